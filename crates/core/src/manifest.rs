@@ -1,0 +1,169 @@
+//! `model.toml`: what a bundle says of itself.
+
+use serde::{Deserialize, Serialize};
+
+/// The manifest of a bundle. Everything but the artifact has a default that is read from the artifact itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Manifest {
+    /// Version of this file's layout; 1.
+    pub schema: u32,
+    /// The model's name; the folder's name by default.
+    pub name: String,
+    /// One line for people.
+    pub description: String,
+    /// The model's file, relative to the bundle.
+    pub artifact: String,
+    /// Which engine runs it.
+    pub engine: EngineChoice,
+    /// How the engine runs it.
+    pub engine_options: EngineOptions,
+    /// How requests are batched and queued.
+    pub batching: Batching,
+    /// What the artifact cannot say of its outputs.
+    pub outputs: Vec<OutputSpec>,
+}
+
+impl Manifest {
+    /// The layout that this build reads.
+    pub const SCHEMA: u32 = 1;
+}
+
+impl Default for Manifest {
+    fn default() -> Self {
+        Self {
+            schema: Self::SCHEMA,
+            name: String::new(),
+            description: String::new(),
+            artifact: "model.onnx".to_owned(),
+            engine: EngineChoice::default(),
+            engine_options: EngineOptions::default(),
+            batching: Batching::default(),
+            outputs: Vec::new(),
+        }
+    }
+}
+
+/// The engine that executes an artifact.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineChoice {
+    /// ONNX Runtime where its library is found, else portable.
+    #[default]
+    Auto,
+    /// ONNX Runtime, from a shared library.
+    OnnxRuntime,
+    /// tract: pure Rust, fewer operators, no shared library.
+    Portable,
+}
+
+impl EngineChoice {
+    /// The name in configuration and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::OnnxRuntime => "onnxruntime",
+            Self::Portable => "portable",
+        }
+    }
+}
+
+/// How an engine runs an artifact. Unset numbers follow the machine and the artifact's size.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EngineOptions {
+    /// Loaded copies, each able to run one batch at a time. By default one per core, but a single one for an
+    /// artifact above 64 MiB.
+    pub instances: Option<usize>,
+    /// Threads inside one run. By default 1, or one per core where there is a single instance.
+    pub intra_op_threads: Option<usize>,
+    /// How far ONNX Runtime rewrites the graph before running it.
+    pub graph_optimization: GraphOptimization,
+}
+
+/// Graph optimization levels of ONNX Runtime.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GraphOptimization {
+    /// Run the graph as it is written.
+    None,
+    /// Constant folding and redundant nodes.
+    Basic,
+    /// Also operator fusions.
+    Extended,
+    /// Also memory layout.
+    #[default]
+    All,
+}
+
+/// How requests wait and run together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Batching {
+    /// Most rows in one run. By default 64 where the artifact has a batch axis; 0 means that axis 0 is no batch axis.
+    pub max_batch_size: Option<usize>,
+    /// How long the oldest waiting request may wait for others, in microseconds. 0 takes what is waiting and never
+    /// idles while work waits.
+    pub max_queue_delay_us: u64,
+    /// Batch sizes, in rows, that run at once without waiting for the delay.
+    pub preferred_batch_sizes: Vec<usize>,
+    /// Requests that may wait; one more is refused with `queue_full`.
+    pub max_queue_requests: usize,
+    /// Deadline of a request that names none, in microseconds. 0 means none.
+    pub default_timeout_us: u64,
+    /// Number of priority levels, 1 the most urgent.
+    pub priority_levels: u8,
+    /// Level of a request that names none; 0 means the middle one.
+    pub default_priority: u8,
+}
+
+impl Default for Batching {
+    fn default() -> Self {
+        Self {
+            max_batch_size: None,
+            max_queue_delay_us: 0,
+            preferred_batch_sizes: Vec::new(),
+            max_queue_requests: 1024,
+            default_timeout_us: 0,
+            priority_levels: 3,
+            default_priority: 0,
+        }
+    }
+}
+
+impl Batching {
+    /// The level of a request, from 0, the most urgent: `asked` counts from 1, and 0 takes the default.
+    pub fn level(&self, asked: u64) -> usize {
+        let levels = u64::from(self.priority_levels.max(1));
+        let default = match u64::from(self.default_priority) {
+            0 => levels.div_ceil(2),
+            level => level,
+        };
+        let level = if asked == 0 { default } else { asked };
+        usize::try_from(level.clamp(1, levels) - 1).unwrap_or(0)
+    }
+}
+
+/// What a manifest adds to an output of the artifact.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputSpec {
+    /// The output's name.
+    pub name: String,
+    /// A file of the bundle with one class name per line, for the classification extension.
+    #[serde(default)]
+    pub labels: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn priorities_are_clamped_to_the_levels() {
+        let batching = Batching::default();
+        assert_eq!([0, 1, 2, 3, 9].map(|asked| batching.level(asked)), [1, 0, 1, 2, 2]);
+        let single = Batching { priority_levels: 1, ..Batching::default() };
+        assert_eq!([0, 1, 7].map(|asked| single.level(asked)), [0, 0, 0]);
+    }
+}

@@ -1,0 +1,228 @@
+//! What a version takes and gives.
+
+use std::fmt;
+
+use thiserror::Error;
+
+use crate::{DataType, Shape, Tensor};
+
+/// The named, typed, shaped inputs and outputs of a version.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Signature {
+    /// In the order in which the engine takes them.
+    pub inputs: Vec<TensorSpec>,
+    /// In the order in which the engine gives them.
+    pub outputs: Vec<TensorSpec>,
+}
+
+/// One input or output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// Unique among the inputs, or among the outputs.
+    pub name: String,
+    /// The element type.
+    pub datatype: DataType,
+    /// The extents, outermost first; empty for a scalar. `None` where the artifact does not say.
+    pub dims: Option<Vec<Dim>>,
+    /// Whether a request may leave this input out: the artifact carries a default.
+    pub optional: bool,
+}
+
+/// One extent of a [`TensorSpec`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dim {
+    /// Exactly this many.
+    Fixed(usize),
+    /// Any number; written -1.
+    Any,
+}
+
+impl Dim {
+    /// The protocol's number: the extent, or -1.
+    pub fn to_wire(&self) -> i64 {
+        match self {
+            Self::Fixed(extent) => i64::try_from(*extent).unwrap_or(i64::MAX),
+            Self::Any => -1,
+        }
+    }
+
+    /// The reverse of [`Dim::to_wire`]; every negative number means any.
+    pub fn from_wire(extent: i64) -> Self {
+        usize::try_from(extent).map_or(Self::Any, Self::Fixed)
+    }
+}
+
+impl TensorSpec {
+    /// The extents as the protocol writes them; `[-1]` where the rank is not known.
+    pub fn wire_shape(&self) -> Vec<i64> {
+        self.dims.as_ref().map_or_else(|| vec![-1], |dims| dims.iter().map(Dim::to_wire).collect())
+    }
+
+    /// Whether axis 0 takes any extent, as a batch axis must.
+    pub fn leads_with_any(&self) -> bool {
+        self.dims.as_ref().is_some_and(|dims| dims.first() == Some(&Dim::Any))
+    }
+
+    fn accepts(&self, name: &str, tensor: &Tensor) -> Result<(), SignatureError> {
+        if tensor.datatype() != self.datatype {
+            return Err(SignatureError::DataType {
+                input: name.to_owned(),
+                found: tensor.datatype(),
+                wanted: self.datatype,
+            });
+        }
+        let Some(dims) = &self.dims else { return Ok(()) };
+        let shape = tensor.shape();
+        let wrong = |rank| SignatureError::Shape {
+            input: name.to_owned(),
+            found: shape.clone(),
+            wanted: ShapeText(self.wire_shape()),
+            rank,
+        };
+        if dims.len() != shape.len() {
+            return Err(wrong(true));
+        }
+        let fits = |(dim, extent): (&Dim, &usize)| *dim == Dim::Any || *dim == Dim::Fixed(*extent);
+        if dims.iter().zip(shape.iter()).all(fits) { Ok(()) } else { Err(wrong(false)) }
+    }
+}
+
+impl Signature {
+    /// Puts a request's inputs in the signature's order, `None` for an optional one that was left out.
+    ///
+    /// # Errors
+    /// [`SignatureError`] names the first input that is unknown, missing, twice there, or of a wrong type or shape.
+    pub fn bind(&self, inputs: Vec<(String, Tensor)>) -> Result<Vec<Option<Tensor>>, SignatureError> {
+        let mut bound: Vec<Option<Tensor>> = vec![None; self.inputs.len()];
+        for (name, tensor) in inputs {
+            let Some(at) = self.inputs.iter().position(|spec| spec.name == name) else {
+                return Err(SignatureError::UnknownInput { input: name, known: names(&self.inputs) });
+            };
+            self.inputs[at].accepts(&name, &tensor)?;
+            if bound[at].replace(tensor).is_some() {
+                return Err(SignatureError::DuplicateInput { input: name });
+            }
+        }
+        for (spec, tensor) in self.inputs.iter().zip(&bound) {
+            if tensor.is_none() && !spec.optional {
+                return Err(SignatureError::MissingInput { input: spec.name.clone() });
+            }
+        }
+        Ok(bound)
+    }
+
+    /// The place of an output.
+    ///
+    /// # Errors
+    /// [`SignatureError::UnknownOutput`].
+    pub fn output(&self, name: &str) -> Result<usize, SignatureError> {
+        self.outputs.iter().position(|spec| spec.name == name).ok_or_else(|| SignatureError::UnknownOutput {
+            output: name.to_owned(),
+            known: names(&self.outputs),
+        })
+    }
+}
+
+fn names(specs: &[TensorSpec]) -> NameList {
+    NameList(specs.iter().map(|spec| spec.name.clone()).collect())
+}
+
+/// A shape with -1 for any, as an error message shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShapeText(Vec<i64>);
+
+impl fmt::Display for ShapeText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+/// Names, as an error message lists them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameList(Vec<String>);
+
+impl fmt::Display for NameList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, name) in self.0.iter().enumerate() {
+            let comma = if at == 0 { "" } else { ", " };
+            write!(f, "{comma}\"{name}\"")?;
+        }
+        Ok(())
+    }
+}
+
+/// How a request differs from the signature.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[allow(missing_docs, reason = "the messages say what the fields are")]
+pub enum SignatureError {
+    #[error("input \"{input}\" is not in the signature, which has {known}")]
+    UnknownInput { input: String, known: NameList },
+    #[error("input \"{input}\" is missing")]
+    MissingInput { input: String },
+    #[error("input \"{input}\" is given twice")]
+    DuplicateInput { input: String },
+    #[error("input \"{input}\" has datatype {found}, the signature says {wanted}")]
+    DataType { input: String, found: DataType, wanted: DataType },
+    #[error("input \"{input}\" has shape {found}, the signature says {wanted}")]
+    Shape {
+        input: String,
+        found: Shape,
+        wanted: ShapeText,
+        /// Whether already the number of dimensions differs.
+        rank: bool,
+    },
+    #[error("input \"{input}\" has {found} rows, the inputs before it have {wanted}")]
+    Rows { input: String, found: usize, wanted: usize },
+    #[error("output \"{output}\" is not in the signature, which has {known}")]
+    UnknownOutput { output: String, known: NameList },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signature() -> Signature {
+        let spec = |name: &str, dims: Vec<Dim>, optional| TensorSpec {
+            name: name.to_owned(),
+            datatype: DataType::Fp32,
+            dims: Some(dims),
+            optional,
+        };
+        Signature {
+            inputs: vec![
+                spec("amount", vec![Dim::Any, Dim::Fixed(2)], false),
+                spec("scale", vec![Dim::Fixed(1)], true),
+            ],
+            outputs: vec![spec("score", vec![Dim::Any], false)],
+        }
+    }
+
+    fn tensor(extents: &[usize]) -> Tensor {
+        let shape = Shape::new(extents).unwrap();
+        let count = shape.element_count();
+        Tensor::from_vec(shape, vec![0f32; count]).unwrap()
+    }
+
+    #[test]
+    fn inputs_are_bound_in_order_and_defaults_left_open() {
+        let bound = signature().bind(vec![("amount".into(), tensor(&[3, 2]))]).unwrap();
+        assert_eq!(bound[0].as_ref().unwrap().rows(), 3);
+        assert!(bound[1].is_none());
+    }
+
+    #[test]
+    fn each_difference_has_its_message() {
+        let message = |inputs| signature().bind(inputs).unwrap_err().to_string();
+        assert_eq!(
+            message(vec![("amount".into(), tensor(&[3, 3]))]),
+            "input \"amount\" has shape [3, 3], the signature says [-1, 2]"
+        );
+        assert_eq!(message(vec![]), "input \"amount\" is missing");
+        assert_eq!(
+            message(vec![("amout".into(), tensor(&[1, 2]))]),
+            "input \"amout\" is not in the signature, which has \"amount\", \"scale\""
+        );
+        let twice = vec![("amount".into(), tensor(&[1, 2])), ("amount".into(), tensor(&[1, 2]))];
+        assert_eq!(message(twice), "input \"amount\" is given twice");
+    }
+}

@@ -1,0 +1,364 @@
+//! Typed, shaped values.
+
+use bytemuck::Pod;
+use bytes::Bytes;
+use half::{bf16, f16};
+use thiserror::Error;
+
+use crate::{DataType, Shape, ShapeError, StringArray, StringsError};
+
+/// A row-major tensor. Cloning and slicing along axis 0 share the memory.
+///
+/// Fixed-width elements are little-endian, as on the wire and on every machine that Tidegate runs on. A tensor that
+/// exists holds exactly as many elements as its shape says.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    datatype: DataType,
+    shape: Shape,
+    data: Data,
+}
+
+#[derive(Clone, Debug)]
+enum Data {
+    Fixed(Bytes),
+    Strings(StringArray),
+}
+
+/// A borrowed look at the elements of a [`Tensor`].
+#[derive(Debug)]
+pub enum TensorView<'a> {
+    /// The little-endian bytes of fixed-width elements.
+    Fixed(&'a Bytes),
+    /// Byte strings.
+    Strings(&'a StringArray),
+}
+
+impl Tensor {
+    /// A tensor over bytes in the protocol's binary form, without a copy.
+    ///
+    /// # Errors
+    /// If the bytes do not hold exactly the elements that `shape` asks for.
+    pub fn from_wire(datatype: DataType, shape: Shape, bytes: Bytes) -> Result<Self, TensorError> {
+        let Some(element_bytes) = datatype.element_bytes() else {
+            return Self::from_strings(shape, StringArray::from_wire(bytes)?);
+        };
+        let wanted = shape.element_count().checked_mul(element_bytes).ok_or_else(|| too_large(&shape))?;
+        if wanted != bytes.len() {
+            return Err(TensorError::ByteCount { shape, datatype, wanted, found: bytes.len() });
+        }
+        if datatype == DataType::Bool
+            && let Some(at) = bytes.iter().position(|byte| *byte > 1)
+        {
+            return Err(TensorError::NotBool { at, found: bytes[at] });
+        }
+        Ok(Self { datatype, shape, data: Data::Fixed(bytes) })
+    }
+
+    /// A `BYTES` tensor.
+    ///
+    /// # Errors
+    /// If there are not as many strings as `shape` asks for.
+    pub fn from_strings(shape: Shape, strings: StringArray) -> Result<Self, TensorError> {
+        if strings.len() != shape.element_count() {
+            return Err(TensorError::ElementCount { shape, found: strings.len() });
+        }
+        Ok(Self { datatype: DataType::Bytes, shape, data: Data::Strings(strings) })
+    }
+
+    /// A tensor that takes over a vector, aligned for its element type.
+    ///
+    /// # Errors
+    /// If there are not as many elements as `shape` asks for.
+    pub fn from_vec<T: Element>(shape: Shape, elements: Vec<T>) -> Result<Self, TensorError> {
+        if elements.len() != shape.element_count() {
+            return Err(TensorError::ElementCount { shape, found: elements.len() });
+        }
+        Ok(Self { datatype: T::DATATYPE, shape, data: Data::Fixed(Bytes::from_owner(Elements(elements))) })
+    }
+
+    /// The element type.
+    pub fn datatype(&self) -> DataType {
+        self.datatype
+    }
+
+    /// The extents.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The extent of axis 0; 1 for a scalar.
+    pub fn rows(&self) -> usize {
+        self.shape.first().copied().unwrap_or(1)
+    }
+
+    /// The elements.
+    pub fn view(&self) -> TensorView<'_> {
+        match &self.data {
+            Data::Fixed(bytes) => TensorView::Fixed(bytes),
+            Data::Strings(strings) => TensorView::Strings(strings),
+        }
+    }
+
+    /// The protocol's binary form, sharing the memory.
+    pub fn wire(&self) -> Bytes {
+        match &self.data {
+            Data::Fixed(bytes) => bytes.clone(),
+            Data::Strings(strings) => strings.wire(),
+        }
+    }
+
+    /// Bytes in the protocol's binary form.
+    pub fn byte_len(&self) -> usize {
+        match &self.data {
+            Data::Fixed(bytes) => bytes.len(),
+            Data::Strings(strings) => strings.wire().len(),
+        }
+    }
+
+    /// The elements as a slice, when the type fits and the memory is aligned for it.
+    pub fn as_slice<T: Element>(&self) -> Option<&[T]> {
+        match &self.data {
+            Data::Fixed(bytes) if self.datatype == T::DATATYPE => bytemuck::try_cast_slice(bytes).ok(),
+            _ => None,
+        }
+    }
+
+    /// The elements as a vector, copied whatever the alignment. `None` when the type does not fit.
+    pub fn to_vec<T: Element>(&self) -> Option<Vec<T>> {
+        match &self.data {
+            Data::Fixed(bytes) if self.datatype == T::DATATYPE => Some(copy_aligned(bytes)),
+            _ => None,
+        }
+    }
+
+    /// `rows` entries of axis 0 from `first` on, sharing the memory.
+    ///
+    /// # Panics
+    /// If the tensor is a scalar or the range is out of bounds.
+    pub fn slice_rows(&self, first: usize, rows: usize) -> Self {
+        assert!(first + rows <= self.rows() && !self.shape.is_empty(), "rows {first}+{rows} of {}", self.shape);
+        let shape = self.shape.with_rows(rows).expect("fewer rows than a shape that fits");
+        let row_elements: usize = self.shape[1..].iter().product();
+        let data = match &self.data {
+            Data::Fixed(bytes) => {
+                let row_bytes = row_elements * self.datatype.element_bytes().expect("fixed-width data");
+                Data::Fixed(bytes.slice(first * row_bytes..(first + rows) * row_bytes))
+            }
+            Data::Strings(strings) => Data::Strings(strings.slice(first * row_elements, rows * row_elements)),
+        };
+        Self { datatype: self.datatype, shape, data }
+    }
+
+    /// One tensor with the rows of all `parts`, in order; a single part is shared, not copied.
+    ///
+    /// # Errors
+    /// If the parts differ in data type or in an axis other than 0, or are scalars.
+    pub fn concat_rows(parts: &[&Self]) -> Result<Self, TensorError> {
+        let [first, rest @ ..] = parts else { return Err(TensorError::NothingToJoin) };
+        if rest.is_empty() {
+            return Ok((*first).clone());
+        }
+        for part in parts {
+            let agrees = part.datatype == first.datatype
+                && !part.shape.is_empty()
+                && part.shape.get(1..) == first.shape.get(1..);
+            if !agrees {
+                return Err(TensorError::Mismatch { one: first.shape.clone(), other: part.shape.clone() });
+            }
+        }
+        let rows = parts.iter().map(|part| part.rows()).try_fold(0usize, usize::checked_add);
+        let shape = first.shape.with_rows(rows.ok_or_else(|| too_large(&first.shape))?)?;
+        if first.datatype == DataType::Bytes {
+            let strings = parts.iter().flat_map(|part| match &part.data {
+                Data::Strings(strings) => strings.iter().collect::<Vec<_>>(),
+                Data::Fixed(_) => Vec::new(),
+            });
+            return Self::from_strings(shape, strings.collect());
+        }
+        let mut joined = AlignedBytes::with_capacity(parts.iter().map(|part| part.byte_len()).sum());
+        for part in parts {
+            if let Data::Fixed(bytes) = &part.data {
+                joined.extend_from_slice(bytes);
+            }
+        }
+        Ok(Self { datatype: first.datatype, shape, data: Data::Fixed(joined.finish()) })
+    }
+
+    /// The same elements in memory aligned to their size, copied only where needed.
+    pub fn aligned(self) -> Self {
+        let Data::Fixed(bytes) = &self.data else { return self };
+        let align = self.datatype.element_bytes().unwrap_or(1);
+        if bytes.as_ptr().align_offset(align) == 0 {
+            return self;
+        }
+        let mut copy = AlignedBytes::with_capacity(bytes.len());
+        copy.extend_from_slice(bytes);
+        Self { data: Data::Fixed(copy.finish()), ..self }
+    }
+}
+
+/// A growing byte buffer whose start is aligned to eight bytes, enough for every data type.
+struct AlignedBytes {
+    words: Vec<u64>,
+    len: usize,
+}
+
+impl AlignedBytes {
+    fn with_capacity(bytes: usize) -> Self {
+        Self { words: vec![0; bytes.div_ceil(8)], len: 0 }
+    }
+
+    /// Appends within the capacity given at the start.
+    fn extend_from_slice(&mut self, bytes: &[u8]) {
+        let end = self.len + bytes.len();
+        bytemuck::cast_slice_mut::<u64, u8>(&mut self.words)[self.len..end].copy_from_slice(bytes);
+        self.len = end;
+    }
+
+    fn finish(self) -> Bytes {
+        let len = self.len;
+        Bytes::from_owner(Elements(self.words)).slice(..len)
+    }
+}
+
+/// Lends the memory of a vector of plain values as bytes.
+struct Elements<T>(Vec<T>);
+
+impl<T: Pod> AsRef<[u8]> for Elements<T> {
+    fn as_ref(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.0)
+    }
+}
+
+fn copy_aligned<T: Pod>(bytes: &[u8]) -> Vec<T> {
+    bytemuck::allocation::pod_collect_to_vec(bytes)
+}
+
+fn too_large(shape: &Shape) -> TensorError {
+    TensorError::Shape(ShapeError::Overflow { shape: shape.to_string() })
+}
+
+/// A Rust type that stands for a fixed-width [`DataType`]; `BOOL` is read and written as `u8` bytes.
+pub trait Element: Pod + Send + Sync {
+    /// The data type of the protocol.
+    const DATATYPE: DataType;
+}
+
+macro_rules! elements {
+    ($($rust:ty => $datatype:ident),* $(,)?) => {
+        $(impl Element for $rust { const DATATYPE: DataType = DataType::$datatype; })*
+    };
+}
+
+elements! {
+    u8 => Uint8, u16 => Uint16, u32 => Uint32, u64 => Uint64,
+    i8 => Int8, i16 => Int16, i32 => Int32, i64 => Int64,
+    f16 => Fp16, bf16 => Bf16, f32 => Fp32, f64 => Fp64,
+}
+
+/// Why bytes or elements are no tensor of the wanted shape.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum TensorError {
+    /// The wire data is too long or too short.
+    #[error("shape {shape} of {datatype} takes {wanted} bytes, the data has {found}")]
+    ByteCount {
+        /// The shape asked for.
+        shape: Shape,
+        /// The data type asked for.
+        datatype: DataType,
+        /// Bytes that they take.
+        wanted: usize,
+        /// Bytes that were there.
+        found: usize,
+    },
+    /// Too many or too few elements.
+    #[error("shape {shape} takes {} elements, the data has {found}", shape.element_count())]
+    ElementCount {
+        /// The shape asked for.
+        shape: Shape,
+        /// Elements that were there.
+        found: usize,
+    },
+    /// Parts that cannot be joined along axis 0.
+    #[error("tensors of shape {one} and {other} cannot be joined along axis 0")]
+    Mismatch {
+        /// The first part's shape.
+        one: Shape,
+        /// The shape that differs.
+        other: Shape,
+    },
+    /// A join of no parts.
+    #[error("there is no tensor to join")]
+    NothingToJoin,
+    /// A byte of a `BOOL` tensor that is neither 0 nor 1.
+    #[error("element {at} of a BOOL tensor is {found}, expected 0 or 1")]
+    NotBool {
+        /// The element.
+        at: usize,
+        /// Its byte.
+        found: u8,
+    },
+    /// The shape itself is wrong.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// The byte strings are cut off.
+    #[error(transparent)]
+    Strings(#[from] StringsError),
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shape(extents: &[usize]) -> Shape {
+        Shape::new(extents).unwrap()
+    }
+
+    #[test]
+    fn vectors_slices_and_wire_agree() {
+        let tensor = Tensor::from_vec(shape(&[3, 2]), vec![1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap();
+        let tail = tensor.slice_rows(1, 2);
+        assert_eq!(tail.as_slice::<f32>(), Some([3.0, 4.0, 5.0, 6.0].as_slice()));
+        assert_eq!(&tail.shape()[..], [2, 2]);
+        assert_eq!(tail.as_slice::<i32>(), None);
+        let back = Tensor::from_wire(DataType::Fp32, shape(&[2, 2]), tail.wire()).unwrap();
+        assert_eq!(back.to_vec::<f32>(), tail.to_vec());
+    }
+
+    #[test]
+    fn wrong_byte_counts_are_refused_with_both_numbers() {
+        let error = Tensor::from_wire(DataType::Int16, shape(&[2]), Bytes::from_static(&[0; 5])).unwrap_err();
+        assert_eq!(error.to_string(), "shape [2] of INT16 takes 4 bytes, the data has 5");
+    }
+
+    #[test]
+    fn unaligned_bytes_are_readable_and_alignable() {
+        let wire = Bytes::from(vec![0u8; 17]).slice(1..);
+        let tensor = Tensor::from_wire(DataType::Int64, shape(&[2]), wire).unwrap();
+        assert_eq!(tensor.to_vec::<i64>().unwrap(), [0, 0]);
+        assert_eq!(tensor.aligned().as_slice::<i64>().unwrap(), [0, 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn joining_the_slices_gives_the_tensor_back(
+            rows in 1usize..20, columns in 0usize..5, cuts in prop::collection::vec(0usize..20, 0..4),
+        ) {
+            let values: Vec<i32> = (0..(rows * columns) as i32).collect();
+            let texts: StringArray = values.iter().map(|v| v.to_string()).collect();
+            let numbers = Tensor::from_vec(shape(&[rows, columns]), values).unwrap();
+            let texts = Tensor::from_strings(shape(&[rows, columns]), texts).unwrap();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(rows)).chain([0, rows]).collect();
+            cuts.sort_unstable();
+            for whole in [numbers, texts] {
+                let parts: Vec<Tensor> =
+                    cuts.windows(2).map(|cut| whole.slice_rows(cut[0], cut[1] - cut[0])).collect();
+                let joined = Tensor::concat_rows(&parts.iter().collect::<Vec<_>>()).unwrap();
+                prop_assert_eq!(joined.shape(), whole.shape());
+                prop_assert_eq!(joined.wire(), whole.wire());
+            }
+        }
+    }
+}
