@@ -10,6 +10,8 @@ mod signature;
 mod strings;
 mod tensor;
 
+pub use half::{bf16, f16};
+
 pub use datatype::{DataType, UnknownDataType};
 pub use manifest::{Batching, EngineChoice, EngineOptions, GraphOptimization, Manifest, OutputSpec};
 pub use shape::{Shape, ShapeError};

@@ -256,6 +256,36 @@ elements! {
     f16 => Fp16, bf16 => Bf16, f32 => Fp32, f64 => Fp64,
 }
 
+/// Runs an expression with `$element` standing for the [`Element`] type of a data type; `BOOL` and `BYTES`, which have
+/// none, take the `else` arm.
+#[macro_export]
+macro_rules! with_element {
+    ($datatype:expr, $element:ident => $body:expr, else => $other:expr $(,)?) => {{
+        use $crate::DataType as D;
+        macro_rules! arm {
+            ($rust:ty) => {{
+                type $element = $rust;
+                $body
+            }};
+        }
+        match $datatype {
+            D::Uint8 => arm!(u8),
+            D::Uint16 => arm!(u16),
+            D::Uint32 => arm!(u32),
+            D::Uint64 => arm!(u64),
+            D::Int8 => arm!(i8),
+            D::Int16 => arm!(i16),
+            D::Int32 => arm!(i32),
+            D::Int64 => arm!(i64),
+            D::Fp16 => arm!($crate::f16),
+            D::Bf16 => arm!($crate::bf16),
+            D::Fp32 => arm!(f32),
+            D::Fp64 => arm!(f64),
+            D::Bool | D::Bytes => $other,
+        }
+    }};
+}
+
 /// Why bytes or elements are no tensor of the wanted shape.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TensorError {

@@ -1,1 +1,27 @@
-//! placeholder
+//! The way of a request: from decoded tensors to answered tensors.
+//!
+//! In: [`InferRequest`]s from the front ends, and paths of models to serve. Out: [`InferResponse`]s or an
+//! [`InferError`] with a stable code, and the figures of what happened. This room knows no wire format.
+//!
+//! Begin at [`Serving::infer`]: it reads top to bottom like a request goes.
+
+mod error;
+mod metrics;
+mod models;
+mod request;
+mod scheduler;
+mod serving;
+mod source;
+mod stats;
+mod version;
+mod warmup;
+
+pub use error::{ErrorCode, InferError};
+pub use metrics::Metrics;
+pub use models::{IndexEntry, LoadReport, Model, ModelState, Models};
+pub use request::{InferRequest, InferResponse, OutputTensor, RequestedOutput};
+pub use scheduler::{Completed, Limits, Scheduler, Timing, Work};
+pub use serving::Serving;
+pub use source::{SourceError, scan};
+pub use stats::{BatchFigures, DurationFigures, VersionFigures};
+pub use version::{Version, VersionPlan};

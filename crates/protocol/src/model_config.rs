@@ -1,0 +1,367 @@
+//! Triton's `config.pbtxt`: read, checked against what is supported, and written as JSON.
+
+use std::sync::LazyLock;
+
+use miette::Diagnostic;
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions, Value};
+use thiserror::Error;
+
+use crate::FILE_DESCRIPTOR_SET;
+use crate::inference::{DataType, ModelConfig};
+
+/// A larger file is no model configuration.
+const MAX_BYTES: usize = 1 << 20;
+/// Deeper than any message of the configuration; a bound for the recursive parser.
+const MAX_DEPTH: usize = 32;
+
+/// Why a text is no configuration that can be honoured.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ConfigError {
+    /// The text is too large or too deeply nested.
+    #[error("the configuration is {0}")]
+    Bounds(&'static str),
+    /// The text is no configuration; the message has the position.
+    #[error("{0}")]
+    Syntax(String),
+    /// A field is set that Tidegate does not honour.
+    #[error("field \"{field}\" is not supported{hint}")]
+    Unsupported {
+        /// The field's path, such as `input[0].reshape`.
+        field: String,
+        /// What is supported instead, with a leading colon, or nothing.
+        hint: String,
+    },
+}
+
+/// Fields that may be set, by path without indices. Everything below a path that ends in `.*` may be set too.
+const SUPPORTED: &[&str] = &[
+    "name",
+    "platform",
+    "backend",
+    "default_model_filename",
+    "max_batch_size",
+    "input",
+    "input.name",
+    "input.data_type",
+    "input.dims",
+    "input.optional",
+    "input.format",
+    "output",
+    "output.name",
+    "output.data_type",
+    "output.dims",
+    "output.label_filename",
+    "dynamic_batching",
+    "dynamic_batching.preferred_batch_size",
+    "dynamic_batching.max_queue_delay_microseconds",
+    "dynamic_batching.preserve_ordering",
+    "dynamic_batching.priority_levels",
+    "dynamic_batching.default_priority_level",
+    "dynamic_batching.default_queue_policy",
+    "dynamic_batching.default_queue_policy.timeout_action",
+    "dynamic_batching.default_queue_policy.default_timeout_microseconds",
+    "dynamic_batching.default_queue_policy.allow_timeout_override",
+    "dynamic_batching.default_queue_policy.max_queue_size",
+    "instance_group",
+    "instance_group.name",
+    "instance_group.kind",
+    "instance_group.count",
+    "version_policy",
+    "version_policy.latest",
+    "version_policy.latest.num_versions",
+    "version_policy.all",
+    "version_policy.specific",
+    "version_policy.specific.versions",
+    "parameters",
+    "parameters.string_value",
+    "model_transaction_policy",
+];
+
+/// Fields of which only some values are honoured.
+const VALUES: &[(&str, &[&str])] = &[
+    ("platform", &["", "onnxruntime_onnx"]),
+    ("backend", &["", "onnxruntime"]),
+    ("input.format", &["FORMAT_NONE"]),
+    ("instance_group.kind", &["KIND_AUTO", "KIND_CPU"]),
+    ("dynamic_batching.default_queue_policy.timeout_action", &["REJECT"]),
+];
+
+/// Reads a `config.pbtxt`.
+///
+/// # Errors
+/// [`ConfigError`] with the position of a syntax error or unknown field, or the path of a field that is not supported.
+pub fn parse(text: &str) -> Result<ModelConfig, ConfigError> {
+    if text.len() > MAX_BYTES {
+        return Err(ConfigError::Bounds("larger than 1 MiB"));
+    }
+    check_depth(text)?;
+    let text = with_list_colons(text);
+    let message = DynamicMessage::parse_text_format(descriptor(), &text)
+        .map_err(|error| ConfigError::Syntax(with_position(&text, &error)))?;
+    check_supported(&message, "", "")?;
+    message.transcode_to().map_err(|error| ConfigError::Syntax(error.to_string()))
+}
+
+/// The text format lets a list of messages do without its colon, `input [ … ]`, and so is every configuration written; the
+/// parser insists on it. The colon takes the place of the blank before the bracket, so that positions stay true.
+fn with_list_colons(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut quote = None;
+    let mut comment = false;
+    let mut escaped = false;
+    for byte in text.bytes() {
+        if byte == b'[' && quote.is_none() && !comment {
+            let blanks = out.iter().rev().take_while(|byte: &&u8| byte.is_ascii_whitespace()).count();
+            let end = out.len() - blanks;
+            let follows_name = end > 0 && (out[end - 1].is_ascii_alphanumeric() || out[end - 1] == b'_');
+            match out[end..].iter().position(|blank| *blank != b'\n') {
+                Some(blank) if follows_name => out[end + blank] = b':',
+                None if follows_name => out.insert(end, b':'),
+                _ => {}
+            }
+        }
+        match (quote, byte) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(_), b'\\') => escaped = true,
+            (Some(open), _) if open == byte => quote = None,
+            (None, b'"' | b'\'') if !comment => quote = Some(byte),
+            (None, b'#') => comment = true,
+            (_, b'\n') => comment = false,
+            _ => {}
+        }
+        out.push(byte);
+    }
+    // Only whole ASCII bytes were exchanged or inserted.
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// A parse error with the line and column where it stands.
+fn with_position(text: &str, error: &prost_reflect::text_format::ParseError) -> String {
+    let message = error.to_string();
+    match error.labels().and_then(|mut labels| labels.next()) {
+        None => message,
+        Some(label) => {
+            let before = &text.as_bytes()[..label.offset().min(text.len())];
+            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+            format!("line {line} column {column}: {message}")
+        }
+    }
+}
+
+/// The configuration in the JSON form of Triton's `/v2/models/{model}/config`: the field names of the `.proto`, defaults
+/// included.
+pub fn to_json(config: &ModelConfig) -> serde_json::Value {
+    let mut message = DynamicMessage::new(descriptor());
+    let options = SerializeOptions::new()
+        .stringify_64_bit_integers(false)
+        .use_proto_field_name(true)
+        .skip_default_fields(false);
+    message
+        .transcode_from(config)
+        .ok()
+        .and_then(|()| message.serialize_with_options(serde_json::value::Serializer, &options).ok())
+        .unwrap_or_default()
+}
+
+/// The Open Inference Protocol's name of a `DataType` number; `None` for `TYPE_INVALID` and unknown numbers.
+pub fn datatype_name(number: i32) -> Option<&'static str> {
+    let datatype = DataType::try_from(number).ok().filter(|datatype| *datatype != DataType::TypeInvalid)?;
+    if datatype == DataType::TypeString { Some("BYTES") } else { datatype.as_str_name().strip_prefix("TYPE_") }
+}
+
+/// The `DataType` number of an Open Inference Protocol name; `TYPE_INVALID` for an unknown name.
+pub fn datatype_number(name: &str) -> i32 {
+    let name = if name == "BYTES" { "STRING" } else { name };
+    DataType::from_str_name(&format!("TYPE_{name}")).unwrap_or(DataType::TypeInvalid).into()
+}
+
+fn descriptor() -> MessageDescriptor {
+    static DESCRIPTOR: LazyLock<MessageDescriptor> = LazyLock::new(|| {
+        let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("the build made these descriptors");
+        pool.get_message_by_name("inference.ModelConfig").expect("the .proto has this message")
+    });
+    DESCRIPTOR.clone()
+}
+
+/// Brackets are counted wherever they stand: more of them than any configuration opens is refused, even in a string.
+fn check_depth(text: &str) -> Result<(), ConfigError> {
+    let mut depth = 0usize;
+    for byte in text.bytes() {
+        match byte {
+            b'{' | b'<' | b'[' => depth += 1,
+            b'}' | b'>' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return Err(ConfigError::Bounds("nested too deeply"));
+        }
+    }
+    Ok(())
+}
+
+/// Walks the fields that are set; `path` has no indices, `shown` has them.
+fn check_supported(message: &DynamicMessage, path: &str, shown: &str) -> Result<(), ConfigError> {
+    for (field, value) in message.fields() {
+        let path = if path.is_empty() { field.name().to_owned() } else { format!("{path}.{}", field.name()) };
+        let shown = if shown.is_empty() { field.name().to_owned() } else { format!("{shown}.{}", field.name()) };
+        if path == "model_transaction_policy.decoupled" && *value == Value::Bool(false) {
+            continue;
+        }
+        if !SUPPORTED.contains(&path.as_str()) {
+            return Err(ConfigError::Unsupported { field: shown, hint: String::new() });
+        }
+        check_value(&path, &shown, &field, value)?;
+        match value {
+            Value::Message(inner) => check_supported(inner, &path, &shown)?,
+            Value::List(items) => {
+                for (at, item) in items.iter().enumerate() {
+                    if let Value::Message(inner) = item {
+                        check_supported(inner, &path, &format!("{shown}[{at}]"))?;
+                    }
+                }
+            }
+            Value::Map(items) => {
+                for item in items.values() {
+                    if let Value::Message(inner) = item {
+                        check_supported(inner, &path, &shown)?;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn check_value(
+    path: &str,
+    shown: &str,
+    field: &prost_reflect::FieldDescriptor,
+    value: &Value,
+) -> Result<(), ConfigError> {
+    let Some((_, allowed)) = VALUES.iter().find(|(other, _)| *other == path) else { return Ok(()) };
+    let found = match (value, field.kind()) {
+        (Value::String(text), _) => text.clone(),
+        (Value::EnumNumber(number), prost_reflect::Kind::Enum(kind)) => {
+            kind.get_value(*number).map_or_else(|| number.to_string(), |value| value.name().to_owned())
+        }
+        _ => return Ok(()),
+    };
+    if allowed.contains(&found.as_str()) {
+        return Ok(());
+    }
+    let known: Vec<&str> = allowed.iter().copied().filter(|value| !value.is_empty()).collect();
+    let hint = format!(" with the value \"{found}\": use {}", known.join(" or "));
+    Err(ConfigError::Unsupported { field: shown.to_owned(), hint })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::inference::model_version_policy::PolicyChoice;
+
+    const REAL: &str = r#"
+        # A comment.
+        name: "digits"
+        platform: "onnxruntime_onnx"
+        max_batch_size: 32
+        input [
+          { name: "image" data_type: TYPE_FP32 dims: [ 64 ] }
+        ]
+        output [
+          { name: "label" data_type: TYPE_INT64 dims: [ 1 ] reshape: { shape: [ ] } }
+        ]
+        dynamic_batching { preferred_batch_size: [ 4, 8 ] max_queue_delay_microseconds: 100 }
+        instance_group [ { count: 2 kind: KIND_CPU } ]
+        version_policy: { specific: { versions: [ 1, 3 ] } }
+        parameters { key: "team" value: { string_value: "risk" } }
+    "#;
+
+    fn real() -> String {
+        REAL.replace(" reshape: { shape: [ ] }", "")
+    }
+
+    #[test]
+    fn a_real_configuration_is_read() {
+        let config = parse(&real()).unwrap();
+        assert_eq!(config.max_batch_size, 32);
+        assert_eq!(config.input[0].dims, [64]);
+        assert_eq!(config.instance_group[0].count, 2);
+        let Some(PolicyChoice::Specific(policy)) = config.version_policy.unwrap().policy_choice else {
+            panic!("the policy is specific")
+        };
+        assert_eq!(policy.versions, [1, 3]);
+        assert_eq!(config.parameters["team"].string_value, "risk");
+    }
+
+    #[test]
+    fn unsupported_fields_are_named_with_their_path() {
+        let message = |text: &str| parse(text).unwrap_err().to_string();
+        assert_eq!(message(REAL), "field \"output[0].reshape\" is not supported");
+        assert_eq!(message("sequence_batching { }"), "field \"sequence_batching\" is not supported");
+        assert_eq!(
+            message("platform: \"tensorrt_plan\""),
+            "field \"platform\" is not supported with the value \"tensorrt_plan\": use onnxruntime_onnx"
+        );
+        assert_eq!(
+            message("instance_group { kind: KIND_GPU }"),
+            "field \"instance_group[0].kind\" is not supported with the value \"KIND_GPU\": use KIND_AUTO or KIND_CPU"
+        );
+        assert!(parse("model_transaction_policy { decoupled: false }").is_ok());
+        assert!(parse("model_transaction_policy { decoupled: true }").is_err());
+    }
+
+    #[test]
+    fn syntax_errors_and_unknown_fields_have_a_position() {
+        let message = parse("name: \"a\"\nmax_batch: 3").unwrap_err().to_string();
+        assert!(message.contains("line 2") && message.contains("max_batch"), "{message}");
+        assert!(parse("name: ").is_err());
+    }
+
+    #[test]
+    fn lists_do_without_a_colon_but_strings_and_comments_stay() {
+        assert_eq!(with_list_colons("a [ # b [\n'c [' ]"), "a:[ # b [\n'c [' ]");
+        assert_eq!(with_list_colons("a[1] b: [2] c:[3]"), "a:[1] b: [2] c:[3]");
+        assert!(parse("input[{name:'[x]'}]").is_ok());
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        assert!(matches!(parse(&"input{".repeat(100_000)), Err(ConfigError::Bounds(_))));
+        assert!(matches!(parse(&" ".repeat(MAX_BYTES + 1)), Err(ConfigError::Bounds(_))));
+    }
+
+    #[test]
+    fn json_has_the_names_of_the_proto_and_plain_numbers() {
+        let json = to_json(&parse(&real()).unwrap());
+        assert_eq!(json["max_batch_size"], 32);
+        assert_eq!(json["input"][0]["dims"][0], 64);
+        assert_eq!(json["input"][0]["data_type"], "TYPE_FP32");
+        assert_eq!(json["dynamic_batching"]["max_queue_delay_microseconds"], 100);
+    }
+
+    #[test]
+    fn datatypes_convert_both_ways() {
+        for name in ["BOOL", "UINT8", "FP16", "BF16", "FP32", "BYTES"] {
+            assert_eq!(datatype_name(datatype_number(name)), Some(name));
+        }
+        assert_eq!(datatype_name(0), None);
+        assert_eq!(datatype_number("FP8"), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in ".{0,200}", at in 0usize..500, junk in "[{}\\[\\]<>:\",#a-z0-9 ]{0,8}") {
+            let _ = parse(&text);
+            let mut mutated = real();
+            let at = at.min(mutated.len());
+            if mutated.is_char_boundary(at) {
+                mutated.insert_str(at, &junk);
+            }
+            let _ = parse(&mutated);
+        }
+    }
+}

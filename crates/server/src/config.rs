@@ -1,0 +1,45 @@
+//! What an operator can set of the front ends.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// The `[server]` section of `tidegate.toml`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerConfig {
+    /// Where REST and `/metrics` listen; port 0 picks a free one.
+    pub http: SocketAddr,
+    /// Where gRPC listens; port 0 picks a free one.
+    pub grpc: SocketAddr,
+    /// Largest body, before and after decompression, and largest gRPC message, in bytes.
+    pub max_body_bytes: usize,
+    /// Open connections over both front ends; one more is closed at once.
+    pub max_connections: usize,
+    /// How long a client may take to send a request's headers, in milliseconds.
+    pub header_timeout_ms: u64,
+    /// How long a client may take to send a request's body, in milliseconds.
+    pub body_timeout_ms: u64,
+    /// How long requests that were accepted may take to finish after SIGTERM, in milliseconds.
+    pub drain_timeout_ms: u64,
+    /// Answers smaller than this are sent uncompressed even where the client accepts compression, in bytes.
+    pub compress_min_bytes: usize,
+    /// Whether clients may load and unload models through the repository API.
+    pub model_control: bool,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            http: SocketAddr::from(([127, 0, 0, 1], 8000)),
+            grpc: SocketAddr::from(([127, 0, 0, 1], 8001)),
+            max_body_bytes: 64 << 20,
+            max_connections: 4096,
+            header_timeout_ms: 10_000,
+            body_timeout_ms: 60_000,
+            drain_timeout_ms: 30_000,
+            compress_min_bytes: 1024,
+            model_control: true,
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! Requests in JSON, with the binary tensor data extension.
+
+use bytes::Bytes;
+use jiter::{Jiter, JiterError, JiterErrorType, JsonValue, Peek};
+use tidegate_core::{DataType, Shape, Signature, Tensor};
+use tidegate_serving::{ErrorCode, InferError, RequestedOutput};
+
+use super::elements;
+use crate::parameters::{Parameters, Value};
+
+/// Most inputs, and most outputs, that a request may list.
+const MAX_TENSORS: usize = 256;
+
+/// A request as it stood in the body.
+#[derive(Debug, Default)]
+pub(crate) struct DecodedRequest {
+    /// The client's own name for the request, to be echoed.
+    pub(crate) id: Option<String>,
+    pub(crate) inputs: Vec<(String, Tensor)>,
+    pub(crate) outputs: Vec<RequestedOutput>,
+    pub(crate) parameters: Parameters,
+    /// For each requested output, whether it is wanted as binary data; `None` where the request does not say.
+    pub(crate) binary: Vec<Option<bool>>,
+}
+
+/// Reads a body whose first `header_bytes` are JSON and whose rest is binary tensor data.
+pub(crate) fn decode_infer(body: &Bytes, header_bytes: usize) -> Result<DecodedRequest, InferError> {
+    let mut json = Jiter::new(&body[..header_bytes]).with_allow_inf_nan();
+    let mut binary = BinarySection { rest: body.slice(header_bytes..) };
+    let mut request = DecodedRequest::default();
+    let mut has_inputs = false;
+    let mut key = json.next_object().map(|key| key.map(Key::of)).map_err(|error| malformed(&json, &error))?;
+    while let Some(field) = key {
+        match field {
+            Key::Id => request.id = Some(text(&mut json, "id")?),
+            Key::Parameters => request.parameters = parameters(&mut json)?,
+            Key::Inputs => {
+                request.inputs = inputs(&mut json, &mut binary)?;
+                has_inputs = true;
+            }
+            Key::Outputs => (request.outputs, request.binary) = outputs(&mut json)?,
+            _ => json.next_skip().map_err(|error| malformed(&json, &error))?,
+        }
+        key = json.next_key().map(|key| key.map(Key::of)).map_err(|error| malformed(&json, &error))?;
+    }
+    json.finish().map_err(|error| malformed(&json, &error))?;
+    if !has_inputs {
+        return Err(InferError::new(ErrorCode::MalformedRequest, "the request has no \"inputs\""));
+    }
+    if !binary.rest.is_empty() {
+        let message = format!("{} bytes of binary data belong to no input", binary.rest.len());
+        return Err(InferError::new(ErrorCode::InvalidBinary, message));
+    }
+    Ok(request)
+}
+
+/// The keys that a request has, at whatever level.
+#[derive(Clone, Copy)]
+enum Key {
+    Id,
+    Parameters,
+    Inputs,
+    Outputs,
+    Name,
+    Shape,
+    Datatype,
+    Data,
+    Instances,
+    Other,
+}
+
+impl Key {
+    fn of(key: &str) -> Self {
+        match key {
+            "id" => Self::Id,
+            "parameters" => Self::Parameters,
+            "inputs" => Self::Inputs,
+            "outputs" => Self::Outputs,
+            "name" => Self::Name,
+            "shape" => Self::Shape,
+            "datatype" => Self::Datatype,
+            "data" => Self::Data,
+            "instances" => Self::Instances,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// A JSON error with its position; a wrong type of a known field is a request of another form.
+pub(super) fn malformed(json: &Jiter<'_>, error: &JiterError) -> InferError {
+    let code = match error.error_type {
+        JiterErrorType::JsonError(_) => ErrorCode::MalformedJson,
+        JiterErrorType::WrongType { .. } => ErrorCode::MalformedRequest,
+    };
+    InferError::new(code, format!("the body cannot be read: {}", error.description(json)))
+}
+
+fn text(json: &mut Jiter<'_>, field: &str) -> Result<String, InferError> {
+    match json.next_str() {
+        Ok(text) => Ok(text.to_owned()),
+        Err(error) => Err(match error.error_type {
+            JiterErrorType::JsonError(_) => malformed(json, &error),
+            JiterErrorType::WrongType { .. } => InferError::new(
+                ErrorCode::MalformedRequest,
+                format!("\"{field}\" must be a string: {}", error.description(json)),
+            ),
+        }),
+    }
+}
+
+/// The elements of an array of objects; `one` reads an object whose first key is given.
+fn objects<'j, T>(
+    json: &mut Jiter<'j>,
+    what: &str,
+    mut one: impl FnMut(&mut Jiter<'j>, Option<Key>) -> Result<T, InferError>,
+) -> Result<Vec<T>, InferError> {
+    let mut items = Vec::new();
+    let mut next = json.next_array().map_err(|error| malformed(json, &error))?;
+    while next.is_some() {
+        if items.len() >= MAX_TENSORS {
+            let message = format!("the request lists more than {MAX_TENSORS} {what}");
+            return Err(InferError::new(ErrorCode::TooManyInputs, message));
+        }
+        let key = json.next_object().map(|key| key.map(Key::of)).map_err(|error| malformed(json, &error))?;
+        items.push(one(json, key)?);
+        next = json.array_step().map_err(|error| malformed(json, &error))?;
+    }
+    Ok(items)
+}
+
+fn inputs(json: &mut Jiter<'_>, binary: &mut BinarySection) -> Result<Vec<(String, Tensor)>, InferError> {
+    objects(json, "inputs", |json, first| Input::read(json, first)?.into_tensor(binary))
+}
+
+/// An input whose data may have come before its type was known.
+#[derive(Default)]
+struct Input<'j> {
+    name: Option<String>,
+    shape: Option<Shape>,
+    datatype: Option<DataType>,
+    parameters: Parameters,
+    tensor: Option<Tensor>,
+    /// JSON data that came before the shape or the datatype, and where it stands in the body.
+    unread: Option<(&'j [u8], usize)>,
+}
+
+impl<'j> Input<'j> {
+    fn read(json: &mut Jiter<'j>, mut key: Option<Key>) -> Result<Self, InferError> {
+        let mut input = Self::default();
+        while let Some(field) = key {
+            match field {
+                Key::Name => input.name = Some(text(json, "name")?),
+                Key::Shape => input.shape = Some(shape(json, input.label())?),
+                Key::Datatype => {
+                    let name = text(json, "datatype")?;
+                    input.datatype = Some(name.parse().map_err(|error: tidegate_core::UnknownDataType| {
+                        InferError::new(ErrorCode::UnknownDatatype, format!("input \"{}\": {error}", input.label()))
+                    })?);
+                }
+                Key::Parameters => input.parameters = parameters(json)?,
+                Key::Data => input.data(json)?,
+                _ => json.next_skip().map_err(|error| malformed(json, &error))?,
+            }
+            key = json.next_key().map(|key| key.map(Key::of)).map_err(|error| malformed(json, &error))?;
+        }
+        Ok(input)
+    }
+
+    fn label(&self) -> &str {
+        self.name.as_deref().unwrap_or("?")
+    }
+
+    fn data(&mut self, json: &mut Jiter<'j>) -> Result<(), InferError> {
+        if let (Some(name), Some(datatype), Some(shape)) = (&self.name, self.datatype, &self.shape) {
+            self.tensor = Some(elements::read(json, name, datatype, shape)?);
+            return Ok(());
+        }
+        json.peek().map_err(|error| malformed(json, &error))?;
+        let start = json.current_index();
+        json.next_skip().map_err(|error| malformed(json, &error))?;
+        self.unread = Some((json.slice_to_current(start), start));
+        Ok(())
+    }
+
+    fn into_tensor(self, binary: &mut BinarySection) -> Result<(String, Tensor), InferError> {
+        let lacks = |field: &str| {
+            let message = format!("input \"{}\" has no \"{field}\"", self.label());
+            InferError::new(ErrorCode::MalformedRequest, message)
+        };
+        if self.name.is_none() {
+            return Err(InferError::new(ErrorCode::MalformedRequest, "an input has no \"name\""));
+        }
+        let datatype = self.datatype.ok_or_else(|| lacks("datatype"))?;
+        let shape = self.shape.clone().ok_or_else(|| lacks("shape"))?;
+        let binary_bytes = self.parameters.size("binary_data_size")?;
+        let has_data = self.tensor.is_some() || self.unread.is_some();
+        let name = self.name.clone().unwrap_or_default();
+        let tensor = match (binary_bytes, has_data) {
+            (Some(_), true) => {
+                let message = format!("input \"{name}\" has both \"data\" and binary data");
+                return Err(InferError::new(ErrorCode::MalformedRequest, message));
+            }
+            (Some(bytes), false) => {
+                let bytes = binary.take(&name, bytes)?;
+                Tensor::from_wire(datatype, shape, bytes).map_err(|error| {
+                    InferError::new(ErrorCode::from(&error), format!("input \"{name}\": {error}"))
+                })?
+            }
+            (None, true) => match (self.tensor, self.unread) {
+                (Some(tensor), _) => tensor,
+                (None, Some((unread, at))) => {
+                    let mut json = Jiter::new(unread).with_allow_inf_nan();
+                    elements::read(&mut json, &name, datatype, &shape).map_err(|error| InferError {
+                        message: format!("{} (in \"data\", which begins at byte {at})", error.message).into(),
+                        ..error
+                    })?
+                }
+                (None, None) => return Err(lacks("data")),
+            },
+            (None, false) => return Err(lacks("data")),
+        };
+        Ok((name, tensor))
+    }
+}
+
+fn shape(json: &mut Jiter<'_>, input: &str) -> Result<Shape, InferError> {
+    let wrong = |error: tidegate_core::ShapeError| {
+        let error = tidegate_core::TensorError::Shape(error);
+        InferError::new(ErrorCode::from(&error), format!("input \"{input}\": {error}"))
+    };
+    let mut extents = Vec::new();
+    let mut next = json.next_array().map_err(|error| malformed(json, &error))?;
+    while let Some(peek) = next {
+        if extents.len() > Shape::MAX_RANK {
+            return Err(wrong(tidegate_core::ShapeError::Rank { rank: extents.len() }));
+        }
+        let at = json.current_index();
+        let digits = json.known_number_bytes(peek).map(<[u8]>::to_vec).map_err(|error| malformed(json, &error))?;
+        let extent = std::str::from_utf8(&digits).ok().and_then(|digits| digits.parse::<i64>().ok());
+        extents.push(extent.ok_or_else(|| {
+            let position = json.error_position(at);
+            let message = format!("input \"{input}\" has an extent that is no 64-bit integer at {position}");
+            InferError::new(ErrorCode::ShapeOverflow, message)
+        })?);
+        next = json.array_step().map_err(|error| malformed(json, &error))?;
+    }
+    Shape::from_wire(&extents).map_err(wrong)
+}
+
+/// The outputs asked for and, for each, whether binary data is wanted.
+type Outputs = (Vec<RequestedOutput>, Vec<Option<bool>>);
+
+fn outputs(json: &mut Jiter<'_>) -> Result<Outputs, InferError> {
+    let outputs = objects(json, "outputs", |json, mut key| {
+        let mut name = None;
+        let mut settings = Parameters::default();
+        while let Some(field) = key {
+            match field {
+                Key::Name => name = Some(text(json, "name")?),
+                Key::Parameters => settings = parameters(json)?,
+                _ => json.next_skip().map_err(|error| malformed(json, &error))?,
+            }
+            key = json.next_key().map(|key| key.map(Key::of)).map_err(|error| malformed(json, &error))?;
+        }
+        let name =
+            name.ok_or_else(|| InferError::new(ErrorCode::MalformedRequest, "an output has no \"name\""))?;
+        let classes = settings.size("classification")?.unwrap_or(0);
+        Ok((RequestedOutput { name, classes }, settings.flag("binary_data")?))
+    })?;
+    Ok(outputs.into_iter().unzip())
+}
+
+/// An object of named bools, numbers and strings.
+fn parameters(json: &mut Jiter<'_>) -> Result<Parameters, InferError> {
+    let value = json.next_value().map_err(|error| malformed(json, &error))?;
+    let JsonValue::Object(fields) = value else {
+        return Err(InferError::new(ErrorCode::InvalidParameter, "\"parameters\" must be an object"));
+    };
+    let mut parameters = Parameters::default();
+    for (name, value) in fields.iter() {
+        let value = match value {
+            JsonValue::Bool(flag) => Value::Bool(*flag),
+            JsonValue::Int(number) => Value::Int(*number),
+            JsonValue::Float(number) => Value::Float(*number),
+            JsonValue::Str(text) => Value::Text(text.to_string()),
+            _ => {
+                let message = format!("parameter \"{name}\" must be a bool, a number or a string");
+                return Err(InferError::new(ErrorCode::InvalidParameter, message));
+            }
+        };
+        parameters.insert(name, value)?;
+    }
+    Ok(parameters)
+}
+
+/// The bytes behind the JSON, taken by the inputs in their order.
+struct BinarySection {
+    rest: Bytes,
+}
+
+impl BinarySection {
+    fn take(&mut self, input: &str, bytes: usize) -> Result<Bytes, InferError> {
+        if bytes > self.rest.len() {
+            let message =
+                format!("input \"{input}\" takes {bytes} bytes of binary data, the body has {} left", self.rest.len());
+            return Err(InferError::new(ErrorCode::InvalidBinary, message));
+        }
+        Ok(self.rest.split_to(bytes))
+    }
+}
+
+/// Reads a KServe v1 body, `{"instances": [...]}`, for a model with a single input: each instance is a row, or an object
+/// with the input's name as its key.
+pub(crate) fn decode_instances(body: &Bytes, signature: &Signature) -> Result<Vec<(String, Tensor)>, InferError> {
+    let [spec] = signature.inputs.as_slice() else {
+        let message = "the v1 protocol carries one input, this model has several: use /v2/models/NAME/infer";
+        return Err(InferError::new(ErrorCode::MalformedRequest, message));
+    };
+    let mut json = Jiter::new(body).with_allow_inf_nan();
+    let mut tensor = None;
+    let mut key = json.next_object().map(|key| key.map(Key::of)).map_err(|error| malformed(&json, &error))?;
+    while let Some(field) = key {
+        match field {
+            Key::Instances => {
+                json.peek().map_err(|error| malformed(&json, &error))?;
+                let start = json.current_index();
+                let mut extents = Vec::new();
+                measure(&mut json, &mut extents, 0).map_err(|error| malformed(&json, &error))?;
+                let text = json.slice_to_current(start);
+                // A model whose rows are single values takes them bare too: ["a", "b"] for [-1, 1].
+                let rank = spec.dims.as_ref().map_or(extents.len(), Vec::len);
+                if extents.len() + 1 == rank {
+                    extents.push(1);
+                }
+                let shape = Shape::new(&extents)
+                    .map_err(|error| InferError::new(ErrorCode::ShapeOverflow, error.to_string()))?;
+                let mut values = Jiter::new(text).with_allow_inf_nan();
+                tensor = Some(elements::read(&mut values, &spec.name, spec.datatype, &shape)?);
+            }
+            _ => json.next_skip().map_err(|error| malformed(&json, &error))?,
+        }
+        key = json.next_key().map(|key| key.map(Key::of)).map_err(|error| malformed(&json, &error))?;
+    }
+    json.finish().map_err(|error| malformed(&json, &error))?;
+    let missing = || InferError::new(ErrorCode::MalformedRequest, "the request has no \"instances\"");
+    Ok(vec![(spec.name.clone(), tensor.ok_or_else(missing)?)])
+}
+
+/// The extents of a nested array, from its first elements; the element count finds ragged ones later.
+fn measure(json: &mut Jiter<'_>, extents: &mut Vec<usize>, depth: usize) -> Result<(), JiterError> {
+    let first = extents.len() == depth;
+    if first {
+        extents.push(0);
+    }
+    let mut count = 0;
+    let mut next = json.next_array()?;
+    while let Some(peek) = next {
+        count += 1;
+        if peek == Peek::Array && depth < Shape::MAX_RANK {
+            measure(json, extents, depth + 1)?;
+        } else {
+            json.known_skip(peek)?;
+        }
+        next = json.array_step()?;
+    }
+    if first {
+        extents[depth] = count;
+    }
+    Ok(())
+}

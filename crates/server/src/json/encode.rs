@@ -1,0 +1,213 @@
+//! Answers in JSON, with the binary tensor data extension.
+
+use bytes::Bytes;
+use tidegate_core::{DataType, Tensor, TensorView, bf16, f16, with_element};
+use tidegate_serving::{ErrorCode, InferError, InferResponse};
+
+/// Writes an answer; `binary` says for each output whether its data goes behind the JSON. The second value is the length
+/// of the JSON if there is binary data.
+pub(crate) fn encode_infer(
+    response: &InferResponse,
+    id: Option<&str>,
+    binary: impl Fn(usize) -> bool,
+) -> Result<(Vec<u8>, Option<usize>), InferError> {
+    let version = &response.version;
+    let elements: usize = response.outputs.iter().map(|output| output.tensor.shape().element_count()).sum();
+    let mut out = Vec::with_capacity(192 + 64 * response.outputs.len() + 12 * elements);
+    let mut sections: Vec<Bytes> = Vec::new();
+    out.extend_from_slice(b"{\"model_name\":");
+    string(&mut out, version.model().as_bytes())?;
+    out.extend_from_slice(b",\"model_version\":");
+    string(&mut out, version.number().as_bytes())?;
+    if let Some(id) = id {
+        out.extend_from_slice(b",\"id\":");
+        string(&mut out, id.as_bytes())?;
+    }
+    out.extend_from_slice(b",\"outputs\":[");
+    for (at, output) in response.outputs.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(b"{\"name\":");
+        string(&mut out, version.signature().outputs[output.index].name.as_bytes())?;
+        out.extend_from_slice(b",\"datatype\":\"");
+        out.extend_from_slice(output.tensor.datatype().name().as_bytes());
+        out.extend_from_slice(b"\",\"shape\":[");
+        separated(&mut out, output.tensor.shape().iter(), |out, extent| integer(out, *extent));
+        if binary(at) {
+            let section = output.tensor.wire();
+            out.extend_from_slice(b"],\"parameters\":{\"binary_data_size\":");
+            integer(&mut out, section.len());
+            out.extend_from_slice(b"}}");
+            sections.push(section);
+        } else {
+            out.extend_from_slice(b"],\"data\":[");
+            data(&mut out, &output.tensor)?;
+            out.extend_from_slice(b"]}");
+        }
+    }
+    out.extend_from_slice(b"]}");
+    let header_bytes = (!sections.is_empty()).then_some(out.len());
+    out.reserve_exact(sections.iter().map(Bytes::len).sum());
+    for section in sections {
+        out.extend_from_slice(&section);
+    }
+    Ok((out, header_bytes))
+}
+
+/// Writes a KServe v1 answer: `{"predictions": …}`, nested by the shape; with several outputs an object of them.
+pub(crate) fn encode_predictions(response: &InferResponse) -> Result<Vec<u8>, InferError> {
+    let mut out = Vec::with_capacity(256);
+    out.extend_from_slice(b"{\"predictions\":");
+    match response.outputs.as_slice() {
+        [output] => nested(&mut out, &output.tensor, output.tensor.shape())?,
+        outputs => {
+            out.push(b'{');
+            for (at, output) in outputs.iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                string(&mut out, response.version.signature().outputs[output.index].name.as_bytes())?;
+                out.push(b':');
+                nested(&mut out, &output.tensor, output.tensor.shape())?;
+            }
+            out.push(b'}');
+        }
+    }
+    out.push(b'}');
+    Ok(out)
+}
+
+fn nested(out: &mut Vec<u8>, tensor: &Tensor, shape: &[usize]) -> Result<(), InferError> {
+    if shape.len() <= 1 {
+        let scalar = shape.is_empty();
+        out.extend_from_slice(if scalar { b"" } else { b"[" });
+        data(out, tensor)?;
+        out.extend_from_slice(if scalar { b"" } else { b"]" });
+        return Ok(());
+    }
+    out.push(b'[');
+    for row in 0..shape[0] {
+        if row > 0 {
+            out.push(b',');
+        }
+        let inner = tidegate_core::Shape::new(&shape[1..]).map_err(|error| internal(&error))?;
+        nested(out, &row_of(tensor, row, inner)?, &shape[1..])?;
+    }
+    out.push(b']');
+    Ok(())
+}
+
+/// One entry of axis 0, without that axis.
+fn row_of(tensor: &Tensor, row: usize, inner: tidegate_core::Shape) -> Result<Tensor, InferError> {
+    let slice = tensor.slice_rows(row, 1);
+    Tensor::from_wire(tensor.datatype(), inner, slice.wire()).map_err(|error| internal(&error))
+}
+
+fn internal(error: &dyn std::error::Error) -> InferError {
+    InferError::new(ErrorCode::Internal, error.to_string())
+}
+
+/// The elements, flat, separated by commas.
+fn data(out: &mut Vec<u8>, tensor: &Tensor) -> Result<(), InferError> {
+    match tensor.view() {
+        TensorView::Strings(strings) => {
+            for (at, text) in strings.iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                string(out, text)?;
+            }
+        }
+        TensorView::Fixed(bytes) if tensor.datatype() == DataType::Bool => {
+            separated(out, bytes.iter(), |out, byte| {
+                out.extend_from_slice(if *byte != 0 { b"true" } else { b"false" });
+            });
+        }
+        TensorView::Fixed(_) => with_element!(tensor.datatype(), T => {
+            match tensor.as_slice::<T>() {
+                Some(elements) => separated(out, elements.iter(), |out, element| element.write(out)),
+                None => {
+                    let elements = tensor.to_vec::<T>().unwrap_or_default();
+                    separated(out, elements.iter(), |out, element| element.write(out));
+                }
+            }
+        }, else => {}),
+    }
+    Ok(())
+}
+
+fn separated<T>(out: &mut Vec<u8>, items: impl Iterator<Item = T>, mut write: impl FnMut(&mut Vec<u8>, T)) {
+    for (at, item) in items.enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        write(out, item);
+    }
+}
+
+fn integer(out: &mut Vec<u8>, number: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// A JSON string; bytes that are no UTF-8 cannot be one.
+fn string(out: &mut Vec<u8>, text: &[u8]) -> Result<(), InferError> {
+    let text = std::str::from_utf8(text).map_err(|_| {
+        let message = "an output holds bytes that are no UTF-8: ask for binary data";
+        InferError::new(ErrorCode::InvalidParameter, message)
+    })?;
+    serde_json::to_writer(out, text).map_err(|error| internal(&error))
+}
+
+/// How an element is written in JSON: the shortest text that reads back as the same value; NaN and the infinities as the
+/// bare words that Python's `json` writes and reads.
+trait WriteJson {
+    fn write(&self, out: &mut Vec<u8>);
+}
+
+macro_rules! write_integers {
+    ($($integer:ty),*) => {
+        $(impl WriteJson for $integer {
+            fn write(&self, out: &mut Vec<u8>) {
+                integer(out, *self);
+            }
+        })*
+    };
+}
+
+macro_rules! write_floats {
+    ($($float:ty),*) => {
+        $(impl WriteJson for $float {
+            fn write(&self, out: &mut Vec<u8>) {
+                if self.is_finite() {
+                    out.extend_from_slice(ryu::Buffer::new().format_finite(*self).as_bytes());
+                } else {
+                    out.extend_from_slice(not_finite(self.is_nan(), *self > 0.0));
+                }
+            }
+        })*
+    };
+}
+
+write_integers!(u8, u16, u32, u64, i8, i16, i32, i64);
+write_floats!(f32, f64);
+
+impl WriteJson for f16 {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.to_f32().write(out);
+    }
+}
+
+impl WriteJson for bf16 {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.to_f32().write(out);
+    }
+}
+
+fn not_finite(nan: bool, positive: bool) -> &'static [u8] {
+    match (nan, positive) {
+        (true, _) => b"NaN",
+        (false, true) => b"Infinity",
+        (false, false) => b"-Infinity",
+    }
+}

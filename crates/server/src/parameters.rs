@@ -1,0 +1,95 @@
+//! The named settings of a request, as every front end carries them.
+
+use std::time::{Duration, Instant};
+
+use tidegate_serving::{ErrorCode, InferError};
+
+/// More parameters than any client sends.
+const MAX_PARAMETERS: usize = 64;
+
+/// Named bools, numbers and strings; unknown names are allowed and overlooked.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Parameters(Vec<(String, Value)>);
+
+/// A parameter's value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+}
+
+impl Parameters {
+    /// Adds a parameter.
+    pub(crate) fn insert(&mut self, name: &str, value: Value) -> Result<(), InferError> {
+        if self.0.len() >= MAX_PARAMETERS {
+            let message = format!("there are more than {MAX_PARAMETERS} parameters");
+            return Err(InferError::new(ErrorCode::InvalidParameter, message));
+        }
+        self.0.push((name.to_owned(), value));
+        Ok(())
+    }
+
+    fn find(&self, name: &str) -> Option<&Value> {
+        self.0.iter().rev().find(|(other, _)| other == name).map(|(_, value)| value)
+    }
+
+    /// A bool, if there is one of this name.
+    pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>, InferError> {
+        match self.find(name) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(other) => Err(wrong(name, "true or false", other)),
+        }
+    }
+
+    /// A whole number that is not negative, if there is one of this name; gRPC clients send some of them as text.
+    pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, InferError> {
+        let value = match self.find(name) {
+            None => return Ok(None),
+            Some(value) => value,
+        };
+        let number = match value {
+            Value::Int(number) => u64::try_from(*number).ok(),
+            Value::Text(text) => text.parse().ok(),
+            _ => None,
+        };
+        number.map(Some).ok_or_else(|| wrong(name, "a whole number from 0", value))
+    }
+
+    /// As [`Parameters::number`], for sizes and counts.
+    pub(crate) fn size(&self, name: &str) -> Result<Option<usize>, InferError> {
+        Ok(self.number(name)?.map(|number| usize::try_from(number).unwrap_or(usize::MAX)))
+    }
+
+    /// The deadline by the protocol's `timeout` parameter, in microseconds from when the request was received; 0 is
+    /// none.
+    pub(crate) fn deadline(&self, received: Instant) -> Result<Option<Instant>, InferError> {
+        let timeout_us = self.number("timeout")?.filter(|timeout| *timeout > 0);
+        Ok(timeout_us.and_then(|timeout| received.checked_add(Duration::from_micros(timeout))))
+    }
+
+    /// The `priority` parameter; 0 is the model's default.
+    pub(crate) fn priority(&self) -> Result<u64, InferError> {
+        Ok(self.number("priority")?.unwrap_or(0))
+    }
+}
+
+fn wrong(name: &str, wanted: &str, found: &Value) -> InferError {
+    let found = match found {
+        Value::Bool(flag) => flag.to_string(),
+        Value::Int(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Text(text) => format!("{:?}", text.chars().take(64).collect::<String>()),
+    };
+    InferError::new(ErrorCode::InvalidParameter, format!("parameter \"{name}\" must be {wanted}, it is {found}"))
+}
+
+/// The earlier of two deadlines.
+pub(crate) fn earlier(one: Option<Instant>, two: Option<Instant>) -> Option<Instant> {
+    match (one, two) {
+        (Some(one), Some(two)) => Some(one.min(two)),
+        (one, two) => one.or(two),
+    }
+}

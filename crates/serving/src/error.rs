@@ -1,0 +1,172 @@
+//! The one error table of the request path: `docs/reference/errors.md` shows it to users.
+
+use std::borrow::Cow;
+
+use tidegate_core::{ShapeError, SignatureError, TensorError, UnknownDataType};
+use tidegate_engines::RunError;
+use thiserror::Error;
+
+/// A request that was not answered: a stable code for machines and a message for people.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{message}")]
+pub struct InferError {
+    /// What kind of failure it is.
+    pub code: ErrorCode,
+    /// What was wrong, where, and what to do.
+    pub message: Cow<'static, str>,
+}
+
+impl InferError {
+    /// An error with its message.
+    pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+macro_rules! error_codes {
+    ($($variant:ident $name:literal $http:literal $grpc:literal $meaning:literal $remedy:literal;)*) => {
+        /// The stable, machine-readable kinds of failure.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum ErrorCode {
+            $(#[doc = $meaning] $variant,)*
+        }
+
+        impl ErrorCode {
+            /// Every code, in the order of the documentation.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The code as it stands in answers.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+
+            /// The HTTP status.
+            pub const fn http_status(self) -> u16 {
+                match self { $(Self::$variant => $http),* }
+            }
+
+            /// The gRPC status code, as numbered by gRPC.
+            pub const fn grpc_code(self) -> i32 {
+                match self { $(Self::$variant => $grpc),* }
+            }
+
+            /// What happened, for the documentation.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning),* }
+            }
+
+            /// What a client can do, for the documentation.
+            pub const fn remedy(self) -> &'static str {
+                match self { $(Self::$variant => $remedy),* }
+            }
+        }
+    };
+}
+
+// gRPC: 3 INVALID_ARGUMENT, 4 DEADLINE_EXCEEDED, 5 NOT_FOUND, 8 RESOURCE_EXHAUSTED, 13 INTERNAL, 14 UNAVAILABLE.
+error_codes! {
+    MalformedJson "malformed_json" 400 3
+        "the body is no JSON" "read the position in the message";
+    MalformedRequest "malformed_request" 400 3
+        "the body is JSON or protobuf, but not a request of this protocol" "compare with the API reference";
+    UnknownInput "unknown_input" 400 3
+        "the model has no input of this name" "ask for the model's metadata";
+    MissingInput "missing_input" 400 3
+        "an input that the model needs is not there" "send every input that has no default";
+    DuplicateInput "duplicate_input" 400 3
+        "an input is given twice" "send it once";
+    UnknownOutput "unknown_output" 400 3
+        "the model has no output of this name" "ask for the model's metadata";
+    UnknownDatatype "unknown_datatype" 400 3
+        "the datatype is none of the protocol's" "use one of the names in the message";
+    DatatypeMismatch "datatype_mismatch" 400 3
+        "the input has another datatype than the signature, or its values do not fit the datatype"
+        "convert before sending";
+    WrongRank "wrong_rank" 400 3
+        "the input has more or fewer dimensions than the signature" "add or drop the batch axis";
+    WrongDimension "wrong_dimension" 400 3
+        "an extent differs from the signature, or is negative, or the inputs have different numbers of rows"
+        "reshape before sending";
+    WrongElementCount "wrong_element_count" 400 3
+        "there are more or fewer elements than the shape says" "make shape and data agree";
+    ShapeOverflow "shape_overflow" 400 3
+        "the shape has more elements or dimensions than can be served" "send a smaller tensor";
+    InvalidBinary "invalid_binary" 400 3
+        "a binary section is cut off, too long, or not what its lengths say" "check the sizes in the header";
+    InvalidParameter "invalid_parameter" 400 3
+        "a parameter or header has a wrong type or value" "read the parameter's name in the message";
+    TooManyInputs "too_many_inputs" 400 3
+        "the request lists more tensors than a request may" "split the request";
+    UnknownModel "unknown_model" 404 5
+        "no model of this name is known" "list the models";
+    UnknownVersion "unknown_version" 404 5
+        "the model has no such version loaded" "leave the version out, or list the versions";
+    NotFound "not_found" 404 5
+        "there is nothing at this path" "see the API reference";
+    MethodNotAllowed "method_not_allowed" 405 12
+        "the path takes another method" "see the API reference";
+    BodyTooLarge "body_too_large" 413 8
+        "the body is larger than `max_body_bytes`, before or after decompression"
+        "send fewer rows, or raise the limit";
+    UnsupportedEncoding "unsupported_encoding" 415 3
+        "the content encoding is none of gzip, deflate, zstd" "send it uncompressed";
+    QueueFull "queue_full" 429 8
+        "as many requests wait for this model as may wait" "retry after the time in Retry-After";
+    ExecutionFailed "execution_failed" 500 13
+        "the model failed on these inputs" "try the inputs in the model's own framework";
+    Internal "internal" 500 13
+        "the server failed" "report it with the server's log";
+    NotReady "not_ready" 503 14
+        "the model is known and not loaded" "retry later, or load it";
+    ShuttingDown "shutting_down" 503 14
+        "the server is stopping" "send it to another replica";
+    DeadlineExceeded "deadline_exceeded" 504 4
+        "the answer would come, or came, after the deadline" "allow more time, or send less load";
+    LoadFailed "load_failed" 400 3
+        "the model cannot be loaded" "read the reason in the message";
+}
+
+impl From<SignatureError> for InferError {
+    fn from(error: SignatureError) -> Self {
+        let code = match &error {
+            SignatureError::UnknownInput { .. } => ErrorCode::UnknownInput,
+            SignatureError::MissingInput { .. } => ErrorCode::MissingInput,
+            SignatureError::DuplicateInput { .. } => ErrorCode::DuplicateInput,
+            SignatureError::DataType { .. } => ErrorCode::DatatypeMismatch,
+            SignatureError::Shape { rank: true, .. } => ErrorCode::WrongRank,
+            SignatureError::Shape { rank: false, .. } | SignatureError::Rows { .. } => ErrorCode::WrongDimension,
+            SignatureError::UnknownOutput { .. } => ErrorCode::UnknownOutput,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+/// The code of a tensor that could not be built; the front end adds the tensor's name to the message.
+impl From<&TensorError> for ErrorCode {
+    fn from(error: &TensorError) -> Self {
+        match error {
+            TensorError::ByteCount { .. } | TensorError::Strings(_) => Self::InvalidBinary,
+            TensorError::ElementCount { .. } => Self::WrongElementCount,
+            TensorError::NotBool { .. } => Self::DatatypeMismatch,
+            TensorError::Shape(ShapeError::Negative { .. }) => Self::WrongDimension,
+            TensorError::Shape(_) => Self::ShapeOverflow,
+            TensorError::Mismatch { .. } | TensorError::NothingToJoin => Self::Internal,
+        }
+    }
+}
+
+impl From<UnknownDataType> for InferError {
+    fn from(error: UnknownDataType) -> Self {
+        Self::new(ErrorCode::UnknownDatatype, error.to_string())
+    }
+}
+
+impl From<RunError> for InferError {
+    fn from(error: RunError) -> Self {
+        let code = match &error {
+            RunError::Input { .. } => ErrorCode::DatatypeMismatch,
+            RunError::Engine(_) => ErrorCode::ExecutionFailed,
+        };
+        Self::new(code, error.to_string())
+    }
+}

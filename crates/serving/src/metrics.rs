@@ -1,0 +1,212 @@
+//! The process's metrics, in Prometheus's form; names that Triton has are Triton's.
+
+use std::time::Duration;
+
+use prometheus::{
+    CounterVec, Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+use crate::{ErrorCode, InferError};
+
+const VERSION_LABELS: &[&str] = &["model", "version"];
+
+/// Every metric of the request path. Label sets are bounded by the loaded versions and the error codes.
+pub struct Metrics {
+    registry: Registry,
+    pub(crate) success: IntCounterVec,
+    pub(crate) failure: IntCounterVec,
+    pub(crate) rows: IntCounterVec,
+    pub(crate) executions: IntCounterVec,
+    pub(crate) request_us: IntCounterVec,
+    pub(crate) queue_us: IntCounterVec,
+    pub(crate) compute_input_us: IntCounterVec,
+    pub(crate) compute_infer_us: IntCounterVec,
+    pub(crate) compute_output_us: IntCounterVec,
+    pub(crate) pending: IntGaugeVec,
+    pub(crate) request_seconds: HistogramVec,
+    pub(crate) queue_seconds: HistogramVec,
+    pub(crate) compute_seconds: HistogramVec,
+    pub(crate) batch_rows: HistogramVec,
+    pub(crate) load_seconds: GaugeVec,
+    pub(crate) loads: IntCounterVec,
+    pub(crate) memory_bytes: IntGaugeVec,
+    refused: IntCounterVec,
+    resident_bytes: Gauge,
+    cpu_seconds: CounterVec,
+    open_connections: IntGaugeVec,
+    refused_connections: IntCounter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// A fresh set; a process needs one.
+    ///
+    /// # Panics
+    /// Never: the names are constants, each registered once.
+    pub fn new() -> Self {
+        let set = Registrar(Registry::new());
+        let seconds = prometheus::exponential_buckets(25e-6, 2.0, 20).expect("constants are valid");
+        let rows = prometheus::exponential_buckets(1.0, 2.0, 11).expect("constants are valid");
+        Self {
+            success: set.counters("nv_inference_request_success", "Requests answered", VERSION_LABELS),
+            failure: set.counters(
+                "nv_inference_request_failure",
+                "Requests that reached a version and failed, by error code",
+                &["model", "version", "reason"],
+            ),
+            rows: set.counters("nv_inference_count", "Rows answered", VERSION_LABELS),
+            executions: set.counters("nv_inference_exec_count", "Batches run", VERSION_LABELS),
+            request_us: set.counters("nv_inference_request_duration_us", "Time in the server", VERSION_LABELS),
+            queue_us: set.counters("nv_inference_queue_duration_us", "Time waiting for an instance", VERSION_LABELS),
+            compute_input_us: set.counters(
+                "nv_inference_compute_input_duration_us",
+                "Time joining inputs of batches",
+                VERSION_LABELS,
+            ),
+            compute_infer_us: set.counters(
+                "nv_inference_compute_infer_duration_us",
+                "Time in the engine",
+                VERSION_LABELS,
+            ),
+            compute_output_us: set.counters(
+                "nv_inference_compute_output_duration_us",
+                "Time splitting outputs of batches",
+                VERSION_LABELS,
+            ),
+            pending: set.gauges("nv_inference_pending_request_count", "Requests waiting", VERSION_LABELS),
+            request_seconds: set.histograms(
+                "tidegate_request_duration_seconds",
+                "Time of answered requests, from decoded to answered",
+                &seconds,
+            ),
+            queue_seconds: set.histograms(
+                "tidegate_queue_duration_seconds",
+                "Time of answered requests waiting for an instance",
+                &seconds,
+            ),
+            compute_seconds: set.histograms(
+                "tidegate_compute_duration_seconds",
+                "Time of answered requests in the engine",
+                &seconds,
+            ),
+            batch_rows: set.histograms("tidegate_batch_rows", "Rows that ran together", &rows),
+            load_seconds: set.register(GaugeVec::new(
+                Opts::new("tidegate_model_load_duration_seconds", "Time of the last load, warm-up included"),
+                VERSION_LABELS,
+            )),
+            loads: set.counters("tidegate_model_loads_total", "Loads by outcome, ok or failed", &["model", "outcome"]),
+            memory_bytes: set.gauges(
+                "tidegate_model_memory_bytes",
+                "Growth of the process's resident memory while the version was loaded",
+                VERSION_LABELS,
+            ),
+            refused: set.counters(
+                "tidegate_requests_refused_total",
+                "Requests refused before they reached a version, by error code",
+                &["code"],
+            ),
+            resident_bytes: set.gauge("process_resident_memory_bytes", "Resident memory of the process"),
+            cpu_seconds: set.register(CounterVec::new(
+                Opts::new("tidegate_process_cpu_seconds_total", "CPU time of the process"),
+                &["mode"],
+            )),
+            open_connections: set.gauges("tidegate_open_connections", "Open client connections", &["protocol"]),
+            refused_connections: set.register(IntCounter::new(
+                "tidegate_connections_refused_total",
+                "Connections closed at once because `max_connections` were open",
+            )),
+            registry: set.0,
+        }
+    }
+
+    /// Counts a request that was refused before it reached a version.
+    pub fn refused(&self, code: ErrorCode) {
+        self.refused.with_label_values(&[code.name()]).inc();
+    }
+
+    /// Counts a connection that opens (`1`) or closes (`-1`).
+    pub fn connection(&self, protocol: &'static str, change: i64) {
+        self.open_connections.with_label_values(&[protocol]).add(change);
+    }
+
+    /// Counts a connection that was turned away.
+    pub fn connection_refused(&self) {
+        self.refused_connections.inc();
+    }
+
+    /// The text exposition.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Internal`] if the encoder fails.
+    pub fn render(&self) -> Result<Vec<u8>, InferError> {
+        if let Some(usage) = ProcessUsage::now() {
+            self.resident_bytes.set(usage.resident_bytes as f64);
+            for (mode, now) in [("user", usage.user), ("system", usage.system)] {
+                let counter = self.cpu_seconds.with_label_values(&[mode]);
+                counter.inc_by((now.as_secs_f64() - counter.get()).max(0.0));
+            }
+        }
+        let mut text = Vec::with_capacity(16 << 10);
+        TextEncoder::new()
+            .encode(&self.registry.gather(), &mut text)
+            .map_err(|error| InferError::new(ErrorCode::Internal, error.to_string()))?;
+        Ok(text)
+    }
+}
+
+struct Registrar(Registry);
+
+impl Registrar {
+    fn register<C: prometheus::core::Collector + Clone + 'static>(&self, metric: prometheus::Result<C>) -> C {
+        let metric = metric.expect("metric names and labels are valid constants");
+        self.0.register(Box::new(metric.clone())).expect("metric names are unique constants");
+        metric
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.register(IntCounterVec::new(Opts::new(name, help), labels))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.register(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Gauge {
+        self.register(Gauge::new(name, help))
+    }
+
+    fn histograms(&self, name: &str, help: &str, buckets: &[f64]) -> HistogramVec {
+        self.register(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), VERSION_LABELS))
+    }
+}
+
+/// What the process uses of the machine.
+pub(crate) struct ProcessUsage {
+    pub(crate) resident_bytes: u64,
+    user: Duration,
+    system: Duration,
+}
+
+impl ProcessUsage {
+    /// Reads `/proc/self`; `None` where there is none.
+    pub(crate) fn now() -> Option<Self> {
+        let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+        let resident_pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+        let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+        // The command name stands in brackets and may hold spaces: fields are counted from behind it (proc(5)).
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+        let mut ticks = || fields.next()?.parse::<u64>().ok().map(|ticks| Duration::from_millis(ticks * 10));
+        Some(Self { resident_bytes: resident_pages * page_bytes(), user: ticks()?, system: ticks()? })
+    }
+}
+
+/// The page size of every Linux machine that Tidegate is built for; statm counts in pages.
+fn page_bytes() -> u64 {
+    4096
+}

@@ -1,0 +1,54 @@
+//! A request and its answer, free of any wire format.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tidegate_core::Tensor;
+
+use crate::{Timing, Version};
+
+/// A decoded request.
+#[derive(Clone, Debug, Default)]
+pub struct InferRequest {
+    /// The model's name.
+    pub model: String,
+    /// The version asked for; the newest ready one if absent.
+    pub version: Option<String>,
+    /// Named inputs, in any order.
+    pub inputs: Vec<(String, Tensor)>,
+    /// The outputs wanted; all of them if empty.
+    pub outputs: Vec<RequestedOutput>,
+    /// When the answer is no longer of use.
+    pub deadline: Option<Instant>,
+    /// 1 is the most urgent, larger is less urgent, 0 is the model's default.
+    pub priority: u64,
+}
+
+/// An output that a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestedOutput {
+    /// The output's name.
+    pub name: String,
+    /// If not 0: the highest that many values of the last axis as `value:index[:label]` strings.
+    pub classes: usize,
+}
+
+/// The answer.
+#[derive(Debug)]
+pub struct InferResponse {
+    /// The version that answered.
+    pub version: Arc<Version>,
+    /// In the order asked for, or of the signature.
+    pub outputs: Vec<OutputTensor>,
+    /// Where the time went.
+    pub timing: Timing,
+}
+
+/// A named output.
+#[derive(Debug)]
+pub struct OutputTensor {
+    /// The place in the version's signature, whose name it has.
+    pub index: usize,
+    /// Its value.
+    pub tensor: Tensor,
+}

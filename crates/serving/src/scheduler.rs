@@ -1,0 +1,463 @@
+//! Who runs when: a bounded queue and the instances of one version.
+//!
+//! A request whose run is shorter than a thread hop runs at once on the thread that brought it, if an instance is idle.
+//! Everything else joins the queue; runner threads, started when there is work and gone when there is none for a while,
+//! take what waits as one batch.
+
+mod batch;
+mod estimate;
+mod queue;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use tidegate_core::{Batching, Tensor, TensorError};
+use tidegate_engines::{Instance, LoadedArtifact};
+use tokio::sync::oneshot;
+use tracing::{error, warn};
+
+use self::batch::Batch;
+use self::estimate::RunTimes;
+use self::queue::{Job, Queue};
+use crate::stats::VersionStats;
+use crate::{ErrorCode, InferError};
+
+/// A run expected to take longer than this leaves the thread that serves connections.
+const INLINE_RUN: Duration = Duration::from_micros(250);
+/// A runner thread that found no work for this long ends.
+const RUNNER_IDLE: Duration = Duration::from_secs(10);
+
+/// What one request asks of the scheduler: inputs in the order of the signature.
+#[derive(Debug)]
+pub struct Work {
+    /// Bound inputs; `None` for an optional one that was left out.
+    pub inputs: Vec<Option<Tensor>>,
+    /// Rows along the batch axis; 1 where there is no batch axis.
+    pub rows: usize,
+    /// When the answer is no longer of use.
+    pub deadline: Option<Instant>,
+    /// Priority level, from 0, the most urgent.
+    pub level: usize,
+}
+
+/// The outputs of one request, in the order of the signature.
+#[derive(Debug)]
+pub struct Completed {
+    /// The outputs.
+    pub outputs: Vec<Tensor>,
+    /// Where the time went.
+    pub timing: Timing,
+}
+
+/// Where the time of a request went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// Waiting for an instance.
+    pub queue: Duration,
+    /// Joining the inputs of the batch.
+    pub compute_input: Duration,
+    /// Running the engine.
+    pub compute_infer: Duration,
+    /// Splitting the outputs of the batch.
+    pub compute_output: Duration,
+    /// Rows that ran together.
+    pub batch_rows: usize,
+}
+
+impl Timing {
+    /// Two parts of one request, which ran one after the other or side by side.
+    fn join(self, other: Self) -> Self {
+        Self {
+            queue: self.queue.max(other.queue),
+            compute_input: self.compute_input + other.compute_input,
+            compute_infer: self.compute_infer + other.compute_infer,
+            compute_output: self.compute_output + other.compute_output,
+            batch_rows: self.batch_rows.max(other.batch_rows),
+        }
+    }
+}
+
+/// How the requests of one version wait and run together.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Most rows in one run; `None` where requests cannot share a run.
+    pub max_batch_rows: Option<NonZeroUsize>,
+    /// How long the oldest request may wait for others.
+    pub queue_delay: Duration,
+    /// Batch sizes that run without waiting for the delay, ascending.
+    pub preferred_rows: Vec<usize>,
+    /// Requests that may wait.
+    pub max_queue_requests: usize,
+    /// Priority levels.
+    pub levels: usize,
+}
+
+impl Limits {
+    /// The limits that a manifest asks for; `max_batch_rows` is what the version was found to bear.
+    pub fn new(batching: &Batching, max_batch_rows: Option<NonZeroUsize>) -> Self {
+        let mut preferred_rows = batching.preferred_batch_sizes.clone();
+        preferred_rows.sort_unstable();
+        Self {
+            max_batch_rows,
+            queue_delay: Duration::from_micros(batching.max_queue_delay_us),
+            preferred_rows,
+            max_queue_requests: batching.max_queue_requests.max(1),
+            levels: usize::from(batching.priority_levels.max(1)),
+        }
+    }
+}
+
+/// The queue and the instances of one version. Dropping it finishes what waits and ends the threads.
+pub struct Scheduler {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    name: String,
+    limits: Limits,
+    artifact: Arc<dyn LoadedArtifact>,
+    instances: usize,
+    run_times: RunTimes,
+    stats: Arc<VersionStats>,
+    state: Mutex<State>,
+    work: Condvar,
+}
+
+struct State {
+    queue: Queue,
+    idle: Vec<Box<dyn Instance>>,
+    /// Instances in existence, idle or running.
+    alive: usize,
+    /// Runner threads in existence.
+    runners: usize,
+    /// Runner threads that wait for work.
+    waiting: usize,
+    closed: bool,
+}
+
+impl Scheduler {
+    /// A scheduler over instances that are warm. `name` is for threads and messages.
+    pub(crate) fn new(
+        name: String,
+        limits: Limits,
+        artifact: Arc<dyn LoadedArtifact>,
+        instances: Vec<Box<dyn Instance>>,
+        stats: Arc<VersionStats>,
+    ) -> Self {
+        let count = instances.len();
+        let state = State {
+            queue: Queue::new(limits.levels),
+            idle: instances,
+            alive: count,
+            runners: 0,
+            waiting: 0,
+            closed: false,
+        };
+        let shared = Shared {
+            name,
+            limits,
+            artifact,
+            instances: count,
+            run_times: RunTimes::default(),
+            stats,
+            state: Mutex::new(state),
+            work: Condvar::new(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Tells how long a run of `rows` took, before the first request.
+    pub(crate) fn learn(&self, rows: usize, took: Duration) {
+        self.shared.run_times.learn(rows, took);
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    /// How many instances there are.
+    pub fn instances(&self) -> usize {
+        self.shared.instances
+    }
+
+    /// Requests that wait now.
+    pub fn queued(&self) -> usize {
+        self.shared.state.lock().queue.len()
+    }
+
+    /// Runs a request, alone or with others, and gives its own rows back in order. Dropping the future gives its place
+    /// in the queue to the next.
+    ///
+    /// # Errors
+    /// [`ErrorCode::QueueFull`], [`ErrorCode::DeadlineExceeded`], or what the engine says.
+    pub async fn submit(&self, work: Work) -> Result<Completed, InferError> {
+        match self.shared.limits.max_batch_rows {
+            Some(most) if work.rows > most.get() => self.submit_split(work, most.get()).await,
+            _ => self.submit_one(work).await,
+        }
+    }
+
+    /// A request larger than the largest batch: parts that are queued together and joined in order.
+    async fn submit_split(&self, work: Work, most: usize) -> Result<Completed, InferError> {
+        let mut parts = Vec::with_capacity(work.rows.div_ceil(most));
+        for first in (0..work.rows).step_by(most) {
+            let rows = most.min(work.rows - first);
+            let slice = |tensor: &Option<Tensor>| tensor.as_ref().map(|tensor| tensor.slice_rows(first, rows));
+            let inputs = work.inputs.iter().map(slice).collect();
+            parts.push(self.enqueue(Work { inputs, rows, ..work })?);
+        }
+        let mut completed = Vec::with_capacity(parts.len());
+        for part in parts {
+            completed.push(part.answer().await?);
+        }
+        join(&completed).map_err(|error| InferError::new(ErrorCode::ExecutionFailed, error.to_string()))
+    }
+
+    async fn submit_one(&self, work: Work) -> Result<Completed, InferError> {
+        let Some(instance) = self.shared.claim_for_inline(&work) else {
+            return self.enqueue(work)?.answer().await;
+        };
+        let (job, answer) = Job::new(work);
+        self.shared.run(instance, Batch::single(job));
+        answer.await.unwrap_or_else(|_| Err(runner_gone()))
+    }
+
+    fn enqueue(&self, work: Work) -> Result<Queued, InferError> {
+        let shared = &self.shared;
+        let deadline = work.deadline;
+        let mut state = shared.state.lock();
+        if state.queue.len() >= shared.limits.max_queue_requests {
+            return Err(InferError::new(
+                ErrorCode::QueueFull,
+                format!("{} requests wait for {}, as many as may wait", state.queue.len(), shared.name),
+            ));
+        }
+        if let Some(deadline) = deadline {
+            shared.reachable(&state, &work, deadline)?;
+        }
+        let (job, answer) = Job::new(work);
+        let ticket = state.queue.push(job);
+        shared.wake_runner(state);
+        Ok(Queued { shared: shared.clone(), ticket: Some(ticket), deadline, answer })
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        self.shared.state.lock().closed = true;
+        self.shared.work.notify_all();
+    }
+}
+
+/// The outputs of the parts of one request, joined in order.
+fn join(parts: &[Completed]) -> Result<Completed, TensorError> {
+    let outputs = parts.first().map_or(0, |part| part.outputs.len());
+    let joined = (0..outputs).map(|output| {
+        let slices: Vec<&Tensor> = parts.iter().map(|part| &part.outputs[output]).collect();
+        Tensor::concat_rows(&slices)
+    });
+    let timing = parts.iter().map(|part| part.timing).reduce(Timing::join).unwrap_or_default();
+    Ok(Completed { outputs: joined.collect::<Result<_, _>>()?, timing })
+}
+
+/// A request in the queue, or taken from it. Dropping it leaves the queue.
+struct Queued {
+    shared: Arc<Shared>,
+    ticket: Option<queue::Ticket>,
+    deadline: Option<Instant>,
+    answer: oneshot::Receiver<Result<Completed, InferError>>,
+}
+
+impl Queued {
+    async fn answer(mut self) -> Result<Completed, InferError> {
+        let answer = match self.deadline {
+            None => (&mut self.answer).await,
+            Some(deadline) => match tokio::time::timeout_at(deadline.into(), &mut self.answer).await {
+                Ok(answer) => answer,
+                Err(_) => return Err(too_late("the deadline passed before the model answered")),
+            },
+        };
+        self.ticket = None;
+        answer.unwrap_or_else(|_| Err(runner_gone()))
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.shared.state.lock().queue.remove(ticket);
+        }
+    }
+}
+
+fn too_late(message: &'static str) -> InferError {
+    InferError::new(ErrorCode::DeadlineExceeded, message)
+}
+
+fn runner_gone() -> InferError {
+    InferError::new(ErrorCode::Internal, "the request was dropped by the scheduler")
+}
+
+impl Shared {
+    /// An idle instance, if this request should run on the thread that brought it.
+    fn claim_for_inline(&self, work: &Work) -> Option<Box<dyn Instance>> {
+        if !self.limits.queue_delay.is_zero() || work.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return None;
+        }
+        if !self.run_times.expected(work.rows).is_some_and(|expected| expected <= INLINE_RUN) {
+            return None;
+        }
+        let mut state = self.state.lock();
+        if state.queue.is_empty() { state.idle.pop() } else { None }
+    }
+
+    /// Refuses at once what cannot be answered in time, so that the client hears it while there is time to act.
+    fn reachable(&self, state: &State, work: &Work, deadline: Instant) -> Result<(), InferError> {
+        let now = Instant::now();
+        if deadline <= now {
+            return Err(too_late("the deadline passed before the request was queued"));
+        }
+        let Some(run) = self.run_times.expected(work.rows) else { return Ok(()) };
+        let batch_rows = self.limits.max_batch_rows.map_or(1, NonZeroUsize::get);
+        let batches_ahead = state.queue.rows_before(work.level) / batch_rows;
+        let batch_run = self.run_times.expected(batch_rows).unwrap_or(run);
+        let wait = batch_run.mul_f64(batches_ahead as f64 / self.instances.max(1) as f64);
+        if now + wait + run > deadline && batches_ahead > 0 {
+            return Err(InferError::new(
+                ErrorCode::DeadlineExceeded,
+                format!(
+                    "{} requests are ahead and would take {:.1} ms, the deadline is in {:.1} ms",
+                    state.queue.len(),
+                    wait.as_secs_f64() * 1e3,
+                    (deadline - now).as_secs_f64() * 1e3,
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Sees to it that a runner takes what waits, if an instance is free for it.
+    fn wake_runner(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        if state.idle.is_empty() && state.alive > 0 {
+            return; // Whoever gives an instance back looks at the queue.
+        }
+        if state.waiting > 0 {
+            drop(state);
+            self.work.notify_one();
+            return;
+        }
+        if state.runners >= self.instances.max(1) {
+            return;
+        }
+        state.runners += 1;
+        drop(state);
+        let shared = self.clone();
+        let spawned = std::thread::Builder::new().name(format!("run {}", self.name)).spawn(move || shared.runner());
+        if let Err(cause) = spawned {
+            error!(model = self.name, %cause, "no thread could be started to run the model");
+            let mut state = self.state.lock();
+            state.runners -= 1;
+            if state.runners == 0 {
+                let refused = InferError::new(ErrorCode::Internal, "no thread could be started to run the model");
+                state.queue.refuse_all(&refused);
+            }
+        }
+    }
+
+    /// The life of a runner thread.
+    fn runner(self: Arc<Self>) {
+        while let Some((instance, batch)) = self.next_batch() {
+            self.run(instance, batch);
+        }
+    }
+
+    /// Waits for a batch and an instance; `None` when the runner should end.
+    fn next_batch(&self) -> Option<(Box<dyn Instance>, Batch)> {
+        let mut state = self.state.lock();
+        let idle_until = Instant::now() + RUNNER_IDLE;
+        loop {
+            let now = Instant::now();
+            let State { queue, idle, closed, .. } = &mut *state;
+            self.shed(queue, now);
+            let mut wait_until = idle_until;
+            if !idle.is_empty() && !queue.is_empty() {
+                match queue.ready_at(&self.limits) {
+                    Some(ready) if ready > now && !*closed => wait_until = ready,
+                    _ => {
+                        let instance = idle.pop().expect("there is an idle instance");
+                        let jobs = queue.take(&self.limits);
+                        return Some((instance, Batch::new(jobs)));
+                    }
+                }
+            }
+            let done = queue.is_empty() && (*closed || now >= idle_until);
+            if done {
+                state.runners -= 1;
+                return None;
+            }
+            state.waiting += 1;
+            self.work.wait_until(&mut state, wait_until.max(now + Duration::from_micros(1)));
+            state.waiting -= 1;
+        }
+    }
+
+    /// Drops what nobody waits for and refuses what can no longer be in time.
+    fn shed(&self, queue: &mut Queue, now: Instant) {
+        let run_times = &self.run_times;
+        queue.shed(|job| {
+            let Some(deadline) = job.work.deadline else { return None };
+            let expected = run_times.expected(job.work.rows).unwrap_or_default();
+            if now + expected <= deadline {
+                return None;
+            }
+            if deadline > now {
+                // Shed on a guess alone: let the guess shrink, or a single slow run would shed for ever.
+                run_times.doubt(job.work.rows);
+            }
+            Some(too_late("the deadline would pass before the model answers"))
+        });
+    }
+
+    /// Runs a batch, answers its requests and gives the instance back.
+    fn run(self: &Arc<Self>, mut instance: Box<dyn Instance>, batch: Batch) {
+        let batched = self.limits.max_batch_rows.is_some();
+        let outcome = batch.run(&mut *instance, batched, &self.run_times, &self.stats);
+        let instance = match outcome {
+            batch::Outcome::Sound => Some(instance),
+            batch::Outcome::Panicked => self.replace(instance),
+        };
+        let mut state = self.state.lock();
+        match instance {
+            Some(instance) => state.idle.push(instance),
+            None => {
+                state.alive -= 1;
+                if state.alive == 0 {
+                    let refused = InferError::new(ErrorCode::ExecutionFailed, "the model's last instance is gone");
+                    state.queue.refuse_all(&refused);
+                }
+            }
+        }
+        if !state.queue.is_empty() {
+            self.wake_runner(state);
+        }
+    }
+
+    /// An instance that panicked may be in any state: it is not used again.
+    fn replace(&self, panicked: Box<dyn Instance>) -> Option<Box<dyn Instance>> {
+        drop(panicked);
+        warn!(model = self.name, "an instance panicked and is replaced");
+        match self.artifact.instance() {
+            Ok(instance) => Some(instance),
+            Err(cause) => {
+                error!(model = self.name, %cause, "the instance could not be replaced");
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+//! Requests that wait: first come, first served within a priority level.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::{Completed, Limits, Work};
+use crate::InferError;
+
+/// A request with the way back to whoever waits for it.
+pub(super) struct Job {
+    pub(super) work: Work,
+    pub(super) enqueued: Instant,
+    pub(super) reply: oneshot::Sender<Result<Completed, InferError>>,
+    number: u64,
+}
+
+impl Job {
+    pub(super) fn new(work: Work) -> (Self, oneshot::Receiver<Result<Completed, InferError>>) {
+        let (reply, answer) = oneshot::channel();
+        (Self { work, enqueued: Instant::now(), reply, number: 0 }, answer)
+    }
+
+    /// Whether two requests can share a run: they agree in everything but the number of rows.
+    fn fits(&self, other: &Self) -> bool {
+        let mut pairs = self.work.inputs.iter().zip(&other.work.inputs);
+        pairs.all(|pair| match pair {
+            (None, None) => true,
+            (Some(one), Some(two)) => one.shape().get(1..) == two.shape().get(1..),
+            _ => false,
+        })
+    }
+}
+
+/// Names a queued request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ticket {
+    level: usize,
+    number: u64,
+}
+
+/// Waiting requests by priority level, the most urgent first.
+pub(super) struct Queue {
+    levels: Vec<VecDeque<Job>>,
+    len: usize,
+    next_number: u64,
+}
+
+impl Queue {
+    pub(super) fn new(levels: usize) -> Self {
+        Self { levels: (0..levels.max(1)).map(|_| VecDeque::new()).collect(), len: 0, next_number: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(super) fn push(&mut self, mut job: Job) -> Ticket {
+        let level = job.work.level.min(self.levels.len() - 1);
+        let number = self.next_number;
+        job.number = number;
+        self.next_number += 1;
+        self.len += 1;
+        self.levels[level].push_back(job);
+        Ticket { level, number }
+    }
+
+    /// Takes a request out whose client has gone; nothing happens if it already runs.
+    pub(super) fn remove(&mut self, ticket: Ticket) {
+        let level = &mut self.levels[ticket.level];
+        // Numbers ascend within a level.
+        if let Ok(at) = level.binary_search_by_key(&ticket.number, |job| job.number) {
+            level.remove(at);
+            self.len -= 1;
+        }
+    }
+
+    /// Rows that run before a new request of `level`.
+    pub(super) fn rows_before(&self, level: usize) -> usize {
+        self.levels.iter().take(level + 1).flatten().map(|job| job.work.rows).sum()
+    }
+
+    /// Refuses every request for which `late` has an error.
+    pub(super) fn shed(&mut self, mut late: impl FnMut(&Job) -> Option<InferError>) {
+        for level in &mut self.levels {
+            let mut at = 0;
+            while let Some(job) = level.get(at) {
+                match late(job) {
+                    None => at += 1,
+                    Some(error) => {
+                        let job = level.remove(at).expect("the place was just looked at");
+                        self.len -= 1;
+                        // Nobody may be waiting any more.
+                        let _ = job.reply.send(Err(error));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Answers every waiting request with the same error.
+    pub(super) fn refuse_all(&mut self, error: &InferError) {
+        self.shed(|_| Some(error.clone()));
+    }
+
+    /// When the requests at the head may run; `None` for at once.
+    pub(super) fn ready_at(&self, limits: &Limits) -> Option<Instant> {
+        let head = self.head()?;
+        if limits.queue_delay.is_zero() {
+            return None;
+        }
+        let most = limits.max_batch_rows?.get();
+        let enough = limits.preferred_rows.first().copied().unwrap_or(most).min(most);
+        let rows: usize = self.levels.iter().flatten().filter(|job| head.fits(job)).map(|job| job.work.rows).sum();
+        if rows >= enough { None } else { Some(self.oldest(head) + limits.queue_delay) }
+    }
+
+    fn head(&self) -> Option<&Job> {
+        self.levels.iter().find_map(VecDeque::front)
+    }
+
+    fn oldest(&self, head: &Job) -> Instant {
+        self.levels.iter().filter_map(VecDeque::front).map(|job| job.enqueued).min().unwrap_or(head.enqueued)
+    }
+
+    /// Takes the head and what can run with it, in order, up to the largest batch, or to the largest preferred size
+    /// that can be filled.
+    pub(super) fn take(&mut self, limits: &Limits) -> Vec<Job> {
+        let Some(level) = self.levels.iter().position(|level| !level.is_empty()) else { return Vec::new() };
+        let head = self.levels[level].pop_front().expect("the level is not empty");
+        self.len -= 1;
+        let Some(most) = limits.max_batch_rows else { return vec![head] };
+        let most = self.target(&head, limits, most.get());
+        let mut rows = head.work.rows;
+        let mut batch = vec![head];
+        'levels: for level in &mut self.levels[level..] {
+            let mut at = 0;
+            while rows < most {
+                let Some(job) = level.get(at) else { continue 'levels };
+                if !batch[0].fits(job) {
+                    at += 1;
+                    continue;
+                }
+                if rows + job.work.rows > most {
+                    break 'levels;
+                }
+                rows += job.work.rows;
+                batch.push(level.remove(at).expect("the place was just looked at"));
+                self.len -= 1;
+            }
+        }
+        batch
+    }
+
+    fn target(&self, head: &Job, limits: &Limits, most: usize) -> usize {
+        if limits.preferred_rows.is_empty() {
+            return most;
+        }
+        let waiting: usize = self.levels.iter().flatten().filter(|job| head.fits(job)).map(|job| job.work.rows).sum();
+        let waiting = waiting + head.work.rows;
+        let preferred = limits.preferred_rows.iter().rev().find(|rows| **rows <= waiting && **rows <= most);
+        preferred.copied().unwrap_or(most)
+    }
+}

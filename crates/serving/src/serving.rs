@@ -1,0 +1,156 @@
+//! The way of a request.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tidegate_core::{StringArray, Tensor, with_element};
+
+use crate::version::Prepared;
+use crate::{
+    Completed, ErrorCode, InferError, InferRequest, InferResponse, Metrics, Models, OutputTensor, Version,
+};
+
+/// Everything that answers requests; shared by all front ends.
+pub struct Serving {
+    models: Models,
+    metrics: Arc<Metrics>,
+}
+
+impl Serving {
+    /// Serves what `models` has loaded.
+    pub fn new(models: Models, metrics: Arc<Metrics>) -> Self {
+        Self { models, metrics }
+    }
+
+    /// The models.
+    pub fn models(&self) -> &Models {
+        &self.models
+    }
+
+    /// The metrics.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Answers a request. `received` is when its last byte arrived.
+    ///
+    /// # Errors
+    /// Every [`ErrorCode`] that a decoded request can meet. Dropping the future gives up the request.
+    pub async fn infer(&self, request: InferRequest, received: Instant) -> Result<InferResponse, InferError> {
+        let version = match self.route(&request) {
+            Ok(version) => version,
+            Err(error) => {
+                self.metrics.refused(error.code);
+                return Err(error);
+            }
+        };
+        let answer = answer(&version, request, received).await;
+        observe(&version, &answer, received);
+        let (outputs, completed) = answer?;
+        Ok(InferResponse { version, outputs, timing: completed.timing })
+    }
+
+    /// Picks the version that answers.
+    fn route(&self, request: &InferRequest) -> Result<Arc<Version>, InferError> {
+        self.models.version(&request.model, request.version.as_deref())
+    }
+}
+
+/// What a version does with a request: prepare, schedule and run, finish.
+async fn answer(
+    version: &Version,
+    request: InferRequest,
+    received: Instant,
+) -> Result<(Vec<OutputTensor>, Answered), InferError> {
+    let Prepared { work, outputs } = version.prepare(request, received)?;
+    let rows = work.rows;
+    let completed = version.scheduler().submit(work).await?;
+    let Completed { outputs: tensors, timing } = completed;
+    let outputs = finish(version, tensors, &outputs)?;
+    Ok((outputs, Answered { rows, timing }))
+}
+
+struct Answered {
+    rows: usize,
+    timing: crate::Timing,
+}
+
+/// Picks the outputs that were asked for and classifies where classes were asked for.
+fn finish(
+    version: &Version,
+    tensors: Vec<Tensor>,
+    wanted: &[(usize, usize)],
+) -> Result<Vec<OutputTensor>, InferError> {
+    let mut tensors: Vec<Option<Tensor>> = tensors.into_iter().map(Some).collect();
+    let mut outputs = Vec::with_capacity(wanted.len());
+    for &(index, classes) in wanted {
+        let missing = || InferError::new(ErrorCode::ExecutionFailed, format!("the model gave no output {index}"));
+        let tensor = tensors.get_mut(index).and_then(Option::take).ok_or_else(missing)?;
+        let tensor = match classes {
+            0 => tensor,
+            classes => {
+                let name = &version.signature().outputs[index].name;
+                classify(&tensor, classes, version.labels(name)).ok_or_else(|| {
+                    let datatype = tensor.datatype();
+                    let message = format!("output \"{name}\" is {datatype} and cannot be classified");
+                    InferError::new(ErrorCode::InvalidParameter, message)
+                })?
+            }
+        };
+        outputs.push(OutputTensor { index, tensor });
+    }
+    Ok(outputs)
+}
+
+/// Leaves the figures of a finished request.
+fn observe(version: &Version, answer: &Result<(Vec<OutputTensor>, Answered), InferError>, received: Instant) {
+    let total = received.elapsed();
+    match answer {
+        Ok((_, answered)) => version.stats().answered(answered.rows, total, &answered.timing),
+        Err(error) => version.stats().failed(error.code, total),
+    }
+}
+
+/// The highest `classes` values of the last axis, each as `value:index` or `value:index:label`, as the classification
+/// extension of the protocol writes them. `None` for data types without an order.
+fn classify(tensor: &Tensor, classes: usize, labels: Option<&[String]>) -> Option<Tensor> {
+    let shape = tensor.shape();
+    let width = shape.last().copied().unwrap_or(1);
+    let kept = classes.min(width);
+    let texts: StringArray = with_element!(tensor.datatype(), T => {
+        let values = tensor.to_vec::<T>()?;
+        let mut texts = Vec::with_capacity(values.len());
+        for row in values.chunks(width.max(1)) {
+            let mut order: Vec<usize> = (0..row.len()).collect();
+            order.sort_by(|a, b| row[*b].partial_cmp(&row[*a]).unwrap_or(std::cmp::Ordering::Equal));
+            texts.extend(order.into_iter().take(kept).map(|index| match labels.and_then(|labels| labels.get(index)) {
+                Some(label) => format!("{}:{index}:{label}", row[index]),
+                None => format!("{}:{index}", row[index]),
+            }));
+        }
+        texts.into_iter().collect()
+    }, else => return None);
+    let mut extents = shape.to_vec();
+    match extents.last_mut() {
+        Some(last) => *last = kept,
+        None => extents.push(1),
+    }
+    Tensor::from_strings(tidegate_core::Shape::new(&extents).ok()?, texts).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_are_the_highest_values_with_their_labels() {
+        let shape = tidegate_core::Shape::new(&[2, 3]).unwrap();
+        let tensor = Tensor::from_vec(shape, vec![0.1f32, 0.7, 0.2, 0.5, 0.25, 0.25]).unwrap();
+        let labels = ["cat".to_owned(), "dog".to_owned()];
+        let classes = classify(&tensor, 2, Some(&labels)).unwrap();
+        assert_eq!(&classes.shape()[..], [2, 2]);
+        let tidegate_core::TensorView::Strings(texts) = classes.view() else { panic!("classes are strings") };
+        let texts: Vec<&str> = texts.iter().map(|text| std::str::from_utf8(text).unwrap()).collect();
+        assert_eq!(texts, ["0.7:1:dog", "0.2:2", "0.5:0:cat", "0.25:1:dog"]);
+    }
+}

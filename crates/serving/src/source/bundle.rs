@@ -1,0 +1,49 @@
+//! Bundles: a folder with `model.toml`; and bare artifacts, whose manifest is all defaults.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use tidegate_core::Manifest;
+
+use super::{SourceError, inside, read_labels, read_text};
+use crate::VersionPlan;
+
+/// Reads a bundle: its name, and its single version or why it cannot be read.
+pub(super) fn read(folder: &Path, folder_name: &str) -> (String, Result<Vec<VersionPlan>, SourceError>) {
+    match manifest(folder) {
+        Ok(manifest) => {
+            let name = if manifest.name.is_empty() { folder_name.to_owned() } else { manifest.name.clone() };
+            (name, plan(folder, manifest).map(|plan| vec![plan]))
+        }
+        Err(error) => (folder_name.to_owned(), Err(error)),
+    }
+}
+
+/// An artifact without a manifest.
+pub(super) fn bare(artifact: &Path) -> Result<VersionPlan, SourceError> {
+    let file = artifact.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let manifest = Manifest { artifact: file, ..Manifest::default() };
+    Ok(VersionPlan { number: 1, manifest, artifact: artifact.to_owned(), labels: HashMap::new(), triton: None })
+}
+
+fn manifest(folder: &Path) -> Result<Manifest, SourceError> {
+    let path = folder.join("model.toml");
+    let manifest: Manifest =
+        toml::from_str(&read_text(&path)?).map_err(|error| SourceError::new(&path, error.to_string()))?;
+    if manifest.schema != Manifest::SCHEMA {
+        let problem = format!("schema {} is not known, this build reads {}", manifest.schema, Manifest::SCHEMA);
+        return Err(SourceError::new(&path, problem));
+    }
+    Ok(manifest)
+}
+
+fn plan(folder: &Path, manifest: Manifest) -> Result<VersionPlan, SourceError> {
+    let artifact = inside(folder, &manifest.artifact)?;
+    let mut labels = HashMap::new();
+    for output in &manifest.outputs {
+        if let Some(file) = &output.labels {
+            labels.insert(output.name.clone(), read_labels(folder, file)?);
+        }
+    }
+    Ok(VersionPlan { number: 1, manifest, artifact, labels, triton: None })
+}

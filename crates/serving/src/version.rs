@@ -1,0 +1,215 @@
+//! One loaded version of a model.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tidegate_core::{Manifest, Signature, SignatureError, Tensor};
+use tidegate_engines::{Engines, LoadError};
+use tidegate_protocol::inference::ModelConfig;
+use tracing::info;
+
+use crate::metrics::ProcessUsage;
+use crate::request::RequestedOutput;
+use crate::scheduler::{Limits, Scheduler, Work};
+use crate::stats::VersionStats;
+use crate::{ErrorCode, InferError, InferRequest, Metrics, VersionFigures, source, warmup};
+
+/// Most rows in one run where nothing is configured.
+const DEFAULT_MAX_BATCH_ROWS: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not zero");
+
+/// Everything that is known of a version before it is loaded.
+#[derive(Clone, Debug)]
+pub struct VersionPlan {
+    /// Its number.
+    pub number: u64,
+    /// How to run it.
+    pub manifest: Manifest,
+    /// The artifact's path.
+    pub artifact: PathBuf,
+    /// Class names by output, for the classification extension.
+    pub labels: HashMap<String, Vec<String>>,
+    /// Triton's configuration, where the model came with one.
+    pub triton: Option<ModelConfig>,
+}
+
+/// A loaded version: it can answer.
+pub struct Version {
+    model: String,
+    number: String,
+    plan: VersionPlan,
+    engine: &'static str,
+    signature: Signature,
+    scheduler: Scheduler,
+    stats: Arc<VersionStats>,
+}
+
+impl Version {
+    /// Loads a version, runs it warm, and finds out whether its requests can share a run. Blocks.
+    pub(crate) fn load(
+        model: &str,
+        plan: VersionPlan,
+        engines: &Engines,
+        metrics: &Metrics,
+    ) -> Result<Self, LoadError> {
+        let started = Instant::now();
+        let resident_before = resident_bytes();
+        let manifest = &plan.manifest;
+        let artifact = engines.load(&plan.artifact, manifest.engine, &manifest.engine_options)?;
+        let mut signature = artifact.signature().clone();
+        if let Some(config) = &plan.triton {
+            source::triton::check_declared(config, &mut signature)?;
+        }
+        let count = artifact.default_instances();
+        let mut instances = (0..count).map(|_| artifact.instance()).collect::<Result<Vec<_>, _>>()?;
+        let asked = manifest.batching.max_batch_size;
+        let warm = warmup::run(&signature, &mut instances, asked, DEFAULT_MAX_BATCH_ROWS)?;
+
+        let number = plan.number.to_string();
+        let most = warm.max_batch_rows.map_or(1, NonZeroUsize::get);
+        let stats = Arc::new(VersionStats::new(metrics, model, &number, most));
+        let limits = Limits::new(&manifest.batching, warm.max_batch_rows);
+        let name = format!("{model}:{number}");
+        let scheduler = Scheduler::new(name, limits, artifact.clone(), instances, stats.clone());
+        for (rows, took) in &warm.run_times {
+            scheduler.learn(*rows, *took);
+        }
+        let labels = &[model, number.as_str()];
+        metrics.load_seconds.with_label_values(labels).set(started.elapsed().as_secs_f64());
+        let grown = resident_bytes().saturating_sub(resident_before);
+        metrics.memory_bytes.with_label_values(labels).set(i64::try_from(grown).unwrap_or(i64::MAX));
+        info!(
+            model,
+            version = plan.number,
+            engine = artifact.engine(),
+            instances = count,
+            max_batch_rows = warm.max_batch_rows.map_or(0, NonZeroUsize::get),
+            one_row_us = warm.run_times.first().map_or(0, |(_, took)| took.as_micros() as u64),
+            load_ms = started.elapsed().as_millis() as u64,
+            "model loaded"
+        );
+        if let Some(reason) = warm.not_batched {
+            info!(model, version = plan.number, reason, "requests run one by one");
+        }
+        Ok(Self { model: model.to_owned(), number, engine: artifact.engine(), signature, scheduler, stats, plan })
+    }
+
+    /// The model's name.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// The version's number, as text.
+    pub fn number(&self) -> &str {
+        &self.number
+    }
+
+    /// The engine that runs it.
+    pub fn engine(&self) -> &'static str {
+        self.engine
+    }
+
+    /// What it takes and gives.
+    pub fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    /// What it was loaded from.
+    pub fn plan(&self) -> &VersionPlan {
+        &self.plan
+    }
+
+    /// Its queue and instances.
+    pub fn scheduler(&self) -> &Scheduler {
+        &self.scheduler
+    }
+
+    /// Class names of an output.
+    pub fn labels(&self, output: &str) -> Option<&[String]> {
+        self.plan.labels.get(output).map(Vec::as_slice)
+    }
+
+    /// What became of its requests.
+    pub fn figures(&self) -> VersionFigures {
+        self.stats.pending.set(i64::try_from(self.scheduler.queued()).unwrap_or(i64::MAX));
+        self.stats.figures()
+    }
+
+    pub(crate) fn stats(&self) -> &VersionStats {
+        &self.stats
+    }
+
+    /// Checks a request against the signature and gives it its place in the queue's terms.
+    pub(crate) fn prepare(&self, request: InferRequest, received: Instant) -> Result<Prepared, InferError> {
+        let outputs = self.outputs(&request.outputs)?;
+        let inputs = self.signature.bind(request.inputs)?;
+        let rows = self.rows(&inputs)?;
+        let batching = &self.plan.manifest.batching;
+        let default_deadline = || {
+            let timeout = batching.default_timeout_us;
+            (timeout > 0).then(|| received + Duration::from_micros(timeout))
+        };
+        let deadline = request.deadline.or_else(default_deadline);
+        let level = batching.level(request.priority);
+        Ok(Prepared { work: Work { inputs, rows, deadline, level }, outputs })
+    }
+
+    /// The places of the wanted outputs in the signature, with the number of classes wanted.
+    fn outputs(&self, wanted: &[RequestedOutput]) -> Result<Vec<(usize, usize)>, InferError> {
+        if wanted.is_empty() {
+            return Ok((0..self.signature.outputs.len()).map(|at| (at, 0)).collect());
+        }
+        let mut places: Vec<(usize, usize)> = Vec::with_capacity(wanted.len());
+        for output in wanted {
+            let at = self.signature.output(&output.name)?;
+            if places.iter().any(|(other, _)| *other == at) {
+                let message = format!("output \"{}\" is asked for twice", output.name);
+                return Err(InferError::new(ErrorCode::MalformedRequest, message));
+            }
+            places.push((at, output.classes));
+        }
+        Ok(places)
+    }
+
+    /// The rows of a request: all inputs must agree on them where axis 0 is the batch axis.
+    fn rows(&self, inputs: &[Option<Tensor>]) -> Result<usize, InferError> {
+        if self.scheduler.limits().max_batch_rows.is_none() {
+            return Ok(1);
+        }
+        let mut rows = None;
+        for (spec, tensor) in self.signature.inputs.iter().zip(inputs) {
+            let Some(tensor) = tensor else { continue };
+            match rows {
+                None => rows = Some(tensor.rows()),
+                Some(wanted) if wanted == tensor.rows() => {}
+                Some(wanted) => {
+                    let (input, found) = (spec.name.clone(), tensor.rows());
+                    return Err(SignatureError::Rows { input, found, wanted }.into());
+                }
+            }
+        }
+        match rows {
+            Some(0) => Err(InferError::new(ErrorCode::WrongDimension, "the request has no rows")),
+            rows => Ok(rows.unwrap_or(1)),
+        }
+    }
+}
+
+/// A request that a version has accepted.
+pub(crate) struct Prepared {
+    pub(crate) work: Work,
+    /// Places of the outputs in the signature, with the number of classes wanted, 0 for the plain output.
+    pub(crate) outputs: Vec<(usize, usize)>,
+}
+
+fn resident_bytes() -> u64 {
+    ProcessUsage::now().map_or(0, |usage| usage.resident_bytes)
+}
+
+impl std::fmt::Debug for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{} on {}", self.model, self.number, self.engine)
+    }
+}

@@ -1,0 +1,211 @@
+//! Running a version before it answers: warm caches, measured run times, and proof that its requests can share a run.
+
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+
+use tidegate_core::{DataType, Dim, Shape, Signature, StringArray, Tensor, TensorSpec, f16, with_element};
+use tidegate_engines::{Instance, LoadError, RunError};
+use tracing::debug;
+
+/// Warming stops here, however many batch sizes are left.
+const BUDGET: Duration = Duration::from_secs(2);
+/// Extents to try for open dimensions other than the batch: some models need at least this much.
+const OPEN_EXTENTS: [usize; 4] = [8, 1, 32, 224];
+/// How far a row of a batch may be from the same row alone: kernels for other batch sizes add up in another order.
+const TOLERANCE: f64 = 1e-3;
+
+/// What warming found out.
+#[derive(Debug, Default)]
+pub(crate) struct Warm {
+    /// Most rows in one run; `None` where requests cannot share a run.
+    pub(crate) max_batch_rows: Option<NonZeroUsize>,
+    /// Why requests cannot share a run, where that was not asked for.
+    pub(crate) not_batched: Option<String>,
+    /// How long runs of so many rows took, by ascending rows.
+    pub(crate) run_times: Vec<(usize, Duration)>,
+}
+
+/// Warms all instances. `asked` is the configured largest batch: `Some(0)` for none; if it is set and the artifact does
+/// not bear it, the version is refused, naming the output that does not follow the batch axis.
+pub(crate) fn run(
+    signature: &Signature,
+    instances: &mut [Box<dyn Instance>],
+    asked: Option<usize>,
+    default: NonZeroUsize,
+) -> Result<Warm, LoadError> {
+    let Some((first, others)) = instances.split_first_mut() else { return Ok(Warm::default()) };
+    let Some((open, mut run_times)) = single(signature, &mut **first) else {
+        // Synthetic values are not for every model, for example where an input is an index with a meaning.
+        let rows = asked.and_then(NonZeroUsize::new);
+        let reason = rows.is_none().then(|| "the model does not take synthetic samples".to_owned());
+        return Ok(Warm { max_batch_rows: rows, not_batched: reason, run_times: Vec::new() });
+    };
+    let most = match asked {
+        Some(0) => None,
+        Some(rows) => NonZeroUsize::new(rows),
+        None => Some(default),
+    };
+    let mut not_batched = None;
+    let max_batch_rows = match most.map(|most| (most, verify(signature, &mut **first, most.get(), open))) {
+        None => None,
+        Some((most, Ok(()))) => Some(most),
+        Some((_, Err((name, problem)))) if asked.is_some() => {
+            return Err(LoadError::Unsupported { side: "tensor", name, problem });
+        }
+        Some((_, Err((name, problem)))) => {
+            not_batched = Some(format!("\"{name}\" {problem}"));
+            None
+        }
+    };
+    let started = Instant::now();
+    let sizes = std::iter::successors(Some(1usize), |rows| Some(rows * 2));
+    let most_rows = max_batch_rows.map_or(1, NonZeroUsize::get);
+    for rows in sizes.take_while(|rows| *rows < most_rows * 2).map(|rows| rows.min(most_rows)) {
+        if started.elapsed() > BUDGET {
+            break;
+        }
+        let sample = samples(signature, rows, open);
+        let took = (0..3).filter_map(|_| timed(&mut **first, &sample)).min();
+        run_times.retain(|(known, _)| *known != rows);
+        run_times.extend(took.map(|took| (rows, took)));
+    }
+    for instance in others {
+        for rows in [1, most_rows] {
+            timed(&mut **instance, &samples(signature, rows, open));
+        }
+    }
+    Ok(Warm { max_batch_rows, not_batched, run_times })
+}
+
+/// Finds extents for open dimensions with which one row runs.
+fn single(signature: &Signature, instance: &mut dyn Instance) -> Option<(usize, Vec<(usize, Duration)>)> {
+    for open in OPEN_EXTENTS {
+        let started = Instant::now();
+        match instance.run(&samples(signature, 1, open)) {
+            Ok(_) => return Some((open, vec![(1, started.elapsed())])),
+            Err(error) => debug!(%error, open, "a synthetic sample does not run"),
+        }
+    }
+    None
+}
+
+fn timed(instance: &mut dyn Instance, sample: &[Option<Tensor>]) -> Option<Duration> {
+    let started = Instant::now();
+    instance.run(sample).ok().map(|_| started.elapsed())
+}
+
+/// Proves on samples that `most` rows together give what each row gives alone; else the name of the tensor that does not
+/// follow the batch axis, and how.
+fn verify(
+    signature: &Signature,
+    instance: &mut dyn Instance,
+    most: usize,
+    open: usize,
+) -> Result<(), (String, String)> {
+    if let Some(spec) = signature.inputs.iter().chain(&signature.outputs).find(|spec| !may_follow(spec)) {
+        let shape = spec.wire_shape();
+        return Err((spec.name.clone(), format!("has shape {shape:?}, whose first extent is not open for a batch")));
+    }
+    let rows = most.clamp(1, 5);
+    let sample = samples(signature, rows, open);
+    let run = |instance: &mut dyn Instance, sample: &[Option<Tensor>]| {
+        instance.run(sample).map_err(|error: RunError| {
+            let name = signature.inputs.first().map_or_else(String::new, |input| input.name.clone());
+            (name, format!("cannot run {rows} rows together: {error}"))
+        })
+    };
+    let together = run(instance, &sample)?;
+    for (spec, output) in signature.outputs.iter().zip(&together) {
+        if output.shape().first() != Some(&rows) {
+            let problem = format!("has shape {} for {rows} rows: it does not follow the batch axis", output.shape());
+            return Err((spec.name.clone(), problem));
+        }
+    }
+    for row in 0..rows {
+        let one: Vec<Option<Tensor>> =
+            sample.iter().map(|tensor| tensor.as_ref().map(|tensor| tensor.slice_rows(row, 1))).collect();
+        let alone = run(instance, &one)?;
+        // Classes may tip over where scores are close; scores tell whether rows depend on one another.
+        let has_scores = alone.iter().any(is_float);
+        for ((spec, alone), together) in signature.outputs.iter().zip(&alone).zip(&together) {
+            if has_scores && !is_float(alone) {
+                continue;
+            }
+            if alone.shape().first() != Some(&1) || !close(alone, &together.slice_rows(row, 1)) {
+                return Err((spec.name.clone(), "gives other values for a row in a batch than alone".to_owned()));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn may_follow(spec: &TensorSpec) -> bool {
+    spec.dims.is_none() || spec.leads_with_any()
+}
+
+fn is_float(tensor: &Tensor) -> bool {
+    matches!(tensor.datatype(), DataType::Fp16 | DataType::Bf16 | DataType::Fp32 | DataType::Fp64)
+}
+
+fn close(one: &Tensor, two: &Tensor) -> bool {
+    if one.shape() != two.shape() {
+        return false;
+    }
+    if !is_float(one) {
+        return one.wire() == two.wire();
+    }
+    let floats = |tensor: &Tensor| -> Vec<f64> {
+        match tensor.datatype() {
+            DataType::Fp32 => tensor.to_vec::<f32>().into_iter().flatten().map(f64::from).collect(),
+            DataType::Fp64 => tensor.to_vec::<f64>().unwrap_or_default(),
+            DataType::Fp16 => tensor.to_vec::<f16>().into_iter().flatten().map(f64::from).collect(),
+            _ => tensor.to_vec::<tidegate_core::bf16>().into_iter().flatten().map(f64::from).collect(),
+        }
+    };
+    // Half precision has three decimal digits.
+    let tolerance = if matches!(one.datatype(), DataType::Fp32 | DataType::Fp64) { TOLERANCE } else { 20.0 * TOLERANCE };
+    let agrees = |a: f64, b: f64| (a.is_nan() && b.is_nan()) || a == b || (a - b).abs() <= tolerance * (1.0 + a.abs());
+    floats(one).into_iter().zip(floats(two)).all(|(a, b)| agrees(a, b))
+}
+
+/// Synthetic inputs: the same every time, different in every row.
+fn samples(signature: &Signature, rows: usize, open: usize) -> Vec<Option<Tensor>> {
+    signature.inputs.iter().map(|spec| if spec.optional { None } else { sample(spec, rows, open) }).collect()
+}
+
+fn sample(spec: &TensorSpec, rows: usize, open: usize) -> Option<Tensor> {
+    let extent = |(axis, dim): (usize, &Dim)| match dim {
+        Dim::Fixed(extent) => *extent,
+        Dim::Any if axis == 0 => rows,
+        Dim::Any => open,
+    };
+    let dims = spec.dims.as_deref().unwrap_or(&[Dim::Any]);
+    let shape = Shape::new(&dims.iter().enumerate().map(extent).collect::<Vec<_>>()).ok()?;
+    let count = shape.element_count();
+    let noise = (0..count).map(|at| (at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40);
+    let tensor = match spec.datatype {
+        DataType::Bytes => {
+            let texts: StringArray = noise.map(|noise| format!("warm up {}", noise % 97)).collect();
+            Tensor::from_strings(shape, texts)
+        }
+        DataType::Bool => {
+            let bytes: Vec<u8> = noise.map(|noise| (noise & 1) as u8).collect();
+            Tensor::from_wire(DataType::Bool, shape, bytes.into())
+        }
+        DataType::Fp16 => Tensor::from_vec(shape, noise.map(|n| f16::from_f32(unit(n))).collect()),
+        DataType::Bf16 => Tensor::from_vec(shape, noise.map(|n| tidegate_core::bf16::from_f32(unit(n))).collect()),
+        DataType::Fp32 => Tensor::from_vec(shape, noise.map(unit).collect()),
+        DataType::Fp64 => Tensor::from_vec(shape, noise.map(|n| f64::from(unit(n))).collect()),
+        // Small integers: most often they are indices, and every vocabulary has an entry 0 and 1.
+        integer => with_element!(integer, T => {
+            let elements: Vec<T> = noise.map(|noise| bytemuck::cast_slice(&[noise & 1])[0]).collect();
+            Tensor::from_vec(shape, elements)
+        }, else => return None),
+    };
+    tensor.ok()
+}
+
+/// 24 bits of noise as a number in [0, 1).
+fn unit(noise: u64) -> f32 {
+    noise as f32 / (1 << 24) as f32
+}
