@@ -1,1 +1,45 @@
-fn main() {}
+//! `tidegate`: model inference in production, one binary.
+
+mod args;
+mod config;
+mod inspect;
+mod models;
+mod predict;
+mod serve;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::args::{Args, Command};
+
+/// Chosen by measurement: see "Allocator" in `docs/benchmarks.md`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let outcome = match Args::parse().command {
+        Command::Serve(args) => serve::run(args),
+        Command::Predict(args) => predict::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Models(args) => models::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Openapi => {
+            println!("{}", tidegate_server::openapi().to_pretty_json().unwrap_or_default());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "tidegate", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    outcome.unwrap_or_else(|error| {
+        // Whoever read the output has seen enough, as in `tidegate predict … | head`.
+        let closed = |cause: &std::io::Error| cause.kind() == std::io::ErrorKind::BrokenPipe;
+        if error.chain().filter_map(|cause| cause.downcast_ref()).any(closed) {
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

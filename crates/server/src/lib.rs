@@ -1,1 +1,32 @@
-//! placeholder
+//! The front ends: REST, gRPC, metrics and health.
+//!
+//! In: bytes from clients. Out: answers in the protocol that the client speaks. Each front end decodes the wire into an
+//! [`tidegate_serving::InferRequest`], awaits [`tidegate_serving::Serving::infer`] and encodes what comes back; nothing
+//! here knows how a model runs.
+
+mod app;
+mod compression;
+mod config;
+mod describe;
+mod grpc;
+mod json;
+mod listen;
+mod parameters;
+mod rest;
+mod server;
+
+pub use config::ServerConfig;
+pub use rest::openapi;
+pub use server::{Server, StopCause};
+
+/// Decoders of bytes from outside, open to the fuzz targets.
+#[doc(hidden)]
+pub mod fuzzing {
+    use bytes::Bytes;
+
+    /// Decodes an inference body; whatever the bytes, it must not panic.
+    pub fn decode_infer(body: &[u8], header_bytes: usize) -> bool {
+        let body = Bytes::copy_from_slice(body);
+        crate::json::decode_infer(&body, header_bytes.min(body.len())).is_ok()
+    }
+}

@@ -64,7 +64,8 @@ impl OnnxRuntime {
             .build()
             .map_err(|error| error.to_string())?;
         environment.set_log_level(LogLevel::Error);
-        Ok(Self { environment, library: library.display().to_string().into(), version: version().into() })
+        let version = version(library).unwrap_or_else(|| "of unknown version".to_owned());
+        Ok(Self { environment, library: library.display().to_string().into(), version: version.into() })
     }
 
     pub(crate) fn environment(&self) -> &Environment {
@@ -80,12 +81,17 @@ impl OnnxRuntime {
     }
 }
 
-/// The library's version out of its build information, which reads `ORT Build Info: git-branch=…, build type=…`.
-fn version() -> String {
-    // SAFETY: the library is loaded, and the returned pointer is a static, null-terminated string.
-    let base = unsafe { ort::sys::OrtGetApiBase() };
-    let text = unsafe { std::ffi::CStr::from_ptr(((*base).GetVersionString)()) };
-    text.to_string_lossy().into_owned()
+/// The version that a loaded library says it has.
+fn version(library: &Path) -> Option<String> {
+    // SAFETY: the library is loaded already, so that no initializer runs; the symbol has this type in every release, and
+    // the text that it leads to is static and ends with a NUL.
+    unsafe {
+        let library = libloading::Library::new(library).ok()?;
+        let base: libloading::Symbol<'_, unsafe extern "system" fn() -> *const ort::sys::OrtApiBase> =
+            library.get(b"OrtGetApiBase").ok()?;
+        let text = ((*base()).GetVersionString)();
+        Some(std::ffi::CStr::from_ptr(text.cast()).to_string_lossy().into_owned())
+    }
 }
 
 fn candidates() -> Vec<PathBuf> {

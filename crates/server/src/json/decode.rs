@@ -183,18 +183,15 @@ impl<'j> Input<'j> {
     }
 
     fn into_tensor(self, binary: &mut BinarySection) -> Result<(String, Tensor), InferError> {
+        let no_name = || InferError::new(ErrorCode::MalformedRequest, "an input has no \"name\"");
+        let name = self.name.ok_or_else(no_name)?;
         let lacks = |field: &str| {
-            let message = format!("input \"{}\" has no \"{field}\"", self.label());
-            InferError::new(ErrorCode::MalformedRequest, message)
+            InferError::new(ErrorCode::MalformedRequest, format!("input \"{name}\" has no \"{field}\""))
         };
-        if self.name.is_none() {
-            return Err(InferError::new(ErrorCode::MalformedRequest, "an input has no \"name\""));
-        }
         let datatype = self.datatype.ok_or_else(|| lacks("datatype"))?;
-        let shape = self.shape.clone().ok_or_else(|| lacks("shape"))?;
+        let shape = self.shape.ok_or_else(|| lacks("shape"))?;
         let binary_bytes = self.parameters.size("binary_data_size")?;
         let has_data = self.tensor.is_some() || self.unread.is_some();
-        let name = self.name.clone().unwrap_or_default();
         let tensor = match (binary_bytes, has_data) {
             (Some(_), true) => {
                 let message = format!("input \"{name}\" has both \"data\" and binary data");

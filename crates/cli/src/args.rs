@@ -1,0 +1,132 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// Serve trained models: fast, safe, and in the protocols that your clients already speak.
+///
+/// Start with a model you have:
+///
+///     tidegate serve model.onnx
+///     curl localhost:8000/v2/models/model
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, verbatim_doc_comment)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Answer requests over REST (8000) and gRPC (8001)
+    Serve(Serve),
+    /// Run rows of a file through a model, without a server
+    Predict(Predict),
+    /// List models: of a running server, or those found under paths
+    Models(Models),
+    /// Show what a model takes and gives, what it is made of, and what it needs
+    Inspect(Inspect),
+    /// Print the OpenAPI description of the REST interface
+    Openapi,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell to complete for
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Default, ClapArgs)]
+pub(crate) struct Serve {
+    /// What to serve: an .onnx file, a bundle (a folder with model.toml), a Triton model, or a folder of these
+    #[arg(value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Where REST and /metrics listen; port 0 picks a free one [default: 127.0.0.1:8000]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) http: Option<SocketAddr>,
+    /// Where gRPC listens; port 0 picks a free one [default: 127.0.0.1:8001]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) grpc: Option<SocketAddr>,
+    /// The folder that belongs to this server; a second server on the same folder is refused
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// The configuration file; see docs/reference/configuration.md
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The engine of models that do not choose one themselves
+    #[arg(long)]
+    pub(crate) engine: Option<Engine>,
+    /// How the log on standard error looks
+    #[arg(long)]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Predict {
+    /// The model: an .onnx file, a bundle, or a Triton model
+    #[arg(value_name = "MODEL")]
+    pub(crate) model: PathBuf,
+    /// The rows: .json, .csv or .npy
+    #[arg(long, value_name = "FILE")]
+    pub(crate) input: PathBuf,
+    /// How the outputs are printed
+    #[arg(long, default_value = "json")]
+    pub(crate) output: OutputFormat,
+    /// The engine
+    #[arg(long)]
+    pub(crate) engine: Option<Engine>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Models {
+    /// Where to look for models; without it a running server is asked
+    #[arg(value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// The server to ask
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8000")]
+    pub(crate) url: String,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Inspect {
+    /// An .onnx file, a bundle, a Triton model, or a folder of these
+    #[arg(value_name = "PATH")]
+    pub(crate) path: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Engine {
+    /// ONNX Runtime where its library is found, else portable
+    Auto,
+    /// ONNX Runtime, from its shared library
+    Onnxruntime,
+    /// Pure Rust, no shared library, fewer operators
+    Portable,
+}
+
+impl From<Engine> for tidegate_core::EngineChoice {
+    fn from(engine: Engine) -> Self {
+        match engine {
+            Engine::Auto => Self::Auto,
+            Engine::Onnxruntime => Self::OnnxRuntime,
+            Engine::Portable => Self::Portable,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object per line
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// One JSON object per row
+    Json,
+    /// A header and one line per row
+    Csv,
+}

@@ -1,0 +1,181 @@
+//! Configuration: a file, overridden by the environment, overridden by flags.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde::{Deserialize, Serialize};
+use tidegate_core::EngineChoice;
+use tidegate_server::ServerConfig;
+
+use crate::args::{LogFormat, Serve};
+
+/// `tidegate.toml`. Every key can be set in the environment as `TIDEGATE_SECTION__KEY`, and top-level ones as
+/// `TIDEGATE_KEY`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// What to serve.
+    pub(crate) models: Vec<PathBuf>,
+    /// The folder that belongs to this server.
+    pub(crate) data: Option<PathBuf>,
+    /// The front ends.
+    pub(crate) server: ServerConfig,
+    /// The engines.
+    pub(crate) engines: EnginesConfig,
+    /// The log.
+    pub(crate) log: LogConfig,
+}
+
+/// The `[engines]` section.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct EnginesConfig {
+    /// The engine of models that do not choose one themselves.
+    pub(crate) default: EngineChoice,
+    /// The path of ONNX Runtime's shared library; looked for if absent.
+    pub(crate) onnxruntime: Option<PathBuf>,
+}
+
+/// The `[log]` section.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LogConfig {
+    /// What is logged, as in `info` or `warn,tidegate_serving=debug`.
+    pub(crate) level: String,
+    /// `text` for people, `json` for machines.
+    pub(crate) format: LogFormatName,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormatName::Text }
+    }
+}
+
+/// See [`LogConfig::format`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormatName {
+    #[default]
+    Text,
+    Json,
+}
+
+const PREFIX: &str = "TIDEGATE_";
+/// Top-level keys that the environment may set.
+const TOP_LEVEL: [&str; 2] = ["models", "data"];
+
+/// Reads the configuration that these flags and this environment ask for.
+pub(crate) fn load(args: &Serve, environment: impl Iterator<Item = (String, String)>) -> Result<Config> {
+    let mut table = match &args.config {
+        None => toml::Table::new(),
+        Some(path) => read(path)?,
+    };
+    for (name, value) in environment {
+        overlay(&mut table, &name, &value)?;
+    }
+    let mut config: Config = toml::Value::Table(table).try_into().map_err(|error: toml::de::Error| {
+        anyhow!("the environment's settings are wrong: {}", with_hint(error.message()))
+    })?;
+    if !args.paths.is_empty() {
+        config.models.clone_from(&args.paths);
+    }
+    config.data = args.data.clone().or(config.data);
+    config.server.http = args.http.unwrap_or(config.server.http);
+    config.server.grpc = args.grpc.unwrap_or(config.server.grpc);
+    if let Some(engine) = args.engine {
+        config.engines.default = engine.into();
+    }
+    match args.log_format {
+        None => {}
+        Some(LogFormat::Text) => config.log.format = LogFormatName::Text,
+        Some(LogFormat::Json) => config.log.format = LogFormatName::Json,
+    }
+    Ok(config)
+}
+
+/// Reads a file and holds it against the known keys while its positions are known.
+fn read(path: &Path) -> Result<toml::Table> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let complain = |error: toml::de::Error| anyhow!("{}: {}", path.display(), with_hint(&error.to_string()));
+    toml::from_str::<Config>(&text).map_err(complain)?;
+    toml::from_str(&text).map_err(complain)
+}
+
+/// Puts `TIDEGATE_SERVER__HTTP=…` at `server.http`.
+fn overlay(table: &mut toml::Table, name: &str, value: &str) -> Result<()> {
+    let Some(path) = name.strip_prefix(PREFIX).map(str::to_ascii_lowercase) else { return Ok(()) };
+    let keys: Vec<&str> = path.split("__").collect();
+    let (key, value) = match keys.as_slice() {
+        ["models"] => {
+            let paths = std::env::split_paths(value).map(|path| toml::Value::from(path.display().to_string()));
+            ("models", toml::Value::Array(paths.collect()))
+        }
+        [key] if TOP_LEVEL.contains(key) => (*key, toml::Value::from(value)),
+        // Others, such as TIDEGATE_ONNXRUNTIME, are no settings of this file.
+        [_] => return Ok(()),
+        [section, key] => {
+            let section = table.entry(*section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            let Some(section) = section.as_table_mut() else { bail!("{name}: there is no such section") };
+            section.insert((*key).to_owned(), scalar(value));
+            return Ok(());
+        }
+        _ => bail!("{name}: write it as {PREFIX}SECTION__KEY"),
+    };
+    table.insert(key.to_owned(), value);
+    Ok(())
+}
+
+/// A number or bool where the text is one, else the text.
+fn scalar(text: &str) -> toml::Value {
+    let number = text.parse().map(toml::Value::Integer).ok();
+    number.or_else(|| text.parse().map(toml::Value::Boolean).ok()).unwrap_or_else(|| toml::Value::from(text))
+}
+
+/// Adds the nearest known key to serde's message on an unknown one.
+fn with_hint(message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let nearest = message.contains("unknown field").then(|| {
+        let unknown = quoted.next()?;
+        quoted.map(|known| (strsim::jaro_winkler(unknown, known), known)).max_by(|a, b| a.0.total_cmp(&b.0))
+    });
+    match nearest.flatten() {
+        Some((likeness, known)) if likeness > 0.7 => {
+            format!("{}\nhint: did you mean `{known}`?", message.trim_end())
+        }
+        _ => message.trim_end().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<Vec<_>>().into_iter()
+    }
+
+    #[test]
+    fn flags_override_the_environment_which_overrides_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tidegate.toml");
+        std::fs::write(&path, "[server]\nhttp = \"127.0.0.1:1\"\ngrpc = \"127.0.0.1:2\"\nmax_body_bytes = 3\n").unwrap();
+        let args = Serve { config: Some(path), grpc: Some("127.0.0.1:9".parse().unwrap()), ..Serve::default() };
+        let set = [("TIDEGATE_SERVER__MAX_BODY_BYTES", "5"), ("TIDEGATE_ONNXRUNTIME", "x"), ("HOME", "y")];
+        let config = load(&args, environment(&set)).unwrap();
+        assert_eq!(config.server.http.port(), 1);
+        assert_eq!(config.server.grpc.port(), 9);
+        assert_eq!(config.server.max_body_bytes, 5);
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_the_nearest_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tidegate.toml");
+        std::fs::write(&path, "[server]\nmax_body_byte = 3\n").unwrap();
+        let error = load(&Serve { config: Some(path), ..Serve::default() }, environment(&[])).unwrap_err().to_string();
+        assert!(error.contains("line 2") && error.contains("did you mean `max_body_bytes`?"), "{error}");
+        let error = load(&Serve::default(), environment(&[("TIDEGATE_SERVER__HTP", "x")])).unwrap_err().to_string();
+        assert!(error.contains("did you mean `http`?"), "{error}");
+    }
+}

@@ -1,0 +1,51 @@
+//! What every handler shares.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tidegate_serving::{ErrorCode, InferError, Serving};
+
+use crate::ServerConfig;
+
+/// The state behind both front ends.
+pub(crate) struct App {
+    pub(crate) serving: Arc<Serving>,
+    pub(crate) config: ServerConfig,
+    /// Whether the models of the start have been loaded, or given up.
+    pub(crate) started: AtomicBool,
+    /// Whether the server is stopping.
+    pub(crate) draining: AtomicBool,
+}
+
+impl App {
+    /// Whether traffic should be sent here: everything that was found answers, and the server is not stopping.
+    pub(crate) fn ready(&self) -> bool {
+        self.started.load(Ordering::Relaxed)
+            && !self.draining.load(Ordering::Relaxed)
+            && self.serving.models().ready()
+    }
+
+    /// Loads (`true`) or unloads a model off the threads that serve connections.
+    pub(crate) async fn control(self: &Arc<Self>, model: String, load: bool) -> Result<(), InferError> {
+        if !self.config.model_control {
+            let message = "loading and unloading is switched off: server.model_control is false";
+            return Err(InferError::new(ErrorCode::MethodNotAllowed, message));
+        }
+        self.blocking(move |serving| {
+            let models = serving.models();
+            if load { models.load(&model) } else { models.unload(&model) }
+        })
+        .await?
+    }
+
+    /// Runs something that reads files or takes long.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Serving) -> T + Send + 'static,
+    ) -> Result<T, InferError> {
+        let serving = self.serving.clone();
+        tokio::task::spawn_blocking(move || work(&serving))
+            .await
+            .map_err(|error| InferError::new(ErrorCode::Internal, error.to_string()))
+    }
+}

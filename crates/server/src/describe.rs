@@ -1,0 +1,103 @@
+//! How versions look from outside, for both front ends.
+
+use tidegate_core::Dim;
+use tidegate_protocol::inference::model_config::SchedulingChoice;
+use tidegate_protocol::inference::{
+    ModelConfig, ModelDynamicBatching, ModelInput, ModelInstanceGroup, ModelOutput, ModelQueuePolicy,
+    model_instance_group,
+};
+use tidegate_protocol::model_config::datatype_number;
+use tidegate_serving::{ModelState, Version};
+
+/// The server's name in the protocol.
+pub(crate) const SERVER_NAME: &str = "tidegate";
+/// The product's version.
+pub(crate) const SERVER_VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The protocol extensions that are served.
+pub(crate) const EXTENSIONS: &[&str] = &[
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "model_repository",
+    "schedule_policy",
+    "statistics",
+];
+
+/// The platform's name in the protocol: Triton's where Triton has one.
+pub(crate) fn platform(version: &Version) -> &'static str {
+    match version.engine() {
+        "onnxruntime" => "onnxruntime_onnx",
+        _ => "tidegate_portable",
+    }
+}
+
+/// The configuration that a version runs with, in Triton's form.
+pub(crate) fn model_config(version: &Version) -> ModelConfig {
+    let plan = version.plan();
+    let limits = version.scheduler().limits();
+    let batched = limits.max_batch_rows.is_some();
+    // Triton's form leaves the batch axis out of the shapes.
+    let dims = |dims: &Option<Vec<Dim>>| -> Vec<i64> {
+        let dims = dims.iter().flatten().map(Dim::to_wire);
+        dims.skip(usize::from(batched)).collect()
+    };
+    let signature = version.signature();
+    let input = signature.inputs.iter().map(|spec| ModelInput {
+        name: spec.name.clone(),
+        data_type: datatype_number(spec.datatype.name()),
+        dims: dims(&spec.dims),
+        optional: spec.optional,
+        ..ModelInput::default()
+    });
+    let output = signature.outputs.iter().map(|spec| ModelOutput {
+        name: spec.name.clone(),
+        data_type: datatype_number(spec.datatype.name()),
+        dims: dims(&spec.dims),
+        ..ModelOutput::default()
+    });
+    let batching = &plan.manifest.batching;
+    let dynamic = ModelDynamicBatching {
+        preferred_batch_size: limits.preferred_rows.iter().filter_map(|rows| i32::try_from(*rows).ok()).collect(),
+        max_queue_delay_microseconds: batching.max_queue_delay_us,
+        preserve_ordering: true,
+        priority_levels: u64::from(batching.priority_levels),
+        default_priority_level: batching.level(0) as u64 + 1,
+        default_queue_policy: Some(ModelQueuePolicy {
+            default_timeout_microseconds: batching.default_timeout_us,
+            allow_timeout_override: true,
+            max_queue_size: u32::try_from(batching.max_queue_requests).unwrap_or(u32::MAX),
+            ..ModelQueuePolicy::default()
+        }),
+        ..ModelDynamicBatching::default()
+    };
+    let group = ModelInstanceGroup {
+        name: version.model().to_owned(),
+        kind: model_instance_group::Kind::Cpu.into(),
+        count: i32::try_from(version.scheduler().instances()).unwrap_or(i32::MAX),
+        ..ModelInstanceGroup::default()
+    };
+    ModelConfig {
+        name: version.model().to_owned(),
+        platform: platform(version).to_owned(),
+        backend: version.engine().to_owned(),
+        max_batch_size: limits.max_batch_rows.map_or(0, |rows| i32::try_from(rows.get()).unwrap_or(i32::MAX)),
+        input: input.collect(),
+        output: output.collect(),
+        instance_group: vec![group],
+        default_model_filename: plan.manifest.artifact.clone(),
+        scheduling_choice: batched.then_some(SchedulingChoice::DynamicBatching(dynamic)),
+        version_policy: plan.triton.as_ref().and_then(|config| config.version_policy.clone()),
+        parameters: plan.triton.as_ref().map(|config| config.parameters.clone()).unwrap_or_default(),
+        ..ModelConfig::default()
+    }
+}
+
+/// The index's words for where a model stands, and why.
+pub(crate) fn state(state: &ModelState) -> (&'static str, String) {
+    match state {
+        ModelState::Ready => ("READY", String::new()),
+        ModelState::Unloaded => ("UNAVAILABLE", "unloaded".to_owned()),
+        ModelState::NotLoaded => ("UNAVAILABLE", "not loaded".to_owned()),
+        ModelState::Failed(reason) => ("UNAVAILABLE", reason.clone()),
+    }
+}

@@ -1,0 +1,43 @@
+//! gRPC: `inference.GRPCInferenceService`, health and reflection.
+
+mod convert;
+mod service;
+
+use std::sync::Arc;
+
+use axum::Router;
+use tidegate_protocol::FILE_DESCRIPTOR_SET;
+use tidegate_protocol::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
+use tidegate_serving::InferError;
+use tonic::service::Routes;
+use tonic::{Code, Status};
+
+use self::service::Service;
+use crate::app::App;
+
+/// Every service of the gRPC front end.
+pub(crate) async fn router(app: Arc<App>) -> Router {
+    let limit = app.config.max_body_bytes;
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let inference = GrpcInferenceServiceServer::new(Service::new(app, health))
+        .max_decoding_message_size(limit)
+        .max_encoding_message_size(usize::MAX);
+    let mut routes = Routes::new(inference).add_service(health_service);
+    let reflection = || tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    if let Ok(service) = reflection().build_v1() {
+        routes = routes.add_service(service);
+    }
+    if let Ok(service) = reflection().build_v1alpha() {
+        routes = routes.add_service(service);
+    }
+    routes.prepare().into_axum_router()
+}
+
+/// An error as gRPC carries it; its code stands in the trailer `tidegate-code` too.
+fn status(error: &InferError) -> Status {
+    let mut status = Status::new(Code::from(error.code.grpc_code()), error.message.to_string());
+    status.metadata_mut().insert("tidegate-code", tonic::metadata::MetadataValue::from_static(error.code.name()));
+    status
+}

@@ -1,0 +1,195 @@
+//! Messages to requests and answers to messages.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tidegate_core::{DataType, Element, Shape, StringArrayBuilder, Tensor, TensorError};
+use tidegate_protocol::inference::infer_parameter::ParameterChoice;
+use tidegate_protocol::inference::model_infer_response::InferOutputTensor;
+use tidegate_protocol::inference::{
+    InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse, model_infer_request,
+};
+use tidegate_serving::{ErrorCode, InferError, InferRequest, InferResponse, RequestedOutput};
+
+use crate::parameters::{Parameters, Value, earlier};
+
+/// Most inputs, and most outputs, that a request may list.
+const MAX_TENSORS: usize = 256;
+
+/// Reads a message; `timeout` is the client's `grpc-timeout`.
+pub(super) fn request(
+    message: ModelInferRequest,
+    timeout: Option<Duration>,
+    received: Instant,
+) -> Result<InferRequest, InferError> {
+    let ModelInferRequest { model_name, model_version, parameters: settings, inputs, outputs, .. } = message;
+    if inputs.len() > MAX_TENSORS || outputs.len() > MAX_TENSORS {
+        let message = format!("the request lists more than {MAX_TENSORS} tensors");
+        return Err(InferError::new(ErrorCode::TooManyInputs, message));
+    }
+    let settings = parameters(settings)?;
+    let raw = message.raw_input_contents;
+    if !raw.is_empty() && raw.len() != inputs.len() {
+        let message = format!("there are {} inputs and {} raw contents", inputs.len(), raw.len());
+        return Err(InferError::new(ErrorCode::InvalidBinary, message));
+    }
+    let mut raw = raw.into_iter();
+    let inputs = inputs.into_iter().map(|tensor| input(tensor, raw.next())).collect::<Result<_, _>>()?;
+    let outputs = outputs.into_iter().map(|output| {
+        let classes = parameters(output.parameters)?.size("classification")?.unwrap_or(0);
+        Ok(RequestedOutput { name: output.name, classes })
+    });
+    let client_deadline = timeout.and_then(|timeout| received.checked_add(timeout));
+    Ok(InferRequest {
+        model: model_name,
+        version: (!model_version.is_empty()).then_some(model_version),
+        inputs,
+        outputs: outputs.collect::<Result<_, InferError>>()?,
+        deadline: earlier(settings.deadline(received)?, client_deadline),
+        priority: settings.priority()?,
+    })
+}
+
+/// Writes an answer; all data raw, as Triton does.
+pub(super) fn response(response: InferResponse, id: String) -> ModelInferResponse {
+    let version = &response.version;
+    let mut message = ModelInferResponse {
+        model_name: version.model().to_owned(),
+        model_version: version.number().to_owned(),
+        id,
+        ..ModelInferResponse::default()
+    };
+    for output in &response.outputs {
+        message.raw_output_contents.push(output.tensor.wire());
+        message.outputs.push(InferOutputTensor {
+            name: version.signature().outputs[output.index].name.clone(),
+            datatype: output.tensor.datatype().name().to_owned(),
+            shape: output.tensor.shape().iter().map(|extent| *extent as i64).collect(),
+            ..InferOutputTensor::default()
+        });
+    }
+    message
+}
+
+/// Reads a `grpc-timeout` header: up to eight digits and a unit.
+pub(super) fn timeout(value: &str) -> Option<Duration> {
+    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
+    let amount: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => amount.checked_mul(3600).map(Duration::from_secs),
+        "M" => amount.checked_mul(60).map(Duration::from_secs),
+        "S" => Some(Duration::from_secs(amount)),
+        "m" => Some(Duration::from_millis(amount)),
+        "u" => Some(Duration::from_micros(amount)),
+        "n" => Some(Duration::from_nanos(amount)),
+        _ => None,
+    }
+}
+
+fn parameters(fields: std::collections::HashMap<String, InferParameter>) -> Result<Parameters, InferError> {
+    let mut parameters = Parameters::default();
+    for (name, parameter) in fields {
+        let value = match parameter.parameter_choice {
+            Some(ParameterChoice::BoolParam(flag)) => Value::Bool(flag),
+            Some(ParameterChoice::Int64Param(number)) => Value::Int(number),
+            Some(ParameterChoice::Uint64Param(number)) => i64::try_from(number).map_or(Value::Float(number as f64), Value::Int),
+            Some(ParameterChoice::DoubleParam(number)) => Value::Float(number),
+            Some(ParameterChoice::StringParam(text)) => Value::Text(text),
+            None => {
+                let message = format!("parameter \"{name}\" has no value");
+                return Err(InferError::new(ErrorCode::InvalidParameter, message));
+            }
+        };
+        parameters.insert(&name, value)?;
+    }
+    Ok(parameters)
+}
+
+fn input(
+    tensor: model_infer_request::InferInputTensor,
+    raw: Option<Bytes>,
+) -> Result<(String, Tensor), InferError> {
+    let name = tensor.name;
+    let wrong = |error: TensorError| {
+        InferError::new(ErrorCode::from(&error), format!("input \"{name}\": {error}"))
+    };
+    let datatype: DataType = tensor.datatype.parse().map_err(|error: tidegate_core::UnknownDataType| {
+        InferError::new(ErrorCode::UnknownDatatype, format!("input \"{name}\": {error}"))
+    })?;
+    let shape = Shape::from_wire(&tensor.shape).map_err(|error| wrong(error.into()))?;
+    let built = match (raw, tensor.contents) {
+        (Some(_), Some(_)) => {
+            let message = format!("input \"{name}\" has both contents and raw contents");
+            return Err(InferError::new(ErrorCode::MalformedRequest, message));
+        }
+        (Some(raw), None) => Tensor::from_wire(datatype, shape, raw),
+        (None, contents) => return typed(&name, datatype, shape, contents.unwrap_or_default()).map(|t| (name, t)),
+    };
+    let tensor = built.map_err(wrong)?;
+    Ok((name, tensor))
+}
+
+/// Typed contents: narrow types travel in wider fields.
+fn typed(name: &str, datatype: DataType, shape: Shape, contents: InferTensorContents) -> Result<Tensor, InferError> {
+    let built = match datatype {
+        DataType::Bool => {
+            let bytes: Vec<u8> = contents.bool_contents.iter().map(|flag| u8::from(*flag)).collect();
+            counted(&shape, bytes.len()).and_then(|()| Tensor::from_wire(datatype, shape, bytes.into()))
+        }
+        DataType::Int8 => narrow::<i8, _>(name, shape, &contents.int_contents)?,
+        DataType::Int16 => narrow::<i16, _>(name, shape, &contents.int_contents)?,
+        DataType::Int32 => Tensor::from_vec(shape, contents.int_contents),
+        DataType::Int64 => Tensor::from_vec(shape, contents.int64_contents),
+        DataType::Uint8 => narrow::<u8, _>(name, shape, &contents.uint_contents)?,
+        DataType::Uint16 => narrow::<u16, _>(name, shape, &contents.uint_contents)?,
+        DataType::Uint32 => Tensor::from_vec(shape, contents.uint_contents),
+        DataType::Uint64 => Tensor::from_vec(shape, contents.uint64_contents),
+        DataType::Fp32 => Tensor::from_vec(shape, contents.fp32_contents),
+        DataType::Fp64 => Tensor::from_vec(shape, contents.fp64_contents),
+        DataType::Bytes => {
+            let mut strings = StringArrayBuilder::default();
+            contents.bytes_contents.iter().for_each(|text| strings.push(text));
+            Tensor::from_strings(shape, strings.finish())
+        }
+        DataType::Fp16 | DataType::Bf16 => {
+            let message = format!("input \"{name}\" is {datatype}, which has no typed contents: send raw contents");
+            return Err(InferError::new(ErrorCode::DatatypeMismatch, message));
+        }
+    };
+    built.map_err(|error| InferError::new(ErrorCode::from(&error), format!("input \"{name}\": {error}")))
+}
+
+fn counted(shape: &Shape, found: usize) -> Result<(), TensorError> {
+    if shape.element_count() == found {
+        return Ok(());
+    }
+    Err(TensorError::ElementCount { shape: shape.clone(), found })
+}
+
+fn narrow<T: Element + TryFrom<W>, W: Copy>(
+    name: &str,
+    shape: Shape,
+    wide: &[W],
+) -> Result<Result<Tensor, TensorError>, InferError> {
+    let elements: Result<Vec<T>, _> = wide.iter().map(|value| T::try_from(*value)).collect();
+    let elements = elements.map_err(|_| {
+        let message = format!("input \"{name}\" has a value that is no {}", T::DATATYPE);
+        InferError::new(ErrorCode::DatatypeMismatch, message)
+    })?;
+    Ok(Tensor::from_vec(shape, elements))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_have_units() {
+        assert_eq!(timeout("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(timeout("3S"), Some(Duration::from_secs(3)));
+        assert_eq!(timeout("1H"), Some(Duration::from_secs(3600)));
+        for wrong in ["", "5", "S", "-1S", "1é"] {
+            assert_eq!(timeout(wrong), None, "{wrong}");
+        }
+    }
+}

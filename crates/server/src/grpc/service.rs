@@ -1,0 +1,246 @@
+//! The methods of `inference.GRPCInferenceService`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::{Stream, StreamExt};
+use tidegate_core::TensorSpec;
+use tidegate_protocol::inference::grpc_inference_service_server::GrpcInferenceService;
+use tidegate_protocol::inference::model_metadata_response::TensorMetadata;
+use tidegate_protocol::inference::repository_index_response::ModelIndex;
+use tidegate_protocol::inference::{self as pb};
+use tidegate_serving::{DurationFigures, ErrorCode, InferError, Version};
+use tonic::{Request, Response, Status, Streaming};
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use super::{convert, status};
+use crate::app::App;
+use crate::describe::{self, EXTENSIONS, SERVER_NAME, SERVER_VERSION};
+
+/// Requests of one stream that are worked on at once; answers keep the order of the requests.
+const STREAM_DEPTH: usize = 64;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// The service over the shared state.
+pub(super) struct Service {
+    app: Arc<App>,
+}
+
+impl Service {
+    pub(super) fn new(app: Arc<App>, health: HealthReporter) -> Self {
+        tokio::spawn(report_health(Arc::downgrade(&app), health));
+        Self { app }
+    }
+
+    fn version(&self, name: &str, version: &str) -> Result<Arc<Version>, Status> {
+        let version = (!version.is_empty()).then_some(version);
+        self.app.serving.models().version(name, version).map_err(|error| status(&error))
+    }
+}
+
+/// Keeps the standard health service in step with readiness, until the server is gone.
+async fn report_health(app: std::sync::Weak<App>, health: HealthReporter) {
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    let mut reported = None;
+    loop {
+        tick.tick().await;
+        let Some(app) = app.upgrade() else { return };
+        let ready = app.ready();
+        if reported != Some(ready) {
+            let serving = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+            health.set_service_status("", serving).await;
+            health.set_service_status("inference.GRPCInferenceService", serving).await;
+            reported = Some(ready);
+        }
+    }
+}
+
+/// Answers one request.
+async fn infer(
+    app: &App,
+    message: pb::ModelInferRequest,
+    timeout: Option<Duration>,
+) -> Result<pb::ModelInferResponse, InferError> {
+    let received = Instant::now();
+    let id = message.id.clone();
+    let request = convert::request(message, timeout, received);
+    let request = request.inspect_err(|error| app.serving.metrics().refused(error.code))?;
+    Ok(convert::response(app.serving.infer(request, received).await?, id))
+}
+
+fn client_timeout<T>(request: &Request<T>) -> Option<Duration> {
+    request.metadata().get("grpc-timeout").and_then(|value| convert::timeout(value.to_str().ok()?))
+}
+
+#[tonic::async_trait]
+impl GrpcInferenceService for Service {
+    async fn server_live(&self, _: Request<pb::ServerLiveRequest>) -> Answer<pb::ServerLiveResponse> {
+        Ok(Response::new(pb::ServerLiveResponse { live: true }))
+    }
+
+    async fn server_ready(&self, _: Request<pb::ServerReadyRequest>) -> Answer<pb::ServerReadyResponse> {
+        Ok(Response::new(pb::ServerReadyResponse { ready: self.app.ready() }))
+    }
+
+    async fn model_ready(&self, request: Request<pb::ModelReadyRequest>) -> Answer<pb::ModelReadyResponse> {
+        let pb::ModelReadyRequest { name, version } = request.into_inner();
+        let version = (!version.is_empty()).then_some(version);
+        let ready = match self.app.serving.models().version(&name, version.as_deref()) {
+            Ok(_) => true,
+            Err(error) if error.code == ErrorCode::NotReady => false,
+            Err(error) => return Err(status(&error)),
+        };
+        Ok(Response::new(pb::ModelReadyResponse { ready }))
+    }
+
+    async fn server_metadata(&self, _: Request<pb::ServerMetadataRequest>) -> Answer<pb::ServerMetadataResponse> {
+        Ok(Response::new(pb::ServerMetadataResponse {
+            name: SERVER_NAME.to_owned(),
+            version: SERVER_VERSION.to_owned(),
+            extensions: EXTENSIONS.iter().map(|extension| (*extension).to_owned()).collect(),
+        }))
+    }
+
+    async fn model_metadata(&self, request: Request<pb::ModelMetadataRequest>) -> Answer<pb::ModelMetadataResponse> {
+        let pb::ModelMetadataRequest { name, version } = request.into_inner();
+        let version = self.version(&name, &version)?;
+        let model = self.app.serving.models().model(&name).map_err(|error| status(&error))?;
+        let tensor = |spec: &TensorSpec| TensorMetadata {
+            name: spec.name.clone(),
+            datatype: spec.datatype.name().to_owned(),
+            shape: spec.wire_shape(),
+        };
+        Ok(Response::new(pb::ModelMetadataResponse {
+            name,
+            versions: model.versions().map(|version| version.number().to_owned()).collect(),
+            platform: describe::platform(&version).to_owned(),
+            inputs: version.signature().inputs.iter().map(tensor).collect(),
+            outputs: version.signature().outputs.iter().map(tensor).collect(),
+            ..pb::ModelMetadataResponse::default()
+        }))
+    }
+
+    async fn model_infer(&self, request: Request<pb::ModelInferRequest>) -> Answer<pb::ModelInferResponse> {
+        let timeout = client_timeout(&request);
+        let answer = infer(&self.app, request.into_inner(), timeout).await;
+        answer.map(Response::new).map_err(|error| status(&error))
+    }
+
+    type ModelStreamInferStream = Pin<Box<dyn Stream<Item = Result<pb::ModelStreamInferResponse, Status>> + Send>>;
+
+    async fn model_stream_infer(
+        &self,
+        request: Request<Streaming<pb::ModelInferRequest>>,
+    ) -> Answer<Self::ModelStreamInferStream> {
+        let app = self.app.clone();
+        let answers = request.into_inner().map(move |message| {
+            let app = app.clone();
+            async move {
+                let message = message?;
+                let id = message.id.clone();
+                // A request that fails is answered with its error; the stream goes on.
+                Ok(match infer(&app, message, None).await {
+                    Ok(response) => pb::ModelStreamInferResponse {
+                        infer_response: Some(response),
+                        ..pb::ModelStreamInferResponse::default()
+                    },
+                    Err(error) => pb::ModelStreamInferResponse {
+                        error_message: error.to_string(),
+                        infer_response: Some(pb::ModelInferResponse { id, ..pb::ModelInferResponse::default() }),
+                    },
+                })
+            }
+        });
+        Ok(Response::new(Box::pin(answers.buffered(STREAM_DEPTH))))
+    }
+
+    async fn model_config(&self, request: Request<pb::ModelConfigRequest>) -> Answer<pb::ModelConfigResponse> {
+        let pb::ModelConfigRequest { name, version } = request.into_inner();
+        let version = self.version(&name, &version)?;
+        Ok(Response::new(pb::ModelConfigResponse { config: Some(describe::model_config(&version)) }))
+    }
+
+    async fn model_statistics(
+        &self,
+        request: Request<pb::ModelStatisticsRequest>,
+    ) -> Answer<pb::ModelStatisticsResponse> {
+        let pb::ModelStatisticsRequest { name, version } = request.into_inner();
+        let models = self.app.serving.models();
+        let versions: Vec<Arc<Version>> = match (name.is_empty(), version.is_empty()) {
+            (true, _) => models.all().iter().flat_map(|model| model.versions().cloned().collect::<Vec<_>>()).collect(),
+            (false, true) => models.model(&name).map_err(|error| status(&error))?.versions().cloned().collect(),
+            (false, false) => vec![self.version(&name, &version)?],
+        };
+        let model_stats = versions.iter().map(|version| statistics(version)).collect();
+        Ok(Response::new(pb::ModelStatisticsResponse { model_stats }))
+    }
+
+    async fn repository_index(
+        &self,
+        request: Request<pb::RepositoryIndexRequest>,
+    ) -> Answer<pb::RepositoryIndexResponse> {
+        let only_ready = request.into_inner().ready;
+        let index = self.app.blocking(|serving| serving.models().index()).await.map_err(|error| status(&error))?;
+        let models = index.into_iter().map(|entry| {
+            let (state, reason) = describe::state(&entry.state);
+            ModelIndex { name: entry.name, version: entry.version, state: state.to_owned(), reason }
+        });
+        let models = models.filter(|entry| !only_ready || entry.state == "READY").collect();
+        Ok(Response::new(pb::RepositoryIndexResponse { models }))
+    }
+
+    async fn repository_model_load(
+        &self,
+        request: Request<pb::RepositoryModelLoadRequest>,
+    ) -> Answer<pb::RepositoryModelLoadResponse> {
+        let request = request.into_inner();
+        if let Some(name) = request.parameters.keys().next() {
+            let message = format!("parameter {name:?} is not supported: models are loaded from their folder as it is");
+            return Err(status(&InferError::new(ErrorCode::InvalidParameter, message)));
+        }
+        self.app.control(request.model_name, true).await.map_err(|error| status(&error))?;
+        Ok(Response::new(pb::RepositoryModelLoadResponse {}))
+    }
+
+    async fn repository_model_unload(
+        &self,
+        request: Request<pb::RepositoryModelUnloadRequest>,
+    ) -> Answer<pb::RepositoryModelUnloadResponse> {
+        let request = request.into_inner();
+        self.app.control(request.model_name, false).await.map_err(|error| status(&error))?;
+        Ok(Response::new(pb::RepositoryModelUnloadResponse {}))
+    }
+}
+
+fn statistics(version: &Version) -> pb::ModelStatistics {
+    let duration = |figures: DurationFigures| Some(pb::StatisticDuration { count: figures.count, ns: figures.ns });
+    let figures = version.figures();
+    let batches = figures.batches.iter().map(|batch| pb::InferBatchStatistics {
+        batch_size: batch.batch_size,
+        compute_input: duration(batch.compute_input),
+        compute_infer: duration(batch.compute_infer),
+        compute_output: duration(DurationFigures { count: batch.compute_infer.count, ns: 0 }),
+    });
+    pb::ModelStatistics {
+        name: version.model().to_owned(),
+        version: version.number().to_owned(),
+        last_inference: figures.last_inference_ms,
+        inference_count: figures.inference_count,
+        execution_count: figures.execution_count,
+        inference_stats: Some(pb::InferStatistics {
+            success: duration(figures.success),
+            fail: duration(figures.fail),
+            queue: duration(figures.queue),
+            compute_input: duration(figures.compute_input),
+            compute_infer: duration(figures.compute_infer),
+            compute_output: duration(figures.compute_output),
+            cache_hit: duration(DurationFigures::default()),
+            cache_miss: duration(DurationFigures::default()),
+        }),
+        batch_stats: batches.collect(),
+        ..pb::ModelStatistics::default()
+    }
+}

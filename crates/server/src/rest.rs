@@ -1,0 +1,77 @@
+//! REST: the Open Inference Protocol v2, KServe v1, health, metrics.
+
+mod answer;
+mod body;
+mod health;
+mod infer;
+mod metadata;
+mod openapi;
+mod predict_v1;
+mod repository;
+mod statistics;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::{StatusCode, header};
+use tidegate_serving::{ErrorCode, InferError};
+use utoipa_swagger_ui::SwaggerUi;
+
+pub use openapi::openapi;
+
+use self::answer::Refusal;
+use crate::app::App;
+
+/// Every route of the REST front end.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let documented = SwaggerUi::new("/docs").url("/openapi.json", openapi());
+    Router::new()
+        .route("/v2/models/{model}/infer", post(infer::infer))
+        .route("/v2/models/{model}/versions/{version}/infer", post(infer::infer_version))
+        .route("/v2", get(health::server))
+        .route("/v2/health/live", get(health::live))
+        .route("/v2/health/ready", get(health::ready))
+        .route("/v2/models/stats", get(statistics::all))
+        .route("/v2/models/{model}", get(metadata::model))
+        .route("/v2/models/{model}/ready", get(health::model_ready))
+        .route("/v2/models/{model}/config", get(metadata::config))
+        .route("/v2/models/{model}/stats", get(statistics::model))
+        .route("/v2/models/{model}/versions/{version}", get(metadata::version))
+        .route("/v2/models/{model}/versions/{version}/ready", get(health::version_ready))
+        .route("/v2/models/{model}/versions/{version}/config", get(metadata::version_config))
+        .route("/v2/models/{model}/versions/{version}/stats", get(statistics::version))
+        .route("/v2/repository/index", post(repository::index))
+        .route("/v2/repository/models/{model}/load", post(repository::load))
+        .route("/v2/repository/models/{model}/unload", post(repository::unload))
+        .route("/v1/models", get(predict_v1::models))
+        .route("/v1/models/{model}", get(predict_v1::model).post(predict_v1::predict))
+        .route("/metrics", get(metrics))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(not_found)
+        .with_state(app)
+        .merge(documented)
+}
+
+/// The process's metrics in Prometheus's text form.
+#[utoipa::path(get, path = "/metrics", tag = "operations", responses((status = 200, body = String)))]
+pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Refusal> {
+    // Gauges of queues are set as they are asked for.
+    for model in app.serving.models().all() {
+        model.versions().for_each(|version| drop(version.figures()));
+    }
+    let text = app.serving.metrics().render()?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}
+
+async fn not_found(request: Request) -> Refusal {
+    let path: String = request.uri().path().chars().take(128).collect();
+    InferError::new(ErrorCode::NotFound, format!("there is nothing at {path:?}")).into()
+}
+
+async fn method_not_allowed(request: Request) -> (StatusCode, Refusal) {
+    let message = format!("this path does not take {}", request.method());
+    (StatusCode::METHOD_NOT_ALLOWED, InferError::new(ErrorCode::MethodNotAllowed, message).into())
+}

@@ -1,0 +1,38 @@
+//! Errors as HTTP answers.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use tidegate_serving::{ErrorCode, InferError};
+use utoipa::ToSchema;
+
+/// The body of every answer that is no success.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ErrorBody<'a> {
+    /// What was wrong, where, and what to do.
+    error: &'a str,
+    /// The stable, machine-readable kind of failure; `docs/reference/errors.md` lists them.
+    code: &'a str,
+}
+
+/// An error on its way to a client.
+pub(crate) struct Refusal(InferError);
+
+impl From<InferError> for Refusal {
+    fn from(error: InferError) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let Self(error) = self;
+        let status = StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = ErrorBody { error: &error.message, code: error.code.name() };
+        let mut response = (status, axum::Json(body)).into_response();
+        if matches!(error.code, ErrorCode::QueueFull | ErrorCode::ShuttingDown) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

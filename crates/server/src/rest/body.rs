@@ -1,0 +1,62 @@
+//! Bodies of requests and answers: bounded, timed, unpacked and packed.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tidegate_serving::{ErrorCode, InferError};
+
+use crate::ServerConfig;
+use crate::compression::Encoding;
+
+/// Reads a whole body, decompressed.
+pub(super) async fn read(headers: &HeaderMap, body: Body, config: &ServerConfig) -> Result<Bytes, InferError> {
+    let max_bytes = config.max_body_bytes;
+    let encoding = Encoding::of_request(headers)?;
+    let timeout = Duration::from_millis(config.body_timeout_ms);
+    let collected = tokio::time::timeout(timeout, Limited::new(body, max_bytes).collect()).await;
+    let body = match collected {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let message = format!("the body is larger than {max_bytes} bytes (server.max_body_bytes)");
+            return Err(InferError::new(ErrorCode::BodyTooLarge, message));
+        }
+        Ok(Err(error)) => {
+            return Err(InferError::new(ErrorCode::MalformedRequest, format!("the body cannot be read: {error}")));
+        }
+        Err(_) => {
+            let message = format!("the body did not arrive within {} ms", config.body_timeout_ms);
+            return Err(InferError::new(ErrorCode::MalformedRequest, message));
+        }
+    };
+    match encoding {
+        None => Ok(body),
+        Some(encoding) => encoding.unpack(body, max_bytes).await,
+    }
+}
+
+/// A successful answer, compressed where the client asked for it and it is large enough to gain.
+pub(super) async fn answer(
+    body: Vec<u8>,
+    content_type: &'static str,
+    accepted: Option<Encoding>,
+    config: &ServerConfig,
+) -> Result<Response, InferError> {
+    let encoding = accepted.filter(|_| body.len() >= config.compress_min_bytes);
+    let body = match encoding {
+        None => body,
+        Some(encoding) => encoding.pack(body).await?,
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::OK;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if let Some(encoding) = encoding {
+        headers.insert(header::CONTENT_ENCODING, encoding.header());
+        headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    }
+    Ok(response)
+}

@@ -1,0 +1,127 @@
+//! Inference over REST.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tidegate_serving::{ErrorCode, InferError, InferRequest, InferResponse};
+
+use super::answer::{ErrorBody, Refusal};
+use super::body;
+use crate::app::App;
+use crate::compression::Encoding;
+use crate::json::{DecodedRequest, decode_infer, encode_infer};
+use crate::parameters::earlier;
+use crate::rest::openapi::{InferRequestBody, InferResponseBody};
+
+/// The length of the JSON in a body that has binary data behind it.
+const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
+/// How long the client waits, in seconds.
+const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("request-timeout");
+
+/// Asks the newest version of a model.
+#[utoipa::path(post, path = "/v2/models/{model}/infer", tag = "inference", params(("model" = String, Path)),
+    request_body = InferRequestBody,
+    responses((status = 200, body = InferResponseBody), (status = 400, body = ErrorBody),
+        (status = 404, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody),
+        (status = 429, body = ErrorBody), (status = 500, body = ErrorBody), (status = 503, body = ErrorBody),
+        (status = 504, body = ErrorBody)))]
+pub(crate) async fn infer(
+    State(app): State<Arc<App>>,
+    Path(model): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    Ok(handle(&app, model, None, &headers, body).await?)
+}
+
+/// Asks a version of a model.
+#[utoipa::path(post, path = "/v2/models/{model}/versions/{version}/infer", tag = "inference",
+    params(("model" = String, Path), ("version" = String, Path)), request_body = InferRequestBody,
+    responses((status = 200, body = InferResponseBody), (status = 400, body = ErrorBody),
+        (status = 404, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody),
+        (status = 429, body = ErrorBody), (status = 500, body = ErrorBody), (status = 503, body = ErrorBody),
+        (status = 504, body = ErrorBody)))]
+pub(crate) async fn infer_version(
+    State(app): State<Arc<App>>,
+    Path((model, version)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    Ok(handle(&app, model, Some(version), &headers, body).await?)
+}
+
+async fn handle(
+    app: &App,
+    model: String,
+    version: Option<String>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, InferError> {
+    let decoded = receive(app, headers, body).await;
+    let (decoded, received) = decoded.inspect_err(|error| app.serving.metrics().refused(error.code))?;
+    let default_binary = decoded.parameters.flag("binary_data_output")?.unwrap_or(false);
+    let deadline = earlier(decoded.parameters.deadline(received)?, header_deadline(headers, received)?);
+    let priority = decoded.parameters.priority()?;
+    let DecodedRequest { id, inputs, outputs, binary, .. } = decoded;
+    let request = InferRequest { model, version, inputs, outputs, deadline, priority };
+    let response = app.serving.infer(request, received).await?;
+    let is_binary = |at: usize| binary.get(at).copied().flatten().unwrap_or(default_binary);
+    send(app, headers, &response, id.as_deref(), is_binary).await
+}
+
+/// Reads and decodes a body; the second value is when its last byte arrived.
+async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<(DecodedRequest, Instant), InferError> {
+    let body = body::read(headers, body, &app.config).await?;
+    let received = Instant::now();
+    let header_bytes = header_bytes(headers, &body)?;
+    Ok((decode_infer(&body, header_bytes)?, received))
+}
+
+async fn send(
+    app: &App,
+    headers: &HeaderMap,
+    response: &InferResponse,
+    id: Option<&str>,
+    binary: impl Fn(usize) -> bool,
+) -> Result<Response, InferError> {
+    let (body, header_bytes) = encode_infer(response, id, binary)?;
+    let content_type = if header_bytes.is_some() { "application/octet-stream" } else { "application/json" };
+    let mut response = body::answer(body, content_type, Encoding::accepted(headers), &app.config).await?;
+    if let Some(header_bytes) = header_bytes {
+        response.headers_mut().insert(HEADER_LENGTH, HeaderValue::from(header_bytes));
+    }
+    Ok(response)
+}
+
+/// Where the JSON ends and binary data begins.
+fn header_bytes(headers: &HeaderMap, body: &Bytes) -> Result<usize, InferError> {
+    let Some(value) = headers.get(HEADER_LENGTH) else { return Ok(body.len()) };
+    let length: Option<usize> = value.to_str().ok().and_then(|length| length.trim().parse().ok());
+    match length {
+        Some(length) if length <= body.len() => Ok(length),
+        Some(length) => Err(InferError::new(
+            ErrorCode::InvalidBinary,
+            format!("header {HEADER_LENGTH} is {length}, the body has {} bytes", body.len()),
+        )),
+        None => Err(InferError::new(
+            ErrorCode::InvalidParameter,
+            format!("header {HEADER_LENGTH} must be a number of bytes"),
+        )),
+    }
+}
+
+fn header_deadline(headers: &HeaderMap, received: Instant) -> Result<Option<Instant>, InferError> {
+    let Some(value) = headers.get(REQUEST_TIMEOUT) else { return Ok(None) };
+    let seconds: Option<f64> = value.to_str().ok().and_then(|seconds| seconds.trim().parse().ok());
+    let timeout = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let timeout = timeout.ok_or_else(|| {
+        let message = format!("header {REQUEST_TIMEOUT} must be a number of seconds from 0");
+        InferError::new(ErrorCode::InvalidParameter, message)
+    })?;
+    Ok(received.checked_add(timeout))
+}

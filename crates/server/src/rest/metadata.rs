@@ -1,0 +1,102 @@
+//! What models take and give, and how they are run.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::Serialize;
+use tidegate_core::TensorSpec;
+use tidegate_protocol::model_config;
+use tidegate_serving::{InferError, Version};
+use utoipa::ToSchema;
+
+use super::answer::{ErrorBody, Refusal};
+use crate::app::App;
+use crate::describe;
+
+/// What a model takes and gives.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ModelMetadata {
+    name: String,
+    /// Loaded versions.
+    versions: Vec<String>,
+    platform: &'static str,
+    inputs: Vec<TensorMetadata>,
+    outputs: Vec<TensorMetadata>,
+}
+
+/// An input or output.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TensorMetadata {
+    name: String,
+    /// A data type of the protocol, such as FP32.
+    datatype: &'static str,
+    /// Extents, -1 for any.
+    shape: Vec<i64>,
+}
+
+impl From<&TensorSpec> for TensorMetadata {
+    fn from(spec: &TensorSpec) -> Self {
+        Self { name: spec.name.clone(), datatype: spec.datatype.name(), shape: spec.wire_shape() }
+    }
+}
+
+/// What a model takes and gives.
+#[utoipa::path(get, path = "/v2/models/{model}", tag = "models", params(("model" = String, Path)),
+    responses((status = 200, body = ModelMetadata), (status = 404, body = ErrorBody),
+        (status = 503, body = ErrorBody)))]
+pub(crate) async fn model(
+    State(app): State<Arc<App>>,
+    Path(model): Path<String>,
+) -> Result<Json<ModelMetadata>, Refusal> {
+    Ok(Json(metadata(&app, &model, None)?))
+}
+
+/// What a version takes and gives.
+#[utoipa::path(get, path = "/v2/models/{model}/versions/{version}", tag = "models",
+    params(("model" = String, Path), ("version" = String, Path)),
+    responses((status = 200, body = ModelMetadata), (status = 404, body = ErrorBody),
+        (status = 503, body = ErrorBody)))]
+pub(crate) async fn version(
+    State(app): State<Arc<App>>,
+    Path((model, version)): Path<(String, String)>,
+) -> Result<Json<ModelMetadata>, Refusal> {
+    Ok(Json(metadata(&app, &model, Some(&version))?))
+}
+
+fn metadata(app: &App, name: &str, version: Option<&str>) -> Result<ModelMetadata, InferError> {
+    let version = app.serving.models().version(name, version)?;
+    let model = app.serving.models().model(name)?;
+    Ok(ModelMetadata {
+        name: name.to_owned(),
+        versions: model.versions().map(|version| version.number().to_owned()).collect(),
+        platform: describe::platform(&version),
+        inputs: version.signature().inputs.iter().map(TensorMetadata::from).collect(),
+        outputs: version.signature().outputs.iter().map(TensorMetadata::from).collect(),
+    })
+}
+
+/// How a model is run, in the form of Triton's model configuration.
+#[utoipa::path(get, path = "/v2/models/{model}/config", tag = "models", params(("model" = String, Path)),
+    responses((status = 200, body = Object), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub(crate) async fn config(
+    State(app): State<Arc<App>>,
+    Path(model): Path<String>,
+) -> Result<Json<serde_json::Value>, Refusal> {
+    Ok(Json(config_of(&*app.serving.models().version(&model, None)?)))
+}
+
+/// How a version is run, in the form of Triton's model configuration.
+#[utoipa::path(get, path = "/v2/models/{model}/versions/{version}/config", tag = "models",
+    params(("model" = String, Path), ("version" = String, Path)),
+    responses((status = 200, body = Object), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
+pub(crate) async fn version_config(
+    State(app): State<Arc<App>>,
+    Path((model, version)): Path<(String, String)>,
+) -> Result<Json<serde_json::Value>, Refusal> {
+    Ok(Json(config_of(&*app.serving.models().version(&model, Some(&version))?)))
+}
+
+fn config_of(version: &Version) -> serde_json::Value {
+    model_config::to_json(&describe::model_config(version))
+}

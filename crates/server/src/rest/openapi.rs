@@ -1,0 +1,110 @@
+//! The description of the REST interface, generated from the handlers.
+
+#![allow(dead_code, reason = "bodies that are read and written by hand are described here only")]
+
+use std::collections::BTreeMap;
+
+use utoipa::{OpenApi, ToSchema};
+
+use super::{health, infer, metadata, predict_v1, repository, statistics};
+
+/// The whole description; served at `/openapi.json`, browsable at `/docs`.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    Api::openapi()
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Tidegate", description = "Model inference: the Open Inference Protocol v2 and KServe v1."),
+    paths(
+        health::server,
+        health::live,
+        health::ready,
+        health::model_ready,
+        health::version_ready,
+        metadata::model,
+        metadata::version,
+        metadata::config,
+        metadata::version_config,
+        statistics::all,
+        statistics::model,
+        statistics::version,
+        infer::infer,
+        infer::infer_version,
+        repository::index,
+        repository::load,
+        repository::unload,
+        predict_v1::models,
+        predict_v1::model,
+        predict_v1::predict,
+        super::metrics,
+    )
+)]
+struct Api;
+
+/// A bool, a number or a string.
+#[derive(ToSchema)]
+pub(crate) struct ParameterValue(serde_json::Value);
+
+/// An inference request. With header `inference-header-content-length`, binary tensor data follows the JSON.
+#[derive(ToSchema)]
+pub(crate) struct InferRequestBody {
+    /// The client's own name for the request; it is echoed.
+    id: Option<String>,
+    /// `timeout` in microseconds, `priority` (1 is the most urgent), `binary_data_output`.
+    #[schema(value_type = Option<Object>)]
+    parameters: Option<BTreeMap<String, ParameterValue>>,
+    inputs: Vec<InputTensor>,
+    /// The outputs wanted; all of them if absent.
+    outputs: Option<Vec<OutputRequest>>,
+}
+
+/// An input.
+#[derive(ToSchema)]
+pub(crate) struct InputTensor {
+    name: String,
+    shape: Vec<i64>,
+    /// BOOL, UINT8, UINT16, UINT32, UINT64, INT8, INT16, INT32, INT64, FP16, BF16, FP32, FP64 or BYTES.
+    datatype: String,
+    /// `binary_data_size`: the bytes of this input behind the JSON, in place of `data`.
+    #[schema(value_type = Option<Object>)]
+    parameters: Option<BTreeMap<String, ParameterValue>>,
+    /// The elements in row-major order, flat or nested.
+    #[schema(value_type = Option<Vec<Value>>)]
+    data: Option<Vec<ParameterValue>>,
+}
+
+/// A wanted output.
+#[derive(ToSchema)]
+pub(crate) struct OutputRequest {
+    name: String,
+    /// `binary_data`: as bytes behind the JSON; `classification`: the highest so many classes.
+    #[schema(value_type = Option<Object>)]
+    parameters: Option<BTreeMap<String, ParameterValue>>,
+}
+
+/// An answer. With header `inference-header-content-length`, binary tensor data follows the JSON.
+#[derive(ToSchema)]
+pub(crate) struct InferResponseBody {
+    model_name: String,
+    /// The version that answered.
+    model_version: String,
+    id: Option<String>,
+    outputs: Vec<InputTensor>,
+}
+
+/// A KServe v1 request.
+#[derive(ToSchema)]
+pub(crate) struct InstancesBody {
+    /// One row each.
+    #[schema(value_type = Vec<Value>)]
+    instances: Vec<ParameterValue>,
+}
+
+/// A KServe v1 answer.
+#[derive(ToSchema)]
+pub(crate) struct PredictionsBody {
+    /// One row each, or an object of outputs by name.
+    #[schema(value_type = Value)]
+    predictions: ParameterValue,
+}

@@ -1,0 +1,115 @@
+//! The model repository extension of the protocol: what is there, load, unload.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use tidegate_serving::{ErrorCode, InferError};
+use utoipa::ToSchema;
+
+use super::answer::{ErrorBody, Refusal};
+use super::body;
+use crate::app::App;
+use crate::describe;
+
+/// Which models to list.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(default)]
+pub(crate) struct IndexRequest {
+    /// Only models that answer.
+    ready: bool,
+}
+
+/// A version, or a model that has none loaded.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct IndexEntry {
+    name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    version: String,
+    /// READY or UNAVAILABLE.
+    state: &'static str,
+    /// Why it does not answer.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    reason: String,
+}
+
+/// Settings of a load or unload.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(default)]
+pub(crate) struct ControlRequest {
+    /// `unload_dependents` is accepted and without effect; `config` and files in the request are not supported.
+    #[schema(value_type = Object)]
+    parameters: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Every version that is loaded, and every model that could be, with why it does not answer.
+#[utoipa::path(post, path = "/v2/repository/index", tag = "repository", request_body = IndexRequest,
+    responses((status = 200, body = Vec<IndexEntry>), (status = 400, body = ErrorBody)))]
+pub(crate) async fn index(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Vec<IndexEntry>>, Refusal> {
+    let request: IndexRequest = optional_json(&app, &headers, body).await?;
+    let index = app.blocking(|serving| serving.models().index()).await?;
+    let entries = index.into_iter().map(|entry| {
+        let (state, reason) = describe::state(&entry.state);
+        IndexEntry { name: entry.name, version: entry.version, state, reason }
+    });
+    Ok(Json(entries.filter(|entry| !request.ready || entry.state == "READY").collect()))
+}
+
+/// Loads a model, or loads it anew; the loaded version answers until the new one does.
+#[utoipa::path(post, path = "/v2/repository/models/{model}/load", tag = "repository",
+    params(("model" = String, Path)), request_body = ControlRequest,
+    responses((status = 200, description = "it answers"), (status = 400, body = ErrorBody),
+        (status = 404, body = ErrorBody), (status = 405, body = ErrorBody)))]
+pub(crate) async fn load(
+    State(app): State<Arc<App>>,
+    Path(model): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Refusal> {
+    let request: ControlRequest = optional_json(&app, &headers, body).await?;
+    if let Some(name) = request.parameters.keys().next() {
+        let message = format!("parameter {name:?} is not supported: models are loaded from their folder as it is");
+        return Err(InferError::new(ErrorCode::InvalidParameter, message).into());
+    }
+    app.control(model, true).await?;
+    Ok(StatusCode::OK)
+}
+
+/// Takes a model out of service; requests that have begun are answered.
+#[utoipa::path(post, path = "/v2/repository/models/{model}/unload", tag = "repository",
+    params(("model" = String, Path)), request_body = ControlRequest,
+    responses((status = 200, description = "it no longer answers"), (status = 400, body = ErrorBody),
+        (status = 404, body = ErrorBody), (status = 405, body = ErrorBody)))]
+pub(crate) async fn unload(
+    State(app): State<Arc<App>>,
+    Path(model): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Refusal> {
+    let _: ControlRequest = optional_json(&app, &headers, body).await?;
+    app.control(model, false).await?;
+    Ok(StatusCode::OK)
+}
+
+/// A JSON body that clients may leave out.
+async fn optional_json<T: Default + for<'de> Deserialize<'de>>(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<T, InferError> {
+    let body = body::read(headers, body, &app.config).await?;
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(&body).map_err(|error| {
+        let code = if error.is_data() { ErrorCode::MalformedRequest } else { ErrorCode::MalformedJson };
+        InferError::new(code, format!("the body cannot be read: {error}"))
+    })
+}

@@ -1,0 +1,90 @@
+//! Starting, serving and stopping.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tidegate_serving::{LoadReport, Serving};
+use tokio::net::TcpListener;
+use tracing::{info, warn};
+
+use crate::app::App;
+use crate::listen::Listeners;
+use crate::{ServerConfig, grpc, rest};
+
+/// A server that listens.
+pub struct Server {
+    app: Arc<App>,
+    listeners: Listeners,
+    http: SocketAddr,
+    grpc: SocketAddr,
+}
+
+/// How serving came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopCause {
+    /// Every accepted request was answered.
+    Drained,
+    /// Requests were still unanswered after the drain timeout.
+    TimedOut,
+}
+
+impl Server {
+    /// Opens both ports and answers from then on; models are not ready before [`Server::load_all`].
+    ///
+    /// # Errors
+    /// If a port cannot be opened; the message names it.
+    pub async fn start(config: ServerConfig, serving: Arc<Serving>) -> std::io::Result<Self> {
+        let http = bind(config.http, "http").await?;
+        let grpc = bind(config.grpc, "grpc").await?;
+        let (http_address, grpc_address) = (http.local_addr()?, grpc.local_addr()?);
+        let app = Arc::new(App {
+            serving,
+            config,
+            started: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+        });
+        let mut listeners = Listeners::new(app.clone());
+        listeners.serve(http, "http", rest::router(app.clone()));
+        listeners.serve(grpc, "grpc", grpc::router(app.clone()).await);
+        Ok(Self { app, listeners, http: http_address, grpc: grpc_address })
+    }
+
+    /// Where REST listens.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Where gRPC listens.
+    pub fn grpc(&self) -> SocketAddr {
+        self.grpc
+    }
+
+    /// Loads every model that is found.
+    pub async fn load_all(&self) -> LoadReport {
+        let report = self.app.blocking(|serving| serving.models().load_all()).await.unwrap_or_default();
+        self.app.started.store(true, Ordering::Relaxed);
+        report
+    }
+
+    /// Stops accepting, answers what was accepted, and returns; at the latest after the drain timeout.
+    pub async fn stop(self) -> StopCause {
+        self.app.draining.store(true, Ordering::Relaxed);
+        let timeout = Duration::from_millis(self.app.config.drain_timeout_ms);
+        info!(timeout_ms = self.app.config.drain_timeout_ms, "stopping: finishing what was accepted");
+        match tokio::time::timeout(timeout, self.listeners.drain()).await {
+            Ok(()) => StopCause::Drained,
+            Err(_) => {
+                warn!("stopping: the drain timeout passed with requests unanswered");
+                StopCause::TimedOut
+            }
+        }
+    }
+}
+
+async fn bind(address: SocketAddr, name: &str) -> std::io::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        std::io::Error::new(error.kind(), format!("cannot listen on {address} (server.{name}): {error}"))
+    })
+}
