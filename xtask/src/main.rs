@@ -1,1 +1,77 @@
-fn main() {}
+//! Commands for people who work on Tidegate, and the demo: `cargo xtask --help`.
+
+mod demo;
+mod server;
+mod setup;
+mod test;
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+
+/// Commands for people who work on Tidegate.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Serve the example models, send them their held-out inputs, and report accuracy and speed
+    Demo(demo::DemoArgs),
+    /// Fetch what the build does not bring: ONNX Runtime's library; with --tests, what the tests need too
+    Setup {
+        /// Also what the tests need
+        #[arg(long)]
+        tests: bool,
+    },
+    /// Set up and run every test
+    Test,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Args::parse().task {
+        Task::Demo(args) => demo::run(&args),
+        Task::Setup { tests } => setup::run(tests),
+        Task::Test => test::run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The root of the checkout.
+fn root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// Where cargo puts what it builds.
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// The cargo that runs this.
+fn cargo(args: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args).current_dir(root());
+    command
+}
+
+/// Runs a command and insists on its success.
+fn succeed(command: &mut Command) -> Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let status = command.status().with_context(|| format!("cannot run {program}"))?;
+    if !status.success() {
+        let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy()).collect();
+        bail!("{program} {} ended with {status}", arguments.join(" "));
+    }
+    Ok(())
+}

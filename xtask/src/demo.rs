@@ -1,0 +1,64 @@
+//! The demo: example models, their real held-out inputs, accuracy and speed.
+
+mod example;
+mod load;
+mod show;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use self::example::Example;
+use crate::server::Server;
+use crate::{cargo, root, setup, succeed, target};
+
+/// How far a probability may be from the one that Python's onnxruntime gave: single-precision sums in another order.
+const TOLERANCE: f64 = 1e-5;
+
+/// What the demo can be told.
+#[derive(Args)]
+pub(crate) struct DemoArgs {
+    /// Stop after the report
+    #[arg(long)]
+    once: bool,
+}
+
+/// Sets up, builds, serves, asks, reports, and keeps serving.
+pub(crate) fn run(args: &DemoArgs) -> Result<()> {
+    setup::run(false)?;
+    println!("building tidegate …");
+    succeed(&mut cargo(&["build", "--release", "--quiet", "--package", "tidegate"]))?;
+    let data = std::env::temp_dir().join(format!("tidegate-demo-{}", std::process::id()));
+    let models = root().join("examples/models");
+    let mut server = Server::start(&target().join("release/tidegate"), &models, &data)?;
+    println!("serving {} at {}\n", server.ready, server.http);
+
+    let mut runs = Vec::new();
+    for name in ["digits", "fraud", "language"] {
+        match server.failed.iter().find(|line| line.starts_with(&format!("{name}:"))) {
+            Some(line) => println!("not served here: {line}\n"),
+            None => {
+                let example = Example::read(&models, name)?;
+                let run = load::run(&server.http, &example)?;
+                runs.push((example, run));
+            }
+        }
+    }
+    show::table(&runs);
+    show::samples(&runs);
+    show::try_next(&server.http, &runs);
+    for (example, run) in &runs {
+        let differing = example.differences(&run.answers, TOLERANCE);
+        if differing > 0 {
+            bail!("{}: {differing} answers differ from those of Python's onnxruntime", example.name);
+        }
+    }
+    println!("Every answer equals the one that Python's onnxruntime gave for the same row.");
+    if args.once {
+        server.stop()?;
+    } else {
+        println!("Serving until Ctrl-C. Metrics: {0}/metrics  API: {0}/docs", server.http);
+        server.wait()?;
+    }
+    let _ = std::fs::remove_dir_all(&data);
+    Ok(())
+}

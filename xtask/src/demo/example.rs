@@ -1,0 +1,100 @@
+//! An example model's held-out rows, their true labels, and the answers of Python's onnxruntime.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+/// An example with its held-out rows.
+pub(crate) struct Example {
+    pub(crate) name: String,
+    /// Feature names, or the name of the text column.
+    pub(crate) columns: Vec<String>,
+    /// Cells as they stand in the file.
+    pub(crate) rows: Vec<Vec<String>>,
+    pub(crate) labels: Vec<String>,
+    /// Names of the classes, in the order of the probabilities.
+    pub(crate) classes: Vec<String>,
+    expected: Vec<Answer>,
+}
+
+/// What a model answers for one row.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) label: String,
+    pub(crate) probabilities: Vec<f64>,
+}
+
+impl Example {
+    /// Reads `models/NAME/heldout`.
+    pub(crate) fn read(models: &Path, name: &str) -> Result<Self> {
+        let folder = models.join(name).join("heldout");
+        let (columns, rows) = table(&folder.join("inputs.csv"))?;
+        let (_, labels) = table(&folder.join("labels.csv"))?;
+        let (header, expected) = table(&folder.join("expected.csv"))?;
+        let expected = expected.into_iter().map(|cells| {
+            let probabilities = cells[1..].iter().map(|cell| cell.parse()).collect::<Result<_, _>>()?;
+            Ok(Answer { label: cells[0].clone(), probabilities })
+        });
+        Ok(Self {
+            name: name.to_owned(),
+            columns,
+            rows,
+            labels: labels.into_iter().map(|mut cells| cells.remove(0)).collect(),
+            classes: header[1..].to_vec(),
+            expected: expected.collect::<Result<_>>()?,
+        })
+    }
+
+    /// The request for one row, as a client would write it.
+    pub(crate) fn request(&self, row: usize) -> Value {
+        let cells = &self.rows[row];
+        let (name, datatype, data) = match self.name.as_str() {
+            "language" => ("text", "BYTES", json!(cells)),
+            other => {
+                let numbers: Vec<Value> = cells.iter().map(|cell| serde_json::from_str(cell).unwrap_or_default()).collect();
+                (if other == "digits" { "image" } else { "transaction" }, "FP32", json!(numbers))
+            }
+        };
+        json!({"inputs": [{"name": name, "datatype": datatype, "shape": [1, cells.len()], "data": data}]})
+    }
+
+    /// The share of rows whose label is the true one.
+    pub(crate) fn accuracy(&self, answers: &[Answer]) -> f64 {
+        let right = answers.iter().zip(&self.labels).filter(|(answer, label)| answer.label == **label).count();
+        right as f64 / self.labels.len() as f64
+    }
+
+    /// Rows whose label differs from the expected one, or a probability by more than the tolerance.
+    pub(crate) fn differences(&self, answers: &[Answer], tolerance: f64) -> usize {
+        let differs = |(answer, expected): (&Answer, &Answer)| {
+            let far = |(a, b): (&f64, &f64)| (a - b).abs() > tolerance * (1.0 + b.abs());
+            answer.label != expected.label
+                || answer.probabilities.len() != expected.probabilities.len()
+                || answer.probabilities.iter().zip(&expected.probabilities).any(far)
+        };
+        let missing = self.expected.len().abs_diff(answers.len());
+        missing + answers.iter().zip(&self.expected).filter(|pair| differs(*pair)).count()
+    }
+}
+
+impl Answer {
+    /// Reads a response of the Open Inference Protocol.
+    pub(crate) fn of(response: &Value) -> Option<Self> {
+        let outputs = response["outputs"].as_array()?;
+        let data = |name: &str| outputs.iter().find(|output| output["name"] == name)?["data"].as_array();
+        let label = match data("label")?.first()? {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        Some(Self { label, probabilities: data("probabilities")?.iter().filter_map(Value::as_f64).collect() })
+    }
+}
+
+fn table(path: &Path) -> Result<(Vec<String>, Vec<Vec<String>>)> {
+    let mut reader = csv::Reader::from_path(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let header = reader.headers()?.iter().map(str::to_owned).collect();
+    let cells = |record: csv::StringRecord| record.iter().map(str::to_owned).collect();
+    let rows = reader.records().map(|record| record.map(cells)).collect::<Result<_, _>>()?;
+    Ok((header, rows))
+}

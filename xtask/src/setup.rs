@@ -1,0 +1,102 @@
+//! Fetching what the build does not bring, once per user.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{root, succeed};
+
+/// The release of ONNX Runtime that Tidegate is tested with.
+const ONNXRUNTIME: &str = "1.31.1";
+
+/// Makes everything ready that the demo needs, and the tests too if asked.
+pub(crate) fn run(tests: bool) -> Result<()> {
+    if let Err(error) = onnxruntime() {
+        eprintln!(
+            "ONNX Runtime could not be fetched: {error:#}\n\
+             Models will run on the portable engine: slower, and without some operators (the `language` example is one \
+             that needs them). Run `cargo xtask setup` again once Python 3 with pip and a package index can be reached."
+        );
+        if tests {
+            bail!("the tests need ONNX Runtime");
+        }
+    }
+    if tests {
+        environment("tests", &root().join("tests/requirements.txt"))?;
+    }
+    Ok(())
+}
+
+/// The per-user cache.
+pub(crate) fn cache() -> Result<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
+    Ok(cache.context("neither XDG_CACHE_HOME nor HOME is set")?.join("tidegate"))
+}
+
+/// Where [`onnxruntime`] puts the library.
+pub(crate) fn onnxruntime_library() -> Result<PathBuf> {
+    let file = if cfg!(target_os = "macos") { "libonnxruntime.dylib" } else { "libonnxruntime.so" };
+    Ok(cache()?.join("onnxruntime").join(ONNXRUNTIME).join(file))
+}
+
+/// Takes ONNX Runtime's shared library out of its Python wheel.
+fn onnxruntime() -> Result<()> {
+    let library = onnxruntime_library()?;
+    if library.exists() {
+        return Ok(());
+    }
+    println!("fetching ONNX Runtime {ONNXRUNTIME} …");
+    let folder = library.parent().context("the library is in a folder")?;
+    std::fs::create_dir_all(folder)?;
+    let download = folder.join(format!("download-{}", std::process::id()));
+    let requirement = format!("onnxruntime=={ONNXRUNTIME}");
+    let fetched = succeed(
+        Command::new("python3")
+            .args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", &requirement, "--dest"])
+            .arg(&download),
+    )
+    .and_then(|()| extract(&download, &library));
+    let _ = std::fs::remove_dir_all(&download);
+    fetched
+}
+
+fn extract(download: &Path, library: &Path) -> Result<()> {
+    let wheel = std::fs::read_dir(download)?.flatten().map(|entry| entry.path());
+    let wheel = wheel.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "whl"));
+    let mut archive = zip::ZipArchive::new(File::open(wheel.context("pip downloaded no wheel")?)?)?;
+    let is_library = |name: &str| {
+        let file = name.rsplit('/').next().unwrap_or_default();
+        file.starts_with("libonnxruntime.") && name.contains("/capi/")
+    };
+    let names: Vec<String> = archive.file_names().flatten().map(|name| name.into_owned()).collect();
+    let name = names.iter().find(|name| is_library(name)).context("the wheel holds no libonnxruntime")?;
+    let mut inside = archive.by_name(name)?;
+    // Renamed into place when whole: a run that is cut off leaves nothing behind that looks like a library.
+    let part = download.join("library");
+    std::io::copy(&mut inside, &mut File::create(&part)?)?;
+    std::fs::rename(&part, library)?;
+    Ok(())
+}
+
+/// Makes a Python environment from pinned requirements, again whenever they change; gives its `python`.
+pub(crate) fn environment(name: &str, requirements: &Path) -> Result<PathBuf> {
+    let folder = cache()?.join("venv").join(name);
+    let python = folder.join("bin/python");
+    let stamp = folder.join("requirements.txt");
+    let wanted =
+        std::fs::read(requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
+    if python.exists() && std::fs::read(&stamp).is_ok_and(|made_from| made_from == wanted) {
+        return Ok(python);
+    }
+    println!("making the Python environment \"{name}\" …");
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    succeed(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+    succeed(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(requirements))?;
+    std::fs::write(&stamp, wanted)?;
+    Ok(python)
+}
