@@ -22,7 +22,8 @@ pub struct TensorSpec {
     pub name: String,
     /// The element type.
     pub datatype: DataType,
-    /// The extents, outermost first; empty for a scalar. `None` where the artifact does not say.
+    /// The extents, outermost first; empty for a scalar. `None` where the engine cannot tell, as for a tensor of unknown
+    /// rank: then any shape is accepted and the engine has the last word.
     pub dims: Option<Vec<Dim>>,
     /// Whether a request may leave this input out: the artifact carries a default.
     pub optional: bool,
@@ -53,9 +54,9 @@ impl Dim {
 }
 
 impl TensorSpec {
-    /// The extents as the protocol writes them; `[-1]` where the rank is not known.
+    /// The extents as the protocol writes them; none where the rank is not known.
     pub fn wire_shape(&self) -> Vec<i64> {
-        self.dims.as_ref().map_or_else(|| vec![-1], |dims| dims.iter().map(Dim::to_wire).collect())
+        self.dims.iter().flatten().map(Dim::to_wire).collect()
     }
 
     /// Whether axis 0 takes any extent, as a batch axis must.

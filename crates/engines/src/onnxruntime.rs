@@ -150,8 +150,10 @@ fn tensor_spec(side: &'static str, name: &str, kind: &ValueType, optional: bool)
         name: name.to_owned(),
         problem: format!("has element type {ty}, which is not served"),
     })?;
-    let dims = shape.iter().map(|extent| Dim::from_wire(*extent)).collect();
-    Ok(TensorSpec { name: name.to_owned(), datatype, dims: Some(dims), optional })
+    // The runtime shows a scalar and a tensor of unknown rank alike: neither can be held against a request.
+    let dims: Option<Vec<Dim>> =
+        (!shape.is_empty()).then(|| shape.iter().map(|extent| Dim::from_wire(*extent)).collect());
+    Ok(TensorSpec { name: name.to_owned(), datatype, dims, optional })
 }
 
 fn datatype(ty: TensorElementType) -> Option<DataType> {

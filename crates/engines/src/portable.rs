@@ -1,5 +1,6 @@
 //! The portable engine: tract, pure Rust, no shared library.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -33,14 +34,35 @@ pub(crate) fn load(path: &Path, options: &EngineOptions, cores: usize) -> Result
         return Err(engine_error(format!("\"{}\" is BF16, which this engine does not have", spec.name)));
     }
     name_open_dims(graph);
-    let plan = tract_onnx::onnx()
-        .model_for_proto_model(&model)
-        .and_then(InferenceModelExt::into_optimized)
-        .and_then(|model| model.into_runnable())
-        .map_err(|error| engine_error(format!("{error:#}")))?;
+    let build = || {
+        tract_onnx::onnx()
+            .model_for_proto_model(&model)
+            .and_then(InferenceModelExt::into_optimized)
+            .and_then(|model| model.into_runnable())
+            .map_err(|error| format!("{error:#}"))
+    };
+    let plan = without_panic(build).map_err(engine_error)?;
+    for (at, spec) in signature.outputs.iter().enumerate() {
+        let fact = plan.model().output_fact(at).map_err(|error| engine_error(format!("{error:#}")))?;
+        let constant = fact.konst.as_ref().filter(|constant| constant.datum_type() == tract::DatumType::TDim);
+        if constant.is_some_and(|constant| constant.cast_to::<i64>().is_err()) {
+            let problem = "is the shape of an input with open extents, which this engine cannot give".to_owned();
+            return Err(LoadError::Unsupported { side: "output", name: spec.name.clone(), problem });
+        }
+    }
     let file_bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     let (instances, _) = parallelism(file_bytes, options, cores);
     Ok(PortableArtifact { plan, signature, instances })
+}
+
+/// tract panics on some graphs and some values instead of returning an error. What it works on is not used again after
+/// a panic, so that the panic can be an error here.
+fn without_panic<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        Err(text.unwrap_or_else(|| "the engine panicked".to_owned()))
+    })
 }
 
 /// tract needs a symbol for every open extent; exporters often leave them blank.
@@ -100,7 +122,8 @@ impl Instance for PortableInstance {
             let tensor = tensor.as_ref().expect("this engine has no optional inputs");
             values.push(to_tract(name, tensor)?.into());
         }
-        let outputs = self.plan.run(values).map_err(|error| RunError::Engine(format!("{error:#}")))?;
+        let run = || self.plan.run(values).map_err(|error| format!("{error:#}"));
+        let outputs = without_panic(run).map_err(RunError::Engine)?;
         outputs.iter().map(|value| from_tract(value)).collect()
     }
 }

@@ -102,7 +102,9 @@ fn verify(
     most: usize,
     open: usize,
 ) -> Result<(), (String, String)> {
-    if let Some(spec) = signature.inputs.iter().chain(&signature.outputs).find(|spec| !may_follow(spec)) {
+    let fixed_input = signature.inputs.iter().find(|spec| !spec.leads_with_any());
+    let fixed_output = signature.outputs.iter().find(|spec| spec.dims.is_some() && !spec.leads_with_any());
+    if let Some(spec) = fixed_input.or(fixed_output) {
         let shape = spec.wire_shape();
         return Err((spec.name.clone(), format!("has shape {shape:?}, whose first extent is not open for a batch")));
     }
@@ -137,10 +139,6 @@ fn verify(
         }
     }
     Ok(())
-}
-
-fn may_follow(spec: &TensorSpec) -> bool {
-    spec.dims.is_none() || spec.leads_with_any()
 }
 
 fn is_float(tensor: &Tensor) -> bool {
@@ -179,7 +177,7 @@ fn sample(spec: &TensorSpec, rows: usize, open: usize) -> Option<Tensor> {
         Dim::Any if axis == 0 => rows,
         Dim::Any => open,
     };
-    let dims = spec.dims.as_deref().unwrap_or(&[Dim::Any]);
+    let dims = spec.dims.as_deref().unwrap_or_default();
     let shape = Shape::new(&dims.iter().enumerate().map(extent).collect::<Vec<_>>()).ok()?;
     let count = shape.element_count();
     let noise = (0..count).map(|at| (at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40);

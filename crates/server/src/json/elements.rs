@@ -24,7 +24,7 @@ pub(super) fn read(
             let mut strings = StringArrayBuilder::default();
             reader.each(|json, peek| match peek {
                 Peek::String => {
-                    strings.push(json.known_bytes()?);
+                    strings.push(json.known_str()?.as_bytes());
                     Ok(true)
                 }
                 _ => Ok(false),
