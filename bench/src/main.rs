@@ -1,1 +1,3 @@
+//! Benchmarks against bare baselines and public peers.
+
 fn main() {}

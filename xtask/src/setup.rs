@@ -86,8 +86,7 @@ pub(crate) fn environment(name: &str, requirements: &Path) -> Result<PathBuf> {
     let folder = cache()?.join("venv").join(name);
     let python = folder.join("bin/python");
     let stamp = folder.join("requirements.txt");
-    let wanted =
-        std::fs::read(requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
+    let wanted = std::fs::read(requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
     if python.exists() && std::fs::read(&stamp).is_ok_and(|made_from| made_from == wanted) {
         return Ok(python);
     }

@@ -159,7 +159,8 @@ mod tests {
     fn flags_override_the_environment_which_overrides_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tidegate.toml");
-        std::fs::write(&path, "[server]\nhttp = \"127.0.0.1:1\"\ngrpc = \"127.0.0.1:2\"\nmax_body_bytes = 3\n").unwrap();
+        std::fs::write(&path, "[server]\nhttp = \"127.0.0.1:1\"\ngrpc = \"127.0.0.1:2\"\nmax_body_bytes = 3\n")
+            .unwrap();
         let args = Serve { config: Some(path), grpc: Some("127.0.0.1:9".parse().unwrap()), ..Serve::default() };
         let set = [("TIDEGATE_SERVER__MAX_BODY_BYTES", "5"), ("TIDEGATE_ONNXRUNTIME", "x"), ("HOME", "y")];
         let config = load(&args, environment(&set)).unwrap();

@@ -59,9 +59,7 @@ fn engine(choice: EngineChoice, engines: &Engines) -> String {
     match (choice, engines.onnxruntime()) {
         (EngineChoice::Portable, _) => "portable".to_owned(),
         (_, OnnxRuntimeStatus::Loaded { library, version }) => format!("onnxruntime {version} ({library})"),
-        (EngineChoice::Auto, OnnxRuntimeStatus::Missing { .. }) => {
-            "portable, for ONNX Runtime is not there".to_owned()
-        }
+        (EngineChoice::Auto, OnnxRuntimeStatus::Missing { .. }) => "portable, for ONNX Runtime is not there".to_owned(),
         (EngineChoice::OnnxRuntime, OnnxRuntimeStatus::Missing { reason }) => {
             format!("onnxruntime, which is not there: {reason}")
         }

@@ -45,13 +45,7 @@ pub(crate) fn run(args: Predict) -> Result<()> {
     Ok(())
 }
 
-fn print(
-    out: &mut impl Write,
-    response: &InferResponse,
-    format: OutputFormat,
-    first: bool,
-    rows: usize,
-) -> Result<()> {
+fn print(out: &mut impl Write, response: &InferResponse, format: OutputFormat, first: bool, rows: usize) -> Result<()> {
     let signature = response.version.signature();
     let columns: Vec<(&str, Vec<serde_json::Value>)> = response
         .outputs

@@ -31,7 +31,9 @@ fn json(path: &Path, signature: &Signature) -> Result<Vec<(String, Tensor)>> {
         let mut cells = Vec::new();
         for (at, row) in rows.iter().enumerate() {
             let value = match row {
-                Value::Object(fields) => fields.get(&spec.name).ok_or_else(|| anyhow!("row {at} has no {:?}", spec.name))?,
+                Value::Object(fields) => {
+                    fields.get(&spec.name).ok_or_else(|| anyhow!("row {at} has no {:?}", spec.name))?
+                }
                 value if signature.inputs.len() == 1 => value,
                 _ => bail!("row {at} is no object, and the model has several inputs"),
             };

@@ -43,8 +43,7 @@ impl Shape {
         }
         let mut unsigned: SmallVec<[usize; 4]> = SmallVec::with_capacity(extents.len());
         for (axis, extent) in extents.iter().enumerate() {
-            let extent =
-                usize::try_from(*extent).map_err(|_| ShapeError::Negative { axis, extent: *extent })?;
+            let extent = usize::try_from(*extent).map_err(|_| ShapeError::Negative { axis, extent: *extent })?;
             unsigned.push(extent);
         }
         Self::new(&unsigned)

@@ -117,10 +117,10 @@ impl Signature {
     /// # Errors
     /// [`SignatureError::UnknownOutput`].
     pub fn output(&self, name: &str) -> Result<usize, SignatureError> {
-        self.outputs.iter().position(|spec| spec.name == name).ok_or_else(|| SignatureError::UnknownOutput {
-            output: name.to_owned(),
-            known: names(&self.outputs),
-        })
+        self.outputs
+            .iter()
+            .position(|spec| spec.name == name)
+            .ok_or_else(|| SignatureError::UnknownOutput { output: name.to_owned(), known: names(&self.outputs) })
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use tidegate_core::{Signature, Tensor};
 use thiserror::Error;
+use tidegate_core::{Signature, Tensor};
 
 /// An artifact that an engine has read and can run.
 pub trait LoadedArtifact: Send + Sync {

@@ -73,9 +73,7 @@ impl Engines {
             (EngineChoice::Portable, _) | (EngineChoice::Auto, Err(_)) => {
                 Ok(Arc::new(portable::load(artifact, options, self.cores)?))
             }
-            (EngineChoice::OnnxRuntime, Err(reason)) => {
-                Err(LoadError::OnnxRuntimeMissing { reason: reason.clone() })
-            }
+            (EngineChoice::OnnxRuntime, Err(reason)) => Err(LoadError::OnnxRuntimeMissing { reason: reason.clone() }),
             (EngineChoice::OnnxRuntime | EngineChoice::Auto, Ok(runtime)) => {
                 Ok(Arc::new(runtime.load(artifact, options, self.cores)?))
             }

@@ -105,11 +105,8 @@ pub(crate) fn signature(graph: &pb::GraphProto) -> Result<Signature, LoadError> 
 }
 
 fn spec(side: &'static str, value: &pb::ValueInfoProto, optional: bool) -> Result<TensorSpec, LoadError> {
-    let unsupported = |problem: &str| LoadError::Unsupported {
-        side,
-        name: value.name.clone(),
-        problem: problem.to_owned(),
-    };
+    let unsupported =
+        |problem: &str| LoadError::Unsupported { side, name: value.name.clone(), problem: problem.to_owned() };
     let tensor = match value.r#type.as_ref().and_then(|kind| kind.value.as_ref()) {
         Some(Value::TensorType(tensor)) => tensor,
         None => {

@@ -27,9 +27,8 @@ impl OnnxRuntime {
         options: &EngineOptions,
         cores: usize,
     ) -> Result<OnnxRuntimeArtifact, LoadError> {
-        let file_bytes = std::fs::metadata(path)
-            .map_err(|source| LoadError::Read { path: path.to_owned(), source })?
-            .len();
+        let file_bytes =
+            std::fs::metadata(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?.len();
         let (instances, threads) = parallelism(file_bytes, options, cores);
         let mut artifact = OnnxRuntimeArtifact {
             runtime: self.clone(),

@@ -131,10 +131,10 @@ impl Instance for PortableInstance {
 fn to_tract(name: &str, tensor: &Tensor) -> Result<tract::Tensor, RunError> {
     let shape = tensor.shape();
     let input_error = |problem: String| RunError::Input { name: name.to_owned(), problem };
-    let built = match tensor.view() {
+
+    match tensor.view() {
         TensorView::Strings(strings) => {
-            let texts: Result<Vec<String>, _> =
-                strings.iter().map(|text| String::from_utf8(text.to_vec())).collect();
+            let texts: Result<Vec<String>, _> = strings.iter().map(|text| String::from_utf8(text.to_vec())).collect();
             let texts = texts.map_err(|_| input_error("holds a string that is not UTF-8".to_owned()))?;
             tract::tract_ndarray::ArrayD::from_shape_vec(&shape[..], texts)
                 .map(tract::Tensor::from)
@@ -148,8 +148,7 @@ fn to_tract(name: &str, tensor: &Tensor) -> Result<tract::Tensor, RunError> {
             Err(input_error("is BF16, which this engine does not have".to_owned()))
         }
         TensorView::Fixed(_) => fixed_to_tract(tensor).map_err(|error| input_error(error.to_string())),
-    };
-    built
+    }
 }
 
 fn fixed_to_tract(tensor: &Tensor) -> tract::TractResult<tract::Tensor> {

@@ -1,11 +1,14 @@
 //! Both engines against the outputs of Python's onnxruntime, on graphs of every data type and shape of output.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tidegate_core::{
-    DataType, EngineChoice, EngineOptions, Shape, Signature, SignatureError, StringArray, Tensor, TensorView, bf16, f16, with_element,
+    DataType, EngineChoice, EngineOptions, Shape, Signature, SignatureError, StringArray, Tensor, TensorView, bf16,
+    f16, with_element,
 };
 use tidegate_engines::{Engines, LoadError, OnnxRuntimeStatus};
 
@@ -38,9 +41,8 @@ fn data() -> PathBuf {
 
 fn graphs() -> Vec<String> {
     let files = std::fs::read_dir(data()).unwrap().flatten();
-    let mut names: Vec<String> = files
-        .filter_map(|file| file.file_name().to_string_lossy().strip_suffix(".onnx").map(str::to_owned))
-        .collect();
+    let mut names: Vec<String> =
+        files.filter_map(|file| file.file_name().to_string_lossy().strip_suffix(".onnx").map(str::to_owned)).collect();
     names.sort();
     assert!(names.len() > 50, "the set was made: {}", names.len());
     names
@@ -74,7 +76,8 @@ fn tensor(value: &Value) -> Tensor {
             Tensor::from_strings(shape, data.iter().map(|v| v.as_str().unwrap()).collect::<StringArray>())
         }
         DataType::Bool => {
-            let bytes: Vec<u8> = data.iter().map(|v| u8::from(v.as_bool() == Some(true) || v.as_u64() == Some(1))).collect();
+            let bytes: Vec<u8> =
+                data.iter().map(|v| u8::from(v.as_bool() == Some(true) || v.as_u64() == Some(1))).collect();
             Tensor::from_wire(datatype, shape, bytes.into())
         }
         DataType::Uint8 => integers!(u8),

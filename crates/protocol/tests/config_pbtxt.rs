@@ -1,5 +1,7 @@
 //! `config.pbtxt` texts as people write them, and as nobody should.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 use proptest::prelude::*;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 use tidegate_protocol::FILE_DESCRIPTOR_SET;

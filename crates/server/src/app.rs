@@ -20,9 +20,7 @@ pub(crate) struct App {
 impl App {
     /// Whether traffic should be sent here: everything that was found answers, and the server is not stopping.
     pub(crate) fn ready(&self) -> bool {
-        self.started.load(Ordering::Relaxed)
-            && !self.draining.load(Ordering::Relaxed)
-            && self.serving.models().ready()
+        self.started.load(Ordering::Relaxed) && !self.draining.load(Ordering::Relaxed) && self.serving.models().ready()
     }
 
     /// Loads (`true`) or unloads a model off the threads that serve connections.

@@ -82,8 +82,9 @@ impl Encoding {
         let read = match self {
             Self::Gzip => flate2::read::MultiGzDecoder::new(body).take(limit).read_to_end(&mut out),
             Self::Deflate => flate2::read::ZlibDecoder::new(body).take(limit).read_to_end(&mut out),
-            Self::Zstd => zstd::stream::read::Decoder::new(body)
-                .and_then(|decoder| decoder.take(limit).read_to_end(&mut out)),
+            Self::Zstd => {
+                zstd::stream::read::Decoder::new(body).and_then(|decoder| decoder.take(limit).read_to_end(&mut out))
+            }
         };
         read.map_err(|error| {
             InferError::new(ErrorCode::MalformedRequest, format!("the body cannot be decompressed: {error}"))

@@ -23,9 +23,11 @@ pub(crate) async fn router(app: Arc<App>) -> Router {
         .max_decoding_message_size(limit)
         .max_encoding_message_size(usize::MAX);
     let mut routes = Routes::new(inference).add_service(health_service);
-    let reflection = || tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
     if let Ok(service) = reflection().build_v1() {
         routes = routes.add_service(service);
     }

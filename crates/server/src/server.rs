@@ -39,12 +39,7 @@ impl Server {
         let http = bind(config.http, "http").await?;
         let grpc = bind(config.grpc, "grpc").await?;
         let (http_address, grpc_address) = (http.local_addr()?, grpc.local_addr()?);
-        let app = Arc::new(App {
-            serving,
-            config,
-            started: AtomicBool::new(false),
-            draining: AtomicBool::new(false),
-        });
+        let app = Arc::new(App { serving, config, started: AtomicBool::new(false), draining: AtomicBool::new(false) });
         let mut listeners = Listeners::new(app.clone());
         listeners.serve(http, "http", rest::router(app.clone()));
         listeners.serve(grpc, "grpc", grpc::router(app.clone()).await);

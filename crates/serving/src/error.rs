@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
+use thiserror::Error;
 use tidegate_core::{ShapeError, SignatureError, TensorError, UnknownDataType};
 use tidegate_engines::RunError;
-use thiserror::Error;
 
 /// A request that was not answered: a stable code for machines and a message for people.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -307,7 +307,7 @@ impl Shared {
         if !self.limits.queue_delay.is_zero() || work.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return None;
         }
-        if !self.run_times.expected(work.rows).is_some_and(|expected| expected <= INLINE_RUN) {
+        if self.run_times.expected(work.rows).is_none_or(|expected| expected > INLINE_RUN) {
             return None;
         }
         let mut state = self.state.lock();
@@ -408,7 +408,7 @@ impl Shared {
     fn shed(&self, queue: &mut Queue, now: Instant) {
         let run_times = &self.run_times;
         queue.shed(|job| {
-            let Some(deadline) = job.work.deadline else { return None };
+            let deadline = job.work.deadline?;
             let expected = run_times.expected(job.work.rows).unwrap_or_default();
             if now + expected <= deadline {
                 return None;

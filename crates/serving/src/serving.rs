@@ -6,9 +6,7 @@ use std::time::Instant;
 use tidegate_core::{StringArray, Tensor, with_element};
 
 use crate::version::Prepared;
-use crate::{
-    Completed, ErrorCode, InferError, InferRequest, InferResponse, Metrics, Models, OutputTensor, Version,
-};
+use crate::{Completed, ErrorCode, InferError, InferRequest, InferResponse, Metrics, Models, OutputTensor, Version};
 
 /// Everything that answers requests; shared by all front ends.
 pub struct Serving {
@@ -76,11 +74,7 @@ struct Answered {
 }
 
 /// Picks the outputs that were asked for and classifies where classes were asked for.
-fn finish(
-    version: &Version,
-    tensors: Vec<Tensor>,
-    wanted: &[(usize, usize)],
-) -> Result<Vec<OutputTensor>, InferError> {
+fn finish(version: &Version, tensors: Vec<Tensor>, wanted: &[(usize, usize)]) -> Result<Vec<OutputTensor>, InferError> {
     let mut tensors: Vec<Option<Tensor>> = tensors.into_iter().map(Some).collect();
     let mut outputs = Vec::with_capacity(wanted.len());
     for &(index, classes) in wanted {

@@ -5,8 +5,8 @@ pub(crate) mod triton;
 
 use std::path::{Path, PathBuf};
 
-use tidegate_core::EngineChoice;
 use thiserror::Error;
+use tidegate_core::EngineChoice;
 
 use crate::VersionPlan;
 
@@ -37,7 +37,8 @@ impl SourceError {
 /// # Errors
 /// If nothing there looks like a model.
 pub(crate) fn find(path: &Path) -> Result<Vec<FoundModel>, SourceError> {
-    let metadata = std::fs::metadata(path).map_err(|error| SourceError::new(path, format!("cannot be read: {error}")))?;
+    let metadata =
+        std::fs::metadata(path).map_err(|error| SourceError::new(path, format!("cannot be read: {error}")))?;
     if metadata.is_file() {
         return Ok(vec![file(path)?]);
     }

@@ -161,7 +161,8 @@ fn close(one: &Tensor, two: &Tensor) -> bool {
         }
     };
     // Half precision has three decimal digits.
-    let tolerance = if matches!(one.datatype(), DataType::Fp32 | DataType::Fp64) { TOLERANCE } else { 20.0 * TOLERANCE };
+    let tolerance =
+        if matches!(one.datatype(), DataType::Fp32 | DataType::Fp64) { TOLERANCE } else { 20.0 * TOLERANCE };
     let agrees = |a: f64, b: f64| (a.is_nan() && b.is_nan()) || a == b || (a - b).abs() <= tolerance * (1.0 + a.abs());
     floats(one).into_iter().zip(floats(two)).all(|(a, b)| agrees(a, b))
 }

@@ -52,7 +52,8 @@ impl Example {
         let (name, datatype, data) = match self.name.as_str() {
             "language" => ("text", "BYTES", json!(cells)),
             other => {
-                let numbers: Vec<Value> = cells.iter().map(|cell| serde_json::from_str(cell).unwrap_or_default()).collect();
+                let numbers: Vec<Value> =
+                    cells.iter().map(|cell| serde_json::from_str(cell).unwrap_or_default()).collect();
                 (if other == "digits" { "image" } else { "transaction" }, "FP32", json!(numbers))
             }
         };

@@ -44,7 +44,8 @@ pub(crate) fn run(http: &str, example: &Example) -> Result<Run> {
                 let mut response = agent.post(&url).content_type("application/json").send(body)?;
                 let response: Value = response.body_mut().read_json()?;
                 let took = sent.elapsed();
-                let answer = Answer::of(&response).with_context(|| format!("row {row}: unexpected answer {response}"))?;
+                let answer =
+                    Answer::of(&response).with_context(|| format!("row {row}: unexpected answer {response}"))?;
                 answers.push((row, answer, took));
             }
         };

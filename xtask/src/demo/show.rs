@@ -11,7 +11,10 @@ const SHADES: [char; 5] = [' ', '░', '▒', '▓', '█'];
 /// Accuracy and speed of all examples.
 pub(crate) fn table(runs: &[(Example, Run)]) {
     println!("Held-out rows, each a REST request of its own, over 8 connections from this machine:");
-    println!("  {:<10} {:>6} {:>9} {:>9} {:>9} {:>9} {:>11}", "model", "rows", "accuracy", "p50", "p95", "p99", "requests/s");
+    println!(
+        "  {:<10} {:>6} {:>9} {:>9} {:>9} {:>9} {:>11}",
+        "model", "rows", "accuracy", "p50", "p95", "p99", "requests/s"
+    );
     for (example, run) in runs {
         let ms = |share| milliseconds(run.percentile(share));
         println!(
@@ -90,7 +93,8 @@ fn transactions(example: &Example, answers: &[Answer]) {
 }
 
 fn texts(example: &Example, answers: &[Answer]) {
-    let short: Vec<usize> = (0..answers.len()).filter(|row| (18..46).contains(&example.rows[*row][0].chars().count())).collect();
+    let short: Vec<usize> =
+        (0..answers.len()).filter(|row| (18..46).contains(&example.rows[*row][0].chars().count())).collect();
     for row in short.into_iter().step_by(7).take(3) {
         let text = &example.rows[row][0];
         let padding = " ".repeat(46usize.saturating_sub(text.chars().count()));

@@ -81,9 +81,8 @@ fn class_scores(value: &DynValue) -> Result<Tensor, RunError> {
         scores.extend(sorted_scores(row).map_err(failed)?);
     }
     let columns = if rows.is_empty() { 0 } else { scores.len() / rows.len() };
-    let shape = Shape::new(&[rows.len(), columns]).and_then(|shape| {
-        if shape.element_count() == scores.len() { Ok(shape) } else { Shape::new(&[scores.len()]) }
-    });
+    let shape = Shape::new(&[rows.len(), columns])
+        .and_then(|shape| if shape.element_count() == scores.len() { Ok(shape) } else { Shape::new(&[scores.len()]) });
     let shape = shape.map_err(|error| RunError::Engine(error.to_string()))?;
     Tensor::from_vec(shape, scores).map_err(|error| RunError::Engine(error.to_string()))
 }

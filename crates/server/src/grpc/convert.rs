@@ -92,7 +92,9 @@ fn parameters(fields: std::collections::HashMap<String, InferParameter>) -> Resu
         let value = match parameter.parameter_choice {
             Some(ParameterChoice::BoolParam(flag)) => Value::Bool(flag),
             Some(ParameterChoice::Int64Param(number)) => Value::Int(number),
-            Some(ParameterChoice::Uint64Param(number)) => i64::try_from(number).map_or(Value::Float(number as f64), Value::Int),
+            Some(ParameterChoice::Uint64Param(number)) => {
+                i64::try_from(number).map_or(Value::Float(number as f64), Value::Int)
+            }
             Some(ParameterChoice::DoubleParam(number)) => Value::Float(number),
             Some(ParameterChoice::StringParam(text)) => Value::Text(text),
             None => {
@@ -105,14 +107,9 @@ fn parameters(fields: std::collections::HashMap<String, InferParameter>) -> Resu
     Ok(parameters)
 }
 
-fn input(
-    tensor: model_infer_request::InferInputTensor,
-    raw: Option<Bytes>,
-) -> Result<(String, Tensor), InferError> {
+fn input(tensor: model_infer_request::InferInputTensor, raw: Option<Bytes>) -> Result<(String, Tensor), InferError> {
     let name = tensor.name;
-    let wrong = |error: TensorError| {
-        InferError::new(ErrorCode::from(&error), format!("input \"{name}\": {error}"))
-    };
+    let wrong = |error: TensorError| InferError::new(ErrorCode::from(&error), format!("input \"{name}\": {error}"));
     let datatype: DataType = tensor.datatype.parse().map_err(|error: tidegate_core::UnknownDataType| {
         InferError::new(ErrorCode::UnknownDatatype, format!("input \"{name}\": {error}"))
     })?;

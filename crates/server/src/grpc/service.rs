@@ -119,7 +119,6 @@ impl GrpcInferenceService for Service {
             platform: describe::platform(&version).to_owned(),
             inputs: version.signature().inputs.iter().map(tensor).collect(),
             outputs: version.signature().outputs.iter().map(tensor).collect(),
-            ..pb::ModelMetadataResponse::default()
         }))
     }
 

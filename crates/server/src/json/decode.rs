@@ -185,9 +185,8 @@ impl<'j> Input<'j> {
     fn into_tensor(self, binary: &mut BinarySection) -> Result<(String, Tensor), InferError> {
         let no_name = || InferError::new(ErrorCode::MalformedRequest, "an input has no \"name\"");
         let name = self.name.ok_or_else(no_name)?;
-        let lacks = |field: &str| {
-            InferError::new(ErrorCode::MalformedRequest, format!("input \"{name}\" has no \"{field}\""))
-        };
+        let lacks =
+            |field: &str| InferError::new(ErrorCode::MalformedRequest, format!("input \"{name}\" has no \"{field}\""));
         let datatype = self.datatype.ok_or_else(|| lacks("datatype"))?;
         let shape = self.shape.ok_or_else(|| lacks("shape"))?;
         let binary_bytes = self.parameters.size("binary_data_size")?;
@@ -199,9 +198,8 @@ impl<'j> Input<'j> {
             }
             (Some(bytes), false) => {
                 let bytes = binary.take(&name, bytes)?;
-                Tensor::from_wire(datatype, shape, bytes).map_err(|error| {
-                    InferError::new(ErrorCode::from(&error), format!("input \"{name}\": {error}"))
-                })?
+                Tensor::from_wire(datatype, shape, bytes)
+                    .map_err(|error| InferError::new(ErrorCode::from(&error), format!("input \"{name}\": {error}")))?
             }
             (None, true) => match (self.tensor, self.unread) {
                 (Some(tensor), _) => tensor,
@@ -259,8 +257,7 @@ fn outputs(json: &mut Jiter<'_>) -> Result<Outputs, InferError> {
             }
             key = json.next_key().map(|key| key.map(Key::of)).map_err(|error| malformed(json, &error))?;
         }
-        let name =
-            name.ok_or_else(|| InferError::new(ErrorCode::MalformedRequest, "an output has no \"name\""))?;
+        let name = name.ok_or_else(|| InferError::new(ErrorCode::MalformedRequest, "an output has no \"name\""))?;
         let classes = settings.size("classification")?.unwrap_or(0);
         Ok((RequestedOutput { name, classes }, settings.flag("binary_data")?))
     })?;

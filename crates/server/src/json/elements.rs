@@ -6,12 +6,7 @@ use tidegate_core::{DataType, Element, Shape, StringArrayBuilder, Tensor};
 use tidegate_serving::{ErrorCode, InferError};
 
 /// Reads an array of values, however nested, as the elements of a tensor of `shape`.
-pub(super) fn read(
-    json: &mut Jiter<'_>,
-    name: &str,
-    datatype: DataType,
-    shape: &Shape,
-) -> Result<Tensor, InferError> {
+pub(super) fn read(json: &mut Jiter<'_>, name: &str, datatype: DataType, shape: &Shape) -> Result<Tensor, InferError> {
     // What a body can hold bounds the vector, whatever the shape claims.
     let expected = shape.element_count();
     let mut reader = Reader { json, name, datatype, expected };
@@ -144,7 +139,10 @@ impl Reader<'_, '_> {
         let count = if found > self.expected { String::new() } else { format!(" {found}") };
         Err(InferError::new(
             ErrorCode::WrongElementCount,
-            format!("input \"{}\" takes {} elements by its shape, the data has {more}{count}", self.name, self.expected),
+            format!(
+                "input \"{}\" takes {} elements by its shape, the data has {more}{count}",
+                self.name, self.expected
+            ),
         ))
     }
 
@@ -162,8 +160,6 @@ impl Reader<'_, '_> {
     }
 
     fn tensor(&self, tensor: Result<Tensor, tidegate_core::TensorError>) -> Result<Tensor, InferError> {
-        tensor.map_err(|error| {
-            InferError::new(ErrorCode::from(&error), format!("input \"{}\": {error}", self.name))
-        })
+        tensor.map_err(|error| InferError::new(ErrorCode::from(&error), format!("input \"{}\": {error}", self.name)))
     }
 }

@@ -49,10 +49,7 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<StatusCode, Ref
 #[utoipa::path(get, path = "/v2/models/{model}/ready", tag = "models", params(("model" = String, Path)),
     responses((status = 200, description = "it does"), (status = 404, body = ErrorBody),
         (status = 503, body = ErrorBody)))]
-pub(crate) async fn model_ready(
-    State(app): State<Arc<App>>,
-    Path(model): Path<String>,
-) -> Result<StatusCode, Refusal> {
+pub(crate) async fn model_ready(State(app): State<Arc<App>>, Path(model): Path<String>) -> Result<StatusCode, Refusal> {
     app.serving.models().version(&model, None)?;
     Ok(StatusCode::OK)
 }

@@ -79,10 +79,7 @@ pub(crate) async fn all(State(app): State<Arc<App>>) -> Json<Statistics> {
 /// Statistics of a model's versions.
 #[utoipa::path(get, path = "/v2/models/{model}/stats", tag = "statistics", params(("model" = String, Path)),
     responses((status = 200, body = Statistics), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
-pub(crate) async fn model(
-    State(app): State<Arc<App>>,
-    Path(model): Path<String>,
-) -> Result<Json<Statistics>, Refusal> {
+pub(crate) async fn model(State(app): State<Arc<App>>, Path(model): Path<String>) -> Result<Json<Statistics>, Refusal> {
     let model = app.serving.models().model(&model)?;
     Ok(Json(Statistics { model_stats: model.versions().map(|version| statistics(version)).collect() }))
 }

@@ -119,7 +119,10 @@ async fn submit(scheduler: &Arc<Scheduler>, work: Work) -> tokio::task::JoinHand
 }
 
 /// Fills the only instance with a run that waits at the gate.
-async fn occupy(scheduler: &Arc<Scheduler>, doubler: &Doubler) -> tokio::task::JoinHandle<Result<Completed, InferError>> {
+async fn occupy(
+    scheduler: &Arc<Scheduler>,
+    doubler: &Doubler,
+) -> tokio::task::JoinHandle<Result<Completed, InferError>> {
     let begun = doubler.batches().len();
     let task = tokio::spawn({
         let scheduler = scheduler.clone();

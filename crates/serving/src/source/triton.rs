@@ -38,8 +38,7 @@ fn config(folder: &Path, folder_name: &str) -> Result<Option<ModelConfig>, Sourc
     if !path.is_file() {
         return Ok(None);
     }
-    let config =
-        model_config::parse(&read_text(&path)?).map_err(|error| SourceError::new(&path, error.to_string()))?;
+    let config = model_config::parse(&read_text(&path)?).map_err(|error| SourceError::new(&path, error.to_string()))?;
     if !config.name.is_empty() && config.name != folder_name {
         let problem = format!("name \"{}\" differs from the folder's name \"{folder_name}\"", config.name);
         return Err(SourceError::new(&path, problem));
@@ -98,7 +97,10 @@ fn choose(
         Some(PolicyChoice::Specific(specific)) => {
             let wanted: Vec<u64> = specific.versions.iter().filter_map(|v| u64::try_from(*v).ok()).collect();
             if let Some(missing) = wanted.iter().find(|wanted| !present.iter().any(|(number, _)| number == *wanted)) {
-                return Err(SourceError::new(folder, format!("version_policy names version {missing}, which is not there")));
+                return Err(SourceError::new(
+                    folder,
+                    format!("version_policy names version {missing}, which is not there"),
+                ));
             }
             present.retain(|(number, _)| wanted.contains(number));
             present
@@ -108,7 +110,8 @@ fn choose(
 
 /// What the configuration says, in our words.
 fn manifest(config: &ModelConfig) -> Manifest {
-    let mut batching = Batching { max_batch_size: Some(usize::try_from(config.max_batch_size).unwrap_or(0)), ..Batching::default() };
+    let mut batching =
+        Batching { max_batch_size: Some(usize::try_from(config.max_batch_size).unwrap_or(0)), ..Batching::default() };
     // Triton forms batches only where `dynamic_batching` is set. We batch whatever the batch axis allows: answers are
     // the same and waiting is off unless the configuration asks for it.
     if let Some(SchedulingChoice::DynamicBatching(dynamic)) = &config.scheduling_choice {
@@ -119,7 +122,13 @@ fn manifest(config: &ModelConfig) -> Manifest {
         instances: usize::try_from(instances).ok().filter(|count| *count > 0),
         ..EngineOptions::default()
     };
-    Manifest { name: config.name.clone(), engine: super::triton_engine(), engine_options, batching, ..Manifest::default() }
+    Manifest {
+        name: config.name.clone(),
+        engine: super::triton_engine(),
+        engine_options,
+        batching,
+        ..Manifest::default()
+    }
 }
 
 fn dynamic_batching(dynamic: &ModelDynamicBatching, batching: &mut Batching) {
