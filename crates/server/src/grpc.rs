@@ -9,6 +9,7 @@ use axum::Router;
 use tidegate_protocol::FILE_DESCRIPTOR_SET;
 use tidegate_protocol::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use tidegate_serving::InferError;
+use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tonic::{Code, Status};
 
@@ -19,9 +20,12 @@ use crate::app::App;
 pub(crate) async fn router(app: Arc<App>) -> Router {
     let limit = app.config.max_body_bytes;
     let (health, health_service) = tonic_health::server::health_reporter();
-    let inference = GrpcInferenceServiceServer::new(Service::new(app, health))
+    let mut inference = GrpcInferenceServiceServer::new(Service::new(app, health))
         .max_decoding_message_size(limit)
         .max_encoding_message_size(usize::MAX);
+    for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Deflate, CompressionEncoding::Zstd] {
+        inference = inference.accept_compressed(encoding).send_compressed(encoding);
+    }
     let mut routes = Routes::new(inference).add_service(health_service);
     let reflection = || {
         tonic_reflection::server::Builder::configure()

@@ -17,7 +17,7 @@ mod version;
 mod warmup;
 
 pub use error::{ErrorCode, InferError};
-pub use metrics::Metrics;
+pub use metrics::{MetricEntry, Metrics};
 pub use models::{IndexEntry, LoadReport, Model, ModelState, Models};
 pub use request::{InferRequest, InferResponse, OutputTensor, RequestedOutput};
 pub use scheduler::{Completed, Limits, Scheduler, Timing, Work};

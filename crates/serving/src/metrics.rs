@@ -14,6 +14,7 @@ const VERSION_LABELS: &[&str] = &["model", "version"];
 /// Every metric of the request path. Label sets are bounded by the loaded versions and the error codes.
 pub struct Metrics {
     registry: Registry,
+    catalogue: Vec<MetricEntry>,
     pub(crate) success: IntCounterVec,
     pub(crate) failure: IntCounterVec,
     pub(crate) rows: IntCounterVec,
@@ -38,6 +39,19 @@ pub struct Metrics {
     refused_connections: IntCounter,
 }
 
+/// What the reference says of one metric.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricEntry {
+    /// The metric's name.
+    pub name: String,
+    /// counter, gauge or histogram.
+    pub kind: &'static str,
+    /// The names of its labels.
+    pub labels: Vec<String>,
+    /// What it counts.
+    pub help: String,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -50,7 +64,7 @@ impl Metrics {
     /// # Panics
     /// Never: the names are constants, each registered once.
     pub fn new() -> Self {
-        let set = Registrar(Registry::new());
+        let mut set = Registrar { registry: Registry::new(), catalogue: Vec::new() };
         let seconds = prometheus::exponential_buckets(25e-6, 2.0, 20).expect("constants are valid");
         let rows = prometheus::exponential_buckets(1.0, 2.0, 11).expect("constants are valid");
         Self {
@@ -96,10 +110,13 @@ impl Metrics {
                 &seconds,
             ),
             batch_rows: set.histograms("tidegate_batch_rows", "Rows that ran together", &rows),
-            load_seconds: set.register(GaugeVec::new(
-                Opts::new("tidegate_model_load_duration_seconds", "Time of the last load, warm-up included"),
-                VERSION_LABELS,
-            )),
+            load_seconds: set.register(
+                "gauge",
+                GaugeVec::new(
+                    Opts::new("tidegate_model_load_duration_seconds", "Time of the last load, warm-up included"),
+                    VERSION_LABELS,
+                ),
+            ),
             loads: set.counters("tidegate_model_loads_total", "Loads by outcome, ok or failed", &["model", "outcome"]),
             memory_bytes: set.gauges(
                 "tidegate_model_memory_bytes",
@@ -112,17 +129,26 @@ impl Metrics {
                 &["code"],
             ),
             resident_bytes: set.gauge("process_resident_memory_bytes", "Resident memory of the process"),
-            cpu_seconds: set.register(CounterVec::new(
-                Opts::new("tidegate_process_cpu_seconds_total", "CPU time of the process"),
-                &["mode"],
-            )),
+            cpu_seconds: set.register(
+                "counter",
+                CounterVec::new(Opts::new("tidegate_process_cpu_seconds_total", "CPU time of the process"), &["mode"]),
+            ),
             open_connections: set.gauges("tidegate_open_connections", "Open client connections", &["protocol"]),
-            refused_connections: set.register(IntCounter::new(
-                "tidegate_connections_refused_total",
-                "Connections closed at once because `max_connections` were open",
-            )),
-            registry: set.0,
+            refused_connections: set.register(
+                "counter",
+                IntCounter::new(
+                    "tidegate_connections_refused_total",
+                    "Connections closed at once because `max_connections` were open",
+                ),
+            ),
+            catalogue: set.catalogue,
+            registry: set.registry,
         }
+    }
+
+    /// Every metric, in the order of the reference.
+    pub fn catalogue(&self) -> &[MetricEntry] {
+        &self.catalogue
     }
 
     /// Counts a request that was refused before it reached a version.
@@ -160,29 +186,42 @@ impl Metrics {
     }
 }
 
-struct Registrar(Registry);
+struct Registrar {
+    registry: Registry,
+    catalogue: Vec<MetricEntry>,
+}
 
 impl Registrar {
-    fn register<C: prometheus::core::Collector + Clone + 'static>(&self, metric: prometheus::Result<C>) -> C {
+    fn register<C>(&mut self, kind: &'static str, metric: prometheus::Result<C>) -> C
+    where
+        C: prometheus::core::Collector + Clone + 'static,
+    {
         let metric = metric.expect("metric names and labels are valid constants");
-        self.0.register(Box::new(metric.clone())).expect("metric names are unique constants");
+        self.catalogue.extend(metric.desc().into_iter().map(|description| MetricEntry {
+            name: description.fq_name.clone(),
+            kind,
+            labels: description.variable_labels.clone(),
+            help: description.help.clone(),
+        }));
+        self.registry.register(Box::new(metric.clone())).expect("metric names are unique constants");
         metric
     }
 
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        self.register(IntCounterVec::new(Opts::new(name, help), labels))
+    fn counters(&mut self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.register("counter", IntCounterVec::new(Opts::new(name, help), labels))
     }
 
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-        self.register(IntGaugeVec::new(Opts::new(name, help), labels))
+    fn gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.register("gauge", IntGaugeVec::new(Opts::new(name, help), labels))
     }
 
-    fn gauge(&self, name: &str, help: &str) -> Gauge {
-        self.register(Gauge::new(name, help))
+    fn gauge(&mut self, name: &str, help: &str) -> Gauge {
+        self.register("gauge", Gauge::new(name, help))
     }
 
-    fn histograms(&self, name: &str, help: &str, buckets: &[f64]) -> HistogramVec {
-        self.register(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), VERSION_LABELS))
+    fn histograms(&mut self, name: &str, help: &str, buckets: &[f64]) -> HistogramVec {
+        let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        self.register("histogram", HistogramVec::new(options, VERSION_LABELS))
     }
 }
 

@@ -75,6 +75,12 @@ fn client_timeout<T>(request: &Request<T>) -> Option<Duration> {
     request.metadata().get("grpc-timeout").and_then(|value| convert::timeout(value.to_str().ok()?))
 }
 
+/// Whether the client compresses. Most clients say that they accept compressed answers without having been asked to;
+/// packing is worth its time only for those that pack too.
+fn is_compressed<T>(request: &Request<T>) -> bool {
+    request.metadata().get("grpc-encoding").is_some_and(|encoding| encoding != "identity")
+}
+
 #[tonic::async_trait]
 impl GrpcInferenceService for Service {
     async fn server_live(&self, _: Request<pb::ServerLiveRequest>) -> Answer<pb::ServerLiveResponse> {
@@ -124,8 +130,13 @@ impl GrpcInferenceService for Service {
 
     async fn model_infer(&self, request: Request<pb::ModelInferRequest>) -> Answer<pb::ModelInferResponse> {
         let timeout = client_timeout(&request);
+        let compress = is_compressed(&request);
         let answer = infer(&self.app, request.into_inner(), timeout).await;
-        answer.map(Response::new).map_err(|error| status(&error))
+        let mut answer = answer.map(Response::new).map_err(|error| status(&error))?;
+        if !compress {
+            answer.disable_compression();
+        }
+        Ok(answer)
     }
 
     type ModelStreamInferStream = Pin<Box<dyn Stream<Item = Result<pb::ModelStreamInferResponse, Status>> + Send>>;
@@ -135,6 +146,7 @@ impl GrpcInferenceService for Service {
         request: Request<Streaming<pb::ModelInferRequest>>,
     ) -> Answer<Self::ModelStreamInferStream> {
         let app = self.app.clone();
+        let compress = is_compressed(&request);
         let answers = request.into_inner().map(move |message| {
             let app = app.clone();
             async move {
@@ -153,7 +165,12 @@ impl GrpcInferenceService for Service {
                 })
             }
         });
-        Ok(Response::new(Box::pin(answers.buffered(STREAM_DEPTH))))
+        let mut answers: Response<Self::ModelStreamInferStream> =
+            Response::new(Box::pin(answers.buffered(STREAM_DEPTH)));
+        if !compress {
+            answers.disable_compression();
+        }
+        Ok(answers)
     }
 
     async fn model_config(&self, request: Request<pb::ModelConfigRequest>) -> Answer<pb::ModelConfigResponse> {

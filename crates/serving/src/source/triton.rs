@@ -43,7 +43,19 @@ fn config(folder: &Path, folder_name: &str) -> Result<Option<ModelConfig>, Sourc
         let problem = format!("name \"{}\" differs from the folder's name \"{folder_name}\"", config.name);
         return Err(SourceError::new(&path, problem));
     }
+    in_range(&config).map_err(|problem| SourceError::new(&path, problem))?;
     Ok(Some(config))
+}
+
+/// Refuses numbers that parse and mean nothing.
+fn in_range(config: &ModelConfig) -> Result<(), String> {
+    if config.max_batch_size < 0 {
+        return Err(format!("max_batch_size is {}, it must be 0 or more", config.max_batch_size));
+    }
+    match config.instance_group.iter().find(|group| group.count < 0) {
+        Some(group) => Err(format!("instance_group.count is {}, it must be 0 or more", group.count)),
+        None => Ok(()),
+    }
 }
 
 fn plans(folder: &Path, config: Option<ModelConfig>) -> Result<Vec<VersionPlan>, SourceError> {

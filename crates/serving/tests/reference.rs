@@ -1,0 +1,65 @@
+//! The pages of the reference that are made from the code are as the code is. `UPDATE_DOCS=1` writes them anew.
+
+use std::path::Path;
+
+use tidegate_serving::{ErrorCode, Metrics};
+
+#[test]
+fn errors_page_is_made_from_the_table() {
+    let mut page = String::from(
+        "# Errors\n\n\
+         Every answer that is no success carries a stable code for machines and a message for people. Over REST the body\n\
+         is `{\"error\": \"the message\", \"code\": \"the_code\"}`; over gRPC the message is the status's, and the code stands\n\
+         in the trailer `tidegate-code`. Codes are never renamed; new ones may come.\n\n\
+         | code | HTTP | gRPC | what happened | what to do |\n|---|---|---|---|---|\n",
+    );
+    for code in ErrorCode::ALL {
+        let grpc = grpc_name(code.grpc_code());
+        let (name, http) = (code.name(), code.http_status());
+        page.push_str(&format!("| `{name}` | {http} | {grpc} | {} | {} |\n", code.meaning(), code.remedy()));
+    }
+    page.push_str(
+        "\n`queue_full` and `shutting_down` come with `Retry-After`, in seconds. A gRPC message above `max_body_bytes` is\n\
+         refused by the transport before it is read: status OUT_OF_RANGE, without a `tidegate-code`.\n",
+    );
+    check("docs/reference/errors.md", &page);
+}
+
+fn grpc_name(code: i32) -> &'static str {
+    match code {
+        3 => "INVALID_ARGUMENT",
+        4 => "DEADLINE_EXCEEDED",
+        5 => "NOT_FOUND",
+        8 => "RESOURCE_EXHAUSTED",
+        12 => "UNIMPLEMENTED",
+        13 => "INTERNAL",
+        14 => "UNAVAILABLE",
+        other => panic!("gRPC status {other} has no name here"),
+    }
+}
+
+#[test]
+fn metrics_page_is_made_from_the_metrics() {
+    let mut page = String::from(
+        "# Metrics\n\n\
+         `GET /metrics` answers in Prometheus's text form. Names that begin with `nv_` are Triton's, with Triton's labels\n\
+         and meaning, so that its dashboards go on working; microseconds are theirs. The rest follows Prometheus's own\n\
+         conventions: base units, `_total` on counters.\n\n\
+         | metric | type | labels | what it counts |\n|---|---|---|---|\n",
+    );
+    let metrics = Metrics::new();
+    for metric in metrics.catalogue() {
+        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        page.push_str(&format!("| `{}` | {} | {} | {} |\n", metric.name, metric.kind, labels.join(", "), metric.help));
+    }
+    check("docs/reference/metrics.md", &page);
+}
+
+fn check(path: &str, made: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, made).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(found, made, "{} is out of date: run with UPDATE_DOCS=1", path.display());
+}

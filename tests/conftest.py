@@ -1,0 +1,142 @@
+"""A `tidegate serve` process for the tests, on free ports, stopped at the end; a test fails if it does not end well."""
+
+import csv
+import os
+import select
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+
+ROOT = Path(__file__).resolve().parent.parent
+MODELS = ROOT / "examples/models"
+GRAPHS = ROOT / "crates/engines/tests/data"
+BUSY = ROOT / "tests/models/busy"
+BINARY = os.environ.get("TIDEGATE_BIN", str(ROOT / "target/debug/tidegate"))
+PATIENCE_S = 60
+
+
+class Server:
+    """A running server. `http` and `grpc` are its addresses, `lines` what it printed until it was ready."""
+
+    def __init__(self, data, *paths, flags=(), environment=None):
+        command = [BINARY, "serve", *map(str, paths), "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]
+        command += ["--data", str(data), *flags]
+        self.log = Path(data).with_suffix(".log")
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={**os.environ, "TIDEGATE_LOG__LEVEL": "info", **(environment or {})},
+            )
+        self.lines = []
+        self.http = self.grpc = None
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            if not select.select([self.process.stdout], [], [], max(0, deadline - time.monotonic()))[0]:
+                self.process.kill()
+                raise TimeoutError(f"no ready line; the log says:\n{self.log.read_text()}")
+            line = self.process.stdout.readline().rstrip()
+            if not line:
+                raise RuntimeError(f"the server ended; the log says:\n{self.log.read_text()}")
+            self.lines.append(line)
+            word, _, rest = line.partition(" ")
+            if word == "REST":
+                self.http = rest.strip().removeprefix("http://")
+            elif word == "gRPC":
+                self.grpc = rest.strip().removeprefix("http://")
+            elif word == "ready":
+                return
+
+    def url(self, path):
+        return f"http://{self.http}{path}"
+
+    def infer(self, model, body, **options):
+        return requests.post(self.url(f"/v2/models/{model}/infer"), json=body, timeout=PATIENCE_S, **options)
+
+    def terminate(self):
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self):
+        return self.process.wait(PATIENCE_S)
+
+    def stop(self):
+        """Asks the server to end and insists on exit status 0."""
+        if self.process.poll() is None:
+            self.terminate()
+        assert self.wait() == 0, self.log.read_text()
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts servers that live for one test."""
+    servers = []
+
+    def start(*paths, **options):
+        data = tmp_path / f"data-{len(servers)}"
+        servers.append(Server(data, *paths, **options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        if server.process.poll() is None:
+            server.stop()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """One server for the whole run: the example models, `busy`, and a model that fails on some inputs."""
+    folder = tmp_path_factory.mktemp("server")
+    models = folder / "more"
+    shutil.copytree(BUSY, models / "busy")
+    (models / "fragile").mkdir()
+    shutil.copy(GRAPHS / "gather_out_of_range.onnx", models / "fragile/model.onnx")
+    server = Server(folder / "data", MODELS, models)
+    yield server
+    server.stop()
+
+
+class Heldout:
+    """The held-out rows of an example model with what Python's onnxruntime answers."""
+
+    def __init__(self, name):
+        folder = MODELS / name / "heldout"
+        inputs = list(csv.reader((folder / "inputs.csv").open(encoding="utf-8", newline="")))
+        expected = list(csv.reader((folder / "expected.csv").open(encoding="utf-8", newline="")))
+        self.name = name
+        self.is_text = name == "language"
+        if self.is_text:
+            self.inputs = np.array([[row[0].encode()] for row in inputs[1:]], dtype=np.object_)
+        else:
+            self.inputs = np.array(inputs[1:], dtype=np.float32)
+        self.probabilities = np.array([row[1:] for row in expected[1:]], dtype=np.float32)
+        self.labels = [row[0] for row in expected[1:]]
+        self.datatype = "BYTES" if self.is_text else "FP32"
+
+    def tensor(self, rows):
+        """The input of the protocol's JSON for these rows."""
+        values = self.inputs[rows]
+        data = [text.decode() for text in values.ravel()] if self.is_text else [float(x) for x in values.ravel()]
+        return {"name": input_name(self.name), "shape": list(values.shape), "datatype": self.datatype, "data": data}
+
+
+def input_name(model):
+    return {"digits": "image", "fraud": "transaction", "language": "text"}[model]
+
+
+@pytest.fixture(scope="session", params=["digits", "fraud", "language"])
+def heldout(request):
+    return Heldout(request.param)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    return Heldout("digits")
