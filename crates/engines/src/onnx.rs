@@ -81,6 +81,21 @@ pub(crate) fn summarize(path: &Path) -> Result<ArtifactSummary, LoadError> {
     })
 }
 
+/// Whether a graph, or one inside it, repeats itself as often as its inputs say: `Loop`, `Scan`, and the search
+/// operators of text generation.
+pub(crate) fn has_loop(model: &pb::ModelProto) -> bool {
+    let functions = model.functions.iter().flat_map(|function| &function.node);
+    let mut nodes: Vec<&pb::NodeProto> = model.graph.iter().flat_map(|graph| &graph.node).chain(functions).collect();
+    while let Some(node) = nodes.pop() {
+        if matches!(node.op_type.as_str(), "Loop" | "Scan" | "Sampling") || node.op_type.ends_with("Search") {
+            return true;
+        }
+        let graphs = node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs));
+        nodes.extend(graphs.flat_map(|graph| &graph.node));
+    }
+    false
+}
+
 /// Weights stand in initializers, or, for trees, in the attributes of nodes.
 fn weight_bytes(graph: &pb::GraphProto) -> u64 {
     let initializers = graph.initializer.iter().map(|tensor| {

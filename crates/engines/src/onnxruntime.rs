@@ -15,9 +15,11 @@ use tidegate_core::{DataType, Dim, EngineOptions, GraphOptimization, Signature, 
 pub(crate) use library::OnnxRuntime;
 
 use crate::engines::parallelism;
-use crate::{Instance, LoadError, LoadedArtifact, RunError};
+use crate::{Instance, LoadError, LoadedArtifact, RunError, onnx};
 
 const ENGINE: &str = "onnxruntime";
+/// A larger file is not read a second time to look for loops: it is taken to have one.
+const READ_LIMIT_BYTES: u64 = 64 << 20;
 
 impl OnnxRuntime {
     /// Reads an ONNX file; the first session is made here, so that what cannot be loaded fails here.
@@ -37,6 +39,7 @@ impl OnnxRuntime {
             optimization: options.graph_optimization,
             signature: Signature::default(),
             instances,
+            has_loop: file_bytes > READ_LIMIT_BYTES || onnx::read(path).map_or(true, |model| onnx::has_loop(&model)),
             first: parking_lot::Mutex::new(None),
         };
         let session = artifact.session()?;
@@ -54,6 +57,7 @@ pub(crate) struct OnnxRuntimeArtifact {
     optimization: GraphOptimization,
     signature: Signature,
     instances: usize,
+    has_loop: bool,
     /// The session that was made to read the signature; the first instance takes it.
     first: parking_lot::Mutex<Option<Session>>,
 }
@@ -94,6 +98,10 @@ impl LoadedArtifact for OnnxRuntimeArtifact {
 
     fn default_instances(&self) -> usize {
         self.instances
+    }
+
+    fn run_time_is_bounded(&self) -> bool {
+        !self.has_loop
     }
 
     fn instance(&self) -> Result<Box<dyn Instance>, LoadError> {

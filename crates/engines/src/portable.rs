@@ -21,11 +21,13 @@ pub(crate) struct PortableArtifact {
     plan: Arc<tract::TypedRunnableModel>,
     signature: Signature,
     instances: usize,
+    has_loop: bool,
 }
 
 /// Reads and optimizes an ONNX file.
 pub(crate) fn load(path: &Path, options: &EngineOptions, cores: usize) -> Result<PortableArtifact, LoadError> {
     let mut model = onnx::read(path)?;
+    let has_loop = onnx::has_loop(&model);
     let graph = model.graph.as_mut().expect("read refuses a model without a graph");
     let mut signature = onnx::signature(graph)?;
     // An initializer with the name of an input is a constant to this engine: the input cannot be given.
@@ -52,7 +54,7 @@ pub(crate) fn load(path: &Path, options: &EngineOptions, cores: usize) -> Result
     }
     let file_bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     let (instances, _) = parallelism(file_bytes, options, cores);
-    Ok(PortableArtifact { plan, signature, instances })
+    Ok(PortableArtifact { plan, signature, instances, has_loop })
 }
 
 /// tract panics on some graphs and some values instead of returning an error. What it works on is not used again after
@@ -102,6 +104,10 @@ impl LoadedArtifact for PortableArtifact {
 
     fn default_instances(&self) -> usize {
         self.instances
+    }
+
+    fn run_time_is_bounded(&self) -> bool {
+        !self.has_loop
     }
 
     fn instance(&self) -> Result<Box<dyn Instance>, LoadError> {

@@ -42,6 +42,13 @@ pub struct Work {
     pub level: usize,
 }
 
+impl Work {
+    /// Bytes of all inputs, the measure of how long a run takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.inputs.iter().flatten().map(Tensor::byte_len).sum()
+    }
+}
+
 /// The outputs of one request, in the order of the signature.
 #[derive(Debug)]
 pub struct Completed {
@@ -119,6 +126,7 @@ struct Shared {
     limits: Limits,
     artifact: Arc<dyn LoadedArtifact>,
     instances: usize,
+    may_run_inline: bool,
     run_times: RunTimes,
     stats: Arc<VersionStats>,
     state: Mutex<State>,
@@ -157,6 +165,7 @@ impl Scheduler {
         };
         let shared = Shared {
             name,
+            may_run_inline: limits.queue_delay.is_zero() && artifact.run_time_is_bounded(),
             limits,
             artifact,
             instances: count,
@@ -168,9 +177,9 @@ impl Scheduler {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Tells how long a run of `rows` took, before the first request.
-    pub(crate) fn learn(&self, rows: usize, took: Duration) {
-        self.shared.run_times.learn(rows, took);
+    /// Tells how long a run over inputs of so many bytes took, before the first request.
+    pub(crate) fn learn(&self, bytes: usize, took: Duration) {
+        self.shared.run_times.learn(bytes, took);
     }
 
     /// The limits in force.
@@ -304,10 +313,10 @@ fn runner_gone() -> InferError {
 impl Shared {
     /// An idle instance, if this request should run on the thread that brought it.
     fn claim_for_inline(&self, work: &Work) -> Option<Box<dyn Instance>> {
-        if !self.limits.queue_delay.is_zero() || work.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        if !self.may_run_inline || work.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return None;
         }
-        if self.run_times.expected(work.rows).is_none_or(|expected| expected > INLINE_RUN) {
+        if !self.run_times.stays_below(INLINE_RUN, work.bytes()) {
             return None;
         }
         let mut state = self.state.lock();
@@ -320,10 +329,12 @@ impl Shared {
         if deadline <= now {
             return Err(too_late("the deadline passed before the request was queued"));
         }
-        let Some(run) = self.run_times.expected(work.rows) else { return Ok(()) };
+        let bytes = work.bytes();
+        let Some(run) = self.run_times.expected(bytes) else { return Ok(()) };
         let batch_rows = self.limits.max_batch_rows.map_or(1, NonZeroUsize::get);
         let batches_ahead = state.queue.rows_before(work.level) / batch_rows;
-        let batch_run = self.run_times.expected(batch_rows).unwrap_or(run);
+        let batch_bytes = bytes / work.rows.max(1) * batch_rows;
+        let batch_run = self.run_times.expected(batch_bytes).unwrap_or(run);
         let wait = batch_run.mul_f64(batches_ahead as f64 / self.instances.max(1) as f64);
         if now + wait + run > deadline && batches_ahead > 0 {
             return Err(InferError::new(
@@ -409,13 +420,13 @@ impl Shared {
         let run_times = &self.run_times;
         queue.shed(|job| {
             let deadline = job.work.deadline?;
-            let expected = run_times.expected(job.work.rows).unwrap_or_default();
+            let expected = run_times.expected(job.work.bytes()).unwrap_or_default();
             if now + expected <= deadline {
                 return None;
             }
             if deadline > now {
                 // Shed on a guess alone: let the guess shrink, or a single slow run would shed for ever.
-                run_times.doubt(job.work.rows);
+                run_times.doubt(job.work.bytes());
             }
             Some(too_late("the deadline would pass before the model answers"))
         });

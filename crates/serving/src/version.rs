@@ -73,8 +73,8 @@ impl Version {
         let limits = Limits::new(&manifest.batching, warm.max_batch_rows);
         let name = format!("{model}:{number}");
         let scheduler = Scheduler::new(name, limits, artifact.clone(), instances, stats.clone());
-        for (rows, took) in &warm.run_times {
-            scheduler.learn(*rows, *took);
+        for (bytes, took) in &warm.run_times {
+            scheduler.learn(*bytes, *took);
         }
         let labels = &[model, number.as_str()];
         metrics.load_seconds.with_label_values(labels).set(started.elapsed().as_secs_f64());

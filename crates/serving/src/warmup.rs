@@ -21,7 +21,7 @@ pub(crate) struct Warm {
     pub(crate) max_batch_rows: Option<NonZeroUsize>,
     /// Why requests cannot share a run, where that was not asked for.
     pub(crate) not_batched: Option<String>,
-    /// How long runs of so many rows took, by ascending rows.
+    /// How long runs over inputs of so many bytes took.
     pub(crate) run_times: Vec<(usize, Duration)>,
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn run(
     default: NonZeroUsize,
 ) -> Result<Warm, LoadError> {
     let Some((first, others)) = instances.split_first_mut() else { return Ok(Warm::default()) };
-    let Some((open, mut run_times)) = single(signature, &mut **first) else {
+    let Some(open) = single(signature, &mut **first) else {
         // Synthetic values are not for every model, for example where an input is an index with a meaning.
         let rows = asked.and_then(NonZeroUsize::new);
         let reason = rows.is_none().then(|| "the model does not take synthetic samples".to_owned());
@@ -58,6 +58,7 @@ pub(crate) fn run(
         }
     };
     let started = Instant::now();
+    let mut run_times = Vec::new();
     let sizes = std::iter::successors(Some(1usize), |rows| Some(rows * 2));
     let most_rows = max_batch_rows.map_or(1, NonZeroUsize::get);
     for rows in sizes.take_while(|rows| *rows < most_rows * 2).map(|rows| rows.min(most_rows)) {
@@ -66,8 +67,7 @@ pub(crate) fn run(
         }
         let sample = samples(signature, rows, open);
         let took = (0..3).filter_map(|_| timed(&mut **first, &sample)).min();
-        run_times.retain(|(known, _)| *known != rows);
-        run_times.extend(took.map(|took| (rows, took)));
+        run_times.extend(took.map(|took| (sample.iter().flatten().map(Tensor::byte_len).sum(), took)));
     }
     for instance in others {
         for rows in [1, most_rows] {
@@ -78,15 +78,14 @@ pub(crate) fn run(
 }
 
 /// Finds extents for open dimensions with which one row runs.
-fn single(signature: &Signature, instance: &mut dyn Instance) -> Option<(usize, Vec<(usize, Duration)>)> {
-    for open in OPEN_EXTENTS {
-        let started = Instant::now();
-        match instance.run(&samples(signature, 1, open)) {
-            Ok(_) => return Some((open, vec![(1, started.elapsed())])),
-            Err(error) => debug!(%error, open, "a synthetic sample does not run"),
+fn single(signature: &Signature, instance: &mut dyn Instance) -> Option<usize> {
+    OPEN_EXTENTS.into_iter().find(|open| match instance.run(&samples(signature, 1, *open)) {
+        Ok(_) => true,
+        Err(error) => {
+            debug!(%error, open, "a synthetic sample does not run");
+            false
         }
-    }
-    None
+    })
 }
 
 fn timed(instance: &mut dyn Instance, sample: &[Option<Tensor>]) -> Option<Duration> {

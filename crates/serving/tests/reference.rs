@@ -1,5 +1,7 @@
 //! The pages of the reference that are made from the code are as the code is. `UPDATE_DOCS=1` writes them anew.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 use std::path::Path;
 
 use tidegate_serving::{ErrorCode, Metrics};

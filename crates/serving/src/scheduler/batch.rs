@@ -56,9 +56,10 @@ impl Batch {
     ) -> Outcome {
         let started = Instant::now();
         let rows: usize = self.jobs.iter().map(|job| job.work.rows).sum();
+        let bytes: usize = self.jobs.iter().map(|job| job.work.bytes()).sum();
         match run_jobs(instance, &self.jobs, rows, batched) {
             Ok(ran) => {
-                run_times.learn(rows, ran.infer);
+                run_times.learn(bytes, ran.infer);
                 stats.executed(rows, ran.join, ran.infer);
                 self.answer(ran, started, rows, batched);
                 Outcome::Sound

@@ -66,6 +66,10 @@ impl LoadedArtifact for Doubler {
         1
     }
 
+    fn run_time_is_bounded(&self) -> bool {
+        true
+    }
+
     fn instance(&self) -> Result<Box<dyn Instance>, LoadError> {
         Ok(Box::new(self.clone()))
     }
@@ -94,6 +98,9 @@ impl Instance for Doubler {
 fn limits(max_batch_rows: usize) -> Limits {
     Limits::new(&Batching::default(), NonZeroUsize::new(max_batch_rows))
 }
+
+/// A row is one FP32.
+const ROW_BYTES: usize = 4;
 
 fn work(values: &[f32]) -> Work {
     let shape = Shape::new(&[values.len(), 1]).unwrap();
@@ -237,7 +244,7 @@ async fn a_late_request_is_answered_at_its_deadline_and_never_runs() {
 async fn what_cannot_be_answered_in_time_is_refused_when_it_comes() {
     let (doubler, gate) = Doubler::gated();
     let scheduler = doubler.scheduler(limits(1));
-    scheduler.learn(1, Duration::from_secs(3));
+    scheduler.learn(ROW_BYTES, Duration::from_secs(3));
     let first = occupy(&scheduler, &doubler).await;
     let second = submit(&scheduler, work(&[1.0])).await;
     let deadline = Some(Instant::now() + Duration::from_secs(1));
@@ -303,7 +310,7 @@ async fn with_a_delay_a_preferred_size_runs_at_once_and_less_waits() {
 async fn a_short_run_happens_on_the_thread_that_brought_it() {
     let doubler = Doubler::new();
     let scheduler = doubler.scheduler(limits(8));
-    scheduler.learn(1, Duration::from_micros(10));
+    scheduler.learn(ROW_BYTES, Duration::from_micros(10));
     assert_eq!(doubled(scheduler.submit(work(&[1.0])).await), [2.0]);
     assert_eq!(scheduler.shared.state.lock().runners, 0);
     scheduler.submit(work(&[1.0; 9])).await.unwrap();
@@ -351,7 +358,7 @@ proptest! {
             let doubler = Doubler::new();
             let scheduler = doubler.scheduler(limits(most));
             if short {
-                scheduler.learn(1, Duration::from_nanos(1));
+                (1..9).for_each(|rows| scheduler.learn(rows * ROW_BYTES, Duration::from_nanos(1)));
             }
             let mut tasks = Vec::new();
             for (request, (rows, level, given_up)) in sizes.into_iter().enumerate() {
