@@ -2,11 +2,10 @@
 
 import csv
 import os
-import select
 import shutil
 import signal
 import subprocess
-import time
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -38,14 +37,16 @@ class Server:
             )
         self.lines = []
         self.http = self.grpc = None
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            if not select.select([self.process.stdout], [], [], max(0, deadline - time.monotonic()))[0]:
-                self.process.kill()
-                raise TimeoutError(f"no ready line; the log says:\n{self.log.read_text()}")
-            line = self.process.stdout.readline().rstrip()
-            if not line:
-                raise RuntimeError(f"the server ended; the log says:\n{self.log.read_text()}")
+        impatience = threading.Timer(PATIENCE_S, self.process.kill)
+        impatience.start()
+        try:
+            self.read_until_ready()
+        finally:
+            impatience.cancel()
+
+    def read_until_ready(self):
+        for line in self.process.stdout:
+            line = line.rstrip()
             self.lines.append(line)
             word, _, rest = line.partition(" ")
             if word == "REST":
@@ -54,6 +55,7 @@ class Server:
                 self.grpc = rest.strip().removeprefix("http://")
             elif word == "ready":
                 return
+        raise RuntimeError(f"the server ended or was never ready; the log says:\n{self.log.read_text()}")
 
     def url(self, path):
         return f"http://{self.http}{path}"

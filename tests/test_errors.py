@@ -33,7 +33,7 @@ REFUSED = [
     ("malformed_json", b"{", "digits", {}),
     ("malformed_json", b'{"inputs": [}', "digits", {}),
     ("malformed_json", b"\xff\xfe", "digits", {}),
-    ("malformed_json", b"[" * 100_000, "digits", {}),
+    ("malformed_request", b'{"inputs": [' + b"[" * 100_000, "digits", {}),
     ("malformed_request", [], "digits", {}),
     ("malformed_request", {"inputs": 3}, "digits", {}),
     ("malformed_request", {"inputs": [{"name": 1}]}, "digits", {}),
@@ -61,7 +61,7 @@ REFUSED = [
     ("too_many_inputs", {"inputs": [{**IMAGE, "name": f"i{at}"} for at in range(300)]}, "digits", {}),
     ("unknown_model", image(), "no_such_model", {}),
     ("unsupported_encoding", image(), "digits", {"Content-Encoding": "br"}),
-    ("invalid_binary", b"no gzip at all", "digits", {"Content-Encoding": "gzip"}),
+    ("malformed_request", b"no gzip at all", "digits", {"Content-Encoding": "gzip"}),
     ("execution_failed", {"inputs": [{"name": "index", "shape": [1], "datatype": "INT64", "data": [99]}]}, "fragile", {}),
 ]
 

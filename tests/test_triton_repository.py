@@ -9,16 +9,17 @@ import tritonclient.http as client
 
 from conftest import BUSY, GRAPHS, MODELS
 
-CONFIG = """
+BATCHING = "dynamic_batching { preferred_batch_size: [ 4, 8 ] max_queue_delay_microseconds: 100 }"
+CONFIG = f"""
 name: "digits"
 platform: "onnxruntime_onnx"
 max_batch_size: 8
-input [{ name: "image" data_type: TYPE_FP32 dims: [ 64 ] }]
-output [{ name: "probabilities" data_type: TYPE_FP32 dims: [ 10 ] label_filename: "labels.txt" }]
-instance_group [{ count: 1 kind: KIND_CPU }]
-dynamic_batching { preferred_batch_size: [ 4, 8 ] max_queue_delay_microseconds: 100 }
-version_policy: { all { } }
-parameters: { key: "owner" value: { string_value: "tests" } }
+input [{{ name: "image" data_type: TYPE_FP32 dims: [ 64 ] }}]
+output [{{ name: "probabilities" data_type: TYPE_FP32 dims: [ 10 ] label_filename: "labels.txt" }}]
+instance_group [{{ count: 1 kind: KIND_CPU }}]
+{BATCHING}
+version_policy: {{ all {{ }} }}
+parameters: {{ key: "owner" value: {{ string_value: "tests" }} }}
 """
 
 
@@ -74,9 +75,9 @@ def double(values):
         ('name: "image"', 'name: "picture"', "picture"),
         ("KIND_CPU", "KIND_GPU", "KIND_GPU"),
         ("all { }", "specific { versions: [ 9 ] }", "9"),
-        ("dynamic_batching {", "sequence_batching { } optimization {", "sequence_batching"),
+        (BATCHING, "sequence_batching { }", "sequence_batching"),
         ('platform: "onnxruntime_onnx"', 'platform: "tensorrt_plan"', "tensorrt_plan"),
-        ("parameters:", 'ensemble_scheduling { } parameters:', "ensemble_scheduling"),
+        (BATCHING, "ensemble_scheduling { }", "ensemble_scheduling"),
     ],
 )
 def test_what_is_not_supported_is_refused_by_name_and_the_rest_serves(start, repository, old, new, named):

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use tidegate_core::{DataType, Tensor, TensorView, bf16, f16, with_element};
-use tidegate_serving::{ErrorCode, InferError, InferResponse};
+use tidegate_serving::{ErrorCode, InferError, InferResponse, OutputTensor};
 
 /// Writes an answer; `binary` says for each output whether its data goes behind the JSON. The second value is the length
 /// of the JSON if there is binary data.
@@ -55,27 +55,52 @@ pub(crate) fn encode_infer(
     Ok((out, header_bytes))
 }
 
-/// Writes a KServe v1 answer: `{"predictions": …}`, nested by the shape; with several outputs an object of them.
+/// Writes a KServe v1 answer: `{"predictions": […]}`, one entry a row; with several outputs an entry is an object of them.
+/// Outputs that do not have one row an instance are given whole, as `{"predictions": {"output": …}}`.
 pub(crate) fn encode_predictions(response: &InferResponse) -> Result<Vec<u8>, InferError> {
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(b"{\"predictions\":");
+    let rows = |output: &OutputTensor| output.tensor.shape().first().copied();
     match response.outputs.as_slice() {
         [output] => nested(&mut out, &output.tensor, output.tensor.shape())?,
-        outputs => {
-            out.push(b'{');
-            for (at, output) in outputs.iter().enumerate() {
-                if at > 0 {
-                    out.push(b',');
+        outputs => match outputs.first().and_then(rows) {
+            Some(count) if outputs.iter().all(|output| rows(output) == Some(count)) => {
+                out.push(b'[');
+                for row in 0..count {
+                    separate(&mut out, row);
+                    object(&mut out, response, |tensor| row_of(tensor, row))?;
                 }
-                string(&mut out, response.version.signature().outputs[output.index].name.as_bytes())?;
-                out.push(b':');
-                nested(&mut out, &output.tensor, output.tensor.shape())?;
+                out.push(b']');
             }
-            out.push(b'}');
-        }
+            _ => object(&mut out, response, |tensor| Ok(tensor.clone()))?,
+        },
     }
     out.push(b'}');
     Ok(out)
+}
+
+/// All outputs by name, each as `part` makes it.
+fn object(
+    out: &mut Vec<u8>,
+    response: &InferResponse,
+    part: impl Fn(&Tensor) -> Result<Tensor, InferError>,
+) -> Result<(), InferError> {
+    out.push(b'{');
+    for (at, output) in response.outputs.iter().enumerate() {
+        separate(out, at);
+        string(out, response.version.signature().outputs[output.index].name.as_bytes())?;
+        out.push(b':');
+        let tensor = part(&output.tensor)?;
+        nested(out, &tensor, tensor.shape())?;
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+fn separate(out: &mut Vec<u8>, at: usize) {
+    if at > 0 {
+        out.push(b',');
+    }
 }
 
 fn nested(out: &mut Vec<u8>, tensor: &Tensor, shape: &[usize]) -> Result<(), InferError> {
@@ -88,18 +113,16 @@ fn nested(out: &mut Vec<u8>, tensor: &Tensor, shape: &[usize]) -> Result<(), Inf
     }
     out.push(b'[');
     for row in 0..shape[0] {
-        if row > 0 {
-            out.push(b',');
-        }
-        let inner = tidegate_core::Shape::new(&shape[1..]).map_err(|error| internal(&error))?;
-        nested(out, &row_of(tensor, row, inner)?, &shape[1..])?;
+        separate(out, row);
+        nested(out, &row_of(tensor, row)?, &shape[1..])?;
     }
     out.push(b']');
     Ok(())
 }
 
 /// One entry of axis 0, without that axis.
-fn row_of(tensor: &Tensor, row: usize, inner: tidegate_core::Shape) -> Result<Tensor, InferError> {
+fn row_of(tensor: &Tensor, row: usize) -> Result<Tensor, InferError> {
+    let inner = tidegate_core::Shape::new(&tensor.shape()[1..]).map_err(|error| internal(&error))?;
     let slice = tensor.slice_rows(row, 1);
     Tensor::from_wire(tensor.datatype(), inner, slice.wire()).map_err(|error| internal(&error))
 }
