@@ -1,3 +1,59 @@
-//! Benchmarks against bare baselines and public peers.
+//! Baselines and measuring programs: what a server costs is only known next to one that does nothing.
+//!
+//! `cargo xtask bench` starts these and Tidegate in turn and measures them with the same client.
 
-fn main() {}
+mod echo;
+mod grpc_echo;
+mod listen;
+mod naive;
+mod runtime;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Bare baselines to measure Tidegate against.
+#[derive(Parser)]
+struct Args {
+    #[command(subcommand)]
+    baseline: Baseline,
+}
+
+#[derive(Subcommand)]
+enum Baseline {
+    /// An axum server that reads a body whole and answers a fixed body
+    Echo {
+        /// What it answers
+        #[arg(long, value_name = "FILE")]
+        answer: PathBuf,
+        /// The answer's content type
+        #[arg(long, default_value = "application/json")]
+        content_type: String,
+    },
+    /// A tonic server that decodes a `ModelInferRequest` and answers a fixed `ModelInferResponse`
+    GrpcEcho {
+        /// Bytes of raw output in the answer
+        #[arg(long, default_value_t = 48)]
+        output_bytes: usize,
+    },
+    /// An inference server as one would first write it: axum, `serde_json`, ONNX Runtime behind a lock
+    Naive {
+        /// The model
+        #[arg(long, value_name = "FILE")]
+        model: PathBuf,
+    },
+    /// Time ONNX Runtime alone, and through Tidegate's scheduler in the same process
+    Runtime(runtime::RuntimeArgs),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Args::parse().baseline {
+        Baseline::Echo { answer, content_type } => echo::run(&answer, &content_type),
+        Baseline::GrpcEcho { output_bytes } => grpc_echo::run(output_bytes),
+        Baseline::Naive { model } => naive::run(&model),
+        Baseline::Runtime(args) => runtime::run(&args),
+    }
+}

@@ -7,7 +7,7 @@ mod show;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use self::example::Example;
+pub(crate) use self::example::Example;
 use crate::server::Server;
 use crate::{cargo, root, setup, succeed, target};
 

@@ -1,5 +1,6 @@
 //! Commands for people who work on Tidegate, and the demo: `cargo xtask --help`.
 
+mod bench;
 mod demo;
 mod server;
 mod setup;
@@ -31,6 +32,8 @@ enum Task {
     },
     /// Set up and run every test
     Test,
+    /// Measure against bare baselines
+    Bench(bench::BenchArgs),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Task::Demo(args) => demo::run(&args),
         Task::Setup { tests } => setup::run(tests),
         Task::Test => test::run(),
+        Task::Bench(args) => bench::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -46,6 +46,11 @@ impl Server {
         bail!("the server ended before it was ready")
     }
 
+    /// The process's number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Waits until the process ends by itself.
     pub(crate) fn wait(&mut self) -> Result<()> {
         self.process.wait()?;

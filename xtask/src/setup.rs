@@ -29,6 +29,24 @@ pub(crate) fn run(tests: bool) -> Result<()> {
     Ok(())
 }
 
+/// Makes the benchmarks' clients ready.
+pub(crate) fn bench() -> Result<()> {
+    debian_package("wrk", "wrk")
+}
+
+/// Installs a Debian package unless its program is there.
+fn debian_package(program: &str, package: &str) -> Result<()> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
+        return Ok(());
+    }
+    println!("installing {package} …");
+    let apt = |arguments: &[&str]| succeed(Command::new("apt-get").arg("--quiet=2").args(arguments));
+    apt(&["update"]).and_then(|()| apt(&["install", "--yes", package])).with_context(|| {
+        format!("{program} is needed and could not be installed: as root, run `apt-get install {package}`")
+    })
+}
+
 /// The per-user cache.
 pub(crate) fn cache() -> Result<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);

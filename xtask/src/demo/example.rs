@@ -49,15 +49,25 @@ impl Example {
     /// The request for one row, as a client would write it.
     pub(crate) fn request(&self, row: usize) -> Value {
         let cells = &self.rows[row];
-        let (name, datatype, data) = match self.name.as_str() {
-            "language" => ("text", "BYTES", json!(cells)),
-            other => {
+        let (datatype, data) = match self.name.as_str() {
+            "language" => ("BYTES", json!(cells)),
+            _ => {
                 let numbers: Vec<Value> =
                     cells.iter().map(|cell| serde_json::from_str(cell).unwrap_or_default()).collect();
-                (if other == "digits" { "image" } else { "transaction" }, "FP32", json!(numbers))
+                ("FP32", json!(numbers))
             }
         };
+        let name = self.input_name();
         json!({"inputs": [{"name": name, "datatype": datatype, "shape": [1, cells.len()], "data": data}]})
+    }
+
+    /// The name of the model's only input.
+    pub(crate) fn input_name(&self) -> &'static str {
+        match self.name.as_str() {
+            "language" => "text",
+            "digits" => "image",
+            _ => "transaction",
+        }
     }
 
     /// The share of rows whose label is the true one.

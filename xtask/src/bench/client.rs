@@ -1,0 +1,73 @@
+//! `wrk`, the client of all HTTP figures.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+/// What every request of a run is.
+#[derive(Clone)]
+pub(super) struct Load {
+    /// The path of the URL.
+    pub(super) path: String,
+    pub(super) body: Vec<u8>,
+    /// Headers besides the body's length.
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) connections: usize,
+}
+
+/// What came of a run.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Figures {
+    pub(super) requests_per_second: f64,
+    pub(super) p50_us: f64,
+    pub(super) p99_us: f64,
+    /// Answers that are no success, and failures of sockets.
+    pub(super) errors: u64,
+}
+
+const SCRIPT: &str = r#"
+done = function(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format('\nfigures {"requests_per_second": %f, "p50_us": %f, "p99_us": %f, "errors": %d}\n',
+    summary.requests / summary.duration * 1e6, latency:percentile(50), latency:percentile(99),
+    e.connect + e.read + e.write + e.status + e.timeout))
+end
+"#;
+
+/// Sends requests over all connections, each the next as soon as it has the answer to the last.
+pub(super) fn wrk(url: &str, load: &Load, seconds: u64) -> Result<Figures> {
+    let folder = std::env::temp_dir().join(format!("tidegate-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let script = script(&folder, load)?;
+    let threads = load.connections.min(2).to_string();
+    let output = Command::new("wrk")
+        .args(["--threads", &threads, "--connections", &load.connections.to_string()])
+        .args(["--duration", &format!("{seconds}s"), "--script"])
+        .arg(&script)
+        .arg(format!("{url}{}", load.path))
+        .output()
+        .context("wrk cannot be started")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let Some(line) = text.lines().find_map(|line| line.strip_prefix("figures ")) else {
+        bail!("wrk gave no figures: {text}{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let figures: Figures = serde_json::from_str(line)?;
+    if figures.errors > 0 {
+        bail!("{} of the requests to {url}{} failed", figures.errors, load.path);
+    }
+    Ok(figures)
+}
+
+fn script(folder: &Path, load: &Load) -> Result<PathBuf> {
+    let body = folder.join("body");
+    std::fs::write(&body, &load.body)?;
+    let headers: String =
+        load.headers.iter().map(|(name, value)| format!("wrk.headers[{name:?}] = {value:?}\n")).collect();
+    let script = folder.join("post.lua");
+    let body = body.display();
+    let open = format!("local file = io.open(\"{body}\", \"rb\")\nwrk.body = file:read(\"*a\")\nfile:close()\n");
+    std::fs::write(&script, format!("wrk.method = \"POST\"\n{open}{headers}{SCRIPT}"))?;
+    Ok(script)
+}

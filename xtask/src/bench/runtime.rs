@@ -1,0 +1,59 @@
+//! In one process: ONNX Runtime alone, and the way of a request around it.
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use super::contestant::{baseline, example};
+use super::report::Section;
+use super::{Effort, median};
+
+#[derive(Clone, Deserialize)]
+struct Figure {
+    rows: usize,
+    p50_us: f64,
+    p99_us: f64,
+}
+
+/// Measures `session.run` and `Serving::infer` on one thread in turn.
+pub(super) fn run(effort: Effort) -> Result<Section> {
+    let mut section = Section::new(
+        "In process",
+        &["model", "rows", "session.run p50 µs", "tidegate p50 µs", "added µs", "session.run p99 µs", "tidegate p99 µs"],
+    );
+    for model in ["digits", "fraud"] {
+        let (mut raw, mut ours) = (Vec::new(), Vec::new());
+        for _ in 0..effort.rounds {
+            raw.push(time(model, effort.seconds, false)?);
+            ours.push(time(model, effort.seconds, true)?);
+        }
+        for (at, figure) in raw[0].iter().enumerate() {
+            let of = |rounds: &[Vec<Figure>], pick: fn(&Figure) -> f64| {
+                median(rounds.iter().map(|figures| pick(&figures[at])).collect())
+            };
+            let added = raw.iter().zip(&ours).map(|(raw, ours)| ours[at].p50_us - raw[at].p50_us);
+            section.row(vec![
+                model.into(),
+                figure.rows.into(),
+                of(&raw, |figure| figure.p50_us).into(),
+                of(&ours, |figure| figure.p50_us).into(),
+                median(added.collect()).into(),
+                of(&raw, |figure| figure.p99_us).into(),
+                of(&ours, |figure| figure.p99_us).into(),
+            ]);
+        }
+    }
+    Ok(section)
+}
+
+fn time(model: &str, seconds: u64, submit: bool) -> Result<Vec<Figure>> {
+    let model = example(model);
+    let mut command = baseline(&["runtime", "--seconds", &seconds.to_string(), "--model"])?;
+    command.arg(model);
+    if submit {
+        command.arg("--submit");
+    }
+    let output = command.output().context("the baseline cannot be started")?;
+    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+}
