@@ -1,11 +1,12 @@
 //! Who runs when: a bounded queue and the instances of one version.
 //!
-//! A request whose run is shorter than a thread hop runs at once on the thread that brought it, if an instance is idle.
-//! Everything else joins the queue; runner threads, started when there is work and gone when there is none for a while,
+//! A request whose run is shorter than a thread hop runs on the thread that brought it, with what else is ready there, if
+//! an instance is idle. Everything else joins the queue; runner threads, started when there is work and gone when there is none for a while,
 //! take what waits as one batch.
 
 mod batch;
 mod estimate;
+mod lobby;
 mod queue;
 
 use std::num::NonZeroUsize;
@@ -20,11 +21,12 @@ use tracing::{error, warn};
 
 use self::batch::Batch;
 use self::estimate::RunTimes;
+use self::lobby::Lobbies;
 use self::queue::{Job, Queue};
 use crate::stats::VersionStats;
 use crate::{ErrorCode, InferError};
 
-/// A run expected to take longer than this leaves the thread that serves connections.
+/// Runs expected to take longer than this leave the thread that serves connections.
 const INLINE_RUN: Duration = Duration::from_micros(250);
 /// A runner thread that found no work for this long ends.
 const RUNNER_IDLE: Duration = Duration::from_secs(10);
@@ -127,6 +129,7 @@ struct Shared {
     artifact: Arc<dyn LoadedArtifact>,
     instances: usize,
     may_run_inline: bool,
+    lobbies: Lobbies,
     run_times: RunTimes,
     stats: Arc<VersionStats>,
     state: Mutex<State>,
@@ -166,6 +169,8 @@ impl Scheduler {
         let shared = Shared {
             name,
             may_run_inline: limits.queue_delay.is_zero() && artifact.run_time_is_bounded(),
+            // Threads of the runtime, and as many of other runtimes that may share the process.
+            lobbies: Lobbies::new(2 * std::thread::available_parallelism().map_or(1, usize::from)),
             limits,
             artifact,
             instances: count,
@@ -226,12 +231,16 @@ impl Scheduler {
     }
 
     async fn submit_one(&self, work: Work) -> Result<Completed, InferError> {
-        let Some(instance) = self.shared.claim_for_inline(&work) else {
+        if !self.shared.may_run_here(&work) {
             return self.enqueue(work)?.answer().await;
-        };
+        }
+        let deadline = work.deadline;
         let (job, answer) = Job::new(work);
-        self.shared.run(instance, Batch::single(job));
-        answer.await.unwrap_or_else(|_| Err(runner_gone()))
+        let lead = self.shared.lobbies.join(&self.shared, job).map_err(|_| self.shared.queue_full())?;
+        if let Some(lead) = lead {
+            lead.run().await;
+        }
+        in_time(answer, deadline).await.unwrap_or_else(|| Err(unanswered_in_time()))
     }
 
     fn enqueue(&self, work: Work) -> Result<Queued, InferError> {
@@ -239,10 +248,7 @@ impl Scheduler {
         let deadline = work.deadline;
         let mut state = shared.state.lock();
         if state.queue.len() >= shared.limits.max_queue_requests {
-            return Err(InferError::new(
-                ErrorCode::QueueFull,
-                format!("{} requests wait for {}, as many as may wait", state.queue.len(), shared.name),
-            ));
+            return Err(shared.queue_full());
         }
         if let Some(deadline) = deadline {
             shared.reachable(&state, &work, deadline)?;
@@ -282,16 +288,26 @@ struct Queued {
 
 impl Queued {
     async fn answer(mut self) -> Result<Completed, InferError> {
-        let answer = match self.deadline {
-            None => (&mut self.answer).await,
-            Some(deadline) => match tokio::time::timeout_at(deadline.into(), &mut self.answer).await {
-                Ok(answer) => answer,
-                Err(_) => return Err(too_late("the deadline passed before the model answered")),
-            },
-        };
+        let answer = in_time(&mut self.answer, self.deadline).await.ok_or_else(unanswered_in_time)?;
         self.ticket = None;
-        answer.unwrap_or_else(|_| Err(runner_gone()))
+        answer
     }
+}
+
+/// What a request is answered; `None` if its deadline passes before.
+async fn in_time(
+    answer: impl Future<Output = Result<Result<Completed, InferError>, oneshot::error::RecvError>>,
+    deadline: Option<Instant>,
+) -> Option<Result<Completed, InferError>> {
+    let answer = match deadline {
+        None => answer.await,
+        Some(deadline) => tokio::time::timeout_at(deadline.into(), answer).await.ok()?,
+    };
+    Some(answer.unwrap_or_else(|_| Err(runner_gone())))
+}
+
+fn unanswered_in_time() -> InferError {
+    too_late("the deadline passed before the model answered")
 }
 
 impl Drop for Queued {
@@ -311,16 +327,68 @@ fn runner_gone() -> InferError {
 }
 
 impl Shared {
-    /// An idle instance, if this request should run on the thread that brought it.
-    fn claim_for_inline(&self, work: &Work) -> Option<Box<dyn Instance>> {
+    /// Whether this request should run on the thread that brought it.
+    fn may_run_here(&self, work: &Work) -> bool {
         if !self.may_run_inline || work.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            return None;
+            return false;
         }
         if !self.run_times.stays_below(INLINE_RUN, work.bytes()) {
-            return None;
+            return false;
         }
+        let state = self.state.lock();
+        state.queue.is_empty() && !state.idle.is_empty()
+    }
+
+    /// Runs requests on this thread, the most urgent first, as long as an instance is idle and all of it stays short;
+    /// queues the rest.
+    fn run_here(self: &Arc<Self>, mut jobs: Vec<Job>) {
+        let began = Instant::now();
+        self.shed_from(&mut jobs, began);
+        jobs.sort_by_key(|job| job.work.level);
+        while !jobs.is_empty() {
+            let idle = if began.elapsed() < INLINE_RUN { self.state.lock().idle.pop() } else { None };
+            let Some(instance) = idle else { return self.queue(jobs) };
+            let together = self.take_together(&mut jobs);
+            self.run(instance, Batch::new(together));
+        }
+    }
+
+    /// The first request and those that can run with it, up to the largest batch that stays short.
+    fn take_together(&self, jobs: &mut Vec<Job>) -> Vec<Job> {
+        let most = self.limits.max_batch_rows.map_or(1, NonZeroUsize::get);
+        let short = |bytes| self.run_times.expected(bytes).is_none_or(|run| run <= INLINE_RUN);
+        let (mut rows, mut bytes) = (0, 0);
+        let mut together: Vec<Job> = Vec::with_capacity(jobs.len());
+        let mut rest = Vec::new();
+        for job in jobs.drain(..) {
+            let (with_rows, with_bytes) = (rows + job.work.rows, bytes + job.work.bytes());
+            let joins = match together.first() {
+                None => true,
+                Some(first) => first.fits(&job) && with_rows <= most && short(with_bytes),
+            };
+            if joins {
+                (rows, bytes) = (with_rows, with_bytes);
+                together.push(job);
+            } else {
+                rest.push(job);
+            }
+        }
+        *jobs = rest;
+        together
+    }
+
+    /// Leaves requests that were accepted already to the runners.
+    fn queue(self: &Arc<Self>, jobs: Vec<Job>) {
         let mut state = self.state.lock();
-        if state.queue.is_empty() { state.idle.pop() } else { None }
+        for job in jobs {
+            state.queue.push(job);
+        }
+        self.wake_runner(state);
+    }
+
+    fn queue_full(&self) -> InferError {
+        let most = self.limits.max_queue_requests;
+        InferError::new(ErrorCode::QueueFull, format!("{most} requests wait for {}, as many as may wait", self.name))
     }
 
     /// Refuses at once what cannot be answered in time, so that the client hears it while there is time to act.
@@ -417,19 +485,33 @@ impl Shared {
 
     /// Drops what nobody waits for and refuses what can no longer be in time.
     fn shed(&self, queue: &mut Queue, now: Instant) {
-        let run_times = &self.run_times;
-        queue.shed(|job| {
-            let deadline = job.work.deadline?;
-            let expected = run_times.expected(job.work.bytes()).unwrap_or_default();
-            if now + expected <= deadline {
-                return None;
+        queue.shed(|job| self.late(job, now));
+    }
+
+    /// As [`Shared::shed`], for requests that are not in the queue.
+    fn shed_from(&self, jobs: &mut Vec<Job>, now: Instant) {
+        jobs.retain(|job| !job.reply.is_closed());
+        let mut at = 0;
+        while let Some(job) = jobs.get(at) {
+            match self.late(job, now) {
+                None => at += 1,
+                Some(error) => drop(jobs.remove(at).reply.send(Err(error))),
             }
-            if deadline > now {
-                // Shed on a guess alone: let the guess shrink, or a single slow run would shed for ever.
-                run_times.doubt(job.work.bytes());
-            }
-            Some(too_late("the deadline would pass before the model answers"))
-        });
+        }
+    }
+
+    /// Why a request should not run: its deadline would pass before it is answered.
+    fn late(&self, job: &Job, now: Instant) -> Option<InferError> {
+        let deadline = job.work.deadline?;
+        let expected = self.run_times.expected(job.work.bytes()).unwrap_or_default();
+        if now + expected <= deadline {
+            return None;
+        }
+        if deadline > now {
+            // Shed on a guess alone: let the guess shrink, or a single slow run would shed for ever.
+            self.run_times.doubt(job.work.bytes());
+        }
+        Some(too_late("the deadline would pass before the model answers"))
     }
 
     /// Runs a batch, answers its requests and gives the instance back.

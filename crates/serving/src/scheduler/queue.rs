@@ -23,7 +23,7 @@ impl Job {
     }
 
     /// Whether two requests can share a run: they agree in everything but the number of rows.
-    fn fits(&self, other: &Self) -> bool {
+    pub(super) fn fits(&self, other: &Self) -> bool {
         let mut pairs = self.work.inputs.iter().zip(&other.work.inputs);
         pairs.all(|pair| match pair {
             (None, None) => true,

@@ -1,0 +1,87 @@
+//! Short runs: what arrives on one thread within one turn of its event loop runs together, on that thread.
+//!
+//! A run of some microseconds is not worth a hop to another thread and back, but the connections that are ready in the
+//! same turn are worth one run together: a batch costs little more than a row. The first request to arrive leads: it
+//! lets the thread poll what else is ready, once, and then runs everything that has joined it. Alone, it waits for
+//! nothing but that one look.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use super::Shared;
+use super::queue::Job;
+
+/// A meeting place for each thread, roughly: threads beyond as many share.
+pub(super) struct Lobbies(Box<[Lobby]>);
+
+/// Alone on its cache line, for each is used by one thread nearly always.
+#[derive(Default)]
+#[repr(align(64))]
+struct Lobby(Mutex<Guests>);
+
+#[derive(Default)]
+struct Guests {
+    jobs: Vec<Job>,
+    /// Whether one of them leads.
+    led: bool,
+}
+
+impl Lobbies {
+    pub(super) fn new(threads: usize) -> Self {
+        Self((0..threads.max(1)).map(|_| Lobby::default()).collect())
+    }
+
+    /// Puts a request with the others of this thread. The first is to lead; a full lobby gives the request back.
+    pub(super) fn join(&self, shared: &Arc<Shared>, job: Job) -> Result<Option<Lead>, Job> {
+        let at = thread_number() % self.0.len();
+        let mut guests = self.0[at].0.lock();
+        if guests.jobs.len() >= shared.limits.max_queue_requests {
+            return Err(job);
+        }
+        guests.jobs.push(job);
+        let leads = !std::mem::replace(&mut guests.led, true);
+        Ok(leads.then(|| Lead { shared: shared.clone(), at }))
+    }
+
+    fn leave(&self, at: usize) -> Vec<Job> {
+        let mut guests = self.0[at].0.lock();
+        guests.led = false;
+        std::mem::take(&mut guests.jobs)
+    }
+}
+
+/// The duty to run what has gathered. Dropped before that, as when the leader's client hangs up, it leaves the others to
+/// the queue.
+pub(super) struct Lead {
+    shared: Arc<Shared>,
+    at: usize,
+}
+
+impl Lead {
+    /// Lets the thread look once at what else is ready, and runs everything that has joined.
+    pub(super) async fn run(self) {
+        tokio::task::yield_now().await;
+        let jobs = self.shared.lobbies.leave(self.at);
+        self.shared.run_here(jobs);
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        let stranded = self.shared.lobbies.leave(self.at);
+        if !stranded.is_empty() {
+            self.shared.queue(stranded);
+        }
+    }
+}
+
+/// A small number for this thread.
+fn thread_number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+    }
+    NUMBER.with(|number| *number)
+}
