@@ -10,6 +10,10 @@ fn main() -> anyhow::Result<()> {
     let out_dir = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out_dir.join("descriptors.bin"), descriptors.encode_to_vec())?;
     // Tensor data stays in the buffer that it was received in.
-    tonic_prost_build::configure().build_transport(false).bytes(".").compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .build_transport(false)
+        .codec_path("crate::BoundedCodec")
+        .bytes(".")
+        .compile_fds(descriptors)?;
     Ok(())
 }

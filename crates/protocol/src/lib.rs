@@ -9,7 +9,10 @@ pub mod inference {
     tonic::include_proto!("inference");
 }
 
+mod codec;
 pub mod model_config;
+
+pub use codec::{BoundedCodec, BoundedDecoder, CODE_KEY, decode};
 
 /// The compiled `.proto` files, for server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidegate_serving::{ErrorCode, InferError, Serving};
+use tokio::sync::watch;
 
 use crate::ServerConfig;
 
@@ -14,13 +15,28 @@ pub(crate) struct App {
     /// Whether the models of the start have been loaded, or given up.
     pub(crate) started: AtomicBool,
     /// Whether the server is stopping.
-    pub(crate) draining: AtomicBool,
+    pub(crate) stop: watch::Sender<bool>,
 }
 
 impl App {
+    pub(crate) fn new(serving: Arc<Serving>, config: ServerConfig) -> Self {
+        Self { serving, config, started: AtomicBool::new(false), stop: watch::channel(false).0 }
+    }
+
+    /// Whether the server is stopping: it answers what it has accepted and takes nothing new.
+    pub(crate) fn stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    /// Waits until the server is stopping.
+    pub(crate) fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut stop = self.stop.subscribe();
+        async move { drop(stop.wait_for(|stop| *stop).await) }
+    }
+
     /// Whether traffic should be sent here: everything that was found answers, and the server is not stopping.
     pub(crate) fn ready(&self) -> bool {
-        self.started.load(Ordering::Relaxed) && !self.draining.load(Ordering::Relaxed) && self.serving.models().ready()
+        self.started.load(Ordering::Relaxed) && !self.stopping() && self.serving.models().ready()
     }
 
     /// Loads (`true`) or unloads a model off the threads that serve connections.

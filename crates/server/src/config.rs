@@ -16,7 +16,9 @@ pub struct ServerConfig {
     pub max_body_bytes: usize,
     /// Open connections over both front ends; one more is closed at once.
     pub max_connections: usize,
-    /// How long a client may take to send a request's headers, in milliseconds.
+    /// How long a client may take to send a request's headers, and how long an HTTP/1.1 connection may lie idle between
+    /// requests, in milliseconds. Longer than load balancers keep idle connections, most of them 60 seconds: the side
+    /// that sends requests should be the one that closes.
     pub header_timeout_ms: u64,
     /// How long a client may take to send a request's body, in milliseconds.
     pub body_timeout_ms: u64,
@@ -35,7 +37,7 @@ impl Default for ServerConfig {
             grpc: SocketAddr::from(([127, 0, 0, 1], 8001)),
             max_body_bytes: 64 << 20,
             max_connections: 4096,
-            header_timeout_ms: 10_000,
+            header_timeout_ms: 75_000,
             body_timeout_ms: 60_000,
             drain_timeout_ms: 30_000,
             compress_min_bytes: 1024,

@@ -6,10 +6,11 @@ mod service;
 use std::sync::Arc;
 
 use axum::Router;
-use tidegate_protocol::FILE_DESCRIPTOR_SET;
 use tidegate_protocol::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
+use tidegate_protocol::{CODE_KEY, FILE_DESCRIPTOR_SET};
 use tidegate_serving::InferError;
 use tonic::codec::CompressionEncoding;
+use tonic::metadata::MetadataValue;
 use tonic::service::Routes;
 use tonic::{Code, Status};
 
@@ -44,6 +45,12 @@ pub(crate) async fn router(app: Arc<App>) -> Router {
 /// An error as gRPC carries it; its code stands in the trailer `tidegate-code` too.
 fn status(error: &InferError) -> Status {
     let mut status = Status::new(Code::from(error.code.grpc_code()), error.message.to_string());
-    status.metadata_mut().insert("tidegate-code", tonic::metadata::MetadataValue::from_static(error.code.name()));
+    let metadata = status.metadata_mut();
+    metadata.insert(CODE_KEY, MetadataValue::from_static(error.code.name()));
+    if let Some(seconds) = error.code.retry_after_s() {
+        metadata.insert("retry-after", MetadataValue::from(seconds));
+        // What gRPC's own retries wait for (gRFC A6).
+        metadata.insert("grpc-retry-pushback-ms", MetadataValue::from(seconds * 1000));
+    }
     status
 }

@@ -8,6 +8,7 @@ mod app;
 mod compression;
 mod config;
 mod describe;
+mod greeted;
 mod grpc;
 mod json;
 mod listen;

@@ -9,27 +9,27 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
 use crate::app::App;
+use crate::greeted::Greeted;
 
 /// The tasks that accept connections on both ports.
 pub(crate) struct Listeners {
     app: Arc<App>,
     permits: Arc<Semaphore>,
-    stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
 
 impl Listeners {
     pub(crate) fn new(app: Arc<App>) -> Self {
         let permits = app.config.max_connections.clamp(1, Semaphore::MAX_PERMITS);
-        Self { permits: Arc::new(Semaphore::new(permits)), stop: watch::channel(false).0, tasks: JoinSet::new(), app }
+        Self { permits: Arc::new(Semaphore::new(permits)), tasks: JoinSet::new(), app }
     }
 
-    /// Serves a port until [`Listeners::drain`].
+    /// Serves a port until the server is stopping.
     pub(crate) fn serve(&mut self, listener: TcpListener, protocol: &'static str, router: Router) {
         let port = Port {
             app: self.app.clone(),
@@ -39,23 +39,22 @@ impl Listeners {
             service: TowerToHyperService::new(router),
             graceful: GracefulShutdown::new(),
         };
-        self.tasks.spawn(port.accept(listener, self.stop.subscribe()));
+        self.tasks.spawn(port.accept(listener));
     }
 
-    /// Stops accepting and waits until every connection has ended.
+    /// Waits until every connection has ended, once the server is stopping.
     pub(crate) async fn drain(mut self) {
-        self.stop.send_replace(true);
         while self.tasks.join_next().await.is_some() {}
     }
 }
 
 fn builder(app: &App) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
+    // No `pipeline_flush`: with it, the answer to a request that is no HTTP is never sent.
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(app.config.header_timeout_ms))
-        .pipeline_flush(true)
         .max_buf_size(256 << 10);
     builder
         .http2()
@@ -78,17 +77,24 @@ struct Port {
 }
 
 impl Port {
-    async fn accept(self, listener: TcpListener, mut stop: watch::Receiver<bool>) {
-        let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
+    async fn accept(self, listener: TcpListener) {
+        let stopped = self.app.stopped();
         tokio::pin!(stopped);
+        let mut failing = false;
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => self.connect(stream),
+                    Ok((stream, _)) => {
+                        failing = false;
+                        self.connect(stream);
+                    }
                     Err(error) => {
                         // Most often the process is out of file descriptors: connections must end before it helps to
                         // try again.
-                        warn!(%error, protocol = self.protocol, "a connection could not be accepted");
+                        if !failing {
+                            warn!(%error, protocol = self.protocol, "connections cannot be accepted");
+                        }
+                        failing = true;
                         tokio::time::sleep(Duration::from_millis(50)).await;
                     }
                 },
@@ -108,6 +114,7 @@ impl Port {
         // Without it an answer may wait for the client's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
         let open = Open::new(self.app.clone(), self.protocol, permit);
+        let stream = Greeted::new(stream, Duration::from_millis(self.app.config.header_timeout_ms));
         let connection = self.builder.serve_connection(TokioIo::new(stream), self.service.clone()).into_owned();
         let connection = self.graceful.watch(connection);
         tokio::spawn(async move {

@@ -6,6 +6,7 @@ mod health;
 mod infer;
 mod metadata;
 mod openapi;
+mod path;
 mod predict_v1;
 mod repository;
 mod statistics;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tidegate_serving::{LoadReport, Serving};
@@ -39,7 +39,7 @@ impl Server {
         let http = bind(config.http, "http").await?;
         let grpc = bind(config.grpc, "grpc").await?;
         let (http_address, grpc_address) = (http.local_addr()?, grpc.local_addr()?);
-        let app = Arc::new(App { serving, config, started: AtomicBool::new(false), draining: AtomicBool::new(false) });
+        let app = Arc::new(App::new(serving, config));
         let mut listeners = Listeners::new(app.clone());
         listeners.serve(http, "http", rest::router(app.clone()));
         listeners.serve(grpc, "grpc", grpc::router(app.clone()).await);
@@ -65,7 +65,7 @@ impl Server {
 
     /// Stops accepting, answers what was accepted, and returns; at the latest after the drain timeout.
     pub async fn stop(self) -> StopCause {
-        self.app.draining.store(true, Ordering::Relaxed);
+        self.app.stop.send_replace(true);
         let timeout = Duration::from_millis(self.app.config.drain_timeout_ms);
         info!(timeout_ms = self.app.config.drain_timeout_ms, "stopping: finishing what was accepted");
         match tokio::time::timeout(timeout, self.listeners.drain()).await {

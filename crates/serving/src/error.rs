@@ -90,7 +90,7 @@ error_codes! {
     WrongElementCount "wrong_element_count" 400 3
         "there are more or fewer elements than the shape says" "make shape and data agree";
     ShapeOverflow "shape_overflow" 400 3
-        "the shape has more elements or dimensions than can be served" "send a smaller tensor";
+        "the shape has more elements, dimensions or rows than can be served" "send a smaller tensor";
     InvalidBinary "invalid_binary" 400 3
         "a binary section is cut off, too long, or not what its lengths say" "check the sizes in the header";
     InvalidParameter "invalid_parameter" 400 3
@@ -124,6 +124,16 @@ error_codes! {
         "the answer would come, or came, after the deadline" "allow more time, or send less load";
     LoadFailed "load_failed" 400 3
         "the model cannot be loaded" "read the reason in the message";
+}
+
+impl ErrorCode {
+    /// When it is worth to try again, in seconds, where it is.
+    pub const fn retry_after_s(self) -> Option<u64> {
+        match self {
+            Self::QueueFull | Self::ShuttingDown => Some(1),
+            _ => None,
+        }
+    }
 }
 
 impl From<SignatureError> for InferError {

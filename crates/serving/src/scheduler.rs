@@ -216,7 +216,14 @@ impl Scheduler {
 
     /// A request larger than the largest batch: parts that are queued together and joined in order.
     async fn submit_split(&self, work: Work, most: usize) -> Result<Completed, InferError> {
-        let mut parts = Vec::with_capacity(work.rows.div_ceil(most));
+        let batches = work.rows.div_ceil(most);
+        let may_wait = self.shared.limits.max_queue_requests;
+        if batches > may_wait {
+            // Not `queue_full`: it would never fit. Rows without elements come in any number, whatever the body's size.
+            let message = format!("{} rows make {batches} batches of {most}, at most {may_wait} may wait", work.rows);
+            return Err(InferError::new(ErrorCode::ShapeOverflow, message));
+        }
+        let mut parts = Vec::with_capacity(batches);
         for first in (0..work.rows).step_by(most) {
             let rows = most.min(work.rows - first);
             let slice = |tensor: &Option<Tensor>| tensor.as_ref().map(|tensor| tensor.slice_rows(first, rows));

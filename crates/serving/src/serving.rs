@@ -1,5 +1,6 @@
 //! The way of a request.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -116,7 +117,7 @@ fn classify(tensor: &Tensor, classes: usize, labels: Option<&[String]>) -> Optio
         let mut texts = Vec::with_capacity(values.len());
         for row in values.chunks(width.max(1)) {
             let mut order: Vec<usize> = (0..row.len()).collect();
-            order.sort_by(|a, b| row[*b].partial_cmp(&row[*a]).unwrap_or(std::cmp::Ordering::Equal));
+            order.sort_by(|a, b| descending(&row[*a], &row[*b]));
             texts.extend(order.into_iter().take(kept).map(|index| match labels.and_then(|labels| labels.get(index)) {
                 Some(label) => format!("{}:{index}:{label}", row[index]),
                 None => format!("{}:{index}", row[index]),
@@ -130,6 +131,12 @@ fn classify(tensor: &Tensor, classes: usize, labels: Option<&[String]>) -> Optio
         None => extents.push(1),
     }
     Tensor::from_strings(tidegate_core::Shape::new(&extents).ok()?, texts).ok()
+}
+
+/// The higher value first; NaN, which has no order of its own, behind every number.
+fn descending<T: PartialOrd>(one: &T, two: &T) -> Ordering {
+    let is_nan = |value: &T| value.partial_cmp(value).is_none();
+    two.partial_cmp(one).unwrap_or_else(|| is_nan(one).cmp(&is_nan(two)))
 }
 
 #[cfg(test)]
@@ -146,5 +153,19 @@ mod tests {
         let tidegate_core::TensorView::Strings(texts) = classes.view() else { panic!("classes are strings") };
         let texts: Vec<&str> = texts.iter().map(|text| std::str::from_utf8(text).unwrap()).collect();
         assert_eq!(texts, ["0.7:1:dog", "0.2:2", "0.5:0:cat", "0.25:1:dog"]);
+    }
+
+    #[test]
+    fn values_that_are_no_number_come_last_and_break_no_sort() {
+        let value = |at: u16| if at.is_multiple_of(3) { f32::NAN } else { f32::from(at * 7 % 64) };
+        let row: Vec<f32> = (0..64).map(value).collect();
+        let shape = tidegate_core::Shape::new(&[1, row.len()]).unwrap();
+        let numbers = row.iter().filter(|value| !value.is_nan()).count();
+        let classes = classify(&Tensor::from_vec(shape, row.clone()).unwrap(), row.len(), None).unwrap();
+        let tidegate_core::TensorView::Strings(texts) = classes.view() else { panic!("classes are strings") };
+        let value =
+            |text: &[u8]| -> f32 { std::str::from_utf8(text).unwrap().split(':').next().unwrap().parse().unwrap() };
+        let values: Vec<f32> = texts.iter().map(value).collect();
+        assert!(values[..numbers].is_sorted_by(|a, b| a >= b) && values[numbers..].iter().all(|value| value.is_nan()));
     }
 }

@@ -22,6 +22,9 @@ use crate::describe::{self, EXTENSIONS, SERVER_NAME, SERVER_VERSION};
 /// Requests of one stream that are worked on at once; answers keep the order of the requests.
 const STREAM_DEPTH: usize = 64;
 
+/// What the standard health service answers for: the server as a whole, and its service.
+const HEALTH_SERVICES: [&str; 2] = ["", "inference.GRPCInferenceService"];
+
 type Answer<T> = Result<Response<T>, Status>;
 
 /// The service over the shared state.
@@ -41,21 +44,50 @@ impl Service {
     }
 }
 
-/// Keeps the standard health service in step with readiness, until the server is gone.
-async fn report_health(app: std::sync::Weak<App>, health: HealthReporter) {
+/// Keeps the standard health service in step with readiness, until the server is stopping or gone.
+async fn report_health(app: std::sync::Weak<App>, mut health: HealthReporter) {
     let mut tick = tokio::time::interval(Duration::from_millis(100));
     let mut reported = None;
     loop {
         tick.tick().await;
         let Some(app) = app.upgrade() else { return };
         let ready = app.ready();
+        let stopping = app.stopping();
         if reported != Some(ready) {
             let serving = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-            health.set_service_status("", serving).await;
-            health.set_service_status("inference.GRPCInferenceService", serving).await;
+            for service in HEALTH_SERVICES {
+                health.set_service_status(service, serving).await;
+                if stopping {
+                    // Whoever watches hears the last status, and no longer holds up the end of the server.
+                    health.clear_service_status(service).await;
+                    health.set_service_status(service, serving).await;
+                }
+            }
             reported = Some(ready);
         }
+        if stopping {
+            return;
+        }
     }
+}
+
+/// The messages of a stream until the client ends it; once the server is stopping, those that have arrived, and then an
+/// error that tells the client to go elsewhere.
+fn until_stopped(
+    app: &App,
+    messages: Streaming<pb::ModelInferRequest>,
+) -> impl Stream<Item = Result<pb::ModelInferRequest, Status>> + Send + use<> {
+    futures_util::stream::unfold(Some((messages, Box::pin(app.stopped()))), |state| async {
+        let (mut messages, mut stopped) = state?;
+        tokio::select! {
+            biased;
+            message = messages.next() => message.map(|message| (message, Some((messages, stopped)))),
+            () = &mut stopped => {
+                let error = InferError::new(ErrorCode::ShuttingDown, "the server is stopping: open a stream to another");
+                Some((Err(status(&error)), None))
+            }
+        }
+    })
 }
 
 /// Answers one request.
@@ -147,7 +179,7 @@ impl GrpcInferenceService for Service {
     ) -> Answer<Self::ModelStreamInferStream> {
         let app = self.app.clone();
         let compress = is_compressed(&request);
-        let answers = request.into_inner().map(move |message| {
+        let answers = until_stopped(&app, request.into_inner()).map(move |message| {
             let app = app.clone();
             async move {
                 let message = message?;

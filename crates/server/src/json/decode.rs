@@ -1,7 +1,7 @@
 //! Requests in JSON, with the binary tensor data extension.
 
 use bytes::Bytes;
-use jiter::{Jiter, JiterError, JiterErrorType, JsonValue, Peek};
+use jiter::{Jiter, JiterError, JiterErrorType, NumberAny, NumberInt, Peek};
 use tidegate_core::{DataType, Shape, Signature, Tensor};
 use tidegate_serving::{ErrorCode, InferError, RequestedOutput};
 
@@ -32,6 +32,7 @@ pub(crate) fn decode_infer(body: &Bytes, header_bytes: usize) -> Result<DecodedR
     let mut key = json.next_object().map(|key| key.map(Key::of)).map_err(|error| malformed(&json, &error))?;
     while let Some(field) = key {
         match field {
+            Key::Id | Key::Parameters | Key::Outputs if null(&mut json)? => {}
             Key::Id => request.id = Some(text(&mut json, "id")?),
             Key::Parameters => request.parameters = parameters(&mut json)?,
             Key::Inputs => {
@@ -157,6 +158,7 @@ impl<'j> Input<'j> {
                         InferError::new(ErrorCode::UnknownDatatype, format!("input \"{}\": {error}", input.label()))
                     })?);
                 }
+                Key::Parameters | Key::Data if null(json)? => {}
                 Key::Parameters => input.parameters = parameters(json)?,
                 Key::Data => input.data(json)?,
                 _ => json.next_skip().map_err(|error| malformed(json, &error))?,
@@ -252,6 +254,7 @@ fn outputs(json: &mut Jiter<'_>) -> Result<Outputs, InferError> {
         while let Some(field) = key {
             match field {
                 Key::Name => name = Some(text(json, "name")?),
+                Key::Parameters if null(json)? => {}
                 Key::Parameters => settings = parameters(json)?,
                 _ => json.next_skip().map_err(|error| malformed(json, &error))?,
             }
@@ -264,27 +267,47 @@ fn outputs(json: &mut Jiter<'_>) -> Result<Outputs, InferError> {
     Ok(outputs.into_iter().unzip())
 }
 
-/// An object of named bools, numbers and strings.
+/// Takes a `null`, which some clients write for an optional field that they leave out.
+fn null(json: &mut Jiter<'_>) -> Result<bool, InferError> {
+    let found = json.peek().map_err(|error| malformed(json, &error))? == Peek::Null;
+    if found {
+        json.known_null().map_err(|error| malformed(json, &error))?;
+    }
+    Ok(found)
+}
+
+/// An object of named bools, numbers and strings. Values are read one by one: a tree of whatever the client sends would
+/// take many times the memory of the body.
 fn parameters(json: &mut Jiter<'_>) -> Result<Parameters, InferError> {
-    let value = json.next_value().map_err(|error| malformed(json, &error))?;
-    let JsonValue::Object(fields) = value else {
+    if json.peek().map_err(|error| malformed(json, &error))? != Peek::Object {
         return Err(InferError::new(ErrorCode::InvalidParameter, "\"parameters\" must be an object"));
-    };
+    }
     let mut parameters = Parameters::default();
-    for (name, value) in fields.iter() {
-        let value = match value {
-            JsonValue::Bool(flag) => Value::Bool(*flag),
-            JsonValue::Int(number) => Value::Int(*number),
-            JsonValue::Float(number) => Value::Float(*number),
-            JsonValue::Str(text) => Value::Text(text.to_string()),
-            _ => {
-                let message = format!("parameter \"{name}\" must be a bool, a number or a string");
-                return Err(InferError::new(ErrorCode::InvalidParameter, message));
-            }
-        };
-        parameters.insert(name, value)?;
+    let mut key = json.known_object().map(|key| key.map(str::to_owned)).map_err(|error| malformed(json, &error))?;
+    while let Some(name) = key {
+        if !null(json)? {
+            parameters.insert(&name, parameter(json, &name)?)?;
+        }
+        key = json.next_key().map(|key| key.map(str::to_owned)).map_err(|error| malformed(json, &error))?;
     }
     Ok(parameters)
+}
+
+fn parameter(json: &mut Jiter<'_>, name: &str) -> Result<Value, InferError> {
+    let peek = json.peek().map_err(|error| malformed(json, &error))?;
+    let value = match peek {
+        Peek::True | Peek::False => json.known_bool(peek).map(Value::Bool),
+        Peek::String => json.known_str().map(|text| Value::Text(text.to_owned())),
+        peek if peek.is_num() => json.known_number(peek).map(|number| match number {
+            NumberAny::Int(NumberInt::Int(number)) => Value::Int(number),
+            NumberAny::Float(number) => Value::Float(number),
+        }),
+        _ => {
+            let message = format!("parameter \"{name}\" must be a bool, a number or a string");
+            return Err(InferError::new(ErrorCode::InvalidParameter, message));
+        }
+    };
+    value.map_err(|error| malformed(json, &error))
 }
 
 /// The bytes behind the JSON, taken by the inputs in their order.

@@ -3,7 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
-use tidegate_serving::{ErrorCode, InferError};
+use tidegate_serving::InferError;
 use utoipa::ToSchema;
 
 /// The body of every answer that is no success.
@@ -30,8 +30,8 @@ impl IntoResponse for Refusal {
         let status = StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = ErrorBody { error: &error.message, code: error.code.name() };
         let mut response = (status, axum::Json(body)).into_response();
-        if matches!(error.code, ErrorCode::QueueFull | ErrorCode::ShuttingDown) {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = error.code.retry_after_s() {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tidegate_serving::{ErrorCode, InferError};
 
@@ -14,16 +15,31 @@ use crate::compression::Encoding;
 
 /// Reads a whole body, decompressed.
 pub(super) async fn read(headers: &HeaderMap, body: Body, config: &ServerConfig) -> Result<Bytes, InferError> {
-    let max_bytes = config.max_body_bytes;
+    read_at_most(config.max_body_bytes, headers, body, config).await
+}
+
+/// As [`read`], with a limit of its own.
+pub(super) async fn read_at_most(
+    max_bytes: usize,
+    headers: &HeaderMap,
+    body: Body,
+    config: &ServerConfig,
+) -> Result<Bytes, InferError> {
     let encoding = Encoding::of_request(headers)?;
+    let too_large = || {
+        let setting = if max_bytes == config.max_body_bytes { " (server.max_body_bytes)" } else { "" };
+        let message = format!("the body is larger than {max_bytes} bytes{setting}");
+        InferError::new(ErrorCode::BodyTooLarge, message)
+    };
+    // Refused before it is asked for: a client that waits for "100 Continue" never sends it.
+    if body.size_hint().lower() > max_bytes as u64 {
+        return Err(too_large());
+    }
     let timeout = Duration::from_millis(config.body_timeout_ms);
     let collected = tokio::time::timeout(timeout, Limited::new(body, max_bytes).collect()).await;
     let body = match collected {
         Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let message = format!("the body is larger than {max_bytes} bytes (server.max_body_bytes)");
-            return Err(InferError::new(ErrorCode::BodyTooLarge, message));
-        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
         Ok(Err(error)) => {
             return Err(InferError::new(ErrorCode::MalformedRequest, format!("the body cannot be read: {error}")));
         }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
 use serde::Serialize;
 use tidegate_serving::{ErrorCode, InferError};
 use utoipa::ToSchema;
 
 use super::answer::{ErrorBody, Refusal};
+use super::path::Path;
 use crate::app::App;
 use crate::describe::{EXTENSIONS, SERVER_NAME, SERVER_VERSION};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -12,6 +12,7 @@ use tidegate_serving::{ErrorCode, InferError, InferRequest, InferResponse};
 
 use super::answer::{ErrorBody, Refusal};
 use super::body;
+use super::path::Path;
 use crate::app::App;
 use crate::compression::Encoding;
 use crate::json::{DecodedRequest, decode_infer, encode_infer};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Serialize;
 use tidegate_core::TensorSpec;
 use tidegate_protocol::model_config;
@@ -11,6 +11,7 @@ use tidegate_serving::{InferError, Version};
 use utoipa::ToSchema;
 
 use super::answer::{ErrorBody, Refusal};
+use super::path::Path;
 use crate::app::App;
 use crate::describe;
 

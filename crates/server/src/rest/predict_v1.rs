@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::HeaderMap;
 use serde::Serialize;
@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use super::answer::{ErrorBody, Refusal};
 use super::body;
 use super::openapi::{InstancesBody, PredictionsBody};
+use super::path::Path;
 use crate::app::App;
 use crate::compression::Encoding;
 use crate::json::{decode_instances, encode_predictions};

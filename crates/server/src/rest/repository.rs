@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use tidegate_serving::{ErrorCode, InferError};
@@ -12,8 +12,12 @@ use utoipa::ToSchema;
 
 use super::answer::{ErrorBody, Refusal};
 use super::body;
+use super::path::Path;
 use crate::app::App;
 use crate::describe;
+
+/// These bodies are small, and read into a tree that takes many times their size.
+const MAX_CONTROL_BYTES: usize = 1 << 20;
 
 /// Which models to list.
 #[derive(Default, Deserialize, ToSchema)]
@@ -104,7 +108,8 @@ async fn optional_json<T: Default + for<'de> Deserialize<'de>>(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<T, InferError> {
-    let body = body::read(headers, body, &app.config).await?;
+    let max_bytes = app.config.max_body_bytes.min(MAX_CONTROL_BYTES);
+    let body = body::read_at_most(max_bytes, headers, body, &app.config).await?;
     if body.is_empty() {
         return Ok(T::default());
     }

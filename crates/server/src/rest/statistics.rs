@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Serialize;
 use tidegate_serving::{DurationFigures, InferError, Version};
 use utoipa::ToSchema;
 
 use super::answer::{ErrorBody, Refusal};
+use super::path::Path;
 use crate::app::App;
 
 /// What became of the requests of models since they were loaded.

@@ -295,6 +295,19 @@ async fn a_request_larger_than_a_batch_is_split_and_joined_in_order() {
 }
 
 #[tokio::test]
+async fn a_request_that_no_queue_could_hold_is_refused_for_good_before_memory_is_taken() {
+    let doubler = Doubler::new();
+    let scheduler = doubler.scheduler(Limits { max_queue_requests: 3, ..limits(2) });
+    assert_eq!(doubled(scheduler.submit(work(&[1.0; 6])).await), [2.0; 6]);
+    assert_eq!(scheduler.submit(work(&[1.0; 7])).await.unwrap_err().code, ErrorCode::ShapeOverflow);
+    // A row without elements takes no bytes of the body.
+    let rows = 1 << 58;
+    let empty = Tensor::from_vec(Shape::new(&[rows, 0]).unwrap(), Vec::<f32>::new()).unwrap();
+    let refused = scheduler.submit(Work { inputs: vec![Some(empty)], rows, deadline: None, level: 0 }).await;
+    assert_eq!(refused.unwrap_err().code, ErrorCode::ShapeOverflow);
+}
+
+#[tokio::test]
 async fn with_a_delay_a_preferred_size_runs_at_once_and_less_waits() {
     let doubler = Doubler::new();
     let patient = Limits { queue_delay: Duration::from_secs(600), preferred_rows: vec![2, 4], ..limits(8) };
