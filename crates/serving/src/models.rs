@@ -107,7 +107,7 @@ impl Models {
                         }
                         match self.load_found(model) {
                             Ok(()) => report.ready.push(name),
-                            Err(problem) => report.failed.push((name, problem.message.into_owned())),
+                            Err(reason) => report.failed.push((name, reason)),
                         }
                     }
                 }
@@ -125,7 +125,9 @@ impl Models {
         let _turn = self.turn.lock();
         let found = self.roots.iter().filter_map(|root| source::find(root).ok()).flatten();
         match found.into_iter().find(|model| model.name == name) {
-            Some(model) => self.load_found(model),
+            Some(model) => self.load_found(model).map_err(|reason| {
+                InferError::new(ErrorCode::LoadFailed, format!("\"{name}\" cannot be loaded: {reason}"))
+            }),
             None => Err(unknown_model(name)),
         }
     }
@@ -147,7 +149,8 @@ impl Models {
         Ok(())
     }
 
-    fn load_found(&self, found: FoundModel) -> Result<(), InferError> {
+    /// Loads what was found and swaps it in; else the reason.
+    fn load_found(&self, found: FoundModel) -> Result<(), String> {
         let FoundModel { name, versions } = found;
         let loaded = versions.map_err(|problem| problem.to_string()).and_then(|plans| {
             let load = |plan: crate::VersionPlan| {
@@ -164,7 +167,7 @@ impl Models {
         match loaded {
             Ok(versions) => {
                 let Some((_, newest)) = versions.last_key_value() else {
-                    return Err(InferError::new(ErrorCode::LoadFailed, format!("\"{name}\" has no version to serve")));
+                    return Err("there is no version to serve".to_owned());
                 };
                 let model = Model { name: name.clone(), newest: newest.clone(), versions };
                 let mut snapshot = Snapshot::clone(&self.loaded.load());
@@ -175,8 +178,8 @@ impl Models {
             }
             Err(reason) => {
                 error!(model = name, reason, "model not loaded");
-                self.states.lock().insert(name.clone(), ModelState::Failed(reason.clone()));
-                Err(InferError::new(ErrorCode::LoadFailed, format!("\"{name}\" cannot be loaded: {reason}")))
+                self.states.lock().insert(name, ModelState::Failed(reason.clone()));
+                Err(reason)
             }
         }
     }
