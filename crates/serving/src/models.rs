@@ -60,7 +60,9 @@ pub enum ModelState {
     Unloaded,
     /// It was found and never loaded.
     NotLoaded,
-    /// It could not be loaded, for this reason. An earlier load may still answer.
+    /// It answers as it was loaded before: the last load failed, for this reason.
+    Outdated(String),
+    /// It could not be loaded, for this reason.
     Failed(String),
 }
 
@@ -178,7 +180,9 @@ impl Models {
             }
             Err(reason) => {
                 error!(model = name, reason, "model not loaded");
-                self.states.lock().insert(name, ModelState::Failed(reason.clone()));
+                let answers = self.loaded.load().contains_key(&name);
+                let state = if answers { ModelState::Outdated } else { ModelState::Failed };
+                self.states.lock().insert(name, state(reason.clone()));
                 Err(reason)
             }
         }
@@ -243,16 +247,18 @@ impl Models {
     pub fn index(&self) -> Vec<IndexEntry> {
         let mut index = Vec::new();
         let loaded = self.loaded.load();
+        let states = self.states.lock();
         for model in loaded.values() {
+            let state = states.get(&model.name).cloned().unwrap_or(ModelState::Ready);
             for version in model.versions() {
                 let (name, version) = (model.name.clone(), version.number().to_owned());
-                index.push(IndexEntry { name, version, state: ModelState::Ready });
+                index.push(IndexEntry { name, version, state: state.clone() });
             }
         }
-        let states = self.states.lock();
         for (name, state) in states.iter().filter(|(name, _)| !loaded.contains_key(*name)) {
             index.push(IndexEntry { name: name.clone(), version: String::new(), state: state.clone() });
         }
+        drop(states);
         for found in self.roots.iter().filter_map(|root| source::find(root).ok()).flatten() {
             if !index.iter().any(|entry| entry.name == found.name) {
                 let version = found.versions.ok().and_then(|plans| plans.last().map(|plan| plan.number.to_string()));
