@@ -1,6 +1,7 @@
 """What a person types: curl, over HTTP/1.1 and HTTP/2, in both versions of the protocol."""
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -25,6 +26,21 @@ def test_kserve_v1_predict(server, digits):
     answer = json.loads(curl(server.url("/v1/models/digits:predict"), "-d", json.dumps({"instances": rows})))
     assert [str(row["label"]) for row in answer["predictions"]] == digits.labels[:3]
     assert json.loads(curl(server.url("/v1/models")))["models"]
+
+
+def test_kserve_v1_keeps_the_client_s_deadline_and_counts_what_it_refuses(server):
+    url = server.url("/v1/models/busy:predict")
+    late = requests.post(url, json={"instances": [[20_000]]}, headers={"Request-Timeout": "0.02"}, timeout=60)
+    assert (late.status_code, late.json()["code"]) == (504, "deadline_exceeded")
+
+    def refused():
+        text = requests.get(server.url("/metrics"), timeout=60).text
+        found = re.search(r'^tidegate_requests_refused_total\{code="malformed_request"\} (\d+)', text, re.MULTILINE)
+        return int(found[1]) if found else 0
+
+    before = refused()
+    assert requests.post(url, json={"rows": []}, timeout=60).status_code == 400
+    assert refused() == before + 1
 
 
 def test_nested_data_is_taken_as_well_as_flat(server, digits):

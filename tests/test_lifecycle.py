@@ -152,9 +152,12 @@ def test_a_model_is_replaced_under_traffic_without_a_failed_request(start, tmp_p
         thread.start()
     for _ in range(5):
         assert requests.post(server.url("/v2/repository/models/digits/load"), timeout=60).status_code == 200
-    # A broken artifact leaves the old one serving.
+    # A broken artifact leaves the old one serving, and the index says what is wrong.
     (tmp_path / "digits/model.onnx").write_bytes(b"no model")
     assert requests.post(server.url("/v2/repository/models/digits/load"), timeout=60).status_code == 400
+    assert requests.get(server.url("/v2/health/ready"), timeout=60).status_code == 200
+    [entry] = requests.post(server.url("/v2/repository/index"), timeout=60).json()
+    assert entry["state"] == "READY" and "last load failed" in entry["reason"]
     stop.set()
     for thread in threads:
         thread.join()

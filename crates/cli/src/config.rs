@@ -65,18 +65,17 @@ const PREFIX: &str = "TIDEGATE_";
 /// Top-level keys that the environment may set.
 const TOP_LEVEL: [&str; 2] = ["models", "data"];
 
-/// Reads the configuration that these flags and this environment ask for.
+/// Reads the configuration that these flags and this environment ask for. An empty variable counts as not set.
 pub(crate) fn load(args: &Serve, environment: impl Iterator<Item = (String, String)>) -> Result<Config> {
     let mut table = match &args.config {
         None => toml::Table::new(),
         Some(path) => read(path)?,
     };
-    for (name, value) in environment {
+    let mut config = parse(&table)?;
+    for (name, value) in environment.filter(|(name, value)| name.starts_with(PREFIX) && !value.is_empty()) {
         overlay(&mut table, &name, &value)?;
+        config = parse(&table).with_context(|| format!("the environment's {name} is wrong"))?;
     }
-    let mut config: Config = toml::Value::Table(table).try_into().map_err(|error: toml::de::Error| {
-        anyhow!("the environment's settings are wrong: {}", with_hint(error.message()))
-    })?;
     if !args.paths.is_empty() {
         config.models.clone_from(&args.paths);
     }
@@ -100,6 +99,11 @@ fn read(path: &Path) -> Result<toml::Table> {
     let complain = |error: toml::de::Error| anyhow!("{}: {}", path.display(), with_hint(&error.to_string()));
     toml::from_str::<Config>(&text).map_err(complain)?;
     toml::from_str(&text).map_err(complain)
+}
+
+fn parse(table: &toml::Table) -> Result<Config> {
+    let config = toml::Value::Table(table.clone()).try_into();
+    config.map_err(|error: toml::de::Error| anyhow!(with_hint(error.message())))
 }
 
 /// Puts `TIDEGATE_SERVER__HTTP=…` at `server.http`.
@@ -176,7 +180,19 @@ mod tests {
         std::fs::write(&path, "[server]\nmax_body_byte = 3\n").unwrap();
         let error = load(&Serve { config: Some(path), ..Serve::default() }, environment(&[])).unwrap_err().to_string();
         assert!(error.contains("line 2") && error.contains("did you mean `max_body_bytes`?"), "{error}");
-        let error = load(&Serve::default(), environment(&[("TIDEGATE_SERVER__HTP", "x")])).unwrap_err().to_string();
-        assert!(error.contains("did you mean `http`?"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_variable_is_named_and_an_empty_one_is_none() {
+        let message = |pairs: &[(&str, &str)]| {
+            let error = load(&Serve::default(), environment(pairs)).unwrap_err();
+            format!("{error:#}")
+        };
+        let error = message(&[("TIDEGATE_SERVER__HTP", "x")]);
+        assert!(error.contains("TIDEGATE_SERVER__HTP") && error.contains("did you mean `http`?"), "{error}");
+        let error = message(&[("TIDEGATE_LOG__LEVEL", "warn"), ("TIDEGATE_SERVER__HTTP", "localhost:8000")]);
+        assert!(error.contains("TIDEGATE_SERVER__HTTP") && !error.contains("TIDEGATE_LOG__LEVEL"), "{error}");
+        let unset = [("TIDEGATE_DATA", ""), ("TIDEGATE_MODELS", ""), ("TIDEGATE_SERVER__HTTP", "")];
+        assert_eq!(load(&Serve::default(), environment(&unset)).unwrap(), Config::default());
     }
 }

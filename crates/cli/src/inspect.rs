@@ -42,7 +42,9 @@ fn describe(name: &str, plan: &VersionPlan, summary: &ArtifactSummary, engines: 
         }
         Err(problem) => line("signature", problem),
     }
-    line("batch axis", if summary.batch_axis_is_dynamic() { "dynamic" } else { "fixed: requests run one by one" });
+    if summary.signature.is_ok() {
+        line("batch axis", if summary.batch_axis_is_dynamic() { "dynamic" } else { "fixed: requests run one by one" });
+    }
     let opsets = summary.opsets.iter().map(|(domain, version)| format!("{domain} {version}"));
     line("opsets", &opsets.collect::<Vec<_>>().join(", "));
     let mut operators: Vec<(&String, &usize)> = summary.operators.iter().collect();

@@ -21,7 +21,10 @@ use crate::config::{self, Config, EnginesConfig, LogConfig, LogFormatName};
 /// Serves until a signal says stop.
 pub(crate) fn run(args: Serve) -> Result<ExitCode> {
     let started = Instant::now();
-    let config = config::load(&args, std::env::vars())?;
+    // Variables that are no text are no settings of ours.
+    let environment =
+        std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
+    let config = config::load(&args, environment)?;
     if config.models.is_empty() {
         bail!("nothing to serve: give the path of an .onnx file, a bundle or a folder of them");
     }

@@ -126,7 +126,7 @@ fn spec(side: &'static str, value: &pb::ValueInfoProto, optional: bool) -> Resul
         Some(Value::TensorType(tensor)) => tensor,
         None => {
             return Err(unsupported(
-                "is a sequence or a map, which this engine does not give; export the model with zipmap=False",
+                "is a sequence or a map, which the portable engine does not give; export the model with zipmap=False",
             ));
         }
     };

@@ -60,7 +60,9 @@ pub enum ModelState {
     Unloaded,
     /// It was found and never loaded.
     NotLoaded,
-    /// It could not be loaded, for this reason. An earlier load may still answer.
+    /// It answers as it was loaded before: the last load failed, for this reason.
+    Outdated(String),
+    /// It could not be loaded, for this reason.
     Failed(String),
 }
 
@@ -107,7 +109,7 @@ impl Models {
                         }
                         match self.load_found(model) {
                             Ok(()) => report.ready.push(name),
-                            Err(problem) => report.failed.push((name, problem.message.into_owned())),
+                            Err(reason) => report.failed.push((name, reason)),
                         }
                     }
                 }
@@ -125,7 +127,9 @@ impl Models {
         let _turn = self.turn.lock();
         let found = self.roots.iter().filter_map(|root| source::find(root).ok()).flatten();
         match found.into_iter().find(|model| model.name == name) {
-            Some(model) => self.load_found(model),
+            Some(model) => self.load_found(model).map_err(|reason| {
+                InferError::new(ErrorCode::LoadFailed, format!("\"{name}\" cannot be loaded: {reason}"))
+            }),
             None => Err(unknown_model(name)),
         }
     }
@@ -147,7 +151,8 @@ impl Models {
         Ok(())
     }
 
-    fn load_found(&self, found: FoundModel) -> Result<(), InferError> {
+    /// Loads what was found and swaps it in; else the reason.
+    fn load_found(&self, found: FoundModel) -> Result<(), String> {
         let FoundModel { name, versions } = found;
         let loaded = versions.map_err(|problem| problem.to_string()).and_then(|plans| {
             let load = |plan: crate::VersionPlan| {
@@ -164,7 +169,7 @@ impl Models {
         match loaded {
             Ok(versions) => {
                 let Some((_, newest)) = versions.last_key_value() else {
-                    return Err(InferError::new(ErrorCode::LoadFailed, format!("\"{name}\" has no version to serve")));
+                    return Err("there is no version to serve".to_owned());
                 };
                 let model = Model { name: name.clone(), newest: newest.clone(), versions };
                 let mut snapshot = Snapshot::clone(&self.loaded.load());
@@ -175,8 +180,10 @@ impl Models {
             }
             Err(reason) => {
                 error!(model = name, reason, "model not loaded");
-                self.states.lock().insert(name.clone(), ModelState::Failed(reason.clone()));
-                Err(InferError::new(ErrorCode::LoadFailed, format!("\"{name}\" cannot be loaded: {reason}")))
+                let answers = self.loaded.load().contains_key(&name);
+                let state = if answers { ModelState::Outdated } else { ModelState::Failed };
+                self.states.lock().insert(name, state(reason.clone()));
+                Err(reason)
             }
         }
     }
@@ -240,16 +247,18 @@ impl Models {
     pub fn index(&self) -> Vec<IndexEntry> {
         let mut index = Vec::new();
         let loaded = self.loaded.load();
+        let states = self.states.lock();
         for model in loaded.values() {
+            let state = states.get(&model.name).cloned().unwrap_or(ModelState::Ready);
             for version in model.versions() {
                 let (name, version) = (model.name.clone(), version.number().to_owned());
-                index.push(IndexEntry { name, version, state: ModelState::Ready });
+                index.push(IndexEntry { name, version, state: state.clone() });
             }
         }
-        let states = self.states.lock();
         for (name, state) in states.iter().filter(|(name, _)| !loaded.contains_key(*name)) {
             index.push(IndexEntry { name: name.clone(), version: String::new(), state: state.clone() });
         }
+        drop(states);
         for found in self.roots.iter().filter_map(|root| source::find(root).ok()).flatten() {
             if !index.iter().any(|entry| entry.name == found.name) {
                 let version = found.versions.ok().and_then(|plans| plans.last().map(|plan| plan.number.to_string()));

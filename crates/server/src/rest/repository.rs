@@ -35,7 +35,7 @@ pub(crate) struct IndexEntry {
     version: String,
     /// READY or UNAVAILABLE.
     state: &'static str,
-    /// Why it does not answer.
+    /// Why it does not answer, or why it could not be loaded anew.
     #[serde(skip_serializing_if = "String::is_empty")]
     reason: String,
 }
