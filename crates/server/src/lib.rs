@@ -15,6 +15,7 @@ mod listen;
 mod parameters;
 mod rest;
 mod server;
+mod workers;
 
 pub use config::ServerConfig;
 pub use rest::openapi;

@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 
 use crate::app::App;
 use crate::greeted::Greeted;
+use crate::workers::Workers;
 
 /// The tasks that accept connections on both ports.
 pub(crate) struct Listeners {
@@ -29,9 +30,16 @@ impl Listeners {
         Self { permits: Arc::new(Semaphore::new(permits)), tasks: JoinSet::new(), app }
     }
 
-    /// Serves a port until the server is stopping.
-    pub(crate) fn serve(&mut self, listener: TcpListener, protocol: &'static str, router: Router) {
+    /// Serves a port until the server is stopping; on `workers`, or where there are none on the runtime that calls.
+    pub(crate) fn serve(
+        &mut self,
+        listener: TcpListener,
+        protocol: &'static str,
+        router: Router,
+        workers: Option<Workers>,
+    ) {
         let port = Port {
+            workers,
             app: self.app.clone(),
             protocol,
             permits: self.permits.clone(),
@@ -69,6 +77,7 @@ fn builder(app: &App) -> auto::Builder<TokioExecutor> {
 
 struct Port {
     app: Arc<App>,
+    workers: Option<Workers>,
     protocol: &'static str,
     permits: Arc<Semaphore>,
     builder: auto::Builder<TokioExecutor>,
@@ -114,15 +123,30 @@ impl Port {
         // Without it an answer may wait for the client's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
         let open = Open::new(self.app.clone(), self.protocol, permit);
-        let stream = Greeted::new(stream, Duration::from_millis(self.app.config.header_timeout_ms));
-        let connection = self.builder.serve_connection(TokioIo::new(stream), self.service.clone()).into_owned();
-        let connection = self.graceful.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
+        let (builder, service, watcher) = (self.builder.clone(), self.service.clone(), self.graceful.watcher());
+        let greeting = Duration::from_millis(self.app.config.header_timeout_ms);
+        let serve = async move |stream: TcpStream| {
+            let stream = Greeted::new(stream, greeting);
+            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+            if let Err(error) = watcher.watch(connection).await {
                 debug!(%error, "a connection ended early");
             }
             drop(open);
-        });
+        };
+        let Some(workers) = &self.workers else {
+            tokio::spawn(serve(stream));
+            return;
+        };
+        // The worker's own event loop is to watch the socket.
+        match stream.into_std() {
+            Ok(stream) => workers.spawn(move || async move {
+                match TcpStream::from_std(stream) {
+                    Ok(stream) => serve(stream).await,
+                    Err(error) => debug!(%error, "a connection cannot be handed to a worker"),
+                }
+            }),
+            Err(error) => debug!(%error, "a connection cannot be handed to a worker"),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use crate::app::App;
 use crate::listen::Listeners;
+use crate::workers::Workers;
 use crate::{ServerConfig, grpc, rest};
 
 /// A server that listens.
@@ -41,8 +42,9 @@ impl Server {
         let (http_address, grpc_address) = (http.local_addr()?, grpc.local_addr()?);
         let app = Arc::new(App::new(serving, config));
         let mut listeners = Listeners::new(app.clone());
-        listeners.serve(http, "http", rest::router(app.clone()));
-        listeners.serve(grpc, "grpc", grpc::router(app.clone()).await);
+        let workers = Workers::start(std::thread::available_parallelism().map_or(1, usize::from))?;
+        listeners.serve(http, "http", rest::router(app.clone()), Some(workers));
+        listeners.serve(grpc, "grpc", grpc::router(app.clone()).await, None);
         Ok(Self { app, listeners, http: http_address, grpc: grpc_address })
     }
 

@@ -1,0 +1,73 @@
+//! Event loops, one a core, each with connections of its own.
+//!
+//! A request that is decoded, run and answered on one thread costs no wake-up of another, and requests that are ready in
+//! the same turn of one loop can run as one batch. The runtime that calls [`Workers::start`] keeps what is not short:
+//! accepting, gRPC, whose clients send everything over one connection, and control.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+/// The event loops. Dropping them ends their threads and what still runs on them.
+pub(crate) struct Workers(Vec<Worker>);
+
+struct Worker {
+    runtime: Handle,
+    /// Connections that are its own now.
+    connections: Arc<AtomicUsize>,
+    /// Dropped to end the thread.
+    _alive: oneshot::Sender<()>,
+}
+
+impl Workers {
+    /// Starts the threads.
+    pub(crate) fn start(count: usize) -> std::io::Result<Self> {
+        (0..count.max(1)).map(Worker::start).collect::<std::io::Result<_>>().map(Self)
+    }
+
+    /// Runs a connection on the loop that has the fewest; `connection` is called and polled there.
+    pub(crate) fn spawn<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        connection: impl FnOnce() -> F + Send + 'static,
+    ) {
+        let fewest = self.0.iter().min_by_key(|worker| worker.connections.load(Ordering::Relaxed));
+        let worker = fewest.expect("there is at least one worker");
+        let place = Place::take(&worker.connections);
+        worker.runtime.spawn(async move {
+            connection().await;
+            drop(place);
+        });
+    }
+}
+
+impl Worker {
+    fn start(number: usize) -> std::io::Result<Self> {
+        let (alive, ended) = oneshot::channel();
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        std::thread::Builder::new().name(format!("worker {number}")).spawn(move || {
+            let _ = runtime.block_on(ended);
+            // Blocking work that hangs must not hold up the end of the process.
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { runtime: handle, connections: Arc::default(), _alive: alive })
+    }
+}
+
+/// A connection's place in the count of its worker.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
