@@ -118,13 +118,7 @@ fn time_runs(sessions: &mut [Session], shape: &[usize], time: Duration) -> Resul
     Ok(figure("session.run", shape[0], threads, &all, rows_per_second))
 }
 
-fn figure(
-    what: &'static str,
-    rows: usize,
-    threads: usize,
-    histogram: &Histogram<u64>,
-    rows_per_second: f64,
-) -> Figure {
+fn figure(what: &'static str, rows: usize, threads: usize, histogram: &Histogram<u64>, rows_per_second: f64) -> Figure {
     let us = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
     Figure { what, rows, threads, p50_us: us(0.5), p99_us: us(0.99), rows_per_second }
 }

@@ -17,4 +17,4 @@ pub use manifest::{Batching, EngineChoice, EngineOptions, GraphOptimization, Man
 pub use shape::{Shape, ShapeError};
 pub use signature::{Dim, Signature, SignatureError, TensorSpec};
 pub use strings::{StringArray, StringArrayBuilder, StringsError};
-pub use tensor::{Element, Tensor, TensorError, TensorView};
+pub use tensor::{Element, Tensor, TensorBuffer, TensorError, TensorView};

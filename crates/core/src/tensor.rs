@@ -184,11 +184,17 @@ impl Tensor {
         Ok(Self { datatype: first.datatype, shape, data: Data::Fixed(joined.finish()) })
     }
 
+    /// Whether the elements' memory is aligned to their size.
+    pub fn is_aligned(&self) -> bool {
+        let Data::Fixed(bytes) = &self.data else { return true };
+        let align = self.datatype.element_bytes().unwrap_or(1);
+        bytes.as_ptr().align_offset(align) == 0
+    }
+
     /// The same elements in memory aligned to their size, copied only where needed.
     pub fn aligned(self) -> Self {
         let Data::Fixed(bytes) = &self.data else { return self };
-        let align = self.datatype.element_bytes().unwrap_or(1);
-        if bytes.as_ptr().align_offset(align) == 0 {
+        if self.is_aligned() {
             return self;
         }
         let mut copy = AlignedBytes::with_capacity(bytes.len());
@@ -197,7 +203,40 @@ impl Tensor {
     }
 }
 
+/// Memory for a tensor of fixed-width elements that is still to be written, all zero at first.
+#[derive(Debug)]
+pub struct TensorBuffer {
+    datatype: DataType,
+    shape: Shape,
+    bytes: AlignedBytes,
+}
+
+impl TensorBuffer {
+    /// Takes the memory, aligned for the element type. `None` for [`DataType::Bytes`] and for what cannot be addressed.
+    pub fn new(datatype: DataType, shape: Shape) -> Option<Self> {
+        let len = shape.element_count().checked_mul(datatype.element_bytes()?)?;
+        let bytes = AlignedBytes { len, ..AlignedBytes::with_capacity(len) };
+        Some(Self { datatype, shape, bytes })
+    }
+
+    /// The extents.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The memory, to be written with little-endian elements.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut bytemuck::cast_slice_mut(&mut self.bytes.words)[..self.bytes.len]
+    }
+
+    /// The tensor over what was written. Bytes of a `BOOL` tensor must be 0 or 1.
+    pub fn finish(self) -> Tensor {
+        Tensor { datatype: self.datatype, shape: self.shape, data: Data::Fixed(self.bytes.finish()) }
+    }
+}
+
 /// A growing byte buffer whose start is aligned to eight bytes, enough for every data type.
+#[derive(Debug)]
 struct AlignedBytes {
     words: Vec<u64>,
     len: usize,

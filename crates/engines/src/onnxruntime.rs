@@ -1,5 +1,6 @@
 //! The ONNX Runtime engine, over its shared library.
 
+mod direct;
 mod library;
 mod values;
 
@@ -10,9 +11,12 @@ use ort::logging::LogLevel;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue, SessionInputs};
 use ort::value::{Outlet, TensorElementType, ValueType};
+use smallvec::SmallVec;
 use tidegate_core::{DataType, Dim, EngineOptions, GraphOptimization, Signature, Tensor, TensorSpec};
 
 pub(crate) use library::OnnxRuntime;
+
+use self::direct::Direct;
 
 use crate::engines::parallelism;
 use crate::{Instance, LoadError, LoadedArtifact, RunError, onnx};
@@ -107,7 +111,8 @@ impl LoadedArtifact for OnnxRuntimeArtifact {
     fn instance(&self) -> Result<Box<dyn Instance>, LoadError> {
         let first = self.first.lock().take();
         let session = first.map_or_else(|| self.session(), Ok)?;
-        Ok(Box::new(OnnxRuntimeInstance { session, inputs: self.signature.inputs.clone() }))
+        let direct = Direct::new(&self.signature);
+        Ok(Box::new(OnnxRuntimeInstance { session, inputs: self.signature.inputs.clone(), direct }))
     }
 }
 
@@ -186,16 +191,40 @@ fn datatype(ty: TensorElementType) -> Option<DataType> {
 struct OnnxRuntimeInstance {
     session: Session,
     inputs: Vec<TensorSpec>,
+    /// The short way, until a run shows that it is not for this graph.
+    direct: Option<Direct>,
 }
 
 impl Instance for OnnxRuntimeInstance {
     fn run(&mut self, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, RunError> {
         // Values borrow the tensors' memory, so an unaligned one is copied here, where it outlives the run.
-        let aligned: smallvec::SmallVec<[Option<Tensor>; 4]> =
-            inputs.iter().map(|tensor| tensor.clone().map(Tensor::aligned)).collect();
-        let mut values: smallvec::SmallVec<[SessionInputValue<'_>; 4]> = smallvec::SmallVec::new();
+        let aligned: SmallVec<[Option<Tensor>; 4]>;
+        let inputs = if inputs.iter().flatten().all(Tensor::is_aligned) {
+            inputs
+        } else {
+            aligned = inputs.iter().map(|tensor| tensor.clone().map(Tensor::aligned)).collect();
+            &aligned
+        };
+        let Some(direct) = &self.direct else { return self.run_general(inputs) };
+        match direct.run(&mut self.session, inputs) {
+            Ok(Some(outputs)) => Ok(outputs),
+            Ok(None) => self.run_general(inputs),
+            Err(_) => {
+                // Either the input is bad, or an output has another shape than its spec and rows promise.
+                let outputs = self.run_general(inputs)?;
+                self.direct = None;
+                Ok(outputs)
+            }
+        }
+    }
+}
+
+impl OnnxRuntimeInstance {
+    /// A run that takes every kind of value and any shape of output.
+    fn run_general(&mut self, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, RunError> {
+        let mut values: SmallVec<[SessionInputValue<'_>; 4]> = SmallVec::new();
         let mut names: Option<Vec<&str>> = None;
-        for (spec, tensor) in self.inputs.iter().zip(&aligned) {
+        for (spec, tensor) in self.inputs.iter().zip(inputs) {
             if let Some(tensor) = tensor {
                 values.push(values::to_value(&spec.name, tensor)?);
             }
@@ -204,7 +233,7 @@ impl Instance for OnnxRuntimeInstance {
             }
         }
         if let Some(names) = &mut names {
-            let given = self.inputs.iter().zip(&aligned).filter(|(_, tensor)| tensor.is_some());
+            let given = self.inputs.iter().zip(inputs).filter(|(_, tensor)| tensor.is_some());
             names.extend(given.map(|(spec, _)| spec.name.as_str()));
         }
         let session_inputs: SessionInputs<'_, '_> = match names {

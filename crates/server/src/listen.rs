@@ -1,13 +1,16 @@
 //! Accepting connections, bounded, and letting them end well.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::response::Response;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -31,11 +34,11 @@ impl Listeners {
     }
 
     /// Serves a port until the server is stopping; on `workers`, or where there are none on the runtime that calls.
-    pub(crate) fn serve(
+    pub(crate) fn serve<S: Serve>(
         &mut self,
         listener: TcpListener,
         protocol: &'static str,
-        router: Router,
+        service: S,
         workers: Option<Workers>,
     ) {
         let port = Port {
@@ -44,7 +47,7 @@ impl Listeners {
             protocol,
             permits: self.permits.clone(),
             builder: builder(&self.app),
-            service: TowerToHyperService::new(router),
+            service,
             graceful: GracefulShutdown::new(),
         };
         self.tasks.spawn(port.accept(listener));
@@ -75,17 +78,28 @@ fn builder(app: &App) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-struct Port {
+/// What answers the requests of a port.
+pub(crate) trait Serve:
+    Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S: Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static>
+    Serve for S
+{
+}
+
+struct Port<S> {
     app: Arc<App>,
     workers: Option<Workers>,
     protocol: &'static str,
     permits: Arc<Semaphore>,
     builder: auto::Builder<TokioExecutor>,
-    service: TowerToHyperService<Router>,
+    service: S,
     graceful: GracefulShutdown,
 }
 
-impl Port {
+impl<S: Serve> Port<S> {
     async fn accept(self, listener: TcpListener) {
         let stopped = self.app.stopped();
         tokio::pin!(stopped);

@@ -9,6 +9,7 @@ mod openapi;
 mod path;
 mod predict_v1;
 mod repository;
+mod service;
 mod statistics;
 
 use std::sync::Arc;
@@ -22,12 +23,13 @@ use tidegate_serving::{ErrorCode, InferError};
 use utoipa_swagger_ui::SwaggerUi;
 
 pub use openapi::openapi;
+pub(crate) use service::RestService;
 
 use self::answer::Refusal;
 use crate::app::App;
 
 /// Every route of the REST front end.
-pub(crate) fn router(app: Arc<App>) -> Router {
+fn router(app: Arc<App>) -> Router {
     let documented = SwaggerUi::new("/docs").url("/openapi.json", openapi());
     Router::new()
         .route("/v2/models/{model}/infer", post(infer::infer))

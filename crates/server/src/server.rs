@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use hyper_util::service::TowerToHyperService;
 use tidegate_serving::{LoadReport, Serving};
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
 use crate::app::App;
 use crate::listen::Listeners;
+use crate::rest::RestService;
 use crate::workers::Workers;
-use crate::{ServerConfig, grpc, rest};
+use crate::{ServerConfig, grpc};
 
 /// A server that listens.
 pub struct Server {
@@ -43,8 +45,8 @@ impl Server {
         let app = Arc::new(App::new(serving, config));
         let mut listeners = Listeners::new(app.clone());
         let workers = Workers::start(std::thread::available_parallelism().map_or(1, usize::from))?;
-        listeners.serve(http, "http", rest::router(app.clone()), Some(workers));
-        listeners.serve(grpc, "grpc", grpc::router(app.clone()).await, None);
+        listeners.serve(http, "http", RestService::new(app.clone()), Some(workers));
+        listeners.serve(grpc, "grpc", TowerToHyperService::new(grpc::router(app.clone()).await), None);
         Ok(Self { app, listeners, http: http_address, grpc: grpc_address })
     }
 

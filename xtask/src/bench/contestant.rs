@@ -42,7 +42,8 @@ impl Contestant {
 
     /// A server of `bench/`.
     pub(super) fn baseline(name: &'static str, arguments: &[&str]) -> Result<Self> {
-        let mut child = baseline(arguments)?.stdout(Stdio::piped()).spawn().context("the baseline cannot be started")?;
+        let mut child =
+            baseline(arguments)?.stdout(Stdio::piped()).spawn().context("the baseline cannot be started")?;
         let output = child.stdout.take().context("the output is piped")?;
         let process = Process::Baseline(child);
         for line in BufReader::new(output).lines() {
@@ -60,7 +61,8 @@ impl Contestant {
         for (name, value) in &load.headers {
             request = request.header(name, value);
         }
-        let mut response = request.send(load.body.as_slice()).with_context(|| format!("{} does not answer", self.name))?;
+        let mut response =
+            request.send(load.body.as_slice()).with_context(|| format!("{} does not answer", self.name))?;
         Ok(response.body_mut().read_to_vec()?)
     }
 }

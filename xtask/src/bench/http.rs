@@ -89,8 +89,7 @@ impl Case {
             let body = [header.as_bytes(), &bytes].concat();
             return Ok(Load { path, body, headers, connections: self.connections });
         }
-        let mut body =
-            format!(r#"{{"inputs":[{{"name":"{name}","shape":{shape},"datatype":"FP32","data":["#);
+        let mut body = format!(r#"{{"inputs":[{{"name":"{name}","shape":{shape},"datatype":"FP32","data":["#);
         for (at, cell) in rows.iter().flat_map(|row| row.iter()).enumerate() {
             let comma = if at == 0 { "" } else { "," };
             let _ = write!(body, "{comma}{cell}");

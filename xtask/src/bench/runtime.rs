@@ -18,7 +18,15 @@ struct Figure {
 pub(super) fn run(effort: Effort) -> Result<Section> {
     let mut section = Section::new(
         "In process",
-        &["model", "rows", "session.run p50 µs", "tidegate p50 µs", "added µs", "session.run p99 µs", "tidegate p99 µs"],
+        &[
+            "model",
+            "rows",
+            "session.run p50 µs",
+            "tidegate p50 µs",
+            "added µs",
+            "session.run p99 µs",
+            "tidegate p99 µs",
+        ],
     );
     for model in ["digits", "fraud"] {
         let (mut raw, mut ours) = (Vec::new(), Vec::new());

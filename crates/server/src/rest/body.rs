@@ -2,19 +2,24 @@
 
 use std::time::Duration;
 
+use axum::BoxError;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tidegate_serving::{ErrorCode, InferError};
 
 use crate::ServerConfig;
 use crate::compression::Encoding;
 
+/// A body on its way in, from a connection or out of the router.
+pub(super) trait Arriving: http_body::Body<Data = Bytes, Error: Into<BoxError>> {}
+
+impl<B: http_body::Body<Data = Bytes, Error: Into<BoxError>>> Arriving for B {}
+
 /// Reads a whole body, decompressed.
-pub(super) async fn read(headers: &HeaderMap, body: Body, config: &ServerConfig) -> Result<Bytes, InferError> {
+pub(super) async fn read(headers: &HeaderMap, body: impl Arriving, config: &ServerConfig) -> Result<Bytes, InferError> {
     read_at_most(config.max_body_bytes, headers, body, config).await
 }
 
@@ -22,7 +27,7 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, config: &ServerConfig)
 pub(super) async fn read_at_most(
     max_bytes: usize,
     headers: &HeaderMap,
-    body: Body,
+    body: impl Arriving,
     config: &ServerConfig,
 ) -> Result<Bytes, InferError> {
     let encoding = Encoding::of_request(headers)?;

@@ -56,12 +56,13 @@ pub(crate) async fn infer_version(
     Ok(handle(&app, model, Some(version), &headers, body).await?)
 }
 
-async fn handle(
+/// Answers a request for a model and, where it names one, a version.
+pub(super) async fn handle(
     app: &App,
     model: String,
     version: Option<String>,
     headers: &HeaderMap,
-    body: Body,
+    body: impl body::Arriving,
 ) -> Result<Response, InferError> {
     let decoded = receive(app, headers, body).await;
     let (decoded, received) = decoded.inspect_err(|error| app.serving.metrics().refused(error.code))?;
@@ -76,7 +77,11 @@ async fn handle(
 }
 
 /// Reads and decodes a body; the second value is when its last byte arrived.
-async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<(DecodedRequest, Instant), InferError> {
+async fn receive(
+    app: &App,
+    headers: &HeaderMap,
+    body: impl body::Arriving,
+) -> Result<(DecodedRequest, Instant), InferError> {
     let body = body::read(headers, body, &app.config).await?;
     let received = Instant::now();
     let header_bytes = header_bytes(headers, &body)?;

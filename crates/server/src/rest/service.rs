@@ -1,0 +1,87 @@
+//! REST as a connection calls it: inference goes straight to its handler, everything else through the router.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use http::{Method, Request};
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+
+use super::answer::Refusal;
+use super::infer;
+use crate::app::App;
+
+/// Answers the requests of connections.
+#[derive(Clone)]
+pub(crate) struct RestService {
+    app: Arc<App>,
+    router: TowerToHyperService<Router>,
+}
+
+impl RestService {
+    pub(crate) fn new(app: Arc<App>) -> Self {
+        Self { router: TowerToHyperService::new(super::router(app.clone())), app }
+    }
+}
+
+impl Service<Request<Incoming>> for RestService {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let target = (request.method() == Method::POST).then(|| target(request.uri().path())).flatten();
+        match target {
+            Some((model, version)) => {
+                let (model, version) = (model.to_owned(), version.map(str::to_owned));
+                let app = self.app.clone();
+                Box::pin(async move {
+                    let (head, body) = request.into_parts();
+                    let answer = infer::handle(&app, model, version, &head.headers, body).await;
+                    Ok(answer.unwrap_or_else(|error| Refusal::from(error).into_response()))
+                })
+            }
+            None => Box::pin(self.router.call(request)),
+        }
+    }
+}
+
+/// The model and version that an inference path names; `None` for other paths, and for names that the router must
+/// unescape first.
+fn target(path: &str) -> Option<(&str, Option<&str>)> {
+    let named = path.strip_prefix("/v2/models/")?.strip_suffix("/infer")?;
+    let (model, version) = match named.split_once('/') {
+        None => (named, None),
+        Some((model, rest)) => (model, Some(rest.strip_prefix("versions/")?)),
+    };
+    let plain = |name: &str| !name.is_empty() && !name.contains(['/', '%']);
+    (plain(model) && version.is_none_or(plain)).then_some((model, version))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_inference_are_told_from_the_rest() {
+        assert_eq!(target("/v2/models/digits/infer"), Some(("digits", None)));
+        assert_eq!(target("/v2/models/digits/versions/3/infer"), Some(("digits", Some("3"))));
+        for other in [
+            "/v2/models/digits",
+            "/v2/models//infer",
+            "/v2/models/infer",
+            "/v2/models/a%20b/infer",
+            "/v2/models/a/b/infer",
+            "/v2/models/a/versions/infer",
+            "/v2/models/a/versions//infer",
+            "/v2/models/a/versions/1/2/infer",
+            "/v2/models/a/infer/",
+        ] {
+            assert_eq!(target(other), None, "{other}");
+        }
+    }
+}
