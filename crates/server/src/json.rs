@@ -3,6 +3,7 @@
 mod decode;
 mod elements;
 mod encode;
+mod numbers;
 
 pub(crate) use decode::{DecodedRequest, decode_infer, decode_instances};
 pub(crate) use encode::{encode_infer, encode_predictions};

@@ -5,6 +5,8 @@ use jiter::{Jiter, JiterErrorType, JiterResult, Peek};
 use tidegate_core::{DataType, Element, Shape, StringArrayBuilder, Tensor};
 use tidegate_serving::{ErrorCode, InferError};
 
+use super::numbers::{self, Number};
+
 /// Reads an array of values, however nested, as the elements of a tensor of `shape`.
 pub(super) fn read(json: &mut Jiter<'_>, name: &str, datatype: DataType, shape: &Shape) -> Result<Tensor, InferError> {
     // What a body can hold bounds the vector, whatever the shape claims.
@@ -51,6 +53,27 @@ pub(super) fn read(json: &mut Jiter<'_>, name: &str, datatype: DataType, shape: 
             ErrorCode::DatatypeMismatch,
             format!("input \"{name}\" is {datatype}, which JSON cannot carry: send it as binary data"),
         )),
+    }
+}
+
+/// Reads an array of numbers, and gives its length, where it is nothing but that; `None` for all else.
+pub(super) fn read_fast(text: &[u8], datatype: DataType, shape: &Shape) -> Option<(Tensor, usize)> {
+    fn tensor<T: Number>(text: &[u8], shape: &Shape) -> Option<(Tensor, usize)> {
+        let (elements, len) = numbers::read::<T>(text, shape.element_count())?;
+        Some((Tensor::from_vec(shape.clone(), elements).ok()?, len))
+    }
+    match datatype {
+        DataType::Int8 => tensor::<i8>(text, shape),
+        DataType::Int16 => tensor::<i16>(text, shape),
+        DataType::Int32 => tensor::<i32>(text, shape),
+        DataType::Int64 => tensor::<i64>(text, shape),
+        DataType::Uint8 => tensor::<u8>(text, shape),
+        DataType::Uint16 => tensor::<u16>(text, shape),
+        DataType::Uint32 => tensor::<u32>(text, shape),
+        DataType::Uint64 => tensor::<u64>(text, shape),
+        DataType::Fp32 => tensor::<f32>(text, shape),
+        DataType::Fp64 => tensor::<f64>(text, shape),
+        DataType::Bool | DataType::Bytes | DataType::Fp16 | DataType::Bf16 => None,
     }
 }
 

@@ -203,7 +203,7 @@ macro_rules! write_floats {
         $(impl WriteJson for $float {
             fn write(&self, out: &mut Vec<u8>) {
                 if self.is_finite() {
-                    out.extend_from_slice(ryu::Buffer::new().format_finite(*self).as_bytes());
+                    out.extend_from_slice(zmij::Buffer::new().format_finite(*self).as_bytes());
                 } else {
                     out.extend_from_slice(not_finite(self.is_nan(), *self > 0.0));
                 }

@@ -1,0 +1,204 @@
+//! Arrays of numbers, flat or nested, read in one pass over their bytes.
+//!
+//! Numbers are most of what bodies consist of. This reader knows nothing but arrays of plain numbers; whatever else it
+//! meets, it leaves to the general reader, which also says what is wrong and where.
+
+use lexical_parse_float::{FromLexicalWithOptions, Options, format};
+use tidegate_core::{Element, Shape};
+
+/// An element type that JSON writes as a number.
+pub(super) trait Number: Element {
+    /// Reads a number at the start of `text`, which is not empty; also gives its length.
+    fn read(text: &[u8]) -> Option<(Self, usize)>;
+}
+
+/// Reads an array with exactly `expected` numbers in it, whatever their nesting, from the start of `text`; also gives
+/// the array's length in bytes. `None` for everything else.
+pub(super) fn read<T: Number>(text: &[u8], expected: usize) -> Option<(Vec<T>, usize)> {
+    if text.first() != Some(&b'[') {
+        return None;
+    }
+    // What the text can hold bounds the vector, whatever the shape claims.
+    let mut elements = Vec::with_capacity(expected.min(text.len() / 2));
+    let mut depth = 1;
+    let mut at = skip_space(text, 1);
+    loop {
+        // A value or an array begins here; an array may also end at once.
+        match text.get(at)? {
+            b'[' if depth < Shape::MAX_RANK => {
+                depth += 1;
+                at = skip_space(text, at + 1);
+                continue;
+            }
+            b']' if text[..at].trim_ascii_end().ends_with(b"[") => {}
+            _ => {
+                let (element, len) = T::read(&text[at..])?;
+                if elements.len() == expected {
+                    return None;
+                }
+                elements.push(element);
+                at = skip_space(text, at + len);
+            }
+        }
+        // Behind it a comma, or the ends of arrays.
+        loop {
+            match text.get(at)? {
+                b',' => {
+                    at = skip_space(text, at + 1);
+                    break;
+                }
+                b']' => {
+                    depth -= 1;
+                    at += 1;
+                    if depth == 0 {
+                        return (elements.len() == expected).then_some((elements, at));
+                    }
+                    at = skip_space(text, at);
+                }
+                _ => return None,
+            }
+        }
+    }
+}
+
+fn skip_space(text: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\n' | b'\r' | b'\t') = text.get(at) {
+        at += 1;
+    }
+    at
+}
+
+/// Digits behind those that make `value`, and how many there are; it wraps around above 19 digits.
+fn digits(text: &[u8], mut value: u64) -> (u64, usize) {
+    for (at, byte) in text.iter().enumerate() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return (value, at);
+        }
+        value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
+    }
+    (value, text.len())
+}
+
+/// The digits before a fraction: at least one, and no zero before others.
+fn whole(text: &[u8]) -> Option<(u64, usize)> {
+    let (value, count) = digits(text, 0);
+    (count == 1 || (count > 1 && text[0] != b'0')).then_some((value, count))
+}
+
+impl Number for f64 {
+    fn read(text: &[u8]) -> Option<(Self, usize)> {
+        let sign = usize::from(text[0] == b'-');
+        let (mut mantissa, whole) = whole(&text[sign..])?;
+        let mut len = sign + whole;
+        let mut fraction = 0;
+        if text.get(len) == Some(&b'.') {
+            (mantissa, fraction) = digits(&text[len + 1..], mantissa);
+            len += 1 + fraction;
+        }
+        let exact = whole + fraction <= 18 && mantissa < 1 << 53 && fraction < POWERS_OF_TEN.len();
+        // A point without digits behind it, and an exponent, are not for this.
+        if exact && !matches!(text.get(len), Some(b'e' | b'E' | b'.')) && text[len - 1] != b'.' {
+            // Both numbers are exact, so their quotient is the nearest to the decimal (Clinger, PLDI 1990).
+            let value = if fraction == 0 { mantissa as f64 } else { mantissa as f64 / POWERS_OF_TEN[fraction] };
+            return Some((if sign == 1 { -value } else { value }, len));
+        }
+        const OPTIONS: Options = Options::new();
+        f64::from_lexical_partial_with_options::<{ format::JSON }>(text, &OPTIONS).ok()
+    }
+}
+
+/// The powers of ten that a double holds exactly.
+const POWERS_OF_TEN: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
+    1e21, 1e22,
+];
+
+impl Number for f32 {
+    /// By way of a double, as every client that computes in doubles would.
+    fn read(text: &[u8]) -> Option<(Self, usize)> {
+        let (wide, len) = f64::read(text)?;
+        let narrow = wide as Self;
+        narrow.is_finite().then_some((narrow, len))
+    }
+}
+
+macro_rules! integers {
+    ($($integer:ty),*) => {
+        $(impl Number for $integer {
+            fn read(text: &[u8]) -> Option<(Self, usize)> {
+                let sign = usize::from(text[0] == b'-');
+                let (value, count) = whole(&text[sign..])?;
+                if count > 19 {
+                    return None;
+                }
+                let value = i128::from(value);
+                let value = if sign == 1 { -value } else { value };
+                Some((Self::try_from(value).ok()?, sign + count))
+            }
+        })*
+    };
+}
+
+integers!(u8, u16, u32, u64, i8, i16, i32, i64);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn arrays_are_read_whatever_their_nesting_and_spaces() {
+        assert_eq!(read::<i32>(b"[1,-2, 3 ] tail", 3), Some((vec![1, -2, 3], 10)));
+        assert_eq!(read::<u8>(b"[ [1 , 2],[3,4] ]", 4), Some((vec![1, 2, 3, 4], 17)));
+        assert_eq!(read::<f32>(b"[]", 0), Some((vec![], 2)));
+        assert_eq!(read::<f32>(b"[[],[ ]]", 0), Some((vec![], 8)));
+        assert_eq!(
+            read::<f64>(b"[0.1,-0,1e3,12345678901234567890]", 4),
+            Some((vec![0.1, -0.0, 1e3, 1.2345678901234567e19], 33))
+        );
+    }
+
+    #[test]
+    fn what_is_no_json_or_does_not_fit_is_left_alone() {
+        for wrong in [
+            "", "1", "[", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "[[1]", "[01]", "[1.]", "[.5]", "[+1]", "[-]", "[1e]",
+            "[1e400]", "[NaN]", "[\"1\"]", "[null]",
+        ] {
+            assert_eq!(read::<f32>(wrong.as_bytes(), 1), None, "{wrong}");
+        }
+        assert_eq!(read::<u8>(b"[256]", 1), None);
+        assert_eq!(read::<u8>(b"[-1]", 1), None);
+        assert_eq!(read::<i64>(b"[1.0]", 1), None);
+        assert_eq!(read::<i64>(b"[1,2]", 1), None);
+        assert_eq!(read::<i64>(b"[1]", 2), None);
+    }
+
+    proptest! {
+        #[test]
+        fn doubles_are_those_of_the_standard_library(value in any::<f64>(), digits in 0usize..20) {
+            prop_assume!(value.is_finite());
+            for text in [format!("{value}"), format!("{value:e}"), format!("{value:.digits$}")] {
+                let (read, len) = f64::read(text.as_bytes()).unwrap();
+                prop_assert_eq!(len, text.len());
+                prop_assert_eq!(read.to_bits(), text.parse::<f64>().unwrap().to_bits(), "{}", text);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_as_serde_json_reads_them_or_left_alone(text in "[\\[\\], 0-9.eE+-]{0,24}") {
+            if let Some((numbers, len)) = read::<f64>(text.as_bytes(), 2) {
+                let value: serde_json::Value = serde_json::from_str(&text[..len]).unwrap();
+                prop_assert_eq!(numbers, flat(&value));
+            }
+        }
+    }
+
+    fn flat(value: &serde_json::Value) -> Vec<f64> {
+        match value {
+            serde_json::Value::Array(values) => values.iter().flat_map(flat).collect(),
+            number => vec![number.as_f64().unwrap()],
+        }
+    }
+}
