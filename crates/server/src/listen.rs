@@ -1,9 +1,11 @@
 //! Accepting connections, bounded, and letting them end well.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -114,8 +116,19 @@ impl Port {
         // Without it an answer may wait for the client's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
         let open = Open::new(self.app.clone(), self.protocol, permit);
-        let stream = Greeted::new(stream, Duration::from_millis(self.app.config.header_timeout_ms));
-        let connection = self.builder.serve_connection(TokioIo::new(stream), self.service.clone()).into_owned();
+        let requests = Arc::new(AtomicUsize::new(0));
+        let stream = Greeted::new(stream, self.app.clone(), requests.clone());
+        let router = self.service.clone();
+        let service = service_fn(move |request| {
+            let counted = Counted::new(requests.clone());
+            let answer = router.call(request);
+            async move {
+                let answer = answer.await;
+                drop(counted);
+                answer
+            }
+        });
+        let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
         let connection = self.graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -123,6 +136,22 @@ impl Port {
             }
             drop(open);
         });
+    }
+}
+
+/// A request that is being answered, in the count of its connection.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(requests: Arc<AtomicUsize>) -> Self {
+        requests.fetch_add(1, Ordering::Relaxed);
+        Self(requests)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
