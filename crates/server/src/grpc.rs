@@ -18,6 +18,7 @@ use tonic::metadata::MetadataValue;
 use tonic::service::Routes;
 use tonic::{Code, Status};
 
+pub(crate) use self::convert::request;
 use self::service::Service;
 use crate::app::App;
 
