@@ -1,13 +1,17 @@
-//! A time limit on the first bytes of a connection.
+//! What a client may make wait: the first bytes of a connection, and the end of the server.
 
-use std::io::{Error, ErrorKind, IoSlice, Result};
+use std::io::{ErrorKind, IoSlice, Result};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
+
+use crate::app::App;
 
 /// How every HTTP/2 client begins (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -16,15 +20,29 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 ///
 /// hyper times the headers of a request, but only once it knows the version: without this, a client that sends nothing,
 /// or the first letters of the preface, would keep its place for ever.
+///
+/// Nor is it read on when the server is stopping and no request of it is being answered: half a request is none that was
+/// accepted, and hyper would wait for the rest of it.
 pub(crate) struct Greeted {
     stream: TcpStream,
+    app: Arc<App>,
+    /// Requests of this connection that are being answered.
+    requests: Arc<AtomicUsize>,
     /// Until the version is known: when to give up, and how much of the preface was seen.
     waiting: Option<(Pin<Box<Sleep>>, usize)>,
+    is_http2: bool,
 }
 
 impl Greeted {
-    pub(crate) fn new(stream: TcpStream, timeout: Duration) -> Self {
-        Self { stream, waiting: Some((Box::pin(tokio::time::sleep(timeout)), 0)) }
+    pub(crate) fn new(stream: TcpStream, app: Arc<App>, requests: Arc<AtomicUsize>) -> Self {
+        let timeout = Duration::from_millis(app.config.header_timeout_ms);
+        let waiting = Some((Box::pin(tokio::time::sleep(timeout)), 0));
+        Self { stream, app, requests, waiting, is_http2: false }
+    }
+
+    /// Whether what has not come by now need not be waited for.
+    fn is_abandoned(&self) -> bool {
+        !self.is_http2 && self.requests.load(Ordering::Relaxed) == 0 && self.app.stopping()
     }
 }
 
@@ -33,20 +51,27 @@ impl AsyncRead for Greeted {
         let before = buffer.filled().len();
         let this = &mut *self;
         let read = Pin::new(&mut this.stream).poll_read(context, buffer);
-        let Some((timeout, seen)) = &mut this.waiting else { return read };
-        match read {
-            Poll::Pending => timeout.as_mut().poll(context).map(|()| Err(Error::from(ErrorKind::TimedOut))),
-            read => {
-                let received = &buffer.filled()[before..];
-                *seen += received.len();
-                let is_preface = PREFACE.get(*seen - received.len()..*seen).is_some_and(|part| part == received);
-                if !is_preface || *seen == PREFACE.len() {
-                    this.waiting = None;
-                }
-                read
-            }
+        if read.is_pending() && this.is_abandoned() {
+            return Poll::Ready(Err(ErrorKind::ConnectionAborted.into()));
         }
+        let Some((timeout, seen)) = &mut this.waiting else { return read };
+        if read.is_pending() {
+            return timeout.as_mut().poll(context).map(|()| Err(ErrorKind::TimedOut.into()));
+        }
+        let received = &buffer.filled()[before..];
+        *seen += received.len();
+        let is_preface = PREFACE.get(*seen - received.len()..).is_some_and(|rest| agrees(rest, received));
+        if !is_preface || *seen >= PREFACE.len() {
+            this.is_http2 = is_preface;
+            this.waiting = None;
+        }
+        read
     }
+}
+
+/// Whether one begins with the other.
+fn agrees(one: &[u8], two: &[u8]) -> bool {
+    one.iter().zip(two).all(|(one, two)| one == two)
 }
 
 impl AsyncWrite for Greeted {

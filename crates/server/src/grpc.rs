@@ -6,6 +6,10 @@ mod service;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::middleware::map_request;
+use futures_util::StreamExt;
 use tidegate_protocol::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use tidegate_protocol::{CODE_KEY, FILE_DESCRIPTOR_SET};
 use tidegate_serving::InferError;
@@ -14,6 +18,7 @@ use tonic::metadata::MetadataValue;
 use tonic::service::Routes;
 use tonic::{Code, Status};
 
+pub(crate) use self::convert::request;
 use self::service::Service;
 use crate::app::App;
 
@@ -21,13 +26,20 @@ use crate::app::App;
 pub(crate) async fn router(app: Arc<App>) -> Router {
     let limit = app.config.max_body_bytes;
     let (health, health_service) = tonic_health::server::health_reporter();
-    let mut inference = GrpcInferenceServiceServer::new(Service::new(app, health))
+    let mut inference = GrpcInferenceServiceServer::new(Service::new(app.clone(), health))
         .max_decoding_message_size(limit)
         .max_encoding_message_size(usize::MAX);
     for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Deflate, CompressionEncoding::Zstd] {
         inference = inference.accept_compressed(encoding).send_compressed(encoding);
     }
-    let mut routes = Routes::new(inference).add_service(health_service);
+    let routes = Routes::new(inference).add_service(health_service);
+    routes.prepare().into_axum_router().merge(reflection(app))
+}
+
+/// What describes the services to tools such as grpcurl. A tool that keeps its stream open does not hold up the end of the
+/// server.
+fn reflection(app: Arc<App>) -> Router {
+    let mut routes = Routes::default();
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -39,7 +51,10 @@ pub(crate) async fn router(app: Arc<App>) -> Router {
     if let Ok(service) = reflection().build_v1alpha() {
         routes = routes.add_service(service);
     }
-    routes.prepare().into_axum_router()
+    routes.prepare().into_axum_router().reset_fallback().layer(map_request(move |request: Request| {
+        let stopped = app.stopped();
+        std::future::ready(request.map(|body| Body::from_stream(body.into_data_stream().take_until(stopped))))
+    }))
 }
 
 /// An error as gRPC carries it; its code stands in the trailer `tidegate-code` too.

@@ -8,6 +8,8 @@ mod app;
 mod compression;
 mod config;
 mod describe;
+#[doc(hidden)]
+pub mod fuzzing;
 mod greeted;
 mod grpc;
 mod json;
@@ -20,15 +22,3 @@ mod workers;
 pub use config::ServerConfig;
 pub use rest::openapi;
 pub use server::{Server, StopCause};
-
-/// Decoders of bytes from outside, open to the fuzz targets.
-#[doc(hidden)]
-pub mod fuzzing {
-    use bytes::Bytes;
-
-    /// Decodes an inference body; whatever the bytes, it must not panic.
-    pub fn decode_infer(body: &[u8], header_bytes: usize) -> bool {
-        let body = Bytes::copy_from_slice(body);
-        crate::json::decode_infer(&body, header_bytes.min(body.len())).is_ok()
-    }
-}

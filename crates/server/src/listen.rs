@@ -2,12 +2,13 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::response::Response;
 use http::Request;
 use hyper::body::Incoming;
-use hyper::service::Service;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -138,9 +139,19 @@ impl<S: Serve> Port<S> {
         let _ = stream.set_nodelay(true);
         let open = Open::new(self.app.clone(), self.protocol, permit);
         let (builder, service, watcher) = (self.builder.clone(), self.service.clone(), self.graceful.watcher());
-        let greeting = Duration::from_millis(self.app.config.header_timeout_ms);
+        let app = self.app.clone();
         let serve = async move |stream: TcpStream| {
-            let stream = Greeted::new(stream, greeting);
+            let requests = Arc::new(AtomicUsize::new(0));
+            let stream = Greeted::new(stream, app, requests.clone());
+            let service = service_fn(move |request| {
+                let counted = Counted::new(requests.clone());
+                let answer = service.call(request);
+                async move {
+                    let answer = answer.await;
+                    drop(counted);
+                    answer
+                }
+            });
             let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
             if let Err(error) = watcher.watch(connection).await {
                 debug!(%error, "a connection ended early");
@@ -161,6 +172,22 @@ impl<S: Serve> Port<S> {
             }),
             Err(error) => debug!(%error, "a connection cannot be handed to a worker"),
         }
+    }
+}
+
+/// A request that is being answered, in the count of its connection.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(requests: Arc<AtomicUsize>) -> Self {
+        requests.fetch_add(1, Ordering::Relaxed);
+        Self(requests)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -22,6 +22,6 @@ pub use models::{IndexEntry, LoadReport, Model, ModelState, Models};
 pub use request::{InferRequest, InferResponse, OutputTensor, RequestedOutput};
 pub use scheduler::{Completed, Limits, Scheduler, Timing, Work};
 pub use serving::Serving;
-pub use source::{SourceError, scan};
+pub use source::{SourceError, parse_manifest, scan};
 pub use stats::{BatchFigures, DurationFigures, VersionFigures};
 pub use version::{Version, VersionPlan};

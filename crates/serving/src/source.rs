@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use tidegate_core::EngineChoice;
 
+pub use self::bundle::parse_manifest;
 use crate::VersionPlan;
 
 /// A model that was found, with the versions to serve, ascending.

@@ -17,7 +17,7 @@ use crate::parameters::{Parameters, Value, earlier};
 const MAX_TENSORS: usize = 256;
 
 /// Reads a message; `timeout` is the client's `grpc-timeout`.
-pub(super) fn request(
+pub(crate) fn request(
     message: ModelInferRequest,
     timeout: Option<Duration>,
     received: Instant,

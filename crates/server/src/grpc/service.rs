@@ -52,20 +52,19 @@ async fn report_health(app: std::sync::Weak<App>, mut health: HealthReporter) {
         tick.tick().await;
         let Some(app) = app.upgrade() else { return };
         let ready = app.ready();
-        let stopping = app.stopping();
         if reported != Some(ready) {
             let serving = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
             for service in HEALTH_SERVICES {
                 health.set_service_status(service, serving).await;
-                if stopping {
-                    // Whoever watches hears the last status, and no longer holds up the end of the server.
-                    health.clear_service_status(service).await;
-                    health.set_service_status(service, serving).await;
-                }
             }
             reported = Some(ready);
         }
-        if stopping {
+        if app.stopping() {
+            // Whoever watches has heard the last status; its stream ends here and does not hold up the end of the server.
+            for service in HEALTH_SERVICES {
+                health.clear_service_status(service).await;
+                health.set_service_status(service, ServingStatus::NotServing).await;
+            }
             return;
         }
     }

@@ -28,11 +28,17 @@ pub(super) fn bare(artifact: &Path) -> Result<VersionPlan, SourceError> {
 
 fn manifest(folder: &Path) -> Result<Manifest, SourceError> {
     let path = folder.join("model.toml");
-    let manifest: Manifest =
-        toml::from_str(&read_text(&path)?).map_err(|error| SourceError::new(&path, error.to_string()))?;
+    parse_manifest(&read_text(&path)?).map_err(|problem| SourceError::new(&path, problem))
+}
+
+/// Reads the text of a `model.toml`.
+///
+/// # Errors
+/// What is wrong and where.
+pub fn parse_manifest(text: &str) -> Result<Manifest, String> {
+    let manifest: Manifest = toml::from_str(text).map_err(|error| error.to_string())?;
     if manifest.schema != Manifest::SCHEMA {
-        let problem = format!("schema {} is not known, this build reads {}", manifest.schema, Manifest::SCHEMA);
-        return Err(SourceError::new(&path, problem));
+        return Err(format!("schema {} is not known, this build reads {}", manifest.schema, Manifest::SCHEMA));
     }
     Ok(manifest)
 }

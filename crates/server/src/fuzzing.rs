@@ -1,0 +1,97 @@
+//! What reads bytes from outside, for the fuzz targets in `fuzz/` and for the tests that run the same without a fuzzer.
+//!
+//! Each function takes any bytes and panics where what was read from them breaks a promise; refusing them is fine. It
+//! says whether they were taken, so that a test can see that its seeds are not all refused.
+
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tidegate_core::{DataType, Dim, Signature, Tensor, TensorSpec};
+use tidegate_protocol::inference::ModelInferRequest;
+use tidegate_protocol::model_config;
+use tidegate_serving::{InferError, Limits};
+
+use crate::json::{DecodedRequest, decode_infer, decode_instances};
+use crate::{grpc, parameters};
+
+/// A body that is all JSON, in both protocols that have one.
+pub fn infer_json(body: &[u8]) -> bool {
+    let body = Bytes::copy_from_slice(body);
+    let signature = Signature { inputs: vec![open_input(DataType::Fp32)], outputs: Vec::new() };
+    let instances = decode_instances(&body, &signature);
+    instances.iter().flatten().for_each(|(_, tensor)| check(tensor));
+    decoded(&body, body.len()) || instances.is_ok()
+}
+
+/// A body with binary data: two bytes of the JSON's length, and then the body.
+pub fn infer_binary(bytes: &[u8]) -> bool {
+    let Some((length, body)) = bytes.split_first_chunk() else { return false };
+    let body = Bytes::copy_from_slice(body);
+    let header_bytes = usize::from(u16::from_le_bytes(*length)).min(body.len());
+    decoded(&body, header_bytes)
+}
+
+fn decoded(body: &Bytes, header_bytes: usize) -> bool {
+    let Ok(request) = decode_infer(body, header_bytes) else { return false };
+    let DecodedRequest { inputs, outputs, binary, parameters, .. } = request;
+    assert_eq!(outputs.len(), binary.len());
+    inputs.iter().for_each(|(_, tensor)| check(tensor));
+    settings(&parameters).is_ok()
+}
+
+fn settings(parameters: &parameters::Parameters) -> Result<(), InferError> {
+    parameters.deadline(Instant::now())?;
+    parameters.priority()?;
+    parameters.flag("binary_data_output")?;
+    Ok(())
+}
+
+/// A `ModelInferRequest`.
+pub fn grpc_message(bytes: &[u8]) -> bool {
+    let Ok(message) = tidegate_protocol::decode::<ModelInferRequest>(Bytes::copy_from_slice(bytes)) else {
+        return false;
+    };
+    let Ok(request) = grpc::request(message, Some(Duration::from_secs(1)), Instant::now()) else { return false };
+    request.inputs.iter().for_each(|(_, tensor)| check(tensor));
+    true
+}
+
+/// A `config.pbtxt`.
+pub fn config_pbtxt(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let Ok(config) = model_config::parse(text) else { return false };
+    assert_eq!(model_config::to_json(&config)["name"], config.name.as_str());
+    true
+}
+
+/// A `model.toml`.
+pub fn model_toml(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let Ok(manifest) = tidegate_serving::parse_manifest(text) else { return false };
+    let limits = Limits::new(&manifest.batching, NonZeroUsize::new(8));
+    for asked in [0, 1, u64::MAX] {
+        assert!(manifest.batching.level(asked) < limits.levels);
+    }
+    true
+}
+
+fn open_input(datatype: DataType) -> TensorSpec {
+    TensorSpec { name: "x".to_owned(), datatype, dims: Some(vec![Dim::Any, Dim::Any]), optional: false }
+}
+
+/// A tensor holds what its shape and type say, and its binary form reads back as itself.
+fn check(tensor: &Tensor) {
+    let wire = tensor.wire();
+    if let Some(element_bytes) = tensor.datatype().element_bytes() {
+        assert_eq!(wire.len(), tensor.shape().element_count() * element_bytes);
+    }
+    assert_eq!(wire.len(), tensor.byte_len());
+    let back = Tensor::from_wire(tensor.datatype(), tensor.shape().clone(), wire.clone());
+    assert_eq!(back.expect("a tensor's binary form is one of its own shape").wire(), wire);
+    if !tensor.shape().is_empty() && tensor.rows() > 0 {
+        let (first, rest) = (tensor.slice_rows(0, 1), tensor.slice_rows(1, tensor.rows() - 1));
+        let joined = Tensor::concat_rows(&[&first, &rest]).expect("slices of one tensor fit together");
+        assert_eq!(joined.wire(), wire);
+    }
+}

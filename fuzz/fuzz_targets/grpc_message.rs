@@ -1,0 +1,7 @@
+//! `ModelInferRequest` messages.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    tidegate_server::fuzzing::grpc_message(bytes);
+});
