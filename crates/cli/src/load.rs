@@ -1,38 +1,128 @@
 //! `tidegate load`.
 
 mod args;
+mod plan;
 mod progress;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use tidegate_core::Signature;
-use tidegate_load::{Arrivals, Mix, Pattern, Payload, Plan, Report, Target};
+use anyhow::{Context, Result};
+use tidegate_load::{Arrivals, Objective, Pattern, Plan, Report, Run};
 
 pub(crate) use self::args::Load;
-use self::args::{Of, Requests, Rhythm, Server};
-use crate::table;
+use self::args::Sweep;
+use self::plan::Model;
 
-/// How long to measure where nothing else says it.
-const DEFAULT_DURATION: Duration = Duration::from_secs(10);
-const DEFAULT_CONCURRENCY: usize = 8;
+/// Where the search for the highest rate begins unless it is told.
+const FIRST_RATE: f64 = 100.0;
 
-/// Loads a server and reports how it fared.
+/// Loads a server and reports how it fared; fails where objectives are not met.
 pub(crate) fn run(args: &Load) -> Result<ExitCode> {
-    let interrupt = interrupted()?;
-    let target = target(&args.server, args.requests.path.is_some())?;
-    let models = models(args, &target)?;
-    let plan = plan(args, &target, &models)?;
+    let objectives = args.results.slo.as_deref().map(tidegate_load::objectives).transpose()?.unwrap_or_default();
+    let target = plan::target(&args.server, args.requests.path.is_some())?;
+    let models = plan::models(args, &target)?;
+    let plan = plan::plan(args, &target, &models)?;
     let mut report = Report::new(&plan, &what(args));
-    let mut progress = progress::Line::new(args.results.quiet);
-    report.runs = tidegate_load::run(&plan, &interrupt, &mut |now| progress.show(now))?;
-    progress.clear();
+    let mut session =
+        Session { interrupt: interrupted()?, progress: progress::Line::new(args.results.quiet), runs: Vec::new() };
+    if args.rhythm.find_max {
+        report.is_search = true;
+        let first = args.rhythm.rate.unwrap_or(FIRST_RATE);
+        report.highest_per_s = session.search(&plan, first, &objectives, args.rhythm.arrival.into())?;
+    } else {
+        session.sweep(args, plan, &models)?;
+    }
+    report.runs = session.runs;
+    report.hold_against(&objectives);
     write(args, &report)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if report.is_met() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs, one after the other.
+struct Session {
+    interrupt: Arc<AtomicBool>,
+    progress: progress::Line,
+    runs: Vec<Run>,
+}
+
+impl Session {
+    fn run(&mut self, plan: &Plan) -> Result<&[Run]> {
+        let before = self.runs.len();
+        let runs = tidegate_load::run(plan, &self.interrupt, &mut |now| self.progress.show(now))?;
+        self.progress.clear();
+        self.runs.extend(runs);
+        Ok(&self.runs[before..])
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupt.load(Ordering::Relaxed)
+    }
+
+    /// One run for each value of the sweep, or the only run if there is none.
+    fn sweep(&mut self, args: &Load, mut plan: Plan, models: &[Model]) -> Result<()> {
+        let arrival = args.rhythm.arrival.into();
+        let at = |rate| Pattern::Open(Arrivals::Rates { rates: vec![rate], arrival });
+        match &args.rhythm.sweep {
+            None => {
+                self.run(&plan)?;
+            }
+            Some(Sweep::Concurrency(values)) => {
+                for concurrency in values {
+                    plan.pattern = Pattern::Closed { concurrency: *concurrency };
+                    self.labelled(&plan, &format!("concurrency={concurrency}"))?;
+                }
+            }
+            Some(Sweep::Rate(values)) => {
+                for rate in values {
+                    plan.pattern = at(*rate);
+                    self.labelled(&plan, &format!("rate={rate}"))?;
+                }
+            }
+            Some(Sweep::Rows(values)) => {
+                for rows in values {
+                    plan.mix = plan::mix(args, &plan.target, models, *rows)?;
+                    self.labelled(&plan, &format!("rows={rows}"))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn labelled(&mut self, plan: &Plan, label: &str) -> Result<()> {
+        if self.is_interrupted() {
+            return Ok(());
+        }
+        label.clone_into(&mut self.progress.label);
+        let before = self.runs.len();
+        self.run(plan)?;
+        self.runs[before..].iter_mut().for_each(|run| label.clone_into(&mut run.label));
+        Ok(())
+    }
+
+    /// The highest rate that meets the objectives, with a generator that keeps up.
+    fn search(
+        &mut self,
+        plan: &Plan,
+        first: f64,
+        objectives: &[Objective],
+        arrival: tidegate_load::Arrival,
+    ) -> Result<Option<f64>> {
+        tidegate_load::highest(first, |rate| {
+            if self.is_interrupted() {
+                anyhow::bail!("the search was interrupted");
+            }
+            let rate_plan =
+                Plan { pattern: Pattern::Open(Arrivals::Rates { rates: vec![rate], arrival }), ..plan.clone() };
+            self.progress.label = format!("rate={rate:.1}");
+            let runs = self.run(&rate_plan)?;
+            let meets = |run: &Run| objectives.iter().all(|objective| objective.breach(run).is_none());
+            let kept_up = |run: &Run| run.generator.as_ref().is_none_or(|generator| !generator.fell_behind);
+            Ok(runs.iter().all(|run| meets(run) && kept_up(run)))
+        })
+    }
 }
 
 /// Becomes true at Ctrl-C; a second one ends the process.
@@ -53,111 +143,6 @@ fn interrupted() -> Result<Arc<AtomicBool>> {
     Ok(interrupt)
 }
 
-fn target(server: &Server, is_raw: bool) -> Result<Target> {
-    let protocol: tidegate_load::Protocol = server.protocol.into();
-    if is_raw && protocol == tidegate_load::Protocol::Grpc {
-        bail!("--path and --raw-body are for HTTP: leave out --protocol grpc");
-    }
-    let url = if protocol == tidegate_load::Protocol::Grpc { &server.grpc } else { &server.url };
-    Ok(Target::new(protocol, url, &server.headers)?)
-}
-
-/// A model to ask, and rows to ask it if the user has some.
-struct Model {
-    name: String,
-    weight: f64,
-    signature: Signature,
-    table: Option<tidegate_load::Inputs>,
-}
-
-fn models(args: &Load, target: &Target) -> Result<Vec<Model>> {
-    let Requests { inputs, samples, .. } = &args.requests;
-    for of in inputs.iter().chain(samples) {
-        if let Some(unknown) = of.model.as_ref().filter(|model| args.models.iter().all(|it| it.model != **model)) {
-            bail!("{}: model {unknown:?} is not among those to ask", of.path.display());
-        }
-    }
-    let model = |it: &args::Weighted| {
-        let signature = target.signature(&it.model)?;
-        let path = path_for(&it.model, inputs).or(path_for(&it.model, samples).map(|folder| held_out(&folder)));
-        let table = path.map(|path| table::read(&path, &signature)).transpose()?;
-        Ok(Model { name: it.model.clone(), weight: it.weight, signature, table })
-    };
-    args.models.iter().map(model).collect()
-}
-
-fn path_for(model: &str, paths: &[Of]) -> Option<PathBuf> {
-    let own = paths.iter().find(|of| of.model.as_deref() == Some(model));
-    own.or_else(|| paths.iter().find(|of| of.model.is_none())).map(|of| of.path.clone())
-}
-
-fn held_out(folder: &Path) -> PathBuf {
-    let inside = folder.join("heldout/inputs.csv");
-    if inside.exists() { inside } else { folder.join("inputs.csv") }
-}
-
-fn plan(args: &Load, target: &Target, models: &[Model]) -> Result<Plan> {
-    let pattern = pattern(&args.rhythm)?;
-    let Rhythm { requests, warmup, max_outstanding, threads, .. } = args.rhythm;
-    let is_bounded = requests.is_some() || matches!(pattern, Pattern::Open(Arrivals::Replay(_)));
-    let threads = match pattern {
-        Pattern::Closed { concurrency } => threads.min(concurrency),
-        Pattern::Open(_) => threads,
-    };
-    Ok(Plan {
-        target: target.clone(),
-        mix: mix(args, target, models, args.requests.rows)?,
-        pattern,
-        duration: args.rhythm.duration.or((!is_bounded).then_some(DEFAULT_DURATION)),
-        requests,
-        warmup,
-        timeout: args.server.timeout,
-        deadline: args.server.deadline,
-        threads,
-        connections: args.server.connections,
-        max_outstanding,
-        seed: args.requests.seed,
-    })
-}
-
-fn pattern(rhythm: &Rhythm) -> Result<Pattern> {
-    let arrival = rhythm.arrival.into();
-    if let Some(path) = &rhythm.replay {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let arrivals = tidegate_load::replay(&text, rhythm.speed).with_context(|| path.display().to_string())?;
-        return Ok(Pattern::Open(arrivals));
-    }
-    if let Some(rate) = rhythm.rate {
-        return Ok(Pattern::Open(Arrivals::Rates { rates: vec![rate], arrival }));
-    }
-    if !rhythm.steps.is_empty() {
-        if rhythm.requests.is_some() {
-            bail!("--steps take --duration each: --requests does not go with them");
-        }
-        return Ok(Pattern::Open(Arrivals::Rates { rates: rhythm.steps.clone(), arrival }));
-    }
-    Ok(Pattern::Closed { concurrency: rhythm.concurrency.unwrap_or(DEFAULT_CONCURRENCY) })
-}
-
-fn mix(args: &Load, target: &Target, models: &[Model], rows: usize) -> Result<Mix> {
-    let Requests { raw_body, path, open_extent, seed, .. } = &args.requests;
-    if let Some(path) = path {
-        let read = |file: &PathBuf| std::fs::read(file).with_context(|| format!("cannot read {}", file.display()));
-        let body = raw_body.as_ref().map(read).transpose()?;
-        return Ok(Mix::default().with(path, 1.0, vec![Payload::raw(target, path, body.as_deref())]));
-    }
-    let mut mix = Mix::default();
-    for Model { name, weight, signature, table } in models {
-        let requests = match table {
-            Some(table) => tidegate_load::cut(name, table, rows)?,
-            None => tidegate_load::generate(name, signature, rows, *open_extent, *seed)?,
-        };
-        let payload = |inputs: &tidegate_load::Inputs| Payload::infer(target, name, inputs, args.server.deadline);
-        mix = mix.with(name, *weight, requests.iter().map(payload).collect());
-    }
-    Ok(mix)
-}
-
 /// What is sent, in a few words.
 fn what(args: &Load) -> String {
     if let Some(path) = &args.requests.path {
@@ -173,18 +158,21 @@ fn what(args: &Load) -> String {
 
 fn write(args: &Load, report: &Report) -> Result<()> {
     let to_stdout = Path::new("-");
-    let save = |path: &PathBuf, content: String| {
-        if path == to_stdout {
-            println!("{content}");
-            return Ok(());
+    let save = |path: &Option<PathBuf>, render: &dyn Fn() -> String| match path {
+        None => Ok(()),
+        Some(path) if path == to_stdout => {
+            println!("{}", render().trim_end());
+            Ok(())
         }
-        std::fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
+        Some(path) => std::fs::write(path, render()).with_context(|| format!("cannot write {}", path.display())),
     };
-    if args.results.json.as_deref() != Some(to_stdout) {
+    let results = &args.results;
+    if [&results.json, &results.csv, &results.html].into_iter().all(|path| path.as_deref() != Some(to_stdout)) {
         print!("{}", report.to_text());
+    } else {
+        report.breaches.iter().for_each(|breach| eprintln!("{breach}"));
     }
-    if let Some(path) = &args.results.json {
-        save(path, report.to_json())?;
-    }
-    Ok(())
+    save(&results.json, &|| report.to_json())?;
+    save(&results.csv, &|| report.to_csv())?;
+    save(&results.html, &|| report.to_html())
 }

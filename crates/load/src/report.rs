@@ -1,6 +1,9 @@
 //! What a load test found.
 
+mod csv;
+mod html;
 mod latency;
+mod plot;
 mod text;
 
 use std::time::Duration;
@@ -14,6 +17,7 @@ use crate::failure::FailureKind;
 use crate::plan::{Pattern, Phase, Plan};
 use crate::record::Window;
 use crate::schedule::{Arrival, Arrivals};
+use crate::slo::{Breach, Objective};
 use crate::target::Protocol;
 
 /// A request that left later than this after its time is counted as late.
@@ -40,6 +44,14 @@ pub struct Report {
     pub deadline_s: Option<f64>,
     /// What the choice of requests and of gaps began from.
     pub seed: u64,
+    /// What the runs are held against.
+    pub objectives: Vec<String>,
+    /// The objectives that runs did not meet.
+    pub breaches: Vec<Breach>,
+    /// Whether the runs were made to find the highest rate that meets the objectives.
+    pub is_search: bool,
+    /// That rate, if one was found.
+    pub highest_per_s: Option<f64>,
     /// Every run, in the order in which they were made.
     pub runs: Vec<Run>,
 }
@@ -56,13 +68,39 @@ impl Report {
             timeout_s: plan.timeout.as_secs_f64(),
             deadline_s: plan.deadline.map(|deadline| deadline.as_secs_f64()),
             seed: plan.seed,
+            objectives: Vec::new(),
+            breaches: Vec::new(),
+            is_search: false,
+            highest_per_s: None,
             runs: Vec::new(),
         }
+    }
+
+    /// Holds all runs against objectives.
+    pub fn hold_against(&mut self, objectives: &[Objective]) {
+        self.objectives = objectives.iter().map(ToString::to_string).collect();
+        let breaches = |run| objectives.iter().filter_map(move |objective: &Objective| objective.breach(run));
+        self.breaches = self.runs.iter().flat_map(breaches).collect();
+    }
+
+    /// Whether the objectives are met: by every run, or in a search by one.
+    pub fn is_met(&self) -> bool {
+        if self.is_search { self.highest_per_s.is_some() } else { self.breaches.is_empty() }
     }
 
     /// The report as a table for a terminal.
     pub fn to_text(&self) -> String {
         text::render(self)
+    }
+
+    /// The report as CSV, one line a run.
+    pub fn to_csv(&self) -> String {
+        csv::render(self)
+    }
+
+    /// The report as a page with plots that needs nothing else.
+    pub fn to_html(&self) -> String {
+        html::render(self)
     }
 
     /// The report as JSON.
@@ -178,10 +216,8 @@ pub struct Point {
     pub p99_us: Option<f64>,
     /// The slowest answer that arrived.
     pub max_us: Option<f64>,
-    /// Requests refused.
-    pub refusals: u64,
-    /// Requests that failed otherwise, or were not sent.
-    pub errors: u64,
+    /// Requests per second that were refused, failed otherwise, or were not sent.
+    pub failures_per_s: f64,
     /// Requests under way at its end.
     pub in_flight: u64,
 }
@@ -193,14 +229,14 @@ impl Point {
             return None;
         }
         let latency = Latency::of(&window.latency);
+        let failures = window.refused() + window.errors() + window.dropped + window.unsent;
         Some(Self {
             at_s,
             answers_per_s: window.answers() as f64 / length.as_secs_f64(),
             p50_us: latency.as_ref().map(|latency| latency.p50),
             p99_us: latency.as_ref().map(|latency| latency.p99),
             max_us: latency.as_ref().map(|latency| latency.max),
-            refusals: window.refused(),
-            errors: window.errors() + window.dropped + window.unsent,
+            failures_per_s: failures as f64 / length.as_secs_f64(),
             in_flight,
         })
     }
@@ -272,7 +308,7 @@ impl Generator {
 fn label(concurrency: Option<usize>, rate: Option<f64>) -> String {
     match (concurrency, rate) {
         (Some(concurrency), _) => format!("concurrency={concurrency}"),
-        (_, Some(rate)) => format!("rate={rate}"),
+        (_, Some(rate)) => format!("rate={}", (rate * 10.0).round() / 10.0),
         _ => "replay".to_owned(),
     }
 }
@@ -306,13 +342,12 @@ pub(crate) mod tests {
     use crate::record::{Ended, Recorder};
     use crate::target::Target;
 
-    /// A second of an open loop whose answers took these times, all sent half a millisecond late, and with errors.
-    pub(crate) fn run_of(latencies_us: &[u64], errors: u64) -> Run {
+    fn plan() -> Plan {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let target = Target::new(Protocol::RestJson, &address, &[]).unwrap();
         let payload = Payload::raw(&target, "/", None);
-        let plan = Plan {
+        Plan {
             mix: Mix::default().with("m", 1.0, vec![payload]),
             target,
             pattern: Pattern::Open(Arrivals::Rates { rates: vec![100.0], arrival: Arrival::Constant }),
@@ -325,7 +360,12 @@ pub(crate) mod tests {
             connections: 1,
             max_outstanding: 10,
             seed: 1,
-        };
+        }
+    }
+
+    /// A second of an open loop whose answers took these times, all sent half a millisecond late, and with errors.
+    pub(crate) fn run_of(latencies_us: &[u64], errors: u64) -> Run {
+        let plan = plan();
         let mut recorder = Recorder::new(1, false, plan.deadline);
         let start = Instant::now();
         let mut record = |latency_us: u64, result: Result<u64, Failure>| {
@@ -345,7 +385,15 @@ pub(crate) mod tests {
         latencies_us.iter().for_each(|latency_us| record(*latency_us, Ok(100)));
         (0..errors).for_each(|_| record(7, Err(Failure::http(500, b"oops"))));
         let window = recorder.take().into_iter().flatten().next().map_or_else(|| Window::new(1), |window| *window);
-        Run::new(&plan, plan.phases()[0], Duration::from_secs(1), &window, Vec::new(), 1, None)
+        let timeline = Point::new(1.0, Duration::from_secs(1), &window, 3).into_iter().collect();
+        Run::new(&plan, plan.phases()[0], Duration::from_secs(1), &window, timeline, 1, None)
+    }
+
+    /// A report with these runs.
+    pub(crate) fn report_of(runs: Vec<(Vec<u64>, u64)>) -> Report {
+        let mut report = Report::new(&plan(), "m, 1 row a request");
+        report.runs = runs.iter().map(|(latencies_us, errors)| run_of(latencies_us, *errors)).collect();
+        report
     }
 
     #[test]
@@ -359,5 +407,28 @@ pub(crate) mod tests {
         assert_eq!((run.failures[0].status, run.failures[0].count), (Some(500), 2));
         let generator = run.generator.unwrap();
         assert!(!generator.fell_behind && generator.late == 0, "{generator:?}");
+    }
+
+    #[test]
+    fn objectives_are_met_by_every_run_or_in_a_search_by_one() {
+        let mut report = report_of(vec![(vec![1000], 0), (vec![9000], 0)]);
+        report.hold_against(&crate::slo::objectives("p99<5ms,errors<1%").unwrap());
+        assert_eq!(report.breaches.len(), 1);
+        assert!(!report.is_met());
+        report.is_search = true;
+        report.highest_per_s = Some(100.0);
+        assert!(report.is_met());
+    }
+
+    #[test]
+    fn csv_has_a_line_a_run_and_a_cell_a_column() {
+        let report = report_of(vec![(vec![1000], 0), (vec![], 2)]);
+        let csv = report.to_csv();
+        let cells: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+        assert_eq!(cells.len(), 3);
+        let column = |name: &str| cells[0].iter().position(|cell| *cell == name).unwrap();
+        assert!(cells.iter().all(|row| row.len() == cells[0].len()));
+        assert_eq!((cells[1][column("answers")], cells[2][column("errors")]), ("1", "2"));
+        assert_eq!(cells[2][column("p50_us")], "");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::error::LoadError;
-use crate::plan::Plan;
+use crate::plan::{Pattern, Plan};
 use crate::record::Window;
 use crate::report::{Point, Run};
 use crate::sender::{Sender, Shared};
@@ -44,9 +44,13 @@ pub struct Progress {
 /// # Errors
 /// If threads or timers cannot be made. Whatever happens to requests is no error but counted.
 pub fn run(plan: &Plan, interrupt: &AtomicBool, progress: &mut dyn FnMut(&Progress)) -> Result<Vec<Run>, LoadError> {
-    let shared = Arc::new(Shared::new(plan.clone()));
+    let mut plan = plan.clone();
+    if let Pattern::Closed { concurrency } = plan.pattern {
+        plan.threads = plan.threads.min(concurrency);
+    }
+    let shared = Arc::new(Shared::new(plan));
     let senders: Vec<Arc<Sender>> =
-        (0..plan.threads).map(|thread| Arc::new(Sender::new(shared.clone(), thread))).collect();
+        (0..shared.plan.threads).map(|thread| Arc::new(Sender::new(shared.clone(), thread))).collect();
     let (done, ended) = mpsc::channel();
     for sender in &senders {
         let (sender, done) = (sender.clone(), done.clone());

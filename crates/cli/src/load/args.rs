@@ -115,6 +115,12 @@ pub(crate) struct Rhythm {
     /// Threads that send
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
     pub(crate) threads: usize,
+    /// Several runs, one for each value: concurrency=1,2,4 or rate=100,200 or rows=1,8,64
+    #[arg(long, value_name = "WHAT=N,N", conflicts_with_all = ["steps", "replay", "path"])]
+    pub(crate) sweep: Option<Sweep>,
+    /// Find the highest rate that meets --slo: doubles --rate [default: 100] until it does not, then narrows it down
+    #[arg(long, requires = "slo", conflicts_with_all = ["sweep", "concurrency", "steps", "replay", "requests"])]
+    pub(crate) find_max: bool,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -123,6 +129,15 @@ pub(crate) struct Results {
     /// Write the report as JSON; - is standard output, instead of the table
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Write the runs as CSV, one line each; - is standard output, instead of the table
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csv: Option<PathBuf>,
+    /// Write the report as one self-contained page with plots
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// What must hold, such as 'p99<20ms,errors<0.1%'; if it does not, the exit status is 1
+    #[arg(long, value_name = "OBJECTIVES")]
+    pub(crate) slo: Option<String>,
     /// Do not show progress
     #[arg(long, short)]
     pub(crate) quiet: bool,
@@ -184,6 +199,29 @@ impl FromStr for Weighted {
             return Err("the model has no name".to_owned());
         }
         Ok(Self { model: model.to_owned(), weight })
+    }
+}
+
+/// What changes from run to run.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Sweep {
+    Concurrency(Vec<usize>),
+    Rate(Vec<f64>),
+    Rows(Vec<usize>),
+}
+
+impl FromStr for Sweep {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (what, values) = text.split_once('=').ok_or("a sweep is WHAT=N,N")?;
+        let values = values.split(',').map(str::trim);
+        match what.trim() {
+            "concurrency" => values.map(positive).collect::<Result<_, _>>().map(Self::Concurrency),
+            "rate" => values.map(rate).collect::<Result<_, _>>().map(Self::Rate),
+            "rows" => values.map(positive).collect::<Result<_, _>>().map(Self::Rows),
+            other => Err(format!("{other:?} cannot be swept: concurrency, rate or rows")),
+        }
     }
 }
 
@@ -253,6 +291,16 @@ mod tests {
         assert_eq!(pause("0s"), Ok(Duration::ZERO));
         for wrong in ["", "s", "-1s", "0", "1 day", "1e400s", "NaNs"] {
             assert!(time(wrong).is_err(), "{wrong:?} was taken");
+        }
+    }
+
+    #[test]
+    fn sweeps_have_values() {
+        assert_eq!("concurrency=1, 2".parse(), Ok(Sweep::Concurrency(vec![1, 2])));
+        assert_eq!("rate=0.5".parse(), Ok(Sweep::Rate(vec![0.5])));
+        assert_eq!("rows=8".parse(), Ok(Sweep::Rows(vec![8])));
+        for wrong in ["rows", "rows=", "rows=0", "rate=x", "colour=1"] {
+            assert!(wrong.parse::<Sweep>().is_err(), "{wrong:?} was taken");
         }
     }
 

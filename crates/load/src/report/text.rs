@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::{Report, Run};
 
-const COLUMNS: [&str; 12] =
+/// What the table shows of each run.
+pub(super) const COLUMNS: [&str; 12] =
     ["RUN", "ANSWERS", "PER S", "ROWS/S", "REFUSED", "ERRORS", "MEAN", "P50", "P90", "P99", "P99.9", "MAX"];
 
 pub(super) fn render(report: &Report) -> String {
@@ -14,7 +15,22 @@ pub(super) fn render(report: &Report) -> String {
     for run in &report.runs {
         remarks(&mut out, report, run);
     }
+    verdict(&mut out, report);
     out.trim_end().to_owned() + "\n"
+}
+
+fn verdict(out: &mut String, report: &Report) {
+    if report.is_search {
+        let objectives = report.objectives.join(", ");
+        let _ = match report.highest_per_s {
+            Some(rate) => writeln!(out, "highest rate that meets {objectives}: {rate:.1}/s"),
+            None => writeln!(out, "no rate meets {objectives}"),
+        };
+        return;
+    }
+    for breach in &report.breaches {
+        let _ = writeln!(out, "{breach}");
+    }
 }
 
 fn table(out: &mut String, runs: &[Run]) {
@@ -31,7 +47,7 @@ fn table(out: &mut String, runs: &[Run]) {
     }
 }
 
-fn row(run: &Run) -> [String; 12] {
+pub(super) fn row(run: &Run) -> [String; 12] {
     let latency = |of: fn(&super::Latency) -> f64| run.latency_us.as_ref().map_or("-".to_owned(), |it| time(of(it)));
     [
         run.label.clone(),
@@ -50,7 +66,7 @@ fn row(run: &Run) -> [String; 12] {
 }
 
 /// What the table has no room for.
-fn remarks(out: &mut String, report: &Report, run: &Run) {
+pub(super) fn remarks(out: &mut String, report: &Report, run: &Run) {
     let label = &run.label;
     if let (Some(goodput), Some(deadline)) = (run.goodput_per_s, report.deadline_s) {
         let _ = writeln!(out, "{label}: {goodput:.1} answers/s within {}", time(deadline * 1e6));
