@@ -119,7 +119,7 @@ impl Session {
             self.progress.label = format!("rate={rate:.1}");
             let runs = self.run(&rate_plan)?;
             let meets = |run: &Run| objectives.iter().all(|objective| objective.breach(run).is_none());
-            let kept_up = |run: &Run| run.generator.as_ref().is_none_or(|generator| !generator.fell_behind);
+            let kept_up = |run: &Run| run.generator.as_ref().is_none_or(|generator| !generator.is_saturated);
             Ok(runs.iter().all(|run| meets(run) && kept_up(run)))
         })
     }

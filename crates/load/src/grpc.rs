@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{HeaderMap, Method, Request, Uri, Version};
+use percent_encoding::percent_decode_str;
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
@@ -115,7 +116,8 @@ fn status(headers: &HeaderMap) -> Result<(), Failure> {
         Some(0) => Ok(()),
         Some(status) => {
             let code = text("tidegate-code").map(str::to_owned);
-            Err(Failure::grpc(status, code, text("grpc-message").unwrap_or_default()))
+            let message = percent_decode_str(text("grpc-message").unwrap_or_default());
+            Err(Failure::grpc(status, code, &message.decode_utf8_lossy()))
         }
         None => Err(Failure::new(FailureKind::Malformed, "the answer has no grpc-status")),
     }
@@ -156,8 +158,10 @@ mod tests {
         assert_eq!(status(&headers).unwrap_err().kind, FailureKind::Malformed);
         headers.insert("grpc-status", http::HeaderValue::from_static("8"));
         headers.insert("tidegate-code", http::HeaderValue::from_static("queue_full"));
+        headers.insert("grpc-message", http::HeaderValue::from_static("the%20queue is full"));
         let failure = status(&headers).unwrap_err();
         assert_eq!((failure.kind, failure.code.as_deref()), (FailureKind::Refused, Some("queue_full")));
+        assert_eq!(failure.message, "the queue is full");
         headers.insert("grpc-status", http::HeaderValue::from_static("0"));
         assert!(status(&headers).is_ok());
     }

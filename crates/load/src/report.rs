@@ -175,8 +175,11 @@ pub struct Generator {
     pub unsent: u64,
     /// How long after their time requests left.
     pub lateness_us: Option<Latency>,
-    /// Whether so much was late or not sent that the figures say more about the generator than about the server.
+    /// Whether more than one request in a hundred was late, or some were not sent. Lateness is part of the latency, so
+    /// the figures are then worse than the server was.
     pub fell_behind: bool,
+    /// Whether most requests were late, or some were not sent: the load that was asked for was not made.
+    pub is_saturated: bool,
 }
 
 /// Failures of one kind.
@@ -301,7 +304,8 @@ impl Generator {
         let sent = window.lateness.len();
         let late = sent - window.lateness.count_between(0, LATE.as_nanos() as u64).min(sent);
         let fell_behind = window.unsent > 0 || late as f64 > LATE_SHARE * sent as f64;
-        Self { late, unsent: window.unsent, lateness_us: Latency::of(&window.lateness), fell_behind }
+        let is_saturated = window.unsent > 0 || late > sent / 2;
+        Self { late, unsent: window.unsent, lateness_us: Latency::of(&window.lateness), fell_behind, is_saturated }
     }
 }
 
@@ -406,7 +410,7 @@ pub(crate) mod tests {
         assert!((latency.p50 - sent.p50 - 500.0).abs() < 20.0, "{latency:?} {sent:?}");
         assert_eq!((run.failures[0].status, run.failures[0].count), (Some(500), 2));
         let generator = run.generator.unwrap();
-        assert!(!generator.fell_behind && generator.late == 0, "{generator:?}");
+        assert!(!generator.fell_behind && !generator.is_saturated && generator.late == 0, "{generator:?}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use tidegate_core::{Dim, Signature, TensorSpec};
 use tidegate_protocol::inference::{ModelMetadataRequest, ModelMetadataResponse};
@@ -178,17 +179,12 @@ fn reach(host: &str, port: u16) -> Result<SocketAddr, LoadError> {
     Err(LoadError::Connect { address, error: last })
 }
 
+/// What stands as it is in one segment of a path: RFC 3986, section 2.3.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// A model's name as one segment of a path.
 pub(crate) fn escape(name: &str) -> String {
-    let mut out = String::new();
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
+    utf8_percent_encode(name, SEGMENT).to_string()
 }
 
 #[derive(Deserialize)]

@@ -103,16 +103,19 @@ pub(super) fn remarks(out: &mut String, report: &Report, run: &Run) {
 
 fn generator(out: &mut String, run: &Run) {
     let Some(generator) = run.generator.as_ref().filter(|generator| generator.fell_behind) else { return };
-    let label = &run.label;
-    let worst = generator.lateness_us.as_ref().map_or(0.0, |lateness| lateness.max);
-    let _ = writeln!(
+    let worst = time(generator.lateness_us.as_ref().map_or(0.0, |lateness| lateness.max));
+    let (late, unsent) = (generator.late, generator.unsent);
+    let _ = write!(
         out,
-        "{label}: the generator fell behind by up to {}: {} requests left more than 1 ms late, {} were never sent; use more \
-         --threads, or a machine with a free core",
-        time(worst),
-        generator.late,
-        generator.unsent
+        "{}: the generator fell behind by up to {worst}: {late} requests left more than 1 ms late",
+        run.label
     );
+    let _ = match generator.is_saturated {
+        true => {
+            writeln!(out, ", {unsent} never: the rate was not reached; use more --threads, or a machine of its own")
+        }
+        false => writeln!(out, ", which is part of the latency"),
+    };
 }
 
 /// Microseconds with three digits and a unit.
