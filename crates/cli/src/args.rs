@@ -24,6 +24,7 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Run rows of a file through a model, without a server
     Predict(Predict),
+    Load(Box<crate::load::Load>),
     /// List models: of a running server, or those found under paths
     Models(Models),
     /// Show what a model takes and gives, what it is made of, and what it needs

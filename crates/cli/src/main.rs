@@ -3,6 +3,7 @@
 mod args;
 mod config;
 mod inspect;
+mod load;
 mod models;
 mod predict;
 mod serve;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
     let outcome = match Args::parse().command {
         Command::Serve(args) => serve::run(args),
         Command::Predict(args) => predict::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Load(args) => load::run(&args),
         Command::Models(args) => models::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Openapi => {

@@ -1,0 +1,70 @@
+//! Whoever sends one request at a time, over either protocol.
+
+use std::sync::Arc;
+
+use crate::failure::Failure;
+use crate::grpc::Channel;
+use crate::http::HttpClient;
+use crate::payload::Payload;
+use crate::target::Target;
+
+/// A sender of requests.
+#[derive(Debug)]
+pub(crate) enum Client {
+    /// Over a connection of its own.
+    Http(HttpClient),
+    /// Over a connection that it shares.
+    Grpc(Arc<Channel>),
+}
+
+impl Client {
+    /// Makes sure that there is a connection; tells whether it opened one.
+    pub(crate) async fn connect(&mut self) -> Result<bool, Failure> {
+        match self {
+            Self::Http(client) => client.connect().await,
+            Self::Grpc(channel) => channel.connect().await,
+        }
+    }
+
+    /// Sends and waits for the whole answer; gives its size in bytes.
+    pub(crate) async fn exchange(&mut self, payload: &Payload) -> Result<u64, Failure> {
+        match self {
+            Self::Http(client) => client.exchange(&payload.bytes).await,
+            Self::Grpc(channel) => channel.call(&payload.bytes).await.map(|(_, received)| received),
+        }
+    }
+}
+
+/// Where clients come from, one pool a thread.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    target: Target,
+    /// HTTP clients that wait for work, the one used last on top.
+    idle: Vec<HttpClient>,
+    channels: Vec<Arc<Channel>>,
+    next_channel: usize,
+}
+
+impl Pool {
+    /// A pool for a target; `connections` is how many HTTP/2 connections gRPC calls share.
+    pub(crate) fn new(target: &Target, connections: usize) -> Self {
+        let channels = (0..connections.max(1)).filter_map(|_| target.channel()).map(Arc::new).collect();
+        Self { target: target.clone(), idle: Vec::new(), channels, next_channel: 0 }
+    }
+
+    /// A client that nobody else uses.
+    pub(crate) fn take(&mut self) -> Client {
+        if self.channels.is_empty() {
+            return Client::Http(self.idle.pop().unwrap_or_else(|| HttpClient::new(self.target.address())));
+        }
+        self.next_channel = (self.next_channel + 1) % self.channels.len();
+        Client::Grpc(self.channels[self.next_channel].clone())
+    }
+
+    /// Gives a client back for the next request.
+    pub(crate) fn put(&mut self, client: Client) {
+        if let Client::Http(client) = client {
+            self.idle.push(client);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Requests that were not answered.
+
+use serde::Serialize;
+
+/// How a request failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FailureKind {
+    /// The server said that it will not answer now: HTTP 429, 503 or 504, gRPC `RESOURCE_EXHAUSTED`, `UNAVAILABLE` or
+    /// `DEADLINE_EXCEEDED`.
+    Refused,
+    /// The server answered with any other status that is no success.
+    Status,
+    /// No connection could be opened.
+    Connect,
+    /// The connection broke before the answer was complete.
+    Closed,
+    /// The answer was not there within the client's timeout.
+    Timeout,
+    /// The answer does not follow its protocol.
+    Malformed,
+}
+
+impl FailureKind {
+    /// The name, as it stands in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Status => "status",
+            Self::Connect => "connect",
+            Self::Closed => "closed",
+            Self::Timeout => "timeout",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
+/// One request that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) kind: FailureKind,
+    /// The HTTP or gRPC status, where there was one.
+    pub(crate) status: Option<u16>,
+    /// The server's stable, machine-readable code, where it gave one.
+    pub(crate) code: Option<String>,
+    pub(crate) message: String,
+}
+
+/// Longest part of a server's message that is kept.
+const MESSAGE_CHARS: usize = 200;
+
+impl Failure {
+    pub(crate) fn new(kind: FailureKind, message: impl std::fmt::Display) -> Self {
+        Self { kind, status: None, code: None, message: message.to_string() }
+    }
+
+    /// An HTTP answer that is no success, with the beginning of its body.
+    pub(crate) fn http(status: u16, body: &[u8]) -> Self {
+        let kind = if matches!(status, 429 | 503 | 504) { FailureKind::Refused } else { FailureKind::Status };
+        #[derive(serde::Deserialize)]
+        struct Body {
+            error: Option<String>,
+            code: Option<String>,
+        }
+        let parsed: Option<Body> = serde_json::from_slice(body).ok();
+        let (error, code) = parsed.map_or((None, None), |body| (body.error, body.code));
+        let message = error.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
+        Self { kind, status: Some(status), code, message: shorten(&message) }
+    }
+
+    /// A gRPC status that is not OK.
+    pub(crate) fn grpc(status: u16, code: Option<String>, message: &str) -> Self {
+        let kind = if matches!(status, 4 | 8 | 14) { FailureKind::Refused } else { FailureKind::Status };
+        Self { kind, status: Some(status), code, message: shorten(message) }
+    }
+}
+
+fn shorten(message: &str) -> String {
+    message.trim().chars().take(MESSAGE_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_from_an_error_and_keeps_its_code() {
+        let full = Failure::http(429, br#"{"error": "the queue is full", "code": "queue_full"}"#);
+        assert_eq!((full.kind, full.code.as_deref()), (FailureKind::Refused, Some("queue_full")));
+        assert_eq!(full.message, "the queue is full");
+        let other = Failure::http(500, b"oops");
+        assert_eq!((other.kind, other.code, other.message.as_str()), (FailureKind::Status, None, "oops"));
+        assert_eq!(Failure::grpc(4, None, "late").kind, FailureKind::Refused);
+        assert_eq!(Failure::grpc(3, None, "bad").kind, FailureKind::Status);
+    }
+}

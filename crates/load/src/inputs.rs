@@ -1,0 +1,159 @@
+//! What requests ask: rows of the user's, or made up from the signature.
+
+use bytes::Bytes;
+use tidegate_core::{DataType, Dim, Shape, Signature, StringArray, Tensor, TensorSpec, bf16, f16};
+
+use crate::error::LoadError;
+
+/// Different requests that are kept ready for each model.
+const MAX_REQUESTS: usize = 512;
+
+/// The named inputs of one request.
+pub type Inputs = Vec<(String, Tensor)>;
+
+/// Cuts a table into requests of `rows` rows each, starting over at its end where the last request would come short.
+///
+/// # Errors
+/// If the table has no rows, or an input has no axis of rows.
+pub fn cut(model: &str, table: &[(String, Tensor)], rows: usize) -> Result<Vec<Inputs>, LoadError> {
+    let wrong = |problem: String| LoadError::Inputs { model: model.to_owned(), problem };
+    let total = table.first().map_or(0, |(_, tensor)| tensor.rows());
+    if total == 0 || rows == 0 {
+        return Err(wrong("there are no rows to send".to_owned()));
+    }
+    if let Some((name, _)) = table.iter().find(|(_, it)| it.shape().is_empty() || it.rows() != total) {
+        return Err(wrong(format!("input \"{name}\" does not have {total} rows, as the first input has")));
+    }
+    let requests = total.div_ceil(rows).min(MAX_REQUESTS);
+    (0..requests)
+        .map(|at| {
+            let slice = |(name, tensor): &(String, Tensor)| Ok((name.clone(), wrapped(tensor, at * rows, rows)?));
+            let inputs: Result<Inputs, tidegate_core::TensorError> = table.iter().map(slice).collect();
+            inputs.map_err(|error| wrong(error.to_string()))
+        })
+        .collect()
+}
+
+/// `rows` rows from `first` on, going on at the beginning.
+fn wrapped(tensor: &Tensor, first: usize, rows: usize) -> Result<Tensor, tidegate_core::TensorError> {
+    let total = tensor.rows();
+    let mut parts = Vec::new();
+    let mut missing = rows;
+    let mut at = first % total;
+    while missing > 0 {
+        let count = missing.min(total - at);
+        parts.push(tensor.slice_rows(at, count));
+        missing -= count;
+        at = 0;
+    }
+    Tensor::concat_rows(&parts.iter().collect::<Vec<_>>())
+}
+
+/// Makes up requests: floats in [0, 1), integers 0 and 1, for most integers are indices and every vocabulary has these,
+/// short texts. The same seed gives the same requests. Dimensions that are open, other than the first, get `open_extent`.
+///
+/// # Errors
+/// If an input would be too large to address.
+pub fn generate(
+    model: &str,
+    signature: &Signature,
+    rows: usize,
+    open_extent: usize,
+    seed: u64,
+) -> Result<Vec<Inputs>, LoadError> {
+    const REQUESTS: usize = 64;
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let required = || signature.inputs.iter().filter(|spec| !spec.optional);
+    (0..REQUESTS)
+        .map(|_| {
+            let made = required().map(|spec| Ok((spec.name.clone(), sample(spec, rows, open_extent, &mut rng)?)));
+            let made: Result<Inputs, tidegate_core::TensorError> = made.collect();
+            made.map_err(|error| LoadError::Inputs { model: model.to_owned(), problem: error.to_string() })
+        })
+        .collect()
+}
+
+fn sample(
+    spec: &TensorSpec,
+    rows: usize,
+    open_extent: usize,
+    rng: &mut fastrand::Rng,
+) -> Result<Tensor, tidegate_core::TensorError> {
+    let extent = |(axis, dim): (usize, &Dim)| match dim {
+        Dim::Fixed(extent) => *extent,
+        Dim::Any if axis == 0 => rows,
+        Dim::Any => open_extent,
+    };
+    let dims = spec.dims.as_deref().unwrap_or_default();
+    let shape = Shape::new(&dims.iter().enumerate().map(extent).collect::<Vec<_>>())?;
+    let count = shape.element_count();
+    let element = |rng: &mut fastrand::Rng| -> Vec<u8> {
+        match spec.datatype {
+            DataType::Fp16 => f16::from_f32(rng.f32()).to_le_bytes().to_vec(),
+            DataType::Bf16 => bf16::from_f32(rng.f32()).to_le_bytes().to_vec(),
+            DataType::Fp32 => rng.f32().to_le_bytes().to_vec(),
+            DataType::Fp64 => rng.f64().to_le_bytes().to_vec(),
+            integer => {
+                let mut bytes = vec![0; integer.element_bytes().unwrap_or(1)];
+                bytes[0] = rng.u8(0..2);
+                bytes
+            }
+        }
+    };
+    if spec.datatype == DataType::Bytes {
+        let texts: StringArray = (0..count).map(|_| format!("text {}", rng.u32(0..1000))).collect();
+        return Tensor::from_strings(shape, texts);
+    }
+    let bytes: Vec<u8> = (0..count).flat_map(|_| element(rng)).collect();
+    Tensor::from_wire(spec.datatype, shape, Bytes::from(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signature() -> Signature {
+        let inputs = DataType::ALL.into_iter().map(|datatype| TensorSpec {
+            name: datatype.name().to_owned(),
+            datatype,
+            dims: Some(vec![Dim::Any, Dim::Fixed(2), Dim::Any]),
+            optional: false,
+        });
+        Signature { inputs: inputs.collect(), outputs: Vec::new() }
+    }
+
+    #[test]
+    fn made_up_inputs_fit_the_signature_and_follow_the_seed() {
+        let signature = signature();
+        let requests = generate("m", &signature, 3, 5, 7).unwrap();
+        let wires = |requests: &[Inputs]| -> Vec<Bytes> {
+            requests.iter().flatten().map(|(_, tensor)| tensor.wire()).collect()
+        };
+        assert_eq!(wires(&requests), wires(&generate("m", &signature, 3, 5, 7).unwrap()));
+        assert_ne!(wires(&requests), wires(&generate("m", &signature, 3, 5, 8).unwrap()));
+        for inputs in requests {
+            for (_, tensor) in &inputs {
+                assert_eq!(tensor.shape()[..], [3, 2, 5]);
+            }
+            assert!(signature.bind(inputs).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_table_is_cut_into_requests_that_start_over_at_its_end() {
+        let column = |rows: i32| {
+            let shape = Shape::new(&[rows as usize, 1]).unwrap();
+            Tensor::from_vec(shape, (0..rows).collect::<Vec<i32>>()).unwrap()
+        };
+        let table = vec![("x".to_owned(), column(5))];
+        let values = |rows| -> Vec<Vec<i32>> {
+            let requests = cut("m", &table, rows).unwrap();
+            requests.iter().map(|inputs| inputs[0].1.to_vec::<i32>().unwrap()).collect()
+        };
+        assert_eq!(values(2), [[0, 1], [2, 3], [4, 0]]);
+        assert_eq!(values(12), [[0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1]]);
+        let uneven = vec![("x".to_owned(), column(5)), ("y".to_owned(), column(4))];
+        assert!(cut("m", &uneven, 1).is_err());
+        assert!(cut("m", &[], 1).is_err());
+    }
+}

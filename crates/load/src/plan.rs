@@ -1,0 +1,96 @@
+//! One load test, decided in full before it begins.
+
+use std::time::Duration;
+
+use crate::mix::Mix;
+use crate::schedule::Arrivals;
+use crate::target::Target;
+
+/// What to send, where, when, and for how long.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Whom to send to.
+    pub target: Target,
+    /// What to send.
+    pub mix: Mix,
+    /// When to send it.
+    pub pattern: Pattern,
+    /// How long to measure; with stepped rates, each step.
+    pub duration: Option<Duration>,
+    /// How many requests to measure, whichever ends first.
+    pub requests: Option<u64>,
+    /// How long to send before measuring.
+    pub warmup: Duration,
+    /// How long the client waits for an answer.
+    pub timeout: Duration,
+    /// Answers that take longer, from when they were meant to be sent, are no good ones.
+    pub deadline: Option<Duration>,
+    /// Threads that send.
+    pub threads: usize,
+    /// HTTP/2 connections that gRPC calls share; HTTP/1.1 connections opened beforehand in an open loop.
+    pub connections: usize,
+    /// Most requests under way in an open loop; those above are dropped, and counted.
+    pub max_outstanding: usize,
+    /// Makes the choice of requests and the gaps between them repeatable.
+    pub seed: u64,
+}
+
+/// Who decides when the next request goes out.
+#[derive(Clone, Debug)]
+pub enum Pattern {
+    /// The server: each of so many clients sends when its last answer is there.
+    Closed {
+        /// Clients at once.
+        concurrency: usize,
+    },
+    /// The clock: requests go out when they are due, whether or not earlier ones were answered.
+    Open(Arrivals),
+}
+
+/// A stretch of the load that is reported on its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Phase {
+    pub(crate) start: Duration,
+    pub(crate) end: Option<Duration>,
+    /// Requests per second, where the load has one rate.
+    pub(crate) rate: Option<f64>,
+}
+
+impl Plan {
+    /// The parts that are reported, in order. A closed loop and a replay have one.
+    pub(crate) fn phases(&self) -> Vec<Phase> {
+        let phase = |at: u32, rate: Option<f64>| Phase {
+            start: self.warmup + self.duration.unwrap_or_default() * at,
+            end: self.duration.map(|duration| self.warmup + duration * (at + 1)),
+            rate,
+        };
+        match &self.pattern {
+            Pattern::Open(Arrivals::Rates { rates, .. }) => {
+                (0..).zip(rates).map(|(at, rate)| phase(at, Some(*rate))).collect()
+            }
+            _ => vec![phase(0, None)],
+        }
+    }
+
+    /// The part that a moment belongs to, `None` before the first and after the last.
+    pub(crate) fn phase_at(&self, elapsed: Duration) -> Option<usize> {
+        let measured = elapsed.checked_sub(self.warmup)?;
+        let Some(duration) = self.duration else { return Some(0) };
+        let steps = match &self.pattern {
+            Pattern::Open(Arrivals::Rates { rates, .. }) => rates.len(),
+            _ => 1,
+        };
+        let at = measured.as_nanos().checked_div(duration.as_nanos())?;
+        usize::try_from(at).ok().filter(|at| *at < steps)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.pattern, Pattern::Closed { .. })
+    }
+
+    /// One thread's share of a number that all threads share.
+    pub(crate) fn share(&self, whole: u64, thread: usize) -> u64 {
+        let (threads, thread) = (self.threads as u64, thread as u64);
+        whole / threads + u64::from(thread < whole % threads)
+    }
+}

@@ -1,0 +1,76 @@
+//! A report as a table for spreadsheets and scripts: one line a run.
+
+use super::{Report, Run};
+
+const COLUMNS: [&str; 26] = [
+    "run",
+    "protocol",
+    "concurrency",
+    "offered_per_s",
+    "length_s",
+    "requests",
+    "answers",
+    "refusals",
+    "errors",
+    "dropped",
+    "unsent",
+    "late",
+    "fell_behind",
+    "throughput_per_s",
+    "rows_per_s",
+    "goodput_per_s",
+    "mean_us",
+    "min_us",
+    "p50_us",
+    "p75_us",
+    "p90_us",
+    "p95_us",
+    "p99_us",
+    "p999_us",
+    "p9999_us",
+    "max_us",
+];
+
+/// No cell needs quotes: labels and protocols have neither commas nor quotes, and all else are numbers.
+pub(super) fn render(report: &Report) -> String {
+    let mut out = COLUMNS.join(",") + "\n";
+    for run in &report.runs {
+        out.push_str(&row(report, run).join(","));
+        out.push('\n');
+    }
+    out
+}
+
+fn row(report: &Report, run: &Run) -> [String; 26] {
+    let maybe = |number: Option<f64>| number.map_or(String::new(), |number| format!("{number:.3}"));
+    let latency = |of: fn(&super::Latency) -> f64| maybe(run.latency_us.as_ref().map(of));
+    let generator = run.generator.as_ref();
+    [
+        run.label.clone(),
+        report.protocol.name().to_owned(),
+        run.concurrency.map_or(String::new(), |concurrency| concurrency.to_string()),
+        maybe(run.offered_per_s),
+        format!("{:.3}", run.length_s),
+        run.requests.to_string(),
+        run.answers.to_string(),
+        run.refusals.to_string(),
+        run.errors.to_string(),
+        run.dropped.to_string(),
+        generator.map_or(0, |generator| generator.unsent).to_string(),
+        generator.map_or(0, |generator| generator.late).to_string(),
+        generator.is_some_and(|generator| generator.fell_behind).to_string(),
+        format!("{:.3}", run.throughput_per_s),
+        format!("{:.3}", run.rows_per_s),
+        maybe(run.goodput_per_s),
+        latency(|it| it.mean),
+        latency(|it| it.min),
+        latency(|it| it.p50),
+        latency(|it| it.p75),
+        latency(|it| it.p90),
+        latency(|it| it.p95),
+        latency(|it| it.p99),
+        latency(|it| it.p999),
+        latency(|it| it.p9999),
+        latency(|it| it.max),
+    ]
+}

@@ -1,0 +1,186 @@
+//! Running a plan: starting the threads that send, watching them, adding up what they counted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use crate::error::LoadError;
+use crate::plan::{Pattern, Plan};
+use crate::record::Window;
+use crate::report::{Point, Run};
+use crate::sender::{Sender, Shared};
+
+/// How often a report has a point, for short loads and long ones.
+const TICKS: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
+/// Loads longer than this have a point a second.
+const LONG: Duration = Duration::from_secs(60);
+/// How often progress is told.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// How a load is getting on: the last second of it.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// Since the load began.
+    pub elapsed: Duration,
+    /// Whether it is still warming up.
+    pub is_warming_up: bool,
+    /// Answers per second.
+    pub answers_per_s: f64,
+    /// The median latency.
+    pub p50: Duration,
+    /// The 99th percentile of the latency.
+    pub p99: Duration,
+    /// Requests refused.
+    pub refusals: u64,
+    /// Requests that failed otherwise or were not sent.
+    pub errors: u64,
+    /// Requests under way.
+    pub in_flight: u64,
+}
+
+/// Sends what the plan says and reports each part of it. Setting `interrupt` ends it early, with a report.
+///
+/// # Errors
+/// If threads or timers cannot be made. Whatever happens to requests is no error but counted.
+pub fn run(plan: &Plan, interrupt: &AtomicBool, progress: &mut dyn FnMut(&Progress)) -> Result<Vec<Run>, LoadError> {
+    let mut plan = plan.clone();
+    if let Pattern::Closed { concurrency } = plan.pattern {
+        plan.threads = plan.threads.min(concurrency);
+    }
+    let shared = Arc::new(Shared::new(plan));
+    let senders: Vec<Arc<Sender>> =
+        (0..shared.plan.threads).map(|thread| Arc::new(Sender::new(shared.clone(), thread))).collect();
+    let (done, ended) = mpsc::channel();
+    for sender in &senders {
+        let (sender, done) = (sender.clone(), done.clone());
+        let run = move || drop(done.send(sender.run()));
+        std::thread::Builder::new().name("load".to_owned()).spawn(run)?;
+    }
+    drop(done);
+    shared.ready.wait();
+    let mut watch = Watch::new(&shared, &senders);
+    let mut running = senders.len();
+    while running > 0 {
+        match ended.recv_timeout(watch.until_next()) {
+            Ok(outcome) => {
+                outcome?;
+                running -= 1;
+            }
+            Err(RecvTimeoutError::Timeout) => watch.tick(progress),
+            // A thread that ended without a word has panicked, which it said on standard error.
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        if interrupt.load(Ordering::Relaxed) {
+            shared.end_early("it was interrupted");
+        }
+    }
+    watch.tick(progress);
+    Ok(watch.finish())
+}
+
+/// The counts of all threads, added up.
+struct Watch<'a> {
+    shared: &'a Shared,
+    senders: &'a [Arc<Sender>],
+    start: Instant,
+    tick: Duration,
+    next: Instant,
+    last: Instant,
+    parts: Vec<Part>,
+    recent: Window,
+    recent_since: Instant,
+}
+
+/// What is known about a part of the load.
+struct Part {
+    total: Window,
+    timeline: Vec<Point>,
+}
+
+impl<'a> Watch<'a> {
+    fn new(shared: &'a Shared, senders: &'a [Arc<Sender>]) -> Self {
+        let plan = &shared.plan;
+        let start = shared.start();
+        let tick = if plan.duration.is_none_or(|duration| duration > LONG) { TICKS[1] } else { TICKS[0] };
+        let empty = || Window::new(plan.mix.names().count());
+        let parts = plan.phases().iter().map(|_| Part { total: empty(), timeline: Vec::new() }).collect();
+        Self {
+            shared,
+            senders,
+            start,
+            tick,
+            next: start + tick,
+            last: start,
+            parts,
+            recent: empty(),
+            recent_since: start,
+        }
+    }
+
+    fn until_next(&self) -> Duration {
+        self.next.saturating_duration_since(Instant::now())
+    }
+
+    fn tick(&mut self, progress: &mut dyn FnMut(&Progress)) {
+        let now = Instant::now();
+        let mut window = Window::new(self.shared.plan.mix.names().count());
+        for sender in self.senders {
+            let taken = sender.recorder().take();
+            for (part, counted) in self.parts.iter_mut().zip(taken) {
+                if let Some(counted) = counted {
+                    part.total.merge(&counted);
+                    window.merge(&counted);
+                }
+            }
+        }
+        let in_flight = self.senders.iter().map(|sender| sender.in_flight()).sum();
+        // The part that the middle of this stretch of time lies in.
+        let middle = self.last + (now - self.last) / 2 - self.start;
+        let phase = self.shared.plan.phase_at(middle);
+        if let Some(phase) = phase.or_else(|| (middle > self.shared.plan.warmup).then(|| self.parts.len() - 1)) {
+            let at_s = (now - self.start).saturating_sub(self.shared.plan.phases()[phase].start).as_secs_f64();
+            let point = Point::new(at_s, now - self.last, &window, in_flight);
+            self.parts[phase].timeline.extend(point);
+        }
+        self.last = now;
+        self.next = (self.next + self.tick).max(now);
+        self.recent.merge(&window);
+        if now - self.recent_since >= PROGRESS_EVERY {
+            progress(&self.progress(now, in_flight));
+            self.recent = Window::new(self.shared.plan.mix.names().count());
+            self.recent_since = now;
+        }
+    }
+
+    fn progress(&self, now: Instant, in_flight: u64) -> Progress {
+        let elapsed = now - self.start;
+        let quantile = |at| Duration::from_nanos(self.recent.latency.value_at_quantile(at));
+        Progress {
+            elapsed,
+            is_warming_up: elapsed < self.shared.plan.warmup,
+            answers_per_s: self.recent.answers() as f64 / (now - self.recent_since).as_secs_f64(),
+            p50: quantile(0.5),
+            p99: quantile(0.99),
+            refusals: self.recent.refused(),
+            errors: self.recent.errors() + self.recent.dropped + self.recent.unsent,
+            in_flight,
+        }
+    }
+
+    fn finish(self) -> Vec<Run> {
+        let plan = &self.shared.plan;
+        let opened = self.senders.iter().map(|sender| sender.opened()).sum();
+        let ended_early = self.shared.ended_early.get().cloned();
+        let elapsed = self.last - self.start;
+        let parts = plan.phases().into_iter().zip(self.parts);
+        parts
+            .map(|(phase, part)| {
+                // A part that ended before its time was as long as it had something to do.
+                let end = phase.end.filter(|end| *end <= elapsed).unwrap_or(part.total.last_end);
+                let length = end.saturating_sub(phase.start);
+                Run::new(plan, phase, length, &part.total, part.timeline, opened, ended_early.clone())
+            })
+            .collect()
+    }
+}

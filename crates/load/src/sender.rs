@@ -1,0 +1,189 @@
+//! One thread that sends: many connections on one single-threaded runtime.
+
+mod closed;
+mod open;
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Barrier, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::client::{Client, Pool};
+use crate::failure::{Failure, FailureKind};
+use crate::payload::Payload;
+use crate::plan::{Pattern, Plan};
+use crate::record::{Ended, Recorder};
+
+/// How long a client waits before it tries to connect again.
+const RECONNECT_AFTER: Duration = Duration::from_millis(100);
+
+/// What all sending threads of a load share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) plan: Plan,
+    /// Sending begins when every thread has opened its connections.
+    pub(crate) ready: Barrier,
+    start: OnceLock<Instant>,
+    pub(crate) stop: AtomicBool,
+    /// Why sending stopped before its time.
+    pub(crate) ended_early: OnceLock<String>,
+}
+
+impl Shared {
+    pub(crate) fn new(plan: Plan) -> Self {
+        // The threads and whoever watches them.
+        let ready = Barrier::new(plan.threads + 1);
+        Self { plan, ready, start: OnceLock::new(), stop: AtomicBool::new(false), ended_early: OnceLock::new() }
+    }
+
+    /// When the load began: when this was first asked for.
+    pub(crate) fn start(&self) -> Instant {
+        *self.start.get_or_init(Instant::now)
+    }
+
+    /// Ends sending before its time; what is under way may still end.
+    pub(crate) fn end_early(&self, reason: &str) {
+        self.ended_early.get_or_init(|| reason.to_owned());
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// The state of one sending thread.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    shared: Arc<Shared>,
+    thread: usize,
+    recorder: Mutex<Recorder>,
+    /// Requests that may still be measured.
+    budget: Option<AtomicI64>,
+    begun: AtomicU64,
+    ended: AtomicU64,
+    opened: AtomicU64,
+}
+
+/// A request that is about to be sent.
+#[derive(Clone, Copy, Debug)]
+struct Shot<'a> {
+    phase: Option<usize>,
+    /// `None`: now.
+    intended: Option<Instant>,
+    model: usize,
+    payload: &'a Payload,
+}
+
+impl Sender {
+    pub(crate) fn new(shared: Arc<Shared>, thread: usize) -> Self {
+        let plan = &shared.plan;
+        let recorder = Recorder::new(plan.mix.names().count(), plan.is_closed(), plan.deadline);
+        let share = |requests| AtomicI64::new(i64::try_from(plan.share(requests, thread)).unwrap_or(i64::MAX));
+        let budget = plan.requests.map(share);
+        let [begun, ended, opened] = [(); 3].map(|()| AtomicU64::new(0));
+        Self { recorder: Mutex::new(recorder), budget, shared, thread, begun, ended, opened }
+    }
+
+    /// Sends until the plan is done and every request has ended.
+    pub(crate) fn run(self: &Arc<Self>) -> std::io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                self.shared.ready.wait();
+                return Err(error);
+            }
+        };
+        match &self.plan().pattern {
+            Pattern::Closed { concurrency } => {
+                let clients = self.plan().share(*concurrency as u64, self.thread);
+                runtime.block_on(closed::run(self, clients));
+                Ok(())
+            }
+            Pattern::Open(arrivals) => runtime.block_on(open::run(self, arrivals)),
+        }
+    }
+
+    /// Requests under way.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed).saturating_sub(self.ended.load(Ordering::Relaxed))
+    }
+
+    /// Connections opened so far.
+    pub(crate) fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn recorder(&self) -> std::sync::MutexGuard<'_, Recorder> {
+        self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn plan(&self) -> &Plan {
+        &self.shared.plan
+    }
+
+    /// A pool with this thread's share of the connections.
+    fn pool(&self) -> Pool {
+        let plan = self.plan();
+        let connections = plan.share(plan.connections as u64, self.thread).max(1);
+        Pool::new(&plan.target, usize::try_from(connections).unwrap_or(usize::MAX))
+    }
+
+    /// Connects before the load begins. Whoever fails now tries again with the first request, and counts it.
+    async fn connect(&self, client: &mut Client) {
+        let connected = tokio::time::timeout(self.plan().timeout, client.connect()).await;
+        self.opened.fetch_add(u64::from(matches!(connected, Ok(Ok(true)))), Ordering::Relaxed);
+    }
+
+    /// Waits for the other threads; gives when the load began.
+    fn begin(&self) -> Instant {
+        self.shared.ready.wait();
+        self.shared.start()
+    }
+
+    /// Takes one request off the number that are to be measured, if there is such a number.
+    fn may_measure(&self) -> bool {
+        self.budget.as_ref().is_none_or(|budget| budget.fetch_sub(1, Ordering::Relaxed) > 0)
+    }
+
+    /// Sends one request and counts what becomes of it.
+    async fn shoot(&self, client: &mut Client, shot: Shot<'_>) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        let sent = Instant::now();
+        let timeout = self.plan().timeout;
+        let result = match tokio::time::timeout(timeout, self.exchange(client, shot.payload)).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::new(FailureKind::Timeout, format!("no answer within {timeout:?}"))),
+        };
+        let is_unreachable = matches!(&result, Err(failure) if failure.kind == FailureKind::Connect);
+        let end = Instant::now();
+        let elapsed = end.saturating_duration_since(self.shared.start());
+        let ended = Ended {
+            phase: shot.phase,
+            end_phase: self.plan().phase_at(elapsed),
+            intended: shot.intended.unwrap_or(sent),
+            sent,
+            end,
+            elapsed,
+            model: shot.model,
+            rows: shot.payload.rows,
+            bytes_sent: shot.payload.bytes.len() as u64,
+            result,
+        };
+        let unreachable = self.recorder().record(ended);
+        self.ended.fetch_add(1, Ordering::Relaxed);
+        if unreachable > timeout {
+            self.shared.end_early(&format!("no connection could be opened for {timeout:?}"));
+        }
+        if is_unreachable && self.plan().is_closed() {
+            tokio::time::sleep(RECONNECT_AFTER).await;
+        }
+    }
+
+    async fn exchange(&self, client: &mut Client, payload: &Payload) -> Result<u64, Failure> {
+        if client.connect().await? {
+            self.opened.fetch_add(1, Ordering::Relaxed);
+        }
+        client.exchange(payload).await
+    }
+}

@@ -1,0 +1,111 @@
+//! The open loop: requests go out when they are due, whether or not earlier ones were answered.
+//!
+//! Latency counts from when a request was *meant* to be sent. A generator that waited for a stalled server and counted
+//! from when it finally sent would leave out just the requests that suffered from the stall: coordinated omission.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+
+use super::{Sender, Shot};
+use crate::client::Pool;
+use crate::mix::Picker;
+use crate::pace::Timer;
+use crate::schedule::{Arrivals, arrivals};
+
+/// How often a waiting generator looks whether it was stopped.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Requests begun in a row before those under way get their turn.
+const BURST: u32 = 16;
+
+/// Sends this thread's arrivals and waits for their answers.
+pub(super) async fn run(sender: &Arc<Sender>, when: &Arrivals) -> std::io::Result<()> {
+    let plan = sender.plan();
+    let pool = Arc::new(Mutex::new(connected(sender).await));
+    let most = usize::try_from(plan.share(plan.max_outstanding as u64, sender.thread)).unwrap_or(usize::MAX);
+    let most = most.clamp(1, Semaphore::MAX_PERMITS);
+    let room = Arc::new(Semaphore::new(most));
+    let mut picker = Picker::new(&plan.mix, plan.seed.wrapping_add(sender.thread as u64));
+    let start = sender.begin();
+    let mut timer = Timer::new()?;
+    let mut in_a_row = 0;
+    // Whoever is so far behind will not catch up: the rest is counted and not sent.
+    let last_call = plan.phases().last().and_then(|phase| phase.end).map(|end| start + end + plan.timeout);
+    for arriving in arrivals(when, plan.warmup, plan.duration, plan.seed, (sender.thread, plan.threads)) {
+        if arriving.phase.is_some() && !sender.may_measure() {
+            break;
+        }
+        let intended = start + arriving.at;
+        in_a_row = if wait(sender, &mut timer, intended).await? { 0 } else { in_a_row + 1 };
+        if sender.shared.is_stopped() {
+            break;
+        }
+        if in_a_row == BURST {
+            in_a_row = 0;
+            tokio::task::yield_now().await;
+        }
+        let is_too_late = last_call.is_some_and(|last_call| Instant::now() > last_call);
+        match room.clone().try_acquire_owned() {
+            Ok(place) if !is_too_late => {
+                let (sender, pool) = (sender.clone(), pool.clone());
+                let (model, payload) = picker.pick(&plan.mix);
+                let payload = payload.clone();
+                tokio::spawn(async move {
+                    let shot = Shot { phase: arriving.phase, intended: Some(intended), model, payload: &payload };
+                    let mut client = lock(&pool).take();
+                    sender.shoot(&mut client, shot).await;
+                    lock(&pool).put(client);
+                    drop(place);
+                });
+            }
+            refused => skip(sender, arriving.phase, refused.is_ok()),
+        }
+    }
+    // All places are free again when all requests have ended, at the latest by their timeout.
+    let all = room.acquire_many(u32::try_from(most).unwrap_or(u32::MAX)).await;
+    drop(all);
+    Ok(())
+}
+
+/// A pool whose connections are open.
+async fn connected(sender: &Sender) -> Pool {
+    let mut pool = sender.pool();
+    let count = sender.plan().share(sender.plan().connections as u64, sender.thread);
+    let mut clients: Vec<_> = (0..count.max(1)).map(|_| pool.take()).collect();
+    for client in &mut clients {
+        sender.connect(client).await;
+    }
+    clients.into_iter().for_each(|client| pool.put(client));
+    pool
+}
+
+/// Waits until a request is due, or the load was stopped; whether there was anything to wait for.
+async fn wait(sender: &Sender, timer: &mut Timer, due: Instant) -> std::io::Result<bool> {
+    let mut waited = false;
+    while !sender.shared.is_stopped() {
+        let left = due.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        timer.sleep(left.min(LOOK_EVERY)).await?;
+        waited = true;
+    }
+    Ok(waited)
+}
+
+/// Counts a request that is not sent.
+fn skip(sender: &Sender, phase: Option<usize>, is_too_late: bool) {
+    let Some(phase) = phase else { return };
+    let mut recorder = sender.recorder();
+    let window = recorder.window(phase);
+    if is_too_late {
+        window.unsent += 1;
+    } else {
+        window.dropped += 1;
+    }
+}
+
+fn lock(pool: &Mutex<Pool>) -> std::sync::MutexGuard<'_, Pool> {
+    pool.lock().unwrap_or_else(PoisonError::into_inner)
+}
