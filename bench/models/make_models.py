@@ -61,7 +61,7 @@ class Graph:
 def medium(folder):
     graph = Graph("medium", [256])
     value = graph.add("Relu", graph.dense("input", 256, 1024))
-    for _ in range(2):
+    for _ in range(5):
         value = graph.add("Relu", graph.dense(value, 1024, 1024))
     graph.dense(value, 1024, 16)
     graph.save(folder, 16)
