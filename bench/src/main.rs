@@ -38,6 +38,9 @@ enum Baseline {
         /// Bytes of raw output in the answer
         #[arg(long, default_value_t = 48)]
         output_bytes: usize,
+        /// Numbers in a row of the input that it says it has
+        #[arg(long, default_value_t = 64)]
+        columns: i64,
     },
     /// An inference server as one would first write it: axum, `serde_json`, ONNX Runtime behind a lock
     Naive {
@@ -52,7 +55,7 @@ enum Baseline {
 fn main() -> anyhow::Result<()> {
     match Args::parse().baseline {
         Baseline::Echo { answer, content_type } => echo::run(&answer, &content_type),
-        Baseline::GrpcEcho { output_bytes } => grpc_echo::run(output_bytes),
+        Baseline::GrpcEcho { output_bytes, columns } => grpc_echo::run(output_bytes, columns),
         Baseline::Naive { model } => naive::run(&model),
         Baseline::Runtime(args) => runtime::run(&args),
     }

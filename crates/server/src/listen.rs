@@ -126,6 +126,10 @@ impl<S: Serve> Port<S> {
             }
         }
         drop(listener);
+        // A request that has arrived on an accepted connection is accepted too.
+        if let Some(workers) = &self.workers {
+            workers.settle().await;
+        }
         self.graceful.shutdown().await;
     }
 

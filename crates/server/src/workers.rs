@@ -40,6 +40,19 @@ impl Workers {
             drop(place);
         });
     }
+
+    /// Waits until every loop has looked at the sockets of the connections that it was given before.
+    pub(crate) async fn settle(&self) {
+        for worker in &self.0 {
+            // The first turn polls the new connections, the second sees what has arrived on them, the third reads it.
+            let turns = worker.runtime.spawn(async {
+                for _ in 0..3 {
+                    tokio::task::yield_now().await;
+                }
+            });
+            let _ = turns.await;
+        }
+    }
 }
 
 impl Worker {
