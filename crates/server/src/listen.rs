@@ -40,7 +40,7 @@ impl Listeners {
         listener: TcpListener,
         protocol: &'static str,
         service: S,
-        workers: Option<Workers>,
+        workers: Option<Arc<Workers>>,
     ) {
         let port = Port {
             workers,
@@ -92,7 +92,7 @@ impl<S: Service<Request<Incoming>, Response = Response, Error = Infallible, Futu
 
 struct Port<S> {
     app: Arc<App>,
-    workers: Option<Workers>,
+    workers: Option<Arc<Workers>>,
     protocol: &'static str,
     permits: Arc<Semaphore>,
     builder: auto::Builder<TokioExecutor>,

@@ -44,9 +44,9 @@ impl Server {
         let (http_address, grpc_address) = (http.local_addr()?, grpc.local_addr()?);
         let app = Arc::new(App::new(serving, config));
         let mut listeners = Listeners::new(app.clone());
-        let workers = Workers::start(std::thread::available_parallelism().map_or(1, usize::from))?;
-        listeners.serve(http, "http", RestService::new(app.clone()), Some(workers));
-        listeners.serve(grpc, "grpc", TowerToHyperService::new(grpc::router(app.clone()).await), None);
+        let workers = Arc::new(Workers::start(std::thread::available_parallelism().map_or(1, usize::from))?);
+        listeners.serve(http, "http", RestService::new(app.clone()), Some(workers.clone()));
+        listeners.serve(grpc, "grpc", TowerToHyperService::new(grpc::router(app.clone()).await), Some(workers));
         Ok(Self { app, listeners, http: http_address, grpc: grpc_address })
     }
 

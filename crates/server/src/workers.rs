@@ -1,8 +1,8 @@
 //! Event loops, one a core, each with connections of its own.
 //!
 //! A request that is decoded, run and answered on one thread costs no wake-up of another, and requests that are ready in
-//! the same turn of one loop can run as one batch. The runtime that calls [`Workers::start`] keeps what is not short:
-//! accepting, gRPC, whose clients send everything over one connection, and control.
+//! the same turn of one loop can run as one batch. The runtime that calls [`Workers::start`] accepts and controls.
+
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
