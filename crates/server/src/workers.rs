@@ -3,7 +3,6 @@
 //! A request that is decoded, run and answered on one thread costs no wake-up of another, and requests that are ready in
 //! the same turn of one loop can run as one batch. The runtime that calls [`Workers::start`] accepts and controls.
 
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

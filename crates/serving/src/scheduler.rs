@@ -28,6 +28,9 @@ use crate::{ErrorCode, InferError};
 
 /// Runs expected to take longer than this leave the thread that serves connections.
 const INLINE_RUN: Duration = Duration::from_micros(250);
+/// Waits turn out longer than foreseen, answers take time to travel, and an answer that comes late is worth nothing:
+/// so much of the foreseen wait is added to it before a request is let in.
+const WAIT_MARGIN: f64 = 0.3;
 /// A runner thread that found no work for this long ends.
 const RUNNER_IDLE: Duration = Duration::from_secs(10);
 
@@ -48,6 +51,10 @@ impl Work {
     /// Bytes of all inputs, the measure of how long a run takes.
     pub(crate) fn bytes(&self) -> usize {
         self.inputs.iter().flatten().map(Tensor::byte_len).sum()
+    }
+
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.bytes() / self.rows.max(1)
     }
 }
 
@@ -346,11 +353,15 @@ impl Shared {
         state.queue.is_empty() && !state.idle.is_empty()
     }
 
-    /// Runs requests on this thread, the most urgent first, as long as an instance is idle and all of it stays short;
+    /// Runs requests on this thread, the most urgent first, if all of them together are short and an instance is idle;
     /// queues the rest.
     fn run_here(self: &Arc<Self>, mut jobs: Vec<Job>) {
         let began = Instant::now();
         self.shed_from(&mut jobs, began);
+        let bytes = jobs.iter().map(|job| job.work.bytes()).sum();
+        if jobs.len() > 1 && self.run_times.expected(bytes).is_some_and(|run| run > INLINE_RUN) {
+            return self.queue(jobs);
+        }
         jobs.sort_by_key(|job| job.work.level);
         while !jobs.is_empty() {
             let idle = if began.elapsed() < INLINE_RUN { self.state.lock().idle.pop() } else { None };
@@ -404,25 +415,35 @@ impl Shared {
         if deadline <= now {
             return Err(too_late("the deadline passed before the request was queued"));
         }
-        let bytes = work.bytes();
-        let Some(run) = self.run_times.expected(bytes) else { return Ok(()) };
-        let batch_rows = self.limits.max_batch_rows.map_or(1, NonZeroUsize::get);
-        let batches_ahead = state.queue.rows_before(work.level) / batch_rows;
-        let batch_bytes = bytes / work.rows.max(1) * batch_rows;
-        let batch_run = self.run_times.expected(batch_bytes).unwrap_or(run);
-        let wait = batch_run.mul_f64(batches_ahead as f64 / self.instances.max(1) as f64);
-        if now + wait + run > deadline && batches_ahead > 0 {
-            return Err(InferError::new(
-                ErrorCode::DeadlineExceeded,
-                format!(
-                    "{} requests are ahead and would take {:.1} ms, the deadline is in {:.1} ms",
-                    state.queue.len(),
-                    wait.as_secs_f64() * 1e3,
-                    (deadline - now).as_secs_f64() * 1e3,
-                ),
-            ));
+        let ahead = state.queue.rows_before(work.level);
+        if ahead == 0 && !state.idle.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let Some((batch, run)) = self.batch(work, ahead) else { return Ok(()) };
+        // The instances are half way through their runs, on average, and share what is ahead.
+        let batches = 0.5 + ahead as f64 / (batch * self.instances.max(1)) as f64;
+        let wait = run.mul_f64(batches);
+        if now + wait.mul_f64(1.0 + WAIT_MARGIN) + run <= deadline {
+            return Ok(());
+        }
+        Err(InferError::new(
+            ErrorCode::DeadlineExceeded,
+            format!(
+                "{} requests are ahead, the answer would take {:.1} ms, the deadline is in {:.1} ms",
+                state.queue.len(),
+                (wait + run).as_secs_f64() * 1e3,
+                (deadline - now).as_secs_f64() * 1e3,
+            ),
+        ))
+    }
+
+    /// The rows of the batch that a request would run in, with so many rows that wait beside it, and its expected time.
+    fn batch(&self, work: &Work, waiting: usize) -> Option<(usize, Duration)> {
+        let most = self.limits.max_batch_rows.map_or(1, NonZeroUsize::get);
+        let row_bytes = work.row_bytes();
+        let efficient = self.run_times.efficient_rows(row_bytes, most);
+        let rows = (waiting + work.rows).min(efficient).max(work.rows);
+        Some((rows, self.run_times.expected(row_bytes * rows)?))
     }
 
     /// Sees to it that a runner takes what waits, if an instance is free for it.
@@ -474,7 +495,7 @@ impl Shared {
                     Some(ready) if ready > now && !*closed => wait_until = ready,
                     _ => {
                         let instance = idle.pop().expect("there is an idle instance");
-                        let jobs = queue.take(&self.limits);
+                        let jobs = queue.take(&self.limits, &self.run_times);
                         return Some((instance, Batch::new(jobs)));
                     }
                 }
@@ -492,25 +513,28 @@ impl Shared {
 
     /// Drops what nobody waits for and refuses what can no longer be in time.
     fn shed(&self, queue: &mut Queue, now: Instant) {
-        queue.shed(|job| self.late(job, now));
+        let waiting = queue.rows();
+        queue.shed(|job| self.late(job, waiting, now));
     }
 
     /// As [`Shared::shed`], for requests that are not in the queue.
     fn shed_from(&self, jobs: &mut Vec<Job>, now: Instant) {
         jobs.retain(|job| !job.reply.is_closed());
+        let waiting = jobs.iter().map(|job| job.work.rows).sum();
         let mut at = 0;
         while let Some(job) = jobs.get(at) {
-            match self.late(job, now) {
+            match self.late(job, waiting, now) {
                 None => at += 1,
                 Some(error) => drop(jobs.remove(at).reply.send(Err(error))),
             }
         }
     }
 
-    /// Why a request should not run: its deadline would pass before it is answered.
-    fn late(&self, job: &Job, now: Instant) -> Option<InferError> {
+    /// Why a request should not run, with so many rows that wait, its own among them: its deadline would pass before it
+    /// is answered.
+    fn late(&self, job: &Job, waiting: usize, now: Instant) -> Option<InferError> {
         let deadline = job.work.deadline?;
-        let expected = self.run_times.expected(job.work.bytes()).unwrap_or_default();
+        let (_, expected) = self.batch(&job.work, waiting.saturating_sub(job.work.rows)).unwrap_or_default();
         if now + expected <= deadline {
             return None;
         }

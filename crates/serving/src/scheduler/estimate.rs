@@ -5,12 +5,17 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 /// One bucket per power of two of bytes.
 const BUCKETS: usize = 40;
 /// Share of the newest run in what is expected of the next: a change of speed is followed within some five runs.
 const RECENT_SHARE: u64 = 5;
 /// Share of the newest run in the steady average: rare runs that are far longer than the rest are not soon forgotten.
 const STEADY_SHARE: u64 = 64;
+
+/// A larger batch that saves less than this share of the time per row is not worth the wait for it.
+const GAIN: f64 = 0.03;
 
 /// Run times by size of the inputs.
 pub(super) struct RunTimes([Averages; BUCKETS]);
@@ -40,14 +45,34 @@ impl RunTimes {
         }
     }
 
-    /// The expected time of a run: of its own bucket, else of the nearest smaller one, else of the nearest larger one.
+    /// The expected time of a run: that of its own size, else in proportion to the nearest smaller one, else that of the
+    /// nearest larger one.
     pub(super) fn expected(&self, bytes: usize) -> Option<Duration> {
         let at = bucket(bytes);
-        let known = |averages: &Averages| match averages.recent.load(Ordering::Relaxed) {
+        let smaller = (0..=at).rev().find_map(|smaller| Some(self.known(smaller)?.saturating_mul(1 << (at - smaller))));
+        smaller.or_else(|| (at + 1..BUCKETS).find_map(|larger| self.known(larger)))
+    }
+
+    /// The number of rows, at most `most`, above which a run gains nothing by more of them: per row it takes within
+    /// [`GAIN`] of the best known time. Where fewer than two sizes are known, `most`.
+    pub(super) fn efficient_rows(&self, row_bytes: usize, most: usize) -> usize {
+        let sizes = std::iter::successors(Some(1usize), |rows| rows.checked_mul(2)).take_while(|rows| *rows <= most);
+        let per_row = |rows: usize| Some((rows, self.known(bucket(rows * row_bytes))?.div_f64(rows as f64)));
+        let known: SmallVec<[(usize, Duration); 12]> = sizes.filter_map(per_row).collect();
+        match known.iter().map(|(_, per_row)| *per_row).min() {
+            Some(best) if known.len() > 1 => {
+                let enough = known.iter().find(|(_, per_row)| *per_row <= best.mul_f64(1.0 + GAIN));
+                enough.map_or(most, |(rows, _)| if *rows * 2 > most { most } else { *rows })
+            }
+            _ => most,
+        }
+    }
+
+    fn known(&self, bucket: usize) -> Option<Duration> {
+        match self.0[bucket].recent.load(Ordering::Relaxed) {
             0 => None,
             nanos => Some(Duration::from_nanos(nanos)),
-        };
-        self.0[..=at].iter().rev().find_map(known).or_else(|| self.0[at + 1..].iter().find_map(known))
+        }
     }
 
     /// Whether runs of this size have been seen, and stay below `limit` now and over many runs.
@@ -76,14 +101,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_known_size_answers() {
+    fn the_nearest_known_size_answers_in_proportion() {
         let times = RunTimes::default();
         assert_eq!(times.expected(4), None);
         times.learn(64, Duration::from_micros(640));
         assert_eq!(times.expected(1), Some(Duration::from_micros(640)));
         times.learn(1, Duration::from_micros(10));
-        assert_eq!(times.expected(33), Some(Duration::from_micros(10)));
+        assert_eq!(times.expected(33), Some(Duration::from_micros(320)));
         assert_eq!(times.expected(100), Some(Duration::from_micros(640)));
+    }
+
+    #[test]
+    fn batches_grow_only_as_long_as_rows_get_cheaper() {
+        let row = 64;
+        let curve = |us: &[u64]| {
+            let times = RunTimes::default();
+            us.iter().enumerate().for_each(|(at, us)| times.learn(row << at, Duration::from_micros(*us)));
+            times.efficient_rows(row, 64)
+        };
+        assert_eq!(curve(&[]), 64);
+        assert_eq!(curve(&[100]), 64, "one size says nothing of others");
+        assert_eq!(curve(&[100, 200, 400, 800]), 1, "rows cost the same in any batch");
+        assert_eq!(curve(&[100, 110, 130, 170, 330, 650, 1300]), 8);
+        assert_eq!(curve(&[10, 11, 12, 13, 14, 15, 16]), 64);
     }
 
     #[test]

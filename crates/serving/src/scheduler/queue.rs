@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use super::estimate::RunTimes;
 use super::{Completed, Limits, Work};
 use crate::InferError;
 
@@ -80,6 +81,11 @@ impl Queue {
         }
     }
 
+    /// Rows that wait.
+    pub(super) fn rows(&self) -> usize {
+        self.levels.iter().flatten().map(|job| job.work.rows).sum()
+    }
+
     /// Rows that run before a new request of `level`.
     pub(super) fn rows_before(&self, level: usize) -> usize {
         self.levels.iter().take(level + 1).flatten().map(|job| job.work.rows).sum()
@@ -128,14 +134,14 @@ impl Queue {
         self.levels.iter().filter_map(VecDeque::front).map(|job| job.enqueued).min().unwrap_or(head.enqueued)
     }
 
-    /// Takes the head and what can run with it, in order, up to the largest batch, or to the largest preferred size
-    /// that can be filled.
-    pub(super) fn take(&mut self, limits: &Limits) -> Vec<Job> {
+    /// Takes the head and what can run with it, in order, up to the largest batch that pays, or to the largest preferred
+    /// size that can be filled.
+    pub(super) fn take(&mut self, limits: &Limits, run_times: &RunTimes) -> Vec<Job> {
         let Some(level) = self.levels.iter().position(|level| !level.is_empty()) else { return Vec::new() };
         let head = self.levels[level].pop_front().expect("the level is not empty");
         self.len -= 1;
         let Some(most) = limits.max_batch_rows else { return vec![head] };
-        let most = self.target(&head, limits, most.get());
+        let most = self.target(&head, limits, most.get(), run_times);
         let mut rows = head.work.rows;
         let mut batch = vec![head];
         'levels: for level in &mut self.levels[level..] {
@@ -157,9 +163,9 @@ impl Queue {
         batch
     }
 
-    fn target(&self, head: &Job, limits: &Limits, most: usize) -> usize {
+    fn target(&self, head: &Job, limits: &Limits, most: usize, run_times: &RunTimes) -> usize {
         if limits.preferred_rows.is_empty() {
-            return most;
+            return run_times.efficient_rows(head.work.row_bytes(), most);
         }
         let waiting: usize = self.levels.iter().flatten().filter(|job| head.fits(job)).map(|job| job.work.rows).sum();
         let waiting = waiting + head.work.rows;
