@@ -16,8 +16,8 @@ pub(crate) fn run(tests: bool) -> Result<()> {
     if let Err(error) = onnxruntime() {
         eprintln!(
             "ONNX Runtime could not be fetched: {error:#}\n\
-             Models will run on the portable engine: slower, and without some operators (the `language` example is one \
-             that needs them). Run `cargo xtask setup` again once Python 3 with pip and a package index can be reached."
+             Models will run on the portable engine: slower, and without some operators (the `fraud` and `language` \
+             examples need them). Run `cargo xtask setup` again once Python 3 with pip and a package index can be reached."
         );
         if tests {
             bail!("the tests need ONNX Runtime");

@@ -195,4 +195,33 @@ mod tests {
         let unset = [("TIDEGATE_DATA", ""), ("TIDEGATE_MODELS", ""), ("TIDEGATE_SERVER__HTTP", "")];
         assert_eq!(load(&Serve::default(), environment(&unset)).unwrap(), Config::default());
     }
+
+    #[test]
+    fn every_key_is_in_the_reference_with_its_variable_and_default() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/configuration.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        // `None` is not written: keys that may be absent get a value.
+        let Config { models, data: _, server, engines: EnginesConfig { default, onnxruntime: _ }, log } =
+            Config::default();
+        let path = || Some(PathBuf::from("a path"));
+        let engines = EnginesConfig { default, onnxruntime: path() };
+        let all = toml::Table::try_from(Config { models, data: path(), server, engines, log }).unwrap();
+        for (section, value) in &all {
+            match value.as_table() {
+                None => check_row(&page, section, section, value),
+                Some(keys) => keys.iter().for_each(|(key, value)| {
+                    check_row(&page, &format!("{section}.{key}"), &format!("{section}__{key}"), value)
+                }),
+            }
+        }
+    }
+
+    fn check_row(page: &str, key: &str, variable: &str, value: &toml::Value) {
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{key}` |")));
+        let row = row.unwrap_or_else(|| panic!("{key} is not in docs/reference/configuration.md"));
+        let variable = format!("`{PREFIX}{}`", variable.to_uppercase());
+        assert!(row.contains(&variable), "{key}: {variable} is not in its row");
+        let default = if value.as_str() == Some("a path") { "| none |".to_owned() } else { format!("| `{value}` |") };
+        assert!(row.contains(&default), "{key}: its default, {default}, is not in its row");
+    }
 }

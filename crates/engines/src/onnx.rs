@@ -84,16 +84,33 @@ pub(crate) fn summarize(path: &Path) -> Result<ArtifactSummary, LoadError> {
 /// Whether a graph, or one inside it, repeats itself as often as its inputs say: `Loop`, `Scan`, and the search
 /// operators of text generation.
 pub(crate) fn has_loop(model: &pb::ModelProto) -> bool {
+    let loops = |node: &pb::NodeProto| matches!(node.op_type.as_str(), "Loop" | "Scan" | "Sampling");
+    nodes(model).into_iter().any(|node| loops(node) || node.op_type.ends_with("Search"))
+}
+
+/// Whether there are trees for two classes that score one of them only, as LightGBM and XGBoost make them.
+pub(crate) fn has_one_sided_trees(model: &pb::ModelProto) -> bool {
+    let is_one_sided = |node: &pb::NodeProto| {
+        let attribute = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name);
+        let numbers = attribute("classlabels_int64s").map_or(0, |labels| labels.ints.len());
+        let texts = attribute("classlabels_strings").map_or(0, |labels| labels.strings.len());
+        let scored = attribute("class_ids").map_or(&[][..], |ids| &ids.ints);
+        numbers.max(texts) < 3 && scored.iter().all(|class| *class == 0)
+    };
+    nodes(model).into_iter().any(|node| node.op_type == "TreeEnsembleClassifier" && is_one_sided(node))
+}
+
+/// The nodes of a model, of its functions, and of the graphs inside its nodes.
+fn nodes(model: &pb::ModelProto) -> Vec<&pb::NodeProto> {
     let functions = model.functions.iter().flat_map(|function| &function.node);
     let mut nodes: Vec<&pb::NodeProto> = model.graph.iter().flat_map(|graph| &graph.node).chain(functions).collect();
-    while let Some(node) = nodes.pop() {
-        if matches!(node.op_type.as_str(), "Loop" | "Scan" | "Sampling") || node.op_type.ends_with("Search") {
-            return true;
-        }
+    let mut at = 0;
+    while let Some(node) = nodes.get(at) {
         let graphs = node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs));
         nodes.extend(graphs.flat_map(|graph| &graph.node));
+        at += 1;
     }
-    false
+    nodes
 }
 
 /// Weights stand in initializers, or, for trees, in the attributes of nodes.

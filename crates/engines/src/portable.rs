@@ -28,6 +28,11 @@ pub(crate) struct PortableArtifact {
 pub(crate) fn load(path: &Path, options: &EngineOptions, cores: usize) -> Result<PortableArtifact, LoadError> {
     let mut model = onnx::read(path)?;
     let has_loop = onnx::has_loop(&model);
+    if onnx::has_one_sided_trees(&model) {
+        // tract picks the label before it has made the second class's score, and so always the wrong one.
+        let problem = "TreeEnsembleClassifier with two classes gives wrong labels on this engine: use ONNX Runtime";
+        return Err(engine_error(problem.to_owned()));
+    }
     let graph = model.graph.as_mut().expect("read refuses a model without a graph");
     let mut signature = onnx::signature(graph)?;
     // An initializer with the name of an input is a constant to this engine: the input cannot be given.

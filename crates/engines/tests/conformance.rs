@@ -228,3 +228,11 @@ fn a_file_that_is_no_model_is_refused_by_both() {
     let missing = Engines::portable_only().load(Path::new("none.onnx"), EngineChoice::Auto, &EngineOptions::default());
     assert!(matches!(missing.map(drop), Err(LoadError::Read { .. })));
 }
+
+#[test]
+fn portable_refuses_trees_whose_labels_it_would_get_wrong() {
+    let fraud = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/models/fraud/model.onnx");
+    let refused = Engines::portable_only().load(&fraud, EngineChoice::Portable, &EngineOptions::default());
+    let message = refused.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(message.contains("TreeEnsembleClassifier") && message.contains("ONNX Runtime"), "{message}");
+}

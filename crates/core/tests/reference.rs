@@ -1,0 +1,55 @@
+//! The reference of `model.toml` has every field.
+
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+use tidegate_core::{Batching, EngineChoice, EngineOptions, GraphOptimization, Manifest, OutputSpec};
+
+/// A manifest with a value for every field. It is written without `..`, so that a new field cannot be left out.
+fn full() -> Manifest {
+    Manifest {
+        schema: Manifest::SCHEMA,
+        name: "iris".to_owned(),
+        description: "a species".to_owned(),
+        artifact: "iris.onnx".to_owned(),
+        engine: EngineChoice::Auto,
+        engine_options: EngineOptions {
+            instances: Some(1),
+            intra_op_threads: Some(1),
+            graph_optimization: GraphOptimization::All,
+        },
+        batching: Batching {
+            max_batch_size: Some(1),
+            max_queue_delay_us: 0,
+            preferred_batch_sizes: Vec::new(),
+            max_queue_requests: 1,
+            default_timeout_us: 0,
+            priority_levels: 1,
+            default_priority: 0,
+        },
+        outputs: vec![OutputSpec { name: "scores".to_owned(), labels: Some("labels.txt".to_owned()) }],
+    }
+}
+
+/// The paths of all values: `batching.max_batch_size`, `outputs.name`.
+fn paths(prefix: &str, table: &toml::Table) -> Vec<String> {
+    let path = |key: &String| if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+    let below = |(key, value): (&String, &toml::Value)| {
+        let list = value.as_array().and_then(|list| list.first());
+        match list.unwrap_or(value).as_table() {
+            Some(table) => paths(&path(key), table),
+            None => vec![path(key)],
+        }
+    };
+    table.iter().flat_map(below).collect()
+}
+
+#[test]
+fn every_field_is_in_the_reference() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/model-toml.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let fields = paths("", &toml::Table::try_from(full()).unwrap());
+    assert!(fields.iter().any(|field| field == "outputs.labels"), "{fields:?}");
+    for field in fields {
+        assert!(page.contains(&format!("\n| `{field}` |")), "{field} is not in docs/reference/model-toml.md");
+    }
+}
