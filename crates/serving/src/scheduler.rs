@@ -353,14 +353,19 @@ impl Shared {
         state.queue.is_empty() && !state.idle.is_empty()
     }
 
-    /// Runs requests on this thread, the most urgent first, if all of them together are short and an instance is idle;
+    /// Runs requests on this thread, the most urgent first, as long as an instance is idle and all of it stays short;
     /// queues the rest.
     fn run_here(self: &Arc<Self>, mut jobs: Vec<Job>) {
         let began = Instant::now();
         self.shed_from(&mut jobs, began);
-        let bytes = jobs.iter().map(|job| job.work.bytes()).sum();
-        if jobs.len() > 1 && self.run_times.expected(bytes).is_some_and(|run| run > INLINE_RUN) {
-            return self.queue(jobs);
+        if let [first, others @ ..] = jobs.as_slice()
+            && !others.is_empty()
+        {
+            // Rows that are cheapest in a batch too long for this thread are left to the runners together.
+            let rows = others.iter().map(|job| job.work.rows).sum();
+            if self.batch(&first.work, rows).is_some_and(|(_, run)| run > INLINE_RUN) {
+                return self.queue(jobs);
+            }
         }
         jobs.sort_by_key(|job| job.work.level);
         while !jobs.is_empty() {

@@ -2,8 +2,8 @@
 //!
 //! A run of some microseconds is not worth a hop to another thread and back, but the connections that are ready in the
 //! same turn are worth one run together: a batch costs little more than a row. The first request to arrive leads: it
-//! lets the thread poll what else is ready, once, and then runs everything that has joined it. Alone, it waits for
-//! nothing but that one look.
+//! lets the thread poll what else is ready, once, and then runs everything that has joined it. Where nobody ever joins, it
+//! does not look either.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,7 +26,13 @@ struct Guests {
     jobs: Vec<Job>,
     /// Whether one of them leads.
     led: bool,
+    /// Leaders in a row that nobody joined.
+    alone: u32,
 }
+
+/// After so many leaders that nobody joined, most leaders do not look for others any more, and one in so many does.
+const LONELY: u32 = 8;
+const LOOK_AGAIN: u32 = 16;
 
 impl Lobbies {
     pub(super) fn new(threads: usize) -> Self {
@@ -42,12 +48,14 @@ impl Lobbies {
         }
         guests.jobs.push(job);
         let leads = !std::mem::replace(&mut guests.led, true);
-        Ok(leads.then(|| Lead { shared: shared.clone(), at }))
+        let look = guests.alone < LONELY || guests.alone.is_multiple_of(LOOK_AGAIN);
+        Ok(leads.then(|| Lead { shared: shared.clone(), at, look, done: false }))
     }
 
     fn leave(&self, at: usize) -> Vec<Job> {
         let mut guests = self.0[at].0.lock();
         guests.led = false;
+        guests.alone = if guests.jobs.len() > 1 { 0 } else { guests.alone.wrapping_add(1) };
         std::mem::take(&mut guests.jobs)
     }
 }
@@ -57,12 +65,19 @@ impl Lobbies {
 pub(super) struct Lead {
     shared: Arc<Shared>,
     at: usize,
+    /// Whether others may have come in the same turn.
+    look: bool,
+    /// Whether the duty is done.
+    done: bool,
 }
 
 impl Lead {
     /// Lets the thread look once at what else is ready, and runs everything that has joined.
-    pub(super) async fn run(self) {
-        tokio::task::yield_now().await;
+    pub(super) async fn run(mut self) {
+        if self.look {
+            tokio::task::yield_now().await;
+        }
+        self.done = true;
         let jobs = self.shared.lobbies.leave(self.at);
         self.shared.run_here(jobs);
     }
@@ -70,8 +85,8 @@ impl Lead {
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        let stranded = self.shared.lobbies.leave(self.at);
-        if !stranded.is_empty() {
+        if !self.done {
+            let stranded = self.shared.lobbies.leave(self.at);
             self.shared.queue(stranded);
         }
     }

@@ -91,9 +91,12 @@ impl Queue {
         self.levels.iter().take(level + 1).flatten().map(|job| job.work.rows).sum()
     }
 
-    /// Refuses every request for which `late` has an error.
+    /// Drops requests that nobody waits for any more, and refuses every one for which `late` has an error.
     pub(super) fn shed(&mut self, mut late: impl FnMut(&Job) -> Option<InferError>) {
         for level in &mut self.levels {
+            let before = level.len();
+            level.retain(|job| !job.reply.is_closed());
+            self.len -= before - level.len();
             let mut at = 0;
             while let Some(job) = level.get(at) {
                 match late(job) {

@@ -331,6 +331,42 @@ async fn a_short_run_happens_on_the_thread_that_brought_it() {
 }
 
 #[tokio::test]
+async fn short_requests_that_are_ready_together_run_together() {
+    let doubler = Doubler::new();
+    let scheduler = doubler.scheduler(limits(8));
+    for rows in [1, 2, 4] {
+        scheduler.learn(rows * ROW_BYTES, Duration::from_micros(10));
+    }
+    // Leaders that nobody joins stop looking for others, but not for ever.
+    for _ in 0..40 {
+        scheduler.submit(work(&[0.5])).await.unwrap();
+    }
+    let alone = doubler.batches().len();
+    for _ in 0..40 {
+        let (one, two, three) = (work(&[1.0]), work(&[2.0]), work(&[3.0]));
+        let answers = tokio::join!(scheduler.submit(one), scheduler.submit(two), scheduler.submit(three));
+        assert_eq!([doubled(answers.0), doubled(answers.1), doubled(answers.2)], [[2.0], [4.0], [6.0]]);
+    }
+    let together = doubler.batches()[alone..].iter().filter(|batch| **batch == [1.0, 2.0, 3.0]).count();
+    assert!(together > 20, "{together} of 40 times");
+    assert_eq!(scheduler.shared.state.lock().runners, 0);
+}
+
+#[tokio::test]
+async fn others_are_answered_when_their_leader_hangs_up() {
+    let doubler = Doubler::new();
+    let scheduler = doubler.scheduler(limits(8));
+    scheduler.learn(ROW_BYTES, Duration::from_micros(10));
+    let mut leader = Box::pin(scheduler.submit(work(&[1.0])));
+    assert!(futures_poll(leader.as_mut()).is_none());
+    let mut other = Box::pin(scheduler.submit(work(&[2.0])));
+    assert!(futures_poll(other.as_mut()).is_none());
+    drop(leader);
+    assert_eq!(doubled(other.await), [4.0]);
+    assert_eq!(doubler.batches(), [[2.0]]);
+}
+
+#[tokio::test]
 async fn dropping_the_scheduler_answers_what_waits() {
     let (doubler, gate) = Doubler::gated();
     let scheduler = doubler.scheduler(limits(1));
