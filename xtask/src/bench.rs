@@ -5,9 +5,12 @@
 
 mod client;
 mod contestant;
+mod group;
 mod http;
 mod machine;
+mod peers;
 mod report;
+mod rounds;
 mod runtime;
 mod start;
 
@@ -19,7 +22,8 @@ use crate::{cargo, root, setup, succeed};
 /// What the benchmarks can be told.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
-    /// What to measure: http, runtime, start; all of them if none is named
+    /// What to measure: http, runtime, start, peers; all but peers, which takes long, if none
+    /// is named
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
     /// Rounds of each comparison; odd numbers have a middle one
@@ -42,7 +46,11 @@ struct Effort {
 
 type Group = (&'static str, fn(Effort) -> Result<report::Section>);
 
-const GROUPS: [Group; 3] = [("http", http::run), ("runtime", runtime::run), ("start", start::run)];
+const GROUPS: [Group; 4] =
+    [("http", http::run), ("runtime", runtime::run), ("start", start::run), ("peers", peers::run)];
+
+/// Groups that run only when they are named: they take long.
+const NAMED_ONLY: [&str; 1] = ["peers"];
 
 /// Sets up, builds, measures, and prints or records the figures.
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
@@ -56,7 +64,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     succeed(&mut cargo(&["build", "--release", "--quiet", "--package", "tidegate", "--package", "tidegate-bench"]))?;
     let effort = Effort { rounds: args.rounds.max(1), seconds: args.seconds.max(1) };
     for (name, measure) in GROUPS {
-        if args.groups.is_empty() || args.groups.iter().any(|wanted| wanted == name) {
+        let by_default = args.groups.is_empty() && !NAMED_ONLY.contains(&name);
+        if by_default || args.groups.iter().any(|wanted| wanted == name) {
             let section = measure(effort)?;
             print!("\n{}", section.markdown());
             if args.record {
