@@ -4,9 +4,11 @@
 //! and quotes the median of the rounds' ratios: a machine that others use drifts, and absolute figures say little.
 
 mod client;
+mod compute;
 mod contestant;
 mod group;
 mod http;
+mod load;
 mod machine;
 mod peers;
 mod report;
@@ -22,7 +24,7 @@ use crate::{cargo, root, setup, succeed};
 /// What the benchmarks can be told.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
-    /// What to measure: http, runtime, start, peers; all but peers, which takes long, if none
+    /// What to measure: http, runtime, start, compute, peers; all but peers, which takes long, if none
     /// is named
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
@@ -46,8 +48,13 @@ struct Effort {
 
 type Group = (&'static str, fn(Effort) -> Result<report::Section>);
 
-const GROUPS: [Group; 4] =
-    [("http", http::run), ("runtime", runtime::run), ("start", start::run), ("peers", peers::run)];
+const GROUPS: [Group; 5] = [
+    ("http", http::run),
+    ("runtime", runtime::run),
+    ("start", start::run),
+    ("compute", compute::run),
+    ("peers", peers::run),
+];
 
 /// Groups that run only when they are named: they take long.
 const NAMED_ONLY: [&str; 1] = ["peers"];
