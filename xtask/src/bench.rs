@@ -3,6 +3,7 @@
 //! Every comparison runs in rounds that take the contestants in turn, each round in the reverse order of the one before,
 //! and quotes the median of the rounds' ratios: a machine that others use drifts, and absolute figures say little.
 
+mod bundle;
 mod client;
 mod compute;
 mod contestant;
@@ -10,6 +11,7 @@ mod group;
 mod http;
 mod load;
 mod machine;
+mod many;
 mod peers;
 mod report;
 mod rounds;
@@ -24,7 +26,7 @@ use crate::{cargo, root, setup, succeed};
 /// What the benchmarks can be told.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
-    /// What to measure: http, runtime, start, compute, peers; all but peers, which takes long, if none
+    /// What to measure: http, runtime, start, compute, many, peers; all but peers, which takes long, if none
     /// is named
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
@@ -48,11 +50,12 @@ struct Effort {
 
 type Group = (&'static str, fn(Effort) -> Result<report::Section>);
 
-const GROUPS: [Group; 5] = [
+const GROUPS: [Group; 6] = [
     ("http", http::run),
     ("runtime", runtime::run),
     ("start", start::run),
     ("compute", compute::run),
+    ("many", many::run),
     ("peers", peers::run),
 ];
 
