@@ -3,6 +3,7 @@
 //! Every comparison runs in rounds that take the contestants in turn, each round in the reverse order of the one before,
 //! and quotes the median of the rounds' ratios: a machine that others use drifts, and absolute figures say little.
 
+mod batching;
 mod bundle;
 mod client;
 mod compute;
@@ -26,7 +27,7 @@ use crate::{cargo, root, setup, succeed};
 /// What the benchmarks can be told.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
-    /// What to measure: http, runtime, start, compute, many, peers; all but peers, which takes long, if none
+    /// What to measure: http, runtime, start, compute, many, batching, peers; all but peers, which takes long, if none
     /// is named
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
@@ -50,12 +51,13 @@ struct Effort {
 
 type Group = (&'static str, fn(Effort) -> Result<report::Section>);
 
-const GROUPS: [Group; 6] = [
+const GROUPS: [Group; 7] = [
     ("http", http::run),
     ("runtime", runtime::run),
     ("start", start::run),
     ("compute", compute::run),
     ("many", many::run),
+    ("batching", batching::run),
     ("peers", peers::run),
 ];
 
