@@ -15,8 +15,9 @@ pub(super) fn copy(source: &Path, folder: &Path, name: &str, settings: &str) -> 
         }
     }
     let manifest = std::fs::read_to_string(source.join("model.toml"))?;
-    // Without a name in the manifest, the folder's is the model's.
-    let lines = manifest.lines().filter(|line| !line.starts_with("name =")).collect::<Vec<_>>().join("\n");
-    std::fs::write(target.join("model.toml"), format!("{lines}\n{settings}"))?;
+    // Without a name in the manifest, the folder's is the model's. Tables below have names that stay.
+    let (top, tables) = manifest.split_at(manifest.find("\n[").unwrap_or(manifest.len()));
+    let top = top.lines().filter(|line| !line.starts_with("name =")).collect::<Vec<_>>().join("\n");
+    std::fs::write(target.join("model.toml"), format!("{top}\n{tables}\n{settings}"))?;
     Ok(())
 }

@@ -13,7 +13,7 @@ use super::Effort;
 use super::client::{Figures, Load, wrk};
 use super::contestant::Contestant;
 use super::http::Case;
-use super::report::Section;
+use super::report::{Cell, Section};
 use super::rounds::{Standing, in_turn};
 use crate::demo::{Answer, Example};
 use crate::root;
@@ -45,13 +45,23 @@ pub(super) fn run(effort: Effort) -> Result<Section> {
         }
     }
     let rounds = in_turn(takers.len() + 1, effort.rounds, |at| {
-        turn(at.checked_sub(1).map(|peer| takers[peer]), effort.seconds)
+        Ok(turn(at.checked_sub(1).map(|peer| takers[peer]), effort.seconds))
     })?;
+    // A peer that fails in one round is not measured, but the others are.
+    let mut rounds = rounds.into_iter().map(|own| own.into_iter().collect::<Result<Vec<Turn>>>());
+    let first = rounds.next().context("Tidegate takes part")??;
+    let mut stood = Vec::new();
+    for (peer, own) in takers.into_iter().zip(rounds) {
+        match own {
+            Ok(own) => stood.push((peer, own)),
+            Err(error) => absent.push((peer, format!("not measured: {error:#}"))),
+        }
+    }
     for (at, case) in CASES.iter().enumerate() {
         let of = |rounds: &[Turn]| -> Vec<Figures> { rounds.iter().map(|turn| turn[at]).collect() };
-        let first = of(&rounds[0]);
+        let first = of(&first);
         section.row(row(case, env!("CARGO_PKG_VERSION"), &Standing::new("tidegate", &first, &first)));
-        for (peer, own) in takers.iter().zip(&rounds[1..]) {
+        for (peer, own) in &stood {
             section.row(row(case, &peer.version()?, &Standing::new(peer.title, &first, &of(own))));
         }
     }
@@ -63,7 +73,7 @@ pub(super) fn run(effort: Effort) -> Result<Section> {
     Ok(section)
 }
 
-fn row(case: &Case, version: &str, standing: &Standing) -> Vec<super::report::Cell> {
+fn row(case: &Case, version: &str, standing: &Standing) -> Vec<Cell> {
     let figures = standing.figures;
     vec![
         case.title.into(),
