@@ -3,11 +3,19 @@
 //! Every comparison runs in rounds that take the contestants in turn, each round in the reverse order of the one before,
 //! and quotes the median of the rounds' ratios: a machine that others use drifts, and absolute figures say little.
 
+mod batching;
+mod bundle;
 mod client;
+mod compute;
 mod contestant;
+mod group;
 mod http;
+mod load;
 mod machine;
+mod many;
+mod peers;
 mod report;
+mod rounds;
 mod runtime;
 mod start;
 
@@ -19,7 +27,8 @@ use crate::{cargo, root, setup, succeed};
 /// What the benchmarks can be told.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
-    /// What to measure: http, runtime, start; all of them if none is named
+    /// What to measure: http, runtime, start, compute, many, batching, peers; all but peers, which takes long, if none
+    /// is named
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
     /// Rounds of each comparison; odd numbers have a middle one
@@ -42,7 +51,18 @@ struct Effort {
 
 type Group = (&'static str, fn(Effort) -> Result<report::Section>);
 
-const GROUPS: [Group; 3] = [("http", http::run), ("runtime", runtime::run), ("start", start::run)];
+const GROUPS: [Group; 7] = [
+    ("http", http::run),
+    ("runtime", runtime::run),
+    ("start", start::run),
+    ("compute", compute::run),
+    ("many", many::run),
+    ("batching", batching::run),
+    ("peers", peers::run),
+];
+
+/// Groups that run only when they are named: they take long.
+const NAMED_ONLY: [&str; 1] = ["peers"];
 
 /// Sets up, builds, measures, and prints or records the figures.
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
@@ -56,7 +76,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     succeed(&mut cargo(&["build", "--release", "--quiet", "--package", "tidegate", "--package", "tidegate-bench"]))?;
     let effort = Effort { rounds: args.rounds.max(1), seconds: args.seconds.max(1) };
     for (name, measure) in GROUPS {
-        if args.groups.is_empty() || args.groups.iter().any(|wanted| wanted == name) {
+        let by_default = args.groups.is_empty() && !NAMED_ONLY.contains(&name);
+        if by_default || args.groups.iter().any(|wanted| wanted == name) {
             let section = measure(effort)?;
             print!("\n{}", section.markdown());
             if args.record {

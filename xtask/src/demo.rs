@@ -7,7 +7,7 @@ mod show;
 use anyhow::{Result, bail};
 use clap::Args;
 
-pub(crate) use self::example::Example;
+pub(crate) use self::example::{Answer, Example};
 use crate::server::Server;
 use crate::{cargo, root, setup, succeed, target};
 

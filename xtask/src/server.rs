@@ -12,6 +12,8 @@ pub(crate) struct Server {
     process: Child,
     /// Such as `http://127.0.0.1:41234`.
     pub(crate) http: String,
+    /// Such as `127.0.0.1:41235`.
+    pub(crate) grpc: String,
     /// Lines about models that could not be loaded.
     pub(crate) failed: Vec<String>,
     /// What the server said when it was ready.
@@ -31,11 +33,14 @@ impl Server {
             .spawn()
             .with_context(|| format!("cannot start {}", binary.display()))?;
         let output = process.stdout.take().context("the server's output is piped")?;
-        let mut server = Self { process, http: String::new(), failed: Vec::new(), ready: String::new() };
+        let mut server =
+            Self { process, http: String::new(), grpc: String::new(), failed: Vec::new(), ready: String::new() };
         for line in BufReader::new(output).lines() {
             let line = line?;
             if let Some(http) = line.strip_prefix("REST ") {
                 server.http = http.trim().to_owned();
+            } else if let Some(grpc) = line.strip_prefix("gRPC ") {
+                server.grpc = grpc.trim().to_owned();
             } else if let Some(failed) = line.strip_prefix("failed ") {
                 server.failed.push(failed.trim().to_owned());
             } else if let Some(ready) = line.strip_prefix("ready ") {

@@ -1,6 +1,7 @@
 //! Fetching what the build does not bring, once per user.
 
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -32,6 +33,27 @@ pub(crate) fn run(tests: bool) -> Result<()> {
 /// Makes the benchmarks' clients ready.
 pub(crate) fn bench() -> Result<()> {
     debian_package("wrk", "wrk")
+}
+
+/// Makes the benchmarks' models, again whenever their script changes; gives the folder that holds them.
+pub(crate) fn bench_models() -> Result<PathBuf> {
+    let source = root().join("bench/models");
+    let (script, requirements) = (source.join("make_models.py"), source.join("requirements.txt"));
+    let mut hasher = DefaultHasher::new();
+    for file in [&script, &requirements] {
+        std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?.hash(&mut hasher);
+    }
+    let folder = cache()?.join("bench-models").join(format!("{:016x}", hasher.finish()));
+    if folder.exists() {
+        return Ok(folder);
+    }
+    let python = environment("bench-models", &requirements)?;
+    println!("making the benchmarks' models …");
+    // Renamed into place when whole, as a run that is cut off must not leave half of them.
+    let part = folder.with_extension(format!("part-{}", std::process::id()));
+    succeed(Command::new(python).arg(script).arg(&part))?;
+    std::fs::rename(&part, &folder)?;
+    Ok(folder)
 }
 
 /// Installs a Debian package unless its program is there.

@@ -36,11 +36,28 @@ done = function(summary, latency, requests)
 end
 "#;
 
+/// Every thread renders all requests beforehand.
+const OVER: &str = r#"
+local requests, at = {}, 0
+init = function(arguments)
+  for place, path in ipairs(paths) do requests[place] = wrk.format(nil, path) end
+end
+request = function()
+  at = at % #requests + 1
+  return requests[at]
+end
+"#;
+
 /// Sends requests over all connections, each the next as soon as it has the answer to the last.
 pub(super) fn wrk(url: &str, load: &Load, seconds: u64) -> Result<Figures> {
+    wrk_over(url, load, &[], seconds)
+}
+
+/// The same over many paths in turn, in place of the load's own.
+pub(super) fn wrk_over(url: &str, load: &Load, paths: &[String], seconds: u64) -> Result<Figures> {
     let folder = std::env::temp_dir().join(format!("tidegate-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
-    let script = script(&folder, load)?;
+    let script = script(&folder, load, paths)?;
     let threads = load.connections.min(2).to_string();
     let output = Command::new("wrk")
         .args(["--threads", &threads, "--connections", &load.connections.to_string()])
@@ -60,7 +77,7 @@ pub(super) fn wrk(url: &str, load: &Load, seconds: u64) -> Result<Figures> {
     Ok(figures)
 }
 
-fn script(folder: &Path, load: &Load) -> Result<PathBuf> {
+fn script(folder: &Path, load: &Load, paths: &[String]) -> Result<PathBuf> {
     let body = folder.join("body");
     std::fs::write(&body, &load.body)?;
     let headers: String =
@@ -68,6 +85,11 @@ fn script(folder: &Path, load: &Load) -> Result<PathBuf> {
     let script = folder.join("post.lua");
     let body = body.display();
     let open = format!("local file = io.open(\"{body}\", \"rb\")\nwrk.body = file:read(\"*a\")\nfile:close()\n");
-    std::fs::write(&script, format!("wrk.method = \"POST\"\n{open}{headers}{SCRIPT}"))?;
+    let over = if paths.is_empty() { String::new() } else { format!("local paths = {{{}}}\n{OVER}", quoted(paths)) };
+    std::fs::write(&script, format!("wrk.method = \"POST\"\n{open}{headers}{over}{SCRIPT}"))?;
     Ok(script)
+}
+
+fn quoted(paths: &[String]) -> String {
+    paths.iter().map(|path| format!("{path:?}")).collect::<Vec<_>>().join(", ")
 }

@@ -6,8 +6,10 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use super::client::{Figures, Load, wrk};
-use super::{Effort, median};
+use super::Effort;
+use super::client::{Load, wrk};
+use super::group::Group;
+use super::rounds::{Standing, in_turn};
 use crate::server::Server;
 use crate::{root, setup, target};
 
@@ -21,6 +23,7 @@ pub(super) struct Contestant {
 enum Process {
     Tidegate(#[allow(dead_code, reason = "ends the process when dropped")] Server),
     Baseline(Child),
+    Group(#[allow(dead_code, reason = "ends the processes when dropped")] Group),
 }
 
 impl Drop for Process {
@@ -54,17 +57,25 @@ impl Contestant {
         bail!("the baseline {name} ended before it listened")
     }
 
+    /// A server of others.
+    pub(super) fn group(name: &'static str, url: String, group: Group) -> Self {
+        Self { name, url, _process: Process::Group(group) }
+    }
+
     /// The answer to one request, for baselines that answer the same bytes.
     pub(super) fn ask(&self, load: &Load) -> Result<Vec<u8>> {
-        let agent: ureq::Agent = ureq::Agent::config_builder().build().into();
-        let mut request = agent.post(format!("{}{}", self.url, load.path));
-        for (name, value) in &load.headers {
-            request = request.header(name, value);
-        }
-        let mut response =
-            request.send(load.body.as_slice()).with_context(|| format!("{} does not answer", self.name))?;
-        Ok(response.body_mut().read_to_vec()?)
+        post(&self.url, load).with_context(|| format!("{} does not answer", self.name))
     }
+}
+
+/// The answer of a server to one request.
+pub(super) fn post(url: &str, load: &Load) -> Result<Vec<u8>> {
+    let agent: ureq::Agent = ureq::Agent::config_builder().build().into();
+    let mut request = agent.post(format!("{url}{}", load.path));
+    for (name, value) in &load.headers {
+        request = request.header(name, value);
+    }
+    Ok(request.send(load.body.as_slice())?.body_mut().read_to_vec()?)
 }
 
 /// A program of `bench/`.
@@ -79,46 +90,12 @@ pub(super) fn example(name: &str) -> PathBuf {
     root().join("examples/models").join(name).join("model.onnx")
 }
 
-/// The medians of one contestant, and the median ratios of the first contestant to it.
-pub(super) struct Standing {
-    pub(super) name: &'static str,
-    pub(super) figures: Figures,
-    /// The first contestant's requests per second over this one's.
-    pub(super) rate_ratio: f64,
-    pub(super) p50_ratio: f64,
-    pub(super) p99_ratio: f64,
-}
-
 /// Measures all under the same load, in turn.
 pub(super) fn compare(contestants: &[&Contestant], load: &Load, effort: Effort) -> Result<Vec<Standing>> {
-    let mut rounds: Vec<Vec<Figures>> = vec![Vec::new(); contestants.len()];
     for contestant in contestants {
         wrk(&contestant.url, load, 1)?;
     }
-    for round in 0..effort.rounds {
-        let mut order: Vec<usize> = (0..contestants.len()).collect();
-        if round % 2 == 1 {
-            order.reverse();
-        }
-        for at in order {
-            rounds[at].push(wrk(&contestants[at].url, load, effort.seconds)?);
-        }
-    }
-    let first = rounds[0].clone();
-    let standing = |(contestant, own): (&&Contestant, Vec<Figures>)| {
-        let of = |pick: fn(&Figures) -> f64| median(own.iter().map(pick).collect());
-        let ratio = |pick: fn(&Figures) -> f64| {
-            median(first.iter().zip(&own).map(|(first, own)| pick(first) / pick(own)).collect())
-        };
-        let (rate, p50, p99): (fn(&Figures) -> f64, fn(&Figures) -> f64, fn(&Figures) -> f64) =
-            (|figures| figures.requests_per_second, |figures| figures.p50_us, |figures| figures.p99_us);
-        Standing {
-            name: contestant.name,
-            figures: Figures { requests_per_second: of(rate), p50_us: of(p50), p99_us: of(p99), errors: 0 },
-            rate_ratio: ratio(rate),
-            p50_ratio: ratio(p50),
-            p99_ratio: ratio(p99),
-        }
-    };
-    Ok(contestants.iter().zip(rounds).map(standing).collect())
+    let rounds = in_turn(contestants.len(), effort.rounds, |at| wrk(&contestants[at].url, load, effort.seconds))?;
+    let standing = |(contestant, own): (&&Contestant, &Vec<_>)| Standing::new(contestant.name, &rounds[0], own);
+    Ok(contestants.iter().zip(&rounds).map(standing).collect())
 }

@@ -12,13 +12,13 @@ use crate::demo::Example;
 use crate::root;
 
 /// A comparison: what is asked, by how many connections, and whether the naive server takes part.
-struct Case {
-    title: &'static str,
-    model: &'static str,
-    rows: usize,
-    binary: bool,
-    connections: usize,
-    naive: bool,
+pub(super) struct Case {
+    pub(super) title: &'static str,
+    pub(super) model: &'static str,
+    pub(super) rows: usize,
+    pub(super) binary: bool,
+    pub(super) connections: usize,
+    pub(super) naive: bool,
 }
 
 const CASES: [Case; 6] = [
@@ -66,7 +66,7 @@ pub(super) fn run(effort: Effort) -> Result<Section> {
 }
 
 impl Case {
-    fn load(&self) -> Result<Load> {
+    pub(super) fn load(&self) -> Result<Load> {
         let example = Example::read(&root().join("examples/models"), self.model)?;
         let rows: Vec<&[String]> = (0..self.rows).map(|row| example.rows[row].as_slice()).collect();
         let columns = rows[0].len();

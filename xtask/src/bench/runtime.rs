@@ -7,11 +7,13 @@ use super::contestant::{baseline, example};
 use super::report::Section;
 use super::{Effort, median};
 
+/// A line of `tidegate-bench runtime`.
 #[derive(Clone, Deserialize)]
-struct Figure {
+pub(super) struct Figure {
     rows: usize,
     p50_us: f64,
     p99_us: f64,
+    pub(super) rows_per_second: f64,
 }
 
 /// Measures `session.run` and `Serving::infer` on one thread in turn.
@@ -54,13 +56,17 @@ pub(super) fn run(effort: Effort) -> Result<Section> {
 }
 
 fn time(model: &str, seconds: u64, submit: bool) -> Result<Vec<Figure>> {
-    let model = example(model);
-    let mut command = baseline(&["runtime", "--seconds", &seconds.to_string(), "--model"])?;
-    command.arg(model);
+    let (model, seconds) = (example(model).display().to_string(), seconds.to_string());
+    let mut arguments = vec!["--seconds", &seconds, "--model", &model];
     if submit {
-        command.arg("--submit");
+        arguments.push("--submit");
     }
-    let output = command.output().context("the baseline cannot be started")?;
+    figures(&arguments)
+}
+
+/// What `tidegate-bench runtime` measures.
+pub(super) fn figures(arguments: &[&str]) -> Result<Vec<Figure>> {
+    let output = baseline(&["runtime"])?.args(arguments).output().context("the baseline cannot be started")?;
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8_lossy(&output.stdout);
     text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()

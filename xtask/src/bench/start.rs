@@ -43,7 +43,8 @@ fn first_answer(model: &Path, example: &Example) -> Result<(f64, f64)> {
     Ok((ms, resident))
 }
 
-fn resident_mb(pid: u32) -> Result<f64> {
+/// The memory of a process that is in use.
+pub(super) fn resident_mb(pid: u32) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("there is no VmRSS")?;
     let kb: f64 = line.trim().trim_end_matches("kB").trim().parse()?;

@@ -46,6 +46,14 @@ impl Example {
         })
     }
 
+    /// The same with its first rows only.
+    pub(crate) fn first(mut self, rows: usize) -> Self {
+        self.rows.truncate(rows);
+        self.labels.truncate(rows);
+        self.expected.truncate(rows);
+        self
+    }
+
     /// The request for one row, as a client would write it.
     pub(crate) fn request(&self, row: usize) -> Value {
         let cells = &self.rows[row];
@@ -90,15 +98,22 @@ impl Example {
 }
 
 impl Answer {
-    /// Reads a response of the Open Inference Protocol.
+    /// Reads the first row of a response of the Open Inference Protocol.
     pub(crate) fn of(response: &Value) -> Option<Self> {
+        Self::all(response)?.into_iter().next()
+    }
+
+    /// Reads all rows of a response of the Open Inference Protocol.
+    pub(crate) fn all(response: &Value) -> Option<Vec<Self>> {
         let outputs = response["outputs"].as_array()?;
         let data = |name: &str| outputs.iter().find(|output| output["name"] == name)?["data"].as_array();
-        let label = match data("label")?.first()? {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
+        let (labels, probabilities) = (data("label")?, data("probabilities")?);
+        let classes = probabilities.len().checked_div(labels.len())?.max(1);
+        let answer = |(label, probabilities): (&Value, &[Value])| {
+            let label = label.as_str().map_or_else(|| label.to_string(), str::to_owned);
+            Self { label, probabilities: probabilities.iter().filter_map(Value::as_f64).collect() }
         };
-        Some(Self { label, probabilities: data("probabilities")?.iter().filter_map(Value::as_f64).collect() })
+        Some(labels.iter().zip(probabilities.chunks(classes)).map(answer).collect())
     }
 }
 

@@ -1,0 +1,62 @@
+//! Measuring several things in turn, and what follows from it.
+
+use anyhow::Result;
+
+use super::client::Figures;
+use super::median;
+
+/// Measures each of `count` things once a round, in the reverse order of the round before; gives the rounds of each.
+pub(super) fn in_turn<T>(
+    count: usize,
+    rounds: usize,
+    mut measure: impl FnMut(usize) -> Result<T>,
+) -> Result<Vec<Vec<T>>> {
+    let mut all: Vec<Vec<T>> = (0..count).map(|_| Vec::new()).collect();
+    for round in 0..rounds {
+        for step in 0..count {
+            let at = if round % 2 == 1 { count - 1 - step } else { step };
+            all[at].push(measure(at)?);
+        }
+    }
+    Ok(all)
+}
+
+/// The median of one quantity over the rounds.
+pub(super) fn middle<T>(rounds: &[T], pick: impl Fn(&T) -> f64) -> f64 {
+    median(rounds.iter().map(pick).collect())
+}
+
+/// The median over the rounds of one quantity of the first over the same of the other.
+pub(super) fn ratio<T>(first: &[T], other: &[T], pick: impl Fn(&T) -> f64) -> f64 {
+    median(first.iter().zip(other).map(|(first, other)| pick(first) / pick(other)).collect())
+}
+
+/// The medians of one contestant, and the median ratios of the first contestant to it.
+pub(super) struct Standing {
+    pub(super) name: &'static str,
+    pub(super) figures: Figures,
+    /// The first contestant's requests per second over this one's.
+    pub(super) rate_ratio: f64,
+    pub(super) p50_ratio: f64,
+    pub(super) p99_ratio: f64,
+}
+
+impl Standing {
+    /// How a contestant did in its rounds, next to those of the first.
+    pub(super) fn new(name: &'static str, first: &[Figures], own: &[Figures]) -> Self {
+        let rate = |figures: &Figures| figures.requests_per_second;
+        let (p50, p99) = (|figures: &Figures| figures.p50_us, |figures: &Figures| figures.p99_us);
+        Self {
+            name,
+            figures: Figures {
+                requests_per_second: middle(own, rate),
+                p50_us: middle(own, p50),
+                p99_us: middle(own, p99),
+                errors: 0,
+            },
+            rate_ratio: ratio(first, own, rate),
+            p50_ratio: ratio(first, own, p50),
+            p99_ratio: ratio(first, own, p99),
+        }
+    }
+}
