@@ -6,6 +6,7 @@ import json
 import subprocess
 
 import pytest
+import requests
 
 from conftest import BINARY, MODELS
 
@@ -20,8 +21,6 @@ def load(server, *arguments, status=0):
 
 def answered(server, model):
     """Requests for a model that succeeded, as the server counts them."""
-    import requests
-
     statistics = requests.get(server.url(f"/v2/models/{model}/stats"), timeout=60).json()
     return sum(version["inference_stats"]["success"]["count"] for version in statistics["model_stats"])
 
@@ -84,6 +83,9 @@ def test_raw_bytes_and_recorded_times(server, digits, tmp_path):
     raw = ["--raw-body", tmp_path / "body.json", "--path", "/v2/models/digits/infer"]
     (run,) = json.loads(load(server, *raw, "--replay", tmp_path / "times", "--speed", 2, "--json", "-").stdout)["runs"]
     assert (run["label"], run["requests"], run["answers"]) == ("replay", 30, 30)
+    body = ["digits", "--input", tmp_path / "body.json", "--rows", 2, "--requests", 10, "--protocol", "grpc"]
+    (run,) = json.loads(load(server, *body, "--json", "-").stdout)["runs"]
+    assert run["answers"] == 10 and run["rows_per_s"] == pytest.approx(2 * run["throughput_per_s"])
 
 
 def test_objectives_decide_the_exit_status(server):
@@ -94,7 +96,11 @@ def test_objectives_decide_the_exit_status(server):
 
 
 def test_the_highest_rate_is_found(server):
-    """No latency is short enough, and then any is."""
+    found = load(server, "digits", "--find-max", "--rate", 200, "--duration", "300ms", "--slo", "throughput<500", "--json", "-")
+    report = json.loads(found.stdout)
+    offered = [run["offered_per_s"] for run in report["runs"]]
+    assert offered[:3] == [200, 400, 800]
+    assert report["highest_per_s"] in offered and 400 <= report["highest_per_s"] < 600
     nothing = load(server, "digits", "--find-max", "--rate", 4, "--duration", "500ms", "--slo", "p50<1ns", status=1)
     assert "no rate meets p50<1ns" in nothing.stdout
 

@@ -102,7 +102,8 @@ impl Session {
         Ok(())
     }
 
-    /// The highest rate that meets the objectives, with a generator that keeps up.
+    /// The highest rate that meets the objectives and that the generator reaches. An interrupt ends the search with what
+    /// was found.
     fn search(
         &mut self,
         plan: &Plan,
@@ -112,7 +113,7 @@ impl Session {
     ) -> Result<Option<f64>> {
         tidegate_load::highest(first, |rate| {
             if self.is_interrupted() {
-                anyhow::bail!("the search was interrupted");
+                return Ok(false);
             }
             let rate_plan =
                 Plan { pattern: Pattern::Open(Arrivals::Rates { rates: vec![rate], arrival }), ..plan.clone() };

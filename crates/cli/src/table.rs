@@ -19,8 +19,12 @@ pub(crate) fn read(path: &Path, signature: &Signature) -> Result<Vec<(String, Te
 }
 
 /// `[row, …]`, or `{"instances": [row, …]}`; a row is the value of the only input, or an object with one value per input.
+/// Or a body of the protocol: `{"inputs": [{"name": …, "shape": …, "data": …}, …]}`.
 fn json(path: &Path, signature: &Signature) -> Result<Vec<(String, Tensor)>> {
     let mut value: Value = serde_json::from_slice(&std::fs::read(path)?)?;
+    if let Some(Value::Array(tensors)) = value.get("inputs") {
+        return tensors.iter().map(|tensor| body(tensor, signature)).collect();
+    }
     if let Some(instances) = value.get_mut("instances") {
         value = instances.take();
     }
@@ -42,6 +46,22 @@ fn json(path: &Path, signature: &Signature) -> Result<Vec<(String, Tensor)>> {
         inputs.push((spec.name.clone(), tensor(spec, rows.len(), &cells)?));
     }
     Ok(inputs)
+}
+
+/// A tensor as the protocol's JSON has it.
+fn body(tensor: &Value, signature: &Signature) -> Result<(String, Tensor)> {
+    let name = tensor["name"].as_str().context("an input has no name")?;
+    let spec = signature.inputs.iter().find(|spec| spec.name == name);
+    let spec = spec.with_context(|| format!("the model has no input {name:?}"))?;
+    let extents: Vec<i64> = serde_json::from_value(tensor["shape"].clone())
+        .with_context(|| format!("input {name:?} has no shape of whole numbers"))?;
+    let shape = Shape::from_wire(&extents)?;
+    let mut cells = Vec::new();
+    flatten(&tensor["data"], &mut cells);
+    if shape.element_count() != cells.len() {
+        bail!("input {name:?} has shape {shape} and {} values", cells.len());
+    }
+    Ok((name.to_owned(), typed(spec, shape, &cells)?))
 }
 
 fn flatten(value: &Value, cells: &mut Vec<String>) {

@@ -19,7 +19,7 @@ pub struct Plan {
     pub duration: Option<Duration>,
     /// How many requests to measure, whichever ends first.
     pub requests: Option<u64>,
-    /// How long to send before measuring.
+    /// How long to send before measuring; nothing in a replay, whose times begin at once.
     pub warmup: Duration,
     /// How long the client waits for an answer.
     pub timeout: Duration,

@@ -1,5 +1,7 @@
 //! The generator against a small server whose behaviour the tests control.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
