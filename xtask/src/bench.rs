@@ -9,10 +9,14 @@ mod client;
 mod compute;
 mod contestant;
 mod group;
+mod grpc;
 mod http;
 mod load;
+mod loadgen;
 mod machine;
 mod many;
+mod neighbour;
+mod overload;
 mod peers;
 mod report;
 mod rounds;
@@ -27,7 +31,7 @@ use crate::{cargo, root, setup, succeed};
 /// What the benchmarks can be told.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
-    /// What to measure: http, runtime, start, compute, many, batching, peers; all but peers, which takes long, if none
+    /// What to measure: http, grpc, loadgen, runtime, start, compute, many, batching, overload, neighbour, peers; all but peers, which takes long, if none
     /// is named
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
@@ -51,13 +55,17 @@ struct Effort {
 
 type Group = (&'static str, fn(Effort) -> Result<report::Section>);
 
-const GROUPS: [Group; 7] = [
+const GROUPS: [Group; 11] = [
     ("http", http::run),
+    ("grpc", grpc::run),
+    ("loadgen", loadgen::run),
     ("runtime", runtime::run),
     ("start", start::run),
     ("compute", compute::run),
     ("many", many::run),
     ("batching", batching::run),
+    ("overload", overload::run),
+    ("neighbour", neighbour::run),
     ("peers", peers::run),
 ];
 

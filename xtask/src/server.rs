@@ -23,9 +23,14 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `binary` on free ports over `models` and waits until they are loaded.
     pub(crate) fn start(binary: &Path, models: &Path, data: &Path) -> Result<Self> {
+        Self::start_over(binary, &[models], data)
+    }
+
+    /// As [`Server::start`], over several paths.
+    pub(crate) fn start_over(binary: &Path, models: &[&Path], data: &Path) -> Result<Self> {
         let mut process = Command::new(binary)
             .arg("serve")
-            .arg(models)
+            .args(models)
             .args(["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--data"])
             .arg(data)
             .env("TIDEGATE_LOG__LEVEL", "warn")

@@ -15,6 +15,8 @@ pub(super) struct Load {
     /// Headers besides the body's length.
     pub(super) headers: Vec<(String, String)>,
     pub(super) connections: usize,
+    /// Threads of the client.
+    pub(super) threads: usize,
 }
 
 /// What came of a run.
@@ -58,9 +60,8 @@ pub(super) fn wrk_over(url: &str, load: &Load, paths: &[String], seconds: u64) -
     let folder = std::env::temp_dir().join(format!("tidegate-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
     let script = script(&folder, load, paths)?;
-    let threads = load.connections.min(2).to_string();
     let output = Command::new("wrk")
-        .args(["--threads", &threads, "--connections", &load.connections.to_string()])
+        .args(["--threads", &load.threads.to_string(), "--connections", &load.connections.to_string()])
         .args(["--duration", &format!("{seconds}s"), "--script"])
         .arg(&script)
         .arg(format!("{url}{}", load.path))

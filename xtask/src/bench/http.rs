@@ -87,7 +87,7 @@ impl Case {
                 ("Inference-Header-Content-Length".to_owned(), header.len().to_string()),
             ];
             let body = [header.as_bytes(), &bytes].concat();
-            return Ok(Load { path, body, headers, connections: self.connections });
+            return Ok(Load { path, body, headers, connections: self.connections, threads: self.connections.min(2) });
         }
         let mut body = format!(r#"{{"inputs":[{{"name":"{name}","shape":{shape},"datatype":"FP32","data":["#);
         for (at, cell) in rows.iter().flat_map(|row| row.iter()).enumerate() {
@@ -96,6 +96,12 @@ impl Case {
         }
         body.push_str("]}]}");
         let headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
-        Ok(Load { path, body: body.into_bytes(), headers, connections: self.connections })
+        Ok(Load {
+            path,
+            body: body.into_bytes(),
+            headers,
+            connections: self.connections,
+            threads: self.connections.min(2),
+        })
     }
 }

@@ -35,48 +35,85 @@ pub(super) struct Outcome {
     pub(super) p99_us: f64,
 }
 
-#[derive(Deserialize)]
-struct Report {
-    runs: Vec<Run>,
-}
-
-#[derive(Deserialize)]
-struct Run {
-    requests: u64,
-    answers: u64,
-    throughput_per_s: f64,
-    rows_per_s: f64,
+/// A run as `tidegate load` reports it.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Run {
+    pub(super) requests: u64,
+    pub(super) answers: u64,
+    pub(super) refusals: u64,
+    pub(super) throughput_per_s: f64,
+    pub(super) rows_per_s: f64,
+    /// Answers that came within their deadline; none where requests had none.
+    pub(super) goodput_per_s: Option<f64>,
     latency_us: Option<Latency>,
+    refusal_latency_us: Option<Latency>,
 }
 
-#[derive(Deserialize)]
-struct Latency {
-    p99: f64,
+/// A distribution of latencies, in microseconds.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct Latency {
+    pub(super) p50: f64,
+    pub(super) p99: f64,
+}
+
+impl Run {
+    /// That of answers; not a number where there was none.
+    pub(super) fn latency(&self) -> Latency {
+        self.latency_us.unwrap_or(Latency { p50: f64::NAN, p99: f64::NAN })
+    }
+
+    /// That of refusals; zero where there was none.
+    pub(super) fn refusal_latency(&self) -> Latency {
+        self.refusal_latency_us.unwrap_or(Latency { p50: 0.0, p99: 0.0 })
+    }
+}
+
+/// Runs `tidegate load` with these arguments and reads its only run.
+pub(super) fn run(arguments: &[&str]) -> Result<Run> {
+    #[derive(Deserialize)]
+    struct Report {
+        runs: Vec<Run>,
+    }
+    let mut command = Command::new(target().join("release/tidegate"));
+    let output = command.arg("load").args(arguments).args(["--quiet", "--json", "-"]).output();
+    let output = output.context("tidegate load cannot be started")?;
+    ensure!(output.status.success(), "tidegate load: {}", String::from_utf8_lossy(&output.stderr));
+    let report: Report = serde_json::from_slice(&output.stdout)?;
+    report.runs.into_iter().next().context("tidegate load reports no run")
 }
 
 impl Clients<'_> {
     /// Asks, and insists that every request was answered.
     pub(super) fn ask(&self, server: &Server, length: &Length) -> Result<Outcome> {
-        let mut command = Command::new(target().join("release/tidegate"));
-        command.args(["load", self.model, "--quiet", "--json", "-", "--timeout", "120s"]);
-        command.args(["--url", &server.http, "--grpc", &server.grpc, "--protocol", self.protocol]);
-        command.args(["--rows", &self.rows.to_string(), "--concurrency", &self.clients.to_string()]);
-        match length {
-            Length::Requests(requests) => command.args(["--requests", &requests.to_string()]),
+        let (rows, clients) = (self.rows.to_string(), self.clients.to_string());
+        let length = match length {
+            Length::Requests(requests) => [format!("--requests={requests}"), String::from("--warmup=0s")],
             Length::Milliseconds { warm_up, measured } => {
-                command.args(["--warmup", &format!("{warm_up}ms"), "--duration", &format!("{measured}ms")])
+                [format!("--duration={measured}ms"), format!("--warmup={warm_up}ms")]
             }
         };
-        let output = command.output().context("tidegate load cannot be started")?;
-        ensure!(output.status.success(), "tidegate load: {}", String::from_utf8_lossy(&output.stderr));
-        let report: Report = serde_json::from_slice(&output.stdout)?;
-        let run = report.runs.first().context("tidegate load reports no run")?;
+        let run = run(&[
+            self.model,
+            "--timeout=120s",
+            "--url",
+            &server.http,
+            "--grpc",
+            &server.grpc,
+            "--protocol",
+            self.protocol,
+            "--rows",
+            &rows,
+            "--concurrency",
+            &clients,
+            &length[0],
+            &length[1],
+        ])?;
         let missing = run.requests - run.answers;
         ensure!(missing == 0, "{missing} of {} requests to {} were not answered", run.requests, self.model);
         Ok(Outcome {
             requests_per_second: run.throughput_per_s,
             rows_per_second: run.rows_per_s,
-            p99_us: run.latency_us.as_ref().map_or(f64::NAN, |latency| latency.p99),
+            p99_us: run.latency().p99,
         })
     }
 }
