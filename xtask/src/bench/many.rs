@@ -7,8 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::Effort;
 use super::bundle;
-use super::client::{Figures, Load, wrk_over};
-use super::contestant::post;
+use super::client::{Figures, wrk_over};
 use super::http::Case;
 use super::report::Section;
 use super::rounds::{Standing, in_turn};
@@ -17,6 +16,9 @@ use crate::server::Server;
 use crate::{root, target};
 
 const MODELS: usize = 1000;
+
+/// Seconds of load before the figures: each of the models learns from its own requests how long it takes.
+const WARM_UP: u64 = 10;
 
 const CASE: Case =
     Case { title: "digits, 1 JSON row", model: "digits", rows: 1, binary: false, connections: 16, naive: false };
@@ -51,10 +53,7 @@ fn measure(folder: &Path, effort: Effort, section: &mut Section) -> Result<()> {
     let asked = [("one, alone", &one, &same), ("one", &many, &same), ("all in turn", &many, &spread)];
     let load = CASE.load()?;
     for (_, loaded, paths) in &asked {
-        for path in paths.iter() {
-            post(&loaded.server.http, &Load { path: path.clone(), ..load.clone() })?;
-        }
-        wrk_over(&loaded.server.http, &load, paths, 1)?;
+        wrk_over(&loaded.server.http, &load, paths, WARM_UP)?;
     }
     let rounds: Vec<Vec<Figures>> = in_turn(asked.len(), effort.rounds, |at| {
         let (_, loaded, paths) = &asked[at];
