@@ -26,6 +26,8 @@ use crate::target::Protocol;
 const LATE: Duration = Duration::from_millis(1);
 /// A generator with more late requests than this did not keep up.
 const LATE_SHARE: f64 = 0.01;
+/// A generator that sent less than its rate by more than this did not make the load that was asked for.
+const SHORTFALL: f64 = 0.05;
 
 /// A whole load test: what was asked of whom, and what came of it.
 #[derive(Clone, Debug, Serialize)]
@@ -180,7 +182,7 @@ pub struct Generator {
     /// Whether more than one request in a hundred was late, or some were not sent. Lateness is part of the latency, so
     /// the figures are then worse than the server was.
     pub fell_behind: bool,
-    /// Whether most requests were late, or some were not sent: the load that was asked for was not made.
+    /// Whether less than 95 % of the rate was sent, or some requests never: the load that was asked for was not made.
     pub is_saturated: bool,
 }
 
@@ -282,7 +284,7 @@ impl Run {
             latency_us: Latency::of(&window.latency),
             send_latency_us: Latency::of(&window.send_latency),
             refusal_latency_us: Latency::of(&window.refusals),
-            generator: (!plan.is_closed()).then(|| Generator::new(window)),
+            generator: (!plan.is_closed()).then(|| Generator::new(window, length)),
             failures: failures(window),
             models: models(plan, window),
             connections_opened,
@@ -302,11 +304,13 @@ impl Run {
 }
 
 impl Generator {
-    fn new(window: &Window) -> Self {
+    fn new(window: &Window, length: Duration) -> Self {
         let sent = window.lateness.len();
         let late = sent - window.lateness.count_between(0, LATE.as_nanos() as u64).min(sent);
         let fell_behind = window.unsent > 0 || late as f64 > LATE_SHARE * sent as f64;
-        let is_saturated = window.unsent > 0 || late > sent / 2;
+        // Behind a rate that is missed by a share, the lateness grows evenly up to that share of the length.
+        let middle = Duration::from_nanos(window.lateness.value_at_quantile(0.5));
+        let is_saturated = window.unsent > 0 || middle > LATE.max(length.mul_f64(SHORTFALL / 2.0));
         Self { late, unsent: window.unsent, lateness_us: Latency::of(&window.lateness), fell_behind, is_saturated }
     }
 }

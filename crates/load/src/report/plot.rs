@@ -95,7 +95,8 @@ impl Scale {
         match self {
             Self::Linear => {
                 let step = step(most);
-                let most = (most / step).ceil().max(1.0) * step;
+                // A last value that is hardly beyond a mark needs no room of its own.
+                let most = (most / step - 0.02).ceil().max(1.0) * step;
                 let count = (most / step).round() as u32;
                 let mark = |at: u32| (f64::from(at) / f64::from(count), number(f64::from(at) * step, step));
                 (most, (0..=count).map(mark).collect())
