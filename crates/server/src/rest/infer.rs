@@ -116,7 +116,7 @@ fn header_bytes(headers: &HeaderMap, body: &Bytes) -> Result<usize, InferError> 
     }
 }
 
-fn header_deadline(headers: &HeaderMap, received: Instant) -> Result<Option<Instant>, InferError> {
+pub(super) fn header_deadline(headers: &HeaderMap, received: Instant) -> Result<Option<Instant>, InferError> {
     let Some(value) = headers.get(REQUEST_TIMEOUT) else { return Ok(None) };
     let seconds: Option<f64> = value.to_str().ok().and_then(|seconds| seconds.trim().parse().ok());
     let timeout = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use super::answer::{ErrorBody, Refusal};
 use super::body;
+use super::infer::header_deadline;
 use super::openapi::{InstancesBody, PredictionsBody};
 use super::path::Path;
 use crate::app::App;
@@ -68,17 +69,29 @@ pub(crate) async fn predict(
         let message = "post to /v1/models/NAME:predict";
         return Err(InferError::new(ErrorCode::NotFound, message).into());
     };
-    let version = app.serving.models().version(model, None)?;
-    let body = body::read(&headers, body, &app.config).await?;
-    let received = Instant::now();
-    let inputs = decode_instances(&body, version.signature())?;
-    let request = InferRequest {
-        model: model.to_owned(),
-        version: Some(version.number().to_owned()),
-        inputs,
-        ..InferRequest::default()
-    };
+    let received = receive(&app, model, &headers, body).await;
+    let (request, received) = received.inspect_err(|error| app.serving.metrics().refused(error.code))?;
     let response = app.serving.infer(request, received).await?;
     let answer = encode_predictions(&response)?;
     Ok(body::answer(answer, "application/json", Encoding::accepted(&headers), &app.config).await?)
+}
+
+/// Reads and decodes a request; the second value is when its last byte arrived.
+async fn receive(
+    app: &App,
+    model: &str,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(InferRequest, Instant), InferError> {
+    let version = app.serving.models().version(model, None)?;
+    let body = body::read(headers, body, &app.config).await?;
+    let received = Instant::now();
+    let request = InferRequest {
+        model: model.to_owned(),
+        version: Some(version.number().to_owned()),
+        inputs: decode_instances(&body, version.signature())?,
+        deadline: header_deadline(headers, received)?,
+        ..InferRequest::default()
+    };
+    Ok((request, received))
 }
