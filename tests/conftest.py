@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MODELS = ROOT / "examples/models"
 GRAPHS = ROOT / "crates/engines/tests/data"
 BUSY = ROOT / "tests/models/busy"
+OPEN = ROOT / "tests/models/open"
 BINARY = os.environ.get("TIDEGATE_BIN", str(ROOT / "target/debug/tidegate"))
 PATIENCE_S = 60
 
@@ -95,10 +96,11 @@ def start(tmp_path):
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    """One server for the whole run: the example models, `busy`, and a model that fails on some inputs."""
+    """One server for the whole run: the example models, `busy`, `open`, and a model that fails on some inputs."""
     folder = tmp_path_factory.mktemp("server")
     models = folder / "more"
     shutil.copytree(BUSY, models / "busy")
+    shutil.copytree(OPEN, models / "open")
     (models / "fragile").mkdir()
     shutil.copy(GRAPHS / "gather_out_of_range.onnx", models / "fragile/model.onnx")
     server = Server(folder / "data", MODELS, models)

@@ -62,6 +62,15 @@ REFUSED = [
     ("unknown_model", image(), "no_such_model", {}),
     ("unsupported_encoding", image(), "digits", {"Content-Encoding": "br"}),
     ("malformed_request", b"no gzip at all", "digits", {"Content-Encoding": "gzip"}),
+    ("invalid_parameter", {**image(), "parameters": {"list": [1, 2]}}, "digits", {}),
+    ("invalid_parameter", {**image(), "parameters": 3}, "digits", {}),
+    ("invalid_parameter", b'{"parameters": {"x": ' + b"[" * 100_000, "digits", {}),
+    ("malformed_json", b'{"x": ' + b"[" * 100_000, "digits", {}),
+    ("shape_overflow", image(shape=[2**70, 64]), "digits", {}),
+    ("shape_overflow", image(shape=[0, 2**62, 4]), "digits", {}),
+    ("shape_overflow", {"inputs": [{"name": "x", "shape": [2**58, 0], "datatype": "FP32", "data": []}]}, "open", {}),
+    ("wrong_dimension", image(shape=[0, 64], data=[]), "digits", {}),
+    ("wrong_dimension", image(shape=[1, 0], data=[]), "digits", {}),
     ("execution_failed", {"inputs": [{"name": "index", "shape": [1], "datatype": "INT64", "data": [99]}]}, "fragile", {}),
 ]
 
@@ -92,6 +101,10 @@ def test_other_paths_and_versions(server):
         ("/v2/models/digits/versions/7/infer", 404, "unknown_version"),
         ("/v2/nothing", 404, "not_found"),
         ("/v2/health/live", 405, "method_not_allowed"),
+        ("/v2/models/%ff/infer", 404, "not_found"),
+        ("/v2/models/%00/infer", 404, "unknown_model"),
+        ("/v2/models/..%2f..%2fetc/infer", 404, "unknown_model"),
+        ("/v1/models/%ff:predict", 404, "not_found"),
     ]:
         response = post(server, image(), path=path)
         assert (response.status_code, response.json()["code"]) == (status, code)
@@ -112,33 +125,51 @@ def test_a_body_above_the_limit_is_refused_packed_or_not(start):
         assert refused.value.code() in (grpc.StatusCode.OUT_OF_RANGE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 
-def test_a_full_queue_is_refused_at_once_with_retry_after(start, tmp_path):
-    bundle = tmp_path / "busy"
+def busy_bundle(folder, batching):
+    """`busy` with one instance."""
+    bundle = folder / "busy"
     bundle.mkdir()
     (bundle / "model.onnx").write_bytes((ROOT / "tests/models/busy/model.onnx").read_bytes())
     (bundle / "model.toml").write_text(
-        'schema = 1\nname = "busy"\n[engine_options]\ninstances = 1\n[batching]\nmax_batch_size = 1\nmax_queue_requests = 2\n'
+        f'schema = 1\nname = "busy"\n[engine_options]\ninstances = 1\n[batching]\n{batching}\n'
     )
-    server = start(bundle)
-    body = {"inputs": [{"name": "rounds", "shape": [1, 1], "datatype": "INT64", "data": [20_000]}]}
+    return bundle
+
+
+def rounds(count):
+    return {"inputs": [{"name": "rounds", "shape": [1, 1], "datatype": "INT64", "data": [count]}]}
+
+
+def test_a_full_queue_is_refused_at_once_with_retry_after(start, tmp_path):
+    server = start(busy_bundle(tmp_path, "max_batch_size = 1\nmax_queue_requests = 2"))
     answers = []
-    threads = [threading.Thread(target=lambda: answers.append(post(server, body, "busy"))) for _ in range(12)]
+    threads = [threading.Thread(target=lambda: answers.append(post(server, rounds(20_000), "busy"))) for _ in range(3)]
     for thread in threads:
         thread.start()
+    # One runs, two wait: there is no place for another.
+    wait_until(lambda: pending(server) == 2)
+    refused = post(server, rounds(1), "busy")
+    assert (refused.status_code, refused.json()["code"]) == (429, "queue_full")
+    assert int(refused.headers["retry-after"]) >= 1
+    error = call(server, "ModelInfer", message_for("busy", "rounds", "INT64", np.array([[1]])))
+    check_refused(error, "queue_full")
+    trailers = dict(error.trailing_metadata())
+    assert int(trailers["retry-after"]) >= 1 and int(trailers["grpc-retry-pushback-ms"]) >= 1000
     for thread in threads:
         thread.join()
-    refused = [answer for answer in answers if answer.status_code != 200]
-    assert refused and len(refused) < 12
-    for answer in refused:
-        assert (answer.status_code, answer.json()["code"]) == (429, "queue_full")
-        assert int(answer.headers["retry-after"]) >= 1
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
 
 
 def test_a_deadline_is_taken_from_header_and_parameter(server):
     body = {"inputs": [{"name": "rounds", "shape": [1, 1], "datatype": "INT64", "data": [20_000]}]}
     timed = {**body, "parameters": {"timeout": 20_000}}
-    for answer in (post(server, body, "busy", {"Request-Timeout": "0.02"}), post(server, timed, "busy")):
+    header = {"Request-Timeout": "0.02"}
+    v1 = post(server, {"instances": [[20_000]]}, headers=header, path="/v1/models/busy:predict")
+    for answer in (post(server, body, "busy", header), post(server, timed, "busy"), v1):
         assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
+    message = message_for("busy", "rounds", "INT64", np.array([[20_000]]))
+    message.parameters["timeout"].int64_param = 20_000
+    check_refused(call(server, "ModelInfer", message), "deadline_exceeded")
 
 
 def test_an_unloaded_model_is_not_ready(server):
@@ -150,30 +181,26 @@ def test_an_unloaded_model_is_not_ready(server):
         assert post(server, {}, path="/v2/repository/models/fraud/load").status_code == 200
 
 
+def pending(server):
+    text = requests.get(server.url("/metrics"), timeout=60).text
+    return float(re.search(r"^nv_inference_pending_request_count\{.*\} (\S+)$", text, re.MULTILINE)[1])
+
+
 def test_a_client_that_hangs_up_frees_its_place(start, tmp_path):
-    bundle = tmp_path / "busy"
-    bundle.mkdir()
-    (bundle / "model.onnx").write_bytes((ROOT / "tests/models/busy/model.onnx").read_bytes())
-    (bundle / "model.toml").write_text(
-        'schema = 1\nname = "busy"\n[engine_options]\ninstances = 1\n[batching]\nmax_batch_size = 1\n'
-    )
-    server = start(bundle)
-    body = json.dumps({"inputs": [{"name": "rounds", "shape": [1, 1], "datatype": "INT64", "data": [40_000]}]})
+    server = start(busy_bundle(tmp_path, "max_batch_size = 1"))
+    body = json.dumps(rounds(40_000))
     host, port = server.http.split(":")
     message = f"POST /v2/models/busy/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
-
-    def pending():
-        text = requests.get(server.url("/metrics"), timeout=60).text
-        return float(re.search(r'^nv_inference_pending_request_count\{.*\} (\S+)$', text, re.MULTILINE)[1])
-
     sockets = [socket.create_connection((host, int(port))) for _ in range(6)]
     for client in sockets:
         client.sendall(message)
     # One runs, five wait.
-    wait_until(lambda: pending() == 5)
+    wait_until(lambda: pending(server) == 5)
     for client in sockets:
         client.close()
-    wait_until(lambda: pending() == 0)
+    wait_until(lambda: pending(server) == 0)
+    text = requests.get(server.url("/metrics"), timeout=60).text
+    assert re.search(r"^tidegate_requests_abandoned_total\{.*\} [56]$", text, re.MULTILINE)
     statistics = requests.get(server.url("/v2/models/busy/stats"), timeout=60).json()["model_stats"][0]
     assert statistics["execution_count"] <= 1
 
@@ -196,30 +223,129 @@ def image_message(**changes):
     return request
 
 
+def typed_message(*, shape, count):
+    request = service_pb2.ModelInferRequest(model_name="digits")
+    request.inputs.add(name="image", datatype="FP32", shape=shape).contents.fp32_contents.extend([0.0] * count)
+    return request
+
+
+def changed_message(change):
+    request = image_message()
+    change(request)
+    return request
+
+
+def message_for(model, name, datatype, values):
+    request = service_pb2.ModelInferRequest(model_name=model)
+    request.inputs.add(name=name, datatype=datatype, shape=values.shape)
+    request.raw_input_contents.append(values.tobytes())
+    return request
+
+
+def set_timeout(request):
+    request.parameters["timeout"].string_param = "soon"
+
+
+def leave_parameter_empty(request):
+    request.parameters["note"].SetInParent()
+
+
 REFUSED_MESSAGES = [
     ("unknown_model", image_message(model_name="no_such_model")),
     ("unknown_version", image_message(model_version="7")),
+    ("unknown_version", image_message(model_version="newest")),
     ("unknown_input", image_message(name="picture")),
     ("missing_input", service_pb2.ModelInferRequest(model_name="digits")),
+    ("duplicate_input", changed_message(lambda request: request.MergeFrom(image_message()))),
+    ("unknown_output", changed_message(lambda request: request.outputs.add(name="colour"))),
+    ("malformed_request", changed_message(lambda request: [request.outputs.add(name="label") for _ in "ab"])),
     ("unknown_datatype", image_message(datatype="FLOAT")),
     ("datatype_mismatch", image_message(datatype="INT32")),
     ("wrong_rank", image_message(shape=[64])),
     ("wrong_dimension", image_message(shape=[2, 32])),
     ("wrong_dimension", image_message(shape=[-1, 64])),
+    ("wrong_element_count", typed_message(shape=[1, 64], count=63)),
+    ("wrong_element_count", typed_message(shape=[1, 64], count=65)),
     ("invalid_binary", image_message(raw=b"123")),
+    ("invalid_binary", changed_message(lambda request: request.raw_input_contents.append(b""))),
     ("shape_overflow", image_message(shape=[2**62, 64])),
+    ("shape_overflow", image_message(shape=[1] * 100)),
+    ("shape_overflow", message_for("open", "x", "FP32", np.zeros((70_000, 1), np.float32))),
+    ("invalid_parameter", changed_message(set_timeout)),
+    ("invalid_parameter", changed_message(leave_parameter_empty)),
+    ("too_many_inputs", changed_message(lambda request: [request.inputs.add(name=f"i{at}") for at in range(300)])),
+    ("execution_failed", message_for("fragile", "index", "INT64", np.array([99]))),
 ]
+
+
+def call(server, method, message):
+    """The answer of a method, or the error that it ended with."""
+    with grpc.insecure_channel(server.grpc) as channel:
+        try:
+            return getattr(service_pb2_grpc.GRPCInferenceServiceStub(channel), method)(message, timeout=60)
+        except grpc.RpcError as error:
+            return error
+
+
+def check_refused(error, code):
+    assert isinstance(error, grpc.RpcError), error
+    assert error.code().name == DOCUMENTED[code][1]
+    assert dict(error.trailing_metadata())["tidegate-code"] == code
+    assert error.details()
 
 
 @pytest.mark.parametrize(("code", "message"), REFUSED_MESSAGES, ids=[row[0] for row in REFUSED_MESSAGES])
 def test_grpc_refuses_with_a_stable_code(server, code, message):
+    check_refused(call(server, "ModelInfer", message), code)
+    assert call(server, "ModelInfer", image_message()).model_name == "digits"
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("malformed_request", b"\x0a\x7fcut off"),
+        ("malformed_request", b"\x0a\x02\xff\xfe"),
+        ("malformed_request", b"\xff" * 40),
+        # Two bytes each on the wire, some three hundred in memory.
+        ("too_many_inputs", b"\x2a\x00" * 1_000_000),
+    ],
+)
+def test_grpc_refuses_bytes_that_are_no_request(server, code, message):
     with grpc.insecure_channel(server.grpc) as channel:
-        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        raw = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer", request_serializer=bytes)
         with pytest.raises(grpc.RpcError) as refused:
-            stub.ModelInfer(message)
-        assert refused.value.code().name == DOCUMENTED[code][1]
-        assert dict(refused.value.trailing_metadata())["tidegate-code"] == code
-        assert stub.ModelInfer(image_message()).model_name == "digits"
+            raw(message, timeout=60)
+    check_refused(refused.value, code)
+    assert call(server, "ModelInfer", image_message()).model_name == "digits"
+
+
+def test_grpc_says_not_ready_and_not_loaded(server):
+    try:
+        call(server, "RepositoryModelUnload", service_pb2.RepositoryModelUnloadRequest(model_name="fraud"))
+        check_refused(call(server, "ModelInfer", image_message(model_name="fraud")), "not_ready")
+    finally:
+        call(server, "RepositoryModelLoad", service_pb2.RepositoryModelLoadRequest(model_name="fraud"))
+    load = service_pb2.RepositoryModelLoadRequest(model_name="no_such_model")
+    check_refused(call(server, "RepositoryModelLoad", load), "unknown_model")
+
+
+def test_a_broken_artifact_is_a_failed_load_over_both(start, tmp_path):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/model.onnx").write_bytes(b"no model")
+    server = start(tmp_path, ROOT / "examples/models/digits")
+    load = service_pb2.RepositoryModelLoadRequest(model_name="broken")
+    check_refused(call(server, "RepositoryModelLoad", load), "load_failed")
+    answer = post(server, {}, path="/v2/repository/models/broken/load")
+    assert (answer.status_code, answer.json()["code"]) == (400, "load_failed")
+    assert post(server, image()).status_code == 200
+
+
+def test_an_unknown_grpc_method_is_unimplemented(server):
+    with grpc.insecure_channel(server.grpc) as channel:
+        for method in ("/inference.GRPCInferenceService/Guess", "/no.Service/Method"):
+            with pytest.raises(grpc.RpcError) as refused:
+                channel.unary_unary(method, request_serializer=bytes)(b"", timeout=60)
+            assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_bytes_that_are_no_http_do_not_stop_the_server(server):

@@ -1,6 +1,8 @@
 """Starting, stopping, being killed."""
 
 import json
+import os
+import re
 import shutil
 import signal
 import socket
@@ -10,7 +12,7 @@ import threading
 import pytest
 import requests
 
-from conftest import BINARY, BUSY, MODELS
+from conftest import BINARY, BUSY, MODELS, ROOT
 
 DIGITS = {"inputs": [{"name": "image", "shape": [1, 64], "datatype": "FP32", "data": [1.0] * 64}]}
 
@@ -163,3 +165,113 @@ def test_a_model_is_replaced_under_traffic_without_a_failed_request(start, tmp_p
         thread.join()
     assert statuses and set(statuses) == {200}
     assert server.infer("digits", DIGITS).status_code == 200
+
+
+def metric(server, name, **labels):
+    """The value of a metric with these labels among others; None if it is not exposed."""
+    text = requests.get(server.url("/metrics"), timeout=60).text
+    wanted = [f'{label}="{value}"' for label, value in labels.items()]
+    for line in text.splitlines():
+        if re.match(rf"{name}[{{ ]", line) and all(label in line for label in wanted):
+            return float(line.rsplit(" ", 1)[1])
+    return None
+
+
+def test_every_documented_metric_is_exposed_and_gone_with_its_version(start):
+    server = start(MODELS / "digits")
+    assert server.infer("digits", DIGITS).status_code == 200
+    assert server.infer("digits", {"inputs": []}).status_code == 400
+    assert server.infer("nobody", DIGITS).status_code == 404
+    reference = (ROOT / "docs/reference/metrics.md").read_text()
+    documented = re.findall(r"^\| `(\w+)` \| (\w+) \| ([^|]*) \|", reference, re.MULTILINE)
+    assert len(documented) > 20
+    for name, kind, _ in documented:
+        suffix = "_count" if kind == "histogram" else ""
+        assert metric(server, name + suffix) is not None, name
+    assert metric(server, "tidegate_cold_starts_total", model="digits") == 1
+    assert metric(server, "tidegate_model_loads_total", model="digits", outcome="ok") == 1
+    assert metric(server, "nv_inference_request_failure", reason="missing_input") == 1
+    # Loaded anew while it answers, it does not start cold; unloaded, it leaves nothing behind that is of a version.
+    assert requests.post(server.url("/v2/repository/models/digits/load"), timeout=60).status_code == 200
+    assert metric(server, "tidegate_cold_starts_total", model="digits") == 1
+    assert requests.post(server.url("/v2/repository/models/digits/unload"), timeout=60).status_code == 200
+    for name, kind, labels in documented:
+        if "`version`" in labels:
+            assert metric(server, name + ("_count" if kind == "histogram" else "")) is None, name
+    assert requests.post(server.url("/v2/repository/models/digits/load"), timeout=60).status_code == 200
+    assert metric(server, "tidegate_cold_starts_total", model="digits") == 2
+
+
+def test_statistics_begin_anew_with_a_load(start):
+    server = start(MODELS / "digits")
+    for _ in range(5):
+        assert server.infer("digits", DIGITS).status_code == 200
+    assert requests.post(server.url("/v2/repository/models/digits/load"), timeout=60).status_code == 200
+    assert server.infer("digits", DIGITS).status_code == 200
+    figures = requests.get(server.url("/v2/models/digits/stats"), timeout=60).json()["model_stats"][0]
+    assert figures["inference_count"] == figures["execution_count"] == 1
+    assert figures["inference_stats"]["success"]["count"] == 1
+    # A counter of Prometheus goes on.
+    assert metric(server, "nv_inference_request_success", model="digits") == 6
+
+
+def test_a_failed_reload_is_told_and_does_not_take_the_server_out_of_traffic(start, tmp_path):
+    shutil.copytree(MODELS / "digits", tmp_path / "digits")
+    server = start(tmp_path / "digits")
+    (tmp_path / "digits/model.onnx").write_bytes(b"no model")
+    assert requests.post(server.url("/v2/repository/models/digits/load"), timeout=60).status_code == 400
+    [entry] = requests.post(server.url("/v2/repository/index"), timeout=60).json()
+    assert entry["state"] == "READY" and "newer load failed" in entry["reason"]
+    assert requests.get(server.url("/v2/health/ready"), timeout=60).status_code == 200
+    assert server.infer("digits", DIGITS).status_code == 200
+
+
+def test_a_path_that_cannot_be_read_makes_the_server_not_ready(start, tmp_path):
+    server = start(MODELS / "digits", tmp_path / "late")
+    assert requests.get(server.url("/v2/health/ready"), timeout=60).status_code == 503
+    index = {entry["name"]: entry for entry in requests.post(server.url("/v2/repository/index"), timeout=60).json()}
+    assert "cannot be read" in index[str(tmp_path / "late")]["reason"]
+    shutil.copytree(BUSY, tmp_path / "late/busy")
+    assert requests.post(server.url("/v2/repository/models/busy/load"), timeout=60).status_code == 200
+    assert requests.get(server.url("/v2/health/ready"), timeout=60).status_code == 200
+
+
+def test_labels_of_an_output_that_is_not_there_are_refused(start, tmp_path):
+    shutil.copytree(MODELS / "digits", tmp_path / "models/digits")
+    shutil.copytree(BUSY, tmp_path / "models/busy")
+    manifest = tmp_path / "models/digits/model.toml"
+    manifest.write_text(manifest.read_text().replace('name = "probabilities"', 'name = "probabilites"'))
+    server = start(tmp_path / "models")
+    [failed] = [line for line in server.lines if line.startswith("failed")]
+    assert "digits" in failed and "probabilites" in failed
+
+
+def test_a_batch_size_beyond_all_memory_loads(start, tmp_path):
+    shutil.copytree(MODELS / "digits", tmp_path / "digits")
+    manifest = tmp_path / "digits/model.toml"
+    manifest.write_text(manifest.read_text() + "\n[batching]\nmax_batch_size = 2000000000\n")
+    server = start(tmp_path / "digits")
+    assert server.infer("digits", DIGITS).status_code == 200
+    config = requests.get(server.url("/v2/models/digits/config"), timeout=60).json()
+    assert config["max_batch_size"] == 2_000_000_000
+
+
+def test_a_reader_that_stops_listening_does_not_stop_the_server(tmp_path):
+    command = [BINARY, "serve", str(MODELS / "digits"), "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    address = process.stdout.readline().split()[1]
+    process.stdout.close()
+    while True:
+        try:
+            if requests.get(f"{address}/v2/health/ready", timeout=60).status_code == 200:
+                break
+        except requests.ConnectionError:
+            assert process.poll() is None, (tmp_path / "log").read_text()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+
+
+def test_an_environment_that_is_no_text_is_no_obstacle():
+    ended = subprocess.run([BINARY, "serve"], capture_output=True, timeout=60, env={**os.environb, b"ODD": b"\xff\xfe"})
+    assert b"nothing to serve" in ended.stderr and b"panicked" not in ended.stderr

@@ -1,13 +1,14 @@
 //! `tidegate serve`.
 
 use std::fs::File;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tidegate_engines::{Engines, OnnxRuntimeStatus};
 use tidegate_server::{Server, StopCause};
 use tidegate_serving::{LoadReport, Metrics, Models, Serving};
@@ -31,7 +32,31 @@ pub(crate) fn run(args: Serve) -> Result<ExitCode> {
     log_to_stderr(&config.log)?;
     let _lock = config.data.as_deref().map(lock).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(config, started))
+    raise_file_limit(config.server.max_connections);
+    let outcome = runtime.block_on(serve(config, started));
+    // A load that is still going on is not waited for.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Lets the process have as many open files as it may: each connection is one, and the usual limit of 1024 is meant for
+/// programs that do not know about more.
+fn raise_file_limit(connections: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+    {
+        warn!(%error, "the limit of open files could not be raised");
+    }
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if files < connections as u64 {
+        warn!(files, max_connections = connections, "the limit of open files is below server.max_connections");
+    }
+}
+
+/// Tells whoever started the server, if they still listen.
+fn say(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 async fn serve(config: Config, started: Instant) -> Result<ExitCode> {
@@ -40,8 +65,8 @@ async fn serve(config: Config, started: Instant) -> Result<ExitCode> {
     let metrics = Arc::new(Metrics::new());
     let models = Models::new(config.models, engines, metrics.clone());
     let server = Server::start(config.server, Arc::new(Serving::new(models, metrics))).await?;
-    println!("REST     http://{}", server.http());
-    println!("gRPC     {}", server.grpc());
+    say(format_args!("REST     http://{}", server.http()));
+    say(format_args!("gRPC     {}", server.grpc()));
 
     let report = tokio::select! {
         report = server.load_all() => report,
@@ -70,13 +95,13 @@ async fn serve(config: Config, started: Instant) -> Result<ExitCode> {
 
 fn announce(report: &LoadReport, started: Instant) {
     for (name, reason) in &report.failed {
-        println!("failed   {name}: {reason}");
+        say(format_args!("failed   {name}: {reason}"));
     }
     let (ready, all) = (report.ready.len(), report.ready.len() + report.failed.len());
     let of = if report.failed.is_empty() { String::new() } else { format!(" of {all}") };
     let plural = if all == 1 { "model" } else { "models" };
     let seconds = started.elapsed().as_secs_f64();
-    println!("ready    {ready}{of} {plural} in {seconds:.2} s: {}", report.ready.join(", "));
+    say(format_args!("ready    {ready}{of} {plural} in {seconds:.2} s: {}", report.ready.join(", ")));
 }
 
 /// Finds the engines and says once what is lost where ONNX Runtime is not there.

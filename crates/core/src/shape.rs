@@ -16,6 +16,9 @@ impl Shape {
     /// More dimensions than any real model has; a bound for what comes off the wire.
     pub const MAX_RANK: usize = 32;
 
+    /// Most elements that the other extents of an empty shape off the wire may stand for.
+    const MAX_HOLLOW_ELEMENTS: usize = 1 << 24;
+
     /// A shape from extents that this process itself produced.
     ///
     /// # Errors
@@ -36,7 +39,8 @@ impl Shape {
     /// A shape from signed extents as they stand on the wire.
     ///
     /// # Errors
-    /// As [`Shape::new`], and [`ShapeError::Negative`] for an extent below zero.
+    /// As [`Shape::new`], [`ShapeError::Negative`] for an extent below zero, and [`ShapeError::Overflow`] for an empty shape
+    /// whose other extents are huge.
     pub fn from_wire(extents: &[i64]) -> Result<Self, ShapeError> {
         if extents.len() > Self::MAX_RANK {
             return Err(ShapeError::Rank { rank: extents.len() });
@@ -46,7 +50,14 @@ impl Shape {
             let extent = usize::try_from(*extent).map_err(|_| ShapeError::Negative { axis, extent: *extent })?;
             unsigned.push(extent);
         }
-        Self::new(&unsigned)
+        let shape = Self::new(&unsigned)?;
+        // An empty tensor takes no bytes of a body, so the body's limit does not bound its other extents; an operator that
+        // fills them in, such as a sum over the empty axis, would take any memory.
+        let hollow: usize = unsigned.iter().filter(|extent| **extent > 0).product();
+        if shape.element_count() == 0 && hollow > Self::MAX_HOLLOW_ELEMENTS {
+            return Err(ShapeError::Overflow { shape: shape.to_string() });
+        }
+        Ok(shape)
     }
 
     /// The number of elements; 1 for a scalar.
@@ -84,8 +95,8 @@ impl fmt::Display for Shape {
 /// Why a list of extents is no shape.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ShapeError {
-    /// The element count does not fit in memory.
-    #[error("shape {shape} has more elements than can be addressed")]
+    /// The element count does not fit in memory, or an empty shape has other extents that would not.
+    #[error("shape {shape} has more elements than can be served")]
     Overflow {
         /// The extents as given.
         shape: String,
@@ -115,6 +126,7 @@ mod tests {
         assert!(matches!(Shape::from_wire(&[1 << 62, 4]), Err(ShapeError::Overflow { .. })));
         assert!(matches!(Shape::from_wire(&[0, 1 << 62, 4]), Err(ShapeError::Overflow { .. })));
         assert!(matches!(Shape::from_wire(&[2, -1]), Err(ShapeError::Negative { axis: 1, extent: -1 })));
+        assert!(matches!(Shape::from_wire(&[0, 1 << 40]), Err(ShapeError::Overflow { .. })));
         assert_eq!(Shape::from_wire(&[0, 3]).unwrap().element_count(), 0);
         assert_eq!(Shape::new(&[]).unwrap().element_count(), 1);
     }

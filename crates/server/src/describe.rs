@@ -96,7 +96,7 @@ pub(crate) fn model_config(version: &Version) -> ModelConfig {
 pub(crate) fn state(state: &ModelState) -> (&'static str, String) {
     match state {
         ModelState::Ready => ("READY", String::new()),
-        ModelState::Outdated(reason) => ("READY", format!("the last load failed: {reason}")),
+        ModelState::Stale(reason) => ("READY", format!("as loaded before: a newer load failed: {reason}")),
         ModelState::Unloaded => ("UNAVAILABLE", "unloaded".to_owned()),
         ModelState::NotLoaded => ("UNAVAILABLE", "not loaded".to_owned()),
         ModelState::Failed(reason) => ("UNAVAILABLE", reason.clone()),

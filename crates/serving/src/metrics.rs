@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use prometheus::{
-    CounterVec, Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    CounterVec, Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use crate::{ErrorCode, InferError};
@@ -17,6 +17,7 @@ pub struct Metrics {
     catalogue: Vec<MetricEntry>,
     pub(crate) success: IntCounterVec,
     pub(crate) failure: IntCounterVec,
+    pub(crate) abandoned: IntCounterVec,
     pub(crate) rows: IntCounterVec,
     pub(crate) executions: IntCounterVec,
     pub(crate) request_us: IntCounterVec,
@@ -29,7 +30,8 @@ pub struct Metrics {
     pub(crate) queue_seconds: HistogramVec,
     pub(crate) compute_seconds: HistogramVec,
     pub(crate) batch_rows: HistogramVec,
-    pub(crate) load_seconds: GaugeVec,
+    pub(crate) load_seconds: HistogramVec,
+    pub(crate) cold_starts: IntCounterVec,
     pub(crate) loads: IntCounterVec,
     pub(crate) memory_bytes: IntGaugeVec,
     refused: IntCounterVec,
@@ -66,6 +68,7 @@ impl Metrics {
     pub fn new() -> Self {
         let mut set = Registrar { registry: Registry::new(), catalogue: Vec::new() };
         let seconds = prometheus::exponential_buckets(25e-6, 2.0, 20).expect("constants are valid");
+        let load_seconds = prometheus::exponential_buckets(10e-3, 2.0, 16).expect("constants are valid");
         let rows = prometheus::exponential_buckets(1.0, 2.0, 11).expect("constants are valid");
         Self {
             success: set.counters("nv_inference_request_success", "Requests answered", VERSION_LABELS),
@@ -73,6 +76,11 @@ impl Metrics {
                 "nv_inference_request_failure",
                 "Requests that reached a version and failed, by error code",
                 &["model", "version", "reason"],
+            ),
+            abandoned: set.counters(
+                "tidegate_requests_abandoned_total",
+                "Requests given up because their client went away",
+                VERSION_LABELS,
             ),
             rows: set.counters("nv_inference_count", "Rows answered", VERSION_LABELS),
             executions: set.counters("nv_inference_exec_count", "Batches run", VERSION_LABELS),
@@ -110,12 +118,15 @@ impl Metrics {
                 &seconds,
             ),
             batch_rows: set.histograms("tidegate_batch_rows", "Rows that ran together", &rows),
-            load_seconds: set.register(
-                "gauge",
-                GaugeVec::new(
-                    Opts::new("tidegate_model_load_duration_seconds", "Time of the last load, warm-up included"),
-                    VERSION_LABELS,
-                ),
+            load_seconds: set.histograms(
+                "tidegate_model_load_duration_seconds",
+                "Time of loads that succeeded, warm-up included",
+                &load_seconds,
+            ),
+            cold_starts: set.counters(
+                "tidegate_cold_starts_total",
+                "Loads before which no version of the model answered: until they were done its requests were refused",
+                &["model"],
             ),
             loads: set.counters("tidegate_model_loads_total", "Loads by outcome, ok or failed", &["model", "outcome"]),
             memory_bytes: set.gauges(
@@ -149,6 +160,37 @@ impl Metrics {
     /// Every metric, in the order of the reference.
     pub fn catalogue(&self) -> &[MetricEntry] {
         &self.catalogue
+    }
+
+    /// Takes a version that no longer answers out of the exposition: label sets are bounded by what is loaded.
+    pub(crate) fn forget(&self, model: &str, version: &str) {
+        let labels = &[model, version];
+        let counters = [
+            &self.success,
+            &self.abandoned,
+            &self.rows,
+            &self.executions,
+            &self.request_us,
+            &self.queue_us,
+            &self.compute_input_us,
+            &self.compute_infer_us,
+            &self.compute_output_us,
+        ];
+        // It is no fault if there was nothing to remove.
+        for counter in counters {
+            let _ = counter.remove_label_values(labels);
+        }
+        for gauge in [&self.pending, &self.memory_bytes] {
+            let _ = gauge.remove_label_values(labels);
+        }
+        let histograms =
+            [&self.request_seconds, &self.queue_seconds, &self.compute_seconds, &self.batch_rows, &self.load_seconds];
+        for histogram in histograms {
+            let _ = histogram.remove_label_values(labels);
+        }
+        for code in ErrorCode::ALL {
+            let _ = self.failure.remove_label_values(&[model, version, code.name()]);
+        }
     }
 
     /// Counts a request that was refused before it reached a version.

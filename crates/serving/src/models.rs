@@ -60,10 +60,10 @@ pub enum ModelState {
     Unloaded,
     /// It was found and never loaded.
     NotLoaded,
-    /// It answers as it was loaded before: the last load failed, for this reason.
-    Outdated(String),
     /// It could not be loaded, for this reason.
     Failed(String),
+    /// It answers as it was loaded before; a newer load failed, for this reason.
+    Stale(String),
 }
 
 /// A line of the index.
@@ -98,7 +98,11 @@ impl Models {
         let _turn = self.turn.lock();
         for root in &self.roots {
             match source::find(root) {
-                Err(problem) => report.failed.push((root.display().to_string(), problem.to_string())),
+                Err(problem) => {
+                    let (root, problem) = (root.display().to_string(), problem.to_string());
+                    self.states.lock().insert(root.clone(), ModelState::Failed(problem.clone()));
+                    report.failed.push((root, problem));
+                }
                 Ok(found) => {
                     for model in found {
                         let name = model.name.clone();
@@ -125,7 +129,14 @@ impl Models {
     /// [`ErrorCode::UnknownModel`], or [`ErrorCode::LoadFailed`] with the reason.
     pub fn load(&self, name: &str) -> Result<(), InferError> {
         let _turn = self.turn.lock();
-        let found = self.roots.iter().filter_map(|root| source::find(root).ok()).flatten();
+        let mut found = Vec::new();
+        for root in &self.roots {
+            if let Ok(models) = source::find(root) {
+                // It may have been unreadable before.
+                self.states.lock().remove(&root.display().to_string());
+                found.extend(models);
+            }
+        }
         match found.into_iter().find(|model| model.name == name) {
             Some(model) => self.load_found(model).map_err(|reason| {
                 InferError::new(ErrorCode::LoadFailed, format!("\"{name}\" cannot be loaded: {reason}"))
@@ -142,10 +153,14 @@ impl Models {
         let _turn = self.turn.lock();
         let mut states = self.states.lock();
         let mut snapshot = Snapshot::clone(&self.loaded.load());
-        if snapshot.remove(name).is_none() && !states.contains_key(name) {
+        let removed = snapshot.remove(name);
+        if removed.is_none() && !states.contains_key(name) {
             return Err(unknown_model(name));
         }
         self.loaded.store(Arc::new(snapshot));
+        for version in removed.iter().flat_map(|model| model.versions()) {
+            self.metrics.forget(name, version.number());
+        }
         states.insert(name.to_owned(), ModelState::Unloaded);
         info!(model = name, "model unloaded");
         Ok(())
@@ -173,15 +188,23 @@ impl Models {
                 };
                 let model = Model { name: name.clone(), newest: newest.clone(), versions };
                 let mut snapshot = Snapshot::clone(&self.loaded.load());
-                snapshot.insert(name.clone(), Arc::new(model));
+                let kept: Vec<u64> = model.versions.keys().copied().collect();
+                let replaced = snapshot.insert(name.clone(), Arc::new(model));
                 self.loaded.store(Arc::new(snapshot));
+                match replaced {
+                    None => self.metrics.cold_starts.with_label_values(&[&name]).inc(),
+                    Some(replaced) => {
+                        let gone = replaced.versions.iter().filter(|(number, _)| !kept.contains(number));
+                        gone.for_each(|(_, version)| self.metrics.forget(&name, version.number()));
+                    }
+                }
                 self.states.lock().insert(name, ModelState::Ready);
                 Ok(())
             }
             Err(reason) => {
                 error!(model = name, reason, "model not loaded");
                 let answers = self.loaded.load().contains_key(&name);
-                let state = if answers { ModelState::Outdated } else { ModelState::Failed };
+                let state = if answers { ModelState::Stale } else { ModelState::Failed };
                 self.states.lock().insert(name, state(reason.clone()));
                 Err(reason)
             }
@@ -237,7 +260,7 @@ impl Models {
         self.loaded.load().values().cloned().collect()
     }
 
-    /// Whether everything that was found answers.
+    /// Whether everything that was found answers, if only as it was loaded before.
     pub fn ready(&self) -> bool {
         let states = self.states.lock();
         !states.is_empty() && !states.values().any(|state| matches!(state, ModelState::Failed(_)))
@@ -246,19 +269,18 @@ impl Models {
     /// Every version that is loaded, and every model that is not, with where it stands.
     pub fn index(&self) -> Vec<IndexEntry> {
         let mut index = Vec::new();
+        let states = self.states.lock().clone();
         let loaded = self.loaded.load();
-        let states = self.states.lock();
         for model in loaded.values() {
-            let state = states.get(&model.name).cloned().unwrap_or(ModelState::Ready);
             for version in model.versions() {
                 let (name, version) = (model.name.clone(), version.number().to_owned());
-                index.push(IndexEntry { name, version, state: state.clone() });
+                let state = states.get(&name).cloned().unwrap_or(ModelState::Ready);
+                index.push(IndexEntry { name, version, state });
             }
         }
         for (name, state) in states.iter().filter(|(name, _)| !loaded.contains_key(*name)) {
             index.push(IndexEntry { name: name.clone(), version: String::new(), state: state.clone() });
         }
-        drop(states);
         for found in self.roots.iter().filter_map(|root| source::find(root).ok()).flatten() {
             if !index.iter().any(|entry| entry.name == found.name) {
                 let version = found.versions.ok().and_then(|plans| plans.last().map(|plan| plan.number.to_string()));

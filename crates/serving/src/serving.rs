@@ -43,7 +43,9 @@ impl Serving {
                 return Err(error);
             }
         };
+        let unfinished = Unfinished(&version);
         let answer = answer(&version, request, received).await;
+        unfinished.finish();
         observe(&version, &answer, received);
         let (outputs, completed) = answer?;
         Ok(InferResponse { version, outputs, timing: completed.timing })
@@ -52,6 +54,21 @@ impl Serving {
     /// Picks the version that answers.
     fn route(&self, request: &InferRequest) -> Result<Arc<Version>, InferError> {
         self.models.version(&request.model, request.version.as_deref())
+    }
+}
+
+/// A request on its way, counted as abandoned if it is dropped there: the client has gone.
+struct Unfinished<'a>(&'a Version);
+
+impl Unfinished<'_> {
+    fn finish(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.0.stats().abandoned();
     }
 }
 

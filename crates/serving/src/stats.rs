@@ -16,6 +16,7 @@ pub(crate) struct VersionStats {
     model: String,
     version: String,
     success: IntCounter,
+    abandoned: IntCounter,
     failure: prometheus::IntCounterVec,
     failed: AtomicU64,
     failed_ns: AtomicU64,
@@ -38,6 +39,8 @@ pub(crate) struct VersionStats {
     compute_infer_ns: AtomicU64,
     compute_output_ns: AtomicU64,
     last_inference_ms: AtomicU64,
+    /// What an earlier load of the version had counted: requests answered, rows, and batches.
+    before: [u64; 3],
     by_batch_rows: Vec<OnceLock<Box<BatchStats>>>,
 }
 
@@ -91,6 +94,7 @@ impl VersionStats {
         let labels = &[model, version];
         Self {
             success: metrics.success.with_label_values(labels),
+            abandoned: metrics.abandoned.with_label_values(labels),
             failure: metrics.failure.clone(),
             failed: AtomicU64::new(0),
             failed_ns: AtomicU64::new(0),
@@ -115,7 +119,13 @@ impl VersionStats {
             by_batch_rows: (0..max_batch_rows.clamp(1, MAX_BATCH_FIGURES)).map(|_| OnceLock::new()).collect(),
             model: model.to_owned(),
             version: version.to_owned(),
+            before: [0; 3],
         }
+        .since_now()
+    }
+
+    fn since_now(self) -> Self {
+        Self { before: [self.success.get(), self.rows.get(), self.executions.get()], ..self }
     }
 
     /// Counts a batch that ran.
@@ -161,6 +171,11 @@ impl VersionStats {
         self.last_inference_ms.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// Counts a request whose client went away.
+    pub(crate) fn abandoned(&self) {
+        self.abandoned.inc();
+    }
+
     /// Counts a request that reached the version and failed.
     pub(crate) fn failed(&self, code: ErrorCode, total: Duration) {
         self.failure.with_label_values(&[self.model.as_str(), self.version.as_str(), code.name()]).inc();
@@ -169,7 +184,8 @@ impl VersionStats {
     }
 
     pub(crate) fn figures(&self) -> VersionFigures {
-        let success = self.success.get();
+        let [success_before, rows_before, executions_before] = self.before;
+        let success = self.success.get().saturating_sub(success_before);
         let figures = |ns: &AtomicU64| DurationFigures { count: success, ns: ns.load(Ordering::Relaxed) };
         let batches = self.by_batch_rows.iter().enumerate().filter_map(|(at, stats)| {
             let stats = stats.get()?;
@@ -183,8 +199,8 @@ impl VersionStats {
         });
         VersionFigures {
             last_inference_ms: self.last_inference_ms.load(Ordering::Relaxed),
-            inference_count: self.rows.get(),
-            execution_count: self.executions.get(),
+            inference_count: self.rows.get().saturating_sub(rows_before),
+            execution_count: self.executions.get().saturating_sub(executions_before),
             success: figures(&self.request_ns),
             fail: DurationFigures {
                 count: self.failed.load(Ordering::Relaxed),

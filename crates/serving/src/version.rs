@@ -62,6 +62,12 @@ impl Version {
         if let Some(config) = &plan.triton {
             source::triton::check_declared(config, &mut signature)?;
         }
+        for output in &manifest.outputs {
+            if signature.output(&output.name).is_err() {
+                let problem = "is in model.toml and not in the model".to_owned();
+                return Err(LoadError::Unsupported { side: "output", name: output.name.clone(), problem });
+            }
+        }
         let count = artifact.default_instances();
         let mut instances = (0..count).map(|_| artifact.instance()).collect::<Result<Vec<_>, _>>()?;
         let asked = manifest.batching.max_batch_size;
@@ -77,7 +83,7 @@ impl Version {
             scheduler.learn(*bytes, *took);
         }
         let labels = &[model, number.as_str()];
-        metrics.load_seconds.with_label_values(labels).set(started.elapsed().as_secs_f64());
+        metrics.load_seconds.with_label_values(labels).observe(started.elapsed().as_secs_f64());
         let grown = resident_bytes().saturating_sub(resident_before);
         metrics.memory_bytes.with_label_values(labels).set(i64::try_from(grown).unwrap_or(i64::MAX));
         info!(

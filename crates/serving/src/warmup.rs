@@ -9,6 +9,8 @@ use tracing::debug;
 
 /// Warming stops here, however many batch sizes are left.
 const BUDGET: Duration = Duration::from_secs(2);
+/// Larger inputs are not tried: whoever sets a batch size beyond that has not asked for their memory at the start.
+const MAX_SAMPLE_BYTES: usize = 64 << 20;
 /// Extents to try for open dimensions other than the batch: some models need at least this much.
 const OPEN_EXTENTS: [usize; 4] = [8, 1, 32, 224];
 /// How far a row of a batch may be from the same row alone: kernels for other batch sizes add up in another order.
@@ -61,20 +63,27 @@ pub(crate) fn run(
     let mut run_times = Vec::new();
     let sizes = std::iter::successors(Some(1usize), |rows| Some(rows * 2));
     let most_rows = max_batch_rows.map_or(1, NonZeroUsize::get);
-    for rows in sizes.take_while(|rows| *rows < most_rows * 2).map(|rows| rows.min(most_rows)) {
-        if started.elapsed() > BUDGET {
+    let row_bytes = byte_len(&samples(signature, 1, open)).max(1);
+    let mut largest = 1;
+    for rows in sizes.take_while(|rows| *rows / 2 < most_rows).map(|rows| rows.min(most_rows)) {
+        if started.elapsed() > BUDGET || (rows > 1 && rows > MAX_SAMPLE_BYTES / row_bytes) {
             break;
         }
+        largest = rows;
         let sample = samples(signature, rows, open);
         let took = (0..3).filter_map(|_| timed(&mut **first, &sample)).min();
-        run_times.extend(took.map(|took| (sample.iter().flatten().map(Tensor::byte_len).sum(), took)));
+        run_times.extend(took.map(|took| (byte_len(&sample), took)));
     }
     for instance in others {
-        for rows in [1, most_rows] {
+        for rows in [1, largest] {
             timed(&mut **instance, &samples(signature, rows, open));
         }
     }
     Ok(Warm { max_batch_rows, not_batched, run_times })
+}
+
+fn byte_len(sample: &[Option<Tensor>]) -> usize {
+    sample.iter().flatten().map(Tensor::byte_len).sum()
 }
 
 /// Finds extents for open dimensions with which one row runs.

@@ -76,7 +76,7 @@ pub(crate) async fn predict(
     Ok(body::answer(answer, "application/json", Encoding::accepted(&headers), &app.config).await?)
 }
 
-/// Reads and decodes a body; the second value is when its last byte arrived.
+/// Reads and decodes a request; the second value is when its last byte arrived.
 async fn receive(
     app: &App,
     model: &str,
