@@ -149,6 +149,16 @@ impl Write {
         &self.actor
     }
 
+    /// A value that belongs to the whole database, as this change sees it.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn property(&mut self, name: &str) -> Result<Option<String>, StoreError> {
+        let query = sqlx::query("SELECT value FROM properties WHERE name = $1").bind(name);
+        let row = query.fetch_optional(self.connection()).await?;
+        row.map(|row| row.try_get("value").map_err(StoreError::from)).transpose()
+    }
+
     /// Sets a value that belongs to the whole database.
     ///
     /// # Errors

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// A running server.
-pub struct Postgres {
+pub(crate) struct Postgres {
     process: Child,
     folder: tempfile::TempDir,
 }
 
 impl Postgres {
     /// Makes a cluster and starts a server on it.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::Builder::new().prefix("tidegate-postgres-").tempdir().unwrap();
         let binaries = binaries().expect("PostgreSQL is not installed: run `cargo xtask setup --tests`");
         let user = unprivileged();
@@ -53,7 +53,7 @@ impl Postgres {
     }
 
     /// Makes an empty database and gives its URL.
-    pub fn database(&self, name: &str) -> String {
+    pub(crate) fn database(&self, name: &str) -> String {
         let status = Command::new(binaries().unwrap().join("createdb"))
             .args(["--username=tidegate", "--host"])
             .arg(self.folder.path())
@@ -66,17 +66,19 @@ impl Postgres {
 
     /// Stops the server at once, without a word to its clients.
     #[allow(dead_code, reason = "not every test does")]
-    pub fn kill(&mut self) {
-        let _ = self.process.kill();
+    pub(crate) fn kill(&mut self) {
+        // SIGQUIT ends the children too; a bare kill would leave them to notice by themselves.
+        let _ = Command::new("kill").args(["-QUIT", &self.process.id().to_string()]).status();
         let _ = self.process.wait();
     }
 }
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // SIGQUIT ends the children too; a bare kill would leave them to notice by themselves.
-        let _ = Command::new("kill").args(["-QUIT", &self.process.id().to_string()]).status();
-        let _ = self.process.wait();
+        // Where the server was stopped already, its number may be another process's by now.
+        if matches!(self.process.try_wait(), Ok(None)) {
+            self.kill();
+        }
     }
 }
 
