@@ -5,15 +5,20 @@
 
 mod datatype;
 mod manifest;
+mod names;
 mod shape;
 mod signature;
 mod strings;
 mod tensor;
 
 pub use half::{bf16, f16};
+pub use names::{InvalidModelName, ModelName};
 
 pub use datatype::{DataType, UnknownDataType};
-pub use manifest::{Batching, EngineChoice, EngineOptions, GraphOptimization, Manifest, OutputSpec};
+pub use manifest::{
+    Batching, Category, Column, DeclaredSignature, DeclaredTensor, EngineChoice, EngineOptions, FileSpec, GoldenSample,
+    GraphOptimization, Lineage, Manifest, OutputSpec, ResourceLimits, Tolerance, WarmupSample,
+};
 pub use shape::{Shape, ShapeError};
 pub use signature::{Dim, Signature, SignatureError, TensorSpec};
 pub use strings::{StringArray, StringArrayBuilder, StringsError};

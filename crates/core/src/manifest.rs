@@ -1,9 +1,21 @@
 //! `model.toml`: what a bundle says of itself.
 
+mod contract;
+mod lineage;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use contract::{
+    Category, Column, DeclaredSignature, DeclaredTensor, FileSpec, GoldenSample, ResourceLimits, Tolerance,
+    WarmupSample,
+};
+pub use lineage::Lineage;
+
 /// The manifest of a bundle. Everything but the artifact has a default that is read from the artifact itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Manifest {
     /// Version of this file's layout; 1.
@@ -22,11 +34,43 @@ pub struct Manifest {
     pub batching: Batching,
     /// What the artifact cannot say of its outputs.
     pub outputs: Vec<OutputSpec>,
+    /// What the owner promises of inputs and outputs, and what they mean.
+    pub signature: DeclaredSignature,
+    /// What a loaded version may take.
+    pub limits: ResourceLimits,
+    /// Files whose content is fixed here; a push refuses the bundle where one differs.
+    pub files: Vec<FileSpec>,
+    /// Samples that a version runs before it answers.
+    pub warmup: Vec<WarmupSample>,
+    /// Samples with the answers that they must get.
+    pub golden: Vec<GoldenSample>,
+    /// A file of the bundle: the profile of the data that it was trained on, which drift is measured against.
+    pub baseline: Option<String>,
+    /// Where the version comes from.
+    pub lineage: Lineage,
+    /// The licence of the model, as an SPDX expression.
+    pub license: String,
+    /// The owner's own words, by key.
+    pub tags: BTreeMap<String, String>,
 }
 
 impl Manifest {
     /// The layout that this build reads.
     pub const SCHEMA: u32 = 1;
+
+    /// The files of the bundle that this manifest names, the artifact first.
+    pub fn named_files(&self) -> impl Iterator<Item = &str> {
+        let labels = self.outputs.iter().filter_map(|output| output.labels.as_deref());
+        let samples = self.warmup.iter().map(|sample| sample.file.as_str());
+        let golden = self.golden.iter().map(|sample| sample.file.as_str());
+        let fixed = self.files.iter().map(|file| file.path.as_str());
+        std::iter::once(self.artifact.as_str())
+            .chain(labels)
+            .chain(samples)
+            .chain(golden)
+            .chain(self.baseline.as_deref())
+            .chain(fixed)
+    }
 }
 
 impl Default for Manifest {
@@ -40,12 +84,21 @@ impl Default for Manifest {
             engine_options: EngineOptions::default(),
             batching: Batching::default(),
             outputs: Vec::new(),
+            signature: DeclaredSignature::default(),
+            limits: ResourceLimits::default(),
+            files: Vec::new(),
+            warmup: Vec::new(),
+            golden: Vec::new(),
+            baseline: None,
+            lineage: Lineage::default(),
+            license: String::new(),
+            tags: BTreeMap::new(),
         }
     }
 }
 
 /// The engine that executes an artifact.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineChoice {
     /// ONNX Runtime where its library is found, else portable.
@@ -69,7 +122,7 @@ impl EngineChoice {
 }
 
 /// How an engine runs an artifact. Unset numbers follow the machine and the artifact's size.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EngineOptions {
     /// Loaded copies, each able to run one batch at a time. By default one per core, but a single one for an
@@ -82,7 +135,7 @@ pub struct EngineOptions {
 }
 
 /// Graph optimization levels of ONNX Runtime.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum GraphOptimization {
     /// Run the graph as it is written.
@@ -97,7 +150,7 @@ pub enum GraphOptimization {
 }
 
 /// How requests wait and run together.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Batching {
     /// Most rows in one run. By default 64 where the artifact has a batch axis; 0 means that axis 0 is no batch axis.
@@ -145,7 +198,7 @@ impl Batching {
 }
 
 /// What a manifest adds to an output of the artifact.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OutputSpec {
     /// The output's name.

@@ -1,0 +1,222 @@
+//! What is pushed: a manifest and files, read from a folder that is not trusted.
+
+mod folder;
+mod limits;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use tidegate_core::{Lineage, Manifest, ModelName};
+
+pub(crate) use folder::walk;
+pub use limits::BundleLimits;
+pub(crate) use limits::{check_files, check_path};
+
+use crate::digest::hash_file;
+use crate::{Digest, Error, ErrorCode, Result};
+
+/// The manifest's place in a bundle.
+pub(crate) const MANIFEST: &str = "model.toml";
+
+/// A bundle that may be pushed: every path is safe, and every file that the manifest names is there.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    name: ModelName,
+    manifest: Manifest,
+    files: Vec<BundleFile>,
+}
+
+/// One file of a bundle.
+#[derive(Clone, Debug)]
+pub struct BundleFile {
+    /// Relative to the bundle, with `/` between folders.
+    pub path: String,
+    /// Where its content comes from.
+    pub source: Source,
+}
+
+/// Where the content of a file comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A file of this machine.
+    File(PathBuf),
+    /// Bytes that were made here.
+    Bytes(Vec<u8>),
+}
+
+impl BundleFile {
+    /// A file of this machine, at a place in the bundle.
+    pub fn new(path: impl Into<String>, file: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), source: Source::File(file.into()) }
+    }
+
+    /// Bytes, at a place in the bundle.
+    pub fn made(path: impl Into<String>, bytes: Vec<u8>) -> Self {
+        Self { path: path.into(), source: Source::Bytes(bytes) }
+    }
+}
+
+impl Bundle {
+    /// Reads a bundle's folder, or a bare artifact, whose manifest is made here. `name` overrides the manifest's.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidBundle`], [`ErrorCode::UnsafePath`] or [`ErrorCode::TooLarge`] say what is wrong with it.
+    pub fn open(path: &Path, name: Option<&str>, limits: &BundleLimits) -> Result<Self> {
+        let metadata = std::fs::metadata(path).map_err(|error| Error::file(path, &error))?;
+        if metadata.is_file() {
+            return Self::bare(path, name, limits);
+        }
+        let files = folder::walk(path, limits)?;
+        let Some(manifest) = files.iter().find(|file| file.path == MANIFEST) else {
+            let artifact = path.join("model.onnx");
+            if artifact.is_file() {
+                return Self::bare(&artifact, Some(name.unwrap_or(&folder_name(path))), limits);
+            }
+            let problem = format!("{}: there is no {MANIFEST} and no model.onnx", path.display());
+            return Err(Error::new(ErrorCode::InvalidBundle, problem));
+        };
+        let text = folder::read_manifest(manifest, limits)?;
+        let mut manifest = parse(&text, &path.join(MANIFEST).display().to_string())?;
+        let own = if manifest.name.is_empty() { folder_name(path) } else { manifest.name.clone() };
+        manifest.name = name.map_or(own, str::to_owned);
+        Self::new(manifest, files, limits)
+    }
+
+    /// A bundle out of parts; a manifest is made of `manifest` unless `files` has one.
+    ///
+    /// # Errors
+    /// As [`Bundle::open`].
+    pub fn new(manifest: Manifest, mut files: Vec<BundleFile>, limits: &BundleLimits) -> Result<Self> {
+        let name: ModelName = manifest
+            .name
+            .parse()
+            .map_err(|error| Error::new(ErrorCode::InvalidBundle, format!("{error} (--name gives another one)")))?;
+        if !files.iter().any(|file| file.path == MANIFEST) {
+            files.push(BundleFile::made(MANIFEST, to_toml(&manifest)?.into_bytes()));
+        }
+        files.sort_by(|one, two| one.path.cmp(&two.path));
+        let bundle = Self { name, manifest, files };
+        bundle.check(limits)?;
+        Ok(bundle)
+    }
+
+    /// The model that it is a version of.
+    pub fn name(&self) -> &ModelName {
+        &self.name
+    }
+
+    /// What it says of itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Its files, by path.
+    pub fn files(&self) -> &[BundleFile] {
+        &self.files
+    }
+
+    /// Changes what the manifest says of where the version comes from, and writes the manifest anew.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidBundle`] if it can no longer be written.
+    pub fn describe(&mut self, change: impl FnOnce(&mut Lineage, &mut Manifest)) -> Result<()> {
+        let mut lineage = std::mem::take(&mut self.manifest.lineage);
+        change(&mut lineage, &mut self.manifest);
+        self.manifest.lineage = lineage;
+        let text = to_toml(&self.manifest)?;
+        if let Some(file) = self.files.iter_mut().find(|file| file.path == MANIFEST) {
+            file.source = Source::Bytes(text.into_bytes());
+        }
+        Ok(())
+    }
+
+    /// Reads the files whose content the manifest fixes and holds them against it. Blocks.
+    ///
+    /// # Errors
+    /// [`ErrorCode::FileMismatch`] names the first one that differs.
+    pub fn check_digests(&self) -> Result<()> {
+        let fixed = |file: &&BundleFile| self.manifest.files.iter().any(|fixed| fixed.path == file.path);
+        let read = |file: &BundleFile| match &file.source {
+            Source::Bytes(bytes) => Ok((file.path.clone(), bytes.len() as u64, Digest::of(bytes))),
+            Source::File(path) => hash_file(path, &|_| {}).map(|(bytes, digest)| (file.path.clone(), bytes, digest)),
+        };
+        let found = self.files.iter().filter(fixed).map(read).collect::<Result<Vec<_>>>()?;
+        self.check_fixed(&found)
+    }
+
+    /// Holds the digests of its files against those that the manifest fixes.
+    pub(crate) fn check_fixed(&self, found: &[(String, u64, Digest)]) -> Result<()> {
+        for fixed in &self.manifest.files {
+            let wanted: Digest = fixed.sha256.parse()?;
+            let Some((_, bytes, digest)) = found.iter().find(|(path, ..)| *path == fixed.path) else { continue };
+            let mismatch = |problem: String| {
+                let message = format!("file \"{}\" {problem}, as {MANIFEST} fixes it", fixed.path);
+                Err(Error::new(ErrorCode::FileMismatch, message))
+            };
+            if fixed.bytes.is_some_and(|wanted| wanted != *bytes) {
+                return mismatch(format!("has {bytes} bytes and not {}", fixed.bytes.unwrap_or_default()));
+            }
+            if *digest != wanted {
+                return mismatch(format!("has the digest {digest} and not {wanted}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn bare(artifact: &Path, name: Option<&str>, limits: &BundleLimits) -> Result<Self> {
+        let file = artifact.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let stem = artifact.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        if artifact.extension().is_none_or(|extension| extension != "onnx") {
+            let problem = format!("{} is neither an .onnx file nor a bundle's folder", artifact.display());
+            return Err(Error::new(ErrorCode::InvalidBundle, problem));
+        }
+        let name = name.map_or(stem, str::to_owned);
+        let manifest = Manifest { name, artifact: file.clone(), ..Manifest::default() };
+        Self::new(manifest, vec![BundleFile::new(file, artifact)], limits)
+    }
+
+    fn check(&self, limits: &BundleLimits) -> Result<()> {
+        let mut sizes = Vec::with_capacity(self.files.len());
+        for file in &self.files {
+            let bytes = match &file.source {
+                Source::Bytes(bytes) => bytes.len() as u64,
+                Source::File(path) => std::fs::metadata(path).map_err(|error| Error::file(path, &error))?.len(),
+            };
+            sizes.push((file.path.as_str(), bytes));
+        }
+        check_files(sizes.into_iter(), limits)?;
+        let present: BTreeSet<&str> = self.files.iter().map(|file| file.path.as_str()).collect();
+        for named in self.manifest.named_files() {
+            check_path(named, limits)?;
+            if !present.contains(named) {
+                let problem =
+                    format!("file \"{}\" is named in {MANIFEST} and not in the bundle", named.escape_default());
+                return Err(Error::new(ErrorCode::InvalidBundle, problem));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a manifest's text; `place` is for messages.
+pub(crate) fn parse(text: &str, place: &str) -> Result<Manifest> {
+    let wrong = |problem: String| Error::new(ErrorCode::InvalidBundle, format!("{place}: {problem}"));
+    let manifest: Manifest = toml::from_str(text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?;
+    if manifest.schema != Manifest::SCHEMA {
+        return Err(wrong(format!("schema {} is not known, this build reads {}", manifest.schema, Manifest::SCHEMA)));
+    }
+    Ok(manifest)
+}
+
+fn to_toml(manifest: &Manifest) -> Result<String> {
+    toml::to_string_pretty(manifest)
+        .map_err(|error| Error::new(ErrorCode::InvalidBundle, format!("{MANIFEST} cannot be written: {error}")))
+}
+
+fn folder_name(path: &Path) -> String {
+    let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    whole.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,247 @@
+//! The verified files that this machine uses: a bounded folder, shared by processes.
+//!
+//! `versions/DIGEST/` holds a version, whole or not at all; `locks/DIGEST` is locked by everyone who uses it, and its
+//! time says when that was last; `tmp/` holds what is being filled or removed.
+
+mod evict;
+mod fill;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use tidegate_store::{Signature, VersionFile};
+
+pub(crate) use fill::Begun;
+
+use crate::config::RegistryConfig;
+use crate::digest::hash_file;
+use crate::keys::SigningKeys;
+use crate::push::{blocking, digest_of};
+use crate::trust::{self, Statement};
+use crate::{Digest, Error, ErrorCode, RequireSignature, Result, Snapshot, Verdict, VersionRecord};
+
+const ENTRY: &str = "entry.json";
+const FILES: &str = "files";
+const SNAPSHOT: &str = "snapshot.json";
+
+/// A cache folder, with the keys and the policy that its users insist on.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    folder: PathBuf,
+    max_bytes: u64,
+    keys: Arc<SigningKeys>,
+    policy: RequireSignature,
+}
+
+/// What the registry says of a version's content.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub(crate) version: VersionRecord,
+    pub(crate) files: Vec<VersionFile>,
+    pub(crate) signatures: Vec<Signature>,
+    /// The numbers of the model's versions.
+    pub(crate) others: Vec<i64>,
+}
+
+impl Entry {
+    /// Holds the list of files against the version's digest.
+    pub(crate) fn check_digest(&self) -> Result<()> {
+        let found = digest_of(&self.files);
+        if found == self.version.digest {
+            return Ok(());
+        }
+        let (name, digest) = (self.version.name(), self.version.digest);
+        let problem = format!("{name} is {digest}, and the files that it lists are {found}");
+        Err(Error::new(ErrorCode::ManifestCorrupt, problem))
+    }
+}
+
+/// What is kept beside the files.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    entry: Entry,
+    /// How each file looked when it was verified.
+    marks: BTreeMap<String, Mark>,
+}
+
+/// What changes when a file does, and costs one look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Mark {
+    bytes: u64,
+    modified_s: i64,
+    modified_ns: i64,
+    inode: u64,
+}
+
+/// A version in the cache. It stays there as long as this value lives.
+#[derive(Debug)]
+pub struct CachedVersion {
+    folder: PathBuf,
+    version: VersionRecord,
+    _lock: File,
+}
+
+impl CachedVersion {
+    /// The folder of its files: read-only, and the same as long as this value lives, so that they can be mapped into
+    /// memory.
+    pub fn path(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What it is.
+    pub fn version(&self) -> &VersionRecord {
+        &self.version
+    }
+}
+
+impl Cache {
+    /// Opens the cache that a configuration names, without the registry.
+    ///
+    /// # Errors
+    /// [`ErrorCode::FileUnusable`] if the folder cannot be made; what is wrong with the keys.
+    pub fn open(config: &RegistryConfig, data: &Path) -> Result<Self> {
+        let folder = config.cache(data);
+        for part in ["versions", "locks", "tmp", "pushes"] {
+            let part = folder.join(part);
+            std::fs::create_dir_all(&part).map_err(|error| Error::file(&part, &error))?;
+        }
+        let keys = Arc::new(SigningKeys::open(&config.keys(data))?);
+        let cache = Self { folder, max_bytes: config.cache_max_bytes, keys, policy: config.require_signature };
+        cache.sweep();
+        Ok(cache)
+    }
+
+    /// A version that is in the cache, verified without the registry: its signatures, its list of files, and its files,
+    /// by a look at each, or by reading those that look different.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub async fn load(&self, version: &VersionRecord) -> Result<Option<CachedVersion>> {
+        let (cache, version) = (self.clone(), version.clone());
+        blocking(move || {
+            let lock = cache.lock_shared(&version.digest)?;
+            let Some(kept) = cache.read(&version.digest)? else { return Ok(None) };
+            let entry = Entry { version: version.clone(), ..kept.entry };
+            cache.trust(&entry)?;
+            cache.verified(&entry, lock)
+        })
+        .await
+    }
+
+    /// The last snapshot of the registry that was seen from this machine.
+    ///
+    /// # Errors
+    /// [`ErrorCode::FileUnusable`] if it cannot be read.
+    pub fn last_snapshot(&self) -> Result<Option<Snapshot>> {
+        let path = self.folder.join(SNAPSHOT);
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::file(&path, &error)),
+        }
+    }
+
+    pub(crate) fn keep_snapshot(&self, snapshot: &Snapshot) -> Result<()> {
+        self.write_json(&self.folder.join(SNAPSHOT), snapshot)
+    }
+
+    pub(crate) fn keys(&self) -> &SigningKeys {
+        &self.keys
+    }
+
+    pub(crate) fn pushes(&self) -> PathBuf {
+        self.folder.join("pushes")
+    }
+
+    /// A new folder for work in progress.
+    pub(crate) fn work_folder(&self) -> Result<tempfile::TempDir> {
+        let made = tempfile::Builder::new().prefix("work-").tempdir_in(self.folder.join("tmp"));
+        made.map_err(|error| Error::file(&self.folder, &error))
+    }
+
+    /// Holds a version's list of files against its digest, and its signatures against the keys and the policy.
+    pub(crate) fn trust(&self, entry: &Entry) -> Result<Verdict> {
+        entry.check_digest()?;
+        let version = &entry.version;
+        let statement = Statement { model: &version.model, number: version.number, digest: version.digest };
+        trust::check(statement, &entry.signatures, &self.keys, self.policy, entry.others.iter().copied())
+    }
+
+    /// The cached version of an entry, if it is there and right. Blocks.
+    fn verified(&self, entry: &Entry, lock: File) -> Result<Option<CachedVersion>> {
+        let Some(mut kept) = self.read(&entry.version.digest)? else { return Ok(None) };
+        let folder = self.version_folder(&entry.version.digest).join(FILES);
+        let mut changed = false;
+        for file in &entry.files {
+            let path = folder.join(&file.path);
+            let Some(mark) = Mark::of(&path) else { return Ok(None) };
+            if kept.marks.get(&file.path) == Some(&mark) {
+                continue;
+            }
+            if hash_file(&path, &|_| {})?.1.hex() != file.digest {
+                return Ok(None);
+            }
+            kept.marks.insert(file.path.clone(), mark);
+            changed = true;
+        }
+        if changed {
+            self.write_json(&self.version_folder(&entry.version.digest).join(ENTRY), &kept)?;
+        }
+        // Whoever evicts takes the oldest first; a clock that cannot be set costs no more than that order.
+        let _ = lock.set_modified(SystemTime::now());
+        Ok(Some(CachedVersion { folder, version: entry.version.clone(), _lock: lock }))
+    }
+
+    fn read(&self, digest: &Digest) -> Result<Option<Kept>> {
+        let path = self.version_folder(digest).join(ENTRY);
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::file(&path, &error)),
+        }
+    }
+
+    fn lock_shared(&self, digest: &Digest) -> Result<File> {
+        let (file, path) = self.lock_file(&digest.hex())?;
+        file.lock_shared().map_err(|error| Error::file(&path, &error))?;
+        Ok(file)
+    }
+
+    fn lock_file(&self, name: &str) -> Result<(File, PathBuf)> {
+        let path = self.folder.join("locks").join(name);
+        let file = File::options().create(true).truncate(false).write(true).read(true).open(&path);
+        Ok((file.map_err(|error| Error::file(&path, &error))?, path))
+    }
+
+    fn version_folder(&self, digest: &Digest) -> PathBuf {
+        self.folder.join("versions").join(digest.hex())
+    }
+
+    /// Replaces a file, whole or not at all.
+    fn write_json(&self, path: &Path, value: &impl Serialize) -> Result<()> {
+        let write = || -> std::io::Result<()> {
+            let part = tempfile::Builder::new().prefix("json-").tempfile_in(self.folder.join("tmp"))?;
+            serde_json::to_writer(&part, value)?;
+            part.persist(path)?;
+            Ok(())
+        };
+        write().map_err(|error| Error::file(path, &error))
+    }
+}
+
+impl Mark {
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = std::fs::symlink_metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+        Some(Self {
+            bytes: metadata.len(),
+            modified_s: metadata.mtime(),
+            modified_ns: metadata.mtime_nsec(),
+            inode: metadata.ino(),
+        })
+    }
+}

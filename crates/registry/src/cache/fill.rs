@@ -1,0 +1,113 @@
+//! Filling the cache: in a folder of its own, which is renamed into place when every file is right.
+
+use std::collections::BTreeMap;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use super::{Cache, CachedVersion, ENTRY, Entry, FILES, Kept, Mark};
+use crate::bundle::{BundleLimits, check_path};
+use crate::push::blocking;
+use crate::{Error, ErrorCode, Result};
+
+/// What a look into the cache gave.
+pub(crate) enum Begun {
+    /// The version is there.
+    There(CachedVersion),
+    /// It is to be filled, by nobody else meanwhile.
+    Fill(Filling),
+}
+
+/// A version on its way into the cache.
+pub(crate) struct Filling {
+    cache: Cache,
+    entry: Entry,
+    folder: tempfile::TempDir,
+    marks: BTreeMap<String, Mark>,
+    /// Held by whoever uses the version.
+    used: File,
+    /// Held by whoever fills it.
+    _filling: File,
+}
+
+impl Cache {
+    /// Looks for a version; where it is not, waits for others who fill it and then lets the caller do so.
+    pub(crate) async fn begin(&self, entry: &Entry) -> Result<Begun> {
+        let (cache, entry) = (self.clone(), entry.clone());
+        blocking(move || {
+            let digest = entry.version.digest;
+            let used = cache.lock_shared(&digest)?;
+            let again = used.try_clone().map_err(|error| Error::file(&cache.folder, &error))?;
+            if let Some(there) = cache.verified(&entry, used)? {
+                return Ok(Begun::There(there));
+            }
+            let (filling, path) = cache.lock_file(&format!("{}.fill", digest.hex()))?;
+            filling.lock().map_err(|error| Error::file(&path, &error))?;
+            let used = again.try_clone().map_err(|error| Error::file(&cache.folder, &error))?;
+            if let Some(there) = cache.verified(&entry, again)? {
+                return Ok(Begun::There(there));
+            }
+            cache.make_room(&entry)?;
+            let folder = tempfile::Builder::new()
+                .prefix(&format!("{}-", digest.hex()))
+                .tempdir_in(cache.folder.join("tmp"))
+                .map_err(|error| Error::file(&cache.folder, &error))?;
+            Ok(Begun::Fill(Filling { cache, entry, folder, marks: BTreeMap::new(), used, _filling: filling }))
+        })
+        .await
+    }
+}
+
+impl Filling {
+    /// Makes a file of the version.
+    pub(crate) fn create(&mut self, path: &str) -> Result<File> {
+        // The database is not trusted with paths either.
+        check_path(path, &BundleLimits::default())?;
+        let path = self.place(path);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(|error| Error::file(parent, &error))?;
+        }
+        File::create_new(&path).map_err(|error| Error::file(&path, &error))
+    }
+
+    /// Keeps a file that was written and verified.
+    pub(crate) async fn keep(&mut self, path: &str, file: File) -> Result<()> {
+        let place = self.place(path);
+        let mark = blocking(move || {
+            let fail = |error: std::io::Error| Error::file(&place, &error);
+            file.sync_all().map_err(fail)?;
+            file.set_permissions(Permissions::from_mode(0o444)).map_err(fail)?;
+            Mark::of(&place).ok_or_else(|| Error::new(ErrorCode::FileUnusable, format!("{} is gone", place.display())))
+        })
+        .await?;
+        self.marks.insert(path.to_owned(), mark);
+        Ok(())
+    }
+
+    /// Makes the version appear in the cache.
+    pub(crate) async fn finish(self) -> Result<CachedVersion> {
+        blocking(move || {
+            let digest = self.entry.version.digest;
+            let kept = Kept { entry: self.entry.clone(), marks: self.marks.clone() };
+            self.cache.write_json(&self.folder.path().join(ENTRY), &kept)?;
+            let place = self.cache.version_folder(&digest);
+            let fail = |error: std::io::Error| Error::file(&place, &error);
+            if place.exists() {
+                // It was there and was not right; those who use it keep what they have open.
+                let aside = self.cache.work_folder()?;
+                std::fs::rename(&place, aside.path().join("wrong")).map_err(fail)?;
+            }
+            std::fs::rename(self.folder.path(), &place).map_err(fail)?;
+            let there = self.cache.verified(&self.entry, self.used)?;
+            there.ok_or_else(|| {
+                let problem = format!("{} changed while it was put into the cache", self.entry.version.name());
+                Error::new(ErrorCode::FileUnusable, problem)
+            })
+        })
+        .await
+    }
+
+    fn place(&self, path: &str) -> PathBuf {
+        self.folder.path().join(FILES).join(path)
+    }
+}

@@ -1,0 +1,181 @@
+//! Reading contents out of the object store, checked on the way, and versions into the cache.
+
+use std::io::Write;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use tidegate_store::Object;
+
+use crate::cache::CachedVersion;
+use crate::digest::Hasher;
+use crate::encryption::{CHUNK, Cipher, TRAILER, stored_chunks, stored_length};
+use crate::push::blocking;
+use crate::{Digest, Error, ErrorCode, Registry, Result, Verdict, VersionRecord};
+
+/// Stored bytes in one request.
+const RANGE_BYTES: u64 = 8 << 20;
+/// Chunks in one request for an encrypted object.
+const RANGE_CHUNKS: u64 = 128;
+/// Requests for one object at once.
+const RANGES_IN_FLIGHT: usize = 4;
+
+impl Registry {
+    /// The folder of a version's files: from the cache, filled from the object store where needed. Everything is
+    /// verified: the signatures against the keys and the policy, the list of files against the version's digest, the
+    /// files against theirs. What is returned stays in the cache as long as the value lives.
+    ///
+    /// # Errors
+    /// [`Error`] says which check failed, or what cannot be reached.
+    pub async fn fetch(&self, version: &VersionRecord) -> Result<CachedVersion> {
+        let entry = self.entry(version).await?;
+        if let Verdict::Unsigned(why) = self.cache.trust(&entry)? {
+            tracing::warn!(
+                model = entry.version.model,
+                version = entry.version.number,
+                why,
+                "used without a trusted signature"
+            );
+        }
+        let mut filling = match self.cache.begin(&entry).await? {
+            crate::cache::Begun::There(there) => return Ok(there),
+            crate::cache::Begun::Fill(filling) => filling,
+        };
+        for file in &entry.files {
+            let digest: Digest = file.digest.parse()?;
+            let written = self.read_content(&digest, filling.create(&file.path)?).await?;
+            filling.keep(&file.path, written).await?;
+        }
+        filling.finish().await
+    }
+
+    /// Writes a content, decrypted and verified; an error leaves the writer with what came before it.
+    pub(crate) async fn read_content<W: Write + Send + 'static>(&self, digest: &Digest, writer: W) -> Result<W> {
+        let Some(object) = self.store.object(&digest.hex()).await? else {
+            return Err(Error::new(ErrorCode::ObjectMissing, format!("{digest} is not in the database")));
+        };
+        match self.read_object(&object, digest, writer).await {
+            Err(error) if error.code == ErrorCode::ObjectCorrupt => Err(self.diagnose(&object, digest, error).await),
+            outcome => outcome,
+        }
+    }
+
+    async fn read_object<W: Write + Send + 'static>(&self, object: &Object, digest: &Digest, writer: W) -> Result<W> {
+        let plain = u64::try_from(object.bytes).unwrap_or(0);
+        let cipher = match &object.envelope {
+            None => None,
+            Some(envelope) => Some(self.keyring.open_envelope(envelope, digest).await?),
+        };
+        let stored = if cipher.is_some() { stored_length(plain) } else { plain };
+        let found = self.storage.length(&object.location).await?;
+        match found {
+            None => {
+                let problem = format!("{digest} is not at {} in {}", object.location, self.storage.shown());
+                return Err(Error::new(ErrorCode::ObjectMissing, problem));
+            }
+            Some(found) if found != stored => {
+                let problem = format!("{digest} has {found} bytes in {} and not {stored}", self.storage.shown());
+                return Err(Error::new(ErrorCode::ObjectCorrupt, problem));
+            }
+            Some(_) => {}
+        }
+        let (length, step) = match &cipher {
+            None => (plain, RANGE_BYTES),
+            Some(_) => (stored_chunks(plain), RANGE_CHUNKS * (CHUNK as u64 + 16)),
+        };
+        let ranges: Vec<_> = (0..length.div_ceil(step)).map(|at| at * step..length.min((at + 1) * step)).collect();
+        let count = ranges.len();
+        // Tasks of their own: bytes arrive while the ones before are decrypted and written.
+        let read = |range| {
+            let (storage, location) = (self.storage.clone(), object.location.clone());
+            tokio::spawn(async move { storage.read(&location, range).await })
+        };
+        let mut pieces = stream::iter(ranges).map(read).buffered(RANGES_IN_FLIGHT);
+        let (mut sink, mut at) = (Sink { hasher: Hasher::default(), cipher, writer, digest: *digest }, 0);
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+            at += 1;
+            let end = at == count;
+            sink = blocking(move || {
+                sink.take((at as u64 - 1) * RANGE_CHUNKS, piece, end)?;
+                Ok(sink)
+            })
+            .await?;
+        }
+        sink.finish()
+    }
+
+    /// What is in the place of a content that is not right: another one, or a broken one.
+    async fn diagnose(&self, object: &Object, digest: &Digest, error: Error) -> Error {
+        let found = match &object.envelope {
+            None => self.hash_stored(&object.location).await,
+            Some(_) => self.read_trailer(&object.location).await,
+        };
+        match found {
+            Ok(Some(found)) if found != digest.hex() => match self.store.object(&found).await {
+                Ok(Some(_)) => {
+                    let problem = format!("at the place of {digest} stands sha256:{found}");
+                    Error::new(ErrorCode::ObjectSwapped, problem)
+                }
+                _ => error,
+            },
+            _ => error,
+        }
+    }
+
+    async fn hash_stored(&self, location: &str) -> Result<Option<String>> {
+        let length = self.storage.length(location).await?.unwrap_or(0);
+        let mut hasher = Hasher::default();
+        for at in (0..length).step_by(usize::try_from(RANGE_BYTES).unwrap_or(usize::MAX)) {
+            let piece = self.storage.read(location, at..length.min(at + RANGE_BYTES)).await?;
+            hasher = blocking(move || {
+                hasher.update(&piece);
+                Ok(hasher)
+            })
+            .await?;
+        }
+        Ok(Some(hasher.finish().hex()))
+    }
+
+    async fn read_trailer(&self, location: &str) -> Result<Option<String>> {
+        let length = self.storage.length(location).await?.unwrap_or(0);
+        if length < TRAILER as u64 {
+            return Ok(None);
+        }
+        let trailer = self.storage.read(location, length - TRAILER as u64..length).await?;
+        Ok(Cipher::trailer(&trailer))
+    }
+}
+
+/// Takes the stored bytes of one content in order.
+struct Sink<W> {
+    hasher: Hasher,
+    cipher: Option<Cipher>,
+    writer: W,
+    digest: Digest,
+}
+
+impl<W: Write> Sink<W> {
+    fn take(&mut self, first_chunk: u64, stored: Bytes, end: bool) -> Result<()> {
+        let plain = match &self.cipher {
+            None => stored,
+            Some(cipher) => cipher.open(first_chunk, &stored, end).map(Bytes::from).map_err(|failed| {
+                let problem = format!("chunk {} of {} was changed", failed.chunk, self.digest);
+                Error::new(ErrorCode::ObjectCorrupt, problem)
+            })?,
+        };
+        self.hasher.update(&plain);
+        let written = self.writer.write_all(&plain);
+        written.map_err(|error| {
+            Error::new(ErrorCode::FileUnusable, format!("{} cannot be written on this machine: {error}", self.digest))
+        })
+    }
+
+    fn finish(self) -> Result<W> {
+        let found = self.hasher.finish();
+        if found == self.digest {
+            return Ok(self.writer);
+        }
+        let problem = format!("{} was changed: what stands in its place is {found}", self.digest);
+        Err(Error::new(ErrorCode::ObjectCorrupt, problem))
+    }
+}

@@ -1,0 +1,70 @@
+//! Clearing the object store of what nothing refers to any more.
+
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use serde_json::json;
+use tidegate_store::{NewEvent, now_ms};
+
+use crate::push::{end_abandoned, signed};
+use crate::{Registry, Result};
+
+/// What a garbage collection did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Contents of deleted versions.
+    pub objects: i64,
+    /// Their bytes in the object store.
+    pub bytes: i64,
+    /// Uploads that were cut off.
+    pub uploads: i64,
+    /// Files in the object store that the database did not know.
+    pub strays: i64,
+}
+
+impl Registry {
+    /// Removes contents that no version has and no push counts on, when that has been so for `grace`; uploads that were
+    /// cut off; and files that the database does not know. It can be cut off at any moment: the next one goes on.
+    ///
+    /// # Errors
+    /// [`crate::Error`] of the database or the object store.
+    pub async fn collect_garbage(&self, grace: Duration) -> Result<Collected> {
+        self.claim_storage().await?;
+        end_abandoned(&self.store, &self.cache, &self.actor).await?;
+        let since = now_ms() - i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
+        let mut write = self.store.write(&self.actor).await?;
+        let (objects, bytes) = write.collect_objects(since).await?;
+        let uploads = write.collect_uploads(since).await?;
+        if objects + uploads > 0 {
+            let detail = json!({"objects": objects, "bytes": bytes, "uploads": uploads});
+            write.record(NewEvent { kind: "garbage.collected", model: "", version: None, detail }).await?;
+        }
+        write.commit().await?;
+        self.clear_garbage().await?;
+        let strays = self.collect_strays(since).await?;
+        Ok(Collected { objects, bytes, uploads, strays })
+    }
+
+    /// Removes what the database calls garbage.
+    async fn clear_garbage(&self) -> Result<()> {
+        for garbage in self.store.garbage().await? {
+            self.storage.clear(&garbage.location, garbage.multipart.as_deref()).await?;
+            self.store.cleared(&garbage.location).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes files that appeared before `since` and that the database does not know: every upload is recorded before
+    /// it begins, so that no push in progress is among them.
+    async fn collect_strays(&self, since: i64) -> Result<i64> {
+        let mut strays = 0u64;
+        let mut found = self.storage.list();
+        while let Some(file) = found.try_next().await? {
+            if file.modified_ms <= since && !self.store.knows_location(&file.location).await? {
+                self.storage.clear(&file.location, None).await?;
+                strays += 1;
+            }
+        }
+        Ok(signed(strays))
+    }
+}

@@ -1,0 +1,307 @@
+//! Bundles out of MLflow model folders.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tidegate_core::{Column, DataType, DeclaredSignature, DeclaredTensor, Lineage, Manifest, WarmupSample};
+
+use crate::bundle::{BundleFile, BundleLimits, walk};
+use crate::{Bundle, Error, ErrorCode, Result};
+
+const MODEL: &str = "MLmodel";
+const SAMPLE: &str = "samples/input_example.json";
+const MAX_TEXT_BYTES: u64 = 4 << 20;
+
+/// What is read of the file `MLmodel`.
+#[derive(Debug, Deserialize)]
+struct MlModel {
+    flavors: BTreeMap<String, Value>,
+    #[serde(default)]
+    signature: Option<MlSignature>,
+    #[serde(default)]
+    saved_input_example_info: Option<MlExample>,
+    #[serde(default)]
+    run_id: Option<String>,
+    #[serde(default)]
+    utc_time_created: Option<String>,
+}
+
+/// Both are JSON in YAML.
+#[derive(Debug, Default, Deserialize)]
+struct MlSignature {
+    #[serde(default)]
+    inputs: Option<String>,
+    #[serde(default)]
+    outputs: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct MlExample {
+    artifact_path: String,
+}
+
+/// One column, or one tensor.
+#[derive(Debug, Deserialize)]
+struct MlField {
+    #[serde(default)]
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default, rename = "tensor-spec")]
+    tensor: Option<MlTensor>,
+}
+
+#[derive(Debug, Deserialize)]
+struct MlTensor {
+    dtype: String,
+    shape: Vec<i64>,
+}
+
+impl Bundle {
+    /// Whether a folder is an MLflow model.
+    pub fn is_mlflow(path: &Path) -> bool {
+        path.join(MODEL).is_file()
+    }
+
+    /// Reads an MLflow model folder with the ONNX flavour: its signature becomes the declared one, its input example a
+    /// warm-up sample, its run the lineage. `inputs_of` gives the names of an artifact's inputs.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Unsupported`] names a flavour that is not served, else as [`Bundle::open`].
+    pub fn open_mlflow(
+        path: &Path,
+        name: Option<&str>,
+        limits: &BundleLimits,
+        inputs_of: impl FnOnce(&Path) -> Result<Vec<String>>,
+    ) -> Result<Self> {
+        let mut files = walk(path, limits)?;
+        let text = read(path, MODEL)?;
+        let model: MlModel = serde_saphyr::from_str(&text).map_err(|error| invalid(path, &error.to_string()))?;
+        let artifact = artifact(&model.flavors).map_err(|problem| Error::new(ErrorCode::Unsupported, problem))?;
+        crate::bundle::check_path(&artifact, limits)?;
+        let inputs = inputs_of(&path.join(&artifact))?;
+        let signature =
+            signature(model.signature.unwrap_or_default(), &inputs).map_err(|problem| invalid(path, &problem))?;
+        let mut warmup = Vec::new();
+        if let Some(example) = model.saved_input_example_info {
+            crate::bundle::check_path(&example.artifact_path, limits)?;
+            let example: Value = serde_json::from_str(&read(path, &example.artifact_path)?)
+                .map_err(|error| invalid(path, &format!("{}: {error}", example.artifact_path)))?;
+            if let Some(sample) = sample(&example, &signature, &inputs) {
+                files.push(BundleFile::made(SAMPLE, sample.to_string().into_bytes()));
+                warmup.push(WarmupSample { file: SAMPLE.to_owned() });
+            }
+        }
+        let folder = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let folder = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let manifest = Manifest {
+            name: name.map_or(folder, str::to_owned),
+            artifact,
+            signature,
+            warmup,
+            lineage: Lineage {
+                training_run: model.run_id.unwrap_or_default(),
+                trained_at: model.utc_time_created.map(|time| time.replacen(' ', "T", 1)).unwrap_or_default(),
+                ..Lineage::default()
+            },
+            ..Manifest::default()
+        };
+        files.retain(|file| file.path != crate::bundle::MANIFEST);
+        Self::new(manifest, files, limits)
+    }
+}
+
+/// The artifact of the ONNX flavour, or why there is none.
+fn artifact(flavors: &BTreeMap<String, Value>) -> std::result::Result<String, String> {
+    if let Some(onnx) = flavors.get("onnx") {
+        let data = onnx.get("data").and_then(Value::as_str).unwrap_or("model.onnx");
+        return Ok(data.to_owned());
+    }
+    let known = ["lightgbm", "xgboost", "sklearn", "pytorch", "tensorflow"];
+    let found: Vec<&str> = flavors.keys().map(String::as_str).filter(|flavor| *flavor != "python_function").collect();
+    let hint = match found.iter().find(|flavor| known.contains(flavor)) {
+        Some(flavor) => format!("the flavour {flavor} is not served: log the model with mlflow.onnx too"),
+        None => format!("there is no flavour that is served, among {}", found.join(", ")),
+    };
+    Err(format!("{MODEL}: {hint}"))
+}
+
+fn signature(signature: MlSignature, inputs: &[String]) -> std::result::Result<DeclaredSignature, String> {
+    let parse = |text: Option<String>| match text {
+        None => Ok(Vec::new()),
+        Some(text) => serde_json::from_str::<Vec<MlField>>(&text).map_err(|error| format!("signature: {error}")),
+    };
+    let outputs = parse(signature.outputs)?;
+    // Columns of the output are how MLflow shows it, and not how the artifact names it.
+    let outputs = outputs.into_iter().filter_map(|field| declared(&field)).collect();
+    let fields = parse(signature.inputs)?;
+    if fields.iter().any(|field| field.tensor.is_some()) {
+        return Ok(DeclaredSignature { inputs: fields.iter().filter_map(declared).collect(), outputs });
+    }
+    let column = |field: &MlField| Column { name: field.name.clone(), ..Column::default() };
+    let inputs = match inputs {
+        _ if fields.is_empty() => Vec::new(),
+        [_] => vec![DeclaredTensor { columns: fields.iter().map(column).collect(), ..DeclaredTensor::default() }],
+        _ => fields
+            .iter()
+            .map(|field| DeclaredTensor {
+                name: field.name.clone(),
+                datatype: datatype(&field.kind),
+                ..DeclaredTensor::default()
+            })
+            .collect(),
+    };
+    Ok(DeclaredSignature { inputs, outputs })
+}
+
+fn declared(field: &MlField) -> Option<DeclaredTensor> {
+    let tensor = field.tensor.as_ref()?;
+    Some(DeclaredTensor {
+        name: field.name.clone(),
+        datatype: datatype(&tensor.dtype),
+        shape: Some(tensor.shape.clone()),
+        ..DeclaredTensor::default()
+    })
+}
+
+/// NumPy's names, and those of MLflow's columns.
+fn datatype(name: &str) -> Option<DataType> {
+    Some(match name {
+        "bool" | "boolean" => DataType::Bool,
+        "uint8" => DataType::Uint8,
+        "uint16" => DataType::Uint16,
+        "uint32" => DataType::Uint32,
+        "uint64" => DataType::Uint64,
+        "int8" => DataType::Int8,
+        "int16" => DataType::Int16,
+        "int32" | "integer" => DataType::Int32,
+        "int64" | "long" => DataType::Int64,
+        "float16" => DataType::Fp16,
+        "float32" | "float" => DataType::Fp32,
+        "float64" | "double" => DataType::Fp64,
+        "object" | "str" | "string" | "binary" => DataType::Bytes,
+        _ => return None,
+    })
+}
+
+/// The input example in our form, where every input of the artifact has a value and a type in it.
+fn sample(example: &Value, signature: &DeclaredSignature, inputs: &[String]) -> Option<Value> {
+    let values = example.get("inputs").or_else(|| example.get("instances")).or_else(|| example.get("data"));
+    let values = values.unwrap_or(example);
+    let inputs: Option<Vec<Value>> = inputs
+        .iter()
+        .map(|name| {
+            let spec = signature.inputs.iter().find(|spec| spec.name == *name || spec.name.is_empty());
+            let datatype = spec.and_then(|spec| spec.datatype).unwrap_or(DataType::Fp32);
+            let data = match values {
+                Value::Object(fields) => fields.get(name)?,
+                Value::Array(_) if inputs.len() == 1 => values,
+                _ => return None,
+            };
+            Some(json!({"name": name, "datatype": datatype.name(), "shape": shape(data), "data": data}))
+        })
+        .collect();
+    Some(json!({"inputs": inputs?}))
+}
+
+/// The extents of nested arrays, by their first elements.
+fn shape(value: &Value) -> Vec<usize> {
+    match value.as_array() {
+        None => Vec::new(),
+        Some(elements) => std::iter::once(elements.len()).chain(elements.first().into_iter().flat_map(shape)).collect(),
+    }
+}
+
+fn read(folder: &Path, file: &str) -> Result<String> {
+    let path = folder.join(file);
+    let length = std::fs::metadata(&path).map_err(|error| Error::file(&path, &error))?.len();
+    if length > MAX_TEXT_BYTES {
+        let problem = format!("{} has {length} bytes, at most {MAX_TEXT_BYTES} are read", path.display());
+        return Err(Error::new(ErrorCode::TooLarge, problem));
+    }
+    std::fs::read_to_string(&path).map_err(|error| Error::file(&path, &error))
+}
+
+fn invalid(path: &Path, problem: &str) -> Error {
+    Error::new(ErrorCode::InvalidBundle, format!("{}: {problem}", path.join(MODEL).display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONNX: &str = r#"
+artifact_path: model
+flavors:
+  onnx:
+    data: model.onnx
+    onnx_version: 1.19.0
+  python_function:
+    loader_module: mlflow.onnx
+mlflow_version: 3.4.0
+run_id: 5f0c
+saved_input_example_info:
+  artifact_path: input_example.json
+  type: ndarray
+signature:
+  inputs: '[{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 2]}}]'
+  outputs: '[{"type": "tensor", "name": "label", "tensor-spec": {"dtype": "int64", "shape": [-1]}}]'
+  params: null
+utc_time_created: '2026-10-01 12:00:00.5'
+"#;
+
+    fn open(text: &str, example: &str, inputs: &[&str]) -> Result<Bundle> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in [(MODEL, text), ("model.onnx", "x"), ("input_example.json", example)] {
+            std::fs::write(folder.path().join(name), content).unwrap();
+        }
+        let inputs = inputs.iter().map(|name| (*name).to_owned()).collect();
+        Bundle::open_mlflow(folder.path(), Some("fraud"), &BundleLimits::default(), |_| Ok(inputs))
+    }
+
+    #[test]
+    fn a_tensor_signature_and_its_example_are_kept() {
+        let bundle = open(ONNX, r#"{"inputs": [[1.0, 2.0], [3.0, 4.0]]}"#, &["x"]).unwrap();
+        let manifest = bundle.manifest();
+        assert_eq!(manifest.signature.inputs[0].shape, Some(vec![-1, 2]));
+        assert_eq!(manifest.signature.outputs[0].datatype, Some(DataType::Int64));
+        assert_eq!((manifest.lineage.training_run.as_str(), manifest.warmup.len()), ("5f0c", 1));
+        assert_eq!(manifest.lineage.trained_at, "2026-10-01T12:00:00.5");
+        let sample = bundle.files().iter().find(|file| file.path == SAMPLE).unwrap();
+        let crate::Source::Bytes(text) = &sample.source else { panic!("the sample is made here") };
+        let sample: Value = serde_json::from_slice(text).unwrap();
+        let wanted = json!({"inputs": [
+            {"name": "x", "datatype": "FP64", "shape": [2, 2], "data": [[1.0, 2.0], [3.0, 4.0]]}
+        ]});
+        assert_eq!(sample, wanted);
+    }
+
+    #[test]
+    fn columns_name_the_features_of_the_only_input_or_the_inputs() {
+        let columns = r#"'[{"type": "double", "name": "a"}, {"type": "long", "name": "b"}]'"#;
+        let text =
+            ONNX.replace(r#"'[{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 2]}}]'"#, columns);
+        let one = open(&text, r#"{"columns": ["a", "b"], "data": [[1.0, 2]]}"#, &["x"]).unwrap();
+        let names: Vec<&str> = one.manifest().signature.inputs[0].columns.iter().map(|c| c.name.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+        let two = open(&text, "{}", &["a", "b"]).unwrap();
+        let inputs = &two.manifest().signature.inputs;
+        assert_eq!((inputs[1].name.as_str(), inputs[1].datatype), ("b", Some(DataType::Int64)));
+        assert!(two.manifest().warmup.is_empty());
+    }
+
+    #[test]
+    fn other_flavours_are_refused_by_name() {
+        for flavour in ["lightgbm", "xgboost"] {
+            let error = open(&ONNX.replace("  onnx:", &format!("  {flavour}:")), "{}", &["x"]).unwrap_err();
+            assert_eq!(error.code, ErrorCode::Unsupported);
+            assert!(error.message.contains(&format!("the flavour {flavour} is not served")), "{error}");
+        }
+        let escaped = open(&ONNX.replace("data: model.onnx", "data: ../../etc/passwd"), "{}", &["x"]).unwrap_err();
+        assert_eq!(escaped.code, ErrorCode::UnsafePath);
+        let error = open("flavors: [", "{}", &["x"]).unwrap_err();
+        assert_eq!(error.code, ErrorCode::InvalidBundle);
+    }
+}

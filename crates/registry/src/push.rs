@@ -1,0 +1,239 @@
+//! Making a version of a bundle.
+
+mod alive;
+mod upload;
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tidegate_store::{MoveCause, NewEvent, Signature, Version, VersionFile, VersionState, Write, now_ms};
+
+use crate::digest::hash_file;
+use crate::trust::Statement;
+use crate::{Bundle, Digest, Error, ErrorCode, Registry, Result, Source, VersionRecord, reference};
+
+pub(crate) use alive::end_abandoned;
+
+/// Hears how far a push is, as bytes done and bytes in all; first of reading, then of sending.
+pub type Progress = Arc<dyn Fn(&'static str, u64, u64) + Send + Sync>;
+
+/// How to push.
+#[derive(Clone, Default)]
+pub struct PushOptions {
+    /// An alias that points at the version as soon as it is there.
+    pub alias: Option<String>,
+    /// Hears how far the push is.
+    pub progress: Option<Progress>,
+}
+
+/// What a version that comes from another registry keeps.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Kept {
+    pub(crate) number: Option<i64>,
+    pub(crate) signatures: Vec<Signature>,
+}
+
+/// What a push did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pushed {
+    /// The version.
+    pub version: VersionRecord,
+    /// Whether it is new; the same content was there before otherwise.
+    pub created: bool,
+    /// Bytes that were sent to the object store.
+    pub sent_bytes: u64,
+    /// Bytes that an earlier push, which was cut off, had sent.
+    pub resumed_bytes: u64,
+    /// The key that signed it in this push.
+    pub signed_by: Option<String>,
+}
+
+/// One file that was read.
+#[derive(Clone, Debug)]
+pub(crate) struct Hashed {
+    pub(crate) path: String,
+    pub(crate) source: Source,
+    pub(crate) bytes: u64,
+    pub(crate) digest: Digest,
+}
+
+impl Registry {
+    /// Makes a version of a bundle: reads it, sends what the object store does not have, and adds the version. The same
+    /// content again gives the same version. A push that is cut off leaves nothing that can be seen, and the next one
+    /// goes on where the object store allows.
+    ///
+    /// # Errors
+    /// [`Error`] says what is wrong; nothing is visible then.
+    pub async fn push(&self, bundle: &Bundle, options: &PushOptions) -> Result<Pushed> {
+        self.push_as(bundle, options, &Kept::default()).await
+    }
+
+    /// Pushes, under the number and with the signatures that another registry gave.
+    pub(crate) async fn push_as(&self, bundle: &Bundle, options: &PushOptions, kept: &Kept) -> Result<Pushed> {
+        let alias = options.alias.as_deref().map(reference::alias_name).transpose()?;
+        let hashed = hash(bundle, options.progress.clone()).await?;
+        let found: Vec<_> = hashed.iter().map(|file| (file.path.clone(), file.bytes, file.digest)).collect();
+        bundle.check_fixed(&found)?;
+        let files: Vec<VersionFile> = hashed
+            .iter()
+            .map(|file| VersionFile { path: file.path.clone(), digest: file.digest.hex(), bytes: signed(file.bytes) })
+            .collect();
+        let digest = digest_of(&files);
+        let model = bundle.name().as_str();
+
+        let mut write = self.store.write(&self.actor).await?;
+        if let Some(version) = write.version_by_digest(model, &digest.hex()).await? {
+            return self.push_again(write, version.try_into()?, alias, kept).await;
+        }
+        drop(write);
+        self.claim_storage().await?;
+        let push = self.begin_push().await?;
+        let (sent_bytes, resumed_bytes) = self.upload(&push, &hashed, options.progress.clone()).await?;
+
+        let mut write = self.store.write(&self.actor).await?;
+        for file in &files {
+            if write.object(&file.digest).await?.is_none() {
+                let problem = format!("what the push of {model} counts on was collected meanwhile: push again");
+                return Err(Error::new(ErrorCode::PushExpired, problem));
+            }
+        }
+        write.end_push(push.id()).await?;
+        // Another push may have been faster.
+        if let Some(version) = write.version_by_digest(model, &digest.hex()).await? {
+            return self.push_again(write, version.try_into()?, alias, kept).await;
+        }
+        let version = self.add(&mut write, bundle, digest, &files, kept).await?;
+        let signed_by = self.finish(&mut write, &version, alias, kept).await?;
+        write.commit().await?;
+        Ok(Pushed { version, created: true, sent_bytes, resumed_bytes, signed_by })
+    }
+
+    /// Adds the version, whose contents are all there, under the next number or the one that it must keep.
+    async fn add(
+        &self,
+        write: &mut Write,
+        bundle: &Bundle,
+        digest: Digest,
+        files: &[VersionFile],
+        kept: &Kept,
+    ) -> Result<VersionRecord> {
+        let model = bundle.name().as_str();
+        let version = Version {
+            model: model.to_owned(),
+            number: number(write, model, kept.number).await?,
+            digest: digest.hex(),
+            state: VersionState::Ready,
+            reason: String::new(),
+            manifest: serde_json::to_string(bundle.manifest()).expect("a manifest can be written"),
+            bytes: files.iter().map(|file| file.bytes).sum(),
+            pushed_by: self.actor.clone(),
+            pushed_ms: now_ms(),
+        };
+        write.add_version(&version, files).await?;
+        let version = VersionRecord::try_from(version)?;
+        let detail = json!({"digest": version.digest.to_string(), "bytes": version.bytes, "files": files.len()});
+        write.record(NewEvent { kind: "version.pushed", model, version: Some(version.number), detail }).await?;
+        Ok(version)
+    }
+
+    /// The content is there already: only a signature or an alias may be new.
+    async fn push_again(
+        &self,
+        mut write: Write,
+        version: VersionRecord,
+        alias: Option<String>,
+        kept: &Kept,
+    ) -> Result<Pushed> {
+        if let Some(number) = kept.number.filter(|number| *number != version.number) {
+            let problem = format!("{} has the content that is to become number {number}", version.name());
+            return Err(Error::new(ErrorCode::NumberTaken, problem));
+        }
+        let signed_by = self.finish(&mut write, &version, alias, kept).await?;
+        write.commit().await?;
+        Ok(Pushed { version, created: false, sent_bytes: 0, resumed_bytes: 0, signed_by })
+    }
+
+    /// Adds signatures and the alias; gives the id of the key that signed.
+    async fn finish(
+        &self,
+        write: &mut Write,
+        version: &VersionRecord,
+        alias: Option<String>,
+        kept: &Kept,
+    ) -> Result<Option<String>> {
+        for signature in &kept.signatures {
+            write.add_signature(&version.model, version.number, signature).await?;
+        }
+        let mut signed_by = None;
+        if let Some((id, key)) = self.cache.keys().signer() {
+            let statement = Statement { model: &version.model, number: version.number, digest: version.digest };
+            let signature = statement.sign(key);
+            let signature = Signature { key_id: id.to_string(), signature, signed_ms: now_ms() };
+            write.add_signature(&version.model, version.number, &signature).await?;
+            signed_by = Some(id.to_string());
+        }
+        if let Some(alias) = alias
+            && write.alias(&version.model, &alias).await? != Some(version.number)
+        {
+            self.point(write, &version.model, &alias, Some(version.number), MoveCause::Set).await?;
+        }
+        Ok(signed_by)
+    }
+}
+
+/// The digest of a version with these files.
+pub(crate) fn digest_of(files: &[VersionFile]) -> Digest {
+    Digest::of_files(files.iter().map(|file| (file.path.as_str(), file.bytes, file.digest.as_str())))
+}
+
+async fn number(write: &mut Write, model: &str, wanted: Option<i64>) -> Result<i64> {
+    let Some(number) = wanted else { return Ok(write.next_version(model).await?) };
+    match write.version(model, number).await? {
+        None => Ok(number),
+        Some(_) => {
+            let problem = format!("{model}:{number} is taken by other content: --renumber gives the next free number");
+            Err(Error::new(ErrorCode::NumberTaken, problem))
+        }
+    }
+}
+
+/// Reads every file once, for its digest.
+async fn hash(bundle: &Bundle, progress: Option<Progress>) -> Result<Vec<Hashed>> {
+    let files = bundle.files().to_vec();
+    let length = |source: &Source| match source {
+        Source::Bytes(bytes) => bytes.len() as u64,
+        Source::File(path) => std::fs::metadata(path).map_or(0, |metadata| metadata.len()),
+    };
+    let total = files.iter().map(|file| length(&file.source)).sum();
+    let hash = move || {
+        let done = std::cell::Cell::new(0);
+        let tell = |more: u64| {
+            done.set(done.get() + more);
+            if let Some(progress) = &progress {
+                progress("reading", done.get(), total);
+            }
+        };
+        let mut hashed = Vec::with_capacity(files.len());
+        for file in files {
+            let (bytes, digest) = match &file.source {
+                Source::Bytes(bytes) => (bytes.len() as u64, Digest::of(bytes)),
+                Source::File(path) => hash_file(path, &tell)?,
+            };
+            hashed.push(Hashed { path: file.path, source: file.source, bytes, digest });
+        }
+        Ok(hashed)
+    };
+    blocking(hash).await
+}
+
+/// Runs what blocks away from the threads that answer.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+pub(crate) fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}

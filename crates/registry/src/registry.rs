@@ -1,0 +1,291 @@
+//! The registry itself: what is in it, and what changed.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tidegate_core::Manifest;
+use tidegate_store::{Alias, Event, Store, Use, Version, VersionState, now_ms};
+
+use crate::cache::{Cache, Entry};
+use crate::config::RegistryConfig;
+use crate::encryption::Keyring;
+use crate::storage::Storage;
+use crate::{Digest, Error, ErrorCode, Reference, Result, Selector, Verdict};
+
+/// How long what a server reports counts as used, from its last report.
+const USE_LEASE: Duration = Duration::from_secs(120);
+/// Events that one call gives.
+const MAX_EVENTS: i64 = 1000;
+const REGISTRY_ID: &str = "registry_id";
+
+/// An open registry.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    pub(crate) store: Store,
+    pub(crate) storage: Storage,
+    pub(crate) cache: Cache,
+    pub(crate) keyring: Keyring,
+    pub(crate) actor: String,
+}
+
+/// One version, as the registry knows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VersionRecord {
+    /// The model's name.
+    pub model: String,
+    /// Its number, from 1.
+    pub number: i64,
+    /// What identifies its content.
+    pub digest: Digest,
+    /// What may be done with it.
+    pub state: VersionState,
+    /// Why it is deprecated.
+    pub reason: String,
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// All its files together, in bytes.
+    pub bytes: i64,
+    /// Who pushed it.
+    pub pushed_by: String,
+    /// When, in milliseconds since 1970.
+    pub pushed_ms: i64,
+}
+
+impl VersionRecord {
+    /// `fraud:7`.
+    pub fn name(&self) -> String {
+        format!("{}:{}", self.model, self.number)
+    }
+}
+
+impl TryFrom<Version> for VersionRecord {
+    type Error = Error;
+
+    fn try_from(version: Version) -> Result<Self> {
+        let manifest = serde_json::from_str(&version.manifest).map_err(|error| {
+            let problem = format!("the manifest of {}:{} cannot be read: {error}", version.model, version.number);
+            Error::new(ErrorCode::ManifestCorrupt, problem)
+        })?;
+        Ok(Self {
+            digest: version.digest.parse()?,
+            model: version.model,
+            number: version.number,
+            state: version.state,
+            reason: version.reason,
+            manifest,
+            bytes: version.bytes,
+            pushed_by: version.pushed_by,
+            pushed_ms: version.pushed_ms,
+        })
+    }
+}
+
+/// Everything that can be served, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The last change that it has seen; later ones may be in it too.
+    pub change: i64,
+    /// The versions that are not deleted, by model and number.
+    pub versions: Vec<VersionRecord>,
+    /// The aliases, by model and name.
+    pub aliases: Vec<Alias>,
+}
+
+impl Snapshot {
+    /// The version that a reference means.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NotFound`] says what there is instead.
+    pub fn resolve(&self, reference: &Reference) -> Result<&VersionRecord> {
+        let model = reference.model.as_str();
+        let mut versions = self.versions.iter().filter(|version| version.model == model).peekable();
+        if versions.peek().is_none() {
+            return Err(Error::new(ErrorCode::NotFound, format!("there is no model \"{model}\" in the registry")));
+        }
+        let number = match &reference.selector {
+            Selector::Number(number) => Some(*number),
+            Selector::Alias(alias) => Some(self.alias(model, alias)?),
+            Selector::Latest => None,
+        };
+        let found = match number {
+            Some(number) => versions.find(|version| version.number == number),
+            None => versions.rfind(|version| version.state == VersionState::Ready),
+        };
+        found.ok_or_else(|| {
+            let numbers = self.versions.iter().filter(|version| version.model == model);
+            let numbers: Vec<String> = numbers.map(|version| version.number.to_string()).collect();
+            let problem = format!("there is no {reference}; the model has the versions {}", numbers.join(", "));
+            Error::new(ErrorCode::NotFound, problem)
+        })
+    }
+
+    fn alias(&self, model: &str, name: &str) -> Result<i64> {
+        let own = || self.aliases.iter().filter(|alias| alias.model == model);
+        own().find(|alias| alias.name == name).map(|alias| alias.version).ok_or_else(|| {
+            let names: Vec<&str> = own().map(|alias| alias.name.as_str()).collect();
+            let have =
+                if names.is_empty() { "no aliases".to_owned() } else { format!("the aliases {}", names.join(", ")) };
+            Error::new(ErrorCode::NotFound, format!("there is no {model}@{name}; the model has {have}"))
+        })
+    }
+}
+
+impl Registry {
+    /// Opens the registry that a configuration names, in the name of `actor`; what it does not set lies in `data`.
+    /// The object store is not contacted before it is needed.
+    ///
+    /// # Errors
+    /// [`Error`] says which part cannot be used.
+    pub async fn open(config: &RegistryConfig, data: &Path, actor: &str) -> Result<Self> {
+        let cache = Cache::open(config, data)?;
+        Ok(Self {
+            store: Store::open(&config.database(data)).await?,
+            storage: Storage::open(&config.storage(data), &config.storage_options)?,
+            keyring: Keyring::open(&config.encryption)?,
+            cache,
+            actor: actor.to_owned(),
+        })
+    }
+
+    /// The local cache, which can be used without the registry too.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// Closes the database.
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+
+    /// Everything that can be served, for a server that follows the registry. It is kept in the cache, for a start
+    /// without the registry.
+    ///
+    /// # Errors
+    /// [`Error`] of the database or the cache.
+    pub async fn snapshot(&self) -> Result<Snapshot> {
+        // The change is read first: what commits in between is seen now, and looked at once more later.
+        let change = self.store.last_change().await?;
+        let snapshot =
+            Snapshot { change, versions: self.versions(None).await?, aliases: self.store.aliases(None).await? };
+        self.cache.keep_snapshot(&snapshot)?;
+        Ok(snapshot)
+    }
+
+    /// The number of the last change: as long as it stays the same, so does everything else. One row is read.
+    ///
+    /// # Errors
+    /// [`Error`] of the database.
+    pub async fn last_change(&self) -> Result<i64> {
+        Ok(self.store.last_change().await?)
+    }
+
+    /// What happened after the change `since`, oldest first, up to a thousand events.
+    ///
+    /// # Errors
+    /// [`Error`] of the database.
+    pub async fn events_since(&self, since: i64) -> Result<Vec<Event>> {
+        Ok(self.store.events_since(since, MAX_EVENTS).await?)
+    }
+
+    /// The versions of a model, or of all, that are not deleted, by model and number.
+    ///
+    /// # Errors
+    /// [`Error`] of the database.
+    pub async fn versions(&self, model: Option<&str>) -> Result<Vec<VersionRecord>> {
+        self.store.versions(model).await?.into_iter().map(VersionRecord::try_from).collect()
+    }
+
+    /// The aliases of a model, or of all.
+    ///
+    /// # Errors
+    /// [`Error`] of the database.
+    pub async fn aliases(&self, model: Option<&str>) -> Result<Vec<Alias>> {
+        Ok(self.store.aliases(model).await?)
+    }
+
+    /// The version that a reference means now.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NotFound`] says what there is instead.
+    pub async fn resolve(&self, reference: &Reference) -> Result<VersionRecord> {
+        let model = Some(reference.model.as_str());
+        let versions = self.versions(model).await?;
+        let snapshot = Snapshot { change: 0, versions, aliases: self.store.aliases(model).await? };
+        snapshot.resolve(reference).cloned()
+    }
+
+    /// The files of a version and who signed it, held against its digest, the keys and the policy.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ManifestCorrupt`], or what is wrong with the signatures.
+    pub async fn inspect(&self, version: &VersionRecord) -> Result<(Vec<tidegate_store::VersionFile>, Verdict)> {
+        let entry = self.entry(version).await?;
+        let verdict = self.cache.trust(&entry)?;
+        Ok((entry.files, verdict))
+    }
+
+    /// Says which versions a server uses, in place of what it said before. They are not deleted while it goes on saying
+    /// so every minute.
+    ///
+    /// # Errors
+    /// [`Error`] of the database.
+    pub async fn report_uses(&self, server: &str, versions: &[(String, i64)]) -> Result<()> {
+        let mut write = self.store.write(&self.actor).await?;
+        write.report_uses(server, versions, now_ms() - lease_ms()).await?;
+        Ok(write.commit().await?)
+    }
+
+    /// What servers use now.
+    ///
+    /// # Errors
+    /// [`Error`] of the database.
+    pub async fn uses(&self) -> Result<Vec<Use>> {
+        Ok(self.store.uses(now_ms() - lease_ms()).await?)
+    }
+
+    /// What the database says of a version's content.
+    pub(crate) async fn entry(&self, version: &VersionRecord) -> Result<Entry> {
+        let files = self.store.files(&version.model, version.number).await?;
+        let signatures = self.store.signatures(&version.model, version.number).await?;
+        let others = self.store.versions(Some(&version.model)).await?.iter().map(|other| other.number).collect();
+        Ok(Entry { version: version.clone(), files, signatures, others })
+    }
+
+    /// The registry's own id, made when it is first asked for.
+    async fn id(&self) -> Result<String> {
+        if let Some(id) = self.store.property(REGISTRY_ID).await? {
+            return Ok(id);
+        }
+        let mut write = self.store.write(&self.actor).await?;
+        // Another process may have been faster.
+        if let Some(id) = write.property(REGISTRY_ID).await? {
+            return Ok(id);
+        }
+        let id = crate::digest::to_hex(&crate::keys::random::<16>()?);
+        write.set_property(REGISTRY_ID, &id).await?;
+        write.commit().await?;
+        Ok(id)
+    }
+
+    /// Makes sure that the object store is this registry's own: another one's garbage collection would empty it.
+    pub(crate) async fn claim_storage(&self) -> Result<()> {
+        let id = self.id().await?;
+        match self.storage.owner().await? {
+            Some(owner) if owner == id => Ok(()),
+            None => self.storage.set_owner(&id).await,
+            Some(owner) => {
+                let problem = format!(
+                    "{} belongs to the registry {owner}, the database to the registry {id}",
+                    self.storage.shown()
+                );
+                Err(Error::new(ErrorCode::StorageMismatch, problem))
+            }
+        }
+    }
+}
+
+/// See [`USE_LEASE`].
+pub(crate) fn lease_ms() -> i64 {
+    i64::try_from(USE_LEASE.as_millis()).unwrap_or(i64::MAX)
+}
