@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use tidegate_core::EngineChoice;
+use tidegate_registry::RegistryConfig;
 use tidegate_server::ServerConfig;
 
 use crate::args::{LogFormat, Serve};
@@ -24,6 +25,8 @@ pub(crate) struct Config {
     pub(crate) engines: EnginesConfig,
     /// The log.
     pub(crate) log: LogConfig,
+    /// The model registry.
+    pub(crate) registry: RegistryConfig,
 }
 
 /// The `[engines]` section.

@@ -5,6 +5,7 @@ mod config;
 mod inspect;
 mod models;
 mod predict;
+mod registry;
 mod serve;
 mod table;
 
@@ -24,6 +25,11 @@ fn main() -> ExitCode {
         Command::Predict(args) => predict::run(args).map(|()| ExitCode::SUCCESS),
         Command::Models(args) => models::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Push(args) => registry::push(args),
+        Command::Check(args) => registry::check(&args),
+        Command::Rollback(args) => registry::rollback(args),
+        Command::Registry { command, location } => registry::registry(location, command),
+        Command::Keys(args) => registry::keys(args),
         Command::Openapi => {
             println!("{}", tidegate_server::openapi().to_pretty_json().unwrap_or_default());
             Ok(ExitCode::SUCCESS)
@@ -39,7 +45,9 @@ fn main() -> ExitCode {
         if error.chain().filter_map(|cause| cause.downcast_ref()).any(closed) {
             return ExitCode::SUCCESS;
         }
-        eprintln!("error: {error:#}");
+        let code = error.downcast_ref::<tidegate_registry::Error>().map(|error| error.code.name());
+        let code = code.map_or_else(String::new, |code| format!(" [{code}]"));
+        eprintln!("error: {error:#}{code}");
         ExitCode::FAILURE
     })
 }
