@@ -26,6 +26,38 @@ pub(crate) fn run(tests: bool) -> Result<()> {
     }
     if tests {
         environment("tests", &root().join("tests/requirements.txt"))?;
+        postgres()?;
+    }
+    Ok(())
+}
+
+/// Installs PostgreSQL from the system's packages where it is not there. The tests start servers of their own on it.
+fn postgres() -> Result<()> {
+    let installed = || {
+        let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+        versions.into_iter().any(|version| version.path().join("bin/initdb").exists())
+    };
+    if installed() {
+        return Ok(());
+    }
+    println!("installing PostgreSQL …");
+    let ask = "the tests need PostgreSQL: install it with `apt-get install postgresql`";
+    let root = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self")?) == 0;
+    let sudo = || Command::new("sudo").args(["-n", "true"]).output().is_ok_and(|output| output.status.success());
+    let prefix: &[&str] = match root {
+        true => &["env"],
+        false if sudo() => &["sudo", "-n", "env"],
+        false => bail!("{ask}"),
+    };
+    let apt = |arguments: &[&str]| {
+        let mut command = Command::new(prefix[0]);
+        command.args(&prefix[1..]).args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet=2"]).args(arguments);
+        succeed(&mut command).context(ask)
+    };
+    apt(&["update"])?;
+    apt(&["install", "--yes", "--no-install-recommends", "postgresql"])?;
+    if !installed() {
+        bail!("{ask}");
     }
     Ok(())
 }

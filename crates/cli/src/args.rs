@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use crate::registry::args::{Check, Keys, Location, Push, RegistryCommand, Rollback};
+
 /// Serve trained models: fast, safe, and in the protocols that your clients already speak.
 ///
 /// Start with a model you have:
@@ -29,6 +31,21 @@ pub(crate) enum Command {
     Models(Models),
     /// Show what a model takes and gives, what it is made of, and what it needs
     Inspect(Inspect),
+    /// Make a version of a model in the registry
+    Push(Push),
+    /// Hold a bundle against what it promises, for a continuous build
+    Check(Check),
+    /// Point an alias back at the last version that was good
+    Rollback(Rollback),
+    /// Look into the registry and keep it
+    Registry {
+        #[command(subcommand)]
+        command: RegistryCommand,
+        #[command(flatten)]
+        location: Location,
+    },
+    /// Keys that sign versions, and those that encrypt them
+    Keys(Keys),
     /// Print the OpenAPI description of the REST interface
     Openapi,
     /// Print a completion script for a shell

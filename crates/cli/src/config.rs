@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use tidegate_core::EngineChoice;
+use tidegate_registry::RegistryConfig;
 use tidegate_server::ServerConfig;
 
 use crate::args::{LogFormat, Serve};
@@ -24,6 +25,8 @@ pub(crate) struct Config {
     pub(crate) engines: EnginesConfig,
     /// The log.
     pub(crate) log: LogConfig,
+    /// The model registry.
+    pub(crate) registry: RegistryConfig,
 }
 
 /// The `[engines]` section.
@@ -201,11 +204,17 @@ mod tests {
         let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/configuration.md");
         let page = std::fs::read_to_string(page).unwrap();
         // `None` is not written: keys that may be absent get a value.
-        let Config { models, data: _, server, engines: EnginesConfig { default, onnxruntime: _ }, log } =
-            Config::default();
+        let Config { models, data: _, server, engines, log, registry } = Config::default();
+        let EnginesConfig { default, onnxruntime: _ } = engines;
         let path = || Some(PathBuf::from("a path"));
         let engines = EnginesConfig { default, onnxruntime: path() };
-        let all = toml::Table::try_from(Config { models, data: path(), server, engines, log }).unwrap();
+        let mut all = toml::Table::try_from(Config { models, data: path(), server, engines, log, registry }).unwrap();
+        let registry = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/registry-configuration.md");
+        let registry = std::fs::read_to_string(registry).unwrap();
+        for key in all.remove("registry").unwrap().as_table().unwrap().keys() {
+            let told = registry.contains(&format!("\n| `{key}` |")) || registry.contains(&format!("\n| `{key}."));
+            assert!(told, "registry.{key} is not in docs/reference/registry-configuration.md");
+        }
         for (section, value) in &all {
             match value.as_table() {
                 None => check_row(&page, section, section, value),

@@ -74,7 +74,8 @@ pub(crate) fn tensor(spec: &TensorSpec) -> String {
     format!("{} {} {:?}{optional}", spec.name, spec.datatype, spec.wire_shape())
 }
 
-fn bytes(count: u64) -> String {
+/// A number of bytes as people read it.
+pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["B", "kB", "MB", "GB"];
     let mut value = count as f64;
     let mut unit = 0;

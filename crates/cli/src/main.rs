@@ -6,6 +6,7 @@ mod inspect;
 mod load;
 mod models;
 mod predict;
+mod registry;
 mod serve;
 mod table;
 
@@ -26,6 +27,11 @@ fn main() -> ExitCode {
         Command::Load(args) => load::run(&args),
         Command::Models(args) => models::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Push(args) => registry::push(args),
+        Command::Check(args) => registry::check(&args),
+        Command::Rollback(args) => registry::rollback(args),
+        Command::Registry { command, location } => registry::registry(location, command),
+        Command::Keys(args) => registry::keys(args),
         Command::Openapi => {
             println!("{}", tidegate_server::openapi().to_pretty_json().unwrap_or_default());
             Ok(ExitCode::SUCCESS)
@@ -41,7 +47,9 @@ fn main() -> ExitCode {
         if error.chain().filter_map(|cause| cause.downcast_ref()).any(closed) {
             return ExitCode::SUCCESS;
         }
-        eprintln!("error: {error:#}");
+        let code = error.downcast_ref::<tidegate_registry::Error>().map(|error| error.code.name());
+        let code = code.map_or_else(String::new, |code| format!(" [{code}]"));
+        eprintln!("error: {error:#}{code}");
         ExitCode::FAILURE
     })
 }

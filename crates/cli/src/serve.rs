@@ -118,7 +118,7 @@ pub(crate) fn engines(config: &EnginesConfig) -> Engines {
     engines
 }
 
-fn log_to_stderr(config: &LogConfig) -> Result<()> {
+pub(crate) fn log_to_stderr(config: &LogConfig) -> Result<()> {
     let filter = EnvFilter::try_new(&config.level).with_context(|| format!("log.level is {:?}", config.level))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.format {

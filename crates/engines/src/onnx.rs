@@ -8,6 +8,8 @@ use tract_onnx::pb::type_proto::Value;
 use tract_onnx::pb::{self, tensor_shape_proto::dimension};
 use tract_onnx::prelude::Framework;
 
+mod weights;
+
 use crate::LoadError;
 
 /// What a person wants to know of an artifact before serving it.
@@ -23,6 +25,8 @@ pub struct ArtifactSummary {
     pub weight_bytes: u64,
     /// Bytes of the file.
     pub file_bytes: u64,
+    /// Tensors with weights that are not a number.
+    pub nan_weights: Vec<String>,
     /// What it takes and gives.
     pub signature: Result<Signature, String>,
 }
@@ -50,6 +54,7 @@ pub(crate) fn read(path: &Path) -> Result<pb::ModelProto, LoadError> {
     if model.graph.is_none() {
         return Err(not_onnx("it has no graph"));
     }
+    weights::stay_inside(&model, path)?;
     Ok(model)
 }
 
@@ -76,6 +81,7 @@ pub(crate) fn summarize(path: &Path) -> Result<ArtifactSummary, LoadError> {
         opsets: model.opset_import.iter().map(|opset| (opset_name(&opset.domain), opset.version)).collect(),
         operators,
         weight_bytes: weight_bytes(&graph),
+        nan_weights: weights::not_a_number(&model),
         file_bytes,
         signature: signature(&graph).map_err(|error| error.to_string()),
     })

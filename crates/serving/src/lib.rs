@@ -5,10 +5,12 @@
 //!
 //! Begin at [`Serving::infer`]: it reads top to bottom like a request goes.
 
+mod check;
 mod error;
 mod metrics;
 mod models;
 mod request;
+mod sample;
 mod scheduler;
 mod serving;
 mod source;
@@ -16,6 +18,7 @@ mod stats;
 mod version;
 mod warmup;
 
+pub use check::{CheckCase, CheckOutcome, CheckReport, check};
 pub use error::{ErrorCode, InferError};
 pub use metrics::{MetricEntry, Metrics};
 pub use models::{IndexEntry, LoadReport, Model, ModelState, Models};

@@ -6,7 +6,7 @@ pub(crate) mod triton;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
-use tidegate_core::EngineChoice;
+use tidegate_core::{EngineChoice, ModelName};
 
 pub use self::bundle::parse_manifest;
 use crate::VersionPlan;
@@ -98,22 +98,13 @@ fn folder(path: &Path) -> Option<FoundModel> {
     }
 }
 
-/// Names stand in URLs, metrics and files: letters, digits, `-`, `_` and `.`, at most 128 of them, a letter or digit
-/// first.
 fn model_name(path: &Path, name: &str) -> Result<String, SourceError> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-    if first && name.len() <= 128 && name.bytes().all(allowed) {
-        return Ok(name.to_owned());
-    }
-    Err(SourceError::new(
-        path,
-        format!("\"{}\" is no model name: use letters, digits, '-', '_' and '.'", name.escape_default()),
-    ))
+    let name: Result<ModelName, _> = name.parse();
+    name.map(ModelName::into_string).map_err(|error| SourceError::new(path, error.to_string()))
 }
 
 /// A file that a bundle names, which must lie inside of it.
-fn inside(folder: &Path, file: &str) -> Result<PathBuf, SourceError> {
+pub(crate) fn inside(folder: &Path, file: &str) -> Result<PathBuf, SourceError> {
     let path = folder.join(file);
     let problem = |problem: String| SourceError::new(folder, format!("\"{}\" {problem}", file.escape_default()));
     let real = path.canonicalize().map_err(|error| problem(format!("cannot be read: {error}")))?;

@@ -18,7 +18,7 @@ use crate::stats::VersionStats;
 use crate::{ErrorCode, InferError, InferRequest, Metrics, VersionFigures, source, warmup};
 
 /// Most rows in one run where nothing is configured.
-const DEFAULT_MAX_BATCH_ROWS: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not zero");
+pub(crate) const DEFAULT_MAX_BATCH_ROWS: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not zero");
 
 /// Everything that is known of a version before it is loaded.
 #[derive(Clone, Debug)]

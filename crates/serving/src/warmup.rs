@@ -86,6 +86,11 @@ fn byte_len(sample: &[Option<Tensor>]) -> usize {
     sample.iter().flatten().map(Tensor::byte_len).sum()
 }
 
+/// Synthetic inputs of one row that the artifact runs; none where it runs none.
+pub(crate) fn synthetic(signature: &Signature, instance: &mut dyn Instance) -> Option<Vec<Option<Tensor>>> {
+    single(signature, instance).map(|open| samples(signature, 1, open))
+}
+
 /// Finds extents for open dimensions with which one row runs.
 fn single(signature: &Signature, instance: &mut dyn Instance) -> Option<usize> {
     OPEN_EXTENTS.into_iter().find(|open| match instance.run(&samples(signature, 1, *open)) {

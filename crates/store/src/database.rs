@@ -14,6 +14,8 @@ use crate::StoreError;
 const STEPS: [&str; 1] = [include_str!("../schema/0001.sql")];
 /// How long a connection waits for other writers.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a place in the pool is waited for. Those who have one may be waiting for a writer.
+const POOL_PATIENCE: Duration = Duration::from_secs(90);
 /// How long a server may take to answer at all.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 const MAX_CONNECTIONS: u32 = 8;
@@ -53,7 +55,7 @@ impl Store {
         }
         let pool = AnyPoolOptions::new()
             .max_connections(MAX_CONNECTIONS)
-            .acquire_timeout(PATIENCE)
+            .acquire_timeout(if kind == Kind::Sqlite { POOL_PATIENCE } else { PATIENCE })
             .after_connect(move |connection, _| Box::pin(async move { prepare(connection, kind).await }));
         let pool = pool.connect_with(options).await.map_err(|error| failed(error.to_string()))?;
         let store = Self { pool, kind };
