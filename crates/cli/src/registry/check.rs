@@ -93,7 +93,7 @@ mod tests {
             case("batch", CheckOutcome::Skipped("none".to_owned())),
         ];
         let xml = junit(&[CheckReport { model: "fraud".to_owned(), cases }]).unwrap();
-        assert!(xml.contains(r#"<testsuite name="fraud" tests="3" disabled="1" errors="0" failures="1">"#), "{xml}");
+        assert!(xml.contains(r#"<testsuite name="fraud" tests="3" skipped="1" errors="0" failures="1">"#), "{xml}");
         assert!(xml.contains(r#"operator &lt;X&gt; &amp; more"#), "{xml}");
     }
 }
