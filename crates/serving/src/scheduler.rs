@@ -10,6 +10,7 @@ mod lobby;
 mod queue;
 
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -251,9 +252,15 @@ impl Scheduler {
         let deadline = work.deadline;
         let (job, answer) = Job::new(work);
         let lead = self.shared.lobbies.join(&self.shared, job).map_err(|_| self.shared.queue_full())?;
-        if let Some(lead) = lead {
-            lead.run().await;
-        }
+        // Dropped after the answer's receiver: a leader whose client hangs up does not leave its own request behind.
+        let lead = async {
+            if let Some(lead) = lead {
+                lead.run().await;
+            }
+        };
+        let lead = pin!(lead);
+        let answer = answer;
+        lead.await;
         in_time(answer, deadline).await.unwrap_or_else(|| Err(unanswered_in_time()))
     }
 
