@@ -140,7 +140,8 @@ def test_delete_collect_export_import(registry, graph, tmp_path):
     file = tmp_path / "m.tar.zst"
     registry.run("registry", "export", "m:1", "m:2", "--output", file)
     registry.run("registry", "delete", "m:1")
-    assert registry.out("registry", "gc", "--grace", "0").startswith("removed 2 contents")
+    # The two versions share their manifest, which stays.
+    assert registry.out("registry", "gc", "--grace", "0").startswith("removed 1 contents")
     other = Registry(tmp_path / "other")
     lines = other.out("registry", "import", file, "--aliases").splitlines()
     assert [line.split()[0] for line in lines] == ["m:1", "m:2"]
