@@ -30,8 +30,7 @@ pub(super) async fn run(args: Push) -> Result<()> {
     let registry = place.open().await?;
     for one in &found {
         let bar = bar();
-        let options =
-            PushOptions { alias: args.alias.clone(), progress: bar.clone().map(progress), ..PushOptions::default() };
+        let options = PushOptions { alias: args.alias.clone(), progress: bar.clone().map(progress) };
         let pushed = registry.push(&one.bundle, &options).await;
         if let Some(bar) = bar {
             bar.finish_and_clear();
