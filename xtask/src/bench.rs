@@ -31,7 +31,7 @@ use crate::{cargo, root, setup, succeed};
 /// What the benchmarks can be told.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
-    /// What to measure: http, grpc, loadgen, runtime, start, compute, many, batching, overload, neighbour, peers; all but peers, which takes long, if none
+    /// What to measure: http, grpc, loadgen, runtime, start, compute, many, batching, overload, neighbour, peers; all but batching and peers, which take long, if none
     /// is named
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
@@ -70,7 +70,7 @@ const GROUPS: [Group; 11] = [
 ];
 
 /// Groups that run only when they are named: they take long.
-const NAMED_ONLY: [&str; 1] = ["peers"];
+const NAMED_ONLY: [&str; 2] = ["batching", "peers"];
 
 /// Sets up, builds, measures, and prints or records the figures.
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
