@@ -49,8 +49,10 @@ impl RunTimes {
     /// nearest larger one.
     pub(super) fn expected(&self, bytes: usize) -> Option<Duration> {
         let at = bucket(bytes);
-        let smaller = (0..=at).rev().find_map(|smaller| Some(self.known(smaller)?.saturating_mul(1 << (at - smaller))));
-        smaller.or_else(|| (at + 1..BUCKETS).find_map(|larger| self.known(larger)))
+        let times_as_long = |smaller: usize| 1u32.checked_shl((at - smaller) as u32).unwrap_or(u32::MAX);
+        let smaller = |smaller| Some(self.known(smaller)?.saturating_mul(times_as_long(smaller)));
+        let nearest_smaller = (0..=at).rev().find_map(smaller);
+        nearest_smaller.or_else(|| (at + 1..BUCKETS).find_map(|larger| self.known(larger)))
     }
 
     /// The number of rows, at most `most`, above which a run gains nothing by more of them: per row it takes within
@@ -109,6 +111,9 @@ mod tests {
         times.learn(1, Duration::from_micros(10));
         assert_eq!(times.expected(33), Some(Duration::from_micros(320)));
         assert_eq!(times.expected(100), Some(Duration::from_micros(640)));
+        let times = RunTimes::default();
+        times.learn(1, Duration::from_nanos(1));
+        assert!(times.expected(usize::MAX).unwrap() >= Duration::from_secs(4), "a factor beyond 32 bits");
     }
 
     #[test]
