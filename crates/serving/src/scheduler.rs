@@ -1,14 +1,15 @@
 //! Who runs when: a bounded queue and the instances of one version.
 //!
-//! A request whose run is shorter than a thread hop runs on the thread that brought it, with what else is ready there, if
-//! an instance is idle. Everything else joins the queue; runner threads, started when there is work and gone when there is none for a while,
-//! take what waits as one batch.
+//! A request whose run is shorter than a thread hop runs on the thread that brought it, with what else is ready there,
+//! if an instance is idle. Everything else joins the queue; runner threads, started when there is work and gone when
+//! there is none for a while, take what waits as one batch.
 
 mod batch;
 mod estimate;
 mod lobby;
 mod queue;
 
+use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
@@ -123,6 +124,11 @@ impl Limits {
             max_queue_requests: batching.max_queue_requests.max(1),
             levels: usize::from(batching.priority_levels.max(1)),
         }
+    }
+
+    /// Most rows in one run; 1 where requests cannot share one.
+    fn most_rows(&self) -> usize {
+        self.max_batch_rows.map_or(1, NonZeroUsize::get)
     }
 }
 
@@ -362,9 +368,12 @@ impl Shared {
 
     /// Runs requests on this thread, the most urgent first, as long as an instance is idle and all of it stays short;
     /// queues the rest.
-    fn run_here(self: &Arc<Self>, mut jobs: Vec<Job>) {
+    fn run_here(self: &Arc<Self>, jobs: Vec<Job>) {
         let began = Instant::now();
-        self.shed_from(&mut jobs, began);
+        let waiting = jobs.iter().map(|job| job.work.rows).sum();
+        let mut jobs = VecDeque::from(jobs);
+        queue::shed(&mut jobs, |job| self.late(job, waiting, began));
+        let mut jobs = Vec::from(jobs);
         if let [first, others @ ..] = jobs.as_slice()
             && !others.is_empty()
         {
@@ -385,7 +394,7 @@ impl Shared {
 
     /// The first request and those that can run with it, up to the largest batch that stays short.
     fn take_together(&self, jobs: &mut Vec<Job>) -> Vec<Job> {
-        let most = self.limits.max_batch_rows.map_or(1, NonZeroUsize::get);
+        let most = self.limits.most_rows();
         let short = |bytes| self.run_times.expected(bytes).is_none_or(|run| run <= INLINE_RUN);
         let (mut rows, mut bytes) = (0, 0);
         let mut together: Vec<Job> = Vec::with_capacity(jobs.len());
@@ -451,7 +460,7 @@ impl Shared {
 
     /// The rows of the batch that a request would run in, with so many rows that wait beside it, and its expected time.
     fn batch(&self, work: &Work, waiting: usize) -> Option<(usize, Duration)> {
-        let most = self.limits.max_batch_rows.map_or(1, NonZeroUsize::get);
+        let most = self.limits.most_rows();
         let row_bytes = work.row_bytes();
         let efficient = self.run_times.efficient_rows(row_bytes, most);
         let rows = (waiting + work.rows).min(efficient).max(work.rows);
@@ -527,19 +536,6 @@ impl Shared {
     fn shed(&self, queue: &mut Queue, now: Instant) {
         let waiting = queue.rows();
         queue.shed(|job| self.late(job, waiting, now));
-    }
-
-    /// As [`Shared::shed`], for requests that are not in the queue.
-    fn shed_from(&self, jobs: &mut Vec<Job>, now: Instant) {
-        jobs.retain(|job| !job.reply.is_closed());
-        let waiting = jobs.iter().map(|job| job.work.rows).sum();
-        let mut at = 0;
-        while let Some(job) = jobs.get(at) {
-            match self.late(job, waiting, now) {
-                None => at += 1,
-                Some(error) => drop(jobs.remove(at).reply.send(Err(error))),
-            }
-        }
     }
 
     /// Why a request should not run, with so many rows that wait, its own among them: its deadline would pass before it

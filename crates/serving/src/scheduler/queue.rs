@@ -91,24 +91,12 @@ impl Queue {
         self.levels.iter().take(level + 1).flatten().map(|job| job.work.rows).sum()
     }
 
-    /// Drops requests that nobody waits for any more, and refuses every one for which `late` has an error.
+    /// As [`shed`], for all that wait.
     pub(super) fn shed(&mut self, mut late: impl FnMut(&Job) -> Option<InferError>) {
         for level in &mut self.levels {
             let before = level.len();
-            level.retain(|job| !job.reply.is_closed());
+            shed(level, &mut late);
             self.len -= before - level.len();
-            let mut at = 0;
-            while let Some(job) = level.get(at) {
-                match late(job) {
-                    None => at += 1,
-                    Some(error) => {
-                        let job = level.remove(at).expect("the place was just looked at");
-                        self.len -= 1;
-                        // Nobody may be waiting any more.
-                        let _ = job.reply.send(Err(error));
-                    }
-                }
-            }
         }
     }
 
@@ -174,5 +162,21 @@ impl Queue {
         let waiting = waiting + head.work.rows;
         let preferred = limits.preferred_rows.iter().rev().find(|rows| **rows <= waiting && **rows <= most);
         preferred.copied().unwrap_or(most)
+    }
+}
+
+/// Drops requests that nobody waits for any more, and refuses every one for which `late` has an error.
+pub(super) fn shed(jobs: &mut VecDeque<Job>, mut late: impl FnMut(&Job) -> Option<InferError>) {
+    jobs.retain(|job| !job.reply.is_closed());
+    let mut at = 0;
+    while let Some(job) = jobs.get(at) {
+        match late(job) {
+            None => at += 1,
+            Some(error) => {
+                let job = jobs.remove(at).expect("the place was just looked at");
+                // Nobody may be waiting any more.
+                let _ = job.reply.send(Err(error));
+            }
+        }
     }
 }
