@@ -34,13 +34,13 @@ impl Listeners {
         Self { permits: Arc::new(Semaphore::new(permits)), tasks: JoinSet::new(), app }
     }
 
-    /// Serves a port until the server is stopping; on `workers`, or where there are none on the runtime that calls.
+    /// Serves a port until the server is stopping, its connections on `workers`.
     pub(crate) fn serve<S: Serve>(
         &mut self,
         listener: TcpListener,
         protocol: &'static str,
         service: S,
-        workers: Option<Arc<Workers>>,
+        workers: Arc<Workers>,
     ) {
         let port = Port {
             workers,
@@ -92,7 +92,7 @@ impl<S: Service<Request<Incoming>, Response = Response, Error = Infallible, Futu
 
 struct Port<S> {
     app: Arc<App>,
-    workers: Option<Arc<Workers>>,
+    workers: Arc<Workers>,
     protocol: &'static str,
     permits: Arc<Semaphore>,
     builder: auto::Builder<TokioExecutor>,
@@ -127,9 +127,7 @@ impl<S: Serve> Port<S> {
         }
         drop(listener);
         // A request that has arrived on an accepted connection is accepted too.
-        if let Some(workers) = &self.workers {
-            workers.settle().await;
-        }
+        self.workers.settle().await;
         self.graceful.shutdown().await;
     }
 
@@ -162,13 +160,9 @@ impl<S: Serve> Port<S> {
             }
             drop(open);
         };
-        let Some(workers) = &self.workers else {
-            tokio::spawn(serve(stream));
-            return;
-        };
         // The worker's own event loop is to watch the socket.
         match stream.into_std() {
-            Ok(stream) => workers.spawn(move || async move {
+            Ok(stream) => self.workers.spawn(move || async move {
                 match TcpStream::from_std(stream) {
                     Ok(stream) => serve(stream).await,
                     Err(error) => debug!(%error, "a connection cannot be handed to a worker"),

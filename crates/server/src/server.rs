@@ -45,8 +45,8 @@ impl Server {
         let app = Arc::new(App::new(serving, config));
         let mut listeners = Listeners::new(app.clone());
         let workers = Arc::new(Workers::start(std::thread::available_parallelism().map_or(1, usize::from))?);
-        listeners.serve(http, "http", RestService::new(app.clone()), Some(workers.clone()));
-        listeners.serve(grpc, "grpc", TowerToHyperService::new(grpc::router(app.clone()).await), Some(workers));
+        listeners.serve(http, "http", RestService::new(app.clone()), workers.clone());
+        listeners.serve(grpc, "grpc", TowerToHyperService::new(grpc::router(app.clone()).await), workers);
         Ok(Self { app, listeners, http: http_address, grpc: grpc_address })
     }
 
