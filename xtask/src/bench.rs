@@ -31,8 +31,8 @@ use crate::{cargo, root, setup, succeed};
 /// What the benchmarks can be told.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
-    /// What to measure: http, grpc, loadgen, runtime, start, compute, many, batching, overload, neighbour, peers; all but batching and peers, which take long, if none
-    /// is named
+    /// What to measure: http, grpc, loadgen, runtime, start, compute, many, batching, overload, neighbour, peers; all
+    /// but batching and peers, which take long, if none is named
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
     /// Rounds of each comparison; odd numbers have a middle one

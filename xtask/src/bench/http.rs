@@ -48,18 +48,8 @@ pub(super) fn run(effort: Effort) -> Result<Section> {
         let naive = case.naive.then(|| Contestant::baseline("naive", &["naive", "--model", model])).transpose()?;
         let contestants: Vec<&Contestant> = [&tidegate, &echo].into_iter().chain(&naive).collect();
         for standing in compare(&contestants, &load, effort)? {
-            let figures = standing.figures;
-            section.row(vec![
-                case.title.into(),
-                case.connections.into(),
-                standing.name.into(),
-                figures.requests_per_second.round().into(),
-                figures.p50_us.round().into(),
-                figures.p99_us.round().into(),
-                standing.rate_ratio.into(),
-                standing.p50_ratio.into(),
-                standing.p99_ratio.into(),
-            ]);
+            let named = [case.title.into(), case.connections.into(), standing.name.into()];
+            section.row(named.into_iter().chain(standing.cells()).chain(standing.ratio_cells()).collect());
         }
     }
     Ok(section)

@@ -41,13 +41,8 @@ pub(super) fn run(effort: Effort) -> Result<Section> {
     })?;
     for (name, own) in generators.into_iter().zip(&rounds) {
         let standing = Standing::new(name, &rounds[0], own);
-        section.row(vec![
-            name.into(),
-            standing.figures.requests_per_second.round().into(),
-            standing.figures.p50_us.round().into(),
-            standing.figures.p99_us.round().into(),
-            standing.rate_ratio.into(),
-        ]);
+        let ratio = [standing.rate_ratio.into()];
+        section.row([name.into()].into_iter().chain(standing.cells()).chain(ratio).collect());
     }
     Ok(section)
 }

@@ -61,17 +61,10 @@ fn measure(folder: &Path, effort: Effort, section: &mut Section) -> Result<()> {
     })?;
     for ((what, loaded, _), own) in asked.iter().zip(&rounds) {
         let standing = Standing::new(what, &rounds[0], own);
-        section.row(vec![
-            loaded.models.into(),
-            (*what).into(),
-            standing.figures.requests_per_second.round().into(),
-            standing.figures.p50_us.round().into(),
-            standing.figures.p99_us.round().into(),
-            loaded.start_s.into(),
-            loaded.resident_mb.into(),
-            if loaded.models > 1 { kb_per_model.into() } else { "".into() },
-            (1.0 / standing.rate_ratio).into(),
-        ]);
+        let named = [loaded.models.into(), (*what).into()];
+        let per_model = if loaded.models > 1 { kb_per_model.into() } else { "".into() };
+        let costs = [loaded.start_s.into(), loaded.resident_mb.into(), per_model, (1.0 / standing.rate_ratio).into()];
+        section.row(named.into_iter().chain(standing.cells()).chain(costs).collect());
     }
     Ok(())
 }

@@ -74,18 +74,8 @@ pub(super) fn run(effort: Effort) -> Result<Section> {
 }
 
 fn row(case: &Case, version: &str, standing: &Standing) -> Vec<Cell> {
-    let figures = standing.figures;
-    vec![
-        case.title.into(),
-        standing.name.into(),
-        version.into(),
-        figures.requests_per_second.round().into(),
-        figures.p50_us.round().into(),
-        figures.p99_us.round().into(),
-        standing.rate_ratio.into(),
-        standing.p50_ratio.into(),
-        standing.p99_ratio.into(),
-    ]
+    let named = [case.title.into(), standing.name.into(), version.into()];
+    named.into_iter().chain(standing.cells()).chain(standing.ratio_cells()).collect()
 }
 
 /// Starts a server, checks its answers, warms it up, measures it and stops it. No peer is Tidegate.

@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::client::Figures;
 use super::median;
+use super::report::Cell;
 
 /// Measures each of `count` things once a round, in the reverse order of the round before; gives the rounds of each.
 pub(super) fn in_turn<T>(
@@ -42,6 +43,17 @@ pub(super) struct Standing {
 }
 
 impl Standing {
+    /// Its own medians, as the cells of a row: requests per second, p50 and p99 in microseconds.
+    pub(super) fn cells(&self) -> [Cell; 3] {
+        let figures = &self.figures;
+        [figures.requests_per_second, figures.p50_us, figures.p99_us].map(|figure| figure.round().into())
+    }
+
+    /// The ratios of the first contestant to it, in the same order.
+    pub(super) fn ratio_cells(&self) -> [Cell; 3] {
+        [self.rate_ratio, self.p50_ratio, self.p99_ratio].map(Cell::from)
+    }
+
     /// How a contestant did in its rounds, next to those of the first.
     pub(super) fn new(name: &'static str, first: &[Figures], own: &[Figures]) -> Self {
         let rate = |figures: &Figures| figures.requests_per_second;
