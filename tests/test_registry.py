@@ -11,50 +11,6 @@ import pytest
 from conftest import BINARY, GRAPHS, MODELS
 
 
-class Registry:
-    """A data folder, and `tidegate` with it."""
-
-    def __init__(self, folder):
-        self.data = folder / "data"
-
-    def run(self, *arguments, check=True, environment=None):
-        command = [BINARY, *map(str, arguments), "--data", str(self.data)]
-        env = {**os.environ, "USER": "ada", **(environment or {})}
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
-        assert not check or ended.returncode == 0, ended.stderr
-        return ended
-
-    def out(self, *arguments, **options):
-        return self.run(*arguments, **options).stdout.strip()
-
-    def error(self, *arguments, **options):
-        ended = self.run(*arguments, check=False, **options)
-        assert ended.returncode != 0, ended.stdout
-        return ended.stderr
-
-    def versions(self):
-        return json.loads(self.out("registry", "list", "--json"))
-
-
-@pytest.fixture
-def registry(tmp_path):
-    return Registry(tmp_path)
-
-
-@pytest.fixture
-def graph(tmp_path):
-    """A bundle around one of the test graphs."""
-
-    def graph(name, model="m", manifest=""):
-        folder = tmp_path / f"{model}-{name}"
-        folder.mkdir()
-        shutil.copy(GRAPHS / f"{name}.onnx", folder / "model.onnx")
-        (folder / "model.toml").write_text(f'name = "{model}"\n{manifest}')
-        return folder
-
-    return graph
-
-
 def test_push_alias_and_rollback(registry, graph):
     first = registry.out("push", graph("matmul"), "--alias", "champion", "--commit", "4f2c", "--tag", "team=risk")
     name, digest = first.split()

@@ -57,9 +57,13 @@ pub(crate) enum Command {
 
 #[derive(Debug, Default, ClapArgs)]
 pub(crate) struct Serve {
-    /// What to serve: an .onnx file, a bundle (a folder with model.toml), a Triton model, or a folder of these
+    /// What to serve: an .onnx file, a bundle (a folder with model.toml), a Triton model, or a folder of these; without
+    /// any, the registry is followed
     #[arg(value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
+    /// Follow the registry, also beside paths
+    #[arg(long)]
+    pub(crate) registry: bool,
     /// Where REST and /metrics listen; port 0 picks a free one [default: 127.0.0.1:8000]
     #[arg(long, value_name = "ADDR")]
     pub(crate) http: Option<SocketAddr>,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_core::EngineChoice;
 use tidegate_registry::RegistryConfig;
 use tidegate_server::ServerConfig;
+use tidegate_serving::FleetConfig;
 
 use crate::args::{LogFormat, Serve};
 
@@ -27,6 +28,8 @@ pub(crate) struct Config {
     pub(crate) log: LogConfig,
     /// The model registry.
     pub(crate) registry: RegistryConfig,
+    /// What is loaded of the registry.
+    pub(crate) fleet: FleetConfig,
 }
 
 /// The `[engines]` section.
@@ -85,6 +88,9 @@ pub(crate) fn load(args: &Serve, environment: impl Iterator<Item = (String, Stri
     config.data = args.data.clone().or(config.data);
     config.server.http = args.http.unwrap_or(config.server.http);
     config.server.grpc = args.grpc.unwrap_or(config.server.grpc);
+    if args.registry {
+        config.fleet.follow = Some(true);
+    }
     if let Some(engine) = args.engine {
         config.engines.default = engine.into();
     }

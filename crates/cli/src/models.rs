@@ -7,6 +7,7 @@ use tidegate_serving::scan;
 
 use crate::args::Models;
 use crate::inspect;
+use crate::registry::print_table;
 
 #[derive(Deserialize)]
 struct IndexEntry {
@@ -16,37 +17,40 @@ struct IndexEntry {
     state: String,
     #[serde(default)]
     reason: String,
+    /// Servers that are not ours leave these out.
+    stage: Option<String>,
+    #[serde(default)]
+    aliases: Vec<String>,
+    #[serde(default)]
+    default: bool,
+    memory_bytes: Option<u64>,
 }
 
 /// Lists models.
 pub(crate) fn run(args: &Models) -> Result<()> {
-    let rows = if args.paths.is_empty() { of_server(&args.url)? } else { of_paths(args)? };
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths = [width(0), width(1), width(2)];
-    for [name, version, state, more] in &rows {
-        let line = format!("{name:<0$}  {version:<1$}  {state:<2$}  {more}", widths[0], widths[1], widths[2]);
-        println!("{}", line.trim_end());
-    }
+    if args.paths.is_empty() { print_table(&of_server(&args.url)?) } else { print_table(&of_paths(args)?) }
     Ok(())
 }
 
-fn header(more: &str) -> [String; 4] {
-    ["MODEL", "VERSION", "STATE", more].map(str::to_owned)
-}
-
-fn of_server(url: &str) -> Result<Vec<[String; 4]>> {
+fn of_server(url: &str) -> Result<Vec<[String; 6]>> {
     let target = format!("{}/v2/repository/index", url.trim_end_matches('/'));
     let mut response = ureq::post(&target)
         .send_empty()
         .with_context(|| format!("cannot ask {target}: is the server running? (--url names another one)"))?;
     let entries: Vec<IndexEntry> = response.body_mut().read_json().context("the answer is no model index")?;
-    let mut rows = vec![header("REASON")];
-    rows.extend(entries.into_iter().map(|entry| [entry.name, entry.version, entry.state, entry.reason]));
+    let mut rows = vec![["MODEL", "VERSION", "STATE", "ANSWERS AS", "MEMORY", "REASON"].map(str::to_owned)];
+    rows.extend(entries.into_iter().map(|entry| {
+        let state = entry.stage.map_or(entry.state, |stage| stage.to_uppercase());
+        let default = entry.default.then(|| "default".to_owned());
+        let names: Vec<String> = default.into_iter().chain(entry.aliases).collect();
+        let memory = entry.memory_bytes.map_or_else(String::new, |bytes| format!("{:.1} MB", bytes as f64 / 1e6));
+        [entry.name, entry.version, state, names.join(","), memory, entry.reason]
+    }));
     Ok(rows)
 }
 
 fn of_paths(args: &Models) -> Result<Vec<[String; 4]>> {
-    let mut rows = vec![header("INPUTS")];
+    let mut rows = vec![["MODEL", "VERSION", "STATE", "INPUTS"].map(str::to_owned)];
     for path in &args.paths {
         for (name, plans) in scan(path)? {
             for plan in plans {

@@ -99,14 +99,14 @@ async fn resolve(registry: &Registry, reference: &str) -> Result<VersionRecord> 
 }
 
 /// The folder of a user's data, as the XDG base directory specification has it.
-fn default_data() -> Result<PathBuf> {
+pub(crate) fn default_data() -> Result<PathBuf> {
     let base = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let base = base.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/share")));
     Ok(base.context("neither XDG_DATA_HOME nor HOME is set: name a folder with --data")?.join("tidegate"))
 }
 
 /// Who does this, for the log of events.
-fn actor() -> String {
+pub(crate) fn actor() -> String {
     let user = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = if host.trim().is_empty() { "unknown" } else { host.trim() };
@@ -120,7 +120,7 @@ fn time(ms: i64) -> String {
 }
 
 /// Prints rows with their columns aligned.
-fn print_table<const N: usize>(rows: &[[String; N]]) {
+pub(crate) fn print_table<const N: usize>(rows: &[[String; N]]) {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();
     for row in rows {

@@ -5,19 +5,23 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tidegate_engines::{Engines, OnnxRuntimeStatus};
 use tidegate_server::{Server, StopCause};
-use tidegate_serving::{LoadReport, Metrics, Models, Serving};
+use tidegate_serving::{Fleet, LoadReport, Metrics, Models, RegistryLink, Serving};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::Serve;
+use crate::registry;
 use crate::config::{self, Config, EnginesConfig, LogConfig, LogFormatName};
+
+/// Longest that telling the registry that this server ends may take.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Serves until a signal says stop.
 pub(crate) fn run(args: Serve) -> Result<ExitCode> {
@@ -26,14 +30,15 @@ pub(crate) fn run(args: Serve) -> Result<ExitCode> {
     let environment =
         std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
     let config = config::load(&args, environment)?;
-    if config.models.is_empty() {
-        bail!("nothing to serve: give the path of an .onnx file, a bundle or a folder of them");
+    let follows = config.fleet.follow.unwrap_or(config.models.is_empty());
+    if config.models.is_empty() && !follows {
+        bail!("nothing to serve: give the path of an .onnx file, a bundle or a folder of them, or follow the registry");
     }
     log_to_stderr(&config.log)?;
     let _lock = config.data.as_deref().map(lock).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     raise_file_limit(config.server.max_connections);
-    let outcome = runtime.block_on(serve(config, started));
+    let outcome = runtime.block_on(serve(config, follows, started));
     // A load that is still going on is not waited for.
     runtime.shutdown_background();
     outcome
@@ -59,12 +64,22 @@ fn say(line: std::fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-async fn serve(config: Config, started: Instant) -> Result<ExitCode> {
+async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCode> {
     let mut signals = Signals::new()?;
     let engines = engines(&config.engines);
     let metrics = Arc::new(Metrics::new());
-    let models = Models::new(config.models, engines, metrics.clone());
-    let server = Server::start(config.server, Arc::new(Serving::new(models, metrics))).await?;
+    let models = Arc::new(Models::new(config.models, engines.clone(), metrics.clone()));
+    let mut serving = Serving::new(models.clone(), metrics.clone());
+    let mut fleet = None;
+    if follows {
+        let data = config.data.map_or_else(registry::default_data, Ok)?;
+        let server = format!("{}:{}", registry::actor(), std::process::id());
+        let link = RegistryLink::new(config.registry, &data, server)?;
+        let started = Fleet::start(config.fleet, link, models, engines, metrics);
+        serving = serving.with_fleet(started.clone());
+        fleet = Some(started);
+    }
+    let server = Server::start(config.server, Arc::new(serving)).await?;
     say(format_args!("REST     http://{}", server.http()));
     say(format_args!("gRPC     {}", server.grpc()));
 
@@ -76,16 +91,22 @@ async fn serve(config: Config, started: Instant) -> Result<ExitCode> {
         }
     };
     announce(&report, started);
-    if report.ready.is_empty() {
+    if report.ready.is_empty() && !follows {
         bail!("no model could be loaded");
     }
     let name = signals.next().await;
     info!(signal = name, "signal received");
     tokio::select! {
-        cause = server.stop() => Ok(match cause {
-            StopCause::Drained => ExitCode::SUCCESS,
-            StopCause::TimedOut => ExitCode::FAILURE,
-        }),
+        cause = server.stop() => {
+            if let Some(fleet) = fleet {
+                // The registry forgets by itself what it does not hear of.
+                let _ = tokio::time::timeout(FAREWELL, fleet.leave()).await;
+            }
+            Ok(match cause {
+                StopCause::Drained => ExitCode::SUCCESS,
+                StopCause::TimedOut => ExitCode::FAILURE,
+            })
+        }
         name = signals.next() => {
             warn!(signal = name, "second signal: exiting at once");
             std::process::exit(1);
@@ -98,6 +119,9 @@ fn announce(report: &LoadReport, started: Instant) {
         say(format_args!("failed   {name}: {reason}"));
     }
     let (ready, all) = (report.ready.len(), report.ready.len() + report.failed.len());
+    if all == 0 {
+        return say(format_args!("ready    the registry is empty: `tidegate push` adds to it"));
+    }
     let of = if report.failed.is_empty() { String::new() } else { format!(" of {all}") };
     let plural = if all == 1 { "model" } else { "models" };
     let seconds = started.elapsed().as_secs_f64();

@@ -50,6 +50,18 @@ impl Registry {
         Ok(write.commit().await?)
     }
 
+    /// Leaves word that a server could not load a version, and why.
+    ///
+    /// # Errors
+    /// [`Error`] of the database.
+    pub async fn report_load_failure(&self, version: &VersionRecord, server: &str, reason: &str) -> Result<()> {
+        let mut write = self.store.write(&self.actor).await?;
+        let detail = json!({"server": server, "reason": reason});
+        let (kind, model) = ("version.load_failed", version.model.as_str());
+        write.record(NewEvent { kind, model, version: Some(version.number), detail }).await?;
+        Ok(write.commit().await?)
+    }
+
     /// Signs a version with this machine's key, in addition to the signatures that it has; gives the key's id.
     ///
     /// # Errors

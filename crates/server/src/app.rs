@@ -36,7 +36,7 @@ impl App {
 
     /// Whether traffic should be sent here: everything that was found answers, and the server is not stopping.
     pub(crate) fn ready(&self) -> bool {
-        self.started.load(Ordering::Relaxed) && !self.stopping() && self.serving.models().ready()
+        self.started.load(Ordering::Relaxed) && !self.stopping() && self.serving.is_ready()
     }
 
     /// Loads (`true`) or unloads a model off the threads that serve connections.
@@ -44,6 +44,9 @@ impl App {
         if !self.config.model_control {
             let message = "loading and unloading is switched off: server.model_control is false";
             return Err(InferError::new(ErrorCode::MethodNotAllowed, message));
+        }
+        if let Some(fleet) = self.serving.fleet().filter(|fleet| fleet.knows(&model)) {
+            return if load { fleet.load(&model).await } else { fleet.unload(&model) };
         }
         self.blocking(move |serving| {
             let models = serving.models();

@@ -98,7 +98,11 @@ pub(crate) fn state(state: &ModelState) -> (&'static str, String) {
         ModelState::Ready => ("READY", String::new()),
         ModelState::Stale(reason) => ("READY", format!("as loaded before: a newer load failed: {reason}")),
         ModelState::Unloaded => ("UNAVAILABLE", "unloaded".to_owned()),
-        ModelState::NotLoaded => ("UNAVAILABLE", "not loaded".to_owned()),
+        ModelState::Absent => ("UNAVAILABLE", "not loaded".to_owned()),
+        ModelState::Fetching | ModelState::Verifying | ModelState::Loading | ModelState::Warming => {
+            ("LOADING", state.name().to_owned())
+        }
+        ModelState::Draining => ("UNLOADING", state.name().to_owned()),
         ModelState::Failed(reason) => ("UNAVAILABLE", reason.clone()),
     }
 }

@@ -65,6 +65,9 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Ref
     for model in app.serving.models().all() {
         model.versions().for_each(|version| drop(version.figures()));
     }
+    if let Some(fleet) = app.serving.fleet() {
+        fleet.measure();
+    }
     let text = app.serving.metrics().render()?;
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }

@@ -60,9 +60,14 @@ impl Server {
         self.grpc
     }
 
-    /// Loads every model that is found.
+    /// Loads every model that is found in folders, and waits for what is loaded of the registry at the start.
     pub async fn load_all(&self) -> LoadReport {
-        let report = self.app.blocking(|serving| serving.models().load_all()).await.unwrap_or_default();
+        let mut report = self.app.blocking(|serving| serving.models().load_all()).await.unwrap_or_default();
+        if let Some(fleet) = self.app.serving.fleet() {
+            let from_registry = fleet.started().await;
+            report.ready.extend(from_registry.ready);
+            report.failed.extend(from_registry.failed);
+        }
         self.app.started.store(true, Ordering::Relaxed);
         report
     }

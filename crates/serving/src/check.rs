@@ -32,6 +32,16 @@ pub struct CheckCase {
     pub took: Duration,
 }
 
+impl CheckCase {
+    /// What failed and why, if it did.
+    fn failure(self) -> Option<String> {
+        match self.outcome {
+            CheckOutcome::Failed(why) => Some(format!("{}: {why}", self.name)),
+            CheckOutcome::Passed | CheckOutcome::Skipped(_) => None,
+        }
+    }
+}
+
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckOutcome {
@@ -85,24 +95,48 @@ pub fn check(model: &str, plan: &VersionPlan, engines: &Engines) -> CheckReport 
         Ok((signature, loaded.instance().map_err(|error| error.to_string())?))
     });
     let Some((signature, mut instance)) = loaded else { return report };
-    report.look("signature", || declared::check(&plan.manifest.signature, &signature));
     let asked = plan.manifest.batching.max_batch_size;
     batch(&mut report, &signature, &mut instance, asked);
-    deterministic(&mut report, &signature, &mut *instance, plan, &folder);
+    samples(&mut report, plan, &signature, &mut *instance);
+    report
+}
+
+/// Holds a version that is about to be served against its contract, on the engine that will serve it: the first thing
+/// that is not as it must be. Whether rows may share a run was found out before. Blocks.
+pub(crate) fn contract(plan: &VersionPlan, signature: &Signature, instance: &mut dyn Instance) -> Result<(), String> {
+    let mut report = CheckReport { model: String::new(), cases: Vec::new() };
+    samples(&mut report, plan, signature, instance);
+    match report.cases.into_iter().find_map(CheckCase::failure) {
+        Some(failure) => Err(failure),
+        None => Ok(()),
+    }
+}
+
+/// What needs a loaded instance: the signature is as declared, two runs give the same, samples get the answers that
+/// they must.
+fn samples(report: &mut CheckReport, plan: &VersionPlan, signature: &Signature, instance: &mut dyn Instance) {
+    let folder = folder(plan);
+    report.look("signature", || declared::check(&plan.manifest.signature, signature));
+    deterministic(report, signature, instance, plan, &folder);
     for sample in &plan.manifest.warmup {
         report.look(format!("warm-up sample {}", sample.file), || {
             let sample = read(&folder, &sample.file)?;
-            run(&signature, &mut *instance, sample.inputs).map(|_| ())
+            run(signature, instance, sample.inputs).map(|_| ())
         });
     }
     for sample in &plan.manifest.golden {
         report.look(format!("golden sample {}", sample.file), || {
             let read = read(&folder, &sample.file)?;
-            let found = run(&signature, &mut *instance, read.inputs)?;
-            golden::compare(&signature, &found, &read.outputs, sample.tolerance)
+            let found = run(signature, instance, read.inputs)?;
+            golden::compare(signature, &found, &read.outputs, sample.tolerance)
         });
     }
-    report
+}
+
+/// What can be held against the contract before an engine loads anything: the files are there, weights are numbers.
+pub(crate) fn files_and_weights(plan: &VersionPlan) -> Result<(), String> {
+    files(plan, &folder(plan))?;
+    weights(&plan.artifact)
 }
 
 /// The folder that the manifest's paths are relative to.

@@ -7,6 +7,8 @@
 
 mod check;
 mod error;
+mod fleet;
+mod memory;
 mod metrics;
 mod models;
 mod request;
@@ -20,6 +22,7 @@ mod warmup;
 
 pub use check::{CheckCase, CheckOutcome, CheckReport, check};
 pub use error::{ErrorCode, InferError};
+pub use fleet::{Fleet, FleetConfig, ModelRule, RegistryLink, VersionPolicy};
 pub use metrics::{MetricEntry, Metrics};
 pub use models::{IndexEntry, LoadReport, Model, ModelState, Models};
 pub use request::{InferRequest, InferResponse, OutputTensor, RequestedOutput};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use prometheus::{
-    CounterVec, Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    CounterVec, Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
 
@@ -34,6 +34,12 @@ pub struct Metrics {
     pub(crate) cold_starts: IntCounterVec,
     pub(crate) loads: IntCounterVec,
     pub(crate) memory_bytes: IntGaugeVec,
+    pub(crate) cold_start_requests: IntCounterVec,
+    pub(crate) evictions: IntCounterVec,
+    pub(crate) versions: IntGaugeVec,
+    pub(crate) memory_budget_bytes: IntGauge,
+    pub(crate) memory_charged_bytes: IntGauge,
+    pub(crate) registry_reachable: IntGauge,
     refused: IntCounterVec,
     resident_bytes: Gauge,
     cpu_seconds: CounterVec,
@@ -125,7 +131,7 @@ impl Metrics {
             ),
             cold_starts: set.counters(
                 "tidegate_cold_starts_total",
-                "Loads before which no version of the model answered: until they were done its requests were refused",
+                "Loads before which the model did not answer: until they were done its requests waited or were refused",
                 &["model"],
             ),
             loads: set.counters("tidegate_model_loads_total", "Loads by outcome, ok or failed", &["model", "outcome"]),
@@ -133,6 +139,29 @@ impl Metrics {
                 "tidegate_model_memory_bytes",
                 "Growth of the process's resident memory while the version was loaded",
                 VERSION_LABELS,
+            ),
+            cold_start_requests: set.counters(
+                "tidegate_cold_start_requests_total",
+                "Requests that waited until their version was loaded",
+                &["model"],
+            ),
+            evictions: set.counters(
+                "tidegate_evictions_total",
+                "Versions unloaded to make room within the memory budget",
+                &["model"],
+            ),
+            versions: set.gauges("tidegate_versions", "Versions of the registry, by where they stand", &["state"]),
+            memory_budget_bytes: set.int_gauge(
+                "tidegate_memory_budget_bytes",
+                "Most memory that versions of the registry may take together",
+            ),
+            memory_charged_bytes: set.int_gauge(
+                "tidegate_memory_charged_bytes",
+                "Memory that versions of the registry take, as measured or, before that, as estimated",
+            ),
+            registry_reachable: set.int_gauge(
+                "tidegate_registry_reachable",
+                "Whether the registry could be read when it was last looked at, 1 or 0",
             ),
             refused: set.counters(
                 "tidegate_requests_refused_total",
@@ -190,6 +219,17 @@ impl Metrics {
         }
         for code in ErrorCode::ALL {
             let _ = self.failure.remove_label_values(&[model, version, code.name()]);
+        }
+    }
+
+    /// Takes a model that is gone out of the exposition.
+    pub(crate) fn forget_model(&self, model: &str) {
+        for counter in [&self.cold_starts, &self.cold_start_requests, &self.evictions] {
+            // It is no fault if there was nothing to remove.
+            let _ = counter.remove_label_values(&[model]);
+        }
+        for outcome in ["ok", "failed"] {
+            let _ = self.loads.remove_label_values(&[model, outcome]);
         }
     }
 
@@ -259,6 +299,10 @@ impl Registrar {
 
     fn gauge(&mut self, name: &str, help: &str) -> Gauge {
         self.register("gauge", Gauge::new(name, help))
+    }
+
+    fn int_gauge(&mut self, name: &str, help: &str) -> IntGauge {
+        self.register("gauge", IntGauge::new(name, help))
     }
 
     fn histograms(&mut self, name: &str, help: &str, buckets: &[f64]) -> HistogramVec {

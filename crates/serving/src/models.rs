@@ -1,5 +1,7 @@
 //! The models of this process: found, loaded, swapped, unloaded.
 
+mod state;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use parking_lot::Mutex;
 use tidegate_engines::Engines;
 use tracing::{error, info};
 
+pub use self::state::{IndexEntry, ModelState};
 use crate::source::{self, FoundModel};
 use crate::{ErrorCode, InferError, Metrics, Version};
 
@@ -28,10 +31,14 @@ pub struct Models {
 }
 
 /// The loaded versions of a model, at least one.
+#[derive(Clone)]
 pub struct Model {
-    name: String,
-    versions: BTreeMap<u64, Arc<Version>>,
-    newest: Arc<Version>,
+    pub(crate) name: String,
+    pub(crate) versions: BTreeMap<u64, Arc<Version>>,
+    /// Other names of its versions.
+    pub(crate) aliases: BTreeMap<String, u64>,
+    /// The version that answers requests which name none; `None` while that one is not loaded.
+    pub(crate) answering: Option<Arc<Version>>,
 }
 
 impl Model {
@@ -45,36 +52,12 @@ impl Model {
         self.versions.values()
     }
 
-    /// The version that answers requests which name none.
-    pub fn newest(&self) -> &Arc<Version> {
-        &self.newest
+    /// A version by its number or alias; without one, that which answers for the model.
+    fn version(&self, wanted: Option<&str>) -> Option<&Arc<Version>> {
+        let Some(wanted) = wanted else { return self.answering.as_ref() };
+        let number = wanted.parse().ok().or_else(|| self.aliases.get(wanted).copied())?;
+        self.versions.get(&number)
     }
-}
-
-/// Where a model stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ModelState {
-    /// It answers.
-    Ready,
-    /// It was taken out of service.
-    Unloaded,
-    /// It was found and never loaded.
-    NotLoaded,
-    /// It could not be loaded, for this reason.
-    Failed(String),
-    /// It answers as it was loaded before; a newer load failed, for this reason.
-    Stale(String),
-}
-
-/// A line of the index.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IndexEntry {
-    /// The model's name.
-    pub name: String,
-    /// The version's number; empty where none is known.
-    pub version: String,
-    /// Where it stands.
-    pub state: ModelState,
 }
 
 /// What came of loading everything.
@@ -152,12 +135,7 @@ impl Models {
     pub fn unload(&self, name: &str) -> Result<(), InferError> {
         let _turn = self.turn.lock();
         let mut states = self.states.lock();
-        let mut snapshot = Snapshot::clone(&self.loaded.load());
-        let removed = snapshot.remove(name);
-        if removed.is_none() && !states.contains_key(name) {
-            return Err(unknown_model(name));
-        }
-        self.loaded.store(Arc::new(snapshot));
+        let removed = states.contains_key(name).then(|| self.withdraw(name)).ok_or_else(|| unknown_model(name))?;
         for version in removed.iter().flat_map(|model| model.versions()) {
             self.metrics.forget(name, version.number());
         }
@@ -172,7 +150,7 @@ impl Models {
         let loaded = versions.map_err(|problem| problem.to_string()).and_then(|plans| {
             let load = |plan: crate::VersionPlan| {
                 let number = plan.number;
-                let version = Version::load(&name, plan, &self.engines, &self.metrics);
+                let version = Version::load(&name, plan, &self.engines, &self.metrics, &|_| {});
                 version.map(|version| (number, Arc::new(version))).map_err(|problem| {
                     if number == 1 { problem.to_string() } else { format!("version {number}: {problem}") }
                 })
@@ -186,12 +164,10 @@ impl Models {
                 let Some((_, newest)) = versions.last_key_value() else {
                     return Err("there is no version to serve".to_owned());
                 };
-                let model = Model { name: name.clone(), newest: newest.clone(), versions };
-                let mut snapshot = Snapshot::clone(&self.loaded.load());
+                let answering = Some(newest.clone());
+                let model = Model { name: name.clone(), versions, aliases: BTreeMap::new(), answering };
                 let kept: Vec<u64> = model.versions.keys().copied().collect();
-                let replaced = snapshot.insert(name.clone(), Arc::new(model));
-                self.loaded.store(Arc::new(snapshot));
-                match replaced {
+                match self.publish(model) {
                     None => self.metrics.cold_starts.with_label_values(&[&name]).inc(),
                     Some(replaced) => {
                         let gone = replaced.versions.iter().filter(|(number, _)| !kept.contains(number));
@@ -211,6 +187,32 @@ impl Models {
         }
     }
 
+    /// Lets a model answer with these versions; gives what answered before.
+    pub(crate) fn publish(&self, model: Model) -> Option<Arc<Model>> {
+        let model = Arc::new(model);
+        let before = self.loaded.rcu(|loaded| {
+            let mut snapshot = Snapshot::clone(loaded);
+            snapshot.insert(model.name.clone(), model.clone());
+            snapshot
+        });
+        before.get(&model.name).cloned()
+    }
+
+    /// Lets a model answer no longer; gives what answered before.
+    pub(crate) fn withdraw(&self, name: &str) -> Option<Arc<Model>> {
+        let before = self.loaded.rcu(|loaded| {
+            let mut snapshot = Snapshot::clone(loaded);
+            snapshot.remove(name);
+            snapshot
+        });
+        before.get(name).cloned()
+    }
+
+    /// Whether a model of this name was found in a folder.
+    pub(crate) fn is_found(&self, name: &str) -> bool {
+        self.states.lock().contains_key(name)
+    }
+
     /// A loaded model.
     ///
     /// # Errors
@@ -220,24 +222,16 @@ impl Models {
         loaded.get(name).cloned().ok_or_else(|| self.absent(name))
     }
 
-    /// A loaded version of a model; the newest one if none is named.
+    /// A loaded version of a model, by number or alias; the one that answers for the model if none is named.
     ///
     /// # Errors
     /// As [`Models::model`], and [`ErrorCode::UnknownVersion`].
     pub fn version(&self, name: &str, version: Option<&str>) -> Result<Arc<Version>, InferError> {
         let loaded = self.loaded.load();
         let model = loaded.get(name).ok_or_else(|| self.absent(name))?;
-        let Some(wanted) = version else { return Ok(model.newest.clone()) };
-        let found = wanted.parse().ok().and_then(|number: u64| model.versions.get(&number));
-        found.cloned().ok_or_else(|| {
-            let ready: Vec<String> = model.versions.keys().map(u64::to_string).collect();
-            let message = format!(
-                "model \"{}\" has no version \"{}\" loaded, it has {}",
-                printable(name),
-                printable(wanted),
-                ready.join(", ")
-            );
-            InferError::new(ErrorCode::UnknownVersion, message)
+        model.version(version).cloned().ok_or_else(|| match version {
+            None => InferError::new(ErrorCode::NotReady, format!("the version that answers for \"{name}\" is not loaded")),
+            Some(version) => unknown_version(name, version, model.versions.keys()),
         })
     }
 
@@ -260,32 +254,38 @@ impl Models {
         self.loaded.load().values().cloned().collect()
     }
 
+    /// Whether nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.states.lock().is_empty()
+    }
+
     /// Whether everything that was found answers, if only as it was loaded before.
     pub fn ready(&self) -> bool {
         let states = self.states.lock();
-        !states.is_empty() && !states.values().any(|state| matches!(state, ModelState::Failed(_)))
+        !states.values().any(|state| matches!(state, ModelState::Failed(_)))
     }
 
-    /// Every version that is loaded, and every model that is not, with where it stands.
+    /// Of what was found in folders, every version that is loaded, and every model that is not, with where it stands.
     pub fn index(&self) -> Vec<IndexEntry> {
         let mut index = Vec::new();
         let states = self.states.lock().clone();
         let loaded = self.loaded.load();
         for model in loaded.values() {
             for version in model.versions() {
-                let (name, version) = (model.name.clone(), version.number().to_owned());
-                let state = states.get(&name).cloned().unwrap_or(ModelState::Ready);
-                index.push(IndexEntry { name, version, state });
+                let (name, number) = (model.name.clone(), version.number());
+                let Some(state) = states.get(&name).cloned() else { continue };
+                let memory_bytes = Some(version.memory_bytes());
+                index.push(IndexEntry { memory_bytes, ..IndexEntry::new(name, number, state) });
             }
         }
         for (name, state) in states.iter().filter(|(name, _)| !loaded.contains_key(*name)) {
-            index.push(IndexEntry { name: name.clone(), version: String::new(), state: state.clone() });
+            index.push(IndexEntry::new(name.clone(), "", state.clone()));
         }
         for found in self.roots.iter().filter_map(|root| source::find(root).ok()).flatten() {
             if !index.iter().any(|entry| entry.name == found.name) {
                 let version = found.versions.ok().and_then(|plans| plans.last().map(|plan| plan.number.to_string()));
                 let version = version.unwrap_or_default();
-                index.push(IndexEntry { name: found.name, version, state: ModelState::NotLoaded });
+                index.push(IndexEntry::new(found.name, &version, ModelState::Absent));
             }
         }
         index.sort_by(|a, b| a.name.cmp(&b.name));
@@ -298,11 +298,18 @@ impl Models {
     }
 }
 
-fn unknown_model(name: &str) -> InferError {
+pub(crate) fn unknown_model(name: &str) -> InferError {
     InferError::new(ErrorCode::UnknownModel, format!("there is no model \"{}\"", printable(name)))
 }
 
+pub(crate) fn unknown_version<'a>(model: &str, wanted: &str, there: impl Iterator<Item = &'a u64>) -> InferError {
+    let there: Vec<String> = there.map(u64::to_string).collect();
+    let (model, wanted, there) = (printable(model), printable(wanted), there.join(", "));
+    let message = format!("model \"{model}\" has no version \"{wanted}\" loaded, it has {there}");
+    InferError::new(ErrorCode::UnknownVersion, message)
+}
+
 /// A name from outside, short enough and safe to show.
-fn printable(name: &str) -> String {
+pub(crate) fn printable(name: &str) -> String {
     name.chars().take(128).flat_map(char::escape_default).collect()
 }

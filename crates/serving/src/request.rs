@@ -12,7 +12,7 @@ use crate::{Timing, Version};
 pub struct InferRequest {
     /// The model's name.
     pub model: String,
-    /// The version asked for; the newest ready one if absent.
+    /// The version asked for, by number or alias; the one that answers for the model if absent.
     pub version: Option<String>,
     /// Named inputs, in any order.
     pub inputs: Vec<(String, Tensor)>,
@@ -42,6 +42,8 @@ pub struct InferResponse {
     pub outputs: Vec<OutputTensor>,
     /// Where the time went.
     pub timing: Timing,
+    /// Whether the version had to be loaded first.
+    pub cold_start: bool,
 }
 
 /// A named output.

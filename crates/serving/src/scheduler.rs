@@ -211,6 +211,12 @@ impl Scheduler {
         self.shared.instances
     }
 
+    /// Tells, also once this is dropped, whether the instances are gone with their memory.
+    pub(crate) fn gone(&self) -> impl Fn() -> bool + Send + use<> {
+        let shared = Arc::downgrade(&self.shared);
+        move || shared.strong_count() == 0
+    }
+
     /// Requests that wait now.
     pub fn queued(&self) -> usize {
         self.shared.state.lock().queue.len()

@@ -7,23 +7,112 @@ use std::time::Instant;
 use tidegate_core::{StringArray, Tensor, with_element};
 
 use crate::version::Prepared;
-use crate::{Completed, ErrorCode, InferError, InferRequest, InferResponse, Metrics, Models, OutputTensor, Version};
+use crate::{
+    Completed, ErrorCode, Fleet, IndexEntry, InferError, InferRequest, InferResponse, Metrics, Model, Models, OutputTensor,
+    Version,
+};
 
 /// Everything that answers requests; shared by all front ends.
 pub struct Serving {
-    models: Models,
+    models: Arc<Models>,
+    fleet: Option<Arc<Fleet>>,
     metrics: Arc<Metrics>,
 }
 
 impl Serving {
     /// Serves what `models` has loaded.
-    pub fn new(models: Models, metrics: Arc<Metrics>) -> Self {
-        Self { models, metrics }
+    pub fn new(models: impl Into<Arc<Models>>, metrics: Arc<Metrics>) -> Self {
+        Self { models: models.into(), fleet: None, metrics }
+    }
+
+    /// Serves what the fleet loads, too; it must load into the same models.
+    #[must_use]
+    pub fn with_fleet(self, fleet: Arc<Fleet>) -> Self {
+        Self { fleet: Some(fleet), ..self }
     }
 
     /// The models.
     pub fn models(&self) -> &Models {
         &self.models
+    }
+
+    /// The models of the registry, where it is followed.
+    pub fn fleet(&self) -> Option<&Arc<Fleet>> {
+        self.fleet.as_ref()
+    }
+
+    /// The fleet, if a model is its business.
+    fn fleet_of(&self, model: &str) -> Option<&Arc<Fleet>> {
+        self.fleet.as_ref().filter(|fleet| fleet.knows(model))
+    }
+
+    /// A loaded model.
+    ///
+    /// # Errors
+    /// [`ErrorCode::UnknownModel`], or [`ErrorCode::NotReady`] with the reason.
+    pub fn model(&self, name: &str) -> Result<Arc<Model>, InferError> {
+        self.models.model(name).map_err(|error| self.fleet_of(name).map_or(error, |fleet| fleet.explain(name, None)))
+    }
+
+    /// A loaded version of a model.
+    ///
+    /// # Errors
+    /// As [`Serving::model`], and [`ErrorCode::UnknownVersion`].
+    pub fn version(&self, name: &str, version: Option<&str>) -> Result<Arc<Version>, InferError> {
+        let explain = |error| self.fleet_of(name).map_or(error, |fleet| fleet.explain(name, version));
+        self.models.version(name, version).map_err(explain)
+    }
+
+    /// A version of a model, loaded if it is not, and whether this had to wait for it.
+    ///
+    /// # Errors
+    /// As [`Serving::version`], [`ErrorCode::QueueFull`] if too many wait, [`ErrorCode::DeadlineExceeded`].
+    pub async fn demand(
+        &self,
+        name: &str,
+        version: Option<&str>,
+        deadline: Option<Instant>,
+    ) -> Result<(Arc<Version>, bool), InferError> {
+        match self.models.version(name, version) {
+            Ok(version) => Ok((version, false)),
+            Err(error) => match self.fleet_of(name) {
+                // Boxed: requests that do not wait here need not carry the place for it.
+                Some(fleet) => Box::pin(fleet.demand(name, version, deadline)).await,
+                None => Err(error),
+            },
+        }
+    }
+
+    /// Whether a request would be answered, be it after its version was loaded.
+    ///
+    /// # Errors
+    /// Why it would not.
+    pub fn would_answer(&self, name: &str, version: Option<&str>) -> Result<(), InferError> {
+        match self.fleet_of(name) {
+            Some(fleet) => fleet.would_answer(name, version),
+            None => self.models.version(name, version).map(|_| ()),
+        }
+    }
+
+    /// Every version that is loaded or could be, with where it stands; and models that have none.
+    pub fn index(&self) -> Vec<IndexEntry> {
+        let mut index = self.models.index();
+        index.extend(self.fleet.iter().flat_map(|fleet| fleet.index()));
+        index.sort_by(|one, two| one.name.cmp(&two.name));
+        index
+    }
+
+    /// Whether traffic should be sent here: everything that was found in folders answers, and every pinned model.
+    pub fn is_ready(&self) -> bool {
+        match &self.fleet {
+            None => self.models.ready() && !self.models.is_empty(),
+            Some(fleet) => self.models.ready() && fleet.is_ready(),
+        }
+    }
+
+    /// What is not as it should be, while traffic may be sent here.
+    pub fn problems(&self) -> Vec<String> {
+        self.fleet.as_ref().map(|fleet| fleet.problems()).unwrap_or_default()
     }
 
     /// The metrics.
@@ -36,24 +125,25 @@ impl Serving {
     /// # Errors
     /// Every [`ErrorCode`] that a decoded request can meet. Dropping the future gives up the request.
     pub async fn infer(&self, request: InferRequest, received: Instant) -> Result<InferResponse, InferError> {
-        let version = match self.route(&request) {
-            Ok(version) => version,
+        let (version, cold_start) = match self.route(&request).await {
+            Ok(routed) => routed,
             Err(error) => {
                 self.metrics.refused(error.code);
                 return Err(error);
             }
         };
+        version.last_used().set(received);
         let unfinished = Unfinished(&version);
         let answer = answer(&version, request, received).await;
         unfinished.finish();
         observe(&version, &answer, received);
         let (outputs, completed) = answer?;
-        Ok(InferResponse { version, outputs, timing: completed.timing })
+        Ok(InferResponse { version, outputs, timing: completed.timing, cold_start })
     }
 
-    /// Picks the version that answers.
-    fn route(&self, request: &InferRequest) -> Result<Arc<Version>, InferError> {
-        self.models.version(&request.model, request.version.as_deref())
+    /// Picks the version that answers, and says whether it was loaded for this.
+    async fn route(&self, request: &InferRequest) -> Result<(Arc<Version>, bool), InferError> {
+        self.demand(&request.model, request.version.as_deref(), request.deadline).await
     }
 }
 

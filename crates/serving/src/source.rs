@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use tidegate_core::{EngineChoice, ModelName};
 
+pub(crate) use self::bundle::cached;
 pub use self::bundle::parse_manifest;
 use crate::VersionPlan;
 

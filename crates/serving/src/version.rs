@@ -3,19 +3,22 @@
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use thiserror::Error;
 use tidegate_core::{Manifest, Signature, SignatureError, Tensor};
 use tidegate_engines::{Engines, LoadError};
 use tidegate_protocol::inference::ModelConfig;
+use tidegate_registry::CachedVersion;
 use tracing::info;
 
 use crate::metrics::ProcessUsage;
 use crate::request::RequestedOutput;
 use crate::scheduler::{Limits, Scheduler, Work};
 use crate::stats::VersionStats;
-use crate::{ErrorCode, InferError, InferRequest, Metrics, VersionFigures, source, warmup};
+use crate::{ErrorCode, InferError, InferRequest, Metrics, ModelState, VersionFigures, check, source, warmup};
 
 /// Most rows in one run where nothing is configured.
 pub(crate) const DEFAULT_MAX_BATCH_ROWS: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not zero");
@@ -33,6 +36,8 @@ pub struct VersionPlan {
     pub labels: HashMap<String, Vec<String>>,
     /// Triton's configuration, where the model came with one.
     pub triton: Option<ModelConfig>,
+    /// Keeps the files in the local cache, where they come from the registry.
+    pub files: Option<Arc<CachedVersion>>,
 }
 
 /// A loaded version: it can answer.
@@ -44,16 +49,36 @@ pub struct Version {
     signature: Signature,
     scheduler: Scheduler,
     stats: Arc<VersionStats>,
+    memory_bytes: u64,
+    last_used: LastUsed,
+}
+
+/// Why a version cannot be served.
+#[derive(Debug, Error)]
+pub(crate) enum NotServed {
+    /// The engine cannot load it.
+    #[error(transparent)]
+    Engine(#[from] LoadError),
+    /// It is not as its bundle promises.
+    #[error("the version does not keep its contract: {0}")]
+    Contract(String),
 }
 
 impl Version {
-    /// Loads a version, runs it warm, and finds out whether its requests can share a run. Blocks.
+    /// Loads a version, runs it warm, and finds out whether its requests can share a run. One from the registry is held
+    /// against its contract. `stage` hears how far it is. Blocks.
     pub(crate) fn load(
         model: &str,
         plan: VersionPlan,
         engines: &Engines,
         metrics: &Metrics,
-    ) -> Result<Self, LoadError> {
+        stage: &dyn Fn(ModelState),
+    ) -> Result<Self, NotServed> {
+        if plan.files.is_some() {
+            stage(ModelState::Verifying);
+            check::files_and_weights(&plan).map_err(NotServed::Contract)?;
+        }
+        stage(ModelState::Loading);
         let started = Instant::now();
         let resident_before = resident_bytes();
         let manifest = &plan.manifest;
@@ -65,13 +90,17 @@ impl Version {
         for output in &manifest.outputs {
             if signature.output(&output.name).is_err() {
                 let problem = "is in model.toml and not in the model".to_owned();
-                return Err(LoadError::Unsupported { side: "output", name: output.name.clone(), problem });
+                return Err(LoadError::Unsupported { side: "output", name: output.name.clone(), problem }.into());
             }
         }
         let count = artifact.default_instances();
         let mut instances = (0..count).map(|_| artifact.instance()).collect::<Result<Vec<_>, _>>()?;
+        stage(ModelState::Warming);
         let asked = manifest.batching.max_batch_size;
         let warm = warmup::run(&signature, &mut instances, asked, DEFAULT_MAX_BATCH_ROWS)?;
+        if plan.files.is_some() {
+            check::contract(&plan, &signature, &mut *instances[0]).map_err(NotServed::Contract)?;
+        }
 
         let number = plan.number.to_string();
         let most = warm.max_batch_rows.map_or(1, NonZeroUsize::get);
@@ -84,8 +113,8 @@ impl Version {
         }
         let labels = &[model, number.as_str()];
         metrics.load_seconds.with_label_values(labels).observe(started.elapsed().as_secs_f64());
-        let grown = resident_bytes().saturating_sub(resident_before);
-        metrics.memory_bytes.with_label_values(labels).set(i64::try_from(grown).unwrap_or(i64::MAX));
+        let memory_bytes = resident_bytes().saturating_sub(resident_before);
+        metrics.memory_bytes.with_label_values(labels).set(i64::try_from(memory_bytes).unwrap_or(i64::MAX));
         info!(
             model,
             version = plan.number,
@@ -99,7 +128,8 @@ impl Version {
         if let Some(reason) = warm.not_batched {
             info!(model, version = plan.number, reason, "requests run one by one");
         }
-        Ok(Self { model: model.to_owned(), number, engine: artifact.engine(), signature, scheduler, stats, plan })
+        let (model, engine, last_used) = (model.to_owned(), artifact.engine(), LastUsed::now());
+        Ok(Self { model, number, engine, signature, scheduler, stats, plan, memory_bytes, last_used })
     }
 
     /// The model's name.
@@ -141,6 +171,16 @@ impl Version {
     pub fn figures(&self) -> VersionFigures {
         self.stats.pending.set(i64::try_from(self.scheduler.queued()).unwrap_or(i64::MAX));
         self.stats.figures()
+    }
+
+    /// How much the process's resident memory grew while it was loaded.
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
+    /// When it was last asked.
+    pub(crate) fn last_used(&self) -> &LastUsed {
+        &self.last_used
     }
 
     pub(crate) fn stats(&self) -> &VersionStats {
@@ -202,6 +242,28 @@ impl Version {
         }
     }
 }
+
+/// A moment that many threads move, in nanoseconds since the process looked at the clock first.
+#[derive(Debug)]
+pub(crate) struct LastUsed(AtomicU64);
+
+impl LastUsed {
+    fn now() -> Self {
+        let used = Self(AtomicU64::new(0));
+        used.set(Instant::now());
+        used
+    }
+
+    pub(crate) fn set(&self, at: Instant) {
+        self.0.store(at.saturating_duration_since(*EPOCH).as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> Instant {
+        *EPOCH + Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+}
+
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// A request that a version has accepted.
 pub(crate) struct Prepared {

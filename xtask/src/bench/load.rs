@@ -45,8 +45,15 @@ pub(super) struct Run {
     pub(super) rows_per_s: f64,
     /// Answers that came within their deadline; none where requests had none.
     pub(super) goodput_per_s: Option<f64>,
+    failures: Vec<Failure>,
     latency_us: Option<Latency>,
     refusal_latency_us: Option<Latency>,
+}
+
+/// Requests that were not answered for the same reason.
+#[derive(Clone, Debug, Deserialize)]
+struct Failure {
+    message: String,
 }
 
 /// A distribution of latencies, in microseconds.
@@ -109,7 +116,13 @@ impl Clients<'_> {
             &length[1],
         ])?;
         let missing = run.requests - run.answers;
-        ensure!(missing == 0, "{missing} of {} requests to {} were not answered", run.requests, self.model);
+        ensure!(
+            missing == 0,
+            "{missing} of {} requests to {} were not answered: {}",
+            run.requests,
+            self.model,
+            run.failures.first().map_or("no reason is known", |failure| &failure.message)
+        );
         Ok(Outcome {
             requests_per_second: run.throughput_per_s,
             rows_per_second: run.rows_per_s,

@@ -59,6 +59,10 @@ pub(super) fn response(response: InferResponse, id: String) -> ModelInferRespons
         id,
         ..ModelInferResponse::default()
     };
+    if response.cold_start {
+        let flag = InferParameter { parameter_choice: Some(ParameterChoice::BoolParam(true)) };
+        message.parameters.insert("cold_start".to_owned(), flag);
+    }
     for output in &response.outputs {
         message.raw_output_contents.push(output.tensor.wire());
         message.outputs.push(InferOutputTensor {

@@ -38,9 +38,10 @@ impl Service {
         Self { app }
     }
 
-    fn version(&self, name: &str, version: &str) -> Result<Arc<Version>, Status> {
+    async fn version(&self, name: &str, version: &str) -> Result<Arc<Version>, Status> {
         let version = (!version.is_empty()).then_some(version);
-        self.app.serving.models().version(name, version).map_err(|error| status(&error))
+        let found = self.app.serving.demand(name, version, None).await;
+        found.map(|(version, _)| version).map_err(|error| status(&error))
     }
 }
 
@@ -125,8 +126,8 @@ impl GrpcInferenceService for Service {
     async fn model_ready(&self, request: Request<pb::ModelReadyRequest>) -> Answer<pb::ModelReadyResponse> {
         let pb::ModelReadyRequest { name, version } = request.into_inner();
         let version = (!version.is_empty()).then_some(version);
-        let ready = match self.app.serving.models().version(&name, version.as_deref()) {
-            Ok(_) => true,
+        let ready = match self.app.serving.would_answer(&name, version.as_deref()) {
+            Ok(()) => true,
             Err(error) if error.code == ErrorCode::NotReady => false,
             Err(error) => return Err(status(&error)),
         };
@@ -143,8 +144,8 @@ impl GrpcInferenceService for Service {
 
     async fn model_metadata(&self, request: Request<pb::ModelMetadataRequest>) -> Answer<pb::ModelMetadataResponse> {
         let pb::ModelMetadataRequest { name, version } = request.into_inner();
-        let version = self.version(&name, &version)?;
-        let model = self.app.serving.models().model(&name).map_err(|error| status(&error))?;
+        let version = self.version(&name, &version).await?;
+        let model = self.app.serving.model(&name).map_err(|error| status(&error))?;
         let tensor = |spec: &TensorSpec| TensorMetadata {
             name: spec.name.clone(),
             datatype: spec.datatype.name().to_owned(),
@@ -206,7 +207,7 @@ impl GrpcInferenceService for Service {
 
     async fn model_config(&self, request: Request<pb::ModelConfigRequest>) -> Answer<pb::ModelConfigResponse> {
         let pb::ModelConfigRequest { name, version } = request.into_inner();
-        let version = self.version(&name, &version)?;
+        let version = self.version(&name, &version).await?;
         Ok(Response::new(pb::ModelConfigResponse { config: Some(describe::model_config(&version)) }))
     }
 
@@ -218,8 +219,8 @@ impl GrpcInferenceService for Service {
         let models = self.app.serving.models();
         let versions: Vec<Arc<Version>> = match (name.is_empty(), version.is_empty()) {
             (true, _) => models.all().iter().flat_map(|model| model.versions().cloned().collect::<Vec<_>>()).collect(),
-            (false, true) => models.model(&name).map_err(|error| status(&error))?.versions().cloned().collect(),
-            (false, false) => vec![self.version(&name, &version)?],
+            (false, true) => self.app.serving.model(&name).map_err(|error| status(&error))?.versions().cloned().collect(),
+            (false, false) => vec![self.app.serving.version(&name, Some(&version)).map_err(|error| status(&error))?],
         };
         let model_stats = versions.iter().map(|version| statistics(version)).collect();
         Ok(Response::new(pb::ModelStatisticsResponse { model_stats }))
@@ -230,7 +231,7 @@ impl GrpcInferenceService for Service {
         request: Request<pb::RepositoryIndexRequest>,
     ) -> Answer<pb::RepositoryIndexResponse> {
         let only_ready = request.into_inner().ready;
-        let index = self.app.blocking(|serving| serving.models().index()).await.map_err(|error| status(&error))?;
+        let index = self.app.blocking(|serving| serving.index()).await.map_err(|error| status(&error))?;
         let models = index.into_iter().map(|entry| {
             let (state, reason) = describe::state(&entry.state);
             ModelIndex { name: entry.name, version: entry.version, state: state.to_owned(), reason }

@@ -23,6 +23,9 @@ pub(crate) fn encode_infer(
         out.extend_from_slice(b",\"id\":");
         string(&mut out, id.as_bytes())?;
     }
+    if response.cold_start {
+        out.extend_from_slice(b",\"parameters\":{\"cold_start\":true}");
+    }
     out.extend_from_slice(b",\"outputs\":[");
     for (at, output) in response.outputs.iter().enumerate() {
         if at > 0 {

@@ -35,12 +35,24 @@ pub(crate) async fn live() -> StatusCode {
     StatusCode::OK
 }
 
-/// Whether traffic should be sent here: every model that was found answers, and the server is not stopping.
+/// How a server that is ready is.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Readiness {
+    /// `ready`, or `degraded` if something that traffic need not wait for is not as it should be.
+    status: &'static str,
+    /// What that is: versions of the registry that could not be loaded, or that the registry cannot be read.
+    problems: Vec<String>,
+}
+
+/// Whether traffic should be sent here: every model that was found in a folder answers, every pinned model of the
+/// registry does, and the server is not stopping.
 #[utoipa::path(get, path = "/v2/health/ready", tag = "server",
-    responses((status = 200, description = "it is ready"), (status = 503, body = ErrorBody)))]
-pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<StatusCode, Refusal> {
+    responses((status = 200, body = Readiness), (status = 503, body = ErrorBody)))]
+pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Readiness>, Refusal> {
     if app.ready() {
-        return Ok(StatusCode::OK);
+        let problems = app.serving.problems();
+        let status = if problems.is_empty() { "ready" } else { "degraded" };
+        return Ok(Json(Readiness { status, problems }));
     }
     let message = "the server is starting or stopping, or a model could not be loaded: see /v2/repository/index";
     Err(InferError::new(ErrorCode::NotReady, message).into())
@@ -51,7 +63,7 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<StatusCode, Ref
     responses((status = 200, description = "it does"), (status = 404, body = ErrorBody),
         (status = 503, body = ErrorBody)))]
 pub(crate) async fn model_ready(State(app): State<Arc<App>>, Path(model): Path<String>) -> Result<StatusCode, Refusal> {
-    app.serving.models().version(&model, None)?;
+    app.serving.would_answer(&model, None)?;
     Ok(StatusCode::OK)
 }
 
@@ -64,6 +76,6 @@ pub(crate) async fn version_ready(
     State(app): State<Arc<App>>,
     Path((model, version)): Path<(String, String)>,
 ) -> Result<StatusCode, Refusal> {
-    app.serving.models().version(&model, Some(&version))?;
+    app.serving.would_answer(&model, Some(&version))?;
     Ok(StatusCode::OK)
 }

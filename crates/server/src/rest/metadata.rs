@@ -50,7 +50,7 @@ pub(crate) async fn model(
     State(app): State<Arc<App>>,
     Path(model): Path<String>,
 ) -> Result<Json<ModelMetadata>, Refusal> {
-    Ok(Json(metadata(&app, &model, None)?))
+    Ok(Json(metadata(&app, &model, None).await?))
 }
 
 /// What a version takes and gives.
@@ -62,12 +62,12 @@ pub(crate) async fn version(
     State(app): State<Arc<App>>,
     Path((model, version)): Path<(String, String)>,
 ) -> Result<Json<ModelMetadata>, Refusal> {
-    Ok(Json(metadata(&app, &model, Some(&version))?))
+    Ok(Json(metadata(&app, &model, Some(&version)).await?))
 }
 
-fn metadata(app: &App, name: &str, version: Option<&str>) -> Result<ModelMetadata, InferError> {
-    let version = app.serving.models().version(name, version)?;
-    let model = app.serving.models().model(name)?;
+async fn metadata(app: &App, name: &str, version: Option<&str>) -> Result<ModelMetadata, InferError> {
+    let (version, _) = app.serving.demand(name, version, None).await?;
+    let model = app.serving.model(name)?;
     Ok(ModelMetadata {
         name: name.to_owned(),
         versions: model.versions().map(|version| version.number().to_owned()).collect(),
@@ -84,7 +84,7 @@ pub(crate) async fn config(
     State(app): State<Arc<App>>,
     Path(model): Path<String>,
 ) -> Result<Json<serde_json::Value>, Refusal> {
-    Ok(Json(config_of(&*app.serving.models().version(&model, None)?)))
+    Ok(Json(config_of(&*app.serving.demand(&model, None, None).await?.0)))
 }
 
 /// How a version is run, in the form of Triton's model configuration.
@@ -95,7 +95,7 @@ pub(crate) async fn version_config(
     State(app): State<Arc<App>>,
     Path((model, version)): Path<(String, String)>,
 ) -> Result<Json<serde_json::Value>, Refusal> {
-    Ok(Json(config_of(&*app.serving.models().version(&model, Some(&version))?)))
+    Ok(Json(config_of(&*app.serving.demand(&model, Some(&version), None).await?.0)))
 }
 
 fn config_of(version: &Version) -> serde_json::Value {

@@ -48,7 +48,7 @@ pub(crate) async fn model(
     State(app): State<Arc<App>>,
     Path(model): Path<String>,
 ) -> Result<Json<ModelStatus>, Refusal> {
-    app.serving.models().version(&model, None)?;
+    app.serving.would_answer(&model, None)?;
     Ok(Json(ModelStatus { name: model, ready: true }))
 }
 
@@ -83,7 +83,7 @@ async fn receive(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(InferRequest, Instant), InferError> {
-    let version = app.serving.models().version(model, None)?;
+    let (version, _) = app.serving.demand(model, None, header_deadline(headers, Instant::now())?).await?;
     let body = body::read(headers, body, &app.config).await?;
     let received = Instant::now();
     let request = InferRequest {

@@ -33,11 +33,23 @@ pub(crate) struct IndexEntry {
     name: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     version: String,
-    /// READY or UNAVAILABLE.
+    /// READY, LOADING, UNLOADING or UNAVAILABLE.
     state: &'static str,
     /// Why it does not answer, or why it could not be loaded anew.
     #[serde(skip_serializing_if = "String::is_empty")]
     reason: String,
+    /// Where it stands, more exactly: absent, fetching, verifying, loading, warming, ready, draining, unloaded, failed
+    /// or stale.
+    stage: &'static str,
+    /// The aliases that mean it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    aliases: Vec<String>,
+    /// Whether it answers requests that name no version.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    default: bool,
+    /// What it takes of memory, where it is loaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_bytes: Option<u64>,
 }
 
 /// Settings of a load or unload.
@@ -58,10 +70,19 @@ pub(crate) async fn index(
     body: Body,
 ) -> Result<Json<Vec<IndexEntry>>, Refusal> {
     let request: IndexRequest = optional_json(&app, &headers, body).await?;
-    let index = app.blocking(|serving| serving.models().index()).await?;
+    let index = app.blocking(|serving| serving.index()).await?;
     let entries = index.into_iter().map(|entry| {
         let (state, reason) = describe::state(&entry.state);
-        IndexEntry { name: entry.name, version: entry.version, state, reason }
+        IndexEntry {
+            state,
+            reason,
+            stage: entry.state.name(),
+            name: entry.name,
+            version: entry.version,
+            aliases: entry.aliases,
+            default: entry.is_default,
+            memory_bytes: entry.memory_bytes,
+        }
     });
     Ok(Json(entries.filter(|entry| !request.ready || entry.state == "READY").collect()))
 }

@@ -81,7 +81,7 @@ pub(crate) async fn all(State(app): State<Arc<App>>) -> Json<Statistics> {
 #[utoipa::path(get, path = "/v2/models/{model}/stats", tag = "statistics", params(("model" = String, Path)),
     responses((status = 200, body = Statistics), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn model(State(app): State<Arc<App>>, Path(model): Path<String>) -> Result<Json<Statistics>, Refusal> {
-    let model = app.serving.models().model(&model)?;
+    let model = app.serving.model(&model)?;
     Ok(Json(Statistics { model_stats: model.versions().map(|version| statistics(version)).collect() }))
 }
 
@@ -93,7 +93,7 @@ pub(crate) async fn version(
     State(app): State<Arc<App>>,
     Path((model, version)): Path<(String, String)>,
 ) -> Result<Json<Statistics>, Refusal> {
-    let found: Result<_, InferError> = app.serving.models().version(&model, Some(&version));
+    let found: Result<_, InferError> = app.serving.version(&model, Some(&version));
     Ok(Json(Statistics { model_stats: vec![statistics(&*found?)] }))
 }
 

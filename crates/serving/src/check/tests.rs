@@ -133,6 +133,7 @@ fn the_bundle_is_found_from_a_nested_artifact() {
         artifact: PathBuf::from("x/a/b.onnx"),
         labels: std::collections::HashMap::new(),
         triton: None,
+        files: None,
     };
     assert_eq!(folder(&plan), Path::new("x"));
 }

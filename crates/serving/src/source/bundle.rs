@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use tidegate_core::Manifest;
+use tidegate_registry::CachedVersion;
 
 use super::{SourceError, inside, read_labels, read_text};
 use crate::VersionPlan;
@@ -23,7 +25,14 @@ pub(super) fn read(folder: &Path, folder_name: &str) -> (String, Result<Vec<Vers
 pub(super) fn bare(artifact: &Path) -> Result<VersionPlan, SourceError> {
     let file = artifact.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let manifest = Manifest { artifact: file, ..Manifest::default() };
-    Ok(VersionPlan { number: 1, manifest, artifact: artifact.to_owned(), labels: HashMap::new(), triton: None })
+    Ok(VersionPlan { number: 1, manifest, artifact: artifact.to_owned(), labels: HashMap::new(), triton: None, files: None })
+}
+
+/// A version of the registry, whose files lie in the local cache.
+pub(crate) fn cached(files: CachedVersion) -> Result<VersionPlan, SourceError> {
+    let plan = plan(files.path(), manifest(files.path())?)?;
+    let number = u64::try_from(files.version().number).unwrap_or_default();
+    Ok(VersionPlan { number, files: Some(Arc::new(files)), ..plan })
 }
 
 fn manifest(folder: &Path) -> Result<Manifest, SourceError> {
@@ -51,5 +60,5 @@ fn plan(folder: &Path, manifest: Manifest) -> Result<VersionPlan, SourceError> {
             labels.insert(output.name.clone(), read_labels(folder, file)?);
         }
     }
-    Ok(VersionPlan { number: 1, manifest, artifact, labels, triton: None })
+    Ok(VersionPlan { number: 1, manifest, artifact, labels, triton: None, files: None })
 }

@@ -75,6 +75,7 @@ fn plans(folder: &Path, config: Option<ModelConfig>) -> Result<Vec<VersionPlan>,
                 artifact: inside(&version, file)?,
                 labels: labels.clone(),
                 triton: config.clone(),
+                files: None,
             })
         })
         .collect()

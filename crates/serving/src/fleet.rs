@@ -1,0 +1,339 @@
+//! The models of the registry on this server: what should be loaded, is loaded, and makes room for what is asked for.
+//!
+//! A control loop reads the registry ([`follow`]) and sets what each [`Family`] should serve; loads ([`load`]) and
+//! drains ([`drain`]) bring that about, while requests go on reading the snapshot in [`Models`]. Only a request for
+//! what is not loaded comes here, and waits for its load.
+
+mod budget;
+mod config;
+mod demand;
+mod drain;
+mod family;
+mod follow;
+mod link;
+mod load;
+mod policy;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tidegate_engines::Engines;
+use tidegate_registry::{Digest, Snapshot, VersionRecord};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+use tracing::{info, warn};
+
+pub use self::config::{FleetConfig, ModelRule};
+pub use self::link::RegistryLink;
+pub use self::policy::VersionPolicy;
+
+use self::budget::Budget;
+use self::family::Family;
+use self::load::Cause;
+use crate::models::unknown_model;
+use crate::{ErrorCode, IndexEntry, InferError, LoadReport, Metrics, ModelState, Models};
+
+/// The models of the registry on this server.
+pub struct Fleet {
+    config: FleetConfig,
+    link: RegistryLink,
+    models: Arc<Models>,
+    engines: Engines,
+    metrics: Arc<Metrics>,
+    runtime: Handle,
+    budget: Arc<Budget>,
+    /// Loads that may go on.
+    loads: Arc<Semaphore>,
+    /// Engine work under way that moves the process's memory, and how much of it there has been.
+    activity: Activity,
+    families: Mutex<BTreeMap<String, Family>>,
+    /// What versions took when they were loaded, by content.
+    learned: Mutex<BTreeMap<Digest, u64>>,
+    /// Set when the loads of the start have come to their end.
+    started: watch::Sender<bool>,
+    /// Why the registry cannot be read, while it cannot.
+    unreachable: Mutex<Option<String>>,
+}
+
+#[derive(Debug, Default)]
+struct Activity {
+    now: AtomicUsize,
+    ever: AtomicUsize,
+}
+
+/// Engine work that began when nothing else went on, or did not.
+struct Active<'a> {
+    activity: &'a Activity,
+    was_alone: bool,
+    number: usize,
+}
+
+impl Activity {
+    fn begin(&self) -> Active<'_> {
+        let was_alone = self.now.fetch_add(1, Ordering::SeqCst) == 0;
+        Active { activity: self, was_alone, number: self.ever.fetch_add(1, Ordering::SeqCst) + 1 }
+    }
+}
+
+impl Active<'_> {
+    /// Whether nothing else went on from its beginning until now.
+    fn is_alone(&self) -> bool {
+        self.was_alone && self.activity.ever.load(Ordering::SeqCst) == self.number
+    }
+}
+
+impl Drop for Active<'_> {
+    fn drop(&mut self) {
+        self.activity.now.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Fleet {
+    /// A fleet that follows the registry from now on, on the runtime that this is called from. `models` serves what it
+    /// loads.
+    pub fn start(
+        config: FleetConfig,
+        link: RegistryLink,
+        models: Arc<Models>,
+        engines: Engines,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        let budget = Arc::new(Budget::new(config.memory_budget_bytes));
+        metrics.memory_budget_bytes.set(i64::try_from(budget.limit()).unwrap_or(i64::MAX));
+        let fleet = Arc::new(Self {
+            loads: Arc::new(Semaphore::new(config.parallel_loads.max(1))),
+            config,
+            link,
+            models,
+            engines,
+            metrics,
+            runtime: Handle::current(),
+            budget,
+            activity: Activity::default(),
+            families: Mutex::default(),
+            learned: Mutex::default(),
+            started: watch::channel(false).0,
+            unreachable: Mutex::default(),
+        });
+        tokio::spawn(follow::run(Arc::downgrade(&fleet)));
+        fleet
+    }
+
+    /// Waits until the registry, or what is left of it in the cache, has been read and every load of the start has come
+    /// to its end.
+    pub async fn started(&self) -> LoadReport {
+        // It does not fail: the sender lives as long as the fleet.
+        let _ = self.started.subscribe().wait_for(|started| *started).await;
+        let mut report = LoadReport::default();
+        for entry in self.index() {
+            let name = format!("{}:{}", entry.name, entry.version);
+            match entry.state {
+                ModelState::Ready => report.ready.push(name),
+                ModelState::Failed(reason) => report.failed.push((name, reason)),
+                _ => {}
+            }
+        }
+        report
+    }
+
+    /// Sets what should be served, and sees to it.
+    fn sync(self: &Arc<Self>, snapshot: &Snapshot) {
+        let mut by_model: BTreeMap<&str, Vec<&VersionRecord>> = BTreeMap::new();
+        for version in snapshot.versions.iter().filter(|version| self.config.serves(&version.model)) {
+            by_model.entry(&version.model).or_default().push(version);
+        }
+        let mut families = self.families.lock();
+        for name in by_model.keys().filter(|name| !families.contains_key(**name)).copied().collect::<Vec<_>>() {
+            if self.models.is_found(name) {
+                warn!(model = name, "not served from the registry: a model of this name was found in a folder");
+                continue;
+            }
+            families.insert(name.to_owned(), Family::new(name));
+        }
+        for (name, family) in families.iter_mut() {
+            let records = by_model.get(name.as_str()).map(Vec::as_slice).unwrap_or_default();
+            let aliases: Vec<_> = snapshot.aliases.iter().filter(|alias| alias.model == *name).collect();
+            family.aim(policy::target(self.config.versions_of(name), records, &aliases), records);
+            self.settle(family);
+        }
+        families.retain(|_, family| !family.slots.is_empty());
+        drop(families);
+        self.load_due();
+    }
+
+    /// Brings what requests see in line with what is loaded, and drains what nobody needs.
+    fn settle(self: &Arc<Self>, family: &mut Family) {
+        let drained = family.settle();
+        self.publish(family);
+        for (number, loaded) in drained {
+            self.drain(&family.name, number, loaded);
+        }
+    }
+
+    fn publish(&self, family: &Family) {
+        match family.model() {
+            Some(model) => drop(self.models.publish(model)),
+            None => drop(self.models.withdraw(&family.name)),
+        }
+    }
+
+    /// Begins the loads that wait for no request.
+    fn load_due(self: &Arc<Self>) {
+        let now = Instant::now();
+        let mut families = self.families.lock();
+        for family in families.values_mut() {
+            for number in family.due(self.config.is_lazy(&family.name), now) {
+                let pinned = self.config.is_pinned(&family.name);
+                let cause = if pinned || family.answers() { Cause::Needed } else { Cause::Preload };
+                self.begin(family, number, cause);
+            }
+        }
+    }
+
+    /// Loads the warm pool: of the lazy models, those that changed last.
+    fn fill_pool(self: &Arc<Self>) {
+        let mut families = self.families.lock();
+        let lazy = families.values().filter(|family| self.config.is_lazy(&family.name));
+        let mut pool: Vec<(i64, String, u64)> = lazy
+            .filter_map(|family| {
+                let number = family.number(None)?;
+                Some((family.slots.get(&number)?.record.pushed_ms, family.name.clone(), number))
+            })
+            .collect();
+        pool.sort_unstable_by(|one, two| two.cmp(one));
+        for (_, name, number) in pool.into_iter().take(self.config.keep_ready) {
+            if let Some(family) = families.get_mut(&name) {
+                self.begin(family, number, Cause::Preload);
+            }
+        }
+    }
+
+    /// Unloads lazy versions that nobody has asked for lately, but for the warm pool.
+    fn unload_idle(self: &Arc<Self>) {
+        if self.config.idle_unload_s == 0 {
+            return;
+        }
+        let idle = Duration::from_secs(self.config.idle_unload_s);
+        let mut families = self.families.lock();
+        let mut lazy: Vec<(Instant, String, u64)> = Vec::new();
+        for family in families.values().filter(|family| self.config.is_lazy(&family.name)) {
+            for (number, slot) in &family.slots {
+                let used = slot.loaded.as_ref().map(|loaded| loaded.version.last_used().get());
+                lazy.extend(used.map(|used| (used, family.name.clone(), *number)));
+            }
+        }
+        lazy.sort_unstable_by(|one, two| two.cmp(one));
+        let idle = lazy.into_iter().skip(self.config.keep_ready).filter(|(used, ..)| used.elapsed() >= idle);
+        for (_, name, number) in idle {
+            let Some(family) = families.get_mut(&name) else { continue };
+            if let Some(loaded) = family.take_out(number) {
+                info!(model = name, version = number, idle_s = self.config.idle_unload_s, "idle version unloaded");
+                self.publish(family);
+                self.drain(&name, number, loaded);
+            }
+        }
+    }
+
+    /// Whether a model of this name is, or would be, served from the registry.
+    pub fn knows(&self, model: &str) -> bool {
+        self.families.lock().contains_key(model)
+    }
+
+    /// Takes a model out of service until [`Fleet::load`]. Requests that have begun are answered.
+    ///
+    /// # Errors
+    /// [`ErrorCode::UnknownModel`].
+    pub fn unload(self: &Arc<Self>, model: &str) -> Result<(), InferError> {
+        let mut families = self.families.lock();
+        let family = families.get_mut(model).ok_or_else(|| unknown_model(model))?;
+        family.is_stopped = true;
+        self.settle(family);
+        info!(model, "model unloaded");
+        Ok(())
+    }
+
+    /// Loads what should be served of a model, also what failed before, and waits for it.
+    ///
+    /// # Errors
+    /// [`ErrorCode::UnknownModel`], or [`ErrorCode::LoadFailed`] with the reason.
+    pub async fn load(self: &Arc<Self>, model: &str) -> Result<(), InferError> {
+        let loads: Vec<family::Load> = {
+            let mut families = self.families.lock();
+            let family = families.get_mut(model).ok_or_else(|| unknown_model(model))?;
+            family.is_stopped = false;
+            family.settle();
+            let wanted: Vec<u64> = family.wanted().filter(|number| !family.is_loaded(*number)).collect();
+            wanted.into_iter().filter_map(|number| self.begin(family, number, Cause::Needed)).collect()
+        };
+        for mut load in loads {
+            let outcome = load.outcome.wait_for(Option::is_some).await.map(|outcome| outcome.clone());
+            if let Ok(Some(Err(error))) = outcome {
+                return Err(InferError::new(ErrorCode::LoadFailed, error.message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every version that should be served or still is, with where it stands.
+    pub fn index(&self) -> Vec<IndexEntry> {
+        let families = self.families.lock();
+        let entries = families.values().flat_map(|family| {
+            family.slots.iter().map(|(number, slot)| {
+                let is_out = family.is_stopped && slot.state == ModelState::Absent;
+                let state = if is_out { ModelState::Unloaded } else { slot.state.clone() };
+                let (aliases, is_default) = family.names_of(*number);
+                let memory_bytes = slot.loaded.as_ref().map(|loaded| loaded.charge.bytes());
+                let entry = IndexEntry::new(family.name.clone(), &number.to_string(), state);
+                IndexEntry { aliases, is_default, memory_bytes, ..entry }
+            })
+        });
+        entries.collect()
+    }
+
+    /// Whether the loads of the start have come to their end and every pinned model answers.
+    pub fn is_ready(&self) -> bool {
+        let families = self.families.lock();
+        let answers = |name: &String| families.get(name).is_some_and(Family::answers);
+        *self.started.borrow() && self.config.pinned.iter().all(answers)
+    }
+
+    /// What is not as it should be: why the registry cannot be read, and versions that could not be loaded.
+    pub fn problems(&self) -> Vec<String> {
+        let unreachable = self.unreachable.lock().clone();
+        let mut problems: Vec<String> = unreachable.map(|why| format!("the registry cannot be read: {why}")).into_iter().collect();
+        problems.extend(self.index().into_iter().filter_map(|entry| match entry.state {
+            ModelState::Failed(reason) => Some(format!("{}:{} is not served: {reason}", entry.name, entry.version)),
+            _ => None,
+        }));
+        problems
+    }
+
+    /// Tells the registry that this server uses no version any more. What is loaded goes on.
+    pub async fn leave(&self) {
+        if let Err(error) = self.link.report_uses(&[]).await {
+            warn!(%error, "the registry could not be told that this server ends");
+        }
+    }
+
+    /// Brings the gauges up to now.
+    pub fn measure(&self) {
+        let mut counts = BTreeMap::from(ModelState::NAMES.map(|name| (name, 0)));
+        for entry in self.index() {
+            *counts.entry(entry.state.name()).or_default() += 1;
+        }
+        for (state, count) in counts {
+            self.metrics.versions.with_label_values(&[state]).set(count);
+        }
+        self.metrics.memory_charged_bytes.set(i64::try_from(self.budget.charged()).unwrap_or(i64::MAX));
+        self.metrics.registry_reachable.set(i64::from(self.unreachable.lock().is_none()));
+    }
+}
+
+impl std::fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fleet").field("config", &self.config).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,127 @@
+//! The control loop: reads what changed in the registry, and sees to what is due.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::{Fleet, link};
+
+/// How often this server says which versions it uses.
+const REPORT_EVERY: Duration = Duration::from_secs(60);
+/// The wait after the registry could not be read; each failure doubles it.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+const RETRY_AT_MOST: Duration = Duration::from_secs(30);
+
+/// Follows the registry as long as the fleet lives.
+pub(super) async fn run(fleet: Weak<Fleet>) {
+    let mut follower = Follower::default();
+    loop {
+        let Some(fleet) = fleet.upgrade() else { return };
+        let pause = follower.step(&fleet).await;
+        drop(fleet);
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// What the loop remembers from one look to the next.
+#[derive(Default)]
+struct Follower {
+    /// The last change that was seen in the registry itself.
+    seen: Option<i64>,
+    has_begun: bool,
+    has_filled_pool: bool,
+    failures: u32,
+    retry_at: Option<Instant>,
+    reported: Option<(Instant, Vec<(String, i64)>)>,
+}
+
+impl Follower {
+    /// One look; gives the time until the next.
+    async fn step(&mut self, fleet: &Arc<Fleet>) -> Duration {
+        if self.retry_at.is_none_or(|at| at <= Instant::now()) {
+            self.read(fleet).await;
+        }
+        if self.has_begun {
+            if !std::mem::replace(&mut self.has_filled_pool, true) {
+                fleet.fill_pool();
+            }
+            fleet.load_due();
+            fleet.unload_idle();
+            fleet.note_start();
+            if self.retry_at.is_none() {
+                self.report(fleet).await;
+            }
+        }
+        Duration::from_millis(fleet.config.poll_interval_ms.max(10))
+    }
+
+    async fn read(&mut self, fleet: &Arc<Fleet>) {
+        match fleet.link.changed_since(self.seen).await {
+            Ok(changed) => {
+                if self.failures > 0 {
+                    info!("the registry can be read again");
+                }
+                (self.failures, self.retry_at) = (0, None);
+                *fleet.unreachable.lock() = None;
+                if let Some(snapshot) = changed {
+                    self.seen = Some(snapshot.change);
+                    self.has_begun = true;
+                    fleet.sync(&snapshot);
+                }
+            }
+            Err(error) => {
+                let wait = RETRY_AFTER.saturating_mul(1 << self.failures.min(16)).min(RETRY_AT_MOST);
+                self.retry_at = Some(Instant::now() + wait.mul_f64(0.75 + 0.5 * fastrand::f64()));
+                self.failures += 1;
+                let reason = link::reason(&error);
+                if self.failures == 1 {
+                    warn!(reason, "the registry cannot be read: what is loaded goes on");
+                }
+                *fleet.unreachable.lock() = Some(reason);
+                if !self.has_begun
+                    && let Some(snapshot) = fleet.link.last_seen()
+                {
+                    warn!(versions = snapshot.versions.len(), "serving what the local cache has of the registry");
+                    self.has_begun = true;
+                    fleet.sync(&snapshot);
+                }
+            }
+        }
+    }
+
+    /// Says which versions are used, when that changed and every minute.
+    async fn report(&mut self, fleet: &Fleet) {
+        let uses = fleet.uses();
+        let is_fresh = |(at, before): &(Instant, Vec<(String, i64)>)| at.elapsed() < REPORT_EVERY && *before == uses;
+        if self.reported.as_ref().is_some_and(is_fresh) {
+            return;
+        }
+        match fleet.link.report_uses(&uses).await {
+            Ok(()) => self.reported = Some((Instant::now(), uses)),
+            Err(error) => warn!(%error, "which versions are used could not be said"),
+        }
+    }
+}
+
+impl Fleet {
+    /// The versions that are loaded or about to be.
+    fn uses(&self) -> Vec<(String, i64)> {
+        let families = self.families.lock();
+        let slots = families.values().flat_map(|family| family.slots.values().map(|slot| (&family.name, slot)));
+        let used = slots.filter(|(_, slot)| slot.loaded.is_some() || slot.load.is_some());
+        used.map(|(name, slot)| (name.clone(), slot.record.number)).collect()
+    }
+
+    /// Notes that the start is over once nothing is being loaded any more.
+    fn note_start(&self) {
+        if *self.started.borrow() {
+            return;
+        }
+        let families = self.families.lock();
+        let is_loading = families.values().flat_map(|family| family.slots.values()).any(|slot| slot.load.is_some());
+        if !is_loading {
+            self.started.send_replace(true);
+        }
+    }
+}
