@@ -84,10 +84,11 @@ class Registry:
 
     def __init__(self, folder):
         self.data = folder / "data"
+        self.environment = {}
 
     def run(self, *arguments, check=True, environment=None):
         command = [BINARY, *map(str, arguments), "--data", str(self.data)]
-        env = {**os.environ, "USER": "ada", **(environment or {})}
+        env = {**os.environ, "USER": "ada", **self.environment, **(environment or {})}
         ended = subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
         assert not check or ended.returncode == 0, ended.stderr
         return ended

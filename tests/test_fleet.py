@@ -11,6 +11,7 @@ import requests
 import tritonclient.http
 
 from conftest import GRAPHS, PATIENCE_S
+from parts import Network, ObjectStore, Postgres
 
 # Larger for the figures in docs/benchmarks.md.
 SWAPS = int(os.environ.get("TIDEGATE_SWAPS", "20"))
@@ -224,21 +225,54 @@ def test_a_restart_without_the_registry_serves_from_the_cache(registry, adder, f
     assert metric(server, "tidegate_registry_reachable") == 0
 
 
-def test_a_registry_that_goes_away_disturbs_nothing(registry, adder, follow):
+@pytest.fixture
+def shared(registry, tmp_path):
+    """The registry in PostgreSQL and an S3-compatible store, each behind a network that can be cut; gives the networks
+    and what a server needs to be told."""
+    parts = [Postgres(tmp_path / "postgres"), ObjectStore()]
+    database, storage = networks = [Network(part.port) for part in parts]
+    environment = {
+        "TIDEGATE_REGISTRY__DATABASE": f"postgres://tidegate@127.0.0.1:{database.port}/registry",
+        "TIDEGATE_REGISTRY__STORAGE": "s3://models/production",
+        "AWS_ENDPOINT": f"http://127.0.0.1:{storage.port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+    }
+    registry.environment = environment
+    yield database, storage, environment
+    for part in [*networks, *parts]:
+        part.stop()
+
+
+def test_a_database_that_goes_away_disturbs_nothing(registry, adder, follow, shared):
+    database, _, environment = shared
     registry.out("push", adder(1), "--alias", "champion")
-    server = follow()
-    database = registry.data / "registry.db"
-    away = registry.data / "away.db"
-    database.rename(away)
-    database.mkdir()
-    for path in registry.data.glob("registry.db-*"):
-        path.rename(away.with_name(path.name.replace("registry", "away")))
+    server = follow(environment=environment)
     assert added(ask(server)) == 1
-    database.rmdir()
-    away.rename(database)
-    for path in registry.data.glob("away.db-*"):
-        path.rename(path.with_name(path.name.replace("away", "registry")))
-    registry.out("push", adder(2), "--alias", "champion")
+    database.cut()
+    until(lambda: health(server).json()["status"] == "degraded")
+    assert added(ask(server)) == 1
+    assert metric(server, "tidegate_registry_reachable") == 0
+    assert "[database_unavailable]" in registry.error("push", adder(2), "--alias", "champion")
+    database.mend()
+    registry.out("push", adder(3), "--alias", "champion")
+    until(lambda: added(ask(server)) == 3)
+    until(lambda: health(server).json()["status"] == "ready")
+
+
+def test_an_object_store_that_goes_away_or_is_slow_disturbs_nothing(registry, adder, follow, shared):
+    _, storage, environment = shared
+    registry.out("push", adder(1), "--alias", "champion")
+    registry.out("push", adder(2))
+    server = follow(environment=environment)
+    storage.cut()
+    registry.out("registry", "alias", "set", "champion", "adder:2")
+    failed = until(lambda: index(server).get(("adder", "2")) if stages(server).get("adder:2") == "failed" else None)
+    assert "storage_unavailable" in failed["reason"], failed
+    assert added(ask(server)) == 1
+    storage.delay_s = 0.1
+    storage.mend()
     until(lambda: added(ask(server)) == 2)
 
 

@@ -28,7 +28,11 @@ struct IndexEntry {
 
 /// Lists models.
 pub(crate) fn run(args: &Models) -> Result<()> {
-    if args.paths.is_empty() { print_table(&of_server(&args.url)?) } else { print_table(&of_paths(args)?) }
+    if args.paths.is_empty() {
+        print_table(&of_server(&args.url)?)
+    } else {
+        print_table(&of_paths(args)?)
+    }
     Ok(())
 }
 

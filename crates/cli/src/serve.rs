@@ -17,8 +17,8 @@ use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::Serve;
-use crate::registry;
 use crate::config::{self, Config, EnginesConfig, LogConfig, LogFormatName};
+use crate::registry;
 
 /// Longest that telling the registry that this server ends may take.
 const FAREWELL: Duration = Duration::from_secs(2);

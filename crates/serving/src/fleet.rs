@@ -303,7 +303,8 @@ impl Fleet {
     /// What is not as it should be: why the registry cannot be read, and versions that could not be loaded.
     pub fn problems(&self) -> Vec<String> {
         let unreachable = self.unreachable.lock().clone();
-        let mut problems: Vec<String> = unreachable.map(|why| format!("the registry cannot be read: {why}")).into_iter().collect();
+        let mut problems: Vec<String> =
+            unreachable.map(|why| format!("the registry cannot be read: {why}")).into_iter().collect();
         problems.extend(self.index().into_iter().filter_map(|entry| match entry.state {
             ModelState::Failed(reason) => Some(format!("{}:{} is not served: {reason}", entry.name, entry.version)),
             _ => None,

@@ -230,7 +230,9 @@ impl Models {
         let loaded = self.loaded.load();
         let model = loaded.get(name).ok_or_else(|| self.absent(name))?;
         model.version(version).cloned().ok_or_else(|| match version {
-            None => InferError::new(ErrorCode::NotReady, format!("the version that answers for \"{name}\" is not loaded")),
+            None => {
+                InferError::new(ErrorCode::NotReady, format!("the version that answers for \"{name}\" is not loaded"))
+            }
             Some(version) => unknown_version(name, version, model.versions.keys()),
         })
     }

@@ -8,8 +8,8 @@ use tidegate_core::{StringArray, Tensor, with_element};
 
 use crate::version::Prepared;
 use crate::{
-    Completed, ErrorCode, Fleet, IndexEntry, InferError, InferRequest, InferResponse, Metrics, Model, Models, OutputTensor,
-    Version,
+    Completed, ErrorCode, Fleet, IndexEntry, InferError, InferRequest, InferResponse, Metrics, Model, Models,
+    OutputTensor, Version,
 };
 
 /// Everything that answers requests; shared by all front ends.

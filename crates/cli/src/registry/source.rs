@@ -78,7 +78,14 @@ fn materialize(bundle: &Bundle) -> Result<tempfile::TempDir> {
 }
 
 fn plan(manifest: Manifest, artifact: &Path) -> VersionPlan {
-    VersionPlan { number: 1, manifest, artifact: artifact.to_owned(), labels: HashMap::new(), triton: None, files: None }
+    VersionPlan {
+        number: 1,
+        manifest,
+        artifact: artifact.to_owned(),
+        labels: HashMap::new(),
+        triton: None,
+        files: None,
+    }
 }
 
 /// A bundle of what was found in another form: a Triton model's version, or a bare artifact in a folder.

@@ -83,7 +83,11 @@ mod cloud {
     #[cfg(feature = "s3")]
     pub(super) fn s3(storage: &str, options: &BTreeMap<String, String>) -> Result<Storage> {
         use object_store::aws::{AmazonS3Builder, Checksum};
-        let plain = options.get("endpoint").is_some_and(|endpoint| endpoint.starts_with("http:"));
+        let named = ["AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"];
+        let mut endpoints =
+            named.iter().filter_map(|name| std::env::var(name).ok()).chain(options.get("endpoint").cloned());
+        // Whoever names an endpoint without encryption means it.
+        let plain = endpoints.any(|endpoint| endpoint.starts_with("http:"));
         let builder = open!(AmazonS3Builder, storage, options).with_checksum_algorithm(Checksum::SHA256);
         let client = if plain { client().with_allow_http(true) } else { client() };
         storage!(builder.with_client_options(client).build(), storage)

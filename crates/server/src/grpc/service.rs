@@ -219,7 +219,9 @@ impl GrpcInferenceService for Service {
         let models = self.app.serving.models();
         let versions: Vec<Arc<Version>> = match (name.is_empty(), version.is_empty()) {
             (true, _) => models.all().iter().flat_map(|model| model.versions().cloned().collect::<Vec<_>>()).collect(),
-            (false, true) => self.app.serving.model(&name).map_err(|error| status(&error))?.versions().cloned().collect(),
+            (false, true) => {
+                self.app.serving.model(&name).map_err(|error| status(&error))?.versions().cloned().collect()
+            }
             (false, false) => vec![self.app.serving.version(&name, Some(&version)).map_err(|error| status(&error))?],
         };
         let model_stats = versions.iter().map(|version| statistics(version)).collect();

@@ -74,7 +74,10 @@ impl Fleet {
             let wait = retry_at.saturating_duration_since(Instant::now());
             if !wait.is_zero() {
                 let wait = wait.as_secs_f64().ceil();
-                return Err(not_ready(model, &format!("{number} could not be loaded: {reason}; tried again in {wait} s")));
+                return Err(not_ready(
+                    model,
+                    &format!("{number} could not be loaded: {reason}; tried again in {wait} s"),
+                ));
             }
         }
         match self.begin(family, number, Cause::Needed) {

@@ -205,7 +205,8 @@ impl Family {
 
     /// The aliases that mean a version now, and whether it answers for the model.
     pub(super) fn names_of(&self, number: u64) -> (Vec<String>, bool) {
-        let mut names: Vec<String> = self.serving.iter().filter(|own| *own.1 == number).map(|own| own.0.clone()).collect();
+        let mut names: Vec<String> =
+            self.serving.iter().filter(|own| *own.1 == number).map(|own| own.0.clone()).collect();
         let is_default = names.first().is_some_and(|name| name == DEFAULT);
         names.retain(|name| name != DEFAULT);
         (names, is_default)

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use tidegate_registry::{Cache, CachedVersion, Error, ErrorCode, Registry, RegistryConfig, Result, Snapshot, VersionRecord};
+use tidegate_registry::{
+    Cache, CachedVersion, Error, ErrorCode, Registry, RegistryConfig, Result, Snapshot, VersionRecord,
+};
 use tracing::warn;
 
 /// A registry that is opened when it can be, and the local cache, which is always there.

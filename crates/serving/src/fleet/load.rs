@@ -103,7 +103,9 @@ impl Fleet {
         if active.is_alone() {
             let bytes = version.memory_bytes().max(u64::try_from(record.bytes).unwrap_or_default());
             // Memory that was freed before and not given back hides what a load takes: the most that was seen counts.
-            let bytes = bytes.max(*self.learned.lock().entry(record.digest).and_modify(|most| *most = bytes.max(*most)).or_insert(bytes));
+            let bytes = bytes.max(
+                *self.learned.lock().entry(record.digest).and_modify(|most| *most = bytes.max(*most)).or_insert(bytes),
+            );
             if let Some(most) = record.manifest.limits.max_memory_bytes.filter(|most| bytes > *most) {
                 return Err(Refusal::Failed(format!("it took {bytes} bytes, limits.max_memory_bytes is {most}")));
             }
@@ -132,8 +134,7 @@ impl Fleet {
             }
             let number = u64::try_from(record.number).unwrap_or_default();
             if !self.make_room(&record.model, number) && !self.is_moving() {
-                let problem =
-                    format!("it takes some {bytes} bytes, and what is loaded within {limit} bytes is pinned");
+                let problem = format!("it takes some {bytes} bytes, and what is loaded within {limit} bytes is pinned");
                 return Err(Refusal::Failed(problem));
             }
             changed.await;

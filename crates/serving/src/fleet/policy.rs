@@ -31,7 +31,8 @@ impl FromStr for VersionPolicy {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("\"{text}\" is no choice of versions: aliases, latest, latest:N, all, or numbers as 3,5");
+        let wrong =
+            || format!("\"{text}\" is no choice of versions: aliases, latest, latest:N, all, or numbers as 3,5");
         match text {
             "aliases" => return Ok(Self::Aliases),
             "latest" => return Ok(Self::Latest(1)),
@@ -67,9 +68,7 @@ impl fmt::Display for VersionPolicy {
             Self::Latest(1) => f.write_str("latest"),
             Self::Latest(count) => write!(f, "latest:{count}"),
             Self::All => f.write_str("all"),
-            Self::Numbers(numbers) => {
-                f.write_str(&numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(","))
-            }
+            Self::Numbers(numbers) => f.write_str(&numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(",")),
         }
     }
 }
@@ -135,11 +134,8 @@ mod tests {
             version: *version,
         };
         let aliases: Vec<Alias> = aliases.iter().map(alias).collect();
-        let target = target(
-            &policy.parse().unwrap(),
-            &versions.iter().collect::<Vec<_>>(),
-            &aliases.iter().collect::<Vec<_>>(),
-        );
+        let target =
+            target(&policy.parse().unwrap(), &versions.iter().collect::<Vec<_>>(), &aliases.iter().collect::<Vec<_>>());
         (target.versions.into_iter().collect(), target.names.get(DEFAULT).copied())
     }
 

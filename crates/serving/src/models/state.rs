@@ -27,9 +27,8 @@ pub enum ModelState {
 
 impl ModelState {
     /// Every state's name.
-    pub const NAMES: [&str; 10] = [
-        "absent", "fetching", "verifying", "loading", "warming", "ready", "draining", "unloaded", "failed", "stale",
-    ];
+    pub const NAMES: [&str; 10] =
+        ["absent", "fetching", "verifying", "loading", "warming", "ready", "draining", "unloaded", "failed", "stale"];
 
     /// The state's name.
     pub fn name(&self) -> &'static str {

@@ -25,7 +25,14 @@ pub(super) fn read(folder: &Path, folder_name: &str) -> (String, Result<Vec<Vers
 pub(super) fn bare(artifact: &Path) -> Result<VersionPlan, SourceError> {
     let file = artifact.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let manifest = Manifest { artifact: file, ..Manifest::default() };
-    Ok(VersionPlan { number: 1, manifest, artifact: artifact.to_owned(), labels: HashMap::new(), triton: None, files: None })
+    Ok(VersionPlan {
+        number: 1,
+        manifest,
+        artifact: artifact.to_owned(),
+        labels: HashMap::new(),
+        triton: None,
+        files: None,
+    })
 }
 
 /// A version of the registry, whose files lie in the local cache.
