@@ -18,6 +18,7 @@ mod many;
 mod neighbour;
 mod overload;
 mod peers;
+mod registry;
 mod report;
 mod rounds;
 mod runtime;
@@ -31,8 +32,8 @@ use crate::{cargo, root, setup, succeed};
 /// What the benchmarks can be told.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
-    /// What to measure: http, grpc, loadgen, runtime, start, compute, many, batching, overload, neighbour, peers; all
-    /// but batching and peers, which take long, if none is named
+    /// What to measure: http, grpc, loadgen, runtime, start, compute, many, batching, overload, neighbour, registry,
+    /// peers; all but batching and peers, which take long, if none is named
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
     /// Rounds of each comparison; odd numbers have a middle one
@@ -55,7 +56,7 @@ struct Effort {
 
 type Group = (&'static str, fn(Effort) -> Result<report::Section>);
 
-const GROUPS: [Group; 11] = [
+const GROUPS: [Group; 12] = [
     ("http", http::run),
     ("grpc", grpc::run),
     ("loadgen", loadgen::run),
@@ -66,6 +67,7 @@ const GROUPS: [Group; 11] = [
     ("batching", batching::run),
     ("overload", overload::run),
     ("neighbour", neighbour::run),
+    ("registry", registry::run),
     ("peers", peers::run),
 ];
 

@@ -1,5 +1,6 @@
 //! A `tidegate serve` process of one's own.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -28,9 +29,15 @@ impl Server {
 
     /// As [`Server::start`], over several paths.
     pub(crate) fn start_over(binary: &Path, models: &[&Path], data: &Path) -> Result<Self> {
+        Self::start_with(binary, models, data, &[])
+    }
+
+    /// As [`Server::start_over`], with more arguments.
+    pub(crate) fn start_with(binary: &Path, models: &[&Path], data: &Path, arguments: &[&OsStr]) -> Result<Self> {
         let mut process = Command::new(binary)
             .arg("serve")
             .args(models)
+            .args(arguments)
             .args(["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--data"])
             .arg(data)
             .env("TIDEGATE_LOG__LEVEL", "warn")

@@ -139,8 +139,14 @@ fn overlay(table: &mut toml::Table, name: &str, value: &str) -> Result<()> {
     Ok(())
 }
 
-/// A number or bool where the text is one, else the text.
+/// A number, bool or list where the text is one, else the text.
 fn scalar(text: &str) -> toml::Value {
+    if let Some(list) =
+        text.starts_with('[').then(|| format!("list = {text}").parse::<toml::Table>()).and_then(Result::ok)
+        && let Some(list) = list.get("list")
+    {
+        return list.clone();
+    }
     let number = text.parse().map(toml::Value::Integer).ok();
     number.or_else(|| text.parse().map(toml::Value::Boolean).ok()).unwrap_or_else(|| toml::Value::from(text))
 }
@@ -206,21 +212,42 @@ mod tests {
     }
 
     #[test]
+    fn a_list_comes_from_the_environment_as_the_file_has_it() {
+        let set = [("TIDEGATE_FLEET__PINNED", "[\"a\", \"b\"]"), ("TIDEGATE_FLEET__VERSIONS", "latest:2")];
+        let config = load(&Serve::default(), environment(&set)).unwrap();
+        assert_eq!(
+            (config.fleet.pinned, config.fleet.versions.to_string()),
+            (vec!["a".into(), "b".into()], "latest:2".into())
+        );
+        let error = load(&Serve::default(), environment(&[("TIDEGATE_FLEET__VERSIONS", "newest")])).unwrap_err();
+        assert!(format!("{error:#}").contains("\"newest\" is no choice of versions"), "{error:#}");
+    }
+
+    #[test]
     fn every_key_is_in_the_reference_with_its_variable_and_default() {
         let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/configuration.md");
         let page = std::fs::read_to_string(page).unwrap();
         // `None` is not written: keys that may be absent get a value.
-        let Config { models, data: _, server, engines, log, registry } = Config::default();
+        let Config { models, data: _, server, engines, log, registry, mut fleet } = Config::default();
+        (fleet.follow, fleet.memory_budget_bytes) = (Some(true), Some(1));
         let EnginesConfig { default, onnxruntime: _ } = engines;
         let path = || Some(PathBuf::from("a path"));
         let engines = EnginesConfig { default, onnxruntime: path() };
-        let mut all = toml::Table::try_from(Config { models, data: path(), server, engines, log, registry }).unwrap();
+        let config = Config { models, data: path(), server, engines, log, registry, fleet };
+        let mut all = toml::Table::try_from(config).unwrap();
         let registry = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/registry-configuration.md");
         let registry = std::fs::read_to_string(registry).unwrap();
         for key in all.remove("registry").unwrap().as_table().unwrap().keys() {
             let told = registry.contains(&format!("\n| `{key}` |")) || registry.contains(&format!("\n| `{key}."));
             assert!(told, "registry.{key} is not in docs/reference/registry-configuration.md");
         }
+        let fleet = all.get_mut("fleet").and_then(toml::Value::as_table_mut).unwrap();
+        // Absent by default, and a table that no variable sets.
+        for key in ["follow", "memory_budget_bytes"] {
+            fleet.insert(key.to_owned(), toml::Value::from("a path"));
+        }
+        fleet.remove("model");
+        assert!(page.contains("\n| `fleet.model` |"));
         for (section, value) in &all {
             match value.as_table() {
                 None => check_row(&page, section, section, value),

@@ -277,7 +277,8 @@ impl Models {
                 let (name, number) = (model.name.clone(), version.number());
                 let Some(state) = states.get(&name).cloned() else { continue };
                 let memory_bytes = Some(version.memory_bytes());
-                index.push(IndexEntry { memory_bytes, ..IndexEntry::new(name, number, state) });
+                let is_default = model.answering.as_ref().is_some_and(|answering| Arc::ptr_eq(answering, version));
+                index.push(IndexEntry { memory_bytes, is_default, ..IndexEntry::new(name, number, state) });
             }
         }
         for (name, state) in states.iter().filter(|(name, _)| !loaded.contains_key(*name)) {

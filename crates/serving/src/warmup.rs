@@ -7,8 +7,10 @@ use tidegate_core::{DataType, Dim, Shape, Signature, StringArray, Tensor, Tensor
 use tidegate_engines::{Instance, LoadError, RunError};
 use tracing::debug;
 
-/// Warming stops here, however many batch sizes are left.
-const BUDGET: Duration = Duration::from_secs(2);
+/// Warming stops before a batch size that would take it beyond this, however many are left: requests teach the rest.
+const BUDGET: Duration = Duration::from_secs(1);
+/// Rows that run longer are run less often: their times vary less, and a swap waits for them.
+const SLOW: Duration = Duration::from_millis(20);
 /// Larger inputs are not tried: whoever sets a batch size beyond that has not asked for their memory at the start.
 const MAX_SAMPLE_BYTES: usize = 64 << 20;
 /// Extents to try for open dimensions other than the batch: some models need at least this much.
@@ -36,7 +38,7 @@ pub(crate) fn run(
     default: NonZeroUsize,
 ) -> Result<Warm, LoadError> {
     let Some((first, others)) = instances.split_first_mut() else { return Ok(Warm::default()) };
-    let Some(open) = single(signature, &mut **first) else {
+    let Some((open, one_row)) = single(signature, &mut **first) else {
         // Synthetic values are not for every model, for example where an input is an index with a meaning.
         let rows = asked.and_then(NonZeroUsize::new);
         let reason = rows.is_none().then(|| "the model does not take synthetic samples".to_owned());
@@ -47,8 +49,9 @@ pub(crate) fn run(
         Some(rows) => NonZeroUsize::new(rows),
         None => Some(default),
     };
+    let (proof, repeats) = if one_row > SLOW { (2, 1) } else { (5, 3) };
     let mut not_batched = None;
-    let max_batch_rows = match most.map(|most| (most, verify(signature, &mut **first, most.get(), open))) {
+    let max_batch_rows = match most.map(|most| (most, verify(signature, &mut **first, most.get().min(proof), open))) {
         None => None,
         Some((most, Ok(()))) => Some(most),
         Some((_, Err((name, problem)))) if asked.is_some() => {
@@ -64,14 +67,16 @@ pub(crate) fn run(
     let sizes = std::iter::successors(Some(1usize), |rows| Some(rows * 2));
     let most_rows = max_batch_rows.map_or(1, NonZeroUsize::get);
     let row_bytes = byte_len(&samples(signature, 1, open)).max(1);
-    let mut largest = 1;
+    let (mut largest, mut last) = (1, one_row);
     for rows in sizes.take_while(|rows| *rows / 2 < most_rows).map(|rows| rows.min(most_rows)) {
-        if started.elapsed() > BUDGET || (rows > 1 && rows > MAX_SAMPLE_BYTES / row_bytes) {
+        let foreseen = last.saturating_mul(2 * repeats);
+        if rows > 1 && (started.elapsed() + foreseen > BUDGET || rows > MAX_SAMPLE_BYTES / row_bytes) {
             break;
         }
         largest = rows;
         let sample = samples(signature, rows, open);
-        let took = (0..3).filter_map(|_| timed(&mut **first, &sample)).min();
+        let took = (0..repeats).filter_map(|_| timed(&mut **first, &sample)).min();
+        last = took.unwrap_or(last);
         run_times.extend(took.map(|took| (byte_len(&sample), took)));
     }
     for instance in others {
@@ -88,16 +93,19 @@ fn byte_len(sample: &[Option<Tensor>]) -> usize {
 
 /// Synthetic inputs of one row that the artifact runs; none where it runs none.
 pub(crate) fn synthetic(signature: &Signature, instance: &mut dyn Instance) -> Option<Vec<Option<Tensor>>> {
-    single(signature, instance).map(|open| samples(signature, 1, open))
+    single(signature, instance).map(|(open, _)| samples(signature, 1, open))
 }
 
-/// Finds extents for open dimensions with which one row runs.
-fn single(signature: &Signature, instance: &mut dyn Instance) -> Option<usize> {
-    OPEN_EXTENTS.into_iter().find(|open| match instance.run(&samples(signature, 1, *open)) {
-        Ok(_) => true,
-        Err(error) => {
-            debug!(%error, open, "a synthetic sample does not run");
-            false
+/// Finds extents for open dimensions with which one row runs, and how long it took.
+fn single(signature: &Signature, instance: &mut dyn Instance) -> Option<(usize, Duration)> {
+    OPEN_EXTENTS.into_iter().find_map(|open| {
+        let started = Instant::now();
+        match instance.run(&samples(signature, 1, open)) {
+            Ok(_) => Some((open, started.elapsed())),
+            Err(error) => {
+                debug!(%error, open, "a synthetic sample does not run");
+                None
+            }
         }
     })
 }
@@ -107,12 +115,12 @@ fn timed(instance: &mut dyn Instance, sample: &[Option<Tensor>]) -> Option<Durat
     instance.run(sample).ok().map(|_| started.elapsed())
 }
 
-/// Proves on samples that `most` rows together give what each row gives alone; else the name of the tensor that does not
+/// Proves on samples that `rows` rows together give what each row gives alone; else the name of the tensor that does not
 /// follow the batch axis, and how.
 fn verify(
     signature: &Signature,
     instance: &mut dyn Instance,
-    most: usize,
+    rows: usize,
     open: usize,
 ) -> Result<(), (String, String)> {
     let fixed_input = signature.inputs.iter().find(|spec| !spec.leads_with_any());
@@ -121,7 +129,7 @@ fn verify(
         let shape = spec.wire_shape();
         return Err((spec.name.clone(), format!("has shape {shape:?}, whose first extent is not open for a batch")));
     }
-    let rows = most.clamp(1, 5);
+    let rows = rows.max(1);
     let sample = samples(signature, rows, open);
     let run = |instance: &mut dyn Instance, sample: &[Option<Tensor>]| {
         instance.run(sample).map_err(|error: RunError| {
