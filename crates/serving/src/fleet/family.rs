@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::{Duration, Instant};
 
 use tidegate_registry::VersionRecord;
@@ -51,6 +51,8 @@ pub(super) struct Slot {
 pub(super) struct Load {
     pub(super) outcome: watch::Receiver<Outcome>,
     pub(super) waiting: Arc<AtomicUsize>,
+    /// Whether somebody waits for it, so that others make room.
+    pub(super) is_needed: Arc<AtomicBool>,
 }
 
 /// A version in memory.

@@ -1,7 +1,7 @@
 //! Loading a version: fetch, verify, make room, load, warm, and let it answer.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tidegate_registry::VersionRecord;
@@ -15,6 +15,8 @@ use crate::{ErrorCode, InferError, ModelState, Version, source};
 
 /// What an engine takes beside the weights, in bytes: as measured on small graphs in ONNX Runtime.
 const ENGINE_BYTES: u64 = 3 << 20;
+/// What a version is charged at least beside its files, in bytes, however little the process grew.
+const LEAST_BYTES: u64 = 512 << 10;
 /// Copies of the weights in memory, as a share of the artifact's size: the graph as it was read, and as it was
 /// optimized for each instance.
 const WEIGHT_COPIES: u64 = 2;
@@ -35,23 +37,33 @@ enum Refusal {
     Failed(String),
 }
 
+/// How a load ended.
+enum Finished {
+    Done,
+    /// It failed, and the one before did not.
+    FirstFailure(String),
+    Again,
+}
+
 impl Fleet {
     /// Begins a load, or joins the one that goes on. `None` if the version is there already, or nowhere.
     pub(super) fn begin(self: &Arc<Self>, family: &mut Family, number: u64, cause: Cause) -> Option<Load> {
         let slot = family.slots.get_mut(&number)?;
         if let Some(load) = &slot.load {
+            load.is_needed.fetch_or(cause == Cause::Needed, Ordering::Relaxed);
             return Some(load.clone());
         }
         if slot.loaded.is_some() {
             return None;
         }
         let (sender, outcome) = watch::channel(None);
-        let load = Load { outcome, waiting: Arc::new(AtomicUsize::new(0)) };
+        let is_needed = Arc::new(AtomicBool::new(cause == Cause::Needed));
+        let load = Load { outcome, waiting: Arc::new(AtomicUsize::new(0)), is_needed: is_needed.clone() };
         slot.load = Some(load.clone());
         slot.state = ModelState::Fetching;
         slot.is_deferred = false;
         let record = slot.record.clone();
-        self.runtime.spawn(self.clone().load_version(record, number, cause, sender));
+        self.runtime.spawn(self.clone().load_version(record, number, is_needed, sender));
         Some(load)
     }
 
@@ -59,29 +71,40 @@ impl Fleet {
         self: Arc<Self>,
         record: VersionRecord,
         number: u64,
-        cause: Cause,
+        is_needed: Arc<AtomicBool>,
         sender: watch::Sender<Outcome>,
     ) {
-        // It is never closed.
-        let turn = self.loads.clone().acquire_owned().await;
         let seconds = record.manifest.limits.max_load_seconds.unwrap_or(self.config.max_load_seconds).max(1);
-        let loading = tokio::time::timeout(Duration::from_secs(seconds), self.try_load(&record, number, cause));
-        let too_slow = || Err(Refusal::Failed(format!("it was not loaded within {seconds} s")));
-        let outcome = loading.await.unwrap_or_else(|_| too_slow());
-        drop(turn);
-        let is_first = self.finish(&record, number, outcome, &sender);
-        if let Some(reason) = is_first
+        let finished = loop {
+            // It is never closed.
+            let turn = self.loads.clone().acquire_owned().await;
+            let loading = self.try_load(&record, number, &is_needed);
+            let too_slow = || Err(Refusal::Failed(format!("it was not loaded within {seconds} s")));
+            let outcome =
+                tokio::time::timeout(Duration::from_secs(seconds), loading).await.unwrap_or_else(|_| too_slow());
+            drop(turn);
+            match self.finish(&record, number, outcome, &is_needed, &sender) {
+                Finished::Again => {}
+                finished => break finished,
+            }
+        };
+        if let Finished::FirstFailure(reason) = finished
             && let Err(error) = self.link.report_failure(&record, &reason).await
         {
             error!(model = record.model, version = number, %error, "the failure could not be left in the registry");
         }
     }
 
-    async fn try_load(self: &Arc<Self>, record: &VersionRecord, number: u64, cause: Cause) -> Result<Loaded, Refusal> {
+    async fn try_load(
+        self: &Arc<Self>,
+        record: &VersionRecord,
+        number: u64,
+        is_needed: &AtomicBool,
+    ) -> Result<Loaded, Refusal> {
         let files = self.link.fetch(record).await.map_err(|error| Refusal::Failed(link::reason(&error)))?;
         self.stand(&record.model, number, ModelState::Verifying);
         let plan = source::cached(files).map_err(|error| Refusal::Failed(error.to_string()))?;
-        let charge = self.reserve(record, cause).await?;
+        let charge = self.reserve(record, is_needed).await?;
         let (fleet, record) = (self.clone(), record.clone());
         let loaded = tokio::task::spawn_blocking(move || fleet.load_blocking(&record, number, plan, charge)).await;
         loaded.map_err(|panic| Refusal::Failed(format!("the engine panicked: {panic}")))?
@@ -101,11 +124,11 @@ impl Fleet {
         let version = version.map_err(|error| Refusal::Failed(error.to_string()))?;
         // Beside other loads the growth of the process says nothing of this one.
         if active.is_alone() {
-            let bytes = version.memory_bytes().max(u64::try_from(record.bytes).unwrap_or_default());
+            let files = u64::try_from(record.bytes).unwrap_or_default();
+            let bytes = version.memory_bytes().max(files + LEAST_BYTES);
             // Memory that was freed before and not given back hides what a load takes: the most that was seen counts.
-            let bytes = bytes.max(
-                *self.learned.lock().entry(record.digest).and_modify(|most| *most = bytes.max(*most)).or_insert(bytes),
-            );
+            let bytes = bytes.max(self.learned.lock().get(&record.digest).copied().unwrap_or(0));
+            self.learned.lock().insert(record.digest, bytes);
             if let Some(most) = record.manifest.limits.max_memory_bytes.filter(|most| bytes > *most) {
                 return Err(Refusal::Failed(format!("it took {bytes} bytes, limits.max_memory_bytes is {most}")));
             }
@@ -117,7 +140,7 @@ impl Fleet {
     }
 
     /// Takes memory for a version, of what is free or of what others leave.
-    async fn reserve(self: &Arc<Self>, record: &VersionRecord, cause: Cause) -> Result<Charge, Refusal> {
+    async fn reserve(self: &Arc<Self>, record: &VersionRecord, is_needed: &AtomicBool) -> Result<Charge, Refusal> {
         let bytes = self.estimate(record);
         let limit = self.budget.limit();
         if bytes > limit {
@@ -129,7 +152,7 @@ impl Fleet {
             if let Some(charge) = self.budget.take(bytes) {
                 return Ok(charge);
             }
-            if cause == Cause::Preload {
+            if !is_needed.load(Ordering::Relaxed) {
                 return Err(Refusal::Deferred);
             }
             let number = u64::try_from(record.number).unwrap_or_default();
@@ -161,21 +184,26 @@ impl Fleet {
         }
     }
 
-    /// Lets a version answer, or notes why it does not. Gives the reason of a failure that is the first in a row.
+    /// Lets a version answer, or notes why it does not.
     fn finish(
         self: &Arc<Self>,
         record: &VersionRecord,
         number: u64,
         outcome: Result<Loaded, Refusal>,
+        is_needed: &AtomicBool,
         sender: &watch::Sender<Outcome>,
-    ) -> Option<String> {
+    ) -> Finished {
         let model = record.model.as_str();
         let mut families = self.families.lock();
-        let family = families.get_mut(model)?;
+        let Some(family) = families.get_mut(model) else { return Finished::Done };
         let was_answering = family.answers();
-        let slot = family.slots.get_mut(&number)?;
+        let Some(slot) = family.slots.get_mut(&number) else { return Finished::Done };
+        if matches!(outcome, Err(Refusal::Deferred)) && is_needed.load(Ordering::Relaxed) {
+            // A request came while it was being put off.
+            return Finished::Again;
+        }
         slot.load = None;
-        let mut is_first = None;
+        let mut finished = Finished::Done;
         let answer = match outcome {
             Ok(loaded) => {
                 self.metrics.loads.with_label_values(&[model, "ok"]).inc();
@@ -197,7 +225,9 @@ impl Fleet {
                 self.metrics.loads.with_label_values(&[model, "failed"]).inc();
                 slot.failed(reason.clone(), Instant::now());
                 error!(model, version = number, reason, failures = slot.failures, "version not loaded");
-                is_first = (slot.failures == 1).then(|| reason.clone());
+                if slot.failures == 1 {
+                    finished = Finished::FirstFailure(reason.clone());
+                }
                 Err(InferError::new(ErrorCode::NotReady, format!("{model}:{number} could not be loaded: {reason}")))
             }
         };
@@ -208,6 +238,6 @@ impl Fleet {
         drop(families);
         sender.send_replace(Some(answer));
         self.budget.tell();
-        is_first
+        finished
     }
 }
