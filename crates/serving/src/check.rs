@@ -189,12 +189,12 @@ fn deterministic(
     let mut samples = samples.chain(plan.manifest.warmup.iter().map(|sample| &sample.file));
     let real =
         samples.next().and_then(|file| read(folder, file).ok()).and_then(|sample| signature.bind(sample.inputs).ok());
-    let Some(inputs) = real.or_else(|| warmup::synthetic(signature, instance)) else {
+    let real = real.and_then(|inputs| instance.run(&inputs).ok().map(|outputs| (inputs, outputs)));
+    let Some((inputs, one)) = real.or_else(|| warmup::synthetic(signature, instance)) else {
         return report.skip(NAME, "the model does not take synthetic samples, and the bundle has no others");
     };
     report.look(NAME, || {
-        let mut once = || instance.run(&inputs).map_err(|error| error.to_string());
-        let (one, two) = (once()?, once()?);
+        let two = instance.run(&inputs).map_err(|error| error.to_string())?;
         for ((spec, one), two) in signature.outputs.iter().zip(&one).zip(&two) {
             if one.shape() != two.shape() || one.wire() != two.wire() {
                 return Err(format!("output \"{}\" differs between two runs over the same inputs", spec.name));

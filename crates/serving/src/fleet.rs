@@ -16,7 +16,7 @@ mod policy;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -33,6 +33,7 @@ pub use self::policy::VersionPolicy;
 use self::budget::Budget;
 use self::family::Family;
 use self::load::Cause;
+use crate::memory;
 use crate::models::unknown_model;
 use crate::{ErrorCode, IndexEntry, InferError, LoadReport, Metrics, ModelState, Models};
 
@@ -52,6 +53,8 @@ pub struct Fleet {
     families: Mutex<BTreeMap<String, Family>>,
     /// What versions took when they were loaded, by content.
     learned: Mutex<BTreeMap<Digest, u64>>,
+    /// Whether the loads of the start have begun.
+    has_begun: AtomicBool,
     /// Set when the loads of the start have come to their end.
     started: watch::Sender<bool>,
     /// Why the registry cannot be read, while it cannot.
@@ -101,6 +104,7 @@ impl Fleet {
         engines: Engines,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
+        memory::limit_heaps();
         let budget = Arc::new(Budget::new(config.memory_budget_bytes));
         metrics.memory_budget_bytes.set(i64::try_from(budget.limit()).unwrap_or(i64::MAX));
         let fleet = Arc::new(Self {
@@ -115,6 +119,7 @@ impl Fleet {
             activity: Activity::default(),
             families: Mutex::default(),
             learned: Mutex::default(),
+            has_begun: AtomicBool::new(false),
             started: watch::channel(false).0,
             unreachable: Mutex::default(),
         });

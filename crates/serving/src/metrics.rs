@@ -137,7 +137,7 @@ impl Metrics {
             loads: set.counters("tidegate_model_loads_total", "Loads by outcome, ok or failed", &["model", "outcome"]),
             memory_bytes: set.gauges(
                 "tidegate_model_memory_bytes",
-                "Growth of the process's resident memory while the version was loaded",
+                "Growth of the process's memory while the version was loaded; other loads at the same time count in",
                 VERSION_LABELS,
             ),
             cold_start_requests: set.counters(

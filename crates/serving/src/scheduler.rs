@@ -378,7 +378,7 @@ impl Shared {
         let began = Instant::now();
         let waiting = jobs.iter().map(|job| job.work.rows).sum();
         let mut jobs = VecDeque::from(jobs);
-        queue::shed(&mut jobs, |job| self.late(job, waiting, began));
+        queue::shed(&mut jobs, self.late(waiting, began));
         let mut jobs = Vec::from(jobs);
         if let [first, others @ ..] = jobs.as_slice()
             && !others.is_empty()
@@ -541,22 +541,31 @@ impl Shared {
     /// Drops what nobody waits for and refuses what can no longer be in time.
     fn shed(&self, queue: &mut Queue, now: Instant) {
         let waiting = queue.rows();
-        queue.shed(|job| self.late(job, waiting, now));
+        queue.shed(self.late(waiting, now));
     }
 
     /// Why a request should not run, with so many rows that wait, its own among them: its deadline would pass before it
-    /// is answered.
-    fn late(&self, job: &Job, waiting: usize, now: Instant) -> Option<InferError> {
-        let deadline = job.work.deadline?;
-        let (_, expected) = self.batch(&job.work, waiting.saturating_sub(job.work.rows)).unwrap_or_default();
-        if now + expected <= deadline {
-            return None;
+    /// is answered. Requests are much alike: what one of them is expected to take is not worked out for the next.
+    fn late(&self, waiting: usize, now: Instant) -> impl FnMut(&Job) -> Option<InferError> {
+        let mut last = None;
+        move |job| {
+            let deadline = job.work.deadline?;
+            let size = (job.work.rows, job.work.row_bytes());
+            let expected = match last {
+                Some((known, expected)) if known == size => expected,
+                _ => self.batch(&job.work, waiting.saturating_sub(job.work.rows)).unwrap_or_default().1,
+            };
+            last = Some((size, expected));
+            if now + expected <= deadline {
+                return None;
+            }
+            if deadline > now {
+                // Shed on a guess alone: let the guess shrink, or a single slow run would shed for ever.
+                self.run_times.doubt(job.work.bytes());
+                last = None;
+            }
+            Some(too_late("the deadline would pass before the model answers"))
         }
-        if deadline > now {
-            // Shed on a guess alone: let the guess shrink, or a single slow run would shed for ever.
-            self.run_times.doubt(job.work.bytes());
-        }
-        Some(too_late("the deadline would pass before the model answers"))
     }
 
     /// Runs a batch, answers its requests and gives the instance back.

@@ -14,7 +14,7 @@ use tidegate_protocol::inference::ModelConfig;
 use tidegate_registry::CachedVersion;
 use tracing::info;
 
-use crate::metrics::ProcessUsage;
+use crate::memory::Taken;
 use crate::request::RequestedOutput;
 use crate::scheduler::{Limits, Scheduler, Work};
 use crate::stats::VersionStats;
@@ -80,7 +80,7 @@ impl Version {
         }
         stage(ModelState::Loading);
         let started = Instant::now();
-        let resident_before = resident_bytes();
+        let before = Taken::now();
         let manifest = &plan.manifest;
         let artifact = engines.load(&plan.artifact, manifest.engine, &manifest.engine_options)?;
         let mut signature = artifact.signature().clone();
@@ -113,7 +113,7 @@ impl Version {
         }
         let labels = &[model, number.as_str()];
         metrics.load_seconds.with_label_values(labels).observe(started.elapsed().as_secs_f64());
-        let memory_bytes = resident_bytes().saturating_sub(resident_before);
+        let memory_bytes = before.growth();
         metrics.memory_bytes.with_label_values(labels).set(i64::try_from(memory_bytes).unwrap_or(i64::MAX));
         info!(
             model,
@@ -173,7 +173,7 @@ impl Version {
         self.stats.figures()
     }
 
-    /// How much the process's resident memory grew while it was loaded.
+    /// How much more memory the process took after it was loaded; other loads at the same time count in.
     pub fn memory_bytes(&self) -> u64 {
         self.memory_bytes
     }
@@ -270,10 +270,6 @@ pub(crate) struct Prepared {
     pub(crate) work: Work,
     /// Places of the outputs in the signature, with the number of classes wanted, 0 for the plain output.
     pub(crate) outputs: Vec<(usize, usize)>,
-}
-
-fn resident_bytes() -> u64 {
-    ProcessUsage::now().map_or(0, |usage| usage.resident_bytes)
 }
 
 impl std::fmt::Debug for Version {

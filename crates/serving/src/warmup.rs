@@ -9,8 +9,11 @@ use tracing::debug;
 
 /// Warming stops before a batch size that would take it beyond this, however many are left: requests teach the rest.
 const BUDGET: Duration = Duration::from_secs(1);
-/// Rows that run longer are run less often: their times vary less, and a swap waits for them.
-const SLOW: Duration = Duration::from_millis(20);
+/// Where a row takes longer, warming does no more than prove that rows can share a run: a swap waits for it, such a row
+/// keeps the cores busy by itself, and requests teach the rest.
+const SLOW: Duration = Duration::from_millis(30);
+/// Runs of each size; the shortest counts.
+const REPEATS: u32 = 3;
 /// Larger inputs are not tried: whoever sets a batch size beyond that has not asked for their memory at the start.
 const MAX_SAMPLE_BYTES: usize = 64 << 20;
 /// Extents to try for open dimensions other than the batch: some models need at least this much.
@@ -49,11 +52,17 @@ pub(crate) fn run(
         Some(rows) => NonZeroUsize::new(rows),
         None => Some(default),
     };
-    let (proof, repeats) = if one_row > SLOW { (2, 1) } else { (5, 3) };
+    let is_slow = one_row > SLOW;
     let mut not_batched = None;
-    let max_batch_rows = match most.map(|most| (most, verify(signature, &mut **first, most.get().min(proof), open))) {
+    let mut run_times = Vec::new();
+    let proof =
+        |most: NonZeroUsize| (most, verify(signature, &mut **first, most.get().min(if is_slow { 2 } else { 5 }), open));
+    let max_batch_rows = match most.map(proof) {
         None => None,
-        Some((most, Ok(()))) => Some(most),
+        Some((most, Ok(took))) => {
+            run_times.extend(took.into_iter().filter(|_| is_slow));
+            Some(most)
+        }
         Some((_, Err((name, problem)))) if asked.is_some() => {
             return Err(LoadError::Unsupported { side: "tensor", name, problem });
         }
@@ -62,20 +71,28 @@ pub(crate) fn run(
             None
         }
     };
+    if is_slow {
+        if run_times.is_empty() {
+            run_times.push((byte_len(&samples(signature, 1, open)), one_row));
+        }
+        for instance in others {
+            timed(&mut **instance, &samples(signature, 1, open));
+        }
+        return Ok(Warm { max_batch_rows, not_batched, run_times });
+    }
     let started = Instant::now();
-    let mut run_times = Vec::new();
     let sizes = std::iter::successors(Some(1usize), |rows| Some(rows * 2));
     let most_rows = max_batch_rows.map_or(1, NonZeroUsize::get);
     let row_bytes = byte_len(&samples(signature, 1, open)).max(1);
     let (mut largest, mut last) = (1, one_row);
     for rows in sizes.take_while(|rows| *rows / 2 < most_rows).map(|rows| rows.min(most_rows)) {
-        let foreseen = last.saturating_mul(2 * repeats);
+        let foreseen = last.saturating_mul(2 * REPEATS);
         if rows > 1 && (started.elapsed() + foreseen > BUDGET || rows > MAX_SAMPLE_BYTES / row_bytes) {
             break;
         }
         largest = rows;
         let sample = samples(signature, rows, open);
-        let took = (0..repeats).filter_map(|_| timed(&mut **first, &sample)).min();
+        let took = (0..REPEATS).filter_map(|_| timed(&mut **first, &sample)).min();
         last = took.unwrap_or(last);
         run_times.extend(took.map(|took| (byte_len(&sample), took)));
     }
@@ -91,9 +108,16 @@ fn byte_len(sample: &[Option<Tensor>]) -> usize {
     sample.iter().flatten().map(Tensor::byte_len).sum()
 }
 
-/// Synthetic inputs of one row that the artifact runs; none where it runs none.
-pub(crate) fn synthetic(signature: &Signature, instance: &mut dyn Instance) -> Option<Vec<Option<Tensor>>> {
-    single(signature, instance).map(|(open, _)| samples(signature, 1, open))
+/// Synthetic inputs of one row that the artifact runs, with its outputs; none where it runs none.
+pub(crate) fn synthetic(
+    signature: &Signature,
+    instance: &mut dyn Instance,
+) -> Option<(Vec<Option<Tensor>>, Vec<Tensor>)> {
+    OPEN_EXTENTS.into_iter().find_map(|open| {
+        let sample = samples(signature, 1, open);
+        let outputs = instance.run(&sample).ok()?;
+        Some((sample, outputs))
+    })
 }
 
 /// Finds extents for open dimensions with which one row runs, and how long it took.
@@ -116,13 +140,13 @@ fn timed(instance: &mut dyn Instance, sample: &[Option<Tensor>]) -> Option<Durat
 }
 
 /// Proves on samples that `rows` rows together give what each row gives alone; else the name of the tensor that does not
-/// follow the batch axis, and how.
+/// follow the batch axis, and how. Gives how long runs over inputs of so many bytes took.
 fn verify(
     signature: &Signature,
     instance: &mut dyn Instance,
     rows: usize,
     open: usize,
-) -> Result<(), (String, String)> {
+) -> Result<Vec<(usize, Duration)>, (String, String)> {
     let fixed_input = signature.inputs.iter().find(|spec| !spec.leads_with_any());
     let fixed_output = signature.outputs.iter().find(|spec| spec.dims.is_some() && !spec.leads_with_any());
     if let Some(spec) = fixed_input.or(fixed_output) {
@@ -131,11 +155,15 @@ fn verify(
     }
     let rows = rows.max(1);
     let sample = samples(signature, rows, open);
-    let run = |instance: &mut dyn Instance, sample: &[Option<Tensor>]| {
-        instance.run(sample).map_err(|error: RunError| {
+    let mut took = Vec::new();
+    let mut run = |instance: &mut dyn Instance, sample: &[Option<Tensor>]| -> Result<Vec<Tensor>, (String, String)> {
+        let started = Instant::now();
+        let outputs = instance.run(sample).map_err(|error: RunError| {
             let name = signature.inputs.first().map_or_else(String::new, |input| input.name.clone());
             (name, format!("cannot run {rows} rows together: {error}"))
-        })
+        })?;
+        took.push((byte_len(sample), started.elapsed()));
+        Ok(outputs)
     };
     let together = run(instance, &sample)?;
     for (spec, output) in signature.outputs.iter().zip(&together) {
@@ -144,7 +172,8 @@ fn verify(
             return Err((spec.name.clone(), problem));
         }
     }
-    for row in 0..rows {
+    // Of two rows the second is the one that could depend on the other.
+    for row in if rows == 2 { 1..2 } else { 0..rows } {
         let one: Vec<Option<Tensor>> =
             sample.iter().map(|tensor| tensor.as_ref().map(|tensor| tensor.slice_rows(row, 1))).collect();
         let alone = run(instance, &one)?;
@@ -159,7 +188,7 @@ fn verify(
             }
         }
     }
-    Ok(())
+    Ok(took)
 }
 
 fn is_float(tensor: &Tensor) -> bool {

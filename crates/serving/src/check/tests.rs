@@ -36,8 +36,7 @@ fn reference(folder: &tempfile::TempDir) -> (VersionPlan, Sample) {
     let loaded = Engines::portable_only().load(&plan.artifact, plan.manifest.engine, &plan.manifest.engine_options);
     let loaded = loaded.unwrap();
     let mut instance = loaded.instance().unwrap();
-    let inputs = warmup::synthetic(loaded.signature(), &mut *instance).unwrap();
-    let outputs = instance.run(&inputs).unwrap();
+    let (inputs, outputs) = warmup::synthetic(loaded.signature(), &mut *instance).unwrap();
     let names = |specs: &[tidegate_core::TensorSpec]| specs.iter().map(|spec| spec.name.clone()).collect::<Vec<_>>();
     let inputs = names(&loaded.signature().inputs).into_iter().zip(inputs.into_iter().flatten()).collect();
     let outputs = names(&loaded.signature().outputs).into_iter().zip(outputs).collect();

@@ -1,5 +1,6 @@
 //! The control loop: reads what changed in the registry, and sees to what is due.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,7 @@ impl Follower {
                 fleet.fill_pool();
             }
             fleet.load_due();
+            fleet.has_begun.store(true, Ordering::Relaxed);
             fleet.unload_idle();
             fleet.note_start();
             if self.retry_at.is_none() {
@@ -114,8 +116,8 @@ impl Fleet {
     }
 
     /// Notes that the start is over once nothing is being loaded any more.
-    fn note_start(&self) {
-        if *self.started.borrow() {
+    pub(super) fn note_start(&self) {
+        if *self.started.borrow() || !self.has_begun.load(Ordering::Relaxed) {
             return;
         }
         let families = self.families.lock();

@@ -238,6 +238,7 @@ impl Fleet {
         drop(families);
         sender.send_replace(Some(answer));
         self.budget.tell();
+        self.note_start();
         finished
     }
 }

@@ -44,13 +44,16 @@ pub(super) struct Ticket {
 /// Waiting requests by priority level, the most urgent first.
 pub(super) struct Queue {
     levels: Vec<VecDeque<Job>>,
+    /// Rows that wait, by level.
+    rows: Vec<usize>,
     len: usize,
     next_number: u64,
 }
 
 impl Queue {
     pub(super) fn new(levels: usize) -> Self {
-        Self { levels: (0..levels.max(1)).map(|_| VecDeque::new()).collect(), len: 0, next_number: 0 }
+        let levels = levels.max(1);
+        Self { levels: (0..levels).map(|_| VecDeque::new()).collect(), rows: vec![0; levels], len: 0, next_number: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -67,6 +70,7 @@ impl Queue {
         job.number = number;
         self.next_number += 1;
         self.len += 1;
+        self.rows[level] += job.work.rows;
         self.levels[level].push_back(job);
         Ticket { level, number }
     }
@@ -75,28 +79,32 @@ impl Queue {
     pub(super) fn remove(&mut self, ticket: Ticket) {
         let level = &mut self.levels[ticket.level];
         // Numbers ascend within a level.
-        if let Ok(at) = level.binary_search_by_key(&ticket.number, |job| job.number) {
-            level.remove(at);
+        let found = level.binary_search_by_key(&ticket.number, |job| job.number).ok();
+        if let Some(job) = found.and_then(|at| level.remove(at)) {
+            self.rows[ticket.level] -= job.work.rows;
             self.len -= 1;
         }
     }
 
     /// Rows that wait.
     pub(super) fn rows(&self) -> usize {
-        self.levels.iter().flatten().map(|job| job.work.rows).sum()
+        self.rows.iter().sum()
     }
 
     /// Rows that run before a new request of `level`.
     pub(super) fn rows_before(&self, level: usize) -> usize {
-        self.levels.iter().take(level + 1).flatten().map(|job| job.work.rows).sum()
+        self.rows.iter().take(level + 1).sum()
     }
 
     /// As [`shed`], for all that wait.
     pub(super) fn shed(&mut self, mut late: impl FnMut(&Job) -> Option<InferError>) {
-        for level in &mut self.levels {
+        for (level, rows) in self.levels.iter_mut().zip(&mut self.rows) {
             let before = level.len();
             shed(level, &mut late);
-            self.len -= before - level.len();
+            if level.len() < before {
+                self.len -= before - level.len();
+                *rows = level.iter().map(|job| job.work.rows).sum();
+            }
         }
     }
 
@@ -131,11 +139,12 @@ impl Queue {
         let Some(level) = self.levels.iter().position(|level| !level.is_empty()) else { return Vec::new() };
         let head = self.levels[level].pop_front().expect("the level is not empty");
         self.len -= 1;
+        self.rows[level] -= head.work.rows;
         let Some(most) = limits.max_batch_rows else { return vec![head] };
         let most = self.target(&head, limits, most.get(), run_times);
         let mut rows = head.work.rows;
         let mut batch = vec![head];
-        'levels: for level in &mut self.levels[level..] {
+        'levels: for (level, level_rows) in self.levels[level..].iter_mut().zip(&mut self.rows[level..]) {
             let mut at = 0;
             while rows < most {
                 let Some(job) = level.get(at) else { continue 'levels };
@@ -147,6 +156,7 @@ impl Queue {
                     break 'levels;
                 }
                 rows += job.work.rows;
+                *level_rows -= job.work.rows;
                 batch.push(level.remove(at).expect("the place was just looked at"));
                 self.len -= 1;
             }
@@ -176,6 +186,54 @@ pub(super) fn shed(jobs: &mut VecDeque<Job>, mut late: impl FnMut(&Job) -> Optio
                 let job = jobs.remove(at).expect("the place was just looked at");
                 // Nobody may be waiting any more.
                 let _ = job.reply.send(Err(error));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn job(level: usize, rows: usize) -> (Job, oneshot::Receiver<Result<Completed, InferError>>) {
+        Job::new(Work { inputs: Vec::new(), rows, deadline: None, level })
+    }
+
+    fn limits(most: usize) -> Limits {
+        let batching = tidegate_core::Batching::default();
+        Limits { levels: 3, ..Limits::new(&batching, std::num::NonZeroUsize::new(most)) }
+    }
+
+    proptest! {
+        #[test]
+        fn the_rows_that_wait_are_counted_through_every_change(
+            steps in prop::collection::vec((0..5u8, 0..3usize, 1..9usize), 1..200),
+        ) {
+            let mut queue = Queue::new(3);
+            let mut tickets = Vec::new();
+            let mut answers = Vec::new();
+            let times = RunTimes::default();
+            for (step, level, rows) in steps {
+                match step {
+                    0 | 1 => {
+                        let (job, answer) = job(level, rows);
+                        tickets.push(queue.push(job));
+                        answers.push(answer);
+                    }
+                    2 if !tickets.is_empty() => queue.remove(tickets.swap_remove(rows % tickets.len())),
+                    3 => drop(queue.take(&limits(8), &times)),
+                    4 => {
+                        answers.truncate(answers.len() / 2);
+                        queue.shed(|job| (job.work.rows == rows).then(|| crate::scheduler::too_late("late")));
+                    }
+                    _ => {}
+                }
+                let counted = |level: &VecDeque<Job>| level.iter().map(|job| job.work.rows).sum::<usize>();
+                prop_assert_eq!(queue.rows(), queue.levels.iter().map(counted).sum::<usize>());
+                prop_assert_eq!(queue.rows_before(1), queue.levels[..2].iter().map(counted).sum::<usize>());
+                prop_assert_eq!(queue.len(), queue.levels.iter().map(VecDeque::len).sum::<usize>());
             }
         }
     }
