@@ -4,6 +4,8 @@ mod alerts;
 mod burn;
 mod ledger;
 mod objective;
+mod promql;
+mod rules;
 mod sli;
 mod slo;
 mod window;
@@ -12,6 +14,7 @@ pub use alerts::{AlertChange, AlertState, BURN_ALERTS, BurnAlert, BurnAlerts, Se
 pub use burn::{Burn, BurnWindow, Standing};
 pub use ledger::{Counts, Ledger};
 pub use objective::{ALL_ENDPOINTS, Objective, ObjectiveError, ObjectiveProblem, SliKind};
+pub use rules::{Rule, RuleFile, RuleGroup, RuleOptions, rules};
 pub use sli::{LatencyBound, Outcome, SERVER_FAULTS, Sli};
 pub use slo::{Notice, Slo};
 pub use window::{MAX_WINDOW_DAYS, Window};

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tidegate_core::{InvalidModelName, ModelName};
 
 use crate::sli::{LatencyBound, Sli};
 use crate::slo::Slo;
@@ -35,7 +36,7 @@ pub struct Objective {
     /// The window over which the target holds: a number of days up to now, `"1d"` to `"90d"`, or `"month"`, the calendar
     /// month in UTC.
     pub window: Window,
-    /// A label of your choice that alerts carry on, to route them by.
+    /// A label of your choice that alerts carry on, to route them by: up to 63 characters.
     pub tier: String,
     /// How many requests must have counted in an alert's long window before it fires; at least 1.
     pub min_events: u64,
@@ -87,8 +88,8 @@ pub enum ObjectiveProblem {
     Name,
     #[error("another slo has this name")]
     DuplicateName,
-    #[error("endpoint is empty: name a model, or \"*\" for all")]
-    NoEndpoint,
+    #[error("endpoint must be a model, or \"*\" for all: {0}")]
+    Endpoint(#[from] InvalidModelName),
     #[error("target is {0}, it must lie above 0 and be at most {MAX_TARGET}")]
     Target(f64),
     #[error("a latency slo needs threshold_ms")]
@@ -99,8 +100,8 @@ pub enum ObjectiveProblem {
     Threshold(f64),
     #[error("window is {0} days, it must be 1 to {MAX_WINDOW_DAYS}")]
     Window(u32),
-    #[error("tier is empty: leave it out, or give it a value")]
-    NoTier,
+    #[error("tier must be 1 to {MAX_NAME} characters, without control characters and \"{{{{\"")]
+    Tier,
     #[error("min_events is 0, it must be at least 1")]
     NoEvents,
 }
@@ -131,8 +132,8 @@ impl Objective {
         if !is_name(&self.name) {
             return Err(ObjectiveProblem::Name);
         }
-        if self.endpoint.is_empty() {
-            return Err(ObjectiveProblem::NoEndpoint);
+        if self.endpoint != ALL_ENDPOINTS {
+            self.endpoint.parse::<ModelName>()?;
         }
         if !(self.target > 0.0 && self.target <= MAX_TARGET) {
             return Err(ObjectiveProblem::Target(self.target));
@@ -142,8 +143,8 @@ impl Objective {
         {
             return Err(ObjectiveProblem::Window(days));
         }
-        if self.tier.is_empty() {
-            return Err(ObjectiveProblem::NoTier);
+        if !is_tier(&self.tier) {
+            return Err(ObjectiveProblem::Tier);
         }
         if self.min_events == 0 {
             return Err(ObjectiveProblem::NoEvents);
@@ -167,6 +168,11 @@ impl Objective {
 fn is_name(name: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     (1..=MAX_NAME).contains(&name.len()) && name.chars().all(inner) && !name.starts_with('-') && !name.ends_with('-')
+}
+
+/// Whether this can be a label of an alert: Prometheus would take `{{` for the beginning of a template.
+fn is_tier(tier: &str) -> bool {
+    (1..=MAX_NAME).contains(&tier.chars().count()) && !tier.contains(char::is_control) && !tier.contains("{{")
 }
 
 #[cfg(test)]

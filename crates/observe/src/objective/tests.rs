@@ -85,9 +85,27 @@ fn a_threshold_belongs_to_latency() {
 }
 
 #[test]
-fn empty_values_are_refused() {
-    assert!(problem(Objective { endpoint: String::new(), ..named() }).contains("endpoint is empty"));
-    assert!(problem(Objective { tier: String::new(), ..named() }).contains("tier is empty"));
+fn an_endpoint_is_a_model_or_all() {
+    let endpoint = |endpoint: &str| Objective { endpoint: endpoint.to_owned(), ..named() };
+    for wrong in ["", "**", "a b", "{{x}}", "a\"}"] {
+        assert!(problem(endpoint(wrong)).contains("endpoint must be a model, or \"*\" for all"), "{wrong}");
+    }
+    for right in ["*", "fraud", "a.b-c_1"] {
+        assert!(endpoint(right).parse().is_ok(), "{right}");
+    }
+}
+
+#[test]
+fn a_tier_is_a_label() {
+    let tier = |tier: &str| Objective { tier: tier.to_owned(), ..named() };
+    for wrong in ["", "a\nb", "{{ $value }}", &"a".repeat(64)] {
+        assert!(problem(tier(wrong)).contains("tier must be 1 to 63 characters, without control"), "{wrong}");
+    }
+    assert!(tier("Tier 1, \"gold\"").parse().is_ok());
+}
+
+#[test]
+fn an_alert_needs_an_event() {
     assert!(problem(Objective { min_events: 0, ..named() }).contains("min_events is 0"));
 }
 

@@ -1,0 +1,54 @@
+//! What the tests of this crate share: promtool, and the objectives of its test cases.
+
+#![allow(dead_code, reason = "not every test needs all of it")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+use tidegate_observe::{Objective, RuleFile, RuleOptions, Slo, rules};
+
+#[derive(Deserialize)]
+struct Objectives {
+    slo: Vec<Objective>,
+}
+
+/// The objectives of the test cases.
+pub(crate) fn slos() -> Vec<Slo> {
+    let file: Objectives = toml::from_str(include_str!("../promtool/objectives.toml")).unwrap();
+    Objective::parse_all(&file.slo).unwrap()
+}
+
+/// Their rules, with runbooks at a short address and a memory limit of 1 GB.
+pub(crate) fn generated() -> RuleFile {
+    let options = RuleOptions {
+        runbook_base: "https://runbooks.example/".to_owned(),
+        memory_limit_bytes: Some(1_000_000_000),
+        ..RuleOptions::default()
+    };
+    rules(&slos(), &options)
+}
+
+/// The repository.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// An empty folder of this name.
+pub(crate) fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// Runs promtool, which must be content; says what it printed.
+pub(crate) fn promtool(arguments: &[&str], file: &Path) -> String {
+    let output = Command::new("promtool").args(arguments).arg(file).output();
+    let output = output.unwrap_or_else(|error| {
+        panic!("promtool cannot be run ({error}): it belongs to Prometheus; on Debian, `apt-get install prometheus`")
+    });
+    let printed = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "promtool {} {}:\n{printed}", arguments.join(" "), file.display());
+    printed
+}
