@@ -4,6 +4,7 @@ mod alerts;
 mod burn;
 mod ledger;
 mod objective;
+pub mod openslo;
 mod promql;
 mod rules;
 mod sli;
