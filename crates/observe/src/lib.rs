@@ -1,7 +1,16 @@
 //! What became of requests: service level objectives, error budgets, and what tells people of them.
+//!
+//! In: objectives as users write them, how many requests were good and how many there were, and the time. Out: how each
+//! objective stands, which alerts fire, and the same as rules for Prometheus, dashboards for Grafana and documents of
+//! OpenSLO. This room reads no clock, no file and no network, and knows no request: who counts passes counts in, who
+//! keeps state serializes [`Ledger`] and [`BurnAlerts`].
+//!
+//! Begin at [`Objective`], which is parsed into an [`Slo`]; its requests are judged by [`Sli`], counted in a [`Ledger`],
+//! and read as a [`Standing`] and by [`BurnAlerts`].
 
 mod alerts;
 mod burn;
+mod dashboards;
 mod ledger;
 mod objective;
 pub mod openslo;
@@ -13,6 +22,7 @@ mod window;
 
 pub use alerts::{AlertChange, AlertState, BURN_ALERTS, BurnAlert, BurnAlerts, Severity};
 pub use burn::{Burn, BurnWindow, Standing};
+pub use dashboards::{Dashboard, dashboards};
 pub use ledger::{Counts, Ledger};
 pub use objective::{ALL_ENDPOINTS, Objective, ObjectiveError, ObjectiveProblem, SliKind};
 pub use rules::{Rule, RuleFile, RuleGroup, RuleOptions, rules};
