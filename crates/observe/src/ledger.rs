@@ -15,7 +15,7 @@ use crate::window::{HOUR_MS, MINUTE_MS};
 /// has at most 2,980 buckets of 24 bytes, 72 kB, and what its vectors hold in reserve, at most as much again. A clock
 /// that once runs ahead costs one bucket.
 ///
-/// Ledgers of replicas are [merged](Self::merge) in any order. As JSON (through serde) a full one is some 60 kB.
+/// Ledgers of replicas are [merged](Self::merge) in any order. As JSON (through serde) a full one is some 70 kB.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ledger {

@@ -7,6 +7,19 @@
 //!
 //! Begin at [`Objective`], which is parsed into an [`Slo`]; its requests are judged by [`Sli`], counted in a [`Ledger`],
 //! and read as a [`Standing`] and by [`BurnAlerts`].
+//!
+//! ```
+//! use tidegate_observe::{BurnAlerts, Ledger, Objective, Standing};
+//!
+//! let objective = Objective { name: "all".into(), target: 0.99, ..Objective::default() };
+//! let slo = objective.parse()?;
+//! let (mut ledger, mut alerts) = (Ledger::default(), BurnAlerts::default());
+//! let now_ms = 1_700_000_040_000;
+//! ledger.add(now_ms - 60_000, 995, 1000);
+//! assert_eq!(Standing::of(&slo, &ledger, now_ms).budget_remaining, 0.5);
+//! assert!(alerts.evaluate(&slo, &ledger, now_ms).is_empty());
+//! # Ok::<(), tidegate_observe::ObjectiveError>(())
+//! ```
 
 mod alerts;
 mod burn;

@@ -1,20 +1,19 @@
 //! Objectives to and from OpenSLO v1: <https://github.com/OpenSLO/OpenSLO>.
 
 mod document;
+mod indicator;
 mod window;
 
 use std::collections::BTreeMap;
 
 use thiserror::Error;
-use tidegate_core::ModelName;
 
-use crate::objective::{ALL_ENDPOINTS, Objective, ObjectiveError, SliKind};
+use crate::objective::{Objective, ObjectiveError};
 use crate::promql::Counters;
-use crate::sli::{LatencyBound, Sli};
+use crate::sli::Sli;
 use crate::slo::Slo;
 use document::{
-    Document, Header, Indicator, IndicatorSpec, Label, Metadata, Metric, MetricSource, Query, RatioMetric, Spec,
-    Target, ThresholdMetric,
+    Document, Header, Indicator, IndicatorSpec, Label, Metadata, Metric, MetricSource, Query, RatioMetric, Spec, Target,
 };
 
 const API_VERSION: &str = "openslo/v1";
@@ -23,8 +22,6 @@ const PROMETHEUS: &str = "Prometheus";
 /// The label and the annotation that hold what OpenSLO has no field for.
 const TIER: &str = "tier";
 const MIN_EVENTS: &str = "tidegate/min-events";
-/// The histogram whose values a `thresholdMetric` may be about.
-const LATENCY_METRIC: &str = "tidegate_request_duration_seconds";
 
 /// OpenSLO that is none, or that says what an [`Objective`] cannot.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -144,17 +141,13 @@ fn objective_of(document: &Document, job: &str) -> Result<Objective, String> {
         return Err(format!("there are {} timeWindows, a document must have one", spec.time_window.len()));
     };
     let indicator = spec.indicator.as_ref().ok_or("the indicator is missing")?;
-    let (endpoint, sli, threshold_ms) = match (&indicator.spec.ratio_metric, &indicator.spec.threshold_metric) {
-        (Some(ratio), None) => ratio_of(ratio, target, job)?,
-        (None, Some(threshold)) => threshold_of(threshold, target, job)?,
-        _ => return Err("the indicator must have either ratioMetric or thresholdMetric".to_owned()),
-    };
+    let measured = indicator::read(&indicator.spec, target, job)?;
     let defaults = Objective::default();
     Ok(Objective {
         name: document.metadata.name.clone(),
-        endpoint,
-        sli,
-        threshold_ms,
+        endpoint: measured.endpoint,
+        sli: measured.sli,
+        threshold_ms: measured.threshold_ms,
         target: share(target)?,
         window: window::read(time_window)?,
         tier: match document.metadata.labels.get(TIER) {
@@ -167,85 +160,6 @@ fn objective_of(document: &Document, job: &str) -> Result<Objective, String> {
             None => defaults.min_events,
         },
     })
-}
-
-type Measured = (String, SliKind, Option<f64>);
-
-/// What a ratio measures: it is compared with every ratio that there can be for the model that it names.
-fn ratio_of(ratio: &RatioMetric, target: &Target, job: &str) -> Result<Measured, String> {
-    if target.op.is_some() || target.value.is_some() {
-        return Err("op and value have no meaning with ratioMetric".to_owned());
-    }
-    if !ratio.counter {
-        return Err("counter is false: the queries must be those of counters".to_owned());
-    }
-    let (good, total) = (query(&ratio.good)?, query(&ratio.total)?);
-    let model = model_in(good)?;
-    let is = |sli: Sli| {
-        let counters = Counters::new(sli, model.as_deref(), job);
-        same(good, &counters.good_ever()) && same(total, &counters.total_ever())
-    };
-    let endpoint = model.clone().unwrap_or_else(|| ALL_ENDPOINTS.to_owned());
-    if is(Sli::Availability) {
-        return Ok((endpoint, SliKind::Availability, None));
-    }
-    if let Some(bound) = LatencyBound::all().find(|&bound| is(Sli::Latency(bound))) {
-        return Ok((endpoint, SliKind::Latency, Some(bound.ms())));
-    }
-    let known = Counters::new(Sli::Availability, model.as_deref(), job);
-    Err(format!(
-        "the queries are none that can be kept. For availability, good is `{}` and total is `{}`; for latency they are a \
-         bucket and the count of {LATENCY_METRIC}",
-        known.good_ever(),
-        known.total_ever()
-    ))
-}
-
-/// What a threshold on the values of a metric measures.
-fn threshold_of(metric: &ThresholdMetric, target: &Target, job: &str) -> Result<Measured, String> {
-    let query = query(&Metric { metric_source: metric.metric_source.clone() })?.to_owned();
-    let model = model_in(&query)?;
-    let expected = match &model {
-        Some(model) => format!("{LATENCY_METRIC}{{job=\"{job}\",model=\"{model}\"}}"),
-        None => format!("{LATENCY_METRIC}{{job=\"{job}\"}}"),
-    };
-    if !same(&query, &expected) {
-        return Err(format!("the query of thresholdMetric is `{query}`, it must be like `{expected}`"));
-    }
-    match (target.op.as_deref(), target.value) {
-        (Some("lte"), Some(seconds)) => {
-            let ms = (seconds * 1e9).round() / 1e6;
-            Ok((model.unwrap_or_else(|| ALL_ENDPOINTS.to_owned()), SliKind::Latency, Some(ms)))
-        }
-        (op, _) => Err(format!(
-            "thresholdMetric needs op: lte and a value in seconds, op is {}",
-            op.map_or_else(|| "missing".to_owned(), |op| format!("\"{op}\""))
-        )),
-    }
-}
-
-fn query(metric: &Metric) -> Result<&str, String> {
-    let source = &metric.metric_source;
-    match (source.kind.as_deref(), &source.metric_source_ref) {
-        (Some(kind), _) if kind != PROMETHEUS => {
-            Err(format!("metricSource is of type \"{kind}\", it must be {PROMETHEUS}"))
-        }
-        (None, None) => Err(format!("metricSource has no type, it must be {PROMETHEUS}")),
-        _ => Ok(&source.spec.query),
-    }
-}
-
-/// The model that a query selects, if it does.
-fn model_in(query: &str) -> Result<Option<String>, String> {
-    let Some((_, rest)) = query.split_once("model=\"") else { return Ok(None) };
-    let name = rest.split('"').next().unwrap_or_default();
-    name.parse::<ModelName>().map(|name| Some(name.into_string())).map_err(|error| error.to_string())
-}
-
-/// Whether two queries are the same but for spaces.
-fn same(a: &str, b: &str) -> bool {
-    let shown = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
-    shown(a) == shown(b)
 }
 
 fn share(target: &Target) -> Result<f64, String> {

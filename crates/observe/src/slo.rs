@@ -20,7 +20,8 @@ impl Slo {
         &self.objective.name
     }
 
-    /// The model whose requests count; `None` if it is all of them.
+    /// The model whose requests count; `None` if it is all of them, and with them those that reached no version
+    /// (`tidegate_requests_refused_total`), whose model nobody counts.
     pub fn endpoint(&self) -> Option<&str> {
         Some(self.objective.endpoint.as_str()).filter(|endpoint| *endpoint != ALL_ENDPOINTS)
     }

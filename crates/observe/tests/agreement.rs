@@ -55,14 +55,14 @@ fn requests() -> Vec<Minute> {
         3600 => 2_000,
         _ => 2,
     };
-    let mut minute = |minute: usize| {
+    let minute = |minute: usize| {
         let hour = minute as f64 / 60.0;
         let usual = 3000.0 + 2000.0 * (hour / 24.0 * std::f64::consts::TAU).sin();
         let total = usual as u64 + noise(400);
         let bad = (total * failing(minute) + noise(10_000)) / 10_000;
         (total - bad, bad)
     };
-    (0..MINUTES).map(|at| minute(at)).collect()
+    (0..MINUTES).map(minute).collect()
 }
 
 /// What this crate makes of the requests: after each minute, which alerts fire, and the burn rates.

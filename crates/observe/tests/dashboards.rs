@@ -10,12 +10,9 @@ use std::fs;
 use serde_json::{Value, json};
 use tidegate_observe::dashboards;
 
-/// What Prometheus itself records.
-const PROMETHEUS: [&str; 2] = ["up", "ALERTS"];
-
 #[test]
 fn every_metric_exists() {
-    let known = known_metrics();
+    let known = support::known_metrics();
     for dashboard in dashboards("tidegate") {
         for expr in expressions(&dashboard.to_json()) {
             let metrics = metrics_in(&expr);
@@ -35,7 +32,7 @@ fn every_metric_of_the_reference_is_shown() {
         .flat_map(|expr| metrics_in(&expr))
         .map(|metric| base(&metric).to_owned())
         .collect();
-    for metric in reference() {
+    for metric in support::reference() {
         assert!(shown.contains(&metric), "{metric} is in no dashboard");
     }
 }
@@ -116,30 +113,6 @@ fn walk(value: &Value, see: &mut impl FnMut(&str, &Value)) {
         Value::Array(values) => values.iter().for_each(|value| walk(value, see)),
         _ => {}
     }
-}
-
-/// The metrics of `docs/reference/metrics.md`.
-fn reference() -> Vec<String> {
-    let page = fs::read_to_string(support::root().join("docs/reference/metrics.md")).unwrap();
-    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
-    let names: Vec<String> = rows.map(|row| row.split('`').next().unwrap().to_owned()).collect();
-    assert!(names.len() > 20, "{names:?}");
-    names
-}
-
-/// Every name that a query may use: the reference's, its histograms' parts, what our rules record, Prometheus's own.
-fn known_metrics() -> BTreeSet<String> {
-    let page = fs::read_to_string(support::root().join("docs/reference/metrics.md")).unwrap();
-    let mut known: BTreeSet<String> = PROMETHEUS.map(str::to_owned).into();
-    for name in reference() {
-        if page.contains(&format!("| `{name}` | histogram |")) {
-            known.extend(["_bucket", "_sum", "_count"].map(|part| format!("{name}{part}")));
-        } else {
-            known.insert(name);
-        }
-    }
-    known.extend(support::generated().recorded().into_iter().map(str::to_owned));
-    known
 }
 
 /// A histogram's name without its part.

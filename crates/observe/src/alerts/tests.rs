@@ -80,6 +80,18 @@ fn what_may_fail_may_fail() {
 }
 
 #[test]
+fn thirty_days_of_healthy_noise_are_quiet() {
+    // 200 requests a minute, of which on average one in 2,000 fails, by a linear congruential generator.
+    let mut random = 7u64;
+    let mut run = Simulation::new();
+    for _ in 0..30 * 24 * 60 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        run.go(1, u64::from((random >> 33).is_multiple_of(10)), 200);
+    }
+    assert_eq!(run.log, []);
+}
+
+#[test]
 fn few_requests_do_not_page() {
     let mut run = Simulation::new();
     run.go(9, 1, 1);

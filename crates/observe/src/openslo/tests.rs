@@ -1,4 +1,5 @@
 use super::*;
+use crate::objective::SliKind;
 use crate::window::Window;
 
 fn availability() -> Objective {

@@ -2,11 +2,15 @@
 
 #![allow(dead_code, reason = "not every test needs all of it")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
 use tidegate_observe::{Objective, RuleFile, RuleOptions, Slo, rules};
+
+/// What Prometheus itself records.
+const PROMETHEUS: [&str; 2] = ["up", "ALERTS"];
 
 #[derive(Deserialize)]
 struct Objectives {
@@ -32,6 +36,30 @@ pub(crate) fn generated() -> RuleFile {
 /// The repository.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The metrics of `docs/reference/metrics.md`.
+pub(crate) fn reference() -> Vec<String> {
+    let page = std::fs::read_to_string(root().join("docs/reference/metrics.md")).unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    let names: Vec<String> = rows.map(|row| row.split('`').next().unwrap().to_owned()).collect();
+    assert!(names.len() > 20, "{names:?}");
+    names
+}
+
+/// Every name that a query may use: the reference's, its histograms' parts, what our rules record, Prometheus's own.
+pub(crate) fn known_metrics() -> BTreeSet<String> {
+    let page = std::fs::read_to_string(root().join("docs/reference/metrics.md")).unwrap();
+    let mut known: BTreeSet<String> = PROMETHEUS.map(str::to_owned).into();
+    for name in reference() {
+        if page.contains(&format!("| `{name}` | histogram |")) {
+            known.extend(["_bucket", "_sum", "_count"].map(|part| format!("{name}{part}")));
+        } else {
+            known.insert(name);
+        }
+    }
+    known.extend(generated().recorded().into_iter().map(str::to_owned));
+    known
 }
 
 /// An empty folder of this name.
