@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::objective::SliKind;
 use crate::window::Window;
@@ -190,4 +192,18 @@ fn what_is_no_document_is_refused() {
     assert!(error.contains("target is 1"), "{error}");
     let yaml = exported(&availability());
     assert!(problem(&format!("{yaml}---\n{yaml}")).contains("another slo has this name"));
+}
+
+proptest! {
+    /// A document with a piece cut out or put in is read or refused; what is read can be written.
+    #[test]
+    fn no_document_panics(at in 0usize..900, cut in 0usize..40, put in "[ -~\\n]{0,12}") {
+        let mut yaml = exported(&availability());
+        let at = at.min(yaml.len());
+        yaml.replace_range(at..(at + cut).min(yaml.len()), &put);
+        if let Ok(objectives) = import(&yaml, "tidegate") {
+            let slos = Objective::parse_all(&objectives).unwrap();
+            prop_assert_eq!(import(&export(&slos, "tidegate").unwrap(), "tidegate").unwrap(), objectives);
+        }
+    }
 }
