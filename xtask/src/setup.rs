@@ -27,44 +27,23 @@ pub(crate) fn run(tests: bool) -> Result<()> {
     if tests {
         environment("tests", &root().join("tests/requirements.txt"))?;
         postgres()?;
+        // For promtool.
+        debian_package("prometheus", || has_program("promtool"))?;
     }
     Ok(())
 }
 
-/// Installs PostgreSQL from the system's packages where it is not there. The tests start servers of their own on it.
+/// Installs PostgreSQL where it is not there. The tests start servers of their own on it.
 fn postgres() -> Result<()> {
-    let installed = || {
+    debian_package("postgresql", || {
         let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
         versions.into_iter().any(|version| version.path().join("bin/initdb").exists())
-    };
-    if installed() {
-        return Ok(());
-    }
-    println!("installing PostgreSQL …");
-    let ask = "the tests need PostgreSQL: install it with `apt-get install postgresql`";
-    let root = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self")?) == 0;
-    let sudo = || Command::new("sudo").args(["-n", "true"]).output().is_ok_and(|output| output.status.success());
-    let prefix: &[&str] = match root {
-        true => &["env"],
-        false if sudo() => &["sudo", "-n", "env"],
-        false => bail!("{ask}"),
-    };
-    let apt = |arguments: &[&str]| {
-        let mut command = Command::new(prefix[0]);
-        command.args(&prefix[1..]).args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet=2"]).args(arguments);
-        succeed(&mut command).context(ask)
-    };
-    apt(&["update"])?;
-    apt(&["install", "--yes", "--no-install-recommends", "postgresql"])?;
-    if !installed() {
-        bail!("{ask}");
-    }
-    Ok(())
+    })
 }
 
 /// Makes the benchmarks' clients ready.
 pub(crate) fn bench() -> Result<()> {
-    debian_package("wrk", "wrk")
+    debian_package("wrk", || has_program("wrk"))
 }
 
 /// Makes the benchmarks' models, again whenever their script changes; gives the folder that holds them.
@@ -89,16 +68,36 @@ pub(crate) fn bench_models() -> Result<PathBuf> {
 }
 
 /// Installs a Debian package unless its program is there.
-fn debian_package(program: &str, package: &str) -> Result<()> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    if std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
+fn debian_package(package: &str, is_installed: impl Fn() -> bool) -> Result<()> {
+    if is_installed() {
         return Ok(());
     }
     println!("installing {package} …");
-    let apt = |arguments: &[&str]| succeed(Command::new("apt-get").arg("--quiet=2").args(arguments));
-    apt(&["update"]).and_then(|()| apt(&["install", "--yes", package])).with_context(|| {
-        format!("{program} is needed and could not be installed: as root, run `apt-get install {package}`")
-    })
+    let ask = format!("{package} is needed: install it with `apt-get install {package}`");
+    let root = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self")?) == 0;
+    let sudo = || Command::new("sudo").args(["-n", "true"]).output().is_ok_and(|output| output.status.success());
+    let prefix: &[&str] = match root {
+        true => &["env"],
+        false if sudo() => &["sudo", "-n", "env"],
+        false => bail!("{ask}"),
+    };
+    let apt = |arguments: &[&str]| {
+        let mut command = Command::new(prefix[0]);
+        command.args(&prefix[1..]).args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet=2"]).args(arguments);
+        succeed(&mut command).with_context(|| ask.clone())
+    };
+    apt(&["update"])?;
+    apt(&["install", "--yes", "--no-install-recommends", package])?;
+    if !is_installed() {
+        bail!("{ask}");
+    }
+    Ok(())
+}
+
+/// Whether a program is on the path.
+fn has_program(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 /// The per-user cache.

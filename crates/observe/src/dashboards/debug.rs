@@ -1,0 +1,122 @@
+//! Where the time goes, which version does what, and what it costs the machine.
+
+use super::model::{Dashboard, Panel};
+use super::on_call::quantile;
+
+pub(super) fn dashboard(job: &str) -> Dashboard {
+    let model = format!("{job},model=~\"$model\"");
+    Dashboard {
+        name: "tidegate-debug",
+        title: "Tidegate: debug",
+        description: "Stages of requests, batches, versions and the machine, to find a cause.",
+        from: "now-1h",
+        job: job.to_owned(),
+        rows: vec![time(&model), batches(&model), versions(&model), failures(job, &model), machine(job, &model)],
+    }
+}
+
+fn time(model: &str) -> Vec<Panel> {
+    vec![
+        Panel::heatmap("Request durations", "s", "How many answers took how long.").query(
+            "{{le}}",
+            format!("sum by (le) (rate(tidegate_request_duration_seconds_bucket{{{model}}}[$__rate_interval]))"),
+        ),
+        Panel::lines("99th percentile by stage", "s", "All of it, waiting for an instance, and in the engine.")
+            .query("{{model}} all", quantile(0.99, "tidegate_request_duration_seconds", model))
+            .query("{{model}} queue", quantile(0.99, "tidegate_queue_duration_seconds", model))
+            .query("{{model}} engine", quantile(0.99, "tidegate_compute_duration_seconds", model)),
+        Panel::lines("Mean time by stage", "µs", "Of an answered request.")
+            .query("{{model}} all", mean("nv_inference_request_duration_us", model))
+            .query("{{model}} queue", mean("nv_inference_queue_duration_us", model))
+            .query("{{model}} join", mean("nv_inference_compute_input_duration_us", model))
+            .query("{{model}} engine", mean("nv_inference_compute_infer_duration_us", model))
+            .query("{{model}} split", mean("nv_inference_compute_output_duration_us", model)),
+    ]
+}
+
+fn batches(model: &str) -> Vec<Panel> {
+    vec![
+        Panel::lines("Rows that ran together", "short", "On average, and in the largest tenth of batches.")
+            .query(
+                "{{model}} mean",
+                format!(
+                    "sum by (model) (rate(tidegate_batch_rows_sum{{{model}}}[$__rate_interval])) / sum by (model) \
+                     (rate(tidegate_batch_rows_count{{{model}}}[$__rate_interval]))"
+                ),
+            )
+            .query("{{model}} p90", quantile(0.9, "tidegate_batch_rows", model)),
+        Panel::lines("Batches a second", "short", "Runs of the engine.")
+            .query("{{model}}", format!("sum by (model) (rate(nv_inference_exec_count{{{model}}}[$__rate_interval]))")),
+        Panel::lines("Waiting requests", "short", "By version and server.")
+            .query("{{model}} {{version}} {{instance}}", format!("nv_inference_pending_request_count{{{model}}}")),
+    ]
+}
+
+fn versions(model: &str) -> Vec<Panel> {
+    vec![
+        Panel::lines("Requests by version", "reqps", "Which version answers.").query(
+            "{{model}} {{version}}",
+            format!("sum by (model, version) (rate(nv_inference_request_success{{{model}}}[$__rate_interval]))"),
+        ),
+        Panel::table("Loaded versions", "Memory that each took when it was loaded, by server.").query(
+            "",
+            format!("max by (model, version, instance) (tidegate_model_memory_bytes{{{model}}})"),
+        ),
+        Panel::lines("Load time", "s", "Mean of all loads of a version, warm-up included; and cold starts in the hour before.")
+            .query(
+                "{{model}} {{version}}",
+                format!(
+                    "sum by (model, version) (tidegate_model_load_duration_seconds_sum{{{model}}}) / sum by (model, version) \
+                     (tidegate_model_load_duration_seconds_count{{{model}}})"
+                ),
+            )
+            .query("{{model}} cold starts", format!("sum by (model) (increase(tidegate_cold_starts_total{{{model}}}[1h]))")),
+    ]
+}
+
+fn failures(job: &str, model: &str) -> Vec<Panel> {
+    vec![
+        Panel::lines("Failures by reason", "reqps", "Of requests that reached a version; clients' mistakes too.")
+            .query(
+                "{{model}} {{version}} {{reason}}",
+                format!(
+                    "sum by (model, version, reason) (rate(nv_inference_request_failure{{{model}}}[$__rate_interval]))"
+                ),
+            ),
+        Panel::lines("Refused by code", "reqps", "Of requests that reached no version.").query(
+            "{{code}}",
+            format!("sum by (code) (rate(tidegate_requests_refused_total{{{job}}}[$__rate_interval]))"),
+        ),
+        Panel::lines("Given up by clients", "reqps", "Their client hung up before the answer.").query(
+            "{{model}}",
+            format!("sum by (model) (rate(tidegate_requests_abandoned_total{{{model}}}[$__rate_interval]))"),
+        ),
+    ]
+}
+
+fn machine(job: &str, model: &str) -> Vec<Panel> {
+    vec![
+        Panel::lines("Processors in use", "short", "By server and mode; and what the engines take of them.")
+            .query(
+                "{{instance}} {{mode}}",
+                format!("rate(tidegate_process_cpu_seconds_total{{{job}}}[$__rate_interval])"),
+            )
+            .query(
+                "{{model}} engine",
+                format!(
+                    "sum by (model) (rate(nv_inference_compute_infer_duration_us{{{model}}}[$__rate_interval])) / 1e6"
+                ),
+            ),
+        Panel::lines("Memory", "bytes", "Resident memory, and the part that loading models took.")
+            .query("{{instance}}", format!("process_resident_memory_bytes{{{job}}}"))
+            .query("{{instance}} models", format!("sum by (instance) (tidegate_model_memory_bytes{{{job}}})")),
+        Panel::lines("Open connections", "short", "By server and protocol.")
+            .query("{{instance}} {{protocol}}", format!("tidegate_open_connections{{{job}}}")),
+    ]
+}
+
+/// The mean of a counter of microseconds over the answered requests.
+fn mean(counter: &str, model: &str) -> String {
+    let rate = |counter: &str| format!("sum by (model) (rate({counter}{{{model}}}[$__rate_interval]))");
+    format!("{} / {}", rate(counter), rate("nv_inference_request_success"))
+}

@@ -1,0 +1,63 @@
+//! Are users happy, and will they be?
+
+use super::model::{Dashboard, Panel};
+
+pub(super) fn dashboard(job: &str) -> Dashboard {
+    Dashboard {
+        name: "tidegate-executive",
+        title: "Tidegate: service levels",
+        description: "Whether objectives are met, what is left of error budgets, and how much the service is used.",
+        from: "now-30d",
+        job: job.to_owned(),
+        rows: vec![now(), over_time(), usage(job)],
+    }
+}
+
+fn now() -> Vec<Panel> {
+    vec![
+        Panel::number("Availability, last day", "percentunit", "The share of requests that the server did not fail.")
+            .query("{{slo}}", "1 - tidegate_slo:error_rate:ratio1d{sli=\"availability\"}".to_owned()),
+        Panel::number("In time, last day", "percentunit", "The share of answers within each latency objective.")
+            .query("{{slo}}", "1 - tidegate_slo:error_rate:ratio1d{sli=\"latency\"}".to_owned()),
+        Panel::number(
+            "Error budget left",
+            "percentunit",
+            "Of what may fail in the objective's window. Below zero the objective is missed.",
+        )
+        .query("{{slo}}", "tidegate_slo:budget_remaining:ratio".to_owned()),
+        Panel::number("Alerts now", "short", "Alerts that fire, by severity.").query(
+            "{{severity}}",
+            "count by (severity) (ALERTS{alertname=~\"Tidegate.*\",alertstate=\"firing\"}) or vector(0)".to_owned(),
+        ),
+    ]
+}
+
+fn over_time() -> Vec<Panel> {
+    vec![
+        Panel::lines(
+            "Error budget left",
+            "percentunit",
+            "A line that reaches zero before its window ends is a missed objective.",
+        )
+        .query("{{slo}}", "tidegate_slo:budget_remaining:ratio".to_owned()),
+        Panel::lines("Burn rate over six hours", "short", "At 1 the budget lasts exactly for its window.")
+            .query("{{slo}}", "tidegate_slo:burn_rate:ratio6h".to_owned()),
+        Panel::lines("Share of bad requests against what may be", "percentunit", "By objective, over a day.")
+            .query("{{slo}}", "tidegate_slo:error_rate:ratio1d".to_owned())
+            .query("{{slo}} may", "1 - tidegate_slo:target:ratio".to_owned()),
+    ]
+}
+
+fn usage(job: &str) -> Vec<Panel> {
+    let model = format!("{job},model=~\"$model\"");
+    vec![
+        Panel::lines("Predictions a day", "short", "Rows answered in the 24 hours before, by model.")
+            .query("{{model}}", format!("sum by (model) (increase(nv_inference_count{{{model}}}[1d]))")),
+        Panel::lines("Requests a second", "reqps", "Answered requests by model.").query(
+            "{{model}}",
+            format!("sum by (model) (rate(nv_inference_request_success{{{model}}}[$__rate_interval]))"),
+        ),
+        Panel::lines("Processors in use", "short", "By all servers together.")
+            .query("processors", format!("sum(rate(tidegate_process_cpu_seconds_total{{{job}}}[$__rate_interval]))")),
+    ]
+}

@@ -1,0 +1,97 @@
+//! What is wrong, since when, and what changed then.
+
+use super::model::{Dashboard, Panel};
+use crate::sli::SERVER_FAULTS;
+
+pub(super) fn dashboard(job: &str) -> Dashboard {
+    let model = format!("{job},model=~\"$model\"");
+    Dashboard {
+        name: "tidegate-on-call",
+        title: "Tidegate: on call",
+        description: "Alerts, errors and latency now, and the loads, restarts and queues that may be behind them.",
+        from: "now-6h",
+        job: job.to_owned(),
+        rows: vec![alerts(job), users(&model), burn(), load(job, &model), changes(job, &model)],
+    }
+}
+
+fn alerts(job: &str) -> Vec<Panel> {
+    vec![
+        Panel::table("Alerts", "What fires or is about to.").query("", "ALERTS{alertname=~\"Tidegate.*\"}".to_owned()),
+        Panel::number("Servers that are scraped", "short", "And how many there should be.")
+            .query("up", format!("sum(up{{{job}}})"))
+            .query("of", format!("count(up{{{job}}})")),
+    ]
+}
+
+fn users(model: &str) -> Vec<Panel> {
+    let faults = SERVER_FAULTS.join("|");
+    let failed = format!(
+        "sum by (model) (rate(nv_inference_request_failure{{{model},reason=~\"{faults}\"}}[$__rate_interval]))"
+    );
+    let answered = format!("sum by (model) (rate(nv_inference_request_success{{{model}}}[$__rate_interval]))");
+    vec![
+        Panel::lines("Error rate", "percentunit", "What the server failed, of what was not the client's fault.")
+            .query("{{model}}", format!("{failed} / ({failed} + {answered})")),
+        Panel::lines("Latency", "s", "99th and 50th percentile of answered requests.")
+            .query("{{model}} p99", quantile(0.99, "tidegate_request_duration_seconds", model))
+            .query("{{model}} p50", quantile(0.5, "tidegate_request_duration_seconds", model)),
+        Panel::lines("Requests a second", "reqps", "Answered requests.").query("{{model}}", answered),
+    ]
+}
+
+fn burn() -> Vec<Panel> {
+    vec![
+        Panel::lines("Burn rate, 5 minutes", "short", "Pages above 14.4, if the hour is above it too.")
+            .query("{{slo}}", "tidegate_slo:burn_rate:ratio5m".to_owned()),
+        Panel::lines("Burn rate, 1 hour", "short", "Pages above 14.4, if five minutes are above it too.")
+            .query("{{slo}}", "tidegate_slo:burn_rate:ratio1h".to_owned()),
+        Panel::lines("Error budget left", "percentunit", "Below zero the objective is missed.")
+            .query("{{slo}}", "tidegate_slo:budget_remaining:ratio".to_owned()),
+    ]
+}
+
+fn load(job: &str, model: &str) -> Vec<Panel> {
+    vec![
+        Panel::lines("Waiting requests", "short", "By version, the longest queue of all servers.").query(
+            "{{model}} {{version}}",
+            format!("max by (model, version) (nv_inference_pending_request_count{{{model}}})"),
+        ),
+        Panel::lines(
+            "Shed requests a second",
+            "reqps",
+            "Refused because the queue was full, or the answer would be late.",
+        )
+        .query(
+            "{{model}} {{reason}}",
+            format!(
+                "sum by (model, reason) (rate(nv_inference_request_failure{{{model},\
+                     reason=~\"queue_full|deadline_exceeded\"}}[$__rate_interval]))"
+            ),
+        ),
+        Panel::lines("Refused before a version", "reqps", "By error code; and connections that were closed at once.")
+            .query(
+                "{{code}}",
+                format!("sum by (code) (rate(tidegate_requests_refused_total{{{job}}}[$__rate_interval]))"),
+            )
+            .query("connections", format!("sum(rate(tidegate_connections_refused_total{{{job}}}[$__rate_interval]))")),
+    ]
+}
+
+fn changes(job: &str, model: &str) -> Vec<Panel> {
+    vec![
+        Panel::lines("Loads", "short", "In the ten minutes before, by outcome.").query(
+            "{{model}} {{outcome}}",
+            format!("sum by (model, outcome) (increase(tidegate_model_loads_total{{{model}}}[10m])) > 0"),
+        ),
+        Panel::lines("Restarts", "short", "In the hour before, by server.")
+            .query("{{instance}}", format!("resets(tidegate_process_cpu_seconds_total{{{job},mode=\"user\"}}[1h])")),
+        Panel::lines("Memory", "bytes", "Resident memory by server.")
+            .query("{{instance}}", format!("process_resident_memory_bytes{{{job}}}")),
+    ]
+}
+
+/// A percentile of a histogram by model.
+pub(super) fn quantile(share: f64, histogram: &str, model: &str) -> String {
+    format!("histogram_quantile({share}, sum by (le, model) (rate({histogram}_bucket{{{model}}}[$__rate_interval])))")
+}

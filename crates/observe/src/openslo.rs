@@ -1,0 +1,178 @@
+//! Objectives to and from OpenSLO v1: <https://github.com/OpenSLO/OpenSLO>.
+
+mod document;
+mod indicator;
+mod window;
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use crate::objective::{Objective, ObjectiveError};
+use crate::promql::Counters;
+use crate::sli::Sli;
+use crate::slo::Slo;
+use document::{
+    Document, Header, Indicator, IndicatorSpec, Label, Metadata, Metric, MetricSource, Query, RatioMetric, Spec, Target,
+};
+
+const API_VERSION: &str = "openslo/v1";
+const KIND: &str = "SLO";
+const PROMETHEUS: &str = "Prometheus";
+/// The label and the annotation that hold what OpenSLO has no field for.
+const TIER: &str = "tier";
+const MIN_EVENTS: &str = "tidegate/min-events";
+
+/// OpenSLO that is none, or that says what an [`Objective`] cannot.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum OpenSloError {
+    /// It cannot be read, or has fields that are not known.
+    #[error("no OpenSLO v1: {0}")]
+    Unreadable(String),
+    /// It cannot be expressed.
+    #[error("openslo \"{name}\": {problem}")]
+    Inexpressible {
+        /// The document's name.
+        name: String,
+        /// What cannot be expressed, and what could be.
+        problem: String,
+    },
+    /// It is no right objective.
+    #[error(transparent)]
+    Objective(#[from] ObjectiveError),
+}
+
+/// Objectives as OpenSLO documents, one after the other: ratios of the counters of servers that Prometheus scrapes as
+/// `job`.
+///
+/// # Errors
+/// Never for objectives that were parsed: there is nothing in them that YAML cannot say.
+pub fn export(slos: &[Slo], job: &str) -> Result<String, OpenSloError> {
+    let options = || serde_saphyr::ser_options! { prefer_block_scalars: false };
+    let yaml = |slo| {
+        let text = serde_saphyr::to_string_with_options(&document_of(slo, job), options());
+        text.map_err(|error| OpenSloError::Unreadable(error.to_string()))
+    };
+    Ok(slos.iter().map(yaml).collect::<Result<Vec<_>, _>>()?.join("---\n"))
+}
+
+/// Objectives from OpenSLO documents. Descriptions, display names, and labels and annotations that are not ours are
+/// overlooked, as they do not change what an objective means. Alerts are always those of
+/// [`BURN_ALERTS`](crate::BURN_ALERTS).
+///
+/// An indicator is either a `ratioMetric` of the queries that [`export`] writes, spaces aside, or a `thresholdMetric`
+/// over `tidegate_request_duration_seconds` with `op: lte` and a `value` in seconds.
+///
+/// # Errors
+/// The first thing that is no OpenSLO v1, cannot be expressed, or is no right objective.
+pub fn import(yaml: &str, job: &str) -> Result<Vec<Objective>, OpenSloError> {
+    let unreadable = |error: serde_saphyr::Error| OpenSloError::Unreadable(error.to_string());
+    // Other kinds have other fields: name the kind rather than the first field.
+    for header in serde_saphyr::from_multiple::<Header>(yaml).map_err(unreadable)? {
+        header.check().map_err(|problem| inexpressible(&header.metadata.name, problem))?;
+    }
+    let documents = serde_saphyr::from_multiple::<Document>(yaml).map_err(unreadable)?;
+    let objectives = documents
+        .iter()
+        .map(|document| objective_of(document, job).map_err(|problem| inexpressible(&document.metadata.name, problem)));
+    let objectives = objectives.collect::<Result<Vec<_>, _>>()?;
+    Objective::parse_all(&objectives)?;
+    Ok(objectives)
+}
+
+fn inexpressible(name: &str, problem: String) -> OpenSloError {
+    OpenSloError::Inexpressible { name: name.to_owned(), problem }
+}
+
+fn document_of(slo: &Slo, job: &str) -> Document {
+    let counters = Counters::of(slo, job);
+    let metric = |query: String| Metric {
+        metric_source: MetricSource {
+            metric_source_ref: None,
+            kind: Some(PROMETHEUS.to_owned()),
+            spec: Query { query },
+        },
+    };
+    let ratio = RatioMetric { counter: true, good: metric(counters.good_ever()), total: metric(counters.total_ever()) };
+    let good = match slo.sli() {
+        Sli::Availability => "requests that the server did not fail".to_owned(),
+        Sli::Latency(bound) => format!("answers within {bound}"),
+    };
+    Document {
+        api_version: API_VERSION.to_owned(),
+        kind: KIND.to_owned(),
+        metadata: Metadata {
+            name: slo.name().to_owned(),
+            display_name: None,
+            labels: BTreeMap::from([(TIER.to_owned(), Label::One(slo.tier().to_owned()))]),
+            annotations: BTreeMap::from([(MIN_EVENTS.to_owned(), slo.min_events().to_string())]),
+        },
+        spec: Spec {
+            description: Some(format!("The share of {good}")),
+            service: slo.endpoint().unwrap_or("tidegate").to_owned(),
+            indicator: Some(Indicator {
+                metadata: Metadata { name: slo.name().to_owned(), ..Metadata::default() },
+                spec: IndicatorSpec { description: None, ratio_metric: Some(ratio), threshold_metric: None },
+            }),
+            indicator_ref: None,
+            time_window: vec![window::write(slo.window())],
+            budgeting_method: "Occurrences".to_owned(),
+            objectives: vec![Target { target: Some(slo.target()), ..Target::default() }],
+            alert_policies: Vec::new(),
+        },
+    }
+}
+
+fn objective_of(document: &Document, job: &str) -> Result<Objective, String> {
+    let spec = &document.spec;
+    if spec.indicator_ref.is_some() {
+        return Err("indicatorRef cannot be followed: write the indicator into the document".to_owned());
+    }
+    if spec.budgeting_method != "Occurrences" {
+        return Err(format!("budgetingMethod is \"{}\", only Occurrences can be kept", spec.budgeting_method));
+    }
+    if !spec.alert_policies.is_empty() {
+        return Err("alertPolicies cannot be kept: every objective has the same alerts".to_owned());
+    }
+    let [target] = spec.objectives.as_slice() else {
+        return Err(format!("there are {} objectives, a document must have one", spec.objectives.len()));
+    };
+    let [time_window] = spec.time_window.as_slice() else {
+        return Err(format!("there are {} timeWindows, a document must have one", spec.time_window.len()));
+    };
+    let indicator = spec.indicator.as_ref().ok_or("the indicator is missing")?;
+    let measured = indicator::read(&indicator.spec, target, job)?;
+    let defaults = Objective::default();
+    Ok(Objective {
+        name: document.metadata.name.clone(),
+        endpoint: measured.endpoint,
+        sli: measured.sli,
+        threshold_ms: measured.threshold_ms,
+        target: share(target)?,
+        window: window::read(time_window)?,
+        tier: match document.metadata.labels.get(TIER) {
+            Some(Label::One(tier)) => tier.clone(),
+            Some(Label::Many(_)) => return Err(format!("the label {TIER} has several values")),
+            None => defaults.tier,
+        },
+        min_events: match document.metadata.annotations.get(MIN_EVENTS) {
+            Some(text) => text.parse().map_err(|_| format!("{MIN_EVENTS} is \"{text}\", which is no number"))?,
+            None => defaults.min_events,
+        },
+    })
+}
+
+fn share(target: &Target) -> Result<f64, String> {
+    if target.time_slice_target.is_some() || target.time_slice_window.is_some() {
+        return Err("timeSliceTarget and timeSliceWindow cannot be kept: requests are counted, not slices".to_owned());
+    }
+    match (target.target, target.target_percent) {
+        (Some(target), None) => Ok(target),
+        // 99.95 / 100 is not 0.9995 in floating point.
+        (None, Some(percent)) => Ok((percent * 1e10).round() / 1e12),
+        _ => Err("an objective must have either target or targetPercent".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! The PromQL of service level indicators: which counters hold good, bad and all requests.
+
+use crate::sli::{LatencyBound, SERVER_FAULTS, Sli};
+use crate::slo::Slo;
+
+/// The counters of an indicator, as selectors without a range.
+pub(crate) struct Counters {
+    /// Counts good requests.
+    pub(crate) good: String,
+    /// Their sum counts all requests.
+    pub(crate) total: Vec<String>,
+}
+
+impl Counters {
+    /// Of an endpoint (`None` for all models) on the servers that Prometheus scrapes as `job`.
+    pub(crate) fn new(sli: Sli, endpoint: Option<&str>, job: &str) -> Self {
+        let model = endpoint.map(|model| format!("model=\"{}\"", escaped(model)));
+        let job = format!("job=\"{}\"", escaped(job));
+        let select = |metric: &str, more: Option<String>| {
+            let labels: Vec<String> = [Some(job.clone()), model.clone(), more].into_iter().flatten().collect();
+            format!("{metric}{{{}}}", labels.join(","))
+        };
+        match sli {
+            Sli::Availability => {
+                let good = select("nv_inference_request_success", None);
+                let faults = SERVER_FAULTS.join("|");
+                let failed = select("nv_inference_request_failure", Some(format!("reason=~\"{faults}\"")));
+                // Where nothing is loaded requests reach no version. Those are counted without their model.
+                let refused = || select("tidegate_requests_refused_total", Some(format!("code=~\"{faults}\"")));
+                let refused = endpoint.is_none().then(refused);
+                let total = [good.clone(), failed].into_iter().chain(refused).collect();
+                Self { good, total }
+            }
+            Sli::Latency(bound) => Self {
+                good: select("tidegate_request_duration_seconds_bucket", Some(le(bound))),
+                total: vec![select("tidegate_request_duration_seconds_count", None)],
+            },
+        }
+    }
+
+    pub(crate) fn of(slo: &Slo, job: &str) -> Self {
+        Self::new(slo.sli(), slo.endpoint(), job)
+    }
+
+    /// Good requests in the last `range`.
+    pub(crate) fn good_in(&self, range: &str) -> String {
+        sum(std::slice::from_ref(&self.good), |counter| format!("increase({counter}[{range}])"))
+    }
+
+    /// All requests in the last `range`.
+    pub(crate) fn total_in(&self, range: &str) -> String {
+        sum(&self.total, |counter| format!("increase({counter}[{range}])"))
+    }
+
+    /// Good requests since ever.
+    pub(crate) fn good_ever(&self) -> String {
+        sum(std::slice::from_ref(&self.good), str::to_owned)
+    }
+
+    /// All requests since ever.
+    pub(crate) fn total_ever(&self) -> String {
+        sum(&self.total, str::to_owned)
+    }
+}
+
+/// A sum over all series of all counters; a counter without series is 0, for most never fail.
+fn sum(counters: &[String], over: impl Fn(&str) -> String) -> String {
+    let sums: Vec<String> = counters.iter().map(|counter| format!("(sum({}) or vector(0))", over(counter))).collect();
+    sums.join(" + ")
+}
+
+/// The bucket of a bound. Prometheus 3 rewrites `le` as Go prints numbers, with an exponent below 0.0001.
+fn le(bound: LatencyBound) -> String {
+    let seconds = bound.seconds();
+    match seconds < 1e-4 {
+        true => format!("le=~\"{}|{}\"", seconds.to_string().replace('.', "[.]"), go_exponent(seconds)),
+        false => format!("le=\"{seconds}\""),
+    }
+}
+
+/// 0.000025 as Go prints it in a regular expression: `2[.]5e-05`.
+fn go_exponent(seconds: f64) -> String {
+    let text = format!("{seconds:e}");
+    let (mantissa, exponent) = text.split_once("e-").unwrap_or((&text, "0"));
+    format!("{}e-{exponent:0>2}", mantissa.replace('.', "[.]"))
+}
+
+/// A string between PromQL's double quotes.
+pub(crate) fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FAULTS: &str = "queue_full|execution_failed|internal|not_ready|shutting_down|deadline_exceeded";
+
+    fn latency(ms: f64) -> Sli {
+        Sli::Latency(LatencyBound::nearest(ms).unwrap())
+    }
+
+    #[test]
+    fn availability_leaves_wrong_requests_out() {
+        let counters = Counters::new(Sli::Availability, Some("fraud"), "tidegate");
+        let success = "nv_inference_request_success{job=\"tidegate\",model=\"fraud\"}";
+        assert_eq!(counters.good_in("5m"), format!("(sum(increase({success}[5m])) or vector(0))"));
+        assert_eq!(
+            counters.total_ever(),
+            format!(
+                "(sum({success}) or vector(0)) + (sum(nv_inference_request_failure{{job=\"tidegate\",model=\"fraud\",\
+                 reason=~\"{FAULTS}\"}}) or vector(0))"
+            )
+        );
+    }
+
+    #[test]
+    fn all_endpoints_include_what_reached_no_version() {
+        let counters = Counters::new(Sli::Availability, None, "tidegate");
+        assert_eq!(counters.total.len(), 3);
+        assert_eq!(
+            counters.total[2],
+            format!("tidegate_requests_refused_total{{job=\"tidegate\",code=~\"{FAULTS}\"}}")
+        );
+    }
+
+    #[test]
+    fn a_bound_is_written_as_prometheus_writes_it() {
+        let bucket = |ms| Counters::new(latency(ms), None, "j").good;
+        assert_eq!(bucket(51.2), "tidegate_request_duration_seconds_bucket{job=\"j\",le=\"0.0512\"}");
+        assert_eq!(bucket(0.025), "tidegate_request_duration_seconds_bucket{job=\"j\",le=~\"0[.]000025|2[.]5e-05\"}");
+        assert_eq!(bucket(0.05), "tidegate_request_duration_seconds_bucket{job=\"j\",le=~\"0[.]00005|5e-05\"}");
+        assert_eq!(bucket(0.1), "tidegate_request_duration_seconds_bucket{job=\"j\",le=\"0.0001\"}");
+    }
+
+    #[test]
+    fn names_are_escaped() {
+        assert_eq!(escaped("a\"b\\c"), "a\\\"b\\\\c");
+    }
+}

@@ -1,0 +1,186 @@
+//! Alerts that every server should have, whatever its objectives.
+
+use std::collections::BTreeMap;
+
+use super::{Rule, RuleGroup, RuleOptions};
+use crate::alerts::Severity;
+use crate::promql::escaped;
+
+/// An alert before it knows where it is used.
+struct General {
+    name: &'static str,
+    runbook: &'static str,
+    severity: Severity,
+    /// How long it must hold, as a duration of Prometheus.
+    hold: Option<&'static str>,
+    expr: String,
+    summary: &'static str,
+    description: String,
+}
+
+pub(super) fn group(options: &RuleOptions) -> RuleGroup {
+    let job = format!("job=\"{}\"", escaped(&options.job));
+    let alerts = [down(&job), not_ready(&job), load_failed(&job), overload(&job), connections_refused(&job)];
+    let alerts = alerts.into_iter().chain([standing_queue(&job), memory_grows(&job)]);
+    let memory = options.memory_limit_bytes.map(|limit| memory_high(&job, limit));
+    RuleGroup {
+        name: "tidegate-general".to_owned(),
+        interval: "30s",
+        rules: alerts.chain(memory).map(|alert| alert.rule(options)).collect(),
+    }
+}
+
+impl General {
+    fn rule(self, options: &RuleOptions) -> Rule {
+        let annotations = [
+            ("summary", self.summary.to_owned()),
+            ("description", self.description),
+            ("runbook_url", options.runbook(self.runbook)),
+        ];
+        Rule::Alert {
+            alert: self.name.to_owned(),
+            expr: self.expr,
+            hold: self.hold.map(str::to_owned),
+            labels: BTreeMap::from([("severity", self.severity.name().to_owned())]),
+            annotations: annotations.into(),
+        }
+    }
+}
+
+fn down(job: &str) -> General {
+    General {
+        name: "TidegateDown",
+        runbook: "down",
+        severity: Severity::Page,
+        hold: Some("2m"),
+        expr: format!("up{{{job}}} == 0 or absent(up{{{job}}})"),
+        summary: "a server cannot be scraped",
+        description: "{{ with $labels.instance }}{{ . }} has not answered{{ else }}No server has answered{{ end }} \
+                      /metrics for 2 minutes."
+            .to_owned(),
+    }
+}
+
+fn not_ready(job: &str) -> General {
+    General {
+        name: "TidegateNotReady",
+        runbook: "not-ready",
+        severity: Severity::Page,
+        hold: Some("2m"),
+        expr: format!(
+            "sum by (instance) ({}) > 0",
+            increase_of_new(&format!("tidegate_requests_refused_total{{{job},code=\"not_ready\"}}"), "5m")
+        ),
+        summary: "requests are refused because their model is not loaded",
+        description:
+            "{{ $labels.instance }} refused {{ $value | printf \"%.0f\" }} requests with not_ready in 5 minutes: \
+                      it knows the model and has not loaded it."
+                .to_owned(),
+    }
+}
+
+fn load_failed(job: &str) -> General {
+    General {
+        name: "TidegateModelLoadFailed",
+        runbook: "model-load-failed",
+        severity: Severity::Ticket,
+        hold: None,
+        expr: format!(
+            "sum by (model) ({}) > 0",
+            increase_of_new(&format!("tidegate_model_loads_total{{{job},outcome=\"failed\"}}"), "15m")
+        ),
+        summary: "a model could not be loaded",
+        description: "{{ $labels.model }} failed to load {{ $value | printf \"%.0f\" }} times in 15 minutes. What was \
+                      loaded before goes on answering."
+            .to_owned(),
+    }
+}
+
+fn overload(job: &str) -> General {
+    let shed = format!("nv_inference_request_failure{{{job},reason=~\"queue_full|deadline_exceeded\"}}");
+    let answered = format!("nv_inference_request_success{{{job}}}");
+    General {
+        name: "TidegateOverload",
+        runbook: "overload",
+        severity: Severity::Ticket,
+        hold: Some("5m"),
+        expr: format!(
+            "sum by (model) (rate({shed}[5m])) / (sum by (model) (rate({shed}[5m])) + sum by (model) \
+             (rate({answered}[5m]))) > 0.01"
+        ),
+        summary: "more requests come than can be answered in time",
+        description: "{{ $value | humanizePercentage }} of the requests for {{ $labels.model }} were refused with \
+                      queue_full or deadline_exceeded in the last 5 minutes; the alert is above 1%."
+            .to_owned(),
+    }
+}
+
+fn connections_refused(job: &str) -> General {
+    General {
+        name: "TidegateConnectionsRefused",
+        runbook: "connections-refused",
+        severity: Severity::Ticket,
+        hold: None,
+        expr: format!("increase(tidegate_connections_refused_total{{{job}}}[5m]) > 0"),
+        summary: "connections are closed because too many are open",
+        description: "{{ $labels.instance }} closed {{ $value | printf \"%.0f\" }} connections in 5 minutes because \
+                      server.max_connections were open."
+            .to_owned(),
+    }
+}
+
+fn standing_queue(job: &str) -> General {
+    General {
+        name: "TidegateStandingQueue",
+        runbook: "standing-queue",
+        severity: Severity::Ticket,
+        hold: Some("5m"),
+        // The minimum tells a queue that grows or stays from a burst that is worked off.
+        expr: format!("min_over_time(nv_inference_pending_request_count{{{job}}}[5m]) > 100"),
+        summary: "requests wait, and the queue does not get shorter",
+        description: "At least {{ $value | printf \"%.0f\" }} requests have been waiting for {{ $labels.model }} version \
+                      {{ $labels.version }} on {{ $labels.instance }} at every moment of the last 5 minutes; the alert is \
+                      above 100."
+            .to_owned(),
+    }
+}
+
+fn memory_grows(job: &str) -> General {
+    let memory = format!("process_resident_memory_bytes{{{job}}}");
+    let models = format!("tidegate_model_memory_bytes{{{job}}}");
+    General {
+        name: "TidegateMemoryGrows",
+        runbook: "memory",
+        severity: Severity::Ticket,
+        hold: Some("30m"),
+        // Compared with six hours ago, and beyond what models loaded since then took.
+        expr: format!(
+            "({memory} - {memory} offset 6h - on (instance) group_left () (sum by (instance) ({models}) - \
+             sum by (instance) ({models} offset 6h))) / {memory} offset 6h > 0.5"
+        ),
+        summary: "a server takes more and more memory",
+        description: "{{ $labels.instance }} takes {{ $value | humanizePercentage }} more memory than six hours ago, \
+                      beyond what newly loaded models took; the alert is above 50%."
+            .to_owned(),
+    }
+}
+
+fn memory_high(job: &str, limit: u64) -> General {
+    General {
+        name: "TidegateMemoryHigh",
+        runbook: "memory",
+        severity: Severity::Page,
+        hold: Some("5m"),
+        expr: format!("process_resident_memory_bytes{{{job}}} / {limit} > 0.9"),
+        summary: "a server is about to run out of memory",
+        description: format!(
+            "{{{{ $labels.instance }}}} takes {{{{ $value | humanizePercentage }}}} of its {limit} bytes; the alert is above \
+             90%."
+        ),
+    }
+}
+
+/// The increase of a counter that may have begun to exist in the range: all of it, then, which `increase` leaves out.
+fn increase_of_new(counter: &str, range: &str) -> String {
+    format!("({counter} unless {counter} offset {range}) or increase({counter}[{range}])")
+}

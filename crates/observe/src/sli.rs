@@ -1,0 +1,142 @@
+//! Which requests are good, which are bad, and which do not count.
+
+use std::fmt;
+use std::time::Duration;
+
+/// The error codes that count against availability: what the server, not the client, must answer for.
+///
+/// They are the codes of `docs/reference/errors.md` with a status of 500 and above, among them `deadline_exceeded` (504:
+/// the client waited for nothing), and `queue_full` (429: the server had no room). All other codes are wrong requests:
+/// they count neither as good nor as bad, or else a client with a bug would eat, or hide, the error budget.
+pub const SERVER_FAULTS: [&str; 6] =
+    ["queue_full", "execution_failed", "internal", "not_ready", "shutting_down", "deadline_exceeded"];
+
+/// What became of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome<'a> {
+    /// It was answered after this time.
+    Answered(Duration),
+    /// It failed with this error code.
+    Failed(&'a str),
+}
+
+/// A service level indicator: the share of good requests among those that count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sli {
+    /// Good is what was answered, bad what failed with one of [`SERVER_FAULTS`].
+    Availability,
+    /// Of the answered requests, good are those that took no longer than the bound.
+    Latency(LatencyBound),
+}
+
+impl Sli {
+    /// Whether a request was good; `None` if it does not count.
+    pub fn judge(self, outcome: Outcome<'_>) -> Option<bool> {
+        match (self, outcome) {
+            (Self::Availability, Outcome::Answered(_)) => Some(true),
+            (Self::Availability, Outcome::Failed(code)) => SERVER_FAULTS.contains(&code).then_some(false),
+            (Self::Latency(bound), Outcome::Answered(took)) => Some(took <= bound.duration()),
+            (Self::Latency(_), Outcome::Failed(_)) => None,
+        }
+    }
+
+    /// `availability` or `latency`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Availability => "availability",
+            Self::Latency(_) => "latency",
+        }
+    }
+}
+
+/// An upper bound of a bucket of `tidegate_request_duration_seconds`: 25 µs · 2^k, for k from 0 to 19. Only of such a
+/// bound can Prometheus say exactly how many requests took no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LatencyBound(u32);
+
+impl LatencyBound {
+    const COUNT: u32 = 20;
+    const FIRST_US: u64 = 25;
+
+    /// Every bound, the smallest first.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..Self::COUNT).map(Self)
+    }
+
+    /// The bound that differs least from a threshold in milliseconds, the lower one of two; `None` outside of 0.025 ms to
+    /// 13107.2 ms, where there are no buckets.
+    pub fn nearest(threshold_ms: f64) -> Option<Self> {
+        let (first, last) = (Self(0), Self(Self::COUNT - 1));
+        if !(first.ms()..=last.ms()).contains(&threshold_ms) {
+            return None;
+        }
+        let distance = |bound: &Self| (bound.ms() - threshold_ms).abs();
+        Self::all().min_by(|a, b| distance(a).total_cmp(&distance(b)))
+    }
+
+    /// The bound.
+    pub fn duration(self) -> Duration {
+        Duration::from_micros(Self::FIRST_US << self.0)
+    }
+
+    /// The bound in milliseconds.
+    pub fn ms(self) -> f64 {
+        (Self::FIRST_US << self.0) as f64 / 1e3
+    }
+
+    /// The bound in seconds, as `/metrics` writes it in the label `le`.
+    pub fn seconds(self) -> f64 {
+        (Self::FIRST_US << self.0) as f64 / 1e6
+    }
+}
+
+impl fmt::Display for LatencyBound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ms", self.ms())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_those_of_the_histogram() {
+        let bounds: Vec<f64> = LatencyBound::all().map(LatencyBound::seconds).collect();
+        assert_eq!(bounds.len(), 20);
+        assert_eq!(&bounds[..4], &[0.000025, 0.00005, 0.0001, 0.0002]);
+        assert_eq!(bounds[19], 13.1072);
+        assert_eq!(LatencyBound(0).seconds().to_string(), "0.000025");
+    }
+
+    #[test]
+    fn the_nearest_bound_is_taken() {
+        let nearest = |ms| LatencyBound::nearest(ms).map(LatencyBound::ms);
+        assert_eq!(nearest(50.0), Some(51.2));
+        assert_eq!(nearest(51.2), Some(51.2));
+        assert_eq!(nearest(76.7), Some(51.2));
+        assert_eq!(nearest(76.9), Some(102.4));
+        assert_eq!(nearest(0.0375), Some(0.025), "halfway, the stricter one");
+        assert_eq!(nearest(13_107.2), Some(13_107.2));
+        for outside in [0.0, 0.024, 13_107.3, -1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(nearest(outside), None, "{outside}");
+        }
+    }
+
+    #[test]
+    fn wrong_requests_do_not_count() {
+        let quick = Outcome::Answered(Duration::from_millis(1));
+        assert_eq!(Sli::Availability.judge(quick), Some(true));
+        assert_eq!(Sli::Availability.judge(Outcome::Failed("queue_full")), Some(false));
+        assert_eq!(Sli::Availability.judge(Outcome::Failed("deadline_exceeded")), Some(false));
+        assert_eq!(Sli::Availability.judge(Outcome::Failed("wrong_rank")), None);
+    }
+
+    #[test]
+    fn latency_is_of_answered_requests() {
+        let sli = Sli::Latency(LatencyBound::nearest(51.2).unwrap());
+        assert_eq!(sli.judge(Outcome::Answered(Duration::from_micros(51_200))), Some(true));
+        assert_eq!(sli.judge(Outcome::Answered(Duration::from_micros(51_201))), Some(false));
+        assert_eq!(sli.judge(Outcome::Failed("internal")), None);
+    }
+}
