@@ -46,6 +46,13 @@ pub(crate) enum Command {
     },
     /// Keys that sign versions, and those that encrypt them
     Keys(Keys),
+    /// How the service level objectives of a running server stand
+    Slo(Slo),
+    /// Write rules for Prometheus, dashboards for Grafana and documents of OpenSLO
+    Observe {
+        #[command(subcommand)]
+        command: crate::observe::ObserveCommand,
+    },
     /// Print the OpenAPI description of the REST interface
     Openapi,
     /// Print a completion script for a shell
@@ -108,6 +115,16 @@ pub(crate) struct Models {
     /// The server to ask
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8000")]
     pub(crate) url: String,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Slo {
+    /// The server to ask
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8000")]
+    pub(crate) url: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, ClapArgs)]

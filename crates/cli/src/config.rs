@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use tidegate_core::EngineChoice;
+use tidegate_observe::Objective;
 use tidegate_registry::RegistryConfig;
 use tidegate_server::ServerConfig;
 use tidegate_serving::FleetConfig;
@@ -30,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) registry: RegistryConfig,
     /// What is loaded of the registry.
     pub(crate) fleet: FleetConfig,
+    /// The service level objectives.
+    pub(crate) slo: Vec<Objective>,
 }
 
 /// The `[engines]` section.
@@ -228,18 +231,26 @@ mod tests {
         let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/configuration.md");
         let page = std::fs::read_to_string(page).unwrap();
         // `None` is not written: keys that may be absent get a value.
-        let Config { models, data: _, server, engines, log, registry, mut fleet } = Config::default();
+        let Config { models, data: _, server, engines, log, registry, mut fleet, slo: _ } = Config::default();
         (fleet.follow, fleet.memory_budget_bytes) = (Some(true), Some(1));
         let EnginesConfig { default, onnxruntime: _ } = engines;
         let path = || Some(PathBuf::from("a path"));
         let engines = EnginesConfig { default, onnxruntime: path() };
-        let config = Config { models, data: path(), server, engines, log, registry, fleet };
+        let config = Config { models, data: path(), server, engines, log, registry, fleet, slo: Vec::new() };
         let mut all = toml::Table::try_from(config).unwrap();
         let registry = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/registry-configuration.md");
         let registry = std::fs::read_to_string(registry).unwrap();
         for key in all.remove("registry").unwrap().as_table().unwrap().keys() {
             let told = registry.contains(&format!("\n| `{key}` |")) || registry.contains(&format!("\n| `{key}."));
             assert!(told, "registry.{key} is not in docs/reference/registry-configuration.md");
+        }
+        all.remove("slo");
+        let objective = Objective { threshold_ms: Some(1.0), ..Objective::default() };
+        for key in toml::Table::try_from(objective).unwrap().keys() {
+            assert!(
+                page.contains(&format!("\n| `slo.{key}` |")),
+                "slo.{key} is not in docs/reference/configuration.md"
+            );
         }
         let fleet = all.get_mut("fleet").and_then(toml::Value::as_table_mut).unwrap();
         // Absent by default, and a table that no variable sets.

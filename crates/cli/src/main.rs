@@ -5,9 +5,11 @@ mod config;
 mod inspect;
 mod load;
 mod models;
+mod observe;
 mod predict;
 mod registry;
 mod serve;
+mod slo;
 mod table;
 
 use std::process::ExitCode;
@@ -32,6 +34,8 @@ fn main() -> ExitCode {
         Command::Rollback(args) => registry::rollback(args),
         Command::Registry { command, location } => registry::registry(location, command),
         Command::Keys(args) => registry::keys(args),
+        Command::Slo(args) => slo::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Observe { command } => observe::run(command).map(|()| ExitCode::SUCCESS),
         Command::Openapi => {
             println!("{}", tidegate_server::openapi().to_pretty_json().unwrap_or_default());
             Ok(ExitCode::SUCCESS)

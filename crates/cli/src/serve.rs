@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tidegate_engines::{Engines, OnnxRuntimeStatus};
-use tidegate_server::{Server, StopCause};
+use tidegate_observe::Objective;
+use tidegate_server::{Objectives, Server, StopCause};
 use tidegate_serving::{Fleet, LoadReport, Metrics, Models, RegistryLink, Serving};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
@@ -71,15 +72,18 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let models = Arc::new(Models::new(config.models, engines.clone(), metrics.clone()));
     let mut serving = Serving::new(models.clone(), metrics.clone());
     let mut fleet = None;
+    let slos = Objective::parse_all(&config.slo)?;
+    let kept = config.data.as_ref().map(|data| data.join("objectives.json"));
+    let objectives = Objectives::new(slos, metrics.clone(), kept);
     if follows {
         let data = config.data.map_or_else(registry::default_data, Ok)?;
         let server = format!("{}:{}", registry::actor(), std::process::id());
         let link = RegistryLink::new(config.registry, &data, server)?;
-        let started = Fleet::start(config.fleet, link, models, engines, metrics);
+        let started = Fleet::new(config.fleet, link, models, engines, metrics);
         serving = serving.with_fleet(started.clone());
         fleet = Some(started);
     }
-    let server = Server::start(config.server, Arc::new(serving)).await?;
+    let server = Server::start(config.server, Arc::new(serving), objectives).await?;
     say(format_args!("REST     http://{}", server.http()));
     say(format_args!("gRPC     {}", server.grpc()));
 
@@ -87,26 +91,18 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
         report = server.load_all() => report,
         name = signals.next() => {
             info!(signal = name, "stopped while loading");
-            return Ok(ExitCode::SUCCESS);
+            return Ok(stop(server, fleet).await);
         }
     };
-    announce(&report, started);
+    let waiting = fleet.as_ref().map_or(0, |fleet| fleet.index().len());
+    announce(&report, waiting, started);
     if report.ready.is_empty() && !follows {
         bail!("no model could be loaded");
     }
     let name = signals.next().await;
     info!(signal = name, "signal received");
     tokio::select! {
-        cause = server.stop() => {
-            if let Some(fleet) = fleet {
-                // The registry forgets by itself what it does not hear of.
-                let _ = tokio::time::timeout(FAREWELL, fleet.leave()).await;
-            }
-            Ok(match cause {
-                StopCause::Drained => ExitCode::SUCCESS,
-                StopCause::TimedOut => ExitCode::FAILURE,
-            })
-        }
+        code = stop(server, fleet) => Ok(code),
         name = signals.next() => {
             warn!(signal = name, "second signal: exiting at once");
             std::process::exit(1);
@@ -114,13 +110,29 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     }
 }
 
-fn announce(report: &LoadReport, started: Instant) {
+/// Answers what was accepted, and says good-bye to the registry.
+async fn stop(server: Server, fleet: Option<Arc<Fleet>>) -> ExitCode {
+    let cause = server.stop().await;
+    if let Some(fleet) = fleet {
+        // The registry forgets by itself what it does not hear of.
+        let _ = tokio::time::timeout(FAREWELL, fleet.leave()).await;
+    }
+    match cause {
+        StopCause::Drained => ExitCode::SUCCESS,
+        StopCause::TimedOut => ExitCode::FAILURE,
+    }
+}
+
+fn announce(report: &LoadReport, waiting: usize, started: Instant) {
     for (name, reason) in &report.failed {
         say(format_args!("failed   {name}: {reason}"));
     }
     let (ready, all) = (report.ready.len(), report.ready.len() + report.failed.len());
     if all == 0 {
-        return say(format_args!("ready    the registry is empty: `tidegate push` adds to it"));
+        return say(match waiting {
+            0 => format_args!("ready    the registry is empty: `tidegate push` adds to it"),
+            _ => format_args!("ready    nothing is loaded before it is asked for"),
+        });
     }
     let of = if report.failed.is_empty() { String::new() } else { format!(" of {all}") };
     let plural = if all == 1 { "model" } else { "models" };

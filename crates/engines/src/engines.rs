@@ -80,6 +80,11 @@ impl Engines {
         }
     }
 
+    /// How many instances of an artifact of this size are made, each of which holds its weights.
+    pub fn instances(&self, artifact_bytes: u64, options: &EngineOptions) -> usize {
+        parallelism(artifact_bytes, options, self.cores).0
+    }
+
     /// What a file says of itself, without loading it into an engine.
     ///
     /// # Errors

@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use tidegate_store::{Signature, VersionFile};
+use tracing::warn;
 
 pub(crate) use fill::Begun;
 
@@ -34,7 +34,7 @@ const SNAPSHOT: &str = "snapshot.json";
 pub struct Cache {
     folder: PathBuf,
     max_bytes: u64,
-    keys: Arc<SigningKeys>,
+    keys: PathBuf,
     policy: RequireSignature,
 }
 
@@ -65,6 +65,9 @@ impl Entry {
 #[derive(Debug, Serialize, Deserialize)]
 struct Kept {
     entry: Entry,
+    /// Who signed the content, for each model and number that it has.
+    #[serde(default)]
+    signatures: BTreeMap<String, Vec<Signature>>,
     /// How each file looked when it was verified.
     marks: BTreeMap<String, Mark>,
 }
@@ -110,8 +113,10 @@ impl Cache {
             let part = folder.join(part);
             std::fs::create_dir_all(&part).map_err(|error| Error::file(&part, &error))?;
         }
-        let keys = Arc::new(SigningKeys::open(&config.keys(data))?);
-        let cache = Self { folder, max_bytes: config.cache_max_bytes, keys, policy: config.require_signature };
+        let (max_bytes, policy) = (config.cache_max_bytes, config.require_signature);
+        let cache = Self { folder, max_bytes, keys: config.keys(data), policy };
+        // What is wrong with the keys is said at once.
+        cache.keys()?;
         cache.sweep();
         Ok(cache)
     }
@@ -126,8 +131,11 @@ impl Cache {
         blocking(move || {
             let lock = cache.lock_shared(&version.digest)?;
             let Some(kept) = cache.read(&version.digest)? else { return Ok(None) };
-            let entry = Entry { version: version.clone(), ..kept.entry };
-            cache.trust(&entry)?;
+            let signatures = kept.signatures.get(&version.name()).cloned().unwrap_or_default();
+            let entry = Entry { version: version.clone(), signatures, ..kept.entry };
+            if let Verdict::Unsigned(why) = cache.trust(&entry)? {
+                warn!(model = version.model, version = version.number, why, "used without a trusted signature");
+            }
             cache.verified(&entry, lock)
         })
         .await
@@ -150,8 +158,9 @@ impl Cache {
         self.write_json(&self.folder.join(SNAPSHOT), snapshot)
     }
 
-    pub(crate) fn keys(&self) -> &SigningKeys {
-        &self.keys
+    /// The keys as they are now: they come and go while a server runs.
+    pub(crate) fn keys(&self) -> Result<SigningKeys> {
+        SigningKeys::open(&self.keys)
     }
 
     pub(crate) fn pushes(&self) -> PathBuf {
@@ -169,14 +178,16 @@ impl Cache {
         entry.check_digest()?;
         let version = &entry.version;
         let statement = Statement { model: &version.model, number: version.number, digest: version.digest };
-        trust::check(statement, &entry.signatures, &self.keys, self.policy, entry.others.iter().copied())
+        trust::check(statement, &entry.signatures, &self.keys()?, self.policy, entry.others.iter().copied())
     }
 
     /// The cached version of an entry, if it is there and right. Blocks.
     fn verified(&self, entry: &Entry, lock: File) -> Result<Option<CachedVersion>> {
         let Some(mut kept) = self.read(&entry.version.digest)? else { return Ok(None) };
         let folder = self.version_folder(&entry.version.digest).join(FILES);
-        let mut changed = false;
+        // What the registry says now is what counts while it cannot be asked.
+        let mut changed = kept.signatures.get(&entry.version.name()) != Some(&entry.signatures);
+        kept.signatures.insert(entry.version.name(), entry.signatures.clone());
         for file in &entry.files {
             let path = folder.join(&file.path);
             let Some(mark) = Mark::of(&path) else { return Ok(None) };

@@ -67,7 +67,8 @@ impl Registry {
     /// # Errors
     /// [`ErrorCode::KeyUnavailable`] if there is no key that is not revoked.
     pub async fn sign(&self, version: &VersionRecord) -> Result<String> {
-        let Some((id, key)) = self.cache.keys().signer() else {
+        let keys = self.cache.keys()?;
+        let Some((id, key)) = keys.signer() else {
             let problem = "there is no signing key here that is not revoked: make one with `tidegate keys generate`";
             return Err(Error::new(ErrorCode::KeyUnavailable, problem));
         };

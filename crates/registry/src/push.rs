@@ -165,7 +165,7 @@ impl Registry {
             write.add_signature(&version.model, version.number, signature).await?;
         }
         let mut signed_by = None;
-        if let Some((id, key)) = self.cache.keys().signer() {
+        if let Some((id, key)) = self.cache.keys()?.signer() {
             let statement = Statement { model: &version.model, number: version.number, digest: version.digest };
             let signature = statement.sign(key);
             let signature = Signature { key_id: id.to_string(), signature, signed_ms: now_ms() };

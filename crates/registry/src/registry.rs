@@ -67,6 +67,22 @@ impl TryFrom<Version> for VersionRecord {
             let problem = format!("the manifest of {}:{} cannot be read: {error}", version.model, version.number);
             Error::new(ErrorCode::ManifestCorrupt, problem)
         })?;
+        Self::new(version, manifest)
+    }
+}
+
+impl VersionRecord {
+    /// As the conversion, but a manifest that this build cannot read, for a newer one wrote it, is taken as empty: it is
+    /// read again, with the version's other files, by whoever loads it, and concerns no other version.
+    fn lenient(version: Version) -> Result<Self> {
+        let manifest = serde_json::from_str(&version.manifest).unwrap_or_else(|error| {
+            tracing::warn!(model = version.model, version = version.number, %error, "manifest not understood");
+            Manifest::default()
+        });
+        Self::new(version, manifest)
+    }
+
+    fn new(version: Version, manifest: Manifest) -> Result<Self> {
         Ok(Self {
             digest: version.digest.parse()?,
             model: version.model,
@@ -164,11 +180,15 @@ impl Registry {
     /// # Errors
     /// [`Error`] of the database or the cache.
     pub async fn snapshot(&self) -> Result<Snapshot> {
-        // The change is read first: what commits in between is seen now, and looked at once more later.
+        // The change is read first: what commits in between is seen now, and looked at once more later. Aliases are read
+        // before versions, so that what they point at is there.
         let change = self.store.last_change().await?;
-        let snapshot =
-            Snapshot { change, versions: self.versions(None).await?, aliases: self.store.aliases(None).await? };
-        self.cache.keep_snapshot(&snapshot)?;
+        let aliases = self.store.aliases(None).await?;
+        let versions = self.store.versions(None).await?.into_iter().map(VersionRecord::lenient);
+        let snapshot = Snapshot { change, versions: versions.collect::<Result<_>>()?, aliases };
+        if let Err(error) = self.cache.keep_snapshot(&snapshot) {
+            tracing::warn!(%error, "what the registry has could not be kept for a start without it");
+        }
         Ok(snapshot)
     }
 
@@ -210,8 +230,8 @@ impl Registry {
     /// [`ErrorCode::NotFound`] says what there is instead.
     pub async fn resolve(&self, reference: &Reference) -> Result<VersionRecord> {
         let model = Some(reference.model.as_str());
-        let versions = self.versions(model).await?;
-        let snapshot = Snapshot { change: 0, versions, aliases: self.store.aliases(model).await? };
+        let aliases = self.store.aliases(model).await?;
+        let snapshot = Snapshot { change: 0, versions: self.versions(model).await?, aliases };
         snapshot.resolve(reference).cloned()
     }
 

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tidegate_serving::{ErrorCode, InferError, Serving};
 use tokio::sync::watch;
 
-use crate::ServerConfig;
+use crate::{Objectives, ServerConfig};
 
 /// The state behind both front ends.
 pub(crate) struct App {
     pub(crate) serving: Arc<Serving>,
     pub(crate) config: ServerConfig,
+    pub(crate) objectives: Arc<Objectives>,
     /// Whether the models of the start have been loaded, or given up.
     pub(crate) started: AtomicBool,
     /// Whether the server is stopping.
@@ -19,8 +20,8 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(serving: Arc<Serving>, config: ServerConfig) -> Self {
-        Self { serving, config, started: AtomicBool::new(false), stop: watch::channel(false).0 }
+    pub(crate) fn new(serving: Arc<Serving>, config: ServerConfig, objectives: Arc<Objectives>) -> Self {
+        Self { serving, config, objectives, started: AtomicBool::new(false), stop: watch::channel(false).0 }
     }
 
     /// Whether the server is stopping: it answers what it has accepted and takes nothing new.

@@ -14,11 +14,13 @@ mod greeted;
 mod grpc;
 mod json;
 mod listen;
+mod objectives;
 mod parameters;
 mod rest;
 mod server;
 mod workers;
 
 pub use config::ServerConfig;
+pub use objectives::Objectives;
 pub use rest::openapi;
 pub use server::{Server, StopCause};

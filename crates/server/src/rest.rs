@@ -5,6 +5,7 @@ mod body;
 mod health;
 mod infer;
 mod metadata;
+mod objectives;
 mod openapi;
 mod path;
 mod predict_v1;
@@ -51,6 +52,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/v2/repository/models/{model}/unload", post(repository::unload))
         .route("/v1/models", get(predict_v1::models))
         .route("/v1/models/{model}", get(predict_v1::model).post(predict_v1::predict))
+        .route("/api/slos", get(objectives::slos))
         .route("/metrics", get(metrics))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
@@ -65,6 +67,7 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Ref
     for model in app.serving.models().all() {
         model.versions().for_each(|version| drop(version.figures()));
     }
+    app.serving.metrics().ready(app.ready());
     if let Some(fleet) = app.serving.fleet() {
         fleet.measure();
     }

@@ -14,11 +14,12 @@ use crate::app::App;
 use crate::listen::Listeners;
 use crate::rest::RestService;
 use crate::workers::Workers;
-use crate::{ServerConfig, grpc};
+use crate::{Objectives, ServerConfig, grpc};
 
 /// A server that listens.
 pub struct Server {
     app: Arc<App>,
+    objectives: tokio::task::JoinHandle<()>,
     listeners: Listeners,
     http: SocketAddr,
     grpc: SocketAddr,
@@ -38,16 +39,18 @@ impl Server {
     ///
     /// # Errors
     /// If a port cannot be opened; the message names it.
-    pub async fn start(config: ServerConfig, serving: Arc<Serving>) -> std::io::Result<Self> {
+    pub async fn start(config: ServerConfig, serving: Arc<Serving>, objectives: Objectives) -> std::io::Result<Self> {
         let http = bind(config.http, "http").await?;
         let grpc = bind(config.grpc, "grpc").await?;
         let (http_address, grpc_address) = (http.local_addr()?, grpc.local_addr()?);
-        let app = Arc::new(App::new(serving, config));
+        let objectives = Arc::new(objectives);
+        let app = Arc::new(App::new(serving, config, objectives.clone()));
         let mut listeners = Listeners::new(app.clone());
         let workers = Arc::new(Workers::start(std::thread::available_parallelism().map_or(1, usize::from))?);
         listeners.serve(http, "http", RestService::new(app.clone()), workers.clone());
         listeners.serve(grpc, "grpc", TowerToHyperService::new(grpc::router(app.clone()).await), workers);
-        Ok(Self { app, listeners, http: http_address, grpc: grpc_address })
+        let objectives = tokio::spawn(objectives.run());
+        Ok(Self { app, objectives, listeners, http: http_address, grpc: grpc_address })
     }
 
     /// Where REST listens.
@@ -64,6 +67,7 @@ impl Server {
     pub async fn load_all(&self) -> LoadReport {
         let mut report = self.app.blocking(|serving| serving.models().load_all()).await.unwrap_or_default();
         if let Some(fleet) = self.app.serving.fleet() {
+            fleet.follow();
             let from_registry = fleet.started().await;
             report.ready.extend(from_registry.ready);
             report.failed.extend(from_registry.failed);
@@ -77,13 +81,16 @@ impl Server {
         self.app.stop.send_replace(true);
         let timeout = Duration::from_millis(self.app.config.drain_timeout_ms);
         info!(timeout_ms = self.app.config.drain_timeout_ms, "stopping: finishing what was accepted");
-        match tokio::time::timeout(timeout, self.listeners.drain()).await {
+        let cause = match tokio::time::timeout(timeout, self.listeners.drain()).await {
             Ok(()) => StopCause::Drained,
             Err(_) => {
                 warn!("stopping: the drain timeout passed with requests unanswered");
                 StopCause::TimedOut
             }
-        }
+        };
+        self.objectives.abort();
+        self.app.objectives.finish().await;
+        cause
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tidegate_core::EngineChoice;
 use tidegate_engines::{Engines, OnnxRuntimeStatus};
-use tidegate_server::{Server, ServerConfig};
+use tidegate_server::{Objectives, Server, ServerConfig};
 use tidegate_serving::{Metrics, Models, Serving};
 
 /// Most allocations for one row of `digits` as JSON.
@@ -76,7 +76,13 @@ async fn serve() -> (Server, SocketAddr) {
     let models = Models::new(vec![digits], engines, metrics.clone());
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let config = ServerConfig { http: any, grpc: any, ..ServerConfig::default() };
-    let server = Server::start(config, Arc::new(Serving::new(models, metrics))).await.unwrap();
+    let server = Server::start(
+        config,
+        Arc::new(Serving::new(models, metrics.clone())),
+        Objectives::new(Vec::new(), metrics, None),
+    )
+    .await
+    .unwrap();
     let report = server.load_all().await;
     assert_eq!(report.ready, ["digits"], "{report:?}");
     let address = server.http();

@@ -14,14 +14,14 @@ mod link;
 mod load;
 mod policy;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tidegate_engines::Engines;
-use tidegate_registry::{Digest, Snapshot, VersionRecord};
+use tidegate_registry::{Alias, Digest, Snapshot, VersionRecord};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tracing::{info, warn};
@@ -31,7 +31,7 @@ pub use self::link::RegistryLink;
 pub use self::policy::VersionPolicy;
 
 use self::budget::Budget;
-use self::family::Family;
+use self::family::{Family, Settled};
 use self::load::Cause;
 use crate::memory;
 use crate::models::unknown_model;
@@ -53,6 +53,8 @@ pub struct Fleet {
     families: Mutex<BTreeMap<String, Family>>,
     /// What versions took when they were loaded, by content.
     learned: Mutex<BTreeMap<Digest, u64>>,
+    /// Held by a load that is measured.
+    measuring: Arc<tokio::sync::Mutex<()>>,
     /// Whether the loads of the start have begun.
     has_begun: AtomicBool,
     /// Set when the loads of the start have come to their end.
@@ -95,9 +97,9 @@ impl Drop for Active<'_> {
 }
 
 impl Fleet {
-    /// A fleet that follows the registry from now on, on the runtime that this is called from. `models` serves what it
-    /// loads.
-    pub fn start(
+    /// A fleet that loads on the runtime that this is called from, once it [follows](Fleet::follow) the registry.
+    /// `models` serves what it loads.
+    pub fn new(
         config: FleetConfig,
         link: RegistryLink,
         models: Arc<Models>,
@@ -107,7 +109,7 @@ impl Fleet {
         memory::limit_heaps();
         let budget = Arc::new(Budget::new(config.memory_budget_bytes));
         metrics.memory_budget_bytes.set(i64::try_from(budget.limit()).unwrap_or(i64::MAX));
-        let fleet = Arc::new(Self {
+        Arc::new(Self {
             loads: Arc::new(Semaphore::new(config.parallel_loads.max(1))),
             config,
             link,
@@ -119,12 +121,17 @@ impl Fleet {
             activity: Activity::default(),
             families: Mutex::default(),
             learned: Mutex::default(),
+            measuring: Arc::default(),
             has_begun: AtomicBool::new(false),
             started: watch::channel(false).0,
             unreachable: Mutex::default(),
-        });
-        tokio::spawn(follow::run(Arc::downgrade(&fleet)));
-        fleet
+        })
+    }
+
+    /// Follows the registry from now on, until the fleet is dropped. Models of folders are found before: their names are
+    /// theirs.
+    pub fn follow(self: &Arc<Self>) {
+        self.runtime.spawn(follow::run(Arc::downgrade(self)));
     }
 
     /// Waits until the registry, or what is left of it in the cache, has been read and every load of the start has come
@@ -150,6 +157,12 @@ impl Fleet {
         for version in snapshot.versions.iter().filter(|version| self.config.serves(&version.model)) {
             by_model.entry(&version.model).or_default().push(version);
         }
+        let mut aliases: BTreeMap<&str, Vec<&Alias>> = BTreeMap::new();
+        for alias in &snapshot.aliases {
+            aliases.entry(&alias.model).or_default().push(alias);
+        }
+        let digests: BTreeSet<Digest> = snapshot.versions.iter().map(|version| version.digest).collect();
+        self.learned.lock().retain(|digest, _| digests.contains(digest));
         let mut families = self.families.lock();
         for name in by_model.keys().filter(|name| !families.contains_key(**name)).copied().collect::<Vec<_>>() {
             if self.models.is_found(name) {
@@ -160,29 +173,50 @@ impl Fleet {
         }
         for (name, family) in families.iter_mut() {
             let records = by_model.get(name.as_str()).map(Vec::as_slice).unwrap_or_default();
-            let aliases: Vec<_> = snapshot.aliases.iter().filter(|alias| alias.model == *name).collect();
-            family.aim(policy::target(self.config.versions_of(name), records, &aliases), records);
+            let aliases = aliases.get(name.as_str()).map(Vec::as_slice).unwrap_or_default();
+            family.aim(policy::target(self.config.versions_of(name), records, aliases), records);
             self.settle(family);
         }
-        families.retain(|_, family| !family.slots.is_empty());
+        self.forget_empty(&mut families);
         drop(families);
         self.load_due();
     }
 
     /// Brings what requests see in line with what is loaded, and drains what nobody needs.
     fn settle(self: &Arc<Self>, family: &mut Family) {
-        let drained = family.settle();
+        let settled = family.settle();
+        self.bring_about(family, settled);
+    }
+
+    fn bring_about(self: &Arc<Self>, family: &Family, settled: Settled) {
         self.publish(family);
-        for (number, loaded) in drained {
+        for (number, loaded) in settled.drained {
             self.drain(&family.name, number, loaded);
+        }
+        for number in settled.gone {
+            self.metrics.forget(&family.name, &number.to_string());
         }
     }
 
     fn publish(&self, family: &Family) {
-        match family.model() {
-            Some(model) => drop(self.models.publish(model)),
-            None => drop(self.models.withdraw(&family.name)),
+        let (model, before) = (family.model(), self.models.model(&family.name).ok());
+        match (model, before) {
+            (Some(model), Some(before)) if model.is_same(&before) => {}
+            (Some(model), _) => drop(self.models.publish(model)),
+            (None, Some(_)) => drop(self.models.withdraw(&family.name)),
+            (None, None) => {}
         }
+    }
+
+    /// Forgets the models of which nothing is wanted or left.
+    fn forget_empty(&self, families: &mut BTreeMap<String, Family>) {
+        families.retain(|name, family| {
+            let stays = !family.slots.is_empty();
+            if !stays {
+                self.metrics.forget_model(name);
+            }
+            stays
+        });
     }
 
     /// Begins the loads that wait for no request.
@@ -192,7 +226,7 @@ impl Fleet {
         for family in families.values_mut() {
             for number in family.due(self.config.is_lazy(&family.name), now) {
                 let pinned = self.config.is_pinned(&family.name);
-                let cause = if pinned || family.answers() { Cause::Needed } else { Cause::Preload };
+                let cause = if pinned || family.replaces(number) { Cause::Needed } else { Cause::Preload };
                 self.begin(family, number, cause);
             }
         }
@@ -226,7 +260,8 @@ impl Fleet {
         let mut lazy: Vec<(Instant, String, u64)> = Vec::new();
         for family in families.values().filter(|family| self.config.is_lazy(&family.name)) {
             for (number, slot) in &family.slots {
-                let used = slot.loaded.as_ref().map(|loaded| loaded.version.last_used().get());
+                let loaded = slot.loaded.as_ref().filter(|_| !family.stands_in(*number));
+                let used = loaded.map(|loaded| loaded.version.last_used().get());
                 lazy.extend(used.map(|used| (used, family.name.clone(), *number)));
             }
         }
@@ -269,13 +304,23 @@ impl Fleet {
             let mut families = self.families.lock();
             let family = families.get_mut(model).ok_or_else(|| unknown_model(model))?;
             family.is_stopped = false;
-            family.settle();
+            self.settle(family);
             let wanted: Vec<u64> = family.wanted().filter(|number| !family.is_loaded(*number)).collect();
             wanted.into_iter().filter_map(|number| self.begin(family, number, Cause::Needed)).collect()
         };
+        // Each lets go of its version as soon as it ends: an eviction must not wait for the other loads.
+        let mut ends = tokio::task::JoinSet::new();
         for mut load in loads {
-            let outcome = load.outcome.wait_for(Option::is_some).await.map(|outcome| outcome.clone());
-            if let Ok(Some(Err(error))) = outcome {
+            ends.spawn_on(
+                async move {
+                    let outcome = load.outcome.wait_for(Option::is_some).await.ok()?;
+                    outcome.as_ref()?.as_ref().err().cloned()
+                },
+                &self.runtime,
+            );
+        }
+        while let Some(end) = ends.join_next().await {
+            if let Ok(Some(error)) = end {
                 return Err(InferError::new(ErrorCode::LoadFailed, error.message));
             }
         }
@@ -287,7 +332,7 @@ impl Fleet {
         let families = self.families.lock();
         let entries = families.values().flat_map(|family| {
             family.slots.iter().map(|(number, slot)| {
-                let is_out = family.is_stopped && slot.state == ModelState::Absent;
+                let is_out = family.is_stopped && matches!(slot.state, ModelState::Absent | ModelState::Failed(_));
                 let state = if is_out { ModelState::Unloaded } else { slot.state.clone() };
                 let (aliases, is_default) = family.names_of(*number);
                 let memory_bytes = slot.loaded.as_ref().map(|loaded| loaded.charge.bytes());

@@ -37,11 +37,14 @@ impl Taken {
         Self { resident: ProcessUsage::now().map_or(0, |usage| usage.resident_bytes), allocated: allocated() }
     }
 
-    /// How much more is taken now. New allocations may fill holes, so that the process does not grow; and engines that
-    /// bring their own allocator show in the process alone: the larger of the two counts.
-    pub(crate) fn growth(self) -> u64 {
+    /// How much more is taken now: by an engine that allocates in the C library's heaps exactly that, also where it
+    /// fills holes and the process does not grow; by another one what the process grew, traffic included.
+    pub(crate) fn growth(self, in_heaps: bool) -> u64 {
         let now = Self::now();
-        now.resident.saturating_sub(self.resident).max(now.allocated.saturating_sub(self.allocated))
+        match in_heaps && now.allocated > 0 {
+            true => now.allocated.saturating_sub(self.allocated),
+            false => now.resident.saturating_sub(self.resident),
+        }
     }
 }
 
@@ -68,7 +71,7 @@ mod tests {
         unsafe {
             let block = libc::malloc(3 << 20);
             assert!(!block.is_null());
-            assert!(before.growth() >= 3 << 20);
+            assert!(before.growth(true) >= 3 << 20);
             libc::free(block);
         }
     }

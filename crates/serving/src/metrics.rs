@@ -1,12 +1,15 @@
 //! The process's metrics, in Prometheus's form; names that Triton has are Triton's.
 
+mod outcomes;
+
 use std::time::Duration;
 
 use prometheus::{
-    CounterVec, Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    CounterVec, Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+pub use self::outcomes::Outcomes;
 use crate::{ErrorCode, InferError};
 
 const VERSION_LABELS: &[&str] = &["model", "version"];
@@ -40,6 +43,10 @@ pub struct Metrics {
     pub(crate) memory_budget_bytes: IntGauge,
     pub(crate) memory_charged_bytes: IntGauge,
     pub(crate) registry_reachable: IntGauge,
+    slo_budget_remaining: GaugeVec,
+    slo_burn_rate: GaugeVec,
+    slo_alert_firing: IntGaugeVec,
+    ready: IntGauge,
     refused: IntCounterVec,
     resident_bytes: Gauge,
     cpu_seconds: CounterVec,
@@ -163,6 +170,22 @@ impl Metrics {
                 "tidegate_registry_reachable",
                 "Whether the registry could be read when it was last looked at, 1 or 0",
             ),
+            slo_budget_remaining: set.float_gauges(
+                "tidegate_slo_error_budget_remaining",
+                "Share of an objective's error budget that is left; below 0 if it is overspent",
+                &["slo"],
+            ),
+            slo_burn_rate: set.float_gauges(
+                "tidegate_slo_burn_rate",
+                "Burn rate of an objective's error budget over a window; 1 spends it in the objective's own window",
+                &["slo", "window"],
+            ),
+            slo_alert_firing: set.gauges(
+                "tidegate_slo_alert_firing",
+                "Whether an alert of an objective fires, 1 or 0",
+                &["slo", "alert", "severity"],
+            ),
+            ready: set.int_gauge("tidegate_ready", "Whether the server is ready for traffic, 1 or 0"),
             refused: set.counters(
                 "tidegate_requests_refused_total",
                 "Requests refused before they reached a version, by error code",
@@ -238,6 +261,26 @@ impl Metrics {
         self.refused.with_label_values(&[code.name()]).inc();
     }
 
+    /// Says what is left of an objective's error budget.
+    pub fn slo_budget_remaining(&self, slo: &str, share: f64) {
+        self.slo_budget_remaining.with_label_values(&[slo]).set(share);
+    }
+
+    /// Says how fast an objective's error budget burns over a window.
+    pub fn slo_burn_rate(&self, slo: &str, window: &str, rate: f64) {
+        self.slo_burn_rate.with_label_values(&[slo, window]).set(rate);
+    }
+
+    /// Says whether an alert of an objective fires.
+    pub fn slo_alert_firing(&self, slo: &str, alert: &str, severity: &str, is_firing: bool) {
+        self.slo_alert_firing.with_label_values(&[slo, alert, severity]).set(i64::from(is_firing));
+    }
+
+    /// Says whether the server is ready.
+    pub fn ready(&self, is_ready: bool) {
+        self.ready.set(i64::from(is_ready));
+    }
+
     /// Counts a connection that opens (`1`) or closes (`-1`).
     pub fn connection(&self, protocol: &'static str, change: i64) {
         self.open_connections.with_label_values(&[protocol]).add(change);
@@ -299,6 +342,10 @@ impl Registrar {
 
     fn gauge(&mut self, name: &str, help: &str) -> Gauge {
         self.register("gauge", Gauge::new(name, help))
+    }
+
+    fn float_gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+        self.register("gauge", GaugeVec::new(Opts::new(name, help), labels))
     }
 
     fn int_gauge(&mut self, name: &str, help: &str) -> IntGauge {

@@ -52,6 +52,22 @@ impl Model {
         self.versions.values()
     }
 
+    /// Whether requests would see no difference.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let same = |one: &Arc<Version>, two: &Arc<Version>| Arc::ptr_eq(one, two);
+        let answering = match (&self.answering, &other.answering) {
+            (Some(one), Some(two)) => same(one, two),
+            (None, None) => true,
+            _ => false,
+        };
+        let mut versions = self.versions.iter().zip(&other.versions);
+        let count = self.versions.len() == other.versions.len();
+        answering
+            && count
+            && self.aliases == other.aliases
+            && versions.all(|(one, two)| one.0 == two.0 && same(one.1, two.1))
+    }
+
     /// A version by its number or alias; without one, that which answers for the model.
     fn version(&self, wanted: Option<&str>) -> Option<&Arc<Version>> {
         let Some(wanted) = wanted else { return self.answering.as_ref() };

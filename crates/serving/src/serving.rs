@@ -132,7 +132,10 @@ impl Serving {
                 return Err(error);
             }
         };
-        version.last_used().set(received);
+        if !cold_start {
+            // Else the load has set it, after this was received.
+            version.last_used().set(received);
+        }
         let unfinished = Unfinished(&version);
         let answer = answer(&version, request, received).await;
         unfinished.finish();

@@ -92,6 +92,10 @@ pub struct BatchFigures {
 impl VersionStats {
     pub(crate) fn new(metrics: &Metrics, model: &str, version: &str, max_batch_rows: usize) -> Self {
         let labels = &[model, version];
+        // A rate over a series that was not there before its first failure would miss that one.
+        for code in ErrorCode::ALL.iter().filter(|code| code.http_status() >= 500 || **code == ErrorCode::QueueFull) {
+            metrics.failure.with_label_values(&[model, version, code.name()]);
+        }
         Self {
             success: metrics.success.with_label_values(labels),
             abandoned: metrics.abandoned.with_label_values(labels),

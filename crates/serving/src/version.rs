@@ -113,7 +113,8 @@ impl Version {
         }
         let labels = &[model, number.as_str()];
         metrics.load_seconds.with_label_values(labels).observe(started.elapsed().as_secs_f64());
-        let memory_bytes = before.growth();
+        // ONNX Runtime is a C++ library; the portable engine is Rust, which has another allocator here.
+        let memory_bytes = before.growth(artifact.engine() == "onnxruntime");
         metrics.memory_bytes.with_label_values(labels).set(i64::try_from(memory_bytes).unwrap_or(i64::MAX));
         info!(
             model,

@@ -67,7 +67,7 @@ impl Registry {
             }
             Ok(_) => {}
             // It will be signed anew here, and refused later if it is not.
-            Err(error) if error.code == ErrorCode::Unsigned && self.cache.keys().signer().is_some() => {}
+            Err(error) if error.code == ErrorCode::Unsigned && self.cache.keys()?.signer().is_some() => {}
             Err(error) => return Err(error),
         }
         Ok(())

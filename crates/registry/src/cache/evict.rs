@@ -77,8 +77,11 @@ impl Cache {
         let place = self.version_folder(digest);
         let aside = self.work_folder()?;
         // Renamed first: it is gone as a whole, whatever happens while its files are removed.
-        std::fs::rename(&place, aside.path().join("evicted")).map_err(|error| Error::file(&place, &error))?;
-        Ok(true)
+        match std::fs::rename(&place, aside.path().join("evicted")) {
+            // Another process was faster.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+            moved => moved.map(|()| true).map_err(|error| Error::file(&place, &error)),
+        }
     }
 
     fn candidates(&self) -> Result<Vec<Candidate>> {

@@ -88,7 +88,8 @@ impl Filling {
     pub(crate) async fn finish(self) -> Result<CachedVersion> {
         blocking(move || {
             let digest = self.entry.version.digest;
-            let kept = Kept { entry: self.entry.clone(), marks: self.marks.clone() };
+            let signatures = BTreeMap::from([(self.entry.version.name(), self.entry.signatures.clone())]);
+            let kept = Kept { entry: self.entry.clone(), signatures, marks: self.marks.clone() };
             self.cache.write_json(&self.folder.path().join(ENTRY), &kept)?;
             let place = self.cache.version_folder(&digest);
             let fail = |error: std::io::Error| Error::file(&place, &error);

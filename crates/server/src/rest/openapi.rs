@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use utoipa::{OpenApi, ToSchema};
 
-use super::{health, infer, metadata, predict_v1, repository, statistics};
+use super::{health, infer, metadata, objectives, predict_v1, repository, statistics};
 
 /// The whole description; served at `/openapi.json`, browsable at `/docs`.
 pub fn openapi() -> utoipa::openapi::OpenApi {
@@ -37,6 +37,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         predict_v1::models,
         predict_v1::model,
         predict_v1::predict,
+        objectives::slos,
         super::metrics,
     )
 )]

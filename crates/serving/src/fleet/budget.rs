@@ -12,8 +12,15 @@ const SHARE: u64 = 5;
 #[derive(Debug)]
 pub(super) struct Budget {
     limit: u64,
-    charged: Mutex<u64>,
+    charged: Mutex<Charged>,
     changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Charged {
+    bytes: u64,
+    /// Of these, what will be given back without further ado.
+    leaving: u64,
 }
 
 /// What one version may take. Dropping it gives it back.
@@ -21,12 +28,13 @@ pub(super) struct Budget {
 pub(super) struct Charge {
     budget: Arc<Budget>,
     bytes: u64,
+    is_leaving: bool,
 }
 
 impl Budget {
     pub(super) fn new(limit: Option<u64>) -> Self {
         let limit = limit.unwrap_or_else(|| machine_bytes() / SHARE * (SHARE - 1));
-        Self { limit, charged: Mutex::new(0), changed: Notify::new() }
+        Self { limit, charged: Mutex::default(), changed: Notify::new() }
     }
 
     pub(super) fn limit(&self) -> u64 {
@@ -34,15 +42,20 @@ impl Budget {
     }
 
     pub(super) fn charged(&self) -> u64 {
-        *self.charged.lock()
+        self.charged.lock().bytes
+    }
+
+    /// Whether so many bytes fit once everything that is leaving is gone.
+    pub(super) fn will_fit(&self, bytes: u64) -> bool {
+        let charged = self.charged.lock();
+        (charged.bytes - charged.leaving).checked_add(bytes).is_some_and(|after| after <= self.limit)
     }
 
     /// Takes so many bytes, if they are free.
     pub(super) fn take(self: &Arc<Self>, bytes: u64) -> Option<Charge> {
         let mut charged = self.charged.lock();
-        let after = charged.checked_add(bytes).filter(|after| *after <= self.limit)?;
-        *charged = after;
-        Some(Charge { budget: self.clone(), bytes })
+        charged.bytes = charged.bytes.checked_add(bytes).filter(|after| *after <= self.limit)?;
+        Some(Charge { budget: self.clone(), bytes, is_leaving: false })
     }
 
     /// Ends when a version was loaded or memory was given back since this was called.
@@ -61,21 +74,30 @@ impl Charge {
         self.bytes
     }
 
-    /// Corrects it to what was measured. Gives whether the budget bears that; it is charged in any case.
-    pub(super) fn correct(&mut self, bytes: u64) -> bool {
+    /// Corrects it to what was measured, whether the budget bears that or not.
+    pub(super) fn correct(&mut self, bytes: u64) {
         let mut charged = self.budget.charged.lock();
-        *charged = *charged - self.bytes + bytes;
-        let fits = *charged <= self.budget.limit;
+        charged.bytes = charged.bytes - self.bytes + bytes;
         drop(charged);
         self.bytes = bytes;
         self.budget.tell();
-        fits
+    }
+
+    /// Says that it will be given back.
+    pub(super) fn leave(&mut self) {
+        self.is_leaving = true;
+        self.budget.charged.lock().leaving += self.bytes;
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        *self.budget.charged.lock() -= self.bytes;
+        let mut charged = self.budget.charged.lock();
+        charged.bytes -= self.bytes;
+        if self.is_leaving {
+            charged.leaving -= self.bytes;
+        }
+        drop(charged);
         self.budget.tell();
     }
 }
@@ -106,10 +128,12 @@ mod tests {
         let two = budget.take(40).unwrap();
         assert_eq!(budget.charged(), 100);
         drop(two);
-        assert!(one.correct(90) && budget.charged() == 90);
-        assert!(!one.correct(110), "more than there is");
+        one.correct(110);
+        assert!(budget.charged() == 110 && !budget.will_fit(0), "more than there is");
+        one.leave();
+        assert!(budget.take(1).is_none() && budget.will_fit(100) && !budget.will_fit(101), "it is on its way");
         drop(one);
-        assert_eq!(budget.charged(), 0);
+        assert!(budget.charged() == 0 && budget.will_fit(100));
     }
 
     #[test]

@@ -95,7 +95,9 @@ impl Fleet {
             let families = self.families.lock();
             families.get(model).filter(|family| !family.is_stopped).is_some_and(|family| {
                 let slot = family.number(version).and_then(|number| family.slots.get(&number));
-                let comes = |slot: &Slot| matches!(slot.state, ModelState::Absent | ModelState::Draining);
+                let comes = |slot: &Slot| {
+                    slot.load.is_some() || matches!(slot.state, ModelState::Absent | ModelState::Draining)
+                };
                 slot.is_some_and(|slot| slot.loaded.is_some() || comes(slot))
             })
         };

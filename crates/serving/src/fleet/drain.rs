@@ -13,7 +13,8 @@ const LOOK_AGAIN: [Duration; 2] = [Duration::from_millis(1), Duration::from_mill
 
 impl Fleet {
     /// Waits for the last answers of a version that takes no more requests, and gives its memory back.
-    pub(super) fn drain(self: &Arc<Self>, model: &str, number: u64, loaded: Loaded) {
+    pub(super) fn drain(self: &Arc<Self>, model: &str, number: u64, mut loaded: Loaded) {
+        loaded.charge.leave();
         let (fleet, model) = (self.clone(), model.to_owned());
         self.runtime.spawn(async move {
             let Loaded { version, charge } = loaded;
@@ -39,17 +40,16 @@ impl Fleet {
         });
     }
 
-    fn drained(&self, model: &str, number: u64) {
+    fn drained(self: &Arc<Self>, model: &str, number: u64) {
         let mut families = self.families.lock();
-        let Some(family) = families.get_mut(model) else { return };
-        family.drained(number);
-        if !family.slots.contains_key(&number) {
-            self.metrics.forget(model, &number.to_string());
+        if let Some(family) = families.get_mut(model) {
+            let settled = family.drained(number);
+            self.bring_about(family, settled);
         }
-        if family.slots.is_empty() {
-            families.remove(model);
-            self.metrics.forget_model(model);
-        }
+        self.forget_empty(&mut families);
+        drop(families);
+        // Whoever waits for memory looks at the states too.
+        self.budget.tell();
     }
 
     /// Takes the version out of service that was not asked for longest, for a load of another one. Gives whether there
@@ -61,8 +61,8 @@ impl Fleet {
             for (own, slot) in &family.slots {
                 let Some(loaded) = &slot.loaded else { continue };
                 let used = loaded.version.last_used().get();
-                let is_itself = family.name == model && *own == number;
-                if !is_itself && longest.as_ref().is_none_or(|(least, ..)| used < *least) {
+                let stays = (family.name == model && *own == number) || family.stands_in(*own);
+                if !stays && longest.as_ref().is_none_or(|(least, ..)| used < *least) {
                     longest = Some((used, family.name.clone(), *own));
                 }
             }
@@ -89,10 +89,9 @@ impl Fleet {
     /// Whether memory will be given back, or become free to be taken back, without further ado.
     pub(super) fn is_moving(&self) -> bool {
         let families = self.families.lock();
-        let moving = |slot: &super::family::Slot| {
-            slot.state == crate::ModelState::Draining
-                || matches!(slot.state, crate::ModelState::Loading | crate::ModelState::Warming)
-        };
-        families.values().flat_map(|family| family.slots.values()).any(moving)
+        let slots = families.values().flat_map(|family| family.slots.values());
+        let loaded: u64 = slots.filter_map(|slot| slot.loaded.as_ref()).map(|loaded| loaded.charge.bytes()).sum();
+        // What is charged beside that is being loaded or drained, and tells when that ends.
+        self.budget.charged() > loaded
     }
 }

@@ -1,8 +1,8 @@
 //! The versions of one model: which should be loaded, which are, and which answer meanwhile.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use tidegate_registry::VersionRecord;
@@ -31,6 +31,15 @@ pub(super) struct Family {
     pub(super) is_stopped: bool,
 }
 
+/// What came of settling a model.
+#[derive(Debug, Default)]
+pub(super) struct Settled {
+    /// Versions that take no more requests.
+    pub(super) drained: Vec<(u64, Loaded)>,
+    /// Versions that are forgotten.
+    pub(super) gone: Vec<u64>,
+}
+
 /// One version that should be served, or still is.
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -44,6 +53,8 @@ pub(super) struct Slot {
     pub(super) retry_at: Option<Instant>,
     /// Whether it waits for its first request because memory was short.
     pub(super) is_deferred: bool,
+    /// Alive as long as an engine loads it, also when nobody waits for that any more.
+    pub(super) engine: Weak<()>,
 }
 
 /// A load that goes on, and who waits for it.
@@ -51,6 +62,8 @@ pub(super) struct Slot {
 pub(super) struct Load {
     pub(super) outcome: watch::Receiver<Outcome>,
     pub(super) waiting: Arc<AtomicUsize>,
+    /// Tells it from earlier ones.
+    pub(super) token: Arc<()>,
     /// Whether somebody waits for it, so that others make room.
     pub(super) is_needed: Arc<AtomicBool>,
 }
@@ -72,7 +85,13 @@ impl Slot {
             failures: 0,
             retry_at: None,
             is_deferred: false,
+            engine: Weak::new(),
         }
+    }
+
+    /// Whether an engine still works on a load that was given up.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.load.is_none() && self.engine.strong_count() > 0
     }
 
     /// Puts off the next load, longer with each failure.
@@ -110,8 +129,8 @@ impl Family {
     }
 
     /// Moves names to the versions that they should mean as far as those are loaded, and takes out what nobody needs
-    /// any more: gives what is to be drained.
-    pub(super) fn settle(&mut self) -> Vec<(u64, Loaded)> {
+    /// any more.
+    pub(super) fn settle(&mut self) -> Settled {
         let nothing = Target::default();
         let target = if self.is_stopped { &nothing } else { &self.target };
         self.serving.retain(|name, _| target.names.contains_key(name));
@@ -123,20 +142,29 @@ impl Family {
             }
         }
         let needed = |number: &u64| target.versions.contains(number) || self.serving.values().any(|own| own == number);
-        let mut drained = Vec::new();
+        let mut settled = Settled::default();
         for (number, slot) in &mut self.slots {
             if !needed(number)
                 && let Some(loaded) = slot.loaded.take()
             {
                 slot.state = ModelState::Draining;
-                drained.push((*number, loaded));
+                settled.drained.push((*number, loaded));
             }
         }
         // What is being loaded or drained goes when that has come to its end.
-        let busy = |slot: &Slot| slot.load.is_some() || slot.is_ready() || slot.state == ModelState::Draining;
+        let busy = |slot: &Slot| {
+            let is_used = slot.load.is_some() || slot.is_ready() || slot.engine.strong_count() > 0;
+            is_used || slot.state == ModelState::Draining
+        };
         let kept = &self.target.versions;
-        self.slots.retain(|number, slot| kept.contains(number) || busy(slot));
-        drained
+        self.slots.retain(|number, slot| {
+            let stays = kept.contains(number) || busy(slot);
+            if !stays {
+                settled.gone.push(*number);
+            }
+            stays
+        });
+        settled
     }
 
     /// Takes a version out of service that stays wanted: it is loaded again when it is asked for.
@@ -144,17 +172,23 @@ impl Family {
         let slot = self.slots.get_mut(&number)?;
         let loaded = slot.loaded.take()?;
         slot.state = ModelState::Draining;
+        slot.is_deferred = true;
         Some(loaded)
     }
 
+    /// Whether a version answers only until the one that should is loaded: once gone, it does not come back.
+    pub(super) fn stands_in(&self, number: u64) -> bool {
+        !self.target.versions.contains(&number)
+    }
+
     /// Ends the draining of a version.
-    pub(super) fn drained(&mut self, number: u64) {
+    pub(super) fn drained(&mut self, number: u64) -> Settled {
         if let Some(slot) = self.slots.get_mut(&number)
             && slot.state == ModelState::Draining
         {
             slot.state = ModelState::Absent;
         }
-        self.settle();
+        self.settle()
     }
 
     /// The versions that should be loaded without waiting for a request.
@@ -163,9 +197,9 @@ impl Family {
             return Vec::new();
         }
         let due = |number: &&u64| {
-            let Some(slot) = self.slots.get(number) else { return false };
+            let Some(slot) = self.slots.get(number).filter(|slot| !slot.is_overdue()) else { return false };
             let waits = match slot.state {
-                ModelState::Absent => !slot.is_deferred,
+                ModelState::Absent => !slot.is_deferred || self.replaces(**number),
                 ModelState::Failed(_) => slot.retry_at.is_some_and(|at| at <= now),
                 _ => false,
             };

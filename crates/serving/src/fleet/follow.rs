@@ -35,6 +35,8 @@ struct Follower {
     failures: u32,
     retry_at: Option<Instant>,
     reported: Option<(Instant, Vec<(String, i64)>)>,
+    report_failures: u32,
+    report_at: Option<Instant>,
 }
 
 impl Follower {
@@ -73,8 +75,7 @@ impl Follower {
                 }
             }
             Err(error) => {
-                let wait = RETRY_AFTER.saturating_mul(1 << self.failures.min(16)).min(RETRY_AT_MOST);
-                self.retry_at = Some(Instant::now() + wait.mul_f64(0.75 + 0.5 * fastrand::f64()));
+                self.retry_at = Some(Instant::now() + backoff(self.failures));
                 self.failures += 1;
                 let reason = link::reason(&error);
                 if self.failures == 1 {
@@ -88,22 +89,42 @@ impl Follower {
                     self.has_begun = true;
                     fleet.sync(&snapshot);
                 }
+                if !fleet.models.is_empty() {
+                    // Models of folders do not wait for a registry that nobody knows.
+                    fleet.started.send_replace(true);
+                }
             }
         }
     }
 
     /// Says which versions are used, when that changed and every minute.
     async fn report(&mut self, fleet: &Fleet) {
+        if self.report_at.is_some_and(|at| at > Instant::now()) {
+            return;
+        }
         let uses = fleet.uses();
         let is_fresh = |(at, before): &(Instant, Vec<(String, i64)>)| at.elapsed() < REPORT_EVERY && *before == uses;
         if self.reported.as_ref().is_some_and(is_fresh) {
             return;
         }
         match fleet.link.report_uses(&uses).await {
-            Ok(()) => self.reported = Some((Instant::now(), uses)),
-            Err(error) => warn!(%error, "which versions are used could not be said"),
+            Ok(()) => {
+                (self.report_failures, self.report_at) = (0, None);
+                self.reported = Some((Instant::now(), uses));
+            }
+            Err(error) => {
+                self.report_at = Some(Instant::now() + backoff(self.report_failures));
+                self.report_failures += 1;
+                warn!(%error, "which versions are used could not be said");
+            }
         }
     }
+}
+
+/// How long to wait after so many failures in a row; servers that failed together do not come back together.
+fn backoff(failures: u32) -> Duration {
+    let wait = RETRY_AFTER.saturating_mul(1 << failures.min(16)).min(RETRY_AT_MOST);
+    wait.mul_f64(0.75 + 0.5 * fastrand::f64())
 }
 
 impl Fleet {

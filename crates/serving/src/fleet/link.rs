@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use tidegate_registry::{
@@ -17,6 +18,8 @@ pub struct RegistryLink {
     server: String,
     cache: Cache,
     registry: ArcSwapOption<Registry>,
+    /// Whether it could not be read when that was last tried.
+    is_away: AtomicBool,
 }
 
 impl RegistryLink {
@@ -27,11 +30,24 @@ impl RegistryLink {
     /// If the local cache cannot be used.
     pub fn new(config: RegistryConfig, data: &Path, server: String) -> Result<Self> {
         let cache = Cache::open(&config, data)?;
-        Ok(Self { config, data: data.to_owned(), server, cache, registry: ArcSwapOption::empty() })
+        Ok(Self {
+            config,
+            data: data.to_owned(),
+            server,
+            cache,
+            registry: ArcSwapOption::empty(),
+            is_away: AtomicBool::new(false),
+        })
     }
 
     /// Everything in the registry if anything changed since the change `seen`.
     pub(super) async fn changed_since(&self, seen: Option<i64>) -> Result<Option<Snapshot>> {
+        let changed = self.read(seen).await;
+        self.is_away.store(changed.is_err(), Ordering::Relaxed);
+        changed
+    }
+
+    async fn read(&self, seen: Option<i64>) -> Result<Option<Snapshot>> {
         let registry = self.registry().await?;
         if seen == Some(registry.last_change().await?) {
             return Ok(None);
@@ -49,6 +65,12 @@ impl RegistryLink {
 
     /// A version's files, verified: from the registry or, if it cannot be reached, from the cache.
     pub(super) async fn fetch(&self, version: &VersionRecord) -> Result<CachedVersion> {
+        // Where nothing answers at all, each question would wait for its answer.
+        if self.is_away.load(Ordering::Relaxed)
+            && let Some(there) = self.cache.load(version).await?
+        {
+            return Ok(there);
+        }
         let fetched = match self.registry().await {
             Ok(registry) => registry.fetch(version).await,
             Err(error) => Err(error),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tidegate_registry::VersionRecord;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tracing::{error, info};
 
 use super::budget::Charge;
@@ -13,13 +13,10 @@ use super::family::{Family, Load, Loaded, Outcome};
 use super::{Fleet, link};
 use crate::{ErrorCode, InferError, ModelState, Version, source};
 
-/// What an engine takes beside the weights, in bytes: as measured on small graphs in ONNX Runtime.
-const ENGINE_BYTES: u64 = 3 << 20;
-/// What a version is charged at least beside its files, in bytes, however little the process grew.
+/// What an instance takes beside the weights, in bytes: as measured on small graphs in ONNX Runtime.
+const INSTANCE_BYTES: u64 = 2 << 20;
+/// What a version is charged at least beside its files, in bytes, however little was measured.
 const LEAST_BYTES: u64 = 512 << 10;
-/// Copies of the weights in memory, as a share of the artifact's size: the graph as it was read, and as it was
-/// optimized for each instance.
-const WEIGHT_COPIES: u64 = 2;
 
 /// Why a version is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,17 +50,19 @@ impl Fleet {
             load.is_needed.fetch_or(cause == Cause::Needed, Ordering::Relaxed);
             return Some(load.clone());
         }
-        if slot.loaded.is_some() {
+        if slot.loaded.is_some() || slot.is_overdue() {
             return None;
         }
         let (sender, outcome) = watch::channel(None);
         let is_needed = Arc::new(AtomicBool::new(cause == Cause::Needed));
-        let load = Load { outcome, waiting: Arc::new(AtomicUsize::new(0)), is_needed: is_needed.clone() };
+        let (waiting, token) = (Arc::new(AtomicUsize::new(0)), Arc::new(()));
+        slot.engine = Arc::downgrade(&token);
+        let load = Load { outcome, waiting, token: token.clone(), is_needed: is_needed.clone() };
         slot.load = Some(load.clone());
         slot.state = ModelState::Fetching;
         slot.is_deferred = false;
         let record = slot.record.clone();
-        self.runtime.spawn(self.clone().load_version(record, number, is_needed, sender));
+        self.runtime.spawn(self.clone().load_version(record, number, is_needed, token, sender));
         Some(load)
     }
 
@@ -72,17 +71,16 @@ impl Fleet {
         record: VersionRecord,
         number: u64,
         is_needed: Arc<AtomicBool>,
+        token: Arc<()>,
         sender: watch::Sender<Outcome>,
     ) {
         let seconds = record.manifest.limits.max_load_seconds.unwrap_or(self.config.max_load_seconds).max(1);
         let finished = loop {
-            // It is never closed.
-            let turn = self.loads.clone().acquire_owned().await;
-            let loading = self.try_load(&record, number, &is_needed);
+            let turn = self.loads.clone().acquire_owned().await.expect("the semaphore is never closed");
+            let loading = self.try_load(&record, number, &is_needed, &token, turn);
             let too_slow = || Err(Refusal::Failed(format!("it was not loaded within {seconds} s")));
             let outcome =
                 tokio::time::timeout(Duration::from_secs(seconds), loading).await.unwrap_or_else(|_| too_slow());
-            drop(turn);
             match self.finish(&record, number, outcome, &is_needed, &sender) {
                 Finished::Again => {}
                 finished => break finished,
@@ -100,13 +98,23 @@ impl Fleet {
         record: &VersionRecord,
         number: u64,
         is_needed: &AtomicBool,
+        token: &Arc<()>,
+        turn: OwnedSemaphorePermit,
     ) -> Result<Loaded, Refusal> {
         let files = self.link.fetch(record).await.map_err(|error| Refusal::Failed(link::reason(&error)))?;
-        self.stand(&record.model, number, ModelState::Verifying);
+        self.stand(&record.model, number, token, ModelState::Verifying);
         let plan = source::cached(files).map_err(|error| Refusal::Failed(error.to_string()))?;
         let charge = self.reserve(record, is_needed).await?;
-        let (fleet, record) = (self.clone(), record.clone());
-        let loaded = tokio::task::spawn_blocking(move || fleet.load_blocking(&record, number, plan, charge)).await;
+        // A content that was not measured yet is loaded beside no other.
+        let is_new = !self.learned.lock().contains_key(&record.digest);
+        let alone = if is_new { Some(self.measuring.clone().lock_owned().await) } else { None };
+        let (fleet, record, token) = (self.clone(), record.clone(), token.clone());
+        let loaded = tokio::task::spawn_blocking(move || {
+            // Both are given back when the engine is done, which may be after nobody waits for it any more.
+            let _held = (turn, alone);
+            fleet.load_blocking(&record, number, &token, plan, charge)
+        });
+        let loaded = loaded.await;
         loaded.map_err(|panic| Refusal::Failed(format!("the engine panicked: {panic}")))?
     }
 
@@ -115,26 +123,24 @@ impl Fleet {
         self: &Arc<Self>,
         record: &VersionRecord,
         number: u64,
+        token: &Arc<()>,
         plan: crate::VersionPlan,
         mut charge: Charge,
     ) -> Result<Loaded, Refusal> {
         let active = self.activity.begin();
-        let stage = |state| self.stand(&record.model, number, state);
+        let stage = |state| self.stand(&record.model, number, token, state);
         let version = Version::load(&record.model, plan, &self.engines, &self.metrics, &stage);
         let version = version.map_err(|error| Refusal::Failed(error.to_string()))?;
         // Beside other loads the growth of the process says nothing of this one.
         if active.is_alone() {
             let files = u64::try_from(record.bytes).unwrap_or_default();
             let bytes = version.memory_bytes().max(files + LEAST_BYTES);
-            // Memory that was freed before and not given back hides what a load takes: the most that was seen counts.
-            let bytes = bytes.max(self.learned.lock().get(&record.digest).copied().unwrap_or(0));
-            self.learned.lock().insert(record.digest, bytes);
             if let Some(most) = record.manifest.limits.max_memory_bytes.filter(|most| bytes > *most) {
                 return Err(Refusal::Failed(format!("it took {bytes} bytes, limits.max_memory_bytes is {most}")));
             }
-            if !charge.correct(bytes) {
-                self.make_room(&record.model, number);
-            }
+            self.learned.lock().insert(record.digest, bytes);
+            charge.correct(bytes);
+            while !self.budget.will_fit(0) && self.make_room(&record.model, number) {}
         }
         Ok(Loaded { version: Arc::new(version), charge })
     }
@@ -167,18 +173,20 @@ impl Fleet {
     /// What a version will take of memory, in bytes: as when it was loaded last, or by the size of its files.
     fn estimate(&self, record: &VersionRecord) -> u64 {
         let learned = self.learned.lock().get(&record.digest).copied();
+        // The graph as it was read, and as each instance has it.
         let by_size = || {
             let files = u64::try_from(record.bytes).unwrap_or_default();
-            ENGINE_BYTES.saturating_add(files.saturating_mul(WEIGHT_COPIES))
+            let instances = self.engines.instances(files, &record.manifest.engine_options) as u64;
+            (INSTANCE_BYTES * instances).saturating_add(files.saturating_mul(1 + instances))
         };
         learned.or(record.manifest.limits.max_memory_bytes).unwrap_or_else(by_size)
     }
 
     /// Says where a version stands while it is loaded.
-    fn stand(&self, model: &str, number: u64, state: ModelState) {
+    fn stand(&self, model: &str, number: u64, token: &Arc<()>, state: ModelState) {
         let mut families = self.families.lock();
         if let Some(slot) = families.get_mut(model).and_then(|family| family.slots.get_mut(&number))
-            && slot.load.is_some()
+            && slot.load.as_ref().is_some_and(|load| Arc::ptr_eq(&load.token, token))
         {
             slot.state = state;
         }

@@ -1,0 +1,163 @@
+//! How the service level objectives stand: requests counted from the metrics, alerts looked at every minute, both kept
+//! over restarts.
+
+mod feed;
+mod kept;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use tidegate_observe::{AlertChange, AlertState, Slo, Standing};
+use tidegate_serving::Metrics;
+use tracing::{error, info, warn};
+
+use self::feed::Feed;
+use self::kept::Kept;
+
+/// How often requests are counted. A minute is a multiple of it.
+const COUNT_EVERY_MS: u64 = 5000;
+const MINUTE_MS: u64 = 60_000;
+
+/// The objectives of a server, and how they stand.
+pub struct Objectives {
+    slos: Vec<Slo>,
+    metrics: Arc<Metrics>,
+    file: Option<PathBuf>,
+    state: Mutex<State>,
+}
+
+struct State {
+    feed: Feed,
+    kept: Kept,
+}
+
+impl Objectives {
+    /// These objectives over what `metrics` counts from now on. What was counted before is read from `file`, and kept
+    /// there; without a file it ends with the process.
+    pub fn new(slos: Vec<Slo>, metrics: Arc<Metrics>, file: Option<PathBuf>) -> Self {
+        for slo in &slos {
+            slo.notices().iter().for_each(|notice| warn!(slo = slo.name(), "{notice}"));
+        }
+        let kept = file.as_deref().map_or_else(Kept::default, Kept::read);
+        let feed = Feed::new(&metrics);
+        Self { slos, metrics, file, state: Mutex::new(State { feed, kept }) }
+    }
+
+    /// Counts and evaluates until it is dropped.
+    pub(crate) async fn run(self: Arc<Self>) {
+        if self.slos.is_empty() {
+            return;
+        }
+        loop {
+            let now_ms = now_ms();
+            let next_ms = (now_ms / COUNT_EVERY_MS + 1) * COUNT_EVERY_MS;
+            tokio::time::sleep(Duration::from_millis(next_ms - now_ms)).await;
+            self.step(next_ms);
+            if next_ms.is_multiple_of(MINUTE_MS) {
+                self.keep().await;
+            }
+        }
+    }
+
+    /// Counts the last requests, and keeps it all.
+    pub(crate) async fn finish(&self) {
+        if !self.slos.is_empty() {
+            // Not at a whole minute: alerts are looked at there alone.
+            let now_ms = now_ms();
+            self.step(now_ms + u64::from(now_ms.is_multiple_of(MINUTE_MS)));
+            self.keep().await;
+        }
+    }
+
+    /// Counts what came up to a moment and, at whole minutes, looks at the alerts.
+    fn step(&self, now_ms: u64) {
+        let mut state = self.state.lock();
+        let State { feed, kept } = &mut *state;
+        let news = feed.news(&self.metrics);
+        for slo in &self.slos {
+            let counts = feed::count(slo, &news);
+            let own = kept.of(slo);
+            own.ledger.add(now_ms - 1, counts.good, counts.total);
+            if now_ms.is_multiple_of(MINUTE_MS) {
+                let changes = own.alerts.evaluate(slo, &own.ledger, now_ms);
+                changes.iter().for_each(|change| announce(slo, change));
+            }
+        }
+        drop(state);
+        self.expose(now_ms);
+    }
+
+    /// Brings the gauges up to a moment.
+    fn expose(&self, now_ms: u64) {
+        for status in self.status_at(now_ms) {
+            let name = status.slo.name();
+            self.metrics.slo_budget_remaining(name, status.standing.budget_remaining);
+            for (window, burn) in tidegate_observe::BurnWindow::ALL.iter().zip(&status.standing.burns) {
+                self.metrics.slo_burn_rate(name, window.name(), burn.rate.unwrap_or(0.0));
+            }
+            for (alert, state) in status.alerts {
+                let is_firing = matches!(state, AlertState::Firing { .. });
+                self.metrics.slo_alert_firing(name, alert.id, alert.severity.name(), is_firing);
+            }
+        }
+    }
+
+    /// How each objective stands now.
+    pub(crate) fn status(&self) -> Vec<Status<'_>> {
+        self.status_at(now_ms())
+    }
+
+    fn status_at(&self, now_ms: u64) -> Vec<Status<'_>> {
+        let mut state = self.state.lock();
+        let status = |slo| {
+            let own = state.kept.of(slo);
+            let standing = Standing::of(slo, &own.ledger, now_ms);
+            let alerts = tidegate_observe::BURN_ALERTS.iter().map(|alert| (alert, own.alerts.state(alert)));
+            Status { slo, standing, alerts: alerts.collect() }
+        };
+        self.slos.iter().map(status).collect()
+    }
+
+    /// Writes what was counted to its file.
+    async fn keep(&self) {
+        let Some(file) = self.file.clone() else { return };
+        let written = {
+            let state = self.state.lock();
+            serde_json::to_vec(&state.kept)
+        };
+        let outcome = match written {
+            Ok(bytes) => tokio::task::spawn_blocking(move || kept::replace(&file, &bytes)).await,
+            Err(problem) => return error!(%problem, "what objectives have counted cannot be written"),
+        };
+        match outcome {
+            Ok(Ok(())) => {}
+            Ok(Err(problem)) => error!(%problem, "what objectives have counted could not be kept"),
+            Err(problem) => error!(%problem, "what objectives have counted could not be kept"),
+        }
+    }
+}
+
+/// How an objective stands.
+pub(crate) struct Status<'a> {
+    pub(crate) slo: &'a Slo,
+    pub(crate) standing: Standing,
+    pub(crate) alerts: Vec<(&'static tidegate_observe::BurnAlert, AlertState)>,
+}
+
+fn announce(slo: &Slo, change: &AlertChange) {
+    let (alert, severity) = (change.alert.id, change.alert.severity.name());
+    let (long, short) = (change.long.rate.unwrap_or(0.0), change.short.rate.unwrap_or(0.0));
+    match change.after {
+        AlertState::Firing { .. } => {
+            warn!(slo = slo.name(), alert, severity, tier = slo.tier(), long, short, "the error budget burns: alert");
+        }
+        AlertState::Resolved { .. } => info!(slo = slo.name(), alert, severity, long, short, "alert resolved"),
+        AlertState::Pending { .. } | AlertState::Inactive => {}
+    }
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64)
+}

@@ -1,0 +1,104 @@
+//! How the service level objectives stand.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use tidegate_observe::{AlertState, BurnWindow, Sli};
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::objectives::Status;
+
+/// An objective and how it stands.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ObjectiveStatus {
+    name: String,
+    /// The model whose requests count, or `*` for all.
+    endpoint: String,
+    /// availability or latency.
+    sli: &'static str,
+    /// Up to how many milliseconds an answer is in time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    threshold_ms: Option<f64>,
+    target: f64,
+    /// Such as `30d`, or `month`.
+    window: String,
+    tier: String,
+    /// Good requests in the window.
+    good: u64,
+    /// Requests in the window that count.
+    total: u64,
+    /// What is left of the error budget: 1 if no request was bad, 0 if as many were as may be, below that if more were.
+    budget_remaining: f64,
+    /// When the budget will be spent if the last hour goes on, in milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exhausted_ms: Option<u64>,
+    /// The burn rate by window: at 1 the budget lasts exactly for the objective's window.
+    burn_rates: BTreeMap<&'static str, Option<f64>>,
+    alerts: Vec<Alert>,
+}
+
+/// An alert of an objective.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Alert {
+    /// Its windows, such as `1h5m`.
+    id: &'static str,
+    /// page or ticket.
+    severity: &'static str,
+    /// The burn rate above which it fires.
+    factor: f64,
+    /// inactive, pending, firing or resolved.
+    state: &'static str,
+    /// Since when, in milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since_ms: Option<u64>,
+}
+
+/// The service level objectives, with what is left of their error budgets, burn rates and alerts.
+#[utoipa::path(get, path = "/api/slos", tag = "operations", responses((status = 200, body = Vec<ObjectiveStatus>)))]
+pub(crate) async fn slos(State(app): State<Arc<App>>) -> Json<Vec<ObjectiveStatus>> {
+    Json(app.objectives.status().into_iter().map(ObjectiveStatus::from).collect())
+}
+
+impl From<Status<'_>> for ObjectiveStatus {
+    fn from(status: Status<'_>) -> Self {
+        let Status { slo, standing, alerts } = status;
+        Self {
+            name: slo.name().to_owned(),
+            endpoint: slo.endpoint().unwrap_or("*").to_owned(),
+            sli: slo.sli().name(),
+            threshold_ms: match slo.sli() {
+                Sli::Latency(bound) => Some(bound.ms()),
+                Sli::Availability => None,
+            },
+            target: slo.target(),
+            window: slo.window().to_string(),
+            tier: slo.tier().to_owned(),
+            good: standing.counts.good,
+            total: standing.counts.total,
+            budget_remaining: standing.budget_remaining,
+            exhausted_ms: standing.exhausted_ms,
+            burn_rates: BurnWindow::ALL
+                .iter()
+                .zip(standing.burns)
+                .map(|(window, burn)| (window.name(), burn.rate))
+                .collect(),
+            alerts: alerts.into_iter().map(|(alert, state)| Alert::new(alert, state)).collect(),
+        }
+    }
+}
+
+impl Alert {
+    fn new(alert: &'static tidegate_observe::BurnAlert, state: AlertState) -> Self {
+        let (state, since_ms) = match state {
+            AlertState::Inactive => ("inactive", None),
+            AlertState::Pending { since_ms } => ("pending", Some(since_ms)),
+            AlertState::Firing { since_ms } => ("firing", Some(since_ms)),
+            AlertState::Resolved { since_ms } => ("resolved", Some(since_ms)),
+        };
+        Self { id: alert.id, severity: alert.severity.name(), factor: alert.factor, state, since_ms }
+    }
+}
