@@ -273,5 +273,6 @@ def test_a_reader_that_stops_listening_does_not_stop_the_server(tmp_path):
 
 
 def test_an_environment_that_is_no_text_is_no_obstacle():
-    ended = subprocess.run([BINARY, "serve"], capture_output=True, timeout=60, env={**os.environb, b"ODD": b"\xff\xfe"})
-    assert b"nothing to serve" in ended.stderr and b"panicked" not in ended.stderr
+    command = [BINARY, "serve", "/nowhere", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]
+    ended = subprocess.run(command, capture_output=True, timeout=60, env={**os.environb, b"ODD": b"\xff\xfe"})
+    assert b"no model could be loaded" in ended.stderr and b"panicked" not in ended.stderr

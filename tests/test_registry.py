@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from conftest import BINARY, GRAPHS, MODELS
+from conftest import BINARY, GRAPHS, MODELS, Registry
 
 
 def test_push_alias_and_rollback(registry, graph):
