@@ -50,6 +50,7 @@ impl Objectives {
         if self.slos.is_empty() {
             return;
         }
+        self.expose(now_ms());
         loop {
             let now_ms = now_ms();
             let next_ms = (now_ms / COUNT_EVERY_MS + 1) * COUNT_EVERY_MS;

@@ -84,7 +84,7 @@ pub(crate) async fn config(
     State(app): State<Arc<App>>,
     Path(model): Path<String>,
 ) -> Result<Json<serde_json::Value>, Refusal> {
-    Ok(Json(config_of(&*app.serving.demand(&model, None, None).await?.0)))
+    Ok(Json(config_of(&app.serving.demand(&model, None, None).await?.0)))
 }
 
 /// How a version is run, in the form of Triton's model configuration.
@@ -95,7 +95,7 @@ pub(crate) async fn version_config(
     State(app): State<Arc<App>>,
     Path((model, version)): Path<(String, String)>,
 ) -> Result<Json<serde_json::Value>, Refusal> {
-    Ok(Json(config_of(&*app.serving.demand(&model, Some(&version), None).await?.0)))
+    Ok(Json(config_of(&app.serving.demand(&model, Some(&version), None).await?.0)))
 }
 
 fn config_of(version: &Version) -> serde_json::Value {
