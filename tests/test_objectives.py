@@ -171,6 +171,59 @@ def test_a_real_prometheus_counts_and_evaluates_the_same(start, config, digits, 
         prometheus.stop()
 
 
+class Alertmanager:
+    """A real one, which keeps to itself what it hears."""
+
+    def __init__(self, folder):
+        folder.mkdir()
+        settings = folder / "alertmanager.yml"
+        settings.write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
+        program = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
+        assert program, "Alertmanager is not installed: run `cargo xtask setup --tests`"
+        listen = f"127.0.0.1:{free_port()}"
+        self.url = f"http://{listen}"
+        command = [program, f"--config.file={settings}", f"--storage.path={folder / 'data'}", "--cluster.listen-address="]
+        self.process = subprocess.Popen(
+            [*command, f"--web.listen-address={listen}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    def alerts(self):
+        try:
+            return requests.get(f"{self.url}/api/v2/alerts", timeout=PATIENCE_S).json()
+        except requests.ConnectionError:
+            return []
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait(PATIENCE_S)
+
+
+def test_a_real_alertmanager_hears_of_an_outage_within_two_minutes(start, config, digits, tmp_path):
+    alertmanager = Alertmanager(tmp_path / "alertmanager")
+    with config.open("a") as file:
+        file.write(f'\n[alerts]\nalertmanagers = ["{alertmanager.url}"]\nrunbooks = "https://runbooks.example"\n')
+    try:
+        server = start(MODELS / "digits", flags=("--config", str(config)))
+        late = 0
+        while late < 20:
+            late += ask(server, digits, timeout=1) == 504
+        # Looked at every whole minute.
+        end = time.monotonic() + 2 * 60
+        while not alertmanager.alerts() and time.monotonic() < end:
+            time.sleep(0.5)
+        pages = [alert for alert in alertmanager.alerts() if alert["labels"]["severity"] == "page"]
+        assert {alert["labels"]["long_window"] for alert in pages} == {"1h", "6h"}
+        page = pages[0]
+        assert page["labels"]["alertname"] == "TidegateAvailabilityBurn" and page["labels"]["slo"] == "available"
+        assert page["annotations"]["runbook_url"] == "https://runbooks.example/availability-burn.md"
+        assert "requests in the last" in page["annotations"]["description"]
+        firing = [alert["state"] for alert in slos(server)["available"]["alerts"] if alert["severity"] == "page"]
+        assert firing == ["firing", "firing"]
+        assert 'tidegate_alert_deliveries_total{outcome="ok"}' in requests.get(server.url("/metrics"), timeout=60).text
+    finally:
+        alertmanager.stop()
+
+
 def test_the_exposition_is_as_promtool_wants_it(server):
     text = requests.get(server.url("/metrics"), timeout=PATIENCE_S).text
     checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=60)

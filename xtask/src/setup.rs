@@ -27,8 +27,8 @@ pub(crate) fn run(tests: bool) -> Result<()> {
     if tests {
         environment("tests", &root().join("tests/requirements.txt"))?;
         postgres()?;
-        // For promtool.
         debian_package("prometheus", || has_program("promtool"))?;
+        debian_package("prometheus-alertmanager", || has_program("prometheus-alertmanager"))?;
     }
     Ok(())
 }

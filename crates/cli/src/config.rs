@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_core::EngineChoice;
 use tidegate_observe::Objective;
 use tidegate_registry::RegistryConfig;
-use tidegate_server::ServerConfig;
+use tidegate_server::{AlertsConfig, ServerConfig};
 use tidegate_serving::FleetConfig;
 
 use crate::args::{LogFormat, Serve};
@@ -33,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) fleet: FleetConfig,
     /// The service level objectives.
     pub(crate) slo: Vec<Objective>,
+    /// Who hears of their alerts.
+    pub(crate) alerts: AlertsConfig,
 }
 
 /// The `[engines]` section.
@@ -231,12 +233,12 @@ mod tests {
         let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/configuration.md");
         let page = std::fs::read_to_string(page).unwrap();
         // `None` is not written: keys that may be absent get a value.
-        let Config { models, data: _, server, engines, log, registry, mut fleet, slo: _ } = Config::default();
+        let Config { models, data: _, server, engines, log, registry, mut fleet, slo: _, alerts } = Config::default();
         (fleet.follow, fleet.memory_budget_bytes) = (Some(true), Some(1));
         let EnginesConfig { default, onnxruntime: _ } = engines;
         let path = || Some(PathBuf::from("a path"));
         let engines = EnginesConfig { default, onnxruntime: path() };
-        let config = Config { models, data: path(), server, engines, log, registry, fleet, slo: Vec::new() };
+        let config = Config { models, data: path(), server, engines, log, registry, fleet, slo: Vec::new(), alerts };
         let mut all = toml::Table::try_from(config).unwrap();
         let registry = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/registry-configuration.md");
         let registry = std::fs::read_to_string(registry).unwrap();

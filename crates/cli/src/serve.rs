@@ -74,7 +74,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let mut fleet = None;
     let slos = Objective::parse_all(&config.slo)?;
     let kept = config.data.as_ref().map(|data| data.join("objectives.json"));
-    let objectives = Objectives::new(slos, metrics.clone(), kept);
+    let objectives = Objectives::new(slos, config.alerts, metrics.clone(), kept);
     if follows {
         let data = config.data.map_or_else(registry::default_data, Ok)?;
         let server = format!("{}:{}", registry::actor(), std::process::id());

@@ -25,6 +25,7 @@ mod alerts;
 mod burn;
 mod dashboards;
 mod ledger;
+mod notification;
 mod objective;
 pub mod openslo;
 mod promql;
@@ -37,6 +38,7 @@ pub use alerts::{AlertChange, AlertState, BURN_ALERTS, BurnAlert, BurnAlerts, Se
 pub use burn::{Burn, BurnWindow, Standing};
 pub use dashboards::{Dashboard, dashboards};
 pub use ledger::{Counts, Ledger};
+pub use notification::Notification;
 pub use objective::{ALL_ENDPOINTS, Objective, ObjectiveError, ObjectiveProblem, SliKind};
 pub use rules::{Rule, RuleFile, RuleGroup, RuleOptions, rules};
 pub use sli::{LatencyBound, Outcome, SERVER_FAULTS, Sli};

@@ -4,6 +4,7 @@ mod budget;
 mod file;
 mod general;
 
+pub(crate) use budget::burn_alert;
 pub use file::{Rule, RuleFile, RuleGroup};
 
 use crate::slo::Slo;

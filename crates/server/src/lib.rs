@@ -21,6 +21,6 @@ mod server;
 mod workers;
 
 pub use config::ServerConfig;
-pub use objectives::Objectives;
+pub use objectives::{AlertsConfig, Objectives};
 pub use rest::openapi;
 pub use server::{Server, StopCause};

@@ -1,6 +1,7 @@
 //! How the service level objectives stand: requests counted from the metrics, alerts looked at every minute, both kept
 //! over restarts.
 
+mod deliver;
 mod feed;
 mod kept;
 
@@ -13,6 +14,7 @@ use tidegate_observe::{AlertChange, AlertState, Slo, Standing};
 use tidegate_serving::Metrics;
 use tracing::{error, info, warn};
 
+pub use self::deliver::AlertsConfig;
 use self::feed::Feed;
 use self::kept::Kept;
 
@@ -23,6 +25,7 @@ const MINUTE_MS: u64 = 60_000;
 /// The objectives of a server, and how they stand.
 pub struct Objectives {
     slos: Vec<Slo>,
+    alerts: Arc<AlertsConfig>,
     metrics: Arc<Metrics>,
     file: Option<PathBuf>,
     state: Mutex<State>,
@@ -35,14 +38,14 @@ struct State {
 
 impl Objectives {
     /// These objectives over what `metrics` counts from now on. What was counted before is read from `file`, and kept
-    /// there; without a file it ends with the process.
-    pub fn new(slos: Vec<Slo>, metrics: Arc<Metrics>, file: Option<PathBuf>) -> Self {
+    /// there; without a file it ends with the process. `alerts` says who hears of alerts.
+    pub fn new(slos: Vec<Slo>, alerts: AlertsConfig, metrics: Arc<Metrics>, file: Option<PathBuf>) -> Self {
         for slo in &slos {
             slo.notices().iter().for_each(|notice| warn!(slo = slo.name(), "{notice}"));
         }
         let kept = file.as_deref().map_or_else(Kept::default, Kept::read);
         let feed = Feed::new(&metrics);
-        Self { slos, metrics, file, state: Mutex::new(State { feed, kept }) }
+        Self { slos, alerts: Arc::new(alerts), metrics, file, state: Mutex::new(State { feed, kept }) }
     }
 
     /// Counts and evaluates until it is dropped.
@@ -58,7 +61,17 @@ impl Objectives {
             self.step(next_ms);
             if next_ms.is_multiple_of(MINUTE_MS) {
                 self.keep().await;
+                self.deliver(next_ms);
             }
+        }
+    }
+
+    /// Tells of alerts, beside counting on.
+    fn deliver(&self, now_ms: u64) {
+        let notifications = self.alerts.notifications(&self.status_at(now_ms), now_ms);
+        if !notifications.is_empty() {
+            let (alerts, metrics) = (self.alerts.clone(), self.metrics.clone());
+            drop(tokio::task::spawn_blocking(move || alerts.deliver(&notifications, &metrics)));
         }
     }
 

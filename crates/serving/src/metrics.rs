@@ -46,6 +46,7 @@ pub struct Metrics {
     slo_budget_remaining: GaugeVec,
     slo_burn_rate: GaugeVec,
     slo_alert_firing: IntGaugeVec,
+    alert_deliveries: IntCounterVec,
     ready: IntGauge,
     refused: IntCounterVec,
     resident_bytes: Gauge,
@@ -185,6 +186,11 @@ impl Metrics {
                 "Whether an alert of an objective fires, 1 or 0",
                 &["slo", "alert", "severity"],
             ),
+            alert_deliveries: set.counters(
+                "tidegate_alert_deliveries_total",
+                "Messages to Alertmanagers by outcome, ok or failed",
+                &["outcome"],
+            ),
             ready: set.int_gauge("tidegate_ready", "Whether the server is ready for traffic, 1 or 0"),
             refused: set.counters(
                 "tidegate_requests_refused_total",
@@ -274,6 +280,11 @@ impl Metrics {
     /// Says whether an alert of an objective fires.
     pub fn slo_alert_firing(&self, slo: &str, alert: &str, severity: &str, is_firing: bool) {
         self.slo_alert_firing.with_label_values(&[slo, alert, severity]).set(i64::from(is_firing));
+    }
+
+    /// Counts a message to an Alertmanager.
+    pub fn alert_delivery(&self, arrived: bool) {
+        self.alert_deliveries.with_label_values(&[if arrived { "ok" } else { "failed" }]).inc();
     }
 
     /// Says whether the server is ready.

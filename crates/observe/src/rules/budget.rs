@@ -27,6 +27,14 @@ pub(super) fn groups(slo: &Slo, options: &RuleOptions) -> Vec<RuleGroup> {
     groups
 }
 
+/// Name, labels and annotations.
+type AlertNames = (&'static str, BTreeMap<&'static str, String>, BTreeMap<&'static str, String>);
+
+/// As an alert of an objective is called by the rules.
+pub(crate) fn burn_alert(slo: &Slo, alert: &BurnAlert, options: &RuleOptions) -> AlertNames {
+    ObjectiveRules { slo, options, counters: Counters::of(slo, &options.job) }.names(alert)
+}
+
 struct ObjectiveRules<'a> {
     slo: &'a Slo,
     options: &'a RuleOptions,
@@ -80,10 +88,7 @@ impl ObjectiveRules<'_> {
 
     fn alert(&self, alert: &BurnAlert) -> Rule {
         let (long, short) = (alert.long.name(), alert.short.name());
-        let (name, runbook) = match self.slo.sli() {
-            Sli::Availability => ("TidegateAvailabilityBurn", "availability-burn"),
-            Sli::Latency(_) => ("TidegateLatencyBurn", "latency-burn"),
-        };
+        let (name, labels, mut annotations) = self.names(alert);
         let expr = format!(
             "{} > {factor} and {} > {factor} and {} >= {}",
             self.series(BURN_RATE, long),
@@ -92,25 +97,29 @@ impl ObjectiveRules<'_> {
             self.slo.min_events(),
             factor = alert.factor,
         );
-        let mut labels = self.labels();
-        labels.insert("severity", alert.severity.name().to_owned());
-        labels.insert("long_window", long.to_owned());
-        labels.insert("short_window", short.to_owned());
-        let annotations = [
-            (
-                "summary",
-                format!("{}: the error budget burns over {} times as fast as it may", self.subject(), alert.factor),
-            ),
-            ("description", self.description(alert)),
-            ("runbook_url", self.options.runbook(runbook)),
-        ];
+        annotations.insert("description", self.description(alert));
         Rule::Alert {
             alert: name.to_owned(),
             expr,
             hold: (alert.hold_ms > 0).then(|| format!("{}m", alert.hold_ms / MINUTE_MS)),
             labels,
-            annotations: annotations.into(),
+            annotations,
         }
+    }
+
+    /// What an alert is called, its labels, and what people read of it beside the numbers.
+    fn names(&self, alert: &BurnAlert) -> AlertNames {
+        let (name, runbook) = match self.slo.sli() {
+            Sli::Availability => ("TidegateAvailabilityBurn", "availability-burn"),
+            Sli::Latency(_) => ("TidegateLatencyBurn", "latency-burn"),
+        };
+        let mut labels = self.labels();
+        labels.insert("severity", alert.severity.name().to_owned());
+        labels.insert("long_window", alert.long.name().to_owned());
+        labels.insert("short_window", alert.short.name().to_owned());
+        let summary =
+            format!("{}: the error budget burns over {} times as fast as it may", self.subject(), alert.factor);
+        (name, labels, [("summary", summary), ("runbook_url", self.options.runbook(runbook))].into())
     }
 
     fn description(&self, alert: &BurnAlert) -> String {
