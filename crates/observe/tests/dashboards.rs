@@ -134,7 +134,7 @@ fn metrics_in(expr: &str) -> BTreeSet<String> {
     let inside = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     for (at, word) in rest.split(|c| !inside(c)).map(|word| (word.as_ptr() as usize - rest.as_ptr() as usize, word)) {
         let function = rest[at + word.len()..].trim_start().starts_with('(');
-        let keyword = matches!(word, "or" | "and" | "unless" | "sum" | "count" | "max");
+        let keyword = matches!(word, "or" | "and" | "unless" | "sum" | "count" | "max" | "min");
         if word.starts_with(|c: char| c.is_ascii_alphabetic()) && !function && !keyword {
             names.insert(word.to_owned());
         }

@@ -11,7 +11,15 @@ pub(super) fn dashboard(job: &str) -> Dashboard {
         description: "Alerts, errors and latency now, and the loads, restarts and queues that may be behind them.",
         from: "now-6h",
         job: job.to_owned(),
-        rows: vec![alerts(job), users(&model), burn(), load(job, &model), changes(job, &model)],
+        rows: vec![
+            alerts(job),
+            users(&model),
+            burn(),
+            load(job, &model),
+            changes(job, &model),
+            fleet(job),
+            themselves(job),
+        ],
     }
 }
 
@@ -49,6 +57,46 @@ fn burn() -> Vec<Panel> {
         Panel::lines("Error budget left", "percentunit", "Below zero the objective is missed.")
             .query("{{slo}}", "tidegate_slo:budget_remaining:ratio".to_owned()),
     ]
+}
+
+/// What the servers load of the registry.
+fn fleet(job: &str) -> Vec<Panel> {
+    vec![
+        Panel::lines("Versions of the registry", "short", "By where they stand, over all servers.")
+            .query("{{state}}", format!("sum by (state) (tidegate_versions{{{job}}})")),
+        Panel::lines(
+            "Cold starts and evictions",
+            "reqps",
+            "Requests that waited for a load, and versions that made room.",
+        )
+        .query("waited {{model}}", rate_by_model("tidegate_cold_start_requests_total", job))
+        .query("evicted {{model}}", rate_by_model("tidegate_evictions_total", job)),
+        Panel::lines("Memory of versions", "bytes", "What they take of the memory budget, by server.")
+            .query("{{instance}}", format!("tidegate_memory_charged_bytes{{{job}}}"))
+            .query("{{instance}} budget", format!("tidegate_memory_budget_bytes{{{job}}}")),
+    ]
+}
+
+/// What the servers say of themselves.
+fn themselves(job: &str) -> Vec<Panel> {
+    vec![
+        Panel::lines("Ready, and sees the registry", "short", "By server: 1 or 0.")
+            .query("{{instance}} ready", format!("tidegate_ready{{{job}}}"))
+            .query("{{instance}} registry", format!("tidegate_registry_reachable{{{job}}}")),
+        Panel::lines("Burn rate, as servers see themselves", "short", "The highest over all servers, by window.")
+            .query("{{slo}} {{window}}", format!("max by (slo, window) (tidegate_slo_burn_rate{{{job}}})"))
+            .query("{{slo}} budget left", format!("min by (slo) (tidegate_slo_error_budget_remaining{{{job}}})")),
+        Panel::lines("Alerts of the servers", "short", "How many servers fire each, and messages to Alertmanagers.")
+            .query("{{slo}} {{severity}}", format!("sum by (slo, severity) (tidegate_slo_alert_firing{{{job}}})"))
+            .query(
+                "deliveries {{outcome}}",
+                format!("sum by (outcome) (rate(tidegate_alert_deliveries_total{{{job}}}[$__rate_interval]))"),
+            ),
+    ]
+}
+
+fn rate_by_model(counter: &str, job: &str) -> String {
+    format!("sum by (model) (rate({counter}{{{job}}}[$__rate_interval]))")
 }
 
 fn load(job: &str, model: &str) -> Vec<Panel> {
