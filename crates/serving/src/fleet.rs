@@ -4,6 +4,8 @@
 //! drains ([`drain`]) bring that about, while requests go on reading the snapshot in [`Models`]. Only a request for
 //! what is not loaded comes here, and waits for its load.
 
+mod activity;
+mod backoff;
 mod budget;
 mod config;
 mod demand;
@@ -13,11 +15,12 @@ mod follow;
 mod link;
 mod load;
 mod policy;
+mod pool;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tidegate_engines::Engines;
@@ -30,6 +33,7 @@ pub use self::config::{FleetConfig, ModelRule};
 pub use self::link::RegistryLink;
 pub use self::policy::VersionPolicy;
 
+use self::activity::Activity;
 use self::budget::Budget;
 use self::family::{Family, Settled};
 use self::load::Cause;
@@ -61,39 +65,6 @@ pub struct Fleet {
     started: watch::Sender<bool>,
     /// Why the registry cannot be read, while it cannot.
     unreachable: Mutex<Option<String>>,
-}
-
-#[derive(Debug, Default)]
-struct Activity {
-    now: AtomicUsize,
-    ever: AtomicUsize,
-}
-
-/// Engine work that began when nothing else went on, or did not.
-struct Active<'a> {
-    activity: &'a Activity,
-    was_alone: bool,
-    number: usize,
-}
-
-impl Activity {
-    fn begin(&self) -> Active<'_> {
-        let was_alone = self.now.fetch_add(1, Ordering::SeqCst) == 0;
-        Active { activity: self, was_alone, number: self.ever.fetch_add(1, Ordering::SeqCst) + 1 }
-    }
-}
-
-impl Active<'_> {
-    /// Whether nothing else went on from its beginning until now.
-    fn is_alone(&self) -> bool {
-        self.was_alone && self.activity.ever.load(Ordering::SeqCst) == self.number
-    }
-}
-
-impl Drop for Active<'_> {
-    fn drop(&mut self) {
-        self.activity.now.fetch_sub(1, Ordering::SeqCst);
-    }
 }
 
 impl Fleet {
@@ -228,51 +199,6 @@ impl Fleet {
                 let pinned = self.config.is_pinned(&family.name);
                 let cause = if pinned || family.replaces(number) { Cause::Needed } else { Cause::Preload };
                 self.begin(family, number, cause);
-            }
-        }
-    }
-
-    /// Loads the warm pool: of the lazy models, those that changed last.
-    fn fill_pool(self: &Arc<Self>) {
-        let mut families = self.families.lock();
-        let lazy = families.values().filter(|family| self.config.is_lazy(&family.name));
-        let mut pool: Vec<(i64, String, u64)> = lazy
-            .filter_map(|family| {
-                let number = family.number(None)?;
-                Some((family.slots.get(&number)?.record.pushed_ms, family.name.clone(), number))
-            })
-            .collect();
-        pool.sort_unstable_by(|one, two| two.cmp(one));
-        for (_, name, number) in pool.into_iter().take(self.config.keep_ready) {
-            if let Some(family) = families.get_mut(&name) {
-                self.begin(family, number, Cause::Preload);
-            }
-        }
-    }
-
-    /// Unloads lazy versions that nobody has asked for lately, but for the warm pool.
-    fn unload_idle(self: &Arc<Self>) {
-        if self.config.idle_unload_s == 0 {
-            return;
-        }
-        let idle = Duration::from_secs(self.config.idle_unload_s);
-        let mut families = self.families.lock();
-        let mut lazy: Vec<(Instant, String, u64)> = Vec::new();
-        for family in families.values().filter(|family| self.config.is_lazy(&family.name)) {
-            for (number, slot) in &family.slots {
-                let loaded = slot.loaded.as_ref().filter(|_| !family.stands_in(*number));
-                let used = loaded.map(|loaded| loaded.version.last_used().get());
-                lazy.extend(used.map(|used| (used, family.name.clone(), *number)));
-            }
-        }
-        lazy.sort_unstable_by(|one, two| two.cmp(one));
-        let idle = lazy.into_iter().skip(self.config.keep_ready).filter(|(used, ..)| used.elapsed() >= idle);
-        for (_, name, number) in idle {
-            let Some(family) = families.get_mut(&name) else { continue };
-            if let Some(loaded) = family.take_out(number) {
-                info!(model = name, version = number, idle_s = self.config.idle_unload_s, "idle version unloaded");
-                self.publish(family);
-                self.drain(&name, number, loaded);
             }
         }
     }

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use tidegate_registry::VersionRecord;
 use tokio::sync::watch;
 
+use super::backoff::backoff;
 use super::budget::Charge;
 use super::policy::{DEFAULT, Target};
 use crate::{InferError, Model, ModelState, Version};
 
-/// The first wait after a failed load; each failure doubles it.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The longest wait after a failed load.
 const RETRY_AT_MOST: Duration = Duration::from_secs(60);
 
 /// What comes of a load, for everybody who waits for it; `None` as long as it goes on.
@@ -96,9 +96,7 @@ impl Slot {
 
     /// Puts off the next load, longer with each failure.
     pub(super) fn failed(&mut self, reason: String, now: Instant) {
-        let wait = RETRY_AFTER.saturating_mul(1 << self.failures.min(16)).min(RETRY_AT_MOST);
-        // Servers that failed together do not come back together.
-        self.retry_at = Some(now + wait.mul_f64(0.75 + 0.5 * fastrand::f64()));
+        self.retry_at = Some(now + backoff(self.failures, RETRY_AT_MOST));
         self.failures += 1;
         self.state = ModelState::Failed(reason);
     }

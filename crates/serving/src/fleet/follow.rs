@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use super::backoff::backoff;
 use super::{Fleet, link};
 
 /// How often this server says which versions it uses.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
-/// The wait after the registry could not be read; each failure doubles it.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The longest wait after the registry could not be read.
 const RETRY_AT_MOST: Duration = Duration::from_secs(30);
 
 /// Follows the registry as long as the fleet lives.
@@ -75,7 +75,7 @@ impl Follower {
                 }
             }
             Err(error) => {
-                self.retry_at = Some(Instant::now() + backoff(self.failures));
+                self.retry_at = Some(Instant::now() + backoff(self.failures, RETRY_AT_MOST));
                 self.failures += 1;
                 let reason = link::reason(&error);
                 if self.failures == 1 {
@@ -113,18 +113,12 @@ impl Follower {
                 self.reported = Some((Instant::now(), uses));
             }
             Err(error) => {
-                self.report_at = Some(Instant::now() + backoff(self.report_failures));
+                self.report_at = Some(Instant::now() + backoff(self.report_failures, RETRY_AT_MOST));
                 self.report_failures += 1;
                 warn!(%error, "which versions are used could not be said");
             }
         }
     }
-}
-
-/// How long to wait after so many failures in a row; servers that failed together do not come back together.
-fn backoff(failures: u32) -> Duration {
-    let wait = RETRY_AFTER.saturating_mul(1 << failures.min(16)).min(RETRY_AT_MOST);
-    wait.mul_f64(0.75 + 0.5 * fastrand::f64())
 }
 
 impl Fleet {
