@@ -22,6 +22,7 @@ pub(super) fn group(options: &RuleOptions) -> RuleGroup {
     let job = format!("job=\"{}\"", escaped(&options.job));
     let alerts = [down(&job), not_ready(&job), load_failed(&job), overload(&job), connections_refused(&job)];
     let alerts = alerts.into_iter().chain([standing_queue(&job), memory_grows(&job)]);
+    let alerts = alerts.chain([registry_unreachable(&job), cold_starts(&job)]);
     let memory = options.memory_limit_bytes.map(|limit| memory_high(&job, limit));
     RuleGroup {
         name: "tidegate-general".to_owned(),
@@ -161,6 +162,39 @@ fn memory_grows(job: &str) -> General {
         summary: "a server takes more and more memory",
         description: "{{ $labels.instance }} takes {{ $value | humanizePercentage }} more memory than six hours ago, \
                       beyond what newly loaded models took; the alert is above 50%."
+            .to_owned(),
+    }
+}
+
+fn registry_unreachable(job: &str) -> General {
+    General {
+        name: "TidegateRegistryUnreachable",
+        runbook: "registry-unreachable",
+        severity: Severity::Ticket,
+        hold: Some("10m"),
+        // Servers that follow no registry have no memory budget for it.
+        expr: format!(
+            "tidegate_registry_reachable{{{job}}} == 0 and on (instance) tidegate_memory_budget_bytes{{{job}}} > 0"
+        ),
+        summary: "a server cannot read the registry",
+        description: "{{ $labels.instance }} has not been able to read the registry for 10 minutes. What is loaded goes on \
+                      answering; new versions, aliases and rollbacks do not arrive."
+            .to_owned(),
+    }
+}
+
+fn cold_starts(job: &str) -> General {
+    let waited = format!("tidegate_cold_start_requests_total{{{job}}}");
+    let answered = format!("nv_inference_request_success{{{job}}}");
+    General {
+        name: "TidegateColdStarts",
+        runbook: "cold-starts",
+        severity: Severity::Ticket,
+        hold: Some("15m"),
+        expr: format!("sum by (model) (rate({waited}[15m])) / sum by (model) (rate({answered}[15m])) > 0.05"),
+        summary: "many requests wait for their model to be loaded",
+        description: "{{ $value | humanizePercentage }} of the requests for {{ $labels.model }} waited for a load in the \
+                      last 15 minutes; the alert is above 5%."
             .to_owned(),
     }
 }
