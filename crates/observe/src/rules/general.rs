@@ -177,9 +177,10 @@ fn registry_unreachable(job: &str) -> General {
             "tidegate_registry_reachable{{{job}}} == 0 and on (instance) tidegate_memory_budget_bytes{{{job}}} > 0"
         ),
         summary: "a server cannot read the registry",
-        description: "{{ $labels.instance }} has not been able to read the registry for 10 minutes. What is loaded goes on \
+        description:
+            "{{ $labels.instance }} has not been able to read the registry for 10 minutes. What is loaded goes on \
                       answering; new versions, aliases and rollbacks do not arrive."
-            .to_owned(),
+                .to_owned(),
     }
 }
 
@@ -193,9 +194,10 @@ fn cold_starts(job: &str) -> General {
         hold: Some("15m"),
         expr: format!("sum by (model) (rate({waited}[15m])) / sum by (model) (rate({answered}[15m])) > 0.05"),
         summary: "many requests wait for their model to be loaded",
-        description: "{{ $value | humanizePercentage }} of the requests for {{ $labels.model }} waited for a load in the \
+        description:
+            "{{ $value | humanizePercentage }} of the requests for {{ $labels.model }} waited for a load in the \
                       last 15 minutes; the alert is above 5%."
-            .to_owned(),
+                .to_owned(),
     }
 }
 
