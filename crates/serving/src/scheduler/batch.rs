@@ -45,6 +45,11 @@ impl Batch {
         Self { jobs: vec![job] }
     }
 
+    /// Rows of all its requests.
+    pub(super) fn rows(&self) -> usize {
+        self.jobs.iter().map(|job| job.work.rows).sum()
+    }
+
     /// Runs the batch and answers each request. If a batch of several fails, each runs again by itself, so that a bad
     /// request fails alone.
     pub(super) fn run(
@@ -55,7 +60,7 @@ impl Batch {
         stats: &VersionStats,
     ) -> Outcome {
         let started = Instant::now();
-        let rows: usize = self.jobs.iter().map(|job| job.work.rows).sum();
+        let rows = self.rows();
         let bytes: usize = self.jobs.iter().map(|job| job.work.bytes()).sum();
         match run_jobs(instance, &self.jobs, rows, batched) {
             Ok(ran) => {

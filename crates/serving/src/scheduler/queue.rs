@@ -125,7 +125,7 @@ impl Queue {
         if rows >= enough { None } else { Some(self.oldest(head) + limits.queue_delay) }
     }
 
-    fn head(&self) -> Option<&Job> {
+    pub(super) fn head(&self) -> Option<&Job> {
         self.levels.iter().find_map(VecDeque::front)
     }
 

@@ -431,3 +431,30 @@ proptest! {
         });
     }
 }
+
+#[test]
+fn an_instance_waits_for_the_clients_of_its_last_batch_only_where_their_rows_pay() {
+    let scheduler = Doubler::new().scheduler(limits(64));
+    let mut queue = Queue::new(1);
+    let ended = Instant::now();
+    let returning = |queue: &Queue, rows| scheduler.shared.returning(queue, Some((ended, rows)));
+    assert_eq!(returning(&queue, 16), None, "nobody waits");
+    let mut answers = Vec::new();
+    let mut push = |queue: &mut Queue| {
+        let (job, answer) = queue::Job::new(work(&[1.0]));
+        queue.push(job);
+        answers.push(answer);
+    };
+    push(&mut queue);
+    assert_eq!(returning(&queue, 16), None, "nothing is known of the run");
+    // Sixteen rows take twice as long as one.
+    for (rows, us) in [(1, 800), (2, 850), (4, 950), (8, 1150), (16, 1600), (32, 3200), (64, 6400)] {
+        scheduler.learn(rows * ROW_BYTES, Duration::from_micros(us));
+    }
+    assert_eq!(returning(&queue, 16), Some((ended + Duration::from_micros(200), 16)), "an eighth of the run");
+    assert_eq!(returning(&queue, 64), Some((ended + RETURN_AT_MOST, 16)), "more rows get no cheaper");
+    assert_eq!(returning(&queue, 7), None, "too few to wait for");
+    assert_eq!(scheduler.shared.returning(&queue, None), None, "no batch has ended yet");
+    (1..16).for_each(|_| push(&mut queue));
+    assert_eq!(returning(&queue, 16), None, "they are there");
+}
