@@ -79,6 +79,11 @@ impl LatencyBound {
         Duration::from_micros(Self::FIRST_US << self.0)
     }
 
+    /// Its place among all bounds, the smallest first.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+
     /// The bound in milliseconds.
     pub fn ms(self) -> f64 {
         (Self::FIRST_US << self.0) as f64 / 1e3
@@ -106,6 +111,7 @@ mod tests {
         assert_eq!(bounds.len(), 20);
         assert_eq!(&bounds[..4], &[0.000025, 0.00005, 0.0001, 0.0002]);
         assert_eq!(bounds[19], 13.1072);
+        assert!(LatencyBound::all().enumerate().all(|(at, bound)| bound.index() == at));
         assert_eq!(LatencyBound(0).seconds().to_string(), "0.000025");
     }
 

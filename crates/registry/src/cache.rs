@@ -133,9 +133,7 @@ impl Cache {
             let Some(kept) = cache.read(&version.digest)? else { return Ok(None) };
             let signatures = kept.signatures.get(&version.name()).cloned().unwrap_or_default();
             let entry = Entry { version: version.clone(), signatures, ..kept.entry };
-            if let Verdict::Unsigned(why) = cache.trust(&entry)? {
-                warn!(model = version.model, version = version.number, why, "used without a trusted signature");
-            }
+            cache.accept(&entry)?;
             cache.verified(&entry, lock)
         })
         .await
@@ -179,6 +177,15 @@ impl Cache {
         let version = &entry.version;
         let statement = Statement { model: &version.model, number: version.number, digest: version.digest };
         trust::check(statement, &entry.signatures, &self.keys()?, self.policy, entry.others.iter().copied())
+    }
+
+    /// As [`Cache::trust`], for a version that is about to be used: says so where that is without a trusted signature.
+    pub(crate) fn accept(&self, entry: &Entry) -> Result<()> {
+        if let Verdict::Unsigned(why) = self.trust(entry)? {
+            let version = &entry.version;
+            warn!(model = version.model, version = version.number, why, "used without a trusted signature");
+        }
+        Ok(())
     }
 
     /// The cached version of an entry, if it is there and right. Blocks.

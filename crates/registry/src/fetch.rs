@@ -10,7 +10,7 @@ use crate::cache::CachedVersion;
 use crate::digest::Hasher;
 use crate::encryption::{CHUNK, Cipher, TRAILER, stored_chunks, stored_length};
 use crate::push::blocking;
-use crate::{Digest, Error, ErrorCode, Registry, Result, Verdict, VersionRecord};
+use crate::{Digest, Error, ErrorCode, Registry, Result, VersionRecord};
 
 /// Stored bytes in one request.
 const RANGE_BYTES: u64 = 8 << 20;
@@ -28,14 +28,7 @@ impl Registry {
     /// [`Error`] says which check failed, or what cannot be reached.
     pub async fn fetch(&self, version: &VersionRecord) -> Result<CachedVersion> {
         let entry = self.entry(version).await?;
-        if let Verdict::Unsigned(why) = self.cache.trust(&entry)? {
-            tracing::warn!(
-                model = entry.version.model,
-                version = entry.version.number,
-                why,
-                "used without a trusted signature"
-            );
-        }
+        self.cache.accept(&entry)?;
         let mut filling = match self.cache.begin(&entry).await? {
             crate::cache::Begun::There(there) => return Ok(there),
             crate::cache::Begun::Fill(filling) => filling,

@@ -68,6 +68,9 @@ impl Objectives {
 
     /// Tells of alerts, beside counting on.
     fn deliver(&self, now_ms: u64) {
+        if self.alerts.alertmanagers.is_empty() {
+            return;
+        }
         let notifications = self.alerts.notifications(&self.status_at(now_ms), now_ms);
         if !notifications.is_empty() {
             let (alerts, metrics) = (self.alerts.clone(), self.metrics.clone());

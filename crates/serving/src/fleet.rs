@@ -122,7 +122,7 @@ impl Fleet {
         report
     }
 
-    /// Sets what should be served, and sees to it.
+    /// Sets what should be served. What is due then is begun by whoever calls this.
     fn sync(self: &Arc<Self>, snapshot: &Snapshot) {
         let mut by_model: BTreeMap<&str, Vec<&VersionRecord>> = BTreeMap::new();
         for version in snapshot.versions.iter().filter(|version| self.config.serves(&version.model)) {
@@ -149,8 +149,6 @@ impl Fleet {
             self.settle(family);
         }
         self.forget_empty(&mut families);
-        drop(families);
-        self.load_due();
     }
 
     /// Brings what requests see in line with what is loaded, and drains what nobody needs.

@@ -31,7 +31,6 @@ pub struct Models {
 }
 
 /// The loaded versions of a model, at least one.
-#[derive(Clone)]
 pub struct Model {
     pub(crate) name: String,
     pub(crate) versions: BTreeMap<u64, Arc<Version>>,

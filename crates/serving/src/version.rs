@@ -40,6 +40,13 @@ pub struct VersionPlan {
     pub files: Option<Arc<CachedVersion>>,
 }
 
+impl VersionPlan {
+    /// Version 1 of an artifact and its manifest, with nothing beside.
+    pub fn new(manifest: Manifest, artifact: PathBuf) -> Self {
+        Self { number: 1, manifest, artifact, labels: HashMap::new(), triton: None, files: None }
+    }
+}
+
 /// A loaded version: it can answer.
 pub struct Version {
     model: String,

@@ -1,6 +1,5 @@
 //! What `push` and `check` take: files and folders in the forms that people have them in.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,7 +30,7 @@ pub(super) fn find(path: &Path, name: Option<&str>) -> Result<Vec<Found>> {
             true => path.to_owned(),
             false => path.join(&bundle.manifest().artifact),
         };
-        let plan = plan(bundle.manifest().clone(), &artifact);
+        let plan = VersionPlan::new(bundle.manifest().clone(), artifact);
         return Ok(vec![Found { bundle, plan, _folder: None }]);
     }
     let models = scan(path)?;
@@ -56,7 +55,8 @@ fn mlflow(path: &Path, name: Option<&str>, limits: &BundleLimits) -> Result<Foun
         Ok(signature.inputs.into_iter().map(|input| input.name).collect())
     })?;
     let folder = materialize(&bundle)?;
-    let plan = plan(bundle.manifest().clone(), &folder.path().join(&bundle.manifest().artifact));
+    let artifact = folder.path().join(&bundle.manifest().artifact);
+    let plan = VersionPlan::new(bundle.manifest().clone(), artifact);
     Ok(Found { bundle, plan, _folder: Some(Arc::new(folder)) })
 }
 
@@ -75,17 +75,6 @@ fn materialize(bundle: &Bundle) -> Result<tempfile::TempDir> {
         }
     }
     Ok(folder)
-}
-
-fn plan(manifest: Manifest, artifact: &Path) -> VersionPlan {
-    VersionPlan {
-        number: 1,
-        manifest,
-        artifact: artifact.to_owned(),
-        labels: HashMap::new(),
-        triton: None,
-        files: None,
-    }
 }
 
 /// A bundle of what was found in another form: a Triton model's version, or a bare artifact in a folder.

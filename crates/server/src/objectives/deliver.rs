@@ -33,9 +33,6 @@ impl Default for AlertsConfig {
 impl AlertsConfig {
     /// What is to be told at a moment.
     pub(super) fn notifications(&self, status: &[Status<'_>], now_ms: u64) -> Vec<Notification> {
-        if self.alertmanagers.is_empty() {
-            return Vec::new();
-        }
         let options = RuleOptions { runbook_base: self.runbooks.clone(), ..RuleOptions::default() };
         let mut told = Vec::new();
         for one in status {

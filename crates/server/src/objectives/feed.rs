@@ -59,8 +59,7 @@ pub(super) fn count(slo: &Slo, news: &Series) -> Counts {
 fn judge(sli: Sli, outcomes: &Outcomes) -> Counts {
     match sli {
         Sli::Latency(bound) => {
-            let at = tidegate_observe::LatencyBound::all().position(|own| own == bound).unwrap_or(0);
-            Counts { good: outcomes.within.get(at).copied().unwrap_or(0), total: outcomes.answered }
+            Counts { good: outcomes.within.get(bound.index()).copied().unwrap_or(0), total: outcomes.answered }
         }
         Sli::Availability => {
             let faults = outcomes.failed.iter().filter(|(code, _)| sli.judge(Outcome::Failed(code)) == Some(false));

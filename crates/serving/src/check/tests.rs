@@ -126,13 +126,6 @@ fn what_the_engine_does_not_take_fails_at_load() {
 #[test]
 fn the_bundle_is_found_from_a_nested_artifact() {
     let manifest = Manifest { artifact: "a/b.onnx".to_owned(), ..Manifest::default() };
-    let plan = VersionPlan {
-        number: 1,
-        manifest,
-        artifact: PathBuf::from("x/a/b.onnx"),
-        labels: std::collections::HashMap::new(),
-        triton: None,
-        files: None,
-    };
+    let plan = VersionPlan::new(manifest, PathBuf::from("x/a/b.onnx"));
     assert_eq!(folder(&plan), Path::new("x"));
 }

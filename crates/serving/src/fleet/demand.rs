@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Fleet;
-use super::family::{Load, Slot};
+use super::family::{Family, Load, Slot};
 use super::load::Cause;
 use crate::models::{printable, unknown_model, unknown_version};
 use crate::{ErrorCode, InferError, ModelState, Version};
@@ -59,14 +59,7 @@ impl Fleet {
     fn find_or_begin(self: &Arc<Self>, model: &str, version: Option<&str>) -> Result<Found, InferError> {
         let mut families = self.families.lock();
         let family = families.get_mut(model).ok_or_else(|| unknown_model(model))?;
-        if family.is_stopped {
-            return Err(not_ready(model, "it was taken out of service"));
-        }
-        let Some(number) = family.number(version) else {
-            let there: Vec<u64> = family.wanted().collect();
-            return Err(unknown_version(model, version.unwrap_or_default(), there.iter()));
-        };
-        let Some(slot) = family.slots.get(&number) else { return Err(not_ready(model, "it is not loaded")) };
+        let (number, slot) = find(family, version)?;
         if let Some(loaded) = &slot.loaded {
             return Ok(Found::There(loaded.version.clone()));
         }
@@ -93,12 +86,9 @@ impl Fleet {
     pub(crate) fn would_answer(&self, model: &str, version: Option<&str>) -> Result<(), InferError> {
         let waits = {
             let families = self.families.lock();
-            families.get(model).filter(|family| !family.is_stopped).is_some_and(|family| {
-                let slot = family.number(version).and_then(|number| family.slots.get(&number));
-                let comes = |slot: &Slot| {
-                    slot.load.is_some() || matches!(slot.state, ModelState::Absent | ModelState::Draining)
-                };
-                slot.is_some_and(|slot| slot.loaded.is_some() || comes(slot))
+            families.get(model).and_then(|family| find(family, version).ok()).is_some_and(|(_, slot)| {
+                let comes = matches!(slot.state, ModelState::Absent | ModelState::Draining);
+                slot.loaded.is_some() || slot.load.is_some() || comes
             })
         };
         if waits { Ok(()) } else { Err(self.explain(model, version)) }
@@ -108,16 +98,12 @@ impl Fleet {
     pub(crate) fn explain(&self, model: &str, version: Option<&str>) -> InferError {
         let families = self.families.lock();
         let Some(family) = families.get(model) else { return unknown_model(model) };
-        if family.is_stopped {
-            return not_ready(model, "it was taken out of service");
-        }
-        let Some(slot) = family.number(version).and_then(|number| family.slots.get(&number)) else {
-            let there: Vec<u64> = family.wanted().collect();
-            return unknown_version(model, version.unwrap_or_default(), there.iter());
-        };
-        match &slot.state {
-            ModelState::Failed(reason) => not_ready(model, &format!("it could not be loaded: {reason}")),
-            state => not_ready(model, &format!("it is {}", state.name())),
+        match find(family, version) {
+            Err(error) => error,
+            Ok((_, slot)) => match &slot.state {
+                ModelState::Failed(reason) => not_ready(model, &format!("it could not be loaded: {reason}")),
+                state => not_ready(model, &format!("it is {}", state.name())),
+            },
         }
     }
 }
@@ -125,6 +111,18 @@ impl Fleet {
 enum Found {
     There(Arc<Version>),
     Coming(Load),
+}
+
+/// The version that a request means, wherever it stands.
+fn find<'a>(family: &'a Family, version: Option<&str>) -> Result<(u64, &'a Slot), InferError> {
+    if family.is_stopped {
+        return Err(not_ready(&family.name, "it was taken out of service"));
+    }
+    let number = family.number(version);
+    number.and_then(|number| Some((number, family.slots.get(&number)?))).ok_or_else(|| {
+        let there: Vec<u64> = family.wanted().collect();
+        unknown_version(&family.name, version.unwrap_or_default(), there.iter())
+    })
 }
 
 fn not_ready(model: &str, why: &str) -> InferError {

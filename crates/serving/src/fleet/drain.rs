@@ -52,9 +52,21 @@ impl Fleet {
         self.budget.tell();
     }
 
-    /// Takes the version out of service that was not asked for longest, for a load of another one. Gives whether there
-    /// was one that is not pinned.
-    pub(super) fn make_room(self: &Arc<Self>, model: &str, number: u64) -> bool {
+    /// Takes out of service what was not asked for longest, until so many bytes will fit once it is gone, for a load of
+    /// another version. Gives whether they will.
+    pub(super) fn make_room(self: &Arc<Self>, model: &str, number: u64, bytes: u64) -> bool {
+        loop {
+            if self.budget.will_fit(bytes) {
+                return true;
+            }
+            if !self.evict(model, number) {
+                return false;
+            }
+        }
+    }
+
+    /// Takes the version out of service that was not asked for longest. Gives whether there was one that may go.
+    fn evict(self: &Arc<Self>, model: &str, number: u64) -> bool {
         let mut families = self.families.lock();
         let mut longest: Option<(std::time::Instant, String, u64)> = None;
         for family in families.values().filter(|family| !self.config.is_pinned(&family.name)) {

@@ -140,7 +140,7 @@ impl Fleet {
             }
             self.learned.lock().insert(record.digest, bytes);
             charge.correct(bytes);
-            while !self.budget.will_fit(0) && self.make_room(&record.model, number) {}
+            self.make_room(&record.model, number, 0);
         }
         Ok(Loaded { version: Arc::new(version), charge })
     }
@@ -162,8 +162,11 @@ impl Fleet {
                 return Err(Refusal::Deferred);
             }
             let number = u64::try_from(record.number).unwrap_or_default();
-            if !self.make_room(&record.model, number) && !self.is_moving() {
-                let problem = format!("it takes some {bytes} bytes, and what is loaded within {limit} bytes is pinned");
+            if !self.make_room(&record.model, number, bytes) && !self.is_moving() {
+                let problem = format!(
+                    "it takes some {bytes} bytes, and what is loaded within {limit} bytes is pinned, or answers for a \
+                     version that is not loaded yet"
+                );
                 return Err(Refusal::Failed(problem));
             }
             changed.await;

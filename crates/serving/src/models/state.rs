@@ -45,11 +45,6 @@ impl ModelState {
             Self::Stale(_) => "stale",
         }
     }
-
-    /// Whether a load is under way.
-    pub fn is_loading(&self) -> bool {
-        matches!(self, Self::Fetching | Self::Verifying | Self::Loading | Self::Warming)
-    }
 }
 
 /// A line of the index.

@@ -25,14 +25,7 @@ pub(super) fn read(folder: &Path, folder_name: &str) -> (String, Result<Vec<Vers
 pub(super) fn bare(artifact: &Path) -> Result<VersionPlan, SourceError> {
     let file = artifact.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let manifest = Manifest { artifact: file, ..Manifest::default() };
-    Ok(VersionPlan {
-        number: 1,
-        manifest,
-        artifact: artifact.to_owned(),
-        labels: HashMap::new(),
-        triton: None,
-        files: None,
-    })
+    Ok(VersionPlan::new(manifest, artifact.to_owned()))
 }
 
 /// A version of the registry, whose files lie in the local cache.
@@ -67,5 +60,5 @@ fn plan(folder: &Path, manifest: Manifest) -> Result<VersionPlan, SourceError> {
             labels.insert(output.name.clone(), read_labels(folder, file)?);
         }
     }
-    Ok(VersionPlan { number: 1, manifest, artifact, labels, triton: None, files: None })
+    Ok(VersionPlan { labels, ..VersionPlan::new(manifest, artifact) })
 }
