@@ -27,8 +27,8 @@ pub struct Objective {
     pub endpoint: String,
     /// What is measured: `availability` or `latency`.
     pub sli: SliKind,
-    /// For `latency`: up to how many milliseconds an answer is in time, 0.025 to 13107.2. The nearest bound of a bucket
-    /// of `tidegate_request_duration_seconds` (0.025 · 2^k) is used, and said where it is another number.
+    /// For `latency`: up to how many milliseconds an answer is in time, 0.1 to 13107.2. The nearest bound of a bucket
+    /// of `tidegate_request_duration_seconds` (0.1 · 2^k) is used, and said where it is another number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold_ms: Option<f64>,
     /// The share of requests that are to be good, above 0 and below 1.
@@ -96,7 +96,7 @@ pub enum ObjectiveProblem {
     NoThreshold,
     #[error("threshold_ms has no meaning for availability: leave it out, or set sli = \"latency\"")]
     NeedlessThreshold,
-    #[error("threshold_ms is {0}, it must lie between 0.025 and 13107.2, the first and last bucket of the histogram")]
+    #[error("threshold_ms is {0}, it must lie between 0.1 and 13107.2, the first and last bucket of the histogram")]
     Threshold(f64),
     #[error("window is {0} days, it must be 1 to {MAX_WINDOW_DAYS}")]
     Window(u32),

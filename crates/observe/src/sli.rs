@@ -49,21 +49,21 @@ impl Sli {
     }
 }
 
-/// An upper bound of a bucket of `tidegate_request_duration_seconds`: 25 µs · 2^k, for k from 0 to 19. Only of such a
+/// An upper bound of a bucket of `tidegate_request_duration_seconds`: 100 µs · 2^k, for k from 0 to 17. Only of such a
 /// bound can Prometheus say exactly how many requests took no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LatencyBound(u32);
 
 impl LatencyBound {
-    const COUNT: u32 = 20;
-    const FIRST_US: u64 = 25;
+    const COUNT: u32 = 18;
+    const FIRST_US: u64 = 100;
 
     /// Every bound, the smallest first.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..Self::COUNT).map(Self)
     }
 
-    /// The bound that differs least from a threshold in milliseconds, the lower one of two; `None` outside of 0.025 ms to
+    /// The bound that differs least from a threshold in milliseconds, the lower one of two; `None` outside of 0.1 ms to
     /// 13107.2 ms, where there are no buckets.
     pub fn nearest(threshold_ms: f64) -> Option<Self> {
         let (first, last) = (Self(0), Self(Self::COUNT - 1));
@@ -108,11 +108,11 @@ mod tests {
     #[test]
     fn bounds_are_those_of_the_histogram() {
         let bounds: Vec<f64> = LatencyBound::all().map(LatencyBound::seconds).collect();
-        assert_eq!(bounds.len(), 20);
-        assert_eq!(&bounds[..4], &[0.000025, 0.00005, 0.0001, 0.0002]);
-        assert_eq!(bounds[19], 13.1072);
+        assert_eq!(bounds.len(), 18);
+        assert_eq!(&bounds[..4], &[0.0001, 0.0002, 0.0004, 0.0008]);
+        assert_eq!(bounds[17], 13.1072);
         assert!(LatencyBound::all().enumerate().all(|(at, bound)| bound.index() == at));
-        assert_eq!(LatencyBound(0).seconds().to_string(), "0.000025");
+        assert_eq!(LatencyBound(0).seconds().to_string(), "0.0001");
     }
 
     #[test]
@@ -122,9 +122,9 @@ mod tests {
         assert_eq!(nearest(51.2), Some(51.2));
         assert_eq!(nearest(76.7), Some(51.2));
         assert_eq!(nearest(76.9), Some(102.4));
-        assert_eq!(nearest(0.0375), Some(0.025), "halfway, the stricter one");
+        assert_eq!(nearest(0.15), Some(0.1), "halfway, the stricter one");
         assert_eq!(nearest(13_107.2), Some(13_107.2));
-        for outside in [0.0, 0.024, 13_107.3, -1.0, f64::NAN, f64::INFINITY] {
+        for outside in [0.0, 0.099, 13_107.3, -1.0, f64::NAN, f64::INFINITY] {
             assert_eq!(nearest(outside), None, "{outside}");
         }
     }

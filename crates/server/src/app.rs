@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tidegate_serving::{ErrorCode, InferError, Serving};
 use tokio::sync::watch;
 
+use crate::history::History;
 use crate::{Objectives, ServerConfig};
 
 /// The state behind both front ends.
@@ -13,6 +14,7 @@ pub(crate) struct App {
     pub(crate) serving: Arc<Serving>,
     pub(crate) config: ServerConfig,
     pub(crate) objectives: Arc<Objectives>,
+    pub(crate) history: History,
     /// Whether the models of the start have been loaded, or given up.
     pub(crate) started: AtomicBool,
     /// Whether the server is stopping.
@@ -21,7 +23,8 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(serving: Arc<Serving>, config: ServerConfig, objectives: Arc<Objectives>) -> Self {
-        Self { serving, config, objectives, started: AtomicBool::new(false), stop: watch::channel(false).0 }
+        let history = History::of(serving.metrics());
+        Self { serving, config, objectives, history, started: AtomicBool::new(false), stop: watch::channel(false).0 }
     }
 
     /// Whether the server is stopping: it answers what it has accepted and takes nothing new.

@@ -12,6 +12,7 @@ mod describe;
 pub mod fuzzing;
 mod greeted;
 mod grpc;
+mod history;
 mod json;
 mod listen;
 mod objectives;
@@ -21,6 +22,7 @@ mod server;
 mod workers;
 
 pub use config::ServerConfig;
+pub use history::history_metrics;
 pub use objectives::{AlertsConfig, Objectives};
 pub use rest::openapi;
 pub use server::{Server, StopCause};

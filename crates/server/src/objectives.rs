@@ -1,8 +1,8 @@
-//! How the service level objectives stand: requests counted from the metrics, alerts looked at every minute, both kept
-//! over restarts.
+//! How the service level objectives stand: requests counted as they finish, alerts looked at every minute, both kept over
+//! restarts.
 
+mod counts;
 mod deliver;
-mod feed;
 mod kept;
 
 use std::path::PathBuf;
@@ -10,30 +10,26 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use tidegate_observe::{AlertChange, AlertState, Slo, Standing};
+use tidegate_observe::{AlertChange, AlertState, Counts, Slo, Standing};
 use tidegate_serving::Metrics;
 use tracing::{error, info, warn};
 
 pub use self::deliver::AlertsConfig;
-use self::feed::Feed;
 use self::kept::Kept;
 
-/// How often requests are counted. A minute is a multiple of it.
+/// How often what was counted is added to the ledgers. A minute is a multiple of it.
 const COUNT_EVERY_MS: u64 = 5000;
 const MINUTE_MS: u64 = 60_000;
 
 /// The objectives of a server, and how they stand.
 pub struct Objectives {
-    slos: Vec<Slo>,
+    slos: Arc<[Slo]>,
     alerts: Arc<AlertsConfig>,
     metrics: Arc<Metrics>,
     file: Option<PathBuf>,
-    state: Mutex<State>,
-}
-
-struct State {
-    feed: Feed,
-    kept: Kept,
+    /// What finished since the last step, by objective.
+    news: Arc<Mutex<Vec<Counts>>>,
+    kept: Mutex<Kept>,
 }
 
 impl Objectives {
@@ -44,8 +40,13 @@ impl Objectives {
             slo.notices().iter().for_each(|notice| warn!(slo = slo.name(), "{notice}"));
         }
         let kept = file.as_deref().map_or_else(Kept::default, Kept::read);
-        let feed = Feed::new(&metrics);
-        Self { slos, alerts: Arc::new(alerts), metrics, file, state: Mutex::new(State { feed, kept }) }
+        let slos: Arc<[Slo]> = slos.into();
+        let news = Arc::new(Mutex::new(vec![Counts::default(); slos.len()]));
+        if !slos.is_empty() {
+            let (slos, news) = (slos.clone(), news.clone());
+            metrics.observations().subscribe(move |finished| counts::count(&slos, &mut news.lock(), finished));
+        }
+        Self { slos, alerts: Arc::new(alerts), metrics, file, news, kept: Mutex::new(kept) }
     }
 
     /// Counts and evaluates until it is dropped.
@@ -90,11 +91,10 @@ impl Objectives {
 
     /// Counts what came up to a moment and, at whole minutes, looks at the alerts.
     fn step(&self, now_ms: u64) {
-        let mut state = self.state.lock();
-        let State { feed, kept } = &mut *state;
-        let news = feed.news(&self.metrics);
-        for slo in &self.slos {
-            let counts = feed::count(slo, &news);
+        self.metrics.observations().settle();
+        let news = std::mem::replace(&mut *self.news.lock(), vec![Counts::default(); self.slos.len()]);
+        let mut kept = self.kept.lock();
+        for (slo, counts) in self.slos.iter().zip(news) {
             let own = kept.of(slo);
             own.ledger.add(now_ms - 1, counts.good, counts.total);
             if now_ms.is_multiple_of(MINUTE_MS) {
@@ -102,7 +102,7 @@ impl Objectives {
                 changes.iter().for_each(|change| announce(slo, change));
             }
         }
-        drop(state);
+        drop(kept);
         self.expose(now_ms);
     }
 
@@ -127,9 +127,9 @@ impl Objectives {
     }
 
     fn status_at(&self, now_ms: u64) -> Vec<Status<'_>> {
-        let mut state = self.state.lock();
+        let mut kept = self.kept.lock();
         let status = |slo| {
-            let own = state.kept.of(slo);
+            let own = kept.of(slo);
             let standing = Standing::of(slo, &own.ledger, now_ms);
             let alerts = tidegate_observe::BURN_ALERTS.iter().map(|alert| (alert, own.alerts.state(alert)));
             Status { slo, standing, alerts: alerts.collect() }
@@ -140,10 +140,7 @@ impl Objectives {
     /// Writes what was counted to its file.
     async fn keep(&self) {
         let Some(file) = self.file.clone() else { return };
-        let written = {
-            let state = self.state.lock();
-            serde_json::to_vec(&state.kept)
-        };
+        let written = serde_json::to_vec(&*self.kept.lock());
         let outcome = match written {
             Ok(bytes) => tokio::task::spawn_blocking(move || kept::replace(&file, &bytes)).await,
             Err(problem) => return error!(%problem, "what objectives have counted cannot be written"),

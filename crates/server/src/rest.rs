@@ -19,8 +19,8 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::{StatusCode, header};
-use tidegate_serving::{ErrorCode, InferError};
+use http::{HeaderMap, StatusCode, header};
+use tidegate_serving::{ErrorCode, InferError, TextExposition, TextForm};
 use utoipa_swagger_ui::SwaggerUi;
 
 pub use openapi::openapi;
@@ -60,19 +60,22 @@ fn router(app: Arc<App>) -> Router {
         .merge(documented)
 }
 
-/// The process's metrics in Prometheus's text form.
+/// The process's metrics: in OpenMetrics's text form if `Accept` names it, else in Prometheus's.
 #[utoipa::path(get, path = "/metrics", tag = "operations", responses((status = 200, body = String)))]
-pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Refusal> {
+pub(crate) async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    let form = TextForm::accepted(headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()));
     // Gauges of queues are set as they are asked for.
     for model in app.serving.models().all() {
-        model.versions().for_each(|version| drop(version.figures()));
+        model.versions().for_each(|version| version.count_waiting());
     }
     app.serving.metrics().ready(app.ready());
     if let Some(fleet) = app.serving.fleet() {
         fleet.measure();
     }
-    let text = app.serving.metrics().render()?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+    let mut text = TextExposition::new(form);
+    app.serving.metrics().expose(&mut text);
+    app.history.expose(&mut text);
+    ([(header::CONTENT_TYPE, form.content_type())], text.finish()).into_response()
 }
 
 async fn not_found(request: Request) -> Refusal {

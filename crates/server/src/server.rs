@@ -8,6 +8,7 @@ use std::time::Duration;
 use hyper_util::service::TowerToHyperService;
 use tidegate_serving::{LoadReport, Serving};
 use tokio::net::TcpListener;
+use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use crate::app::App;
@@ -16,10 +17,14 @@ use crate::rest::RestService;
 use crate::workers::Workers;
 use crate::{Objectives, ServerConfig, grpc};
 
+/// How often finished requests are counted where nobody asks for figures.
+const SETTLE_EVERY: Duration = Duration::from_millis(50);
+
 /// A server that listens.
 pub struct Server {
     app: Arc<App>,
     objectives: tokio::task::JoinHandle<()>,
+    observer: tokio::task::JoinHandle<()>,
     listeners: Listeners,
     http: SocketAddr,
     grpc: SocketAddr,
@@ -50,7 +55,8 @@ impl Server {
         listeners.serve(http, "http", RestService::new(app.clone()), workers.clone());
         listeners.serve(grpc, "grpc", TowerToHyperService::new(grpc::router(app.clone()).await), workers);
         let objectives = tokio::spawn(objectives.run());
-        Ok(Self { app, objectives, listeners, http: http_address, grpc: grpc_address })
+        let observer = tokio::spawn(observe(app.clone()));
+        Ok(Self { app, objectives, observer, listeners, http: http_address, grpc: grpc_address })
     }
 
     /// Where REST listens.
@@ -88,9 +94,20 @@ impl Server {
                 StopCause::TimedOut
             }
         };
+        self.observer.abort();
         self.objectives.abort();
         self.app.objectives.finish().await;
         cause
+    }
+}
+
+/// Counts what finished, long before the rings between are full.
+async fn observe(app: Arc<App>) {
+    let mut tick = tokio::time::interval(SETTLE_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        app.serving.metrics().observations().settle();
     }
 }
 

@@ -11,6 +11,7 @@ mod fleet;
 mod memory;
 mod metrics;
 mod models;
+mod observation;
 mod request;
 mod sample;
 mod scheduler;
@@ -23,8 +24,11 @@ mod warmup;
 pub use check::{CheckCase, CheckOutcome, CheckReport, check};
 pub use error::{ErrorCode, InferError};
 pub use fleet::{Fleet, FleetConfig, ModelRule, RegistryLink, VersionPolicy};
-pub use metrics::{MetricEntry, Metrics, Outcomes};
+pub use metrics::{
+    Exemplar, Exposition, Family, Labels, MetricEntry, MetricKind, Metrics, Sample, TextExposition, TextForm,
+};
 pub use models::{IndexEntry, LoadReport, Model, ModelState, Models};
+pub use observation::{Observation, Observations, Outcome};
 pub use request::{InferRequest, InferResponse, OutputTensor, RequestedOutput};
 pub use scheduler::{Completed, Limits, Scheduler, Timing, Work};
 pub use serving::Serving;

@@ -1,39 +1,48 @@
 //! The process's metrics, in Prometheus's form; names that Triton has are Triton's.
 
-mod outcomes;
+mod exposition;
+mod families;
+mod process;
+mod tally;
+mod text;
+mod versions;
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use prometheus::{
-    CounterVec, Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-pub use self::outcomes::Outcomes;
-use crate::{ErrorCode, InferError};
+pub use self::exposition::{Exemplar, Exposition, Family, Labels, MetricKind, Sample};
+pub(crate) use self::process::ProcessUsage;
+pub(crate) use self::tally::{Counted, Tally, nanos};
+pub use self::text::{TextExposition, TextForm};
+use self::versions::Tallies;
+use crate::ErrorCode;
+use crate::observation::{Observation, Observations, Outcome};
 
 const VERSION_LABELS: &[&str] = &["model", "version"];
+const NONE: &[&str] = &[];
+
+const DROPPED: Family<'static> = Family {
+    name: "tidegate_observations_dropped_total",
+    kind: MetricKind::Counter,
+    help: "Requests that are missing in these figures, for too many ended at once",
+};
+const OVERFLOWS: Family<'static> = Family {
+    name: "tidegate_metrics_overflows_total",
+    kind: MetricKind::Counter,
+    help: "Loads of versions that are counted as `_other`, for there are too many to tell apart",
+};
 
 /// Every metric of the request path. Label sets are bounded by the loaded versions and the error codes.
 pub struct Metrics {
     registry: Registry,
     catalogue: Vec<MetricEntry>,
-    pub(crate) success: IntCounterVec,
-    pub(crate) failure: IntCounterVec,
-    pub(crate) abandoned: IntCounterVec,
-    pub(crate) rows: IntCounterVec,
-    pub(crate) executions: IntCounterVec,
-    pub(crate) request_us: IntCounterVec,
-    pub(crate) queue_us: IntCounterVec,
-    pub(crate) compute_input_us: IntCounterVec,
-    pub(crate) compute_infer_us: IntCounterVec,
-    pub(crate) compute_output_us: IntCounterVec,
-    pub(crate) pending: IntGaugeVec,
-    pub(crate) request_seconds: HistogramVec,
-    pub(crate) queue_seconds: HistogramVec,
-    pub(crate) compute_seconds: HistogramVec,
-    pub(crate) batch_rows: HistogramVec,
-    pub(crate) load_seconds: HistogramVec,
+    observations: Arc<Observations>,
+    tallies: Tallies,
+    pub(crate) load_seconds: Histogram,
+    pub(crate) load_seconds_last: GaugeVec,
     pub(crate) cold_starts: IntCounterVec,
     pub(crate) loads: IntCounterVec,
     pub(crate) memory_bytes: IntGaugeVec,
@@ -48,9 +57,6 @@ pub struct Metrics {
     slo_alert_firing: IntGaugeVec,
     alert_deliveries: IntCounterVec,
     ready: IntGauge,
-    refused: IntCounterVec,
-    resident_bytes: Gauge,
-    cpu_seconds: CounterVec,
     open_connections: IntGaugeVec,
     refused_connections: IntCounter,
 }
@@ -60,8 +66,8 @@ pub struct Metrics {
 pub struct MetricEntry {
     /// The metric's name.
     pub name: String,
-    /// counter, gauge or histogram.
-    pub kind: &'static str,
+    /// What it is.
+    pub kind: MetricKind,
     /// The names of its labels.
     pub labels: Vec<String>,
     /// What it counts.
@@ -81,61 +87,34 @@ impl Metrics {
     /// Never: the names are constants, each registered once.
     pub fn new() -> Self {
         let mut set = Registrar { registry: Registry::new(), catalogue: Vec::new() };
-        let seconds = prometheus::exponential_buckets(25e-6, 2.0, 20).expect("constants are valid");
+        set.catalogue.extend(
+            versions::catalogue()
+                .chain([(DROPPED, NONE), (OVERFLOWS, NONE)])
+                .chain(process::catalogue())
+                .map(MetricEntry::new),
+        );
         let load_seconds = prometheus::exponential_buckets(10e-3, 2.0, 16).expect("constants are valid");
-        let rows = prometheus::exponential_buckets(1.0, 2.0, 11).expect("constants are valid");
+        let observations = Arc::new(Observations::default());
+        count_refused(
+            &observations,
+            set.counters(
+                "tidegate_requests_refused_total",
+                "Requests refused before they reached a version, by error code",
+                &["code"],
+            ),
+        );
         Self {
-            success: set.counters("nv_inference_request_success", "Requests answered", VERSION_LABELS),
-            failure: set.counters(
-                "nv_inference_request_failure",
-                "Requests that reached a version and failed, by error code",
-                &["model", "version", "reason"],
-            ),
-            abandoned: set.counters(
-                "tidegate_requests_abandoned_total",
-                "Requests given up because their client went away",
-                VERSION_LABELS,
-            ),
-            rows: set.counters("nv_inference_count", "Rows answered", VERSION_LABELS),
-            executions: set.counters("nv_inference_exec_count", "Batches run", VERSION_LABELS),
-            request_us: set.counters("nv_inference_request_duration_us", "Time in the server", VERSION_LABELS),
-            queue_us: set.counters("nv_inference_queue_duration_us", "Time waiting for an instance", VERSION_LABELS),
-            compute_input_us: set.counters(
-                "nv_inference_compute_input_duration_us",
-                "Time joining inputs of batches",
-                VERSION_LABELS,
-            ),
-            compute_infer_us: set.counters(
-                "nv_inference_compute_infer_duration_us",
-                "Time in the engine",
-                VERSION_LABELS,
-            ),
-            compute_output_us: set.counters(
-                "nv_inference_compute_output_duration_us",
-                "Time splitting outputs of batches",
-                VERSION_LABELS,
-            ),
-            pending: set.gauges("nv_inference_pending_request_count", "Requests waiting", VERSION_LABELS),
-            request_seconds: set.histograms(
-                "tidegate_request_duration_seconds",
-                "Time of answered requests, from decoded to answered",
-                &seconds,
-            ),
-            queue_seconds: set.histograms(
-                "tidegate_queue_duration_seconds",
-                "Time of answered requests waiting for an instance",
-                &seconds,
-            ),
-            compute_seconds: set.histograms(
-                "tidegate_compute_duration_seconds",
-                "Time of answered requests in the engine",
-                &seconds,
-            ),
-            batch_rows: set.histograms("tidegate_batch_rows", "Rows that ran together", &rows),
-            load_seconds: set.histograms(
+            observations,
+            tallies: Tallies::default(),
+            load_seconds: set.histogram(
                 "tidegate_model_load_duration_seconds",
                 "Time of loads that succeeded, warm-up included",
                 &load_seconds,
+            ),
+            load_seconds_last: set.float_gauges(
+                "tidegate_version_load_seconds",
+                "Time that the last load of a version took, warm-up included",
+                VERSION_LABELS,
             ),
             cold_starts: set.counters(
                 "tidegate_cold_starts_total",
@@ -192,19 +171,9 @@ impl Metrics {
                 &["outcome"],
             ),
             ready: set.int_gauge("tidegate_ready", "Whether the server is ready for traffic, 1 or 0"),
-            refused: set.counters(
-                "tidegate_requests_refused_total",
-                "Requests refused before they reached a version, by error code",
-                &["code"],
-            ),
-            resident_bytes: set.gauge("process_resident_memory_bytes", "Resident memory of the process"),
-            cpu_seconds: set.register(
-                "counter",
-                CounterVec::new(Opts::new("tidegate_process_cpu_seconds_total", "CPU time of the process"), &["mode"]),
-            ),
             open_connections: set.gauges("tidegate_open_connections", "Open client connections", &["protocol"]),
             refused_connections: set.register(
-                "counter",
+                MetricKind::Counter,
                 IntCounter::new(
                     "tidegate_connections_refused_total",
                     "Connections closed at once because `max_connections` were open",
@@ -222,33 +191,10 @@ impl Metrics {
 
     /// Takes a version that no longer answers out of the exposition: label sets are bounded by what is loaded.
     pub(crate) fn forget(&self, model: &str, version: &str) {
-        let labels = &[model, version];
-        let counters = [
-            &self.success,
-            &self.abandoned,
-            &self.rows,
-            &self.executions,
-            &self.request_us,
-            &self.queue_us,
-            &self.compute_input_us,
-            &self.compute_infer_us,
-            &self.compute_output_us,
-        ];
+        self.tallies.forget(model, version);
         // It is no fault if there was nothing to remove.
-        for counter in counters {
-            let _ = counter.remove_label_values(labels);
-        }
-        for gauge in [&self.pending, &self.memory_bytes] {
-            let _ = gauge.remove_label_values(labels);
-        }
-        let histograms =
-            [&self.request_seconds, &self.queue_seconds, &self.compute_seconds, &self.batch_rows, &self.load_seconds];
-        for histogram in histograms {
-            let _ = histogram.remove_label_values(labels);
-        }
-        for code in ErrorCode::ALL {
-            let _ = self.failure.remove_label_values(&[model, version, code.name()]);
-        }
+        let _ = self.memory_bytes.remove_label_values(&[model, version]);
+        let _ = self.load_seconds_last.remove_label_values(&[model, version]);
     }
 
     /// Takes a model that is gone out of the exposition.
@@ -264,7 +210,7 @@ impl Metrics {
 
     /// Counts a request that was refused before it reached a version.
     pub fn refused(&self, code: ErrorCode) {
-        self.refused.with_label_values(&[code.name()]).inc();
+        self.observations.leave(Observation::refused(code));
     }
 
     /// Says what is left of an objective's error budget.
@@ -302,23 +248,49 @@ impl Metrics {
         self.refused_connections.inc();
     }
 
-    /// The text exposition.
-    ///
-    /// # Errors
-    /// [`ErrorCode::Internal`] if the encoder fails.
-    pub fn render(&self) -> Result<Vec<u8>, InferError> {
-        if let Some(usage) = ProcessUsage::now() {
-            self.resident_bytes.set(usage.resident_bytes as f64);
-            for (mode, now) in [("user", usage.user), ("system", usage.system)] {
-                let counter = self.cpu_seconds.with_label_values(&[mode]);
-                counter.inc_by((now.as_secs_f64() - counter.get()).max(0.0));
+    /// What requests came to, on its way here.
+    pub fn observations(&self) -> &Arc<Observations> {
+        &self.observations
+    }
+
+    /// What counts for a version.
+    pub(crate) fn tally(&self, model: &str, version: &str) -> Arc<Tally> {
+        self.tallies.of(model, version)
+    }
+
+    /// Says all metrics, of all requests that were answered before.
+    pub fn expose(&self, out: &mut dyn Exposition) {
+        self.observations.settle();
+        self.tallies.expose(out);
+        for (family, count) in [(DROPPED, self.observations.dropped()), (OVERFLOWS, self.tallies.overflows())] {
+            out.family(family);
+            out.sample(Sample::plain(&Labels::default(), count as f64));
+        }
+        families::expose(&self.registry.gather(), out);
+        process::expose(out);
+    }
+}
+
+/// Counts the requests that reached no version.
+fn count_refused(observations: &Observations, refused: IntCounterVec) {
+    observations.subscribe(move |batch| {
+        for one in batch.iter().filter(|one| one.version().is_none()) {
+            if let Outcome::Failed(code) = one.outcome {
+                refused.with_label_values(&[code.name()]).inc();
             }
         }
-        let mut text = Vec::with_capacity(16 << 10);
-        TextEncoder::new()
-            .encode(&self.registry.gather(), &mut text)
-            .map_err(|error| InferError::new(ErrorCode::Internal, error.to_string()))?;
-        Ok(text)
+    });
+}
+
+impl MetricEntry {
+    /// Of a family and the names of its labels.
+    pub fn new((family, labels): (Family<'_>, &[&str])) -> Self {
+        Self {
+            name: family.name.to_owned(),
+            kind: family.kind,
+            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+            help: family.help.to_owned(),
+        }
     }
 }
 
@@ -328,7 +300,7 @@ struct Registrar {
 }
 
 impl Registrar {
-    fn register<C>(&mut self, kind: &'static str, metric: prometheus::Result<C>) -> C
+    fn register<C>(&mut self, kind: MetricKind, metric: prometheus::Result<C>) -> C
     where
         C: prometheus::core::Collector + Clone + 'static,
     {
@@ -344,52 +316,23 @@ impl Registrar {
     }
 
     fn counters(&mut self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        self.register("counter", IntCounterVec::new(Opts::new(name, help), labels))
+        self.register(MetricKind::Counter, IntCounterVec::new(Opts::new(name, help), labels))
     }
 
     fn gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-        self.register("gauge", IntGaugeVec::new(Opts::new(name, help), labels))
-    }
-
-    fn gauge(&mut self, name: &str, help: &str) -> Gauge {
-        self.register("gauge", Gauge::new(name, help))
+        self.register(MetricKind::Gauge, IntGaugeVec::new(Opts::new(name, help), labels))
     }
 
     fn float_gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
-        self.register("gauge", GaugeVec::new(Opts::new(name, help), labels))
+        self.register(MetricKind::Gauge, GaugeVec::new(Opts::new(name, help), labels))
     }
 
     fn int_gauge(&mut self, name: &str, help: &str) -> IntGauge {
-        self.register("gauge", IntGauge::new(name, help))
+        self.register(MetricKind::Gauge, IntGauge::new(name, help))
     }
 
-    fn histograms(&mut self, name: &str, help: &str, buckets: &[f64]) -> HistogramVec {
+    fn histogram(&mut self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
         let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-        self.register("histogram", HistogramVec::new(options, VERSION_LABELS))
+        self.register(MetricKind::Histogram, Histogram::with_opts(options))
     }
-}
-
-/// What the process uses of the machine.
-pub(crate) struct ProcessUsage {
-    pub(crate) resident_bytes: u64,
-    user: Duration,
-    system: Duration,
-}
-
-impl ProcessUsage {
-    /// Reads `/proc/self`; `None` where there is none.
-    pub(crate) fn now() -> Option<Self> {
-        let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
-        let resident_pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-        let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-        // The command name stands in brackets and may hold spaces: fields are counted from behind it (proc(5)).
-        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-        let mut ticks = || fields.next()?.parse::<u64>().ok().map(|ticks| Duration::from_millis(ticks * 10));
-        Some(Self { resident_bytes: resident_pages * page_bytes(), user: ticks()?, system: ticks()? })
-    }
-}
-
-/// The page size of every Linux machine that Tidegate is built for; statm counts in pages.
-fn page_bytes() -> u64 {
-    4096
 }

@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use tidegate_core::{StringArray, Tensor, with_element};
 
+use crate::observation::{Observation, Outcome};
 use crate::version::Prepared;
 use crate::{
     Completed, ErrorCode, Fleet, IndexEntry, InferError, InferRequest, InferResponse, Metrics, Model, Models,
-    OutputTensor, Version,
+    OutputTensor, Timing, Version,
 };
 
 /// Everything that answers requests; shared by all front ends.
@@ -136,10 +137,10 @@ impl Serving {
             // Else the load has set it, after this was received.
             version.last_used().set(received);
         }
-        let unfinished = Unfinished(&version);
+        let unfinished = Unfinished { version: &version, received };
         let answer = answer(&version, request, received).await;
         unfinished.finish();
-        observe(&version, &answer, received);
+        observe(&version, &answer, received, cold_start);
         let (outputs, completed) = answer?;
         Ok(InferResponse { version, outputs, timing: completed.timing, cold_start })
     }
@@ -151,7 +152,10 @@ impl Serving {
 }
 
 /// A request on its way, counted as abandoned if it is dropped there: the client has gone.
-struct Unfinished<'a>(&'a Version);
+struct Unfinished<'a> {
+    version: &'a Version,
+    received: Instant,
+}
 
 impl Unfinished<'_> {
     fn finish(self) {
@@ -161,7 +165,7 @@ impl Unfinished<'_> {
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        self.0.stats().abandoned();
+        leave(self.version, Outcome::Abandoned, self.received, false, None);
     }
 }
 
@@ -181,7 +185,7 @@ async fn answer(
 
 struct Answered {
     rows: usize,
-    timing: crate::Timing,
+    timing: Timing,
 }
 
 /// Picks the outputs that were asked for and classifies where classes were asked for.
@@ -207,13 +211,30 @@ fn finish(version: &Version, tensors: Vec<Tensor>, wanted: &[(usize, usize)]) ->
     Ok(outputs)
 }
 
-/// Leaves the figures of a finished request.
-fn observe(version: &Version, answer: &Result<(Vec<OutputTensor>, Answered), InferError>, received: Instant) {
-    let total = received.elapsed();
+/// Leaves the observation of a finished request.
+fn observe(
+    version: &Version,
+    answer: &Result<(Vec<OutputTensor>, Answered), InferError>,
+    received: Instant,
+    cold_start: bool,
+) {
     match answer {
-        Ok((_, answered)) => version.stats().answered(answered.rows, total, &answered.timing),
-        Err(error) => version.stats().failed(error.code, total),
+        Ok((_, answered)) => leave(version, Outcome::Answered, received, cold_start, Some(answered)),
+        Err(error) => leave(version, Outcome::Failed(error.code), received, cold_start, None),
     }
+}
+
+fn leave(version: &Version, outcome: Outcome, received: Instant, cold_start: bool, answered: Option<&Answered>) {
+    let stats = version.stats();
+    stats.leave(Observation {
+        stats: Some(stats.clone()),
+        outcome,
+        received,
+        total: received.elapsed(),
+        timing: answered.map_or_else(Timing::default, |answered| answered.timing),
+        rows: answered.map_or(0, |answered| answered.rows),
+        cold_start,
+    });
 }
 
 /// The highest `classes` values of the last axis, each as `value:index` or `value:index:label`, as the classification

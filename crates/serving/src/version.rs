@@ -119,7 +119,8 @@ impl Version {
             scheduler.learn(*bytes, *took);
         }
         let labels = &[model, number.as_str()];
-        metrics.load_seconds.with_label_values(labels).observe(started.elapsed().as_secs_f64());
+        metrics.load_seconds.observe(started.elapsed().as_secs_f64());
+        metrics.load_seconds_last.with_label_values(labels).set(started.elapsed().as_secs_f64());
         // ONNX Runtime is a C++ library; the portable engine is Rust, which has another allocator here.
         let memory_bytes = before.growth(artifact.engine() == "onnxruntime");
         metrics.memory_bytes.with_label_values(labels).set(i64::try_from(memory_bytes).unwrap_or(i64::MAX));
@@ -177,8 +178,12 @@ impl Version {
 
     /// What became of its requests.
     pub fn figures(&self) -> VersionFigures {
-        self.stats.pending.set(i64::try_from(self.scheduler.queued()).unwrap_or(i64::MAX));
         self.stats.figures()
+    }
+
+    /// Lets the metrics say how many of its requests wait.
+    pub fn count_waiting(&self) {
+        self.stats.pending(self.scheduler.queued());
     }
 
     /// How much more memory the process took after it was loaded; other loads at the same time count in.
@@ -191,7 +196,7 @@ impl Version {
         &self.last_used
     }
 
-    pub(crate) fn stats(&self) -> &VersionStats {
+    pub(crate) fn stats(&self) -> &Arc<VersionStats> {
         &self.stats
     }
 

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use tidegate_serving::{ErrorCode, Metrics};
+use tidegate_serving::ErrorCode;
 
 #[test]
 fn errors_page_is_made_from_the_table() {
@@ -38,23 +38,6 @@ fn grpc_name(code: i32) -> &'static str {
         14 => "UNAVAILABLE",
         other => panic!("gRPC status {other} has no name here"),
     }
-}
-
-#[test]
-fn metrics_page_is_made_from_the_metrics() {
-    let mut page = String::from(
-        "# Metrics\n\n\
-         `GET /metrics` answers in Prometheus's text form. Names that begin with `nv_` are Triton's, with Triton's labels\n\
-         and meaning, so that its dashboards go on working; microseconds are theirs. The rest follows Prometheus's own\n\
-         conventions: base units, `_total` on counters.\n\n\
-         | metric | type | labels | what it counts |\n|---|---|---|---|\n",
-    );
-    let metrics = Metrics::new();
-    for metric in metrics.catalogue() {
-        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
-        page.push_str(&format!("| `{}` | {} | {} | {} |\n", metric.name, metric.kind, labels.join(", "), metric.help));
-    }
-    check("docs/reference/metrics.md", &page);
 }
 
 fn check(path: &str, made: &str) {

@@ -11,7 +11,7 @@ pub(super) fn dashboard(job: &str) -> Dashboard {
         description: "Stages of requests, batches, versions and the machine, to find a cause.",
         from: "now-1h",
         job: job.to_owned(),
-        rows: vec![time(&model), batches(&model), versions(&model), failures(job, &model), machine(job, &model)],
+        rows: vec![time(&model), batches(&model), versions(job, &model), failures(job, &model), machine(job, &model)],
     }
 }
 
@@ -23,8 +23,8 @@ fn time(model: &str) -> Vec<Panel> {
         ),
         Panel::lines("99th percentile by stage", "s", "All of it, waiting for an instance, and in the engine.")
             .query("{{model}} all", quantile(0.99, "tidegate_request_duration_seconds", model))
-            .query("{{model}} queue", quantile(0.99, "tidegate_queue_duration_seconds", model))
-            .query("{{model}} engine", quantile(0.99, "tidegate_compute_duration_seconds", model)),
+            .query("{{model}} queue", stage("tidegate_queue_duration_seconds", model))
+            .query("{{model}} engine", stage("tidegate_compute_duration_seconds", model)),
         Panel::lines("Mean time by stage", "µs", "Of an answered request.")
             .query("{{model}} all", mean("nv_inference_request_duration_us", model))
             .query("{{model}} queue", mean("nv_inference_queue_duration_us", model))
@@ -32,6 +32,11 @@ fn time(model: &str) -> Vec<Panel> {
             .query("{{model}} engine", mean("nv_inference_compute_infer_duration_us", model))
             .query("{{model}} split", mean("nv_inference_compute_output_duration_us", model)),
     ]
+}
+
+/// The 99th percentile that the servers state of one stage; the worst of all servers and versions.
+fn stage(summary: &str, model: &str) -> String {
+    format!("max by (model) ({summary}{{{model},quantile=\"0.99\"}})")
 }
 
 fn batches(model: &str) -> Vec<Panel> {
@@ -52,25 +57,30 @@ fn batches(model: &str) -> Vec<Panel> {
     ]
 }
 
-fn versions(model: &str) -> Vec<Panel> {
+fn versions(job: &str, model: &str) -> Vec<Panel> {
     vec![
         Panel::lines("Requests by version", "reqps", "Which version answers.").query(
             "{{model}} {{version}}",
             format!("sum by (model, version) (rate(nv_inference_request_success{{{model}}}[$__rate_interval]))"),
         ),
-        Panel::table("Loaded versions", "Memory that each took when it was loaded, by server.").query(
-            "",
-            format!("max by (model, version, instance) (tidegate_model_memory_bytes{{{model}}})"),
+        Panel::table("Loaded versions", "Memory that each took when it was loaded, by server.")
+            .query("", format!("max by (model, version, instance) (tidegate_model_memory_bytes{{{model}}})")),
+        Panel::lines(
+            "Load time",
+            "s",
+            "Of a version's last load, warm-up included; and cold starts in the hour before.",
+        )
+        .query("{{model}} {{version}}", format!("max by (model, version) (tidegate_version_load_seconds{{{model}}})"))
+        .query(
+            "p90 of all",
+            format!(
+                "histogram_quantile(0.9, sum by (le) (rate(tidegate_model_load_duration_seconds_bucket{{{job}}}[1h])))"
+            ),
+        )
+        .query(
+            "{{model}} cold starts",
+            format!("sum by (model) (increase(tidegate_cold_starts_total{{{model}}}[1h]))"),
         ),
-        Panel::lines("Load time", "s", "Mean of all loads of a version, warm-up included; and cold starts in the hour before.")
-            .query(
-                "{{model}} {{version}}",
-                format!(
-                    "sum by (model, version) (tidegate_model_load_duration_seconds_sum{{{model}}}) / sum by (model, version) \
-                     (tidegate_model_load_duration_seconds_count{{{model}}})"
-                ),
-            )
-            .query("{{model}} cold starts", format!("sum by (model) (increase(tidegate_cold_starts_total{{{model}}}[1h]))")),
     ]
 }
 
@@ -103,13 +113,30 @@ fn machine(job: &str, model: &str) -> Vec<Panel> {
             )
             .query(
                 "{{model}} engine",
-                format!(
-                    "sum by (model) (rate(nv_inference_compute_infer_duration_us{{{model}}}[$__rate_interval])) / 1e6"
-                ),
+                format!("sum by (model) (rate(tidegate_instance_busy_seconds_total{{{model}}}[$__rate_interval]))"),
+            )
+            .query(
+                "{{instance}} held back",
+                format!("rate(tidegate_cgroup_cpu_throttled_seconds_total{{{job}}}[$__rate_interval])"),
             ),
-        Panel::lines("Memory", "bytes", "Resident memory, and the part that loading models took.")
+        Panel::lines("Memory", "bytes", "Resident, the part that loading models took, what is left, and the limit.")
             .query("{{instance}}", format!("process_resident_memory_bytes{{{job}}}"))
-            .query("{{instance}} models", format!("sum by (instance) (tidegate_model_memory_bytes{{{job}}})")),
+            .query("{{instance}} models", format!("sum by (instance) (tidegate_model_memory_bytes{{{job}}})"))
+            .query("{{instance}} left", format!("tidegate_memory_available_bytes{{{job}}}"))
+            .query("{{instance}} limit", format!("tidegate_memory_limit_bytes{{{job}}}")),
+        Panel::lines("Killed for memory", "short", "Processes of the cgroup, in the hour before.")
+            .query("{{instance}}", format!("increase(tidegate_cgroup_oom_kills_total{{{job}}}[1h])")),
+        Panel::lines("Files and threads", "short", "Open files, how many there may be, and threads.")
+            .query("{{instance}} files", format!("process_open_fds{{{job}}}"))
+            .query("{{instance}} most files", format!("process_max_fds{{{job}}}"))
+            .query("{{instance}} threads", format!("tidegate_process_threads{{{job}}}")),
+        Panel::lines(
+            "Not counted",
+            "short",
+            "Requests missing in the figures, and versions counted as one, in the hour before.",
+        )
+        .query("{{instance}} requests", format!("increase(tidegate_observations_dropped_total{{{job}}}[1h])"))
+        .query("{{instance}} versions", format!("increase(tidegate_metrics_overflows_total{{{job}}}[1h])")),
         Panel::lines("Open connections", "short", "By server and protocol.")
             .query("{{instance}} {{protocol}}", format!("tidegate_open_connections{{{job}}}")),
     ]

@@ -73,7 +73,7 @@ fn what_is_exported_is_imported_again() {
         Objective {
             name: "fast".to_owned(),
             sli: SliKind::Latency,
-            threshold_ms: Some(0.025),
+            threshold_ms: Some(0.1),
             target: 0.9995,
             window: Window::Month,
             ..availability()

@@ -1,0 +1,287 @@
+//! The bounded memory of what requests came to over time, by model and version.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::traffic::{Finished, Traffic};
+
+/// How long what is remembered, the finest first.
+const TIERS: [TierSize; 3] = [
+    TierSize { step_ms: 10_000, kept: 180 },
+    TierSize { step_ms: 60_000, kept: 360 },
+    TierSize { step_ms: 600_000, kept: 432 },
+];
+/// Versions that are remembered, at most; the one that was silent for longest goes first.
+const MOST_SERIES: usize = 5_000;
+
+#[derive(Clone, Copy)]
+struct TierSize {
+    step_ms: u64,
+    kept: usize,
+}
+
+impl TierSize {
+    fn reach_ms(self) -> u64 {
+        self.step_ms * self.kept as u64
+    }
+}
+
+type Name = (Arc<str>, Arc<str>);
+
+/// What the requests of every version came to: by 10 seconds for half an hour, by minutes for 6 hours, by 10 minutes for
+/// 3 days. Times are Unix milliseconds and come from the caller.
+///
+/// A busy version takes some 2 MB once it has been so for 3 days, an idle one next to nothing. If all together take more
+/// than the budget, each gives up the oldest quarter of each kind.
+#[derive(Debug)]
+pub struct History {
+    series: HashMap<Name, Series>,
+    budget_bytes: usize,
+    swept_ms: u64,
+}
+
+/// What was counted from a moment on, for one step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// Where it begins, in Unix milliseconds.
+    pub at_ms: u64,
+    /// What was counted.
+    pub traffic: Traffic,
+}
+
+impl History {
+    /// An empty memory that takes at most about so many bytes.
+    pub fn new(budget_bytes: usize) -> Self {
+        Self { series: HashMap::new(), budget_bytes, swept_ms: 0 }
+    }
+
+    /// Counts requests of one version that ended at a moment.
+    pub fn count<'a>(
+        &mut self,
+        model: &Arc<str>,
+        version: &Arc<str>,
+        at_ms: u64,
+        requests: impl IntoIterator<Item = &'a Finished>,
+    ) {
+        if at_ms / TIERS[0].step_ms != self.swept_ms / TIERS[0].step_ms {
+            self.sweep(at_ms);
+        }
+        let name = (model.clone(), version.clone());
+        let open = self.series.entry(name).or_default().open(at_ms);
+        requests.into_iter().for_each(|request| open.count(request));
+    }
+
+    /// The models and versions that are remembered, sorted.
+    pub fn names(&self) -> Vec<Name> {
+        let mut names: Vec<Name> = self.series.keys().cloned().collect();
+        names.sort();
+        names
+    }
+
+    /// What a model, or one version of it, came to from one moment to before another.
+    pub fn total(&self, model: &str, version: Option<&str>, since_ms: u64, until_ms: u64) -> Traffic {
+        let points = self.points(model, version, since_ms, until_ms, TIERS[0].step_ms);
+        points.into_iter().fold(Traffic::default(), |mut sum, point| {
+            sum.merge(&point.traffic);
+            sum
+        })
+    }
+
+    /// The same over time, in steps of `step_ms` or, where nothing as fine is remembered that long, the next coarser
+    /// step. Steps without requests are left out.
+    pub fn points(&self, model: &str, version: Option<&str>, since_ms: u64, until_ms: u64, step_ms: u64) -> Vec<Point> {
+        let span = until_ms.saturating_sub(since_ms);
+        let tier = TIERS.iter().position(|size| size.reach_ms() >= span).unwrap_or(TIERS.len() - 1);
+        let step_ms = step_ms.max(TIERS[tier].step_ms);
+        let mut points = std::collections::BTreeMap::<u64, Traffic>::new();
+        let own = self
+            .series
+            .iter()
+            .filter(|((of, number), _)| **of == *model && version.is_none_or(|version| **number == *version));
+        for (_, series) in own {
+            for (at_ms, traffic) in series.tier(tier) {
+                if at_ms + TIERS[tier].step_ms > since_ms && at_ms < until_ms {
+                    points.entry(at_ms / step_ms * step_ms).or_default().merge(traffic);
+                }
+            }
+        }
+        points.into_iter().map(|(at_ms, traffic)| Point { at_ms, traffic }).collect()
+    }
+
+    /// Bytes taken, about.
+    pub fn bytes(&self) -> usize {
+        self.series.values().map(Series::bytes).sum()
+    }
+
+    /// Forgets what is too old, and what does not fit.
+    fn sweep(&mut self, now_ms: u64) {
+        self.swept_ms = now_ms;
+        self.series.retain(|_, series| {
+            series.forget(now_ms);
+            !series.is_empty()
+        });
+        while self.series.len() > MOST_SERIES {
+            let Some(name) =
+                self.series.iter().min_by_key(|(_, series)| series.last_ms()).map(|(name, _)| name.clone())
+            else {
+                break;
+            };
+            self.series.remove(&name);
+        }
+        if self.bytes() > self.budget_bytes {
+            self.series.values_mut().for_each(Series::give_up_a_quarter);
+        }
+    }
+}
+
+/// One version's memory. The last point of each tier is open; when a later one begins, it is closed, and what it counted
+/// is added to the open point of the next coarser tier.
+#[derive(Debug, Default)]
+struct Series([VecDeque<Point>; TIERS.len()]);
+
+impl Series {
+    /// The point that counts now. A clock that ran back counts in the last point.
+    fn open(&mut self, at_ms: u64) -> &mut Traffic {
+        let at_ms = at_ms.max(self.last_ms());
+        self.push(0, at_ms, None);
+        let last = self.0[0].back_mut().expect("a point was opened");
+        &mut last.traffic
+    }
+
+    /// Opens the point of a moment in a tier, and adds `traffic` to it.
+    fn push(&mut self, tier: usize, at_ms: u64, traffic: Option<&Traffic>) {
+        let start_ms = at_ms / TIERS[tier].step_ms * TIERS[tier].step_ms;
+        let is_open = self.0[tier].back().is_some_and(|last| last.at_ms == start_ms);
+        if !is_open {
+            if let Some(mut closed) = self.0[tier].pop_back() {
+                closed.traffic.shrink();
+                if tier + 1 < TIERS.len() {
+                    self.push(tier + 1, closed.at_ms, Some(&closed.traffic));
+                }
+                self.0[tier].push_back(closed);
+            }
+            self.0[tier].push_back(Point { at_ms: start_ms, traffic: Traffic::default() });
+            let surplus = self.0[tier].len().saturating_sub(TIERS[tier].kept);
+            self.0[tier].drain(..surplus);
+        }
+        if let (Some(last), Some(traffic)) = (self.0[tier].back_mut(), traffic) {
+            last.traffic.merge(traffic);
+        }
+    }
+
+    /// The points of a tier, with what finer tiers still hold open.
+    fn tier(&self, tier: usize) -> impl Iterator<Item = (u64, &Traffic)> {
+        let open = self.0[..tier].iter().filter_map(VecDeque::back);
+        let step_ms = TIERS[tier].step_ms;
+        let points = self.0[tier].iter().chain(open);
+        points.map(move |point| (point.at_ms / step_ms * step_ms, &point.traffic))
+    }
+
+    fn forget(&mut self, now_ms: u64) {
+        for (points, size) in self.0.iter_mut().zip(TIERS) {
+            let first_ms = now_ms.saturating_sub(size.reach_ms() + size.step_ms);
+            // The last one is open: what it has is nowhere else yet.
+            while points.len() > 1 && points.front().is_some_and(|point| point.at_ms < first_ms) {
+                points.pop_front();
+            }
+        }
+        let reach_ms = TIERS.map(TierSize::reach_ms).into_iter().max().unwrap_or(0);
+        if self.last_ms() + reach_ms < now_ms {
+            self.0.iter_mut().for_each(VecDeque::clear);
+        }
+    }
+
+    fn give_up_a_quarter(&mut self) {
+        for points in &mut self.0 {
+            let quarter = points.len() / 4;
+            points.drain(..quarter);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(VecDeque::is_empty)
+    }
+
+    fn last_ms(&self) -> u64 {
+        self.0[0].back().map_or(0, |point| point.at_ms)
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.iter().flatten().map(|point| point.traffic.bytes()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE_MS: u64 = 60_000;
+    const HOUR_MS: u64 = 60 * MINUTE_MS;
+    /// A whole number of ten minutes.
+    const START_MS: u64 = 1_800_000_000_000;
+
+    fn name(text: &str) -> Arc<str> {
+        text.into()
+    }
+
+    fn took(ms: u64) -> Finished {
+        Finished { rows: 2, batch_rows: 8, total_ns: ms * 1_000_000, ..Finished::default() }
+    }
+
+    /// One request a second, which takes as many milliseconds as its minute has.
+    fn steady(history: &mut History, version: &str, seconds: u64) {
+        for second in 0..seconds {
+            history.count(&name("a"), &name(version), START_MS + second * 1000, &[took(1 + second / 60 % 60)]);
+        }
+    }
+
+    #[test]
+    fn sums_are_the_same_however_long_ago() {
+        let mut history = History::new(usize::MAX);
+        steady(&mut history, "1", 8 * 3600);
+        let now_ms = START_MS + 8 * HOUR_MS;
+        for (minutes, step_ms) in [(10, 10_000), (30, 10_000), (120, MINUTE_MS), (8 * 60, 10 * MINUTE_MS)] {
+            let total = history.total("a", None, now_ms - minutes * MINUTE_MS, now_ms);
+            assert_eq!(total.answered, minutes * 60, "{minutes} minutes");
+            let points = history.points("a", Some("1"), now_ms - minutes * MINUTE_MS, now_ms, 1);
+            assert_eq!(points.len() as u64, minutes * MINUTE_MS / step_ms);
+            assert!(points.iter().all(|point| point.traffic.answered == step_ms / 1000));
+        }
+        let hour = history.total("a", None, now_ms - HOUR_MS, now_ms);
+        assert!((hour.request.quantile_ms(0.5).unwrap() - 30.0).abs() < 1.0);
+        assert_eq!((hour.rows, hour.mean_batch_rows()), (7200, Some(8.0)));
+    }
+
+    #[test]
+    fn versions_are_apart_and_together() {
+        let mut history = History::new(usize::MAX);
+        steady(&mut history, "1", 60);
+        steady(&mut history, "2", 30);
+        let answered = |version| history.total("a", version, START_MS, START_MS + MINUTE_MS).answered;
+        assert_eq!((answered(Some("1")), answered(Some("2")), answered(None)), (60, 30, 90));
+        assert_eq!(history.names(), [(name("a"), name("1")), (name("a"), name("2"))]);
+        assert_eq!(history.total("b", None, START_MS, START_MS + MINUTE_MS), Traffic::default());
+    }
+
+    #[test]
+    fn memory_is_bounded_by_time_and_by_bytes() {
+        let mut history = History::new(100_000);
+        for minute in 0..20 * 24 * 60 {
+            let requests: Vec<Finished> = (0..40).map(|at| took(1 + at * at)).collect();
+            history.count(&name("a"), &name("1"), START_MS + minute * MINUTE_MS, &requests);
+            assert!(history.bytes() < 150_000, "{}", history.bytes());
+        }
+        let end_ms = START_MS + 20 * 24 * HOUR_MS;
+        assert_eq!(history.total("a", None, end_ms - 2 * HOUR_MS, end_ms).answered, 120 * 40);
+        history.count(&name("b"), &name("1"), end_ms + 4 * 24 * HOUR_MS, &[took(1)]);
+        assert_eq!(history.names(), [(name("b"), name("1"))], "what was silent for longer than is kept is forgotten");
+    }
+
+    #[test]
+    fn a_clock_that_runs_back_loses_nothing() {
+        let mut history = History::new(usize::MAX);
+        history.count(&name("a"), &name("1"), START_MS + HOUR_MS, &[took(1)]);
+        history.count(&name("a"), &name("1"), START_MS, &[took(1)]);
+        assert_eq!(history.total("a", None, START_MS + HOUR_MS, START_MS + 2 * HOUR_MS).answered, 2);
+    }
+}

@@ -1,0 +1,129 @@
+//! Metrics on their way out: what has them says them to an [`Exposition`].
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// What a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts by upper bounds.
+    Histogram,
+    /// Quantiles.
+    Summary,
+}
+
+impl MetricKind {
+    /// Its name in the text form and in the reference.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+            Self::Summary => "summary",
+        }
+    }
+}
+
+/// One metric, whose samples differ by their labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Family<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What it is.
+    pub kind: MetricKind,
+    /// What it counts.
+    pub help: &'a str,
+}
+
+/// Labels with their values, written once for the many samples that carry them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Labels {
+    pairs: Vec<(Arc<str>, Arc<str>)>,
+    text: String,
+}
+
+impl Labels {
+    /// These labels.
+    pub fn new<N: Into<Arc<str>>, V: Into<Arc<str>>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        let pairs: Vec<(Arc<str>, Arc<str>)> =
+            pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let mut text = String::new();
+        for (name, value) in &pairs {
+            write_label(&mut text, name, value);
+        }
+        Self { pairs, text }
+    }
+
+    /// The value of a label.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.pairs.iter().find(|(own, _)| **own == *name).map(|(_, value)| &**value)
+    }
+
+    /// As they stand between the braces of a sample.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+/// Writes one label behind those that are there; escapes as both text forms ask.
+pub(super) fn write_label(text: &mut String, name: &str, value: &str) {
+    if !text.is_empty() {
+        text.push(',');
+    }
+    text.push_str(name);
+    text.push_str("=\"");
+    for character in value.chars() {
+        match character {
+            '\\' => text.push_str("\\\\"),
+            '"' => text.push_str("\\\""),
+            '\n' => text.push_str("\\n"),
+            other => text.push(other),
+        }
+    }
+    text.push('"');
+}
+
+/// The trace of one request that fell into a bucket.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Exemplar {
+    /// Its trace.
+    pub trace_id: u128,
+    /// What was measured.
+    pub value: f64,
+    /// When.
+    pub at: SystemTime,
+}
+
+/// One number of a family.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample<'a> {
+    /// What the family's name ends with in this sample: nothing, or `_bucket`, `_sum`, `_count`.
+    pub suffix: &'static str,
+    /// Its labels,
+    pub labels: &'a Labels,
+    /// and one more of its own, such as `le`.
+    pub extra: Option<(&'static str, &'a str)>,
+    /// The number.
+    pub value: f64,
+    /// A request behind it.
+    pub exemplar: Option<&'a Exemplar>,
+}
+
+impl<'a> Sample<'a> {
+    /// The number of a family that has no parts.
+    pub fn plain(labels: &'a Labels, value: f64) -> Self {
+        Self { suffix: "", labels, extra: None, value, exemplar: None }
+    }
+}
+
+/// Where metrics go: the text forms of Prometheus, or whoever looks for values.
+pub trait Exposition {
+    /// Begins a family; the samples that follow are of it.
+    fn family(&mut self, family: Family<'_>);
+    /// One sample of the family that was begun last.
+    fn sample(&mut self, sample: Sample<'_>);
+}

@@ -1,0 +1,186 @@
+//! What the requests of one version came to, from the first load of the version until it is forgotten.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+
+use super::exposition::Labels;
+use crate::ErrorCode;
+use crate::observation::{Observation, Outcome};
+
+/// Upper bounds of `tidegate_request_duration_seconds`, in nanoseconds: 100 µs · 2^k, for k from 0 to 17.
+pub(super) const REQUEST_BOUNDS_NS: [u64; 18] = doublings();
+/// Upper bounds of `tidegate_batch_rows`.
+pub(super) const BATCH_BOUNDS: [usize; 5] = [1, 4, 16, 64, 256];
+const CODES: usize = ErrorCode::ALL.len();
+
+const fn doublings() -> [u64; 18] {
+    let mut bounds = [0; 18];
+    let mut at = 0;
+    while at < bounds.len() {
+        bounds[at] = 100_000 << at;
+        at += 1;
+    }
+    bounds
+}
+
+/// The counts of one version.
+pub(crate) struct Tally {
+    names: (Arc<str>, Arc<str>),
+    labels: Labels,
+    counted: Mutex<Counted>,
+    pending: AtomicU64,
+    batches: AtomicU64,
+    busy_ns: AtomicU64,
+    batch_rows: AtomicU64,
+    /// By the bounds, and one for what is above them.
+    by_rows: [AtomicU64; BATCH_BOUNDS.len() + 1],
+}
+
+/// What requests came to; times are sums.
+#[derive(Clone)]
+pub(crate) struct Counted {
+    pub(crate) answered: u64,
+    pub(crate) abandoned: u64,
+    pub(crate) rows: u64,
+    pub(crate) request_ns: u64,
+    pub(crate) queue_ns: u64,
+    pub(crate) input_ns: u64,
+    pub(crate) infer_ns: u64,
+    pub(crate) output_ns: u64,
+    pub(crate) failed_ns: u64,
+    /// Unix time of the last answer, in milliseconds; 0 if there was none.
+    pub(crate) last_answer_ms: u64,
+    failed: [u64; CODES],
+    /// Answers by the first bound that they kept, and one for those above all bounds.
+    pub(super) within: [u64; REQUEST_BOUNDS_NS.len() + 1],
+}
+
+impl Default for Counted {
+    fn default() -> Self {
+        Self {
+            answered: 0,
+            abandoned: 0,
+            rows: 0,
+            request_ns: 0,
+            queue_ns: 0,
+            input_ns: 0,
+            infer_ns: 0,
+            output_ns: 0,
+            failed_ns: 0,
+            last_answer_ms: 0,
+            failed: [0; CODES],
+            within: [0; REQUEST_BOUNDS_NS.len() + 1],
+        }
+    }
+}
+
+impl Counted {
+    /// Requests that failed with a code.
+    pub(crate) fn failures(&self, code: ErrorCode) -> u64 {
+        self.failed[code as usize]
+    }
+
+    fn count(&mut self, observation: &Observation) {
+        match observation.outcome {
+            Outcome::Abandoned => self.abandoned += 1,
+            Outcome::Failed(code) => {
+                self.failed[code as usize] += 1;
+                self.failed_ns += nanos(observation.total);
+            }
+            Outcome::Answered => self.count_answer(observation),
+        }
+    }
+
+    fn count_answer(&mut self, observation: &Observation) {
+        let total_ns = nanos(observation.total);
+        self.answered += 1;
+        self.rows += observation.rows as u64;
+        self.request_ns += total_ns;
+        self.queue_ns += nanos(observation.timing.queue);
+        self.input_ns += nanos(observation.timing.compute_input);
+        self.infer_ns += nanos(observation.timing.compute_infer);
+        self.output_ns += nanos(observation.timing.compute_output);
+        self.within[REQUEST_BOUNDS_NS.partition_point(|bound| *bound < total_ns)] += 1;
+        self.last_answer_ms = unix_ms();
+    }
+}
+
+impl Tally {
+    pub(super) fn new(model: &str, version: &str) -> Self {
+        let names: (Arc<str>, Arc<str>) = (model.into(), version.into());
+        Self {
+            labels: Labels::new([("model", names.0.clone()), ("version", names.1.clone())]),
+            names,
+            counted: Mutex::default(),
+            pending: AtomicU64::new(0),
+            batches: AtomicU64::new(0),
+            busy_ns: AtomicU64::new(0),
+            batch_rows: AtomicU64::new(0),
+            by_rows: Default::default(),
+        }
+    }
+
+    /// The names of the model and the version.
+    pub(crate) fn names(&self) -> (&Arc<str>, &Arc<str>) {
+        (&self.names.0, &self.names.1)
+    }
+
+    pub(super) fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// Counts a finished request.
+    pub(crate) fn count(&self, observation: &Observation) {
+        self.counted.lock().count(observation);
+    }
+
+    /// Counts a batch that ran, and for how long an instance was busy with it.
+    pub(crate) fn executed(&self, rows: usize, busy: Duration) {
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.busy_ns.fetch_add(nanos(busy), Ordering::Relaxed);
+        self.batch_rows.fetch_add(rows as u64, Ordering::Relaxed);
+        self.by_rows[BATCH_BOUNDS.partition_point(|bound| *bound < rows)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Says how many requests wait.
+    pub(crate) fn pending(&self, requests: usize) {
+        self.pending.store(requests as u64, Ordering::Relaxed);
+    }
+
+    /// What its requests came to so far.
+    pub(crate) fn counted(&self) -> Counted {
+        self.counted.lock().clone()
+    }
+
+    /// Batches run.
+    pub(crate) fn batches(&self) -> u64 {
+        self.batches.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn waiting(&self) -> u64 {
+        self.pending.load(Ordering::Relaxed)
+    }
+
+    /// How long instances were busy.
+    pub(super) fn busy_ns(&self) -> u64 {
+        self.busy_ns.load(Ordering::Relaxed)
+    }
+
+    /// Rows of all batches, and batches by their bound.
+    pub(super) fn batch_rows(&self) -> (u64, [u64; BATCH_BOUNDS.len() + 1]) {
+        let by_rows = std::array::from_fn(|at| self.by_rows[at].load(Ordering::Relaxed));
+        (self.batch_rows.load(Ordering::Relaxed), by_rows)
+    }
+}
+
+pub(crate) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn unix_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
