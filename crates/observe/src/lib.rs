@@ -5,6 +5,8 @@
 //! OpenSLO. This room reads no clock, no file and no network, and knows no request: who counts passes counts in, who
 //! keeps state serializes [`Ledger`] and [`BurnAlerts`].
 //!
+//! What alerts become on their way to people is in [`alerting`].
+//!
 //! Begin at [`Objective`], which is parsed into an [`Slo`]; its requests are judged by [`Sli`], counted in a [`Ledger`],
 //! and read as a [`Standing`] and by [`BurnAlerts`].
 //!
@@ -21,9 +23,11 @@
 //! # Ok::<(), tidegate_observe::ObjectiveError>(())
 //! ```
 
+pub mod alerting;
 mod alerts;
 mod burn;
 mod dashboards;
+mod event;
 mod ledger;
 mod notification;
 mod objective;
@@ -37,6 +41,7 @@ mod window;
 pub use alerts::{AlertChange, AlertState, BURN_ALERTS, BurnAlert, BurnAlerts, Severity};
 pub use burn::{Burn, BurnWindow, Standing};
 pub use dashboards::{Dashboard, dashboards};
+pub use event::{Event, EventLog, MAX_EVENTS};
 pub use ledger::{Counts, Ledger};
 pub use notification::Notification;
 pub use objective::{ALL_ENDPOINTS, Objective, ObjectiveError, ObjectiveProblem, SliKind};
