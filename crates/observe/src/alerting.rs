@@ -6,6 +6,7 @@
 
 mod alert;
 mod builtin;
+mod burn;
 mod deploy;
 mod dispatch;
 mod inhibition;

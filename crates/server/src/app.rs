@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tidegate_serving::{ErrorCode, InferError, Serving};
 use tokio::sync::watch;
 
-use crate::{Objectives, ServerConfig};
+use crate::{Alerting, Objectives, ServerConfig};
 
 /// The state behind both front ends.
 pub(crate) struct App {
     pub(crate) serving: Arc<Serving>,
     pub(crate) config: ServerConfig,
     pub(crate) objectives: Arc<Objectives>,
+    pub(crate) alerting: Arc<Alerting>,
     /// Whether the models of the start have been loaded, or given up.
     pub(crate) started: AtomicBool,
     /// Whether the server is stopping.
@@ -20,8 +21,13 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(serving: Arc<Serving>, config: ServerConfig, objectives: Arc<Objectives>) -> Self {
-        Self { serving, config, objectives, started: AtomicBool::new(false), stop: watch::channel(false).0 }
+    pub(crate) fn new(
+        serving: Arc<Serving>,
+        config: ServerConfig,
+        objectives: Arc<Objectives>,
+        alerting: Arc<Alerting>,
+    ) -> Self {
+        Self { serving, config, objectives, alerting, started: AtomicBool::new(false), stop: watch::channel(false).0 }
     }
 
     /// Whether the server is stopping: it answers what it has accepted and takes nothing new.
@@ -35,9 +41,25 @@ impl App {
         async move { drop(stop.wait_for(|stop| *stop).await) }
     }
 
+    /// Whether the models of the start have been loaded, or given up.
+    pub(crate) fn has_started(&self) -> bool {
+        self.started.load(Ordering::Relaxed)
+    }
+
+    /// Sets the gauges that are only set when they are asked for.
+    pub(crate) fn refresh_gauges(&self) {
+        for model in self.serving.models().all() {
+            model.versions().for_each(|version| drop(version.figures()));
+        }
+        self.serving.metrics().ready(self.ready());
+        if let Some(fleet) = self.serving.fleet() {
+            fleet.measure();
+        }
+    }
+
     /// Whether traffic should be sent here: everything that was found answers, and the server is not stopping.
     pub(crate) fn ready(&self) -> bool {
-        self.started.load(Ordering::Relaxed) && !self.stopping() && self.serving.is_ready()
+        self.has_started() && !self.stopping() && self.serving.is_ready()
     }
 
     /// Loads (`true`) or unloads a model off the threads that serve connections.

@@ -23,7 +23,7 @@ mod warmup;
 pub use check::{CheckCase, CheckOutcome, CheckReport, check};
 pub use error::{ErrorCode, InferError};
 pub use fleet::{Fleet, FleetConfig, ModelRule, RegistryLink, VersionPolicy};
-pub use metrics::{MetricEntry, Metrics, Outcomes};
+pub use metrics::{MetricEntry, Metrics, Outcomes, SeriesValue};
 pub use models::{IndexEntry, LoadReport, Model, ModelState, Models};
 pub use request::{InferRequest, InferResponse, OutputTensor, RequestedOutput};
 pub use scheduler::{Completed, Limits, Scheduler, Timing, Work};

@@ -1,6 +1,7 @@
 //! The process's metrics, in Prometheus's form; names that Triton has are Triton's.
 
 mod outcomes;
+mod values;
 
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use prometheus::{
 };
 
 pub use self::outcomes::Outcomes;
+pub use self::values::SeriesValue;
 use crate::{ErrorCode, InferError};
 
 const VERSION_LABELS: &[&str] = &["model", "version"];
@@ -188,7 +190,7 @@ impl Metrics {
             ),
             alert_deliveries: set.counters(
                 "tidegate_alert_deliveries_total",
-                "Messages to Alertmanagers by outcome, ok or failed",
+                "Messages about alerts by outcome: ok, failed (tried again), dropped, limited",
                 &["outcome"],
             ),
             ready: set.int_gauge("tidegate_ready", "Whether the server is ready for traffic, 1 or 0"),
@@ -280,11 +282,6 @@ impl Metrics {
     /// Says whether an alert of an objective fires.
     pub fn slo_alert_firing(&self, slo: &str, alert: &str, severity: &str, is_firing: bool) {
         self.slo_alert_firing.with_label_values(&[slo, alert, severity]).set(i64::from(is_firing));
-    }
-
-    /// Counts a message to an Alertmanager.
-    pub fn alert_delivery(&self, arrived: bool) {
-        self.alert_deliveries.with_label_values(&[if arrived { "ok" } else { "failed" }]).inc();
     }
 
     /// Says whether the server is ready.

@@ -56,9 +56,9 @@ impl Alert {
     pub fn since_ms(&self) -> Option<u64> {
         match self.state {
             AlertState::Inactive => None,
-            AlertState::Pending { since_ms }
-            | AlertState::Firing { since_ms }
-            | AlertState::Resolved { since_ms } => Some(since_ms),
+            AlertState::Pending { since_ms } | AlertState::Firing { since_ms } | AlertState::Resolved { since_ms } => {
+                Some(since_ms)
+            }
         }
     }
 

@@ -5,7 +5,8 @@ use crate::alerts::Severity;
 
 /// The rules, for a server that follows the registry or does not.
 pub fn builtin_rules(follows_registry: bool) -> Vec<RuleConfig> {
-    let mut rules = vec![server_not_ready(), requests_not_ready(), load_failed(), connections_refused(), standing_queue()];
+    let mut rules =
+        vec![server_not_ready(), requests_not_ready(), load_failed(), connections_refused(), standing_queue()];
     if follows_registry {
         rules.push(registry_unreachable());
     }

@@ -55,7 +55,8 @@ mod tests {
     fn a_window_is_of_its_endpoint_and_ends() {
         let mut windows = DeployWindows::default();
         windows.open("fraud", "3", 1000, 500);
-        let of = |endpoint: &str, now_ms| windows.of(&alert("x", "ticket", endpoint), now_ms).map(|w| w.version.as_str());
+        let of =
+            |endpoint: &str, now_ms| windows.of(&alert("x", "ticket", endpoint), now_ms).map(|w| w.version.as_str());
         assert_eq!((of("fraud", 1499), of("fraud", 1500)), (Some("3"), None));
         assert_eq!((of("iris", 1100), of("*", 1100)), (None, None));
     }

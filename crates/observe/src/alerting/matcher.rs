@@ -78,10 +78,7 @@ impl FromStr for Matcher {
     type Err = MatcherError;
 
     fn from_str(text: &str) -> Result<Self, MatcherError> {
-        let wrong = |problem: &str| MatcherError {
-            text: text.chars().take(80).collect(),
-            problem: problem.to_owned(),
-        };
+        let wrong = |problem: &str| MatcherError { text: text.chars().take(80).collect(), problem: problem.to_owned() };
         if text.len() > MAX_BYTES {
             return Err(wrong("it is longer than 1024 bytes"));
         }
@@ -190,7 +187,7 @@ mod tests {
             ("a=\"b", "quoted"),
             ("a=\"b\"c\"", "quoted"),
             ("a!b", "=, !=, =~"),
-            ("a=~\"(\"", "unclosed"),
+            ("a=~\"(\"", "without closing"),
             ("a=~\".{1000}{1000}\"", "size"),
         ] {
             let error = text.parse::<Matcher>().unwrap_err().to_string();

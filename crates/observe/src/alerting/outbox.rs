@@ -58,8 +58,7 @@ impl Outbox {
 
     /// Takes out what was made before a moment, or is for a route that there is no longer.
     pub fn expire(&mut self, before_ms: u64, routes: &[&str]) -> Vec<Message> {
-        let is_kept =
-            |message: &Message| message.at_ms >= before_ms && routes.contains(&message.route.as_str());
+        let is_kept = |message: &Message| message.at_ms >= before_ms && routes.contains(&message.route.as_str());
         let (kept, gone): (VecDeque<_>, VecDeque<_>) =
             std::mem::take(&mut self.0).into_iter().partition(|pending| is_kept(&pending.message));
         self.0 = kept;

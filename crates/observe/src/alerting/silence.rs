@@ -114,7 +114,8 @@ impl Silences {
 
     /// The silence that keeps an alert from being told.
     pub fn silencing(&self, alert: &Alert, now_ms: u64) -> Option<&Silence> {
-        let holds = |silence: &&Silence| silence.is_active(now_ms) && Matcher::all_match(&silence.matchers, &alert.labels);
+        let holds =
+            |silence: &&Silence| silence.is_active(now_ms) && Matcher::all_match(&silence.matchers, &alert.labels);
         self.0.iter().find(holds)
     }
 
