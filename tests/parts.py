@@ -1,13 +1,17 @@
-"""The parts that a registry grows onto, as real servers that tests start, cut off and stop: PostgreSQL, an
-S3-compatible store, and a network between them and us that can be slow or gone."""
+"""The parts that stand around a server, as real ones that tests start, cut off and stop: PostgreSQL, an S3-compatible
+store, a network between them and us that can be slow or gone, Alertmanager, and receivers of messages."""
 
+import json
 import os
 import pwd
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import requests
@@ -146,6 +150,84 @@ class Network:
         self.listener.close()
 
 
+class Receiver:
+    """An HTTP server that takes what is posted. Each post is its path, its headers and its body."""
+
+    def __init__(self, port=0, certificate=None):
+        self.posts = []
+        self.status = 200
+        posts = self.posts
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(handler):
+                body = handler.rfile.read(int(handler.headers["content-length"]))
+                status = self.status
+                if status < 300:
+                    posts.append((handler.path, handler.headers, body))
+                handler.send_response(status)
+                handler.send_header("content-length", "0")
+                handler.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        scheme = "http"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+            scheme = "https"
+        self.url = f"{scheme}://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def bodies(self, path):
+        return [json.loads(body) for posted, _, body in self.posts if posted == path]
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Alertmanager:
+    """A real one, which keeps to itself what it hears."""
+
+    def __init__(self, folder):
+        folder.mkdir()
+        settings = folder / "alertmanager.yml"
+        settings.write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
+        program = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
+        assert program, "Alertmanager is not installed: run `cargo xtask setup --tests`"
+        listen = f"127.0.0.1:{free_port()}"
+        self.url = f"http://{listen}"
+        command = [program, f"--config.file={settings}", f"--storage.path={folder / 'data'}", "--cluster.listen-address="]
+        self.process = subprocess.Popen(
+            [*command, f"--web.listen-address={listen}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    def alerts(self):
+        try:
+            return requests.get(f"{self.url}/api/v2/alerts", timeout=PATIENCE_S).json()
+        except requests.ConnectionError:
+            return []
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait(PATIENCE_S)
+
+
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
+
+
+def until(condition):
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.1)
+    raise AssertionError("waited in vain")

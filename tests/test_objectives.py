@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from conftest import BINARY, MODELS, PATIENCE_S
-from parts import free_port
+from parts import Alertmanager, free_port, until
 
 CONFIG = """
 [[slo]]
@@ -29,16 +29,6 @@ def config(tmp_path):
     path = tmp_path / "tidegate.toml"
     path.write_text(CONFIG)
     return path
-
-
-def until(condition):
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.1)
-    raise AssertionError("waited in vain")
 
 
 def slos(server):
@@ -169,33 +159,6 @@ def test_a_real_prometheus_counts_and_evaluates_the_same(start, config, digits, 
         assert len(loaded) >= 20 and not [rule for rule in loaded if rule.get("lastError")]
     finally:
         prometheus.stop()
-
-
-class Alertmanager:
-    """A real one, which keeps to itself what it hears."""
-
-    def __init__(self, folder):
-        folder.mkdir()
-        settings = folder / "alertmanager.yml"
-        settings.write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
-        program = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
-        assert program, "Alertmanager is not installed: run `cargo xtask setup --tests`"
-        listen = f"127.0.0.1:{free_port()}"
-        self.url = f"http://{listen}"
-        command = [program, f"--config.file={settings}", f"--storage.path={folder / 'data'}", "--cluster.listen-address="]
-        self.process = subprocess.Popen(
-            [*command, f"--web.listen-address={listen}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-
-    def alerts(self):
-        try:
-            return requests.get(f"{self.url}/api/v2/alerts", timeout=PATIENCE_S).json()
-        except requests.ConnectionError:
-            return []
-
-    def stop(self):
-        self.process.kill()
-        self.process.wait(PATIENCE_S)
 
 
 def test_a_real_alertmanager_hears_of_an_outage_within_two_minutes(start, config, digits, tmp_path):

@@ -48,6 +48,13 @@ pub(crate) enum Command {
     Keys(Keys),
     /// How the service level objectives of a running server stand
     Slo(Slo),
+    /// The alerts of a running server
+    Alerts(Alerts),
+    /// Tell nobody of some alerts for a while
+    Silence {
+        #[command(subcommand)]
+        command: crate::silence::SilenceCommand,
+    },
     /// Write rules for Prometheus, dashboards for Grafana and documents of OpenSLO
     Observe {
         #[command(subcommand)]
@@ -119,6 +126,16 @@ pub(crate) struct Models {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Slo {
+    /// The server to ask
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8000")]
+    pub(crate) url: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Alerts {
     /// The server to ask
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8000")]
     pub(crate) url: String,

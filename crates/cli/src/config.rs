@@ -33,7 +33,7 @@ pub(crate) struct Config {
     pub(crate) fleet: FleetConfig,
     /// The service level objectives.
     pub(crate) slo: Vec<Objective>,
-    /// Who hears of their alerts.
+    /// Further alerts, and who hears of all of them.
     pub(crate) alerts: AlertsConfig,
 }
 
@@ -254,6 +254,15 @@ mod tests {
                 "slo.{key} is not in docs/reference/configuration.md"
             );
         }
+        let inhibit = Some(tidegate_observe::alerting::Inhibition::defaults());
+        let alerts = toml::Table::try_from(AlertsConfig { inhibit, ..AlertsConfig::default() }).unwrap();
+        assert!(page.contains("\n| `alerts.inhibit` |"));
+        for (section, keys) in alert_sections(alerts) {
+            for key in keys.keys() {
+                let row = format!("\n| `{section}.{key}` |");
+                assert!(page.contains(&row), "{section}.{key} is not in docs/reference/configuration.md");
+            }
+        }
         let fleet = all.get_mut("fleet").and_then(toml::Value::as_table_mut).unwrap();
         // Absent by default, and a table that no variable sets.
         for key in ["follow", "memory_budget_bytes"] {
@@ -269,6 +278,42 @@ mod tests {
                 }),
             }
         }
+    }
+
+    /// The sections under `[alerts]`, each with all of its keys.
+    fn alert_sections(alerts: toml::Table) -> Vec<(&'static str, toml::Table)> {
+        use tidegate_observe::alerting::RuleConfig;
+        use tidegate_server::{PagerDutyConfig, RouteConfig, SlackConfig, SmtpConfig, WebhookConfig};
+        let file = || Some(PathBuf::from("a path"));
+        let rule = RuleConfig { metric: Some(String::new()), event: Some(String::new()), ..RuleConfig::default() };
+        let webhook =
+            WebhookConfig { url_file: file(), secret_file: file(), template_file: file(), ..WebhookConfig::default() };
+        let slack = SlackConfig { url_file: file(), ..SlackConfig::default() };
+        let pagerduty = PagerDutyConfig { routing_key_file: file(), ..PagerDutyConfig::default() };
+        let smtp = SmtpConfig { url_file: file(), ..SmtpConfig::default() };
+        let route = RouteConfig {
+            group_by: Some(Vec::new()),
+            group_wait_s: Some(0),
+            group_interval_s: Some(0),
+            repeat_interval_s: Some(0),
+            max_messages_per_hour: Some(0),
+            alertmanager: Some(String::new()),
+            webhook: Some(webhook.clone()),
+            slack: Some(slack.clone()),
+            pagerduty: Some(pagerduty.clone()),
+            smtp: Some(smtp.clone()),
+            ..RouteConfig::default()
+        };
+        let inhibition = alerts["inhibit"][0].as_table().unwrap().clone();
+        vec![
+            ("alerts.rules", toml::Table::try_from(rule).unwrap()),
+            ("alerts.routes", toml::Table::try_from(route).unwrap()),
+            ("alerts.routes.webhook", toml::Table::try_from(webhook).unwrap()),
+            ("alerts.routes.slack", toml::Table::try_from(slack).unwrap()),
+            ("alerts.routes.pagerduty", toml::Table::try_from(pagerduty).unwrap()),
+            ("alerts.routes.smtp", toml::Table::try_from(smtp).unwrap()),
+            ("alerts.inhibit", inhibition),
+        ]
     }
 
     fn check_row(page: &str, key: &str, variable: &str, value: &toml::Value) {

@@ -1,5 +1,6 @@
 //! `tidegate`: model inference in production, one binary.
 
+mod alerts;
 mod args;
 mod config;
 mod inspect;
@@ -9,6 +10,7 @@ mod observe;
 mod predict;
 mod registry;
 mod serve;
+mod silence;
 mod slo;
 mod table;
 
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
         Command::Registry { command, location } => registry::registry(location, command),
         Command::Keys(args) => registry::keys(args),
         Command::Slo(args) => slo::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Alerts(args) => alerts::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Silence { command } => silence::run(command).map(|()| ExitCode::SUCCESS),
         Command::Observe { command } => observe::run(command).map(|()| ExitCode::SUCCESS),
         Command::Openapi => {
             println!("{}", tidegate_server::openapi().to_pretty_json().unwrap_or_default());

@@ -114,7 +114,7 @@ pub(crate) fn actor() -> String {
 }
 
 /// A time as people and sorting programs read it.
-fn time(ms: i64) -> String {
+pub(crate) fn time(ms: i64) -> String {
     let time = chrono::DateTime::from_timestamp_millis(ms);
     time.map_or_else(|| ms.to_string(), |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
 }

@@ -111,7 +111,7 @@ pub enum AlertState {
 
 impl AlertState {
     /// The next state, by Prometheus's rules: a condition that does not hold ends the state at once.
-    fn next(self, holds: bool, hold_ms: u64, now_ms: u64) -> Self {
+    pub(crate) fn next(self, holds: bool, hold_ms: u64, now_ms: u64) -> Self {
         match (self, holds) {
             (Self::Pending { since_ms }, true) if now_ms.saturating_sub(since_ms) < hold_ms => self,
             (Self::Firing { .. }, true) | (Self::Inactive | Self::Resolved { .. }, false) => self,

@@ -5,6 +5,8 @@
 //! OpenSLO. This room reads no clock, no file and no network, and knows no request: who counts passes counts in, who
 //! keeps state serializes [`Ledger`] and [`BurnAlerts`].
 //!
+//! What alerts become on their way to people is in [`alerting`].
+//!
 //! Begin at [`Objective`], which is parsed into an [`Slo`]; its requests are judged by [`Sli`], counted in a [`Ledger`],
 //! and read as a [`Standing`] and by [`BurnAlerts`].
 //!
@@ -21,12 +23,13 @@
 //! # Ok::<(), tidegate_observe::ObjectiveError>(())
 //! ```
 
+pub mod alerting;
 mod alerts;
 mod burn;
 mod dashboards;
+mod event;
 mod history;
 mod ledger;
-mod notification;
 mod objective;
 pub mod openslo;
 mod promql;
@@ -40,9 +43,9 @@ mod window;
 pub use alerts::{AlertChange, AlertState, BURN_ALERTS, BurnAlert, BurnAlerts, Severity};
 pub use burn::{Burn, BurnWindow, Standing};
 pub use dashboards::{Dashboard, dashboards};
+pub use event::{Event, EventLog, MAX_EVENTS};
 pub use history::{History, Point};
 pub use ledger::{Counts, Ledger};
-pub use notification::Notification;
 pub use objective::{ALL_ENDPOINTS, Objective, ObjectiveError, ObjectiveProblem, SliKind};
 pub use rules::{Rule, RuleFile, RuleGroup, RuleOptions, rules};
 pub use sketch::{SKETCH_ERROR, Sketch};

@@ -7,7 +7,7 @@ use tidegate_serving::{ErrorCode, InferError, Serving};
 use tokio::sync::watch;
 
 use crate::history::History;
-use crate::{Objectives, ServerConfig};
+use crate::{Alerting, Objectives, ServerConfig};
 
 /// The state behind both front ends.
 pub(crate) struct App {
@@ -15,6 +15,7 @@ pub(crate) struct App {
     pub(crate) config: ServerConfig,
     pub(crate) objectives: Arc<Objectives>,
     pub(crate) history: History,
+    pub(crate) alerting: Arc<Alerting>,
     /// Whether the models of the start have been loaded, or given up.
     pub(crate) started: AtomicBool,
     /// Whether the server is stopping.
@@ -22,9 +23,15 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(serving: Arc<Serving>, config: ServerConfig, objectives: Arc<Objectives>) -> Self {
+    pub(crate) fn new(
+        serving: Arc<Serving>,
+        config: ServerConfig,
+        objectives: Arc<Objectives>,
+        alerting: Arc<Alerting>,
+    ) -> Self {
         let history = History::of(serving.metrics());
-        Self { serving, config, objectives, history, started: AtomicBool::new(false), stop: watch::channel(false).0 }
+        let (started, stop) = (AtomicBool::new(false), watch::channel(false).0);
+        Self { serving, config, objectives, history, alerting, started, stop }
     }
 
     /// Whether the server is stopping: it answers what it has accepted and takes nothing new.
@@ -38,9 +45,25 @@ impl App {
         async move { drop(stop.wait_for(|stop| *stop).await) }
     }
 
+    /// Whether the models of the start have been loaded, or given up.
+    pub(crate) fn has_started(&self) -> bool {
+        self.started.load(Ordering::Relaxed)
+    }
+
+    /// Sets the gauges that are only set when they are asked for.
+    pub(crate) fn refresh_gauges(&self) {
+        for model in self.serving.models().all() {
+            model.versions().for_each(|version| version.count_waiting());
+        }
+        self.serving.metrics().ready(self.ready());
+        if let Some(fleet) = self.serving.fleet() {
+            fleet.measure();
+        }
+    }
+
     /// Whether traffic should be sent here: everything that was found answers, and the server is not stopping.
     pub(crate) fn ready(&self) -> bool {
-        self.started.load(Ordering::Relaxed) && !self.stopping() && self.serving.is_ready()
+        self.has_started() && !self.stopping() && self.serving.is_ready()
     }
 
     /// Loads (`true`) or unloads a model off the threads that serve connections.

@@ -4,6 +4,7 @@
 //! [`tidegate_serving::InferRequest`], awaits [`tidegate_serving::Serving::infer`] and encodes what comes back; nothing
 //! here knows how a model runs.
 
+mod alerting;
 mod app;
 mod compression;
 mod config;
@@ -21,8 +22,11 @@ mod rest;
 mod server;
 mod workers;
 
+pub use alerting::{
+    Alerting, AlertsConfig, AlertsError, PagerDutyConfig, RouteConfig, Secret, SlackConfig, SmtpConfig, WebhookConfig,
+};
 pub use config::ServerConfig;
 pub use history::history_metrics;
-pub use objectives::{AlertsConfig, Objectives};
+pub use objectives::Objectives;
 pub use rest::openapi;
 pub use server::{Server, StopCause};

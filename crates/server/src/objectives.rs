@@ -2,7 +2,6 @@
 //! restarts.
 
 mod counts;
-mod deliver;
 mod kept;
 
 use std::path::PathBuf;
@@ -10,21 +9,23 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
+use tidegate_observe::alerting::{Alert, Links};
 use tidegate_observe::{AlertChange, AlertState, Counts, Slo, Standing};
 use tidegate_serving::Metrics;
 use tracing::{error, info, warn};
 
-pub use self::deliver::AlertsConfig;
 use self::kept::Kept;
+pub(crate) use self::kept::replace;
 
 /// How often what was counted is added to the ledgers. A minute is a multiple of it.
 const COUNT_EVERY_MS: u64 = 5000;
 const MINUTE_MS: u64 = 60_000;
+/// How long an alert that has ended is still an alert.
+const SHOW_ENDED_MS: u64 = 15 * MINUTE_MS;
 
 /// The objectives of a server, and how they stand.
 pub struct Objectives {
     slos: Arc<[Slo]>,
-    alerts: Arc<AlertsConfig>,
     metrics: Arc<Metrics>,
     file: Option<PathBuf>,
     /// What finished since the last step, by objective.
@@ -34,8 +35,8 @@ pub struct Objectives {
 
 impl Objectives {
     /// These objectives over what `metrics` counts from now on. What was counted before is read from `file`, and kept
-    /// there; without a file it ends with the process. `alerts` says who hears of alerts.
-    pub fn new(slos: Vec<Slo>, alerts: AlertsConfig, metrics: Arc<Metrics>, file: Option<PathBuf>) -> Self {
+    /// there; without a file it ends with the process.
+    pub fn new(slos: Vec<Slo>, metrics: Arc<Metrics>, file: Option<PathBuf>) -> Self {
         for slo in &slos {
             slo.notices().iter().for_each(|notice| warn!(slo = slo.name(), "{notice}"));
         }
@@ -46,7 +47,7 @@ impl Objectives {
             let (slos, news) = (slos.clone(), news.clone());
             metrics.observations().subscribe(move |finished| counts::count(&slos, &mut news.lock(), finished));
         }
-        Self { slos, alerts: Arc::new(alerts), metrics, file, news, kept: Mutex::new(kept) }
+        Self { slos, metrics, file, news, kept: Mutex::new(kept) }
     }
 
     /// Counts and evaluates until it is dropped.
@@ -62,20 +63,7 @@ impl Objectives {
             self.step(next_ms);
             if next_ms.is_multiple_of(MINUTE_MS) {
                 self.keep().await;
-                self.deliver(next_ms);
             }
-        }
-    }
-
-    /// Tells of alerts, beside counting on.
-    fn deliver(&self, now_ms: u64) {
-        if self.alerts.alertmanagers.is_empty() {
-            return;
-        }
-        let notifications = self.alerts.notifications(&self.status_at(now_ms), now_ms);
-        if !notifications.is_empty() {
-            let (alerts, metrics) = (self.alerts.clone(), self.metrics.clone());
-            drop(tokio::task::spawn_blocking(move || alerts.deliver(&notifications, &metrics)));
         }
     }
 
@@ -124,6 +112,20 @@ impl Objectives {
     /// How each objective stands now.
     pub(crate) fn status(&self) -> Vec<Status<'_>> {
         self.status_at(now_ms())
+    }
+
+    /// Their alerts that are pending, fire, or have ended not long ago.
+    pub(crate) fn alerts(&self, links: &Links, now_ms: u64) -> Vec<Alert> {
+        let mut alerts = Vec::new();
+        for status in self.status_at(now_ms) {
+            for (alert, state) in &status.alerts {
+                let is_old = |since_ms: u64| now_ms.saturating_sub(since_ms) > SHOW_ENDED_MS;
+                if !matches!(state, AlertState::Resolved { since_ms } if is_old(*since_ms)) {
+                    alerts.extend(Alert::of_burn(status.slo, alert, *state, &status.standing, links));
+                }
+            }
+        }
+        alerts
     }
 
     fn status_at(&self, now_ms: u64) -> Vec<Status<'_>> {

@@ -1,7 +1,9 @@
 //! REST: the Open Inference Protocol v2, KServe v1, health, metrics.
 
+mod alerts;
 mod answer;
 mod body;
+mod events;
 mod health;
 mod infer;
 mod metadata;
@@ -11,6 +13,7 @@ mod path;
 mod predict_v1;
 mod repository;
 mod service;
+mod silences;
 mod statistics;
 
 use std::sync::Arc;
@@ -18,7 +21,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use http::{HeaderMap, StatusCode, header};
 use tidegate_serving::{ErrorCode, InferError, TextExposition, TextForm};
 use utoipa_swagger_ui::SwaggerUi;
@@ -53,6 +56,10 @@ fn router(app: Arc<App>) -> Router {
         .route("/v1/models", get(predict_v1::models))
         .route("/v1/models/{model}", get(predict_v1::model).post(predict_v1::predict))
         .route("/api/slos", get(objectives::slos))
+        .route("/api/alerts", get(alerts::alerts))
+        .route("/api/silences", get(silences::list).post(silences::add))
+        .route("/api/silences/{id}", delete(silences::expire))
+        .route("/api/events", get(events::events))
         .route("/metrics", get(metrics))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
@@ -64,14 +71,7 @@ fn router(app: Arc<App>) -> Router {
 #[utoipa::path(get, path = "/metrics", tag = "operations", responses((status = 200, body = String)))]
 pub(crate) async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     let form = TextForm::accepted(headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()));
-    // Gauges of queues are set as they are asked for.
-    for model in app.serving.models().all() {
-        model.versions().for_each(|version| version.count_waiting());
-    }
-    app.serving.metrics().ready(app.ready());
-    if let Some(fleet) = app.serving.fleet() {
-        fleet.measure();
-    }
+    app.refresh_gauges();
     let mut text = TextExposition::new(form);
     app.serving.metrics().expose(&mut text);
     app.history.expose(&mut text);

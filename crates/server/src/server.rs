@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::listen::Listeners;
 use crate::rest::RestService;
 use crate::workers::Workers;
-use crate::{Objectives, ServerConfig, grpc};
+use crate::{Alerting, Objectives, ServerConfig, grpc};
 
 /// How often finished requests are counted where nobody asks for figures.
 const SETTLE_EVERY: Duration = Duration::from_millis(50);
@@ -25,6 +25,7 @@ pub struct Server {
     app: Arc<App>,
     objectives: tokio::task::JoinHandle<()>,
     observer: tokio::task::JoinHandle<()>,
+    alerting: tokio::task::JoinHandle<()>,
     listeners: Listeners,
     http: SocketAddr,
     grpc: SocketAddr,
@@ -44,19 +45,25 @@ impl Server {
     ///
     /// # Errors
     /// If a port cannot be opened; the message names it.
-    pub async fn start(config: ServerConfig, serving: Arc<Serving>, objectives: Objectives) -> std::io::Result<Self> {
+    pub async fn start(
+        config: ServerConfig,
+        serving: Arc<Serving>,
+        objectives: Objectives,
+        alerting: Alerting,
+    ) -> std::io::Result<Self> {
         let http = bind(config.http, "http").await?;
         let grpc = bind(config.grpc, "grpc").await?;
         let (http_address, grpc_address) = (http.local_addr()?, grpc.local_addr()?);
-        let objectives = Arc::new(objectives);
-        let app = Arc::new(App::new(serving, config, objectives.clone()));
+        let (objectives, alerting) = (Arc::new(objectives), Arc::new(alerting));
+        let app = Arc::new(App::new(serving, config, objectives.clone(), alerting.clone()));
         let mut listeners = Listeners::new(app.clone());
         let workers = Arc::new(Workers::start(std::thread::available_parallelism().map_or(1, usize::from))?);
         listeners.serve(http, "http", RestService::new(app.clone()), workers.clone());
         listeners.serve(grpc, "grpc", TowerToHyperService::new(grpc::router(app.clone()).await), workers);
         let objectives = tokio::spawn(objectives.run());
         let observer = tokio::spawn(observe(app.clone()));
-        Ok(Self { app, objectives, observer, listeners, http: http_address, grpc: grpc_address })
+        let alerting = tokio::spawn(alerting.run(app.clone()));
+        Ok(Self { app, objectives, observer, alerting, listeners, http: http_address, grpc: grpc_address })
     }
 
     /// Where REST listens.
@@ -95,6 +102,7 @@ impl Server {
             }
         };
         self.observer.abort();
+        self.alerting.abort();
         self.objectives.abort();
         self.app.objectives.finish().await;
         cause

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tidegate_core::EngineChoice;
 use tidegate_engines::{Engines, OnnxRuntimeStatus};
-use tidegate_server::{AlertsConfig, Objectives, Server, ServerConfig};
+use tidegate_server::{Alerting, AlertsConfig, Objectives, Server, ServerConfig};
 use tidegate_serving::{Metrics, Models, Serving};
 
 /// Most allocations for one row of `digits` as JSON.
@@ -79,7 +79,8 @@ async fn serve() -> (Server, SocketAddr) {
     let server = Server::start(
         config,
         Arc::new(Serving::new(models, metrics.clone())),
-        Objectives::new(Vec::new(), AlertsConfig::default(), metrics, None),
+        Objectives::new(Vec::new(), metrics.clone(), None),
+        Alerting::new(&AlertsConfig::default(), metrics, None, false).unwrap(),
     )
     .await
     .unwrap();

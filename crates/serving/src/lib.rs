@@ -25,7 +25,8 @@ pub use check::{CheckCase, CheckOutcome, CheckReport, check};
 pub use error::{ErrorCode, InferError};
 pub use fleet::{Fleet, FleetConfig, ModelRule, RegistryLink, VersionPolicy};
 pub use metrics::{
-    Exemplar, Exposition, Family, Labels, MetricEntry, MetricKind, Metrics, Sample, TextExposition, TextForm,
+    Exemplar, Exposition, Family, Labels, MetricEntry, MetricKind, Metrics, Sample, SeriesValue, TextExposition,
+    TextForm,
 };
 pub use models::{IndexEntry, LoadReport, Model, ModelState, Models};
 pub use observation::{Observation, Observations, Outcome};

@@ -5,6 +5,7 @@ mod families;
 mod process;
 mod tally;
 mod text;
+mod values;
 mod versions;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ pub use self::exposition::{Exemplar, Exposition, Family, Labels, MetricKind, Sam
 pub(crate) use self::process::ProcessUsage;
 pub(crate) use self::tally::{Counted, Tally, nanos};
 pub use self::text::{TextExposition, TextForm};
+pub use self::values::SeriesValue;
 use self::versions::Tallies;
 use crate::ErrorCode;
 use crate::observation::{Observation, Observations, Outcome};
@@ -167,7 +169,7 @@ impl Metrics {
             ),
             alert_deliveries: set.counters(
                 "tidegate_alert_deliveries_total",
-                "Messages to Alertmanagers by outcome, ok or failed",
+                "Messages about alerts by outcome: ok, failed (tried again), dropped, limited",
                 &["outcome"],
             ),
             ready: set.int_gauge("tidegate_ready", "Whether the server is ready for traffic, 1 or 0"),
@@ -226,11 +228,6 @@ impl Metrics {
     /// Says whether an alert of an objective fires.
     pub fn slo_alert_firing(&self, slo: &str, alert: &str, severity: &str, is_firing: bool) {
         self.slo_alert_firing.with_label_values(&[slo, alert, severity]).set(i64::from(is_firing));
-    }
-
-    /// Counts a message to an Alertmanager.
-    pub fn alert_delivery(&self, arrived: bool) {
-        self.alert_deliveries.with_label_values(&[if arrived { "ok" } else { "failed" }]).inc();
     }
 
     /// Says whether the server is ready.

@@ -52,7 +52,7 @@ impl Kept {
 }
 
 /// Replaces a file, whole or not at all.
-pub(super) fn replace(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub(crate) fn replace(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let part = file.with_extension("part");
     let mut written = std::fs::File::create(&part)?;
     written.write_all(bytes)?;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use utoipa::{OpenApi, ToSchema};
 
-use super::{health, infer, metadata, objectives, predict_v1, repository, statistics};
+use super::{alerts, events, health, infer, metadata, objectives, predict_v1, repository, silences, statistics};
 
 /// The whole description; served at `/openapi.json`, browsable at `/docs`.
 pub fn openapi() -> utoipa::openapi::OpenApi {
@@ -38,6 +38,11 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         predict_v1::model,
         predict_v1::predict,
         objectives::slos,
+        alerts::alerts,
+        silences::list,
+        silences::add,
+        silences::expire,
+        events::events,
         super::metrics,
     )
 )]

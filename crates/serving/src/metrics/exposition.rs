@@ -63,6 +63,11 @@ impl Labels {
         self.pairs.iter().find(|(own, _)| **own == *name).map(|(_, value)| &**value)
     }
 
+    /// Their names and values.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(name, value)| (&**name, &**value))
+    }
+
     /// As they stand between the braces of a sample.
     pub(super) fn text(&self) -> &str {
         &self.text

@@ -1,0 +1,65 @@
+//! `tidegate alerts`.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::args::Alerts;
+use crate::registry::{print_table, time};
+
+#[derive(Deserialize)]
+struct Alert {
+    name: String,
+    severity: String,
+    state: String,
+    since_ms: i64,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+    suppressed: Option<Suppressed>,
+}
+
+#[derive(Deserialize)]
+struct Suppressed {
+    by: String,
+    what: String,
+}
+
+/// Shows the alerts of a server.
+pub(crate) fn run(args: &Alerts) -> Result<()> {
+    let target = format!("{}/api/alerts", args.url.trim_end_matches('/'));
+    let mut response = ureq::get(&target)
+        .call()
+        .with_context(|| format!("cannot ask {target}: is the server running? (--url names another one)"))?;
+    let text = response.body_mut().read_to_string()?;
+    if args.json {
+        println!("{text}");
+        return Ok(());
+    }
+    let alerts: Vec<Alert> = serde_json::from_str(&text).context("the answer is no list of alerts")?;
+    if alerts.is_empty() {
+        println!("no alerts");
+        return Ok(());
+    }
+    let header = ["ALERT", "SEVERITY", "STATE", "SINCE", "ENDPOINT", "VERSION", "SUPPRESSED BY", "SUMMARY"];
+    let mut rows = vec![header.map(str::to_owned)];
+    rows.extend(alerts.into_iter().map(Alert::row));
+    print_table(&rows);
+    Ok(())
+}
+
+impl Alert {
+    fn row(mut self) -> [String; 8] {
+        let suppressed = self.suppressed.map(|Suppressed { by, what }| format!("{} {what}", by.replace('_', " ")));
+        [
+            self.name,
+            self.severity,
+            self.state,
+            time(self.since_ms),
+            self.labels.remove("endpoint").unwrap_or_default(),
+            self.labels.remove("version").unwrap_or_default(),
+            suppressed.unwrap_or_default(),
+            self.annotations.remove("summary").unwrap_or_default(),
+        ]
+    }
+}

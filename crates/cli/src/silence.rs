@@ -1,0 +1,172 @@
+//! `tidegate silence`.
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::{Args, Subcommand};
+use serde::Deserialize;
+use serde_json::json;
+use ureq::http::Response;
+
+use crate::registry::{actor, print_table, time};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SilenceCommand {
+    /// Tell nobody for a while of alerts that fulfil every matcher
+    Add(Add),
+    /// List silences that hold, will, or have not long ago
+    List(List),
+    /// End a silence now
+    Expire(Expire),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServerUrl {
+    /// The server
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8000")]
+    url: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    /// What alerts must fulfil: endpoint="fraud", tier!=free, version=~"1|2"
+    #[arg(value_name = "MATCHER", required = true)]
+    matchers: Vec<String>,
+    /// How long: 30s, 15m, 2h, 1d
+    #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
+    duration_s: u64,
+    /// Why
+    #[arg(long)]
+    comment: String,
+    /// Who; by default the user and the machine
+    #[arg(long)]
+    author: Option<String>,
+    #[command(flatten)]
+    server: ServerUrl,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    server: ServerUrl,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Expire {
+    /// The silence
+    #[arg(value_name = "ID")]
+    id: String,
+    #[command(flatten)]
+    server: ServerUrl,
+}
+
+#[derive(Deserialize)]
+struct Silence {
+    id: String,
+    state: String,
+    matchers: Vec<String>,
+    until_ms: i64,
+    author: String,
+    comment: String,
+}
+
+/// Adds, lists or ends silences of a server.
+pub(crate) fn run(command: SilenceCommand) -> Result<()> {
+    match command {
+        SilenceCommand::Add(args) => add(args),
+        SilenceCommand::List(args) => list(&args),
+        SilenceCommand::Expire(args) => {
+            let target = format!("{}/{}", args.server.silences(), args.id);
+            answer(&target, agent().delete(&target).call())?;
+            Ok(())
+        }
+    }
+}
+
+fn add(args: Add) -> Result<()> {
+    let target = args.server.silences();
+    let author = args.author.unwrap_or_else(actor);
+    let (matchers, duration_s, comment) = (args.matchers, args.duration_s, args.comment);
+    let body = json!({"matchers": matchers, "duration_s": duration_s, "author": author, "comment": comment});
+    let text = answer(&target, agent().post(&target).send_json(body))?;
+    let silence: Silence = serde_json::from_str(&text).context("the answer is no silence")?;
+    println!("{}", silence.id);
+    Ok(())
+}
+
+fn list(args: &List) -> Result<()> {
+    let target = args.server.silences();
+    let text = answer(&target, agent().get(&target).call())?;
+    if args.json {
+        println!("{text}");
+        return Ok(());
+    }
+    let silences: Vec<Silence> = serde_json::from_str(&text).context("the answer is no list of silences")?;
+    if silences.is_empty() {
+        println!("no silences");
+        return Ok(());
+    }
+    let mut rows = vec![["SILENCE", "STATE", "UNTIL", "OF", "BY", "WHY"].map(str::to_owned)];
+    rows.extend(silences.into_iter().map(|silence| {
+        let of = silence.matchers.join(" ");
+        [silence.id, silence.state, time(silence.until_ms), of, silence.author, silence.comment]
+    }));
+    print_table(&rows);
+    Ok(())
+}
+
+impl ServerUrl {
+    fn silences(&self) -> String {
+        format!("{}/api/silences", self.url.trim_end_matches('/'))
+    }
+}
+
+/// A client that gives refusals with what they say.
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder().http_status_as_error(false).build().into()
+}
+
+fn answer(target: &str, sent: Result<Response<ureq::Body>, ureq::Error>) -> Result<String> {
+    let asked = || format!("cannot ask {target}: is the server running? (--url names another one)");
+    let mut response = sent.with_context(asked)?;
+    let text = response.body_mut().read_to_string()?;
+    if response.status().is_success() {
+        return Ok(text);
+    }
+    #[derive(Deserialize)]
+    struct Refusal {
+        error: String,
+    }
+    match serde_json::from_str::<Refusal>(&text) {
+        Ok(refusal) => bail!(refusal.error),
+        Err(_) => Err(anyhow!("{target} answered {}", response.status())),
+    }
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is no time such as 30s, 15m, 2h or 1d");
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let factor = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let count: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    count.checked_mul(factor).filter(|seconds| *seconds > 0).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!((seconds("90s"), seconds("15m"), seconds("2h")), (Ok(90), Ok(900), Ok(7200)));
+        for wrong in ["", "2", "h", "0s", "-1h", "2hours", "1é", "99999999999999999999d"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+}

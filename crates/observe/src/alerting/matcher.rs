@@ -1,0 +1,211 @@
+//! Which alerts are meant, as Alertmanager writes it: `endpoint="fraud"`, `tier!="free"`, `version=~"1|2"`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use regex_lite::{Regex, RegexBuilder};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Longest matcher, in bytes.
+const MAX_BYTES: usize = 1024;
+/// Most memory that a compiled expression may take.
+const MAX_REGEX_BYTES: usize = 64 << 10;
+
+/// A condition on one label. A label that an alert does not have counts as empty; expressions must match the whole value.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Matcher {
+    name: String,
+    test: Test,
+}
+
+#[derive(Clone, Debug)]
+enum Test {
+    Equal(String),
+    NotEqual(String),
+    Matches(String, Regex),
+    NotMatches(String, Regex),
+}
+
+/// Text that is no matcher.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("matcher {text:?}: {problem}")]
+pub struct MatcherError {
+    text: String,
+    problem: String,
+}
+
+impl Matcher {
+    /// The label that it looks at.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether labels fulfil it.
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        let value = labels.get(&self.name).map_or("", String::as_str);
+        match &self.test {
+            Test::Equal(wanted) => value == wanted,
+            Test::NotEqual(unwanted) => value != unwanted,
+            Test::Matches(_, wanted) => wanted.is_match(value),
+            Test::NotMatches(_, unwanted) => !unwanted.is_match(value),
+        }
+    }
+
+    /// Whether labels fulfil all of these.
+    pub fn all_match(matchers: &[Self], labels: &BTreeMap<String, String>) -> bool {
+        matchers.iter().all(|matcher| matcher.matches(labels))
+    }
+
+    /// Whether it lets labels through that have no label of its name.
+    pub fn accepts_absence(&self) -> bool {
+        self.matches(&BTreeMap::new())
+    }
+
+    fn parts(&self) -> (&'static str, &str) {
+        match &self.test {
+            Test::Equal(value) => ("=", value),
+            Test::NotEqual(value) => ("!=", value),
+            Test::Matches(value, _) => ("=~", value),
+            Test::NotMatches(value, _) => ("!~", value),
+        }
+    }
+}
+
+impl FromStr for Matcher {
+    type Err = MatcherError;
+
+    fn from_str(text: &str) -> Result<Self, MatcherError> {
+        let wrong = |problem: &str| MatcherError { text: text.chars().take(80).collect(), problem: problem.to_owned() };
+        if text.len() > MAX_BYTES {
+            return Err(wrong("it is longer than 1024 bytes"));
+        }
+        let at = text.find(['=', '!']).ok_or_else(|| wrong("write it as NAME=\"VALUE\", or with !=, =~ or !~"))?;
+        let name = text[..at].trim();
+        let is_name = |name: &str| name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+        if !is_name(name) || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            return Err(wrong("a label's name is letters, digits and \"_\""));
+        }
+        // The longer signs first: "=" begins "=~".
+        let signs = ["=~", "!~", "!=", "="];
+        let sign = signs.into_iter().find(|sign| text[at..].starts_with(sign));
+        let sign = sign.ok_or_else(|| wrong("write it with =, !=, =~ or !~"))?;
+        let value = unquoted(text[at + sign.len()..].trim()).ok_or_else(|| wrong("its value is not quoted well"))?;
+        let regex = |value: &str| {
+            let built = RegexBuilder::new(&format!("^(?:{value})$")).size_limit(MAX_REGEX_BYTES).build();
+            built.map_err(|error| wrong(&error.to_string()))
+        };
+        let test = match sign {
+            "=~" => Test::Matches(value.clone(), regex(&value)?),
+            "!~" => Test::NotMatches(value.clone(), regex(&value)?),
+            "!=" => Test::NotEqual(value),
+            _ => Test::Equal(value),
+        };
+        Ok(Self { name: name.to_owned(), test })
+    }
+}
+
+/// The value as it is meant: in double quotes with `\"`, `\\` and `\n`, or bare.
+fn unquoted(text: &str) -> Option<String> {
+    let Some(rest) = text.strip_prefix('"') else {
+        return (!text.contains('"')).then(|| text.to_owned());
+    };
+    let inner = rest.strip_suffix('"')?;
+    let (mut value, mut letters) = (String::new(), inner.chars());
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' => return None,
+            '\\' => match letters.next()? {
+                'n' => value.push('\n'),
+                escaped @ ('"' | '\\') => value.push(escaped),
+                other => value.extend(['\\', other]),
+            },
+            other => value.push(other),
+        }
+    }
+    Some(value)
+}
+
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sign, value) = self.parts();
+        let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        write!(f, "{}{sign}\"{value}\"", self.name)
+    }
+}
+
+impl PartialEq for Matcher {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.name, self.parts()) == (&other.name, other.parts())
+    }
+}
+
+impl Eq for Matcher {}
+
+impl TryFrom<String> for Matcher {
+    type Error = MatcherError;
+
+    fn try_from(text: String) -> Result<Self, MatcherError> {
+        text.parse()
+    }
+}
+
+impl From<Matcher> for String {
+    fn from(matcher: Matcher) -> Self {
+        matcher.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn matches(matcher: &str, value: &str) -> bool {
+        let labels = BTreeMap::from([("endpoint".to_owned(), value.to_owned())]);
+        matcher.parse::<Matcher>().unwrap().matches(&labels)
+    }
+
+    #[test]
+    fn labels_are_compared_or_matched_as_a_whole() {
+        assert!(matches("endpoint=\"fraud\"", "fraud") && !matches("endpoint=\"fraud\"", "fraud2"));
+        assert!(matches("endpoint = fraud", "fraud"), "quotes can be left out");
+        assert!(matches("endpoint!=\"fraud\"", "iris") && !matches("endpoint!=\"fraud\"", "fraud"));
+        assert!(matches("endpoint=~\"fra.*|iris\"", "fraud") && !matches("endpoint=~\"fra|iris\"", "fraud"));
+        assert!(matches("endpoint!~\"fra.*\"", "iris") && !matches("endpoint!~\"fra.*\"", "fraud"));
+        assert!(matches("tier=\"\"", "fraud") && matches("tier!=\"gold\"", "x"), "what is absent is empty");
+    }
+
+    #[test]
+    fn what_is_no_matcher_is_refused_with_its_reason() {
+        for (text, reason) in [
+            ("endpoint", "write it as"),
+            ("1a=\"b\"", "label's name"),
+            ("a=\"b", "quoted"),
+            ("a=\"b\"c\"", "quoted"),
+            ("a!b", "=, !=, =~"),
+            ("a=~\"(\"", "without closing"),
+            ("a=~\".{1000}{1000}\"", "size"),
+        ] {
+            let error = text.parse::<Matcher>().unwrap_err().to_string();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(name in "[a-z_][a-z0-9_]{0,8}", value in "\\PC{0,20}", unequal: bool) {
+            let test = if unequal { Test::NotEqual(value) } else { Test::Equal(value) };
+            let matcher = Matcher { name, test };
+            prop_assert_eq!(matcher.to_string().parse::<Matcher>().unwrap(), matcher);
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "\\PC{0,40}") {
+            let _ = text.parse::<Matcher>();
+        }
+    }
+}

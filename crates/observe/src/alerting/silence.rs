@@ -1,0 +1,174 @@
+//! Silences: what people do not want to be told for a while.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::{Alert, Matcher};
+use crate::window::DAY_MS;
+
+/// Most silences that are kept.
+pub const MAX_SILENCES: usize = 1000;
+/// Most matchers of one silence.
+const MAX_MATCHERS: usize = 20;
+/// Longest author and comment, in bytes.
+const MAX_TEXT: usize = 1024;
+/// Longest that a silence may last.
+const MAX_LENGTH_MS: u64 = 366 * DAY_MS;
+/// How long a silence that has ended is still shown.
+const SHOWN_AFTER_MS: u64 = 5 * DAY_MS;
+
+/// Alerts that fulfil all matchers are told to nobody between two moments, in Unix milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Silence {
+    /// What it is called.
+    pub id: String,
+    /// Which alerts it is on.
+    pub matchers: Vec<Matcher>,
+    /// When it begins.
+    pub from_ms: u64,
+    /// When it ends.
+    pub until_ms: u64,
+    /// Who wants it.
+    pub author: String,
+    /// Why.
+    pub comment: String,
+}
+
+/// A silence that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum SilenceError {
+    #[error("a silence needs 1 to {MAX_MATCHERS} matchers, this has {0}")]
+    Matchers(usize),
+    #[error("a silence needs a matcher that does not hold for every alert")]
+    Everything,
+    #[error("a silence must end after it begins and after now, within 366 days")]
+    Times,
+    #[error("a silence needs an author and a comment, of at most {MAX_TEXT} bytes each")]
+    Text,
+    #[error("there are {MAX_SILENCES} silences, and no more are kept: expire some")]
+    TooMany,
+}
+
+impl Silence {
+    /// Whether it holds at a moment.
+    pub fn is_active(&self, now_ms: u64) -> bool {
+        (self.from_ms..self.until_ms).contains(&now_ms)
+    }
+
+    /// `pending`, `active` or `expired`.
+    pub fn state(&self, now_ms: u64) -> &'static str {
+        match now_ms {
+            _ if now_ms < self.from_ms => "pending",
+            _ if now_ms < self.until_ms => "active",
+            _ => "expired",
+        }
+    }
+
+    fn check(&self, now_ms: u64) -> Result<(), SilenceError> {
+        if !(1..=MAX_MATCHERS).contains(&self.matchers.len()) {
+            return Err(SilenceError::Matchers(self.matchers.len()));
+        }
+        if self.matchers.iter().all(Matcher::accepts_absence) {
+            return Err(SilenceError::Everything);
+        }
+        let length_ms = self.until_ms.saturating_sub(self.from_ms.max(now_ms));
+        if length_ms == 0 || length_ms > MAX_LENGTH_MS || self.from_ms > now_ms.saturating_add(MAX_LENGTH_MS) {
+            return Err(SilenceError::Times);
+        }
+        let is_text = |text: &str| (1..=MAX_TEXT).contains(&text.len());
+        if !is_text(&self.author) || !is_text(&self.comment) {
+            return Err(SilenceError::Text);
+        }
+        Ok(())
+    }
+}
+
+/// All silences of a server, the newest last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Silences(Vec<Silence>);
+
+impl Silences {
+    /// Adds one.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn add(&mut self, silence: Silence, now_ms: u64) -> Result<(), SilenceError> {
+        silence.check(now_ms)?;
+        self.prune(now_ms);
+        if self.0.len() >= MAX_SILENCES {
+            return Err(SilenceError::TooMany);
+        }
+        self.0.push(silence);
+        Ok(())
+    }
+
+    /// Ends one now; `None` if there is none of this name that has not ended.
+    pub fn expire(&mut self, id: &str, now_ms: u64) -> Option<&Silence> {
+        let silence = self.0.iter_mut().find(|silence| silence.id == id && silence.until_ms > now_ms)?;
+        silence.from_ms = silence.from_ms.min(now_ms);
+        silence.until_ms = now_ms;
+        Some(silence)
+    }
+
+    /// The silence that keeps an alert from being told.
+    pub fn silencing(&self, alert: &Alert, now_ms: u64) -> Option<&Silence> {
+        let holds =
+            |silence: &&Silence| silence.is_active(now_ms) && Matcher::all_match(&silence.matchers, &alert.labels);
+        self.0.iter().find(holds)
+    }
+
+    /// Forgets those that ended long ago.
+    pub fn prune(&mut self, now_ms: u64) {
+        self.0.retain(|silence| silence.until_ms.saturating_add(SHOWN_AFTER_MS) > now_ms);
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Silence> {
+        self.0.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alerting::tests::alert;
+
+    fn silence(matchers: &[&str], from_ms: u64, until_ms: u64) -> Silence {
+        let matchers = matchers.iter().map(|text| text.parse().unwrap()).collect();
+        let (author, comment) = ("ada".to_owned(), "maintenance".to_owned());
+        Silence { id: "s1".to_owned(), matchers, from_ms, until_ms, author, comment }
+    }
+
+    #[test]
+    fn alerts_are_silent_while_it_holds_and_until_it_is_expired() {
+        let mut silences = Silences::default();
+        silences.add(silence(&["endpoint=\"fraud\"", "severity=\"ticket\""], 100, 200), 50).unwrap();
+        let ticket = alert("x", "ticket", "fraud");
+        let at = |silences: &Silences, now_ms| silences.silencing(&ticket, now_ms).map(|silence| silence.id.clone());
+        assert_eq!((at(&silences, 99), at(&silences, 200)), (None, None));
+        assert_eq!(at(&silences, 100).as_deref(), Some("s1"));
+        assert!(silences.silencing(&alert("x", "page", "fraud"), 150).is_none());
+        assert_eq!(silences.expire("s1", 150).map(|silence| silence.until_ms), Some(150));
+        assert_eq!(at(&silences, 150), None);
+        assert!(silences.expire("s1", 160).is_none(), "it has ended");
+        silences.prune(151 + SHOWN_AFTER_MS);
+        assert_eq!(silences.iter().count(), 0);
+    }
+
+    #[test]
+    fn a_silence_that_cannot_be_is_refused() {
+        let add = |silence: Silence| Silences::default().add(silence, 50).unwrap_err();
+        assert_eq!(add(silence(&[], 0, 100)), SilenceError::Matchers(0));
+        assert_eq!(add(silence(&["endpoint=~\".*\""], 0, 100)), SilenceError::Everything);
+        assert_eq!(add(silence(&["a=\"b\""], 0, 50)), SilenceError::Times);
+        assert_eq!(add(silence(&["a=\"b\""], 0, u64::MAX)), SilenceError::Times);
+        assert_eq!(add(Silence { comment: String::new(), ..silence(&["a=\"b\""], 0, 100) }), SilenceError::Text);
+        let mut full = Silences::default();
+        for _ in 0..MAX_SILENCES {
+            full.add(silence(&["a=\"b\""], 0, 100), 50).unwrap();
+        }
+        assert_eq!(full.add(silence(&["a=\"b\""], 0, 100), 50), Err(SilenceError::TooMany));
+    }
+}

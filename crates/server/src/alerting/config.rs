@@ -1,0 +1,129 @@
+//! What an operator can set of alerts.
+
+use serde::{Deserialize, Serialize};
+use tidegate_observe::Severity;
+use tidegate_observe::alerting::{Inhibition, Links, Matcher, RuleConfig, Timing};
+
+use super::receiver::config::{PagerDutyConfig, SlackConfig, SmtpConfig, WebhookConfig};
+
+/// The `[alerts]` section: which alerts there are beside those of objectives, and who hears of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlertsConfig {
+    /// Alertmanagers, such as `http://alertmanager:9093`. Each is told of every alert.
+    pub alertmanagers: Vec<String>,
+    /// Where the runbooks are that alerts link to; `/NAME.md` is appended.
+    pub runbooks: String,
+    /// Grafana's address, for alerts to link to the on-call dashboard; no link if empty.
+    pub grafana: String,
+    /// Whether the rules that every server should have are looked at, beside those of the configuration.
+    pub builtin_rules: bool,
+    /// Alerts with the same values of these labels are told together.
+    pub group_by: Vec<String>,
+    /// How long the first alert of a group waits for others, in seconds.
+    pub group_wait_s: u64,
+    /// How long after a message news of the same group wait, in seconds.
+    pub group_interval_s: u64,
+    /// After how long what still fires is told again, in seconds.
+    pub repeat_interval_s: u64,
+    /// Most messages of a route in an hour.
+    pub max_messages_per_hour: usize,
+    /// How long after a version began to answer alerts of its endpoint are held back, in seconds; 0 for not at all.
+    pub deploy_window_s: u64,
+    /// The severities that are held back then.
+    pub deploy_suppresses: Vec<Severity>,
+    /// Most messages that wait to be delivered, over all routes.
+    pub max_waiting_messages: usize,
+    /// How long a message is tried to be delivered, in seconds.
+    pub give_up_after_s: u64,
+    /// Rules on metrics and events.
+    pub rules: Vec<RuleConfig>,
+    /// Who hears of which alerts.
+    pub routes: Vec<RouteConfig>,
+    /// Which alerts explain others; in place of those that hold by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inhibit: Option<Vec<Inhibition>>,
+}
+
+impl Default for AlertsConfig {
+    fn default() -> Self {
+        Self {
+            alertmanagers: Vec::new(),
+            runbooks: Links::default().runbooks,
+            grafana: String::new(),
+            builtin_rules: true,
+            group_by: vec!["endpoint".to_owned(), "version".to_owned()],
+            group_wait_s: 10,
+            group_interval_s: 300,
+            repeat_interval_s: 4 * 3600,
+            max_messages_per_hour: 60,
+            deploy_window_s: 600,
+            deploy_suppresses: vec![Severity::Ticket],
+            max_waiting_messages: 1000,
+            give_up_after_s: 24 * 3600,
+            rules: Vec::new(),
+            routes: Vec::new(),
+            inhibit: None,
+        }
+    }
+}
+
+/// Who hears of which alerts: a section `[[alerts.routes]]` with exactly one receiver. An alert goes to every route that
+/// takes it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RouteConfig {
+    /// What it is called; no other route's name.
+    pub name: String,
+    /// The severities that it takes; every one if empty.
+    pub severities: Vec<Severity>,
+    /// What alerts must fulfil, such as `endpoint="fraud"`.
+    pub r#match: Vec<Matcher>,
+    /// In place of `alerts.group_by`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_by: Option<Vec<String>>,
+    /// In place of `alerts.group_wait_s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_wait_s: Option<u64>,
+    /// In place of `alerts.group_interval_s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_interval_s: Option<u64>,
+    /// In place of `alerts.repeat_interval_s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repeat_interval_s: Option<u64>,
+    /// In place of `alerts.max_messages_per_hour`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_messages_per_hour: Option<usize>,
+    /// The address of an Alertmanager, which groups, silences and repeats by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alertmanager: Option<String>,
+    /// Any HTTP receiver.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<WebhookConfig>,
+    /// A channel of Slack, or of what takes the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slack: Option<SlackConfig>,
+    /// A service of PagerDuty, or of what takes the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pagerduty: Option<PagerDutyConfig>,
+    /// Mail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smtp: Option<SmtpConfig>,
+}
+
+impl AlertsConfig {
+    pub(super) fn links(&self) -> Links {
+        Links { runbooks: self.runbooks.clone(), grafana: self.grafana.clone() }
+    }
+
+    pub(super) fn timing(&self, route: &RouteConfig) -> Timing {
+        let ms = |own: Option<u64>, general: u64| own.unwrap_or(general).saturating_mul(1000);
+        Timing {
+            group_by: route.group_by.clone().unwrap_or_else(|| self.group_by.clone()),
+            group_wait_ms: ms(route.group_wait_s, self.group_wait_s),
+            group_interval_ms: ms(route.group_interval_s, self.group_interval_s),
+            repeat_interval_ms: ms(route.repeat_interval_s, self.repeat_interval_s),
+            max_messages_per_hour: route.max_messages_per_hour.unwrap_or(self.max_messages_per_hour),
+        }
+    }
+}

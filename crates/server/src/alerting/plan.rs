@@ -1,0 +1,186 @@
+//! The configuration of alerts, read and found right.
+
+use std::collections::BTreeSet;
+
+use tidegate_observe::Severity;
+use tidegate_observe::alerting::{AlertRule, Inhibition, Links, Route, RuleConfig, RuleError, builtin_rules};
+use tidegate_serving::{MetricEntry, MetricKind};
+
+use super::config::{AlertsConfig, RouteConfig};
+use super::receiver::Receiver;
+
+const MAX_RULES: usize = 500;
+const MAX_ROUTES: usize = 100;
+const MAX_INHIBITIONS: usize = 100;
+
+/// Alerts that cannot be as they are configured.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum AlertsError {
+    #[error(transparent)]
+    Rule(#[from] RuleError),
+    #[error("alerts.routes \"{name}\": {problem}")]
+    Route { name: String, problem: String },
+    #[error("alerts.alertmanagers {url:?}: {problem}")]
+    Alertmanager { url: String, problem: String },
+    #[error("alerts.{key} has {count} sections, {most} are the most")]
+    TooMany { key: &'static str, count: usize, most: usize },
+    #[error("alerts: {0}")]
+    Client(String),
+}
+
+/// What is done with alerts.
+pub(super) struct Plan {
+    pub(super) routes: Vec<(Route, Receiver)>,
+    /// Those of the routes that take messages.
+    pub(super) message_routes: Vec<Route>,
+    pub(super) rules: Vec<AlertRule>,
+    /// The metrics that the rules look at.
+    pub(super) metrics: BTreeSet<String>,
+    pub(super) inhibitions: Vec<Inhibition>,
+    pub(super) held_back: Vec<Severity>,
+    pub(super) deploy_window_ms: u64,
+    pub(super) max_waiting: usize,
+    pub(super) give_up_after_ms: u64,
+    pub(super) links: Links,
+}
+
+impl Plan {
+    /// Reads the configuration. `catalogue` is which metrics there are.
+    pub(super) fn new(
+        config: &AlertsConfig,
+        follows_registry: bool,
+        catalogue: &[MetricEntry],
+    ) -> Result<Self, AlertsError> {
+        let inhibitions = config.inhibit.clone().unwrap_or_else(Inhibition::defaults);
+        for (key, count, most) in [
+            ("rules", config.rules.len(), MAX_RULES),
+            ("routes", config.routes.len() + config.alertmanagers.len(), MAX_ROUTES),
+            ("inhibit", inhibitions.len(), MAX_INHIBITIONS),
+        ] {
+            if count > most {
+                return Err(AlertsError::TooMany { key, count, most });
+            }
+        }
+        let builtin = if config.builtin_rules { builtin_rules(follows_registry) } else { Vec::new() };
+        // A rule of the configuration takes the place of the built-in one of its name.
+        let own: BTreeSet<&str> = config.rules.iter().map(|rule| rule.name.as_str()).collect();
+        let builtin = builtin.into_iter().filter(|rule| !own.contains(rule.name.as_str()));
+        let rules: Vec<RuleConfig> = builtin.chain(config.rules.iter().cloned()).collect();
+        let rules = RuleConfig::parse_all(&rules)?;
+        rules.iter().try_for_each(|rule| check_metric(rule, catalogue))?;
+        let routes = routes(config)?;
+        let takes_messages = |(route, receiver): &(Route, Receiver)| match receiver {
+            Receiver::Messages(_) => Some(route.clone()),
+            Receiver::Alertmanager(_) => None,
+        };
+        Ok(Self {
+            message_routes: routes.iter().filter_map(takes_messages).collect(),
+            routes,
+            metrics: rules.iter().filter_map(AlertRule::metric).map(str::to_owned).collect(),
+            rules,
+            inhibitions,
+            held_back: config.deploy_suppresses.clone(),
+            deploy_window_ms: config.deploy_window_s.saturating_mul(1000),
+            max_waiting: config.max_waiting_messages.max(1),
+            give_up_after_ms: config.give_up_after_s.saturating_mul(1000),
+            links: config.links(),
+        })
+    }
+}
+
+fn routes(config: &AlertsConfig) -> Result<Vec<(Route, Receiver)>, AlertsError> {
+    let mut routes = Vec::new();
+    for url in &config.alertmanagers {
+        let route = RouteConfig {
+            name: format!("alertmanagers {url}"),
+            alertmanager: Some(url.clone()),
+            ..RouteConfig::default()
+        };
+        let receiver = Receiver::new(&route);
+        let receiver = receiver.map_err(|problem| AlertsError::Alertmanager { url: url.clone(), problem })?;
+        routes.push((planned(config, &route), receiver));
+    }
+    let mut names = BTreeSet::new();
+    for route in &config.routes {
+        let wrong = |problem: String| AlertsError::Route { name: route.name.clone(), problem };
+        if route.name.is_empty() || route.name.len() > 100 {
+            return Err(wrong("a route needs a name of at most 100 bytes".to_owned()));
+        }
+        if !names.insert(&route.name) {
+            return Err(wrong("another route has this name".to_owned()));
+        }
+        routes.push((planned(config, route), Receiver::new(route).map_err(wrong)?));
+    }
+    Ok(routes)
+}
+
+fn planned(config: &AlertsConfig, route: &RouteConfig) -> Route {
+    Route {
+        name: route.name.clone(),
+        severities: route.severities.clone(),
+        matchers: route.r#match.clone(),
+        timing: config.timing(route),
+    }
+}
+
+/// Whether there is such a metric, with such labels.
+fn check_metric(rule: &AlertRule, catalogue: &[MetricEntry]) -> Result<(), AlertsError> {
+    let wrong = |problem: String| AlertsError::Rule(RuleError { name: rule.name().to_owned(), problem });
+    let labels: Vec<&str> = match rule.metric() {
+        None => vec!["model", "version"],
+        Some(metric) => {
+            let of = |entry: &&MetricEntry| match entry.kind {
+                MetricKind::Histogram => {
+                    let part = metric.strip_prefix(entry.name.as_str());
+                    matches!(part, Some("_count" | "_sum"))
+                }
+                _ => entry.name == metric,
+            };
+            let entry = catalogue.iter().find(of).ok_or_else(|| {
+                wrong(format!("there is no metric {metric:?}: docs/reference/metrics.md lists them; of a histogram take _count or _sum"))
+            })?;
+            entry.labels.iter().map(String::as_str).collect()
+        }
+    };
+    match rule.label_names().find(|name| !labels.contains(name)) {
+        None => Ok(()),
+        Some(name) => Err(wrong(format!("it has no label {name:?}, but {}", labels.join(", ")))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_serving::Metrics;
+
+    use super::*;
+
+    fn plan(toml: &str) -> Result<Plan, String> {
+        let config: AlertsConfig = toml::from_str(toml).map_err(|error| error.to_string())?;
+        Plan::new(&config, true, Metrics::new().catalogue()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_built_in_rules_fit_the_metrics() {
+        assert_eq!(plan("").unwrap().rules.len(), 6);
+        assert_eq!(plan("builtin_rules = false").unwrap().rules.len(), 0);
+        let own = "[[rules]]\nname = \"TidegateStandingQueue\"\nmetric = \"nv_inference_pending_request_count\"";
+        assert_eq!(plan(own).unwrap().rules.len(), 6, "in the place of the built-in one");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let wrong = |toml: &str| plan(toml).err().unwrap();
+        let error = wrong("[[rules]]\nname = \"x\"\nmetric = \"tidegate_nothing\"");
+        assert!(error.contains("alerts.rules \"x\": there is no metric \"tidegate_nothing\""), "{error}");
+        let error = wrong("[[rules]]\nname = \"x\"\nmetric = \"tidegate_ready\"\nby = [\"model\"]");
+        assert!(error.contains("it has no label \"model\""), "{error}");
+        let error = wrong("[[routes]]\nname = \"x\"\nslack = { url = \"nowhere\" }");
+        assert!(error.contains("alerts.routes \"x\": its url is none"), "{error}");
+        let two = "[[routes]]\nname = \"x\"\nalertmanager = \"http://a\"\n";
+        assert!(wrong(&format!("{two}{two}")).contains("another route has this name"));
+        assert!(wrong("alertmanagers = [\"ftp://x\"]").contains("must be http or https"));
+        let error = wrong("[[routes]]\nname = \"x\"\nmatch = [\"a~b\"]");
+        assert!(error.contains("write it as NAME"), "{error}");
+    }
+}

@@ -1,0 +1,67 @@
+//! Alertmanager, as Prometheus tells it: what fires again and again, what ended for a while.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use tidegate_observe::alerting::{Alert, Judged, Route, rfc3339};
+
+use super::Undelivered;
+use super::http::{Http, check_url, json_headers};
+
+/// How long what has ended is told.
+const TELL_ENDED_MS: u64 = 15 * 60_000;
+
+/// An Alertmanager, API v2.
+pub(in crate::alerting) struct Alertmanager {
+    url: String,
+}
+
+/// An alert as `POST /api/v2/alerts` takes it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Posted<'a> {
+    labels: &'a BTreeMap<String, String>,
+    annotations: &'a BTreeMap<String, String>,
+    starts_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends_at: Option<String>,
+    #[serde(rename = "generatorURL", skip_serializing_if = "Option::is_none")]
+    generator_url: Option<&'a String>,
+}
+
+impl Alertmanager {
+    pub(super) fn new(url: &str) -> Result<Self, String> {
+        check_url(url)?;
+        Ok(Self { url: format!("{}/api/v2/alerts", url.trim_end_matches('/')) })
+    }
+
+    /// The alerts that it is to be told of.
+    pub(in crate::alerting) fn told<'a>(&self, route: &Route, judged: &'a [Judged], now_ms: u64) -> Vec<&'a Alert> {
+        let is_told = |judged: &&Judged| {
+            let alert = &judged.alert;
+            let recent = alert.ended_ms().is_some_and(|ended_ms| now_ms.saturating_sub(ended_ms) <= TELL_ENDED_MS);
+            judged.suppression.is_none() && (alert.is_firing() || recent) && route.takes(judged)
+        };
+        judged.iter().filter(is_told).map(|judged| &judged.alert).collect()
+    }
+
+    /// Tells it of alerts.
+    pub(in crate::alerting) async fn send(&self, http: &Http, alerts: &[&Alert]) -> Result<(), Undelivered> {
+        let posted: Vec<Posted<'_>> = alerts.iter().map(|alert| Posted::of(alert)).collect();
+        let body = serde_json::to_vec(&posted).map_err(|problem| Undelivered::later(problem.to_string()))?;
+        http.post(&self.url, json_headers(), body.into()).await
+    }
+}
+
+impl<'a> Posted<'a> {
+    fn of(alert: &'a Alert) -> Self {
+        let ended_ms = alert.ended_ms();
+        Self {
+            labels: &alert.labels,
+            annotations: &alert.annotations,
+            starts_at: rfc3339(alert.fired_ms.or(ended_ms).unwrap_or(0)),
+            ends_at: ended_ms.map(rfc3339),
+            generator_url: alert.annotations.get("dashboard_url"),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The alerts of this server.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use tidegate_observe::AlertState;
+use tidegate_observe::alerting::{Judged, Suppression};
+use utoipa::ToSchema;
+
+use crate::app::App;
+
+/// An alert that is pending, fires, or has ended in the last quarter of an hour.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ServerAlert)]
+pub(crate) struct Alert {
+    /// The same as long as its labels are.
+    key: String,
+    name: String,
+    /// page or ticket.
+    severity: String,
+    /// pending, firing or resolved.
+    state: &'static str,
+    /// Since when, in milliseconds since 1970.
+    since_ms: u64,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+    /// Why it is told to nobody; absent if it is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suppressed: Option<Suppressed>,
+}
+
+/// Why an alert is told to nobody.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Suppressed {
+    /// silence, inhibition or deploy_window.
+    by: &'static str,
+    /// The silence, the alert that explains it, or the version that was deployed.
+    what: String,
+    /// When a deploy window ends, in milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until_ms: Option<u64>,
+}
+
+/// Alerts of objectives and rules, as they were looked at within the last five seconds.
+#[utoipa::path(get, path = "/api/alerts", tag = "operations", responses((status = 200, body = Vec<Alert>)))]
+pub(crate) async fn alerts(State(app): State<Arc<App>>) -> Json<Vec<Alert>> {
+    Json(app.alerting.alerts().iter().filter_map(Alert::of).collect())
+}
+
+impl Alert {
+    fn of(judged: &Judged) -> Option<Self> {
+        let alert = &judged.alert;
+        let (state, since_ms) = match alert.state {
+            AlertState::Inactive => return None,
+            AlertState::Pending { since_ms } => ("pending", since_ms),
+            AlertState::Firing { since_ms } => ("firing", since_ms),
+            AlertState::Resolved { since_ms } => ("resolved", since_ms),
+        };
+        Some(Self {
+            key: alert.fingerprint(),
+            name: alert.name().to_owned(),
+            severity: alert.label("severity").to_owned(),
+            state,
+            since_ms,
+            labels: alert.labels.clone(),
+            annotations: alert.annotations.clone(),
+            suppressed: judged.suppression.as_ref().map(Suppressed::of),
+        })
+    }
+}
+
+impl Suppressed {
+    fn of(suppression: &Suppression) -> Self {
+        match suppression {
+            Suppression::Silence { id } => Self { by: "silence", what: id.clone(), until_ms: None },
+            Suppression::Inhibition { alert } => Self { by: "inhibition", what: alert.clone(), until_ms: None },
+            Suppression::DeployWindow { version, until_ms } => {
+                Self { by: "deploy_window", what: version.clone(), until_ms: Some(*until_ms) }
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Silences: what people do not want to be told for a while.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use tidegate_observe::alerting::Matcher;
+use tidegate_serving::{ErrorCode, InferError};
+use utoipa::ToSchema;
+
+use super::answer::{ErrorBody, Refusal};
+use super::body;
+use super::path::Path;
+use crate::alerting::now_ms;
+use crate::app::App;
+
+const MAX_BODY_BYTES: usize = 64 << 10;
+
+/// A silence that is wanted.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewSilence {
+    /// Conditions on labels that an alert must fulfil, all of them: `endpoint="fraud"`, `version=~"1|2"`.
+    matchers: Vec<String>,
+    /// When it begins, in milliseconds since 1970; now if absent.
+    from_ms: Option<u64>,
+    /// How long it lasts, in seconds; or `until_ms`.
+    duration_s: Option<u64>,
+    /// When it ends, in milliseconds since 1970.
+    until_ms: Option<u64>,
+    /// Who wants it.
+    author: String,
+    /// Why.
+    comment: String,
+}
+
+/// A silence.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Silence {
+    id: String,
+    /// pending, active or expired.
+    state: &'static str,
+    matchers: Vec<String>,
+    /// In milliseconds since 1970.
+    from_ms: u64,
+    /// In milliseconds since 1970.
+    until_ms: u64,
+    author: String,
+    comment: String,
+}
+
+/// Every silence that holds, will, or has in the last five days.
+#[utoipa::path(get, path = "/api/silences", tag = "operations", responses((status = 200, body = Vec<Silence>)))]
+pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<Vec<Silence>> {
+    let now_ms = now_ms();
+    Json(app.alerting.silences().into_iter().map(|silence| Silence::of(silence, now_ms)).collect())
+}
+
+/// Tells nobody of alerts that fulfil all matchers, for a while.
+#[utoipa::path(post, path = "/api/silences", tag = "operations", request_body = NewSilence,
+    responses((status = 200, body = Silence), (status = 400, body = ErrorBody), (status = 413, body = ErrorBody),
+        (status = 415, body = ErrorBody)))]
+pub(crate) async fn add(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Json<Silence>, Refusal> {
+    let max_bytes = app.config.max_body_bytes.min(MAX_BODY_BYTES);
+    let body = body::read_at_most(max_bytes, &headers, body, &app.config).await?;
+    let wanted: NewSilence = serde_json::from_slice(&body).map_err(|error| {
+        let code = if error.is_data() { ErrorCode::MalformedRequest } else { ErrorCode::MalformedJson };
+        InferError::new(code, format!("the body cannot be read: {error}"))
+    })?;
+    let now_ms = now_ms();
+    let silence = wanted.parse(now_ms)?;
+    let added = app.alerting.silence(silence.clone(), now_ms).await;
+    added.map_err(|error| InferError::new(ErrorCode::InvalidParameter, error.to_string()))?;
+    Ok(Json(Silence::of(silence, now_ms)))
+}
+
+/// Ends a silence now.
+#[utoipa::path(delete, path = "/api/silences/{id}", tag = "operations", params(("id" = String, Path)),
+    responses((status = 200, description = "it has ended"), (status = 404, body = ErrorBody)))]
+pub(crate) async fn expire(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<StatusCode, Refusal> {
+    match app.alerting.expire_silence(&id, now_ms()).await {
+        Some(()) => Ok(StatusCode::OK),
+        None => {
+            let id: String = id.chars().take(64).collect();
+            Err(InferError::new(ErrorCode::NotFound, format!("there is no silence {id:?} that has not ended")).into())
+        }
+    }
+}
+
+impl NewSilence {
+    fn parse(self, now_ms: u64) -> Result<tidegate_observe::alerting::Silence, InferError> {
+        let wrong = |message: String| InferError::new(ErrorCode::InvalidParameter, message);
+        let matchers = self.matchers.iter().map(|text| text.parse().map_err(|error| wrong(format!("{error}"))));
+        let matchers = matchers.collect::<Result<Vec<Matcher>, InferError>>()?;
+        let from_ms = self.from_ms.unwrap_or(now_ms);
+        let until_ms = match (self.duration_s, self.until_ms) {
+            (Some(seconds), None) => from_ms.saturating_add(seconds.saturating_mul(1000)),
+            (None, Some(until_ms)) => until_ms,
+            _ => return Err(wrong("a silence needs either duration_s or until_ms".to_owned())),
+        };
+        let (author, comment) = (self.author, self.comment);
+        Ok(tidegate_observe::alerting::Silence { id: new_id(), matchers, from_ms, until_ms, author, comment })
+    }
+}
+
+/// Sixteen hexadecimal digits that no other silence has.
+fn new_id() -> String {
+    use std::hash::{BuildHasher, Hasher};
+    // The state of each new map's hasher is random (std's documentation); the id must be unique, not secret.
+    format!("{:016x}", std::hash::RandomState::new().build_hasher().finish())
+}
+
+impl Silence {
+    fn of(silence: tidegate_observe::alerting::Silence, now_ms: u64) -> Self {
+        Self {
+            state: silence.state(now_ms),
+            id: silence.id,
+            matchers: silence.matchers.iter().map(ToString::to_string).collect(),
+            from_ms: silence.from_ms,
+            until_ms: silence.until_ms,
+            author: silence.author,
+            comment: silence.comment,
+        }
+    }
+}
