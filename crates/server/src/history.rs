@@ -31,13 +31,13 @@ impl History {
         self.0.lock()
     }
 
-    /// Says the quantiles of the stages of requests.
-    pub(crate) fn expose(&self, out: &mut dyn Exposition) {
+    /// Says the quantiles of the stages of requests, of the versions that `metrics` tells of.
+    pub(crate) fn expose(&self, metrics: &Metrics, out: &mut dyn Exposition) {
         let until_ms = now_ms() + 1;
         let since_ms = until_ms.saturating_sub(QUANTILE_WINDOW_MS);
         let history = self.read();
-        let all: Vec<_> = history.names();
-        let all = all.into_iter().map(|(model, version)| {
+        let all = history.names().into_iter().filter(|(model, version)| metrics.tells_of(model, version));
+        let all = all.map(|(model, version)| {
             let traffic = history.total(&model, Some(&version), since_ms, until_ms);
             (Labels::new([("model", model), ("version", version)]), traffic)
         });
@@ -136,7 +136,7 @@ mod tests {
         let traffic = history.read().total("fraud", Some("7"), now_ms - 60_000, now_ms);
         assert_eq!((traffic.answered, traffic.failed), (100, 1));
         let mut text = TextExposition::new(TextForm::Prometheus);
-        history.expose(&mut text);
+        history.expose(&metrics, &mut text);
         let text = text.finish();
         let line = text.lines().find(|line| line.contains("queue") && line.contains("quantile=\"0.95\"")).unwrap();
         let seconds: f64 = line.split(' ').next_back().unwrap().parse().unwrap();

@@ -74,7 +74,7 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> 
     app.refresh_gauges();
     let mut text = TextExposition::new(form);
     app.serving.metrics().expose(&mut text);
-    app.history.expose(&mut text);
+    app.history.expose(app.serving.metrics(), &mut text);
     ([(header::CONTENT_TYPE, form.content_type())], text.finish()).into_response()
 }
 

@@ -250,6 +250,11 @@ impl Metrics {
         &self.observations
     }
 
+    /// Whether these metrics tell of a version: it was loaded and is not forgotten.
+    pub fn tells_of(&self, model: &str, version: &str) -> bool {
+        self.tallies.has(model, version)
+    }
+
     /// What counts for a version.
     pub(crate) fn tally(&self, model: &str, version: &str) -> Arc<Tally> {
         self.tallies.of(model, version)

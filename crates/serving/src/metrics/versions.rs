@@ -47,6 +47,11 @@ impl Tallies {
         self.tallies.lock().remove(&(model.into(), version.into()));
     }
 
+    /// Whether a version is in the exposition.
+    pub(super) fn has(&self, model: &str, version: &str) -> bool {
+        self.tallies.lock().contains_key(&(model.into(), version.into()))
+    }
+
     /// Loads of versions that found no place of their own.
     pub(super) fn overflows(&self) -> u64 {
         self.overflows.load(Ordering::Relaxed)
