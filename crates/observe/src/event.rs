@@ -122,6 +122,15 @@ mod tests {
     }
 
     #[test]
+    fn the_guide_names_every_event() {
+        let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guides/alerts.md");
+        let guide = std::fs::read_to_string(guide).unwrap();
+        for (name, _) in Event::NAMES {
+            assert!(guide.contains(&format!("`{name}`")), "{name} is not in docs/guides/alerts.md");
+        }
+    }
+
+    #[test]
     fn long_texts_are_cut_between_letters() {
         let event = Event::new("version.load_failed", 0).with("reason", "ä".repeat(300) + "x");
         assert_eq!(event.fields["reason"].as_str().map(str::len), Some(512));
