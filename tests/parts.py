@@ -223,11 +223,12 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def until(condition):
+def until(condition, *arguments):
+    """Waits until a condition holds; gives what it gave."""
     end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
-        value = condition()
+        value = condition(*arguments)
         if value:
             return value
-        time.sleep(0.1)
+        time.sleep(0.02)
     raise AssertionError("waited in vain")

@@ -4,14 +4,13 @@ import os
 import random
 import struct
 import threading
-import time
 
 import pytest
 import requests
 import tritonclient.http
 
 from conftest import GRAPHS, PATIENCE_S
-from parts import Network, ObjectStore, Postgres
+from parts import Network, ObjectStore, Postgres, until
 
 # Larger for the figures in docs/benchmarks.md.
 SWAPS = int(os.environ.get("TIDEGATE_SWAPS", "20"))
@@ -83,17 +82,6 @@ def metric(server, name, **labels):
     lines = requests.get(server.url("/metrics"), timeout=PATIENCE_S).text.splitlines()
     lines = [line for line in lines if line.split("{")[0].split(" ")[0] == name and all(text in line for text in wanted)]
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
-
-
-def until(condition, *arguments):
-    """Waits until a condition holds; gives what it gave."""
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        value = condition(*arguments)
-        if value:
-            return value
-        time.sleep(0.02)
-    raise AssertionError("waited in vain")
 
 
 def test_what_is_pushed_answers_and_what_is_rolled_back_returns(registry, adder, follow):

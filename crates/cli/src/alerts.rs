@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use crate::args::Alerts;
+use crate::ask;
 use crate::registry::{print_table, time};
 
 #[derive(Deserialize)]
@@ -27,11 +28,7 @@ struct Suppressed {
 
 /// Shows the alerts of a server.
 pub(crate) fn run(args: &Alerts) -> Result<()> {
-    let target = format!("{}/api/alerts", args.url.trim_end_matches('/'));
-    let mut response = ureq::get(&target)
-        .call()
-        .with_context(|| format!("cannot ask {target}: is the server running? (--url names another one)"))?;
-    let text = response.body_mut().read_to_string()?;
+    let text = ask::get(&args.url, "/api/alerts")?;
     if args.json {
         println!("{text}");
         return Ok(());

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod args;
+mod ask;
 mod config;
 mod inspect;
 mod load;

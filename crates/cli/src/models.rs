@@ -6,6 +6,7 @@ use tidegate_engines::Engines;
 use tidegate_serving::scan;
 
 use crate::args::Models;
+use crate::ask;
 use crate::inspect;
 use crate::registry::print_table;
 
@@ -37,10 +38,8 @@ pub(crate) fn run(args: &Models) -> Result<()> {
 }
 
 fn of_server(url: &str) -> Result<Vec<[String; 6]>> {
-    let target = format!("{}/v2/repository/index", url.trim_end_matches('/'));
-    let mut response = ureq::post(&target)
-        .send_empty()
-        .with_context(|| format!("cannot ask {target}: is the server running? (--url names another one)"))?;
+    let target = ask::target(url, "/v2/repository/index");
+    let mut response = ask::asked(&target, ureq::post(&target).send_empty())?;
     let entries: Vec<IndexEntry> = response.body_mut().read_json().context("the answer is no model index")?;
     let mut rows = vec![["MODEL", "VERSION", "STATE", "ANSWERS AS", "MEMORY", "REASON"].map(str::to_owned)];
     rows.extend(entries.into_iter().map(|entry| {

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 use ureq::http::Response;
 
+use crate::ask;
 use crate::registry::{actor, print_table, time};
 
 #[derive(Debug, Subcommand)]
@@ -118,7 +119,7 @@ fn list(args: &List) -> Result<()> {
 
 impl ServerUrl {
     fn silences(&self) -> String {
-        format!("{}/api/silences", self.url.trim_end_matches('/'))
+        ask::target(&self.url, "/api/silences")
     }
 }
 
@@ -128,8 +129,7 @@ fn agent() -> ureq::Agent {
 }
 
 fn answer(target: &str, sent: Result<Response<ureq::Body>, ureq::Error>) -> Result<String> {
-    let asked = || format!("cannot ask {target}: is the server running? (--url names another one)");
-    let mut response = sent.with_context(asked)?;
+    let mut response = ask::asked(target, sent)?;
     let text = response.body_mut().read_to_string()?;
     if response.status().is_success() {
         return Ok(text);

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use crate::args::Slo;
+use crate::ask;
 use crate::registry::print_table;
 
 #[derive(Deserialize)]
@@ -32,11 +33,7 @@ struct Alert {
 
 /// Shows how the objectives of a server stand.
 pub(crate) fn run(args: &Slo) -> Result<()> {
-    let target = format!("{}/api/slos", args.url.trim_end_matches('/'));
-    let mut response = ureq::get(&target)
-        .call()
-        .with_context(|| format!("cannot ask {target}: is the server running? (--url names another one)"))?;
-    let text = response.body_mut().read_to_string()?;
+    let text = ask::get(&args.url, "/api/slos")?;
     if args.json {
         println!("{text}");
         return Ok(());

@@ -29,6 +29,9 @@ pub use rule::{Aggregate, AlertRule, Comparison, Labels, RuleBook, RuleConfig, R
 pub use silence::{MAX_SILENCES, Silence, SilenceError, Silences};
 pub use suppression::{Judged, Suppression, Suppressors};
 
+/// How long an alert that has ended is still shown and told of, in milliseconds.
+pub const ENDED_SHOWN_MS: u64 = 15 * 60_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;

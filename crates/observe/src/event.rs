@@ -98,11 +98,6 @@ impl EventLog {
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Event> {
         self.events.iter()
     }
-
-    /// How many there have ever been.
-    pub fn count(&self) -> u64 {
-        self.count
-    }
 }
 
 #[cfg(test)]

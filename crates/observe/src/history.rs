@@ -1,6 +1,6 @@
 //! The bounded memory of what requests came to over time, by model and version.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::traffic::{Finished, Traffic};
@@ -26,6 +26,13 @@ impl TierSize {
     }
 }
 
+/// The finest tier that reaches from one moment to another.
+fn tier(since_ms: u64, until_ms: u64) -> usize {
+    let span_ms = until_ms.saturating_sub(since_ms);
+    TIERS.iter().position(|size| size.reach_ms() >= span_ms).unwrap_or(TIERS.len() - 1)
+}
+
+/// A model and a version of it.
 type Name = (Arc<str>, Arc<str>);
 
 /// What the requests of every version came to: by 10 seconds for half an hour, by minutes for 6 hours, by 10 minutes for
@@ -80,32 +87,34 @@ impl History {
 
     /// What a model, or one version of it, came to from one moment to before another.
     pub fn total(&self, model: &str, version: Option<&str>, since_ms: u64, until_ms: u64) -> Traffic {
-        let points = self.points(model, version, since_ms, until_ms, TIERS[0].step_ms);
-        points.into_iter().fold(Traffic::default(), |mut sum, point| {
-            sum.merge(&point.traffic);
+        self.of(model, version).fold(Traffic::default(), |mut sum, series| {
+            sum.merge(&series.total(since_ms, until_ms));
             sum
         })
     }
 
-    /// The same over time, in steps of `step_ms` or, where nothing as fine is remembered that long, the next coarser
-    /// step. Steps without requests are left out.
+    /// What every version came to from one moment to before another, sorted by model and version.
+    pub fn totals(&self, since_ms: u64, until_ms: u64) -> Vec<(Name, Traffic)> {
+        let totals = self.series.iter().map(|(name, series)| (name.clone(), series.total(since_ms, until_ms)));
+        let mut totals: Vec<_> = totals.collect();
+        totals.sort_by(|(one, _), (other, _)| one.cmp(other));
+        totals
+    }
+
+    /// What a model, or one version of it, came to over time, in steps of `step_ms` or, where nothing as fine is
+    /// remembered that long, the next coarser step. Steps without requests are left out.
     pub fn points(&self, model: &str, version: Option<&str>, since_ms: u64, until_ms: u64, step_ms: u64) -> Vec<Point> {
-        let span = until_ms.saturating_sub(since_ms);
-        let tier = TIERS.iter().position(|size| size.reach_ms() >= span).unwrap_or(TIERS.len() - 1);
-        let step_ms = step_ms.max(TIERS[tier].step_ms);
-        let mut points = std::collections::BTreeMap::<u64, Traffic>::new();
-        let own = self
-            .series
-            .iter()
-            .filter(|((of, number), _)| **of == *model && version.is_none_or(|version| **number == *version));
-        for (_, series) in own {
-            for (at_ms, traffic) in series.tier(tier) {
-                if at_ms + TIERS[tier].step_ms > since_ms && at_ms < until_ms {
-                    points.entry(at_ms / step_ms * step_ms).or_default().merge(traffic);
-                }
-            }
+        let step_ms = step_ms.max(TIERS[tier(since_ms, until_ms)].step_ms);
+        let mut points = BTreeMap::<u64, Traffic>::new();
+        for (at_ms, traffic) in self.of(model, version).flat_map(|series| series.within(since_ms, until_ms)) {
+            points.entry(at_ms / step_ms * step_ms).or_default().merge(traffic);
         }
         points.into_iter().map(|(at_ms, traffic)| Point { at_ms, traffic }).collect()
+    }
+
+    fn of(&self, model: &str, version: Option<&str>) -> impl Iterator<Item = &Series> {
+        let is_own = move |(of, number): &Name| **of == *model && version.is_none_or(|version| **number == *version);
+        self.series.iter().filter(move |(name, _)| is_own(name)).map(|(_, series)| series)
     }
 
     /// Bytes taken, about.
@@ -167,6 +176,21 @@ impl Series {
         if let (Some(last), Some(traffic)) = (self.0[tier].back_mut(), traffic) {
             last.traffic.merge(traffic);
         }
+    }
+
+    /// What came from one moment to before another, together.
+    fn total(&self, since_ms: u64, until_ms: u64) -> Traffic {
+        self.within(since_ms, until_ms).fold(Traffic::default(), |mut sum, (_, traffic)| {
+            sum.merge(traffic);
+            sum
+        })
+    }
+
+    /// The points from one moment to before another, of the finest tier that reaches as far.
+    fn within(&self, since_ms: u64, until_ms: u64) -> impl Iterator<Item = (u64, &Traffic)> {
+        let tier = tier(since_ms, until_ms);
+        let is_within = move |at_ms: u64| at_ms + TIERS[tier].step_ms > since_ms && at_ms < until_ms;
+        self.tier(tier).filter(move |(at_ms, _)| is_within(*at_ms))
     }
 
     /// The points of a tier, with what finer tiers still hold open.

@@ -11,7 +11,6 @@ mod worker;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use tidegate_observe::alerting::{Alert, Judged, Message, RuleBook, Sample, Silence, SilenceError, Suppressors};
@@ -22,7 +21,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 pub use self::config::{AlertsConfig, RouteConfig};
-use self::kept::{Kept, KeptFile};
+use self::kept::Kept;
 pub use self::plan::AlertsError;
 use self::plan::Plan;
 use self::receiver::Http;
@@ -30,6 +29,8 @@ pub use self::receiver::config::{PagerDutyConfig, SlackConfig, SmtpConfig, Webho
 pub use self::secret::Secret;
 use self::versions::{Happening, LastLook, Loads, What};
 use crate::app::App;
+use crate::clock;
+use crate::kept::KeptFile;
 
 const LOOK_EVERY_MS: u64 = 5000;
 /// Most alerts at once; further ones are overlooked.
@@ -94,10 +95,8 @@ impl Alerting {
             workers.spawn(self.clone().deliver(route));
         }
         loop {
-            let now_ms = now_ms();
-            let next_ms = (now_ms / LOOK_EVERY_MS + 1) * LOOK_EVERY_MS;
-            tokio::time::sleep(Duration::from_millis(next_ms - now_ms)).await;
-            self.look(&app, next_ms).await;
+            let now_ms = clock::next_multiple(LOOK_EVERY_MS).await;
+            self.look(&app, now_ms).await;
         }
     }
 
@@ -290,8 +289,4 @@ fn loads(samples: &[Sample]) -> BTreeMap<String, Loads> {
         }
     }
     loads
-}
-
-pub(crate) fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64)
 }

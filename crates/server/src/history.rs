@@ -1,11 +1,12 @@
 //! What requests came to over time, kept from their observations.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Mutex, MutexGuard};
-use tidegate_observe::{Ending, Finished, SERVER_FAULTS};
+use tidegate_observe::{Ending, Finished, SERVER_FAULTS, Sketch, Traffic};
 use tidegate_serving::{Exposition, Family, Labels, MetricEntry, MetricKind, Metrics, Observation, Outcome, Sample};
+
+use crate::clock::now_ms;
 
 /// Memory that it takes at most, about.
 const BUDGET_BYTES: usize = 64 << 20;
@@ -35,20 +36,19 @@ impl History {
     pub(crate) fn expose(&self, metrics: &Metrics, out: &mut dyn Exposition) {
         let until_ms = now_ms() + 1;
         let since_ms = until_ms.saturating_sub(QUANTILE_WINDOW_MS);
-        let history = self.read();
-        let all = history.names().into_iter().filter(|(model, version)| metrics.tells_of(model, version));
-        let all = all.map(|(model, version)| {
-            let traffic = history.total(&model, Some(&version), since_ms, until_ms);
-            (Labels::new([("model", model), ("version", version)]), traffic)
-        });
-        let all: Vec<_> = all.filter(|(_, traffic)| traffic.answered > 0).collect();
-        drop(history);
-        for (family, sketch) in [(QUEUE, true), (COMPUTE, false)] {
+        let totals = self.read().totals(since_ms, until_ms);
+        let told = totals
+            .into_iter()
+            .filter(|((model, version), traffic)| traffic.answered > 0 && metrics.tells_of(model, version));
+        let told =
+            told.map(|((model, version), traffic)| (Labels::new([("model", model), ("version", version)]), traffic));
+        let told: Vec<_> = told.collect();
+        let stages: [(_, Stage); 2] = [(QUEUE, |traffic| &traffic.queue), (COMPUTE, |traffic| &traffic.run)];
+        for (family, stage) in stages {
             out.family(family);
-            for (labels, traffic) in &all {
-                let sketch = if sketch { &traffic.queue } else { &traffic.run };
+            for (labels, traffic) in &told {
                 for (name, share) in QUANTILES {
-                    let value = sketch.quantile(share).unwrap_or(0.0) / 1e9;
+                    let value = stage(traffic).quantile(share).unwrap_or(0.0) / 1e9;
                     out.sample(Sample { extra: Some(("quantile", name)), ..Sample::plain(labels, value) });
                 }
             }
@@ -56,16 +56,19 @@ impl History {
     }
 }
 
-const QUEUE: Family<'static> = Family {
-    name: "tidegate_queue_duration_seconds",
-    kind: MetricKind::Summary,
-    help: "Time of the last minute's answered requests waiting for an instance",
-};
-const COMPUTE: Family<'static> = Family {
-    name: "tidegate_compute_duration_seconds",
-    kind: MetricKind::Summary,
-    help: "Time of the last minute's answered requests in the engine",
-};
+/// The times of one stage.
+type Stage = fn(&Traffic) -> &Sketch;
+
+const QUEUE: Family<'static> = Family::new(
+    "tidegate_queue_duration_seconds",
+    MetricKind::Summary,
+    "Time of the last minute's answered requests waiting for an instance",
+);
+const COMPUTE: Family<'static> = Family::new(
+    "tidegate_compute_duration_seconds",
+    MetricKind::Summary,
+    "Time of the last minute's answered requests in the engine",
+);
 
 /// What the reference says of the metrics of this file.
 pub fn history_metrics() -> impl Iterator<Item = MetricEntry> {
@@ -99,10 +102,6 @@ fn as_finished(one: &Observation) -> Finished {
         queue_ns: ns(one.timing.queue),
         run_ns: ns(one.timing.compute_infer),
     }
-}
-
-fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod alerting;
 mod app;
+mod clock;
 mod compression;
 mod config;
 mod describe;
@@ -15,6 +16,7 @@ mod greeted;
 mod grpc;
 mod history;
 mod json;
+mod kept;
 mod listen;
 mod objectives;
 mod parameters;

@@ -6,28 +6,26 @@ mod kept;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use tidegate_observe::alerting::{Alert, Links};
+use tidegate_observe::alerting::{Alert, ENDED_SHOWN_MS, Links};
 use tidegate_observe::{AlertChange, AlertState, Counts, Slo, Standing};
 use tidegate_serving::Metrics;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use self::kept::Kept;
-pub(crate) use self::kept::replace;
+use crate::clock::{self, now_ms};
+use crate::kept::KeptFile;
 
 /// How often what was counted is added to the ledgers. A minute is a multiple of it.
 const COUNT_EVERY_MS: u64 = 5000;
 const MINUTE_MS: u64 = 60_000;
-/// How long an alert that has ended is still an alert.
-const SHOW_ENDED_MS: u64 = 15 * MINUTE_MS;
 
 /// The objectives of a server, and how they stand.
 pub struct Objectives {
     slos: Arc<[Slo]>,
     metrics: Arc<Metrics>,
-    file: Option<PathBuf>,
+    file: Option<KeptFile>,
     /// What finished since the last step, by objective.
     news: Arc<Mutex<Vec<Counts>>>,
     kept: Mutex<Kept>,
@@ -40,7 +38,8 @@ impl Objectives {
         for slo in &slos {
             slo.notices().iter().for_each(|notice| warn!(slo = slo.name(), "{notice}"));
         }
-        let kept = file.as_deref().map_or_else(Kept::default, Kept::read);
+        let (file, kept) = file.map(KeptFile::open).unzip();
+        let kept: Kept = kept.unwrap_or_default();
         let slos: Arc<[Slo]> = slos.into();
         let news = Arc::new(Mutex::new(vec![Counts::default(); slos.len()]));
         if !slos.is_empty() {
@@ -57,11 +56,9 @@ impl Objectives {
         }
         self.expose(now_ms());
         loop {
-            let now_ms = now_ms();
-            let next_ms = (now_ms / COUNT_EVERY_MS + 1) * COUNT_EVERY_MS;
-            tokio::time::sleep(Duration::from_millis(next_ms - now_ms)).await;
-            self.step(next_ms);
-            if next_ms.is_multiple_of(MINUTE_MS) {
+            let now_ms = clock::next_multiple(COUNT_EVERY_MS).await;
+            self.step(now_ms);
+            if now_ms.is_multiple_of(MINUTE_MS) {
                 self.keep().await;
             }
         }
@@ -119,7 +116,7 @@ impl Objectives {
         let mut alerts = Vec::new();
         for status in self.status_at(now_ms) {
             for (alert, state) in &status.alerts {
-                let is_old = |since_ms: u64| now_ms.saturating_sub(since_ms) > SHOW_ENDED_MS;
+                let is_old = |since_ms: u64| now_ms.saturating_sub(since_ms) > ENDED_SHOWN_MS;
                 if !matches!(state, AlertState::Resolved { since_ms } if is_old(*since_ms)) {
                     alerts.extend(Alert::of_burn(status.slo, alert, *state, &status.standing, links));
                 }
@@ -141,16 +138,8 @@ impl Objectives {
 
     /// Writes what was counted to its file.
     async fn keep(&self) {
-        let Some(file) = self.file.clone() else { return };
-        let written = serde_json::to_vec(&*self.kept.lock());
-        let outcome = match written {
-            Ok(bytes) => tokio::task::spawn_blocking(move || kept::replace(&file, &bytes)).await,
-            Err(problem) => return error!(%problem, "what objectives have counted cannot be written"),
-        };
-        match outcome {
-            Ok(Ok(())) => {}
-            Ok(Err(problem)) => error!(%problem, "what objectives have counted could not be kept"),
-            Err(problem) => error!(%problem, "what objectives have counted could not be kept"),
+        if let Some(file) = &self.file {
+            file.write(|| serde_json::to_vec(&*self.kept.lock())).await;
         }
     }
 }
@@ -172,8 +161,4 @@ fn announce(slo: &Slo, change: &AlertChange) {
         AlertState::Resolved { .. } => info!(slo = slo.name(), alert, severity, long, short, "alert resolved"),
         AlertState::Pending { .. } | AlertState::Inactive => {}
     }
-}
-
-fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64)
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use hyper_util::service::TowerToHyperService;
 use tidegate_serving::{LoadReport, Serving};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
@@ -23,9 +24,8 @@ const SETTLE_EVERY: Duration = Duration::from_millis(50);
 /// A server that listens.
 pub struct Server {
     app: Arc<App>,
-    objectives: tokio::task::JoinHandle<()>,
-    observer: tokio::task::JoinHandle<()>,
-    alerting: tokio::task::JoinHandle<()>,
+    /// What goes on beside the requests.
+    background: JoinSet<()>,
     listeners: Listeners,
     http: SocketAddr,
     grpc: SocketAddr,
@@ -60,10 +60,11 @@ impl Server {
         let workers = Arc::new(Workers::start(std::thread::available_parallelism().map_or(1, usize::from))?);
         listeners.serve(http, "http", RestService::new(app.clone()), workers.clone());
         listeners.serve(grpc, "grpc", TowerToHyperService::new(grpc::router(app.clone()).await), workers);
-        let objectives = tokio::spawn(objectives.run());
-        let observer = tokio::spawn(observe(app.clone()));
-        let alerting = tokio::spawn(alerting.run(app.clone()));
-        Ok(Self { app, objectives, observer, alerting, listeners, http: http_address, grpc: grpc_address })
+        let mut background = JoinSet::new();
+        background.spawn(objectives.run());
+        background.spawn(observe(app.clone()));
+        background.spawn(alerting.run(app.clone()));
+        Ok(Self { app, background, listeners, http: http_address, grpc: grpc_address })
     }
 
     /// Where REST listens.
@@ -90,7 +91,7 @@ impl Server {
     }
 
     /// Stops accepting, answers what was accepted, and returns; at the latest after the drain timeout.
-    pub async fn stop(self) -> StopCause {
+    pub async fn stop(mut self) -> StopCause {
         self.app.stop.send_replace(true);
         let timeout = Duration::from_millis(self.app.config.drain_timeout_ms);
         info!(timeout_ms = self.app.config.drain_timeout_ms, "stopping: finishing what was accepted");
@@ -101,9 +102,7 @@ impl Server {
                 StopCause::TimedOut
             }
         };
-        self.observer.abort();
-        self.alerting.abort();
-        self.objectives.abort();
+        self.background.abort_all();
         self.app.objectives.finish().await;
         cause
     }

@@ -1,11 +1,45 @@
-//! The page of the metrics is made from the code. `UPDATE_DOCS=1` writes it anew.
+//! The pages of the reference that are made from the code are as the code is. `UPDATE_DOCS=1` writes them anew.
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 use std::path::Path;
 
 use tidegate_server::history_metrics;
-use tidegate_serving::Metrics;
+use tidegate_serving::{ErrorCode, Metrics};
+
+#[test]
+fn errors_page_is_made_from_the_table() {
+    let mut page = String::from(
+        "# Errors\n\n\
+         Every answer that is no success carries a stable code for machines and a message for people. Over REST the body\n\
+         is `{\"error\": \"the message\", \"code\": \"the_code\"}`; over gRPC the message is the status's, and the code stands\n\
+         in the trailer `tidegate-code`. Codes are never renamed; new ones may come.\n\n\
+         | code | HTTP | gRPC | what happened | what to do |\n|---|---|---|---|---|\n",
+    );
+    for code in ErrorCode::ALL {
+        let grpc = grpc_name(code.grpc_code());
+        let (name, http) = (code.name(), code.http_status());
+        page.push_str(&format!("| `{name}` | {http} | {grpc} | {} | {} |\n", code.meaning(), code.remedy()));
+    }
+    page.push_str(
+        "\n`queue_full` and `shutting_down` come with `Retry-After`, in seconds. A gRPC message above `max_body_bytes` is\n\
+         refused by the transport before it is read: status OUT_OF_RANGE, without a `tidegate-code`.\n",
+    );
+    check("docs/reference/errors.md", &page);
+}
+
+fn grpc_name(code: i32) -> &'static str {
+    match code {
+        3 => "INVALID_ARGUMENT",
+        4 => "DEADLINE_EXCEEDED",
+        5 => "NOT_FOUND",
+        8 => "RESOURCE_EXHAUSTED",
+        12 => "UNIMPLEMENTED",
+        13 => "INTERNAL",
+        14 => "UNAVAILABLE",
+        other => panic!("gRPC status {other} has no name here"),
+    }
+}
 
 #[test]
 fn metrics_page_is_made_from_the_metrics() {

@@ -16,7 +16,7 @@ use prometheus::{
 
 pub use self::exposition::{Exemplar, Exposition, Family, Labels, MetricKind, Sample};
 pub(crate) use self::process::ProcessUsage;
-pub(crate) use self::tally::{Counted, Tally, nanos};
+pub(crate) use self::tally::{Counted, Tally, nanos, unix_ms};
 pub use self::text::{TextExposition, TextForm};
 pub use self::values::SeriesValue;
 use self::versions::Tallies;
@@ -26,16 +26,14 @@ use crate::observation::{Observation, Observations, Outcome};
 const VERSION_LABELS: &[&str] = &["model", "version"];
 const NONE: &[&str] = &[];
 
-const DROPPED: Family<'static> = Family {
-    name: "tidegate_observations_dropped_total",
-    kind: MetricKind::Counter,
-    help: "Requests that are missing in these figures, for too many ended at once",
-};
-const OVERFLOWS: Family<'static> = Family {
-    name: "tidegate_metrics_overflows_total",
-    kind: MetricKind::Counter,
-    help: "Loads of versions that are counted as `_other`, for there are too many to tell apart",
-};
+const DROPPED: Family<'static> = Family::counter(
+    "tidegate_observations_dropped_total",
+    "Requests that are missing in these figures, for too many ended at once",
+);
+const OVERFLOWS: Family<'static> = Family::counter(
+    "tidegate_metrics_overflows_total",
+    "Loads of versions that are counted as `_other`, for there are too many to tell apart",
+);
 
 /// Every metric of the request path. Label sets are bounded by the loaded versions and the error codes.
 pub struct Metrics {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_queue::ArrayQueue;
 use parking_lot::Mutex;
 
+use crate::metrics::unix_ms;
 use crate::stats::VersionStats;
 use crate::{ErrorCode, Metrics, Timing};
 
@@ -31,8 +32,6 @@ pub struct Observation {
     pub timing: Timing,
     /// Rows answered.
     pub rows: usize,
-    /// Whether it waited until its version was loaded.
-    pub cold_start: bool,
 }
 
 /// How a request ended.
@@ -63,7 +62,6 @@ impl Observation {
             total: Duration::ZERO,
             timing: Timing::default(),
             rows: 0,
-            cold_start: false,
         }
     }
 
@@ -131,7 +129,8 @@ impl Observations {
                     break;
                 }
                 left = left.saturating_sub(batch.len());
-                batch.iter().for_each(|one| one.stats.iter().for_each(|stats| stats.count(one)));
+                let now_ms = unix_ms();
+                batch.iter().for_each(|one| one.stats.iter().for_each(|stats| stats.count(one, now_ms)));
                 readers.iter_mut().for_each(|reader| reader(batch));
                 batch.clear();
             }

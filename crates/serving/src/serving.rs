@@ -140,7 +140,7 @@ impl Serving {
         let unfinished = Unfinished { version: &version, received };
         let answer = answer(&version, request, received).await;
         unfinished.finish();
-        observe(&version, &answer, received, cold_start);
+        observe(&version, &answer, received);
         let (outputs, completed) = answer?;
         Ok(InferResponse { version, outputs, timing: completed.timing, cold_start })
     }
@@ -165,7 +165,7 @@ impl Unfinished<'_> {
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        leave(self.version, Outcome::Abandoned, self.received, false, None);
+        leave(self.version, Outcome::Abandoned, self.received, None);
     }
 }
 
@@ -212,19 +212,14 @@ fn finish(version: &Version, tensors: Vec<Tensor>, wanted: &[(usize, usize)]) ->
 }
 
 /// Leaves the observation of a finished request.
-fn observe(
-    version: &Version,
-    answer: &Result<(Vec<OutputTensor>, Answered), InferError>,
-    received: Instant,
-    cold_start: bool,
-) {
+fn observe(version: &Version, answer: &Result<(Vec<OutputTensor>, Answered), InferError>, received: Instant) {
     match answer {
-        Ok((_, answered)) => leave(version, Outcome::Answered, received, cold_start, Some(answered)),
-        Err(error) => leave(version, Outcome::Failed(error.code), received, cold_start, None),
+        Ok((_, answered)) => leave(version, Outcome::Answered, received, Some(answered)),
+        Err(error) => leave(version, Outcome::Failed(error.code), received, None),
     }
 }
 
-fn leave(version: &Version, outcome: Outcome, received: Instant, cold_start: bool, answered: Option<&Answered>) {
+fn leave(version: &Version, outcome: Outcome, received: Instant, answered: Option<&Answered>) {
     let stats = version.stats();
     stats.leave(Observation {
         stats: Some(stats.clone()),
@@ -233,7 +228,6 @@ fn leave(version: &Version, outcome: Outcome, received: Instant, cold_start: boo
         total: received.elapsed(),
         timing: answered.map_or_else(Timing::default, |answered| answered.timing),
         rows: answered.map_or(0, |answered| answered.rows),
-        cold_start,
     });
 }
 

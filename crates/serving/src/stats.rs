@@ -95,9 +95,9 @@ impl VersionStats {
         stats.infer_ns.fetch_add(nanos(infer), Ordering::Relaxed);
     }
 
-    /// Counts a finished request.
-    pub(crate) fn count(&self, observation: &Observation) {
-        self.tally.count(observation);
+    /// Counts a request that finished by now.
+    pub(crate) fn count(&self, observation: &Observation, now_ms: u64) {
+        self.tally.count(observation, now_ms);
     }
 
     /// Leaves a finished request to be counted.

@@ -39,11 +39,6 @@ impl DeployWindows {
     pub fn of(&self, alert: &Alert, now_ms: u64) -> Option<&DeployWindow> {
         self.0.get(alert.label("endpoint")).filter(|window| window.until_ms > now_ms)
     }
-
-    /// Every window that is open.
-    pub fn iter(&self, now_ms: u64) -> impl Iterator<Item = (&str, &DeployWindow)> {
-        self.0.iter().map(|(endpoint, window)| (endpoint.as_str(), window)).filter(move |(_, w)| w.until_ms > now_ms)
-    }
 }
 
 #[cfg(test)]

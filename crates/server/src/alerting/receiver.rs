@@ -26,7 +26,7 @@ pub(super) enum Receiver {
 
 /// A receiver of messages.
 pub(super) enum MessageReceiver {
-    Webhook(Webhook),
+    Webhook(Box<Webhook>),
     Slack(Slack),
     PagerDuty(PagerDuty),
     Smtp(Smtp),
@@ -53,7 +53,9 @@ impl Receiver {
         let RouteConfig { alertmanager, webhook, slack, pagerduty, smtp, .. } = route;
         let receivers: Vec<Result<Self, String>> = [
             alertmanager.as_deref().map(|url| Alertmanager::new(url).map(Self::Alertmanager)),
-            webhook.as_ref().map(|config| Webhook::new(config).map(MessageReceiver::Webhook).map(Self::Messages)),
+            webhook
+                .as_ref()
+                .map(|config| Webhook::new(config).map(Box::new).map(MessageReceiver::Webhook).map(Self::Messages)),
             slack.as_ref().map(|config| Slack::new(config).map(MessageReceiver::Slack).map(Self::Messages)),
             pagerduty.as_ref().map(|config| PagerDuty::new(config).map(MessageReceiver::PagerDuty).map(Self::Messages)),
             smtp.as_ref().map(|config| Smtp::new(config).map(MessageReceiver::Smtp).map(Self::Messages)),

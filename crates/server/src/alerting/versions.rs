@@ -186,8 +186,11 @@ mod tests {
         let (mut known, mut last) = (Known::default(), LastLook::default());
         let one = entry("1", ModelState::Ready, true);
         let begun = |is_deploy| What::Ready { is_deploy };
-        assert_eq!(look(&mut known, &mut last, &[one.clone()], loads(1.0, 0.0)), [("1".to_owned(), begun(false))]);
-        assert_eq!(look(&mut known, &mut last, &[one.clone()], loads(1.0, 0.0)), []);
+        assert_eq!(
+            look(&mut known, &mut last, std::slice::from_ref(&one), loads(1.0, 0.0)),
+            [("1".to_owned(), begun(false))]
+        );
+        assert_eq!(look(&mut known, &mut last, std::slice::from_ref(&one), loads(1.0, 0.0)), []);
         let two = [entry("1", ModelState::Ready, false), entry("2", ModelState::Ready, true)];
         assert_eq!(look(&mut known, &mut last, &two, loads(2.0, 0.0)), [("2".to_owned(), begun(true))]);
         let restarted = look(&mut known, &mut LastLook::default(), &two, loads(2.0, 0.0));

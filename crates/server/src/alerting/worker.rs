@@ -7,8 +7,9 @@ use tidegate_observe::alerting::{Message, Route};
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
+use super::Alerting;
 use super::receiver::{Alertmanager, MessageReceiver, Receiver, Undelivered};
-use super::{Alerting, now_ms};
+use crate::clock::now_ms;
 
 /// How often an Alertmanager hears of what still fires; it forgets what it has not heard of for five minutes.
 const REFRESH_MS: u64 = 60_000;

@@ -14,8 +14,8 @@ use utoipa::ToSchema;
 use super::answer::{ErrorBody, Refusal};
 use super::body;
 use super::path::Path;
-use crate::alerting::now_ms;
 use crate::app::App;
+use crate::clock::now_ms;
 
 const MAX_BODY_BYTES: usize = 64 << 10;
 

@@ -39,6 +39,23 @@ pub struct Family<'a> {
     pub help: &'a str,
 }
 
+impl<'a> Family<'a> {
+    /// A metric.
+    pub const fn new(name: &'a str, kind: MetricKind, help: &'a str) -> Self {
+        Self { name, kind, help }
+    }
+
+    /// A metric that only grows.
+    pub(super) const fn counter(name: &'a str, help: &'a str) -> Self {
+        Self::new(name, MetricKind::Counter, help)
+    }
+
+    /// A metric that goes up and down.
+    pub(super) const fn gauge(name: &'a str, help: &'a str) -> Self {
+        Self::new(name, MetricKind::Gauge, help)
+    }
+}
+
 /// Labels with their values, written once for the many samples that carry them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::exposition::{Exposition, Family, Labels, MetricKind, Sample};
+use super::exposition::{Exposition, Family, Labels, Sample};
 
 /// What the process uses.
 #[derive(Clone, Copy, Debug)]
@@ -33,33 +33,31 @@ fn page_bytes() -> u64 {
     4096
 }
 
-const RESIDENT: Family<'static> = gauge("process_resident_memory_bytes", "Resident memory of the process");
-const CPU: Family<'static> = counter("tidegate_process_cpu_seconds_total", "CPU time of the process");
-const THREADS: Family<'static> = gauge("tidegate_process_threads", "Threads of the process");
-const OPEN_FILES: Family<'static> = gauge("process_open_fds", "Open file descriptors");
-const MOST_FILES: Family<'static> = gauge("process_max_fds", "Open file descriptors that the process may have");
-const MEMORY_LIMIT: Family<'static> =
-    gauge("tidegate_memory_limit_bytes", "Memory that the process may use: its cgroup's limit, or the machine's");
-const MEMORY_AVAILABLE: Family<'static> =
-    gauge("tidegate_memory_available_bytes", "Memory that is left: up to the cgroup's limit, or in the machine");
+const RESIDENT: Family<'static> = Family::gauge("process_resident_memory_bytes", "Resident memory of the process");
+const CPU: Family<'static> = Family::counter("tidegate_process_cpu_seconds_total", "CPU time of the process");
+const THREADS: Family<'static> = Family::gauge("tidegate_process_threads", "Threads of the process");
+const OPEN_FILES: Family<'static> = Family::gauge("process_open_fds", "Open file descriptors");
+const MOST_FILES: Family<'static> = Family::gauge("process_max_fds", "Open file descriptors that the process may have");
+const MEMORY_LIMIT: Family<'static> = Family::gauge(
+    "tidegate_memory_limit_bytes",
+    "Memory that the process may use: its cgroup's limit, or the machine's",
+);
+const MEMORY_AVAILABLE: Family<'static> = Family::gauge(
+    "tidegate_memory_available_bytes",
+    "Memory that is left: up to the cgroup's limit, or in the machine",
+);
 const OOM_KILLS: Family<'static> =
-    counter("tidegate_cgroup_oom_kills_total", "Processes of the cgroup that were killed for want of memory");
-const THROTTLED: Family<'static> =
-    counter("tidegate_cgroup_cpu_throttled_seconds_total", "Time that the cgroup was kept from the CPU by its quota");
+    Family::counter("tidegate_cgroup_oom_kills_total", "Processes of the cgroup that were killed for want of memory");
+const THROTTLED: Family<'static> = Family::counter(
+    "tidegate_cgroup_cpu_throttled_seconds_total",
+    "Time that the cgroup was kept from the CPU by its quota",
+);
 
 /// Every metric of the process, with its labels.
 pub(super) fn catalogue() -> impl Iterator<Item = (Family<'static>, &'static [&'static str])> {
     let plain = [RESIDENT, THREADS, OPEN_FILES, MOST_FILES, MEMORY_LIMIT, MEMORY_AVAILABLE, OOM_KILLS, THROTTLED];
     let cpu: (_, &[&str]) = (CPU, &["mode"]);
     plain.into_iter().map(|family| (family, &[][..])).chain([cpu])
-}
-
-const fn gauge(name: &'static str, help: &'static str) -> Family<'static> {
-    Family { name, kind: MetricKind::Gauge, help }
-}
-
-const fn counter(name: &'static str, help: &'static str) -> Family<'static> {
-    Family { name, kind: MetricKind::Counter, help }
 }
 
 /// Says what the process uses; leaves out what this machine does not tell.

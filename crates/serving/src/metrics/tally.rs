@@ -83,18 +83,18 @@ impl Counted {
         self.failed[code as usize]
     }
 
-    fn count(&mut self, observation: &Observation) {
+    fn count(&mut self, observation: &Observation, now_ms: u64) {
         match observation.outcome {
             Outcome::Abandoned => self.abandoned += 1,
             Outcome::Failed(code) => {
                 self.failed[code as usize] += 1;
                 self.failed_ns += nanos(observation.total);
             }
-            Outcome::Answered => self.count_answer(observation),
+            Outcome::Answered => self.count_answer(observation, now_ms),
         }
     }
 
-    fn count_answer(&mut self, observation: &Observation) {
+    fn count_answer(&mut self, observation: &Observation, now_ms: u64) {
         let total_ns = nanos(observation.total);
         self.answered += 1;
         self.rows += observation.rows as u64;
@@ -104,7 +104,7 @@ impl Counted {
         self.infer_ns += nanos(observation.timing.compute_infer);
         self.output_ns += nanos(observation.timing.compute_output);
         self.within[REQUEST_BOUNDS_NS.partition_point(|bound| *bound < total_ns)] += 1;
-        self.last_answer_ms = unix_ms();
+        self.last_answer_ms = now_ms;
     }
 }
 
@@ -132,9 +132,9 @@ impl Tally {
         &self.labels
     }
 
-    /// Counts a finished request.
-    pub(crate) fn count(&self, observation: &Observation) {
-        self.counted.lock().count(observation);
+    /// Counts a request that finished by now, in Unix milliseconds.
+    pub(crate) fn count(&self, observation: &Observation, now_ms: u64) {
+        self.counted.lock().count(observation, now_ms);
     }
 
     /// Counts a batch that ran, and for how long an instance was busy with it.
@@ -180,7 +180,8 @@ pub(crate) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn unix_ms() -> u64 {
+/// Now, in Unix milliseconds.
+pub(crate) fn unix_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }

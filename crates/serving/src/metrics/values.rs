@@ -12,7 +12,7 @@ impl Metrics {
     /// The series of every metric that `wanted` names, as `/metrics` shows them; of a histogram `NAME_count` and
     /// `NAME_sum`.
     pub fn values(&self, wanted: impl Fn(&str) -> bool) -> BTreeMap<String, Vec<SeriesValue>> {
-        let mut found = Wanted { wanted, name: String::new(), values: BTreeMap::new() };
+        let mut found = Wanted { wanted, names: Vec::new(), values: BTreeMap::new() };
         self.expose(&mut found);
         found.values
     }
@@ -27,24 +27,22 @@ impl Metrics {
 /// Keeps what is wanted of what is said.
 struct Wanted<F> {
     wanted: F,
-    name: String,
+    /// The wanted ones of the family that is said now, by what they end with.
+    names: Vec<(&'static str, String)>,
     values: BTreeMap<String, Vec<SeriesValue>>,
 }
 
 impl<F: Fn(&str) -> bool> Exposition for Wanted<F> {
     fn family(&mut self, family: Family<'_>) {
-        self.name = family.name.to_owned();
+        let names = ["", "_count", "_sum"].map(|suffix| (suffix, format!("{}{suffix}", family.name)));
+        self.names = names.into_iter().filter(|(_, name)| (self.wanted)(name)).collect();
     }
 
     fn sample(&mut self, sample: Sample<'_>) {
-        if sample.suffix == "_bucket" {
-            return;
-        }
-        let name = format!("{}{}", self.name, sample.suffix);
-        if (self.wanted)(&name) {
+        if let Some((_, name)) = self.names.iter().find(|(suffix, _)| *suffix == sample.suffix) {
             let own = sample.labels.pairs();
             let labels = own.chain(sample.extra).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-            self.values.entry(name).or_default().push((labels, sample.value));
+            self.values.entry(name.clone()).or_default().push((labels, sample.value));
         }
     }
 }

@@ -18,10 +18,13 @@ const OVERFLOW: &str = "_other";
 /// miss that one.
 const EXPECTED: [ErrorCode; 3] = [ErrorCode::QueueFull, ErrorCode::DeadlineExceeded, ErrorCode::ExecutionFailed];
 
+/// A model and a version of it.
+type Name = (Box<str>, Box<str>);
+
 /// The tallies of all versions that have been loaded and are not forgotten.
 #[derive(Default)]
 pub(super) struct Tallies {
-    tallies: Mutex<BTreeMap<(Box<str>, Box<str>), Arc<Tally>>>,
+    tallies: Mutex<BTreeMap<Name, Arc<Tally>>>,
     /// Loads of versions that were one too many.
     overflows: AtomicU64,
 }
@@ -110,51 +113,49 @@ struct Number {
     value: fn(&Tally, &Counted) -> f64,
 }
 
-const fn counter(name: &'static str, help: &'static str) -> Family<'static> {
-    Family { name, kind: MetricKind::Counter, help }
-}
-
 const NUMBERS: [Number; 11] = [
     Number {
-        family: counter("nv_inference_request_success", "Requests answered"),
+        family: Family::counter("nv_inference_request_success", "Requests answered"),
         value: |_, counted| counted.answered as f64,
     },
     Number {
-        family: counter("tidegate_requests_abandoned_total", "Requests given up because their client went away"),
+        family: Family::counter(
+            "tidegate_requests_abandoned_total",
+            "Requests given up because their client went away",
+        ),
         value: |_, counted| counted.abandoned as f64,
     },
-    Number { family: counter("nv_inference_count", "Rows answered"), value: |_, counted| counted.rows as f64 },
-    Number { family: counter("nv_inference_exec_count", "Batches run"), value: |tally, _| tally.batches() as f64 },
+    Number { family: Family::counter("nv_inference_count", "Rows answered"), value: |_, counted| counted.rows as f64 },
     Number {
-        family: counter("nv_inference_request_duration_us", "Time in the server"),
+        family: Family::counter("nv_inference_exec_count", "Batches run"),
+        value: |tally, _| tally.batches() as f64,
+    },
+    Number {
+        family: Family::counter("nv_inference_request_duration_us", "Time in the server"),
         value: |_, counted| micros(counted.request_ns),
     },
     Number {
-        family: counter("nv_inference_queue_duration_us", "Time waiting for an instance"),
+        family: Family::counter("nv_inference_queue_duration_us", "Time waiting for an instance"),
         value: |_, counted| micros(counted.queue_ns),
     },
     Number {
-        family: counter("nv_inference_compute_input_duration_us", "Time joining inputs of batches"),
+        family: Family::counter("nv_inference_compute_input_duration_us", "Time joining inputs of batches"),
         value: |_, counted| micros(counted.input_ns),
     },
     Number {
-        family: counter("nv_inference_compute_infer_duration_us", "Time in the engine"),
+        family: Family::counter("nv_inference_compute_infer_duration_us", "Time in the engine"),
         value: |_, counted| micros(counted.infer_ns),
     },
     Number {
-        family: counter("nv_inference_compute_output_duration_us", "Time splitting outputs of batches"),
+        family: Family::counter("nv_inference_compute_output_duration_us", "Time splitting outputs of batches"),
         value: |_, counted| micros(counted.output_ns),
     },
     Number {
-        family: Family {
-            name: "nv_inference_pending_request_count",
-            kind: MetricKind::Gauge,
-            help: "Requests waiting",
-        },
+        family: Family::gauge("nv_inference_pending_request_count", "Requests waiting"),
         value: |tally, _| tally.waiting() as f64,
     },
     Number {
-        family: counter(
+        family: Family::counter(
             "tidegate_instance_busy_seconds_total",
             "Time that instances were busy with batches; its rate is how many are busy at once",
         ),
@@ -163,14 +164,13 @@ const NUMBERS: [Number; 11] = [
 ];
 
 const FAILURE: Family<'static> =
-    counter("nv_inference_request_failure", "Requests that reached a version and failed, by error code");
-const REQUEST_SECONDS: Family<'static> = Family {
-    name: "tidegate_request_duration_seconds",
-    kind: MetricKind::Histogram,
-    help: "Time of answered requests, from decoded to answered",
-};
-const BATCH_ROWS: Family<'static> =
-    Family { name: "tidegate_batch_rows", kind: MetricKind::Histogram, help: "Rows that ran together" };
+    Family::counter("nv_inference_request_failure", "Requests that reached a version and failed, by error code");
+const REQUEST_SECONDS: Family<'static> = Family::new(
+    "tidegate_request_duration_seconds",
+    MetricKind::Histogram,
+    "Time of answered requests, from decoded to answered",
+);
+const BATCH_ROWS: Family<'static> = Family::new("tidegate_batch_rows", MetricKind::Histogram, "Rows that ran together");
 
 /// Every metric of versions, with its labels.
 pub(super) fn catalogue() -> impl Iterator<Item = (Family<'static>, &'static [&'static str])> {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::growth::Growth;
 use super::{Aggregate, AlertRule, Labels, Sample, Subject};
-use crate::alerting::{Alert, Links, Matcher};
+use crate::alerting::{Alert, ENDED_SHOWN_MS, Links, Matcher};
 use crate::alerts::AlertState;
 use crate::event::{Event, EventLog};
 
@@ -14,8 +14,6 @@ use crate::event::{Event, EventLog};
 const MAX_ALERTS: usize = 200;
 /// Most series that a rule follows.
 const MAX_SERIES: usize = 2000;
-/// How long an alert that has ended is still an alert.
-const ENDED_MS: u64 = 15 * 60_000;
 
 /// Rules with the states of their alerts.
 #[derive(Debug)]
@@ -51,11 +49,6 @@ impl RuleBook {
             Watch { rule, standings, growths: BTreeMap::new() }
         };
         Self(rules.into_iter().map(watch).collect())
-    }
-
-    /// Whether a rule looks at a metric.
-    pub fn needs_metrics(&self) -> bool {
-        self.0.iter().any(|watch| watch.rule.metric().is_some())
     }
 
     /// Looks at every rule.
@@ -138,7 +131,7 @@ impl Watch {
         }
         self.standings.retain(|_, standing| match standing.state {
             AlertState::Inactive => false,
-            AlertState::Resolved { since_ms } => now_ms.saturating_sub(since_ms) <= ENDED_MS,
+            AlertState::Resolved { since_ms } => now_ms.saturating_sub(since_ms) <= ENDED_SHOWN_MS,
             AlertState::Pending { .. } | AlertState::Firing { .. } => true,
         });
     }
@@ -271,7 +264,7 @@ mod tests {
         let mut again = RuleBook::new(vec![rule().parse().unwrap()], book.states());
         again.evaluate(&BTreeMap::new(), &events, 70_000);
         assert_eq!(states(&again), [("a".to_owned(), AlertState::Resolved { since_ms: 70_000 })]);
-        again.evaluate(&BTreeMap::new(), &events, 70_001 + ENDED_MS);
+        again.evaluate(&BTreeMap::new(), &events, 70_001 + ENDED_SHOWN_MS);
         assert_eq!(states(&again), []);
     }
 

@@ -3,13 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tidegate_observe::alerting::{Alert, Judged, Route, rfc3339};
+use tidegate_observe::alerting::{Alert, ENDED_SHOWN_MS, Judged, Route, rfc3339};
 
 use super::Undelivered;
 use super::http::{Http, check_url, json_headers};
-
-/// How long what has ended is told.
-const TELL_ENDED_MS: u64 = 15 * 60_000;
 
 /// An Alertmanager, API v2.
 pub(in crate::alerting) struct Alertmanager {
@@ -39,7 +36,7 @@ impl Alertmanager {
     pub(in crate::alerting) fn told<'a>(&self, route: &Route, judged: &'a [Judged], now_ms: u64) -> Vec<&'a Alert> {
         let is_told = |judged: &&Judged| {
             let alert = &judged.alert;
-            let recent = alert.ended_ms().is_some_and(|ended_ms| now_ms.saturating_sub(ended_ms) <= TELL_ENDED_MS);
+            let recent = alert.ended_ms().is_some_and(|ended_ms| now_ms.saturating_sub(ended_ms) <= ENDED_SHOWN_MS);
             judged.suppression.is_none() && (alert.is_firing() || recent) && route.takes(judged)
         };
         judged.iter().filter(is_told).map(|judged| &judged.alert).collect()

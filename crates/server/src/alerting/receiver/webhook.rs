@@ -1,7 +1,5 @@
 //! Any HTTP receiver: Alertmanager's JSON or a template, signed.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use minijinja::Environment;
@@ -13,6 +11,7 @@ use super::Undelivered;
 use super::config::WebhookConfig;
 use super::http::{Http, check_url};
 use crate::alerting::secret::{Secret, SecretSource};
+use crate::clock::now_ms;
 
 const TEMPLATE: &str = "body";
 const MAX_HEADERS: usize = 32;
@@ -44,7 +43,7 @@ impl Webhook {
         }
         if let Some(key) = &self.key {
             let key = key.read().await.map_err(Undelivered::later)?;
-            let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+            let now_s = now_ms() / 1000;
             headers.insert(HeaderName::from_static("x-tidegate-timestamp"), HeaderValue::from(now_s));
             if let Ok(signature) = HeaderValue::from_str(&signature(&key, now_s, &body)) {
                 headers.insert(HeaderName::from_static("x-tidegate-signature"), signature);

@@ -1,0 +1,16 @@
+//! The time of day, for what is looked at again and again.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Now, in Unix milliseconds.
+pub(crate) fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64)
+}
+
+/// Waits for the next moment that is a multiple of so many milliseconds; gives that moment.
+pub(crate) async fn next_multiple(every_ms: u64) -> u64 {
+    let now_ms = now_ms();
+    let next_ms = (now_ms / every_ms + 1) * every_ms;
+    tokio::time::sleep(Duration::from_millis(next_ms - now_ms)).await;
+    next_ms
+}
