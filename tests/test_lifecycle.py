@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 
+import numpy as np
 import pytest
 import requests
 
@@ -73,6 +74,42 @@ def test_while_it_drains_it_says_that_it_is_not_ready_and_takes_no_connection(st
             break
     slow.join()
     assert slow.status == 200
+    assert server.wait() == 0
+
+
+def test_an_answer_that_its_client_reads_slowly_is_sent_to_its_end(start, graph):
+    server = start(graph("identity_fp32"))
+    described = requests.get(server.url("/v2/models/m"), timeout=60).json()
+    (told,) = described["inputs"]
+    width = [size if size > 0 else 1 for size in told["shape"]][1:]
+    values = np.arange(6 << 20, dtype=np.float32)
+    shape = [values.size // int(np.prod(width)), *width]
+    tensor = {"name": told["name"], "shape": shape, "datatype": "FP32", "parameters": {"binary_data_size": values.nbytes}}
+    head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    client = socket.socket()
+    # Little room on the way: most of the answer stays with the server until it is read.
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+    client.settimeout(60)
+    host, port = server.http.split(":")
+    client.connect((host, int(port)))
+    lines = [
+        "POST /v2/models/m/infer HTTP/1.1",
+        "Host: x",
+        f"Inference-Header-Content-Length: {len(head)}",
+        f"Content-Length: {len(head) + values.nbytes}",
+    ]
+    client.sendall("\r\n".join([*lines, "", ""]).encode() + head + values.tobytes())
+    answer = client.recv(1 << 12)
+    assert answer.startswith(b"HTTP/1.1 200")
+    server.terminate()
+    while "stopping" not in server.log.read_text():
+        threading.Event().wait(0.01)
+    while received := client.recv(1 << 20):
+        answer += received
+    client.close()
+    headers, _, body = answer.partition(b"\r\n\r\n")
+    length = int(re.search(rb"(?i)\r\ncontent-length: (\d+)", headers).group(1))
+    assert len(body) == length and body.endswith(values.tobytes())
     assert server.wait() == 0
 
 

@@ -9,6 +9,7 @@ use tidegate_observe::Objective;
 use tidegate_registry::RegistryConfig;
 use tidegate_server::{AlertsConfig, ServerConfig};
 use tidegate_serving::FleetConfig;
+use tidegate_traces::TracesConfig;
 
 use crate::args::{LogFormat, Serve};
 
@@ -35,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) slo: Vec<Objective>,
     /// Further alerts, and who hears of all of them.
     pub(crate) alerts: AlertsConfig,
+    /// The traces of requests.
+    pub(crate) traces: TracesConfig,
 }
 
 /// The `[engines]` section.
@@ -233,12 +236,14 @@ mod tests {
         let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/configuration.md");
         let page = std::fs::read_to_string(page).unwrap();
         // `None` is not written: keys that may be absent get a value.
-        let Config { models, data: _, server, engines, log, registry, mut fleet, slo: _, alerts } = Config::default();
+        let Config { models, data: _, server, engines, log, registry, mut fleet, slo: _, alerts, traces } = Config::default();
         (fleet.follow, fleet.memory_budget_bytes) = (Some(true), Some(1));
         let EnginesConfig { default, onnxruntime: _ } = engines;
         let path = || Some(PathBuf::from("a path"));
+        let text = || Some("a path".to_owned());
+        let traces = TracesConfig { endpoint: text(), headers_file: path(), service_name: text(), ..traces };
         let engines = EnginesConfig { default, onnxruntime: path() };
-        let config = Config { models, data: path(), server, engines, log, registry, fleet, slo: Vec::new(), alerts };
+        let config = Config { models, data: path(), server, engines, log, registry, fleet, slo: Vec::new(), alerts, traces };
         let mut all = toml::Table::try_from(config).unwrap();
         let registry = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/registry-configuration.md");
         let registry = std::fs::read_to_string(registry).unwrap();
@@ -263,6 +268,8 @@ mod tests {
                 assert!(page.contains(&row), "{section}.{key} is not in docs/reference/configuration.md");
             }
         }
+        let traces = all.get_mut("traces").and_then(toml::Value::as_table_mut).unwrap();
+        traces.insert("protocol".to_owned(), toml::Value::from("a path"));
         let fleet = all.get_mut("fleet").and_then(toml::Value::as_table_mut).unwrap();
         // Absent by default, and a table that no variable sets.
         for key in ["follow", "memory_budget_bytes"] {

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tidegate_engines::{Engines, OnnxRuntimeStatus};
 use tidegate_observe::Objective;
-use tidegate_server::{Alerting, Objectives, Server, StopCause};
+use tidegate_server::{Alerting, Objectives, Server, StopCause, Traces};
 use tidegate_serving::{Fleet, LoadReport, Metrics, Models, RegistryLink, Serving};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
@@ -76,6 +76,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let kept = config.data.as_ref().map(|data| data.join("objectives.json"));
     let objectives = Objectives::new(slos, metrics.clone(), kept);
     let alerting = Alerting::new(&config.alerts, metrics.clone(), config.data.as_deref(), follows)?;
+    let traces = Traces::start(&config.traces, &metrics)?;
     if follows {
         let data = config.data.map_or_else(registry::default_data, Ok)?;
         let server = format!("{}:{}", registry::actor(), std::process::id());
@@ -84,7 +85,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
         serving = serving.with_fleet(started.clone());
         fleet = Some(started);
     }
-    let server = Server::start(config.server, Arc::new(serving), objectives, alerting).await?;
+    let server = Server::start(config.server, Arc::new(serving), objectives, alerting, traces).await?;
     say(format_args!("REST     http://{}", server.http()));
     say(format_args!("gRPC     {}", server.grpc()));
 

@@ -10,6 +10,7 @@ mod shape;
 mod signature;
 mod strings;
 mod tensor;
+mod trace;
 
 pub use half::{bf16, f16};
 pub use names::{InvalidModelName, ModelName};
@@ -23,3 +24,4 @@ pub use shape::{Shape, ShapeError};
 pub use signature::{Dim, Signature, SignatureError, TensorSpec};
 pub use strings::{StringArray, StringArrayBuilder, StringsError};
 pub use tensor::{Element, Tensor, TensorBuffer, TensorError, TensorView};
+pub use trace::TraceContext;

@@ -7,7 +7,7 @@ use tidegate_serving::{ErrorCode, InferError, Serving};
 use tokio::sync::watch;
 
 use crate::history::History;
-use crate::{Alerting, Objectives, ServerConfig};
+use crate::{Alerting, Objectives, ServerConfig, Traces};
 
 /// The state behind both front ends.
 pub(crate) struct App {
@@ -16,6 +16,7 @@ pub(crate) struct App {
     pub(crate) objectives: Arc<Objectives>,
     pub(crate) history: History,
     pub(crate) alerting: Arc<Alerting>,
+    pub(crate) traces: Traces,
     /// Whether the models of the start have been loaded, or given up.
     pub(crate) started: AtomicBool,
     /// Whether the server is stopping.
@@ -28,10 +29,11 @@ impl App {
         config: ServerConfig,
         objectives: Arc<Objectives>,
         alerting: Arc<Alerting>,
+        traces: Traces,
     ) -> Self {
         let history = History::of(serving.metrics());
         let (started, stop) = (AtomicBool::new(false), watch::channel(false).0);
-        Self { serving, config, objectives, history, alerting, started, stop }
+        Self { serving, config, objectives, history, alerting, traces, started, stop }
     }
 
     /// Whether the server is stopping: it answers what it has accepted and takes nothing new.

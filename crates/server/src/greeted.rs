@@ -21,13 +21,15 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// hyper times the headers of a request, but only once it knows the version: without this, a client that sends nothing,
 /// or the first letters of the preface, would keep its place for ever.
 ///
-/// Nor is it read on when the server is stopping and no request of it is being answered: half a request is none that was
-/// accepted, and hyper would wait for the rest of it.
+/// Nor is it read on when the server is stopping and no request of it is being answered, its answer's last byte included:
+/// half a request is none that was accepted, and hyper would wait for the rest of it.
 pub(crate) struct Greeted {
     stream: TcpStream,
     app: Arc<App>,
     /// Requests of this connection that are being answered.
     requests: Arc<AtomicUsize>,
+    /// Whether bytes of an answer wait for the client to take those before.
+    is_sending: bool,
     /// Until the version is known: when to give up, and how much of the preface was seen.
     waiting: Option<(Pin<Box<Sleep>>, usize)>,
     is_http2: bool,
@@ -37,12 +39,12 @@ impl Greeted {
     pub(crate) fn new(stream: TcpStream, app: Arc<App>, requests: Arc<AtomicUsize>) -> Self {
         let timeout = Duration::from_millis(app.config.header_timeout_ms);
         let waiting = Some((Box::pin(tokio::time::sleep(timeout)), 0));
-        Self { stream, app, requests, waiting, is_http2: false }
+        Self { stream, app, requests, is_sending: false, waiting, is_http2: false }
     }
 
     /// Whether what has not come by now need not be waited for.
     fn is_abandoned(&self) -> bool {
-        !self.is_http2 && self.requests.load(Ordering::Relaxed) == 0 && self.app.stopping()
+        !self.is_http2 && !self.is_sending && self.requests.load(Ordering::Relaxed) == 0 && self.app.stopping()
     }
 }
 
@@ -76,7 +78,9 @@ fn agrees(one: &[u8], two: &[u8]) -> bool {
 
 impl AsyncWrite for Greeted {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.is_sending = written.is_pending();
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
@@ -92,7 +96,9 @@ impl AsyncWrite for Greeted {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.is_sending = written.is_pending();
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -10,6 +10,7 @@ mod clock;
 mod compression;
 mod config;
 mod describe;
+mod faults;
 #[doc(hidden)]
 pub mod fuzzing;
 mod greeted;
@@ -22,6 +23,7 @@ mod objectives;
 mod parameters;
 mod rest;
 mod server;
+mod traces;
 mod workers;
 
 pub use alerting::{
@@ -32,3 +34,4 @@ pub use history::history_metrics;
 pub use objectives::Objectives;
 pub use rest::openapi;
 pub use server::{Server, StopCause};
+pub use traces::Traces;

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use axum::body::{Body, HttpBody};
 use axum::response::Response;
 use http::Request;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -148,11 +150,7 @@ impl<S: Serve> Port<S> {
             let service = service_fn(move |request| {
                 let counted = Counted::new(requests.clone());
                 let answer = service.call(request);
-                async move {
-                    let answer = answer.await;
-                    drop(counted);
-                    answer
-                }
+                async move { answer.await.map(|answer| counted.with(answer)) }
             });
             let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
             if let Err(error) = watcher.watch(connection).await {
@@ -180,6 +178,21 @@ impl Counted {
     fn new(requests: Arc<AtomicUsize>) -> Self {
         requests.fetch_add(1, Ordering::Relaxed);
         Self(requests)
+    }
+}
+
+impl Counted {
+    /// Counts a request until its answer's body has been given away; one that is whole already goes with its head.
+    fn with(self, answer: Response) -> Response {
+        if answer.body().size_hint().exact().is_some() {
+            return answer;
+        }
+        answer.map(|body| {
+            Body::new(body.map_frame(move |frame| {
+                let _ = &self;
+                frame
+            }))
+        })
     }
 }
 

@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::listen::Listeners;
 use crate::rest::RestService;
 use crate::workers::Workers;
-use crate::{Alerting, Objectives, ServerConfig, grpc};
+use crate::{Alerting, Objectives, ServerConfig, Traces, grpc};
 
 /// How often finished requests are counted where nobody asks for figures.
 const SETTLE_EVERY: Duration = Duration::from_millis(50);
@@ -50,12 +50,13 @@ impl Server {
         serving: Arc<Serving>,
         objectives: Objectives,
         alerting: Alerting,
+        traces: Traces,
     ) -> std::io::Result<Self> {
         let http = bind(config.http, "http").await?;
         let grpc = bind(config.grpc, "grpc").await?;
         let (http_address, grpc_address) = (http.local_addr()?, grpc.local_addr()?);
         let (objectives, alerting) = (Arc::new(objectives), Arc::new(alerting));
-        let app = Arc::new(App::new(serving, config, objectives.clone(), alerting.clone()));
+        let app = Arc::new(App::new(serving, config, objectives.clone(), alerting.clone(), traces));
         let mut listeners = Listeners::new(app.clone());
         let workers = Arc::new(Workers::start(std::thread::available_parallelism().map_or(1, usize::from))?);
         listeners.serve(http, "http", RestService::new(app.clone()), workers.clone());
@@ -104,6 +105,7 @@ impl Server {
         };
         self.background.abort_all();
         self.app.objectives.finish().await;
+        self.app.traces.finish(self.app.serving.metrics()).await;
         cause
     }
 }

@@ -14,8 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tidegate_core::EngineChoice;
 use tidegate_engines::{Engines, OnnxRuntimeStatus};
-use tidegate_server::{Alerting, AlertsConfig, Objectives, Server, ServerConfig};
+use tidegate_server::{Alerting, AlertsConfig, Objectives, Server, ServerConfig, Traces};
 use tidegate_serving::{Metrics, Models, Serving};
+use tidegate_traces::TracesConfig;
 
 /// Most allocations for one row of `digits` as JSON.
 const BUDGET: u64 = 32;
@@ -80,7 +81,8 @@ async fn serve() -> (Server, SocketAddr) {
         config,
         Arc::new(Serving::new(models, metrics.clone())),
         Objectives::new(Vec::new(), metrics.clone(), None),
-        Alerting::new(&AlertsConfig::default(), metrics, None, false).unwrap(),
+        Alerting::new(&AlertsConfig::default(), metrics.clone(), None, false).unwrap(),
+        Traces::start(&TracesConfig::default(), &metrics).unwrap(),
     )
     .await
     .unwrap();

@@ -30,7 +30,7 @@ pub use metrics::{
 };
 pub use models::{IndexEntry, LoadReport, Model, ModelState, Models};
 pub use observation::{Observation, Observations, Outcome};
-pub use request::{InferRequest, InferResponse, OutputTensor, RequestedOutput};
+pub use request::{InferRequest, InferResponse, OutputTensor, RequestTrace, RequestedOutput, Via};
 pub use scheduler::{Completed, Limits, Scheduler, Timing, Work};
 pub use serving::Serving;
 pub use source::{SourceError, parse_manifest, scan};

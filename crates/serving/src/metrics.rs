@@ -9,6 +9,7 @@ mod values;
 mod versions;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use prometheus::{
     GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -20,7 +21,7 @@ pub(crate) use self::tally::{Counted, Tally, nanos, unix_ms};
 pub use self::text::{TextExposition, TextForm};
 pub use self::values::SeriesValue;
 use self::versions::Tallies;
-use crate::ErrorCode;
+use crate::{ErrorCode, RequestTrace};
 use crate::observation::{Observation, Observations, Outcome};
 
 const VERSION_LABELS: &[&str] = &["model", "version"];
@@ -56,6 +57,8 @@ pub struct Metrics {
     slo_burn_rate: GaugeVec,
     slo_alert_firing: IntGaugeVec,
     alert_deliveries: IntCounterVec,
+    traces_kept: IntCounterVec,
+    spans: IntCounterVec,
     ready: IntGauge,
     open_connections: IntGaugeVec,
     refused_connections: IntCounter,
@@ -170,6 +173,16 @@ impl Metrics {
                 "Messages about alerts by outcome: ok, failed (tried again), dropped, limited",
                 &["outcome"],
             ),
+            traces_kept: set.counters(
+                "tidegate_traces_kept_total",
+                "Requests whose trace was kept, by reason: sampled, failed, slow",
+                &["reason"],
+            ),
+            spans: set.counters(
+                "tidegate_trace_spans_total",
+                "Spans by outcome: sent, failed (the collector refused them or is not there), dropped (too many waited)",
+                &["outcome"],
+            ),
             ready: set.int_gauge("tidegate_ready", "Whether the server is ready for traffic, 1 or 0"),
             open_connections: set.gauges("tidegate_open_connections", "Open client connections", &["protocol"]),
             refused_connections: set.register(
@@ -208,9 +221,9 @@ impl Metrics {
         }
     }
 
-    /// Counts a request that was refused before it reached a version.
-    pub fn refused(&self, code: ErrorCode) {
-        self.observations.leave(Observation::refused(code));
+    /// Counts a request that was refused before it reached a version. `received` is when it had arrived.
+    pub fn refused(&self, code: ErrorCode, trace: Option<Box<RequestTrace>>, received: Instant) {
+        self.observations.leave(Observation::refused(code, trace, received));
     }
 
     /// Says what is left of an objective's error budget.
@@ -226,6 +239,16 @@ impl Metrics {
     /// Says whether an alert of an objective fires.
     pub fn slo_alert_firing(&self, slo: &str, alert: &str, severity: &str, is_firing: bool) {
         self.slo_alert_firing.with_label_values(&[slo, alert, severity]).set(i64::from(is_firing));
+    }
+
+    /// Counts requests whose trace is kept.
+    pub fn trace_kept(&self, reason: &'static str, count: u64) {
+        self.traces_kept.with_label_values(&[reason]).inc_by(count);
+    }
+
+    /// Counts spans by what became of them.
+    pub fn spans(&self, outcome: &'static str, count: usize) {
+        self.spans.with_label_values(&[outcome]).inc_by(count as u64);
     }
 
     /// Says whether the server is ready.

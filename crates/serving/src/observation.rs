@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::metrics::unix_ms;
 use crate::stats::VersionStats;
-use crate::{ErrorCode, Metrics, Timing};
+use crate::{ErrorCode, Metrics, RequestTrace, Timing};
 
 /// Observations that wait in each ring, at most: what a thread leaves in an eighth of a second at 65,000 requests/s.
 const RING: usize = 8192;
@@ -32,6 +32,8 @@ pub struct Observation {
     pub timing: Timing,
     /// Rows answered.
     pub rows: usize,
+    /// Its place in a trace, if it has one.
+    pub trace: Option<Box<RequestTrace>>,
 }
 
 /// How a request ended.
@@ -50,18 +52,26 @@ impl Observation {
     pub fn of(metrics: &Metrics, version: Option<(&str, &str)>, outcome: Outcome, total: Duration) -> Self {
         let stats = version.map(|(model, version)| Arc::new(VersionStats::new(metrics, model, version, 1)));
         let rows = usize::from(outcome == Outcome::Answered);
-        Self { stats, outcome, total, rows, ..Self::refused(ErrorCode::Internal) }
+        Self { stats, outcome, total, rows, ..Self::refused(ErrorCode::Internal, None, Instant::now()) }
     }
 
     /// A request that was refused before it reached a version.
-    pub(crate) fn refused(code: ErrorCode) -> Self {
+    pub(crate) fn refused(code: ErrorCode, trace: Option<Box<RequestTrace>>, received: Instant) -> Self {
         Self {
             stats: None,
             outcome: Outcome::Failed(code),
-            received: Instant::now(),
-            total: Duration::ZERO,
+            received,
+            total: received.elapsed(),
             timing: Timing::default(),
             rows: 0,
+            trace,
+        }
+    }
+
+    /// Lets the metrics name its trace as an example of an answer that took about as long.
+    pub fn exemplify(&self) {
+        if let (Outcome::Answered, Some(stats), Some(trace)) = (self.outcome, &self.stats, &self.trace) {
+            stats.exemplify(self.total, trace.context.trace_id);
         }
     }
 
@@ -159,6 +169,10 @@ fn thread_number() -> usize {
 mod tests {
     use super::*;
 
+    fn refused(code: ErrorCode) -> Observation {
+        Observation::refused(code, None, Instant::now())
+    }
+
     fn collected(observations: &Observations) -> Arc<Mutex<Vec<Outcome>>> {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let sink = seen.clone();
@@ -172,7 +186,7 @@ mod tests {
         let (one, other) = (collected(&observations), collected(&observations));
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| (0..1000).for_each(|_| observations.leave(Observation::refused(ErrorCode::NotReady))));
+                scope.spawn(|| (0..1000).for_each(|_| observations.leave(refused(ErrorCode::NotReady))));
             }
             scope.spawn(|| (0..100).for_each(|_| observations.settle()));
         });
@@ -184,10 +198,10 @@ mod tests {
     fn what_finds_no_place_is_dropped_and_counted() {
         let observations = Observations::with_rings(1, 8);
         let seen = collected(&observations);
-        (0..11).for_each(|_| observations.leave(Observation::refused(ErrorCode::NotReady)));
+        (0..11).for_each(|_| observations.leave(refused(ErrorCode::NotReady)));
         observations.settle();
         assert_eq!((seen.lock().len(), observations.dropped()), (8, 3));
-        observations.leave(Observation::refused(ErrorCode::QueueFull));
+        observations.leave(refused(ErrorCode::QueueFull));
         observations.settle();
         assert_eq!(seen.lock().last(), Some(&Outcome::Failed(ErrorCode::QueueFull)));
     }

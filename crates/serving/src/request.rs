@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tidegate_core::Tensor;
+use tidegate_core::{Tensor, TraceContext};
 
 use crate::{Timing, Version};
+
+/// Longest id of a client's that is shown in its trace, in bytes.
+const MAX_ID_BYTES: usize = 256;
 
 /// A decoded request.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +25,41 @@ pub struct InferRequest {
     pub deadline: Option<Instant>,
     /// 1 is the most urgent, larger is less urgent, 0 is the model's default.
     pub priority: u64,
+    /// Its place in a trace, if it has one.
+    pub trace: Option<Box<RequestTrace>>,
+}
+
+/// What a traced request carries for whoever shows its trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestTrace {
+    /// The trace and the request's span in it.
+    pub context: TraceContext,
+    /// How the request came.
+    pub via: Via,
+    /// The client's id of the request.
+    pub id: Option<Box<str>>,
+    /// What the client passes on along the trace, as `baggage` had it.
+    pub baggage: Option<Box<str>>,
+}
+
+impl RequestTrace {
+    /// Notes the client's id of the request, or as much of it as is of use.
+    pub fn set_id(&mut self, id: &str) {
+        self.id = (!id.is_empty()).then(|| id[..id.floor_char_boundary(MAX_ID_BYTES)].into());
+    }
+}
+
+/// The way that a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// REST of the Open Inference Protocol.
+    Rest,
+    /// REST of KServe v1.
+    RestV1,
+    /// gRPC, one request.
+    Grpc,
+    /// gRPC, one of a stream.
+    GrpcStream,
 }
 
 /// An output that a request asks for.

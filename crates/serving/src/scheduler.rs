@@ -89,6 +89,10 @@ pub struct Timing {
     pub compute_output: Duration,
     /// Rows that ran together.
     pub batch_rows: usize,
+    /// When its batch began to run.
+    pub started: Option<Instant>,
+    /// The number of its batch among those of the version, from 1.
+    pub batch: u64,
 }
 
 impl Timing {
@@ -100,6 +104,8 @@ impl Timing {
             compute_infer: self.compute_infer + other.compute_infer,
             compute_output: self.compute_output + other.compute_output,
             batch_rows: self.batch_rows.max(other.batch_rows),
+            started: self.started.min(other.started),
+            batch: self.batch,
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::observation::{Observation, Outcome};
 use crate::version::Prepared;
 use crate::{
     Completed, ErrorCode, Fleet, IndexEntry, InferError, InferRequest, InferResponse, Metrics, Model, Models,
-    OutputTensor, Timing, Version,
+    OutputTensor, RequestTrace, Timing, Version,
 };
 
 /// Everything that answers requests; shared by all front ends.
@@ -125,11 +125,12 @@ impl Serving {
     ///
     /// # Errors
     /// Every [`ErrorCode`] that a decoded request can meet. Dropping the future gives up the request.
-    pub async fn infer(&self, request: InferRequest, received: Instant) -> Result<InferResponse, InferError> {
+    pub async fn infer(&self, mut request: InferRequest, received: Instant) -> Result<InferResponse, InferError> {
+        let trace = request.trace.take();
         let (version, cold_start) = match self.route(&request).await {
             Ok(routed) => routed,
             Err(error) => {
-                self.metrics.refused(error.code);
+                self.metrics.refused(error.code, trace, received);
                 return Err(error);
             }
         };
@@ -137,10 +138,9 @@ impl Serving {
             // Else the load has set it, after this was received.
             version.last_used().set(received);
         }
-        let unfinished = Unfinished { version: &version, received };
+        let unfinished = Unfinished { version: &version, received, trace };
         let answer = answer(&version, request, received).await;
-        unfinished.finish();
-        observe(&version, &answer, received);
+        unfinished.finish(&answer);
         let (outputs, completed) = answer?;
         Ok(InferResponse { version, outputs, timing: completed.timing, cold_start })
     }
@@ -151,21 +151,40 @@ impl Serving {
     }
 }
 
-/// A request on its way, counted as abandoned if it is dropped there: the client has gone.
+/// A request on its way to its observation: abandoned if it is dropped there, for then the client has gone.
 struct Unfinished<'a> {
     version: &'a Version,
     received: Instant,
+    trace: Option<Box<RequestTrace>>,
 }
 
 impl Unfinished<'_> {
-    fn finish(self) {
+    fn finish(mut self, answer: &Result<(Vec<OutputTensor>, Answered), InferError>) {
+        match answer {
+            Ok((_, answered)) => self.leave(Outcome::Answered, answered),
+            Err(error) => self.leave(Outcome::Failed(error.code), &Answered::default()),
+        }
         std::mem::forget(self);
+    }
+
+    /// Leaves the one observation.
+    fn leave(&mut self, outcome: Outcome, answered: &Answered) {
+        let stats = self.version.stats();
+        stats.leave(Observation {
+            stats: Some(stats.clone()),
+            outcome,
+            received: self.received,
+            total: self.received.elapsed(),
+            timing: answered.timing,
+            rows: answered.rows,
+            trace: self.trace.take(),
+        });
     }
 }
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        leave(self.version, Outcome::Abandoned, self.received, None);
+        self.leave(Outcome::Abandoned, &Answered::default());
     }
 }
 
@@ -183,6 +202,7 @@ async fn answer(
     Ok((outputs, Answered { rows, timing }))
 }
 
+#[derive(Default)]
 struct Answered {
     rows: usize,
     timing: Timing,
@@ -209,26 +229,6 @@ fn finish(version: &Version, tensors: Vec<Tensor>, wanted: &[(usize, usize)]) ->
         outputs.push(OutputTensor { index, tensor });
     }
     Ok(outputs)
-}
-
-/// Leaves the observation of a finished request.
-fn observe(version: &Version, answer: &Result<(Vec<OutputTensor>, Answered), InferError>, received: Instant) {
-    match answer {
-        Ok((_, answered)) => leave(version, Outcome::Answered, received, Some(answered)),
-        Err(error) => leave(version, Outcome::Failed(error.code), received, None),
-    }
-}
-
-fn leave(version: &Version, outcome: Outcome, received: Instant, answered: Option<&Answered>) {
-    let stats = version.stats();
-    stats.leave(Observation {
-        stats: Some(stats.clone()),
-        outcome,
-        received,
-        total: received.elapsed(),
-        timing: answered.map_or_else(Timing::default, |answered| answered.timing),
-        rows: answered.map_or(0, |answered| answered.rows),
-    });
 }
 
 /// The highest `classes` values of the last axis, each as `value:index` or `value:index:label`, as the classification

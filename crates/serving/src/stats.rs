@@ -85,19 +85,25 @@ impl VersionStats {
         self.tally.names()
     }
 
-    /// Counts a batch that ran.
-    pub(crate) fn executed(&self, rows: usize, join: Duration, infer: Duration) {
-        self.tally.executed(rows, join + infer);
+    /// Counts a batch that ran, and gives it its number, which starts from 1.
+    pub(crate) fn executed(&self, rows: usize, join: Duration, infer: Duration) -> u64 {
+        let number = self.tally.executed(rows, join + infer);
         let at = rows.clamp(1, self.by_batch_rows.len()) - 1;
         let stats = self.by_batch_rows[at].get_or_init(Default::default);
         stats.count.fetch_add(1, Ordering::Relaxed);
         stats.input_ns.fetch_add(nanos(join), Ordering::Relaxed);
         stats.infer_ns.fetch_add(nanos(infer), Ordering::Relaxed);
+        number
     }
 
     /// Counts a request that finished by now.
     pub(crate) fn count(&self, observation: &Observation, now_ms: u64) {
         self.tally.count(observation, now_ms);
+    }
+
+    /// Names a trace as an example of answers that take so long.
+    pub(crate) fn exemplify(&self, total: Duration, trace_id: u128) {
+        self.tally.exemplify(total, trace_id);
     }
 
     /// Leaves a finished request to be counted.

@@ -11,7 +11,14 @@ pub(super) fn dashboard(job: &str) -> Dashboard {
         description: "Stages of requests, batches, versions and the machine, to find a cause.",
         from: "now-1h",
         job: job.to_owned(),
-        rows: vec![time(&model), batches(&model), versions(job, &model), failures(job, &model), machine(job, &model)],
+        rows: vec![
+            time(&model),
+            batches(&model),
+            versions(job, &model),
+            failures(job, &model),
+            traces(job),
+            machine(job, &model),
+        ],
     }
 }
 
@@ -100,6 +107,19 @@ fn failures(job: &str, model: &str) -> Vec<Panel> {
         Panel::lines("Given up by clients", "reqps", "Their client hung up before the answer.").query(
             "{{model}}",
             format!("sum by (model) (rate(tidegate_requests_abandoned_total{{{model}}}[$__rate_interval]))"),
+        ),
+    ]
+}
+
+fn traces(job: &str) -> Vec<Panel> {
+    vec![
+        Panel::lines("Traces kept", "reqps", "Requests whose trace was kept, and why.").query(
+            "{{reason}}",
+            format!("sum by (reason) (rate(tidegate_traces_kept_total{{{job}}}[$__rate_interval]))"),
+        ),
+        Panel::lines("Spans", "short", "A second, by what became of them; `dropped` and `failed` are lost.").query(
+            "{{outcome}}",
+            format!("sum by (outcome) (rate(tidegate_trace_spans_total{{{job}}}[$__rate_interval]))"),
         ),
     ]
 }

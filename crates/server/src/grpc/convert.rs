@@ -47,6 +47,7 @@ pub(crate) fn request(
         outputs: outputs.collect::<Result<_, InferError>>()?,
         deadline: earlier(settings.deadline(received)?, client_deadline),
         priority: settings.priority()?,
+        trace: None,
     })
 }
 

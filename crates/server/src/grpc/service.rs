@@ -10,7 +10,8 @@ use tidegate_protocol::inference::grpc_inference_service_server::GrpcInferenceSe
 use tidegate_protocol::inference::model_metadata_response::TensorMetadata;
 use tidegate_protocol::inference::repository_index_response::ModelIndex;
 use tidegate_protocol::inference::{self as pb};
-use tidegate_serving::{DurationFigures, ErrorCode, InferError, Version};
+use tidegate_serving::{DurationFigures, ErrorCode, InferError, InferRequest, RequestTrace, Version, Via};
+use tonic::metadata::AsciiMetadataKey;
 use tonic::{Request, Response, Status, Streaming};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
@@ -18,6 +19,7 @@ use tonic_health::server::HealthReporter;
 use super::{convert, status};
 use crate::app::App;
 use crate::describe::{self, EXTENSIONS, SERVER_NAME, SERVER_VERSION};
+use crate::traces::Told;
 
 /// Requests of one stream that are worked on at once; answers keep the order of the requests.
 const STREAM_DEPTH: usize = 64;
@@ -95,12 +97,33 @@ async fn infer(
     app: &App,
     message: pb::ModelInferRequest,
     timeout: Option<Duration>,
+    mut trace: Option<Box<RequestTrace>>,
 ) -> Result<pb::ModelInferResponse, InferError> {
     let received = Instant::now();
     let id = message.id.clone();
-    let request = convert::request(message, timeout, received);
-    let request = request.inspect_err(|error| app.serving.metrics().refused(error.code))?;
+    if let Some(trace) = &mut trace {
+        trace.set_id(&id);
+    }
+    let request = match convert::request(message, timeout, received) {
+        Ok(request) => InferRequest { trace, ..request },
+        Err(error) => {
+            app.serving.metrics().refused(error.code, trace, received);
+            return Err(error);
+        }
+    };
     Ok(convert::response(app.serving.infer(request, received).await?, id))
+}
+
+/// Says in an answer which trace its request stands in.
+fn tell<T>(told: Option<Told>, answer: &mut Answer<T>) {
+    let Some((name, value)) = told.and_then(|told| told.header(answer.is_err())) else { return };
+    let metadata = match answer {
+        Ok(response) => response.metadata_mut(),
+        Err(status) => status.metadata_mut(),
+    };
+    if let (Ok(name), Ok(value)) = (AsciiMetadataKey::from_bytes(name.as_ref()), value.as_bytes().try_into()) {
+        metadata.insert(name, value);
+    }
 }
 
 fn client_timeout<T>(request: &Request<T>) -> Option<Duration> {
@@ -163,8 +186,12 @@ impl GrpcInferenceService for Service {
     async fn model_infer(&self, request: Request<pb::ModelInferRequest>) -> Answer<pb::ModelInferResponse> {
         let timeout = client_timeout(&request);
         let compress = is_compressed(&request);
-        let answer = infer(&self.app, request.into_inner(), timeout).await;
-        let mut answer = answer.map(Response::new).map_err(|error| status(&error))?;
+        let trace = self.app.traces.begin(request.metadata().as_ref(), Via::Grpc);
+        let told = trace.as_deref().map(Told::of);
+        let answer = infer(&self.app, request.into_inner(), timeout, trace).await;
+        let mut answer = answer.map(Response::new).map_err(|error| status(&error));
+        tell(told, &mut answer);
+        let mut answer = answer?;
         if !compress {
             answer.disable_compression();
         }
@@ -179,13 +206,16 @@ impl GrpcInferenceService for Service {
     ) -> Answer<Self::ModelStreamInferStream> {
         let app = self.app.clone();
         let compress = is_compressed(&request);
-        let answers = until_stopped(&app, request.into_inner()).map(move |message| {
+        let (metadata, _, messages) = request.into_parts();
+        let answers = until_stopped(&app, messages).map(move |message| {
             let app = app.clone();
+            // Each request of a stream is a span of its own under the client's.
+            let trace = app.traces.begin(metadata.as_ref(), Via::GrpcStream);
             async move {
                 let message = message?;
                 let id = message.id.clone();
                 // A request that fails is answered with its error; the stream goes on.
-                Ok(match infer(&app, message, None).await {
+                Ok(match infer(&app, message, None, trace).await {
                     Ok(response) => pb::ModelStreamInferResponse {
                         infer_response: Some(response),
                         ..pb::ModelStreamInferResponse::default()

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tidegate_serving::{ErrorCode, InferError, InferRequest, InferResponse};
+use tidegate_serving::{ErrorCode, InferError, InferRequest, InferResponse, RequestTrace, Via};
 
 use super::answer::{ErrorBody, Refusal};
 use super::body;
@@ -18,6 +18,7 @@ use crate::compression::Encoding;
 use crate::json::{DecodedRequest, decode_infer, encode_infer};
 use crate::parameters::earlier;
 use crate::rest::openapi::{InferRequestBody, InferResponseBody};
+use crate::traces::Told;
 
 /// The length of the JSON in a body that has binary data behind it.
 const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -36,8 +37,8 @@ pub(crate) async fn infer(
     Path(model): Path<String>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Refusal> {
-    Ok(handle(&app, model, None, &headers, body).await?)
+) -> Response {
+    handle(&app, model, None, &headers, body).await
 }
 
 /// Asks a version of a model.
@@ -52,8 +53,8 @@ pub(crate) async fn infer_version(
     Path((model, version)): Path<(String, String)>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Refusal> {
-    Ok(handle(&app, model, Some(version), &headers, body).await?)
+) -> Response {
+    handle(&app, model, Some(version), &headers, body).await
 }
 
 /// Answers a request for a model and, where it names one, a version.
@@ -63,29 +64,73 @@ pub(super) async fn handle(
     version: Option<String>,
     headers: &HeaderMap,
     body: impl body::Arriving,
-) -> Result<Response, InferError> {
-    let decoded = receive(app, headers, body).await;
-    let (decoded, received) = decoded.inspect_err(|error| app.serving.metrics().refused(error.code))?;
-    let default_binary = decoded.parameters.flag("binary_data_output")?.unwrap_or(false);
-    let deadline = earlier(decoded.parameters.deadline(received)?, header_deadline(headers, received)?);
-    let priority = decoded.parameters.priority()?;
-    let DecodedRequest { id, inputs, outputs, binary, .. } = decoded;
-    let request = InferRequest { model, version, inputs, outputs, deadline, priority };
-    let response = app.serving.infer(request, received).await?;
-    let is_binary = |at: usize| binary.get(at).copied().flatten().unwrap_or(default_binary);
-    send(app, headers, &response, id.as_deref(), is_binary).await
+) -> Response {
+    let trace = app.traces.begin(headers, Via::Rest);
+    let told = trace.as_deref().map(Told::of);
+    let answer = answer(app, model, version, headers, body, trace).await;
+    tell(told, answer.map_err(Refusal::from))
 }
 
-/// Reads and decodes a body; the second value is when its last byte arrived.
-async fn receive(
+/// Says in an answer which trace its request stands in.
+pub(super) fn tell(told: Option<Told>, answer: Result<Response, Refusal>) -> Response {
+    let failed = answer.is_err();
+    let mut response = answer.unwrap_or_else(IntoResponse::into_response);
+    if let Some((name, value)) = told.and_then(|told| told.header(failed)) {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+async fn answer(
     app: &App,
+    model: String,
+    version: Option<String>,
     headers: &HeaderMap,
     body: impl body::Arriving,
-) -> Result<(DecodedRequest, Instant), InferError> {
+    mut trace: Option<Box<RequestTrace>>,
+) -> Result<Response, InferError> {
+    let Received { request, wanted, at } = match receive(app, headers, body).await {
+        Ok(received) => received,
+        Err(error) => {
+            app.serving.metrics().refused(error.code, trace, Instant::now());
+            return Err(error);
+        }
+    };
+    if let (Some(trace), Some(id)) = (&mut trace, &wanted.id) {
+        trace.set_id(id);
+    }
+    let response = app.serving.infer(InferRequest { model, version, trace, ..request }, at).await?;
+    let is_binary = |at: usize| wanted.binary.get(at).copied().flatten().unwrap_or(wanted.all_binary);
+    send(app, headers, &response, wanted.id.as_deref(), is_binary).await
+}
+
+/// A request that has arrived and been read, for a model that its path names.
+struct Received {
+    request: InferRequest,
+    wanted: Wanted,
+    /// When its last byte arrived.
+    at: Instant,
+}
+
+/// How the answer should look.
+struct Wanted {
+    id: Option<String>,
+    /// For each requested output, whether it is wanted as binary data, if the request says so.
+    binary: Vec<Option<bool>>,
+    /// Whether the others are.
+    all_binary: bool,
+}
+
+async fn receive(app: &App, headers: &HeaderMap, body: impl body::Arriving) -> Result<Received, InferError> {
     let body = body::read(headers, body, &app.config).await?;
-    let received = Instant::now();
+    let at = Instant::now();
     let header_bytes = header_bytes(headers, &body)?;
-    Ok((decode_infer(&body, header_bytes)?, received))
+    let DecodedRequest { id, inputs, outputs, parameters, binary } = decode_infer(&body, header_bytes)?;
+    let all_binary = parameters.flag("binary_data_output")?.unwrap_or(false);
+    let deadline = earlier(parameters.deadline(at)?, header_deadline(headers, at)?);
+    let priority = parameters.priority()?;
+    let request = InferRequest { inputs, outputs, deadline, priority, ..InferRequest::default() };
+    Ok(Received { request, wanted: Wanted { id, binary, all_binary }, at })
 }
 
 async fn send(

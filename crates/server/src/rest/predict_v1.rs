@@ -9,17 +9,18 @@ use axum::extract::State;
 use axum::response::Response;
 use http::HeaderMap;
 use serde::Serialize;
-use tidegate_serving::{ErrorCode, InferError, InferRequest};
+use tidegate_serving::{ErrorCode, InferError, InferRequest, RequestTrace, Via};
 use utoipa::ToSchema;
 
 use super::answer::{ErrorBody, Refusal};
 use super::body;
-use super::infer::header_deadline;
+use super::infer::{header_deadline, tell};
 use super::openapi::{InstancesBody, PredictionsBody};
 use super::path::Path;
 use crate::app::App;
 use crate::compression::Encoding;
 use crate::json::{decode_instances, encode_predictions};
+use crate::traces::Told;
 
 /// The models that answer.
 #[derive(Serialize, ToSchema)]
@@ -64,16 +65,32 @@ pub(crate) async fn predict(
     Path(target): Path<String>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Refusal> {
+) -> Response {
+    let trace = app.traces.begin(&headers, Via::RestV1);
+    let told = trace.as_deref().map(Told::of);
+    tell(told, answer(&app, &target, &headers, body, trace).await.map_err(Refusal::from))
+}
+
+async fn answer(
+    app: &App,
+    target: &str,
+    headers: &HeaderMap,
+    body: Body,
+    trace: Option<Box<RequestTrace>>,
+) -> Result<Response, InferError> {
     let Some(model) = target.strip_suffix(":predict") else {
-        let message = "post to /v1/models/NAME:predict";
-        return Err(InferError::new(ErrorCode::NotFound, message).into());
+        return Err(InferError::new(ErrorCode::NotFound, "post to /v1/models/NAME:predict"));
     };
-    let received = receive(&app, model, &headers, body).await;
-    let (request, received) = received.inspect_err(|error| app.serving.metrics().refused(error.code))?;
-    let response = app.serving.infer(request, received).await?;
+    let (request, received) = match receive(app, model, headers, body).await {
+        Ok(received) => received,
+        Err(error) => {
+            app.serving.metrics().refused(error.code, trace, Instant::now());
+            return Err(error);
+        }
+    };
+    let response = app.serving.infer(InferRequest { trace, ..request }, received).await?;
     let answer = encode_predictions(&response)?;
-    Ok(body::answer(answer, "application/json", Encoding::accepted(&headers), &app.config).await?)
+    body::answer(answer, "application/json", Encoding::accepted(headers), &app.config).await
 }
 
 /// Reads and decodes a request; the second value is when its last byte arrived.

@@ -5,13 +5,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::{Method, Request};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 
-use super::answer::Refusal;
 use super::infer;
 use crate::app::App;
 
@@ -41,8 +40,7 @@ impl Service<Request<Incoming>> for RestService {
                 let app = self.app.clone();
                 Box::pin(async move {
                     let (head, body) = request.into_parts();
-                    let answer = infer::handle(&app, model, version, &head.headers, body).await;
-                    Ok(answer.unwrap_or_else(|error| Refusal::from(error).into_response()))
+                    Ok(infer::handle(&app, model, version, &head.headers, body).await)
                 })
             }
             None => Box::pin(self.router.call(request)),

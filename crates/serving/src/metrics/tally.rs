@@ -1,12 +1,13 @@
 //! What the requests of one version came to, from the first load of the version until it is forgotten.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 
-use super::exposition::Labels;
+use super::exposition::{Exemplar, Labels};
 use crate::ErrorCode;
 use crate::observation::{Observation, Outcome};
 
@@ -26,11 +27,16 @@ const fn doublings() -> [u64; 18] {
     bounds
 }
 
+/// By the place of their bucket.
+pub(super) type Exemplars = BTreeMap<usize, Exemplar>;
+
 /// The counts of one version.
 pub(crate) struct Tally {
     names: (Arc<str>, Arc<str>),
     labels: Labels,
     counted: Mutex<Counted>,
+    /// The last request of each bucket of the histogram whose trace is recorded.
+    exemplars: Mutex<Exemplars>,
     pending: AtomicU64,
     batches: AtomicU64,
     busy_ns: AtomicU64,
@@ -103,9 +109,14 @@ impl Counted {
         self.input_ns += nanos(observation.timing.compute_input);
         self.infer_ns += nanos(observation.timing.compute_infer);
         self.output_ns += nanos(observation.timing.compute_output);
-        self.within[REQUEST_BOUNDS_NS.partition_point(|bound| *bound < total_ns)] += 1;
+        self.within[bucket(total_ns)] += 1;
         self.last_answer_ms = now_ms;
     }
+}
+
+/// The place of the first bound that a time keeps.
+fn bucket(total_ns: u64) -> usize {
+    REQUEST_BOUNDS_NS.partition_point(|bound| *bound < total_ns)
 }
 
 impl Tally {
@@ -115,6 +126,7 @@ impl Tally {
             labels: Labels::new([("model", names.0.clone()), ("version", names.1.clone())]),
             names,
             counted: Mutex::default(),
+            exemplars: Mutex::default(),
             pending: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
@@ -137,12 +149,19 @@ impl Tally {
         self.counted.lock().count(observation, now_ms);
     }
 
-    /// Counts a batch that ran, and for how long an instance was busy with it.
-    pub(crate) fn executed(&self, rows: usize, busy: Duration) {
-        self.batches.fetch_add(1, Ordering::Relaxed);
+    /// Names a trace as an example of answers that take so long.
+    pub(crate) fn exemplify(&self, total: Duration, trace_id: u128) {
+        let exemplar = Exemplar { trace_id, value: total.as_secs_f64(), at: SystemTime::now() };
+        self.exemplars.lock().insert(bucket(nanos(total)), exemplar);
+    }
+
+    /// Counts a batch that ran, and for how long an instance was busy with it; returns how many that makes.
+    pub(crate) fn executed(&self, rows: usize, busy: Duration) -> u64 {
+        let before = self.batches.fetch_add(1, Ordering::Relaxed);
         self.busy_ns.fetch_add(nanos(busy), Ordering::Relaxed);
         self.batch_rows.fetch_add(rows as u64, Ordering::Relaxed);
         self.by_rows[BATCH_BOUNDS.partition_point(|bound| *bound < rows)].fetch_add(1, Ordering::Relaxed);
+        before + 1
     }
 
     /// Says how many requests wait.
@@ -153,6 +172,11 @@ impl Tally {
     /// What its requests came to so far.
     pub(crate) fn counted(&self) -> Counted {
         self.counted.lock().clone()
+    }
+
+    /// Examples of its answers.
+    pub(super) fn exemplars(&self) -> Exemplars {
+        self.exemplars.lock().clone()
     }
 
     /// Batches run.

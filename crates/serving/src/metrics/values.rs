@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn values_are_those_of_the_exposition() {
         let metrics = Metrics::new();
-        metrics.refused(ErrorCode::NotReady);
+        metrics.refused(ErrorCode::NotReady, None, std::time::Instant::now());
         let half = Duration::from_millis(500);
         metrics.observations().leave(Observation::of(&metrics, Some(("fraud", "7")), Outcome::Answered, half));
         metrics.ready(true);

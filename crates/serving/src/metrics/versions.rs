@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::exposition::{Exposition, Family, Labels, MetricKind, Sample};
-use super::tally::{BATCH_BOUNDS, Counted, REQUEST_BOUNDS_NS, Tally};
+use super::tally::{BATCH_BOUNDS, Counted, Exemplars, REQUEST_BOUNDS_NS, Tally};
 use crate::ErrorCode;
 
 /// Versions that are told apart, at most.
@@ -83,25 +83,34 @@ impl Tallies {
         let bounds = REQUEST_BOUNDS_NS.map(|ns| (ns as f64 / 1e9).to_string());
         out.family(REQUEST_SECONDS);
         for (tally, counted) in tallies.iter().zip(&counted) {
-            histogram(out, tally.labels(), &bounds, &counted.within, counted.request_ns as f64 / 1e9);
+            let (counts, seconds) = (&counted.within, counted.request_ns as f64 / 1e9);
+            histogram(out, tally.labels(), &bounds, counts, seconds, &tally.exemplars());
         }
         let bounds = BATCH_BOUNDS.map(|rows| rows.to_string());
         out.family(BATCH_ROWS);
         for tally in &tallies {
             let (rows, by_rows) = tally.batch_rows();
-            histogram(out, tally.labels(), &bounds, &by_rows, rows as f64);
+            histogram(out, tally.labels(), &bounds, &by_rows, rows as f64, &Exemplars::new());
         }
     }
 }
 
 /// Says a histogram from what lies between its bounds; the last count is of what is above them all.
-fn histogram(out: &mut dyn Exposition, labels: &Labels, bounds: &[String], counts: &[u64], sum: f64) {
+fn histogram(
+    out: &mut dyn Exposition,
+    labels: &Labels,
+    bounds: &[String],
+    counts: &[u64],
+    sum: f64,
+    exemplars: &Exemplars,
+) {
     let mut below = 0;
     for (at, count) in counts.iter().enumerate() {
         below += count;
         let bound = bounds.get(at).map_or("+Inf", String::as_str);
         let extra = Some(("le", bound));
-        out.sample(Sample { suffix: "_bucket", extra, ..Sample::plain(labels, below as f64) });
+        let exemplar = exemplars.get(&at);
+        out.sample(Sample { suffix: "_bucket", extra, exemplar, ..Sample::plain(labels, below as f64) });
     }
     out.sample(Sample { suffix: "_sum", ..Sample::plain(labels, sum) });
     out.sample(Sample { suffix: "_count", ..Sample::plain(labels, below as f64) });

@@ -65,8 +65,8 @@ impl Batch {
         match run_jobs(instance, &self.jobs, rows, batched) {
             Ok(ran) => {
                 run_times.learn(bytes, ran.infer);
-                stats.executed(rows, ran.join, ran.infer);
-                self.answer(ran, started, rows, batched);
+                let number = stats.executed(rows, ran.join, ran.infer);
+                self.answer(ran, started, number, batched);
                 Outcome::Sound
             }
             Err(Failure::Panic(message)) => {
@@ -97,8 +97,9 @@ impl Batch {
         }
     }
 
-    fn answer(self, ran: Ran, started: Instant, batch_rows: usize, batched: bool) {
+    fn answer(self, ran: Ran, started: Instant, number: u64, batched: bool) {
         let split_started = Instant::now();
+        let batch_rows = self.rows();
         let alone = self.jobs.len() == 1;
         let mut first = 0;
         let mut outputs = Some(ran.outputs);
@@ -116,6 +117,8 @@ impl Batch {
                 compute_infer: ran.infer,
                 compute_output: split_started.elapsed(),
                 batch_rows,
+                started: Some(started),
+                batch: number,
             };
             // The client may have gone.
             let _ = job.reply.send(Ok(Completed { outputs: own, timing }));

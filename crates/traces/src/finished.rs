@@ -1,0 +1,79 @@
+//! A request that ended, as traces see it.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tidegate_core::TraceContext;
+
+/// One finished request.
+#[derive(Clone, Copy, Debug)]
+pub struct Finished<'a> {
+    /// Its place in its trace.
+    pub context: &'a TraceContext,
+    /// What was called.
+    pub call: Call,
+    /// The client's id of it.
+    pub id: Option<&'a str>,
+    /// What the client passes on along the trace, as `baggage` had it.
+    pub baggage: Option<&'a str>,
+    /// The model and the version that it reached.
+    pub version: Option<(&'a Arc<str>, &'a Arc<str>)>,
+    /// How it ended.
+    pub ended: Ended,
+    /// When its last byte had arrived.
+    pub received: SystemTime,
+    /// From then until it was answered, or refused.
+    pub total: Duration,
+    /// Rows answered.
+    pub rows: usize,
+    /// Where the time went, if it was answered.
+    pub run: Option<Run>,
+}
+
+/// What a client called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// `POST` of a route.
+    Http(&'static str),
+    /// A method of the gRPC service.
+    Grpc(&'static str),
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was answered.
+    Answered,
+    /// Its client went away.
+    Abandoned,
+    /// It failed or was refused.
+    Failed {
+        /// The stable kind of failure.
+        code: &'static str,
+        /// Whether it was the server's fault.
+        is_fault: bool,
+        /// The status of the HTTP answer.
+        http_status: u16,
+        /// The status of the gRPC answer.
+        grpc_status: i32,
+    },
+}
+
+/// Where the time of an answered request went. Behind what is named here it was finished and handed to its connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Run {
+    /// From its last byte until it asked for an instance: decoding, checking, placing.
+    pub prepare: Duration,
+    /// Waiting for an instance.
+    pub queue: Duration,
+    /// Joining the inputs of its batch.
+    pub join: Duration,
+    /// In the engine.
+    pub infer: Duration,
+    /// Splitting the outputs of its batch.
+    pub split: Duration,
+    /// The number of its batch among those of the version.
+    pub batch: u64,
+    /// Rows of the batch.
+    pub batch_rows: usize,
+}
