@@ -155,7 +155,10 @@ fn scalar(text: &str) -> toml::Value {
     {
         return list.clone();
     }
-    let number = text.parse().map(toml::Value::Integer).ok();
+    let whole = text.parse().map(toml::Value::Integer).ok();
+    let is_number =
+        text.contains('.') && text.trim_start_matches(['-', '+']).starts_with(|first: char| first.is_ascii_digit());
+    let number = whole.or_else(|| text.parse().ok().filter(|_| is_number).map(toml::Value::Float));
     number.or_else(|| text.parse().map(toml::Value::Boolean).ok()).unwrap_or_else(|| toml::Value::from(text))
 }
 
@@ -220,6 +223,15 @@ mod tests {
     }
 
     #[test]
+    fn a_share_comes_from_the_environment_as_the_file_has_it() {
+        for (text, share) in [("0.25", 0.25), ("1", 1.0)] {
+            let config = load(&Serve::default(), environment(&[("TIDEGATE_TRACES__SAMPLE", text)])).unwrap();
+            assert_eq!(config.traces.sample, share);
+        }
+        assert!(load(&Serve::default(), environment(&[("TIDEGATE_TRACES__SAMPLE", "0.x")])).is_err());
+    }
+
+    #[test]
     fn a_list_comes_from_the_environment_as_the_file_has_it() {
         let set = [("TIDEGATE_FLEET__PINNED", "[\"a\", \"b\"]"), ("TIDEGATE_FLEET__VERSIONS", "latest:2")];
         let config = load(&Serve::default(), environment(&set)).unwrap();
@@ -236,14 +248,16 @@ mod tests {
         let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/configuration.md");
         let page = std::fs::read_to_string(page).unwrap();
         // `None` is not written: keys that may be absent get a value.
-        let Config { models, data: _, server, engines, log, registry, mut fleet, slo: _, alerts, traces } = Config::default();
+        let Config { models, data: _, server, engines, log, registry, mut fleet, slo: _, alerts, traces } =
+            Config::default();
         (fleet.follow, fleet.memory_budget_bytes) = (Some(true), Some(1));
         let EnginesConfig { default, onnxruntime: _ } = engines;
         let path = || Some(PathBuf::from("a path"));
         let text = || Some("a path".to_owned());
         let traces = TracesConfig { endpoint: text(), headers_file: path(), service_name: text(), ..traces };
         let engines = EnginesConfig { default, onnxruntime: path() };
-        let config = Config { models, data: path(), server, engines, log, registry, fleet, slo: Vec::new(), alerts, traces };
+        let config =
+            Config { models, data: path(), server, engines, log, registry, fleet, slo: Vec::new(), alerts, traces };
         let mut all = toml::Table::try_from(config).unwrap();
         let registry = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/registry-configuration.md");
         let registry = std::fs::read_to_string(registry).unwrap();

@@ -21,8 +21,8 @@ pub(crate) use self::tally::{Counted, Tally, nanos, unix_ms};
 pub use self::text::{TextExposition, TextForm};
 pub use self::values::SeriesValue;
 use self::versions::Tallies;
-use crate::{ErrorCode, RequestTrace};
 use crate::observation::{Observation, Observations, Outcome};
+use crate::{ErrorCode, RequestTrace};
 
 const VERSION_LABELS: &[&str] = &["model", "version"];
 const NONE: &[&str] = &[];

@@ -191,8 +191,7 @@ fn exporter(config: &TracesConfig) -> Result<SpanExporter, TracesError> {
             let client = reqwest::Client::builder().timeout(patience).redirect(reqwest::redirect::Policy::none());
             let client = client.build().map_err(|error| TracesError::Exporter(error.to_string()))?;
             let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
-            let headers: HashMap<_, _> =
-                headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+            let headers: HashMap<_, _> = headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
             let builder = SpanExporter::builder().with_http().with_timeout(patience);
             let builder = builder.with_http_client(client).with_headers(headers);
             match &config.endpoint {

@@ -163,13 +163,7 @@ fn own_context(request: &Finished<'_>) -> SpanContext {
     let context = request.context;
     let state = context.state.as_deref().and_then(|state| state.parse().ok()).unwrap_or(TraceState::NONE);
     // It is sent, whoever decided that: collectors drop what is not marked.
-    SpanContext::new(
-        TraceId::from(context.trace_id),
-        SpanId::from(context.span_id),
-        TraceFlags::SAMPLED,
-        false,
-        state,
-    )
+    SpanContext::new(TraceId::from(context.trace_id), SpanId::from(context.span_id), TraceFlags::SAMPLED, false, state)
 }
 
 fn name(call: Call) -> Cow<'static, str> {
