@@ -16,6 +16,7 @@ mod loadgen;
 mod machine;
 mod many;
 mod neighbour;
+mod observing;
 mod overload;
 mod peers;
 mod registry;
@@ -32,8 +33,8 @@ use crate::{cargo, root, setup, succeed};
 /// What the benchmarks can be told.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
-    /// What to measure: http, grpc, loadgen, runtime, start, compute, many, batching, overload, neighbour, registry,
-    /// peers; all but batching and peers, which take long, if none is named
+    /// What to measure: http, grpc, loadgen, runtime, start, compute, many, batching, overload, neighbour, observing,
+    /// registry, peers; all but batching and peers, which take long, if none is named
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
     /// Rounds of each comparison; odd numbers have a middle one
@@ -56,7 +57,7 @@ struct Effort {
 
 type Group = (&'static str, fn(Effort) -> Result<report::Section>);
 
-const GROUPS: [Group; 12] = [
+const GROUPS: [Group; 13] = [
     ("http", http::run),
     ("grpc", grpc::run),
     ("loadgen", loadgen::run),
@@ -67,6 +68,7 @@ const GROUPS: [Group; 12] = [
     ("batching", batching::run),
     ("overload", overload::run),
     ("neighbour", neighbour::run),
+    ("observing", observing::run),
     ("registry", registry::run),
     ("peers", peers::run),
 ];
