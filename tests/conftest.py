@@ -25,8 +25,8 @@ PATIENCE_S = 60
 class Server:
     """A running server. `http` and `grpc` are its addresses, `lines` what it printed until it was ready."""
 
-    def __init__(self, data, *paths, flags=(), environment=None):
-        command = [BINARY, "serve", *map(str, paths), "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]
+    def __init__(self, data, *paths, flags=(), environment=None, http="127.0.0.1:0"):
+        command = [BINARY, "serve", *map(str, paths), "--http", http, "--grpc", "127.0.0.1:0"]
         command += ["--data", str(data), *flags]
         self.log = Path(data).with_suffix(".log")
         with self.log.open("ab") as log:

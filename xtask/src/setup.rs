@@ -29,6 +29,7 @@ pub(crate) fn run(tests: bool) -> Result<()> {
         postgres()?;
         debian_package("prometheus", || has_program("promtool"))?;
         debian_package("prometheus-alertmanager", || has_program("prometheus-alertmanager"))?;
+        debian_package("chromium", || has_program("chromium"))?;
     }
     Ok(())
 }

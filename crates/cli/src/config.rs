@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_core::EngineChoice;
 use tidegate_observe::Objective;
 use tidegate_registry::RegistryConfig;
-use tidegate_server::{AlertsConfig, ServerConfig};
+use tidegate_server::{AlertsConfig, ConsoleConfig, ServerConfig};
 use tidegate_serving::FleetConfig;
 use tidegate_traces::TracesConfig;
 
@@ -24,6 +24,8 @@ pub(crate) struct Config {
     pub(crate) data: Option<PathBuf>,
     /// The front ends.
     pub(crate) server: ServerConfig,
+    /// The pages for people.
+    pub(crate) console: ConsoleConfig,
     /// The engines.
     pub(crate) engines: EnginesConfig,
     /// The log.
@@ -248,7 +250,7 @@ mod tests {
         let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/configuration.md");
         let page = std::fs::read_to_string(page).unwrap();
         // `None` is not written: keys that may be absent get a value.
-        let Config { models, data: _, server, engines, log, registry, mut fleet, slo: _, alerts, traces } =
+        let Config { models, data: _, server, console, engines, log, registry, mut fleet, slo: _, alerts, traces } =
             Config::default();
         (fleet.follow, fleet.memory_budget_bytes) = (Some(true), Some(1));
         let EnginesConfig { default, onnxruntime: _ } = engines;
@@ -257,7 +259,7 @@ mod tests {
         let traces = TracesConfig { endpoint: text(), headers_file: path(), service_name: text(), ..traces };
         let engines = EnginesConfig { default, onnxruntime: path() };
         let config =
-            Config { models, data: path(), server, engines, log, registry, fleet, slo: Vec::new(), alerts, traces };
+            Config { models, data: path(), server, console, engines, log, registry, fleet, slo: Vec::new(), alerts, traces };
         let mut all = toml::Table::try_from(config).unwrap();
         let registry = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/registry-configuration.md");
         let registry = std::fs::read_to_string(registry).unwrap();

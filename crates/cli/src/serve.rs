@@ -85,9 +85,13 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
         serving = serving.with_fleet(started.clone());
         fleet = Some(started);
     }
-    let server = Server::start(config.server, Arc::new(serving), objectives, alerting, traces).await?;
+    let has_console = config.console.enabled;
+    let server = Server::start(config.server, config.console, Arc::new(serving), objectives, alerting, traces).await?;
     say(format_args!("REST     http://{}", server.http()));
     say(format_args!("gRPC     {}", server.grpc()));
+    if has_console {
+        say(format_args!("console  http://{}/console", server.http()));
+    }
 
     let report = tokio::select! {
         report = server.load_all() => report,

@@ -26,12 +26,6 @@ impl TierSize {
     }
 }
 
-/// The finest tier that reaches from one moment to another.
-fn tier(since_ms: u64, until_ms: u64) -> usize {
-    let span_ms = until_ms.saturating_sub(since_ms);
-    TIERS.iter().position(|size| size.reach_ms() >= span_ms).unwrap_or(TIERS.len() - 1)
-}
-
 /// A model and a version of it.
 type Name = (Arc<str>, Arc<str>);
 
@@ -104,12 +98,26 @@ impl History {
     /// What a model, or one version of it, came to over time, in steps of `step_ms` or, where nothing as fine is
     /// remembered that long, the next coarser step. Steps without requests are left out.
     pub fn points(&self, model: &str, version: Option<&str>, since_ms: u64, until_ms: u64, step_ms: u64) -> Vec<Point> {
-        let step_ms = step_ms.max(TIERS[tier(since_ms, until_ms)].step_ms);
+        let step_ms = self.step_ms(model, version, since_ms, step_ms);
         let mut points = BTreeMap::<u64, Traffic>::new();
         for (at_ms, traffic) in self.of(model, version).flat_map(|series| series.within(since_ms, until_ms)) {
             points.entry(at_ms / step_ms * step_ms).or_default().merge(traffic);
         }
         points.into_iter().map(|(at_ms, traffic)| Point { at_ms, traffic }).collect()
+    }
+
+    /// The steps in which [`History::points`] come if they are asked for from a moment on in steps of `step_ms`.
+    pub fn step_ms(&self, model: &str, version: Option<&str>, since_ms: u64, step_ms: u64) -> u64 {
+        let coarsest = self.of(model, version).map(|series| series.reaching(since_ms)).max().unwrap_or(0);
+        step_ms.max(TIERS[coarsest].step_ms)
+    }
+
+    /// The versions of a model that are remembered, sorted as text.
+    pub fn versions(&self, model: &str) -> Vec<Arc<str>> {
+        let own = self.series.keys().filter(|(of, _)| **of == *model).map(|(_, version)| version.clone());
+        let mut versions: Vec<Arc<str>> = own.collect();
+        versions.sort();
+        versions
     }
 
     fn of(&self, model: &str, version: Option<&str>) -> impl Iterator<Item = &Series> {
@@ -146,34 +154,38 @@ impl History {
 /// One version's memory. The last point of each tier is open; when a later one begins, it is closed, and what it counted
 /// is added to the open point of the next coarser tier.
 #[derive(Debug, Default)]
-struct Series([VecDeque<Point>; TIERS.len()]);
+struct Series {
+    tiers: [VecDeque<Point>; TIERS.len()],
+    /// Where the last point ended that each tier has given up.
+    lost_ms: [u64; TIERS.len()],
+}
 
 impl Series {
     /// The point that counts now. A clock that ran back counts in the last point.
     fn open(&mut self, at_ms: u64) -> &mut Traffic {
         let at_ms = at_ms.max(self.last_ms());
         self.push(0, at_ms, None);
-        let last = self.0[0].back_mut().expect("a point was opened");
+        let last = self.tiers[0].back_mut().expect("a point was opened");
         &mut last.traffic
     }
 
     /// Opens the point of a moment in a tier, and adds `traffic` to it.
     fn push(&mut self, tier: usize, at_ms: u64, traffic: Option<&Traffic>) {
         let start_ms = at_ms / TIERS[tier].step_ms * TIERS[tier].step_ms;
-        let is_open = self.0[tier].back().is_some_and(|last| last.at_ms == start_ms);
+        let is_open = self.tiers[tier].back().is_some_and(|last| last.at_ms == start_ms);
         if !is_open {
-            if let Some(mut closed) = self.0[tier].pop_back() {
+            if let Some(mut closed) = self.tiers[tier].pop_back() {
                 closed.traffic.shrink();
                 if tier + 1 < TIERS.len() {
                     self.push(tier + 1, closed.at_ms, Some(&closed.traffic));
                 }
-                self.0[tier].push_back(closed);
+                self.tiers[tier].push_back(closed);
             }
-            self.0[tier].push_back(Point { at_ms: start_ms, traffic: Traffic::default() });
-            let surplus = self.0[tier].len().saturating_sub(TIERS[tier].kept);
-            self.0[tier].drain(..surplus);
+            self.tiers[tier].push_back(Point { at_ms: start_ms, traffic: Traffic::default() });
+            let surplus = self.tiers[tier].len().saturating_sub(TIERS[tier].kept);
+            self.give_up(tier, surplus);
         }
-        if let (Some(last), Some(traffic)) = (self.0[tier].back_mut(), traffic) {
+        if let (Some(last), Some(traffic)) = (self.tiers[tier].back_mut(), traffic) {
             last.traffic.merge(traffic);
         }
     }
@@ -186,52 +198,63 @@ impl Series {
         })
     }
 
-    /// The points from one moment to before another, of the finest tier that reaches as far.
+    /// The finest tier that has everything since a moment; else the one that has most.
+    fn reaching(&self, since_ms: u64) -> usize {
+        self.lost_ms.iter().position(|lost_ms| *lost_ms <= since_ms).unwrap_or(TIERS.len() - 1)
+    }
+
+    /// The points from one moment to before another, of the finest tier that reaches back to the first.
     fn within(&self, since_ms: u64, until_ms: u64) -> impl Iterator<Item = (u64, &Traffic)> {
-        let tier = tier(since_ms, until_ms);
+        let tier = self.reaching(since_ms);
         let is_within = move |at_ms: u64| at_ms + TIERS[tier].step_ms > since_ms && at_ms < until_ms;
         self.tier(tier).filter(move |(at_ms, _)| is_within(*at_ms))
     }
 
     /// The points of a tier, with what finer tiers still hold open.
     fn tier(&self, tier: usize) -> impl Iterator<Item = (u64, &Traffic)> {
-        let open = self.0[..tier].iter().filter_map(VecDeque::back);
+        let open = self.tiers[..tier].iter().filter_map(VecDeque::back);
         let step_ms = TIERS[tier].step_ms;
-        let points = self.0[tier].iter().chain(open);
+        let points = self.tiers[tier].iter().chain(open);
         points.map(move |point| (point.at_ms / step_ms * step_ms, &point.traffic))
     }
 
     fn forget(&mut self, now_ms: u64) {
-        for (points, size) in self.0.iter_mut().zip(TIERS) {
+        for (tier, size) in TIERS.into_iter().enumerate() {
             let first_ms = now_ms.saturating_sub(size.reach_ms() + size.step_ms);
             // The last one is open: what it has is nowhere else yet.
-            while points.len() > 1 && points.front().is_some_and(|point| point.at_ms < first_ms) {
-                points.pop_front();
-            }
+            let closed = self.tiers[tier].len().saturating_sub(1);
+            let old = self.tiers[tier].iter().take(closed).take_while(|point| point.at_ms < first_ms).count();
+            self.give_up(tier, old);
         }
         let reach_ms = TIERS.map(TierSize::reach_ms).into_iter().max().unwrap_or(0);
         if self.last_ms() + reach_ms < now_ms {
-            self.0.iter_mut().for_each(VecDeque::clear);
+            self.tiers.iter_mut().for_each(VecDeque::clear);
         }
     }
 
     fn give_up_a_quarter(&mut self) {
-        for points in &mut self.0 {
-            let quarter = points.len() / 4;
-            points.drain(..quarter);
+        for tier in 0..TIERS.len() {
+            self.give_up(tier, self.tiers[tier].len() / 4);
+        }
+    }
+
+    /// Gives up the oldest points of a tier.
+    fn give_up(&mut self, tier: usize, count: usize) {
+        if let Some(last) = self.tiers[tier].drain(..count).next_back() {
+            self.lost_ms[tier] = last.at_ms + TIERS[tier].step_ms;
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.0.iter().all(VecDeque::is_empty)
+        self.tiers.iter().all(VecDeque::is_empty)
     }
 
     fn last_ms(&self) -> u64 {
-        self.0[0].back().map_or(0, |point| point.at_ms)
+        self.tiers[0].back().map_or(0, |point| point.at_ms)
     }
 
     fn bytes(&self) -> usize {
-        self.0.iter().flatten().map(|point| point.traffic.bytes()).sum()
+        self.tiers.iter().flatten().map(|point| point.traffic.bytes()).sum()
     }
 }
 
@@ -274,6 +297,30 @@ mod tests {
         let hour = history.total("a", None, now_ms - HOUR_MS, now_ms);
         assert!((hour.request.quantile_ms(0.5).unwrap() - 30.0).abs() < 1.0);
         assert_eq!((hour.rows, hour.mean_batch_rows()), (7200, Some(8.0)));
+    }
+
+    #[test]
+    fn a_short_span_is_found_however_long_ago() {
+        let mut history = History::new(usize::MAX);
+        steady(&mut history, "1", 8 * 3600);
+        let now_ms = START_MS + 8 * HOUR_MS;
+        for (hours_ago, step_ms) in [(1, MINUTE_MS), (5, MINUTE_MS), (7, 10 * MINUTE_MS)] {
+            let since_ms = now_ms - hours_ago * HOUR_MS;
+            let points = history.points("a", None, since_ms, since_ms + 20 * MINUTE_MS, 1);
+            assert_eq!(points.len() as u64, 20 * MINUTE_MS / step_ms, "{hours_ago} hours ago");
+            assert_eq!(history.total("a", None, since_ms, since_ms + 20 * MINUTE_MS).answered, 20 * 60);
+        }
+    }
+
+    #[test]
+    fn a_little_traffic_stays_fine() {
+        let mut history = History::new(usize::MAX);
+        for hour in 0..48 {
+            history.count(&name("a"), &name("1"), START_MS + hour * HOUR_MS, &[took(1)]);
+        }
+        let ago = |hours| START_MS + 48 * HOUR_MS - hours * HOUR_MS;
+        assert_eq!(history.points("a", None, ago(5), ago(0), 1).len(), 5);
+        assert_eq!(history.points("a", None, ago(40), ago(38), 1).len(), 2);
     }
 
     #[test]

@@ -26,6 +26,7 @@
 pub mod alerting;
 mod alerts;
 mod burn;
+mod burn_down;
 mod dashboards;
 mod event;
 mod history;
@@ -42,6 +43,7 @@ mod window;
 
 pub use alerts::{AlertChange, AlertState, BURN_ALERTS, BurnAlert, BurnAlerts, Severity};
 pub use burn::{Burn, BurnWindow, Standing};
+pub use burn_down::{BudgetAt, burn_down};
 pub use dashboards::{Dashboard, dashboards};
 pub use event::{Event, EventLog, MAX_EVENTS};
 pub use history::{History, Point};

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tidegate_serving::{ErrorCode, InferError, Serving};
 use tokio::sync::watch;
 
+use crate::console::Console;
 use crate::history::History;
-use crate::{Alerting, Objectives, ServerConfig, Traces};
+use crate::{Alerting, ConsoleConfig, Objectives, ServerConfig, Traces};
 
 /// The state behind both front ends.
 pub(crate) struct App {
@@ -16,6 +17,7 @@ pub(crate) struct App {
     pub(crate) objectives: Arc<Objectives>,
     pub(crate) history: History,
     pub(crate) alerting: Arc<Alerting>,
+    pub(crate) console: Console,
     pub(crate) traces: Traces,
     /// Whether the models of the start have been loaded, or given up.
     pub(crate) started: AtomicBool,
@@ -27,13 +29,15 @@ impl App {
     pub(crate) fn new(
         serving: Arc<Serving>,
         config: ServerConfig,
+        console: &ConsoleConfig,
         objectives: Arc<Objectives>,
         alerting: Arc<Alerting>,
         traces: Traces,
     ) -> Self {
         let history = History::of(serving.metrics());
         let (started, stop) = (AtomicBool::new(false), watch::channel(false).0);
-        Self { serving, config, objectives, history, alerting, traces, started, stop }
+        let console = Console::new(console);
+        Self { serving, config, objectives, history, alerting, console, traces, started, stop }
     }
 
     /// Whether the server is stopping: it answers what it has accepted and takes nothing new.

@@ -9,6 +9,7 @@ mod app;
 mod clock;
 mod compression;
 mod config;
+mod console;
 mod describe;
 mod faults;
 #[doc(hidden)]
@@ -30,6 +31,7 @@ pub use alerting::{
     Alerting, AlertsConfig, AlertsError, PagerDutyConfig, RouteConfig, Secret, SlackConfig, SmtpConfig, WebhookConfig,
 };
 pub use config::ServerConfig;
+pub use console::ConsoleConfig;
 pub use history::history_metrics;
 pub use objectives::Objectives;
 pub use rest::openapi;

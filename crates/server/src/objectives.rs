@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tidegate_observe::alerting::{Alert, ENDED_SHOWN_MS, Links};
-use tidegate_observe::{AlertChange, AlertState, Counts, Slo, Standing};
+use tidegate_observe::{AlertChange, AlertState, BudgetAt, Counts, Slo, Standing, burn_down};
 use tidegate_serving::Metrics;
 use tracing::{info, warn};
 
@@ -109,6 +109,19 @@ impl Objectives {
     /// How each objective stands now.
     pub(crate) fn status(&self) -> Vec<Status<'_>> {
         self.status_at(now_ms())
+    }
+
+    /// What was left of the budgets of an endpoint's objectives, and of those of all endpoints, over time.
+    pub(crate) fn burn_downs(
+        &self,
+        endpoint: &str,
+        since_ms: u64,
+        now_ms: u64,
+        step_ms: u64,
+    ) -> Vec<(&Slo, Vec<BudgetAt>)> {
+        let mut kept = self.kept.lock();
+        let own = self.slos.iter().filter(|slo| slo.endpoint().is_none_or(|of| of == endpoint));
+        own.map(|slo| (slo, burn_down(slo, &kept.of(slo).ledger, since_ms, now_ms, step_ms))).collect()
     }
 
     /// Their alerts that are pending, fire, or have ended not long ago.

@@ -2,7 +2,7 @@
 
 mod alerts;
 mod answer;
-mod body;
+pub(crate) mod body;
 mod events;
 mod health;
 mod infer;
@@ -26,11 +26,14 @@ use http::{HeaderMap, StatusCode, header};
 use tidegate_serving::{ErrorCode, InferError, TextExposition, TextForm};
 use utoipa_swagger_ui::SwaggerUi;
 
+pub(crate) use answer::Refusal;
+pub(crate) use infer::handle as infer;
 pub use openapi::openapi;
 pub(crate) use service::RestService;
+pub(crate) use silences::NewSilence;
 
-use self::answer::Refusal;
 use crate::app::App;
+use crate::console;
 
 /// Every route of the REST front end.
 fn router(app: Arc<App>) -> Router {
@@ -61,6 +64,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/api/silences/{id}", delete(silences::expire))
         .route("/api/events", get(events::events))
         .route("/metrics", get(metrics))
+        .merge(console::router(&app.console))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .with_state(app)

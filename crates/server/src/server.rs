@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::listen::Listeners;
 use crate::rest::RestService;
 use crate::workers::Workers;
-use crate::{Alerting, Objectives, ServerConfig, Traces, grpc};
+use crate::{Alerting, ConsoleConfig, Objectives, ServerConfig, Traces, grpc};
 
 /// How often finished requests are counted where nobody asks for figures.
 const SETTLE_EVERY: Duration = Duration::from_millis(50);
@@ -47,6 +47,7 @@ impl Server {
     /// If a port cannot be opened; the message names it.
     pub async fn start(
         config: ServerConfig,
+        console: ConsoleConfig,
         serving: Arc<Serving>,
         objectives: Objectives,
         alerting: Alerting,
@@ -56,7 +57,7 @@ impl Server {
         let grpc = bind(config.grpc, "grpc").await?;
         let (http_address, grpc_address) = (http.local_addr()?, grpc.local_addr()?);
         let (objectives, alerting) = (Arc::new(objectives), Arc::new(alerting));
-        let app = Arc::new(App::new(serving, config, objectives.clone(), alerting.clone(), traces));
+        let app = Arc::new(App::new(serving, config, &console, objectives.clone(), alerting.clone(), traces));
         let mut listeners = Listeners::new(app.clone());
         let workers = Arc::new(Workers::start(std::thread::available_parallelism().map_or(1, usize::from))?);
         listeners.serve(http, "http", RestService::new(app.clone()), workers.clone());

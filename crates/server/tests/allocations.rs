@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tidegate_core::EngineChoice;
 use tidegate_engines::{Engines, OnnxRuntimeStatus};
-use tidegate_server::{Alerting, AlertsConfig, Objectives, Server, ServerConfig, Traces};
+use tidegate_server::{Alerting, AlertsConfig, ConsoleConfig, Objectives, Server, ServerConfig, Traces};
 use tidegate_serving::{Metrics, Models, Serving};
 use tidegate_traces::TracesConfig;
 
@@ -79,6 +79,7 @@ async fn serve() -> (Server, SocketAddr) {
     let config = ServerConfig { http: any, grpc: any, ..ServerConfig::default() };
     let server = Server::start(
         config,
+        ConsoleConfig::default(),
         Arc::new(Serving::new(models, metrics.clone())),
         Objectives::new(Vec::new(), metrics.clone(), None),
         Alerting::new(&AlertsConfig::default(), metrics.clone(), None, false).unwrap(),

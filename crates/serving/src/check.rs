@@ -140,7 +140,7 @@ pub(crate) fn files_and_weights(plan: &VersionPlan) -> Result<(), String> {
 }
 
 /// The folder that the manifest's paths are relative to.
-fn folder(plan: &VersionPlan) -> PathBuf {
+pub(crate) fn folder(plan: &VersionPlan) -> PathBuf {
     let depth = Path::new(&plan.manifest.artifact).components().count();
     plan.artifact.ancestors().nth(depth).unwrap_or(Path::new(".")).to_owned()
 }

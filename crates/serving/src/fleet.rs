@@ -267,6 +267,13 @@ impl Fleet {
         entries.collect()
     }
 
+    /// What the registry says of the versions of a model that should be served or still are, ascending.
+    pub fn records(&self, model: &str) -> Vec<VersionRecord> {
+        let families = self.families.lock();
+        let slots = families.get(model).into_iter().flat_map(|family| family.slots.values());
+        slots.map(|slot| slot.record.clone()).collect()
+    }
+
     /// Whether the loads of the start have come to their end and every pinned model answers.
     pub fn is_ready(&self) -> bool {
         let families = self.families.lock();

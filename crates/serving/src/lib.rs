@@ -13,6 +13,7 @@ mod metrics;
 mod models;
 mod observation;
 mod request;
+mod request_sample;
 mod sample;
 mod scheduler;
 mod serving;
@@ -31,6 +32,7 @@ pub use metrics::{
 pub use models::{IndexEntry, LoadReport, Model, ModelState, Models};
 pub use observation::{Observation, Observations, Outcome};
 pub use request::{InferRequest, InferResponse, OutputTensor, RequestTrace, RequestedOutput, Via};
+pub use request_sample::RequestSample;
 pub use scheduler::{Completed, Limits, Scheduler, Timing, Work};
 pub use serving::Serving;
 pub use source::{SourceError, parse_manifest, scan};

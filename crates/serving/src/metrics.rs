@@ -62,6 +62,7 @@ pub struct Metrics {
     ready: IntGauge,
     open_connections: IntGaugeVec,
     refused_connections: IntCounter,
+    refused_console_streams: IntCounter,
 }
 
 /// What the reference says of one metric.
@@ -192,6 +193,13 @@ impl Metrics {
                     "Connections closed at once because `max_connections` were open",
                 ),
             ),
+            refused_console_streams: set.register(
+                MetricKind::Counter,
+                IntCounter::new(
+                    "tidegate_console_streams_refused_total",
+                    "Pages of the console that were not kept up to date because `console.max_streams` were",
+                ),
+            ),
             catalogue: set.catalogue,
             registry: set.registry,
         }
@@ -264,6 +272,11 @@ impl Metrics {
     /// Counts a connection that was turned away.
     pub fn connection_refused(&self) {
         self.refused_connections.inc();
+    }
+
+    /// Counts a page of the console that is not kept up to date, for too many are.
+    pub fn console_stream_refused(&self) {
+        self.refused_console_streams.inc();
     }
 
     /// What requests came to, on its way here.

@@ -282,8 +282,8 @@ impl Models {
         !states.values().any(|state| matches!(state, ModelState::Failed(_)))
     }
 
-    /// Of what was found in folders, every version that is loaded, and every model that is not, with where it stands.
-    pub fn index(&self) -> Vec<IndexEntry> {
+    /// As [`Models::index`], without looking for models that came into the folders since. Reads no file.
+    pub fn known(&self) -> Vec<IndexEntry> {
         let mut index = Vec::new();
         let states = self.states.lock().clone();
         let loaded = self.loaded.load();
@@ -299,6 +299,14 @@ impl Models {
         for (name, state) in states.iter().filter(|(name, _)| !loaded.contains_key(*name)) {
             index.push(IndexEntry::new(name.clone(), "", state.clone()));
         }
+        index.sort_by(|a, b| a.name.cmp(&b.name));
+        index
+    }
+
+    /// Of what was found in folders, every version that is loaded, and every model that is not, with where it stands.
+    /// Looks into the folders.
+    pub fn index(&self) -> Vec<IndexEntry> {
+        let mut index = self.known();
         for found in self.roots.iter().filter_map(|root| source::find(root).ok()).flatten() {
             if !index.iter().any(|entry| entry.name == found.name) {
                 let version = found.versions.ok().and_then(|plans| plans.last().map(|plan| plan.number.to_string()));

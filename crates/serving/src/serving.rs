@@ -95,9 +95,17 @@ impl Serving {
         }
     }
 
-    /// Every version that is loaded or could be, with where it stands; and models that have none.
+    /// Every version that is loaded or could be, with where it stands; and models that have none. Looks into folders.
     pub fn index(&self) -> Vec<IndexEntry> {
-        let mut index = self.models.index();
+        self.with_those_of_the_fleet(self.models.index())
+    }
+
+    /// As [`Serving::index`], without looking for models that came into the folders since. Reads no file.
+    pub fn known(&self) -> Vec<IndexEntry> {
+        self.with_those_of_the_fleet(self.models.known())
+    }
+
+    fn with_those_of_the_fleet(&self, mut index: Vec<IndexEntry>) -> Vec<IndexEntry> {
         index.extend(self.fleet.iter().flat_map(|fleet| fleet.index()));
         index.sort_by(|one, two| one.name.cmp(&two.name));
         index

@@ -15,7 +15,9 @@ use tidegate_registry::CachedVersion;
 use tracing::info;
 
 use crate::memory::Taken;
+use crate::metrics::unix_ms;
 use crate::request::RequestedOutput;
+use crate::request_sample::RequestSample;
 use crate::scheduler::{Limits, Scheduler, Work};
 use crate::stats::VersionStats;
 use crate::{ErrorCode, InferError, InferRequest, Metrics, ModelState, VersionFigures, check, source, warmup};
@@ -57,6 +59,8 @@ pub struct Version {
     scheduler: Scheduler,
     stats: Arc<VersionStats>,
     memory_bytes: u64,
+    load_time: Duration,
+    loaded_ms: u64,
     last_used: LastUsed,
 }
 
@@ -119,8 +123,9 @@ impl Version {
             scheduler.learn(*bytes, *took);
         }
         let labels = &[model, number.as_str()];
-        metrics.load_seconds.observe(started.elapsed().as_secs_f64());
-        metrics.load_seconds_last.with_label_values(labels).set(started.elapsed().as_secs_f64());
+        let load_time = started.elapsed();
+        metrics.load_seconds.observe(load_time.as_secs_f64());
+        metrics.load_seconds_last.with_label_values(labels).set(load_time.as_secs_f64());
         // ONNX Runtime is a C++ library; the portable engine is Rust, which has another allocator here.
         let memory_bytes = before.growth(artifact.engine() == "onnxruntime");
         metrics.memory_bytes.with_label_values(labels).set(i64::try_from(memory_bytes).unwrap_or(i64::MAX));
@@ -131,14 +136,27 @@ impl Version {
             instances = count,
             max_batch_rows = warm.max_batch_rows.map_or(0, NonZeroUsize::get),
             one_row_us = warm.run_times.first().map_or(0, |(_, took)| took.as_micros() as u64),
-            load_ms = started.elapsed().as_millis() as u64,
+            load_ms = load_time.as_millis() as u64,
             "model loaded"
         );
         if let Some(reason) = warm.not_batched {
             info!(model, version = plan.number, reason, "requests run one by one");
         }
         let (model, engine, last_used) = (model.to_owned(), artifact.engine(), LastUsed::now());
-        Ok(Self { model, number, engine, signature, scheduler, stats, plan, memory_bytes, last_used })
+        let loaded_ms = unix_ms();
+        Ok(Self {
+            model,
+            number,
+            engine,
+            signature,
+            scheduler,
+            stats,
+            plan,
+            memory_bytes,
+            load_time,
+            loaded_ms,
+            last_used,
+        })
     }
 
     /// The model's name.
@@ -189,6 +207,21 @@ impl Version {
     /// How much more memory the process took after it was loaded; other loads at the same time count in.
     pub fn memory_bytes(&self) -> u64 {
         self.memory_bytes
+    }
+
+    /// How long it took to load, warm-up included.
+    pub fn load_time(&self) -> Duration {
+        self.load_time
+    }
+
+    /// When it was loaded, in Unix milliseconds.
+    pub fn loaded_ms(&self) -> u64 {
+        self.loaded_ms
+    }
+
+    /// A request to begin with. Blocks: it may read a file.
+    pub fn request_sample(&self) -> RequestSample {
+        RequestSample::of(&self.plan, &self.signature)
     }
 
     /// When it was last asked.

@@ -157,8 +157,16 @@ fn machine(job: &str, model: &str) -> Vec<Panel> {
         )
         .query("{{instance}} requests", format!("increase(tidegate_observations_dropped_total{{{job}}}[1h])"))
         .query("{{instance}} versions", format!("increase(tidegate_metrics_overflows_total{{{job}}}[1h])")),
-        Panel::lines("Open connections", "short", "By server and protocol.")
-            .query("{{instance}} {{protocol}}", format!("tidegate_open_connections{{{job}}}")),
+        Panel::lines(
+            "Open connections",
+            "short",
+            "By server and protocol; and pages of the console that were not kept up to date, in the hour before.",
+        )
+        .query("{{instance}} {{protocol}}", format!("tidegate_open_connections{{{job}}}"))
+        .query(
+            "{{instance}} console refused",
+            format!("increase(tidegate_console_streams_refused_total{{{job}}}[1h])"),
+        ),
     ]
 }
 

@@ -14,7 +14,7 @@ use crate::ServerConfig;
 use crate::compression::Encoding;
 
 /// A body on its way in, from a connection or out of the router.
-pub(super) trait Arriving: http_body::Body<Data = Bytes, Error: Into<BoxError>> {}
+pub(crate) trait Arriving: http_body::Body<Data = Bytes, Error: Into<BoxError>> {}
 
 impl<B: http_body::Body<Data = Bytes, Error: Into<BoxError>>> Arriving for B {}
 
@@ -24,7 +24,7 @@ pub(super) async fn read(headers: &HeaderMap, body: impl Arriving, config: &Serv
 }
 
 /// As [`read`], with a limit of its own.
-pub(super) async fn read_at_most(
+pub(crate) async fn read_at_most(
     max_bytes: usize,
     headers: &HeaderMap,
     body: impl Arriving,
@@ -60,7 +60,7 @@ pub(super) async fn read_at_most(
 }
 
 /// A successful answer, compressed where the client asked for it and it is large enough to gain.
-pub(super) async fn answer(
+pub(crate) async fn answer(
     body: Vec<u8>,
     content_type: &'static str,
     accepted: Option<Encoding>,

@@ -58,7 +58,7 @@ pub(crate) async fn infer_version(
 }
 
 /// Answers a request for a model and, where it names one, a version.
-pub(super) async fn handle(
+pub(crate) async fn handle(
     app: &App,
     model: String,
     version: Option<String>,

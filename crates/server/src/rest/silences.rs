@@ -91,7 +91,12 @@ pub(crate) async fn expire(State(app): State<Arc<App>>, Path(id): Path<String>) 
 }
 
 impl NewSilence {
-    fn parse(self, now_ms: u64) -> Result<tidegate_observe::alerting::Silence, InferError> {
+    /// One that begins now.
+    pub(crate) fn lasting(matchers: Vec<String>, duration_s: u64, author: String, comment: String) -> Self {
+        Self { matchers, from_ms: None, duration_s: Some(duration_s), until_ms: None, author, comment }
+    }
+
+    pub(crate) fn parse(self, now_ms: u64) -> Result<tidegate_observe::alerting::Silence, InferError> {
         let wrong = |message: String| InferError::new(ErrorCode::InvalidParameter, message);
         let matchers = self.matchers.iter().map(|text| text.parse().map_err(|error| wrong(format!("{error}"))));
         let matchers = matchers.collect::<Result<Vec<Matcher>, InferError>>()?;

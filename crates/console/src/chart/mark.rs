@@ -1,0 +1,81 @@
+//! What happened, on the time axis of charts: deploys, failed loads, alerts.
+
+use maud::{Markup, html};
+use tidegate_observe::Event;
+
+use super::round;
+use crate::badge::Tone;
+use crate::event_table;
+use crate::format::{ago, clock};
+
+/// Most marks of a chart; the oldest are left out.
+const MOST: usize = 26;
+/// Letters nearer to one another than this would lie on each other.
+const LETTER_WIDTH: f64 = 12.0;
+
+/// A moment at which something happened.
+#[derive(Clone, Debug)]
+pub(crate) struct Mark {
+    pub(crate) at_ms: u64,
+    /// What it is called on the charts and in the list below them.
+    pub(crate) letter: char,
+    tone: Tone,
+    event: Event,
+}
+
+impl Mark {
+    /// Marks of events, the oldest first.
+    pub(crate) fn of(events: &[Event]) -> Vec<Self> {
+        let mut newest: Vec<&Event> = events.iter().collect();
+        newest.sort_by_key(|event| event.id);
+        let surplus = newest.len().saturating_sub(MOST);
+        let mark = |(letter, event): (char, &&Event)| Self {
+            at_ms: event.at_ms,
+            letter,
+            tone: event_table::tone(event),
+            event: (*event).clone(),
+        };
+        ('A'..='Z').zip(&newest[surplus..]).map(mark).collect()
+    }
+}
+
+/// A dashed line for each mark, with its letter above where there is room.
+pub(super) fn draw(marks: &[Mark], place: impl Fn(u64) -> f64, top: f64, bottom: f64) -> Markup {
+    let mut free_from = f64::MIN;
+    let placed = marks.iter().map(|mark| {
+        let x = round(place(mark.at_ms));
+        let has_room = x >= free_from;
+        if has_room {
+            free_from = x + LETTER_WIDTH;
+        }
+        (mark, x, has_room)
+    });
+    html! {
+        @for (mark, x, has_room) in placed {
+            g.mark.(mark.tone.class()) {
+                title { (mark.letter) ": " (clock(mark.at_ms)) " " (event_table::sentence(&mark.event)) }
+                line x1=(x) x2=(x) y1=(top) y2=(bottom) {}
+                path d=(format!("M{x} {top}l-4 -5h8z")) {}
+                @if has_room { text x=(x) y=(top - 7.0) text-anchor="middle" { (mark.letter) } }
+            }
+        }
+    }
+}
+
+/// What the letters mean, the newest first.
+pub(crate) fn mark_list(marks: &[Mark], now_ms: u64) -> Markup {
+    html! {
+        table.cards {
+            thead { tr { th scope="col" { "Mark" } th scope="col" { "When" } th scope="col" { "What" } } }
+            tbody {
+                @for mark in marks.iter().rev() {
+                    tr {
+                        td data-label="Mark" { span.letter.mark.(mark.tone.class()) { (mark.letter) } }
+                        td.nowrap data-label="When" { (clock(mark.at_ms)) " " span.soft { (ago(mark.at_ms, now_ms)) } }
+                        td { (event_table::sentence(&mark.event)) }
+                    }
+                }
+            }
+        }
+    }
+}

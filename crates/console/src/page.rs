@@ -1,0 +1,132 @@
+//! A page: the bar at the top, and parts that may change while somebody looks.
+
+use maud::{DOCTYPE, Markup, html};
+
+use crate::asset::{icon, script, style};
+use crate::badge::{Tone, badge};
+use crate::format::clock;
+use crate::section::Section;
+
+/// What every page says of the server.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// The product's version.
+    pub version: &'static str,
+    /// Whether it takes traffic, in a word.
+    pub state: &'static str,
+    /// How good that is.
+    pub tone: Tone,
+    /// Alerts that fire and are told.
+    pub firing: usize,
+    /// When this was looked at, in Unix milliseconds.
+    pub now_ms: u64,
+}
+
+/// A page.
+#[derive(Debug)]
+pub struct Page {
+    /// What it is called.
+    pub title: String,
+    /// Where it belongs.
+    pub section: Option<Section>,
+    /// What it says, in order.
+    pub parts: Vec<Part>,
+}
+
+/// Part of a page: one element.
+#[derive(Debug)]
+pub struct Part {
+    /// The element's id, if it changes while somebody looks.
+    pub id: Option<&'static str>,
+    /// The element.
+    pub body: Markup,
+}
+
+impl Part {
+    /// What stays as it is.
+    pub(crate) fn fixed(body: Markup) -> Self {
+        Self { id: None, body }
+    }
+
+    /// What changes; the element must have this id.
+    pub(crate) fn live(id: &'static str, body: Markup) -> Self {
+        Self { id: Some(id), body }
+    }
+}
+
+impl Page {
+    /// The parts that change, each with its id: what is sent to who looks.
+    pub fn live_parts(self, frame: &Frame) -> Vec<(&'static str, String)> {
+        let own = self.parts.into_iter().filter_map(|part| Some((part.id?, part.body.into_string())));
+        std::iter::once((STATE, state(frame).into_string())).chain(own).collect()
+    }
+
+    /// What tells this build's pages from those of another one.
+    pub fn build() -> String {
+        format!("{}{}", style().tag, script().tag)
+    }
+
+    /// The whole page.
+    pub fn render(&self, frame: &Frame) -> String {
+        let is_live = self.parts.iter().any(|part| part.id.is_some());
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" data-build=(Self::build()) {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    title { (self.title) " · Tidegate" }
+                    link rel="icon" type="image/svg+xml" href=(icon().path);
+                    link rel="stylesheet" href=(style().path);
+                    script src=(script().path) defer {}
+                }
+                body {
+                    a.skip href="#content" { "Skip to content" }
+                    (self.bar(frame, is_live))
+                    main #content tabindex="-1" { @for part in &self.parts { (part.body) } }
+                    footer { "Tidegate " (frame.version) ". All times are UTC." }
+                }
+            }
+        };
+        page.into_string()
+    }
+
+    fn bar(&self, frame: &Frame, is_live: bool) -> Markup {
+        html! {
+            header.bar {
+                div.bar-inner {
+                    a.brand href=(Section::Home.path()) { img src=(icon().path) alt=""; "Tidegate" }
+                    nav aria-label="Console" {
+                        ul {
+                            @for section in Section::ALL {
+                                @let is_here = self.section == Some(section);
+                                li {
+                                    a href=(section.path()) aria-current=[is_here.then_some("page")] { (section.label()) }
+                                }
+                            }
+                        }
+                    }
+                    div.bar-state {
+                        (state(frame))
+                        @if is_live { span #live-state role="status" {} }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The id of what the bar says of the server.
+const STATE: &str = "server-state";
+
+fn state(frame: &Frame) -> Markup {
+    html! {
+        span #(STATE) {
+            (badge(frame.tone, frame.state)) " "
+            @if frame.firing > 0 {
+                a href=(Section::Alerts.path()) { (frame.firing) @if frame.firing == 1 { " alert" } @else { " alerts" } } " "
+            }
+            span.clock { (clock(frame.now_ms)) " UTC" }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The time that charts show.
+
+use maud::{Markup, html};
+
+const MINUTE_MS: u64 = 60_000;
+const HOUR_MS: u64 = 60 * MINUTE_MS;
+
+/// How far back charts go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Range {
+    Quarter,
+    #[default]
+    Hour,
+    SixHours,
+    ThreeDays,
+}
+
+impl Range {
+    /// Every range, the shortest first.
+    pub const ALL: [Self; 4] = [Self::Quarter, Self::Hour, Self::SixHours, Self::ThreeDays];
+
+    /// The range that a query names; the usual one if it names none.
+    pub fn named(name: &str) -> Self {
+        Self::ALL.into_iter().find(|range| range.name() == name).unwrap_or_default()
+    }
+
+    /// As queries name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Quarter => "15m",
+            Self::Hour => "1h",
+            Self::SixHours => "6h",
+            Self::ThreeDays => "3d",
+        }
+    }
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Quarter => "15 minutes",
+            Self::Hour => "1 hour",
+            Self::SixHours => "6 hours",
+            Self::ThreeDays => "3 days",
+        }
+    }
+
+    /// Its length, in milliseconds.
+    pub const fn ms(self) -> u64 {
+        match self {
+            Self::Quarter => 15 * MINUTE_MS,
+            Self::Hour => HOUR_MS,
+            Self::SixHours => 6 * HOUR_MS,
+            Self::ThreeDays => 72 * HOUR_MS,
+        }
+    }
+
+    /// How far apart its points lie, in milliseconds: some sixty of them.
+    pub const fn step_ms(self) -> u64 {
+        match self {
+            Self::Quarter => 20_000,
+            Self::Hour => MINUTE_MS,
+            Self::SixHours => 5 * MINUTE_MS,
+            Self::ThreeDays => HOUR_MS,
+        }
+    }
+
+    /// How far apart the marks of a time axis lie, in milliseconds.
+    pub(crate) const fn mark_ms(self) -> u64 {
+        match self {
+            Self::Quarter => 3 * MINUTE_MS,
+            Self::Hour => 15 * MINUTE_MS,
+            Self::SixHours => HOUR_MS,
+            Self::ThreeDays => 12 * HOUR_MS,
+        }
+    }
+
+    /// The choice between ranges of a page.
+    pub(crate) fn choice(self, path: &str) -> Markup {
+        html! {
+            nav aria-label="Time range" {
+                ul.ranges {
+                    @for range in Self::ALL {
+                        li {
+                            a href=(format!("{path}?range={}", range.name())) aria-current=[(range == self).then_some("true")] {
+                                (range.label())
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

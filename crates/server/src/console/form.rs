@@ -1,0 +1,54 @@
+//! What a form sent.
+
+use axum::body::Body;
+use http::{HeaderMap, StatusCode};
+use tidegate_serving::{ErrorCode, InferError};
+
+use super::origin;
+use crate::app::App;
+use crate::rest::body;
+
+/// Most bytes of a form.
+const MAX_FORM_BYTES: usize = 4 << 20;
+
+/// The fields of a form, as they were sent.
+pub(super) struct Form(Vec<(String, String)>);
+
+/// Why a form is not taken.
+pub(super) struct Refused {
+    pub(super) status: StatusCode,
+    pub(super) message: String,
+}
+
+impl Form {
+    /// Reads a form that one of our own pages sent.
+    pub(super) async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<Self, Refused> {
+        if !origin::is_own(headers) {
+            let message = "this form was sent from another site, and nothing was done".to_owned();
+            return Err(Refused { status: StatusCode::FORBIDDEN, message });
+        }
+        let most = app.config.max_body_bytes.min(MAX_FORM_BYTES);
+        let bytes = body::read_at_most(most, headers, body, &app.config).await?;
+        Ok(Self(form_urlencoded::parse(&bytes).into_owned().collect()))
+    }
+
+    /// A field; empty if it was not sent. Browsers send line ends as CR LF.
+    pub(super) fn text(&self, name: &str) -> String {
+        let field = self.0.iter().find(|(own, _)| own == name);
+        field.map_or_else(String::new, |(_, value)| value.replace("\r\n", "\n"))
+    }
+}
+
+impl From<InferError> for Refused {
+    fn from(error: InferError) -> Self {
+        let status = StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
+        Self { status, message: error.message.into_owned() }
+    }
+}
+
+impl Refused {
+    /// What a form says that cannot be taken.
+    pub(super) fn wrong(message: impl Into<String>) -> Self {
+        InferError::new(ErrorCode::InvalidParameter, message.into()).into()
+    }
+}

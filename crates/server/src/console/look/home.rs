@@ -1,0 +1,146 @@
+//! The first page.
+
+use std::collections::{BTreeMap, HashMap};
+
+use tidegate_console::{EndpointRow, Home, Listing, Problem, Tone};
+use tidegate_observe::Traffic;
+use tidegate_observe::alerting::Judged;
+use tidegate_serving::{IndexEntry, ModelState};
+
+use super::{endpoint_state, is_told, queued};
+use crate::app::App;
+
+const MINUTE_MS: u64 = 60_000;
+/// Over how long rates and percentiles are taken.
+const WINDOW_MS: u64 = 5 * MINUTE_MS;
+/// How far back the small charts go.
+const TREND_MS: u64 = 15 * MINUTE_MS;
+const TREND_STEP_MS: u64 = 30_000;
+const ALERTS: usize = 10;
+const EVENTS: usize = 10;
+
+/// What is known of an endpoint without asking for its requests.
+struct Known<'a> {
+    name: &'a str,
+    versions: Vec<&'a IndexEntry>,
+    tone: Tone,
+    state: String,
+    /// Alerts that fire, and those of them that need somebody now.
+    firing: (usize, usize),
+    budget: Option<f64>,
+}
+
+pub(crate) fn home(app: &App, mut listing: Listing, now_ms: u64) -> Home {
+    app.serving.metrics().observations().settle();
+    let index = app.serving.known();
+    let judged = app.alerting.alerts();
+    let (budgets, firing) = (budgets(app), firing(&judged));
+    let mut by_model: BTreeMap<&str, Vec<&IndexEntry>> = BTreeMap::new();
+    for entry in index.iter().filter(|entry| listing.wants(&entry.name)) {
+        by_model.entry(&entry.name).or_default().push(entry);
+    }
+    let known = by_model.into_iter().map(|(name, versions)| {
+        let (tone, state) = endpoint_state(&versions);
+        let (firing, budget) = (firing.get(name).copied().unwrap_or_default(), budgets.get(name).copied());
+        Known { name, versions, tone, state, firing, budget }
+    });
+    let mut known: Vec<Known<'_>> = known.collect();
+    // By name, for the map was sorted; those in trouble first.
+    known.sort_by_key(|known| !known.is_in_trouble());
+    let endpoints = listing.page_of(known).iter().map(|known| row(app, known, now_ms)).collect();
+    let told = judged.iter().filter(|judged| is_told(judged));
+    Home {
+        now_ms,
+        is_ready: app.ready(),
+        is_starting: !app.has_started(),
+        problems: problems(app, &index),
+        endpoints,
+        listing,
+        window: "5 min".to_owned(),
+        alerts: told.take(ALERTS).cloned().collect(),
+        events: app.alerting.events(|_| true, EVENTS),
+    }
+}
+
+impl Known<'_> {
+    fn is_in_trouble(&self) -> bool {
+        let is_spent = self.budget.is_some_and(|left| left <= 0.0);
+        matches!(self.tone, Tone::Bad | Tone::Notice) || self.firing.0 > 0 || is_spent
+    }
+}
+
+/// Of each endpoint with objectives, what is left of the budget that has least.
+fn budgets(app: &App) -> HashMap<String, f64> {
+    let mut budgets = HashMap::new();
+    for status in app.objectives.status() {
+        if let Some(endpoint) = status.slo.endpoint() {
+            let left = budgets.entry(endpoint.to_owned()).or_insert(f64::MAX);
+            *left = left.min(status.standing.budget_remaining);
+        }
+    }
+    budgets
+}
+
+/// How many alerts fire for each endpoint, and how many of them need somebody now.
+fn firing(judged: &[Judged]) -> HashMap<&str, (usize, usize)> {
+    let mut firing: HashMap<&str, (usize, usize)> = HashMap::new();
+    for judged in judged.iter().filter(|judged| is_told(judged)) {
+        let (all, pages) = firing.entry(judged.alert.label("endpoint")).or_default();
+        *all += 1;
+        *pages += usize::from(judged.alert.label("severity") == "page");
+    }
+    firing
+}
+
+/// What is not as it should be: what the fleet says, and models of folders that could not be loaded.
+fn problems(app: &App, index: &[IndexEntry]) -> Vec<Problem> {
+    let of_fleet = app.serving.problems().into_iter().map(|text| Problem { tone: Tone::Notice, text });
+    let is_of_fleet = |name: &str| app.serving.fleet().is_some_and(|fleet| fleet.knows(name));
+    let of_folders = index.iter().filter(|entry| !is_of_fleet(&entry.name)).filter_map(|entry| match &entry.state {
+        ModelState::Failed(reason) => {
+            Some(Problem { tone: Tone::Bad, text: format!("{} could not be loaded: {reason}", entry.name) })
+        }
+        ModelState::Stale(reason) => Some(Problem {
+            tone: Tone::Notice,
+            text: format!("{} answers as it was loaded before: {reason}", entry.name),
+        }),
+        _ => None,
+    });
+    of_fleet.chain(of_folders).collect()
+}
+
+fn row(app: &App, known: &Known<'_>, now_ms: u64) -> EndpointRow {
+    let points = {
+        let since_ms = (now_ms - TREND_MS).next_multiple_of(TREND_STEP_MS);
+        app.history.read().points(known.name, None, since_ms, now_ms + 1, TREND_STEP_MS)
+    };
+    let since_ms = now_ms.saturating_sub(WINDOW_MS);
+    let mut last = Traffic::default();
+    points.iter().filter(|point| point.at_ms >= since_ms).for_each(|point| last.merge(&point.traffic));
+    let counted_ms =
+        now_ms.saturating_sub(since_ms.next_multiple_of(TREND_STEP_MS).max(app.console.started_ms)).max(1000);
+    let trend = (0..TREND_MS / TREND_STEP_MS).map(|step| {
+        let at_ms = (now_ms / TREND_STEP_MS + step + 1) * TREND_STEP_MS - TREND_MS;
+        let point = points.iter().find(|point| point.at_ms == at_ms);
+        Some(point.map_or(0.0, |point| point.traffic.requests() as f64))
+    });
+    EndpointRow {
+        name: known.name.to_owned(),
+        tone: known.tone,
+        state: known.state.clone(),
+        version: known
+            .versions
+            .iter()
+            .find(|entry| entry.is_default)
+            .map(|entry| entry.version.clone())
+            .unwrap_or_default(),
+        rate_per_s: last.requests() as f64 * 1000.0 / counted_ms as f64,
+        quantiles_ms: [0.5, 0.95, 0.99].map(|share| last.request.quantile_ms(share)),
+        success: last.error_rate().map(|failed| 1.0 - failed),
+        queued: queued(app, known.name),
+        budget: known.budget,
+        firing: known.firing.0,
+        pages: known.firing.1,
+        trend: trend.collect(),
+    }
+}
