@@ -223,9 +223,9 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def until(condition, *arguments):
+def until(condition, *arguments, patience_s=PATIENCE_S):
     """Waits until a condition holds; gives what it gave."""
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + patience_s
     while time.monotonic() < end:
         value = condition(*arguments)
         if value:

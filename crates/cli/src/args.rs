@@ -50,6 +50,11 @@ pub(crate) enum Command {
     Slo(Slo),
     /// The alerts of a running server
     Alerts(Alerts),
+    /// What a running server costs
+    Cost {
+        #[command(subcommand)]
+        command: crate::cost::CostCommand,
+    },
     /// Tell nobody of some alerts for a while
     Silence {
         #[command(subcommand)]

@@ -1,13 +1,13 @@
 //! Asking a running server.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail};
+use serde::Deserialize;
 use ureq::http::Response;
 
 /// The body of what a server has at a path.
 pub(crate) fn get(url: &str, path: &str) -> Result<String> {
     let target = target(url, path);
-    let mut response = asked(&target, ureq::get(&target).call())?;
-    Ok(response.body_mut().read_to_string()?)
+    answer(&target, agent().get(&target).call())
 }
 
 /// Where a path of a server is.
@@ -18,4 +18,26 @@ pub(crate) fn target(url: &str, path: &str) -> String {
 /// What a server answered; if it did not, what to do about that.
 pub(crate) fn asked(target: &str, sent: Result<Response<ureq::Body>, ureq::Error>) -> Result<Response<ureq::Body>> {
     sent.with_context(|| format!("cannot ask {target}: is the server running? (--url names another one)"))
+}
+
+/// A client that gives refusals with what they say.
+pub(crate) fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder().http_status_as_error(false).build().into()
+}
+
+/// The body of an answer; what it says if it is a refusal.
+pub(crate) fn answer(target: &str, sent: Result<Response<ureq::Body>, ureq::Error>) -> Result<String> {
+    let mut response = asked(target, sent)?;
+    let text = response.body_mut().read_to_string()?;
+    if response.status().is_success() {
+        return Ok(text);
+    }
+    #[derive(Deserialize)]
+    struct Refusal {
+        error: String,
+    }
+    match serde_json::from_str::<Refusal>(&text) {
+        Ok(refusal) => bail!(refusal.error),
+        Err(_) => Err(anyhow!("{target} answered {}", response.status())),
+    }
 }

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use tidegate_core::EngineChoice;
 use tidegate_observe::Objective;
+use tidegate_observe::cost::CostConfig;
 use tidegate_registry::RegistryConfig;
 use tidegate_server::{AlertsConfig, ConsoleConfig, ServerConfig};
 use tidegate_serving::FleetConfig;
@@ -38,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) slo: Vec<Objective>,
     /// Further alerts, and who hears of all of them.
     pub(crate) alerts: AlertsConfig,
+    /// What serving costs.
+    pub(crate) cost: CostConfig,
     /// The traces of requests.
     pub(crate) traces: TracesConfig,
 }
@@ -181,6 +184,8 @@ fn with_hint(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tidegate_observe::cost::BudgetConfig;
+
     use super::*;
 
     fn environment(pairs: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
@@ -246,20 +251,52 @@ mod tests {
     }
 
     #[test]
+    fn a_price_comes_from_the_environment() {
+        let set =
+            [("TIDEGATE_COST__CURRENCY", "EUR"), ("TIDEGATE_COST__VCPU_HOUR", "0.04"), ("TIDEGATE_COST__VCPUS", "2")];
+        let cost = load(&Serve::default(), environment(&set)).unwrap().cost;
+        assert_eq!((cost.currency.as_str(), cost.vcpu_hour, cost.vcpus), ("EUR", 0.04, 2.0));
+    }
+
+    #[test]
     fn every_key_is_in_the_reference_with_its_variable_and_default() {
         let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/configuration.md");
         let page = std::fs::read_to_string(page).unwrap();
         // `None` is not written: keys that may be absent get a value.
-        let Config { models, data: _, server, console, engines, log, registry, mut fleet, slo: _, alerts, traces } =
-            Config::default();
+        let Config {
+            models,
+            data: _,
+            server,
+            console,
+            engines,
+            log,
+            registry,
+            mut fleet,
+            slo: _,
+            alerts,
+            cost,
+            traces,
+        } = Config::default();
         (fleet.follow, fleet.memory_budget_bytes) = (Some(true), Some(1));
         let EnginesConfig { default, onnxruntime: _ } = engines;
         let path = || Some(PathBuf::from("a path"));
         let text = || Some("a path".to_owned());
         let traces = TracesConfig { endpoint: text(), headers_file: path(), service_name: text(), ..traces };
         let engines = EnginesConfig { default, onnxruntime: path() };
-        let config =
-            Config { models, data: path(), server, console, engines, log, registry, fleet, slo: Vec::new(), alerts, traces };
+        let config = Config {
+            models,
+            data: path(),
+            server,
+            console,
+            engines,
+            log,
+            registry,
+            fleet,
+            slo: Vec::new(),
+            alerts,
+            cost,
+            traces,
+        };
         let mut all = toml::Table::try_from(config).unwrap();
         let registry = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/registry-configuration.md");
         let registry = std::fs::read_to_string(registry).unwrap();
@@ -268,6 +305,13 @@ mod tests {
             assert!(told, "registry.{key} is not in docs/reference/registry-configuration.md");
         }
         all.remove("slo");
+        let budgets = all.get_mut("cost").and_then(toml::Value::as_table_mut).unwrap().remove("budget");
+        assert!(budgets.is_some() && page.contains("\n| `cost.budget` |"));
+        let budget = BudgetConfig { model: Some(String::new()), ..BudgetConfig::default() };
+        for key in toml::Table::try_from(budget).unwrap().keys() {
+            let row = format!("\n| `cost.budget.{key}` |");
+            assert!(page.contains(&row), "cost.budget.{key} is not in docs/reference/configuration.md");
+        }
         let objective = Objective { threshold_ms: Some(1.0), ..Objective::default() };
         for key in toml::Table::try_from(objective).unwrap().keys() {
             assert!(

@@ -4,6 +4,7 @@ mod alerts;
 mod args;
 mod ask;
 mod config;
+mod cost;
 mod inspect;
 mod load;
 mod models;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Keys(args) => registry::keys(args),
         Command::Slo(args) => slo::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Alerts(args) => alerts::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Cost { command } => cost::run(&command).map(|()| ExitCode::SUCCESS),
         Command::Silence { command } => silence::run(command).map(|()| ExitCode::SUCCESS),
         Command::Observe { command } => observe::run(command).map(|()| ExitCode::SUCCESS),
         Command::Openapi => {

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tidegate_engines::{Engines, OnnxRuntimeStatus};
 use tidegate_observe::Objective;
-use tidegate_server::{Alerting, Objectives, Server, StopCause, Traces};
+use tidegate_server::{Alerting, Costs, Objectives, Observers, Server, StopCause, Traces};
 use tidegate_serving::{Fleet, LoadReport, Metrics, Models, RegistryLink, Serving};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
@@ -76,6 +76,8 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let kept = config.data.as_ref().map(|data| data.join("objectives.json"));
     let objectives = Objectives::new(slos, metrics.clone(), kept);
     let alerting = Alerting::new(&config.alerts, metrics.clone(), config.data.as_deref(), follows)?;
+    let kept = config.data.as_ref().map(|data| data.join("cost.json"));
+    let costs = Costs::new(&config.cost, metrics.clone(), kept)?;
     let traces = Traces::start(&config.traces, &metrics)?;
     if follows {
         let data = config.data.map_or_else(registry::default_data, Ok)?;
@@ -86,7 +88,8 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
         fleet = Some(started);
     }
     let has_console = config.console.enabled;
-    let server = Server::start(config.server, config.console, Arc::new(serving), objectives, alerting, traces).await?;
+    let observers = Observers { console: config.console, objectives, alerting, costs, traces };
+    let server = Server::start(config.server, Arc::new(serving), observers).await?;
     say(format_args!("REST     http://{}", server.http()));
     say(format_args!("gRPC     {}", server.grpc()));
     if has_console {

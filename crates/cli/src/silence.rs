@@ -1,10 +1,9 @@
 //! `tidegate silence`.
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::json;
-use ureq::http::Response;
 
 use crate::ask;
 use crate::registry::{actor, print_table, time};
@@ -79,7 +78,7 @@ pub(crate) fn run(command: SilenceCommand) -> Result<()> {
         SilenceCommand::List(args) => list(&args),
         SilenceCommand::Expire(args) => {
             let target = format!("{}/{}", args.server.silences(), args.id);
-            answer(&target, agent().delete(&target).call())?;
+            ask::answer(&target, ask::agent().delete(&target).call())?;
             Ok(())
         }
     }
@@ -90,7 +89,7 @@ fn add(args: Add) -> Result<()> {
     let author = args.author.unwrap_or_else(actor);
     let (matchers, duration_s, comment) = (args.matchers, args.duration_s, args.comment);
     let body = json!({"matchers": matchers, "duration_s": duration_s, "author": author, "comment": comment});
-    let text = answer(&target, agent().post(&target).send_json(body))?;
+    let text = ask::answer(&target, ask::agent().post(&target).send_json(body))?;
     let silence: Silence = serde_json::from_str(&text).context("the answer is no silence")?;
     println!("{}", silence.id);
     Ok(())
@@ -98,7 +97,7 @@ fn add(args: Add) -> Result<()> {
 
 fn list(args: &List) -> Result<()> {
     let target = args.server.silences();
-    let text = answer(&target, agent().get(&target).call())?;
+    let text = ask::answer(&target, ask::agent().get(&target).call())?;
     if args.json {
         println!("{text}");
         return Ok(());
@@ -120,27 +119,6 @@ fn list(args: &List) -> Result<()> {
 impl ServerUrl {
     fn silences(&self) -> String {
         ask::target(&self.url, "/api/silences")
-    }
-}
-
-/// A client that gives refusals with what they say.
-fn agent() -> ureq::Agent {
-    ureq::Agent::config_builder().http_status_as_error(false).build().into()
-}
-
-fn answer(target: &str, sent: Result<Response<ureq::Body>, ureq::Error>) -> Result<String> {
-    let mut response = ask::asked(target, sent)?;
-    let text = response.body_mut().read_to_string()?;
-    if response.status().is_success() {
-        return Ok(text);
-    }
-    #[derive(Deserialize)]
-    struct Refusal {
-        error: String,
-    }
-    match serde_json::from_str::<Refusal>(&text) {
-        Ok(refusal) => bail!(refusal.error),
-        Err(_) => Err(anyhow!("{target} answered {}", response.status())),
     }
 }
 

@@ -16,6 +16,11 @@ pub trait LoadedArtifact: Send + Sync {
     /// How many instances suit this machine and this artifact.
     fn default_instances(&self) -> usize;
 
+    /// How many threads a run keeps busy.
+    fn threads(&self) -> usize {
+        1
+    }
+
     /// Whether the time of a run follows from the size of its inputs. It does not where the graph loops as often as
     /// its inputs say.
     fn run_time_is_bounded(&self) -> bool;

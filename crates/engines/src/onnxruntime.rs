@@ -104,6 +104,10 @@ impl LoadedArtifact for OnnxRuntimeArtifact {
         self.instances
     }
 
+    fn threads(&self) -> usize {
+        self.threads
+    }
+
     fn run_time_is_bounded(&self) -> bool {
         !self.has_loop
     }

@@ -32,7 +32,7 @@ pub struct Event {
 
 impl Event {
     /// Every name, with what it means.
-    pub const NAMES: [(&str, &str); 9] = [
+    pub const NAMES: [(&str, &str); 10] = [
         ("version.ready", "a version began to answer"),
         ("version.gone", "a version no longer answers"),
         ("version.load_failed", "a version or model could not be loaded"),
@@ -42,6 +42,7 @@ impl Event {
         ("alert.undelivered", "a message about alerts was given up"),
         ("silence.added", "someone added a silence"),
         ("silence.expired", "someone ended a silence"),
+        ("cost.budget_reached", "a share of a cost budget is used up"),
     ];
 
     /// An event that happens at a moment. It gets its number from the log.

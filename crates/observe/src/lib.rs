@@ -5,7 +5,7 @@
 //! OpenSLO. This room reads no clock, no file and no network, and knows no request: who counts passes counts in, who
 //! keeps state serializes [`Ledger`] and [`BurnAlerts`].
 //!
-//! What alerts become on their way to people is in [`alerting`].
+//! What alerts become on their way to people is in [`alerting`], what serving costs in [`cost`].
 //!
 //! Begin at [`Objective`], which is parsed into an [`Slo`]; its requests are judged by [`Sli`], counted in a [`Ledger`],
 //! and read as a [`Standing`] and by [`BurnAlerts`].
@@ -27,6 +27,7 @@ pub mod alerting;
 mod alerts;
 mod burn;
 mod burn_down;
+pub mod cost;
 mod dashboards;
 mod event;
 mod history;

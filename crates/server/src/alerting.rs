@@ -109,8 +109,10 @@ impl Alerting {
         app.refresh_gauges();
         let mut samples = self.samples();
         let alerts = app.objectives.alerts(&self.plan.links, now_ms);
+        let news = app.costs.take_news();
         {
             let mut state = self.state.lock();
+            news.into_iter().for_each(|event| state.events.add(event));
             if let Some(index) = index {
                 let loads = loads(samples.get(LOADS).map_or(&[], Vec::as_slice));
                 self.watch_versions(&mut state, app, &index, loads, now_ms);

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::console::Console;
 use crate::history::History;
-use crate::{Alerting, ConsoleConfig, Objectives, ServerConfig, Traces};
+use crate::{Alerting, Costs, Objectives, Observers, ServerConfig, Traces};
 
 /// The state behind both front ends.
 pub(crate) struct App {
@@ -18,6 +18,7 @@ pub(crate) struct App {
     pub(crate) history: History,
     pub(crate) alerting: Arc<Alerting>,
     pub(crate) console: Console,
+    pub(crate) costs: Arc<Costs>,
     pub(crate) traces: Traces,
     /// Whether the models of the start have been loaded, or given up.
     pub(crate) started: AtomicBool,
@@ -26,18 +27,20 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(
-        serving: Arc<Serving>,
-        config: ServerConfig,
-        console: &ConsoleConfig,
-        objectives: Arc<Objectives>,
-        alerting: Arc<Alerting>,
-        traces: Traces,
-    ) -> Self {
-        let history = History::of(serving.metrics());
-        let (started, stop) = (AtomicBool::new(false), watch::channel(false).0);
-        let console = Console::new(console);
-        Self { serving, config, objectives, history, alerting, console, traces, started, stop }
+    pub(crate) fn new(serving: Arc<Serving>, config: ServerConfig, observers: Observers) -> Self {
+        let Observers { console, objectives, alerting, costs, traces } = observers;
+        Self {
+            history: History::of(serving.metrics()),
+            serving,
+            config,
+            objectives: Arc::new(objectives),
+            alerting: Arc::new(alerting),
+            console: Console::new(&console),
+            costs: Arc::new(costs),
+            traces,
+            started: AtomicBool::new(false),
+            stop: watch::channel(false).0,
+        }
     }
 
     /// Whether the server is stopping: it answers what it has accepted and takes nothing new.

@@ -10,6 +10,7 @@ mod clock;
 mod compression;
 mod config;
 mod console;
+mod cost;
 mod describe;
 mod faults;
 #[doc(hidden)]
@@ -32,8 +33,9 @@ pub use alerting::{
 };
 pub use config::ServerConfig;
 pub use console::ConsoleConfig;
+pub use cost::Costs;
 pub use history::history_metrics;
 pub use objectives::Objectives;
 pub use rest::openapi;
-pub use server::{Server, StopCause};
+pub use server::{Observers, Server, StopCause};
 pub use traces::Traces;

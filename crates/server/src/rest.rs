@@ -3,6 +3,7 @@
 mod alerts;
 mod answer;
 pub(crate) mod body;
+mod cost;
 mod events;
 mod health;
 mod infer;
@@ -63,6 +64,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/api/silences", get(silences::list).post(silences::add))
         .route("/api/silences/{id}", delete(silences::expire))
         .route("/api/events", get(events::events))
+        .route("/api/cost", get(cost::cost))
         .route("/metrics", get(metrics))
         .merge(console::router(&app.console))
         .method_not_allowed_fallback(method_not_allowed)

@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::listen::Listeners;
 use crate::rest::RestService;
 use crate::workers::Workers;
-use crate::{Alerting, ConsoleConfig, Objectives, ServerConfig, Traces, grpc};
+use crate::{Alerting, ConsoleConfig, Costs, Objectives, ServerConfig, Traces, grpc};
 
 /// How often finished requests are counted where nobody asks for figures.
 const SETTLE_EVERY: Duration = Duration::from_millis(50);
@@ -29,6 +29,20 @@ pub struct Server {
     listeners: Listeners,
     http: SocketAddr,
     grpc: SocketAddr,
+}
+
+/// Who watches what becomes of requests.
+pub struct Observers {
+    /// The pages for people.
+    pub console: ConsoleConfig,
+    /// The objectives, which count.
+    pub objectives: Objectives,
+    /// The alerts, and who hears of them.
+    pub alerting: Alerting,
+    /// What it all costs.
+    pub costs: Costs,
+    /// The traces that are kept.
+    pub traces: Traces,
 }
 
 /// How serving came to its end.
@@ -45,27 +59,20 @@ impl Server {
     ///
     /// # Errors
     /// If a port cannot be opened; the message names it.
-    pub async fn start(
-        config: ServerConfig,
-        console: ConsoleConfig,
-        serving: Arc<Serving>,
-        objectives: Objectives,
-        alerting: Alerting,
-        traces: Traces,
-    ) -> std::io::Result<Self> {
+    pub async fn start(config: ServerConfig, serving: Arc<Serving>, observers: Observers) -> std::io::Result<Self> {
         let http = bind(config.http, "http").await?;
         let grpc = bind(config.grpc, "grpc").await?;
         let (http_address, grpc_address) = (http.local_addr()?, grpc.local_addr()?);
-        let (objectives, alerting) = (Arc::new(objectives), Arc::new(alerting));
-        let app = Arc::new(App::new(serving, config, &console, objectives.clone(), alerting.clone(), traces));
+        let app = Arc::new(App::new(serving, config, observers));
         let mut listeners = Listeners::new(app.clone());
         let workers = Arc::new(Workers::start(std::thread::available_parallelism().map_or(1, usize::from))?);
         listeners.serve(http, "http", RestService::new(app.clone()), workers.clone());
         listeners.serve(grpc, "grpc", TowerToHyperService::new(grpc::router(app.clone()).await), workers);
         let mut background = JoinSet::new();
-        background.spawn(objectives.run());
+        background.spawn(app.objectives.clone().run());
         background.spawn(observe(app.clone()));
-        background.spawn(alerting.run(app.clone()));
+        background.spawn(app.alerting.clone().run(app.clone()));
+        background.spawn(app.costs.clone().run(app.clone()));
         Ok(Self { app, background, listeners, http: http_address, grpc: grpc_address })
     }
 
@@ -106,6 +113,7 @@ impl Server {
         };
         self.background.abort_all();
         self.app.objectives.finish().await;
+        self.app.costs.finish(&self.app.serving).await;
         self.app.traces.finish(self.app.serving.metrics()).await;
         cause
     }

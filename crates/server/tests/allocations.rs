@@ -14,7 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tidegate_core::EngineChoice;
 use tidegate_engines::{Engines, OnnxRuntimeStatus};
-use tidegate_server::{Alerting, AlertsConfig, ConsoleConfig, Objectives, Server, ServerConfig, Traces};
+use tidegate_server::{
+    Alerting, AlertsConfig, ConsoleConfig, Costs, Objectives, Observers, Server, ServerConfig, Traces,
+};
 use tidegate_serving::{Metrics, Models, Serving};
 use tidegate_traces::TracesConfig;
 
@@ -77,16 +79,14 @@ async fn serve() -> (Server, SocketAddr) {
     let models = Models::new(vec![digits], engines, metrics.clone());
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let config = ServerConfig { http: any, grpc: any, ..ServerConfig::default() };
-    let server = Server::start(
-        config,
-        ConsoleConfig::default(),
-        Arc::new(Serving::new(models, metrics.clone())),
-        Objectives::new(Vec::new(), metrics.clone(), None),
-        Alerting::new(&AlertsConfig::default(), metrics.clone(), None, false).unwrap(),
-        Traces::start(&TracesConfig::default(), &metrics).unwrap(),
-    )
-    .await
-    .unwrap();
+    let observers = Observers {
+        console: ConsoleConfig::default(),
+        objectives: Objectives::new(Vec::new(), metrics.clone(), None),
+        alerting: Alerting::new(&AlertsConfig::default(), metrics.clone(), None, false).unwrap(),
+        costs: Costs::default(),
+        traces: Traces::start(&TracesConfig::default(), &metrics).unwrap(),
+    };
+    let server = Server::start(config, Arc::new(Serving::new(models, metrics)), observers).await.unwrap();
     let report = server.load_all().await;
     assert_eq!(report.ready, ["digits"], "{report:?}");
     let address = server.http();

@@ -1,7 +1,9 @@
 //! The process's metrics, in Prometheus's form; names that Triton has are Triton's.
 
+mod cost;
 mod exposition;
 mod families;
+mod meter;
 mod process;
 mod tally;
 mod text;
@@ -12,11 +14,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    CounterVec, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 pub use self::exposition::{Exemplar, Exposition, Family, Labels, MetricKind, Sample};
+pub use self::meter::{MeterReading, VersionMeter};
 pub(crate) use self::process::ProcessUsage;
+pub use self::process::memory_limit_bytes;
 pub(crate) use self::tally::{Counted, Tally, nanos, unix_ms};
 pub use self::text::{TextExposition, TextForm};
 pub use self::values::SeriesValue;
@@ -57,6 +61,7 @@ pub struct Metrics {
     slo_burn_rate: GaugeVec,
     slo_alert_firing: IntGaugeVec,
     alert_deliveries: IntCounterVec,
+    cost: cost::CostMetrics,
     traces_kept: IntCounterVec,
     spans: IntCounterVec,
     ready: IntGauge,
@@ -174,6 +179,7 @@ impl Metrics {
                 "Messages about alerts by outcome: ok, failed (tried again), dropped, limited",
                 &["outcome"],
             ),
+            cost: cost::CostMetrics::new(&mut set),
             traces_kept: set.counters(
                 "tidegate_traces_kept_total",
                 "Requests whose trace was kept, by reason: sampled, failed, slow",
@@ -353,6 +359,10 @@ impl Registrar {
 
     fn counters(&mut self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
         self.register(MetricKind::Counter, IntCounterVec::new(Opts::new(name, help), labels))
+    }
+
+    fn float_counters(&mut self, name: &str, help: &str, labels: &[&str]) -> CounterVec {
+        self.register(MetricKind::Counter, CounterVec::new(Opts::new(name, help), labels))
     }
 
     fn gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {

@@ -111,6 +111,11 @@ impl VersionStats {
         self.observations.leave(observation);
     }
 
+    /// Counts bytes of answers.
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.tally.sent(bytes);
+    }
+
     /// Says how many requests wait.
     pub(crate) fn pending(&self, requests: usize) {
         self.tally.pending(requests);

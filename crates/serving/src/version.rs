@@ -47,6 +47,14 @@ impl VersionPlan {
     pub fn new(manifest: Manifest, artifact: PathBuf) -> Self {
         Self { number: 1, manifest, artifact, labels: HashMap::new(), triton: None, files: None }
     }
+
+    /// What its files take: all of those that the registry has, else the artifact alone.
+    fn file_bytes(&self) -> u64 {
+        match &self.files {
+            Some(files) => u64::try_from(files.version().bytes).unwrap_or(0),
+            None => std::fs::metadata(&self.artifact).map_or(0, |file| file.len()),
+        }
+    }
 }
 
 /// A loaded version: it can answer.
@@ -61,6 +69,8 @@ pub struct Version {
     memory_bytes: u64,
     load_time: Duration,
     loaded_ms: u64,
+    file_bytes: u64,
+    threads: usize,
     last_used: LastUsed,
 }
 
@@ -142,6 +152,7 @@ impl Version {
         if let Some(reason) = warm.not_batched {
             info!(model, version = plan.number, reason, "requests run one by one");
         }
+        let (file_bytes, threads) = (plan.file_bytes(), artifact.threads());
         let (model, engine, last_used) = (model.to_owned(), artifact.engine(), LastUsed::now());
         let loaded_ms = unix_ms();
         Ok(Self {
@@ -155,6 +166,8 @@ impl Version {
             memory_bytes,
             load_time,
             loaded_ms,
+            file_bytes,
+            threads,
             last_used,
         })
     }
@@ -204,6 +217,11 @@ impl Version {
         self.stats.pending(self.scheduler.queued());
     }
 
+    /// Counts bytes that were sent with its answers.
+    pub fn count_sent(&self, bytes: usize) {
+        self.stats.sent(bytes);
+    }
+
     /// How much more memory the process took after it was loaded; other loads at the same time count in.
     pub fn memory_bytes(&self) -> u64 {
         self.memory_bytes
@@ -222,6 +240,16 @@ impl Version {
     /// A request to begin with. Blocks: it may read a file.
     pub fn request_sample(&self) -> RequestSample {
         RequestSample::of(&self.plan, &self.signature)
+    }
+
+    /// What its files take on disk: all of those that the registry has, else the artifact alone.
+    pub fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
+
+    /// How many threads each of its runs keeps busy.
+    pub fn threads(&self) -> usize {
+        self.threads
     }
 
     /// When it was last asked.

@@ -61,7 +61,8 @@ fn watched(folder: &Path, effort: Effort, section: &mut Section) -> Result<()> {
         ensure!(scrapes > 0, "nothing was scraped");
         rounds
     })?;
-    let (first, other) = (Standing::new("watched", &rounds[0], &rounds[0]), Standing::new("alone", &rounds[0], &rounds[1]));
+    let (first, other) =
+        (Standing::new("watched", &rounds[0], &rounds[0]), Standing::new("alone", &rounds[0], &rounds[1]));
     let rate = |standing: &Standing| standing.figures.requests_per_second.round();
     section.row(vec![
         "objectives, traces, scraping, console".into(),
@@ -108,7 +109,8 @@ fn scrape(url: &str, done: &AtomicBool) -> Result<usize> {
 
 /// Keeps the endpoint's page open.
 fn look(url: &str, done: &AtomicBool) -> Result<()> {
-    let agent: ureq::Agent = ureq::Agent::config_builder().timeout_recv_body(Some(Duration::from_secs(60))).build().into();
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().timeout_recv_body(Some(Duration::from_secs(60))).build().into();
     let request = agent.get(format!("{url}/console/endpoints/digits")).header("Accept", "text/event-stream");
     let lines = BufReader::new(request.call()?.into_body().into_reader()).lines();
     for line in lines {
@@ -159,9 +161,12 @@ fn triton_model(models: &Path, name: &str) -> Result<()> {
     for version in 1..=VERSIONS {
         let folder = models.join(name).join(version.to_string());
         std::fs::create_dir_all(&folder)?;
-        std::fs::hard_link(&source, folder.join("model.onnx")).or_else(|_| std::fs::copy(&source, folder.join("model.onnx")).map(|_| ()))?;
+        std::fs::hard_link(&source, folder.join("model.onnx"))
+            .or_else(|_| std::fs::copy(&source, folder.join("model.onnx")).map(|_| ()))?;
     }
-    let config = format!("name: \"{name}\"\nplatform: \"onnxruntime_onnx\"\nmax_batch_size: 64\nversion_policy: {{ all {{ }} }}\n");
+    let config = format!(
+        "name: \"{name}\"\nplatform: \"onnxruntime_onnx\"\nmax_batch_size: 64\nversion_policy: {{ all {{ }} }}\n"
+    );
     std::fs::write(models.join(name).join("config.pbtxt"), config)?;
     Ok(())
 }

@@ -5,8 +5,14 @@ use crate::alerts::Severity;
 
 /// The rules, for a server that follows the registry or does not.
 pub fn builtin_rules(follows_registry: bool) -> Vec<RuleConfig> {
-    let mut rules =
-        vec![server_not_ready(), requests_not_ready(), load_failed(), connections_refused(), standing_queue()];
+    let mut rules = vec![
+        server_not_ready(),
+        requests_not_ready(),
+        load_failed(),
+        connections_refused(),
+        standing_queue(),
+        cost_budget(),
+    ];
     if follows_registry {
         rules.push(registry_unreachable());
     }
@@ -77,6 +83,15 @@ fn standing_queue() -> RuleConfig {
     }
 }
 
+/// Told apart by budget and share; a server without budgets has no such series.
+fn cost_budget() -> RuleConfig {
+    RuleConfig {
+        by: vec!["budget".to_owned(), "share".to_owned()],
+        threshold: 0.0,
+        ..of("TidegateCostBudget", "tidegate_cost_budget_reached", "cost-budget", "a share of a cost budget is used up")
+    }
+}
+
 fn registry_unreachable() -> RuleConfig {
     RuleConfig {
         op: super::Comparison::Below,
@@ -107,7 +122,7 @@ mod tests {
     #[test]
     fn they_are_rules_with_runbooks() {
         let rules = RuleConfig::parse_all(&builtin_rules(true)).unwrap();
-        assert_eq!(rules.len(), 6);
+        assert_eq!(rules.len(), 7);
         assert_eq!(builtin_rules(true)[1].labels.len(), 1);
         for rule in builtin_rules(true) {
             let page = format!("{}/../../docs/runbooks/{}.md", env!("CARGO_MANIFEST_DIR"), rule.runbook);

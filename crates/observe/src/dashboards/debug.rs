@@ -104,6 +104,10 @@ fn failures(job: &str, model: &str) -> Vec<Panel> {
             "{{code}}",
             format!("sum by (code) (rate(tidegate_requests_refused_total{{{job}}}[$__rate_interval]))"),
         ),
+        Panel::lines("Answers", "Bps", "Bytes a second that answers take, by model.").query(
+            "{{model}}",
+            format!("sum by (model) (rate(tidegate_answer_bytes_total{{{model}}}[$__rate_interval]))"),
+        ),
         Panel::lines("Given up by clients", "reqps", "Their client hung up before the answer.").query(
             "{{model}}",
             format!("sum by (model) (rate(tidegate_requests_abandoned_total{{{model}}}[$__rate_interval]))"),

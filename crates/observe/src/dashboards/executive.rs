@@ -6,10 +6,10 @@ pub(super) fn dashboard(job: &str) -> Dashboard {
     Dashboard {
         name: "tidegate-executive",
         title: "Tidegate: service levels",
-        description: "Whether objectives are met, what is left of error budgets, and how much the service is used.",
+        description: "Whether objectives are met, what is left of error budgets, how much the service is used, and what it costs.",
         from: "now-30d",
         job: job.to_owned(),
-        rows: vec![now(), over_time(), usage(job)],
+        rows: vec![now(), over_time(), usage(job), cost(job)],
     }
 }
 
@@ -59,5 +59,29 @@ fn usage(job: &str) -> Vec<Panel> {
         ),
         Panel::lines("Processors in use", "short", "By all servers together.")
             .query("processors", format!("sum(rate(tidegate_process_cpu_seconds_total{{{job}}}[$__rate_interval]))")),
+    ]
+}
+
+/// Money. What nobody used and what is fixed is divided among models by what they used in the same time.
+fn cost(job: &str) -> Vec<Panel> {
+    let spent = |part: &str| format!("increase(tidegate_cost_total{{{job}{part}}}[1d])");
+    let all = format!("sum by (currency) ({})", spent(""));
+    let used = format!("sum by (currency, model) ({})", spent(",part=\"used\",model=~\"$model\""));
+    let all_used = format!("sum by (currency) ({})", spent(",part=\"used\""));
+    let predictions = format!("sum by (model) (increase(nv_inference_count{{{job},model=~\"$model\"}}[1d]))");
+    let borne = format!("({used} * on (currency) group_left () ({all} / {all_used}))");
+    vec![
+        Panel::lines("Cost a day", "short", "Of the 24 hours before: used by versions, idle, and fixed.")
+            .query("{{part}} ({{currency}})", format!("sum by (currency, part) ({})", spent(""))),
+        Panel::lines(
+            "Cost of a thousand predictions",
+            "short",
+            "By model, over a day, with its part of what nobody used and of what is fixed.",
+        )
+        .query("{{model}} ({{currency}})", format!("1000 * {borne} / on (model) group_left () ({predictions} > 0)")),
+        Panel::lines("Cost budgets used up", "percentunit", "At 100% it is spent before its day or month is over.")
+            .query("{{budget}}", format!("max by (budget) (tidegate_cost_budget_used_ratio{{{job}}})")),
+        Panel::number("Shares of budgets reached", "short", "How many of the shares at which an alert fires.")
+            .query("{{budget}}", format!("sum by (budget) (tidegate_cost_budget_reached{{{job}}})")),
     ]
 }

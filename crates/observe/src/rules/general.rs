@@ -22,7 +22,7 @@ pub(super) fn group(options: &RuleOptions) -> RuleGroup {
     let job = format!("job=\"{}\"", escaped(&options.job));
     let alerts = [down(&job), not_ready(&job), load_failed(&job), overload(&job), connections_refused(&job)];
     let alerts = alerts.into_iter().chain([standing_queue(&job), memory_grows(&job)]);
-    let alerts = alerts.chain([registry_unreachable(&job), cold_starts(&job)]);
+    let alerts = alerts.chain([registry_unreachable(&job), cold_starts(&job), cost_budget(&job)]);
     let memory = options.memory_limit_bytes.map(|limit| memory_high(&job, limit));
     RuleGroup {
         name: "tidegate-general".to_owned(),
@@ -198,6 +198,20 @@ fn cold_starts(job: &str) -> General {
             "{{ $value | humanizePercentage }} of the requests for {{ $labels.model }} waited for a load in the \
                       last 15 minutes; the alert is above 5%."
                 .to_owned(),
+    }
+}
+
+fn cost_budget(job: &str) -> General {
+    General {
+        name: "TidegateCostBudget",
+        runbook: "cost-budget",
+        severity: Severity::Ticket,
+        hold: None,
+        expr: format!("max by (instance, budget, share) (tidegate_cost_budget_reached{{{job}}}) > 0"),
+        summary: "a share of a cost budget is used up",
+        description: "{{ $labels.instance }} has used up {{ $labels.share }} of the cost budget {{ $labels.budget }} \
+                      before its day or month is over."
+            .to_owned(),
     }
 }
 

@@ -73,6 +73,7 @@ pub(super) fn response(response: InferResponse, id: String) -> ModelInferRespons
             ..InferOutputTensor::default()
         });
     }
+    version.count_sent(message.raw_output_contents.iter().map(Bytes::len).sum());
     message
 }
 

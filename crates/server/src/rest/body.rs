@@ -81,3 +81,9 @@ pub(crate) async fn answer(
     }
     Ok(response)
 }
+
+/// How long the body of an answer is, as it is sent.
+pub(super) fn bytes(answer: &Response) -> usize {
+    let size = http_body::Body::size_hint(answer.body());
+    usize::try_from(size.lower()).unwrap_or(usize::MAX)
+}

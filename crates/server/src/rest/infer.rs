@@ -142,7 +142,9 @@ async fn send(
 ) -> Result<Response, InferError> {
     let (body, header_bytes) = encode_infer(response, id, binary)?;
     let content_type = if header_bytes.is_some() { "application/octet-stream" } else { "application/json" };
+    let version = &response.version;
     let mut response = body::answer(body, content_type, Encoding::accepted(headers), &app.config).await?;
+    version.count_sent(body::bytes(&response));
     if let Some(header_bytes) = header_bytes {
         response.headers_mut().insert(HEADER_LENGTH, HeaderValue::from(header_bytes));
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use utoipa::{OpenApi, ToSchema};
 
-use super::{alerts, events, health, infer, metadata, objectives, predict_v1, repository, silences, statistics};
+use super::{alerts, cost, events, health, infer, metadata, objectives, predict_v1, repository, silences, statistics};
 
 /// The whole description; served at `/openapi.json`, browsable at `/docs`.
 pub fn openapi() -> utoipa::openapi::OpenApi {
@@ -43,6 +43,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         silences::add,
         silences::expire,
         events::events,
+        cost::cost,
         super::metrics,
     )
 )]

@@ -89,8 +89,10 @@ async fn answer(
         }
     };
     let response = app.serving.infer(InferRequest { trace, ..request }, received).await?;
-    let answer = encode_predictions(&response)?;
-    body::answer(answer, "application/json", Encoding::accepted(headers), &app.config).await
+    let body = encode_predictions(&response)?;
+    let answer = body::answer(body, "application/json", Encoding::accepted(headers), &app.config).await?;
+    response.version.count_sent(body::bytes(&answer));
+    Ok(answer)
 }
 
 /// Reads and decodes a request; the second value is when its last byte arrived.

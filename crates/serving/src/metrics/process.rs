@@ -77,8 +77,7 @@ pub(super) fn expose(out: &mut dyn Exposition) {
     let cgroup = Cgroup::own();
     let memory = machine_memory();
     let limit = cgroup.as_ref().and_then(Cgroup::memory_limit);
-    let total = memory.map(|memory| memory.total_bytes);
-    say(MEMORY_LIMIT, limit.into_iter().chain(total).min());
+    say(MEMORY_LIMIT, memory_limit_bytes());
     let headroom =
         limit.zip(cgroup.as_ref().and_then(Cgroup::memory_used)).map(|(limit, used)| limit.saturating_sub(used));
     say(MEMORY_AVAILABLE, headroom.into_iter().chain(memory.map(|memory| memory.available_bytes)).min());
@@ -94,6 +93,12 @@ pub(super) fn expose(out: &mut dyn Exposition) {
             out.sample(Sample { extra, ..Sample::plain(&none, time.as_secs_f64()) });
         }
     }
+}
+
+/// Memory that the process may use: its cgroup's limit, or the machine's. `None` where the machine does not tell.
+pub fn memory_limit_bytes() -> Option<u64> {
+    let limit = Cgroup::own().and_then(|cgroup| cgroup.memory_limit());
+    limit.into_iter().chain(machine_memory().map(|memory| memory.total_bytes)).min()
 }
 
 fn most_files() -> Option<u64> {

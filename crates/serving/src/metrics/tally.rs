@@ -41,6 +41,7 @@ pub(crate) struct Tally {
     batches: AtomicU64,
     busy_ns: AtomicU64,
     batch_rows: AtomicU64,
+    sent_bytes: AtomicU64,
     /// By the bounds, and one for what is above them.
     by_rows: [AtomicU64; BATCH_BOUNDS.len() + 1],
 }
@@ -131,6 +132,7 @@ impl Tally {
             batches: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
             batch_rows: AtomicU64::new(0),
+            sent_bytes: AtomicU64::new(0),
             by_rows: Default::default(),
         }
     }
@@ -164,6 +166,11 @@ impl Tally {
         before + 1
     }
 
+    /// Counts bytes of answers.
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
     /// Says how many requests wait.
     pub(crate) fn pending(&self, requests: usize) {
         self.pending.store(requests as u64, Ordering::Relaxed);
@@ -191,6 +198,15 @@ impl Tally {
     /// How long instances were busy.
     pub(super) fn busy_ns(&self) -> u64 {
         self.busy_ns.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn sent_bytes(&self) -> u64 {
+        self.sent_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Rows answered.
+    pub(super) fn rows(&self) -> u64 {
+        self.counted.lock().rows
     }
 
     /// Rows of all batches, and batches by their bound.

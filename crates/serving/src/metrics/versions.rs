@@ -55,6 +55,11 @@ impl Tallies {
         self.tallies.lock().contains_key(&(model.into(), version.into()))
     }
 
+    /// The tallies that are in the exposition.
+    pub(super) fn all(&self) -> Vec<Arc<Tally>> {
+        self.tallies.lock().values().cloned().collect()
+    }
+
     /// Loads of versions that found no place of their own.
     pub(super) fn overflows(&self) -> u64 {
         self.overflows.load(Ordering::Relaxed)
@@ -62,7 +67,7 @@ impl Tallies {
 
     /// Says what they have counted.
     pub(super) fn expose(&self, out: &mut dyn Exposition) {
-        let tallies: Vec<Arc<Tally>> = self.tallies.lock().values().cloned().collect();
+        let tallies = self.all();
         let counted: Vec<Counted> = tallies.iter().map(|tally| tally.counted()).collect();
         for number in NUMBERS {
             out.family(number.family);
@@ -122,7 +127,7 @@ struct Number {
     value: fn(&Tally, &Counted) -> f64,
 }
 
-const NUMBERS: [Number; 11] = [
+const NUMBERS: [Number; 12] = [
     Number {
         family: Family::counter("nv_inference_request_success", "Requests answered"),
         value: |_, counted| counted.answered as f64,
@@ -169,6 +174,13 @@ const NUMBERS: [Number; 11] = [
             "Time that instances were busy with batches; its rate is how many are busy at once",
         ),
         value: |tally, _| tally.busy_ns() as f64 / 1e9,
+    },
+    Number {
+        family: Family::counter(
+            "tidegate_answer_bytes_total",
+            "Bytes of answers: bodies as sent over REST, tensors before compression over gRPC",
+        ),
+        value: |tally, _| tally.sent_bytes() as f64,
     },
 ];
 

@@ -1,0 +1,224 @@
+//! Prices as users write them, under `[cost]` in `tidegate.toml`.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::budget::{Budget, BudgetConfig};
+
+/// The largest number that is taken for a price, an amount or a size.
+const MAX_NUMBER: f64 = 1e9;
+
+/// The `[cost]` section. [`CostConfig::parse`] makes a [`CostPlan`] of it. A price of 0 is none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CostConfig {
+    /// The currency of all prices: three capital letters, such as `EUR` (ISO 4217). Without it no cost is counted.
+    pub currency: String,
+    /// Of a vCPU for an hour.
+    pub vcpu_hour: f64,
+    /// Of a GB of memory for an hour; a GB has 10⁹ bytes.
+    pub memory_gb_hour: f64,
+    /// Of a GPU for an hour.
+    pub gpu_hour: f64,
+    /// Of a GB of models' files for a month.
+    pub storage_gb_month: f64,
+    /// Of a GB that answers take.
+    pub network_gb: f64,
+    /// Of licences for a month.
+    pub licence_month: f64,
+    /// Of this server's share of monitoring for a month.
+    pub monitoring_month: f64,
+    /// vCPUs that are paid for; 0 for those that the process may use.
+    pub vcpus: f64,
+    /// Memory that is paid for, in GB; 0 for what the process may use.
+    pub memory_gb: f64,
+    /// GPUs that are paid for.
+    pub gpus: f64,
+    /// Who bears what nobody used.
+    pub idle: IdleRule,
+    /// What may be spent.
+    pub budget: Vec<BudgetConfig>,
+}
+
+/// Who bears what nobody used, and the sums that are fixed for a month.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IdleRule {
+    /// Every version, in proportion to the vCPU time that it used that day; if none was used, to the memory that it held;
+    /// nobody, if none was loaded.
+    #[default]
+    ByUse,
+    /// Nobody: it stands in a line of its own.
+    Apart,
+}
+
+impl IdleRule {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ByUse => "by-use",
+            Self::Apart => "apart",
+        }
+    }
+}
+
+/// What the ledger keeps beside what was used, so that what was counted stays when prices change.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PriceSheet {
+    /// The currency of all prices.
+    pub currency: String,
+    /// The prices.
+    pub prices: Prices,
+    /// Who bears what nobody used.
+    pub idle: IdleRule,
+}
+
+/// Prices in the currency's unit; see [`CostConfig`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs, reason = "the names are those of the configuration")]
+pub struct Prices {
+    pub vcpu_hour: f64,
+    pub memory_gb_hour: f64,
+    pub gpu_hour: f64,
+    pub storage_gb_month: f64,
+    pub network_gb: f64,
+    pub licence_month: f64,
+    pub monitoring_month: f64,
+}
+
+/// A configuration that is right.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CostPlan {
+    /// The prices.
+    pub sheet: PriceSheet,
+    /// What may be spent.
+    pub budgets: Vec<Budget>,
+    /// vCPUs that are paid for, where they are not measured.
+    pub vcpus: Option<f64>,
+    /// Memory that is paid for, in GB, where it is not measured.
+    pub memory_gb: Option<f64>,
+    /// GPUs that are paid for.
+    pub gpus: f64,
+}
+
+/// Prices or budgets that cannot be as they are written.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum CostError {
+    #[error("cost.currency is {0:?}, it must be three capital letters such as \"EUR\"")]
+    Currency(String),
+    #[error("cost.{0} is set and cost.currency is not: name the currency, such as \"EUR\"")]
+    NoCurrency(&'static str),
+    #[error("cost.currency is set and no price is: set cost.vcpu_hour or another one, or leave the currency out")]
+    NoPrice,
+    #[error("cost.{key} is {value}, it must be a number from 0 to {MAX_NUMBER}")]
+    Number { key: &'static str, value: f64 },
+    #[error("cost.gpu_hour is set and cost.gpus is not: say how many GPUs are paid for")]
+    NoGpus,
+    #[error("cost.budget \"{name}\": {problem}")]
+    Budget { name: String, problem: String },
+}
+
+impl CostConfig {
+    /// Reads the section; `None` if no cost is to be counted.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn parse(&self) -> Result<Option<CostPlan>, CostError> {
+        for (key, value) in self.numbers() {
+            if !(0.0..=MAX_NUMBER).contains(&value) {
+                return Err(CostError::Number { key, value });
+            }
+        }
+        let priced = self.prices().into_iter().find(|(_, price)| *price > 0.0);
+        if self.currency.is_empty() {
+            let first = priced.map(|(key, _)| key).or((!self.budget.is_empty()).then_some("budget"));
+            return first.map_or(Ok(None), |key| Err(CostError::NoCurrency(key)));
+        }
+        if self.currency.len() != 3 || !self.currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            return Err(CostError::Currency(self.currency.chars().take(40).collect()));
+        }
+        if priced.is_none() {
+            return Err(CostError::NoPrice);
+        }
+        if self.gpu_hour > 0.0 && self.gpus == 0.0 {
+            return Err(CostError::NoGpus);
+        }
+        let set = |number: f64| (number > 0.0).then_some(number);
+        Ok(Some(CostPlan {
+            sheet: self.sheet(),
+            budgets: BudgetConfig::parse_all(&self.budget)?,
+            vcpus: set(self.vcpus),
+            memory_gb: set(self.memory_gb),
+            gpus: self.gpus,
+        }))
+    }
+
+    fn sheet(&self) -> PriceSheet {
+        let prices = Prices {
+            vcpu_hour: self.vcpu_hour,
+            memory_gb_hour: self.memory_gb_hour,
+            gpu_hour: self.gpu_hour,
+            storage_gb_month: self.storage_gb_month,
+            network_gb: self.network_gb,
+            licence_month: self.licence_month,
+            monitoring_month: self.monitoring_month,
+        };
+        PriceSheet { currency: self.currency.clone(), prices, idle: self.idle }
+    }
+
+    fn prices(&self) -> [(&'static str, f64); 7] {
+        [
+            ("vcpu_hour", self.vcpu_hour),
+            ("memory_gb_hour", self.memory_gb_hour),
+            ("gpu_hour", self.gpu_hour),
+            ("storage_gb_month", self.storage_gb_month),
+            ("network_gb", self.network_gb),
+            ("licence_month", self.licence_month),
+            ("monitoring_month", self.monitoring_month),
+        ]
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        self.prices().into_iter().chain([("vcpus", self.vcpus), ("memory_gb", self.memory_gb), ("gpus", self.gpus)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(toml: &str) -> Result<Option<CostPlan>, String> {
+        let config: CostConfig = toml::from_str(toml).map_err(|error| error.to_string())?;
+        config.parse().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn without_prices_nothing_is_counted() {
+        assert_eq!(read(""), Ok(None));
+        assert_eq!(read("vcpus = 2"), Ok(None));
+        let plan = read("currency = \"EUR\"\nvcpu_hour = 0.04\nmemory_gb = 8\nidle = \"apart\"").unwrap().unwrap();
+        assert_eq!((plan.sheet.prices.vcpu_hour, plan.memory_gb, plan.vcpus), (0.04, Some(8.0), None));
+        assert_eq!(plan.sheet.idle.name(), "apart");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (toml, reason) in [
+            ("vcpu_hour = 1", "cost.vcpu_hour is set and cost.currency is not"),
+            ("[[budget]]\nname = \"x\"", "cost.budget is set and cost.currency is not"),
+            ("currency = \"EUR\"", "no price is"),
+            ("currency = \"Euro\"\nvcpu_hour = 1", "\"Euro\", it must be three capital letters"),
+            ("currency = \"EUR\"\nvcpu_hour = -1", "cost.vcpu_hour is -1, it must be a number from 0"),
+            ("currency = \"EUR\"\nmemory_gb = nan", "cost.memory_gb is NaN"),
+            ("currency = \"EUR\"\ngpu_hour = 1", "say how many GPUs"),
+            ("currency = \"EUR\"\nvcpu_hours = 1", "unknown field `vcpu_hours`"),
+            ("idle = \"equally\"", "unknown variant `equally`"),
+        ] {
+            let error = read(toml).unwrap_err();
+            assert!(error.contains(reason), "{toml}: {error}");
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! What was spent in some days, by what one wants to know.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::allocate::{Bill, Cost};
+use super::day::Day;
+use super::ledger::Ledger;
+use super::money::Micros;
+use super::usage::{Key, Usage};
+
+/// By what a report tells costs apart. Written `"day,version,tenant"`; a version is told with its model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct By {
+    day: bool,
+    model: bool,
+    version: bool,
+    tenant: bool,
+}
+
+impl Default for By {
+    fn default() -> Self {
+        Self { day: false, model: true, version: true, tenant: false }
+    }
+}
+
+/// What was spent in some days.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The currency of all amounts.
+    pub currency: String,
+    /// The first day.
+    pub from: Day,
+    /// The last day.
+    pub to: Day,
+    /// By what costs are told apart.
+    pub by: By,
+    /// What is to be paid; what the rows are together.
+    pub total: Micros,
+    /// Rows answered.
+    pub predictions: u64,
+    /// What a thousand of them cost; `None` if there was none.
+    pub per_1000_predictions: Option<f64>,
+    /// How long the server ran in these days, in seconds.
+    pub up_s: f64,
+    /// What was spent, sorted by what it is told apart by.
+    pub rows: Vec<Row>,
+    /// Other currencies in which costs of these days were counted; they are not in here.
+    pub other_currencies: Vec<String>,
+}
+
+/// A line of a report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// The day, where days are told apart; so are the next ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub day: Option<Day>,
+    /// The model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The version's number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Who asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// What was used.
+    #[serde(flatten)]
+    pub usage: Usage,
+    /// What it costs.
+    pub cost: Cost,
+    /// All of it.
+    pub total: Micros,
+    /// What a thousand predictions cost, in the currency's unit; `None` where there was none.
+    pub per_1000_predictions: Option<f64>,
+}
+
+/// What tells rows apart. Numbers of versions are in their order: a shorter one is smaller.
+type RowKey = (Option<Day>, Option<String>, Option<(usize, String)>, Option<String>);
+
+impl Ledger {
+    /// What was spent in a currency from one day to another, both included.
+    pub fn report(&self, currency: &str, from: Day, to: Day, by: By) -> Report {
+        let mut rows = BTreeMap::<RowKey, (Usage, Cost)>::new();
+        let (mut total, mut up_s, mut others) = (Micros::default(), 0.0, BTreeSet::new());
+        for (day, segment) in self.between(from, to) {
+            if segment.sheet.currency != currency {
+                others.insert(segment.sheet.currency.clone());
+                continue;
+            }
+            up_s += segment.up_s;
+            let bill = Bill::of(day, segment);
+            total += bill.total;
+            for (key, (usage, cost)) in bill.shares {
+                let row = rows.entry(by.key(day, key)).or_default();
+                row.0 += usage;
+                row.1 += cost;
+            }
+        }
+        let predictions: u64 = rows.values().map(|(usage, _)| usage.predictions).sum();
+        let rows = rows.into_iter().map(|(key, (usage, cost))| Row::new(key, usage, cost)).collect();
+        let (currency, other_currencies) = (currency.to_owned(), others.into_iter().collect());
+        let per_1000_predictions = per_1000(total, predictions);
+        Report { currency, from, to, by, total, predictions, per_1000_predictions, up_s, rows, other_currencies }
+    }
+}
+
+impl Row {
+    fn new((day, model, version, tenant): RowKey, usage: Usage, cost: Cost) -> Self {
+        let (total, version) = (cost.total(), version.map(|(_, version)| version));
+        Self {
+            day,
+            model,
+            version,
+            tenant,
+            usage,
+            cost,
+            total,
+            per_1000_predictions: per_1000(total, usage.predictions),
+        }
+    }
+}
+
+fn per_1000(total: Micros, predictions: u64) -> Option<f64> {
+    (predictions > 0).then(|| total.units() * 1000.0 / predictions as f64)
+}
+
+impl By {
+    fn key(self, day: Day, key: Key) -> RowKey {
+        let Key { model, version, tenant } = key;
+        (
+            self.day.then_some(day),
+            self.model.then_some(model),
+            self.version.then(|| (version.len(), version)),
+            self.tenant.then_some(tenant),
+        )
+    }
+}
+
+impl By {
+    /// The names of what is told apart, in the order of rows.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let all = [(self.day, "day"), (self.model, "model"), (self.version, "version"), (self.tenant, "tenant")];
+        all.into_iter().filter_map(|(is_told, name)| is_told.then_some(name))
+    }
+}
+
+impl FromStr for By {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut by = Self { day: false, model: false, version: false, tenant: false };
+        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            match word {
+                "day" => by.day = true,
+                "model" => by.model = true,
+                "version" => (by.model, by.version) = (true, true),
+                "tenant" => by.tenant = true,
+                other => {
+                    let other: String = other.chars().take(40).collect();
+                    return Err(format!("costs cannot be told by {other:?}, but by day, model, version and tenant"));
+                }
+            }
+        }
+        Ok(by)
+    }
+}
+
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = Self { model: self.model && !self.version, ..*self }.names();
+        f.write_str(&words.collect::<Vec<&str>>().join(","))
+    }
+}
+
+impl TryFrom<String> for By {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<By> for String {
+    fn from(by: By) -> Self {
+        by.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cost::{Capacity, PriceSheet, Step};
+
+    fn ledger() -> Ledger {
+        let mut sheet = PriceSheet { currency: "EUR".to_owned(), ..PriceSheet::default() };
+        sheet.prices.vcpu_hour = 3.6;
+        let dollars = PriceSheet { currency: "USD".to_owned(), ..sheet.clone() };
+        let mut ledger = Ledger::default();
+        for (day, version, tenant, vcpu_s) in
+            [("2026-11-01", "10", "x", 1.0), ("2026-11-01", "9", "x", 3.0), ("2026-11-02", "9", "y", 2.0)]
+        {
+            let usage = Usage { vcpu_s, predictions: 500, ..Usage::default() };
+            let capacity = Capacity { vcpus: 1.0, ..Capacity::default() };
+            let step = Step { seconds: 5.0, capacity, used: vec![(Key::new("a", version, tenant), usage)] };
+            ledger.add(day.parse().unwrap(), &sheet, step.clone());
+            ledger.add(day.parse().unwrap(), &dollars, step);
+        }
+        ledger
+    }
+
+    fn report(by: &str) -> Report {
+        ledger().report("EUR", "2026-11-01".parse().unwrap(), "2026-11-30".parse().unwrap(), by.parse().unwrap())
+    }
+
+    #[test]
+    fn every_division_has_the_same_sum() {
+        for (by, count) in [("", 1), ("day", 2), ("version", 2), ("model", 1), ("tenant,day", 2), ("tenant", 2)] {
+            let report = report(by);
+            assert_eq!((report.rows.len(), report.total, report.predictions), (count, Micros(15_000), 1500), "{by}");
+            assert_eq!(report.rows.iter().map(|row| row.total).sum::<Micros>(), report.total, "{by}");
+            assert_eq!(report.other_currencies, ["USD"]);
+            let read: Report = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
+            assert_eq!(read, report);
+        }
+    }
+
+    #[test]
+    fn a_version_bears_what_it_used_and_its_part_of_what_nobody_did() {
+        let report = report("version");
+        let rows: Vec<_> = report.rows.iter().map(|row| (row.version.as_deref().unwrap(), row.total)).collect();
+        // On the first, 10 s were paid for and 4 used, a quarter of them by 10; on the second, 5 s are all of 9's.
+        assert_eq!(rows, [("9", Micros(12_500)), ("10", Micros(2500))]);
+        assert_eq!(report.rows[1].per_1000_predictions, Some(0.005));
+        assert_eq!(report.per_1000_predictions, Some(0.01));
+    }
+
+    #[test]
+    fn divisions_are_read_as_they_are_written() {
+        assert_eq!("model, version".parse::<By>().unwrap(), By::default());
+        for text in ["", "day", "model", "version", "day,version,tenant"] {
+            assert_eq!(text.parse::<By>().unwrap().to_string(), text);
+        }
+        assert!("hour".parse::<By>().unwrap_err().contains("told by \"hour\""));
+    }
+}

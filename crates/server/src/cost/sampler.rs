@@ -1,0 +1,100 @@
+//! What versions have used since they were looked at last.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
+
+use tidegate_observe::cost::{DEFAULT_TENANT, Key, Usage};
+use tidegate_serving::{MeterReading, Serving, VersionMeter};
+
+use super::BYTES_PER_GB;
+
+/// A model and a version of it.
+type Name = (String, String);
+
+/// Looks at versions again and again.
+pub(super) struct Sampler {
+    last: Instant,
+    meters: HashMap<usize, Metered>,
+}
+
+/// A version that is loaded, or was and still answers.
+struct Metered {
+    meter: VersionMeter,
+    seen: MeterReading,
+    /// What each of its runs keeps busy.
+    threads: usize,
+}
+
+/// What was used since the last look.
+pub(super) struct Sampled {
+    pub(super) seconds: f64,
+    pub(super) used: Vec<(Key, Usage)>,
+    /// Versions that will use nothing any more.
+    pub(super) gone: Vec<Name>,
+}
+
+impl Sampler {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { last: now, meters: HashMap::new() }
+    }
+
+    /// Looks at every version that is loaded, and at those that went since the last look.
+    pub(super) fn sample(&mut self, serving: &Serving, now: Instant) -> Sampled {
+        let seconds = now.saturating_duration_since(self.last).as_secs_f64();
+        self.last = now;
+        serving.metrics().observations().settle();
+        let mut used = BTreeMap::<Name, Usage>::new();
+        let mut threads = HashMap::<Name, usize>::new();
+        for model in serving.models().all() {
+            for version in model.versions() {
+                let name = (version.model().to_owned(), version.number().to_owned());
+                let usage = used.entry(name.clone()).or_default();
+                usage.memory_gb_s += version.memory_bytes() as f64 / BYTES_PER_GB * seconds;
+                usage.storage_gb_s += version.file_bytes() as f64 / BYTES_PER_GB * seconds;
+                threads.insert(name, version.threads());
+            }
+        }
+        self.find(serving);
+        for metered in self.meters.values_mut() {
+            let name = metered.name();
+            metered.threads = threads.get(&name).copied().unwrap_or(metered.threads);
+            *used.entry(name).or_default() += metered.advance();
+        }
+        let keyed = |((model, version), usage): (Name, Usage)| (Key::new(&model, &version, DEFAULT_TENANT), usage);
+        let used = used.into_iter().filter(|(_, usage)| *usage != Usage::default()).map(keyed).collect();
+        Sampled { seconds, used, gone: self.forget(&threads) }
+    }
+
+    /// Takes up meters of versions that were loaded since.
+    fn find(&mut self, serving: &Serving) {
+        for meter in serving.metrics().meters() {
+            let new = || Metered { seen: MeterReading::default(), threads: 1, meter: meter.clone() };
+            self.meters.entry(meter.id()).or_insert_with(new);
+        }
+    }
+
+    /// Drops meters that will stand still, and names those of them whose version is not loaded anew.
+    fn forget(&mut self, loaded: &HashMap<Name, usize>) -> Vec<Name> {
+        let over = self.meters.extract_if(|_, metered| metered.meter.is_over());
+        over.map(|(_, metered)| metered.name()).filter(|name| !loaded.contains_key(name)).collect()
+    }
+}
+
+impl Metered {
+    fn name(&self) -> Name {
+        let (model, version) = self.meter.names();
+        (model.to_string(), version.to_string())
+    }
+
+    /// What was used since the last look.
+    fn advance(&mut self) -> Usage {
+        let (now, seen) = (self.meter.read(), self.seen);
+        self.seen = now;
+        Usage {
+            vcpu_s: now.busy.saturating_sub(seen.busy).as_secs_f64() * self.threads as f64,
+            network_gb: now.sent_bytes.saturating_sub(seen.sent_bytes) as f64 / BYTES_PER_GB,
+            predictions: now.rows.saturating_sub(seen.rows),
+            ..Usage::default()
+        }
+    }
+}

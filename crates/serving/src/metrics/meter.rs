@@ -1,0 +1,53 @@
+//! What versions have used, for who charges it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Metrics;
+use super::tally::Tally;
+
+/// Reads what a version has used since it was first loaded, also after it is gone.
+#[derive(Clone)]
+pub struct VersionMeter(Arc<Tally>);
+
+/// What a version has used so far; it only grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MeterReading {
+    /// How long its instances were busy.
+    pub busy: Duration,
+    /// Rows answered.
+    pub rows: u64,
+    /// Bytes of answers.
+    pub sent_bytes: u64,
+}
+
+impl Metrics {
+    /// A meter of each version that is loaded. Figures are those of settled observations.
+    pub fn meters(&self) -> Vec<VersionMeter> {
+        self.tallies.all().into_iter().map(VersionMeter).collect()
+    }
+}
+
+impl VersionMeter {
+    /// The names of the model and the version.
+    pub fn names(&self) -> (&Arc<str>, &Arc<str>) {
+        self.0.names()
+    }
+
+    /// What was used up to now.
+    pub fn read(&self) -> MeterReading {
+        let busy = Duration::from_nanos(self.0.busy_ns());
+        MeterReading { busy, rows: self.0.rows(), sent_bytes: self.0.sent_bytes() }
+    }
+
+    /// A number that no other meter has as long as this one is there, but for its copies: a version that was unloaded and
+    /// is loaded again has another meter.
+    pub fn id(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
+    /// Whether the version is gone, with its last request: nothing will be added. Copies of this meter must be gone, too.
+    pub fn is_over(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+}
