@@ -41,6 +41,7 @@ class Client(threading.Thread):
             if not received:
                 return
             answer += received
+        self.answer = answer
         self.status = int(answer.split()[1])
 
 
@@ -132,7 +133,7 @@ def test_what_outlasts_the_drain_timeout_is_cut_off(start):
     server.terminate()
     assert server.wait() == 1
     slow.join()
-    assert slow.status is None
+    assert slow.status is None, slow.answer
 
 
 def test_killed_it_starts_again_on_the_same_folder(start, tmp_path):
