@@ -36,6 +36,19 @@ target = 0.9
 name = "all-available"
 target = 0.9
 
+[cost]
+currency = "EUR"
+vcpu_hour = 3600
+monitoring_month = 1000000
+vcpus = 2
+memory_gb = 4
+
+[[cost.budget]]
+name = "all"
+amount = 0.01
+per = "month"
+alert_at = [0.8]
+
 [alerts]
 deploy_window_s = 0
 builtin_rules = false
@@ -59,6 +72,7 @@ PAGES = {
     "objectives": "/console/objectives",
     "alerts": "/console/alerts",
     "events": "/console/events",
+    "cost": "/console/cost",
     "try": "/console/try?model=digits",
     "missing": "/console/nothing-here",
 }
@@ -154,6 +168,7 @@ def test_a_page_is_whole_and_for_everybody(visit, name, look):
 def test_home_says_what_is_amiss_and_leads_there(visit):
     page = visit("/console")
     expect(page.locator("#verdict")).to_contain_text("Somebody is needed now")
+    expect(page.locator("#verdict .badge")).to_contain_text("act now")
     expect(page.locator("#verdict")).to_contain_text("rows were answered")
     row = page.locator("#endpoints tr", has_text="digits")
     expect(row).to_contain_text("ready")
@@ -272,6 +287,17 @@ def test_events_are_filtered(visit, site):
     assert rows.filter(has_text="alert.").count() == 0 and rows.filter(has_text="hostile").count() == 0
 
 
+def test_the_cost_page_says_what_was_spent_and_on_what(visit, site):
+    page = visit("/console/cost")
+    page.reload()
+    expect(page.locator("#costs .tiles")).to_contain_text("EUR")
+    expect(page.locator("#costs tbody tr", has_text="digits").last).to_contain_text("1")
+    expect(page.locator("#costs tbody tr", has_text="the whole bill")).to_contain_text("spent")
+    report = requests.get(site.url("/api/cost"), timeout=PATIENCE_S).json()
+    rows = [row for row in report["rows"] if row.get("model") == "digits"]
+    assert rows and float(rows[0]["total"]) > 0
+
+
 def test_a_prediction_is_tried(visit, site):
     page = visit("/console/try")
     page.locator("#choose").fill("digits")
@@ -344,6 +370,10 @@ def test_streams_are_bounded_and_end_with_the_server(start, tmp_path, visit):
     assert refused.status_code == 503 and "console.max_streams" in refused.text
     metrics = requests.get(server.url("/metrics"), timeout=PATIENCE_S).text
     assert "tidegate_console_streams_refused_total 1" in metrics
+    foreign = requests.get(
+        server.url("/console"), headers={"Accept": "text/event-stream", "Sec-Fetch-Site": "cross-site"}, timeout=PATIENCE_S
+    )
+    assert foreign.status_code == 403
     second.close()
     until(lambda: stream(server).status_code == 200)
     server.stop()
@@ -381,6 +411,20 @@ def test_many_models_are_looked_through_page_by_page(tmp_path, start, visit):
     expect(page.locator("#endpoints tbody tr")).to_have_count(10)
     page = visit("/console/models?q=model-5", server=server)
     expect(page.locator("#models tbody tr")).to_have_count(10)
+
+
+def test_a_version_of_the_registry_shows_where_it_comes_from(registry, graph, start, visit):
+    lineage = '[lineage]\nauthor = "grace"\ndataset = "cards"\n[lineage.metrics]\nauc = 0.91\n'
+    registry.run("push", graph("identity_fp32", manifest=lineage), "--alias", "champion")
+    digest = registry.versions()[0]["digest"]
+    server = start(data=registry.data)
+    page = visit("/console/models/m", server=server)
+    expect(page.locator("#versions tbody tr")).to_contain_text("champion")
+    for text in (digest, "grace", "cards", "auc 0.91", "ada"):
+        expect(page.locator("#details")).to_contain_text(text)
+    expect(page.locator("#signature")).to_contain_text("FP32")
+    server.stop()
+    page.wrong.clear()
 
 
 def test_the_console_can_be_switched_off(start, tmp_path):

@@ -230,28 +230,22 @@ impl Chart<'_> {
     }
 
     fn paths(&self, up: &impl Fn(f64) -> f64) -> Markup {
+        let pieces = |line: &Line| {
+            let known = line.values.split(|(_, value)| !value.is_some_and(f64::is_finite));
+            let place = |(at_ms, value): &(u64, Option<f64>)| {
+                (round(self.time.place(*at_ms)), round(up(value.unwrap_or_default())))
+            };
+            known.filter(|piece| !piece.is_empty()).map(|piece| piece.iter().map(place).collect()).collect()
+        };
         html! {
             @for (at, line) in self.lines.iter().enumerate() {
-                path.line.{ "c" (at % COLOURS) } d=(self.path(&line.values, up)) {}
+                @let pieces: Vec<Vec<(f64, f64)>> = pieces(line);
+                path.line.{ "c" (at % COLOURS) } d=(path(&pieces)) {}
+                @for piece in pieces.iter().filter(|piece| piece.len() == 1) {
+                    circle.dot.{ "c" (at % COLOURS) } cx=(piece[0].0) cy=(piece[0].1) r="2.5" {}
+                }
             }
         }
-    }
-
-    /// A line that is interrupted where there is no value.
-    fn path(&self, values: &Values, up: &impl Fn(f64) -> f64) -> String {
-        let mut path = String::new();
-        let mut is_drawing = false;
-        for (at_ms, value) in values {
-            let Some(value) = value.filter(|value| value.is_finite()) else {
-                is_drawing = false;
-                continue;
-            };
-            let (x, y) = (round(self.time.place(*at_ms)), round(up(value)));
-            // A point of its own is a line of no length, which round caps make a dot.
-            let _ = if is_drawing { write!(path, "L{x} {y}") } else { write!(path, "M{x} {y}h0") };
-            is_drawing = true;
-        }
-        path
     }
 
     /// What is said of the moment that somebody points at.
@@ -279,6 +273,17 @@ impl Chart<'_> {
             }
         }
     }
+}
+
+/// Lines through the points of each piece. What lies alone is a dot, and drawn as one.
+fn path(pieces: &[Vec<(f64, f64)>]) -> String {
+    let mut path = String::new();
+    for piece in pieces.iter().filter(|piece| piece.len() > 1) {
+        for (at, (x, y)) in piece.iter().enumerate() {
+            let _ = write!(path, "{}{x} {y}", if at == 0 { 'M' } else { 'L' });
+        }
+    }
+    path
 }
 
 fn outline(moments: &[f64], edge: &[f64], below: &[f64], up: &impl Fn(f64) -> f64) -> String {
@@ -323,7 +328,8 @@ mod tests {
     fn a_line_is_interrupted_where_there_is_no_value() {
         let svg = chart(vec![line("P50", &[Some(1.0), Some(2.0), None, Some(1.0)])], false);
         let path = svg.split("class=\"line c0\" d=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
-        assert_eq!((path.matches('M').count(), path.matches('L').count()), (2, 1), "{path}");
+        assert_eq!((path.matches('M').count(), path.matches('L').count()), (1, 1), "{path}");
+        assert_eq!(svg.matches("<circle").count(), 1, "what lies alone is a dot");
         assert!(svg.contains("Latency; P50: last 1 ms, between 1 ms and 2 ms"), "{svg}");
     }
 

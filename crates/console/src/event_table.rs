@@ -14,7 +14,7 @@ pub(crate) fn tone(event: &Event) -> Tone {
         "version.ready" | "version.reloaded" => Tone::Busy,
         "alert.firing" if text(event, "severity") == Some("page") => Tone::Bad,
         "version.load_failed" | "alert.undelivered" => Tone::Bad,
-        "alert.firing" => Tone::Notice,
+        "alert.firing" | "cost.budget_reached" => Tone::Notice,
         "alert.resolved" => Tone::Good,
         _ => Tone::Off,
     }
@@ -36,6 +36,9 @@ pub(crate) fn sentence(event: &Event) -> String {
         "alert.firing" => format!("{} ({}) began to fire", field("alert"), field("severity")),
         "alert.resolved" => format!("{} ({}) ended", field("alert"), field("severity")),
         "alert.undelivered" => format!("nobody was told of {}: {}", field("alerts"), field("reason")),
+        "cost.budget_reached" => {
+            format!("{} {} of the budget {} are spent", field("spent"), field("currency"), field("budget"))
+        }
         "silence.added" => format!("{} silenced {}", field("author"), field("matchers")),
         "silence.expired" => format!("the silence on {} was ended", field("matchers")),
         other => other.to_owned(),

@@ -26,7 +26,8 @@ pub struct Events {
 }
 
 /// What the form offers: every name, and what they begin with.
-const KINDS: [(&str, &str); 3] = [("version", "versions"), ("alert", "alerts"), ("silence", "silences")];
+const KINDS: [(&str, &str); 4] =
+    [("version", "versions"), ("alert", "alerts"), ("silence", "silences"), ("cost", "costs")];
 
 impl Events {
     /// The page.

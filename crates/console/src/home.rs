@@ -106,11 +106,15 @@ impl Home {
             (true, 0, None) if told().count() > 0 => (Tone::Notice, "Serving, and something needs a look"),
             (true, 0, None) => (Tone::Good, "All is well"),
         };
+        let word = match tone {
+            Tone::Bad => "act now",
+            Tone::Notice => "have a look",
+            Tone::Busy | Tone::Off => "wait",
+            Tone::Good => "well",
+        };
         html! {
             section #verdict.card.verdict.(tone.class()) aria-label="Verdict" {
-                div {
-                    p { (badge(tone, if self.is_ready { "ready" } else { "not ready" })) }
-                }
+                (badge(tone, word))
                 div {
                     h2 { (headline) }
                     @if tone == Tone::Good {

@@ -11,12 +11,14 @@ pub enum Section {
     Objectives,
     Alerts,
     Events,
+    Cost,
     Try,
 }
 
 impl Section {
     /// Every section, in the order of the navigation.
-    pub const ALL: [Self; 6] = [Self::Home, Self::Models, Self::Objectives, Self::Alerts, Self::Events, Self::Try];
+    pub const ALL: [Self; 7] =
+        [Self::Home, Self::Models, Self::Objectives, Self::Alerts, Self::Events, Self::Cost, Self::Try];
 
     /// What it is called.
     pub const fn label(self) -> &'static str {
@@ -26,6 +28,7 @@ impl Section {
             Self::Objectives => "Objectives",
             Self::Alerts => "Alerts",
             Self::Events => "Events",
+            Self::Cost => "Cost",
             Self::Try => "Try",
         }
     }
@@ -38,6 +41,7 @@ impl Section {
             Self::Objectives => "/console/objectives",
             Self::Alerts => "/console/alerts",
             Self::Events => "/console/events",
+            Self::Cost => "/console/cost",
             Self::Try => "/console/try",
         }
     }

@@ -60,6 +60,7 @@ pub(crate) fn router(console: &Console) -> Router<Arc<App>> {
         .route("/console/silences", get(alerts::show).post(alerts::silence))
         .route("/console/silences/{id}/expire", get(alerts::show).post(alerts::expire))
         .route("/console/events", get(pages::events))
+        .route("/console/cost", get(pages::costs))
         .route("/console/try", get(trial::show).post(trial::send))
         .route("/console/assets/{name}", get(assets::asset))
         .route("/console/{*path}", get(pages::missing))

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tidegate_console::{Page, missing};
 
-use super::{look, stream};
+use super::{look, origin, stream};
 use crate::app::App;
 use crate::clock::now_ms;
 use crate::compression::Encoding;
@@ -20,7 +20,12 @@ impl<F: Fn(&App, u64) -> Result<Page, String> + Send + Sync + 'static> Look for 
 /// The page; its stream, if that is asked for.
 pub(super) async fn answer(app: Arc<App>, headers: &HeaderMap, look: impl Look) -> Response {
     let wants_stream = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes() == b"text/event-stream");
-    let mut response = if wants_stream { stream::open(app, look) } else { whole(&app, headers, look).await };
+    let mut response = match wants_stream {
+        // A page elsewhere could not read it, and would take the place of one of ours.
+        true if !origin::is_own(headers) => StatusCode::FORBIDDEN.into_response(),
+        true => stream::open(app, look),
+        false => whole(&app, headers, look).await,
+    };
     response.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
     response
 }

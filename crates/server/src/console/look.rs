@@ -2,6 +2,7 @@
 //! connections.
 
 mod alerts;
+mod costs;
 mod endpoint;
 mod events;
 mod home;
@@ -15,6 +16,7 @@ use tidegate_observe::alerting::Judged;
 use tidegate_serving::{IndexEntry, ModelState};
 
 pub(super) use self::alerts::{alerts, matchers};
+pub(super) use self::costs::costs;
 pub(super) use self::endpoint::endpoint;
 pub(super) use self::events::events;
 pub(super) use self::home::home;

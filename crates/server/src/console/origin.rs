@@ -1,8 +1,8 @@
-//! Whether a form was sent from our own pages.
+//! Whether a request comes from our own pages.
 
 use http::{HeaderMap, header};
 
-/// Whether a request that changes something comes from a page of this server, or from no page at all. Browsers say it in
+/// Whether a request comes from a page of this server, or from no page at all. Browsers say it in
 /// `Sec-Fetch-Site` (W3C, Fetch Metadata Request Headers); those that do not, in `Origin` (RFC 6454). A client that sends
 /// neither is no browser, and cannot be lured.
 pub(super) fn is_own(headers: &HeaderMap) -> bool {

@@ -88,6 +88,10 @@ pub(super) async fn events(State(app): State<Arc<App>>, query: Asked<EventQuery>
     answer(app, &headers, move |app, now_ms| Ok(look::events(app, &wanted, now_ms).page())).await
 }
 
+pub(super) async fn costs(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    answer(app, &headers, |app, now_ms| Ok(look::costs(app, now_ms).page())).await
+}
+
 pub(super) async fn missing(State(app): State<Arc<App>>, request: Request) -> Response {
     let path: String = request.uri().path().chars().take(MAX_QUERY).collect();
     answer(app, request.headers(), move |_, _| Err(format!("There is nothing at {path}."))).await

@@ -1,0 +1,193 @@
+//! What serving costs this month, by version, and how far budgets are used up.
+
+use maud::{Markup, html};
+use tidegate_observe::ALL_ENDPOINTS;
+use tidegate_observe::cost::{Micros, Report, Row};
+
+use crate::badge::{Tone, badge};
+use crate::format::{NONE, count, number, percent};
+use crate::page::{Page, Part};
+use crate::section::{Section, endpoint_path};
+
+/// What was spent.
+#[derive(Debug)]
+pub struct Costs {
+    /// What was spent by version, the dearest first; `None` if no cost is counted.
+    pub report: Option<Report>,
+    /// Versions that are not shown.
+    pub more: usize,
+    /// How far budgets are used up.
+    pub budgets: Vec<BudgetRow>,
+}
+
+/// A budget.
+#[derive(Clone, Debug)]
+pub struct BudgetRow {
+    /// Its name.
+    pub name: String,
+    /// The model whose cost counts; `None` for the whole bill.
+    pub model: Option<String>,
+    /// In which time.
+    pub per: &'static str,
+    /// What was spent in it.
+    pub spent: Micros,
+    /// What may be.
+    pub amount: Micros,
+    /// What was spent as a share of what may be.
+    pub used: f64,
+    /// Whether a share is reached at which an alert fires.
+    pub is_told: bool,
+}
+
+impl Costs {
+    /// The page.
+    pub fn page(&self) -> Page {
+        let head = html! { div.head { h1 { "Cost" } span.soft { "of this server" } } };
+        Page {
+            title: "Cost".to_owned(),
+            section: Some(Section::Cost),
+            parts: vec![Part::fixed(head), Part::live("costs", self.body())],
+        }
+    }
+
+    fn body(&self) -> Markup {
+        html! {
+            div #costs.stack {
+                @match &self.report {
+                    None => section.card {
+                        p.empty { "No cost is counted: set " code { "cost.currency" } " and a price such as " code { "cost.vcpu_hour" } "." }
+                    },
+                    Some(report) => {
+                        (tiles(report))
+                        @if !self.budgets.is_empty() { (self.budgets()) }
+                        (self.versions(report))
+                    },
+                }
+            }
+        }
+    }
+
+    fn budgets(&self) -> Markup {
+        html! {
+            section.card {
+                h2 { "Budgets" }
+                table.cards {
+                    thead {
+                        tr {
+                            th scope="col" { "Budget" } th scope="col" { "State" } th scope="col" { "Of" } th scope="col" { "Per" }
+                            th.num scope="col" { "Spent" } th.num scope="col" { "May be spent" } th.num scope="col" { "Used" }
+                        }
+                    }
+                    tbody {
+                        @for budget in &self.budgets {
+                            tr {
+                                th.name scope="row" { (budget.name) }
+                                td data-label="State" { (budget.state()) }
+                                td.break data-label="Of" {
+                                    @match &budget.model { Some(model) => a href=(endpoint_path(model)) { (model) }, None => "the whole bill" }
+                                }
+                                td data-label="Per" { (budget.per) }
+                                td.num data-label="Spent" { (number(budget.spent.units())) }
+                                td.num data-label="May be spent" { (number(budget.amount.units())) }
+                                td.num data-label="Used" { (percent(budget.used)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn versions(&self, report: &Report) -> Markup {
+        html! {
+            section.card {
+                div.title { h2 { "By version" } span.soft { "in " (report.currency) ", UTC days" } }
+                @if report.rows.is_empty() { p.empty { "Nothing was spent." } }
+                @else {
+                    table.cards {
+                        thead {
+                            tr {
+                                th scope="col" { "Model" } th scope="col" { "Version" } th.num scope="col" { "Predictions" }
+                                th.num scope="col" { "vCPU" } th.num scope="col" { "Memory" } th.num scope="col" { "Storage" }
+                                th.num scope="col" { "Network" } th.num scope="col" { "Idle" } th.num scope="col" { "Fixed" }
+                                th.num scope="col" { "Total" } th.num scope="col" { "Per 1,000" }
+                            }
+                        }
+                        tbody { @for row in &report.rows { (line(row)) } }
+                    }
+                    @if self.more > 0 { p.soft { "and " (self.more) " more: " code { "tidegate cost report" } } }
+                }
+            }
+        }
+    }
+}
+
+impl BudgetRow {
+    fn state(&self) -> Markup {
+        match (self.used >= 1.0, self.is_told) {
+            (true, _) => badge(Tone::Bad, "spent"),
+            (false, true) => badge(Tone::Notice, "nearly spent"),
+            (false, false) => badge(Tone::Good, "kept"),
+        }
+    }
+}
+
+fn tiles(report: &Report) -> Markup {
+    let per_1000 = report.per_1000_predictions.map_or_else(|| NONE.to_owned(), number);
+    html! {
+        dl.tiles {
+            div { dt { "Since " (report.from) } dd { (number(report.total.units())) " " (report.currency) } }
+            div { dt { "Predictions" } dd { (count(report.predictions)) } }
+            div { dt { "A thousand of them" } dd { (per_1000) } }
+            div { dt { "Hours up" } dd { (number(report.up_s / 3600.0)) } }
+        }
+    }
+}
+
+fn line(row: &Row) -> Markup {
+    let cost = &row.cost;
+    let parts = [
+        ("vCPU", cost.vcpu),
+        ("Memory", cost.memory),
+        ("Storage", cost.storage),
+        ("Network", cost.network),
+        ("Idle", cost.idle),
+        ("Fixed", cost.fixed),
+        ("Total", row.total),
+    ];
+    let model = row.model.as_deref().unwrap_or_default();
+    html! {
+        tr {
+            td.name {
+                @if model.is_empty() || model == ALL_ENDPOINTS { "none" } @else { a.strong href=(endpoint_path(model)) { (model) } }
+            }
+            td data-label="Version" { (row.version.as_deref().unwrap_or_default()) }
+            td.num data-label="Predictions" { (count(row.usage.predictions)) }
+            @for (name, part) in parts { td.num data-label=(name) { (number(part.units())) } }
+            td.num data-label="Per 1,000" { (row.per_1000_predictions.map_or_else(|| NONE.to_owned(), number)) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_kept_then_told_of_then_spent() {
+        let budget = |used, is_told| {
+            let (spent, amount) = (Micros::default(), Micros::default());
+            let name = "<b>".to_owned();
+            BudgetRow { name, model: None, per: "month", spent, amount, used, is_told }.state().into_string()
+        };
+        assert!(budget(0.5, false).contains("kept"));
+        assert!(budget(0.9, true).contains("nearly"));
+        assert!(budget(1.0, true).contains("bad"));
+    }
+
+    #[test]
+    fn without_prices_the_page_says_what_to_set() {
+        let costs = Costs { report: None, more: 0, budgets: Vec::new() };
+        assert!(costs.body().into_string().contains("cost.currency"));
+    }
+}
