@@ -270,6 +270,7 @@ def test_a_budget_that_is_used_up_reaches_people_once(serve, digits, tmp_path):
         assert {alert["labels"]["severity"] for alert in fired} == {"ticket"}
         assert {alert["annotations"]["runbook_url"].rsplit("/", 1)[1] for alert in fired} == {"cost-budget.md"}
         until(lambda: len(events(server)) == 2)
+        assert "(budget=digits-daily, share=1)" in tidegate(server, "alerts").stdout
     finally:
         receiver.stop()
     assert {event["fields"]["share"] for event in events(server)} == {0.5, 1.0}

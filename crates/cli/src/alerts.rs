@@ -47,16 +47,22 @@ pub(crate) fn run(args: &Alerts) -> Result<()> {
 
 impl Alert {
     fn row(mut self) -> [String; 8] {
+        let (endpoint, version) = (self.labels.remove("endpoint"), self.labels.remove("version"));
+        let summary = self.annotations.remove("summary").unwrap_or_default();
+        let shown = ["alertname", "severity"];
+        let others = self.labels.iter().filter(|(name, _)| !shown.contains(&name.as_str()));
+        let others: Vec<String> = others.map(|(name, value)| format!("{name}={value}")).collect();
+        let of = if others.is_empty() { String::new() } else { format!(" ({})", others.join(", ")) };
         let suppressed = self.suppressed.map(|Suppressed { by, what }| format!("{} {what}", by.replace('_', " ")));
         [
             self.name,
             self.severity,
             self.state,
             time(self.since_ms),
-            self.labels.remove("endpoint").unwrap_or_default(),
-            self.labels.remove("version").unwrap_or_default(),
+            endpoint.unwrap_or_default(),
+            version.unwrap_or_default(),
             suppressed.unwrap_or_default(),
-            self.annotations.remove("summary").unwrap_or_default(),
+            summary + &of,
         ]
     }
 }

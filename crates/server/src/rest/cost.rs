@@ -6,11 +6,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::QueryRejection;
 use serde::{Deserialize, Serialize};
-use tidegate_observe::cost::{BudgetStatus, By, Cost, Day, Report, Row};
+use tidegate_observe::cost::{BudgetStatus, By, Cost, Day, Row};
 use tidegate_serving::{ErrorCode, InferError};
 use utoipa::{IntoParams, ToSchema};
 
 use super::answer::{ErrorBody, Refusal};
+use crate::Costs;
 use crate::app::App;
 use crate::clock::now_ms;
 
@@ -142,15 +143,10 @@ pub(crate) async fn cost(
 ) -> Result<Json<CostReport>, Refusal> {
     let axum::extract::Query(wanted) = query.map_err(|error| wrong(error.body_text()))?;
     let (from, to, by) = wanted.parse(Day::of_ms(now_ms()))?;
-    let report = app.costs.report(from, to, by).ok_or_else(|| InferError::new(ErrorCode::NotFound, NO_PRICES))?;
-    if report.rows.len() > MAX_ROWS {
-        let message = format!(
-            "the report has {} rows, {MAX_ROWS} are the most: ask for fewer days, or tell less apart",
-            report.rows.len()
-        );
-        return Err(wrong(message).into());
-    }
-    Ok(Json(CostReport::new(&app, report)))
+    let costs = app.costs.clone();
+    // A year of many versions takes a moment.
+    let report = app.blocking(move |_| CostReport::of(&costs, from, to, by)).await??;
+    Ok(Json(report))
 }
 
 fn wrong(message: String) -> InferError {
@@ -174,9 +170,16 @@ impl Wanted {
 }
 
 impl CostReport {
-    fn new(app: &App, report: Report) -> Self {
-        let (capacity, idle) = app.costs.terms().unwrap_or_default();
-        Self {
+    fn of(costs: &Costs, from: Day, to: Day, by: By) -> Result<Self, InferError> {
+        let found = costs.report(from, to, by).zip(costs.terms());
+        let (report, (capacity, idle)) = found.ok_or_else(|| InferError::new(ErrorCode::NotFound, NO_PRICES))?;
+        if report.rows.len() > MAX_ROWS {
+            let rows = report.rows.len();
+            return Err(wrong(format!(
+                "the report has {rows} rows, {MAX_ROWS} are the most: ask for fewer days, or tell less apart"
+            )));
+        }
+        Ok(Self {
             currency: report.currency,
             from: report.from.to_string(),
             to: report.to.to_string(),
@@ -188,9 +191,9 @@ impl CostReport {
             idle: idle.name(),
             capacity: CostCapacity { vcpus: capacity.vcpus, memory_gb: capacity.memory_gb, gpus: capacity.gpus },
             rows: report.rows.into_iter().map(CostRow::from).collect(),
-            budgets: app.costs.budgets().iter().map(CostBudget::from).collect(),
+            budgets: costs.budgets().iter().map(CostBudget::from).collect(),
             other_currencies: report.other_currencies,
-        }
+        })
     }
 }
 
