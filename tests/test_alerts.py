@@ -241,6 +241,38 @@ def test_a_silence_keeps_alerts_from_being_told_until_it_is_expired(serve, recei
     assert recorded == ["silence.expired", "silence.added"]
 
 
+def test_a_rule_on_a_quantile_of_the_last_minute(serve, digits):
+    rule = """
+[[alerts.rules]]
+name = "Slow"
+metric = "tidegate_compute_duration_seconds"
+labels = ['quantile="0.99"', 'model="digits"']
+by = ["model"]
+threshold = 0
+"""
+    server = serve(QUICK, rule)
+    fire(server, digits)
+    alert = until(lambda: alerts(server).get("Slow"))
+    assert alert["state"] == "firing" and alert["labels"]["endpoint"] == "digits"
+
+
+def test_a_route_that_delivers_nothing_is_told_of_until_it_does(serve, digits, receiver):
+    receiver.status = 500
+    route = f'[[alerts.routes]]\nname = "hook"\nseverities = ["page"]\nwebhook = {{ url = "{receiver.url}/hook" }}\n'
+    server = serve(QUICK, RULES, route)
+
+    def routes():
+        return requests.get(server.url("/api/alerts/routes"), timeout=PATIENCE_S).json()
+
+    assert routes() == [{"name": "hook", "receiver": "webhook", "waiting": 0}]
+    fire(server, digits)
+    [route] = until(lambda: [route for route in routes() if "failing_since_ms" in route])
+    assert route["waiting"] == 1 and "500" in route["reason"] and "arrived_ms" not in route
+    receiver.status = 200
+    [route] = until(lambda: [route for route in routes() if "arrived_ms" in route])
+    assert route["waiting"] == 0 and "reason" not in route
+
+
 def test_a_wrong_silence_is_refused_with_its_reason(server):
     def refused(**body):
         answer = requests.post(server.url("/api/silences"), json=body, timeout=PATIENCE_S)

@@ -46,6 +46,8 @@ pub(crate) enum Command {
     },
     /// Keys that sign versions, and those that encrypt them
     Keys(Keys),
+    Doctor(crate::doctor::Doctor),
+    Top(crate::top::Top),
     /// How the service level objectives of a running server stand
     Slo(Slo),
     /// The alerts of a running server
@@ -131,8 +133,10 @@ pub(crate) struct Models {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Slo {
+    #[command(subcommand)]
+    pub(crate) command: Option<crate::slo::SloCommand>,
     /// The server to ask
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8000")]
+    #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:8000")]
     pub(crate) url: String,
     /// Print JSON
     #[arg(long)]
@@ -190,4 +194,66 @@ pub(crate) enum OutputFormat {
     Json,
     /// A header and one line per row
     Csv,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What stands for something of the reader's.
+    fn filled(command: &str) -> String {
+        let (command, _) = command.split_once(" #").unwrap_or((command, ""));
+        command
+            .replace("$SERVER", "http://127.0.0.1:8000")
+            .replace("$(tidegate registry fetch fraud@champion)", "FOLDER")
+    }
+
+    /// The words of a command as a shell would part them; only `"` and `'` are used in the runbooks.
+    fn words(command: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+        for character in command.chars() {
+            match (character, quote) {
+                ('"' | '\'', None) => quote = Some(character),
+                (character, Some(open)) if character == open => quote = None,
+                (' ', None) => words.push(std::mem::take(&mut word)),
+                (character, _) => word.push(character),
+            }
+        }
+        words.push(word);
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
+    /// The commands of ours in console blocks and between backticks.
+    fn commands(page: &str) -> Vec<String> {
+        let lines = page.lines().map(|line| line.trim().trim_start_matches("$ "));
+        let typed = lines.filter(|line| line.starts_with("tidegate ")).map(str::to_owned);
+        let joined = page.replace('\n', " ");
+        let quoted = joined.split('`').skip(1).step_by(2).map(str::trim);
+        let quoted = quoted.filter(|text| text.starts_with("tidegate ")).map(str::to_owned);
+        typed.chain(quoted.collect::<Vec<_>>()).collect()
+    }
+
+    #[test]
+    fn every_command_of_a_runbook_can_be_typed() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/runbooks");
+        let mut count = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            for command in commands(&std::fs::read_to_string(&path).unwrap()) {
+                let is_whole = |word: &String| !matches!(word.as_str(), "|" | ">" | "…");
+                let words: Vec<String> = words(&filled(&command)).into_iter().take_while(is_whole).collect();
+                let parsed = Args::try_parse_from(words.iter().filter(|word| !word.is_empty()));
+                // A command that is only named, as in `tidegate models`, may lack its arguments.
+                let missing = |error: &clap::Error| {
+                    use clap::error::ErrorKind::{DisplayHelpOnMissingArgumentOrSubcommand, MissingRequiredArgument};
+                    matches!(error.kind(), MissingRequiredArgument | DisplayHelpOnMissingArgumentOrSubcommand)
+                };
+                let wrong = parsed.err().filter(|error| !missing(error));
+                assert!(wrong.is_none(), "{}: {command}: {}", path.display(), wrong.unwrap());
+                count += 1;
+            }
+        }
+        assert!(count > 40, "{count} commands were found");
+    }
 }

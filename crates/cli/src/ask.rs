@@ -1,8 +1,23 @@
 //! Asking a running server.
 
+mod answers;
+mod figures;
+mod look;
+
+use std::time::Duration;
+
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 use ureq::http::Response;
+
+pub(crate) use self::answers::{Alert, AlertRoute, Event, IndexEntry, Objective, Readiness, Suppressed};
+pub(crate) use self::figures::{Figures, quantile};
+pub(crate) use self::look::{Asker, Look};
+
+/// Longest that one answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Largest answer that is read; `/metrics` of ten thousand versions is about half as large.
+const MAX_ANSWER_BYTES: u64 = 128 << 20;
 
 /// The body of what a server has at a path.
 pub(crate) fn get(url: &str, path: &str) -> Result<String> {

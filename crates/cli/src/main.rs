@@ -5,16 +5,19 @@ mod args;
 mod ask;
 mod config;
 mod cost;
+mod doctor;
 mod inspect;
 mod load;
 mod models;
 mod observe;
 mod predict;
+mod printable;
 mod registry;
 mod serve;
 mod silence;
 mod slo;
 mod table;
+mod top;
 
 use std::process::ExitCode;
 
@@ -38,6 +41,8 @@ fn main() -> ExitCode {
         Command::Rollback(args) => registry::rollback(args),
         Command::Registry { command, location } => registry::registry(location, command),
         Command::Keys(args) => registry::keys(args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Slo(args) => slo::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Alerts(args) => alerts::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Cost { command } => cost::run(&command).map(|()| ExitCode::SUCCESS),

@@ -1,31 +1,13 @@
 //! `tidegate models`.
 
 use anyhow::{Context, Result, bail};
-use serde::Deserialize;
 use tidegate_engines::Engines;
 use tidegate_serving::scan;
 
 use crate::args::Models;
-use crate::ask;
+use crate::ask::{self, IndexEntry};
 use crate::inspect;
 use crate::registry::print_table;
-
-#[derive(Deserialize)]
-struct IndexEntry {
-    name: String,
-    #[serde(default)]
-    version: String,
-    state: String,
-    #[serde(default)]
-    reason: String,
-    /// Servers that are not ours leave these out.
-    stage: Option<String>,
-    #[serde(default)]
-    aliases: Vec<String>,
-    #[serde(default)]
-    default: bool,
-    memory_bytes: Option<u64>,
-}
 
 /// Lists models.
 pub(crate) fn run(args: &Models) -> Result<()> {

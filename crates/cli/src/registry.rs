@@ -121,11 +121,19 @@ pub(crate) fn time(ms: i64) -> String {
 
 /// Prints rows with their columns aligned.
 pub(crate) fn print_table(rows: &[impl AsRef<[String]>]) {
+    print!("{}", aligned(rows));
+}
+
+/// Rows with their columns aligned, one a line.
+pub(crate) fn aligned(rows: &[impl AsRef<[String]>]) -> String {
     let columns = rows.first().map_or(0, |row| row.as_ref().len());
     let width = |column: usize| rows.iter().map(|row| row.as_ref()[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
     for row in rows {
         let cells = row.as_ref().iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
     }
+    text
 }

@@ -67,6 +67,7 @@ fn say(line: std::fmt::Arguments<'_>) {
 
 async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCode> {
     let mut signals = Signals::new()?;
+    let effective = serde_json::to_value(&config)?;
     let engines = engines(&config.engines);
     let metrics = Arc::new(Metrics::new());
     let models = Arc::new(Models::new(config.models, engines.clone(), metrics.clone()));
@@ -76,11 +77,14 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let kept = config.data.as_ref().map(|data| data.join("objectives.json"));
     let objectives = Objectives::new(slos, metrics.clone(), kept);
     let alerting = Alerting::new(&config.alerts, metrics.clone(), config.data.as_deref(), follows)?;
+    alerting.note_start(&effective).await;
+    let mut folder = config.data.clone();
     let kept = config.data.as_ref().map(|data| data.join("cost.json"));
     let costs = Costs::new(&config.cost, metrics.clone(), kept)?;
     let traces = Traces::start(&config.traces, &metrics)?;
     if follows {
         let data = config.data.map_or_else(registry::default_data, Ok)?;
+        folder = Some(data.clone());
         let server = format!("{}:{}", registry::actor(), std::process::id());
         let link = RegistryLink::new(config.registry, &data, server)?;
         let started = Fleet::new(config.fleet, link, models, engines, metrics);
@@ -88,7 +92,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
         fleet = Some(started);
     }
     let has_console = config.console.enabled;
-    let observers = Observers { console: config.console, objectives, alerting, costs, traces };
+    let observers = Observers { console: config.console, objectives, alerting, costs, traces, data: folder };
     let server = Server::start(config.server, Arc::new(serving), observers).await?;
     say(format_args!("REST     http://{}", server.http()));
     say(format_args!("gRPC     {}", server.grpc()));

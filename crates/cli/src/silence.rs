@@ -122,7 +122,8 @@ impl ServerUrl {
     }
 }
 
-fn seconds(text: &str) -> Result<u64, String> {
+/// A time such as 2h, in seconds.
+pub(crate) fn seconds(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is no time such as 30s, 15m, 2h or 1d");
     let unit = text.chars().last().ok_or_else(wrong)?;
     let factor = match unit {

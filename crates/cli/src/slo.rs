@@ -1,38 +1,41 @@
 //! `tidegate slo`.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context, Result};
-use serde::Deserialize;
+use clap::{Args, Subcommand};
+use serde_json::json;
 
 use crate::args::Slo;
-use crate::ask;
-use crate::registry::print_table;
+use crate::ask::{self, Objective};
+use crate::registry::{actor, print_table};
+use crate::silence::seconds;
 
-#[derive(Deserialize)]
-struct Objective {
-    name: String,
-    endpoint: String,
-    sli: String,
-    threshold_ms: Option<f64>,
-    target: f64,
-    window: String,
-    good: u64,
-    total: u64,
-    budget_remaining: f64,
-    burn_rates: BTreeMap<String, Option<f64>>,
-    alerts: Vec<Alert>,
+#[derive(Debug, Subcommand)]
+pub(crate) enum SloCommand {
+    /// Let rollouts go on for a while although the error budget is spent
+    Thaw(Thaw),
 }
 
-#[derive(Deserialize)]
-struct Alert {
-    id: String,
-    severity: String,
-    state: String,
+#[derive(Debug, Args)]
+pub(crate) struct Thaw {
+    /// The objective
+    #[arg(value_name = "OBJECTIVE")]
+    name: String,
+    /// For how long: 15m, 2h, 1d
+    #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
+    duration_s: u64,
+    /// Why
+    #[arg(long)]
+    comment: String,
+    /// Who; by default the user and the machine
+    #[arg(long)]
+    author: Option<String>,
 }
 
 /// Shows how the objectives of a server stand.
 pub(crate) fn run(args: &Slo) -> Result<()> {
+    if let Some(SloCommand::Thaw(wanted)) = &args.command {
+        return thaw(args, wanted);
+    }
     let text = ask::get(&args.url, "/api/slos")?;
     if args.json {
         println!("{text}");
@@ -43,36 +46,38 @@ pub(crate) fn run(args: &Slo) -> Result<()> {
         println!("no objectives: add [[slo]] sections to the server's configuration");
         return Ok(());
     }
-    let header = ["OBJECTIVE", "OF", "MEASURES", "TARGET", "WINDOW", "GOOD", "BUDGET LEFT", "BURN 1H", "ALERTS"];
+    let header =
+        ["OBJECTIVE", "OF", "MEASURES", "TARGET", "WINDOW", "GOOD", "BUDGET LEFT", "BURN 1H", "ALERTS", "ROLLOUTS"];
     let mut rows = vec![header.map(str::to_owned)];
-    rows.extend(objectives.iter().map(Objective::row));
+    rows.extend(objectives.iter().map(row));
     print_table(&rows);
     Ok(())
 }
 
-impl Objective {
-    fn row(&self) -> [String; 9] {
-        let measures = match self.threshold_ms {
-            Some(threshold) => format!("{} <= {threshold} ms", self.sli),
-            None => self.sli.clone(),
-        };
-        let good = match self.total {
-            0 => "-".to_owned(),
-            total => format!("{:.4}% of {total}", 100.0 * self.good as f64 / total as f64),
-        };
-        let burn = self.burn_rates.get("1h").copied().flatten();
-        let alerts = self.alerts.iter().filter(|alert| alert.state == "firing");
-        let alerts: Vec<String> = alerts.map(|alert| format!("{} ({})", alert.severity, alert.id)).collect();
-        [
-            self.name.clone(),
-            self.endpoint.clone(),
-            measures,
-            format!("{}%", (self.target * 1e11).round() / 1e9),
-            self.window.clone(),
-            good,
-            format!("{:.1}%", 100.0 * self.budget_remaining),
-            burn.map_or_else(|| "-".to_owned(), |burn| format!("{burn:.2}")),
-            alerts.join(", "),
-        ]
-    }
+fn row(objective: &Objective) -> [String; 10] {
+    let good = match objective.total {
+        0 => "-".to_owned(),
+        total => format!("{:.4}% of {total}", 100.0 * objective.good as f64 / total as f64),
+    };
+    let alerts: Vec<String> = objective.firing().map(|alert| format!("{} ({})", alert.severity, alert.id)).collect();
+    [
+        objective.name.clone(),
+        objective.endpoint.clone(),
+        objective.measures(),
+        format!("{}%", (objective.target * 1e11).round() / 1e9),
+        objective.window.clone(),
+        good,
+        format!("{:.1}%", 100.0 * objective.budget_remaining),
+        objective.burn("1h").map_or_else(|| "-".to_owned(), |burn| format!("{burn:.2}")),
+        alerts.join(", "),
+        objective.rollouts(),
+    ]
+}
+
+/// Lets rollouts go on for a while.
+fn thaw(args: &Slo, thaw: &Thaw) -> Result<()> {
+    let target = ask::target(&args.url, &format!("/api/slos/{}/thaw", thaw.name));
+    let author = thaw.author.clone().unwrap_or_else(actor);
+    let body = json!({"duration_s": thaw.duration_s, "author": author, "comment": thaw.comment});
+    ask::answer(&target, ask::agent().post(&target).send_json(body)).map(drop)
 }

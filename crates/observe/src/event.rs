@@ -32,7 +32,9 @@ pub struct Event {
 
 impl Event {
     /// Every name, with what it means.
-    pub const NAMES: [(&str, &str); 10] = [
+    pub const NAMES: [(&str, &str); 14] = [
+        ("server.started", "the process began"),
+        ("configuration.changed", "the configuration is another one than at the last start"),
         ("version.ready", "a version began to answer"),
         ("version.gone", "a version no longer answers"),
         ("version.load_failed", "a version or model could not be loaded"),
@@ -40,6 +42,8 @@ impl Event {
         ("alert.firing", "an alert began to fire"),
         ("alert.resolved", "an alert ended"),
         ("alert.undelivered", "a message about alerts was given up"),
+        ("rollouts.frozen", "an error budget is spent: rollouts wait"),
+        ("rollouts.thawed", "rollouts go on"),
         ("silence.added", "someone added a silence"),
         ("silence.expired", "someone ended a silence"),
         ("cost.budget_reached", "a share of a cost budget is used up"),

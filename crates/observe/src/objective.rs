@@ -40,6 +40,29 @@ pub struct Objective {
     pub tier: String,
     /// How many requests must have counted in an alert's long window before it fires; at least 1.
     pub min_events: u64,
+    /// What a spent error budget does: `none`, or `freeze`, which holds the rollouts of the endpoint's models.
+    pub policy: BudgetPolicy,
+}
+
+/// What a spent error budget does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BudgetPolicy {
+    /// Nothing: alerts tell of it.
+    #[default]
+    None,
+    /// Servers that follow the registry keep the versions that they serve until some of the budget is back.
+    Freeze,
+}
+
+impl BudgetPolicy {
+    /// Its name, as it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Freeze => "freeze",
+        }
+    }
 }
 
 /// What an objective measures.
@@ -64,6 +87,7 @@ impl Default for Objective {
             window: Window::default(),
             tier: "standard".to_owned(),
             min_events: 10,
+            policy: BudgetPolicy::None,
         }
     }
 }

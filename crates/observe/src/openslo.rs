@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use crate::objective::{Objective, ObjectiveError};
+use crate::objective::{BudgetPolicy, Objective, ObjectiveError};
 use crate::promql::Counters;
 use crate::sli::Sli;
 use crate::slo::Slo;
@@ -22,6 +22,7 @@ const PROMETHEUS: &str = "Prometheus";
 /// The label and the annotation that hold what OpenSLO has no field for.
 const TIER: &str = "tier";
 const MIN_EVENTS: &str = "tidegate/min-events";
+const POLICY: &str = "tidegate/policy";
 
 /// OpenSLO that is none, or that says what an [`Objective`] cannot.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -105,7 +106,7 @@ fn document_of(slo: &Slo, job: &str) -> Document {
             name: slo.name().to_owned(),
             display_name: None,
             labels: BTreeMap::from([(TIER.to_owned(), Label::One(slo.tier().to_owned()))]),
-            annotations: BTreeMap::from([(MIN_EVENTS.to_owned(), slo.min_events().to_string())]),
+            annotations: annotations(slo),
         },
         spec: Spec {
             description: Some(format!("The share of {good}")),
@@ -121,6 +122,13 @@ fn document_of(slo: &Slo, job: &str) -> Document {
             alert_policies: Vec::new(),
         },
     }
+}
+
+fn annotations(slo: &Slo) -> BTreeMap<String, String> {
+    let min_events = (MIN_EVENTS.to_owned(), slo.min_events().to_string());
+    let policy = Some(slo.policy()).filter(|policy| *policy != BudgetPolicy::default());
+    let policy = policy.map(|policy| (POLICY.to_owned(), policy.name().to_owned()));
+    [min_events].into_iter().chain(policy).collect()
 }
 
 fn objective_of(document: &Document, job: &str) -> Result<Objective, String> {
@@ -158,6 +166,11 @@ fn objective_of(document: &Document, job: &str) -> Result<Objective, String> {
         min_events: match document.metadata.annotations.get(MIN_EVENTS) {
             Some(text) => text.parse().map_err(|_| format!("{MIN_EVENTS} is \"{text}\", which is no number"))?,
             None => defaults.min_events,
+        },
+        policy: match document.metadata.annotations.get(POLICY).map(String::as_str) {
+            Some("freeze") => BudgetPolicy::Freeze,
+            Some("none") | None => BudgetPolicy::None,
+            Some(other) => return Err(format!("{POLICY} is \"{other}\", it must be none or freeze")),
         },
     })
 }

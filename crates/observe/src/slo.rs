@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::alerts::BURN_ALERTS;
-use crate::objective::{ALL_ENDPOINTS, Objective};
+use crate::objective::{ALL_ENDPOINTS, BudgetPolicy, Objective};
 use crate::sli::Sli;
 use crate::window::Window;
 
@@ -55,6 +55,11 @@ impl Slo {
     /// How many requests an alert's long window must have.
     pub fn min_events(&self) -> u64 {
         self.objective.min_events
+    }
+
+    /// What a spent error budget does.
+    pub fn policy(&self) -> BudgetPolicy {
+        self.objective.policy
     }
 
     /// The objective as it was written.

@@ -1,4 +1,5 @@
-//! Every alert has a runbook, every runbook is that of an alert, and what they tell people to look at exists.
+//! Every alert has a runbook, every runbook is that of an alert or of a situation in the list, and what they tell people to
+//! look at exists.
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
@@ -35,12 +36,29 @@ fn every_alert_has_its_runbook() {
     for (alert, name) in &alerts {
         let text = runbooks.get(name).unwrap_or_else(|| panic!("{alert}: docs/runbooks/{name}.md is missing"));
         assert!(text.lines().nth(2).unwrap().contains(&format!("`{alert}`")), "{name} does not name {alert}");
+    }
+    let situations = situations();
+    let used: BTreeSet<&String> = alerts.values().chain(&situations).collect();
+    assert_eq!(used, runbooks.keys().collect(), "a runbook without an alert or a situation");
+}
+
+/// The runbooks of situations that no alert names, as the list has them.
+fn situations() -> Vec<String> {
+    let list = fs::read_to_string(support::root().join("docs/runbooks/README.md")).unwrap();
+    let (_, situations) = list.split_once("| situation | page |").unwrap();
+    let links = situations.split("](").skip(1);
+    links.map(|rest| rest.split(".md)").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn every_runbook_has_the_same_sections_and_begins_with_the_doctor() {
+    for (name, text) in runbooks() {
         for section in ["## What it means", "## See", "## Do first", "## Prevent"] {
             assert!(text.contains(&format!("\n{section}\n")), "{name} has no section \"{section}\"");
         }
+        let first = text.lines().find(|line| line.starts_with("$ ")).unwrap();
+        assert!(first.starts_with("$ tidegate doctor --server $SERVER"), "{name} begins with {first}");
     }
-    let used: BTreeSet<&String> = alerts.values().collect();
-    assert_eq!(used, runbooks.keys().collect(), "a runbook without an alert");
 }
 
 #[test]
@@ -68,7 +86,8 @@ fn every_metric_of_a_runbook_exists() {
     known.extend(support::reference());
     for (name, text) in runbooks() {
         let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-        for word in words.filter(|word| word.starts_with("nv_") || word.starts_with("tidegate_")) {
+        for word in words.filter(|word| ["nv_", "tidegate_", "process_"].iter().any(|prefix| word.starts_with(prefix)))
+        {
             assert!(known.contains(word), "{name}: there is no {word}");
         }
     }

@@ -1,6 +1,9 @@
 //! Alerts, from what raises them to who hears of them: looked at every five seconds, kept over restarts.
 
 mod config;
+mod configuration;
+mod delivery;
+mod freezes;
 mod kept;
 mod plan;
 mod receiver;
@@ -13,23 +16,26 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tidegate_observe::alerting::{Alert, Judged, Message, RuleBook, Sample, Silence, SilenceError, Suppressors};
+use tidegate_observe::alerting::{Alert, Judged, Message, Route, RuleBook, Sample, Silence, SilenceError, Suppressors};
 use tidegate_observe::{Event, EventLog};
-use tidegate_serving::{IndexEntry, Metrics};
+use tidegate_serving::{IndexEntry, Metrics, SeriesValues};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 pub use self::config::{AlertsConfig, RouteConfig};
+use self::delivery::Deliveries;
+pub(crate) use self::delivery::RouteStatus;
 use self::kept::Kept;
 pub use self::plan::AlertsError;
 use self::plan::Plan;
-use self::receiver::Http;
 pub use self::receiver::config::{PagerDutyConfig, SlackConfig, SmtpConfig, WebhookConfig};
+use self::receiver::{Http, Receiver};
 pub use self::secret::Secret;
 use self::versions::{Happening, LastLook, Loads, What};
 use crate::app::App;
 use crate::clock;
+use crate::exposition::metric_catalogue;
 use crate::kept::KeptFile;
 
 const LOOK_EVERY_MS: u64 = 5000;
@@ -58,6 +64,7 @@ struct State {
     rules: RuleBook,
     events: EventLog,
     last: LastLook,
+    deliveries: Deliveries,
     /// The alerts as they were at the last look.
     judged: Arc<Vec<Judged>>,
 }
@@ -73,7 +80,7 @@ impl Alerting {
         data: Option<&Path>,
         follows_registry: bool,
     ) -> Result<Self, AlertsError> {
-        let mut plan = Plan::new(config, follows_registry, metrics.catalogue())?;
+        let mut plan = Plan::new(config, follows_registry, &metric_catalogue(&metrics))?;
         let http = Http::new().map_err(|error| AlertsError::Client(error.to_string()))?;
         let (mut kept, mut events, mut files) = (Kept::default(), EventLog::default(), None);
         if let Some(data) = data {
@@ -83,9 +90,26 @@ impl Alerting {
             files = Some(Files { kept: kept_file, events: events_file });
         }
         let rules = RuleBook::new(std::mem::take(&mut plan.rules), std::mem::take(&mut kept.rules));
-        let judged = Arc::default();
-        let state = Mutex::new(State { kept, rules, events, last: LastLook::default(), judged });
+        let (deliveries, judged) = (Deliveries::default(), Arc::default());
+        let state = Mutex::new(State { kept, rules, events, last: LastLook::default(), deliveries, judged });
         Ok(Self { plan, metrics, http, files, state, looked: watch::channel(0).0 })
+    }
+
+    /// Leaves an event that the process began, and one if its configuration is another one than at the last start: the
+    /// keys that changed, never their values. Secrets must not be in it as they are.
+    pub async fn note_start(&self, configuration: &serde_json::Value) {
+        let now_ms = clock::now_ms();
+        {
+            let mut state = self.state.lock();
+            let State { kept, events, .. } = &mut *state;
+            events.add(Event::new("server.started", now_ms).with("version", env!("CARGO_PKG_VERSION")));
+            let changed = kept.configuration.update(configuration);
+            if !changed.is_empty() {
+                info!(keys = changed.join(", "), "the configuration has changed since the last start");
+                events.add(Event::new("configuration.changed", now_ms).with("keys", changed.join(", ")));
+            }
+        }
+        self.keep().await;
     }
 
     /// Looks and delivers until it is dropped.
@@ -106,12 +130,12 @@ impl Alerting {
             true => app.blocking(|serving| serving.index()).await.ok(),
             false => None,
         };
-        app.refresh_gauges();
-        let mut samples = self.samples();
+        let mut samples = self.samples(app);
         let alerts = app.objectives.alerts(&self.plan.links, now_ms);
         let news = app.costs.take_news();
         {
             let mut state = self.state.lock();
+            Self::watch_freezes(&mut state, app);
             news.into_iter().for_each(|event| state.events.add(event));
             if let Some(index) = index {
                 let loads = loads(samples.get(LOADS).map_or(&[], Vec::as_slice));
@@ -126,8 +150,10 @@ impl Alerting {
         self.looked.send_modify(|looks| *looks += 1);
     }
 
-    fn samples(&self) -> BTreeMap<String, Vec<Sample>> {
-        let values = self.metrics.values(|name| name == LOADS || self.plan.metrics.contains(name));
+    fn samples(&self, app: &App) -> BTreeMap<String, Vec<Sample>> {
+        let mut values = SeriesValues::new(|name: &str| name == LOADS || self.plan.metrics.contains(name));
+        app.expose(&mut values);
+        let values = values.finish();
         let sample = |(labels, value)| Sample { labels, value };
         values.into_iter().map(|(name, series)| (name, series.into_iter().map(sample).collect())).collect()
     }
@@ -210,6 +236,18 @@ impl Alerting {
     /// Every alert as it was at the last look.
     pub(crate) fn alerts(&self) -> Arc<Vec<Judged>> {
         self.state.lock().judged.clone()
+    }
+
+    /// Every route, and whether messages arrive.
+    pub(crate) fn routes(&self) -> Vec<RouteStatus> {
+        let state = self.state.lock();
+        let status = |(route, receiver): &(Route, Receiver)| RouteStatus {
+            name: route.name.clone(),
+            receiver: receiver.kind(),
+            waiting: state.kept.outbox.waiting(&route.name),
+            delivery: state.deliveries.of(&route.name),
+        };
+        self.plan.routes.iter().map(status).collect()
     }
 
     /// Every silence that holds, will, or has not long ago.

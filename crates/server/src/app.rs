@@ -1,5 +1,6 @@
 //! What every handler shares.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,6 +18,8 @@ pub(crate) struct App {
     pub(crate) objectives: Arc<Objectives>,
     pub(crate) history: History,
     pub(crate) alerting: Arc<Alerting>,
+    /// The folder that the server writes to.
+    pub(crate) data: Option<PathBuf>,
     pub(crate) console: Console,
     pub(crate) costs: Arc<Costs>,
     pub(crate) traces: Traces,
@@ -28,7 +31,7 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(serving: Arc<Serving>, config: ServerConfig, observers: Observers) -> Self {
-        let Observers { console, objectives, alerting, costs, traces } = observers;
+        let Observers { console, objectives, alerting, costs, traces, data } = observers;
         Self {
             history: History::of(serving.metrics()),
             serving,
@@ -38,6 +41,7 @@ impl App {
             console: Console::new(&console),
             costs: Arc::new(costs),
             traces,
+            data,
             started: AtomicBool::new(false),
             stop: watch::channel(false).0,
         }
@@ -67,6 +71,13 @@ impl App {
         self.serving.metrics().ready(self.ready());
         if let Some(fleet) = self.serving.fleet() {
             fleet.measure();
+        }
+    }
+
+    /// Holds the rollouts of the models whose error budget is spent, and lets those of all others go on.
+    pub(crate) fn hold_rollouts(&self) {
+        if let Some(fleet) = self.serving.fleet() {
+            fleet.freeze(self.objectives.frozen());
         }
     }
 

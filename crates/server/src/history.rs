@@ -71,7 +71,7 @@ const COMPUTE: Family<'static> = Family::new(
 );
 
 /// What the reference says of the metrics of this file.
-pub fn history_metrics() -> impl Iterator<Item = MetricEntry> {
+pub(crate) fn catalogue() -> impl Iterator<Item = MetricEntry> {
     [QUEUE, COMPUTE].into_iter().map(|family| MetricEntry::new((family, &["model", "version", "quantile"])))
 }
 

@@ -12,6 +12,7 @@ mod config;
 mod console;
 mod cost;
 mod describe;
+mod exposition;
 mod faults;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -34,7 +35,7 @@ pub use alerting::{
 pub use config::ServerConfig;
 pub use console::ConsoleConfig;
 pub use cost::Costs;
-pub use history::history_metrics;
+pub use exposition::metric_catalogue;
 pub use objectives::Objectives;
 pub use rest::openapi;
 pub use server::{Observers, Server, StopCause};

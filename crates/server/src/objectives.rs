@@ -9,11 +9,14 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tidegate_observe::alerting::{Alert, ENDED_SHOWN_MS, Links};
-use tidegate_observe::{AlertChange, AlertState, BudgetAt, Counts, Slo, Standing, burn_down};
-use tidegate_serving::Metrics;
+use tidegate_observe::{
+    AlertChange, AlertState, BudgetAt, BudgetPolicy, Counts, FreezeChange, Slo, Standing, burn_down,
+};
+use tidegate_serving::{FrozenModels, Metrics};
 use tracing::{info, warn};
 
 use self::kept::Kept;
+use crate::app::App;
 use crate::clock::{self, now_ms};
 use crate::kept::KeptFile;
 
@@ -29,7 +32,23 @@ pub struct Objectives {
     /// What finished since the last step, by objective.
     news: Arc<Mutex<Vec<Counts>>>,
     kept: Mutex<Kept>,
+    /// Freezes that began or ended since they were last asked for.
+    freezes: Mutex<Vec<FreezeNews>>,
 }
+
+/// A freeze that began or ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct FreezeNews {
+    pub(crate) slo: String,
+    /// The model whose rollouts it is about; `None` if all.
+    pub(crate) endpoint: Option<String>,
+    pub(crate) change: FreezeChange,
+    pub(crate) budget_remaining: f64,
+    pub(crate) at_ms: u64,
+}
+
+/// Changes of freezes that are kept until they are asked for; nobody asks only where nothing runs.
+const MAX_NEWS: usize = 1000;
 
 impl Objectives {
     /// These objectives over what `metrics` counts from now on. What was counted before is read from `file`, and kept
@@ -46,11 +65,11 @@ impl Objectives {
             let (slos, news) = (slos.clone(), news.clone());
             metrics.observations().subscribe(move |finished| counts::count(&slos, &mut news.lock(), finished));
         }
-        Self { slos, metrics, file, news, kept: Mutex::new(kept) }
+        Self { slos, metrics, file, news, kept: Mutex::new(kept), freezes: Mutex::default() }
     }
 
     /// Counts and evaluates until it is dropped.
-    pub(crate) async fn run(self: Arc<Self>) {
+    pub(crate) async fn run(self: Arc<Self>, app: Arc<App>) {
         if self.slos.is_empty() {
             return;
         }
@@ -58,6 +77,7 @@ impl Objectives {
         loop {
             let now_ms = clock::next_multiple(COUNT_EVERY_MS).await;
             self.step(now_ms);
+            app.hold_rollouts();
             if now_ms.is_multiple_of(MINUTE_MS) {
                 self.keep().await;
             }
@@ -82,6 +102,10 @@ impl Objectives {
         for (slo, counts) in self.slos.iter().zip(news) {
             let own = kept.of(slo);
             own.ledger.add(now_ms - 1, counts.good, counts.total);
+            let standing = Standing::of(slo, &own.ledger, now_ms);
+            if let Some(change) = own.freeze.step(slo, &standing, now_ms) {
+                self.note_freeze(slo, change, &standing, now_ms);
+            }
             if now_ms.is_multiple_of(MINUTE_MS) {
                 let changes = own.alerts.evaluate(slo, &own.ledger, now_ms);
                 changes.iter().for_each(|change| announce(slo, change));
@@ -91,11 +115,54 @@ impl Objectives {
         self.expose(now_ms);
     }
 
+    fn note_freeze(&self, slo: &Slo, change: FreezeChange, standing: &Standing, at_ms: u64) {
+        let (name, endpoint) = (slo.name().to_owned(), slo.endpoint().map(str::to_owned));
+        let budget_remaining = standing.budget_remaining;
+        match change {
+            FreezeChange::Frozen => warn!(slo = name, budget_remaining, "the error budget is spent: rollouts wait"),
+            FreezeChange::Thawed => info!(slo = name, budget_remaining, "rollouts go on"),
+        }
+        let mut freezes = self.freezes.lock();
+        if freezes.len() < MAX_NEWS {
+            freezes.push(FreezeNews { slo: name, endpoint, change, budget_remaining, at_ms });
+        }
+    }
+
+    /// The freezes that began or ended since this was last asked.
+    pub(crate) fn take_freeze_news(&self) -> Vec<FreezeNews> {
+        std::mem::take(&mut self.freezes.lock())
+    }
+
+    /// Which models' rollouts wait.
+    pub(crate) fn frozen(&self) -> FrozenModels {
+        let mut kept = self.kept.lock();
+        let mut frozen = FrozenModels::default();
+        for slo in self.slos.iter().filter(|slo| slo.policy() == BudgetPolicy::Freeze) {
+            match (kept.of(slo).freeze.since_ms(), slo.endpoint()) {
+                (None, _) => {}
+                (Some(_), None) => frozen.all = true,
+                (Some(_), Some(model)) => drop(frozen.models.insert(model.to_owned())),
+            }
+        }
+        frozen
+    }
+
+    /// Lets rollouts go on until a moment, whatever an objective's budget is, and keeps that before it returns; `None` if
+    /// there is no such objective, or it freezes nothing.
+    pub(crate) async fn lift_freeze(&self, name: &str, until_ms: u64) -> Option<()> {
+        let slo = self.slos.iter().find(|slo| slo.name() == name && slo.policy() == BudgetPolicy::Freeze)?;
+        self.kept.lock().of(slo).freeze.lift(until_ms);
+        self.keep().await;
+        self.expose(now_ms());
+        Some(())
+    }
+
     /// Brings the gauges up to a moment.
     fn expose(&self, now_ms: u64) {
         for status in self.status_at(now_ms) {
             let name = status.slo.name();
             self.metrics.slo_budget_remaining(name, status.standing.budget_remaining);
+            self.metrics.slo_freezes_rollouts(name, status.frozen_since_ms.is_some());
             for (window, burn) in tidegate_observe::BurnWindow::ALL.iter().zip(&status.standing.burns) {
                 self.metrics.slo_burn_rate(name, window.name(), burn.rate.unwrap_or(0.0));
             }
@@ -144,7 +211,7 @@ impl Objectives {
             let own = kept.of(slo);
             let standing = Standing::of(slo, &own.ledger, now_ms);
             let alerts = tidegate_observe::BURN_ALERTS.iter().map(|alert| (alert, own.alerts.state(alert)));
-            Status { slo, standing, alerts: alerts.collect() }
+            Status { slo, standing, alerts: alerts.collect(), frozen_since_ms: own.freeze.since_ms() }
         };
         self.slos.iter().map(status).collect()
     }
@@ -162,6 +229,8 @@ pub(crate) struct Status<'a> {
     pub(crate) slo: &'a Slo,
     pub(crate) standing: Standing,
     pub(crate) alerts: Vec<(&'static tidegate_observe::BurnAlert, AlertState)>,
+    /// Since when rollouts wait for its budget.
+    pub(crate) frozen_since_ms: Option<u64>,
 }
 
 fn announce(slo: &Slo, change: &AlertChange) {

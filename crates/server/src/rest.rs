@@ -13,6 +13,7 @@ mod openapi;
 mod path;
 mod predict_v1;
 mod repository;
+mod routes;
 mod service;
 mod silences;
 mod statistics;
@@ -60,7 +61,9 @@ fn router(app: Arc<App>) -> Router {
         .route("/v1/models", get(predict_v1::models))
         .route("/v1/models/{model}", get(predict_v1::model).post(predict_v1::predict))
         .route("/api/slos", get(objectives::slos))
+        .route("/api/slos/{name}/thaw", post(objectives::thaw))
         .route("/api/alerts", get(alerts::alerts))
+        .route("/api/alerts/routes", get(routes::routes))
         .route("/api/silences", get(silences::list).post(silences::add))
         .route("/api/silences/{id}", delete(silences::expire))
         .route("/api/events", get(events::events))
@@ -77,10 +80,8 @@ fn router(app: Arc<App>) -> Router {
 #[utoipa::path(get, path = "/metrics", tag = "operations", responses((status = 200, body = String)))]
 pub(crate) async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     let form = TextForm::accepted(headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()));
-    app.refresh_gauges();
     let mut text = TextExposition::new(form);
-    app.serving.metrics().expose(&mut text);
-    app.history.expose(app.serving.metrics(), &mut text);
+    app.expose(&mut text);
     ([(header::CONTENT_TYPE, form.content_type())], text.finish()).into_response()
 }
 

@@ -1,6 +1,7 @@
 //! Starting, serving and stopping.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -43,6 +44,8 @@ pub struct Observers {
     pub costs: Costs,
     /// The traces that are kept.
     pub traces: Traces,
+    /// The folder that the process writes to, whose room is measured.
+    pub data: Option<PathBuf>,
 }
 
 /// How serving came to its end.
@@ -64,12 +67,13 @@ impl Server {
         let grpc = bind(config.grpc, "grpc").await?;
         let (http_address, grpc_address) = (http.local_addr()?, grpc.local_addr()?);
         let app = Arc::new(App::new(serving, config, observers));
+        app.alerting.restore_freezes(&app);
         let mut listeners = Listeners::new(app.clone());
         let workers = Arc::new(Workers::start(std::thread::available_parallelism().map_or(1, usize::from))?);
         listeners.serve(http, "http", RestService::new(app.clone()), workers.clone());
         listeners.serve(grpc, "grpc", TowerToHyperService::new(grpc::router(app.clone()).await), workers);
         let mut background = JoinSet::new();
-        background.spawn(app.objectives.clone().run());
+        background.spawn(app.objectives.clone().run(app.clone()));
         background.spawn(observe(app.clone()));
         background.spawn(app.alerting.clone().run(app.clone()));
         background.spawn(app.costs.clone().run(app.clone()));

@@ -85,6 +85,7 @@ async fn serve() -> (Server, SocketAddr) {
         alerting: Alerting::new(&AlertsConfig::default(), metrics.clone(), None, false).unwrap(),
         costs: Costs::default(),
         traces: Traces::start(&TracesConfig::default(), &metrics).unwrap(),
+        data: None,
     };
     let server = Server::start(config, Arc::new(Serving::new(models, metrics)), observers).await.unwrap();
     let report = server.load_all().await;

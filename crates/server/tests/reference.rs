@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use tidegate_server::history_metrics;
+use tidegate_server::metric_catalogue;
 use tidegate_serving::{ErrorCode, Metrics};
 
 #[test]
@@ -51,9 +51,7 @@ fn metrics_page_is_made_from_the_metrics() {
          where the machine tells them. Figures have every request that was answered before they were asked for.\n\n\
          | metric | type | labels | what it counts |\n|---|---|---|---|\n",
     );
-    let metrics = Metrics::new();
-    let of_history: Vec<_> = history_metrics().collect();
-    for metric in metrics.catalogue().iter().chain(&of_history) {
+    for metric in metric_catalogue(&Metrics::new()) {
         let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
         page.push_str(&format!(
             "| `{}` | {} | {} | {} |\n",

@@ -12,6 +12,7 @@ mod demand;
 mod drain;
 mod family;
 mod follow;
+mod freeze;
 mod link;
 mod load;
 mod policy;
@@ -30,12 +31,14 @@ use tokio::sync::{Semaphore, watch};
 use tracing::{info, warn};
 
 pub use self::config::{FleetConfig, ModelRule};
+pub use self::freeze::{FrozenModels, VersionNames};
 pub use self::link::RegistryLink;
 pub use self::policy::VersionPolicy;
 
 use self::activity::Activity;
 use self::budget::Budget;
 use self::family::{Family, Settled};
+use self::freeze::{Freezes, Served};
 use self::load::Cause;
 use crate::memory;
 use crate::models::unknown_model;
@@ -65,6 +68,9 @@ pub struct Fleet {
     started: watch::Sender<bool>,
     /// Why the registry cannot be read, while it cannot.
     unreachable: Mutex<Option<String>>,
+    freezes: Mutex<Freezes>,
+    /// Whether the registry must be read although nothing changed in it.
+    is_stale: AtomicBool,
 }
 
 impl Fleet {
@@ -96,6 +102,8 @@ impl Fleet {
             has_begun: AtomicBool::new(false),
             started: watch::channel(false).0,
             unreachable: Mutex::default(),
+            freezes: Mutex::default(),
+            is_stale: AtomicBool::new(false),
         })
     }
 
@@ -145,7 +153,12 @@ impl Fleet {
         for (name, family) in families.iter_mut() {
             let records = by_model.get(name.as_str()).map(Vec::as_slice).unwrap_or_default();
             let aliases = aliases.get(name.as_str()).map(Vec::as_slice).unwrap_or_default();
-            family.aim(policy::target(self.config.versions_of(name), records, aliases), records);
+            family.note_answering(records);
+            let there = records.iter().map(|record| u64::try_from(record.number).unwrap_or_default()).collect();
+            let served = Served { before: family.held(), there: &there, answered: &family.answered };
+            let wanted = policy::target(self.config.versions_of(name), records, aliases);
+            let target = self.hold(name, served, wanted);
+            family.aim(target, records);
             self.settle(family);
         }
         self.forget_empty(&mut families);

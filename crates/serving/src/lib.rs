@@ -24,10 +24,10 @@ mod warmup;
 
 pub use check::{CheckCase, CheckOutcome, CheckReport, check};
 pub use error::{ErrorCode, InferError};
-pub use fleet::{Fleet, FleetConfig, ModelRule, RegistryLink, VersionPolicy};
+pub use fleet::{Fleet, FleetConfig, FrozenModels, ModelRule, RegistryLink, VersionNames, VersionPolicy};
 pub use metrics::{
     Exemplar, Exposition, Family, Labels, MeterReading, MetricEntry, MetricKind, Metrics, Sample, SeriesValue,
-    TextExposition, TextForm, VersionMeter, memory_limit_bytes,
+    SeriesValues, TextExposition, TextForm, VersionMeter, memory_limit_bytes,
 };
 pub use models::{IndexEntry, LoadReport, Model, ModelState, Models};
 pub use observation::{Observation, Observations, Outcome};

@@ -23,7 +23,7 @@ pub(crate) use self::process::ProcessUsage;
 pub use self::process::memory_limit_bytes;
 pub(crate) use self::tally::{Counted, Tally, nanos, unix_ms};
 pub use self::text::{TextExposition, TextForm};
-pub use self::values::SeriesValue;
+pub use self::values::{SeriesValue, SeriesValues};
 use self::versions::Tallies;
 use crate::observation::{Observation, Observations, Outcome};
 use crate::{ErrorCode, RequestTrace};
@@ -60,6 +60,7 @@ pub struct Metrics {
     slo_budget_remaining: GaugeVec,
     slo_burn_rate: GaugeVec,
     slo_alert_firing: IntGaugeVec,
+    slo_freezes_rollouts: IntGaugeVec,
     alert_deliveries: IntCounterVec,
     cost: cost::CostMetrics,
     traces_kept: IntCounterVec,
@@ -174,6 +175,11 @@ impl Metrics {
                 "Whether an alert of an objective fires, 1 or 0",
                 &["slo", "alert", "severity"],
             ),
+            slo_freezes_rollouts: set.gauges(
+                "tidegate_slo_freezes_rollouts",
+                "Whether rollouts wait because an objective's error budget is spent, 1 or 0",
+                &["slo"],
+            ),
             alert_deliveries: set.counters(
                 "tidegate_alert_deliveries_total",
                 "Messages about alerts by outcome: ok, failed (tried again), dropped, limited",
@@ -255,6 +261,11 @@ impl Metrics {
         self.slo_alert_firing.with_label_values(&[slo, alert, severity]).set(i64::from(is_firing));
     }
 
+    /// Says whether an objective holds rollouts.
+    pub fn slo_freezes_rollouts(&self, slo: &str, is_frozen: bool) {
+        self.slo_freezes_rollouts.with_label_values(&[slo]).set(i64::from(is_frozen));
+    }
+
     /// Counts requests whose trace is kept.
     pub fn trace_kept(&self, reason: &'static str, count: u64) {
         self.traces_kept.with_label_values(&[reason]).inc_by(count);
@@ -268,6 +279,12 @@ impl Metrics {
     /// Says whether the server is ready.
     pub fn ready(&self, is_ready: bool) {
         self.ready.set(i64::from(is_ready));
+    }
+
+    /// Counts a message about alerts: `ok`, `failed` (it is tried again), `dropped` (it is not), or `limited` (there was
+    /// no room for it on its route).
+    pub fn alert_message(&self, outcome: &'static str) {
+        self.alert_deliveries.with_label_values(&[outcome]).inc();
     }
 
     /// Counts a connection that opens (`1`) or closes (`-1`).

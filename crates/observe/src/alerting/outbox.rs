@@ -65,6 +65,11 @@ impl Outbox {
         gone.into_iter().map(|pending| pending.message).collect()
     }
 
+    /// How many wait on a route.
+    pub fn waiting(&self, route: &str) -> usize {
+        self.0.iter().filter(|pending| pending.message.route == route).count()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -105,6 +110,7 @@ mod tests {
         }
         let next = |outbox: &Outbox, route| outbox.next(route).map(|next| (next.message.id.clone(), next.next_ms));
         assert_eq!(next(&outbox, "a"), Some(("1".to_owned(), 0)));
+        assert_eq!(["a", "b", "c"].map(|route| outbox.waiting(route)), [2, 1, 0]);
         let mut waits = Vec::new();
         for _ in 0..9 {
             outbox.retry("1", 1000, None);

@@ -148,6 +148,11 @@ fn machine(job: &str, model: &str) -> Vec<Panel> {
             .query("{{instance}} models", format!("sum by (instance) (tidegate_model_memory_bytes{{{job}}})"))
             .query("{{instance}} left", format!("tidegate_memory_available_bytes{{{job}}}"))
             .query("{{instance}} limit", format!("tidegate_memory_limit_bytes{{{job}}}")),
+        Panel::lines("Data folder", "bytes", "The disk that the server writes to: what is left, and its size.")
+            .query("{{instance}} left", format!("tidegate_data_available_bytes{{{job}}}"))
+            .query("{{instance}} size", format!("tidegate_data_size_bytes{{{job}}}")),
+        Panel::lines("Running for", "s", "Time since each server's process began.")
+            .query("{{instance}}", format!("time() - process_start_time_seconds{{{job}}}")),
         Panel::lines("Killed for memory", "short", "Processes of the cgroup, in the hour before.")
             .query("{{instance}}", format!("increase(tidegate_cgroup_oom_kills_total{{{job}}}[1h])")),
         Panel::lines("Files and threads", "short", "Open files, how many there may be, and threads.")

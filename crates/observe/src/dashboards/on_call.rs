@@ -134,6 +134,8 @@ fn changes(job: &str, model: &str) -> Vec<Panel> {
         ),
         Panel::lines("Restarts", "short", "In the hour before, by server.")
             .query("{{instance}}", format!("resets(tidegate_process_cpu_seconds_total{{{job},mode=\"user\"}}[1h])")),
+        Panel::lines("Held rollouts", "short", "1 while an objective's spent budget holds them, by server.")
+            .query("{{slo}} {{instance}}", format!("tidegate_slo_freezes_rollouts{{{job}}}")),
         Panel::lines("Memory", "bytes", "Resident memory by server.")
             .query("{{instance}}", format!("process_resident_memory_bytes{{{job}}}")),
     ]

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::objective::SliKind;
+use crate::objective::{BudgetPolicy, SliKind};
 use crate::window::Window;
 
 fn availability() -> Objective {
@@ -69,7 +69,13 @@ spec:
 fn what_is_exported_is_imported_again() {
     let objectives = [
         availability(),
-        Objective { name: "all".to_owned(), min_events: 7, tier: "1".to_owned(), ..Objective::default() },
+        Objective {
+            name: "all".to_owned(),
+            min_events: 7,
+            policy: BudgetPolicy::Freeze,
+            tier: "1".to_owned(),
+            ..Objective::default()
+        },
         Objective {
             name: "fast".to_owned(),
             sli: SliKind::Latency,
@@ -131,6 +137,7 @@ spec:
         window: Window::Rolling { days: 28 },
         tier: "gold".to_owned(),
         min_events: 10,
+        policy: BudgetPolicy::None,
     };
     assert_eq!(import(yaml, "tidegate").unwrap(), [expected]);
     let error = problem(&yaml.replace("lte", "lt"));

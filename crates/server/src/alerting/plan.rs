@@ -140,6 +140,11 @@ fn check_metric(rule: &AlertRule, catalogue: &[MetricEntry]) -> Result<(), Alert
             let entry = catalogue.iter().find(of).ok_or_else(|| {
                 wrong(format!("there is no metric {metric:?}: docs/reference/metrics.md lists them; of a histogram take _count or _sum"))
             })?;
+            if entry.kind == MetricKind::Summary && !rule.label_names().any(|name| name == "quantile") {
+                return Err(wrong(format!(
+                    "{metric} has a series for each quantile: choose one, as in labels = ['quantile=\"0.99\"']"
+                )));
+            }
             entry.labels.iter().map(String::as_str).collect()
         }
     };
@@ -154,10 +159,11 @@ mod tests {
     use tidegate_serving::Metrics;
 
     use super::*;
+    use crate::exposition::metric_catalogue;
 
     fn plan(toml: &str) -> Result<Plan, String> {
         let config: AlertsConfig = toml::from_str(toml).map_err(|error| error.to_string())?;
-        Plan::new(&config, true, Metrics::new().catalogue()).map_err(|error| error.to_string())
+        Plan::new(&config, true, &metric_catalogue(&Metrics::new())).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -169,12 +175,24 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_takes_every_metric_of_the_reference() {
+        for metric in metric_catalogue(&Metrics::new()) {
+            let part = if metric.kind == MetricKind::Histogram { "_sum" } else { "" };
+            let by = metric.labels.iter().take(4).collect::<Vec<_>>();
+            let rule = format!("[[rules]]\nname = \"x\"\nmetric = \"{}{part}\"\nby = {by:?}", metric.name);
+            assert!(plan(&rule).is_ok(), "{rule}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let wrong = |toml: &str| plan(toml).err().unwrap();
         let error = wrong("[[rules]]\nname = \"x\"\nmetric = \"tidegate_nothing\"");
         assert!(error.contains("alerts.rules \"x\": there is no metric \"tidegate_nothing\""), "{error}");
         let error = wrong("[[rules]]\nname = \"x\"\nmetric = \"tidegate_ready\"\nby = [\"model\"]");
         assert!(error.contains("it has no label \"model\""), "{error}");
+        let error = wrong("[[rules]]\nname = \"x\"\nmetric = \"tidegate_queue_duration_seconds\"");
+        assert!(error.contains("choose one"), "{error}");
         let error = wrong("[[routes]]\nname = \"x\"\nslack = { url = \"nowhere\" }");
         assert!(error.contains("alerts.routes \"x\": its url is none"), "{error}");
         let two = "[[routes]]\nname = \"x\"\nalertmanager = \"http://a\"\n";

@@ -73,6 +73,19 @@ impl Receiver {
     }
 }
 
+impl Receiver {
+    /// Its key in the configuration.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Alertmanager(_) => "alertmanager",
+            Self::Messages(MessageReceiver::Webhook(_)) => "webhook",
+            Self::Messages(MessageReceiver::Slack(_)) => "slack",
+            Self::Messages(MessageReceiver::PagerDuty(_)) => "pagerduty",
+            Self::Messages(MessageReceiver::Smtp(_)) => "smtp",
+        }
+    }
+}
+
 impl MessageReceiver {
     /// Tells a message.
     pub(super) async fn send(&self, http: &Http, message: &Message) -> Result<(), Undelivered> {

@@ -58,13 +58,16 @@ impl Alerting {
                     self.metrics.alert_message("ok");
                     debug!(route = message.route, id = message.id, "a message about alerts has arrived");
                     state.kept.outbox.remove(&message.id);
+                    state.deliveries.arrived(&message.route, now_ms);
                 }
                 Err(Undelivered::Later { reason, wait_ms }) => {
                     self.metrics.alert_message("failed");
                     warn!(route = message.route, reason, "alerts could not be delivered: tried again");
+                    state.deliveries.failed(&message.route, &reason, now_ms);
                     state.kept.outbox.retry(&message.id, now_ms, wait_ms);
                 }
                 Err(Undelivered::Never { reason }) => {
+                    state.deliveries.failed(&message.route, &reason, now_ms);
                     if state.kept.outbox.remove(&message.id).is_some() {
                         self.given_up(&mut state.events, message, &reason, now_ms);
                     }
@@ -92,11 +95,13 @@ impl Alerting {
             match sent {
                 Ok(()) => {
                     self.metrics.alert_message("ok");
+                    self.state.lock().deliveries.arrived(&route.name, now_ms);
                     (told, next_ms) = (essence, now_ms + REFRESH_MS);
                 }
                 Err(Undelivered::Later { reason, .. } | Undelivered::Never { reason }) => {
                     self.metrics.alert_message("failed");
                     warn!(route = route.name, reason, "an Alertmanager could not be told of alerts: tried again");
+                    self.state.lock().deliveries.failed(&route.name, &reason, now_ms);
                     (told, next_ms) = (essence, now_ms + RETRY_MS);
                 }
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tidegate_observe::{BurnAlerts, Ledger, Slo};
+use tidegate_observe::{BurnAlerts, Freeze, Ledger, Slo};
 
 /// By the objectives' names. Those that are no longer configured stay, and are pruned by their age of 90 days at most.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ pub(super) struct KeptSlo {
     measures: String,
     pub(super) ledger: Ledger,
     pub(super) alerts: BurnAlerts,
+    #[serde(default)]
+    pub(super) freeze: Freeze,
 }
 
 impl Kept {

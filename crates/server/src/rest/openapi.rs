@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use utoipa::{OpenApi, ToSchema};
 
-use super::{alerts, cost, events, health, infer, metadata, objectives, predict_v1, repository, silences, statistics};
+use super::{
+    alerts, cost, events, health, infer, metadata, objectives, predict_v1, repository, routes, silences, statistics,
+};
 
 /// The whole description; served at `/openapi.json`, browsable at `/docs`.
 pub fn openapi() -> utoipa::openapi::OpenApi {
@@ -38,7 +40,9 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         predict_v1::model,
         predict_v1::predict,
         objectives::slos,
+        objectives::thaw,
         alerts::alerts,
+        routes::routes,
         silences::list,
         silences::add,
         silences::expire,

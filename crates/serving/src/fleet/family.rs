@@ -1,6 +1,6 @@
 //! The versions of one model: which should be loaded, which are, and which answer meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -29,6 +29,8 @@ pub(super) struct Family {
     pub(super) slots: BTreeMap<u64, Slot>,
     /// Whether somebody took it out of service.
     pub(super) is_stopped: bool,
+    /// The versions that have been loaded here, of those that there are.
+    pub(super) answered: BTreeSet<u64>,
 }
 
 /// What came of settling a model.
@@ -109,6 +111,21 @@ impl Slot {
 impl Family {
     pub(super) fn new(name: &str) -> Self {
         Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    /// Notes which versions answer, of those that there are.
+    pub(super) fn note_answering(&mut self, records: &[&VersionRecord]) {
+        let there: BTreeSet<u64> =
+            records.iter().map(|record| u64::try_from(record.number).unwrap_or_default()).collect();
+        self.answered.extend(self.slots.iter().filter(|(_, slot)| slot.is_ready()).map(|(number, _)| *number));
+        self.answered.retain(|number| there.contains(number));
+    }
+
+    /// What it serves now, without what is about to take its place.
+    pub(super) fn held(&self) -> Target {
+        let stay = self.target.versions.iter().copied().filter(|number| !self.replaces(*number));
+        let versions = stay.chain(self.serving.values().copied()).collect();
+        Target { versions, names: self.serving.clone() }
     }
 
     /// Sets what should be served, of these versions of the model.

@@ -61,7 +61,8 @@ impl Follower {
     }
 
     async fn read(&mut self, fleet: &Arc<Fleet>) {
-        match fleet.link.changed_since(self.seen).await {
+        let is_stale = fleet.is_stale.swap(false, Ordering::Relaxed);
+        match fleet.link.changed_since(self.seen.filter(|_| !is_stale)).await {
             Ok(changed) => {
                 if self.failures > 0 {
                     info!("the registry can be read again");
@@ -75,6 +76,7 @@ impl Follower {
                 }
             }
             Err(error) => {
+                fleet.is_stale.fetch_or(is_stale, Ordering::Relaxed);
                 self.retry_at = Some(Instant::now() + backoff(self.failures, RETRY_AT_MOST));
                 self.failures += 1;
                 let reason = link::reason(&error);

@@ -12,6 +12,8 @@ pub(crate) struct ProcessUsage {
     user: Duration,
     system: Duration,
     threads: u64,
+    /// When the process began, since the machine did.
+    began: Duration,
 }
 
 impl ProcessUsage {
@@ -24,7 +26,13 @@ impl ProcessUsage {
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
         let ticks = |at: usize| fields.get(at)?.parse::<u64>().ok().map(|ticks| Duration::from_millis(ticks * 10));
         let threads = fields.get(17)?.parse().ok()?;
-        Some(Self { resident_bytes: resident_pages * page_bytes(), user: ticks(11)?, system: ticks(12)?, threads })
+        Some(Self {
+            resident_bytes: resident_pages * page_bytes(),
+            user: ticks(11)?,
+            system: ticks(12)?,
+            threads,
+            began: ticks(19)?,
+        })
     }
 }
 
@@ -35,6 +43,8 @@ fn page_bytes() -> u64 {
 
 const RESIDENT: Family<'static> = Family::gauge("process_resident_memory_bytes", "Resident memory of the process");
 const CPU: Family<'static> = Family::counter("tidegate_process_cpu_seconds_total", "CPU time of the process");
+const START: Family<'static> =
+    Family::gauge("process_start_time_seconds", "When the process began, in seconds since 1970");
 const THREADS: Family<'static> = Family::gauge("tidegate_process_threads", "Threads of the process");
 const OPEN_FILES: Family<'static> = Family::gauge("process_open_fds", "Open file descriptors");
 const MOST_FILES: Family<'static> = Family::gauge("process_max_fds", "Open file descriptors that the process may have");
@@ -55,7 +65,8 @@ const THROTTLED: Family<'static> = Family::counter(
 
 /// Every metric of the process, with its labels.
 pub(super) fn catalogue() -> impl Iterator<Item = (Family<'static>, &'static [&'static str])> {
-    let plain = [RESIDENT, THREADS, OPEN_FILES, MOST_FILES, MEMORY_LIMIT, MEMORY_AVAILABLE, OOM_KILLS, THROTTLED];
+    let plain =
+        [START, RESIDENT, THREADS, OPEN_FILES, MOST_FILES, MEMORY_LIMIT, MEMORY_AVAILABLE, OOM_KILLS, THROTTLED];
     let cpu: (_, &[&str]) = (CPU, &["mode"]);
     plain.into_iter().map(|family| (family, &[][..])).chain([cpu])
 }
@@ -70,6 +81,7 @@ pub(super) fn expose(out: &mut dyn Exposition) {
         }
     };
     let usage = ProcessUsage::now();
+    say(START, usage.zip(boot_seconds()).map(|(usage, boot_seconds)| boot_seconds + usage.began.as_secs()));
     say(RESIDENT, usage.map(|usage| usage.resident_bytes));
     say(THREADS, usage.map(|usage| usage.threads));
     say(OPEN_FILES, std::fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as u64));
@@ -93,6 +105,12 @@ pub(super) fn expose(out: &mut dyn Exposition) {
             out.sample(Sample { extra, ..Sample::plain(&none, time.as_secs_f64()) });
         }
     }
+}
+
+/// When the machine began, in Unix seconds.
+fn boot_seconds() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/stat").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
 }
 
 /// Memory that the process may use: its cgroup's limit, or the machine's. `None` where the machine does not tell.

@@ -3,36 +3,31 @@
 use std::collections::BTreeMap;
 
 use super::exposition::{Exposition, Family, Sample};
-use crate::Metrics;
 
 /// A series: its labels and its value.
 pub type SeriesValue = (BTreeMap<String, String>, f64);
 
-impl Metrics {
-    /// The series of every metric that `wanted` names, as `/metrics` shows them; of a histogram `NAME_count` and
-    /// `NAME_sum`.
-    pub fn values(&self, wanted: impl Fn(&str) -> bool) -> BTreeMap<String, Vec<SeriesValue>> {
-        let mut found = Wanted { wanted, names: Vec::new(), values: BTreeMap::new() };
-        self.expose(&mut found);
-        found.values
-    }
-
-    /// Counts a message about alerts: `ok`, `failed` (it is tried again), `dropped` (it is not), or `limited` (there was
-    /// no room for it on its route).
-    pub fn alert_message(&self, outcome: &'static str) {
-        self.alert_deliveries.with_label_values(&[outcome]).inc();
-    }
-}
-
-/// Keeps what is wanted of what is said.
-struct Wanted<F> {
+/// Keeps the series of the metrics that are wanted, as `/metrics` shows them; of a histogram `NAME_count` and `NAME_sum`.
+pub struct SeriesValues<F> {
     wanted: F,
     /// The wanted ones of the family that is said now, by what they end with.
     names: Vec<(&'static str, String)>,
     values: BTreeMap<String, Vec<SeriesValue>>,
 }
 
-impl<F: Fn(&str) -> bool> Exposition for Wanted<F> {
+impl<F: Fn(&str) -> bool> SeriesValues<F> {
+    /// Nothing yet of the metrics whose names `wanted` takes.
+    pub fn new(wanted: F) -> Self {
+        Self { wanted, names: Vec::new(), values: BTreeMap::new() }
+    }
+
+    /// What was said, by name.
+    pub fn finish(self) -> BTreeMap<String, Vec<SeriesValue>> {
+        self.values
+    }
+}
+
+impl<F: Fn(&str) -> bool> Exposition for SeriesValues<F> {
     fn family(&mut self, family: Family<'_>) {
         let names = ["", "_count", "_sum"].map(|suffix| (suffix, format!("{}{suffix}", family.name)));
         self.names = names.into_iter().filter(|(_, name)| (self.wanted)(name)).collect();
@@ -52,7 +47,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{ErrorCode, Observation, Outcome};
+    use crate::{ErrorCode, Metrics, Observation, Outcome};
 
     #[test]
     fn values_are_those_of_the_exposition() {
@@ -61,7 +56,9 @@ mod tests {
         let half = Duration::from_millis(500);
         metrics.observations().leave(Observation::of(&metrics, Some(("fraud", "7")), Outcome::Answered, half));
         metrics.ready(true);
-        let values = metrics.values(|name| name != "tidegate_request_duration_seconds_count");
+        let mut values = SeriesValues::new(|name: &str| name != "tidegate_request_duration_seconds_count");
+        metrics.expose(&mut values);
+        let values = values.finish();
         let labels = |pairs: &[(&str, &str)]| {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>()
         };

@@ -318,7 +318,7 @@ mod tests {
         assert!(wrong(RuleConfig { name: "a b".to_owned(), ..rule() }).contains("name must be"));
         assert!(wrong(RuleConfig { event: Some("x".to_owned()), ..rule() }).contains("either metric or event"));
         let event = RuleConfig { metric: None, event: Some("x".to_owned()), ..rule() };
-        assert!(wrong(event.clone()).contains("there is no event \"x\", there are version.ready"));
+        assert!(wrong(event.clone()).contains("there is no event \"x\", there are server.started"));
         assert!(wrong(RuleConfig { event: Some("version.gone".to_owned()), ..event }).contains("needs window_s"));
         assert!(wrong(RuleConfig { threshold: f64::NAN, ..rule() }).contains("threshold"));
         let twice = RuleConfig::parse_all(&[rule(), rule()]).unwrap_err().to_string();

@@ -16,7 +16,7 @@ pub(crate) fn objectives(app: &App, mut listing: Listing, now_ms: u64) -> Object
 }
 
 fn row(status: Status<'_>) -> ObjectiveRow {
-    let Status { slo, standing, alerts } = status;
+    let Status { slo, standing, alerts, .. } = status;
     ObjectiveRow {
         name: slo.name().to_owned(),
         endpoint: slo.endpoint().map(str::to_owned),

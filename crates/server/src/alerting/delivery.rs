@@ -1,0 +1,73 @@
+//! How delivery goes, route by route.
+
+use std::collections::BTreeMap;
+
+/// What became of the messages of routes since the process began, by the routes' names.
+#[derive(Debug, Default)]
+pub(super) struct Deliveries(BTreeMap<String, Delivery>);
+
+/// What became of the messages of one route.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Delivery {
+    /// When one arrived last, in Unix milliseconds.
+    pub(crate) arrived_ms: Option<u64>,
+    /// Since when none has, and why the last one did not; nothing while they arrive.
+    pub(crate) failing: Option<Failing>,
+}
+
+/// Why messages do not arrive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failing {
+    /// When the first one did not, in Unix milliseconds.
+    pub(crate) since_ms: u64,
+    /// The last reason, which names no secret.
+    pub(crate) reason: String,
+}
+
+impl Deliveries {
+    /// A message of a route has arrived.
+    pub(super) fn arrived(&mut self, route: &str, now_ms: u64) {
+        self.0.insert(route.to_owned(), Delivery { arrived_ms: Some(now_ms), failing: None });
+    }
+
+    /// A message of a route has not arrived.
+    pub(super) fn failed(&mut self, route: &str, reason: &str, now_ms: u64) {
+        let delivery = self.0.entry(route.to_owned()).or_default();
+        let since_ms = delivery.failing.as_ref().map_or(now_ms, |failing| failing.since_ms);
+        delivery.failing = Some(Failing { since_ms, reason: reason.to_owned() });
+    }
+
+    /// How delivery goes on a route.
+    pub(super) fn of(&self, route: &str) -> Delivery {
+        self.0.get(route).cloned().unwrap_or_default()
+    }
+}
+
+/// How a route is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RouteStatus {
+    pub(crate) name: String,
+    /// What kind of receiver it ends at, as its key in the configuration says.
+    pub(crate) receiver: &'static str,
+    /// Messages that have not arrived.
+    pub(crate) waiting: usize,
+    pub(crate) delivery: Delivery,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_fails_since_its_first_failure_until_a_message_arrives() {
+        let mut deliveries = Deliveries::default();
+        assert_eq!(deliveries.of("a"), Delivery::default());
+        deliveries.failed("a", "refused", 1);
+        deliveries.failed("a", "timeout", 2);
+        let failing = Failing { since_ms: 1, reason: "timeout".to_owned() };
+        assert_eq!(deliveries.of("a"), Delivery { arrived_ms: None, failing: Some(failing) });
+        assert_eq!(deliveries.of("b"), Delivery::default());
+        deliveries.arrived("a", 3);
+        assert_eq!(deliveries.of("a"), Delivery { arrived_ms: Some(3), failing: None });
+    }
+}
