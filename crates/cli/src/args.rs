@@ -205,6 +205,7 @@ mod tests {
         let (command, _) = command.split_once(" #").unwrap_or((command, ""));
         command
             .replace("$SERVER", "http://127.0.0.1:8000")
+            .replace("\"…\"", "\"x\"")
             .replace("$(tidegate registry fetch fraud@champion)", "FOLDER")
     }
 

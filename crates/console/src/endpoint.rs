@@ -49,6 +49,9 @@ pub struct Endpoint {
     pub objectives: Vec<ObjectiveTrend>,
 }
 
+/// A column of the table: its name, its values, and how they are written.
+type Column = (&'static str, Values, fn(f64) -> String);
+
 /// What a version did.
 #[derive(Debug)]
 pub struct VersionTraffic {
@@ -282,7 +285,7 @@ impl Endpoint {
     fn table(&self, timeline: &Timeline) -> Markup {
         let figures = |of: &dyn Fn(&Traffic) -> Option<f64>| timeline.figures(&self.points, of);
         let rates = |of: fn(&Traffic) -> u64| timeline.rates(&self.points, of);
-        let columns: [(&str, Values, fn(f64) -> String); 9] = [
+        let columns: [Column; 9] = [
             ("Rate", rates(Traffic::requests), rate),
             ("P50", figures(&|traffic| traffic.request.quantile_ms(0.5)), millis),
             ("P95", figures(&|traffic| traffic.request.quantile_ms(0.95)), millis),

@@ -73,7 +73,7 @@ pub(crate) fn percent(share: f64) -> String {
         _ if !percent.is_finite() => return NONE.to_owned(),
         size if size >= 1000.0 => number(percent),
         size if size < 10.0 => without_zeros(&format!("{percent:.2}")),
-        size if size < 99.0 || size > 100.0 => without_zeros(&format!("{percent:.1}")),
+        size if !(99.0..=100.0).contains(&size) => without_zeros(&format!("{percent:.1}")),
         // Towards zero: 99.996 is not 100. A little more first: 0.9999 * 100 is less than 99.99.
         _ => without_zeros(&format!("{:.2}", ((percent * 100.0) + percent.signum() * 1e-6).trunc() / 100.0)),
     };

@@ -135,7 +135,7 @@ impl By {
         (
             self.day.then_some(day),
             self.model.then_some(model),
-            self.version.then(|| (version.len(), version)),
+            self.version.then_some((version.len(), version)),
             self.tenant.then_some(tenant),
         )
     }
