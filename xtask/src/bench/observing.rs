@@ -132,10 +132,11 @@ fn exposition(folder: &Path, section: &mut Section) -> Result<()> {
     ensure!(server.failed.is_empty(), "a model was not loaded: {:?}", server.failed.first());
     for at in 0..MODELS {
         for version in 1..=VERSIONS {
+            let version = version.to_string();
             let mut load = CASE.load()?;
             load.path = format!("/v2/models/{}/versions/{version}/infer", name(at));
             let answer: Value = serde_json::from_slice(&post(&server.http, &load)?)?;
-            ensure!(answer["model_version"] == version.to_string(), "another version answered: {answer}");
+            ensure!(answer["model_version"] == *version, "another version answered: {answer}");
         }
     }
     let agent: ureq::Agent = ureq::Agent::config_builder().build().into();

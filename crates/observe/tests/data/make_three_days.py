@@ -18,7 +18,8 @@ HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 REQUESTS = 30_000
 OBJECTIVE = 0.99
-BURN_WINDOWS_MS = {"5m": 5, "30m": 30, "1h": 60, "2h": 120, "6h": 360, "1d": 1440, "3d": 4320}
+# In minutes.
+BURN_WINDOWS = {"5m": 5, "30m": 30, "1h": 60, "2h": 120, "6h": 360, "1d": 1440, "3d": 4320}
 HERE = Path(__file__).parent
 
 random = np.random.default_rng(2026)
@@ -71,9 +72,10 @@ for hour in range(1, 73):
     if hour % 6 == 0:
         spans.extend(traffic(until_ms, span) for span in (6 * HOUR_MS, DAY_MS, 3 * DAY_MS))
 burns = []
-for minute in [*range(60, 4320, 60), *range(3000, 3020), 4320]:
+for minute in sorted({*range(60, 4321, 60), *range(3000, 3020)}):
     # Windows above six hours are counted in ten minutes and hours: asked where these begin.
-    windows = {name: burn(minute * MINUTE_MS, width) for name, width in BURN_WINDOWS_MS.items() if width <= 360 or minute % 60 == 0}
+    asked = {name: width for name, width in BURN_WINDOWS.items() if width <= 360 or minute % 60 == 0}
+    windows = {name: burn(minute * MINUTE_MS, width) for name, width in asked.items()}
     burns.append({"at_ms": minute * MINUTE_MS, "windows": windows})
 (HERE / "three_days.json").write_text(json.dumps({"objective": OBJECTIVE, "spans": spans, "burns": burns}))
 print(at_ms.size, "requests")
