@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -64,6 +65,13 @@ class Server:
 
     def infer(self, model, body, **options):
         return requests.post(self.url(f"/v2/models/{model}/infer"), json=body, timeout=PATIENCE_S, **options)
+
+    def metric(self, name, **labels):
+        """The sum of a metric over the series with these labels; None if there is none."""
+        lines = requests.get(self.url("/metrics"), timeout=PATIENCE_S).text.splitlines()
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        own = [line for line in lines if re.match(rf"{name}[{{ ]", line) and all(label in line for label in wanted)]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in own) if own else None
 
     def terminate(self):
         self.process.send_signal(signal.SIGTERM)

@@ -77,13 +77,6 @@ def health(server):
     return requests.get(server.url("/v2/health/ready"), timeout=PATIENCE_S)
 
 
-def metric(server, name, **labels):
-    wanted = [f'{label}="{value}"' for label, value in labels.items()]
-    lines = requests.get(server.url("/metrics"), timeout=PATIENCE_S).text.splitlines()
-    lines = [line for line in lines if line.split("{")[0].split(" ")[0] == name and all(text in line for text in wanted)]
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
-
-
 def test_what_is_pushed_answers_and_what_is_rolled_back_returns(registry, adder, follow):
     server = follow()
     assert "the registry is empty" in server.lines[-1] and health(server).status_code == 200
@@ -182,7 +175,7 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_and_is_tried_again(r
     answer = health(server)
     assert answer.status_code == 200 and answer.json()["status"] == "degraded"
     assert "adder:2 is not served" in answer.json()["problems"][0]
-    assert metric(server, "tidegate_model_loads_total", model="adder", outcome="failed") >= 1
+    assert server.metric("tidegate_model_loads_total", model="adder", outcome="failed") >= 1
     until(lambda: "version.load_failed adder:2" in registry.out("registry", "events"))
     restore()
     until(lambda: added(ask(server)) == 2)
@@ -217,7 +210,7 @@ def test_a_restart_without_the_registry_serves_from_the_cache(registry, adder, f
     assert added(ask(server)) == 1
     answer = health(server).json()
     assert answer["status"] == "degraded" and "the registry cannot be read" in answer["problems"][0]
-    assert metric(server, "tidegate_registry_reachable") == 0
+    assert server.metric("tidegate_registry_reachable") == 0
 
 
 @pytest.fixture
@@ -248,7 +241,7 @@ def test_a_database_that_goes_away_disturbs_nothing(registry, adder, follow, sha
     database.cut()
     until(lambda: health(server).json()["status"] == "degraded")
     assert added(ask(server)) == 1
-    assert metric(server, "tidegate_registry_reachable") == 0
+    assert server.metric("tidegate_registry_reachable") == 0
     assert "[database_unavailable]" in registry.error("push", adder(2), "--alias", "champion")
     database.mend()
     registry.out("push", adder(3), "--alias", "champion")
@@ -284,8 +277,8 @@ def test_requests_for_a_lazy_version_wait_for_one_load(registry, adder, follow):
         thread.join()
     assert len(answers) == CLIENTS and {added(answer) for answer in answers} == {1}
     cold = [answer for answer in answers if answer.json().get("parameters", {}).get("cold_start")]
-    assert cold and metric(server, "tidegate_cold_start_requests_total", model="adder") == len(cold)
-    assert metric(server, "tidegate_model_loads_total", model="adder", outcome="ok") == 1
+    assert cold and server.metric("tidegate_cold_start_requests_total", model="adder") == len(cold)
+    assert server.metric("tidegate_model_loads_total", model="adder", outcome="ok") == 1
     assert "parameters" not in ask(server).json()
 
 
@@ -311,10 +304,10 @@ def test_the_memory_budget_holds_and_everything_is_answered(registry, adder, fol
     weights = [1 / (model + 1) for model in range(models)]
     for model in chooser.choices(range(models), weights, k=120):
         assert added(ask(server, f"m{model}")) == model
-        assert metric(server, "tidegate_memory_charged_bytes") <= budget
-    assert metric(server, "tidegate_evictions_total") > 0
+        assert server.metric("tidegate_memory_charged_bytes") <= budget
+    assert server.metric("tidegate_evictions_total") > 0
     assert stages(server)["m0:1"] == "ready", "pinned"
-    assert metric(server, "tidegate_evictions_total", model="m0") == 0
+    assert not server.metric("tidegate_evictions_total", model="m0")
 
 
 def test_a_swap_under_a_tight_budget_leaves_the_old_one_until_the_new_one_answers(registry, adder, follow):

@@ -203,16 +203,6 @@ def test_a_model_is_replaced_under_traffic_without_a_failed_request(start, tmp_p
     assert server.infer("digits", DIGITS).status_code == 200
 
 
-def metric(server, name, **labels):
-    """The value of a metric with these labels among others; None if it is not exposed."""
-    text = requests.get(server.url("/metrics"), timeout=60).text
-    wanted = [f'{label}="{value}"' for label, value in labels.items()]
-    for line in text.splitlines():
-        if re.match(rf"{name}[{{ ]", line) and all(label in line for label in wanted):
-            return float(line.rsplit(" ", 1)[1])
-    return None
-
-
 def test_every_documented_metric_is_exposed_and_gone_with_its_version(start, tmp_path):
     config = tmp_path / "tidegate.toml"
     config.write_text('[[slo]]\nname = "available"\n')
@@ -231,19 +221,19 @@ def test_every_documented_metric_is_exposed_and_gone_with_its_version(start, tmp
         if name in elsewhere or name.startswith(("tidegate_cgroup_", "tidegate_cost_", "tidegate_trace")):
             continue
         suffix = "_count" if kind == "histogram" else ""
-        assert metric(server, name + suffix) is not None, name
-    assert metric(server, "tidegate_cold_starts_total", model="digits") == 1
-    assert metric(server, "tidegate_model_loads_total", model="digits", outcome="ok") == 1
-    assert metric(server, "nv_inference_request_failure", reason="missing_input") == 1
+        assert server.metric(name + suffix) is not None, name
+    assert server.metric("tidegate_cold_starts_total", model="digits") == 1
+    assert server.metric("tidegate_model_loads_total", model="digits", outcome="ok") == 1
+    assert server.metric("nv_inference_request_failure", reason="missing_input") == 1
     # Loaded anew while it answers, it does not start cold; unloaded, it leaves nothing behind that is of a version.
     assert requests.post(server.url("/v2/repository/models/digits/load"), timeout=60).status_code == 200
-    assert metric(server, "tidegate_cold_starts_total", model="digits") == 1
+    assert server.metric("tidegate_cold_starts_total", model="digits") == 1
     assert requests.post(server.url("/v2/repository/models/digits/unload"), timeout=60).status_code == 200
     for name, kind, labels in documented:
         if "`version`" in labels and not name.startswith("tidegate_cost_"):
-            assert metric(server, name + ("_count" if kind == "histogram" else "")) is None, name
+            assert server.metric(name + ("_count" if kind == "histogram" else "")) is None, name
     assert requests.post(server.url("/v2/repository/models/digits/load"), timeout=60).status_code == 200
-    assert metric(server, "tidegate_cold_starts_total", model="digits") == 2
+    assert server.metric("tidegate_cold_starts_total", model="digits") == 2
 
 
 def test_statistics_begin_anew_with_a_load(start):
@@ -256,7 +246,7 @@ def test_statistics_begin_anew_with_a_load(start):
     assert figures["inference_count"] == figures["execution_count"] == 1
     assert figures["inference_stats"]["success"]["count"] == 1
     # A counter of Prometheus goes on.
-    assert metric(server, "nv_inference_request_success", model="digits") == 6
+    assert server.metric("nv_inference_request_success", model="digits") == 6
 
 
 def test_a_failed_reload_is_told_and_does_not_take_the_server_out_of_traffic(start, tmp_path):

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import requests
 
+from collector import Collector
 from conftest import BINARY, MODELS
-from test_traces import Collector
 
 SECONDS = float(os.environ.get("TIDEGATE_SOAK_S", "20"))
 WARM_UP_S = min(60, max(10, SECONDS / 4))

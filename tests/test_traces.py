@@ -1,22 +1,14 @@
 """Traces, as a collector gets them: real OTLP over gRPC and over HTTP, from requests of REST and gRPC clients."""
 
-import gzip
-import threading
 from concurrent import futures
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import grpc
 import numpy as np
 import pytest
 import requests
 import tritonclient.grpc as triton_grpc
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
-    TraceServiceServicer,
-    add_TraceServiceServicer_to_server,
-)
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from collector import Collector, attributes
 from conftest import BUSY, MODELS
 from parts import until
 
@@ -27,75 +19,6 @@ NOT_SAMPLED = f"00-{TRACE}-{PARENT}-00"
 ROUTE = "/v2/models/{model}/infer"
 SERVICE = "inference.GRPCInferenceService"
 IMAGE = {"name": "image", "shape": [1, 64], "datatype": "FP32", "data": [0] * 64}
-
-
-class Collector(TraceServiceServicer):
-    """Takes traces over gRPC and HTTP; keeps the spans, the resources and the headers that came with them."""
-
-    def __init__(self):
-        self.lock = threading.Lock()
-        self.kept, self.resources, self.headers = [], [], []
-        self.refuses = False
-        self.server = grpc.server(futures.ThreadPoolExecutor(2))
-        add_TraceServiceServicer_to_server(self, self.server)
-        self.grpc = f"http://127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
-        self.server.start()
-        collector = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["content-length"]))
-                if self.headers.get("content-encoding") == "gzip":
-                    body = gzip.decompress(body)
-                collector.take(ExportTraceServiceRequest.FromString(body), [("path", self.path), *self.headers.items()])
-                answer = ExportTraceServiceResponse().SerializeToString()
-                self.send_response(200)
-                self.send_header("content-type", "application/x-protobuf")
-                self.send_header("content-length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, *_):
-                pass
-
-        self.web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http = f"http://127.0.0.1:{self.web.server_port}"
-        threading.Thread(target=self.web.serve_forever, daemon=True).start()
-
-    def Export(self, request, context):
-        if self.refuses:
-            context.abort(grpc.StatusCode.PERMISSION_DENIED, "not today")
-        self.take(request, context.invocation_metadata())
-        return ExportTraceServiceResponse()
-
-    def take(self, request, headers):
-        with self.lock:
-            self.headers.append({name.lower(): value for name, value in headers})
-            for group in request.resource_spans:
-                self.resources.append(attributes(group.resource))
-                for scope in group.scope_spans:
-                    self.kept.extend(scope.spans)
-
-    def spans(self, **wanted):
-        """The spans so far with these names and attributes."""
-        with self.lock:
-            kept = list(self.kept)
-        return [span for span in kept if all(matches(span, name, value) for name, value in wanted.items())]
-
-    def stop(self):
-        self.server.stop(0)
-        self.web.shutdown()
-        self.web.server_close()
-
-
-def matches(span, name, value):
-    own = getattr(span, name) if name in ("name", "kind") else attributes(span).get(name.replace("__", "."))
-    return own == value
-
-
-def attributes(of):
-    value = lambda any_value: getattr(any_value, any_value.WhichOneof("value"))  # noqa: E731
-    return {pair.key: value(pair.value) for pair in of.attributes}
 
 
 @pytest.fixture
@@ -256,7 +179,7 @@ def test_what_waits_is_sent_before_the_end(start, collector):
 def test_a_collector_that_refuses_or_is_gone_holds_nothing_up(start, collector):
     collector.refuses = True
     server = start(MODELS / "digits", environment=traced(collector, sample=1))
-    spans = lambda outcome: metric(server, f'tidegate_trace_spans_total{{outcome="{outcome}"}}')  # noqa: E731
+    spans = lambda outcome: server.metric("tidegate_trace_spans_total", outcome=outcome)  # noqa: E731
     assert server.infer("digits", {"inputs": [IMAGE]}).status_code == 200
     until(lambda: spans("failed") > 0)
     collector.refuses = False
@@ -265,7 +188,7 @@ def test_a_collector_that_refuses_or_is_gone_holds_nothing_up(start, collector):
     collector.stop()
     for _ in range(10):
         assert server.infer("digits", {"inputs": [IMAGE]}).status_code == 200
-    assert metric(server, 'tidegate_traces_kept_total{reason="sampled"}') == 12
+    assert server.metric("tidegate_traces_kept_total", reason="sampled") == 12
     log = server.log.read_text()
     assert "traces cannot be sent" in log and "traces can be sent again" in log
 
@@ -309,9 +232,3 @@ def test_a_wrong_setting_stops_the_start(start, collector, name, value, words):
     with pytest.raises(RuntimeError) as error:
         start(MODELS / "digits", environment=environment)
     assert words in str(error.value)
-
-
-def metric(server, name):
-    text = requests.get(server.url("/metrics"), timeout=60).text
-    values = [float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(f"{name} ")]
-    return values[0] if values else 0

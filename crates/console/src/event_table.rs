@@ -11,10 +11,10 @@ use crate::section::endpoint_path;
 /// How good it is that this happened.
 pub(crate) fn tone(event: &Event) -> Tone {
     match event.name.as_str() {
-        "version.ready" | "version.reloaded" => Tone::Busy,
+        "version.ready" | "version.reloaded" | "server.started" | "configuration.changed" => Tone::Busy,
         "alert.firing" if text(event, "severity") == Some("page") => Tone::Bad,
         "version.load_failed" | "alert.undelivered" => Tone::Bad,
-        "alert.firing" | "cost.budget_reached" => Tone::Notice,
+        "alert.firing" | "cost.budget_reached" | "rollouts.frozen" => Tone::Notice,
         "alert.resolved" => Tone::Good,
         _ => Tone::Off,
     }
@@ -39,6 +39,10 @@ pub(crate) fn sentence(event: &Event) -> String {
         "cost.budget_reached" => {
             format!("{} {} of the budget {} are spent", field("spent"), field("currency"), field("budget"))
         }
+        "rollouts.frozen" => format!("rollouts wait: the error budget of {} is spent", field("slo")),
+        "rollouts.thawed" => format!("rollouts go on, as {} allows", field("slo")),
+        "server.started" => "the server began".to_owned(),
+        "configuration.changed" => format!("the configuration is another one: {}", field("keys")),
         "silence.added" => format!("{} silenced {}", field("author"), field("matchers")),
         "silence.expired" => format!("the silence on {} was ended", field("matchers")),
         other => other.to_owned(),

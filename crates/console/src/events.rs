@@ -26,8 +26,15 @@ pub struct Events {
 }
 
 /// What the form offers: every name, and what they begin with.
-const KINDS: [(&str, &str); 4] =
-    [("version", "versions"), ("alert", "alerts"), ("silence", "silences"), ("cost", "costs")];
+const KINDS: [(&str, &str); 7] = [
+    ("version", "versions"),
+    ("alert", "alerts"),
+    ("silence", "silences"),
+    ("rollouts", "rollouts"),
+    ("configuration", "configuration"),
+    ("server", "starts"),
+    ("cost", "costs"),
+];
 
 impl Events {
     /// The page.

@@ -28,6 +28,7 @@ pub struct Server {
     /// What goes on beside the requests.
     background: JoinSet<()>,
     listeners: Listeners,
+    workers: Arc<Workers>,
     http: SocketAddr,
     grpc: SocketAddr,
 }
@@ -71,13 +72,13 @@ impl Server {
         let mut listeners = Listeners::new(app.clone());
         let workers = Arc::new(Workers::start(std::thread::available_parallelism().map_or(1, usize::from))?);
         listeners.serve(http, "http", RestService::new(app.clone()), workers.clone());
-        listeners.serve(grpc, "grpc", TowerToHyperService::new(grpc::router(app.clone()).await), workers);
+        listeners.serve(grpc, "grpc", TowerToHyperService::new(grpc::router(app.clone()).await), workers.clone());
         let mut background = JoinSet::new();
         background.spawn(app.objectives.clone().run(app.clone()));
         background.spawn(observe(app.clone()));
         background.spawn(app.alerting.clone().run(app.clone()));
         background.spawn(app.costs.clone().run(app.clone()));
-        Ok(Self { app, background, listeners, http: http_address, grpc: grpc_address })
+        Ok(Self { app, background, listeners, workers, http: http_address, grpc: grpc_address })
     }
 
     /// Where REST listens.
@@ -115,6 +116,8 @@ impl Server {
                 StopCause::TimedOut
             }
         };
+        // Before the process ends: an engine that is torn down while it runs says that it failed, and nobody should hear it.
+        self.workers.end();
         self.background.abort_all();
         self.app.objectives.finish().await;
         self.app.costs.finish(&self.app.serving).await;

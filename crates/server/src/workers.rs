@@ -3,11 +3,16 @@
 //! A request that is decoded, run and answered on one thread costs no wake-up of another, and requests that are ready in
 //! the same turn of one loop can run as one batch. The runtime that calls [`Workers::start`] accepts and controls.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
+
+/// Longest that the end of a thread is waited for.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The event loops. Dropping them ends their threads and what still runs on them.
 pub(crate) struct Workers(Vec<Worker>);
@@ -17,7 +22,9 @@ struct Worker {
     /// Connections that are its own now.
     connections: Arc<AtomicUsize>,
     /// Dropped to end the thread.
-    _alive: oneshot::Sender<()>,
+    alive: Mutex<Option<oneshot::Sender<()>>>,
+    /// Closed when the thread has ended.
+    ended: Mutex<mpsc::Receiver<()>>,
 }
 
 impl Workers {
@@ -40,6 +47,16 @@ impl Workers {
         });
     }
 
+    /// Ends the threads, and with them what still runs on their loops; waits a moment for that. From then on nobody is
+    /// answered any more.
+    pub(crate) fn end(&self) {
+        self.0.iter().for_each(|worker| drop(worker.alive.lock().take()));
+        for worker in &self.0 {
+            // It ends by being closed.
+            let _ = worker.ended.lock().recv_timeout(FAREWELL);
+        }
+    }
+
     /// Waits until every loop has looked at the sockets of the connections that it was given before.
     pub(crate) async fn settle(&self) {
         for worker in &self.0 {
@@ -56,15 +73,18 @@ impl Workers {
 
 impl Worker {
     fn start(number: usize) -> std::io::Result<Self> {
-        let (alive, ended) = oneshot::channel();
+        let (alive, stop) = oneshot::channel();
+        let (ending, ended) = mpsc::channel();
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         std::thread::Builder::new().name(format!("worker {number}")).spawn(move || {
-            let _ = runtime.block_on(ended);
+            let _ = runtime.block_on(stop);
             // Blocking work that hangs must not hold up the end of the process.
             runtime.shutdown_background();
+            drop(ending);
         })?;
-        Ok(Self { runtime: handle, connections: Arc::default(), _alive: alive })
+        let (alive, ended) = (Mutex::new(Some(alive)), Mutex::new(ended));
+        Ok(Self { runtime: handle, connections: Arc::default(), alive, ended })
     }
 }
 
