@@ -236,6 +236,17 @@ def test_every_documented_metric_is_exposed_and_gone_with_its_version(start, tmp
     assert server.metric("tidegate_cold_starts_total", model="digits") == 2
 
 
+def test_metrics_are_packed_for_who_takes_them_packed(start):
+    server = start(MODELS / "digits")
+    ask = lambda encoding: requests.get(server.url("/metrics"), headers={"accept-encoding": encoding}, timeout=60)  # noqa: E731
+    plain, packed = ask("identity"), ask("gzip")
+    assert "content-encoding" not in plain.headers and packed.headers["content-encoding"] == "gzip"
+    assert int(packed.headers["content-length"]) * 4 < int(plain.headers["content-length"])
+    assert plain.headers["content-type"] == packed.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    names = [{line.split("{")[0].split(" ")[0] for line in answer.text.splitlines()} for answer in (plain, packed)]
+    assert names[0] == names[1] and "nv_inference_request_success" in names[0]
+
+
 def test_statistics_begin_anew_with_a_load(start):
     server = start(MODELS / "digits")
     for _ in range(5):

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{delete, get, post};
 use http::{HeaderMap, StatusCode, header};
 use tidegate_serving::{ErrorCode, InferError, TextExposition, TextForm};
@@ -35,6 +35,7 @@ pub(crate) use service::RestService;
 pub(crate) use silences::NewSilence;
 
 use crate::app::App;
+use crate::compression::Encoding;
 use crate::console;
 
 /// Every route of the REST front end.
@@ -78,11 +79,17 @@ fn router(app: Arc<App>) -> Router {
 
 /// The process's metrics: in OpenMetrics's text form if `Accept` names it, else in Prometheus's.
 #[utoipa::path(get, path = "/metrics", tag = "operations", responses((status = 200, body = String)))]
-pub(crate) async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+pub(crate) async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Refusal> {
     let form = TextForm::accepted(headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()));
-    let mut text = TextExposition::new(form);
-    app.expose(&mut text);
-    ([(header::CONTENT_TYPE, form.content_type())], text.finish()).into_response()
+    let told = app.clone();
+    // Of many versions this takes longer than the other connections of an event loop should wait.
+    let text = app.blocking(move |_| {
+        let mut text = TextExposition::new(form);
+        told.expose(&mut text);
+        text.finish()
+    });
+    let (text, encoding) = (text.await?.into_bytes(), Encoding::accepted(&headers));
+    Ok(body::answer(text, form.content_type(), encoding, &app.config).await?)
 }
 
 async fn not_found(request: Request) -> Refusal {

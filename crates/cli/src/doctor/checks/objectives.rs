@@ -17,7 +17,7 @@ pub(super) fn check(exam: &Exam) -> Vec<Finding> {
         0 => "none is configured: [[slo]] in the configuration says what users are promised".to_owned(),
         count => {
             let least = objectives.iter().map(|objective| objective.budget_remaining).fold(1.0, f64::min);
-            format!("all {count} are met, at least {:.0}% of each budget is left", 100.0 * least)
+            format!("all {count} are met, at least {:.1}% of each budget is left", (1000.0 * least).floor() / 10.0)
         }
     })
 }
