@@ -114,6 +114,21 @@ class Registry:
 
 
 @pytest.fixture
+def refusal(tmp_path):
+    """What a server says that does not start for what its configuration has."""
+
+    def refusal(settings):
+        config = tmp_path / "tidegate.toml"
+        config.write_text(settings)
+        command = [BINARY, "serve", str(MODELS / "digits"), "--config", str(config), "--http", "127.0.0.1:0"]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+        assert ended.returncode != 0, ended.stderr
+        return ended.stderr
+
+    return refusal
+
+
+@pytest.fixture
 def registry(tmp_path):
     return Registry(tmp_path)
 

@@ -7,6 +7,7 @@ mod config;
 mod cost;
 mod doctor;
 mod inspect;
+mod leave;
 mod load;
 mod models;
 mod observe;

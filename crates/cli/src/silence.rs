@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::ask;
-use crate::registry::{actor, print_table, time};
+use crate::leave::Leave;
+use crate::registry::{print_table, time};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SilenceCommand {
@@ -30,15 +31,8 @@ pub(crate) struct Add {
     /// What alerts must fulfil: endpoint="fraud", tier!=free, version=~"1|2"
     #[arg(value_name = "MATCHER", required = true)]
     matchers: Vec<String>,
-    /// How long: 30s, 15m, 2h, 1d
-    #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
-    duration_s: u64,
-    /// Why
-    #[arg(long)]
-    comment: String,
-    /// Who; by default the user and the machine
-    #[arg(long)]
-    author: Option<String>,
+    #[command(flatten)]
+    leave: Leave,
     #[command(flatten)]
     server: ServerUrl,
 }
@@ -86,9 +80,8 @@ pub(crate) fn run(command: SilenceCommand) -> Result<()> {
 
 fn add(args: Add) -> Result<()> {
     let target = args.server.silences();
-    let author = args.author.unwrap_or_else(actor);
-    let (matchers, duration_s, comment) = (args.matchers, args.duration_s, args.comment);
-    let body = json!({"matchers": matchers, "duration_s": duration_s, "author": author, "comment": comment});
+    let mut body = args.leave.body();
+    body["matchers"] = json!(args.matchers);
     let text = ask::answer(&target, ask::agent().post(&target).send_json(body))?;
     let silence: Silence = serde_json::from_str(&text).context("the answer is no silence")?;
     println!("{}", silence.id);
@@ -119,33 +112,5 @@ fn list(args: &List) -> Result<()> {
 impl ServerUrl {
     fn silences(&self) -> String {
         ask::target(&self.url, "/api/silences")
-    }
-}
-
-/// A time such as 2h, in seconds.
-pub(crate) fn seconds(text: &str) -> Result<u64, String> {
-    let wrong = || format!("{text:?} is no time such as 30s, 15m, 2h or 1d");
-    let unit = text.chars().last().ok_or_else(wrong)?;
-    let factor = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 86_400,
-        _ => return Err(wrong()),
-    };
-    let count: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-    count.checked_mul(factor).filter(|seconds| *seconds > 0).ok_or_else(wrong)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_have_units() {
-        assert_eq!((seconds("90s"), seconds("15m"), seconds("2h")), (Ok(90), Ok(900), Ok(7200)));
-        for wrong in ["", "2", "h", "0s", "-1h", "2hours", "1é", "99999999999999999999d"] {
-            assert!(seconds(wrong).is_err(), "{wrong}");
-        }
     }
 }

@@ -2,12 +2,11 @@
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
-use serde_json::json;
 
 use crate::args::Slo;
 use crate::ask::{self, Objective};
-use crate::registry::{actor, print_table};
-use crate::silence::seconds;
+use crate::leave::Leave;
+use crate::registry::print_table;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SloCommand {
@@ -20,15 +19,8 @@ pub(crate) struct Thaw {
     /// The objective
     #[arg(value_name = "OBJECTIVE")]
     name: String,
-    /// For how long: 15m, 2h, 1d
-    #[arg(long = "for", value_name = "TIME", value_parser = seconds)]
-    duration_s: u64,
-    /// Why
-    #[arg(long)]
-    comment: String,
-    /// Who; by default the user and the machine
-    #[arg(long)]
-    author: Option<String>,
+    #[command(flatten)]
+    leave: Leave,
 }
 
 /// Shows how the objectives of a server stand.
@@ -77,7 +69,5 @@ fn row(objective: &Objective) -> [String; 10] {
 /// Lets rollouts go on for a while.
 fn thaw(args: &Slo, thaw: &Thaw) -> Result<()> {
     let target = ask::target(&args.url, &format!("/api/slos/{}/thaw", thaw.name));
-    let author = thaw.author.clone().unwrap_or_else(actor);
-    let body = json!({"duration_s": thaw.duration_s, "author": author, "comment": thaw.comment});
-    ask::answer(&target, ask::agent().post(&target).send_json(body)).map(drop)
+    ask::answer(&target, ask::agent().post(&target).send_json(thaw.leave.body())).map(drop)
 }
