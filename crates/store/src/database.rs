@@ -11,7 +11,7 @@ use sqlx::{Any, AnyConnection, AnyPool, Connection, Executor, Row, Transaction};
 use crate::StoreError;
 
 /// The schema, step by step; the first is version 1. Steps are added and never changed.
-const STEPS: [&str; 1] = [include_str!("../schema/0001.sql")];
+const STEPS: [&str; 2] = [include_str!("../schema/0001.sql"), include_str!("../schema/0002.sql")];
 /// How long a connection waits for other writers.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a place in the pool is waited for. Those who have one may be waiting for a writer.
@@ -73,13 +73,30 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`] if the database cannot be reached or others do not come to an end.
     pub async fn write(&self, actor: &str) -> Result<Write, StoreError> {
+        let mut transaction = self.begin().await?;
+        sqlx::query("UPDATE counters SET value = value WHERE name = 'change'").execute(&mut *transaction).await?;
+        Ok(Write { transaction, actor: actor.to_owned() })
+    }
+
+    /// Begins a transaction that is to write.
+    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
         let begin = match self.kind {
             Kind::Sqlite => "BEGIN IMMEDIATE",
             Kind::Postgres => "BEGIN",
         };
-        let mut transaction = self.pool.begin_with(begin).await?;
-        sqlx::query("UPDATE counters SET value = value WHERE name = 'change'").execute(&mut *transaction).await?;
-        Ok(Write { transaction, actor: actor.to_owned() })
+        Ok(self.pool.begin_with(begin).await?)
+    }
+
+    /// The time of the database's machine, in milliseconds since 1970: those who compare times must have one clock.
+    pub(crate) async fn clock_ms(&self, connection: &mut AnyConnection) -> Result<i64, StoreError> {
+        match self.kind {
+            // The file and its users are on one machine.
+            Kind::Sqlite => Ok(now_ms()),
+            Kind::Postgres => {
+                let sql = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now_ms";
+                Ok(sqlx::query(sql).fetch_one(connection).await?.try_get("now_ms")?)
+            }
+        }
     }
 
     /// A value that belongs to the whole database.

@@ -6,6 +6,8 @@
 //!
 //! Reads are methods of [`Store`]; writes are methods of a [`Write`], which happen together at [`Write::commit`] or,
 //! when it is dropped, not at all. Writers take turns on both databases.
+//!
+//! Beside that it is where the replicas of a group meet: they add up counts, leave notes and agree on a holder of a duty.
 
 mod aliases;
 mod database;
@@ -13,6 +15,7 @@ mod error;
 mod events;
 mod objects;
 mod pushes;
+mod replicas;
 mod uploads;
 mod uses;
 mod versions;
@@ -22,6 +25,7 @@ pub use database::{Store, Write, now_ms};
 pub use error::StoreError;
 pub use events::{Event, NewEvent};
 pub use objects::{Garbage, Object};
+pub use replicas::{Addition, Note, Replica, SharedCount, SharedNews, Tier};
 pub use uploads::Upload;
 pub use uses::Use;
 pub use versions::{Signature, Version, VersionFile, VersionState};

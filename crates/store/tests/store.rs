@@ -4,31 +4,15 @@
 
 #[path = "support/postgres.rs"]
 mod postgres;
+#[macro_use]
+#[path = "support/suite.rs"]
+mod suite;
 
 use serde_json::json;
 use tidegate_store::{
     Garbage, MoveCause, NewEvent, Object, Signature, Store, StoreError, Upload, Version, VersionFile, VersionState,
     Write, now_ms,
 };
-
-macro_rules! suite {
-    ($($case:ident),* $(,)?) => {
-        mod on_sqlite {
-            $(#[tokio::test]
-            async fn $case() {
-                let folder = tempfile::tempdir().unwrap();
-                super::$case(folder.path().join("a b.db").to_str().unwrap().to_owned()).await;
-            })*
-        }
-
-        /// One server for all of them: it takes longer to start than they take to run.
-        #[tokio::test]
-        async fn on_postgres() {
-            let server = postgres::Postgres::start();
-            $($case(server.database(stringify!($case))).await;)*
-        }
-    };
-}
 
 suite!(
     a_version_is_there_whole_or_not_at_all,
