@@ -8,7 +8,7 @@ use tidegate_core::EngineChoice;
 use tidegate_observe::Objective;
 use tidegate_observe::cost::CostConfig;
 use tidegate_registry::RegistryConfig;
-use tidegate_server::{AlertsConfig, ConsoleConfig, ServerConfig};
+use tidegate_server::{AlertsConfig, ConsoleConfig, ReplicasConfig, ServerConfig};
 use tidegate_serving::FleetConfig;
 use tidegate_traces::TracesConfig;
 
@@ -43,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) cost: CostConfig,
     /// The traces of requests.
     pub(crate) traces: TracesConfig,
+    /// Which servers belong together.
+    pub(crate) replicas: ReplicasConfig,
 }
 
 /// The `[engines]` section.
@@ -276,6 +278,7 @@ mod tests {
             alerts,
             cost,
             traces,
+            replicas,
         } = Config::default();
         (fleet.follow, fleet.memory_budget_bytes) = (Some(true), Some(1));
         let EnginesConfig { default, onnxruntime: _ } = engines;
@@ -296,6 +299,7 @@ mod tests {
             alerts,
             cost,
             traces,
+            replicas: ReplicasConfig { group: text(), database: text(), ..replicas },
         };
         let mut all = toml::Table::try_from(config).unwrap();
         let registry = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/registry-configuration.md");

@@ -8,7 +8,7 @@ use serde::Serialize;
 use tidegate_observe::{Objective, RuleOptions, Slo, dashboards, openslo, rules};
 
 use crate::args::Serve;
-use crate::config;
+use crate::{ask, config};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ObserveCommand {
@@ -25,8 +25,11 @@ pub(crate) enum ObserveCommand {
 #[derive(Debug, Args)]
 pub(crate) struct Source {
     /// The configuration file with the objectives
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "url")]
     config: Option<PathBuf>,
+    /// A running server with the objectives: those of its configuration and those that were set
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
     /// The job under which Prometheus scrapes the servers
     #[arg(long, default_value = "tidegate")]
     job: String,
@@ -109,6 +112,13 @@ struct Sections {
 
 impl Source {
     fn slos(&self) -> Result<Vec<Slo>> {
+        if let Some(url) = &self.url {
+            let answer = ask::get(url, "/api/slos")?;
+            let objectives: Vec<ask::Objective> =
+                serde_json::from_str(&answer).context("the answer is no list of objectives")?;
+            let objectives = objectives.iter().map(ask::Objective::written).collect::<Result<Vec<_>>>()?;
+            return Ok(Objective::parse_all(&objectives)?);
+        }
         let flags = Serve { config: self.config.clone(), ..Serve::default() };
         Ok(Objective::parse_all(&config::load(&flags, std::env::vars())?.slo)?)
     }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tidegate_engines::{Engines, OnnxRuntimeStatus};
 use tidegate_observe::Objective;
-use tidegate_server::{Alerting, Costs, Objectives, Observers, Server, StopCause, Traces};
+use tidegate_server::{Alerting, Costs, Objectives, Observers, Replicas, Server, StopCause, Traces};
 use tidegate_serving::{Fleet, LoadReport, Metrics, Models, RegistryLink, Serving};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
@@ -70,12 +70,13 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let effective = serde_json::to_value(&config)?;
     let engines = engines(&config.engines);
     let metrics = Arc::new(Metrics::new());
+    let replicas = replicas(&config, &metrics)?;
     let models = Arc::new(Models::new(config.models, engines.clone(), metrics.clone()));
     let mut serving = Serving::new(models.clone(), metrics.clone());
     let mut fleet = None;
     let slos = Objective::parse_all(&config.slo)?;
     let kept = config.data.as_ref().map(|data| data.join("objectives.json"));
-    let objectives = Objectives::new(slos, metrics.clone(), kept);
+    let objectives = Objectives::new(slos, metrics.clone(), kept, config.replicas.group.as_deref());
     let alerting = Alerting::new(&config.alerts, metrics.clone(), config.data.as_deref(), follows)?;
     alerting.note_start(&effective).await;
     let mut folder = config.data.clone();
@@ -85,14 +86,13 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     if follows {
         let data = config.data.map_or_else(registry::default_data, Ok)?;
         folder = Some(data.clone());
-        let server = format!("{}:{}", registry::actor(), std::process::id());
-        let link = RegistryLink::new(config.registry, &data, server)?;
+        let link = RegistryLink::new(config.registry, &data, server_name())?;
         let started = Fleet::new(config.fleet, link, models, engines, metrics);
         serving = serving.with_fleet(started.clone());
         fleet = Some(started);
     }
     let has_console = config.console.enabled;
-    let observers = Observers { console: config.console, objectives, alerting, costs, traces, data: folder };
+    let observers = Observers { console: config.console, objectives, alerting, costs, traces, replicas, data: folder };
     let server = Server::start(config.server, Arc::new(serving), observers).await?;
     say(format_args!("REST     http://{}", server.http()));
     say(format_args!("gRPC     {}", server.grpc()));
@@ -121,6 +121,18 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
             std::process::exit(1);
         }
     }
+}
+
+/// The server's place in its group, if it has one.
+fn replicas(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Replicas>> {
+    let data = config.data.clone().map_or_else(registry::default_data, Ok);
+    let database = || data.map_or_else(|_| "registry.db".to_owned(), |data| config.registry.database(&data));
+    Ok(Replicas::new(&config.replicas, database, server_name(), metrics.clone())?)
+}
+
+/// What other servers know this one by: no other has it.
+fn server_name() -> String {
+    format!("{}:{}", registry::actor(), std::process::id())
 }
 
 /// Answers what was accepted, and says good-bye to the registry.

@@ -1,7 +1,12 @@
 //! `tidegate slo`.
 
-use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tidegate_observe::openslo;
 
 use crate::args::Slo;
 use crate::ask::{self, Objective};
@@ -12,6 +17,27 @@ use crate::registry::print_table;
 pub(crate) enum SloCommand {
     /// Let rollouts go on for a while although the error budget is spent
     Thaw(Thaw),
+    /// Set objectives of a running server: the [[slo]] sections of a .toml file, or documents of OpenSLO v1
+    Set(Set),
+    /// Remove an objective that was set
+    Remove(Remove),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Set {
+    /// The file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The job that the queries of OpenSLO's documents name
+    #[arg(long, default_value = "tidegate")]
+    job: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Remove {
+    /// The objective
+    #[arg(value_name = "OBJECTIVE")]
+    name: String,
 }
 
 #[derive(Debug, Args)]
@@ -25,9 +51,18 @@ pub(crate) struct Thaw {
 
 /// Shows how the objectives of a server stand.
 pub(crate) fn run(args: &Slo) -> Result<()> {
-    if let Some(SloCommand::Thaw(wanted)) = &args.command {
-        return thaw(args, wanted);
+    match &args.command {
+        None => show(args),
+        Some(SloCommand::Thaw(wanted)) => thaw(args, wanted),
+        Some(SloCommand::Set(wanted)) => set(args, wanted),
+        Some(SloCommand::Remove(Remove { name })) => {
+            let target = ask::target(&args.url, &format!("/api/slos/{name}"));
+            ask::answer(&target, ask::agent().delete(&target).call()).map(drop)
+        }
     }
+}
+
+fn show(args: &Slo) -> Result<()> {
     let text = ask::get(&args.url, "/api/slos")?;
     if args.json {
         println!("{text}");
@@ -35,7 +70,9 @@ pub(crate) fn run(args: &Slo) -> Result<()> {
     }
     let objectives: Vec<Objective> = serde_json::from_str(&text).context("the answer is no list of objectives")?;
     if objectives.is_empty() {
-        println!("no objectives: add [[slo]] sections to the server's configuration");
+        println!(
+            "no objectives: add [[slo]] sections to the server's configuration, or set some with `tidegate slo set FILE`"
+        );
         return Ok(());
     }
     let header =
@@ -64,6 +101,39 @@ fn row(objective: &Objective) -> [String; 10] {
         alerts.join(", "),
         objective.rollouts(),
     ]
+}
+
+/// Sets every objective of a file. All of them are read before the first is set.
+fn set(args: &Slo, set: &Set) -> Result<()> {
+    let objectives = read(&set.file, &set.job)?;
+    for objective in &objectives {
+        let target = ask::target(&args.url, &format!("/api/slos/{}", objective.name));
+        let Value::Object(mut body) = json!(objective) else { bail!("{} cannot be written as JSON", objective.name) };
+        body.remove("name");
+        ask::answer(&target, ask::agent().put(&target).send_json(body)).with_context(|| objective.name.clone())?;
+        println!("{}", objective.name);
+    }
+    Ok(())
+}
+
+fn read(file: &Path, job: &str) -> Result<Vec<tidegate_observe::Objective>> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let objectives = if file.extension().is_some_and(|extension| extension == "toml") {
+        // A whole configuration will do: of it only the objectives are taken.
+        #[derive(Deserialize)]
+        struct Sections {
+            #[serde(default)]
+            slo: Vec<tidegate_observe::Objective>,
+        }
+        toml::from_str::<Sections>(&text).with_context(|| file.display().to_string())?.slo
+    } else {
+        openslo::import(&text, job).with_context(|| file.display().to_string())?
+    };
+    if objectives.is_empty() {
+        bail!("{} has no objectives", file.display());
+    }
+    tidegate_observe::Objective::parse_all(&objectives)?;
+    Ok(objectives)
 }
 
 /// Lets rollouts go on for a while.

@@ -64,7 +64,7 @@ fn row(judged: &Judged, now_ms: u64) -> Markup {
                     @for text in [alert.annotation("summary"), alert.annotation("description")] {
                         @if !text.is_empty() { div.soft.small { (text) } }
                     }
-                    @if let Some(why) = &judged.suppression { div.small.text-notice { "told to nobody: " (suppressed(why, now_ms)) } }
+                    @if let Some(why) = &judged.suppression { div.small.text-notice { (suppressed(why, now_ms)) } }
                 }
             }
             td.break data-label="Endpoint" {
@@ -87,10 +87,11 @@ fn row(judged: &Judged, now_ms: u64) -> Markup {
 
 fn suppressed(why: &Suppression, now_ms: u64) -> Markup {
     match why {
-        Suppression::Silence { id } => html! { "silence " code { (id) } },
-        Suppression::Inhibition { .. } => html! { "another alert explains it" },
+        Suppression::Silence { id } => html! { "told to nobody: silence " code { (id) } },
+        Suppression::Inhibition { .. } => html! { "told to nobody: another alert explains it" },
+        Suppression::Replica { name } => html! { "told by the replica " (name) },
         Suppression::DeployWindow { version, until_ms } => {
-            html! { "version " (version) " was deployed, held back until " (ago(*until_ms, now_ms)) }
+            html! { "told to nobody: version " (version) " was deployed, held back until " (ago(*until_ms, now_ms)) }
         }
     }
 }

@@ -43,6 +43,8 @@ pub(crate) fn sentence(event: &Event) -> String {
         "rollouts.thawed" => format!("rollouts go on, as {} allows", field("slo")),
         "server.started" => "the server began".to_owned(),
         "configuration.changed" => format!("the configuration is another one: {}", field("keys")),
+        "objective.set" => format!("someone set the objective {}", field("slo")),
+        "objective.removed" => format!("someone removed the objective {}", field("slo")),
         "silence.added" => format!("{} silenced {}", field("author"), field("matchers")),
         "silence.expired" => format!("the silence on {} was ended", field("matchers")),
         other => other.to_owned(),

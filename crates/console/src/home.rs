@@ -94,7 +94,7 @@ impl Home {
     }
 
     fn verdict(&self) -> Markup {
-        let told = || self.alerts.iter().filter(|judged| judged.suppression.is_none());
+        let told = || self.alerts.iter().filter(|judged| judged.is_told());
         let pages = told().filter(|judged| judged.alert.label("severity") == "page").count();
         let worst = self.problems.iter().map(|problem| problem.tone).min();
         let (tone, headline) = match (self.is_ready, pages, worst) {

@@ -32,7 +32,7 @@ pub struct Event {
 
 impl Event {
     /// Every name, with what it means.
-    pub const NAMES: [(&str, &str); 14] = [
+    pub const NAMES: [(&str, &str); 16] = [
         ("server.started", "the process began"),
         ("configuration.changed", "the configuration is another one than at the last start"),
         ("version.ready", "a version began to answer"),
@@ -44,6 +44,8 @@ impl Event {
         ("alert.undelivered", "a message about alerts was given up"),
         ("rollouts.frozen", "an error budget is spent: rollouts wait"),
         ("rollouts.thawed", "rollouts go on"),
+        ("objective.set", "someone set an objective"),
+        ("objective.removed", "someone removed an objective"),
         ("silence.added", "someone added a silence"),
         ("silence.expired", "someone ended a silence"),
         ("cost.budget_reached", "a share of a cost budget is used up"),

@@ -35,10 +35,10 @@ impl Freeze {
         self.since_ms
     }
 
-    /// Lets rollouts go on until a moment, whatever the budget is.
-    pub fn lift(&mut self, until_ms: u64) {
+    /// Lets rollouts go on until a moment, whatever the budget is. `false` if somebody said just that before.
+    pub fn lift(&mut self, until_ms: u64) -> bool {
         self.since_ms = None;
-        self.lifted_until_ms = until_ms;
+        std::mem::replace(&mut self.lifted_until_ms, until_ms) != until_ms
     }
 
     /// Brings it up to a moment.
@@ -93,7 +93,7 @@ mod tests {
     fn a_lifted_freeze_comes_back_when_its_time_is_over() {
         let (slo, mut freeze) = (slo(BudgetPolicy::Freeze), Freeze::default());
         freeze.step(&slo, &standing(0, 100), 1);
-        freeze.lift(10);
+        assert!(freeze.lift(10) && !freeze.lift(10));
         assert_eq!((freeze.since_ms(), freeze.step(&slo, &standing(0, 100), 9)), (None, None));
         assert_eq!(freeze.step(&slo, &standing(0, 100), 10), Some(FreezeChange::Frozen));
     }

@@ -15,16 +15,21 @@ use crate::window::{HOUR_MS, MINUTE_MS};
 /// has at most 2,980 buckets of 24 bytes, 72 kB, and what its vectors hold in reserve, at most as much again. A clock
 /// that once runs ahead costs one bucket.
 ///
-/// Ledgers of replicas are [merged](Self::merge) in any order. As JSON (through serde) a full one is some 70 kB.
+/// Ledgers of replicas are [merged](Self::merge) in any order, whole or [by bucket](Self::iter). As JSON (through serde) a full one is some 70 kB.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ledger {
     minutes: Tier<MINUTE_MS, 370>,
-    ten_minutes: Tier<{ 10 * MINUTE_MS }, 440>,
+    ten_minutes: Tier<TEN_MINUTES_MS, 440>,
     hours: Tier<HOUR_MS, 2170>,
 }
 
+const TEN_MINUTES_MS: u64 = 10 * MINUTE_MS;
+
 impl Ledger {
+    /// The width of the buckets of each kind, in milliseconds, and how many of them are kept.
+    pub const TIERS: [(u64, usize); 3] = [(MINUTE_MS, 370), (TEN_MINUTES_MS, 440), (HOUR_MS, 2170)];
+
     /// Counts `total` requests at a moment, `good` of which were good (at most all of them).
     pub fn add(&mut self, at_ms: u64, good: u64, total: u64) {
         if total == 0 {
@@ -59,6 +64,37 @@ impl Ledger {
     pub fn buckets(&self) -> usize {
         self.minutes.0.len() + self.ten_minutes.0.len() + self.hours.0.len()
     }
+
+    /// Whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        self.buckets() == 0
+    }
+
+    /// Its buckets, for a store that adds up those of many ledgers.
+    pub fn iter(&self) -> impl Iterator<Item = Bucket> + '_ {
+        self.minutes.iter().chain(self.ten_minutes.iter()).chain(self.hours.iter())
+    }
+
+    /// Sets a bucket, whatever was counted in it; one of no tier's width is overlooked.
+    pub fn set(&mut self, bucket: Bucket) {
+        match bucket.width_ms {
+            MINUTE_MS => self.minutes.set(bucket.index, bucket.counts),
+            TEN_MINUTES_MS => self.ten_minutes.set(bucket.index, bucket.counts),
+            HOUR_MS => self.hours.set(bucket.index, bucket.counts),
+            _ => {}
+        }
+    }
+}
+
+/// What was counted in one stretch of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// How long it is.
+    pub width_ms: u64,
+    /// Unix time over the width.
+    pub index: u32,
+    /// What was counted.
+    pub counts: Counts,
 }
 
 /// How many requests there were, and how many of them were good.
@@ -125,6 +161,18 @@ impl<const WIDTH_MS: u64, const CAPACITY: usize> Tier<WIDTH_MS, CAPACITY> {
         let from = self.0.partition_point(|&(index, _)| index < first);
         let within = self.0[from..].iter().take_while(|&&(index, _)| index < end);
         within.fold(Counts::default(), |sum, &(_, counts)| sum + counts)
+    }
+
+    fn set(&mut self, index: u32, counts: Counts) {
+        match self.0.binary_search_by_key(&index, |&(index, _)| index) {
+            Ok(at) => self.0[at].1 = counts,
+            Err(at) => self.0.insert(at, (index, counts)),
+        }
+        self.forget();
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Bucket> + '_ {
+        self.0.iter().map(|&(index, counts)| Bucket { width_ms: WIDTH_MS, index, counts })
     }
 
     fn add_at(&mut self, index: u32, counts: Counts) {

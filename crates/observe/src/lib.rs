@@ -50,7 +50,7 @@ pub use dashboards::{Dashboard, dashboards};
 pub use event::{Event, EventLog, MAX_EVENTS};
 pub use freeze::{Freeze, FreezeChange};
 pub use history::{History, Point};
-pub use ledger::{Counts, Ledger};
+pub use ledger::{Bucket, Counts, Ledger};
 pub use objective::{ALL_ENDPOINTS, BudgetPolicy, Objective, ObjectiveError, ObjectiveProblem, SliKind};
 pub use rules::{Rule, RuleFile, RuleGroup, RuleOptions, rules};
 pub use sketch::{SKETCH_ERROR, Sketch};

@@ -132,6 +132,7 @@ impl Alerting {
         };
         let mut samples = self.samples(app);
         let alerts = app.objectives.alerts(&self.plan.links, now_ms);
+        let told_by = app.replicas.as_ref().and_then(|replicas| replicas.told_by());
         let news = app.costs.take_news();
         {
             let mut state = self.state.lock();
@@ -144,7 +145,7 @@ impl Alerting {
                 // A server that is starting is not ready, and need not be.
                 samples.remove("tidegate_ready");
             }
-            self.step(&mut state, &samples, alerts, now_ms);
+            self.step(&mut state, &samples, (alerts, told_by.as_deref()), now_ms);
         }
         self.keep().await;
         self.looked.send_modify(|looks| *looks += 1);
@@ -184,7 +185,14 @@ impl Alerting {
         }
     }
 
-    fn step(&self, state: &mut State, samples: &BTreeMap<String, Vec<Sample>>, alerts: Vec<Alert>, now_ms: u64) {
+    /// Looks at the rules and judges their alerts and those of the objectives, of which another replica may tell.
+    fn step(
+        &self,
+        state: &mut State,
+        samples: &BTreeMap<String, Vec<Sample>>,
+        (alerts, told_by): (Vec<Alert>, Option<&str>),
+        now_ms: u64,
+    ) {
         let State { kept, rules, events, judged, .. } = state;
         rules.evaluate(samples, events, now_ms);
         let mut alerts = alerts;
@@ -198,6 +206,7 @@ impl Alerting {
             inhibitions: &self.plan.inhibitions,
             deploys: &kept.deploys,
             held_back: &self.plan.held_back,
+            told_by,
         };
         *judged = Arc::new(suppressors.judge(alerts, now_ms));
         let dispatched = kept.dispatch.step(&self.plan.message_routes, judged, now_ms);
@@ -268,14 +277,34 @@ impl Alerting {
     }
 
     /// Ends a silence; `None` if there is none of this name that has not ended.
-    pub(crate) async fn expire_silence(&self, id: &str, now_ms: u64) -> Option<()> {
+    pub(crate) async fn expire_silence(&self, id: &str, now_ms: u64) -> Option<Silence> {
+        let silence = {
+            let mut state = self.state.lock();
+            let silence = state.kept.silences.expire(id, now_ms)?.clone();
+            state.events.add(silence_event("silence.expired", &silence, now_ms));
+            silence
+        };
+        self.keep().await;
+        Some(silence)
+    }
+
+    /// Takes in a silence that was added or ended at another replica.
+    pub(crate) async fn learn_silence(&self, silence: Silence, now_ms: u64) {
         {
             let mut state = self.state.lock();
-            let event = silence_event("silence.expired", state.kept.silences.expire(id, now_ms)?, now_ms);
-            state.events.add(event);
+            if !state.kept.silences.merge(silence.clone(), now_ms) {
+                return;
+            }
+            let name = if silence.until_ms <= now_ms { "silence.expired" } else { "silence.added" };
+            state.events.add(silence_event(name, &silence, now_ms));
         }
         self.keep().await;
-        Some(())
+    }
+
+    /// Leaves an event, and keeps it before it returns.
+    pub(crate) async fn note(&self, event: Event) {
+        self.state.lock().events.add(event);
+        self.keep().await;
     }
 
     /// The last events that `wanted` takes, the newest first.

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::console::Console;
 use crate::history::History;
-use crate::{Alerting, Costs, Objectives, Observers, ServerConfig, Traces};
+use crate::{Alerting, Costs, Objectives, Observers, Replicas, ServerConfig, Traces};
 
 /// The state behind both front ends.
 pub(crate) struct App {
@@ -22,6 +22,8 @@ pub(crate) struct App {
     pub(crate) data: Option<PathBuf>,
     pub(crate) console: Console,
     pub(crate) costs: Arc<Costs>,
+    /// The group that this server is one of.
+    pub(crate) replicas: Option<Arc<Replicas>>,
     pub(crate) traces: Traces,
     /// Whether the models of the start have been loaded, or given up.
     pub(crate) started: AtomicBool,
@@ -31,7 +33,7 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(serving: Arc<Serving>, config: ServerConfig, observers: Observers) -> Self {
-        let Observers { console, objectives, alerting, costs, traces, data } = observers;
+        let Observers { console, objectives, alerting, costs, traces, replicas, data } = observers;
         Self {
             history: History::of(serving.metrics()),
             serving,
@@ -40,6 +42,7 @@ impl App {
             alerting: Arc::new(alerting),
             console: Console::new(&console),
             costs: Arc::new(costs),
+            replicas: replicas.map(Arc::new),
             traces,
             data,
             started: AtomicBool::new(false),

@@ -24,9 +24,11 @@ mod kept;
 mod listen;
 mod objectives;
 mod parameters;
+mod replicas;
 mod rest;
 mod server;
 mod traces;
+mod wishes;
 mod workers;
 
 pub use alerting::{
@@ -37,6 +39,7 @@ pub use console::ConsoleConfig;
 pub use cost::Costs;
 pub use exposition::metric_catalogue;
 pub use objectives::Objectives;
+pub use replicas::{Replicas, ReplicasConfig, ReplicasError};
 pub use rest::openapi;
 pub use server::{Observers, Server, StopCause};
 pub use traces::Traces;

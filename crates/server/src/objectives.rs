@@ -3,7 +3,10 @@
 
 mod counts;
 mod kept;
+mod set;
+mod sharing;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,6 +19,7 @@ use tidegate_serving::{FrozenModels, Metrics};
 use tracing::{info, warn};
 
 use self::kept::Kept;
+pub(crate) use self::set::NotSet;
 use crate::app::App;
 use crate::clock::{self, now_ms};
 use crate::kept::KeptFile;
@@ -26,14 +30,21 @@ const MINUTE_MS: u64 = 60_000;
 
 /// The objectives of a server, and how they stand.
 pub struct Objectives {
-    slos: Arc<[Slo]>,
     metrics: Arc<Metrics>,
     file: Option<KeptFile>,
-    /// What finished since the last step, by objective.
-    news: Arc<Mutex<Vec<Counts>>>,
+    /// The names of those of the configuration.
+    configured: BTreeSet<String>,
+    /// Locked, if both are, after `kept`.
+    counting: Arc<Mutex<Counting>>,
     kept: Mutex<Kept>,
     /// Freezes that began or ended since they were last asked for.
     freezes: Mutex<Vec<FreezeNews>>,
+}
+
+/// The objectives, and what finished since the last step.
+struct Counting {
+    slos: Arc<[Slo]>,
+    news: Vec<Counts>,
 }
 
 /// A freeze that began or ended.
@@ -51,28 +62,34 @@ pub(crate) struct FreezeNews {
 const MAX_NEWS: usize = 1000;
 
 impl Objectives {
-    /// These objectives over what `metrics` counts from now on. What was counted before is read from `file`, and kept
-    /// there; without a file it ends with the process.
-    pub fn new(slos: Vec<Slo>, metrics: Arc<Metrics>, file: Option<PathBuf>) -> Self {
-        for slo in &slos {
+    /// These objectives, and those that were set before, over what `metrics` counts from now on. What was counted before
+    /// is read from `file`, and kept there; without a file it ends with the process. The replicas of a `group` count
+    /// together.
+    pub fn new(slos: Vec<Slo>, metrics: Arc<Metrics>, file: Option<PathBuf>, group: Option<&str>) -> Self {
+        let (file, kept) = file.map(KeptFile::open).unzip();
+        let mut kept: Kept = kept.unwrap_or_default();
+        kept.join(group);
+        let configured: BTreeSet<String> = slos.iter().map(|slo| slo.name().to_owned()).collect();
+        let slos: Arc<[Slo]> = slos.into_iter().chain(set::read(&kept.set, &configured)).collect();
+        for slo in slos.iter() {
             slo.notices().iter().for_each(|notice| warn!(slo = slo.name(), "{notice}"));
         }
-        let (file, kept) = file.map(KeptFile::open).unzip();
-        let kept: Kept = kept.unwrap_or_default();
-        let slos: Arc<[Slo]> = slos.into();
-        let news = Arc::new(Mutex::new(vec![Counts::default(); slos.len()]));
-        if !slos.is_empty() {
-            let (slos, news) = (slos.clone(), news.clone());
-            metrics.observations().subscribe(move |finished| counts::count(&slos, &mut news.lock(), finished));
+        // From now on the group's counts of it have a place.
+        for slo in slos.iter() {
+            let _ = kept.of(slo);
         }
-        Self { slos, metrics, file, news, kept: Mutex::new(kept), freezes: Mutex::default() }
+        let news = vec![Counts::default(); slos.len()];
+        let counting = Arc::new(Mutex::new(Counting { slos, news }));
+        let counted = counting.clone();
+        metrics.observations().subscribe(move |finished| {
+            let Counting { slos, news } = &mut *counted.lock();
+            counts::count(slos, news, finished);
+        });
+        Self { metrics, file, configured, counting, kept: Mutex::new(kept), freezes: Mutex::default() }
     }
 
     /// Counts and evaluates until it is dropped.
     pub(crate) async fn run(self: Arc<Self>, app: Arc<App>) {
-        if self.slos.is_empty() {
-            return;
-        }
         self.expose(now_ms());
         loop {
             let now_ms = clock::next_multiple(COUNT_EVERY_MS).await;
@@ -86,29 +103,27 @@ impl Objectives {
 
     /// Counts the last requests, and keeps it all.
     pub(crate) async fn finish(&self) {
-        if !self.slos.is_empty() {
-            // Not at a whole minute: alerts are looked at there alone.
-            let now_ms = now_ms();
-            self.step(now_ms + u64::from(now_ms.is_multiple_of(MINUTE_MS)));
-            self.keep().await;
-        }
+        // Not at a whole minute: alerts are looked at there alone.
+        let now_ms = now_ms();
+        self.step(now_ms + u64::from(now_ms.is_multiple_of(MINUTE_MS)));
+        self.keep().await;
     }
 
     /// Counts what came up to a moment and, at whole minutes, looks at the alerts.
     fn step(&self, now_ms: u64) {
         self.metrics.observations().settle();
-        let news = std::mem::replace(&mut *self.news.lock(), vec![Counts::default(); self.slos.len()]);
         let mut kept = self.kept.lock();
-        for (slo, counts) in self.slos.iter().zip(news) {
-            let own = kept.of(slo);
-            own.ledger.add(now_ms - 1, counts.good, counts.total);
-            let standing = Standing::of(slo, &own.ledger, now_ms);
-            if let Some(change) = own.freeze.step(slo, &standing, now_ms) {
-                self.note_freeze(slo, change, &standing, now_ms);
+        for (slo, counts) in self.counting.lock().take() {
+            kept.count(&slo, now_ms - 1, counts);
+            let own = kept.of(&slo);
+            let ledger = own.counted.all();
+            let standing = Standing::of(&slo, &ledger, now_ms);
+            if let Some(change) = own.freeze.step(&slo, &standing, now_ms) {
+                self.note_freeze(&slo, change, &standing, now_ms);
             }
             if now_ms.is_multiple_of(MINUTE_MS) {
-                let changes = own.alerts.evaluate(slo, &own.ledger, now_ms);
-                changes.iter().for_each(|change| announce(slo, change));
+                let changes = own.alerts.evaluate(&slo, &ledger, now_ms);
+                changes.iter().for_each(|change| announce(&slo, change));
             }
         }
         drop(kept);
@@ -137,7 +152,7 @@ impl Objectives {
     pub(crate) fn frozen(&self) -> FrozenModels {
         let mut kept = self.kept.lock();
         let mut frozen = FrozenModels::default();
-        for slo in self.slos.iter().filter(|slo| slo.policy() == BudgetPolicy::Freeze) {
+        for slo in self.slos().iter().filter(|slo| slo.policy() == BudgetPolicy::Freeze) {
             match (kept.of(slo).freeze.since_ms(), slo.endpoint()) {
                 (None, _) => {}
                 (Some(_), None) => frozen.all = true,
@@ -147,14 +162,27 @@ impl Objectives {
         frozen
     }
 
-    /// Lets rollouts go on until a moment, whatever an objective's budget is, and keeps that before it returns; `None` if
-    /// there is no such objective, or it freezes nothing.
-    pub(crate) async fn lift_freeze(&self, name: &str, until_ms: u64) -> Option<()> {
-        let slo = self.slos.iter().find(|slo| slo.name() == name && slo.policy() == BudgetPolicy::Freeze)?;
-        self.kept.lock().of(slo).freeze.lift(until_ms);
+    /// Lets rollouts go on until a moment, whatever an objective's budget is, and keeps that before it returns. `false` if
+    /// that is so already; `None` if there is no such objective, or it freezes nothing.
+    pub(crate) async fn lift_freeze(&self, name: &str, until_ms: u64) -> Option<bool> {
+        let slos = self.slos();
+        let slo = slos.iter().find(|slo| slo.name() == name && slo.policy() == BudgetPolicy::Freeze)?;
+        if !self.kept.lock().of(slo).freeze.lift(until_ms) {
+            return Some(false);
+        }
         self.keep().await;
         self.expose(now_ms());
-        Some(())
+        Some(true)
+    }
+
+    /// The objectives.
+    pub(crate) fn slos(&self) -> Arc<[Slo]> {
+        self.counting.lock().slos.clone()
+    }
+
+    /// Whether an objective is one of the configuration, which only that can change.
+    pub(crate) fn is_configured(&self, name: &str) -> bool {
+        self.configured.contains(name)
     }
 
     /// Brings the gauges up to a moment.
@@ -174,7 +202,7 @@ impl Objectives {
     }
 
     /// How each objective stands now.
-    pub(crate) fn status(&self) -> Vec<Status<'_>> {
+    pub(crate) fn status(&self) -> Vec<Status> {
         self.status_at(now_ms())
     }
 
@@ -185,10 +213,14 @@ impl Objectives {
         since_ms: u64,
         now_ms: u64,
         step_ms: u64,
-    ) -> Vec<(&Slo, Vec<BudgetAt>)> {
-        let mut kept = self.kept.lock();
-        let own = self.slos.iter().filter(|slo| slo.endpoint().is_none_or(|of| of == endpoint));
-        own.map(|slo| (slo, burn_down(slo, &kept.of(slo).ledger, since_ms, now_ms, step_ms))).collect()
+    ) -> Vec<(Slo, Vec<BudgetAt>)> {
+        let (slos, mut kept) = (self.slos(), self.kept.lock());
+        let own = slos.iter().filter(|slo| slo.endpoint().is_none_or(|of| of == endpoint));
+        let of_one = |slo: &Slo| {
+            let counted = kept.of(slo).counted.all();
+            (slo.clone(), burn_down(slo, &counted, since_ms, now_ms, step_ms))
+        };
+        own.map(of_one).collect()
     }
 
     /// Their alerts that are pending, fire, or have ended not long ago.
@@ -198,22 +230,22 @@ impl Objectives {
             for (alert, state) in &status.alerts {
                 let is_old = |since_ms: u64| now_ms.saturating_sub(since_ms) > ENDED_SHOWN_MS;
                 if !matches!(state, AlertState::Resolved { since_ms } if is_old(*since_ms)) {
-                    alerts.extend(Alert::of_burn(status.slo, alert, *state, &status.standing, links));
+                    alerts.extend(Alert::of_burn(&status.slo, alert, *state, &status.standing, links));
                 }
             }
         }
         alerts
     }
 
-    fn status_at(&self, now_ms: u64) -> Vec<Status<'_>> {
-        let mut kept = self.kept.lock();
-        let status = |slo| {
+    fn status_at(&self, now_ms: u64) -> Vec<Status> {
+        let (slos, mut kept) = (self.slos(), self.kept.lock());
+        let status = |slo: &Slo| {
             let own = kept.of(slo);
-            let standing = Standing::of(slo, &own.ledger, now_ms);
+            let standing = Standing::of(slo, &own.counted.all(), now_ms);
             let alerts = tidegate_observe::BURN_ALERTS.iter().map(|alert| (alert, own.alerts.state(alert)));
-            Status { slo, standing, alerts: alerts.collect(), frozen_since_ms: own.freeze.since_ms() }
+            Status { slo: slo.clone(), standing, alerts: alerts.collect(), frozen_since_ms: own.freeze.since_ms() }
         };
-        self.slos.iter().map(status).collect()
+        slos.iter().map(status).collect()
     }
 
     /// Writes what was counted to its file.
@@ -224,9 +256,16 @@ impl Objectives {
     }
 }
 
+impl Counting {
+    /// The objectives with what finished since this was last asked.
+    fn take(&mut self) -> Vec<(Slo, Counts)> {
+        self.slos.iter().cloned().zip(self.news.iter_mut().map(std::mem::take)).collect()
+    }
+}
+
 /// How an objective stands.
-pub(crate) struct Status<'a> {
-    pub(crate) slo: &'a Slo,
+pub(crate) struct Status {
+    pub(crate) slo: Slo,
     pub(crate) standing: Standing,
     pub(crate) alerts: Vec<(&'static tidegate_observe::BurnAlert, AlertState)>,
     /// Since when rollouts wait for its budget.

@@ -8,10 +8,12 @@ mod events;
 mod health;
 mod infer;
 mod metadata;
+mod objective;
 mod objectives;
 mod openapi;
 mod path;
 mod predict_v1;
+mod replicas;
 mod repository;
 mod routes;
 mod service;
@@ -23,7 +25,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use http::{HeaderMap, StatusCode, header};
 use tidegate_serving::{ErrorCode, InferError, TextExposition, TextForm};
 use utoipa_swagger_ui::SwaggerUi;
@@ -62,7 +64,9 @@ fn router(app: Arc<App>) -> Router {
         .route("/v1/models", get(predict_v1::models))
         .route("/v1/models/{model}", get(predict_v1::model).post(predict_v1::predict))
         .route("/api/slos", get(objectives::slos))
-        .route("/api/slos/{name}/thaw", post(objectives::thaw))
+        .route("/api/slos/{name}", put(objective::set).delete(objective::remove))
+        .route("/api/slos/{name}/thaw", post(objective::thaw))
+        .route("/api/replicas", get(replicas::replicas))
         .route("/api/alerts", get(alerts::alerts))
         .route("/api/alerts/routes", get(routes::routes))
         .route("/api/silences", get(silences::list).post(silences::add))

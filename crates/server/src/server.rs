@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::listen::Listeners;
 use crate::rest::RestService;
 use crate::workers::Workers;
-use crate::{Alerting, ConsoleConfig, Costs, Objectives, ServerConfig, Traces, grpc};
+use crate::{Alerting, ConsoleConfig, Costs, Objectives, Replicas, ServerConfig, Traces, grpc};
 
 /// How often finished requests are counted where nobody asks for figures.
 const SETTLE_EVERY: Duration = Duration::from_millis(50);
@@ -45,6 +45,8 @@ pub struct Observers {
     pub costs: Costs,
     /// The traces that are kept.
     pub traces: Traces,
+    /// The group that this server is one of.
+    pub replicas: Option<Replicas>,
     /// The folder that the process writes to, whose room is measured.
     pub data: Option<PathBuf>,
 }
@@ -75,6 +77,11 @@ impl Server {
         listeners.serve(grpc, "grpc", TowerToHyperService::new(grpc::router(app.clone()).await), workers.clone());
         let mut background = JoinSet::new();
         background.spawn(app.objectives.clone().run(app.clone()));
+        if let Some(replicas) = &app.replicas {
+            background.spawn(replicas.clone().run(app.clone()));
+        } else {
+            app.serving.metrics().replica_tells_alerts(true);
+        }
         background.spawn(observe(app.clone()));
         background.spawn(app.alerting.clone().run(app.clone()));
         background.spawn(app.costs.clone().run(app.clone()));
@@ -120,6 +127,10 @@ impl Server {
         self.workers.end();
         self.background.abort_all();
         self.app.objectives.finish().await;
+        if let Some(replicas) = &self.app.replicas {
+            replicas.finish(&self.app).await;
+            self.app.objectives.finish().await;
+        }
         self.app.costs.finish(&self.app.serving).await;
         self.app.traces.finish(self.app.serving.metrics()).await;
         cause

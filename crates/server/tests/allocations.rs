@@ -81,10 +81,11 @@ async fn serve() -> (Server, SocketAddr) {
     let config = ServerConfig { http: any, grpc: any, ..ServerConfig::default() };
     let observers = Observers {
         console: ConsoleConfig::default(),
-        objectives: Objectives::new(Vec::new(), metrics.clone(), None),
+        objectives: Objectives::new(Vec::new(), metrics.clone(), None, None),
         alerting: Alerting::new(&AlertsConfig::default(), metrics.clone(), None, false).unwrap(),
         costs: Costs::default(),
         traces: Traces::start(&TracesConfig::default(), &metrics).unwrap(),
+        replicas: None,
         data: None,
     };
     let server = Server::start(config, Arc::new(Serving::new(models, metrics)), observers).await.unwrap();

@@ -34,6 +34,7 @@ fn grpc_name(code: i32) -> &'static str {
         4 => "DEADLINE_EXCEEDED",
         5 => "NOT_FOUND",
         8 => "RESOURCE_EXHAUSTED",
+        9 => "FAILED_PRECONDITION",
         12 => "UNIMPLEMENTED",
         13 => "INTERNAL",
         14 => "UNAVAILABLE",

@@ -63,7 +63,7 @@ macro_rules! error_codes {
     };
 }
 
-// gRPC: 3 INVALID_ARGUMENT, 4 DEADLINE_EXCEEDED, 5 NOT_FOUND, 8 RESOURCE_EXHAUSTED, 13 INTERNAL, 14 UNAVAILABLE.
+// gRPC: 3 INVALID_ARGUMENT, 4 DEADLINE_EXCEEDED, 5 NOT_FOUND, 8 RESOURCE_EXHAUSTED, 9 FAILED_PRECONDITION, 13 INTERNAL, 14 UNAVAILABLE.
 error_codes! {
     MalformedJson "malformed_json" 400 3
         "the body is no JSON" "read the position in the message";
@@ -105,6 +105,8 @@ error_codes! {
         "there is nothing at this path" "see the API reference";
     MethodNotAllowed "method_not_allowed" 405 12
         "the path takes another method" "see the API reference";
+    Conflict "conflict" 409 9
+        "what is to be changed belongs to the server's configuration" "change the configuration";
     BodyTooLarge "body_too_large" 413 8
         "the body is larger than `max_body_bytes`, before or after decompression"
         "send fewer rows, or raise the limit";

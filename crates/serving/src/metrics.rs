@@ -5,6 +5,8 @@ mod exposition;
 mod families;
 mod meter;
 mod process;
+mod replicas;
+mod slo;
 mod tally;
 mod text;
 mod values;
@@ -57,10 +59,8 @@ pub struct Metrics {
     pub(crate) memory_budget_bytes: IntGauge,
     pub(crate) memory_charged_bytes: IntGauge,
     pub(crate) registry_reachable: IntGauge,
-    slo_budget_remaining: GaugeVec,
-    slo_burn_rate: GaugeVec,
-    slo_alert_firing: IntGaugeVec,
-    slo_freezes_rollouts: IntGaugeVec,
+    slo: slo::SloMetrics,
+    replicas: replicas::ReplicaMetrics,
     alert_deliveries: IntCounterVec,
     cost: cost::CostMetrics,
     traces_kept: IntCounterVec,
@@ -160,26 +160,8 @@ impl Metrics {
                 "tidegate_registry_reachable",
                 "Whether the registry could be read when it was last looked at, 1 or 0",
             ),
-            slo_budget_remaining: set.float_gauges(
-                "tidegate_slo_error_budget_remaining",
-                "Share of an objective's error budget that is left; below 0 if it is overspent",
-                &["slo"],
-            ),
-            slo_burn_rate: set.float_gauges(
-                "tidegate_slo_burn_rate",
-                "Burn rate of an objective's error budget over a window; 1 spends it in the objective's own window",
-                &["slo", "window"],
-            ),
-            slo_alert_firing: set.gauges(
-                "tidegate_slo_alert_firing",
-                "Whether an alert of an objective fires, 1 or 0",
-                &["slo", "alert", "severity"],
-            ),
-            slo_freezes_rollouts: set.gauges(
-                "tidegate_slo_freezes_rollouts",
-                "Whether rollouts wait because an objective's error budget is spent, 1 or 0",
-                &["slo"],
-            ),
+            slo: slo::SloMetrics::new(&mut set),
+            replicas: replicas::ReplicaMetrics::new(&mut set),
             alert_deliveries: set.counters(
                 "tidegate_alert_deliveries_total",
                 "Messages about alerts by outcome: ok, failed (tried again), dropped, limited",
@@ -244,26 +226,6 @@ impl Metrics {
     /// Counts a request that was refused before it reached a version. `received` is when it had arrived.
     pub fn refused(&self, code: ErrorCode, trace: Option<Box<RequestTrace>>, received: Instant) {
         self.observations.leave(Observation::refused(code, trace, received));
-    }
-
-    /// Says what is left of an objective's error budget.
-    pub fn slo_budget_remaining(&self, slo: &str, share: f64) {
-        self.slo_budget_remaining.with_label_values(&[slo]).set(share);
-    }
-
-    /// Says how fast an objective's error budget burns over a window.
-    pub fn slo_burn_rate(&self, slo: &str, window: &str, rate: f64) {
-        self.slo_burn_rate.with_label_values(&[slo, window]).set(rate);
-    }
-
-    /// Says whether an alert of an objective fires.
-    pub fn slo_alert_firing(&self, slo: &str, alert: &str, severity: &str, is_firing: bool) {
-        self.slo_alert_firing.with_label_values(&[slo, alert, severity]).set(i64::from(is_firing));
-    }
-
-    /// Says whether an objective holds rollouts.
-    pub fn slo_freezes_rollouts(&self, slo: &str, is_frozen: bool) {
-        self.slo_freezes_rollouts.with_label_values(&[slo]).set(i64::from(is_frozen));
     }
 
     /// Counts requests whose trace is kept.

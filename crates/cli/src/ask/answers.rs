@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::{Result, anyhow};
 use serde::Deserialize;
 use serde_json::Value;
+use tidegate_observe::{BudgetPolicy, SliKind};
 
 /// `/v2/health/ready` of a server that is ready.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -51,6 +53,8 @@ pub(crate) struct Objective {
     pub(crate) threshold_ms: Option<f64>,
     pub(crate) target: f64,
     pub(crate) window: String,
+    #[serde(flatten)]
+    pub(crate) terms: Terms,
     pub(crate) good: u64,
     pub(crate) total: u64,
     pub(crate) budget_remaining: f64,
@@ -64,7 +68,32 @@ pub(crate) struct Objective {
     pub(crate) held_back: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
+/// What is written of an objective beside what it measures. Servers of before leave some of it out.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Terms {
+    pub(crate) tier: Option<String>,
+    pub(crate) min_events: Option<u64>,
+    pub(crate) policy: BudgetPolicy,
+}
+
 impl Objective {
+    /// As it stands in a configuration.
+    pub(crate) fn written(&self) -> Result<tidegate_observe::Objective> {
+        let usual = tidegate_observe::Objective::default();
+        Ok(tidegate_observe::Objective {
+            name: self.name.clone(),
+            endpoint: self.endpoint.clone(),
+            sli: if self.sli == "latency" { SliKind::Latency } else { SliKind::Availability },
+            threshold_ms: self.threshold_ms,
+            target: self.target,
+            window: self.window.parse().map_err(|error| anyhow!("{}: {error}", self.name))?,
+            tier: self.terms.tier.clone().unwrap_or(usual.tier),
+            min_events: self.terms.min_events.unwrap_or(usual.min_events),
+            policy: self.terms.policy,
+        })
+    }
+
     /// What it measures.
     pub(crate) fn measures(&self) -> String {
         match self.threshold_ms {
@@ -119,6 +148,11 @@ pub(crate) struct Alert {
 }
 
 impl Alert {
+    /// Why nobody is told of it; `None` if somebody is, by this server or another one of its group.
+    pub(crate) fn told_to_nobody(&self) -> Option<&Suppressed> {
+        self.suppressed.as_ref().filter(|suppressed| suppressed.by != "replica")
+    }
+
     /// A label; empty where it has none of this name.
     pub(crate) fn label(&self, name: &str) -> &str {
         self.labels.get(name).map_or("", String::as_str)
@@ -130,7 +164,7 @@ impl Alert {
     }
 }
 
-/// Why an alert is told to nobody.
+/// Why a server tells nobody of an alert.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Suppressed {
     pub(crate) by: String,

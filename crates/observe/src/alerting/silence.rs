@@ -104,6 +104,18 @@ impl Silences {
         Ok(())
     }
 
+    /// Takes in one that was added or ended elsewhere; `false` if that changes nothing here. In any order: of two moments
+    /// at which it is to end, the earlier one holds.
+    pub fn merge(&mut self, silence: Silence, now_ms: u64) -> bool {
+        if let Some(known) = self.0.iter_mut().find(|known| known.id == silence.id) {
+            let is_news = silence.until_ms < known.until_ms;
+            known.from_ms = known.from_ms.min(silence.from_ms);
+            known.until_ms = known.until_ms.min(silence.until_ms);
+            return is_news;
+        }
+        self.add(silence, now_ms).is_ok()
+    }
+
     /// Ends one now; `None` if there is none of this name that has not ended.
     pub fn expire(&mut self, id: &str, now_ms: u64) -> Option<&Silence> {
         let silence = self.0.iter_mut().find(|silence| silence.id == id && silence.until_ms > now_ms)?;
@@ -155,6 +167,17 @@ mod tests {
         assert!(silences.expire("s1", 160).is_none(), "it has ended");
         silences.prune(151 + SHOWN_AFTER_MS);
         assert_eq!(silences.iter().count(), 0);
+    }
+
+    #[test]
+    fn silences_of_elsewhere_come_once_and_end_in_any_order() {
+        let (added, mut silences) = (silence(&["a=\"b\""], 100, 200), Silences::default());
+        assert!(silences.merge(added.clone(), 50) && !silences.merge(added.clone(), 50));
+        let ended = Silence { until_ms: 150, ..added.clone() };
+        assert!(silences.merge(ended.clone(), 150));
+        assert!(!silences.merge(added, 150) && !silences.merge(ended.clone(), 150));
+        assert_eq!(silences.iter().collect::<Vec<_>>(), [&ended]);
+        assert!(!Silences::default().merge(ended, 150), "it is over");
     }
 
     #[test]

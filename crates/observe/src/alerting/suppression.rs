@@ -26,6 +26,11 @@ pub enum Suppression {
         /// When the window ends, in Unix milliseconds.
         until_ms: u64,
     },
+    /// All replicas have it, and another one tells people.
+    Replica {
+        /// That one's name.
+        name: String,
+    },
 }
 
 /// An alert, and what keeps it from being told.
@@ -35,6 +40,13 @@ pub struct Judged {
     pub alert: Alert,
     /// Why it is told to nobody; `None` if it is.
     pub suppression: Option<Suppression>,
+}
+
+impl Judged {
+    /// Whether it fires and people are told, here or by another replica.
+    pub fn is_told(&self) -> bool {
+        self.alert.is_firing() && matches!(self.suppression, None | Some(Suppression::Replica { .. }))
+    }
 }
 
 /// Everything that suppresses alerts.
@@ -48,6 +60,8 @@ pub struct Suppressors<'a> {
     pub deploys: &'a DeployWindows,
     /// The severities that a deploy window holds back.
     pub held_back: &'a [crate::Severity],
+    /// The replica that tells people of the alerts that all replicas have, if it is not this one.
+    pub told_by: Option<&'a str>,
 }
 
 impl Suppressors<'_> {
@@ -67,8 +81,12 @@ impl Suppressors<'_> {
         {
             return Some(Suppression::DeployWindow { version: window.version.clone(), until_ms: window.until_ms });
         }
-        let source = inhibiting(self.inhibitions, alerts, alert)?;
-        Some(Suppression::Inhibition { alert: source.fingerprint() })
+        if let Some(source) = inhibiting(self.inhibitions, alerts, alert) {
+            return Some(Suppression::Inhibition { alert: source.fingerprint() });
+        }
+        // Objectives are counted together; everything else each replica sees for itself.
+        let name = self.told_by.filter(|_| !alert.label("slo").is_empty())?;
+        Some(Suppression::Replica { name: name.to_owned() })
     }
 
     fn noted(&self, mut alert: Alert, now_ms: u64) -> Alert {
@@ -92,13 +110,33 @@ mod tests {
         let (silences, mut deploys) = (Silences::default(), DeployWindows::default());
         deploys.open("fraud", "3", 0, 600_000);
         let held_back = [Severity::Ticket];
-        let suppressors =
-            Suppressors { silences: &silences, inhibitions: &[], deploys: &deploys, held_back: &held_back };
+        let suppressors = Suppressors {
+            silences: &silences,
+            inhibitions: &[],
+            deploys: &deploys,
+            held_back: &held_back,
+            told_by: None,
+        };
         let alerts = vec![alert("slow", "ticket", "fraud"), alert("down", "page", "fraud")];
         let judged = suppressors.judge(alerts.clone(), 120_000);
         let window = Suppression::DeployWindow { version: "3".to_owned(), until_ms: 600_000 };
         assert_eq!((&judged[0].suppression, &judged[1].suppression), (&Some(window), &None));
         assert_eq!(judged[1].alert.annotation("deploy"), "Version 3 began to answer 2 minutes ago.");
         assert!(suppressors.judge(alerts, 600_000).iter().all(|judged| judged.suppression.is_none()));
+    }
+
+    #[test]
+    fn another_replica_tells_of_what_all_have() {
+        let (silences, deploys) = (Silences::default(), DeployWindows::default());
+        let told_by = Some("host:1");
+        let suppressors =
+            Suppressors { silences: &silences, inhibitions: &[], deploys: &deploys, held_back: &[], told_by };
+        let own = alert("memory", "page", "fraud");
+        let mut shared = alert("burn", "page", "fraud");
+        shared.labels.insert("slo".to_owned(), "fraud-answers".to_owned());
+        let judged = suppressors.judge(vec![own, shared], 0);
+        assert_eq!(judged[0].suppression, None);
+        assert_eq!(judged[1].suppression, Some(Suppression::Replica { name: "host:1".to_owned() }));
+        assert!(judged.iter().all(Judged::is_told));
     }
 }

@@ -133,3 +133,22 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<Ledger>(&text).unwrap(), before);
     }
 }
+
+#[test]
+fn buckets_that_are_set_one_by_one_make_the_same_ledger() {
+    let mut ledger = Ledger::default();
+    for minute in 0..3000 {
+        ledger.add(minute * 7 * MINUTE_MS, 9, 10);
+    }
+    let widths: Vec<(u64, usize)> = Ledger::TIERS
+        .iter()
+        .map(|&(width_ms, _)| (width_ms, ledger.iter().filter(|bucket| bucket.width_ms == width_ms).count()))
+        .collect();
+    assert_eq!((widths[0], widths[1]), (Ledger::TIERS[0], Ledger::TIERS[1]), "both are full");
+    let mut copy = Ledger::default();
+    // Twice: what is set again is not added.
+    ledger.iter().chain(ledger.iter()).for_each(|bucket| copy.set(bucket));
+    assert_eq!(copy, ledger);
+    copy.set(Bucket { width_ms: 7, index: 1, counts: Counts { good: 1, total: 1 } });
+    assert_eq!(copy, ledger, "there is no tier of this width");
+}

@@ -27,13 +27,6 @@ impl Alerting {
             state.kept.frozen_names.extend(names);
         }
     }
-
-    /// Somebody lets rollouts go on for a while.
-    pub(crate) async fn note_lifted(&self, app: &App, event: Event) {
-        app.hold_rollouts();
-        self.state.lock().events.add(event);
-        self.keep().await;
-    }
 }
 
 fn event(news: &FreezeNews) -> Event {

@@ -74,7 +74,7 @@ async fn add(app: &App, new: &NewSilence) -> Result<(), Refused> {
     );
     let now_ms = now_ms();
     let silence = wanted.parse(now_ms)?;
-    app.alerting.silence(silence, now_ms).await.map_err(|error| Refused::wrong(error.to_string()))
+    app.silence(silence).await.map_err(|error| Refused::wrong(error.to_string()))
 }
 
 /// Ends a silence; one that has ended already stays as it is.
@@ -88,7 +88,7 @@ pub(super) async fn expire(
         return again(&app, &headers, NewSilence::default(), refused).await;
     }
     // `None` if it has ended meanwhile: that is what was wanted.
-    let _ = app.alerting.expire_silence(&id, now_ms()).await;
+    let _ = app.expire_silence(&id).await;
     Redirect::to(SILENCES).into_response()
 }
 

@@ -12,7 +12,6 @@ mod objectives;
 mod trial;
 
 use tidegate_console::{Frame, Tone, VersionState};
-use tidegate_observe::alerting::Judged;
 use tidegate_serving::{IndexEntry, ModelState};
 
 pub(super) use self::alerts::{alerts, matchers};
@@ -38,13 +37,8 @@ pub(super) fn frame(app: &App, now_ms: u64) -> Frame {
         (_, _, false) => ("not ready", Tone::Bad),
         _ => ("ready", Tone::Good),
     };
-    let firing = app.alerting.alerts().iter().filter(|judged| is_told(judged)).count();
+    let firing = app.alerting.alerts().iter().filter(|judged| judged.is_told()).count();
     Frame { version: SERVER_VERSION, state, tone, firing, now_ms }
-}
-
-/// Whether an alert fires and people are told.
-fn is_told(judged: &Judged) -> bool {
-    judged.alert.is_firing() && judged.suppression.is_none()
 }
 
 fn version_state(state: &ModelState) -> VersionState {

@@ -27,17 +27,17 @@ pub(crate) struct Alert {
     since_ms: u64,
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
-    /// Why it is told to nobody; absent if it is told.
+    /// Why this server tells nobody of it; absent if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     suppressed: Option<Suppressed>,
 }
 
-/// Why an alert is told to nobody.
+/// Why a server tells nobody of an alert.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Suppressed {
-    /// silence, inhibition or deploy_window.
+    /// silence, inhibition, deploy_window, or replica: another server of the group tells people of it.
     by: &'static str,
-    /// The silence, the alert that explains it, or the version that was deployed.
+    /// The silence, the alert that explains it, the version that was deployed, or the replica.
     what: String,
     /// When a deploy window ends, in milliseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,6 +77,7 @@ impl Suppressed {
         match suppression {
             Suppression::Silence { id } => Self { by: "silence", what: id.clone(), until_ms: None },
             Suppression::Inhibition { alert } => Self { by: "inhibition", what: alert.clone(), until_ms: None },
+            Suppression::Replica { name } => Self { by: "replica", what: name.clone(), until_ms: None },
             Suppression::DeployWindow { version, until_ms } => {
                 Self { by: "deploy_window", what: version.clone(), until_ms: Some(*until_ms) }
             }

@@ -4,24 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State;
-use http::{HeaderMap, StatusCode};
-use serde::{Deserialize, Serialize};
-use tidegate_observe::{AlertState, BurnWindow, Event, Sli};
-use tidegate_serving::{ErrorCode, InferError, VersionNames};
+use serde::Serialize;
+use tidegate_observe::{AlertState, BurnWindow, Sli};
+use tidegate_serving::VersionNames;
 use utoipa::ToSchema;
 
-use super::answer::{ErrorBody, Refusal};
-use super::body;
-use super::path::Path;
 use crate::app::App;
-use crate::clock::now_ms;
 use crate::objectives::Status;
-
-const MAX_BODY_BYTES: usize = 64 << 10;
-/// Longest that rollouts may go on without a budget: a week.
-const MAX_THAW_S: u64 = 604_800;
 
 /// An objective and how it stands.
 #[derive(Serialize, ToSchema)]
@@ -38,6 +28,10 @@ pub(crate) struct ObjectiveStatus {
     /// Such as `30d`, or `month`.
     window: String,
     tier: String,
+    /// How many requests must have counted in an alert's long window before it fires.
+    min_events: u64,
+    /// Who wrote it: configuration, or api.
+    origin: &'static str,
     /// Good requests in the window.
     good: u64,
     /// Requests in the window that count.
@@ -80,11 +74,12 @@ pub(crate) struct Alert {
 #[utoipa::path(get, path = "/api/slos", tag = "operations", responses((status = 200, body = Vec<ObjectiveStatus>)))]
 pub(crate) async fn slos(State(app): State<Arc<App>>) -> Json<Vec<ObjectiveStatus>> {
     let held_back = app.serving.fleet().map(|fleet| fleet.held_back()).unwrap_or_default();
-    let status = |status: Status<'_>| {
+    let status = |status: Status| {
         let is_own =
             |model: &String| status.frozen_since_ms.is_some() && status.slo.endpoint().is_none_or(|own| own == model);
         let held_back = held_back.iter().filter(|(model, _)| is_own(model)).map(named).collect();
-        ObjectiveStatus { held_back, ..ObjectiveStatus::from(status) }
+        let origin = if app.objectives.is_configured(status.slo.name()) { "configuration" } else { "api" };
+        ObjectiveStatus { held_back, origin, ..ObjectiveStatus::from(status) }
     };
     Json(app.objectives.status().into_iter().map(status).collect())
 }
@@ -95,54 +90,8 @@ fn named((model, names): (&String, &VersionNames)) -> (String, BTreeMap<String, 
     (model.clone(), names.iter().map(|(own, version)| (name(own), *version)).collect())
 }
 
-/// How long rollouts may go on.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Thaw {
-    /// For how long, in seconds; at most a week.
-    duration_s: u64,
-    /// Who wants it.
-    author: String,
-    /// Why.
-    comment: String,
-}
-
-/// Lets rollouts go on for a while although the objective's error budget is spent.
-#[utoipa::path(post, path = "/api/slos/{name}/thaw", tag = "operations", params(("name" = String, Path)),
-    request_body = Thaw, responses((status = 200, description = "they go on"), (status = 400, body = ErrorBody),
-        (status = 404, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody)))]
-pub(crate) async fn thaw(
-    State(app): State<Arc<App>>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<StatusCode, Refusal> {
-    let body = body::read_at_most(app.config.max_body_bytes.min(MAX_BODY_BYTES), &headers, body, &app.config).await?;
-    let wanted: Thaw = serde_json::from_slice(&body).map_err(|error| {
-        let code = if error.is_data() { ErrorCode::MalformedRequest } else { ErrorCode::MalformedJson };
-        InferError::new(code, format!("the body cannot be read: {error}"))
-    })?;
-    let wrong = |message: &'static str| Err(InferError::new(ErrorCode::InvalidParameter, message).into());
-    if !(1..=MAX_THAW_S).contains(&wanted.duration_s) {
-        return wrong("duration_s must be 1 to 604800, a week");
-    }
-    if wanted.author.trim().is_empty() || wanted.comment.trim().is_empty() {
-        return wrong("it needs an author and a comment");
-    }
-    let now_ms = now_ms();
-    let until_ms = now_ms + 1000 * wanted.duration_s;
-    if app.objectives.lift_freeze(&name, until_ms).await.is_none() {
-        let message = format!("there is no objective {name:?} with the policy freeze");
-        return Err(InferError::new(ErrorCode::NotFound, message).into());
-    }
-    let event = Event::new("rollouts.thawed", now_ms).with("slo", name).with("until_ms", until_ms);
-    let event = event.with("author", wanted.author).with("comment", wanted.comment);
-    app.alerting.note_lifted(&app, event).await;
-    Ok(StatusCode::OK)
-}
-
-impl From<Status<'_>> for ObjectiveStatus {
-    fn from(status: Status<'_>) -> Self {
+impl From<Status> for ObjectiveStatus {
+    fn from(status: Status) -> Self {
         let Status { slo, standing, alerts, frozen_since_ms } = status;
         Self {
             name: slo.name().to_owned(),
@@ -155,6 +104,8 @@ impl From<Status<'_>> for ObjectiveStatus {
             target: slo.target(),
             window: slo.window().to_string(),
             tier: slo.tier().to_owned(),
+            min_events: slo.min_events(),
+            origin: "configuration",
             good: standing.counts.good,
             total: standing.counts.total,
             budget_remaining: standing.budget_remaining,

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
-    alerts, cost, events, health, infer, metadata, objectives, predict_v1, repository, routes, silences, statistics,
+    alerts, cost, events, health, infer, metadata, objective, objectives, predict_v1, replicas, repository, routes,
+    silences, statistics,
 };
 
 /// The whole description; served at `/openapi.json`, browsable at `/docs`.
@@ -40,7 +41,10 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         predict_v1::model,
         predict_v1::predict,
         objectives::slos,
-        objectives::thaw,
+        objective::set,
+        objective::remove,
+        objective::thaw,
+        replicas::replicas,
         alerts::alerts,
         routes::routes,
         silences::list,

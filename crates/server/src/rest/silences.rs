@@ -72,7 +72,7 @@ pub(crate) async fn add(State(app): State<Arc<App>>, headers: HeaderMap, body: B
     })?;
     let now_ms = now_ms();
     let silence = wanted.parse(now_ms)?;
-    let added = app.alerting.silence(silence.clone(), now_ms).await;
+    let added = app.silence(silence.clone()).await;
     added.map_err(|error| InferError::new(ErrorCode::InvalidParameter, error.to_string()))?;
     Ok(Json(Silence::of(silence, now_ms)))
 }
@@ -81,7 +81,7 @@ pub(crate) async fn add(State(app): State<Arc<App>>, headers: HeaderMap, body: B
 #[utoipa::path(delete, path = "/api/silences/{id}", tag = "operations", params(("id" = String, Path)),
     responses((status = 200, description = "it has ended"), (status = 404, body = ErrorBody)))]
 pub(crate) async fn expire(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<StatusCode, Refusal> {
-    match app.alerting.expire_silence(&id, now_ms()).await {
+    match app.expire_silence(&id).await {
         Some(()) => Ok(StatusCode::OK),
         None => {
             let id: String = id.chars().take(64).collect();

@@ -26,7 +26,7 @@ pub(super) fn check(exam: &Exam) -> Vec<Finding> {
 
 fn firing(exam: &Exam, alert: &Alert) -> Option<Finding> {
     let since_ms = exam.now_ms().saturating_sub(u64::try_from(alert.since_ms).unwrap_or(0));
-    let severity = match (alert.state.as_str(), &alert.suppressed, alert.severity.as_str()) {
+    let severity = match (alert.state.as_str(), alert.told_to_nobody(), alert.severity.as_str()) {
         ("pending", ..) | ("firing", Some(_), _) => Severity::Notice,
         ("firing", None, "page") => Severity::Critical,
         ("firing", None, _) => Severity::Warning,
@@ -45,7 +45,7 @@ fn firing(exam: &Exam, alert: &Alert) -> Option<Finding> {
             what.push_str(&format!(": {said}"));
         }
     }
-    if let Some(suppressed) = &alert.suppressed {
+    if let Some(suppressed) = alert.told_to_nobody() {
         what.push_str(&format!(" (told to nobody: {} {})", suppressed.by.replace('_', " "), suppressed.what));
     }
     let finding = Finding::new(severity, CHECK, what).next(exam.command("alerts"));

@@ -81,7 +81,7 @@ pub(super) fn objective(objective: &Objective) -> Line<'static> {
 
 /// An alert in a line.
 pub(super) fn alert(alert: &Alert) -> Line<'static> {
-    let style = match (alert.state.as_str(), &alert.suppressed, alert.severity.as_str()) {
+    let style = match (alert.state.as_str(), alert.told_to_nobody(), alert.severity.as_str()) {
         ("firing", None, "page") => BAD,
         ("firing", None, _) => WARN,
         _ => Style::new().dim(),

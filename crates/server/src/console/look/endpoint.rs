@@ -71,9 +71,9 @@ pub(crate) fn endpoint(app: &App, name: &str, range: Range, now_ms: u64) -> Resu
 fn objectives(app: &App, name: &str, range: Range, now_ms: u64) -> Vec<ObjectiveTrend> {
     let since_ms = now_ms.saturating_sub(range.ms()).next_multiple_of(range.step_ms());
     let burn_downs = app.objectives.burn_downs(name, since_ms, now_ms, range.step_ms());
-    let trend = |(slo, burn_down): (&tidegate_observe::Slo, Vec<tidegate_observe::BudgetAt>)| ObjectiveTrend {
+    let trend = |(slo, burn_down): (tidegate_observe::Slo, Vec<tidegate_observe::BudgetAt>)| ObjectiveTrend {
         name: slo.name().to_owned(),
-        promise: promise(slo),
+        promise: promise(&slo),
         remaining: burn_down.last().map_or(1.0, |point| point.remaining),
         burn_down,
     };

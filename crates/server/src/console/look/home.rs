@@ -7,7 +7,7 @@ use tidegate_observe::Traffic;
 use tidegate_observe::alerting::Judged;
 use tidegate_serving::{IndexEntry, ModelState};
 
-use super::{endpoint_state, is_told, queued};
+use super::{endpoint_state, queued};
 use crate::app::App;
 
 const MINUTE_MS: u64 = 60_000;
@@ -48,7 +48,7 @@ pub(crate) fn home(app: &App, mut listing: Listing, now_ms: u64) -> Home {
     // By name, for the map was sorted; those in trouble first.
     known.sort_by_key(|known| !known.is_in_trouble());
     let endpoints = listing.page_of(known).iter().map(|known| row(app, known, now_ms)).collect();
-    let told = judged.iter().filter(|judged| is_told(judged));
+    let told = judged.iter().filter(|judged| judged.is_told());
     Home {
         now_ms,
         is_ready: app.ready(),
@@ -84,7 +84,7 @@ fn budgets(app: &App) -> HashMap<String, f64> {
 /// How many alerts fire for each endpoint, and how many of them need somebody now.
 fn firing(judged: &[Judged]) -> HashMap<&str, (usize, usize)> {
     let mut firing: HashMap<&str, (usize, usize)> = HashMap::new();
-    for judged in judged.iter().filter(|judged| is_told(judged)) {
+    for judged in judged.iter().filter(|judged| judged.is_told()) {
         let (all, pages) = firing.entry(judged.alert.label("endpoint")).or_default();
         *all += 1;
         *pages += usize::from(judged.alert.label("severity") == "page");

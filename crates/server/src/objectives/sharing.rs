@@ -1,0 +1,145 @@
+//! Counting together with the other replicas of a group.
+//!
+//! What is counted here goes to the store in numbered additions, each of them made once: one whose outcome is not known is
+//! tried again under its number. After a start, the number of the last addition that the store has says which of the kept
+//! counts are in it already.
+
+use std::collections::HashMap;
+
+use tidegate_observe::{Bucket, Counts, Ledger};
+use tidegate_store::SharedCount;
+
+use super::Objectives;
+use super::kept::{Counted, Kept, Membership};
+
+/// An addition that is to be made.
+pub(crate) struct Outgoing {
+    pub(crate) replica: String,
+    pub(crate) number: i64,
+    pub(crate) counts: Vec<SharedCount>,
+}
+
+impl Kept {
+    /// Joins a group or leaves it. What was counted alone before the first group is added to what that counts; later it
+    /// cannot be told from what others have counted.
+    pub(super) fn join(&mut self, group: Option<&str>) {
+        let before = self.membership.take();
+        if before.as_ref().map(|membership| membership.group.as_str()) == group {
+            self.membership = before;
+            return;
+        }
+        let was_alone = before.is_none() && !self.was_in_group;
+        for (_, own) in self.all() {
+            let mut mine = std::mem::take(&mut own.unsent);
+            mine.merge(&std::mem::take(&mut own.sending));
+            mine.merge(&std::mem::take(&mut own.fresh));
+            match group {
+                None => own.ledger.merge(&mine),
+                Some(_) if was_alone => {
+                    mine.merge(&std::mem::take(&mut own.ledger));
+                    own.fresh = mine;
+                }
+                Some(_) => (own.ledger, own.fresh) = (Ledger::default(), mine),
+            }
+        }
+        self.was_in_group = group.is_some() || self.was_in_group;
+        self.membership = group.map(|group| Membership {
+            group: group.to_owned(),
+            replica: format!("{:016x}", fastrand::u64(..)),
+            addition: 0,
+            is_settled: false,
+        });
+    }
+
+    /// Takes in which addition is the last that the store has.
+    fn settle(&mut self, last_addition: i64) {
+        let Some(membership) = &mut self.membership else { return };
+        let (is_sent, has_more) = (last_addition >= membership.addition, last_addition > membership.addition);
+        membership.addition = membership.addition.max(last_addition);
+        membership.is_settled = true;
+        for (_, own) in self.all() {
+            if is_sent {
+                own.sending = Ledger::default();
+            }
+            if has_more {
+                own.unsent = Ledger::default();
+            }
+            own.unsent.merge(&std::mem::take(&mut own.fresh));
+        }
+    }
+
+    /// The addition that is on its way; a new one if there is none.
+    fn outgoing(&mut self) -> Option<Outgoing> {
+        if self.all().all(|(_, own)| own.sending.is_empty()) {
+            let mut has_any = false;
+            for (_, own) in self.all() {
+                own.sending = std::mem::take(&mut own.unsent);
+                has_any |= !own.sending.is_empty();
+            }
+            self.membership.as_mut()?.addition += i64::from(has_any);
+        }
+        let of_one = |(objective, own): (String, &mut Counted)| {
+            own.sending.iter().map(move |bucket| shared(&objective, bucket)).collect::<Vec<_>>()
+        };
+        let counts = self.all().flat_map(of_one).collect();
+        let Membership { replica, addition, .. } = self.membership.as_ref()?;
+        Some(Outgoing { replica: replica.clone(), number: *addition, counts })
+    }
+
+    /// Takes in what the group has counted by now, and that it has the last addition.
+    fn receive(&mut self, news: Vec<SharedCount>) {
+        let mut by_name: HashMap<String, _> = self.all().collect();
+        by_name.values_mut().for_each(|own| own.sending = Ledger::default());
+        for count in news {
+            if let Some(own) = by_name.get_mut(&count.objective) {
+                bucket(&count).into_iter().for_each(|bucket| own.ledger.set(bucket));
+            }
+        }
+    }
+}
+
+impl Objectives {
+    /// What this server is known by in its group.
+    pub(crate) fn replica(&self) -> Option<String> {
+        self.kept.lock().membership.as_ref().map(|membership| membership.replica.clone())
+    }
+
+    /// Takes in which addition of this replica is the last that the store has, and keeps that.
+    pub(crate) async fn settle(&self, last_addition: i64) {
+        self.kept.lock().settle(last_addition);
+        self.keep().await;
+    }
+
+    /// What is to be added to the group's counts.
+    pub(crate) fn outgoing(&self) -> Option<Outgoing> {
+        self.kept.lock().outgoing()
+    }
+
+    /// Takes in what the group has counted by now, the last addition among it.
+    pub(crate) fn receive(&self, news: Vec<SharedCount>) {
+        self.kept.lock().receive(news);
+    }
+}
+
+fn shared(objective: &str, bucket: Bucket) -> SharedCount {
+    let Bucket { width_ms, index, counts } = bucket;
+    let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    SharedCount {
+        objective: objective.to_owned(),
+        width_ms: signed(width_ms),
+        bucket: i64::from(index),
+        good: signed(counts.good),
+        total: signed(counts.total),
+    }
+}
+
+/// `None` for what no replica writes.
+fn bucket(count: &SharedCount) -> Option<Bucket> {
+    let total = u64::try_from(count.total).ok()?;
+    let good = u64::try_from(count.good).ok()?.min(total);
+    let (width_ms, index) = (u64::try_from(count.width_ms).ok()?, u32::try_from(count.bucket).ok()?);
+    Some(Bucket { width_ms, index, counts: Counts { good, total } })
+}
+
+#[cfg(test)]
+mod tests;

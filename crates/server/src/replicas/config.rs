@@ -1,0 +1,57 @@
+//! Which servers belong together.
+
+use serde::{Deserialize, Serialize};
+
+/// The `[replicas]` section of `tidegate.toml`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReplicasConfig {
+    /// The name of a group: servers with the same one behind one load balancer. They count objectives together, hold
+    /// rollouts together, share silences and objectives that are set, and one of them tells of the alerts that all have.
+    /// Without it the server is alone.
+    pub group: Option<String>,
+    /// The database in which the group meets: `postgres://…`, or the path of a SQLite file where all of them run on one
+    /// machine. The registry's if absent.
+    pub database: Option<String>,
+    /// How often each exchanges what is new with the others, in milliseconds, 100 to 60000. Three times as long, and
+    /// at least 5 seconds, after the last word of the one that tells of alerts, another one does.
+    pub exchange_interval_ms: u64,
+}
+
+impl Default for ReplicasConfig {
+    fn default() -> Self {
+        Self { group: None, database: None, exchange_interval_ms: 10_000 }
+    }
+}
+
+/// A group that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum ReplicasError {
+    #[error("replicas.database is set and replicas.group is not: name the group that meets there")]
+    NoGroup,
+    #[error("replicas.group must have 1 to {MAX_NAME} characters")]
+    Name,
+    #[error("replicas.exchange_interval_ms is {0}, it must be 100 to 60000")]
+    Interval(u64),
+}
+
+/// Longest name of a group.
+const MAX_NAME: usize = 63;
+
+impl ReplicasConfig {
+    /// The group's name, if there is one.
+    ///
+    /// # Errors
+    /// What is wrong with the section.
+    pub(super) fn parse(&self) -> Result<Option<String>, ReplicasError> {
+        if !(100..=60_000).contains(&self.exchange_interval_ms) {
+            return Err(ReplicasError::Interval(self.exchange_interval_ms));
+        }
+        match &self.group {
+            None if self.database.is_some() => Err(ReplicasError::NoGroup),
+            Some(group) if group.trim().is_empty() || group.chars().count() > MAX_NAME => Err(ReplicasError::Name),
+            group => Ok(group.clone()),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Setting and removing objectives, and letting rollouts go on.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tidegate_observe::{BudgetPolicy, Objective, SliKind, Window};
+use tidegate_serving::{ErrorCode, InferError};
+use utoipa::ToSchema;
+
+use super::answer::{ErrorBody, Refusal};
+use super::body;
+use super::path::Path;
+use crate::app::App;
+use crate::clock::now_ms;
+use crate::objectives::NotSet;
+use crate::replicas::notes;
+
+const MAX_BODY_BYTES: usize = 64 << 10;
+/// Longest that rollouts may go on without a budget: a week.
+const MAX_THAW_S: u64 = 604_800;
+
+/// An objective that is wanted. What is left out is as in a `[[slo]]` section.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewObjective {
+    /// The model whose requests count, or `*` for all.
+    endpoint: Option<String>,
+    /// availability or latency.
+    #[schema(value_type = Option<String>)]
+    sli: Option<SliKind>,
+    /// For latency: up to how many milliseconds an answer is in time.
+    threshold_ms: Option<f64>,
+    /// The share of requests that are to be good, above 0 and below 1.
+    target: Option<f64>,
+    /// Such as `30d`, or `month`.
+    #[schema(value_type = Option<String>)]
+    window: Option<Window>,
+    tier: Option<String>,
+    /// How many requests must have counted in an alert's long window before it fires.
+    min_events: Option<u64>,
+    /// What a spent budget does: none or freeze.
+    #[schema(value_type = Option<String>)]
+    policy: Option<BudgetPolicy>,
+}
+
+/// Sets an objective: a new one, or one in the place of what was set under its name. It is kept over restarts.
+#[utoipa::path(put, path = "/api/slos/{name}", tag = "operations", params(("name" = String, Path)),
+    request_body = NewObjective, responses((status = 200, description = "it counts from now on"),
+        (status = 400, body = ErrorBody), (status = 409, description = "the configuration has it", body = ErrorBody),
+        (status = 413, body = ErrorBody), (status = 415, body = ErrorBody)))]
+pub(crate) async fn set(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Refusal> {
+    let wanted: NewObjective = read(&app, &headers, body).await?;
+    app.set_objective(wanted.named(name)).await.map_err(refusal)?;
+    Ok(StatusCode::OK)
+}
+
+/// Removes an objective that was set, with what it counted.
+#[utoipa::path(delete, path = "/api/slos/{name}", tag = "operations", params(("name" = String, Path)),
+    responses((status = 200, description = "it is gone"), (status = 404, body = ErrorBody),
+        (status = 409, description = "the configuration has it", body = ErrorBody)))]
+pub(crate) async fn remove(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<StatusCode, Refusal> {
+    app.remove_objective(&name).await.map_err(refusal)?;
+    Ok(StatusCode::OK)
+}
+
+/// How long rollouts may go on.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Thaw {
+    /// For how long, in seconds; at most a week.
+    duration_s: u64,
+    /// Who wants it.
+    author: String,
+    /// Why.
+    comment: String,
+}
+
+/// Lets rollouts go on for a while although the objective's error budget is spent.
+#[utoipa::path(post, path = "/api/slos/{name}/thaw", tag = "operations", params(("name" = String, Path)),
+    request_body = Thaw, responses((status = 200, description = "they go on"), (status = 400, body = ErrorBody),
+        (status = 404, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody)))]
+pub(crate) async fn thaw(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Refusal> {
+    let wanted: Thaw = read(&app, &headers, body).await?;
+    let wrong = |message: &'static str| Err(InferError::new(ErrorCode::InvalidParameter, message).into());
+    if !(1..=MAX_THAW_S).contains(&wanted.duration_s) {
+        return wrong("duration_s must be 1 to 604800, a week");
+    }
+    if wanted.author.trim().is_empty() || wanted.comment.trim().is_empty() {
+        return wrong("it needs an author and a comment");
+    }
+    let until_ms = now_ms() + 1000 * wanted.duration_s;
+    let thaw = notes::Thaw { until_ms, author: wanted.author, comment: wanted.comment };
+    if app.thaw(&name, &thaw).await.is_none() {
+        let message = format!("there is no objective {name:?} with the policy freeze");
+        return Err(InferError::new(ErrorCode::NotFound, message).into());
+    }
+    Ok(StatusCode::OK)
+}
+
+/// Reads a body of JSON.
+async fn read<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -> Result<T, Refusal> {
+    let max_bytes = app.config.max_body_bytes.min(MAX_BODY_BYTES);
+    let body = body::read_at_most(max_bytes, headers, body, &app.config).await?;
+    let read = serde_json::from_slice(&body).map_err(|error| {
+        let code = if error.is_data() { ErrorCode::MalformedRequest } else { ErrorCode::MalformedJson };
+        InferError::new(code, format!("the body cannot be read: {error}"))
+    });
+    Ok(read?)
+}
+
+fn refusal(error: NotSet) -> InferError {
+    let code = match error {
+        NotSet::Wrong(_) | NotSet::TooMany => ErrorCode::InvalidParameter,
+        NotSet::Configured(_) => ErrorCode::Conflict,
+        NotSet::Unknown(_) => ErrorCode::NotFound,
+    };
+    InferError::new(code, error.to_string())
+}
+
+impl NewObjective {
+    fn named(self, name: String) -> Objective {
+        let usual = Objective::default();
+        Objective {
+            name,
+            endpoint: self.endpoint.unwrap_or(usual.endpoint),
+            sli: self.sli.unwrap_or(usual.sli),
+            threshold_ms: self.threshold_ms,
+            target: self.target.unwrap_or(usual.target),
+            window: self.window.unwrap_or(usual.window),
+            tier: self.tier.unwrap_or(usual.tier),
+            min_events: self.min_events.unwrap_or(usual.min_events),
+            policy: self.policy.unwrap_or(usual.policy),
+        }
+    }
+}
