@@ -87,7 +87,7 @@ impl VersionStats {
 
     /// Counts a batch that ran, and gives it its number, which starts from 1.
     pub(crate) fn executed(&self, rows: usize, join: Duration, infer: Duration) -> u64 {
-        let number = self.tally.executed(rows, join + infer);
+        let number = self.tally.executed(join + infer);
         let at = rows.clamp(1, self.by_batch_rows.len()) - 1;
         let stats = self.by_batch_rows[at].get_or_init(Default::default);
         stats.count.fetch_add(1, Ordering::Relaxed);

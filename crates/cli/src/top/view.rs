@@ -183,7 +183,7 @@ impl Growths<'_> {
             seconds.map(|seconds| seconds * 1000.0)
         };
         let grown = |name| self.now.growth(self.oldest, name, &labels);
-        let batches = grown("tidegate_batch_rows_count");
+        let batches = grown("nv_inference_exec_count");
         let entries = self.look.index.iter().filter(|entry| entry.name == model);
         let entries: Vec<_> = entries.filter(|entry| version.is_empty() || entry.version == version).collect();
         let ready = entries.iter().find(|entry| entry.state == "READY").or(entries.first());
@@ -202,7 +202,7 @@ impl Growths<'_> {
             p95_ms: percentile(0.95),
             p99_ms: percentile(0.99),
             waiting: self.now.sum("nv_inference_pending_request_count", &labels).unwrap_or(0.0),
-            batch: (batches > 0.0).then(|| grown("tidegate_batch_rows_sum") / batches),
+            batch: (batches > 0.0).then(|| grown("nv_inference_count") / batches),
             reasons: self.reasons(&labels),
             versions: Vec::new(),
         }

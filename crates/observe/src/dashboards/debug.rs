@@ -48,15 +48,18 @@ fn stage(summary: &str, model: &str) -> String {
 
 fn batches(model: &str) -> Vec<Panel> {
     vec![
-        Panel::lines("Rows that ran together", "short", "On average, and in the largest tenth of batches.")
-            .query(
-                "{{model}} mean",
-                format!(
-                    "sum by (model) (rate(tidegate_batch_rows_sum{{{model}}}[$__rate_interval])) / sum by (model) \
-                     (rate(tidegate_batch_rows_count{{{model}}}[$__rate_interval]))"
-                ),
-            )
-            .query("{{model}} p90", quantile(0.9, "tidegate_batch_rows", model)),
+        Panel::lines(
+            "Rows that ran together",
+            "short",
+            "On average. How many batches had how many rows is at /v2/models/MODEL/stats.",
+        )
+        .query(
+            "{{model}}",
+            format!(
+                "sum by (model) (rate(nv_inference_count{{{model}}}[$__rate_interval])) / sum by (model) \
+                 (rate(nv_inference_exec_count{{{model}}}[$__rate_interval]))"
+            ),
+        ),
         Panel::lines("Batches a second", "short", "Runs of the engine.")
             .query("{{model}}", format!("sum by (model) (rate(nv_inference_exec_count{{{model}}}[$__rate_interval]))")),
         Panel::lines("Waiting requests", "short", "By version and server.")

@@ -13,8 +13,6 @@ use crate::observation::{Observation, Outcome};
 
 /// Upper bounds of `tidegate_request_duration_seconds`, in nanoseconds: 100 µs · 2^k, for k from 0 to 17.
 pub(super) const REQUEST_BOUNDS_NS: [u64; 18] = doublings();
-/// Upper bounds of `tidegate_batch_rows`.
-pub(super) const BATCH_BOUNDS: [usize; 5] = [1, 4, 16, 64, 256];
 const CODES: usize = ErrorCode::ALL.len();
 
 const fn doublings() -> [u64; 18] {
@@ -40,10 +38,7 @@ pub(crate) struct Tally {
     pending: AtomicU64,
     batches: AtomicU64,
     busy_ns: AtomicU64,
-    batch_rows: AtomicU64,
     sent_bytes: AtomicU64,
-    /// By the bounds, and one for what is above them.
-    by_rows: [AtomicU64; BATCH_BOUNDS.len() + 1],
 }
 
 /// What requests came to; times are sums.
@@ -131,9 +126,7 @@ impl Tally {
             pending: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
-            batch_rows: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
-            by_rows: Default::default(),
         }
     }
 
@@ -158,11 +151,9 @@ impl Tally {
     }
 
     /// Counts a batch that ran, and for how long an instance was busy with it; returns how many that makes.
-    pub(crate) fn executed(&self, rows: usize, busy: Duration) -> u64 {
+    pub(crate) fn executed(&self, busy: Duration) -> u64 {
         let before = self.batches.fetch_add(1, Ordering::Relaxed);
         self.busy_ns.fetch_add(nanos(busy), Ordering::Relaxed);
-        self.batch_rows.fetch_add(rows as u64, Ordering::Relaxed);
-        self.by_rows[BATCH_BOUNDS.partition_point(|bound| *bound < rows)].fetch_add(1, Ordering::Relaxed);
         before + 1
     }
 
@@ -207,12 +198,6 @@ impl Tally {
     /// Rows answered.
     pub(super) fn rows(&self) -> u64 {
         self.counted.lock().rows
-    }
-
-    /// Rows of all batches, and batches by their bound.
-    pub(super) fn batch_rows(&self) -> (u64, [u64; BATCH_BOUNDS.len() + 1]) {
-        let by_rows = std::array::from_fn(|at| self.by_rows[at].load(Ordering::Relaxed));
-        (self.batch_rows.load(Ordering::Relaxed), by_rows)
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::exposition::{Exposition, Family, Labels, MetricKind, Sample};
-use super::tally::{BATCH_BOUNDS, Counted, Exemplars, REQUEST_BOUNDS_NS, Tally};
+use super::tally::{Counted, Exemplars, REQUEST_BOUNDS_NS, Tally};
 use crate::ErrorCode;
 
 /// Versions that are told apart, at most.
@@ -75,6 +75,10 @@ impl Tallies {
                 out.sample(Sample::plain(tally.labels(), (number.value)(tally, counted)));
             }
         }
+        out.family(ABANDONED);
+        for (tally, counted) in tallies.iter().zip(&counted).filter(|(_, counted)| counted.abandoned > 0) {
+            out.sample(Sample::plain(tally.labels(), counted.abandoned as f64));
+        }
         out.family(FAILURE);
         for (tally, counted) in tallies.iter().zip(&counted) {
             for code in ErrorCode::ALL {
@@ -90,12 +94,6 @@ impl Tallies {
         for (tally, counted) in tallies.iter().zip(&counted) {
             let (counts, seconds) = (&counted.within, counted.request_ns as f64 / 1e9);
             histogram(out, tally.labels(), &bounds, counts, seconds, &tally.exemplars());
-        }
-        let bounds = BATCH_BOUNDS.map(|rows| rows.to_string());
-        out.family(BATCH_ROWS);
-        for tally in &tallies {
-            let (rows, by_rows) = tally.batch_rows();
-            histogram(out, tally.labels(), &bounds, &by_rows, rows as f64, &Exemplars::new());
         }
     }
 }
@@ -127,17 +125,10 @@ struct Number {
     value: fn(&Tally, &Counted) -> f64,
 }
 
-const NUMBERS: [Number; 12] = [
+const NUMBERS: [Number; 11] = [
     Number {
         family: Family::counter("nv_inference_request_success", "Requests answered"),
         value: |_, counted| counted.answered as f64,
-    },
-    Number {
-        family: Family::counter(
-            "tidegate_requests_abandoned_total",
-            "Requests given up because their client went away",
-        ),
-        value: |_, counted| counted.abandoned as f64,
     },
     Number { family: Family::counter("nv_inference_count", "Rows answered"), value: |_, counted| counted.rows as f64 },
     Number {
@@ -184,6 +175,11 @@ const NUMBERS: [Number; 12] = [
     },
 ];
 
+/// Of versions of which a client gave something up; most never have one, and a first one that a rate misses wakes nobody.
+const ABANDONED: Family<'static> = Family::counter(
+    "tidegate_requests_abandoned_total",
+    "Requests given up because their client went away; of versions that had any",
+);
 const FAILURE: Family<'static> =
     Family::counter("nv_inference_request_failure", "Requests that reached a version and failed, by error code");
 const REQUEST_SECONDS: Family<'static> = Family::new(
@@ -191,17 +187,53 @@ const REQUEST_SECONDS: Family<'static> = Family::new(
     MetricKind::Histogram,
     "Time of answered requests, from decoded to answered",
 );
-const BATCH_ROWS: Family<'static> = Family::new("tidegate_batch_rows", MetricKind::Histogram, "Rows that ran together");
 
 /// Every metric of versions, with its labels.
 pub(super) fn catalogue() -> impl Iterator<Item = (Family<'static>, &'static [&'static str])> {
     const VERSION: &[&str] = &["model", "version"];
     let numbers = NUMBERS.iter().map(|number| (number.family, VERSION));
     let failure: (_, &[&str]) = (FAILURE, &["model", "version", "reason"]);
-    numbers.chain([failure, (REQUEST_SECONDS, VERSION), (BATCH_ROWS, VERSION)])
+    numbers.chain([(ABANDONED, VERSION), failure, (REQUEST_SECONDS, VERSION)])
 }
 
 /// Whole microseconds, as Triton counts them.
 fn micros(ns: u64) -> f64 {
     (ns / 1000) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::{Metrics, Observation, Outcome, TextExposition, TextForm};
+
+    /// What `/metrics` has of versions after these requests to version 1 of `fraud`.
+    fn told(outcomes: &[Outcome]) -> Vec<String> {
+        let metrics = Metrics::new();
+        for outcome in outcomes {
+            let one = Observation::of(&metrics, Some(("fraud", "1")), *outcome, Duration::from_micros(123_456));
+            metrics.observations().leave(one);
+        }
+        let mut text = TextExposition::new(TextForm::Prometheus);
+        metrics.expose(&mut text);
+        text.finish().lines().filter(|line| line.contains("version=\"1\"")).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_version_takes_less_than_three_kilobytes() {
+        let lines = told(&[Outcome::Answered; 1000]);
+        let bytes: usize = lines.iter().map(|line| line.len() + 1).sum();
+        assert!(lines.len() < 40 && bytes < 3000, "{} series, {bytes} bytes:\n{}", lines.len(), lines.join("\n"));
+    }
+
+    #[test]
+    fn requests_that_were_given_up_are_told_of_where_there_were_any() {
+        let abandoned = |outcomes: &[Outcome]| {
+            let lines = told(outcomes).into_iter();
+            lines.filter(|line| line.starts_with("tidegate_requests_abandoned_total")).collect::<Vec<_>>()
+        };
+        assert!(abandoned(&[Outcome::Answered]).is_empty());
+        let of_two = abandoned(&[Outcome::Abandoned, Outcome::Abandoned]);
+        assert_eq!(of_two, ["tidegate_requests_abandoned_total{model=\"fraud\",version=\"1\"} 2"]);
+    }
 }
