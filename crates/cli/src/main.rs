@@ -1,6 +1,7 @@
 //! `tidegate`: model inference in production, one binary.
 
 mod alerts;
+mod allocator;
 mod args;
 mod ask;
 mod config;
@@ -25,10 +26,6 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use crate::args::{Args, Command};
-
-/// Chosen by measurement: see "Allocator" in `docs/benchmarks.md`.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let outcome = match Args::parse().command {

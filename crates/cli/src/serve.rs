@@ -19,7 +19,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::Serve;
 use crate::config::{self, Config, EnginesConfig, LogConfig, LogFormatName};
-use crate::registry;
+use crate::{allocator, registry};
 
 /// Longest that telling the registry that this server ends may take.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -92,7 +92,16 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
         fleet = Some(started);
     }
     let has_console = config.console.enabled;
-    let observers = Observers { console: config.console, objectives, alerting, costs, traces, replicas, data: folder };
+    let observers = Observers {
+        console: config.console,
+        objectives,
+        alerting,
+        costs,
+        traces,
+        replicas,
+        data: folder,
+        allocator: Some(allocator::usage),
+    };
     let server = Server::start(config.server, Arc::new(serving), observers).await?;
     say(format_args!("REST     http://{}", server.http()));
     say(format_args!("gRPC     {}", server.grpc()));

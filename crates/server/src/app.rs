@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::console::Console;
 use crate::history::History;
-use crate::{Alerting, Costs, Objectives, Observers, Replicas, ServerConfig, Traces};
+use crate::{Alerting, Costs, Objectives, Observers, ReadAllocator, Replicas, ServerConfig, Traces};
 
 /// The state behind both front ends.
 pub(crate) struct App {
@@ -20,6 +20,7 @@ pub(crate) struct App {
     pub(crate) alerting: Arc<Alerting>,
     /// The folder that the server writes to.
     pub(crate) data: Option<PathBuf>,
+    pub(crate) allocator: Option<ReadAllocator>,
     pub(crate) console: Console,
     pub(crate) costs: Arc<Costs>,
     /// The group that this server is one of.
@@ -33,7 +34,7 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(serving: Arc<Serving>, config: ServerConfig, observers: Observers) -> Self {
-        let Observers { console, objectives, alerting, costs, traces, replicas, data } = observers;
+        let Observers { console, objectives, alerting, costs, traces, replicas, data, allocator } = observers;
         Self {
             history: History::of(serving.metrics()),
             serving,
@@ -45,6 +46,7 @@ impl App {
             replicas: replicas.map(Arc::new),
             traces,
             data,
+            allocator,
             started: AtomicBool::new(false),
             stop: watch::channel(false).0,
         }

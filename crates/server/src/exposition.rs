@@ -5,7 +5,7 @@ use std::path::Path;
 use tidegate_serving::{Exposition, Family, Labels, MetricEntry, MetricKind, Metrics, Sample};
 
 use crate::app::App;
-use crate::history;
+use crate::{allocator, history};
 
 const SIZE: Family<'static> =
     Family::new("tidegate_data_size_bytes", MetricKind::Gauge, "Size of the disk that has the data folder");
@@ -19,7 +19,7 @@ const AVAILABLE: Family<'static> = Family::new(
 pub fn metric_catalogue(metrics: &Metrics) -> Vec<MetricEntry> {
     let of_history = history::catalogue();
     let of_disk = [SIZE, AVAILABLE].into_iter().map(|family| MetricEntry::new((family, &[])));
-    metrics.catalogue().iter().cloned().chain(of_history).chain(of_disk).collect()
+    metrics.catalogue().iter().cloned().chain(of_history).chain(of_disk).chain(allocator::catalogue()).collect()
 }
 
 impl App {
@@ -30,6 +30,9 @@ impl App {
         self.history.expose(self.serving.metrics(), out);
         if let Some(data) = &self.data {
             expose_disk(data, out);
+        }
+        if let Some(usage) = self.allocator {
+            allocator::expose(usage(), out);
         }
     }
 }

@@ -5,6 +5,7 @@
 //! here knows how a model runs.
 
 mod alerting;
+mod allocator;
 mod app;
 mod clock;
 mod compression;
@@ -34,6 +35,7 @@ mod workers;
 pub use alerting::{
     Alerting, AlertsConfig, AlertsError, PagerDutyConfig, RouteConfig, Secret, SlackConfig, SmtpConfig, WebhookConfig,
 };
+pub use allocator::{AllocatorUsage, ReadAllocator};
 pub use config::ServerConfig;
 pub use console::ConsoleConfig;
 pub use cost::Costs;

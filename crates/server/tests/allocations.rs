@@ -87,6 +87,7 @@ async fn serve() -> (Server, SocketAddr) {
         traces: Traces::start(&TracesConfig::default(), &metrics).unwrap(),
         replicas: None,
         data: None,
+        allocator: None,
     };
     let server = Server::start(config, Arc::new(Serving::new(models, metrics)), observers).await.unwrap();
     let report = server.load_all().await;

@@ -151,6 +151,14 @@ fn machine(job: &str, model: &str) -> Vec<Panel> {
             .query("{{instance}} models", format!("sum by (instance) (tidegate_model_memory_bytes{{{job}}})"))
             .query("{{instance}} left", format!("tidegate_memory_available_bytes{{{job}}}"))
             .query("{{instance}} limit", format!("tidegate_memory_limit_bytes{{{job}}}")),
+        Panel::lines(
+            "Allocator",
+            "bytes",
+            "Memory that the allocator has of the operating system, and the most it ever had; the rest of what is resident is \
+             the engines'.",
+        )
+        .query("{{instance}}", format!("tidegate_allocator_committed_bytes{{{job}}}"))
+        .query("{{instance}} most", format!("tidegate_allocator_peak_committed_bytes{{{job}}}")),
         Panel::lines("Data folder", "bytes", "The disk that the server writes to: what is left, and its size.")
             .query("{{instance}} left", format!("tidegate_data_available_bytes{{{job}}}"))
             .query("{{instance}} size", format!("tidegate_data_size_bytes{{{job}}}")),
