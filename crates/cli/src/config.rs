@@ -8,7 +8,7 @@ use tidegate_core::EngineChoice;
 use tidegate_observe::Objective;
 use tidegate_observe::cost::CostConfig;
 use tidegate_registry::RegistryConfig;
-use tidegate_server::{AlertsConfig, ConsoleConfig, ReplicasConfig, ServerConfig};
+use tidegate_server::{AlertsConfig, ConsoleConfig, GpuConfig, ReplicasConfig, ServerConfig};
 use tidegate_serving::FleetConfig;
 use tidegate_traces::TracesConfig;
 
@@ -45,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) traces: TracesConfig,
     /// Which servers belong together.
     pub(crate) replicas: ReplicasConfig,
+    /// What is looked at of GPUs.
+    pub(crate) gpu: GpuConfig,
 }
 
 /// The `[engines]` section.
@@ -279,6 +281,7 @@ mod tests {
             cost,
             traces,
             replicas,
+            gpu: _,
         } = Config::default();
         (fleet.follow, fleet.memory_budget_bytes) = (Some(true), Some(1));
         let EnginesConfig { default, onnxruntime: _ } = engines;
@@ -286,6 +289,7 @@ mod tests {
         let text = || Some("a path".to_owned());
         let traces = TracesConfig { endpoint: text(), headers_file: path(), service_name: text(), ..traces };
         let engines = EnginesConfig { default, onnxruntime: path() };
+        let gpu = GpuConfig { nvml: path() };
         let config = Config {
             models,
             data: path(),
@@ -300,6 +304,7 @@ mod tests {
             cost,
             traces,
             replicas: ReplicasConfig { group: text(), database: text(), ..replicas },
+            gpu,
         };
         let mut all = toml::Table::try_from(config).unwrap();
         let registry = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/registry-configuration.md");

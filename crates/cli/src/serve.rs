@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tidegate_engines::{Engines, OnnxRuntimeStatus};
 use tidegate_observe::Objective;
-use tidegate_server::{Alerting, Costs, Objectives, Observers, Replicas, Server, StopCause, Traces};
+use tidegate_server::{Alerting, Costs, Gpus, Objectives, Observers, Replicas, Server, StopCause, Traces};
 use tidegate_serving::{Fleet, LoadReport, Metrics, Models, RegistryLink, Serving};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
@@ -101,6 +101,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
         replicas,
         data: folder,
         allocator: Some(allocator::usage),
+        gpus: Gpus::watch(&config.gpu),
     };
     let server = Server::start(config.server, Arc::new(serving), observers).await?;
     say(format_args!("REST     http://{}", server.http()));

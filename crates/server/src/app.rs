@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::console::Console;
 use crate::history::History;
-use crate::{Alerting, Costs, Objectives, Observers, ReadAllocator, Replicas, ServerConfig, Traces};
+use crate::{Alerting, Costs, Gpus, Objectives, Observers, ReadAllocator, Replicas, ServerConfig, Traces};
 
 /// The state behind both front ends.
 pub(crate) struct App {
@@ -21,6 +21,7 @@ pub(crate) struct App {
     /// The folder that the server writes to.
     pub(crate) data: Option<PathBuf>,
     pub(crate) allocator: Option<ReadAllocator>,
+    pub(crate) gpus: Gpus,
     pub(crate) console: Console,
     pub(crate) costs: Arc<Costs>,
     /// The group that this server is one of.
@@ -34,7 +35,7 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(serving: Arc<Serving>, config: ServerConfig, observers: Observers) -> Self {
-        let Observers { console, objectives, alerting, costs, traces, replicas, data, allocator } = observers;
+        let Observers { console, objectives, alerting, costs, traces, replicas, data, allocator, gpus } = observers;
         Self {
             history: History::of(serving.metrics()),
             serving,
@@ -47,6 +48,7 @@ impl App {
             traces,
             data,
             allocator,
+            gpus,
             started: AtomicBool::new(false),
             stop: watch::channel(false).0,
         }

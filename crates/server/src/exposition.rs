@@ -5,7 +5,7 @@ use std::path::Path;
 use tidegate_serving::{Exposition, Family, Labels, MetricEntry, MetricKind, Metrics, Sample};
 
 use crate::app::App;
-use crate::{allocator, history};
+use crate::{allocator, gpu, history};
 
 const SIZE: Family<'static> =
     Family::new("tidegate_data_size_bytes", MetricKind::Gauge, "Size of the disk that has the data folder");
@@ -19,7 +19,15 @@ const AVAILABLE: Family<'static> = Family::new(
 pub fn metric_catalogue(metrics: &Metrics) -> Vec<MetricEntry> {
     let of_history = history::catalogue();
     let of_disk = [SIZE, AVAILABLE].into_iter().map(|family| MetricEntry::new((family, &[])));
-    metrics.catalogue().iter().cloned().chain(of_history).chain(of_disk).chain(allocator::catalogue()).collect()
+    metrics
+        .catalogue()
+        .iter()
+        .cloned()
+        .chain(of_history)
+        .chain(of_disk)
+        .chain(allocator::catalogue())
+        .chain(gpu::catalogue())
+        .collect()
 }
 
 impl App {
@@ -34,6 +42,7 @@ impl App {
         if let Some(usage) = self.allocator {
             allocator::expose(usage(), out);
         }
+        self.gpus.expose(out);
     }
 }
 

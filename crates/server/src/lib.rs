@@ -17,6 +17,7 @@ mod exposition;
 mod faults;
 #[doc(hidden)]
 pub mod fuzzing;
+mod gpu;
 mod greeted;
 mod grpc;
 mod history;
@@ -40,6 +41,7 @@ pub use config::ServerConfig;
 pub use console::ConsoleConfig;
 pub use cost::Costs;
 pub use exposition::metric_catalogue;
+pub use gpu::{GpuConfig, Gpus};
 pub use objectives::Objectives;
 pub use replicas::{Replicas, ReplicasConfig, ReplicasError};
 pub use rest::openapi;

@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::listen::Listeners;
 use crate::rest::RestService;
 use crate::workers::Workers;
-use crate::{Alerting, ConsoleConfig, Costs, Objectives, ReadAllocator, Replicas, ServerConfig, Traces, grpc};
+use crate::{Alerting, ConsoleConfig, Costs, Gpus, Objectives, ReadAllocator, Replicas, ServerConfig, Traces, grpc};
 
 /// How often finished requests are counted where nobody asks for figures.
 const SETTLE_EVERY: Duration = Duration::from_millis(50);
@@ -51,6 +51,8 @@ pub struct Observers {
     pub data: Option<PathBuf>,
     /// How to ask the process's allocator what it holds, if it can say.
     pub allocator: Option<ReadAllocator>,
+    /// The GPUs of the machine.
+    pub gpus: Gpus,
 }
 
 /// How serving came to its end.

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tidegate_core::EngineChoice;
 use tidegate_engines::{Engines, OnnxRuntimeStatus};
 use tidegate_server::{
-    Alerting, AlertsConfig, ConsoleConfig, Costs, Objectives, Observers, Server, ServerConfig, Traces,
+    Alerting, AlertsConfig, ConsoleConfig, Costs, Gpus, Objectives, Observers, Server, ServerConfig, Traces,
 };
 use tidegate_serving::{Metrics, Models, Serving};
 use tidegate_traces::TracesConfig;
@@ -88,6 +88,7 @@ async fn serve() -> (Server, SocketAddr) {
         replicas: None,
         data: None,
         allocator: None,
+        gpus: Gpus::default(),
     };
     let server = Server::start(config, Arc::new(Serving::new(models, metrics)), observers).await.unwrap();
     let report = server.load_all().await;

@@ -18,6 +18,7 @@ pub(super) fn dashboard(job: &str) -> Dashboard {
             failures(job, &model),
             traces(job),
             machine(job, &model),
+            gpus(job),
         ],
     }
 }
@@ -187,6 +188,21 @@ fn machine(job: &str, model: &str) -> Vec<Panel> {
             "{{instance}} console refused",
             format!("increase(tidegate_console_streams_refused_total{{{job}}}[1h])"),
         ),
+    ]
+}
+
+fn gpus(job: &str) -> Vec<Panel> {
+    const DEVICE: &str = "{{instance}} {{gpu}} {{name}}";
+    vec![
+        Panel::lines("GPUs in use", "percentunit", "Share of the last moments in which each ran anything.")
+            .query(DEVICE, format!("tidegate_gpu_utilization_ratio{{{job}}}")),
+        Panel::lines("GPU memory", "bytes", "In use by whichever process, and what there is.")
+            .query(DEVICE, format!("tidegate_gpu_memory_used_bytes{{{job}}}"))
+            .query("{{instance}} {{gpu}} size", format!("tidegate_gpu_memory_size_bytes{{{job}}}")),
+        Panel::lines("GPU power", "watt", "What each draws.")
+            .query(DEVICE, format!("tidegate_gpu_power_watts{{{job}}}")),
+        Panel::lines("GPU temperature", "celsius", "Of the chip.")
+            .query(DEVICE, format!("tidegate_gpu_temperature_celsius{{{job}}}")),
     ]
 }
 

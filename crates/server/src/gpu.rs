@@ -1,0 +1,160 @@
+//! What the GPUs of the machine do, where it has any.
+
+mod nvml;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tidegate_serving::{Exposition, Family, Labels, MetricEntry, MetricKind, Sample};
+use tracing::debug;
+
+/// How often the driver is asked.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long what it said is said on: a driver that hangs must not look like one that works.
+const KEPT_FOR: Duration = Duration::from_secs(30);
+
+/// The `[gpu]` section.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GpuConfig {
+    /// The path of NVIDIA's management library, `libnvidia-ml.so.1`; where the system looks for libraries if absent.
+    pub nvml: Option<PathBuf>,
+}
+
+/// The GPUs, as the driver described them last. A thread of its own asks it, for it may take its time.
+#[derive(Clone, Default)]
+pub struct Gpus(Arc<Mutex<Look>>);
+
+/// What the driver said, and when.
+#[derive(Default)]
+struct Look {
+    gpus: Vec<Gpu>,
+    at: Option<Instant>,
+}
+
+/// One device. What it does not tell is absent.
+struct Gpu {
+    labels: Labels,
+    /// Share of the last moments in which it ran anything.
+    utilization_ratio: Option<f64>,
+    memory_used_bytes: Option<u64>,
+    memory_size_bytes: Option<u64>,
+    power_watts: Option<f64>,
+    temperature_celsius: Option<u32>,
+}
+
+impl Gpus {
+    /// Looks at them until the last copy of this is gone; ends at once where there is no driver.
+    pub fn watch(config: &GpuConfig) -> Self {
+        let gpus = Self::default();
+        let (kept, config) = (Arc::downgrade(&gpus.0), config.clone());
+        let thread = std::thread::Builder::new().name("gpu".to_owned());
+        if let Err(error) = thread.spawn(move || watch(&kept, &config)) {
+            debug!(%error, "GPUs are not looked at: there is no thread for it");
+        }
+        gpus
+    }
+
+    /// Says what was seen last.
+    pub(crate) fn expose(&self, out: &mut dyn Exposition) {
+        let look = self.0.lock();
+        if look.at.is_none_or(|at| at.elapsed() > KEPT_FOR) {
+            return;
+        }
+        for Figure { family, value } in FIGURES {
+            let told: Vec<_> = look.gpus.iter().filter_map(|gpu| Some((&gpu.labels, value(gpu)?))).collect();
+            if !told.is_empty() {
+                out.family(family);
+                told.into_iter().for_each(|(labels, value)| out.sample(Sample::plain(labels, value)));
+            }
+        }
+    }
+}
+
+/// Asks the driver again and again, as long as somebody wants to know.
+fn watch(kept: &Weak<Mutex<Look>>, config: &GpuConfig) {
+    let Some(driver) = nvml::find(config) else { return };
+    while let Some(kept) = kept.upgrade() {
+        let gpus = nvml::look(&driver);
+        *kept.lock() = Look { gpus, at: Some(Instant::now()) };
+        drop(kept);
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// A metric of a device.
+struct Figure {
+    family: Family<'static>,
+    value: fn(&Gpu) -> Option<f64>,
+}
+
+const FIGURES: [Figure; 5] = [
+    Figure {
+        family: gauge("tidegate_gpu_utilization_ratio", "Share of the last moments in which the GPU ran anything"),
+        value: |gpu| gpu.utilization_ratio,
+    },
+    Figure {
+        family: gauge("tidegate_gpu_memory_used_bytes", "Memory of the GPU that is in use, by whichever process"),
+        value: |gpu| gpu.memory_used_bytes.map(|bytes| bytes as f64),
+    },
+    Figure {
+        family: gauge("tidegate_gpu_memory_size_bytes", "Memory that the GPU has"),
+        value: |gpu| gpu.memory_size_bytes.map(|bytes| bytes as f64),
+    },
+    Figure { family: gauge("tidegate_gpu_power_watts", "Power that the GPU draws"), value: |gpu| gpu.power_watts },
+    Figure {
+        family: gauge("tidegate_gpu_temperature_celsius", "Temperature of the GPU's chip"),
+        value: |gpu| gpu.temperature_celsius.map(f64::from),
+    },
+];
+
+const fn gauge(name: &'static str, help: &'static str) -> Family<'static> {
+    Family::new(name, MetricKind::Gauge, help)
+}
+
+/// What the reference says of the metrics of this file.
+pub(crate) fn catalogue() -> impl Iterator<Item = MetricEntry> {
+    FIGURES.into_iter().map(|figure| MetricEntry::new((figure.family, &["gpu", "name", "uuid"])))
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_serving::SeriesValues;
+
+    use super::*;
+
+    fn gpus(at: Instant) -> Gpus {
+        let gpu = Gpu {
+            labels: Labels::new([("gpu", "0"), ("name", "Tiny"), ("uuid", "GPU-1")]),
+            utilization_ratio: Some(0.25),
+            memory_used_bytes: Some(1),
+            memory_size_bytes: Some(2),
+            power_watts: None,
+            temperature_celsius: Some(40),
+        };
+        Gpus(Arc::new(Mutex::new(Look { gpus: vec![gpu], at: Some(at) })))
+    }
+
+    #[test]
+    fn what_a_device_does_not_tell_has_no_series() {
+        let mut values = SeriesValues::new(|_: &str| true);
+        gpus(Instant::now()).expose(&mut values);
+        let values = values.finish();
+        assert_eq!(values["tidegate_gpu_temperature_celsius"][0].1, 40.0);
+        assert_eq!(values["tidegate_gpu_utilization_ratio"][0].0["uuid"], "GPU-1");
+        assert!(!values.contains_key("tidegate_gpu_power_watts"), "{values:?}");
+    }
+
+    #[test]
+    fn what_a_driver_said_that_hangs_since_is_not_said_on() {
+        let Some(before) = Instant::now().checked_sub(KEPT_FOR * 2) else { return };
+        for none in [gpus(before), Gpus::default()] {
+            let mut values = SeriesValues::new(|_: &str| true);
+            none.expose(&mut values);
+            assert!(values.finish().is_empty());
+        }
+    }
+}
