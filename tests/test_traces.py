@@ -48,7 +48,7 @@ def test_a_request_joins_its_clients_trace_with_a_span_for_each_stage(start, col
     assert (told["tidegate.model"], told["tidegate.version"], told["tidegate.rows"]) == ("digits", "1", 1)
     assert (told["tidegate.request.id"], told["baggage.tenant"]) == ("order-7", "acme inc")
     assert "baggage.other" not in told
-    stages = [collector.spans(name=name)[0] for name in ("prepare", "queue", "run", "finish")]
+    stages = [collector.spans(name=name)[0] for name in ("prepare", "queue", "run", "finish", "encode")]
     assert all(stage.trace_id == span.trace_id and stage.parent_span_id == span.span_id for stage in stages)
     edges = [span.start_time_unix_nano, *(stage.end_time_unix_nano for stage in stages)]
     assert [stage.start_time_unix_nano for stage in stages] == edges[:-1]
@@ -122,6 +122,7 @@ def test_grpc_requests_and_streams(start, collector):
     told = attributes(one)
     assert (told["rpc.system"], told["rpc.service"], told["rpc.method"]) == ("grpc", SERVICE, "ModelInfer")
     assert (told["rpc.grpc.status_code"], told["tidegate.request.id"]) == (0, "g-1")
+    assert len(until(lambda: collector.spans(name="encode"))) >= 1
     assert {span.trace_id.hex() for span in collector.spans(kind=Span.SPAN_KIND_SERVER)} == {TRACE}
     client.close()
 

@@ -142,6 +142,7 @@ fn finished<'a>(one: &'a Observation, trace: &'a RequestTrace, now: (Instant, Sy
         },
         received: now.1 - now.0.saturating_duration_since(one.received),
         total: one.total,
+        encode: one.encode,
         rows: one.rows,
         run: run(one),
     }

@@ -6,6 +6,7 @@
 //! Begin at [`Serving::infer`]: it reads top to bottom like a request goes.
 
 mod check;
+mod ending;
 mod error;
 mod fleet;
 mod memory;

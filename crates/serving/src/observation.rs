@@ -28,6 +28,8 @@ pub struct Observation {
     pub received: Instant,
     /// From then until it was answered, or refused.
     pub total: Duration,
+    /// From then until its answer was encoded, if it was answered and has a trace; else 0.
+    pub encode: Duration,
     /// Where the time went; zeros for what was not answered.
     pub timing: Timing,
     /// Rows answered.
@@ -62,6 +64,7 @@ impl Observation {
             outcome: Outcome::Failed(code),
             received,
             total: received.elapsed(),
+            encode: Duration::ZERO,
             timing: Timing::default(),
             rows: 0,
             trace,

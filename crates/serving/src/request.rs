@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tidegate_core::{Tensor, TraceContext};
 
+use crate::ending::Ending;
 use crate::{Timing, Version};
 
 /// Longest id of a client's that is shown in its trace, in bytes.
@@ -71,7 +72,7 @@ pub struct RequestedOutput {
     pub classes: usize,
 }
 
-/// The answer.
+/// The answer. Drop it once it is encoded: a trace ends then.
 #[derive(Debug)]
 pub struct InferResponse {
     /// The version that answered.
@@ -82,6 +83,8 @@ pub struct InferResponse {
     pub timing: Timing,
     /// Whether the version had to be loaded first.
     pub cold_start: bool,
+    /// Last, for it measures how long the rest was there.
+    pub(crate) _ending: Ending,
 }
 
 /// A named output.

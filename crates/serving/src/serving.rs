@@ -2,10 +2,11 @@
 
 use std::cmp::Ordering;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tidegate_core::{StringArray, Tensor, with_element};
 
+use crate::ending::Ending;
 use crate::observation::{Observation, Outcome};
 use crate::version::Prepared;
 use crate::{
@@ -147,10 +148,16 @@ impl Serving {
             version.last_used().set(received);
         }
         let unfinished = Unfinished { version: &version, received, trace };
-        let answer = answer(&version, request, received).await;
-        unfinished.finish(&answer);
-        let (outputs, completed) = answer?;
-        Ok(InferResponse { version, outputs, timing: completed.timing, cold_start })
+        match answer(&version, request, received).await {
+            Ok((outputs, answered)) => {
+                let ending = unfinished.answered(&answered);
+                Ok(InferResponse { version, outputs, timing: answered.timing, cold_start, _ending: ending })
+            }
+            Err(error) => {
+                unfinished.failed(error.code);
+                Err(error)
+            }
+        }
     }
 
     /// Picks the version that answers, and says whether it was loaded for this.
@@ -167,32 +174,40 @@ struct Unfinished<'a> {
 }
 
 impl Unfinished<'_> {
-    fn finish(mut self, answer: &Result<(Vec<OutputTensor>, Answered), InferError>) {
-        match answer {
-            Ok((_, answered)) => self.leave(Outcome::Answered, answered),
-            Err(error) => self.leave(Outcome::Failed(error.code), &Answered::default()),
-        }
+    fn answered(mut self, answered: &Answered) -> Ending {
+        let ending = Ending::of(self.observation(Outcome::Answered, answered), self.version.stats());
+        std::mem::forget(self);
+        ending
+    }
+
+    fn failed(mut self, code: ErrorCode) {
+        self.leave(Outcome::Failed(code));
         std::mem::forget(self);
     }
 
-    /// Leaves the one observation.
-    fn leave(&mut self, outcome: Outcome, answered: &Answered) {
-        let stats = self.version.stats();
-        stats.leave(Observation {
-            stats: Some(stats.clone()),
+    /// Leaves the one observation of a request without an answer.
+    fn leave(&mut self, outcome: Outcome) {
+        let observation = self.observation(outcome, &Answered::default());
+        self.version.stats().leave(observation);
+    }
+
+    fn observation(&mut self, outcome: Outcome, answered: &Answered) -> Observation {
+        Observation {
+            stats: Some(self.version.stats().clone()),
             outcome,
             received: self.received,
             total: self.received.elapsed(),
+            encode: Duration::ZERO,
             timing: answered.timing,
             rows: answered.rows,
             trace: self.trace.take(),
-        });
+        }
     }
 }
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        self.leave(Outcome::Abandoned, &Answered::default());
+        self.leave(Outcome::Abandoned);
     }
 }
 

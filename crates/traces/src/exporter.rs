@@ -292,6 +292,7 @@ mod tests {
             ended: crate::Ended::Abandoned,
             received: std::time::SystemTime::now(),
             total: Duration::ZERO,
+            encode: Duration::ZERO,
             rows: 0,
             run: None,
         };

@@ -24,6 +24,8 @@ pub struct Finished<'a> {
     pub received: SystemTime,
     /// From then until it was answered, or refused.
     pub total: Duration,
+    /// From then until its answer was encoded; 0 if that is not known.
+    pub encode: Duration,
     /// Rows answered.
     pub rows: usize,
     /// Where the time went, if it was answered.
@@ -59,7 +61,7 @@ pub enum Ended {
     },
 }
 
-/// Where the time of an answered request went. Behind what is named here it was finished and handed to its connection.
+/// Where the time of an answered request went. Behind what is named here it was finished and encoded.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Run {
     /// From its last byte until it asked for an instance: decoding, checking, placing.

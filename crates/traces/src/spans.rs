@@ -53,6 +53,9 @@ impl Spans {
         spans.push(run_span);
         let finished = request.received + request.total;
         spans.push(self.stage("finish", &context, started + ran, since(finished, started + ran)));
+        if !request.encode.is_zero() {
+            spans.push(self.stage("encode", &context, finished, request.encode));
+        }
         spans
     }
 
@@ -64,7 +67,7 @@ impl Spans {
             span_kind: SpanKind::Server,
             attributes: self.server_attributes(request),
             status: status(request.ended),
-            ..self.span(name(request.call), context, request.received, request.total)
+            ..self.span(name(request.call), context, request.received, request.total + request.encode)
         }
     }
 
@@ -239,6 +242,7 @@ mod tests {
             ended: Ended::Answered,
             received: UNIX_EPOCH + ms(1000),
             total: ms(10),
+            encode: ms(2),
             rows,
             run: Some(run),
         })
@@ -252,10 +256,10 @@ mod tests {
     fn stages_follow_one_another_from_the_last_byte_to_the_answer() {
         let spans = with(1, 1, |request| Spans::new(vec!["tenant".to_owned()]).of(request));
         let names: Vec<&str> = spans.iter().map(|span| &*span.name).collect();
-        assert_eq!(names, ["POST /v2/models/{model}/infer", "prepare", "queue", "run", "finish"]);
+        assert_eq!(names, ["POST /v2/models/{model}/infer", "prepare", "queue", "run", "finish", "encode"]);
         let [server, stages @ ..] = spans.as_slice() else { panic!("there are spans") };
         assert!(stages.is_sorted_by(|one, next| one.end_time == next.start_time));
-        assert_eq!((stages[0].start_time, stages[3].end_time), (server.start_time, server.end_time));
+        assert_eq!((stages[0].start_time, stages[4].end_time), (server.start_time, server.end_time));
         assert!(stages.iter().all(|stage| stage.parent_span_id == SpanId::from(7)
             && stage.span_context.trace_id() == server.span_context.trace_id()
             && stage.links.is_empty()));
