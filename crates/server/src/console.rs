@@ -9,7 +9,6 @@ mod assets;
 mod config;
 mod form;
 mod look;
-mod origin;
 mod pages;
 mod pretty;
 mod stream;

@@ -25,6 +25,7 @@ mod json;
 mod kept;
 mod listen;
 mod objectives;
+mod origin;
 mod parameters;
 mod replicas;
 mod rest;

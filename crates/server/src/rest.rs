@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::{delete, get, post, put};
 use http::{HeaderMap, StatusCode, header};
@@ -38,7 +39,7 @@ pub(crate) use silences::NewSilence;
 
 use crate::app::App;
 use crate::compression::Encoding;
-use crate::console;
+use crate::{console, origin};
 
 /// Every route of the REST front end.
 fn router(app: Arc<App>) -> Router {
@@ -59,26 +60,43 @@ fn router(app: Arc<App>) -> Router {
         .route("/v2/models/{model}/versions/{version}/config", get(metadata::version_config))
         .route("/v2/models/{model}/versions/{version}/stats", get(statistics::version))
         .route("/v2/repository/index", post(repository::index))
-        .route("/v2/repository/models/{model}/load", post(repository::load))
-        .route("/v2/repository/models/{model}/unload", post(repository::unload))
         .route("/v1/models", get(predict_v1::models))
         .route("/v1/models/{model}", get(predict_v1::model).post(predict_v1::predict))
         .route("/api/slos", get(objectives::slos))
-        .route("/api/slos/{name}", put(objective::set).delete(objective::remove))
-        .route("/api/slos/{name}/thaw", post(objective::thaw))
         .route("/api/replicas", get(replicas::replicas))
         .route("/api/alerts", get(alerts::alerts))
         .route("/api/alerts/routes", get(routes::routes))
-        .route("/api/silences", get(silences::list).post(silences::add))
-        .route("/api/silences/{id}", delete(silences::expire))
+        .route("/api/silences", get(silences::list))
         .route("/api/events", get(events::events))
         .route("/api/cost", get(cost::cost))
         .route("/metrics", get(metrics))
+        .merge(changes())
         .merge(console::router(&app.console))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .with_state(app)
         .merge(documented)
+}
+
+/// The routes that change what the server does, or whom it tells.
+fn changes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/v2/repository/models/{model}/load", post(repository::load))
+        .route("/v2/repository/models/{model}/unload", post(repository::unload))
+        .route("/api/slos/{name}", put(objective::set).delete(objective::remove))
+        .route("/api/slos/{name}/thaw", post(objective::thaw))
+        .route("/api/silences", post(silences::add))
+        .route("/api/silences/{id}", delete(silences::expire))
+        .route_layer(from_fn(not_for_other_sites))
+}
+
+/// Refuses what a page of another site lets the browser of somebody send who can reach this server.
+async fn not_for_other_sites(request: Request, next: Next) -> Result<Response, Refusal> {
+    if origin::is_own(request.headers()) {
+        return Ok(next.run(request).await);
+    }
+    let message = "this was sent by a page of another site, and nothing was done";
+    Err(InferError::new(ErrorCode::ForeignOrigin, message).into())
 }
 
 /// The process's metrics: in OpenMetrics's text form if `Accept` names it, else in Prometheus's.

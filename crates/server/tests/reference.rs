@@ -33,6 +33,7 @@ fn grpc_name(code: i32) -> &'static str {
         3 => "INVALID_ARGUMENT",
         4 => "DEADLINE_EXCEEDED",
         5 => "NOT_FOUND",
+        7 => "PERMISSION_DENIED",
         8 => "RESOURCE_EXHAUSTED",
         9 => "FAILED_PRECONDITION",
         12 => "UNIMPLEMENTED",

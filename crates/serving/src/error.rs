@@ -63,7 +63,8 @@ macro_rules! error_codes {
     };
 }
 
-// gRPC: 3 INVALID_ARGUMENT, 4 DEADLINE_EXCEEDED, 5 NOT_FOUND, 8 RESOURCE_EXHAUSTED, 9 FAILED_PRECONDITION, 13 INTERNAL, 14 UNAVAILABLE.
+// gRPC: 3 INVALID_ARGUMENT, 4 DEADLINE_EXCEEDED, 5 NOT_FOUND, 7 PERMISSION_DENIED, 8 RESOURCE_EXHAUSTED,
+// 9 FAILED_PRECONDITION, 13 INTERNAL, 14 UNAVAILABLE.
 error_codes! {
     MalformedJson "malformed_json" 400 3
         "the body is no JSON" "read the position in the message";
@@ -97,6 +98,8 @@ error_codes! {
         "a parameter or header has a wrong type or value" "read the parameter's name in the message";
     TooManyInputs "too_many_inputs" 400 3
         "the request lists more tensors than a request may" "split the request";
+    ForeignOrigin "foreign_origin" 403 7
+        "a page of another site sent it, and nothing was done" "send it without a browser, or from a page of this server";
     UnknownModel "unknown_model" 404 5
         "no model of this name is known" "list the models";
     UnknownVersion "unknown_version" 404 5

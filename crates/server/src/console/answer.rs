@@ -6,10 +6,11 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tidegate_console::{Page, missing};
 
-use super::{look, origin, stream};
+use super::{look, stream};
 use crate::app::App;
 use crate::clock::now_ms;
 use crate::compression::Encoding;
+use crate::origin;
 use crate::rest::{Refusal, body};
 
 /// Looks a page up at a moment; or says what is not there.

@@ -4,8 +4,8 @@ use axum::body::Body;
 use http::{HeaderMap, StatusCode};
 use tidegate_serving::{ErrorCode, InferError};
 
-use super::origin;
 use crate::app::App;
+use crate::origin;
 use crate::rest::body;
 
 /// Most bytes of a form.

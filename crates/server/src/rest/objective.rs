@@ -50,7 +50,8 @@ pub(crate) struct NewObjective {
 /// Sets an objective: a new one, or one in the place of what was set under its name. It is kept over restarts.
 #[utoipa::path(put, path = "/api/slos/{name}", tag = "operations", params(("name" = String, Path)),
     request_body = NewObjective, responses((status = 200, description = "it counts from now on"),
-        (status = 400, body = ErrorBody), (status = 409, description = "the configuration has it", body = ErrorBody),
+        (status = 400, body = ErrorBody), (status = 403, body = ErrorBody),
+        (status = 409, description = "the configuration has it", body = ErrorBody),
         (status = 413, body = ErrorBody), (status = 415, body = ErrorBody)))]
 pub(crate) async fn set(
     State(app): State<Arc<App>>,
@@ -65,7 +66,7 @@ pub(crate) async fn set(
 
 /// Removes an objective that was set, with what it counted.
 #[utoipa::path(delete, path = "/api/slos/{name}", tag = "operations", params(("name" = String, Path)),
-    responses((status = 200, description = "it is gone"), (status = 404, body = ErrorBody),
+    responses((status = 200, description = "it is gone"), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 409, description = "the configuration has it", body = ErrorBody)))]
 pub(crate) async fn remove(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<StatusCode, Refusal> {
     app.remove_objective(&name).await.map_err(refusal)?;
@@ -87,7 +88,8 @@ pub(crate) struct Thaw {
 /// Lets rollouts go on for a while although the objective's error budget is spent.
 #[utoipa::path(post, path = "/api/slos/{name}/thaw", tag = "operations", params(("name" = String, Path)),
     request_body = Thaw, responses((status = 200, description = "they go on"), (status = 400, body = ErrorBody),
-        (status = 404, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody)))]
+        (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 413, body = ErrorBody),
+        (status = 415, body = ErrorBody)))]
 pub(crate) async fn thaw(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,

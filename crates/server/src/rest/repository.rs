@@ -91,7 +91,7 @@ pub(crate) async fn index(
 #[utoipa::path(post, path = "/v2/repository/models/{model}/load", tag = "repository",
     params(("model" = String, Path)), request_body = ControlRequest,
     responses((status = 200, description = "it answers"), (status = 400, body = ErrorBody),
-        (status = 404, body = ErrorBody), (status = 405, body = ErrorBody)))]
+        (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 405, body = ErrorBody)))]
 pub(crate) async fn load(
     State(app): State<Arc<App>>,
     Path(model): Path<String>,
@@ -111,7 +111,7 @@ pub(crate) async fn load(
 #[utoipa::path(post, path = "/v2/repository/models/{model}/unload", tag = "repository",
     params(("model" = String, Path)), request_body = ControlRequest,
     responses((status = 200, description = "it no longer answers"), (status = 400, body = ErrorBody),
-        (status = 404, body = ErrorBody), (status = 405, body = ErrorBody)))]
+        (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 405, body = ErrorBody)))]
 pub(crate) async fn unload(
     State(app): State<Arc<App>>,
     Path(model): Path<String>,

@@ -61,7 +61,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<Vec<Silence>> {
 
 /// Tells nobody of alerts that fulfil all matchers, for a while.
 #[utoipa::path(post, path = "/api/silences", tag = "operations", request_body = NewSilence,
-    responses((status = 200, body = Silence), (status = 400, body = ErrorBody), (status = 413, body = ErrorBody),
+    responses((status = 200, body = Silence), (status = 400, body = ErrorBody), (status = 403, body = ErrorBody), (status = 413, body = ErrorBody),
         (status = 415, body = ErrorBody)))]
 pub(crate) async fn add(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Json<Silence>, Refusal> {
     let max_bytes = app.config.max_body_bytes.min(MAX_BODY_BYTES);
@@ -79,7 +79,7 @@ pub(crate) async fn add(State(app): State<Arc<App>>, headers: HeaderMap, body: B
 
 /// Ends a silence now.
 #[utoipa::path(delete, path = "/api/silences/{id}", tag = "operations", params(("id" = String, Path)),
-    responses((status = 200, description = "it has ended"), (status = 404, body = ErrorBody)))]
+    responses((status = 200, description = "it has ended"), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(crate) async fn expire(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<StatusCode, Refusal> {
     match app.expire_silence(&id).await {
         Some(()) => Ok(StatusCode::OK),

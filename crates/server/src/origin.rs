@@ -5,7 +5,7 @@ use http::{HeaderMap, header};
 /// Whether a request comes from a page of this server, or from no page at all. Browsers say it in
 /// `Sec-Fetch-Site` (W3C, Fetch Metadata Request Headers); those that do not, in `Origin` (RFC 6454). A client that sends
 /// neither is no browser, and cannot be lured.
-pub(super) fn is_own(headers: &HeaderMap) -> bool {
+pub(crate) fn is_own(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("unreadable"));
     match (text("sec-fetch-site"), text("origin")) {
         (Some(site), _) => matches!(site, "same-origin" | "none"),
