@@ -170,8 +170,8 @@ impl Replicas {
             (Some(_), None) => info!(group = self.group, "the replicas of the group are reached again"),
             _ => {}
         }
-        self.metrics.replicas(problem.is_none().then_some(state.replicas.len()));
-        self.metrics.replica_tells_alerts(state.teller().is_none_or(|teller| teller == state.own));
+        let tells_alerts = state.teller().is_none_or(|teller| teller == state.own);
+        self.metrics.replicas(&self.group, problem.is_none().then_some(state.replicas.len()), tells_alerts);
         state.problem = problem;
     }
 

@@ -83,8 +83,6 @@ impl Server {
         background.spawn(app.objectives.clone().run(app.clone()));
         if let Some(replicas) = &app.replicas {
             background.spawn(replicas.clone().run(app.clone()));
-        } else {
-            app.serving.metrics().replica_tells_alerts(true);
         }
         background.spawn(observe(app.clone()));
         background.spawn(app.alerting.clone().run(app.clone()));

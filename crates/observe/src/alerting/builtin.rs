@@ -12,6 +12,7 @@ pub fn builtin_rules(follows_registry: bool) -> Vec<RuleConfig> {
         connections_refused(),
         standing_queue(),
         cost_budget(),
+        replicas_apart(),
     ];
     if follows_registry {
         rules.push(registry_unreachable());
@@ -92,6 +93,21 @@ fn cost_budget() -> RuleConfig {
     }
 }
 
+/// A server without a group has no such series.
+fn replicas_apart() -> RuleConfig {
+    RuleConfig {
+        op: super::Comparison::Below,
+        for_s: 300,
+        by: vec!["group".to_owned()],
+        ..of(
+            "TidegateReplicasApart",
+            "tidegate_replicas_connected",
+            "replicas-apart",
+            "the server cannot reach the other replicas of its group",
+        )
+    }
+}
+
 fn registry_unreachable() -> RuleConfig {
     RuleConfig {
         op: super::Comparison::Below,
@@ -122,7 +138,7 @@ mod tests {
     #[test]
     fn they_are_rules_with_runbooks() {
         let rules = RuleConfig::parse_all(&builtin_rules(true)).unwrap();
-        assert_eq!(rules.len(), 7);
+        assert_eq!(rules.len(), 8);
         assert_eq!(builtin_rules(true)[1].labels.len(), 1);
         for rule in builtin_rules(true) {
             let page = format!("{}/../../docs/runbooks/{}.md", env!("CARGO_MANIFEST_DIR"), rule.runbook);

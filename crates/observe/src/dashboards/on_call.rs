@@ -83,6 +83,14 @@ fn themselves(job: &str) -> Vec<Panel> {
         Panel::lines("Ready, and sees the registry", "short", "By server: 1 or 0.")
             .query("{{instance}} ready", format!("tidegate_ready{{{job}}}"))
             .query("{{instance}} registry", format!("tidegate_registry_reachable{{{job}}}")),
+        Panel::lines(
+            "Replicas",
+            "short",
+            "Servers of each group, as seen from each; whether they reach the others, and who tells of alerts.",
+        )
+        .query("{{group}} {{instance}} sees", format!("tidegate_replicas{{{job}}}"))
+        .query("{{group}} {{instance}} is connected", format!("tidegate_replicas_connected{{{job}}}"))
+        .query("{{group}} {{instance}} tells", format!("tidegate_replicas_tells_alerts{{{job}}}")),
         Panel::lines("Burn rate, as servers see themselves", "short", "The highest over all servers, by window.")
             .query("{{slo}} {{window}}", format!("max by (slo, window) (tidegate_slo_burn_rate{{{job}}})"))
             .query("{{slo}} budget left", format!("min by (slo) (tidegate_slo_error_budget_remaining{{{job}}})")),

@@ -22,7 +22,7 @@ pub(super) fn group(options: &RuleOptions) -> RuleGroup {
     let job = format!("job=\"{}\"", escaped(&options.job));
     let alerts = [down(&job), not_ready(&job), load_failed(&job), overload(&job), connections_refused(&job)];
     let alerts = alerts.into_iter().chain([standing_queue(&job), memory_grows(&job)]);
-    let alerts = alerts.chain([registry_unreachable(&job), cold_starts(&job), cost_budget(&job)]);
+    let alerts = alerts.chain([registry_unreachable(&job), cold_starts(&job), cost_budget(&job), replicas_apart(&job)]);
     let memory = options.memory_limit_bytes.map(|limit| memory_high(&job, limit));
     RuleGroup {
         name: "tidegate-general".to_owned(),
@@ -180,6 +180,21 @@ fn registry_unreachable(job: &str) -> General {
         description:
             "{{ $labels.instance }} has not been able to read the registry for 10 minutes. What is loaded goes on \
                       answering; new versions, aliases and rollbacks do not arrive."
+                .to_owned(),
+    }
+}
+
+fn replicas_apart(job: &str) -> General {
+    General {
+        name: "TidegateReplicasApart",
+        runbook: "replicas-apart",
+        severity: Severity::Ticket,
+        hold: Some("5m"),
+        expr: format!("tidegate_replicas_connected{{{job}}} == 0"),
+        summary: "a server cannot reach the other replicas of its group",
+        description:
+            "{{ $labels.instance }} has not been able to exchange anything with the group {{ $labels.group }} \
+                      for 5 minutes: it counts objectives and tells of alerts by itself."
                 .to_owned(),
     }
 }
