@@ -29,6 +29,7 @@ pub(crate) fn run(tests: bool) -> Result<()> {
         postgres()?;
         debian_package("prometheus", || has_program("promtool"))?;
         debian_package("prometheus-alertmanager", || has_program("prometheus-alertmanager"))?;
+        debian_package("valgrind", || has_program("valgrind"))?;
         debian_package("chromium", || has_program("chromium"))?;
     }
     Ok(())
@@ -44,7 +45,8 @@ fn postgres() -> Result<()> {
 
 /// Makes the benchmarks' clients ready.
 pub(crate) fn bench() -> Result<()> {
-    debian_package("wrk", || has_program("wrk"))
+    debian_package("wrk", || has_program("wrk"))?;
+    debian_package("valgrind", || has_program("valgrind"))
 }
 
 /// Makes the benchmarks' models, again whenever their script changes; gives the folder that holds them.

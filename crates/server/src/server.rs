@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper_util::service::TowerToHyperService;
-use tidegate_serving::{LoadReport, Serving};
+use tidegate_serving::{LoadReport, Metrics, Serving};
+use tidegate_traces::TracesConfig;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -17,7 +18,9 @@ use crate::app::App;
 use crate::listen::Listeners;
 use crate::rest::RestService;
 use crate::workers::Workers;
-use crate::{Alerting, ConsoleConfig, Costs, Gpus, Objectives, ReadAllocator, Replicas, ServerConfig, Traces, grpc};
+use crate::{
+    Alerting, AlertsConfig, ConsoleConfig, Costs, Gpus, Objectives, ReadAllocator, Replicas, ServerConfig, Traces, grpc,
+};
 
 /// How often finished requests are counted where nobody asks for figures.
 const SETTLE_EVERY: Duration = Duration::from_millis(50);
@@ -53,6 +56,27 @@ pub struct Observers {
     pub allocator: Option<ReadAllocator>,
     /// The GPUs of the machine.
     pub gpus: Gpus,
+}
+
+impl Observers {
+    /// Nobody but those who always watch: no objectives, no alerts, no costs, no traces, and nothing that is kept. From
+    /// within a runtime; for tests and measurements.
+    ///
+    /// # Errors
+    /// If the machine lacks what alerts or traces need.
+    pub fn fewest(metrics: &Arc<Metrics>) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self {
+            console: ConsoleConfig::default(),
+            objectives: Objectives::new(Vec::new(), metrics.clone(), None, None),
+            alerting: Alerting::new(&AlertsConfig::default(), metrics.clone(), None, false)?,
+            costs: Costs::default(),
+            traces: Traces::start(&TracesConfig::default(), metrics)?,
+            replicas: None,
+            data: None,
+            allocator: None,
+            gpus: Gpus::default(),
+        })
+    }
 }
 
 /// How serving came to its end.

@@ -5,6 +5,7 @@ mod state;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -12,6 +13,7 @@ use tidegate_engines::Engines;
 use tracing::{error, info};
 
 pub use self::state::{IndexEntry, ModelState};
+use crate::scheduler::INLINE_RUN;
 use crate::source::{self, FoundModel};
 use crate::{ErrorCode, InferError, Metrics, Version};
 
@@ -23,6 +25,7 @@ pub struct Models {
     roots: Vec<PathBuf>,
     engines: Engines,
     metrics: Arc<Metrics>,
+    inline_run: Duration,
     loaded: ArcSwap<Snapshot>,
     /// Held while a model loads or unloads: they take turns. The request path never takes it.
     turn: Mutex<()>,
@@ -87,7 +90,22 @@ pub struct LoadReport {
 impl Models {
     /// Models under these paths, none of them loaded yet.
     pub fn new(roots: Vec<PathBuf>, engines: Engines, metrics: Arc<Metrics>) -> Self {
-        Self { roots, engines, metrics, loaded: ArcSwap::default(), turn: Mutex::default(), states: Mutex::default() }
+        Self {
+            roots,
+            engines,
+            metrics,
+            inline_run: INLINE_RUN,
+            loaded: ArcSwap::default(),
+            turn: Mutex::default(),
+            states: Mutex::default(),
+        }
+    }
+
+    /// The same, but with runs up to `limit` on the thread that serves connections. For profilers: under one that makes
+    /// everything slower, requests would else go another way than they do without it.
+    #[must_use]
+    pub fn with_inline_run(self, limit: Duration) -> Self {
+        Self { inline_run: limit, ..self }
     }
 
     /// Finds and loads every model. Blocks.
@@ -165,7 +183,7 @@ impl Models {
         let loaded = versions.map_err(|problem| problem.to_string()).and_then(|plans| {
             let load = |plan: crate::VersionPlan| {
                 let number = plan.number;
-                let version = Version::load(&name, plan, &self.engines, &self.metrics, &|_| {});
+                let version = Version::load(&name, plan, &self.engines, &self.metrics, self.inline_run, &|_| {});
                 version.map(|version| (number, Arc::new(version))).map_err(|problem| {
                     if number == 1 { problem.to_string() } else { format!("version {number}: {problem}") }
                 })

@@ -29,7 +29,7 @@ use crate::stats::VersionStats;
 use crate::{ErrorCode, InferError};
 
 /// Runs expected to take longer than this leave the thread that serves connections.
-const INLINE_RUN: Duration = Duration::from_micros(250);
+pub(crate) const INLINE_RUN: Duration = Duration::from_micros(250);
 /// Waits turn out longer than foreseen, answers take time to travel, and an answer that comes late is worth nothing:
 /// so much of the foreseen wait is added to it before a request is let in.
 const WAIT_MARGIN: f64 = 0.3;
@@ -123,6 +123,8 @@ pub struct Limits {
     pub max_queue_requests: usize,
     /// Priority levels.
     pub levels: usize,
+    /// Runs expected to take longer leave the thread that serves connections.
+    pub inline_run: Duration,
 }
 
 impl Limits {
@@ -136,6 +138,7 @@ impl Limits {
             preferred_rows,
             max_queue_requests: batching.max_queue_requests.max(1),
             levels: usize::from(batching.priority_levels.max(1)),
+            inline_run: INLINE_RUN,
         }
     }
 
@@ -384,7 +387,7 @@ impl Shared {
         if !self.may_run_inline || work.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return false;
         }
-        if !self.run_times.stays_below(INLINE_RUN, work.bytes()) {
+        if !self.run_times.stays_below(self.limits.inline_run, work.bytes()) {
             return false;
         }
         let state = self.state.lock();
@@ -404,13 +407,13 @@ impl Shared {
         {
             // Rows that are cheapest in a batch too long for this thread are left to the runners together.
             let rows = others.iter().map(|job| job.work.rows).sum();
-            if self.batch(&first.work, rows).is_some_and(|(_, run)| run > INLINE_RUN) {
+            if self.batch(&first.work, rows).is_some_and(|(_, run)| run > self.limits.inline_run) {
                 return self.queue(jobs);
             }
         }
         jobs.sort_by_key(|job| job.work.level);
         while !jobs.is_empty() {
-            let idle = if began.elapsed() < INLINE_RUN { self.state.lock().idle.pop() } else { None };
+            let idle = if began.elapsed() < self.limits.inline_run { self.state.lock().idle.pop() } else { None };
             let Some(instance) = idle else { return self.queue(jobs) };
             let together = self.take_together(&mut jobs);
             self.run(instance, Batch::new(together));
@@ -420,7 +423,7 @@ impl Shared {
     /// The first request and those that can run with it, up to the largest batch that stays short.
     fn take_together(&self, jobs: &mut Vec<Job>) -> Vec<Job> {
         let most = self.limits.most_rows();
-        let short = |bytes| self.run_times.expected(bytes).is_none_or(|run| run <= INLINE_RUN);
+        let short = |bytes| self.run_times.expected(bytes).is_none_or(|run| run <= self.limits.inline_run);
         let (mut rows, mut bytes) = (0, 0);
         let mut together: Vec<Job> = Vec::with_capacity(jobs.len());
         let mut rest = Vec::new();

@@ -87,12 +87,14 @@ pub(crate) enum NotServed {
 
 impl Version {
     /// Loads a version, runs it warm, and finds out whether its requests can share a run. One from the registry is held
-    /// against its contract. `stage` hears how far it is. Blocks.
+    /// against its contract. Runs longer than `inline_run` leave the thread that serves connections. `stage` hears how far
+    /// it is. Blocks.
     pub(crate) fn load(
         model: &str,
         plan: VersionPlan,
         engines: &Engines,
         metrics: &Metrics,
+        inline_run: Duration,
         stage: &dyn Fn(ModelState),
     ) -> Result<Self, NotServed> {
         if plan.files.is_some() {
@@ -126,7 +128,7 @@ impl Version {
         let number = plan.number.to_string();
         let most = warm.max_batch_rows.map_or(1, NonZeroUsize::get);
         let stats = Arc::new(VersionStats::new(metrics, model, &number, most));
-        let limits = Limits::new(&manifest.batching, warm.max_batch_rows);
+        let limits = Limits { inline_run, ..Limits::new(&manifest.batching, warm.max_batch_rows) };
         let name = format!("{model}:{number}");
         let scheduler = Scheduler::new(name, limits, artifact.clone(), instances, stats.clone());
         for (bytes, took) in &warm.run_times {

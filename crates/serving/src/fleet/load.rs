@@ -11,6 +11,7 @@ use tracing::{error, info};
 use super::budget::Charge;
 use super::family::{Family, Load, Loaded, Outcome};
 use super::{Fleet, link};
+use crate::scheduler::INLINE_RUN;
 use crate::{ErrorCode, InferError, ModelState, Version, source};
 
 /// What an instance takes beside the weights, in bytes: as measured on small graphs in ONNX Runtime.
@@ -129,7 +130,7 @@ impl Fleet {
     ) -> Result<Loaded, Refusal> {
         let active = self.activity.begin();
         let stage = |state| self.stand(&record.model, number, token, state);
-        let version = Version::load(&record.model, plan, &self.engines, &self.metrics, &stage);
+        let version = Version::load(&record.model, plan, &self.engines, &self.metrics, INLINE_RUN, &stage);
         let version = version.map_err(|error| Refusal::Failed(error.to_string()))?;
         // Beside other loads the growth of the process says nothing of this one.
         if active.is_alone() {
