@@ -175,13 +175,13 @@ impl Tensor {
             });
             return Self::from_strings(shape, strings.collect());
         }
-        let mut joined = AlignedBytes::with_capacity(parts.iter().map(|part| part.byte_len()).sum());
+        let mut joined = Vec::with_capacity(parts.iter().map(|part| part.byte_len()).sum());
         for part in parts {
             if let Data::Fixed(bytes) = &part.data {
                 joined.extend_from_slice(bytes);
             }
         }
-        Ok(Self { datatype: first.datatype, shape, data: Data::Fixed(joined.finish()) })
+        Ok(Self { datatype: first.datatype, shape, data: Data::Fixed(joined.into()) }.aligned())
     }
 
     /// Whether the elements' memory is aligned to their size.
@@ -197,9 +197,16 @@ impl Tensor {
         if self.is_aligned() {
             return self;
         }
-        let mut copy = AlignedBytes::with_capacity(bytes.len());
-        copy.extend_from_slice(bytes);
-        Self { data: Data::Fixed(copy.finish()), ..self }
+        // Allocators align every memory for every data type, though they do not promise it for bytes: the copy is aligned
+        // nearly always, and takes no memory that is zero at first.
+        let copy = Self { data: Data::Fixed(bytes.to_vec().into()), ..self };
+        if copy.is_aligned() {
+            return copy;
+        }
+        let Data::Fixed(bytes) = &copy.data else { return copy };
+        let mut aligned = AlignedBytes::zeroed(bytes.len());
+        aligned.bytes_mut().copy_from_slice(bytes);
+        Self { data: Data::Fixed(aligned.finish()), ..copy }
     }
 }
 
@@ -215,8 +222,7 @@ impl TensorBuffer {
     /// Takes the memory, aligned for the element type. `None` for [`DataType::Bytes`] and for what cannot be addressed.
     pub fn new(datatype: DataType, shape: Shape) -> Option<Self> {
         let len = shape.element_count().checked_mul(datatype.element_bytes()?)?;
-        let bytes = AlignedBytes { len, ..AlignedBytes::with_capacity(len) };
-        Some(Self { datatype, shape, bytes })
+        Some(Self { datatype, shape, bytes: AlignedBytes::zeroed(len) })
     }
 
     /// The extents.
@@ -226,7 +232,7 @@ impl TensorBuffer {
 
     /// The memory, to be written with little-endian elements.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut bytemuck::cast_slice_mut(&mut self.bytes.words)[..self.bytes.len]
+        self.bytes.bytes_mut()
     }
 
     /// The tensor over what was written. Bytes of a `BOOL` tensor must be 0 or 1.
@@ -235,7 +241,7 @@ impl TensorBuffer {
     }
 }
 
-/// A growing byte buffer whose start is aligned to eight bytes, enough for every data type.
+/// Bytes whose start is aligned to eight of them, enough for every data type.
 #[derive(Debug)]
 struct AlignedBytes {
     words: Vec<u64>,
@@ -243,15 +249,12 @@ struct AlignedBytes {
 }
 
 impl AlignedBytes {
-    fn with_capacity(bytes: usize) -> Self {
-        Self { words: vec![0; bytes.div_ceil(8)], len: 0 }
+    fn zeroed(len: usize) -> Self {
+        Self { words: vec![0; len.div_ceil(8)], len }
     }
 
-    /// Appends within the capacity given at the start.
-    fn extend_from_slice(&mut self, bytes: &[u8]) {
-        let end = self.len + bytes.len();
-        bytemuck::cast_slice_mut::<u64, u8>(&mut self.words)[self.len..end].copy_from_slice(bytes);
-        self.len = end;
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut bytemuck::cast_slice_mut(&mut self.words)[..self.len]
     }
 
     fn finish(self) -> Bytes {

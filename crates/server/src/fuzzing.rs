@@ -12,7 +12,7 @@ use tidegate_protocol::inference::ModelInferRequest;
 use tidegate_protocol::model_config;
 use tidegate_serving::{InferError, Limits};
 
-use crate::json::{DecodedRequest, decode_infer, decode_instances};
+use crate::json::{DecodedRequest, decode_by, decode_infer, decode_instances};
 use crate::{grpc, parameters};
 
 /// A body that is all JSON, in both protocols that have one.
@@ -22,6 +22,21 @@ pub fn infer_json(body: &[u8]) -> bool {
     let instances = decode_instances(&body, &signature);
     instances.iter().flatten().for_each(|(_, tensor)| check(tensor));
     decoded(&body, body.len()) || instances.is_ok()
+}
+
+/// A body that is all JSON: what the fast reader takes, the careful one reads alike. The fast one alone does not say that a
+/// body is wrong.
+pub fn json_readers(body: &[u8]) -> bool {
+    let body = Bytes::copy_from_slice(body);
+    let Ok(fast) = decode_by(&body, body.len(), true) else { return false };
+    let careful = decode_by(&body, body.len(), false).expect("the careful reader takes what the fast one takes");
+    assert_eq!(fast.inputs.len(), careful.inputs.len());
+    for ((name, tensor), (other_name, other)) in fast.inputs.iter().zip(&careful.inputs) {
+        assert_eq!((name, tensor.datatype(), tensor.shape()), (other_name, other.datatype(), other.shape()));
+        assert_eq!(tensor.wire(), other.wire());
+    }
+    assert_eq!((fast.id, fast.outputs, fast.binary), (careful.id, careful.outputs, careful.binary));
+    true
 }
 
 /// A body with binary data: two bytes of the JSON's length, and then the body.

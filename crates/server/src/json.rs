@@ -5,5 +5,5 @@ mod elements;
 mod encode;
 mod numbers;
 
-pub(crate) use decode::{DecodedRequest, decode_infer, decode_instances};
+pub(crate) use decode::{DecodedRequest, decode_by, decode_infer, decode_instances};
 pub(crate) use encode::{encode_infer, encode_predictions};

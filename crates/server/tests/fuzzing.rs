@@ -80,6 +80,11 @@ fn infer_json() {
 }
 
 #[test]
+fn json_readers() {
+    hold("json_readers", fuzzing::json_readers);
+}
+
+#[test]
 fn infer_binary() {
     hold("infer_binary", fuzzing::infer_binary);
 }

@@ -412,8 +412,11 @@ impl Shared {
             }
         }
         jobs.sort_by_key(|job| job.work.level);
+        let mut is_first = true;
         while !jobs.is_empty() {
-            let idle = if began.elapsed() < self.limits.inline_run { self.state.lock().idle.pop() } else { None };
+            let is_short = is_first || began.elapsed() < self.limits.inline_run;
+            is_first = false;
+            let idle = if is_short { self.state.lock().idle.pop() } else { None };
             let Some(instance) = idle else { return self.queue(jobs) };
             let together = self.take_together(&mut jobs);
             self.run(instance, Batch::new(together));

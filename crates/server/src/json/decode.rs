@@ -28,7 +28,7 @@ pub(crate) struct DecodedRequest {
 /// Reads a body whose first `header_bytes` are JSON and whose rest is binary tensor data.
 pub(crate) fn decode_infer(body: &Bytes, header_bytes: usize) -> Result<DecodedRequest, InferError> {
     // Only the careful reader knows where in the body a fault is.
-    decode(body, header_bytes, true).or_else(|_| decode(body, header_bytes, false))
+    decode_by(body, header_bytes, true).or_else(|_| decode_by(body, header_bytes, false))
 }
 
 /// The JSON of a body and how far it was read.
@@ -74,7 +74,8 @@ impl DerefMut for Json<'_> {
     }
 }
 
-fn decode(body: &Bytes, header_bytes: usize, fast: bool) -> Result<DecodedRequest, InferError> {
+/// As [`decode_infer`], by the fast reader of numbers where it can be, or by the careful one alone.
+pub(crate) fn decode_by(body: &Bytes, header_bytes: usize, fast: bool) -> Result<DecodedRequest, InferError> {
     let mut json = Json::new(&body[..header_bytes], fast);
     let mut binary = BinarySection { rest: body.slice(header_bytes..) };
     let mut request = DecodedRequest::default();

@@ -186,3 +186,56 @@ impl Reader<'_, '_> {
         tensor.map_err(|error| InferError::new(ErrorCode::from(&error), format!("input \"{}\": {error}", self.name)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NUMERIC: [DataType; 10] = [
+        DataType::Int8,
+        DataType::Int16,
+        DataType::Int32,
+        DataType::Int64,
+        DataType::Uint8,
+        DataType::Uint16,
+        DataType::Uint32,
+        DataType::Uint64,
+        DataType::Fp32,
+        DataType::Fp64,
+    ];
+
+    /// Numbers as clients write them, and what is nearly one.
+    fn number() -> impl Strategy<Value = String> {
+        prop_oneof![
+            any::<i64>().prop_map(|value| value.to_string()),
+            (-300i64..300).prop_map(|value| value.to_string()),
+            any::<f32>().prop_map(|value| value.to_string()),
+            any::<f64>().prop_map(|value| format!("{value:e}")),
+            "-?[0-9]{1,20}",
+            "-?(0|[1-9][0-9]{0,9})\\.[0-9]{1,12}",
+            "-?[0-9]{0,3}[.]?[0-9]{0,3}([eE][+-]?[0-9]{0,3})?",
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn what_the_fast_reader_takes_the_careful_one_reads_alike(
+            numbers in prop::collection::vec(number(), 0..9),
+            datatype in prop::sample::select(NUMERIC.to_vec()),
+            separator in prop::sample::select(vec![",", ", ", " ,\n", "],["]),
+        ) {
+            let text = format!("[{}]", numbers.join(separator));
+            let shape = Shape::new(&[numbers.len()]).unwrap();
+            let mut json = Jiter::new(text.as_bytes()).with_allow_inf_nan();
+            let careful = read(&mut json, "x", datatype, &shape);
+            if let Some((fast, len)) = read_fast(text.as_bytes(), datatype, &shape) {
+                prop_assert_eq!(fast.wire(), careful.map_err(|error| TestCaseError::fail(error.to_string()))?.wire());
+                prop_assert_eq!(len, json.current_index());
+            }
+        }
+    }
+}

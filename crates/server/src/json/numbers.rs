@@ -8,52 +8,66 @@ use tidegate_core::{Element, Shape};
 
 /// An element type that JSON writes as a number.
 pub(super) trait Number: Element {
-    /// Reads a number at the start of `text`, which is not empty; also gives its length.
+    /// Reads a number at the start of `text`; also gives its length.
     fn read(text: &[u8]) -> Option<(Self, usize)>;
+
+    /// A number below 100.
+    fn small(value: u8) -> Self;
 }
 
 /// Reads an array with exactly `expected` numbers in it, whatever their nesting, from the start of `text`; also gives
 /// the array's length in bytes. `None` for everything else.
 pub(super) fn read<T: Number>(text: &[u8], expected: usize) -> Option<(Vec<T>, usize)> {
-    if text.first() != Some(&b'[') {
-        return None;
-    }
+    let mut rest = skip_space(text.strip_prefix(b"[")?);
     // What the text can hold bounds the vector, whatever the shape claims.
     let mut elements = Vec::with_capacity(expected.min(text.len() / 2));
-    let mut depth = 1;
-    let mut at = skip_space(text, 1);
+    let (mut depth, mut is_opened) = (1, true);
     loop {
         // A value or an array begins here; an array may also end at once.
-        match text.get(at)? {
-            b'[' if depth < Shape::MAX_RANK => {
-                depth += 1;
-                at = skip_space(text, at + 1);
+        match rest {
+            // What most of many bodies consists of: pixels, counts, flags.
+            [one @ b'0'..=b'9', b',', behind @ ..] if elements.len() < expected => {
+                elements.push(T::small(one - b'0'));
+                is_opened = false;
+                rest = skip_space(behind);
                 continue;
             }
-            b']' if text[..at].trim_ascii_end().ends_with(b"[") => {}
+            [ten @ b'1'..=b'9', one @ b'0'..=b'9', b',', behind @ ..] if elements.len() < expected => {
+                elements.push(T::small((ten - b'0') * 10 + (one - b'0')));
+                is_opened = false;
+                rest = skip_space(behind);
+                continue;
+            }
+            [b'[', inside @ ..] if depth < Shape::MAX_RANK => {
+                depth += 1;
+                is_opened = true;
+                rest = skip_space(inside);
+                continue;
+            }
+            [b']', ..] if is_opened => {}
             _ => {
-                let (element, len) = T::read(&text[at..])?;
+                let (element, len) = T::read(rest)?;
                 if elements.len() == expected {
                     return None;
                 }
                 elements.push(element);
-                at = skip_space(text, at + len);
+                rest = skip_space(rest.get(len..)?);
             }
         }
+        is_opened = false;
         // Behind it a comma, or the ends of arrays.
         loop {
-            match text.get(at)? {
-                b',' => {
-                    at = skip_space(text, at + 1);
+            match rest {
+                [b',', behind @ ..] => {
+                    rest = skip_space(behind);
                     break;
                 }
-                b']' => {
+                [b']', behind @ ..] => {
                     depth -= 1;
-                    at += 1;
                     if depth == 0 {
-                        return (elements.len() == expected).then_some((elements, at));
+                        return (elements.len() == expected).then_some((elements, text.len() - behind.len()));
                     }
-                    at = skip_space(text, at);
+                    rest = skip_space(behind);
                 }
                 _ => return None,
             }
@@ -61,65 +75,92 @@ pub(super) fn read<T: Number>(text: &[u8], expected: usize) -> Option<(Vec<T>, u
     }
 }
 
-fn skip_space(text: &[u8], mut at: usize) -> usize {
-    while let Some(b' ' | b'\n' | b'\r' | b'\t') = text.get(at) {
-        at += 1;
+/// The text from its first byte on that is no space.
+#[inline(always)]
+fn skip_space(mut text: &[u8]) -> &[u8] {
+    if text.first().is_none_or(|first| *first > b' ') {
+        return text;
     }
-    at
+    while let [b' ' | b'\n' | b'\r' | b'\t', rest @ ..] = text {
+        text = rest;
+    }
+    text
 }
 
 /// Digits behind those that make `value`, and how many there are; it wraps around above 19 digits.
+#[inline(always)]
 fn digits(text: &[u8], mut value: u64) -> (u64, usize) {
-    for (at, byte) in text.iter().enumerate() {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return (value, at);
-        }
+    let mut count = 0;
+    while let Some(digit) = text.get(count).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit <= 9) {
         value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
+        count += 1;
     }
-    (value, text.len())
+    (value, count)
 }
 
 /// The digits before a fraction: at least one, and no zero before others.
+#[inline(always)]
 fn whole(text: &[u8]) -> Option<(u64, usize)> {
     let (value, count) = digits(text, 0);
     (count == 1 || (count > 1 && text[0] != b'0')).then_some((value, count))
 }
 
 impl Number for f64 {
+    #[inline(always)]
     fn read(text: &[u8]) -> Option<(Self, usize)> {
-        let sign = usize::from(text[0] == b'-');
+        let sign = usize::from(*text.first()? == b'-');
         let (mut mantissa, whole) = whole(&text[sign..])?;
         let mut len = sign + whole;
         let mut fraction = 0;
-        if text.get(len) == Some(&b'.') {
+        let mut next = text.get(len).copied().unwrap_or_default();
+        if next == b'.' {
             (mantissa, fraction) = digits(&text[len + 1..], mantissa);
+            if fraction == 0 {
+                return None;
+            }
             len += 1 + fraction;
+            next = text.get(len).copied().unwrap_or_default();
         }
-        let exact = whole + fraction <= 18 && mantissa < 1 << 53 && fraction < POWERS_OF_TEN.len();
-        // A point without digits behind it, and an exponent, are not for this.
-        if exact && !matches!(text.get(len), Some(b'e' | b'E' | b'.')) && text[len - 1] != b'.' {
-            // Both numbers are exact, so their quotient is the nearest to the decimal (Clinger, PLDI 1990).
-            let value = if fraction == 0 { mantissa as f64 } else { mantissa as f64 / POWERS_OF_TEN[fraction] };
-            return Some((if sign == 1 { -value } else { value }, len));
+        let is_exact = whole + fraction <= 18 && mantissa < 1 << 53;
+        // An exponent is not for this, nor is a second point.
+        if !is_exact || matches!(next, b'e' | b'E' | b'.') {
+            return read_any(text);
         }
-        const OPTIONS: Options = Options::new();
-        f64::from_lexical_partial_with_options::<{ format::JSON }>(text, &OPTIONS).ok()
+        // Both numbers are exact, so their quotient is the nearest to the decimal (Clinger, PLDI 1990).
+        let mantissa = mantissa.cast_signed() as Self;
+        let value = if fraction == 0 { mantissa } else { mantissa / POWERS_OF_TEN[fraction] };
+        Some((if sign == 1 { -value } else { value }, len))
+    }
+
+    #[inline(always)]
+    fn small(value: u8) -> Self {
+        Self::from(value)
     }
 }
 
-/// The powers of ten that a double holds exactly.
-const POWERS_OF_TEN: [f64; 23] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
-    1e21, 1e22,
-];
+/// A number of any length, with or without an exponent.
+#[cold]
+fn read_any(text: &[u8]) -> Option<(f64, usize)> {
+    const OPTIONS: Options = Options::new();
+    f64::from_lexical_partial_with_options::<{ format::JSON }>(text, &OPTIONS).ok()
+}
+
+/// Powers of ten, which a double holds exactly up to the 22nd.
+const POWERS_OF_TEN: [f64; 19] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18];
 
 impl Number for f32 {
     /// By way of a double, as every client that computes in doubles would.
+    #[inline(always)]
     fn read(text: &[u8]) -> Option<(Self, usize)> {
         let (wide, len) = f64::read(text)?;
         let narrow = wide as Self;
         narrow.is_finite().then_some((narrow, len))
+    }
+
+    #[inline(always)]
+    fn small(value: u8) -> Self {
+        Self::from(value)
     }
 }
 
@@ -127,14 +168,20 @@ macro_rules! integers {
     ($($integer:ty),*) => {
         $(impl Number for $integer {
             fn read(text: &[u8]) -> Option<(Self, usize)> {
-                let sign = usize::from(text[0] == b'-');
+                let sign = usize::from(*text.first()? == b'-');
                 let (value, count) = whole(&text[sign..])?;
-                if count > 19 {
+                // "-0" is no number of a type without a sign, though its value would be.
+                if count > 19 || (sign == 1 && Self::MIN == 0) {
                     return None;
                 }
                 let value = i128::from(value);
                 let value = if sign == 1 { -value } else { value };
                 Some((Self::try_from(value).ok()?, sign + count))
+            }
+
+            #[inline(always)]
+            fn small(value: u8) -> Self {
+                value as Self
             }
         })*
     };
@@ -170,6 +217,7 @@ mod tests {
         }
         assert_eq!(read::<u8>(b"[256]", 1), None);
         assert_eq!(read::<u8>(b"[-1]", 1), None);
+        assert_eq!(read::<u8>(b"[-0]", 1), None);
         assert_eq!(read::<i64>(b"[1.0]", 1), None);
         assert_eq!(read::<i64>(b"[1,2]", 1), None);
         assert_eq!(read::<i64>(b"[1]", 2), None);
@@ -184,6 +232,13 @@ mod tests {
                 prop_assert_eq!(len, text.len());
                 prop_assert_eq!(read.to_bits(), text.parse::<f64>().unwrap().to_bits(), "{}", text);
             }
+        }
+
+        #[test]
+        fn digits_are_those_that_one_would_count(text in "[0-9]{0,19}([^0-9].{0,9})?") {
+            let expected: String = text.chars().take_while(char::is_ascii_digit).collect();
+            let value = expected.bytes().fold(0u64, |value, digit| value * 10 + u64::from(digit - b'0'));
+            prop_assert_eq!(digits(text.as_bytes(), 0), (value, expected.len()));
         }
 
         #[test]

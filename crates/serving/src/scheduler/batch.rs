@@ -29,6 +29,7 @@ struct Ran {
     outputs: Vec<Tensor>,
     join: Duration,
     infer: Duration,
+    ended: Instant,
 }
 
 enum Failure {
@@ -62,7 +63,7 @@ impl Batch {
         let started = Instant::now();
         let rows = self.rows();
         let bytes: usize = self.jobs.iter().map(|job| job.work.bytes()).sum();
-        match run_jobs(instance, &self.jobs, rows, batched) {
+        match run_jobs(instance, &self.jobs, rows, batched, started) {
             Ok(ran) => {
                 run_times.learn(bytes, ran.infer);
                 let number = stats.executed(rows, ran.join, ran.infer);
@@ -98,7 +99,6 @@ impl Batch {
     }
 
     fn answer(self, ran: Ran, started: Instant, number: u64, batched: bool) {
-        let split_started = Instant::now();
         let batch_rows = self.rows();
         let alone = self.jobs.len() == 1;
         let mut first = 0;
@@ -115,7 +115,8 @@ impl Batch {
                 queue: started.saturating_duration_since(job.enqueued),
                 compute_input: ran.join,
                 compute_infer: ran.infer,
-                compute_output: split_started.elapsed(),
+                // Alone, there is nothing to split, and the clock need not be looked at.
+                compute_output: if alone { Duration::ZERO } else { ran.ended.elapsed() },
                 batch_rows,
                 started: Some(started),
                 batch: number,
@@ -126,17 +127,21 @@ impl Batch {
     }
 }
 
-fn run_jobs(instance: &mut dyn Instance, jobs: &[Job], rows: usize, batched: bool) -> Result<Ran, Failure> {
-    let started = Instant::now();
+fn run_jobs(
+    instance: &mut dyn Instance,
+    jobs: &[Job],
+    rows: usize,
+    batched: bool,
+    started: Instant,
+) -> Result<Ran, Failure> {
     let joined;
-    let inputs = match jobs {
-        [job] => &job.work.inputs,
+    let (inputs, join) = match jobs {
+        [job] => (&job.work.inputs, Duration::ZERO),
         jobs => {
             joined = join_inputs(jobs).map_err(|error| Failure::Run(RunError::Engine(error.to_string())))?;
-            &joined
+            (&joined, started.elapsed())
         }
     };
-    let join = started.elapsed();
     let result = catch_unwind(AssertUnwindSafe(|| instance.run(inputs)));
     let outputs = match result {
         Ok(outputs) => outputs.map_err(Failure::Run)?,
@@ -147,7 +152,8 @@ fn run_jobs(instance: &mut dyn Instance, jobs: &[Job], rows: usize, batched: boo
         let message = format!("output {at} has shape {shape} for {rows} rows: it does not follow the batch axis");
         return Err(Failure::Run(RunError::Engine(message)));
     }
-    Ok(Ran { outputs, join, infer: started.elapsed() - join })
+    let ended = Instant::now();
+    Ok(Ran { outputs, join, infer: ended - started - join, ended })
 }
 
 fn join_inputs(jobs: &[Job]) -> Result<Vec<Option<Tensor>>, TensorError> {
