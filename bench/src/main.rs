@@ -2,6 +2,8 @@
 //!
 //! `cargo xtask bench` starts these and Tidegate in turn and measures them with the same client.
 
+mod callgrind;
+mod counted;
 mod echo;
 mod grpc_echo;
 mod listen;
@@ -48,6 +50,12 @@ enum Baseline {
         #[arg(long, value_name = "FILE")]
         model: PathBuf,
     },
+    /// Tidegate over a model, to be run under callgrind
+    Counted {
+        /// The model's folder
+        #[arg(long, value_name = "FOLDER")]
+        model: PathBuf,
+    },
     /// Time ONNX Runtime alone, and through Tidegate's scheduler in the same process
     Runtime(runtime::RuntimeArgs),
 }
@@ -57,6 +65,7 @@ fn main() -> anyhow::Result<()> {
         Baseline::Echo { answer, content_type } => echo::run(&answer, &content_type),
         Baseline::GrpcEcho { output_bytes, columns } => grpc_echo::run(output_bytes, columns),
         Baseline::Naive { model } => naive::run(&model),
+        Baseline::Counted { model } => counted::run(&model),
         Baseline::Runtime(args) => runtime::run(&args),
     }
 }

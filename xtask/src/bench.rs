@@ -11,6 +11,7 @@ mod contestant;
 mod group;
 mod grpc;
 mod http;
+mod instructions;
 mod load;
 mod loadgen;
 mod machine;
@@ -19,6 +20,7 @@ mod neighbour;
 mod observing;
 mod overload;
 mod peers;
+mod plots;
 mod registry;
 mod report;
 mod rounds;
@@ -33,7 +35,7 @@ use crate::{cargo, root, setup, succeed};
 /// What the benchmarks can be told.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
-    /// What to measure: http, grpc, loadgen, runtime, start, compute, many, batching, overload, neighbour, observing,
+    /// What to measure: http, instructions, grpc, loadgen, runtime, start, compute, many, batching, overload, neighbour, observing,
     /// registry, peers; all but batching and peers, which take long, if none is named
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
@@ -43,9 +45,12 @@ pub(crate) struct BenchArgs {
     /// Seconds that each contestant is measured in each round
     #[arg(long, default_value_t = 4)]
     seconds: u64,
-    /// Write the figures to bench/results and docs/benchmarks.md
+    /// Write the figures to bench/results and docs/benchmarks.md, and draw the plots anew
     #[arg(long)]
     record: bool,
+    /// Only draw the plots of what was recorded; measure nothing
+    #[arg(long)]
+    plots: bool,
 }
 
 /// How long and how often to measure.
@@ -57,8 +62,9 @@ struct Effort {
 
 type Group = (&'static str, fn(Effort) -> Result<report::Section>);
 
-const GROUPS: [Group; 13] = [
+const GROUPS: [Group; 14] = [
     ("http", http::run),
+    ("instructions", instructions::run),
     ("grpc", grpc::run),
     ("loadgen", loadgen::run),
     ("runtime", runtime::run),
@@ -76,8 +82,14 @@ const GROUPS: [Group; 13] = [
 /// Groups that run only when they are named: they take long.
 const NAMED_ONLY: [&str; 2] = ["batching", "peers"];
 
+/// Groups that need no more than the programs of `bench/`.
+const BENCH_ONLY: [&str; 2] = ["instructions", "runtime"];
+
 /// Sets up, builds, measures, and prints or records the figures.
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
+    if args.plots {
+        return plots::draw(&root());
+    }
     for name in &args.groups {
         if !GROUPS.iter().any(|(known, _)| known == name) {
             bail!("there is no group \"{name}\", there are {}", GROUPS.map(|(known, _)| known).join(", "));
@@ -85,7 +97,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     }
     setup::run(false)?;
     setup::bench()?;
-    succeed(&mut cargo(&["build", "--release", "--quiet", "--package", "tidegate", "--package", "tidegate-bench"]))?;
+    build(&args.groups)?;
     let effort = Effort { rounds: args.rounds.max(1), seconds: args.seconds.max(1) };
     for (name, measure) in GROUPS {
         let by_default = args.groups.is_empty() && !NAMED_ONLY.contains(&name);
@@ -97,7 +109,16 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
             }
         }
     }
-    Ok(())
+    if args.record { plots::draw(&root()) } else { Ok(()) }
+}
+
+/// Builds what is measured; of both packages even where only one program is, as they share features of dependencies.
+fn build(groups: &[String]) -> Result<()> {
+    let mut build = cargo(&["build", "--release", "--quiet", "--package", "tidegate", "--package", "tidegate-bench"]);
+    if !groups.is_empty() && groups.iter().all(|group| BENCH_ONLY.contains(&group.as_str())) {
+        build.args(["--bin", "tidegate-bench"]);
+    }
+    succeed(&mut build)
 }
 
 /// The value in the middle; of an even number of values the lower of the two.

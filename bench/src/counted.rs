@@ -1,0 +1,49 @@
+//! Tidegate in a process whose instructions are counted: `cargo xtask bench instructions` runs it under callgrind.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, bail, ensure};
+use tidegate_core::EngineChoice;
+use tidegate_engines::Engines;
+use tidegate_server::{Observers, Server, ServerConfig};
+use tidegate_serving::{Metrics, Models, Serving};
+
+use crate::callgrind;
+
+/// Everything is some fifty times slower than it would be: runs must stay where they would be else.
+const INLINE_RUN: Duration = Duration::from_secs(10);
+
+/// Serves a model, and tells callgrind what the lines on its standard input say.
+pub(crate) fn run(model: &Path) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let server = runtime.block_on(serve(model))?;
+    println!("listening http://{}", server.http());
+    for line in std::io::stdin().lines() {
+        let line = line?;
+        match line.as_str() {
+            "start" => callgrind::start(),
+            "zero" => callgrind::zero(),
+            "dump" => callgrind::dump(),
+            other => bail!("callgrind is to {other}"),
+        }
+        println!("done {line}");
+    }
+    runtime.block_on(server.stop());
+    Ok(())
+}
+
+async fn serve(model: &Path) -> Result<Server> {
+    let engines = Engines::discover(None, EngineChoice::OnnxRuntime);
+    let metrics = Arc::new(Metrics::new());
+    let models = Models::new(vec![model.to_owned()], engines, metrics.clone()).with_inline_run(INLINE_RUN);
+    let observers = Observers::fewest(&metrics).map_err(|error| anyhow!(error))?;
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let config = ServerConfig { http: any, grpc: any, ..ServerConfig::default() };
+    let server = Server::start(config, Arc::new(Serving::new(models, metrics)), observers).await?;
+    let report = server.load_all().await;
+    ensure!(report.failed.is_empty(), "a model was not loaded: {:?}", report.failed);
+    Ok(server)
+}
