@@ -5,6 +5,7 @@
 //! there is none for a while, take what waits as one batch.
 
 mod batch;
+mod courtesy;
 mod estimate;
 mod lobby;
 mod queue;
@@ -22,6 +23,7 @@ use tokio::sync::oneshot;
 use tracing::{error, warn};
 
 use self::batch::Batch;
+use self::courtesy::{Courtesy, LONG_ROW};
 use self::estimate::RunTimes;
 use self::lobby::Lobbies;
 use self::queue::{Job, Queue};
@@ -531,7 +533,9 @@ impl Shared {
 
     /// The life of a runner thread.
     fn runner(self: Arc<Self>) {
+        let mut courtesy = Courtesy::default();
         while let Some((instance, batch)) = self.next_batch() {
+            courtesy.consider(|| self.run_times.stays_above(LONG_ROW, batch.row_bytes()));
             self.run(instance, batch);
         }
     }

@@ -85,6 +85,13 @@ impl RunTimes {
         below(&averages.recent) && below(&averages.steady)
     }
 
+    /// Whether runs of this size have been seen, and take `limit` or more now and over many runs.
+    pub(super) fn stays_above(&self, limit: Duration, bytes: usize) -> bool {
+        let averages = &self.0[bucket(bytes)];
+        let above = |average: &AtomicU64| u128::from(average.load(Ordering::Relaxed)) >= limit.as_nanos();
+        above(&averages.recent) && above(&averages.steady)
+    }
+
     /// Shrinks what is expected of a run a little.
     pub(super) fn doubt(&self, bytes: usize) {
         for averages in &self.0[..=bucket(bytes)] {
@@ -156,5 +163,17 @@ mod tests {
             times.learn(256, Duration::from_micros(10));
         }
         assert!(times.expected(256).unwrap() < limit && !times.stays_below(limit, 256));
+    }
+
+    #[test]
+    fn one_run_that_was_held_up_makes_no_long_runs() {
+        let (times, limit) = (RunTimes::default(), Duration::from_millis(5));
+        assert!(!times.stays_above(limit, 8), "nothing is known");
+        times.learn(8, Duration::from_millis(1));
+        (0..10).for_each(|_| times.learn(8, Duration::from_millis(20)));
+        assert!(!times.stays_above(limit, 8) && times.expected(8).unwrap() > limit);
+        (0..100).for_each(|_| times.learn(8, Duration::from_millis(20)));
+        assert!(times.stays_above(limit, 8));
+        assert!(!times.stays_above(limit, 64), "of other sizes nothing is known");
     }
 }
