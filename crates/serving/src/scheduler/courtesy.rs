@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 /// A row that takes as long makes a long run.
-pub(super) const LONG_ROW: Duration = Duration::from_millis(5);
+pub(super) const LONG_ROW: Duration = Duration::from_millis(10);
 /// A ninth of the usual weight, by the kernel's table (`sched_prio_to_weight`).
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
