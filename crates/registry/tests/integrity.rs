@@ -145,8 +145,9 @@ async fn a_changed_list_of_files_and_a_changed_signature_are_told_apart() {
     assert_eq!(code(&registry).await, ErrorCode::ManifestCorrupt);
     sql(&fixture, "UPDATE version_files SET path = 'model.onnx' WHERE number = 1 AND path = 'other.onnx'").await;
     // One in sixteen begins with the digit that takes the first one's place.
-    let other = "CASE substr(signature, 1, 1) WHEN '0' THEN '1' ELSE '0' END || substr(signature, 2)";
-    sql(&fixture, &format!("UPDATE signatures SET signature = {other} WHERE number = 1")).await;
+    let change = "UPDATE signatures SET signature = \
+                  CASE substr(signature, 1, 1) WHEN '0' THEN '1' ELSE '0' END || substr(signature, 2) WHERE number = 1";
+    sql(&fixture, change).await;
     assert_eq!(code(&registry).await, ErrorCode::BadSignature);
     sql(&fixture, "DELETE FROM signatures WHERE number = 1").await;
     assert_eq!(code(&registry).await, ErrorCode::Unsigned);

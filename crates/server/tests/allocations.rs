@@ -6,7 +6,6 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -49,28 +48,12 @@ fn a_row_is_answered_within_the_budget_of_allocations() {
     let server = runtime.block_on(support::serve());
     let request = support::json_request(1);
     let mut client = TcpStream::connect(server.http()).unwrap();
-    ask(&mut client, &request, REQUESTS);
+    support::ask(&mut client, &request, REQUESTS);
     let before = ALLOCATIONS.load(Ordering::Relaxed);
-    ask(&mut client, &request, REQUESTS);
+    support::ask(&mut client, &request, REQUESTS);
     let each = (ALLOCATIONS.load(Ordering::Relaxed) - before).div_ceil(REQUESTS);
     assert!(each > 5, "{each} allocations a request: the count does not see the server");
     assert!(each <= BUDGET, "{each} allocations a request, the budget is {BUDGET}");
     drop(client);
     runtime.block_on(server.stop());
-}
-
-/// Sends a request as often, each when the last is answered; takes no memory.
-fn ask(client: &mut TcpStream, request: &[u8], times: u64) {
-    let mut buffer = [0; 4096];
-    for _ in 0..times {
-        client.write_all(request).unwrap();
-        let mut filled = 0;
-        // The answer ends with the object that its JSON is.
-        while !buffer[..filled].ends_with(b"]}]}") {
-            let read = client.read(&mut buffer[filled..]).unwrap();
-            assert!(read > 0, "the connection ended");
-            filled += read;
-        }
-        assert!(buffer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&buffer[..filled]));
-    }
 }

@@ -8,7 +8,7 @@
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -21,8 +21,8 @@ mod support;
 /// Rows of a request, and most instructions for it.
 const BUDGETS: [(usize, u64); 2] = [(1, 240_000), (32, 3_150_000)];
 /// Requests before those that are counted, for what happens only once.
-const WARM_UP: usize = 20;
-const COUNTED: usize = 100;
+const WARM_UP: u64 = 20;
+const COUNTED: u64 = 100;
 
 #[test]
 fn requests_are_answered_within_the_budget_of_instructions() {
@@ -54,13 +54,13 @@ fn instructions(rows: usize) -> u64 {
     };
     let mut client = TcpStream::connect(hear("listening ")).unwrap();
     let request = support::json_request(rows);
-    ask(&mut client, &request, WARM_UP);
+    support::ask(&mut client, &request, WARM_UP);
     writeln!(control, "count").unwrap();
     hear("counting");
-    ask(&mut client, &request, COUNTED);
+    support::ask(&mut client, &request, COUNTED);
     drop((client, control));
     assert!(server.wait().unwrap().success());
-    own_instructions_of_the_connection(folder.path()) / COUNTED as u64
+    own_instructions_of_the_connection(folder.path()) / COUNTED
 }
 
 /// The server, for the test above: says where it listens, and begins to count when it is told.
@@ -75,22 +75,6 @@ fn serve_to_be_counted() {
         println!("counting");
     }
     runtime.block_on(server.stop());
-}
-
-/// Sends a request as often, each when the last is answered.
-fn ask(client: &mut TcpStream, request: &[u8], times: usize) {
-    let mut buffer = [0; 16384];
-    for _ in 0..times {
-        client.write_all(request).unwrap();
-        let mut filled = 0;
-        // The answer ends with the object that its JSON is.
-        while !buffer[..filled].ends_with(b"]}]}") {
-            let read = client.read(&mut buffer[filled..]).unwrap();
-            assert!(read > 0, "the connection ended");
-            filled += read;
-        }
-        assert!(buffer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&buffer[..filled]));
-    }
 }
 
 /// The instructions of the thread that the connection lives on, the busiest of all: what goes on beside it, such as adding

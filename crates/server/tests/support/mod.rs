@@ -1,6 +1,7 @@
 //! A server over `digits` on ONNX Runtime, within the test's process, and requests to it.
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,4 +38,20 @@ pub(crate) fn json_request(rows: usize) -> Vec<u8> {
     let body = format!(r#"{{"inputs":[{{"name":"image","shape":[{rows},64],"datatype":"FP32","data":[{data}]}}]}}"#);
     let head = format!("POST /v2/models/digits/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
     [head, body].concat().into_bytes()
+}
+
+/// Sends a request as often, each when the last is answered; takes no memory.
+pub(crate) fn ask(client: &mut TcpStream, request: &[u8], times: u64) {
+    let mut buffer = [0; 16384];
+    for _ in 0..times {
+        client.write_all(request).unwrap();
+        let mut filled = 0;
+        // The answer ends with the object that its JSON is.
+        while !buffer[..filled].ends_with(b"]}]}") {
+            let read = client.read(&mut buffer[filled..]).unwrap();
+            assert!(read > 0, "the connection ended");
+            filled += read;
+        }
+        assert!(buffer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&buffer[..filled]));
+    }
 }

@@ -42,7 +42,8 @@ fn go_last() {
 #[cfg(not(target_os = "linux"))]
 fn go_last() {}
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
 
