@@ -221,10 +221,11 @@ def test_every_documented_metric_is_exposed_and_gone_with_its_version(start, tmp
         "tidegate_alert_deliveries_total",
         "tidegate_requests_abandoned_total",
     }
+    elsewhere_by_kind = ("tidegate_cgroup_", "tidegate_gpu_", "tidegate_cost_", "tidegate_trace", "tidegate_replicas")
     for name, kind, _ in documented:
-        # Not every machine has control groups of version 2 or GPUs; prices and a collector bring the others: see test_gpu.py,
-        # test_cost.py and test_traces.py.
-        if name in elsewhere or name.startswith(("tidegate_cgroup_", "tidegate_gpu_", "tidegate_cost_", "tidegate_trace")):
+        # Not every machine has control groups of version 2 or GPUs; prices, a collector and a group bring the others: see
+        # test_gpu.py, test_cost.py, test_traces.py and test_replicas.py.
+        if name in elsewhere or name.startswith(elsewhere_by_kind):
             continue
         suffix = "_count" if kind == "histogram" else ""
         assert server.metric(name + suffix) is not None, name

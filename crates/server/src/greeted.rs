@@ -3,15 +3,13 @@
 use std::io::{ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
-
-use crate::app::App;
 
 /// How every HTTP/2 client begins (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -25,7 +23,8 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// half a request is none that was accepted, and hyper would wait for the rest of it.
 pub(crate) struct Greeted {
     stream: TcpStream,
-    app: Arc<App>,
+    /// Whether the server is stopping, and what had arrived before has been read.
+    is_settled: Arc<AtomicBool>,
     /// Requests of this connection that are being answered.
     requests: Arc<AtomicUsize>,
     /// Whether bytes of an answer wait for the client to take those before.
@@ -36,15 +35,22 @@ pub(crate) struct Greeted {
 }
 
 impl Greeted {
-    pub(crate) fn new(stream: TcpStream, app: Arc<App>, requests: Arc<AtomicUsize>) -> Self {
-        let timeout = Duration::from_millis(app.config.header_timeout_ms);
+    pub(crate) fn new(
+        stream: TcpStream,
+        timeout: Duration,
+        is_settled: Arc<AtomicBool>,
+        requests: Arc<AtomicUsize>,
+    ) -> Self {
         let waiting = Some((Box::pin(tokio::time::sleep(timeout)), 0));
-        Self { stream, app, requests, is_sending: false, waiting, is_http2: false }
+        Self { stream, is_settled, requests, is_sending: false, waiting, is_http2: false }
     }
 
     /// Whether what has not come by now need not be waited for.
     fn is_abandoned(&self) -> bool {
-        !self.is_http2 && !self.is_sending && self.requests.load(Ordering::Relaxed) == 0 && self.app.stopping()
+        !self.is_http2
+            && !self.is_sending
+            && self.requests.load(Ordering::Relaxed) == 0
+            && self.is_settled.load(Ordering::Relaxed)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
@@ -52,6 +52,7 @@ impl Listeners {
             builder: builder(&self.app),
             service,
             graceful: GracefulShutdown::new(),
+            is_settled: Arc::default(),
         };
         self.tasks.spawn(port.accept(listener));
     }
@@ -100,6 +101,8 @@ struct Port<S> {
     builder: auto::Builder<TokioExecutor>,
     service: S,
     graceful: GracefulShutdown,
+    /// Whether the server is stopping, and what had arrived before has been read.
+    is_settled: Arc<AtomicBool>,
 }
 
 impl<S: Serve> Port<S> {
@@ -130,6 +133,7 @@ impl<S: Serve> Port<S> {
         drop(listener);
         // A request that has arrived on an accepted connection is accepted too.
         self.workers.settle().await;
+        self.is_settled.store(true, Ordering::Relaxed);
         self.graceful.shutdown().await;
     }
 
@@ -143,10 +147,11 @@ impl<S: Serve> Port<S> {
         let _ = stream.set_nodelay(true);
         let open = Open::new(self.app.clone(), self.protocol, permit);
         let (builder, service, watcher) = (self.builder.clone(), self.service.clone(), self.graceful.watcher());
-        let app = self.app.clone();
+        let timeout = Duration::from_millis(self.app.config.header_timeout_ms);
+        let is_settled = self.is_settled.clone();
         let serve = async move |stream: TcpStream| {
             let requests = Arc::new(AtomicUsize::new(0));
-            let stream = Greeted::new(stream, app, requests.clone());
+            let stream = Greeted::new(stream, timeout, is_settled, requests.clone());
             let service = service_fn(move |request| {
                 let counted = Counted::new(requests.clone());
                 let answer = service.call(request);
