@@ -145,10 +145,13 @@ def test_a_full_queue_is_refused_at_once_with_retry_after(start, tmp_path):
     server = start(busy_bundle(tmp_path, "max_batch_size = 1\nmax_queue_requests = 2"))
     answers = []
     threads = [threading.Thread(target=lambda: answers.append(post(server, rounds(20_000), "busy"))) for _ in range(3)]
-    for thread in threads:
+    # Three at once would be one too many if none of them ran yet.
+    for thread in threads[:2]:
         thread.start()
-    # One runs, two wait: there is no place for another. Before the first runs, two may wait for a moment, too.
-    wait_until(lambda: all(pending(server) == 2 for _ in range(20)))
+    wait_until(lambda: all(pending(server) == 1 for _ in range(20)))
+    threads[2].start()
+    # One runs, two wait: there is no place for another.
+    wait_until(lambda: pending(server) == 2)
     refused = post(server, rounds(1), "busy")
     assert (refused.status_code, refused.json()["code"]) == (429, "queue_full")
     assert int(refused.headers["retry-after"]) >= 1
