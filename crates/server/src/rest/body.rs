@@ -8,10 +8,13 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
 use tidegate_serving::{ErrorCode, InferError};
 
 use crate::ServerConfig;
 use crate::compression::Encoding;
+
+const MAX_WANTED_BYTES: usize = 64 << 10;
 
 /// A body on its way in, from a connection or out of the router.
 pub(crate) trait Arriving: http_body::Body<Data = Bytes, Error: Into<BoxError>> {}
@@ -21,6 +24,24 @@ impl<B: http_body::Body<Data = Bytes, Error: Into<BoxError>>> Arriving for B {}
 /// Reads a whole body, decompressed.
 pub(super) async fn read(headers: &HeaderMap, body: impl Arriving, config: &ServerConfig) -> Result<Bytes, InferError> {
     read_at_most(config.max_body_bytes, headers, body, config).await
+}
+
+/// Reads what somebody wants of the server, as JSON; that is never much.
+pub(super) async fn wanted<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: impl Arriving,
+    config: &ServerConfig,
+) -> Result<T, InferError> {
+    let max_bytes = config.max_body_bytes.min(MAX_WANTED_BYTES);
+    parse(&read_at_most(max_bytes, headers, body, config).await?)
+}
+
+/// What a body says in JSON.
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, InferError> {
+    serde_json::from_slice(body).map_err(|error| {
+        let code = if error.is_data() { ErrorCode::MalformedRequest } else { ErrorCode::MalformedJson };
+        InferError::new(code, format!("the body cannot be read: {error}"))
+    })
 }
 
 /// As [`read`], with a limit of its own.

@@ -6,7 +6,6 @@ use axum::body::Body;
 use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use tidegate_observe::{BudgetPolicy, Objective, SliKind, Window};
 use tidegate_serving::{ErrorCode, InferError};
 use utoipa::ToSchema;
@@ -19,7 +18,6 @@ use crate::clock::now_ms;
 use crate::objectives::NotSet;
 use crate::replicas::notes;
 
-const MAX_BODY_BYTES: usize = 64 << 10;
 /// Longest that rollouts may go on without a budget: a week.
 const MAX_THAW_S: u64 = 604_800;
 
@@ -59,7 +57,7 @@ pub(crate) async fn set(
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Refusal> {
-    let wanted: NewObjective = read(&app, &headers, body).await?;
+    let wanted: NewObjective = body::wanted(&headers, body, &app.config).await?;
     app.set_objective(wanted.named(name)).await.map_err(refusal)?;
     Ok(StatusCode::OK)
 }
@@ -96,7 +94,7 @@ pub(crate) async fn thaw(
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Refusal> {
-    let wanted: Thaw = read(&app, &headers, body).await?;
+    let wanted: Thaw = body::wanted(&headers, body, &app.config).await?;
     let wrong = |message: &'static str| Err(InferError::new(ErrorCode::InvalidParameter, message).into());
     if !(1..=MAX_THAW_S).contains(&wanted.duration_s) {
         return wrong("duration_s must be 1 to 604800, a week");
@@ -111,17 +109,6 @@ pub(crate) async fn thaw(
         return Err(InferError::new(ErrorCode::NotFound, message).into());
     }
     Ok(StatusCode::OK)
-}
-
-/// Reads a body of JSON.
-async fn read<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -> Result<T, Refusal> {
-    let max_bytes = app.config.max_body_bytes.min(MAX_BODY_BYTES);
-    let body = body::read_at_most(max_bytes, headers, body, &app.config).await?;
-    let read = serde_json::from_slice(&body).map_err(|error| {
-        let code = if error.is_data() { ErrorCode::MalformedRequest } else { ErrorCode::MalformedJson };
-        InferError::new(code, format!("the body cannot be read: {error}"))
-    });
-    Ok(read?)
 }
 
 fn refusal(error: NotSet) -> InferError {

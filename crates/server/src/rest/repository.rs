@@ -134,8 +134,5 @@ async fn optional_json<T: Default + for<'de> Deserialize<'de>>(
     if body.is_empty() {
         return Ok(T::default());
     }
-    serde_json::from_slice(&body).map_err(|error| {
-        let code = if error.is_data() { ErrorCode::MalformedRequest } else { ErrorCode::MalformedJson };
-        InferError::new(code, format!("the body cannot be read: {error}"))
-    })
+    body::parse(&body)
 }

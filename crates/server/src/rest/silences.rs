@@ -17,8 +17,6 @@ use super::path::Path;
 use crate::app::App;
 use crate::clock::now_ms;
 
-const MAX_BODY_BYTES: usize = 64 << 10;
-
 /// A silence that is wanted.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -64,12 +62,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<Vec<Silence>> {
     responses((status = 200, body = Silence), (status = 400, body = ErrorBody), (status = 403, body = ErrorBody), (status = 413, body = ErrorBody),
         (status = 415, body = ErrorBody)))]
 pub(crate) async fn add(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Json<Silence>, Refusal> {
-    let max_bytes = app.config.max_body_bytes.min(MAX_BODY_BYTES);
-    let body = body::read_at_most(max_bytes, &headers, body, &app.config).await?;
-    let wanted: NewSilence = serde_json::from_slice(&body).map_err(|error| {
-        let code = if error.is_data() { ErrorCode::MalformedRequest } else { ErrorCode::MalformedJson };
-        InferError::new(code, format!("the body cannot be read: {error}"))
-    })?;
+    let wanted: NewSilence = body::wanted(&headers, body, &app.config).await?;
     let now_ms = now_ms();
     let silence = wanted.parse(now_ms)?;
     let added = app.silence(silence.clone()).await;
