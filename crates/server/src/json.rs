@@ -4,6 +4,7 @@ mod decode;
 mod elements;
 mod encode;
 mod numbers;
+mod piece;
 
 pub(crate) use decode::{DecodedRequest, decode_by, decode_infer, decode_instances};
 pub(crate) use encode::{encode_infer, encode_predictions};

@@ -392,13 +392,12 @@ impl Shared {
         if !self.run_times.stays_below(self.limits.inline_run, work.bytes()) {
             return false;
         }
-        let state = self.state.lock();
-        state.queue.is_empty() && !state.idle.is_empty()
+        self.state.lock().queue.is_empty()
     }
 
     /// Runs requests on this thread, the most urgent first, as long as an instance is idle and all of it stays short;
-    /// queues the rest.
-    fn run_here(self: &Arc<Self>, jobs: Vec<Job>) {
+    /// gives the rest back.
+    fn run_here(self: &Arc<Self>, jobs: Vec<Job>) -> Vec<Job> {
         let began = Instant::now();
         let waiting = jobs.iter().map(|job| job.work.rows).sum();
         let mut jobs = VecDeque::from(jobs);
@@ -408,21 +407,23 @@ impl Shared {
             && !others.is_empty()
         {
             // Rows that are cheapest in a batch too long for this thread are left to the runners together.
-            let rows = others.iter().map(|job| job.work.rows).sum();
-            if self.batch(&first.work, rows).is_some_and(|(_, run)| run > self.limits.inline_run) {
-                return self.queue(jobs);
+            let others = others.iter().map(|job| job.work.rows).sum();
+            let limit = self.limits.inline_run;
+            let pays = |rows| self.run_times.pays_together(first.work.row_bytes(), rows, limit);
+            if self.batch(&first.work, others).is_some_and(|(rows, run)| run > limit && pays(rows)) {
+                self.queue(jobs);
+                return Vec::new();
             }
         }
         jobs.sort_by_key(|job| job.work.level);
         let mut is_first = true;
-        while !jobs.is_empty() {
-            let is_short = is_first || began.elapsed() < self.limits.inline_run;
+        while !jobs.is_empty() && (is_first || began.elapsed() < self.limits.inline_run) {
             is_first = false;
-            let idle = if is_short { self.state.lock().idle.pop() } else { None };
-            let Some(instance) = idle else { return self.queue(jobs) };
+            let Some(instance) = self.state.lock().idle.pop() else { break };
             let together = self.take_together(&mut jobs);
             self.run(instance, Batch::new(together));
         }
+        jobs
     }
 
     /// The first request and those that can run with it, up to the largest batch that stays short.

@@ -4,6 +4,8 @@ use bytes::Bytes;
 use tidegate_core::{DataType, Tensor, TensorView, bf16, f16, with_element};
 use tidegate_serving::{ErrorCode, InferError, InferResponse, OutputTensor};
 
+use super::piece::Piece;
+
 /// Writes an answer; `binary` says for each output whether its data goes behind the JSON. The second value is the length
 /// of the JSON if there is binary data.
 pub(crate) fn encode_infer(
@@ -152,11 +154,8 @@ fn data(out: &mut Vec<u8>, tensor: &Tensor) -> Result<(), InferError> {
         }
         TensorView::Fixed(_) => with_element!(tensor.datatype(), T => {
             match tensor.as_slice::<T>() {
-                Some(elements) => separated(out, elements.iter(), |out, element| element.write(out)),
-                None => {
-                    let elements = tensor.to_vec::<T>().unwrap_or_default();
-                    separated(out, elements.iter(), |out, element| element.write(out));
-                }
+                Some(elements) => numbers(out, elements),
+                None => numbers(out, &tensor.to_vec::<T>().unwrap_or_default()),
             }
         }, else => {}),
     }
@@ -185,17 +184,32 @@ fn string(out: &mut Vec<u8>, text: &[u8]) -> Result<(), InferError> {
     serde_json::to_writer(out, text).map_err(|error| internal(&error))
 }
 
+/// Numbers, separated by commas.
+fn numbers<T: WriteJson>(out: &mut Vec<u8>, elements: &[T]) {
+    let mut piece = Piece::new();
+    for (at, element) in elements.iter().enumerate() {
+        if piece.is_full() {
+            piece.give(out);
+        }
+        if at > 0 {
+            piece.push(b",");
+        }
+        element.write(&mut piece);
+    }
+    piece.give(out);
+}
+
 /// How an element is written in JSON: the shortest text that reads back as the same value; NaN and the infinities as the
 /// bare words that Python's `json` writes and reads.
 trait WriteJson {
-    fn write(&self, out: &mut Vec<u8>);
+    fn write(&self, piece: &mut Piece);
 }
 
 macro_rules! write_integers {
     ($($integer:ty),*) => {
         $(impl WriteJson for $integer {
-            fn write(&self, out: &mut Vec<u8>) {
-                integer(out, *self);
+            fn write(&self, piece: &mut Piece) {
+                piece.push(itoa::Buffer::new().format(*self).as_bytes());
             }
         })*
     };
@@ -204,11 +218,11 @@ macro_rules! write_integers {
 macro_rules! write_floats {
     ($($float:ty),*) => {
         $(impl WriteJson for $float {
-            fn write(&self, out: &mut Vec<u8>) {
+            fn write(&self, piece: &mut Piece) {
                 if self.is_finite() {
-                    out.extend_from_slice(zmij::Buffer::new().format_finite(*self).as_bytes());
+                    piece.push(zmij::Buffer::new().format_finite(*self).as_bytes());
                 } else {
-                    out.extend_from_slice(not_finite(self.is_nan(), *self > 0.0));
+                    piece.push(not_finite(self.is_nan(), *self > 0.0));
                 }
             }
         })*
@@ -219,14 +233,14 @@ write_integers!(u8, u16, u32, u64, i8, i16, i32, i64);
 write_floats!(f32, f64);
 
 impl WriteJson for f16 {
-    fn write(&self, out: &mut Vec<u8>) {
-        self.to_f32().write(out);
+    fn write(&self, piece: &mut Piece) {
+        self.to_f32().write(piece);
     }
 }
 
 impl WriteJson for bf16 {
-    fn write(&self, out: &mut Vec<u8>) {
-        self.to_f32().write(out);
+    fn write(&self, piece: &mut Piece) {
+        self.to_f32().write(piece);
     }
 }
 

@@ -9,36 +9,55 @@ use smallvec::SmallVec;
 
 /// One bucket per power of two of bytes.
 const BUCKETS: usize = 40;
-/// Share of the newest run in what is expected of the next: a change of speed is followed within some five runs.
+/// Share of the newest run in what is expected of the next: a change of speed to the double or the half is followed within
+/// some five runs.
 const RECENT_SHARE: u64 = 5;
+/// Nor is a run that the kernel interrupted taken for a change: a run counts as at most so many times what was expected.
+const MOST_AT_ONCE: u64 = 2;
 /// Share of the newest run in the steady average: rare runs that are far longer than the rest are not soon forgotten.
 const STEADY_SHARE: u64 = 64;
 
+/// A size that none of so many runs had is out of date: what it took may have been measured on a busier machine.
+const OUT_OF_DATE: u64 = 512;
+
 /// A larger batch that saves less than this share of the time per row is not worth the wait for it.
 const GAIN: f64 = 0.03;
+/// Nor is one that saves less than this share worth leaving the thread that has the requests.
+const HANDING_OVER: f64 = 0.25;
 
 /// Run times by size of the inputs.
-pub(super) struct RunTimes([Averages; BUCKETS]);
+pub(super) struct RunTimes {
+    sizes: [Averages; BUCKETS],
+    /// Runs of all sizes so far.
+    runs: AtomicU64,
+}
 
 /// Moving averages in nanoseconds; 0 where nothing is known.
 #[derive(Default)]
 struct Averages {
     recent: AtomicU64,
     steady: AtomicU64,
+    /// The number of its last run among those of all sizes.
+    last: AtomicU64,
 }
 
 impl Default for RunTimes {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| Averages::default()))
+        Self { sizes: std::array::from_fn(|_| Averages::default()), runs: AtomicU64::new(0) }
     }
 }
 
 impl RunTimes {
     /// Counts a run over inputs of so many bytes in. Two threads that learn at once may lose one of the two.
     pub(super) fn learn(&self, bytes: usize, took: Duration) {
-        let averages = &self.0[bucket(bytes)];
+        let averages = &self.sizes[bucket(bytes)];
+        averages.last.store(self.runs.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).max(1);
-        for (average, share) in [(&averages.recent, RECENT_SHARE), (&averages.steady, STEADY_SHARE)] {
+        let recent = averages.recent.load(Ordering::Relaxed);
+        let at_most = if recent == 0 { took } else { took.min(recent.saturating_mul(MOST_AT_ONCE)) };
+        for (average, took, share) in
+            [(&averages.recent, at_most, RECENT_SHARE), (&averages.steady, took, STEADY_SHARE)]
+        {
             let known = average.load(Ordering::Relaxed);
             let next = if known == 0 { took } else { known - known / share + took / share };
             average.store(next.max(1), Ordering::Relaxed);
@@ -70,8 +89,38 @@ impl RunTimes {
         }
     }
 
+    /// Whether a row costs so much less in a run over `many` of them than in one as large as `limit` allows that it is
+    /// worth handing them to another thread.
+    pub(super) fn pays_together(&self, row_bytes: usize, many: usize, limit: Duration) -> bool {
+        let expected = |rows: usize| self.expected(row_bytes * rows);
+        let sizes = std::iter::successors(Some(1usize), |rows| rows.checked_mul(2)).take_while(|rows| *rows < many);
+        let few = sizes.take_while(|rows| expected(*rows).is_some_and(|run| run <= limit)).last();
+        let per_row = |rows: usize| Some(expected(rows)?.div_f64(rows as f64));
+        match (few.and_then(per_row), per_row(many)) {
+            (Some(few), Some(many)) => many.mul_f64(1.0 + HANDING_OVER) < few,
+            _ => true,
+        }
+    }
+
+    /// What is known of a size. One that is out of date is taken to last no longer than in proportion to the nearest smaller
+    /// one that is not: so it is tried again, though it once seemed too slow.
     fn known(&self, bucket: usize) -> Option<Duration> {
-        match self.0[bucket].recent.load(Ordering::Relaxed) {
+        let own = self.recent(bucket)?;
+        let runs = self.runs.load(Ordering::Relaxed);
+        let is_current = |at: usize| runs <= self.sizes[at].last.load(Ordering::Relaxed) + OUT_OF_DATE;
+        if is_current(bucket) {
+            return Some(own);
+        }
+        let smaller = (0..bucket).rev().find(|at| is_current(*at) && self.recent(*at).is_some());
+        let at_most = smaller.and_then(|smaller| {
+            let times_as_long = 1u32.checked_shl((bucket - smaller) as u32).unwrap_or(u32::MAX);
+            Some(self.recent(smaller)?.saturating_mul(times_as_long))
+        });
+        Some(at_most.map_or(own, |most| own.min(most)))
+    }
+
+    fn recent(&self, bucket: usize) -> Option<Duration> {
+        match self.sizes[bucket].recent.load(Ordering::Relaxed) {
             0 => None,
             nanos => Some(Duration::from_nanos(nanos)),
         }
@@ -79,7 +128,7 @@ impl RunTimes {
 
     /// Whether runs of this size have been seen, and stay below `limit` now and over many runs.
     pub(super) fn stays_below(&self, limit: Duration, bytes: usize) -> bool {
-        let averages = &self.0[bucket(bytes)];
+        let averages = &self.sizes[bucket(bytes)];
         let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
         let below = |average: &AtomicU64| (1..=limit).contains(&average.load(Ordering::Relaxed));
         below(&averages.recent) && below(&averages.steady)
@@ -87,14 +136,14 @@ impl RunTimes {
 
     /// Whether runs of this size have been seen, and take `limit` or more now and over many runs.
     pub(super) fn stays_above(&self, limit: Duration, bytes: usize) -> bool {
-        let averages = &self.0[bucket(bytes)];
+        let averages = &self.sizes[bucket(bytes)];
         let above = |average: &AtomicU64| u128::from(average.load(Ordering::Relaxed)) >= limit.as_nanos();
         above(&averages.recent) && above(&averages.steady)
     }
 
     /// Shrinks what is expected of a run a little.
     pub(super) fn doubt(&self, bytes: usize) {
-        for averages in &self.0[..=bucket(bytes)] {
+        for averages in &self.sizes[..=bucket(bytes)] {
             let known = averages.recent.load(Ordering::Relaxed);
             averages.recent.store(known - known / 64, Ordering::Relaxed);
         }
@@ -136,6 +185,33 @@ mod tests {
         assert_eq!(curve(&[100, 200, 400, 800]), 1, "rows cost the same in any batch");
         assert_eq!(curve(&[100, 110, 130, 165, 330, 650, 1300]), 8);
         assert_eq!(curve(&[10, 11, 12, 13, 14, 15, 16]), 64);
+    }
+
+    #[test]
+    fn a_size_that_seemed_slow_once_is_tried_again() {
+        let times = RunTimes::default();
+        times.learn(64, Duration::from_micros(20));
+        times.learn(128, Duration::from_millis(1));
+        assert_eq!(times.expected(128), Some(Duration::from_millis(1)));
+        (0..OUT_OF_DATE - 1).for_each(|_| times.learn(64, Duration::from_micros(20)));
+        assert_eq!(times.expected(128), Some(Duration::from_millis(1)));
+        times.learn(64, Duration::from_micros(20));
+        assert!(times.expected(128).unwrap() <= Duration::from_micros(40));
+        times.learn(128, Duration::from_millis(1));
+        assert_eq!(times.expected(128), Some(Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn only_rows_that_get_much_cheaper_are_worth_another_thread() {
+        let pays = |us: &[u64]| {
+            let times = RunTimes::default();
+            us.iter().enumerate().for_each(|(at, us)| times.learn(8 << at, Duration::from_micros(*us)));
+            times.pays_together(8, 16, Duration::from_micros(250))
+        };
+        assert!(!pays(&[30, 60, 120, 240, 480]), "rows cost the same in any batch");
+        assert!(!pays(&[60, 100, 150, 225, 400]), "a tenth less");
+        assert!(pays(&[200, 210, 220, 240, 260]));
+        assert!(pays(&[300, 310, 320, 330, 340]), "not even a row is short");
     }
 
     #[test]

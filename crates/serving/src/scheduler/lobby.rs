@@ -3,7 +3,8 @@
 //! A run of some microseconds is not worth a hop to another thread and back, but the connections that are ready in the
 //! same turn are worth one run together: a batch costs little more than a row. The first request to arrive leads: it
 //! lets the thread poll what else is ready, once, and then runs everything that has joined it. Where nobody ever joins, it
-//! does not look either.
+//! does not look either. What would keep the thread for too long waits for its next turn, as does all of it for some turns
+//! if others have the instances: once handed to other threads, short runs would go on there, which contend with this one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,6 +34,8 @@ struct Guests {
 /// After so many leaders that nobody joined, most leaders do not look for others any more, and one in so many does.
 const LONELY: u32 = 8;
 const LOOK_AGAIN: u32 = 16;
+/// After so many turns in a row without an instance, requests are left to the runners.
+const FRUITLESS_TURNS: u32 = 4;
 
 impl Lobbies {
     pub(super) fn new(threads: usize) -> Self {
@@ -50,6 +53,15 @@ impl Lobbies {
         let leads = !std::mem::replace(&mut guests.led, true);
         let look = guests.alone < LONELY || guests.alone.is_multiple_of(LOOK_AGAIN);
         Ok(leads.then(|| Lead { shared: shared.clone(), at, look, done: false }))
+    }
+
+    /// Puts what is left back, before those who came since. Whether the duty is still the caller's: it is not if somebody else
+    /// leads by now.
+    fn stay(&self, at: usize, mut left: Vec<Job>) -> bool {
+        let mut guests = self.0[at].0.lock();
+        left.append(&mut guests.jobs);
+        guests.jobs = left;
+        !std::mem::replace(&mut guests.led, true)
     }
 
     fn leave(&self, at: usize) -> Vec<Job> {
@@ -72,14 +84,31 @@ pub(super) struct Lead {
 }
 
 impl Lead {
-    /// Lets the thread look once at what else is ready, and runs everything that has joined.
+    /// Lets the thread look once at what else is ready, and runs everything that has joined; in as many turns as it takes.
     pub(super) async fn run(mut self) {
         if self.look {
             tokio::task::yield_now().await;
         }
-        self.done = true;
-        let jobs = self.shared.lobbies.leave(self.at);
-        self.shared.run_here(jobs);
+        let mut fruitless = 0;
+        loop {
+            let jobs = self.shared.lobbies.leave(self.at);
+            let before = jobs.len();
+            let left = self.shared.run_here(jobs);
+            fruitless = if left.len() < before { 0 } else { fruitless + 1 };
+            if left.is_empty() {
+                self.done = true;
+                return;
+            }
+            if fruitless == FRUITLESS_TURNS {
+                self.done = true;
+                return self.shared.queue(left);
+            }
+            if !self.shared.lobbies.stay(self.at, left) {
+                self.done = true;
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 }
 

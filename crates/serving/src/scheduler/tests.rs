@@ -353,6 +353,42 @@ async fn short_requests_that_are_ready_together_run_together() {
 }
 
 #[tokio::test]
+async fn short_requests_stay_on_their_thread_however_many_they_are() {
+    let doubler = Doubler::new();
+    let scheduler = doubler.scheduler(limits(1));
+    scheduler.learn(ROW_BYTES, Duration::from_micros(10));
+    let ask = |at: u16| {
+        let scheduler = scheduler.clone();
+        tokio::spawn(async move { scheduler.submit(work(&[f32::from(at)])).await })
+    };
+    let answers: Vec<_> = (0..1000).map(ask).collect();
+    for (at, answer) in (0u16..).zip(answers) {
+        assert_eq!(doubled(answer.await.unwrap()), [2.0 * f32::from(at)]);
+    }
+    // Together they took the thread for far longer than any of them may.
+    assert_eq!(scheduler.shared.state.lock().runners, 0);
+}
+
+#[tokio::test]
+async fn a_short_request_without_an_instance_waits_in_the_queue_before_long() {
+    let (doubler, gate) = Doubler::gated();
+    let scheduler = doubler.scheduler(limits(8));
+    let first = occupy(&scheduler, &doubler).await;
+    scheduler.learn(ROW_BYTES, Duration::from_micros(10));
+    let short = tokio::spawn({
+        let scheduler = scheduler.clone();
+        async move { scheduler.submit(work(&[1.0])).await }
+    });
+    while scheduler.queued() == 0 {
+        tokio::task::yield_now().await;
+    }
+    gate.send(()).unwrap();
+    gate.send(()).unwrap();
+    first.await.unwrap().unwrap();
+    assert_eq!(doubled(short.await.unwrap()), [2.0]);
+}
+
+#[tokio::test]
 async fn others_are_answered_when_their_leader_hangs_up() {
     let doubler = Doubler::new();
     let scheduler = doubler.scheduler(limits(8));

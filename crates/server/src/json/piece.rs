@@ -1,0 +1,81 @@
+//! A few hundred bytes of text, put together from short ones before it goes where the answer grows.
+//!
+//! Copying a number of some ten bytes by a call, into memory that may have to grow, costs as much as writing its digits.
+
+/// Longer than any number in decimal.
+const LONGEST: usize = 32;
+const SIZE: usize = 1024;
+
+/// Text that is being put together.
+pub(super) struct Piece {
+    bytes: [u8; SIZE],
+    len: usize,
+}
+
+impl Piece {
+    pub(super) fn new() -> Self {
+        Self { bytes: [0; SIZE], len: 0 }
+    }
+
+    /// Whether it should be given away before more is pushed: else there is room for two numbers.
+    pub(super) fn is_full(&self) -> bool {
+        self.len > SIZE - 2 * LONGEST
+    }
+
+    /// Appends a text of at most 32 bytes.
+    #[inline(always)]
+    pub(super) fn push(&mut self, text: &[u8]) {
+        let room: &mut [u8; LONGEST] =
+            self.bytes[self.len..].first_chunk_mut().expect("a piece that is full is given away before more is pushed");
+        // Two copies of a fixed size that overlap: any length between the one and the double of it.
+        match text.len() {
+            0 => {}
+            len @ 1..=3 => {
+                room[0] = text[0];
+                room[len / 2] = text[len / 2];
+                room[len - 1] = text[len - 1];
+            }
+            len @ 4..=7 => ends::<4>(room, text, len),
+            len @ 8..=15 => ends::<8>(room, text, len),
+            len @ 16..=LONGEST => ends::<16>(room, text, len),
+            len => unreachable!("{len} bytes are no number"),
+        }
+        self.len += text.len();
+    }
+
+    /// Appends all of it to `out`; it is empty afterwards.
+    pub(super) fn give(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.bytes[..self.len]);
+        self.len = 0;
+    }
+}
+
+/// Copies the first and the last `N` bytes of `len`.
+#[inline(always)]
+fn ends<const N: usize>(room: &mut [u8; LONGEST], text: &[u8], len: usize) {
+    room[..N].copy_from_slice(&text[..N]);
+    room[len - N..len].copy_from_slice(&text[len - N..len]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_every_length_come_out_as_they_went_in() {
+        let text: Vec<u8> = (b'0'..=b'Z').collect();
+        let (mut out, mut expected) = (Vec::new(), Vec::new());
+        let mut piece = Piece::new();
+        for len in (0..=LONGEST).cycle().take(10 * LONGEST) {
+            if piece.is_full() {
+                piece.give(&mut out);
+            }
+            piece.push(&text[..len]);
+            expected.extend_from_slice(&text[..len]);
+        }
+        piece.give(&mut out);
+        assert_eq!(out, expected);
+        piece.give(&mut out);
+        assert_eq!(out, expected, "it was empty");
+    }
+}
