@@ -258,7 +258,8 @@ impl Scheduler {
         }
     }
 
-    /// A request larger than the largest batch: parts that are queued together and joined in order.
+    /// A request larger than the largest batch: parts that run here one after the other where all of them are short, or are
+    /// queued together; joined in order.
     async fn submit_split(&self, work: Work, most: usize) -> Result<Completed, InferError> {
         let batches = work.rows.div_ceil(most);
         let may_wait = self.shared.limits.max_queue_requests;
@@ -267,16 +268,20 @@ impl Scheduler {
             let message = format!("{} rows make {batches} batches of {most}, at most {may_wait} may wait", work.rows);
             return Err(InferError::new(ErrorCode::ShapeOverflow, message));
         }
-        let mut parts = Vec::with_capacity(batches);
-        for first in (0..work.rows).step_by(most) {
+        let parts = (0..work.rows).step_by(most).map(|first| {
             let rows = most.min(work.rows - first);
             let slice = |tensor: &Option<Tensor>| tensor.as_ref().map(|tensor| tensor.slice_rows(first, rows));
-            let inputs = work.inputs.iter().map(slice).collect();
-            parts.push(self.enqueue(Work { inputs, rows, ..work })?);
-        }
-        let mut completed = Vec::with_capacity(parts.len());
-        for part in parts {
-            completed.push(part.answer().await?);
+            Work { inputs: work.inputs.iter().map(slice).collect(), rows, ..work }
+        });
+        let mut completed = Vec::with_capacity(batches);
+        if self.shared.is_short(batches, most * work.row_bytes()) {
+            for part in parts {
+                completed.push(self.submit_one(part).await?);
+            }
+        } else {
+            for part in parts.map(|part| self.enqueue(part)).collect::<Result<Vec<_>, _>>()? {
+                completed.push(part.answer().await?);
+            }
         }
         join(&completed).map_err(|error| InferError::new(ErrorCode::ExecutionFailed, error.to_string()))
     }
@@ -384,6 +389,12 @@ fn runner_gone() -> InferError {
 }
 
 impl Shared {
+    /// Whether so many runs over inputs of so many bytes are short even one after the other.
+    fn is_short(&self, runs: usize, bytes: usize) -> bool {
+        let each = self.limits.inline_run / u32::try_from(runs).unwrap_or(u32::MAX);
+        self.may_run_inline && self.run_times.stays_below(each, bytes)
+    }
+
     /// Whether this request should run on the thread that brought it.
     fn may_run_here(&self, work: &Work) -> bool {
         if !self.may_run_inline || work.deadline.is_some_and(|deadline| deadline <= Instant::now()) {

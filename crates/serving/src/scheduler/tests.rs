@@ -353,6 +353,20 @@ async fn short_requests_that_are_ready_together_run_together() {
 }
 
 #[tokio::test]
+async fn a_request_larger_than_a_batch_stays_on_its_thread_if_all_of_it_is_short() {
+    let doubler = Doubler::new();
+    for us in [50, 100] {
+        let scheduler = doubler.scheduler(limits(4));
+        scheduler.learn(4 * ROW_BYTES, Duration::from_micros(us));
+        scheduler.learn(2 * ROW_BYTES, Duration::from_micros(us));
+        let values: Vec<f32> = (0..10u8).map(f32::from).collect();
+        let expected: Vec<f32> = values.iter().map(|value| value * 2.0).collect();
+        assert_eq!(doubled(scheduler.submit(work(&values)).await), expected);
+        assert_eq!(scheduler.shared.state.lock().runners > 0, us == 100, "three runs of {us} us");
+    }
+}
+
+#[tokio::test]
 async fn short_requests_stay_on_their_thread_however_many_they_are() {
     let doubler = Doubler::new();
     let scheduler = doubler.scheduler(limits(1));
