@@ -12,7 +12,7 @@ const BUCKETS: usize = 40;
 /// Share of the newest run in what is expected of the next: a change of speed to the double or the half is followed within
 /// some five runs.
 const RECENT_SHARE: u64 = 5;
-/// Nor is a run that the kernel interrupted taken for a change: a run counts as at most so many times what was expected.
+/// A run that the kernel interrupted is no change of speed: none counts as more than so many times what was expected.
 const MOST_AT_ONCE: u64 = 2;
 /// Share of the newest run in the steady average: rare runs that are far longer than the rest are not soon forgotten.
 const STEADY_SHARE: u64 = 64;

@@ -52,7 +52,7 @@ impl Lobbies {
         guests.jobs.push(job);
         let leads = !std::mem::replace(&mut guests.led, true);
         let look = guests.alone < LONELY || guests.alone.is_multiple_of(LOOK_AGAIN);
-        Ok(leads.then(|| Lead { shared: shared.clone(), at, look, done: false }))
+        Ok(leads.then(|| Lead { shared: shared.clone(), at, look, fruitless: 0, done: false }))
     }
 
     /// Puts what is left back, before those who came since. Whether the duty is still the caller's: it is not if somebody else
@@ -79,36 +79,47 @@ pub(super) struct Lead {
     at: usize,
     /// Whether others may have come in the same turn.
     look: bool,
+    /// Turns in a row in which nothing could be run.
+    fruitless: u32,
     /// Whether the duty is done.
     done: bool,
 }
 
 impl Lead {
-    /// Lets the thread look once at what else is ready, and runs everything that has joined; in as many turns as it takes.
+    /// Lets the thread look once at what else is ready, and runs everything that has joined.
     pub(super) async fn run(mut self) {
         if self.look {
             tokio::task::yield_now().await;
         }
-        let mut fruitless = 0;
-        loop {
-            let jobs = self.shared.lobbies.leave(self.at);
-            let before = jobs.len();
-            let left = self.shared.run_here(jobs);
-            fruitless = if left.len() < before { 0 } else { fruitless + 1 };
-            if left.is_empty() {
-                self.done = true;
-                return;
-            }
-            if fruitless == FRUITLESS_TURNS {
-                self.done = true;
-                return self.shared.queue(left);
-            }
-            if !self.shared.lobbies.stay(self.at, left) {
-                self.done = true;
-                return;
-            }
-            tokio::task::yield_now().await;
+        self.turn();
+        if !self.done {
+            // By itself: the leader's own answer must not wait for those of others, who may come without end.
+            tokio::spawn(self.go_on());
         }
+    }
+
+    /// Runs what is left, in as many turns of the thread as it takes.
+    async fn go_on(mut self) {
+        while !self.done {
+            tokio::task::yield_now().await;
+            self.turn();
+        }
+    }
+
+    /// Runs as much as the thread has time for.
+    fn turn(&mut self) {
+        let jobs = self.shared.lobbies.leave(self.at);
+        let before = jobs.len();
+        let left = self.shared.run_here(jobs);
+        self.fruitless = if left.len() < before { 0 } else { self.fruitless + 1 };
+        self.done = if left.is_empty() {
+            true
+        } else if self.fruitless >= FRUITLESS_TURNS {
+            self.shared.queue(left);
+            true
+        } else {
+            !self.shared.lobbies.stay(self.at, left)
+        };
     }
 }
 

@@ -384,6 +384,24 @@ async fn short_requests_stay_on_their_thread_however_many_they_are() {
 }
 
 #[tokio::test]
+async fn a_leader_is_answered_before_all_that_it_leads() {
+    let doubler = Doubler::new();
+    let scheduler = doubler.scheduler(limits(1));
+    scheduler.learn(ROW_BYTES, Duration::from_micros(10));
+    let mut leader = Box::pin(scheduler.submit(work(&[0.5])));
+    assert!(futures_poll(leader.as_mut()).is_none());
+    let mut others: Vec<_> = (0..1000).map(|_| Box::pin(scheduler.submit(work(&[1.0])))).collect();
+    for other in &mut others {
+        assert!(futures_poll(other.as_mut()).is_none());
+    }
+    assert_eq!(doubled(futures_poll(leader.as_mut()).expect("its run was the first")), [1.0]);
+    for other in others {
+        assert_eq!(doubled(other.await), [2.0]);
+    }
+    assert_eq!(scheduler.shared.state.lock().runners, 0);
+}
+
+#[tokio::test]
 async fn a_short_request_without_an_instance_waits_in_the_queue_before_long() {
     let (doubler, gate) = Doubler::gated();
     let scheduler = doubler.scheduler(limits(8));
