@@ -192,7 +192,7 @@ fn numbers<T: WriteJson>(out: &mut Vec<u8>, elements: &[T]) {
             piece.give(out);
         }
         if at > 0 {
-            piece.push(b",");
+            piece.comma();
         }
         element.write(&mut piece);
     }

@@ -24,15 +24,20 @@ pub(super) fn read<T: Number>(text: &[u8], expected: usize) -> Option<(Vec<T>, u
     let (mut depth, mut is_opened) = (1, true);
     loop {
         // A value or an array begins here; an array may also end at once.
-        if elements.len() < expected
-            && let Some((value, len)) = small(rest)
-        {
-            elements.push(T::small(value));
-            is_opened = false;
-            rest = skip_space(&rest[len..]);
-            continue;
-        }
         match rest {
+            // What most of many bodies consists of: pixels, counts, flags.
+            [one @ b'0'..=b'9', b',', behind @ ..] if elements.len() < expected => {
+                elements.push(T::small(one - b'0'));
+                is_opened = false;
+                rest = skip_space(behind);
+                continue;
+            }
+            [ten @ b'1'..=b'9', one @ b'0'..=b'9', b',', behind @ ..] if elements.len() < expected => {
+                elements.push(T::small((ten - b'0') * 10 + (one - b'0')));
+                is_opened = false;
+                rest = skip_space(behind);
+                continue;
+            }
             [b'[', inside @ ..] if depth < Shape::MAX_RANK => {
                 depth += 1;
                 is_opened = true;
@@ -68,19 +73,6 @@ pub(super) fn read<T: Number>(text: &[u8], expected: usize) -> Option<(Vec<T>, u
             }
         }
     }
-}
-
-/// A number of one or two digits, with the comma behind it, and the length of both: what most of many bodies consists of,
-/// pixels, counts and flags. One and two digits come in no order that a processor could foresee, so nothing branches on it.
-#[inline(always)]
-fn small(text: &[u8]) -> Option<(u8, usize)> {
-    let [first, second, third, ..] = *text else { return None };
-    let (first, has_two) = (first.wrapping_sub(b'0'), second != b',');
-    let second = if has_two { second.wrapping_sub(b'0') } else { 0 };
-    let comma = if has_two { third } else { b',' };
-    let is_number = (first <= 9) & (second <= 9) & (comma == b',') & (!has_two | (first != 0));
-    let tens = if has_two { first.wrapping_mul(10) } else { first };
-    is_number.then_some((tens.wrapping_add(second), 2 + usize::from(has_two)))
 }
 
 /// The text from its first byte on that is no space.

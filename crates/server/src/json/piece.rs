@@ -17,9 +17,16 @@ impl Piece {
         Self { bytes: [0; SIZE], len: 0 }
     }
 
-    /// Whether it should be given away before more is pushed: else there is room for two numbers.
+    /// Whether it should be given away before more is pushed: else there is room for a comma and a number.
     pub(super) fn is_full(&self) -> bool {
         self.len > SIZE - 2 * LONGEST
+    }
+
+    /// Appends a comma.
+    #[inline(always)]
+    pub(super) fn comma(&mut self) {
+        self.bytes[self.len] = b',';
+        self.len += 1;
     }
 
     /// Appends a text of at most 32 bytes.
@@ -29,7 +36,7 @@ impl Piece {
             self.bytes[self.len..].first_chunk_mut().expect("a piece that is full is given away before more is pushed");
         // Two copies of a fixed size that overlap: any length between the one and the double of it.
         match text.len() {
-            0 => {}
+            0 => return,
             len @ 1..=3 => {
                 room[0] = text[0];
                 room[len / 2] = text[len / 2];
@@ -70,7 +77,9 @@ mod tests {
             if piece.is_full() {
                 piece.give(&mut out);
             }
+            piece.comma();
             piece.push(&text[..len]);
+            expected.push(b',');
             expected.extend_from_slice(&text[..len]);
         }
         piece.give(&mut out);

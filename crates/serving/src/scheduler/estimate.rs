@@ -55,13 +55,8 @@ impl RunTimes {
         let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).max(1);
         let recent = averages.recent.load(Ordering::Relaxed);
         let at_most = if recent == 0 { took } else { took.min(recent.saturating_mul(MOST_AT_ONCE)) };
-        for (average, took, share) in
-            [(&averages.recent, at_most, RECENT_SHARE), (&averages.steady, took, STEADY_SHARE)]
-        {
-            let known = average.load(Ordering::Relaxed);
-            let next = if known == 0 { took } else { known - known / share + took / share };
-            average.store(next.max(1), Ordering::Relaxed);
-        }
+        average_in(&averages.recent, at_most, RECENT_SHARE);
+        average_in(&averages.steady, took, STEADY_SHARE);
     }
 
     /// The expected time of a run: that of its own size, else in proportion to the nearest smaller one, else that of the
@@ -148,6 +143,13 @@ impl RunTimes {
             averages.recent.store(known - known / 64, Ordering::Relaxed);
         }
     }
+}
+
+/// Counts a time into a moving average, of which the newest is one part of `share`.
+fn average_in(average: &AtomicU64, took: u64, share: u64) {
+    let known = average.load(Ordering::Relaxed);
+    let next = if known == 0 { took } else { known - known / share + took / share };
+    average.store(next.max(1), Ordering::Relaxed);
 }
 
 fn bucket(bytes: usize) -> usize {
