@@ -7,17 +7,18 @@
 mod batch;
 mod courtesy;
 mod estimate;
+mod here;
+mod limits;
 mod lobby;
 mod queue;
+mod work;
 
-use std::collections::VecDeque;
-use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use tidegate_core::{Batching, Tensor, TensorError};
+use tidegate_core::{Tensor, TensorError};
 use tidegate_engines::{Instance, LoadedArtifact};
 use tokio::sync::oneshot;
 use tracing::{error, warn};
@@ -25,13 +26,14 @@ use tracing::{error, warn};
 use self::batch::Batch;
 use self::courtesy::{Courtesy, LONG_ROW};
 use self::estimate::RunTimes;
+pub(crate) use self::limits::INLINE_RUN;
+pub use self::limits::Limits;
 use self::lobby::Lobbies;
 use self::queue::{Job, Queue};
+pub use self::work::{Completed, Timing, Work};
 use crate::stats::VersionStats;
 use crate::{ErrorCode, InferError};
 
-/// Runs expected to take longer than this leave the thread that serves connections.
-pub(crate) const INLINE_RUN: Duration = Duration::from_micros(250);
 /// Waits turn out longer than foreseen, answers take time to travel, and an answer that comes late is worth nothing:
 /// so much of the foreseen wait is added to it before a request is let in.
 const WAIT_MARGIN: f64 = 0.3;
@@ -44,111 +46,6 @@ const RETURN_AT_MOST: Duration = Duration::from_micros(300);
 const RETURN_ROWS: usize = 8;
 /// A runner thread that found no work for this long ends.
 const RUNNER_IDLE: Duration = Duration::from_secs(10);
-
-/// What one request asks of the scheduler: inputs in the order of the signature.
-#[derive(Debug)]
-pub struct Work {
-    /// Bound inputs; `None` for an optional one that was left out.
-    pub inputs: Vec<Option<Tensor>>,
-    /// Rows along the batch axis; 1 where there is no batch axis.
-    pub rows: usize,
-    /// When the answer is no longer of use.
-    pub deadline: Option<Instant>,
-    /// Priority level, from 0, the most urgent.
-    pub level: usize,
-}
-
-impl Work {
-    /// Bytes of all inputs, the measure of how long a run takes.
-    pub(crate) fn bytes(&self) -> usize {
-        self.inputs.iter().flatten().map(Tensor::byte_len).sum()
-    }
-
-    pub(crate) fn row_bytes(&self) -> usize {
-        self.bytes() / self.rows.max(1)
-    }
-}
-
-/// The outputs of one request, in the order of the signature.
-#[derive(Debug)]
-pub struct Completed {
-    /// The outputs.
-    pub outputs: Vec<Tensor>,
-    /// Where the time went.
-    pub timing: Timing,
-}
-
-/// Where the time of a request went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Timing {
-    /// Waiting for an instance.
-    pub queue: Duration,
-    /// Joining the inputs of the batch.
-    pub compute_input: Duration,
-    /// Running the engine.
-    pub compute_infer: Duration,
-    /// Splitting the outputs of the batch.
-    pub compute_output: Duration,
-    /// Rows that ran together.
-    pub batch_rows: usize,
-    /// When its batch began to run.
-    pub started: Option<Instant>,
-    /// The number of its batch among those of the version, from 1.
-    pub batch: u64,
-}
-
-impl Timing {
-    /// Two parts of one request, which ran one after the other or side by side.
-    fn join(self, other: Self) -> Self {
-        Self {
-            queue: self.queue.max(other.queue),
-            compute_input: self.compute_input + other.compute_input,
-            compute_infer: self.compute_infer + other.compute_infer,
-            compute_output: self.compute_output + other.compute_output,
-            batch_rows: self.batch_rows.max(other.batch_rows),
-            started: self.started.min(other.started),
-            batch: self.batch,
-        }
-    }
-}
-
-/// How the requests of one version wait and run together.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Most rows in one run; `None` where requests cannot share a run.
-    pub max_batch_rows: Option<NonZeroUsize>,
-    /// How long the oldest request may wait for others.
-    pub queue_delay: Duration,
-    /// Batch sizes that run without waiting for the delay, ascending.
-    pub preferred_rows: Vec<usize>,
-    /// Requests that may wait.
-    pub max_queue_requests: usize,
-    /// Priority levels.
-    pub levels: usize,
-    /// Runs expected to take longer leave the thread that serves connections.
-    pub inline_run: Duration,
-}
-
-impl Limits {
-    /// The limits that a manifest asks for; `max_batch_rows` is what the version was found to bear.
-    pub fn new(batching: &Batching, max_batch_rows: Option<NonZeroUsize>) -> Self {
-        let mut preferred_rows = batching.preferred_batch_sizes.clone();
-        preferred_rows.sort_unstable();
-        Self {
-            max_batch_rows,
-            queue_delay: Duration::from_micros(batching.max_queue_delay_us),
-            preferred_rows,
-            max_queue_requests: batching.max_queue_requests.max(1),
-            levels: usize::from(batching.priority_levels.max(1)),
-            inline_run: INLINE_RUN,
-        }
-    }
-
-    /// Most rows in one run; 1 where requests cannot share one.
-    fn most_rows(&self) -> usize {
-        self.max_batch_rows.map_or(1, NonZeroUsize::get)
-    }
-}
 
 /// The queue and the instances of one version. Dropping it finishes what waits and ends the threads.
 pub struct Scheduler {
@@ -389,78 +286,6 @@ fn runner_gone() -> InferError {
 }
 
 impl Shared {
-    /// Whether so many runs over inputs of so many bytes are short even one after the other.
-    fn is_short(&self, runs: usize, bytes: usize) -> bool {
-        let each = self.limits.inline_run / u32::try_from(runs).unwrap_or(u32::MAX);
-        self.may_run_inline && self.run_times.stays_below(each, bytes)
-    }
-
-    /// Whether this request should run on the thread that brought it.
-    fn may_run_here(&self, work: &Work) -> bool {
-        if !self.may_run_inline || work.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            return false;
-        }
-        if !self.run_times.stays_below(self.limits.inline_run, work.bytes()) {
-            return false;
-        }
-        self.state.lock().queue.is_empty()
-    }
-
-    /// Runs requests on this thread, the most urgent first, as long as an instance is idle and all of it stays short;
-    /// gives the rest back.
-    fn run_here(self: &Arc<Self>, jobs: Vec<Job>) -> Vec<Job> {
-        let began = Instant::now();
-        let waiting = jobs.iter().map(|job| job.work.rows).sum();
-        let mut jobs = VecDeque::from(jobs);
-        queue::shed(&mut jobs, self.late(waiting, began));
-        let mut jobs = Vec::from(jobs);
-        if let [first, others @ ..] = jobs.as_slice()
-            && !others.is_empty()
-        {
-            // Rows that are cheapest in a batch too long for this thread are left to the runners together.
-            let others = others.iter().map(|job| job.work.rows).sum();
-            let limit = self.limits.inline_run;
-            let pays = |rows| self.run_times.pays_together(first.work.row_bytes(), rows, limit);
-            if self.batch(&first.work, others).is_some_and(|(rows, run)| run > limit && pays(rows)) {
-                self.queue(jobs);
-                return Vec::new();
-            }
-        }
-        jobs.sort_by_key(|job| job.work.level);
-        let mut is_first = true;
-        while !jobs.is_empty() && (is_first || began.elapsed() < self.limits.inline_run) {
-            is_first = false;
-            let Some(instance) = self.state.lock().idle.pop() else { break };
-            let together = self.take_together(&mut jobs);
-            self.run(instance, Batch::new(together));
-        }
-        jobs
-    }
-
-    /// The first request and those that can run with it, up to the largest batch that stays short.
-    fn take_together(&self, jobs: &mut Vec<Job>) -> Vec<Job> {
-        let most = self.limits.most_rows();
-        let short = |bytes| self.run_times.expected(bytes).is_none_or(|run| run <= self.limits.inline_run);
-        let (mut rows, mut bytes) = (0, 0);
-        let mut together: Vec<Job> = Vec::with_capacity(jobs.len());
-        let mut rest = Vec::new();
-        for job in jobs.drain(..) {
-            let (with_rows, with_bytes) = (rows + job.work.rows, bytes + job.work.bytes());
-            let joins = match together.first() {
-                None => true,
-                Some(first) => first.fits(&job) && with_rows <= most && short(with_bytes),
-            };
-            if joins {
-                (rows, bytes) = (with_rows, with_bytes);
-                together.push(job);
-            } else {
-                rest.push(job);
-            }
-        }
-        *jobs = rest;
-        together
-    }
-
     /// Leaves requests that were accepted already to the runners.
     fn queue(self: &Arc<Self>, jobs: Vec<Job>) {
         let mut state = self.state.lock();

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::mpsc;
 
 use proptest::prelude::*;
-use tidegate_core::{Shape, Signature};
+use tidegate_core::{Batching, Shape, Signature};
 use tidegate_engines::{LoadError, RunError};
 
 use super::*;

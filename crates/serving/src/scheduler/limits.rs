@@ -1,0 +1,47 @@
+//! The limits within which requests of a version wait and run together.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use tidegate_core::Batching;
+
+/// Runs expected to take longer than this leave the thread that serves connections.
+pub(crate) const INLINE_RUN: Duration = Duration::from_micros(250);
+
+/// How the requests of one version wait and run together.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Most rows in one run; `None` where requests cannot share a run.
+    pub max_batch_rows: Option<NonZeroUsize>,
+    /// How long the oldest request may wait for others.
+    pub queue_delay: Duration,
+    /// Batch sizes that run without waiting for the delay, ascending.
+    pub preferred_rows: Vec<usize>,
+    /// Requests that may wait.
+    pub max_queue_requests: usize,
+    /// Priority levels.
+    pub levels: usize,
+    /// Runs expected to take longer leave the thread that serves connections.
+    pub inline_run: Duration,
+}
+
+impl Limits {
+    /// The limits that a manifest asks for; `max_batch_rows` is what the version was found to bear.
+    pub fn new(batching: &Batching, max_batch_rows: Option<NonZeroUsize>) -> Self {
+        let mut preferred_rows = batching.preferred_batch_sizes.clone();
+        preferred_rows.sort_unstable();
+        Self {
+            max_batch_rows,
+            queue_delay: Duration::from_micros(batching.max_queue_delay_us),
+            preferred_rows,
+            max_queue_requests: batching.max_queue_requests.max(1),
+            levels: usize::from(batching.priority_levels.max(1)),
+            inline_run: INLINE_RUN,
+        }
+    }
+
+    /// Most rows in one run; 1 where requests cannot share one.
+    pub(super) fn most_rows(&self) -> usize {
+        self.max_batch_rows.map_or(1, NonZeroUsize::get)
+    }
+}
