@@ -1,4 +1,4 @@
-//! A few hundred bytes of text, put together from short ones before it goes where the answer grows.
+//! A kilobyte of text at most, put together from short ones before it goes where the answer grows.
 //!
 //! Copying a number of some ten bytes by a call, into memory that may have to grow, costs as much as writing its digits.
 

@@ -63,8 +63,7 @@ impl RunTimes {
     /// nearest larger one.
     pub(super) fn expected(&self, bytes: usize) -> Option<Duration> {
         let at = bucket(bytes);
-        let times_as_long = |smaller: usize| 1u32.checked_shl((at - smaller) as u32).unwrap_or(u32::MAX);
-        let smaller = |smaller| Some(self.known(smaller)?.saturating_mul(times_as_long(smaller)));
+        let smaller = |smaller| Some(in_proportion(self.known(smaller)?, at - smaller));
         let nearest_smaller = (0..=at).rev().find_map(smaller);
         nearest_smaller.or_else(|| (at + 1..BUCKETS).find_map(|larger| self.known(larger)))
     }
@@ -72,7 +71,7 @@ impl RunTimes {
     /// The number of rows, at most `most`, above which a run gains nothing by more of them: per row it takes within
     /// [`GAIN`] of the best known time. Where fewer than two sizes are known, `most`.
     pub(super) fn efficient_rows(&self, row_bytes: usize, most: usize) -> usize {
-        let sizes = std::iter::successors(Some(1usize), |rows| rows.checked_mul(2)).take_while(|rows| *rows <= most);
+        let sizes = doublings().take_while(|rows| *rows <= most);
         let per_row = |rows: usize| Some((rows, self.known(bucket(rows * row_bytes))?.div_f64(rows as f64)));
         let known: SmallVec<[(usize, Duration); 12]> = sizes.filter_map(per_row).collect();
         match known.iter().map(|(_, per_row)| *per_row).min() {
@@ -88,8 +87,8 @@ impl RunTimes {
     /// worth handing them to another thread.
     pub(super) fn pays_together(&self, row_bytes: usize, many: usize, limit: Duration) -> bool {
         let expected = |rows: usize| self.expected(row_bytes * rows);
-        let sizes = std::iter::successors(Some(1usize), |rows| rows.checked_mul(2)).take_while(|rows| *rows < many);
-        let few = sizes.take_while(|rows| expected(*rows).is_some_and(|run| run <= limit)).last();
+        let is_short = |rows: usize| expected(rows).is_some_and(|run| run <= limit);
+        let few = doublings().take_while(|rows| *rows < many && is_short(*rows)).last();
         let per_row = |rows: usize| Some(expected(rows)?.div_f64(rows as f64));
         match (few.and_then(per_row), per_row(many)) {
             (Some(few), Some(many)) => many.mul_f64(1.0 + HANDING_OVER) < few,
@@ -107,10 +106,7 @@ impl RunTimes {
             return Some(own);
         }
         let smaller = (0..bucket).rev().find(|at| is_current(*at) && self.recent(*at).is_some());
-        let at_most = smaller.and_then(|smaller| {
-            let times_as_long = 1u32.checked_shl((bucket - smaller) as u32).unwrap_or(u32::MAX);
-            Some(self.recent(smaller)?.saturating_mul(times_as_long))
-        });
+        let at_most = smaller.and_then(|smaller| Some(in_proportion(self.recent(smaller)?, bucket - smaller)));
         Some(at_most.map_or(own, |most| own.min(most)))
     }
 
@@ -150,6 +146,16 @@ fn average_in(average: &AtomicU64, took: u64, share: u64) {
     let known = average.load(Ordering::Relaxed);
     let next = if known == 0 { took } else { known - known / share + took / share };
     average.store(next.max(1), Ordering::Relaxed);
+}
+
+/// The time of a run that is so many times doubled in size, if time goes with size.
+fn in_proportion(time: Duration, doublings: usize) -> Duration {
+    time.saturating_mul(1u32.checked_shl(doublings as u32).unwrap_or(u32::MAX))
+}
+
+/// 1, 2, 4 and so on.
+fn doublings() -> impl Iterator<Item = usize> {
+    std::iter::successors(Some(1usize), |rows| rows.checked_mul(2))
 }
 
 fn bucket(bytes: usize) -> usize {

@@ -407,13 +407,7 @@ async fn a_short_request_without_an_instance_waits_in_the_queue_before_long() {
     let scheduler = doubler.scheduler(limits(8));
     let first = occupy(&scheduler, &doubler).await;
     scheduler.learn(ROW_BYTES, Duration::from_micros(10));
-    let short = tokio::spawn({
-        let scheduler = scheduler.clone();
-        async move { scheduler.submit(work(&[1.0])).await }
-    });
-    while scheduler.queued() == 0 {
-        tokio::task::yield_now().await;
-    }
+    let short = submit(&scheduler, work(&[1.0])).await;
     gate.send(()).unwrap();
     gate.send(()).unwrap();
     first.await.unwrap().unwrap();
