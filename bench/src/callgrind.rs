@@ -1,7 +1,7 @@
 //! What a program says to callgrind, under which it runs; without it, nothing happens.
 //!
-//! Callgrind could be told from outside, too, but by a script over `ptrace`, which containers forbid; and to count from
-//! the start, while models load, takes it four times as long as not to.
+//! Callgrind could be told from outside, too, but by a script over `ptrace`, which containers
+//! forbid; and to count from the start, while models load, takes it four times as long as not to.
 
 use std::arch::asm;
 
@@ -23,10 +23,12 @@ pub(crate) fn dump() {
     ask(BASE);
 }
 
-/// `VALGRIND_DO_CLIENT_REQUEST` of `valgrind.h` for x86-64: rotations that come to nothing, which Valgrind knows.
+/// `VALGRIND_DO_CLIENT_REQUEST` of `valgrind.h` for x86-64: rotations that come to nothing, which
+/// Valgrind knows.
 fn ask(request: u64) {
     let question = [request, 0, 0, 0, 0, 0];
-    // SAFETY: outside of Valgrind the registers are as before. Valgrind reads the question and writes its answer to rdx.
+    // SAFETY: outside of Valgrind the registers are as before. Valgrind reads the question and
+    // writes its answer to rdx.
     unsafe {
         asm!(
             "rol rdi, 3",

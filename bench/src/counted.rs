@@ -1,4 +1,5 @@
-//! Tidegate in a process whose instructions are counted: `cargo xtask bench instructions` runs it under callgrind.
+//! Tidegate in a process whose instructions are counted: `cargo xtask bench instructions` runs it
+//! under callgrind.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,7 +19,9 @@ const INLINE_RUN: Duration = Duration::from_secs(10);
 
 /// Serves a model, and tells callgrind what the lines on its standard input say.
 pub(crate) fn run(model: &Path) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let server = runtime.block_on(serve(model))?;
     println!("listening http://{}", server.http());
     for line in std::io::stdin().lines() {
@@ -38,12 +41,21 @@ pub(crate) fn run(model: &Path) -> Result<()> {
 async fn serve(model: &Path) -> Result<Server> {
     let engines = Engines::discover(None, EngineChoice::OnnxRuntime);
     let metrics = Arc::new(Metrics::new());
-    let models = Models::new(vec![model.to_owned()], engines, metrics.clone()).with_inline_run(INLINE_RUN);
+    let models =
+        Models::new(vec![model.to_owned()], engines, metrics.clone()).with_inline_run(INLINE_RUN);
     let observers = Observers::fewest(&metrics).map_err(|error| anyhow!(error))?;
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let config = ServerConfig { http: any, grpc: any, ..ServerConfig::default() };
+    let config = ServerConfig {
+        http: any,
+        grpc: any,
+        ..ServerConfig::default()
+    };
     let server = Server::start(config, Arc::new(Serving::new(models, metrics)), observers).await?;
     let report = server.load_all().await;
-    ensure!(report.failed.is_empty(), "a model was not loaded: {:?}", report.failed);
+    ensure!(
+        report.failed.is_empty(),
+        "a model was not loaded: {:?}",
+        report.failed
+    );
     Ok(server)
 }

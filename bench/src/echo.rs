@@ -1,4 +1,5 @@
-//! The least that an HTTP server can do for a request: read its body and answer one of the right size.
+//! The least that an HTTP server can do for a request: read its body and answer one of the right
+//! size.
 
 use std::path::Path;
 
@@ -13,14 +14,17 @@ use crate::listen::listen;
 pub(crate) fn run(answer: &Path, content_type: &str) -> anyhow::Result<()> {
     let answer = Bytes::from(std::fs::read(answer)?);
     let content_type = content_type.to_owned();
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async move {
-        let echo = move |body: Bytes| {
-            std::hint::black_box(body);
-            let (answer, content_type) = (answer.clone(), content_type.clone());
-            async move { ([(header::CONTENT_TYPE, content_type)], answer) }
-        };
-        let router = Router::new().route("/v2/models/{model}/infer", post(echo));
-        axum::serve(listen().await?, router).await?;
-        Ok(())
-    })
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(async move {
+            let echo = move |body: Bytes| {
+                std::hint::black_box(body);
+                let (answer, content_type) = (answer.clone(), content_type.clone());
+                async move { ([(header::CONTENT_TYPE, content_type)], answer) }
+            };
+            let router = Router::new().route("/v2/models/{model}/infer", post(echo));
+            axum::serve(listen().await?, router).await?;
+            Ok(())
+        })
 }

@@ -1,4 +1,5 @@
-//! The least that a gRPC server can do for `ModelInfer`: decode the request and answer one of the right size.
+//! The least that a gRPC server can do for `ModelInfer`: decode the request and answer one of the
+//! right size.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -17,7 +18,8 @@ use tonic::{Response, Status};
 
 use crate::listen::listen;
 
-/// Serves until killed. Clients that ask for metadata are told of one FP32 input with rows of `columns` numbers.
+/// Serves until killed. Clients that ask for metadata are told of one FP32 input with rows of
+/// `columns` numbers.
 pub(crate) fn run(output_bytes: usize, columns: i64) -> anyhow::Result<()> {
     let answer = ModelInferResponse {
         model_name: "echo".to_owned(),
@@ -25,16 +27,32 @@ pub(crate) fn run(output_bytes: usize, columns: i64) -> anyhow::Result<()> {
         raw_output_contents: vec![Bytes::from(vec![0; output_bytes])],
         ..ModelInferResponse::default()
     };
-    let input = TensorMetadata { name: "input".to_owned(), datatype: "FP32".to_owned(), shape: vec![-1, columns] };
-    let metadata =
-        ModelMetadataResponse { name: "echo".to_owned(), inputs: vec![input], ..ModelMetadataResponse::default() };
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async move {
-        let router = Router::new()
-            .route("/inference.GRPCInferenceService/ModelInfer", method::<ModelInferRequest, _>(answer))
-            .route("/inference.GRPCInferenceService/ModelMetadata", method::<ModelMetadataRequest, _>(metadata));
-        axum::serve(listen().await?, router).await?;
-        Ok(())
-    })
+    let input = TensorMetadata {
+        name: "input".to_owned(),
+        datatype: "FP32".to_owned(),
+        shape: vec![-1, columns],
+    };
+    let metadata = ModelMetadataResponse {
+        name: "echo".to_owned(),
+        inputs: vec![input],
+        ..ModelMetadataResponse::default()
+    };
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(async move {
+            let router = Router::new()
+                .route(
+                    "/inference.GRPCInferenceService/ModelInfer",
+                    method::<ModelInferRequest, _>(answer),
+                )
+                .route(
+                    "/inference.GRPCInferenceService/ModelMetadata",
+                    method::<ModelMetadataRequest, _>(metadata),
+                );
+            axum::serve(listen().await?, router).await?;
+            Ok(())
+        })
 }
 
 /// A method that decodes requests of one kind and always answers the same.

@@ -1,4 +1,5 @@
-//! Baselines and measuring programs: what a server costs is only known next to one that does nothing.
+//! Baselines and measuring programs: what a server costs is only known next to one that does
+//! nothing.
 //!
 //! `cargo xtask bench` starts these and Tidegate in turn and measures them with the same client.
 
@@ -44,7 +45,8 @@ enum Baseline {
         #[arg(long, default_value_t = 64)]
         columns: i64,
     },
-    /// An inference server as one would first write it: axum, `serde_json`, ONNX Runtime behind a lock
+    /// An inference server as one would first write it: axum, `serde_json`, ONNX Runtime behind a
+    /// lock
     Naive {
         /// The model
         #[arg(long, value_name = "FILE")]
@@ -62,8 +64,14 @@ enum Baseline {
 
 fn main() -> anyhow::Result<()> {
     match Args::parse().baseline {
-        Baseline::Echo { answer, content_type } => echo::run(&answer, &content_type),
-        Baseline::GrpcEcho { output_bytes, columns } => grpc_echo::run(output_bytes, columns),
+        Baseline::Echo {
+            answer,
+            content_type,
+        } => echo::run(&answer, &content_type),
+        Baseline::GrpcEcho {
+            output_bytes,
+            columns,
+        } => grpc_echo::run(output_bytes, columns),
         Baseline::Naive { model } => naive::run(&model),
         Baseline::Counted { model } => counted::run(&model),
         Baseline::Runtime(args) => runtime::run(&args),

@@ -55,10 +55,20 @@ pub(crate) fn run(args: &RuntimeArgs) -> Result<()> {
         return Loaded::new(&args.model)?.run(&args.rows, time);
     }
     let mut sessions = sessions(&args.model, args.threads, args.intra_op_threads)?;
-    let input = sessions.first().and_then(|session| session.inputs().first()).context("the model has no input")?;
-    let extents = input.dtype().tensor_shape().context("the input is no tensor")?.to_vec();
+    let input = sessions
+        .first()
+        .and_then(|session| session.inputs().first())
+        .context("the model has no input")?;
+    let extents = input
+        .dtype()
+        .tensor_shape()
+        .context("the input is no tensor")?
+        .to_vec();
     for rows in &args.rows {
-        let inner = extents.iter().skip(1).map(|extent| usize::try_from(*extent).unwrap_or(1));
+        let inner = extents
+            .iter()
+            .skip(1)
+            .map(|extent| usize::try_from(*extent).unwrap_or(1));
         let shape: Vec<usize> = std::iter::once(*rows).chain(inner).collect();
         let figure = time_runs(&mut sessions, &shape, time)?;
         println!("{}", serde_json::to_string(&figure)?);
@@ -67,8 +77,13 @@ pub(crate) fn run(args: &RuntimeArgs) -> Result<()> {
 }
 
 /// Sessions over the library that `TIDEGATE_ONNXRUNTIME` names, as `cargo xtask bench` sets it.
-pub(crate) fn sessions(model: &Path, count: usize, intra_op_threads: usize) -> Result<Vec<Session>> {
-    let library = std::env::var_os("TIDEGATE_ONNXRUNTIME").context("TIDEGATE_ONNXRUNTIME names no library")?;
+pub(crate) fn sessions(
+    model: &Path,
+    count: usize,
+    intra_op_threads: usize,
+) -> Result<Vec<Session>> {
+    let library = std::env::var_os("TIDEGATE_ONNXRUNTIME")
+        .context("TIDEGATE_ONNXRUNTIME names no library")?;
     let environment = ort::init_from(library)?.with_telemetry(false).build()?;
     let session = || -> ort::Result<Session> {
         Session::builder(&environment)?
@@ -96,7 +111,8 @@ fn time_runs(sessions: &mut [Session], shape: &[usize], time: Duration) -> Resul
                     let mut histogram = Histogram::new(3)?;
                     while !stop.load(Ordering::Relaxed) {
                         let begun = Instant::now();
-                        let value = ort::value::TensorRef::from_array_view((shape.clone(), values))?;
+                        let value =
+                            ort::value::TensorRef::from_array_view((shape.clone(), values))?;
                         drop(session.run(SessionInputs::ValueArray([value.into()]))?);
                         histogram.record(begun.elapsed().as_nanos() as u64)?;
                         runs.fetch_add(1, Ordering::Relaxed);
@@ -107,7 +123,14 @@ fn time_runs(sessions: &mut [Session], shape: &[usize], time: Duration) -> Resul
             .collect();
         std::thread::sleep(time);
         stop.store(true, Ordering::Relaxed);
-        workers.into_iter().map(|worker| worker.join().map_err(|_| anyhow::anyhow!("a run panicked"))?).collect()
+        workers
+            .into_iter()
+            .map(|worker| {
+                worker
+                    .join()
+                    .map_err(|_| anyhow::anyhow!("a run panicked"))?
+            })
+            .collect()
     });
     let elapsed = started.elapsed();
     let mut all = Histogram::new(3)?;
@@ -115,12 +138,31 @@ fn time_runs(sessions: &mut [Session], shape: &[usize], time: Duration) -> Resul
         all.add(histogram)?;
     }
     let rows_per_second = (runs.into_inner() as usize * shape[0]) as f64 / elapsed.as_secs_f64();
-    Ok(figure("session.run", shape[0], threads, &all, rows_per_second))
+    Ok(figure(
+        "session.run",
+        shape[0],
+        threads,
+        &all,
+        rows_per_second,
+    ))
 }
 
-fn figure(what: &'static str, rows: usize, threads: usize, histogram: &Histogram<u64>, rows_per_second: f64) -> Figure {
+fn figure(
+    what: &'static str,
+    rows: usize,
+    threads: usize,
+    histogram: &Histogram<u64>,
+    rows_per_second: f64,
+) -> Figure {
     let us = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
-    Figure { what, rows, threads, p50_us: us(0.5), p99_us: us(0.99), rows_per_second }
+    Figure {
+        what,
+        rows,
+        threads,
+        p50_us: us(0.5),
+        p99_us: us(0.99),
+        rows_per_second,
+    }
 }
 
 /// A model as `tidegate serve` loads it.
@@ -135,15 +177,30 @@ impl Loaded {
         let engines = Engines::discover(None, EngineChoice::OnnxRuntime);
         let models = Models::new(vec![model.to_owned()], engines, metrics.clone());
         let report = models.load_all();
-        let name = report.ready.first().with_context(|| format!("the model does not load: {:?}", report.failed))?;
-        Ok(Self { model: name.clone(), serving: Serving::new(models, metrics) })
+        let name = report
+            .ready
+            .first()
+            .with_context(|| format!("the model does not load: {:?}", report.failed))?;
+        Ok(Self {
+            model: name.clone(),
+            serving: Serving::new(models, metrics),
+        })
     }
 
     fn run(&self, rows: &[usize], time: Duration) -> Result<()> {
         let version = self.serving.models().version(&self.model, None)?;
-        let spec = version.signature().inputs.first().context("the model has no input")?;
+        let spec = version
+            .signature()
+            .inputs
+            .first()
+            .context("the model has no input")?;
         for rows in rows {
-            let inner = spec.dims.iter().flatten().skip(1).map(|dim| usize::try_from(dim.to_wire()).unwrap_or(1));
+            let inner = spec
+                .dims
+                .iter()
+                .flatten()
+                .skip(1)
+                .map(|dim| usize::try_from(dim.to_wire()).unwrap_or(1));
             let shape: Vec<usize> = std::iter::once(*rows).chain(inner).collect();
             let figure = self.time_submits(&spec.name, &Shape::new(&shape)?, time)?;
             println!("{}", serde_json::to_string(&figure)?);
@@ -153,7 +210,9 @@ impl Loaded {
 
     /// One request after the other, as on an idle server.
     fn time_submits(&self, input: &str, shape: &Shape, time: Duration) -> Result<Figure> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()?;
         let tensor = Tensor::from_vec(shape.clone(), vec![0.5f32; shape.element_count()])?;
         let mut histogram = Histogram::new(3)?;
         let started = Instant::now();
@@ -170,7 +229,8 @@ impl Loaded {
             }
             anyhow::Ok(())
         })?;
-        let rows_per_second = (histogram.len() as usize * shape[0]) as f64 / started.elapsed().as_secs_f64();
+        let rows_per_second =
+            (histogram.len() as usize * shape[0]) as f64 / started.elapsed().as_secs_f64();
         Ok(figure("tidegate", shape[0], 1, &histogram, rows_per_second))
     }
 }

@@ -1,7 +1,8 @@
 //! The benchmarks: Tidegate beside bare baselines, in the same run, with the same client.
 //!
-//! Every comparison runs in rounds that take the contestants in turn, each round in the reverse order of the one before,
-//! and quotes the median of the rounds' ratios: a machine that others use drifts, and absolute figures say little.
+//! Every comparison runs in rounds that take the contestants in turn, each round in the reverse
+//! order of the one before, and quotes the median of the rounds' ratios: a machine that others use
+//! drifts, and absolute figures say little.
 
 mod batching;
 mod bundle;
@@ -35,8 +36,9 @@ use crate::{cargo, root, setup, succeed};
 /// What the benchmarks can be told.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
-    /// What to measure: http, instructions, grpc, loadgen, runtime, start, compute, many, batching, overload, neighbour, observing,
-    /// registry, peers; all but batching and peers, which take long, if none is named
+    /// What to measure: http, instructions, grpc, loadgen, runtime, start, compute, many, batching,
+    /// overload, neighbour, observing, registry, peers; all but batching and peers, which take
+    /// long, if none is named
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
     /// Rounds of each comparison; odd numbers have a middle one
@@ -92,13 +94,19 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     }
     for name in &args.groups {
         if !GROUPS.iter().any(|(known, _)| known == name) {
-            bail!("there is no group \"{name}\", there are {}", GROUPS.map(|(known, _)| known).join(", "));
+            bail!(
+                "there is no group \"{name}\", there are {}",
+                GROUPS.map(|(known, _)| known).join(", ")
+            );
         }
     }
     setup::run(false)?;
     setup::bench()?;
     build(&args.groups)?;
-    let effort = Effort { rounds: args.rounds.max(1), seconds: args.seconds.max(1) };
+    let effort = Effort {
+        rounds: args.rounds.max(1),
+        seconds: args.seconds.max(1),
+    };
     for (name, measure) in GROUPS {
         let by_default = args.groups.is_empty() && !NAMED_ONLY.contains(&name);
         if by_default || args.groups.iter().any(|wanted| wanted == name) {
@@ -109,13 +117,30 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
             }
         }
     }
-    if args.record { plots::draw(&root()) } else { Ok(()) }
+    if args.record {
+        plots::draw(&root())
+    } else {
+        Ok(())
+    }
 }
 
-/// Builds what is measured; of both packages even where only one program is, as they share features of dependencies.
+/// Builds what is measured; of both packages even where only one program is, as they share features
+/// of dependencies.
 fn build(groups: &[String]) -> Result<()> {
-    let mut build = cargo(&["build", "--release", "--quiet", "--package", "tidegate", "--package", "tidegate-bench"]);
-    if !groups.is_empty() && groups.iter().all(|group| BENCH_ONLY.contains(&group.as_str())) {
+    let mut build = cargo(&[
+        "build",
+        "--release",
+        "--quiet",
+        "--package",
+        "tidegate",
+        "--package",
+        "tidegate-bench",
+    ]);
+    if !groups.is_empty()
+        && groups
+            .iter()
+            .all(|group| BENCH_ONLY.contains(&group.as_str()))
+    {
         build.args(["--bin", "tidegate-bench"]);
     }
     succeed(&mut build)
@@ -124,5 +149,8 @@ fn build(groups: &[String]) -> Result<()> {
 /// The value in the middle; of an even number of values the lower of the two.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
-    values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
+    values
+        .get(values.len().saturating_sub(1) / 2)
+        .copied()
+        .unwrap_or(f64::NAN)
 }

@@ -11,7 +11,8 @@ pub(crate) use self::example::{Answer, Example};
 use crate::server::Server;
 use crate::{cargo, root, setup, succeed, target};
 
-/// How far a probability may be from the one that Python's onnxruntime gave: single-precision sums in another order.
+/// How far a probability may be from the one that Python's onnxruntime gave: single-precision sums
+/// in another order.
 const TOLERANCE: f64 = 1e-5;
 
 /// What the demo can be told.
@@ -26,7 +27,13 @@ pub(crate) struct DemoArgs {
 pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     setup::run(false)?;
     println!("building tidegate …");
-    succeed(&mut cargo(&["build", "--release", "--quiet", "--package", "tidegate"]))?;
+    succeed(&mut cargo(&[
+        "build",
+        "--release",
+        "--quiet",
+        "--package",
+        "tidegate",
+    ]))?;
     let data = std::env::temp_dir().join(format!("tidegate-demo-{}", std::process::id()));
     let models = root().join("examples/models");
     let mut server = Server::start(&target().join("release/tidegate"), &models, &data)?;
@@ -34,7 +41,11 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
 
     let mut runs = Vec::new();
     for name in ["digits", "fraud", "language"] {
-        match server.failed.iter().find(|line| line.starts_with(&format!("{name}:"))) {
+        match server
+            .failed
+            .iter()
+            .find(|line| line.starts_with(&format!("{name}:")))
+        {
             Some(line) => println!("not served here: {line}\n"),
             None => {
                 let example = Example::read(&models, name)?;
@@ -49,14 +60,20 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     for (example, run) in &runs {
         let differing = example.differences(&run.answers, TOLERANCE);
         if differing > 0 {
-            bail!("{}: {differing} answers differ from those of Python's onnxruntime", example.name);
+            bail!(
+                "{}: {differing} answers differ from those of Python's onnxruntime",
+                example.name
+            );
         }
     }
     println!("Every answer equals the one that Python's onnxruntime gave for the same row.");
     if args.once {
         server.stop()?;
     } else {
-        println!("Serving until Ctrl-C. Metrics: {0}/metrics  API: {0}/docs", server.http);
+        println!(
+            "Serving until Ctrl-C. Metrics: {0}/metrics  API: {0}/docs",
+            server.http
+        );
         server.wait()?;
     }
     let _ = std::fs::remove_dir_all(&data);

@@ -24,7 +24,8 @@ struct Args {
 enum Task {
     /// Serve the example models, send them their held-out inputs, and report accuracy and speed
     Demo(demo::DemoArgs),
-    /// Fetch what the build does not bring: ONNX Runtime's library; with --tests, what the tests need too
+    /// Fetch what the build does not bring: ONNX Runtime's library; with --tests, what the tests
+    /// need too
     Setup {
         /// Also what the tests need
         #[arg(long)]
@@ -62,8 +63,9 @@ fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// The cargo that runs this, without what it says of this package: build scripts of some crates watch these variables, and
-/// would run again, and all that stands on them be built again, each time that one builds with and without this tool.
+/// The cargo that runs this, without what it says of this package: build scripts of some crates
+/// watch these variables, and would run again, and all that stands on them be built again, each
+/// time that one builds with and without this tool.
 fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(root());
@@ -77,9 +79,14 @@ fn cargo(args: &[&str]) -> Command {
 /// Runs a command and insists on its success.
 fn succeed(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let status = command.status().with_context(|| format!("cannot run {program}"))?;
+    let status = command
+        .status()
+        .with_context(|| format!("cannot run {program}"))?;
     if !status.success() {
-        let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy()).collect();
+        let arguments: Vec<_> = command
+            .get_args()
+            .map(|argument| argument.to_string_lossy())
+            .collect();
         bail!("{program} {} ended with {status}", arguments.join(" "));
     }
     Ok(())

@@ -33,7 +33,12 @@ impl Server {
     }
 
     /// As [`Server::start_over`], with more arguments.
-    pub(crate) fn start_with(binary: &Path, models: &[&Path], data: &Path, arguments: &[&OsStr]) -> Result<Self> {
+    pub(crate) fn start_with(
+        binary: &Path,
+        models: &[&Path],
+        data: &Path,
+        arguments: &[&OsStr],
+    ) -> Result<Self> {
         let mut process = Command::new(binary)
             .arg("serve")
             .args(models)
@@ -44,9 +49,17 @@ impl Server {
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {}", binary.display()))?;
-        let output = process.stdout.take().context("the server's output is piped")?;
-        let mut server =
-            Self { process, http: String::new(), grpc: String::new(), failed: Vec::new(), ready: String::new() };
+        let output = process
+            .stdout
+            .take()
+            .context("the server's output is piped")?;
+        let mut server = Self {
+            process,
+            http: String::new(),
+            grpc: String::new(),
+            failed: Vec::new(),
+            ready: String::new(),
+        };
         for line in BufReader::new(output).lines() {
             let line = line?;
             if let Some(http) = line.strip_prefix("REST ") {

@@ -28,7 +28,9 @@ pub(crate) fn run(tests: bool) -> Result<()> {
         environment("tests", &root().join("tests/requirements.txt"))?;
         postgres()?;
         debian_package("prometheus", || has_program("promtool"))?;
-        debian_package("prometheus-alertmanager", || has_program("prometheus-alertmanager"))?;
+        debian_package("prometheus-alertmanager", || {
+            has_program("prometheus-alertmanager")
+        })?;
         debian_package("valgrind", || has_program("valgrind"))?;
         debian_package("chromium", || has_program("chromium"))?;
     }
@@ -38,8 +40,13 @@ pub(crate) fn run(tests: bool) -> Result<()> {
 /// Installs PostgreSQL where it is not there. The tests start servers of their own on it.
 fn postgres() -> Result<()> {
     debian_package("postgresql", || {
-        let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-        versions.into_iter().any(|version| version.path().join("bin/initdb").exists())
+        let versions = std::fs::read_dir("/usr/lib/postgresql")
+            .into_iter()
+            .flatten()
+            .flatten();
+        versions
+            .into_iter()
+            .any(|version| version.path().join("bin/initdb").exists())
     })
 }
 
@@ -49,15 +56,23 @@ pub(crate) fn bench() -> Result<()> {
     debian_package("valgrind", || has_program("valgrind"))
 }
 
-/// Makes the benchmarks' models, again whenever their script changes; gives the folder that holds them.
+/// Makes the benchmarks' models, again whenever their script changes; gives the folder that holds
+/// them.
 pub(crate) fn bench_models() -> Result<PathBuf> {
     let source = root().join("bench/models");
-    let (script, requirements) = (source.join("make_models.py"), source.join("requirements.txt"));
+    let (script, requirements) = (
+        source.join("make_models.py"),
+        source.join("requirements.txt"),
+    );
     let mut hasher = DefaultHasher::new();
     for file in [&script, &requirements] {
-        std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?.hash(&mut hasher);
+        std::fs::read(file)
+            .with_context(|| format!("cannot read {}", file.display()))?
+            .hash(&mut hasher);
     }
-    let folder = cache()?.join("bench-models").join(format!("{:016x}", hasher.finish()));
+    let folder = cache()?
+        .join("bench-models")
+        .join(format!("{:016x}", hasher.finish()));
     if folder.exists() {
         return Ok(folder);
     }
@@ -78,7 +93,12 @@ fn debian_package(package: &str, is_installed: impl Fn() -> bool) -> Result<()> 
     println!("installing {package} …");
     let ask = format!("{package} is needed: install it with `apt-get install {package}`");
     let root = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self")?) == 0;
-    let sudo = || Command::new("sudo").args(["-n", "true"]).output().is_ok_and(|output| output.status.success());
+    let sudo = || {
+        Command::new("sudo")
+            .args(["-n", "true"])
+            .output()
+            .is_ok_and(|output| output.status.success())
+    };
     let prefix: &[&str] = match root {
         true => &["env"],
         false if sudo() => &["sudo", "-n", "env"],
@@ -86,7 +106,10 @@ fn debian_package(package: &str, is_installed: impl Fn() -> bool) -> Result<()> 
     };
     let apt = |arguments: &[&str]| {
         let mut command = Command::new(prefix[0]);
-        command.args(&prefix[1..]).args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet=2"]).args(arguments);
+        command
+            .args(&prefix[1..])
+            .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet=2"])
+            .args(arguments);
         succeed(&mut command).with_context(|| ask.clone())
     };
     apt(&["update"])?;
@@ -106,13 +129,20 @@ fn has_program(program: &str) -> bool {
 /// The per-user cache.
 pub(crate) fn cache() -> Result<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
-    Ok(cache.context("neither XDG_CACHE_HOME nor HOME is set")?.join("tidegate"))
+    let cache =
+        cache.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
+    Ok(cache
+        .context("neither XDG_CACHE_HOME nor HOME is set")?
+        .join("tidegate"))
 }
 
 /// Where [`onnxruntime`] puts the library.
 pub(crate) fn onnxruntime_library() -> Result<PathBuf> {
-    let file = if cfg!(target_os = "macos") { "libonnxruntime.dylib" } else { "libonnxruntime.so" };
+    let file = if cfg!(target_os = "macos") {
+        "libonnxruntime.dylib"
+    } else {
+        "libonnxruntime.so"
+    };
     Ok(cache()?.join("onnxruntime").join(ONNXRUNTIME).join(file))
 }
 
@@ -129,7 +159,16 @@ fn onnxruntime() -> Result<()> {
     let requirement = format!("onnxruntime=={ONNXRUNTIME}");
     let fetched = succeed(
         Command::new("python3")
-            .args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", &requirement, "--dest"])
+            .args([
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--no-deps",
+                "--only-binary=:all:",
+                &requirement,
+                "--dest",
+            ])
             .arg(&download),
     )
     .and_then(|()| extract(&download, &library));
@@ -138,29 +177,43 @@ fn onnxruntime() -> Result<()> {
 }
 
 fn extract(download: &Path, library: &Path) -> Result<()> {
-    let wheel = std::fs::read_dir(download)?.flatten().map(|entry| entry.path());
-    let wheel = wheel.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "whl"));
+    let wheel = std::fs::read_dir(download)?
+        .flatten()
+        .map(|entry| entry.path());
+    let wheel = wheel
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|extension| extension == "whl"));
     let mut archive = zip::ZipArchive::new(File::open(wheel.context("pip downloaded no wheel")?)?)?;
     let is_library = |name: &str| {
         let file = name.rsplit('/').next().unwrap_or_default();
         file.starts_with("libonnxruntime.") && name.contains("/capi/")
     };
-    let names: Vec<String> = archive.file_names().flatten().map(|name| name.into_owned()).collect();
-    let name = names.iter().find(|name| is_library(name)).context("the wheel holds no libonnxruntime")?;
+    let names: Vec<String> = archive
+        .file_names()
+        .flatten()
+        .map(|name| name.into_owned())
+        .collect();
+    let name = names
+        .iter()
+        .find(|name| is_library(name))
+        .context("the wheel holds no libonnxruntime")?;
     let mut inside = archive.by_name(name)?;
-    // Renamed into place when whole: a run that is cut off leaves nothing behind that looks like a library.
+    // Renamed into place when whole: a run that is cut off leaves nothing behind that looks like a
+    // library.
     let part = download.join("library");
     std::io::copy(&mut inside, &mut File::create(&part)?)?;
     std::fs::rename(&part, library)?;
     Ok(())
 }
 
-/// Makes a Python environment from pinned requirements, again whenever they change; gives its `python`.
+/// Makes a Python environment from pinned requirements, again whenever they change; gives its
+/// `python`.
 pub(crate) fn environment(name: &str, requirements: &Path) -> Result<PathBuf> {
     let folder = cache()?.join("venv").join(name);
     let python = folder.join("bin/python");
     let stamp = folder.join("requirements.txt");
-    let wanted = std::fs::read(requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
+    let wanted = std::fs::read(requirements)
+        .with_context(|| format!("cannot read {}", requirements.display()))?;
     if python.exists() && std::fs::read(&stamp).is_ok_and(|made_from| made_from == wanted) {
         return Ok(python);
     }
@@ -169,7 +222,11 @@ pub(crate) fn environment(name: &str, requirements: &Path) -> Result<PathBuf> {
         std::fs::remove_dir_all(&folder)?;
     }
     succeed(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
-    succeed(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(requirements))?;
+    succeed(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--requirement"])
+            .arg(requirements),
+    )?;
     std::fs::write(&stamp, wanted)?;
     Ok(python)
 }

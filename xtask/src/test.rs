@@ -10,9 +10,16 @@ use crate::{cargo, root, setup, succeed, target};
 pub(crate) fn run() -> Result<()> {
     setup::run(true)?;
     let python = setup::environment("tests", &root().join("tests/requirements.txt"))?;
-    let nextest = cargo(&["nextest", "--version"]).output().is_ok_and(|output| output.status.success());
+    let nextest = cargo(&["nextest", "--version"])
+        .output()
+        .is_ok_and(|output| output.status.success());
     if nextest {
-        succeed(&mut cargo(&["nextest", "run", "--workspace", "--no-fail-fast"]))?;
+        succeed(&mut cargo(&[
+            "nextest",
+            "run",
+            "--workspace",
+            "--no-fail-fast",
+        ]))?;
         succeed(&mut cargo(&["test", "--workspace", "--doc", "--quiet"]))?;
     } else {
         succeed(&mut cargo(&["test", "--workspace"]))?;

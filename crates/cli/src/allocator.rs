@@ -25,7 +25,10 @@ pub(crate) fn usage() -> AllocatorUsage {
             null_mut(),
         );
     }
-    AllocatorUsage { committed_bytes: committed as u64, peak_committed_bytes: peak as u64 }
+    AllocatorUsage {
+        committed_bytes: committed as u64,
+        peak_committed_bytes: peak as u64,
+    }
 }
 
 #[cfg(test)]
@@ -38,8 +41,15 @@ mod tests {
         let before = usage();
         let held = std::hint::black_box(vec![1u8; MORE]);
         let during = usage();
-        assert!(during.committed_bytes >= before.committed_bytes + MORE as u64 / 2, "{before:?}, then {during:?}");
+        assert!(
+            during.committed_bytes >= before.committed_bytes + MORE as u64 / 2,
+            "{before:?}, then {during:?}"
+        );
         drop(held);
-        assert!(usage().peak_committed_bytes >= during.committed_bytes, "{during:?}, then {:?}", usage());
+        assert!(
+            usage().peak_committed_bytes >= during.committed_bytes,
+            "{during:?}, then {:?}",
+            usage()
+        );
     }
 }

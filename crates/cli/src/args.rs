@@ -78,8 +78,8 @@ pub(crate) enum Command {
 
 #[derive(Debug, Default, ClapArgs)]
 pub(crate) struct Serve {
-    /// What to serve: an .onnx file, a bundle (a folder with model.toml), a Triton model, or a folder of these; without
-    /// any, the registry is followed
+    /// What to serve: an .onnx file, a bundle (a folder with model.toml), a Triton model, or a
+    /// folder of these; without any, the registry is followed
     #[arg(value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
     /// Follow the registry, also beside paths
@@ -136,7 +136,12 @@ pub(crate) struct Slo {
     #[command(subcommand)]
     pub(crate) command: Option<crate::slo::SloCommand>,
     /// The server to ask
-    #[arg(long, global = true, value_name = "URL", default_value = "http://127.0.0.1:8000")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8000"
+    )]
     pub(crate) url: String,
     /// Print JSON
     #[arg(long)]
@@ -209,7 +214,8 @@ mod tests {
             .replace("$(tidegate registry fetch fraud@champion)", "FOLDER")
     }
 
-    /// The words of a command as a shell would part them; only `"` and `'` are used in the runbooks.
+    /// The words of a command as a shell would part them; only `"` and `'` are used in the
+    /// runbooks.
     fn words(command: &str) -> Vec<String> {
         let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
         for character in command.chars() {
@@ -227,11 +233,17 @@ mod tests {
 
     /// The commands of ours in console blocks and between backticks.
     fn commands(page: &str) -> Vec<String> {
-        let lines = page.lines().map(|line| line.trim().trim_start_matches("$ "));
-        let typed = lines.filter(|line| line.starts_with("tidegate ")).map(str::to_owned);
+        let lines = page
+            .lines()
+            .map(|line| line.trim().trim_start_matches("$ "));
+        let typed = lines
+            .filter(|line| line.starts_with("tidegate "))
+            .map(str::to_owned);
         let joined = page.replace('\n', " ");
         let quoted = joined.split('`').skip(1).step_by(2).map(str::trim);
-        let quoted = quoted.filter(|text| text.starts_with("tidegate ")).map(str::to_owned);
+        let quoted = quoted
+            .filter(|text| text.starts_with("tidegate "))
+            .map(str::to_owned);
         typed.chain(quoted.collect::<Vec<_>>()).collect()
     }
 
@@ -243,15 +255,28 @@ mod tests {
             let path = entry.unwrap().path();
             for command in commands(&std::fs::read_to_string(&path).unwrap()) {
                 let is_whole = |word: &String| !matches!(word.as_str(), "|" | ">" | "…");
-                let words: Vec<String> = words(&filled(&command)).into_iter().take_while(is_whole).collect();
+                let words: Vec<String> = words(&filled(&command))
+                    .into_iter()
+                    .take_while(is_whole)
+                    .collect();
                 let parsed = Args::try_parse_from(words.iter().filter(|word| !word.is_empty()));
                 // A command that is only named, as in `tidegate models`, may lack its arguments.
                 let missing = |error: &clap::Error| {
-                    use clap::error::ErrorKind::{DisplayHelpOnMissingArgumentOrSubcommand, MissingRequiredArgument};
-                    matches!(error.kind(), MissingRequiredArgument | DisplayHelpOnMissingArgumentOrSubcommand)
+                    use clap::error::ErrorKind::{
+                        DisplayHelpOnMissingArgumentOrSubcommand, MissingRequiredArgument,
+                    };
+                    matches!(
+                        error.kind(),
+                        MissingRequiredArgument | DisplayHelpOnMissingArgumentOrSubcommand
+                    )
                 };
                 let wrong = parsed.err().filter(|error| !missing(error));
-                assert!(wrong.is_none(), "{}: {command}: {}", path.display(), wrong.unwrap());
+                assert!(
+                    wrong.is_none(),
+                    "{}: {command}: {}",
+                    path.display(),
+                    wrong.unwrap()
+                );
                 count += 1;
             }
         }

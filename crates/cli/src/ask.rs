@@ -10,7 +10,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 use ureq::http::Response;
 
-pub(crate) use self::answers::{Alert, AlertRoute, Event, IndexEntry, Objective, Readiness, Suppressed};
+pub(crate) use self::answers::{
+    Alert, AlertRoute, Event, IndexEntry, Objective, Readiness, Suppressed,
+};
 pub(crate) use self::figures::{Figures, quantile};
 pub(crate) use self::look::{Asker, Look};
 
@@ -31,17 +33,28 @@ pub(crate) fn target(url: &str, path: &str) -> String {
 }
 
 /// What a server answered; if it did not, what to do about that.
-pub(crate) fn asked(target: &str, sent: Result<Response<ureq::Body>, ureq::Error>) -> Result<Response<ureq::Body>> {
-    sent.with_context(|| format!("cannot ask {target}: is the server running? (--url names another one)"))
+pub(crate) fn asked(
+    target: &str,
+    sent: Result<Response<ureq::Body>, ureq::Error>,
+) -> Result<Response<ureq::Body>> {
+    sent.with_context(|| {
+        format!("cannot ask {target}: is the server running? (--url names another one)")
+    })
 }
 
 /// A client that gives refusals with what they say.
 pub(crate) fn agent() -> ureq::Agent {
-    ureq::Agent::config_builder().http_status_as_error(false).build().into()
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .build()
+        .into()
 }
 
 /// The body of an answer; what it says if it is a refusal.
-pub(crate) fn answer(target: &str, sent: Result<Response<ureq::Body>, ureq::Error>) -> Result<String> {
+pub(crate) fn answer(
+    target: &str,
+    sent: Result<Response<ureq::Body>, ureq::Error>,
+) -> Result<String> {
     let mut response = asked(target, sent)?;
     let text = response.body_mut().read_to_string()?;
     if response.status().is_success() {

@@ -13,7 +13,8 @@ use crate::ask;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CostCommand {
-    /// What was spent: by version, model, tenant or day, with what nobody used and the cost of a thousand predictions
+    /// What was spent: by version, model, tenant or day, with what nobody used and the cost of a
+    /// thousand predictions
     Report(ReportArgs),
 }
 
@@ -25,7 +26,8 @@ pub(crate) struct ReportArgs {
     /// The last day [default: today]
     #[arg(long, value_name = "DAY")]
     to: Option<Day>,
-    /// By what costs are told apart, with commas between: day, model, version (with its model), tenant
+    /// By what costs are told apart, with commas between: day, model, version (with its model),
+    /// tenant
     #[arg(long, value_name = "WHAT", default_value = "version")]
     by: By,
     /// How it is printed
@@ -93,9 +95,23 @@ pub(crate) fn run(command: &CostCommand) -> Result<()> {
 impl Answer {
     /// What the figures are of, in a line.
     fn setting(&self) -> String {
-        let Capacity { vcpus, memory_gb, gpus } = self.capacity;
-        let gpus = if gpus > 0.0 { format!(", {gpus} GPUs") } else { String::new() };
-        let Report { currency, from, to, up_s, .. } = &self.report;
+        let Capacity {
+            vcpus,
+            memory_gb,
+            gpus,
+        } = self.capacity;
+        let gpus = if gpus > 0.0 {
+            format!(", {gpus} GPUs")
+        } else {
+            String::new()
+        };
+        let Report {
+            currency,
+            from,
+            to,
+            up_s,
+            ..
+        } = &self.report;
         let hours = up_s / 3600.0;
         format!(
             "{currency}, {from} to {to} (UTC), {hours:.2} hours; paid for now: {vcpus} vCPUs, {memory_gb:.1} GB{gpus}"
@@ -113,7 +129,10 @@ impl Answer {
         remarks.push("A prediction is a row that was answered.".to_owned());
         let others = &self.report.other_currencies;
         if !others.is_empty() {
-            remarks.push(format!("Costs that were counted in {} are not in here.", others.join(", ")));
+            remarks.push(format!(
+                "Costs that were counted in {} are not in here.",
+                others.join(", ")
+            ));
         }
         remarks
     }

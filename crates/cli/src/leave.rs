@@ -38,7 +38,10 @@ fn seconds(text: &str) -> Result<u64, String> {
         _ => return Err(wrong()),
     };
     let count: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-    count.checked_mul(factor).filter(|seconds| *seconds > 0).ok_or_else(wrong)
+    count
+        .checked_mul(factor)
+        .filter(|seconds| *seconds > 0)
+        .ok_or_else(wrong)
 }
 
 #[cfg(test)]
@@ -47,8 +50,20 @@ mod tests {
 
     #[test]
     fn times_have_units() {
-        assert_eq!((seconds("90s"), seconds("15m"), seconds("2h")), (Ok(90), Ok(900), Ok(7200)));
-        for wrong in ["", "2", "h", "0s", "-1h", "2hours", "1é", "99999999999999999999d"] {
+        assert_eq!(
+            (seconds("90s"), seconds("15m"), seconds("2h")),
+            (Ok(90), Ok(900), Ok(7200))
+        );
+        for wrong in [
+            "",
+            "2",
+            "h",
+            "0s",
+            "-1h",
+            "2hours",
+            "1é",
+            "99999999999999999999d",
+        ] {
             assert!(seconds(wrong).is_err(), "{wrong}");
         }
     }

@@ -21,24 +21,38 @@ const FIRST_RATE: f64 = 100.0;
 
 /// Loads a server and reports how it fared; fails where objectives are not met.
 pub(crate) fn run(args: &Load) -> Result<ExitCode> {
-    let objectives = args.results.slo.as_deref().map(tidegate_load::objectives).transpose()?.unwrap_or_default();
+    let objectives = args
+        .results
+        .slo
+        .as_deref()
+        .map(tidegate_load::objectives)
+        .transpose()?
+        .unwrap_or_default();
     let target = plan::target(&args.server, args.requests.path.is_some())?;
     let models = plan::models(args, &target)?;
     let plan = plan::plan(args, &target, &models)?;
     let mut report = Report::new(&plan, &what(args));
-    let mut session =
-        Session { interrupt: interrupted()?, progress: progress::Line::new(args.results.quiet), runs: Vec::new() };
+    let mut session = Session {
+        interrupt: interrupted()?,
+        progress: progress::Line::new(args.results.quiet),
+        runs: Vec::new(),
+    };
     if args.rhythm.find_max {
         report.is_search = true;
         let first = args.rhythm.rate.unwrap_or(FIRST_RATE);
-        report.highest_per_s = session.search(&plan, first, &objectives, args.rhythm.arrival.into())?;
+        report.highest_per_s =
+            session.search(&plan, first, &objectives, args.rhythm.arrival.into())?;
     } else {
         session.sweep(args, plan, &models)?;
     }
     report.runs = session.runs;
     report.hold_against(&objectives);
     write(args, &report)?;
-    Ok(if report.is_met() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.is_met() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Runs, one after the other.
@@ -64,14 +78,21 @@ impl Session {
     /// One run for each value of the sweep, or the only run if there is none.
     fn sweep(&mut self, args: &Load, mut plan: Plan, models: &[Model]) -> Result<()> {
         let arrival = args.rhythm.arrival.into();
-        let at = |rate| Pattern::Open(Arrivals::Rates { rates: vec![rate], arrival });
+        let at = |rate| {
+            Pattern::Open(Arrivals::Rates {
+                rates: vec![rate],
+                arrival,
+            })
+        };
         match &args.rhythm.sweep {
             None => {
                 self.run(&plan)?;
             }
             Some(Sweep::Concurrency(values)) => {
                 for concurrency in values {
-                    plan.pattern = Pattern::Closed { concurrency: *concurrency };
+                    plan.pattern = Pattern::Closed {
+                        concurrency: *concurrency,
+                    };
                     self.labelled(&plan, &format!("concurrency={concurrency}"))?;
                 }
             }
@@ -98,12 +119,14 @@ impl Session {
         label.clone_into(&mut self.progress.label);
         let before = self.runs.len();
         self.run(plan)?;
-        self.runs[before..].iter_mut().for_each(|run| label.clone_into(&mut run.label));
+        self.runs[before..]
+            .iter_mut()
+            .for_each(|run| label.clone_into(&mut run.label));
         Ok(())
     }
 
-    /// The highest rate that meets the objectives and that the generator reaches. An interrupt ends the search with what
-    /// was found.
+    /// The highest rate that meets the objectives and that the generator reaches. An interrupt ends
+    /// the search with what was found.
     fn search(
         &mut self,
         plan: &Plan,
@@ -115,12 +138,25 @@ impl Session {
             if self.is_interrupted() {
                 return Ok(false);
             }
-            let rate_plan =
-                Plan { pattern: Pattern::Open(Arrivals::Rates { rates: vec![rate], arrival }), ..plan.clone() };
+            let rate_plan = Plan {
+                pattern: Pattern::Open(Arrivals::Rates {
+                    rates: vec![rate],
+                    arrival,
+                }),
+                ..plan.clone()
+            };
             self.progress.label = format!("rate={rate:.1}");
             let runs = self.run(&rate_plan)?;
-            let meets = |run: &Run| objectives.iter().all(|objective| objective.breach(run).is_none());
-            let kept_up = |run: &Run| run.generator.as_ref().is_none_or(|generator| !generator.is_saturated);
+            let meets = |run: &Run| {
+                objectives
+                    .iter()
+                    .all(|objective| objective.breach(run).is_none())
+            };
+            let kept_up = |run: &Run| {
+                run.generator
+                    .as_ref()
+                    .is_none_or(|generator| !generator.is_saturated)
+            };
             Ok(runs.iter().all(|run| meets(run) && kept_up(run)))
         })
     }
@@ -129,7 +165,9 @@ impl Session {
 /// Becomes true at Ctrl-C; a second one ends the process.
 fn interrupted() -> Result<Arc<AtomicBool>> {
     let interrupt = Arc::new(AtomicBool::new(false));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let seen = interrupt.clone();
     let wait = move || {
         runtime.block_on(async {
@@ -140,7 +178,9 @@ fn interrupted() -> Result<Arc<AtomicBool>> {
             }
         });
     };
-    std::thread::Builder::new().name("interrupt".to_owned()).spawn(wait)?;
+    std::thread::Builder::new()
+        .name("interrupt".to_owned())
+        .spawn(wait)?;
     Ok(interrupt)
 }
 
@@ -153,8 +193,16 @@ fn what(args: &Load) -> String {
         1 => it.model.clone(),
         _ => format!("{} ({})", it.model, it.weight),
     });
-    let rows = if args.requests.rows == 1 { "row" } else { "rows" };
-    format!("{}, {} {rows} a request", names.collect::<Vec<_>>().join(", "), args.requests.rows)
+    let rows = if args.requests.rows == 1 {
+        "row"
+    } else {
+        "rows"
+    };
+    format!(
+        "{}, {} {rows} a request",
+        names.collect::<Vec<_>>().join(", "),
+        args.requests.rows
+    )
 }
 
 fn write(args: &Load, report: &Report) -> Result<()> {
@@ -165,13 +213,20 @@ fn write(args: &Load, report: &Report) -> Result<()> {
             println!("{}", render().trim_end());
             Ok(())
         }
-        Some(path) => std::fs::write(path, render()).with_context(|| format!("cannot write {}", path.display())),
+        Some(path) => std::fs::write(path, render())
+            .with_context(|| format!("cannot write {}", path.display())),
     };
     let results = &args.results;
-    if [&results.json, &results.csv, &results.html].into_iter().all(|path| path.as_deref() != Some(to_stdout)) {
+    if [&results.json, &results.csv, &results.html]
+        .into_iter()
+        .all(|path| path.as_deref() != Some(to_stdout))
+    {
         print!("{}", report.to_text());
     } else {
-        report.breaches.iter().for_each(|breach| eprintln!("{breach}"));
+        report
+            .breaches
+            .iter()
+            .for_each(|breach| eprintln!("{breach}"));
     }
     save(&results.json, &|| report.to_json())?;
     save(&results.csv, &|| report.to_csv())?;

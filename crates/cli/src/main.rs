@@ -47,21 +47,37 @@ fn main() -> ExitCode {
         Command::Silence { command } => silence::run(command).map(|()| ExitCode::SUCCESS),
         Command::Observe { command } => observe::run(command).map(|()| ExitCode::SUCCESS),
         Command::Openapi => {
-            println!("{}", tidegate_server::openapi().to_pretty_json().unwrap_or_default());
+            println!(
+                "{}",
+                tidegate_server::openapi()
+                    .to_pretty_json()
+                    .unwrap_or_default()
+            );
             Ok(ExitCode::SUCCESS)
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Args::command(), "tidegate", &mut std::io::stdout());
+            clap_complete::generate(
+                shell,
+                &mut Args::command(),
+                "tidegate",
+                &mut std::io::stdout(),
+            );
             Ok(ExitCode::SUCCESS)
         }
     };
     outcome.unwrap_or_else(|error| {
         // Whoever read the output has seen enough, as in `tidegate predict … | head`.
         let closed = |cause: &std::io::Error| cause.kind() == std::io::ErrorKind::BrokenPipe;
-        if error.chain().filter_map(|cause| cause.downcast_ref()).any(closed) {
+        if error
+            .chain()
+            .filter_map(|cause| cause.downcast_ref())
+            .any(closed)
+        {
             return ExitCode::SUCCESS;
         }
-        let code = error.downcast_ref::<tidegate_registry::Error>().map(|error| error.code.name());
+        let code = error
+            .downcast_ref::<tidegate_registry::Error>()
+            .map(|error| error.code.name());
         let code = code.map_or_else(String::new, |code| format!(" [{code}]"));
         eprintln!("error: {error:#}{code}");
         ExitCode::FAILURE

@@ -12,7 +12,8 @@ use crate::{ask, config};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ObserveCommand {
-    /// Recording and alert rules for Prometheus: those of the objectives, and those that every server should have
+    /// Recording and alert rules for Prometheus: those of the objectives, and those that every
+    /// server should have
     Rules(Rules),
     /// The three dashboards for Grafana: executive, on-call, debug
     Dashboards(Dashboards),
@@ -90,15 +91,24 @@ pub(crate) fn run(command: ObserveCommand) -> Result<()> {
             std::fs::create_dir_all(&args.out).with_context(|| fail(&args.out))?;
             for dashboard in dashboards(&args.job) {
                 let path = args.out.join(format!("{}.json", dashboard.name));
-                std::fs::write(&path, format!("{:#}\n", dashboard.to_json())).with_context(|| fail(&path))?;
+                std::fs::write(&path, format!("{:#}\n", dashboard.to_json()))
+                    .with_context(|| fail(&path))?;
                 println!("{}", path.display());
             }
         }
-        ObserveCommand::Export(args) => print!("{}", openslo::export(&args.source.slos()?, &args.source.job)?),
+        ObserveCommand::Export(args) => print!(
+            "{}",
+            openslo::export(&args.source.slos()?, &args.source.job)?
+        ),
         ObserveCommand::Import(args) => {
             let text = std::fs::read_to_string(&args.file);
             let text = text.with_context(|| format!("cannot read {}", args.file.display()))?;
-            print!("{}", toml::to_string(&Sections { slo: openslo::import(&text, &args.job)? })?);
+            print!(
+                "{}",
+                toml::to_string(&Sections {
+                    slo: openslo::import(&text, &args.job)?
+                })?
+            );
         }
     }
     Ok(())
@@ -116,10 +126,18 @@ impl Source {
             let answer = ask::get(url, "/api/slos")?;
             let objectives: Vec<ask::Objective> =
                 serde_json::from_str(&answer).context("the answer is no list of objectives")?;
-            let objectives = objectives.iter().map(ask::Objective::written).collect::<Result<Vec<_>>>()?;
+            let objectives = objectives
+                .iter()
+                .map(ask::Objective::written)
+                .collect::<Result<Vec<_>>>()?;
             return Ok(Objective::parse_all(&objectives)?);
         }
-        let flags = Serve { config: self.config.clone(), ..Serve::default() };
-        Ok(Objective::parse_all(&config::load(&flags, std::env::vars())?.slo)?)
+        let flags = Serve {
+            config: self.config.clone(),
+            ..Serve::default()
+        };
+        Ok(Objective::parse_all(
+            &config::load(&flags, std::env::vars())?.slo,
+        )?)
     }
 }

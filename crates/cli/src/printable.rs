@@ -1,6 +1,7 @@
 //! Text from elsewhere on a terminal.
 
-/// The text with its control characters escaped: it can neither move the cursor nor begin another line.
+/// The text with its control characters escaped: it can neither move the cursor nor begin another
+/// line.
 pub(crate) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -23,7 +24,10 @@ mod tests {
 
     #[test]
     fn control_characters_are_shown_and_letters_stay() {
-        assert_eq!(printable("größe\n\u{1b}]0;x\u{7}"), "größe\\n\\u{1b}]0;x\\u{7}");
+        assert_eq!(
+            printable("größe\n\u{1b}]0;x\u{7}"),
+            "größe\\n\\u{1b}]0;x\\u{7}"
+        );
         assert_eq!(printable("a\u{202e}b"), "a\\u{202e}b");
     }
 }

@@ -30,7 +30,11 @@ struct Place {
 
 impl Place {
     fn of(location: &Location) -> Result<Self> {
-        let flags = Serve { data: location.data.clone(), config: location.config.clone(), ..Serve::default() };
+        let flags = Serve {
+            data: location.data.clone(),
+            config: location.config.clone(),
+            ..Serve::default()
+        };
         let config = config::load(&flags, std::env::vars())?;
         let data = config.data.clone().map_or_else(default_data, Ok)?;
         Ok(Self { config, data })
@@ -89,8 +93,14 @@ pub(crate) fn registry(location: Location, command: RegistryCommand) -> Result<E
 }
 
 fn in_runtime<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    log_to_stderr(&LogConfig { level: "warn".to_owned(), ..LogConfig::default() })?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+    log_to_stderr(&LogConfig {
+        level: "warn".to_owned(),
+        ..LogConfig::default()
+    })?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(work)
 }
 
 /// The version that a reference means.
@@ -100,23 +110,37 @@ async fn resolve(registry: &Registry, reference: &str) -> Result<VersionRecord> 
 
 /// The folder of a user's data, as the XDG base directory specification has it.
 pub(crate) fn default_data() -> Result<PathBuf> {
-    let base = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = base.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/share")));
-    Ok(base.context("neither XDG_DATA_HOME nor HOME is set: name a folder with --data")?.join("tidegate"))
+    let base = std::env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    let base =
+        base.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/share")));
+    Ok(base
+        .context("neither XDG_DATA_HOME nor HOME is set: name a folder with --data")?
+        .join("tidegate"))
 }
 
 /// Who does this, for the log of events.
 pub(crate) fn actor() -> String {
-    let user = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+    let user = ["USER", "LOGNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok());
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = if host.trim().is_empty() { "unknown" } else { host.trim() };
+    let host = if host.trim().is_empty() {
+        "unknown"
+    } else {
+        host.trim()
+    };
     format!("{}@{host}", user.as_deref().unwrap_or("unknown"))
 }
 
 /// A time as people and sorting programs read it.
 pub(crate) fn time(ms: i64) -> String {
     let time = chrono::DateTime::from_timestamp_millis(ms);
-    time.map_or_else(|| ms.to_string(), |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
+    time.map_or_else(
+        || ms.to_string(),
+        |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    )
 }
 
 /// Prints rows with their columns aligned.
@@ -127,11 +151,20 @@ pub(crate) fn print_table(rows: &[impl AsRef<[String]>]) {
 /// Rows with their columns aligned, one a line.
 pub(crate) fn aligned(rows: &[impl AsRef<[String]>]) -> String {
     let columns = rows.first().map_or(0, |row| row.as_ref().len());
-    let width = |column: usize| rows.iter().map(|row| row.as_ref()[column].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row.as_ref()[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
     for row in rows {
-        let cells = row.as_ref().iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let cells = row
+            .as_ref()
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"));
         text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         text.push('\n');
     }

@@ -11,7 +11,9 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tidegate_engines::{Engines, OnnxRuntimeStatus};
 use tidegate_observe::Objective;
-use tidegate_server::{Alerting, Costs, Gpus, Objectives, Observers, Replicas, Server, StopCause, Traces};
+use tidegate_server::{
+    Alerting, Costs, Gpus, Objectives, Observers, Replicas, Server, StopCause, Traces,
+};
 use tidegate_serving::{Fleet, LoadReport, Metrics, Models, RegistryLink, Serving};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
@@ -28,16 +30,20 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(crate) fn run(args: Serve) -> Result<ExitCode> {
     let started = Instant::now();
     // Variables that are no text are no settings of ours.
-    let environment =
-        std::env::vars_os().filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
     let config = config::load(&args, environment)?;
     let follows = config.fleet.follow.unwrap_or(config.models.is_empty());
     if config.models.is_empty() && !follows {
-        bail!("nothing to serve: give the path of an .onnx file, a bundle or a folder of them, or follow the registry");
+        bail!(
+            "nothing to serve: give the path of an .onnx file, a bundle or a folder of them, or follow the registry"
+        );
     }
     log_to_stderr(&config.log)?;
     let _lock = config.data.as_deref().map(lock).transpose()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     raise_file_limit(config.server.max_connections);
     let outcome = runtime.block_on(serve(config, follows, started));
     // A load that is still going on is not waited for.
@@ -45,18 +51,28 @@ pub(crate) fn run(args: Serve) -> Result<ExitCode> {
     outcome
 }
 
-/// Lets the process have as many open files as it may: each connection is one, and the usual limit of 1024 is meant for
-/// programs that do not know about more.
+/// Lets the process have as many open files as it may: each connection is one, and the usual limit
+/// of 1024 is meant for programs that do not know about more.
 fn raise_file_limit(connections: usize) {
     let limit = getrlimit(Resource::Nofile);
     if limit.current < limit.maximum
-        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+        && let Err(error) = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: limit.maximum,
+                ..limit
+            },
+        )
     {
         warn!(%error, "the limit of open files could not be raised");
     }
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     if files < connections as u64 {
-        warn!(files, max_connections = connections, "the limit of open files is below server.max_connections");
+        warn!(
+            files,
+            max_connections = connections,
+            "the limit of open files is below server.max_connections"
+        );
     }
 }
 
@@ -75,9 +91,22 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let mut serving = Serving::new(models.clone(), metrics.clone());
     let mut fleet = None;
     let slos = Objective::parse_all(&config.slo)?;
-    let kept = config.data.as_ref().map(|data| data.join("objectives.json"));
-    let objectives = Objectives::new(slos, metrics.clone(), kept, config.replicas.group.as_deref());
-    let alerting = Alerting::new(&config.alerts, metrics.clone(), config.data.as_deref(), follows)?;
+    let kept = config
+        .data
+        .as_ref()
+        .map(|data| data.join("objectives.json"));
+    let objectives = Objectives::new(
+        slos,
+        metrics.clone(),
+        kept,
+        config.replicas.group.as_deref(),
+    );
+    let alerting = Alerting::new(
+        &config.alerts,
+        metrics.clone(),
+        config.data.as_deref(),
+        follows,
+    )?;
     alerting.note_start(&effective).await;
     let mut folder = config.data.clone();
     let kept = config.data.as_ref().map(|data| data.join("cost.json"));
@@ -136,8 +165,18 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
 /// The server's place in its group, if it has one.
 fn replicas(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Replicas>> {
     let data = config.data.clone().map_or_else(registry::default_data, Ok);
-    let database = || data.map_or_else(|_| "registry.db".to_owned(), |data| config.registry.database(&data));
-    Ok(Replicas::new(&config.replicas, database, server_name(), metrics.clone())?)
+    let database = || {
+        data.map_or_else(
+            |_| "registry.db".to_owned(),
+            |data| config.registry.database(&data),
+        )
+    };
+    Ok(Replicas::new(
+        &config.replicas,
+        database,
+        server_name(),
+        metrics.clone(),
+    )?)
 }
 
 /// What other servers know this one by: no other has it.
@@ -169,17 +208,26 @@ fn announce(report: &LoadReport, waiting: usize, started: Instant) {
             _ => format_args!("ready    nothing is loaded before it is asked for"),
         });
     }
-    let of = if report.failed.is_empty() { String::new() } else { format!(" of {all}") };
+    let of = if report.failed.is_empty() {
+        String::new()
+    } else {
+        format!(" of {all}")
+    };
     let plural = if all == 1 { "model" } else { "models" };
     let seconds = started.elapsed().as_secs_f64();
-    say(format_args!("ready    {ready}{of} {plural} in {seconds:.2} s: {}", report.ready.join(", ")));
+    say(format_args!(
+        "ready    {ready}{of} {plural} in {seconds:.2} s: {}",
+        report.ready.join(", ")
+    ));
 }
 
 /// Finds the engines and says once what is lost where ONNX Runtime is not there.
 pub(crate) fn engines(config: &EnginesConfig) -> Engines {
     let engines = Engines::discover(config.onnxruntime.as_deref(), config.default);
     match engines.onnxruntime() {
-        OnnxRuntimeStatus::Loaded { library, version } => info!(library, version, "ONNX Runtime found"),
+        OnnxRuntimeStatus::Loaded { library, version } => {
+            info!(library, version, "ONNX Runtime found")
+        }
         OnnxRuntimeStatus::Missing { reason } => warn!(
             reason,
             "ONNX Runtime is not there: models run on the portable engine, which is slower and lacks some operators; \
@@ -190,8 +238,11 @@ pub(crate) fn engines(config: &EnginesConfig) -> Engines {
 }
 
 pub(crate) fn log_to_stderr(config: &LogConfig) -> Result<()> {
-    let filter = EnvFilter::try_new(&config.level).with_context(|| format!("log.level is {:?}", config.level))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = EnvFilter::try_new(&config.level)
+        .with_context(|| format!("log.level is {:?}", config.level))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match config.format {
         LogFormatName::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormatName::Json => builder.json().flatten_event(true).init(),
@@ -218,7 +269,10 @@ struct Signals {
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) -> &'static str {

@@ -95,7 +95,8 @@ fn list(args: &List) -> Result<()> {
         println!("{text}");
         return Ok(());
     }
-    let silences: Vec<Silence> = serde_json::from_str(&text).context("the answer is no list of silences")?;
+    let silences: Vec<Silence> =
+        serde_json::from_str(&text).context("the answer is no list of silences")?;
     if silences.is_empty() {
         println!("no silences");
         return Ok(());
@@ -103,7 +104,14 @@ fn list(args: &List) -> Result<()> {
     let mut rows = vec![["SILENCE", "STATE", "UNTIL", "OF", "BY", "WHY"].map(str::to_owned)];
     rows.extend(silences.into_iter().map(|silence| {
         let of = silence.matchers.join(" ");
-        [silence.id, silence.state, time(silence.until_ms), of, silence.author, silence.comment]
+        [
+            silence.id,
+            silence.state,
+            time(silence.until_ms),
+            of,
+            silence.author,
+            silence.comment,
+        ]
     }));
     print_table(&rows);
     Ok(())

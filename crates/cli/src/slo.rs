@@ -17,7 +17,8 @@ use crate::registry::print_table;
 pub(crate) enum SloCommand {
     /// Let rollouts go on for a while although the error budget is spent
     Thaw(Thaw),
-    /// Set objectives of a running server: the [[slo]] sections of a .toml file, or documents of OpenSLO v1
+    /// Set objectives of a running server: the [[slo]] sections of a .toml file, or documents of
+    /// OpenSLO v1
     Set(Set),
     /// Remove an objective that was set
     Remove(Remove),
@@ -68,15 +69,26 @@ fn show(args: &Slo) -> Result<()> {
         println!("{text}");
         return Ok(());
     }
-    let objectives: Vec<Objective> = serde_json::from_str(&text).context("the answer is no list of objectives")?;
+    let objectives: Vec<Objective> =
+        serde_json::from_str(&text).context("the answer is no list of objectives")?;
     if objectives.is_empty() {
         println!(
             "no objectives: add [[slo]] sections to the server's configuration, or set some with `tidegate slo set FILE`"
         );
         return Ok(());
     }
-    let header =
-        ["OBJECTIVE", "OF", "MEASURES", "TARGET", "WINDOW", "GOOD", "BUDGET LEFT", "BURN 1H", "ALERTS", "ROLLOUTS"];
+    let header = [
+        "OBJECTIVE",
+        "OF",
+        "MEASURES",
+        "TARGET",
+        "WINDOW",
+        "GOOD",
+        "BUDGET LEFT",
+        "BURN 1H",
+        "ALERTS",
+        "ROLLOUTS",
+    ];
     let mut rows = vec![header.map(str::to_owned)];
     rows.extend(objectives.iter().map(row));
     print_table(&rows);
@@ -86,9 +98,15 @@ fn show(args: &Slo) -> Result<()> {
 fn row(objective: &Objective) -> [String; 10] {
     let good = match objective.total {
         0 => "-".to_owned(),
-        total => format!("{:.4}% of {total}", 100.0 * objective.good as f64 / total as f64),
+        total => format!(
+            "{:.4}% of {total}",
+            100.0 * objective.good as f64 / total as f64
+        ),
     };
-    let alerts: Vec<String> = objective.firing().map(|alert| format!("{} ({})", alert.severity, alert.id)).collect();
+    let alerts: Vec<String> = objective
+        .firing()
+        .map(|alert| format!("{} ({})", alert.severity, alert.id))
+        .collect();
     [
         objective.name.clone(),
         objective.endpoint.clone(),
@@ -97,7 +115,9 @@ fn row(objective: &Objective) -> [String; 10] {
         objective.window.clone(),
         good,
         format!("{:.1}%", 100.0 * objective.budget_remaining),
-        objective.burn("1h").map_or_else(|| "-".to_owned(), |burn| format!("{burn:.2}")),
+        objective
+            .burn("1h")
+            .map_or_else(|| "-".to_owned(), |burn| format!("{burn:.2}")),
         alerts.join(", "),
         objective.rollouts(),
     ]
@@ -108,24 +128,33 @@ fn set(args: &Slo, set: &Set) -> Result<()> {
     let objectives = read(&set.file, &set.job)?;
     for objective in &objectives {
         let target = ask::target(&args.url, &format!("/api/slos/{}", objective.name));
-        let Value::Object(mut body) = json!(objective) else { bail!("{} cannot be written as JSON", objective.name) };
+        let Value::Object(mut body) = json!(objective) else {
+            bail!("{} cannot be written as JSON", objective.name)
+        };
         body.remove("name");
-        ask::answer(&target, ask::agent().put(&target).send_json(body)).with_context(|| objective.name.clone())?;
+        ask::answer(&target, ask::agent().put(&target).send_json(body))
+            .with_context(|| objective.name.clone())?;
         println!("{}", objective.name);
     }
     Ok(())
 }
 
 fn read(file: &Path, job: &str) -> Result<Vec<tidegate_observe::Objective>> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let objectives = if file.extension().is_some_and(|extension| extension == "toml") {
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let objectives = if file
+        .extension()
+        .is_some_and(|extension| extension == "toml")
+    {
         // A whole configuration will do: of it only the objectives are taken.
         #[derive(Deserialize)]
         struct Sections {
             #[serde(default)]
             slo: Vec<tidegate_observe::Objective>,
         }
-        toml::from_str::<Sections>(&text).with_context(|| file.display().to_string())?.slo
+        toml::from_str::<Sections>(&text)
+            .with_context(|| file.display().to_string())?
+            .slo
     } else {
         openslo::import(&text, job).with_context(|| file.display().to_string())?
     };
@@ -139,5 +168,9 @@ fn read(file: &Path, job: &str) -> Result<Vec<tidegate_observe::Objective>> {
 /// Lets rollouts go on for a while.
 fn thaw(args: &Slo, thaw: &Thaw) -> Result<()> {
     let target = ask::target(&args.url, &format!("/api/slos/{}/thaw", thaw.name));
-    ask::answer(&target, ask::agent().post(&target).send_json(thaw.leave.body())).map(drop)
+    ask::answer(
+        &target,
+        ask::agent().post(&target).send_json(thaw.leave.body()),
+    )
+    .map(drop)
 }

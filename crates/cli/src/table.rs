@@ -4,40 +4,55 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
-use tidegate_core::{DataType, Shape, Signature, StringArray, Tensor, TensorSpec, TensorView, bf16, f16, with_element};
+use tidegate_core::{
+    DataType, Shape, Signature, StringArray, Tensor, TensorSpec, TensorView, bf16, f16,
+    with_element,
+};
 
 /// Reads the rows of a `.json`, `.csv` or `.npy` file as the inputs of a model.
 pub(crate) fn read(path: &Path, signature: &Signature) -> Result<Vec<(String, Tensor)>> {
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    let extension = path
+        .extension()
+        .and_then(|extension| extension.to_str())
+        .unwrap_or_default();
     let inputs = match extension {
         "json" => json(path, signature),
         "csv" => csv(path, signature),
         "npy" => npy(path, signature),
-        other => bail!("{}: rows are read from .json, .csv or .npy, not from {other:?}", path.display()),
+        other => bail!(
+            "{}: rows are read from .json, .csv or .npy, not from {other:?}",
+            path.display()
+        ),
     };
     inputs.with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// `[row, …]`, or `{"instances": [row, …]}`; a row is the value of the only input, or an object with one value per input.
-/// Or a body of the protocol: `{"inputs": [{"name": …, "shape": …, "data": …}, …]}`.
+/// `[row, …]`, or `{"instances": [row, …]}`; a row is the value of the only input, or an object
+/// with one value per input. Or a body of the protocol: `{"inputs": [{"name": …, "shape": …,
+/// "data": …}, …]}`.
 fn json(path: &Path, signature: &Signature) -> Result<Vec<(String, Tensor)>> {
     let mut value: Value = serde_json::from_slice(&std::fs::read(path)?)?;
     if let Some(Value::Array(tensors)) = value.get("inputs") {
-        return tensors.iter().map(|tensor| body(tensor, signature)).collect();
+        return tensors
+            .iter()
+            .map(|tensor| body(tensor, signature))
+            .collect();
     }
     if let Some(instances) = value.get_mut("instances") {
         value = instances.take();
     }
-    let Value::Array(rows) = value else { bail!("expected an array of rows") };
+    let Value::Array(rows) = value else {
+        bail!("expected an array of rows")
+    };
     let required = signature.inputs.iter().filter(|spec| !spec.optional);
     let mut inputs = Vec::new();
     for spec in required {
         let mut cells = Vec::new();
         for (at, row) in rows.iter().enumerate() {
             let value = match row {
-                Value::Object(fields) => {
-                    fields.get(&spec.name).ok_or_else(|| anyhow!("row {at} has no {:?}", spec.name))?
-                }
+                Value::Object(fields) => fields
+                    .get(&spec.name)
+                    .ok_or_else(|| anyhow!("row {at} has no {:?}", spec.name))?,
                 value if signature.inputs.len() == 1 => value,
                 _ => bail!("row {at} is no object, and the model has several inputs"),
             };
@@ -59,7 +74,10 @@ fn body(tensor: &Value, signature: &Signature) -> Result<(String, Tensor)> {
     let mut cells = Vec::new();
     flatten(&tensor["data"], &mut cells);
     if shape.element_count() != cells.len() {
-        bail!("input {name:?} has shape {shape} and {} values", cells.len());
+        bail!(
+            "input {name:?} has shape {shape} and {} values",
+            cells.len()
+        );
     }
     Ok((name.to_owned(), typed(spec, shape, &cells)?))
 }
@@ -72,8 +90,8 @@ fn flatten(value: &Value, cells: &mut Vec<String>) {
     }
 }
 
-/// A header and rows. For a model with one input the columns are its features in order; with several, each column has the
-/// name of its input.
+/// A header and rows. For a model with one input the columns are its features in order; with
+/// several, each column has the name of its input.
 fn csv(path: &Path, signature: &Signature) -> Result<Vec<(String, Tensor)>> {
     let mut reader = csv::Reader::from_path(path)?;
     let header = reader.headers()?.clone();
@@ -83,13 +101,17 @@ fn csv(path: &Path, signature: &Signature) -> Result<Vec<(String, Tensor)>> {
         let columns: Vec<usize> = if signature.inputs.len() == 1 {
             (0..header.len()).collect()
         } else {
-            (0..header.len()).filter(|column| header[*column] == spec.name).collect()
+            (0..header.len())
+                .filter(|column| header[*column] == spec.name)
+                .collect()
         };
         if columns.is_empty() {
             bail!("there is no column {:?}", spec.name);
         }
-        let cells: Vec<String> =
-            records.iter().flat_map(|record| columns.iter().map(|column| record[*column].to_owned())).collect();
+        let cells: Vec<String> = records
+            .iter()
+            .flat_map(|record| columns.iter().map(|column| record[*column].to_owned()))
+            .collect();
         inputs.push((spec.name.clone(), tensor(spec, records.len(), &cells)?));
     }
     Ok(inputs)
@@ -97,17 +119,26 @@ fn csv(path: &Path, signature: &Signature) -> Result<Vec<(String, Tensor)>> {
 
 /// One array for a model with one input.
 fn npy(path: &Path, signature: &Signature) -> Result<Vec<(String, Tensor)>> {
-    let [spec] = signature.inputs.as_slice() else { bail!("an .npy file holds one input, the model has several") };
+    let [spec] = signature.inputs.as_slice() else {
+        bail!("an .npy file holds one input, the model has several")
+    };
     let file = npyz::NpyFile::new(std::io::BufReader::new(std::fs::File::open(path)?))?;
     if file.order() != npyz::Order::C {
         bail!("the array is in Fortran order: save it with numpy.ascontiguousarray");
     }
-    let shape: Vec<usize> = file.shape().iter().map(|extent| usize::try_from(*extent)).collect::<Result<_, _>>()?;
+    let shape: Vec<usize> = file
+        .shape()
+        .iter()
+        .map(|extent| usize::try_from(*extent))
+        .collect::<Result<_, _>>()?;
     let shape = Shape::new(&shape)?;
     let descr = file.dtype().descr().trim_matches('\'').to_owned();
     macro_rules! cells {
         ($rust:ty) => {
-            file.into_vec::<$rust>()?.iter().map(|value| value.to_string()).collect::<Vec<_>>()
+            file.into_vec::<$rust>()?
+                .iter()
+                .map(|value| value.to_string())
+                .collect::<Vec<_>>()
         };
     }
     let cells = match descr.trim_start_matches(['<', '|', '=']) {
@@ -130,8 +161,16 @@ fn npy(path: &Path, signature: &Signature) -> Result<Vec<(String, Tensor)>> {
 /// Cells of `rows` rows in the input's type and shape.
 fn tensor(spec: &TensorSpec, rows: usize, cells: &[String]) -> Result<Tensor> {
     let mut extents: Vec<usize> = vec![rows];
-    let rest = spec.dims.as_deref().unwrap_or_default().get(1..).unwrap_or_default();
-    let fixed: usize = rest.iter().filter_map(|dim| usize::try_from(dim.to_wire()).ok()).product();
+    let rest = spec
+        .dims
+        .as_deref()
+        .unwrap_or_default()
+        .get(1..)
+        .unwrap_or_default();
+    let fixed: usize = rest
+        .iter()
+        .filter_map(|dim| usize::try_from(dim.to_wire()).ok())
+        .product();
     let width = cells.len().checked_div(rows).unwrap_or(0);
     for dim in rest {
         // An open extent takes what is left of the row.
@@ -164,7 +203,11 @@ fn typed(spec: &TensorSpec, shape: Shape, cells: &[String]) -> Result<Tensor> {
                 "false" | "False" | "0" => Ok(0),
                 _ => Err(wrong(cell)),
             };
-            Tensor::from_wire(DataType::Bool, shape, cells.iter().map(parse).collect::<Result<Vec<u8>>>()?.into())?
+            Tensor::from_wire(
+                DataType::Bool,
+                shape,
+                cells.iter().map(parse).collect::<Result<Vec<u8>>>()?.into(),
+            )?
         }
         DataType::Uint8 => parse!(u8),
         DataType::Uint16 => parse!(u16),
@@ -184,9 +227,10 @@ fn typed(spec: &TensorSpec, shape: Shape, cells: &[String]) -> Result<Tensor> {
 /// An output as one value per row: a scalar, or a list of what stands in the row.
 pub(crate) fn rows(tensor: &Tensor, rows: usize) -> Vec<Value> {
     let elements: Vec<Value> = match tensor.view() {
-        TensorView::Strings(strings) => {
-            strings.iter().map(|text| Value::from(String::from_utf8_lossy(text).into_owned())).collect()
-        }
+        TensorView::Strings(strings) => strings
+            .iter()
+            .map(|text| Value::from(String::from_utf8_lossy(text).into_owned()))
+            .collect(),
         TensorView::Fixed(bytes) if tensor.datatype() == DataType::Bool => {
             bytes.iter().map(|byte| Value::from(*byte != 0)).collect()
         }
@@ -202,7 +246,10 @@ pub(crate) fn rows(tensor: &Tensor, rows: usize) -> Vec<Value> {
     if tensor.shape().len() == 1 {
         return elements;
     }
-    elements.chunks(width.max(1)).map(|row| Value::Array(row.to_vec())).collect()
+    elements
+        .chunks(width.max(1))
+        .map(|row| Value::Array(row.to_vec()))
+        .collect()
 }
 
 /// A number with the digits of its own type: 0.1 stays 0.1 for a 32-bit float.

@@ -1,7 +1,8 @@
 //! `tidegate top`: what a server does right now, on a terminal.
 //!
-//! A thread looks at the server again and again ([`poll`]); [`Watch`] keeps what is needed of the last minute and makes a
-//! [`View`] of it, which [`draw`] puts on the screen and [`text`] prints. [`screen`] alone knows the terminal.
+//! A thread looks at the server again and again ([`poll`]); [`Watch`] keeps what is needed of the
+//! last minute and makes a [`View`] of it, which [`draw`] puts on the screen and [`text`] prints.
+//! [`screen`] alone knows the terminal.
 
 mod draw;
 mod figure;
@@ -28,7 +29,12 @@ use crate::ask::Asker;
 #[derive(Debug, Args)]
 pub(crate) struct Top {
     /// The server to watch
-    #[arg(long, visible_alias = "url", value_name = "URL", default_value = "http://127.0.0.1:8000")]
+    #[arg(
+        long,
+        visible_alias = "url",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8000"
+    )]
     server: String,
     /// How often it is looked at, in seconds
     #[arg(long, value_name = "N", default_value_t = 2.0, value_parser = interval)]
@@ -39,7 +45,10 @@ pub(crate) struct Top {
 }
 
 fn interval(text: &str) -> Result<f64, String> {
-    let seconds = text.parse().ok().filter(|seconds| (0.2..=60.0).contains(seconds));
+    let seconds = text
+        .parse()
+        .ok()
+        .filter(|seconds| (0.2..=60.0).contains(seconds));
     seconds.ok_or_else(|| "it must be 0.2 to 60 seconds".to_owned())
 }
 

@@ -107,7 +107,11 @@ impl Alerts {
 
     fn silence(&self, silence: &Silence) -> Markup {
         let state = silence.state(self.now_ms);
-        let tone = if state == "active" { Tone::Notice } else { Tone::Off };
+        let tone = if state == "active" {
+            Tone::Notice
+        } else {
+            Tone::Off
+        };
         let expire = format!("/console/silences/{}/expire", segment(&silence.id));
         html! {
             tr {

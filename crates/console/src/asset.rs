@@ -1,4 +1,5 @@
-//! The style sheet, the script and the icon: part of the binary, at paths that change with their content.
+//! The style sheet, the script and the icon: part of the binary, at paths that change with their
+//! content.
 
 use std::sync::LazyLock;
 
@@ -17,9 +18,24 @@ pub struct Asset {
 
 static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
     [
-        Asset::new("console", "css", "text/css; charset=utf-8", include_str!("../assets/console.css")),
-        Asset::new("console", "js", "text/javascript; charset=utf-8", include_str!("../assets/console.js")),
-        Asset::new("icon", "svg", "image/svg+xml", include_str!("../assets/icon.svg")),
+        Asset::new(
+            "console",
+            "css",
+            "text/css; charset=utf-8",
+            include_str!("../assets/console.css"),
+        ),
+        Asset::new(
+            "console",
+            "js",
+            "text/javascript; charset=utf-8",
+            include_str!("../assets/console.js"),
+        ),
+        Asset::new(
+            "icon",
+            "svg",
+            "image/svg+xml",
+            include_str!("../assets/icon.svg"),
+        ),
     ]
 });
 
@@ -43,11 +59,19 @@ pub(crate) fn icon() -> &'static Asset {
 impl Asset {
     fn new(name: &str, extension: &str, content_type: &'static str, body: &'static str) -> Self {
         let tag = format!("{:016x}", fnv1a(body.as_bytes()));
-        Self { path: format!("/console/assets/{name}-{tag}.{extension}"), content_type, body, tag }
+        Self {
+            path: format!("/console/assets/{name}-{tag}.{extension}"),
+            content_type,
+            body,
+            tag,
+        }
     }
 }
 
-/// FNV-1a (<http://www.isthe.com/chongo/tech/comp/fnv/>): it must differ between builds, not withstand anybody.
+/// FNV-1a (<http://www.isthe.com/chongo/tech/comp/fnv/>): it must differ between builds, not
+/// withstand anybody.
 fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }

@@ -92,7 +92,10 @@ impl Unit {
 
 impl Line {
     pub(crate) fn new(name: impl Into<String>, values: Values) -> Self {
-        Self { name: name.into(), values }
+        Self {
+            name: name.into(),
+            values,
+        }
     }
 
     fn last(&self) -> Option<f64> {
@@ -114,7 +117,11 @@ impl TimeAxis {
     /// What a mark says: the day at midnight where marks are far apart.
     fn label(self, at_ms: u64) -> String {
         let is_midnight = at_ms.is_multiple_of(86_400_000);
-        if is_midnight && self.mark_ms > 6 * 3_600_000 { day(at_ms) } else { hour_minute(at_ms) }
+        if is_midnight && self.mark_ms > 6 * 3_600_000 {
+            day(at_ms)
+        } else {
+            hour_minute(at_ms)
+        }
     }
 }
 
@@ -122,7 +129,8 @@ impl Chart<'_> {
     pub(crate) fn render(&self) -> Markup {
         let (least, most) = self.extremes();
         let scale = match self.unit {
-            // A budget that is spent many times over would leave no room for the others: it lies on the ground.
+            // A budget that is spent many times over would leave no room for the others: it lies on
+            // the ground.
             Unit::Share => Scale::over((least.max(LEAST_SHARE), most), Some(1.0)),
             _ => Scale::over((least, most), None),
         };
@@ -172,7 +180,10 @@ impl Chart<'_> {
             let _ = match line.last() {
                 None => write!(text, "; {}: none", line.name),
                 Some(last) => {
-                    let (least, most) = (values().fold(f64::MAX, f64::min), values().fold(f64::MIN, f64::max));
+                    let (least, most) = (
+                        values().fold(f64::MAX, f64::min),
+                        values().fold(f64::MIN, f64::max),
+                    );
                     let text_of = |value| self.unit.text(value);
                     write!(
                         text,
@@ -193,11 +204,19 @@ impl Chart<'_> {
         let fold = |values: &mut dyn Iterator<Item = f64>| {
             values
                 .filter(|value| value.is_finite())
-                .fold((0.0f64, 0.0f64), |(least, most), value| (least.min(value), most.max(value)))
+                .fold((0.0f64, 0.0f64), |(least, most), value| {
+                    (least.min(value), most.max(value))
+                })
         };
         match self.is_stacked {
             true => fold(&mut self.stack().last().into_iter().flatten().copied()),
-            false => fold(&mut self.lines.iter().flat_map(|line| &line.values).filter_map(|(_, value)| *value)),
+            false => fold(
+                &mut self
+                    .lines
+                    .iter()
+                    .flat_map(|line| &line.values)
+                    .filter_map(|(_, value)| *value),
+            ),
         }
     }
 
@@ -205,7 +224,9 @@ impl Chart<'_> {
     fn stack(&self) -> Vec<Vec<f64>> {
         let mut edge = vec![0.0; self.lines.first().map_or(0, |line| line.values.len())];
         let add = |line: &Line| {
-            edge.iter_mut().zip(&line.values).for_each(|(edge, (_, value))| *edge += value.unwrap_or(0.0));
+            edge.iter_mut()
+                .zip(&line.values)
+                .for_each(|(edge, (_, value))| *edge += value.unwrap_or(0.0));
             edge.clone()
         };
         self.lines.iter().map(add).collect()
@@ -231,11 +252,19 @@ impl Chart<'_> {
 
     fn paths(&self, up: &impl Fn(f64) -> f64) -> Markup {
         let pieces = |line: &Line| {
-            let known = line.values.split(|(_, value)| !value.is_some_and(f64::is_finite));
+            let known = line
+                .values
+                .split(|(_, value)| !value.is_some_and(f64::is_finite));
             let place = |(at_ms, value): &(u64, Option<f64>)| {
-                (round(self.time.place(*at_ms)), round(up(value.unwrap_or_default())))
+                (
+                    round(self.time.place(*at_ms)),
+                    round(up(value.unwrap_or_default())),
+                )
             };
-            known.filter(|piece| !piece.is_empty()).map(|piece| piece.iter().map(place).collect()).collect()
+            known
+                .filter(|piece| !piece.is_empty())
+                .map(|piece| piece.iter().map(place).collect())
+                .collect()
         };
         html! {
             @for (at, line) in self.lines.iter().enumerate() {
@@ -250,8 +279,14 @@ impl Chart<'_> {
 
     /// What is said of the moment that somebody points at.
     fn hits(&self) -> Markup {
-        let Some(first) = self.lines.first() else { return html! {} };
-        let places: Vec<f64> = first.values.iter().map(|(at_ms, _)| self.time.place(*at_ms)).collect();
+        let Some(first) = self.lines.first() else {
+            return html! {};
+        };
+        let places: Vec<f64> = first
+            .values
+            .iter()
+            .map(|(at_ms, _)| self.time.place(*at_ms))
+            .collect();
         let edge = |at: usize| match (at.checked_sub(1).map(|at| places[at]), places.get(at)) {
             (Some(before), Some(after)) => (before + after) / 2.0,
             (None, Some(_)) => LEFT,
@@ -291,7 +326,13 @@ fn outline(moments: &[f64], edge: &[f64], below: &[f64], up: &impl Fn(f64) -> f6
     let there = moments.iter().zip(edge);
     let back = moments.iter().zip(below).rev();
     for (at, (x, value)) in there.chain(back).enumerate() {
-        let _ = write!(path, "{}{} {}", if at == 0 { 'M' } else { 'L' }, round(*x), round(up(*value)));
+        let _ = write!(
+            path,
+            "{}{} {}",
+            if at == 0 { 'M' } else { 'L' },
+            round(*x),
+            round(up(*value))
+        );
     }
     path.push('Z');
     path
@@ -314,37 +355,88 @@ fn round(place: f64) -> f64 {
 mod tests {
     use super::*;
 
-    const TIME: TimeAxis = TimeAxis { from_ms: 0, until_ms: 240_000, mark_ms: 60_000 };
+    const TIME: TimeAxis = TimeAxis {
+        from_ms: 0,
+        until_ms: 240_000,
+        mark_ms: 60_000,
+    };
 
     fn line(name: &str, values: &[Option<f64>]) -> Line {
-        Line::new(name, values.iter().enumerate().map(|(at, value)| (at as u64 * 60_000, *value)).collect())
+        Line::new(
+            name,
+            values
+                .iter()
+                .enumerate()
+                .map(|(at, value)| (at as u64 * 60_000, *value))
+                .collect(),
+        )
     }
 
     fn chart(lines: Vec<Line>, is_stacked: bool) -> String {
-        Chart { title: "Latency", unit: Unit::Millis, lines, is_stacked, time: TIME, marks: &[] }.render().into_string()
+        Chart {
+            title: "Latency",
+            unit: Unit::Millis,
+            lines,
+            is_stacked,
+            time: TIME,
+            marks: &[],
+        }
+        .render()
+        .into_string()
     }
 
     #[test]
     fn a_line_is_interrupted_where_there_is_no_value() {
-        let svg = chart(vec![line("P50", &[Some(1.0), Some(2.0), None, Some(1.0)])], false);
-        let path = svg.split("class=\"line c0\" d=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
-        assert_eq!((path.matches('M').count(), path.matches('L').count()), (1, 1), "{path}");
-        assert_eq!(svg.matches("<circle").count(), 1, "what lies alone is a dot");
-        assert!(svg.contains("Latency; P50: last 1 ms, between 1 ms and 2 ms"), "{svg}");
+        let svg = chart(
+            vec![line("P50", &[Some(1.0), Some(2.0), None, Some(1.0)])],
+            false,
+        );
+        let path = svg
+            .split("class=\"line c0\" d=\"")
+            .nth(1)
+            .and_then(|rest| rest.split('"').next())
+            .unwrap();
+        assert_eq!(
+            (path.matches('M').count(), path.matches('L').count()),
+            (1, 1),
+            "{path}"
+        );
+        assert_eq!(
+            svg.matches("<circle").count(),
+            1,
+            "what lies alone is a dot"
+        );
+        assert!(
+            svg.contains("Latency; P50: last 1 ms, between 1 ms and 2 ms"),
+            "{svg}"
+        );
     }
 
     #[test]
     fn areas_lie_on_one_another() {
-        let svg = chart(vec![line("1", &[Some(1.0), Some(1.0)]), line("2", &[None, Some(3.0)])], true);
+        let svg = chart(
+            vec![
+                line("1", &[Some(1.0), Some(1.0)]),
+                line("2", &[None, Some(3.0)]),
+            ],
+            true,
+        );
         assert_eq!(svg.matches("class=\"area").count(), 2);
         assert!(svg.contains(">4<"), "the axis reaches the sum: {svg}");
     }
 
     #[test]
     fn nothing_and_what_is_no_number_is_drawn_without_fault() {
-        for lines in [Vec::new(), vec![line("a", &[])], vec![line("a", &[Some(f64::NAN), Some(f64::INFINITY), None])]] {
+        for lines in [
+            Vec::new(),
+            vec![line("a", &[])],
+            vec![line("a", &[Some(f64::NAN), Some(f64::INFINITY), None])],
+        ] {
             for is_stacked in [false, true] {
-                let lines = lines.iter().map(|line| Line::new(line.name.clone(), line.values.clone())).collect();
+                let lines = lines
+                    .iter()
+                    .map(|line| Line::new(line.name.clone(), line.values.clone()))
+                    .collect();
                 let svg = chart(lines, is_stacked);
                 assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
             }
@@ -354,6 +446,9 @@ mod tests {
     #[test]
     fn names_are_escaped_in_titles() {
         let svg = chart(vec![line("<script>\"", &[Some(1.0)])], false);
-        assert!(!svg.contains("<script") && svg.contains("&lt;script&gt;&quot;"), "{svg}");
+        assert!(
+            !svg.contains("<script") && svg.contains("&lt;script&gt;&quot;"),
+            "{svg}"
+        );
     }
 }

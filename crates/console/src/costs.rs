@@ -133,7 +133,9 @@ impl BudgetRow {
 }
 
 fn tiles(report: &Report) -> Markup {
-    let per_1000 = report.per_1000_predictions.map_or_else(|| NONE.to_owned(), number);
+    let per_1000 = report
+        .per_1000_predictions
+        .map_or_else(|| NONE.to_owned(), number);
     html! {
         dl.tiles {
             div { dt { "Since " (report.from) } dd { (number(report.total.units())) " " (report.currency) } }
@@ -178,7 +180,17 @@ mod tests {
         let budget = |used, is_told| {
             let (spent, amount) = (Micros::default(), Micros::default());
             let name = "<b>".to_owned();
-            BudgetRow { name, model: None, per: "month", spent, amount, used, is_told }.state().into_string()
+            BudgetRow {
+                name,
+                model: None,
+                per: "month",
+                spent,
+                amount,
+                used,
+                is_told,
+            }
+            .state()
+            .into_string()
         };
         assert!(budget(0.5, false).contains("kept"));
         assert!(budget(0.9, true).contains("nearly"));
@@ -187,7 +199,11 @@ mod tests {
 
     #[test]
     fn without_prices_the_page_says_what_to_set() {
-        let costs = Costs { report: None, more: 0, budgets: Vec::new() };
+        let costs = Costs {
+            report: None,
+            more: 0,
+            budgets: Vec::new(),
+        };
         assert!(costs.body().into_string().contains("cost.currency"));
     }
 }

@@ -116,10 +116,21 @@ impl Endpoint {
 
     fn figures(&self, timeline: &Timeline) -> Markup {
         let mut all = Traffic::default();
-        self.points.iter().for_each(|point| all.merge(&point.traffic));
-        let ran_ms = timeline.now_ms.saturating_sub(timeline.first_ms.max(self.started_ms)).max(1000);
-        let quantile = |share| all.request.quantile_ms(share).map_or_else(|| NONE.to_owned(), millis);
-        let success = all.error_rate().map_or_else(|| NONE.to_owned(), |failed| percent(1.0 - failed));
+        self.points
+            .iter()
+            .for_each(|point| all.merge(&point.traffic));
+        let ran_ms = timeline
+            .now_ms
+            .saturating_sub(timeline.first_ms.max(self.started_ms))
+            .max(1000);
+        let quantile = |share| {
+            all.request
+                .quantile_ms(share)
+                .map_or_else(|| NONE.to_owned(), millis)
+        };
+        let success = all
+            .error_rate()
+            .map_or_else(|| NONE.to_owned(), |failed| percent(1.0 - failed));
         html! {
             dl #figures.tiles {
                 div { dt { "State" } dd { (badge(self.tone, &self.state)) } }
@@ -146,10 +157,22 @@ impl Endpoint {
 
     fn charts(&self, timeline: &Timeline, marks: &[Mark]) -> Markup {
         let time = self.time(timeline);
-        let chart = |title, unit, lines| Chart { title, unit, lines, is_stacked: false, time, marks }.render();
-        let rates = |name: &str, of: fn(&Traffic) -> u64| Line::new(name, timeline.rates(&self.points, of));
-        let figures =
-            |name: &str, of: &dyn Fn(&Traffic) -> Option<f64>| Line::new(name, timeline.figures(&self.points, of));
+        let chart = |title, unit, lines| {
+            Chart {
+                title,
+                unit,
+                lines,
+                is_stacked: false,
+                time,
+                marks,
+            }
+            .render()
+        };
+        let rates =
+            |name: &str, of: fn(&Traffic) -> u64| Line::new(name, timeline.rates(&self.points, of));
+        let figures = |name: &str, of: &dyn Fn(&Traffic) -> Option<f64>| {
+            Line::new(name, timeline.figures(&self.points, of))
+        };
         let versions = Chart {
             title: "Requests by version",
             unit: Unit::PerSecond,
@@ -189,25 +212,43 @@ impl Endpoint {
     }
 
     fn time(&self, timeline: &Timeline) -> TimeAxis {
-        TimeAxis { from_ms: timeline.first_ms, until_ms: self.now_ms, mark_ms: self.range.mark_ms() }
+        TimeAxis {
+            from_ms: timeline.first_ms,
+            until_ms: self.now_ms,
+            mark_ms: self.range.mark_ms(),
+        }
     }
 
     /// A line for each version with traffic; those that had least are one.
     fn by_version(&self, timeline: &Timeline) -> Vec<Line> {
-        let requests =
-            |version: &VersionTraffic| version.points.iter().map(|point| point.traffic.requests()).sum::<u64>();
-        let mut asked: Vec<&VersionTraffic> = self.versions.iter().filter(|version| requests(version) > 0).collect();
+        let requests = |version: &VersionTraffic| {
+            version
+                .points
+                .iter()
+                .map(|point| point.traffic.requests())
+                .sum::<u64>()
+        };
+        let mut asked: Vec<&VersionTraffic> = self
+            .versions
+            .iter()
+            .filter(|version| requests(version) > 0)
+            .collect();
         asked.sort_by_key(|version| std::cmp::Reverse(requests(version)));
         let rest = asked.split_off(asked.len().min(MOST_LINES));
         asked.sort_by_key(|version| version.version.parse::<u64>().unwrap_or(u64::MAX));
         let rates = |version: &VersionTraffic| timeline.rates(&version.points, Traffic::requests);
-        let mut lines: Vec<Line> =
-            asked.iter().map(|version| Line::new(format!("version {}", version.version), rates(version))).collect();
+        let mut lines: Vec<Line> = asked
+            .iter()
+            .map(|version| Line::new(format!("version {}", version.version), rates(version)))
+            .collect();
         if let Some(sum) = rest.iter().map(|version| rates(version)).reduce(plus) {
             lines.push(Line::new(format!("{} others", rest.len()), sum));
         }
         if lines.is_empty() {
-            lines.push(Line::new("all", timeline.rates(&self.points, Traffic::requests)));
+            lines.push(Line::new(
+                "all",
+                timeline.rates(&self.points, Traffic::requests),
+            ));
         }
         lines
     }
@@ -245,7 +286,11 @@ impl Endpoint {
         let lines = self.objectives.iter().map(|objective| {
             Line::new(
                 &objective.name,
-                objective.burn_down.iter().map(|point| (point.at_ms, Some(point.remaining))).collect(),
+                objective
+                    .burn_down
+                    .iter()
+                    .map(|point| (point.at_ms, Some(point.remaining)))
+                    .collect(),
             )
         });
         let chart = || Chart {
@@ -287,13 +332,33 @@ impl Endpoint {
         let rates = |of: fn(&Traffic) -> u64| timeline.rates(&self.points, of);
         let columns: [Column; 9] = [
             ("Rate", rates(Traffic::requests), rate),
-            ("P50", figures(&|traffic| traffic.request.quantile_ms(0.5)), millis),
-            ("P95", figures(&|traffic| traffic.request.quantile_ms(0.95)), millis),
-            ("P99", figures(&|traffic| traffic.request.quantile_ms(0.99)), millis),
+            (
+                "P50",
+                figures(&|traffic| traffic.request.quantile_ms(0.5)),
+                millis,
+            ),
+            (
+                "P95",
+                figures(&|traffic| traffic.request.quantile_ms(0.95)),
+                millis,
+            ),
+            (
+                "P99",
+                figures(&|traffic| traffic.request.quantile_ms(0.99)),
+                millis,
+            ),
             ("Failed", rates(|traffic| traffic.failed), rate),
             ("Wrong", rates(|traffic| traffic.wrong), rate),
-            ("Queue P95", figures(&|traffic| traffic.queue.quantile_ms(0.95)), millis),
-            ("Engine P95", figures(&|traffic| traffic.run.quantile_ms(0.95)), millis),
+            (
+                "Queue P95",
+                figures(&|traffic| traffic.queue.quantile_ms(0.95)),
+                millis,
+            ),
+            (
+                "Engine P95",
+                figures(&|traffic| traffic.run.quantile_ms(0.95)),
+                millis,
+            ),
             ("Batch rows", figures(&Traffic::mean_batch_rows), number),
         ];
         html! {
@@ -324,9 +389,19 @@ impl Endpoint {
 impl VersionTraffic {
     fn row(&self, timeline: &Timeline) -> Markup {
         let mut all = Traffic::default();
-        self.points.iter().for_each(|point| all.merge(&point.traffic));
-        let now = timeline.rates(&self.points, Traffic::requests).into_iter().rev().find_map(|(_, value)| value);
-        let quantile = |share| all.request.quantile_ms(share).map_or_else(|| NONE.to_owned(), millis);
+        self.points
+            .iter()
+            .for_each(|point| all.merge(&point.traffic));
+        let now = timeline
+            .rates(&self.points, Traffic::requests)
+            .into_iter()
+            .rev()
+            .find_map(|(_, value)| value);
+        let quantile = |share| {
+            all.request
+                .quantile_ms(share)
+                .map_or_else(|| NONE.to_owned(), millis)
+        };
         html! {
             tr {
                 th scope="row" { (self.version) }
@@ -351,10 +426,11 @@ impl VersionTraffic {
 }
 
 fn plus(one: Values, other: Values) -> Values {
-    let sum = |((at_ms, one), (_, other)): ((u64, Option<f64>), (u64, Option<f64>))| match (one, other) {
-        (None, None) => (at_ms, None),
-        (one, other) => (at_ms, Some(one.unwrap_or(0.0) + other.unwrap_or(0.0))),
-    };
+    let sum =
+        |((at_ms, one), (_, other)): ((u64, Option<f64>), (u64, Option<f64>))| match (one, other) {
+            (None, None) => (at_ms, None),
+            (one, other) => (at_ms, Some(one.unwrap_or(0.0) + other.unwrap_or(0.0))),
+        };
     one.into_iter().zip(other).map(sum).collect()
 }
 
@@ -365,14 +441,20 @@ mod tests {
     const NOW: u64 = 1_800_000_000_000;
 
     fn version(number: u64, answered: u64) -> VersionTraffic {
-        let traffic = Traffic { answered, ..Traffic::default() };
+        let traffic = Traffic {
+            answered,
+            ..Traffic::default()
+        };
         VersionTraffic {
             version: number.to_string(),
             state: None,
             is_default: false,
             aliases: Vec::new(),
             queued: 0,
-            points: vec![Point { at_ms: NOW - 60_000, traffic }],
+            points: vec![Point {
+                at_ms: NOW - 60_000,
+                traffic,
+            }],
         }
     }
 
@@ -400,17 +482,40 @@ mod tests {
         let timeline = Timeline::new(Range::Hour.ms(), 60_000, 0, NOW);
         let lines = endpoint.by_version(&timeline);
         let names: Vec<&str> = lines.iter().map(|line| line.name.as_str()).collect();
-        assert_eq!(names, ["version 4", "version 5", "version 6", "version 7", "version 8", "version 9", "3 others"]);
-        let most = lines[6].values.iter().filter_map(|value| value.1).fold(0.0, f64::max);
+        assert_eq!(
+            names,
+            [
+                "version 4",
+                "version 5",
+                "version 6",
+                "version 7",
+                "version 8",
+                "version 9",
+                "3 others"
+            ]
+        );
+        let most = lines[6]
+            .values
+            .iter()
+            .filter_map(|value| value.1)
+            .fold(0.0, f64::max);
         assert_eq!(most, 6.0, "1 + 2 + 3 a second");
     }
 
     #[test]
     fn the_page_is_whole_without_anything_to_show_and_escapes_the_name() {
-        let frame = crate::Frame { version: "1", state: "ready", tone: Tone::Good, firing: 0, now_ms: NOW };
+        let frame = crate::Frame {
+            version: "1",
+            state: "ready",
+            tone: Tone::Good,
+            firing: 0,
+            now_ms: NOW,
+        };
         let page = endpoint(Vec::new()).page().render(&frame);
         assert!(
-            page.contains("&lt;i&gt;") && !page.contains("<i>") && page.contains("/console/endpoints/%3Ci%3E?range=6h")
+            page.contains("&lt;i&gt;")
+                && !page.contains("<i>")
+                && page.contains("/console/endpoints/%3Ci%3E?range=6h")
         );
         assert_eq!(page.matches("<figure").count(), 6);
     }

@@ -40,8 +40,16 @@ impl Events {
     /// The page.
     pub fn page(&self) -> Page {
         let list = self.list();
-        let list = if self.is_newest { Part::live("events", list) } else { Part::fixed(list) };
-        Page { title: "Events".to_owned(), section: Some(Section::Events), parts: vec![Part::fixed(self.head()), list] }
+        let list = if self.is_newest {
+            Part::live("events", list)
+        } else {
+            Part::fixed(list)
+        };
+        Page {
+            title: "Events".to_owned(),
+            section: Some(Section::Events),
+            parts: vec![Part::fixed(self.head()), list],
+        }
     }
 
     fn head(&self) -> Markup {
@@ -71,7 +79,12 @@ impl Events {
     fn list(&self) -> Markup {
         let to = |before: Option<u64>| {
             let before = before.map(|id| format!("&before={id}")).unwrap_or_default();
-            format!("{}?name={}&model={}{before}", Section::Events.path(), segment(&self.name), segment(&self.model))
+            format!(
+                "{}?name={}&model={}{before}",
+                Section::Events.path(),
+                segment(&self.name),
+                segment(&self.model)
+            )
         };
         html! {
             section #events.card aria-label="Events" {

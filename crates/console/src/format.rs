@@ -4,7 +4,11 @@ use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 /// What stands where there is no figure.
 pub(crate) const NONE: &str = "–";
 
@@ -43,13 +47,20 @@ pub(crate) fn number(value: f64) -> String {
 }
 
 fn trimmed(text: String) -> String {
-    text.strip_suffix(".00").or_else(|| text.strip_suffix(".0")).map(str::to_owned).unwrap_or(text)
+    text.strip_suffix(".00")
+        .or_else(|| text.strip_suffix(".0"))
+        .map(str::to_owned)
+        .unwrap_or(text)
 }
 
 /// A number without zeros at its end: `0.5`.
 pub(crate) fn short_number(value: f64) -> String {
     let text = number(value);
-    if text.contains('.') && !text.contains('e') { without_zeros(&text) } else { text }
+    if text.contains('.') && !text.contains('e') {
+        without_zeros(&text)
+    } else {
+        text
+    }
 }
 
 fn without_zeros(text: &str) -> String {
@@ -58,7 +69,11 @@ fn without_zeros(text: &str) -> String {
 
 /// A time in milliseconds: `0.42 ms`, `12.3 ms`, `1.23 s`.
 pub(crate) fn millis(ms: f64) -> String {
-    if ms.abs() < 1000.0 { format!("{} ms", number(ms)) } else { format!("{} s", number(ms / 1000.0)) }
+    if ms.abs() < 1000.0 {
+        format!("{} ms", number(ms))
+    } else {
+        format!("{} s", number(ms / 1000.0))
+    }
 }
 
 /// `12.3/s`.
@@ -66,7 +81,8 @@ pub(crate) fn rate(per_s: f64) -> String {
     format!("{}/s", number(per_s))
 }
 
-/// A share as `99.95 %`. What is not whole is never said to be, nor is what is not nothing said to be that.
+/// A share as `99.95 %`. What is not whole is never said to be, nor is what is not nothing said to
+/// be that.
 pub(crate) fn percent(share: f64) -> String {
     let percent = share * 100.0;
     let text = match percent.abs() {
@@ -75,7 +91,10 @@ pub(crate) fn percent(share: f64) -> String {
         size if size < 10.0 => without_zeros(&format!("{percent:.2}")),
         size if !(99.0..=100.0).contains(&size) => without_zeros(&format!("{percent:.1}")),
         // Towards zero: 99.996 is not 100. A little more first: 0.9999 * 100 is less than 99.99.
-        _ => without_zeros(&format!("{:.2}", ((percent * 100.0) + percent.signum() * 1e-6).trunc() / 100.0)),
+        _ => without_zeros(&format!(
+            "{:.2}",
+            ((percent * 100.0) + percent.signum() * 1e-6).trunc() / 100.0
+        )),
     };
     match text.as_str() {
         "0" | "-0" if share > 0.0 => "< 0.01 %".to_owned(),
@@ -112,7 +131,8 @@ pub(crate) fn span(ms: u64) -> String {
 }
 
 fn utc(ms: u64) -> DateTime<Utc> {
-    DateTime::from_timestamp_millis(i64::try_from(ms).unwrap_or(i64::MAX)).unwrap_or(DateTime::<Utc>::MAX_UTC)
+    DateTime::from_timestamp_millis(i64::try_from(ms).unwrap_or(i64::MAX))
+        .unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 /// `2026-03-01 14:05:09`.
@@ -161,17 +181,48 @@ mod tests {
 
     #[test]
     fn numbers_have_about_three_digits() {
-        let shown = [0.0, 0.0123, 1.0, 1.234, 45.67, 999.6, 12_345.6, -3.0, f64::NAN].map(number);
-        assert_eq!(shown, ["0", "0.012", "1", "1.23", "45.7", "1,000", "12,346", "-3", "–"]);
-        assert_eq!([0.42, 12.34, 1234.0].map(millis), ["0.42 ms", "12.3 ms", "1.23 s"]);
+        let shown = [
+            0.0,
+            0.0123,
+            1.0,
+            1.234,
+            45.67,
+            999.6,
+            12_345.6,
+            -3.0,
+            f64::NAN,
+        ]
+        .map(number);
+        assert_eq!(
+            shown,
+            [
+                "0", "0.012", "1", "1.23", "45.7", "1,000", "12,346", "-3", "–"
+            ]
+        );
+        assert_eq!(
+            [0.42, 12.34, 1234.0].map(millis),
+            ["0.42 ms", "12.3 ms", "1.23 s"]
+        );
         assert_eq!([0, 1536, 3 << 20].map(bytes), ["0 B", "1.50 KiB", "3 MiB"]);
     }
 
     #[test]
     fn what_is_not_whole_is_not_said_to_be() {
-        let shown = [1.0, 0.999_99, 0.9999, 0.999, 0.5, 0.000_01, 0.0, -0.25, -19.36].map(percent);
-        assert_eq!(shown, ["100 %", "99.99 %", "99.99 %", "99.9 %", "50 %", "< 0.01 %", "0 %", "-25 %", "-1,936 %"]);
-        assert_eq!([0.5, 20.0, 0.025, 1500.0].map(short_number), ["0.5", "20", "0.025", "1,500"]);
+        let shown = [
+            1.0, 0.999_99, 0.9999, 0.999, 0.5, 0.000_01, 0.0, -0.25, -19.36,
+        ]
+        .map(percent);
+        assert_eq!(
+            shown,
+            [
+                "100 %", "99.99 %", "99.99 %", "99.9 %", "50 %", "< 0.01 %", "0 %", "-25 %",
+                "-1,936 %"
+            ]
+        );
+        assert_eq!(
+            [0.5, 20.0, 0.025, 1500.0].map(short_number),
+            ["0.5", "20", "0.025", "1,500"]
+        );
     }
 
     #[test]
@@ -183,7 +234,14 @@ mod tests {
 
     #[test]
     fn only_addresses_of_the_web_are_links() {
-        assert_eq!(link("javascript:alert(1)", "runbook").into_string(), "runbook");
-        assert!(link("https://x.example/?a=\"", "runbook").into_string().contains("a=&quot;"));
+        assert_eq!(
+            link("javascript:alert(1)", "runbook").into_string(),
+            "runbook"
+        );
+        assert!(
+            link("https://x.example/?a=\"", "runbook")
+                .into_string()
+                .contains("a=&quot;")
+        );
     }
 }

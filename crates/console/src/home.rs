@@ -95,7 +95,9 @@ impl Home {
 
     fn verdict(&self) -> Markup {
         let told = || self.alerts.iter().filter(|judged| judged.is_told());
-        let pages = told().filter(|judged| judged.alert.label("severity") == "page").count();
+        let pages = told()
+            .filter(|judged| judged.alert.label("severity") == "page")
+            .count();
         let worst = self.problems.iter().map(|problem| problem.tone).min();
         let (tone, headline) = match (self.is_ready, pages, worst) {
             _ if self.is_starting => (Tone::Busy, "Starting: models are being loaded"),
@@ -103,7 +105,9 @@ impl Home {
             (true, 1.., _) => (Tone::Bad, "Somebody is needed now"),
             (true, 0, Some(Tone::Bad)) => (Tone::Bad, "Something is broken"),
             (true, 0, Some(_)) => (Tone::Notice, "Serving, and something is amiss"),
-            (true, 0, None) if told().count() > 0 => (Tone::Notice, "Serving, and something needs a look"),
+            (true, 0, None) if told().count() > 0 => {
+                (Tone::Notice, "Serving, and something needs a look")
+            }
             (true, 0, None) => (Tone::Good, "All is well"),
         };
         let word = match tone {
@@ -250,11 +254,41 @@ mod tests {
     #[test]
     fn the_verdict_is_that_of_the_worst() {
         assert!(verdict(&home()).contains("All is well"));
-        let problem = |tone| vec![Problem { tone, text: "x <b>".to_owned() }];
-        let amiss = verdict(&Home { problems: problem(Tone::Notice), ..home() });
-        assert!(amiss.contains("something is amiss") && amiss.contains("x &lt;b&gt;"), "{amiss}");
-        assert!(verdict(&Home { problems: problem(Tone::Bad), ..home() }).contains("Something is broken"));
-        assert!(verdict(&Home { is_ready: false, ..home() }).contains("no traffic should be sent"));
-        assert!(verdict(&Home { is_ready: false, is_starting: true, ..home() }).contains("Starting"));
+        let problem = |tone| {
+            vec![Problem {
+                tone,
+                text: "x <b>".to_owned(),
+            }]
+        };
+        let amiss = verdict(&Home {
+            problems: problem(Tone::Notice),
+            ..home()
+        });
+        assert!(
+            amiss.contains("something is amiss") && amiss.contains("x &lt;b&gt;"),
+            "{amiss}"
+        );
+        assert!(
+            verdict(&Home {
+                problems: problem(Tone::Bad),
+                ..home()
+            })
+            .contains("Something is broken")
+        );
+        assert!(
+            verdict(&Home {
+                is_ready: false,
+                ..home()
+            })
+            .contains("no traffic should be sent")
+        );
+        assert!(
+            verdict(&Home {
+                is_ready: false,
+                is_starting: true,
+                ..home()
+            })
+            .contains("Starting")
+        );
     }
 }

@@ -1,10 +1,12 @@
-//! The pages that people look at: what they say and how they look, and nothing of where it comes from.
+//! The pages that people look at: what they say and how they look, and nothing of where it comes
+//! from.
 //!
-//! In: plain structs of figures, and what `observe` has. Out: HTML. Each page is one struct that becomes a [`Page`] of
-//! parts; a part that changes is sent again while somebody looks. This room knows neither HTTP nor models: it is given the
-//! time and the figures, and escapes every text.
+//! In: plain structs of figures, and what `observe` has. Out: HTML. Each page is one struct that
+//! becomes a [`Page`] of parts; a part that changes is sent again while somebody looks. This room
+//! knows neither HTTP nor models: it is given the time and the figures, and escapes every text.
 //!
-//! Charts are drawn here as SVG, so that a page is whole without a script and needs nothing from elsewhere.
+//! Charts are drawn here as SVG, so that a page is whole without a script and needs nothing from
+//! elsewhere.
 
 mod alert_table;
 mod alerts;

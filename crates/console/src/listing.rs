@@ -19,7 +19,12 @@ pub struct Listing {
 impl Listing {
     /// A list of which so many are shown at once, at least one.
     pub fn new(query: String, page: usize, size: usize) -> Self {
-        Self { query, page: page.max(1), total: 0, size: size.max(1) }
+        Self {
+            query,
+            page: page.max(1),
+            total: 0,
+            size: size.max(1),
+        }
     }
 
     /// Whether a name is looked for.
@@ -27,11 +32,15 @@ impl Listing {
         name.contains(&self.query)
     }
 
-    /// Those of this page, out of all that are looked for. A page beyond the last one is the last one.
+    /// Those of this page, out of all that are looked for. A page beyond the last one is the last
+    /// one.
     pub fn page_of<T>(&mut self, all: Vec<T>) -> Vec<T> {
         self.total = all.len();
         self.page = self.page.min(self.pages());
-        all.into_iter().skip((self.page - 1) * self.size).take(self.size).collect()
+        all.into_iter()
+            .skip((self.page - 1) * self.size)
+            .take(self.size)
+            .collect()
     }
 
     fn pages(&self) -> usize {
@@ -81,14 +90,26 @@ mod tests {
     #[test]
     fn pages_are_cut_and_lead_to_one_another() {
         let mut listing = Listing::new("a&b".to_owned(), 2, 10);
-        assert_eq!(listing.page_of((0..25).collect()), (10..20).collect::<Vec<_>>());
+        assert_eq!(
+            listing.page_of((0..25).collect()),
+            (10..20).collect::<Vec<_>>()
+        );
         let pager = listing.pager("/x").into_string();
         assert!(
-            pager.contains("/x?q=a%26b&amp;page=1") && pager.contains("page=3") && pager.contains("11 to 20 of 25")
+            pager.contains("/x?q=a%26b&amp;page=1")
+                && pager.contains("page=3")
+                && pager.contains("11 to 20 of 25")
         );
         let mut beyond = Listing::new(String::new(), 9, 10);
-        assert_eq!(beyond.page_of((0..25).collect()), (20..25).collect::<Vec<_>>());
+        assert_eq!(
+            beyond.page_of((0..25).collect()),
+            (20..25).collect::<Vec<_>>()
+        );
         assert_eq!(beyond.page, 3);
-        assert!(Listing::new(String::new(), 0, 10).page_of(Vec::<u8>::new()).is_empty());
+        assert!(
+            Listing::new(String::new(), 0, 10)
+                .page_of(Vec::<u8>::new())
+                .is_empty()
+        );
     }
 }

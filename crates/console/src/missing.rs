@@ -14,5 +14,9 @@ pub fn missing(what: &str) -> Page {
             p { a href=(Section::Home.path()) { "Home" } " · " a href=(Section::Models.path()) { "Models" } }
         }
     };
-    Page { title: "Not found".to_owned(), section: None, parts: vec![Part::fixed(body)] }
+    Page {
+        title: "Not found".to_owned(),
+        section: None,
+        parts: vec![Part::fixed(body)],
+    }
 }

@@ -1,4 +1,5 @@
-//! The page of a model: what it takes and gives, its versions, where each comes from, and what went wrong last.
+//! The page of a model: what it takes and gives, its versions, where each comes from, and what went
+//! wrong last.
 
 use maud::{Markup, html};
 use tidegate_observe::Event;

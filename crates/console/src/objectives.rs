@@ -152,8 +152,12 @@ impl ObjectiveRow {
 /// How bad a burn rate is: above the factor of an alert that looks at this window.
 fn class(window: BurnWindow, rate: f64) -> &'static str {
     let above = |severity: &str| {
-        let looks = |alert: &&tidegate_observe::BurnAlert| alert.long == window || alert.short == window;
-        BURN_ALERTS.iter().filter(looks).any(|alert| alert.severity.name() == severity && rate > alert.factor)
+        let looks =
+            |alert: &&tidegate_observe::BurnAlert| alert.long == window || alert.short == window;
+        BURN_ALERTS
+            .iter()
+            .filter(looks)
+            .any(|alert| alert.severity.name() == severity && rate > alert.factor)
     };
     match (above("page"), above("ticket")) {
         (true, _) => "text-bad",

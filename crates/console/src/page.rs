@@ -57,8 +57,13 @@ impl Part {
 impl Page {
     /// The parts that change, each with its id: what is sent to who looks.
     pub fn live_parts(self, frame: &Frame) -> Vec<(&'static str, String)> {
-        let own = self.parts.into_iter().filter_map(|part| Some((part.id?, part.body.into_string())));
-        std::iter::once((STATE, state(frame).into_string())).chain(own).collect()
+        let own = self
+            .parts
+            .into_iter()
+            .filter_map(|part| Some((part.id?, part.body.into_string())));
+        std::iter::once((STATE, state(frame).into_string()))
+            .chain(own)
+            .collect()
     }
 
     /// What tells this build's pages from those of another one.

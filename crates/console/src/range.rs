@@ -22,7 +22,10 @@ impl Range {
 
     /// The range that a query names; the usual one if it names none.
     pub fn named(name: &str) -> Self {
-        Self::ALL.into_iter().find(|range| range.name() == name).unwrap_or_default()
+        Self::ALL
+            .into_iter()
+            .find(|range| range.name() == name)
+            .unwrap_or_default()
     }
 
     /// As queries name it.

@@ -17,8 +17,15 @@ pub enum Section {
 
 impl Section {
     /// Every section, in the order of the navigation.
-    pub const ALL: [Self; 7] =
-        [Self::Home, Self::Models, Self::Objectives, Self::Alerts, Self::Events, Self::Cost, Self::Try];
+    pub const ALL: [Self; 7] = [
+        Self::Home,
+        Self::Models,
+        Self::Objectives,
+        Self::Alerts,
+        Self::Events,
+        Self::Cost,
+        Self::Try,
+    ];
 
     /// What it is called.
     pub const fn label(self) -> &'static str {

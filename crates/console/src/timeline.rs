@@ -25,7 +25,13 @@ impl Timeline {
         let step_ms = step_ms.max(1);
         let steps = (range_ms / step_ms).max(1);
         let first_ms = (now_ms / step_ms * step_ms).saturating_sub((steps - 1) * step_ms);
-        Self { first_ms, step_ms, steps: usize::try_from(steps).unwrap_or(1), started_ms, now_ms }
+        Self {
+            first_ms,
+            step_ms,
+            steps: usize::try_from(steps).unwrap_or(1),
+            started_ms,
+            now_ms,
+        }
     }
 
     /// Things a second; none where the server did not run or the step has only just begun.
@@ -41,14 +47,27 @@ impl Timeline {
         self.values(points, |_, traffic| traffic.and_then(&of))
     }
 
-    fn values(&self, points: &[Point], of: impl Fn(f64, Option<&Traffic>) -> Option<f64>) -> Values {
-        let mut points = points.iter().skip_while(|point| point.at_ms < self.first_ms).peekable();
+    fn values(
+        &self,
+        points: &[Point],
+        of: impl Fn(f64, Option<&Traffic>) -> Option<f64>,
+    ) -> Values {
+        let mut points = points
+            .iter()
+            .skip_while(|point| point.at_ms < self.first_ms)
+            .peekable();
         let value = |at: usize| {
             let start_ms = self.first_ms + at as u64 * self.step_ms;
             let end_ms = (start_ms + self.step_ms).min(self.now_ms.max(start_ms + 1));
-            let traffic = points.next_if(|point| point.at_ms < start_ms + self.step_ms).map(|point| &point.traffic);
+            let traffic = points
+                .next_if(|point| point.at_ms < start_ms + self.step_ms)
+                .map(|point| &point.traffic);
             let ran_ms = end_ms.saturating_sub(start_ms.max(self.started_ms));
-            let value = if ran_ms == 0 { None } else { of(ran_ms as f64 / 1000.0, traffic) };
+            let value = if ran_ms == 0 {
+                None
+            } else {
+                of(ran_ms as f64 / 1000.0, traffic)
+            };
             (start_ms + (end_ms - start_ms) / 2, value)
         };
         (0..self.steps).map(value).collect()
@@ -62,31 +81,50 @@ mod tests {
     const NOW: u64 = 1_800_000_030_000;
 
     fn point(at_ms: u64, answered: u64) -> Point {
-        Point { at_ms, traffic: Traffic { answered, ..Traffic::default() } }
+        Point {
+            at_ms,
+            traffic: Traffic {
+                answered,
+                ..Traffic::default()
+            },
+        }
     }
 
     fn rates(started_ms: u64, points: &[Point]) -> Vec<Option<f64>> {
         let timeline = Timeline::new(240_000, 60_000, started_ms, NOW);
-        timeline.rates(points, |traffic| traffic.answered).into_iter().map(|(_, value)| value).collect()
+        timeline
+            .rates(points, |traffic| traffic.answered)
+            .into_iter()
+            .map(|(_, value)| value)
+            .collect()
     }
 
     #[test]
     fn steps_without_requests_are_nothing_and_the_last_counts_for_what_it_has_run() {
         let points = [point(NOW - 150_000, 60), point(NOW - 30_000, 60)];
-        assert_eq!(rates(0, &points), [Some(0.0), Some(1.0), Some(0.0), Some(2.0)]);
+        assert_eq!(
+            rates(0, &points),
+            [Some(0.0), Some(1.0), Some(0.0), Some(2.0)]
+        );
     }
 
     #[test]
     fn before_the_start_there_is_no_figure() {
         let points = [point(NOW - 90_000, 60)];
-        assert_eq!(rates(NOW - 60_000, &points), [None, None, Some(2.0), Some(0.0)]);
+        assert_eq!(
+            rates(NOW - 60_000, &points),
+            [None, None, Some(2.0), Some(0.0)]
+        );
     }
 
     #[test]
     fn a_step_that_has_only_just_begun_says_nothing_yet() {
         let timeline = Timeline::new(120_000, 60_000, 0, NOW - 25_000);
         let values = timeline.rates(&[], |traffic| traffic.answered);
-        assert_eq!(values.iter().map(|value| value.1).collect::<Vec<_>>(), [Some(0.0), None]);
+        assert_eq!(
+            values.iter().map(|value| value.1).collect::<Vec<_>>(),
+            [Some(0.0), None]
+        );
         assert!(values[1].0 >= timeline.first_ms + 60_000 && values[1].0 <= NOW - 25_000);
     }
 }

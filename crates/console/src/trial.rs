@@ -61,7 +61,11 @@ impl Trial {
         Page {
             title: "Try".to_owned(),
             section: Some(Section::Try),
-            parts: vec![Part::fixed(self.head()), Part::fixed(self.form()), Part::fixed(self.answer())],
+            parts: vec![
+                Part::fixed(self.head()),
+                Part::fixed(self.form()),
+                Part::fixed(self.answer()),
+            ],
         }
     }
 

@@ -10,7 +10,10 @@ use thiserror::Error;
 /// A tensor element type, named as the Open Inference Protocol names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
-#[allow(missing_docs, reason = "the names are the protocol's own and say it all")]
+#[allow(
+    missing_docs,
+    reason = "the names are the protocol's own and say it all"
+)]
 pub enum DataType {
     Bool,
     Uint8,
@@ -98,7 +101,9 @@ impl FromStr for DataType {
     type Err = UnknownDataType;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let found = Self::ALL.into_iter().find(|datatype| datatype.name() == name);
+        let found = Self::ALL
+            .into_iter()
+            .find(|datatype| datatype.name() == name);
         found.ok_or_else(|| UnknownDataType(name.chars().take(64).collect()))
     }
 }

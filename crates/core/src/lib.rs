@@ -1,7 +1,8 @@
 //! The words that every other room speaks: tensors, data types, signatures and manifests.
 //!
-//! In: bytes and shapes that others read from a wire or a file. Out: checked values — once a [`Tensor`] or a
-//! [`Signature`] exists, it is right. This crate does no I/O, knows no async and no engine.
+//! In: bytes and shapes that others read from a wire or a file. Out: checked values — once a
+//! [`Tensor`] or a [`Signature`] exists, it is right. This crate does no I/O, knows no async and no
+//! engine.
 
 mod datatype;
 mod manifest;
@@ -17,8 +18,9 @@ pub use names::{InvalidModelName, ModelName};
 
 pub use datatype::{DataType, UnknownDataType};
 pub use manifest::{
-    Batching, Category, Column, DeclaredSignature, DeclaredTensor, EngineChoice, EngineOptions, FileSpec, GoldenSample,
-    GraphOptimization, Lineage, Manifest, OutputSpec, ResourceLimits, Tolerance, WarmupSample,
+    Batching, Category, Column, DeclaredSignature, DeclaredTensor, EngineChoice, EngineOptions,
+    FileSpec, GoldenSample, GraphOptimization, Lineage, Manifest, OutputSpec, ResourceLimits,
+    Tolerance, WarmupSample,
 };
 pub use shape::{Shape, ShapeError};
 pub use signature::{Dim, Signature, SignatureError, TensorSpec};

@@ -9,12 +9,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use contract::{
-    Category, Column, DeclaredSignature, DeclaredTensor, FileSpec, GoldenSample, ResourceLimits, Tolerance,
-    WarmupSample,
+    Category, Column, DeclaredSignature, DeclaredTensor, FileSpec, GoldenSample, ResourceLimits,
+    Tolerance, WarmupSample,
 };
 pub use lineage::Lineage;
 
-/// The manifest of a bundle. Everything but the artifact has a default that is read from the artifact itself.
+/// The manifest of a bundle. Everything but the artifact has a default that is read from the
+/// artifact itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Manifest {
@@ -44,7 +45,8 @@ pub struct Manifest {
     pub warmup: Vec<WarmupSample>,
     /// Samples with the answers that they must get.
     pub golden: Vec<GoldenSample>,
-    /// A file of the bundle: the profile of the data that it was trained on, which drift is measured against.
+    /// A file of the bundle: the profile of the data that it was trained on, which drift is
+    /// measured against.
     pub baseline: Option<String>,
     /// Where the version comes from.
     pub lineage: Lineage,
@@ -60,7 +62,10 @@ impl Manifest {
 
     /// The files of the bundle that this manifest names, the artifact first.
     pub fn named_files(&self) -> impl Iterator<Item = &str> {
-        let labels = self.outputs.iter().filter_map(|output| output.labels.as_deref());
+        let labels = self
+            .outputs
+            .iter()
+            .filter_map(|output| output.labels.as_deref());
         let samples = self.warmup.iter().map(|sample| sample.file.as_str());
         let golden = self.golden.iter().map(|sample| sample.file.as_str());
         let fixed = self.files.iter().map(|file| file.path.as_str());
@@ -125,8 +130,8 @@ impl EngineChoice {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EngineOptions {
-    /// Loaded copies, each able to run one batch at a time. By default one per core, but a single one for an
-    /// artifact above 64 MiB.
+    /// Loaded copies, each able to run one batch at a time. By default one per core, but a single
+    /// one for an artifact above 64 MiB.
     pub instances: Option<usize>,
     /// Threads inside one run. By default 1, or one per core where there is a single instance.
     pub intra_op_threads: Option<usize>,
@@ -153,10 +158,11 @@ pub enum GraphOptimization {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Batching {
-    /// Most rows in one run. By default 64 where the artifact has a batch axis; 0 means that axis 0 is no batch axis.
+    /// Most rows in one run. By default 64 where the artifact has a batch axis; 0 means that axis 0
+    /// is no batch axis.
     pub max_batch_size: Option<usize>,
-    /// How long the oldest waiting request may wait for others, in microseconds. 0 takes what is waiting and never
-    /// idles while work waits.
+    /// How long the oldest waiting request may wait for others, in microseconds. 0 takes what is
+    /// waiting and never idles while work waits.
     pub max_queue_delay_us: u64,
     /// Batch sizes, in rows, that run at once without waiting for the delay.
     pub preferred_batch_sizes: Vec<usize>,
@@ -185,7 +191,8 @@ impl Default for Batching {
 }
 
 impl Batching {
-    /// The level of a request, from 0, the most urgent: `asked` counts from 1, and 0 takes the default.
+    /// The level of a request, from 0, the most urgent: `asked` counts from 1, and 0 takes the
+    /// default.
     pub fn level(&self, asked: u64) -> usize {
         let levels = u64::from(self.priority_levels.max(1));
         let default = match u64::from(self.default_priority) {
@@ -215,8 +222,14 @@ mod tests {
     #[test]
     fn priorities_are_clamped_to_the_levels() {
         let batching = Batching::default();
-        assert_eq!([0, 1, 2, 3, 9].map(|asked| batching.level(asked)), [1, 0, 1, 2, 2]);
-        let single = Batching { priority_levels: 1, ..Batching::default() };
+        assert_eq!(
+            [0, 1, 2, 3, 9].map(|asked| batching.level(asked)),
+            [1, 0, 1, 2, 2]
+        );
+        let single = Batching {
+            priority_levels: 1,
+            ..Batching::default()
+        };
         assert_eq!([0, 1, 7].map(|asked| single.level(asked)), [0, 0, 0]);
     }
 }

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// A model's name. It stands in URLs, metrics and files: letters, digits, `-`, `_` and `.`, at most 128 of them, a
-/// letter or digit first.
+/// A model's name. It stands in URLs, metrics and files: letters, digits, `-`, `_` and `.`, at most
+/// 128 of them, a letter or digit first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ModelName(String);
 
@@ -27,11 +27,20 @@ impl FromStr for ModelName {
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+        let first = name
+            .bytes()
+            .next()
+            .is_some_and(|byte| byte.is_ascii_alphanumeric());
         if first && name.len() <= 128 && name.bytes().all(allowed) {
             return Ok(Self(name.to_owned()));
         }
-        Err(InvalidModelName(name.chars().take(140).collect::<String>().escape_default().to_string()))
+        Err(InvalidModelName(
+            name.chars()
+                .take(140)
+                .collect::<String>()
+                .escape_default()
+                .to_string(),
+        ))
     }
 }
 
@@ -55,7 +64,17 @@ mod tests {
         for name in ["fraud", "fraud-2.1_b", "7"] {
             assert_eq!(name.parse::<ModelName>().unwrap().as_str(), name);
         }
-        for name in ["", ".", "..", ".fraud", "a/b", "a b", "a\nb", "ä", &"x".repeat(129)] {
+        for name in [
+            "",
+            ".",
+            "..",
+            ".fraud",
+            "a/b",
+            "a b",
+            "a\nb",
+            "ä",
+            &"x".repeat(129),
+        ] {
             assert!(name.parse::<ModelName>().is_err(), "{name:?}");
         }
     }

@@ -22,40 +22,54 @@ impl Shape {
     /// A shape from extents that this process itself produced.
     ///
     /// # Errors
-    /// [`ShapeError::Overflow`] if the element count does not fit, [`ShapeError::Rank`] above [`Self::MAX_RANK`].
+    /// [`ShapeError::Overflow`] if the element count does not fit, [`ShapeError::Rank`] above
+    /// [`Self::MAX_RANK`].
     pub fn new(extents: &[usize]) -> Result<Self, ShapeError> {
         if extents.len() > Self::MAX_RANK {
-            return Err(ShapeError::Rank { rank: extents.len() });
+            return Err(ShapeError::Rank {
+                rank: extents.len(),
+            });
         }
         let shape = Self(SmallVec::from_slice(extents));
-        // A zero extent must not hide an overflow of the others: strides are computed from them all.
+        // A zero extent must not hide an overflow of the others: strides are computed from them
+        // all.
         let nonzero = extents.iter().filter(|extent| **extent > 0);
         match nonzero.copied().try_fold(1usize, usize::checked_mul) {
             Some(count) if count <= isize::MAX as usize => Ok(shape),
-            _ => Err(ShapeError::Overflow { shape: format!("{shape}") }),
+            _ => Err(ShapeError::Overflow {
+                shape: format!("{shape}"),
+            }),
         }
     }
 
     /// A shape from signed extents as they stand on the wire.
     ///
     /// # Errors
-    /// As [`Shape::new`], [`ShapeError::Negative`] for an extent below zero, and [`ShapeError::Overflow`] for an empty shape
-    /// whose other extents are huge.
+    /// As [`Shape::new`], [`ShapeError::Negative`] for an extent below zero, and
+    /// [`ShapeError::Overflow`] for an empty shape whose other extents are huge.
     pub fn from_wire(extents: &[i64]) -> Result<Self, ShapeError> {
         if extents.len() > Self::MAX_RANK {
-            return Err(ShapeError::Rank { rank: extents.len() });
+            return Err(ShapeError::Rank {
+                rank: extents.len(),
+            });
         }
         let mut unsigned: SmallVec<[usize; 4]> = SmallVec::with_capacity(extents.len());
         for (axis, extent) in extents.iter().enumerate() {
-            let extent = usize::try_from(*extent).map_err(|_| ShapeError::Negative { axis, extent: *extent })?;
+            let extent = usize::try_from(*extent).map_err(|_| ShapeError::Negative {
+                axis,
+                extent: *extent,
+            })?;
             unsigned.push(extent);
         }
         let shape = Self::new(&unsigned)?;
-        // An empty tensor takes no bytes of a body, so the body's limit does not bound its other extents; an operator that
-        // fills them in, such as a sum over the empty axis, would take any memory.
+        // An empty tensor takes no bytes of a body, so the body's limit does not bound its other
+        // extents; an operator that fills them in, such as a sum over the empty axis, would take
+        // any memory.
         let hollow: usize = unsigned.iter().filter(|extent| **extent > 0).product();
         if shape.element_count() == 0 && hollow > Self::MAX_HOLLOW_ELEMENTS {
-            return Err(ShapeError::Overflow { shape: shape.to_string() });
+            return Err(ShapeError::Overflow {
+                shape: shape.to_string(),
+            });
         }
         Ok(shape)
     }
@@ -95,7 +109,8 @@ impl fmt::Display for Shape {
 /// Why a list of extents is no shape.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ShapeError {
-    /// The element count does not fit in memory, or an empty shape has other extents that would not.
+    /// The element count does not fit in memory, or an empty shape has other extents that would
+    /// not.
     #[error("shape {shape} has more elements than can be served")]
     Overflow {
         /// The extents as given.
@@ -110,7 +125,10 @@ pub enum ShapeError {
         extent: i64,
     },
     /// Too many dimensions.
-    #[error("shape has {rank} dimensions, at most {} are supported", Shape::MAX_RANK)]
+    #[error(
+        "shape has {rank} dimensions, at most {} are supported",
+        Shape::MAX_RANK
+    )]
     Rank {
         /// The number of dimensions as given.
         rank: usize,
@@ -123,10 +141,25 @@ mod tests {
 
     #[test]
     fn overflow_is_refused_even_beside_a_zero() {
-        assert!(matches!(Shape::from_wire(&[1 << 62, 4]), Err(ShapeError::Overflow { .. })));
-        assert!(matches!(Shape::from_wire(&[0, 1 << 62, 4]), Err(ShapeError::Overflow { .. })));
-        assert!(matches!(Shape::from_wire(&[2, -1]), Err(ShapeError::Negative { axis: 1, extent: -1 })));
-        assert!(matches!(Shape::from_wire(&[0, 1 << 40]), Err(ShapeError::Overflow { .. })));
+        assert!(matches!(
+            Shape::from_wire(&[1 << 62, 4]),
+            Err(ShapeError::Overflow { .. })
+        ));
+        assert!(matches!(
+            Shape::from_wire(&[0, 1 << 62, 4]),
+            Err(ShapeError::Overflow { .. })
+        ));
+        assert!(matches!(
+            Shape::from_wire(&[2, -1]),
+            Err(ShapeError::Negative {
+                axis: 1,
+                extent: -1
+            })
+        ));
+        assert!(matches!(
+            Shape::from_wire(&[0, 1 << 40]),
+            Err(ShapeError::Overflow { .. })
+        ));
         assert_eq!(Shape::from_wire(&[0, 3]).unwrap().element_count(), 0);
         assert_eq!(Shape::new(&[]).unwrap().element_count(), 1);
     }

@@ -22,8 +22,8 @@ pub struct TensorSpec {
     pub name: String,
     /// The element type.
     pub datatype: DataType,
-    /// The extents, outermost first; empty for a scalar. `None` where the engine cannot tell, as for a tensor of unknown
-    /// rank: then any shape is accepted and the engine has the last word.
+    /// The extents, outermost first; empty for a scalar. `None` where the engine cannot tell, as
+    /// for a tensor of unknown rank: then any shape is accepted and the engine has the last word.
     pub dims: Option<Vec<Dim>>,
     /// Whether a request may leave this input out: the artifact carries a default.
     pub optional: bool,
@@ -61,7 +61,9 @@ impl TensorSpec {
 
     /// Whether axis 0 takes any extent, as a batch axis must.
     pub fn leads_with_any(&self) -> bool {
-        self.dims.as_ref().is_some_and(|dims| dims.first() == Some(&Dim::Any))
+        self.dims
+            .as_ref()
+            .is_some_and(|dims| dims.first() == Some(&Dim::Any))
     }
 
     fn accepts(&self, name: &str, tensor: &Tensor) -> Result<(), SignatureError> {
@@ -72,7 +74,9 @@ impl TensorSpec {
                 wanted: self.datatype,
             });
         }
-        let Some(dims) = &self.dims else { return Ok(()) };
+        let Some(dims) = &self.dims else {
+            return Ok(());
+        };
         let shape = tensor.shape();
         let wrong = |rank| SignatureError::Shape {
             input: name.to_owned(),
@@ -84,20 +88,32 @@ impl TensorSpec {
             return Err(wrong(true));
         }
         let fits = |(dim, extent): (&Dim, &usize)| *dim == Dim::Any || *dim == Dim::Fixed(*extent);
-        if dims.iter().zip(shape.iter()).all(fits) { Ok(()) } else { Err(wrong(false)) }
+        if dims.iter().zip(shape.iter()).all(fits) {
+            Ok(())
+        } else {
+            Err(wrong(false))
+        }
     }
 }
 
 impl Signature {
-    /// Puts a request's inputs in the signature's order, `None` for an optional one that was left out.
+    /// Puts a request's inputs in the signature's order, `None` for an optional one that was left
+    /// out.
     ///
     /// # Errors
-    /// [`SignatureError`] names the first input that is unknown, missing, twice there, or of a wrong type or shape.
-    pub fn bind(&self, inputs: Vec<(String, Tensor)>) -> Result<Vec<Option<Tensor>>, SignatureError> {
+    /// [`SignatureError`] names the first input that is unknown, missing, twice there, or of a
+    /// wrong type or shape.
+    pub fn bind(
+        &self,
+        inputs: Vec<(String, Tensor)>,
+    ) -> Result<Vec<Option<Tensor>>, SignatureError> {
         let mut bound: Vec<Option<Tensor>> = vec![None; self.inputs.len()];
         for (name, tensor) in inputs {
             let Some(at) = self.inputs.iter().position(|spec| spec.name == name) else {
-                return Err(SignatureError::UnknownInput { input: name, known: names(&self.inputs) });
+                return Err(SignatureError::UnknownInput {
+                    input: name,
+                    known: names(&self.inputs),
+                });
             };
             self.inputs[at].accepts(&name, &tensor)?;
             if bound[at].replace(tensor).is_some() {
@@ -106,7 +122,9 @@ impl Signature {
         }
         for (spec, tensor) in self.inputs.iter().zip(&bound) {
             if tensor.is_none() && !spec.optional {
-                return Err(SignatureError::MissingInput { input: spec.name.clone() });
+                return Err(SignatureError::MissingInput {
+                    input: spec.name.clone(),
+                });
             }
         }
         Ok(bound)
@@ -120,7 +138,10 @@ impl Signature {
         self.outputs
             .iter()
             .position(|spec| spec.name == name)
-            .ok_or_else(|| SignatureError::UnknownOutput { output: name.to_owned(), known: names(&self.outputs) })
+            .ok_or_else(|| SignatureError::UnknownOutput {
+                output: name.to_owned(),
+                known: names(&self.outputs),
+            })
     }
 }
 
@@ -163,7 +184,11 @@ pub enum SignatureError {
     #[error("input \"{input}\" is given twice")]
     DuplicateInput { input: String },
     #[error("input \"{input}\" has datatype {found}, the signature says {wanted}")]
-    DataType { input: String, found: DataType, wanted: DataType },
+    DataType {
+        input: String,
+        found: DataType,
+        wanted: DataType,
+    },
     #[error("input \"{input}\" has shape {found}, the signature says {wanted}")]
     Shape {
         input: String,
@@ -173,7 +198,11 @@ pub enum SignatureError {
         rank: bool,
     },
     #[error("input \"{input}\" has {found} rows, the inputs before it have {wanted}")]
-    Rows { input: String, found: usize, wanted: usize },
+    Rows {
+        input: String,
+        found: usize,
+        wanted: usize,
+    },
     #[error("output \"{output}\" is not in the signature, which has {known}")]
     UnknownOutput { output: String, known: NameList },
 }
@@ -206,7 +235,9 @@ mod tests {
 
     #[test]
     fn inputs_are_bound_in_order_and_defaults_left_open() {
-        let bound = signature().bind(vec![("amount".into(), tensor(&[3, 2]))]).unwrap();
+        let bound = signature()
+            .bind(vec![("amount".into(), tensor(&[3, 2]))])
+            .unwrap();
         assert_eq!(bound[0].as_ref().unwrap().rows(), 3);
         assert!(bound[1].is_none());
     }
@@ -223,7 +254,10 @@ mod tests {
             message(vec![("amout".into(), tensor(&[1, 2]))]),
             "input \"amout\" is not in the signature, which has \"amount\", \"scale\""
         );
-        let twice = vec![("amount".into(), tensor(&[1, 2])), ("amount".into(), tensor(&[1, 2]))];
+        let twice = vec![
+            ("amount".into(), tensor(&[1, 2])),
+            ("amount".into(), tensor(&[1, 2])),
+        ];
         assert_eq!(message(twice), "input \"amount\" is given twice");
     }
 }

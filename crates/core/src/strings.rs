@@ -5,12 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use thiserror::Error;
 
-/// The elements of a `BYTES` tensor, kept in the binary form of the Open Inference Protocol: each element a
-/// little-endian `u32` length and then its bytes. Slices share both buffers.
+/// The elements of a `BYTES` tensor, kept in the binary form of the Open Inference Protocol: each
+/// element a little-endian `u32` length and then its bytes. Slices share both buffers.
 #[derive(Clone, Debug)]
 pub struct StringArray {
     wire: Bytes,
-    /// Where each element's content starts in `wire`; its length prefix is in the four bytes before.
+    /// Where each element's content starts in `wire`; its length prefix is in the four bytes
+    /// before.
     starts: Arc<[usize]>,
     first: usize,
     len: usize,
@@ -28,8 +29,11 @@ impl StringArray {
         let mut at = 0;
         while at < wire.len() {
             let element = starts.len();
-            let prefix = wire.get(at..at + PREFIX).ok_or(StringsError { element, at })?;
-            let len = u32::from_le_bytes(prefix.try_into().expect("the slice has four bytes")) as usize;
+            let prefix = wire
+                .get(at..at + PREFIX)
+                .ok_or(StringsError { element, at })?;
+            let len =
+                u32::from_le_bytes(prefix.try_into().expect("the slice has four bytes")) as usize;
             if len > wire.len() - at - PREFIX {
                 return Err(StringsError { element, at });
             }
@@ -37,7 +41,12 @@ impl StringArray {
             at += PREFIX + len;
         }
         let len = starts.len();
-        Ok(Self { wire, starts: starts.into(), first: 0, len })
+        Ok(Self {
+            wire,
+            starts: starts.into(),
+            first: 0,
+            len,
+        })
     }
 
     /// The number of elements.
@@ -52,11 +61,14 @@ impl StringArray {
 
     /// The elements in order.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.starts[self.first..self.first + self.len].iter().map(|start| {
-            let prefix = &self.wire[start - PREFIX..*start];
-            let len = u32::from_le_bytes(prefix.try_into().expect("the slice has four bytes")) as usize;
-            &self.wire[*start..start + len]
-        })
+        self.starts[self.first..self.first + self.len]
+            .iter()
+            .map(|start| {
+                let prefix = &self.wire[start - PREFIX..*start];
+                let len = u32::from_le_bytes(prefix.try_into().expect("the slice has four bytes"))
+                    as usize;
+                &self.wire[*start..start + len]
+            })
     }
 
     /// `len` elements from `first` on, sharing the buffers.
@@ -64,14 +76,28 @@ impl StringArray {
     /// # Panics
     /// If the range is out of bounds.
     pub fn slice(&self, first: usize, len: usize) -> Self {
-        assert!(first + len <= self.len, "slice {first}+{len} of {} elements", self.len);
-        Self { wire: self.wire.clone(), starts: self.starts.clone(), first: self.first + first, len }
+        assert!(
+            first + len <= self.len,
+            "slice {first}+{len} of {} elements",
+            self.len
+        );
+        Self {
+            wire: self.wire.clone(),
+            starts: self.starts.clone(),
+            first: self.first + first,
+            len,
+        }
     }
 
     /// The binary form of these elements.
     pub fn wire(&self) -> Bytes {
-        let offset = |element: usize| self.starts.get(element).map_or(self.wire.len(), |start| start - PREFIX);
-        self.wire.slice(offset(self.first)..offset(self.first + self.len))
+        let offset = |element: usize| {
+            self.starts
+                .get(element)
+                .map_or(self.wire.len(), |start| start - PREFIX)
+        };
+        self.wire
+            .slice(offset(self.first)..offset(self.first + self.len))
     }
 }
 
@@ -107,14 +133,21 @@ impl StringArrayBuilder {
     /// The finished array.
     pub fn finish(self) -> StringArray {
         let len = self.starts.len();
-        StringArray { wire: self.wire.into(), starts: self.starts.into(), first: 0, len }
+        StringArray {
+            wire: self.wire.into(),
+            starts: self.starts.into(),
+            first: 0,
+            len,
+        }
     }
 }
 
 impl<T: AsRef<[u8]>> FromIterator<T> for StringArray {
     fn from_iter<I: IntoIterator<Item = T>>(elements: I) -> Self {
         let mut builder = StringArrayBuilder::default();
-        elements.into_iter().for_each(|element| builder.push(element.as_ref()));
+        elements
+            .into_iter()
+            .for_each(|element| builder.push(element.as_ref()));
         builder.finish()
     }
 }
@@ -134,12 +167,18 @@ mod tests {
     #[test]
     fn slices_and_wire_form_agree() {
         let array: StringArray = ["a", "", "ccc"].into_iter().collect();
-        assert_eq!(array.iter().collect::<Vec<_>>(), [b"a".as_slice(), b"", b"ccc"]);
+        assert_eq!(
+            array.iter().collect::<Vec<_>>(),
+            [b"a".as_slice(), b"", b"ccc"]
+        );
         let tail = array.slice(1, 2);
         assert_eq!(tail.wire(), Bytes::from_static(b"\0\0\0\0\x03\0\0\0ccc"));
         assert_eq!(array.slice(1, 1).wire(), Bytes::from_static(b"\0\0\0\0"));
         let back = StringArray::from_wire(array.wire()).unwrap();
-        assert_eq!(back.iter().collect::<Vec<_>>(), array.iter().collect::<Vec<_>>());
+        assert_eq!(
+            back.iter().collect::<Vec<_>>(),
+            array.iter().collect::<Vec<_>>()
+        );
     }
 
     #[test]

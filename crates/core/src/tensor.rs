@@ -9,8 +9,8 @@ use crate::{DataType, Shape, ShapeError, StringArray, StringsError};
 
 /// A row-major tensor. Cloning and slicing along axis 0 share the memory.
 ///
-/// Fixed-width elements are little-endian, as on the wire and on every machine that Tidegate runs on. A tensor that
-/// exists holds exactly as many elements as its shape says.
+/// Fixed-width elements are little-endian, as on the wire and on every machine that Tidegate runs
+/// on. A tensor that exists holds exactly as many elements as its shape says.
 #[derive(Clone, Debug)]
 pub struct Tensor {
     datatype: DataType,
@@ -42,16 +42,31 @@ impl Tensor {
         let Some(element_bytes) = datatype.element_bytes() else {
             return Self::from_strings(shape, StringArray::from_wire(bytes)?);
         };
-        let wanted = shape.element_count().checked_mul(element_bytes).ok_or_else(|| too_large(&shape))?;
+        let wanted = shape
+            .element_count()
+            .checked_mul(element_bytes)
+            .ok_or_else(|| too_large(&shape))?;
         if wanted != bytes.len() {
-            return Err(TensorError::ByteCount { shape, datatype, wanted, found: bytes.len() });
+            return Err(TensorError::ByteCount {
+                shape,
+                datatype,
+                wanted,
+                found: bytes.len(),
+            });
         }
         if datatype == DataType::Bool
             && let Some(at) = bytes.iter().position(|byte| *byte > 1)
         {
-            return Err(TensorError::NotBool { at, found: bytes[at] });
+            return Err(TensorError::NotBool {
+                at,
+                found: bytes[at],
+            });
         }
-        Ok(Self { datatype, shape, data: Data::Fixed(bytes) })
+        Ok(Self {
+            datatype,
+            shape,
+            data: Data::Fixed(bytes),
+        })
     }
 
     /// A `BYTES` tensor.
@@ -60,9 +75,16 @@ impl Tensor {
     /// If there are not as many strings as `shape` asks for.
     pub fn from_strings(shape: Shape, strings: StringArray) -> Result<Self, TensorError> {
         if strings.len() != shape.element_count() {
-            return Err(TensorError::ElementCount { shape, found: strings.len() });
+            return Err(TensorError::ElementCount {
+                shape,
+                found: strings.len(),
+            });
         }
-        Ok(Self { datatype: DataType::Bytes, shape, data: Data::Strings(strings) })
+        Ok(Self {
+            datatype: DataType::Bytes,
+            shape,
+            data: Data::Strings(strings),
+        })
     }
 
     /// A tensor that takes over a vector, aligned for its element type.
@@ -71,9 +93,16 @@ impl Tensor {
     /// If there are not as many elements as `shape` asks for.
     pub fn from_vec<T: Element>(shape: Shape, elements: Vec<T>) -> Result<Self, TensorError> {
         if elements.len() != shape.element_count() {
-            return Err(TensorError::ElementCount { shape, found: elements.len() });
+            return Err(TensorError::ElementCount {
+                shape,
+                found: elements.len(),
+            });
         }
-        Ok(Self { datatype: T::DATATYPE, shape, data: Data::Fixed(Bytes::from_owner(Elements(elements))) })
+        Ok(Self {
+            datatype: T::DATATYPE,
+            shape,
+            data: Data::Fixed(Bytes::from_owner(Elements(elements))),
+        })
     }
 
     /// The element type.
@@ -118,7 +147,9 @@ impl Tensor {
     /// The elements as a slice, when the type fits and the memory is aligned for it.
     pub fn as_slice<T: Element>(&self) -> Option<&[T]> {
         match &self.data {
-            Data::Fixed(bytes) if self.datatype == T::DATATYPE => bytemuck::try_cast_slice(bytes).ok(),
+            Data::Fixed(bytes) if self.datatype == T::DATATYPE => {
+                bytemuck::try_cast_slice(bytes).ok()
+            }
             _ => None,
         }
     }
@@ -136,17 +167,31 @@ impl Tensor {
     /// # Panics
     /// If the tensor is a scalar or the range is out of bounds.
     pub fn slice_rows(&self, first: usize, rows: usize) -> Self {
-        assert!(first + rows <= self.rows() && !self.shape.is_empty(), "rows {first}+{rows} of {}", self.shape);
-        let shape = self.shape.with_rows(rows).expect("fewer rows than a shape that fits");
+        assert!(
+            first + rows <= self.rows() && !self.shape.is_empty(),
+            "rows {first}+{rows} of {}",
+            self.shape
+        );
+        let shape = self
+            .shape
+            .with_rows(rows)
+            .expect("fewer rows than a shape that fits");
         let row_elements: usize = self.shape[1..].iter().product();
         let data = match &self.data {
             Data::Fixed(bytes) => {
-                let row_bytes = row_elements * self.datatype.element_bytes().expect("fixed-width data");
+                let row_bytes =
+                    row_elements * self.datatype.element_bytes().expect("fixed-width data");
                 Data::Fixed(bytes.slice(first * row_bytes..(first + rows) * row_bytes))
             }
-            Data::Strings(strings) => Data::Strings(strings.slice(first * row_elements, rows * row_elements)),
+            Data::Strings(strings) => {
+                Data::Strings(strings.slice(first * row_elements, rows * row_elements))
+            }
         };
-        Self { datatype: self.datatype, shape, data }
+        Self {
+            datatype: self.datatype,
+            shape,
+            data,
+        }
     }
 
     /// One tensor with the rows of all `parts`, in order; a single part is shared, not copied.
@@ -154,7 +199,9 @@ impl Tensor {
     /// # Errors
     /// If the parts differ in data type or in an axis other than 0, or are scalars.
     pub fn concat_rows(parts: &[&Self]) -> Result<Self, TensorError> {
-        let [first, rest @ ..] = parts else { return Err(TensorError::NothingToJoin) };
+        let [first, rest @ ..] = parts else {
+            return Err(TensorError::NothingToJoin);
+        };
         if rest.is_empty() {
             return Ok((*first).clone());
         }
@@ -163,11 +210,19 @@ impl Tensor {
                 && !part.shape.is_empty()
                 && part.shape.get(1..) == first.shape.get(1..);
             if !agrees {
-                return Err(TensorError::Mismatch { one: first.shape.clone(), other: part.shape.clone() });
+                return Err(TensorError::Mismatch {
+                    one: first.shape.clone(),
+                    other: part.shape.clone(),
+                });
             }
         }
-        let rows = parts.iter().map(|part| part.rows()).try_fold(0usize, usize::checked_add);
-        let shape = first.shape.with_rows(rows.ok_or_else(|| too_large(&first.shape))?)?;
+        let rows = parts
+            .iter()
+            .map(|part| part.rows())
+            .try_fold(0usize, usize::checked_add);
+        let shape = first
+            .shape
+            .with_rows(rows.ok_or_else(|| too_large(&first.shape))?)?;
         if first.datatype == DataType::Bytes {
             let strings = parts.iter().flat_map(|part| match &part.data {
                 Data::Strings(strings) => strings.iter().collect::<Vec<_>>(),
@@ -181,32 +236,49 @@ impl Tensor {
                 joined.extend_from_slice(bytes);
             }
         }
-        Ok(Self { datatype: first.datatype, shape, data: Data::Fixed(joined.into()) }.aligned())
+        Ok(Self {
+            datatype: first.datatype,
+            shape,
+            data: Data::Fixed(joined.into()),
+        }
+        .aligned())
     }
 
     /// Whether the elements' memory is aligned to their size.
     pub fn is_aligned(&self) -> bool {
-        let Data::Fixed(bytes) = &self.data else { return true };
+        let Data::Fixed(bytes) = &self.data else {
+            return true;
+        };
         let align = self.datatype.element_bytes().unwrap_or(1);
         bytes.as_ptr().align_offset(align) == 0
     }
 
     /// The same elements in memory aligned to their size, copied only where needed.
     pub fn aligned(self) -> Self {
-        let Data::Fixed(bytes) = &self.data else { return self };
+        let Data::Fixed(bytes) = &self.data else {
+            return self;
+        };
         if self.is_aligned() {
             return self;
         }
-        // Allocators align every memory for every data type, though they do not promise it for bytes: the copy is aligned
-        // nearly always, and takes no memory that is zero at first.
-        let copy = Self { data: Data::Fixed(bytes.to_vec().into()), ..self };
+        // Allocators align every memory for every data type, though they do not promise it for
+        // bytes: the copy is aligned nearly always, and takes no memory that is zero at first.
+        let copy = Self {
+            data: Data::Fixed(bytes.to_vec().into()),
+            ..self
+        };
         if copy.is_aligned() {
             return copy;
         }
-        let Data::Fixed(bytes) = &copy.data else { return copy };
+        let Data::Fixed(bytes) = &copy.data else {
+            return copy;
+        };
         let mut aligned = AlignedBytes::zeroed(bytes.len());
         aligned.bytes_mut().copy_from_slice(bytes);
-        Self { data: Data::Fixed(aligned.finish()), ..copy }
+        Self {
+            data: Data::Fixed(aligned.finish()),
+            ..copy
+        }
     }
 }
 
@@ -219,10 +291,17 @@ pub struct TensorBuffer {
 }
 
 impl TensorBuffer {
-    /// Takes the memory, aligned for the element type. `None` for [`DataType::Bytes`] and for what cannot be addressed.
+    /// Takes the memory, aligned for the element type. `None` for [`DataType::Bytes`] and for what
+    /// cannot be addressed.
     pub fn new(datatype: DataType, shape: Shape) -> Option<Self> {
-        let len = shape.element_count().checked_mul(datatype.element_bytes()?)?;
-        Some(Self { datatype, shape, bytes: AlignedBytes::zeroed(len) })
+        let len = shape
+            .element_count()
+            .checked_mul(datatype.element_bytes()?)?;
+        Some(Self {
+            datatype,
+            shape,
+            bytes: AlignedBytes::zeroed(len),
+        })
     }
 
     /// The extents.
@@ -237,7 +316,11 @@ impl TensorBuffer {
 
     /// The tensor over what was written. Bytes of a `BOOL` tensor must be 0 or 1.
     pub fn finish(self) -> Tensor {
-        Tensor { datatype: self.datatype, shape: self.shape, data: Data::Fixed(self.bytes.finish()) }
+        Tensor {
+            datatype: self.datatype,
+            shape: self.shape,
+            data: Data::Fixed(self.bytes.finish()),
+        }
     }
 }
 
@@ -250,7 +333,10 @@ struct AlignedBytes {
 
 impl AlignedBytes {
     fn zeroed(len: usize) -> Self {
-        Self { words: vec![0; len.div_ceil(8)], len }
+        Self {
+            words: vec![0; len.div_ceil(8)],
+            len,
+        }
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
@@ -277,10 +363,13 @@ fn copy_aligned<T: Pod>(bytes: &[u8]) -> Vec<T> {
 }
 
 fn too_large(shape: &Shape) -> TensorError {
-    TensorError::Shape(ShapeError::Overflow { shape: shape.to_string() })
+    TensorError::Shape(ShapeError::Overflow {
+        shape: shape.to_string(),
+    })
 }
 
-/// A Rust type that stands for a fixed-width [`DataType`]; `BOOL` is read and written as `u8` bytes.
+/// A Rust type that stands for a fixed-width [`DataType`]; `BOOL` is read and written as `u8`
+/// bytes.
 pub trait Element: Pod + Send + Sync {
     /// The data type of the protocol.
     const DATATYPE: DataType;
@@ -298,8 +387,8 @@ elements! {
     f16 => Fp16, bf16 => Bf16, f32 => Fp32, f64 => Fp64,
 }
 
-/// Runs an expression with `$element` standing for the [`Element`] type of a data type; `BOOL` and `BYTES`, which have
-/// none, take the `else` arm.
+/// Runs an expression with `$element` standing for the [`Element`] type of a data type; `BOOL` and
+/// `BYTES`, which have none, take the `else` arm.
 #[macro_export]
 macro_rules! with_element {
     ($datatype:expr, $element:ident => $body:expr, else => $other:expr $(,)?) => {{
@@ -390,9 +479,13 @@ mod tests {
 
     #[test]
     fn vectors_slices_and_wire_agree() {
-        let tensor = Tensor::from_vec(shape(&[3, 2]), vec![1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap();
+        let tensor =
+            Tensor::from_vec(shape(&[3, 2]), vec![1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap();
         let tail = tensor.slice_rows(1, 2);
-        assert_eq!(tail.as_slice::<f32>(), Some([3.0, 4.0, 5.0, 6.0].as_slice()));
+        assert_eq!(
+            tail.as_slice::<f32>(),
+            Some([3.0, 4.0, 5.0, 6.0].as_slice())
+        );
         assert_eq!(&tail.shape()[..], [2, 2]);
         assert_eq!(tail.as_slice::<i32>(), None);
         let back = Tensor::from_wire(DataType::Fp32, shape(&[2, 2]), tail.wire()).unwrap();
@@ -401,8 +494,12 @@ mod tests {
 
     #[test]
     fn wrong_byte_counts_are_refused_with_both_numbers() {
-        let error = Tensor::from_wire(DataType::Int16, shape(&[2]), Bytes::from_static(&[0; 5])).unwrap_err();
-        assert_eq!(error.to_string(), "shape [2] of INT16 takes 4 bytes, the data has 5");
+        let error = Tensor::from_wire(DataType::Int16, shape(&[2]), Bytes::from_static(&[0; 5]))
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "shape [2] of INT16 takes 4 bytes, the data has 5"
+        );
     }
 
     #[test]

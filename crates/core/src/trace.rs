@@ -1,4 +1,5 @@
-//! Where a request stands in a distributed trace, as [W3C Trace Context](https://www.w3.org/TR/trace-context-2/) has it.
+//! Where a request stands in a distributed trace, as [W3C Trace
+//! Context](https://www.w3.org/TR/trace-context-2/) has it.
 
 use std::num::NonZeroU64;
 
@@ -25,18 +26,30 @@ pub struct TraceContext {
 impl TraceContext {
     /// A trace that begins with this request. Ids are random; 0, which is none, is taken for 1.
     pub fn root(trace_id: u128, span_id: u64, is_sampled: bool) -> Self {
-        Self { trace_id: trace_id.max(1), span_id: span_id.max(1), parent_id: None, is_sampled, state: None }
+        Self {
+            trace_id: trace_id.max(1),
+            span_id: span_id.max(1),
+            parent_id: None,
+            is_sampled,
+            state: None,
+        }
     }
 
-    /// The trace that a client's `traceparent` names, with a span of the request's own; `None` if it names none, for which
-    /// the standard asks to begin a new trace.
+    /// The trace that a client's `traceparent` names, with a span of the request's own; `None` if
+    /// it names none, for which the standard asks to begin a new trace.
     pub fn child(traceparent: &str, state: Option<&str>, span_id: u64) -> Option<Self> {
         let text = traceparent.trim_ascii().as_bytes();
         let (known, more) = text.split_at_checked(TRACEPARENT_BYTES)?;
-        let [v0, v1, b'-', rest @ ..] = known else { return None };
+        let [v0, v1, b'-', rest @ ..] = known else {
+            return None;
+        };
         let version = hex(&[*v0, *v1])?;
         // Later versions may have more behind another dash.
-        let ends_well = if version == 0 { more.is_empty() } else { more.first().is_none_or(|next| *next == b'-') };
+        let ends_well = if version == 0 {
+            more.is_empty()
+        } else {
+            more.first().is_none_or(|next| *next == b'-')
+        };
         if version == 0xff || !ends_well {
             return None;
         }
@@ -46,12 +59,21 @@ impl TraceContext {
         let parent_id = u64::try_from(parent_id).ok().and_then(NonZeroU64::new)?;
         let state = state.filter(|state| !state.is_empty() && state.len() <= MAX_STATE_BYTES);
         let root = Self::root(trace_id, span_id, flags & 1 == 1);
-        (trace_id != 0).then(|| Self { parent_id: Some(parent_id), state: state.map(Into::into), ..root })
+        (trace_id != 0).then(|| Self {
+            parent_id: Some(parent_id),
+            state: state.map(Into::into),
+            ..root
+        })
     }
 
     /// The `traceparent` that tells others of the request's span.
     pub fn traceparent(&self) -> String {
-        format!("00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, u8::from(self.is_sampled))
+        format!(
+            "00-{:032x}-{:016x}-{:02x}",
+            self.trace_id,
+            self.span_id,
+            u8::from(self.is_sampled)
+        )
     }
 }
 
@@ -81,10 +103,23 @@ mod tests {
     fn a_request_joins_the_trace_of_its_client() {
         let context = TraceContext::child(SAMPLED, Some("congo=t61rcWkgMzE"), 7).unwrap();
         assert_eq!(context.trace_id, 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736);
-        assert_eq!(context.parent_id.map(NonZeroU64::get), Some(0x00f0_67aa_0ba9_02b7));
-        assert_eq!((context.is_sampled, context.state.as_deref()), (true, Some("congo=t61rcWkgMzE")));
-        assert_eq!(context.traceparent(), "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000007-01");
-        assert!(!TraceContext::child(NOT_SAMPLED, None, 7).unwrap().is_sampled);
+        assert_eq!(
+            context.parent_id.map(NonZeroU64::get),
+            Some(0x00f0_67aa_0ba9_02b7)
+        );
+        assert_eq!(
+            (context.is_sampled, context.state.as_deref()),
+            (true, Some("congo=t61rcWkgMzE"))
+        );
+        assert_eq!(
+            context.traceparent(),
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000007-01"
+        );
+        assert!(
+            !TraceContext::child(NOT_SAMPLED, None, 7)
+                .unwrap()
+                .is_sampled
+        );
     }
 
     #[test]

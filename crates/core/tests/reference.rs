@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 
 use tidegate_core::{
-    Batching, DeclaredSignature, DeclaredTensor, EngineChoice, EngineOptions, FileSpec, GraphOptimization, Lineage,
-    Manifest, OutputSpec, ResourceLimits,
+    Batching, DeclaredSignature, DeclaredTensor, EngineChoice, EngineOptions, FileSpec,
+    GraphOptimization, Lineage, Manifest, OutputSpec, ResourceLimits,
 };
 
-/// A manifest with a value for every field. It is written without `..`, so that a new field cannot be left out.
+/// A manifest with a value for every field. It is written without `..`, so that a new field cannot
+/// be left out.
 fn full() -> Manifest {
     Manifest {
         schema: Manifest::SCHEMA,
@@ -31,15 +32,31 @@ fn full() -> Manifest {
             priority_levels: 1,
             default_priority: 0,
         },
-        outputs: vec![OutputSpec { name: "scores".to_owned(), labels: Some("labels.txt".to_owned()) }],
+        outputs: vec![OutputSpec {
+            name: "scores".to_owned(),
+            labels: Some("labels.txt".to_owned()),
+        }],
         // What the registry reads of a bundle; docs/reference/bundle.md has it by these names.
-        signature: DeclaredSignature { inputs: vec![DeclaredTensor::default()], ..DeclaredSignature::default() },
-        limits: ResourceLimits { max_memory_bytes: Some(1), max_load_seconds: Some(1) },
-        files: vec![FileSpec { path: "iris.onnx".to_owned(), sha256: "0".repeat(64), bytes: Some(1) }],
+        signature: DeclaredSignature {
+            inputs: vec![DeclaredTensor::default()],
+            ..DeclaredSignature::default()
+        },
+        limits: ResourceLimits {
+            max_memory_bytes: Some(1),
+            max_load_seconds: Some(1),
+        },
+        files: vec![FileSpec {
+            path: "iris.onnx".to_owned(),
+            sha256: "0".repeat(64),
+            bytes: Some(1),
+        }],
         warmup: Vec::new(),
         golden: Vec::new(),
         baseline: Some("baseline.json".to_owned()),
-        lineage: Lineage { author: "ada".to_owned(), ..Lineage::default() },
+        lineage: Lineage {
+            author: "ada".to_owned(),
+            ..Lineage::default()
+        },
         license: "MIT".to_owned(),
         tags: BTreeMap::new(),
     }
@@ -47,7 +64,13 @@ fn full() -> Manifest {
 
 /// The paths of all values: `batching.max_batch_size`, `outputs.name`.
 fn paths(prefix: &str, table: &toml::Table) -> Vec<String> {
-    let path = |key: &String| if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+    let path = |key: &String| {
+        if prefix.is_empty() {
+            key.clone()
+        } else {
+            format!("{prefix}.{key}")
+        }
+    };
     let below = |(key, value): (&String, &toml::Value)| {
         let list = value.as_array().and_then(|list| list.first());
         match list.unwrap_or(value).as_table() {
@@ -64,12 +87,20 @@ fn every_field_is_in_the_reference() {
     let page = std::fs::read_to_string(format!("{reference}model-toml.md")).unwrap();
     let bundle = std::fs::read_to_string(format!("{reference}bundle.md")).unwrap();
     let fields = paths("", &toml::Table::try_from(full()).unwrap());
-    assert!(fields.iter().any(|field| field == "outputs.labels"), "{fields:?}");
+    assert!(
+        fields.iter().any(|field| field == "outputs.labels"),
+        "{fields:?}"
+    );
     for field in fields {
         let whole = field.split('.').next().unwrap();
         let told = page.contains(&format!("\n| `{field}` |"))
-            || [field.as_str(), whole].iter().any(|name| bundle.contains(&format!("`{name}`")))
+            || [field.as_str(), whole]
+                .iter()
+                .any(|name| bundle.contains(&format!("`{name}`")))
             || bundle.contains(&format!("`{whole}."));
-        assert!(told, "{field} is neither in docs/reference/model-toml.md nor in bundle.md");
+        assert!(
+            told,
+            "{field} is neither in docs/reference/model-toml.md nor in bundle.md"
+        );
     }
 }

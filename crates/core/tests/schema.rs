@@ -15,7 +15,12 @@ fn model_schema_is_made_from_the_manifest() {
         std::fs::write(&path, &made).unwrap();
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(found, made, "{} is out of date: run with UPDATE_DOCS=1", path.display());
+    assert_eq!(
+        found,
+        made,
+        "{} is out of date: run with UPDATE_DOCS=1",
+        path.display()
+    );
 }
 
 const FULL: &str = r#"
@@ -56,21 +61,43 @@ metrics = { auc = 0.97 }
 fn a_full_manifest_is_read_and_written_back_the_same() {
     let manifest: Manifest = toml::from_str(FULL).unwrap();
     let columns = &manifest.signature.inputs[0].columns;
-    assert_eq!((columns[0].unit.as_str(), columns[0].min, columns[0].max), ("EUR", Some(0.0), Some(1e6)));
+    assert_eq!(
+        (columns[0].unit.as_str(), columns[0].min, columns[0].max),
+        ("EUR", Some(0.0), Some(1e6))
+    );
     let text = Category::Text("other".to_owned());
-    assert_eq!(columns[1].categories, [Category::Integer(1), Category::Number(2.5), text]);
+    assert_eq!(
+        columns[1].categories,
+        [Category::Integer(1), Category::Number(2.5), text]
+    );
     assert_eq!(manifest.golden[0].tolerance.relative, 1e-4);
     let named: Vec<&str> = manifest.named_files().collect();
-    assert_eq!(named, ["model.onnx", "samples/warm.json", "golden.json", "baseline.json"]);
+    assert_eq!(
+        named,
+        [
+            "model.onnx",
+            "samples/warm.json",
+            "golden.json",
+            "baseline.json"
+        ]
+    );
     let again: Manifest = toml::from_str(&toml::to_string(&manifest).unwrap()).unwrap();
     assert_eq!(again, manifest);
 }
 
 #[test]
 fn a_misspelt_key_is_refused_wherever_it_stands() {
-    for (key, misspelt) in [("unit", "units"), ("commit", "comit"), ("absolute", "abs"), ("baseline", "base_line")] {
+    for (key, misspelt) in [
+        ("unit", "units"),
+        ("commit", "comit"),
+        ("absolute", "abs"),
+        ("baseline", "base_line"),
+    ] {
         let text = FULL.replacen(&format!("{key} ="), &format!("{misspelt} ="), 1);
         let error = toml::from_str::<Manifest>(&text).unwrap_err().to_string();
-        assert!(error.contains("unknown field") && error.contains(misspelt), "{error}");
+        assert!(
+            error.contains("unknown field") && error.contains(misspelt),
+            "{error}"
+        );
     }
 }

@@ -21,8 +21,8 @@ pub trait LoadedArtifact: Send + Sync {
         1
     }
 
-    /// Whether the time of a run follows from the size of its inputs. It does not where the graph loops as often as
-    /// its inputs say.
+    /// Whether the time of a run follows from the size of its inputs. It does not where the graph
+    /// loops as often as its inputs say.
     fn run_time_is_bounded(&self) -> bool;
 
     /// One more copy that can run a batch of its own.
@@ -34,8 +34,8 @@ pub trait LoadedArtifact: Send + Sync {
 
 /// A copy of an artifact that runs one batch at a time.
 pub trait Instance: Send {
-    /// Runs the inputs, in the order of the signature, `None` for an optional input that was left out, and gives the
-    /// outputs in the order of the signature.
+    /// Runs the inputs, in the order of the signature, `None` for an optional input that was left
+    /// out, and gives the outputs in the order of the signature.
     ///
     /// # Errors
     /// [`RunError::Input`] if the values cannot be run, [`RunError::Engine`] for everything else.

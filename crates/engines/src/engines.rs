@@ -34,17 +34,26 @@ pub enum OnnxRuntimeStatus {
 }
 
 impl Engines {
-    /// Looks for ONNX Runtime: at `library` if given, next to the executable, in the user's cache, on the system's
-    /// library path. `default` is the engine of artifacts that do not choose one themselves.
+    /// Looks for ONNX Runtime: at `library` if given, next to the executable, in the user's cache,
+    /// on the system's library path. `default` is the engine of artifacts that do not choose one
+    /// themselves.
     pub fn discover(library: Option<&Path>, default: EngineChoice) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { onnxruntime: OnnxRuntime::find(library), default, cores }
+        Self {
+            onnxruntime: OnnxRuntime::find(library),
+            default,
+            cores,
+        }
     }
 
     /// Engines without a shared library.
     pub fn portable_only() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { onnxruntime: Err("it is switched off".to_owned()), default: EngineChoice::Portable, cores }
+        Self {
+            onnxruntime: Err("it is switched off".to_owned()),
+            default: EngineChoice::Portable,
+            cores,
+        }
     }
 
     /// Whether ONNX Runtime was found.
@@ -54,7 +63,9 @@ impl Engines {
                 library: runtime.library().to_owned(),
                 version: runtime.version().to_owned(),
             },
-            Err(reason) => OnnxRuntimeStatus::Missing { reason: reason.clone() },
+            Err(reason) => OnnxRuntimeStatus::Missing {
+                reason: reason.clone(),
+            },
         }
     }
 
@@ -68,12 +79,18 @@ impl Engines {
         choice: EngineChoice,
         options: &EngineOptions,
     ) -> Result<Arc<dyn LoadedArtifact>, LoadError> {
-        let choice = if choice == EngineChoice::Auto { self.default } else { choice };
+        let choice = if choice == EngineChoice::Auto {
+            self.default
+        } else {
+            choice
+        };
         match (choice, &self.onnxruntime) {
             (EngineChoice::Portable, _) | (EngineChoice::Auto, Err(_)) => {
                 Ok(Arc::new(portable::load(artifact, options, self.cores)?))
             }
-            (EngineChoice::OnnxRuntime, Err(reason)) => Err(LoadError::OnnxRuntimeMissing { reason: reason.clone() }),
+            (EngineChoice::OnnxRuntime, Err(reason)) => Err(LoadError::OnnxRuntimeMissing {
+                reason: reason.clone(),
+            }),
             (EngineChoice::OnnxRuntime | EngineChoice::Auto, Ok(runtime)) => {
                 Ok(Arc::new(runtime.load(artifact, options, self.cores)?))
             }
@@ -94,9 +111,14 @@ impl Engines {
     }
 }
 
-/// Instances and threads per run where nothing is configured: small artifacts run one batch per core on one thread
-/// each; a large one is loaded once and spreads each run over the cores, so that its weights are in memory once.
-pub(crate) fn parallelism(artifact_bytes: u64, options: &EngineOptions, cores: usize) -> (usize, usize) {
+/// Instances and threads per run where nothing is configured: small artifacts run one batch per
+/// core on one thread each; a large one is loaded once and spreads each run over the cores, so that
+/// its weights are in memory once.
+pub(crate) fn parallelism(
+    artifact_bytes: u64,
+    options: &EngineOptions,
+    cores: usize,
+) -> (usize, usize) {
     const LARGE_BYTES: u64 = 64 << 20;
     let instances = match (options.instances, options.intra_op_threads) {
         (Some(instances), _) => instances.max(1),
@@ -104,6 +126,8 @@ pub(crate) fn parallelism(artifact_bytes: u64, options: &EngineOptions, cores: u
         (None, None) if artifact_bytes > LARGE_BYTES => 1,
         (None, None) => cores,
     };
-    let threads = options.intra_op_threads.unwrap_or(if instances == 1 { cores } else { 1 });
+    let threads = options
+        .intra_op_threads
+        .unwrap_or(if instances == 1 { cores } else { 1 });
     (instances, threads.max(1))
 }

@@ -1,7 +1,7 @@
 //! What executes an artifact: one trait, several engines.
 //!
-//! In: the path of an artifact, how to run it, and batches of tensors. Out: a signature, instances, and their outputs.
-//! This room knows nothing of requests, queues, names or versions.
+//! In: the path of an artifact, how to run it, and batches of tensors. Out: a signature, instances,
+//! and their outputs. This room knows nothing of requests, queues, names or versions.
 
 mod engine;
 mod engines;

@@ -12,7 +12,9 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue, SessionInputs};
 use ort::value::{Outlet, TensorElementType, ValueType};
 use smallvec::SmallVec;
-use tidegate_core::{DataType, Dim, EngineOptions, GraphOptimization, Signature, Tensor, TensorSpec};
+use tidegate_core::{
+    DataType, Dim, EngineOptions, GraphOptimization, Signature, Tensor, TensorSpec,
+};
 
 pub(crate) use library::OnnxRuntime;
 
@@ -26,15 +28,20 @@ const ENGINE: &str = "onnxruntime";
 const READ_LIMIT_BYTES: u64 = 64 << 20;
 
 impl OnnxRuntime {
-    /// Reads an ONNX file; the first session is made here, so that what cannot be loaded fails here.
+    /// Reads an ONNX file; the first session is made here, so that what cannot be loaded fails
+    /// here.
     pub(crate) fn load(
         &self,
         path: &Path,
         options: &EngineOptions,
         cores: usize,
     ) -> Result<OnnxRuntimeArtifact, LoadError> {
-        let file_bytes =
-            std::fs::metadata(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?.len();
+        let file_bytes = std::fs::metadata(path)
+            .map_err(|source| LoadError::Read {
+                path: path.to_owned(),
+                source,
+            })?
+            .len();
         let (instances, threads) = parallelism(file_bytes, options, cores);
         let mut artifact = OnnxRuntimeArtifact {
             runtime: self.clone(),
@@ -43,7 +50,8 @@ impl OnnxRuntime {
             optimization: options.graph_optimization,
             signature: Signature::default(),
             instances,
-            has_loop: file_bytes > READ_LIMIT_BYTES || onnx::read(path).map_or(true, |model| onnx::has_loop(&model)),
+            has_loop: file_bytes > READ_LIMIT_BYTES
+                || onnx::read(path).map_or(true, |model| onnx::has_loop(&model)),
             first: parking_lot::Mutex::new(None),
         };
         let session = artifact.session()?;
@@ -67,11 +75,16 @@ pub(crate) struct OnnxRuntimeArtifact {
 }
 
 impl OnnxRuntimeArtifact {
-    /// ONNX Runtime says that a session may run in many threads at once; the binding's authors found that untrue, so
-    /// each instance has a session of its own.
+    /// ONNX Runtime says that a session may run in many threads at once; the binding's authors
+    /// found that untrue, so each instance has a session of its own.
     fn session(&self) -> Result<Session, LoadError> {
-        let built = self.builder().and_then(|mut builder| builder.commit_from_file(&self.path));
-        built.map_err(|error| LoadError::Engine { engine: ENGINE, message: error.message().to_owned() })
+        let built = self
+            .builder()
+            .and_then(|mut builder| builder.commit_from_file(&self.path));
+        built.map_err(|error| LoadError::Engine {
+            engine: ENGINE,
+            message: error.message().to_owned(),
+        })
     }
 
     fn builder(&self) -> ort::Result<SessionBuilder> {
@@ -81,7 +94,8 @@ impl OnnxRuntimeArtifact {
             GraphOptimization::Extended => GraphOptimizationLevel::Level2,
             GraphOptimization::All => GraphOptimizationLevel::All,
         };
-        // Spinning threads win microseconds on an idle machine and take whole cores from the neighbours on a busy one.
+        // Spinning threads win microseconds on an idle machine and take whole cores from the
+        // neighbours on a busy one.
         let builder = Session::builder(self.runtime.environment())?
             .with_optimization_level(level)?
             .with_intra_threads(self.threads)?
@@ -116,14 +130,23 @@ impl LoadedArtifact for OnnxRuntimeArtifact {
         let first = self.first.lock().take();
         let session = first.map_or_else(|| self.session(), Ok)?;
         let direct = Direct::new(&self.signature);
-        Ok(Box::new(OnnxRuntimeInstance { session, inputs: self.signature.inputs.clone(), direct }))
+        Ok(Box::new(OnnxRuntimeInstance {
+            session,
+            inputs: self.signature.inputs.clone(),
+            direct,
+        }))
     }
 }
 
 fn signature(session: &Session) -> Result<Signature, LoadError> {
-    let required = session.inputs().iter().map(|input| input_spec(input.name(), input.dtype(), false));
+    let required = session
+        .inputs()
+        .iter()
+        .map(|input| input_spec(input.name(), input.dtype(), false));
     let defaults = session.overridable_initializers();
-    let optional = defaults.iter().map(|input| input_spec(input.name(), input.dtype(), true));
+    let optional = defaults
+        .iter()
+        .map(|input| input_spec(input.name(), input.dtype(), true));
     let outputs = session.outputs().iter().map(output_spec);
     Ok(Signature {
         inputs: required.chain(optional).collect::<Result<_, _>>()?,
@@ -159,17 +182,30 @@ fn output_spec(output: &Outlet) -> Result<TensorSpec, LoadError> {
     }
 }
 
-fn tensor_spec(side: &'static str, name: &str, kind: &ValueType, optional: bool) -> Result<TensorSpec, LoadError> {
-    let ValueType::Tensor { ty, shape, .. } = kind else { unreachable!("the caller matched a tensor") };
+fn tensor_spec(
+    side: &'static str,
+    name: &str,
+    kind: &ValueType,
+    optional: bool,
+) -> Result<TensorSpec, LoadError> {
+    let ValueType::Tensor { ty, shape, .. } = kind else {
+        unreachable!("the caller matched a tensor")
+    };
     let datatype = datatype(*ty).ok_or_else(|| LoadError::Unsupported {
         side,
         name: name.to_owned(),
         problem: format!("has element type {ty}, which is not served"),
     })?;
-    // The runtime shows a scalar and a tensor of unknown rank alike: neither can be held against a request.
+    // The runtime shows a scalar and a tensor of unknown rank alike: neither can be held against a
+    // request.
     let dims: Option<Vec<Dim>> =
         (!shape.is_empty()).then(|| shape.iter().map(|extent| Dim::from_wire(*extent)).collect());
-    Ok(TensorSpec { name: name.to_owned(), datatype, dims, optional })
+    Ok(TensorSpec {
+        name: name.to_owned(),
+        datatype,
+        dims,
+        optional,
+    })
 }
 
 fn datatype(ty: TensorElementType) -> Option<DataType> {
@@ -201,20 +237,27 @@ struct OnnxRuntimeInstance {
 
 impl Instance for OnnxRuntimeInstance {
     fn run(&mut self, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, RunError> {
-        // Values borrow the tensors' memory, so an unaligned one is copied here, where it outlives the run.
+        // Values borrow the tensors' memory, so an unaligned one is copied here, where it outlives
+        // the run.
         let aligned: SmallVec<[Option<Tensor>; 4]>;
         let inputs = if inputs.iter().flatten().all(Tensor::is_aligned) {
             inputs
         } else {
-            aligned = inputs.iter().map(|tensor| tensor.clone().map(Tensor::aligned)).collect();
+            aligned = inputs
+                .iter()
+                .map(|tensor| tensor.clone().map(Tensor::aligned))
+                .collect();
             &aligned
         };
-        let Some(direct) = &self.direct else { return self.run_general(inputs) };
+        let Some(direct) = &self.direct else {
+            return self.run_general(inputs);
+        };
         match direct.run(&mut self.session, inputs) {
             Ok(Some(outputs)) => Ok(outputs),
             Ok(None) => self.run_general(inputs),
             Err(_) => {
-                // Either the input is bad, or an output has another shape than its spec and rows promise.
+                // Either the input is bad, or an output has another shape than its spec and rows
+                // promise.
                 let outputs = self.run_general(inputs)?;
                 self.direct = None;
                 Ok(outputs)
@@ -237,16 +280,30 @@ impl OnnxRuntimeInstance {
             }
         }
         if let Some(names) = &mut names {
-            let given = self.inputs.iter().zip(inputs).filter(|(_, tensor)| tensor.is_some());
+            let given = self
+                .inputs
+                .iter()
+                .zip(inputs)
+                .filter(|(_, tensor)| tensor.is_some());
             names.extend(given.map(|(spec, _)| spec.name.as_str()));
         }
         let session_inputs: SessionInputs<'_, '_> = match names {
             None => SessionInputs::ValueSlice(&values),
-            Some(names) => {
-                SessionInputs::ValueMap(names.into_iter().map(Cow::Borrowed).zip(values.drain(..)).collect())
-            }
+            Some(names) => SessionInputs::ValueMap(
+                names
+                    .into_iter()
+                    .map(Cow::Borrowed)
+                    .zip(values.drain(..))
+                    .collect(),
+            ),
         };
-        let outputs = self.session.run(session_inputs).map_err(|e| RunError::Engine(e.message().to_owned()))?;
-        outputs.values().map(|value| values::from_value(&value)).collect()
+        let outputs = self
+            .session
+            .run(session_inputs)
+            .map_err(|e| RunError::Engine(e.message().to_owned()))?;
+        outputs
+            .values()
+            .map(|value| values::from_value(&value))
+            .collect()
     }
 }

@@ -25,20 +25,37 @@ pub(crate) struct PortableArtifact {
 }
 
 /// Reads and optimizes an ONNX file.
-pub(crate) fn load(path: &Path, options: &EngineOptions, cores: usize) -> Result<PortableArtifact, LoadError> {
+pub(crate) fn load(
+    path: &Path,
+    options: &EngineOptions,
+    cores: usize,
+) -> Result<PortableArtifact, LoadError> {
     let mut model = onnx::read(path)?;
     let has_loop = onnx::has_loop(&model);
     if onnx::has_one_sided_trees(&model) {
-        // tract picks the label before it has made the second class's score, and so always the wrong one.
+        // tract picks the label before it has made the second class's score, and so always the
+        // wrong one.
         let problem = "TreeEnsembleClassifier with two classes gives wrong labels on this engine: use ONNX Runtime";
         return Err(engine_error(problem.to_owned()));
     }
-    let graph = model.graph.as_mut().expect("read refuses a model without a graph");
+    let graph = model
+        .graph
+        .as_mut()
+        .expect("read refuses a model without a graph");
     let mut signature = onnx::signature(graph)?;
-    // An initializer with the name of an input is a constant to this engine: the input cannot be given.
+    // An initializer with the name of an input is a constant to this engine: the input cannot be
+    // given.
     signature.inputs.retain(|input| !input.optional);
-    if let Some(spec) = signature.inputs.iter().chain(&signature.outputs).find(|s| s.datatype == DataType::Bf16) {
-        return Err(engine_error(format!("\"{}\" is BF16, which this engine does not have", spec.name)));
+    if let Some(spec) = signature
+        .inputs
+        .iter()
+        .chain(&signature.outputs)
+        .find(|s| s.datatype == DataType::Bf16)
+    {
+        return Err(engine_error(format!(
+            "\"{}\" is BF16, which this engine does not have",
+            spec.name
+        )));
     }
     name_open_dims(graph);
     let build = || {
@@ -50,20 +67,37 @@ pub(crate) fn load(path: &Path, options: &EngineOptions, cores: usize) -> Result
     };
     let plan = without_panic(build).map_err(engine_error)?;
     for (at, spec) in signature.outputs.iter().enumerate() {
-        let fact = plan.model().output_fact(at).map_err(|error| engine_error(format!("{error:#}")))?;
-        let constant = fact.konst.as_ref().filter(|constant| constant.datum_type() == tract::DatumType::TDim);
+        let fact = plan
+            .model()
+            .output_fact(at)
+            .map_err(|error| engine_error(format!("{error:#}")))?;
+        let constant = fact
+            .konst
+            .as_ref()
+            .filter(|constant| constant.datum_type() == tract::DatumType::TDim);
         if constant.is_some_and(|constant| constant.cast_to::<i64>().is_err()) {
-            let problem = "is the shape of an input with open extents, which this engine cannot give".to_owned();
-            return Err(LoadError::Unsupported { side: "output", name: spec.name.clone(), problem });
+            let problem =
+                "is the shape of an input with open extents, which this engine cannot give"
+                    .to_owned();
+            return Err(LoadError::Unsupported {
+                side: "output",
+                name: spec.name.clone(),
+                problem,
+            });
         }
     }
     let file_bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     let (instances, _) = parallelism(file_bytes, options, cores);
-    Ok(PortableArtifact { plan, signature, instances, has_loop })
+    Ok(PortableArtifact {
+        plan,
+        signature,
+        instances,
+        has_loop,
+    })
 }
 
-/// tract panics on some graphs and some values instead of returning an error. What it works on is not used again after
-/// a panic, so that the panic can be an error here.
+/// tract panics on some graphs and some values instead of returning an error. What it works on is
+/// not used again after a panic, so that the panic can be an error here.
 fn without_panic<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
@@ -76,10 +110,17 @@ fn without_panic<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, Strin
 fn name_open_dims(graph: &mut pb::GraphProto) {
     let inputs = graph.input.iter_mut().enumerate();
     for (at, input) in inputs {
-        let Some(Value::TensorType(tensor)) = input.r#type.as_mut().and_then(|kind| kind.value.as_mut()) else {
+        let Some(Value::TensorType(tensor)) =
+            input.r#type.as_mut().and_then(|kind| kind.value.as_mut())
+        else {
             continue;
         };
-        for (axis, dim) in tensor.shape.iter_mut().flat_map(|shape| &mut shape.dim).enumerate() {
+        for (axis, dim) in tensor
+            .shape
+            .iter_mut()
+            .flat_map(|shape| &mut shape.dim)
+            .enumerate()
+        {
             let open = match &dim.value {
                 None => true,
                 Some(dimension::Value::DimValue(extent)) => *extent < 0,
@@ -87,7 +128,11 @@ fn name_open_dims(graph: &mut pb::GraphProto) {
             };
             if open {
                 // Exporters that leave axis 0 blank mean the batch: one symbol for all inputs.
-                let name = if axis == 0 { "open_batch".to_owned() } else { format!("open_{at}_{axis}") };
+                let name = if axis == 0 {
+                    "open_batch".to_owned()
+                } else {
+                    format!("open_{at}_{axis}")
+                };
                 dim.value = Some(dimension::Value::DimParam(name));
             }
         }
@@ -95,7 +140,10 @@ fn name_open_dims(graph: &mut pb::GraphProto) {
 }
 
 fn engine_error(message: String) -> LoadError {
-    LoadError::Engine { engine: ENGINE, message }
+    LoadError::Engine {
+        engine: ENGINE,
+        message,
+    }
 }
 
 impl LoadedArtifact for PortableArtifact {
@@ -116,8 +164,16 @@ impl LoadedArtifact for PortableArtifact {
     }
 
     fn instance(&self) -> Result<Box<dyn Instance>, LoadError> {
-        let names = self.signature.inputs.iter().map(|input| input.name.clone()).collect();
-        Ok(Box::new(PortableInstance { plan: self.plan.clone(), names }))
+        let names = self
+            .signature
+            .inputs
+            .iter()
+            .map(|input| input.name.clone())
+            .collect();
+        Ok(Box::new(PortableInstance {
+            plan: self.plan.clone(),
+            names,
+        }))
     }
 }
 
@@ -141,12 +197,19 @@ impl Instance for PortableInstance {
 
 fn to_tract(name: &str, tensor: &Tensor) -> Result<tract::Tensor, RunError> {
     let shape = tensor.shape();
-    let input_error = |problem: String| RunError::Input { name: name.to_owned(), problem };
+    let input_error = |problem: String| RunError::Input {
+        name: name.to_owned(),
+        problem,
+    };
 
     match tensor.view() {
         TensorView::Strings(strings) => {
-            let texts: Result<Vec<String>, _> = strings.iter().map(|text| String::from_utf8(text.to_vec())).collect();
-            let texts = texts.map_err(|_| input_error("holds a string that is not UTF-8".to_owned()))?;
+            let texts: Result<Vec<String>, _> = strings
+                .iter()
+                .map(|text| String::from_utf8(text.to_vec()))
+                .collect();
+            let texts =
+                texts.map_err(|_| input_error("holds a string that is not UTF-8".to_owned()))?;
             tract::tract_ndarray::ArrayD::from_shape_vec(&shape[..], texts)
                 .map(tract::Tensor::from)
                 .map_err(|error| input_error(error.to_string()))
@@ -155,17 +218,21 @@ fn to_tract(name: &str, tensor: &Tensor) -> Result<tract::Tensor, RunError> {
             let bools: Vec<bool> = bytes.iter().map(|byte| *byte != 0).collect();
             tract::Tensor::from_shape(shape, &bools).map_err(|error| input_error(error.to_string()))
         }
-        TensorView::Fixed(_) if tensor.datatype() == DataType::Bf16 => {
-            Err(input_error("is BF16, which this engine does not have".to_owned()))
+        TensorView::Fixed(_) if tensor.datatype() == DataType::Bf16 => Err(input_error(
+            "is BF16, which this engine does not have".to_owned(),
+        )),
+        TensorView::Fixed(_) => {
+            fixed_to_tract(tensor).map_err(|error| input_error(error.to_string()))
         }
-        TensorView::Fixed(_) => fixed_to_tract(tensor).map_err(|error| input_error(error.to_string())),
     }
 }
 
 fn fixed_to_tract(tensor: &Tensor) -> tract::TractResult<tract::Tensor> {
     macro_rules! build {
         ($rust:ty) => {{
-            let elements = tensor.to_vec::<$rust>().expect("the element type was matched");
+            let elements = tensor
+                .to_vec::<$rust>()
+                .expect("the element type was matched");
             tract::Tensor::from_shape(tensor.shape(), &elements)
         }};
     }
@@ -204,24 +271,40 @@ fn from_tract(value: &tract::Tensor) -> Result<Tensor, RunError> {
         tract::DatumType::String => DataType::Bytes,
         // Shape arithmetic that reached an output.
         tract::DatumType::TDim => {
-            let cast = value.cast_to::<i64>().map_err(|error| failed(error.to_string()))?;
+            let cast = value
+                .cast_to::<i64>()
+                .map_err(|error| failed(error.to_string()))?;
             return from_tract(&cast);
         }
         other => return Err(failed(format!("element type {other:?} is not served"))),
     };
     let tensor = match datatype {
         DataType::Bytes => {
-            let texts = value.to_plain_array_view::<String>().map_err(|error| failed(error.to_string()))?;
+            let texts = value
+                .to_plain_array_view::<String>()
+                .map_err(|error| failed(error.to_string()))?;
             Tensor::from_strings(shape, texts.iter().collect::<StringArray>())
         }
         DataType::Bool => {
-            let bools = value.to_plain_array_view::<bool>().map_err(|error| failed(error.to_string()))?;
-            Tensor::from_wire(datatype, shape, bools.iter().map(|b| u8::from(*b)).collect::<Vec<_>>().into())
+            let bools = value
+                .to_plain_array_view::<bool>()
+                .map_err(|error| failed(error.to_string()))?;
+            Tensor::from_wire(
+                datatype,
+                shape,
+                bools
+                    .iter()
+                    .map(|b| u8::from(*b))
+                    .collect::<Vec<_>>()
+                    .into(),
+            )
         }
         _ => {
             let bytes = value.as_bytes().to_vec();
             Tensor::from_wire(datatype, shape, bytes.into())
         }
     };
-    tensor.map(Tensor::aligned).map_err(|error| failed(error.to_string()))
+    tensor
+        .map(Tensor::aligned)
+        .map_err(|error| failed(error.to_string()))
 }

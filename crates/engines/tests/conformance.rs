@@ -1,4 +1,5 @@
-//! Both engines against the outputs of Python's onnxruntime, on graphs of every data type and shape of output.
+//! Both engines against the outputs of Python's onnxruntime, on graphs of every data type and shape
+//! of output.
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
@@ -7,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tidegate_core::{
-    DataType, EngineChoice, EngineOptions, Shape, Signature, SignatureError, StringArray, Tensor, TensorView, bf16,
-    f16, with_element,
+    DataType, EngineChoice, EngineOptions, Shape, Signature, SignatureError, StringArray, Tensor,
+    TensorView, bf16, f16, with_element,
 };
 use tidegate_engines::{Engines, LoadError, OnnxRuntimeStatus};
 
@@ -41,8 +42,14 @@ fn data() -> PathBuf {
 
 fn graphs() -> Vec<String> {
     let files = std::fs::read_dir(data()).unwrap().flatten();
-    let mut names: Vec<String> =
-        files.filter_map(|file| file.file_name().to_string_lossy().strip_suffix(".onnx").map(str::to_owned)).collect();
+    let mut names: Vec<String> = files
+        .filter_map(|file| {
+            file.file_name()
+                .to_string_lossy()
+                .strip_suffix(".onnx")
+                .map(str::to_owned)
+        })
+        .collect();
     names.sort();
     assert!(names.len() > 50, "the set was made: {}", names.len());
     names
@@ -62,22 +69,37 @@ fn float(value: &Value) -> f64 {
 }
 
 fn tensor(value: &Value) -> Tensor {
-    let extents: Vec<usize> = value["shape"].as_array().unwrap().iter().map(|e| e.as_u64().unwrap() as usize).collect();
+    let extents: Vec<usize> = value["shape"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e.as_u64().unwrap() as usize)
+        .collect();
     let shape = Shape::new(&extents).unwrap();
     let datatype: DataType = value["datatype"].as_str().unwrap().parse().unwrap();
     let data = value["data"].as_array().unwrap();
     macro_rules! integers {
         ($rust:ty) => {
-            Tensor::from_vec(shape, data.iter().map(|v| v.to_string().parse::<$rust>().unwrap()).collect())
+            Tensor::from_vec(
+                shape,
+                data.iter()
+                    .map(|v| v.to_string().parse::<$rust>().unwrap())
+                    .collect(),
+            )
         };
     }
     let built = match datatype {
-        DataType::Bytes => {
-            Tensor::from_strings(shape, data.iter().map(|v| v.as_str().unwrap()).collect::<StringArray>())
-        }
+        DataType::Bytes => Tensor::from_strings(
+            shape,
+            data.iter()
+                .map(|v| v.as_str().unwrap())
+                .collect::<StringArray>(),
+        ),
         DataType::Bool => {
-            let bytes: Vec<u8> =
-                data.iter().map(|v| u8::from(v.as_bool() == Some(true) || v.as_u64() == Some(1))).collect();
+            let bytes: Vec<u8> = data
+                .iter()
+                .map(|v| u8::from(v.as_bool() == Some(true) || v.as_u64() == Some(1)))
+                .collect();
             Tensor::from_wire(datatype, shape, bytes.into())
         }
         DataType::Uint8 => integers!(u8),
@@ -88,18 +110,27 @@ fn tensor(value: &Value) -> Tensor {
         DataType::Int16 => integers!(i16),
         DataType::Int32 => integers!(i32),
         DataType::Int64 => integers!(i64),
-        DataType::Fp16 => Tensor::from_vec(shape, data.iter().map(|v| f16::from_f64(float(v))).collect()),
-        DataType::Bf16 => Tensor::from_vec(shape, data.iter().map(|v| bf16::from_f64(float(v))).collect()),
+        DataType::Fp16 => Tensor::from_vec(
+            shape,
+            data.iter().map(|v| f16::from_f64(float(v))).collect(),
+        ),
+        DataType::Bf16 => Tensor::from_vec(
+            shape,
+            data.iter().map(|v| bf16::from_f64(float(v))).collect(),
+        ),
         DataType::Fp32 => Tensor::from_vec(shape, data.iter().map(|v| float(v) as f32).collect()),
         DataType::Fp64 => Tensor::from_vec(shape, data.iter().map(float).collect()),
     };
     built.unwrap()
 }
 
-/// The inputs of a case, bound as those of a request are; `None` where the signature has no such input.
+/// The inputs of a case, bound as those of a request are; `None` where the signature has no such
+/// input.
 fn inputs(signature: &Signature, case: &Value) -> Option<Vec<Option<Tensor>>> {
     let given = case["inputs"].as_array().unwrap();
-    let given = given.iter().map(|value| (value["name"].as_str().unwrap().to_owned(), tensor(value)));
+    let given = given
+        .iter()
+        .map(|value| (value["name"].as_str().unwrap().to_owned(), tensor(value)));
     match signature.bind(given.collect()) {
         Ok(inputs) => Some(inputs),
         Err(SignatureError::UnknownInput { .. }) => None,
@@ -112,23 +143,48 @@ fn difference(output: &Tensor, expected: &Value, tolerance: f64) -> Option<Strin
     let wanted = tensor(expected);
     if output.datatype() != wanted.datatype() || output.shape() != wanted.shape() {
         let (datatype, shape) = (output.datatype(), output.shape());
-        return Some(format!("{datatype} {shape}, expected {} {}", wanted.datatype(), wanted.shape()));
+        return Some(format!(
+            "{datatype} {shape}, expected {} {}",
+            wanted.datatype(),
+            wanted.shape()
+        ));
     }
     match (output.view(), wanted.view()) {
         (TensorView::Strings(one), TensorView::Strings(two)) => {
             (!one.iter().eq(two.iter())).then(|| "strings differ".to_owned())
         }
-        _ if matches!(output.datatype(), DataType::Fp16 | DataType::Bf16 | DataType::Fp32 | DataType::Fp64) => {
+        _ if matches!(
+            output.datatype(),
+            DataType::Fp16 | DataType::Bf16 | DataType::Fp32 | DataType::Fp64
+        ) =>
+        {
             let floats = |tensor: &Tensor| -> Vec<f64> {
                 match tensor.datatype() {
-                    DataType::Fp16 => tensor.to_vec::<f16>().unwrap().into_iter().map(f64::from).collect(),
-                    DataType::Bf16 => tensor.to_vec::<bf16>().unwrap().into_iter().map(f64::from).collect(),
-                    DataType::Fp32 => tensor.to_vec::<f32>().unwrap().into_iter().map(f64::from).collect(),
+                    DataType::Fp16 => tensor
+                        .to_vec::<f16>()
+                        .unwrap()
+                        .into_iter()
+                        .map(f64::from)
+                        .collect(),
+                    DataType::Bf16 => tensor
+                        .to_vec::<bf16>()
+                        .unwrap()
+                        .into_iter()
+                        .map(f64::from)
+                        .collect(),
+                    DataType::Fp32 => tensor
+                        .to_vec::<f32>()
+                        .unwrap()
+                        .into_iter()
+                        .map(f64::from)
+                        .collect(),
                     _ => tensor.to_vec::<f64>().unwrap(),
                 }
             };
             let close = |(got, want): (&f64, &f64)| {
-                got == want || (got.is_nan() && want.is_nan()) || (got - want).abs() <= tolerance * want.abs().max(1.0)
+                got == want
+                    || (got.is_nan() && want.is_nan())
+                    || (got - want).abs() <= tolerance * want.abs().max(1.0)
             };
             let (got, want) = (floats(output), floats(&wanted));
             (!got.iter().zip(&want).all(close)).then(|| format!("{got:?}, expected {want:?}"))
@@ -158,8 +214,11 @@ fn run(engines: &Engines, choice: EngineChoice) -> (Vec<String>, BTreeMap<String
         let tolerance = cases["tolerance"].as_f64().unwrap();
         let mut instance = artifact.instance().unwrap();
         for (at, case) in cases["cases"].as_array().unwrap().iter().enumerate() {
-            // An optional input that an engine does not take is refused before it reaches the engine.
-            let Some(inputs) = inputs(artifact.signature(), case) else { continue };
+            // An optional input that an engine does not take is refused before it reaches the
+            // engine.
+            let Some(inputs) = inputs(artifact.signature(), case) else {
+                continue;
+            };
             let outputs = instance.run(&inputs);
             if case["error"] == true {
                 if outputs.is_ok() {
@@ -175,9 +234,15 @@ fn run(engines: &Engines, choice: EngineChoice) -> (Vec<String>, BTreeMap<String
                 }
             };
             for expected in case["outputs"].as_array().unwrap() {
-                let place = artifact.signature().output(expected["name"].as_str().unwrap()).unwrap();
+                let place = artifact
+                    .signature()
+                    .output(expected["name"].as_str().unwrap())
+                    .unwrap();
                 if let Some(difference) = difference(&outputs[place], expected, tolerance) {
-                    differences.push(format!("{name} case {at} output {}: {difference}", expected["name"]));
+                    differences.push(format!(
+                        "{name} case {at} output {}: {difference}",
+                        expected["name"]
+                    ));
                 }
             }
         }
@@ -189,14 +254,23 @@ fn run(engines: &Engines, choice: EngineChoice) -> (Vec<String>, BTreeMap<String
 fn onnxruntime_equals_the_reference_and_refuses_by_name_what_it_does_not_serve() {
     let engines = Engines::discover(None, EngineChoice::Auto);
     let OnnxRuntimeStatus::Loaded { .. } = engines.onnxruntime() else {
-        panic!("`cargo xtask setup` fetches ONNX Runtime: {:?}", engines.onnxruntime())
+        panic!(
+            "`cargo xtask setup` fetches ONNX Runtime: {:?}",
+            engines.onnxruntime()
+        )
     };
     let (differences, refused) = run(&engines, EngineChoice::OnnxRuntime);
     assert!(differences.is_empty(), "{}", differences.join("\n"));
-    let refused: Vec<(String, String)> = refused.into_iter().map(|(name, error)| (name, error.to_string())).collect();
+    let refused: Vec<(String, String)> = refused
+        .into_iter()
+        .map(|(name, error)| (name, error.to_string()))
+        .collect();
     assert_eq!(refused.len(), REFUSED_BY_ONNXRUNTIME.len(), "{refused:#?}");
     for ((name, message), (expected, needle)) in refused.iter().zip(REFUSED_BY_ONNXRUNTIME) {
-        assert!(name == expected && message.contains(needle), "{name}: {message}");
+        assert!(
+            name == expected && message.contains(needle),
+            "{name}: {message}"
+        );
     }
 }
 
@@ -205,7 +279,9 @@ fn portable_equals_the_reference_or_refuses_at_load() {
     let (mut differences, refused) = run(&Engines::portable_only(), EngineChoice::Portable);
     for name in FAILING_IN_PORTABLE {
         let before = differences.len();
-        differences.retain(|difference| !(difference.starts_with(name) && difference.contains("the model failed")));
+        differences.retain(|difference| {
+            !(difference.starts_with(name) && difference.contains("the model failed"))
+        });
         assert!(differences.len() < before, "{name} works by now");
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
@@ -216,23 +292,45 @@ fn portable_equals_the_reference_or_refuses_at_load() {
 #[test]
 fn a_file_that_is_no_model_is_refused_by_both() {
     let folder = tempfile::tempdir().unwrap();
-    for (file, bytes) in [("empty.onnx", &b""[..]), ("text.onnx", b"not a model"), ("cut.onnx", b"\x08\x08\x12\xff")] {
+    for (file, bytes) in [
+        ("empty.onnx", &b""[..]),
+        ("text.onnx", b"not a model"),
+        ("cut.onnx", b"\x08\x08\x12\xff"),
+    ] {
         let path = folder.path().join(file);
         std::fs::write(&path, bytes).unwrap();
         for choice in [EngineChoice::OnnxRuntime, EngineChoice::Portable] {
             let engines = Engines::discover(None, choice);
-            let error = engines.load(&path, choice, &EngineOptions::default()).map(drop).unwrap_err();
-            assert!(matches!(error, LoadError::Engine { .. }), "{file} {choice:?}: {error}");
+            let error = engines
+                .load(&path, choice, &EngineOptions::default())
+                .map(drop)
+                .unwrap_err();
+            assert!(
+                matches!(error, LoadError::Engine { .. }),
+                "{file} {choice:?}: {error}"
+            );
         }
     }
-    let missing = Engines::portable_only().load(Path::new("none.onnx"), EngineChoice::Auto, &EngineOptions::default());
+    let missing = Engines::portable_only().load(
+        Path::new("none.onnx"),
+        EngineChoice::Auto,
+        &EngineOptions::default(),
+    );
     assert!(matches!(missing.map(drop), Err(LoadError::Read { .. })));
 }
 
 #[test]
 fn portable_refuses_trees_whose_labels_it_would_get_wrong() {
-    let fraud = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/models/fraud/model.onnx");
-    let refused = Engines::portable_only().load(&fraud, EngineChoice::Portable, &EngineOptions::default());
-    let message = refused.err().map(|error| error.to_string()).unwrap_or_default();
-    assert!(message.contains("TreeEnsembleClassifier") && message.contains("ONNX Runtime"), "{message}");
+    let fraud =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/models/fraud/model.onnx");
+    let refused =
+        Engines::portable_only().load(&fraud, EngineChoice::Portable, &EngineOptions::default());
+    let message = refused
+        .err()
+        .map(|error| error.to_string())
+        .unwrap_or_default();
+    assert!(
+        message.contains("TreeEnsembleClassifier") && message.contains("ONNX Runtime"),
+        "{message}"
+    );
 }

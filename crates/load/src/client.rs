@@ -30,7 +30,10 @@ impl Client {
     pub(crate) async fn exchange(&mut self, payload: &Payload) -> Result<u64, Failure> {
         match self {
             Self::Http(client) => client.exchange(&payload.bytes).await,
-            Self::Grpc(channel) => channel.call(&payload.bytes).await.map(|(_, received)| received),
+            Self::Grpc(channel) => channel
+                .call(&payload.bytes)
+                .await
+                .map(|(_, received)| received),
         }
     }
 }
@@ -48,14 +51,26 @@ pub(crate) struct Pool {
 impl Pool {
     /// A pool for a target; `connections` is how many HTTP/2 connections gRPC calls share.
     pub(crate) fn new(target: &Target, connections: usize) -> Self {
-        let channels = (0..connections.max(1)).filter_map(|_| target.channel()).map(Arc::new).collect();
-        Self { target: target.clone(), idle: Vec::new(), channels, next_channel: 0 }
+        let channels = (0..connections.max(1))
+            .filter_map(|_| target.channel())
+            .map(Arc::new)
+            .collect();
+        Self {
+            target: target.clone(),
+            idle: Vec::new(),
+            channels,
+            next_channel: 0,
+        }
     }
 
     /// A client that nobody else uses.
     pub(crate) fn take(&mut self) -> Client {
         if self.channels.is_empty() {
-            return Client::Http(self.idle.pop().unwrap_or_else(|| HttpClient::new(self.target.address())));
+            return Client::Http(
+                self.idle
+                    .pop()
+                    .unwrap_or_else(|| HttpClient::new(self.target.address())),
+            );
         }
         self.next_channel = (self.next_channel + 1) % self.channels.len();
         Client::Grpc(self.channels[self.next_channel].clone())

@@ -6,8 +6,8 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FailureKind {
-    /// The server said that it will not answer now: HTTP 429, 503 or 504, gRPC `RESOURCE_EXHAUSTED`, `UNAVAILABLE` or
-    /// `DEADLINE_EXCEEDED`.
+    /// The server said that it will not answer now: HTTP 429, 503 or 504, gRPC
+    /// `RESOURCE_EXHAUSTED`, `UNAVAILABLE` or `DEADLINE_EXCEEDED`.
     Refused,
     /// The server answered with any other status that is no success.
     Status,
@@ -51,12 +51,21 @@ const MESSAGE_CHARS: usize = 200;
 
 impl Failure {
     pub(crate) fn new(kind: FailureKind, message: impl std::fmt::Display) -> Self {
-        Self { kind, status: None, code: None, message: message.to_string() }
+        Self {
+            kind,
+            status: None,
+            code: None,
+            message: message.to_string(),
+        }
     }
 
     /// An HTTP answer that is no success, with the beginning of its body.
     pub(crate) fn http(status: u16, body: &[u8]) -> Self {
-        let kind = if matches!(status, 429 | 503 | 504) { FailureKind::Refused } else { FailureKind::Status };
+        let kind = if matches!(status, 429 | 503 | 504) {
+            FailureKind::Refused
+        } else {
+            FailureKind::Status
+        };
         #[derive(serde::Deserialize)]
         struct Body {
             error: Option<String>,
@@ -65,13 +74,27 @@ impl Failure {
         let parsed: Option<Body> = serde_json::from_slice(body).ok();
         let (error, code) = parsed.map_or((None, None), |body| (body.error, body.code));
         let message = error.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
-        Self { kind, status: Some(status), code, message: shorten(&message) }
+        Self {
+            kind,
+            status: Some(status),
+            code,
+            message: shorten(&message),
+        }
     }
 
     /// A gRPC status that is not OK.
     pub(crate) fn grpc(status: u16, code: Option<String>, message: &str) -> Self {
-        let kind = if matches!(status, 4 | 8 | 14) { FailureKind::Refused } else { FailureKind::Status };
-        Self { kind, status: Some(status), code, message: shorten(message) }
+        let kind = if matches!(status, 4 | 8 | 14) {
+            FailureKind::Refused
+        } else {
+            FailureKind::Status
+        };
+        Self {
+            kind,
+            status: Some(status),
+            code,
+            message: shorten(message),
+        }
     }
 }
 
@@ -85,11 +108,20 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_from_an_error_and_keeps_its_code() {
-        let full = Failure::http(429, br#"{"error": "the queue is full", "code": "queue_full"}"#);
-        assert_eq!((full.kind, full.code.as_deref()), (FailureKind::Refused, Some("queue_full")));
+        let full = Failure::http(
+            429,
+            br#"{"error": "the queue is full", "code": "queue_full"}"#,
+        );
+        assert_eq!(
+            (full.kind, full.code.as_deref()),
+            (FailureKind::Refused, Some("queue_full"))
+        );
         assert_eq!(full.message, "the queue is full");
         let other = Failure::http(500, b"oops");
-        assert_eq!((other.kind, other.code, other.message.as_str()), (FailureKind::Status, None, "oops"));
+        assert_eq!(
+            (other.kind, other.code, other.message.as_str()),
+            (FailureKind::Status, None, "oops")
+        );
         assert_eq!(Failure::grpc(4, None, "late").kind, FailureKind::Refused);
         assert_eq!(Failure::grpc(3, None, "bad").kind, FailureKind::Status);
     }

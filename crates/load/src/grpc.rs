@@ -1,7 +1,7 @@
 //! Unary gRPC calls over HTTP/2 connections that many requests share.
 //!
-//! Messages are encoded once, before the load begins; answers are held against the framing and the status of gRPC, and
-//! only read as messages where their content is wanted.
+//! Messages are encoded once, before the load begins; answers are held against the framing and the
+//! status of gRPC, and only read as messages where their content is wanted.
 
 use std::net::SocketAddr;
 
@@ -37,7 +37,11 @@ impl Channel {
         *head.version_mut() = Version::HTTP_2;
         *head.uri_mut() = uri;
         *head.headers_mut() = headers.clone();
-        Self { address, head, sender: Mutex::new(None) }
+        Self {
+            address,
+            head,
+            sender: Mutex::new(None),
+        }
     }
 
     /// Opens the connection unless it is there; tells whether it did.
@@ -50,7 +54,9 @@ impl Channel {
         }
         *slot = None;
         let failed = |error: &dyn std::fmt::Display| Failure::new(FailureKind::Connect, error);
-        let stream = TcpStream::connect(self.address).await.map_err(|error| failed(&error))?;
+        let stream = TcpStream::connect(self.address)
+            .await
+            .map_err(|error| failed(&error))?;
         stream.set_nodelay(true).map_err(|error| failed(&error))?;
         let (sender, connection) = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW_BYTES)
@@ -65,13 +71,17 @@ impl Channel {
         Ok(true)
     }
 
-    /// Sends a framed message and reads the whole answer; gives the message and the number of bytes that came back.
+    /// Sends a framed message and reads the whole answer; gives the message and the number of bytes
+    /// that came back.
     pub(crate) async fn call(&self, message: &Bytes) -> Result<(Vec<Bytes>, u64), Failure> {
         let closed = |error: h2::Error| Failure::new(FailureKind::Closed, error);
         let sender = self.sender.lock().await.clone();
-        let sender = sender.ok_or_else(|| Failure::new(FailureKind::Connect, "there is no connection"))?;
+        let sender =
+            sender.ok_or_else(|| Failure::new(FailureKind::Connect, "there is no connection"))?;
         let mut sender = sender.ready().await.map_err(closed)?;
-        let (response, mut body) = sender.send_request(self.head.clone(), false).map_err(closed)?;
+        let (response, mut body) = sender
+            .send_request(self.head.clone(), false)
+            .map_err(closed)?;
         body.send_data(message.clone(), true).map_err(closed)?;
         let (head, mut body) = response.await.map_err(closed)?.into_parts();
         if !head.status.is_success() {
@@ -99,7 +109,9 @@ pub(crate) fn frame(message: &impl prost::Message) -> Bytes {
     let mut bytes = Vec::with_capacity(PREFIX_BYTES + length);
     bytes.push(0);
     bytes.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
-    message.encode(&mut bytes).expect("a vector grows as needed");
+    message
+        .encode(&mut bytes)
+        .expect("a vector grows as needed");
     bytes.into()
 }
 
@@ -119,7 +131,10 @@ fn status(headers: &HeaderMap) -> Result<(), Failure> {
             let message = percent_decode_str(text("grpc-message").unwrap_or_default());
             Err(Failure::grpc(status, code, &message.decode_utf8_lossy()))
         }
-        None => Err(Failure::new(FailureKind::Malformed, "the answer has no grpc-status")),
+        None => Err(Failure::new(
+            FailureKind::Malformed,
+            "the answer has no grpc-status",
+        )),
     }
 }
 
@@ -127,10 +142,19 @@ fn status(headers: &HeaderMap) -> Result<(), Failure> {
 fn framed(parts: &[Bytes], received: usize) -> Result<(), Failure> {
     let mut prefix = [0; PREFIX_BYTES];
     let bytes = parts.iter().flatten().copied();
-    prefix.iter_mut().zip(bytes).for_each(|(slot, byte)| *slot = byte);
+    prefix
+        .iter_mut()
+        .zip(bytes)
+        .for_each(|(slot, byte)| *slot = byte);
     let [flag, length @ ..] = prefix;
-    if received < PREFIX_BYTES || flag != 0 || u32::from_be_bytes(length) as usize != received - PREFIX_BYTES {
-        return Err(Failure::new(FailureKind::Malformed, "the answer is not one whole uncompressed message"));
+    if received < PREFIX_BYTES
+        || flag != 0
+        || u32::from_be_bytes(length) as usize != received - PREFIX_BYTES
+    {
+        return Err(Failure::new(
+            FailureKind::Malformed,
+            "the answer is not one whole uncompressed message",
+        ));
     }
     Ok(())
 }
@@ -144,7 +168,10 @@ mod tests {
         let whole = frame(&"hello".to_owned());
         let (one, two) = (whole.slice(..3), whole.slice(3..));
         assert!(framed(&[one.clone(), two], whole.len()).is_ok());
-        assert_eq!(message::<String>(std::slice::from_ref(&whole)).unwrap(), "hello");
+        assert_eq!(
+            message::<String>(std::slice::from_ref(&whole)).unwrap(),
+            "hello"
+        );
         assert!(framed(std::slice::from_ref(&one), one.len()).is_err());
         let mut compressed = whole.to_vec();
         compressed[0] = 1;
@@ -157,10 +184,19 @@ mod tests {
         let mut headers = HeaderMap::new();
         assert_eq!(status(&headers).unwrap_err().kind, FailureKind::Malformed);
         headers.insert("grpc-status", http::HeaderValue::from_static("8"));
-        headers.insert("tidegate-code", http::HeaderValue::from_static("queue_full"));
-        headers.insert("grpc-message", http::HeaderValue::from_static("the%20queue is full"));
+        headers.insert(
+            "tidegate-code",
+            http::HeaderValue::from_static("queue_full"),
+        );
+        headers.insert(
+            "grpc-message",
+            http::HeaderValue::from_static("the%20queue is full"),
+        );
         let failure = status(&headers).unwrap_err();
-        assert_eq!((failure.kind, failure.code.as_deref()), (FailureKind::Refused, Some("queue_full")));
+        assert_eq!(
+            (failure.kind, failure.code.as_deref()),
+            (FailureKind::Refused, Some("queue_full"))
+        );
         assert_eq!(failure.message, "the queue is full");
         headers.insert("grpc-status", http::HeaderValue::from_static("0"));
         assert!(status(&headers).is_ok());

@@ -15,7 +15,8 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// How much of an answer's body is kept, for the messages of errors.
 const EXCERPT_BYTES: usize = 4096;
 
-/// A client that has one request under way at a time, over a connection that it opens when it has none.
+/// A client that has one request under way at a time, over a connection that it opens when it has
+/// none.
 #[derive(Debug)]
 pub(crate) struct HttpClient {
     address: SocketAddr,
@@ -24,20 +25,28 @@ pub(crate) struct HttpClient {
 
 impl HttpClient {
     pub(crate) fn new(address: SocketAddr) -> Self {
-        Self { address, connection: None }
+        Self {
+            address,
+            connection: None,
+        }
     }
 
-    /// Opens a connection unless one is there; tells whether it did. A connection that the server closed while it was
-    /// idle counts as none: that is no failure of a request.
+    /// Opens a connection unless one is there; tells whether it did. A connection that the server
+    /// closed while it was idle counts as none: that is no failure of a request.
     pub(crate) async fn connect(&mut self) -> Result<bool, Failure> {
-        if self.connection.as_ref().is_some_and(|connection| !connection.is_closed()) {
+        if self
+            .connection
+            .as_ref()
+            .is_some_and(|connection| !connection.is_closed())
+        {
             return Ok(false);
         }
         self.connection = Some(Connection::open(self.address, EXCERPT_BYTES).await?);
         Ok(true)
     }
 
-    /// Sends a rendered request and reads the whole answer; gives the number of bytes that came back.
+    /// Sends a rendered request and reads the whole answer; gives the number of bytes that came
+    /// back.
     pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<u64, Failure> {
         // Out of its place while in use: an exchange that is given up leaves no connection behind.
         let Some(mut connection) = self.connection.take() else {
@@ -56,11 +65,19 @@ impl HttpClient {
     }
 }
 
-/// Sends one request over a connection of its own; gives status and body, at most `most` bytes of it.
-pub(crate) async fn fetch(address: SocketAddr, request: &[u8], most: usize) -> Result<(u16, Vec<u8>), Failure> {
+/// Sends one request over a connection of its own; gives status and body, at most `most` bytes of
+/// it.
+pub(crate) async fn fetch(
+    address: SocketAddr,
+    request: &[u8],
+    most: usize,
+) -> Result<(u16, Vec<u8>), Failure> {
     let mut connection = Connection::open(address, most).await?;
     connection.exchange(request).await?;
-    Ok((connection.parser.status(), connection.parser.excerpt().to_vec()))
+    Ok((
+        connection.parser.status(),
+        connection.parser.excerpt().to_vec(),
+    ))
 }
 
 #[derive(Debug)]
@@ -77,12 +94,21 @@ impl Connection {
     async fn open(address: SocketAddr, excerpt_bytes: usize) -> Result<Self, Failure> {
         let stream = TcpStream::connect(address).await;
         let stream = stream.map_err(|error| Failure::new(FailureKind::Connect, error))?;
-        stream.set_nodelay(true).map_err(|error| Failure::new(FailureKind::Connect, error))?;
+        stream
+            .set_nodelay(true)
+            .map_err(|error| Failure::new(FailureKind::Connect, error))?;
         let buffer = vec![0; BUFFER_BYTES].into_boxed_slice();
-        Ok(Self { stream, parser: ResponseParser::new(excerpt_bytes), buffer, start: 0, end: 0 })
+        Ok(Self {
+            stream,
+            parser: ResponseParser::new(excerpt_bytes),
+            buffer,
+            start: 0,
+            end: 0,
+        })
     }
 
-    /// Whether the other side hung up, or sent what nobody asked for. Costs no system call while nothing arrived.
+    /// Whether the other side hung up, or sent what nobody asked for. Costs no system call while
+    /// nothing arrived.
     fn is_closed(&self) -> bool {
         let nothing = self.stream.try_read(&mut [0]);
         !nothing.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
@@ -94,13 +120,24 @@ impl Connection {
         self.parser.reset();
         let mut received = 0;
         while !self.parser.is_done() {
-            let count = self.stream.read(&mut self.buffer[self.end..]).await.map_err(closed)?;
+            let count = self
+                .stream
+                .read(&mut self.buffer[self.end..])
+                .await
+                .map_err(closed)?;
             if count == 0 {
                 if self.parser.end() {
                     break;
                 }
-                let when = if self.parser.is_fresh() { "before it answered" } else { "in the middle of an answer" };
-                return Err(Failure::new(FailureKind::Closed, format!("the server closed the connection {when}")));
+                let when = if self.parser.is_fresh() {
+                    "before it answered"
+                } else {
+                    "in the middle of an answer"
+                };
+                return Err(Failure::new(
+                    FailureKind::Closed,
+                    format!("the server closed the connection {when}"),
+                ));
             }
             received += count as u64;
             self.end += count;
@@ -115,10 +152,15 @@ impl Connection {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         } else if self.parser.is_done() {
-            return Err(Failure::new(FailureKind::Malformed, "the server sent more than the answer"));
+            return Err(Failure::new(
+                FailureKind::Malformed,
+                "the server sent more than the answer",
+            ));
         } else if self.end == self.buffer.len() {
             if self.start == 0 {
-                let message = format!("a head or chunk size of the answer is longer than {BUFFER_BYTES} bytes");
+                let message = format!(
+                    "a head or chunk size of the answer is longer than {BUFFER_BYTES} bytes"
+                );
                 return Err(Failure::new(FailureKind::Malformed, message));
             }
             self.buffer.copy_within(self.start.., 0);

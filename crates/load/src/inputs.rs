@@ -11,31 +11,47 @@ const MAX_REQUESTS: usize = 512;
 /// The named inputs of one request.
 pub type Inputs = Vec<(String, Tensor)>;
 
-/// Cuts a table into requests of `rows` rows each, starting over at its end where the last request would come short.
+/// Cuts a table into requests of `rows` rows each, starting over at its end where the last request
+/// would come short.
 ///
 /// # Errors
 /// If the table has no rows, or an input has no axis of rows.
 pub fn cut(model: &str, table: &[(String, Tensor)], rows: usize) -> Result<Vec<Inputs>, LoadError> {
-    let wrong = |problem: String| LoadError::Inputs { model: model.to_owned(), problem };
+    let wrong = |problem: String| LoadError::Inputs {
+        model: model.to_owned(),
+        problem,
+    };
     let total = table.first().map_or(0, |(_, tensor)| tensor.rows());
     if total == 0 || rows == 0 {
         return Err(wrong("there are no rows to send".to_owned()));
     }
-    if let Some((name, _)) = table.iter().find(|(_, it)| it.shape().is_empty() || it.rows() != total) {
-        return Err(wrong(format!("input \"{name}\" does not have {total} rows, as the first input has")));
+    if let Some((name, _)) = table
+        .iter()
+        .find(|(_, it)| it.shape().is_empty() || it.rows() != total)
+    {
+        return Err(wrong(format!(
+            "input \"{name}\" does not have {total} rows, as the first input has"
+        )));
     }
     let requests = total.div_ceil(rows).min(MAX_REQUESTS);
     (0..requests)
         .map(|at| {
-            let slice = |(name, tensor): &(String, Tensor)| Ok((name.clone(), wrapped(tensor, at * rows, rows)?));
-            let inputs: Result<Inputs, tidegate_core::TensorError> = table.iter().map(slice).collect();
+            let slice = |(name, tensor): &(String, Tensor)| {
+                Ok((name.clone(), wrapped(tensor, at * rows, rows)?))
+            };
+            let inputs: Result<Inputs, tidegate_core::TensorError> =
+                table.iter().map(slice).collect();
             inputs.map_err(|error| wrong(error.to_string()))
         })
         .collect()
 }
 
 /// `rows` rows from `first` on, going on at the beginning.
-fn wrapped(tensor: &Tensor, first: usize, rows: usize) -> Result<Tensor, tidegate_core::TensorError> {
+fn wrapped(
+    tensor: &Tensor,
+    first: usize,
+    rows: usize,
+) -> Result<Tensor, tidegate_core::TensorError> {
     let total = tensor.rows();
     let mut parts = Vec::new();
     let mut missing = rows;
@@ -49,8 +65,9 @@ fn wrapped(tensor: &Tensor, first: usize, rows: usize) -> Result<Tensor, tidegat
     Tensor::concat_rows(&parts.iter().collect::<Vec<_>>())
 }
 
-/// Makes up requests: floats in [0, 1), integers 0 and 1, for most integers are indices and every vocabulary has these,
-/// short texts. The same seed gives the same requests. Dimensions that are open, other than the first, get `open_extent`.
+/// Makes up requests: floats in [0, 1), integers 0 and 1, for most integers are indices and every
+/// vocabulary has these, short texts. The same seed gives the same requests. Dimensions that are
+/// open, other than the first, get `open_extent`.
 ///
 /// # Errors
 /// If an input would be too large to address.
@@ -66,9 +83,17 @@ pub fn generate(
     let required = || signature.inputs.iter().filter(|spec| !spec.optional);
     (0..REQUESTS)
         .map(|_| {
-            let made = required().map(|spec| Ok((spec.name.clone(), sample(spec, rows, open_extent, &mut rng)?)));
+            let made = required().map(|spec| {
+                Ok((
+                    spec.name.clone(),
+                    sample(spec, rows, open_extent, &mut rng)?,
+                ))
+            });
             let made: Result<Inputs, tidegate_core::TensorError> = made.collect();
-            made.map_err(|error| LoadError::Inputs { model: model.to_owned(), problem: error.to_string() })
+            made.map_err(|error| LoadError::Inputs {
+                model: model.to_owned(),
+                problem: error.to_string(),
+            })
         })
         .collect()
 }
@@ -101,7 +126,9 @@ fn sample(
         }
     };
     if spec.datatype == DataType::Bytes {
-        let texts: StringArray = (0..count).map(|_| format!("text {}", rng.u32(0..1000))).collect();
+        let texts: StringArray = (0..count)
+            .map(|_| format!("text {}", rng.u32(0..1000)))
+            .collect();
         return Tensor::from_strings(shape, texts);
     }
     let bytes: Vec<u8> = (0..count).flat_map(|_| element(rng)).collect();
@@ -119,7 +146,10 @@ mod tests {
             dims: Some(vec![Dim::Any, Dim::Fixed(2), Dim::Any]),
             optional: false,
         });
-        Signature { inputs: inputs.collect(), outputs: Vec::new() }
+        Signature {
+            inputs: inputs.collect(),
+            outputs: Vec::new(),
+        }
     }
 
     #[test]
@@ -127,10 +157,20 @@ mod tests {
         let signature = signature();
         let requests = generate("m", &signature, 3, 5, 7).unwrap();
         let wires = |requests: &[Inputs]| -> Vec<Bytes> {
-            requests.iter().flatten().map(|(_, tensor)| tensor.wire()).collect()
+            requests
+                .iter()
+                .flatten()
+                .map(|(_, tensor)| tensor.wire())
+                .collect()
         };
-        assert_eq!(wires(&requests), wires(&generate("m", &signature, 3, 5, 7).unwrap()));
-        assert_ne!(wires(&requests), wires(&generate("m", &signature, 3, 5, 8).unwrap()));
+        assert_eq!(
+            wires(&requests),
+            wires(&generate("m", &signature, 3, 5, 7).unwrap())
+        );
+        assert_ne!(
+            wires(&requests),
+            wires(&generate("m", &signature, 3, 5, 8).unwrap())
+        );
         for inputs in requests {
             for (_, tensor) in &inputs {
                 assert_eq!(tensor.shape()[..], [3, 2, 5]);
@@ -148,7 +188,10 @@ mod tests {
         let table = vec![("x".to_owned(), column(5))];
         let values = |rows| -> Vec<Vec<i32>> {
             let requests = cut("m", &table, rows).unwrap();
-            requests.iter().map(|inputs| inputs[0].1.to_vec::<i32>().unwrap()).collect()
+            requests
+                .iter()
+                .map(|inputs| inputs[0].1.to_vec::<i32>().unwrap())
+                .collect()
         };
         assert_eq!(values(2), [[0, 1], [2, 3], [4, 0]]);
         assert_eq!(values(12), [[0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1]]);

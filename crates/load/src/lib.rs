@@ -1,9 +1,10 @@
-//! The load generator: sends requests to a server of models in a rhythm that is decided beforehand, and says how they
-//! fared.
+//! The load generator: sends requests to a server of models in a rhythm that is decided beforehand,
+//! and says how they fared.
 //!
-//! In: a [`Plan`]: a [`Target`], a [`Mix`] of requests rendered beforehand, and a [`Pattern`]. Out: a [`Run`] for every
-//! part of it, gathered in a [`Report`]. This crate knows the protocol's messages and tensors, and nothing of engines, serving or configuration: it
-//! measures any server that speaks the protocol, or takes any bytes.
+//! In: a [`Plan`]: a [`Target`], a [`Mix`] of requests rendered beforehand, and a [`Pattern`]. Out:
+//! a [`Run`] for every part of it, gathered in a [`Report`]. This crate knows the protocol's
+//! messages and tensors, and nothing of engines, serving or configuration: it measures any server
+//! that speaks the protocol, or takes any bytes.
 
 mod client;
 mod error;

@@ -22,7 +22,11 @@ impl Mix {
     pub fn with(mut self, name: &str, weight: f64, payloads: Vec<Payload>) -> Self {
         if weight > 0.0 && !payloads.is_empty() {
             let upto = self.total() + weight;
-            self.entries.push(Entry { name: name.to_owned(), upto, payloads });
+            self.entries.push(Entry {
+                name: name.to_owned(),
+                upto,
+                payloads,
+            });
         }
         self
     }
@@ -36,7 +40,8 @@ impl Mix {
     }
 }
 
-/// One sequence of requests out of a [`Mix`]: models at random by weight, the requests of each in order.
+/// One sequence of requests out of a [`Mix`]: models at random by weight, the requests of each in
+/// order.
 #[derive(Debug)]
 pub(crate) struct Picker {
     rng: fastrand::Rng,
@@ -47,7 +52,11 @@ impl Picker {
     /// Sequences of different seeds begin at different requests.
     pub(crate) fn new(mix: &Mix, seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let next = mix.entries.iter().map(|entry| rng.usize(0..entry.payloads.len())).collect();
+        let next = mix
+            .entries
+            .iter()
+            .map(|entry| rng.usize(0..entry.payloads.len()))
+            .collect();
         Self { rng, next }
     }
 
@@ -57,7 +66,10 @@ impl Picker {
             0
         } else {
             let point = self.rng.f64() * mix.total();
-            mix.entries.iter().position(|entry| point < entry.upto).unwrap_or(0)
+            mix.entries
+                .iter()
+                .position(|entry| point < entry.upto)
+                .unwrap_or(0)
         };
         let payloads = &mix.entries[model].payloads;
         let at = self.next[model];
@@ -73,12 +85,20 @@ mod tests {
     use super::*;
 
     fn payloads(count: u64) -> Vec<Payload> {
-        (0..count).map(|rows| Payload { bytes: Bytes::new(), rows }).collect()
+        (0..count)
+            .map(|rows| Payload {
+                bytes: Bytes::new(),
+                rows,
+            })
+            .collect()
     }
 
     #[test]
     fn models_come_by_weight_and_their_requests_in_turn() {
-        let mix = Mix::default().with("a", 3.0, payloads(2)).with("none", 0.0, payloads(1)).with("b", 1.0, payloads(3));
+        let mix = Mix::default()
+            .with("a", 3.0, payloads(2))
+            .with("none", 0.0, payloads(1))
+            .with("b", 1.0, payloads(3));
         assert_eq!(mix.names().collect::<Vec<_>>(), ["a", "b"]);
         let mut picker = Picker::new(&mix, 1);
         let mut seen = [Vec::new(), Vec::new()];
@@ -86,10 +106,15 @@ mod tests {
             let (model, payload) = picker.pick(&mix);
             seen[model].push(payload.rows);
         }
-        // Three quarters, within five standard deviations of a binomial: sqrt(4000 * 0.75 * 0.25) = 27.
+        // Three quarters, within five standard deviations of a binomial: sqrt(4000 * 0.75 * 0.25) =
+        // 27.
         assert!(seen[0].len().abs_diff(3000) < 5 * 28, "{}", seen[0].len());
         for (requests, count) in seen.iter().zip([2, 3]) {
-            assert!(requests.windows(2).all(|pair| pair[1] == (pair[0] + 1) % count));
+            assert!(
+                requests
+                    .windows(2)
+                    .all(|pair| pair[1] == (pair[0] + 1) % count)
+            );
         }
     }
 }

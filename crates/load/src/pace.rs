@@ -1,4 +1,5 @@
-//! Waking up on time. tokio's timers tick in milliseconds: too coarse for thousands of requests per second.
+//! Waking up on time. tokio's timers tick in milliseconds: too coarse for thousands of requests per
+//! second.
 
 use std::time::Duration;
 
@@ -11,9 +12,15 @@ pub(crate) struct Timer(tokio::io::unix::AsyncFd<rustix::fd::OwnedFd>);
 impl Timer {
     pub(crate) fn new() -> std::io::Result<Self> {
         use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
-        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-        // SAFETY: the timer is moved in, and an `OwnedFd` stays the same open file until it is dropped.
-        let timer = unsafe { tokio::io::unix::AsyncFd::register_with_interest(timer, tokio::io::Interest::READABLE) };
+        let timer = timerfd_create(
+            TimerfdClockId::Monotonic,
+            TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
+        )?;
+        // SAFETY: the timer is moved in, and an `OwnedFd` stays the same open file until it is
+        // dropped.
+        let timer = unsafe {
+            tokio::io::unix::AsyncFd::register_with_interest(timer, tokio::io::Interest::READABLE)
+        };
         Ok(Self(timer?))
     }
 
@@ -27,11 +34,18 @@ impl Timer {
             tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: duration.subsec_nanos().into(),
         };
-        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
+        let once = Itimerspec {
+            it_interval: Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            },
+            it_value: value,
+        };
         timerfd_settime(self.0.get_ref(), TimerfdTimerFlags::empty(), &once)?;
         loop {
             let mut ready = self.0.readable().await?;
-            let expired = ready.try_io(|timer| Ok(rustix::io::read(timer.get_ref(), &mut [0u8; 8])?));
+            let expired =
+                ready.try_io(|timer| Ok(rustix::io::read(timer.get_ref(), &mut [0u8; 8])?));
             if let Ok(expired) = expired {
                 return expired.map(|_| ());
             }

@@ -21,29 +21,52 @@ pub struct Payload {
 
 impl Payload {
     /// An inference request. A `deadline` is sent along in the way that the protocol has for it.
-    pub fn infer(target: &Target, model: &str, inputs: &[(String, Tensor)], deadline: Option<Duration>) -> Self {
+    pub fn infer(
+        target: &Target,
+        model: &str,
+        inputs: &[(String, Tensor)],
+        deadline: Option<Duration>,
+    ) -> Self {
         let bytes = match target.protocol() {
             Protocol::RestJson => rest_json(target, model, inputs, deadline),
             Protocol::RestBinary => rest_binary(target, model, inputs, deadline),
             Protocol::Grpc => rpc(model, inputs, deadline),
         };
-        Self { bytes, rows: inputs.first().map_or(1, |(_, tensor)| tensor.rows() as u64) }
+        Self {
+            bytes,
+            rows: inputs.first().map_or(1, |(_, tensor)| tensor.rows() as u64),
+        }
     }
 
     /// Any bytes to any path: a POST, or a GET where there are none.
     pub fn raw(target: &Target, path: &str, body: Option<&[u8]>) -> Self {
         let slash = if path.starts_with('/') { "" } else { "/" };
         let bytes = match body {
-            Some(body) => post(target, &format!("{slash}{path}"), "application/json", &[], body),
+            Some(body) => post(
+                target,
+                &format!("{slash}{path}"),
+                "application/json",
+                &[],
+                body,
+            ),
             None => format!("{}\r\n", target.head("GET", &format!("{slash}{path}"), &[])).into(),
         };
         Self { bytes, rows: 1 }
     }
 }
 
-fn post(target: &Target, path: &str, content_type: &str, headers: &[(&str, &str)], body: &[u8]) -> Bytes {
+fn post(
+    target: &Target,
+    path: &str,
+    content_type: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Bytes {
     let length = body.len().to_string();
-    let mut all = vec![("content-type", content_type), ("content-length", length.as_str())];
+    let mut all = vec![
+        ("content-type", content_type),
+        ("content-length", length.as_str()),
+    ];
     all.extend_from_slice(headers);
     let mut bytes = target.head("POST", path, &all).into_bytes();
     bytes.extend_from_slice(b"\r\n");
@@ -55,28 +78,46 @@ fn infer_path(model: &str) -> String {
     format!("/v2/models/{}/infer", escape(model))
 }
 
-fn rest_json(target: &Target, model: &str, inputs: &[(String, Tensor)], deadline: Option<Duration>) -> Bytes {
+fn rest_json(
+    target: &Target,
+    model: &str,
+    inputs: &[(String, Tensor)],
+    deadline: Option<Duration>,
+) -> Bytes {
     let mut body = String::from("{");
     if let Some(deadline) = deadline {
-        body.push_str(&format!("\"parameters\":{{\"timeout\":{}}},", deadline.as_micros()));
+        body.push_str(&format!(
+            "\"parameters\":{{\"timeout\":{}}},",
+            deadline.as_micros()
+        ));
     }
     body.push_str("\"inputs\":[");
     for (at, (name, tensor)) in inputs.iter().enumerate() {
         let comma = if at == 0 { "" } else { "," };
         let (name, shape) = (Value::from(name.as_str()), json!(&tensor.shape()[..]));
-        body.push_str(&format!("{comma}{{\"name\":{name},\"shape\":{shape},\"datatype\":\"{}\",", tensor.datatype()));
+        body.push_str(&format!(
+            "{comma}{{\"name\":{name},\"shape\":{shape},\"datatype\":\"{}\",",
+            tensor.datatype()
+        ));
         body.push_str(&format!("\"data\":[{}]}}", elements(tensor).join(",")));
     }
     body.push_str("]}");
-    post(target, &infer_path(model), "application/json", &[], body.as_bytes())
+    post(
+        target,
+        &infer_path(model),
+        "application/json",
+        &[],
+        body.as_bytes(),
+    )
 }
 
 /// Elements as JSON; numbers that are none in the bare words that Python's `json` writes and reads.
 fn elements(tensor: &Tensor) -> Vec<String> {
     match tensor.view() {
-        TensorView::Strings(strings) => {
-            strings.iter().map(|text| Value::from(String::from_utf8_lossy(text)).to_string()).collect()
-        }
+        TensorView::Strings(strings) => strings
+            .iter()
+            .map(|text| Value::from(String::from_utf8_lossy(text)).to_string())
+            .collect(),
         TensorView::Fixed(bytes) if tensor.datatype() == DataType::Bool => {
             bytes.iter().map(|byte| (*byte != 0).to_string()).collect()
         }
@@ -94,7 +135,12 @@ fn number(text: String) -> String {
     }
 }
 
-fn rest_binary(target: &Target, model: &str, inputs: &[(String, Tensor)], deadline: Option<Duration>) -> Bytes {
+fn rest_binary(
+    target: &Target,
+    model: &str,
+    inputs: &[(String, Tensor)],
+    deadline: Option<Duration>,
+) -> Bytes {
     let tensor = |(name, tensor): &(String, Tensor)| {
         json!({"name": name, "shape": &tensor.shape()[..], "datatype": tensor.datatype().name(),
             "parameters": {"binary_data_size": tensor.byte_len()}})
@@ -102,18 +148,35 @@ fn rest_binary(target: &Target, model: &str, inputs: &[(String, Tensor)], deadli
     let tensors: Vec<Value> = inputs.iter().map(tensor).collect();
     let header = json!({"inputs": tensors, "parameters": {"binary_data_output": true}}).to_string();
     let mut body = header.clone().into_bytes();
-    inputs.iter().for_each(|(_, tensor)| body.extend_from_slice(&tensor.wire()));
+    inputs
+        .iter()
+        .for_each(|(_, tensor)| body.extend_from_slice(&tensor.wire()));
     let header_bytes = header.len().to_string();
     let seconds = deadline.map(|deadline| deadline.as_secs_f64().to_string());
     let mut headers = vec![("inference-header-content-length", header_bytes.as_str())];
-    headers.extend(seconds.as_deref().map(|seconds| ("request-timeout", seconds)));
-    post(target, &infer_path(model), "application/octet-stream", &headers, &body)
+    headers.extend(
+        seconds
+            .as_deref()
+            .map(|seconds| ("request-timeout", seconds)),
+    );
+    post(
+        target,
+        &infer_path(model),
+        "application/octet-stream",
+        &headers,
+        &body,
+    )
 }
 
 fn rpc(model: &str, inputs: &[(String, Tensor)], deadline: Option<Duration>) -> Bytes {
     let timeout = deadline.map(|deadline| {
         let micros = i64::try_from(deadline.as_micros()).unwrap_or(i64::MAX);
-        ("timeout".to_owned(), InferParameter { parameter_choice: Some(ParameterChoice::Int64Param(micros)) })
+        (
+            "timeout".to_owned(),
+            InferParameter {
+                parameter_choice: Some(ParameterChoice::Int64Param(micros)),
+            },
+        )
     });
     let tensor = |(name, tensor): &(String, Tensor)| InferInputTensor {
         name: name.clone(),
@@ -140,20 +203,38 @@ mod tests {
 
     fn rendered(protocol: Protocol, headers: &[(String, String)]) -> (TcpListener, Target) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let target = Target::new(protocol, &listener.local_addr().unwrap().to_string(), headers).unwrap();
+        let target = Target::new(
+            protocol,
+            &listener.local_addr().unwrap().to_string(),
+            headers,
+        )
+        .unwrap();
         (listener, target)
     }
 
     fn inputs() -> Vec<(String, Tensor)> {
         let shape = Shape::new(&[2, 2]).unwrap();
-        let numbers = Tensor::from_vec(shape.clone(), vec![1.5f32, f32::NAN, f32::INFINITY, -0.1]).unwrap();
+        let numbers =
+            Tensor::from_vec(shape.clone(), vec![1.5f32, f32::NAN, f32::INFINITY, -0.1]).unwrap();
         let texts: StringArray = ["a\"b", "é", "", "x"].into_iter().collect();
-        vec![("x".to_owned(), numbers), ("text".to_owned(), Tensor::from_strings(shape, texts).unwrap())]
+        vec![
+            ("x".to_owned(), numbers),
+            (
+                "text".to_owned(),
+                Tensor::from_strings(shape, texts).unwrap(),
+            ),
+        ]
     }
 
     fn split(bytes: &Bytes) -> (String, Vec<u8>) {
-        let at = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
-        (String::from_utf8(bytes[..at].to_vec()).unwrap(), bytes[at + 4..].to_vec())
+        let at = bytes
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")
+            .unwrap();
+        (
+            String::from_utf8(bytes[..at].to_vec()).unwrap(),
+            bytes[at + 4..].to_vec(),
+        )
     }
 
     #[test]
@@ -161,8 +242,14 @@ mod tests {
         let (_listener, target) = rendered(Protocol::RestJson, &[]);
         let payload = Payload::infer(&target, "m", &inputs(), Some(Duration::from_millis(50)));
         let (head, body) = split(&payload.bytes);
-        assert!(head.starts_with("POST /v2/models/m/infer HTTP/1.1\r\nhost: 127.0.0.1:"), "{head}");
-        assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
+        assert!(
+            head.starts_with("POST /v2/models/m/infer HTTP/1.1\r\nhost: 127.0.0.1:"),
+            "{head}"
+        );
+        assert!(
+            head.contains(&format!("content-length: {}", body.len())),
+            "{head}"
+        );
         assert_eq!(
             String::from_utf8(body).unwrap(),
             "{\"parameters\":{\"timeout\":50000},\"inputs\":[\
@@ -175,14 +262,25 @@ mod tests {
     #[test]
     fn binary_tells_where_the_json_ends() {
         let (_listener, target) = rendered(Protocol::RestBinary, &[]);
-        let (head, body) = split(&Payload::infer(&target, "m", &inputs(), Some(Duration::from_millis(50))).bytes);
+        let (head, body) =
+            split(&Payload::infer(&target, "m", &inputs(), Some(Duration::from_millis(50))).bytes);
         assert!(head.contains("request-timeout: 0.05"), "{head}");
-        let length = head.split("inference-header-content-length: ").nth(1).unwrap();
+        let length = head
+            .split("inference-header-content-length: ")
+            .nth(1)
+            .unwrap();
         let length: usize = length.split("\r\n").next().unwrap().parse().unwrap();
         let header: Value = serde_json::from_slice(&body[..length]).unwrap();
         assert_eq!(header["inputs"][0]["parameters"]["binary_data_size"], 16);
         assert_eq!(&body[length..length + 4], 1.5f32.to_le_bytes());
-        assert_eq!(body.len(), length + inputs().iter().map(|(_, tensor)| tensor.byte_len()).sum::<usize>());
+        assert_eq!(
+            body.len(),
+            length
+                + inputs()
+                    .iter()
+                    .map(|(_, tensor)| tensor.byte_len())
+                    .sum::<usize>()
+        );
     }
 
     #[test]
@@ -190,20 +288,39 @@ mod tests {
         let (_listener, target) = rendered(Protocol::Grpc, &[]);
         let payload = Payload::infer(&target, "m", &inputs(), Some(Duration::from_millis(50)));
         let message: ModelInferRequest = grpc::message(&[payload.bytes]).unwrap();
-        assert_eq!((message.model_name.as_str(), message.inputs[1].datatype.as_str()), ("m", "BYTES"));
+        assert_eq!(
+            (
+                message.model_name.as_str(),
+                message.inputs[1].datatype.as_str()
+            ),
+            ("m", "BYTES")
+        );
         assert_eq!(&message.raw_input_contents[0][..4], 1.5f32.to_le_bytes());
-        assert_eq!(message.parameters["timeout"].parameter_choice, Some(ParameterChoice::Int64Param(50_000)));
+        assert_eq!(
+            message.parameters["timeout"].parameter_choice,
+            Some(ParameterChoice::Int64Param(50_000))
+        );
     }
 
     #[test]
     fn the_users_headers_win() {
-        let own = [("Content-Type".to_owned(), "text/plain".to_owned()), ("x-key".to_owned(), "k".to_owned())];
+        let own = [
+            ("Content-Type".to_owned(), "text/plain".to_owned()),
+            ("x-key".to_owned(), "k".to_owned()),
+        ];
         let (_listener, target) = rendered(Protocol::RestJson, &own);
         let (head, body) = split(&Payload::raw(&target, "echo", Some(b"hi")).bytes);
         assert!(head.starts_with("POST /echo HTTP/1.1"), "{head}");
-        assert!(head.contains("content-type: text/plain") && !head.contains("application/json"), "{head}");
+        assert!(
+            head.contains("content-type: text/plain") && !head.contains("application/json"),
+            "{head}"
+        );
         assert!(head.contains("x-key: k"), "{head}");
         assert_eq!(body, b"hi");
-        assert!(Payload::raw(&target, "/v2", None).bytes.starts_with(b"GET /v2 HTTP/1.1\r\n"));
+        assert!(
+            Payload::raw(&target, "/v2", None)
+                .bytes
+                .starts_with(b"GET /v2 HTTP/1.1\r\n")
+        );
     }
 }

@@ -27,7 +27,8 @@ pub struct Plan {
     pub deadline: Option<Duration>,
     /// Threads that send.
     pub threads: usize,
-    /// HTTP/2 connections that gRPC calls share; HTTP/1.1 connections opened beforehand in an open loop.
+    /// HTTP/2 connections that gRPC calls share; HTTP/1.1 connections opened beforehand in an open
+    /// loop.
     pub connections: usize,
     /// Most requests under way in an open loop; those above are dropped, and counted.
     pub max_outstanding: usize,
@@ -61,13 +62,16 @@ impl Plan {
     pub(crate) fn phases(&self) -> Vec<Phase> {
         let phase = |at: u32, rate: Option<f64>| Phase {
             start: self.warmup + self.duration.unwrap_or_default() * at,
-            end: self.duration.map(|duration| self.warmup + duration * (at + 1)),
+            end: self
+                .duration
+                .map(|duration| self.warmup + duration * (at + 1)),
             rate,
         };
         match &self.pattern {
-            Pattern::Open(Arrivals::Rates { rates, .. }) => {
-                (0..).zip(rates).map(|(at, rate)| phase(at, Some(*rate))).collect()
-            }
+            Pattern::Open(Arrivals::Rates { rates, .. }) => (0..)
+                .zip(rates)
+                .map(|(at, rate)| phase(at, Some(*rate)))
+                .collect(),
             _ => vec![phase(0, None)],
         }
     }
@@ -75,7 +79,9 @@ impl Plan {
     /// The part that a moment belongs to, `None` before the first and after the last.
     pub(crate) fn phase_at(&self, elapsed: Duration) -> Option<usize> {
         let measured = elapsed.checked_sub(self.warmup)?;
-        let Some(duration) = self.duration else { return Some(0) };
+        let Some(duration) = self.duration else {
+            return Some(0);
+        };
         let steps = match &self.pattern {
             Pattern::Open(Arrivals::Rates { rates, .. }) => rates.len(),
             _ => 1,

@@ -15,7 +15,8 @@ const SIGNIFICANT_DIGITS: u8 = 3;
 
 /// Nanoseconds.
 pub(crate) fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(SHORTEST_NS, LONGEST_NS, SIGNIFICANT_DIGITS).expect("the bounds are in order")
+    Histogram::new_with_bounds(SHORTEST_NS, LONGEST_NS, SIGNIFICANT_DIGITS)
+        .expect("the bounds are in order")
 }
 
 /// What a failure is counted under.
@@ -85,9 +86,15 @@ impl Window {
             }
         }
         for (key, (count, message)) in &other.failures {
-            self.failures.entry(key.clone()).or_insert_with(|| (0, message.clone())).0 += count;
+            self.failures
+                .entry(key.clone())
+                .or_insert_with(|| (0, message.clone()))
+                .0 += count;
         }
-        self.models.iter_mut().zip(&other.models).for_each(|(into, from)| *into += from);
+        self.models
+            .iter_mut()
+            .zip(&other.models)
+            .for_each(|(into, from)| *into += from);
         self.dropped += other.dropped;
         self.unsent += other.unsent;
         self.bytes_sent += other.bytes_sent;
@@ -112,7 +119,11 @@ impl Window {
     }
 
     fn count(&self, wanted: impl Fn(FailureKind) -> bool) -> u64 {
-        self.failures.iter().filter(|((kind, ..), _)| wanted(*kind)).map(|(_, (count, _))| count).sum()
+        self.failures
+            .iter()
+            .filter(|((kind, ..), _)| wanted(*kind))
+            .map(|(_, (count, _))| count)
+            .sum()
     }
 }
 
@@ -148,7 +159,13 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     pub(crate) fn new(models: usize, is_closed: bool, deadline: Option<Duration>) -> Self {
-        Self { models, is_closed, deadline, windows: Vec::new(), unreachable_since: None }
+        Self {
+            models,
+            is_closed,
+            deadline,
+            windows: Vec::new(),
+            unreachable_since: None,
+        }
     }
 
     /// Takes away what was counted since the last time, one entry a part of the load.
@@ -174,19 +191,25 @@ impl Recorder {
             window.completed_rows += ended.rows;
             window.completed_good += u64::from(is_good);
         }
-        let Some(phase) = ended.phase else { return unreachable };
+        let Some(phase) = ended.phase else {
+            return unreachable;
+        };
         let is_closed = self.is_closed;
         let window = self.window(phase);
         window.bytes_sent += ended.bytes_sent;
         window.last_end = window.last_end.max(ended.elapsed);
         if !is_closed {
-            window.lateness.saturating_record(nanos(ended.sent.saturating_duration_since(ended.intended)));
+            window
+                .lateness
+                .saturating_record(nanos(ended.sent.saturating_duration_since(ended.intended)));
         }
         match ended.result {
             Ok(received) => {
                 window.latency.saturating_record(nanos(latency));
                 if !is_closed {
-                    window.send_latency.saturating_record(nanos(ended.end.saturating_duration_since(ended.sent)));
+                    window
+                        .send_latency
+                        .saturating_record(nanos(ended.end.saturating_duration_since(ended.sent)));
                 }
                 window.bytes_received += received;
                 window.models[ended.model] += 1;
@@ -203,9 +226,12 @@ impl Recorder {
     }
 
     fn contact(&mut self, ended: &Ended) -> Duration {
-        let unreachable = matches!(&ended.result, Err(failure) if failure.kind == FailureKind::Connect);
+        let unreachable =
+            matches!(&ended.result, Err(failure) if failure.kind == FailureKind::Connect);
         self.unreachable_since = unreachable.then(|| self.unreachable_since.unwrap_or(ended.end));
-        self.unreachable_since.map_or(Duration::ZERO, |since| ended.end.saturating_duration_since(since))
+        self.unreachable_since.map_or(Duration::ZERO, |since| {
+            ended.end.saturating_duration_since(since)
+        })
     }
 }
 

@@ -26,7 +26,8 @@ use crate::target::Protocol;
 const LATE: Duration = Duration::from_millis(1);
 /// A generator with more late requests than this did not keep up.
 const LATE_SHARE: f64 = 0.01;
-/// A generator that sent less than its rate by more than this did not make the load that was asked for.
+/// A generator that sent less than its rate by more than this did not make the load that was asked
+/// for.
 const SHORTFALL: f64 = 0.05;
 
 /// A whole load test: what was asked of whom, and what came of it.
@@ -83,13 +84,21 @@ impl Report {
     /// Holds all runs against objectives.
     pub fn hold_against(&mut self, objectives: &[Objective]) {
         self.objectives = objectives.iter().map(ToString::to_string).collect();
-        let breaches = |run| objectives.iter().filter_map(move |objective: &Objective| objective.breach(run));
+        let breaches = |run| {
+            objectives
+                .iter()
+                .filter_map(move |objective: &Objective| objective.breach(run))
+        };
         self.breaches = self.runs.iter().flat_map(breaches).collect();
     }
 
     /// Whether the objectives are met: by every run, or in a search by one.
     pub fn is_met(&self) -> bool {
-        if self.is_search { self.highest_per_s.is_some() } else { self.breaches.is_empty() }
+        if self.is_search {
+            self.highest_per_s.is_some()
+        } else {
+            self.breaches.is_empty()
+        }
     }
 
     /// The report as a table for a terminal.
@@ -179,10 +188,11 @@ pub struct Generator {
     pub unsent: u64,
     /// How long after their time requests left.
     pub lateness_us: Option<Latency>,
-    /// Whether more than one request in a hundred was late, or some were not sent. Lateness is part of the latency, so
-    /// the figures are then worse than the server was.
+    /// Whether more than one request in a hundred was late, or some were not sent. Lateness is part
+    /// of the latency, so the figures are then worse than the server was.
     pub fell_behind: bool,
-    /// Whether less than 95 % of the rate was sent, or some requests never: the load that was asked for was not made.
+    /// Whether less than 95 % of the rate was sent, or some requests never: the load that was asked
+    /// for was not made.
     pub is_saturated: bool,
 }
 
@@ -231,7 +241,12 @@ pub struct Point {
 
 impl Point {
     /// `None` for a moment too short to say anything.
-    pub(crate) fn new(at_s: f64, length: Duration, window: &Window, in_flight: u64) -> Option<Self> {
+    pub(crate) fn new(
+        at_s: f64,
+        length: Duration,
+        window: &Window,
+        in_flight: u64,
+    ) -> Option<Self> {
         if length < Duration::from_millis(50) {
             return None;
         }
@@ -260,7 +275,13 @@ impl Run {
         ended_early: Option<String>,
     ) -> Self {
         let length_s = length.as_secs_f64();
-        let per_s = |count: u64| if length_s > 0.0 { count as f64 / length_s } else { 0.0 };
+        let per_s = |count: u64| {
+            if length_s > 0.0 {
+                count as f64 / length_s
+            } else {
+                0.0
+            }
+        };
         let (answers, refusals, errors) = (window.answers(), window.refused(), window.errors());
         let (concurrency, arrival) = match &plan.pattern {
             Pattern::Closed { concurrency } => (Some(*concurrency), None),
@@ -297,7 +318,8 @@ impl Run {
         }
     }
 
-    /// The time in which a share of the answers was there, from when they were meant to be sent; in microseconds.
+    /// The time in which a share of the answers was there, from when they were meant to be sent; in
+    /// microseconds.
     pub fn quantile_us(&self, share: f64) -> Option<f64> {
         (!self.latency.is_empty()).then(|| self.latency.value_at_quantile(share) as f64 / 1000.0)
     }
@@ -306,12 +328,23 @@ impl Run {
 impl Generator {
     fn new(window: &Window, length: Duration) -> Self {
         let sent = window.lateness.len();
-        let late = sent - window.lateness.count_between(0, LATE.as_nanos() as u64).min(sent);
+        let late = sent
+            - window
+                .lateness
+                .count_between(0, LATE.as_nanos() as u64)
+                .min(sent);
         let fell_behind = window.unsent > 0 || late as f64 > LATE_SHARE * sent as f64;
-        // Behind a rate that is missed by a share, the lateness grows evenly up to that share of the length.
+        // Behind a rate that is missed by a share, the lateness grows evenly up to that share of
+        // the length.
         let middle = Duration::from_nanos(window.lateness.value_at_quantile(0.5));
         let is_saturated = window.unsent > 0 || middle > LATE.max(length.mul_f64(SHORTFALL / 2.0));
-        Self { late, unsent: window.unsent, lateness_us: Latency::of(&window.lateness), fell_behind, is_saturated }
+        Self {
+            late,
+            unsent: window.unsent,
+            lateness_us: Latency::of(&window.lateness),
+            fell_behind,
+            is_saturated,
+        }
     }
 }
 
@@ -324,13 +357,16 @@ fn label(concurrency: Option<usize>, rate: Option<f64>) -> String {
 }
 
 fn failures(window: &Window) -> Vec<FailureCount> {
-    let count = |((kind, status, code), (count, message)): (&crate::record::FailureKey, &(u64, String))| FailureCount {
-        kind: *kind,
-        status: *status,
-        code: code.clone(),
-        count: *count,
-        message: message.clone(),
-    };
+    let count =
+        |((kind, status, code), (count, message)): (&crate::record::FailureKey, &(u64, String))| {
+            FailureCount {
+                kind: *kind,
+                status: *status,
+                code: code.clone(),
+                count: *count,
+                message: message.clone(),
+            }
+        };
     let mut failures: Vec<FailureCount> = window.failures.iter().map(count).collect();
     failures.sort_by_key(|failure| std::cmp::Reverse(failure.count));
     failures
@@ -338,5 +374,10 @@ fn failures(window: &Window) -> Vec<FailureCount> {
 
 fn models(plan: &Plan, window: &Window) -> Vec<ModelCount> {
     let names = plan.mix.names().zip(&window.models);
-    names.map(|(name, answers)| ModelCount { model: name.to_owned(), answers: *answers }).collect()
+    names
+        .map(|(name, answers)| ModelCount {
+            model: name.to_owned(),
+            answers: *answers,
+        })
+        .collect()
 }

@@ -39,23 +39,31 @@ pub struct Progress {
     pub in_flight: u64,
 }
 
-/// Sends what the plan says and reports each part of it. Setting `interrupt` ends it early, with a report.
+/// Sends what the plan says and reports each part of it. Setting `interrupt` ends it early, with a
+/// report.
 ///
 /// # Errors
 /// If threads or timers cannot be made. Whatever happens to requests is no error but counted.
-pub fn run(plan: &Plan, interrupt: &AtomicBool, progress: &mut dyn FnMut(&Progress)) -> Result<Vec<Run>, LoadError> {
+pub fn run(
+    plan: &Plan,
+    interrupt: &AtomicBool,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Vec<Run>, LoadError> {
     let mut plan = plan.clone();
     if let Pattern::Closed { concurrency } = plan.pattern {
         plan.threads = plan.threads.min(concurrency);
     }
     let shared = Arc::new(Shared::new(plan));
-    let senders: Vec<Arc<Sender>> =
-        (0..shared.plan.threads).map(|thread| Arc::new(Sender::new(shared.clone(), thread))).collect();
+    let senders: Vec<Arc<Sender>> = (0..shared.plan.threads)
+        .map(|thread| Arc::new(Sender::new(shared.clone(), thread)))
+        .collect();
     let (done, ended) = mpsc::channel();
     for sender in &senders {
         let (sender, done) = (sender.clone(), done.clone());
         let run = move || drop(done.send(sender.run()));
-        std::thread::Builder::new().name("load".to_owned()).spawn(run)?;
+        std::thread::Builder::new()
+            .name("load".to_owned())
+            .spawn(run)?;
     }
     drop(done);
     shared.ready.wait();
@@ -102,9 +110,20 @@ impl<'a> Watch<'a> {
     fn new(shared: &'a Shared, senders: &'a [Arc<Sender>]) -> Self {
         let plan = &shared.plan;
         let start = shared.start();
-        let tick = if plan.duration.is_none_or(|duration| duration > LONG) { TICKS[1] } else { TICKS[0] };
+        let tick = if plan.duration.is_none_or(|duration| duration > LONG) {
+            TICKS[1]
+        } else {
+            TICKS[0]
+        };
         let empty = || Window::new(plan.mix.names().count());
-        let parts = plan.phases().iter().map(|_| Part { total: empty(), timeline: Vec::new() }).collect();
+        let parts = plan
+            .phases()
+            .iter()
+            .map(|_| Part {
+                total: empty(),
+                timeline: Vec::new(),
+            })
+            .collect();
         Self {
             shared,
             senders,
@@ -138,8 +157,12 @@ impl<'a> Watch<'a> {
         // The part that the middle of this stretch of time lies in.
         let middle = self.last + (now - self.last) / 2 - self.start;
         let phase = self.shared.plan.phase_at(middle);
-        if let Some(phase) = phase.or_else(|| (middle > self.shared.plan.warmup).then(|| self.parts.len() - 1)) {
-            let at_s = (now - self.start).saturating_sub(self.shared.plan.phases()[phase].start).as_secs_f64();
+        if let Some(phase) =
+            phase.or_else(|| (middle > self.shared.plan.warmup).then(|| self.parts.len() - 1))
+        {
+            let at_s = (now - self.start)
+                .saturating_sub(self.shared.plan.phases()[phase].start)
+                .as_secs_f64();
             let point = Point::new(at_s, now - self.last, &window, in_flight);
             self.parts[phase].timeline.extend(point);
         }
@@ -177,9 +200,20 @@ impl<'a> Watch<'a> {
         parts
             .map(|(phase, part)| {
                 // A part that ended before its time was as long as it had something to do.
-                let end = phase.end.filter(|end| *end <= elapsed).unwrap_or(part.total.last_end);
+                let end = phase
+                    .end
+                    .filter(|end| *end <= elapsed)
+                    .unwrap_or(part.total.last_end);
                 let length = end.saturating_sub(phase.start);
-                Run::new(plan, phase, length, &part.total, part.timeline, opened, ended_early.clone())
+                Run::new(
+                    plan,
+                    phase,
+                    length,
+                    &part.total,
+                    part.timeline,
+                    opened,
+                    ended_early.clone(),
+                )
             })
             .collect()
     }

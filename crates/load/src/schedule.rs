@@ -1,4 +1,5 @@
-//! When requests are meant to be sent in an open loop: fixed before the load begins, whatever the server does.
+//! When requests are meant to be sent in an open loop: fixed before the load begins, whatever the
+//! server does.
 
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use crate::error::LoadError;
 pub enum Arrival {
     /// All gaps alike.
     Constant,
-    /// As from many users who know nothing of one another: a Poisson process, whose gaps are exponential.
+    /// As from many users who know nothing of one another: a Poisson process, whose gaps are
+    /// exponential.
     Poisson,
 }
 
@@ -30,22 +32,38 @@ pub enum Arrivals {
     Replay(Vec<Duration>),
 }
 
-/// Reads recorded timestamps: seconds, one a line, from any origin; `speed` 2 plays them back in half the time.
+/// Reads recorded timestamps: seconds, one a line, from any origin; `speed` 2 plays them back in
+/// half the time.
 ///
 /// # Errors
 /// Names the first line that is no number.
 pub fn replay(text: &str, speed: f64) -> Result<Arrivals, LoadError> {
-    let wrong = |at: usize, problem: &str| LoadError::Replay { at, problem: problem.to_owned() };
+    let wrong = |at: usize, problem: &str| LoadError::Replay {
+        at,
+        problem: problem.to_owned(),
+    };
     let mut times = Vec::new();
-    for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let seconds = line.trim().parse::<f64>().ok().filter(|seconds| seconds.is_finite());
+    for (at, line) in text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+    {
+        let seconds = line
+            .trim()
+            .parse::<f64>()
+            .ok()
+            .filter(|seconds| seconds.is_finite());
         times.push(seconds.ok_or_else(|| wrong(at + 1, "a number of seconds is expected"))?);
     }
     times.sort_by(f64::total_cmp);
-    let first = *times.first().ok_or_else(|| wrong(1, "there are no timestamps"))?;
+    let first = *times
+        .first()
+        .ok_or_else(|| wrong(1, "there are no timestamps"))?;
     let since = |time: f64| Duration::try_from_secs_f64((time - first) / speed);
     let times: Result<Vec<Duration>, _> = times.into_iter().map(since).collect();
-    times.map(Arrivals::Replay).map_err(|_| wrong(1, "the timestamps span too long a time"))
+    times
+        .map(Arrivals::Replay)
+        .map_err(|_| wrong(1, "the timestamps span too long a time"))
 }
 
 /// One request to come.
@@ -77,24 +95,51 @@ pub(crate) fn arrivals(
     match arrivals {
         Arrivals::Replay(times) => {
             let within = move |at: &Duration| duration.is_none_or(|duration| *at < duration);
-            let mine: Vec<Duration> = times.iter().copied().skip(thread).step_by(threads).collect();
-            Box::new(mine.into_iter().take_while(within).map(|at| Arriving { at, phase: Some(0) }))
+            let mine: Vec<Duration> = times
+                .iter()
+                .copied()
+                .skip(thread)
+                .step_by(threads)
+                .collect();
+            Box::new(
+                mine.into_iter()
+                    .take_while(within)
+                    .map(|at| Arriving { at, phase: Some(0) }),
+            )
         }
         Arrivals::Rates { rates, arrival } => {
             let length_s = duration.map_or(f64::INFINITY, |duration| duration.as_secs_f64());
             let warmup_s = warmup.as_secs_f64();
             let first = rates.first().copied().unwrap_or(0.0);
-            let warming = Segment { start_s: 0.0, end_s: warmup_s, rate: first, phase: None };
-            let step = |(at, rate): (usize, &f64)| {
-                let start_s = if at == 0 { warmup_s } else { warmup_s + at as f64 * length_s };
-                Segment { start_s, end_s: start_s + length_s, rate: *rate, phase: Some(at) }
+            let warming = Segment {
+                start_s: 0.0,
+                end_s: warmup_s,
+                rate: first,
+                phase: None,
             };
-            let segments: Vec<Segment> = std::iter::once(warming).chain(rates.iter().enumerate().map(step)).collect();
+            let step = |(at, rate): (usize, &f64)| {
+                let start_s = if at == 0 {
+                    warmup_s
+                } else {
+                    warmup_s + at as f64 * length_s
+                };
+                Segment {
+                    start_s,
+                    end_s: start_s + length_s,
+                    rate: *rate,
+                    phase: Some(at),
+                }
+            };
+            let segments: Vec<Segment> = std::iter::once(warming)
+                .chain(rates.iter().enumerate().map(step))
+                .collect();
             let seed = seed.wrapping_add(thread as u64);
             match arrival {
-                Arrival::Constant => {
-                    Box::new(segments.into_iter().flat_map(move |segment| constant(segment, thread, threads)))
-                }
+                Arrival::Constant => Box::new(
+                    segments
+                        .into_iter()
+                        .flat_map(move |segment| constant(segment, thread, threads)),
+                ),
                 Arrival::Poisson => {
                     let mut rng = fastrand::Rng::with_seed(seed);
                     let seeds: Vec<u64> = segments.iter().map(|_| rng.u64(..)).collect();
@@ -107,22 +152,45 @@ pub(crate) fn arrivals(
 }
 
 /// Computed from the count, so that no rounding adds up.
-fn constant(segment: Segment, thread: usize, threads: usize) -> impl Iterator<Item = Arriving> + Send {
-    let Segment { start_s, end_s, rate, phase } = segment;
+fn constant(
+    segment: Segment,
+    thread: usize,
+    threads: usize,
+) -> impl Iterator<Item = Arriving> + Send {
+    let Segment {
+        start_s,
+        end_s,
+        rate,
+        phase,
+    } = segment;
     let at = move |count: u64| start_s + (count * threads as u64 + thread as u64) as f64 / rate;
-    (0..).map(at).take_while(move |at| *at < end_s).map(move |at| Arriving { at: seconds(at), phase })
+    (0..)
+        .map(at)
+        .take_while(move |at| *at < end_s)
+        .map(move |at| Arriving {
+            at: seconds(at),
+            phase,
+        })
 }
 
 /// Every thread has a Poisson process of its share of the rate; their sum is one of the whole rate.
 fn poisson(segment: Segment, seed: u64, threads: usize) -> impl Iterator<Item = Arriving> + Send {
-    let Segment { start_s, end_s, rate, phase } = segment;
+    let Segment {
+        start_s,
+        end_s,
+        rate,
+        phase,
+    } = segment;
     let mut rng = fastrand::Rng::with_seed(seed);
     let mean_s = threads as f64 / rate;
     let mut at = start_s;
     std::iter::from_fn(move || {
         // Inversion: the logarithm of a uniform number in (0, 1].
         at -= (1.0 - rng.f64()).ln() * mean_s;
-        (at < end_s).then(|| Arriving { at: seconds(at), phase })
+        (at < end_s).then(|| Arriving {
+            at: seconds(at),
+            phase,
+        })
     })
 }
 
@@ -136,7 +204,12 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn together(all: &Arrivals, warmup: Duration, duration: Duration, threads: usize) -> Vec<Arriving> {
+    fn together(
+        all: &Arrivals,
+        warmup: Duration,
+        duration: Duration,
+        threads: usize,
+    ) -> Vec<Arriving> {
         let of = |thread| arrivals(all, warmup, Some(duration), 7, (thread, threads));
         let mut joined: Vec<Arriving> = (0..threads).flat_map(of).collect();
         joined.sort_by_key(|arriving| arriving.at);
@@ -145,7 +218,10 @@ mod tests {
 
     #[test]
     fn constant_arrivals_are_evenly_spaced_over_all_threads() {
-        let rates = Arrivals::Rates { rates: vec![100.0], arrival: Arrival::Constant };
+        let rates = Arrivals::Rates {
+            rates: vec![100.0],
+            arrival: Arrival::Constant,
+        };
         let joined = together(&rates, Duration::ZERO, 2 * SECOND, 3);
         assert_eq!(joined.len(), 200);
         for (count, arriving) in joined.iter().enumerate() {
@@ -155,26 +231,43 @@ mod tests {
 
     #[test]
     fn steps_follow_the_warm_up_and_one_another() {
-        let rates = Arrivals::Rates { rates: vec![10.0, 20.0], arrival: Arrival::Constant };
+        let rates = Arrivals::Rates {
+            rates: vec![10.0, 20.0],
+            arrival: Arrival::Constant,
+        };
         let joined = together(&rates, SECOND, 2 * SECOND, 2);
-        let counts = [None, Some(0), Some(1)].map(|phase| joined.iter().filter(|it| it.phase == phase).count());
+        let counts = [None, Some(0), Some(1)]
+            .map(|phase| joined.iter().filter(|it| it.phase == phase).count());
         assert_eq!(counts, [10, 20, 40]);
-        let first = joined.iter().find(|arriving| arriving.phase == Some(1)).unwrap();
+        let first = joined
+            .iter()
+            .find(|arriving| arriving.phase == Some(1))
+            .unwrap();
         assert_eq!(first.at, 3 * SECOND);
         assert!(joined.last().unwrap().at < 5 * SECOND);
     }
 
     #[test]
     fn poisson_gaps_are_exponential() {
-        let rates = Arrivals::Rates { rates: vec![1000.0], arrival: Arrival::Poisson };
+        let rates = Arrivals::Rates {
+            rates: vec![1000.0],
+            arrival: Arrival::Poisson,
+        };
         let joined = together(&rates, Duration::ZERO, 20 * SECOND, 2);
         // Counts have mean and variance 20 000; five standard deviations.
         assert!(joined.len().abs_diff(20_000) < 5 * 142, "{}", joined.len());
-        let gaps: Vec<f64> = joined.windows(2).map(|pair| (pair[1].at - pair[0].at).as_secs_f64()).collect();
+        let gaps: Vec<f64> = joined
+            .windows(2)
+            .map(|pair| (pair[1].at - pair[0].at).as_secs_f64())
+            .collect();
         let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
         let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
-        // Standard deviation and mean of an exponential distribution are equal; 1/e of the gaps are above the mean.
-        assert!((variance.sqrt() / mean - 1.0).abs() < 0.05, "{variance} {mean}");
+        // Standard deviation and mean of an exponential distribution are equal; 1/e of the gaps are
+        // above the mean.
+        assert!(
+            (variance.sqrt() / mean - 1.0).abs() < 0.05,
+            "{variance} {mean}"
+        );
         let above = gaps.iter().filter(|gap| **gap > mean).count() as f64 / gaps.len() as f64;
         assert!((above - (-1.0f64).exp()).abs() < 0.02, "{above}");
         let again = together(&rates, Duration::ZERO, 20 * SECOND, 2);
@@ -183,11 +276,16 @@ mod tests {
 
     #[test]
     fn recorded_times_are_played_back_from_their_first_at_the_given_speed() {
-        let Ok(recorded) = replay("1700000002.5\n1700000000\n\n1700000001\n", 2.0) else { panic!("not read") };
+        let Ok(recorded) = replay("1700000002.5\n1700000000\n\n1700000001\n", 2.0) else {
+            panic!("not read")
+        };
         let joined = together(&recorded, Duration::ZERO, 10 * SECOND, 2);
         let at: Vec<Duration> = joined.iter().map(|arriving| arriving.at).collect();
         assert_eq!(at, [0, 500, 1250].map(Duration::from_millis));
-        assert!(matches!(replay("1\nx\n", 1.0), Err(LoadError::Replay { at: 2, .. })));
+        assert!(matches!(
+            replay("1\nx\n", 1.0),
+            Err(LoadError::Replay { at: 2, .. })
+        ));
         assert!(replay("", 1.0).is_err());
     }
 }

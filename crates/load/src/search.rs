@@ -6,12 +6,16 @@ const PRECISION: f64 = 1.05;
 const LOWEST: f64 = 0.1;
 const HIGHEST: f64 = 1e8;
 
-/// Doubles from `start` until a rate does not hold any more, or halves until one does; then halves the gap between the
-/// two, on a logarithmic scale, until it is at most five percent. Gives the highest rate that held, if any did.
+/// Doubles from `start` until a rate does not hold any more, or halves until one does; then halves
+/// the gap between the two, on a logarithmic scale, until it is at most five percent. Gives the
+/// highest rate that held, if any did.
 ///
 /// # Errors
 /// Those of `holds`, at once.
-pub fn highest<E>(start: f64, mut holds: impl FnMut(f64) -> Result<bool, E>) -> Result<Option<f64>, E> {
+pub fn highest<E>(
+    start: f64,
+    mut holds: impl FnMut(f64) -> Result<bool, E>,
+) -> Result<Option<f64>, E> {
     let mut holding = None;
     let mut breaking = None;
     let mut rate = start.clamp(LOWEST, HIGHEST);

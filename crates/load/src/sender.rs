@@ -32,7 +32,13 @@ impl Shared {
     pub(crate) fn new(plan: Plan) -> Self {
         // The threads and whoever watches them.
         let ready = Barrier::new(plan.threads + 1);
-        Self { plan, ready, start: OnceLock::new(), stop: AtomicBool::new(false), ended_early: OnceLock::new() }
+        Self {
+            plan,
+            ready,
+            start: OnceLock::new(),
+            stop: AtomicBool::new(false),
+            ended_early: OnceLock::new(),
+        }
     }
 
     /// When the load began: when this was first asked for.
@@ -78,15 +84,27 @@ impl Sender {
     pub(crate) fn new(shared: Arc<Shared>, thread: usize) -> Self {
         let plan = &shared.plan;
         let recorder = Recorder::new(plan.mix.names().count(), plan.is_closed(), plan.deadline);
-        let share = |requests| AtomicI64::new(i64::try_from(plan.share(requests, thread)).unwrap_or(i64::MAX));
+        let share = |requests| {
+            AtomicI64::new(i64::try_from(plan.share(requests, thread)).unwrap_or(i64::MAX))
+        };
         let budget = plan.requests.map(share);
         let [begun, ended, opened] = [(); 3].map(|()| AtomicU64::new(0));
-        Self { recorder: Mutex::new(recorder), budget, shared, thread, begun, ended, opened }
+        Self {
+            recorder: Mutex::new(recorder),
+            budget,
+            shared,
+            thread,
+            begun,
+            ended,
+            opened,
+        }
     }
 
     /// Sends until the plan is done and every request has ended.
     pub(crate) fn run(self: &Arc<Self>) -> std::io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
         let runtime = match runtime {
             Ok(runtime) => runtime,
             Err(error) => {
@@ -106,7 +124,9 @@ impl Sender {
 
     /// Requests under way.
     pub(crate) fn in_flight(&self) -> u64 {
-        self.begun.load(Ordering::Relaxed).saturating_sub(self.ended.load(Ordering::Relaxed))
+        self.begun
+            .load(Ordering::Relaxed)
+            .saturating_sub(self.ended.load(Ordering::Relaxed))
     }
 
     /// Connections opened so far.
@@ -126,13 +146,20 @@ impl Sender {
     fn pool(&self) -> Pool {
         let plan = self.plan();
         let connections = plan.share(plan.connections as u64, self.thread).max(1);
-        Pool::new(&plan.target, usize::try_from(connections).unwrap_or(usize::MAX))
+        Pool::new(
+            &plan.target,
+            usize::try_from(connections).unwrap_or(usize::MAX),
+        )
     }
 
-    /// Connects before the load begins. Whoever fails now tries again with the first request, and counts it.
+    /// Connects before the load begins. Whoever fails now tries again with the first request, and
+    /// counts it.
     async fn connect(&self, client: &mut Client) {
         let connected = tokio::time::timeout(self.plan().timeout, client.connect()).await;
-        self.opened.fetch_add(u64::from(matches!(connected, Ok(Ok(true)))), Ordering::Relaxed);
+        self.opened.fetch_add(
+            u64::from(matches!(connected, Ok(Ok(true)))),
+            Ordering::Relaxed,
+        );
     }
 
     /// Waits for the other threads; gives when the load began.
@@ -143,7 +170,9 @@ impl Sender {
 
     /// Takes one request off the number that are to be measured, if there is such a number.
     fn may_measure(&self) -> bool {
-        self.budget.as_ref().is_none_or(|budget| budget.fetch_sub(1, Ordering::Relaxed) > 0)
+        self.budget
+            .as_ref()
+            .is_none_or(|budget| budget.fetch_sub(1, Ordering::Relaxed) > 0)
     }
 
     /// Sends one request and counts what becomes of it.
@@ -151,11 +180,16 @@ impl Sender {
         self.begun.fetch_add(1, Ordering::Relaxed);
         let sent = Instant::now();
         let timeout = self.plan().timeout;
-        let result = match tokio::time::timeout(timeout, self.exchange(client, shot.payload)).await {
+        let result = match tokio::time::timeout(timeout, self.exchange(client, shot.payload)).await
+        {
             Ok(result) => result,
-            Err(_) => Err(Failure::new(FailureKind::Timeout, format!("no answer within {timeout:?}"))),
+            Err(_) => Err(Failure::new(
+                FailureKind::Timeout,
+                format!("no answer within {timeout:?}"),
+            )),
         };
-        let is_unreachable = matches!(&result, Err(failure) if failure.kind == FailureKind::Connect);
+        let is_unreachable =
+            matches!(&result, Err(failure) if failure.kind == FailureKind::Connect);
         let end = Instant::now();
         let elapsed = end.saturating_duration_since(self.shared.start());
         let ended = Ended {
@@ -173,7 +207,8 @@ impl Sender {
         let unreachable = self.recorder().record(ended);
         self.ended.fetch_add(1, Ordering::Relaxed);
         if unreachable > timeout {
-            self.shared.end_early(&format!("no connection could be opened for {timeout:?}"));
+            self.shared
+                .end_early(&format!("no connection could be opened for {timeout:?}"));
         }
         if is_unreachable && self.plan().is_closed() {
             tokio::time::sleep(RECONNECT_AFTER).await;

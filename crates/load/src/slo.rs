@@ -72,7 +72,11 @@ impl Objective {
             None => "there were no answers".to_owned(),
             Some(found) => format!("{}{}", self.metric.show(found), self.distance(found)),
         };
-        Some(Breach { run: run.label.clone(), objective: self.text.clone(), found })
+        Some(Breach {
+            run: run.label.clone(),
+            objective: self.text.clone(),
+            found,
+        })
     }
 
     fn distance(&self, found: f64) -> String {
@@ -80,7 +84,10 @@ impl Objective {
         if self.bound == 0.0 {
             return format!(", {more} by as much");
         }
-        format!(", {more} by {:.1} %", (found / self.bound - 1.0).abs() * 100.0)
+        format!(
+            ", {more} by {:.1} %",
+            (found / self.bound - 1.0).abs() * 100.0
+        )
     }
 }
 
@@ -92,7 +99,11 @@ impl fmt::Display for Objective {
 
 impl fmt::Display for Breach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: objective {} broken: {}", self.run, self.objective, self.found)
+        write!(
+            f,
+            "{}: objective {} broken: {}",
+            self.run, self.objective, self.found
+        )
     }
 }
 
@@ -101,14 +112,30 @@ impl FromStr for Objective {
 
     fn from_str(text: &str) -> Result<Self, LoadError> {
         let text = text.trim();
-        let wrong = |problem: &str| LoadError::Objective { given: text.to_owned(), problem: problem.to_owned() };
-        let at = text.find(['<', '>']).ok_or_else(|| wrong("it has no < or >"))?;
-        let relation = if text[at..].starts_with('<') { Relation::Below } else { Relation::Above };
+        let wrong = |problem: &str| LoadError::Objective {
+            given: text.to_owned(),
+            problem: problem.to_owned(),
+        };
+        let at = text
+            .find(['<', '>'])
+            .ok_or_else(|| wrong("it has no < or >"))?;
+        let relation = if text[at..].starts_with('<') {
+            Relation::Below
+        } else {
+            Relation::Above
+        };
         let metric = Metric::named(text[..at].trim()).ok_or_else(|| {
             wrong("it must be about p50, p99.9 and the like, mean, max, errors, refusals, throughput or goodput")
         })?;
-        let bound = metric.bound(text[at + 1..].trim()).ok_or_else(|| wrong(metric.wanted()))?;
-        Ok(Self { metric, relation, bound, text: text.to_owned() })
+        let bound = metric
+            .bound(text[at + 1..].trim())
+            .ok_or_else(|| wrong(metric.wanted()))?;
+        Ok(Self {
+            metric,
+            relation,
+            bound,
+            text: text.to_owned(),
+        })
     }
 }
 
@@ -122,8 +149,13 @@ impl Metric {
             "throughput" => Self::Throughput,
             "goodput" => Self::Goodput,
             _ => {
-                let digits = name.strip_prefix('p').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))?;
-                let percent = digits.parse::<f64>().ok().filter(|percent| *percent <= 100.0)?;
+                let digits = name
+                    .strip_prefix('p')
+                    .filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))?;
+                let percent = digits
+                    .parse::<f64>()
+                    .ok()
+                    .filter(|percent| *percent <= 100.0)?;
                 Self::Quantile(percent / 100.0)
             }
         })
@@ -131,7 +163,9 @@ impl Metric {
 
     fn wanted(self) -> &'static str {
         match self {
-            Self::Quantile(_) | Self::Mean | Self::Max => "its bound must be a time such as 500us, 20ms or 1.5s",
+            Self::Quantile(_) | Self::Mean | Self::Max => {
+                "its bound must be a time such as 500us, 20ms or 1.5s"
+            }
             Self::Errors | Self::Refusals => "its bound must be a share such as 0.1%",
             Self::Throughput | Self::Goodput => "its bound must be a number per second",
         }
@@ -140,14 +174,22 @@ impl Metric {
     fn bound(self, text: &str) -> Option<f64> {
         let bound = match self {
             Self::Quantile(_) | Self::Mean | Self::Max => time_us(text)?,
-            Self::Errors | Self::Refusals => text.strip_suffix('%')?.trim().parse::<f64>().ok()? / 100.0,
+            Self::Errors | Self::Refusals => {
+                text.strip_suffix('%')?.trim().parse::<f64>().ok()? / 100.0
+            }
             Self::Throughput | Self::Goodput => text.trim_end_matches("/s").trim().parse().ok()?,
         };
         Some(bound).filter(|bound| bound.is_finite() && *bound >= 0.0)
     }
 
     fn of(self, run: &Run) -> Option<f64> {
-        let share = |count: u64| if run.requests == 0 { 0.0 } else { count as f64 / run.requests as f64 };
+        let share = |count: u64| {
+            if run.requests == 0 {
+                0.0
+            } else {
+                count as f64 / run.requests as f64
+            }
+        };
         match self {
             Self::Quantile(quantile) => run.quantile_us(quantile),
             Self::Mean => run.latency_us.as_ref().map(|latency| latency.mean),
@@ -191,13 +233,27 @@ mod tests {
 
     #[test]
     fn lists_of_objectives_are_read_in_their_units() {
-        let [p99, errors, throughput] =
-            objectives("p99<20ms, errors<0.1% ,throughput>1000/s").unwrap().try_into().unwrap();
-        assert_eq!((p99.metric, p99.relation, p99.bound), (Metric::Quantile(0.99), Relation::Below, 20_000.0));
+        let [p99, errors, throughput] = objectives("p99<20ms, errors<0.1% ,throughput>1000/s")
+            .unwrap()
+            .try_into()
+            .unwrap();
+        assert_eq!(
+            (p99.metric, p99.relation, p99.bound),
+            (Metric::Quantile(0.99), Relation::Below, 20_000.0)
+        );
         assert_eq!((errors.metric, errors.bound), (Metric::Errors, 0.001));
-        assert_eq!((throughput.relation, throughput.bound), (Relation::Above, 1000.0));
-        assert_eq!("p99.9<1.5s".parse::<Objective>().unwrap().bound, 1_500_000.0);
-        for wrong in ["", "p99", "p99=3ms", "p99<20", "p101<1s", "p<1s", "errors<1", "speed<1s", "mean<-1s", "max<1h"] {
+        assert_eq!(
+            (throughput.relation, throughput.bound),
+            (Relation::Above, 1000.0)
+        );
+        assert_eq!(
+            "p99.9<1.5s".parse::<Objective>().unwrap().bound,
+            1_500_000.0
+        );
+        for wrong in [
+            "", "p99", "p99=3ms", "p99<20", "p101<1s", "p<1s", "errors<1", "speed<1s", "mean<-1s",
+            "max<1h",
+        ] {
             assert!(objectives(wrong).is_err(), "{wrong:?} was taken");
         }
     }
@@ -210,10 +266,17 @@ mod tests {
         assert_eq!(breach("p50<60ms"), None);
         assert_eq!(breach("errors<1%"), None);
         let slow = breach("p99<50ms").unwrap();
-        assert!(slow.found.starts_with("99.") && slow.found.contains("over by 98."), "{slow}");
+        assert!(
+            slow.found.starts_with("99.") && slow.found.contains("over by 98."),
+            "{slow}"
+        );
         assert!(breach("errors<0.5%").unwrap().found.contains("0.990 %"));
         let none = run_of(&[], 3);
-        let silent = "p99<50ms".parse::<Objective>().unwrap().breach(&none).unwrap();
+        let silent = "p99<50ms"
+            .parse::<Objective>()
+            .unwrap()
+            .breach(&none)
+            .unwrap();
         assert_eq!(silent.found, "there were no answers");
     }
 

@@ -57,30 +57,56 @@ pub struct Target {
 }
 
 impl Target {
-    /// The server at a URL, or for gRPC also at a bare `host:port`; `headers` go out with every request.
+    /// The server at a URL, or for gRPC also at a bare `host:port`; `headers` go out with every
+    /// request.
     ///
     /// # Errors
     /// If that is no address, or nobody listens there.
-    pub fn new(protocol: Protocol, url: &str, headers: &[(String, String)]) -> Result<Self, LoadError> {
-        let wrong = |problem: &str| LoadError::Address { given: url.to_owned(), problem: problem.to_owned() };
-        let full = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-        let uri: Uri = full.parse().map_err(|error: http::uri::InvalidUri| wrong(&error.to_string()))?;
+    pub fn new(
+        protocol: Protocol,
+        url: &str,
+        headers: &[(String, String)],
+    ) -> Result<Self, LoadError> {
+        let wrong = |problem: &str| LoadError::Address {
+            given: url.to_owned(),
+            problem: problem.to_owned(),
+        };
+        let full = if url.contains("://") {
+            url.to_owned()
+        } else {
+            format!("http://{url}")
+        };
+        let uri: Uri = full
+            .parse()
+            .map_err(|error: http::uri::InvalidUri| wrong(&error.to_string()))?;
         if uri.scheme_str() != Some("http") {
             return Err(wrong("only http:// is supported"));
         }
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| wrong("it has no host"))?;
+        let host = uri
+            .host()
+            .filter(|host| !host.is_empty())
+            .ok_or_else(|| wrong("it has no host"))?;
         let port = uri.port_u16().unwrap_or(80);
         let address = reach(host.trim_matches(['[', ']']), port)?;
         let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
         let prefix = uri.path().trim_end_matches('/').to_owned();
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            let name: HeaderName = name.parse().map_err(|_| wrong(&format!("{name:?} is no name of a header")))?;
-            let value: HeaderValue =
-                value.parse().map_err(|_| wrong(&format!("the value of header {name:?} is not printable")))?;
+            let name: HeaderName = name
+                .parse()
+                .map_err(|_| wrong(&format!("{name:?} is no name of a header")))?;
+            let value: HeaderValue = value
+                .parse()
+                .map_err(|_| wrong(&format!("the value of header {name:?} is not printable")))?;
             map.append(name, value);
         }
-        Ok(Self { protocol, address, authority, prefix, headers: map })
+        Ok(Self {
+            protocol,
+            address,
+            authority,
+            prefix,
+            headers: map,
+        })
     }
 
     /// How requests travel.
@@ -101,26 +127,47 @@ impl Target {
     /// # Errors
     /// If the server cannot be asked, does not know the model, or answers something else.
     pub fn signature(&self, model: &str) -> Result<Signature, LoadError> {
-        let wrong = |problem: String| LoadError::Metadata { model: model.to_owned(), problem };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let metadata = runtime.block_on(async { tokio::time::timeout(METADATA_TIMEOUT, self.metadata(model)).await });
+        let wrong = |problem: String| LoadError::Metadata {
+            model: model.to_owned(),
+            problem,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let metadata = runtime
+            .block_on(async { tokio::time::timeout(METADATA_TIMEOUT, self.metadata(model)).await });
         let metadata = metadata.map_err(|_| wrong("it does not answer".to_owned()))?;
-        metadata.map_err(|failure| wrong(failure.message))?.signature().map_err(wrong)
+        metadata
+            .map_err(|failure| wrong(failure.message))?
+            .signature()
+            .map_err(wrong)
     }
 
     async fn metadata(&self, model: &str) -> Result<Metadata, Failure> {
         if self.protocol == Protocol::Grpc {
             let channel = Channel::new(self.address, self.uri(METADATA), &self.grpc_headers());
             channel.connect().await?;
-            let ask = ModelMetadataRequest { name: model.to_owned(), version: String::new() };
+            let ask = ModelMetadataRequest {
+                name: model.to_owned(),
+                version: String::new(),
+            };
             let (parts, _) = channel.call(&grpc::frame(&ask)).await?;
             return Ok(grpc::message::<ModelMetadataResponse>(&parts)?.into());
         }
         let head = self.head("GET", &format!("/v2/models/{}", escape(model)), &[]);
-        let (status, body) = fetch(self.address, format!("{head}\r\n").as_bytes(), METADATA_BYTES).await?;
+        let (status, body) = fetch(
+            self.address,
+            format!("{head}\r\n").as_bytes(),
+            METADATA_BYTES,
+        )
+        .await?;
         match status {
-            200 => serde_json::from_slice(&body)
-                .map_err(|error| Failure::new(crate::FailureKind::Malformed, format!("not metadata: {error}"))),
+            200 => serde_json::from_slice(&body).map_err(|error| {
+                Failure::new(
+                    crate::FailureKind::Malformed,
+                    format!("not metadata: {error}"),
+                )
+            }),
             status => Err(Failure::http(status, &body)),
         }
     }
@@ -135,13 +182,19 @@ impl Target {
         is_grpc.then(|| Channel::new(self.address, self.uri(INFER), &self.grpc_headers()))
     }
 
-    /// The head of an HTTP request, but for the empty line at its end. Headers of the user's own come instead of those
-    /// given here with the same name.
+    /// The head of an HTTP request, but for the empty line at its end. Headers of the user's own
+    /// come instead of those given here with the same name.
     pub(crate) fn head(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> String {
         let mut head = format!("{method} {}{path} HTTP/1.1\r\n", self.prefix);
-        let given = headers.iter().filter(|(name, _)| !self.headers.contains_key(*name));
-        let own = self.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_default()));
-        let host = (!self.headers.contains_key("host")).then_some(("host", self.authority.as_str()));
+        let given = headers
+            .iter()
+            .filter(|(name, _)| !self.headers.contains_key(*name));
+        let own = self
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_default()));
+        let host =
+            (!self.headers.contains_key("host")).then_some(("host", self.authority.as_str()));
         for (name, value) in host.into_iter().chain(given.copied()).chain(own) {
             head.push_str(name);
             head.push_str(": ");
@@ -152,13 +205,20 @@ impl Target {
     }
 
     fn uri(&self, path: &'static str) -> Uri {
-        let uri = Uri::builder().scheme("http").authority(self.authority.as_str()).path_and_query(path);
-        uri.build().expect("scheme, authority and path were parsed before")
+        let uri = Uri::builder()
+            .scheme("http")
+            .authority(self.authority.as_str())
+            .path_and_query(path);
+        uri.build()
+            .expect("scheme, authority and path were parsed before")
     }
 
     fn grpc_headers(&self) -> HeaderMap {
         let mut headers = self.headers.clone();
-        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(
+            http::header::CONTENT_TYPE,
+            HeaderValue::from_static("application/grpc"),
+        );
         headers.insert(http::header::TE, HeaderValue::from_static("trailers"));
         headers
     }
@@ -169,18 +229,28 @@ fn reach(host: &str, port: u16) -> Result<SocketAddr, LoadError> {
     let address = format!("{host}:{port}");
     let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
     let candidates = (host, port).to_socket_addrs();
-    let candidates = candidates.map_err(|error| LoadError::Connect { address: address.clone(), error })?;
+    let candidates = candidates.map_err(|error| LoadError::Connect {
+        address: address.clone(),
+        error,
+    })?;
     for candidate in candidates {
         match TcpStream::connect_timeout(&candidate, CONNECT_TIMEOUT) {
             Ok(_) => return Ok(candidate),
             Err(error) => last = error,
         }
     }
-    Err(LoadError::Connect { address, error: last })
+    Err(LoadError::Connect {
+        address,
+        error: last,
+    })
 }
 
 /// What stands as it is in one segment of a path: RFC 3986, section 2.3.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// A model's name as one segment of a path.
 pub(crate) fn escape(name: &str) -> String {
@@ -206,25 +276,47 @@ impl Metadata {
         let specs = |tensors: Vec<TensorMetadata>| -> Result<Vec<TensorSpec>, String> {
             tensors.into_iter().map(TensorMetadata::spec).collect()
         };
-        Ok(Signature { inputs: specs(self.inputs)?, outputs: specs(self.outputs)? })
+        Ok(Signature {
+            inputs: specs(self.inputs)?,
+            outputs: specs(self.outputs)?,
+        })
     }
 }
 
 impl TensorMetadata {
     fn spec(self) -> Result<TensorSpec, String> {
-        let datatype = self.datatype.parse().map_err(|error| format!("\"{}\": {error}", self.name))?;
+        let datatype = self
+            .datatype
+            .parse()
+            .map_err(|error| format!("\"{}\": {error}", self.name))?;
         let dims = Some(self.shape.into_iter().map(Dim::from_wire).collect());
-        Ok(TensorSpec { name: self.name, datatype, dims, optional: false })
+        Ok(TensorSpec {
+            name: self.name,
+            datatype,
+            dims,
+            optional: false,
+        })
     }
 }
 
 impl From<ModelMetadataResponse> for Metadata {
     fn from(message: ModelMetadataResponse) -> Self {
-        let tensors = |tensors: Vec<tidegate_protocol::inference::model_metadata_response::TensorMetadata>| {
+        let tensors = |tensors: Vec<
+            tidegate_protocol::inference::model_metadata_response::TensorMetadata,
+        >| {
             let tensors = tensors.into_iter();
-            tensors.map(|it| TensorMetadata { name: it.name, datatype: it.datatype, shape: it.shape }).collect()
+            tensors
+                .map(|it| TensorMetadata {
+                    name: it.name,
+                    datatype: it.datatype,
+                    shape: it.shape,
+                })
+                .collect()
         };
-        Self { inputs: tensors(message.inputs), outputs: tensors(message.outputs) }
+        Self {
+            inputs: tensors(message.inputs),
+            outputs: tensors(message.outputs),
+        }
     }
 }
 
@@ -234,9 +326,17 @@ mod tests {
 
     #[test]
     fn addresses_that_are_none_are_told() {
-        for url in ["https://localhost:8000", "http://", "ftp://x", "http://local host"] {
+        for url in [
+            "https://localhost:8000",
+            "http://",
+            "ftp://x",
+            "http://local host",
+        ] {
             assert!(
-                matches!(Target::new(Protocol::RestJson, url, &[]), Err(LoadError::Address { .. })),
+                matches!(
+                    Target::new(Protocol::RestJson, url, &[]),
+                    Err(LoadError::Address { .. })
+                ),
                 "{url} was taken"
             );
         }
@@ -244,9 +344,15 @@ mod tests {
 
     #[test]
     fn a_port_where_nobody_listens_is_told() {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let free = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
         let error = Target::new(Protocol::Grpc, &free.to_string(), &[]).unwrap_err();
-        assert!(error.to_string().contains("is the server running"), "{error}");
+        assert!(
+            error.to_string().contains("is the server running"),
+            "{error}"
+        );
     }
 
     #[test]

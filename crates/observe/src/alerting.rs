@@ -1,8 +1,8 @@
 //! Alerts on their way to people: which there are, what suppresses them, who is told what and when.
 //!
-//! Burn alerts of objectives and [`AlertRule`]s both become [`Alert`]s. [`Suppressors`] say which of them are told to
-//! nobody, [`Dispatch`] puts the others into [`Message`]s, and an [`Outbox`] keeps those until they have arrived. All of
-//! it is given the time and does no I/O.
+//! Burn alerts of objectives and [`AlertRule`]s both become [`Alert`]s. [`Suppressors`] say which
+//! of them are told to nobody, [`Dispatch`] puts the others into [`Message`]s, and an [`Outbox`]
+//! keeps those until they have arrived. All of it is given the time and does no I/O.
 
 mod alert;
 mod builtin;
@@ -25,7 +25,9 @@ pub use inhibition::Inhibition;
 pub use links::Links;
 pub use matcher::{Matcher, MatcherError};
 pub use outbox::{Outbox, Pending};
-pub use rule::{Aggregate, AlertRule, Comparison, Labels, RuleBook, RuleConfig, RuleError, RuleStates, Sample};
+pub use rule::{
+    Aggregate, AlertRule, Comparison, Labels, RuleBook, RuleConfig, RuleError, RuleStates, Sample,
+};
 pub use silence::{MAX_SILENCES, Silence, SilenceError, Silences};
 pub use suppression::{Judged, Suppression, Suppressors};
 
@@ -39,9 +41,19 @@ mod tests {
 
     /// An alert that has fired since the beginning; without an endpoint if that is empty.
     pub(crate) fn alert(name: &str, severity: &str, endpoint: &str) -> Alert {
-        let labels = [("alertname", name), ("severity", severity), ("endpoint", endpoint)];
+        let labels = [
+            ("alertname", name),
+            ("severity", severity),
+            ("endpoint", endpoint),
+        ];
         let labels = labels.into_iter().filter(|(_, value)| !value.is_empty());
-        let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Alert::new(labels, Default::default(), AlertState::Firing { since_ms: 0 })
+        let labels = labels
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        Alert::new(
+            labels,
+            Default::default(),
+            AlertState::Firing { since_ms: 0 },
+        )
     }
 }

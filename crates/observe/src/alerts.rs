@@ -29,8 +29,8 @@ impl Severity {
     }
 }
 
-/// One alert: it fires if the burn rate is above `factor` in both windows. The long one says that much was lost, the
-/// short one that it goes on, so that the alert ends soon after its cause.
+/// One alert: it fires if the burn rate is above `factor` in both windows. The long one says that
+/// much was lost, the short one that it goes on, so that the alert ends soon after its cause.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BurnAlert {
     /// Its windows, such as `1h5m`: what tells it from the others of an objective.
@@ -47,9 +47,10 @@ pub struct BurnAlert {
     pub hold_ms: u64,
 }
 
-/// The four alerts of every objective: Google, The Site Reliability Workbook (2018), chapter 5, "Multiwindow,
-/// Multi-Burn-Rate Alerts", table 5-8, where they spend 2% (in 1 hour), 5% (6 hours) and 10% (1 day, 3 days) of a budget
-/// of 30 days. Of a shorter one they spend more. Tickets must hold for 15 minutes.
+/// The four alerts of every objective: Google, The Site Reliability Workbook (2018), chapter 5,
+/// "Multiwindow, Multi-Burn-Rate Alerts", table 5-8, where they spend 2% (in 1 hour), 5% (6 hours)
+/// and 10% (1 day, 3 days) of a budget of 30 days. Of a shorter one they spend more. Tickets must
+/// hold for 15 minutes.
 pub const BURN_ALERTS: [BurnAlert; 4] = [
     BurnAlert {
         id: "1h5m",
@@ -110,12 +111,15 @@ pub enum AlertState {
 }
 
 impl AlertState {
-    /// The next state, by Prometheus's rules: a condition that does not hold ends the state at once.
+    /// The next state, by Prometheus's rules: a condition that does not hold ends the state at
+    /// once.
     pub(crate) fn next(self, holds: bool, hold_ms: u64, now_ms: u64) -> Self {
         match (self, holds) {
             (Self::Pending { since_ms }, true) if now_ms.saturating_sub(since_ms) < hold_ms => self,
             (Self::Firing { .. }, true) | (Self::Inactive | Self::Resolved { .. }, false) => self,
-            (Self::Inactive | Self::Resolved { .. }, true) if hold_ms > 0 => Self::Pending { since_ms: now_ms },
+            (Self::Inactive | Self::Resolved { .. }, true) if hold_ms > 0 => {
+                Self::Pending { since_ms: now_ms }
+            }
             (_, true) => Self::Firing { since_ms: now_ms },
             (Self::Pending { .. }, false) => Self::Inactive,
             (Self::Firing { .. }, false) => Self::Resolved { since_ms: now_ms },
@@ -138,13 +142,15 @@ pub struct AlertChange {
     pub short: Burn,
 }
 
-/// The states of an objective's alerts. Serializable, so that a restart neither forgets nor repeats an alert.
+/// The states of an objective's alerts. Serializable, so that a restart neither forgets nor repeats
+/// an alert.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BurnAlerts(BTreeMap<String, AlertState>);
 
 impl BurnAlerts {
-    /// Looks at every alert of an objective, and says which changed. To be called once a minute, at whole minutes.
+    /// Looks at every alert of an objective, and says which changed. To be called once a minute, at
+    /// whole minutes.
     pub fn evaluate(&mut self, slo: &Slo, ledger: &Ledger, now_ms: u64) -> Vec<AlertChange> {
         let mut changes = Vec::new();
         for alert in &BURN_ALERTS {
@@ -154,7 +160,13 @@ impl BurnAlerts {
             let after = before.next(alert.holds(slo, long, short), alert.hold_ms, now_ms);
             if before != after {
                 self.0.insert(alert.id.to_owned(), after);
-                changes.push(AlertChange { alert, before, after, long, short });
+                changes.push(AlertChange {
+                    alert,
+                    before,
+                    after,
+                    long,
+                    short,
+                });
             }
         }
         changes
@@ -167,7 +179,9 @@ impl BurnAlerts {
 
     /// The alerts that fire.
     pub fn firing(&self) -> impl Iterator<Item = &'static BurnAlert> + '_ {
-        BURN_ALERTS.iter().filter(|alert| matches!(self.state(alert), AlertState::Firing { .. }))
+        BURN_ALERTS
+            .iter()
+            .filter(|alert| matches!(self.state(alert), AlertState::Firing { .. }))
     }
 }
 

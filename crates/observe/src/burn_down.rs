@@ -3,7 +3,8 @@
 use crate::ledger::{Counts, Ledger};
 use crate::slo::Slo;
 
-/// What was left of an objective's error budget at a moment, as [`Standing`](crate::Standing) has it for now.
+/// What was left of an objective's error budget at a moment, as [`Standing`](crate::Standing) has
+/// it for now.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BudgetAt {
     /// The moment, in Unix milliseconds.
@@ -12,27 +13,43 @@ pub struct BudgetAt {
     pub remaining: f64,
 }
 
-/// What was left from one moment to another, every `step_ms`, and at the end. As fine as the ledger: minutes for the last
-/// six hours, ten minutes for three days.
-pub fn burn_down(slo: &Slo, ledger: &Ledger, since_ms: u64, now_ms: u64, step_ms: u64) -> Vec<BudgetAt> {
+/// What was left from one moment to another, every `step_ms`, and at the end. As fine as the
+/// ledger: minutes for the last six hours, ten minutes for three days.
+pub fn burn_down(
+    slo: &Slo,
+    ledger: &Ledger,
+    since_ms: u64,
+    now_ms: u64,
+    step_ms: u64,
+) -> Vec<BudgetAt> {
     let step_ms = step_ms.max(1);
-    let moments = (since_ms..now_ms).step_by(usize::try_from(step_ms).unwrap_or(usize::MAX)).chain([now_ms]);
-    let at = |at_ms| BudgetAt { at_ms, remaining: 1.0 - spent(slo, counted(slo, ledger, at_ms, now_ms)) };
+    let moments = (since_ms..now_ms)
+        .step_by(usize::try_from(step_ms).unwrap_or(usize::MAX))
+        .chain([now_ms]);
+    let at = |at_ms| BudgetAt {
+        at_ms,
+        remaining: 1.0 - spent(slo, counted(slo, ledger, at_ms, now_ms)),
+    };
     moments.map(at).collect()
 }
 
-/// What the objective's window had counted at a moment: all up to now without what came since, for what is recent is kept
-/// finer than what a whole window is summed from.
+/// What the objective's window had counted at a moment: all up to now without what came since, for
+/// what is recent is kept finer than what a whole window is summed from.
 fn counted(slo: &Slo, ledger: &Ledger, at_ms: u64, now_ms: u64) -> Counts {
     let all = ledger.sum(slo.window().start_ms(at_ms), now_ms);
     let since = ledger.sum(at_ms, now_ms);
     let total = all.total.saturating_sub(since.total);
     let bad = all.bad().saturating_sub(since.bad()).min(total);
-    Counts { good: total - bad, total }
+    Counts {
+        good: total - bad,
+        total,
+    }
 }
 
 fn spent(slo: &Slo, counts: Counts) -> f64 {
-    counts.error_rate().map_or(0.0, |rate| rate / slo.error_budget())
+    counts
+        .error_rate()
+        .map_or(0.0, |rate| rate / slo.error_budget())
 }
 
 #[cfg(test)]
@@ -46,25 +63,48 @@ mod tests {
 
     #[test]
     fn the_budget_goes_down_when_requests_fail() {
-        let slo = Objective { name: "x".to_owned(), target: 0.99, ..Objective::default() }.parse().unwrap();
+        let slo = Objective {
+            name: "x".to_owned(),
+            target: 0.99,
+            ..Objective::default()
+        }
+        .parse()
+        .unwrap();
         let mut ledger = Ledger::default();
         // 10,000 good requests ten days ago allow 100 bad ones; 50 fail half an hour ago.
         ledger.add(NOW - 240 * HOUR_MS, 10_000, 10_000);
         ledger.add(NOW - 30 * MINUTE_MS, 0, 50);
         let points = burn_down(&slo, &ledger, NOW - HOUR_MS, NOW, 10 * MINUTE_MS);
-        let (moments, left): (Vec<u64>, Vec<f64>) = points.iter().map(|point| (point.at_ms, point.remaining)).unzip();
-        assert_eq!((moments.len(), moments[0], moments[6]), (7, NOW - HOUR_MS, NOW));
+        let (moments, left): (Vec<u64>, Vec<f64>) = points
+            .iter()
+            .map(|point| (point.at_ms, point.remaining))
+            .unzip();
+        assert_eq!(
+            (moments.len(), moments[0], moments[6]),
+            (7, NOW - HOUR_MS, NOW)
+        );
         assert_eq!(left[..4], [1.0; 4]);
         for left in &left[4..] {
-            assert!((left - (1.0 - 50.0 / 10_050.0 / 0.01)).abs() < 1e-9, "{left}");
+            assert!(
+                (left - (1.0 - 50.0 / 10_050.0 / 0.01)).abs() < 1e-9,
+                "{left}"
+            );
         }
         let standing = crate::Standing::of(&slo, &ledger, NOW);
-        assert_eq!(left[6], standing.budget_remaining, "the last point is how it stands");
+        assert_eq!(
+            left[6], standing.budget_remaining,
+            "the last point is how it stands"
+        );
     }
 
     #[test]
     fn without_requests_it_is_whole() {
-        let slo = Objective { name: "x".to_owned(), ..Objective::default() }.parse().unwrap();
+        let slo = Objective {
+            name: "x".to_owned(),
+            ..Objective::default()
+        }
+        .parse()
+        .unwrap();
         let points = burn_down(&slo, &Ledger::default(), NOW - 10, NOW, 0);
         assert_eq!(points.len(), 11);
         assert!(points.iter().all(|point| point.remaining == 1.0));

@@ -34,11 +34,20 @@ impl Event {
     /// Every name, with what it means.
     pub const NAMES: [(&str, &str); 16] = [
         ("server.started", "the process began"),
-        ("configuration.changed", "the configuration is another one than at the last start"),
+        (
+            "configuration.changed",
+            "the configuration is another one than at the last start",
+        ),
         ("version.ready", "a version began to answer"),
         ("version.gone", "a version no longer answers"),
-        ("version.load_failed", "a version or model could not be loaded"),
-        ("version.reloaded", "a model was loaded anew under the same number"),
+        (
+            "version.load_failed",
+            "a version or model could not be loaded",
+        ),
+        (
+            "version.reloaded",
+            "a model was loaded anew under the same number",
+        ),
         ("alert.firing", "an alert began to fire"),
         ("alert.resolved", "an alert ended"),
         ("alert.undelivered", "a message about alerts was given up"),
@@ -54,13 +63,24 @@ impl Event {
     /// An event that happens at a moment. It gets its number from the log.
     pub fn new(name: &str, at_ms: u64) -> Self {
         let (model, version) = (String::new(), String::new());
-        Self { id: 0, at_ms, name: name.to_owned(), model, version, fields: BTreeMap::new() }
+        Self {
+            id: 0,
+            at_ms,
+            name: name.to_owned(),
+            model,
+            version,
+            fields: BTreeMap::new(),
+        }
     }
 
     /// The same event about a version of a model.
     #[must_use]
     pub fn about(self, model: &str, version: &str) -> Self {
-        Self { model: bounded(model), version: bounded(version), ..self }
+        Self {
+            model: bounded(model),
+            version: bounded(version),
+            ..self
+        }
     }
 
     /// The same event with a number or a text of up to 512 bytes.
@@ -95,7 +115,10 @@ impl EventLog {
     /// Adds an event; the oldest one goes if there are too many.
     pub fn add(&mut self, event: Event) {
         self.count += 1;
-        self.events.push_back(Event { id: self.count, ..event });
+        self.events.push_back(Event {
+            id: self.count,
+            ..event
+        });
         if self.events.len() > MAX_EVENTS {
             self.events.pop_front();
         }
@@ -115,7 +138,11 @@ mod tests {
     fn a_thousand_events_are_kept_and_numbered() {
         let mut log = EventLog::default();
         for at_ms in 0..1005 {
-            log.add(Event::new("version.ready", at_ms).about("fraud", "3").with("took_ms", at_ms));
+            log.add(
+                Event::new("version.ready", at_ms)
+                    .about("fraud", "3")
+                    .with("took_ms", at_ms),
+            );
         }
         let ids: Vec<u64> = log.iter().map(|event| event.id).collect();
         assert_eq!((ids.len(), ids[0], ids[999]), (1000, 6, 1005));
@@ -128,7 +155,10 @@ mod tests {
         let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guides/alerts.md");
         let guide = std::fs::read_to_string(guide).unwrap();
         for (name, _) in Event::NAMES {
-            assert!(guide.contains(&format!("`{name}`")), "{name} is not in docs/guides/alerts.md");
+            assert!(
+                guide.contains(&format!("`{name}`")),
+                "{name} is not in docs/guides/alerts.md"
+            );
         }
     }
 

@@ -6,7 +6,8 @@ use crate::burn::Standing;
 use crate::objective::BudgetPolicy;
 use crate::slo::Slo;
 
-/// A freeze ends once this share of the budget is there again, so that single requests do not end and begin it.
+/// A freeze ends once this share of the budget is there again, so that single requests do not end
+/// and begin it.
 const THAW_ABOVE: f64 = 0.05;
 
 /// Whether an objective freezes rollouts. Serializable, so that a restart is no way around it.
@@ -35,7 +36,8 @@ impl Freeze {
         self.since_ms
     }
 
-    /// Lets rollouts go on until a moment, whatever the budget is. `false` if somebody said just that before.
+    /// Lets rollouts go on until a moment, whatever the budget is. `false` if somebody said just
+    /// that before.
     pub fn lift(&mut self, until_ms: u64) -> bool {
         self.since_ms = None;
         std::mem::replace(&mut self.lifted_until_ms, until_ms) != until_ms
@@ -68,7 +70,14 @@ mod tests {
 
     fn slo(policy: BudgetPolicy) -> Slo {
         let name = "x".to_owned();
-        Objective { name, policy, target: 0.9, ..Objective::default() }.parse().unwrap()
+        Objective {
+            name,
+            policy,
+            target: 0.9,
+            ..Objective::default()
+        }
+        .parse()
+        .unwrap()
     }
 
     fn standing(good: u64, total: u64) -> Standing {
@@ -80,12 +89,30 @@ mod tests {
     #[test]
     fn a_spent_budget_freezes_until_some_of_it_is_back() {
         let (slo, mut freeze) = (slo(BudgetPolicy::Freeze), Freeze::default());
-        assert_eq!(freeze.step(&slo, &standing(4, 9), 1), None, "too few requests to say anything");
-        assert_eq!(freeze.step(&slo, &standing(91, 100), 2), None, "a tenth of the budget is left");
-        assert_eq!(freeze.step(&slo, &standing(90, 100), 3), Some(FreezeChange::Frozen));
-        assert_eq!(freeze.step(&slo, &standing(903, 1000), 4), None, "3% are back");
+        assert_eq!(
+            freeze.step(&slo, &standing(4, 9), 1),
+            None,
+            "too few requests to say anything"
+        );
+        assert_eq!(
+            freeze.step(&slo, &standing(91, 100), 2),
+            None,
+            "a tenth of the budget is left"
+        );
+        assert_eq!(
+            freeze.step(&slo, &standing(90, 100), 3),
+            Some(FreezeChange::Frozen)
+        );
+        assert_eq!(
+            freeze.step(&slo, &standing(903, 1000), 4),
+            None,
+            "3% are back"
+        );
         assert_eq!(freeze.since_ms(), Some(3));
-        assert_eq!(freeze.step(&slo, &standing(906, 1000), 5), Some(FreezeChange::Thawed));
+        assert_eq!(
+            freeze.step(&slo, &standing(906, 1000), 5),
+            Some(FreezeChange::Thawed)
+        );
         assert_eq!(freeze.since_ms(), None);
     }
 
@@ -94,8 +121,14 @@ mod tests {
         let (slo, mut freeze) = (slo(BudgetPolicy::Freeze), Freeze::default());
         freeze.step(&slo, &standing(0, 100), 1);
         assert!(freeze.lift(10) && !freeze.lift(10));
-        assert_eq!((freeze.since_ms(), freeze.step(&slo, &standing(0, 100), 9)), (None, None));
-        assert_eq!(freeze.step(&slo, &standing(0, 100), 10), Some(FreezeChange::Frozen));
+        assert_eq!(
+            (freeze.since_ms(), freeze.step(&slo, &standing(0, 100), 9)),
+            (None, None)
+        );
+        assert_eq!(
+            freeze.step(&slo, &standing(0, 100), 10),
+            Some(FreezeChange::Frozen)
+        );
     }
 
     #[test]
@@ -103,6 +136,10 @@ mod tests {
         let (none, mut freeze) = (slo(BudgetPolicy::None), Freeze::default());
         assert_eq!(freeze.step(&none, &standing(0, 100), 1), None);
         freeze.step(&slo(BudgetPolicy::Freeze), &standing(0, 100), 2);
-        assert_eq!(freeze.step(&none, &standing(0, 100), 3), Some(FreezeChange::Thawed), "it was taken out");
+        assert_eq!(
+            freeze.step(&none, &standing(0, 100), 3),
+            Some(FreezeChange::Thawed),
+            "it was taken out"
+        );
     }
 }

@@ -7,9 +7,18 @@ use crate::traffic::{Finished, Traffic};
 
 /// How long what is remembered, the finest first.
 const TIERS: [TierSize; 3] = [
-    TierSize { step_ms: 10_000, kept: 180 },
-    TierSize { step_ms: 60_000, kept: 360 },
-    TierSize { step_ms: 600_000, kept: 432 },
+    TierSize {
+        step_ms: 10_000,
+        kept: 180,
+    },
+    TierSize {
+        step_ms: 60_000,
+        kept: 360,
+    },
+    TierSize {
+        step_ms: 600_000,
+        kept: 432,
+    },
 ];
 /// Versions that are remembered, at most; the one that was silent for longest goes first.
 const MOST_SERIES: usize = 5_000;
@@ -29,11 +38,11 @@ impl TierSize {
 /// A model and a version of it.
 type Name = (Arc<str>, Arc<str>);
 
-/// What the requests of every version came to: by 10 seconds for half an hour, by minutes for 6 hours, by 10 minutes for
-/// 3 days. Times are Unix milliseconds and come from the caller.
+/// What the requests of every version came to: by 10 seconds for half an hour, by minutes for 6
+/// hours, by 10 minutes for 3 days. Times are Unix milliseconds and come from the caller.
 ///
-/// A busy version takes some 2 MB once it has been so for 3 days, an idle one next to nothing. If all together take more
-/// than the budget, each gives up the oldest quarter of each kind.
+/// A busy version takes some 2 MB once it has been so for 3 days, an idle one next to nothing. If
+/// all together take more than the budget, each gives up the oldest quarter of each kind.
 #[derive(Debug)]
 pub struct History {
     series: HashMap<Name, Series>,
@@ -53,7 +62,11 @@ pub struct Point {
 impl History {
     /// An empty memory that takes at most about so many bytes.
     pub fn new(budget_bytes: usize) -> Self {
-        Self { series: HashMap::new(), budget_bytes, swept_ms: 0 }
+        Self {
+            series: HashMap::new(),
+            budget_bytes,
+            swept_ms: 0,
+        }
     }
 
     /// Counts requests of one version that ended at a moment.
@@ -80,49 +93,90 @@ impl History {
     }
 
     /// What a model, or one version of it, came to from one moment to before another.
-    pub fn total(&self, model: &str, version: Option<&str>, since_ms: u64, until_ms: u64) -> Traffic {
-        self.of(model, version).fold(Traffic::default(), |mut sum, series| {
-            sum.merge(&series.total(since_ms, until_ms));
-            sum
-        })
+    pub fn total(
+        &self,
+        model: &str,
+        version: Option<&str>,
+        since_ms: u64,
+        until_ms: u64,
+    ) -> Traffic {
+        self.of(model, version)
+            .fold(Traffic::default(), |mut sum, series| {
+                sum.merge(&series.total(since_ms, until_ms));
+                sum
+            })
     }
 
     /// What every version came to from one moment to before another, sorted by model and version.
     pub fn totals(&self, since_ms: u64, until_ms: u64) -> Vec<(Name, Traffic)> {
-        let totals = self.series.iter().map(|(name, series)| (name.clone(), series.total(since_ms, until_ms)));
+        let totals = self
+            .series
+            .iter()
+            .map(|(name, series)| (name.clone(), series.total(since_ms, until_ms)));
         let mut totals: Vec<_> = totals.collect();
         totals.sort_by(|(one, _), (other, _)| one.cmp(other));
         totals
     }
 
-    /// What a model, or one version of it, came to over time, in steps of `step_ms` or, where nothing as fine is
-    /// remembered that long, the next coarser step. Steps without requests are left out.
-    pub fn points(&self, model: &str, version: Option<&str>, since_ms: u64, until_ms: u64, step_ms: u64) -> Vec<Point> {
+    /// What a model, or one version of it, came to over time, in steps of `step_ms` or, where
+    /// nothing as fine is remembered that long, the next coarser step. Steps without requests are
+    /// left out.
+    pub fn points(
+        &self,
+        model: &str,
+        version: Option<&str>,
+        since_ms: u64,
+        until_ms: u64,
+        step_ms: u64,
+    ) -> Vec<Point> {
         let step_ms = self.step_ms(model, version, since_ms, step_ms);
         let mut points = BTreeMap::<u64, Traffic>::new();
-        for (at_ms, traffic) in self.of(model, version).flat_map(|series| series.within(since_ms, until_ms)) {
-            points.entry(at_ms / step_ms * step_ms).or_default().merge(traffic);
+        for (at_ms, traffic) in self
+            .of(model, version)
+            .flat_map(|series| series.within(since_ms, until_ms))
+        {
+            points
+                .entry(at_ms / step_ms * step_ms)
+                .or_default()
+                .merge(traffic);
         }
-        points.into_iter().map(|(at_ms, traffic)| Point { at_ms, traffic }).collect()
+        points
+            .into_iter()
+            .map(|(at_ms, traffic)| Point { at_ms, traffic })
+            .collect()
     }
 
-    /// The steps in which [`History::points`] come if they are asked for from a moment on in steps of `step_ms`.
+    /// The steps in which [`History::points`] come if they are asked for from a moment on in steps
+    /// of `step_ms`.
     pub fn step_ms(&self, model: &str, version: Option<&str>, since_ms: u64, step_ms: u64) -> u64 {
-        let coarsest = self.of(model, version).map(|series| series.reaching(since_ms)).max().unwrap_or(0);
+        let coarsest = self
+            .of(model, version)
+            .map(|series| series.reaching(since_ms))
+            .max()
+            .unwrap_or(0);
         step_ms.max(TIERS[coarsest].step_ms)
     }
 
     /// The versions of a model that are remembered, sorted as text.
     pub fn versions(&self, model: &str) -> Vec<Arc<str>> {
-        let own = self.series.keys().filter(|(of, _)| **of == *model).map(|(_, version)| version.clone());
+        let own = self
+            .series
+            .keys()
+            .filter(|(of, _)| **of == *model)
+            .map(|(_, version)| version.clone());
         let mut versions: Vec<Arc<str>> = own.collect();
         versions.sort();
         versions
     }
 
     fn of(&self, model: &str, version: Option<&str>) -> impl Iterator<Item = &Series> {
-        let is_own = move |(of, number): &Name| **of == *model && version.is_none_or(|version| **number == *version);
-        self.series.iter().filter(move |(name, _)| is_own(name)).map(|(_, series)| series)
+        let is_own = move |(of, number): &Name| {
+            **of == *model && version.is_none_or(|version| **number == *version)
+        };
+        self.series
+            .iter()
+            .filter(move |(name, _)| is_own(name))
+            .map(|(_, series)| series)
     }
 
     /// Bytes taken, about.
@@ -138,8 +192,11 @@ impl History {
             !series.is_empty()
         });
         while self.series.len() > MOST_SERIES {
-            let Some(name) =
-                self.series.iter().min_by_key(|(_, series)| series.last_ms()).map(|(name, _)| name.clone())
+            let Some(name) = self
+                .series
+                .iter()
+                .min_by_key(|(_, series)| series.last_ms())
+                .map(|(name, _)| name.clone())
             else {
                 break;
             };
@@ -151,8 +208,8 @@ impl History {
     }
 }
 
-/// One version's memory. The last point of each tier is open; when a later one begins, it is closed, and what it counted
-/// is added to the open point of the next coarser tier.
+/// One version's memory. The last point of each tier is open; when a later one begins, it is
+/// closed, and what it counted is added to the open point of the next coarser tier.
 #[derive(Debug, Default)]
 struct Series {
     tiers: [VecDeque<Point>; TIERS.len()],
@@ -172,7 +229,9 @@ impl Series {
     /// Opens the point of a moment in a tier, and adds `traffic` to it.
     fn push(&mut self, tier: usize, at_ms: u64, traffic: Option<&Traffic>) {
         let start_ms = at_ms / TIERS[tier].step_ms * TIERS[tier].step_ms;
-        let is_open = self.tiers[tier].back().is_some_and(|last| last.at_ms == start_ms);
+        let is_open = self.tiers[tier]
+            .back()
+            .is_some_and(|last| last.at_ms == start_ms);
         if !is_open {
             if let Some(mut closed) = self.tiers[tier].pop_back() {
                 closed.traffic.shrink();
@@ -181,7 +240,10 @@ impl Series {
                 }
                 self.tiers[tier].push_back(closed);
             }
-            self.tiers[tier].push_back(Point { at_ms: start_ms, traffic: Traffic::default() });
+            self.tiers[tier].push_back(Point {
+                at_ms: start_ms,
+                traffic: Traffic::default(),
+            });
             let surplus = self.tiers[tier].len().saturating_sub(TIERS[tier].kept);
             self.give_up(tier, surplus);
         }
@@ -192,21 +254,27 @@ impl Series {
 
     /// What came from one moment to before another, together.
     fn total(&self, since_ms: u64, until_ms: u64) -> Traffic {
-        self.within(since_ms, until_ms).fold(Traffic::default(), |mut sum, (_, traffic)| {
-            sum.merge(traffic);
-            sum
-        })
+        self.within(since_ms, until_ms)
+            .fold(Traffic::default(), |mut sum, (_, traffic)| {
+                sum.merge(traffic);
+                sum
+            })
     }
 
     /// The finest tier that has everything since a moment; else the one that has most.
     fn reaching(&self, since_ms: u64) -> usize {
-        self.lost_ms.iter().position(|lost_ms| *lost_ms <= since_ms).unwrap_or(TIERS.len() - 1)
+        self.lost_ms
+            .iter()
+            .position(|lost_ms| *lost_ms <= since_ms)
+            .unwrap_or(TIERS.len() - 1)
     }
 
-    /// The points from one moment to before another, of the finest tier that reaches back to the first.
+    /// The points from one moment to before another, of the finest tier that reaches back to the
+    /// first.
     fn within(&self, since_ms: u64, until_ms: u64) -> impl Iterator<Item = (u64, &Traffic)> {
         let tier = self.reaching(since_ms);
-        let is_within = move |at_ms: u64| at_ms + TIERS[tier].step_ms > since_ms && at_ms < until_ms;
+        let is_within =
+            move |at_ms: u64| at_ms + TIERS[tier].step_ms > since_ms && at_ms < until_ms;
         self.tier(tier).filter(move |(at_ms, _)| is_within(*at_ms))
     }
 
@@ -223,7 +291,11 @@ impl Series {
             let first_ms = now_ms.saturating_sub(size.reach_ms() + size.step_ms);
             // The last one is open: what it has is nowhere else yet.
             let closed = self.tiers[tier].len().saturating_sub(1);
-            let old = self.tiers[tier].iter().take(closed).take_while(|point| point.at_ms < first_ms).count();
+            let old = self.tiers[tier]
+                .iter()
+                .take(closed)
+                .take_while(|point| point.at_ms < first_ms)
+                .count();
             self.give_up(tier, old);
         }
         let reach_ms = TIERS.map(TierSize::reach_ms).into_iter().max().unwrap_or(0);
@@ -254,7 +326,11 @@ impl Series {
     }
 
     fn bytes(&self) -> usize {
-        self.tiers.iter().flatten().map(|point| point.traffic.bytes()).sum()
+        self.tiers
+            .iter()
+            .flatten()
+            .map(|point| point.traffic.bytes())
+            .sum()
     }
 }
 
@@ -272,13 +348,23 @@ mod tests {
     }
 
     fn took(ms: u64) -> Finished {
-        Finished { rows: 2, batch_rows: 8, total_ns: ms * 1_000_000, ..Finished::default() }
+        Finished {
+            rows: 2,
+            batch_rows: 8,
+            total_ns: ms * 1_000_000,
+            ..Finished::default()
+        }
     }
 
     /// One request a second, which takes as many milliseconds as its minute has.
     fn steady(history: &mut History, version: &str, seconds: u64) {
         for second in 0..seconds {
-            history.count(&name("a"), &name(version), START_MS + second * 1000, &[took(1 + second / 60 % 60)]);
+            history.count(
+                &name("a"),
+                &name(version),
+                START_MS + second * 1000,
+                &[took(1 + second / 60 % 60)],
+            );
         }
     }
 
@@ -287,12 +373,21 @@ mod tests {
         let mut history = History::new(usize::MAX);
         steady(&mut history, "1", 8 * 3600);
         let now_ms = START_MS + 8 * HOUR_MS;
-        for (minutes, step_ms) in [(10, 10_000), (30, 10_000), (120, MINUTE_MS), (8 * 60, 10 * MINUTE_MS)] {
+        for (minutes, step_ms) in [
+            (10, 10_000),
+            (30, 10_000),
+            (120, MINUTE_MS),
+            (8 * 60, 10 * MINUTE_MS),
+        ] {
             let total = history.total("a", None, now_ms - minutes * MINUTE_MS, now_ms);
             assert_eq!(total.answered, minutes * 60, "{minutes} minutes");
             let points = history.points("a", Some("1"), now_ms - minutes * MINUTE_MS, now_ms, 1);
             assert_eq!(points.len() as u64, minutes * MINUTE_MS / step_ms);
-            assert!(points.iter().all(|point| point.traffic.answered == step_ms / 1000));
+            assert!(
+                points
+                    .iter()
+                    .all(|point| point.traffic.answered == step_ms / 1000)
+            );
         }
         let hour = history.total("a", None, now_ms - HOUR_MS, now_ms);
         assert!((hour.request.quantile_ms(0.5).unwrap() - 30.0).abs() < 1.0);
@@ -307,8 +402,17 @@ mod tests {
         for (hours_ago, step_ms) in [(1, MINUTE_MS), (5, MINUTE_MS), (7, 10 * MINUTE_MS)] {
             let since_ms = now_ms - hours_ago * HOUR_MS;
             let points = history.points("a", None, since_ms, since_ms + 20 * MINUTE_MS, 1);
-            assert_eq!(points.len() as u64, 20 * MINUTE_MS / step_ms, "{hours_ago} hours ago");
-            assert_eq!(history.total("a", None, since_ms, since_ms + 20 * MINUTE_MS).answered, 20 * 60);
+            assert_eq!(
+                points.len() as u64,
+                20 * MINUTE_MS / step_ms,
+                "{hours_ago} hours ago"
+            );
+            assert_eq!(
+                history
+                    .total("a", None, since_ms, since_ms + 20 * MINUTE_MS)
+                    .answered,
+                20 * 60
+            );
         }
     }
 
@@ -316,7 +420,12 @@ mod tests {
     fn a_little_traffic_stays_fine() {
         let mut history = History::new(usize::MAX);
         for hour in 0..48 {
-            history.count(&name("a"), &name("1"), START_MS + hour * HOUR_MS, &[took(1)]);
+            history.count(
+                &name("a"),
+                &name("1"),
+                START_MS + hour * HOUR_MS,
+                &[took(1)],
+            );
         }
         let ago = |hours| START_MS + 48 * HOUR_MS - hours * HOUR_MS;
         assert_eq!(history.points("a", None, ago(5), ago(0), 1).len(), 5);
@@ -328,10 +437,23 @@ mod tests {
         let mut history = History::new(usize::MAX);
         steady(&mut history, "1", 60);
         steady(&mut history, "2", 30);
-        let answered = |version| history.total("a", version, START_MS, START_MS + MINUTE_MS).answered;
-        assert_eq!((answered(Some("1")), answered(Some("2")), answered(None)), (60, 30, 90));
-        assert_eq!(history.names(), [(name("a"), name("1")), (name("a"), name("2"))]);
-        assert_eq!(history.total("b", None, START_MS, START_MS + MINUTE_MS), Traffic::default());
+        let answered = |version| {
+            history
+                .total("a", version, START_MS, START_MS + MINUTE_MS)
+                .answered
+        };
+        assert_eq!(
+            (answered(Some("1")), answered(Some("2")), answered(None)),
+            (60, 30, 90)
+        );
+        assert_eq!(
+            history.names(),
+            [(name("a"), name("1")), (name("a"), name("2"))]
+        );
+        assert_eq!(
+            history.total("b", None, START_MS, START_MS + MINUTE_MS),
+            Traffic::default()
+        );
     }
 
     #[test]
@@ -339,13 +461,32 @@ mod tests {
         let mut history = History::new(100_000);
         for minute in 0..20 * 24 * 60 {
             let requests: Vec<Finished> = (0..40).map(|at| took(1 + at * at)).collect();
-            history.count(&name("a"), &name("1"), START_MS + minute * MINUTE_MS, &requests);
+            history.count(
+                &name("a"),
+                &name("1"),
+                START_MS + minute * MINUTE_MS,
+                &requests,
+            );
             assert!(history.bytes() < 150_000, "{}", history.bytes());
         }
         let end_ms = START_MS + 20 * 24 * HOUR_MS;
-        assert_eq!(history.total("a", None, end_ms - 2 * HOUR_MS, end_ms).answered, 120 * 40);
-        history.count(&name("b"), &name("1"), end_ms + 4 * 24 * HOUR_MS, &[took(1)]);
-        assert_eq!(history.names(), [(name("b"), name("1"))], "what was silent for longer than is kept is forgotten");
+        assert_eq!(
+            history
+                .total("a", None, end_ms - 2 * HOUR_MS, end_ms)
+                .answered,
+            120 * 40
+        );
+        history.count(
+            &name("b"),
+            &name("1"),
+            end_ms + 4 * 24 * HOUR_MS,
+            &[took(1)],
+        );
+        assert_eq!(
+            history.names(),
+            [(name("b"), name("1"))],
+            "what was silent for longer than is kept is forgotten"
+        );
     }
 
     #[test]
@@ -353,6 +494,11 @@ mod tests {
         let mut history = History::new(usize::MAX);
         history.count(&name("a"), &name("1"), START_MS + HOUR_MS, &[took(1)]);
         history.count(&name("a"), &name("1"), START_MS, &[took(1)]);
-        assert_eq!(history.total("a", None, START_MS + HOUR_MS, START_MS + 2 * HOUR_MS).answered, 2);
+        assert_eq!(
+            history
+                .total("a", None, START_MS + HOUR_MS, START_MS + 2 * HOUR_MS)
+                .answered,
+            2
+        );
     }
 }

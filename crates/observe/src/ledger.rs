@@ -6,16 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::window::{HOUR_MS, MINUTE_MS};
 
-/// Counts of good and of all requests of one objective by time: minutes for the last 6 hours, ten minutes for the last
-/// 3 days, hours for the last 90 days. Each kind has all counts of its time, and a sum is read from the finest that goes
-/// back far enough.
+/// Counts of good and of all requests of one objective by time: minutes for the last 6 hours, ten
+/// minutes for the last 3 days, hours for the last 90 days. Each kind has all counts of its time,
+/// and a sum is read from the finest that goes back far enough.
 ///
-/// Times are Unix milliseconds and come from the caller. Where little happens the finer kinds go back further: it is
-/// the newest buckets with requests in them that are kept, 370 minutes, 440 ten minutes and 2,170 hours. So a ledger
-/// has at most 2,980 buckets of 24 bytes, 72 kB, and what its vectors hold in reserve, at most as much again. A clock
-/// that once runs ahead costs one bucket.
+/// Times are Unix milliseconds and come from the caller. Where little happens the finer kinds go
+/// back further: it is the newest buckets with requests in them that are kept, 370 minutes, 440 ten
+/// minutes and 2,170 hours. So a ledger has at most 2,980 buckets of 24 bytes, 72 kB, and what its
+/// vectors hold in reserve, at most as much again. A clock that once runs ahead costs one bucket.
 ///
-/// Ledgers of replicas are [merged](Self::merge) in any order, whole or [by bucket](Self::iter). As JSON (through serde) a full one is some 70 kB.
+/// Ledgers of replicas are [merged](Self::merge) in any order, whole or [by bucket](Self::iter). As
+/// JSON (through serde) a full one is some 70 kB.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ledger {
@@ -35,14 +36,18 @@ impl Ledger {
         if total == 0 {
             return;
         }
-        let counts = Counts { good: good.min(total), total };
+        let counts = Counts {
+            good: good.min(total),
+            total,
+        };
         self.minutes.add(at_ms, counts);
         self.ten_minutes.add(at_ms, counts);
         self.hours.add(at_ms, counts);
     }
 
-    /// What was counted from `since_ms` to before `until_ms`. The first bucket counts whole: it reaches back before
-    /// `since_ms` unless that is the beginning of a bucket. For windows of at most 6 hours this is a whole minute.
+    /// What was counted from `since_ms` to before `until_ms`. The first bucket counts whole: it
+    /// reaches back before `since_ms` unless that is the beginning of a bucket. For windows of at
+    /// most 6 hours this is a whole minute.
     pub fn sum(&self, since_ms: u64, until_ms: u64) -> Counts {
         if self.minutes.reaches(since_ms) {
             self.minutes.sum(since_ms, until_ms)
@@ -72,7 +77,10 @@ impl Ledger {
 
     /// Its buckets, for a store that adds up those of many ledgers.
     pub fn iter(&self) -> impl Iterator<Item = Bucket> + '_ {
-        self.minutes.iter().chain(self.ten_minutes.iter()).chain(self.hours.iter())
+        self.minutes
+            .iter()
+            .chain(self.ten_minutes.iter())
+            .chain(self.hours.iter())
     }
 
     /// Sets a bucket, whatever was counted in it; one of no tier's width is overlooked.
@@ -123,14 +131,18 @@ impl Add for Counts {
 
     fn add(self, other: Self) -> Self {
         // Good stays at most the total, as both stop at the same number.
-        Self { good: self.good.saturating_add(other.good), total: self.total.saturating_add(other.total) }
+        Self {
+            good: self.good.saturating_add(other.good),
+            total: self.total.saturating_add(other.total),
+        }
     }
 }
 
-/// The newest `CAPACITY` buckets of `WIDTH_MS` that have requests in them, sorted by index: Unix time over the width.
+/// The newest `CAPACITY` buckets of `WIDTH_MS` that have requests in them, sorted by index: Unix
+/// time over the width.
 ///
-/// Keeping the newest so many of a union commutes with taking unions: a bucket among them is among the newest of every
-/// part that has it. Hence merging is associative.
+/// Keeping the newest so many of a union commutes with taking unions: a bucket among them is among
+/// the newest of every part that has it. Hence merging is associative.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<Written>", into = "Vec<Written>")]
 struct Tier<const WIDTH_MS: u64, const CAPACITY: usize>(Vec<(u32, Counts)>);
@@ -153,11 +165,18 @@ impl<const WIDTH_MS: u64, const CAPACITY: usize> Tier<WIDTH_MS, CAPACITY> {
 
     /// Whether every bucket since then that ever had requests is still here.
     fn reaches(&self, since_ms: u64) -> bool {
-        self.0.len() < CAPACITY || self.0.first().is_some_and(|&(first, _)| first <= Self::index(since_ms))
+        self.0.len() < CAPACITY
+            || self
+                .0
+                .first()
+                .is_some_and(|&(first, _)| first <= Self::index(since_ms))
     }
 
     fn sum(&self, since_ms: u64, until_ms: u64) -> Counts {
-        let (first, end) = (Self::index(since_ms), Self::index(until_ms.saturating_add(WIDTH_MS - 1)));
+        let (first, end) = (
+            Self::index(since_ms),
+            Self::index(until_ms.saturating_add(WIDTH_MS - 1)),
+        );
         let from = self.0.partition_point(|&(index, _)| index < first);
         let within = self.0[from..].iter().take_while(|&&(index, _)| index < end);
         within.fold(Counts::default(), |sum, &(_, counts)| sum + counts)
@@ -172,7 +191,11 @@ impl<const WIDTH_MS: u64, const CAPACITY: usize> Tier<WIDTH_MS, CAPACITY> {
     }
 
     fn iter(&self) -> impl Iterator<Item = Bucket> + '_ {
-        self.0.iter().map(|&(index, counts)| Bucket { width_ms: WIDTH_MS, index, counts })
+        self.0.iter().map(|&(index, counts)| Bucket {
+            width_ms: WIDTH_MS,
+            index,
+            counts,
+        })
     }
 
     fn add_at(&mut self, index: u32, counts: Counts) {
@@ -197,7 +220,13 @@ impl<const WIDTH_MS: u64, const CAPACITY: usize> From<Vec<Written>> for Tier<WID
     fn from(written: Vec<Written>) -> Self {
         let mut tier = Self::default();
         for (index, good, total) in written {
-            tier.add_at(index, Counts { good: good.min(total), total });
+            tier.add_at(
+                index,
+                Counts {
+                    good: good.min(total),
+                    total,
+                },
+            );
         }
         tier.forget();
         tier
@@ -206,7 +235,10 @@ impl<const WIDTH_MS: u64, const CAPACITY: usize> From<Vec<Written>> for Tier<WID
 
 impl<const WIDTH_MS: u64, const CAPACITY: usize> From<Tier<WIDTH_MS, CAPACITY>> for Vec<Written> {
     fn from(tier: Tier<WIDTH_MS, CAPACITY>) -> Self {
-        tier.0.into_iter().map(|(index, counts)| (index, counts.good, counts.total)).collect()
+        tier.0
+            .into_iter()
+            .map(|(index, counts)| (index, counts.good, counts.total))
+            .collect()
     }
 }
 

@@ -1,14 +1,15 @@
 //! What became of requests: service level objectives, error budgets, and what tells people of them.
 //!
-//! In: objectives as users write them, how many requests were good and how many there were, and the time. Out: how each
-//! objective stands, which alerts fire, and the same as rules for Prometheus, dashboards for Grafana and documents of
-//! OpenSLO. This room reads no clock, no file and no network, and knows no request: who counts passes counts in, who
-//! keeps state serializes [`Ledger`] and [`BurnAlerts`].
+//! In: objectives as users write them, how many requests were good and how many there were, and the
+//! time. Out: how each objective stands, which alerts fire, and the same as rules for Prometheus,
+//! dashboards for Grafana and documents of OpenSLO. This room reads no clock, no file and no
+//! network, and knows no request: who counts passes counts in, who keeps state serializes
+//! [`Ledger`] and [`BurnAlerts`].
 //!
 //! What alerts become on their way to people is in [`alerting`], what serving costs in [`cost`].
 //!
-//! Begin at [`Objective`], which is parsed into an [`Slo`]; its requests are judged by [`Sli`], counted in a [`Ledger`],
-//! and read as a [`Standing`] and by [`BurnAlerts`].
+//! Begin at [`Objective`], which is parsed into an [`Slo`]; its requests are judged by [`Sli`],
+//! counted in a [`Ledger`], and read as a [`Standing`] and by [`BurnAlerts`].
 //!
 //! ```
 //! use tidegate_observe::{BurnAlerts, Ledger, Objective, Standing};
@@ -51,7 +52,9 @@ pub use event::{Event, EventLog, MAX_EVENTS};
 pub use freeze::{Freeze, FreezeChange};
 pub use history::{History, Point};
 pub use ledger::{Bucket, Counts, Ledger};
-pub use objective::{ALL_ENDPOINTS, BudgetPolicy, Objective, ObjectiveError, ObjectiveProblem, SliKind};
+pub use objective::{
+    ALL_ENDPOINTS, BudgetPolicy, Objective, ObjectiveError, ObjectiveProblem, SliKind,
+};
 pub use rules::{Rule, RuleFile, RuleGroup, RuleOptions, rules};
 pub use sketch::{SKETCH_ERROR, Sketch};
 pub use sli::{LatencyBound, Outcome, SERVER_FAULTS, Sli};

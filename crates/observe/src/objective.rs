@@ -20,27 +20,29 @@ const MAX_TARGET: f64 = 0.999_999_999;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Objective {
-    /// What it is called in alerts, rules and dashboards: up to 63 lower-case letters, digits and `-`, no other
-    /// objective's name. Required.
+    /// What it is called in alerts, rules and dashboards: up to 63 lower-case letters, digits and
+    /// `-`, no other objective's name. Required.
     pub name: String,
     /// The model whose requests count, or `*` for those of all models together.
     pub endpoint: String,
     /// What is measured: `availability` or `latency`.
     pub sli: SliKind,
-    /// For `latency`: up to how many milliseconds an answer is in time, 0.1 to 13107.2. The nearest bound of a bucket
-    /// of `tidegate_request_duration_seconds` (0.1 · 2^k) is used, and said where it is another number.
+    /// For `latency`: up to how many milliseconds an answer is in time, 0.1 to 13107.2. The nearest
+    /// bound of a bucket of `tidegate_request_duration_seconds` (0.1 · 2^k) is used, and said where
+    /// it is another number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold_ms: Option<f64>,
     /// The share of requests that are to be good, above 0 and below 1.
     pub target: f64,
-    /// The window over which the target holds: a number of days up to now, `"1d"` to `"90d"`, or `"month"`, the calendar
-    /// month in UTC.
+    /// The window over which the target holds: a number of days up to now, `"1d"` to `"90d"`, or
+    /// `"month"`, the calendar month in UTC.
     pub window: Window,
     /// A label of your choice that alerts carry on, to route them by: up to 63 characters.
     pub tier: String,
     /// How many requests must have counted in an alert's long window before it fires; at least 1.
     pub min_events: u64,
-    /// What a spent error budget does: `none`, or `freeze`, which holds the rollouts of the endpoint's models.
+    /// What a spent error budget does: `none`, or `freeze`, which holds the rollouts of the
+    /// endpoint's models.
     pub policy: BudgetPolicy,
 }
 
@@ -51,7 +53,8 @@ pub enum BudgetPolicy {
     /// Nothing: alerts tell of it.
     #[default]
     None,
-    /// Servers that follow the registry keep the versions that they serve until some of the budget is back.
+    /// Servers that follow the registry keep the versions that they serve until some of the budget
+    /// is back.
     Freeze,
 }
 
@@ -120,7 +123,9 @@ pub enum ObjectiveProblem {
     NoThreshold,
     #[error("threshold_ms has no meaning for availability: leave it out, or set sli = \"latency\"")]
     NeedlessThreshold,
-    #[error("threshold_ms is {0}, it must lie between 0.1 and 13107.2, the first and last bucket of the histogram")]
+    #[error(
+        "threshold_ms is {0}, it must lie between 0.1 and 13107.2, the first and last bucket of the histogram"
+    )]
     Threshold(f64),
     #[error("window is {0} days, it must be 1 to {MAX_WINDOW_DAYS}")]
     Window(u32),
@@ -136,7 +141,10 @@ impl Objective {
     /// # Errors
     /// The first thing that is wrong with it.
     pub fn parse(&self) -> Result<Slo, ObjectiveError> {
-        self.read().map_err(|problem| ObjectiveError { name: self.name.clone(), problem })
+        self.read().map_err(|problem| ObjectiveError {
+            name: self.name.clone(),
+            problem,
+        })
     }
 
     /// Reads all objectives of a configuration.
@@ -147,7 +155,10 @@ impl Objective {
         let mut names = BTreeSet::new();
         let parse = |objective: &Self| match names.insert(objective.name.clone()) {
             true => objective.parse(),
-            false => Err(ObjectiveError { name: objective.name.clone(), problem: ObjectiveProblem::DuplicateName }),
+            false => Err(ObjectiveError {
+                name: objective.name.clone(),
+                problem: ObjectiveProblem::DuplicateName,
+            }),
         };
         objectives.iter().map(parse).collect()
     }
@@ -173,7 +184,10 @@ impl Objective {
         if self.min_events == 0 {
             return Err(ObjectiveProblem::NoEvents);
         }
-        Ok(Slo { sli: self.read_sli()?, objective: self.clone() })
+        Ok(Slo {
+            sli: self.read_sli()?,
+            objective: self.clone(),
+        })
     }
 
     fn read_sli(&self) -> Result<Sli, ObjectiveProblem> {
@@ -181,9 +195,9 @@ impl Objective {
             (SliKind::Availability, None) => Ok(Sli::Availability),
             (SliKind::Availability, Some(_)) => Err(ObjectiveProblem::NeedlessThreshold),
             (SliKind::Latency, None) => Err(ObjectiveProblem::NoThreshold),
-            (SliKind::Latency, Some(ms)) => {
-                LatencyBound::nearest(ms).map(Sli::Latency).ok_or(ObjectiveProblem::Threshold(ms))
-            }
+            (SliKind::Latency, Some(ms)) => LatencyBound::nearest(ms)
+                .map(Sli::Latency)
+                .ok_or(ObjectiveProblem::Threshold(ms)),
         }
     }
 }
@@ -191,12 +205,18 @@ impl Objective {
 /// Whether this is a label of RFC 1123, which OpenSLO asks of every name.
 fn is_name(name: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    (1..=MAX_NAME).contains(&name.len()) && name.chars().all(inner) && !name.starts_with('-') && !name.ends_with('-')
+    (1..=MAX_NAME).contains(&name.len())
+        && name.chars().all(inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
 }
 
-/// Whether this can be a label of an alert: Prometheus would take `{{` for the beginning of a template.
+/// Whether this can be a label of an alert: Prometheus would take `{{` for the beginning of a
+/// template.
 fn is_tier(tier: &str) -> bool {
-    (1..=MAX_NAME).contains(&tier.chars().count()) && !tier.contains(char::is_control) && !tier.contains("{{")
+    (1..=MAX_NAME).contains(&tier.chars().count())
+        && !tier.contains(char::is_control)
+        && !tier.contains("{{")
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use crate::promql::Counters;
 use crate::sli::Sli;
 use crate::slo::Slo;
 use document::{
-    Document, Header, Indicator, IndicatorSpec, Label, Metadata, Metric, MetricSource, Query, RatioMetric, Spec, Target,
+    Document, Header, Indicator, IndicatorSpec, Label, Metadata, Metric, MetricSource, Query,
+    RatioMetric, Spec, Target,
 };
 
 const API_VERSION: &str = "openslo/v1";
@@ -43,8 +44,8 @@ pub enum OpenSloError {
     Objective(#[from] ObjectiveError),
 }
 
-/// Objectives as OpenSLO documents, one after the other: ratios of the counters of servers that Prometheus scrapes as
-/// `job`.
+/// Objectives as OpenSLO documents, one after the other: ratios of the counters of servers that
+/// Prometheus scrapes as `job`.
 ///
 /// # Errors
 /// Never for objectives that were parsed: there is nothing in them that YAML cannot say.
@@ -54,15 +55,20 @@ pub fn export(slos: &[Slo], job: &str) -> Result<String, OpenSloError> {
         let text = serde_saphyr::to_string_with_options(&document_of(slo, job), options());
         text.map_err(|error| OpenSloError::Unreadable(error.to_string()))
     };
-    Ok(slos.iter().map(yaml).collect::<Result<Vec<_>, _>>()?.join("---\n"))
+    Ok(slos
+        .iter()
+        .map(yaml)
+        .collect::<Result<Vec<_>, _>>()?
+        .join("---\n"))
 }
 
-/// Objectives from OpenSLO documents. Descriptions, display names, and labels and annotations that are not ours are
-/// overlooked, as they do not change what an objective means. Alerts are always those of
-/// [`BURN_ALERTS`](crate::BURN_ALERTS).
+/// Objectives from OpenSLO documents. Descriptions, display names, and labels and annotations that
+/// are not ours are overlooked, as they do not change what an objective means. Alerts are always
+/// those of [`BURN_ALERTS`](crate::BURN_ALERTS).
 ///
-/// An indicator is either a `ratioMetric` of the queries that [`export`] writes, spaces aside, or a `thresholdMetric`
-/// over `tidegate_request_duration_seconds` with `op: lte` and a `value` in seconds.
+/// An indicator is either a `ratioMetric` of the queries that [`export`] writes, spaces aside, or a
+/// `thresholdMetric` over `tidegate_request_duration_seconds` with `op: lte` and a `value` in
+/// seconds.
 ///
 /// # Errors
 /// The first thing that is no OpenSLO v1, cannot be expressed, or is no right objective.
@@ -70,19 +76,25 @@ pub fn import(yaml: &str, job: &str) -> Result<Vec<Objective>, OpenSloError> {
     let unreadable = |error: serde_saphyr::Error| OpenSloError::Unreadable(error.to_string());
     // Other kinds have other fields: name the kind rather than the first field.
     for header in serde_saphyr::from_multiple::<Header>(yaml).map_err(unreadable)? {
-        header.check().map_err(|problem| inexpressible(&header.metadata.name, problem))?;
+        header
+            .check()
+            .map_err(|problem| inexpressible(&header.metadata.name, problem))?;
     }
     let documents = serde_saphyr::from_multiple::<Document>(yaml).map_err(unreadable)?;
-    let objectives = documents
-        .iter()
-        .map(|document| objective_of(document, job).map_err(|problem| inexpressible(&document.metadata.name, problem)));
+    let objectives = documents.iter().map(|document| {
+        objective_of(document, job)
+            .map_err(|problem| inexpressible(&document.metadata.name, problem))
+    });
     let objectives = objectives.collect::<Result<Vec<_>, _>>()?;
     Objective::parse_all(&objectives)?;
     Ok(objectives)
 }
 
 fn inexpressible(name: &str, problem: String) -> OpenSloError {
-    OpenSloError::Inexpressible { name: name.to_owned(), problem }
+    OpenSloError::Inexpressible {
+        name: name.to_owned(),
+        problem,
+    }
 }
 
 fn document_of(slo: &Slo, job: &str) -> Document {
@@ -94,7 +106,11 @@ fn document_of(slo: &Slo, job: &str) -> Document {
             spec: Query { query },
         },
     };
-    let ratio = RatioMetric { counter: true, good: metric(counters.good_ever()), total: metric(counters.total_ever()) };
+    let ratio = RatioMetric {
+        counter: true,
+        good: metric(counters.good_ever()),
+        total: metric(counters.total_ever()),
+    };
     let good = match slo.sli() {
         Sli::Availability => "requests that the server did not fail".to_owned(),
         Sli::Latency(bound) => format!("answers within {bound}"),
@@ -112,13 +128,23 @@ fn document_of(slo: &Slo, job: &str) -> Document {
             description: Some(format!("The share of {good}")),
             service: slo.endpoint().unwrap_or("tidegate").to_owned(),
             indicator: Some(Indicator {
-                metadata: Metadata { name: slo.name().to_owned(), ..Metadata::default() },
-                spec: IndicatorSpec { description: None, ratio_metric: Some(ratio), threshold_metric: None },
+                metadata: Metadata {
+                    name: slo.name().to_owned(),
+                    ..Metadata::default()
+                },
+                spec: IndicatorSpec {
+                    description: None,
+                    ratio_metric: Some(ratio),
+                    threshold_metric: None,
+                },
             }),
             indicator_ref: None,
             time_window: vec![window::write(slo.window())],
             budgeting_method: "Occurrences".to_owned(),
-            objectives: vec![Target { target: Some(slo.target()), ..Target::default() }],
+            objectives: vec![Target {
+                target: Some(slo.target()),
+                ..Target::default()
+            }],
             alert_policies: Vec::new(),
         },
     }
@@ -134,19 +160,30 @@ fn annotations(slo: &Slo) -> BTreeMap<String, String> {
 fn objective_of(document: &Document, job: &str) -> Result<Objective, String> {
     let spec = &document.spec;
     if spec.indicator_ref.is_some() {
-        return Err("indicatorRef cannot be followed: write the indicator into the document".to_owned());
+        return Err(
+            "indicatorRef cannot be followed: write the indicator into the document".to_owned(),
+        );
     }
     if spec.budgeting_method != "Occurrences" {
-        return Err(format!("budgetingMethod is \"{}\", only Occurrences can be kept", spec.budgeting_method));
+        return Err(format!(
+            "budgetingMethod is \"{}\", only Occurrences can be kept",
+            spec.budgeting_method
+        ));
     }
     if !spec.alert_policies.is_empty() {
         return Err("alertPolicies cannot be kept: every objective has the same alerts".to_owned());
     }
     let [target] = spec.objectives.as_slice() else {
-        return Err(format!("there are {} objectives, a document must have one", spec.objectives.len()));
+        return Err(format!(
+            "there are {} objectives, a document must have one",
+            spec.objectives.len()
+        ));
     };
     let [time_window] = spec.time_window.as_slice() else {
-        return Err(format!("there are {} timeWindows, a document must have one", spec.time_window.len()));
+        return Err(format!(
+            "there are {} timeWindows, a document must have one",
+            spec.time_window.len()
+        ));
     };
     let indicator = spec.indicator.as_ref().ok_or("the indicator is missing")?;
     let measured = indicator::read(&indicator.spec, target, job)?;
@@ -164,20 +201,34 @@ fn objective_of(document: &Document, job: &str) -> Result<Objective, String> {
             None => defaults.tier,
         },
         min_events: match document.metadata.annotations.get(MIN_EVENTS) {
-            Some(text) => text.parse().map_err(|_| format!("{MIN_EVENTS} is \"{text}\", which is no number"))?,
+            Some(text) => text
+                .parse()
+                .map_err(|_| format!("{MIN_EVENTS} is \"{text}\", which is no number"))?,
             None => defaults.min_events,
         },
-        policy: match document.metadata.annotations.get(POLICY).map(String::as_str) {
+        policy: match document
+            .metadata
+            .annotations
+            .get(POLICY)
+            .map(String::as_str)
+        {
             Some("freeze") => BudgetPolicy::Freeze,
             Some("none") | None => BudgetPolicy::None,
-            Some(other) => return Err(format!("{POLICY} is \"{other}\", it must be none or freeze")),
+            Some(other) => {
+                return Err(format!(
+                    "{POLICY} is \"{other}\", it must be none or freeze"
+                ));
+            }
         },
     })
 }
 
 fn share(target: &Target) -> Result<f64, String> {
     if target.time_slice_target.is_some() || target.time_slice_window.is_some() {
-        return Err("timeSliceTarget and timeSliceWindow cannot be kept: requests are counted, not slices".to_owned());
+        return Err(
+            "timeSliceTarget and timeSliceWindow cannot be kept: requests are counted, not slices"
+                .to_owned(),
+        );
     }
     match (target.target, target.target_percent) {
         (Some(target), None) => Ok(target),

@@ -17,16 +17,28 @@ impl Counters {
         let model = endpoint.map(|model| format!("model=\"{}\"", escaped(model)));
         let job = format!("job=\"{}\"", escaped(job));
         let select = |metric: &str, more: Option<String>| {
-            let labels: Vec<String> = [Some(job.clone()), model.clone(), more].into_iter().flatten().collect();
+            let labels: Vec<String> = [Some(job.clone()), model.clone(), more]
+                .into_iter()
+                .flatten()
+                .collect();
             format!("{metric}{{{}}}", labels.join(","))
         };
         match sli {
             Sli::Availability => {
                 let good = select("nv_inference_request_success", None);
                 let faults = SERVER_FAULTS.join("|");
-                let failed = select("nv_inference_request_failure", Some(format!("reason=~\"{faults}\"")));
-                // Where nothing is loaded requests reach no version. Those are counted without their model.
-                let refused = || select("tidegate_requests_refused_total", Some(format!("code=~\"{faults}\"")));
+                let failed = select(
+                    "nv_inference_request_failure",
+                    Some(format!("reason=~\"{faults}\"")),
+                );
+                // Where nothing is loaded requests reach no version. Those are counted without
+                // their model.
+                let refused = || {
+                    select(
+                        "tidegate_requests_refused_total",
+                        Some(format!("code=~\"{faults}\"")),
+                    )
+                };
                 let refused = endpoint.is_none().then(refused);
                 let total = [good.clone(), failed].into_iter().chain(refused).collect();
                 Self { good, total }
@@ -44,12 +56,16 @@ impl Counters {
 
     /// Good requests in the last `range`.
     pub(crate) fn good_in(&self, range: &str) -> String {
-        sum(std::slice::from_ref(&self.good), |counter| format!("increase({counter}[{range}])"))
+        sum(std::slice::from_ref(&self.good), |counter| {
+            format!("increase({counter}[{range}])")
+        })
     }
 
     /// All requests in the last `range`.
     pub(crate) fn total_in(&self, range: &str) -> String {
-        sum(&self.total, |counter| format!("increase({counter}[{range}])"))
+        sum(&self.total, |counter| {
+            format!("increase({counter}[{range}])")
+        })
     }
 
     /// Good requests since ever.
@@ -65,7 +81,10 @@ impl Counters {
 
 /// A sum over all series of all counters; a counter without series is 0, for most never fail.
 fn sum(counters: &[String], over: impl Fn(&str) -> String) -> String {
-    let sums: Vec<String> = counters.iter().map(|counter| format!("(sum({}) or vector(0))", over(counter))).collect();
+    let sums: Vec<String> = counters
+        .iter()
+        .map(|counter| format!("(sum({}) or vector(0))", over(counter)))
+        .collect();
     sums.join(" + ")
 }
 
@@ -76,14 +95,17 @@ fn le(bound: LatencyBound) -> String {
 
 /// A string between PromQL's double quotes.
 pub(crate) fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    text.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const FAULTS: &str = "queue_full|execution_failed|internal|not_ready|shutting_down|deadline_exceeded";
+    const FAULTS: &str =
+        "queue_full|execution_failed|internal|not_ready|shutting_down|deadline_exceeded";
 
     fn latency(ms: f64) -> Sli {
         Sli::Latency(LatencyBound::nearest(ms).unwrap())
@@ -93,7 +115,10 @@ mod tests {
     fn availability_leaves_wrong_requests_out() {
         let counters = Counters::new(Sli::Availability, Some("fraud"), "tidegate");
         let success = "nv_inference_request_success{job=\"tidegate\",model=\"fraud\"}";
-        assert_eq!(counters.good_in("5m"), format!("(sum(increase({success}[5m])) or vector(0))"));
+        assert_eq!(
+            counters.good_in("5m"),
+            format!("(sum(increase({success}[5m])) or vector(0))")
+        );
         assert_eq!(
             counters.total_ever(),
             format!(
@@ -116,8 +141,14 @@ mod tests {
     #[test]
     fn a_bound_is_written_as_prometheus_writes_it() {
         let bucket = |ms| Counters::new(latency(ms), None, "j").good;
-        assert_eq!(bucket(51.2), "tidegate_request_duration_seconds_bucket{job=\"j\",le=\"0.0512\"}");
-        assert_eq!(bucket(0.1), "tidegate_request_duration_seconds_bucket{job=\"j\",le=\"0.0001\"}");
+        assert_eq!(
+            bucket(51.2),
+            "tidegate_request_duration_seconds_bucket{job=\"j\",le=\"0.0512\"}"
+        );
+        assert_eq!(
+            bucket(0.1),
+            "tidegate_request_duration_seconds_bucket{job=\"j\",le=\"0.0001\"}"
+        );
     }
 
     #[test]

@@ -16,7 +16,8 @@ pub struct RuleOptions {
     pub job: String,
     /// Where the runbooks are: `/NAME.md` is appended to it.
     pub runbook_base: String,
-    /// How much memory a server may take, in bytes. Without it there is no alert on too much of it, only on growth.
+    /// How much memory a server may take, in bytes. Without it there is no alert on too much of it,
+    /// only on growth.
     pub memory_limit_bytes: Option<u64>,
 }
 
@@ -38,11 +39,13 @@ impl RuleOptions {
 
 /// The rules of these objectives, and those that every server should have.
 ///
-/// They evaluate as this crate does itself: the same counts, windows, burn rates and thresholds. Where they differ:
-/// Prometheus reads a request when it next scrapes; it does not see the first increments of a counter that did not exist
-/// before; and of a window of a calendar month it knows no beginning, so that there is no rule for what is left of the
-/// budget then.
+/// They evaluate as this crate does itself: the same counts, windows, burn rates and thresholds.
+/// Where they differ: Prometheus reads a request when it next scrapes; it does not see the first
+/// increments of a counter that did not exist before; and of a window of a calendar month it knows
+/// no beginning, so that there is no rule for what is left of the budget then.
 pub fn rules(slos: &[Slo], options: &RuleOptions) -> RuleFile {
     let budgets = slos.iter().flat_map(|slo| budget::groups(slo, options));
-    RuleFile { groups: budgets.chain([general::group(options)]).collect() }
+    RuleFile {
+        groups: budgets.chain([general::group(options)]).collect(),
+    }
 }

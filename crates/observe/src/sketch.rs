@@ -5,12 +5,13 @@ use std::sync::LazyLock;
 /// How far a quantile may be from the exact one, relative to it.
 pub const SKETCH_ERROR: f64 = 0.01;
 
-/// A DDSketch of nanoseconds (Masson, Rim and Lee, "DDSketch: a fast and fully-mergeable quantile sketch with
-/// relative-error guarantees", 2019): value `x` counts in bin `ceil(log_γ x)` with `γ = (1 + α) / (1 - α)`, and the bin
-/// stands for `2 γ^i / (γ + 1)`, which is within `α` of everything in it.
+/// A DDSketch of nanoseconds (Masson, Rim and Lee, "DDSketch: a fast and fully-mergeable quantile
+/// sketch with relative-error guarantees", 2019): value `x` counts in bin `ceil(log_γ x)` with `γ =
+/// (1 + α) / (1 - α)`, and the bin stands for `2 γ^i / (γ + 1)`, which is within `α` of everything
+/// in it.
 ///
-/// Only bins that have something are kept, as they are few where times are alike: 6 bytes each, some 100 to 300 of them.
-/// There are at most 2,219, for the whole range of 64 bits.
+/// Only bins that have something are kept, as they are few where times are alike: 6 bytes each,
+/// some 100 to 300 of them. There are at most 2,219, for the whole range of 64 bits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sketch {
     /// Bins and how often they were hit, ascending.
@@ -40,8 +41,8 @@ impl Sketch {
         self.count
     }
 
-    /// The time that a share `q` of all stay at or below, in nanoseconds; `None` if there are none. For 1,000 times,
-    /// `quantile(0.99)` is near the 990th of them.
+    /// The time that a share `q` of all stay at or below, in nanoseconds; `None` if there are none.
+    /// For 1,000 times, `quantile(0.99)` is near the 990th of them.
     pub fn quantile(&self, q: f64) -> Option<f64> {
         let rank = (q.clamp(0.0, 1.0) * self.count.saturating_sub(1) as f64).floor() as u64;
         let mut below = 0;
@@ -75,7 +76,8 @@ impl Sketch {
     }
 }
 
-static LOG_GAMMA: LazyLock<f64> = LazyLock::new(|| ((1.0 + SKETCH_ERROR) / (1.0 - SKETCH_ERROR)).ln());
+static LOG_GAMMA: LazyLock<f64> =
+    LazyLock::new(|| ((1.0 + SKETCH_ERROR) / (1.0 - SKETCH_ERROR)).ln());
 
 fn bin(ns: u64) -> u16 {
     ((ns.max(1) as f64).ln() / *LOG_GAMMA).ceil() as u16

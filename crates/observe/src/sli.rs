@@ -3,13 +3,21 @@
 use std::fmt;
 use std::time::Duration;
 
-/// The error codes that count against availability: what the server, not the client, must answer for.
+/// The error codes that count against availability: what the server, not the client, must answer
+/// for.
 ///
-/// They are the codes of `docs/reference/errors.md` with a status of 500 and above, among them `deadline_exceeded` (504:
-/// the client waited for nothing), and `queue_full` (429: the server had no room). All other codes are wrong requests:
-/// they count neither as good nor as bad, or else a client with a bug would eat, or hide, the error budget.
-pub const SERVER_FAULTS: [&str; 6] =
-    ["queue_full", "execution_failed", "internal", "not_ready", "shutting_down", "deadline_exceeded"];
+/// They are the codes of `docs/reference/errors.md` with a status of 500 and above, among them
+/// `deadline_exceeded` (504: the client waited for nothing), and `queue_full` (429: the server had
+/// no room). All other codes are wrong requests: they count neither as good nor as bad, or else a
+/// client with a bug would eat, or hide, the error budget.
+pub const SERVER_FAULTS: [&str; 6] = [
+    "queue_full",
+    "execution_failed",
+    "internal",
+    "not_ready",
+    "shutting_down",
+    "deadline_exceeded",
+];
 
 /// What became of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +42,9 @@ impl Sli {
     pub fn judge(self, outcome: Outcome<'_>) -> Option<bool> {
         match (self, outcome) {
             (Self::Availability, Outcome::Answered(_)) => Some(true),
-            (Self::Availability, Outcome::Failed(code)) => SERVER_FAULTS.contains(&code).then_some(false),
+            (Self::Availability, Outcome::Failed(code)) => {
+                SERVER_FAULTS.contains(&code).then_some(false)
+            }
             (Self::Latency(bound), Outcome::Answered(took)) => Some(took <= bound.duration()),
             (Self::Latency(_), Outcome::Failed(_)) => None,
         }
@@ -49,8 +59,8 @@ impl Sli {
     }
 }
 
-/// An upper bound of a bucket of `tidegate_request_duration_seconds`: 100 µs · 2^k, for k from 0 to 17. Only of such a
-/// bound can Prometheus say exactly how many requests took no longer.
+/// An upper bound of a bucket of `tidegate_request_duration_seconds`: 100 µs · 2^k, for k from 0 to
+/// 17. Only of such a bound can Prometheus say exactly how many requests took no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LatencyBound(u32);
 
@@ -63,8 +73,8 @@ impl LatencyBound {
         (0..Self::COUNT).map(Self)
     }
 
-    /// The bound that differs least from a threshold in milliseconds, the lower one of two; `None` outside of 0.1 ms to
-    /// 13107.2 ms, where there are no buckets.
+    /// The bound that differs least from a threshold in milliseconds, the lower one of two; `None`
+    /// outside of 0.1 ms to 13107.2 ms, where there are no buckets.
     pub fn nearest(threshold_ms: f64) -> Option<Self> {
         let (first, last) = (Self(0), Self(Self::COUNT - 1));
         if !(first.ms()..=last.ms()).contains(&threshold_ms) {
@@ -111,7 +121,11 @@ mod tests {
         assert_eq!(bounds.len(), 18);
         assert_eq!(&bounds[..4], &[0.0001, 0.0002, 0.0004, 0.0008]);
         assert_eq!(bounds[17], 13.1072);
-        assert!(LatencyBound::all().enumerate().all(|(at, bound)| bound.index() == at));
+        assert!(
+            LatencyBound::all()
+                .enumerate()
+                .all(|(at, bound)| bound.index() == at)
+        );
         assert_eq!(LatencyBound(0).seconds().to_string(), "0.0001");
     }
 
@@ -133,16 +147,28 @@ mod tests {
     fn wrong_requests_do_not_count() {
         let quick = Outcome::Answered(Duration::from_millis(1));
         assert_eq!(Sli::Availability.judge(quick), Some(true));
-        assert_eq!(Sli::Availability.judge(Outcome::Failed("queue_full")), Some(false));
-        assert_eq!(Sli::Availability.judge(Outcome::Failed("deadline_exceeded")), Some(false));
+        assert_eq!(
+            Sli::Availability.judge(Outcome::Failed("queue_full")),
+            Some(false)
+        );
+        assert_eq!(
+            Sli::Availability.judge(Outcome::Failed("deadline_exceeded")),
+            Some(false)
+        );
         assert_eq!(Sli::Availability.judge(Outcome::Failed("wrong_rank")), None);
     }
 
     #[test]
     fn latency_is_of_answered_requests() {
         let sli = Sli::Latency(LatencyBound::nearest(51.2).unwrap());
-        assert_eq!(sli.judge(Outcome::Answered(Duration::from_micros(51_200))), Some(true));
-        assert_eq!(sli.judge(Outcome::Answered(Duration::from_micros(51_201))), Some(false));
+        assert_eq!(
+            sli.judge(Outcome::Answered(Duration::from_micros(51_200))),
+            Some(true)
+        );
+        assert_eq!(
+            sli.judge(Outcome::Answered(Duration::from_micros(51_201))),
+            Some(false)
+        );
         assert_eq!(sli.judge(Outcome::Failed("internal")), None);
     }
 }

@@ -20,8 +20,8 @@ impl Slo {
         &self.objective.name
     }
 
-    /// The model whose requests count; `None` if it is all of them, and with them those that reached no version
-    /// (`tidegate_requests_refused_total`), whose model nobody counts.
+    /// The model whose requests count; `None` if it is all of them, and with them those that
+    /// reached no version (`tidegate_requests_refused_total`), whose model nobody counts.
     pub fn endpoint(&self) -> Option<&str> {
         Some(self.objective.endpoint.as_str()).filter(|endpoint| *endpoint != ALL_ENDPOINTS)
     }
@@ -38,7 +38,8 @@ impl Slo {
 
     /// The share of requests that may be bad: what is left of 1 over the target, to 12 digits.
     pub fn error_budget(&self) -> f64 {
-        // 1 - 0.999 is 0.0010000000000000009 in floating point; Prometheus's rules are to have the same number.
+        // 1 - 0.999 is 0.0010000000000000009 in floating point; Prometheus's rules are to have the
+        // same number.
         ((1.0 - self.objective.target) * 1e12).round() / 1e12
     }
 
@@ -71,13 +72,20 @@ impl Slo {
     pub fn notices(&self) -> Vec<Notice> {
         let moved = match (self.sli, self.objective.threshold_ms) {
             (Sli::Latency(bound), Some(written_ms)) if bound.ms() != written_ms => {
-                Some(Notice::ThresholdMoved { written_ms, used_ms: bound.ms() })
+                Some(Notice::ThresholdMoved {
+                    written_ms,
+                    used_ms: bound.ms(),
+                })
             }
             _ => None,
         };
         let most = 1.0 / self.error_budget();
         let silent = BURN_ALERTS.iter().filter(|alert| most <= alert.factor);
-        let silent = silent.map(|alert| Notice::NeverFires { alert: alert.id, factor: alert.factor, most });
+        let silent = silent.map(|alert| Notice::NeverFires {
+            alert: alert.id,
+            factor: alert.factor,
+            most,
+        });
         moved.into_iter().chain(silent).collect()
     }
 }
@@ -106,12 +114,19 @@ pub enum Notice {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ThresholdMoved { written_ms, used_ms } => write!(
+            Self::ThresholdMoved {
+                written_ms,
+                used_ms,
+            } => write!(
                 f,
                 "threshold_ms is {written_ms}, which is no bucket's bound: {used_ms} is used, here and in the rules for \
                  Prometheus"
             ),
-            Self::NeverFires { alert, factor, most } => write!(
+            Self::NeverFires {
+                alert,
+                factor,
+                most,
+            } => write!(
                 f,
                 "the alert {alert} fires above a burn rate of {factor}, and with this target there is none above {most:.1}"
             ),

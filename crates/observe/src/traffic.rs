@@ -92,13 +92,15 @@ impl Traffic {
         self.answered + self.failed + self.wrong + self.abandoned
     }
 
-    /// The share that the server failed of those that it answered or failed; `None` if there were none.
+    /// The share that the server failed of those that it answered or failed; `None` if there were
+    /// none.
     pub fn error_rate(&self) -> Option<f64> {
         let counted = self.answered + self.failed;
         (counted > 0).then(|| self.failed as f64 / counted as f64)
     }
 
-    /// The mean of the rows that a request ran together with, its own among them; `None` without answers.
+    /// The mean of the rows that a request ran together with, its own among them; `None` without
+    /// answers.
     pub fn mean_batch_rows(&self) -> Option<f64> {
         (self.answered > 0).then(|| self.batch_rows as f64 / self.answered as f64)
     }

@@ -46,7 +46,8 @@ impl Window {
         match self {
             Self::Rolling { .. } => now_ms,
             Self::Month => {
-                let next = first_of_month(now_ms).and_then(|first| first.checked_add_months(Months::new(1)));
+                let next = first_of_month(now_ms)
+                    .and_then(|first| first.checked_add_months(Months::new(1)));
                 next.map_or(now_ms, unix_ms)
             }
         }
@@ -113,7 +114,10 @@ mod tests {
 
     #[test]
     fn a_month_is_that_of_the_calendar() {
-        assert_eq!(Window::Month.start_ms(FEBRUARY_29_2024_13H), FEBRUARY_1_2024);
+        assert_eq!(
+            Window::Month.start_ms(FEBRUARY_29_2024_13H),
+            FEBRUARY_1_2024
+        );
         assert_eq!(Window::Month.end_ms(FEBRUARY_29_2024_13H), MARCH_1_2024);
         assert_eq!(Window::Month.start_ms(MARCH_1_2024), MARCH_1_2024);
         assert_eq!(Window::Month.start_ms(MARCH_1_2024 - 1), FEBRUARY_1_2024);
@@ -128,7 +132,11 @@ mod tests {
 
     #[test]
     fn text_is_read_as_it_is_written() {
-        for window in [Window::Rolling { days: 1 }, Window::Rolling { days: 90 }, Window::Month] {
+        for window in [
+            Window::Rolling { days: 1 },
+            Window::Rolling { days: 90 },
+            Window::Month,
+        ] {
             assert_eq!(window.to_string().parse(), Ok(window));
         }
         for wrong in ["", "d", "0d", "91d", "30", "30h", "-1d", "months"] {

@@ -1,4 +1,5 @@
-//! Three days of requests, judged by this crate and by Prometheus: the same alerts fire at the same minutes.
+//! Three days of requests, judged by this crate and by Prometheus: the same alerts fire at the same
+//! minutes.
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
@@ -32,7 +33,11 @@ fn built_in_and_prometheus_fire_at_the_same_minutes() {
     let folder = support::folder("agreement");
     let mut groups = support::generated().groups;
     groups.truncate(1);
-    fs::write(folder.join("rules.yaml"), RuleFile { groups }.to_yaml().unwrap()).unwrap();
+    fs::write(
+        folder.join("rules.yaml"),
+        RuleFile { groups }.to_yaml().unwrap(),
+    )
+    .unwrap();
     let case = folder.join("case.yaml");
     fs::write(&case, case_of(&minutes, &days)).unwrap();
     support::promtool(&["test", "rules"], &case);
@@ -42,12 +47,16 @@ fn built_in_and_prometheus_fire_at_the_same_minutes() {
 fn requests() -> Vec<Minute> {
     let mut random = 1u64;
     let mut noise = move |below: u64| {
-        // Numerical Recipes' linear congruential generator; its high bits are good enough for noise.
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        // Numerical Recipes' linear congruential generator; its high bits are good enough for
+        // noise.
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (random >> 33) % below
     };
     let failing = |minute: usize| match minute {
-        // Parts of 10,000: an outage, one in twenty, one in a hundred, one in three hundred, a short spike.
+        // Parts of 10,000: an outage, one in twenty, one in a hundred, one in three hundred, a
+        // short spike.
         900..=907 => 10_000,
         1500..=1530 => 500,
         2000..=2200 => 100,
@@ -74,7 +83,10 @@ struct BuiltIn {
 impl BuiltIn {
     fn run(slo: &Slo, minutes: &[Minute]) -> Self {
         let (mut ledger, mut alerts) = (Ledger::default(), BurnAlerts::default());
-        let mut days = Self { firing: [const { Vec::new() }; 4], standings: Vec::new() };
+        let mut days = Self {
+            firing: [const { Vec::new() }; 4],
+            standings: Vec::new(),
+        };
         for (minute, &(good, bad)) in (0u64..).zip(minutes) {
             ledger.add(START_MS + minute * MINUTE_MS, good, good + bad);
             let now_ms = START_MS + (minute + 1) * MINUTE_MS;
@@ -87,15 +99,21 @@ impl BuiltIn {
         days
     }
 
-    /// The minutes after which the state of an alert is checked: around each change, and every hour.
+    /// The minutes after which the state of an alert is checked: around each change, and every
+    /// hour.
     fn checked(&self, alert: usize) -> Vec<usize> {
         let firing = &self.firing[alert];
         let coarse = BURN_ALERTS[alert].severity == Severity::Ticket;
         let margin = if coarse { COARSE_MINUTES } else { 0 };
         let changes = || (1..MINUTES).filter(|&at| firing[at] != firing[at - 1]);
         let around = changes().flat_map(|at| [at - 1 - margin, at + margin]);
-        let mut checked: Vec<usize> = around.chain((59..MINUTES).step_by(60)).filter(|&at| at < MINUTES).collect();
-        checked.retain(|&at| margin == 0 || changes().all(|change| change > at + margin || change + margin <= at));
+        let mut checked: Vec<usize> = around
+            .chain((59..MINUTES).step_by(60))
+            .filter(|&at| at < MINUTES)
+            .collect();
+        checked.retain(|&at| {
+            margin == 0 || changes().all(|change| change > at + margin || change + margin <= at)
+        });
         checked.sort_unstable();
         checked.dedup();
         checked
@@ -110,7 +128,10 @@ fn case_of(minutes: &[Minute], days: &BuiltIn) -> String {
     let success = "nv_inference_request_success{job=\"tidegate\",model=\"fraud\",version=\"1\"}";
     let failure = "nv_inference_request_failure{job=\"tidegate\",model=\"fraud\",version=\"1\",reason=\"internal\"}";
     for (series, counts) in [
-        (success, minutes.iter().map(|minute| minute.0).collect::<Vec<_>>()),
+        (
+            success,
+            minutes.iter().map(|minute| minute.0).collect::<Vec<_>>(),
+        ),
         (failure, minutes.iter().map(|minute| minute.1).collect()),
     ] {
         write!(case, "      - series: {series}\n        values: 0").unwrap();
@@ -122,18 +143,37 @@ fn case_of(minutes: &[Minute], days: &BuiltIn) -> String {
         case.push('\n');
     }
     case.push_str("    promql_expr_test:\n");
-    for (alert, at) in (0..4).flat_map(|alert| days.checked(alert).into_iter().map(move |at| (alert, at))) {
-        let expression =
-            format!("count(ALERTS{{alertstate=\"firing\",long_window=\"{}\"}})", BURN_ALERTS[alert].long.name());
-        expect(&mut case, &expression, at, days.firing[alert][at].then_some(1.0));
+    for (alert, at) in
+        (0..4).flat_map(|alert| days.checked(alert).into_iter().map(move |at| (alert, at)))
+    {
+        let expression = format!(
+            "count(ALERTS{{alertstate=\"firing\",long_window=\"{}\"}})",
+            BURN_ALERTS[alert].long.name()
+        );
+        expect(
+            &mut case,
+            &expression,
+            at,
+            days.firing[alert][at].then_some(1.0),
+        );
     }
     // Rates of windows that are kept by the minute are the same; the others within 1%.
     for at in (59..MINUTES).step_by(360) {
-        for (window, burn) in tidegate_observe::BurnWindow::ALL.iter().zip(&days.standings[at].burns) {
+        for (window, burn) in tidegate_observe::BurnWindow::ALL
+            .iter()
+            .zip(&days.standings[at].burns)
+        {
             let rate = burn.rate.unwrap();
-            let tolerance = if window.ms() <= 6 * 60 * MINUTE_MS { 1e-9 } else { 0.01 };
+            let tolerance = if window.ms() <= 6 * 60 * MINUTE_MS {
+                1e-9
+            } else {
+                0.01
+            };
             let series = format!("tidegate_slo:burn_rate:ratio{}", window.name());
-            let near = format!("vector(1) and on () (abs({series} - {rate}) <= {})", rate * tolerance);
+            let near = format!(
+                "vector(1) and on () (abs({series} - {rate}) <= {})",
+                rate * tolerance
+            );
             expect(&mut case, &near, at, Some(1.0));
         }
     }
@@ -142,8 +182,14 @@ fn case_of(minutes: &[Minute], days: &BuiltIn) -> String {
 
 /// What an expression is to give after a minute; nothing, or one number without labels.
 fn expect(case: &mut String, expression: &str, at: usize, value: Option<f64>) {
-    let samples = value.map_or_else(|| "[]".to_owned(), |value| format!("[{{labels: '{{}}', value: {value}}}]"));
+    let samples = value.map_or_else(
+        || "[]".to_owned(),
+        |value| format!("[{{labels: '{{}}', value: {value}}}]"),
+    );
     let (minute, expression) = (at + 1, expression.replace('\'', "''"));
-    writeln!(case, "      - expr: '{expression}'\n        eval_time: {minute}m\n        exp_samples: {samples}")
-        .unwrap();
+    writeln!(
+        case,
+        "      - expr: '{expression}'\n        eval_time: {minute}m\n        exp_samples: {samples}"
+    )
+    .unwrap();
 }

@@ -16,9 +16,17 @@ fn every_metric_exists() {
     for dashboard in dashboards("tidegate") {
         for expr in expressions(&dashboard.to_json()) {
             let metrics = metrics_in(&expr);
-            assert!(!metrics.is_empty(), "{}: no metric in {expr}", dashboard.name);
+            assert!(
+                !metrics.is_empty(),
+                "{}: no metric in {expr}",
+                dashboard.name
+            );
             for metric in metrics {
-                assert!(known.contains(&metric), "{}: there is no {metric}, in {expr}", dashboard.name);
+                assert!(
+                    known.contains(&metric),
+                    "{}: there is no {metric}, in {expr}",
+                    dashboard.name
+                );
             }
         }
     }
@@ -39,9 +47,13 @@ fn every_metric_of_the_reference_is_shown() {
 
 #[test]
 fn prometheus_reads_every_expression() {
-    let all = dashboards("a \"job\"").map(|dashboard| expressions(&dashboard.to_json())).concat();
+    let all = dashboards("a \"job\"")
+        .map(|dashboard| expressions(&dashboard.to_json()))
+        .concat();
     let rules = all.iter().enumerate().map(|(at, expr)| {
-        let expr = expr.replace("$__rate_interval", "5m").replace("$model", "fraud|iris");
+        let expr = expr
+            .replace("$__rate_interval", "5m")
+            .replace("$model", "fraud|iris");
         assert!(!expr.contains('$'), "an unknown variable in {expr}");
         json!({"record": format!("expression_{at}"), "expr": expr})
     });
@@ -49,7 +61,10 @@ fn prometheus_reads_every_expression() {
     let file = support::folder("dashboards").join("rules.yaml");
     fs::write(&file, rules.to_string()).unwrap();
     let printed = support::promtool(&["check", "rules"], &file);
-    assert!(printed.contains(&format!("SUCCESS: {} rules found", all.len())), "{printed}");
+    assert!(
+        printed.contains(&format!("SUCCESS: {} rules found", all.len())),
+        "{printed}"
+    );
 }
 
 #[test]
@@ -57,16 +72,26 @@ fn panels_lie_side_by_side_and_have_ids() {
     for dashboard in dashboards("tidegate") {
         let json = dashboard.to_json();
         let panels = json["panels"].as_array().unwrap();
-        let ids: BTreeSet<u64> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
+        let ids: BTreeSet<u64> = panels
+            .iter()
+            .map(|panel| panel["id"].as_u64().unwrap())
+            .collect();
         assert_eq!(ids.len(), panels.len(), "{}", dashboard.name);
         let mut covered = BTreeSet::new();
         for panel in panels {
             let place = |side: &str| panel["gridPos"][side].as_u64().unwrap();
             assert!(place("x") + place("w") <= 24, "{panel}");
             for x in place("x")..place("x") + place("w") {
-                assert!(covered.insert((x, place("y"))), "{}: panels overlap", dashboard.name);
+                assert!(
+                    covered.insert((x, place("y"))),
+                    "{}: panels overlap",
+                    dashboard.name
+                );
             }
-            assert!(!panel["description"].as_str().unwrap().is_empty(), "{panel}");
+            assert!(
+                !panel["description"].as_str().unwrap().is_empty(),
+                "{panel}"
+            );
         }
     }
 }
@@ -83,17 +108,26 @@ fn the_source_is_a_variable_everywhere() {
             }
         });
         assert!(sources.len() > 10, "{sources:?}");
-        assert!(sources.iter().all(|uid| uid == "${datasource}"), "{sources:?}");
+        assert!(
+            sources.iter().all(|uid| uid == "${datasource}"),
+            "{sources:?}"
+        );
     }
 }
 
-/// Every PromQL expression of a dashboard: of panels, of annotations, and within the variables' `label_values`.
+/// Every PromQL expression of a dashboard: of panels, of annotations, and within the variables'
+/// `label_values`.
 fn expressions(dashboard: &Value) -> Vec<String> {
     let mut found = Vec::new();
     walk(dashboard, &mut |key, value| match (key, value.as_str()) {
         ("expr", Some(expr)) => found.push(expr.to_owned()),
         ("definition", Some(query)) => {
-            let inner = query.strip_prefix("label_values(").unwrap().rsplit_once(',').unwrap().0;
+            let inner = query
+                .strip_prefix("label_values(")
+                .unwrap()
+                .rsplit_once(',')
+                .unwrap()
+                .0;
             found.push(inner.to_owned());
         }
         _ => {}
@@ -117,7 +151,9 @@ fn walk(value: &Value, see: &mut impl FnMut(&str, &Value)) {
 
 /// A histogram's name without its part.
 fn base(metric: &str) -> &str {
-    let histogram = metric.strip_suffix("_bucket").or_else(|| metric.strip_suffix("_sum"));
+    let histogram = metric
+        .strip_suffix("_bucket")
+        .or_else(|| metric.strip_suffix("_sum"));
     histogram.unwrap_or(metric)
 }
 
@@ -132,9 +168,15 @@ fn metrics_in(expr: &str) -> BTreeSet<String> {
         }
     }
     let inside = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
-    for (at, word) in rest.split(|c| !inside(c)).map(|word| (word.as_ptr() as usize - rest.as_ptr() as usize, word)) {
+    for (at, word) in rest
+        .split(|c| !inside(c))
+        .map(|word| (word.as_ptr() as usize - rest.as_ptr() as usize, word))
+    {
         let function = rest[at + word.len()..].trim_start().starts_with('(');
-        let keyword = matches!(word, "or" | "and" | "unless" | "sum" | "count" | "max" | "min");
+        let keyword = matches!(
+            word,
+            "or" | "and" | "unless" | "sum" | "count" | "max" | "min"
+        );
         if word.starts_with(|c: char| c.is_ascii_alphabetic()) && !function && !keyword {
             names.insert(word.to_owned());
         }
@@ -159,6 +201,8 @@ fn without_labels(expr: &str) -> String {
 
 #[test]
 fn metrics_are_found_in_expressions() {
-    let found = metrics_in("sum by (le, model) (rate(a_bucket{x=\"b{c}\"}[5m])) / 1e6 or on (x) max(d:e:f) > 0.5");
+    let found = metrics_in(
+        "sum by (le, model) (rate(a_bucket{x=\"b{c}\"}[5m])) / 1e6 or on (x) max(d:e:f) > 0.5",
+    );
     assert_eq!(found.into_iter().collect::<Vec<_>>(), ["a_bucket", "d:e:f"]);
 }

@@ -16,10 +16,18 @@ fn faults_of_the_server_are_statuses_from_500_and_a_full_queue() {
     let codes: Vec<(&str, u16)> = rows
         .map(|row| {
             let mut cells = row.split('|').map(|cell| cell.trim().trim_end_matches('`'));
-            (cells.next().unwrap(), cells.next().unwrap().parse().unwrap())
+            (
+                cells.next().unwrap(),
+                cells.next().unwrap().parse().unwrap(),
+            )
         })
         .collect();
     assert!(codes.len() > 20, "{codes:?}");
-    let faults = codes.into_iter().filter(|&(code, status)| status >= 500 || code == "queue_full");
-    assert_eq!(faults.map(|(code, _)| code).collect::<BTreeSet<_>>(), SERVER_FAULTS.into());
+    let faults = codes
+        .into_iter()
+        .filter(|&(code, status)| status >= 500 || code == "queue_full");
+    assert_eq!(
+        faults.map(|(code, _)| code).collect::<BTreeSet<_>>(),
+        SERVER_FAULTS.into()
+    );
 }

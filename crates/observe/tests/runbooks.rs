@@ -1,5 +1,5 @@
-//! Every alert has a runbook, every runbook is that of an alert or of a situation in the list, and what they tell people to
-//! look at exists.
+//! Every alert has a runbook, every runbook is that of an alert or of a situation in the list, and
+//! what they tell people to look at exists.
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
@@ -14,8 +14,12 @@ use tidegate_observe::{RuleOptions, rules};
 fn runbooks() -> BTreeMap<String, String> {
     let folder = fs::read_dir(support::root().join("docs/runbooks")).unwrap();
     let files = folder.map(|entry| entry.unwrap().path());
-    let named =
-        files.map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(path).unwrap()));
+    let named = files.map(|path| {
+        (
+            path.file_stem().unwrap().to_str().unwrap().to_owned(),
+            fs::read_to_string(path).unwrap(),
+        )
+    });
     named.filter(|(name, _)| name != "README").collect()
 }
 
@@ -23,7 +27,11 @@ fn runbooks() -> BTreeMap<String, String> {
 fn alerts() -> BTreeMap<String, String> {
     let generated = support::generated();
     let alerts = generated.runbooks().into_iter().map(|(alert, url)| {
-        let name = url.strip_prefix("https://runbooks.example/").unwrap().strip_suffix(".md").unwrap();
+        let name = url
+            .strip_prefix("https://runbooks.example/")
+            .unwrap()
+            .strip_suffix(".md")
+            .unwrap();
         (alert.to_owned(), name.to_owned())
     });
     alerts.collect()
@@ -34,12 +42,21 @@ fn every_alert_has_its_runbook() {
     let (alerts, runbooks) = (alerts(), runbooks());
     assert_eq!(alerts.len(), 14);
     for (alert, name) in &alerts {
-        let text = runbooks.get(name).unwrap_or_else(|| panic!("{alert}: docs/runbooks/{name}.md is missing"));
-        assert!(text.lines().nth(2).unwrap().contains(&format!("`{alert}`")), "{name} does not name {alert}");
+        let text = runbooks
+            .get(name)
+            .unwrap_or_else(|| panic!("{alert}: docs/runbooks/{name}.md is missing"));
+        assert!(
+            text.lines().nth(2).unwrap().contains(&format!("`{alert}`")),
+            "{name} does not name {alert}"
+        );
     }
     let situations = situations();
     let used: BTreeSet<&String> = alerts.values().chain(&situations).collect();
-    assert_eq!(used, runbooks.keys().collect(), "a runbook without an alert or a situation");
+    assert_eq!(
+        used,
+        runbooks.keys().collect(),
+        "a runbook without an alert or a situation"
+    );
 }
 
 /// The runbooks of situations that no alert names, as the list has them.
@@ -47,17 +64,25 @@ fn situations() -> Vec<String> {
     let list = fs::read_to_string(support::root().join("docs/runbooks/README.md")).unwrap();
     let (_, situations) = list.split_once("| situation | page |").unwrap();
     let links = situations.split("](").skip(1);
-    links.map(|rest| rest.split(".md)").next().unwrap().to_owned()).collect()
+    links
+        .map(|rest| rest.split(".md)").next().unwrap().to_owned())
+        .collect()
 }
 
 #[test]
 fn every_runbook_has_the_same_sections_and_begins_with_the_doctor() {
     for (name, text) in runbooks() {
         for section in ["## What it means", "## See", "## Do first", "## Prevent"] {
-            assert!(text.contains(&format!("\n{section}\n")), "{name} has no section \"{section}\"");
+            assert!(
+                text.contains(&format!("\n{section}\n")),
+                "{name} has no section \"{section}\""
+            );
         }
         let first = text.lines().find(|line| line.starts_with("$ ")).unwrap();
-        assert!(first.starts_with("$ tidegate doctor --server $SERVER"), "{name} begins with {first}");
+        assert!(
+            first.starts_with("$ tidegate doctor --server $SERVER"),
+            "{name} begins with {first}"
+        );
     }
 }
 
@@ -65,7 +90,9 @@ fn every_runbook_has_the_same_sections_and_begins_with_the_doctor() {
 fn the_list_names_every_alert() {
     let list = fs::read_to_string(support::root().join("docs/runbooks/README.md")).unwrap();
     for (alert, name) in alerts() {
-        let row = list.lines().find(|line| line.contains(&format!("`{alert}`")));
+        let row = list
+            .lines()
+            .find(|line| line.contains(&format!("`{alert}`")));
         let row = row.unwrap_or_else(|| panic!("{alert} is not in the list"));
         assert!(row.contains(&format!("({name}.md)")), "{row}");
     }
@@ -75,7 +102,9 @@ fn the_list_names_every_alert() {
 fn addresses_are_in_the_repository_unless_told_otherwise() {
     let file = rules(&support::slos(), &RuleOptions::default());
     for url in file.runbooks().values() {
-        let path = url.strip_prefix("https://github.com/tidegate/tidegate/blob/main/").unwrap();
+        let path = url
+            .strip_prefix("https://github.com/tidegate/tidegate/blob/main/")
+            .unwrap();
         assert!(support::root().join(path).is_file(), "{url}");
     }
 }
@@ -86,8 +115,11 @@ fn every_metric_of_a_runbook_exists() {
     known.extend(support::reference());
     for (name, text) in runbooks() {
         let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-        for word in words.filter(|word| ["nv_", "tidegate_", "process_"].iter().any(|prefix| word.starts_with(prefix)))
-        {
+        for word in words.filter(|word| {
+            ["nv_", "tidegate_", "process_"]
+                .iter()
+                .any(|prefix| word.starts_with(prefix))
+        }) {
             assert!(known.contains(word), "{name}: there is no {word}");
         }
     }
@@ -97,7 +129,11 @@ fn every_metric_of_a_runbook_exists() {
 fn every_link_leads_to_a_runbook() {
     let runbooks = runbooks();
     for (name, text) in &runbooks {
-        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+        for link in text
+            .split("](")
+            .skip(1)
+            .map(|rest| rest.split(')').next().unwrap())
+        {
             let target = link.split('#').next().unwrap().strip_suffix(".md").unwrap();
             assert!(runbooks.contains_key(target), "{name} links to {link}");
         }

@@ -13,12 +13,13 @@ use tonic_prost::{ProstCodec, ProstEncoder};
 /// The trailer that carries the stable code of an error.
 pub const CODE_KEY: &str = "tidegate-code";
 
-/// Most fields at the top level of a message, repeated ones counted each time. An empty input takes two bytes on the
-/// wire and some three hundred in memory: a message of nothing else would take many times its size.
+/// Most fields at the top level of a message, repeated ones counted each time. An empty input takes
+/// two bytes on the wire and some three hundred in memory: a message of nothing else would take
+/// many times its size.
 const MAX_FIELDS: usize = 8192;
 
-/// As [`ProstCodec`], but holds what it reads to a bounded number of fields, and says what is wrong with a message as an
-/// error of the client's, with its code.
+/// As [`ProstCodec`], but holds what it reads to a bounded number of fields, and says what is wrong
+/// with a message as an error of the client's, with its code.
 #[derive(Debug)]
 pub struct BoundedCodec<T, U>(PhantomData<(T, U)>);
 
@@ -28,7 +29,9 @@ impl<T, U> Default for BoundedCodec<T, U> {
     }
 }
 
-impl<T: Message + Send + 'static, U: Message + Default + Send + 'static> Codec for BoundedCodec<T, U> {
+impl<T: Message + Send + 'static, U: Message + Default + Send + 'static> Codec
+    for BoundedCodec<T, U>
+{
     type Encode = T;
     type Decode = U;
     type Encoder = ProstEncoder<T>;
@@ -61,16 +64,26 @@ impl<U: Message + Default> Decoder for BoundedDecoder<U> {
 /// # Errors
 /// INVALID_ARGUMENT with the code `malformed_request` or `too_many_inputs`.
 pub fn decode<M: Message + Default>(bytes: Bytes) -> Result<M, Status> {
-    let malformed = |error: DecodeError| refusal("malformed_request", format!("the message cannot be read: {error}"));
+    let malformed = |error: DecodeError| {
+        refusal(
+            "malformed_request",
+            format!("the message cannot be read: {error}"),
+        )
+    };
     if count_fields(&bytes).map_err(malformed)? > MAX_FIELDS {
-        return Err(refusal("too_many_inputs", format!("the message has more than {MAX_FIELDS} fields")));
+        return Err(refusal(
+            "too_many_inputs",
+            format!("the message has more than {MAX_FIELDS} fields"),
+        ));
     }
     M::decode(bytes).map_err(malformed)
 }
 
 fn refusal(code: &'static str, message: String) -> Status {
     let mut status = Status::invalid_argument(message);
-    status.metadata_mut().insert(CODE_KEY, MetadataValue::from_static(code));
+    status
+        .metadata_mut()
+        .insert(CODE_KEY, MetadataValue::from_static(code));
     status
 }
 
@@ -97,20 +110,35 @@ mod tests {
     fn code_of(bytes: impl Into<Bytes>) -> String {
         let status = decode::<ModelInferRequest>(bytes.into()).unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);
-        status.metadata().get(CODE_KEY).unwrap().to_str().unwrap().to_owned()
+        status
+            .metadata()
+            .get(CODE_KEY)
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned()
     }
 
     #[test]
     fn what_is_no_message_is_the_clients_error() {
         assert_eq!(code_of(&b"\x0a\x7fcut off"[..]), "malformed_request");
         assert_eq!(code_of(&b"\x0a\x02\xff\xfe"[..]), "malformed_request");
-        assert_eq!(code_of(&b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"[..]), "malformed_request");
+        assert_eq!(
+            code_of(&b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"[..]),
+            "malformed_request"
+        );
     }
 
     #[test]
     fn many_empty_fields_are_refused_before_they_take_memory() {
         let inputs = |count: usize| b"\x2a\x00".repeat(count);
-        assert_eq!(decode::<ModelInferRequest>(inputs(MAX_FIELDS).into()).unwrap().inputs.len(), MAX_FIELDS);
+        assert_eq!(
+            decode::<ModelInferRequest>(inputs(MAX_FIELDS).into())
+                .unwrap()
+                .inputs
+                .len(),
+            MAX_FIELDS
+        );
         assert_eq!(code_of(inputs(MAX_FIELDS + 1)), "too_many_inputs");
     }
 

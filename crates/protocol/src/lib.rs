@@ -1,7 +1,8 @@
 //! The Open Inference Protocol's gRPC messages and Triton's model configuration.
 //!
-//! In: `.proto` files and `config.pbtxt` texts. Out: plain structs. This crate knows nothing of models or serving; it is
-//! a crate of its own because its generated code is slow to compile and seldom changes.
+//! In: `.proto` files and `config.pbtxt` texts. Out: plain structs. This crate knows nothing of
+//! models or serving; it is a crate of its own because its generated code is slow to compile and
+//! seldom changes.
 
 /// The generated messages, server and client of `inference.GRPCInferenceService`.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]

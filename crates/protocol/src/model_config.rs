@@ -5,7 +5,8 @@ mod text;
 use std::sync::LazyLock;
 
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, SerializeOptions, Value,
+    DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, SerializeOptions,
+    Value,
 };
 use thiserror::Error;
 
@@ -27,12 +28,14 @@ pub enum ConfigError {
     Unsupported {
         /// The field's path, such as `input[0].reshape`.
         field: String,
-        /// The value found and what is supported instead, with a leading blank; empty where no value is.
+        /// The value found and what is supported instead, with a leading blank; empty where no
+        /// value is.
         hint: String,
     },
 }
 
-/// Fields that may be set, by path without indices. A field that holds its default counts as not set.
+/// Fields that may be set, by path without indices. A field that holds its default counts as not
+/// set.
 const SUPPORTED: &[&str] = &[
     "name",
     "platform",
@@ -82,36 +85,55 @@ const VALUES: &[(&str, &[&str])] = &[
     ("backend", &["", "onnxruntime"]),
     ("input.format", &["FORMAT_NONE"]),
     ("instance_group.kind", &["KIND_AUTO", "KIND_CPU"]),
-    ("dynamic_batching.default_queue_policy.timeout_action", &["REJECT"]),
+    (
+        "dynamic_batching.default_queue_policy.timeout_action",
+        &["REJECT"],
+    ),
 ];
 
 /// Reads a `config.pbtxt`.
 ///
 /// # Errors
-/// [`ConfigError`] with the position of a syntax error or unknown field, or the path of a field that is not supported.
+/// [`ConfigError`] with the position of a syntax error or unknown field, or the path of a field
+/// that is not supported.
 pub fn parse(text: &str) -> Result<ModelConfig, ConfigError> {
     let message = ConfigText::new(text)?.parse(descriptor())?;
     check_supported(&message, "", "")?;
-    message.transcode_to().map_err(|error| ConfigError::Syntax(error.to_string()))
+    message
+        .transcode_to()
+        .map_err(|error| ConfigError::Syntax(error.to_string()))
 }
 
-/// The configuration in the JSON form of Triton's `/v2/models/{model}/config`: the field names of the `.proto`,
-/// defaults included, 64-bit integers as numbers.
+/// The configuration in the JSON form of Triton's `/v2/models/{model}/config`: the field names of
+/// the `.proto`, defaults included, 64-bit integers as numbers.
 pub fn to_json(config: &ModelConfig) -> serde_json::Value {
     let mut message = DynamicMessage::new(descriptor());
-    let options =
-        SerializeOptions::new().stringify_64_bit_integers(false).use_proto_field_name(true).skip_default_fields(false);
+    let options = SerializeOptions::new()
+        .stringify_64_bit_integers(false)
+        .use_proto_field_name(true)
+        .skip_default_fields(false);
     message
         .transcode_from(config)
         .ok()
-        .and_then(|()| message.serialize_with_options(serde_json::value::Serializer, &options).ok())
+        .and_then(|()| {
+            message
+                .serialize_with_options(serde_json::value::Serializer, &options)
+                .ok()
+        })
         .unwrap_or_default()
 }
 
-/// The Open Inference Protocol's name of a `DataType` number; `None` for `TYPE_INVALID` and unknown numbers.
+/// The Open Inference Protocol's name of a `DataType` number; `None` for `TYPE_INVALID` and unknown
+/// numbers.
 pub fn datatype_name(number: i32) -> Option<&'static str> {
-    let datatype = DataType::try_from(number).ok().filter(|datatype| *datatype != DataType::TypeInvalid)?;
-    if datatype == DataType::TypeString { Some("BYTES") } else { datatype.as_str_name().strip_prefix("TYPE_") }
+    let datatype = DataType::try_from(number)
+        .ok()
+        .filter(|datatype| *datatype != DataType::TypeInvalid)?;
+    if datatype == DataType::TypeString {
+        Some("BYTES")
+    } else {
+        datatype.as_str_name().strip_prefix("TYPE_")
+    }
 }
 
 /// The `DataType` number of an Open Inference Protocol name; `TYPE_INVALID` for an unknown name.
@@ -126,19 +148,33 @@ pub fn datatype_number(name: &str) -> i32 {
 
 fn descriptor() -> MessageDescriptor {
     static DESCRIPTOR: LazyLock<MessageDescriptor> = LazyLock::new(|| {
-        let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("the build made these descriptors");
-        pool.get_message_by_name("inference.ModelConfig").expect("the .proto has this message")
+        let pool =
+            DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("the build made these descriptors");
+        pool.get_message_by_name("inference.ModelConfig")
+            .expect("the .proto has this message")
     });
     DESCRIPTOR.clone()
 }
 
-/// Walks the fields that are set to something other than their default; `path` has no indices, `shown` has them.
+/// Walks the fields that are set to something other than their default; `path` has no indices,
+/// `shown` has them.
 fn check_supported(message: &DynamicMessage, path: &str, shown: &str) -> Result<(), ConfigError> {
     for (field, value) in message.fields() {
-        let path = if path.is_empty() { field.name().to_owned() } else { format!("{path}.{}", field.name()) };
-        let shown = if shown.is_empty() { field.name().to_owned() } else { format!("{shown}.{}", field.name()) };
+        let path = if path.is_empty() {
+            field.name().to_owned()
+        } else {
+            format!("{path}.{}", field.name())
+        };
+        let shown = if shown.is_empty() {
+            field.name().to_owned()
+        } else {
+            format!("{shown}.{}", field.name())
+        };
         if !SUPPORTED.contains(&path.as_str()) {
-            return Err(ConfigError::Unsupported { field: shown, hint: String::new() });
+            return Err(ConfigError::Unsupported {
+                field: shown,
+                hint: String::new(),
+            });
         }
         check_value(&path, &shown, &field, value)?;
         match value {
@@ -164,8 +200,16 @@ fn check_supported(message: &DynamicMessage, path: &str, shown: &str) -> Result<
 }
 
 /// Refuses numbers that name no value of their enumeration, and values that [`VALUES`] leaves out.
-fn check_value(path: &str, shown: &str, field: &FieldDescriptor, value: &Value) -> Result<(), ConfigError> {
-    let allowed = VALUES.iter().find(|(other, _)| *other == path).map(|(_, allowed)| *allowed);
+fn check_value(
+    path: &str,
+    shown: &str,
+    field: &FieldDescriptor,
+    value: &Value,
+) -> Result<(), ConfigError> {
+    let allowed = VALUES
+        .iter()
+        .find(|(other, _)| *other == path)
+        .map(|(_, allowed)| *allowed);
     let (found, known) = match (value, field.kind()) {
         (Value::String(text), _) => (text.clone(), true),
         (Value::EnumNumber(number), Kind::Enum(kind)) => match kind.get_value(*number) {
@@ -179,10 +223,17 @@ fn check_value(path: &str, shown: &str, field: &FieldDescriptor, value: &Value) 
     }
     let mut hint = format!(" with the value \"{found}\"");
     if let Some(allowed) = allowed {
-        let allowed: Vec<&str> = allowed.iter().copied().filter(|value| !value.is_empty()).collect();
+        let allowed: Vec<&str> = allowed
+            .iter()
+            .copied()
+            .filter(|value| !value.is_empty())
+            .collect();
         hint.push_str(&format!(": use {}", allowed.join(" or ")));
     }
-    Err(ConfigError::Unsupported { field: shown.to_owned(), hint })
+    Err(ConfigError::Unsupported {
+        field: shown.to_owned(),
+        hint,
+    })
 }
 
 #[cfg(test)]
@@ -217,7 +268,8 @@ mod tests {
         assert_eq!(config.max_batch_size, 32);
         assert_eq!(config.input[0].dims, [64]);
         assert_eq!(config.instance_group[0].count, 2);
-        let Some(PolicyChoice::Specific(policy)) = config.version_policy.unwrap().policy_choice else {
+        let Some(PolicyChoice::Specific(policy)) = config.version_policy.unwrap().policy_choice
+        else {
             panic!("the policy is specific")
         };
         assert_eq!(policy.versions, [1, 3]);
@@ -227,8 +279,14 @@ mod tests {
     #[test]
     fn unsupported_fields_are_named_with_their_path() {
         let message = |text: &str| parse(text).unwrap_err().to_string();
-        assert_eq!(message(REAL), "field \"output[0].reshape\" is not supported");
-        assert_eq!(message("sequence_batching { }"), "field \"sequence_batching\" is not supported");
+        assert_eq!(
+            message(REAL),
+            "field \"output[0].reshape\" is not supported"
+        );
+        assert_eq!(
+            message("sequence_batching { }"),
+            "field \"sequence_batching\" is not supported"
+        );
         assert_eq!(
             message("platform: \"tensorrt_plan\""),
             "field \"platform\" is not supported with the value \"tensorrt_plan\": use onnxruntime_onnx"
@@ -248,7 +306,10 @@ mod tests {
     #[test]
     fn syntax_errors_and_unknown_fields_have_a_position() {
         let message = parse("name: \"a\"\nmax_batch: 3").unwrap_err().to_string();
-        assert!(message.contains("line 2") && message.contains("max_batch"), "{message}");
+        assert!(
+            message.contains("line 2") && message.contains("max_batch"),
+            "{message}"
+        );
         assert!(parse("name: ").is_err());
     }
 
@@ -258,7 +319,10 @@ mod tests {
         assert_eq!(json["max_batch_size"], 32);
         assert_eq!(json["input"][0]["dims"][0], 64);
         assert_eq!(json["input"][0]["data_type"], "TYPE_FP32");
-        assert_eq!(json["dynamic_batching"]["max_queue_delay_microseconds"], 100);
+        assert_eq!(
+            json["dynamic_batching"]["max_queue_delay_microseconds"],
+            100
+        );
     }
 
     #[test]

@@ -50,7 +50,13 @@ fn message(text: &str) -> String {
 #[test]
 fn comments_separators_and_both_list_forms_are_read() {
     let config = parse(COMMENTED).unwrap();
-    assert_eq!((config.max_batch_size, config.default_model_filename.as_str()), (32, "model.onnx"));
+    assert_eq!(
+        (
+            config.max_batch_size,
+            config.default_model_filename.as_str()
+        ),
+        (32, "model.onnx")
+    );
     assert_eq!(config.input[0].dims, [64]);
     assert_eq!(config.input[1].dims, [8, -1]);
     assert!(config.input[1].optional);
@@ -69,29 +75,54 @@ fn windows_line_ends_change_nothing() {
 fn positions_are_those_of_the_written_text() {
     for (text, position) in [
         ("input[{nme: 'x'}]", "line 1 column 8:"),
-        ("input[] output[] input\n[ { nme: 'x' } ]", "line 2 column 5:"),
+        (
+            "input[] output[] input\n[ { nme: 'x' } ]",
+            "line 2 column 5:",
+        ),
         ("name: 'é' nme: 1", "line 1 column 11:"),
         ("name: 'a'\ninput [ { name: 'x } ]", "line 2 column 23:"),
         ("name:", "line 1 column 6:"),
         ("max_batch_size: 99999999999", "line 1 column 17:"),
         ("input { data_type: TYPE_FP8 }", "line 1 column 20:"),
     ] {
-        assert!(message(text).starts_with(position), "{text:?}: {}", message(text));
+        assert!(
+            message(text).starts_with(position),
+            "{text:?}: {}",
+            message(text)
+        );
     }
 }
 
 #[test]
 fn every_scheduler_and_hint_that_is_not_honoured_is_named() {
     for (text, field) in [
-        ("ensemble_scheduling { step [ { model_name: 'a' } ] }", "ensemble_scheduling"),
+        (
+            "ensemble_scheduling { step [ { model_name: 'a' } ] }",
+            "ensemble_scheduling",
+        ),
         ("optimization { graph { level: 1 } }", "optimization"),
         ("model_warmup [ { name: 'w' } ]", "model_warmup"),
         ("response_cache { enable: true }", "response_cache"),
-        ("input { } input { reshape { shape: [ ] } }", "input[1].reshape"),
-        ("input { allow_ragged_batch: true }", "input[0].allow_ragged_batch"),
-        ("output { is_shape_tensor: true }", "output[0].is_shape_tensor"),
-        ("instance_group [ { gpus: [ 0 ] } ]", "instance_group[0].gpus"),
-        ("model_transaction_policy { decoupled: true }", "model_transaction_policy.decoupled"),
+        (
+            "input { } input { reshape { shape: [ ] } }",
+            "input[1].reshape",
+        ),
+        (
+            "input { allow_ragged_batch: true }",
+            "input[0].allow_ragged_batch",
+        ),
+        (
+            "output { is_shape_tensor: true }",
+            "output[0].is_shape_tensor",
+        ),
+        (
+            "instance_group [ { gpus: [ 0 ] } ]",
+            "instance_group[0].gpus",
+        ),
+        (
+            "model_transaction_policy { decoupled: true }",
+            "model_transaction_policy.decoupled",
+        ),
         (
             "dynamic_batching { priority_queue_policy { key: 1 value { max_queue_size: 3 } } }",
             "dynamic_batching.priority_queue_policy",
@@ -103,22 +134,35 @@ fn every_scheduler_and_hint_that_is_not_honoured_is_named() {
 
 #[test]
 fn nesting_that_comments_and_strings_hide_is_refused() {
-    // The parser follows `[domain/Type] { … }` before it looks whether the type fits: a way to nest without end, which
-    // overflows the stack unless the brackets of comments and strings are told from those of the code.
+    // The parser follows `[domain/Type] { … }` before it looks whether the type fits: a way to nest
+    // without end, which overflows the stack unless the brackets of comments and strings are told
+    // from those of the code.
     for level in ["{#}\n", "{#>]}\n", "{[a/b]:'}'", "{a:\"\\\"}\""] {
         let text = format!("[a/inference.BatchInput]{level}").repeat(20_000);
-        assert!(matches!(parse(&text), Err(ConfigError::Bounds(_))), "{level:?}");
+        assert!(
+            matches!(parse(&text), Err(ConfigError::Bounds(_))),
+            "{level:?}"
+        );
     }
     for open in ["{", "[", "<", "input{", "input [ {"] {
-        assert!(matches!(parse(&open.repeat(100_000)), Err(ConfigError::Bounds(_))), "{open:?}");
+        assert!(
+            matches!(parse(&open.repeat(100_000)), Err(ConfigError::Bounds(_))),
+            "{open:?}"
+        );
     }
-    assert!(matches!(parse(&" ".repeat((1 << 20) + 1)), Err(ConfigError::Bounds(_))));
+    assert!(matches!(
+        parse(&" ".repeat((1 << 20) + 1)),
+        Err(ConfigError::Bounds(_))
+    ));
 }
 
 #[test]
 fn json_keeps_every_bit_of_a_64_bit_number() {
     let json = to_json(&parse(COMMENTED).unwrap());
-    assert_eq!(json["dynamic_batching"]["max_queue_delay_microseconds"], u64::MAX);
+    assert_eq!(
+        json["dynamic_batching"]["max_queue_delay_microseconds"],
+        u64::MAX
+    );
     assert_eq!(json["input"][1]["dims"][1], -1);
     assert_eq!(
         to_json(&parse("input { dims: 9007199254740993 }").unwrap())["input"][0]["dims"][0],
@@ -129,9 +173,18 @@ fn json_keeps_every_bit_of_a_64_bit_number() {
 #[test]
 fn json_has_defaults_but_neither_unset_messages_nor_the_other_choices() {
     let json = to_json(&ModelConfig::default());
-    assert_eq!((&json["max_batch_size"], &json["input"]), (&0.into(), &serde_json::json!([])));
+    assert_eq!(
+        (&json["max_batch_size"], &json["input"]),
+        (&0.into(), &serde_json::json!([]))
+    );
     assert_eq!(json["cc_model_filenames"], serde_json::json!({}));
-    for absent in ["version_policy", "optimization", "dynamic_batching", "sequence_batching", "maxBatchSize"] {
+    for absent in [
+        "version_policy",
+        "optimization",
+        "dynamic_batching",
+        "sequence_batching",
+        "maxBatchSize",
+    ] {
         assert!(json.get(absent).is_none(), "{absent}");
     }
 }
@@ -140,7 +193,11 @@ fn json_has_defaults_but_neither_unset_messages_nor_the_other_choices() {
 #[test]
 fn no_message_of_the_configuration_contains_itself() {
     fn visit(message: &MessageDescriptor, above: &mut Vec<String>) {
-        assert!(!above.contains(&message.full_name().to_owned()), "{above:?} {}", message.full_name());
+        assert!(
+            !above.contains(&message.full_name().to_owned()),
+            "{above:?} {}",
+            message.full_name()
+        );
         above.push(message.full_name().to_owned());
         for field in message.fields() {
             if let Some(inner) = field.kind().as_message() {
@@ -150,7 +207,10 @@ fn no_message_of_the_configuration_contains_itself() {
         above.pop();
     }
     let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap();
-    visit(&pool.get_message_by_name("inference.ModelConfig").unwrap(), &mut Vec::new());
+    visit(
+        &pool.get_message_by_name("inference.ModelConfig").unwrap(),
+        &mut Vec::new(),
+    );
 }
 
 proptest! {

@@ -29,9 +29,19 @@ impl Registry {
         }
         let there = write.version(&version.model, version.number).await?;
         if there.is_none_or(|there| there.state == VersionState::Deleted) {
-            return Err(Error::new(ErrorCode::NotFound, format!("{} was deleted meanwhile", version.name())));
+            return Err(Error::new(
+                ErrorCode::NotFound,
+                format!("{} was deleted meanwhile", version.name()),
+            ));
         }
-        self.point(&mut write, &version.model, &alias, Some(version.number), MoveCause::Set).await?;
+        self.point(
+            &mut write,
+            &version.model,
+            &alias,
+            Some(version.number),
+            MoveCause::Set,
+        )
+        .await?;
         Ok(write.commit().await?)
     }
 
@@ -45,7 +55,8 @@ impl Registry {
         if write.alias(model.as_str(), &alias).await?.is_none() {
             return Err(no_alias(model, &alias));
         }
-        self.point(&mut write, model.as_str(), &alias, None, MoveCause::Remove).await?;
+        self.point(&mut write, model.as_str(), &alias, None, MoveCause::Remove)
+            .await?;
         Ok(write.commit().await?)
     }
 
@@ -58,21 +69,30 @@ impl Registry {
         if moves.is_empty() {
             return Err(no_alias(model, alias));
         }
-        Ok(AliasHistory { version: self.store.alias(model.as_str(), alias).await?, moves })
+        Ok(AliasHistory {
+            version: self.store.alias(model.as_str(), alias).await?,
+            moves,
+        })
     }
 
-    /// Points an alias back at the last version that it pointed at before, that is still there, and that it was not
-    /// itself rolled back from. Gives the version it left and the one it went to.
+    /// Points an alias back at the last version that it pointed at before, that is still there, and
+    /// that it was not itself rolled back from. Gives the version it left and the one it went to.
     ///
     /// # Errors
     /// [`ErrorCode::NothingToRollBackTo`] if there is none.
     pub async fn rollback(&self, model: &ModelName, alias: &str) -> Result<(i64, i64)> {
         let alias = alias_name(alias)?;
         let mut write = self.store.write(&self.actor).await?;
-        let Some(current) = write.alias(model.as_str(), &alias).await? else { return Err(no_alias(model, &alias)) };
+        let Some(current) = write.alias(model.as_str(), &alias).await? else {
+            return Err(no_alias(model, &alias));
+        };
         let moves = write.alias_moves(model.as_str(), &alias).await?;
         let mut target = None;
-        for number in earlier(&moves).into_iter().rev().filter(|number| *number != current) {
+        for number in earlier(&moves)
+            .into_iter()
+            .rev()
+            .filter(|number| *number != current)
+        {
             let version = write.version(model.as_str(), number).await?;
             if version.is_some_and(|version| version.state != VersionState::Deleted) {
                 target = Some(number);
@@ -80,11 +100,19 @@ impl Registry {
             }
         }
         let Some(target) = target else {
-            let problem =
-                format!("{model}@{alias} points at {model}:{current} and has no earlier version to go back to");
+            let problem = format!(
+                "{model}@{alias} points at {model}:{current} and has no earlier version to go back to"
+            );
             return Err(Error::new(ErrorCode::NothingToRollBackTo, problem));
         };
-        self.point(&mut write, model.as_str(), &alias, Some(target), MoveCause::Rollback).await?;
+        self.point(
+            &mut write,
+            model.as_str(),
+            &alias,
+            Some(target),
+            MoveCause::Rollback,
+        )
+        .await?;
         write.commit().await?;
         Ok((current, target))
     }
@@ -99,15 +127,28 @@ impl Registry {
         cause: MoveCause,
     ) -> Result<()> {
         let from = write.alias(model, alias).await?;
-        let kind = if version.is_some() { "alias.moved" } else { "alias.removed" };
+        let kind = if version.is_some() {
+            "alias.moved"
+        } else {
+            "alias.removed"
+        };
         let detail = json!({"alias": alias, "from": from, "to": version, "cause": cause.name()});
-        let change = write.record(NewEvent { kind, model, version, detail }).await?;
-        Ok(write.move_alias(model, alias, version, cause, change).await?)
+        let change = write
+            .record(NewEvent {
+                kind,
+                model,
+                version,
+                detail,
+            })
+            .await?;
+        Ok(write
+            .move_alias(model, alias, version, cause, change)
+            .await?)
     }
 }
 
-/// The versions that an alias was set to and not rolled back from, oldest first: a rollback takes off what came after
-/// the version that it went to.
+/// The versions that an alias was set to and not rolled back from, oldest first: a rollback takes
+/// off what came after the version that it went to.
 fn earlier(moves: &[AliasMove]) -> Vec<i64> {
     let mut stack: Vec<i64> = Vec::new();
     for step in moves {
@@ -116,10 +157,12 @@ fn earlier(moves: &[AliasMove]) -> Vec<i64> {
                 stack.retain(|other| *other != version);
                 stack.push(version);
             }
-            (MoveCause::Rollback, Some(version)) => match stack.iter().position(|other| *other == version) {
-                Some(at) => stack.truncate(at + 1),
-                None => stack.push(version),
-            },
+            (MoveCause::Rollback, Some(version)) => {
+                match stack.iter().position(|other| *other == version) {
+                    Some(at) => stack.truncate(at + 1),
+                    None => stack.push(version),
+                }
+            }
             (_, None) | (MoveCause::Remove, Some(_)) => {}
         }
     }
@@ -127,7 +170,10 @@ fn earlier(moves: &[AliasMove]) -> Vec<i64> {
 }
 
 fn no_alias(model: &ModelName, alias: &str) -> Error {
-    Error::new(ErrorCode::NotFound, format!("there is no alias {model}@{alias}"))
+    Error::new(
+        ErrorCode::NotFound,
+        format!("there is no alias {model}@{alias}"),
+    )
 }
 
 #[cfg(test)]
@@ -149,10 +195,30 @@ mod tests {
     fn a_version_that_was_rolled_back_from_is_no_target() {
         use MoveCause::{Remove, Rollback, Set};
         assert_eq!(earlier(&moves(&[(Set, 5), (Set, 6), (Set, 7)])), [5, 6, 7]);
-        assert_eq!(earlier(&moves(&[(Set, 5), (Set, 6), (Set, 7), (Rollback, 6)])), [5, 6]);
-        assert_eq!(earlier(&moves(&[(Set, 5), (Set, 6), (Set, 7), (Rollback, 6), (Set, 8)])), [5, 6, 8]);
-        assert_eq!(earlier(&moves(&[(Set, 5), (Set, 6), (Set, 7), (Rollback, 5)])), [5], "6 was skipped: deleted");
-        assert_eq!(earlier(&moves(&[(Set, 5), (Set, 6), (Rollback, 5), (Set, 6)])), [5, 6], "set again on purpose");
+        assert_eq!(
+            earlier(&moves(&[(Set, 5), (Set, 6), (Set, 7), (Rollback, 6)])),
+            [5, 6]
+        );
+        assert_eq!(
+            earlier(&moves(&[
+                (Set, 5),
+                (Set, 6),
+                (Set, 7),
+                (Rollback, 6),
+                (Set, 8)
+            ])),
+            [5, 6, 8]
+        );
+        assert_eq!(
+            earlier(&moves(&[(Set, 5), (Set, 6), (Set, 7), (Rollback, 5)])),
+            [5],
+            "6 was skipped: deleted"
+        );
+        assert_eq!(
+            earlier(&moves(&[(Set, 5), (Set, 6), (Rollback, 5), (Set, 6)])),
+            [5, 6],
+            "set again on purpose"
+        );
         assert_eq!(earlier(&moves(&[(Set, 5), (Set, 6), (Set, 5)])), [6, 5]);
         assert_eq!(earlier(&moves(&[(Set, 5), (Remove, 0), (Set, 6)])), [5, 6]);
     }

@@ -18,7 +18,8 @@ use crate::{Digest, Error, ErrorCode, Result};
 /// The manifest's place in a bundle.
 pub(crate) const MANIFEST: &str = "model.toml";
 
-/// A bundle that may be pushed: every path is safe, and every file that the manifest names is there.
+/// A bundle that may be pushed: every path is safe, and every file that the manifest names is
+/// there.
 #[derive(Clone, Debug)]
 pub struct Bundle {
     name: ModelName,
@@ -47,20 +48,28 @@ pub enum Source {
 impl BundleFile {
     /// A file of this machine, at a place in the bundle.
     pub fn new(path: impl Into<String>, file: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), source: Source::File(file.into()) }
+        Self {
+            path: path.into(),
+            source: Source::File(file.into()),
+        }
     }
 
     /// Bytes, at a place in the bundle.
     pub fn made(path: impl Into<String>, bytes: Vec<u8>) -> Self {
-        Self { path: path.into(), source: Source::Bytes(bytes) }
+        Self {
+            path: path.into(),
+            source: Source::Bytes(bytes),
+        }
     }
 }
 
 impl Bundle {
-    /// Reads a bundle's folder, or a bare artifact, whose manifest is made here. `name` overrides the manifest's.
+    /// Reads a bundle's folder, or a bare artifact, whose manifest is made here. `name` overrides
+    /// the manifest's.
     ///
     /// # Errors
-    /// [`ErrorCode::InvalidBundle`], [`ErrorCode::UnsafePath`] or [`ErrorCode::TooLarge`] say what is wrong with it.
+    /// [`ErrorCode::InvalidBundle`], [`ErrorCode::UnsafePath`] or [`ErrorCode::TooLarge`] say what
+    /// is wrong with it.
     pub fn open(path: &Path, name: Option<&str>, limits: &BundleLimits) -> Result<Self> {
         let metadata = std::fs::metadata(path).map_err(|error| Error::file(path, &error))?;
         if metadata.is_file() {
@@ -72,12 +81,19 @@ impl Bundle {
             if artifact.is_file() {
                 return Self::bare(&artifact, Some(name.unwrap_or(&folder_name(path))), limits);
             }
-            let problem = format!("{}: there is no {MANIFEST} and no model.onnx", path.display());
+            let problem = format!(
+                "{}: there is no {MANIFEST} and no model.onnx",
+                path.display()
+            );
             return Err(Error::new(ErrorCode::InvalidBundle, problem));
         };
         let text = folder::read_manifest(manifest, limits)?;
         let mut manifest = parse(&text, &path.join(MANIFEST).display().to_string())?;
-        let own = if manifest.name.is_empty() { folder_name(path) } else { manifest.name.clone() };
+        let own = if manifest.name.is_empty() {
+            folder_name(path)
+        } else {
+            manifest.name.clone()
+        };
         manifest.name = name.map_or(own, str::to_owned);
         Self::new(manifest, files, limits)
     }
@@ -86,16 +102,26 @@ impl Bundle {
     ///
     /// # Errors
     /// As [`Bundle::open`].
-    pub fn new(manifest: Manifest, mut files: Vec<BundleFile>, limits: &BundleLimits) -> Result<Self> {
-        let name: ModelName = manifest
-            .name
-            .parse()
-            .map_err(|error| Error::new(ErrorCode::InvalidBundle, format!("{error} (--name gives another one)")))?;
+    pub fn new(
+        manifest: Manifest,
+        mut files: Vec<BundleFile>,
+        limits: &BundleLimits,
+    ) -> Result<Self> {
+        let name: ModelName = manifest.name.parse().map_err(|error| {
+            Error::new(
+                ErrorCode::InvalidBundle,
+                format!("{error} (--name gives another one)"),
+            )
+        })?;
         if !files.iter().any(|file| file.path == MANIFEST) {
             files.push(BundleFile::made(MANIFEST, to_toml(&manifest)?.into_bytes()));
         }
         files.sort_by(|one, two| one.path.cmp(&two.path));
-        let bundle = Self { name, manifest, files };
+        let bundle = Self {
+            name,
+            manifest,
+            files,
+        };
         bundle.check(limits)?;
         Ok(bundle)
     }
@@ -115,7 +141,8 @@ impl Bundle {
         &self.files
     }
 
-    /// Changes what the manifest says of where the version comes from, and writes the manifest anew.
+    /// Changes what the manifest says of where the version comes from, and writes the manifest
+    /// anew.
     ///
     /// # Errors
     /// [`ErrorCode::InvalidBundle`] if it can no longer be written.
@@ -135,12 +162,24 @@ impl Bundle {
     /// # Errors
     /// [`ErrorCode::FileMismatch`] names the first one that differs.
     pub fn check_digests(&self) -> Result<()> {
-        let fixed = |file: &&BundleFile| self.manifest.files.iter().any(|fixed| fixed.path == file.path);
+        let fixed = |file: &&BundleFile| {
+            self.manifest
+                .files
+                .iter()
+                .any(|fixed| fixed.path == file.path)
+        };
         let read = |file: &BundleFile| match &file.source {
             Source::Bytes(bytes) => Ok((file.path.clone(), bytes.len() as u64, Digest::of(bytes))),
-            Source::File(path) => hash_file(path, &|_| {}).map(|(bytes, digest)| (file.path.clone(), bytes, digest)),
+            Source::File(path) => {
+                hash_file(path, &|_| {}).map(|(bytes, digest)| (file.path.clone(), bytes, digest))
+            }
         };
-        let found = self.files.iter().filter(fixed).map(read).collect::<Result<Vec<_>>>()?;
+        let found = self
+            .files
+            .iter()
+            .filter(fixed)
+            .map(read)
+            .collect::<Result<Vec<_>>>()?;
         self.check_fixed(&found)
     }
 
@@ -148,13 +187,19 @@ impl Bundle {
     pub(crate) fn check_fixed(&self, found: &[(String, u64, Digest)]) -> Result<()> {
         for fixed in &self.manifest.files {
             let wanted: Digest = fixed.sha256.parse()?;
-            let Some((_, bytes, digest)) = found.iter().find(|(path, ..)| *path == fixed.path) else { continue };
+            let Some((_, bytes, digest)) = found.iter().find(|(path, ..)| *path == fixed.path)
+            else {
+                continue;
+            };
             let mismatch = |problem: String| {
                 let message = format!("file \"{}\" {problem}, as {MANIFEST} fixes it", fixed.path);
                 Err(Error::new(ErrorCode::FileMismatch, message))
             };
             if fixed.bytes.is_some_and(|wanted| wanted != *bytes) {
-                return mismatch(format!("has {bytes} bytes and not {}", fixed.bytes.unwrap_or_default()));
+                return mismatch(format!(
+                    "has {bytes} bytes and not {}",
+                    fixed.bytes.unwrap_or_default()
+                ));
             }
             if *digest != wanted {
                 return mismatch(format!("has the digest {digest} and not {wanted}"));
@@ -164,14 +209,30 @@ impl Bundle {
     }
 
     fn bare(artifact: &Path, name: Option<&str>, limits: &BundleLimits) -> Result<Self> {
-        let file = artifact.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let stem = artifact.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        if artifact.extension().is_none_or(|extension| extension != "onnx") {
-            let problem = format!("{} is neither an .onnx file nor a bundle's folder", artifact.display());
+        let file = artifact
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let stem = artifact
+            .file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        if artifact
+            .extension()
+            .is_none_or(|extension| extension != "onnx")
+        {
+            let problem = format!(
+                "{} is neither an .onnx file nor a bundle's folder",
+                artifact.display()
+            );
             return Err(Error::new(ErrorCode::InvalidBundle, problem));
         }
         let name = name.map_or(stem, str::to_owned);
-        let manifest = Manifest { name, artifact: file.clone(), ..Manifest::default() };
+        let manifest = Manifest {
+            name,
+            artifact: file.clone(),
+            ..Manifest::default()
+        };
         Self::new(manifest, vec![BundleFile::new(file, artifact)], limits)
     }
 
@@ -180,7 +241,9 @@ impl Bundle {
         for file in &self.files {
             let bytes = match &file.source {
                 Source::Bytes(bytes) => bytes.len() as u64,
-                Source::File(path) => std::fs::metadata(path).map_err(|error| Error::file(path, &error))?.len(),
+                Source::File(path) => std::fs::metadata(path)
+                    .map_err(|error| Error::file(path, &error))?
+                    .len(),
             };
             sizes.push((file.path.as_str(), bytes));
         }
@@ -189,8 +252,10 @@ impl Bundle {
         for named in self.manifest.named_files() {
             check_path(named, limits)?;
             if !present.contains(named) {
-                let problem =
-                    format!("file \"{}\" is named in {MANIFEST} and not in the bundle", named.escape_default());
+                let problem = format!(
+                    "file \"{}\" is named in {MANIFEST} and not in the bundle",
+                    named.escape_default()
+                );
                 return Err(Error::new(ErrorCode::InvalidBundle, problem));
             }
         }
@@ -200,22 +265,35 @@ impl Bundle {
 
 /// Reads a manifest's text; `place` is for messages.
 pub(crate) fn parse(text: &str, place: &str) -> Result<Manifest> {
-    let wrong = |problem: String| Error::new(ErrorCode::InvalidBundle, format!("{place}: {problem}"));
-    let manifest: Manifest = toml::from_str(text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?;
+    let wrong =
+        |problem: String| Error::new(ErrorCode::InvalidBundle, format!("{place}: {problem}"));
+    let manifest: Manifest =
+        toml::from_str(text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?;
     if manifest.schema != Manifest::SCHEMA {
-        return Err(wrong(format!("schema {} is not known, this build reads {}", manifest.schema, Manifest::SCHEMA)));
+        return Err(wrong(format!(
+            "schema {} is not known, this build reads {}",
+            manifest.schema,
+            Manifest::SCHEMA
+        )));
     }
     Ok(manifest)
 }
 
 fn to_toml(manifest: &Manifest) -> Result<String> {
-    toml::to_string_pretty(manifest)
-        .map_err(|error| Error::new(ErrorCode::InvalidBundle, format!("{MANIFEST} cannot be written: {error}")))
+    toml::to_string_pretty(manifest).map_err(|error| {
+        Error::new(
+            ErrorCode::InvalidBundle,
+            format!("{MANIFEST} cannot be written: {error}"),
+        )
+    })
 }
 
 fn folder_name(path: &Path) -> String {
     let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    whole.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    whole
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

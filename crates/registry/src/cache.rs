@@ -1,7 +1,7 @@
 //! The verified files that this machine uses: a bounded folder, shared by processes.
 //!
-//! `versions/DIGEST/` holds a version, whole or not at all; `locks/DIGEST` is locked by everyone who uses it, and its
-//! time says when that was last; `tmp/` holds what is being filled or removed.
+//! `versions/DIGEST/` holds a version, whole or not at all; `locks/DIGEST` is locked by everyone
+//! who uses it, and its time says when that was last; `tmp/` holds what is being filled or removed.
 
 mod evict;
 mod fill;
@@ -90,8 +90,8 @@ pub struct CachedVersion {
 }
 
 impl CachedVersion {
-    /// The folder of its files: read-only, and the same as long as this value lives, so that they can be mapped into
-    /// memory.
+    /// The folder of its files: read-only, and the same as long as this value lives, so that they
+    /// can be mapped into memory.
     pub fn path(&self) -> &Path {
         &self.folder
     }
@@ -114,15 +114,20 @@ impl Cache {
             std::fs::create_dir_all(&part).map_err(|error| Error::file(&part, &error))?;
         }
         let (max_bytes, policy) = (config.cache_max_bytes, config.require_signature);
-        let cache = Self { folder, max_bytes, keys: config.keys(data), policy };
+        let cache = Self {
+            folder,
+            max_bytes,
+            keys: config.keys(data),
+            policy,
+        };
         // What is wrong with the keys is said at once.
         cache.keys()?;
         cache.sweep();
         Ok(cache)
     }
 
-    /// A version that is in the cache, verified without the registry: its signatures, its list of files, and its files,
-    /// by a look at each, or by reading those that look different.
+    /// A version that is in the cache, verified without the registry: its signatures, its list of
+    /// files, and its files, by a look at each, or by reading those that look different.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -130,9 +135,19 @@ impl Cache {
         let (cache, version) = (self.clone(), version.clone());
         blocking(move || {
             let lock = cache.lock_shared(&version.digest)?;
-            let Some(kept) = cache.read(&version.digest)? else { return Ok(None) };
-            let signatures = kept.signatures.get(&version.name()).cloned().unwrap_or_default();
-            let entry = Entry { version: version.clone(), signatures, ..kept.entry };
+            let Some(kept) = cache.read(&version.digest)? else {
+                return Ok(None);
+            };
+            let signatures = kept
+                .signatures
+                .get(&version.name())
+                .cloned()
+                .unwrap_or_default();
+            let entry = Entry {
+                version: version.clone(),
+                signatures,
+                ..kept.entry
+            };
             cache.accept(&entry)?;
             cache.verified(&entry, lock)
         })
@@ -167,37 +182,61 @@ impl Cache {
 
     /// A new folder for work in progress.
     pub(crate) fn work_folder(&self) -> Result<tempfile::TempDir> {
-        let made = tempfile::Builder::new().prefix("work-").tempdir_in(self.folder.join("tmp"));
+        let made = tempfile::Builder::new()
+            .prefix("work-")
+            .tempdir_in(self.folder.join("tmp"));
         made.map_err(|error| Error::file(&self.folder, &error))
     }
 
-    /// Holds a version's list of files against its digest, and its signatures against the keys and the policy.
+    /// Holds a version's list of files against its digest, and its signatures against the keys and
+    /// the policy.
     pub(crate) fn trust(&self, entry: &Entry) -> Result<Verdict> {
         entry.check_digest()?;
         let version = &entry.version;
-        let statement = Statement { model: &version.model, number: version.number, digest: version.digest };
-        trust::check(statement, &entry.signatures, &self.keys()?, self.policy, entry.others.iter().copied())
+        let statement = Statement {
+            model: &version.model,
+            number: version.number,
+            digest: version.digest,
+        };
+        trust::check(
+            statement,
+            &entry.signatures,
+            &self.keys()?,
+            self.policy,
+            entry.others.iter().copied(),
+        )
     }
 
-    /// As [`Cache::trust`], for a version that is about to be used: says so where that is without a trusted signature.
+    /// As [`Cache::trust`], for a version that is about to be used: says so where that is without a
+    /// trusted signature.
     pub(crate) fn accept(&self, entry: &Entry) -> Result<()> {
         if let Verdict::Unsigned(why) = self.trust(entry)? {
             let version = &entry.version;
-            warn!(model = version.model, version = version.number, why, "used without a trusted signature");
+            warn!(
+                model = version.model,
+                version = version.number,
+                why,
+                "used without a trusted signature"
+            );
         }
         Ok(())
     }
 
     /// The cached version of an entry, if it is there and right. Blocks.
     fn verified(&self, entry: &Entry, lock: File) -> Result<Option<CachedVersion>> {
-        let Some(mut kept) = self.read(&entry.version.digest)? else { return Ok(None) };
+        let Some(mut kept) = self.read(&entry.version.digest)? else {
+            return Ok(None);
+        };
         let folder = self.version_folder(&entry.version.digest).join(FILES);
         // What the registry says now is what counts while it cannot be asked.
         let mut changed = kept.signatures.get(&entry.version.name()) != Some(&entry.signatures);
-        kept.signatures.insert(entry.version.name(), entry.signatures.clone());
+        kept.signatures
+            .insert(entry.version.name(), entry.signatures.clone());
         for file in &entry.files {
             let path = folder.join(&file.path);
-            let Some(mark) = Mark::of(&path) else { return Ok(None) };
+            let Some(mark) = Mark::of(&path) else {
+                return Ok(None);
+            };
             if kept.marks.get(&file.path) == Some(&mark) {
                 continue;
             }
@@ -208,11 +247,19 @@ impl Cache {
             changed = true;
         }
         if changed {
-            self.write_json(&self.version_folder(&entry.version.digest).join(ENTRY), &kept)?;
+            self.write_json(
+                &self.version_folder(&entry.version.digest).join(ENTRY),
+                &kept,
+            )?;
         }
-        // Whoever evicts takes the oldest first; a clock that cannot be set costs no more than that order.
+        // Whoever evicts takes the oldest first; a clock that cannot be set costs no more than that
+        // order.
         let _ = lock.set_modified(SystemTime::now());
-        Ok(Some(CachedVersion { folder, version: entry.version.clone(), _lock: lock }))
+        Ok(Some(CachedVersion {
+            folder,
+            version: entry.version.clone(),
+            _lock: lock,
+        }))
     }
 
     fn read(&self, digest: &Digest) -> Result<Option<Kept>> {
@@ -226,13 +273,19 @@ impl Cache {
 
     fn lock_shared(&self, digest: &Digest) -> Result<File> {
         let (file, path) = self.lock_file(&digest.hex())?;
-        file.lock_shared().map_err(|error| Error::file(&path, &error))?;
+        file.lock_shared()
+            .map_err(|error| Error::file(&path, &error))?;
         Ok(file)
     }
 
     fn lock_file(&self, name: &str) -> Result<(File, PathBuf)> {
         let path = self.folder.join("locks").join(name);
-        let file = File::options().create(true).truncate(false).write(true).read(true).open(&path);
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .read(true)
+            .open(&path);
         Ok((file.map_err(|error| Error::file(&path, &error))?, path))
     }
 
@@ -243,7 +296,9 @@ impl Cache {
     /// Replaces a file, whole or not at all.
     fn write_json(&self, path: &Path, value: &impl Serialize) -> Result<()> {
         let write = || -> std::io::Result<()> {
-            let part = tempfile::Builder::new().prefix("json-").tempfile_in(self.folder.join("tmp"))?;
+            let part = tempfile::Builder::new()
+                .prefix("json-")
+                .tempfile_in(self.folder.join("tmp"))?;
             serde_json::to_writer(&part, value)?;
             part.persist(path)?;
             Ok(())
@@ -254,7 +309,9 @@ impl Cache {
 
 impl Mark {
     fn of(path: &Path) -> Option<Self> {
-        let metadata = std::fs::symlink_metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+        let metadata = std::fs::symlink_metadata(path)
+            .ok()
+            .filter(std::fs::Metadata::is_file)?;
         Some(Self {
             bytes: metadata.len(),
             modified_s: metadata.mtime(),

@@ -11,19 +11,21 @@ use crate::RequireSignature;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RegistryConfig {
-    /// The database: `postgres://…`, or the path of a SQLite file. By default `registry.db` in the data folder.
+    /// The database: `postgres://…`, or the path of a SQLite file. By default `registry.db` in the
+    /// data folder.
     pub database: Option<String>,
-    /// The object store: a folder, or `s3://bucket/prefix`, `gs://…`, `az://…`. By default `objects` in the data folder.
+    /// The object store: a folder, or `s3://bucket/prefix`, `gs://…`, `az://…`. By default
+    /// `objects` in the data folder.
     pub storage: Option<String>,
-    /// Options of the object store, as its own tools name them, such as `region` or `endpoint`. The usual environment,
-    /// such as `AWS_ACCESS_KEY_ID`, is read too.
+    /// Options of the object store, as its own tools name them, such as `region` or `endpoint`. The
+    /// usual environment, such as `AWS_ACCESS_KEY_ID`, is read too.
     pub storage_options: BTreeMap<String, String>,
     /// The folder of verified files that this machine uses. By default `cache` in the data folder.
     pub cache: Option<PathBuf>,
     /// Most bytes in the cache; what was not used for longest goes first, what is in use stays.
     pub cache_max_bytes: u64,
-    /// The folder with the signing key (`signing.pem`), the trusted keys (`trusted/`) and the revoked ones
-    /// (`revoked/`). By default `keys` in the data folder.
+    /// The folder with the signing key (`signing.pem`), the trusted keys (`trusted/`) and the
+    /// revoked ones (`revoked/`). By default `keys` in the data folder.
     pub keys: Option<PathBuf>,
     /// Whether versions must be signed by a trusted key.
     pub require_signature: RequireSignature,
@@ -46,7 +48,8 @@ impl Default for RegistryConfig {
     }
 }
 
-/// The key that wraps the data keys of objects. One of `key_file`, `key_env` and `key_command`, or none.
+/// The key that wraps the data keys of objects. One of `key_file`, `key_env` and `key_command`, or
+/// none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EncryptionConfig {
@@ -54,8 +57,9 @@ pub struct EncryptionConfig {
     pub key_file: Option<PathBuf>,
     /// An environment variable with 64 hexadecimal digits.
     pub key_env: Option<String>,
-    /// A command that wraps and unwraps data keys, for a key management service: it gets `wrap` or `unwrap` as its last
-    /// argument and hexadecimal digits on standard input, and answers with hexadecimal digits.
+    /// A command that wraps and unwraps data keys, for a key management service: it gets `wrap` or
+    /// `unwrap` as its last argument and hexadecimal digits on standard input, and answers with
+    /// hexadecimal digits.
     pub key_command: Vec<String>,
     /// The name of the key behind `key_command`.
     pub key_id: Option<String>,
@@ -66,12 +70,16 @@ pub struct EncryptionConfig {
 impl RegistryConfig {
     /// The database's URL or path.
     pub fn database(&self, data: &Path) -> String {
-        self.database.clone().unwrap_or_else(|| data.join("registry.db").display().to_string())
+        self.database
+            .clone()
+            .unwrap_or_else(|| data.join("registry.db").display().to_string())
     }
 
     /// The object store's URL or path.
     pub fn storage(&self, data: &Path) -> String {
-        self.storage.clone().unwrap_or_else(|| data.join("objects").display().to_string())
+        self.storage
+            .clone()
+            .unwrap_or_else(|| data.join("objects").display().to_string())
     }
 
     /// The cache's folder.

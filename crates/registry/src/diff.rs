@@ -39,7 +39,10 @@ impl Registry {
     /// [`crate::Error`] of the database.
     pub async fn diff(&self, from: &VersionRecord, to: &VersionRecord) -> Result<VersionDiff> {
         let (one, two) = (self.entry(from).await?.files, self.entry(to).await?.files);
-        let mut diff = VersionDiff { files: compare(&by_path(&one), &by_path(&two)), ..VersionDiff::default() };
+        let mut diff = VersionDiff {
+            files: compare(&by_path(&one), &by_path(&two)),
+            ..VersionDiff::default()
+        };
         for change in compare(&keys(&from.manifest), &keys(&to.manifest)) {
             let part = match change.what.split(['.', '[']).next() {
                 Some("signature") => &mut diff.signature,
@@ -53,13 +56,25 @@ impl Registry {
 }
 
 fn by_path(files: &[VersionFile]) -> BTreeMap<String, String> {
-    files.iter().map(|file| (file.path.clone(), format!("{} bytes, sha256:{}", file.bytes, file.digest))).collect()
+    files
+        .iter()
+        .map(|file| {
+            (
+                file.path.clone(),
+                format!("{} bytes, sha256:{}", file.bytes, file.digest),
+            )
+        })
+        .collect()
 }
 
 /// A manifest as `key.of.tables[0]` and value.
 fn keys(manifest: &Manifest) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
-    flatten("", &serde_json::to_value(manifest).unwrap_or_default(), &mut found);
+    flatten(
+        "",
+        &serde_json::to_value(manifest).unwrap_or_default(),
+        &mut found,
+    );
     found
 }
 
@@ -105,12 +120,17 @@ mod tests {
     #[test]
     fn only_what_differs_is_named_by_its_key() {
         let one: Manifest =
-            toml::from_str("description = 'a'\n[lineage]\ncommit = 'x'\nmetrics = { auc = 0.9 }").unwrap();
-        let two: Manifest =
-            toml::from_str("[lineage]\ncommit = 'y'\nmetrics = { auc = 0.9 }\n[[outputs]]\nname = 'p'").unwrap();
+            toml::from_str("description = 'a'\n[lineage]\ncommit = 'x'\nmetrics = { auc = 0.9 }")
+                .unwrap();
+        let two: Manifest = toml::from_str(
+            "[lineage]\ncommit = 'y'\nmetrics = { auc = 0.9 }\n[[outputs]]\nname = 'p'",
+        )
+        .unwrap();
         let changes = compare(&keys(&one), &keys(&two));
-        let changes: Vec<(&str, Option<&str>, Option<&str>)> =
-            changes.iter().map(|c| (c.what.as_str(), c.from.as_deref(), c.to.as_deref())).collect();
+        let changes: Vec<(&str, Option<&str>, Option<&str>)> = changes
+            .iter()
+            .map(|c| (c.what.as_str(), c.from.as_deref(), c.to.as_deref()))
+            .collect();
         let wanted = [
             ("description", Some("a"), None),
             ("lineage.commit", Some("x"), Some("y")),

@@ -32,9 +32,11 @@ impl Digest {
         &self.0
     }
 
-    /// The digest of a list of files, in the order of their paths: what identifies a version's content.
+    /// The digest of a list of files, in the order of their paths: what identifies a version's
+    /// content.
     pub(crate) fn of_files<'a>(files: impl Iterator<Item = (&'a str, i64, &'a str)>) -> Self {
-        /// Fields in the order of the alphabet and no white space: there is one way only to write a list.
+        /// Fields in the order of the alphabet and no white space: there is one way only to write a
+        /// list.
         #[derive(Serialize)]
         struct Canonical<'a> {
             files: Vec<CanonicalFile<'a>>,
@@ -46,9 +48,16 @@ impl Digest {
             path: &'a str,
             sha256: &'a str,
         }
-        let mut files: Vec<_> = files.map(|(path, bytes, sha256)| CanonicalFile { bytes, path, sha256 }).collect();
+        let mut files: Vec<_> = files
+            .map(|(path, bytes, sha256)| CanonicalFile {
+                bytes,
+                path,
+                sha256,
+            })
+            .collect();
         files.sort_by(|one, two| one.path.cmp(two.path));
-        let text = serde_json::to_vec(&Canonical { files, schema: 1 }).expect("plain data can be written");
+        let text =
+            serde_json::to_vec(&Canonical { files, schema: 1 }).expect("plain data can be written");
         Self::of(&text)
     }
 }
@@ -70,7 +79,12 @@ impl FromStr for Digest {
 
     /// Takes 64 hexadecimal digits, with or without `sha256:` before them.
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = || Error::new(ErrorCode::InvalidReference, format!("{:?} is no SHA-256 digest", shorten(text)));
+        let wrong = || {
+            Error::new(
+                ErrorCode::InvalidReference,
+                format!("{:?} is no SHA-256 digest", shorten(text)),
+            )
+        };
         let bytes = from_hex(text.strip_prefix("sha256:").unwrap_or(text)).ok_or_else(wrong)?;
         Ok(Self(bytes.try_into().map_err(|_| wrong())?))
     }
@@ -149,10 +163,25 @@ mod tests {
         // FIPS 180-4, the message "abc".
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(Digest::of(b"abc").hex(), abc);
-        assert_eq!(format!("sha256:{abc}").parse::<Digest>().unwrap(), Digest::of(b"abc"));
-        assert_eq!(abc.to_uppercase().parse::<Digest>().unwrap(), Digest::of(b"abc"));
-        for wrong in ["", "abc", &abc[1..], &format!("{abc}00"), &abc.replace('b', "g")] {
-            assert_eq!(wrong.parse::<Digest>().unwrap_err().code, ErrorCode::InvalidReference);
+        assert_eq!(
+            format!("sha256:{abc}").parse::<Digest>().unwrap(),
+            Digest::of(b"abc")
+        );
+        assert_eq!(
+            abc.to_uppercase().parse::<Digest>().unwrap(),
+            Digest::of(b"abc")
+        );
+        for wrong in [
+            "",
+            "abc",
+            &abc[1..],
+            &format!("{abc}00"),
+            &abc.replace('b', "g"),
+        ] {
+            assert_eq!(
+                wrong.parse::<Digest>().unwrap_err().code,
+                ErrorCode::InvalidReference
+            );
         }
     }
 
@@ -161,7 +190,10 @@ mod tests {
         let (one, two) = (("a", 1, "00"), ("b", 2, "11"));
         let digest = Digest::of_files([one, two].into_iter());
         assert_eq!(digest, Digest::of_files([two, one].into_iter()));
-        assert_ne!(digest, Digest::of_files([("a", 1, "11"), ("b", 2, "00")].into_iter()));
+        assert_ne!(
+            digest,
+            Digest::of_files([("a", 1, "11"), ("b", 2, "00")].into_iter())
+        );
         let text =
             br#"{"files":[{"bytes":1,"path":"a","sha256":"00"},{"bytes":2,"path":"b","sha256":"11"}],"schema":1}"#;
         assert_eq!(digest, Digest::of(text));

@@ -21,12 +21,18 @@ pub struct Error {
 impl Error {
     /// An error with its message.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self {
+            code,
+            message: message.into(),
+        }
     }
 
     /// A file or folder of this machine that cannot be used.
     pub(crate) fn file(path: &Path, error: &std::io::Error) -> Self {
-        Self::new(ErrorCode::FileUnusable, format!("{}: {error}", path.display()))
+        Self::new(
+            ErrorCode::FileUnusable,
+            format!("{}: {error}", path.display()),
+        )
     }
 }
 

@@ -20,9 +20,10 @@ const RANGE_CHUNKS: u64 = 128;
 const RANGES_IN_FLIGHT: usize = 4;
 
 impl Registry {
-    /// The folder of a version's files: from the cache, filled from the object store where needed. Everything is
-    /// verified: the signatures against the keys and the policy, the list of files against the version's digest, the
-    /// files against theirs. What is returned stays in the cache as long as the value lives.
+    /// The folder of a version's files: from the cache, filled from the object store where needed.
+    /// Everything is verified: the signatures against the keys and the policy, the list of files
+    /// against the version's digest, the files against theirs. What is returned stays in the cache
+    /// as long as the value lives.
     ///
     /// # Errors
     /// [`Error`] says which check failed, or what cannot be reached.
@@ -35,38 +36,66 @@ impl Registry {
         };
         for file in &entry.files {
             let digest: Digest = file.digest.parse()?;
-            let written = self.read_content(&digest, filling.create(&file.path)?).await?;
+            let written = self
+                .read_content(&digest, filling.create(&file.path)?)
+                .await?;
             filling.keep(&file.path, written).await?;
         }
         filling.finish().await
     }
 
-    /// Writes a content, decrypted and verified; an error leaves the writer with what came before it.
-    pub(crate) async fn read_content<W: Write + Send + 'static>(&self, digest: &Digest, writer: W) -> Result<W> {
+    /// Writes a content, decrypted and verified; an error leaves the writer with what came before
+    /// it.
+    pub(crate) async fn read_content<W: Write + Send + 'static>(
+        &self,
+        digest: &Digest,
+        writer: W,
+    ) -> Result<W> {
         let Some(object) = self.store.object(&digest.hex()).await? else {
-            return Err(Error::new(ErrorCode::ObjectMissing, format!("{digest} is not in the database")));
+            return Err(Error::new(
+                ErrorCode::ObjectMissing,
+                format!("{digest} is not in the database"),
+            ));
         };
         match self.read_object(&object, digest, writer).await {
-            Err(error) if error.code == ErrorCode::ObjectCorrupt => Err(self.diagnose(&object, digest, error).await),
+            Err(error) if error.code == ErrorCode::ObjectCorrupt => {
+                Err(self.diagnose(&object, digest, error).await)
+            }
             outcome => outcome,
         }
     }
 
-    async fn read_object<W: Write + Send + 'static>(&self, object: &Object, digest: &Digest, writer: W) -> Result<W> {
+    async fn read_object<W: Write + Send + 'static>(
+        &self,
+        object: &Object,
+        digest: &Digest,
+        writer: W,
+    ) -> Result<W> {
         let plain = u64::try_from(object.bytes).unwrap_or(0);
         let cipher = match &object.envelope {
             None => None,
             Some(envelope) => Some(self.keyring.open_envelope(envelope, digest).await?),
         };
-        let stored = if cipher.is_some() { stored_length(plain) } else { plain };
+        let stored = if cipher.is_some() {
+            stored_length(plain)
+        } else {
+            plain
+        };
         let found = self.storage.length(&object.location).await?;
         match found {
             None => {
-                let problem = format!("{digest} is not at {} in {}", object.location, self.storage.shown());
+                let problem = format!(
+                    "{digest} is not at {} in {}",
+                    object.location,
+                    self.storage.shown()
+                );
                 return Err(Error::new(ErrorCode::ObjectMissing, problem));
             }
             Some(found) if found != stored => {
-                let problem = format!("{digest} has {found} bytes in {} and not {stored}", self.storage.shown());
+                let problem = format!(
+                    "{digest} has {found} bytes in {} and not {stored}",
+                    self.storage.shown()
+                );
                 return Err(Error::new(ErrorCode::ObjectCorrupt, problem));
             }
             Some(_) => {}
@@ -75,7 +104,9 @@ impl Registry {
             None => (plain, RANGE_BYTES),
             Some(_) => (stored_chunks(plain), RANGE_CHUNKS * (CHUNK as u64 + 16)),
         };
-        let ranges: Vec<_> = (0..length.div_ceil(step)).map(|at| at * step..length.min((at + 1) * step)).collect();
+        let ranges: Vec<_> = (0..length.div_ceil(step))
+            .map(|at| at * step..length.min((at + 1) * step))
+            .collect();
         let count = ranges.len();
         // Tasks of their own: bytes arrive while the ones before are decrypted and written.
         let read = |range| {
@@ -83,9 +114,18 @@ impl Registry {
             tokio::spawn(async move { storage.read(&location, range).await })
         };
         let mut pieces = stream::iter(ranges).map(read).buffered(RANGES_IN_FLIGHT);
-        let (mut sink, mut at) = (Sink { hasher: Hasher::default(), cipher, writer, digest: *digest }, 0);
+        let (mut sink, mut at) = (
+            Sink {
+                hasher: Hasher::default(),
+                cipher,
+                writer,
+                digest: *digest,
+            },
+            0,
+        );
         while let Some(piece) = pieces.next().await {
-            let piece = piece.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+            let piece =
+                piece.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
             at += 1;
             let end = at == count;
             sink = blocking(move || {
@@ -119,7 +159,10 @@ impl Registry {
         let length = self.storage.length(location).await?.unwrap_or(0);
         let mut hasher = Hasher::default();
         for at in (0..length).step_by(usize::try_from(RANGE_BYTES).unwrap_or(usize::MAX)) {
-            let piece = self.storage.read(location, at..length.min(at + RANGE_BYTES)).await?;
+            let piece = self
+                .storage
+                .read(location, at..length.min(at + RANGE_BYTES))
+                .await?;
             hasher = blocking(move || {
                 hasher.update(&piece);
                 Ok(hasher)
@@ -134,7 +177,10 @@ impl Registry {
         if length < TRAILER as u64 {
             return Ok(None);
         }
-        let trailer = self.storage.read(location, length - TRAILER as u64..length).await?;
+        let trailer = self
+            .storage
+            .read(location, length - TRAILER as u64..length)
+            .await?;
         Ok(Cipher::trailer(&trailer))
     }
 }
@@ -151,15 +197,21 @@ impl<W: Write> Sink<W> {
     fn take(&mut self, first_chunk: u64, stored: Bytes, end: bool) -> Result<()> {
         let plain = match &self.cipher {
             None => stored,
-            Some(cipher) => cipher.open(first_chunk, &stored, end).map(Bytes::from).map_err(|failed| {
-                let problem = format!("chunk {} of {} was changed", failed.chunk, self.digest);
-                Error::new(ErrorCode::ObjectCorrupt, problem)
-            })?,
+            Some(cipher) => cipher
+                .open(first_chunk, &stored, end)
+                .map(Bytes::from)
+                .map_err(|failed| {
+                    let problem = format!("chunk {} of {} was changed", failed.chunk, self.digest);
+                    Error::new(ErrorCode::ObjectCorrupt, problem)
+                })?,
         };
         self.hasher.update(&plain);
         let written = self.writer.write_all(&plain);
         written.map_err(|error| {
-            Error::new(ErrorCode::FileUnusable, format!("{} cannot be written on this machine: {error}", self.digest))
+            Error::new(
+                ErrorCode::FileUnusable,
+                format!("{} cannot be written on this machine: {error}", self.digest),
+            )
         })
     }
 
@@ -168,7 +220,10 @@ impl<W: Write> Sink<W> {
         if found == self.digest {
             return Ok(self.writer);
         }
-        let problem = format!("{} was changed: what stands in its place is {found}", self.digest);
+        let problem = format!(
+            "{} was changed: what stands in its place is {found}",
+            self.digest
+        );
         Err(Error::new(ErrorCode::ObjectCorrupt, problem))
     }
 }

@@ -15,7 +15,10 @@ pub fn export(bytes: &[u8], folder: &Path) {
     if std::fs::write(&file, bytes).is_err() || std::fs::create_dir_all(&place).is_err() {
         return;
     }
-    let limits = BundleLimits { max_bytes: MAX_BYTES, ..BundleLimits::default() };
+    let limits = BundleLimits {
+        max_bytes: MAX_BYTES,
+        ..BundleLimits::default()
+    };
     let _ = unpack(&file, &place, &limits);
 }
 

@@ -23,8 +23,9 @@ pub struct Collected {
 }
 
 impl Registry {
-    /// Removes contents that no version has and no push counts on, when that has been so for `grace`; uploads that were
-    /// cut off; and files that the database does not know. It can be cut off at any moment: the next one goes on.
+    /// Removes contents that no version has and no push counts on, when that has been so for
+    /// `grace`; uploads that were cut off; and files that the database does not know. It can be cut
+    /// off at any moment: the next one goes on.
     ///
     /// # Errors
     /// [`crate::Error`] of the database or the object store.
@@ -37,25 +38,39 @@ impl Registry {
         let uploads = write.collect_uploads(since).await?;
         if objects + uploads > 0 {
             let detail = json!({"objects": objects, "bytes": bytes, "uploads": uploads});
-            write.record(NewEvent { kind: "garbage.collected", model: "", version: None, detail }).await?;
+            write
+                .record(NewEvent {
+                    kind: "garbage.collected",
+                    model: "",
+                    version: None,
+                    detail,
+                })
+                .await?;
         }
         write.commit().await?;
         self.clear_garbage().await?;
         let strays = self.collect_strays(since).await?;
-        Ok(Collected { objects, bytes, uploads, strays })
+        Ok(Collected {
+            objects,
+            bytes,
+            uploads,
+            strays,
+        })
     }
 
     /// Removes what the database calls garbage.
     async fn clear_garbage(&self) -> Result<()> {
         for garbage in self.store.garbage().await? {
-            self.storage.clear(&garbage.location, garbage.multipart.as_deref()).await?;
+            self.storage
+                .clear(&garbage.location, garbage.multipart.as_deref())
+                .await?;
             self.store.cleared(&garbage.location).await?;
         }
         Ok(())
     }
 
-    /// Removes files that appeared before `since` and that the database does not know: every upload is recorded before
-    /// it begins, so that no push in progress is among them.
+    /// Removes files that appeared before `since` and that the database does not know: every upload
+    /// is recorded before it begins, so that no push in progress is among them.
     async fn collect_strays(&self, since: i64) -> Result<i64> {
         let mut strays = 0u64;
         let mut found = self.storage.list();

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, KeypairBytes};
+use ed25519_dalek::pkcs8::{
+    DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, KeypairBytes,
+};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 
 use crate::{Digest, Error, ErrorCode, Result};
@@ -28,7 +30,9 @@ impl KeyId {
     /// # Errors
     /// [`ErrorCode::InvalidKey`] if it has no DER form.
     pub(crate) fn of(key: &VerifyingKey) -> Result<Self> {
-        let der = key.to_public_key_der().map_err(|error| invalid("the key", &error))?;
+        let der = key
+            .to_public_key_der()
+            .map_err(|error| invalid("the key", &error))?;
         Ok(Self(Digest::of(der.as_bytes()).hex()[..16].to_owned()))
     }
 
@@ -42,9 +46,16 @@ impl FromStr for KeyId {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let digits = text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        let wrong =
-            || Error::new(ErrorCode::InvalidKey, format!("{:?} is no key id: it has 16 hexadecimal digits", text));
+        let digits = text.len() == 16
+            && text
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let wrong = || {
+            Error::new(
+                ErrorCode::InvalidKey,
+                format!("{:?} is no key id: it has 16 hexadecimal digits", text),
+            )
+        };
         digits.then(|| Self(text.to_owned())).ok_or_else(wrong)
     }
 }
@@ -78,7 +89,8 @@ impl SigningKeys {
     /// Reads the keys of a folder; one that is not there has none.
     ///
     /// # Errors
-    /// [`ErrorCode::InvalidKey`] or [`ErrorCode::KeyUnavailable`] name the file that cannot be read.
+    /// [`ErrorCode::InvalidKey`] or [`ErrorCode::KeyUnavailable`] name the file that cannot be
+    /// read.
     pub fn open(folder: &Path) -> Result<Self> {
         let signing = folder.join(SIGNING);
         let signer = match read(&signing)? {
@@ -92,12 +104,19 @@ impl SigningKeys {
         let revoked = public_keys(&folder.join(REVOKED))?;
         let mut trusted = public_keys(&folder.join(TRUSTED))?;
         trusted.retain(|id, _| !revoked.contains_key(id));
-        Ok(Self { signer, trusted, revoked })
+        Ok(Self {
+            signer,
+            trusted,
+            revoked,
+        })
     }
 
     /// The key that signs here, if there is one that is not revoked.
     pub(crate) fn signer(&self) -> Option<(&KeyId, &SigningKey)> {
-        self.signer.as_ref().map(|(id, key)| (id, key)).filter(|(id, _)| !self.revoked.contains_key(*id))
+        self.signer
+            .as_ref()
+            .map(|(id, key)| (id, key))
+            .filter(|(id, _)| !self.revoked.contains_key(*id))
     }
 
     pub(crate) fn trusted(&self, id: &KeyId) -> Option<&VerifyingKey> {
@@ -113,14 +132,19 @@ impl SigningKeys {
         let signs = |id: &KeyId| self.signer.as_ref().is_some_and(|(own, _)| own == id);
         let trusted = self.trusted.keys().map(|id| (id, false));
         let keys = trusted.chain(self.revoked.keys().map(|id| (id, true)));
-        let mut keys: Vec<TrustedKey> =
-            keys.map(|(id, revoked)| TrustedKey { id: id.clone(), revoked, signs: signs(id) }).collect();
+        let mut keys: Vec<TrustedKey> = keys
+            .map(|(id, revoked)| TrustedKey {
+                id: id.clone(),
+                revoked,
+                signs: signs(id),
+            })
+            .collect();
         keys.sort_by(|one, two| one.id.cmp(&two.id));
         keys
     }
 
-    /// Makes a signing key, trusts it, and gives its id. A signing key that was there before stays trusted, and its
-    /// private half stays beside the new one.
+    /// Makes a signing key, trusts it, and gives its id. A signing key that was there before stays
+    /// trusted, and its private half stays beside the new one.
     ///
     /// # Errors
     /// [`ErrorCode::FileUnusable`] if the folder cannot be written.
@@ -129,8 +153,13 @@ impl SigningKeys {
         let key = SigningKey::from_bytes(&secret);
         let id = KeyId::of(&key.verifying_key())?;
         // PKCS#8 version 1, without the public half: what other tools read too.
-        let pair = KeypairBytes { secret_key: secret, public_key: None };
-        let pem = pair.to_pkcs8_pem(LineEnding::LF).map_err(|error| invalid("the new key", &error))?;
+        let pair = KeypairBytes {
+            secret_key: secret,
+            public_key: None,
+        };
+        let pem = pair
+            .to_pkcs8_pem(LineEnding::LF)
+            .map_err(|error| invalid("the new key", &error))?;
         make_folder(folder)?;
         let signing = folder.join(SIGNING);
         if let Some((old, _)) = Self::open(folder)?.signer {
@@ -147,14 +176,17 @@ impl SigningKeys {
     /// # Errors
     /// [`ErrorCode::InvalidKey`] if the file is no Ed25519 public key.
     pub fn trust(folder: &Path, file: &Path) -> Result<KeyId> {
-        let pem = read(file)?.ok_or_else(|| Error::file(file, &std::io::ErrorKind::NotFound.into()))?;
-        let key =
-            VerifyingKey::from_public_key_pem(&pem).map_err(|error| invalid(&file.display().to_string(), &error))?;
+        let pem =
+            read(file)?.ok_or_else(|| Error::file(file, &std::io::ErrorKind::NotFound.into()))?;
+        let key = VerifyingKey::from_public_key_pem(&pem)
+            .map_err(|error| invalid(&file.display().to_string(), &error))?;
         let id = KeyId::of(&key)?;
         write_public(&folder.join(TRUSTED), &id, &key)?;
         let revoked = key_file(&folder.join(REVOKED), &id);
         match std::fs::remove_file(&revoked) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file(&revoked, &error)),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::file(&revoked, &error))
+            }
             _ => Ok(id),
         }
     }
@@ -169,13 +201,17 @@ impl SigningKeys {
             return Ok(());
         }
         let Some(key) = keys.trusted.get(id) else {
-            return Err(Error::new(ErrorCode::UntrustedKey, format!("no key {id} is trusted in {}", folder.display())));
+            return Err(Error::new(
+                ErrorCode::UntrustedKey,
+                format!("no key {id} is trusted in {}", folder.display()),
+            ));
         };
         write_public(&folder.join(REVOKED), id, key)
     }
 }
 
-/// Makes a key for encryption at rest: a file of 64 hexadecimal digits, which must not be there yet.
+/// Makes a key for encryption at rest: a file of 64 hexadecimal digits, which must not be there
+/// yet.
 ///
 /// # Errors
 /// [`ErrorCode::FileUnusable`] if it cannot be written.
@@ -188,7 +224,10 @@ pub fn generate_key(file: &Path) -> Result<()> {
 pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| {
-        Error::new(ErrorCode::KeyUnavailable, format!("the system gives no random numbers: {error}"))
+        Error::new(
+            ErrorCode::KeyUnavailable,
+            format!("the system gives no random numbers: {error}"),
+        )
     })?;
     Ok(bytes)
 }
@@ -205,8 +244,8 @@ fn public_keys(folder: &Path) -> Result<BTreeMap<KeyId, VerifyingKey>> {
             continue;
         }
         let Some(pem) = read(&path)? else { continue };
-        let key =
-            VerifyingKey::from_public_key_pem(&pem).map_err(|error| invalid(&path.display().to_string(), &error))?;
+        let key = VerifyingKey::from_public_key_pem(&pem)
+            .map_err(|error| invalid(&path.display().to_string(), &error))?;
         keys.insert(KeyId::of(&key)?, key);
     }
     Ok(keys)
@@ -216,7 +255,10 @@ fn read(file: &Path) -> Result<Option<String>> {
     match std::fs::read_to_string(file) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::new(ErrorCode::KeyUnavailable, format!("{}: {error}", file.display()))),
+        Err(error) => Err(Error::new(
+            ErrorCode::KeyUnavailable,
+            format!("{}: {error}", file.display()),
+        )),
     }
 }
 
@@ -226,7 +268,9 @@ fn key_file(folder: &Path, id: &KeyId) -> PathBuf {
 
 fn write_public(folder: &Path, id: &KeyId, key: &VerifyingKey) -> Result<()> {
     make_folder(folder)?;
-    let pem = key.to_public_key_pem(LineEnding::LF).map_err(|error| invalid("the key", &error))?;
+    let pem = key
+        .to_public_key_pem(LineEnding::LF)
+        .map_err(|error| invalid("the key", &error))?;
     let file = key_file(folder, id);
     std::fs::write(&file, pem).map_err(|error| Error::file(&file, &error))
 }
@@ -234,8 +278,15 @@ fn write_public(folder: &Path, id: &KeyId, key: &VerifyingKey) -> Result<()> {
 /// Writes a file that only its owner can read, whole or not at all, and never over another one.
 fn write_private(file: &Path, bytes: &[u8]) -> Result<()> {
     let fail = |error: std::io::Error| Error::file(file, &error);
-    let mut part: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).map_err(fail)?;
-    part.write_all(bytes).and_then(|()| part.sync_all()).map_err(fail)
+    let mut part: File = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)
+        .map_err(fail)?;
+    part.write_all(bytes)
+        .and_then(|()| part.sync_all())
+        .map_err(fail)
 }
 
 fn make_folder(folder: &Path) -> Result<()> {
@@ -243,7 +294,10 @@ fn make_folder(folder: &Path) -> Result<()> {
 }
 
 fn invalid(what: &str, error: &dyn fmt::Display) -> Error {
-    Error::new(ErrorCode::InvalidKey, format!("{what} is no Ed25519 key in PEM form: {error}"))
+    Error::new(
+        ErrorCode::InvalidKey,
+        format!("{what} is no Ed25519 key in PEM form: {error}"),
+    )
 }
 
 #[cfg(test)]
@@ -258,14 +312,18 @@ mod tests {
         let old = SigningKeys::generate(folder.path()).unwrap();
         let new = SigningKeys::generate(folder.path()).unwrap();
         assert_eq!(keys().signer().unwrap().0, &new);
-        assert!(keys().trusted(&old).is_some(), "what was signed before stays valid");
+        assert!(
+            keys().trusted(&old).is_some(),
+            "what was signed before stays valid"
+        );
         assert!(folder.path().join(format!("signing-{old}.pem")).exists());
 
         SigningKeys::revoke(folder.path(), &old).unwrap();
         assert!(keys().trusted(&old).is_none() && keys().is_revoked(&old));
         SigningKeys::revoke(folder.path(), &new).unwrap();
         assert!(keys().signer().is_none(), "a revoked key signs no more");
-        let unknown = SigningKeys::revoke(folder.path(), &"0123456789abcdef".parse().unwrap()).unwrap_err();
+        let unknown =
+            SigningKeys::revoke(folder.path(), &"0123456789abcdef".parse().unwrap()).unwrap_err();
         assert_eq!(unknown.code, ErrorCode::UntrustedKey);
 
         let pem = folder.path().join(format!("trusted/{new}.pem"));
@@ -283,7 +341,10 @@ mod tests {
         let file = folder.path().join("data.key");
         generate_key(&file).unwrap();
         assert_eq!(mode(&file), 0o600);
-        assert_eq!(generate_key(&file).unwrap_err().code, ErrorCode::FileUnusable);
+        assert_eq!(
+            generate_key(&file).unwrap_err().code,
+            ErrorCode::FileUnusable
+        );
     }
 
     #[test]

@@ -1,11 +1,13 @@
-//! The model registry: bundles become immutable, signed, verified versions, and aliases move over them.
+//! The model registry: bundles become immutable, signed, verified versions, and aliases move over
+//! them.
 //!
-//! In: bundles of files, and names. Out: versions with numbers and digests, folders of verified files that an engine
-//! can map into memory, and the events of what changed. Metadata live in the store, contents in an object store, and a
-//! bounded local cache holds what this machine uses. This room knows no engine and no request.
+//! In: bundles of files, and names. Out: versions with numbers and digests, folders of verified
+//! files that an engine can map into memory, and the events of what changed. Metadata live in the
+//! store, contents in an object store, and a bounded local cache holds what this machine uses. This
+//! room knows no engine and no request.
 //!
-//! Begin at [`Registry`]: what it does stands in `push`, `fetch`, `aliases`, `lifecycle`, `garbage`, `verify`,
-//! `archive` and `diff`, one file each.
+//! Begin at [`Registry`]: what it does stands in `push`, `fetch`, `aliases`, `lifecycle`,
+//! `garbage`, `verify`, `archive` and `diff`, one file each.
 
 mod aliases;
 mod archive;

@@ -1,4 +1,5 @@
-//! What becomes of a version after its push: signed again, deprecated, deleted; its contents' keys wrapped anew.
+//! What becomes of a version after its push: signed again, deprecated, deleted; its contents' keys
+//! wrapped anew.
 
 use serde_json::json;
 use tidegate_store::{NewEvent, Signature, Version, VersionState, Write, now_ms};
@@ -20,13 +21,23 @@ impl Registry {
             None => (VersionState::Ready, "version.restored"),
         };
         let reason = reason.unwrap_or_default();
-        write.set_state(&version.model, version.number, state, reason).await?;
+        write
+            .set_state(&version.model, version.number, state, reason)
+            .await?;
         let detail = json!({"reason": reason});
-        write.record(NewEvent { kind, model: &version.model, version: Some(version.number), detail }).await?;
+        write
+            .record(NewEvent {
+                kind,
+                model: &version.model,
+                version: Some(version.number),
+                detail,
+            })
+            .await?;
         Ok(write.commit().await?)
     }
 
-    /// Deletes a version. Its number is not used again; its contents go with the next garbage collection.
+    /// Deletes a version. Its number is not used again; its contents go with the next garbage
+    /// collection.
     ///
     /// # Errors
     /// [`ErrorCode::InUse`] names the aliases or servers that use it.
@@ -36,17 +47,34 @@ impl Registry {
         living(&mut write, version).await?;
         let aliases = write.aliases_of(model, number).await?;
         if !aliases.is_empty() {
-            let problem = format!("{} is in use: the alias {} points at it", version.name(), aliases.join(", "));
+            let problem = format!(
+                "{} is in use: the alias {} points at it",
+                version.name(),
+                aliases.join(", ")
+            );
             return Err(Error::new(ErrorCode::InUse, problem));
         }
         let servers = write.users_of(model, number, now_ms() - lease_ms()).await?;
         if !servers.is_empty() {
-            let problem = format!("{} is in use: {} serves it", version.name(), servers.join(", "));
+            let problem = format!(
+                "{} is in use: {} serves it",
+                version.name(),
+                servers.join(", ")
+            );
             return Err(Error::new(ErrorCode::InUse, problem));
         }
-        write.set_state(model, number, VersionState::Deleted, "").await?;
+        write
+            .set_state(model, number, VersionState::Deleted, "")
+            .await?;
         let detail = json!({"digest": version.digest.to_string()});
-        write.record(NewEvent { kind: "version.deleted", model, version: Some(number), detail }).await?;
+        write
+            .record(NewEvent {
+                kind: "version.deleted",
+                model,
+                version: Some(number),
+                detail,
+            })
+            .await?;
         Ok(write.commit().await?)
     }
 
@@ -54,15 +82,28 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error`] of the database.
-    pub async fn report_load_failure(&self, version: &VersionRecord, server: &str, reason: &str) -> Result<()> {
+    pub async fn report_load_failure(
+        &self,
+        version: &VersionRecord,
+        server: &str,
+        reason: &str,
+    ) -> Result<()> {
         let mut write = self.store.write(&self.actor).await?;
         let detail = json!({"server": server, "reason": reason});
         let (kind, model) = ("version.load_failed", version.model.as_str());
-        write.record(NewEvent { kind, model, version: Some(version.number), detail }).await?;
+        write
+            .record(NewEvent {
+                kind,
+                model,
+                version: Some(version.number),
+                detail,
+            })
+            .await?;
         Ok(write.commit().await?)
     }
 
-    /// Signs a version with this machine's key, in addition to the signatures that it has; gives the key's id.
+    /// Signs a version with this machine's key, in addition to the signatures that it has; gives
+    /// the key's id.
     ///
     /// # Errors
     /// [`ErrorCode::KeyUnavailable`] if there is no key that is not revoked.
@@ -75,28 +116,55 @@ impl Registry {
         self.entry(version).await?.check_digest()?;
         let mut write = self.store.write(&self.actor).await?;
         living(&mut write, version).await?;
-        let statement = Statement { model: &version.model, number: version.number, digest: version.digest };
-        let signature = Signature { key_id: id.to_string(), signature: statement.sign(key), signed_ms: now_ms() };
-        write.add_signature(&version.model, version.number, &signature).await?;
+        let statement = Statement {
+            model: &version.model,
+            number: version.number,
+            digest: version.digest,
+        };
+        let signature = Signature {
+            key_id: id.to_string(),
+            signature: statement.sign(key),
+            signed_ms: now_ms(),
+        };
+        write
+            .add_signature(&version.model, version.number, &signature)
+            .await?;
         let detail = json!({"key": id.as_str()});
         let (kind, model) = ("version.signed", version.model.as_str());
-        write.record(NewEvent { kind, model, version: Some(version.number), detail }).await?;
+        write
+            .record(NewEvent {
+                kind,
+                model,
+                version: Some(version.number),
+                detail,
+            })
+            .await?;
         write.commit().await?;
         Ok(id.to_string())
     }
 
-    /// Wraps the data keys of all encrypted contents with the current key, where another one wraps them. Contents are
-    /// not touched. Gives how many keys were wrapped anew.
+    /// Wraps the data keys of all encrypted contents with the current key, where another one wraps
+    /// them. Contents are not touched. Gives how many keys were wrapped anew.
     ///
     /// # Errors
-    /// [`ErrorCode::WrongKey`] if a key that wraps one of them is not configured; what was done until then stays.
+    /// [`ErrorCode::WrongKey`] if a key that wraps one of them is not configured; what was done
+    /// until then stays.
     pub async fn rewrap_keys(&self) -> Result<usize> {
         let mut count = 0;
         for object in self.store.objects().await? {
-            let Some(envelope) = object.envelope else { continue };
-            let Some(renewed) = self.keyring.rewrap(&envelope, &object.digest.parse()?).await? else { continue };
+            let Some(envelope) = object.envelope else {
+                continue;
+            };
+            let Some(renewed) = self
+                .keyring
+                .rewrap(&envelope, &object.digest.parse()?)
+                .await?
+            else {
+                continue;
+            };
             let mut write = self.store.write(&self.actor).await?;
-            // A push may have replaced the object meanwhile: then its envelope is another one, and new.
+            // A push may have replaced the object meanwhile: then its envelope is another one, and
+            // new.
             let current = write.object(&object.digest).await?;
             if current.is_some_and(|current| current.envelope.as_ref() == Some(&envelope)) {
                 write.rewrap(&object.digest, &renewed).await?;
@@ -112,5 +180,10 @@ async fn living(write: &mut Write, version: &VersionRecord) -> Result<Version> {
     let there = write.version(&version.model, version.number).await?;
     there
         .filter(|there| there.state != VersionState::Deleted)
-        .ok_or_else(|| Error::new(ErrorCode::NotFound, format!("{} was deleted meanwhile", version.name())))
+        .ok_or_else(|| {
+            Error::new(
+                ErrorCode::NotFound,
+                format!("{} was deleted meanwhile", version.name()),
+            )
+        })
 }

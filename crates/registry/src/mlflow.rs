@@ -5,7 +5,9 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tidegate_core::{Column, DataType, DeclaredSignature, DeclaredTensor, Lineage, Manifest, WarmupSample};
+use tidegate_core::{
+    Column, DataType, DeclaredSignature, DeclaredTensor, Lineage, Manifest, WarmupSample,
+};
 
 use crate::bundle::{BundleFile, BundleLimits, walk};
 use crate::{Bundle, Error, ErrorCode, Result};
@@ -65,8 +67,9 @@ impl Bundle {
         path.join(MODEL).is_file()
     }
 
-    /// Reads an MLflow model folder with the ONNX flavour: its signature becomes the declared one, its input example a
-    /// warm-up sample, its run the lineage. `inputs_of` gives the names of an artifact's inputs.
+    /// Reads an MLflow model folder with the ONNX flavour: its signature becomes the declared one,
+    /// its input example a warm-up sample, its run the lineage. `inputs_of` gives the names of an
+    /// artifact's inputs.
     ///
     /// # Errors
     /// [`ErrorCode::Unsupported`] names a flavour that is not served, else as [`Bundle::open`].
@@ -78,12 +81,14 @@ impl Bundle {
     ) -> Result<Self> {
         let mut files = walk(path, limits)?;
         let text = read(path, MODEL)?;
-        let model: MlModel = serde_saphyr::from_str(&text).map_err(|error| invalid(path, &error.to_string()))?;
-        let artifact = artifact(&model.flavors).map_err(|problem| Error::new(ErrorCode::Unsupported, problem))?;
+        let model: MlModel =
+            serde_saphyr::from_str(&text).map_err(|error| invalid(path, &error.to_string()))?;
+        let artifact = artifact(&model.flavors)
+            .map_err(|problem| Error::new(ErrorCode::Unsupported, problem))?;
         crate::bundle::check_path(&artifact, limits)?;
         let inputs = inputs_of(&path.join(&artifact))?;
-        let signature =
-            signature(model.signature.unwrap_or_default(), &inputs).map_err(|problem| invalid(path, &problem))?;
+        let signature = signature(model.signature.unwrap_or_default(), &inputs)
+            .map_err(|problem| invalid(path, &problem))?;
         let mut warmup = Vec::new();
         if let Some(example) = model.saved_input_example_info {
             crate::bundle::check_path(&example.artifact_path, limits)?;
@@ -91,11 +96,16 @@ impl Bundle {
                 .map_err(|error| invalid(path, &format!("{}: {error}", example.artifact_path)))?;
             if let Some(sample) = sample(&example, &signature, &inputs) {
                 files.push(BundleFile::made(SAMPLE, sample.to_string().into_bytes()));
-                warmup.push(WarmupSample { file: SAMPLE.to_owned() });
+                warmup.push(WarmupSample {
+                    file: SAMPLE.to_owned(),
+                });
             }
         }
         let folder = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let folder = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let folder = folder
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
         let manifest = Manifest {
             name: name.map_or(folder, str::to_owned),
             artifact,
@@ -103,7 +113,10 @@ impl Bundle {
             warmup,
             lineage: Lineage {
                 training_run: model.run_id.unwrap_or_default(),
-                trained_at: model.utc_time_created.map(|time| time.replacen(' ', "T", 1)).unwrap_or_default(),
+                trained_at: model
+                    .utc_time_created
+                    .map(|time| time.replacen(' ', "T", 1))
+                    .unwrap_or_default(),
                 ..Lineage::default()
             },
             ..Manifest::default()
@@ -116,34 +129,62 @@ impl Bundle {
 /// The artifact of the ONNX flavour, or why there is none.
 fn artifact(flavors: &BTreeMap<String, Value>) -> std::result::Result<String, String> {
     if let Some(onnx) = flavors.get("onnx") {
-        let data = onnx.get("data").and_then(Value::as_str).unwrap_or("model.onnx");
+        let data = onnx
+            .get("data")
+            .and_then(Value::as_str)
+            .unwrap_or("model.onnx");
         return Ok(data.to_owned());
     }
     let known = ["lightgbm", "xgboost", "sklearn", "pytorch", "tensorflow"];
-    let found: Vec<&str> = flavors.keys().map(String::as_str).filter(|flavor| *flavor != "python_function").collect();
+    let found: Vec<&str> = flavors
+        .keys()
+        .map(String::as_str)
+        .filter(|flavor| *flavor != "python_function")
+        .collect();
     let hint = match found.iter().find(|flavor| known.contains(flavor)) {
-        Some(flavor) => format!("the flavour {flavor} is not served: log the model with mlflow.onnx too"),
-        None => format!("there is no flavour that is served, among {}", found.join(", ")),
+        Some(flavor) => {
+            format!("the flavour {flavor} is not served: log the model with mlflow.onnx too")
+        }
+        None => format!(
+            "there is no flavour that is served, among {}",
+            found.join(", ")
+        ),
     };
     Err(format!("{MODEL}: {hint}"))
 }
 
-fn signature(signature: MlSignature, inputs: &[String]) -> std::result::Result<DeclaredSignature, String> {
+fn signature(
+    signature: MlSignature,
+    inputs: &[String],
+) -> std::result::Result<DeclaredSignature, String> {
     let parse = |text: Option<String>| match text {
         None => Ok(Vec::new()),
-        Some(text) => serde_json::from_str::<Vec<MlField>>(&text).map_err(|error| format!("signature: {error}")),
+        Some(text) => serde_json::from_str::<Vec<MlField>>(&text)
+            .map_err(|error| format!("signature: {error}")),
     };
     let outputs = parse(signature.outputs)?;
     // Columns of the output are how MLflow shows it, and not how the artifact names it.
-    let outputs = outputs.into_iter().filter_map(|field| declared(&field)).collect();
+    let outputs = outputs
+        .into_iter()
+        .filter_map(|field| declared(&field))
+        .collect();
     let fields = parse(signature.inputs)?;
     if fields.iter().any(|field| field.tensor.is_some()) {
-        return Ok(DeclaredSignature { inputs: fields.iter().filter_map(declared).collect(), outputs });
+        return Ok(DeclaredSignature {
+            inputs: fields.iter().filter_map(declared).collect(),
+            outputs,
+        });
     }
-    let column = |field: &MlField| Column { name: field.name.clone(), ..Column::default() };
+    let column = |field: &MlField| Column {
+        name: field.name.clone(),
+        ..Column::default()
+    };
     let inputs = match inputs {
         _ if fields.is_empty() => Vec::new(),
-        [_] => vec![DeclaredTensor { columns: fields.iter().map(column).collect(), ..DeclaredTensor::default() }],
+        [_] => vec![DeclaredTensor {
+            columns: fields.iter().map(column).collect(),
+            ..DeclaredTensor::default()
+        }],
         _ => fields
             .iter()
             .map(|field| DeclaredTensor {
@@ -188,7 +229,10 @@ fn datatype(name: &str) -> Option<DataType> {
 
 /// The input example in our form, where every input of the artifact has a value and a type in it.
 fn sample(example: &Value, signature: &DeclaredSignature, inputs: &[String]) -> Option<Value> {
-    let values = example.get("inputs").or_else(|| example.get("instances")).or_else(|| example.get("data"));
+    let values = example
+        .get("inputs")
+        .or_else(|| example.get("instances"))
+        .or_else(|| example.get("data"));
     let values = values.unwrap_or(example);
     let inputs: Option<Vec<Value>> = inputs
         .iter()
@@ -210,22 +254,32 @@ fn sample(example: &Value, signature: &DeclaredSignature, inputs: &[String]) -> 
 fn shape(value: &Value) -> Vec<usize> {
     match value.as_array() {
         None => Vec::new(),
-        Some(elements) => std::iter::once(elements.len()).chain(elements.first().into_iter().flat_map(shape)).collect(),
+        Some(elements) => std::iter::once(elements.len())
+            .chain(elements.first().into_iter().flat_map(shape))
+            .collect(),
     }
 }
 
 fn read(folder: &Path, file: &str) -> Result<String> {
     let path = folder.join(file);
-    let length = std::fs::metadata(&path).map_err(|error| Error::file(&path, &error))?.len();
+    let length = std::fs::metadata(&path)
+        .map_err(|error| Error::file(&path, &error))?
+        .len();
     if length > MAX_TEXT_BYTES {
-        let problem = format!("{} has {length} bytes, at most {MAX_TEXT_BYTES} are read", path.display());
+        let problem = format!(
+            "{} has {length} bytes, at most {MAX_TEXT_BYTES} are read",
+            path.display()
+        );
         return Err(Error::new(ErrorCode::TooLarge, problem));
     }
     std::fs::read_to_string(&path).map_err(|error| Error::file(&path, &error))
 }
 
 fn invalid(path: &Path, problem: &str) -> Error {
-    Error::new(ErrorCode::InvalidBundle, format!("{}: {problem}", path.join(MODEL).display()))
+    Error::new(
+        ErrorCode::InvalidBundle,
+        format!("{}: {problem}", path.join(MODEL).display()),
+    )
 }
 
 #[cfg(test)]
@@ -254,11 +308,20 @@ utc_time_created: '2026-10-01 12:00:00.5'
 
     fn open(text: &str, example: &str, inputs: &[&str]) -> Result<Bundle> {
         let folder = tempfile::tempdir().unwrap();
-        for (name, content) in [(MODEL, text), ("model.onnx", "x"), ("input_example.json", example)] {
+        for (name, content) in [
+            (MODEL, text),
+            ("model.onnx", "x"),
+            ("input_example.json", example),
+        ] {
             std::fs::write(folder.path().join(name), content).unwrap();
         }
         let inputs = inputs.iter().map(|name| (*name).to_owned()).collect();
-        Bundle::open_mlflow(folder.path(), Some("fraud"), &BundleLimits::default(), |_| Ok(inputs))
+        Bundle::open_mlflow(
+            folder.path(),
+            Some("fraud"),
+            &BundleLimits::default(),
+            |_| Ok(inputs),
+        )
     }
 
     #[test]
@@ -266,11 +329,26 @@ utc_time_created: '2026-10-01 12:00:00.5'
         let bundle = open(ONNX, r#"{"inputs": [[1.0, 2.0], [3.0, 4.0]]}"#, &["x"]).unwrap();
         let manifest = bundle.manifest();
         assert_eq!(manifest.signature.inputs[0].shape, Some(vec![-1, 2]));
-        assert_eq!(manifest.signature.outputs[0].datatype, Some(DataType::Int64));
-        assert_eq!((manifest.lineage.training_run.as_str(), manifest.warmup.len()), ("5f0c", 1));
+        assert_eq!(
+            manifest.signature.outputs[0].datatype,
+            Some(DataType::Int64)
+        );
+        assert_eq!(
+            (
+                manifest.lineage.training_run.as_str(),
+                manifest.warmup.len()
+            ),
+            ("5f0c", 1)
+        );
         assert_eq!(manifest.lineage.trained_at, "2026-10-01T12:00:00.5");
-        let sample = bundle.files().iter().find(|file| file.path == SAMPLE).unwrap();
-        let crate::Source::Bytes(text) = &sample.source else { panic!("the sample is made here") };
+        let sample = bundle
+            .files()
+            .iter()
+            .find(|file| file.path == SAMPLE)
+            .unwrap();
+        let crate::Source::Bytes(text) = &sample.source else {
+            panic!("the sample is made here")
+        };
         let sample: Value = serde_json::from_slice(text).unwrap();
         let wanted = json!({"inputs": [
             {"name": "x", "datatype": "FP64", "shape": [2, 2], "data": [[1.0, 2.0], [3.0, 4.0]]}
@@ -281,25 +359,54 @@ utc_time_created: '2026-10-01 12:00:00.5'
     #[test]
     fn columns_name_the_features_of_the_only_input_or_the_inputs() {
         let columns = r#"'[{"type": "double", "name": "a"}, {"type": "long", "name": "b"}]'"#;
-        let text =
-            ONNX.replace(r#"'[{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 2]}}]'"#, columns);
-        let one = open(&text, r#"{"columns": ["a", "b"], "data": [[1.0, 2]]}"#, &["x"]).unwrap();
-        let names: Vec<&str> = one.manifest().signature.inputs[0].columns.iter().map(|c| c.name.as_str()).collect();
+        let text = ONNX.replace(
+            r#"'[{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 2]}}]'"#,
+            columns,
+        );
+        let one = open(
+            &text,
+            r#"{"columns": ["a", "b"], "data": [[1.0, 2]]}"#,
+            &["x"],
+        )
+        .unwrap();
+        let names: Vec<&str> = one.manifest().signature.inputs[0]
+            .columns
+            .iter()
+            .map(|c| c.name.as_str())
+            .collect();
         assert_eq!(names, ["a", "b"]);
         let two = open(&text, "{}", &["a", "b"]).unwrap();
         let inputs = &two.manifest().signature.inputs;
-        assert_eq!((inputs[1].name.as_str(), inputs[1].datatype), ("b", Some(DataType::Int64)));
+        assert_eq!(
+            (inputs[1].name.as_str(), inputs[1].datatype),
+            ("b", Some(DataType::Int64))
+        );
         assert!(two.manifest().warmup.is_empty());
     }
 
     #[test]
     fn other_flavours_are_refused_by_name() {
         for flavour in ["lightgbm", "xgboost"] {
-            let error = open(&ONNX.replace("  onnx:", &format!("  {flavour}:")), "{}", &["x"]).unwrap_err();
+            let error = open(
+                &ONNX.replace("  onnx:", &format!("  {flavour}:")),
+                "{}",
+                &["x"],
+            )
+            .unwrap_err();
             assert_eq!(error.code, ErrorCode::Unsupported);
-            assert!(error.message.contains(&format!("the flavour {flavour} is not served")), "{error}");
+            assert!(
+                error
+                    .message
+                    .contains(&format!("the flavour {flavour} is not served")),
+                "{error}"
+            );
         }
-        let escaped = open(&ONNX.replace("data: model.onnx", "data: ../../etc/passwd"), "{}", &["x"]).unwrap_err();
+        let escaped = open(
+            &ONNX.replace("data: model.onnx", "data: ../../etc/passwd"),
+            "{}",
+            &["x"],
+        )
+        .unwrap_err();
         assert_eq!(escaped.code, ErrorCode::UnsafePath);
         let error = open("flavors: [", "{}", &["x"]).unwrap_err();
         assert_eq!(error.code, ErrorCode::InvalidBundle);

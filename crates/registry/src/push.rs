@@ -6,7 +6,9 @@ mod upload;
 use std::sync::Arc;
 
 use serde_json::json;
-use tidegate_store::{MoveCause, NewEvent, Signature, Version, VersionFile, VersionState, Write, now_ms};
+use tidegate_store::{
+    MoveCause, NewEvent, Signature, Version, VersionFile, VersionState, Write, now_ms,
+};
 
 use crate::digest::hash_file;
 use crate::trust::Statement;
@@ -58,9 +60,9 @@ pub(crate) struct Hashed {
 }
 
 impl Registry {
-    /// Makes a version of a bundle: reads it, sends what the object store does not have, and adds the version. The same
-    /// content again gives the same version. A push that is cut off leaves nothing that can be seen, and the next one
-    /// goes on where the object store allows.
+    /// Makes a version of a bundle: reads it, sends what the object store does not have, and adds
+    /// the version. The same content again gives the same version. A push that is cut off leaves
+    /// nothing that can be seen, and the next one goes on where the object store allows.
     ///
     /// # Errors
     /// [`Error`] says what is wrong; nothing is visible then.
@@ -69,46 +71,77 @@ impl Registry {
     }
 
     /// Pushes, under the number and with the signatures that another registry gave.
-    pub(crate) async fn push_as(&self, bundle: &Bundle, options: &PushOptions, kept: &Kept) -> Result<Pushed> {
-        let alias = options.alias.as_deref().map(reference::alias_name).transpose()?;
+    pub(crate) async fn push_as(
+        &self,
+        bundle: &Bundle,
+        options: &PushOptions,
+        kept: &Kept,
+    ) -> Result<Pushed> {
+        let alias = options
+            .alias
+            .as_deref()
+            .map(reference::alias_name)
+            .transpose()?;
         let hashed = hash(bundle, options.progress.clone()).await?;
-        let found: Vec<_> = hashed.iter().map(|file| (file.path.clone(), file.bytes, file.digest)).collect();
+        let found: Vec<_> = hashed
+            .iter()
+            .map(|file| (file.path.clone(), file.bytes, file.digest))
+            .collect();
         bundle.check_fixed(&found)?;
         let files: Vec<VersionFile> = hashed
             .iter()
-            .map(|file| VersionFile { path: file.path.clone(), digest: file.digest.hex(), bytes: signed(file.bytes) })
+            .map(|file| VersionFile {
+                path: file.path.clone(),
+                digest: file.digest.hex(),
+                bytes: signed(file.bytes),
+            })
             .collect();
         let digest = digest_of(&files);
         let model = bundle.name().as_str();
 
         let mut write = self.store.write(&self.actor).await?;
         if let Some(version) = write.version_by_digest(model, &digest.hex()).await? {
-            return self.push_again(write, version.try_into()?, alias, kept).await;
+            return self
+                .push_again(write, version.try_into()?, alias, kept)
+                .await;
         }
         drop(write);
         self.claim_storage().await?;
         let push = self.begin_push().await?;
-        let (sent_bytes, resumed_bytes) = self.upload(&push, &hashed, options.progress.clone()).await?;
+        let (sent_bytes, resumed_bytes) = self
+            .upload(&push, &hashed, options.progress.clone())
+            .await?;
 
         let mut write = self.store.write(&self.actor).await?;
         for file in &files {
             if write.object(&file.digest).await?.is_none() {
-                let problem = format!("what the push of {model} counts on was collected meanwhile: push again");
+                let problem = format!(
+                    "what the push of {model} counts on was collected meanwhile: push again"
+                );
                 return Err(Error::new(ErrorCode::PushExpired, problem));
             }
         }
         write.end_push(push.id()).await?;
         // Another push may have been faster.
         if let Some(version) = write.version_by_digest(model, &digest.hex()).await? {
-            return self.push_again(write, version.try_into()?, alias, kept).await;
+            return self
+                .push_again(write, version.try_into()?, alias, kept)
+                .await;
         }
         let version = self.add(&mut write, bundle, digest, &files, kept).await?;
         let signed_by = self.finish(&mut write, &version, alias, kept).await?;
         write.commit().await?;
-        Ok(Pushed { version, created: true, sent_bytes, resumed_bytes, signed_by })
+        Ok(Pushed {
+            version,
+            created: true,
+            sent_bytes,
+            resumed_bytes,
+            signed_by,
+        })
     }
 
-    /// Adds the version, whose contents are all there, under the next number or the one that it must keep.
+    /// Adds the version, whose contents are all there, under the next number or the one that it
+    /// must keep.
     async fn add(
         &self,
         write: &mut Write,
@@ -132,7 +165,14 @@ impl Registry {
         write.add_version(&version, files).await?;
         let version = VersionRecord::try_from(version)?;
         let detail = json!({"digest": version.digest.to_string(), "bytes": version.bytes, "files": files.len()});
-        write.record(NewEvent { kind: "version.pushed", model, version: Some(version.number), detail }).await?;
+        write
+            .record(NewEvent {
+                kind: "version.pushed",
+                model,
+                version: Some(version.number),
+                detail,
+            })
+            .await?;
         Ok(version)
     }
 
@@ -145,12 +185,21 @@ impl Registry {
         kept: &Kept,
     ) -> Result<Pushed> {
         if let Some(number) = kept.number.filter(|number| *number != version.number) {
-            let problem = format!("{} has the content that is to become number {number}", version.name());
+            let problem = format!(
+                "{} has the content that is to become number {number}",
+                version.name()
+            );
             return Err(Error::new(ErrorCode::NumberTaken, problem));
         }
         let signed_by = self.finish(&mut write, &version, alias, kept).await?;
         write.commit().await?;
-        Ok(Pushed { version, created: false, sent_bytes: 0, resumed_bytes: 0, signed_by })
+        Ok(Pushed {
+            version,
+            created: false,
+            sent_bytes: 0,
+            resumed_bytes: 0,
+            signed_by,
+        })
     }
 
     /// Adds signatures and the alias; gives the id of the key that signed.
@@ -162,20 +211,39 @@ impl Registry {
         kept: &Kept,
     ) -> Result<Option<String>> {
         for signature in &kept.signatures {
-            write.add_signature(&version.model, version.number, signature).await?;
+            write
+                .add_signature(&version.model, version.number, signature)
+                .await?;
         }
         let mut signed_by = None;
         if let Some((id, key)) = self.cache.keys()?.signer() {
-            let statement = Statement { model: &version.model, number: version.number, digest: version.digest };
+            let statement = Statement {
+                model: &version.model,
+                number: version.number,
+                digest: version.digest,
+            };
             let signature = statement.sign(key);
-            let signature = Signature { key_id: id.to_string(), signature, signed_ms: now_ms() };
-            write.add_signature(&version.model, version.number, &signature).await?;
+            let signature = Signature {
+                key_id: id.to_string(),
+                signature,
+                signed_ms: now_ms(),
+            };
+            write
+                .add_signature(&version.model, version.number, &signature)
+                .await?;
             signed_by = Some(id.to_string());
         }
         if let Some(alias) = alias
             && write.alias(&version.model, &alias).await? != Some(version.number)
         {
-            self.point(write, &version.model, &alias, Some(version.number), MoveCause::Set).await?;
+            self.point(
+                write,
+                &version.model,
+                &alias,
+                Some(version.number),
+                MoveCause::Set,
+            )
+            .await?;
         }
         Ok(signed_by)
     }
@@ -183,15 +251,23 @@ impl Registry {
 
 /// The digest of a version with these files.
 pub(crate) fn digest_of(files: &[VersionFile]) -> Digest {
-    Digest::of_files(files.iter().map(|file| (file.path.as_str(), file.bytes, file.digest.as_str())))
+    Digest::of_files(
+        files
+            .iter()
+            .map(|file| (file.path.as_str(), file.bytes, file.digest.as_str())),
+    )
 }
 
 async fn number(write: &mut Write, model: &str, wanted: Option<i64>) -> Result<i64> {
-    let Some(number) = wanted else { return Ok(write.next_version(model).await?) };
+    let Some(number) = wanted else {
+        return Ok(write.next_version(model).await?);
+    };
     match write.version(model, number).await? {
         None => Ok(number),
         Some(_) => {
-            let problem = format!("{model}:{number} is taken by other content: --renumber gives the next free number");
+            let problem = format!(
+                "{model}:{number} is taken by other content: --renumber gives the next free number"
+            );
             Err(Error::new(ErrorCode::NumberTaken, problem))
         }
     }
@@ -219,7 +295,12 @@ async fn hash(bundle: &Bundle, progress: Option<Progress>) -> Result<Vec<Hashed>
                 Source::Bytes(bytes) => (bytes.len() as u64, Digest::of(bytes)),
                 Source::File(path) => hash_file(path, &tell)?,
             };
-            hashed.push(Hashed { path: file.path, source: file.source, bytes, digest });
+            hashed.push(Hashed {
+                path: file.path,
+                source: file.source,
+                bytes,
+                digest,
+            });
         }
         Ok(hashed)
     };
@@ -227,7 +308,9 @@ async fn hash(bundle: &Bundle, progress: Option<Progress>) -> Result<Vec<Hashed>
 }
 
 /// Runs what blocks away from the threads that answer.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
         Err(error) => std::panic::resume_unwind(error.into_panic()),

@@ -36,11 +36,16 @@ impl FromStr for Reference {
         let (model, selector) = match text.split_once(['@', ':']) {
             None => (text, Selector::Latest),
             Some((model, rest)) => {
-                let number = rest.parse::<i64>().ok().filter(|_| text[model.len()..].starts_with(':'));
+                let number = rest
+                    .parse::<i64>()
+                    .ok()
+                    .filter(|_| text[model.len()..].starts_with(':'));
                 (
                     model,
-                    number
-                        .map_or_else(|| alias_name(rest).map(Selector::Alias), |number| Ok(Selector::Number(number)))?,
+                    number.map_or_else(
+                        || alias_name(rest).map(Selector::Alias),
+                        |number| Ok(Selector::Number(number)),
+                    )?,
                 )
             }
         };
@@ -59,7 +64,9 @@ pub(crate) fn alias_name(text: &str) -> Result<String> {
         Ok(name) if !number => Ok(name.into_string()),
         _ => {
             let shown: String = text.chars().take(140).collect();
-            let problem = format!("{shown:?} is no alias: use letters, digits, '-', '_' and '.', and not digits alone");
+            let problem = format!(
+                "{shown:?} is no alias: use letters, digits, '-', '_' and '.', and not digits alone"
+            );
             Err(Error::new(ErrorCode::InvalidReference, problem))
         }
     }
@@ -84,7 +91,10 @@ mod tests {
         for text in ["fraud", "fraud:7", "fraud@champion", "fraud-2.0:12"] {
             assert_eq!(text.parse::<Reference>().unwrap().to_string(), text);
         }
-        assert_eq!("fraud:champion".parse::<Reference>().unwrap().to_string(), "fraud@champion");
+        assert_eq!(
+            "fraud:champion".parse::<Reference>().unwrap().to_string(),
+            "fraud@champion"
+        );
     }
 
     #[test]
@@ -102,7 +112,11 @@ mod tests {
             "fraud@a@b",
             "fraud: 7",
         ] {
-            assert_eq!(text.parse::<Reference>().unwrap_err().code, ErrorCode::InvalidReference, "{text}");
+            assert_eq!(
+                text.parse::<Reference>().unwrap_err().code,
+                ErrorCode::InvalidReference,
+                "{text}"
+            );
         }
     }
 }

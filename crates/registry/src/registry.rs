@@ -64,7 +64,10 @@ impl TryFrom<Version> for VersionRecord {
 
     fn try_from(version: Version) -> Result<Self> {
         let manifest = serde_json::from_str(&version.manifest).map_err(|error| {
-            let problem = format!("the manifest of {}:{} cannot be read: {error}", version.model, version.number);
+            let problem = format!(
+                "the manifest of {}:{} cannot be read: {error}",
+                version.model, version.number
+            );
             Error::new(ErrorCode::ManifestCorrupt, problem)
         })?;
         Self::new(version, manifest)
@@ -72,8 +75,9 @@ impl TryFrom<Version> for VersionRecord {
 }
 
 impl VersionRecord {
-    /// As the conversion, but a manifest that this build cannot read, for a newer one wrote it, is taken as empty: it is
-    /// read again, with the version's other files, by whoever loads it, and concerns no other version.
+    /// As the conversion, but a manifest that this build cannot read, for a newer one wrote it, is
+    /// taken as empty: it is read again, with the version's other files, by whoever loads it, and
+    /// concerns no other version.
     fn lenient(version: Version) -> Result<Self> {
         let manifest = serde_json::from_str(&version.manifest).unwrap_or_else(|error| {
             tracing::warn!(model = version.model, version = version.number, %error, "manifest not understood");
@@ -115,9 +119,16 @@ impl Snapshot {
     /// [`ErrorCode::NotFound`] says what there is instead.
     pub fn resolve(&self, reference: &Reference) -> Result<&VersionRecord> {
         let model = reference.model.as_str();
-        let mut versions = self.versions.iter().filter(|version| version.model == model).peekable();
+        let mut versions = self
+            .versions
+            .iter()
+            .filter(|version| version.model == model)
+            .peekable();
         if versions.peek().is_none() {
-            return Err(Error::new(ErrorCode::NotFound, format!("there is no model \"{model}\" in the registry")));
+            return Err(Error::new(
+                ErrorCode::NotFound,
+                format!("there is no model \"{model}\" in the registry"),
+            ));
         }
         let number = match &reference.selector {
             Selector::Number(number) => Some(*number),
@@ -129,27 +140,42 @@ impl Snapshot {
             None => versions.rfind(|version| version.state == VersionState::Ready),
         };
         found.ok_or_else(|| {
-            let numbers = self.versions.iter().filter(|version| version.model == model);
+            let numbers = self
+                .versions
+                .iter()
+                .filter(|version| version.model == model);
             let numbers: Vec<String> = numbers.map(|version| version.number.to_string()).collect();
-            let problem = format!("there is no {reference}; the model has the versions {}", numbers.join(", "));
+            let problem = format!(
+                "there is no {reference}; the model has the versions {}",
+                numbers.join(", ")
+            );
             Error::new(ErrorCode::NotFound, problem)
         })
     }
 
     fn alias(&self, model: &str, name: &str) -> Result<i64> {
         let own = || self.aliases.iter().filter(|alias| alias.model == model);
-        own().find(|alias| alias.name == name).map(|alias| alias.version).ok_or_else(|| {
-            let names: Vec<&str> = own().map(|alias| alias.name.as_str()).collect();
-            let have =
-                if names.is_empty() { "no aliases".to_owned() } else { format!("the aliases {}", names.join(", ")) };
-            Error::new(ErrorCode::NotFound, format!("there is no {model}@{name}; the model has {have}"))
-        })
+        own()
+            .find(|alias| alias.name == name)
+            .map(|alias| alias.version)
+            .ok_or_else(|| {
+                let names: Vec<&str> = own().map(|alias| alias.name.as_str()).collect();
+                let have = if names.is_empty() {
+                    "no aliases".to_owned()
+                } else {
+                    format!("the aliases {}", names.join(", "))
+                };
+                Error::new(
+                    ErrorCode::NotFound,
+                    format!("there is no {model}@{name}; the model has {have}"),
+                )
+            })
     }
 }
 
 impl Registry {
-    /// Opens the registry that a configuration names, in the name of `actor`; what it does not set lies in `data`.
-    /// The object store is not contacted before it is needed.
+    /// Opens the registry that a configuration names, in the name of `actor`; what it does not set
+    /// lies in `data`. The object store is not contacted before it is needed.
     ///
     /// # Errors
     /// [`Error`] says which part cannot be used.
@@ -174,25 +200,35 @@ impl Registry {
         self.store.close().await;
     }
 
-    /// Everything that can be served, for a server that follows the registry. It is kept in the cache, for a start
-    /// without the registry.
+    /// Everything that can be served, for a server that follows the registry. It is kept in the
+    /// cache, for a start without the registry.
     ///
     /// # Errors
     /// [`Error`] of the database or the cache.
     pub async fn snapshot(&self) -> Result<Snapshot> {
-        // The change is read first: what commits in between is seen now, and looked at once more later. Aliases are read
-        // before versions, so that what they point at is there.
+        // The change is read first: what commits in between is seen now, and looked at once more
+        // later. Aliases are read before versions, so that what they point at is there.
         let change = self.store.last_change().await?;
         let aliases = self.store.aliases(None).await?;
-        let versions = self.store.versions(None).await?.into_iter().map(VersionRecord::lenient);
-        let snapshot = Snapshot { change, versions: versions.collect::<Result<_>>()?, aliases };
+        let versions = self
+            .store
+            .versions(None)
+            .await?
+            .into_iter()
+            .map(VersionRecord::lenient);
+        let snapshot = Snapshot {
+            change,
+            versions: versions.collect::<Result<_>>()?,
+            aliases,
+        };
         if let Err(error) = self.cache.keep_snapshot(&snapshot) {
             tracing::warn!(%error, "what the registry has could not be kept for a start without it");
         }
         Ok(snapshot)
     }
 
-    /// The number of the last change: as long as it stays the same, so does everything else. One row is read.
+    /// The number of the last change: as long as it stays the same, so does everything else. One
+    /// row is read.
     ///
     /// # Errors
     /// [`Error`] of the database.
@@ -213,7 +249,12 @@ impl Registry {
     /// # Errors
     /// [`Error`] of the database.
     pub async fn versions(&self, model: Option<&str>) -> Result<Vec<VersionRecord>> {
-        self.store.versions(model).await?.into_iter().map(VersionRecord::try_from).collect()
+        self.store
+            .versions(model)
+            .await?
+            .into_iter()
+            .map(VersionRecord::try_from)
+            .collect()
     }
 
     /// The aliases of a model, or of all.
@@ -231,7 +272,11 @@ impl Registry {
     pub async fn resolve(&self, reference: &Reference) -> Result<VersionRecord> {
         let model = Some(reference.model.as_str());
         let aliases = self.store.aliases(model).await?;
-        let snapshot = Snapshot { change: 0, versions: self.versions(model).await?, aliases };
+        let snapshot = Snapshot {
+            change: 0,
+            versions: self.versions(model).await?,
+            aliases,
+        };
         snapshot.resolve(reference).cloned()
     }
 
@@ -239,20 +284,25 @@ impl Registry {
     ///
     /// # Errors
     /// [`ErrorCode::ManifestCorrupt`], or what is wrong with the signatures.
-    pub async fn inspect(&self, version: &VersionRecord) -> Result<(Vec<tidegate_store::VersionFile>, Verdict)> {
+    pub async fn inspect(
+        &self,
+        version: &VersionRecord,
+    ) -> Result<(Vec<tidegate_store::VersionFile>, Verdict)> {
         let entry = self.entry(version).await?;
         let verdict = self.cache.trust(&entry)?;
         Ok((entry.files, verdict))
     }
 
-    /// Says which versions a server uses, in place of what it said before. They are not deleted while it goes on saying
-    /// so every minute.
+    /// Says which versions a server uses, in place of what it said before. They are not deleted
+    /// while it goes on saying so every minute.
     ///
     /// # Errors
     /// [`Error`] of the database.
     pub async fn report_uses(&self, server: &str, versions: &[(String, i64)]) -> Result<()> {
         let mut write = self.store.write(&self.actor).await?;
-        write.report_uses(server, versions, now_ms() - lease_ms()).await?;
+        write
+            .report_uses(server, versions, now_ms() - lease_ms())
+            .await?;
         Ok(write.commit().await?)
     }
 
@@ -267,9 +317,23 @@ impl Registry {
     /// What the database says of a version's content.
     pub(crate) async fn entry(&self, version: &VersionRecord) -> Result<Entry> {
         let files = self.store.files(&version.model, version.number).await?;
-        let signatures = self.store.signatures(&version.model, version.number).await?;
-        let others = self.store.versions(Some(&version.model)).await?.iter().map(|other| other.number).collect();
-        Ok(Entry { version: version.clone(), files, signatures, others })
+        let signatures = self
+            .store
+            .signatures(&version.model, version.number)
+            .await?;
+        let others = self
+            .store
+            .versions(Some(&version.model))
+            .await?
+            .iter()
+            .map(|other| other.number)
+            .collect();
+        Ok(Entry {
+            version: version.clone(),
+            files,
+            signatures,
+            others,
+        })
     }
 
     /// The registry's own id, made when it is first asked for.
@@ -288,7 +352,8 @@ impl Registry {
         Ok(id)
     }
 
-    /// Makes sure that the object store is this registry's own: another one's garbage collection would empty it.
+    /// Makes sure that the object store is this registry's own: another one's garbage collection
+    /// would empty it.
     pub(crate) async fn claim_storage(&self) -> Result<()> {
         let id = self.id().await?;
         match self.storage.owner().await? {

@@ -52,8 +52,13 @@ impl Storage {
 
     /// Writes a small object.
     pub(crate) async fn put(&self, location: &str, bytes: Bytes) -> Result<()> {
-        let written = self.objects.put(&self.path(location), PutPayload::from_bytes(bytes)).await;
-        written.map(|_| ()).map_err(|error| self.problem("write", location, error))
+        let written = self
+            .objects
+            .put(&self.path(location), PutPayload::from_bytes(bytes))
+            .await;
+        written
+            .map(|_| ())
+            .map_err(|error| self.problem("write", location, error))
     }
 
     /// Begins to write a large object in parts, which appears when they are complete.
@@ -64,24 +69,55 @@ impl Storage {
 
     /// Begins an upload that another process can go on with, where the store has such.
     pub(crate) async fn begin_resumable(&self, location: &str) -> Result<Option<String>> {
-        let Some(store) = &self.multipart else { return Ok(None) };
+        let Some(store) = &self.multipart else {
+            return Ok(None);
+        };
         let begun = store.create_multipart(&self.path(location)).await;
-        begun.map(Some).map_err(|error| self.problem("write", location, error))
+        begun
+            .map(Some)
+            .map_err(|error| self.problem("write", location, error))
     }
 
     /// Writes one part of such an upload and gives the store's id of it.
-    pub(crate) async fn put_part(&self, location: &str, id: &str, part: usize, bytes: Bytes) -> Result<String> {
+    pub(crate) async fn put_part(
+        &self,
+        location: &str,
+        id: &str,
+        part: usize,
+        bytes: Bytes,
+    ) -> Result<String> {
         let (store, id) = (self.resumable(location)?, id.to_owned());
-        let written = store.put_part(&self.path(location), &id, part, PutPayload::from_bytes(bytes)).await;
-        written.map(|part| part.content_id).map_err(|error| self.problem("write", location, error))
+        let written = store
+            .put_part(
+                &self.path(location),
+                &id,
+                part,
+                PutPayload::from_bytes(bytes),
+            )
+            .await;
+        written
+            .map(|part| part.content_id)
+            .map_err(|error| self.problem("write", location, error))
     }
 
     /// Makes the object of such an upload appear.
-    pub(crate) async fn complete(&self, location: &str, id: &str, parts: Vec<String>) -> Result<()> {
+    pub(crate) async fn complete(
+        &self,
+        location: &str,
+        id: &str,
+        parts: Vec<String>,
+    ) -> Result<()> {
         let (store, id) = (self.resumable(location)?, id.to_owned());
-        let parts = parts.into_iter().map(|content_id| PartId { content_id }).collect();
-        let completed = store.complete_multipart(&self.path(location), &id, parts).await;
-        completed.map(|_| ()).map_err(|error| self.problem("write", location, error))
+        let parts = parts
+            .into_iter()
+            .map(|content_id| PartId { content_id })
+            .collect();
+        let completed = store
+            .complete_multipart(&self.path(location), &id, parts)
+            .await;
+        completed
+            .map(|_| ())
+            .map_err(|error| self.problem("write", location, error))
     }
 
     /// Reads a range of an object.
@@ -95,7 +131,8 @@ impl Storage {
         match self.objects.head(&self.path(location)).await {
             Ok(found) => Ok(Some(found.size)),
             Err(object_store::Error::NotFound { .. }) => {
-                // An answer to HEAD has no body that would tell a missing object from a missing bucket.
+                // An answer to HEAD has no body that would tell a missing object from a missing
+                // bucket.
                 self.reachable().await?;
                 Ok(None)
             }
@@ -114,15 +151,25 @@ impl Storage {
             gone(store.abort_multipart(&path, &id.to_owned()).await)?;
         }
         gone(self.objects.delete(&path).await)?;
-        self.clear_staged(&path).map_err(|error| self.file_problem(location, &error))
+        self.clear_staged(&path)
+            .map_err(|error| self.file_problem(location, &error))
     }
 
     /// Everything that stands under the objects' root.
     pub(crate) fn list(&self) -> BoxStream<'_, Result<Found>> {
         let found = self.objects.list(Some(&self.path(OBJECTS)));
-        let skip = if self.root.as_ref().is_empty() { 0 } else { self.root.as_ref().len() + 1 };
+        let skip = if self.root.as_ref().is_empty() {
+            0
+        } else {
+            self.root.as_ref().len() + 1
+        };
         let found = found.map_ok(move |meta| Found {
-            location: meta.location.as_ref().get(skip..).unwrap_or_default().to_owned(),
+            location: meta
+                .location
+                .as_ref()
+                .get(skip..)
+                .unwrap_or_default()
+                .to_owned(),
             modified_ms: meta.last_modified.timestamp_millis(),
         });
         Box::pin(found.map_err(|error| self.problem("list", OBJECTS, error)))
@@ -132,7 +179,10 @@ impl Storage {
     pub(crate) async fn owner(&self) -> Result<Option<String>> {
         match self.objects.get(&self.path(OWNER)).await {
             Ok(found) => {
-                let bytes = found.bytes().await.map_err(|error| self.problem("read", OWNER, error))?;
+                let bytes = found
+                    .bytes()
+                    .await
+                    .map_err(|error| self.problem("read", OWNER, error))?;
                 Ok(Some(String::from_utf8_lossy(&bytes).trim().to_owned()))
             }
             Err(object_store::Error::NotFound { .. }) => {
@@ -151,27 +201,43 @@ impl Storage {
     /// Fails where the bucket or folder is gone.
     async fn reachable(&self) -> Result<()> {
         if let Some(folder) = &self.folder {
-            return std::fs::metadata(folder).map(|_| ()).map_err(|error| self.folder_problem(&error));
+            return std::fs::metadata(folder)
+                .map(|_| ())
+                .map_err(|error| self.folder_problem(&error));
         }
         let mut found = self.objects.list(Some(&self.path(OWNER)));
-        found.try_next().await.map(|_| ()).map_err(|error| self.problem("list", OWNER, error))
+        found
+            .try_next()
+            .await
+            .map(|_| ())
+            .map_err(|error| self.problem("list", OWNER, error))
     }
 
     fn path(&self, location: &str) -> Path {
-        location.split('/').fold(self.root.clone(), |path, part| path.join(part))
+        location
+            .split('/')
+            .fold(self.root.clone(), |path, part| path.join(part))
     }
 
     fn resumable(&self, location: &str) -> Result<&Arc<dyn Resumable>> {
         self.multipart.as_ref().ok_or_else(|| {
-            Error::new(crate::ErrorCode::StorageMismatch, format!("{location} was begun on another kind of storage"))
+            Error::new(
+                crate::ErrorCode::StorageMismatch,
+                format!("{location} was begun on another kind of storage"),
+            )
         })
     }
 
     /// A folder's unfinished files stand beside the file that they were to become, as `name#1`.
     fn clear_staged(&self, path: &Path) -> std::io::Result<()> {
-        let Some(folder) = &self.folder else { return Ok(()) };
+        let Some(folder) = &self.folder else {
+            return Ok(());
+        };
         let file = folder.join(path.as_ref());
-        let (Some(parent), Some(name)) = (file.parent(), file.file_name().and_then(|name| name.to_str())) else {
+        let (Some(parent), Some(name)) = (
+            file.parent(),
+            file.file_name().and_then(|name| name.to_str()),
+        ) else {
             return Ok(());
         };
         let entries = match std::fs::read_dir(parent) {
@@ -179,10 +245,11 @@ impl Storage {
             entries => entries?,
         };
         for entry in entries.flatten() {
-            let staged = entry
-                .file_name()
-                .to_str()
-                .is_some_and(|other| other.strip_prefix(name).is_some_and(|rest| rest.starts_with('#')));
+            let staged = entry.file_name().to_str().is_some_and(|other| {
+                other
+                    .strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with('#'))
+            });
             if staged {
                 std::fs::remove_file(entry.path())?;
             }
@@ -191,8 +258,13 @@ impl Storage {
     }
 }
 
-/// A new location for a content. No two uploads share one, so that whatever becomes of one cannot harm another.
+/// A new location for a content. No two uploads share one, so that whatever becomes of one cannot
+/// harm another.
 pub(crate) fn new_location(digest: &crate::Digest) -> Result<String> {
     let hex = digest.hex();
-    Ok(format!("{OBJECTS}/{}/{hex}-{}", &hex[..2], crate::digest::to_hex(&crate::keys::random::<4>()?)))
+    Ok(format!(
+        "{OBJECTS}/{}/{hex}-{}",
+        &hex[..2],
+        crate::digest::to_hex(&crate::keys::random::<4>()?)
+    ))
 }

@@ -40,9 +40,14 @@ pub(crate) struct Statement<'a> {
 }
 
 impl Statement<'_> {
-    /// The signed bytes. Names of models have no line breaks, so that there is one way only to read them.
+    /// The signed bytes. Names of models have no line breaks, so that there is one way only to read
+    /// them.
     fn bytes(&self) -> Vec<u8> {
-        format!("tidegate version 1\n{}\n{}\n{}\n", self.model, self.number, self.digest).into_bytes()
+        format!(
+            "tidegate version 1\n{}\n{}\n{}\n",
+            self.model, self.number, self.digest
+        )
+        .into_bytes()
     }
 
     pub(crate) fn sign(&self, key: &SigningKey) -> String {
@@ -52,8 +57,8 @@ impl Statement<'_> {
 
 /// Holds the signatures of a version against the keys and the policy.
 ///
-/// `others` are the numbers of the model's other versions: a signature that is right for one of them means that its
-/// content was put in the place of this one.
+/// `others` are the numbers of the model's other versions: a signature that is right for one of
+/// them means that its content was put in the place of this one.
 pub(crate) fn check(
     statement: Statement<'_>,
     signatures: &[tidegate_store::Signature],
@@ -66,9 +71,13 @@ pub(crate) fn check(
     }
     let name = format!("{}:{}", statement.model, statement.number);
     let (mut revoked, mut unknown) = (None, None);
-    let others: Vec<i64> = others.filter(|number| *number != statement.number).collect();
+    let others: Vec<i64> = others
+        .filter(|number| *number != statement.number)
+        .collect();
     for signature in signatures {
-        let Ok(id) = signature.key_id.parse::<KeyId>() else { continue };
+        let Ok(id) = signature.key_id.parse::<KeyId>() else {
+            continue;
+        };
         if keys.is_revoked(&id) {
             revoked = Some(id);
             continue;
@@ -77,31 +86,51 @@ pub(crate) fn check(
             unknown = Some(id);
             continue;
         };
-        let bytes = from_hex(&signature.signature).and_then(|bytes| Signature::from_slice(&bytes).ok());
+        let bytes =
+            from_hex(&signature.signature).and_then(|bytes| Signature::from_slice(&bytes).ok());
         let fits = |number: i64| {
-            let claim = Statement { number, ..statement };
-            bytes.as_ref().is_some_and(|bytes| key.verify_strict(&claim.bytes(), bytes).is_ok())
+            let claim = Statement {
+                number,
+                ..statement
+            };
+            bytes
+                .as_ref()
+                .is_some_and(|bytes| key.verify_strict(&claim.bytes(), bytes).is_ok())
         };
         if fits(statement.number) {
             return Ok(Verdict::Signed(id));
         }
         if let Some(number) = others.iter().copied().find(|number| fits(*number)) {
-            let problem = format!("{name} shows the content that key {id} signed as {}:{number}", statement.model);
+            let problem = format!(
+                "{name} shows the content that key {id} signed as {}:{number}",
+                statement.model
+            );
             return Err(Error::new(ErrorCode::ManifestDowngraded, problem));
         }
-        let problem = format!("{name}: the signature of key {id} does not belong to {}", statement.digest);
+        let problem = format!(
+            "{name}: the signature of key {id} does not belong to {}",
+            statement.digest
+        );
         return Err(Error::new(ErrorCode::BadSignature, problem));
     }
     let (code, problem) = match (revoked, unknown) {
         (Some(id), _) => {
-            return Err(Error::new(ErrorCode::RevokedKey, format!("{name} is signed by key {id}, which is revoked")));
+            return Err(Error::new(
+                ErrorCode::RevokedKey,
+                format!("{name} is signed by key {id}, which is revoked"),
+            ));
         }
-        (None, Some(id)) => {
-            (ErrorCode::UntrustedKey, format!("{name} is signed by key {id}, which is not trusted here"))
-        }
+        (None, Some(id)) => (
+            ErrorCode::UntrustedKey,
+            format!("{name} is signed by key {id}, which is not trusted here"),
+        ),
         (None, None) => (ErrorCode::Unsigned, format!("{name} is not signed")),
     };
-    if policy == RequireSignature::Always { Err(Error::new(code, problem)) } else { Ok(Verdict::Unsigned(problem)) }
+    if policy == RequireSignature::Always {
+        Err(Error::new(code, problem))
+    } else {
+        Ok(Verdict::Unsigned(problem))
+    }
 }
 
 #[cfg(test)]
@@ -117,16 +146,28 @@ mod tests {
     fn fixture() -> Fixture {
         let folder = tempfile::tempdir().unwrap();
         let id = SigningKeys::generate(folder.path()).unwrap();
-        Fixture { keys: SigningKeys::open(folder.path()).unwrap(), folder, id }
+        Fixture {
+            keys: SigningKeys::open(folder.path()).unwrap(),
+            folder,
+            id,
+        }
     }
 
     fn statement(number: i64, content: &[u8]) -> Statement<'static> {
-        Statement { model: "fraud", number, digest: Digest::of(content) }
+        Statement {
+            model: "fraud",
+            number,
+            digest: Digest::of(content),
+        }
     }
 
     fn signed(fixture: &Fixture, statement: Statement<'_>) -> tidegate_store::Signature {
         let (id, key) = fixture.keys.signer().unwrap();
-        tidegate_store::Signature { key_id: id.to_string(), signature: statement.sign(key), signed_ms: 0 }
+        tidegate_store::Signature {
+            key_id: id.to_string(),
+            signature: statement.sign(key),
+            signed_ms: 0,
+        }
     }
 
     fn check_as(
@@ -144,17 +185,42 @@ mod tests {
         let fixture = fixture();
         let seven = statement(7, b"seven");
         let right = signed(&fixture, seven);
-        let always = |statement, signature: &_| check_as(&fixture, statement, signature, RequireSignature::Always);
-        assert_eq!(always(seven, &right), Ok(Verdict::Signed(fixture.id.clone())));
-        assert_eq!(always(statement(7, b"other"), &right), Err(ErrorCode::BadSignature));
-        assert_eq!(always(statement(8, b"seven"), &right), Err(ErrorCode::ManifestDowngraded));
+        let always = |statement, signature: &_| {
+            check_as(&fixture, statement, signature, RequireSignature::Always)
+        };
+        assert_eq!(
+            always(seven, &right),
+            Ok(Verdict::Signed(fixture.id.clone()))
+        );
+        assert_eq!(
+            always(statement(7, b"other"), &right),
+            Err(ErrorCode::BadSignature)
+        );
+        assert_eq!(
+            always(statement(8, b"seven"), &right),
+            Err(ErrorCode::ManifestDowngraded)
+        );
         let mut flipped = right.clone();
-        flipped.signature.replace_range(0..1, if flipped.signature.starts_with('0') { "1" } else { "0" });
+        flipped.signature.replace_range(
+            0..1,
+            if flipped.signature.starts_with('0') {
+                "1"
+            } else {
+                "0"
+            },
+        );
         assert_eq!(always(seven, &flipped), Err(ErrorCode::BadSignature));
-        let other_model = Statement { model: "other", ..seven };
+        let other_model = Statement {
+            model: "other",
+            ..seven
+        };
         assert_eq!(always(other_model, &right), Err(ErrorCode::BadSignature));
-        let unsigned = check(seven, &[], &fixture.keys, RequireSignature::Always, 1..=9).unwrap_err();
-        assert_eq!((unsigned.code, unsigned.message.as_str()), (ErrorCode::Unsigned, "fraud:7 is not signed"));
+        let unsigned =
+            check(seven, &[], &fixture.keys, RequireSignature::Always, 1..=9).unwrap_err();
+        assert_eq!(
+            (unsigned.code, unsigned.message.as_str()),
+            (ErrorCode::Unsigned, "fraud:7 is not signed")
+        );
     }
 
     #[test]
@@ -162,11 +228,23 @@ mod tests {
         let (here, there) = (fixture(), fixture());
         let seven = statement(7, b"seven");
         let foreign = signed(&there, seven);
-        assert_eq!(check_as(&here, seven, &foreign, RequireSignature::Always), Err(ErrorCode::UntrustedKey));
-        assert!(matches!(check_as(&here, seven, &foreign, RequireSignature::Warn), Ok(Verdict::Unsigned(_))));
+        assert_eq!(
+            check_as(&here, seven, &foreign, RequireSignature::Always),
+            Err(ErrorCode::UntrustedKey)
+        );
+        assert!(matches!(
+            check_as(&here, seven, &foreign, RequireSignature::Warn),
+            Ok(Verdict::Unsigned(_))
+        ));
         let wrong = signed(&here, statement(7, b"other"));
-        assert_eq!(check_as(&here, seven, &wrong, RequireSignature::Warn), Err(ErrorCode::BadSignature));
-        assert_eq!(check_as(&here, seven, &wrong, RequireSignature::Never), Ok(Verdict::Unchecked));
+        assert_eq!(
+            check_as(&here, seven, &wrong, RequireSignature::Warn),
+            Err(ErrorCode::BadSignature)
+        );
+        assert_eq!(
+            check_as(&here, seven, &wrong, RequireSignature::Never),
+            Ok(Verdict::Unchecked)
+        );
     }
 
     #[test]
@@ -177,9 +255,15 @@ mod tests {
         SigningKeys::generate(fixture.folder.path()).unwrap();
         SigningKeys::revoke(fixture.folder.path(), &fixture.id).unwrap();
         fixture.keys = SigningKeys::open(fixture.folder.path()).unwrap();
-        assert_eq!(check_as(&fixture, seven, &old, RequireSignature::Warn), Err(ErrorCode::RevokedKey));
+        assert_eq!(
+            check_as(&fixture, seven, &old, RequireSignature::Warn),
+            Err(ErrorCode::RevokedKey)
+        );
         let both = [old, signed(&fixture, seven)];
         let verdict = check(seven, &both, &fixture.keys, RequireSignature::Always, 1..=9).unwrap();
-        assert_eq!(verdict, Verdict::Signed(fixture.keys.signer().unwrap().0.clone()));
+        assert_eq!(
+            verdict,
+            Verdict::Signed(fixture.keys.signer().unwrap().0.clone())
+        );
     }
 }

@@ -32,18 +32,24 @@ pub struct Problem {
 }
 
 impl Registry {
-    /// Reads every content and holds it against its digest, and every version against its digest and its signatures.
-    /// `progress` hears of contents done and in all.
+    /// Reads every content and holds it against its digest, and every version against its digest
+    /// and its signatures. `progress` hears of contents done and in all.
     ///
     /// # Errors
     /// [`Error`] of the database; what is wrong with versions and contents stands in the report.
     pub async fn verify(&self, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Verified> {
         let versions = self.versions(None).await?;
-        let mut report = Verified { versions: versions.len(), ..Verified::default() };
+        let mut report = Verified {
+            versions: versions.len(),
+            ..Verified::default()
+        };
         let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for version in &versions {
             if let Err(error) = self.verify_version(version, &mut users).await {
-                report.problems.push(Problem { versions: vec![version.name()], error });
+                report.problems.push(Problem {
+                    versions: vec![version.name()],
+                    error,
+                });
             }
         }
         let objects = self.store.objects().await?;
@@ -64,14 +70,23 @@ impl Registry {
             }
             progress(report.objects, total);
         }
-        report.problems.sort_by(|one, two| one.versions.cmp(&two.versions));
+        report
+            .problems
+            .sort_by(|one, two| one.versions.cmp(&two.versions));
         Ok(report)
     }
 
-    async fn verify_version(&self, version: &VersionRecord, users: &mut BTreeMap<String, Vec<String>>) -> Result<()> {
+    async fn verify_version(
+        &self,
+        version: &VersionRecord,
+        users: &mut BTreeMap<String, Vec<String>>,
+    ) -> Result<()> {
         let entry = self.entry(version).await?;
         for file in &entry.files {
-            users.entry(file.digest.clone()).or_default().push(version.name());
+            users
+                .entry(file.digest.clone())
+                .or_default()
+                .push(version.name());
         }
         self.cache.trust(&entry).map(|_| ())
     }

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use support::{Fixture, noise, resolve};
 use tidegate_registry::{
-    ErrorCode, ImportOptions, PushOptions, Registry, RequireSignature, SigningKeys, Verdict, generate_key,
+    ErrorCode, ImportOptions, PushOptions, Registry, RequireSignature, SigningKeys, Verdict,
+    generate_key,
 };
 
 fn flip(path: &Path, at: usize) {
@@ -20,9 +21,15 @@ fn flip(path: &Path, at: usize) {
 
 /// The code with which a fetch of `fraud:1` and a verification fail.
 async fn code(registry: &Registry) -> ErrorCode {
-    let error = registry.fetch(&resolve(registry, "fraud:1").await).await.unwrap_err();
+    let error = registry
+        .fetch(&resolve(registry, "fraud:1").await)
+        .await
+        .unwrap_err();
     let report = registry.verify(&|_, _| {}).await.unwrap();
-    let found = report.problems.iter().find(|problem| problem.versions.contains(&"fraud:1".to_owned()));
+    let found = report
+        .problems
+        .iter()
+        .find(|problem| problem.versions.contains(&"fraud:1".to_owned()));
     assert_eq!(found.unwrap().error.code, error.code, "{error}");
     error.code
 }
@@ -32,7 +39,14 @@ async fn each_change_of_a_stored_content_has_its_code(fixture: Fixture) {
     let (one, two) = (noise(1, 300_000), noise(2, 300_000));
     fixture.push(&registry, &one).await;
     fixture.push(&registry, &two).await;
-    assert!(registry.verify(&|_, _| {}).await.unwrap().problems.is_empty());
+    assert!(
+        registry
+            .verify(&|_, _| {})
+            .await
+            .unwrap()
+            .problems
+            .is_empty()
+    );
     let place = fixture.stored(&one);
     let whole = std::fs::read(&place).unwrap();
     for at in [0, 100_000, whole.len() - 50] {
@@ -49,8 +63,14 @@ async fn each_change_of_a_stored_content_has_its_code(fixture: Fixture) {
     std::fs::remove_file(&place).unwrap();
     assert_eq!(code(&registry).await, ErrorCode::ObjectMissing);
     std::fs::write(&place, &whole).unwrap();
-    registry.fetch(&resolve(&registry, "fraud:1").await).await.unwrap();
-    registry.fetch(&resolve(&registry, "fraud:2").await).await.unwrap();
+    registry
+        .fetch(&resolve(&registry, "fraud:1").await)
+        .await
+        .unwrap();
+    registry
+        .fetch(&resolve(&registry, "fraud:2").await)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -77,7 +97,12 @@ async fn encrypted_contents_need_their_key_and_follow_its_rotation() {
     let secret = noise(3, 20 << 20);
     fixture.push(&fixture.open().await, &secret).await;
     let stored = std::fs::read(fixture.stored(&secret)).unwrap();
-    assert!(!stored.windows(64).any(|window| window == &secret[1000..1064]), "the content is not to be seen");
+    assert!(
+        !stored
+            .windows(64)
+            .any(|window| window == &secret[1000..1064]),
+        "the content is not to be seen"
+    );
 
     let new = fixture.folder.path().join("new.key");
     generate_key(&new).unwrap();
@@ -85,14 +110,38 @@ async fn encrypted_contents_need_their_key_and_follow_its_rotation() {
     assert_eq!(code(&fixture.open().await).await, ErrorCode::WrongKey);
     fixture.config.encryption.previous_keys = vec![old];
     let registry = fixture.open().await;
-    assert_eq!((registry.rewrap_keys().await.unwrap(), registry.rewrap_keys().await.unwrap()), (2, 0));
-    assert_eq!(std::fs::read(fixture.stored(&secret)).unwrap(), stored, "contents are not touched");
+    assert_eq!(
+        (
+            registry.rewrap_keys().await.unwrap(),
+            registry.rewrap_keys().await.unwrap()
+        ),
+        (2, 0)
+    );
+    assert_eq!(
+        std::fs::read(fixture.stored(&secret)).unwrap(),
+        stored,
+        "contents are not touched"
+    );
     fixture.config.encryption.previous_keys.clear();
     let registry = fixture.open().await;
-    let cached = registry.fetch(&resolve(&registry, "fraud:1").await).await.unwrap();
-    assert_eq!(std::fs::read(cached.path().join("model.onnx")).unwrap(), secret);
+    let cached = registry
+        .fetch(&resolve(&registry, "fraud:1").await)
+        .await
+        .unwrap();
+    assert_eq!(
+        std::fs::read(cached.path().join("model.onnx")).unwrap(),
+        secret
+    );
     fixture.config.encryption.key_file = None;
-    let error = fixture.open().await.verify(&|_, _| {}).await.unwrap().problems.remove(0).error;
+    let error = fixture
+        .open()
+        .await
+        .verify(&|_, _| {})
+        .await
+        .unwrap()
+        .problems
+        .remove(0)
+        .error;
     assert!(error.message.contains("configured is none"), "{error}");
 }
 
@@ -118,9 +167,15 @@ async fn an_older_content_under_a_newer_number_is_refused() {
     let registry = fixture.open().await;
     fixture.push(&registry, b"old and weak").await;
     fixture.push(&registry, b"new").await;
-    let fetched = async |name: &str| registry.fetch(&resolve(&registry, name).await).await.map_err(|error| error.code);
+    let fetched = async |name: &str| {
+        registry
+            .fetch(&resolve(&registry, name).await)
+            .await
+            .map_err(|error| error.code)
+    };
     fetched("fraud:2").await.unwrap();
-    // Whoever writes to the database puts the content and the signature of number 1 in the place of number 2.
+    // Whoever writes to the database puts the content and the signature of number 1 in the place of
+    // number 2.
     sql(
         &fixture,
         "DROP INDEX versions_by_digest;
@@ -131,7 +186,10 @@ async fn an_older_content_under_a_newer_number_is_refused() {
          WHERE number = 2;",
     )
     .await;
-    assert_eq!(fetched("fraud:2").await.unwrap_err(), ErrorCode::ManifestDowngraded);
+    assert_eq!(
+        fetched("fraud:2").await.unwrap_err(),
+        ErrorCode::ManifestDowngraded
+    );
     fetched("fraud:1").await.unwrap();
 }
 
@@ -141,9 +199,17 @@ async fn a_changed_list_of_files_and_a_changed_signature_are_told_apart() {
     let registry = fixture.open().await;
     fixture.push(&registry, b"one").await;
     fixture.push(&registry, b"two").await;
-    sql(&fixture, "UPDATE version_files SET path = 'other.onnx' WHERE number = 1 AND path = 'model.onnx'").await;
+    sql(
+        &fixture,
+        "UPDATE version_files SET path = 'other.onnx' WHERE number = 1 AND path = 'model.onnx'",
+    )
+    .await;
     assert_eq!(code(&registry).await, ErrorCode::ManifestCorrupt);
-    sql(&fixture, "UPDATE version_files SET path = 'model.onnx' WHERE number = 1 AND path = 'other.onnx'").await;
+    sql(
+        &fixture,
+        "UPDATE version_files SET path = 'model.onnx' WHERE number = 1 AND path = 'other.onnx'",
+    )
+    .await;
     // One in sixteen begins with the digit that takes the first one's place.
     let change = "UPDATE signatures SET signature = \
                   CASE substr(signature, 1, 1) WHEN '0' THEN '1' ELSE '0' END || substr(signature, 2) WHERE number = 1";
@@ -168,7 +234,10 @@ async fn keys_are_rotated_and_revoked_under_a_registry() {
         Some(new.to_string()),
         "pushed again, it is signed anew"
     );
-    let (_, verdict) = registry.inspect(&resolve(&registry, "fraud:1").await).await.unwrap();
+    let (_, verdict) = registry
+        .inspect(&resolve(&registry, "fraud:1").await)
+        .await
+        .unwrap();
     assert_eq!(verdict, Verdict::Signed(new));
 }
 
@@ -194,7 +263,10 @@ async fn the_cache_serves_without_the_registry_and_notices_changes() {
     let file = path.join("model.onnx");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
     std::fs::write(&file, b"one").unwrap();
-    assert!(cache.load(known).await.unwrap().is_some(), "touched, and read again: it is the same");
+    assert!(
+        cache.load(known).await.unwrap().is_some(),
+        "touched, and read again: it is the same"
+    );
     std::fs::write(&file, b"0ne").unwrap();
     assert!(cache.load(known).await.unwrap().is_none());
     std::fs::write(&file, b"one").unwrap();
@@ -218,7 +290,10 @@ async fn a_broken_cache_entry_is_filled_again() {
     let file = first.path().join("model.onnx");
     std::fs::remove_file(&file).unwrap();
     let second = registry.fetch(&version).await.unwrap();
-    assert_eq!(std::fs::read(second.path().join("model.onnx")).unwrap(), b"one");
+    assert_eq!(
+        std::fs::read(second.path().join("model.onnx")).unwrap(),
+        b"one"
+    );
 }
 
 #[tokio::test]
@@ -229,13 +304,21 @@ async fn the_cache_stays_within_its_bounds_and_keeps_what_is_used() {
     for seed in 1..=4 {
         fixture.push(&registry, &noise(seed, 100_000)).await;
     }
-    let fetch = async |number: i64| registry.fetch(&resolve(&registry, &format!("fraud:{number}")).await).await;
+    let fetch = async |number: i64| {
+        registry
+            .fetch(&resolve(&registry, &format!("fraud:{number}")).await)
+            .await
+    };
     let held = fetch(1).await.unwrap();
     drop(fetch(2).await.unwrap());
     let third = fetch(3).await.unwrap();
     assert!(held.path().exists(), "it is used, though for longest");
     let there = |version: &tidegate_registry::VersionRecord| {
-        fixture.data().join("cache/versions").join(version.digest.hex()).exists()
+        fixture
+            .data()
+            .join("cache/versions")
+            .join(version.digest.hex())
+            .exists()
     };
     assert!(!there(&resolve(&registry, "fraud:2").await));
     let error = fetch(4).await.unwrap_err();
@@ -259,9 +342,17 @@ async fn many_fill_the_cache_at_once_and_get_the_same() {
         fetches.spawn(async move { registry.fetch(&version).await.unwrap() });
     }
     for cached in fetches.join_all().await {
-        assert_eq!(std::fs::read(cached.path().join("model.onnx")).unwrap(), content);
+        assert_eq!(
+            std::fs::read(cached.path().join("model.onnx")).unwrap(),
+            content
+        );
     }
-    assert_eq!(std::fs::read_dir(fixture.data().join("cache/tmp")).unwrap().count(), 0);
+    assert_eq!(
+        std::fs::read_dir(fixture.data().join("cache/tmp"))
+            .unwrap()
+            .count(),
+        0
+    );
 }
 
 #[tokio::test]
@@ -272,28 +363,57 @@ async fn an_export_brings_versions_signatures_and_aliases_along() {
     for content in [content.as_slice(), b"two"] {
         from.push(&registry, content).await;
     }
-    registry.set_alias("champion", &resolve(&registry, "fraud:2").await).await.unwrap();
+    registry
+        .set_alias("champion", &resolve(&registry, "fraud:2").await)
+        .await
+        .unwrap();
     let file = from.folder.path().join("fraud.tar.zst");
     let versions = registry.versions(None).await.unwrap();
-    registry.export(&versions, &file, Default::default()).await.unwrap();
-    let again = registry.export(&versions, &file, Default::default()).await.unwrap_err();
+    registry
+        .export(&versions, &file, Default::default())
+        .await
+        .unwrap();
+    let again = registry
+        .export(&versions, &file, Default::default())
+        .await
+        .unwrap_err();
     assert_eq!(again.code, ErrorCode::FileUnusable, "it is not overwritten");
 
     let mut to = Fixture::new();
     to.config.require_signature = RequireSignature::Always;
-    let options = ImportOptions { aliases: true, ..ImportOptions::default() };
+    let options = ImportOptions {
+        aliases: true,
+        ..ImportOptions::default()
+    };
     let error = to.open().await.import(&file, &options).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::UntrustedKey);
-    let public = keys.join(format!("trusted/{}.pem", SigningKeys::open(&keys).unwrap().list()[0].id));
+    let public = keys.join(format!(
+        "trusted/{}.pem",
+        SigningKeys::open(&keys).unwrap().list()[0].id
+    ));
     SigningKeys::trust(&to.data().join("keys"), &public).unwrap();
     let registry = to.open().await;
     let imported = registry.import(&file, &options).await.unwrap();
     let names: Vec<&str> = imported.iter().map(|one| one.name.as_str()).collect();
     assert_eq!(names, ["fraud:1", "fraud:2"]);
     assert_eq!(resolve(&registry, "fraud@champion").await.number, 2);
-    let cached = registry.fetch(&resolve(&registry, "fraud:1").await).await.unwrap();
-    assert_eq!(std::fs::read(cached.path().join("model.onnx")).unwrap(), content);
-    assert!(registry.import(&file, &options).await.unwrap().iter().all(|one| !one.pushed.created), "once is enough");
+    let cached = registry
+        .fetch(&resolve(&registry, "fraud:1").await)
+        .await
+        .unwrap();
+    assert_eq!(
+        std::fs::read(cached.path().join("model.onnx")).unwrap(),
+        content
+    );
+    assert!(
+        registry
+            .import(&file, &options)
+            .await
+            .unwrap()
+            .iter()
+            .all(|one| !one.pushed.created),
+        "once is enough"
+    );
 }
 
 #[tokio::test]
@@ -302,15 +422,31 @@ async fn a_number_that_is_taken_needs_another_one() {
     let registry = from.open().await;
     from.push(&registry, b"theirs").await;
     let file = from.folder.path().join("fraud.tar.zst");
-    registry.export(&registry.versions(None).await.unwrap(), &file, Default::default()).await.unwrap();
+    registry
+        .export(
+            &registry.versions(None).await.unwrap(),
+            &file,
+            Default::default(),
+        )
+        .await
+        .unwrap();
     let to = Fixture::new();
     let registry = to.open().await;
     to.push(&registry, b"ours").await;
-    let error = registry.import(&file, &ImportOptions::default()).await.unwrap_err();
+    let error = registry
+        .import(&file, &ImportOptions::default())
+        .await
+        .unwrap_err();
     assert_eq!(error.code, ErrorCode::NumberTaken);
-    let options = ImportOptions { renumber: true, ..ImportOptions::default() };
+    let options = ImportOptions {
+        renumber: true,
+        ..ImportOptions::default()
+    };
     let imported = registry.import(&file, &options).await.unwrap();
-    assert_eq!((imported[0].name.as_str(), imported[0].pushed.version.number), ("fraud:1", 2));
+    assert_eq!(
+        (imported[0].name.as_str(), imported[0].pushed.version.number),
+        ("fraud:1", 2)
+    );
 }
 
 #[tokio::test]
@@ -318,9 +454,15 @@ async fn a_push_without_a_key_is_refused_nowhere_and_used_nowhere_where_signatur
     let mut fixture = Fixture::new();
     fixture.config.require_signature = RequireSignature::Always;
     let registry = fixture.open().await;
-    let pushed = registry.push(&fixture.bundle(b"one"), &PushOptions::default()).await.unwrap();
+    let pushed = registry
+        .push(&fixture.bundle(b"one"), &PushOptions::default())
+        .await
+        .unwrap();
     assert_eq!(pushed.signed_by, None);
-    assert_eq!(registry.fetch(&pushed.version).await.unwrap_err().code, ErrorCode::Unsigned);
+    assert_eq!(
+        registry.fetch(&pushed.version).await.unwrap_err().code,
+        ErrorCode::Unsigned
+    );
     SigningKeys::generate(&fixture.data().join("keys")).unwrap();
     let registry = fixture.open().await;
     registry.sign(&pushed.version).await.unwrap();

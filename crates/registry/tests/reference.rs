@@ -15,12 +15,23 @@ fn errors_page_is_made_from_the_table() {
          | code | what happened | what to do |\n|---|---|---|\n",
     );
     for code in ErrorCode::ALL {
-        page.push_str(&format!("| `{}` | {} | {} |\n", code.name(), code.meaning(), code.remedy()));
+        page.push_str(&format!(
+            "| `{}` | {} | {} |\n",
+            code.name(),
+            code.meaning(),
+            code.remedy()
+        ));
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/registry-errors.md");
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/registry-errors.md");
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, &page).unwrap();
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(found, page, "{} is out of date: run with UPDATE_DOCS=1", path.display());
+    assert_eq!(
+        found,
+        page,
+        "{} is out of date: run with UPDATE_DOCS=1",
+        path.display()
+    );
 }

@@ -1,4 +1,5 @@
-//! Alerts, from what raises them to who hears of them: looked at every five seconds, kept over restarts.
+//! Alerts, from what raises them to who hears of them: looked at every five seconds, kept over
+//! restarts.
 
 mod config;
 mod configuration;
@@ -16,7 +17,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tidegate_observe::alerting::{Alert, Judged, Message, Route, RuleBook, Sample, Silence, SilenceError, Suppressors};
+use tidegate_observe::alerting::{
+    Alert, Judged, Message, Route, RuleBook, Sample, Silence, SilenceError, Suppressors,
+};
 use tidegate_observe::{Event, EventLog};
 use tidegate_serving::{IndexEntry, Metrics, SeriesValues};
 use tokio::sync::watch;
@@ -70,7 +73,8 @@ struct State {
 }
 
 impl Alerting {
-    /// What is configured. What a folder of data has kept goes on; without one, everything ends with the process.
+    /// What is configured. What a folder of data has kept goes on; without one, everything ends
+    /// with the process.
     ///
     /// # Errors
     /// What is wrong with the configuration.
@@ -87,26 +91,54 @@ impl Alerting {
             let (kept_file, events_file);
             (kept_file, kept) = KeptFile::open(data.join("alerts.json"));
             (events_file, events) = KeptFile::open(data.join("events.json"));
-            files = Some(Files { kept: kept_file, events: events_file });
+            files = Some(Files {
+                kept: kept_file,
+                events: events_file,
+            });
         }
-        let rules = RuleBook::new(std::mem::take(&mut plan.rules), std::mem::take(&mut kept.rules));
+        let rules = RuleBook::new(
+            std::mem::take(&mut plan.rules),
+            std::mem::take(&mut kept.rules),
+        );
         let (deliveries, judged) = (Deliveries::default(), Arc::default());
-        let state = Mutex::new(State { kept, rules, events, last: LastLook::default(), deliveries, judged });
-        Ok(Self { plan, metrics, http, files, state, looked: watch::channel(0).0 })
+        let state = Mutex::new(State {
+            kept,
+            rules,
+            events,
+            last: LastLook::default(),
+            deliveries,
+            judged,
+        });
+        Ok(Self {
+            plan,
+            metrics,
+            http,
+            files,
+            state,
+            looked: watch::channel(0).0,
+        })
     }
 
-    /// Leaves an event that the process began, and one if its configuration is another one than at the last start: the
-    /// keys that changed, never their values. Secrets must not be in it as they are.
+    /// Leaves an event that the process began, and one if its configuration is another one than at
+    /// the last start: the keys that changed, never their values. Secrets must not be in it as they
+    /// are.
     pub async fn note_start(&self, configuration: &serde_json::Value) {
         let now_ms = clock::now_ms();
         {
             let mut state = self.state.lock();
             let State { kept, events, .. } = &mut *state;
-            events.add(Event::new("server.started", now_ms).with("version", env!("CARGO_PKG_VERSION")));
+            events.add(
+                Event::new("server.started", now_ms).with("version", env!("CARGO_PKG_VERSION")),
+            );
             let changed = kept.configuration.update(configuration);
             if !changed.is_empty() {
-                info!(keys = changed.join(", "), "the configuration has changed since the last start");
-                events.add(Event::new("configuration.changed", now_ms).with("keys", changed.join(", ")));
+                info!(
+                    keys = changed.join(", "),
+                    "the configuration has changed since the last start"
+                );
+                events.add(
+                    Event::new("configuration.changed", now_ms).with("keys", changed.join(", ")),
+                );
             }
         }
         self.keep().await;
@@ -132,7 +164,10 @@ impl Alerting {
         };
         let mut samples = self.samples(app);
         let alerts = app.objectives.alerts(&self.plan.links, now_ms);
-        let told_by = app.replicas.as_ref().and_then(|replicas| replicas.told_by());
+        let told_by = app
+            .replicas
+            .as_ref()
+            .and_then(|replicas| replicas.told_by());
         let news = app.costs.take_news();
         {
             let mut state = self.state.lock();
@@ -152,11 +187,15 @@ impl Alerting {
     }
 
     fn samples(&self, app: &App) -> BTreeMap<String, Vec<Sample>> {
-        let mut values = SeriesValues::new(|name: &str| name == LOADS || self.plan.metrics.contains(name));
+        let mut values =
+            SeriesValues::new(|name: &str| name == LOADS || self.plan.metrics.contains(name));
         app.expose(&mut values);
         let values = values.finish();
         let sample = |(labels, value)| Sample { labels, value };
-        values.into_iter().map(|(name, series)| (name, series.into_iter().map(sample).collect())).collect()
+        values
+            .into_iter()
+            .map(|(name, series)| (name, series.into_iter().map(sample).collect()))
+            .collect()
     }
 
     fn watch_versions(
@@ -167,25 +206,37 @@ impl Alerting {
         loads: BTreeMap<String, Loads>,
         now_ms: u64,
     ) {
-        let is_of_registry = |model: &str| app.serving.fleet().is_some_and(|fleet| fleet.knows(model));
-        let State { kept, last, events, .. } = state;
-        for Happening { model, version, what } in kept.known.look(last, index, loads, is_of_registry) {
-            if matches!(what, What::Ready { is_deploy: true } | What::Reloaded) && self.plan.deploy_window_ms > 0 {
-                kept.deploys.open(&model, &version, now_ms, self.plan.deploy_window_ms);
+        let is_of_registry =
+            |model: &str| app.serving.fleet().is_some_and(|fleet| fleet.knows(model));
+        let State {
+            kept, last, events, ..
+        } = state;
+        for Happening {
+            model,
+            version,
+            what,
+        } in kept.known.look(last, index, loads, is_of_registry)
+        {
+            if matches!(what, What::Ready { is_deploy: true } | What::Reloaded)
+                && self.plan.deploy_window_ms > 0
+            {
+                kept.deploys
+                    .open(&model, &version, now_ms, self.plan.deploy_window_ms);
             }
             let event = |name| Event::new(name, now_ms).about(&model, &version);
             events.add(match what {
                 What::Ready { is_deploy } => event("version.ready").with("deploy", is_deploy),
                 What::Reloaded => event("version.reloaded"),
                 What::Gone => event("version.gone"),
-                What::LoadFailed { reason, times } => {
-                    event("version.load_failed").with("reason", reason).with("times", times)
-                }
+                What::LoadFailed { reason, times } => event("version.load_failed")
+                    .with("reason", reason)
+                    .with("times", times),
             });
         }
     }
 
-    /// Looks at the rules and judges their alerts and those of the objectives, of which another replica may tell.
+    /// Looks at the rules and judges their alerts and those of the objectives, of which another
+    /// replica may tell.
     fn step(
         &self,
         state: &mut State,
@@ -193,12 +244,21 @@ impl Alerting {
         (alerts, told_by): (Vec<Alert>, Option<&str>),
         now_ms: u64,
     ) {
-        let State { kept, rules, events, judged, .. } = state;
+        let State {
+            kept,
+            rules,
+            events,
+            judged,
+            ..
+        } = state;
         rules.evaluate(samples, events, now_ms);
         let mut alerts = alerts;
         alerts.extend(rules.alerts(&self.plan.links));
         alerts.truncate(MAX_ALERTS);
-        let alerts: Vec<Alert> = alerts.into_iter().map(|alert| self.plan.links.added_to(alert)).collect();
+        let alerts: Vec<Alert> = alerts
+            .into_iter()
+            .map(|alert| self.plan.links.added_to(alert))
+            .collect();
         note_changes(kept, events, &alerts, now_ms);
         kept.silences.prune(now_ms);
         let suppressors = Suppressors {
@@ -209,7 +269,9 @@ impl Alerting {
             told_by,
         };
         *judged = Arc::new(suppressors.judge(alerts, now_ms));
-        let dispatched = kept.dispatch.step(&self.plan.message_routes, judged, now_ms);
+        let dispatched = kept
+            .dispatch
+            .step(&self.plan.message_routes, judged, now_ms);
         for _ in 0..dispatched.limited {
             self.metrics.alert_message("limited");
         }
@@ -218,9 +280,22 @@ impl Alerting {
                 self.given_up(events, &given_up, "too many messages wait", now_ms);
             }
         }
-        let names: Vec<&str> = self.plan.message_routes.iter().map(|route| route.name.as_str()).collect();
-        for given_up in kept.outbox.expire(now_ms.saturating_sub(self.plan.give_up_after_ms), &names) {
-            self.given_up(events, &given_up, "it waited for too long, or its route is gone", now_ms);
+        let names: Vec<&str> = self
+            .plan
+            .message_routes
+            .iter()
+            .map(|route| route.name.as_str())
+            .collect();
+        for given_up in kept
+            .outbox
+            .expire(now_ms.saturating_sub(self.plan.give_up_after_ms), &names)
+        {
+            self.given_up(
+                events,
+                &given_up,
+                "it waited for too long, or its route is gone",
+                now_ms,
+            );
         }
         kept.rules = rules.states();
     }
@@ -228,17 +303,37 @@ impl Alerting {
     /// A message that nobody will hear.
     fn given_up(&self, events: &mut EventLog, message: &Message, reason: &str, now_ms: u64) {
         self.metrics.alert_message("dropped");
-        warn!(route = message.route, reason, alerts = message.alerts.len(), "a message about alerts is given up");
-        let endpoint = message.group_labels.get("endpoint").map_or("", String::as_str);
-        let event = Event::new("alert.undelivered", now_ms).about(endpoint, "").with("route", message.route.as_str());
+        warn!(
+            route = message.route,
+            reason,
+            alerts = message.alerts.len(),
+            "a message about alerts is given up"
+        );
+        let endpoint = message
+            .group_labels
+            .get("endpoint")
+            .map_or("", String::as_str);
+        let event = Event::new("alert.undelivered", now_ms)
+            .about(endpoint, "")
+            .with("route", message.route.as_str());
         let names: Vec<&str> = message.alerts.iter().map(Alert::name).collect();
-        events.add(event.with("reason", reason).with("alerts", names.join(", ")));
+        events.add(
+            event
+                .with("reason", reason)
+                .with("alerts", names.join(", ")),
+        );
     }
 
     async fn keep(&self) {
         if let Some(files) = &self.files {
-            files.kept.write(|| serde_json::to_vec(&self.state.lock().kept)).await;
-            files.events.write(|| serde_json::to_vec(&self.state.lock().events)).await;
+            files
+                .kept
+                .write(|| serde_json::to_vec(&self.state.lock().kept))
+                .await;
+            files
+                .events
+                .write(|| serde_json::to_vec(&self.state.lock().events))
+                .await;
         }
     }
 
@@ -281,7 +376,9 @@ impl Alerting {
         let silence = {
             let mut state = self.state.lock();
             let silence = state.kept.silences.expire(id, now_ms)?.clone();
-            state.events.add(silence_event("silence.expired", &silence, now_ms));
+            state
+                .events
+                .add(silence_event("silence.expired", &silence, now_ms));
             silence
         };
         self.keep().await;
@@ -295,7 +392,11 @@ impl Alerting {
             if !state.kept.silences.merge(silence.clone(), now_ms) {
                 return;
             }
-            let name = if silence.until_ms <= now_ms { "silence.expired" } else { "silence.added" };
+            let name = if silence.until_ms <= now_ms {
+                "silence.expired"
+            } else {
+                "silence.added"
+            };
             state.events.add(silence_event(name, &silence, now_ms));
         }
         self.keep().await;
@@ -310,16 +411,30 @@ impl Alerting {
     /// The last events that `wanted` takes, the newest first.
     pub(crate) fn events(&self, wanted: impl Fn(&Event) -> bool, most: usize) -> Vec<Event> {
         let state = self.state.lock();
-        state.events.iter().rev().filter(|event| wanted(event)).take(most).cloned().collect()
+        state
+            .events
+            .iter()
+            .rev()
+            .filter(|event| wanted(event))
+            .take(most)
+            .cloned()
+            .collect()
     }
 }
 
 /// Records which alerts begin to fire and which end.
 fn note_changes(kept: &mut Kept, events: &mut EventLog, alerts: &[Alert], now_ms: u64) {
-    let firing: BTreeMap<String, &Alert> =
-        alerts.iter().filter(|alert| alert.is_firing()).map(|alert| (alert.fingerprint(), alert)).collect();
+    let firing: BTreeMap<String, &Alert> = alerts
+        .iter()
+        .filter(|alert| alert.is_firing())
+        .map(|alert| (alert.fingerprint(), alert))
+        .collect();
     for (_, alert) in firing.iter().filter(|(key, _)| !kept.firing.contains(*key)) {
-        let (name, severity, endpoint) = (alert.name(), alert.label("severity"), alert.label("endpoint"));
+        let (name, severity, endpoint) = (
+            alert.name(),
+            alert.label("severity"),
+            alert.label("endpoint"),
+        );
         if alert.label("slo").is_empty() {
             let why = alert.annotation("description");
             warn!(alert = name, severity, endpoint, why, "alert");
@@ -327,9 +442,16 @@ fn note_changes(kept: &mut Kept, events: &mut EventLog, alerts: &[Alert], now_ms
         let event = alert_event("alert.firing", alert, now_ms);
         events.add(event.with("description", alert.annotation("description")));
     }
-    for alert in alerts.iter().filter(|alert| !alert.is_firing() && kept.firing.contains(&alert.fingerprint())) {
+    for alert in alerts
+        .iter()
+        .filter(|alert| !alert.is_firing() && kept.firing.contains(&alert.fingerprint()))
+    {
         if alert.label("slo").is_empty() {
-            info!(alert = alert.name(), endpoint = alert.label("endpoint"), "alert resolved");
+            info!(
+                alert = alert.name(),
+                endpoint = alert.label("endpoint"),
+                "alert resolved"
+            );
         }
         events.add(alert_event("alert.resolved", alert, now_ms));
     }
@@ -338,19 +460,28 @@ fn note_changes(kept: &mut Kept, events: &mut EventLog, alerts: &[Alert], now_ms
 
 fn alert_event(name: &str, alert: &Alert, now_ms: u64) -> Event {
     let event = Event::new(name, now_ms).about(alert.label("endpoint"), alert.label("version"));
-    event.with("alert", alert.name()).with("severity", alert.label("severity")).with("key", alert.fingerprint())
+    event
+        .with("alert", alert.name())
+        .with("severity", alert.label("severity"))
+        .with("key", alert.fingerprint())
 }
 
 fn silence_event(name: &str, silence: &Silence, now_ms: u64) -> Event {
     let matchers: Vec<String> = silence.matchers.iter().map(ToString::to_string).collect();
-    let event = Event::new(name, now_ms).with("id", silence.id.as_str()).with("author", silence.author.as_str());
-    event.with("matchers", matchers.join(", ")).with("until_ms", silence.until_ms)
+    let event = Event::new(name, now_ms)
+        .with("id", silence.id.as_str())
+        .with("author", silence.author.as_str());
+    event
+        .with("matchers", matchers.join(", "))
+        .with("until_ms", silence.until_ms)
 }
 
 fn loads(samples: &[Sample]) -> BTreeMap<String, Loads> {
     let mut loads: BTreeMap<String, Loads> = BTreeMap::new();
     for Sample { labels, value } in samples {
-        let (Some(model), Some(outcome)) = (labels.get("model"), labels.get("outcome")) else { continue };
+        let (Some(model), Some(outcome)) = (labels.get("model"), labels.get("outcome")) else {
+            continue;
+        };
         let of_model = loads.entry(model.clone()).or_default();
         match outcome.as_str() {
             "ok" => of_model.ok += value,

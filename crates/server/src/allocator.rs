@@ -1,4 +1,5 @@
-//! What the process's allocator holds. Which allocator that is, only the binary knows: it hands over how to ask it.
+//! What the process's allocator holds. Which allocator that is, only the binary knows: it hands
+//! over how to ask it.
 
 use tidegate_serving::{Exposition, Family, Labels, MetricEntry, MetricKind, Sample};
 
@@ -27,12 +28,17 @@ const PEAK: Family<'static> = Family::new(
 
 /// What the reference says of the metrics of this file.
 pub(crate) fn catalogue() -> impl Iterator<Item = MetricEntry> {
-    [COMMITTED, PEAK].into_iter().map(|family| MetricEntry::new((family, &[])))
+    [COMMITTED, PEAK]
+        .into_iter()
+        .map(|family| MetricEntry::new((family, &[])))
 }
 
 /// Says what the allocator holds.
 pub(crate) fn expose(usage: AllocatorUsage, out: &mut dyn Exposition) {
-    for (family, bytes) in [(COMMITTED, usage.committed_bytes), (PEAK, usage.peak_committed_bytes)] {
+    for (family, bytes) in [
+        (COMMITTED, usage.committed_bytes),
+        (PEAK, usage.peak_committed_bytes),
+    ] {
         out.family(family);
         out.sample(Sample::plain(&Labels::default(), bytes as f64));
     }

@@ -9,7 +9,9 @@ use tokio::sync::watch;
 
 use crate::console::Console;
 use crate::history::History;
-use crate::{Alerting, Costs, Gpus, Objectives, Observers, ReadAllocator, Replicas, ServerConfig, Traces};
+use crate::{
+    Alerting, Costs, Gpus, Objectives, Observers, ReadAllocator, Replicas, ServerConfig, Traces,
+};
 
 /// The state behind both front ends.
 pub(crate) struct App {
@@ -35,7 +37,17 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(serving: Arc<Serving>, config: ServerConfig, observers: Observers) -> Self {
-        let Observers { console, objectives, alerting, costs, traces, replicas, data, allocator, gpus } = observers;
+        let Observers {
+            console,
+            objectives,
+            alerting,
+            costs,
+            traces,
+            replicas,
+            data,
+            allocator,
+            gpus,
+        } = observers;
         Self {
             history: History::of(serving.metrics()),
             serving,
@@ -81,30 +93,44 @@ impl App {
         }
     }
 
-    /// Holds the rollouts of the models whose error budget is spent, and lets those of all others go on.
+    /// Holds the rollouts of the models whose error budget is spent, and lets those of all others
+    /// go on.
     pub(crate) fn hold_rollouts(&self) {
         if let Some(fleet) = self.serving.fleet() {
             fleet.freeze(self.objectives.frozen());
         }
     }
 
-    /// Whether traffic should be sent here: everything that was found answers, and the server is not stopping.
+    /// Whether traffic should be sent here: everything that was found answers, and the server is
+    /// not stopping.
     pub(crate) fn ready(&self) -> bool {
         self.has_started() && !self.stopping() && self.serving.is_ready()
     }
 
     /// Loads (`true`) or unloads a model off the threads that serve connections.
-    pub(crate) async fn control(self: &Arc<Self>, model: String, load: bool) -> Result<(), InferError> {
+    pub(crate) async fn control(
+        self: &Arc<Self>,
+        model: String,
+        load: bool,
+    ) -> Result<(), InferError> {
         if !self.config.model_control {
             let message = "loading and unloading is switched off: server.model_control is false";
             return Err(InferError::new(ErrorCode::MethodNotAllowed, message));
         }
         if let Some(fleet) = self.serving.fleet().filter(|fleet| fleet.knows(&model)) {
-            return if load { fleet.load(&model).await } else { fleet.unload(&model) };
+            return if load {
+                fleet.load(&model).await
+            } else {
+                fleet.unload(&model)
+            };
         }
         self.blocking(move |serving| {
             let models = serving.models();
-            if load { models.load(&model) } else { models.unload(&model) }
+            if load {
+                models.load(&model)
+            } else {
+                models.unload(&model)
+            }
         })
         .await?
     }

@@ -38,14 +38,17 @@ impl Encoding {
 
     /// The encoding of a request's body, if it has one.
     pub(crate) fn of_request(headers: &HeaderMap) -> Result<Option<Self>, InferError> {
-        let Some(value) = headers.get(header::CONTENT_ENCODING) else { return Ok(None) };
+        let Some(value) = headers.get(header::CONTENT_ENCODING) else {
+            return Ok(None);
+        };
         let name = value.to_str().unwrap_or("?").trim().to_ascii_lowercase();
         if name.is_empty() || name == "identity" {
             return Ok(None);
         }
         Self::parse(&name).map(Some).ok_or_else(|| {
             let name: String = name.chars().take(32).collect();
-            let message = format!("content encoding {name:?} is not known: use gzip, deflate or zstd");
+            let message =
+                format!("content encoding {name:?} is not known: use gzip, deflate or zstd");
             InferError::new(ErrorCode::UnsupportedEncoding, message)
         })
     }
@@ -57,7 +60,9 @@ impl Encoding {
         for item in accepted.split(',') {
             let mut parts = item.split(';');
             let encoding = parts.next().and_then(|name| Self::parse(name.trim()));
-            let weight = parts.find_map(|part| part.trim().strip_prefix("q=")?.parse().ok()).unwrap_or(1.0);
+            let weight = parts
+                .find_map(|part| part.trim().strip_prefix("q=")?.parse().ok())
+                .unwrap_or(1.0);
             if let Some(encoding) = encoding
                 && weight > 0.0
                 && best.is_none_or(|(_, other)| weight > other)
@@ -80,14 +85,20 @@ impl Encoding {
         let mut out = Vec::new();
         let limit = max_bytes as u64 + 1;
         let read = match self {
-            Self::Gzip => flate2::read::MultiGzDecoder::new(body).take(limit).read_to_end(&mut out),
-            Self::Deflate => flate2::read::ZlibDecoder::new(body).take(limit).read_to_end(&mut out),
-            Self::Zstd => {
-                zstd::stream::read::Decoder::new(body).and_then(|decoder| decoder.take(limit).read_to_end(&mut out))
-            }
+            Self::Gzip => flate2::read::MultiGzDecoder::new(body)
+                .take(limit)
+                .read_to_end(&mut out),
+            Self::Deflate => flate2::read::ZlibDecoder::new(body)
+                .take(limit)
+                .read_to_end(&mut out),
+            Self::Zstd => zstd::stream::read::Decoder::new(body)
+                .and_then(|decoder| decoder.take(limit).read_to_end(&mut out)),
         };
         read.map_err(|error| {
-            InferError::new(ErrorCode::MalformedRequest, format!("the body cannot be decompressed: {error}"))
+            InferError::new(
+                ErrorCode::MalformedRequest,
+                format!("the body cannot be decompressed: {error}"),
+            )
         })?;
         if out.len() > max_bytes {
             let message = format!("the body is larger than {max_bytes} bytes once decompressed");
@@ -121,7 +132,9 @@ impl Encoding {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, InferError> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, InferError> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| InferError::new(ErrorCode::Internal, error.to_string()))
 }
@@ -139,7 +152,9 @@ mod tests {
             assert_eq!(encoding.unpack_now(&packed, body.len()).unwrap(), body);
             let bomb = encoding.unpack_now(&packed, body.len() - 1).unwrap_err();
             assert_eq!(bomb.code, ErrorCode::BodyTooLarge);
-            let cut = encoding.unpack_now(&packed[..packed.len() / 2], body.len()).unwrap_err();
+            let cut = encoding
+                .unpack_now(&packed[..packed.len() / 2], body.len())
+                .unwrap_err();
             assert_eq!(cut.code, ErrorCode::MalformedRequest);
         }
     }
@@ -152,7 +167,10 @@ mod tests {
             Encoding::accepted(&headers)
         };
         assert_eq!(accepted("br, gzip, deflate"), Some(Encoding::Gzip));
-        assert_eq!(accepted("gzip;q=0, deflate;q=0.5, zstd"), Some(Encoding::Zstd));
+        assert_eq!(
+            accepted("gzip;q=0, deflate;q=0.5, zstd"),
+            Some(Encoding::Zstd)
+        );
         assert_eq!(accepted("identity"), None);
     }
 }

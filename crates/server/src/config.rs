@@ -16,15 +16,17 @@ pub struct ServerConfig {
     pub max_body_bytes: usize,
     /// Open connections over both front ends; one more is closed at once.
     pub max_connections: usize,
-    /// How long a client may take to send a request's headers, and how long an HTTP/1.1 connection may lie idle between
-    /// requests, in milliseconds. Longer than load balancers keep idle connections, most of them 60 seconds: the side
-    /// that sends requests should be the one that closes.
+    /// How long a client may take to send a request's headers, and how long an HTTP/1.1 connection
+    /// may lie idle between requests, in milliseconds. Longer than load balancers keep idle
+    /// connections, most of them 60 seconds: the side that sends requests should be the one that
+    /// closes.
     pub header_timeout_ms: u64,
     /// How long a client may take to send a request's body, in milliseconds.
     pub body_timeout_ms: u64,
     /// How long requests that were accepted may take to finish after SIGTERM, in milliseconds.
     pub drain_timeout_ms: u64,
-    /// Answers smaller than this are sent uncompressed even where the client accepts compression, in bytes.
+    /// Answers smaller than this are sent uncompressed even where the client accepts compression,
+    /// in bytes.
     pub compress_min_bytes: usize,
     /// Whether clients may load and unload models through the repository API.
     pub model_control: bool,

@@ -1,7 +1,7 @@
 //! The console: pages for people, under `/console`.
 //!
-//! A page is looked up from what the server knows (`look`), made into HTML by the room `console`, and sent whole; or, to who
-//! asks for a stream of events, part by part whenever one has changed.
+//! A page is looked up from what the server knows (`look`), made into HTML by the room `console`,
+//! and sent whole; or, to who asks for a stream of events, part by part whenever one has changed.
 
 mod alerts;
 mod answer;
@@ -38,8 +38,14 @@ pub(crate) struct Console {
 
 impl Console {
     pub(crate) fn new(config: &ConsoleConfig) -> Self {
-        let streams = Arc::new(Semaphore::new(config.max_streams.min(Semaphore::MAX_PERMITS)));
-        Self { is_enabled: config.enabled, started_ms: now_ms(), streams }
+        let streams = Arc::new(Semaphore::new(
+            config.max_streams.min(Semaphore::MAX_PERMITS),
+        ));
+        Self {
+            is_enabled: config.enabled,
+            started_ms: now_ms(),
+            streams,
+        }
     }
 }
 
@@ -57,7 +63,10 @@ pub(crate) fn router(console: &Console) -> Router<Arc<App>> {
         .route("/console/objectives", get(pages::objectives))
         .route("/console/alerts", get(alerts::show))
         .route("/console/silences", get(alerts::show).post(alerts::silence))
-        .route("/console/silences/{id}/expire", get(alerts::show).post(alerts::expire))
+        .route(
+            "/console/silences/{id}/expire",
+            get(alerts::show).post(alerts::expire),
+        )
         .route("/console/events", get(pages::events))
         .route("/console/cost", get(pages::costs))
         .route("/console/try", get(trial::show).post(trial::send))
@@ -67,8 +76,7 @@ pub(crate) fn router(console: &Console) -> Router<Arc<App>> {
         .route("/", get(|| async { Redirect::temporary("/console") }))
 }
 
-const POLICY: &str =
-    "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /// The answer with what keeps browsers from running or showing anything that is not ours.
 async fn guarded(mut response: Response) -> Response {
@@ -82,6 +90,8 @@ async fn guarded(mut response: Response) -> Response {
     for (name, value) in guards {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     response
 }

@@ -10,7 +10,8 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tidegate_observe::Event;
 use tidegate_observe::cost::{
-    BudgetStatus, By, Capacity, CostConfig, CostError, CostPlan, Day, IdleRule, Report, Step, StepCost,
+    BudgetStatus, By, Capacity, CostConfig, CostError, CostPlan, Day, IdleRule, Report, Step,
+    StepCost,
 };
 use tidegate_serving::{Metrics, Serving, memory_limit_bytes};
 use tracing::{info, warn};
@@ -46,16 +47,29 @@ struct State {
 }
 
 impl Costs {
-    /// What is configured. What was counted before is read from `file`, and kept there; without a file it ends with the
-    /// process.
+    /// What is configured. What was counted before is read from `file`, and kept there; without a
+    /// file it ends with the process.
     ///
     /// # Errors
     /// What is wrong with the configuration.
-    pub fn new(config: &CostConfig, metrics: Arc<Metrics>, file: Option<PathBuf>) -> Result<Self, CostError> {
-        let Some(plan) = config.parse()? else { return Ok(Self(None)) };
+    pub fn new(
+        config: &CostConfig,
+        metrics: Arc<Metrics>,
+        file: Option<PathBuf>,
+    ) -> Result<Self, CostError> {
+        let Some(plan) = config.parse()? else {
+            return Ok(Self(None));
+        };
         let capacity = capacity(&plan);
-        let Capacity { vcpus, memory_gb, gpus } = capacity;
-        info!(currency = plan.sheet.currency, vcpus, memory_gb, gpus, "cost is counted");
+        let Capacity {
+            vcpus,
+            memory_gb,
+            gpus,
+        } = capacity;
+        info!(
+            currency = plan.sheet.currency,
+            vcpus, memory_gb, gpus, "cost is counted"
+        );
         if memory_gb == 0.0 && plan.sheet.prices.memory_gb_hour > 0.0 {
             warn!(
                 "this machine does not tell how much memory it has, so that memory costs nothing: set cost.memory_gb"
@@ -63,8 +77,18 @@ impl Costs {
         }
         let (file, kept) = file.map(KeptFile::open).unzip();
         let (kept, sampler) = (kept.unwrap_or_default(), Sampler::new(Instant::now()));
-        let state = Mutex::new(State { kept, sampler, news: Vec::new() });
-        Ok(Self(Some(Counting { plan, capacity, metrics, file, state })))
+        let state = Mutex::new(State {
+            kept,
+            sampler,
+            news: Vec::new(),
+        });
+        Ok(Self(Some(Counting {
+            plan,
+            capacity,
+            metrics,
+            file,
+            state,
+        })))
     }
 
     /// Measures until it is dropped.
@@ -92,23 +116,41 @@ impl Costs {
     /// What was spent from one day to another, both included; `None` if no cost is counted.
     pub(crate) fn report(&self, from: Day, to: Day, by: By) -> Option<Report> {
         let counting = self.0.as_ref()?;
-        Some(counting.state.lock().kept.ledger.report(&counting.plan.sheet.currency, from, to, by))
+        Some(
+            counting
+                .state
+                .lock()
+                .kept
+                .ledger
+                .report(&counting.plan.sheet.currency, from, to, by),
+        )
     }
 
     /// What the server has, and who bears what nobody used of it; `None` if no cost is counted.
     pub(crate) fn terms(&self) -> Option<(Capacity, IdleRule)> {
-        self.0.as_ref().map(|counting| (counting.capacity, counting.plan.sheet.idle))
+        self.0
+            .as_ref()
+            .map(|counting| (counting.capacity, counting.plan.sheet.idle))
     }
 
     /// How far budgets are used up.
     pub(crate) fn budgets(&self) -> Vec<BudgetStatus<'_>> {
-        let Some(Counting { plan, state, .. }) = &self.0 else { return Vec::new() };
-        state.lock().kept.ledger.budgets(&plan.budgets, &plan.sheet.currency, Day::of_ms(now_ms()))
+        let Some(Counting { plan, state, .. }) = &self.0 else {
+            return Vec::new();
+        };
+        state
+            .lock()
+            .kept
+            .ledger
+            .budgets(&plan.budgets, &plan.sheet.currency, Day::of_ms(now_ms()))
     }
 
     /// What has happened since this was asked last.
     pub(crate) fn take_news(&self) -> Vec<Event> {
-        self.0.as_ref().map(|counting| std::mem::take(&mut counting.state.lock().news)).unwrap_or_default()
+        self.0
+            .as_ref()
+            .map(|counting| std::mem::take(&mut counting.state.lock().news))
+            .unwrap_or_default()
     }
 }
 
@@ -130,10 +172,15 @@ impl Counting {
         let sampled = state.sampler.sample(serving, Instant::now());
         // The moment itself begins the next interval, and at midnight the next day.
         let day = Day::of_ms(now_ms.saturating_sub(1));
-        let step = Step { seconds: sampled.seconds, capacity: self.capacity, used: sampled.used };
+        let step = Step {
+            seconds: sampled.seconds,
+            capacity: self.capacity,
+            used: sampled.used,
+        };
         self.expose(day, &step);
         for (model, version) in &sampled.gone {
-            self.metrics.forget_cost(&self.plan.sheet.currency, model, version);
+            self.metrics
+                .forget_cost(&self.plan.sheet.currency, model, version);
         }
         state.kept.ledger.add(day, &self.plan.sheet, step);
         self.look_at_budgets(&mut state, now_ms)
@@ -143,7 +190,8 @@ impl Counting {
         let currency = &self.plan.sheet.currency;
         let StepCost { used, idle, fixed } = StepCost::of(day, &self.plan.sheet, step);
         for ((key, _), units) in step.used.iter().zip(used) {
-            self.metrics.cost_used(currency, &key.model, &key.version, units);
+            self.metrics
+                .cost_used(currency, &key.model, &key.version, units);
         }
         self.metrics.cost_shared(currency, idle, fixed);
     }
@@ -152,8 +200,12 @@ impl Counting {
         let CostPlan { sheet, budgets, .. } = &self.plan;
         let State { kept, news, .. } = state;
         let before = news.len();
-        for status in kept.ledger.budgets(budgets, &sheet.currency, Day::of_ms(now_ms)) {
-            self.metrics.cost_budget(&status.budget.name, status.used_ratio(), status.alerts());
+        for status in kept
+            .ledger
+            .budgets(budgets, &sheet.currency, Day::of_ms(now_ms))
+        {
+            self.metrics
+                .cost_budget(&status.budget.name, status.used_ratio(), status.alerts());
             for (share, _) in status.alerts().filter(|(_, is_reached)| *is_reached) {
                 if kept.told.is_news(&status, share) {
                     warn!(budget = status.budget.name, share, spent = %status.spent, "a share of a cost budget is used up");
@@ -167,15 +219,24 @@ impl Counting {
 
     async fn keep(&self) {
         if let Some(file) = &self.file {
-            file.write(|| serde_json::to_vec(&self.state.lock().kept)).await;
+            file.write(|| serde_json::to_vec(&self.state.lock().kept))
+                .await;
         }
     }
 }
 
 fn reached(status: &BudgetStatus<'_>, share: f64, currency: &str, now_ms: u64) -> Event {
     let budget = status.budget;
-    let event = Event::new("cost.budget_reached", now_ms).about(budget.model.as_deref().unwrap_or_default(), "");
-    let event = event.with("budget", budget.name.as_str()).with("share", share).with("per", budget.per.name());
+    let event = Event::new("cost.budget_reached", now_ms)
+        .about(budget.model.as_deref().unwrap_or_default(), "");
+    let event = event
+        .with("budget", budget.name.as_str())
+        .with("share", share)
+        .with("per", budget.per.name());
     let (spent, amount) = (status.spent.to_string(), budget.amount.to_string());
-    event.with("spent", spent).with("amount", amount).with("currency", currency).with("since", status.since.to_string())
+    event
+        .with("spent", spent)
+        .with("amount", amount)
+        .with("currency", currency)
+        .with("since", status.since.to_string())
 }

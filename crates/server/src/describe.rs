@@ -3,8 +3,8 @@
 use tidegate_core::Dim;
 use tidegate_protocol::inference::model_config::SchedulingChoice;
 use tidegate_protocol::inference::{
-    ModelConfig, ModelDynamicBatching, ModelInput, ModelInstanceGroup, ModelOutput, ModelQueuePolicy,
-    model_instance_group,
+    ModelConfig, ModelDynamicBatching, ModelInput, ModelInstanceGroup, ModelOutput,
+    ModelQueuePolicy, model_instance_group,
 };
 use tidegate_protocol::model_config::datatype_number;
 use tidegate_serving::{ModelState, Version};
@@ -57,7 +57,11 @@ pub(crate) fn model_config(version: &Version) -> ModelConfig {
     });
     let batching = &plan.manifest.batching;
     let dynamic = ModelDynamicBatching {
-        preferred_batch_size: limits.preferred_rows.iter().filter_map(|rows| i32::try_from(*rows).ok()).collect(),
+        preferred_batch_size: limits
+            .preferred_rows
+            .iter()
+            .filter_map(|rows| i32::try_from(*rows).ok())
+            .collect(),
         max_queue_delay_microseconds: batching.max_queue_delay_us,
         preserve_ordering: true,
         priority_levels: u64::from(batching.priority_levels),
@@ -80,14 +84,23 @@ pub(crate) fn model_config(version: &Version) -> ModelConfig {
         name: version.model().to_owned(),
         platform: platform(version).to_owned(),
         backend: version.engine().to_owned(),
-        max_batch_size: limits.max_batch_rows.map_or(0, |rows| i32::try_from(rows.get()).unwrap_or(i32::MAX)),
+        max_batch_size: limits
+            .max_batch_rows
+            .map_or(0, |rows| i32::try_from(rows.get()).unwrap_or(i32::MAX)),
         input: input.collect(),
         output: output.collect(),
         instance_group: vec![group],
         default_model_filename: plan.manifest.artifact.clone(),
         scheduling_choice: batched.then_some(SchedulingChoice::DynamicBatching(dynamic)),
-        version_policy: plan.triton.as_ref().and_then(|config| config.version_policy.clone()),
-        parameters: plan.triton.as_ref().map(|config| config.parameters.clone()).unwrap_or_default(),
+        version_policy: plan
+            .triton
+            .as_ref()
+            .and_then(|config| config.version_policy.clone()),
+        parameters: plan
+            .triton
+            .as_ref()
+            .map(|config| config.parameters.clone())
+            .unwrap_or_default(),
         ..ModelConfig::default()
     }
 }
@@ -96,12 +109,16 @@ pub(crate) fn model_config(version: &Version) -> ModelConfig {
 pub(crate) fn state(state: &ModelState) -> (&'static str, String) {
     match state {
         ModelState::Ready => ("READY", String::new()),
-        ModelState::Stale(reason) => ("READY", format!("as loaded before: a newer load failed: {reason}")),
+        ModelState::Stale(reason) => (
+            "READY",
+            format!("as loaded before: a newer load failed: {reason}"),
+        ),
         ModelState::Unloaded => ("UNAVAILABLE", "unloaded".to_owned()),
         ModelState::Absent => ("UNAVAILABLE", "not loaded".to_owned()),
-        ModelState::Fetching | ModelState::Verifying | ModelState::Loading | ModelState::Warming => {
-            ("LOADING", state.name().to_owned())
-        }
+        ModelState::Fetching
+        | ModelState::Verifying
+        | ModelState::Loading
+        | ModelState::Warming => ("LOADING", state.name().to_owned()),
         ModelState::Draining => ("UNLOADING", state.name().to_owned()),
         ModelState::Failed(reason) => ("UNAVAILABLE", reason.clone()),
     }

@@ -1,4 +1,5 @@
-//! Everything that the server measures, said in one place: `/metrics` and the rules of alerts have the same.
+//! Everything that the server measures, said in one place: `/metrics` and the rules of alerts have
+//! the same.
 
 use std::path::Path;
 
@@ -7,8 +8,11 @@ use tidegate_serving::{Exposition, Family, Labels, MetricEntry, MetricKind, Metr
 use crate::app::App;
 use crate::{allocator, gpu, history};
 
-const SIZE: Family<'static> =
-    Family::new("tidegate_data_size_bytes", MetricKind::Gauge, "Size of the disk that has the data folder");
+const SIZE: Family<'static> = Family::new(
+    "tidegate_data_size_bytes",
+    MetricKind::Gauge,
+    "Size of the disk that has the data folder",
+);
 const AVAILABLE: Family<'static> = Family::new(
     "tidegate_data_available_bytes",
     MetricKind::Gauge,
@@ -18,7 +22,9 @@ const AVAILABLE: Family<'static> = Family::new(
 /// Every metric that `/metrics` has, in the order of the reference.
 pub fn metric_catalogue(metrics: &Metrics) -> Vec<MetricEntry> {
     let of_history = history::catalogue();
-    let of_disk = [SIZE, AVAILABLE].into_iter().map(|family| MetricEntry::new((family, &[])));
+    let of_disk = [SIZE, AVAILABLE]
+        .into_iter()
+        .map(|family| MetricEntry::new((family, &[])));
     metrics
         .catalogue()
         .iter()
@@ -48,10 +54,15 @@ impl App {
 
 /// Says how much room a folder has; nothing where the machine does not tell.
 fn expose_disk(folder: &Path, out: &mut dyn Exposition) {
-    let Ok(disk) = rustix::fs::statvfs(folder) else { return };
+    let Ok(disk) = rustix::fs::statvfs(folder) else {
+        return;
+    };
     for (family, blocks) in [(SIZE, disk.f_blocks), (AVAILABLE, disk.f_bavail)] {
         out.family(family);
-        out.sample(Sample::plain(&Labels::default(), (blocks * disk.f_frsize) as f64));
+        out.sample(Sample::plain(
+            &Labels::default(),
+            (blocks * disk.f_frsize) as f64,
+        ));
     }
 }
 

@@ -22,11 +22,15 @@ pub(crate) struct Faults {
 impl Faults {
     /// Logs a request if it failed by the server's fault.
     pub(crate) fn log(&mut self, one: &Observation, now: Instant) {
-        let Outcome::Failed(code) = one.outcome else { return };
+        let Outcome::Failed(code) = one.outcome else {
+            return;
+        };
         if !SERVER_FAULTS.contains(&code.name()) || !self.may_log(now) {
             return;
         }
-        let (model, version) = one.version().map_or(("", ""), |(model, version)| (&**model, &**version));
+        let (model, version) = one
+            .version()
+            .map_or(("", ""), |(model, version)| (&**model, &**version));
         let trace = one.trace.as_deref();
         let trace_id = trace.map(|trace| format!("{:032x}", trace.context.trace_id));
         warn!(
@@ -41,11 +45,21 @@ impl Faults {
     }
 
     fn may_log(&mut self, now: Instant) -> bool {
-        if self.began.is_none_or(|began| now.saturating_duration_since(began) >= SECOND) {
+        if self
+            .began
+            .is_none_or(|began| now.saturating_duration_since(began) >= SECOND)
+        {
             if self.left_out > 0 {
-                warn!(requests = self.left_out, "more requests failed than are logged");
+                warn!(
+                    requests = self.left_out,
+                    "more requests failed than are logged"
+                );
             }
-            *self = Self { began: Some(now), logged: 0, left_out: 0 };
+            *self = Self {
+                began: Some(now),
+                logged: 0,
+                left_out: 0,
+            };
         }
         self.logged += 1;
         let may = self.logged <= MOST;
@@ -63,6 +77,9 @@ mod tests {
         let (mut faults, now) = (Faults::default(), Instant::now());
         let logged = |faults: &mut Faults, at| (0..25).filter(|_| faults.may_log(at)).count();
         assert_eq!((logged(&mut faults, now), faults.left_out), (10, 15));
-        assert_eq!((logged(&mut faults, now + SECOND), faults.left_out), (10, 15));
+        assert_eq!(
+            (logged(&mut faults, now + SECOND), faults.left_out),
+            (10, 15)
+        );
     }
 }

@@ -1,7 +1,9 @@
-//! What reads bytes from outside, for the fuzz targets in `fuzz/` and for the tests that run the same without a fuzzer.
+//! What reads bytes from outside, for the fuzz targets in `fuzz/` and for the tests that run the
+//! same without a fuzzer.
 //!
-//! Each function takes any bytes and panics where what was read from them breaks a promise; refusing them is fine. It
-//! says whether they were taken, so that a test can see that its seeds are not all refused.
+//! Each function takes any bytes and panics where what was read from them breaks a promise;
+//! refusing them is fine. It says whether they were taken, so that a test can see that its seeds
+//! are not all refused.
 
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
@@ -18,38 +20,63 @@ use crate::{grpc, parameters};
 /// A body that is all JSON, in both protocols that have one.
 pub fn infer_json(body: &[u8]) -> bool {
     let body = Bytes::copy_from_slice(body);
-    let signature = Signature { inputs: vec![open_input(DataType::Fp32)], outputs: Vec::new() };
+    let signature = Signature {
+        inputs: vec![open_input(DataType::Fp32)],
+        outputs: Vec::new(),
+    };
     let instances = decode_instances(&body, &signature);
-    instances.iter().flatten().for_each(|(_, tensor)| check(tensor));
+    instances
+        .iter()
+        .flatten()
+        .for_each(|(_, tensor)| check(tensor));
     decoded(&body, body.len()) || instances.is_ok()
 }
 
-/// A body that is all JSON: what the fast reader takes, the careful one reads alike. The fast one alone does not say that a
-/// body is wrong.
+/// A body that is all JSON: what the fast reader takes, the careful one reads alike. The fast one
+/// alone does not say that a body is wrong.
 pub fn json_readers(body: &[u8]) -> bool {
     let body = Bytes::copy_from_slice(body);
-    let Ok(fast) = decode_by(&body, body.len(), true) else { return false };
-    let careful = decode_by(&body, body.len(), false).expect("the careful reader takes what the fast one takes");
+    let Ok(fast) = decode_by(&body, body.len(), true) else {
+        return false;
+    };
+    let careful = decode_by(&body, body.len(), false)
+        .expect("the careful reader takes what the fast one takes");
     assert_eq!(fast.inputs.len(), careful.inputs.len());
     for ((name, tensor), (other_name, other)) in fast.inputs.iter().zip(&careful.inputs) {
-        assert_eq!((name, tensor.datatype(), tensor.shape()), (other_name, other.datatype(), other.shape()));
+        assert_eq!(
+            (name, tensor.datatype(), tensor.shape()),
+            (other_name, other.datatype(), other.shape())
+        );
         assert_eq!(tensor.wire(), other.wire());
     }
-    assert_eq!((fast.id, fast.outputs, fast.binary), (careful.id, careful.outputs, careful.binary));
+    assert_eq!(
+        (fast.id, fast.outputs, fast.binary),
+        (careful.id, careful.outputs, careful.binary)
+    );
     true
 }
 
 /// A body with binary data: two bytes of the JSON's length, and then the body.
 pub fn infer_binary(bytes: &[u8]) -> bool {
-    let Some((length, body)) = bytes.split_first_chunk() else { return false };
+    let Some((length, body)) = bytes.split_first_chunk() else {
+        return false;
+    };
     let body = Bytes::copy_from_slice(body);
     let header_bytes = usize::from(u16::from_le_bytes(*length)).min(body.len());
     decoded(&body, header_bytes)
 }
 
 fn decoded(body: &Bytes, header_bytes: usize) -> bool {
-    let Ok(request) = decode_infer(body, header_bytes) else { return false };
-    let DecodedRequest { inputs, outputs, binary, parameters, .. } = request;
+    let Ok(request) = decode_infer(body, header_bytes) else {
+        return false;
+    };
+    let DecodedRequest {
+        inputs,
+        outputs,
+        binary,
+        parameters,
+        ..
+    } = request;
     assert_eq!(outputs.len(), binary.len());
     inputs.iter().for_each(|(_, tensor)| check(tensor));
     settings(&parameters).is_ok()
@@ -64,26 +91,37 @@ fn settings(parameters: &parameters::Parameters) -> Result<(), InferError> {
 
 /// A `ModelInferRequest`.
 pub fn grpc_message(bytes: &[u8]) -> bool {
-    let Ok(message) = tidegate_protocol::decode::<ModelInferRequest>(Bytes::copy_from_slice(bytes)) else {
+    let Ok(message) = tidegate_protocol::decode::<ModelInferRequest>(Bytes::copy_from_slice(bytes))
+    else {
         return false;
     };
-    let Ok(request) = grpc::request(message, Some(Duration::from_secs(1)), Instant::now()) else { return false };
+    let Ok(request) = grpc::request(message, Some(Duration::from_secs(1)), Instant::now()) else {
+        return false;
+    };
     request.inputs.iter().for_each(|(_, tensor)| check(tensor));
     true
 }
 
 /// A `config.pbtxt`.
 pub fn config_pbtxt(bytes: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(bytes) else { return false };
-    let Ok(config) = model_config::parse(text) else { return false };
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return false;
+    };
+    let Ok(config) = model_config::parse(text) else {
+        return false;
+    };
     assert_eq!(model_config::to_json(&config)["name"], config.name.as_str());
     true
 }
 
 /// A `model.toml`.
 pub fn model_toml(bytes: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(bytes) else { return false };
-    let Ok(manifest) = tidegate_serving::parse_manifest(text) else { return false };
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return false;
+    };
+    let Ok(manifest) = tidegate_serving::parse_manifest(text) else {
+        return false;
+    };
     let limits = Limits::new(&manifest.batching, NonZeroUsize::new(8));
     for asked in [0, 1, u64::MAX] {
         assert!(manifest.batching.level(asked) < limits.levels);
@@ -92,7 +130,12 @@ pub fn model_toml(bytes: &[u8]) -> bool {
 }
 
 fn open_input(datatype: DataType) -> TensorSpec {
-    TensorSpec { name: "x".to_owned(), datatype, dims: Some(vec![Dim::Any, Dim::Any]), optional: false }
+    TensorSpec {
+        name: "x".to_owned(),
+        datatype,
+        dims: Some(vec![Dim::Any, Dim::Any]),
+        optional: false,
+    }
 }
 
 /// A tensor holds what its shape and type say, and its binary form reads back as itself.
@@ -103,10 +146,18 @@ fn check(tensor: &Tensor) {
     }
     assert_eq!(wire.len(), tensor.byte_len());
     let back = Tensor::from_wire(tensor.datatype(), tensor.shape().clone(), wire.clone());
-    assert_eq!(back.expect("a tensor's binary form is one of its own shape").wire(), wire);
+    assert_eq!(
+        back.expect("a tensor's binary form is one of its own shape")
+            .wire(),
+        wire
+    );
     if !tensor.shape().is_empty() && tensor.rows() > 0 {
-        let (first, rest) = (tensor.slice_rows(0, 1), tensor.slice_rows(1, tensor.rows() - 1));
-        let joined = Tensor::concat_rows(&[&first, &rest]).expect("slices of one tensor fit together");
+        let (first, rest) = (
+            tensor.slice_rows(0, 1),
+            tensor.slice_rows(1, tensor.rows() - 1),
+        );
+        let joined =
+            Tensor::concat_rows(&[&first, &rest]).expect("slices of one tensor fit together");
         assert_eq!(joined.wire(), wire);
     }
 }

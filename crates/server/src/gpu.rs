@@ -20,11 +20,13 @@ const KEPT_FOR: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GpuConfig {
-    /// The path of NVIDIA's management library, `libnvidia-ml.so.1`; where the system looks for libraries if absent.
+    /// The path of NVIDIA's management library, `libnvidia-ml.so.1`; where the system looks for
+    /// libraries if absent.
     pub nvml: Option<PathBuf>,
 }
 
-/// The GPUs, as the driver described them last. A thread of its own asks it, for it may take its time.
+/// The GPUs, as the driver described them last. A thread of its own asks it, for it may take its
+/// time.
 #[derive(Clone, Default)]
 pub struct Gpus(Arc<Mutex<Look>>);
 
@@ -65,10 +67,15 @@ impl Gpus {
             return;
         }
         for Figure { family, value } in FIGURES {
-            let told: Vec<_> = look.gpus.iter().filter_map(|gpu| Some((&gpu.labels, value(gpu)?))).collect();
+            let told: Vec<_> = look
+                .gpus
+                .iter()
+                .filter_map(|gpu| Some((&gpu.labels, value(gpu)?)))
+                .collect();
             if !told.is_empty() {
                 out.family(family);
-                told.into_iter().for_each(|(labels, value)| out.sample(Sample::plain(labels, value)));
+                told.into_iter()
+                    .for_each(|(labels, value)| out.sample(Sample::plain(labels, value)));
             }
         }
     }
@@ -76,10 +83,15 @@ impl Gpus {
 
 /// Asks the driver again and again, as long as somebody wants to know.
 fn watch(kept: &Weak<Mutex<Look>>, config: &GpuConfig) {
-    let Some(driver) = nvml::find(config) else { return };
+    let Some(driver) = nvml::find(config) else {
+        return;
+    };
     while let Some(kept) = kept.upgrade() {
         let gpus = nvml::look(&driver);
-        *kept.lock() = Look { gpus, at: Some(Instant::now()) };
+        *kept.lock() = Look {
+            gpus,
+            at: Some(Instant::now()),
+        };
         drop(kept);
         std::thread::sleep(LOOK_EVERY);
     }
@@ -93,20 +105,32 @@ struct Figure {
 
 const FIGURES: [Figure; 5] = [
     Figure {
-        family: gauge("tidegate_gpu_utilization_ratio", "Share of the last moments in which the GPU ran anything"),
+        family: gauge(
+            "tidegate_gpu_utilization_ratio",
+            "Share of the last moments in which the GPU ran anything",
+        ),
         value: |gpu| gpu.utilization_ratio,
     },
     Figure {
-        family: gauge("tidegate_gpu_memory_used_bytes", "Memory of the GPU that is in use, by whichever process"),
+        family: gauge(
+            "tidegate_gpu_memory_used_bytes",
+            "Memory of the GPU that is in use, by whichever process",
+        ),
         value: |gpu| gpu.memory_used_bytes.map(|bytes| bytes as f64),
     },
     Figure {
         family: gauge("tidegate_gpu_memory_size_bytes", "Memory that the GPU has"),
         value: |gpu| gpu.memory_size_bytes.map(|bytes| bytes as f64),
     },
-    Figure { family: gauge("tidegate_gpu_power_watts", "Power that the GPU draws"), value: |gpu| gpu.power_watts },
     Figure {
-        family: gauge("tidegate_gpu_temperature_celsius", "Temperature of the GPU's chip"),
+        family: gauge("tidegate_gpu_power_watts", "Power that the GPU draws"),
+        value: |gpu| gpu.power_watts,
+    },
+    Figure {
+        family: gauge(
+            "tidegate_gpu_temperature_celsius",
+            "Temperature of the GPU's chip",
+        ),
         value: |gpu| gpu.temperature_celsius.map(f64::from),
     },
 ];
@@ -117,7 +141,9 @@ const fn gauge(name: &'static str, help: &'static str) -> Family<'static> {
 
 /// What the reference says of the metrics of this file.
 pub(crate) fn catalogue() -> impl Iterator<Item = MetricEntry> {
-    FIGURES.into_iter().map(|figure| MetricEntry::new((figure.family, &["gpu", "name", "uuid"])))
+    FIGURES
+        .into_iter()
+        .map(|figure| MetricEntry::new((figure.family, &["gpu", "name", "uuid"])))
 }
 
 #[cfg(test)]
@@ -135,7 +161,10 @@ mod tests {
             power_watts: None,
             temperature_celsius: Some(40),
         };
-        Gpus(Arc::new(Mutex::new(Look { gpus: vec![gpu], at: Some(at) })))
+        Gpus(Arc::new(Mutex::new(Look {
+            gpus: vec![gpu],
+            at: Some(at),
+        })))
     }
 
     #[test]
@@ -144,13 +173,21 @@ mod tests {
         gpus(Instant::now()).expose(&mut values);
         let values = values.finish();
         assert_eq!(values["tidegate_gpu_temperature_celsius"][0].1, 40.0);
-        assert_eq!(values["tidegate_gpu_utilization_ratio"][0].0["uuid"], "GPU-1");
-        assert!(!values.contains_key("tidegate_gpu_power_watts"), "{values:?}");
+        assert_eq!(
+            values["tidegate_gpu_utilization_ratio"][0].0["uuid"],
+            "GPU-1"
+        );
+        assert!(
+            !values.contains_key("tidegate_gpu_power_watts"),
+            "{values:?}"
+        );
     }
 
     #[test]
     fn what_a_driver_said_that_hangs_since_is_not_said_on() {
-        let Some(before) = Instant::now().checked_sub(KEPT_FOR * 2) else { return };
+        let Some(before) = Instant::now().checked_sub(KEPT_FOR * 2) else {
+            return;
+        };
         for none in [gpus(before), Gpus::default()] {
             let mut values = SeriesValues::new(|_: &str| true);
             none.expose(&mut values);

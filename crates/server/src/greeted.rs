@@ -14,13 +14,15 @@ use tokio::time::Sleep;
 /// How every HTTP/2 client begins (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A connection that fails to be read when the client has not shown in time which version of HTTP it speaks.
+/// A connection that fails to be read when the client has not shown in time which version of HTTP
+/// it speaks.
 ///
-/// hyper times the headers of a request, but only once it knows the version: without this, a client that sends nothing,
-/// or the first letters of the preface, would keep its place for ever.
+/// hyper times the headers of a request, but only once it knows the version: without this, a client
+/// that sends nothing, or the first letters of the preface, would keep its place for ever.
 ///
-/// Nor is it read on when the server is stopping and no request of it is being answered, its answer's last byte included:
-/// half a request is none that was accepted, and hyper would wait for the rest of it.
+/// Nor is it read on when the server is stopping and no request of it is being answered, its
+/// answer's last byte included: half a request is none that was accepted, and hyper would wait for
+/// the rest of it.
 pub(crate) struct Greeted {
     stream: TcpStream,
     /// Whether the server is stopping, and what had arrived before has been read.
@@ -42,7 +44,14 @@ impl Greeted {
         requests: Arc<AtomicUsize>,
     ) -> Self {
         let waiting = Some((Box::pin(tokio::time::sleep(timeout)), 0));
-        Self { stream, is_settled, requests, is_sending: false, waiting, is_http2: false }
+        Self {
+            stream,
+            is_settled,
+            requests,
+            is_sending: false,
+            waiting,
+            is_http2: false,
+        }
     }
 
     /// Whether what has not come by now need not be waited for.
@@ -55,20 +64,31 @@ impl Greeted {
 }
 
 impl AsyncRead for Greeted {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<()>> {
         let before = buffer.filled().len();
         let this = &mut *self;
         let read = Pin::new(&mut this.stream).poll_read(context, buffer);
         if read.is_pending() && this.is_abandoned() {
             return Poll::Ready(Err(ErrorKind::ConnectionAborted.into()));
         }
-        let Some((timeout, seen)) = &mut this.waiting else { return read };
+        let Some((timeout, seen)) = &mut this.waiting else {
+            return read;
+        };
         if read.is_pending() {
-            return timeout.as_mut().poll(context).map(|()| Err(ErrorKind::TimedOut.into()));
+            return timeout
+                .as_mut()
+                .poll(context)
+                .map(|()| Err(ErrorKind::TimedOut.into()));
         }
         let received = &buffer.filled()[before..];
         *seen += received.len();
-        let is_preface = PREFACE.get(*seen - received.len()..).is_some_and(|rest| agrees(rest, received));
+        let is_preface = PREFACE
+            .get(*seen - received.len()..)
+            .is_some_and(|rest| agrees(rest, received));
         if !is_preface || *seen >= PREFACE.len() {
             this.is_http2 = is_preface;
             this.waiting = None;
@@ -83,7 +103,11 @@ fn agrees(one: &[u8], two: &[u8]) -> bool {
 }
 
 impl AsyncWrite for Greeted {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.is_sending = written.is_pending();
         written

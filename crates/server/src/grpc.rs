@@ -29,15 +29,21 @@ pub(crate) async fn router(app: Arc<App>) -> Router {
     let mut inference = GrpcInferenceServiceServer::new(Service::new(app.clone(), health))
         .max_decoding_message_size(limit)
         .max_encoding_message_size(usize::MAX);
-    for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Deflate, CompressionEncoding::Zstd] {
-        inference = inference.accept_compressed(encoding).send_compressed(encoding);
+    for encoding in [
+        CompressionEncoding::Gzip,
+        CompressionEncoding::Deflate,
+        CompressionEncoding::Zstd,
+    ] {
+        inference = inference
+            .accept_compressed(encoding)
+            .send_compressed(encoding);
     }
     let routes = Routes::new(inference).add_service(health_service);
     routes.prepare().into_axum_router().merge(reflection(app))
 }
 
-/// What describes the services to tools such as grpcurl. A tool that keeps its stream open does not hold up the end of the
-/// server.
+/// What describes the services to tools such as grpcurl. A tool that keeps its stream open does not
+/// hold up the end of the server.
 fn reflection(app: Arc<App>) -> Router {
     let mut routes = Routes::default();
     let reflection = || {
@@ -51,21 +57,33 @@ fn reflection(app: Arc<App>) -> Router {
     if let Ok(service) = reflection().build_v1alpha() {
         routes = routes.add_service(service);
     }
-    routes.prepare().into_axum_router().reset_fallback().layer(map_request(move |request: Request| {
-        let stopped = app.stopped();
-        std::future::ready(request.map(|body| Body::from_stream(body.into_data_stream().take_until(stopped))))
-    }))
+    routes
+        .prepare()
+        .into_axum_router()
+        .reset_fallback()
+        .layer(map_request(move |request: Request| {
+            let stopped = app.stopped();
+            std::future::ready(
+                request.map(|body| Body::from_stream(body.into_data_stream().take_until(stopped))),
+            )
+        }))
 }
 
 /// An error as gRPC carries it; its code stands in the trailer `tidegate-code` too.
 fn status(error: &InferError) -> Status {
-    let mut status = Status::new(Code::from(error.code.grpc_code()), error.message.to_string());
+    let mut status = Status::new(
+        Code::from(error.code.grpc_code()),
+        error.message.to_string(),
+    );
     let metadata = status.metadata_mut();
     metadata.insert(CODE_KEY, MetadataValue::from_static(error.code.name()));
     if let Some(seconds) = error.code.retry_after_s() {
         metadata.insert("retry-after", MetadataValue::from(seconds));
         // What gRPC's own retries wait for (gRFC A6).
-        metadata.insert("grpc-retry-pushback-ms", MetadataValue::from(seconds * 1000));
+        metadata.insert(
+            "grpc-retry-pushback-ms",
+            MetadataValue::from(seconds * 1000),
+        );
     }
     status
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 use tidegate_observe::{Ending, Finished, SERVER_FAULTS, Sketch, Traffic};
-use tidegate_serving::{Exposition, Family, Labels, MetricEntry, MetricKind, Metrics, Observation, Outcome, Sample};
+use tidegate_serving::{
+    Exposition, Family, Labels, MetricEntry, MetricKind, Metrics, Observation, Outcome, Sample,
+};
 
 use crate::clock::now_ms;
 
@@ -12,7 +14,8 @@ use crate::clock::now_ms;
 const BUDGET_BYTES: usize = 64 << 20;
 /// Over how long `/metrics` says quantiles.
 const QUANTILE_WINDOW_MS: u64 = 60_000;
-/// The one quantile that `/metrics` says, of each stage of each version; the console has any, of any span.
+/// The one quantile that `/metrics` says, of each stage of each version; the console has any, of
+/// any span.
 const QUANTILE: (&str, f64) = ("0.99", 0.99);
 
 /// The history of a server's requests, shared by whoever shows it.
@@ -22,9 +25,13 @@ pub(crate) struct History(Arc<Mutex<tidegate_observe::History>>);
 impl History {
     /// Begins to remember what `metrics` observes.
     pub(crate) fn of(metrics: &Metrics) -> Self {
-        let history = Self(Arc::new(Mutex::new(tidegate_observe::History::new(BUDGET_BYTES))));
+        let history = Self(Arc::new(Mutex::new(tidegate_observe::History::new(
+            BUDGET_BYTES,
+        ))));
         let kept = history.0.clone();
-        metrics.observations().subscribe(move |finished| count(&mut kept.lock(), finished, now_ms()));
+        metrics
+            .observations()
+            .subscribe(move |finished| count(&mut kept.lock(), finished, now_ms()));
         history
     }
 
@@ -38,19 +45,29 @@ impl History {
         let until_ms = now_ms() + 1;
         let since_ms = until_ms.saturating_sub(QUANTILE_WINDOW_MS);
         let totals = self.read().totals(since_ms, until_ms);
-        let told = totals
-            .into_iter()
-            .filter(|((model, version), traffic)| traffic.answered > 0 && metrics.tells_of(model, version));
-        let told =
-            told.map(|((model, version), traffic)| (Labels::new([("model", model), ("version", version)]), traffic));
+        let told = totals.into_iter().filter(|((model, version), traffic)| {
+            traffic.answered > 0 && metrics.tells_of(model, version)
+        });
+        let told = told.map(|((model, version), traffic)| {
+            (
+                Labels::new([("model", model), ("version", version)]),
+                traffic,
+            )
+        });
         let told: Vec<_> = told.collect();
-        let stages: [(_, Stage); 2] = [(QUEUE, |traffic| &traffic.queue), (COMPUTE, |traffic| &traffic.run)];
+        let stages: [(_, Stage); 2] = [
+            (QUEUE, |traffic| &traffic.queue),
+            (COMPUTE, |traffic| &traffic.run),
+        ];
         for (family, stage) in stages {
             out.family(family);
             for (labels, traffic) in &told {
                 let (name, share) = QUANTILE;
                 let value = stage(traffic).quantile(share).unwrap_or(0.0) / 1e9;
-                out.sample(Sample { extra: Some(("quantile", name)), ..Sample::plain(labels, value) });
+                out.sample(Sample {
+                    extra: Some(("quantile", name)),
+                    ..Sample::plain(labels, value)
+                });
             }
         }
     }
@@ -72,7 +89,9 @@ const COMPUTE: Family<'static> = Family::new(
 
 /// What the reference says of the metrics of this file.
 pub(crate) fn catalogue() -> impl Iterator<Item = MetricEntry> {
-    [QUEUE, COMPUTE].into_iter().map(|family| MetricEntry::new((family, &["model", "version", "quantile"])))
+    [QUEUE, COMPUTE]
+        .into_iter()
+        .map(|family| MetricEntry::new((family, &["model", "version", "quantile"])))
 }
 
 /// Counts requests by the version that they reached; neighbours are often of the same.
@@ -129,15 +148,25 @@ mod tests {
             Outcome::Failed(code),
             Duration::ZERO,
         ));
-        metrics.observations().leave(Observation::of(&metrics, None, Outcome::Failed(code), Duration::ZERO));
+        metrics.observations().leave(Observation::of(
+            &metrics,
+            None,
+            Outcome::Failed(code),
+            Duration::ZERO,
+        ));
         metrics.observations().settle();
         let now_ms = now_ms() + 1;
-        let traffic = history.read().total("fraud", Some("7"), now_ms - 60_000, now_ms);
+        let traffic = history
+            .read()
+            .total("fraud", Some("7"), now_ms - 60_000, now_ms);
         assert_eq!((traffic.answered, traffic.failed), (100, 1));
         let mut text = TextExposition::new(TextForm::Prometheus);
         history.expose(&metrics, &mut text);
         let text = text.finish();
-        let line = text.lines().find(|line| line.contains("queue") && line.contains("quantile=\"0.99\"")).unwrap();
+        let line = text
+            .lines()
+            .find(|line| line.contains("queue") && line.contains("quantile=\"0.99\""))
+            .unwrap();
         let seconds: f64 = line.split(' ').next_back().unwrap().parse().unwrap();
         assert!((seconds - 0.0495).abs() < 0.001, "{line}");
     }

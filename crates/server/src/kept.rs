@@ -16,10 +16,17 @@ impl KeptFile {
     /// The file, and what it has; nothing, if it is not there or cannot be read.
     pub(crate) fn open<T: DeserializeOwned + Default>(path: PathBuf) -> (Self, T) {
         let content = read(&path);
-        (Self { path, written: tokio::sync::Mutex::new(None) }, content)
+        (
+            Self {
+                path,
+                written: tokio::sync::Mutex::new(None),
+            },
+            content,
+        )
     }
 
-    /// Writes what `bytes` gives, unless that is written already. Writers take turns, so that the last state stays.
+    /// Writes what `bytes` gives, unless that is written already. Writers take turns, so that the
+    /// last state stays.
     pub(crate) async fn write(&self, bytes: impl FnOnce() -> serde_json::Result<Vec<u8>>) {
         let mut written = self.written.lock().await;
         let file = self.path.display();

@@ -1,8 +1,9 @@
 //! The front ends: REST, gRPC, metrics and health.
 //!
-//! In: bytes from clients. Out: answers in the protocol that the client speaks. Each front end decodes the wire into an
-//! [`tidegate_serving::InferRequest`], awaits [`tidegate_serving::Serving::infer`] and encodes what comes back; nothing
-//! here knows how a model runs.
+//! In: bytes from clients. Out: answers in the protocol that the client speaks. Each front end
+//! decodes the wire into an [`tidegate_serving::InferRequest`], awaits
+//! [`tidegate_serving::Serving::infer`] and encodes what comes back; nothing here knows how a model
+//! runs.
 
 mod alerting;
 mod allocator;
@@ -35,7 +36,8 @@ mod wishes;
 mod workers;
 
 pub use alerting::{
-    Alerting, AlertsConfig, AlertsError, PagerDutyConfig, RouteConfig, Secret, SlackConfig, SmtpConfig, WebhookConfig,
+    Alerting, AlertsConfig, AlertsError, PagerDutyConfig, RouteConfig, Secret, SlackConfig,
+    SmtpConfig, WebhookConfig,
 };
 pub use allocator::{AllocatorUsage, ReadAllocator};
 pub use config::ServerConfig;

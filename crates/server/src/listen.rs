@@ -33,7 +33,11 @@ pub(crate) struct Listeners {
 impl Listeners {
     pub(crate) fn new(app: Arc<App>) -> Self {
         let permits = app.config.max_connections.clamp(1, Semaphore::MAX_PERMITS);
-        Self { permits: Arc::new(Semaphore::new(permits)), tasks: JoinSet::new(), app }
+        Self {
+            permits: Arc::new(Semaphore::new(permits)),
+            tasks: JoinSet::new(),
+            app,
+        }
     }
 
     /// Serves a port until the server is stopping, its connections on `workers`.
@@ -84,12 +88,19 @@ fn builder(app: &App) -> auto::Builder<TokioExecutor> {
 
 /// What answers the requests of a port.
 pub(crate) trait Serve:
-    Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+    Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + 'static
 {
 }
 
-impl<S: Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static>
-    Serve for S
+impl<
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+> Serve for S
 {
 }
 
@@ -118,8 +129,8 @@ impl<S: Serve> Port<S> {
                         self.connect(stream);
                     }
                     Err(error) => {
-                        // Most often the process is out of file descriptors: connections must end before it helps to
-                        // try again.
+                        // Most often the process is out of file descriptors: connections must end
+                        // before it helps to try again.
                         if !failing {
                             warn!(%error, protocol = self.protocol, "connections cannot be accepted");
                         }
@@ -146,7 +157,11 @@ impl<S: Serve> Port<S> {
         // Without it an answer may wait for the client's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
         let open = Open::new(self.app.clone(), self.protocol, permit);
-        let (builder, service, watcher) = (self.builder.clone(), self.service.clone(), self.graceful.watcher());
+        let (builder, service, watcher) = (
+            self.builder.clone(),
+            self.service.clone(),
+            self.graceful.watcher(),
+        );
         let timeout = Duration::from_millis(self.app.config.header_timeout_ms);
         let is_settled = self.is_settled.clone();
         let serve = async move |stream: TcpStream| {
@@ -157,7 +172,9 @@ impl<S: Serve> Port<S> {
                 let answer = service.call(request);
                 async move { answer.await.map(|answer| counted.with(answer)) }
             });
-            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+            let connection = builder
+                .serve_connection(TokioIo::new(stream), service)
+                .into_owned();
             if let Err(error) = watcher.watch(connection).await {
                 debug!(%error, "a connection ended early");
             }
@@ -187,7 +204,8 @@ impl Counted {
 }
 
 impl Counted {
-    /// Counts a request until its answer's body has been given away; one that is whole already goes with its head.
+    /// Counts a request until its answer's body has been given away; one that is whole already goes
+    /// with its head.
     fn with(self, answer: Response) -> Response {
         if answer.body().size_hint().exact().is_some() {
             return answer;
@@ -217,7 +235,11 @@ struct Open {
 impl Open {
     fn new(app: Arc<App>, protocol: &'static str, permit: OwnedSemaphorePermit) -> Self {
         app.serving.metrics().connection(protocol, 1);
-        Self { app, protocol, _permit: permit }
+        Self {
+            app,
+            protocol,
+            _permit: permit,
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! How the service level objectives stand: requests counted as they finish, alerts looked at every minute, both kept over
-//! restarts.
+//! How the service level objectives stand: requests counted as they finish, alerts looked at every
+//! minute, both kept over restarts.
 
 mod counts;
 mod kept;
@@ -62,17 +62,27 @@ pub(crate) struct FreezeNews {
 const MAX_NEWS: usize = 1000;
 
 impl Objectives {
-    /// These objectives, and those that were set before, over what `metrics` counts from now on. What was counted before
-    /// is read from `file`, and kept there; without a file it ends with the process. The replicas of a `group` count
-    /// together.
-    pub fn new(slos: Vec<Slo>, metrics: Arc<Metrics>, file: Option<PathBuf>, group: Option<&str>) -> Self {
+    /// These objectives, and those that were set before, over what `metrics` counts from now on.
+    /// What was counted before is read from `file`, and kept there; without a file it ends with the
+    /// process. The replicas of a `group` count together.
+    pub fn new(
+        slos: Vec<Slo>,
+        metrics: Arc<Metrics>,
+        file: Option<PathBuf>,
+        group: Option<&str>,
+    ) -> Self {
         let (file, kept) = file.map(KeptFile::open).unzip();
         let mut kept: Kept = kept.unwrap_or_default();
         kept.join(group);
         let configured: BTreeSet<String> = slos.iter().map(|slo| slo.name().to_owned()).collect();
-        let slos: Arc<[Slo]> = slos.into_iter().chain(set::read(&kept.set, &configured)).collect();
+        let slos: Arc<[Slo]> = slos
+            .into_iter()
+            .chain(set::read(&kept.set, &configured))
+            .collect();
         for slo in slos.iter() {
-            slo.notices().iter().for_each(|notice| warn!(slo = slo.name(), "{notice}"));
+            slo.notices()
+                .iter()
+                .for_each(|notice| warn!(slo = slo.name(), "{notice}"));
         }
         // From now on the group's counts of it have a place.
         for slo in slos.iter() {
@@ -85,7 +95,14 @@ impl Objectives {
             let Counting { slos, news } = &mut *counted.lock();
             counts::count(slos, news, finished);
         });
-        Self { metrics, file, configured, counting, kept: Mutex::new(kept), freezes: Mutex::default() }
+        Self {
+            metrics,
+            file,
+            configured,
+            counting,
+            kept: Mutex::new(kept),
+            freezes: Mutex::default(),
+        }
     }
 
     /// Counts and evaluates until it is dropped.
@@ -134,12 +151,21 @@ impl Objectives {
         let (name, endpoint) = (slo.name().to_owned(), slo.endpoint().map(str::to_owned));
         let budget_remaining = standing.budget_remaining;
         match change {
-            FreezeChange::Frozen => warn!(slo = name, budget_remaining, "the error budget is spent: rollouts wait"),
+            FreezeChange::Frozen => warn!(
+                slo = name,
+                budget_remaining, "the error budget is spent: rollouts wait"
+            ),
             FreezeChange::Thawed => info!(slo = name, budget_remaining, "rollouts go on"),
         }
         let mut freezes = self.freezes.lock();
         if freezes.len() < MAX_NEWS {
-            freezes.push(FreezeNews { slo: name, endpoint, change, budget_remaining, at_ms });
+            freezes.push(FreezeNews {
+                slo: name,
+                endpoint,
+                change,
+                budget_remaining,
+                at_ms,
+            });
         }
     }
 
@@ -152,7 +178,11 @@ impl Objectives {
     pub(crate) fn frozen(&self) -> FrozenModels {
         let mut kept = self.kept.lock();
         let mut frozen = FrozenModels::default();
-        for slo in self.slos().iter().filter(|slo| slo.policy() == BudgetPolicy::Freeze) {
+        for slo in self
+            .slos()
+            .iter()
+            .filter(|slo| slo.policy() == BudgetPolicy::Freeze)
+        {
             match (kept.of(slo).freeze.since_ms(), slo.endpoint()) {
                 (None, _) => {}
                 (Some(_), None) => frozen.all = true,
@@ -162,11 +192,14 @@ impl Objectives {
         frozen
     }
 
-    /// Lets rollouts go on until a moment, whatever an objective's budget is, and keeps that before it returns. `false` if
-    /// that is so already; `None` if there is no such objective, or it freezes nothing.
+    /// Lets rollouts go on until a moment, whatever an objective's budget is, and keeps that before
+    /// it returns. `false` if that is so already; `None` if there is no such objective, or it
+    /// freezes nothing.
     pub(crate) async fn lift_freeze(&self, name: &str, until_ms: u64) -> Option<bool> {
         let slos = self.slos();
-        let slo = slos.iter().find(|slo| slo.name() == name && slo.policy() == BudgetPolicy::Freeze)?;
+        let slo = slos
+            .iter()
+            .find(|slo| slo.name() == name && slo.policy() == BudgetPolicy::Freeze)?;
         if !self.kept.lock().of(slo).freeze.lift(until_ms) {
             return Some(false);
         }
@@ -189,14 +222,21 @@ impl Objectives {
     fn expose(&self, now_ms: u64) {
         for status in self.status_at(now_ms) {
             let name = status.slo.name();
-            self.metrics.slo_budget_remaining(name, status.standing.budget_remaining);
-            self.metrics.slo_freezes_rollouts(name, status.frozen_since_ms.is_some());
-            for (window, burn) in tidegate_observe::BurnWindow::ALL.iter().zip(&status.standing.burns) {
-                self.metrics.slo_burn_rate(name, window.name(), burn.rate.unwrap_or(0.0));
+            self.metrics
+                .slo_budget_remaining(name, status.standing.budget_remaining);
+            self.metrics
+                .slo_freezes_rollouts(name, status.frozen_since_ms.is_some());
+            for (window, burn) in tidegate_observe::BurnWindow::ALL
+                .iter()
+                .zip(&status.standing.burns)
+            {
+                self.metrics
+                    .slo_burn_rate(name, window.name(), burn.rate.unwrap_or(0.0));
             }
             for (alert, state) in status.alerts {
                 let is_firing = matches!(state, AlertState::Firing { .. });
-                self.metrics.slo_alert_firing(name, alert.id, alert.severity.name(), is_firing);
+                self.metrics
+                    .slo_alert_firing(name, alert.id, alert.severity.name(), is_firing);
             }
         }
     }
@@ -206,7 +246,8 @@ impl Objectives {
         self.status_at(now_ms())
     }
 
-    /// What was left of the budgets of an endpoint's objectives, and of those of all endpoints, over time.
+    /// What was left of the budgets of an endpoint's objectives, and of those of all endpoints,
+    /// over time.
     pub(crate) fn burn_downs(
         &self,
         endpoint: &str,
@@ -215,10 +256,15 @@ impl Objectives {
         step_ms: u64,
     ) -> Vec<(Slo, Vec<BudgetAt>)> {
         let (slos, mut kept) = (self.slos(), self.kept.lock());
-        let own = slos.iter().filter(|slo| slo.endpoint().is_none_or(|of| of == endpoint));
+        let own = slos
+            .iter()
+            .filter(|slo| slo.endpoint().is_none_or(|of| of == endpoint));
         let of_one = |slo: &Slo| {
             let counted = kept.of(slo).counted.all();
-            (slo.clone(), burn_down(slo, &counted, since_ms, now_ms, step_ms))
+            (
+                slo.clone(),
+                burn_down(slo, &counted, since_ms, now_ms, step_ms),
+            )
         };
         own.map(of_one).collect()
     }
@@ -230,7 +276,13 @@ impl Objectives {
             for (alert, state) in &status.alerts {
                 let is_old = |since_ms: u64| now_ms.saturating_sub(since_ms) > ENDED_SHOWN_MS;
                 if !matches!(state, AlertState::Resolved { since_ms } if is_old(*since_ms)) {
-                    alerts.extend(Alert::of_burn(&status.slo, alert, *state, &status.standing, links));
+                    alerts.extend(Alert::of_burn(
+                        &status.slo,
+                        alert,
+                        *state,
+                        &status.standing,
+                        links,
+                    ));
                 }
             }
         }
@@ -242,8 +294,15 @@ impl Objectives {
         let status = |slo: &Slo| {
             let own = kept.of(slo);
             let standing = Standing::of(slo, &own.counted.all(), now_ms);
-            let alerts = tidegate_observe::BURN_ALERTS.iter().map(|alert| (alert, own.alerts.state(alert)));
-            Status { slo: slo.clone(), standing, alerts: alerts.collect(), frozen_since_ms: own.freeze.since_ms() }
+            let alerts = tidegate_observe::BURN_ALERTS
+                .iter()
+                .map(|alert| (alert, own.alerts.state(alert)));
+            Status {
+                slo: slo.clone(),
+                standing,
+                alerts: alerts.collect(),
+                frozen_since_ms: own.freeze.since_ms(),
+            }
         };
         slos.iter().map(status).collect()
     }
@@ -259,7 +318,11 @@ impl Objectives {
 impl Counting {
     /// The objectives with what finished since this was last asked.
     fn take(&mut self) -> Vec<(Slo, Counts)> {
-        self.slos.iter().cloned().zip(self.news.iter_mut().map(std::mem::take)).collect()
+        self.slos
+            .iter()
+            .cloned()
+            .zip(self.news.iter_mut().map(std::mem::take))
+            .collect()
     }
 }
 
@@ -274,12 +337,26 @@ pub(crate) struct Status {
 
 fn announce(slo: &Slo, change: &AlertChange) {
     let (alert, severity) = (change.alert.id, change.alert.severity.name());
-    let (long, short) = (change.long.rate.unwrap_or(0.0), change.short.rate.unwrap_or(0.0));
+    let (long, short) = (
+        change.long.rate.unwrap_or(0.0),
+        change.short.rate.unwrap_or(0.0),
+    );
     match change.after {
         AlertState::Firing { .. } => {
-            warn!(slo = slo.name(), alert, severity, tier = slo.tier(), long, short, "the error budget burns: alert");
+            warn!(
+                slo = slo.name(),
+                alert,
+                severity,
+                tier = slo.tier(),
+                long,
+                short,
+                "the error budget burns: alert"
+            );
         }
-        AlertState::Resolved { .. } => info!(slo = slo.name(), alert, severity, long, short, "alert resolved"),
+        AlertState::Resolved { .. } => info!(
+            slo = slo.name(),
+            alert, severity, long, short, "alert resolved"
+        ),
         AlertState::Pending { .. } | AlertState::Inactive => {}
     }
 }

@@ -32,7 +32,11 @@ impl Parameters {
     }
 
     fn find(&self, name: &str) -> Option<&Value> {
-        self.0.iter().rev().find(|(other, _)| other == name).map(|(_, value)| value)
+        self.0
+            .iter()
+            .rev()
+            .find(|(other, _)| other == name)
+            .map(|(_, value)| value)
     }
 
     /// A bool, if there is one of this name.
@@ -44,7 +48,8 @@ impl Parameters {
         }
     }
 
-    /// A whole number that is not negative, if there is one of this name; gRPC clients send some of them as text.
+    /// A whole number that is not negative, if there is one of this name; gRPC clients send some of
+    /// them as text.
     pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, InferError> {
         let value = match self.find(name) {
             None => return Ok(None),
@@ -55,16 +60,20 @@ impl Parameters {
             Value::Text(text) => text.parse().ok(),
             _ => None,
         };
-        number.map(Some).ok_or_else(|| wrong(name, "a whole number from 0", value))
+        number
+            .map(Some)
+            .ok_or_else(|| wrong(name, "a whole number from 0", value))
     }
 
     /// As [`Parameters::number`], for sizes and counts.
     pub(crate) fn size(&self, name: &str) -> Result<Option<usize>, InferError> {
-        Ok(self.number(name)?.map(|number| usize::try_from(number).unwrap_or(usize::MAX)))
+        Ok(self
+            .number(name)?
+            .map(|number| usize::try_from(number).unwrap_or(usize::MAX)))
     }
 
-    /// The deadline by the protocol's `timeout` parameter, in microseconds from when the request was received; 0 is
-    /// none.
+    /// The deadline by the protocol's `timeout` parameter, in microseconds from when the request
+    /// was received; 0 is none.
     pub(crate) fn deadline(&self, received: Instant) -> Result<Option<Instant>, InferError> {
         let timeout_us = self.number("timeout")?.filter(|timeout| *timeout > 0);
         Ok(timeout_us.and_then(|timeout| received.checked_add(Duration::from_micros(timeout))))
@@ -83,7 +92,10 @@ fn wrong(name: &str, wanted: &str, found: &Value) -> InferError {
         Value::Float(number) => number.to_string(),
         Value::Text(text) => format!("{:?}", text.chars().take(64).collect::<String>()),
     };
-    InferError::new(ErrorCode::InvalidParameter, format!("parameter \"{name}\" must be {wanted}, it is {found}"))
+    InferError::new(
+        ErrorCode::InvalidParameter,
+        format!("parameter \"{name}\" must be {wanted}, it is {found}"),
+    )
 }
 
 /// The earlier of two deadlines.

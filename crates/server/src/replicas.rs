@@ -1,8 +1,9 @@
-//! Servers that serve the same: they count objectives together, share what people told one of them, and one of them tells
-//! people of the alerts that all of them have.
+//! Servers that serve the same: they count objectives together, share what people told one of them,
+//! and one of them tells people of the alerts that all of them have.
 //!
-//! Every few seconds, and at once where there is something to say, each exchanges what is new with the store. While the
-//! store does not answer, each goes on with what it knows, and tells people itself: better twice than never.
+//! Every few seconds, and at once where there is something to say, each exchanges what is new with
+//! the store. While the store does not answer, each goes on with what it knows, and tells people
+//! itself: better twice than never.
 
 mod config;
 pub(crate) mod notes;
@@ -86,8 +87,9 @@ pub(crate) struct GroupStatus {
 }
 
 impl Replicas {
-    /// This server's place in the group that is configured, if one is, by a name for people. The group meets in
-    /// `registry`, a database, unless another one is named. Nothing is contacted yet.
+    /// This server's place in the group that is configured, if one is, by a name for people. The
+    /// group meets in `registry`, a database, unless another one is named. Nothing is contacted
+    /// yet.
     ///
     /// # Errors
     /// What is wrong with the configuration.
@@ -97,11 +99,21 @@ impl Replicas {
         name: String,
         metrics: Arc<Metrics>,
     ) -> Result<Option<Self>, ReplicasError> {
-        let Some(group) = config.parse()? else { return Ok(None) };
+        let Some(group) = config.parse()? else {
+            return Ok(None);
+        };
         let database = config.database.clone().unwrap_or_else(registry);
         let exchange_every = Duration::from_millis(config.exchange_interval_ms);
         let (wake, state) = (Notify::new(), Mutex::default());
-        Ok(Some(Self { group, database, name, exchange_every, metrics, wake, state }))
+        Ok(Some(Self {
+            group,
+            database,
+            name,
+            exchange_every,
+            metrics,
+            wake,
+            state,
+        }))
     }
 
     /// Exchanges until it is dropped.
@@ -115,19 +127,28 @@ impl Replicas {
     /// Gives what is left to the group, and the duty to another one.
     pub(crate) async fn finish(&self, app: &App) {
         let (store, replica) = (self.state.lock().store.clone(), app.objectives.replica());
-        let (Some(store), Some(replica)) = (store, replica) else { return };
+        let (Some(store), Some(replica)) = (store, replica) else {
+            return;
+        };
         self.try_exchange(app, FAREWELL).await;
-        let _ = tokio::time::timeout(FAREWELL, store.release_lease(&self.group, ALERTS, &replica)).await;
+        let _ = tokio::time::timeout(FAREWELL, store.release_lease(&self.group, ALERTS, &replica))
+            .await;
     }
 
     /// Tells the others soon.
     pub(crate) fn say(&self, note: Note) {
         let mut state = self.state.lock();
         if state.notes.len() >= MAX_NOTES {
-            warn!(kind = note.kind, name = note.name, "too many notes wait for the group's database: one is given up");
+            warn!(
+                kind = note.kind,
+                name = note.name,
+                "too many notes wait for the group's database: one is given up"
+            );
             return;
         }
-        state.notes.insert((note.kind.clone(), note.name.clone()), note);
+        state
+            .notes
+            .insert((note.kind.clone(), note.name.clone()), note);
         drop(state);
         self.wake.notify_one();
     }
@@ -166,22 +187,40 @@ impl Replicas {
         };
         let mut state = self.state.lock();
         match (&state.problem, &problem) {
-            (None, Some(problem)) => warn!(group = self.group, problem, "the replicas of the group cannot be reached"),
-            (Some(_), None) => info!(group = self.group, "the replicas of the group are reached again"),
+            (None, Some(problem)) => warn!(
+                group = self.group,
+                problem, "the replicas of the group cannot be reached"
+            ),
+            (Some(_), None) => info!(
+                group = self.group,
+                "the replicas of the group are reached again"
+            ),
             _ => {}
         }
         let tells_alerts = state.teller().is_none_or(|teller| teller == state.own);
-        self.metrics.replicas(&self.group, problem.is_none().then_some(state.replicas.len()), tells_alerts);
+        self.metrics.replicas(
+            &self.group,
+            problem.is_none().then_some(state.replicas.len()),
+            tells_alerts,
+        );
         state.problem = problem;
     }
 
     /// Gives what is new here, and takes what is new elsewhere.
     async fn exchange(&self, app: &App) -> Result<(), StoreError> {
         let store = self.store(app).await?;
-        let Some(outgoing) = app.objectives.outgoing() else { return Ok(()) };
+        let Some(outgoing) = app.objectives.outgoing() else {
+            return Ok(());
+        };
         self.hold_duty(&store, &outgoing.replica).await?;
         let (replica, number) = (outgoing.replica.as_str(), outgoing.number);
-        let addition = Addition { group: &self.group, replica, name: &self.name, number, counts: &outgoing.counts };
+        let addition = Addition {
+            group: &self.group,
+            replica,
+            name: &self.name,
+            number,
+            counts: &outgoing.counts,
+        };
         store.add_counts(addition).await?;
         self.send_notes(&store).await?;
         let seen = self.begin_reading();
@@ -197,12 +236,15 @@ impl Replicas {
         let replicas = store.replicas(&self.group, SEEN_WITHIN_MS).await?;
         let is_due = {
             let mut state = self.state.lock();
-            (state.seen, state.replicas, state.exchanged_ms) = (news.change, replicas, Some(clock::now_ms()));
+            (state.seen, state.replicas, state.exchanged_ms) =
+                (news.change, replicas, Some(clock::now_ms()));
             state.exchanges += 1;
             state.exchanges % PRUNE_EVERY == 1
         };
         if is_due {
-            store.prune_shared(&self.group, &tiers(), LONGEST_MS).await?;
+            store
+                .prune_shared(&self.group, &tiers(), LONGEST_MS)
+                .await?;
         }
         Ok(())
     }
@@ -214,7 +256,9 @@ impl Replicas {
         }
         let store = Store::open(&self.database).await?;
         if let Some(replica) = app.objectives.replica() {
-            app.objectives.settle(store.last_addition(&self.group, &replica).await?).await;
+            app.objectives
+                .settle(store.last_addition(&self.group, &replica).await?)
+                .await;
         }
         self.state.lock().store = Some(store.clone());
         Ok(store)
@@ -226,12 +270,20 @@ impl Replicas {
         let length = (LEASE_EXCHANGES * self.exchange_every).max(SHORTEST_LEASE);
         let until = Instant::now() + length;
         let length_ms = i64::try_from(length.as_millis()).unwrap_or(i64::MAX);
-        let teller = store.hold_lease(&self.group, ALERTS, replica, length_ms).await?;
+        let teller = store
+            .hold_lease(&self.group, ALERTS, replica, length_ms)
+            .await?;
         let mut state = self.state.lock();
         replica.clone_into(&mut state.own);
-        let before = state.teller.replace((teller, until)).map(|(before, _)| before);
+        let before = state
+            .teller
+            .replace((teller, until))
+            .map(|(before, _)| before);
         if state.teller() == Some(replica) && before.as_deref() != Some(replica) {
-            info!(group = self.group, "this server tells people of the group's alerts");
+            info!(
+                group = self.group,
+                "this server tells people of the group's alerts"
+            );
         }
         Ok(())
     }
@@ -253,14 +305,21 @@ impl Replicas {
     /// After which change to read.
     fn begin_reading(&self) -> i64 {
         let mut state = self.state.lock();
-        if std::mem::take(&mut state.reads_all) { 0 } else { state.seen }
+        if std::mem::take(&mut state.reads_all) {
+            0
+        } else {
+            state.seen
+        }
     }
 }
 
 impl State {
     /// Who tells of alerts, if that is certain.
     fn teller(&self) -> Option<&str> {
-        self.teller.as_ref().filter(|(_, until)| Instant::now() < *until).map(|(teller, _)| teller.as_str())
+        self.teller
+            .as_ref()
+            .filter(|(_, until)| Instant::now() < *until)
+            .map(|(teller, _)| teller.as_str())
     }
 
     fn name_of(&self, replica: &str) -> String {

@@ -46,7 +46,10 @@ fn router(app: Arc<App>) -> Router {
     let documented = SwaggerUi::new("/docs").url("/openapi.json", openapi());
     Router::new()
         .route("/v2/models/{model}/infer", post(infer::infer))
-        .route("/v2/models/{model}/versions/{version}/infer", post(infer::infer_version))
+        .route(
+            "/v2/models/{model}/versions/{version}/infer",
+            post(infer::infer_version),
+        )
         .route("/v2", get(health::server))
         .route("/v2/health/live", get(health::live))
         .route("/v2/health/ready", get(health::ready))
@@ -55,13 +58,28 @@ fn router(app: Arc<App>) -> Router {
         .route("/v2/models/{model}/ready", get(health::model_ready))
         .route("/v2/models/{model}/config", get(metadata::config))
         .route("/v2/models/{model}/stats", get(statistics::model))
-        .route("/v2/models/{model}/versions/{version}", get(metadata::version))
-        .route("/v2/models/{model}/versions/{version}/ready", get(health::version_ready))
-        .route("/v2/models/{model}/versions/{version}/config", get(metadata::version_config))
-        .route("/v2/models/{model}/versions/{version}/stats", get(statistics::version))
+        .route(
+            "/v2/models/{model}/versions/{version}",
+            get(metadata::version),
+        )
+        .route(
+            "/v2/models/{model}/versions/{version}/ready",
+            get(health::version_ready),
+        )
+        .route(
+            "/v2/models/{model}/versions/{version}/config",
+            get(metadata::version_config),
+        )
+        .route(
+            "/v2/models/{model}/versions/{version}/stats",
+            get(statistics::version),
+        )
         .route("/v2/repository/index", post(repository::index))
         .route("/v1/models", get(predict_v1::models))
-        .route("/v1/models/{model}", get(predict_v1::model).post(predict_v1::predict))
+        .route(
+            "/v1/models/{model}",
+            get(predict_v1::model).post(predict_v1::predict),
+        )
         .route("/api/slos", get(objectives::slos))
         .route("/api/replicas", get(replicas::replicas))
         .route("/api/alerts", get(alerts::alerts))
@@ -82,8 +100,14 @@ fn router(app: Arc<App>) -> Router {
 fn changes() -> Router<Arc<App>> {
     Router::new()
         .route("/v2/repository/models/{model}/load", post(repository::load))
-        .route("/v2/repository/models/{model}/unload", post(repository::unload))
-        .route("/api/slos/{name}", put(objective::set).delete(objective::remove))
+        .route(
+            "/v2/repository/models/{model}/unload",
+            post(repository::unload),
+        )
+        .route(
+            "/api/slos/{name}",
+            put(objective::set).delete(objective::remove),
+        )
         .route("/api/slos/{name}/thaw", post(objective::thaw))
         .route("/api/silences", post(silences::add))
         .route("/api/silences/{id}", delete(silences::expire))
@@ -101,8 +125,15 @@ async fn not_for_other_sites(request: Request, next: Next) -> Result<Response, R
 
 /// The process's metrics: in OpenMetrics's text form if `Accept` names it, else in Prometheus's.
 #[utoipa::path(get, path = "/metrics", tag = "operations", responses((status = 200, body = String)))]
-pub(crate) async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Refusal> {
-    let form = TextForm::accepted(headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()));
+pub(crate) async fn metrics(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let form = TextForm::accepted(
+        headers
+            .get(header::ACCEPT)
+            .and_then(|accept| accept.to_str().ok()),
+    );
     let told = app.clone();
     // Of many versions this takes longer than the other connections of an event loop should wait.
     let text = app.blocking(move |_| {
@@ -121,5 +152,8 @@ async fn not_found(request: Request) -> Refusal {
 
 async fn method_not_allowed(request: Request) -> (StatusCode, Refusal) {
     let message = format!("this path does not take {}", request.method());
-    (StatusCode::METHOD_NOT_ALLOWED, InferError::new(ErrorCode::MethodNotAllowed, message).into())
+    (
+        StatusCode::METHOD_NOT_ALLOWED,
+        InferError::new(ErrorCode::MethodNotAllowed, message).into(),
+    )
 }

@@ -19,7 +19,8 @@ use crate::listen::Listeners;
 use crate::rest::RestService;
 use crate::workers::Workers;
 use crate::{
-    Alerting, AlertsConfig, ConsoleConfig, Costs, Gpus, Objectives, ReadAllocator, Replicas, ServerConfig, Traces, grpc,
+    Alerting, AlertsConfig, ConsoleConfig, Costs, Gpus, Objectives, ReadAllocator, Replicas,
+    ServerConfig, Traces, grpc,
 };
 
 /// How often finished requests are counted where nobody asks for figures.
@@ -59,12 +60,14 @@ pub struct Observers {
 }
 
 impl Observers {
-    /// Nobody but those who always watch: no objectives, no alerts, no costs, no traces, and nothing that is kept. From
-    /// within a runtime; for tests and measurements.
+    /// Nobody but those who always watch: no objectives, no alerts, no costs, no traces, and
+    /// nothing that is kept. From within a runtime; for tests and measurements.
     ///
     /// # Errors
     /// If the machine lacks what alerts or traces need.
-    pub fn fewest(metrics: &Arc<Metrics>) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+    pub fn fewest(
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         Ok(Self {
             console: ConsoleConfig::default(),
             objectives: Objectives::new(Vec::new(), metrics.clone(), None, None),
@@ -93,16 +96,27 @@ impl Server {
     ///
     /// # Errors
     /// If a port cannot be opened; the message names it.
-    pub async fn start(config: ServerConfig, serving: Arc<Serving>, observers: Observers) -> std::io::Result<Self> {
+    pub async fn start(
+        config: ServerConfig,
+        serving: Arc<Serving>,
+        observers: Observers,
+    ) -> std::io::Result<Self> {
         let http = bind(config.http, "http").await?;
         let grpc = bind(config.grpc, "grpc").await?;
         let (http_address, grpc_address) = (http.local_addr()?, grpc.local_addr()?);
         let app = Arc::new(App::new(serving, config, observers));
         app.alerting.restore_freezes(&app);
         let mut listeners = Listeners::new(app.clone());
-        let workers = Arc::new(Workers::start(std::thread::available_parallelism().map_or(1, usize::from))?);
+        let workers = Arc::new(Workers::start(
+            std::thread::available_parallelism().map_or(1, usize::from),
+        )?);
         listeners.serve(http, "http", RestService::new(app.clone()), workers.clone());
-        listeners.serve(grpc, "grpc", TowerToHyperService::new(grpc::router(app.clone()).await), workers.clone());
+        listeners.serve(
+            grpc,
+            "grpc",
+            TowerToHyperService::new(grpc::router(app.clone()).await),
+            workers.clone(),
+        );
         let mut background = JoinSet::new();
         background.spawn(app.objectives.clone().run(app.clone()));
         if let Some(replicas) = &app.replicas {
@@ -111,7 +125,14 @@ impl Server {
         background.spawn(observe(app.clone()));
         background.spawn(app.alerting.clone().run(app.clone()));
         background.spawn(app.costs.clone().run(app.clone()));
-        Ok(Self { app, background, listeners, workers, http: http_address, grpc: grpc_address })
+        Ok(Self {
+            app,
+            background,
+            listeners,
+            workers,
+            http: http_address,
+            grpc: grpc_address,
+        })
     }
 
     /// Where REST listens.
@@ -124,9 +145,14 @@ impl Server {
         self.grpc
     }
 
-    /// Loads every model that is found in folders, and waits for what is loaded of the registry at the start.
+    /// Loads every model that is found in folders, and waits for what is loaded of the registry at
+    /// the start.
     pub async fn load_all(&self) -> LoadReport {
-        let mut report = self.app.blocking(|serving| serving.models().load_all()).await.unwrap_or_default();
+        let mut report = self
+            .app
+            .blocking(|serving| serving.models().load_all())
+            .await
+            .unwrap_or_default();
         if let Some(fleet) = self.app.serving.fleet() {
             fleet.follow();
             let from_registry = fleet.started().await;
@@ -137,11 +163,15 @@ impl Server {
         report
     }
 
-    /// Stops accepting, answers what was accepted, and returns; at the latest after the drain timeout.
+    /// Stops accepting, answers what was accepted, and returns; at the latest after the drain
+    /// timeout.
     pub async fn stop(mut self) -> StopCause {
         self.app.stop.send_replace(true);
         let timeout = Duration::from_millis(self.app.config.drain_timeout_ms);
-        info!(timeout_ms = self.app.config.drain_timeout_ms, "stopping: finishing what was accepted");
+        info!(
+            timeout_ms = self.app.config.drain_timeout_ms,
+            "stopping: finishing what was accepted"
+        );
         let cause = match tokio::time::timeout(timeout, self.listeners.drain()).await {
             Ok(()) => StopCause::Drained,
             Err(_) => {
@@ -149,7 +179,8 @@ impl Server {
                 StopCause::TimedOut
             }
         };
-        // Before the process ends: an engine that is torn down while it runs says that it failed, and nobody should hear it.
+        // Before the process ends: an engine that is torn down while it runs says that it failed,
+        // and nobody should hear it.
         self.workers.end();
         self.background.abort_all();
         self.app.objectives.finish().await;
@@ -175,6 +206,9 @@ async fn observe(app: Arc<App>) {
 
 async fn bind(address: SocketAddr, name: &str) -> std::io::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
-        std::io::Error::new(error.kind(), format!("cannot listen on {address} (server.{name}): {error}"))
+        std::io::Error::new(
+            error.kind(),
+            format!("cannot listen on {address} (server.{name}): {error}"),
+        )
     })
 }

@@ -1,4 +1,5 @@
-//! Traces of requests: read from their headers, told to clients, and handed on once they have ended.
+//! Traces of requests: read from their headers, told to clients, and handed on once they have
+//! ended.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -8,7 +9,9 @@ use parking_lot::Mutex;
 use tidegate_core::TraceContext;
 use tidegate_observe::SERVER_FAULTS;
 use tidegate_serving::{Metrics, Observation, Outcome, RequestTrace, Via};
-use tidegate_traces::{Call, Ended, Exporter, Fate, Finished, Kept, Recorder, Run, Tracer, TracesConfig, TracesError};
+use tidegate_traces::{
+    Call, Ended, Exporter, Fate, Finished, Kept, Recorder, Run, Tracer, TracesConfig, TracesError,
+};
 
 use crate::faults::Faults;
 
@@ -25,27 +28,43 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// Sends traces as configured, from within a runtime; without a collector, only passes on those of clients.
+    /// Sends traces as configured, from within a runtime; without a collector, only passes on those
+    /// of clients.
     ///
     /// # Errors
     /// If the configuration, or a variable of OpenTelemetry's, cannot be used.
     pub fn start(config: &TracesConfig, metrics: &Arc<Metrics>) -> Result<Self, TracesError> {
         if !config.is_on(|name| std::env::var(name).ok()) {
             follow(metrics.clone(), None);
-            return Ok(Self { tracer: None, exporter: Mutex::new(None) });
+            return Ok(Self {
+                tracer: None,
+                exporter: Mutex::new(None),
+            });
         }
-        Kept::ALL.iter().for_each(|reason| metrics.trace_kept(reason.name(), 0));
-        Fate::ALL.iter().for_each(|fate| metrics.spans(fate.name(), 0));
+        Kept::ALL
+            .iter()
+            .for_each(|reason| metrics.trace_kept(reason.name(), 0));
+        Fate::ALL
+            .iter()
+            .for_each(|fate| metrics.spans(fate.name(), 0));
         let told = metrics.clone();
         let started = Exporter::start(config, move |fate, spans| told.spans(fate.name(), spans))?;
         let (tracer, recorder, exporter) = started;
         follow(metrics.clone(), Some(recorder));
-        Ok(Self { tracer: Some(tracer), exporter: Mutex::new(Some(exporter)) })
+        Ok(Self {
+            tracer: Some(tracer),
+            exporter: Mutex::new(Some(exporter)),
+        })
     }
 
-    /// The place of a request in the trace that its headers name, or in a new one if traces are sent.
+    /// The place of a request in the trace that its headers name, or in a new one if traces are
+    /// sent.
     pub(crate) fn begin(&self, headers: &HeaderMap, via: Via) -> Option<Box<RequestTrace>> {
-        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let text = |name| {
+            headers
+                .get(name)
+                .and_then(|value: &HeaderValue| value.to_str().ok())
+        };
         let (parent, state) = (text(TRACEPARENT), || text(TRACESTATE));
         let context = match &self.tracer {
             Some(tracer) => tracer.begin(parent, parent.and_then(|_| state())),
@@ -53,8 +72,15 @@ impl Traces {
         };
         let reads_baggage = self.tracer.as_ref().is_some_and(Tracer::reads_baggage);
         let baggage = reads_baggage.then(|| text(BAGGAGE)).flatten();
-        let baggage = baggage.filter(|baggage| baggage.len() <= MAX_BAGGAGE_BYTES).map(Into::into);
-        Some(Box::new(RequestTrace { context, via, id: None, baggage }))
+        let baggage = baggage
+            .filter(|baggage| baggage.len() <= MAX_BAGGAGE_BYTES)
+            .map(Into::into);
+        Some(Box::new(RequestTrace {
+            context,
+            via,
+            id: None,
+            baggage,
+        }))
     }
 
     /// Sends what waits, once nothing more comes.
@@ -79,11 +105,23 @@ pub(crate) struct Told {
 
 impl Told {
     pub(crate) fn of(trace: &RequestTrace) -> Self {
-        let TraceContext { trace_id, span_id, parent_id, is_sampled, .. } = trace.context;
-        Self { trace_id, span_id, is_sampled, is_known: parent_id.is_some() }
+        let TraceContext {
+            trace_id,
+            span_id,
+            parent_id,
+            is_sampled,
+            ..
+        } = trace.context;
+        Self {
+            trace_id,
+            span_id,
+            is_sampled,
+            is_known: parent_id.is_some(),
+        }
     }
 
-    /// The `traceparent` of the answer: for clients that trace, for traces that are recorded, and for failures.
+    /// The `traceparent` of the answer: for clients that trace, for traces that are recorded, and
+    /// for failures.
     pub(crate) fn header(self, failed: bool) -> Option<(HeaderName, HeaderValue)> {
         if !(self.is_known || self.is_sampled || failed) {
             return None;
@@ -105,7 +143,8 @@ fn follow(metrics: Arc<Metrics>, mut recorder: Option<Recorder>) {
             let kept = match &mut recorder {
                 Some(recorder) => {
                     let kept = recorder.offer(&finished(one, trace, now), now.0);
-                    kept.inspect(|kept| counted.trace_kept(kept.name(), 1)).is_some()
+                    kept.inspect(|kept| counted.trace_kept(kept.name(), 1))
+                        .is_some()
                 }
                 // Whoever traces the client has it.
                 None => trace.context.is_sampled,
@@ -118,7 +157,11 @@ fn follow(metrics: Arc<Metrics>, mut recorder: Option<Recorder>) {
 }
 
 /// A request as traces see it; `now` is one moment by both clocks.
-fn finished<'a>(one: &'a Observation, trace: &'a RequestTrace, now: (Instant, SystemTime)) -> Finished<'a> {
+fn finished<'a>(
+    one: &'a Observation,
+    trace: &'a RequestTrace,
+    now: (Instant, SystemTime),
+) -> Finished<'a> {
     Finished {
         context: &trace.context,
         call: match trace.via {
@@ -172,25 +215,68 @@ mod tests {
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            })
+            .collect()
     }
 
     #[test]
     fn without_a_collector_only_traces_of_clients_are_followed() {
-        let traces = Traces { tracer: None, exporter: Mutex::new(None) };
+        let traces = Traces {
+            tracer: None,
+            exporter: Mutex::new(None),
+        };
         assert_eq!(traces.begin(&headers(&[]), Via::Rest), None);
-        assert_eq!(traces.begin(&headers(&[("traceparent", "nonsense")]), Via::Rest), None);
-        let trace = traces.begin(&headers(&[("traceparent", PARENT), ("tracestate", "a=b")]), Via::Grpc).unwrap();
+        assert_eq!(
+            traces.begin(&headers(&[("traceparent", "nonsense")]), Via::Rest),
+            None
+        );
+        let trace = traces
+            .begin(
+                &headers(&[("traceparent", PARENT), ("tracestate", "a=b")]),
+                Via::Grpc,
+            )
+            .unwrap();
         assert_eq!(trace.context.state.as_deref(), Some("a=b"));
         let (_, told) = Told::of(&trace).header(false).unwrap();
-        assert!(told.to_str().unwrap().starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"), "{told:?}");
+        assert!(
+            told.to_str()
+                .unwrap()
+                .starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"),
+            "{told:?}"
+        );
     }
 
     #[test]
     fn clients_hear_of_traces_that_matter_to_them() {
-        let unknown = Told { trace_id: 1, span_id: 2, is_sampled: false, is_known: false };
+        let unknown = Told {
+            trace_id: 1,
+            span_id: 2,
+            is_sampled: false,
+            is_known: false,
+        };
         assert!(unknown.header(false).is_none() && unknown.header(true).is_some());
-        assert!(Told { is_sampled: true, ..unknown }.header(false).is_some());
-        assert!(Told { is_known: true, ..unknown }.header(false).is_some());
+        assert!(
+            Told {
+                is_sampled: true,
+                ..unknown
+            }
+            .header(false)
+            .is_some()
+        );
+        assert!(
+            Told {
+                is_known: true,
+                ..unknown
+            }
+            .header(false)
+            .is_some()
+        );
     }
 }

@@ -23,7 +23,8 @@ impl App {
         Some(())
     }
 
-    /// Lets rollouts go on for a while; `None` if there is no such objective, or it freezes nothing.
+    /// Lets rollouts go on for a while; `None` if there is no such objective, or it freezes
+    /// nothing.
     pub(crate) async fn thaw(&self, slo: &str, thaw: &Thaw) -> Option<()> {
         self.thaw_here(slo, thaw).await?;
         self.tell(|| notes::of_thaw(slo, thaw));
@@ -47,8 +48,12 @@ impl App {
     /// Lets rollouts go on, as this server or another one was told.
     pub(crate) async fn thaw_here(&self, slo: &str, thaw: &Thaw) -> Option<()> {
         if self.objectives.lift_freeze(slo, thaw.until_ms).await? {
-            let event = Event::new("rollouts.thawed", now_ms()).with("slo", slo).with("until_ms", thaw.until_ms);
-            let event = event.with("author", thaw.author.as_str()).with("comment", thaw.comment.as_str());
+            let event = Event::new("rollouts.thawed", now_ms())
+                .with("slo", slo)
+                .with("until_ms", thaw.until_ms);
+            let event = event
+                .with("author", thaw.author.as_str())
+                .with("comment", thaw.comment.as_str());
             self.hold_rollouts();
             self.alerting.note(event).await;
         }
@@ -58,10 +63,14 @@ impl App {
     /// Sets an objective, as this server or another one was told.
     pub(crate) async fn set_objective_here(&self, objective: Objective) -> Result<(), NotSet> {
         let event = Event::new("objective.set", now_ms()).with("slo", objective.name.as_str());
-        let event = event.with("target", objective.target).with("window", objective.window.to_string());
+        let event = event
+            .with("target", objective.target)
+            .with("window", objective.window.to_string());
         if self.objectives.set(objective).await? {
             // What the group has counted for it may have come before it was known here.
-            self.replicas.iter().for_each(|replicas| replicas.read_all());
+            self.replicas
+                .iter()
+                .for_each(|replicas| replicas.read_all());
             self.hold_rollouts();
             self.alerting.note(event).await;
         }
@@ -72,7 +81,9 @@ impl App {
     pub(crate) async fn remove_objective_here(&self, name: &str) -> Result<(), NotSet> {
         self.objectives.remove(name).await?;
         self.hold_rollouts();
-        self.alerting.note(Event::new("objective.removed", now_ms()).with("slo", name)).await;
+        self.alerting
+            .note(Event::new("objective.removed", now_ms()).with("slo", name))
+            .await;
         Ok(())
     }
 

@@ -1,7 +1,8 @@
 //! Event loops, one a core, each with connections of its own.
 //!
-//! A request that is decoded, run and answered on one thread costs no wake-up of another, and requests that are ready in
-//! the same turn of one loop can run as one batch. The runtime that calls [`Workers::start`] accepts and controls.
+//! A request that is decoded, run and answered on one thread costs no wake-up of another, and
+//! requests that are ready in the same turn of one loop can run as one batch. The runtime that
+//! calls [`Workers::start`] accepts and controls.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -30,7 +31,10 @@ struct Worker {
 impl Workers {
     /// Starts the threads.
     pub(crate) fn start(count: usize) -> std::io::Result<Self> {
-        (0..count.max(1)).map(Worker::start).collect::<std::io::Result<_>>().map(Self)
+        (0..count.max(1))
+            .map(Worker::start)
+            .collect::<std::io::Result<_>>()
+            .map(Self)
     }
 
     /// Runs a connection on the loop that has the fewest; `connection` is called and polled there.
@@ -38,7 +42,10 @@ impl Workers {
         &self,
         connection: impl FnOnce() -> F + Send + 'static,
     ) {
-        let fewest = self.0.iter().min_by_key(|worker| worker.connections.load(Ordering::Relaxed));
+        let fewest = self
+            .0
+            .iter()
+            .min_by_key(|worker| worker.connections.load(Ordering::Relaxed));
         let worker = fewest.expect("there is at least one worker");
         let place = Place::take(&worker.connections);
         worker.runtime.spawn(async move {
@@ -47,20 +54,24 @@ impl Workers {
         });
     }
 
-    /// Ends the threads, and with them what still runs on their loops; waits a moment for that. From then on nobody is
-    /// answered any more.
+    /// Ends the threads, and with them what still runs on their loops; waits a moment for that.
+    /// From then on nobody is answered any more.
     pub(crate) fn end(&self) {
-        self.0.iter().for_each(|worker| drop(worker.alive.lock().take()));
+        self.0
+            .iter()
+            .for_each(|worker| drop(worker.alive.lock().take()));
         for worker in &self.0 {
             // It ends by being closed.
             let _ = worker.ended.lock().recv_timeout(FAREWELL);
         }
     }
 
-    /// Waits until every loop has looked at the sockets of the connections that it was given before.
+    /// Waits until every loop has looked at the sockets of the connections that it was given
+    /// before.
     pub(crate) async fn settle(&self) {
         for worker in &self.0 {
-            // The first turn polls the new connections, the second sees what has arrived on them, the third reads it.
+            // The first turn polls the new connections, the second sees what has arrived on them,
+            // the third reads it.
             let turns = worker.runtime.spawn(async {
                 for _ in 0..3 {
                     tokio::task::yield_now().await;
@@ -77,14 +88,21 @@ impl Worker {
         let (ending, ended) = mpsc::channel();
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
-        std::thread::Builder::new().name(format!("worker {number}")).spawn(move || {
-            let _ = runtime.block_on(stop);
-            // Blocking work that hangs must not hold up the end of the process.
-            runtime.shutdown_background();
-            drop(ending);
-        })?;
+        std::thread::Builder::new()
+            .name(format!("worker {number}"))
+            .spawn(move || {
+                let _ = runtime.block_on(stop);
+                // Blocking work that hangs must not hold up the end of the process.
+                runtime.shutdown_background();
+                drop(ending);
+            })?;
         let (alive, ended) = (Mutex::new(Some(alive)), Mutex::new(ended));
-        Ok(Self { runtime: handle, connections: Arc::default(), alive, ended })
+        Ok(Self {
+            runtime: handle,
+            connections: Arc::default(),
+            alive,
+            ended,
+        })
     }
 }
 

@@ -1,7 +1,8 @@
 //! The budget of the single-row path: how often answering one request may take memory.
 //!
-//! Allocations are counted over the whole way, from the bytes on a connection to the bytes of the answer, with a client
-//! that takes none. The budget is what the path takes today, so that it can only get better.
+//! Allocations are counted over the whole way, from the bytes on a connection to the bytes of the
+//! answer, with a client that takes none. The budget is what the path takes today, so that it can
+//! only get better.
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
@@ -44,7 +45,11 @@ static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn a_row_is_answered_within_the_budget_of_allocations() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
     let server = runtime.block_on(support::serve());
     let request = support::json_request(1);
     let mut client = TcpStream::connect(server.http()).unwrap();
@@ -52,8 +57,14 @@ fn a_row_is_answered_within_the_budget_of_allocations() {
     let before = ALLOCATIONS.load(Ordering::Relaxed);
     support::ask(&mut client, &request, REQUESTS);
     let each = (ALLOCATIONS.load(Ordering::Relaxed) - before).div_ceil(REQUESTS);
-    assert!(each > 5, "{each} allocations a request: the count does not see the server");
-    assert!(each <= BUDGET, "{each} allocations a request, the budget is {BUDGET}");
+    assert!(
+        each > 5,
+        "{each} allocations a request: the count does not see the server"
+    );
+    assert!(
+        each <= BUDGET,
+        "{each} allocations a request, the budget is {BUDGET}"
+    );
     drop(client);
     runtime.block_on(server.stop());
 }

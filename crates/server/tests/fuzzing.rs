@@ -1,5 +1,5 @@
-//! The fuzz targets' entry points, over their seeds, changed seeds and noise: what a fuzzer does at length, every test
-//! run does for a moment.
+//! The fuzz targets' entry points, over their seeds, changed seeds and noise: what a fuzzer does at
+//! length, every test run does for a moment.
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
@@ -18,10 +18,18 @@ struct Change {
 }
 
 fn seeds(target: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(target);
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../fuzz/seeds")
+        .join(target);
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
-    files.iter().map(|file| std::fs::read(file).unwrap()).collect()
+    files
+        .iter()
+        .map(|file| std::fs::read(file).unwrap())
+        .collect()
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -59,13 +67,20 @@ fn changed(mut bytes: Vec<u8>, changes: &[Change]) -> Vec<u8> {
 /// Every seed is taken; changed seeds and noise break no promise.
 fn hold(target: &str, entry: fn(&[u8]) -> bool) {
     let seeds = seeds(target);
-    assert!(!seeds.is_empty() && seeds.iter().all(|seed| entry(seed)), "a seed of {target} is refused");
+    assert!(
+        !seeds.is_empty() && seeds.iter().all(|seed| entry(seed)),
+        "a seed of {target} is refused"
+    );
     let inputs = prop_oneof![
         9 => (prop::sample::select(seeds), prop::collection::vec(change(), 1..6))
             .prop_map(|(seed, changes)| changed(seed, &changes)),
         1 => prop::collection::vec(any::<u8>(), 0..200),
     ];
-    let config = ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig {
+        cases: 2000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
     proptest::test_runner::TestRunner::new(config)
         .run(&inputs, |bytes| {
             entry(&bytes);

@@ -1,4 +1,5 @@
-//! The pages of the reference that are made from the code are as the code is. `UPDATE_DOCS=1` writes them anew.
+//! The pages of the reference that are made from the code are as the code is. `UPDATE_DOCS=1`
+//! writes them anew.
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
@@ -19,7 +20,11 @@ fn errors_page_is_made_from_the_table() {
     for code in ErrorCode::ALL {
         let grpc = grpc_name(code.grpc_code());
         let (name, http) = (code.name(), code.http_status());
-        page.push_str(&format!("| `{name}` | {http} | {grpc} | {} | {} |\n", code.meaning(), code.remedy()));
+        page.push_str(&format!(
+            "| `{name}` | {http} | {grpc} | {} | {} |\n",
+            code.meaning(),
+            code.remedy()
+        ));
     }
     page.push_str(
         "\n`queue_full` and `shutting_down` come with `Retry-After`, in seconds. A gRPC message above `max_body_bytes` is\n\
@@ -54,7 +59,11 @@ fn metrics_page_is_made_from_the_metrics() {
          | metric | type | labels | what it counts |\n|---|---|---|---|\n",
     );
     for metric in metric_catalogue(&Metrics::new()) {
-        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let labels: Vec<String> = metric
+            .labels
+            .iter()
+            .map(|label| format!("`{label}`"))
+            .collect();
         page.push_str(&format!(
             "| `{}` | {} | {} | {} |\n",
             metric.name,
@@ -67,10 +76,17 @@ fn metrics_page_is_made_from_the_metrics() {
 }
 
 fn check(path: &str, made: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(path);
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, made).unwrap();
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(found, made, "{} is out of date: run with UPDATE_DOCS=1", path.display());
+    assert_eq!(
+        found,
+        made,
+        "{} is out of date: run with UPDATE_DOCS=1",
+        path.display()
+    );
 }

@@ -56,31 +56,50 @@ pub enum CheckOutcome {
 impl CheckReport {
     /// Whether nothing failed.
     pub fn passed(&self) -> bool {
-        !self.cases.iter().any(|case| matches!(case.outcome, CheckOutcome::Failed(_)))
+        !self
+            .cases
+            .iter()
+            .any(|case| matches!(case.outcome, CheckOutcome::Failed(_)))
     }
 
     /// Looks at one more thing; an error is a failure.
-    pub fn look<T>(&mut self, name: impl Into<String>, work: impl FnOnce() -> Result<T, String>) -> Option<T> {
+    pub fn look<T>(
+        &mut self,
+        name: impl Into<String>,
+        work: impl FnOnce() -> Result<T, String>,
+    ) -> Option<T> {
         let started = Instant::now();
         let (outcome, value) = match work() {
             Ok(value) => (CheckOutcome::Passed, Some(value)),
             Err(problem) => (CheckOutcome::Failed(problem), None),
         };
-        self.cases.push(CheckCase { name: name.into(), outcome, took: started.elapsed() });
+        self.cases.push(CheckCase {
+            name: name.into(),
+            outcome,
+            took: started.elapsed(),
+        });
         value
     }
 
     fn skip(&mut self, name: &str, why: impl Into<String>) {
         let outcome = CheckOutcome::Skipped(why.into());
-        self.cases.push(CheckCase { name: name.to_owned(), outcome, took: Duration::ZERO });
+        self.cases.push(CheckCase {
+            name: name.to_owned(),
+            outcome,
+            took: Duration::ZERO,
+        });
     }
 }
 
-/// Checks a version before it is served: its files are there, its weights are numbers, the engine takes every operator,
-/// the signature is as declared, two runs give the same, rows in a batch give what they give alone, and samples get
-/// the answers that they must. What comes after a failure that it needs is left out. Blocks.
+/// Checks a version before it is served: its files are there, its weights are numbers, the engine
+/// takes every operator, the signature is as declared, two runs give the same, rows in a batch give
+/// what they give alone, and samples get the answers that they must. What comes after a failure
+/// that it needs is left out. Blocks.
 pub fn check(model: &str, plan: &VersionPlan, engines: &Engines) -> CheckReport {
-    let mut report = CheckReport { model: model.to_owned(), cases: Vec::new() };
+    let mut report = CheckReport {
+        model: model.to_owned(),
+        cases: Vec::new(),
+    };
     let folder = folder(plan);
     report.look("files", || files(plan, &folder));
     report.look("weights", || weights(&plan.artifact));
@@ -90,21 +109,35 @@ pub fn check(model: &str, plan: &VersionPlan, engines: &Engines) -> CheckReport 
         let loaded = loaded.map_err(|error| error.to_string())?;
         let mut signature = loaded.signature().clone();
         if let Some(config) = &plan.triton {
-            source::triton::check_declared(config, &mut signature).map_err(|error| error.to_string())?;
+            source::triton::check_declared(config, &mut signature)
+                .map_err(|error| error.to_string())?;
         }
-        Ok((signature, loaded.instance().map_err(|error| error.to_string())?))
+        Ok((
+            signature,
+            loaded.instance().map_err(|error| error.to_string())?,
+        ))
     });
-    let Some((signature, mut instance)) = loaded else { return report };
+    let Some((signature, mut instance)) = loaded else {
+        return report;
+    };
     let asked = plan.manifest.batching.max_batch_size;
     batch(&mut report, &signature, &mut instance, asked);
     samples(&mut report, plan, &signature, &mut *instance);
     report
 }
 
-/// Holds a version that is about to be served against its contract, on the engine that will serve it: the first thing
-/// that is not as it must be. Whether rows may share a run was found out before. Blocks.
-pub(crate) fn contract(plan: &VersionPlan, signature: &Signature, instance: &mut dyn Instance) -> Result<(), String> {
-    let mut report = CheckReport { model: String::new(), cases: Vec::new() };
+/// Holds a version that is about to be served against its contract, on the engine that will serve
+/// it: the first thing that is not as it must be. Whether rows may share a run was found out
+/// before. Blocks.
+pub(crate) fn contract(
+    plan: &VersionPlan,
+    signature: &Signature,
+    instance: &mut dyn Instance,
+) -> Result<(), String> {
+    let mut report = CheckReport {
+        model: String::new(),
+        cases: Vec::new(),
+    };
     samples(&mut report, plan, signature, instance);
     match report.cases.into_iter().find_map(CheckCase::failure) {
         Some(failure) => Err(failure),
@@ -112,11 +145,18 @@ pub(crate) fn contract(plan: &VersionPlan, signature: &Signature, instance: &mut
     }
 }
 
-/// What needs a loaded instance: the signature is as declared, two runs give the same, samples get the answers that
-/// they must.
-fn samples(report: &mut CheckReport, plan: &VersionPlan, signature: &Signature, instance: &mut dyn Instance) {
+/// What needs a loaded instance: the signature is as declared, two runs give the same, samples get
+/// the answers that they must.
+fn samples(
+    report: &mut CheckReport,
+    plan: &VersionPlan,
+    signature: &Signature,
+    instance: &mut dyn Instance,
+) {
     let folder = folder(plan);
-    report.look("signature", || declared::check(&plan.manifest.signature, signature));
+    report.look("signature", || {
+        declared::check(&plan.manifest.signature, signature)
+    });
     deterministic(report, signature, instance, plan, &folder);
     for sample in &plan.manifest.warmup {
         report.look(format!("warm-up sample {}", sample.file), || {
@@ -133,7 +173,8 @@ fn samples(report: &mut CheckReport, plan: &VersionPlan, signature: &Signature, 
     }
 }
 
-/// What can be held against the contract before an engine loads anything: the files are there, weights are numbers.
+/// What can be held against the contract before an engine loads anything: the files are there,
+/// weights are numbers.
 pub(crate) fn files_and_weights(plan: &VersionPlan) -> Result<(), String> {
     files(plan, &folder(plan))?;
     weights(&plan.artifact)
@@ -142,11 +183,19 @@ pub(crate) fn files_and_weights(plan: &VersionPlan) -> Result<(), String> {
 /// The folder that the manifest's paths are relative to.
 pub(crate) fn folder(plan: &VersionPlan) -> PathBuf {
     let depth = Path::new(&plan.manifest.artifact).components().count();
-    plan.artifact.ancestors().nth(depth).unwrap_or(Path::new(".")).to_owned()
+    plan.artifact
+        .ancestors()
+        .nth(depth)
+        .unwrap_or(Path::new("."))
+        .to_owned()
 }
 
 fn files(plan: &VersionPlan, folder: &Path) -> Result<(), String> {
-    let root = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let root = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
     for file in plan.manifest.named_files() {
         source::inside(root, file).map_err(|error| error.to_string())?;
     }
@@ -161,20 +210,34 @@ fn weights(artifact: &Path) -> Result<(), String> {
     }
 }
 
-fn batch(report: &mut CheckReport, signature: &Signature, instance: &mut Box<dyn Instance>, asked: Option<usize>) {
+fn batch(
+    report: &mut CheckReport,
+    signature: &Signature,
+    instance: &mut Box<dyn Instance>,
+    asked: Option<usize>,
+) {
     const NAME: &str = "batch";
     if asked == Some(0) {
         return report.skip(NAME, "batching.max_batch_size is 0");
     }
     let started = Instant::now();
-    let outcome = match warmup::run(signature, std::slice::from_mut(instance), asked, DEFAULT_MAX_BATCH_ROWS) {
+    let outcome = match warmup::run(
+        signature,
+        std::slice::from_mut(instance),
+        asked,
+        DEFAULT_MAX_BATCH_ROWS,
+    ) {
         Err(error) => CheckOutcome::Failed(error.to_string()),
         Ok(warm) => match warm.not_batched {
             Some(why) => CheckOutcome::Skipped(format!("requests run one by one: {why}")),
             None => CheckOutcome::Passed,
         },
     };
-    report.cases.push(CheckCase { name: NAME.to_owned(), outcome, took: started.elapsed() });
+    report.cases.push(CheckCase {
+        name: NAME.to_owned(),
+        outcome,
+        took: started.elapsed(),
+    });
 }
 
 fn deterministic(
@@ -187,17 +250,25 @@ fn deterministic(
     const NAME: &str = "determinism";
     let samples = plan.manifest.golden.iter().map(|sample| &sample.file);
     let mut samples = samples.chain(plan.manifest.warmup.iter().map(|sample| &sample.file));
-    let real =
-        samples.next().and_then(|file| read(folder, file).ok()).and_then(|sample| signature.bind(sample.inputs).ok());
+    let real = samples
+        .next()
+        .and_then(|file| read(folder, file).ok())
+        .and_then(|sample| signature.bind(sample.inputs).ok());
     let real = real.and_then(|inputs| instance.run(&inputs).ok().map(|outputs| (inputs, outputs)));
     let Some((inputs, one)) = real.or_else(|| warmup::synthetic(signature, instance)) else {
-        return report.skip(NAME, "the model does not take synthetic samples, and the bundle has no others");
+        return report.skip(
+            NAME,
+            "the model does not take synthetic samples, and the bundle has no others",
+        );
     };
     report.look(NAME, || {
         let two = instance.run(&inputs).map_err(|error| error.to_string())?;
         for ((spec, one), two) in signature.outputs.iter().zip(&one).zip(&two) {
             if one.shape() != two.shape() || one.wire() != two.wire() {
-                return Err(format!("output \"{}\" differs between two runs over the same inputs", spec.name));
+                return Err(format!(
+                    "output \"{}\" differs between two runs over the same inputs",
+                    spec.name
+                ));
             }
         }
         Ok(())
@@ -205,7 +276,11 @@ fn deterministic(
 }
 
 fn read(folder: &Path, file: &str) -> Result<sample::Sample, String> {
-    let root = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let root = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
     let path = source::inside(root, file).map_err(|error| error.to_string())?;
     sample::read(&path)
 }

@@ -3,8 +3,9 @@
 use crate::observation::Observation;
 use crate::stats::VersionStats;
 
-/// The observation of an answered request that has a trace. It goes with the answer and is left when that is dropped, which
-/// front ends do once they have encoded it. Requests without a trace need no such thing: theirs is left before.
+/// The observation of an answered request that has a trace. It goes with the answer and is left
+/// when that is dropped, which front ends do once they have encoded it. Requests without a trace
+/// need no such thing: theirs is left before.
 #[derive(Debug)]
 pub(crate) struct Ending(Option<Box<Observation>>);
 
@@ -21,8 +22,13 @@ impl Ending {
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        let Some(mut observation) = self.0.take() else { return };
-        observation.encode = observation.received.elapsed().saturating_sub(observation.total);
+        let Some(mut observation) = self.0.take() else {
+            return;
+        };
+        observation.encode = observation
+            .received
+            .elapsed()
+            .saturating_sub(observation.total);
         if let Some(stats) = observation.stats.clone() {
             stats.leave(*observation);
         }

@@ -19,7 +19,10 @@ pub struct InferError {
 impl InferError {
     /// An error with its message.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into() }
+        Self {
+            code,
+            message: message.into(),
+        }
     }
 }
 
@@ -63,8 +66,8 @@ macro_rules! error_codes {
     };
 }
 
-// gRPC: 3 INVALID_ARGUMENT, 4 DEADLINE_EXCEEDED, 5 NOT_FOUND, 7 PERMISSION_DENIED, 8 RESOURCE_EXHAUSTED,
-// 9 FAILED_PRECONDITION, 13 INTERNAL, 14 UNAVAILABLE.
+// gRPC: 3 INVALID_ARGUMENT, 4 DEADLINE_EXCEEDED, 5 NOT_FOUND, 7 PERMISSION_DENIED, 8
+// RESOURCE_EXHAUSTED, 9 FAILED_PRECONDITION, 13 INTERNAL, 14 UNAVAILABLE.
 error_codes! {
     MalformedJson "malformed_json" 400 3
         "the body is no JSON" "read the position in the message";
@@ -149,14 +152,17 @@ impl From<SignatureError> for InferError {
             SignatureError::DuplicateInput { .. } => ErrorCode::DuplicateInput,
             SignatureError::DataType { .. } => ErrorCode::DatatypeMismatch,
             SignatureError::Shape { rank: true, .. } => ErrorCode::WrongRank,
-            SignatureError::Shape { rank: false, .. } | SignatureError::Rows { .. } => ErrorCode::WrongDimension,
+            SignatureError::Shape { rank: false, .. } | SignatureError::Rows { .. } => {
+                ErrorCode::WrongDimension
+            }
             SignatureError::UnknownOutput { .. } => ErrorCode::UnknownOutput,
         };
         Self::new(code, error.to_string())
     }
 }
 
-/// The code of a tensor that could not be built; the front end adds the tensor's name to the message.
+/// The code of a tensor that could not be built; the front end adds the tensor's name to the
+/// message.
 impl From<&TensorError> for ErrorCode {
     fn from(error: &TensorError) -> Self {
         match error {

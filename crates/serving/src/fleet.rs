@@ -1,8 +1,9 @@
-//! The models of the registry on this server: what should be loaded, is loaded, and makes room for what is asked for.
+//! The models of the registry on this server: what should be loaded, is loaded, and makes room for
+//! what is asked for.
 //!
-//! A control loop reads the registry ([`follow`]) and sets what each [`Family`] should serve; loads ([`load`]) and
-//! drains ([`drain`]) bring that about, while requests go on reading the snapshot in [`Models`]. Only a request for
-//! what is not loaded comes here, and waits for its load.
+//! A control loop reads the registry ([`follow`]) and sets what each [`Family`] should serve; loads
+//! ([`load`]) and drains ([`drain`]) bring that about, while requests go on reading the snapshot in
+//! [`Models`]. Only a request for what is not loaded comes here, and waits for its load.
 
 mod activity;
 mod backoff;
@@ -74,8 +75,8 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// A fleet that loads on the runtime that this is called from, once it [follows](Fleet::follow) the registry.
-    /// `models` serves what it loads.
+    /// A fleet that loads on the runtime that this is called from, once it [follows](Fleet::follow)
+    /// the registry. `models` serves what it loads.
     pub fn new(
         config: FleetConfig,
         link: RegistryLink,
@@ -85,7 +86,9 @@ impl Fleet {
     ) -> Arc<Self> {
         memory::limit_heaps();
         let budget = Arc::new(Budget::new(config.memory_budget_bytes));
-        metrics.memory_budget_bytes.set(i64::try_from(budget.limit()).unwrap_or(i64::MAX));
+        metrics
+            .memory_budget_bytes
+            .set(i64::try_from(budget.limit()).unwrap_or(i64::MAX));
         Arc::new(Self {
             loads: Arc::new(Semaphore::new(config.parallel_loads.max(1))),
             config,
@@ -107,14 +110,14 @@ impl Fleet {
         })
     }
 
-    /// Follows the registry from now on, until the fleet is dropped. Models of folders are found before: their names are
-    /// theirs.
+    /// Follows the registry from now on, until the fleet is dropped. Models of folders are found
+    /// before: their names are theirs.
     pub fn follow(self: &Arc<Self>) {
         self.runtime.spawn(follow::run(Arc::downgrade(self)));
     }
 
-    /// Waits until the registry, or what is left of it in the cache, has been read and every load of the start has come
-    /// to its end.
+    /// Waits until the registry, or what is left of it in the cache, has been read and every load
+    /// of the start has come to its end.
     pub async fn started(&self) -> LoadReport {
         // It does not fail: the sender lives as long as the fleet.
         let _ = self.started.subscribe().wait_for(|started| *started).await;
@@ -133,29 +136,60 @@ impl Fleet {
     /// Sets what should be served. What is due then is begun by whoever calls this.
     fn sync(self: &Arc<Self>, snapshot: &Snapshot) {
         let mut by_model: BTreeMap<&str, Vec<&VersionRecord>> = BTreeMap::new();
-        for version in snapshot.versions.iter().filter(|version| self.config.serves(&version.model)) {
+        for version in snapshot
+            .versions
+            .iter()
+            .filter(|version| self.config.serves(&version.model))
+        {
             by_model.entry(&version.model).or_default().push(version);
         }
         let mut aliases: BTreeMap<&str, Vec<&Alias>> = BTreeMap::new();
         for alias in &snapshot.aliases {
             aliases.entry(&alias.model).or_default().push(alias);
         }
-        let digests: BTreeSet<Digest> = snapshot.versions.iter().map(|version| version.digest).collect();
-        self.learned.lock().retain(|digest, _| digests.contains(digest));
+        let digests: BTreeSet<Digest> = snapshot
+            .versions
+            .iter()
+            .map(|version| version.digest)
+            .collect();
+        self.learned
+            .lock()
+            .retain(|digest, _| digests.contains(digest));
         let mut families = self.families.lock();
-        for name in by_model.keys().filter(|name| !families.contains_key(**name)).copied().collect::<Vec<_>>() {
+        for name in by_model
+            .keys()
+            .filter(|name| !families.contains_key(**name))
+            .copied()
+            .collect::<Vec<_>>()
+        {
             if self.models.is_found(name) {
-                warn!(model = name, "not served from the registry: a model of this name was found in a folder");
+                warn!(
+                    model = name,
+                    "not served from the registry: a model of this name was found in a folder"
+                );
                 continue;
             }
             families.insert(name.to_owned(), Family::new(name));
         }
         for (name, family) in families.iter_mut() {
-            let records = by_model.get(name.as_str()).map(Vec::as_slice).unwrap_or_default();
-            let aliases = aliases.get(name.as_str()).map(Vec::as_slice).unwrap_or_default();
+            let records = by_model
+                .get(name.as_str())
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            let aliases = aliases
+                .get(name.as_str())
+                .map(Vec::as_slice)
+                .unwrap_or_default();
             family.note_answering(records);
-            let there = records.iter().map(|record| u64::try_from(record.number).unwrap_or_default()).collect();
-            let served = Served { before: family.held(), there: &there, answered: &family.answered };
+            let there = records
+                .iter()
+                .map(|record| u64::try_from(record.number).unwrap_or_default())
+                .collect();
+            let served = Served {
+                before: family.held(),
+                there: &there,
+                answered: &family.answered,
+            };
             let wanted = policy::target(self.config.versions_of(name), records, aliases);
             let target = self.hold(name, served, wanted);
             family.aim(target, records);
@@ -208,7 +242,11 @@ impl Fleet {
         for family in families.values_mut() {
             for number in family.due(self.config.is_lazy(&family.name), now) {
                 let pinned = self.config.is_pinned(&family.name);
-                let cause = if pinned || family.replaces(number) { Cause::Needed } else { Cause::Preload };
+                let cause = if pinned || family.replaces(number) {
+                    Cause::Needed
+                } else {
+                    Cause::Preload
+                };
                 self.begin(family, number, cause);
             }
         }
@@ -225,7 +263,9 @@ impl Fleet {
     /// [`ErrorCode::UnknownModel`].
     pub fn unload(self: &Arc<Self>, model: &str) -> Result<(), InferError> {
         let mut families = self.families.lock();
-        let family = families.get_mut(model).ok_or_else(|| unknown_model(model))?;
+        let family = families
+            .get_mut(model)
+            .ok_or_else(|| unknown_model(model))?;
         family.is_stopped = true;
         self.settle(family);
         info!(model, "model unloaded");
@@ -239,13 +279,22 @@ impl Fleet {
     pub async fn load(self: &Arc<Self>, model: &str) -> Result<(), InferError> {
         let loads: Vec<family::Load> = {
             let mut families = self.families.lock();
-            let family = families.get_mut(model).ok_or_else(|| unknown_model(model))?;
+            let family = families
+                .get_mut(model)
+                .ok_or_else(|| unknown_model(model))?;
             family.is_stopped = false;
             self.settle(family);
-            let wanted: Vec<u64> = family.wanted().filter(|number| !family.is_loaded(*number)).collect();
-            wanted.into_iter().filter_map(|number| self.begin(family, number, Cause::Needed)).collect()
+            let wanted: Vec<u64> = family
+                .wanted()
+                .filter(|number| !family.is_loaded(*number))
+                .collect();
+            wanted
+                .into_iter()
+                .filter_map(|number| self.begin(family, number, Cause::Needed))
+                .collect()
         };
-        // Each lets go of its version as soon as it ends: an eviction must not wait for the other loads.
+        // Each lets go of its version as soon as it ends: an eviction must not wait for the other
+        // loads.
         let mut ends = tokio::task::JoinSet::new();
         for mut load in loads {
             ends.spawn_on(
@@ -269,21 +318,35 @@ impl Fleet {
         let families = self.families.lock();
         let entries = families.values().flat_map(|family| {
             family.slots.iter().map(|(number, slot)| {
-                let is_out = family.is_stopped && matches!(slot.state, ModelState::Absent | ModelState::Failed(_));
-                let state = if is_out { ModelState::Unloaded } else { slot.state.clone() };
+                let is_out = family.is_stopped
+                    && matches!(slot.state, ModelState::Absent | ModelState::Failed(_));
+                let state = if is_out {
+                    ModelState::Unloaded
+                } else {
+                    slot.state.clone()
+                };
                 let (aliases, is_default) = family.names_of(*number);
                 let memory_bytes = slot.loaded.as_ref().map(|loaded| loaded.charge.bytes());
                 let entry = IndexEntry::new(family.name.clone(), &number.to_string(), state);
-                IndexEntry { aliases, is_default, memory_bytes, ..entry }
+                IndexEntry {
+                    aliases,
+                    is_default,
+                    memory_bytes,
+                    ..entry
+                }
             })
         });
         entries.collect()
     }
 
-    /// What the registry says of the versions of a model that should be served or still are, ascending.
+    /// What the registry says of the versions of a model that should be served or still are,
+    /// ascending.
     pub fn records(&self, model: &str) -> Vec<VersionRecord> {
         let families = self.families.lock();
-        let slots = families.get(model).into_iter().flat_map(|family| family.slots.values());
+        let slots = families
+            .get(model)
+            .into_iter()
+            .flat_map(|family| family.slots.values());
         slots.map(|slot| slot.record.clone()).collect()
     }
 
@@ -294,15 +357,25 @@ impl Fleet {
         *self.started.borrow() && self.config.pinned.iter().all(answers)
     }
 
-    /// What is not as it should be: why the registry cannot be read, and versions that could not be loaded.
+    /// What is not as it should be: why the registry cannot be read, and versions that could not be
+    /// loaded.
     pub fn problems(&self) -> Vec<String> {
         let unreachable = self.unreachable.lock().clone();
-        let mut problems: Vec<String> =
-            unreachable.map(|why| format!("the registry cannot be read: {why}")).into_iter().collect();
-        problems.extend(self.index().into_iter().filter_map(|entry| match entry.state {
-            ModelState::Failed(reason) => Some(format!("{}:{} is not served: {reason}", entry.name, entry.version)),
-            _ => None,
-        }));
+        let mut problems: Vec<String> = unreachable
+            .map(|why| format!("the registry cannot be read: {why}"))
+            .into_iter()
+            .collect();
+        problems.extend(
+            self.index()
+                .into_iter()
+                .filter_map(|entry| match entry.state {
+                    ModelState::Failed(reason) => Some(format!(
+                        "{}:{} is not served: {reason}",
+                        entry.name, entry.version
+                    )),
+                    _ => None,
+                }),
+        );
         problems
     }
 
@@ -322,13 +395,19 @@ impl Fleet {
         for (state, count) in counts {
             self.metrics.versions.with_label_values(&[state]).set(count);
         }
-        self.metrics.memory_charged_bytes.set(i64::try_from(self.budget.charged()).unwrap_or(i64::MAX));
-        self.metrics.registry_reachable.set(i64::from(self.unreachable.lock().is_none()));
+        self.metrics
+            .memory_charged_bytes
+            .set(i64::try_from(self.budget.charged()).unwrap_or(i64::MAX));
+        self.metrics
+            .registry_reachable
+            .set(i64::from(self.unreachable.lock().is_none()));
     }
 }
 
 impl std::fmt::Debug for Fleet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Fleet").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Fleet")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }

@@ -1,7 +1,8 @@
 //! The way of a request: from decoded tensors to answered tensors.
 //!
-//! In: [`InferRequest`]s from the front ends, and paths of models to serve. Out: [`InferResponse`]s or an
-//! [`InferError`] with a stable code, and the figures of what happened. This room knows no wire format.
+//! In: [`InferRequest`]s from the front ends, and paths of models to serve. Out: [`InferResponse`]s
+//! or an [`InferError`] with a stable code, and the figures of what happened. This room knows no
+//! wire format.
 //!
 //! Begin at [`Serving::infer`]: it reads top to bottom like a request goes.
 
@@ -25,10 +26,12 @@ mod warmup;
 
 pub use check::{CheckCase, CheckOutcome, CheckReport, check};
 pub use error::{ErrorCode, InferError};
-pub use fleet::{Fleet, FleetConfig, FrozenModels, ModelRule, RegistryLink, VersionNames, VersionPolicy};
+pub use fleet::{
+    Fleet, FleetConfig, FrozenModels, ModelRule, RegistryLink, VersionNames, VersionPolicy,
+};
 pub use metrics::{
-    Exemplar, Exposition, Family, Labels, MeterReading, MetricEntry, MetricKind, Metrics, Sample, SeriesValue,
-    SeriesValues, TextExposition, TextForm, VersionMeter, memory_limit_bytes,
+    Exemplar, Exposition, Family, Labels, MeterReading, MetricEntry, MetricKind, Metrics, Sample,
+    SeriesValue, SeriesValues, TextExposition, TextForm, VersionMeter, memory_limit_bytes,
 };
 pub use models::{IndexEntry, LoadReport, Model, ModelState, Models};
 pub use observation::{Observation, Observations, Outcome};

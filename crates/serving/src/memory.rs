@@ -2,8 +2,8 @@
 
 use crate::metrics::ProcessUsage;
 
-/// Keeps the C library from spreading engines over more heaps than threads use at once: each heap keeps what is freed in
-/// it. Takes effect for threads that start later.
+/// Keeps the C library from spreading engines over more heaps than threads use at once: each heap
+/// keeps what is freed in it. Takes effect for threads that start later.
 pub(crate) fn limit_heaps() {
     #[cfg(target_env = "gnu")]
     {
@@ -15,8 +15,8 @@ pub(crate) fn limit_heaps() {
     }
 }
 
-/// Gives what the C library's allocator keeps for later back to the machine: an engine's memory is its, and a version
-/// that is gone leaves holes which it would not return by itself.
+/// Gives what the C library's allocator keeps for later back to the machine: an engine's memory is
+/// its, and a version that is gone leaves holes which it would not return by itself.
 pub(crate) fn give_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim has no preconditions and may be called from any thread (malloc_trim(3)).
@@ -34,11 +34,15 @@ pub(crate) struct Taken {
 
 impl Taken {
     pub(crate) fn now() -> Self {
-        Self { resident: ProcessUsage::now().map_or(0, |usage| usage.resident_bytes), allocated: allocated() }
+        Self {
+            resident: ProcessUsage::now().map_or(0, |usage| usage.resident_bytes),
+            allocated: allocated(),
+        }
     }
 
-    /// How much more is taken now: by an engine that allocates in the C library's heaps exactly that, also where it
-    /// fills holes and the process does not grow; by another one what the process grew, traffic included.
+    /// How much more is taken now: by an engine that allocates in the C library's heaps exactly
+    /// that, also where it fills holes and the process does not grow; by another one what the
+    /// process grew, traffic included.
     pub(crate) fn growth(self, in_heaps: bool) -> u64 {
         let now = Self::now();
         match in_heaps && now.allocated > 0 {

@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use prometheus::{
-    CounterVec, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    CounterVec, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry,
 };
 
 pub use self::exposition::{Exemplar, Exposition, Family, Labels, MetricKind, Sample};
@@ -42,7 +43,8 @@ const OVERFLOWS: Family<'static> = Family::counter(
     "Loads of versions that are counted as `_other`, for there are too many to tell apart",
 );
 
-/// Every metric of the request path. Label sets are bounded by the loaded versions and the error codes.
+/// Every metric of the request path. Label sets are bounded by the loaded versions and the error
+/// codes.
 pub struct Metrics {
     registry: Registry,
     catalogue: Vec<MetricEntry>,
@@ -96,14 +98,18 @@ impl Metrics {
     /// # Panics
     /// Never: the names are constants, each registered once.
     pub fn new() -> Self {
-        let mut set = Registrar { registry: Registry::new(), catalogue: Vec::new() };
+        let mut set = Registrar {
+            registry: Registry::new(),
+            catalogue: Vec::new(),
+        };
         set.catalogue.extend(
             versions::catalogue()
                 .chain([(DROPPED, NONE), (OVERFLOWS, NONE)])
                 .chain(process::catalogue())
                 .map(MetricEntry::new),
         );
-        let load_seconds = prometheus::exponential_buckets(10e-3, 2.0, 16).expect("constants are valid");
+        let load_seconds =
+            prometheus::exponential_buckets(10e-3, 2.0, 16).expect("constants are valid");
         let observations = Arc::new(Observations::default());
         count_refused(
             &observations,
@@ -204,17 +210,24 @@ impl Metrics {
         &self.catalogue
     }
 
-    /// Takes a version that no longer answers out of the exposition: label sets are bounded by what is loaded.
+    /// Takes a version that no longer answers out of the exposition: label sets are bounded by what
+    /// is loaded.
     pub(crate) fn forget(&self, model: &str, version: &str) {
         self.tallies.forget(model, version);
         // It is no fault if there was nothing to remove.
         let _ = self.memory_bytes.remove_label_values(&[model, version]);
-        let _ = self.load_seconds_last.remove_label_values(&[model, version]);
+        let _ = self
+            .load_seconds_last
+            .remove_label_values(&[model, version]);
     }
 
     /// Takes a model that is gone out of the exposition.
     pub(crate) fn forget_model(&self, model: &str) {
-        for counter in [&self.cold_starts, &self.cold_start_requests, &self.evictions] {
+        for counter in [
+            &self.cold_starts,
+            &self.cold_start_requests,
+            &self.evictions,
+        ] {
             // It is no fault if there was nothing to remove.
             let _ = counter.remove_label_values(&[model]);
         }
@@ -223,9 +236,11 @@ impl Metrics {
         }
     }
 
-    /// Counts a request that was refused before it reached a version. `received` is when it had arrived.
+    /// Counts a request that was refused before it reached a version. `received` is when it had
+    /// arrived.
     pub fn refused(&self, code: ErrorCode, trace: Option<Box<RequestTrace>>, received: Instant) {
-        self.observations.leave(Observation::refused(code, trace, received));
+        self.observations
+            .leave(Observation::refused(code, trace, received));
     }
 
     /// Counts requests whose trace is kept.
@@ -235,7 +250,9 @@ impl Metrics {
 
     /// Counts spans by what became of them.
     pub fn spans(&self, outcome: &'static str, count: usize) {
-        self.spans.with_label_values(&[outcome]).inc_by(count as u64);
+        self.spans
+            .with_label_values(&[outcome])
+            .inc_by(count as u64);
     }
 
     /// Says whether the server is ready.
@@ -243,15 +260,17 @@ impl Metrics {
         self.ready.set(i64::from(is_ready));
     }
 
-    /// Counts a message about alerts: `ok`, `failed` (it is tried again), `dropped` (it is not), or `limited` (there was
-    /// no room for it on its route).
+    /// Counts a message about alerts: `ok`, `failed` (it is tried again), `dropped` (it is not), or
+    /// `limited` (there was no room for it on its route).
     pub fn alert_message(&self, outcome: &'static str) {
         self.alert_deliveries.with_label_values(&[outcome]).inc();
     }
 
     /// Counts a connection that opens (`1`) or closes (`-1`).
     pub fn connection(&self, protocol: &'static str, change: i64) {
-        self.open_connections.with_label_values(&[protocol]).add(change);
+        self.open_connections
+            .with_label_values(&[protocol])
+            .add(change);
     }
 
     /// Counts a connection that was turned away.
@@ -283,7 +302,10 @@ impl Metrics {
     pub fn expose(&self, out: &mut dyn Exposition) {
         self.observations.settle();
         self.tallies.expose(out);
-        for (family, count) in [(DROPPED, self.observations.dropped()), (OVERFLOWS, self.tallies.overflows())] {
+        for (family, count) in [
+            (DROPPED, self.observations.dropped()),
+            (OVERFLOWS, self.tallies.overflows()),
+        ] {
             out.family(family);
             out.sample(Sample::plain(&Labels::default(), count as f64));
         }
@@ -326,30 +348,45 @@ impl Registrar {
         C: prometheus::core::Collector + Clone + 'static,
     {
         let metric = metric.expect("metric names and labels are valid constants");
-        self.catalogue.extend(metric.desc().into_iter().map(|description| MetricEntry {
-            name: description.fq_name.clone(),
-            kind,
-            labels: description.variable_labels.clone(),
-            help: description.help.clone(),
-        }));
-        self.registry.register(Box::new(metric.clone())).expect("metric names are unique constants");
+        self.catalogue
+            .extend(metric.desc().into_iter().map(|description| MetricEntry {
+                name: description.fq_name.clone(),
+                kind,
+                labels: description.variable_labels.clone(),
+                help: description.help.clone(),
+            }));
+        self.registry
+            .register(Box::new(metric.clone()))
+            .expect("metric names are unique constants");
         metric
     }
 
     fn counters(&mut self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        self.register(MetricKind::Counter, IntCounterVec::new(Opts::new(name, help), labels))
+        self.register(
+            MetricKind::Counter,
+            IntCounterVec::new(Opts::new(name, help), labels),
+        )
     }
 
     fn float_counters(&mut self, name: &str, help: &str, labels: &[&str]) -> CounterVec {
-        self.register(MetricKind::Counter, CounterVec::new(Opts::new(name, help), labels))
+        self.register(
+            MetricKind::Counter,
+            CounterVec::new(Opts::new(name, help), labels),
+        )
     }
 
     fn gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-        self.register(MetricKind::Gauge, IntGaugeVec::new(Opts::new(name, help), labels))
+        self.register(
+            MetricKind::Gauge,
+            IntGaugeVec::new(Opts::new(name, help), labels),
+        )
     }
 
     fn float_gauges(&mut self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
-        self.register(MetricKind::Gauge, GaugeVec::new(Opts::new(name, help), labels))
+        self.register(
+            MetricKind::Gauge,
+            GaugeVec::new(Opts::new(name, help), labels),
+        )
     }
 
     fn int_gauge(&mut self, name: &str, help: &str) -> IntGauge {

@@ -72,8 +72,13 @@ impl Model {
 
     /// A version by its number or alias; without one, that which answers for the model.
     fn version(&self, wanted: Option<&str>) -> Option<&Arc<Version>> {
-        let Some(wanted) = wanted else { return self.answering.as_ref() };
-        let number = wanted.parse().ok().or_else(|| self.aliases.get(wanted).copied())?;
+        let Some(wanted) = wanted else {
+            return self.answering.as_ref();
+        };
+        let number = wanted
+            .parse()
+            .ok()
+            .or_else(|| self.aliases.get(wanted).copied())?;
         self.versions.get(&number)
     }
 }
@@ -101,11 +106,15 @@ impl Models {
         }
     }
 
-    /// The same, but with runs up to `limit` on the thread that serves connections. For profilers: under one that makes
-    /// everything slower, requests would else go another way than they do without it.
+    /// The same, but with runs up to `limit` on the thread that serves connections. For profilers:
+    /// under one that makes everything slower, requests would else go another way than they do
+    /// without it.
     #[must_use]
     pub fn with_inline_run(self, limit: Duration) -> Self {
-        Self { inline_run: limit, ..self }
+        Self {
+            inline_run: limit,
+            ..self
+        }
     }
 
     /// Finds and loads every model. Blocks.
@@ -116,14 +125,17 @@ impl Models {
             match source::find(root) {
                 Err(problem) => {
                     let (root, problem) = (root.display().to_string(), problem.to_string());
-                    self.states.lock().insert(root.clone(), ModelState::Failed(problem.clone()));
+                    self.states
+                        .lock()
+                        .insert(root.clone(), ModelState::Failed(problem.clone()));
                     report.failed.push((root, problem));
                 }
                 Ok(found) => {
                     for model in found {
                         let name = model.name.clone();
                         if report.ready.contains(&name) {
-                            let reason = format!("a model of this name was found before {}", root.display());
+                            let reason =
+                                format!("a model of this name was found before {}", root.display());
                             report.failed.push((name, reason));
                             continue;
                         }
@@ -138,8 +150,8 @@ impl Models {
         report
     }
 
-    /// Loads a model, or loads it anew from what is in its folder now; the loaded one answers until then, and goes on
-    /// if this fails. Blocks.
+    /// Loads a model, or loads it anew from what is in its folder now; the loaded one answers until
+    /// then, and goes on if this fails. Blocks.
     ///
     /// # Errors
     /// [`ErrorCode::UnknownModel`], or [`ErrorCode::LoadFailed`] with the reason.
@@ -155,7 +167,10 @@ impl Models {
         }
         match found.into_iter().find(|model| model.name == name) {
             Some(model) => self.load_found(model).map_err(|reason| {
-                InferError::new(ErrorCode::LoadFailed, format!("\"{name}\" cannot be loaded: {reason}"))
+                InferError::new(
+                    ErrorCode::LoadFailed,
+                    format!("\"{name}\" cannot be loaded: {reason}"),
+                )
             }),
             None => Err(unknown_model(name)),
         }
@@ -168,7 +183,10 @@ impl Models {
     pub fn unload(&self, name: &str) -> Result<(), InferError> {
         let _turn = self.turn.lock();
         let mut states = self.states.lock();
-        let removed = states.contains_key(name).then(|| self.withdraw(name)).ok_or_else(|| unknown_model(name))?;
+        let removed = states
+            .contains_key(name)
+            .then(|| self.withdraw(name))
+            .ok_or_else(|| unknown_model(name))?;
         for version in removed.iter().flat_map(|model| model.versions()) {
             self.metrics.forget(name, version.number());
         }
@@ -180,30 +198,59 @@ impl Models {
     /// Loads what was found and swaps it in; else the reason.
     fn load_found(&self, found: FoundModel) -> Result<(), String> {
         let FoundModel { name, versions } = found;
-        let loaded = versions.map_err(|problem| problem.to_string()).and_then(|plans| {
-            let load = |plan: crate::VersionPlan| {
-                let number = plan.number;
-                let version = Version::load(&name, plan, &self.engines, &self.metrics, self.inline_run, &|_| {});
-                version.map(|version| (number, Arc::new(version))).map_err(|problem| {
-                    if number == 1 { problem.to_string() } else { format!("version {number}: {problem}") }
-                })
-            };
-            plans.into_iter().map(load).collect::<Result<BTreeMap<_, _>, _>>()
-        });
+        let loaded = versions
+            .map_err(|problem| problem.to_string())
+            .and_then(|plans| {
+                let load = |plan: crate::VersionPlan| {
+                    let number = plan.number;
+                    let version = Version::load(
+                        &name,
+                        plan,
+                        &self.engines,
+                        &self.metrics,
+                        self.inline_run,
+                        &|_| {},
+                    );
+                    version
+                        .map(|version| (number, Arc::new(version)))
+                        .map_err(|problem| {
+                            if number == 1 {
+                                problem.to_string()
+                            } else {
+                                format!("version {number}: {problem}")
+                            }
+                        })
+                };
+                plans
+                    .into_iter()
+                    .map(load)
+                    .collect::<Result<BTreeMap<_, _>, _>>()
+            });
         let outcome = if loaded.is_ok() { "ok" } else { "failed" };
-        self.metrics.loads.with_label_values(&[name.as_str(), outcome]).inc();
+        self.metrics
+            .loads
+            .with_label_values(&[name.as_str(), outcome])
+            .inc();
         match loaded {
             Ok(versions) => {
                 let Some((_, newest)) = versions.last_key_value() else {
                     return Err("there is no version to serve".to_owned());
                 };
                 let answering = Some(newest.clone());
-                let model = Model { name: name.clone(), versions, aliases: BTreeMap::new(), answering };
+                let model = Model {
+                    name: name.clone(),
+                    versions,
+                    aliases: BTreeMap::new(),
+                    answering,
+                };
                 let kept: Vec<u64> = model.versions.keys().copied().collect();
                 match self.publish(model) {
                     None => self.metrics.cold_starts.with_label_values(&[&name]).inc(),
                     Some(replaced) => {
-                        let gone = replaced.versions.iter().filter(|(number, _)| !kept.contains(number));
+                        let gone = replaced
+                            .versions
+                            .iter()
+                            .filter(|(number, _)| !kept.contains(number));
                         gone.for_each(|(_, version)| self.metrics.forget(&name, version.number()));
                     }
                 }
@@ -213,7 +260,11 @@ impl Models {
             Err(reason) => {
                 error!(model = name, reason, "model not loaded");
                 let answers = self.loaded.load().contains_key(&name);
-                let state = if answers { ModelState::Stale } else { ModelState::Failed };
+                let state = if answers {
+                    ModelState::Stale
+                } else {
+                    ModelState::Failed
+                };
                 self.states.lock().insert(name, state(reason.clone()));
                 Err(reason)
             }
@@ -255,19 +306,24 @@ impl Models {
         loaded.get(name).cloned().ok_or_else(|| self.absent(name))
     }
 
-    /// A loaded version of a model, by number or alias; the one that answers for the model if none is named.
+    /// A loaded version of a model, by number or alias; the one that answers for the model if none
+    /// is named.
     ///
     /// # Errors
     /// As [`Models::model`], and [`ErrorCode::UnknownVersion`].
     pub fn version(&self, name: &str, version: Option<&str>) -> Result<Arc<Version>, InferError> {
         let loaded = self.loaded.load();
         let model = loaded.get(name).ok_or_else(|| self.absent(name))?;
-        model.version(version).cloned().ok_or_else(|| match version {
-            None => {
-                InferError::new(ErrorCode::NotReady, format!("the version that answers for \"{name}\" is not loaded"))
-            }
-            Some(version) => unknown_version(name, version, model.versions.keys()),
-        })
+        model
+            .version(version)
+            .cloned()
+            .ok_or_else(|| match version {
+                None => InferError::new(
+                    ErrorCode::NotReady,
+                    format!("the version that answers for \"{name}\" is not loaded"),
+                ),
+                Some(version) => unknown_version(name, version, model.versions.keys()),
+            })
     }
 
     fn absent(&self, name: &str) -> InferError {
@@ -279,7 +335,10 @@ impl Models {
                     ModelState::Failed(reason) => format!("it could not be loaded: {reason}"),
                     _ => "it is not loaded".to_owned(),
                 };
-                InferError::new(ErrorCode::NotReady, format!("model \"{name}\" cannot answer: {why}"))
+                InferError::new(
+                    ErrorCode::NotReady,
+                    format!("model \"{name}\" cannot answer: {why}"),
+                )
             }
         }
     }
@@ -297,10 +356,13 @@ impl Models {
     /// Whether everything that was found answers, if only as it was loaded before.
     pub fn ready(&self) -> bool {
         let states = self.states.lock();
-        !states.values().any(|state| matches!(state, ModelState::Failed(_)))
+        !states
+            .values()
+            .any(|state| matches!(state, ModelState::Failed(_)))
     }
 
-    /// As [`Models::index`], without looking for models that came into the folders since. Reads no file.
+    /// As [`Models::index`], without looking for models that came into the folders since. Reads no
+    /// file.
     pub fn known(&self) -> Vec<IndexEntry> {
         let mut index = Vec::new();
         let states = self.states.lock().clone();
@@ -308,26 +370,46 @@ impl Models {
         for model in loaded.values() {
             for version in model.versions() {
                 let (name, number) = (model.name.clone(), version.number());
-                let Some(state) = states.get(&name).cloned() else { continue };
+                let Some(state) = states.get(&name).cloned() else {
+                    continue;
+                };
                 let memory_bytes = Some(version.memory_bytes());
-                let is_default = model.answering.as_ref().is_some_and(|answering| Arc::ptr_eq(answering, version));
-                index.push(IndexEntry { memory_bytes, is_default, ..IndexEntry::new(name, number, state) });
+                let is_default = model
+                    .answering
+                    .as_ref()
+                    .is_some_and(|answering| Arc::ptr_eq(answering, version));
+                index.push(IndexEntry {
+                    memory_bytes,
+                    is_default,
+                    ..IndexEntry::new(name, number, state)
+                });
             }
         }
-        for (name, state) in states.iter().filter(|(name, _)| !loaded.contains_key(*name)) {
+        for (name, state) in states
+            .iter()
+            .filter(|(name, _)| !loaded.contains_key(*name))
+        {
             index.push(IndexEntry::new(name.clone(), "", state.clone()));
         }
         index.sort_by(|a, b| a.name.cmp(&b.name));
         index
     }
 
-    /// Of what was found in folders, every version that is loaded, and every model that is not, with where it stands.
-    /// Looks into the folders.
+    /// Of what was found in folders, every version that is loaded, and every model that is not,
+    /// with where it stands. Looks into the folders.
     pub fn index(&self) -> Vec<IndexEntry> {
         let mut index = self.known();
-        for found in self.roots.iter().filter_map(|root| source::find(root).ok()).flatten() {
+        for found in self
+            .roots
+            .iter()
+            .filter_map(|root| source::find(root).ok())
+            .flatten()
+        {
             if !index.iter().any(|entry| entry.name == found.name) {
-                let version = found.versions.ok().and_then(|plans| plans.last().map(|plan| plan.number.to_string()));
+                let version = found
+                    .versions
+                    .ok()
+                    .and_then(|plans| plans.last().map(|plan| plan.number.to_string()));
                 let version = version.unwrap_or_default();
                 index.push(IndexEntry::new(found.name, &version, ModelState::Absent));
             }
@@ -343,10 +425,17 @@ impl Models {
 }
 
 pub(crate) fn unknown_model(name: &str) -> InferError {
-    InferError::new(ErrorCode::UnknownModel, format!("there is no model \"{}\"", printable(name)))
+    InferError::new(
+        ErrorCode::UnknownModel,
+        format!("there is no model \"{}\"", printable(name)),
+    )
 }
 
-pub(crate) fn unknown_version<'a>(model: &str, wanted: &str, there: impl Iterator<Item = &'a u64>) -> InferError {
+pub(crate) fn unknown_version<'a>(
+    model: &str,
+    wanted: &str,
+    there: impl Iterator<Item = &'a u64>,
+) -> InferError {
     let there: Vec<String> = there.map(u64::to_string).collect();
     let (model, wanted, there) = (printable(model), printable(wanted), there.join(", "));
     let message = format!("model \"{model}\" has no version \"{wanted}\" loaded, it has {there}");
@@ -355,5 +444,8 @@ pub(crate) fn unknown_version<'a>(model: &str, wanted: &str, there: impl Iterato
 
 /// A name from outside, short enough and safe to show.
 pub(crate) fn printable(name: &str) -> String {
-    name.chars().take(128).flat_map(char::escape_default).collect()
+    name.chars()
+        .take(128)
+        .flat_map(char::escape_default)
+        .collect()
 }

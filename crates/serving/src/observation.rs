@@ -1,4 +1,5 @@
-//! The one record that every finished request leaves, and the bounded rings that carry it off the request's way.
+//! The one record that every finished request leaves, and the bounded rings that carry it off the
+//! request's way.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use crate::metrics::unix_ms;
 use crate::stats::VersionStats;
 use crate::{ErrorCode, Metrics, RequestTrace, Timing};
 
-/// Observations that wait in each ring, at most: what a thread leaves in an eighth of a second at 65,000 requests/s.
+/// Observations that wait in each ring, at most: what a thread leaves in an eighth of a second at
+/// 65,000 requests/s.
 const RING: usize = 8192;
 /// Observations that readers get at once, at most.
 const BATCH: usize = 256;
@@ -51,14 +53,30 @@ pub enum Outcome {
 
 impl Observation {
     /// A request to a version, or to none, that nobody has sent; for tests.
-    pub fn of(metrics: &Metrics, version: Option<(&str, &str)>, outcome: Outcome, total: Duration) -> Self {
-        let stats = version.map(|(model, version)| Arc::new(VersionStats::new(metrics, model, version, 1)));
+    pub fn of(
+        metrics: &Metrics,
+        version: Option<(&str, &str)>,
+        outcome: Outcome,
+        total: Duration,
+    ) -> Self {
+        let stats =
+            version.map(|(model, version)| Arc::new(VersionStats::new(metrics, model, version, 1)));
         let rows = usize::from(outcome == Outcome::Answered);
-        Self { stats, outcome, total, rows, ..Self::refused(ErrorCode::Internal, None, Instant::now()) }
+        Self {
+            stats,
+            outcome,
+            total,
+            rows,
+            ..Self::refused(ErrorCode::Internal, None, Instant::now())
+        }
     }
 
     /// A request that was refused before it reached a version.
-    pub(crate) fn refused(code: ErrorCode, trace: Option<Box<RequestTrace>>, received: Instant) -> Self {
+    pub(crate) fn refused(
+        code: ErrorCode,
+        trace: Option<Box<RequestTrace>>,
+        received: Instant,
+    ) -> Self {
         Self {
             stats: None,
             outcome: Outcome::Failed(code),
@@ -73,7 +91,9 @@ impl Observation {
 
     /// Lets the metrics name its trace as an example of an answer that took about as long.
     pub fn exemplify(&self) {
-        if let (Outcome::Answered, Some(stats), Some(trace)) = (self.outcome, &self.stats, &self.trace) {
+        if let (Outcome::Answered, Some(stats), Some(trace)) =
+            (self.outcome, &self.stats, &self.trace)
+        {
             stats.exemplify(self.total, trace.context.trace_id);
         }
     }
@@ -86,10 +106,12 @@ impl Observation {
 
 type Reader = Box<dyn FnMut(&[Observation]) + Send>;
 
-/// The rings between the threads that answer requests and those who want to know what became of them.
+/// The rings between the threads that answer requests and those who want to know what became of
+/// them.
 ///
-/// Leaving an observation never blocks: where nobody reads in time, it is dropped and counted. Whoever reads figures
-/// calls [`Observations::settle`] first, and so sees every request that was answered before.
+/// Leaving an observation never blocks: where nobody reads in time, it is dropped and counted.
+/// Whoever reads figures calls [`Observations::settle`] first, and so sees every request that was
+/// answered before.
 pub struct Observations {
     /// A thread keeps to one of them, so that threads seldom meet.
     rings: Box<[ArrayQueue<Observation>]>,
@@ -113,18 +135,25 @@ impl Default for Observations {
 impl Observations {
     fn with_rings(rings: usize, capacity: usize) -> Self {
         let rings = (0..rings).map(|_| ArrayQueue::new(capacity)).collect();
-        Self { rings, dropped: AtomicU64::new(0), readers: Mutex::default() }
+        Self {
+            rings,
+            dropped: AtomicU64::new(0),
+            readers: Mutex::default(),
+        }
     }
 
-    /// Lets `reader` see every observation from now on, in slices, and in the order of each thread. It runs on whichever
-    /// thread settles, and must be quick and settle nothing itself.
+    /// Lets `reader` see every observation from now on, in slices, and in the order of each thread.
+    /// It runs on whichever thread settles, and must be quick and settle nothing itself.
     pub fn subscribe(&self, reader: impl FnMut(&[Observation]) + Send + 'static) {
         self.readers.lock().readers.push(Box::new(reader));
     }
 
     /// Leaves an observation; drops it if its ring is full.
     pub fn leave(&self, observation: Observation) {
-        if self.rings[thread_number() % self.rings.len()].push(observation).is_err() {
+        if self.rings[thread_number() % self.rings.len()]
+            .push(observation)
+            .is_err()
+        {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -143,7 +172,9 @@ impl Observations {
                 }
                 left = left.saturating_sub(batch.len());
                 let now_ms = unix_ms();
-                batch.iter().for_each(|one| one.stats.iter().for_each(|stats| stats.count(one, now_ms)));
+                batch
+                    .iter()
+                    .for_each(|one| one.stats.iter().for_each(|stats| stats.count(one, now_ms)));
                 readers.iter_mut().for_each(|reader| reader(batch));
                 batch.clear();
             }
@@ -179,7 +210,8 @@ mod tests {
     fn collected(observations: &Observations) -> Arc<Mutex<Vec<Outcome>>> {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let sink = seen.clone();
-        observations.subscribe(move |batch| sink.lock().extend(batch.iter().map(|one| one.outcome)));
+        observations
+            .subscribe(move |batch| sink.lock().extend(batch.iter().map(|one| one.outcome)));
         seen
     }
 
@@ -189,12 +221,17 @@ mod tests {
         let (one, other) = (collected(&observations), collected(&observations));
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| (0..1000).for_each(|_| observations.leave(refused(ErrorCode::NotReady))));
+                scope.spawn(|| {
+                    (0..1000).for_each(|_| observations.leave(refused(ErrorCode::NotReady)))
+                });
             }
             scope.spawn(|| (0..100).for_each(|_| observations.settle()));
         });
         observations.settle();
-        assert_eq!((one.lock().len(), other.lock().len(), observations.dropped()), (4000, 4000, 0));
+        assert_eq!(
+            (one.lock().len(), other.lock().len(), observations.dropped()),
+            (4000, 4000, 0)
+        );
     }
 
     #[test]
@@ -206,6 +243,9 @@ mod tests {
         assert_eq!((seen.lock().len(), observations.dropped()), (8, 3));
         observations.leave(refused(ErrorCode::QueueFull));
         observations.settle();
-        assert_eq!(seen.lock().last(), Some(&Outcome::Failed(ErrorCode::QueueFull)));
+        assert_eq!(
+            seen.lock().last(),
+            Some(&Outcome::Failed(ErrorCode::QueueFull))
+        );
     }
 }

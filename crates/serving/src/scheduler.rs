@@ -1,8 +1,9 @@
 //! Who runs when: a bounded queue and the instances of one version.
 //!
-//! A request whose run is shorter than a thread hop runs on the thread that brought it, with what else is ready there,
-//! if an instance is idle. Everything else joins the queue; runner threads, started when there is work and gone when
-//! there is none for a while, take what waits as one batch.
+//! A request whose run is shorter than a thread hop runs on the thread that brought it, with what
+//! else is ready there, if an instance is idle. Everything else joins the queue; runner threads,
+//! started when there is work and gone when there is none for a while, take what waits as one
+//! batch.
 
 mod batch;
 mod courtesy;
@@ -34,11 +35,11 @@ pub use self::work::{Completed, Timing, Work};
 use crate::stats::VersionStats;
 use crate::{ErrorCode, InferError};
 
-/// Waits turn out longer than foreseen, answers take time to travel, and an answer that comes late is worth nothing:
-/// so much of the foreseen wait is added to it before a request is let in.
+/// Waits turn out longer than foreseen, answers take time to travel, and an answer that comes late
+/// is worth nothing: so much of the foreseen wait is added to it before a request is let in.
 const WAIT_MARGIN: f64 = 0.3;
-/// An instance whose batch has just ended waits for those clients to come back, up to this share of what their batch
-/// took ...
+/// An instance whose batch has just ended waits for those clients to come back, up to this share of
+/// what their batch took ...
 const RETURN_SHARE: u32 = 8;
 /// ... and no longer than this.
 const RETURN_AT_MOST: Duration = Duration::from_micros(300);
@@ -47,7 +48,8 @@ const RETURN_ROWS: usize = 8;
 /// A runner thread that found no work for this long ends.
 const RUNNER_IDLE: Duration = Duration::from_secs(10);
 
-/// The queue and the instances of one version. Dropping it finishes what waits and ends the threads.
+/// The queue and the instances of one version. Dropping it finishes what waits and ends the
+/// threads.
 pub struct Scheduler {
     shared: Arc<Shared>,
 }
@@ -114,7 +116,9 @@ impl Scheduler {
             state: Mutex::new(state),
             work: Condvar::new(),
         };
-        Self { shared: Arc::new(shared) }
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// Tells how long a run over inputs of so many bytes took, before the first request.
@@ -143,8 +147,8 @@ impl Scheduler {
         self.shared.state.lock().queue.len()
     }
 
-    /// Runs a request, alone or with others, and gives its own rows back in order. Dropping the future gives its place
-    /// in the queue to the next.
+    /// Runs a request, alone or with others, and gives its own rows back in order. Dropping the
+    /// future gives its place in the queue to the next.
     ///
     /// # Errors
     /// [`ErrorCode::QueueFull`], [`ErrorCode::DeadlineExceeded`], or what the engine says.
@@ -155,20 +159,30 @@ impl Scheduler {
         }
     }
 
-    /// A request larger than the largest batch: parts that run here one after the other where all of them are short, or are
-    /// queued together; joined in order.
+    /// A request larger than the largest batch: parts that run here one after the other where all
+    /// of them are short, or are queued together; joined in order.
     async fn submit_split(&self, work: Work, most: usize) -> Result<Completed, InferError> {
         let batches = work.rows.div_ceil(most);
         let may_wait = self.shared.limits.max_queue_requests;
         if batches > may_wait {
-            // Not `queue_full`: it would never fit. Rows without elements come in any number, whatever the body's size.
-            let message = format!("{} rows make {batches} batches of {most}, at most {may_wait} may wait", work.rows);
+            // Not `queue_full`: it would never fit. Rows without elements come in any number,
+            // whatever the body's size.
+            let message = format!(
+                "{} rows make {batches} batches of {most}, at most {may_wait} may wait",
+                work.rows
+            );
             return Err(InferError::new(ErrorCode::ShapeOverflow, message));
         }
         let parts = (0..work.rows).step_by(most).map(|first| {
             let rows = most.min(work.rows - first);
-            let slice = |tensor: &Option<Tensor>| tensor.as_ref().map(|tensor| tensor.slice_rows(first, rows));
-            Work { inputs: work.inputs.iter().map(slice).collect(), rows, ..work }
+            let slice = |tensor: &Option<Tensor>| {
+                tensor.as_ref().map(|tensor| tensor.slice_rows(first, rows))
+            };
+            Work {
+                inputs: work.inputs.iter().map(slice).collect(),
+                rows,
+                ..work
+            }
         });
         let mut completed = Vec::with_capacity(batches);
         if self.shared.is_short(batches, most * work.row_bytes()) {
@@ -176,11 +190,15 @@ impl Scheduler {
                 completed.push(self.submit_one(part).await?);
             }
         } else {
-            for part in parts.map(|part| self.enqueue(part)).collect::<Result<Vec<_>, _>>()? {
+            for part in parts
+                .map(|part| self.enqueue(part))
+                .collect::<Result<Vec<_>, _>>()?
+            {
                 completed.push(part.answer().await?);
             }
         }
-        join(&completed).map_err(|error| InferError::new(ErrorCode::ExecutionFailed, error.to_string()))
+        join(&completed)
+            .map_err(|error| InferError::new(ErrorCode::ExecutionFailed, error.to_string()))
     }
 
     async fn submit_one(&self, work: Work) -> Result<Completed, InferError> {
@@ -189,8 +207,13 @@ impl Scheduler {
         }
         let deadline = work.deadline;
         let (job, answer) = Job::new(work);
-        let lead = self.shared.lobbies.join(&self.shared, job).map_err(|_| self.shared.queue_full())?;
-        // Dropped after the answer's receiver: a leader whose client hangs up does not leave its own request behind.
+        let lead = self
+            .shared
+            .lobbies
+            .join(&self.shared, job)
+            .map_err(|_| self.shared.queue_full())?;
+        // Dropped after the answer's receiver: a leader whose client hangs up does not leave its
+        // own request behind.
         let lead = async {
             if let Some(lead) = lead {
                 lead.run().await;
@@ -199,7 +222,9 @@ impl Scheduler {
         let lead = pin!(lead);
         let answer = answer;
         lead.await;
-        in_time(answer, deadline).await.unwrap_or_else(|| Err(unanswered_in_time()))
+        in_time(answer, deadline)
+            .await
+            .unwrap_or_else(|| Err(unanswered_in_time()))
     }
 
     fn enqueue(&self, work: Work) -> Result<Queued, InferError> {
@@ -215,7 +240,12 @@ impl Scheduler {
         let (job, answer) = Job::new(work);
         let ticket = state.queue.push(job);
         shared.wake_runner(state);
-        Ok(Queued { shared: shared.clone(), ticket: Some(ticket), deadline, answer })
+        Ok(Queued {
+            shared: shared.clone(),
+            ticket: Some(ticket),
+            deadline,
+            answer,
+        })
     }
 }
 
@@ -233,8 +263,15 @@ fn join(parts: &[Completed]) -> Result<Completed, TensorError> {
         let slices: Vec<&Tensor> = parts.iter().map(|part| &part.outputs[output]).collect();
         Tensor::concat_rows(&slices)
     });
-    let timing = parts.iter().map(|part| part.timing).reduce(Timing::join).unwrap_or_default();
-    Ok(Completed { outputs: joined.collect::<Result<_, _>>()?, timing })
+    let timing = parts
+        .iter()
+        .map(|part| part.timing)
+        .reduce(Timing::join)
+        .unwrap_or_default();
+    Ok(Completed {
+        outputs: joined.collect::<Result<_, _>>()?,
+        timing,
+    })
 }
 
 /// A request in the queue, or taken from it. Dropping it leaves the queue.
@@ -247,7 +284,9 @@ struct Queued {
 
 impl Queued {
     async fn answer(mut self) -> Result<Completed, InferError> {
-        let answer = in_time(&mut self.answer, self.deadline).await.ok_or_else(unanswered_in_time)?;
+        let answer = in_time(&mut self.answer, self.deadline)
+            .await
+            .ok_or_else(unanswered_in_time)?;
         self.ticket = None;
         answer
     }
@@ -260,7 +299,9 @@ async fn in_time(
 ) -> Option<Result<Completed, InferError>> {
     let answer = match deadline {
         None => answer.await,
-        Some(deadline) => tokio::time::timeout_at(deadline.into(), answer).await.ok()?,
+        Some(deadline) => tokio::time::timeout_at(deadline.into(), answer)
+            .await
+            .ok()?,
     };
     Some(answer.unwrap_or_else(|_| Err(runner_gone())))
 }
@@ -282,7 +323,10 @@ fn too_late(message: &'static str) -> InferError {
 }
 
 fn runner_gone() -> InferError {
-    InferError::new(ErrorCode::Internal, "the request was dropped by the scheduler")
+    InferError::new(
+        ErrorCode::Internal,
+        "the request was dropped by the scheduler",
+    )
 }
 
 impl Shared {
@@ -297,20 +341,31 @@ impl Shared {
 
     fn queue_full(&self) -> InferError {
         let most = self.limits.max_queue_requests;
-        InferError::new(ErrorCode::QueueFull, format!("{most} requests wait for {}, as many as may wait", self.name))
+        InferError::new(
+            ErrorCode::QueueFull,
+            format!(
+                "{most} requests wait for {}, as many as may wait",
+                self.name
+            ),
+        )
     }
 
-    /// Refuses at once what cannot be answered in time, so that the client hears it while there is time to act.
+    /// Refuses at once what cannot be answered in time, so that the client hears it while there is
+    /// time to act.
     fn reachable(&self, state: &State, work: &Work, deadline: Instant) -> Result<(), InferError> {
         let now = Instant::now();
         if deadline <= now {
-            return Err(too_late("the deadline passed before the request was queued"));
+            return Err(too_late(
+                "the deadline passed before the request was queued",
+            ));
         }
         let ahead = state.queue.rows_before(work.level);
         if ahead == 0 && !state.idle.is_empty() {
             return Ok(());
         }
-        let Some((batch, run)) = self.batch(work, ahead) else { return Ok(()) };
+        let Some((batch, run)) = self.batch(work, ahead) else {
+            return Ok(());
+        };
         // The instances are half way through their runs, on average, and share what is ahead.
         let batches = 0.5 + ahead as f64 / (batch * self.instances.max(1)) as f64;
         let wait = run.mul_f64(batches);
@@ -328,7 +383,8 @@ impl Shared {
         ))
     }
 
-    /// The rows of the batch that a request would run in, with so many rows that wait beside it, and its expected time.
+    /// The rows of the batch that a request would run in, with so many rows that wait beside it,
+    /// and its expected time.
     fn batch(&self, work: &Work, waiting: usize) -> Option<(usize, Duration)> {
         let most = self.limits.most_rows();
         let row_bytes = work.row_bytes();
@@ -342,7 +398,10 @@ impl Shared {
         if state.idle.is_empty() && state.alive > 0 {
             return; // Whoever gives an instance back looks at the queue.
         }
-        if state.wanted.is_some_and(|wanted| state.queue.rows() < wanted) {
+        if state
+            .wanted
+            .is_some_and(|wanted| state.queue.rows() < wanted)
+        {
             return; // A runner looks again when as many are there, or in a moment.
         }
         if state.waiting > 0 {
@@ -356,13 +415,18 @@ impl Shared {
         state.runners += 1;
         drop(state);
         let shared = self.clone();
-        let spawned = std::thread::Builder::new().name(format!("run {}", self.name)).spawn(move || shared.runner());
+        let spawned = std::thread::Builder::new()
+            .name(format!("run {}", self.name))
+            .spawn(move || shared.runner());
         if let Err(cause) = spawned {
             error!(model = self.name, %cause, "no thread could be started to run the model");
             let mut state = self.state.lock();
             state.runners -= 1;
             if state.runners == 0 {
-                let refused = InferError::new(ErrorCode::Internal, "no thread could be started to run the model");
+                let refused = InferError::new(
+                    ErrorCode::Internal,
+                    "no thread could be started to run the model",
+                );
                 state.queue.refuse_all(&refused);
             }
         }
@@ -383,13 +447,24 @@ impl Shared {
         let idle_until = Instant::now() + RUNNER_IDLE;
         loop {
             let now = Instant::now();
-            let State { queue, idle, closed, ended, wanted, .. } = &mut *state;
+            let State {
+                queue,
+                idle,
+                closed,
+                ended,
+                wanted,
+                ..
+            } = &mut *state;
             self.shed(queue, now);
             *wanted = None;
             let mut wait_until = idle_until;
             if !idle.is_empty() && !queue.is_empty() {
                 let ready = queue.ready_at(&self.limits);
-                let returning = if ready.is_none() { self.returning(queue, *ended) } else { None };
+                let returning = if ready.is_none() {
+                    self.returning(queue, *ended)
+                } else {
+                    None
+                };
                 match ready.or(returning.map(|(until, _)| until)) {
                     Some(ready) if ready > now && !*closed => {
                         wait_until = ready;
@@ -408,17 +483,26 @@ impl Shared {
                 return None;
             }
             state.waiting += 1;
-            self.work.wait_until(&mut state, wait_until.max(now + Duration::from_micros(1)));
+            self.work
+                .wait_until(&mut state, wait_until.max(now + Duration::from_micros(1)));
             state.waiting -= 1;
         }
     }
 
-    /// Until when, and for how many rows, an instance waits for the clients of the batch that has just ended: what they
-    /// ask next makes a larger batch, whose rows are cheaper. `None` where no more rows would pay, or as many are there.
-    fn returning(&self, queue: &Queue, ended: Option<(Instant, usize)>) -> Option<(Instant, usize)> {
+    /// Until when, and for how many rows, an instance waits for the clients of the batch that has
+    /// just ended: what they ask next makes a larger batch, whose rows are cheaper. `None` where no
+    /// more rows would pay, or as many are there.
+    fn returning(
+        &self,
+        queue: &Queue,
+        ended: Option<(Instant, usize)>,
+    ) -> Option<(Instant, usize)> {
         let (ended, rows) = ended?;
         let row_bytes = queue.head()?.work.row_bytes();
-        let wanted = self.run_times.efficient_rows(row_bytes, self.limits.most_rows()).min(rows);
+        let wanted = self
+            .run_times
+            .efficient_rows(row_bytes, self.limits.most_rows())
+            .min(rows);
         if wanted < RETURN_ROWS || queue.rows() >= wanted {
             return None;
         }
@@ -432,8 +516,9 @@ impl Shared {
         queue.shed(self.late(waiting, now));
     }
 
-    /// Why a request should not run, with so many rows that wait, its own among them: its deadline would pass before it
-    /// is answered. Requests are much alike: what one of them is expected to take is not worked out for the next.
+    /// Why a request should not run, with so many rows that wait, its own among them: its deadline
+    /// would pass before it is answered. Requests are much alike: what one of them is expected to
+    /// take is not worked out for the next.
     fn late(&self, waiting: usize, now: Instant) -> impl FnMut(&Job) -> Option<InferError> {
         let mut last = None;
         move |job| {
@@ -441,14 +526,19 @@ impl Shared {
             let size = (job.work.rows, job.work.row_bytes());
             let expected = match last {
                 Some((known, expected)) if known == size => expected,
-                _ => self.batch(&job.work, waiting.saturating_sub(job.work.rows)).unwrap_or_default().1,
+                _ => {
+                    self.batch(&job.work, waiting.saturating_sub(job.work.rows))
+                        .unwrap_or_default()
+                        .1
+                }
             };
             last = Some((size, expected));
             if now + expected <= deadline {
                 return None;
             }
             if deadline > now {
-                // Shed on a guess alone: let the guess shrink, or a single slow run would shed for ever.
+                // Shed on a guess alone: let the guess shrink, or a single slow run would shed for
+                // ever.
                 self.run_times.doubt(job.work.bytes());
                 last = None;
             }
@@ -472,7 +562,10 @@ impl Shared {
             None => {
                 state.alive -= 1;
                 if state.alive == 0 {
-                    let refused = InferError::new(ErrorCode::ExecutionFailed, "the model's last instance is gone");
+                    let refused = InferError::new(
+                        ErrorCode::ExecutionFailed,
+                        "the model's last instance is gone",
+                    );
                     state.queue.refuse_all(&refused);
                 }
             }

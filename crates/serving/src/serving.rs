@@ -10,8 +10,8 @@ use crate::ending::Ending;
 use crate::observation::{Observation, Outcome};
 use crate::version::Prepared;
 use crate::{
-    Completed, ErrorCode, Fleet, IndexEntry, InferError, InferRequest, InferResponse, Metrics, Model, Models,
-    OutputTensor, RequestTrace, Timing, Version,
+    Completed, ErrorCode, Fleet, IndexEntry, InferError, InferRequest, InferResponse, Metrics,
+    Model, Models, OutputTensor, RequestTrace, Timing, Version,
 };
 
 /// Everything that answers requests; shared by all front ends.
@@ -24,13 +24,20 @@ pub struct Serving {
 impl Serving {
     /// Serves what `models` has loaded.
     pub fn new(models: impl Into<Arc<Models>>, metrics: Arc<Metrics>) -> Self {
-        Self { models: models.into(), fleet: None, metrics }
+        Self {
+            models: models.into(),
+            fleet: None,
+            metrics,
+        }
     }
 
     /// Serves what the fleet loads, too; it must load into the same models.
     #[must_use]
     pub fn with_fleet(self, fleet: Arc<Fleet>) -> Self {
-        Self { fleet: Some(fleet), ..self }
+        Self {
+            fleet: Some(fleet),
+            ..self
+        }
     }
 
     /// The models.
@@ -53,7 +60,10 @@ impl Serving {
     /// # Errors
     /// [`ErrorCode::UnknownModel`], or [`ErrorCode::NotReady`] with the reason.
     pub fn model(&self, name: &str) -> Result<Arc<Model>, InferError> {
-        self.models.model(name).map_err(|error| self.fleet_of(name).map_or(error, |fleet| fleet.explain(name, None)))
+        self.models.model(name).map_err(|error| {
+            self.fleet_of(name)
+                .map_or(error, |fleet| fleet.explain(name, None))
+        })
     }
 
     /// A loaded version of a model.
@@ -61,14 +71,18 @@ impl Serving {
     /// # Errors
     /// As [`Serving::model`], and [`ErrorCode::UnknownVersion`].
     pub fn version(&self, name: &str, version: Option<&str>) -> Result<Arc<Version>, InferError> {
-        let explain = |error| self.fleet_of(name).map_or(error, |fleet| fleet.explain(name, version));
+        let explain = |error| {
+            self.fleet_of(name)
+                .map_or(error, |fleet| fleet.explain(name, version))
+        };
         self.models.version(name, version).map_err(explain)
     }
 
     /// A version of a model, loaded if it is not, and whether this had to wait for it.
     ///
     /// # Errors
-    /// As [`Serving::version`], [`ErrorCode::QueueFull`] if too many wait, [`ErrorCode::DeadlineExceeded`].
+    /// As [`Serving::version`], [`ErrorCode::QueueFull`] if too many wait,
+    /// [`ErrorCode::DeadlineExceeded`].
     pub async fn demand(
         &self,
         name: &str,
@@ -96,12 +110,14 @@ impl Serving {
         }
     }
 
-    /// Every version that is loaded or could be, with where it stands; and models that have none. Looks into folders.
+    /// Every version that is loaded or could be, with where it stands; and models that have none.
+    /// Looks into folders.
     pub fn index(&self) -> Vec<IndexEntry> {
         self.with_those_of_the_fleet(self.models.index())
     }
 
-    /// As [`Serving::index`], without looking for models that came into the folders since. Reads no file.
+    /// As [`Serving::index`], without looking for models that came into the folders since. Reads no
+    /// file.
     pub fn known(&self) -> Vec<IndexEntry> {
         self.with_those_of_the_fleet(self.models.known())
     }
@@ -112,7 +128,8 @@ impl Serving {
         index
     }
 
-    /// Whether traffic should be sent here: everything that was found in folders answers, and every pinned model.
+    /// Whether traffic should be sent here: everything that was found in folders answers, and every
+    /// pinned model.
     pub fn is_ready(&self) -> bool {
         match &self.fleet {
             None => self.models.ready() && !self.models.is_empty(),
@@ -122,7 +139,10 @@ impl Serving {
 
     /// What is not as it should be, while traffic may be sent here.
     pub fn problems(&self) -> Vec<String> {
-        self.fleet.as_ref().map(|fleet| fleet.problems()).unwrap_or_default()
+        self.fleet
+            .as_ref()
+            .map(|fleet| fleet.problems())
+            .unwrap_or_default()
     }
 
     /// The metrics.
@@ -133,8 +153,13 @@ impl Serving {
     /// Answers a request. `received` is when its last byte arrived.
     ///
     /// # Errors
-    /// Every [`ErrorCode`] that a decoded request can meet. Dropping the future gives up the request.
-    pub async fn infer(&self, mut request: InferRequest, received: Instant) -> Result<InferResponse, InferError> {
+    /// Every [`ErrorCode`] that a decoded request can meet. Dropping the future gives up the
+    /// request.
+    pub async fn infer(
+        &self,
+        mut request: InferRequest,
+        received: Instant,
+    ) -> Result<InferResponse, InferError> {
         let trace = request.trace.take();
         let (version, cold_start) = match self.route(&request).await {
             Ok(routed) => routed,
@@ -147,11 +172,21 @@ impl Serving {
             // Else the load has set it, after this was received.
             version.last_used().set(received);
         }
-        let unfinished = Unfinished { version: &version, received, trace };
+        let unfinished = Unfinished {
+            version: &version,
+            received,
+            trace,
+        };
         match answer(&version, request, received).await {
             Ok((outputs, answered)) => {
                 let ending = unfinished.answered(&answered);
-                Ok(InferResponse { version, outputs, timing: answered.timing, cold_start, _ending: ending })
+                Ok(InferResponse {
+                    version,
+                    outputs,
+                    timing: answered.timing,
+                    cold_start,
+                    _ending: ending,
+                })
             }
             Err(error) => {
                 unfinished.failed(error.code);
@@ -162,11 +197,13 @@ impl Serving {
 
     /// Picks the version that answers, and says whether it was loaded for this.
     async fn route(&self, request: &InferRequest) -> Result<(Arc<Version>, bool), InferError> {
-        self.demand(&request.model, request.version.as_deref(), request.deadline).await
+        self.demand(&request.model, request.version.as_deref(), request.deadline)
+            .await
     }
 }
 
-/// A request on its way to its observation: abandoned if it is dropped there, for then the client has gone.
+/// A request on its way to its observation: abandoned if it is dropped there, for then the client
+/// has gone.
 struct Unfinished<'a> {
     version: &'a Version,
     received: Instant,
@@ -175,7 +212,10 @@ struct Unfinished<'a> {
 
 impl Unfinished<'_> {
     fn answered(mut self, answered: &Answered) -> Ending {
-        let ending = Ending::of(self.observation(Outcome::Answered, answered), self.version.stats());
+        let ending = Ending::of(
+            self.observation(Outcome::Answered, answered),
+            self.version.stats(),
+        );
         std::mem::forget(self);
         ending
     }
@@ -220,7 +260,10 @@ async fn answer(
     let Prepared { work, outputs } = version.prepare(request, received)?;
     let rows = work.rows;
     let completed = version.scheduler().submit(work).await?;
-    let Completed { outputs: tensors, timing } = completed;
+    let Completed {
+        outputs: tensors,
+        timing,
+    } = completed;
     let outputs = finish(version, tensors, &outputs)?;
     Ok((outputs, Answered { rows, timing }))
 }
@@ -232,19 +275,32 @@ struct Answered {
 }
 
 /// Picks the outputs that were asked for and classifies where classes were asked for.
-fn finish(version: &Version, tensors: Vec<Tensor>, wanted: &[(usize, usize)]) -> Result<Vec<OutputTensor>, InferError> {
+fn finish(
+    version: &Version,
+    tensors: Vec<Tensor>,
+    wanted: &[(usize, usize)],
+) -> Result<Vec<OutputTensor>, InferError> {
     let mut tensors: Vec<Option<Tensor>> = tensors.into_iter().map(Some).collect();
     let mut outputs = Vec::with_capacity(wanted.len());
     for &(index, classes) in wanted {
-        let missing = || InferError::new(ErrorCode::ExecutionFailed, format!("the model gave no output {index}"));
-        let tensor = tensors.get_mut(index).and_then(Option::take).ok_or_else(missing)?;
+        let missing = || {
+            InferError::new(
+                ErrorCode::ExecutionFailed,
+                format!("the model gave no output {index}"),
+            )
+        };
+        let tensor = tensors
+            .get_mut(index)
+            .and_then(Option::take)
+            .ok_or_else(missing)?;
         let tensor = match classes {
             0 => tensor,
             classes => {
                 let name = &version.signature().outputs[index].name;
                 classify(&tensor, classes, version.labels(name)).ok_or_else(|| {
                     let datatype = tensor.datatype();
-                    let message = format!("output \"{name}\" is {datatype} and cannot be classified");
+                    let message =
+                        format!("output \"{name}\" is {datatype} and cannot be classified");
                     InferError::new(ErrorCode::InvalidParameter, message)
                 })?
             }
@@ -254,8 +310,9 @@ fn finish(version: &Version, tensors: Vec<Tensor>, wanted: &[(usize, usize)]) ->
     Ok(outputs)
 }
 
-/// The highest `classes` values of the last axis, each as `value:index` or `value:index:label`, as the classification
-/// extension of the protocol writes them. `None` for data types without an order.
+/// The highest `classes` values of the last axis, each as `value:index` or `value:index:label`, as
+/// the classification extension of the protocol writes them. `None` for data types without an
+/// order.
 fn classify(tensor: &Tensor, classes: usize, labels: Option<&[String]>) -> Option<Tensor> {
     let shape = tensor.shape();
     let width = shape.last().copied().unwrap_or(1);
@@ -284,7 +341,8 @@ fn classify(tensor: &Tensor, classes: usize, labels: Option<&[String]>) -> Optio
 /// The higher value first; NaN, which has no order of its own, behind every number.
 fn descending<T: PartialOrd>(one: &T, two: &T) -> Ordering {
     let is_nan = |value: &T| value.partial_cmp(value).is_none();
-    two.partial_cmp(one).unwrap_or_else(|| is_nan(one).cmp(&is_nan(two)))
+    two.partial_cmp(one)
+        .unwrap_or_else(|| is_nan(one).cmp(&is_nan(two)))
 }
 
 #[cfg(test)]
@@ -298,22 +356,50 @@ mod tests {
         let labels = ["cat".to_owned(), "dog".to_owned()];
         let classes = classify(&tensor, 2, Some(&labels)).unwrap();
         assert_eq!(&classes.shape()[..], [2, 2]);
-        let tidegate_core::TensorView::Strings(texts) = classes.view() else { panic!("classes are strings") };
-        let texts: Vec<&str> = texts.iter().map(|text| std::str::from_utf8(text).unwrap()).collect();
+        let tidegate_core::TensorView::Strings(texts) = classes.view() else {
+            panic!("classes are strings")
+        };
+        let texts: Vec<&str> = texts
+            .iter()
+            .map(|text| std::str::from_utf8(text).unwrap())
+            .collect();
         assert_eq!(texts, ["0.7:1:dog", "0.2:2", "0.5:0:cat", "0.25:1:dog"]);
     }
 
     #[test]
     fn values_that_are_no_number_come_last_and_break_no_sort() {
-        let value = |at: u16| if at.is_multiple_of(3) { f32::NAN } else { f32::from(at * 7 % 64) };
+        let value = |at: u16| {
+            if at.is_multiple_of(3) {
+                f32::NAN
+            } else {
+                f32::from(at * 7 % 64)
+            }
+        };
         let row: Vec<f32> = (0..64).map(value).collect();
         let shape = tidegate_core::Shape::new(&[1, row.len()]).unwrap();
         let numbers = row.iter().filter(|value| !value.is_nan()).count();
-        let classes = classify(&Tensor::from_vec(shape, row.clone()).unwrap(), row.len(), None).unwrap();
-        let tidegate_core::TensorView::Strings(texts) = classes.view() else { panic!("classes are strings") };
-        let value =
-            |text: &[u8]| -> f32 { std::str::from_utf8(text).unwrap().split(':').next().unwrap().parse().unwrap() };
+        let classes = classify(
+            &Tensor::from_vec(shape, row.clone()).unwrap(),
+            row.len(),
+            None,
+        )
+        .unwrap();
+        let tidegate_core::TensorView::Strings(texts) = classes.view() else {
+            panic!("classes are strings")
+        };
+        let value = |text: &[u8]| -> f32 {
+            std::str::from_utf8(text)
+                .unwrap()
+                .split(':')
+                .next()
+                .unwrap()
+                .parse()
+                .unwrap()
+        };
         let values: Vec<f32> = texts.iter().map(value).collect();
-        assert!(values[..numbers].is_sorted_by(|a, b| a >= b) && values[numbers..].iter().all(|value| value.is_nan()));
+        assert!(
+            values[..numbers].is_sorted_by(|a, b| a >= b)
+                && values[numbers..].iter().all(|value| value.is_nan())
+        );
     }
 }

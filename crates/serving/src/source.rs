@@ -30,7 +30,10 @@ pub struct SourceError {
 
 impl SourceError {
     pub(crate) fn new(path: &Path, problem: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), problem: problem.into() }
+        Self {
+            path: path.to_owned(),
+            problem: problem.into(),
+        }
     }
 }
 
@@ -39,8 +42,8 @@ impl SourceError {
 /// # Errors
 /// If nothing there looks like a model.
 pub(crate) fn find(path: &Path) -> Result<Vec<FoundModel>, SourceError> {
-    let metadata =
-        std::fs::metadata(path).map_err(|error| SourceError::new(path, format!("cannot be read: {error}")))?;
+    let metadata = std::fs::metadata(path)
+        .map_err(|error| SourceError::new(path, format!("cannot be read: {error}")))?;
     if metadata.is_file() {
         return Ok(vec![file(path)?]);
     }
@@ -69,47 +72,74 @@ pub(crate) fn find(path: &Path) -> Result<Vec<FoundModel>, SourceError> {
 /// # Errors
 /// If nothing there looks like a model, or a model cannot be read.
 pub fn scan(path: &Path) -> Result<Vec<(String, Vec<VersionPlan>)>, SourceError> {
-    find(path)?.into_iter().map(|model| Ok((model.name, model.versions?))).collect()
+    find(path)?
+        .into_iter()
+        .map(|model| Ok((model.name, model.versions?)))
+        .collect()
 }
 
 fn file(path: &Path) -> Result<FoundModel, SourceError> {
     if !is_onnx(path) {
         return Err(SourceError::new(path, "is no .onnx file"));
     }
-    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = path
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let versions = bundle::bare(path).map(|plan| vec![plan]);
-    Ok(FoundModel { name: model_name(path, &stem)?, versions })
+    Ok(FoundModel {
+        name: model_name(path, &stem)?,
+        versions,
+    })
 }
 
 /// A folder that is a model itself; `None` if it is not.
 fn folder(path: &Path) -> Option<FoundModel> {
-    let name = path.canonicalize().ok()?.file_name()?.to_string_lossy().into_owned();
+    let name = path
+        .canonicalize()
+        .ok()?
+        .file_name()?
+        .to_string_lossy()
+        .into_owned();
     let (name, versions) = if path.join("model.toml").is_file() {
         bundle::read(path, &name)
     } else if path.join("config.pbtxt").is_file() || triton::has_versions(path) {
         triton::read(path, &name)
     } else if path.join("model.onnx").is_file() {
-        (name, bundle::bare(&path.join("model.onnx")).map(|plan| vec![plan]))
+        (
+            name,
+            bundle::bare(&path.join("model.onnx")).map(|plan| vec![plan]),
+        )
     } else {
         return None;
     };
     match model_name(path, &name) {
         Ok(name) => Some(FoundModel { name, versions }),
-        Err(error) => Some(FoundModel { name: name.escape_default().to_string(), versions: Err(error) }),
+        Err(error) => Some(FoundModel {
+            name: name.escape_default().to_string(),
+            versions: Err(error),
+        }),
     }
 }
 
 fn model_name(path: &Path, name: &str) -> Result<String, SourceError> {
     let name: Result<ModelName, _> = name.parse();
-    name.map(ModelName::into_string).map_err(|error| SourceError::new(path, error.to_string()))
+    name.map(ModelName::into_string)
+        .map_err(|error| SourceError::new(path, error.to_string()))
 }
 
 /// A file that a bundle names, which must lie inside of it.
 pub(crate) fn inside(folder: &Path, file: &str) -> Result<PathBuf, SourceError> {
     let path = folder.join(file);
-    let problem = |problem: String| SourceError::new(folder, format!("\"{}\" {problem}", file.escape_default()));
-    let real = path.canonicalize().map_err(|error| problem(format!("cannot be read: {error}")))?;
-    let root = folder.canonicalize().map_err(|error| problem(format!("cannot be read: {error}")))?;
+    let problem = |problem: String| {
+        SourceError::new(folder, format!("\"{}\" {problem}", file.escape_default()))
+    };
+    let real = path
+        .canonicalize()
+        .map_err(|error| problem(format!("cannot be read: {error}")))?;
+    let root = folder
+        .canonicalize()
+        .map_err(|error| problem(format!("cannot be read: {error}")))?;
     if !real.starts_with(&root) {
         return Err(problem("lies outside of the bundle".to_owned()));
     }
@@ -123,16 +153,23 @@ pub(crate) fn inside(folder: &Path, file: &str) -> Result<PathBuf, SourceError> 
 fn read_text(path: &Path) -> Result<String, SourceError> {
     const MAX_BYTES: u64 = 1 << 20;
     let fail = |problem: String| SourceError::new(path, problem);
-    let length = std::fs::metadata(path).map_err(|error| fail(format!("cannot be read: {error}")))?.len();
+    let length = std::fs::metadata(path)
+        .map_err(|error| fail(format!("cannot be read: {error}")))?
+        .len();
     if length > MAX_BYTES {
-        return Err(fail(format!("has {length} bytes, at most {MAX_BYTES} are read")));
+        return Err(fail(format!(
+            "has {length} bytes, at most {MAX_BYTES} are read"
+        )));
     }
     std::fs::read_to_string(path).map_err(|error| fail(format!("cannot be read: {error}")))
 }
 
 /// One class name per line.
 fn read_labels(folder: &Path, file: &str) -> Result<Vec<String>, SourceError> {
-    Ok(read_text(&inside(folder, file)?)?.lines().map(|line| line.trim().to_owned()).collect())
+    Ok(read_text(&inside(folder, file)?)?
+        .lines()
+        .map(|line| line.trim().to_owned())
+        .collect())
 }
 
 /// The entries of a folder in the order of their names, without hidden ones.
@@ -150,7 +187,8 @@ fn entries(path: &Path) -> Result<Vec<PathBuf>, SourceError> {
 }
 
 fn is_onnx(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "onnx")
+    path.extension()
+        .is_some_and(|extension| extension == "onnx")
 }
 
 /// The engine that Triton's `backend` or `platform` stands for.

@@ -40,7 +40,10 @@ pub struct DurationFigures {
 
 /// What became of the requests of a version since it was loaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are those of Triton's statistics extension")]
+#[allow(
+    missing_docs,
+    reason = "the names are those of Triton's statistics extension"
+)]
 pub struct VersionFigures {
     /// Unix time of the last answered request, in milliseconds; 0 if none.
     pub last_inference_ms: u64,
@@ -59,7 +62,10 @@ pub struct VersionFigures {
 
 /// The batches of one size.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are those of Triton's statistics extension")]
+#[allow(
+    missing_docs,
+    reason = "the names are those of Triton's statistics extension"
+)]
 pub struct BatchFigures {
     /// Rows.
     pub batch_size: u64,
@@ -68,14 +74,21 @@ pub struct BatchFigures {
 }
 
 impl VersionStats {
-    pub(crate) fn new(metrics: &Metrics, model: &str, version: &str, max_batch_rows: usize) -> Self {
+    pub(crate) fn new(
+        metrics: &Metrics,
+        model: &str,
+        version: &str,
+        max_batch_rows: usize,
+    ) -> Self {
         let tally = metrics.tally(model, version);
         metrics.observations().settle();
         Self {
             observations: metrics.observations().clone(),
             before: tally.counted(),
             batches_before: tally.batches(),
-            by_batch_rows: (0..max_batch_rows.clamp(1, MAX_BATCH_FIGURES)).map(|_| OnceLock::new()).collect(),
+            by_batch_rows: (0..max_batch_rows.clamp(1, MAX_BATCH_FIGURES))
+                .map(|_| OnceLock::new())
+                .collect(),
             tally,
         }
     }
@@ -125,9 +138,16 @@ impl VersionStats {
         self.observations.settle();
         let (now, before) = (self.tally.counted(), &self.before);
         let success = now.answered.saturating_sub(before.answered);
-        let figures =
-            |of: fn(&Counted) -> u64| DurationFigures { count: success, ns: of(&now).saturating_sub(of(before)) };
-        let failures = |counted: &Counted| ErrorCode::ALL.iter().map(|code| counted.failures(*code)).sum::<u64>();
+        let figures = |of: fn(&Counted) -> u64| DurationFigures {
+            count: success,
+            ns: of(&now).saturating_sub(of(before)),
+        };
+        let failures = |counted: &Counted| {
+            ErrorCode::ALL
+                .iter()
+                .map(|code| counted.failures(*code))
+                .sum::<u64>()
+        };
         VersionFigures {
             last_inference_ms: if success > 0 { now.last_answer_ms } else { 0 },
             inference_count: now.rows.saturating_sub(before.rows),
@@ -146,16 +166,22 @@ impl VersionStats {
     }
 
     fn batches(&self) -> impl Iterator<Item = BatchFigures> {
-        self.by_batch_rows.iter().enumerate().filter_map(|(at, stats)| {
-            let stats = stats.get()?;
-            let count = stats.count.load(Ordering::Relaxed);
-            let figures = |ns: &AtomicU64| DurationFigures { count, ns: ns.load(Ordering::Relaxed) };
-            Some(BatchFigures {
-                batch_size: at as u64 + 1,
-                compute_input: figures(&stats.input_ns),
-                compute_infer: figures(&stats.infer_ns),
+        self.by_batch_rows
+            .iter()
+            .enumerate()
+            .filter_map(|(at, stats)| {
+                let stats = stats.get()?;
+                let count = stats.count.load(Ordering::Relaxed);
+                let figures = |ns: &AtomicU64| DurationFigures {
+                    count,
+                    ns: ns.load(Ordering::Relaxed),
+                };
+                Some(BatchFigures {
+                    batch_size: at as u64 + 1,
+                    compute_input: figures(&stats.input_ns),
+                    compute_infer: figures(&stats.infer_ns),
+                })
             })
-        })
     }
 }
 

@@ -20,10 +20,13 @@ use crate::request::RequestedOutput;
 use crate::request_sample::RequestSample;
 use crate::scheduler::{Limits, Scheduler, Work};
 use crate::stats::VersionStats;
-use crate::{ErrorCode, InferError, InferRequest, Metrics, ModelState, VersionFigures, check, source, warmup};
+use crate::{
+    ErrorCode, InferError, InferRequest, Metrics, ModelState, VersionFigures, check, source, warmup,
+};
 
 /// Most rows in one run where nothing is configured.
-pub(crate) const DEFAULT_MAX_BATCH_ROWS: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not zero");
+pub(crate) const DEFAULT_MAX_BATCH_ROWS: NonZeroUsize =
+    NonZeroUsize::new(64).expect("64 is not zero");
 
 /// Everything that is known of a version before it is loaded.
 #[derive(Clone, Debug)]
@@ -45,7 +48,14 @@ pub struct VersionPlan {
 impl VersionPlan {
     /// Version 1 of an artifact and its manifest, with nothing beside.
     pub fn new(manifest: Manifest, artifact: PathBuf) -> Self {
-        Self { number: 1, manifest, artifact, labels: HashMap::new(), triton: None, files: None }
+        Self {
+            number: 1,
+            manifest,
+            artifact,
+            labels: HashMap::new(),
+            triton: None,
+            files: None,
+        }
     }
 
     /// What its files take: all of those that the registry has, else the artifact alone.
@@ -86,9 +96,9 @@ pub(crate) enum NotServed {
 }
 
 impl Version {
-    /// Loads a version, runs it warm, and finds out whether its requests can share a run. One from the registry is held
-    /// against its contract. Runs longer than `inline_run` leave the thread that serves connections. `stage` hears how far
-    /// it is. Blocks.
+    /// Loads a version, runs it warm, and finds out whether its requests can share a run. One from
+    /// the registry is held against its contract. Runs longer than `inline_run` leave the thread
+    /// that serves connections. `stage` hears how far it is. Blocks.
     pub(crate) fn load(
         model: &str,
         plan: VersionPlan,
@@ -113,11 +123,18 @@ impl Version {
         for output in &manifest.outputs {
             if signature.output(&output.name).is_err() {
                 let problem = "is in model.toml and not in the model".to_owned();
-                return Err(LoadError::Unsupported { side: "output", name: output.name.clone(), problem }.into());
+                return Err(LoadError::Unsupported {
+                    side: "output",
+                    name: output.name.clone(),
+                    problem,
+                }
+                .into());
             }
         }
         let count = artifact.default_instances();
-        let mut instances = (0..count).map(|_| artifact.instance()).collect::<Result<Vec<_>, _>>()?;
+        let mut instances = (0..count)
+            .map(|_| artifact.instance())
+            .collect::<Result<Vec<_>, _>>()?;
         stage(ModelState::Warming);
         let asked = manifest.batching.max_batch_size;
         let warm = warmup::run(&signature, &mut instances, asked, DEFAULT_MAX_BATCH_ROWS)?;
@@ -128,7 +145,10 @@ impl Version {
         let number = plan.number.to_string();
         let most = warm.max_batch_rows.map_or(1, NonZeroUsize::get);
         let stats = Arc::new(VersionStats::new(metrics, model, &number, most));
-        let limits = Limits { inline_run, ..Limits::new(&manifest.batching, warm.max_batch_rows) };
+        let limits = Limits {
+            inline_run,
+            ..Limits::new(&manifest.batching, warm.max_batch_rows)
+        };
         let name = format!("{model}:{number}");
         let scheduler = Scheduler::new(name, limits, artifact.clone(), instances, stats.clone());
         for (bytes, took) in &warm.run_times {
@@ -137,22 +157,37 @@ impl Version {
         let labels = &[model, number.as_str()];
         let load_time = started.elapsed();
         metrics.load_seconds.observe(load_time.as_secs_f64());
-        metrics.load_seconds_last.with_label_values(labels).set(load_time.as_secs_f64());
-        // ONNX Runtime is a C++ library; the portable engine is Rust, which has another allocator here.
+        metrics
+            .load_seconds_last
+            .with_label_values(labels)
+            .set(load_time.as_secs_f64());
+        // ONNX Runtime is a C++ library; the portable engine is Rust, which has another allocator
+        // here.
         let memory_bytes = before.growth(artifact.engine() == "onnxruntime");
-        metrics.memory_bytes.with_label_values(labels).set(i64::try_from(memory_bytes).unwrap_or(i64::MAX));
+        metrics
+            .memory_bytes
+            .with_label_values(labels)
+            .set(i64::try_from(memory_bytes).unwrap_or(i64::MAX));
         info!(
             model,
             version = plan.number,
             engine = artifact.engine(),
             instances = count,
             max_batch_rows = warm.max_batch_rows.map_or(0, NonZeroUsize::get),
-            one_row_us = warm.run_times.first().map_or(0, |(_, took)| took.as_micros() as u64),
+            one_row_us = warm
+                .run_times
+                .first()
+                .map_or(0, |(_, took)| took.as_micros() as u64),
             load_ms = load_time.as_millis() as u64,
             "model loaded"
         );
         if let Some(reason) = warm.not_batched {
-            info!(model, version = plan.number, reason, "requests run one by one");
+            info!(
+                model,
+                version = plan.number,
+                reason,
+                "requests run one by one"
+            );
         }
         let (file_bytes, threads) = (plan.file_bytes(), artifact.threads());
         let (model, engine, last_used) = (model.to_owned(), artifact.engine(), LastUsed::now());
@@ -224,7 +259,8 @@ impl Version {
         self.stats.sent(bytes);
     }
 
-    /// How much more memory the process took after it was loaded; other loads at the same time count in.
+    /// How much more memory the process took after it was loaded; other loads at the same time
+    /// count in.
     pub fn memory_bytes(&self) -> u64 {
         self.memory_bytes
     }
@@ -264,7 +300,11 @@ impl Version {
     }
 
     /// Checks a request against the signature and gives it its place in the queue's terms.
-    pub(crate) fn prepare(&self, request: InferRequest, received: Instant) -> Result<Prepared, InferError> {
+    pub(crate) fn prepare(
+        &self,
+        request: InferRequest,
+        received: Instant,
+    ) -> Result<Prepared, InferError> {
         let outputs = self.outputs(&request.outputs)?;
         let inputs = self.signature.bind(request.inputs)?;
         let rows = self.rows(&inputs)?;
@@ -275,13 +315,23 @@ impl Version {
         };
         let deadline = request.deadline.or_else(default_deadline);
         let level = batching.level(request.priority);
-        Ok(Prepared { work: Work { inputs, rows, deadline, level }, outputs })
+        Ok(Prepared {
+            work: Work {
+                inputs,
+                rows,
+                deadline,
+                level,
+            },
+            outputs,
+        })
     }
 
     /// The places of the wanted outputs in the signature, with the number of classes wanted.
     fn outputs(&self, wanted: &[RequestedOutput]) -> Result<Vec<(usize, usize)>, InferError> {
         if wanted.is_empty() {
-            return Ok((0..self.signature.outputs.len()).map(|at| (at, 0)).collect());
+            return Ok((0..self.signature.outputs.len())
+                .map(|at| (at, 0))
+                .collect());
         }
         let mut places: Vec<(usize, usize)> = Vec::with_capacity(wanted.len());
         for output in wanted {
@@ -308,12 +358,20 @@ impl Version {
                 Some(wanted) if wanted == tensor.rows() => {}
                 Some(wanted) => {
                     let (input, found) = (spec.name.clone(), tensor.rows());
-                    return Err(SignatureError::Rows { input, found, wanted }.into());
+                    return Err(SignatureError::Rows {
+                        input,
+                        found,
+                        wanted,
+                    }
+                    .into());
                 }
             }
         }
         match rows {
-            Some(0) => Err(InferError::new(ErrorCode::WrongDimension, "the request has no rows")),
+            Some(0) => Err(InferError::new(
+                ErrorCode::WrongDimension,
+                "the request has no rows",
+            )),
             rows => Ok(rows.unwrap_or(1)),
         }
     }
@@ -331,7 +389,10 @@ impl LastUsed {
     }
 
     pub(crate) fn set(&self, at: Instant) {
-        self.0.store(at.saturating_duration_since(*EPOCH).as_nanos() as u64, Ordering::Relaxed);
+        self.0.store(
+            at.saturating_duration_since(*EPOCH).as_nanos() as u64,
+            Ordering::Relaxed,
+        );
     }
 
     pub(crate) fn get(&self) -> Instant {
@@ -344,7 +405,8 @@ static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 /// A request that a version has accepted.
 pub(crate) struct Prepared {
     pub(crate) work: Work,
-    /// Places of the outputs in the signature, with the number of classes wanted, 0 for the plain output.
+    /// Places of the outputs in the signature, with the number of classes wanted, 0 for the plain
+    /// output.
     pub(crate) outputs: Vec<(usize, usize)>,
 }
 

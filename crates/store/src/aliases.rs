@@ -63,7 +63,10 @@ impl Store {
     pub async fn aliases(&self, model: Option<&str>) -> Result<Vec<Alias>, StoreError> {
         let sql = "SELECT model, name, version FROM aliases \
                    WHERE CAST($1 AS TEXT) IS NULL OR model = $1 ORDER BY model, name";
-        let rows = sqlx::query(sql).bind(model.map(str::to_owned)).fetch_all(self.pool()).await?;
+        let rows = sqlx::query(sql)
+            .bind(model.map(str::to_owned))
+            .fetch_all(self.pool())
+            .await?;
         rows.iter().map(alias).collect()
     }
 
@@ -97,7 +100,11 @@ impl Write {
     ///
     /// # Errors
     /// [`StoreError`] of the database.
-    pub async fn alias_moves(&mut self, model: &str, name: &str) -> Result<Vec<AliasMove>, StoreError> {
+    pub async fn alias_moves(
+        &mut self,
+        model: &str,
+        name: &str,
+    ) -> Result<Vec<AliasMove>, StoreError> {
         moves(self.connection(), model, name).await
     }
 
@@ -105,9 +112,17 @@ impl Write {
     ///
     /// # Errors
     /// [`StoreError`] of the database.
-    pub async fn aliases_of(&mut self, model: &str, version: i64) -> Result<Vec<String>, StoreError> {
+    pub async fn aliases_of(
+        &mut self,
+        model: &str,
+        version: i64,
+    ) -> Result<Vec<String>, StoreError> {
         let sql = "SELECT name FROM aliases WHERE model = $1 AND version = $2 ORDER BY name";
-        let rows = sqlx::query(sql).bind(model).bind(version).fetch_all(self.connection()).await?;
+        let rows = sqlx::query(sql)
+            .bind(model)
+            .bind(version)
+            .fetch_all(self.connection())
+            .await?;
         rows.iter().map(|row| Ok(row.try_get("name")?)).collect()
     }
 
@@ -126,38 +141,77 @@ impl Write {
         match version {
             None => {
                 let sql = "DELETE FROM aliases WHERE model = $1 AND name = $2";
-                sqlx::query(sql).bind(model).bind(name).execute(self.connection()).await?;
+                sqlx::query(sql)
+                    .bind(model)
+                    .bind(name)
+                    .execute(self.connection())
+                    .await?;
             }
             Some(version) => {
                 let sql = "INSERT INTO aliases (model, name, version) VALUES ($1, $2, $3) \
                            ON CONFLICT (model, name) DO UPDATE SET version = excluded.version";
-                sqlx::query(sql).bind(model).bind(name).bind(version).execute(self.connection()).await?;
+                sqlx::query(sql)
+                    .bind(model)
+                    .bind(name)
+                    .bind(version)
+                    .execute(self.connection())
+                    .await?;
             }
         }
         let sql = "INSERT INTO alias_moves (change, model, name, version, cause, actor, at_ms) \
                    VALUES ($1, $2, $3, $4, $5, $6, $7)";
         let actor = self.actor().to_owned();
-        let query = sqlx::query(sql).bind(change).bind(model).bind(name).bind(version).bind(cause.name());
-        query.bind(actor).bind(now_ms()).execute(self.connection()).await?;
+        let query = sqlx::query(sql)
+            .bind(change)
+            .bind(model)
+            .bind(name)
+            .bind(version)
+            .bind(cause.name());
+        query
+            .bind(actor)
+            .bind(now_ms())
+            .execute(self.connection())
+            .await?;
         Ok(())
     }
 }
 
-async fn target(connection: &mut AnyConnection, model: &str, name: &str) -> Result<Option<i64>, StoreError> {
+async fn target(
+    connection: &mut AnyConnection,
+    model: &str,
+    name: &str,
+) -> Result<Option<i64>, StoreError> {
     let sql = "SELECT version FROM aliases WHERE model = $1 AND name = $2";
-    let row = sqlx::query(sql).bind(model).bind(name).fetch_optional(connection).await?;
-    row.map(|row| row.try_get("version").map_err(StoreError::from)).transpose()
+    let row = sqlx::query(sql)
+        .bind(model)
+        .bind(name)
+        .fetch_optional(connection)
+        .await?;
+    row.map(|row| row.try_get("version").map_err(StoreError::from))
+        .transpose()
 }
 
-async fn moves(connection: &mut AnyConnection, model: &str, name: &str) -> Result<Vec<AliasMove>, StoreError> {
+async fn moves(
+    connection: &mut AnyConnection,
+    model: &str,
+    name: &str,
+) -> Result<Vec<AliasMove>, StoreError> {
     let sql = "SELECT change, version, cause, actor, at_ms FROM alias_moves \
                WHERE model = $1 AND name = $2 ORDER BY change";
-    let rows = sqlx::query(sql).bind(model).bind(name).fetch_all(connection).await?;
+    let rows = sqlx::query(sql)
+        .bind(model)
+        .bind(name)
+        .fetch_all(connection)
+        .await?;
     rows.iter().map(alias_move).collect()
 }
 
 fn alias(row: &AnyRow) -> Result<Alias, StoreError> {
-    Ok(Alias { model: row.try_get("model")?, name: row.try_get("name")?, version: row.try_get("version")? })
+    Ok(Alias {
+        model: row.try_get("model")?,
+        name: row.try_get("name")?,
+        version: row.try_get("version")?,
+    })
 }
 
 fn alias_move(row: &AnyRow) -> Result<AliasMove, StoreError> {
@@ -166,7 +220,10 @@ fn alias_move(row: &AnyRow) -> Result<AliasMove, StoreError> {
     Ok(AliasMove {
         change: row.try_get("change")?,
         version: row.try_get("version")?,
-        cause: all.into_iter().find(|known| known.name() == cause).ok_or_else(|| unknown("cause", &cause))?,
+        cause: all
+            .into_iter()
+            .find(|known| known.name() == cause)
+            .ok_or_else(|| unknown("cause", &cause))?,
         actor: row.try_get("actor")?,
         at_ms: row.try_get("at_ms")?,
     })

@@ -11,7 +11,10 @@ use sqlx::{Any, AnyConnection, AnyPool, Connection, Executor, Row, Transaction};
 use crate::StoreError;
 
 /// The schema, step by step; the first is version 1. Steps are added and never changed.
-const STEPS: [&str; 2] = [include_str!("../schema/0001.sql"), include_str!("../schema/0002.sql")];
+const STEPS: [&str; 2] = [
+    include_str!("../schema/0001.sql"),
+    include_str!("../schema/0002.sql"),
+];
 /// How long a connection waits for other writers.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a place in the pool is waited for. Those who have one may be waiting for a writer.
@@ -36,28 +39,42 @@ enum Kind {
 }
 
 impl Store {
-    /// Opens a database and brings its schema up to date: a `postgres://` URL, a `sqlite:` URL, or the path of a SQLite
-    /// file, which is made if it is not there.
+    /// Opens a database and brings its schema up to date: a `postgres://` URL, a `sqlite:` URL, or
+    /// the path of a SQLite file, which is made if it is not there.
     ///
     /// # Errors
-    /// [`StoreError::Open`] if it cannot be opened, [`StoreError::NewerSchema`] if a newer build has changed it.
+    /// [`StoreError::Open`] if it cannot be opened, [`StoreError::NewerSchema`] if a newer build
+    /// has changed it.
     pub async fn open(database: &str) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         let (kind, url) = connection_url(database);
-        let failed = |problem: String| StoreError::Open { database: without_password(database), problem };
+        let failed = |problem: String| StoreError::Open {
+            database: without_password(database),
+            problem,
+        };
         if kind == Kind::Sqlite {
             make_folder(database).map_err(|error| failed(error.to_string()))?;
         }
-        let options = AnyConnectOptions::from_str(&url).map_err(|error| failed(error.to_string()))?;
+        let options =
+            AnyConnectOptions::from_str(&url).map_err(|error| failed(error.to_string()))?;
         if kind == Kind::Postgres {
             // The pool would go on trying where nobody listens.
             reach(&options).await.map_err(failed)?;
         }
         let pool = AnyPoolOptions::new()
             .max_connections(MAX_CONNECTIONS)
-            .acquire_timeout(if kind == Kind::Sqlite { POOL_PATIENCE } else { PATIENCE })
-            .after_connect(move |connection, _| Box::pin(async move { prepare(connection, kind).await }));
-        let pool = pool.connect_with(options).await.map_err(|error| failed(error.to_string()))?;
+            .acquire_timeout(if kind == Kind::Sqlite {
+                POOL_PATIENCE
+            } else {
+                PATIENCE
+            })
+            .after_connect(move |connection, _| {
+                Box::pin(async move { prepare(connection, kind).await })
+            });
+        let pool = pool
+            .connect_with(options)
+            .await
+            .map_err(|error| failed(error.to_string()))?;
         let store = Self { pool, kind };
         store.migrate().await?;
         Ok(store)
@@ -71,11 +88,17 @@ impl Store {
     /// Begins a change, in the name of `actor`, once no other writer is at work.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] if the database cannot be reached or others do not come to an end.
+    /// [`StoreError::Unavailable`] if the database cannot be reached or others do not come to an
+    /// end.
     pub async fn write(&self, actor: &str) -> Result<Write, StoreError> {
         let mut transaction = self.begin().await?;
-        sqlx::query("UPDATE counters SET value = value WHERE name = 'change'").execute(&mut *transaction).await?;
-        Ok(Write { transaction, actor: actor.to_owned() })
+        sqlx::query("UPDATE counters SET value = value WHERE name = 'change'")
+            .execute(&mut *transaction)
+            .await?;
+        Ok(Write {
+            transaction,
+            actor: actor.to_owned(),
+        })
     }
 
     /// Begins a transaction that is to write.
@@ -87,14 +110,19 @@ impl Store {
         Ok(self.pool.begin_with(begin).await?)
     }
 
-    /// The time of the database's machine, in milliseconds since 1970: those who compare times must have one clock.
+    /// The time of the database's machine, in milliseconds since 1970: those who compare times must
+    /// have one clock.
     pub(crate) async fn clock_ms(&self, connection: &mut AnyConnection) -> Result<i64, StoreError> {
         match self.kind {
             // The file and its users are on one machine.
             Kind::Sqlite => Ok(now_ms()),
             Kind::Postgres => {
-                let sql = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now_ms";
-                Ok(sqlx::query(sql).fetch_one(connection).await?.try_get("now_ms")?)
+                let sql =
+                    "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now_ms";
+                Ok(sqlx::query(sql)
+                    .fetch_one(connection)
+                    .await?
+                    .try_get("now_ms")?)
             }
         }
     }
@@ -106,7 +134,8 @@ impl Store {
     pub async fn property(&self, name: &str) -> Result<Option<String>, StoreError> {
         let query = sqlx::query("SELECT value FROM properties WHERE name = $1").bind(name);
         let row = query.fetch_optional(&self.pool).await?;
-        row.map(|row| row.try_get("value").map_err(StoreError::from)).transpose()
+        row.map(|row| row.try_get("value").map_err(StoreError::from))
+            .transpose()
     }
 
     pub(crate) async fn connection(&self) -> Result<PoolConnection<Any>, StoreError> {
@@ -136,11 +165,21 @@ impl Store {
                 transaction
             }
         };
-        transaction.execute("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT PRIMARY KEY)").await?;
-        let found = sqlx::query(read).fetch_one(&mut *transaction).await?.try_get::<i64, _>("version")?;
-        for (step, version) in STEPS.iter().zip(1i64..).skip(usize::try_from(found).unwrap_or(0)) {
+        transaction
+            .execute("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT PRIMARY KEY)")
+            .await?;
+        let found = sqlx::query(read)
+            .fetch_one(&mut *transaction)
+            .await?
+            .try_get::<i64, _>("version")?;
+        for (step, version) in STEPS
+            .iter()
+            .zip(1i64..)
+            .skip(usize::try_from(found).unwrap_or(0))
+        {
             sqlx::raw_sql(*step).execute(&mut *transaction).await?;
-            let record = sqlx::query("INSERT INTO schema_version (version) VALUES ($1)").bind(version);
+            let record =
+                sqlx::query("INSERT INTO schema_version (version) VALUES ($1)").bind(version);
             record.execute(&mut *transaction).await?;
         }
         Ok(transaction.commit().await?)
@@ -175,7 +214,8 @@ impl Write {
     pub async fn property(&mut self, name: &str) -> Result<Option<String>, StoreError> {
         let query = sqlx::query("SELECT value FROM properties WHERE name = $1").bind(name);
         let row = query.fetch_optional(self.connection()).await?;
-        row.map(|row| row.try_get("value").map_err(StoreError::from)).transpose()
+        row.map(|row| row.try_get("value").map_err(StoreError::from))
+            .transpose()
     }
 
     /// Sets a value that belongs to the whole database.
@@ -185,7 +225,11 @@ impl Write {
     pub async fn set_property(&mut self, name: &str, value: &str) -> Result<(), StoreError> {
         let sql = "INSERT INTO properties (name, value) VALUES ($1, $2) \
                    ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-        sqlx::query(sql).bind(name).bind(value).execute(self.connection()).await?;
+        sqlx::query(sql)
+            .bind(name)
+            .bind(value)
+            .execute(self.connection())
+            .await?;
         Ok(())
     }
 
@@ -196,13 +240,19 @@ impl Write {
 
 /// Milliseconds since 1970.
 pub fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| {
+            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        })
 }
 
 /// Finds out whether a server answers at all.
 async fn reach(options: &AnyConnectOptions) -> Result<(), String> {
-    let connection = tokio::time::timeout(CONNECT_PATIENCE, AnyConnection::connect_with(options)).await;
-    let connection = connection.map_err(|_| format!("it does not answer within {CONNECT_PATIENCE:?}"))?;
+    let connection =
+        tokio::time::timeout(CONNECT_PATIENCE, AnyConnection::connect_with(options)).await;
+    let connection =
+        connection.map_err(|_| format!("it does not answer within {CONNECT_PATIENCE:?}"))?;
     let closed = connection.map_err(|error| error.to_string())?.close().await;
     closed.map_err(|error| error.to_string())
 }
@@ -214,7 +264,8 @@ async fn prepare(connection: &mut AnyConnection, kind: Kind) -> Result<(), sqlx:
     }
     let patience = format!("PRAGMA busy_timeout = {}", PATIENCE.as_millis());
     connection.execute(sqlx::AssertSqlSafe(patience)).await?;
-    // Two processes that open a new file at the same moment cannot both change its mode; SQLite does not wait here.
+    // Two processes that open a new file at the same moment cannot both change its mode; SQLite
+    // does not wait here.
     let mut tries = 0;
     while let Err(error) = connection.execute("PRAGMA journal_mode = WAL").await {
         tries += 1;
@@ -237,7 +288,9 @@ fn connection_url(database: &str) -> (Kind, String) {
     let mut url = String::from("sqlite:");
     for byte in path.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => url.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
+                url.push(char::from(byte))
+            }
             _ => url.push_str(&format!("%{byte:02X}")),
         }
     }
@@ -245,7 +298,10 @@ fn connection_url(database: &str) -> (Kind, String) {
 }
 
 fn sqlite_path(database: &str) -> &str {
-    database.strip_prefix("sqlite://").or_else(|| database.strip_prefix("sqlite:")).unwrap_or(database)
+    database
+        .strip_prefix("sqlite://")
+        .or_else(|| database.strip_prefix("sqlite:"))
+        .unwrap_or(database)
 }
 
 fn make_folder(database: &str) -> std::io::Result<()> {
@@ -257,8 +313,12 @@ fn make_folder(database: &str) -> std::io::Result<()> {
 
 /// `scheme://user:…@host` for messages.
 fn without_password(database: &str) -> String {
-    let Some((scheme, rest)) = database.split_once("://") else { return database.to_owned() };
-    let Some((user, host)) = rest.rsplit_once('@') else { return database.to_owned() };
+    let Some((scheme, rest)) = database.split_once("://") else {
+        return database.to_owned();
+    };
+    let Some((user, host)) = rest.rsplit_once('@') else {
+        return database.to_owned();
+    };
     let user = user.split(':').next().unwrap_or_default();
     format!("{scheme}://{user}:…@{host}")
 }
@@ -270,14 +330,20 @@ mod tests {
     #[test]
     fn a_path_with_odd_characters_becomes_one_url() {
         let url = |database| connection_url(database).1;
-        assert_eq!(url("/data/a b?c#d.db"), "sqlite:/data/a%20b%3Fc%23d.db?mode=rwc");
+        assert_eq!(
+            url("/data/a b?c#d.db"),
+            "sqlite:/data/a%20b%3Fc%23d.db?mode=rwc"
+        );
         assert_eq!(url("sqlite:///data/x.db"), "sqlite:/data/x.db?mode=rwc");
         assert_eq!(connection_url("postgres://h/d").0, Kind::Postgres);
     }
 
     #[test]
     fn passwords_are_not_shown() {
-        assert_eq!(without_password("postgres://me:s@cret@host/db"), "postgres://me:…@host/db");
+        assert_eq!(
+            without_password("postgres://me:s@cret@host/db"),
+            "postgres://me:…@host/db"
+        );
         assert_eq!(without_password("/data/x.db"), "/data/x.db");
     }
 }

@@ -32,14 +32,19 @@ pub enum StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let busy = |error: &dyn sqlx::error::DatabaseError| {
-            // SQLITE_BUSY and SQLITE_LOCKED; PostgreSQL's classes 08 (connection), 53 (resources) and 57 (intervention).
+            // SQLITE_BUSY and SQLITE_LOCKED; PostgreSQL's classes 08 (connection), 53 (resources)
+            // and 57 (intervention).
             error.code().is_some_and(|code| {
                 matches!(code.as_ref(), "5" | "6" | "261" | "517")
-                    || ["08", "53", "57"].iter().any(|class| code.len() == 5 && code.starts_with(class))
+                    || ["08", "53", "57"]
+                        .iter()
+                        .any(|class| code.len() == 5 && code.starts_with(class))
             })
         };
         match &error {
-            sqlx::Error::Database(inner) if !busy(inner.as_ref()) => Self::Refused(inner.to_string()),
+            sqlx::Error::Database(inner) if !busy(inner.as_ref()) => {
+                Self::Refused(inner.to_string())
+            }
             sqlx::Error::Database(_)
             | sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
@@ -53,5 +58,7 @@ impl From<sqlx::Error> for StoreError {
 
 /// A value of the database that this build does not know.
 pub(crate) fn unknown(what: &str, value: &str) -> StoreError {
-    StoreError::Refused(format!("it holds the {what} {value:?}, which this build does not know"))
+    StoreError::Refused(format!(
+        "it holds the {what} {value:?}, which this build does not know"
+    ))
 }

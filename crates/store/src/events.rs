@@ -44,7 +44,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn last_change(&self) -> Result<i64, StoreError> {
-        let row = sqlx::query("SELECT value FROM counters WHERE name = 'change'").fetch_one(self.pool()).await?;
+        let row = sqlx::query("SELECT value FROM counters WHERE name = 'change'")
+            .fetch_one(self.pool())
+            .await?;
         Ok(row.try_get("value")?)
     }
 
@@ -55,7 +57,11 @@ impl Store {
     pub async fn events_since(&self, since: i64, limit: i64) -> Result<Vec<Event>, StoreError> {
         let sql = "SELECT change, at_ms, actor, kind, model, version, detail FROM events \
                    WHERE change > $1 ORDER BY change LIMIT $2";
-        let rows = sqlx::query(sql).bind(since).bind(limit).fetch_all(self.pool()).await?;
+        let rows = sqlx::query(sql)
+            .bind(since)
+            .bind(limit)
+            .fetch_all(self.pool())
+            .await?;
         rows.iter().map(event).collect()
     }
 }
@@ -67,12 +73,22 @@ impl Write {
     /// [`StoreError`] of the database.
     pub async fn record(&mut self, event: NewEvent<'_>) -> Result<i64, StoreError> {
         let sql = "UPDATE counters SET value = value + 1 WHERE name = 'change' RETURNING value";
-        let change: i64 = sqlx::query(sql).fetch_one(self.connection()).await?.try_get("value")?;
+        let change: i64 = sqlx::query(sql)
+            .fetch_one(self.connection())
+            .await?
+            .try_get("value")?;
         let sql = "INSERT INTO events (change, at_ms, actor, kind, model, version, detail) \
                    VALUES ($1, $2, $3, $4, $5, $6, $7)";
         let actor = self.actor().to_owned();
-        let query = sqlx::query(sql).bind(change).bind(now_ms()).bind(actor).bind(event.kind);
-        let query = query.bind(event.model).bind(event.version).bind(event.detail.to_string());
+        let query = sqlx::query(sql)
+            .bind(change)
+            .bind(now_ms())
+            .bind(actor)
+            .bind(event.kind);
+        let query = query
+            .bind(event.model)
+            .bind(event.version)
+            .bind(event.detail.to_string());
         query.execute(self.connection()).await?;
         Ok(change)
     }

@@ -1,13 +1,15 @@
 //! The metadata database: one schema, one set of queries, on SQLite or PostgreSQL.
 //!
-//! In: a URL, and what others want to remember. Out: the same as plain structs, and an append-only log of events whose
-//! numbers follow the order of commits, so that "what changed since" is one cheap question. This room knows no model
-//! format, no object store and no policy: it keeps what it is told, whole or not at all.
+//! In: a URL, and what others want to remember. Out: the same as plain structs, and an append-only
+//! log of events whose numbers follow the order of commits, so that "what changed since" is one
+//! cheap question. This room knows no model format, no object store and no policy: it keeps what it
+//! is told, whole or not at all.
 //!
-//! Reads are methods of [`Store`]; writes are methods of a [`Write`], which happen together at [`Write::commit`] or,
-//! when it is dropped, not at all. Writers take turns on both databases.
+//! Reads are methods of [`Store`]; writes are methods of a [`Write`], which happen together at
+//! [`Write::commit`] or, when it is dropped, not at all. Writers take turns on both databases.
 //!
-//! Beside that it is where the replicas of a group meet: they add up counts, leave notes and agree on a holder of a duty.
+//! Beside that it is where the replicas of a group meet: they add up counts, leave notes and agree
+//! on a holder of a duty.
 
 mod aliases;
 mod database;

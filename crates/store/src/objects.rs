@@ -43,8 +43,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn objects(&self) -> Result<Vec<Object>, StoreError> {
-        let sql = "SELECT digest, location, bytes, stored_bytes, envelope FROM objects ORDER BY digest";
-        sqlx::query(sql).fetch_all(self.pool()).await?.iter().map(object).collect()
+        let sql =
+            "SELECT digest, location, bytes, stored_bytes, envelope FROM objects ORDER BY digest";
+        sqlx::query(sql)
+            .fetch_all(self.pool())
+            .await?
+            .iter()
+            .map(object)
+            .collect()
     }
 
     /// Whether a location belongs to an object, an upload, or the garbage.
@@ -55,7 +61,11 @@ impl Store {
         let sql = "SELECT location FROM objects WHERE location = $1 \
                    UNION ALL SELECT location FROM uploads WHERE location = $1 \
                    UNION ALL SELECT location FROM garbage WHERE location = $1";
-        Ok(sqlx::query(sql).bind(location).fetch_optional(self.pool()).await?.is_some())
+        Ok(sqlx::query(sql)
+            .bind(location)
+            .fetch_optional(self.pool())
+            .await?
+            .is_some())
     }
 
     /// The locations to be cleared.
@@ -64,9 +74,18 @@ impl Store {
     /// [`StoreError`] of the database.
     pub async fn garbage(&self) -> Result<Vec<Garbage>, StoreError> {
         let sql = "SELECT location, multipart FROM garbage ORDER BY location";
-        let one =
-            |row: &AnyRow| Ok(Garbage { location: row.try_get("location")?, multipart: row.try_get("multipart")? });
-        sqlx::query(sql).fetch_all(self.pool()).await?.iter().map(one).collect()
+        let one = |row: &AnyRow| {
+            Ok(Garbage {
+                location: row.try_get("location")?,
+                multipart: row.try_get("multipart")?,
+            })
+        };
+        sqlx::query(sql)
+            .fetch_all(self.pool())
+            .await?
+            .iter()
+            .map(one)
+            .collect()
     }
 
     /// Forgets a location that was cleared.
@@ -74,7 +93,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn cleared(&self, location: &str) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM garbage WHERE location = $1").bind(location).execute(self.pool()).await?;
+        sqlx::query("DELETE FROM garbage WHERE location = $1")
+            .bind(location)
+            .execute(self.pool())
+            .await?;
         Ok(())
     }
 }
@@ -95,8 +117,16 @@ impl Write {
     pub async fn add_object(&mut self, new: &Object) -> Result<(), StoreError> {
         let sql = "INSERT INTO objects (digest, location, bytes, stored_bytes, envelope, touched_ms) \
                    VALUES ($1, $2, $3, $4, $5, $6)";
-        let query = sqlx::query(sql).bind(&new.digest).bind(&new.location).bind(new.bytes).bind(new.stored_bytes);
-        query.bind(new.envelope.clone()).bind(now_ms()).execute(self.connection()).await?;
+        let query = sqlx::query(sql)
+            .bind(&new.digest)
+            .bind(&new.location)
+            .bind(new.bytes)
+            .bind(new.stored_bytes);
+        query
+            .bind(new.envelope.clone())
+            .bind(now_ms())
+            .execute(self.connection())
+            .await?;
         Ok(())
     }
 
@@ -106,7 +136,11 @@ impl Write {
     /// [`StoreError`] of the database.
     pub async fn rewrap(&mut self, digest: &str, envelope: &str) -> Result<(), StoreError> {
         let sql = "UPDATE objects SET envelope = $2 WHERE digest = $1";
-        sqlx::query(sql).bind(digest).bind(envelope).execute(self.connection()).await?;
+        sqlx::query(sql)
+            .bind(digest)
+            .bind(envelope)
+            .execute(self.connection())
+            .await?;
         Ok(())
     }
 
@@ -116,13 +150,15 @@ impl Write {
     /// [`StoreError`] of the database.
     pub async fn discard(&mut self, garbage: &Garbage) -> Result<(), StoreError> {
         let sql = "INSERT INTO garbage (location, multipart) VALUES ($1, $2) ON CONFLICT (location) DO NOTHING";
-        let query = sqlx::query(sql).bind(&garbage.location).bind(garbage.multipart.clone());
+        let query = sqlx::query(sql)
+            .bind(&garbage.location)
+            .bind(garbage.multipart.clone());
         query.execute(self.connection()).await?;
         Ok(())
     }
 
-    /// Turns the objects that no version has and no push counts on, untouched since `since_ms`, into garbage; gives
-    /// how many they were and their bytes in the object store.
+    /// Turns the objects that no version has and no push counts on, untouched since `since_ms`,
+    /// into garbage; gives how many they were and their bytes in the object store.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
@@ -130,12 +166,22 @@ impl Write {
         let sql = "SELECT location, stored_bytes FROM objects WHERE touched_ms <= $1 \
                    AND NOT EXISTS (SELECT 1 FROM version_files WHERE version_files.digest = objects.digest) \
                    AND NOT EXISTS (SELECT 1 FROM push_objects WHERE push_objects.digest = objects.digest)";
-        let rows = sqlx::query(sql).bind(since_ms).fetch_all(self.connection()).await?;
+        let rows = sqlx::query(sql)
+            .bind(since_ms)
+            .fetch_all(self.connection())
+            .await?;
         let (mut count, mut bytes) = (0, 0);
         for row in &rows {
             let location: String = row.try_get("location")?;
-            sqlx::query("DELETE FROM objects WHERE location = $1").bind(&location).execute(self.connection()).await?;
-            self.discard(&Garbage { location, multipart: None }).await?;
+            sqlx::query("DELETE FROM objects WHERE location = $1")
+                .bind(&location)
+                .execute(self.connection())
+                .await?;
+            self.discard(&Garbage {
+                location,
+                multipart: None,
+            })
+            .await?;
             count += 1;
             bytes += row.try_get::<i64, _>("stored_bytes")?;
         }
@@ -143,9 +189,16 @@ impl Write {
     }
 }
 
-async fn by_digest(connection: &mut AnyConnection, digest: &str) -> Result<Option<Object>, StoreError> {
-    let sql = "SELECT digest, location, bytes, stored_bytes, envelope FROM objects WHERE digest = $1";
-    let row = sqlx::query(sql).bind(digest).fetch_optional(connection).await?;
+async fn by_digest(
+    connection: &mut AnyConnection,
+    digest: &str,
+) -> Result<Option<Object>, StoreError> {
+    let sql =
+        "SELECT digest, location, bytes, stored_bytes, envelope FROM objects WHERE digest = $1";
+    let row = sqlx::query(sql)
+        .bind(digest)
+        .fetch_optional(connection)
+        .await?;
     row.as_ref().map(object).transpose()
 }
 

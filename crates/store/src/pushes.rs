@@ -10,9 +10,19 @@ impl Store {
     pub async fn keep_push_alive(&self, push: &str) -> Result<bool, StoreError> {
         let now = now_ms();
         let sql = "UPDATE pushes SET alive_ms = $2 WHERE id = $1";
-        let known = sqlx::query(sql).bind(push).bind(now).execute(self.pool()).await?.rows_affected() > 0;
+        let known = sqlx::query(sql)
+            .bind(push)
+            .bind(now)
+            .execute(self.pool())
+            .await?
+            .rows_affected()
+            > 0;
         let sql = "UPDATE uploads SET alive_ms = $2 WHERE push = $1";
-        sqlx::query(sql).bind(push).bind(now).execute(self.pool()).await?;
+        sqlx::query(sql)
+            .bind(push)
+            .bind(now)
+            .execute(self.pool())
+            .await?;
         Ok(known)
     }
 }
@@ -25,7 +35,12 @@ impl Write {
     pub async fn begin_push(&mut self, push: &str) -> Result<(), StoreError> {
         let actor = self.actor().to_owned();
         let sql = "INSERT INTO pushes (id, actor, alive_ms) VALUES ($1, $2, $3)";
-        sqlx::query(sql).bind(push).bind(actor).bind(now_ms()).execute(self.connection()).await?;
+        sqlx::query(sql)
+            .bind(push)
+            .bind(actor)
+            .bind(now_ms())
+            .execute(self.connection())
+            .await?;
         Ok(())
     }
 
@@ -35,7 +50,11 @@ impl Write {
     /// [`StoreError`] of the database, also where the push is no longer known.
     pub async fn count_on(&mut self, push: &str, digest: &str) -> Result<(), StoreError> {
         let sql = "INSERT INTO push_objects (push, digest) VALUES ($1, $2) ON CONFLICT (push, digest) DO NOTHING";
-        sqlx::query(sql).bind(push).bind(digest).execute(self.connection()).await?;
+        sqlx::query(sql)
+            .bind(push)
+            .bind(digest)
+            .execute(self.connection())
+            .await?;
         Ok(())
     }
 
@@ -44,8 +63,14 @@ impl Write {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn end_push(&mut self, push: &str) -> Result<(), StoreError> {
-        for sql in ["DELETE FROM push_objects WHERE push = $1", "DELETE FROM pushes WHERE id = $1"] {
-            sqlx::query(sql).bind(push).execute(self.connection()).await?;
+        for sql in [
+            "DELETE FROM push_objects WHERE push = $1",
+            "DELETE FROM pushes WHERE id = $1",
+        ] {
+            sqlx::query(sql)
+                .bind(push)
+                .execute(self.connection())
+                .await?;
         }
         Ok(())
     }
@@ -59,7 +84,10 @@ impl Write {
             "DELETE FROM push_objects WHERE push IN (SELECT id FROM pushes WHERE alive_ms < $1)",
             "DELETE FROM pushes WHERE alive_ms < $1",
         ] {
-            sqlx::query(sql).bind(since_ms).execute(self.connection()).await?;
+            sqlx::query(sql)
+                .bind(since_ms)
+                .execute(self.connection())
+                .await?;
         }
         Ok(())
     }

@@ -45,7 +45,8 @@ pub struct Addition<'a> {
     pub replica: &'a str,
     /// The replica's [`Replica::name`].
     pub name: &'a str,
-    /// Its number: an addition is made once, however often it is tried. The next one has a larger number.
+    /// Its number: an addition is made once, however often it is tried. The next one has a larger
+    /// number.
     pub number: i64,
     /// The counts.
     pub counts: &'a [SharedCount],
@@ -94,9 +95,16 @@ impl Store {
     /// Makes an addition, unless it was made already, and notes that the replica is there.
     ///
     /// # Errors
-    /// [`StoreError`] of the database. Whether the addition was made is then not known: try it again.
+    /// [`StoreError`] of the database. Whether the addition was made is then not known: try it
+    /// again.
     pub async fn add_counts(&self, addition: Addition<'_>) -> Result<(), StoreError> {
-        let Addition { group, replica, name, number, counts } = addition;
+        let Addition {
+            group,
+            replica,
+            name,
+            number,
+            counts,
+        } = addition;
         let mut transaction = self.begin().await?;
         let change = next_change(&mut transaction).await?;
         let is_new = number > last_addition(&mut transaction, group, replica).await?;
@@ -105,7 +113,12 @@ impl Store {
                    ON CONFLICT (replica_group, id) DO UPDATE SET name = excluded.name, seen_ms = excluded.seen_ms, \
                    addition = CASE WHEN excluded.addition > replicas.addition THEN excluded.addition \
                    ELSE replicas.addition END";
-        let query = sqlx::query(sql).bind(group).bind(replica).bind(name).bind(number).bind(now_ms);
+        let query = sqlx::query(sql)
+            .bind(group)
+            .bind(replica)
+            .bind(name)
+            .bind(number)
+            .bind(now_ms);
         query.execute(&mut *transaction).await?;
         if is_new {
             for count in counts {
@@ -123,12 +136,23 @@ impl Store {
         let mut connection = self.connection().await?;
         // Read first: what commits meanwhile is read now and once more.
         let sql = "SELECT value FROM counters WHERE name = 'shared'";
-        let change = sqlx::query(sql).fetch_one(&mut *connection).await?.try_get("value")?;
+        let change = sqlx::query(sql)
+            .fetch_one(&mut *connection)
+            .await?
+            .try_get("value")?;
         let sql = "SELECT objective, width_ms, bucket, good, total FROM shared_counts \
                    WHERE replica_group = $1 AND change > $2";
-        let counts = sqlx::query(sql).bind(group).bind(since).fetch_all(&mut *connection).await?;
+        let counts = sqlx::query(sql)
+            .bind(group)
+            .bind(since)
+            .fetch_all(&mut *connection)
+            .await?;
         let sql = "SELECT kind, name, body FROM shared_notes WHERE replica_group = $1 AND change > $2 ORDER BY change";
-        let notes = sqlx::query(sql).bind(group).bind(since).fetch_all(&mut *connection).await?;
+        let notes = sqlx::query(sql)
+            .bind(group)
+            .bind(since)
+            .fetch_all(&mut *connection)
+            .await?;
         Ok(SharedNews {
             change,
             counts: counts.iter().map(count).collect::<Result<_, _>>()?,
@@ -146,12 +170,21 @@ impl Store {
         let sql = "INSERT INTO shared_notes (replica_group, kind, name, body, change, noted_ms) \
                    VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (replica_group, kind, name) \
                    DO UPDATE SET body = excluded.body, change = excluded.change, noted_ms = excluded.noted_ms";
-        let query = sqlx::query(sql).bind(group).bind(&note.kind).bind(&note.name).bind(note.body.as_deref());
-        query.bind(change).bind(now_ms()).execute(&mut *transaction).await?;
+        let query = sqlx::query(sql)
+            .bind(group)
+            .bind(&note.kind)
+            .bind(&note.name)
+            .bind(note.body.as_deref());
+        query
+            .bind(change)
+            .bind(now_ms())
+            .execute(&mut *transaction)
+            .await?;
         Ok(transaction.commit().await?)
     }
 
-    /// Takes a duty that nobody has, or that `holder` has already, for so long, and says who has it then.
+    /// Takes a duty that nobody has, or that `holder` has already, for so long, and says who has it
+    /// then.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
@@ -169,9 +202,17 @@ impl Store {
                    DO UPDATE SET holder = excluded.holder, until_ms = excluded.until_ms \
                    WHERE leases.holder = excluded.holder OR leases.until_ms <= $5";
         let query = sqlx::query(sql).bind(group).bind(duty).bind(holder);
-        query.bind(now_ms.saturating_add(length_ms)).bind(now_ms).execute(&mut *transaction).await?;
+        query
+            .bind(now_ms.saturating_add(length_ms))
+            .bind(now_ms)
+            .execute(&mut *transaction)
+            .await?;
         let sql = "SELECT holder FROM leases WHERE replica_group = $1 AND duty = $2";
-        let row = sqlx::query(sql).bind(group).bind(duty).fetch_one(&mut *transaction).await?;
+        let row = sqlx::query(sql)
+            .bind(group)
+            .bind(duty)
+            .fetch_one(&mut *transaction)
+            .await?;
         let holder = row.try_get("holder")?;
         transaction.commit().await?;
         Ok(holder)
@@ -181,9 +222,19 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] of the database.
-    pub async fn release_lease(&self, group: &str, duty: &str, holder: &str) -> Result<(), StoreError> {
+    pub async fn release_lease(
+        &self,
+        group: &str,
+        duty: &str,
+        holder: &str,
+    ) -> Result<(), StoreError> {
         let sql = "DELETE FROM leases WHERE replica_group = $1 AND duty = $2 AND holder = $3";
-        sqlx::query(sql).bind(group).bind(duty).bind(holder).execute(self.pool()).await?;
+        sqlx::query(sql)
+            .bind(group)
+            .bind(duty)
+            .bind(holder)
+            .execute(self.pool())
+            .await?;
         Ok(())
     }
 
@@ -193,59 +244,114 @@ impl Store {
     /// [`StoreError`] of the database.
     pub async fn replicas(&self, group: &str, within_ms: i64) -> Result<Vec<Replica>, StoreError> {
         let mut connection = self.connection().await?;
-        let since_ms = self.clock_ms(&mut connection).await?.saturating_sub(within_ms);
+        let since_ms = self
+            .clock_ms(&mut connection)
+            .await?
+            .saturating_sub(within_ms);
         let sql = "SELECT id, name, seen_ms FROM replicas WHERE replica_group = $1 AND seen_ms >= $2 ORDER BY name, id";
-        let rows = sqlx::query(sql).bind(group).bind(since_ms).fetch_all(&mut *connection).await?;
+        let rows = sqlx::query(sql)
+            .bind(group)
+            .bind(since_ms)
+            .fetch_all(&mut *connection)
+            .await?;
         rows.iter().map(replica).collect()
     }
 
-    /// Forgets what a group no longer needs: buckets beyond those of the tiers, replicas and notes that are long gone.
+    /// Forgets what a group no longer needs: buckets beyond those of the tiers, replicas and notes
+    /// that are long gone.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
-    pub async fn prune_shared(&self, group: &str, tiers: &[Tier], longest_ms: i64) -> Result<(), StoreError> {
+    pub async fn prune_shared(
+        &self,
+        group: &str,
+        tiers: &[Tier],
+        longest_ms: i64,
+    ) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         let now_ms = self.clock_ms(&mut transaction).await?;
         let sql = "DELETE FROM shared_counts WHERE replica_group = $1 AND bucket * width_ms < $2";
         let old_ms = now_ms.saturating_sub(longest_ms);
-        sqlx::query(sql).bind(group).bind(old_ms).execute(&mut *transaction).await?;
+        sqlx::query(sql)
+            .bind(group)
+            .bind(old_ms)
+            .execute(&mut *transaction)
+            .await?;
         for tier in tiers {
             let sql = "DELETE FROM shared_counts WHERE replica_group = $1 AND width_ms = $2 AND bucket <= \
                        (SELECT newer.bucket FROM shared_counts newer WHERE newer.replica_group = $1 \
                        AND newer.width_ms = $2 AND newer.objective = shared_counts.objective \
                        ORDER BY newer.bucket DESC LIMIT 1 OFFSET $3)";
-            let query = sqlx::query(sql).bind(group).bind(tier.width_ms).bind(tier.buckets);
+            let query = sqlx::query(sql)
+                .bind(group)
+                .bind(tier.width_ms)
+                .bind(tier.buckets);
             query.execute(&mut *transaction).await?;
         }
         let sql = "DELETE FROM replicas WHERE replica_group = $1 AND seen_ms < $2";
         let old_ms = now_ms.saturating_sub(REMEMBERED_MS);
-        sqlx::query(sql).bind(group).bind(old_ms).execute(&mut *transaction).await?;
-        let sql = "DELETE FROM shared_notes WHERE replica_group = $1 AND body IS NULL AND noted_ms < $2";
+        sqlx::query(sql)
+            .bind(group)
+            .bind(old_ms)
+            .execute(&mut *transaction)
+            .await?;
+        let sql =
+            "DELETE FROM shared_notes WHERE replica_group = $1 AND body IS NULL AND noted_ms < $2";
         let old_ms = now_ms.saturating_sub(TAKEN_BACK_MS);
-        sqlx::query(sql).bind(group).bind(old_ms).execute(&mut *transaction).await?;
+        sqlx::query(sql)
+            .bind(group)
+            .bind(old_ms)
+            .execute(&mut *transaction)
+            .await?;
         Ok(transaction.commit().await?)
     }
 }
 
-/// Takes the next number; whoever has it is the only writer of shared things until its transaction ends.
+/// Takes the next number; whoever has it is the only writer of shared things until its transaction
+/// ends.
 async fn next_change(connection: &mut AnyConnection) -> Result<i64, StoreError> {
     let sql = "UPDATE counters SET value = value + 1 WHERE name = 'shared' RETURNING value";
-    Ok(sqlx::query(sql).fetch_one(connection).await?.try_get("value")?)
+    Ok(sqlx::query(sql)
+        .fetch_one(connection)
+        .await?
+        .try_get("value")?)
 }
 
-async fn last_addition(connection: &mut AnyConnection, group: &str, replica: &str) -> Result<i64, StoreError> {
+async fn last_addition(
+    connection: &mut AnyConnection,
+    group: &str,
+    replica: &str,
+) -> Result<i64, StoreError> {
     let sql = "SELECT addition FROM replicas WHERE replica_group = $1 AND id = $2";
-    let row = sqlx::query(sql).bind(group).bind(replica).fetch_optional(connection).await?;
+    let row = sqlx::query(sql)
+        .bind(group)
+        .bind(replica)
+        .fetch_optional(connection)
+        .await?;
     row.map_or(Ok(0), |row| Ok(row.try_get("addition")?))
 }
 
-async fn add(connection: &mut AnyConnection, group: &str, count: &SharedCount, change: i64) -> Result<(), StoreError> {
+async fn add(
+    connection: &mut AnyConnection,
+    group: &str,
+    count: &SharedCount,
+    change: i64,
+) -> Result<(), StoreError> {
     let sql = "INSERT INTO shared_counts (replica_group, objective, width_ms, bucket, good, total, change) \
                VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (replica_group, objective, width_ms, bucket) \
                DO UPDATE SET good = shared_counts.good + excluded.good, \
                total = shared_counts.total + excluded.total, change = excluded.change";
-    let query = sqlx::query(sql).bind(group).bind(&count.objective).bind(count.width_ms).bind(count.bucket);
-    query.bind(count.good).bind(count.total).bind(change).execute(connection).await?;
+    let query = sqlx::query(sql)
+        .bind(group)
+        .bind(&count.objective)
+        .bind(count.width_ms)
+        .bind(count.bucket);
+    query
+        .bind(count.good)
+        .bind(count.total)
+        .bind(change)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -260,9 +366,17 @@ fn count(row: &AnyRow) -> Result<SharedCount, StoreError> {
 }
 
 fn note(row: &AnyRow) -> Result<Note, StoreError> {
-    Ok(Note { kind: row.try_get("kind")?, name: row.try_get("name")?, body: row.try_get("body")? })
+    Ok(Note {
+        kind: row.try_get("kind")?,
+        name: row.try_get("name")?,
+        body: row.try_get("body")?,
+    })
 }
 
 fn replica(row: &AnyRow) -> Result<Replica, StoreError> {
-    Ok(Replica { id: row.try_get("id")?, name: row.try_get("name")?, seen_ms: row.try_get("seen_ms")? })
+    Ok(Replica {
+        id: row.try_get("id")?,
+        name: row.try_get("name")?,
+        seen_ms: row.try_get("seen_ms")?,
+    })
 }

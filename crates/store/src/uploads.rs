@@ -23,39 +23,66 @@ pub struct Upload {
 }
 
 impl Store {
-    /// The parts of an upload that are in the object store, as `(number from 0, the object store's id)`.
+    /// The parts of an upload that are in the object store, as `(number from 0, the object store's
+    /// id)`.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn upload_parts(&self, location: &str) -> Result<Vec<(i64, String)>, StoreError> {
         let sql = "SELECT part, content_id FROM upload_parts WHERE location = $1 ORDER BY part";
-        let rows = sqlx::query(sql).bind(location).fetch_all(self.pool()).await?;
-        rows.iter().map(|row| Ok((row.try_get("part")?, row.try_get("content_id")?))).collect()
+        let rows = sqlx::query(sql)
+            .bind(location)
+            .fetch_all(self.pool())
+            .await?;
+        rows.iter()
+            .map(|row| Ok((row.try_get("part")?, row.try_get("content_id")?)))
+            .collect()
     }
 
     /// Records that a part is in the object store.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
-    pub async fn add_upload_part(&self, location: &str, part: i64, content_id: &str) -> Result<(), StoreError> {
+    pub async fn add_upload_part(
+        &self,
+        location: &str,
+        part: i64,
+        content_id: &str,
+    ) -> Result<(), StoreError> {
         let sql = "INSERT INTO upload_parts (location, part, content_id) VALUES ($1, $2, $3) \
                    ON CONFLICT (location, part) DO UPDATE SET content_id = excluded.content_id";
-        sqlx::query(sql).bind(location).bind(part).bind(content_id).execute(self.pool()).await?;
+        sqlx::query(sql)
+            .bind(location)
+            .bind(part)
+            .bind(content_id)
+            .execute(self.pool())
+            .await?;
         Ok(())
     }
 }
 
 impl Write {
-    /// Records an upload before its first byte is sent, so that it can be cleared away whatever happens.
+    /// Records an upload before its first byte is sent, so that it can be cleared away whatever
+    /// happens.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn begin_upload(&mut self, push: &str, new: &Upload) -> Result<(), StoreError> {
         let sql = "INSERT INTO uploads (location, digest, bytes, envelope, multipart, part_bytes, push, alive_ms) \
                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-        let query = sqlx::query(sql).bind(&new.location).bind(&new.digest).bind(new.bytes);
-        let query = query.bind(new.envelope.clone()).bind(new.multipart.clone()).bind(new.part_bytes);
-        query.bind(push).bind(now_ms()).execute(self.connection()).await?;
+        let query = sqlx::query(sql)
+            .bind(&new.location)
+            .bind(&new.digest)
+            .bind(new.bytes);
+        let query = query
+            .bind(new.envelope.clone())
+            .bind(new.multipart.clone())
+            .bind(new.part_bytes);
+        query
+            .bind(push)
+            .bind(now_ms())
+            .execute(self.connection())
+            .await?;
         Ok(())
     }
 
@@ -63,14 +90,26 @@ impl Write {
     ///
     /// # Errors
     /// [`StoreError`] of the database.
-    pub async fn adopt_upload(&mut self, push: &str, digest: &str) -> Result<Option<Upload>, StoreError> {
+    pub async fn adopt_upload(
+        &mut self,
+        push: &str,
+        digest: &str,
+    ) -> Result<Option<Upload>, StoreError> {
         let sql = "SELECT location, digest, bytes, envelope, multipart, part_bytes FROM uploads \
                    WHERE digest = $1 AND multipart IS NOT NULL \
                    AND NOT EXISTS (SELECT 1 FROM pushes WHERE pushes.id = uploads.push) ORDER BY alive_ms DESC";
-        let row = sqlx::query(sql).bind(digest).fetch_optional(self.connection()).await?;
-        let Some(upload) = row.as_ref().map(upload).transpose()? else { return Ok(None) };
+        let row = sqlx::query(sql)
+            .bind(digest)
+            .fetch_optional(self.connection())
+            .await?;
+        let Some(upload) = row.as_ref().map(upload).transpose()? else {
+            return Ok(None);
+        };
         let sql = "UPDATE uploads SET push = $2, alive_ms = $3 WHERE location = $1";
-        let query = sqlx::query(sql).bind(&upload.location).bind(push).bind(now_ms());
+        let query = sqlx::query(sql)
+            .bind(&upload.location)
+            .bind(push)
+            .bind(now_ms());
         query.execute(self.connection()).await?;
         Ok(Some(upload))
     }
@@ -89,25 +128,43 @@ impl Write {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn end_upload(&mut self, location: &str) -> Result<(), StoreError> {
-        for sql in ["DELETE FROM upload_parts WHERE location = $1", "DELETE FROM uploads WHERE location = $1"] {
-            sqlx::query(sql).bind(location).execute(self.connection()).await?;
+        for sql in [
+            "DELETE FROM upload_parts WHERE location = $1",
+            "DELETE FROM uploads WHERE location = $1",
+        ] {
+            sqlx::query(sql)
+                .bind(location)
+                .execute(self.connection())
+                .await?;
         }
         Ok(())
     }
 
-    /// Turns the uploads without a push that gave no sign of life since `since_ms` into garbage; gives how many.
+    /// Turns the uploads without a push that gave no sign of life since `since_ms` into garbage;
+    /// gives how many.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn collect_uploads(&mut self, since_ms: i64) -> Result<i64, StoreError> {
         let sql = "SELECT location, digest, bytes, envelope, multipart, part_bytes FROM uploads \
                    WHERE alive_ms <= $1 AND NOT EXISTS (SELECT 1 FROM pushes WHERE pushes.id = uploads.push)";
-        let rows = sqlx::query(sql).bind(since_ms).fetch_all(self.connection()).await?;
+        let rows = sqlx::query(sql)
+            .bind(since_ms)
+            .fetch_all(self.connection())
+            .await?;
         let mut count = 0;
         for row in &rows {
-            let Upload { location, multipart, .. } = upload(row)?;
+            let Upload {
+                location,
+                multipart,
+                ..
+            } = upload(row)?;
             self.end_upload(&location).await?;
-            self.discard(&Garbage { location, multipart }).await?;
+            self.discard(&Garbage {
+                location,
+                multipart,
+            })
+            .await?;
             count += 1;
         }
         Ok(count)

@@ -26,12 +26,19 @@ impl Store {
     pub async fn uses(&self, since_ms: i64) -> Result<Vec<Use>, StoreError> {
         let sql = "SELECT server, model, version, reported_ms FROM uses WHERE reported_ms >= $1 \
                    ORDER BY model, version, server";
-        sqlx::query(sql).bind(since_ms).fetch_all(self.pool()).await?.iter().map(one).collect()
+        sqlx::query(sql)
+            .bind(since_ms)
+            .fetch_all(self.pool())
+            .await?
+            .iter()
+            .map(one)
+            .collect()
     }
 }
 
 impl Write {
-    /// Replaces all that a server has reported, and forgets what nobody renewed since `forget_before_ms`.
+    /// Replaces all that a server has reported, and forgets what nobody renewed since
+    /// `forget_before_ms`.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
@@ -42,10 +49,19 @@ impl Write {
         forget_before_ms: i64,
     ) -> Result<(), StoreError> {
         let sql = "DELETE FROM uses WHERE server = $1 OR reported_ms < $2";
-        sqlx::query(sql).bind(server).bind(forget_before_ms).execute(self.connection()).await?;
+        sqlx::query(sql)
+            .bind(server)
+            .bind(forget_before_ms)
+            .execute(self.connection())
+            .await?;
         for (model, version) in versions {
-            let sql = "INSERT INTO uses (server, model, version, reported_ms) VALUES ($1, $2, $3, $4)";
-            let query = sqlx::query(sql).bind(server).bind(model).bind(*version).bind(now_ms());
+            let sql =
+                "INSERT INTO uses (server, model, version, reported_ms) VALUES ($1, $2, $3, $4)";
+            let query = sqlx::query(sql)
+                .bind(server)
+                .bind(model)
+                .bind(*version)
+                .bind(now_ms());
             query.execute(self.connection()).await?;
         }
         Ok(())
@@ -55,7 +71,12 @@ impl Write {
     ///
     /// # Errors
     /// [`StoreError`] of the database.
-    pub async fn users_of(&mut self, model: &str, version: i64, since_ms: i64) -> Result<Vec<String>, StoreError> {
+    pub async fn users_of(
+        &mut self,
+        model: &str,
+        version: i64,
+        since_ms: i64,
+    ) -> Result<Vec<String>, StoreError> {
         let sql = "SELECT server FROM uses WHERE model = $1 AND version = $2 AND reported_ms >= $3 ORDER BY server";
         let query = sqlx::query(sql).bind(model).bind(version).bind(since_ms);
         let rows = query.fetch_all(self.connection()).await?;

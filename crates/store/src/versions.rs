@@ -31,7 +31,9 @@ impl VersionState {
 
     fn from_name(name: &str) -> Result<Self, StoreError> {
         let all = [Self::Ready, Self::Deprecated, Self::Deleted];
-        all.into_iter().find(|state| state.name() == name).ok_or_else(|| unknown("state", name))
+        all.into_iter()
+            .find(|state| state.name() == name)
+            .ok_or_else(|| unknown("state", name))
     }
 }
 
@@ -88,7 +90,10 @@ impl Store {
     pub async fn versions(&self, model: Option<&str>) -> Result<Vec<Version>, StoreError> {
         let sql = "SELECT model, number, digest, state, reason, manifest, bytes, pushed_by, pushed_ms FROM versions \
                    WHERE state <> 'deleted' AND (CAST($1 AS TEXT) IS NULL OR model = $1) ORDER BY model, number";
-        let rows = sqlx::query(sql).bind(model.map(str::to_owned)).fetch_all(self.pool()).await?;
+        let rows = sqlx::query(sql)
+            .bind(model.map(str::to_owned))
+            .fetch_all(self.pool())
+            .await?;
         rows.iter().map(version).collect()
     }
 
@@ -106,9 +111,17 @@ impl Store {
     /// [`StoreError`] of the database.
     pub async fn files(&self, model: &str, number: i64) -> Result<Vec<VersionFile>, StoreError> {
         let sql = "SELECT path, digest, bytes FROM version_files WHERE model = $1 AND number = $2 ORDER BY path";
-        let rows = sqlx::query(sql).bind(model).bind(number).fetch_all(self.pool()).await?;
+        let rows = sqlx::query(sql)
+            .bind(model)
+            .bind(number)
+            .fetch_all(self.pool())
+            .await?;
         let file = |row: &AnyRow| {
-            Ok(VersionFile { path: row.try_get("path")?, digest: row.try_get("digest")?, bytes: row.try_get("bytes")? })
+            Ok(VersionFile {
+                path: row.try_get("path")?,
+                digest: row.try_get("digest")?,
+                bytes: row.try_get("bytes")?,
+            })
         };
         rows.iter().map(file).collect()
     }
@@ -120,7 +133,11 @@ impl Store {
     pub async fn signatures(&self, model: &str, number: i64) -> Result<Vec<Signature>, StoreError> {
         let sql = "SELECT key_id, signature, signed_ms FROM signatures WHERE model = $1 AND number = $2 \
                    ORDER BY signed_ms, key_id";
-        let rows = sqlx::query(sql).bind(model).bind(number).fetch_all(self.pool()).await?;
+        let rows = sqlx::query(sql)
+            .bind(model)
+            .bind(number)
+            .fetch_all(self.pool())
+            .await?;
         let signature = |row: &AnyRow| {
             Ok(Signature {
                 key_id: row.try_get("key_id")?,
@@ -137,7 +154,11 @@ impl Write {
     ///
     /// # Errors
     /// [`StoreError`] of the database.
-    pub async fn version(&mut self, model: &str, number: i64) -> Result<Option<Version>, StoreError> {
+    pub async fn version(
+        &mut self,
+        model: &str,
+        number: i64,
+    ) -> Result<Option<Version>, StoreError> {
         by_number(self.connection(), model, number).await
     }
 
@@ -145,10 +166,18 @@ impl Write {
     ///
     /// # Errors
     /// [`StoreError`] of the database.
-    pub async fn version_by_digest(&mut self, model: &str, digest: &str) -> Result<Option<Version>, StoreError> {
+    pub async fn version_by_digest(
+        &mut self,
+        model: &str,
+        digest: &str,
+    ) -> Result<Option<Version>, StoreError> {
         let sql = "SELECT model, number, digest, state, reason, manifest, bytes, pushed_by, pushed_ms FROM versions \
                    WHERE model = $1 AND digest = $2 AND state <> 'deleted'";
-        let row = sqlx::query(sql).bind(model).bind(digest).fetch_optional(self.connection()).await?;
+        let row = sqlx::query(sql)
+            .bind(model)
+            .bind(digest)
+            .fetch_optional(self.connection())
+            .await?;
         row.as_ref().map(version).transpose()
     }
 
@@ -157,28 +186,57 @@ impl Write {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn next_version(&mut self, model: &str) -> Result<i64, StoreError> {
-        let sql = "INSERT INTO models (name, next_version) VALUES ($1, 1) ON CONFLICT (name) DO NOTHING";
-        sqlx::query(sql).bind(model).execute(self.connection()).await?;
+        let sql =
+            "INSERT INTO models (name, next_version) VALUES ($1, 1) ON CONFLICT (name) DO NOTHING";
+        sqlx::query(sql)
+            .bind(model)
+            .execute(self.connection())
+            .await?;
         let sql = "SELECT next_version FROM models WHERE name = $1";
-        Ok(sqlx::query(sql).bind(model).fetch_one(self.connection()).await?.try_get("next_version")?)
+        Ok(sqlx::query(sql)
+            .bind(model)
+            .fetch_one(self.connection())
+            .await?
+            .try_get("next_version")?)
     }
 
-    /// Adds a version with its files, whose objects must be there. Its number must be free; later ones follow it.
+    /// Adds a version with its files, whose objects must be there. Its number must be free; later
+    /// ones follow it.
     ///
     /// # Errors
     /// [`StoreError`] of the database, also where an object is missing.
-    pub async fn add_version(&mut self, new: &Version, files: &[VersionFile]) -> Result<(), StoreError> {
+    pub async fn add_version(
+        &mut self,
+        new: &Version,
+        files: &[VersionFile],
+    ) -> Result<(), StoreError> {
         let next = self.next_version(&new.model).await?.max(new.number + 1);
         let sql = "UPDATE models SET next_version = $2 WHERE name = $1";
-        sqlx::query(sql).bind(&new.model).bind(next).execute(self.connection()).await?;
+        sqlx::query(sql)
+            .bind(&new.model)
+            .bind(next)
+            .execute(self.connection())
+            .await?;
         let sql = "INSERT INTO versions (model, number, digest, state, reason, manifest, bytes, pushed_by, pushed_ms) \
                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-        let query = sqlx::query(sql).bind(&new.model).bind(new.number).bind(&new.digest).bind(new.state.name());
-        let query = query.bind(&new.reason).bind(&new.manifest).bind(new.bytes).bind(&new.pushed_by);
+        let query = sqlx::query(sql)
+            .bind(&new.model)
+            .bind(new.number)
+            .bind(&new.digest)
+            .bind(new.state.name());
+        let query = query
+            .bind(&new.reason)
+            .bind(&new.manifest)
+            .bind(new.bytes)
+            .bind(&new.pushed_by);
         query.bind(new.pushed_ms).execute(self.connection()).await?;
         for file in files {
             let sql = "INSERT INTO version_files (model, number, path, digest, bytes) VALUES ($1, $2, $3, $4, $5)";
-            let query = sqlx::query(sql).bind(&new.model).bind(new.number).bind(&file.path).bind(&file.digest);
+            let query = sqlx::query(sql)
+                .bind(&new.model)
+                .bind(new.number)
+                .bind(&file.path)
+                .bind(&file.digest);
             query.bind(file.bytes).execute(self.connection()).await?;
         }
         Ok(())
@@ -188,11 +246,20 @@ impl Write {
     ///
     /// # Errors
     /// [`StoreError`] of the database.
-    pub async fn add_signature(&mut self, model: &str, number: i64, new: &Signature) -> Result<(), StoreError> {
+    pub async fn add_signature(
+        &mut self,
+        model: &str,
+        number: i64,
+        new: &Signature,
+    ) -> Result<(), StoreError> {
         let sql = "INSERT INTO signatures (model, number, key_id, signature, signed_ms) VALUES ($1, $2, $3, $4, $5) \
                    ON CONFLICT (model, number, key_id) \
                    DO UPDATE SET signature = excluded.signature, signed_ms = excluded.signed_ms";
-        let query = sqlx::query(sql).bind(model).bind(number).bind(&new.key_id).bind(&new.signature);
+        let query = sqlx::query(sql)
+            .bind(model)
+            .bind(number)
+            .bind(&new.key_id)
+            .bind(&new.signature);
         query.bind(new.signed_ms).execute(self.connection()).await?;
         Ok(())
     }
@@ -209,28 +276,49 @@ impl Write {
         reason: &str,
     ) -> Result<(), StoreError> {
         let sql = "UPDATE versions SET state = $3, reason = $4 WHERE model = $1 AND number = $2";
-        let query = sqlx::query(sql).bind(model).bind(number).bind(state.name()).bind(reason);
+        let query = sqlx::query(sql)
+            .bind(model)
+            .bind(number)
+            .bind(state.name())
+            .bind(reason);
         query.execute(self.connection()).await?;
         if state != VersionState::Deleted {
             return Ok(());
         }
         let touch = "UPDATE objects SET touched_ms = $3 WHERE digest IN \
                      (SELECT digest FROM version_files WHERE model = $1 AND number = $2)";
-        sqlx::query(touch).bind(model).bind(number).bind(now_ms()).execute(self.connection()).await?;
+        sqlx::query(touch)
+            .bind(model)
+            .bind(number)
+            .bind(now_ms())
+            .execute(self.connection())
+            .await?;
         for sql in [
             "DELETE FROM version_files WHERE model = $1 AND number = $2",
             "DELETE FROM signatures WHERE model = $1 AND number = $2",
         ] {
-            sqlx::query(sql).bind(model).bind(number).execute(self.connection()).await?;
+            sqlx::query(sql)
+                .bind(model)
+                .bind(number)
+                .execute(self.connection())
+                .await?;
         }
         Ok(())
     }
 }
 
-async fn by_number(connection: &mut AnyConnection, model: &str, number: i64) -> Result<Option<Version>, StoreError> {
+async fn by_number(
+    connection: &mut AnyConnection,
+    model: &str,
+    number: i64,
+) -> Result<Option<Version>, StoreError> {
     let sql = "SELECT model, number, digest, state, reason, manifest, bytes, pushed_by, pushed_ms FROM versions \
                WHERE model = $1 AND number = $2";
-    let row = sqlx::query(sql).bind(model).bind(number).fetch_optional(connection).await?;
+    let row = sqlx::query(sql)
+        .bind(model)
+        .bind(number)
+        .fetch_optional(connection)
+        .await?;
     row.as_ref().map(version).transpose()
 }
 

@@ -10,8 +10,8 @@ mod suite;
 
 use serde_json::json;
 use tidegate_store::{
-    Garbage, MoveCause, NewEvent, Object, Signature, Store, StoreError, Upload, Version, VersionFile, VersionState,
-    Write, now_ms,
+    Garbage, MoveCause, NewEvent, Object, Signature, Store, StoreError, Upload, Version,
+    VersionFile, VersionState, Write, now_ms,
 };
 
 suite!(
@@ -57,8 +57,15 @@ async fn add(write: &mut Write, number: i64, digest: &str, content: &str) {
     if write.object(content).await.unwrap().is_none() {
         write.add_object(&object(content)).await.unwrap();
     }
-    let file = VersionFile { path: "model.onnx".to_owned(), digest: content.to_owned(), bytes: 3 };
-    write.add_version(&version(number, digest), &[file]).await.unwrap();
+    let file = VersionFile {
+        path: "model.onnx".to_owned(),
+        digest: content.to_owned(),
+        bytes: 3,
+    };
+    write
+        .add_version(&version(number, digest), &[file])
+        .await
+        .unwrap();
 }
 
 async fn a_version_is_there_whole_or_not_at_all(database: String) {
@@ -66,15 +73,24 @@ async fn a_version_is_there_whole_or_not_at_all(database: String) {
     let mut write = store.write("me").await.unwrap();
     add(&mut write, 1, "d1", "c1").await;
     drop(write);
-    assert!(store.versions(None).await.unwrap().is_empty() && store.objects().await.unwrap().is_empty());
+    assert!(
+        store.versions(None).await.unwrap().is_empty() && store.objects().await.unwrap().is_empty()
+    );
 
     let mut write = store.write("me").await.unwrap();
     add(&mut write, 1, "d1", "c1").await;
-    let signature = Signature { key_id: "k".to_owned(), signature: "00".to_owned(), signed_ms: 1 };
+    let signature = Signature {
+        key_id: "k".to_owned(),
+        signature: "00".to_owned(),
+        signed_ms: 1,
+    };
     write.add_signature("fraud", 1, &signature).await.unwrap();
     write.commit().await.unwrap();
     let found = store.version("fraud", 1).await.unwrap().unwrap();
-    assert_eq!((found.digest.as_str(), found.state), ("d1", VersionState::Ready));
+    assert_eq!(
+        (found.digest.as_str(), found.state),
+        ("d1", VersionState::Ready)
+    );
     assert_eq!(store.files("fraud", 1).await.unwrap()[0].digest, "c1");
     assert_eq!(store.signatures("fraud", 1).await.unwrap(), [signature]);
     assert!(store.version("fraud", 2).await.unwrap().is_none());
@@ -91,19 +107,33 @@ async fn numbers_are_not_used_again(database: String) {
     assert_eq!(write.next_version("fraud").await.unwrap(), 1);
     add(&mut write, 1, "d1", "c1").await;
     add(&mut write, 5, "d5", "c1").await;
-    write.set_state("fraud", 5, VersionState::Deleted, "").await.unwrap();
+    write
+        .set_state("fraud", 5, VersionState::Deleted, "")
+        .await
+        .unwrap();
     assert_eq!(write.next_version("fraud").await.unwrap(), 6);
     write.commit().await.unwrap();
     assert_eq!(store.versions(None).await.unwrap().len(), 1);
     assert!(store.files("fraud", 5).await.unwrap().is_empty());
-    assert_eq!(store.version("fraud", 5).await.unwrap().unwrap().state, VersionState::Deleted);
+    assert_eq!(
+        store.version("fraud", 5).await.unwrap().unwrap().state,
+        VersionState::Deleted
+    );
 }
 
 async fn content_is_unique_among_living_versions(database: String) {
     let store = Store::open(&database).await.unwrap();
     let mut write = store.write("me").await.unwrap();
     add(&mut write, 1, "d1", "c1").await;
-    assert_eq!(write.version_by_digest("fraud", "d1").await.unwrap().unwrap().number, 1);
+    assert_eq!(
+        write
+            .version_by_digest("fraud", "d1")
+            .await
+            .unwrap()
+            .unwrap()
+            .number,
+        1
+    );
     write.commit().await.unwrap();
 
     let mut write = store.write("me").await.unwrap();
@@ -112,8 +142,17 @@ async fn content_is_unique_among_living_versions(database: String) {
     drop(write);
 
     let mut write = store.write("me").await.unwrap();
-    write.set_state("fraud", 1, VersionState::Deleted, "").await.unwrap();
-    assert!(write.version_by_digest("fraud", "d1").await.unwrap().is_none());
+    write
+        .set_state("fraud", 1, VersionState::Deleted, "")
+        .await
+        .unwrap();
+    assert!(
+        write
+            .version_by_digest("fraud", "d1")
+            .await
+            .unwrap()
+            .is_none()
+    );
     write.add_version(&version(2, "d1"), &[]).await.unwrap();
     write.commit().await.unwrap();
 }
@@ -121,10 +160,20 @@ async fn content_is_unique_among_living_versions(database: String) {
 async fn an_alias_guards_its_version(database: String) {
     let store = Store::open(&database).await.unwrap();
     let mut write = store.write("me").await.unwrap();
-    let event = NewEvent { kind: "alias.moved", model: "fraud", version: None, detail: json!({}) };
+    let event = NewEvent {
+        kind: "alias.moved",
+        model: "fraud",
+        version: None,
+        detail: json!({}),
+    };
     let change = write.record(event).await.unwrap();
-    let missing = write.move_alias("fraud", "champion", Some(9), MoveCause::Set, change).await;
-    assert!(matches!(missing, Err(StoreError::Refused(_))), "{missing:?}");
+    let missing = write
+        .move_alias("fraud", "champion", Some(9), MoveCause::Set, change)
+        .await;
+    assert!(
+        matches!(missing, Err(StoreError::Refused(_))),
+        "{missing:?}"
+    );
     drop(write);
     assert_eq!(store.last_change().await.unwrap(), 0);
     assert!(store.aliases(None).await.unwrap().is_empty());
@@ -135,23 +184,49 @@ async fn alias_moves_are_remembered(database: String) {
     let mut write = store.write("me").await.unwrap();
     add(&mut write, 1, "d1", "c1").await;
     add(&mut write, 2, "d2", "c1").await;
-    for (version, cause) in [(Some(1), MoveCause::Set), (Some(2), MoveCause::Set), (Some(1), MoveCause::Rollback)] {
-        let event = NewEvent { kind: "alias.moved", model: "fraud", version, detail: json!({}) };
+    for (version, cause) in [
+        (Some(1), MoveCause::Set),
+        (Some(2), MoveCause::Set),
+        (Some(1), MoveCause::Rollback),
+    ] {
+        let event = NewEvent {
+            kind: "alias.moved",
+            model: "fraud",
+            version,
+            detail: json!({}),
+        };
         let change = write.record(event).await.unwrap();
-        write.move_alias("fraud", "champion", version, cause, change).await.unwrap();
+        write
+            .move_alias("fraud", "champion", version, cause, change)
+            .await
+            .unwrap();
     }
     assert_eq!(write.aliases_of("fraud", 1).await.unwrap(), ["champion"]);
     assert!(write.aliases_of("fraud", 2).await.unwrap().is_empty());
     write.commit().await.unwrap();
     assert_eq!(store.alias("fraud", "champion").await.unwrap(), Some(1));
     let moves = store.alias_moves("fraud", "champion").await.unwrap();
-    assert_eq!(moves.iter().map(|one| one.version).collect::<Vec<_>>(), [Some(1), Some(2), Some(1)]);
-    assert_eq!((moves[2].cause, moves[2].actor.as_str()), (MoveCause::Rollback, "me"));
+    assert_eq!(
+        moves.iter().map(|one| one.version).collect::<Vec<_>>(),
+        [Some(1), Some(2), Some(1)]
+    );
+    assert_eq!(
+        (moves[2].cause, moves[2].actor.as_str()),
+        (MoveCause::Rollback, "me")
+    );
 
     let mut write = store.write("me").await.unwrap();
-    let event = NewEvent { kind: "alias.removed", model: "fraud", version: None, detail: json!({}) };
+    let event = NewEvent {
+        kind: "alias.removed",
+        model: "fraud",
+        version: None,
+        detail: json!({}),
+    };
     let change = write.record(event).await.unwrap();
-    write.move_alias("fraud", "champion", None, MoveCause::Remove, change).await.unwrap();
+    write
+        .move_alias("fraud", "champion", None, MoveCause::Remove, change)
+        .await
+        .unwrap();
     write.commit().await.unwrap();
     assert_eq!(store.alias("fraud", "champion").await.unwrap(), None);
 }
@@ -164,7 +239,12 @@ async fn events_follow_the_order_of_commits(database: String) {
         tasks.spawn(async move {
             for at in 0..10i64 {
                 let mut write = store.write("me").await.unwrap();
-                let event = NewEvent { kind: "test", model: "m", version: Some(writer), detail: json!({"at": at}) };
+                let event = NewEvent {
+                    kind: "test",
+                    model: "m",
+                    version: Some(writer),
+                    detail: json!({"at": at}),
+                };
                 write.record(event).await.unwrap();
                 write.commit().await.unwrap();
             }
@@ -182,7 +262,11 @@ async fn events_follow_the_order_of_commits(database: String) {
     tasks.join_all().await;
     assert_eq!(store.last_change().await.unwrap(), 40);
     for writer in 0..4 {
-        let own: Vec<_> = seen.iter().filter(|(by, _)| *by == Some(writer)).filter_map(|(_, at)| *at).collect();
+        let own: Vec<_> = seen
+            .iter()
+            .filter(|(by, _)| *by == Some(writer))
+            .filter_map(|(_, at)| *at)
+            .collect();
         assert_eq!(own, (0..10).collect::<Vec<_>>());
     }
 }
@@ -198,17 +282,27 @@ async fn objects_in_use_are_not_collected(database: String) {
     write.commit().await.unwrap();
 
     let mut write = store.write("gc").await.unwrap();
-    assert_eq!(write.collect_objects(0).await.unwrap(), (0, 0), "all of them were just touched");
+    assert_eq!(
+        write.collect_objects(0).await.unwrap(),
+        (0, 0),
+        "all of them were just touched"
+    );
     assert_eq!(write.collect_objects(now_ms() + 1).await.unwrap(), (1, 3));
     write.commit().await.unwrap();
-    let loose = Garbage { location: "objects/loose".to_owned(), multipart: None };
+    let loose = Garbage {
+        location: "objects/loose".to_owned(),
+        multipart: None,
+    };
     assert_eq!(store.garbage().await.unwrap(), [loose]);
     assert!(store.knows_location("objects/loose").await.unwrap());
     store.cleared("objects/loose").await.unwrap();
     assert!(!store.knows_location("objects/loose").await.unwrap());
 
     let mut write = store.write("gc").await.unwrap();
-    write.set_state("fraud", 1, VersionState::Deleted, "").await.unwrap();
+    write
+        .set_state("fraud", 1, VersionState::Deleted, "")
+        .await
+        .unwrap();
     write.end_dead_pushes(now_ms() + 1).await.unwrap();
     assert_eq!(write.collect_objects(now_ms() + 1).await.unwrap(), (2, 6));
     write.commit().await.unwrap();
@@ -227,19 +321,38 @@ async fn abandoned_uploads_are_adopted_or_collected(database: String) {
     };
     let mut write = store.write("me").await.unwrap();
     write.begin_push("first").await.unwrap();
-    write.begin_upload("first", &upload("objects/a", Some("m"))).await.unwrap();
-    write.begin_upload("first", &upload("objects/b", None)).await.unwrap();
+    write
+        .begin_upload("first", &upload("objects/a", Some("m")))
+        .await
+        .unwrap();
+    write
+        .begin_upload("first", &upload("objects/b", None))
+        .await
+        .unwrap();
     write.begin_push("second").await.unwrap();
-    assert!(write.adopt_upload("second", "c1").await.unwrap().is_none(), "the first push is at work");
+    assert!(
+        write.adopt_upload("second", "c1").await.unwrap().is_none(),
+        "the first push is at work"
+    );
     write.commit().await.unwrap();
-    store.add_upload_part("objects/a", 1, "etag-1").await.unwrap();
-    store.add_upload_part("objects/a", 0, "etag-0").await.unwrap();
+    store
+        .add_upload_part("objects/a", 1, "etag-1")
+        .await
+        .unwrap();
+    store
+        .add_upload_part("objects/a", 0, "etag-0")
+        .await
+        .unwrap();
 
     let mut write = store.write("me").await.unwrap();
     write.end_push("first").await.unwrap();
     let adopted = write.adopt_upload("second", "c1").await.unwrap().unwrap();
     assert_eq!(adopted, upload("objects/a", Some("m")));
-    assert_eq!(write.collect_uploads(now_ms() + 1).await.unwrap(), 1, "the other one has no push any more");
+    assert_eq!(
+        write.collect_uploads(now_ms() + 1).await.unwrap(),
+        1,
+        "the other one has no push any more"
+    );
     write.commit().await.unwrap();
     let parts = store.upload_parts("objects/a").await.unwrap();
     assert_eq!(parts, [(0, "etag-0".to_owned()), (1, "etag-1".to_owned())]);
@@ -263,10 +376,21 @@ async fn reported_uses_are_replaced_and_forgotten(database: String) {
     report("b", &[("fraud".to_owned(), 2)]).await;
     report("a", &[("fraud".to_owned(), 2)]).await;
     let uses = store.uses(0).await.unwrap();
-    assert_eq!(uses.iter().map(|one| (one.server.as_str(), one.version)).collect::<Vec<_>>(), [("a", 2), ("b", 2)]);
+    assert_eq!(
+        uses.iter()
+            .map(|one| (one.server.as_str(), one.version))
+            .collect::<Vec<_>>(),
+        [("a", 2), ("b", 2)]
+    );
     let mut write = store.write("c").await.unwrap();
     assert_eq!(write.users_of("fraud", 2, 0).await.unwrap(), ["a", "b"]);
-    assert!(write.users_of("fraud", 2, now_ms() + 1000).await.unwrap().is_empty());
+    assert!(
+        write
+            .users_of("fraud", 2, now_ms() + 1000)
+            .await
+            .unwrap()
+            .is_empty()
+    );
     write.report_uses("c", &[], now_ms() + 1000).await.unwrap();
     write.commit().await.unwrap();
     assert!(store.uses(0).await.unwrap().is_empty());
@@ -292,7 +416,14 @@ async fn opening_at_once_migrates_once(database: String) {
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..6 {
         let database = database.clone();
-        tasks.spawn(async move { Store::open(&database).await.unwrap().last_change().await.unwrap() });
+        tasks.spawn(async move {
+            Store::open(&database)
+                .await
+                .unwrap()
+                .last_change()
+                .await
+                .unwrap()
+        });
     }
     assert_eq!(tasks.join_all().await, [0; 6]);
 }
@@ -301,20 +432,38 @@ async fn a_newer_schema_is_refused(database: String) {
     let store = Store::open(&database).await.unwrap();
     store.close().await;
     sqlx::any::install_default_drivers();
-    let url =
-        if database.starts_with('/') { format!("sqlite:{}", database.replace(' ', "%20")) } else { database.clone() };
+    let url = if database.starts_with('/') {
+        format!("sqlite:{}", database.replace(' ', "%20"))
+    } else {
+        database.clone()
+    };
     let pool = sqlx::AnyPool::connect(&url).await.unwrap();
-    sqlx::query("INSERT INTO schema_version (version) VALUES (99)").execute(&pool).await.unwrap();
+    sqlx::query("INSERT INTO schema_version (version) VALUES (99)")
+        .execute(&pool)
+        .await
+        .unwrap();
     pool.close().await;
     let refused = Store::open(&database).await.unwrap_err();
-    assert!(matches!(refused, StoreError::NewerSchema { found: 99, .. }), "{refused}");
+    assert!(
+        matches!(refused, StoreError::NewerSchema { found: 99, .. }),
+        "{refused}"
+    );
 }
 
 #[tokio::test]
 async fn a_database_that_is_not_there_is_named_without_its_password() {
-    let error = Store::open("postgres://me:secret@127.0.0.1:1/none").await.unwrap_err().to_string();
-    assert!(error.contains("postgres://me:…@127.0.0.1:1/none") && !error.contains("secret"), "{error}");
+    let error = Store::open("postgres://me:secret@127.0.0.1:1/none")
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("postgres://me:…@127.0.0.1:1/none") && !error.contains("secret"),
+        "{error}"
+    );
     let folder = tempfile::tempdir().unwrap();
-    let error = Store::open(folder.path().to_str().unwrap()).await.unwrap_err().to_string();
+    let error = Store::open(folder.path().to_str().unwrap())
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(error.starts_with("cannot open the database"), "{error}");
 }

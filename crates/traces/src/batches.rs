@@ -19,8 +19,8 @@ pub(crate) struct Batches {
 }
 
 impl Batches {
-    /// The context of a batch's span, and whether the batch was not heard of before: then its span is still to be sent.
-    /// A batch stands in a trace of its own, for its requests are of many.
+    /// The context of a batch's span, and whether the batch was not heard of before: then its span
+    /// is still to be sent. A batch stands in a trace of its own, for its requests are of many.
     pub(crate) fn context(&mut self, batch: Batch) -> (SpanContext, bool) {
         if let Some(context) = self.contexts.get(&batch) {
             return (context.clone(), false);

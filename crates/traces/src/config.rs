@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TracesConfig {
-    /// The collector's address, as in `http://localhost:4317`; without one, OpenTelemetry's own variables are asked, and
-    /// without these there are no traces.
+    /// The collector's address, as in `http://localhost:4317`; without one, OpenTelemetry's own
+    /// variables are asked, and without these there are no traces.
     pub endpoint: Option<String>,
     /// The form of OTLP; OpenTelemetry's own variables are asked if absent, and then it is gRPC.
     pub protocol: Option<OtlpProtocol>,
@@ -17,7 +17,8 @@ pub struct TracesConfig {
     pub headers_file: Option<PathBuf>,
     /// What the server is called in traces.
     pub service_name: Option<String>,
-    /// The share of requests whose trace is kept, from 0 to 1, of those whose client has not decided it.
+    /// The share of requests whose trace is kept, from 0 to 1, of those whose client has not
+    /// decided it.
     pub sample: f64,
     /// Whether every request that failed by the server's fault is kept.
     pub keep_failed: bool,
@@ -61,20 +62,33 @@ impl Default for TracesConfig {
 impl TracesConfig {
     /// Whether anything is to be sent, in an environment that `variable` tells of.
     pub fn is_on(&self, variable: impl Fn(&str) -> Option<String>) -> bool {
-        let is = |name: &str, value: &str| variable(name).is_some_and(|set| set.eq_ignore_ascii_case(value));
-        let named = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
-        let is_named = || named.iter().any(|name| variable(name).is_some_and(|address| !address.is_empty()));
+        let is = |name: &str, value: &str| {
+            variable(name).is_some_and(|set| set.eq_ignore_ascii_case(value))
+        };
+        let named = [
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+        ];
+        let is_named = || {
+            named
+                .iter()
+                .any(|name| variable(name).is_some_and(|address| !address.is_empty()))
+        };
         let is_off = || is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none");
         self.endpoint.is_some() || (is_named() && !is_off())
     }
 
     /// The form of OTLP to speak.
     pub(crate) fn protocol(&self, variable: impl Fn(&str) -> Option<String>) -> OtlpProtocol {
-        let named = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
-        self.protocol.unwrap_or_else(|| match named.iter().find_map(|name| variable(name)) {
-            Some(protocol) if protocol.starts_with("http") => OtlpProtocol::Http,
-            _ => OtlpProtocol::Grpc,
-        })
+        let named = [
+            "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+            "OTEL_EXPORTER_OTLP_PROTOCOL",
+        ];
+        self.protocol
+            .unwrap_or_else(|| match named.iter().find_map(|name| variable(name)) {
+                Some(protocol) if protocol.starts_with("http") => OtlpProtocol::Http,
+                _ => OtlpProtocol::Grpc,
+            })
     }
 }
 
@@ -85,10 +99,17 @@ mod tests {
     #[test]
     fn the_file_or_the_environment_names_a_collector() {
         let none = |_: &str| None;
-        let set = |name: &str| (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| "http://collector:4317".to_owned());
-        let off = |name: &str| set(name).or_else(|| (name == "OTEL_SDK_DISABLED").then(|| "True".to_owned()));
+        let set = |name: &str| {
+            (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| "http://collector:4317".to_owned())
+        };
+        let off = |name: &str| {
+            set(name).or_else(|| (name == "OTEL_SDK_DISABLED").then(|| "True".to_owned()))
+        };
         let config = TracesConfig::default();
-        assert_eq!((config.is_on(none), config.is_on(set), config.is_on(off)), (false, true, false));
+        assert_eq!(
+            (config.is_on(none), config.is_on(set), config.is_on(off)),
+            (false, true, false)
+        );
         let config: TracesConfig = toml::from_str("endpoint = \"http://other:4317\"").unwrap();
         assert_eq!((config.is_on(none), config.is_on(off)), (true, true));
     }
@@ -97,8 +118,14 @@ mod tests {
     fn the_protocol_is_grpc_where_nobody_says_http() {
         let config = TracesConfig::default();
         assert_eq!(config.protocol(|_| None), OtlpProtocol::Grpc);
-        assert_eq!(config.protocol(|_| Some("http/protobuf".to_owned())), OtlpProtocol::Http);
+        assert_eq!(
+            config.protocol(|_| Some("http/protobuf".to_owned())),
+            OtlpProtocol::Http
+        );
         let config: TracesConfig = toml::from_str("protocol = \"grpc\"").unwrap();
-        assert_eq!(config.protocol(|_| Some("http/protobuf".to_owned())), OtlpProtocol::Grpc);
+        assert_eq!(
+            config.protocol(|_| Some("http/protobuf".to_owned())),
+            OtlpProtocol::Grpc
+        );
     }
 }

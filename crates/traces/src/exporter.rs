@@ -80,7 +80,10 @@ pub(crate) struct Queue {
 impl Queue {
     /// Lets spans wait; those that find no place are dropped.
     pub(crate) fn push(&self, spans: Vec<SpanData>) {
-        let dropped = spans.into_iter().filter_map(|span| self.spans.try_send(span).err()).count();
+        let dropped = spans
+            .into_iter()
+            .filter_map(|span| self.spans.try_send(span).err())
+            .count();
         if dropped > 0 {
             (self.told)(Fate::Dropped, dropped);
         }
@@ -97,25 +100,37 @@ impl Exporter {
     /// Starts to send, from within a runtime; `told` hears what became of spans.
     ///
     /// # Errors
-    /// If the configuration, or a variable of OpenTelemetry's, cannot be used. A collector that is not there is no error:
-    /// it may come.
+    /// If the configuration, or a variable of OpenTelemetry's, cannot be used. A collector that is
+    /// not there is no error: it may come.
     pub fn start(
         config: &TracesConfig,
         told: impl Fn(Fate, usize) + Send + Sync + 'static,
     ) -> Result<(Tracer, Recorder, Self), TracesError> {
         if !(0.0..=1.0).contains(&config.sample) {
             let problem = format!("is {}, it must be a share from 0 to 1", config.sample);
-            return Err(TracesError::Value { key: "sample", problem });
+            return Err(TracesError::Value {
+                key: "sample",
+                problem,
+            });
         }
         let told: Told = Arc::new(told);
         let mut exporter = exporter(config)?;
         exporter.set_resource(&resource(config));
         let (spans, waiting) = mpsc::channel(config.queue_spans.max(1));
         let (stop, stopped) = watch::channel(false);
-        let sender = Sender { exporter, waiting, told: told.clone(), is_failing: false };
+        let sender = Sender {
+            exporter,
+            waiting,
+            told: told.clone(),
+            is_failing: false,
+        };
         let task = tokio::spawn(sender.run(stopped));
         let recorder = Recorder::new(config, Queue { spans, told });
-        Ok((Tracer::new(config.sample, &config.baggage), recorder, Self { stop, task }))
+        Ok((
+            Tracer::new(config.sample, &config.baggage),
+            recorder,
+            Self { stop, task },
+        ))
     }
 
     /// Sends what waits, within a few seconds.
@@ -150,7 +165,8 @@ impl Sender {
                 }
             };
             if is_due && !batch.is_empty() {
-                self.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH))).await;
+                self.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH)))
+                    .await;
             }
             if self.waiting.is_closed() && self.waiting.is_empty() && batch.is_empty() {
                 return;
@@ -161,7 +177,14 @@ impl Sender {
     async fn send(&mut self, batch: Vec<SpanData>) {
         let (count, began) = (batch.len(), Instant::now());
         let sent = self.exporter.export(batch).await;
-        (self.told)(if sent.is_ok() { Fate::Sent } else { Fate::Failed }, count);
+        (self.told)(
+            if sent.is_ok() {
+                Fate::Sent
+            } else {
+                Fate::Failed
+            },
+            count,
+        );
         match &sent {
             Ok(()) if self.is_failing => info!("traces can be sent again"),
             Err(error) if !self.is_failing => {
@@ -177,7 +200,12 @@ fn exporter(config: &TracesConfig) -> Result<SpanExporter, TracesError> {
     // Another part of the process may have set it: the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let patience = Duration::from_millis(config.timeout_ms.max(1));
-    let headers = config.headers_file.as_deref().map(headers).transpose()?.unwrap_or_default();
+    let headers = config
+        .headers_file
+        .as_deref()
+        .map(headers)
+        .transpose()?
+        .unwrap_or_default();
     let built = match config.protocol(|name| std::env::var(name).ok()) {
         OtlpProtocol::Grpc => {
             let builder = SpanExporter::builder().with_tonic().with_timeout(patience);
@@ -188,10 +216,17 @@ fn exporter(config: &TracesConfig) -> Result<SpanExporter, TracesError> {
             }
         }
         OtlpProtocol::Http => {
-            let client = reqwest::Client::builder().timeout(patience).redirect(reqwest::redirect::Policy::none());
-            let client = client.build().map_err(|error| TracesError::Exporter(error.to_string()))?;
+            let client = reqwest::Client::builder()
+                .timeout(patience)
+                .redirect(reqwest::redirect::Policy::none());
+            let client = client
+                .build()
+                .map_err(|error| TracesError::Exporter(error.to_string()))?;
             let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
-            let headers: HashMap<_, _> = headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+            let headers: HashMap<_, _> = headers
+                .iter()
+                .map(|(name, value)| (name.to_string(), text(value)))
+                .collect();
             let builder = SpanExporter::builder().with_http().with_timeout(patience);
             let builder = builder.with_http_client(client).with_headers(headers);
             match &config.endpoint {
@@ -205,44 +240,76 @@ fn exporter(config: &TracesConfig) -> Result<SpanExporter, TracesError> {
 
 /// The address that takes traces: that of OTLP where only a server is named.
 fn traces_path(endpoint: &str) -> String {
-    let has_path = endpoint.split_once("://").is_some_and(|(_, rest)| rest.trim_end_matches('/').contains('/'));
-    if has_path { endpoint.to_owned() } else { format!("{}/v1/traces", endpoint.trim_end_matches('/')) }
+    let has_path = endpoint
+        .split_once("://")
+        .is_some_and(|(_, rest)| rest.trim_end_matches('/').contains('/'));
+    if has_path {
+        endpoint.to_owned()
+    } else {
+        format!("{}/v1/traces", endpoint.trim_end_matches('/'))
+    }
 }
 
 /// Reads `name: value` lines. Messages do not show values, which are often keys.
 fn headers(path: &Path) -> Result<HeaderMap, TracesError> {
     use std::io::Read;
-    let wrong = |problem: String| TracesError::Value { key: "headers_file", problem };
+    let wrong = |problem: String| TracesError::Value {
+        key: "headers_file",
+        problem,
+    };
     let mut text = String::new();
-    let read = std::fs::File::open(path).and_then(|file| file.take(MAX_HEADER_FILE_BYTES).read_to_string(&mut text));
+    let read = std::fs::File::open(path)
+        .and_then(|file| file.take(MAX_HEADER_FILE_BYTES).read_to_string(&mut text));
     read.map_err(|error| wrong(format!("cannot be read: {}: {error}", path.display())))?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let lines = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty());
     let parsed = lines.map(|(at, line)| {
         let pair = line.split_once(':').and_then(|(name, value)| {
             let mut value = HeaderValue::from_str(value.trim()).ok()?;
             value.set_sensitive(true);
             Some((HeaderName::from_str(name.trim()).ok()?, value))
         });
-        pair.ok_or_else(|| wrong(format!("{}: line {} is no \"name: value\"", path.display(), at + 1)))
+        pair.ok_or_else(|| {
+            wrong(format!(
+                "{}: line {} is no \"name: value\"",
+                path.display(),
+                at + 1
+            ))
+        })
     });
     parsed.collect()
 }
 
-/// What the server says of itself. OpenTelemetry's own variables come first, but for what the configuration names.
+/// What the server says of itself. OpenTelemetry's own variables come first, but for what the
+/// configuration names.
 fn resource(config: &TracesConfig) -> Resource {
     const NAME: Key = Key::from_static_str("service.name");
     let known = Resource::builder().build();
-    let is_named = known.get(&NAME).is_some_and(|name| !name.as_str().starts_with("unknown_service"));
-    let name = config.service_name.clone().or_else(|| (!is_named).then(|| "tidegate".to_owned()));
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let is_named = known
+        .get(&NAME)
+        .is_some_and(|name| !name.as_str().starts_with("unknown_service"));
+    let name = config
+        .service_name
+        .clone()
+        .or_else(|| (!is_named).then(|| "tidegate".to_owned()));
+    let host = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
     let instance = format!("{host}:{}", std::process::id());
     let own = [
-        (!has(&known, "service.version")).then(|| KeyValue::new("service.version", env!("CARGO_PKG_VERSION"))),
-        (!has(&known, "service.instance.id")).then(|| KeyValue::new("service.instance.id", instance)),
+        (!has(&known, "service.version"))
+            .then(|| KeyValue::new("service.version", env!("CARGO_PKG_VERSION"))),
+        (!has(&known, "service.instance.id"))
+            .then(|| KeyValue::new("service.instance.id", instance)),
         (!has(&known, "host.name")).then(|| KeyValue::new("host.name", host)),
         name.map(|name| KeyValue::new(NAME, name)),
     ];
-    Resource::builder().with_attributes(own.into_iter().flatten()).build()
+    Resource::builder()
+        .with_attributes(own.into_iter().flatten())
+        .build()
 }
 
 fn has(resource: &Resource, key: &'static str) -> bool {
@@ -255,9 +322,18 @@ mod tests {
 
     #[test]
     fn a_server_alone_gets_the_path_of_the_standard() {
-        assert_eq!(traces_path("http://collector:4318"), "http://collector:4318/v1/traces");
-        assert_eq!(traces_path("http://collector:4318/"), "http://collector:4318/v1/traces");
-        assert_eq!(traces_path("http://collector/otlp/v1/traces"), "http://collector/otlp/v1/traces");
+        assert_eq!(
+            traces_path("http://collector:4318"),
+            "http://collector:4318/v1/traces"
+        );
+        assert_eq!(
+            traces_path("http://collector:4318/"),
+            "http://collector:4318/v1/traces"
+        );
+        assert_eq!(
+            traces_path("http://collector/otlp/v1/traces"),
+            "http://collector/otlp/v1/traces"
+        );
     }
 
     #[test]
@@ -268,8 +344,16 @@ mod tests {
         std::fs::write(&path, "authorization: fine\nhunter2\n").unwrap();
         let error = headers(&path).unwrap_err().to_string();
         std::fs::remove_file(&path).unwrap();
-        assert!(error.contains("line 2") && !error.contains("hunter2"), "{error}");
-        assert!(headers(&path).unwrap_err().to_string().contains("cannot be read"));
+        assert!(
+            error.contains("line 2") && !error.contains("hunter2"),
+            "{error}"
+        );
+        assert!(
+            headers(&path)
+                .unwrap_err()
+                .to_string()
+                .contains("cannot be read")
+        );
     }
 
     #[tokio::test]
@@ -281,7 +365,10 @@ mod tests {
             count.fetch_add(spans, std::sync::atomic::Ordering::Relaxed);
         };
         let (spans, _waiting) = mpsc::channel(2);
-        let queue = Queue { spans, told: Arc::new(told) };
+        let queue = Queue {
+            spans,
+            told: Arc::new(told),
+        };
         let context = tidegate_core::TraceContext::root(1, 1, true);
         let request = crate::Finished {
             context: &context,

@@ -61,7 +61,8 @@ pub enum Ended {
     },
 }
 
-/// Where the time of an answered request went. Behind what is named here it was finished and encoded.
+/// Where the time of an answered request went. Behind what is named here it was finished and
+/// encoded.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Run {
     /// From its last byte until it asked for an instance: decoding, checking, placing.

@@ -1,9 +1,10 @@
 //! Traces of requests: which of them are kept, what spans they make, and sending these over OTLP.
 //!
-//! In: contexts of requests that arrive ([`Tracer::begin`]) and records of requests that ended ([`Recorder::offer`]). Out:
-//! spans to an OpenTelemetry collector. This room never sits on the way of a request: what is kept is decided when the
-//! request has been answered, and what finds no place in the bounded queue is dropped and counted. It knows neither the
-//! scheduler nor any wire of inference.
+//! In: contexts of requests that arrive ([`Tracer::begin`]) and records of requests that ended
+//! ([`Recorder::offer`]). Out: spans to an OpenTelemetry collector. This room never sits on the way
+//! of a request: what is kept is decided when the request has been answered, and what finds no
+//! place in the bounded queue is dropped and counted. It knows neither the scheduler nor any wire
+//! of inference.
 
 mod batches;
 mod config;

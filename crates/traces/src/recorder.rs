@@ -43,7 +43,12 @@ pub struct Recorder {
 impl Recorder {
     pub(crate) fn new(config: &TracesConfig, queue: Queue) -> Self {
         let slowest = Slowest::new(config.keep_slowest, Instant::now());
-        Self { keep_failed: config.keep_failed, slowest, spans: Spans::new(config.baggage.clone()), queue }
+        Self {
+            keep_failed: config.keep_failed,
+            slowest,
+            spans: Spans::new(config.baggage.clone()),
+            queue,
+        }
     }
 
     /// Keeps the trace of a request, or not. Never blocks.
@@ -60,9 +65,10 @@ impl Recorder {
         match request.ended {
             Ended::Failed { is_fault: true, .. } => self.keep_failed.then_some(Kept::Failed),
             Ended::Failed { .. } => None,
-            Ended::Answered | Ended::Abandoned => {
-                self.slowest.keeps(request.version?, request.total, now).then_some(Kept::Slow)
-            }
+            Ended::Answered | Ended::Abandoned => self
+                .slowest
+                .keeps(request.version?, request.total, now)
+                .then_some(Kept::Slow),
         }
     }
 }

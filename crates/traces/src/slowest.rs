@@ -12,8 +12,9 @@ const MAX_VERSIONS: usize = 1024;
 
 /// Keeps a request if few of its version in this window were slower so far.
 ///
-/// So the slowest of the window are kept for certain, and decided at once, without holding requests back until the window
-/// is over. Of n requests in any order, about `most · (1 + ln(n / most))` are kept: a record is rarer the more there were.
+/// So the slowest of the window are kept for certain, and decided at once, without holding requests
+/// back until the window is over. Of n requests in any order, about `most · (1 + ln(n / most))` are
+/// kept: a record is rarer the more there were.
 pub(crate) struct Slowest {
     most: usize,
     began: Instant,
@@ -25,11 +26,20 @@ type Version = (Arc<str>, Arc<str>);
 impl Slowest {
     /// Keeps so many of each version.
     pub(crate) fn new(most: usize, now: Instant) -> Self {
-        Self { most, began: now, versions: HashMap::new() }
+        Self {
+            most,
+            began: now,
+            versions: HashMap::new(),
+        }
     }
 
     /// Whether a request that took `total` is among the slowest.
-    pub(crate) fn keeps(&mut self, (model, version): (&Arc<str>, &Arc<str>), total: Duration, now: Instant) -> bool {
+    pub(crate) fn keeps(
+        &mut self,
+        (model, version): (&Arc<str>, &Arc<str>),
+        total: Duration,
+        now: Instant,
+    ) -> bool {
         if self.most == 0 {
             return false;
         }

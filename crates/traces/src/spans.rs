@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use opentelemetry::trace::{Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{
+    Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,
+};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use percent_encoding::percent_decode_str;
@@ -26,33 +28,53 @@ pub(crate) struct Spans {
 
 impl Spans {
     pub(crate) fn new(baggage: Vec<String>) -> Self {
-        let scope = InstrumentationScope::builder("tidegate").with_version(env!("CARGO_PKG_VERSION")).build();
-        Self { scope, batches: Batches::default(), baggage }
+        let scope = InstrumentationScope::builder("tidegate")
+            .with_version(env!("CARGO_PKG_VERSION"))
+            .build();
+        Self {
+            scope,
+            batches: Batches::default(),
+            baggage,
+        }
     }
 
-    /// The spans of a request: its own, one for each stage, and its batch's if it is the first of it.
+    /// The spans of a request: its own, one for each stage, and its batch's if it is the first of
+    /// it.
     pub(crate) fn of(&mut self, request: &Finished<'_>) -> Vec<SpanData> {
         let context = own_context(request);
         let mut spans = vec![self.server_span(request, context.clone())];
-        let (Some((model, version)), Some(run)) = (request.version, request.run) else { return spans };
+        let (Some((model, version)), Some(run)) = (request.version, request.run) else {
+            return spans;
+        };
         let started = request.received + run.prepare + run.queue;
         let ran = run.join + run.infer + run.split;
         let shares_batch = run.batch_rows > request.rows;
-        let batch = shares_batch.then(|| self.batches.context((model.clone(), version.clone(), run.batch)));
+        let batch = shares_batch.then(|| {
+            self.batches
+                .context((model.clone(), version.clone(), run.batch))
+        });
         let stage = |name, from: SystemTime, took| self.stage(name, &context, from, took);
         let mut run_span = stage("run", started, ran);
         run_span.attributes = run_attributes(&run);
         spans.push(stage("prepare", request.received, run.prepare));
         spans.push(stage("queue", request.received + run.prepare, run.queue));
         if let Some((batch_context, is_new)) = batch {
-            run_span.links.links.push(Link::new(batch_context.clone(), Vec::new(), 0));
+            run_span
+                .links
+                .links
+                .push(Link::new(batch_context.clone(), Vec::new(), 0));
             if is_new {
                 spans.push(self.batch_span(batch_context, (model, version), started, ran, &run));
             }
         }
         spans.push(run_span);
         let finished = request.received + request.total;
-        spans.push(self.stage("finish", &context, started + ran, since(finished, started + ran)));
+        spans.push(self.stage(
+            "finish",
+            &context,
+            started + ran,
+            since(finished, started + ran),
+        ));
         if !request.encode.is_zero() {
             spans.push(self.stage("encode", &context, finished, request.encode));
         }
@@ -60,21 +82,44 @@ impl Spans {
     }
 
     fn server_span(&self, request: &Finished<'_>, context: SpanContext) -> SpanData {
-        let parent = request.context.parent_id.map_or(SpanId::INVALID, |parent| SpanId::from(parent.get()));
+        let parent = request
+            .context
+            .parent_id
+            .map_or(SpanId::INVALID, |parent| SpanId::from(parent.get()));
         SpanData {
             parent_span_id: parent,
             parent_span_is_remote: parent != SpanId::INVALID,
             span_kind: SpanKind::Server,
             attributes: self.server_attributes(request),
             status: status(request.ended),
-            ..self.span(name(request.call), context, request.received, request.total + request.encode)
+            ..self.span(
+                name(request.call),
+                context,
+                request.received,
+                request.total + request.encode,
+            )
         }
     }
 
-    fn stage(&self, name: &'static str, parent: &SpanContext, from: SystemTime, took: Duration) -> SpanData {
+    fn stage(
+        &self,
+        name: &'static str,
+        parent: &SpanContext,
+        from: SystemTime,
+        took: Duration,
+    ) -> SpanData {
         let own = SpanId::from(fastrand::u64(1..));
-        let context = SpanContext::new(parent.trace_id(), own, parent.trace_flags(), false, TraceState::NONE);
-        SpanData { parent_span_id: parent.span_id(), ..self.span(name, context, from, took) }
+        let context = SpanContext::new(
+            parent.trace_id(),
+            own,
+            parent.trace_flags(),
+            false,
+            TraceState::NONE,
+        );
+        SpanData {
+            parent_span_id: parent.span_id(),
+            ..self.span(name, context, from, took)
+        }
     }
 
     fn batch_span(
@@ -87,7 +132,10 @@ impl Spans {
     ) -> SpanData {
         let mut attributes = run_attributes(run);
         attributes.extend(version_attributes(model, version));
-        SpanData { attributes, ..self.span("batch", context, from, took) }
+        SpanData {
+            attributes,
+            ..self.span("batch", context, from, took)
+        }
     }
 
     fn span(
@@ -114,11 +162,15 @@ impl Spans {
         }
     }
 
-    /// What the semantic conventions of OpenTelemetry have for servers, and what is ours, under `tidegate`.
+    /// What the semantic conventions of OpenTelemetry have for servers, and what is ours, under
+    /// `tidegate`.
     fn server_attributes(&self, request: &Finished<'_>) -> Vec<KeyValue> {
         let mut attributes = match request.call {
             Call::Http(route) => {
-                vec![KeyValue::new("http.request.method", "POST"), KeyValue::new("http.route", route)]
+                vec![
+                    KeyValue::new("http.request.method", "POST"),
+                    KeyValue::new("http.route", route),
+                ]
             }
             Call::Grpc(method) => vec![
                 KeyValue::new("rpc.system", "grpc"),
@@ -129,33 +181,59 @@ impl Spans {
         let (http_status, grpc_status) = match request.ended {
             Ended::Answered => (Some(200), Some(0)),
             Ended::Abandoned => (None, None),
-            Ended::Failed { http_status, grpc_status, .. } => (Some(http_status), Some(grpc_status)),
+            Ended::Failed {
+                http_status,
+                grpc_status,
+                ..
+            } => (Some(http_status), Some(grpc_status)),
         };
         attributes.extend(match request.call {
-            Call::Http(_) => http_status.map(|status| KeyValue::new("http.response.status_code", i64::from(status))),
-            Call::Grpc(_) => grpc_status.map(|status| KeyValue::new("rpc.grpc.status_code", i64::from(status))),
+            Call::Http(_) => http_status
+                .map(|status| KeyValue::new("http.response.status_code", i64::from(status))),
+            Call::Grpc(_) => {
+                grpc_status.map(|status| KeyValue::new("rpc.grpc.status_code", i64::from(status)))
+            }
         });
         attributes.extend(match request.ended {
             Ended::Answered => None,
             Ended::Abandoned => Some(KeyValue::new("error.type", "abandoned")),
             Ended::Failed { code, .. } => Some(KeyValue::new("error.type", code)),
         });
-        attributes.extend(request.version.into_iter().flat_map(|(model, version)| version_attributes(model, version)));
-        attributes.extend(request.id.map(|id| KeyValue::new("tidegate.request.id", cut(id).to_owned())));
+        attributes.extend(
+            request
+                .version
+                .into_iter()
+                .flat_map(|(model, version)| version_attributes(model, version)),
+        );
+        attributes.extend(
+            request
+                .id
+                .map(|id| KeyValue::new("tidegate.request.id", cut(id).to_owned())),
+        );
         if request.rows > 0 {
             attributes.push(KeyValue::new("tidegate.rows", count(request.rows)));
         }
-        attributes.extend(request.baggage.into_iter().flat_map(|baggage| self.entries(baggage)));
+        attributes.extend(
+            request
+                .baggage
+                .into_iter()
+                .flat_map(|baggage| self.entries(baggage)),
+        );
         attributes
     }
 
     /// The entries of a `baggage` header that are asked for.
     fn entries(&self, baggage: &str) -> Vec<KeyValue> {
-        let entries = baggage.split(',').filter_map(|entry| entry.split(';').next()?.split_once('='));
+        let entries = baggage
+            .split(',')
+            .filter_map(|entry| entry.split(';').next()?.split_once('='));
         let asked_for = entries.filter_map(|(name, value)| {
             let name = self.baggage.iter().find(|own| **own == name.trim())?;
             let value = percent_decode_str(value.trim()).decode_utf8_lossy();
-            Some(KeyValue::new(format!("baggage.{name}"), cut(&value).to_owned()))
+            Some(KeyValue::new(
+                format!("baggage.{name}"),
+                cut(&value).to_owned(),
+            ))
         });
         asked_for.take(self.baggage.len()).collect()
     }
@@ -164,9 +242,19 @@ impl Spans {
 /// The context of the request's own span.
 fn own_context(request: &Finished<'_>) -> SpanContext {
     let context = request.context;
-    let state = context.state.as_deref().and_then(|state| state.parse().ok()).unwrap_or(TraceState::NONE);
+    let state = context
+        .state
+        .as_deref()
+        .and_then(|state| state.parse().ok())
+        .unwrap_or(TraceState::NONE);
     // It is sent, whoever decided that: collectors drop what is not marked.
-    SpanContext::new(TraceId::from(context.trace_id), SpanId::from(context.span_id), TraceFlags::SAMPLED, false, state)
+    SpanContext::new(
+        TraceId::from(context.trace_id),
+        SpanId::from(context.span_id),
+        TraceFlags::SAMPLED,
+        false,
+        state,
+    )
 }
 
 fn name(call: Call) -> Cow<'static, str> {
@@ -176,23 +264,34 @@ fn name(call: Call) -> Cow<'static, str> {
     }
 }
 
-/// A span fails only by the server's fault: of what the client did wrong the conventions say that it is unset.
+/// A span fails only by the server's fault: of what the client did wrong the conventions say that
+/// it is unset.
 fn status(ended: Ended) -> Status {
     match ended {
-        Ended::Failed { code, is_fault: true, .. } => Status::error(code),
+        Ended::Failed {
+            code,
+            is_fault: true,
+            ..
+        } => Status::error(code),
         _ => Status::Unset,
     }
 }
 
 fn version_attributes(model: &Arc<str>, version: &Arc<str>) -> [KeyValue; 2] {
-    [KeyValue::new("tidegate.model", model.clone()), KeyValue::new("tidegate.version", version.clone())]
+    [
+        KeyValue::new("tidegate.model", model.clone()),
+        KeyValue::new("tidegate.version", version.clone()),
+    ]
 }
 
 fn run_attributes(run: &Run) -> Vec<KeyValue> {
     let seconds = |time: Duration| time.as_secs_f64();
     vec![
         KeyValue::new("tidegate.batch.rows", count(run.batch_rows)),
-        KeyValue::new("tidegate.batch.number", i64::try_from(run.batch).unwrap_or(i64::MAX)),
+        KeyValue::new(
+            "tidegate.batch.number",
+            i64::try_from(run.batch).unwrap_or(i64::MAX),
+        ),
         KeyValue::new("tidegate.run.join_s", seconds(run.join)),
         KeyValue::new("tidegate.run.engine_s", seconds(run.infer)),
         KeyValue::new("tidegate.run.split_s", seconds(run.split)),
@@ -232,7 +331,15 @@ mod tests {
         let context = TraceContext::child(PARENT, Some("vendor=1"), 7).unwrap();
         let (model, version) = (Arc::from("digits"), Arc::from("3"));
         let (prepare, queue) = (ms(1), ms(2));
-        let run = Run { prepare, queue, join: ms(1), infer: ms(4), split: ms(1), batch: 9, batch_rows };
+        let run = Run {
+            prepare,
+            queue,
+            join: ms(1),
+            infer: ms(4),
+            split: ms(1),
+            batch: 9,
+            batch_rows,
+        };
         read(&Finished {
             context: &context,
             call: Call::Http("/v2/models/{model}/infer"),
@@ -249,25 +356,62 @@ mod tests {
     }
 
     fn attribute<'a>(span: &'a SpanData, key: &str) -> Option<&'a Value> {
-        span.attributes.iter().find(|pair| pair.key.as_str() == key).map(|pair| &pair.value)
+        span.attributes
+            .iter()
+            .find(|pair| pair.key.as_str() == key)
+            .map(|pair| &pair.value)
     }
 
     #[test]
     fn stages_follow_one_another_from_the_last_byte_to_the_answer() {
-        let spans = with(1, 1, |request| Spans::new(vec!["tenant".to_owned()]).of(request));
+        let spans = with(1, 1, |request| {
+            Spans::new(vec!["tenant".to_owned()]).of(request)
+        });
         let names: Vec<&str> = spans.iter().map(|span| &*span.name).collect();
-        assert_eq!(names, ["POST /v2/models/{model}/infer", "prepare", "queue", "run", "finish", "encode"]);
-        let [server, stages @ ..] = spans.as_slice() else { panic!("there are spans") };
+        assert_eq!(
+            names,
+            [
+                "POST /v2/models/{model}/infer",
+                "prepare",
+                "queue",
+                "run",
+                "finish",
+                "encode"
+            ]
+        );
+        let [server, stages @ ..] = spans.as_slice() else {
+            panic!("there are spans")
+        };
         assert!(stages.is_sorted_by(|one, next| one.end_time == next.start_time));
-        assert_eq!((stages[0].start_time, stages[4].end_time), (server.start_time, server.end_time));
-        assert!(stages.iter().all(|stage| stage.parent_span_id == SpanId::from(7)
-            && stage.span_context.trace_id() == server.span_context.trace_id()
-            && stage.links.is_empty()));
+        assert_eq!(
+            (stages[0].start_time, stages[4].end_time),
+            (server.start_time, server.end_time)
+        );
+        assert!(
+            stages
+                .iter()
+                .all(|stage| stage.parent_span_id == SpanId::from(7)
+                    && stage.span_context.trace_id() == server.span_context.trace_id()
+                    && stage.links.is_empty())
+        );
         assert_eq!(server.parent_span_id, SpanId::from(0x00f0_67aa_0ba9_02b7));
         assert_eq!(server.span_context.trace_state().header(), "vendor=1");
-        assert_eq!(attribute(server, "tidegate.request.id"), Some(&Value::from("order-1")));
-        assert_eq!(attribute(server, "baggage.tenant"), Some(&Value::from("a b")));
-        assert!(server.attributes.iter().filter(|pair| pair.key.as_str().starts_with("baggage")).count() == 1);
+        assert_eq!(
+            attribute(server, "tidegate.request.id"),
+            Some(&Value::from("order-1"))
+        );
+        assert_eq!(
+            attribute(server, "baggage.tenant"),
+            Some(&Value::from("a b"))
+        );
+        assert!(
+            server
+                .attributes
+                .iter()
+                .filter(|pair| pair.key.as_str().starts_with("baggage"))
+                .count()
+                == 1
+        );
     }
 
     #[test]
@@ -282,21 +426,42 @@ mod tests {
             assert_eq!(run.links[0].span_context, batch.span_context);
             assert_ne!(run.span_context.trace_id(), batch.span_context.trace_id());
         }
-        assert_eq!(attribute(batch, "tidegate.model"), Some(&Value::from("digits")));
+        assert_eq!(
+            attribute(batch, "tidegate.model"),
+            Some(&Value::from("digits"))
+        );
     }
 
     #[test]
     fn only_the_servers_faults_are_errors() {
         let failed = |is_fault| {
             with(0, 0, |request| {
-                let ended = Ended::Failed { code: "some_code", is_fault, http_status: 503, grpc_status: 14 };
-                let spans = Spans::new(Vec::new()).of(&Finished { ended, run: None, ..*request });
+                let ended = Ended::Failed {
+                    code: "some_code",
+                    is_fault,
+                    http_status: 503,
+                    grpc_status: 14,
+                };
+                let spans = Spans::new(Vec::new()).of(&Finished {
+                    ended,
+                    run: None,
+                    ..*request
+                });
                 assert_eq!(spans.len(), 1);
-                assert_eq!(attribute(&spans[0], "error.type"), Some(&Value::from("some_code")));
-                assert_eq!(attribute(&spans[0], "http.response.status_code"), Some(&Value::from(503)));
+                assert_eq!(
+                    attribute(&spans[0], "error.type"),
+                    Some(&Value::from("some_code"))
+                );
+                assert_eq!(
+                    attribute(&spans[0], "http.response.status_code"),
+                    Some(&Value::from(503))
+                );
                 spans[0].status.clone()
             })
         };
-        assert_eq!((failed(true), failed(false)), (Status::error("some_code"), Status::Unset));
+        assert_eq!(
+            (failed(true), failed(false)),
+            (Status::error("some_code"), Status::Unset)
+        );
     }
 }

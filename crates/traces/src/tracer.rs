@@ -14,14 +14,22 @@ pub struct Tracer {
 impl Tracer {
     /// Begins traces here, and records the share `sample` of those.
     pub(crate) fn new(sample: f64, baggage: &[String]) -> Self {
-        Self { sample, baggage: baggage.into() }
+        Self {
+            sample,
+            baggage: baggage.into(),
+        }
     }
 
     /// The trace that the client's headers name, or a new one.
     pub fn begin(&self, traceparent: Option<&str>, tracestate: Option<&str>) -> TraceContext {
-        let joined = traceparent.and_then(|parent| TraceContext::child(parent, tracestate, fastrand::u64(1..)));
+        let joined = traceparent
+            .and_then(|parent| TraceContext::child(parent, tracestate, fastrand::u64(1..)));
         joined.unwrap_or_else(|| {
-            TraceContext::root(fastrand::u128(1..), fastrand::u64(1..), fastrand::f64() < self.sample)
+            TraceContext::root(
+                fastrand::u128(1..),
+                fastrand::u64(1..),
+                fastrand::f64() < self.sample,
+            )
         })
     }
 
@@ -38,10 +46,21 @@ mod tests {
     #[test]
     fn what_the_client_decided_holds_and_else_the_share_does() {
         let sampled = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let (none, all, half) = (Tracer::new(0.0, &[]), Tracer::new(1.0, &[]), Tracer::new(0.5, &[]));
+        let (none, all, half) = (
+            Tracer::new(0.0, &[]),
+            Tracer::new(1.0, &[]),
+            Tracer::new(0.5, &[]),
+        );
         assert!(none.begin(Some(sampled), None).is_sampled);
-        assert!(!all.begin(Some(&sampled.replace("-01", "-00")), None).is_sampled);
-        let kept = |tracer: &Tracer| (0..1000).filter(|_| tracer.begin(None, None).is_sampled).count();
+        assert!(
+            !all.begin(Some(&sampled.replace("-01", "-00")), None)
+                .is_sampled
+        );
+        let kept = |tracer: &Tracer| {
+            (0..1000)
+                .filter(|_| tracer.begin(None, None).is_sampled)
+                .count()
+        };
         assert_eq!((kept(&none), kept(&all)), (0, 1000));
         assert!((300..700).contains(&kept(&half)));
         assert!(all.begin(Some("nonsense"), None).parent_id.is_none());

@@ -19,7 +19,8 @@ const DELAYS_US: [u64; 3] = [0, 1000, 5000];
 const SHARE: f64 = 0.25;
 /// ... but long enough for every client to be answered so often.
 const ANSWERS_PER_CLIENT: f64 = 4.0;
-/// Settings whose throughput is so near to the highest count as equal to it: the lowest p99 decides.
+/// Settings whose throughput is so near to the highest count as equal to it: the lowest p99
+/// decides.
 const EQUAL: f64 = 0.98;
 
 /// A fixed setting of `[batching]`.
@@ -51,7 +52,8 @@ pub(super) fn run(effort: Effort) -> Result<Section> {
         ("medium", made.join("medium")),
         ("slow", made.join("slow")),
     ] {
-        let folder = std::env::temp_dir().join(format!("tidegate-bench-batching-{}", std::process::id()));
+        let folder =
+            std::env::temp_dir().join(format!("tidegate-bench-batching-{}", std::process::id()));
         let outcome = curve(model, &source, &folder, effort, &mut section);
         let _ = std::fs::remove_dir_all(&folder);
         outcome?;
@@ -60,14 +62,29 @@ pub(super) fn run(effort: Effort) -> Result<Section> {
 }
 
 /// All numbers of clients for one model; every setting is a copy of it in the same server.
-fn curve(model: &str, source: &Path, folder: &Path, effort: Effort, section: &mut Section) -> Result<()> {
+fn curve(
+    model: &str,
+    source: &Path,
+    folder: &Path,
+    effort: Effort,
+    section: &mut Section,
+) -> Result<()> {
     let bundles = folder.join("models");
     bundle::copy(source, &bundles, "default", "")?;
     for setting in settings(usize::MAX) {
         bundle::copy(source, &bundles, &setting.name(), &setting.manifest())?;
     }
-    let server = Server::start(&target().join("release/tidegate"), &bundles, &folder.join("data"))?;
-    let mut point = Point { server: &server, clients: 1, expected: f64::INFINITY, seconds: effort.seconds };
+    let server = Server::start(
+        &target().join("release/tidegate"),
+        &bundles,
+        &folder.join("data"),
+    )?;
+    let mut point = Point {
+        server: &server,
+        clients: 1,
+        expected: f64::INFINITY,
+        seconds: effort.seconds,
+    };
     point.expected = point.measure("default")?.requests_per_second;
     for clients in CLIENTS {
         point.clients = clients;
@@ -75,7 +92,10 @@ fn curve(model: &str, source: &Path, folder: &Path, effort: Effort, section: &mu
         let names = ["default".to_owned(), best.name()];
         let rounds = in_turn(names.len(), effort.rounds, |at| point.measure(&names[at]))?;
         let (own, fixed) = (&rounds[0], &rounds[1]);
-        let (rate, p99) = (|outcome: &Outcome| outcome.requests_per_second, |outcome: &Outcome| outcome.p99_us);
+        let (rate, p99) = (
+            |outcome: &Outcome| outcome.requests_per_second,
+            |outcome: &Outcome| outcome.p99_us,
+        );
         point.expected = middle(own, rate);
         section.row(vec![
             model.into(),
@@ -92,26 +112,44 @@ fn curve(model: &str, source: &Path, folder: &Path, effort: Effort, section: &mu
     server.stop()
 }
 
-/// The settings that differ for so many clients: batches larger than the first size that takes them all do not fill, and
-/// a batch of one waits for nobody.
+/// The settings that differ for so many clients: batches larger than the first size that takes them
+/// all do not fill, and a batch of one waits for nobody.
 fn settings(clients: usize) -> Vec<Setting> {
-    let sizes = BATCH_SIZES.into_iter().enumerate().filter(|(at, _)| *at == 0 || BATCH_SIZES[at - 1] < clients);
-    let delays = |size| DELAYS_US.into_iter().filter(move |delay| size > 1 || *delay == 0);
+    let sizes = BATCH_SIZES
+        .into_iter()
+        .enumerate()
+        .filter(|(at, _)| *at == 0 || BATCH_SIZES[at - 1] < clients);
+    let delays = |size| {
+        DELAYS_US
+            .into_iter()
+            .filter(move |delay| size > 1 || *delay == 0)
+    };
     sizes
         .flat_map(|(_, size)| {
-            delays(size).map(move |delay| Setting { max_batch_size: size, max_queue_delay_us: delay })
+            delays(size).map(move |delay| Setting {
+                max_batch_size: size,
+                max_queue_delay_us: delay,
+            })
         })
         .collect()
 }
 
 impl Setting {
     fn name(self) -> String {
-        format!("size-{}-delay-{}", self.max_batch_size, self.max_queue_delay_us)
+        format!(
+            "size-{}-delay-{}",
+            self.max_batch_size, self.max_queue_delay_us
+        )
     }
 
     fn manifest(self) -> String {
-        let Self { max_batch_size, max_queue_delay_us } = self;
-        format!("[batching]\nmax_batch_size = {max_batch_size}\nmax_queue_delay_us = {max_queue_delay_us}\n")
+        let Self {
+            max_batch_size,
+            max_queue_delay_us,
+        } = self;
+        format!(
+            "[batching]\nmax_batch_size = {max_batch_size}\nmax_queue_delay_us = {max_queue_delay_us}\n"
+        )
     }
 }
 
@@ -129,17 +167,34 @@ impl Point<'_> {
         let answered_once = self.clients as f64 / self.expected;
         let measured = (self.seconds as f64 * SHARE).max(ANSWERS_PER_CLIENT * answered_once);
         let warm_up = (measured / 5.0).max(answered_once);
-        let length = Length::Milliseconds { warm_up: (warm_up * 1e3) as u64, measured: (measured * 1e3) as u64 };
-        Clients { model, protocol: "rest-binary", rows: 1, clients: self.clients }.ask(self.server, &length)
+        let length = Length::Milliseconds {
+            warm_up: (warm_up * 1e3) as u64,
+            measured: (measured * 1e3) as u64,
+        };
+        Clients {
+            model,
+            protocol: "rest-binary",
+            rows: 1,
+            clients: self.clients,
+        }
+        .ask(self.server, &length)
     }
 
     /// The setting with the highest throughput; of those near to it, the one with the lowest p99.
     fn best(&self, settings: &[Setting]) -> Result<Setting> {
-        let outcomes: Vec<(Setting, Outcome)> =
-            settings.iter().map(|setting| Ok((*setting, self.measure(&setting.name())?))).collect::<Result<_>>()?;
-        let highest = outcomes.iter().map(|(_, outcome)| outcome.requests_per_second).fold(0.0, f64::max);
-        let near = outcomes.iter().filter(|(_, outcome)| outcome.requests_per_second >= EQUAL * highest);
+        let outcomes: Vec<(Setting, Outcome)> = settings
+            .iter()
+            .map(|setting| Ok((*setting, self.measure(&setting.name())?)))
+            .collect::<Result<_>>()?;
+        let highest = outcomes
+            .iter()
+            .map(|(_, outcome)| outcome.requests_per_second)
+            .fold(0.0, f64::max);
+        let near = outcomes
+            .iter()
+            .filter(|(_, outcome)| outcome.requests_per_second >= EQUAL * highest);
         let best = near.min_by(|a, b| a.1.p99_us.total_cmp(&b.1.p99_us));
-        best.map(|(setting, _)| *setting).context("there is no setting to compare")
+        best.map(|(setting, _)| *setting)
+            .context("there is no setting to compare")
     }
 }

@@ -61,7 +61,12 @@ pub(super) fn wrk_over(url: &str, load: &Load, paths: &[String], seconds: u64) -
     std::fs::create_dir_all(&folder)?;
     let script = script(&folder, load, paths)?;
     let output = Command::new("wrk")
-        .args(["--threads", &load.threads.to_string(), "--connections", &load.connections.to_string()])
+        .args([
+            "--threads",
+            &load.threads.to_string(),
+            "--connections",
+            &load.connections.to_string(),
+        ])
         .args(["--duration", &format!("{seconds}s"), "--script"])
         .arg(&script)
         .arg(format!("{url}{}", load.path))
@@ -69,11 +74,18 @@ pub(super) fn wrk_over(url: &str, load: &Load, paths: &[String], seconds: u64) -
         .context("wrk cannot be started")?;
     let text = String::from_utf8_lossy(&output.stdout);
     let Some(line) = text.lines().find_map(|line| line.strip_prefix("figures ")) else {
-        bail!("wrk gave no figures: {text}{}", String::from_utf8_lossy(&output.stderr));
+        bail!(
+            "wrk gave no figures: {text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     };
     let figures: Figures = serde_json::from_str(line)?;
     if figures.errors > 0 {
-        bail!("{} of the requests to {url}{} failed", figures.errors, load.path);
+        bail!(
+            "{} of the requests to {url}{} failed",
+            figures.errors,
+            load.path
+        );
     }
     Ok(figures)
 }
@@ -81,16 +93,32 @@ pub(super) fn wrk_over(url: &str, load: &Load, paths: &[String], seconds: u64) -
 fn script(folder: &Path, load: &Load, paths: &[String]) -> Result<PathBuf> {
     let body = folder.join("body");
     std::fs::write(&body, &load.body)?;
-    let headers: String =
-        load.headers.iter().map(|(name, value)| format!("wrk.headers[{name:?}] = {value:?}\n")).collect();
+    let headers: String = load
+        .headers
+        .iter()
+        .map(|(name, value)| format!("wrk.headers[{name:?}] = {value:?}\n"))
+        .collect();
     let script = folder.join("post.lua");
     let body = body.display();
-    let open = format!("local file = io.open(\"{body}\", \"rb\")\nwrk.body = file:read(\"*a\")\nfile:close()\n");
-    let over = if paths.is_empty() { String::new() } else { format!("local paths = {{{}}}\n{OVER}", quoted(paths)) };
-    std::fs::write(&script, format!("wrk.method = \"POST\"\n{open}{headers}{over}{SCRIPT}"))?;
+    let open = format!(
+        "local file = io.open(\"{body}\", \"rb\")\nwrk.body = file:read(\"*a\")\nfile:close()\n"
+    );
+    let over = if paths.is_empty() {
+        String::new()
+    } else {
+        format!("local paths = {{{}}}\n{OVER}", quoted(paths))
+    };
+    std::fs::write(
+        &script,
+        format!("wrk.method = \"POST\"\n{open}{headers}{over}{SCRIPT}"),
+    )?;
     Ok(script)
 }
 
 fn quoted(paths: &[String]) -> String {
-    paths.iter().map(|path| format!("{path:?}")).collect::<Vec<_>>().join(", ")
+    paths
+        .iter()
+        .map(|path| format!("{path:?}"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

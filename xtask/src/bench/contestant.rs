@@ -39,19 +39,33 @@ impl Contestant {
     /// Tidegate over the example models.
     pub(super) fn tidegate(name: &'static str) -> Result<Self> {
         let data = std::env::temp_dir().join(format!("tidegate-bench-data-{}", std::process::id()));
-        let server = Server::start(&target().join("release/tidegate"), &root().join("examples/models"), &data)?;
-        Ok(Self { name, url: server.http.clone(), _process: Process::Tidegate(server) })
+        let server = Server::start(
+            &target().join("release/tidegate"),
+            &root().join("examples/models"),
+            &data,
+        )?;
+        Ok(Self {
+            name,
+            url: server.http.clone(),
+            _process: Process::Tidegate(server),
+        })
     }
 
     /// A server of `bench/`.
     pub(super) fn baseline(name: &'static str, arguments: &[&str]) -> Result<Self> {
-        let mut child =
-            baseline(arguments)?.stdout(Stdio::piped()).spawn().context("the baseline cannot be started")?;
+        let mut child = baseline(arguments)?
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("the baseline cannot be started")?;
         let output = child.stdout.take().context("the output is piped")?;
         let process = Process::Baseline(child);
         for line in BufReader::new(output).lines() {
             if let Some(url) = line?.strip_prefix("listening ") {
-                return Ok(Self { name, url: url.to_owned(), _process: process });
+                return Ok(Self {
+                    name,
+                    url: url.to_owned(),
+                    _process: process,
+                });
             }
         }
         bail!("the baseline {name} ended before it listened")
@@ -59,7 +73,11 @@ impl Contestant {
 
     /// A server of others.
     pub(super) fn group(name: &'static str, url: String, group: Group) -> Self {
-        Self { name, url, _process: Process::Group(group) }
+        Self {
+            name,
+            url,
+            _process: Process::Group(group),
+        }
     }
 
     /// The answer to one request, for baselines that answer the same bytes.
@@ -75,13 +93,18 @@ pub(super) fn post(url: &str, load: &Load) -> Result<Vec<u8>> {
     for (name, value) in &load.headers {
         request = request.header(name, value);
     }
-    Ok(request.send(load.body.as_slice())?.body_mut().read_to_vec()?)
+    Ok(request
+        .send(load.body.as_slice())?
+        .body_mut()
+        .read_to_vec()?)
 }
 
 /// A program of `bench/`.
 pub(super) fn baseline(arguments: &[&str]) -> Result<Command> {
     let mut command = Command::new(target().join("release/tidegate-bench"));
-    command.args(arguments).env("TIDEGATE_ONNXRUNTIME", setup::onnxruntime_library()?);
+    command
+        .args(arguments)
+        .env("TIDEGATE_ONNXRUNTIME", setup::onnxruntime_library()?);
     Ok(command)
 }
 
@@ -91,11 +114,19 @@ pub(super) fn example(name: &str) -> PathBuf {
 }
 
 /// Measures all under the same load, in turn.
-pub(super) fn compare(contestants: &[&Contestant], load: &Load, effort: Effort) -> Result<Vec<Standing>> {
+pub(super) fn compare(
+    contestants: &[&Contestant],
+    load: &Load,
+    effort: Effort,
+) -> Result<Vec<Standing>> {
     for contestant in contestants {
         wrk(&contestant.url, load, 1)?;
     }
-    let rounds = in_turn(contestants.len(), effort.rounds, |at| wrk(&contestants[at].url, load, effort.seconds))?;
-    let standing = |(contestant, own): (&&Contestant, &Vec<_>)| Standing::new(contestant.name, &rounds[0], own);
+    let rounds = in_turn(contestants.len(), effort.rounds, |at| {
+        wrk(&contestants[at].url, load, effort.seconds)
+    })?;
+    let standing = |(contestant, own): (&&Contestant, &Vec<_>)| {
+        Standing::new(contestant.name, &rounds[0], own)
+    };
     Ok(contestants.iter().zip(&rounds).map(standing).collect())
 }

@@ -24,7 +24,10 @@ impl Group {
 
     fn signal(&self, signal: &str) {
         let group = format!("-{}", self.0.id());
-        let _ = Command::new("kill").args([signal, "--", &group]).stderr(Stdio::null()).status();
+        let _ = Command::new("kill")
+            .args([signal, "--", &group])
+            .stderr(Stdio::null())
+            .status();
     }
 }
 

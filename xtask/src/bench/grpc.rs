@@ -16,15 +16,26 @@ const CASES: [(usize, usize); 4] = [(1, 1), (16, 4), (64, 4), (16, 1)];
 pub(super) fn run(effort: Effort) -> Result<Section> {
     let mut section = Section::new(
         "gRPC",
-        &["streams", "connections", "server", "requests/s", "p50 µs", "p99 µs", "tidegate's rate", "its p99"],
+        &[
+            "streams",
+            "connections",
+            "server",
+            "requests/s",
+            "p50 µs",
+            "p99 µs",
+            "tidegate's rate",
+            "its p99",
+        ],
     );
     let data = std::env::temp_dir().join(format!("tidegate-bench-grpc-{}", std::process::id()));
     let model = example("digits");
     let folder = model.parent().unwrap_or(&model);
     let tidegate = Server::start(&target().join("release/tidegate"), folder, &data)?;
     let echo = Contestant::baseline("echo", &["grpc-echo"])?;
-    let servers =
-        [("tidegate", "digits", tidegate.grpc.as_str()), ("echo", "echo", echo.url.trim_start_matches("http://"))];
+    let servers = [
+        ("tidegate", "digits", tidegate.grpc.as_str()),
+        ("echo", "echo", echo.url.trim_start_matches("http://")),
+    ];
     for (streams, connections) in CASES {
         let rounds = in_turn(servers.len(), effort.rounds, |at| {
             let (_, model, address) = servers[at];

@@ -1,4 +1,5 @@
-//! `tidegate load`, the client where `wrk` does not do: gRPC, and requests that are counted rather than timed.
+//! `tidegate load`, the client where `wrk` does not do: gRPC, and requests that are counted rather
+//! than timed.
 
 use std::process::Command;
 
@@ -66,12 +67,16 @@ pub(super) struct Latency {
 impl Run {
     /// That of answers; not a number where there was none.
     pub(super) fn latency(&self) -> Latency {
-        self.latency_us.unwrap_or(Latency { p50: f64::NAN, p99: f64::NAN })
+        self.latency_us.unwrap_or(Latency {
+            p50: f64::NAN,
+            p99: f64::NAN,
+        })
     }
 
     /// That of refusals; zero where there was none.
     pub(super) fn refusal_latency(&self) -> Latency {
-        self.refusal_latency_us.unwrap_or(Latency { p50: 0.0, p99: 0.0 })
+        self.refusal_latency_us
+            .unwrap_or(Latency { p50: 0.0, p99: 0.0 })
     }
 }
 
@@ -82,11 +87,23 @@ pub(super) fn run(arguments: &[&str]) -> Result<Run> {
         runs: Vec<Run>,
     }
     let mut command = Command::new(target().join("release/tidegate"));
-    let output = command.arg("load").args(arguments).args(["--quiet", "--json", "-"]).output();
+    let output = command
+        .arg("load")
+        .args(arguments)
+        .args(["--quiet", "--json", "-"])
+        .output();
     let output = output.context("tidegate load cannot be started")?;
-    ensure!(output.status.success(), "tidegate load: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "tidegate load: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let report: Report = serde_json::from_slice(&output.stdout)?;
-    report.runs.into_iter().next().context("tidegate load reports no run")
+    report
+        .runs
+        .into_iter()
+        .next()
+        .context("tidegate load reports no run")
 }
 
 impl Clients<'_> {
@@ -94,10 +111,14 @@ impl Clients<'_> {
     pub(super) fn ask(&self, server: &Server, length: &Length) -> Result<Outcome> {
         let (rows, clients) = (self.rows.to_string(), self.clients.to_string());
         let length = match length {
-            Length::Requests(requests) => [format!("--requests={requests}"), String::from("--warmup=0s")],
-            Length::Milliseconds { warm_up, measured } => {
-                [format!("--duration={measured}ms"), format!("--warmup={warm_up}ms")]
-            }
+            Length::Requests(requests) => [
+                format!("--requests={requests}"),
+                String::from("--warmup=0s"),
+            ],
+            Length::Milliseconds { warm_up, measured } => [
+                format!("--duration={measured}ms"),
+                format!("--warmup={warm_up}ms"),
+            ],
         };
         let run = run(&[
             self.model,
@@ -121,7 +142,9 @@ impl Clients<'_> {
             "{missing} of {} requests to {} were not answered: {}",
             run.requests,
             self.model,
-            run.failures.first().map_or("no reason is known", |failure| &failure.message)
+            run.failures
+                .first()
+                .map_or("no reason is known", |failure| &failure.message)
         );
         Ok(Outcome {
             requests_per_second: run.throughput_per_s,

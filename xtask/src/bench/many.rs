@@ -1,4 +1,5 @@
-//! Many models in one process: what each costs in memory while it idles, and whether requests get slower.
+//! Many models in one process: what each costs in memory while it idles, and whether requests get
+//! slower.
 
 use std::path::Path;
 use std::time::Instant;
@@ -17,11 +18,18 @@ use crate::{root, target};
 
 const MODELS: usize = 1000;
 
-/// Seconds of load before the figures: each of the models learns from its own requests how long it takes.
+/// Seconds of load before the figures: each of the models learns from its own requests how long it
+/// takes.
 const WARM_UP: u64 = 10;
 
-const CASE: Case =
-    Case { title: "digits, 1 JSON row", model: "digits", rows: 1, binary: false, connections: 16, naive: false };
+const CASE: Case = Case {
+    title: "digits, 1 JSON row",
+    model: "digits",
+    rows: 1,
+    binary: false,
+    connections: 16,
+    naive: false,
+};
 
 /// Serves one copy of digits, and a thousand in another process, and asks both in turn.
 pub(super) fn run(effort: Effort) -> Result<Section> {
@@ -46,11 +54,21 @@ pub(super) fn run(effort: Effort) -> Result<Section> {
 }
 
 fn measure(folder: &Path, effort: Effort, section: &mut Section) -> Result<()> {
-    let (one, many) = (Loaded::start(&folder.join("one"), 1)?, Loaded::start(&folder.join("many"), MODELS)?);
+    let (one, many) = (
+        Loaded::start(&folder.join("one"), 1)?,
+        Loaded::start(&folder.join("many"), MODELS)?,
+    );
     let kb_per_model = (many.resident_mb - one.resident_mb) * 1e3 / (MODELS - 1) as f64;
     // Each client has as many requests ready, so that the cost of choosing one is the same for all.
-    let (same, spread) = (vec![path(0); MODELS], (0..MODELS).map(path).collect::<Vec<_>>());
-    let asked = [("one, alone", &one, &same), ("one", &many, &same), ("all in turn", &many, &spread)];
+    let (same, spread) = (
+        vec![path(0); MODELS],
+        (0..MODELS).map(path).collect::<Vec<_>>(),
+    );
+    let asked = [
+        ("one, alone", &one, &same),
+        ("one", &many, &same),
+        ("all in turn", &many, &spread),
+    ];
     let load = CASE.load()?;
     for (_, loaded, paths) in &asked {
         wrk_over(&loaded.server.http, &load, paths, WARM_UP)?;
@@ -62,9 +80,24 @@ fn measure(folder: &Path, effort: Effort, section: &mut Section) -> Result<()> {
     for ((what, loaded, _), own) in asked.iter().zip(&rounds) {
         let standing = Standing::new(what, &rounds[0], own);
         let named = [loaded.models.into(), (*what).into()];
-        let per_model = if loaded.models > 1 { kb_per_model.into() } else { "".into() };
-        let costs = [loaded.start_s.into(), loaded.resident_mb.into(), per_model, (1.0 / standing.rate_ratio).into()];
-        section.row(named.into_iter().chain(standing.cells()).chain(costs).collect());
+        let per_model = if loaded.models > 1 {
+            kb_per_model.into()
+        } else {
+            "".into()
+        };
+        let costs = [
+            loaded.start_s.into(),
+            loaded.resident_mb.into(),
+            per_model,
+            (1.0 / standing.rate_ratio).into(),
+        ];
+        section.row(
+            named
+                .into_iter()
+                .chain(standing.cells())
+                .chain(costs)
+                .collect(),
+        );
     }
     Ok(())
 }
@@ -90,14 +123,32 @@ impl Loaded {
     fn start(folder: &Path, models: usize) -> Result<Self> {
         let bundles = folder.join("models");
         for at in 0..models {
-            bundle::copy(&root().join("examples/models/digits"), &bundles, &name(at), "")?;
+            bundle::copy(
+                &root().join("examples/models/digits"),
+                &bundles,
+                &name(at),
+                "",
+            )?;
         }
         let started = Instant::now();
-        let server = Server::start(&target().join("release/tidegate"), &bundles, &folder.join("data"))?;
+        let server = Server::start(
+            &target().join("release/tidegate"),
+            &bundles,
+            &folder.join("data"),
+        )?;
         let start_s = started.elapsed().as_secs_f64();
         let failed = server.failed.first();
-        ensure!(failed.is_none(), "a model was not loaded: {}", failed.context("there is one")?);
+        ensure!(
+            failed.is_none(),
+            "a model was not loaded: {}",
+            failed.context("there is one")?
+        );
         let resident_mb = resident_mb(server.pid())?;
-        Ok(Self { server, models, start_s, resident_mb })
+        Ok(Self {
+            server,
+            models,
+            start_s,
+            resident_mb,
+        })
     }
 }

@@ -1,4 +1,5 @@
-//! What being observed costs: requests beside figures, objectives, traces, a scraper and an open page; and `/metrics` of many.
+//! What being observed costs: requests beside figures, objectives, traces, a scraper and an open
+//! page; and `/metrics` of many.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -17,8 +18,14 @@ use super::rounds::{Standing, in_turn, middle};
 use crate::server::Server;
 use crate::{root, target};
 
-const CASE: Case =
-    Case { title: "digits, 1 JSON row", model: "digits", rows: 1, binary: false, connections: 16, naive: false };
+const CASE: Case = Case {
+    title: "digits, 1 JSON row",
+    model: "digits",
+    rows: 1,
+    binary: false,
+    connections: 16,
+    naive: false,
+};
 const MODELS: usize = 500;
 const VERSIONS: usize = 3;
 /// Times that `/metrics` is asked for.
@@ -27,9 +34,14 @@ const SCRAPE_EVERY: Duration = Duration::from_secs(1);
 
 /// Measures a server that is watched by everything there is, beside one that nobody watches.
 pub(super) fn run(effort: Effort) -> Result<Section> {
-    let mut section = Section::new("Being observed", &["what", "figure", "unit", "beside it", "its figure", "ratio"]);
-    let folder = std::env::temp_dir().join(format!("tidegate-bench-observing-{}", std::process::id()));
-    let outcome = watched(&folder, effort, &mut section).and_then(|()| exposition(&folder.join("many"), &mut section));
+    let mut section = Section::new(
+        "Being observed",
+        &["what", "figure", "unit", "beside it", "its figure", "ratio"],
+    );
+    let folder =
+        std::env::temp_dir().join(format!("tidegate-bench-observing-{}", std::process::id()));
+    let outcome = watched(&folder, effort, &mut section)
+        .and_then(|()| exposition(&folder.join("many"), &mut section));
     let _ = std::fs::remove_dir_all(&folder);
     outcome.map(|()| section)
 }
@@ -38,11 +50,16 @@ fn watched(folder: &Path, effort: Effort, section: &mut Section) -> Result<()> {
     std::fs::create_dir_all(folder)?;
     let answer = folder.join("nothing");
     std::fs::write(&answer, [])?;
-    let answer = answer.to_str().context("the temporary folder's name is UTF-8")?;
+    let answer = answer
+        .to_str()
+        .context("the temporary folder's name is UTF-8")?;
     let collector = Contestant::baseline("collector", &["echo", "--answer", answer])?;
     let config = folder.join("tidegate.toml");
     std::fs::write(&config, settings(&collector.url))?;
-    let (binary, digits) = (target().join("release/tidegate"), root().join("examples/models/digits"));
+    let (binary, digits) = (
+        target().join("release/tidegate"),
+        root().join("examples/models/digits"),
+    );
     let alone = Server::start(&binary, &digits, &folder.join("alone"))?;
     let arguments = ["--config".as_ref(), config.as_os_str()];
     let watched = Server::start_with(&binary, &[&digits], &folder.join("watched"), &arguments)?;
@@ -55,14 +72,20 @@ fn watched(folder: &Path, effort: Effort, section: &mut Section) -> Result<()> {
         let scraper = scope.spawn(|| scrape(&watched.http, &done));
         scope.spawn(|| look(&watched.http, &done));
         let servers = [&watched, &alone];
-        let rounds = in_turn(servers.len(), effort.rounds, |at| wrk(&servers[at].http, &load, effort.seconds));
+        let rounds = in_turn(servers.len(), effort.rounds, |at| {
+            wrk(&servers[at].http, &load, effort.seconds)
+        });
         done.store(true, Ordering::Relaxed);
-        let scrapes = scraper.join().map_err(|_| anyhow::anyhow!("the scraper panicked"))??;
+        let scrapes = scraper
+            .join()
+            .map_err(|_| anyhow::anyhow!("the scraper panicked"))??;
         ensure!(scrapes > 0, "nothing was scraped");
         rounds
     })?;
-    let (first, other) =
-        (Standing::new("watched", &rounds[0], &rounds[0]), Standing::new("alone", &rounds[0], &rounds[1]));
+    let (first, other) = (
+        Standing::new("watched", &rounds[0], &rounds[0]),
+        Standing::new("alone", &rounds[0], &rounds[1]),
+    );
     let rate = |standing: &Standing| standing.figures.requests_per_second.round();
     section.row(vec![
         "objectives, traces, scraping, console".into(),
@@ -99,7 +122,10 @@ fn scrape(url: &str, done: &AtomicBool) -> Result<usize> {
     let agent: ureq::Agent = ureq::Agent::config_builder().build().into();
     let mut scrapes = 0;
     while !done.load(Ordering::Relaxed) {
-        let mut answer = agent.get(format!("{url}/metrics")).header("Accept", "application/openmetrics-text").call()?;
+        let mut answer = agent
+            .get(format!("{url}/metrics"))
+            .header("Accept", "application/openmetrics-text")
+            .call()?;
         answer.body_mut().read_to_string()?;
         scrapes += 1;
         std::thread::sleep(SCRAPE_EVERY);
@@ -109,9 +135,13 @@ fn scrape(url: &str, done: &AtomicBool) -> Result<usize> {
 
 /// Keeps the endpoint's page open.
 fn look(url: &str, done: &AtomicBool) -> Result<()> {
-    let agent: ureq::Agent =
-        ureq::Agent::config_builder().timeout_recv_body(Some(Duration::from_secs(60))).build().into();
-    let request = agent.get(format!("{url}/console/endpoints/digits")).header("Accept", "text/event-stream");
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_recv_body(Some(Duration::from_secs(60)))
+        .build()
+        .into();
+    let request = agent
+        .get(format!("{url}/console/endpoints/digits"))
+        .header("Accept", "text/event-stream");
     let lines = BufReader::new(request.call()?.into_body().into_reader()).lines();
     for line in lines {
         line?;
@@ -128,15 +158,26 @@ fn exposition(folder: &Path, section: &mut Section) -> Result<()> {
     for at in 0..MODELS {
         triton_model(&models, &name(at))?;
     }
-    let server = Server::start(&target().join("release/tidegate"), &models, &folder.join("data"))?;
-    ensure!(server.failed.is_empty(), "a model was not loaded: {:?}", server.failed.first());
+    let server = Server::start(
+        &target().join("release/tidegate"),
+        &models,
+        &folder.join("data"),
+    )?;
+    ensure!(
+        server.failed.is_empty(),
+        "a model was not loaded: {:?}",
+        server.failed.first()
+    );
     for at in 0..MODELS {
         for version in 1..=VERSIONS {
             let version = version.to_string();
             let mut load = CASE.load()?;
             load.path = format!("/v2/models/{}/versions/{version}/infer", name(at));
             let answer: Value = serde_json::from_slice(&post(&server.http, &load)?)?;
-            ensure!(answer["model_version"] == *version, "another version answered: {answer}");
+            ensure!(
+                answer["model_version"] == *version,
+                "another version answered: {answer}"
+            );
         }
     }
     let agent: ureq::Agent = ureq::Agent::config_builder().build().into();
@@ -144,13 +185,27 @@ fn exposition(folder: &Path, section: &mut Section) -> Result<()> {
     for _ in 0..SCRAPES {
         let began = Instant::now();
         let mut answer = agent.get(format!("{}/metrics", server.http)).call()?;
-        let body = answer.body_mut().with_config().limit(64 << 20).read_to_vec()?;
+        let body = answer
+            .body_mut()
+            .with_config()
+            .limit(64 << 20)
+            .read_to_vec()?;
         scrapes.push((began.elapsed().as_secs_f64() * 1e3, body.len()));
     }
     let goal = |what: &str, figure: f64, unit: &str, goal: f64| {
-        vec![what.into(), figure.into(), unit.into(), "the goal".into(), goal.into(), (figure / goal).into()]
+        vec![
+            what.into(),
+            figure.into(),
+            unit.into(),
+            "the goal".into(),
+            goal.into(),
+            (figure / goal).into(),
+        ]
     };
-    let (time, size) = (middle(&scrapes, |(ms, _)| *ms), middle(&scrapes, |(_, bytes)| *bytes as f64 / 1e6));
+    let (time, size) = (
+        middle(&scrapes, |(ms, _)| *ms),
+        middle(&scrapes, |(_, bytes)| *bytes as f64 / 1e6),
+    );
     section.row(goal("/metrics of 500 × 3 versions: time", time, "ms", 50.0));
     section.row(goal("/metrics of 500 × 3 versions: size", size, "MB", 5.0));
     server.stop()

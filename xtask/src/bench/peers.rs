@@ -1,7 +1,7 @@
 //! Tidegate beside other servers of models, installed as their users install them.
 //!
-//! One server runs at a time: some keep a core busy while they idle. All get the same model, bodies, client, warm-up and
-//! time, and one thread in each run of the model.
+//! One server runs at a time: some keep a core busy while they idle. All get the same model,
+//! bodies, client, warm-up and time, and one thread in each run of the model.
 
 mod peer;
 
@@ -24,18 +24,43 @@ const WARM_UP: u64 = 2;
 const TOLERANCE: f64 = 1e-5;
 
 const CASES: [Case; 2] = [
-    Case { title: "digits, 1 JSON row", model: "digits", rows: 1, binary: false, connections: 16, naive: false },
-    Case { title: "digits, 32 JSON rows", model: "digits", rows: 32, binary: false, connections: 16, naive: false },
+    Case {
+        title: "digits, 1 JSON row",
+        model: "digits",
+        rows: 1,
+        binary: false,
+        connections: 16,
+        naive: false,
+    },
+    Case {
+        title: "digits, 32 JSON rows",
+        model: "digits",
+        rows: 32,
+        binary: false,
+        connections: 16,
+        naive: false,
+    },
 ];
 
 /// The figures of one server in one round, in the order of the cases.
 type Turn = Vec<Figures>;
 
-/// Measures Tidegate and every peer that can be installed and answers right; says of the others why not.
+/// Measures Tidegate and every peer that can be installed and answers right; says of the others why
+/// not.
 pub(super) fn run(effort: Effort) -> Result<Section> {
     let mut section = Section::new(
         "Peers",
-        &["load", "server", "version", "requests/s", "p50 µs", "p99 µs", "tidegate's rate", "its p50", "its p99"],
+        &[
+            "load",
+            "server",
+            "version",
+            "requests/s",
+            "p50 µs",
+            "p99 µs",
+            "tidegate's rate",
+            "its p50",
+            "its p99",
+        ],
     );
     let (mut takers, mut absent) = (Vec::new(), Vec::new());
     for peer in &PEERS {
@@ -45,10 +70,15 @@ pub(super) fn run(effort: Effort) -> Result<Section> {
         }
     }
     let rounds = in_turn(takers.len() + 1, effort.rounds, |at| {
-        Ok(turn(at.checked_sub(1).map(|peer| takers[peer]), effort.seconds))
+        Ok(turn(
+            at.checked_sub(1).map(|peer| takers[peer]),
+            effort.seconds,
+        ))
     })?;
     // A peer that fails in one round is not measured, but the others are.
-    let mut rounds = rounds.into_iter().map(|own| own.into_iter().collect::<Result<Vec<Turn>>>());
+    let mut rounds = rounds
+        .into_iter()
+        .map(|own| own.into_iter().collect::<Result<Vec<Turn>>>());
     let first = rounds.next().context("Tidegate takes part")??;
     let mut stood = Vec::new();
     for (peer, own) in takers.into_iter().zip(rounds) {
@@ -60,13 +90,26 @@ pub(super) fn run(effort: Effort) -> Result<Section> {
     for (at, case) in CASES.iter().enumerate() {
         let of = |rounds: &[Turn]| -> Vec<Figures> { rounds.iter().map(|turn| turn[at]).collect() };
         let first = of(&first);
-        section.row(row(case, env!("CARGO_PKG_VERSION"), &Standing::new("tidegate", &first, &first)));
+        section.row(row(
+            case,
+            env!("CARGO_PKG_VERSION"),
+            &Standing::new("tidegate", &first, &first),
+        ));
         for (peer, own) in &stood {
-            section.row(row(case, &peer.version()?, &Standing::new(peer.title, &first, &of(own))));
+            section.row(row(
+                case,
+                &peer.version()?,
+                &Standing::new(peer.title, &first, &of(own)),
+            ));
         }
     }
     for (peer, reason) in absent {
-        let mut cells = vec!["".into(), peer.title.into(), peer.version()?.into(), reason.into()];
+        let mut cells = vec![
+            "".into(),
+            peer.title.into(),
+            peer.version()?.into(),
+            reason.into(),
+        ];
         cells.extend((0..5).map(|_| "".into()));
         section.row(cells);
     }
@@ -75,7 +118,11 @@ pub(super) fn run(effort: Effort) -> Result<Section> {
 
 fn row(case: &Case, version: &str, standing: &Standing) -> Vec<Cell> {
     let named = [case.title.into(), standing.name.into(), version.into()];
-    named.into_iter().chain(standing.cells()).chain(standing.ratio_cells()).collect()
+    named
+        .into_iter()
+        .chain(standing.cells())
+        .chain(standing.ratio_cells())
+        .collect()
 }
 
 /// Starts a server, checks its answers, warms it up, measures it and stops it. No peer is Tidegate.
@@ -86,7 +133,8 @@ fn turn(peer: Option<&Peer>, seconds: u64) -> Result<Turn> {
     };
     let measure = |case: &Case| {
         let load: Load = case.load()?;
-        check(&server, &load, case.rows).with_context(|| format!("{} answers wrong", server.name))?;
+        check(&server, &load, case.rows)
+            .with_context(|| format!("{} answers wrong", server.name))?;
         wrk(&server.url, &load, WARM_UP)?;
         wrk(&server.url, &load, seconds)
     };
@@ -96,9 +144,13 @@ fn turn(peer: Option<&Peer>, seconds: u64) -> Result<Turn> {
 /// Insists on the labels and probabilities that Python's onnxruntime gave for the rows.
 fn check(server: &Contestant, load: &Load, rows: usize) -> Result<()> {
     let answer: Value = serde_json::from_slice(&server.ask(load)?)?;
-    let answers = Answer::all(&answer).context("the answer is none of the Open Inference Protocol")?;
+    let answers =
+        Answer::all(&answer).context("the answer is none of the Open Inference Protocol")?;
     let example = Example::read(&root().join("examples/models"), "digits")?.first(rows);
     let differing = example.differences(&answers, TOLERANCE);
-    ensure!(differing == 0, "{differing} of {rows} rows have another label or other probabilities");
+    ensure!(
+        differing == 0,
+        "{differing} of {rows} rows have another label or other probabilities"
+    );
     Ok(())
 }

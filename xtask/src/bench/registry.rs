@@ -1,4 +1,5 @@
-//! The registry and the life of versions: pushing, listing, loading, and many models in little memory.
+//! The registry and the life of versions: pushing, listing, loading, and many models in little
+//! memory.
 
 use std::fs::File;
 use std::io::Write;
@@ -26,8 +27,12 @@ const CLIENTS: usize = 16;
 
 /// Measures each in a registry of its own.
 pub(super) fn run(effort: Effort) -> Result<Section> {
-    let mut section = Section::new("Registry", &["what", "figure", "unit", "beside it", "its figure", "ratio"]);
-    let folder = std::env::temp_dir().join(format!("tidegate-bench-registry-{}", std::process::id()));
+    let mut section = Section::new(
+        "Registry",
+        &["what", "figure", "unit", "beside it", "its figure", "ratio"],
+    );
+    let folder =
+        std::env::temp_dir().join(format!("tidegate-bench-registry-{}", std::process::id()));
     let outcome = measure(&folder, effort, &mut section);
     let _ = std::fs::remove_dir_all(&folder);
     outcome.map(|()| section)
@@ -49,14 +54,21 @@ struct Bench {
 impl Bench {
     fn new(folder: &Path, name: &str) -> Result<Self> {
         let own = folder.join(name);
-        let bench = Self { data: own.join("data"), bundles: own.join("bundles") };
+        let bench = Self {
+            data: own.join("data"),
+            bundles: own.join("bundles"),
+        };
         std::fs::create_dir_all(&bench.bundles)?;
         Ok(bench)
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(target().join("release/tidegate"));
-        command.args(arguments).arg("--data").arg(&self.data).stdout(Stdio::null());
+        command
+            .args(arguments)
+            .arg("--data")
+            .arg(&self.data)
+            .stdout(Stdio::null());
         command
     }
 
@@ -82,11 +94,26 @@ fn list(bench: &Bench, effort: Effort, section: &mut Section) -> Result<()> {
             &name,
             &format!("[tags]\nnumber = \"{version}\""),
         )?;
-        bench.time(&["push", &folder.join(&name).display().to_string(), "--no-check"])?;
+        bench.time(&[
+            "push",
+            &folder.join(&name).display().to_string(),
+            "--no-check",
+        ])?;
     }
-    let rounds: Result<Vec<f64>> = (0..effort.rounds).map(|_| bench.time(&["registry", "list"])).collect();
-    let few: Result<Vec<f64>> = (0..effort.rounds).map(|_| bench.time(&["registry", "list", "m0"])).collect();
-    row(section, &format!("list {VERSIONS} versions"), median(rounds?), "ms", "list 30 of them", median(few?));
+    let rounds: Result<Vec<f64>> = (0..effort.rounds)
+        .map(|_| bench.time(&["registry", "list"]))
+        .collect();
+    let few: Result<Vec<f64>> = (0..effort.rounds)
+        .map(|_| bench.time(&["registry", "list", "m0"]))
+        .collect();
+    row(
+        section,
+        &format!("list {VERSIONS} versions"),
+        median(rounds?),
+        "ms",
+        "list 30 of them",
+        median(few?),
+    );
     Ok(())
 }
 
@@ -97,10 +124,17 @@ fn push(bench: &Bench, effort: Effort, section: &mut Section) -> Result<()> {
         bundle::copy(&root().join("examples/models/digits"), &folder, "large", "")?;
         let weights = folder.join("large/weights.bin");
         noise(&weights, round as u64)?;
-        ours.push(bench.time(&["push", &folder.join("large").display().to_string(), "--no-check"])?);
+        ours.push(bench.time(&[
+            "push",
+            &folder.join("large").display().to_string(),
+            "--no-check",
+        ])?);
         let copy = folder.join("copy");
         let (from, to) = (weights.display(), copy.display());
-        plain.push(time(Command::new("sh").args(["-c", &format!("cp {from} {to} && sha256sum {to} > /dev/null")]))?);
+        plain.push(time(Command::new("sh").args([
+            "-c",
+            &format!("cp {from} {to} && sha256sum {to} > /dev/null"),
+        ]))?);
         std::fs::remove_dir_all(&folder)?;
     }
     let (ours, plain) = (median(ours), median(plain));
@@ -132,7 +166,9 @@ fn start(bench: &Bench, effort: Effort, section: &mut Section) -> Result<()> {
     let model = setup::bench_models()?.join("resnet50");
     bench.time(&["push", &model.display().to_string(), "--no-check"])?;
     let artifact = model.join("model.onnx").display().to_string();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from).to_string();
+    let cores = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .to_string();
     let input = r#"{"name":"input","shape":[1,3,224,224],"datatype":"FP32","parameters":{"binary_data_size":602112}}"#;
     let header = format!(r#"{{"inputs":[{input}]}}"#);
     let body = [header.as_bytes(), &[0; 602_112]].concat();
@@ -145,7 +181,14 @@ fn start(bench: &Bench, effort: Effort, section: &mut Section) -> Result<()> {
             .send(&body)?;
         let ms = started.elapsed().as_secs_f64() * 1e3;
         server.stop()?;
-        let bare = ["--model", &artifact, "--rows=1", "--seconds=0.001", "--intra-op-threads", &cores];
+        let bare = [
+            "--model",
+            &artifact,
+            "--rows=1",
+            "--seconds=0.001",
+            "--intra-op-threads",
+            &cores,
+        ];
         let bare = time(baseline(&["runtime"])?.args(bare).stdout(Stdio::null()))?;
         // The first round fills the caches.
         if round > 0 {
@@ -154,7 +197,14 @@ fn start(bench: &Bench, effort: Effort, section: &mut Section) -> Result<()> {
         }
     }
     let what = "start to first answer, 98 MB";
-    row(section, what, median(ours), "ms", "the runtime: load and run", median(raw));
+    row(
+        section,
+        what,
+        median(ours),
+        "ms",
+        "the runtime: load and run",
+        median(raw),
+    );
     Ok(())
 }
 
@@ -168,14 +218,22 @@ fn budget(bench: &Bench, effort: Effort, section: &mut Section) -> Result<()> {
             name,
             &format!("[tags]\nname = \"{name}\""),
         )?;
-        bench.time(&["push", &bench.bundles.join(name).display().to_string(), "--no-check"])?;
+        bench.time(&[
+            "push",
+            &bench.bundles.join(name).display().to_string(),
+            "--no-check",
+        ])?;
     }
-    // What one of them is reckoned to take before it is loaded: see "More models than memory" in the guide.
+    // What one of them is reckoned to take before it is loaded: see "More models than memory" in
+    // the guide.
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     let budget = FIT as u64 * ((2 << 20) * cores + 180_000 * (1 + cores));
     std::fs::create_dir_all(&bench.data)?;
     let config = bench.data.join("tidegate.toml");
-    std::fs::write(&config, format!("[fleet]\nlazy = true\nmemory_budget_bytes = {budget}\n"))?;
+    std::fs::write(
+        &config,
+        format!("[fleet]\nlazy = true\nmemory_budget_bytes = {budget}\n"),
+    )?;
     let server = Server::start_with(
         &target().join("release/tidegate"),
         &[],
@@ -184,13 +242,28 @@ fn budget(bench: &Bench, effort: Effort, section: &mut Section) -> Result<()> {
     )?;
     let resident_before = resident_mb(server.pid())?;
     // Zipf with exponent 1.
-    let mut arguments: Vec<String> =
-        names.iter().enumerate().map(|(at, name)| format!("{name}={}", 1_000_000 / (at + 1))).collect();
+    let mut arguments: Vec<String> = names
+        .iter()
+        .enumerate()
+        .map(|(at, name)| format!("{name}={}", 1_000_000 / (at + 1)))
+        .collect();
     let samples = example("digits");
-    let samples = samples.parent().context("an example is in a folder")?.display().to_string();
+    let samples = samples
+        .parent()
+        .context("an example is in a folder")?
+        .display()
+        .to_string();
     let seconds = format!("--duration={}s", 5 * effort.seconds);
     arguments.extend(
-        ["--url", &server.http, "--concurrency", &CLIENTS.to_string(), &seconds, "--warmup=2s"].map(str::to_owned),
+        [
+            "--url",
+            &server.http,
+            "--concurrency",
+            &CLIENTS.to_string(),
+            &seconds,
+            "--warmup=2s",
+        ]
+        .map(str::to_owned),
     );
     arguments.extend(["--samples".to_owned(), samples, "--timeout=30s".to_owned()]);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -201,7 +274,10 @@ fn budget(bench: &Bench, effort: Effort, section: &mut Section) -> Result<()> {
         done.store(true, Ordering::Relaxed);
         (run, watch.join())
     });
-    let (run, most) = (run?, most.map_err(|_| anyhow::anyhow!("the watch panicked"))??);
+    let (run, most) = (
+        run?,
+        most.map_err(|_| anyhow::anyhow!("the watch panicked"))??,
+    );
     ensure!(
         run.answers == run.requests,
         "{} of {} requests were not answered",
@@ -211,15 +287,46 @@ fn budget(bench: &Bench, effort: Effort, section: &mut Section) -> Result<()> {
     let cold = metric(&server, "tidegate_cold_start_requests_total")?;
     let what = |what: &str| format!("{MODELS} models, budget for {FIT}: {what}");
     let figure = |section: &mut Section, name: &str, figure: f64, unit: &str| {
-        section.row(vec![what(name).into(), figure.into(), unit.into(), "".into(), "".into(), "".into()]);
+        section.row(vec![
+            what(name).into(),
+            figure.into(),
+            unit.into(),
+            "".into(),
+            "".into(),
+            "".into(),
+        ]);
     };
     figure(section, "requests", run.throughput_per_s, "per s");
-    figure(section, "waited for a load", 100.0 * cold / run.requests as f64, "% of requests");
-    figure(section, "evictions", metric(&server, "tidegate_evictions_total")?, "");
+    figure(
+        section,
+        "waited for a load",
+        100.0 * cold / run.requests as f64,
+        "% of requests",
+    );
+    figure(
+        section,
+        "evictions",
+        metric(&server, "tidegate_evictions_total")?,
+        "",
+    );
     figure(section, "p50", run.latency().p50 / 1e3, "ms");
     figure(section, "p99", run.latency().p99 / 1e3, "ms");
-    row(section, &what("most memory charged"), most.charged / 1e6, "MB", "the budget", budget as f64 / 1e6);
-    row(section, &what("most resident memory"), most.resident_mb, "MB", "before the first load", resident_before);
+    row(
+        section,
+        &what("most memory charged"),
+        most.charged / 1e6,
+        "MB",
+        "the budget",
+        budget as f64 / 1e6,
+    );
+    row(
+        section,
+        &what("most resident memory"),
+        most.resident_mb,
+        "MB",
+        "before the first load",
+        resident_before,
+    );
     server.stop()
 }
 
@@ -229,9 +336,14 @@ struct Most {
 }
 
 fn most_charged(server: &Server, done: &AtomicBool) -> Result<Most> {
-    let mut most = Most { charged: 0.0, resident_mb: 0.0 };
+    let mut most = Most {
+        charged: 0.0,
+        resident_mb: 0.0,
+    };
     while !done.load(Ordering::Relaxed) {
-        most.charged = most.charged.max(metric(server, "tidegate_memory_charged_bytes")?);
+        most.charged = most
+            .charged
+            .max(metric(server, "tidegate_memory_charged_bytes")?);
         most.resident_mb = most.resident_mb.max(resident_mb(server.pid())?);
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -240,12 +352,26 @@ fn most_charged(server: &Server, done: &AtomicBool) -> Result<Most> {
 
 /// The sum of a metric over its labels.
 fn metric(server: &Server, name: &str) -> Result<f64> {
-    let text = ureq::get(&format!("{}/metrics", server.http)).call()?.body_mut().read_to_string()?;
-    let values = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
-    Ok(values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+    let text = ureq::get(&format!("{}/metrics", server.http))
+        .call()?
+        .body_mut()
+        .read_to_string()?;
+    let values = text
+        .lines()
+        .filter(|line| line.split(['{', ' ']).next() == Some(name));
+    Ok(values
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum())
 }
 
 fn row(section: &mut Section, what: &str, ours: f64, unit: &str, beside: &str, its: f64) {
-    let cells: [Cell; 6] = [what.into(), ours.into(), unit.into(), beside.into(), its.into(), (ours / its).into()];
+    let cells: [Cell; 6] = [
+        what.into(),
+        ours.into(),
+        unit.into(),
+        beside.into(),
+        its.into(),
+        (ours / its).into(),
+    ];
     section.row(cells.into());
 }

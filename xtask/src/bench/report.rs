@@ -52,7 +52,9 @@ impl Cell {
     fn show(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
-            Self::Number(number) if number.fract() == 0.0 || number.abs() >= 1000.0 => format!("{number:.0}"),
+            Self::Number(number) if number.fract() == 0.0 || number.abs() >= 1000.0 => {
+                format!("{number:.0}")
+            }
             Self::Number(number) if number.abs() >= 10.0 => format!("{number:.1}"),
             Self::Number(number) => format!("{number:.2}"),
         }
@@ -61,7 +63,11 @@ impl Cell {
 
 impl Section {
     pub(super) fn new(title: &'static str, columns: &[&'static str]) -> Self {
-        Self { title, columns: columns.to_vec(), rows: Vec::new() }
+        Self {
+            title,
+            columns: columns.to_vec(),
+            rows: Vec::new(),
+        }
     }
 
     pub(super) fn row(&mut self, cells: Vec<Cell>) {
@@ -72,7 +78,11 @@ impl Section {
 
     /// A Markdown table.
     pub(super) fn markdown(&self) -> String {
-        let mut text = format!("| {} |\n|{}\n", self.columns.join(" | "), "---|".repeat(self.columns.len()));
+        let mut text = format!(
+            "| {} |\n|{}\n",
+            self.columns.join(" | "),
+            "---|".repeat(self.columns.len())
+        );
         for row in &self.rows {
             let cells: Vec<String> = row.iter().map(Cell::show).collect();
             text.push_str(&format!("| {} |\n", cells.join(" | ")));
@@ -81,7 +91,8 @@ impl Section {
     }
 }
 
-/// Writes the figures to `bench/results/NAME.json`, and between the marks of this name in `docs/benchmarks.md`.
+/// Writes the figures to `bench/results/NAME.json`, and between the marks of this name in
+/// `docs/benchmarks.md`.
 pub(super) fn record(root: &Path, name: &str, section: &Section) -> Result<()> {
     #[derive(Serialize)]
     struct Results<'a> {
@@ -92,14 +103,25 @@ pub(super) fn record(root: &Path, name: &str, section: &Section) -> Result<()> {
     let machine = Machine::read();
     let folder = root.join("bench/results");
     std::fs::create_dir_all(&folder)?;
-    let json = serde_json::to_string_pretty(&Results { machine: &machine, section })?;
+    let json = serde_json::to_string_pretty(&Results {
+        machine: &machine,
+        section,
+    })?;
     std::fs::write(folder.join(format!("{name}.json")), json + "\n")?;
 
     let page = root.join("docs/benchmarks.md");
-    let text = std::fs::read_to_string(&page).with_context(|| format!("cannot read {}", page.display()))?;
-    let (begin, end) = (format!("<!-- figures: {name} -->\n"), "<!-- end of figures -->");
-    let (before, rest) = text.split_once(&begin).with_context(|| format!("docs/benchmarks.md has no {begin}"))?;
-    let (_, after) = rest.split_once(end).with_context(|| format!("docs/benchmarks.md has no {end}"))?;
+    let text = std::fs::read_to_string(&page)
+        .with_context(|| format!("cannot read {}", page.display()))?;
+    let (begin, end) = (
+        format!("<!-- figures: {name} -->\n"),
+        "<!-- end of figures -->",
+    );
+    let (before, rest) = text
+        .split_once(&begin)
+        .with_context(|| format!("docs/benchmarks.md has no {begin}"))?;
+    let (_, after) = rest
+        .split_once(end)
+        .with_context(|| format!("docs/benchmarks.md has no {end}"))?;
     let made = format!("{}\nMeasured on {}.\n", section.markdown(), machine.line());
     std::fs::write(&page, format!("{before}{begin}{made}{end}{after}"))?;
     Ok(())

@@ -6,7 +6,8 @@ use super::client::Figures;
 use super::median;
 use super::report::Cell;
 
-/// Measures each of `count` things once a round, in the reverse order of the round before; gives the rounds of each.
+/// Measures each of `count` things once a round, in the reverse order of the round before; gives
+/// the rounds of each.
 pub(super) fn in_turn<T>(
     count: usize,
     rounds: usize,
@@ -15,7 +16,11 @@ pub(super) fn in_turn<T>(
     let mut all: Vec<Vec<T>> = (0..count).map(|_| Vec::new()).collect();
     for round in 0..rounds {
         for step in 0..count {
-            let at = if round % 2 == 1 { count - 1 - step } else { step };
+            let at = if round % 2 == 1 {
+                count - 1 - step
+            } else {
+                step
+            };
             all[at].push(measure(at)?);
         }
     }
@@ -29,7 +34,13 @@ pub(super) fn middle<T>(rounds: &[T], pick: impl Fn(&T) -> f64) -> f64 {
 
 /// The median over the rounds of one quantity of the first over the same of the other.
 pub(super) fn ratio<T>(first: &[T], other: &[T], pick: impl Fn(&T) -> f64) -> f64 {
-    median(first.iter().zip(other).map(|(first, other)| pick(first) / pick(other)).collect())
+    median(
+        first
+            .iter()
+            .zip(other)
+            .map(|(first, other)| pick(first) / pick(other))
+            .collect(),
+    )
 }
 
 /// The medians of one contestant, and the median ratios of the first contestant to it.
@@ -46,7 +57,8 @@ impl Standing {
     /// Its own medians, as the cells of a row: requests per second, p50 and p99 in microseconds.
     pub(super) fn cells(&self) -> [Cell; 3] {
         let figures = &self.figures;
-        [figures.requests_per_second, figures.p50_us, figures.p99_us].map(|figure| figure.round().into())
+        [figures.requests_per_second, figures.p50_us, figures.p99_us]
+            .map(|figure| figure.round().into())
     }
 
     /// The ratios of the first contestant to it, in the same order.
@@ -57,7 +69,10 @@ impl Standing {
     /// How a contestant did in its rounds, next to those of the first.
     pub(super) fn new(name: &'static str, first: &[Figures], own: &[Figures]) -> Self {
         let rate = |figures: &Figures| figures.requests_per_second;
-        let (p50, p99) = (|figures: &Figures| figures.p50_us, |figures: &Figures| figures.p99_us);
+        let (p50, p99) = (
+            |figures: &Figures| figures.p50_us,
+            |figures: &Figures| figures.p99_us,
+        );
         Self {
             name,
             figures: Figures {

@@ -40,7 +40,10 @@ pub(super) fn run(effort: Effort) -> Result<Section> {
             let of = |rounds: &[Vec<Figure>], pick: fn(&Figure) -> f64| {
                 median(rounds.iter().map(|figures| pick(&figures[at])).collect())
             };
-            let added = raw.iter().zip(&ours).map(|(raw, ours)| ours[at].p50_us - raw[at].p50_us);
+            let added = raw
+                .iter()
+                .zip(&ours)
+                .map(|(raw, ours)| ours[at].p50_us - raw[at].p50_us);
             section.row(vec![
                 model.into(),
                 figure.rows.into(),
@@ -66,8 +69,17 @@ fn time(model: &str, seconds: u64, submit: bool) -> Result<Vec<Figure>> {
 
 /// What `tidegate-bench runtime` measures.
 pub(super) fn figures(arguments: &[&str]) -> Result<Vec<Figure>> {
-    let output = baseline(&["runtime"])?.args(arguments).output().context("the baseline cannot be started")?;
-    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = baseline(&["runtime"])?
+        .args(arguments)
+        .output()
+        .context("the baseline cannot be started")?;
+    anyhow::ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    text.lines()
+        .map(|line| Ok(serde_json::from_str(line)?))
+        .collect()
 }

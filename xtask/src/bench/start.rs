@@ -13,7 +13,10 @@ use crate::{root, target};
 
 /// Starts, asks once, reads the memory, stops.
 pub(super) fn run(effort: Effort) -> Result<Section> {
-    let mut section = Section::new("Start and memory", &["model", "first answer ms", "resident MB"]);
+    let mut section = Section::new(
+        "Start and memory",
+        &["model", "first answer ms", "resident MB"],
+    );
     let models = root().join("examples/models");
     for name in ["digits", "fraud", "language"] {
         let example = Example::read(&models, name)?;
@@ -36,7 +39,9 @@ fn first_answer(model: &Path, example: &Example) -> Result<(f64, f64)> {
     let started = Instant::now();
     let server = Server::start(&target().join("release/tidegate"), model, &data)?;
     let url = format!("{}/v2/models/{}/infer", server.http, example.name);
-    ureq::post(&url).content_type("application/json").send(&body)?;
+    ureq::post(&url)
+        .content_type("application/json")
+        .send(&body)?;
     let ms = started.elapsed().as_secs_f64() * 1e3;
     let resident = resident_mb(server.pid())?;
     server.stop()?;
@@ -46,7 +51,10 @@ fn first_answer(model: &Path, example: &Example) -> Result<(f64, f64)> {
 /// The memory of a process that is in use.
 pub(super) fn resident_mb(pid: u32) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("there is no VmRSS")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .context("there is no VmRSS")?;
     let kb: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
     Ok(kb * 1024.0 / 1e6)
 }

@@ -33,14 +33,23 @@ impl Example {
         let (_, labels) = table(&folder.join("labels.csv"))?;
         let (header, expected) = table(&folder.join("expected.csv"))?;
         let expected = expected.into_iter().map(|cells| {
-            let probabilities = cells[1..].iter().map(|cell| cell.parse()).collect::<Result<_, _>>()?;
-            Ok(Answer { label: cells[0].clone(), probabilities })
+            let probabilities = cells[1..]
+                .iter()
+                .map(|cell| cell.parse())
+                .collect::<Result<_, _>>()?;
+            Ok(Answer {
+                label: cells[0].clone(),
+                probabilities,
+            })
         });
         Ok(Self {
             name: name.to_owned(),
             columns,
             rows,
-            labels: labels.into_iter().map(|mut cells| cells.remove(0)).collect(),
+            labels: labels
+                .into_iter()
+                .map(|mut cells| cells.remove(0))
+                .collect(),
             classes: header[1..].to_vec(),
             expected: expected.collect::<Result<_>>()?,
         })
@@ -60,8 +69,10 @@ impl Example {
         let (datatype, data) = match self.name.as_str() {
             "language" => ("BYTES", json!(cells)),
             _ => {
-                let numbers: Vec<Value> =
-                    cells.iter().map(|cell| serde_json::from_str(cell).unwrap_or_default()).collect();
+                let numbers: Vec<Value> = cells
+                    .iter()
+                    .map(|cell| serde_json::from_str(cell).unwrap_or_default())
+                    .collect();
                 ("FP32", json!(numbers))
             }
         };
@@ -80,7 +91,11 @@ impl Example {
 
     /// The share of rows whose label is the true one.
     pub(crate) fn accuracy(&self, answers: &[Answer]) -> f64 {
-        let right = answers.iter().zip(&self.labels).filter(|(answer, label)| answer.label == **label).count();
+        let right = answers
+            .iter()
+            .zip(&self.labels)
+            .filter(|(answer, label)| answer.label == **label)
+            .count();
         right as f64 / self.labels.len() as f64
     }
 
@@ -90,10 +105,19 @@ impl Example {
             let far = |(a, b): (&f64, &f64)| (a - b).abs() > tolerance * (1.0 + b.abs());
             answer.label != expected.label
                 || answer.probabilities.len() != expected.probabilities.len()
-                || answer.probabilities.iter().zip(&expected.probabilities).any(far)
+                || answer
+                    .probabilities
+                    .iter()
+                    .zip(&expected.probabilities)
+                    .any(far)
         };
         let missing = self.expected.len().abs_diff(answers.len());
-        missing + answers.iter().zip(&self.expected).filter(|pair| differs(*pair)).count()
+        missing
+            + answers
+                .iter()
+                .zip(&self.expected)
+                .filter(|pair| differs(*pair))
+                .count()
     }
 }
 
@@ -106,21 +130,37 @@ impl Answer {
     /// Reads all rows of a response of the Open Inference Protocol.
     pub(crate) fn all(response: &Value) -> Option<Vec<Self>> {
         let outputs = response["outputs"].as_array()?;
-        let data = |name: &str| outputs.iter().find(|output| output["name"] == name)?["data"].as_array();
+        let data =
+            |name: &str| outputs.iter().find(|output| output["name"] == name)?["data"].as_array();
         let (labels, probabilities) = (data("label")?, data("probabilities")?);
         let classes = probabilities.len().checked_div(labels.len())?.max(1);
         let answer = |(label, probabilities): (&Value, &[Value])| {
-            let label = label.as_str().map_or_else(|| label.to_string(), str::to_owned);
-            Self { label, probabilities: probabilities.iter().filter_map(Value::as_f64).collect() }
+            let label = label
+                .as_str()
+                .map_or_else(|| label.to_string(), str::to_owned);
+            Self {
+                label,
+                probabilities: probabilities.iter().filter_map(Value::as_f64).collect(),
+            }
         };
-        Some(labels.iter().zip(probabilities.chunks(classes)).map(answer).collect())
+        Some(
+            labels
+                .iter()
+                .zip(probabilities.chunks(classes))
+                .map(answer)
+                .collect(),
+        )
     }
 }
 
 fn table(path: &Path) -> Result<(Vec<String>, Vec<Vec<String>>)> {
-    let mut reader = csv::Reader::from_path(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut reader =
+        csv::Reader::from_path(path).with_context(|| format!("cannot read {}", path.display()))?;
     let header = reader.headers()?.iter().map(str::to_owned).collect();
     let cells = |record: csv::StringRecord| record.iter().map(str::to_owned).collect();
-    let rows = reader.records().map(|record| record.map(cells)).collect::<Result<_, _>>()?;
+    let rows = reader
+        .records()
+        .map(|record| record.map(cells))
+        .collect::<Result<_, _>>()?;
     Ok((header, rows))
 }

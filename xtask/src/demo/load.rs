@@ -30,7 +30,9 @@ impl Run {
 /// Sends every row of an example as a request of its own.
 pub(crate) fn run(http: &str, example: &Example) -> Result<Run> {
     let url = format!("{http}/v2/models/{}/infer", example.name);
-    let bodies: Vec<String> = (0..example.rows.len()).map(|row| example.request(row).to_string()).collect();
+    let bodies: Vec<String> = (0..example.rows.len())
+        .map(|row| example.request(row).to_string())
+        .collect();
     let next = AtomicUsize::new(0);
     let started = Instant::now();
     let results: Vec<Result<Vec<(usize, Answer, Duration)>>> = std::thread::scope(|scope| {
@@ -39,18 +41,26 @@ pub(crate) fn run(http: &str, example: &Example) -> Result<Run> {
             let mut answers = Vec::new();
             loop {
                 let row = next.fetch_add(1, Ordering::Relaxed);
-                let Some(body) = bodies.get(row) else { return Ok(answers) };
+                let Some(body) = bodies.get(row) else {
+                    return Ok(answers);
+                };
                 let sent = Instant::now();
-                let mut response = agent.post(&url).content_type("application/json").send(body)?;
+                let mut response = agent
+                    .post(&url)
+                    .content_type("application/json")
+                    .send(body)?;
                 let response: Value = response.body_mut().read_json()?;
                 let took = sent.elapsed();
-                let answer =
-                    Answer::of(&response).with_context(|| format!("row {row}: unexpected answer {response}"))?;
+                let answer = Answer::of(&response)
+                    .with_context(|| format!("row {row}: unexpected answer {response}"))?;
                 answers.push((row, answer, took));
             }
         };
         let clients: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(client)).collect();
-        clients.into_iter().map(|client| client.join().map_err(|_| anyhow!("a client panicked"))?).collect()
+        clients
+            .into_iter()
+            .map(|client| client.join().map_err(|_| anyhow!("a client panicked"))?)
+            .collect()
     });
     let elapsed = started.elapsed();
     let mut answered = Vec::new();

@@ -10,7 +10,9 @@ const SHADES: [char; 5] = [' ', '░', '▒', '▓', '█'];
 
 /// Accuracy and speed of all examples.
 pub(crate) fn table(runs: &[(Example, Run)]) {
-    println!("Held-out rows, each a REST request of its own, over 8 connections from this machine:");
+    println!(
+        "Held-out rows, each a REST request of its own, over 8 connections from this machine:"
+    );
     println!(
         "  {:<10} {:>6} {:>9} {:>9} {:>9} {:>9} {:>11}",
         "model", "rows", "accuracy", "p50", "p95", "p99", "requests/s"
@@ -49,8 +51,15 @@ pub(crate) fn samples(runs: &[(Example, Run)]) {
 
 /// The class with the highest probability, and that probability.
 fn best(example: &Example, answer: &Answer) -> String {
-    let most = answer.probabilities.iter().copied().enumerate().max_by(|a, b| a.1.total_cmp(&b.1));
-    most.map_or_else(String::new, |(at, probability)| format!("{} ({:.1}%)", example.classes[at], 100.0 * probability))
+    let most = answer
+        .probabilities
+        .iter()
+        .copied()
+        .enumerate()
+        .max_by(|a, b| a.1.total_cmp(&b.1));
+    most.map_or_else(String::new, |(at, probability)| {
+        format!("{} ({:.1}%)", example.classes[at], 100.0 * probability)
+    })
 }
 
 /// Three digits side by side, drawn two cells wide so that pixels look square.
@@ -61,14 +70,20 @@ fn digits(example: &Example, answers: &[Answer]) {
             let pixels = &example.rows[row][line * 8..line * 8 + 8];
             let shade = |pixel: &String| {
                 let ink = pixel.parse::<f32>().unwrap_or(0.0) / 16.0;
-                SHADES[(ink * 4.0).round().clamp(0.0, 4.0) as usize].to_string().repeat(2)
+                SHADES[(ink * 4.0).round().clamp(0.0, 4.0) as usize]
+                    .to_string()
+                    .repeat(2)
             };
             pixels.iter().map(shade).collect::<String>()
         });
         println!("  {}", drawn.join("      "));
     }
     let captions = shown.map(|row| {
-        let caption = format!("→ {}, truly {}", best(example, &answers[row]), example.labels[row]);
+        let caption = format!(
+            "→ {}, truly {}",
+            best(example, &answers[row]),
+            example.labels[row]
+        );
         format!("{caption:<22}")
     });
     println!("  {}", captions.join(""));
@@ -76,12 +91,22 @@ fn digits(example: &Example, answers: &[Answer]) {
 
 /// The most suspicious transaction, one at the edge, and an ordinary one.
 fn transactions(example: &Example, answers: &[Answer]) {
-    let column = |name: &str| example.columns.iter().position(|column| column == name).unwrap_or(0);
+    let column = |name: &str| {
+        example
+            .columns
+            .iter()
+            .position(|column| column == name)
+            .unwrap_or(0)
+    };
     let mut order: Vec<usize> = (0..answers.len()).collect();
     order.sort_by(|a, b| answers[*b].probabilities[1].total_cmp(&answers[*a].probabilities[1]));
     for row in [order[0], order[order.len() / 50], order[order.len() / 2]] {
         let cells = &example.rows[row];
-        let truth = if example.labels[row] == "1" { "fraud" } else { "legitimate" };
+        let truth = if example.labels[row] == "1" {
+            "fraud"
+        } else {
+            "legitimate"
+        };
         println!(
             "  {:>10} at {:>2} h, merchant risk {:<7} → fraud {:>5.1}%, truly {truth}",
             cells[column("amount")],
@@ -93,20 +118,35 @@ fn transactions(example: &Example, answers: &[Answer]) {
 }
 
 fn texts(example: &Example, answers: &[Answer]) {
-    let short: Vec<usize> =
-        (0..answers.len()).filter(|row| (18..46).contains(&example.rows[*row][0].chars().count())).collect();
+    let short: Vec<usize> = (0..answers.len())
+        .filter(|row| (18..46).contains(&example.rows[*row][0].chars().count()))
+        .collect();
     for row in short.into_iter().step_by(7).take(3) {
         let text = &example.rows[row][0];
         let padding = " ".repeat(46usize.saturating_sub(text.chars().count()));
-        println!("  {text}{padding} → {}, truly {}", best(example, &answers[row]), example.labels[row]);
+        println!(
+            "  {text}{padding} → {}, truly {}",
+            best(example, &answers[row]),
+            example.labels[row]
+        );
     }
 }
 
 /// The command to try next.
 pub(crate) fn try_next(http: &str, runs: &[(Example, Run)]) {
     let text = r#"{"inputs":[{"name":"text","datatype":"BYTES","shape":[1,1],"data":["Wie spät ist es?"]}]}"#;
-    let served = runs.iter().find(|(example, _)| example.name == "language").or_else(|| runs.first());
+    let served = runs
+        .iter()
+        .find(|(example, _)| example.name == "language")
+        .or_else(|| runs.first());
     let Some((example, _)) = served else { return };
-    let body = if example.name == "language" { text.to_owned() } else { example.request(0).to_string() };
-    println!("Try it yourself:\n  curl -s {http}/v2/models/{}/infer -d '{body}'\n", example.name);
+    let body = if example.name == "language" {
+        text.to_owned()
+    } else {
+        example.request(0).to_string()
+    };
+    println!(
+        "Try it yourself:\n  curl -s {http}/v2/models/{}/infer -d '{body}'\n",
+        example.name
+    );
 }

@@ -35,12 +35,18 @@ pub(crate) struct IndexEntry {
 impl IndexEntry {
     /// Where it stands, as exactly as the server says.
     pub(crate) fn stage(&self) -> String {
-        self.stage.clone().unwrap_or_else(|| self.state.to_lowercase())
+        self.stage
+            .clone()
+            .unwrap_or_else(|| self.state.to_lowercase())
     }
 
     /// The name, and the version where it has one.
     pub(crate) fn title(&self) -> String {
-        if self.version.is_empty() { self.name.clone() } else { format!("{}:{}", self.name, self.version) }
+        if self.version.is_empty() {
+            self.name.clone()
+        } else {
+            format!("{}:{}", self.name, self.version)
+        }
     }
 }
 
@@ -84,10 +90,17 @@ impl Objective {
         Ok(tidegate_observe::Objective {
             name: self.name.clone(),
             endpoint: self.endpoint.clone(),
-            sli: if self.sli == "latency" { SliKind::Latency } else { SliKind::Availability },
+            sli: if self.sli == "latency" {
+                SliKind::Latency
+            } else {
+                SliKind::Availability
+            },
             threshold_ms: self.threshold_ms,
             target: self.target,
-            window: self.window.parse().map_err(|error| anyhow!("{}: {error}", self.name))?,
+            window: self
+                .window
+                .parse()
+                .map_err(|error| anyhow!("{}: {error}", self.name))?,
             tier: self.terms.tier.clone().unwrap_or(usual.tier),
             min_events: self.terms.min_events.unwrap_or(usual.min_events),
             policy: self.terms.policy,
@@ -113,11 +126,19 @@ impl Objective {
             return String::new();
         }
         let moves = |(model, names): (&String, &BTreeMap<String, u64>)| {
-            let moves = names.iter().filter(|(name, _)| *name != "default" || names.len() == 1);
-            moves.map(|(name, version)| format!("{model}@{name} -> {version}")).collect::<Vec<_>>()
+            let moves = names
+                .iter()
+                .filter(|(name, _)| *name != "default" || names.len() == 1);
+            moves
+                .map(|(name, version)| format!("{model}@{name} -> {version}"))
+                .collect::<Vec<_>>()
         };
         let held_back: Vec<String> = self.held_back.iter().flat_map(moves).collect();
-        if held_back.is_empty() { "frozen".to_owned() } else { format!("frozen: {}", held_back.join(", ")) }
+        if held_back.is_empty() {
+            "frozen".to_owned()
+        } else {
+            format!("frozen: {}", held_back.join(", "))
+        }
     }
 
     /// Its alerts that fire.
@@ -150,7 +171,9 @@ pub(crate) struct Alert {
 impl Alert {
     /// Why nobody is told of it; `None` if somebody is, by this server or another one of its group.
     pub(crate) fn told_to_nobody(&self) -> Option<&Suppressed> {
-        self.suppressed.as_ref().filter(|suppressed| suppressed.by != "replica")
+        self.suppressed
+            .as_ref()
+            .filter(|suppressed| suppressed.by != "replica")
     }
 
     /// A label; empty where it has none of this name.
@@ -206,6 +229,10 @@ impl Event {
 
     /// The model and version that it is about.
     pub(crate) fn subject(&self) -> String {
-        if self.version.is_empty() { self.model.clone() } else { format!("{}:{}", self.model, self.version) }
+        if self.version.is_empty() {
+            self.model.clone()
+        } else {
+            format!("{}:{}", self.model, self.version)
+        }
     }
 }

@@ -21,7 +21,9 @@ impl Series {
     }
 
     fn has(&self, labels: &[(&str, &str)]) -> bool {
-        labels.iter().all(|(name, value)| self.label(name) == *value)
+        labels
+            .iter()
+            .all(|(name, value)| self.label(name) == *value)
     }
 }
 
@@ -42,7 +44,12 @@ impl Figures {
 
     /// The sum over the series of a name that have these labels; `None` if there are none.
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        let found: Vec<f64> = self.series(name).iter().filter(|one| one.has(labels)).map(|one| one.value).collect();
+        let found: Vec<f64> = self
+            .series(name)
+            .iter()
+            .filter(|one| one.has(labels))
+            .map(|one| one.value)
+            .collect();
         (!found.is_empty()).then(|| found.iter().sum())
     }
 
@@ -53,7 +60,10 @@ impl Figures {
 
     /// How much a counter has grown since `before`; all of it, where it began anew.
     pub(crate) fn growth(&self, before: &Self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let (now, before) = (self.sum(name, labels).unwrap_or(0.0), before.sum(name, labels).unwrap_or(0.0));
+        let (now, before) = (
+            self.sum(name, labels).unwrap_or(0.0),
+            before.sum(name, labels).unwrap_or(0.0),
+        );
         if now < before { now } else { now - before }
     }
 
@@ -71,15 +81,20 @@ impl Figures {
 
     /// The different values that a label has in the series of a name, in order.
     pub(crate) fn values_of(&self, name: &str, label: &str) -> Vec<String> {
-        let mut values: Vec<String> = self.series(name).iter().map(|one| one.label(label).to_owned()).collect();
+        let mut values: Vec<String> = self
+            .series(name)
+            .iter()
+            .map(|one| one.label(label).to_owned())
+            .collect();
         values.sort();
         values.dedup();
         values
     }
 }
 
-/// A quantile of what a histogram counted between two looks, in its unit, between the bounds of the bucket that it lies
-/// in as Prometheus's `histogram_quantile` has it. `None` if it counted nothing.
+/// A quantile of what a histogram counted between two looks, in its unit, between the bounds of the
+/// bucket that it lies in as Prometheus's `histogram_quantile` has it. `None` if it counted
+/// nothing.
 pub(crate) fn quantile(
     share: f64,
     now: &Figures,
@@ -90,13 +105,23 @@ pub(crate) fn quantile(
     let bucket = format!("{name}_bucket");
     let mut bounds: Vec<(f64, f64)> = Vec::new();
     for bound in now.values_of(&bucket, "le") {
-        let labels: Vec<(&str, &str)> = labels.iter().copied().chain([("le", bound.as_str())]).collect();
-        bounds.push((bound.parse().unwrap_or(f64::INFINITY), now.growth(before, &bucket, &labels)));
+        let labels: Vec<(&str, &str)> = labels
+            .iter()
+            .copied()
+            .chain([("le", bound.as_str())])
+            .collect();
+        bounds.push((
+            bound.parse().unwrap_or(f64::INFINITY),
+            now.growth(before, &bucket, &labels),
+        ));
     }
     bounds.sort_by(|one, other| one.0.total_cmp(&other.0));
     let total = bounds.last()?.1;
     let rank = share * total;
-    let at = bounds.iter().position(|(_, below)| *below >= rank).filter(|_| total > 0.0)?;
+    let at = bounds
+        .iter()
+        .position(|(_, below)| *below >= rank)
+        .filter(|_| total > 0.0)?;
     let (from, below) = if at == 0 { (0.0, 0.0) } else { bounds[at - 1] };
     let (to, up_to) = bounds[at];
     if to.is_infinite() {
@@ -170,7 +195,11 @@ mod tests {
         assert_eq!(figures.values_of("a", "m"), ["x", "y"]);
         let parts = figures.split("m");
         assert_eq!(
-            (parts["x"].value("a"), parts["y"].value("a"), parts["y"].value("odd")),
+            (
+                parts["x"].value("a"),
+                parts["y"].value("a"),
+                parts["y"].value("odd")
+            ),
             (Some(3.0), Some(45.0), None)
         );
         assert_eq!(figures.series("odd")[0].label("m"), "a\\b\"c\nd}");
@@ -181,22 +210,40 @@ mod tests {
     #[test]
     fn counters_that_begin_anew_have_grown_by_all_they_have() {
         let (before, now) = (Figures::parse("a 10\nb 10"), Figures::parse("a 12\nb 3"));
-        assert_eq!((now.growth(&before, "a", &[]), now.growth(&before, "b", &[])), (2.0, 3.0));
+        assert_eq!(
+            (now.growth(&before, "a", &[]), now.growth(&before, "b", &[])),
+            (2.0, 3.0)
+        );
     }
 
     #[test]
     fn quantiles_are_those_of_what_came_between() {
         let told = |counts: [u32; 4]| {
             let bounds = ["0.1", "0.2", "0.4", "+Inf"];
-            let lines = bounds.iter().zip(counts).map(|(le, count)| format!("h_bucket{{m=\"x\",le=\"{le}\"}} {count}"));
+            let lines = bounds
+                .iter()
+                .zip(counts)
+                .map(|(le, count)| format!("h_bucket{{m=\"x\",le=\"{le}\"}} {count}"));
             Figures::parse(&lines.collect::<Vec<_>>().join("\n"))
         };
         let (before, now) = (told([100, 100, 100, 100]), told([100, 150, 200, 200]));
         let of = |share| quantile(share, &now, &before, "h", &[("m", "x")]).unwrap();
         // Between 0.1 and 0.2 lie 50 of 100, and between 0.2 and 0.4 the other 50.
-        assert!((of(0.25) - 0.15).abs() < 1e-9 && (of(0.75) - 0.3).abs() < 1e-9 && (of(0.99) - 0.396).abs() < 1e-9);
-        assert_eq!(quantile(0.5, &before, &before, "h", &[]), None, "nothing came");
-        assert_eq!(quantile(0.5, &told([0, 0, 0, 9]), &told([0; 4]), "h", &[]), Some(0.4), "above every bound");
+        assert!(
+            (of(0.25) - 0.15).abs() < 1e-9
+                && (of(0.75) - 0.3).abs() < 1e-9
+                && (of(0.99) - 0.396).abs() < 1e-9
+        );
+        assert_eq!(
+            quantile(0.5, &before, &before, "h", &[]),
+            None,
+            "nothing came"
+        );
+        assert_eq!(
+            quantile(0.5, &told([0, 0, 0, 9]), &told([0; 4]), "h", &[]),
+            Some(0.4),
+            "above every bound"
+        );
     }
 
     proptest! {

@@ -8,15 +8,18 @@ use serde::de::DeserializeOwned;
 use ureq::Agent;
 use ureq::http::Response;
 
-use super::{Alert, AlertRoute, Event, Figures, IndexEntry, MAX_ANSWER_BYTES, Objective, PATIENCE, Readiness, target};
+use super::{
+    Alert, AlertRoute, Event, Figures, IndexEntry, MAX_ANSWER_BYTES, Objective, PATIENCE,
+    Readiness, target,
+};
 
 /// What a server says of itself.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Look {
     /// When this machine asked, in Unix milliseconds.
     pub(crate) at_ms: u64,
-    /// How far the server's clock is ahead of this machine's, in milliseconds; as exact as a second, in which HTTP tells
-    /// the time, allows.
+    /// How far the server's clock is ahead of this machine's, in milliseconds; as exact as a
+    /// second, in which HTTP tells the time, allows.
     pub(crate) clock_ahead_ms: Option<i64>,
     pub(crate) version: String,
     /// Why it is not ready; nothing if it is.
@@ -40,8 +43,13 @@ pub(crate) struct Asker {
 
 impl Asker {
     pub(crate) fn new(url: &str) -> Self {
-        let config = Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false);
-        Self { url: url.trim_end_matches('/').to_owned(), agent: config.build().into() }
+        let config = Agent::config_builder()
+            .timeout_global(Some(PATIENCE))
+            .http_status_as_error(false);
+        Self {
+            url: url.trim_end_matches('/').to_owned(),
+            agent: config.build().into(),
+        }
     }
 
     /// Asks for everything.
@@ -74,14 +82,21 @@ impl Asker {
         let asked_ms = now_ms();
         let mut response = self.get("/v2")?;
         let middle_ms = i64::try_from((asked_ms + now_ms()) / 2).unwrap_or(i64::MAX);
-        let date = response.headers().get("date").and_then(|date| date.to_str().ok());
+        let date = response
+            .headers()
+            .get("date")
+            .and_then(|date| date.to_str().ok());
         let date = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok());
         // The second was cut off somewhere: its middle is meant.
         let ahead_ms = date.map(|date| date.timestamp_millis() + 500 - middle_ms);
         let server: serde_json::Value = read(&mut response, "/v2")?;
         match (server["name"].as_str(), server["version"].as_str()) {
             (Some("tidegate"), Some(version)) => Ok((version.to_owned(), ahead_ms)),
-            (name, _) => bail!("{} is no Tidegate server: it calls itself {}", self.url, name.unwrap_or("nothing")),
+            (name, _) => bail!(
+                "{} is no Tidegate server: it calls itself {}",
+                self.url,
+                name.unwrap_or("nothing")
+            ),
         }
     }
 
@@ -94,7 +109,15 @@ impl Asker {
             return Ok((None, readiness.problems));
         }
         let body: serde_json::Value = read(&mut response, path)?;
-        Ok((Some(body["error"].as_str().unwrap_or("it says no reason").to_owned()), Vec::new()))
+        Ok((
+            Some(
+                body["error"]
+                    .as_str()
+                    .unwrap_or("it says no reason")
+                    .to_owned(),
+            ),
+            Vec::new(),
+        ))
     }
 
     fn index(&self) -> Result<Vec<IndexEntry>> {
@@ -109,7 +132,11 @@ impl Asker {
 
     fn body(&self, path: &str) -> Result<String> {
         let mut response = self.successful(path)?;
-        let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_string();
+        let body = response
+            .body_mut()
+            .with_config()
+            .limit(MAX_ANSWER_BYTES)
+            .read_to_string();
         body.with_context(|| format!("{path} could not be read"))
     }
 
@@ -125,16 +152,26 @@ impl Asker {
         self.checked(path, self.agent.get(target(&self.url, path)).call())
     }
 
-    fn checked(&self, path: &str, sent: Result<Response<ureq::Body>, ureq::Error>) -> Result<Response<ureq::Body>> {
+    fn checked(
+        &self,
+        path: &str,
+        sent: Result<Response<ureq::Body>, ureq::Error>,
+    ) -> Result<Response<ureq::Body>> {
         sent.with_context(|| format!("cannot ask {}{path}", self.url))
     }
 }
 
 fn read<T: DeserializeOwned>(response: &mut Response<ureq::Body>, path: &str) -> Result<T> {
-    let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_json();
+    let body = response
+        .body_mut()
+        .with_config()
+        .limit(MAX_ANSWER_BYTES)
+        .read_json();
     body.with_context(|| format!("the answer at {path} is not what was expected"))
 }
 
 fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |now| now.as_millis() as u64)
 }

@@ -24,14 +24,22 @@ pub(super) fn render(report: &Report) -> Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(report.by.names().chain(FIGURES))?;
     for row in &report.rows {
-        writer.write_record(labels(row).into_iter().chain(figures(row, &report.currency)))?;
+        writer.write_record(
+            labels(row)
+                .into_iter()
+                .chain(figures(row, &report.currency)),
+        )?;
     }
     Ok(String::from_utf8(writer.into_inner()?)?)
 }
 
 fn labels(row: &Row) -> Vec<String> {
     let day = row.day.map(|day| day.to_string());
-    [&day, &row.model, &row.version, &row.tenant].into_iter().flatten().map(|label| text(label)).collect()
+    [&day, &row.model, &row.version, &row.tenant]
+        .into_iter()
+        .flatten()
+        .map(|label| text(label))
+        .collect()
 }
 
 /// A text that no spreadsheet takes for a formula (OWASP, "CSV Injection").
@@ -57,7 +65,8 @@ fn figures(row: &Row, currency: &str) -> [String; 14] {
         cost.idle.to_string(),
         cost.fixed.to_string(),
         row.total.to_string(),
-        row.per_1000_predictions.map_or_else(String::new, |cost| cost.to_string()),
+        row.per_1000_predictions
+            .map_or_else(String::new, |cost| cost.to_string()),
         text(currency),
     ]
 }

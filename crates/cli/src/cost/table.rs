@@ -14,7 +14,10 @@ pub(super) fn print(answer: &Answer) {
         print_table(&aligned(budgets(&answer.budgets), 3));
     }
     println!();
-    answer.remarks().iter().for_each(|remark| println!("{remark}"));
+    answer
+        .remarks()
+        .iter()
+        .for_each(|remark| println!("{remark}"));
 }
 
 /// The header, the rows and their sum, in as many columns as the report tells apart.
@@ -22,8 +25,19 @@ pub(super) fn cells(report: &Report) -> Vec<Vec<String>> {
     let names = names(report);
     let mut header = names.clone();
     header.extend(
-        ["PREDICTIONS", "VCPU", "MEMORY", "STORAGE", "NETWORK", "IDLE", "FIXED", "TOTAL", "SHARE", "PER 1000"]
-            .map(str::to_owned),
+        [
+            "PREDICTIONS",
+            "VCPU",
+            "MEMORY",
+            "STORAGE",
+            "NETWORK",
+            "IDLE",
+            "FIXED",
+            "TOTAL",
+            "SHARE",
+            "PER 1000",
+        ]
+        .map(str::to_owned),
     );
     let mut cells = vec![header];
     let share = |row: &Row| match report.total.units() {
@@ -32,7 +46,12 @@ pub(super) fn cells(report: &Report) -> Vec<Vec<String>> {
     };
     for row in &report.rows {
         let mut line = labels(row);
-        line.extend(amounts(row.usage.predictions, row.cost, share(row), row.per_1000_predictions));
+        line.extend(amounts(
+            row.usage.predictions,
+            row.cost,
+            share(row),
+            row.per_1000_predictions,
+        ));
         cells.push(line);
     }
     let mut all = Cost::default();
@@ -41,7 +60,12 @@ pub(super) fn cells(report: &Report) -> Vec<Vec<String>> {
     if let Some(first) = line.first_mut() {
         "all".clone_into(first);
     }
-    line.extend(amounts(report.predictions, all, "100.0%".to_owned(), report.per_1000_predictions));
+    line.extend(amounts(
+        report.predictions,
+        all,
+        "100.0%".to_owned(),
+        report.per_1000_predictions,
+    ));
     cells.push(line);
     cells
 }
@@ -50,12 +74,25 @@ pub(super) fn cells(report: &Report) -> Vec<Vec<String>> {
 pub(super) fn budgets(budgets: &[Budget]) -> Vec<Vec<String>> {
     let header = ["BUDGET", "OF", "SINCE", "PER", "AMOUNT", "SPENT", "USED"].map(str::to_owned);
     let line = |budget: &Budget| {
-        let of = budget.model.clone().unwrap_or_else(|| "everything".to_owned());
+        let of = budget
+            .model
+            .clone()
+            .unwrap_or_else(|| "everything".to_owned());
         let used = format!("{:.1}%", 100.0 * budget.used_ratio);
         let (amount, spent) = (budget.amount.to_string(), budget.spent.to_string());
-        vec![budget.name.clone(), of, budget.since.to_string(), budget.per.clone(), amount, spent, used]
+        vec![
+            budget.name.clone(),
+            of,
+            budget.since.to_string(),
+            budget.per.clone(),
+            amount,
+            spent,
+            used,
+        ]
     };
-    std::iter::once(header.to_vec()).chain(budgets.iter().map(line)).collect()
+    std::iter::once(header.to_vec())
+        .chain(budgets.iter().map(line))
+        .collect()
 }
 
 /// The names of the columns that tell rows apart.
@@ -64,26 +101,54 @@ fn names(report: &Report) -> Vec<String> {
 }
 
 fn labels(row: &Row) -> Vec<String> {
-    let Row { day, model, version, tenant, .. } = row;
+    let Row {
+        day,
+        model,
+        version,
+        tenant,
+        ..
+    } = row;
     let day = day.map(|day| day.to_string());
-    [&day, model, version, tenant].into_iter().flatten().map(|label| printable(label)).collect()
+    [&day, model, version, tenant]
+        .into_iter()
+        .flatten()
+        .map(|label| printable(label))
+        .collect()
 }
 
 /// A label without what a terminal would take for more than text.
 fn printable(label: &str) -> String {
-    label.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    label
+        .chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }
 
 fn amounts(predictions: u64, cost: Cost, share: String, per_1000: Option<f64>) -> Vec<String> {
-    let Cost { vcpu, memory, storage, network, idle, fixed } = cost;
-    let parts = [vcpu, memory, storage, network, idle, fixed, cost.total()].map(|part| part.to_string());
+    let Cost {
+        vcpu,
+        memory,
+        storage,
+        network,
+        idle,
+        fixed,
+    } = cost;
+    let parts =
+        [vcpu, memory, storage, network, idle, fixed, cost.total()].map(|part| part.to_string());
     let per_1000 = per_1000.map_or_else(|| "-".to_owned(), significant);
-    std::iter::once(predictions.to_string()).chain(parts).chain([share, per_1000]).collect()
+    std::iter::once(predictions.to_string())
+        .chain(parts)
+        .chain([share, per_1000])
+        .collect()
 }
 
 /// Four significant digits, without an exponent.
 pub(super) fn significant(value: f64) -> String {
-    let before = if value > 0.0 { value.log10().floor() as i32 } else { 0 };
+    let before = if value > 0.0 {
+        value.log10().floor() as i32
+    } else {
+        0
+    };
     let places = usize::try_from((3 - before).clamp(0, 15)).unwrap_or(0);
     format!("{value:.places$}")
 }
@@ -92,8 +157,13 @@ pub(super) fn significant(value: f64) -> String {
 fn aligned(mut rows: Vec<Vec<String>>, from: usize) -> Vec<Vec<String>> {
     let columns = rows.first().map_or(0, Vec::len);
     for column in from..columns {
-        let width = rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-        rows.iter_mut().for_each(|row| row[column] = format!("{:>width$}", row[column]));
+        let width = rows
+            .iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0);
+        rows.iter_mut()
+            .for_each(|row| row[column] = format!("{:>width$}", row[column]));
     }
     rows
 }

@@ -14,7 +14,13 @@ fn answer(model: &str) -> Answer {
         })
     };
     let rows = [
-        row("9", parts("1.000001", "0.500000"), "1.500001", 3000, Some(0.500_000_333)),
+        row(
+            "9",
+            parts("1.000001", "0.500000"),
+            "1.500001",
+            3000,
+            Some(0.500_000_333),
+        ),
         row("10", parts("0.000000", "0.000002"), "0.000002", 0, None),
     ];
     serde_json::from_value(json!({
@@ -39,14 +45,23 @@ fn the_sum_of_a_table_is_that_of_its_lines() {
         answer("fraud").setting(),
         "EUR, 2026-11-01 to 2026-11-25 (UTC), 2.00 hours; paid for now: 2 vCPUs, 4.0 GB"
     );
-    assert!(answer("fraud").remarks().last().unwrap().contains("counted in USD"));
+    assert!(
+        answer("fraud")
+            .remarks()
+            .last()
+            .unwrap()
+            .contains("counted in USD")
+    );
 }
 
 #[test]
 fn small_costs_keep_their_digits() {
-    for (value, text) in
-        [(0.000_000_223_456, "0.0000002235"), (12.345_678, "12.35"), (123_456.7, "123457"), (0.0, "0.000")]
-    {
+    for (value, text) in [
+        (0.000_000_223_456, "0.0000002235"),
+        (12.345_678, "12.35"),
+        (123_456.7, "123457"),
+        (0.0, "0.000"),
+    ] {
         assert_eq!(table::significant(value), text);
     }
 }
@@ -60,16 +75,25 @@ fn a_spreadsheet_takes_no_name_for_a_formula() {
         assert_eq!((&first[0], &first[1]), (format!("'{name}").as_str(), "9"));
     }
     let text = csv::render(&answer("a,\"b\"").report).unwrap();
-    assert!(text.starts_with("model,version,predictions,vcpu_s,"), "{text}");
+    assert!(
+        text.starts_with("model,version,predictions,vcpu_s,"),
+        "{text}"
+    );
     assert!(text.contains("\"a,\"\"b\"\"\",9,3000,1.5,"), "{text}");
 }
 
 #[test]
 fn the_page_stands_alone_and_names_are_escaped() {
     let page = html::render(&answer("<script>alert(1)</script>"));
-    assert!(page.contains("&lt;script&gt;") && !page.contains("<script"), "{page}");
+    assert!(
+        page.contains("&lt;script&gt;") && !page.contains("<script"),
+        "{page}"
+    );
     for elsewhere in ["src=", "href=", "@import", "url("] {
         assert!(!page.contains(elsewhere), "{elsewhere}");
     }
-    assert!(page.contains("1.500003 EUR") && page.contains("75.0%"), "{page}");
+    assert!(
+        page.contains("1.500003 EUR") && page.contains("75.0%"),
+        "{page}"
+    );
 }

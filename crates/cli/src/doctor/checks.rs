@@ -39,12 +39,21 @@ pub(super) fn run(exam: &Exam) -> Vec<Finding> {
 /// A server that could not be asked.
 pub(super) fn unseen(server: &str, error: &anyhow::Error) -> Finding {
     let what = format!("the server cannot be looked at: {error:#}");
-    let next = format!("curl -i {}/v2/health/live", printable(server.trim_end_matches('/')));
-    Finding::new(Severity::Critical, "health", what).next(next).runbook("down")
+    let next = format!(
+        "curl -i {}/v2/health/live",
+        printable(server.trim_end_matches('/'))
+    );
+    Finding::new(Severity::Critical, "health", what)
+        .next(next)
+        .runbook("down")
 }
 
 /// What was found, or else that all is well.
-fn or_well(findings: Vec<Finding>, check: &'static str, well: impl FnOnce() -> String) -> Vec<Finding> {
+fn or_well(
+    findings: Vec<Finding>,
+    check: &'static str,
+    well: impl FnOnce() -> String,
+) -> Vec<Finding> {
     match findings.is_empty() {
         true => vec![Finding::new(Severity::Ok, check, well())],
         false => findings,

@@ -27,20 +27,27 @@ impl Exam {
         self.figures().growth(&self.before, name, labels)
     }
 
-    /// Whether the server serves what the registry has: only such a one counts the registry's versions.
+    /// Whether the server serves what the registry has: only such a one counts the registry's
+    /// versions.
     pub(super) fn follows_registry(&self) -> bool {
         !self.figures().series("tidegate_versions").is_empty()
     }
 
-    /// The events of the hours that are looked at, the newest first. The times are the server's own.
+    /// The events of the hours that are looked at, the newest first. The times are the server's
+    /// own.
     pub(super) fn events(&self) -> impl Iterator<Item = &Event> {
         let now_ms = self.now_ms();
-        self.look.events.iter().filter(move |event| now_ms.saturating_sub(event.at_ms) <= self.hours * 3_600_000)
+        self.look
+            .events
+            .iter()
+            .filter(move |event| now_ms.saturating_sub(event.at_ms) <= self.hours * 3_600_000)
     }
 
     /// The time by the server's clock.
     pub(super) fn now_ms(&self) -> u64 {
-        self.look.at_ms.saturating_add_signed(self.look.clock_ahead_ms.unwrap_or(0))
+        self.look
+            .at_ms
+            .saturating_add_signed(self.look.clock_ahead_ms.unwrap_or(0))
     }
 
     /// A command of ours that asks this server.
@@ -80,8 +87,14 @@ mod tests {
 
     #[test]
     fn sizes_and_times_are_told_in_units_that_fit() {
-        assert_eq!([duration(90_000), duration(180_000), duration(7_200_000)], ["90 s", "3 min", "2 h"]);
+        assert_eq!(
+            [duration(90_000), duration(180_000), duration(7_200_000)],
+            ["90 s", "3 min", "2 h"]
+        );
         assert_eq!(duration(3 * 86_400_000), "3 days");
-        assert_eq!([bytes(2.5e9), bytes(1.25e6), bytes(900.0)], ["2.5 GB", "1.2 MB", "1 kB"]);
+        assert_eq!(
+            [bytes(2.5e9), bytes(1.25e6), bytes(900.0)],
+            ["2.5 GB", "1.2 MB", "1 kB"]
+        );
     }
 }

@@ -45,16 +45,28 @@ pub(crate) struct Finding {
 
 impl Finding {
     pub(super) fn new(severity: Severity, check: &'static str, what: impl Into<String>) -> Self {
-        Self { severity, check, what: what.into(), next: None, runbook: None }
+        Self {
+            severity,
+            check,
+            what: what.into(),
+            next: None,
+            runbook: None,
+        }
     }
 
     /// The same with a command.
     pub(super) fn next(self, command: impl Into<String>) -> Self {
-        Self { next: Some(command.into()), ..self }
+        Self {
+            next: Some(command.into()),
+            ..self
+        }
     }
 
     /// The same with a runbook, by its name under `docs/runbooks`.
     pub(super) fn runbook(self, name: &str) -> Self {
-        Self { runbook: tidegate_observe::alerting::Links::default().runbook(name), ..self }
+        Self {
+            runbook: tidegate_observe::alerting::Links::default().runbook(name),
+            ..self
+        }
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-/// Send requests to a server at a rate or with so many clients, and report latency, throughput and errors
+/// Send requests to a server at a rate or with so many clients, and report latency, throughput and
+/// errors
 ///
 ///     tidegate load digits --concurrency 8
 ///     tidegate load digits --rate 500 --arrival poisson --duration 30s --slo 'p99<20ms,errors<0.1%'
@@ -42,7 +43,8 @@ pub(crate) struct Server {
     /// A header to send with every request; may be repeated
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     pub(crate) headers: Vec<(String, String)>,
-    /// HTTP/2 connections that gRPC calls share; in an open loop, HTTP/1.1 connections to open beforehand
+    /// HTTP/2 connections that gRPC calls share; in an open loop, HTTP/1.1 connections to open
+    /// beforehand
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
     pub(crate) connections: usize,
     /// How long to wait for an answer
@@ -56,7 +58,8 @@ pub(crate) struct Server {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Requests")]
 pub(crate) struct Requests {
-    /// Rows to send, as `tidegate predict` reads them: .json, .csv or .npy; else inputs are made up from the signature
+    /// Rows to send, as `tidegate predict` reads them: .json, .csv or .npy; else inputs are made up
+    /// from the signature
     #[arg(long = "input", value_name = "[MODEL=]FILE")]
     pub(crate) inputs: Vec<Of>,
     /// A bundle or folder whose inputs.csv, or heldout/inputs.csv, has the rows to send
@@ -92,7 +95,12 @@ pub(crate) struct Rhythm {
     #[arg(long, value_name = "R,R", group = "pattern", value_delimiter = ',', value_parser = rate)]
     pub(crate) steps: Vec<f64>,
     /// Open loop: times to send at, in seconds, one a line
-    #[arg(long, value_name = "FILE", group = "pattern", conflicts_with = "warmup")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        group = "pattern",
+        conflicts_with = "warmup"
+    )]
     pub(crate) replay: Option<PathBuf>,
     /// How much faster than recorded to --replay
     #[arg(long, value_name = "X", default_value_t = 1.0, requires = "replay", value_parser = rate)]
@@ -100,7 +108,8 @@ pub(crate) struct Rhythm {
     /// How the gaps between requests of a rate are spread
     #[arg(long, default_value = "constant")]
     pub(crate) arrival: Arrival,
-    /// How long to measure; each of several steps or runs [default: 10s, unless --requests or --replay says it]
+    /// How long to measure; each of several steps or runs [default: 10s, unless --requests or
+    /// --replay says it]
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) duration: Option<Duration>,
     /// How many requests to measure, whichever ends first
@@ -118,7 +127,8 @@ pub(crate) struct Rhythm {
     /// Several runs, one for each value: concurrency=1,2,4 or rate=100,200 or rows=1,8,64
     #[arg(long, value_name = "WHAT=N,N", conflicts_with_all = ["steps", "replay", "path"])]
     pub(crate) sweep: Option<Sweep>,
-    /// Find the highest rate that meets --slo: doubles --rate [default: 100] until it does not, then narrows it down
+    /// Find the highest rate that meets --slo: doubles --rate [default: 100] until it does not,
+    /// then narrows it down
     #[arg(long, requires = "slo", conflicts_with_all = ["sweep", "concurrency", "steps", "replay", "requests"])]
     pub(crate) find_max: bool,
 }
@@ -198,7 +208,10 @@ impl FromStr for Weighted {
         if model.is_empty() {
             return Err("the model has no name".to_owned());
         }
-        Ok(Self { model: model.to_owned(), weight })
+        Ok(Self {
+            model: model.to_owned(),
+            weight,
+        })
     }
 }
 
@@ -217,10 +230,18 @@ impl FromStr for Sweep {
         let (what, values) = text.split_once('=').ok_or("a sweep is WHAT=N,N")?;
         let values = values.split(',').map(str::trim);
         match what.trim() {
-            "concurrency" => values.map(positive).collect::<Result<_, _>>().map(Self::Concurrency),
+            "concurrency" => values
+                .map(positive)
+                .collect::<Result<_, _>>()
+                .map(Self::Concurrency),
             "rate" => values.map(rate).collect::<Result<_, _>>().map(Self::Rate),
-            "rows" => values.map(positive).collect::<Result<_, _>>().map(Self::Rows),
-            other => Err(format!("{other:?} cannot be swept: concurrency, rate or rows")),
+            "rows" => values
+                .map(positive)
+                .collect::<Result<_, _>>()
+                .map(Self::Rows),
+            other => Err(format!(
+                "{other:?} cannot be swept: concurrency, rate or rows"
+            )),
         }
     }
 }
@@ -237,8 +258,14 @@ impl FromStr for Of {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(match text.split_once('=') {
-            Some((model, path)) if !model.contains('/') => Self { model: Some(model.to_owned()), path: path.into() },
-            _ => Self { model: None, path: text.into() },
+            Some((model, path)) if !model.contains('/') => Self {
+                model: Some(model.to_owned()),
+                path: path.into(),
+            },
+            _ => Self {
+                model: None,
+                path: text.into(),
+            },
         })
     }
 }
@@ -249,17 +276,27 @@ fn header(text: &str) -> Result<(String, String), String> {
 }
 
 fn positive(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "a whole number from 1 is expected".to_owned())
+    text.parse()
+        .ok()
+        .filter(|number| *number > 0)
+        .ok_or_else(|| "a whole number from 1 is expected".to_owned())
 }
 
 fn rate(text: &str) -> Result<f64, String> {
-    let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number > 0.0);
+    let number = text
+        .parse::<f64>()
+        .ok()
+        .filter(|number| number.is_finite() && *number > 0.0);
     number.ok_or_else(|| "a number above 0 is expected".to_owned())
 }
 
 fn time(text: &str) -> Result<Duration, String> {
     let time = pause(text)?;
-    if time.is_zero() { Err("a time above 0 is expected".to_owned()) } else { Ok(time) }
+    if time.is_zero() {
+        Err("a time above 0 is expected".to_owned())
+    } else {
+        Ok(time)
+    }
 }
 
 /// A time with a unit; plain numbers are seconds.
@@ -273,8 +310,10 @@ fn pause(text: &str) -> Result<Duration, String> {
         "h" => 3600.0,
         unit => return Err(format!("{unit:?} is no unit of time: us, ms, s, m or h")),
     };
-    let number: f64 =
-        text[..at].trim().parse().map_err(|_| "a time such as 500ms, 10s or 2m is expected".to_owned())?;
+    let number: f64 = text[..at]
+        .trim()
+        .parse()
+        .map_err(|_| "a time such as 500ms, 10s or 2m is expected".to_owned())?;
     Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
 }
 
@@ -296,7 +335,10 @@ mod tests {
 
     #[test]
     fn sweeps_have_values() {
-        assert_eq!("concurrency=1, 2".parse(), Ok(Sweep::Concurrency(vec![1, 2])));
+        assert_eq!(
+            "concurrency=1, 2".parse(),
+            Ok(Sweep::Concurrency(vec![1, 2]))
+        );
         assert_eq!("rate=0.5".parse(), Ok(Sweep::Rate(vec![0.5])));
         assert_eq!("rows=8".parse(), Ok(Sweep::Rows(vec![8])));
         for wrong in ["rows", "rows=", "rows=0", "rate=x", "colour=1"] {
@@ -306,11 +348,35 @@ mod tests {
 
     #[test]
     fn models_have_weights_and_paths_may_have_models() {
-        assert_eq!("a=2.5".parse(), Ok(Weighted { model: "a".to_owned(), weight: 2.5 }));
-        assert_eq!("a".parse(), Ok(Weighted { model: "a".to_owned(), weight: 1.0 }));
+        assert_eq!(
+            "a=2.5".parse(),
+            Ok(Weighted {
+                model: "a".to_owned(),
+                weight: 2.5
+            })
+        );
+        assert_eq!(
+            "a".parse(),
+            Ok(Weighted {
+                model: "a".to_owned(),
+                weight: 1.0
+            })
+        );
         assert!("a=0".parse::<Weighted>().is_err() && "=1".parse::<Weighted>().is_err());
         let of = |text: &str| text.parse::<Of>().unwrap();
-        assert_eq!(of("a=b/c.csv"), Of { model: Some("a".to_owned()), path: "b/c.csv".into() });
-        assert_eq!(of("b/x=c.csv"), Of { model: None, path: "b/x=c.csv".into() });
+        assert_eq!(
+            of("a=b/c.csv"),
+            Of {
+                model: Some("a".to_owned()),
+                path: "b/c.csv".into()
+            }
+        );
+        assert_eq!(
+            of("b/x=c.csv"),
+            Of {
+                model: None,
+                path: "b/x=c.csv".into()
+            }
+        );
     }
 }

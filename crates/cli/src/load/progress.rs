@@ -15,7 +15,12 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) fn new(is_quiet: bool) -> Self {
-        Self { is_quiet, is_terminal: std::io::stderr().is_terminal(), is_shown: false, label: String::new() }
+        Self {
+            is_quiet,
+            is_terminal: std::io::stderr().is_terminal(),
+            is_shown: false,
+            label: String::new(),
+        }
     }
 
     pub(super) fn show(&mut self, now: &Progress) {
@@ -23,7 +28,11 @@ impl Line {
             return;
         }
         let phase = if now.is_warming_up { " warming up" } else { "" };
-        let label = if self.label.is_empty() { String::new() } else { format!("{}  ", self.label) };
+        let label = if self.label.is_empty() {
+            String::new()
+        } else {
+            format!("{}  ", self.label)
+        };
         let line = format!(
             "{label}{:.0} s{phase}  {:.0} answers/s  p50 {:.2} ms  p99 {:.2} ms  {} refused  {} errors  {} under way",
             now.elapsed.as_secs_f64(),
@@ -36,7 +45,11 @@ impl Line {
         );
         let mut out = std::io::stderr().lock();
         // Whoever closed standard error does not want to know.
-        let _ = if self.is_terminal { write!(out, "\r\x1b[2K{line}") } else { writeln!(out, "{line}") };
+        let _ = if self.is_terminal {
+            write!(out, "\r\x1b[2K{line}")
+        } else {
+            writeln!(out, "{line}")
+        };
         let _ = out.flush();
         self.is_shown = true;
     }

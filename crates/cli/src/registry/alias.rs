@@ -17,12 +17,22 @@ pub(super) async fn run(registry: &Registry, command: AliasCommand) -> Result<()
             registry.remove_alias(&model.parse()?, &alias).await?;
             println!("{model}@{alias} is removed");
         }
-        AliasCommand::List { model: Some(model), alias: Some(alias) } => {
+        AliasCommand::List {
+            model: Some(model),
+            alias: Some(alias),
+        } => {
             let history = registry.alias_history(&model.parse()?, &alias).await?;
             let mut rows = vec![["VERSION", "WHEN", "CAUSE", "BY"].map(str::to_owned)];
             rows.extend(history.moves.into_iter().map(|step| {
-                let version = step.version.map_or_else(|| "-".to_owned(), |number| format!("{model}:{number}"));
-                [version, time(step.at_ms), step.cause.name().to_owned(), step.actor]
+                let version = step
+                    .version
+                    .map_or_else(|| "-".to_owned(), |number| format!("{model}:{number}"));
+                [
+                    version,
+                    time(step.at_ms),
+                    step.cause.name().to_owned(),
+                    step.actor,
+                ]
             }));
             print_table(&rows);
         }
@@ -30,7 +40,10 @@ pub(super) async fn run(registry: &Registry, command: AliasCommand) -> Result<()
             let mut rows = vec![["ALIAS", "VERSION"].map(str::to_owned)];
             let aliases = registry.aliases(model.as_deref()).await?;
             rows.extend(aliases.into_iter().map(|alias| {
-                [format!("{}@{}", alias.model, alias.name), format!("{}:{}", alias.model, alias.version)]
+                [
+                    format!("{}@{}", alias.model, alias.name),
+                    format!("{}:{}", alias.model, alias.version),
+                ]
             }));
             print_table(&rows);
         }
@@ -41,7 +54,10 @@ pub(super) async fn run(registry: &Registry, command: AliasCommand) -> Result<()
 pub(super) async fn rollback(args: Rollback) -> Result<()> {
     let registry = Place::of(&args.location)?.open().await?;
     let (from, to) = registry.rollback(&args.model.parse()?, &args.alias).await?;
-    println!("{0}@{1} -> {0}:{to} (was {0}:{from})", args.model, args.alias);
+    println!(
+        "{0}@{1} -> {0}:{to} (was {0}:{from})",
+        args.model, args.alias
+    );
     registry.close().await;
     Ok(())
 }

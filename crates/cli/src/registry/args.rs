@@ -9,7 +9,8 @@ use crate::args::Engine;
 /// Where the registry is.
 #[derive(Clone, Debug, Default, ClapArgs)]
 pub(crate) struct Location {
-    /// The folder that the registry, its cache and its keys lie in, unless the configuration names other places
+    /// The folder that the registry, its cache and its keys lie in, unless the configuration names
+    /// other places
     /// [default: ~/.local/share/tidegate]
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) data: Option<PathBuf>,
@@ -253,7 +254,8 @@ pub(crate) struct Import {
     /// The exported file
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
-    /// Give versions whose number is taken the next free one; they lose the signatures that they bring along
+    /// Give versions whose number is taken the next free one; they lose the signatures that they
+    /// bring along
     #[arg(long)]
     pub(crate) renumber: bool,
     /// Also move the aliases

@@ -14,16 +14,26 @@ use crate::inspect::bytes;
 /// Lists models, or the versions of one.
 pub(super) async fn list(registry: &Registry, args: &List) -> Result<()> {
     let model = args.model.as_deref();
-    let (versions, aliases) = (registry.versions(model).await?, registry.aliases(model).await?);
+    let (versions, aliases) = (
+        registry.versions(model).await?,
+        registry.aliases(model).await?,
+    );
     if let Some(model) = model.filter(|_| versions.is_empty()) {
         registry.resolve(&model.parse()?).await?;
     }
     let mut names: BTreeMap<(&str, i64), Vec<&str>> = BTreeMap::new();
     for alias in &aliases {
-        names.entry((&alias.model, alias.version)).or_default().push(&alias.name);
+        names
+            .entry((&alias.model, alias.version))
+            .or_default()
+            .push(&alias.name);
     }
-    let of =
-        |version: &VersionRecord| names.get(&(version.model.as_str(), version.number)).cloned().unwrap_or_default();
+    let of = |version: &VersionRecord| {
+        names
+            .get(&(version.model.as_str(), version.number))
+            .cloned()
+            .unwrap_or_default()
+    };
     if args.json {
         let rows = versions.iter().map(|version| {
             json!({
@@ -32,10 +42,18 @@ pub(super) async fn list(registry: &Registry, args: &List) -> Result<()> {
                 "pushed_by": version.pushed_by, "aliases": of(version), "description": version.manifest.description,
             })
         });
-        println!("{}", serde_json::to_string_pretty(&rows.collect::<Vec<_>>())?);
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&rows.collect::<Vec<_>>())?
+        );
         return Ok(());
     }
-    let mut rows = vec![["VERSION", "STATE", "SIZE", "PUSHED", "BY", "ALIASES", "DIGEST"].map(str::to_owned)];
+    let mut rows = vec![
+        [
+            "VERSION", "STATE", "SIZE", "PUSHED", "BY", "ALIASES", "DIGEST",
+        ]
+        .map(str::to_owned),
+    ];
     rows.extend(versions.iter().map(|version| {
         [
             version.name(),
@@ -53,14 +71,21 @@ pub(super) async fn list(registry: &Registry, args: &List) -> Result<()> {
 
 /// Shows what differs between two versions, with the operators of their graphs.
 pub(super) async fn diff(registry: &Registry, args: &Diff) -> Result<()> {
-    let (from, to) = (resolve(registry, &args.from).await?, resolve(registry, &args.to).await?);
+    let (from, to) = (
+        resolve(registry, &args.from).await?,
+        resolve(registry, &args.to).await?,
+    );
     let diff = registry.diff(&from, &to).await?;
     println!("{} {}", from.name(), from.digest);
     println!("{} {}", to.name(), to.digest);
-    let artifact = |diff: &Change| diff.what == from.manifest.artifact || diff.what == to.manifest.artifact;
+    let artifact =
+        |diff: &Change| diff.what == from.manifest.artifact || diff.what == to.manifest.artifact;
     let (mut signature, mut operators) = (diff.signature, Vec::new());
     if diff.files.iter().any(artifact) {
-        let (one, two) = (artifact_facts(registry, &from).await?, artifact_facts(registry, &to).await?);
+        let (one, two) = (
+            artifact_facts(registry, &from).await?,
+            artifact_facts(registry, &to).await?,
+        );
         signature.extend(changes(&one.0, &two.0));
         operators = changes(&one.1, &two.1);
     }
@@ -80,7 +105,9 @@ pub(super) async fn diff(registry: &Registry, args: &Diff) -> Result<()> {
             match (&change.from, &change.to) {
                 (Some(from), Some(to)) => println!("  ~ {}: {from} -> {to}", change.what),
                 (Some(from), None) => println!("  - {}: {from}", change.what),
-                (None, to) => println!("  + {}: {}", change.what, to.as_deref().unwrap_or_default()),
+                (None, to) => {
+                    println!("  + {}: {}", change.what, to.as_deref().unwrap_or_default())
+                }
             }
         }
     }
@@ -97,19 +124,32 @@ async fn artifact_facts(registry: &Registry, version: &VersionRecord) -> Result<
     if let Ok(signature) = &summary.signature {
         for (side, specs) in [("input", &signature.inputs), ("output", &signature.outputs)] {
             for spec in specs {
-                tensors.insert(format!("{side} {}", spec.name), format!("{} {:?}", spec.datatype, spec.wire_shape()));
+                tensors.insert(
+                    format!("{side} {}", spec.name),
+                    format!("{} {:?}", spec.datatype, spec.wire_shape()),
+                );
             }
         }
     }
-    let operators = summary.operators.into_iter().map(|(name, count)| (name, count.to_string())).collect();
+    let operators = summary
+        .operators
+        .into_iter()
+        .map(|(name, count)| (name, count.to_string()))
+        .collect();
     Ok((tensors, operators))
 }
 
 fn changes(from: &Facts, to: &Facts) -> Vec<Change> {
     let all: std::collections::BTreeSet<&String> = from.keys().chain(to.keys()).collect();
-    let change =
-        |what: &String| Change { what: what.clone(), from: from.get(what).cloned(), to: to.get(what).cloned() };
-    all.into_iter().map(change).filter(|change| change.from != change.to).collect()
+    let change = |what: &String| Change {
+        what: what.clone(),
+        from: from.get(what).cloned(),
+        to: to.get(what).cloned(),
+    };
+    all.into_iter()
+        .map(change)
+        .filter(|change| change.from != change.to)
+        .collect()
 }
 
 /// Shows what happened.
@@ -117,10 +157,14 @@ pub(super) async fn events(registry: &Registry, args: &Events) -> Result<()> {
     let mut since = args.since;
     loop {
         let events = registry.events_since(since).await?;
-        let Some(last) = events.last() else { return Ok(()) };
+        let Some(last) = events.last() else {
+            return Ok(());
+        };
         since = last.change;
         for event in events {
-            let version = event.version.map_or(String::new(), |number| format!(":{number}"));
+            let version = event
+                .version
+                .map_or(String::new(), |number| format!(":{number}"));
             let about = format!("{}{version}", event.model);
             println!(
                 "{} {} {} {about} by {} {}",

@@ -17,10 +17,15 @@ pub(super) fn run(args: &Check) -> Result<ExitCode> {
     let reports = reports(&source::find(&args.path, None)?, &engines)?;
     reports.iter().for_each(print);
     if let Some(file) = &args.junit {
-        std::fs::write(file, junit(&reports)?).with_context(|| format!("cannot write {}", file.display()))?;
+        std::fs::write(file, junit(&reports)?)
+            .with_context(|| format!("cannot write {}", file.display()))?;
     }
     let passed = reports.iter().all(CheckReport::passed);
-    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Runs the checks of each bundle.
@@ -28,7 +33,11 @@ pub(super) fn reports(found: &[Found], engines: &Engines) -> Result<Vec<CheckRep
     let one = |one: &Found| {
         let mut report = tidegate_serving::check(one.bundle.name().as_str(), &one.plan, engines);
         if !one.bundle.manifest().files.is_empty() {
-            report.look("digests", || one.bundle.check_digests().map_err(|error| error.to_string()));
+            report.look("digests", || {
+                one.bundle
+                    .check_digests()
+                    .map_err(|error| error.to_string())
+            });
         }
         Ok(report)
     };
@@ -86,14 +95,30 @@ mod tests {
 
     #[test]
     fn junit_counts_what_failed_and_what_was_skipped() {
-        let case = |name: &str, outcome| CheckCase { name: name.to_owned(), outcome, took: Duration::from_millis(5) };
+        let case = |name: &str, outcome| CheckCase {
+            name: name.to_owned(),
+            outcome,
+            took: Duration::from_millis(5),
+        };
         let cases = vec![
             case("files", CheckOutcome::Passed),
-            case("load", CheckOutcome::Failed("operator <X> & more".to_owned())),
+            case(
+                "load",
+                CheckOutcome::Failed("operator <X> & more".to_owned()),
+            ),
             case("batch", CheckOutcome::Skipped("none".to_owned())),
         ];
-        let xml = junit(&[CheckReport { model: "fraud".to_owned(), cases }]).unwrap();
-        assert!(xml.contains(r#"<testsuite name="fraud" tests="3" skipped="1" errors="0" failures="1">"#), "{xml}");
+        let xml = junit(&[CheckReport {
+            model: "fraud".to_owned(),
+            cases,
+        }])
+        .unwrap();
+        assert!(
+            xml.contains(
+                r#"<testsuite name="fraud" tests="3" skipped="1" errors="0" failures="1">"#
+            ),
+            "{xml}"
+        );
         assert!(xml.contains(r#"operator &lt;X&gt; &amp; more"#), "{xml}");
     }
 }

@@ -12,8 +12,14 @@ use crate::inspect::bytes;
 
 pub(super) async fn deprecate(registry: &Registry, args: &Deprecate) -> Result<()> {
     let version = resolve(registry, &args.version).await?;
-    registry.deprecate(&version, args.reason.as_deref().filter(|_| !args.undo)).await?;
-    println!("{} is {}", version.name(), if args.undo { "ready" } else { "deprecated" });
+    registry
+        .deprecate(&version, args.reason.as_deref().filter(|_| !args.undo))
+        .await?;
+    println!(
+        "{} is {}",
+        version.name(),
+        if args.undo { "ready" } else { "deprecated" }
+    );
     Ok(())
 }
 
@@ -29,8 +35,16 @@ pub(super) async fn verify(registry: &Registry) -> Result<ExitCode> {
     let report = registry.verify(&|_, _| {}).await?;
     registry.close().await;
     for problem in &report.problems {
-        let versions = if problem.versions.is_empty() { "no version".to_owned() } else { problem.versions.join(", ") };
-        println!("FAILED   {versions}: {} [{}]", problem.error, problem.error.code.name());
+        let versions = if problem.versions.is_empty() {
+            "no version".to_owned()
+        } else {
+            problem.versions.join(", ")
+        };
+        println!(
+            "FAILED   {versions}: {} [{}]",
+            problem.error,
+            problem.error.code.name()
+        );
     }
     let problems = report.problems.len();
     println!(
@@ -39,13 +53,21 @@ pub(super) async fn verify(registry: &Registry) -> Result<ExitCode> {
         report.objects,
         bytes(report.bytes)
     );
-    Ok(if problems == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if problems == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 pub(super) async fn gc(registry: &Registry, args: &Gc) -> Result<()> {
-    let grace = Duration::try_from_secs_f64(args.grace * 3600.0).context("--grace is no number of hours")?;
+    let grace = Duration::try_from_secs_f64(args.grace * 3600.0)
+        .context("--grace is no number of hours")?;
     let done = registry.collect_garbage(grace).await?;
     let (objects, freed) = (done.objects, bytes(done.bytes.unsigned_abs()));
-    println!("removed {objects} contents ({freed}), {} cut-off uploads, {} stray files", done.uploads, done.strays);
+    println!(
+        "removed {objects} contents ({freed}), {} cut-off uploads, {} stray files",
+        done.uploads, done.strays
+    );
     Ok(())
 }

@@ -21,16 +21,23 @@ pub(super) async fn run(args: Push) -> Result<()> {
     if !args.no_check {
         let engines = crate::serve::engines(&place.config.engines);
         let found: Vec<Found> = found.clone();
-        let reports = tokio::task::spawn_blocking(move || check::reports(&found, &engines)).await??;
+        let reports =
+            tokio::task::spawn_blocking(move || check::reports(&found, &engines)).await??;
         if let Some(failed) = reports.iter().find(|report| !report.passed()) {
             check::print(failed);
-            bail!("{} is not pushed: it fails its checks (--no-check pushes it all the same)", failed.model);
+            bail!(
+                "{} is not pushed: it fails its checks (--no-check pushes it all the same)",
+                failed.model
+            );
         }
     }
     let registry = place.open().await?;
     for one in &found {
         let bar = bar();
-        let options = PushOptions { alias: args.alias.clone(), progress: bar.clone().map(progress) };
+        let options = PushOptions {
+            alias: args.alias.clone(),
+            progress: bar.clone().map(progress),
+        };
         let pushed = registry.push(&one.bundle, &options).await;
         if let Some(bar) = bar {
             bar.finish_and_clear();
@@ -41,7 +48,10 @@ pub(super) async fn run(args: Push) -> Result<()> {
             eprintln!("the same content was there already");
         }
         if pushed.resumed_bytes > 0 {
-            eprintln!("{} bytes were there from a push that was cut off", pushed.resumed_bytes);
+            eprintln!(
+                "{} bytes were there from a push that was cut off",
+                pushed.resumed_bytes
+            );
         }
     }
     registry.close().await;
@@ -51,17 +61,29 @@ pub(super) async fn run(args: Push) -> Result<()> {
 /// Adds what the flags say of where the version comes from.
 fn describe(bundle: &mut Bundle, args: &Push) -> Result<()> {
     let tags = args.tag.iter().map(|tag| {
-        let (key, value) = tag.split_once('=').with_context(|| format!("--tag {tag}: write it as KEY=VALUE"))?;
+        let (key, value) = tag
+            .split_once('=')
+            .with_context(|| format!("--tag {tag}: write it as KEY=VALUE"))?;
         Ok((key.to_owned(), value.to_owned()))
     });
     let tags = tags.collect::<Result<Vec<_>>>()?;
-    if tags.is_empty() && args.commit.is_none() && args.training_run.is_none() && args.dataset.is_none() {
+    if tags.is_empty()
+        && args.commit.is_none()
+        && args.training_run.is_none()
+        && args.dataset.is_none()
+    {
         return Ok(());
     }
     bundle.describe(|lineage, manifest| {
         manifest.tags.extend(tags);
-        lineage.commit = args.commit.clone().unwrap_or_else(|| lineage.commit.clone());
-        lineage.training_run = args.training_run.clone().unwrap_or_else(|| lineage.training_run.clone());
+        lineage.commit = args
+            .commit
+            .clone()
+            .unwrap_or_else(|| lineage.commit.clone());
+        lineage.training_run = args
+            .training_run
+            .clone()
+            .unwrap_or_else(|| lineage.training_run.clone());
         if let Some(dataset) = &args.dataset {
             let (name, version) = dataset.split_once('@').unwrap_or((dataset, ""));
             (lineage.dataset, lineage.dataset_version) = (name.to_owned(), version.to_owned());
@@ -75,7 +97,9 @@ fn bar() -> Option<ProgressBar> {
     if !std::io::stderr().is_terminal() {
         return None;
     }
-    let style = ProgressStyle::with_template("{msg:8} {bar:30} {bytes:>10} of {total_bytes}  {bytes_per_sec}  {eta}");
+    let style = ProgressStyle::with_template(
+        "{msg:8} {bar:30} {bytes:>10} of {total_bytes}  {bytes_per_sec}  {eta}",
+    );
     Some(ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
 }
 

@@ -15,12 +15,18 @@ pub(super) async fn run(registry: &Registry, args: &One) -> Result<()> {
     let (files, signed) = match inspected {
         Ok((files, Verdict::Signed(key))) => (files, format!("by key {key}")),
         Ok((files, Verdict::Unsigned(why))) => (files, why),
-        Ok((files, Verdict::Unchecked)) => (files, "not checked: registry.require_signature is never".to_owned()),
+        Ok((files, Verdict::Unchecked)) => (
+            files,
+            "not checked: registry.require_signature is never".to_owned(),
+        ),
         Err(error) => (Vec::new(), format!("{error} [{}]", error.code.name())),
     };
     let aliases = registry.aliases(Some(&version.model)).await?;
-    let aliases: Vec<String> =
-        aliases.into_iter().filter(|alias| alias.version == version.number).map(|alias| alias.name).collect();
+    let aliases: Vec<String> = aliases
+        .into_iter()
+        .filter(|alias| alias.version == version.number)
+        .map(|alias| alias.name)
+        .collect();
     if args.json {
         let page = json!({
             "model": version.model, "version": version.number, "digest": version.digest.to_string(),
@@ -47,35 +53,62 @@ pub(super) async fn run(registry: &Registry, args: &One) -> Result<()> {
     line("state", &state);
     line("aliases", &aliases.join(", "));
     line("signed", &signed);
-    line("pushed", &format!("{} by {}", time(version.pushed_ms), version.pushed_by));
+    line(
+        "pushed",
+        &format!("{} by {}", time(version.pushed_ms), version.pushed_by),
+    );
     let lineage = &manifest.lineage;
     line("author", &lineage.author);
     line("trained", &lineage.trained_at);
     line("commit", &lineage.commit);
     line("training run", &lineage.training_run);
-    line("data set", format!("{} {}", lineage.dataset, lineage.dataset_version).trim());
+    line(
+        "data set",
+        format!("{} {}", lineage.dataset, lineage.dataset_version).trim(),
+    );
     line("parents", &lineage.parents.join(", "));
-    let metrics = lineage.metrics.iter().map(|(name, value)| format!("{name} {value}"));
+    let metrics = lineage
+        .metrics
+        .iter()
+        .map(|(name, value)| format!("{name} {value}"));
     line("metrics", &metrics.collect::<Vec<_>>().join(", "));
     line("licence", &manifest.license);
-    let tags = manifest.tags.iter().map(|(key, value)| format!("{key}={value}"));
+    let tags = manifest
+        .tags
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"));
     line("tags", &tags.collect::<Vec<_>>().join(", "));
     line("engine", manifest.engine.name());
-    for (side, tensors) in [("input", &manifest.signature.inputs), ("output", &manifest.signature.outputs)] {
+    for (side, tensors) in [
+        ("input", &manifest.signature.inputs),
+        ("output", &manifest.signature.outputs),
+    ] {
         for tensor in tensors {
-            let text = serde_json::to_value(tensor).map(describe).unwrap_or_default();
+            let text = serde_json::to_value(tensor)
+                .map(describe)
+                .unwrap_or_default();
             line(side, &text);
         }
     }
     for file in files {
-        line("file", &format!("{}  {}  sha256:{}", file.path, bytes(file.bytes.unsigned_abs()), file.digest));
+        line(
+            "file",
+            &format!(
+                "{}  {}  sha256:{}",
+                file.path,
+                bytes(file.bytes.unsigned_abs()),
+                file.digest
+            ),
+        );
     }
     Ok(())
 }
 
 /// What is set of a declared input or output, as one line.
 fn describe(tensor: Value) -> String {
-    let Value::Object(fields) = tensor else { return String::new() };
+    let Value::Object(fields) = tensor else {
+        return String::new();
+    };
     let set = fields.iter().filter(|(_, value)| match value {
         Value::Null => false,
         Value::String(text) => !text.is_empty(),
@@ -85,7 +118,10 @@ fn describe(tensor: Value) -> String {
     let part = |(key, value): (&String, &Value)| match value {
         Value::String(text) => text.clone(),
         Value::Array(columns) if key == "columns" => {
-            let names: Vec<&str> = columns.iter().filter_map(|column| column["name"].as_str()).collect();
+            let names: Vec<&str> = columns
+                .iter()
+                .filter_map(|column| column["name"].as_str())
+                .collect();
             format!("columns {}", names.join(", "))
         }
         other => other.to_string(),

@@ -31,17 +31,29 @@ pub(super) fn find(path: &Path, name: Option<&str>) -> Result<Vec<Found>> {
             false => path.join(&bundle.manifest().artifact),
         };
         let plan = VersionPlan::new(bundle.manifest().clone(), artifact);
-        return Ok(vec![Found { bundle, plan, _folder: None }]);
+        return Ok(vec![Found {
+            bundle,
+            plan,
+            _folder: None,
+        }]);
     }
     let models = scan(path)?;
     if name.is_some() && models.len() > 1 {
-        bail!("{} holds {} models: --name fits one", path.display(), models.len());
+        bail!(
+            "{} holds {} models: --name fits one",
+            path.display(),
+            models.len()
+        );
     }
     let mut found = Vec::new();
     for (model, plans) in models {
         for plan in plans {
             let bundle = converted(name.unwrap_or(&model), &plan, &limits)?;
-            found.push(Found { bundle, plan, _folder: None });
+            found.push(Found {
+                bundle,
+                plan,
+                _folder: None,
+            });
         }
     }
     Ok(found)
@@ -50,14 +62,25 @@ pub(super) fn find(path: &Path, name: Option<&str>) -> Result<Vec<Found>> {
 fn mlflow(path: &Path, name: Option<&str>, limits: &BundleLimits) -> Result<Found> {
     let bundle = Bundle::open_mlflow(path, name, limits, |artifact| {
         let summary = Engines::summarize(artifact);
-        let signature = summary.map_err(|error| error.to_string()).and_then(|summary| summary.signature);
-        let signature = signature.map_err(|problem| Error::new(ErrorCode::InvalidBundle, problem))?;
-        Ok(signature.inputs.into_iter().map(|input| input.name).collect())
+        let signature = summary
+            .map_err(|error| error.to_string())
+            .and_then(|summary| summary.signature);
+        let signature =
+            signature.map_err(|problem| Error::new(ErrorCode::InvalidBundle, problem))?;
+        Ok(signature
+            .inputs
+            .into_iter()
+            .map(|input| input.name)
+            .collect())
     })?;
     let folder = materialize(&bundle)?;
     let artifact = folder.path().join(&bundle.manifest().artifact);
     let plan = VersionPlan::new(bundle.manifest().clone(), artifact);
-    Ok(Found { bundle, plan, _folder: Some(Arc::new(folder)) })
+    Ok(Found {
+        bundle,
+        plan,
+        _folder: Some(Arc::new(folder)),
+    })
 }
 
 /// Puts a bundle that was partly made here into a folder.
@@ -69,19 +92,26 @@ fn materialize(bundle: &Bundle) -> Result<tempfile::TempDir> {
         match &file.source {
             Source::Bytes(bytes) => std::fs::write(&path, bytes)?,
             // A link costs nothing; on another file system it takes a copy.
-            Source::File(from) => {
-                std::fs::hard_link(from, &path).or_else(|_| std::fs::copy(from, &path).map(|_| ()))?
-            }
+            Source::File(from) => std::fs::hard_link(from, &path)
+                .or_else(|_| std::fs::copy(from, &path).map(|_| ()))?,
         }
     }
     Ok(folder)
 }
 
-/// A bundle of what was found in another form: a Triton model's version, or a bare artifact in a folder.
+/// A bundle of what was found in another form: a Triton model's version, or a bare artifact in a
+/// folder.
 fn converted(model: &str, plan: &VersionPlan, limits: &BundleLimits) -> Result<Bundle> {
-    let mut manifest = Manifest { name: model.to_owned(), ..plan.manifest.clone() };
+    let mut manifest = Manifest {
+        name: model.to_owned(),
+        ..plan.manifest.clone()
+    };
     let depth = Path::new(&manifest.artifact).components().count();
-    let folder = plan.artifact.ancestors().nth(depth).unwrap_or(Path::new("."));
+    let folder = plan
+        .artifact
+        .ancestors()
+        .nth(depth)
+        .unwrap_or(Path::new("."));
     if plan.triton.is_none() && folder.join("model.toml").is_file() {
         return Ok(Bundle::open(folder, Some(model), limits)?);
     }
@@ -99,8 +129,14 @@ fn converted(model: &str, plan: &VersionPlan, limits: &BundleLimits) -> Result<B
     labels.sort();
     for (output, labels) in labels {
         let file = format!("labels-{}.txt", manifest.outputs.len());
-        files.push(BundleFile::made(file.clone(), format!("{}\n", labels.join("\n")).into_bytes()));
-        manifest.outputs.push(OutputSpec { name: output.clone(), labels: Some(file) });
+        files.push(BundleFile::made(
+            file.clone(),
+            format!("{}\n", labels.join("\n")).into_bytes(),
+        ));
+        manifest.outputs.push(OutputSpec {
+            name: output.clone(),
+            labels: Some(file),
+        });
     }
     if let Some(config) = &plan.triton {
         manifest.signature = declared(config);
@@ -113,12 +149,21 @@ fn declared(config: &tidegate_protocol::inference::ModelConfig) -> DeclaredSigna
     let batch = (config.max_batch_size > 0).then_some(-1);
     let tensor = |name: &str, datatype: i32, dims: &[i64]| DeclaredTensor {
         name: name.to_owned(),
-        datatype: tidegate_protocol::model_config::datatype_name(datatype).and_then(|name| name.parse().ok()),
+        datatype: tidegate_protocol::model_config::datatype_name(datatype)
+            .and_then(|name| name.parse().ok()),
         shape: Some(batch.into_iter().chain(dims.iter().copied()).collect()),
         ..DeclaredTensor::default()
     };
     DeclaredSignature {
-        inputs: config.input.iter().map(|input| tensor(&input.name, input.data_type, &input.dims)).collect(),
-        outputs: config.output.iter().map(|output| tensor(&output.name, output.data_type, &output.dims)).collect(),
+        inputs: config
+            .input
+            .iter()
+            .map(|input| tensor(&input.name, input.data_type, &input.dims))
+            .collect(),
+        outputs: config
+            .output
+            .iter()
+            .map(|output| tensor(&output.name, output.data_type, &output.dims))
+            .collect(),
     }
 }

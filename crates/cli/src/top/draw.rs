@@ -19,7 +19,11 @@ use crate::printable::printable;
 
 /// Draws everything.
 pub(super) fn draw(frame: &mut Frame<'_>, view: &View, state: &State) {
-    let rows = [Constraint::Length(3), Constraint::Min(0), Constraint::Length(1)];
+    let rows = [
+        Constraint::Length(3),
+        Constraint::Min(0),
+        Constraint::Length(1),
+    ];
     let [top, middle, bottom] = Layout::vertical(rows).areas(frame.area());
     frame.render_widget(Paragraph::new(header(view)), top);
     match state.page {
@@ -27,7 +31,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &View, state: &State) {
         Page::Detail => detail::draw(frame, middle, view, state),
         Page::Help => help::draw(frame, middle),
     }
-    frame.render_widget(Paragraph::new(keys(state)).style(Style::new().dim()), bottom);
+    frame.render_widget(
+        Paragraph::new(keys(state)).style(Style::new().dim()),
+        bottom,
+    );
 }
 
 fn header(view: &View) -> Vec<Line<'static>> {
@@ -45,7 +52,9 @@ fn header(view: &View) -> Vec<Line<'static>> {
         "degraded" => Span::from("degraded").style(WARN),
         other => Span::from(other).style(BAD),
     };
-    let up = header.up_s.map_or_else(String::new, |up_s| format!("  up {}", time(Duration::from_secs_f64(up_s))));
+    let up = header.up_s.map_or_else(String::new, |up_s| {
+        format!("  up {}", time(Duration::from_secs_f64(up_s)))
+    });
     let about = format!("  version {}{up}", printable(version));
     vec![
         Line::from(vec![server, Span::from("  "), state, Span::from(about)]),
@@ -55,7 +64,9 @@ fn header(view: &View) -> Vec<Line<'static>> {
 }
 
 fn usage(header: &Header) -> String {
-    let left = header.memory_left_bytes.map_or_else(String::new, |left| format!(" ({} left)", bytes(left)));
+    let left = header
+        .memory_left_bytes
+        .map_or_else(String::new, |left| format!(" ({} left)", bytes(left)));
     format!(
         "{} requests/s  {:.2} processors  {}{left}  {} connections",
         number(header.rate),
@@ -68,18 +79,31 @@ fn usage(header: &Header) -> String {
 /// What is wrong with the whole, in one line.
 fn amiss(view: &View, header: &Header) -> Line<'static> {
     if let Some(gone) = &view.gone {
-        let what = format!("does not answer: {}; figures are from before", printable(&gone.why));
+        let what = format!(
+            "does not answer: {}; figures are from before",
+            printable(&gone.why)
+        );
         return Line::from(Span::from(what).style(BAD));
     }
     let more = header.problems.len().saturating_sub(1);
-    let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
-    let problem = header.problems.first().map(|problem| format!("{}{more}", printable(problem)));
+    let more = if more > 0 {
+        format!(" (and {more} more)")
+    } else {
+        String::new()
+    };
+    let problem = header
+        .problems
+        .first()
+        .map(|problem| format!("{}{more}", printable(problem)));
     Line::from(Span::from(problem.unwrap_or_default()).style(WARN))
 }
 
 fn keys(state: &State) -> String {
     match state.page {
-        Page::List => format!("q quit  ↑↓ choose  ⏎ detail  s sort: {}  ? help", state.sort.name()),
+        Page::List => format!(
+            "q quit  ↑↓ choose  ⏎ detail  s sort: {}  ? help",
+            state.sort.name()
+        ),
         Page::Detail | Page::Help => "q quit  esc back  ? help".to_owned(),
     }
 }

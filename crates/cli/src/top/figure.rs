@@ -53,6 +53,9 @@ mod tests {
         assert_eq!(shown, ["0", "0.004", "1.2", "12.3", "340", "23.5k", "2.5M"]);
         let shown = [5, 65, 3725, 90_000].map(|seconds| time(Duration::from_secs(seconds)));
         assert_eq!(shown, ["5s", "1m 5s", "1h 2m", "1d 1h"]);
-        assert_eq!((bytes(2.5e9), bytes(12e6), percent(0.1234)), ("2.5 GB".into(), "12 MB".into(), "12.3%".into()));
+        assert_eq!(
+            (bytes(2.5e9), bytes(12e6), percent(0.1234)),
+            ("2.5 GB".into(), "12 MB".into(), "12.3%".into())
+        );
     }
 }

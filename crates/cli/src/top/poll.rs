@@ -1,4 +1,5 @@
-//! Looking at the server again and again, on a thread of its own: a server that answers slowly holds up no key.
+//! Looking at the server again and again, on a thread of its own: a server that answers slowly
+//! holds up no key.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread;
@@ -24,7 +25,12 @@ impl Poll {
     }
 }
 
-fn poll(asker: &Asker, interval: Duration, looks: &SyncSender<Result<Look, String>>, stopped: &Receiver<()>) {
+fn poll(
+    asker: &Asker,
+    interval: Duration,
+    looks: &SyncSender<Result<Look, String>>,
+    stopped: &Receiver<()>,
+) {
     loop {
         let began = Instant::now();
         let look = asker.look().map_err(|error| format!("{error:#}"));

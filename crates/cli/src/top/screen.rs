@@ -1,4 +1,5 @@
-//! The terminal: keys and looks come in, frames go out. However it ends, the terminal is as it was before.
+//! The terminal: keys and looks come in, frames go out. However it ends, the terminal is as it was
+//! before.
 
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
@@ -20,13 +21,19 @@ const TICK: Duration = Duration::from_millis(100);
 /// Shows the server until a key or a signal says stop.
 pub(super) fn run(server: &str, interval: Duration) -> Result<()> {
     let stopped = signals();
-    let mut terminal = ratatui::try_init().context("the terminal cannot be used: --once prints plain text")?;
+    let mut terminal =
+        ratatui::try_init().context("the terminal cannot be used: --once prints plain text")?;
     let shown = show(&mut terminal, server, interval, &stopped);
     ratatui::restore();
     shown
 }
 
-fn show(terminal: &mut DefaultTerminal, server: &str, interval: Duration, stopped: &Receiver<()>) -> Result<()> {
+fn show(
+    terminal: &mut DefaultTerminal,
+    server: &str,
+    interval: Duration,
+    stopped: &Receiver<()>,
+) -> Result<()> {
     let poll = Poll::start(server, interval);
     let (mut watch, mut state) = (Watch::new(server), State::default());
     let mut view = watch.view();
@@ -60,7 +67,9 @@ fn show(terminal: &mut DefaultTerminal, server: &str, interval: Duration, stoppe
 fn signals() -> Receiver<()> {
     let (sender, stopped) = sync_channel(1);
     thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
         let Ok(runtime) = runtime else { return };
         let heard = runtime.block_on(async {
             let mut terminate = signal(SignalKind::terminate())?;
@@ -80,5 +89,7 @@ fn signals() -> Receiver<()> {
 }
 
 fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |now| now.as_millis() as u64)
 }

@@ -18,7 +18,13 @@ pub(super) enum Sort {
 }
 
 impl Sort {
-    const ALL: [Self; 5] = [Self::Name, Self::Rate, Self::P99, Self::Failing, Self::Waiting];
+    const ALL: [Self; 5] = [
+        Self::Name,
+        Self::Rate,
+        Self::P99,
+        Self::Failing,
+        Self::Waiting,
+    ];
 
     /// What it is called.
     pub(super) fn name(self) -> &'static str {
@@ -85,13 +91,18 @@ impl State {
 
     /// Where the chosen one is among them.
     pub(super) fn selected(&self, sorted: &[&Endpoint]) -> usize {
-        sorted.iter().position(|endpoint| endpoint.model == self.chosen).unwrap_or(0)
+        sorted
+            .iter()
+            .position(|endpoint| endpoint.model == self.chosen)
+            .unwrap_or(0)
     }
 
     /// Does what a key asks for.
     pub(super) fn key(&mut self, key: KeyEvent, view: &View) -> Flow {
         match key.code {
-            KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return Flow::Quit,
+            KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => {
+                return Flow::Quit;
+            }
             KeyCode::Char('q') => return Flow::Quit,
             KeyCode::Char('?' | 'h') => self.page = self.toggled(Page::Help),
             KeyCode::Enter => self.page = self.toggled(Page::Detail),
@@ -114,7 +125,10 @@ impl State {
 
     fn choose(&mut self, view: &View, step: isize) {
         let sorted = self.sorted(view);
-        let at = self.selected(&sorted).saturating_add_signed(step).min(sorted.len().saturating_sub(1));
+        let at = self
+            .selected(&sorted)
+            .saturating_add_signed(step)
+            .min(sorted.len().saturating_sub(1));
         if let Some(endpoint) = sorted.get(at) {
             self.chosen.clone_from(&endpoint.model);
         }
@@ -126,8 +140,15 @@ mod tests {
     use super::*;
 
     fn view() -> View {
-        let endpoint = |model: &str, rate| Endpoint { model: model.to_owned(), rate, ..Endpoint::default() };
-        View { endpoints: vec![endpoint("a", 1.0), endpoint("b", 3.0), endpoint("c", 2.0)], ..View::default() }
+        let endpoint = |model: &str, rate| Endpoint {
+            model: model.to_owned(),
+            rate,
+            ..Endpoint::default()
+        };
+        View {
+            endpoints: vec![endpoint("a", 1.0), endpoint("b", 3.0), endpoint("c", 2.0)],
+            ..View::default()
+        }
     }
 
     fn press(state: &mut State, code: KeyCode) -> Flow {
@@ -149,7 +170,10 @@ mod tests {
         press(&mut state, KeyCode::Char('s'));
         let view = view();
         let sorted = state.sorted(&view);
-        let order: Vec<&str> = sorted.iter().map(|endpoint| endpoint.model.as_str()).collect();
+        let order: Vec<&str> = sorted
+            .iter()
+            .map(|endpoint| endpoint.model.as_str())
+            .collect();
         assert_eq!((order, state.selected(&sorted)), (vec!["b", "c", "a"], 0));
         press(&mut state, KeyCode::End);
         press(&mut state, KeyCode::Down);

@@ -1,4 +1,5 @@
-//! What there is to see of a server: the figures of `/metrics` and `/api`, made into what people read.
+//! What there is to see of a server: the figures of `/metrics` and `/api`, made into what people
+//! read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -81,17 +82,41 @@ impl View {
         gone: Option<Gone>,
     ) -> Self {
         let server = server.to_owned();
-        let Some(look) = look else { return Self { server, gone, ..Self::default() } };
-        let seconds = (previous.at_ms > 0).then(|| look.at_ms.saturating_sub(previous.at_ms) as f64 / 1000.0);
-        let growths = |now, previous, oldest| Growths { look, now, previous, oldest, seconds };
+        let Some(look) = look else {
+            return Self {
+                server,
+                gone,
+                ..Self::default()
+            };
+        };
+        let seconds =
+            (previous.at_ms > 0).then(|| look.at_ms.saturating_sub(previous.at_ms) as f64 / 1000.0);
+        let growths = |now, previous, oldest| Growths {
+            look,
+            now,
+            previous,
+            oldest,
+            seconds,
+        };
         let whole = growths(&look.figures, &previous.figures, &oldest.figures);
-        let mut alerts: Vec<Alert> =
-            look.alerts.iter().filter(|alert| matches!(alert.state.as_str(), "firing" | "pending")).cloned().collect();
-        alerts.sort_by_key(|alert| (alert.state != "firing", alert.severity != "page", alert.since_ms));
+        let mut alerts: Vec<Alert> = look
+            .alerts
+            .iter()
+            .filter(|alert| matches!(alert.state.as_str(), "firing" | "pending"))
+            .cloned()
+            .collect();
+        alerts.sort_by_key(|alert| {
+            (
+                alert.state != "firing",
+                alert.severity != "page",
+                alert.since_ms,
+            )
+        });
         let (now, before) = (look.figures.split(MODEL), previous.figures.split(MODEL));
         let (oldest, nothing) = (oldest.figures.split(MODEL), Figures::default());
         let endpoints = names(look).into_iter().map(|(model, versions)| {
-            let [now, before, oldest] = [&now, &before, &oldest].map(|parts| parts.get(&model).unwrap_or(&nothing));
+            let [now, before, oldest] =
+                [&now, &before, &oldest].map(|parts| parts.get(&model).unwrap_or(&nothing));
             growths(now, before, oldest).model(&model, &versions)
         });
         Self {
@@ -110,10 +135,16 @@ impl View {
 fn names(look: &Look) -> BTreeMap<String, BTreeSet<String>> {
     let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for entry in &look.index {
-        names.entry(entry.name.clone()).or_default().insert(entry.version.clone());
+        names
+            .entry(entry.name.clone())
+            .or_default()
+            .insert(entry.version.clone());
     }
     for series in look.figures.series(ANSWERED) {
-        names.entry(series.label(MODEL).to_owned()).or_default().insert(series.label("version").to_owned());
+        names
+            .entry(series.label(MODEL).to_owned())
+            .or_default()
+            .insert(series.label("version").to_owned());
     }
     names
 }
@@ -134,7 +165,9 @@ impl Growths<'_> {
     /// How fast a counter grows per second; 0 before there is anything to compare with.
     fn rate(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let seconds = self.seconds.filter(|seconds| *seconds > 0.0);
-        seconds.map_or(0.0, |seconds| self.now.growth(self.previous, name, labels) / seconds)
+        seconds.map_or(0.0, |seconds| {
+            self.now.growth(self.previous, name, labels) / seconds
+        })
     }
 
     fn header(&self) -> Header {
@@ -145,16 +178,25 @@ impl Growths<'_> {
             (None, false) => "degraded",
             (None, true) => "ready",
         };
-        let server_ms = look.at_ms.saturating_add_signed(look.clock_ahead_ms.unwrap_or(0)) as f64;
+        let server_ms = look
+            .at_ms
+            .saturating_add_signed(look.clock_ahead_ms.unwrap_or(0)) as f64;
         let began = figures.value("process_start_time_seconds");
         Header {
             at_ms: look.at_ms,
             version: look.version.clone(),
             state,
-            problems: look.not_ready.iter().chain(&look.problems).cloned().collect(),
+            problems: look
+                .not_ready
+                .iter()
+                .chain(&look.problems)
+                .cloned()
+                .collect(),
             up_s: began.map(|began| (server_ms / 1000.0 - began).max(0.0)),
             processors: self.rate("tidegate_process_cpu_seconds_total", &[]),
-            memory_bytes: figures.value("process_resident_memory_bytes").unwrap_or(0.0),
+            memory_bytes: figures
+                .value("process_resident_memory_bytes")
+                .unwrap_or(0.0),
             memory_left_bytes: figures.value("tidegate_memory_available_bytes"),
             connections: figures.value("tidegate_open_connections").unwrap_or(0.0),
             rate: self.rate(ANSWERED, &[]),
@@ -168,7 +210,8 @@ impl Growths<'_> {
             .filter(|version| !version.is_empty())
             .map(|version| self.endpoint(model, version))
             .collect();
-        own.versions.sort_by_key(|version| std::cmp::Reverse(version.version.parse::<u64>().unwrap_or(0)));
+        own.versions
+            .sort_by_key(|version| std::cmp::Reverse(version.version.parse::<u64>().unwrap_or(0)));
         own
     }
 
@@ -185,10 +228,21 @@ impl Growths<'_> {
         let grown = |name| self.now.growth(self.oldest, name, &labels);
         let batches = grown("nv_inference_exec_count");
         let entries = self.look.index.iter().filter(|entry| entry.name == model);
-        let entries: Vec<_> = entries.filter(|entry| version.is_empty() || entry.version == version).collect();
-        let ready = entries.iter().find(|entry| entry.state == "READY").or(entries.first());
-        let memory: Vec<u64> = entries.iter().filter_map(|entry| entry.memory_bytes).collect();
-        let mut aliases: Vec<String> = entries.iter().flat_map(|entry| entry.aliases.clone()).collect();
+        let entries: Vec<_> = entries
+            .filter(|entry| version.is_empty() || entry.version == version)
+            .collect();
+        let ready = entries
+            .iter()
+            .find(|entry| entry.state == "READY")
+            .or(entries.first());
+        let memory: Vec<u64> = entries
+            .iter()
+            .filter_map(|entry| entry.memory_bytes)
+            .collect();
+        let mut aliases: Vec<String> = entries
+            .iter()
+            .flat_map(|entry| entry.aliases.clone())
+            .collect();
         aliases.sort();
         Endpoint {
             model: model.to_owned(),
@@ -201,7 +255,10 @@ impl Growths<'_> {
             p50_ms: percentile(0.5),
             p95_ms: percentile(0.95),
             p99_ms: percentile(0.99),
-            waiting: self.now.sum("nv_inference_pending_request_count", &labels).unwrap_or(0.0),
+            waiting: self
+                .now
+                .sum("nv_inference_pending_request_count", &labels)
+                .unwrap_or(0.0),
             batch: (batches > 0.0).then(|| grown("nv_inference_count") / batches),
             reasons: self.reasons(&labels),
             versions: Vec::new(),
@@ -209,11 +266,19 @@ impl Growths<'_> {
     }
 
     fn reasons(&self, labels: &[(&str, &str)]) -> Vec<(String, f64)> {
-        let reasons = self.now.values_of(FAILURE, "reason").into_iter().map(|reason| {
-            let labels: Vec<(&str, &str)> = labels.iter().copied().chain([("reason", reason.as_str())]).collect();
-            let count = self.now.growth(self.oldest, FAILURE, &labels);
-            (reason, count)
-        });
+        let reasons = self
+            .now
+            .values_of(FAILURE, "reason")
+            .into_iter()
+            .map(|reason| {
+                let labels: Vec<(&str, &str)> = labels
+                    .iter()
+                    .copied()
+                    .chain([("reason", reason.as_str())])
+                    .collect();
+                let count = self.now.growth(self.oldest, FAILURE, &labels);
+                (reason, count)
+            });
         reasons.filter(|(_, count)| *count > 0.0).collect()
     }
 }

@@ -39,14 +39,23 @@ pub(super) struct Gone {
 
 impl Watch {
     pub(super) fn new(server: &str) -> Self {
-        Self { server: server.to_owned(), last: None, previous: None, minute: VecDeque::new(), gone: None }
+        Self {
+            server: server.to_owned(),
+            last: None,
+            previous: None,
+            minute: VecDeque::new(),
+            gone: None,
+        }
     }
 
     /// Takes in a look at the server.
     pub(super) fn saw(&mut self, look: Look) {
         self.gone = None;
         if let Some(last) = self.last.replace(look) {
-            let moment = Moment { at_ms: last.at_ms, figures: last.figures };
+            let moment = Moment {
+                at_ms: last.at_ms,
+                figures: last.figures,
+            };
             self.keep(&moment);
             self.previous = Some(moment);
         }
@@ -61,10 +70,15 @@ impl Watch {
     fn keep(&mut self, moment: &Moment) {
         let now_ms = self.last.as_ref().map_or(moment.at_ms, |last| last.at_ms);
         // The oldest one that is kept begins the window.
-        while self.minute.front().is_some_and(|kept| now_ms.saturating_sub(kept.at_ms) > WINDOW_MS) {
+        while self
+            .minute
+            .front()
+            .is_some_and(|kept| now_ms.saturating_sub(kept.at_ms) > WINDOW_MS)
+        {
             self.minute.pop_front();
         }
-        let is_due = |kept: &Moment| moment.at_ms.saturating_sub(kept.at_ms) >= WINDOW_MS / KEPT as u64;
+        let is_due =
+            |kept: &Moment| moment.at_ms.saturating_sub(kept.at_ms) >= WINDOW_MS / KEPT as u64;
         if self.minute.back().is_none_or(is_due) {
             self.minute.push_back(moment.clone());
         }
@@ -75,7 +89,13 @@ impl Watch {
         let nothing = Moment::default();
         let previous = self.previous.as_ref().unwrap_or(&nothing);
         let oldest = self.minute.front().unwrap_or(previous);
-        View::of(&self.server, self.last.as_ref(), previous, oldest, self.gone.clone())
+        View::of(
+            &self.server,
+            self.last.as_ref(),
+            previous,
+            oldest,
+            self.gone.clone(),
+        )
     }
 }
 
@@ -84,8 +104,14 @@ mod tests {
     use super::*;
 
     fn look(at_ms: u64, answered: u64) -> Look {
-        let figures = Figures::parse(&format!("nv_inference_request_success{{model=\"m\",version=\"1\"}} {answered}"));
-        Look { at_ms, figures, ..Look::default() }
+        let figures = Figures::parse(&format!(
+            "nv_inference_request_success{{model=\"m\",version=\"1\"}} {answered}"
+        ));
+        Look {
+            at_ms,
+            figures,
+            ..Look::default()
+        }
     }
 
     #[test]
@@ -94,7 +120,11 @@ mod tests {
         for second in 0..2000 {
             watch.saw(look(second * 1000, second * 10));
         }
-        assert!((KEPT..=KEPT + 1).contains(&watch.minute.len()), "{}", watch.minute.len());
+        assert!(
+            (KEPT..=KEPT + 1).contains(&watch.minute.len()),
+            "{}",
+            watch.minute.len()
+        );
         let begins_ms = watch.minute[0].at_ms;
         assert!((1_939_000..=1_949_000).contains(&begins_ms), "{begins_ms}");
         assert_eq!(watch.view().endpoints[0].rate, 10.0);
@@ -107,7 +137,13 @@ mod tests {
         watch.missed("refused".to_owned(), 2000);
         watch.missed("timeout".to_owned(), 3000);
         let view = watch.view();
-        assert_eq!(view.gone, Some(Gone { since_ms: 2000, why: "timeout".to_owned() }));
+        assert_eq!(
+            view.gone,
+            Some(Gone {
+                since_ms: 2000,
+                why: "timeout".to_owned()
+            })
+        );
         assert_eq!(view.endpoints.len(), 1, "what was last seen stays");
         watch.saw(look(4000, 1));
         assert_eq!(watch.view().gone, None);

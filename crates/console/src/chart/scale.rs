@@ -12,7 +12,8 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// An axis with room for all values, which always has zero and, where it is given, what is whole.
+    /// An axis with room for all values, which always has zero and, where it is given, what is
+    /// whole.
     pub(super) fn over((least, most): (f64, f64), whole: Option<f64>) -> Self {
         let most = most.max(whole.unwrap_or(0.0));
         let step = step(most - least);
@@ -35,7 +36,11 @@ impl Scale {
         let count = ((self.most - self.least) / self.step).round() as u32;
         (0..=count).map(move |at| {
             let value = self.least + f64::from(at) * self.step;
-            if value.abs() < self.step / 1e6 { 0.0 } else { value }
+            if value.abs() < self.step / 1e6 {
+                0.0
+            } else {
+                value
+            }
         })
     }
 }
@@ -47,7 +52,9 @@ fn step(span: f64) -> f64 {
     }
     let raw = span / MARKS;
     let power = 10f64.powf(raw.log10().floor());
-    let factor = [1.0, 2.0, 5.0, 10.0].into_iter().find(|factor| raw <= factor * power * (1.0 + 1e-9));
+    let factor = [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .find(|factor| raw <= factor * power * (1.0 + 1e-9));
     factor.unwrap_or(10.0) * power
 }
 
@@ -63,6 +70,9 @@ mod tests {
         assert_eq!(marks((0.0, 0.3), Some(1.0)), [0.0, 0.5, 1.0]);
         assert_eq!(marks((-1.5, 1.0), Some(1.0)), [-2.0, -1.0, 0.0, 1.0]);
         let scale = Scale::over((-1.5, 1.0), Some(1.0));
-        assert_eq!((scale.place(-2.0), scale.place(1.0), scale.place(f64::NAN)), (0.0, 1.0, 0.0));
+        assert_eq!(
+            (scale.place(-2.0), scale.place(1.0), scale.place(f64::NAN)),
+            (0.0, 1.0, 0.0)
+        );
     }
 }

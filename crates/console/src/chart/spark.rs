@@ -11,7 +11,12 @@ const HEIGHT: f64 = 26.0;
 
 /// The values from left to right over the ground; nothing where all of them are nothing.
 pub(crate) fn spark(values: &[Option<f64>]) -> Markup {
-    let most = values.iter().flatten().copied().filter(|value| value.is_finite()).fold(0.0, f64::max);
+    let most = values
+        .iter()
+        .flatten()
+        .copied()
+        .filter(|value| value.is_finite())
+        .fold(0.0, f64::max);
     if most <= 0.0 || values.len() < 2 {
         return html! {};
     }
@@ -40,6 +45,9 @@ mod tests {
         assert_eq!(spark(&[Some(0.0), None]).into_string(), "");
         assert_eq!(spark(&[Some(1.0)]).into_string(), "");
         let svg = spark(&[Some(1.0), None, Some(f64::NAN), Some(2.0)]).into_string();
-        assert!(svg.contains("<path") && svg.contains("M0 13.5L34.7 25"), "{svg}");
+        assert!(
+            svg.contains("<path") && svg.contains("M0 13.5L34.7 25"),
+            "{svg}"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What a bundle promises of its model: names and ranges of its columns, files by digest, samples with their answers.
+//! What a bundle promises of its model: names and ranges of its columns, files by digest, samples
+//! with their answers.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,8 @@ pub struct FileSpec {
     pub bytes: Option<u64>,
 }
 
-/// The signature as its owner declares it. The artifact must agree; what only people know is added here.
+/// The signature as its owner declares it. The artifact must agree; what only people know is added
+/// here.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeclaredSignature {
@@ -97,7 +99,10 @@ pub struct Tolerance {
 
 impl Default for Tolerance {
     fn default() -> Self {
-        Self { absolute: 1e-5, relative: 1e-4 }
+        Self {
+            absolute: 1e-5,
+            relative: 1e-4,
+        }
     }
 }
 
@@ -133,7 +138,10 @@ mod tests {
 
     #[test]
     fn tolerance_follows_numpy_isclose() {
-        let tolerance = Tolerance { absolute: 0.5, relative: 0.1 };
+        let tolerance = Tolerance {
+            absolute: 0.5,
+            relative: 0.1,
+        };
         assert!(tolerance.accepts(11.5, 10.0) && tolerance.accepts(8.5, 10.0));
         assert!(!tolerance.accepts(11.6, 10.0) && !tolerance.accepts(f64::NAN, 1.0));
         assert!(tolerance.accepts(f64::NAN, f64::NAN));

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Where a version comes from, as far as its owner says. Who pushed it and when is recorded by the registry.
+/// Where a version comes from, as far as its owner says. Who pushed it and when is recorded by the
+/// registry.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Lineage {

@@ -1,8 +1,9 @@
-//! The short way into ONNX Runtime: names and types looked up once, outputs written straight into the tensors' memory.
+//! The short way into ONNX Runtime: names and types looked up once, outputs written straight into
+//! the tensors' memory.
 //!
-//! It serves graphs whose tensors are of fixed width and whose outputs have one row for each row of the inputs, which is
-//! nearly every model of rows; the binding's general way, which asks the runtime for the type and shape of every output
-//! of every run, serves the rest.
+//! It serves graphs whose tensors are of fixed width and whose outputs have one row for each row of
+//! the inputs, which is nearly every model of rows; the binding's general way, which asks the
+//! runtime for the type and shape of every output of every run, serves the rest.
 
 use std::ffi::{CString, c_char};
 use std::ptr;
@@ -11,7 +12,9 @@ use ort::AsPointer;
 use ort::session::Session;
 use ort::sys;
 use smallvec::SmallVec;
-use tidegate_core::{DataType, Dim, Shape, Signature, Tensor, TensorBuffer, TensorSpec, TensorView};
+use tidegate_core::{
+    DataType, Dim, Shape, Signature, Tensor, TensorBuffer, TensorSpec, TensorView,
+};
 
 use crate::RunError;
 
@@ -34,8 +37,14 @@ struct Port {
 impl Direct {
     /// `None` for a graph that needs the general way.
     pub(super) fn new(signature: &Signature) -> Option<Self> {
-        let inputs = signature.inputs.iter().map(|spec| Port::new(spec, Some(Vec::new())));
-        let outputs = signature.outputs.iter().map(|spec| Port::new(spec, inner_extents(spec)));
+        let inputs = signature
+            .inputs
+            .iter()
+            .map(|spec| Port::new(spec, Some(Vec::new())));
+        let outputs = signature
+            .outputs
+            .iter()
+            .map(|spec| Port::new(spec, inner_extents(spec)));
         Some(Self {
             inputs: inputs.collect::<Option<_>>()?,
             outputs: outputs.collect::<Option<_>>()?,
@@ -49,7 +58,9 @@ impl Direct {
         session: &mut Session,
         inputs: &[Option<Tensor>],
     ) -> Result<Option<Vec<Tensor>>, RunError> {
-        let Some(rows) = inputs.first().and_then(Option::as_ref).map(Tensor::rows) else { return Ok(None) };
+        let Some(rows) = inputs.first().and_then(Option::as_ref).map(Tensor::rows) else {
+            return Ok(None);
+        };
         if rows == 0 {
             return Ok(None);
         }
@@ -57,17 +68,29 @@ impl Direct {
         let mut values: SmallVec<[Value; 4]> = SmallVec::new();
         for (port, tensor) in self.inputs.iter().zip(inputs) {
             let Some(tensor) = tensor else { continue };
-            let TensorView::Fixed(bytes) = tensor.view() else { return Ok(None) };
+            let TensorView::Fixed(bytes) = tensor.view() else {
+                return Ok(None);
+            };
             names.push(port.name.as_ptr());
-            // The runtime takes inputs through the same pointer type as outputs and only reads them.
-            values.push(self.value(port, tensor.shape(), bytes.as_ptr().cast_mut(), bytes.len())?);
+            // The runtime takes inputs through the same pointer type as outputs and only reads
+            // them.
+            values.push(self.value(
+                port,
+                tensor.shape(),
+                bytes.as_ptr().cast_mut(),
+                bytes.len(),
+            )?);
         }
         let mut output_names: SmallVec<[*const c_char; 4]> = SmallVec::new();
         let mut output_values: SmallVec<[Value; 4]> = SmallVec::new();
         let mut buffers: SmallVec<[TensorBuffer; 4]> = SmallVec::new();
         for port in &self.outputs {
-            let extents: SmallVec<[usize; 4]> = std::iter::once(rows).chain(port.inner.iter().copied()).collect();
-            let Some(mut buffer) = Shape::new(&extents).ok().and_then(|shape| TensorBuffer::new(port.datatype, shape))
+            let extents: SmallVec<[usize; 4]> = std::iter::once(rows)
+                .chain(port.inner.iter().copied())
+                .collect();
+            let Some(mut buffer) = Shape::new(&extents)
+                .ok()
+                .and_then(|shape| TensorBuffer::new(port.datatype, shape))
             else {
                 return Ok(None);
             };
@@ -77,11 +100,14 @@ impl Direct {
             output_values.push(self.value(port, buffer.shape(), start, len)?);
             buffers.push(buffer);
         }
-        let inputs: SmallVec<[*const sys::OrtValue; 4]> = values.iter().map(|value| value.0.cast_const()).collect();
-        let mut outputs: SmallVec<[*mut sys::OrtValue; 4]> = output_values.iter().map(|value| value.0).collect();
-        // SAFETY: the session is alive and borrowed for this run alone; names are NUL-terminated and outlive the call, as
-        // do the values, which point into `inputs` and `buffers`, alive until after the call and long enough for their
-        // shapes; all counts are those of the arrays beside them.
+        let inputs: SmallVec<[*const sys::OrtValue; 4]> =
+            values.iter().map(|value| value.0.cast_const()).collect();
+        let mut outputs: SmallVec<[*mut sys::OrtValue; 4]> =
+            output_values.iter().map(|value| value.0).collect();
+        // SAFETY: the session is alive and borrowed for this run alone; names are NUL-terminated
+        // and outlive the call, as do the values, which point into `inputs` and `buffers`, alive
+        // until after the call and long enough for their shapes; all counts are those of the arrays
+        // beside them.
         let status = unsafe {
             (ort::api().Run)(
                 session.ptr_mut(),
@@ -95,15 +121,23 @@ impl Direct {
             )
         };
         check(status)?;
-        Ok(Some(buffers.into_iter().map(TensorBuffer::finish).collect()))
+        Ok(Some(
+            buffers.into_iter().map(TensorBuffer::finish).collect(),
+        ))
     }
 
     /// A tensor of the runtime over this memory.
-    fn value(&self, port: &Port, shape: &Shape, start: *mut u8, bytes: usize) -> Result<Value, RunError> {
+    fn value(
+        &self,
+        port: &Port,
+        shape: &Shape,
+        start: *mut u8,
+        bytes: usize,
+    ) -> Result<Value, RunError> {
         let extents: SmallVec<[i64; 4]> = shape.iter().map(|extent| *extent as i64).collect();
         let mut value = ptr::null_mut();
-        // SAFETY: the memory information is alive, the shape is read during the call only, and the caller keeps `bytes`
-        // bytes from `start` on alive for as long as the value.
+        // SAFETY: the memory information is alive, the shape is read during the call only, and the
+        // caller keeps `bytes` bytes from `start` on alive for as long as the value.
         let status = unsafe {
             (ort::api().CreateTensorWithDataAsOrtValue)(
                 self.memory.0,
@@ -134,8 +168,16 @@ impl Port {
 /// The extents behind the rows of an output that says them all.
 fn inner_extents(spec: &TensorSpec) -> Option<Vec<usize>> {
     let (first, inner) = spec.dims.as_ref()?.split_first()?;
-    let extent = |dim: &Dim| if let Dim::Fixed(extent) = dim { Some(*extent) } else { None };
-    (*first == Dim::Any).then(|| inner.iter().map(extent).collect()).flatten()
+    let extent = |dim: &Dim| {
+        if let Dim::Fixed(extent) = dim {
+            Some(*extent)
+        } else {
+            None
+        }
+    };
+    (*first == Dim::Any)
+        .then(|| inner.iter().map(extent).collect())
+        .flatten()
 }
 
 /// The runtime's number of a type of fixed width.

@@ -25,8 +25,8 @@ pub(crate) struct OnnxRuntime {
 }
 
 impl OnnxRuntime {
-    /// Looks at `explicit`, or else at the environment variable; if neither is set, next to the executable, in the
-    /// user's cache (newest version first), and on the system's library path.
+    /// Looks at `explicit`, or else at the environment variable; if neither is set, next to the
+    /// executable, in the user's cache (newest version first), and on the system's library path.
     ///
     /// The first call of a process decides; the library cannot be exchanged afterwards.
     pub(crate) fn find(explicit: Option<&Path>) -> Result<Self, String> {
@@ -35,7 +35,9 @@ impl OnnxRuntime {
     }
 
     fn search(explicit: Option<&Path>) -> Result<Self, String> {
-        let explicit = explicit.map(Path::to_owned).or_else(|| std::env::var_os(VARIABLE).map(PathBuf::from));
+        let explicit = explicit
+            .map(Path::to_owned)
+            .or_else(|| std::env::var_os(VARIABLE).map(PathBuf::from));
         if let Some(library) = explicit {
             return Self::open(&library).map_err(|error| format!("{}: {error}", library.display()));
         }
@@ -46,17 +48,23 @@ impl OnnxRuntime {
                 Err(error) => tried.push(format!("{}: {error}", library.display())),
             }
         }
-        Err(format!("no usable library was found ({})", tried.join("; ")))
+        Err(format!(
+            "no usable library was found ({})",
+            tried.join("; ")
+        ))
     }
 
     fn open(library: &Path) -> Result<Self, String> {
         let builder = ort::init_from(library).map_err(|error| error.to_string())?;
-        let logger = |level: LogLevel, _category: &str, _id: &str, place: &str, message: &str| match level {
-            LogLevel::Fatal | LogLevel::Error | LogLevel::Warning => {
-                tracing::debug!(target: "onnxruntime", place, "{message}");
-            }
-            LogLevel::Info | LogLevel::Verbose => tracing::trace!(target: "onnxruntime", place, "{message}"),
-        };
+        let logger =
+            |level: LogLevel, _category: &str, _id: &str, place: &str, message: &str| match level {
+                LogLevel::Fatal | LogLevel::Error | LogLevel::Warning => {
+                    tracing::debug!(target: "onnxruntime", place, "{message}");
+                }
+                LogLevel::Info | LogLevel::Verbose => {
+                    tracing::trace!(target: "onnxruntime", place, "{message}")
+                }
+            };
         let environment = builder
             .with_name("tidegate")
             .with_telemetry(false)
@@ -65,7 +73,11 @@ impl OnnxRuntime {
             .map_err(|error| error.to_string())?;
         environment.set_log_level(LogLevel::Error);
         let version = version(library).unwrap_or_else(|| "of unknown version".to_owned());
-        Ok(Self { environment, library: library.display().to_string().into(), version: version.into() })
+        Ok(Self {
+            environment,
+            library: library.display().to_string().into(),
+            version: version.into(),
+        })
     }
 
     pub(crate) fn environment(&self) -> &Environment {
@@ -83,27 +95,39 @@ impl OnnxRuntime {
 
 /// The version that a loaded library says it has.
 fn version(library: &Path) -> Option<String> {
-    // SAFETY: the library is loaded already, so that no initializer runs; the symbol has this type in every release, and
-    // the text that it leads to is static and ends with a NUL.
+    // SAFETY: the library is loaded already, so that no initializer runs; the symbol has this type
+    // in every release, and the text that it leads to is static and ends with a NUL.
     unsafe {
         let library = libloading::Library::new(library).ok()?;
-        let base: libloading::Symbol<'_, unsafe extern "system" fn() -> *const ort::sys::OrtApiBase> =
-            library.get(b"OrtGetApiBase").ok()?;
+        let base: libloading::Symbol<
+            '_,
+            unsafe extern "system" fn() -> *const ort::sys::OrtApiBase,
+        > = library.get(b"OrtGetApiBase").ok()?;
         let text = ((*base()).GetVersionString)();
-        Some(std::ffi::CStr::from_ptr(text.cast()).to_string_lossy().into_owned())
+        Some(
+            std::ffi::CStr::from_ptr(text.cast())
+                .to_string_lossy()
+                .into_owned(),
+        )
     }
 }
 
 fn candidates() -> Vec<PathBuf> {
     let mut candidates = Vec::new();
-    let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(|dir| dir.join(FILE)));
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|exe| exe.parent().map(|dir| dir.join(FILE)));
     candidates.extend(beside.filter(|library| library.exists()));
     let cache = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
     if let Some(cache) = cache {
-        let versions = std::fs::read_dir(cache.join("tidegate/onnxruntime")).into_iter().flatten().flatten();
-        let mut libraries: Vec<PathBuf> = versions.map(|version| version.path().join(FILE)).collect();
+        let versions = std::fs::read_dir(cache.join("tidegate/onnxruntime"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let mut libraries: Vec<PathBuf> =
+            versions.map(|version| version.path().join(FILE)).collect();
         libraries.retain(|library| library.exists());
         libraries.sort_by_key(|library| std::cmp::Reverse(version_number(library)));
         candidates.extend(libraries);
@@ -114,6 +138,13 @@ fn candidates() -> Vec<PathBuf> {
 
 /// `…/1.31.1/libonnxruntime.so` as numbers that sort.
 fn version_number(library: &Path) -> Vec<u32> {
-    let version = library.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-    version.unwrap_or_default().split('.').map(|part| part.parse().unwrap_or(0)).collect()
+    let version = library
+        .parent()
+        .and_then(Path::file_name)
+        .map(|name| name.to_string_lossy().into_owned());
+    version
+        .unwrap_or_default()
+        .split('.')
+        .map(|part| part.parse().unwrap_or(0))
+        .collect()
 }

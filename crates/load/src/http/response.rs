@@ -5,8 +5,9 @@ use httparse::{EMPTY_HEADER, Status};
 /// More headers than any server sends.
 const MAX_HEADERS: usize = 96;
 
-/// Reads one answer after the other. It is fed the bytes that were not consumed yet, joined with new ones, and says how
-/// many it consumed; it allocates only while its excerpt of the body grows for the first time.
+/// Reads one answer after the other. It is fed the bytes that were not consumed yet, joined with
+/// new ones, and says how many it consumed; it allocates only while its excerpt of the body grows
+/// for the first time.
 #[derive(Debug)]
 pub(crate) struct ResponseParser {
     state: State,
@@ -52,7 +53,14 @@ pub(crate) enum ResponseError {
 impl ResponseParser {
     /// A parser that keeps the first bytes of each body, for the messages of errors.
     pub(crate) fn new(excerpt_limit: usize) -> Self {
-        Self { state: State::Head, status: 0, keep_alive: true, body_bytes: 0, excerpt: Vec::new(), excerpt_limit }
+        Self {
+            state: State::Head,
+            status: 0,
+            keep_alive: true,
+            body_bytes: 0,
+            excerpt: Vec::new(),
+            excerpt_limit,
+        }
     }
 
     /// Makes ready for the next answer.
@@ -110,7 +118,11 @@ impl ResponseParser {
                 State::Body(missing) => {
                     let taken = self.body(rest, missing);
                     let missing = missing - taken as u64;
-                    self.state = if missing == 0 { State::Done } else { State::Body(missing) };
+                    self.state = if missing == 0 {
+                        State::Done
+                    } else {
+                        State::Body(missing)
+                    };
                     Some(taken).filter(|_| missing == 0 || taken > 0)
                 }
                 State::UntilClose => Some(self.body(rest, u64::MAX)).filter(|taken| *taken > 0),
@@ -118,7 +130,11 @@ impl ResponseParser {
                 State::Chunk(missing) => {
                     let taken = self.body(rest, missing);
                     let missing = missing - taken as u64;
-                    self.state = if missing == 0 { State::ChunkEnd } else { State::Chunk(missing) };
+                    self.state = if missing == 0 {
+                        State::ChunkEnd
+                    } else {
+                        State::Chunk(missing)
+                    };
                     Some(taken).filter(|taken| *taken > 0)
                 }
                 State::ChunkEnd => self.chunk_end(rest)?,
@@ -135,7 +151,9 @@ impl ResponseParser {
     fn head(&mut self, bytes: &[u8]) -> Result<Option<usize>, ResponseError> {
         let mut headers = [EMPTY_HEADER; MAX_HEADERS];
         let mut response = httparse::Response::new(&mut headers);
-        let Status::Complete(length) = response.parse(bytes).map_err(ResponseError::Head)? else { return Ok(None) };
+        let Status::Complete(length) = response.parse(bytes).map_err(ResponseError::Head)? else {
+            return Ok(None);
+        };
         let status = response.code.unwrap_or(0);
         match status {
             101 => return Err(ResponseError::Switched),
@@ -149,7 +167,10 @@ impl ResponseParser {
         for header in response.headers.iter() {
             if header.name.eq_ignore_ascii_case("content-length") {
                 let value = decimal(header.value).ok_or(ResponseError::ContentLength)?;
-                if content_length.replace(value).is_some_and(|before| before != value) {
+                if content_length
+                    .replace(value)
+                    .is_some_and(|before| before != value)
+                {
                     return Err(ResponseError::ContentLength);
                 }
             } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
@@ -222,7 +243,9 @@ impl ResponseParser {
 
 fn decimal(digits: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(digits).ok()?;
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+    text.bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| text.parse().ok())?
 }
 
 /// What a `Connection` header says about the connection's future, if anything.
@@ -256,7 +279,11 @@ mod tests {
     fn parse(bytes: &[u8], cuts: &[usize]) -> Result<Option<Found>, ResponseError> {
         let mut parser = ResponseParser::new(1 << 20);
         let mut pending = Vec::new();
-        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).chain([0, bytes.len()]).collect();
+        let mut cuts: Vec<usize> = cuts
+            .iter()
+            .map(|cut| cut % (bytes.len() + 1))
+            .chain([0, bytes.len()])
+            .collect();
         cuts.sort_unstable();
         for cut in cuts.windows(2) {
             pending.extend_from_slice(&bytes[cut[0]..cut[1]]);
@@ -279,14 +306,24 @@ mod tests {
     #[test]
     fn bodies_end_where_their_framing_says() {
         let found = whole("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP");
-        assert_eq!((found.status, found.body.as_slice(), found.left), (200, b"hello".as_slice(), 4));
+        assert_eq!(
+            (found.status, found.body.as_slice(), found.left),
+            (200, b"hello".as_slice(), 4)
+        );
         let found = whole(
             "HTTP/1.1 429 Slow Down\r\ntransfer-encoding: chunked\r\nConnection: close\r\n\r\n\
              3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nExpires: never\r\n\r\n",
         );
-        assert_eq!((found.status, found.body.as_slice(), found.keep_alive), (429, b"abcde".as_slice(), false));
+        assert_eq!(
+            (found.status, found.body.as_slice(), found.keep_alive),
+            (429, b"abcde".as_slice(), false)
+        );
         assert_eq!(whole("HTTP/1.1 204 No Content\r\n\r\n").body_bytes, 0);
-        assert_eq!(whole("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").status, 200);
+        assert_eq!(
+            whole("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                .status,
+            200
+        );
     }
 
     #[test]
@@ -297,7 +334,9 @@ mod tests {
         assert!(parser.end());
         assert_eq!(parser.excerpt(), b"abc");
         let mut cut_off = ResponseParser::new(16);
-        cut_off.feed(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nabc").unwrap();
+        cut_off
+            .feed(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nabc")
+            .unwrap();
         assert!(!cut_off.end());
     }
 
@@ -322,7 +361,9 @@ mod tests {
             let mut bytes = format!("HTTP/1.1 {status} Reason\r\nserver: x\r\n").into_bytes();
             match chunk {
                 None => {
-                    bytes.extend_from_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
+                    bytes.extend_from_slice(
+                        format!("content-length: {}\r\n\r\n", body.len()).as_bytes(),
+                    );
                     bytes.extend_from_slice(&body);
                 }
                 Some(size) => {

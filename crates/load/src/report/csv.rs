@@ -31,7 +31,8 @@ const COLUMNS: [&str; 26] = [
     "max_us",
 ];
 
-/// No cell needs quotes: labels and protocols have neither commas nor quotes, and all else are numbers.
+/// No cell needs quotes: labels and protocols have neither commas nor quotes, and all else are
+/// numbers.
 pub(super) fn render(report: &Report) -> String {
     let mut out = COLUMNS.join(",") + "\n";
     for run in &report.runs {
@@ -48,7 +49,8 @@ fn row(report: &Report, run: &Run) -> [String; 26] {
     [
         run.label.clone(),
         report.protocol.name().to_owned(),
-        run.concurrency.map_or(String::new(), |concurrency| concurrency.to_string()),
+        run.concurrency
+            .map_or(String::new(), |concurrency| concurrency.to_string()),
         maybe(run.offered_per_s),
         format!("{:.3}", run.length_s),
         run.requests.to_string(),
@@ -56,9 +58,13 @@ fn row(report: &Report, run: &Run) -> [String; 26] {
         run.refusals.to_string(),
         run.errors.to_string(),
         run.dropped.to_string(),
-        generator.map_or(0, |generator| generator.unsent).to_string(),
+        generator
+            .map_or(0, |generator| generator.unsent)
+            .to_string(),
         generator.map_or(0, |generator| generator.late).to_string(),
-        generator.is_some_and(|generator| generator.fell_behind).to_string(),
+        generator
+            .is_some_and(|generator| generator.fell_behind)
+            .to_string(),
         format!("{:.3}", run.throughput_per_s),
         format!("{:.3}", run.rows_per_s),
         maybe(run.goodput_per_s),

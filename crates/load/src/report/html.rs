@@ -6,8 +6,8 @@ use super::plot::{Axis, Line, Plot, Scale};
 use super::text::{COLUMNS, remarks, row, time};
 use super::{Report, Run};
 
-/// The colours of lines are taken from a palette that people with any colour vision can tell apart (Okabe and Ito,
-/// "Color Universal Design", 2008), brightened where the ground is dark.
+/// The colours of lines are taken from a palette that people with any colour vision can tell apart
+/// (Okabe and Ito, "Color Universal Design", 2008), brightened where the ground is dark.
 const STYLE: &str = "
 :root { color-scheme: light dark; --ground: #fff; --text: #1b1f24; --soft: #59636e; --grid: #d9dee3;
   --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #cc79a7; --c4: #b8860b; --c5: #56b4e9; --c6: #7a5195; --c7: #444; }
@@ -62,9 +62,20 @@ fn colours() -> String {
 }
 
 fn setting(report: &Report) -> String {
-    let deadline = report.deadline_s.map_or(String::new(), |seconds| format!(", deadline {}", time(seconds * 1e6)));
-    let threads = if report.threads == 1 { "thread" } else { "threads" };
-    format!("{} {threads}, timeout {}{deadline}, seed {}", report.threads, time(report.timeout_s * 1e6), report.seed)
+    let deadline = report.deadline_s.map_or(String::new(), |seconds| {
+        format!(", deadline {}", time(seconds * 1e6))
+    });
+    let threads = if report.threads == 1 {
+        "thread"
+    } else {
+        "threads"
+    };
+    format!(
+        "{} {threads}, timeout {}{deadline}, seed {}",
+        report.threads,
+        time(report.timeout_s * 1e6),
+        report.seed
+    )
 }
 
 fn verdict(report: &Report) -> Markup {
@@ -94,7 +105,10 @@ fn table(runs: &[Run]) -> Markup {
 
 fn notes(report: &Report) -> Markup {
     let mut text = String::new();
-    report.runs.iter().for_each(|run| remarks(&mut text, report, run));
+    report
+        .runs
+        .iter()
+        .for_each(|run| remarks(&mut text, report, run));
     html! { @if !text.is_empty() { pre { (text) } } }
 }
 
@@ -114,15 +128,33 @@ fn plots(runs: &[Run]) -> Markup {
 
 fn throughput(runs: &[Run]) -> Plot {
     let line = |name: &str, of: fn(&super::Latency) -> f64| {
-        let point = |run: &Run| run.latency_us.as_ref().map(|latency| (run.throughput_per_s, of(latency) / 1e3));
+        let point = |run: &Run| {
+            run.latency_us
+                .as_ref()
+                .map(|latency| (run.throughput_per_s, of(latency) / 1e3))
+        };
         // In the order of the runs: beyond its limit, a server's curve bends back.
-        Line { name: name.to_owned(), points: runs.iter().filter_map(point).collect(), has_dots: true }
+        Line {
+            name: name.to_owned(),
+            points: runs.iter().filter_map(point).collect(),
+            has_dots: true,
+        }
     };
     Plot {
         title: "Throughput and latency",
-        x: Axis { label: "answers per second", scale: Scale::Linear },
-        y: Axis { label: "latency (ms)", scale: Scale::Linear },
-        lines: vec![line("p50", |it| it.p50), line("p90", |it| it.p90), line("p99", |it| it.p99)],
+        x: Axis {
+            label: "answers per second",
+            scale: Scale::Linear,
+        },
+        y: Axis {
+            label: "latency (ms)",
+            scale: Scale::Linear,
+        },
+        lines: vec![
+            line("p50", |it| it.p50),
+            line("p90", |it| it.p90),
+            line("p99", |it| it.p99),
+        ],
     }
 }
 
@@ -130,39 +162,83 @@ fn percentiles(runs: &[Run]) -> Plot {
     let line = |run: &Run| {
         // The last point is the maximum, which has no number of nines.
         let below = run.quantiles.iter().filter(|point| point.share < 1.0);
-        let points = below.map(|point| (point.share, point.at_most_us / 1e3)).collect();
-        Line { name: run.label.clone(), points, has_dots: false }
+        let points = below
+            .map(|point| (point.share, point.at_most_us / 1e3))
+            .collect();
+        Line {
+            name: run.label.clone(),
+            points,
+            has_dots: false,
+        }
     };
     Plot {
         title: "Latency by percentile",
-        x: Axis { label: "share of answers", scale: Scale::Tail },
-        y: Axis { label: "latency (ms)", scale: Scale::Linear },
+        x: Axis {
+            label: "share of answers",
+            scale: Scale::Tail,
+        },
+        y: Axis {
+            label: "latency (ms)",
+            scale: Scale::Linear,
+        },
         lines: runs.iter().map(line).collect(),
     }
 }
 
 fn over_time(run: &Run) -> Plot {
     let line = |name: &str, of: fn(&super::Point) -> Option<f64>| {
-        let points = run.timeline.iter().filter_map(|point| of(point).map(|us| (point.at_s, us / 1e3))).collect();
-        Line { name: name.to_owned(), points, has_dots: false }
+        let points = run
+            .timeline
+            .iter()
+            .filter_map(|point| of(point).map(|us| (point.at_s, us / 1e3)))
+            .collect();
+        Line {
+            name: name.to_owned(),
+            points,
+            has_dots: false,
+        }
     };
     Plot {
         title: "Latency over time, by when answers arrived",
-        x: Axis { label: "seconds", scale: Scale::Linear },
-        y: Axis { label: "latency (ms)", scale: Scale::Linear },
-        lines: vec![line("p50", |it| it.p50_us), line("p99", |it| it.p99_us), line("max", |it| it.max_us)],
+        x: Axis {
+            label: "seconds",
+            scale: Scale::Linear,
+        },
+        y: Axis {
+            label: "latency (ms)",
+            scale: Scale::Linear,
+        },
+        lines: vec![
+            line("p50", |it| it.p50_us),
+            line("p99", |it| it.p99_us),
+            line("max", |it| it.max_us),
+        ],
     }
 }
 
 fn rate_over_time(run: &Run) -> Plot {
     let line = |name: &str, of: fn(&super::Point) -> f64| {
-        let points = run.timeline.iter().map(|point| (point.at_s, of(point))).collect();
-        Line { name: name.to_owned(), points, has_dots: false }
+        let points = run
+            .timeline
+            .iter()
+            .map(|point| (point.at_s, of(point)))
+            .collect();
+        Line {
+            name: name.to_owned(),
+            points,
+            has_dots: false,
+        }
     };
     Plot {
         title: "Answers over time",
-        x: Axis { label: "seconds", scale: Scale::Linear },
-        y: Axis { label: "per second", scale: Scale::Linear },
+        x: Axis {
+            label: "seconds",
+            scale: Scale::Linear,
+        },
+        y: Axis {
+            label: "per second",
+            scale: Scale::Linear,
+        },
         lines: vec![
             line("answers", |it| it.answers_per_s),
             line("refusals and errors", |it| it.failures_per_s),
@@ -180,7 +256,10 @@ mod tests {
         let mut report = report_of(vec![(vec![1000, 2000, 3000], 1), (vec![5000, 9000], 0)]);
         report.what = "<script>alert(1)</script>".to_owned();
         let page = report.to_html();
-        assert!(page.contains("&lt;script&gt;") && !page.contains("<script"), "{page}");
+        assert!(
+            page.contains("&lt;script&gt;") && !page.contains("<script"),
+            "{page}"
+        );
         for elsewhere in ["src=", "href=", "@import", "url("] {
             assert!(!page.contains(elsewhere), "{elsewhere}");
         }

@@ -3,7 +3,8 @@
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// Points of a distribution for each halving of what is left above: fine where tails are, as HDR histograms show them.
+/// Points of a distribution for each halving of what is left above: fine where tails are, as HDR
+/// histograms show them.
 const POINTS_PER_HALVING: u32 = 4;
 
 /// A distribution of times in microseconds; three significant digits.
@@ -78,16 +79,32 @@ mod tests {
         let mut recorded = histogram();
         // 1 µs to 1 s, more of the short ones.
         let values: Vec<u64> = (1..=10_000u64).map(|at| at * at * 10 + 1000).collect();
-        values.iter().for_each(|value| recorded.record(*value).unwrap());
+        values
+            .iter()
+            .for_each(|value| recorded.record(*value).unwrap());
         let latency = Latency::of(&recorded).unwrap();
-        let exact = |share: f64| values[(share * values.len() as f64).ceil() as usize - 1] as f64 / 1000.0;
-        for (found, share) in [(latency.p50, 0.5), (latency.p90, 0.9), (latency.p99, 0.99), (latency.p9999, 0.9999)] {
-            assert!((found / exact(share) - 1.0).abs() < 1e-3, "{share}: {found}, not {}", exact(share));
+        let exact =
+            |share: f64| values[(share * values.len() as f64).ceil() as usize - 1] as f64 / 1000.0;
+        for (found, share) in [
+            (latency.p50, 0.5),
+            (latency.p90, 0.9),
+            (latency.p99, 0.99),
+            (latency.p9999, 0.9999),
+        ] {
+            assert!(
+                (found / exact(share) - 1.0).abs() < 1e-3,
+                "{share}: {found}, not {}",
+                exact(share)
+            );
         }
         assert!((latency.max / exact(1.0) - 1.0).abs() < 1e-3);
         let distribution = distribution(&recorded);
         assert_eq!(distribution.last().unwrap().share, 1.0);
-        assert!(distribution.windows(2).all(|pair| pair[0].at_most_us <= pair[1].at_most_us));
+        assert!(
+            distribution
+                .windows(2)
+                .all(|pair| pair[0].at_most_us <= pair[1].at_most_us)
+        );
         assert_eq!(Latency::of(&histogram()), None);
     }
 }

@@ -52,7 +52,12 @@ impl Plot {
         let (width, height) = (WIDTH - left - right, HEIGHT - top - bottom);
         let across = |at: f64| left + at * width;
         let up = |at: f64| top + (1.0 - at) * height;
-        let place = |(x, y): &(f64, f64)| (across(self.x.scale.place(*x, x_most)), up(self.y.scale.place(*y, y_most)));
+        let place = |(x, y): &(f64, f64)| {
+            (
+                across(self.x.scale.place(*x, x_most)),
+                up(self.y.scale.place(*y, y_most)),
+            )
+        };
         html! {
             figure {
                 figcaption { (self.title) }
@@ -98,15 +103,33 @@ impl Scale {
                 // A last value that is hardly beyond a mark needs no room of its own.
                 let most = (most / step - 0.02).ceil().max(1.0) * step;
                 let count = (most / step).round() as u32;
-                let mark = |at: u32| (f64::from(at) / f64::from(count), number(f64::from(at) * step, step));
+                let mark = |at: u32| {
+                    (
+                        f64::from(at) / f64::from(count),
+                        number(f64::from(at) * step, step),
+                    )
+                };
                 (most, (0..=count).map(mark).collect())
             }
             Self::Tail => {
                 // One digit beyond the largest share below 1.
                 let digits = (nines(most.min(1.0 - 1e-7))).ceil().clamp(1.0, 7.0);
-                let shares = [0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999_999, 0.999_999_9];
-                let within = shares.into_iter().filter(|share| nines(*share) <= digits + 1e-9);
-                let mark = |share: f64| (nines(share) / digits, format!("{} %", trim(share * 100.0)));
+                let shares = [
+                    0.0,
+                    0.5,
+                    0.9,
+                    0.99,
+                    0.999,
+                    0.9999,
+                    0.99999,
+                    0.999_999,
+                    0.999_999_9,
+                ];
+                let within = shares
+                    .into_iter()
+                    .filter(|share| nines(*share) <= digits + 1e-9);
+                let mark =
+                    |share: f64| (nines(share) / digits, format!("{} %", trim(share * 100.0)));
                 (digits, within.map(mark).collect())
             }
         }
@@ -134,7 +157,9 @@ fn step(most: f64) -> f64 {
     }
     let raw = most / MARKS;
     let power = 10f64.powf(raw.log10().floor());
-    let factor = [1.0, 2.0, 5.0, 10.0].into_iter().find(|factor| raw <= factor * power * (1.0 + 1e-9));
+    let factor = [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .find(|factor| raw <= factor * power * (1.0 + 1e-9));
     factor.unwrap_or(10.0) * power
 }
 
@@ -144,11 +169,18 @@ fn number(value: f64, step: f64) -> String {
 }
 
 fn trim(percent: f64) -> String {
-    format!("{percent:.5}").trim_end_matches('0').trim_end_matches('.').to_owned()
+    format!("{percent:.5}")
+        .trim_end_matches('0')
+        .trim_end_matches('.')
+        .to_owned()
 }
 
 fn path(points: &[(f64, f64)]) -> String {
-    points.iter().map(|(x, y)| format!("{},{}", round(*x), round(*y))).collect::<Vec<_>>().join(" ")
+    points
+        .iter()
+        .map(|(x, y)| format!("{},{}", round(*x), round(*y)))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn round(place: f64) -> f64 {
@@ -163,9 +195,15 @@ mod tests {
     fn marks_are_round_numbers_up_to_beyond_the_largest_value() {
         let (most, marks) = Scale::Linear.marks([3.0, 47.0].into_iter());
         assert_eq!(most, 50.0);
-        assert_eq!(marks.iter().map(|mark| mark.1.as_str()).collect::<Vec<_>>(), ["0", "10", "20", "30", "40", "50"]);
+        assert_eq!(
+            marks.iter().map(|mark| mark.1.as_str()).collect::<Vec<_>>(),
+            ["0", "10", "20", "30", "40", "50"]
+        );
         let (most, marks) = Scale::Linear.marks([0.0042].into_iter());
-        assert!((most - 0.005).abs() < 1e-9 && marks[1].1 == "0.001", "{marks:?}");
+        assert!(
+            (most - 0.005).abs() < 1e-9 && marks[1].1 == "0.001",
+            "{marks:?}"
+        );
         assert_eq!(Scale::Linear.marks(std::iter::empty()).0, 1.0);
     }
 
@@ -177,7 +215,9 @@ mod tests {
             marks.iter().map(|mark| mark.1.as_str()).collect::<Vec<_>>(),
             ["0 %", "50 %", "90 %", "99 %", "99.9 %"]
         );
-        let places: Vec<f64> = [0.0, 0.9, 0.99, 0.999, 1.0].map(|share| Scale::Tail.place(share, most)).to_vec();
+        let places: Vec<f64> = [0.0, 0.9, 0.99, 0.999, 1.0]
+            .map(|share| Scale::Tail.place(share, most))
+            .to_vec();
         for (place, wanted) in places.iter().zip([0.0, 1.0 / 3.0, 2.0 / 3.0, 1.0, 1.0]) {
             assert!((place - wanted).abs() < 1e-9, "{places:?}");
         }

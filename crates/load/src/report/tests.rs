@@ -17,7 +17,10 @@ fn plan() -> Plan {
     Plan {
         mix: Mix::default().with("m", 1.0, vec![payload]),
         target,
-        pattern: Pattern::Open(Arrivals::Rates { rates: vec![100.0], arrival: Arrival::Constant }),
+        pattern: Pattern::Open(Arrivals::Rates {
+            rates: vec![100.0],
+            arrival: Arrival::Constant,
+        }),
         duration: Some(Duration::from_secs(1)),
         requests: None,
         warmup: Duration::ZERO,
@@ -30,7 +33,8 @@ fn plan() -> Plan {
     }
 }
 
-/// A second of an open loop whose answers took these times, all sent half a millisecond late, and with errors.
+/// A second of an open loop whose answers took these times, all sent half a millisecond late, and
+/// with errors.
 pub(crate) fn run_of(latencies_us: &[u64], errors: u64) -> Run {
     let plan = plan();
     let mut recorder = Recorder::new(1, false, plan.deadline);
@@ -49,31 +53,66 @@ pub(crate) fn run_of(latencies_us: &[u64], errors: u64) -> Run {
             result,
         });
     };
-    latencies_us.iter().for_each(|latency_us| record(*latency_us, Ok(100)));
+    latencies_us
+        .iter()
+        .for_each(|latency_us| record(*latency_us, Ok(100)));
     (0..errors).for_each(|_| record(7, Err(Failure::http(500, b"oops"))));
-    let window = recorder.take().into_iter().flatten().next().map_or_else(|| Window::new(1), |window| *window);
-    let timeline = Point::new(1.0, Duration::from_secs(1), &window, 3).into_iter().collect();
-    Run::new(&plan, plan.phases()[0], Duration::from_secs(1), &window, timeline, 1, None)
+    let window = recorder
+        .take()
+        .into_iter()
+        .flatten()
+        .next()
+        .map_or_else(|| Window::new(1), |window| *window);
+    let timeline = Point::new(1.0, Duration::from_secs(1), &window, 3)
+        .into_iter()
+        .collect();
+    Run::new(
+        &plan,
+        plan.phases()[0],
+        Duration::from_secs(1),
+        &window,
+        timeline,
+        1,
+        None,
+    )
 }
 
 /// A report with these runs.
 pub(crate) fn report_of(runs: Vec<(Vec<u64>, u64)>) -> Report {
     let mut report = Report::new(&plan(), "m, 1 row a request");
-    report.runs = runs.iter().map(|(latencies_us, errors)| run_of(latencies_us, *errors)).collect();
+    report.runs = runs
+        .iter()
+        .map(|(latencies_us, errors)| run_of(latencies_us, *errors))
+        .collect();
     report
 }
 
 #[test]
 fn a_run_adds_up() {
     let run = run_of(&[10_000, 20_000, 80_000], 2);
-    assert_eq!((run.requests, run.answers, run.errors, run.refusals), (5, 3, 2, 0));
-    assert_eq!((run.throughput_per_s, run.rows_per_s, run.goodput_per_s), (3.0, 6.0, Some(2.0)));
+    assert_eq!(
+        (run.requests, run.answers, run.errors, run.refusals),
+        (5, 3, 2, 0)
+    );
+    assert_eq!(
+        (run.throughput_per_s, run.rows_per_s, run.goodput_per_s),
+        (3.0, 6.0, Some(2.0))
+    );
     assert_eq!((run.bytes_sent, run.bytes_received), (50, 300));
     let (latency, sent) = (run.latency_us.unwrap(), run.send_latency_us.unwrap());
-    assert!((latency.p50 - sent.p50 - 500.0).abs() < 20.0, "{latency:?} {sent:?}");
-    assert_eq!((run.failures[0].status, run.failures[0].count), (Some(500), 2));
+    assert!(
+        (latency.p50 - sent.p50 - 500.0).abs() < 20.0,
+        "{latency:?} {sent:?}"
+    );
+    assert_eq!(
+        (run.failures[0].status, run.failures[0].count),
+        (Some(500), 2)
+    );
     let generator = run.generator.unwrap();
-    assert!(!generator.fell_behind && !generator.is_saturated && generator.late == 0, "{generator:?}");
+    assert!(
+        !generator.fell_behind && !generator.is_saturated && generator.late == 0,
+        "{generator:?}"
+    );
 }
 
 #[test]
@@ -95,6 +134,9 @@ fn csv_has_a_line_a_run_and_a_cell_a_column() {
     assert_eq!(cells.len(), 3);
     let column = |name: &str| cells[0].iter().position(|cell| *cell == name).unwrap();
     assert!(cells.iter().all(|row| row.len() == cells[0].len()));
-    assert_eq!((cells[1][column("answers")], cells[2][column("errors")]), ("1", "2"));
+    assert_eq!(
+        (cells[1][column("answers")], cells[2][column("errors")]),
+        ("1", "2")
+    );
     assert_eq!(cells[2][column("p50_us")], "");
 }

@@ -5,11 +5,18 @@ use std::fmt::Write;
 use super::{Report, Run};
 
 /// What the table shows of each run.
-pub(super) const COLUMNS: [&str; 12] =
-    ["RUN", "ANSWERS", "PER S", "ROWS/S", "REFUSED", "ERRORS", "MEAN", "P50", "P90", "P99", "P99.9", "MAX"];
+pub(super) const COLUMNS: [&str; 12] = [
+    "RUN", "ANSWERS", "PER S", "ROWS/S", "REFUSED", "ERRORS", "MEAN", "P50", "P90", "P99", "P99.9",
+    "MAX",
+];
 
 pub(super) fn render(report: &Report) -> String {
-    let mut out = format!("{} at {}: {}\n\n", report.protocol.name(), report.target, report.what);
+    let mut out = format!(
+        "{} at {}: {}\n\n",
+        report.protocol.name(),
+        report.target,
+        report.what
+    );
     table(&mut out, &report.runs);
     out.push('\n');
     for run in &report.runs {
@@ -36,7 +43,12 @@ fn verdict(out: &mut String, report: &Report) {
 fn table(out: &mut String, runs: &[Run]) {
     let mut rows: Vec<[String; 12]> = vec![COLUMNS.map(str::to_owned)];
     rows.extend(runs.iter().map(row));
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
     for row in &rows {
         let _ = write!(out, "{:<1$}", row[0], widths[0]);
@@ -48,14 +60,24 @@ fn table(out: &mut String, runs: &[Run]) {
 }
 
 pub(super) fn row(run: &Run) -> [String; 12] {
-    let latency = |of: fn(&super::Latency) -> f64| run.latency_us.as_ref().map_or("-".to_owned(), |it| time(of(it)));
+    let latency = |of: fn(&super::Latency) -> f64| {
+        run.latency_us
+            .as_ref()
+            .map_or("-".to_owned(), |it| time(of(it)))
+    };
     [
         run.label.clone(),
         run.answers.to_string(),
         format!("{:.1}", run.throughput_per_s),
         format!("{:.1}", run.rows_per_s),
         run.refusals.to_string(),
-        (run.errors + run.dropped + run.generator.as_ref().map_or(0, |generator| generator.unsent)).to_string(),
+        (run.errors
+            + run.dropped
+            + run
+                .generator
+                .as_ref()
+                .map_or(0, |generator| generator.unsent))
+        .to_string(),
         latency(|it| it.mean),
         latency(|it| it.p50),
         latency(|it| it.p90),
@@ -69,30 +91,57 @@ pub(super) fn row(run: &Run) -> [String; 12] {
 pub(super) fn remarks(out: &mut String, report: &Report, run: &Run) {
     let label = &run.label;
     if let (Some(goodput), Some(deadline)) = (run.goodput_per_s, report.deadline_s) {
-        let _ = writeln!(out, "{label}: {goodput:.1} answers/s within {}", time(deadline * 1e6));
+        let _ = writeln!(
+            out,
+            "{label}: {goodput:.1} answers/s within {}",
+            time(deadline * 1e6)
+        );
     }
     if run.models.len() > 1 {
-        let models = run.models.iter().map(|model| format!("{} {}", model.model, model.answers));
-        let _ = writeln!(out, "{label}: answers by model: {}", models.collect::<Vec<_>>().join(", "));
+        let models = run
+            .models
+            .iter()
+            .map(|model| format!("{} {}", model.model, model.answers));
+        let _ = writeln!(
+            out,
+            "{label}: answers by model: {}",
+            models.collect::<Vec<_>>().join(", ")
+        );
     }
     for failure in &run.failures {
-        let status = failure.status.map_or(String::new(), |status| format!(" {status}"));
-        let code = failure.code.as_ref().map_or(String::new(), |code| format!(" {code}"));
+        let status = failure
+            .status
+            .map_or(String::new(), |status| format!(" {status}"));
+        let code = failure
+            .code
+            .as_ref()
+            .map_or(String::new(), |code| format!(" {code}"));
         let kind = failure.kind.name();
-        let _ = writeln!(out, "{label}: {} x {kind}{status}{code}: {}", failure.count, failure.message);
+        let _ = writeln!(
+            out,
+            "{label}: {} x {kind}{status}{code}: {}",
+            failure.count, failure.message
+        );
     }
     if let Some(refusals) = &run.refusal_latency_us {
         let (p50, p99) = (time(refusals.p50), time(refusals.p99));
         let _ = writeln!(out, "{label}: refusals took {p50} (p50), {p99} (p99)");
     }
     if run.dropped > 0 {
-        let _ = writeln!(out, "{label}: {} requests were not sent, for too many were under way", run.dropped);
+        let _ = writeln!(
+            out,
+            "{label}: {} requests were not sent, for too many were under way",
+            run.dropped
+        );
     }
     if let (Some(sent), Some(latency)) = (&run.send_latency_us, &run.latency_us) {
         // Both figures where they tell different stories.
         if latency.p99 > sent.p99 * 1.1 {
             let (p50, p99) = (time(sent.p50), time(sent.p99));
-            let _ = writeln!(out, "{label}: from when requests really left: {p50} (p50), {p99} (p99)");
+            let _ = writeln!(
+                out,
+                "{label}: from when requests really left: {p50} (p50), {p99} (p99)"
+            );
         }
     }
     generator(out, run);
@@ -102,8 +151,19 @@ pub(super) fn remarks(out: &mut String, report: &Report, run: &Run) {
 }
 
 fn generator(out: &mut String, run: &Run) {
-    let Some(generator) = run.generator.as_ref().filter(|generator| generator.fell_behind) else { return };
-    let worst = time(generator.lateness_us.as_ref().map_or(0.0, |lateness| lateness.max));
+    let Some(generator) = run
+        .generator
+        .as_ref()
+        .filter(|generator| generator.fell_behind)
+    else {
+        return;
+    };
+    let worst = time(
+        generator
+            .lateness_us
+            .as_ref()
+            .map_or(0.0, |lateness| lateness.max),
+    );
     let (late, unsent) = (generator.late, generator.unsent);
     let _ = write!(
         out,
@@ -112,7 +172,10 @@ fn generator(out: &mut String, run: &Run) {
     );
     let _ = match generator.is_saturated {
         true => {
-            writeln!(out, ", {unsent} never: the rate was not reached; use more --threads, or a machine of its own")
+            writeln!(
+                out,
+                ", {unsent} never: the rate was not reached; use more --threads, or a machine of its own"
+            )
         }
         false => writeln!(out, ", which is part of the latency"),
     };
@@ -125,7 +188,11 @@ pub(crate) fn time(us: f64) -> String {
         us if us < 1e6 => (us / 1e3, "ms"),
         us => (us / 1e6, "s"),
     };
-    let decimals = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    let decimals = if value < 10.0 {
+        2
+    } else {
+        usize::from(value < 100.0)
+    };
     format!("{value:.decimals$} {unit}")
 }
 
@@ -137,7 +204,9 @@ mod tests {
     fn times_have_three_digits() {
         assert_eq!(
             [0.5, 12.34, 999.0, 1234.0, 250_000.0, 12_340_000.0].map(time),
-            ["0.50 us", "12.3 us", "999 us", "1.23 ms", "250 ms", "12.3 s"]
+            [
+                "0.50 us", "12.3 us", "999 us", "1.23 ms", "250 ms", "12.3 s"
+            ]
         );
     }
 }

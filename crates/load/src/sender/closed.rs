@@ -20,7 +20,10 @@ pub(super) async fn run(sender: &Arc<Sender>, clients: u64) {
     let running: Vec<_> = (0u64..)
         .zip(ready)
         .map(|(at, client)| {
-            let seed = sender.plan().seed.wrapping_add(at * sender.plan().threads as u64 + sender.thread as u64);
+            let seed = sender
+                .plan()
+                .seed
+                .wrapping_add(at * sender.plan().threads as u64 + sender.thread as u64);
             tokio::spawn(repeat(sender.clone(), client, seed, start))
         })
         .collect();
@@ -44,6 +47,16 @@ async fn repeat(sender: Arc<Sender>, mut client: Client, seed: u64, start: Insta
             return;
         }
         let (model, payload) = picker.pick(&plan.mix);
-        sender.shoot(&mut client, Shot { phase, intended: None, model, payload }).await;
+        sender
+            .shoot(
+                &mut client,
+                Shot {
+                    phase,
+                    intended: None,
+                    model,
+                    payload,
+                },
+            )
+            .await;
     }
 }

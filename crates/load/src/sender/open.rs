@@ -1,7 +1,8 @@
 //! The open loop: requests go out when they are due, whether or not earlier ones were answered.
 //!
-//! Latency counts from when a request was *meant* to be sent. A generator that waited for a stalled server and counted
-//! from when it finally sent would leave out just the requests that suffered from the stall: coordinated omission.
+//! Latency counts from when a request was *meant* to be sent. A generator that waited for a stalled
+//! server and counted from when it finally sent would leave out just the requests that suffered
+//! from the stall: coordinated omission.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,7 +24,8 @@ const BURST: u32 = 16;
 pub(super) async fn run(sender: &Arc<Sender>, when: &Arrivals) -> std::io::Result<()> {
     let plan = sender.plan();
     let pool = Arc::new(Mutex::new(connected(sender).await));
-    let most = usize::try_from(plan.share(plan.max_outstanding as u64, sender.thread)).unwrap_or(usize::MAX);
+    let most = usize::try_from(plan.share(plan.max_outstanding as u64, sender.thread))
+        .unwrap_or(usize::MAX);
     let most = most.clamp(1, Semaphore::MAX_PERMITS);
     let room = Arc::new(Semaphore::new(most));
     let mut picker = Picker::new(&plan.mix, plan.seed.wrapping_add(sender.thread as u64));
@@ -31,13 +33,27 @@ pub(super) async fn run(sender: &Arc<Sender>, when: &Arrivals) -> std::io::Resul
     let mut timer = Timer::new()?;
     let mut in_a_row = 0;
     // Whoever is so far behind will not catch up: the rest is counted and not sent.
-    let last_call = plan.phases().last().and_then(|phase| phase.end).map(|end| start + end + plan.timeout);
-    for arriving in arrivals(when, plan.warmup, plan.duration, plan.seed, (sender.thread, plan.threads)) {
+    let last_call = plan
+        .phases()
+        .last()
+        .and_then(|phase| phase.end)
+        .map(|end| start + end + plan.timeout);
+    for arriving in arrivals(
+        when,
+        plan.warmup,
+        plan.duration,
+        plan.seed,
+        (sender.thread, plan.threads),
+    ) {
         if arriving.phase.is_some() && !sender.may_measure() {
             break;
         }
         let intended = start + arriving.at;
-        in_a_row = if wait(sender, &mut timer, intended).await? { 0 } else { in_a_row + 1 };
+        in_a_row = if wait(sender, &mut timer, intended).await? {
+            0
+        } else {
+            in_a_row + 1
+        };
         if sender.shared.is_stopped() {
             break;
         }
@@ -52,7 +68,12 @@ pub(super) async fn run(sender: &Arc<Sender>, when: &Arrivals) -> std::io::Resul
                 let (model, payload) = picker.pick(&plan.mix);
                 let payload = payload.clone();
                 tokio::spawn(async move {
-                    let shot = Shot { phase: arriving.phase, intended: Some(intended), model, payload: &payload };
+                    let shot = Shot {
+                        phase: arriving.phase,
+                        intended: Some(intended),
+                        model,
+                        payload: &payload,
+                    };
                     let mut client = lock(&pool).take();
                     sender.shoot(&mut client, shot).await;
                     lock(&pool).put(client);
@@ -63,7 +84,9 @@ pub(super) async fn run(sender: &Arc<Sender>, when: &Arrivals) -> std::io::Resul
         }
     }
     // All places are free again when all requests have ended, at the latest by their timeout.
-    let all = room.acquire_many(u32::try_from(most).unwrap_or(u32::MAX)).await;
+    let all = room
+        .acquire_many(u32::try_from(most).unwrap_or(u32::MAX))
+        .await;
     drop(all);
     Ok(())
 }
@@ -71,7 +94,9 @@ pub(super) async fn run(sender: &Arc<Sender>, when: &Arrivals) -> std::io::Resul
 /// A pool whose connections are open.
 async fn connected(sender: &Sender) -> Pool {
     let mut pool = sender.pool();
-    let count = sender.plan().share(sender.plan().connections as u64, sender.thread);
+    let count = sender
+        .plan()
+        .share(sender.plan().connections as u64, sender.thread);
     let mut clients: Vec<_> = (0..count.max(1)).map(|_| pool.take()).collect();
     for client in &mut clients {
         sender.connect(client).await;

@@ -10,8 +10,8 @@ use crate::alerts::AlertState;
 /// What is amiss, or was: of an objective, of a rule on a metric, or of a rule on events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alert {
-    /// What tells it from others; among them `alertname` and `severity`, and `endpoint`, `version` and `tier` where it
-    /// has them. Alerts with the same labels are the same alert.
+    /// What tells it from others; among them `alertname` and `severity`, and `endpoint`, `version`
+    /// and `tier` where it has them. Alerts with the same labels are the same alert.
     pub labels: BTreeMap<String, String>,
     /// What people read: `summary`, `description`, `runbook_url`, `dashboard_url`.
     pub annotations: BTreeMap<String, String>,
@@ -24,12 +24,21 @@ pub struct Alert {
 
 impl Alert {
     /// An alert in a state.
-    pub fn new(labels: BTreeMap<String, String>, annotations: BTreeMap<String, String>, state: AlertState) -> Self {
+    pub fn new(
+        labels: BTreeMap<String, String>,
+        annotations: BTreeMap<String, String>,
+        state: AlertState,
+    ) -> Self {
         let fired_ms = match state {
             AlertState::Firing { since_ms } => Some(since_ms),
             _ => None,
         };
-        Self { labels, annotations, state, fired_ms }
+        Self {
+            labels,
+            annotations,
+            state,
+            fired_ms,
+        }
     }
 
     /// A label; empty where it has none of this name.
@@ -56,9 +65,9 @@ impl Alert {
     pub fn since_ms(&self) -> Option<u64> {
         match self.state {
             AlertState::Inactive => None,
-            AlertState::Pending { since_ms } | AlertState::Firing { since_ms } | AlertState::Resolved { since_ms } => {
-                Some(since_ms)
-            }
+            AlertState::Pending { since_ms }
+            | AlertState::Firing { since_ms }
+            | AlertState::Resolved { since_ms } => Some(since_ms),
         }
     }
 
@@ -76,7 +85,8 @@ impl Alert {
     }
 }
 
-/// FNV-1a over names and values (<http://www.isthe.com/chongo/tech/comp/fnv/>), parted by bytes that UTF-8 never has.
+/// FNV-1a over names and values (<http://www.isthe.com/chongo/tech/comp/fnv/>), parted by bytes
+/// that UTF-8 never has.
 pub fn fingerprint(labels: &BTreeMap<String, String>) -> String {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut eat = |bytes: &[u8]| {
@@ -94,7 +104,8 @@ pub fn fingerprint(labels: &BTreeMap<String, String>) -> String {
 /// A moment as RFC 3339 has it, in UTC.
 pub fn rfc3339(ms: u64) -> String {
     let time = DateTime::<Utc>::from_timestamp_millis(i64::try_from(ms).unwrap_or(i64::MAX));
-    time.unwrap_or(DateTime::<Utc>::MAX_UTC).to_rfc3339_opts(SecondsFormat::Millis, true)
+    time.unwrap_or(DateTime::<Utc>::MAX_UTC)
+        .to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 #[cfg(test)]
@@ -104,7 +115,10 @@ mod tests {
     #[test]
     fn labels_alone_make_the_fingerprint() {
         let labels = |pairs: &[(&str, &str)]| {
-            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>()
+            pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect::<BTreeMap<_, _>>()
         };
         // FNV-1a of no bytes is its offset basis.
         assert_eq!(fingerprint(&BTreeMap::new()), "cbf29ce484222325");

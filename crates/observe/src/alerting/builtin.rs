@@ -1,4 +1,5 @@
-//! Rules that every server has unless it is told otherwise: those of [`crate::rules()`] that one server can judge alone.
+//! Rules that every server has unless it is told otherwise: those of [`crate::rules()`] that one
+//! server can judge alone.
 
 use super::RuleConfig;
 use crate::alerts::Severity;
@@ -25,7 +26,12 @@ fn server_not_ready() -> RuleConfig {
         op: super::Comparison::Below,
         for_s: 300,
         severity: Severity::Page,
-        ..of("TidegateServerNotReady", "tidegate_ready", "not-ready", "the server is not ready for traffic")
+        ..of(
+            "TidegateServerNotReady",
+            "tidegate_ready",
+            "not-ready",
+            "the server is not ready for traffic",
+        )
     }
 }
 
@@ -89,7 +95,12 @@ fn cost_budget() -> RuleConfig {
     RuleConfig {
         by: vec!["budget".to_owned(), "share".to_owned()],
         threshold: 0.0,
-        ..of("TidegateCostBudget", "tidegate_cost_budget_reached", "cost-budget", "a share of a cost budget is used up")
+        ..of(
+            "TidegateCostBudget",
+            "tidegate_cost_budget_reached",
+            "cost-budget",
+            "a share of a cost budget is used up",
+        )
     }
 }
 
@@ -141,7 +152,11 @@ mod tests {
         assert_eq!(rules.len(), 8);
         assert_eq!(builtin_rules(true)[1].labels.len(), 1);
         for rule in builtin_rules(true) {
-            let page = format!("{}/../../docs/runbooks/{}.md", env!("CARGO_MANIFEST_DIR"), rule.runbook);
+            let page = format!(
+                "{}/../../docs/runbooks/{}.md",
+                env!("CARGO_MANIFEST_DIR"),
+                rule.runbook
+            );
             assert!(std::path::Path::new(&page).exists(), "{page}");
         }
     }

@@ -31,13 +31,23 @@ impl DeployWindows {
         self.0.retain(|_, window| window.until_ms > now_ms);
         if self.0.len() < MAX_ENDPOINTS || self.0.contains_key(endpoint) {
             let until_ms = now_ms.saturating_add(length_ms);
-            self.0.insert(endpoint.to_owned(), DeployWindow { version: version.to_owned(), from_ms: now_ms, until_ms });
+            self.0.insert(
+                endpoint.to_owned(),
+                DeployWindow {
+                    version: version.to_owned(),
+                    from_ms: now_ms,
+                    until_ms,
+                },
+            );
         }
     }
 
-    /// The window that an alert falls into: that of its endpoint. Alerts on all endpoints together fall into none.
+    /// The window that an alert falls into: that of its endpoint. Alerts on all endpoints together
+    /// fall into none.
     pub fn of(&self, alert: &Alert, now_ms: u64) -> Option<&DeployWindow> {
-        self.0.get(alert.label("endpoint")).filter(|window| window.until_ms > now_ms)
+        self.0
+            .get(alert.label("endpoint"))
+            .filter(|window| window.until_ms > now_ms)
     }
 }
 
@@ -50,8 +60,11 @@ mod tests {
     fn a_window_is_of_its_endpoint_and_ends() {
         let mut windows = DeployWindows::default();
         windows.open("fraud", "3", 1000, 500);
-        let of =
-            |endpoint: &str, now_ms| windows.of(&alert("x", "ticket", endpoint), now_ms).map(|w| w.version.as_str());
+        let of = |endpoint: &str, now_ms| {
+            windows
+                .of(&alert("x", "ticket", endpoint), now_ms)
+                .map(|w| w.version.as_str())
+        };
         assert_eq!((of("fraud", 1499), of("fraud", 1500)), (Some("3"), None));
         assert_eq!((of("iris", 1100), of("*", 1100)), (None, None));
     }

@@ -77,10 +77,16 @@ pub struct Dispatched {
 impl Dispatch {
     /// Says what is to be told now. `alerts` is every alert that fires or has ended not long ago.
     pub fn step(&mut self, routes: &[Route], alerts: &[Judged], now_ms: u64) -> Dispatched {
-        self.0.retain(|name, _| routes.iter().any(|route| route.name == *name));
+        self.0
+            .retain(|name, _| routes.iter().any(|route| route.name == *name));
         let mut dispatched = Dispatched::default();
         for route in routes {
-            self.0.entry(route.name.clone()).or_default().step(route, alerts, now_ms, &mut dispatched);
+            self.0.entry(route.name.clone()).or_default().step(
+                route,
+                alerts,
+                now_ms,
+                &mut dispatched,
+            );
         }
         dispatched
     }
@@ -88,15 +94,22 @@ impl Dispatch {
 
 impl Told {
     fn step(&mut self, route: &Route, alerts: &[Judged], now_ms: u64, dispatched: &mut Dispatched) {
-        self.sent_ms.retain(|sent_ms| now_ms.saturating_sub(*sent_ms) < HOUR_MS);
+        self.sent_ms
+            .retain(|sent_ms| now_ms.saturating_sub(*sent_ms) < HOUR_MS);
         let mine: Vec<&Judged> = alerts.iter().filter(|judged| route.takes(judged)).collect();
-        for judged in mine.iter().filter(|judged| judged.alert.is_firing() && judged.suppression.is_none()) {
+        for judged in mine
+            .iter()
+            .filter(|judged| judged.alert.is_firing() && judged.suppression.is_none())
+        {
             let labels = group_labels(&route.timing.group_by, judged);
-            self.groups.entry(fingerprint(&labels)).or_insert_with(|| Group::new(labels, now_ms));
+            self.groups
+                .entry(fingerprint(&labels))
+                .or_insert_with(|| Group::new(labels, now_ms));
         }
         let mut due: Vec<(&String, &mut Group, News)> = Vec::new();
         for (key, group) in &mut self.groups {
-            let is_member = |judged: &&Judged| group.has(&group_labels(&route.timing.group_by, judged));
+            let is_member =
+                |judged: &&Judged| group.has(&group_labels(&route.timing.group_by, judged));
             let members: Vec<&Judged> = mine.iter().copied().filter(is_member).collect();
             if let Some(news) = group.news(&members, &route.timing, now_ms) {
                 due.push((key, group, news));
@@ -110,15 +123,21 @@ impl Told {
                 dispatched.limited += 1;
             } else {
                 self.sent_ms.push_back(now_ms);
-                dispatched.messages.push(group.tell(news, route, key, now_ms));
+                dispatched
+                    .messages
+                    .push(group.tell(news, route, key, now_ms));
             }
         }
-        self.groups.retain(|_, group| !group.is_done(&route.timing, now_ms));
+        self.groups
+            .retain(|_, group| !group.is_done(&route.timing, now_ms));
     }
 }
 
 fn group_labels(names: &[String], judged: &Judged) -> BTreeMap<String, String> {
-    names.iter().map(|name| (name.clone(), judged.alert.label(name).to_owned())).collect()
+    names
+        .iter()
+        .map(|name| (name.clone(), judged.alert.label(name).to_owned()))
+        .collect()
 }
 
 #[cfg(test)]

@@ -19,7 +19,10 @@ pub struct Links {
 
 impl Default for Links {
     fn default() -> Self {
-        Self { runbooks: RuleOptions::default().runbook_base, grafana: String::new() }
+        Self {
+            runbooks: RuleOptions::default().runbook_base,
+            grafana: String::new(),
+        }
     }
 }
 
@@ -33,15 +36,23 @@ impl Links {
         }
     }
 
-    /// The dashboard from before the alert to its end, or to now as long as it fires: an hour before, or the long window
-    /// of a burn alert.
+    /// The dashboard from before the alert to its end, or to now as long as it fires: an hour
+    /// before, or the long window of a burn alert.
     pub fn dashboard(&self, alert: &Alert) -> Option<String> {
         let since_ms = alert.since_ms().filter(|_| !self.grafana.is_empty())?;
-        let window = BurnWindow::ALL.into_iter().find(|window| window.name() == alert.label("long_window"));
+        let window = BurnWindow::ALL
+            .into_iter()
+            .find(|window| window.name() == alert.label("long_window"));
         let before_ms = window.map_or(HOUR_MS, |window| window.ms().max(HOUR_MS));
         let from_ms = alert.fired_ms.unwrap_or(since_ms).saturating_sub(before_ms);
-        let to = alert.ended_ms().map_or_else(|| "now".to_owned(), |ended_ms| (ended_ms + HOUR_MS / 4).to_string());
-        Some(format!("{}/d/{DASHBOARD}?from={from_ms}&to={to}", self.grafana.trim_end_matches('/')))
+        let to = alert.ended_ms().map_or_else(
+            || "now".to_owned(),
+            |ended_ms| (ended_ms + HOUR_MS / 4).to_string(),
+        );
+        Some(format!(
+            "{}/d/{DASHBOARD}?from={from_ms}&to={to}",
+            self.grafana.trim_end_matches('/')
+        ))
     }
 
     /// The alert with its dashboard.
@@ -62,27 +73,55 @@ mod tests {
 
     #[test]
     fn a_dashboard_shows_what_led_to_the_alert() {
-        let links = Links { grafana: "https://grafana.example/".to_owned(), ..Links::default() };
+        let links = Links {
+            grafana: "https://grafana.example/".to_owned(),
+            ..Links::default()
+        };
         let mut burn = alert("x", "ticket", "a");
-        burn.labels.insert("long_window".to_owned(), "1d".to_owned());
-        (burn.state, burn.fired_ms) = (AlertState::Firing { since_ms: 100_000_000 }, Some(100_000_000));
+        burn.labels
+            .insert("long_window".to_owned(), "1d".to_owned());
+        (burn.state, burn.fired_ms) = (
+            AlertState::Firing {
+                since_ms: 100_000_000,
+            },
+            Some(100_000_000),
+        );
         let told = "https://grafana.example/d/tidegate-on-call?from=13600000&to=now";
         assert_eq!(links.dashboard(&burn).as_deref(), Some(told));
-        burn.state = AlertState::Resolved { since_ms: 200_000_000 };
-        assert!(links.dashboard(&burn).unwrap().ends_with("?from=13600000&to=200900000"));
+        burn.state = AlertState::Resolved {
+            since_ms: 200_000_000,
+        };
+        assert!(
+            links
+                .dashboard(&burn)
+                .unwrap()
+                .ends_with("?from=13600000&to=200900000")
+        );
         assert_eq!(Links::default().dashboard(&burn), None);
     }
 
     #[test]
     fn the_dashboard_is_one_of_ours() {
-        assert!(crate::dashboards("tidegate").iter().any(|dashboard| dashboard.name == DASHBOARD));
+        assert!(
+            crate::dashboards("tidegate")
+                .iter()
+                .any(|dashboard| dashboard.name == DASHBOARD)
+        );
     }
 
     #[test]
     fn runbooks_have_names_or_addresses() {
         let links = Links::default();
-        assert!(links.runbook("memory").unwrap().ends_with("/docs/runbooks/memory.md"));
-        assert_eq!(links.runbook("https://wiki/x").as_deref(), Some("https://wiki/x"));
+        assert!(
+            links
+                .runbook("memory")
+                .unwrap()
+                .ends_with("/docs/runbooks/memory.md")
+        );
+        assert_eq!(
+            links.runbook("https://wiki/x").as_deref(),
+            Some("https://wiki/x")
+        );
         assert_eq!(links.runbook(""), None);
     }
 }

@@ -1,4 +1,5 @@
-//! Which alerts are meant, as Alertmanager writes it: `endpoint="fraud"`, `tier!="free"`, `version=~"1|2"`.
+//! Which alerts are meant, as Alertmanager writes it: `endpoint="fraud"`, `tier!="free"`,
+//! `version=~"1|2"`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +14,8 @@ const MAX_BYTES: usize = 1024;
 /// Most memory that a compiled expression may take.
 const MAX_REGEX_BYTES: usize = 64 << 10;
 
-/// A condition on one label. A label that an alert does not have counts as empty; expressions must match the whole value.
+/// A condition on one label. A label that an alert does not have counts as empty; expressions must
+/// match the whole value.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Matcher {
@@ -78,13 +80,20 @@ impl FromStr for Matcher {
     type Err = MatcherError;
 
     fn from_str(text: &str) -> Result<Self, MatcherError> {
-        let wrong = |problem: &str| MatcherError { text: text.chars().take(80).collect(), problem: problem.to_owned() };
+        let wrong = |problem: &str| MatcherError {
+            text: text.chars().take(80).collect(),
+            problem: problem.to_owned(),
+        };
         if text.len() > MAX_BYTES {
             return Err(wrong("it is longer than 1024 bytes"));
         }
-        let at = text.find(['=', '!']).ok_or_else(|| wrong("write it as NAME=\"VALUE\", or with !=, =~ or !~"))?;
+        let at = text
+            .find(['=', '!'])
+            .ok_or_else(|| wrong("write it as NAME=\"VALUE\", or with !=, =~ or !~"))?;
         let name = text[..at].trim();
-        let is_name = |name: &str| name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+        let is_name = |name: &str| {
+            name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        };
         if !is_name(name) || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
             return Err(wrong("a label's name is letters, digits and \"_\""));
         }
@@ -92,9 +101,12 @@ impl FromStr for Matcher {
         let signs = ["=~", "!~", "!=", "="];
         let sign = signs.into_iter().find(|sign| text[at..].starts_with(sign));
         let sign = sign.ok_or_else(|| wrong("write it with =, !=, =~ or !~"))?;
-        let value = unquoted(text[at + sign.len()..].trim()).ok_or_else(|| wrong("its value is not quoted well"))?;
+        let value = unquoted(text[at + sign.len()..].trim())
+            .ok_or_else(|| wrong("its value is not quoted well"))?;
         let regex = |value: &str| {
-            let built = RegexBuilder::new(&format!("^(?:{value})$")).size_limit(MAX_REGEX_BYTES).build();
+            let built = RegexBuilder::new(&format!("^(?:{value})$"))
+                .size_limit(MAX_REGEX_BYTES)
+                .build();
             built.map_err(|error| wrong(&error.to_string()))
         };
         let test = match sign {
@@ -103,7 +115,10 @@ impl FromStr for Matcher {
             "!=" => Test::NotEqual(value),
             _ => Test::Equal(value),
         };
-        Ok(Self { name: name.to_owned(), test })
+        Ok(Self {
+            name: name.to_owned(),
+            test,
+        })
     }
 }
 
@@ -131,7 +146,10 @@ fn unquoted(text: &str) -> Option<String> {
 impl fmt::Display for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (sign, value) = self.parts();
-        let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let value = value
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('\n', "\\n");
         write!(f, "{}{sign}\"{value}\"", self.name)
     }
 }
@@ -172,11 +190,20 @@ mod tests {
     #[test]
     fn labels_are_compared_or_matched_as_a_whole() {
         assert!(matches("endpoint=\"fraud\"", "fraud") && !matches("endpoint=\"fraud\"", "fraud2"));
-        assert!(matches("endpoint = fraud", "fraud"), "quotes can be left out");
+        assert!(
+            matches("endpoint = fraud", "fraud"),
+            "quotes can be left out"
+        );
         assert!(matches("endpoint!=\"fraud\"", "iris") && !matches("endpoint!=\"fraud\"", "fraud"));
-        assert!(matches("endpoint=~\"fra.*|iris\"", "fraud") && !matches("endpoint=~\"fra|iris\"", "fraud"));
+        assert!(
+            matches("endpoint=~\"fra.*|iris\"", "fraud")
+                && !matches("endpoint=~\"fra|iris\"", "fraud")
+        );
         assert!(matches("endpoint!~\"fra.*\"", "iris") && !matches("endpoint!~\"fra.*\"", "fraud"));
-        assert!(matches("tier=\"\"", "fraud") && matches("tier!=\"gold\"", "x"), "what is absent is empty");
+        assert!(
+            matches("tier=\"\"", "fraud") && matches("tier!=\"gold\"", "x"),
+            "what is absent is empty"
+        );
     }
 
     #[test]

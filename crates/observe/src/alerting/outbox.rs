@@ -6,12 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::Message;
 
-/// How long after the first failure a message is tried again, in milliseconds; doubled with each further one.
+/// How long after the first failure a message is tried again, in milliseconds; doubled with each
+/// further one.
 const FIRST_RETRY_MS: u64 = 2000;
 /// Longest wait between two tries.
 const LAST_RETRY_MS: u64 = 5 * 60_000;
 
-/// What is to be sent, in the order in which it was made. Serializable, so that a restart loses nothing.
+/// What is to be sent, in the order in which it was made. Serializable, so that a restart loses
+/// nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Outbox(VecDeque<Pending>);
@@ -31,11 +33,20 @@ impl Outbox {
     /// Adds a message. If there are more than `most` then, the oldest one goes and is given back.
     pub fn add(&mut self, message: Message, most: usize) -> Option<Message> {
         let next_ms = message.at_ms;
-        self.0.push_back(Pending { message, tries: 0, next_ms });
-        if self.0.len() > most { self.0.pop_front().map(|pending| pending.message) } else { None }
+        self.0.push_back(Pending {
+            message,
+            tries: 0,
+            next_ms,
+        });
+        if self.0.len() > most {
+            self.0.pop_front().map(|pending| pending.message)
+        } else {
+            None
+        }
     }
 
-    /// What is next on a route. Messages of a route stay in order: an end must not come before its beginning.
+    /// What is next on a route. Messages of a route stay in order: an end must not come before its
+    /// beginning.
     pub fn next(&self, route: &str) -> Option<&Pending> {
         self.0.iter().find(|pending| pending.message.route == route)
     }
@@ -46,28 +57,37 @@ impl Outbox {
         self.0.remove(at).map(|pending| pending.message)
     }
 
-    /// A message did not arrive: it is tried again after a while, at the earliest after `wait_ms` where its receiver asked
-    /// for that.
+    /// A message did not arrive: it is tried again after a while, at the earliest after `wait_ms`
+    /// where its receiver asked for that.
     pub fn retry(&mut self, id: &str, now_ms: u64, wait_ms: Option<u64>) {
         if let Some(pending) = self.0.iter_mut().find(|pending| pending.message.id == id) {
-            let backoff_ms = FIRST_RETRY_MS.saturating_mul(1 << pending.tries.min(16)).min(LAST_RETRY_MS);
+            let backoff_ms = FIRST_RETRY_MS
+                .saturating_mul(1 << pending.tries.min(16))
+                .min(LAST_RETRY_MS);
             pending.tries = pending.tries.saturating_add(1);
-            pending.next_ms = now_ms.saturating_add(backoff_ms.max(wait_ms.unwrap_or(0).min(LAST_RETRY_MS)));
+            pending.next_ms =
+                now_ms.saturating_add(backoff_ms.max(wait_ms.unwrap_or(0).min(LAST_RETRY_MS)));
         }
     }
 
     /// Takes out what was made before a moment, or is for a route that there is no longer.
     pub fn expire(&mut self, before_ms: u64, routes: &[&str]) -> Vec<Message> {
-        let is_kept = |message: &Message| message.at_ms >= before_ms && routes.contains(&message.route.as_str());
-        let (kept, gone): (VecDeque<_>, VecDeque<_>) =
-            std::mem::take(&mut self.0).into_iter().partition(|pending| is_kept(&pending.message));
+        let is_kept = |message: &Message| {
+            message.at_ms >= before_ms && routes.contains(&message.route.as_str())
+        };
+        let (kept, gone): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.0)
+            .into_iter()
+            .partition(|pending| is_kept(&pending.message));
         self.0 = kept;
         gone.into_iter().map(|pending| pending.message).collect()
     }
 
     /// How many wait on a route.
     pub fn waiting(&self, route: &str) -> usize {
-        self.0.iter().filter(|pending| pending.message.route == route).count()
+        self.0
+            .iter()
+            .filter(|pending| pending.message.route == route)
+            .count()
     }
 
     /// How many there are.
@@ -108,20 +128,35 @@ mod tests {
         for (id, route) in [("1", "a"), ("2", "b"), ("3", "a")] {
             assert_eq!(outbox.add(message(id, route, 0), 10), None);
         }
-        let next = |outbox: &Outbox, route| outbox.next(route).map(|next| (next.message.id.clone(), next.next_ms));
+        let next = |outbox: &Outbox, route| {
+            outbox
+                .next(route)
+                .map(|next| (next.message.id.clone(), next.next_ms))
+        };
         assert_eq!(next(&outbox, "a"), Some(("1".to_owned(), 0)));
-        assert_eq!(["a", "b", "c"].map(|route| outbox.waiting(route)), [2, 1, 0]);
+        assert_eq!(
+            ["a", "b", "c"].map(|route| outbox.waiting(route)),
+            [2, 1, 0]
+        );
         let mut waits = Vec::new();
         for _ in 0..9 {
             outbox.retry("1", 1000, None);
             waits.push((next(&outbox, "a").unwrap().1 - 1000) / 1000);
         }
         assert_eq!(waits, [2, 4, 8, 16, 32, 64, 128, 256, 300]);
-        assert_eq!(next(&outbox, "b"), Some(("2".to_owned(), 0)), "another route does not wait");
+        assert_eq!(
+            next(&outbox, "b"),
+            Some(("2".to_owned(), 0)),
+            "another route does not wait"
+        );
         outbox.remove("1");
         assert_eq!(next(&outbox, "a"), Some(("3".to_owned(), 0)));
         outbox.retry("3", 0, Some(60_000));
-        assert_eq!(next(&outbox, "a").unwrap().1, 60_000, "as the receiver asked");
+        assert_eq!(
+            next(&outbox, "a").unwrap().1,
+            60_000,
+            "as the receiver asked"
+        );
     }
 
     #[test]
@@ -129,9 +164,19 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.add(message("1", "a", 1), 2);
         outbox.add(message("2", "a", 2), 2);
-        assert_eq!(outbox.add(message("3", "a", 3), 2).map(|gone| gone.id).as_deref(), Some("1"));
+        assert_eq!(
+            outbox
+                .add(message("3", "a", 3), 2)
+                .map(|gone| gone.id)
+                .as_deref(),
+            Some("1")
+        );
         outbox.add(message("4", "gone", 4), 5);
-        let gone: Vec<String> = outbox.expire(3, &["a"]).into_iter().map(|message| message.id).collect();
+        let gone: Vec<String> = outbox
+            .expire(3, &["a"])
+            .into_iter()
+            .map(|message| message.id)
+            .collect();
         assert_eq!(gone, ["2", "4"]);
         assert_eq!(outbox.len(), 1);
     }

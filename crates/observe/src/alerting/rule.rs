@@ -1,4 +1,5 @@
-//! Rules that users write under `[[alerts.rules]]`: a threshold on a metric, or on how often something happens.
+//! Rules that users write under `[[alerts.rules]]`: a threshold on a metric, or on how often
+//! something happens.
 
 mod book;
 mod growth;
@@ -41,10 +42,11 @@ pub struct RuleConfig {
     pub by: Vec<String>,
     /// How the values of several series become one: `sum`, `max` or `min`.
     pub aggregate: Aggregate,
-    /// For a metric: how fast it grew per second over so many seconds is compared; 0 compares its value. For an event: the
-    /// seconds within which it counts.
+    /// For a metric: how fast it grew per second over so many seconds is compared; 0 compares its
+    /// value. For an event: the seconds within which it counts.
     pub window_s: u64,
-    /// How the value is compared: `>`, `>=`, `<`, `<=`, `==` or `!=`. Events fire from `threshold` on.
+    /// How the value is compared: `>`, `>=`, `<`, `<=`, `==` or `!=`. Events fire from `threshold`
+    /// on.
     pub op: Comparison,
     /// What it is compared with.
     pub threshold: f64,
@@ -172,10 +174,15 @@ impl RuleConfig {
     /// # Errors
     /// The first thing that is wrong with it.
     pub fn parse(&self) -> Result<AlertRule, RuleError> {
-        let wrong = |problem: String| RuleError { name: self.name.clone(), problem };
+        let wrong = |problem: String| RuleError {
+            name: self.name.clone(),
+            problem,
+        };
         let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if !(1..=MAX_NAME).contains(&self.name.len()) || !self.name.chars().all(is_name) {
-            return Err(wrong(format!("name must be 1 to {MAX_NAME} letters, digits, \"-\" and \"_\"")));
+            return Err(wrong(format!(
+                "name must be 1 to {MAX_NAME} letters, digits, \"-\" and \"_\""
+            )));
         }
         let subject = match (&self.metric, &self.event) {
             (Some(metric), None) => Subject::Metric(metric.clone()),
@@ -185,25 +192,43 @@ impl RuleConfig {
         if let Subject::Event(event) = &subject {
             if !Event::NAMES.iter().any(|(name, _)| name == event) {
                 let names: Vec<&str> = Event::NAMES.iter().map(|(name, _)| *name).collect();
-                return Err(wrong(format!("there is no event {event:?}, there are {}", names.join(", "))));
+                return Err(wrong(format!(
+                    "there is no event {event:?}, there are {}",
+                    names.join(", ")
+                )));
             }
             if self.window_s == 0 {
-                return Err(wrong("an event needs window_s, the seconds within which it counts".to_owned()));
+                return Err(wrong(
+                    "an event needs window_s, the seconds within which it counts".to_owned(),
+                ));
             }
         }
         if self.window_s > MAX_SECONDS || self.for_s > MAX_SECONDS {
-            return Err(wrong(format!("window_s and for_s must be at most {MAX_SECONDS}")));
+            return Err(wrong(format!(
+                "window_s and for_s must be at most {MAX_SECONDS}"
+            )));
         }
         if !self.threshold.is_finite() {
             return Err(wrong("threshold must be a number".to_owned()));
         }
         if self.by.len() > MAX_BY {
-            return Err(wrong(format!("by has {} labels, it must have at most {MAX_BY}", self.by.len())));
+            return Err(wrong(format!(
+                "by has {} labels, it must have at most {MAX_BY}",
+                self.by.len()
+            )));
         }
-        if [&self.tier, &self.summary, &self.runbook].into_iter().any(|text| text.len() > MAX_TEXT) {
-            return Err(wrong(format!("tier, summary and runbook must be at most {MAX_TEXT} bytes")));
+        if [&self.tier, &self.summary, &self.runbook]
+            .into_iter()
+            .any(|text| text.len() > MAX_TEXT)
+        {
+            return Err(wrong(format!(
+                "tier, summary and runbook must be at most {MAX_TEXT} bytes"
+            )));
         }
-        Ok(AlertRule { config: self.clone(), subject })
+        Ok(AlertRule {
+            config: self.clone(),
+            subject,
+        })
     }
 
     /// Reads all rules of a configuration.
@@ -214,7 +239,10 @@ impl RuleConfig {
         let mut names = BTreeSet::new();
         let parse = |rule: &Self| match names.insert(rule.name.clone()) {
             true => rule.parse(),
-            false => Err(RuleError { name: rule.name.clone(), problem: "another rule has this name".to_owned() }),
+            false => Err(RuleError {
+                name: rule.name.clone(),
+                problem: "another rule has this name".to_owned(),
+            }),
         };
         rules.iter().map(parse).collect()
     }
@@ -236,6 +264,10 @@ impl AlertRule {
 
     /// The labels that it selects and groups by.
     pub fn label_names(&self) -> impl Iterator<Item = &str> {
-        self.config.labels.iter().map(Matcher::name).chain(self.config.by.iter().map(String::as_str))
+        self.config
+            .labels
+            .iter()
+            .map(Matcher::name)
+            .chain(self.config.by.iter().map(String::as_str))
     }
 }

@@ -73,7 +73,10 @@ impl Silence {
             return Err(SilenceError::Everything);
         }
         let length_ms = self.until_ms.saturating_sub(self.from_ms.max(now_ms));
-        if length_ms == 0 || length_ms > MAX_LENGTH_MS || self.from_ms > now_ms.saturating_add(MAX_LENGTH_MS) {
+        if length_ms == 0
+            || length_ms > MAX_LENGTH_MS
+            || self.from_ms > now_ms.saturating_add(MAX_LENGTH_MS)
+        {
             return Err(SilenceError::Times);
         }
         let is_text = |text: &str| (1..=MAX_TEXT).contains(&text.len());
@@ -104,8 +107,8 @@ impl Silences {
         Ok(())
     }
 
-    /// Takes in one that was added or ended elsewhere; `false` if that changes nothing here. In any order: of two moments
-    /// at which it is to end, the earlier one holds.
+    /// Takes in one that was added or ended elsewhere; `false` if that changes nothing here. In any
+    /// order: of two moments at which it is to end, the earlier one holds.
     pub fn merge(&mut self, silence: Silence, now_ms: u64) -> bool {
         if let Some(known) = self.0.iter_mut().find(|known| known.id == silence.id) {
             let is_news = silence.until_ms < known.until_ms;
@@ -118,7 +121,10 @@ impl Silences {
 
     /// Ends one now; `None` if there is none of this name that has not ended.
     pub fn expire(&mut self, id: &str, now_ms: u64) -> Option<&Silence> {
-        let silence = self.0.iter_mut().find(|silence| silence.id == id && silence.until_ms > now_ms)?;
+        let silence = self
+            .0
+            .iter_mut()
+            .find(|silence| silence.id == id && silence.until_ms > now_ms)?;
         silence.from_ms = silence.from_ms.min(now_ms);
         silence.until_ms = now_ms;
         Some(silence)
@@ -126,14 +132,16 @@ impl Silences {
 
     /// The silence that keeps an alert from being told.
     pub fn silencing(&self, alert: &Alert, now_ms: u64) -> Option<&Silence> {
-        let holds =
-            |silence: &&Silence| silence.is_active(now_ms) && Matcher::all_match(&silence.matchers, &alert.labels);
+        let holds = |silence: &&Silence| {
+            silence.is_active(now_ms) && Matcher::all_match(&silence.matchers, &alert.labels)
+        };
         self.0.iter().find(holds)
     }
 
     /// Forgets those that ended long ago.
     pub fn prune(&mut self, now_ms: u64) {
-        self.0.retain(|silence| silence.until_ms.saturating_add(SHOWN_AFTER_MS) > now_ms);
+        self.0
+            .retain(|silence| silence.until_ms.saturating_add(SHOWN_AFTER_MS) > now_ms);
     }
 
     /// All of them.
@@ -150,19 +158,42 @@ mod tests {
     fn silence(matchers: &[&str], from_ms: u64, until_ms: u64) -> Silence {
         let matchers = matchers.iter().map(|text| text.parse().unwrap()).collect();
         let (author, comment) = ("ada".to_owned(), "maintenance".to_owned());
-        Silence { id: "s1".to_owned(), matchers, from_ms, until_ms, author, comment }
+        Silence {
+            id: "s1".to_owned(),
+            matchers,
+            from_ms,
+            until_ms,
+            author,
+            comment,
+        }
     }
 
     #[test]
     fn alerts_are_silent_while_it_holds_and_until_it_is_expired() {
         let mut silences = Silences::default();
-        silences.add(silence(&["endpoint=\"fraud\"", "severity=\"ticket\""], 100, 200), 50).unwrap();
+        silences
+            .add(
+                silence(&["endpoint=\"fraud\"", "severity=\"ticket\""], 100, 200),
+                50,
+            )
+            .unwrap();
         let ticket = alert("x", "ticket", "fraud");
-        let at = |silences: &Silences, now_ms| silences.silencing(&ticket, now_ms).map(|silence| silence.id.clone());
+        let at = |silences: &Silences, now_ms| {
+            silences
+                .silencing(&ticket, now_ms)
+                .map(|silence| silence.id.clone())
+        };
         assert_eq!((at(&silences, 99), at(&silences, 200)), (None, None));
         assert_eq!(at(&silences, 100).as_deref(), Some("s1"));
-        assert!(silences.silencing(&alert("x", "page", "fraud"), 150).is_none());
-        assert_eq!(silences.expire("s1", 150).map(|silence| silence.until_ms), Some(150));
+        assert!(
+            silences
+                .silencing(&alert("x", "page", "fraud"), 150)
+                .is_none()
+        );
+        assert_eq!(
+            silences.expire("s1", 150).map(|silence| silence.until_ms),
+            Some(150)
+        );
         assert_eq!(at(&silences, 150), None);
         assert!(silences.expire("s1", 160).is_none(), "it has ended");
         silences.prune(151 + SHOWN_AFTER_MS);
@@ -173,7 +204,10 @@ mod tests {
     fn silences_of_elsewhere_come_once_and_end_in_any_order() {
         let (added, mut silences) = (silence(&["a=\"b\""], 100, 200), Silences::default());
         assert!(silences.merge(added.clone(), 50) && !silences.merge(added.clone(), 50));
-        let ended = Silence { until_ms: 150, ..added.clone() };
+        let ended = Silence {
+            until_ms: 150,
+            ..added.clone()
+        };
         assert!(silences.merge(ended.clone(), 150));
         assert!(!silences.merge(added, 150) && !silences.merge(ended.clone(), 150));
         assert_eq!(silences.iter().collect::<Vec<_>>(), [&ended]);
@@ -184,14 +218,26 @@ mod tests {
     fn a_silence_that_cannot_be_is_refused() {
         let add = |silence: Silence| Silences::default().add(silence, 50).unwrap_err();
         assert_eq!(add(silence(&[], 0, 100)), SilenceError::Matchers(0));
-        assert_eq!(add(silence(&["endpoint=~\".*\""], 0, 100)), SilenceError::Everything);
+        assert_eq!(
+            add(silence(&["endpoint=~\".*\""], 0, 100)),
+            SilenceError::Everything
+        );
         assert_eq!(add(silence(&["a=\"b\""], 0, 50)), SilenceError::Times);
         assert_eq!(add(silence(&["a=\"b\""], 0, u64::MAX)), SilenceError::Times);
-        assert_eq!(add(Silence { comment: String::new(), ..silence(&["a=\"b\""], 0, 100) }), SilenceError::Text);
+        assert_eq!(
+            add(Silence {
+                comment: String::new(),
+                ..silence(&["a=\"b\""], 0, 100)
+            }),
+            SilenceError::Text
+        );
         let mut full = Silences::default();
         for _ in 0..MAX_SILENCES {
             full.add(silence(&["a=\"b\""], 0, 100), 50).unwrap();
         }
-        assert_eq!(full.add(silence(&["a=\"b\""], 0, 100), 50), Err(SilenceError::TooMany));
+        assert_eq!(
+            full.add(silence(&["a=\"b\""], 0, 100), 50),
+            Err(SilenceError::TooMany)
+        );
     }
 }

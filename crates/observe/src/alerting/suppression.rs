@@ -45,7 +45,8 @@ pub struct Judged {
 impl Judged {
     /// Whether it fires and people are told, here or by another replica.
     pub fn is_told(&self) -> bool {
-        self.alert.is_firing() && matches!(self.suppression, None | Some(Suppression::Replica { .. }))
+        self.alert.is_firing()
+            && matches!(self.suppression, None | Some(Suppression::Replica { .. }))
     }
 }
 
@@ -65,34 +66,58 @@ pub struct Suppressors<'a> {
 }
 
 impl Suppressors<'_> {
-    /// Looks at every alert. Those that fall into a deploy window and are told all the same get the annotation `deploy`.
+    /// Looks at every alert. Those that fall into a deploy window and are told all the same get the
+    /// annotation `deploy`.
     pub fn judge(&self, alerts: Vec<Alert>, now_ms: u64) -> Vec<Judged> {
-        let suppressions: Vec<_> = alerts.iter().map(|alert| self.suppression(alert, &alerts, now_ms)).collect();
+        let suppressions: Vec<_> = alerts
+            .iter()
+            .map(|alert| self.suppression(alert, &alerts, now_ms))
+            .collect();
         let judged = alerts.into_iter().zip(suppressions);
-        judged.map(|(alert, suppression)| Judged { alert: self.noted(alert, now_ms), suppression }).collect()
+        judged
+            .map(|(alert, suppression)| Judged {
+                alert: self.noted(alert, now_ms),
+                suppression,
+            })
+            .collect()
     }
 
     fn suppression(&self, alert: &Alert, alerts: &[Alert], now_ms: u64) -> Option<Suppression> {
         if let Some(silence) = self.silences.silencing(alert, now_ms) {
-            return Some(Suppression::Silence { id: silence.id.clone() });
+            return Some(Suppression::Silence {
+                id: silence.id.clone(),
+            });
         }
-        if self.held_back.iter().any(|severity| severity.name() == alert.label("severity"))
+        if self
+            .held_back
+            .iter()
+            .any(|severity| severity.name() == alert.label("severity"))
             && let Some(window) = self.deploys.of(alert, now_ms)
         {
-            return Some(Suppression::DeployWindow { version: window.version.clone(), until_ms: window.until_ms });
+            return Some(Suppression::DeployWindow {
+                version: window.version.clone(),
+                until_ms: window.until_ms,
+            });
         }
         if let Some(source) = inhibiting(self.inhibitions, alerts, alert) {
-            return Some(Suppression::Inhibition { alert: source.fingerprint() });
+            return Some(Suppression::Inhibition {
+                alert: source.fingerprint(),
+            });
         }
         // Objectives are counted together; everything else each replica sees for itself.
         let name = self.told_by.filter(|_| !alert.label("slo").is_empty())?;
-        Some(Suppression::Replica { name: name.to_owned() })
+        Some(Suppression::Replica {
+            name: name.to_owned(),
+        })
     }
 
     fn noted(&self, mut alert: Alert, now_ms: u64) -> Alert {
         if let Some(window) = self.deploys.of(&alert, now_ms) {
             let minutes = now_ms.saturating_sub(window.from_ms) / 60_000;
-            let note = format!("Version {} began to answer {minutes} minutes ago.", window.version);
+            let note = format!(
+                "Version {} began to answer {minutes} minutes ago.",
+                window.version
+            );
             alert.annotations.insert("deploy".to_owned(), note);
         }
         alert
@@ -117,26 +142,55 @@ mod tests {
             held_back: &held_back,
             told_by: None,
         };
-        let alerts = vec![alert("slow", "ticket", "fraud"), alert("down", "page", "fraud")];
+        let alerts = vec![
+            alert("slow", "ticket", "fraud"),
+            alert("down", "page", "fraud"),
+        ];
         let judged = suppressors.judge(alerts.clone(), 120_000);
-        let window = Suppression::DeployWindow { version: "3".to_owned(), until_ms: 600_000 };
-        assert_eq!((&judged[0].suppression, &judged[1].suppression), (&Some(window), &None));
-        assert_eq!(judged[1].alert.annotation("deploy"), "Version 3 began to answer 2 minutes ago.");
-        assert!(suppressors.judge(alerts, 600_000).iter().all(|judged| judged.suppression.is_none()));
+        let window = Suppression::DeployWindow {
+            version: "3".to_owned(),
+            until_ms: 600_000,
+        };
+        assert_eq!(
+            (&judged[0].suppression, &judged[1].suppression),
+            (&Some(window), &None)
+        );
+        assert_eq!(
+            judged[1].alert.annotation("deploy"),
+            "Version 3 began to answer 2 minutes ago."
+        );
+        assert!(
+            suppressors
+                .judge(alerts, 600_000)
+                .iter()
+                .all(|judged| judged.suppression.is_none())
+        );
     }
 
     #[test]
     fn another_replica_tells_of_what_all_have() {
         let (silences, deploys) = (Silences::default(), DeployWindows::default());
         let told_by = Some("host:1");
-        let suppressors =
-            Suppressors { silences: &silences, inhibitions: &[], deploys: &deploys, held_back: &[], told_by };
+        let suppressors = Suppressors {
+            silences: &silences,
+            inhibitions: &[],
+            deploys: &deploys,
+            held_back: &[],
+            told_by,
+        };
         let own = alert("memory", "page", "fraud");
         let mut shared = alert("burn", "page", "fraud");
-        shared.labels.insert("slo".to_owned(), "fraud-answers".to_owned());
+        shared
+            .labels
+            .insert("slo".to_owned(), "fraud-answers".to_owned());
         let judged = suppressors.judge(vec![own, shared], 0);
         assert_eq!(judged[0].suppression, None);
-        assert_eq!(judged[1].suppression, Some(Suppression::Replica { name: "host:1".to_owned() }));
+        assert_eq!(
+            judged[1].suppression,
+            Some(Suppression::Replica {
+                name: "host:1".to_owned()
+            })
+        );
         assert!(judged.iter().all(Judged::is_told));
     }
 }

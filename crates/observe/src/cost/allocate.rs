@@ -33,7 +33,16 @@ pub struct Cost {
 impl Cost {
     /// All of it.
     pub fn total(self) -> Micros {
-        [self.vcpu, self.memory, self.storage, self.network, self.idle, self.fixed].into_iter().sum()
+        [
+            self.vcpu,
+            self.memory,
+            self.storage,
+            self.network,
+            self.idle,
+            self.fixed,
+        ]
+        .into_iter()
+        .sum()
     }
 }
 
@@ -64,21 +73,37 @@ impl Bill {
         let usages: Vec<&Usage> = segment.used.values().collect();
         let prices = &segment.sheet.prices;
         let month_s = day.month_s();
-        let weights = |of: fn(&Usage) -> f64| usages.iter().map(|usage| of(usage)).collect::<Vec<f64>>();
-        let [vcpu_s, memory_gb_s] = [weights(|usage| usage.vcpu_s), weights(|usage| usage.memory_gb_s)];
-        let [storage_gb_s, network_gb] = [weights(|usage| usage.storage_gb_s), weights(|usage| usage.network_gb)];
+        let weights =
+            |of: fn(&Usage) -> f64| usages.iter().map(|usage| of(usage)).collect::<Vec<f64>>();
+        let [vcpu_s, memory_gb_s] = [
+            weights(|usage| usage.vcpu_s),
+            weights(|usage| usage.memory_gb_s),
+        ];
+        let [storage_gb_s, network_gb] = [
+            weights(|usage| usage.storage_gb_s),
+            weights(|usage| usage.network_gb),
+        ];
 
         let vcpu = Paid::of(segment.vcpu_s, &vcpu_s, prices.vcpu_hour / HOUR_S);
-        let memory = Paid::of(segment.memory_gb_s, &memory_gb_s, prices.memory_gb_hour / HOUR_S);
+        let memory = Paid::of(
+            segment.memory_gb_s,
+            &memory_gb_s,
+            prices.memory_gb_hour / HOUR_S,
+        );
         let gpu = Micros::nearest(segment.gpu_s * prices.gpu_hour / HOUR_S);
-        let storage = Micros::nearest(storage_gb_s.iter().sum::<f64>() * prices.storage_gb_month / month_s);
+        let storage =
+            Micros::nearest(storage_gb_s.iter().sum::<f64>() * prices.storage_gb_month / month_s);
         let network = Micros::nearest(network_gb.iter().sum::<f64>() * prices.network_gb);
         let idle = vcpu.idle + memory.idle + gpu;
-        let fixed = Micros::nearest(segment.up_s * (prices.licence_month + prices.monitoring_month) / month_s);
+        let fixed = Micros::nearest(
+            segment.up_s * (prices.licence_month + prices.monitoring_month) / month_s,
+        );
 
         let mut costs = vec![Cost::default(); keys.len()];
         divide(&mut costs, vcpu.used, &vcpu_s, |cost| &mut cost.vcpu);
-        divide(&mut costs, memory.used, &memory_gb_s, |cost| &mut cost.memory);
+        divide(&mut costs, memory.used, &memory_gb_s, |cost| {
+            &mut cost.memory
+        });
         divide(&mut costs, storage, &storage_gb_s, |cost| &mut cost.storage);
         divide(&mut costs, network, &network_gb, |cost| &mut cost.network);
         let unborne = match bearers(segment.sheet.idle, &vcpu_s, &memory_gb_s) {
@@ -87,23 +112,44 @@ impl Bill {
                 divide(&mut costs, fixed, weights, |cost| &mut cost.fixed);
                 None
             }
-            Err(key) => Some((key, (Usage::default(), Cost { idle, fixed, ..Cost::default() }))),
+            Err(key) => Some((
+                key,
+                (
+                    Usage::default(),
+                    Cost {
+                        idle,
+                        fixed,
+                        ..Cost::default()
+                    },
+                ),
+            )),
         };
-        let shares = keys.into_iter().zip(usages).zip(costs).map(|((key, usage), cost)| (key.clone(), (*usage, cost)));
+        let shares = keys
+            .into_iter()
+            .zip(usages)
+            .zip(costs)
+            .map(|((key, usage), cost)| (key.clone(), (*usage, cost)));
         let total = vcpu.used + memory.used + storage + network + idle + fixed;
-        Self { total, shares: shares.chain(unborne).collect() }
+        Self {
+            total,
+            shares: shares.chain(unborne).collect(),
+        }
     }
 
     /// What a model bears, or all of it.
     pub fn spent_on(&self, model: Option<&str>) -> Micros {
-        let Some(model) = model else { return self.total };
+        let Some(model) = model else {
+            return self.total;
+        };
         let from = self.shares.range(Key::new(model, "", "")..);
-        from.take_while(|(key, _)| key.model == model).map(|(_, (_, cost))| cost.total()).sum()
+        from.take_while(|(key, _)| key.model == model)
+            .map(|(_, (_, cost))| cost.total())
+            .sum()
     }
 }
 
-/// What an interval costs, in the currency's unit: for metrics, which only grow, and so cannot follow a rule that looks at
-/// whole days.
+/// What an interval costs, in the currency's unit: for metrics, which only grow, and so cannot
+/// follow a rule that looks at whole days.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StepCost {
     /// Of what was used, in the order of [`Step::used`].
@@ -118,7 +164,11 @@ impl StepCost {
     /// The cost of an interval of a day.
     pub fn of(day: Day, sheet: &PriceSheet, step: &Step) -> Self {
         let (prices, month_s) = (&sheet.prices, day.month_s());
-        let Capacity { vcpus, memory_gb, gpus } = step.capacity;
+        let Capacity {
+            vcpus,
+            memory_gb,
+            gpus,
+        } = step.capacity;
         let sum = |of: fn(&Usage) -> f64| step.used.iter().map(|(_, usage)| of(usage)).sum::<f64>();
         // The share that counts where more is said to be used than there was.
         let counted = |used: f64, there: f64| if used > there { there / used } else { 1.0 };
@@ -150,17 +200,24 @@ struct Paid {
 }
 
 impl Paid {
-    /// Of what was there, and what was used of it by each. More than there was is never used: runs that wait for a
-    /// processor count as if they had it, and a long run counts when it ends.
+    /// Of what was there, and what was used of it by each. More than there was is never used: runs
+    /// that wait for a processor count as if they had it, and a long run counts when it ends.
     fn of(there: f64, used: &[f64], price: f64) -> Self {
         let paid = Micros::nearest(there * price);
         let used = Micros::nearest(used.iter().sum::<f64>().min(there) * price).min(paid);
-        Self { used, idle: paid - used }
+        Self {
+            used,
+            idle: paid - used,
+        }
     }
 }
 
 /// In which proportion versions bear what nobody used; else who stands for it.
-fn bearers<'a>(rule: IdleRule, vcpu_s: &'a [f64], memory_gb_s: &'a [f64]) -> Result<&'a [f64], Key> {
+fn bearers<'a>(
+    rule: IdleRule,
+    vcpu_s: &'a [f64],
+    memory_gb_s: &'a [f64],
+) -> Result<&'a [f64], Key> {
     let is_any = |weights: &[f64]| weights.iter().any(|weight| *weight > 0.0);
     match rule {
         IdleRule::Apart => Err(Key::idle()),

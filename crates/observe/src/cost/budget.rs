@@ -37,7 +37,13 @@ pub struct BudgetConfig {
 impl Default for BudgetConfig {
     fn default() -> Self {
         let (name, per, alert_at) = (String::new(), BudgetPeriod::default(), vec![0.8, 1.0]);
-        Self { name, model: None, amount: 0.0, per, alert_at }
+        Self {
+            name,
+            model: None,
+            amount: 0.0,
+            per,
+            alert_at,
+        }
     }
 }
 
@@ -104,7 +110,10 @@ impl BudgetStatus<'_> {
     /// The shares at which an alert fires, and whether they are reached.
     pub fn alerts(&self) -> impl Iterator<Item = (f64, bool)> {
         let used = self.used_ratio();
-        self.budget.alert_at.iter().map(move |share| (*share, used >= *share))
+        self.budget
+            .alert_at
+            .iter()
+            .map(move |share| (*share, used >= *share))
     }
 }
 
@@ -112,7 +121,10 @@ impl BudgetConfig {
     pub(super) fn parse_all(budgets: &[Self]) -> Result<Vec<Budget>, CostError> {
         let mut names = BTreeSet::new();
         let parse = |budget: &Self| {
-            let wrong = |problem| CostError::Budget { name: budget.name.chars().take(80).collect(), problem };
+            let wrong = |problem| CostError::Budget {
+                name: budget.name.chars().take(80).collect(),
+                problem,
+            };
             if !names.insert(budget.name.clone()) {
                 return Err(wrong("another budget has this name".to_owned()));
             }
@@ -127,41 +139,77 @@ impl BudgetConfig {
     fn parse(&self) -> Result<Budget, String> {
         let inner = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if !(1..=MAX_NAME).contains(&self.name.len()) || !self.name.chars().all(inner) {
-            return Err(format!("name must be 1 to {MAX_NAME} letters, digits, \"-\" and \"_\""));
+            return Err(format!(
+                "name must be 1 to {MAX_NAME} letters, digits, \"-\" and \"_\""
+            ));
         }
         if let Some(model) = &self.model {
-            model.parse::<ModelName>().map_err(|error| format!("model: {error}"))?;
+            model
+                .parse::<ModelName>()
+                .map_err(|error| format!("model: {error}"))?;
         }
         let amount = Micros::nearest(self.amount);
         if !(self.amount <= MAX_AMOUNT && amount > Micros::default()) {
-            return Err(format!("amount is {}, it must be at least 0.000001 and at most {MAX_AMOUNT}", self.amount));
+            return Err(format!(
+                "amount is {}, it must be at least 0.000001 and at most {MAX_AMOUNT}",
+                self.amount
+            ));
         }
         if self.alert_at.len() > MAX_ALERTS {
-            return Err(format!("alert_at has {} shares, {MAX_ALERTS} are the most", self.alert_at.len()));
+            return Err(format!(
+                "alert_at has {} shares, {MAX_ALERTS} are the most",
+                self.alert_at.len()
+            ));
         }
         let is_share = |share: &f64| *share > 0.0 && *share <= MAX_SHARE;
         if let Some(share) = self.alert_at.iter().find(|share| !is_share(share)) {
-            return Err(format!("alert_at has {share}, a share must lie above 0 and be at most {MAX_SHARE}"));
+            return Err(format!(
+                "alert_at has {share}, a share must lie above 0 and be at most {MAX_SHARE}"
+            ));
         }
         let mut alert_at = self.alert_at.clone();
         alert_at.sort_by(f64::total_cmp);
         alert_at.dedup();
-        Ok(Budget { name: self.name.clone(), model: self.model.clone(), amount, per: self.per, alert_at })
+        Ok(Budget {
+            name: self.name.clone(),
+            model: self.model.clone(),
+            amount,
+            per: self.per,
+            alert_at,
+        })
     }
 }
 
 impl Ledger {
     /// How far budgets in a currency are used up, on the last of the days that count.
-    pub fn budgets<'a>(&self, budgets: &'a [Budget], currency: &str, today: Day) -> Vec<BudgetStatus<'a>> {
-        let since = budgets.iter().map(|budget| budget.per.first_day(today)).min();
-        let segments = since.into_iter().flat_map(|since| self.between(since, today));
+    pub fn budgets<'a>(
+        &self,
+        budgets: &'a [Budget],
+        currency: &str,
+        today: Day,
+    ) -> Vec<BudgetStatus<'a>> {
+        let since = budgets
+            .iter()
+            .map(|budget| budget.per.first_day(today))
+            .min();
+        let segments = since
+            .into_iter()
+            .flat_map(|since| self.between(since, today));
         let segments = segments.filter(|(_, segment)| segment.sheet.currency == currency);
-        let bills: Vec<(Day, Bill)> = segments.map(|(day, segment)| (day, Bill::of(day, segment))).collect();
+        let bills: Vec<(Day, Bill)> = segments
+            .map(|(day, segment)| (day, Bill::of(day, segment)))
+            .collect();
         let status = |budget: &'a Budget| {
             let since = budget.per.first_day(today);
             let counted = bills.iter().filter(|(day, _)| *day >= since);
-            let spent = counted.map(|(_, bill)| bill.spent_on(budget.model.as_deref())).sum();
-            BudgetStatus { budget, since, spent }
+            let spent = counted
+                .map(|(_, bill)| bill.spent_on(budget.model.as_deref()))
+                .sum();
+            BudgetStatus {
+                budget,
+                since,
+                spent,
+            }
         };
         budgets.iter().map(status).collect()
     }
@@ -174,7 +222,10 @@ mod tests {
 
     fn plan(toml: &str) -> Result<Vec<Budget>, String> {
         let config: CostConfig = toml::from_str(toml).map_err(|error| error.to_string())?;
-        config.parse().map(|plan| plan.unwrap().budgets).map_err(|error| error.to_string())
+        config
+            .parse()
+            .map(|plan| plan.unwrap().budgets)
+            .map_err(|error| error.to_string())
     }
 
     const PRICES: &str = "currency = \"EUR\"\nvcpu_hour = 3.6\n";
@@ -186,37 +237,79 @@ mod tests {
              [[budget]]\nname = \"a\"\nmodel = \"a\"\nper = \"day\"\namount = 0.01\nalert_at = [2, 0.5]"
         ));
         let budgets = budgets.unwrap();
-        let mut sheet = PriceSheet { currency: "EUR".to_owned(), ..PriceSheet::default() };
+        let mut sheet = PriceSheet {
+            currency: "EUR".to_owned(),
+            ..PriceSheet::default()
+        };
         // A thousandth of a unit a second.
         sheet.prices.vcpu_hour = 3.6;
         let step = || {
-            let busy = |model, vcpu_s| (Key::new(model, "1", "default"), Usage { vcpu_s, ..Usage::default() });
-            let capacity = Capacity { vcpus: 1.0, ..Capacity::default() };
-            Step { seconds: 8.0, capacity, used: vec![busy("a", 3.0), busy("ab", 1.0)] }
+            let busy = |model, vcpu_s| {
+                (
+                    Key::new(model, "1", "default"),
+                    Usage {
+                        vcpu_s,
+                        ..Usage::default()
+                    },
+                )
+            };
+            let capacity = Capacity {
+                vcpus: 1.0,
+                ..Capacity::default()
+            };
+            Step {
+                seconds: 8.0,
+                capacity,
+                used: vec![busy("a", 3.0), busy("ab", 1.0)],
+            }
         };
         let mut ledger = Ledger::default();
         for day in ["2026-10-31", "2026-11-01", "2026-11-02"] {
             ledger.add(day.parse().unwrap(), &sheet, step());
         }
-        let dollars = PriceSheet { currency: "USD".to_owned(), ..sheet.clone() };
+        let dollars = PriceSheet {
+            currency: "USD".to_owned(),
+            ..sheet.clone()
+        };
         ledger.add("2026-11-02".parse().unwrap(), &dollars, step());
         let status = ledger.budgets(&budgets, "EUR", "2026-11-02".parse().unwrap());
         // Two days of November, 8 vCPU-seconds each; on its day, a bears three quarters of 8.
-        assert_eq!(status.iter().map(|it| it.spent).collect::<Vec<_>>(), [Micros(16_000), Micros(6000)]);
-        assert_eq!(status[1].alerts().collect::<Vec<_>>(), [(0.5, true), (2.0, false)]);
+        assert_eq!(
+            status.iter().map(|it| it.spent).collect::<Vec<_>>(),
+            [Micros(16_000), Micros(6000)]
+        );
+        assert_eq!(
+            status[1].alerts().collect::<Vec<_>>(),
+            [(0.5, true), (2.0, false)]
+        );
         assert_eq!(status[0].used_ratio(), 0.016);
     }
 
     #[test]
     fn what_is_wrong_is_named() {
         for (budget, reason) in [
-            ("name = \"a b\"\namount = 1", "cost.budget \"a b\": name must be"),
+            (
+                "name = \"a b\"\namount = 1",
+                "cost.budget \"a b\": name must be",
+            ),
             ("name = \"a\"", "amount is 0, it must be"),
             ("name = \"a\"\namount = nan", "amount is NaN"),
-            ("name = \"a\"\namount = 1\nmodel = \"../x\"", "model: \"../x\" is no model name"),
-            ("name = \"a\"\namount = 1\nalert_at = [0.0]", "alert_at has 0, a share must"),
-            ("name = \"a\"\namount = 1\nper = \"week\"", "unknown variant `week`"),
-            ("name = \"a\"\namount = 1\n[[budget]]\nname = \"a\"\namount = 1", "another budget has this name"),
+            (
+                "name = \"a\"\namount = 1\nmodel = \"../x\"",
+                "model: \"../x\" is no model name",
+            ),
+            (
+                "name = \"a\"\namount = 1\nalert_at = [0.0]",
+                "alert_at has 0, a share must",
+            ),
+            (
+                "name = \"a\"\namount = 1\nper = \"week\"",
+                "unknown variant `week`",
+            ),
+            (
+                "name = \"a\"\namount = 1\n[[budget]]\nname = \"a\"\namount = 1",
+                "another budget has this name",
+            ),
         ] {
             let error = plan(&format!("{PRICES}[[budget]]\n{budget}")).unwrap_err();
             assert!(error.contains(reason), "{budget}: {error}");

@@ -12,7 +12,8 @@ const MAX_NUMBER: f64 = 1e9;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CostConfig {
-    /// The currency of all prices: three capital letters, such as `EUR` (ISO 4217). Without it no cost is counted.
+    /// The currency of all prices: three capital letters, such as `EUR` (ISO 4217). Without it no
+    /// cost is counted.
     pub currency: String,
     /// Of a vCPU for an hour.
     pub vcpu_hour: f64,
@@ -44,8 +45,8 @@ pub struct CostConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum IdleRule {
-    /// Every version, in proportion to the vCPU time that it used that day; if none was used, to the memory that it held;
-    /// nobody, if none was loaded.
+    /// Every version, in proportion to the vCPU time that it used that day; if none was used, to
+    /// the memory that it held; nobody, if none was loaded.
     #[default]
     ByUse,
     /// Nobody: it stands in a line of its own.
@@ -111,7 +112,9 @@ pub enum CostError {
     Currency(String),
     #[error("cost.{0} is set and cost.currency is not: name the currency, such as \"EUR\"")]
     NoCurrency(&'static str),
-    #[error("cost.currency is set and no price is: set cost.vcpu_hour or another one, or leave the currency out")]
+    #[error(
+        "cost.currency is set and no price is: set cost.vcpu_hour or another one, or leave the currency out"
+    )]
     NoPrice,
     #[error("cost.{key} is {value}, it must be a number from 0 to {MAX_NUMBER}")]
     Number { key: &'static str, value: f64 },
@@ -134,11 +137,16 @@ impl CostConfig {
         }
         let priced = self.prices().into_iter().find(|(_, price)| *price > 0.0);
         if self.currency.is_empty() {
-            let first = priced.map(|(key, _)| key).or((!self.budget.is_empty()).then_some("budget"));
+            let first = priced
+                .map(|(key, _)| key)
+                .or((!self.budget.is_empty()).then_some("budget"));
             return first.map_or(Ok(None), |key| Err(CostError::NoCurrency(key)));
         }
-        if self.currency.len() != 3 || !self.currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
-            return Err(CostError::Currency(self.currency.chars().take(40).collect()));
+        if self.currency.len() != 3 || !self.currency.bytes().all(|byte| byte.is_ascii_uppercase())
+        {
+            return Err(CostError::Currency(
+                self.currency.chars().take(40).collect(),
+            ));
         }
         if priced.is_none() {
             return Err(CostError::NoPrice);
@@ -166,7 +174,11 @@ impl CostConfig {
             licence_month: self.licence_month,
             monitoring_month: self.monitoring_month,
         };
-        PriceSheet { currency: self.currency.clone(), prices, idle: self.idle }
+        PriceSheet {
+            currency: self.currency.clone(),
+            prices,
+            idle: self.idle,
+        }
     }
 
     fn prices(&self) -> [(&'static str, f64); 7] {
@@ -182,7 +194,11 @@ impl CostConfig {
     }
 
     fn numbers(&self) -> impl Iterator<Item = (&'static str, f64)> {
-        self.prices().into_iter().chain([("vcpus", self.vcpus), ("memory_gb", self.memory_gb), ("gpus", self.gpus)])
+        self.prices().into_iter().chain([
+            ("vcpus", self.vcpus),
+            ("memory_gb", self.memory_gb),
+            ("gpus", self.gpus),
+        ])
     }
 }
 
@@ -199,22 +215,45 @@ mod tests {
     fn without_prices_nothing_is_counted() {
         assert_eq!(read(""), Ok(None));
         assert_eq!(read("vcpus = 2"), Ok(None));
-        let plan = read("currency = \"EUR\"\nvcpu_hour = 0.04\nmemory_gb = 8\nidle = \"apart\"").unwrap().unwrap();
-        assert_eq!((plan.sheet.prices.vcpu_hour, plan.memory_gb, plan.vcpus), (0.04, Some(8.0), None));
+        let plan = read("currency = \"EUR\"\nvcpu_hour = 0.04\nmemory_gb = 8\nidle = \"apart\"")
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (plan.sheet.prices.vcpu_hour, plan.memory_gb, plan.vcpus),
+            (0.04, Some(8.0), None)
+        );
         assert_eq!(plan.sheet.idle.name(), "apart");
     }
 
     #[test]
     fn what_is_wrong_is_named() {
         for (toml, reason) in [
-            ("vcpu_hour = 1", "cost.vcpu_hour is set and cost.currency is not"),
-            ("[[budget]]\nname = \"x\"", "cost.budget is set and cost.currency is not"),
+            (
+                "vcpu_hour = 1",
+                "cost.vcpu_hour is set and cost.currency is not",
+            ),
+            (
+                "[[budget]]\nname = \"x\"",
+                "cost.budget is set and cost.currency is not",
+            ),
             ("currency = \"EUR\"", "no price is"),
-            ("currency = \"Euro\"\nvcpu_hour = 1", "\"Euro\", it must be three capital letters"),
-            ("currency = \"EUR\"\nvcpu_hour = -1", "cost.vcpu_hour is -1, it must be a number from 0"),
-            ("currency = \"EUR\"\nmemory_gb = nan", "cost.memory_gb is NaN"),
+            (
+                "currency = \"Euro\"\nvcpu_hour = 1",
+                "\"Euro\", it must be three capital letters",
+            ),
+            (
+                "currency = \"EUR\"\nvcpu_hour = -1",
+                "cost.vcpu_hour is -1, it must be a number from 0",
+            ),
+            (
+                "currency = \"EUR\"\nmemory_gb = nan",
+                "cost.memory_gb is NaN",
+            ),
             ("currency = \"EUR\"\ngpu_hour = 1", "say how many GPUs"),
-            ("currency = \"EUR\"\nvcpu_hours = 1", "unknown field `vcpu_hours`"),
+            (
+                "currency = \"EUR\"\nvcpu_hours = 1",
+                "unknown field `vcpu_hours`",
+            ),
             ("idle = \"equally\"", "unknown variant `equally`"),
         ] {
             let error = read(toml).unwrap_err();

@@ -16,7 +16,9 @@ pub struct Day(NaiveDate);
 impl Day {
     /// The day of a moment, in Unix milliseconds.
     pub fn of_ms(at_ms: u64) -> Self {
-        let moment = i64::try_from(at_ms).ok().and_then(DateTime::from_timestamp_millis);
+        let moment = i64::try_from(at_ms)
+            .ok()
+            .and_then(DateTime::from_timestamp_millis);
         Self(moment.map_or(NaiveDate::MAX, |moment| moment.date_naive()))
     }
 
@@ -45,7 +47,9 @@ impl FromStr for Day {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let shown: String = text.chars().take(40).collect();
-        text.parse().map(Self).map_err(|_| format!("{shown:?} is no day such as 2026-11-25"))
+        text.parse()
+            .map(Self)
+            .map_err(|_| format!("{shown:?} is no day such as 2026-11-25"))
     }
 }
 
@@ -74,9 +78,15 @@ mod tests {
         assert_eq!(Day::of_ms(midnight_ms).to_string(), "2024-02-29");
         assert_eq!(Day::of_ms(midnight_ms - 1).to_string(), "2024-02-28");
         let day: Day = "2024-02-29".parse().unwrap();
-        assert_eq!((day.first_of_month().to_string().as_str(), day.month_s()), ("2024-02-01", 29.0 * SECONDS));
+        assert_eq!(
+            (day.first_of_month().to_string().as_str(), day.month_s()),
+            ("2024-02-01", 29.0 * SECONDS)
+        );
         for wrong in ["", "2024-02-30", "yesterday", "2024-02"] {
-            assert!(wrong.parse::<Day>().unwrap_err().contains("is no day"), "{wrong}");
+            assert!(
+                wrong.parse::<Day>().unwrap_err().contains("is no day"),
+                "{wrong}"
+            );
         }
     }
 }

@@ -56,12 +56,15 @@ impl Ledger {
     /// Adds an interval of a day.
     pub fn add(&mut self, day: Day, sheet: &PriceSheet, step: Step) {
         let segments = self.days.entry(day).or_default();
-        let at = segments.iter().position(|segment| segment.sheet == *sheet).unwrap_or_else(|| {
-            if segments.len() < MAX_SEGMENTS {
-                segments.push(Segment::new(sheet));
-            }
-            segments.len() - 1
-        });
+        let at = segments
+            .iter()
+            .position(|segment| segment.sheet == *sheet)
+            .unwrap_or_else(|| {
+                if segments.len() < MAX_SEGMENTS {
+                    segments.push(Segment::new(sheet));
+                }
+                segments.len() - 1
+            });
         segments[at].add(step);
         self.forget();
     }
@@ -69,7 +72,9 @@ impl Ledger {
     /// The segments of some days, both of which belong to them.
     pub fn between(&self, from: Day, to: Day) -> impl Iterator<Item = (Day, &Segment)> {
         let days = (from <= to).then(|| self.days.range(from..=to));
-        days.into_iter().flatten().flat_map(|(day, segments)| segments.iter().map(|segment| (*day, segment)))
+        days.into_iter()
+            .flatten()
+            .flat_map(|(day, segments)| segments.iter().map(|segment| (*day, segment)))
     }
 
     /// The first day that is kept.
@@ -81,7 +86,12 @@ impl Ledger {
         while self.days.len() > MAX_DAYS {
             self.days.pop_first();
         }
-        let rows = |segments: &[Segment]| segments.iter().map(|segment| segment.used.len()).sum::<usize>();
+        let rows = |segments: &[Segment]| {
+            segments
+                .iter()
+                .map(|segment| segment.used.len())
+                .sum::<usize>()
+        };
         let mut all: usize = self.days.values().map(|segments| rows(segments)).sum();
         for segments in self.days.values_mut() {
             if all <= MAX_ROWS {
@@ -96,18 +106,33 @@ impl Ledger {
 
 impl Segment {
     fn new(sheet: &PriceSheet) -> Self {
-        Self { sheet: sheet.clone(), up_s: 0.0, vcpu_s: 0.0, memory_gb_s: 0.0, gpu_s: 0.0, used: BTreeMap::new() }
+        Self {
+            sheet: sheet.clone(),
+            up_s: 0.0,
+            vcpu_s: 0.0,
+            memory_gb_s: 0.0,
+            gpu_s: 0.0,
+            used: BTreeMap::new(),
+        }
     }
 
     fn add(&mut self, step: Step) {
-        let Step { seconds, capacity, used } = step;
+        let Step {
+            seconds,
+            capacity,
+            used,
+        } = step;
         self.up_s += seconds;
         self.vcpu_s += capacity.vcpus * seconds;
         self.memory_gb_s += capacity.memory_gb * seconds;
         self.gpu_s += capacity.gpus * seconds;
         for (key, usage) in used {
             let is_full = self.used.len() >= MAX_KEYS && !self.used.contains_key(&key);
-            let key = if is_full { Key::other(&key.tenant) } else { key };
+            let key = if is_full {
+                Key::other(&key.tenant)
+            } else {
+                key
+            };
             *self.used.entry(key).or_default() += usage;
         }
     }
@@ -136,11 +161,16 @@ mod rows {
         usage: U,
     }
 
-    pub(super) fn serialize<S: Serializer>(used: &BTreeMap<Key, Usage>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        used: &BTreeMap<Key, Usage>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(used.iter().map(|(key, usage)| Row { key, usage }))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Key, Usage>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<Key, Usage>, D::Error> {
         let rows: Vec<Row<Key, Usage>> = Vec::deserialize(deserializer)?;
         Ok(rows.into_iter().map(|row| (row.key, row.usage)).collect())
     }
@@ -153,15 +183,31 @@ mod tests {
     const DAY_MS: u64 = 86_400_000;
 
     fn sheet(vcpu_hour: f64) -> PriceSheet {
-        let mut sheet = PriceSheet { currency: "EUR".to_owned(), ..PriceSheet::default() };
+        let mut sheet = PriceSheet {
+            currency: "EUR".to_owned(),
+            ..PriceSheet::default()
+        };
         sheet.prices.vcpu_hour = vcpu_hour;
         sheet
     }
 
     fn step(model: &str) -> Step {
-        let capacity = Capacity { vcpus: 2.0, memory_gb: 4.0, gpus: 0.0 };
-        let usage = Usage { vcpu_s: 1.0, memory_gb_s: 0.1, predictions: 3, ..Usage::default() };
-        Step { seconds: 5.0, capacity, used: vec![(Key::new(model, "1", DEFAULT), usage)] }
+        let capacity = Capacity {
+            vcpus: 2.0,
+            memory_gb: 4.0,
+            gpus: 0.0,
+        };
+        let usage = Usage {
+            vcpu_s: 1.0,
+            memory_gb_s: 0.1,
+            predictions: 3,
+            ..Usage::default()
+        };
+        Step {
+            seconds: 5.0,
+            capacity,
+            used: vec![(Key::new(model, "1", DEFAULT), usage)],
+        }
     }
 
     const DEFAULT: &str = crate::cost::DEFAULT_TENANT;
@@ -172,11 +218,27 @@ mod tests {
         for price in [1.0, 1.0, 2.0, 1.0] {
             ledger.add(day, &sheet(price), step("a"));
         }
-        let segments: Vec<_> = ledger.between(day, day).map(|(_, segment)| segment).collect();
-        assert_eq!(segments.iter().map(|segment| segment.up_s).collect::<Vec<_>>(), [15.0, 5.0]);
+        let segments: Vec<_> = ledger
+            .between(day, day)
+            .map(|(_, segment)| segment)
+            .collect();
+        assert_eq!(
+            segments
+                .iter()
+                .map(|segment| segment.up_s)
+                .collect::<Vec<_>>(),
+            [15.0, 5.0]
+        );
         assert_eq!((segments[0].vcpu_s, segments[0].memory_gb_s), (30.0, 60.0));
-        assert_eq!(segments[0].used[&Key::new("a", "1", DEFAULT)].predictions, 9);
-        assert_eq!(ledger.between(Day::of_ms(DAY_MS), day).count(), 0, "no days between later and earlier");
+        assert_eq!(
+            segments[0].used[&Key::new("a", "1", DEFAULT)].predictions,
+            9
+        );
+        assert_eq!(
+            ledger.between(Day::of_ms(DAY_MS), day).count(),
+            0,
+            "no days between later and earlier"
+        );
         let read: Ledger = serde_json::from_str(&serde_json::to_string(&ledger).unwrap()).unwrap();
         assert_eq!(read, ledger);
     }
@@ -184,21 +246,60 @@ mod tests {
     #[test]
     fn days_versions_and_changes_of_prices_are_bounded_and_nothing_of_a_day_is_lost() {
         let mut ledger = Ledger::default();
-        let used: Vec<_> = (0..600).flat_map(|model| step(&format!("m{model}")).used).collect();
+        let used: Vec<_> = (0..600)
+            .flat_map(|model| step(&format!("m{model}")).used)
+            .collect();
         for day in 0..410 {
-            ledger.add(Day::of_ms(day * DAY_MS), &sheet(1.0), Step { used: used.clone(), ..step("m0") });
+            ledger.add(
+                Day::of_ms(day * DAY_MS),
+                &sheet(1.0),
+                Step {
+                    used: used.clone(),
+                    ..step("m0")
+                },
+            );
         }
-        assert_eq!((ledger.days.len(), ledger.first_day()), (400, Some(Day::of_ms(10 * DAY_MS))));
-        let of = |day: u64| ledger.between(Day::of_ms(day * DAY_MS), Day::of_ms(day * DAY_MS)).next().unwrap().1;
-        assert_eq!((of(409).used.len(), of(10).used.len()), (501, 1), "the oldest days are folded");
+        assert_eq!(
+            (ledger.days.len(), ledger.first_day()),
+            (400, Some(Day::of_ms(10 * DAY_MS)))
+        );
+        let of = |day: u64| {
+            ledger
+                .between(Day::of_ms(day * DAY_MS), Day::of_ms(day * DAY_MS))
+                .next()
+                .unwrap()
+                .1
+        };
+        assert_eq!(
+            (of(409).used.len(), of(10).used.len()),
+            (501, 1),
+            "the oldest days are folded"
+        );
         for day in [10, 409] {
-            assert_eq!(of(day).used.values().map(|usage| usage.predictions).sum::<u64>(), 1800);
+            assert_eq!(
+                of(day)
+                    .used
+                    .values()
+                    .map(|usage| usage.predictions)
+                    .sum::<u64>(),
+                1800
+            );
         }
         for price in 0..40 {
-            ledger.add(Day::of_ms(500 * DAY_MS), &sheet(f64::from(price)), step("a"));
+            ledger.add(
+                Day::of_ms(500 * DAY_MS),
+                &sheet(f64::from(price)),
+                step("a"),
+            );
         }
         let day = Day::of_ms(500 * DAY_MS);
         assert_eq!(ledger.between(day, day).count(), MAX_SEGMENTS);
-        assert_eq!(ledger.between(day, day).map(|(_, segment)| segment.up_s).sum::<f64>(), 200.0);
+        assert_eq!(
+            ledger
+                .between(day, day)
+                .map(|(_, segment)| segment.up_s)
+                .sum::<f64>(),
+            200.0
+        );
     }
 }

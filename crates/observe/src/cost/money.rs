@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 const PER_UNIT: i64 = 1_000_000;
 
-/// An amount in millionths of the currency's unit. Written as a decimal with six places, such as `"0.012345"`, so that no
-/// reader rounds it.
+/// An amount in millionths of the currency's unit. Written as a decimal with six places, such as
+/// `"0.012345"`, so that no reader rounds it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Micros(pub i64);
@@ -27,8 +27,9 @@ impl Micros {
         self.0 as f64 / PER_UNIT as f64
     }
 
-    /// Parts in proportion to weights, which together are the amount: what rounding down leaves goes, one millionth each,
-    /// to the largest remainders (Hamilton's method). Nothing is given if no weight is above zero.
+    /// Parts in proportion to weights, which together are the amount: what rounding down leaves
+    /// goes, one millionth each, to the largest remainders (Hamilton's method). Nothing is given if
+    /// no weight is above zero.
     pub(super) fn split(self, weights: &[f64]) -> Vec<Self> {
         let whole = whole_weights(weights);
         let sum: u128 = whole.iter().sum();
@@ -38,18 +39,28 @@ impl Micros {
         let total = self.0.unsigned_abs();
         // Below 2^63 times 2^52.
         let exact = |weight: &u128| u128::from(total) * weight;
-        let mut parts: Vec<u64> = whole.iter().map(|weight| (exact(weight) / sum) as u64).collect();
+        let mut parts: Vec<u64> = whole
+            .iter()
+            .map(|weight| (exact(weight) / sum) as u64)
+            .collect();
         let left = total - parts.iter().sum::<u64>();
         let mut order: Vec<usize> = (0..parts.len()).collect();
         order.sort_by_key(|at| std::cmp::Reverse(exact(&whole[*at]) % sum));
-        order.iter().take(left as usize).for_each(|at| parts[*at] += 1);
+        order
+            .iter()
+            .take(left as usize)
+            .for_each(|at| parts[*at] += 1);
         parts.into_iter().map(|part| Self(part as i64)).collect()
     }
 }
 
 /// The weights as whole numbers, the largest of them 2^52: integers divide exactly.
 fn whole_weights(weights: &[f64]) -> Vec<u128> {
-    let largest = weights.iter().copied().filter(|weight| weight.is_finite()).fold(0.0, f64::max);
+    let largest = weights
+        .iter()
+        .copied()
+        .filter(|weight| weight.is_finite())
+        .fold(0.0, f64::max);
     let scale = (1u64 << 52) as f64;
     let whole = |weight: &f64| match largest > 0.0 && weight.is_finite() && *weight > 0.0 {
         true => (weight / largest * scale) as u128,
@@ -71,13 +82,17 @@ impl FromStr for Micros {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("{text:?} is no amount with up to six decimal places");
-        let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
+        let (sign, digits) = text
+            .strip_prefix('-')
+            .map_or((1, text), |digits| (-1, digits));
         let (units, places) = digits.split_once('.').unwrap_or((digits, ""));
         let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
         if units.is_empty() || places.len() > 6 || !is_number(units) || !is_number(places) {
             return Err(wrong());
         }
-        let all: i64 = format!("{units}{places:0<6}").parse().map_err(|_| wrong())?;
+        let all: i64 = format!("{units}{places:0<6}")
+            .parse()
+            .map_err(|_| wrong())?;
         Ok(Self(sign * all))
     }
 }
@@ -132,20 +147,43 @@ mod tests {
 
     #[test]
     fn a_third_each_leaves_nothing_over() {
-        assert_eq!(Micros(100).split(&[1.0, 1.0, 1.0]), [Micros(34), Micros(33), Micros(33)]);
-        // 10 · 2/7 = 2.857, 10 · 4/7 = 5.714, 10 · 1/7 = 1.429: the two largest remainders get one each.
-        assert_eq!(Micros(10).split(&[2.0, 4.0, 1.0]), [Micros(3), Micros(6), Micros(1)]);
+        assert_eq!(
+            Micros(100).split(&[1.0, 1.0, 1.0]),
+            [Micros(34), Micros(33), Micros(33)]
+        );
+        // 10 · 2/7 = 2.857, 10 · 4/7 = 5.714, 10 · 1/7 = 1.429: the two largest remainders get one
+        // each.
+        assert_eq!(
+            Micros(10).split(&[2.0, 4.0, 1.0]),
+            [Micros(3), Micros(6), Micros(1)]
+        );
         assert_eq!(Micros(10).split(&[0.0, f64::NAN]), [Micros(0), Micros(0)]);
         assert_eq!(Micros(10).split(&[]), []);
     }
 
     #[test]
     fn amounts_are_read_as_they_are_written() {
-        for (amount, text) in [(0, "0.000000"), (1, "0.000001"), (12_345_678, "12.345678"), (-1_500_000, "-1.500000")] {
-            assert_eq!((Micros(amount).to_string().as_str(), text.parse()), (text, Ok(Micros(amount))));
+        for (amount, text) in [
+            (0, "0.000000"),
+            (1, "0.000001"),
+            (12_345_678, "12.345678"),
+            (-1_500_000, "-1.500000"),
+        ] {
+            assert_eq!(
+                (Micros(amount).to_string().as_str(), text.parse()),
+                (text, Ok(Micros(amount)))
+            );
         }
         assert_eq!("7.5".parse(), Ok(Micros(7_500_000)));
-        for wrong in ["", ".", "1.0000001", "1e3", "+1", "1,5", "99999999999999999999"] {
+        for wrong in [
+            "",
+            ".",
+            "1.0000001",
+            "1e3",
+            "+1",
+            "1,5",
+            "99999999999999999999",
+        ] {
             assert!(wrong.parse::<Micros>().is_err(), "{wrong}");
         }
     }

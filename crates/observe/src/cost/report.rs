@@ -12,7 +12,8 @@ use super::ledger::Ledger;
 use super::money::Micros;
 use super::usage::{Key, Usage};
 
-/// By what a report tells costs apart. Written `"day,version,tenant"`; a version is told with its model.
+/// By what a report tells costs apart. Written `"day,version,tenant"`; a version is told with its
+/// model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct By {
@@ -24,7 +25,12 @@ pub struct By {
 
 impl Default for By {
     fn default() -> Self {
-        Self { day: false, model: true, version: true, tenant: false }
+        Self {
+            day: false,
+            model: true,
+            version: true,
+            tenant: false,
+        }
     }
 }
 
@@ -80,7 +86,12 @@ pub struct Row {
 }
 
 /// What tells rows apart. Numbers of versions are in their order: a shorter one is smaller.
-type RowKey = (Option<Day>, Option<String>, Option<(usize, String)>, Option<String>);
+type RowKey = (
+    Option<Day>,
+    Option<String>,
+    Option<(usize, String)>,
+    Option<String>,
+);
 
 impl Ledger {
     /// What was spent in a currency from one day to another, both included.
@@ -102,10 +113,24 @@ impl Ledger {
             }
         }
         let predictions: u64 = rows.values().map(|(usage, _)| usage.predictions).sum();
-        let rows = rows.into_iter().map(|(key, (usage, cost))| Row::new(key, usage, cost)).collect();
+        let rows = rows
+            .into_iter()
+            .map(|(key, (usage, cost))| Row::new(key, usage, cost))
+            .collect();
         let (currency, other_currencies) = (currency.to_owned(), others.into_iter().collect());
         let per_1000_predictions = per_1000(total, predictions);
-        Report { currency, from, to, by, total, predictions, per_1000_predictions, up_s, rows, other_currencies }
+        Report {
+            currency,
+            from,
+            to,
+            by,
+            total,
+            predictions,
+            per_1000_predictions,
+            up_s,
+            rows,
+            other_currencies,
+        }
     }
 }
 
@@ -131,7 +156,11 @@ fn per_1000(total: Micros, predictions: u64) -> Option<f64> {
 
 impl By {
     fn key(self, day: Day, key: Key) -> RowKey {
-        let Key { model, version, tenant } = key;
+        let Key {
+            model,
+            version,
+            tenant,
+        } = key;
         (
             self.day.then_some(day),
             self.model.then_some(model),
@@ -144,8 +173,14 @@ impl By {
 impl By {
     /// The names of what is told apart, in the order of rows.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        let all = [(self.day, "day"), (self.model, "model"), (self.version, "version"), (self.tenant, "tenant")];
-        all.into_iter().filter_map(|(is_told, name)| is_told.then_some(name))
+        let all = [
+            (self.day, "day"),
+            (self.model, "model"),
+            (self.version, "version"),
+            (self.tenant, "tenant"),
+        ];
+        all.into_iter()
+            .filter_map(|(is_told, name)| is_told.then_some(name))
     }
 }
 
@@ -153,8 +188,17 @@ impl FromStr for By {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut by = Self { day: false, model: false, version: false, tenant: false };
-        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+        let mut by = Self {
+            day: false,
+            model: false,
+            version: false,
+            tenant: false,
+        };
+        for word in text
+            .split(',')
+            .map(str::trim)
+            .filter(|word| !word.is_empty())
+        {
             match word {
                 "day" => by.day = true,
                 "model" => by.model = true,
@@ -162,7 +206,9 @@ impl FromStr for By {
                 "tenant" => by.tenant = true,
                 other => {
                     let other: String = other.chars().take(40).collect();
-                    return Err(format!("costs cannot be told by {other:?}, but by day, model, version and tenant"));
+                    return Err(format!(
+                        "costs cannot be told by {other:?}, but by day, model, version and tenant"
+                    ));
                 }
             }
         }
@@ -172,7 +218,11 @@ impl FromStr for By {
 
 impl fmt::Display for By {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words = Self { model: self.model && !self.version, ..*self }.names();
+        let words = Self {
+            model: self.model && !self.version,
+            ..*self
+        }
+        .names();
         f.write_str(&words.collect::<Vec<&str>>().join(","))
     }
 }
@@ -197,16 +247,35 @@ mod tests {
     use crate::cost::{Capacity, PriceSheet, Step};
 
     fn ledger() -> Ledger {
-        let mut sheet = PriceSheet { currency: "EUR".to_owned(), ..PriceSheet::default() };
+        let mut sheet = PriceSheet {
+            currency: "EUR".to_owned(),
+            ..PriceSheet::default()
+        };
         sheet.prices.vcpu_hour = 3.6;
-        let dollars = PriceSheet { currency: "USD".to_owned(), ..sheet.clone() };
+        let dollars = PriceSheet {
+            currency: "USD".to_owned(),
+            ..sheet.clone()
+        };
         let mut ledger = Ledger::default();
-        for (day, version, tenant, vcpu_s) in
-            [("2026-11-01", "10", "x", 1.0), ("2026-11-01", "9", "x", 3.0), ("2026-11-02", "9", "y", 2.0)]
-        {
-            let usage = Usage { vcpu_s, predictions: 500, ..Usage::default() };
-            let capacity = Capacity { vcpus: 1.0, ..Capacity::default() };
-            let step = Step { seconds: 5.0, capacity, used: vec![(Key::new("a", version, tenant), usage)] };
+        for (day, version, tenant, vcpu_s) in [
+            ("2026-11-01", "10", "x", 1.0),
+            ("2026-11-01", "9", "x", 3.0),
+            ("2026-11-02", "9", "y", 2.0),
+        ] {
+            let usage = Usage {
+                vcpu_s,
+                predictions: 500,
+                ..Usage::default()
+            };
+            let capacity = Capacity {
+                vcpus: 1.0,
+                ..Capacity::default()
+            };
+            let step = Step {
+                seconds: 5.0,
+                capacity,
+                used: vec![(Key::new("a", version, tenant), usage)],
+            };
             ledger.add(day.parse().unwrap(), &sheet, step.clone());
             ledger.add(day.parse().unwrap(), &dollars, step);
         }
@@ -214,17 +283,38 @@ mod tests {
     }
 
     fn report(by: &str) -> Report {
-        ledger().report("EUR", "2026-11-01".parse().unwrap(), "2026-11-30".parse().unwrap(), by.parse().unwrap())
+        ledger().report(
+            "EUR",
+            "2026-11-01".parse().unwrap(),
+            "2026-11-30".parse().unwrap(),
+            by.parse().unwrap(),
+        )
     }
 
     #[test]
     fn every_division_has_the_same_sum() {
-        for (by, count) in [("", 1), ("day", 2), ("version", 2), ("model", 1), ("tenant,day", 2), ("tenant", 2)] {
+        for (by, count) in [
+            ("", 1),
+            ("day", 2),
+            ("version", 2),
+            ("model", 1),
+            ("tenant,day", 2),
+            ("tenant", 2),
+        ] {
             let report = report(by);
-            assert_eq!((report.rows.len(), report.total, report.predictions), (count, Micros(15_000), 1500), "{by}");
-            assert_eq!(report.rows.iter().map(|row| row.total).sum::<Micros>(), report.total, "{by}");
+            assert_eq!(
+                (report.rows.len(), report.total, report.predictions),
+                (count, Micros(15_000), 1500),
+                "{by}"
+            );
+            assert_eq!(
+                report.rows.iter().map(|row| row.total).sum::<Micros>(),
+                report.total,
+                "{by}"
+            );
             assert_eq!(report.other_currencies, ["USD"]);
-            let read: Report = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
+            let read: Report =
+                serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
             assert_eq!(read, report);
         }
     }
@@ -232,8 +322,13 @@ mod tests {
     #[test]
     fn a_version_bears_what_it_used_and_its_part_of_what_nobody_did() {
         let report = report("version");
-        let rows: Vec<_> = report.rows.iter().map(|row| (row.version.as_deref().unwrap(), row.total)).collect();
-        // On the first, 10 s were paid for and 4 used, a quarter of them by 10; on the second, 5 s are all of 9's.
+        let rows: Vec<_> = report
+            .rows
+            .iter()
+            .map(|row| (row.version.as_deref().unwrap(), row.total))
+            .collect();
+        // On the first, 10 s were paid for and 4 used, a quarter of them by 10; on the second, 5 s
+        // are all of 9's.
         assert_eq!(rows, [("9", Micros(12_500)), ("10", Micros(2500))]);
         assert_eq!(report.rows[1].per_1000_predictions, Some(0.005));
         assert_eq!(report.per_1000_predictions, Some(0.01));
@@ -245,6 +340,11 @@ mod tests {
         for text in ["", "day", "model", "version", "day,version,tenant"] {
             assert_eq!(text.parse::<By>().unwrap().to_string(), text);
         }
-        assert!("hour".parse::<By>().unwrap_err().contains("told by \"hour\""));
+        assert!(
+            "hour"
+                .parse::<By>()
+                .unwrap_err()
+                .contains("told by \"hour\"")
+        );
     }
 }

@@ -21,7 +21,11 @@ pub struct Key {
 impl Key {
     /// Of a version and a tenant.
     pub fn new(model: &str, version: &str, tenant: &str) -> Self {
-        Self { model: model.to_owned(), version: version.to_owned(), tenant: tenant.to_owned() }
+        Self {
+            model: model.to_owned(),
+            version: version.to_owned(),
+            tenant: tenant.to_owned(),
+        }
     }
 
     /// Of versions that are one too many to tell apart.

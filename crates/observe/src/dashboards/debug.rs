@@ -121,13 +121,27 @@ fn failures(job: &str, model: &str) -> Vec<Panel> {
 
 fn traces(job: &str) -> Vec<Panel> {
     vec![
-        Panel::lines("Traces kept", "reqps", "Requests whose trace was kept, and why.").query(
+        Panel::lines(
+            "Traces kept",
+            "reqps",
+            "Requests whose trace was kept, and why.",
+        )
+        .query(
             "{{reason}}",
-            format!("sum by (reason) (rate(tidegate_traces_kept_total{{{job}}}[$__rate_interval]))"),
+            format!(
+                "sum by (reason) (rate(tidegate_traces_kept_total{{{job}}}[$__rate_interval]))"
+            ),
         ),
-        Panel::lines("Spans", "short", "A second, by what became of them; `dropped` and `failed` are lost.").query(
+        Panel::lines(
+            "Spans",
+            "short",
+            "A second, by what became of them; `dropped` and `failed` are lost.",
+        )
+        .query(
             "{{outcome}}",
-            format!("sum by (outcome) (rate(tidegate_trace_spans_total{{{job}}}[$__rate_interval]))"),
+            format!(
+                "sum by (outcome) (rate(tidegate_trace_spans_total{{{job}}}[$__rate_interval]))"
+            ),
         ),
     ]
 }
@@ -194,11 +208,22 @@ fn machine(job: &str, model: &str) -> Vec<Panel> {
 fn gpus(job: &str) -> Vec<Panel> {
     const DEVICE: &str = "{{instance}} {{gpu}} {{name}}";
     vec![
-        Panel::lines("GPUs in use", "percentunit", "Share of the last moments in which each ran anything.")
-            .query(DEVICE, format!("tidegate_gpu_utilization_ratio{{{job}}}")),
-        Panel::lines("GPU memory", "bytes", "In use by whichever process, and what there is.")
-            .query(DEVICE, format!("tidegate_gpu_memory_used_bytes{{{job}}}"))
-            .query("{{instance}} {{gpu}} size", format!("tidegate_gpu_memory_size_bytes{{{job}}}")),
+        Panel::lines(
+            "GPUs in use",
+            "percentunit",
+            "Share of the last moments in which each ran anything.",
+        )
+        .query(DEVICE, format!("tidegate_gpu_utilization_ratio{{{job}}}")),
+        Panel::lines(
+            "GPU memory",
+            "bytes",
+            "In use by whichever process, and what there is.",
+        )
+        .query(DEVICE, format!("tidegate_gpu_memory_used_bytes{{{job}}}"))
+        .query(
+            "{{instance}} {{gpu}} size",
+            format!("tidegate_gpu_memory_size_bytes{{{job}}}"),
+        ),
         Panel::lines("GPU power", "watt", "What each draws.")
             .query(DEVICE, format!("tidegate_gpu_power_watts{{{job}}}")),
         Panel::lines("GPU temperature", "celsius", "Of the chip.")
@@ -208,6 +233,11 @@ fn gpus(job: &str) -> Vec<Panel> {
 
 /// The mean of a counter of microseconds over the answered requests.
 fn mean(counter: &str, model: &str) -> String {
-    let rate = |counter: &str| format!("sum by (model) (rate({counter}{{{model}}}[$__rate_interval]))");
-    format!("{} / {}", rate(counter), rate("nv_inference_request_success"))
+    let rate =
+        |counter: &str| format!("sum by (model) (rate({counter}{{{model}}}[$__rate_interval]))");
+    format!(
+        "{} / {}",
+        rate(counter),
+        rate("nv_inference_request_success")
+    )
 }

@@ -40,48 +40,96 @@ fn over_time() -> Vec<Panel> {
             "A line that reaches zero before its window ends is a missed objective.",
         )
         .query("{{slo}}", "tidegate_slo:budget_remaining:ratio".to_owned()),
-        Panel::lines("Burn rate over six hours", "short", "At 1 the budget lasts exactly for its window.")
-            .query("{{slo}}", "tidegate_slo:burn_rate:ratio6h".to_owned()),
-        Panel::lines("Share of bad requests against what may be", "percentunit", "By objective, over a day.")
-            .query("{{slo}}", "tidegate_slo:error_rate:ratio1d".to_owned())
-            .query("{{slo}} may", "1 - tidegate_slo:target:ratio".to_owned()),
+        Panel::lines(
+            "Burn rate over six hours",
+            "short",
+            "At 1 the budget lasts exactly for its window.",
+        )
+        .query("{{slo}}", "tidegate_slo:burn_rate:ratio6h".to_owned()),
+        Panel::lines(
+            "Share of bad requests against what may be",
+            "percentunit",
+            "By objective, over a day.",
+        )
+        .query("{{slo}}", "tidegate_slo:error_rate:ratio1d".to_owned())
+        .query("{{slo}} may", "1 - tidegate_slo:target:ratio".to_owned()),
     ]
 }
 
 fn usage(job: &str) -> Vec<Panel> {
     let model = format!("{job},model=~\"$model\"");
     vec![
-        Panel::lines("Predictions a day", "short", "Rows answered in the 24 hours before, by model.")
-            .query("{{model}}", format!("sum by (model) (increase(nv_inference_count{{{model}}}[1d]))")),
+        Panel::lines(
+            "Predictions a day",
+            "short",
+            "Rows answered in the 24 hours before, by model.",
+        )
+        .query(
+            "{{model}}",
+            format!("sum by (model) (increase(nv_inference_count{{{model}}}[1d]))"),
+        ),
         Panel::lines("Requests a second", "reqps", "Answered requests by model.").query(
             "{{model}}",
-            format!("sum by (model) (rate(nv_inference_request_success{{{model}}}[$__rate_interval]))"),
+            format!(
+                "sum by (model) (rate(nv_inference_request_success{{{model}}}[$__rate_interval]))"
+            ),
         ),
-        Panel::lines("Processors in use", "short", "By all servers together.")
-            .query("processors", format!("sum(rate(tidegate_process_cpu_seconds_total{{{job}}}[$__rate_interval]))")),
+        Panel::lines("Processors in use", "short", "By all servers together.").query(
+            "processors",
+            format!("sum(rate(tidegate_process_cpu_seconds_total{{{job}}}[$__rate_interval]))"),
+        ),
     ]
 }
 
-/// Money. What nobody used and what is fixed is divided among models by what they used in the same time.
+/// Money. What nobody used and what is fixed is divided among models by what they used in the same
+/// time.
 fn cost(job: &str) -> Vec<Panel> {
     let spent = |part: &str| format!("increase(tidegate_cost_total{{{job}{part}}}[1d])");
     let all = format!("sum by (currency) ({})", spent(""));
-    let used = format!("sum by (currency, model) ({})", spent(",part=\"used\",model=~\"$model\""));
+    let used = format!(
+        "sum by (currency, model) ({})",
+        spent(",part=\"used\",model=~\"$model\"")
+    );
     let all_used = format!("sum by (currency) ({})", spent(",part=\"used\""));
-    let predictions = format!("sum by (model) (increase(nv_inference_count{{{job},model=~\"$model\"}}[1d]))");
+    let predictions =
+        format!("sum by (model) (increase(nv_inference_count{{{job},model=~\"$model\"}}[1d]))");
     let borne = format!("({used} * on (currency) group_left () ({all} / {all_used}))");
     vec![
-        Panel::lines("Cost a day", "short", "Of the 24 hours before: used by versions, idle, and fixed.")
-            .query("{{part}} ({{currency}})", format!("sum by (currency, part) ({})", spent(""))),
+        Panel::lines(
+            "Cost a day",
+            "short",
+            "Of the 24 hours before: used by versions, idle, and fixed.",
+        )
+        .query(
+            "{{part}} ({{currency}})",
+            format!("sum by (currency, part) ({})", spent("")),
+        ),
         Panel::lines(
             "Cost of a thousand predictions",
             "short",
             "By model, over a day, with its part of what nobody used and of what is fixed.",
         )
-        .query("{{model}} ({{currency}})", format!("1000 * {borne} / on (model) group_left () ({predictions} > 0)")),
-        Panel::lines("Cost budgets used up", "percentunit", "At 100% it is spent before its day or month is over.")
-            .query("{{budget}}", format!("max by (budget) (tidegate_cost_budget_used_ratio{{{job}}})")),
-        Panel::number("Shares of budgets reached", "short", "How many of the shares at which an alert fires.")
-            .query("{{budget}}", format!("sum by (budget) (tidegate_cost_budget_reached{{{job}}})")),
+        .query(
+            "{{model}} ({{currency}})",
+            format!("1000 * {borne} / on (model) group_left () ({predictions} > 0)"),
+        ),
+        Panel::lines(
+            "Cost budgets used up",
+            "percentunit",
+            "At 100% it is spent before its day or month is over.",
+        )
+        .query(
+            "{{budget}}",
+            format!("max by (budget) (tidegate_cost_budget_used_ratio{{{job}}})"),
+        ),
+        Panel::number(
+            "Shares of budgets reached",
+            "short",
+            "How many of the shares at which an alert fires.",
+        )
+        .query(
+            "{{budget}}",
+            format!("sum by (budget) (tidegate_cost_budget_reached{{{job}}})"),
+        ),
     ]
 }

@@ -1,4 +1,5 @@
-//! The form of a dashboard: <https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/>.
+//! The form of a dashboard:
+//! <https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/>.
 
 use serde_json::{Value, json};
 
@@ -53,20 +54,47 @@ pub(super) struct PanelQuery {
 }
 
 impl Panel {
-    pub(super) fn lines(title: &'static str, unit: &'static str, description: &'static str) -> Self {
-        Self { title, description, kind: Kind::Lines, unit, queries: Vec::new() }
+    pub(super) fn lines(
+        title: &'static str,
+        unit: &'static str,
+        description: &'static str,
+    ) -> Self {
+        Self {
+            title,
+            description,
+            kind: Kind::Lines,
+            unit,
+            queries: Vec::new(),
+        }
     }
 
-    pub(super) fn number(title: &'static str, unit: &'static str, description: &'static str) -> Self {
-        Self { kind: Kind::Number, ..Self::lines(title, unit, description) }
+    pub(super) fn number(
+        title: &'static str,
+        unit: &'static str,
+        description: &'static str,
+    ) -> Self {
+        Self {
+            kind: Kind::Number,
+            ..Self::lines(title, unit, description)
+        }
     }
 
     pub(super) fn table(title: &'static str, description: &'static str) -> Self {
-        Self { kind: Kind::Table, ..Self::lines(title, "short", description) }
+        Self {
+            kind: Kind::Table,
+            ..Self::lines(title, "short", description)
+        }
     }
 
-    pub(super) fn heatmap(title: &'static str, unit: &'static str, description: &'static str) -> Self {
-        Self { kind: Kind::Heatmap, ..Self::lines(title, unit, description) }
+    pub(super) fn heatmap(
+        title: &'static str,
+        unit: &'static str,
+        description: &'static str,
+    ) -> Self {
+        Self {
+            kind: Kind::Heatmap,
+            ..Self::lines(title, unit, description)
+        }
     }
 
     pub(super) fn query(mut self, legend: &'static str, expr: String) -> Self {
@@ -75,7 +103,11 @@ impl Panel {
     }
 
     fn json(&self, id: u32, place: &Value) -> Value {
-        let targets = self.queries.iter().zip(b'A'..).map(|(query, letter)| self.target(query, letter));
+        let targets = self
+            .queries
+            .iter()
+            .zip(b'A'..)
+            .map(|(query, letter)| self.target(query, letter));
         json!({
             "id": id,
             "type": self.kind.plugin(),
@@ -108,7 +140,10 @@ impl Panel {
 
     /// Axes begin at zero, but for what can lie below.
     fn minimum(&self) -> Option<u32> {
-        let below = self.queries.iter().any(|query| query.expr.contains("budget_remaining"));
+        let below = self
+            .queries
+            .iter()
+            .any(|query| query.expr.contains("budget_remaining"));
         (self.kind == Kind::Lines && !below).then_some(0)
     }
 }
@@ -128,7 +163,9 @@ impl Kind {
             Self::Lines => {
                 json!({"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}})
             }
-            Self::Number => json!({"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "none"}),
+            Self::Number => {
+                json!({"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "none"})
+            }
             Self::Table => json!({"showHeader": true}),
             Self::Heatmap => json!({"calculate": false, "yAxis": {"unit": "s"}}),
         }
@@ -168,7 +205,10 @@ impl Dashboard {
     }
 
     fn model_variable(&self) -> Value {
-        let query = format!("label_values(nv_inference_request_success{{{}}}, model)", self.job);
+        let query = format!(
+            "label_values(nv_inference_request_success{{{}}}, model)",
+            self.job
+        );
         json!({
             "name": "model", "label": "Model", "type": "query", "datasource": datasource(),
             "query": {"query": query, "refId": "model"}, "definition": query,
@@ -179,8 +219,10 @@ impl Dashboard {
 
     /// Marks where models were loaded and where alerts fired.
     fn annotations(&self) -> Vec<Value> {
-        let loads =
-            format!("sum by (model) (increase(tidegate_model_loads_total{{{},outcome=\"ok\"}}[2m])) > 0", self.job);
+        let loads = format!(
+            "sum by (model) (increase(tidegate_model_loads_total{{{},outcome=\"ok\"}}[2m])) > 0",
+            self.job
+        );
         let pages = "ALERTS{alertname=~\"Tidegate.*\",alertstate=\"firing\",severity=\"page\"}";
         [("Loads", "blue", loads.as_str(), "{{model}} loaded"), ("Pages", "red", pages, "{{alertname}} {{slo}}")]
             .map(|(name, color, expr, title)| {

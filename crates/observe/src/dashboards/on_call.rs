@@ -25,10 +25,15 @@ pub(super) fn dashboard(job: &str) -> Dashboard {
 
 fn alerts(job: &str) -> Vec<Panel> {
     vec![
-        Panel::table("Alerts", "What fires or is about to.").query("", "ALERTS{alertname=~\"Tidegate.*\"}".to_owned()),
-        Panel::number("Servers that are scraped", "short", "And how many there should be.")
-            .query("up", format!("sum(up{{{job}}})"))
-            .query("of", format!("count(up{{{job}}})")),
+        Panel::table("Alerts", "What fires or is about to.")
+            .query("", "ALERTS{alertname=~\"Tidegate.*\"}".to_owned()),
+        Panel::number(
+            "Servers that are scraped",
+            "short",
+            "And how many there should be.",
+        )
+        .query("up", format!("sum(up{{{job}}})"))
+        .query("of", format!("count(up{{{job}}})")),
     ]
 }
 
@@ -37,43 +42,94 @@ fn users(model: &str) -> Vec<Panel> {
     let failed = format!(
         "sum by (model) (rate(nv_inference_request_failure{{{model},reason=~\"{faults}\"}}[$__rate_interval]))"
     );
-    let answered = format!("sum by (model) (rate(nv_inference_request_success{{{model}}}[$__rate_interval]))");
+    let answered =
+        format!("sum by (model) (rate(nv_inference_request_success{{{model}}}[$__rate_interval]))");
     vec![
-        Panel::lines("Error rate", "percentunit", "What the server failed, of what was not the client's fault.")
-            .query("{{model}}", format!("{failed} / ({failed} + {answered})")),
-        Panel::lines("Latency", "s", "99th and 50th percentile of answered requests.")
-            .query("{{model}} p99", quantile(0.99, "tidegate_request_duration_seconds", model))
-            .query("{{model}} p50", quantile(0.5, "tidegate_request_duration_seconds", model)),
-        Panel::lines("Requests a second", "reqps", "Answered requests.").query("{{model}}", answered),
+        Panel::lines(
+            "Error rate",
+            "percentunit",
+            "What the server failed, of what was not the client's fault.",
+        )
+        .query("{{model}}", format!("{failed} / ({failed} + {answered})")),
+        Panel::lines(
+            "Latency",
+            "s",
+            "99th and 50th percentile of answered requests.",
+        )
+        .query(
+            "{{model}} p99",
+            quantile(0.99, "tidegate_request_duration_seconds", model),
+        )
+        .query(
+            "{{model}} p50",
+            quantile(0.5, "tidegate_request_duration_seconds", model),
+        ),
+        Panel::lines("Requests a second", "reqps", "Answered requests.")
+            .query("{{model}}", answered),
     ]
 }
 
 fn burn() -> Vec<Panel> {
     vec![
-        Panel::lines("Burn rate, 5 minutes", "short", "Pages above 14.4, if the hour is above it too.")
-            .query("{{slo}}", "tidegate_slo:burn_rate:ratio5m".to_owned()),
-        Panel::lines("Burn rate, 1 hour", "short", "Pages above 14.4, if five minutes are above it too.")
-            .query("{{slo}}", "tidegate_slo:burn_rate:ratio1h".to_owned()),
-        Panel::lines("Error budget left", "percentunit", "Below zero the objective is missed.")
-            .query("{{slo}}", "tidegate_slo:budget_remaining:ratio".to_owned()),
+        Panel::lines(
+            "Burn rate, 5 minutes",
+            "short",
+            "Pages above 14.4, if the hour is above it too.",
+        )
+        .query("{{slo}}", "tidegate_slo:burn_rate:ratio5m".to_owned()),
+        Panel::lines(
+            "Burn rate, 1 hour",
+            "short",
+            "Pages above 14.4, if five minutes are above it too.",
+        )
+        .query("{{slo}}", "tidegate_slo:burn_rate:ratio1h".to_owned()),
+        Panel::lines(
+            "Error budget left",
+            "percentunit",
+            "Below zero the objective is missed.",
+        )
+        .query("{{slo}}", "tidegate_slo:budget_remaining:ratio".to_owned()),
     ]
 }
 
 /// What the servers load of the registry.
 fn fleet(job: &str) -> Vec<Panel> {
     vec![
-        Panel::lines("Versions of the registry", "short", "By where they stand, over all servers.")
-            .query("{{state}}", format!("sum by (state) (tidegate_versions{{{job}}})")),
+        Panel::lines(
+            "Versions of the registry",
+            "short",
+            "By where they stand, over all servers.",
+        )
+        .query(
+            "{{state}}",
+            format!("sum by (state) (tidegate_versions{{{job}}})"),
+        ),
         Panel::lines(
             "Cold starts and evictions",
             "reqps",
             "Requests that waited for a load, and versions that made room.",
         )
-        .query("waited {{model}}", rate_by_model("tidegate_cold_start_requests_total", job))
-        .query("evicted {{model}}", rate_by_model("tidegate_evictions_total", job)),
-        Panel::lines("Memory of versions", "bytes", "What they take of the memory budget, by server.")
-            .query("{{instance}}", format!("tidegate_memory_charged_bytes{{{job}}}"))
-            .query("{{instance}} budget", format!("tidegate_memory_budget_bytes{{{job}}}")),
+        .query(
+            "waited {{model}}",
+            rate_by_model("tidegate_cold_start_requests_total", job),
+        )
+        .query(
+            "evicted {{model}}",
+            rate_by_model("tidegate_evictions_total", job),
+        ),
+        Panel::lines(
+            "Memory of versions",
+            "bytes",
+            "What they take of the memory budget, by server.",
+        )
+        .query(
+            "{{instance}}",
+            format!("tidegate_memory_charged_bytes{{{job}}}"),
+        )
+        .query(
+            "{{instance}} budget",
+            format!("tidegate_memory_budget_bytes{{{job}}}"),
+        ),
     ]
 }
 
@@ -109,7 +165,12 @@ fn rate_by_model(counter: &str, job: &str) -> String {
 
 fn load(job: &str, model: &str) -> Vec<Panel> {
     vec![
-        Panel::lines("Waiting requests", "short", "By version, the longest queue of all servers.").query(
+        Panel::lines(
+            "Waiting requests",
+            "short",
+            "By version, the longest queue of all servers.",
+        )
+        .query(
             "{{model}} {{version}}",
             format!("max by (model, version) (nv_inference_pending_request_count{{{model}}})"),
         ),
@@ -125,12 +186,21 @@ fn load(job: &str, model: &str) -> Vec<Panel> {
                      reason=~\"queue_full|deadline_exceeded\"}}[$__rate_interval]))"
             ),
         ),
-        Panel::lines("Refused before a version", "reqps", "By error code; and connections that were closed at once.")
-            .query(
-                "{{code}}",
-                format!("sum by (code) (rate(tidegate_requests_refused_total{{{job}}}[$__rate_interval]))"),
-            )
-            .query("connections", format!("sum(rate(tidegate_connections_refused_total{{{job}}}[$__rate_interval]))")),
+        Panel::lines(
+            "Refused before a version",
+            "reqps",
+            "By error code; and connections that were closed at once.",
+        )
+        .query(
+            "{{code}}",
+            format!(
+                "sum by (code) (rate(tidegate_requests_refused_total{{{job}}}[$__rate_interval]))"
+            ),
+        )
+        .query(
+            "connections",
+            format!("sum(rate(tidegate_connections_refused_total{{{job}}}[$__rate_interval]))"),
+        ),
     ]
 }
 
@@ -138,18 +208,33 @@ fn changes(job: &str, model: &str) -> Vec<Panel> {
     vec![
         Panel::lines("Loads", "short", "In the ten minutes before, by outcome.").query(
             "{{model}} {{outcome}}",
-            format!("sum by (model, outcome) (increase(tidegate_model_loads_total{{{model}}}[10m])) > 0"),
+            format!(
+                "sum by (model, outcome) (increase(tidegate_model_loads_total{{{model}}}[10m])) > 0"
+            ),
         ),
-        Panel::lines("Restarts", "short", "In the hour before, by server.")
-            .query("{{instance}}", format!("resets(tidegate_process_cpu_seconds_total{{{job},mode=\"user\"}}[1h])")),
-        Panel::lines("Held rollouts", "short", "1 while an objective's spent budget holds them, by server.")
-            .query("{{slo}} {{instance}}", format!("tidegate_slo_freezes_rollouts{{{job}}}")),
-        Panel::lines("Memory", "bytes", "Resident memory by server.")
-            .query("{{instance}}", format!("process_resident_memory_bytes{{{job}}}")),
+        Panel::lines("Restarts", "short", "In the hour before, by server.").query(
+            "{{instance}}",
+            format!("resets(tidegate_process_cpu_seconds_total{{{job},mode=\"user\"}}[1h])"),
+        ),
+        Panel::lines(
+            "Held rollouts",
+            "short",
+            "1 while an objective's spent budget holds them, by server.",
+        )
+        .query(
+            "{{slo}} {{instance}}",
+            format!("tidegate_slo_freezes_rollouts{{{job}}}"),
+        ),
+        Panel::lines("Memory", "bytes", "Resident memory by server.").query(
+            "{{instance}}",
+            format!("process_resident_memory_bytes{{{job}}}"),
+        ),
     ]
 }
 
 /// A percentile of a histogram by model.
 pub(super) fn quantile(share: f64, histogram: &str, model: &str) -> String {
-    format!("histogram_quantile({share}, sum by (le, model) (rate({histogram}_bucket{{{model}}}[$__rate_interval])))")
+    format!(
+        "histogram_quantile({share}, sum by (le, model) (rate({histogram}_bucket{{{model}}}[$__rate_interval])))"
+    )
 }

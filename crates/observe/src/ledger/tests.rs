@@ -26,17 +26,30 @@ fn merged(a: &Ledger, b: &Ledger) -> Ledger {
 /// One request a minute, of which every tenth is bad.
 fn steady(days: u64) -> Ledger {
     let minutes = 0..days * 24 * 60;
-    ledger(&minutes.map(|minute| (minute * MINUTE_MS, u64::from(minute % 10 != 0), 1)).collect::<Vec<_>>())
+    ledger(
+        &minutes
+            .map(|minute| (minute * MINUTE_MS, u64::from(minute % 10 != 0), 1))
+            .collect::<Vec<_>>(),
+    )
 }
 
 #[test]
 fn a_sum_takes_its_beginning_and_not_its_end() {
-    let ledger = ledger(&[(0, 1, 1), (MINUTE_MS - 1, 1, 1), (MINUTE_MS, 0, 1), (5 * MINUTE_MS, 10, 10)]);
+    let ledger = ledger(&[
+        (0, 1, 1),
+        (MINUTE_MS - 1, 1, 1),
+        (MINUTE_MS, 0, 1),
+        (5 * MINUTE_MS, 10, 10),
+    ]);
     let sum = |since, until| ledger.sum(START + since, START + until);
     assert_eq!(sum(0, MINUTE_MS), Counts { good: 2, total: 2 });
     assert_eq!(sum(0, MINUTE_MS + 1), Counts { good: 2, total: 3 });
     assert_eq!(sum(MINUTE_MS, 5 * MINUTE_MS), Counts { good: 0, total: 1 });
-    assert_eq!(sum(30_000, 6 * MINUTE_MS).total, 13, "the minute that the window begins in counts whole");
+    assert_eq!(
+        sum(30_000, 6 * MINUTE_MS).total,
+        13,
+        "the minute that the window begins in counts whole"
+    );
     assert_eq!(sum(6 * MINUTE_MS, HOUR_MS), Counts::default());
 }
 
@@ -44,11 +57,22 @@ fn a_sum_takes_its_beginning_and_not_its_end() {
 fn long_windows_are_read_from_coarser_buckets() {
     let ledger = steady(100);
     let now = START + 100 * DAY_MS;
-    let expected = |minutes: u64| Counts { good: minutes / 10 * 9, total: minutes };
+    let expected = |minutes: u64| Counts {
+        good: minutes / 10 * 9,
+        total: minutes,
+    };
     for minutes in [10, 60, 360, 24 * 60, 72 * 60, 30 * 24 * 60, 90 * 24 * 60] {
-        assert_eq!(ledger.sum(now - minutes * MINUTE_MS, now), expected(minutes), "{minutes}");
+        assert_eq!(
+            ledger.sum(now - minutes * MINUTE_MS, now),
+            expected(minutes),
+            "{minutes}"
+        );
     }
-    assert_eq!(ledger.sum(now - 100 * DAY_MS, now), expected(2170 * 60), "older hours are gone");
+    assert_eq!(
+        ledger.sum(now - 100 * DAY_MS, now),
+        expected(2170 * 60),
+        "older hours are gone"
+    );
 }
 
 #[test]
@@ -82,10 +106,16 @@ fn nothing_is_nothing() {
 
 #[test]
 fn what_was_written_by_others_is_bounded_too() {
-    let text = format!("{{\"minutes\":[{}[7,9,3],[7,1,1]]}}", "[9,1,2],".repeat(1000));
+    let text = format!(
+        "{{\"minutes\":[{}[7,9,3],[7,1,1]]}}",
+        "[9,1,2],".repeat(1000)
+    );
     let ledger: Ledger = serde_json::from_str(&text).unwrap();
     assert_eq!(ledger.buckets(), 2);
-    assert_eq!(ledger.sum(7 * MINUTE_MS, 8 * MINUTE_MS), Counts { good: 4, total: 4 });
+    assert_eq!(
+        ledger.sum(7 * MINUTE_MS, 8 * MINUTE_MS),
+        Counts { good: 4, total: 4 }
+    );
 }
 
 /// Additions over 100 days, so that some of all kinds are forgotten.
@@ -142,13 +172,32 @@ fn buckets_that_are_set_one_by_one_make_the_same_ledger() {
     }
     let widths: Vec<(u64, usize)> = Ledger::TIERS
         .iter()
-        .map(|&(width_ms, _)| (width_ms, ledger.iter().filter(|bucket| bucket.width_ms == width_ms).count()))
+        .map(|&(width_ms, _)| {
+            (
+                width_ms,
+                ledger
+                    .iter()
+                    .filter(|bucket| bucket.width_ms == width_ms)
+                    .count(),
+            )
+        })
         .collect();
-    assert_eq!((widths[0], widths[1]), (Ledger::TIERS[0], Ledger::TIERS[1]), "both are full");
+    assert_eq!(
+        (widths[0], widths[1]),
+        (Ledger::TIERS[0], Ledger::TIERS[1]),
+        "both are full"
+    );
     let mut copy = Ledger::default();
     // Twice: what is set again is not added.
-    ledger.iter().chain(ledger.iter()).for_each(|bucket| copy.set(bucket));
+    ledger
+        .iter()
+        .chain(ledger.iter())
+        .for_each(|bucket| copy.set(bucket));
     assert_eq!(copy, ledger);
-    copy.set(Bucket { width_ms: 7, index: 1, counts: Counts { good: 1, total: 1 } });
+    copy.set(Bucket {
+        width_ms: 7,
+        index: 1,
+        counts: Counts { good: 1, total: 1 },
+    });
     assert_eq!(copy, ledger, "there is no tier of this width");
 }

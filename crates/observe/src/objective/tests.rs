@@ -17,11 +17,18 @@ fn problem(objective: Objective) -> String {
 }
 
 fn named() -> Objective {
-    Objective { name: "fraud".to_owned(), ..Objective::default() }
+    Objective {
+        name: "fraud".to_owned(),
+        ..Objective::default()
+    }
 }
 
 fn latency(threshold_ms: Option<f64>) -> Objective {
-    Objective { sli: SliKind::Latency, threshold_ms, ..named() }
+    Objective {
+        sli: SliKind::Latency,
+        threshold_ms,
+        ..named()
+    }
 }
 
 #[test]
@@ -30,7 +37,10 @@ fn what_is_not_written_has_its_default() {
     let slo = read[0].parse().unwrap();
     assert_eq!(slo.endpoint(), None);
     assert_eq!(slo.sli(), Sli::Availability);
-    assert_eq!((slo.target(), slo.window(), slo.min_events()), (0.999, Window::Rolling { days: 30 }, 10));
+    assert_eq!(
+        (slo.target(), slo.window(), slo.min_events()),
+        (0.999, Window::Rolling { days: 30 }, 10)
+    );
     assert_eq!(slo.tier(), "standard");
 }
 
@@ -42,53 +52,99 @@ fn every_field_is_read() {
     );
     let slo = read[0].parse().unwrap();
     assert_eq!(slo.endpoint(), Some("fraud"));
-    assert_eq!(slo.sli(), Sli::Latency(LatencyBound::nearest(51.2).unwrap()));
-    assert_eq!((slo.target(), slo.window(), slo.min_events()), (0.99, Window::Month, 100));
+    assert_eq!(
+        slo.sli(),
+        Sli::Latency(LatencyBound::nearest(51.2).unwrap())
+    );
+    assert_eq!(
+        (slo.target(), slo.window(), slo.min_events()),
+        (0.99, Window::Month, 100)
+    );
     assert_eq!(slo.tier(), "gold");
-    assert_eq!(toml::from_str::<Objective>(&toml::to_string(&read[0]).unwrap()).unwrap(), read[0]);
+    assert_eq!(
+        toml::from_str::<Objective>(&toml::to_string(&read[0]).unwrap()).unwrap(),
+        read[0]
+    );
 }
 
 #[test]
 fn an_unknown_field_is_refused() {
-    let error = toml::from_str::<File>("[[slo]]\nname = \"a\"\ntreshold_ms = 5\n").err().unwrap().to_string();
+    let error = toml::from_str::<File>("[[slo]]\nname = \"a\"\ntreshold_ms = 5\n")
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("treshold_ms"), "{error}");
 }
 
 #[test]
 fn a_window_that_is_none_is_refused() {
-    let error = toml::from_str::<File>("[[slo]]\nname = \"a\"\nwindow = \"1y\"\n").err().unwrap().to_string();
+    let error = toml::from_str::<File>("[[slo]]\nname = \"a\"\nwindow = \"1y\"\n")
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("\"1d\" to \"90d\", or \"month\""), "{error}");
-    assert!(problem(Objective { window: Window::Rolling { days: 91 }, ..named() }).contains("91 days"));
+    assert!(
+        problem(Objective {
+            window: Window::Rolling { days: 91 },
+            ..named()
+        })
+        .contains("91 days")
+    );
 }
 
 #[test]
 fn a_target_lies_between_none_and_all() {
     for target in [0.0, 1.0, -0.1, 1.5, f64::NAN, 0.999_999_999_9] {
-        assert!(problem(Objective { target, ..named() }).starts_with("slo \"fraud\": target is "), "{target}");
+        assert!(
+            problem(Objective { target, ..named() }).starts_with("slo \"fraud\": target is "),
+            "{target}"
+        );
     }
 }
 
 #[test]
 fn names_are_labels_and_unique() {
     for name in ["", "Fraud", "-a", "a-", "a b", &"a".repeat(64)] {
-        assert!(problem(Objective { name: name.to_owned(), ..named() }).contains("name must be"), "{name}");
+        assert!(
+            problem(Objective {
+                name: name.to_owned(),
+                ..named()
+            })
+            .contains("name must be"),
+            "{name}"
+        );
     }
     let error = Objective::parse_all(&[named(), named()]).unwrap_err();
-    assert_eq!(error.to_string(), "slo \"fraud\": another slo has this name");
+    assert_eq!(
+        error.to_string(),
+        "slo \"fraud\": another slo has this name"
+    );
 }
 
 #[test]
 fn a_threshold_belongs_to_latency() {
     assert!(problem(latency(None)).contains("needs threshold_ms"));
     assert!(problem(latency(Some(20_000.0))).contains("threshold_ms is 20000"));
-    assert!(problem(Objective { threshold_ms: Some(5.0), ..named() }).contains("no meaning for availability"));
+    assert!(
+        problem(Objective {
+            threshold_ms: Some(5.0),
+            ..named()
+        })
+        .contains("no meaning for availability")
+    );
 }
 
 #[test]
 fn an_endpoint_is_a_model_or_all() {
-    let endpoint = |endpoint: &str| Objective { endpoint: endpoint.to_owned(), ..named() };
+    let endpoint = |endpoint: &str| Objective {
+        endpoint: endpoint.to_owned(),
+        ..named()
+    };
     for wrong in ["", "**", "a b", "{{x}}", "a\"}"] {
-        assert!(problem(endpoint(wrong)).contains("endpoint must be a model, or \"*\" for all"), "{wrong}");
+        assert!(
+            problem(endpoint(wrong)).contains("endpoint must be a model, or \"*\" for all"),
+            "{wrong}"
+        );
     }
     for right in ["*", "fraud", "a.b-c_1"] {
         assert!(endpoint(right).parse().is_ok(), "{right}");
@@ -97,22 +153,40 @@ fn an_endpoint_is_a_model_or_all() {
 
 #[test]
 fn a_tier_is_a_label() {
-    let tier = |tier: &str| Objective { tier: tier.to_owned(), ..named() };
+    let tier = |tier: &str| Objective {
+        tier: tier.to_owned(),
+        ..named()
+    };
     for wrong in ["", "a\nb", "{{ $value }}", &"a".repeat(64)] {
-        assert!(problem(tier(wrong)).contains("tier must be 1 to 63 characters, without control"), "{wrong}");
+        assert!(
+            problem(tier(wrong)).contains("tier must be 1 to 63 characters, without control"),
+            "{wrong}"
+        );
     }
     assert!(tier("Tier 1, \"gold\"").parse().is_ok());
 }
 
 #[test]
 fn an_alert_needs_an_event() {
-    assert!(problem(Objective { min_events: 0, ..named() }).contains("min_events is 0"));
+    assert!(
+        problem(Objective {
+            min_events: 0,
+            ..named()
+        })
+        .contains("min_events is 0")
+    );
 }
 
 #[test]
 fn a_moved_threshold_is_said() {
     let notices = latency(Some(50.0)).parse().unwrap().notices();
-    assert_eq!(notices, [Notice::ThresholdMoved { written_ms: 50.0, used_ms: 51.2 }]);
+    assert_eq!(
+        notices,
+        [Notice::ThresholdMoved {
+            written_ms: 50.0,
+            used_ms: 51.2
+        }]
+    );
     assert_eq!(
         notices[0].to_string(),
         "threshold_ms is 50, which is no bucket's bound: 51.2 is used, here and in the rules for Prometheus"
@@ -123,6 +197,19 @@ fn a_moved_threshold_is_said() {
 #[test]
 fn an_alert_that_cannot_fire_is_said() {
     // A tenth may fail: if all fails, the burn rate is 10, below 14.4.
-    let notices = Objective { target: 0.9, ..named() }.parse().unwrap().notices();
-    assert_eq!(notices, [Notice::NeverFires { alert: "1h5m", factor: 14.4, most: 10.0 }]);
+    let notices = Objective {
+        target: 0.9,
+        ..named()
+    }
+    .parse()
+    .unwrap()
+    .notices();
+    assert_eq!(
+        notices,
+        [Notice::NeverFires {
+            alert: "1h5m",
+            factor: 14.4,
+            most: 10.0
+        }]
+    );
 }

@@ -1,4 +1,5 @@
-//! An OpenSLO v1 document of kind `SLO`, as <https://github.com/OpenSLO/OpenSLO/blob/main/README.md> has it.
+//! An OpenSLO v1 document of kind `SLO`, as
+//! <https://github.com/OpenSLO/OpenSLO/blob/main/README.md> has it.
 
 use std::collections::BTreeMap;
 
@@ -23,10 +24,16 @@ pub(super) struct HeaderMetadata {
 impl Header {
     pub(super) fn check(&self) -> Result<(), String> {
         if self.api_version != API_VERSION {
-            return Err(format!("apiVersion is \"{}\", it must be {API_VERSION}", self.api_version));
+            return Err(format!(
+                "apiVersion is \"{}\", it must be {API_VERSION}",
+                self.api_version
+            ));
         }
         if self.kind != KIND {
-            return Err(format!("kind is \"{}\", only {KIND} can be kept", self.kind));
+            return Err(format!(
+                "kind is \"{}\", only {KIND} can be kept",
+                self.kind
+            ));
         }
         Ok(())
     }

@@ -26,7 +26,8 @@ pub(super) fn read(spec: &IndicatorSpec, target: &Target, job: &str) -> Result<M
     }
 }
 
-/// What a ratio measures: it is compared with every ratio that there can be for the model that it names.
+/// What a ratio measures: it is compared with every ratio that there can be for the model that it
+/// names.
 fn ratio_of(ratio: &RatioMetric, target: &Target, job: &str) -> Result<Measured, String> {
     if target.op.is_some() || target.value.is_some() {
         return Err("op and value have no meaning with ratioMetric".to_owned());
@@ -34,7 +35,10 @@ fn ratio_of(ratio: &RatioMetric, target: &Target, job: &str) -> Result<Measured,
     if !ratio.counter {
         return Err("counter is false: the queries must be those of counters".to_owned());
     }
-    let (good, total) = (query(&ratio.good.metric_source)?, query(&ratio.total.metric_source)?);
+    let (good, total) = (
+        query(&ratio.good.metric_source)?,
+        query(&ratio.total.metric_source)?,
+    );
     let model = model_in(good)?;
     let is = |sli: Sli| {
         let counters = Counters::new(sli, model.as_deref(), job);
@@ -42,10 +46,18 @@ fn ratio_of(ratio: &RatioMetric, target: &Target, job: &str) -> Result<Measured,
     };
     let endpoint = model.clone().unwrap_or_else(|| ALL_ENDPOINTS.to_owned());
     if is(Sli::Availability) {
-        return Ok(Measured { endpoint, sli: SliKind::Availability, threshold_ms: None });
+        return Ok(Measured {
+            endpoint,
+            sli: SliKind::Availability,
+            threshold_ms: None,
+        });
     }
     if let Some(bound) = LatencyBound::all().find(|&bound| is(Sli::Latency(bound))) {
-        return Ok(Measured { endpoint, sli: SliKind::Latency, threshold_ms: Some(bound.ms()) });
+        return Ok(Measured {
+            endpoint,
+            sli: SliKind::Latency,
+            threshold_ms: Some(bound.ms()),
+        });
     }
     let known = Counters::new(Sli::Availability, model.as_deref(), job);
     Err(format!(
@@ -65,13 +77,19 @@ fn threshold_of(metric: &ThresholdMetric, target: &Target, job: &str) -> Result<
         None => format!("{LATENCY_METRIC}{{job=\"{job}\"}}"),
     };
     if !same(query, &expected) {
-        return Err(format!("the query of thresholdMetric is `{query}`, it must be like `{expected}`"));
+        return Err(format!(
+            "the query of thresholdMetric is `{query}`, it must be like `{expected}`"
+        ));
     }
     match (target.op.as_deref(), target.value) {
         (Some("lte"), Some(seconds)) => {
             let ms = (seconds * 1e9).round() / 1e6;
             let endpoint = model.unwrap_or_else(|| ALL_ENDPOINTS.to_owned());
-            Ok(Measured { endpoint, sli: SliKind::Latency, threshold_ms: Some(ms) })
+            Ok(Measured {
+                endpoint,
+                sli: SliKind::Latency,
+                threshold_ms: Some(ms),
+            })
         }
         (op, _) => Err(format!(
             "thresholdMetric needs op: lte and a value in seconds, op is {}",
@@ -82,9 +100,9 @@ fn threshold_of(metric: &ThresholdMetric, target: &Target, job: &str) -> Result<
 
 fn query(source: &MetricSource) -> Result<&str, String> {
     match (source.kind.as_deref(), &source.metric_source_ref) {
-        (Some(kind), _) if kind != PROMETHEUS => {
-            Err(format!("metricSource is of type \"{kind}\", it must be {PROMETHEUS}"))
-        }
+        (Some(kind), _) if kind != PROMETHEUS => Err(format!(
+            "metricSource is of type \"{kind}\", it must be {PROMETHEUS}"
+        )),
         (None, None) => Err(format!("metricSource has no type, it must be {PROMETHEUS}")),
         _ => Ok(&source.spec.query),
     }
@@ -92,13 +110,21 @@ fn query(source: &MetricSource) -> Result<&str, String> {
 
 /// The model that a query selects, if it does.
 fn model_in(query: &str) -> Result<Option<String>, String> {
-    let Some((_, rest)) = query.split_once("model=\"") else { return Ok(None) };
+    let Some((_, rest)) = query.split_once("model=\"") else {
+        return Ok(None);
+    };
     let name = rest.split('"').next().unwrap_or_default();
-    name.parse::<ModelName>().map(|name| Some(name.into_string())).map_err(|error| error.to_string())
+    name.parse::<ModelName>()
+        .map(|name| Some(name.into_string()))
+        .map_err(|error| error.to_string())
 }
 
 /// Whether two queries are the same but for spaces.
 fn same(a: &str, b: &str) -> bool {
-    let shown = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
+    let shown = |text: &str| {
+        text.chars()
+            .filter(|c| !c.is_whitespace())
+            .collect::<String>()
+    };
     shown(a) == shown(b)
 }

@@ -5,7 +5,11 @@ use crate::objective::{BudgetPolicy, SliKind};
 use crate::window::Window;
 
 fn availability() -> Objective {
-    Objective { name: "fraud-available".to_owned(), endpoint: "fraud".to_owned(), ..Objective::default() }
+    Objective {
+        name: "fraud-available".to_owned(),
+        endpoint: "fraud".to_owned(),
+        ..Objective::default()
+    }
 }
 
 fn exported(objective: &Objective) -> String {
@@ -141,36 +145,105 @@ spec:
     };
     assert_eq!(import(yaml, "tidegate").unwrap(), [expected]);
     let error = problem(&yaml.replace("lte", "lt"));
-    assert_eq!(error, "openslo \"fraud-fast\": thresholdMetric needs op: lte and a value in seconds, op is \"lt\"");
-    assert!(problem(&yaml.replace("duration_seconds{", "other{")).contains("it must be like `tidegate_request_dur"));
+    assert_eq!(
+        error,
+        "openslo \"fraud-fast\": thresholdMetric needs op: lte and a value in seconds, op is \"lt\""
+    );
+    assert!(
+        problem(&yaml.replace("duration_seconds{", "other{"))
+            .contains("it must be like `tidegate_request_dur")
+    );
 }
 
 #[test]
 fn what_cannot_be_kept_is_named() {
     for (before, after, part) in [
-        ("kind: SLO", "kind: Service", "kind is \"Service\", only SLO"),
-        ("openslo/v1", "openslo/v2alpha1", "apiVersion is \"openslo/v2alpha1\""),
-        ("Occurrences", "Timeslices", "budgetingMethod is \"Timeslices\""),
-        ("- target: 0.999", "- target: 0.999\n  - target: 0.99", "there are 2 objectives"),
-        ("- target: 0.999", "- {target: 0.999, timeSliceTarget: 0.9, timeSliceWindow: 1m}", "timeSliceTarget"),
-        ("- target: 0.999", "- {target: 0.999, targetPercent: 99.9}", "either target or targetPercent"),
-        ("- target: 0.999", "- {target: 0.999, op: lte}", "op and value have no meaning"),
-        ("duration: 30d", "duration: 1Y", "the rolling duration is \"1Y\""),
+        (
+            "kind: SLO",
+            "kind: Service",
+            "kind is \"Service\", only SLO",
+        ),
+        (
+            "openslo/v1",
+            "openslo/v2alpha1",
+            "apiVersion is \"openslo/v2alpha1\"",
+        ),
+        (
+            "Occurrences",
+            "Timeslices",
+            "budgetingMethod is \"Timeslices\"",
+        ),
+        (
+            "- target: 0.999",
+            "- target: 0.999\n  - target: 0.99",
+            "there are 2 objectives",
+        ),
+        (
+            "- target: 0.999",
+            "- {target: 0.999, timeSliceTarget: 0.9, timeSliceWindow: 1m}",
+            "timeSliceTarget",
+        ),
+        (
+            "- target: 0.999",
+            "- {target: 0.999, targetPercent: 99.9}",
+            "either target or targetPercent",
+        ),
+        (
+            "- target: 0.999",
+            "- {target: 0.999, op: lte}",
+            "op and value have no meaning",
+        ),
+        (
+            "duration: 30d",
+            "duration: 1Y",
+            "the rolling duration is \"1Y\"",
+        ),
         ("duration: 30d", "duration: 13w", "window is \"91d\""),
         ("duration: 30d", "duration: 36h", "whole days"),
-        ("isRolling: true", "isRolling: false", "must be rolling, or have a calendar"),
+        (
+            "isRolling: true",
+            "isRolling: false",
+            "must be rolling, or have a calendar",
+        ),
         ("counter: true", "counter: false", "counter is false"),
-        ("type: Prometheus", "type: Datadog", "metricSource is of type \"Datadog\""),
-        ("or vector(0)", "or vector(1)", "the queries are none that can be kept"),
-        ("job=\"tidegate\"", "job=\"other\"", "the queries are none that can be kept"),
+        (
+            "type: Prometheus",
+            "type: Datadog",
+            "metricSource is of type \"Datadog\"",
+        ),
+        (
+            "or vector(0)",
+            "or vector(1)",
+            "the queries are none that can be kept",
+        ),
+        (
+            "job=\"tidegate\"",
+            "job=\"other\"",
+            "the queries are none that can be kept",
+        ),
         ("\"10\"", "ten", "tidegate/min-events is \"ten\""),
-        ("  budgetingMethod", "  alertPolicies: [a]\n  budgetingMethod", "alertPolicies cannot be kept"),
-        ("  budgetingMethod", "  alertPolicies: [{kind: x}]\n  budgetingMethod", "alertPolicies cannot be kept"),
-        ("  budgetingMethod", "  indicatorRef: a\n  budgetingMethod", "indicatorRef cannot be followed"),
+        (
+            "  budgetingMethod",
+            "  alertPolicies: [a]\n  budgetingMethod",
+            "alertPolicies cannot be kept",
+        ),
+        (
+            "  budgetingMethod",
+            "  alertPolicies: [{kind: x}]\n  budgetingMethod",
+            "alertPolicies cannot be kept",
+        ),
+        (
+            "  budgetingMethod",
+            "  indicatorRef: a\n  budgetingMethod",
+            "indicatorRef cannot be followed",
+        ),
     ] {
         let error = problem(&with(before, after));
         assert!(error.contains(part), "{after}: {error}");
-        assert!(error.starts_with("openslo \"fraud-available\": "), "{error}");
+        assert!(
+            error.starts_with("openslo \"fraud-available\": "),
+            "{error}"
+        );
     }
 }
 
@@ -182,11 +255,19 @@ fn a_calendar_is_that_of_months_in_utc() {
         );
         with("duration: 30d\n    isRolling: true", &window)
     };
-    let read = import(&calendar("1M", "2024-03-01 00:00:00", "Etc/UTC"), "tidegate").unwrap();
+    let read = import(
+        &calendar("1M", "2024-03-01 00:00:00", "Etc/UTC"),
+        "tidegate",
+    )
+    .unwrap();
     assert_eq!(read[0].window, Window::Month);
     assert!(problem(&calendar("1Q", "2024-03-01 00:00:00", "UTC")).contains("only 1M"));
-    assert!(problem(&calendar("1M", "2024-03-02 00:00:00", "UTC")).contains("midnight of the first"));
-    assert!(problem(&calendar("1M", "2024-03-01 12:00:00", "UTC")).contains("midnight of the first"));
+    assert!(
+        problem(&calendar("1M", "2024-03-02 00:00:00", "UTC")).contains("midnight of the first")
+    );
+    assert!(
+        problem(&calendar("1M", "2024-03-01 12:00:00", "UTC")).contains("midnight of the first")
+    );
     assert!(problem(&calendar("1M", "2024-03-01 00:00:00", "Europe/Zurich")).contains("only UTC"));
 }
 

@@ -19,7 +19,11 @@ const TARGET: &str = "tidegate_slo:target:ratio";
 const REMAINING: &str = "tidegate_slo:budget_remaining:ratio";
 
 pub(super) fn groups(slo: &Slo, options: &RuleOptions) -> Vec<RuleGroup> {
-    let rules = ObjectiveRules { slo, options, counters: Counters::of(slo, &options.job) };
+    let rules = ObjectiveRules {
+        slo,
+        options,
+        counters: Counters::of(slo, &options.job),
+    };
     let mut groups = vec![rules.burn()];
     if let Window::Rolling { days } = slo.window() {
         groups.push(rules.remaining(&format!("{days}d")));
@@ -28,11 +32,20 @@ pub(super) fn groups(slo: &Slo, options: &RuleOptions) -> Vec<RuleGroup> {
 }
 
 /// Name, labels and annotations.
-type AlertNames = (&'static str, BTreeMap<&'static str, String>, BTreeMap<&'static str, String>);
+type AlertNames = (
+    &'static str,
+    BTreeMap<&'static str, String>,
+    BTreeMap<&'static str, String>,
+);
 
 /// As an alert of an objective is called by the rules.
 pub(crate) fn burn_alert(slo: &Slo, alert: &BurnAlert, options: &RuleOptions) -> AlertNames {
-    ObjectiveRules { slo, options, counters: Counters::of(slo, &options.job) }.names(alert)
+    ObjectiveRules {
+        slo,
+        options,
+        counters: Counters::of(slo, &options.job),
+    }
+    .names(alert)
 }
 
 struct ObjectiveRules<'a> {
@@ -42,14 +55,19 @@ struct ObjectiveRules<'a> {
 }
 
 impl ObjectiveRules<'_> {
-    /// Burn rates and the alerts on them. Together in one group, so that an alert sees the rates of its own moment.
+    /// Burn rates and the alerts on them. Together in one group, so that an alert sees the rates of
+    /// its own moment.
     fn burn(&self) -> RuleGroup {
         let target = self.record(TARGET.to_owned(), format!("vector({})", self.slo.target()));
         let rates = BurnWindow::ALL.iter().flat_map(|window| {
             let [events, error_rate] = self.error_rate(window.name());
             let budget = self.slo.error_budget();
             let burn = format!("{} / {budget}", self.series(ERROR_RATE, window.name()));
-            [events, error_rate, self.record(format!("{BURN_RATE}{}", window.name()), burn)]
+            [
+                events,
+                error_rate,
+                self.record(format!("{BURN_RATE}{}", window.name()), burn),
+            ]
         });
         let alerts = BURN_ALERTS.iter().map(|alert| self.alert(alert));
         RuleGroup {
@@ -62,7 +80,11 @@ impl ObjectiveRules<'_> {
     /// What is left of the budget. Seldom evaluated, for it reads all of the objective's window.
     fn remaining(&self, range: &str) -> RuleGroup {
         let [events, error_rate] = self.error_rate(range);
-        let spent = format!("{} / {}", self.series(ERROR_RATE, range), self.slo.error_budget());
+        let spent = format!(
+            "{} / {}",
+            self.series(ERROR_RATE, range),
+            self.slo.error_budget()
+        );
         // Without requests nothing is spent.
         let remaining = format!("1 - (({spent}) or 0 * {})", self.series(EVENTS, range));
         RuleGroup {
@@ -71,7 +93,11 @@ impl ObjectiveRules<'_> {
             // A window of a day or three has been recorded with the burn rates.
             rules: match BurnWindow::ALL.iter().any(|window| window.name() == range) {
                 true => vec![self.record(REMAINING.to_owned(), remaining)],
-                false => vec![events, error_rate, self.record(REMAINING.to_owned(), remaining)],
+                false => vec![
+                    events,
+                    error_rate,
+                    self.record(REMAINING.to_owned(), remaining),
+                ],
             },
         }
     }
@@ -80,7 +106,10 @@ impl ObjectiveRules<'_> {
     fn error_rate(&self, range: &str) -> [Rule; 2] {
         let events = self.record(format!("{EVENTS}{range}"), self.counters.total_in(range));
         let total = self.series(EVENTS, range);
-        let bad = format!("{total} - on () group_left () {}", self.counters.good_in(range));
+        let bad = format!(
+            "{total} - on () group_left () {}",
+            self.counters.good_in(range)
+        );
         // Extrapolated increases of two counters can differ by a hair where the requests do not.
         let rate = format!("clamp_min({bad}, 0) / ({total} > 0)");
         [events, self.record(format!("{ERROR_RATE}{range}"), rate)]
@@ -117,9 +146,20 @@ impl ObjectiveRules<'_> {
         labels.insert("severity", alert.severity.name().to_owned());
         labels.insert("long_window", alert.long.name().to_owned());
         labels.insert("short_window", alert.short.name().to_owned());
-        let summary =
-            format!("{}: the error budget burns over {} times as fast as it may", self.subject(), alert.factor);
-        (name, labels, [("summary", summary), ("runbook_url", self.options.runbook(runbook))].into())
+        let summary = format!(
+            "{}: the error budget burns over {} times as fast as it may",
+            self.subject(),
+            alert.factor
+        );
+        (
+            name,
+            labels,
+            [
+                ("summary", summary),
+                ("runbook_url", self.options.runbook(runbook)),
+            ]
+            .into(),
+        )
     }
 
     fn description(&self, alert: &BurnAlert) -> String {
@@ -131,10 +171,19 @@ impl ObjectiveRules<'_> {
         };
         let spends = match self.slo.window() {
             Window::Rolling { days } => {
-                let share = alert.factor * alert.long.ms() as f64 / (f64::from(days) * DAY_MS as f64);
-                format!("At {} it spends {}% of the {days}d budget in {long}.", alert.factor, percent(share))
+                let share =
+                    alert.factor * alert.long.ms() as f64 / (f64::from(days) * DAY_MS as f64);
+                format!(
+                    "At {} it spends {}% of the {days}d budget in {long}.",
+                    alert.factor,
+                    percent(share)
+                )
             }
-            Window::Month => format!("At {} a month's budget lasts {:.1} days.", alert.factor, 30.0 / alert.factor),
+            Window::Month => format!(
+                "At {} a month's budget lasts {:.1} days.",
+                alert.factor,
+                30.0 / alert.factor
+            ),
         };
         format!(
             "Over the last {long} and {short} more than {}% of the requests {bad}, where {}% may. The burn rate over \
@@ -157,7 +206,11 @@ impl ObjectiveRules<'_> {
     }
 
     fn record(&self, record: String, expr: String) -> Rule {
-        Rule::Record { record, expr, labels: self.labels() }
+        Rule::Record {
+            record,
+            expr,
+            labels: self.labels(),
+        }
     }
 
     fn labels(&self) -> BTreeMap<&'static str, String> {

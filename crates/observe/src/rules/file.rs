@@ -1,4 +1,5 @@
-//! The form of a file of rules: <https://prometheus.io/docs/prometheus/latest/configuration/recording_rules/>.
+//! The form of a file of rules:
+//! <https://prometheus.io/docs/prometheus/latest/configuration/recording_rules/>.
 
 use std::collections::BTreeMap;
 
@@ -66,7 +67,9 @@ impl RuleFile {
     pub fn runbooks(&self) -> BTreeMap<&str, &str> {
         let rules = self.groups.iter().flat_map(|group| &group.rules);
         let runbooks = rules.filter_map(|rule| match rule {
-            Rule::Alert { alert, annotations, .. } => Some((alert.as_str(), annotations.get("runbook_url")?.as_str())),
+            Rule::Alert {
+                alert, annotations, ..
+            } => Some((alert.as_str(), annotations.get("runbook_url")?.as_str())),
             Rule::Record { .. } => None,
         });
         runbooks.collect()

@@ -20,14 +20,32 @@ struct General {
 
 pub(super) fn group(options: &RuleOptions) -> RuleGroup {
     let job = format!("job=\"{}\"", escaped(&options.job));
-    let alerts = [down(&job), not_ready(&job), load_failed(&job), overload(&job), connections_refused(&job)];
-    let alerts = alerts.into_iter().chain([standing_queue(&job), memory_grows(&job)]);
-    let alerts = alerts.chain([registry_unreachable(&job), cold_starts(&job), cost_budget(&job), replicas_apart(&job)]);
-    let memory = options.memory_limit_bytes.map(|limit| memory_high(&job, limit));
+    let alerts = [
+        down(&job),
+        not_ready(&job),
+        load_failed(&job),
+        overload(&job),
+        connections_refused(&job),
+    ];
+    let alerts = alerts
+        .into_iter()
+        .chain([standing_queue(&job), memory_grows(&job)]);
+    let alerts = alerts.chain([
+        registry_unreachable(&job),
+        cold_starts(&job),
+        cost_budget(&job),
+        replicas_apart(&job),
+    ]);
+    let memory = options
+        .memory_limit_bytes
+        .map(|limit| memory_high(&job, limit));
     RuleGroup {
         name: "tidegate-general".to_owned(),
         interval: "30s",
-        rules: alerts.chain(memory).map(|alert| alert.rule(options)).collect(),
+        rules: alerts
+            .chain(memory)
+            .map(|alert| alert.rule(options))
+            .collect(),
     }
 }
 
@@ -98,7 +116,8 @@ fn load_failed(job: &str) -> General {
 }
 
 fn overload(job: &str) -> General {
-    let shed = format!("nv_inference_request_failure{{{job},reason=~\"queue_full|deadline_exceeded\"}}");
+    let shed =
+        format!("nv_inference_request_failure{{{job},reason=~\"queue_full|deadline_exceeded\"}}");
     let answered = format!("nv_inference_request_success{{{job}}}");
     General {
         name: "TidegateOverload",
@@ -245,7 +264,8 @@ fn memory_high(job: &str, limit: u64) -> General {
     }
 }
 
-/// The increase of a counter that may have begun to exist in the range: all of it, then, which `increase` leaves out.
+/// The increase of a counter that may have begun to exist in the range: all of it, then, which
+/// `increase` leaves out.
 fn increase_of_new(counter: &str, range: &str) -> String {
     format!("({counter} unless {counter} offset {range}) or increase({counter}[{range}])")
 }

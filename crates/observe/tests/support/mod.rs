@@ -42,12 +42,15 @@ pub(crate) fn root() -> PathBuf {
 pub(crate) fn reference() -> Vec<String> {
     let page = std::fs::read_to_string(root().join("docs/reference/metrics.md")).unwrap();
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
-    let names: Vec<String> = rows.map(|row| row.split('`').next().unwrap().to_owned()).collect();
+    let names: Vec<String> = rows
+        .map(|row| row.split('`').next().unwrap().to_owned())
+        .collect();
     assert!(names.len() > 20, "{names:?}");
     names
 }
 
-/// Every name that a query may use: the reference's, its histograms' parts, what our rules record, Prometheus's own.
+/// Every name that a query may use: the reference's, its histograms' parts, what our rules record,
+/// Prometheus's own.
 pub(crate) fn known_metrics() -> BTreeSet<String> {
     let page = std::fs::read_to_string(root().join("docs/reference/metrics.md")).unwrap();
     let mut known: BTreeSet<String> = PROMETHEUS.map(str::to_owned).into();
@@ -77,6 +80,11 @@ pub(crate) fn promtool(arguments: &[&str], file: &Path) -> String {
         panic!("promtool cannot be run ({error}): it belongs to Prometheus; on Debian, `apt-get install prometheus`")
     });
     let printed = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert!(output.status.success(), "promtool {} {}:\n{printed}", arguments.join(" "), file.display());
+    assert!(
+        output.status.success(),
+        "promtool {} {}:\n{printed}",
+        arguments.join(" "),
+        file.display()
+    );
     printed
 }

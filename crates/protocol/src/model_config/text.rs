@@ -8,14 +8,14 @@ use super::ConfigError;
 
 /// A larger file is no model configuration.
 pub(super) const MAX_BYTES: usize = 1 << 20;
-/// Deeper than any message of the configuration. The parser recurses without a bound of its own, into
-/// `[domain/Type] { … }` even where the type does not fit.
+/// Deeper than any message of the configuration. The parser recurses without a bound of its own,
+/// into `[domain/Type] { … }` even where the type does not fit.
 const MAX_DEPTH: usize = 32;
 
 /// A text and the form of it that the parser reads.
 ///
-/// The text format lets a list of messages do without its colon, `input [ … ]`, and so is every configuration written;
-/// the parser insists on it.
+/// The text format lets a list of messages do without its colon, `input [ … ]`, and so is every
+/// configuration written; the parser insists on it.
 pub(super) struct ConfigText<'a> {
     written: &'a str,
     with_colons: String,
@@ -54,16 +54,23 @@ impl<'a> ConfigText<'a> {
             with_colons.push(letter);
             place = place.after(letter);
         }
-        Ok(Self { written, with_colons, added })
+        Ok(Self {
+            written,
+            with_colons,
+            added,
+        })
     }
 
-    pub(super) fn parse(&self, descriptor: MessageDescriptor) -> Result<DynamicMessage, ConfigError> {
+    pub(super) fn parse(
+        &self,
+        descriptor: MessageDescriptor,
+    ) -> Result<DynamicMessage, ConfigError> {
         DynamicMessage::parse_text_format(descriptor, &self.with_colons)
             .map_err(|error| ConfigError::Syntax(self.with_position(&error)))
     }
 
-    /// The parser's message behind the line and column, counted in characters from 1, of the written text. An error
-    /// without a place of its own is about the text's end.
+    /// The parser's message behind the line and column, counted in characters from 1, of the
+    /// written text. An error without a place of its own is about the text's end.
     fn with_position(&self, error: &ParseError) -> String {
         let label = error.labels().and_then(|mut labels| labels.next());
         let offset = label.map_or(self.written.len(), |label| {
@@ -72,7 +79,13 @@ impl<'a> ConfigText<'a> {
         let before = &self.written.as_bytes()[..offset.min(self.written.len())];
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         let is_letter = |byte: &&u8| **byte & 0b1100_0000 != 0b1000_0000;
-        let column = before.iter().rev().take_while(|byte| **byte != b'\n').filter(is_letter).count() + 1;
+        let column = before
+            .iter()
+            .rev()
+            .take_while(|byte| **byte != b'\n')
+            .filter(is_letter)
+            .count()
+            + 1;
         format!("line {line} column {column}: {error}")
     }
 }
@@ -111,15 +124,25 @@ mod tests {
 
     #[test]
     fn lists_get_the_colon_that_they_lack() {
-        assert_eq!(with_colons("a[1] b [2] c\r\n\t[3]"), "a:[1] b :[2] c\r\n\t:[3]");
+        assert_eq!(
+            with_colons("a[1] b [2] c\r\n\t[3]"),
+            "a:[1] b :[2] c\r\n\t:[3]"
+        );
         assert_eq!(with_colons("a # b\n[1]"), "a # b\n:[1]");
     }
 
     #[test]
     fn everything_else_stays_as_it_was_written() {
-        for text in
-            ["a: [1]", "a: # b\n  [1]", "# a [", "'a [' \"b [\"", r#""a \" b ["#, "[a.b/C]", "{ [x] }", "é ['ß[']"]
-        {
+        for text in [
+            "a: [1]",
+            "a: # b\n  [1]",
+            "# a [",
+            "'a [' \"b [\"",
+            r#""a \" b ["#,
+            "[a.b/C]",
+            "{ [x] }",
+            "é ['ß[']",
+        ] {
             assert_eq!(with_colons(text), text);
         }
     }
@@ -128,7 +151,10 @@ mod tests {
     fn only_brackets_of_the_code_count_as_nesting() {
         let fits = |text: &str| ConfigText::new(text).is_ok();
         assert!(fits(&"{".repeat(MAX_DEPTH)) && !fits(&"{".repeat(MAX_DEPTH + 1)));
-        assert!(fits(&format!("'{0}' #{0}\n \"\\\"{0}\"", "{[<".repeat(100))));
+        assert!(fits(&format!(
+            "'{0}' #{0}\n \"\\\"{0}\"",
+            "{[<".repeat(100)
+        )));
         for hidden in ["{#}\n", "{'}'", "{\"\\\"}\""] {
             assert!(!fits(&hidden.repeat(MAX_DEPTH + 1)), "{hidden:?}");
         }

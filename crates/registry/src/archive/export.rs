@@ -24,29 +24,56 @@ pub struct ExportOptions {
 }
 
 impl Registry {
-    /// Writes versions, with all that belongs to them, into a file, which appears when it is whole. Contents are
-    /// verified on the way, and not encrypted in the file.
+    /// Writes versions, with all that belongs to them, into a file, which appears when it is whole.
+    /// Contents are verified on the way, and not encrypted in the file.
     ///
     /// # Errors
     /// [`Error`] says what cannot be read or written.
-    pub async fn export(&self, versions: &[VersionRecord], file: &Path, options: ExportOptions) -> Result<()> {
+    pub async fn export(
+        &self,
+        versions: &[VersionRecord],
+        file: &Path,
+        options: ExportOptions,
+    ) -> Result<()> {
         let fail = |error: std::io::Error| Error::file(file, &error);
         if !options.overwrite && file.exists() {
             return Err(fail(std::io::ErrorKind::AlreadyExists.into()));
         }
-        let mut list = List { schema: SCHEMA, versions: Vec::new() };
+        let mut list = List {
+            schema: SCHEMA,
+            versions: Vec::new(),
+        };
         let mut contents = BTreeMap::new();
         for version in versions {
             let entry = self.entry(version).await?;
             self.cache.trust(&entry)?;
             let aliases = self.store.aliases(Some(&version.model)).await?.into_iter();
-            let aliases = aliases.filter(|alias| alias.version == version.number).map(|alias| alias.name).collect();
-            contents.extend(entry.files.iter().map(|file| (file.digest.clone(), file.bytes)));
+            let aliases = aliases
+                .filter(|alias| alias.version == version.number)
+                .map(|alias| alias.name)
+                .collect();
+            contents.extend(
+                entry
+                    .files
+                    .iter()
+                    .map(|file| (file.digest.clone(), file.bytes)),
+            );
             let (version, files, signatures) = (entry.version, entry.files, entry.signatures);
-            list.versions.push(Listed { version, files, signatures, aliases });
+            list.versions.push(Listed {
+                version,
+                files,
+                signatures,
+                aliases,
+            });
         }
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let part = tempfile::Builder::new().prefix(".export-").tempfile_in(folder).map_err(fail)?;
+        let folder = file
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        let part = tempfile::Builder::new()
+            .prefix(".export-")
+            .tempfile_in(folder)
+            .map_err(fail)?;
         let writer = BufWriter::new(part.reopen().map_err(fail)?);
         let mut archive = zstd::Encoder::new(writer, LEVEL).map_err(fail)?;
         let text = serde_json::to_vec(&list).expect("plain data can be written");
@@ -54,7 +81,9 @@ impl Registry {
         for (digest, bytes) in contents {
             let bytes = u64::try_from(bytes).unwrap_or(0);
             archive = write(archive, format!("{CONTENTS}{digest}"), bytes, None).await?;
-            archive = self.read_content(&digest.parse::<Digest>()?, archive).await?;
+            archive = self
+                .read_content(&digest.parse::<Digest>()?, archive)
+                .await?;
             archive = pad(archive, bytes).await?;
         }
         let file = file.to_owned();
@@ -63,7 +92,11 @@ impl Registry {
             // Two empty blocks end an archive.
             archive.write_all(&[0; 2 * BLOCK as usize]).map_err(fail)?;
             let writer = archive.finish().map_err(fail)?;
-            writer.into_inner().map_err(|error| fail(error.into_error()))?.sync_all().map_err(fail)?;
+            writer
+                .into_inner()
+                .map_err(|error| fail(error.into_error()))?
+                .sync_all()
+                .map_err(fail)?;
             part.persist(&file).map_err(|error| fail(error.error))?;
             Ok(())
         })
@@ -72,24 +105,39 @@ impl Registry {
 }
 
 /// Begins an entry; its bytes follow, here or from the caller, who then pads them.
-async fn write(mut archive: Archive, name: String, bytes: u64, content: Option<Vec<u8>>) -> Result<Archive> {
+async fn write(
+    mut archive: Archive,
+    name: String,
+    bytes: u64,
+    content: Option<Vec<u8>>,
+) -> Result<Archive> {
     blocking(move || {
         let mut header = tar::Header::new_ustar();
         let named = header.set_path(&name);
         header.set_size(bytes);
         header.set_mode(0o644);
         header.set_cksum();
-        let written = named.and_then(|()| archive.write_all(header.as_bytes())).and_then(|()| match &content {
-            None => Ok(()),
-            Some(content) => archive.write_all(content).and_then(|()| archive.write_all(&padding(bytes))),
-        });
+        let written = named
+            .and_then(|()| archive.write_all(header.as_bytes()))
+            .and_then(|()| match &content {
+                None => Ok(()),
+                Some(content) => archive
+                    .write_all(content)
+                    .and_then(|()| archive.write_all(&padding(bytes))),
+            });
         written.map(|()| archive).map_err(|error| unwritten(&error))
     })
     .await
 }
 
 async fn pad(mut archive: Archive, bytes: u64) -> Result<Archive> {
-    blocking(move || archive.write_all(&padding(bytes)).map(|()| archive).map_err(|error| unwritten(&error))).await
+    blocking(move || {
+        archive
+            .write_all(&padding(bytes))
+            .map(|()| archive)
+            .map_err(|error| unwritten(&error))
+    })
+    .await
 }
 
 fn padding(bytes: u64) -> Vec<u8> {
@@ -97,5 +145,8 @@ fn padding(bytes: u64) -> Vec<u8> {
 }
 
 fn unwritten(error: &std::io::Error) -> Error {
-    Error::new(ErrorCode::FileUnusable, format!("the export cannot be written: {error}"))
+    Error::new(
+        ErrorCode::FileUnusable,
+        format!("the export cannot be written: {error}"),
+    )
 }

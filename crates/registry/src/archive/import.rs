@@ -15,8 +15,8 @@ use crate::{Bundle, Error, ErrorCode, PushOptions, Pushed, Registry, Result, Ver
 /// How to import.
 #[derive(Clone, Debug, Default)]
 pub struct ImportOptions {
-    /// Gives versions whose number is taken the next free one. A signature names the number, so that they lose theirs
-    /// and are signed anew, if there is a key.
+    /// Gives versions whose number is taken the next free one. A signature names the number, so
+    /// that they lose theirs and are signed anew, if there is a key.
     pub renumber: bool,
     /// Moves the aliases that the export has to the imported versions.
     pub aliases: bool,
@@ -34,14 +34,20 @@ pub struct Imported {
 }
 
 impl Registry {
-    /// Adds the versions of an export. Numbers and signatures stay; everything is checked before anything is added.
+    /// Adds the versions of an export. Numbers and signatures stay; everything is checked before
+    /// anything is added.
     ///
     /// # Errors
-    /// [`ErrorCode::InvalidArchive`] if the file is no export or was changed, [`ErrorCode::NumberTaken`] if a number
-    /// belongs to other content, what is wrong with a signature, or what a bundle may not be.
+    /// [`ErrorCode::InvalidArchive`] if the file is no export or was changed,
+    /// [`ErrorCode::NumberTaken`] if a number belongs to other content, what is wrong with a
+    /// signature, or what a bundle may not be.
     pub async fn import(&self, file: &Path, options: &ImportOptions) -> Result<Vec<Imported>> {
         let folder = self.cache.work_folder()?;
-        let (path, limits, place) = (file.to_owned(), options.limits.clone(), folder.path().to_owned());
+        let (path, limits, place) = (
+            file.to_owned(),
+            options.limits.clone(),
+            folder.path().to_owned(),
+        );
         let listed = blocking(move || unpack(&path, &place, &limits)).await?;
         for one in &listed {
             self.check(one)?;
@@ -63,20 +69,33 @@ impl Registry {
         };
         match self.cache.trust(&entry) {
             Ok(Verdict::Unsigned(why)) => {
-                tracing::warn!(version = listed.version.name(), why, "imported without a trusted signature")
+                tracing::warn!(
+                    version = listed.version.name(),
+                    why,
+                    "imported without a trusted signature"
+                )
             }
             Ok(_) => {}
             // It will be signed anew here, and refused later if it is not.
-            Err(error) if error.code == ErrorCode::Unsigned && self.cache.keys()?.signer().is_some() => {}
+            Err(error)
+                if error.code == ErrorCode::Unsigned && self.cache.keys()?.signer().is_some() => {}
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
-    async fn take_over(&self, listed: Listed, folder: &Path, options: &ImportOptions) -> Result<Imported> {
+    async fn take_over(
+        &self,
+        listed: Listed,
+        folder: &Path,
+        options: &ImportOptions,
+    ) -> Result<Imported> {
         let name = listed.version.name();
-        let files: Vec<BundleFile> =
-            listed.files.iter().map(|file| BundleFile::new(&file.path, content(folder, &file.digest))).collect();
+        let files: Vec<BundleFile> = listed
+            .files
+            .iter()
+            .map(|file| BundleFile::new(&file.path, content(folder, &file.digest)))
+            .collect();
         let Some(manifest) = listed.files.iter().find(|file| file.path == MANIFEST) else {
             return Err(invalid(&format!("{name} has no {MANIFEST}")));
         };
@@ -85,11 +104,23 @@ impl Registry {
         let mut manifest = bundle::parse(&text, &format!("{MANIFEST} of {name}"))?;
         manifest.name = listed.version.model.clone();
         let bundle = Bundle::new(manifest, files, &options.limits)?;
-        let aliases = if options.aliases { listed.aliases } else { Vec::new() };
-        let push = PushOptions { alias: aliases.first().cloned(), ..PushOptions::default() };
-        let kept = Kept { number: Some(listed.version.number), signatures: listed.signatures };
+        let aliases = if options.aliases {
+            listed.aliases
+        } else {
+            Vec::new()
+        };
+        let push = PushOptions {
+            alias: aliases.first().cloned(),
+            ..PushOptions::default()
+        };
+        let kept = Kept {
+            number: Some(listed.version.number),
+            signatures: listed.signatures,
+        };
         let pushed = match self.push_as(&bundle, &push, &kept).await {
-            Err(error) if error.code == ErrorCode::NumberTaken && options.renumber => self.push(&bundle, &push).await?,
+            Err(error) if error.code == ErrorCode::NumberTaken && options.renumber => {
+                self.push(&bundle, &push).await?
+            }
             outcome => outcome?,
         };
         for alias in aliases.iter().skip(1) {
@@ -99,13 +130,15 @@ impl Registry {
     }
 }
 
-/// Reads the list and the contents that it names, each held against its digest, into a folder. No more is written than
-/// the list declares, and the list may declare no more than the limits allow.
+/// Reads the list and the contents that it names, each held against its digest, into a folder. No
+/// more is written than the list declares, and the list may declare no more than the limits allow.
 pub(crate) fn unpack(file: &Path, folder: &Path, limits: &BundleLimits) -> Result<Vec<Listed>> {
     let opened = File::open(file).map_err(|error| Error::file(file, &error))?;
-    let decoder = zstd::Decoder::with_buffer(BufReader::new(opened)).map_err(|error| broken(&error))?;
+    let decoder =
+        zstd::Decoder::with_buffer(BufReader::new(opened)).map_err(|error| broken(&error))?;
     let mut archive = tar::Archive::new(decoder);
-    // Raw: long names and extended headers, which would be read into memory whatever their size, are refused as unknown.
+    // Raw: long names and extended headers, which would be read into memory whatever their size,
+    // are refused as unknown.
     let mut entries = archive.entries().map_err(|error| broken(&error))?.raw(true);
     let first = entries.next().ok_or_else(|| invalid("it is empty"))?;
     let mut first = first.map_err(|error| broken(&error))?;
@@ -116,9 +149,15 @@ pub(crate) fn unpack(file: &Path, folder: &Path, limits: &BundleLimits) -> Resul
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let digest = name.strip_prefix(CONTENTS).unwrap_or_default();
         let plain = entry.header().entry_type().is_file();
-        let Some(bytes) = missing.remove(digest).filter(|bytes| plain && *bytes == entry.size()) else {
+        let Some(bytes) = missing
+            .remove(digest)
+            .filter(|bytes| plain && *bytes == entry.size())
+        else {
             let shown: String = name.chars().take(120).collect();
-            return Err(invalid(&format!("its list does not have the entry \"{}\"", shown.escape_default())));
+            return Err(invalid(&format!(
+                "its list does not have the entry \"{}\"",
+                shown.escape_default()
+            )));
         };
         unpack_content(&mut entry, &content(folder, digest), digest, bytes)?;
     }
@@ -133,23 +172,46 @@ fn read_list(entry: &mut tar::Entry<'_, impl Read>, limits: &BundleLimits) -> Re
         return Err(invalid(&format!("it does not begin with {LIST}")));
     }
     if entry.size() > MAX_LIST_BYTES {
-        return Err(Error::new(ErrorCode::TooLarge, format!("{LIST} has {} bytes", entry.size())));
+        return Err(Error::new(
+            ErrorCode::TooLarge,
+            format!("{LIST} has {} bytes", entry.size()),
+        ));
     }
     let mut text = Vec::new();
-    entry.take(MAX_LIST_BYTES).read_to_end(&mut text).map_err(|error| broken(&error))?;
-    let list: List = serde_json::from_slice(&text).map_err(|error| invalid(&format!("{LIST}: {error}")))?;
+    entry
+        .take(MAX_LIST_BYTES)
+        .read_to_end(&mut text)
+        .map_err(|error| broken(&error))?;
+    let list: List =
+        serde_json::from_slice(&text).map_err(|error| invalid(&format!("{LIST}: {error}")))?;
     if list.schema != SCHEMA {
-        return Err(invalid(&format!("its schema is {}, this build reads {SCHEMA}", list.schema)));
+        return Err(invalid(&format!(
+            "its schema is {}, this build reads {SCHEMA}",
+            list.schema
+        )));
     }
     for listed in &list.versions {
         let version = &listed.version;
         if version.number < 1 || version.model.parse::<tidegate_core::ModelName>().is_err() {
             return Err(invalid("it names a version that cannot be"));
         }
-        if listed.files.iter().any(|file| file.bytes < 0 || file.digest.parse::<crate::Digest>().is_err()) {
-            return Err(invalid(&format!("{} has a file that cannot be", version.name())));
+        if listed
+            .files
+            .iter()
+            .any(|file| file.bytes < 0 || file.digest.parse::<crate::Digest>().is_err())
+        {
+            return Err(invalid(&format!(
+                "{} has a file that cannot be",
+                version.name()
+            )));
         }
-        check_files(listed.files.iter().map(|file| (file.path.as_str(), file.bytes.unsigned_abs())), limits)?;
+        check_files(
+            listed
+                .files
+                .iter()
+                .map(|file| (file.path.as_str(), file.bytes.unsigned_abs())),
+            limits,
+        )?;
         if digest_of(&listed.files) != version.digest {
             return Err(Error::new(
                 ErrorCode::ManifestCorrupt,
@@ -157,11 +219,16 @@ fn read_list(entry: &mut tar::Entry<'_, impl Read>, limits: &BundleLimits) -> Re
             ));
         }
     }
-    let total = declared(&list).values().fold(0u64, |total, bytes| total.saturating_add(*bytes));
+    let total = declared(&list)
+        .values()
+        .fold(0u64, |total, bytes| total.saturating_add(*bytes));
     if total > limits.max_bytes {
         return Err(Error::new(
             ErrorCode::TooLarge,
-            format!("the contents have {total} bytes, at most {} may be", limits.max_bytes),
+            format!(
+                "the contents have {total} bytes, at most {} may be",
+                limits.max_bytes
+            ),
         ));
     }
     Ok(list)
@@ -169,7 +236,9 @@ fn read_list(entry: &mut tar::Entry<'_, impl Read>, limits: &BundleLimits) -> Re
 
 fn declared(list: &List) -> BTreeMap<String, u64> {
     let files = list.versions.iter().flat_map(|listed| &listed.files);
-    files.map(|file| (file.digest.clone(), file.bytes.unsigned_abs())).collect()
+    files
+        .map(|file| (file.digest.clone(), file.bytes.unsigned_abs()))
+        .collect()
 }
 
 fn unpack_content(from: &mut impl Read, path: &Path, digest: &str, bytes: u64) -> Result<()> {
@@ -177,12 +246,15 @@ fn unpack_content(from: &mut impl Read, path: &Path, digest: &str, bytes: u64) -
     let (mut hasher, mut left, mut piece) = (Hasher::default(), bytes, vec![0; 1 << 20]);
     while left > 0 {
         let most = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let read = from.read(&mut piece[..most]).map_err(|error| broken(&error))?;
+        let read = from
+            .read(&mut piece[..most])
+            .map_err(|error| broken(&error))?;
         if read == 0 {
             return Err(invalid(&format!("the content sha256:{digest} is cut off")));
         }
         hasher.update(&piece[..read]);
-        file.write_all(&piece[..read]).map_err(|error| Error::file(path, &error))?;
+        file.write_all(&piece[..read])
+            .map_err(|error| Error::file(path, &error))?;
         left -= read as u64;
     }
     if hasher.finish().hex() != digest {
@@ -203,5 +275,8 @@ fn broken(error: &std::io::Error) -> Error {
 }
 
 fn invalid(problem: &str) -> Error {
-    Error::new(ErrorCode::InvalidArchive, format!("the file is no export of a registry, or was changed: {problem}"))
+    Error::new(
+        ErrorCode::InvalidArchive,
+        format!("the file is no export of a registry, or was changed: {problem}"),
+    )
 }

@@ -16,7 +16,11 @@ struct Made {
 fn made() -> Made {
     let content = b"schema = 1".to_vec();
     let digest = Digest::of(&content).hex();
-    let files = vec![VersionFile { path: "model.toml".to_owned(), digest: digest.clone(), bytes: 10 }];
+    let files = vec![VersionFile {
+        path: "model.toml".to_owned(),
+        digest: digest.clone(),
+        bytes: 10,
+    }];
     let version = VersionRecord {
         model: "fraud".to_owned(),
         number: 7,
@@ -28,7 +32,11 @@ fn made() -> Made {
         pushed_by: String::new(),
         pushed_ms: 0,
     };
-    Made { version, files, entries: vec![(format!("{CONTENTS}{digest}"), content)] }
+    Made {
+        version,
+        files,
+        entries: vec![(format!("{CONTENTS}{digest}"), content)],
+    }
 }
 
 impl Made {
@@ -39,7 +47,11 @@ impl Made {
             signatures: Vec::new(),
             aliases: Vec::new(),
         };
-        let list = serde_json::to_vec(&List { schema: SCHEMA, versions: vec![listed] }).unwrap();
+        let list = serde_json::to_vec(&List {
+            schema: SCHEMA,
+            versions: vec![listed],
+        })
+        .unwrap();
         let mut tar = tar::Builder::new(Vec::new());
         for (name, content) in [(LIST.to_owned(), list)].iter().chain(&self.entries) {
             let mut header = tar::Header::new_ustar();
@@ -53,7 +65,10 @@ impl Made {
     }
 
     fn unpacked(&self) -> Result<(), ErrorCode> {
-        read(&zstd::encode_all(self.tar().as_slice(), 1).unwrap(), &BundleLimits::default())
+        read(
+            &zstd::encode_all(self.tar().as_slice(), 1).unwrap(),
+            &BundleLimits::default(),
+        )
     }
 }
 
@@ -63,7 +78,9 @@ fn read(bytes: &[u8], limits: &BundleLimits) -> Result<(), ErrorCode> {
     std::fs::write(&file, bytes).unwrap();
     let place = folder.path().join("place");
     std::fs::create_dir(&place).unwrap();
-    let outcome = unpack(&file, &place, limits).map(|_| ()).map_err(|error| error.code);
+    let outcome = unpack(&file, &place, limits)
+        .map(|_| ())
+        .map_err(|error| error.code);
     // Whatever it was, nothing stands beside the place.
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     outcome
@@ -82,15 +99,39 @@ fn each_lie_is_refused() {
         made.unpacked().unwrap_err()
     };
     let again = |made: &mut Made| made.version.digest = digest_of(&made.files);
-    assert_eq!(code(|made| made.entries[0].1[0] ^= 1), ErrorCode::ObjectCorrupt);
-    assert_eq!(code(|made| made.entries[0].1.push(0)), ErrorCode::InvalidArchive);
+    assert_eq!(
+        code(|made| made.entries[0].1[0] ^= 1),
+        ErrorCode::ObjectCorrupt
+    );
+    assert_eq!(
+        code(|made| made.entries[0].1.push(0)),
+        ErrorCode::InvalidArchive
+    );
     assert_eq!(code(|made| made.entries.clear()), ErrorCode::InvalidArchive);
-    assert_eq!(code(|made| made.entries.push(("contents/../../x".to_owned(), vec![1]))), ErrorCode::InvalidArchive);
-    assert_eq!(code(|made| made.entries.push(("/etc/x".to_owned(), vec![1]))), ErrorCode::InvalidArchive);
-    assert_eq!(code(|made| made.entries.push(made.entries[0].clone())), ErrorCode::InvalidArchive);
-    assert_eq!(code(|made| made.files[0].path = "other.toml".to_owned()), ErrorCode::ManifestCorrupt);
-    assert_eq!(code(|made| made.version.model = "../x".to_owned()), ErrorCode::InvalidArchive);
-    assert_eq!(code(|made| made.version.number = 0), ErrorCode::InvalidArchive);
+    assert_eq!(
+        code(|made| made.entries.push(("contents/../../x".to_owned(), vec![1]))),
+        ErrorCode::InvalidArchive
+    );
+    assert_eq!(
+        code(|made| made.entries.push(("/etc/x".to_owned(), vec![1]))),
+        ErrorCode::InvalidArchive
+    );
+    assert_eq!(
+        code(|made| made.entries.push(made.entries[0].clone())),
+        ErrorCode::InvalidArchive
+    );
+    assert_eq!(
+        code(|made| made.files[0].path = "other.toml".to_owned()),
+        ErrorCode::ManifestCorrupt
+    );
+    assert_eq!(
+        code(|made| made.version.model = "../x".to_owned()),
+        ErrorCode::InvalidArchive
+    );
+    assert_eq!(
+        code(|made| made.version.number = 0),
+        ErrorCode::InvalidArchive
+    );
     let mut escaping = made();
     escaping.files[0].path = "../../x".to_owned();
     again(&mut escaping);
@@ -103,7 +144,8 @@ fn each_lie_is_refused() {
 
 #[test]
 fn a_bomb_does_not_go_off() {
-    // 8 GiB of zeros in some hundred kilobytes, as the first entry and as an entry that is not in the list.
+    // 8 GiB of zeros in some hundred kilobytes, as the first entry and as an entry that is not in
+    // the list.
     let bomb = |name: &str| {
         let mut header = tar::Header::new_gnu();
         header.set_path(name).unwrap();
@@ -111,12 +153,19 @@ fn a_bomb_does_not_go_off() {
         header.set_cksum();
         let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
         std::io::Write::write_all(&mut encoder, header.as_bytes()).unwrap();
-        std::io::copy(&mut std::io::Read::take(std::io::repeat(0), 64 << 20), &mut encoder).unwrap();
+        std::io::copy(
+            &mut std::io::Read::take(std::io::repeat(0), 64 << 20),
+            &mut encoder,
+        )
+        .unwrap();
         encoder.finish().unwrap()
     };
     let limits = BundleLimits::default();
     assert_eq!(read(&bomb(LIST), &limits).unwrap_err(), ErrorCode::TooLarge);
-    assert_eq!(read(&bomb("other"), &limits).unwrap_err(), ErrorCode::InvalidArchive);
+    assert_eq!(
+        read(&bomb("other"), &limits).unwrap_err(),
+        ErrorCode::InvalidArchive
+    );
     assert_eq!(read(b"", &limits).unwrap_err(), ErrorCode::InvalidArchive);
 }
 
@@ -134,7 +183,10 @@ fn a_long_name_is_not_read_into_memory() {
     fixed.set_cksum();
     tar[second..second + 512].copy_from_slice(fixed.as_bytes());
     let packed = zstd::encode_all(tar.as_slice(), 1).unwrap();
-    assert_eq!(read(&packed, &BundleLimits::default()).unwrap_err(), ErrorCode::InvalidArchive);
+    assert_eq!(
+        read(&packed, &BundleLimits::default()).unwrap_err(),
+        ErrorCode::InvalidArchive
+    );
 }
 
 proptest! {

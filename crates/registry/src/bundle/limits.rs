@@ -21,35 +21,57 @@ pub struct BundleLimits {
 
 impl Default for BundleLimits {
     fn default() -> Self {
-        Self { max_files: 10_000, max_bytes: 1 << 40, max_manifest_bytes: 1 << 20, max_depth: 16, max_path_bytes: 512 }
+        Self {
+            max_files: 10_000,
+            max_bytes: 1 << 40,
+            max_manifest_bytes: 1 << 20,
+            max_depth: 16,
+            max_path_bytes: 512,
+        }
     }
 }
 
 /// Holds paths and sizes against the limits.
-pub(crate) fn check_files<'a>(files: impl Iterator<Item = (&'a str, u64)>, limits: &BundleLimits) -> Result<()> {
+pub(crate) fn check_files<'a>(
+    files: impl Iterator<Item = (&'a str, u64)>,
+    limits: &BundleLimits,
+) -> Result<()> {
     let (mut seen, mut total) = (BTreeSet::new(), 0u64);
     for (path, bytes) in files {
         check_path(path, limits)?;
         if path == super::MANIFEST && bytes > limits.max_manifest_bytes {
             let most = limits.max_manifest_bytes;
-            return Err(too_large(format!("{path} has {bytes} bytes, at most {most} are read")));
+            return Err(too_large(format!(
+                "{path} has {bytes} bytes, at most {most} are read"
+            )));
         }
         if !seen.insert(path.to_lowercase()) {
-            let problem =
-                format!("file \"{path}\" is there twice, or differs from another one in capital letters only");
+            let problem = format!(
+                "file \"{path}\" is there twice, or differs from another one in capital letters only"
+            );
             return Err(Error::new(ErrorCode::UnsafePath, problem));
         }
         total = total.saturating_add(bytes);
     }
     if seen.len() > limits.max_files {
-        return Err(too_large(format!("there are {} files, at most {} may be", seen.len(), limits.max_files)));
+        return Err(too_large(format!(
+            "there are {} files, at most {} may be",
+            seen.len(),
+            limits.max_files
+        )));
     }
     if total > limits.max_bytes {
-        return Err(too_large(format!("the files have {total} bytes, at most {} may be", limits.max_bytes)));
+        return Err(too_large(format!(
+            "the files have {total} bytes, at most {} may be",
+            limits.max_bytes
+        )));
     }
     let folders: BTreeSet<String> = seen.iter().flat_map(|path| parents(path)).collect();
     if let Some(both) = folders.iter().find(|folder| seen.contains(*folder)) {
-        return Err(Error::new(ErrorCode::UnsafePath, format!("\"{both}\" is both a file and a folder")));
+        return Err(Error::new(
+            ErrorCode::UnsafePath,
+            format!("\"{both}\" is both a file and a folder"),
+        ));
     }
     Ok(())
 }
@@ -58,22 +80,32 @@ pub(crate) fn check_files<'a>(files: impl Iterator<Item = (&'a str, u64)>, limit
 pub(crate) fn check_path(path: &str, limits: &BundleLimits) -> Result<()> {
     let refuse = |problem: &str| {
         let shown: String = path.chars().take(200).collect();
-        Err(Error::new(ErrorCode::UnsafePath, format!("path \"{}\" {problem}", shown.escape_default())))
+        Err(Error::new(
+            ErrorCode::UnsafePath,
+            format!("path \"{}\" {problem}", shown.escape_default()),
+        ))
     };
     if path.is_empty() || path.len() > limits.max_path_bytes {
         return refuse("is empty or too long");
     }
-    if path.starts_with('/') || path.contains(['\\', ':', '\0']) || path.chars().any(char::is_control) {
+    if path.starts_with('/')
+        || path.contains(['\\', ':', '\0'])
+        || path.chars().any(char::is_control)
+    {
         return refuse("is absolute, or has characters that some system reads in another way");
     }
-    if path
-        .split('/')
-        .any(|part| matches!(part, "" | "." | "..") || part.ends_with(['.', ' ']) || part.starts_with(' '))
-    {
-        return refuse("leads out of the bundle, or has a part that some system reads in another way");
+    if path.split('/').any(|part| {
+        matches!(part, "" | "." | "..") || part.ends_with(['.', ' ']) || part.starts_with(' ')
+    }) {
+        return refuse(
+            "leads out of the bundle, or has a part that some system reads in another way",
+        );
     }
     if path.split('/').count() > limits.max_depth {
-        let problem = format!("path \"{path}\" is deeper than {} folders", limits.max_depth);
+        let problem = format!(
+            "path \"{path}\" is deeper than {} folders",
+            limits.max_depth
+        );
         return Err(too_large(problem));
     }
     Ok(())
@@ -84,5 +116,7 @@ pub(super) fn too_large(problem: String) -> Error {
 }
 
 fn parents(path: &str) -> Vec<String> {
-    path.match_indices('/').map(|(at, _)| path[..at].to_owned()).collect()
+    path.match_indices('/')
+        .map(|(at, _)| path[..at].to_owned())
+        .collect()
 }

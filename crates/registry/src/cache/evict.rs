@@ -19,9 +19,14 @@ struct Candidate {
 }
 
 impl Cache {
-    /// Removes the versions that were not used for longest until a new one fits. What is in use stays.
+    /// Removes the versions that were not used for longest until a new one fits. What is in use
+    /// stays.
     pub(super) fn make_room(&self, entry: &Entry) -> Result<()> {
-        let wanted: u64 = entry.files.iter().map(|file| u64::try_from(file.bytes).unwrap_or(0)).sum();
+        let wanted: u64 = entry
+            .files
+            .iter()
+            .map(|file| u64::try_from(file.bytes).unwrap_or(0))
+            .sum();
         let mut there = self.candidates()?;
         there.retain(|candidate| candidate.digest != entry.version.digest);
         let mut total: u64 = there.iter().map(|candidate| candidate.bytes).sum();
@@ -48,19 +53,30 @@ impl Cache {
 
     /// Removes what processes that are gone left half-done.
     pub(super) fn sweep(&self) {
-        let Ok(entries) = std::fs::read_dir(self.folder.join("tmp")) else { return };
+        let Ok(entries) = std::fs::read_dir(self.folder.join("tmp")) else {
+            return;
+        };
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let Some((digest, _)) = name.split_once('-').filter(|(digest, _)| digest.len() == 64) else {
+            let Some((digest, _)) = name
+                .split_once('-')
+                .filter(|(digest, _)| digest.len() == 64)
+            else {
                 let modified = entry.metadata().and_then(|metadata| metadata.modified());
                 let age = modified.ok().and_then(|modified| modified.elapsed().ok());
                 if age.is_some_and(|age| age > WORK_PATIENCE) {
                     let path = entry.path();
-                    let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+                    let _ = if path.is_dir() {
+                        std::fs::remove_dir_all(path)
+                    } else {
+                        std::fs::remove_file(path)
+                    };
                 }
                 continue;
             };
-            let Ok((lock, _)) = self.lock_file(&format!("{digest}.fill")) else { continue };
+            let Ok((lock, _)) = self.lock_file(&format!("{digest}.fill")) else {
+                continue;
+            };
             if lock.try_lock().is_ok() {
                 let _ = std::fs::remove_dir_all(entry.path());
             }
@@ -80,15 +96,24 @@ impl Cache {
         match std::fs::rename(&place, aside.path().join("evicted")) {
             // Another process was faster.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
-            moved => moved.map(|()| true).map_err(|error| Error::file(&place, &error)),
+            moved => moved
+                .map(|()| true)
+                .map_err(|error| Error::file(&place, &error)),
         }
     }
 
     fn candidates(&self) -> Result<Vec<Candidate>> {
         let folder = self.folder.join("versions");
         let mut found = Vec::new();
-        for entry in std::fs::read_dir(&folder).map_err(|error| Error::file(&folder, &error))?.flatten() {
-            let Some(digest) = entry.file_name().to_str().and_then(|name| name.parse::<Digest>().ok()) else {
+        for entry in std::fs::read_dir(&folder)
+            .map_err(|error| Error::file(&folder, &error))?
+            .flatten()
+        {
+            let Some(digest) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse::<Digest>().ok())
+            else {
                 continue;
             };
             let lock = self.folder.join("locks").join(digest.hex());
@@ -104,7 +129,9 @@ impl Cache {
 }
 
 fn bytes_under(folder: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return 0;
+    };
     let sizes = entries.flatten().map(|entry| match entry.file_type() {
         Ok(kind) if kind.is_dir() => bytes_under(&entry.path()),
         Ok(_) => entry.metadata().map_or(0, |metadata| metadata.len()),

@@ -31,19 +31,24 @@ pub(crate) struct Filling {
 }
 
 impl Cache {
-    /// Looks for a version; where it is not, waits for others who fill it and then lets the caller do so.
+    /// Looks for a version; where it is not, waits for others who fill it and then lets the caller
+    /// do so.
     pub(crate) async fn begin(&self, entry: &Entry) -> Result<Begun> {
         let (cache, entry) = (self.clone(), entry.clone());
         blocking(move || {
             let digest = entry.version.digest;
             let used = cache.lock_shared(&digest)?;
-            let again = used.try_clone().map_err(|error| Error::file(&cache.folder, &error))?;
+            let again = used
+                .try_clone()
+                .map_err(|error| Error::file(&cache.folder, &error))?;
             if let Some(there) = cache.verified(&entry, used)? {
                 return Ok(Begun::There(there));
             }
             let (filling, path) = cache.lock_file(&format!("{}.fill", digest.hex()))?;
             filling.lock().map_err(|error| Error::file(&path, &error))?;
-            let used = again.try_clone().map_err(|error| Error::file(&cache.folder, &error))?;
+            let used = again
+                .try_clone()
+                .map_err(|error| Error::file(&cache.folder, &error))?;
             if let Some(there) = cache.verified(&entry, again)? {
                 return Ok(Begun::There(there));
             }
@@ -52,7 +57,14 @@ impl Cache {
                 .prefix(&format!("{}-", digest.hex()))
                 .tempdir_in(cache.folder.join("tmp"))
                 .map_err(|error| Error::file(&cache.folder, &error))?;
-            Ok(Begun::Fill(Filling { cache, entry, folder, marks: BTreeMap::new(), used, _filling: filling }))
+            Ok(Begun::Fill(Filling {
+                cache,
+                entry,
+                folder,
+                marks: BTreeMap::new(),
+                used,
+                _filling: filling,
+            }))
         })
         .await
     }
@@ -76,8 +88,14 @@ impl Filling {
         let mark = blocking(move || {
             let fail = |error: std::io::Error| Error::file(&place, &error);
             file.sync_all().map_err(fail)?;
-            file.set_permissions(Permissions::from_mode(0o444)).map_err(fail)?;
-            Mark::of(&place).ok_or_else(|| Error::new(ErrorCode::FileUnusable, format!("{} is gone", place.display())))
+            file.set_permissions(Permissions::from_mode(0o444))
+                .map_err(fail)?;
+            Mark::of(&place).ok_or_else(|| {
+                Error::new(
+                    ErrorCode::FileUnusable,
+                    format!("{} is gone", place.display()),
+                )
+            })
         })
         .await?;
         self.marks.insert(path.to_owned(), mark);
@@ -88,9 +106,15 @@ impl Filling {
     pub(crate) async fn finish(self) -> Result<CachedVersion> {
         blocking(move || {
             let digest = self.entry.version.digest;
-            let signatures = BTreeMap::from([(self.entry.version.name(), self.entry.signatures.clone())]);
-            let kept = Kept { entry: self.entry.clone(), signatures, marks: self.marks.clone() };
-            self.cache.write_json(&self.folder.path().join(ENTRY), &kept)?;
+            let signatures =
+                BTreeMap::from([(self.entry.version.name(), self.entry.signatures.clone())]);
+            let kept = Kept {
+                entry: self.entry.clone(),
+                signatures,
+                marks: self.marks.clone(),
+            };
+            self.cache
+                .write_json(&self.folder.path().join(ENTRY), &kept)?;
             let place = self.cache.version_folder(&digest);
             let fail = |error: std::io::Error| Error::file(&place, &error);
             if place.exists() {
@@ -101,7 +125,10 @@ impl Filling {
             std::fs::rename(self.folder.path(), &place).map_err(fail)?;
             let there = self.cache.verified(&self.entry, self.used)?;
             there.ok_or_else(|| {
-                let problem = format!("{} changed while it was put into the cache", self.entry.version.name());
+                let problem = format!(
+                    "{} changed while it was put into the cache",
+                    self.entry.version.name()
+                );
                 Error::new(ErrorCode::FileUnusable, problem)
             })
         })

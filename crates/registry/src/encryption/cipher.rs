@@ -1,8 +1,9 @@
 //! One object's bytes in authenticated chunks.
 //!
-//! The STREAM construction of Hoang, Reyhanitabar, Rogaway and Vizár, "Online Authenticated-Encryption and its
-//! Nonce-Reuse Misuse-Resistance" (2015): chunks cannot be changed, left out, moved or cut off unseen. The digest of the
-//! plain bytes is authenticated with every chunk.
+//! The STREAM construction of Hoang, Reyhanitabar, Rogaway and Vizár, "Online
+//! Authenticated-Encryption and its Nonce-Reuse Misuse-Resistance" (2015): chunks cannot be
+//! changed, left out, moved or cut off unseen. The digest of the plain bytes is authenticated with
+//! every chunk.
 
 use aead_stream::{NewStream, Nonce, StreamBE32, StreamPrimitive};
 use aes_gcm::{Aes256Gcm, KeyInit};
@@ -14,7 +15,8 @@ pub(crate) const CHUNK: usize = 64 << 10;
 /// What authentication adds to each chunk.
 const TAG: usize = 16;
 const MAGIC: &[u8; 8] = b"tidegate";
-/// Bytes after the last chunk: which content this is, so that a swapped file can be told from a broken one.
+/// Bytes after the last chunk: which content this is, so that a swapped file can be told from a
+/// broken one.
 pub(crate) const TRAILER: usize = MAGIC.len() + 32;
 
 /// The chunk with this number is not what was written.
@@ -32,17 +34,23 @@ pub(crate) struct Cipher {
 impl Cipher {
     pub(crate) fn new(key: &[u8; 32], nonce: &[u8; 7], digest: &Digest) -> Self {
         let nonce = Nonce::<Aes256Gcm, StreamBE32<Aes256Gcm>>::from(*nonce);
-        Self { stream: StreamBE32::from_aead(Aes256Gcm::new(key.into()), &nonce), digest: *digest }
+        Self {
+            stream: StreamBE32::from_aead(Aes256Gcm::new(key.into()), &nonce),
+            digest: *digest,
+        }
     }
 
-    /// Seals plain bytes that begin at chunk `first`; all but those with the end are whole chunks. With the end comes
-    /// the trailer.
+    /// Seals plain bytes that begin at chunk `first`; all but those with the end are whole chunks.
+    /// With the end comes the trailer.
     pub(crate) fn seal(&self, first: u64, plain: &[u8], end: bool) -> Result<Vec<u8>, Failed> {
-        let mut sealed = Vec::with_capacity(plain.len() + (plain.len() / CHUNK + 1) * TAG + TRAILER);
+        let mut sealed =
+            Vec::with_capacity(plain.len() + (plain.len() / CHUNK + 1) * TAG + TRAILER);
         for (number, chunk, last) in chunks(plain, CHUNK, first, end) {
             let mut buffer = chunk.to_vec();
             let position = position(number)?;
-            let done = self.stream.encrypt_in_place(position, last, self.digest.bytes(), &mut buffer);
+            let done =
+                self.stream
+                    .encrypt_in_place(position, last, self.digest.bytes(), &mut buffer);
             done.map_err(|_| Failed { chunk: number })?;
             sealed.extend_from_slice(&buffer);
         }
@@ -59,7 +67,9 @@ impl Cipher {
         for (number, chunk, last) in chunks(sealed, CHUNK + TAG, first, end) {
             let mut buffer = chunk.to_vec();
             let position = position(number)?;
-            let done = self.stream.decrypt_in_place(position, last, self.digest.bytes(), &mut buffer);
+            let done =
+                self.stream
+                    .decrypt_in_place(position, last, self.digest.bytes(), &mut buffer);
             done.map_err(|_| Failed { chunk: number })?;
             plain.extend_from_slice(&buffer);
         }
@@ -68,13 +78,26 @@ impl Cipher {
 
     /// The content that a trailer names.
     pub(crate) fn trailer(bytes: &[u8]) -> Option<String> {
-        bytes.strip_prefix(MAGIC).filter(|digest| digest.len() == 32).map(crate::digest::to_hex)
+        bytes
+            .strip_prefix(MAGIC)
+            .filter(|digest| digest.len() == 32)
+            .map(crate::digest::to_hex)
     }
 }
 
-/// Pieces with their numbers, and whether each is the object's last; an empty object has one empty chunk.
-fn chunks(bytes: &[u8], size: usize, first: u64, end: bool) -> impl Iterator<Item = (u64, &[u8], bool)> {
-    let count = if bytes.is_empty() { usize::from(end) } else { bytes.len().div_ceil(size) };
+/// Pieces with their numbers, and whether each is the object's last; an empty object has one empty
+/// chunk.
+fn chunks(
+    bytes: &[u8],
+    size: usize,
+    first: u64,
+    end: bool,
+) -> impl Iterator<Item = (u64, &[u8], bool)> {
+    let count = if bytes.is_empty() {
+        usize::from(end)
+    } else {
+        bytes.len().div_ceil(size)
+    };
     (0..count).map(move |at| {
         let piece = &bytes[at * size..bytes.len().min((at + 1) * size)];
         (first + at as u64, piece, end && at + 1 == count)

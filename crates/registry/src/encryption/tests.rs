@@ -11,27 +11,51 @@ fn key_file(folder: &std::path::Path, name: &str) -> std::path::PathBuf {
 }
 
 fn config(file: &std::path::Path) -> EncryptionConfig {
-    EncryptionConfig { key_file: Some(file.to_owned()), ..EncryptionConfig::default() }
+    EncryptionConfig {
+        key_file: Some(file.to_owned()),
+        ..EncryptionConfig::default()
+    }
 }
 
 #[tokio::test]
 async fn a_data_key_opens_with_its_key_only_and_rotates() {
     let folder = tempfile::tempdir().unwrap();
-    let (old, new) = (key_file(folder.path(), "old"), key_file(folder.path(), "new"));
+    let (old, new) = (
+        key_file(folder.path(), "old"),
+        key_file(folder.path(), "new"),
+    );
     let digest = Digest::of(b"content");
     let before = Keyring::open(&config(&old)).unwrap();
     let (cipher, envelope) = before.seal(&digest).await.unwrap().unwrap();
     let sealed = cipher.seal(0, b"content", true).unwrap();
 
     let wrong = Keyring::open(&config(&new)).unwrap();
-    assert_eq!(wrong.open_envelope(&envelope, &digest).await.err().unwrap().code, ErrorCode::WrongKey);
+    assert_eq!(
+        wrong
+            .open_envelope(&envelope, &digest)
+            .await
+            .err()
+            .unwrap()
+            .code,
+        ErrorCode::WrongKey
+    );
     let other = before.open_envelope(&envelope, &Digest::of(b"other")).await;
-    assert_eq!(other.err().unwrap().code, ErrorCode::EnvelopeCorrupt, "an envelope belongs to one object");
+    assert_eq!(
+        other.err().unwrap().code,
+        ErrorCode::EnvelopeCorrupt,
+        "an envelope belongs to one object"
+    );
 
-    let both = EncryptionConfig { previous_keys: vec![old], ..config(&new) };
+    let both = EncryptionConfig {
+        previous_keys: vec![old],
+        ..config(&new)
+    };
     let both = Keyring::open(&both).unwrap();
     let renewed = both.rewrap(&envelope, &digest).await.unwrap().unwrap();
-    assert!(both.rewrap(&renewed, &digest).await.unwrap().is_none(), "once is enough");
+    assert!(
+        both.rewrap(&renewed, &digest).await.unwrap().is_none(),
+        "once is enough"
+    );
     let cipher = wrong.open_envelope(&renewed, &digest).await.unwrap();
     let chunks = &sealed[..sealed.len() - TRAILER];
     assert_eq!(cipher.open(0, chunks, true).unwrap(), b"content");
@@ -42,24 +66,54 @@ async fn a_command_can_hold_the_key() {
     let folder = tempfile::tempdir().unwrap();
     let hook = folder.path().join("hook");
     // Turns the digits around: enough to see both directions.
-    std::fs::write(&hook, "#!/bin/sh\n[ \"$2\" = wrap ] || [ \"$2\" = unwrap ] || exit 3\nrev\n").unwrap();
+    std::fs::write(
+        &hook,
+        "#!/bin/sh\n[ \"$2\" = wrap ] || [ \"$2\" = unwrap ] || exit 3\nrev\n",
+    )
+    .unwrap();
     std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
     let command = |argument: &str| vec![hook.display().to_string(), argument.to_owned()];
-    let named = EncryptionConfig { key_command: command("x"), key_id: Some("kms".to_owned()), ..Default::default() };
+    let named = EncryptionConfig {
+        key_command: command("x"),
+        key_id: Some("kms".to_owned()),
+        ..Default::default()
+    };
     let keyring = Keyring::open(&named).unwrap();
     let digest = Digest::of(b"content");
     let (cipher, envelope) = keyring.seal(&digest).await.unwrap().unwrap();
     assert!(envelope.contains("\"kms\""));
     let sealed = cipher.seal(0, b"content", true).unwrap();
     let cipher = keyring.open_envelope(&envelope, &digest).await.unwrap();
-    assert_eq!(cipher.open(0, &sealed[..sealed.len() - TRAILER], true).unwrap(), b"content");
+    assert_eq!(
+        cipher
+            .open(0, &sealed[..sealed.len() - TRAILER], true)
+            .unwrap(),
+        b"content"
+    );
 
-    let failing = EncryptionConfig { key_command: vec!["false".to_owned()], ..named.clone() };
-    let error = Keyring::open(&failing).unwrap().seal(&digest).await.err().unwrap();
+    let failing = EncryptionConfig {
+        key_command: vec!["false".to_owned()],
+        ..named.clone()
+    };
+    let error = Keyring::open(&failing)
+        .unwrap()
+        .seal(&digest)
+        .await
+        .err()
+        .unwrap();
     assert_eq!(error.code, ErrorCode::KeyUnavailable);
-    assert!(error.message.contains("it ended with exit status: 1"), "{error}");
-    let nameless = EncryptionConfig { key_id: None, ..named };
-    assert_eq!(Keyring::open(&nameless).unwrap_err().code, ErrorCode::InvalidConfig);
+    assert!(
+        error.message.contains("it ended with exit status: 1"),
+        "{error}"
+    );
+    let nameless = EncryptionConfig {
+        key_id: None,
+        ..named
+    };
+    assert_eq!(
+        Keyring::open(&nameless).unwrap_err().code,
+        ErrorCode::InvalidConfig
+    );
 }
 
 #[test]
@@ -70,8 +124,14 @@ fn keys_that_are_none_are_refused_without_being_shown() {
     let error = Keyring::open(&config(&file)).unwrap_err();
     assert_eq!(error.code, ErrorCode::InvalidKey);
     assert!(!error.message.contains("5ec4e7"), "{error}");
-    let both = EncryptionConfig { key_env: Some("X".to_owned()), ..config(&file) };
-    assert_eq!(Keyring::open(&both).unwrap_err().code, ErrorCode::InvalidConfig);
+    let both = EncryptionConfig {
+        key_env: Some("X".to_owned()),
+        ..config(&file)
+    };
+    assert_eq!(
+        Keyring::open(&both).unwrap_err().code,
+        ErrorCode::InvalidConfig
+    );
 }
 
 fn cipher() -> Cipher {
@@ -81,7 +141,8 @@ fn cipher() -> Cipher {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// Sealed in parts and opened in other parts, the bytes are the same, and their number is as computed.
+    /// Sealed in parts and opened in other parts, the bytes are the same, and their number is as
+    /// computed.
     #[test]
     fn parts_may_be_cut_at_any_chunk(length in 0usize..CHUNK * 5, seal_at in 0usize..5, open_at in 0usize..5) {
         let plain: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();

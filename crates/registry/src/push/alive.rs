@@ -14,7 +14,8 @@ use crate::{Error, Registry, Result};
 const LEASE: Duration = Duration::from_secs(600);
 const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
-/// A push under way. Its file is locked as long as the process lives, and tells others on this machine so.
+/// A push under way. Its file is locked as long as the process lives, and tells others on this
+/// machine so.
 pub(crate) struct Push {
     id: String,
     _lock: File,
@@ -39,7 +40,10 @@ impl Registry {
     pub(crate) async fn begin_push(&self) -> Result<Push> {
         end_abandoned(&self.store, &self.cache, &self.actor).await?;
         let id = crate::digest::to_hex(&crate::keys::random::<16>()?);
-        let (hidden, path) = (self.cache.pushes().join(format!(".{id}")), self.cache.pushes().join(&id));
+        let (hidden, path) = (
+            self.cache.pushes().join(format!(".{id}")),
+            self.cache.pushes().join(&id),
+        );
         // Others see the file once it is locked, and not before.
         let lock = File::create(&hidden).and_then(|file| file.lock().map(|()| file));
         let lock = lock.and_then(|file| std::fs::rename(&hidden, &path).map(|()| file));
@@ -56,17 +60,26 @@ impl Registry {
                 }
             }
         });
-        Ok(Push { id, _lock: lock, alive })
+        Ok(Push {
+            id,
+            _lock: lock,
+            alive,
+        })
     }
 }
 
-/// Ends the pushes of this machine whose process is gone, and those of other machines that were silent for long.
+/// Ends the pushes of this machine whose process is gone, and those of other machines that were
+/// silent for long.
 pub(crate) async fn end_abandoned(store: &Store, cache: &Cache, actor: &str) -> Result<()> {
     let mut gone = Vec::new();
     let folder = cache.pushes();
-    for entry in std::fs::read_dir(&folder).map_err(|error| Error::file(&folder, &error))?.flatten() {
+    for entry in std::fs::read_dir(&folder)
+        .map_err(|error| Error::file(&folder, &error))?
+        .flatten()
+    {
         let hidden = entry.file_name().to_string_lossy().starts_with('.');
-        let unlocked = !hidden && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+        let unlocked =
+            !hidden && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
         if unlocked && let Ok(id) = entry.file_name().into_string() {
             gone.push((id, entry.path()));
         }

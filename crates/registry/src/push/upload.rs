@@ -53,11 +53,22 @@ struct Task {
 }
 
 impl Registry {
-    /// Sends every content that the object store does not have; gives the bytes sent and those that were there in part.
-    pub(crate) async fn upload(&self, push: &Push, files: &[Hashed], progress: Option<Progress>) -> Result<(u64, u64)> {
+    /// Sends every content that the object store does not have; gives the bytes sent and those that
+    /// were there in part.
+    pub(crate) async fn upload(
+        &self,
+        push: &Push,
+        files: &[Hashed],
+        progress: Option<Progress>,
+    ) -> Result<(u64, u64)> {
         let missing = self.missing(push, files).await?;
         let total = missing.iter().map(|file| file.bytes).sum();
-        let meter = Meter { progress, total, sent: AtomicU64::new(0), resumed: AtomicU64::new(0) };
+        let meter = Meter {
+            progress,
+            total,
+            sent: AtomicU64::new(0),
+            resumed: AtomicU64::new(0),
+        };
         let meter = Arc::new(meter);
         let places = Arc::new(Semaphore::new(PARTS_IN_FLIGHT));
         let mut sending = JoinSet::new();
@@ -74,7 +85,10 @@ impl Registry {
         while let Some(sent) = sending.join_next().await {
             joined(sent)?;
         }
-        Ok((meter.sent.load(Ordering::Relaxed), meter.resumed.load(Ordering::Relaxed)))
+        Ok((
+            meter.sent.load(Ordering::Relaxed),
+            meter.resumed.load(Ordering::Relaxed),
+        ))
     }
 
     /// The contents that are not in the object store. The push counts on all of them from here on.
@@ -92,7 +106,13 @@ impl Registry {
         Ok(missing)
     }
 
-    async fn send(&self, push: &str, file: Hashed, meter: &Meter, places: &Arc<Semaphore>) -> Result<()> {
+    async fn send(
+        &self,
+        push: &str,
+        file: Hashed,
+        meter: &Meter,
+        places: &Arc<Semaphore>,
+    ) -> Result<()> {
         let task = self.begin_or_resume(push, file).await?;
         let stored = match &task.upload.multipart {
             Some(id) => self.send_resumable(&task, id, meter, places).await?,
@@ -103,7 +123,10 @@ impl Registry {
         let found = self.storage.length(location).await?;
         if found != Some(stored) {
             let found = found.map_or("no".to_owned(), |found| found.to_string());
-            let problem = format!("{location} has {found} bytes in {} after writing {stored}", self.storage.shown());
+            let problem = format!(
+                "{location} has {found} bytes in {} after writing {stored}",
+                self.storage.shown()
+            );
             return Err(Error::new(ErrorCode::ObjectCorrupt, problem));
         }
         self.finish_upload(&task, stored).await
@@ -117,41 +140,90 @@ impl Registry {
             write.commit().await?;
             let cipher = match &upload.envelope {
                 None => None,
-                Some(envelope) => Some(Arc::new(self.keyring.open_envelope(envelope, &file.digest).await?)),
+                Some(envelope) => Some(Arc::new(
+                    self.keyring.open_envelope(envelope, &file.digest).await?,
+                )),
             };
             let there = self.store.upload_parts(&upload.location).await?;
-            let there = there.into_iter().filter_map(|(part, id)| Some((usize::try_from(part).ok()?, id))).collect();
-            return Ok(Task { file, upload, cipher, there });
+            let there = there
+                .into_iter()
+                .filter_map(|(part, id)| Some((usize::try_from(part).ok()?, id)))
+                .collect();
+            return Ok(Task {
+                file,
+                upload,
+                cipher,
+                there,
+            });
         }
         drop(write);
         let (cipher, envelope) = self.keyring.seal(&file.digest).await?.unzip();
         let location = new_location(&file.digest)?;
         let part_bytes = part_bytes(file.bytes);
         let large = file.bytes > part_bytes;
-        let multipart = if large { self.storage.begin_resumable(&location).await? } else { None };
+        let multipart = if large {
+            self.storage.begin_resumable(&location).await?
+        } else {
+            None
+        };
         let bytes = signed(file.bytes);
-        let upload = Upload { location, digest, bytes, envelope, multipart, part_bytes: signed(part_bytes) };
+        let upload = Upload {
+            location,
+            digest,
+            bytes,
+            envelope,
+            multipart,
+            part_bytes: signed(part_bytes),
+        };
         let mut write = self.store.write(&self.actor).await?;
         write.begin_upload(push, &upload).await?;
         write.commit().await?;
-        Ok(Task { file, upload, cipher: cipher.map(Arc::new), there: BTreeMap::new() })
+        Ok(Task {
+            file,
+            upload,
+            cipher: cipher.map(Arc::new),
+            there: BTreeMap::new(),
+        })
     }
 
     /// Makes an object of an upload that is whole.
     async fn finish_upload(&self, task: &Task, stored: u64) -> Result<()> {
-        let Upload { location, digest, bytes, envelope, multipart, .. } = task.upload.clone();
+        let Upload {
+            location,
+            digest,
+            bytes,
+            envelope,
+            multipart,
+            ..
+        } = task.upload.clone();
         let mut write = self.store.write(&self.actor).await?;
         if !write.knows_upload(&location).await? {
-            let problem = format!("the upload of {} was collected meanwhile: push again", task.file.digest);
+            let problem = format!(
+                "the upload of {} was collected meanwhile: push again",
+                task.file.digest
+            );
             return Err(Error::new(ErrorCode::PushExpired, problem));
         }
         write.end_upload(&location).await?;
         if write.object(&digest).await?.is_some() {
             // Another push was faster.
-            write.discard(&Garbage { location, multipart }).await?;
+            write
+                .discard(&Garbage {
+                    location,
+                    multipart,
+                })
+                .await?;
         } else {
             let stored_bytes = signed(stored);
-            write.add_object(&Object { digest, location, bytes, stored_bytes, envelope }).await?;
+            write
+                .add_object(&Object {
+                    digest,
+                    location,
+                    bytes,
+                    stored_bytes,
+                    envelope,
+                })
+                .await?;
         }
         Ok(write.commit().await?)
     }
@@ -169,8 +241,14 @@ impl Registry {
     }
 
     /// Parts that are lost when the process is, for stores that know no others.
-    async fn send_in_parts(&self, task: &Task, meter: &Meter, places: &Arc<Semaphore>) -> Result<u64> {
-        let mut upload: Box<dyn MultipartUpload> = self.storage.begin(&task.upload.location).await?;
+    async fn send_in_parts(
+        &self,
+        task: &Task,
+        meter: &Meter,
+        places: &Arc<Semaphore>,
+    ) -> Result<u64> {
+        let mut upload: Box<dyn MultipartUpload> =
+            self.storage.begin(&task.upload.location).await?;
         let mut reader = Reader::new(task);
         let (mut hasher, mut stored, mut sending) = (Hasher::default(), 0, JoinSet::new());
         for at in 0..reader.parts() {
@@ -188,11 +266,16 @@ impl Registry {
             meter.add(&meter.sent, reader.length(at));
         }
         let write_problem = |error: object_store::Error| {
-            let problem = format!("cannot write {} in {}: {error}", task.upload.location, self.storage.shown());
+            let problem = format!(
+                "cannot write {} in {}: {error}",
+                task.upload.location,
+                self.storage.shown()
+            );
             Error::new(ErrorCode::StorageUnavailable, problem)
         };
         while let Some(sent) = sending.join_next().await {
-            let written = sent.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+            let written =
+                sent.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
             written.map_err(write_problem)?;
         }
         if let Err(error) = same(task, hasher.finish()) {
@@ -204,12 +287,20 @@ impl Registry {
     }
 
     /// Parts that are recorded as they arrive, so that another process can go on.
-    async fn send_resumable(&self, task: &Task, id: &str, meter: &Meter, places: &Arc<Semaphore>) -> Result<u64> {
+    async fn send_resumable(
+        &self,
+        task: &Task,
+        id: &str,
+        meter: &Meter,
+        places: &Arc<Semaphore>,
+    ) -> Result<u64> {
         let mut reader = Reader::new(task);
         let mut hasher = Hasher::default();
         let mut sending: JoinSet<Result<(usize, String, u64)>> = JoinSet::new();
         let mut ids = task.there.clone();
-        let take = |sent: std::result::Result<Result<_>, _>, ids: &mut BTreeMap<usize, String>| -> Result<()> {
+        let take = |sent: std::result::Result<Result<_>, _>,
+                    ids: &mut BTreeMap<usize, String>|
+         -> Result<()> {
             let (at, content_id, bytes) = joined(sent)?;
             ids.insert(at, content_id);
             meter.add(&meter.sent, bytes);
@@ -220,17 +311,23 @@ impl Registry {
                 take(sent, &mut ids)?;
             }
             let place = place(places).await;
-            let (part, next) = reader.part(at, hasher, !task.there.contains_key(&at)).await?;
+            let (part, next) = reader
+                .part(at, hasher, !task.there.contains_key(&at))
+                .await?;
             hasher = next;
             let bytes = reader.length(at);
             let Some(part) = part else {
                 meter.add(&meter.resumed, bytes);
                 continue;
             };
-            let (registry, location, id) = (self.clone(), task.upload.location.clone(), id.to_owned());
+            let (registry, location, id) =
+                (self.clone(), task.upload.location.clone(), id.to_owned());
             sending.spawn(async move {
                 let content_id = registry.storage.put_part(&location, &id, at, part).await?;
-                registry.store.add_upload_part(&location, at as i64, &content_id).await?;
+                registry
+                    .store
+                    .add_upload_part(&location, at as i64, &content_id)
+                    .await?;
                 drop(place);
                 Ok((at, content_id, bytes))
             });
@@ -242,15 +339,30 @@ impl Registry {
             self.discard_upload(task).await?;
             return Err(error);
         }
-        self.storage.complete(&task.upload.location, id, ids.into_values().collect()).await?;
-        Ok(if task.cipher.is_some() { stored_length(task.file.bytes) } else { task.file.bytes })
+        self.storage
+            .complete(&task.upload.location, id, ids.into_values().collect())
+            .await?;
+        Ok(if task.cipher.is_some() {
+            stored_length(task.file.bytes)
+        } else {
+            task.file.bytes
+        })
     }
 
     async fn discard_upload(&self, task: &Task) -> Result<()> {
-        let Upload { location, multipart, .. } = task.upload.clone();
+        let Upload {
+            location,
+            multipart,
+            ..
+        } = task.upload.clone();
         let mut write = self.store.write(&self.actor).await?;
         write.end_upload(&location).await?;
-        write.discard(&Garbage { location, multipart }).await?;
+        write
+            .discard(&Garbage {
+                location,
+                multipart,
+            })
+            .await?;
         Ok(write.commit().await?)
     }
 }
@@ -264,7 +376,10 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn new(task: &'a Task) -> Self {
         // Whatever fits into one part is one, also where the parts of larger contents are smaller.
-        Self { task, part_bytes: u64::try_from(task.upload.part_bytes).unwrap_or(PART_BYTES) }
+        Self {
+            task,
+            part_bytes: u64::try_from(task.upload.part_bytes).unwrap_or(PART_BYTES),
+        }
     }
 
     fn parts(&self) -> usize {
@@ -272,28 +387,41 @@ impl<'a> Reader<'a> {
     }
 
     fn length(&self, at: usize) -> u64 {
-        self.part_bytes.min(self.task.file.bytes - at as u64 * self.part_bytes)
+        self.part_bytes
+            .min(self.task.file.bytes - at as u64 * self.part_bytes)
     }
 
     /// The part as it is stored, unless it is not `wanted`, and the hash so far.
-    async fn part(&mut self, at: usize, mut hasher: Hasher, wanted: bool) -> Result<(Option<Bytes>, Hasher)> {
+    async fn part(
+        &mut self,
+        at: usize,
+        mut hasher: Hasher,
+        wanted: bool,
+    ) -> Result<(Option<Bytes>, Hasher)> {
         let (offset, length) = (at as u64 * self.part_bytes, self.length(at));
         let (source, cipher) = (self.task.file.source.clone(), self.task.cipher.clone());
         let (path, end) = (self.task.file.path.clone(), at + 1 == self.parts());
         let digest = self.task.file.digest;
         blocking(move || {
-            let plain = read(&source, offset, length).map_err(|error| changed(&path, &error.to_string()))?;
+            let plain = read(&source, offset, length)
+                .map_err(|error| changed(&path, &error.to_string()))?;
             hasher.update(&plain);
             let part = match cipher {
                 _ if !wanted => None,
                 None => Some(plain),
                 Some(cipher) => {
-                    let sealed = cipher.seal(offset / CHUNK as u64, &plain, end).map_err(|failed| {
-                        Error::new(
-                            ErrorCode::TooLarge,
-                            format!("{digest} cannot be encrypted at chunk {}", failed.chunk),
-                        )
-                    })?;
+                    let sealed =
+                        cipher
+                            .seal(offset / CHUNK as u64, &plain, end)
+                            .map_err(|failed| {
+                                Error::new(
+                                    ErrorCode::TooLarge,
+                                    format!(
+                                        "{digest} cannot be encrypted at chunk {}",
+                                        failed.chunk
+                                    ),
+                                )
+                            })?;
                     Some(Bytes::from(sealed))
                 }
             };
@@ -324,15 +452,26 @@ fn part_bytes(bytes: u64) -> u64 {
 }
 
 fn same(task: &Task, digest: Digest) -> Result<()> {
-    if digest == task.file.digest { Ok(()) } else { Err(changed(&task.file.path, "its content is another one")) }
+    if digest == task.file.digest {
+        Ok(())
+    } else {
+        Err(changed(&task.file.path, "its content is another one"))
+    }
 }
 
 fn changed(path: &str, problem: &str) -> Error {
-    Error::new(ErrorCode::SourceChanged, format!("file \"{path}\" changed while it was pushed: {problem}"))
+    Error::new(
+        ErrorCode::SourceChanged,
+        format!("file \"{path}\" changed while it was pushed: {problem}"),
+    )
 }
 
 async fn place(places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
-    places.clone().acquire_owned().await.expect("the semaphore is never closed")
+    places
+        .clone()
+        .acquire_owned()
+        .await
+        .expect("the semaphore is never closed")
 }
 
 fn joined<T>(outcome: std::result::Result<Result<T>, tokio::task::JoinError>) -> Result<T> {

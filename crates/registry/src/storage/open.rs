@@ -31,7 +31,9 @@ impl Storage {
             Some(("az", _)) => cloud::azure(storage, options),
             Some((scheme, _)) => {
                 let _ = options;
-                let problem = format!("registry.storage is {storage:?}: this build has no storage of kind {scheme:?}");
+                let problem = format!(
+                    "registry.storage is {storage:?}: this build has no storage of kind {scheme:?}"
+                );
                 Err(Error::new(ErrorCode::InvalidConfig, problem))
             }
         }
@@ -62,7 +64,9 @@ mod cloud {
         ($builder:ty, $storage:expr, $options:expr) => {{
             // One TLS for the whole binary; somebody else may have chosen it already.
             let _ = rustls::crypto::ring::default_provider().install_default();
-            let mut builder = <$builder>::from_env().with_url($storage).with_retry(retry());
+            let mut builder = <$builder>::from_env()
+                .with_url($storage)
+                .with_retry(retry());
             for (key, value) in $options {
                 let known = key.parse().map_err(|_| unknown(key))?;
                 builder = builder.with_config(known, value);
@@ -76,7 +80,13 @@ mod cloud {
             let store = Arc::new($built.map_err(|error| invalid($storage, &error))?);
             let root = prefix($storage)?;
             let shown = $storage.to_owned();
-            Ok(Storage { objects: store.clone(), multipart: Some(store), root, folder: None, shown })
+            Ok(Storage {
+                objects: store.clone(),
+                multipart: Some(store),
+                root,
+                folder: None,
+                shown,
+            })
         }};
     }
 
@@ -84,25 +94,42 @@ mod cloud {
     pub(super) fn s3(storage: &str, options: &BTreeMap<String, String>) -> Result<Storage> {
         use object_store::aws::{AmazonS3Builder, Checksum};
         let named = ["AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"];
-        let mut endpoints =
-            named.iter().filter_map(|name| std::env::var(name).ok()).chain(options.get("endpoint").cloned());
+        let mut endpoints = named
+            .iter()
+            .filter_map(|name| std::env::var(name).ok())
+            .chain(options.get("endpoint").cloned());
         // Whoever names an endpoint without encryption means it.
         let plain = endpoints.any(|endpoint| endpoint.starts_with("http:"));
-        let builder = open!(AmazonS3Builder, storage, options).with_checksum_algorithm(Checksum::SHA256);
-        let client = if plain { client().with_allow_http(true) } else { client() };
+        let builder =
+            open!(AmazonS3Builder, storage, options).with_checksum_algorithm(Checksum::SHA256);
+        let client = if plain {
+            client().with_allow_http(true)
+        } else {
+            client()
+        };
         storage!(builder.with_client_options(client).build(), storage)
     }
 
     #[cfg(feature = "gcs")]
     pub(super) fn gcs(storage: &str, options: &BTreeMap<String, String>) -> Result<Storage> {
         use object_store::gcp::GoogleCloudStorageBuilder;
-        storage!(open!(GoogleCloudStorageBuilder, storage, options).with_client_options(client()).build(), storage)
+        storage!(
+            open!(GoogleCloudStorageBuilder, storage, options)
+                .with_client_options(client())
+                .build(),
+            storage
+        )
     }
 
     #[cfg(feature = "azure")]
     pub(super) fn azure(storage: &str, options: &BTreeMap<String, String>) -> Result<Storage> {
         use object_store::azure::MicrosoftAzureBuilder;
-        storage!(open!(MicrosoftAzureBuilder, storage, options).with_client_options(client()).build(), storage)
+        storage!(
+            open!(MicrosoftAzureBuilder, storage, options)
+                .with_client_options(client())
+                .build(),
+            storage
+        )
     }
 
     fn client() -> ClientOptions {
@@ -110,14 +137,22 @@ mod cloud {
     }
 
     fn retry() -> RetryConfig {
-        RetryConfig { max_retries: 5, retry_timeout: RETRY_PATIENCE, ..RetryConfig::default() }
+        RetryConfig {
+            max_retries: 5,
+            retry_timeout: RETRY_PATIENCE,
+            ..RetryConfig::default()
+        }
     }
 
     fn prefix(storage: &str) -> Result<Path> {
         let rest = storage.split_once("://").map_or("", |(_, rest)| rest);
         let path = rest.split_once('/').map_or("", |(_, path)| path);
-        Path::parse(path)
-            .map_err(|error| Error::new(ErrorCode::InvalidConfig, format!("registry.storage is {storage:?}: {error}")))
+        Path::parse(path).map_err(|error| {
+            Error::new(
+                ErrorCode::InvalidConfig,
+                format!("registry.storage is {storage:?}: {error}"),
+            )
+        })
     }
 
     fn unknown(key: &str) -> Error {
@@ -128,6 +163,9 @@ mod cloud {
     }
 
     fn invalid(storage: &str, error: &object_store::Error) -> Error {
-        Error::new(ErrorCode::InvalidConfig, format!("registry.storage is {storage:?}: {error}"))
+        Error::new(
+            ErrorCode::InvalidConfig,
+            format!("registry.storage is {storage:?}: {error}"),
+        )
     }
 }

@@ -10,14 +10,19 @@ impl Storage {
     pub(super) fn problem(&self, doing: &str, location: &str, error: StorageError) -> Error {
         let text = chain(&error);
         let (code, problem) = match &error {
-            _ if text.contains("NoSuchBucket") || self.folder.as_ref().is_some_and(|folder| !folder.exists()) => {
+            _ if text.contains("NoSuchBucket")
+                || self.folder.as_ref().is_some_and(|folder| !folder.exists()) =>
+            {
                 (ErrorCode::StorageMissing, "it is not there".to_owned())
             }
             StorageError::NotFound { .. } if doing == "write" => {
                 (ErrorCode::StorageMissing, "it is not there".to_owned())
             }
             StorageError::NotFound { .. } => {
-                return Error::new(ErrorCode::ObjectMissing, format!("{location} is not in {}", self.shown));
+                return Error::new(
+                    ErrorCode::ObjectMissing,
+                    format!("{location} is not in {}", self.shown),
+                );
             }
             StorageError::PermissionDenied { .. } | StorageError::Unauthenticated { .. } => {
                 (ErrorCode::StorageDenied, text)
@@ -27,7 +32,10 @@ impl Storage {
             }
             _ => (ErrorCode::StorageUnavailable, text),
         };
-        Error::new(code, format!("cannot {doing} {location} in {}: {problem}", self.shown))
+        Error::new(
+            code,
+            format!("cannot {doing} {location} in {}: {problem}", self.shown),
+        )
     }
 
     /// A problem of the folder itself.
@@ -42,7 +50,10 @@ impl Storage {
 
     /// A problem of one file in the folder.
     pub(super) fn file_problem(&self, location: &str, error: &std::io::Error) -> Error {
-        Error::new(ErrorCode::StorageUnavailable, format!("cannot clear {location} in {}: {error}", self.shown))
+        Error::new(
+            ErrorCode::StorageUnavailable,
+            format!("cannot clear {location} in {}: {error}", self.shown),
+        )
     }
 }
 

@@ -16,7 +16,10 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), config: RegistryConfig::default() }
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            config: RegistryConfig::default(),
+        }
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -24,7 +27,9 @@ impl Fixture {
     }
 
     pub(crate) async fn open(&self) -> Registry {
-        Registry::open(&self.config, &self.data(), "tester").await.unwrap()
+        Registry::open(&self.config, &self.data(), "tester")
+            .await
+            .unwrap()
     }
 
     /// A bundle of the model `fraud` whose artifact has this content.
@@ -34,7 +39,11 @@ impl Fixture {
 
     pub(crate) fn bundle_of(&self, name: &str, manifest: &str, files: &[(&str, &[u8])]) -> Bundle {
         let folder = tempfile::tempdir_in(self.folder.path()).unwrap().keep();
-        std::fs::write(folder.join("model.toml"), format!("name = \"{name}\"\n{manifest}")).unwrap();
+        std::fs::write(
+            folder.join("model.toml"),
+            format!("name = \"{name}\"\n{manifest}"),
+        )
+        .unwrap();
         for (path, content) in files {
             let path = folder.join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -44,21 +53,39 @@ impl Fixture {
     }
 
     pub(crate) async fn push(&self, registry: &Registry, content: &[u8]) -> Pushed {
-        registry.push(&self.bundle(content), &PushOptions::default()).await.unwrap()
+        registry
+            .push(&self.bundle(content), &PushOptions::default())
+            .await
+            .unwrap()
     }
 
     /// Where the content of a file of the artifact is stored.
     pub(crate) fn stored(&self, content: &[u8]) -> PathBuf {
         let digest = tidegate_registry::Digest::of(content).hex();
         let folder = self.data().join("objects/objects").join(&digest[..2]);
-        let entries = std::fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.path());
-        let named = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with(&digest);
-        entries.into_iter().find(named).unwrap_or_else(|| panic!("no {digest} in {}", folder.display()))
+        let entries = std::fs::read_dir(&folder)
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.path());
+        let named = |path: &PathBuf| {
+            path.file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .starts_with(&digest)
+        };
+        entries
+            .into_iter()
+            .find(named)
+            .unwrap_or_else(|| panic!("no {digest} in {}", folder.display()))
     }
 }
 
 pub(crate) async fn resolve(registry: &Registry, reference: &str) -> VersionRecord {
-    registry.resolve(&reference.parse::<Reference>().unwrap()).await.unwrap()
+    registry
+        .resolve(&reference.parse::<Reference>().unwrap())
+        .await
+        .unwrap()
 }
 
 /// Bytes that do not repeat, the same every time.
@@ -79,7 +106,11 @@ pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
         let path = entry.path();
-        if path.is_dir() { found.extend(files_below(&path)) } else { found.push(path) }
+        if path.is_dir() {
+            found.extend(files_below(&path))
+        } else {
+            found.push(path)
+        }
     }
     found
 }

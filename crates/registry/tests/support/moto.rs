@@ -20,12 +20,17 @@ impl Moto {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}: run `cargo xtask setup --tests`", program.display()));
+            .unwrap_or_else(|error| {
+                panic!(
+                    "{}: {error}: run `cargo xtask setup --tests`",
+                    program.display()
+                )
+            });
         let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
-        let address = log
-            .by_ref()
-            .map_while(Result::ok)
-            .find_map(|line| line.split_once("Running on http://").map(|(_, address)| address.trim().to_owned()));
+        let address = log.by_ref().map_while(Result::ok).find_map(|line| {
+            line.split_once("Running on http://")
+                .map(|(_, address)| address.trim().to_owned())
+        });
         let address = address.expect("moto ended before it was ready");
         // The server would stop at a full pipe.
         std::thread::spawn(move || log.map_while(Result::ok).count());
@@ -51,7 +56,11 @@ impl Moto {
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
         let answer = String::from_utf8_lossy(&answer);
-        answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{answer}"))
+        answer
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .unwrap_or_else(|| panic!("{answer}"))
     }
 
     /// Refuses all credentials, or takes any again.
@@ -76,7 +85,14 @@ impl Drop for Moto {
 /// In the environment that `cargo xtask setup --tests` makes, else wherever the path has it.
 fn program() -> PathBuf {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
-    let own = cache.unwrap_or_default().join("tidegate/venv/tests/bin/moto_server");
-    if own.exists() { own } else { PathBuf::from("moto_server") }
+    let cache =
+        cache.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
+    let own = cache
+        .unwrap_or_default()
+        .join("tidegate/venv/tests/bin/moto_server");
+    if own.exists() {
+        own
+    } else {
+        PathBuf::from("moto_server")
+    }
 }

@@ -6,7 +6,8 @@ use tidegate_observe::alerting::{Inhibition, Links, Matcher, RuleConfig, Timing}
 
 use super::receiver::config::{PagerDutyConfig, SlackConfig, SmtpConfig, WebhookConfig};
 
-/// The `[alerts]` section: which alerts there are beside those of objectives, and who hears of them.
+/// The `[alerts]` section: which alerts there are beside those of objectives, and who hears of
+/// them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AlertsConfig {
@@ -16,7 +17,8 @@ pub struct AlertsConfig {
     pub runbooks: String,
     /// Grafana's address, for alerts to link to the on-call dashboard; no link if empty.
     pub grafana: String,
-    /// Whether the rules that every server should have are looked at, beside those of the configuration.
+    /// Whether the rules that every server should have are looked at, beside those of the
+    /// configuration.
     pub builtin_rules: bool,
     /// Alerts with the same values of these labels are told together.
     pub group_by: Vec<String>,
@@ -28,7 +30,8 @@ pub struct AlertsConfig {
     pub repeat_interval_s: u64,
     /// Most messages of a route in an hour.
     pub max_messages_per_hour: usize,
-    /// How long after a version began to answer alerts of its endpoint are held back, in seconds; 0 for not at all.
+    /// How long after a version began to answer alerts of its endpoint are held back, in seconds; 0
+    /// for not at all.
     pub deploy_window_s: u64,
     /// The severities that are held back then.
     pub deploy_suppresses: Vec<Severity>,
@@ -68,8 +71,8 @@ impl Default for AlertsConfig {
     }
 }
 
-/// Who hears of which alerts: a section `[[alerts.routes]]` with exactly one receiver. An alert goes to every route that
-/// takes it.
+/// Who hears of which alerts: a section `[[alerts.routes]]` with exactly one receiver. An alert
+/// goes to every route that takes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RouteConfig {
@@ -113,17 +116,25 @@ pub struct RouteConfig {
 
 impl AlertsConfig {
     pub(super) fn links(&self) -> Links {
-        Links { runbooks: self.runbooks.clone(), grafana: self.grafana.clone() }
+        Links {
+            runbooks: self.runbooks.clone(),
+            grafana: self.grafana.clone(),
+        }
     }
 
     pub(super) fn timing(&self, route: &RouteConfig) -> Timing {
         let ms = |own: Option<u64>, general: u64| own.unwrap_or(general).saturating_mul(1000);
         Timing {
-            group_by: route.group_by.clone().unwrap_or_else(|| self.group_by.clone()),
+            group_by: route
+                .group_by
+                .clone()
+                .unwrap_or_else(|| self.group_by.clone()),
             group_wait_ms: ms(route.group_wait_s, self.group_wait_s),
             group_interval_ms: ms(route.group_interval_s, self.group_interval_s),
             repeat_interval_ms: ms(route.repeat_interval_s, self.repeat_interval_s),
-            max_messages_per_hour: route.max_messages_per_hour.unwrap_or(self.max_messages_per_hour),
+            max_messages_per_hour: route
+                .max_messages_per_hour
+                .unwrap_or(self.max_messages_per_hour),
         }
     }
 }

@@ -27,14 +27,26 @@ pub(crate) struct Failing {
 impl Deliveries {
     /// A message of a route has arrived.
     pub(super) fn arrived(&mut self, route: &str, now_ms: u64) {
-        self.0.insert(route.to_owned(), Delivery { arrived_ms: Some(now_ms), failing: None });
+        self.0.insert(
+            route.to_owned(),
+            Delivery {
+                arrived_ms: Some(now_ms),
+                failing: None,
+            },
+        );
     }
 
     /// A message of a route has not arrived.
     pub(super) fn failed(&mut self, route: &str, reason: &str, now_ms: u64) {
         let delivery = self.0.entry(route.to_owned()).or_default();
-        let since_ms = delivery.failing.as_ref().map_or(now_ms, |failing| failing.since_ms);
-        delivery.failing = Some(Failing { since_ms, reason: reason.to_owned() });
+        let since_ms = delivery
+            .failing
+            .as_ref()
+            .map_or(now_ms, |failing| failing.since_ms);
+        delivery.failing = Some(Failing {
+            since_ms,
+            reason: reason.to_owned(),
+        });
     }
 
     /// How delivery goes on a route.
@@ -64,10 +76,25 @@ mod tests {
         assert_eq!(deliveries.of("a"), Delivery::default());
         deliveries.failed("a", "refused", 1);
         deliveries.failed("a", "timeout", 2);
-        let failing = Failing { since_ms: 1, reason: "timeout".to_owned() };
-        assert_eq!(deliveries.of("a"), Delivery { arrived_ms: None, failing: Some(failing) });
+        let failing = Failing {
+            since_ms: 1,
+            reason: "timeout".to_owned(),
+        };
+        assert_eq!(
+            deliveries.of("a"),
+            Delivery {
+                arrived_ms: None,
+                failing: Some(failing)
+            }
+        );
         assert_eq!(deliveries.of("b"), Delivery::default());
         deliveries.arrived("a", 3);
-        assert_eq!(deliveries.of("a"), Delivery { arrived_ms: Some(3), failing: None });
+        assert_eq!(
+            deliveries.of("a"),
+            Delivery {
+                arrived_ms: Some(3),
+                failing: None
+            }
+        );
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use tidegate_observe::Severity;
-use tidegate_observe::alerting::{AlertRule, Inhibition, Links, Route, RuleConfig, RuleError, builtin_rules};
+use tidegate_observe::alerting::{
+    AlertRule, Inhibition, Links, Route, RuleConfig, RuleError, builtin_rules,
+};
 use tidegate_serving::{MetricEntry, MetricKind};
 
 use super::config::{AlertsConfig, RouteConfig};
@@ -24,7 +26,11 @@ pub enum AlertsError {
     #[error("alerts.alertmanagers {url:?}: {problem}")]
     Alertmanager { url: String, problem: String },
     #[error("alerts.{key} has {count} sections, {most} are the most")]
-    TooMany { key: &'static str, count: usize, most: usize },
+    TooMany {
+        key: &'static str,
+        count: usize,
+        most: usize,
+    },
     #[error("alerts: {0}")]
     Client(String),
 }
@@ -55,20 +61,32 @@ impl Plan {
         let inhibitions = config.inhibit.clone().unwrap_or_else(Inhibition::defaults);
         for (key, count, most) in [
             ("rules", config.rules.len(), MAX_RULES),
-            ("routes", config.routes.len() + config.alertmanagers.len(), MAX_ROUTES),
+            (
+                "routes",
+                config.routes.len() + config.alertmanagers.len(),
+                MAX_ROUTES,
+            ),
             ("inhibit", inhibitions.len(), MAX_INHIBITIONS),
         ] {
             if count > most {
                 return Err(AlertsError::TooMany { key, count, most });
             }
         }
-        let builtin = if config.builtin_rules { builtin_rules(follows_registry) } else { Vec::new() };
+        let builtin = if config.builtin_rules {
+            builtin_rules(follows_registry)
+        } else {
+            Vec::new()
+        };
         // A rule of the configuration takes the place of the built-in one of its name.
         let own: BTreeSet<&str> = config.rules.iter().map(|rule| rule.name.as_str()).collect();
-        let builtin = builtin.into_iter().filter(|rule| !own.contains(rule.name.as_str()));
+        let builtin = builtin
+            .into_iter()
+            .filter(|rule| !own.contains(rule.name.as_str()));
         let rules: Vec<RuleConfig> = builtin.chain(config.rules.iter().cloned()).collect();
         let rules = RuleConfig::parse_all(&rules)?;
-        rules.iter().try_for_each(|rule| check_metric(rule, catalogue))?;
+        rules
+            .iter()
+            .try_for_each(|rule| check_metric(rule, catalogue))?;
         let routes = routes(config)?;
         let takes_messages = |(route, receiver): &(Route, Receiver)| match receiver {
             Receiver::Messages(_) => Some(route.clone()),
@@ -77,7 +95,11 @@ impl Plan {
         Ok(Self {
             message_routes: routes.iter().filter_map(takes_messages).collect(),
             routes,
-            metrics: rules.iter().filter_map(AlertRule::metric).map(str::to_owned).collect(),
+            metrics: rules
+                .iter()
+                .filter_map(AlertRule::metric)
+                .map(str::to_owned)
+                .collect(),
             rules,
             inhibitions,
             held_back: config.deploy_suppresses.clone(),
@@ -98,14 +120,22 @@ fn routes(config: &AlertsConfig) -> Result<Vec<(Route, Receiver)>, AlertsError> 
             ..RouteConfig::default()
         };
         let receiver = Receiver::new(&route);
-        let receiver = receiver.map_err(|problem| AlertsError::Alertmanager { url: url.clone(), problem })?;
+        let receiver = receiver.map_err(|problem| AlertsError::Alertmanager {
+            url: url.clone(),
+            problem,
+        })?;
         routes.push((planned(config, &route), receiver));
     }
     let mut names = BTreeSet::new();
     for route in &config.routes {
-        let wrong = |problem: String| AlertsError::Route { name: route.name.clone(), problem };
+        let wrong = |problem: String| AlertsError::Route {
+            name: route.name.clone(),
+            problem,
+        };
         if route.name.is_empty() || route.name.len() > 100 {
-            return Err(wrong("a route needs a name of at most 100 bytes".to_owned()));
+            return Err(wrong(
+                "a route needs a name of at most 100 bytes".to_owned(),
+            ));
         }
         if !names.insert(&route.name) {
             return Err(wrong("another route has this name".to_owned()));
@@ -126,7 +156,12 @@ fn planned(config: &AlertsConfig, route: &RouteConfig) -> Route {
 
 /// Whether there is such a metric, with such labels.
 fn check_metric(rule: &AlertRule, catalogue: &[MetricEntry]) -> Result<(), AlertsError> {
-    let wrong = |problem: String| AlertsError::Rule(RuleError { name: rule.name().to_owned(), problem });
+    let wrong = |problem: String| {
+        AlertsError::Rule(RuleError {
+            name: rule.name().to_owned(),
+            problem,
+        })
+    };
     let labels: Vec<&str> = match rule.metric() {
         None => vec!["model", "version"],
         Some(metric) => {
@@ -140,7 +175,9 @@ fn check_metric(rule: &AlertRule, catalogue: &[MetricEntry]) -> Result<(), Alert
             let entry = catalogue.iter().find(of).ok_or_else(|| {
                 wrong(format!("there is no metric {metric:?}: docs/reference/metrics.md lists them; of a histogram take _count or _sum"))
             })?;
-            if entry.kind == MetricKind::Summary && !rule.label_names().any(|name| name == "quantile") {
+            if entry.kind == MetricKind::Summary
+                && !rule.label_names().any(|name| name == "quantile")
+            {
                 return Err(wrong(format!(
                     "{metric} has a series for each quantile: choose one, as in labels = ['quantile=\"0.99\"']"
                 )));
@@ -150,7 +187,10 @@ fn check_metric(rule: &AlertRule, catalogue: &[MetricEntry]) -> Result<(), Alert
     };
     match rule.label_names().find(|name| !labels.contains(name)) {
         None => Ok(()),
-        Some(name) => Err(wrong(format!("it has no label {name:?}, but {}", labels.join(", ")))),
+        Some(name) => Err(wrong(format!(
+            "it has no label {name:?}, but {}",
+            labels.join(", ")
+        ))),
     }
 }
 
@@ -163,7 +203,8 @@ mod tests {
 
     fn plan(toml: &str) -> Result<Plan, String> {
         let config: AlertsConfig = toml::from_str(toml).map_err(|error| error.to_string())?;
-        Plan::new(&config, true, &metric_catalogue(&Metrics::new())).map_err(|error| error.to_string())
+        Plan::new(&config, true, &metric_catalogue(&Metrics::new()))
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -171,15 +212,26 @@ mod tests {
         assert_eq!(plan("").unwrap().rules.len(), 8);
         assert_eq!(plan("builtin_rules = false").unwrap().rules.len(), 0);
         let own = "[[rules]]\nname = \"TidegateStandingQueue\"\nmetric = \"nv_inference_pending_request_count\"";
-        assert_eq!(plan(own).unwrap().rules.len(), 8, "in the place of the built-in one");
+        assert_eq!(
+            plan(own).unwrap().rules.len(),
+            8,
+            "in the place of the built-in one"
+        );
     }
 
     #[test]
     fn a_rule_takes_every_metric_of_the_reference() {
         for metric in metric_catalogue(&Metrics::new()) {
-            let part = if metric.kind == MetricKind::Histogram { "_sum" } else { "" };
+            let part = if metric.kind == MetricKind::Histogram {
+                "_sum"
+            } else {
+                ""
+            };
             let by = metric.labels.iter().take(4).collect::<Vec<_>>();
-            let rule = format!("[[rules]]\nname = \"x\"\nmetric = \"{}{part}\"\nby = {by:?}", metric.name);
+            let rule = format!(
+                "[[rules]]\nname = \"x\"\nmetric = \"{}{part}\"\nby = {by:?}",
+                metric.name
+            );
             assert!(plan(&rule).is_ok(), "{rule}");
         }
     }
@@ -188,13 +240,19 @@ mod tests {
     fn what_is_wrong_is_named() {
         let wrong = |toml: &str| plan(toml).err().unwrap();
         let error = wrong("[[rules]]\nname = \"x\"\nmetric = \"tidegate_nothing\"");
-        assert!(error.contains("alerts.rules \"x\": there is no metric \"tidegate_nothing\""), "{error}");
+        assert!(
+            error.contains("alerts.rules \"x\": there is no metric \"tidegate_nothing\""),
+            "{error}"
+        );
         let error = wrong("[[rules]]\nname = \"x\"\nmetric = \"tidegate_ready\"\nby = [\"model\"]");
         assert!(error.contains("it has no label \"model\""), "{error}");
         let error = wrong("[[rules]]\nname = \"x\"\nmetric = \"tidegate_queue_duration_seconds\"");
         assert!(error.contains("choose one"), "{error}");
         let error = wrong("[[routes]]\nname = \"x\"\nslack = { url = \"nowhere\" }");
-        assert!(error.contains("alerts.routes \"x\": its url is none"), "{error}");
+        assert!(
+            error.contains("alerts.routes \"x\": its url is none"),
+            "{error}"
+        );
         let two = "[[routes]]\nname = \"x\"\nalertmanager = \"http://a\"\n";
         assert!(wrong(&format!("{two}{two}")).contains("another route has this name"));
         assert!(wrong("alertmanagers = [\"ftp://x\"]").contains("must be http or https"));

@@ -36,29 +36,59 @@ pub(super) enum MessageReceiver {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Undelivered {
     /// It may arrive later; after so many milliseconds, where the receiver said.
-    Later { reason: String, wait_ms: Option<u64> },
+    Later {
+        reason: String,
+        wait_ms: Option<u64>,
+    },
     /// It will never be taken.
     Never { reason: String },
 }
 
 impl Undelivered {
     fn later(reason: impl Into<String>) -> Self {
-        Self::Later { reason: reason.into(), wait_ms: None }
+        Self::Later {
+            reason: reason.into(),
+            wait_ms: None,
+        }
     }
 }
 
 impl Receiver {
     /// The one receiver of a route.
     pub(super) fn new(route: &RouteConfig) -> Result<Self, String> {
-        let RouteConfig { alertmanager, webhook, slack, pagerduty, smtp, .. } = route;
+        let RouteConfig {
+            alertmanager,
+            webhook,
+            slack,
+            pagerduty,
+            smtp,
+            ..
+        } = route;
         let receivers: Vec<Result<Self, String>> = [
-            alertmanager.as_deref().map(|url| Alertmanager::new(url).map(Self::Alertmanager)),
-            webhook
-                .as_ref()
-                .map(|config| Webhook::new(config).map(Box::new).map(MessageReceiver::Webhook).map(Self::Messages)),
-            slack.as_ref().map(|config| Slack::new(config).map(MessageReceiver::Slack).map(Self::Messages)),
-            pagerduty.as_ref().map(|config| PagerDuty::new(config).map(MessageReceiver::PagerDuty).map(Self::Messages)),
-            smtp.as_ref().map(|config| Smtp::new(config).map(MessageReceiver::Smtp).map(Self::Messages)),
+            alertmanager
+                .as_deref()
+                .map(|url| Alertmanager::new(url).map(Self::Alertmanager)),
+            webhook.as_ref().map(|config| {
+                Webhook::new(config)
+                    .map(Box::new)
+                    .map(MessageReceiver::Webhook)
+                    .map(Self::Messages)
+            }),
+            slack.as_ref().map(|config| {
+                Slack::new(config)
+                    .map(MessageReceiver::Slack)
+                    .map(Self::Messages)
+            }),
+            pagerduty.as_ref().map(|config| {
+                PagerDuty::new(config)
+                    .map(MessageReceiver::PagerDuty)
+                    .map(Self::Messages)
+            }),
+            smtp.as_ref().map(|config| {
+                Smtp::new(config)
+                    .map(MessageReceiver::Smtp)
+                    .map(Self::Messages)
+            }),
         ]
         .into_iter()
         .flatten()
@@ -109,9 +139,22 @@ fn title(message: &Message) -> String {
     names.dedup();
     let more = names.len().saturating_sub(3);
     names.truncate(3);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let of: Vec<&str> = message.group_labels.values().map(String::as_str).filter(|value| !value.is_empty()).collect();
-    let of = if of.is_empty() { String::new() } else { format!(" of {}", of.join(" ")) };
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    let of: Vec<&str> = message
+        .group_labels
+        .values()
+        .map(String::as_str)
+        .filter(|value| !value.is_empty())
+        .collect();
+    let of = if of.is_empty() {
+        String::new()
+    } else {
+        format!(" of {}", of.join(" "))
+    };
     format!("[{status}] {}{more}{of}", names.join(", "))
 }
 
@@ -127,18 +170,33 @@ pub(super) mod tests {
     /// A page that fires and a ticket that has ended.
     pub(crate) fn message() -> Message {
         let labels = |pairs: &[(&str, &str)]| {
-            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>()
+            pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect::<BTreeMap<_, _>>()
         };
-        let page = [("alertname", "Down"), ("severity", "page"), ("endpoint", "fraud")];
+        let page = [
+            ("alertname", "Down"),
+            ("severity", "page"),
+            ("endpoint", "fraud"),
+        ];
         let annotations = [
             ("summary", "<fraud> & all"),
             ("description", "everything failed"),
             ("runbook_url", "https://runbooks/down.md"),
             ("dashboard_url", "https://grafana/d/x?from=1&to=now"),
         ];
-        let firing = AlertState::Firing { since_ms: 1_700_000_040_000 };
-        let over = AlertState::Resolved { since_ms: 1_700_000_100_000 };
-        let ticket = labels(&[("alertname", "Slow"), ("severity", "ticket"), ("endpoint", "fraud")]);
+        let firing = AlertState::Firing {
+            since_ms: 1_700_000_040_000,
+        };
+        let over = AlertState::Resolved {
+            since_ms: 1_700_000_100_000,
+        };
+        let ticket = labels(&[
+            ("alertname", "Slow"),
+            ("severity", "ticket"),
+            ("endpoint", "fraud"),
+        ]);
         Message {
             id: "g-1".to_owned(),
             route: "oncall".to_owned(),
@@ -171,10 +229,23 @@ pub(super) mod tests {
     #[test]
     fn a_route_has_exactly_one_receiver() {
         let none = Receiver::new(&RouteConfig::default()).err().unwrap();
-        assert!(none.contains("exactly one of") && none.contains("has 0"), "{none}");
+        assert!(
+            none.contains("exactly one of") && none.contains("has 0"),
+            "{none}"
+        );
         let alertmanager = Some("http://127.0.0.1:9093".to_owned());
-        assert!(Receiver::new(&RouteConfig { alertmanager: alertmanager.clone(), ..RouteConfig::default() }).is_ok());
-        let two = RouteConfig { alertmanager, slack: Some(Default::default()), ..RouteConfig::default() };
+        assert!(
+            Receiver::new(&RouteConfig {
+                alertmanager: alertmanager.clone(),
+                ..RouteConfig::default()
+            })
+            .is_ok()
+        );
+        let two = RouteConfig {
+            alertmanager,
+            slack: Some(Default::default()),
+            ..RouteConfig::default()
+        };
         assert!(Receiver::new(&two).err().unwrap().contains("has 2"));
     }
 }

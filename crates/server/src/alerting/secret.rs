@@ -41,7 +41,8 @@ impl Serialize for Secret {
     }
 }
 
-/// A secret, or the file that has it. The file is read each time, so that it can be changed while the server runs.
+/// A secret, or the file that has it. The file is read each time, so that it can be changed while
+/// the server runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SecretSource {
     Given(Secret),
@@ -50,7 +51,11 @@ pub(crate) enum SecretSource {
 
 impl SecretSource {
     /// One of both; `None` if there is neither.
-    pub(crate) fn new(given: &Secret, file: Option<&Path>, key: &str) -> Result<Option<Self>, String> {
+    pub(crate) fn new(
+        given: &Secret,
+        file: Option<&Path>,
+        key: &str,
+    ) -> Result<Option<Self>, String> {
         match (given.is_empty(), file) {
             (true, None) => Ok(None),
             (false, None) => Ok(Some(Self::Given(given.clone()))),
@@ -95,7 +100,10 @@ mod tests {
     fn a_secret_is_never_shown() {
         let secret = Secret::from("hunter2");
         assert_eq!(
-            (format!("{secret:?}"), serde_json::to_string(&secret).unwrap()),
+            (
+                format!("{secret:?}"),
+                serde_json::to_string(&secret).unwrap()
+            ),
             ("hidden".into(), "\"hidden\"".into())
         );
     }
@@ -110,7 +118,15 @@ mod tests {
             std::fs::write(&file, text).unwrap();
             assert_eq!(source.read().await.unwrap().reveal(), text.trim());
         }
-        assert!(SecretSource::required(&Secret::default(), None, "url").unwrap_err().contains("url or url_file"));
-        assert!(SecretSource::new(&Secret::from("x"), Some(&file), "url").unwrap_err().contains("both"));
+        assert!(
+            SecretSource::required(&Secret::default(), None, "url")
+                .unwrap_err()
+                .contains("url or url_file")
+        );
+        assert!(
+            SecretSource::new(&Secret::from("x"), Some(&file), "url")
+                .unwrap_err()
+                .contains("both")
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Which versions answer, looked at every few seconds: what begins, ends and fails becomes an event.
+//! Which versions answer, looked at every few seconds: what begins, ends and fails becomes an
+//! event.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,8 +66,8 @@ pub(super) enum What {
 }
 
 impl Known {
-    /// Compares the index and the counted loads with how they were. `is_pinned_down` says of a model that its versions
-    /// never change under their number.
+    /// Compares the index and the counted loads with how they were. `is_pinned_down` says of a
+    /// model that its versions never change under their number.
     pub(super) fn look(
         &mut self,
         last: &mut LastLook,
@@ -75,19 +76,32 @@ impl Known {
         is_pinned_down: impl Fn(&str) -> bool,
     ) -> Vec<Happening> {
         let mut happenings = Vec::new();
-        let answering: BTreeSet<(String, String)> = index.iter().filter(|entry| answers(entry)).map(key).collect();
+        let answering: BTreeSet<(String, String)> = index
+            .iter()
+            .filter(|entry| answers(entry))
+            .map(key)
+            .collect();
         self.begun(last, index, &mut happenings);
         for (model, version) in last.answering.difference(&answering) {
             happenings.push(happening(model, version, What::Gone));
         }
         let gained = |model: &String, of: fn(&Loads) -> f64| {
             let before = last.loads.get(model).map_or(0.0, of);
-            loads.get(model).map_or(0.0, |now| (of(now) - before).max(0.0)) as u64
+            loads
+                .get(model)
+                .map_or(0.0, |now| (of(now) - before).max(0.0)) as u64
         };
         // A load at the first look is one of those that just began.
-        for model in last.loads.keys().filter(|model| gained(model, |loads| loads.ok) > 0 && !is_pinned_down(model)) {
+        for model in last
+            .loads
+            .keys()
+            .filter(|model| gained(model, |loads| loads.ok) > 0 && !is_pinned_down(model))
+        {
             let of_model = |set: &BTreeSet<(String, String)>| {
-                set.iter().filter(|(name, _)| name == model).cloned().collect::<Vec<_>>()
+                set.iter()
+                    .filter(|(name, _)| name == model)
+                    .cloned()
+                    .collect::<Vec<_>>()
             };
             let now = of_model(&answering);
             if now == of_model(&last.answering) {
@@ -95,24 +109,34 @@ impl Known {
                 happenings.push(happening(model, version, What::Reloaded));
             }
         }
-        let failed: BTreeMap<(String, String), String> =
-            index.iter().filter_map(|entry| Some((key(entry), reason(entry)?.to_owned()))).collect();
+        let failed: BTreeMap<(String, String), String> = index
+            .iter()
+            .filter_map(|entry| Some((key(entry), reason(entry)?.to_owned())))
+            .collect();
         for ((model, version), reason) in &failed {
             let times = gained(model, |loads| loads.failed);
             let is_new = last.failed.get(&(model.clone(), version.clone())) != Some(reason);
             if times > 0 || is_new {
-                let what = What::LoadFailed { reason: reason.clone(), times: times.max(1) };
+                let what = What::LoadFailed {
+                    reason: reason.clone(),
+                    times: times.max(1),
+                };
                 happenings.push(happening(model, version, what));
             }
         }
-        *last = LastLook { answering, failed, loads };
+        *last = LastLook {
+            answering,
+            failed,
+            loads,
+        };
         happenings
     }
 
     fn begun(&mut self, last: &LastLook, index: &[IndexEntry], happenings: &mut Vec<Happening>) {
         for entry in index.iter().filter(|entry| answers(entry)) {
             if !self.models.contains_key(&entry.name) && self.models.len() >= MAX_MODELS {
-                self.models.retain(|name, _| index.iter().any(|entry| entry.name == *name));
+                self.models
+                    .retain(|name, _| index.iter().any(|entry| entry.name == *name));
             }
             let known = self.models.entry(entry.name.clone()).or_default();
             let is_new = known.seen.insert(entry.version.clone());
@@ -126,7 +150,11 @@ impl Known {
             let begins = !last.answering.contains(&key(entry));
             let is_deploy = self.is_primed && (is_new || is_swap);
             if begins || is_deploy {
-                happenings.push(happening(&entry.name, &entry.version, What::Ready { is_deploy }));
+                happenings.push(happening(
+                    &entry.name,
+                    &entry.version,
+                    What::Ready { is_deploy },
+                ));
             }
         }
         self.is_primed = true;
@@ -149,7 +177,11 @@ fn key(entry: &IndexEntry) -> (String, String) {
 }
 
 fn happening(model: &str, version: &str, what: What) -> Happening {
-    Happening { model: model.to_owned(), version: version.to_owned(), what }
+    Happening {
+        model: model.to_owned(),
+        version: version.to_owned(),
+        what,
+    }
 }
 
 #[cfg(test)]
@@ -178,7 +210,10 @@ mod tests {
         loads: BTreeMap<String, Loads>,
     ) -> Vec<(String, What)> {
         let happenings = known.look(last, index, loads, |_| false);
-        happenings.into_iter().map(|happening| (happening.version, happening.what)).collect()
+        happenings
+            .into_iter()
+            .map(|happening| (happening.version, happening.what))
+            .collect()
     }
 
     #[test]
@@ -187,16 +222,45 @@ mod tests {
         let one = entry("1", ModelState::Ready, true);
         let begun = |is_deploy| What::Ready { is_deploy };
         assert_eq!(
-            look(&mut known, &mut last, std::slice::from_ref(&one), loads(1.0, 0.0)),
+            look(
+                &mut known,
+                &mut last,
+                std::slice::from_ref(&one),
+                loads(1.0, 0.0)
+            ),
             [("1".to_owned(), begun(false))]
         );
-        assert_eq!(look(&mut known, &mut last, std::slice::from_ref(&one), loads(1.0, 0.0)), []);
-        let two = [entry("1", ModelState::Ready, false), entry("2", ModelState::Ready, true)];
-        assert_eq!(look(&mut known, &mut last, &two, loads(2.0, 0.0)), [("2".to_owned(), begun(true))]);
+        assert_eq!(
+            look(
+                &mut known,
+                &mut last,
+                std::slice::from_ref(&one),
+                loads(1.0, 0.0)
+            ),
+            []
+        );
+        let two = [
+            entry("1", ModelState::Ready, false),
+            entry("2", ModelState::Ready, true),
+        ];
+        assert_eq!(
+            look(&mut known, &mut last, &two, loads(2.0, 0.0)),
+            [("2".to_owned(), begun(true))]
+        );
         let restarted = look(&mut known, &mut LastLook::default(), &two, loads(2.0, 0.0));
-        assert_eq!(restarted, [("1".to_owned(), begun(false)), ("2".to_owned(), begun(false))]);
+        assert_eq!(
+            restarted,
+            [
+                ("1".to_owned(), begun(false)),
+                ("2".to_owned(), begun(false))
+            ]
+        );
         let back = look(&mut known, &mut last, &[one], loads(2.0, 0.0));
-        assert_eq!(back, [("1".to_owned(), begun(true)), ("2".to_owned(), What::Gone)], "a rollback");
+        assert_eq!(
+            back,
+            [("1".to_owned(), begun(true)), ("2".to_owned(), What::Gone)],
+            "a rollback"
+        );
     }
 
     #[test]
@@ -204,11 +268,32 @@ mod tests {
         let (mut known, mut last) = (Known::default(), LastLook::default());
         let ready = [entry("1", ModelState::Ready, true)];
         look(&mut known, &mut last, &ready, loads(1.0, 0.0));
-        assert_eq!(look(&mut known, &mut last, &ready, loads(2.0, 0.0)), [("1".to_owned(), What::Reloaded)]);
-        let stale = [entry("1", ModelState::Stale("no such file".to_owned()), true)];
-        let failed = |times| ("1".to_owned(), What::LoadFailed { reason: "no such file".to_owned(), times });
-        assert_eq!(look(&mut known, &mut last, &stale, loads(2.0, 1.0)), [failed(1)]);
+        assert_eq!(
+            look(&mut known, &mut last, &ready, loads(2.0, 0.0)),
+            [("1".to_owned(), What::Reloaded)]
+        );
+        let stale = [entry(
+            "1",
+            ModelState::Stale("no such file".to_owned()),
+            true,
+        )];
+        let failed = |times| {
+            (
+                "1".to_owned(),
+                What::LoadFailed {
+                    reason: "no such file".to_owned(),
+                    times,
+                },
+            )
+        };
+        assert_eq!(
+            look(&mut known, &mut last, &stale, loads(2.0, 1.0)),
+            [failed(1)]
+        );
         assert_eq!(look(&mut known, &mut last, &stale, loads(2.0, 1.0)), []);
-        assert_eq!(look(&mut known, &mut last, &stale, loads(2.0, 4.0)), [failed(3)]);
+        assert_eq!(
+            look(&mut known, &mut last, &stale, loads(2.0, 4.0)),
+            [failed(3)]
+        );
     }
 }

@@ -11,7 +11,8 @@ use super::Alerting;
 use super::receiver::{Alertmanager, MessageReceiver, Receiver, Undelivered};
 use crate::clock::now_ms;
 
-/// How often an Alertmanager hears of what still fires; it forgets what it has not heard of for five minutes.
+/// How often an Alertmanager hears of what still fires; it forgets what it has not heard of for
+/// five minutes.
 const REFRESH_MS: u64 = 60_000;
 /// How long after a failure an Alertmanager is tried again.
 const RETRY_MS: u64 = 10_000;
@@ -31,7 +32,11 @@ impl Alerting {
         loop {
             let next = {
                 let state = self.state.lock();
-                state.kept.outbox.next(&route.name).map(|pending| (pending.next_ms, pending.message.clone()))
+                state
+                    .kept
+                    .outbox
+                    .next(&route.name)
+                    .map(|pending| (pending.next_ms, pending.message.clone()))
             };
             match next {
                 None => drop(looked.changed().await),
@@ -56,13 +61,20 @@ impl Alerting {
             match outcome {
                 Ok(()) => {
                     self.metrics.alert_message("ok");
-                    debug!(route = message.route, id = message.id, "a message about alerts has arrived");
+                    debug!(
+                        route = message.route,
+                        id = message.id,
+                        "a message about alerts has arrived"
+                    );
                     state.kept.outbox.remove(&message.id);
                     state.deliveries.arrived(&message.route, now_ms);
                 }
                 Err(Undelivered::Later { reason, wait_ms }) => {
                     self.metrics.alert_message("failed");
-                    warn!(route = message.route, reason, "alerts could not be delivered: tried again");
+                    warn!(
+                        route = message.route,
+                        reason, "alerts could not be delivered: tried again"
+                    );
                     state.deliveries.failed(&message.route, &reason, now_ms);
                     state.kept.outbox.retry(&message.id, now_ms, wait_ms);
                 }
@@ -86,8 +98,12 @@ impl Alerting {
             let now_ms = now_ms();
             let judged = self.alerts();
             let alerts = alertmanager.told(route, &judged, now_ms);
-            // Numbers in descriptions change all the time: what counts is which alerts there are, and in what state.
-            let essence: Vec<_> = alerts.iter().map(|alert| (alert.fingerprint(), alert.state)).collect();
+            // Numbers in descriptions change all the time: what counts is which alerts there are,
+            // and in what state.
+            let essence: Vec<_> = alerts
+                .iter()
+                .map(|alert| (alert.fingerprint(), alert.state))
+                .collect();
             if alerts.is_empty() || now_ms < next_ms && told == essence {
                 continue;
             }
@@ -100,8 +116,14 @@ impl Alerting {
                 }
                 Err(Undelivered::Later { reason, .. } | Undelivered::Never { reason }) => {
                     self.metrics.alert_message("failed");
-                    warn!(route = route.name, reason, "an Alertmanager could not be told of alerts: tried again");
-                    self.state.lock().deliveries.failed(&route.name, &reason, now_ms);
+                    warn!(
+                        route = route.name,
+                        reason, "an Alertmanager could not be told of alerts: tried again"
+                    );
+                    self.state
+                        .lock()
+                        .deliveries
+                        .failed(&route.name, &reason, now_ms);
                     (told, next_ms) = (essence, now_ms + RETRY_MS);
                 }
             }

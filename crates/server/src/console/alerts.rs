@@ -36,17 +36,26 @@ pub(super) async fn show(
     headers: HeaderMap,
 ) -> Response {
     let listing = asked(query).listing(look::ROWS);
-    let key = wanted.map(|Query(wanted)| wanted.silence).unwrap_or_default();
+    let key = wanted
+        .map(|Query(wanted)| wanted.silence)
+        .unwrap_or_default();
     let look = move |app: &App, now_ms| {
-        let new =
-            NewSilence { duration_s: USUAL_LENGTH_S, matchers: look::matchers(app, &key), ..NewSilence::default() };
+        let new = NewSilence {
+            duration_s: USUAL_LENGTH_S,
+            matchers: look::matchers(app, &key),
+            ..NewSilence::default()
+        };
         Ok(look::alerts(app, listing.clone(), new, now_ms).page())
     };
     answer(app, &headers, look).await
 }
 
 /// Adds a silence; shows the form again if it cannot be.
-pub(super) async fn silence(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn silence(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let form = match Form::read(&app, &headers, body).await {
         Ok(form) => form,
         Err(refused) => return again(&app, &headers, NewSilence::default(), refused).await,
@@ -65,7 +74,11 @@ pub(super) async fn silence(State(app): State<Arc<App>>, headers: HeaderMap, bod
 }
 
 async fn add(app: &App, new: &NewSilence) -> Result<(), Refused> {
-    let lines = new.matchers.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines = new
+        .matchers
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty());
     let wanted = rest::NewSilence::lasting(
         lines.map(str::to_owned).collect(),
         new.duration_s,
@@ -74,7 +87,9 @@ async fn add(app: &App, new: &NewSilence) -> Result<(), Refused> {
     );
     let now_ms = now_ms();
     let silence = wanted.parse(now_ms)?;
-    app.silence(silence).await.map_err(|error| Refused::wrong(error.to_string()))
+    app.silence(silence)
+        .await
+        .map_err(|error| Refused::wrong(error.to_string()))
 }
 
 /// Ends a silence; one that has ended already stays as it is.
@@ -95,11 +110,16 @@ pub(super) async fn expire(
 /// The page with the form as it was sent, and what was wrong with it.
 async fn again(app: &Arc<App>, headers: &HeaderMap, new: NewSilence, refused: Refused) -> Response {
     let Refused { status, message } = refused;
-    let new = NewSilence { problem: message, ..new };
+    let new = NewSilence {
+        problem: message,
+        ..new
+    };
     let looked = on_the_side(app, move |app| {
         let now_ms = now_ms();
         let listing = ListQuery::default().listing(look::ROWS);
-        look::alerts(app, listing, new, now_ms).page().render(&look::frame(app, now_ms))
+        look::alerts(app, listing, new, now_ms)
+            .page()
+            .render(&look::frame(app, now_ms))
     });
     match looked.await {
         Some(html) => send(app, headers, status, html).await,

@@ -14,20 +14,27 @@ use crate::origin;
 use crate::rest::{Refusal, body};
 
 /// Looks a page up at a moment; or says what is not there.
-pub(super) trait Look: Fn(&App, u64) -> Result<Page, String> + Send + Sync + 'static {}
+pub(super) trait Look:
+    Fn(&App, u64) -> Result<Page, String> + Send + Sync + 'static
+{
+}
 
 impl<F: Fn(&App, u64) -> Result<Page, String> + Send + Sync + 'static> Look for F {}
 
 /// The page; its stream, if that is asked for.
 pub(super) async fn answer(app: Arc<App>, headers: &HeaderMap, look: impl Look) -> Response {
-    let wants_stream = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes() == b"text/event-stream");
+    let wants_stream = headers
+        .get(header::ACCEPT)
+        .is_some_and(|accept| accept.as_bytes() == b"text/event-stream");
     let mut response = match wants_stream {
         // A page elsewhere could not read it, and would take the place of one of ours.
         true if !origin::is_own(headers) => StatusCode::FORBIDDEN.into_response(),
         true => stream::open(app, look),
         false => whole(&app, headers, look).await,
     };
-    response.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
+    response
+        .headers_mut()
+        .append(header::VARY, HeaderValue::from_static("accept"));
     response
 }
 
@@ -47,9 +54,21 @@ async fn whole(app: &Arc<App>, headers: &HeaderMap, look: impl Look) -> Response
 }
 
 /// A page with a status.
-pub(super) async fn send(app: &App, headers: &HeaderMap, status: StatusCode, html: String) -> Response {
+pub(super) async fn send(
+    app: &App,
+    headers: &HeaderMap,
+    status: StatusCode,
+    html: String,
+) -> Response {
     let encoding = Encoding::accepted(headers);
-    match body::answer(html.into_bytes(), "text/html; charset=utf-8", encoding, &app.config).await {
+    match body::answer(
+        html.into_bytes(),
+        "text/html; charset=utf-8",
+        encoding,
+        &app.config,
+    )
+    .await
+    {
         Ok(mut response) => {
             *response.status_mut() = status;
             response
@@ -58,7 +77,8 @@ pub(super) async fn send(app: &App, headers: &HeaderMap, status: StatusCode, htm
     }
 }
 
-/// Looks off the threads that serve connections: a page takes longer than a request. `None` if that panicked.
+/// Looks off the threads that serve connections: a page takes longer than a request. `None` if that
+/// panicked.
 pub(super) async fn on_the_side<T: Send + 'static>(
     app: &Arc<App>,
     work: impl FnOnce(&App) -> T + Send + 'static,

@@ -14,6 +14,9 @@ pub struct ConsoleConfig {
 
 impl Default for ConsoleConfig {
     fn default() -> Self {
-        Self { enabled: true, max_streams: 64 }
+        Self {
+            enabled: true,
+            max_streams: 64,
+        }
     }
 }

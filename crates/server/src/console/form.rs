@@ -25,7 +25,10 @@ impl Form {
     pub(super) async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<Self, Refused> {
         if !origin::is_own(headers) {
             let message = "this form was sent from another site, and nothing was done".to_owned();
-            return Err(Refused { status: StatusCode::FORBIDDEN, message });
+            return Err(Refused {
+                status: StatusCode::FORBIDDEN,
+                message,
+            });
         }
         let most = app.config.max_body_bytes.min(MAX_FORM_BYTES);
         let bytes = body::read_at_most(most, headers, body, &app.config).await?;
@@ -41,8 +44,12 @@ impl Form {
 
 impl From<InferError> for Refused {
     fn from(error: InferError) -> Self {
-        let status = StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
-        Self { status, message: error.message.into_owned() }
+        let status =
+            StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::BAD_REQUEST);
+        Self {
+            status,
+            message: error.message.into_owned(),
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! What the pages show, looked up from what the server knows. Blocks for a moment; never called on a thread that serves
-//! connections.
+//! What the pages show, looked up from what the server knows. Blocks for a moment; never called on
+//! a thread that serves connections.
 
 mod alerts;
 mod costs;
@@ -37,8 +37,19 @@ pub(super) fn frame(app: &App, now_ms: u64) -> Frame {
         (_, _, false) => ("not ready", Tone::Bad),
         _ => ("ready", Tone::Good),
     };
-    let firing = app.alerting.alerts().iter().filter(|judged| judged.is_told()).count();
-    Frame { version: SERVER_VERSION, state, tone, firing, now_ms }
+    let firing = app
+        .alerting
+        .alerts()
+        .iter()
+        .filter(|judged| judged.is_told())
+        .count();
+    Frame {
+        version: SERVER_VERSION,
+        state,
+        tone,
+        firing,
+        now_ms,
+    }
 }
 
 fn version_state(state: &ModelState) -> VersionState {
@@ -46,17 +57,28 @@ fn version_state(state: &ModelState) -> VersionState {
         ModelState::Failed(reason) | ModelState::Stale(reason) => reason.clone(),
         _ => String::new(),
     };
-    VersionState { name: state.name(), reason }
+    VersionState {
+        name: state.name(),
+        reason,
+    }
 }
 
-/// The state of a model's endpoint, given its versions: that of the version which answers, and whether another one failed.
+/// The state of a model's endpoint, given its versions: that of the version which answers, and
+/// whether another one failed.
 fn endpoint_state(versions: &[&IndexEntry]) -> (Tone, String) {
-    let answering = versions.iter().find(|entry| entry.is_default).or_else(|| versions.last());
-    let Some(answering) = answering else { return (Tone::Off, "gone".to_owned()) };
+    let answering = versions
+        .iter()
+        .find(|entry| entry.is_default)
+        .or_else(|| versions.last());
+    let Some(answering) = answering else {
+        return (Tone::Off, "gone".to_owned());
+    };
     let state = version_state(&answering.state);
     let is_failed = |entry: &&&IndexEntry| matches!(entry.state, ModelState::Failed(_));
     match versions.iter().find(is_failed) {
-        Some(failed) if state.name == "ready" => (Tone::Notice, format!("v{} failed", failed.version)),
+        Some(failed) if state.name == "ready" => {
+            (Tone::Notice, format!("v{} failed", failed.version))
+        }
         _ => (state.tone(), state.name.to_owned()),
     }
 }
@@ -64,5 +86,10 @@ fn endpoint_state(versions: &[&IndexEntry]) -> (Tone, String) {
 /// Requests that wait, over the loaded versions of a model.
 fn queued(app: &App, model: &str) -> usize {
     let model = app.serving.models().model(model);
-    model.map_or(0, |model| model.versions().map(|version| version.scheduler().queued()).sum())
+    model.map_or(0, |model| {
+        model
+            .versions()
+            .map(|version| version.scheduler().queued())
+            .sum()
+    })
 }

@@ -18,7 +18,12 @@ fn write(text: &mut String, value: &Value, depth: usize) {
             lines(text, ['{', '}'], fields, depth);
         }
         Value::Array(items) if items.iter().any(has_names) => {
-            lines(text, ['[', ']'], items.iter().map(|item| (None, item)), depth);
+            lines(
+                text,
+                ['[', ']'],
+                items.iter().map(|item| (None, item)),
+                depth,
+            );
         }
         // Writing to a string does not fail.
         flat => drop(write!(text, "{flat}")),

@@ -38,17 +38,33 @@ struct Part<'a> {
     html: &'a str,
 }
 
-/// Sends the parts of a page now, and each again when it has changed, until the server stops or nobody listens.
+/// Sends the parts of a page now, and each again when it has changed, until the server stops or
+/// nobody listens.
 pub(super) fn open(app: Arc<App>, look: impl Look) -> Response {
     let Ok(place) = app.console.streams.clone().try_acquire_owned() else {
         app.serving.metrics().console_stream_refused();
         let message = "too many pages are kept up to date (console.max_streams)";
-        return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "15")], message).into_response();
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            [(header::RETRY_AFTER, "15")],
+            message,
+        )
+            .into_response();
     };
     let stopped = app.stopped();
-    let watched = Watched { app, look: Arc::new(look), sent: HashMap::new(), is_new: true, _place: place };
-    let events = stream::unfold(watched, Watched::next).flat_map(stream::iter).take_until(stopped);
-    Sse::new(events).keep_alive(KeepAlive::default()).into_response()
+    let watched = Watched {
+        app,
+        look: Arc::new(look),
+        sent: HashMap::new(),
+        is_new: true,
+        _place: place,
+    };
+    let events = stream::unfold(watched, Watched::next)
+        .flat_map(stream::iter)
+        .take_until(stopped);
+    Sse::new(events)
+        .keep_alive(KeepAlive::default())
+        .into_response()
 }
 
 impl<L: Look> Watched<L> {
@@ -63,14 +79,19 @@ impl<L: Look> Watched<L> {
         let look = self.look.clone();
         let parts = on_the_side(&self.app, move |app| {
             let now_ms = now_ms();
-            look(app, now_ms).map(|page| page.live_parts(&look::frame(app, now_ms))).unwrap_or_default()
+            look(app, now_ms)
+                .map(|page| page.live_parts(&look::frame(app, now_ms)))
+                .unwrap_or_default()
         });
         for (id, html) in parts.await? {
             if self.sent.get(id) == Some(&html) {
                 continue;
             }
             // JSON: event streams know no carriage returns within a line.
-            if let Ok(event) = Event::default().event("part").json_data(Part { id, html: &html }) {
+            if let Ok(event) = Event::default()
+                .event("part")
+                .json_data(Part { id, html: &html })
+            {
                 events.push(Ok(event));
             }
             self.sent.insert(id, html);

@@ -33,9 +33,16 @@ pub(super) struct TrialQuery {
     version: String,
 }
 
-pub(super) async fn show(State(app): State<Arc<App>>, query: Asked<TrialQuery>, headers: HeaderMap) -> Response {
+pub(super) async fn show(
+    State(app): State<Arc<App>>,
+    query: Asked<TrialQuery>,
+    headers: HeaderMap,
+) -> Response {
     let TrialQuery { model, version } = asked(query);
-    answer(app, &headers, move |app, _| Ok(look::trial(app, &model, &version).page())).await
+    answer(app, &headers, move |app, _| {
+        Ok(look::trial(app, &model, &version).page())
+    })
+    .await
 }
 
 /// Sends what the form has, and shows what comes back.
@@ -48,7 +55,12 @@ pub(super) async fn send(State(app): State<Arc<App>>, headers: HeaderMap, body: 
     let answer = ask(&app, &model, &version, body.clone()).await;
     let looked = on_the_side(&app, move |app| {
         let choices = look::trial(app, &model, &version);
-        let trial = Trial { body, source: String::new(), answer: Some(answer), ..choices };
+        let trial = Trial {
+            body,
+            source: String::new(),
+            answer: Some(answer),
+            ..choices
+        };
         trial.page().render(&look::frame(app, now_ms()))
     });
     match looked.await {
@@ -61,7 +73,14 @@ pub(super) async fn send(State(app): State<Arc<App>>, headers: HeaderMap, body: 
 async fn ask(app: &App, model: &str, version: &str, body: String) -> TrialAnswer {
     let started = Instant::now();
     let version = Some(version.to_owned()).filter(|version| !version.is_empty());
-    let response = rest::infer(app, model.to_owned(), version, &HeaderMap::new(), Full::new(Bytes::from(body))).await;
+    let response = rest::infer(
+        app,
+        model.to_owned(),
+        version,
+        &HeaderMap::new(),
+        Full::new(Bytes::from(body)),
+    )
+    .await;
     let took_ms = started.elapsed().as_secs_f64() * 1e3;
     let status = response.status();
     let body = match response.into_body().collect().await {
@@ -73,8 +92,14 @@ async fn ask(app: &App, model: &str, version: &str, body: String) -> TrialAnswer
         Some(value) if status.is_success() => shown(pretty::pretty(&value), took_ms),
         Some(value) => {
             let text = |field| value.get(field).and_then(Value::as_str).unwrap_or_default();
-            let code = ErrorCode::ALL.iter().find(|code| code.name() == text("code"));
-            refused(code.copied().unwrap_or(ErrorCode::Internal), text("error").to_owned(), took_ms)
+            let code = ErrorCode::ALL
+                .iter()
+                .find(|code| code.name() == text("code"));
+            refused(
+                code.copied().unwrap_or(ErrorCode::Internal),
+                text("error").to_owned(),
+                took_ms,
+            )
         }
         // Numbers that are none have no JSON.
         None => shown(String::from_utf8_lossy(&body).into_owned(), took_ms),
@@ -95,8 +120,15 @@ fn refused(code: ErrorCode, message: String, took_ms: f64) -> TrialAnswer {
 fn shown(mut body: String, took_ms: f64) -> TrialAnswer {
     let is_cut = body.len() > MAX_SHOWN;
     if is_cut {
-        let end = (0..=MAX_SHOWN).rev().find(|at| body.is_char_boundary(*at)).unwrap_or(0);
+        let end = (0..=MAX_SHOWN)
+            .rev()
+            .find(|at| body.is_char_boundary(*at))
+            .unwrap_or(0);
         body.truncate(end);
     }
-    TrialAnswer::Answered { took_ms, body, is_cut }
+    TrialAnswer::Answered {
+        took_ms,
+        body,
+        is_cut,
+    }
 }

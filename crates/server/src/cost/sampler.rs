@@ -35,7 +35,10 @@ pub(super) struct Sampled {
 
 impl Sampler {
     pub(super) fn new(now: Instant) -> Self {
-        Self { last: now, meters: HashMap::new() }
+        Self {
+            last: now,
+            meters: HashMap::new(),
+        }
     }
 
     /// Looks at every version that is loaded, and at those that went since the last look.
@@ -60,23 +63,40 @@ impl Sampler {
             metered.threads = threads.get(&name).copied().unwrap_or(metered.threads);
             *used.entry(name).or_default() += metered.advance();
         }
-        let keyed = |((model, version), usage): (Name, Usage)| (Key::new(&model, &version, DEFAULT_TENANT), usage);
-        let used = used.into_iter().filter(|(_, usage)| *usage != Usage::default()).map(keyed).collect();
-        Sampled { seconds, used, gone: self.forget(&threads) }
+        let keyed = |((model, version), usage): (Name, Usage)| {
+            (Key::new(&model, &version, DEFAULT_TENANT), usage)
+        };
+        let used = used
+            .into_iter()
+            .filter(|(_, usage)| *usage != Usage::default())
+            .map(keyed)
+            .collect();
+        Sampled {
+            seconds,
+            used,
+            gone: self.forget(&threads),
+        }
     }
 
     /// Takes up meters of versions that were loaded since.
     fn find(&mut self, serving: &Serving) {
         for meter in serving.metrics().meters() {
-            let new = || Metered { seen: MeterReading::default(), threads: 1, meter: meter.clone() };
+            let new = || Metered {
+                seen: MeterReading::default(),
+                threads: 1,
+                meter: meter.clone(),
+            };
             self.meters.entry(meter.id()).or_insert_with(new);
         }
     }
 
-    /// Drops meters that will stand still, and names those of them whose version is not loaded anew.
+    /// Drops meters that will stand still, and names those of them whose version is not loaded
+    /// anew.
     fn forget(&mut self, loaded: &HashMap<Name, usize>) -> Vec<Name> {
         let over = self.meters.extract_if(|_, metered| metered.meter.is_over());
-        over.map(|(_, metered)| metered.name()).filter(|name| !loaded.contains_key(name)).collect()
+        over.map(|(_, metered)| metered.name())
+            .filter(|name| !loaded.contains_key(name))
+            .collect()
     }
 }
 

@@ -1,4 +1,5 @@
-//! NVIDIA's GPUs, through the driver's management library (NVML), which is loaded where it is there.
+//! NVIDIA's GPUs, through the driver's management library (NVML), which is loaded where it is
+//! there.
 
 use nvml_wrapper::enum_wrappers::device::TemperatureSensor;
 use nvml_wrapper::error::NvmlError;
@@ -8,7 +9,8 @@ use tracing::{debug, info, warn};
 
 use super::{Gpu, GpuConfig};
 
-/// The driver; `None` where there is none. Only who names a library hears that it cannot be used: most machines have no GPU.
+/// The driver; `None` where there is none. Only who names a library hears that it cannot be used:
+/// most machines have no GPU.
 pub(super) fn find(config: &GpuConfig) -> Option<Nvml> {
     let found = match &config.nvml {
         None => Nvml::init(),
@@ -39,7 +41,14 @@ fn with_count(driver: Nvml) -> Result<(Nvml, u32), NvmlError> {
 /// What every device that answers is up to.
 pub(super) fn look(driver: &Nvml) -> Vec<Gpu> {
     let count = driver.device_count().unwrap_or(0);
-    (0..count).filter_map(|index| driver.device_by_index(index).ok().map(|device| gpu(index, &device))).collect()
+    (0..count)
+        .filter_map(|index| {
+            driver
+                .device_by_index(index)
+                .ok()
+                .map(|device| gpu(index, &device))
+        })
+        .collect()
 }
 
 /// Devices differ in what they tell; a virtual one says little.
@@ -51,10 +60,16 @@ fn gpu(index: u32, device: &Device<'_>) -> Gpu {
             ("name", device.name().unwrap_or_default()),
             ("uuid", device.uuid().unwrap_or_default()),
         ]),
-        utilization_ratio: device.utilization_rates().ok().map(|rates| f64::from(rates.gpu) / 100.0),
+        utilization_ratio: device
+            .utilization_rates()
+            .ok()
+            .map(|rates| f64::from(rates.gpu) / 100.0),
         memory_used_bytes: memory.as_ref().map(|memory| memory.used),
         memory_size_bytes: memory.as_ref().map(|memory| memory.total),
-        power_watts: device.power_usage().ok().map(|milliwatts| f64::from(milliwatts) / 1000.0),
+        power_watts: device
+            .power_usage()
+            .ok()
+            .map(|milliwatts| f64::from(milliwatts) / 1000.0),
         temperature_celsius: device.temperature(TemperatureSensor::Gpu).ok(),
     }
 }

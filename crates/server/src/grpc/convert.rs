@@ -22,7 +22,14 @@ pub(crate) fn request(
     timeout: Option<Duration>,
     received: Instant,
 ) -> Result<InferRequest, InferError> {
-    let ModelInferRequest { model_name, model_version, parameters: settings, inputs, outputs, .. } = message;
+    let ModelInferRequest {
+        model_name,
+        model_version,
+        parameters: settings,
+        inputs,
+        outputs,
+        ..
+    } = message;
     if inputs.len() > MAX_TENSORS || outputs.len() > MAX_TENSORS {
         let message = format!("the request lists more than {MAX_TENSORS} tensors");
         return Err(InferError::new(ErrorCode::TooManyInputs, message));
@@ -30,14 +37,26 @@ pub(crate) fn request(
     let settings = parameters(settings)?;
     let raw = message.raw_input_contents;
     if !raw.is_empty() && raw.len() != inputs.len() {
-        let message = format!("there are {} inputs and {} raw contents", inputs.len(), raw.len());
+        let message = format!(
+            "there are {} inputs and {} raw contents",
+            inputs.len(),
+            raw.len()
+        );
         return Err(InferError::new(ErrorCode::InvalidBinary, message));
     }
     let mut raw = raw.into_iter();
-    let inputs = inputs.into_iter().map(|tensor| input(tensor, raw.next())).collect::<Result<_, _>>()?;
+    let inputs = inputs
+        .into_iter()
+        .map(|tensor| input(tensor, raw.next()))
+        .collect::<Result<_, _>>()?;
     let outputs = outputs.into_iter().map(|output| {
-        let classes = parameters(output.parameters)?.size("classification")?.unwrap_or(0);
-        Ok(RequestedOutput { name: output.name, classes })
+        let classes = parameters(output.parameters)?
+            .size("classification")?
+            .unwrap_or(0);
+        Ok(RequestedOutput {
+            name: output.name,
+            classes,
+        })
     });
     let client_deadline = timeout.and_then(|timeout| received.checked_add(timeout));
     Ok(InferRequest {
@@ -61,7 +80,9 @@ pub(super) fn response(response: InferResponse, id: String) -> ModelInferRespons
         ..ModelInferResponse::default()
     };
     if response.cold_start {
-        let flag = InferParameter { parameter_choice: Some(ParameterChoice::BoolParam(true)) };
+        let flag = InferParameter {
+            parameter_choice: Some(ParameterChoice::BoolParam(true)),
+        };
         message.parameters.insert("cold_start".to_owned(), flag);
     }
     for output in &response.outputs {
@@ -69,7 +90,12 @@ pub(super) fn response(response: InferResponse, id: String) -> ModelInferRespons
         message.outputs.push(InferOutputTensor {
             name: version.signature().outputs[output.index].name.clone(),
             datatype: output.tensor.datatype().name().to_owned(),
-            shape: output.tensor.shape().iter().map(|extent| *extent as i64).collect(),
+            shape: output
+                .tensor
+                .shape()
+                .iter()
+                .map(|extent| *extent as i64)
+                .collect(),
             ..InferOutputTensor::default()
         });
     }
@@ -92,7 +118,9 @@ pub(super) fn timeout(value: &str) -> Option<Duration> {
     }
 }
 
-fn parameters(fields: std::collections::HashMap<String, InferParameter>) -> Result<Parameters, InferError> {
+fn parameters(
+    fields: std::collections::HashMap<String, InferParameter>,
+) -> Result<Parameters, InferError> {
     let mut parameters = Parameters::default();
     for (name, parameter) in fields {
         let value = match parameter.parameter_choice {
@@ -113,12 +141,27 @@ fn parameters(fields: std::collections::HashMap<String, InferParameter>) -> Resu
     Ok(parameters)
 }
 
-fn input(tensor: model_infer_request::InferInputTensor, raw: Option<Bytes>) -> Result<(String, Tensor), InferError> {
+fn input(
+    tensor: model_infer_request::InferInputTensor,
+    raw: Option<Bytes>,
+) -> Result<(String, Tensor), InferError> {
     let name = tensor.name;
-    let wrong = |error: TensorError| InferError::new(ErrorCode::from(&error), format!("input \"{name}\": {error}"));
-    let datatype: DataType = tensor.datatype.parse().map_err(|error: tidegate_core::UnknownDataType| {
-        InferError::new(ErrorCode::UnknownDatatype, format!("input \"{name}\": {error}"))
-    })?;
+    let wrong = |error: TensorError| {
+        InferError::new(
+            ErrorCode::from(&error),
+            format!("input \"{name}\": {error}"),
+        )
+    };
+    let datatype: DataType =
+        tensor
+            .datatype
+            .parse()
+            .map_err(|error: tidegate_core::UnknownDataType| {
+                InferError::new(
+                    ErrorCode::UnknownDatatype,
+                    format!("input \"{name}\": {error}"),
+                )
+            })?;
     let shape = Shape::from_wire(&tensor.shape).map_err(|error| wrong(error.into()))?;
     let built = match (raw, tensor.contents) {
         (Some(_), Some(_)) => {
@@ -126,18 +169,30 @@ fn input(tensor: model_infer_request::InferInputTensor, raw: Option<Bytes>) -> R
             return Err(InferError::new(ErrorCode::MalformedRequest, message));
         }
         (Some(raw), None) => Tensor::from_wire(datatype, shape, raw),
-        (None, contents) => return typed(&name, datatype, shape, contents.unwrap_or_default()).map(|t| (name, t)),
+        (None, contents) => {
+            return typed(&name, datatype, shape, contents.unwrap_or_default()).map(|t| (name, t));
+        }
     };
     let tensor = built.map_err(wrong)?;
     Ok((name, tensor))
 }
 
 /// Typed contents: narrow types travel in wider fields.
-fn typed(name: &str, datatype: DataType, shape: Shape, contents: InferTensorContents) -> Result<Tensor, InferError> {
+fn typed(
+    name: &str,
+    datatype: DataType,
+    shape: Shape,
+    contents: InferTensorContents,
+) -> Result<Tensor, InferError> {
     let built = match datatype {
         DataType::Bool => {
-            let bytes: Vec<u8> = contents.bool_contents.iter().map(|flag| u8::from(*flag)).collect();
-            counted(&shape, bytes.len()).and_then(|()| Tensor::from_wire(datatype, shape, bytes.into()))
+            let bytes: Vec<u8> = contents
+                .bool_contents
+                .iter()
+                .map(|flag| u8::from(*flag))
+                .collect();
+            counted(&shape, bytes.len())
+                .and_then(|()| Tensor::from_wire(datatype, shape, bytes.into()))
         }
         DataType::Int8 => narrow::<i8, _>(name, shape, &contents.int_contents)?,
         DataType::Int16 => narrow::<i16, _>(name, shape, &contents.int_contents)?,
@@ -151,22 +206,35 @@ fn typed(name: &str, datatype: DataType, shape: Shape, contents: InferTensorCont
         DataType::Fp64 => Tensor::from_vec(shape, contents.fp64_contents),
         DataType::Bytes => {
             let mut strings = StringArrayBuilder::default();
-            contents.bytes_contents.iter().for_each(|text| strings.push(text));
+            contents
+                .bytes_contents
+                .iter()
+                .for_each(|text| strings.push(text));
             Tensor::from_strings(shape, strings.finish())
         }
         DataType::Fp16 | DataType::Bf16 => {
-            let message = format!("input \"{name}\" is {datatype}, which has no typed contents: send raw contents");
+            let message = format!(
+                "input \"{name}\" is {datatype}, which has no typed contents: send raw contents"
+            );
             return Err(InferError::new(ErrorCode::DatatypeMismatch, message));
         }
     };
-    built.map_err(|error| InferError::new(ErrorCode::from(&error), format!("input \"{name}\": {error}")))
+    built.map_err(|error| {
+        InferError::new(
+            ErrorCode::from(&error),
+            format!("input \"{name}\": {error}"),
+        )
+    })
 }
 
 fn counted(shape: &Shape, found: usize) -> Result<(), TensorError> {
     if shape.element_count() == found {
         return Ok(());
     }
-    Err(TensorError::ElementCount { shape: shape.clone(), found })
+    Err(TensorError::ElementCount {
+        shape: shape.clone(),
+        found,
+    })
 }
 
 fn narrow<T: Element + TryFrom<W>, W: Copy>(

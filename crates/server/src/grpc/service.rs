@@ -10,7 +10,9 @@ use tidegate_protocol::inference::grpc_inference_service_server::GrpcInferenceSe
 use tidegate_protocol::inference::model_metadata_response::TensorMetadata;
 use tidegate_protocol::inference::repository_index_response::ModelIndex;
 use tidegate_protocol::inference::{self as pb};
-use tidegate_serving::{DurationFigures, ErrorCode, InferError, InferRequest, RequestTrace, Version, Via};
+use tidegate_serving::{
+    DurationFigures, ErrorCode, InferError, InferRequest, RequestTrace, Version, Via,
+};
 use tonic::metadata::AsciiMetadataKey;
 use tonic::{Request, Response, Status, Streaming};
 use tonic_health::ServingStatus;
@@ -43,7 +45,9 @@ impl Service {
     async fn version(&self, name: &str, version: &str) -> Result<Arc<Version>, Status> {
         let version = (!version.is_empty()).then_some(version);
         let found = self.app.serving.demand(name, version, None).await;
-        found.map(|(version, _)| version).map_err(|error| status(&error))
+        found
+            .map(|(version, _)| version)
+            .map_err(|error| status(&error))
     }
 }
 
@@ -56,25 +60,32 @@ async fn report_health(app: std::sync::Weak<App>, mut health: HealthReporter) {
         let Some(app) = app.upgrade() else { return };
         let ready = app.ready();
         if reported != Some(ready) {
-            let serving = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+            let serving = if ready {
+                ServingStatus::Serving
+            } else {
+                ServingStatus::NotServing
+            };
             for service in HEALTH_SERVICES {
                 health.set_service_status(service, serving).await;
             }
             reported = Some(ready);
         }
         if app.stopping() {
-            // Whoever watches has heard the last status; its stream ends here and does not hold up the end of the server.
+            // Whoever watches has heard the last status; its stream ends here and does not hold up
+            // the end of the server.
             for service in HEALTH_SERVICES {
                 health.clear_service_status(service).await;
-                health.set_service_status(service, ServingStatus::NotServing).await;
+                health
+                    .set_service_status(service, ServingStatus::NotServing)
+                    .await;
             }
             return;
         }
     }
 }
 
-/// The messages of a stream until the client ends it; once the server is stopping, those that have arrived, and then an
-/// error that tells the client to go elsewhere.
+/// The messages of a stream until the client ends it; once the server is stopping, those that have
+/// arrived, and then an error that tells the client to go elsewhere.
 fn until_stopped(
     app: &App,
     messages: Streaming<pb::ModelInferRequest>,
@@ -111,42 +122,67 @@ async fn infer(
             return Err(error);
         }
     };
-    Ok(convert::response(app.serving.infer(request, received).await?, id))
+    Ok(convert::response(
+        app.serving.infer(request, received).await?,
+        id,
+    ))
 }
 
 /// Says in an answer which trace its request stands in.
 fn tell<T>(told: Option<Told>, answer: &mut Answer<T>) {
-    let Some((name, value)) = told.and_then(|told| told.header(answer.is_err())) else { return };
+    let Some((name, value)) = told.and_then(|told| told.header(answer.is_err())) else {
+        return;
+    };
     let metadata = match answer {
         Ok(response) => response.metadata_mut(),
         Err(status) => status.metadata_mut(),
     };
-    if let (Ok(name), Ok(value)) = (AsciiMetadataKey::from_bytes(name.as_ref()), value.as_bytes().try_into()) {
+    if let (Ok(name), Ok(value)) = (
+        AsciiMetadataKey::from_bytes(name.as_ref()),
+        value.as_bytes().try_into(),
+    ) {
         metadata.insert(name, value);
     }
 }
 
 fn client_timeout<T>(request: &Request<T>) -> Option<Duration> {
-    request.metadata().get("grpc-timeout").and_then(|value| convert::timeout(value.to_str().ok()?))
+    request
+        .metadata()
+        .get("grpc-timeout")
+        .and_then(|value| convert::timeout(value.to_str().ok()?))
 }
 
-/// Whether the client compresses. Most clients say that they accept compressed answers without having been asked to;
-/// packing is worth its time only for those that pack too.
+/// Whether the client compresses. Most clients say that they accept compressed answers without
+/// having been asked to; packing is worth its time only for those that pack too.
 fn is_compressed<T>(request: &Request<T>) -> bool {
-    request.metadata().get("grpc-encoding").is_some_and(|encoding| encoding != "identity")
+    request
+        .metadata()
+        .get("grpc-encoding")
+        .is_some_and(|encoding| encoding != "identity")
 }
 
 #[tonic::async_trait]
 impl GrpcInferenceService for Service {
-    async fn server_live(&self, _: Request<pb::ServerLiveRequest>) -> Answer<pb::ServerLiveResponse> {
+    async fn server_live(
+        &self,
+        _: Request<pb::ServerLiveRequest>,
+    ) -> Answer<pb::ServerLiveResponse> {
         Ok(Response::new(pb::ServerLiveResponse { live: true }))
     }
 
-    async fn server_ready(&self, _: Request<pb::ServerReadyRequest>) -> Answer<pb::ServerReadyResponse> {
-        Ok(Response::new(pb::ServerReadyResponse { ready: self.app.ready() }))
+    async fn server_ready(
+        &self,
+        _: Request<pb::ServerReadyRequest>,
+    ) -> Answer<pb::ServerReadyResponse> {
+        Ok(Response::new(pb::ServerReadyResponse {
+            ready: self.app.ready(),
+        }))
     }
 
-    async fn model_ready(&self, request: Request<pb::ModelReadyRequest>) -> Answer<pb::ModelReadyResponse> {
+    async fn model_ready(
+        &self,
+        request: Request<pb::ModelReadyRequest>,
+    ) -> Answer<pb::ModelReadyResponse> {
         let pb::ModelReadyRequest { name, version } = request.into_inner();
         let version = (!version.is_empty()).then_some(version);
         let ready = match self.app.serving.would_answer(&name, version.as_deref()) {
@@ -157,18 +193,31 @@ impl GrpcInferenceService for Service {
         Ok(Response::new(pb::ModelReadyResponse { ready }))
     }
 
-    async fn server_metadata(&self, _: Request<pb::ServerMetadataRequest>) -> Answer<pb::ServerMetadataResponse> {
+    async fn server_metadata(
+        &self,
+        _: Request<pb::ServerMetadataRequest>,
+    ) -> Answer<pb::ServerMetadataResponse> {
         Ok(Response::new(pb::ServerMetadataResponse {
             name: SERVER_NAME.to_owned(),
             version: SERVER_VERSION.to_owned(),
-            extensions: EXTENSIONS.iter().map(|extension| (*extension).to_owned()).collect(),
+            extensions: EXTENSIONS
+                .iter()
+                .map(|extension| (*extension).to_owned())
+                .collect(),
         }))
     }
 
-    async fn model_metadata(&self, request: Request<pb::ModelMetadataRequest>) -> Answer<pb::ModelMetadataResponse> {
+    async fn model_metadata(
+        &self,
+        request: Request<pb::ModelMetadataRequest>,
+    ) -> Answer<pb::ModelMetadataResponse> {
         let pb::ModelMetadataRequest { name, version } = request.into_inner();
         let version = self.version(&name, &version).await?;
-        let model = self.app.serving.model(&name).map_err(|error| status(&error))?;
+        let model = self
+            .app
+            .serving
+            .model(&name)
+            .map_err(|error| status(&error))?;
         let tensor = |spec: &TensorSpec| TensorMetadata {
             name: spec.name.clone(),
             datatype: spec.datatype.name().to_owned(),
@@ -176,17 +225,26 @@ impl GrpcInferenceService for Service {
         };
         Ok(Response::new(pb::ModelMetadataResponse {
             name,
-            versions: model.versions().map(|version| version.number().to_owned()).collect(),
+            versions: model
+                .versions()
+                .map(|version| version.number().to_owned())
+                .collect(),
             platform: describe::platform(&version).to_owned(),
             inputs: version.signature().inputs.iter().map(tensor).collect(),
             outputs: version.signature().outputs.iter().map(tensor).collect(),
         }))
     }
 
-    async fn model_infer(&self, request: Request<pb::ModelInferRequest>) -> Answer<pb::ModelInferResponse> {
+    async fn model_infer(
+        &self,
+        request: Request<pb::ModelInferRequest>,
+    ) -> Answer<pb::ModelInferResponse> {
         let timeout = client_timeout(&request);
         let compress = is_compressed(&request);
-        let trace = self.app.traces.begin(request.metadata().as_ref(), Via::Grpc);
+        let trace = self
+            .app
+            .traces
+            .begin(request.metadata().as_ref(), Via::Grpc);
         let told = trace.as_deref().map(Told::of);
         let answer = infer(&self.app, request.into_inner(), timeout, trace).await;
         let mut answer = answer.map(Response::new).map_err(|error| status(&error));
@@ -198,7 +256,8 @@ impl GrpcInferenceService for Service {
         Ok(answer)
     }
 
-    type ModelStreamInferStream = Pin<Box<dyn Stream<Item = Result<pb::ModelStreamInferResponse, Status>> + Send>>;
+    type ModelStreamInferStream =
+        Pin<Box<dyn Stream<Item = Result<pb::ModelStreamInferResponse, Status>> + Send>>;
 
     async fn model_stream_infer(
         &self,
@@ -222,7 +281,10 @@ impl GrpcInferenceService for Service {
                     },
                     Err(error) => pb::ModelStreamInferResponse {
                         error_message: error.to_string(),
-                        infer_response: Some(pb::ModelInferResponse { id, ..pb::ModelInferResponse::default() }),
+                        infer_response: Some(pb::ModelInferResponse {
+                            id,
+                            ..pb::ModelInferResponse::default()
+                        }),
                     },
                 })
             }
@@ -235,10 +297,15 @@ impl GrpcInferenceService for Service {
         Ok(answers)
     }
 
-    async fn model_config(&self, request: Request<pb::ModelConfigRequest>) -> Answer<pb::ModelConfigResponse> {
+    async fn model_config(
+        &self,
+        request: Request<pb::ModelConfigRequest>,
+    ) -> Answer<pb::ModelConfigResponse> {
         let pb::ModelConfigRequest { name, version } = request.into_inner();
         let version = self.version(&name, &version).await?;
-        Ok(Response::new(pb::ModelConfigResponse { config: Some(describe::model_config(&version)) }))
+        Ok(Response::new(pb::ModelConfigResponse {
+            config: Some(describe::model_config(&version)),
+        }))
     }
 
     async fn model_statistics(
@@ -248,11 +315,25 @@ impl GrpcInferenceService for Service {
         let pb::ModelStatisticsRequest { name, version } = request.into_inner();
         let models = self.app.serving.models();
         let versions: Vec<Arc<Version>> = match (name.is_empty(), version.is_empty()) {
-            (true, _) => models.all().iter().flat_map(|model| model.versions().cloned().collect::<Vec<_>>()).collect(),
-            (false, true) => {
-                self.app.serving.model(&name).map_err(|error| status(&error))?.versions().cloned().collect()
-            }
-            (false, false) => vec![self.app.serving.version(&name, Some(&version)).map_err(|error| status(&error))?],
+            (true, _) => models
+                .all()
+                .iter()
+                .flat_map(|model| model.versions().cloned().collect::<Vec<_>>())
+                .collect(),
+            (false, true) => self
+                .app
+                .serving
+                .model(&name)
+                .map_err(|error| status(&error))?
+                .versions()
+                .cloned()
+                .collect(),
+            (false, false) => vec![
+                self.app
+                    .serving
+                    .version(&name, Some(&version))
+                    .map_err(|error| status(&error))?,
+            ],
         };
         let model_stats = versions.iter().map(|version| statistics(version)).collect();
         Ok(Response::new(pb::ModelStatisticsResponse { model_stats }))
@@ -263,12 +344,23 @@ impl GrpcInferenceService for Service {
         request: Request<pb::RepositoryIndexRequest>,
     ) -> Answer<pb::RepositoryIndexResponse> {
         let only_ready = request.into_inner().ready;
-        let index = self.app.blocking(|serving| serving.index()).await.map_err(|error| status(&error))?;
+        let index = self
+            .app
+            .blocking(|serving| serving.index())
+            .await
+            .map_err(|error| status(&error))?;
         let models = index.into_iter().map(|entry| {
             let (state, reason) = describe::state(&entry.state);
-            ModelIndex { name: entry.name, version: entry.version, state: state.to_owned(), reason }
+            ModelIndex {
+                name: entry.name,
+                version: entry.version,
+                state: state.to_owned(),
+                reason,
+            }
         });
-        let models = models.filter(|entry| !only_ready || entry.state == "READY").collect();
+        let models = models
+            .filter(|entry| !only_ready || entry.state == "READY")
+            .collect();
         Ok(Response::new(pb::RepositoryIndexResponse { models }))
     }
 
@@ -278,10 +370,18 @@ impl GrpcInferenceService for Service {
     ) -> Answer<pb::RepositoryModelLoadResponse> {
         let request = request.into_inner();
         if let Some(name) = request.parameters.keys().next() {
-            let message = format!("parameter {name:?} is not supported: models are loaded from their folder as it is");
-            return Err(status(&InferError::new(ErrorCode::InvalidParameter, message)));
+            let message = format!(
+                "parameter {name:?} is not supported: models are loaded from their folder as it is"
+            );
+            return Err(status(&InferError::new(
+                ErrorCode::InvalidParameter,
+                message,
+            )));
         }
-        self.app.control(request.model_name, true).await.map_err(|error| status(&error))?;
+        self.app
+            .control(request.model_name, true)
+            .await
+            .map_err(|error| status(&error))?;
         Ok(Response::new(pb::RepositoryModelLoadResponse {}))
     }
 
@@ -290,20 +390,34 @@ impl GrpcInferenceService for Service {
         request: Request<pb::RepositoryModelUnloadRequest>,
     ) -> Answer<pb::RepositoryModelUnloadResponse> {
         let request = request.into_inner();
-        self.app.control(request.model_name, false).await.map_err(|error| status(&error))?;
+        self.app
+            .control(request.model_name, false)
+            .await
+            .map_err(|error| status(&error))?;
         Ok(Response::new(pb::RepositoryModelUnloadResponse {}))
     }
 }
 
 fn statistics(version: &Version) -> pb::ModelStatistics {
-    let duration = |figures: DurationFigures| Some(pb::StatisticDuration { count: figures.count, ns: figures.ns });
+    let duration = |figures: DurationFigures| {
+        Some(pb::StatisticDuration {
+            count: figures.count,
+            ns: figures.ns,
+        })
+    };
     let figures = version.figures();
-    let batches = figures.batches.iter().map(|batch| pb::InferBatchStatistics {
-        batch_size: batch.batch_size,
-        compute_input: duration(batch.compute_input),
-        compute_infer: duration(batch.compute_infer),
-        compute_output: duration(DurationFigures { count: batch.compute_infer.count, ns: 0 }),
-    });
+    let batches = figures
+        .batches
+        .iter()
+        .map(|batch| pb::InferBatchStatistics {
+            batch_size: batch.batch_size,
+            compute_input: duration(batch.compute_input),
+            compute_infer: duration(batch.compute_infer),
+            compute_output: duration(DurationFigures {
+                count: batch.compute_infer.count,
+                ns: 0,
+            }),
+        });
     pb::ModelStatistics {
         name: version.model().to_owned(),
         version: version.number().to_owned(),

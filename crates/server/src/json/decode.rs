@@ -21,12 +21,16 @@ pub(crate) struct DecodedRequest {
     pub(crate) inputs: Vec<(String, Tensor)>,
     pub(crate) outputs: Vec<RequestedOutput>,
     pub(crate) parameters: Parameters,
-    /// For each requested output, whether it is wanted as binary data; `None` where the request does not say.
+    /// For each requested output, whether it is wanted as binary data; `None` where the request
+    /// does not say.
     pub(crate) binary: Vec<Option<bool>>,
 }
 
 /// Reads a body whose first `header_bytes` are JSON and whose rest is binary tensor data.
-pub(crate) fn decode_infer(body: &Bytes, header_bytes: usize) -> Result<DecodedRequest, InferError> {
+pub(crate) fn decode_infer(
+    body: &Bytes,
+    header_bytes: usize,
+) -> Result<DecodedRequest, InferError> {
     // Only the careful reader knows where in the body a fault is.
     decode_by(body, header_bytes, true).or_else(|_| decode_by(body, header_bytes, false))
 }
@@ -43,7 +47,12 @@ struct Json<'j> {
 
 impl<'j> Json<'j> {
     fn new(all: &'j [u8], fast: bool) -> Self {
-        Self { all, rest: Jiter::new(all).with_allow_inf_nan(), base: 0, fast }
+        Self {
+            all,
+            rest: Jiter::new(all).with_allow_inf_nan(),
+            base: 0,
+            fast,
+        }
     }
 
     /// Reads an array of numbers the fast way; `None`, and nothing read, where it is not for that.
@@ -75,12 +84,21 @@ impl DerefMut for Json<'_> {
 }
 
 /// As [`decode_infer`], by the fast reader of numbers where it can be, or by the careful one alone.
-pub(crate) fn decode_by(body: &Bytes, header_bytes: usize, fast: bool) -> Result<DecodedRequest, InferError> {
+pub(crate) fn decode_by(
+    body: &Bytes,
+    header_bytes: usize,
+    fast: bool,
+) -> Result<DecodedRequest, InferError> {
     let mut json = Json::new(&body[..header_bytes], fast);
-    let mut binary = BinarySection { rest: body.slice(header_bytes..) };
+    let mut binary = BinarySection {
+        rest: body.slice(header_bytes..),
+    };
     let mut request = DecodedRequest::default();
     let mut has_inputs = false;
-    let mut key = json.next_object().map(|key| key.map(Key::of)).map_err(|error| malformed(&json, &error))?;
+    let mut key = json
+        .next_object()
+        .map(|key| key.map(Key::of))
+        .map_err(|error| malformed(&json, &error))?;
     while let Some(field) = key {
         match field {
             Key::Id | Key::Parameters | Key::Outputs if null(&mut json)? => {}
@@ -93,14 +111,25 @@ pub(crate) fn decode_by(body: &Bytes, header_bytes: usize, fast: bool) -> Result
             Key::Outputs => (request.outputs, request.binary) = outputs(&mut json)?,
             _ => json.next_skip().map_err(|error| malformed(&json, &error))?,
         }
-        key = json.next_key().map(|key| key.map(Key::of)).map_err(|error| malformed(&json, &error))?;
+        key = json
+            .next_key()
+            .map(|key| key.map(Key::of))
+            .map_err(|error| malformed(&json, &error))?;
     }
-    json.rest.finish().map_err(|error| malformed(&json, &error))?;
+    json.rest
+        .finish()
+        .map_err(|error| malformed(&json, &error))?;
     if !has_inputs {
-        return Err(InferError::new(ErrorCode::MalformedRequest, "the request has no \"inputs\""));
+        return Err(InferError::new(
+            ErrorCode::MalformedRequest,
+            "the request has no \"inputs\"",
+        ));
     }
     if !binary.rest.is_empty() {
-        let message = format!("{} bytes of binary data belong to no input", binary.rest.len());
+        let message = format!(
+            "{} bytes of binary data belong to no input",
+            binary.rest.len()
+        );
         return Err(InferError::new(ErrorCode::InvalidBinary, message));
     }
     Ok(request)
@@ -144,7 +173,10 @@ pub(super) fn malformed(json: &Jiter<'_>, error: &JiterError) -> InferError {
         JiterErrorType::JsonError(_) => ErrorCode::MalformedJson,
         JiterErrorType::WrongType { .. } => ErrorCode::MalformedRequest,
     };
-    InferError::new(code, format!("the body cannot be read: {}", error.description(json)))
+    InferError::new(
+        code,
+        format!("the body cannot be read: {}", error.description(json)),
+    )
 }
 
 fn text(json: &mut Jiter<'_>, field: &str) -> Result<String, InferError> {
@@ -173,15 +205,23 @@ fn objects<'j, T>(
             let message = format!("the request lists more than {MAX_TENSORS} {what}");
             return Err(InferError::new(ErrorCode::TooManyInputs, message));
         }
-        let key = json.next_object().map(|key| key.map(Key::of)).map_err(|error| malformed(json, &error))?;
+        let key = json
+            .next_object()
+            .map(|key| key.map(Key::of))
+            .map_err(|error| malformed(json, &error))?;
         items.push(one(json, key)?);
         next = json.array_step().map_err(|error| malformed(json, &error))?;
     }
     Ok(items)
 }
 
-fn inputs(json: &mut Json<'_>, binary: &mut BinarySection) -> Result<Vec<(String, Tensor)>, InferError> {
-    objects(json, "inputs", |json, first| Input::read(json, first)?.into_tensor(binary))
+fn inputs(
+    json: &mut Json<'_>,
+    binary: &mut BinarySection,
+) -> Result<Vec<(String, Tensor)>, InferError> {
+    objects(json, "inputs", |json, first| {
+        Input::read(json, first)?.into_tensor(binary)
+    })
 }
 
 /// An input whose data may have come before its type was known.
@@ -205,16 +245,24 @@ impl<'j> Input<'j> {
                 Key::Shape => input.shape = Some(shape(json, input.label())?),
                 Key::Datatype => {
                     let name = text(json, "datatype")?;
-                    input.datatype = Some(name.parse().map_err(|error: tidegate_core::UnknownDataType| {
-                        InferError::new(ErrorCode::UnknownDatatype, format!("input \"{}\": {error}", input.label()))
-                    })?);
+                    input.datatype = Some(name.parse().map_err(
+                        |error: tidegate_core::UnknownDataType| {
+                            InferError::new(
+                                ErrorCode::UnknownDatatype,
+                                format!("input \"{}\": {error}", input.label()),
+                            )
+                        },
+                    )?);
                 }
                 Key::Parameters | Key::Data if null(json)? => {}
                 Key::Parameters => input.parameters = parameters(json)?,
                 Key::Data => input.data(json)?,
                 _ => json.next_skip().map_err(|error| malformed(json, &error))?,
             }
-            key = json.next_key().map(|key| key.map(Key::of)).map_err(|error| malformed(json, &error))?;
+            key = json
+                .next_key()
+                .map(|key| key.map(Key::of))
+                .map_err(|error| malformed(json, &error))?;
         }
         Ok(input)
     }
@@ -224,7 +272,8 @@ impl<'j> Input<'j> {
     }
 
     fn data(&mut self, json: &mut Json<'j>) -> Result<(), InferError> {
-        if let (Some(name), Some(datatype), Some(shape)) = (&self.name, self.datatype, &self.shape) {
+        if let (Some(name), Some(datatype), Some(shape)) = (&self.name, self.datatype, &self.shape)
+        {
             self.tensor = Some(match json.numbers(datatype, shape) {
                 Some(tensor) => tensor,
                 None => elements::read(json, name, datatype, shape)?,
@@ -241,8 +290,12 @@ impl<'j> Input<'j> {
     fn into_tensor(self, binary: &mut BinarySection) -> Result<(String, Tensor), InferError> {
         let no_name = || InferError::new(ErrorCode::MalformedRequest, "an input has no \"name\"");
         let name = self.name.ok_or_else(no_name)?;
-        let lacks =
-            |field: &str| InferError::new(ErrorCode::MalformedRequest, format!("input \"{name}\" has no \"{field}\""));
+        let lacks = |field: &str| {
+            InferError::new(
+                ErrorCode::MalformedRequest,
+                format!("input \"{name}\" has no \"{field}\""),
+            )
+        };
         let datatype = self.datatype.ok_or_else(|| lacks("datatype"))?;
         let shape = self.shape.ok_or_else(|| lacks("shape"))?;
         let binary_bytes = self.parameters.size("binary_data_size")?;
@@ -254,16 +307,26 @@ impl<'j> Input<'j> {
             }
             (Some(bytes), false) => {
                 let bytes = binary.take(&name, bytes)?;
-                Tensor::from_wire(datatype, shape, bytes)
-                    .map_err(|error| InferError::new(ErrorCode::from(&error), format!("input \"{name}\": {error}")))?
+                Tensor::from_wire(datatype, shape, bytes).map_err(|error| {
+                    InferError::new(
+                        ErrorCode::from(&error),
+                        format!("input \"{name}\": {error}"),
+                    )
+                })?
             }
             (None, true) => match (self.tensor, self.unread) {
                 (Some(tensor), _) => tensor,
                 (None, Some((unread, at))) => {
                     let mut json = Jiter::new(unread).with_allow_inf_nan();
-                    elements::read(&mut json, &name, datatype, &shape).map_err(|error| InferError {
-                        message: format!("{} (in \"data\", which begins at byte {at})", error.message).into(),
-                        ..error
+                    elements::read(&mut json, &name, datatype, &shape).map_err(|error| {
+                        InferError {
+                            message: format!(
+                                "{} (in \"data\", which begins at byte {at})",
+                                error.message
+                            )
+                            .into(),
+                            ..error
+                        }
                     })?
                 }
                 (None, None) => return Err(lacks("data")),
@@ -277,20 +340,31 @@ impl<'j> Input<'j> {
 fn shape(json: &mut Jiter<'_>, input: &str) -> Result<Shape, InferError> {
     let wrong = |error: tidegate_core::ShapeError| {
         let error = tidegate_core::TensorError::Shape(error);
-        InferError::new(ErrorCode::from(&error), format!("input \"{input}\": {error}"))
+        InferError::new(
+            ErrorCode::from(&error),
+            format!("input \"{input}\": {error}"),
+        )
     };
     let mut extents = Vec::new();
     let mut next = json.next_array().map_err(|error| malformed(json, &error))?;
     while let Some(peek) = next {
         if extents.len() > Shape::MAX_RANK {
-            return Err(wrong(tidegate_core::ShapeError::Rank { rank: extents.len() }));
+            return Err(wrong(tidegate_core::ShapeError::Rank {
+                rank: extents.len(),
+            }));
         }
         let at = json.current_index();
-        let digits = json.known_number_bytes(peek).map(<[u8]>::to_vec).map_err(|error| malformed(json, &error))?;
-        let extent = std::str::from_utf8(&digits).ok().and_then(|digits| digits.parse::<i64>().ok());
+        let digits = json
+            .known_number_bytes(peek)
+            .map(<[u8]>::to_vec)
+            .map_err(|error| malformed(json, &error))?;
+        let extent = std::str::from_utf8(&digits)
+            .ok()
+            .and_then(|digits| digits.parse::<i64>().ok());
         extents.push(extent.ok_or_else(|| {
             let position = json.error_position(at);
-            let message = format!("input \"{input}\" has an extent that is no 64-bit integer at {position}");
+            let message =
+                format!("input \"{input}\" has an extent that is no 64-bit integer at {position}");
             InferError::new(ErrorCode::ShapeOverflow, message)
         })?);
         next = json.array_step().map_err(|error| malformed(json, &error))?;
@@ -312,11 +386,19 @@ fn outputs(json: &mut Json<'_>) -> Result<Outputs, InferError> {
                 Key::Parameters => settings = parameters(json)?,
                 _ => json.next_skip().map_err(|error| malformed(json, &error))?,
             }
-            key = json.next_key().map(|key| key.map(Key::of)).map_err(|error| malformed(json, &error))?;
+            key = json
+                .next_key()
+                .map(|key| key.map(Key::of))
+                .map_err(|error| malformed(json, &error))?;
         }
-        let name = name.ok_or_else(|| InferError::new(ErrorCode::MalformedRequest, "an output has no \"name\""))?;
+        let name = name.ok_or_else(|| {
+            InferError::new(ErrorCode::MalformedRequest, "an output has no \"name\"")
+        })?;
         let classes = settings.size("classification")?.unwrap_or(0);
-        Ok((RequestedOutput { name, classes }, settings.flag("binary_data")?))
+        Ok((
+            RequestedOutput { name, classes },
+            settings.flag("binary_data")?,
+        ))
     })?;
     Ok(outputs.into_iter().unzip())
 }
@@ -330,19 +412,28 @@ fn null(json: &mut Jiter<'_>) -> Result<bool, InferError> {
     Ok(found)
 }
 
-/// An object of named bools, numbers and strings. Values are read one by one: a tree of whatever the client sends would
-/// take many times the memory of the body.
+/// An object of named bools, numbers and strings. Values are read one by one: a tree of whatever
+/// the client sends would take many times the memory of the body.
 fn parameters(json: &mut Jiter<'_>) -> Result<Parameters, InferError> {
     if json.peek().map_err(|error| malformed(json, &error))? != Peek::Object {
-        return Err(InferError::new(ErrorCode::InvalidParameter, "\"parameters\" must be an object"));
+        return Err(InferError::new(
+            ErrorCode::InvalidParameter,
+            "\"parameters\" must be an object",
+        ));
     }
     let mut parameters = Parameters::default();
-    let mut key = json.known_object().map(|key| key.map(str::to_owned)).map_err(|error| malformed(json, &error))?;
+    let mut key = json
+        .known_object()
+        .map(|key| key.map(str::to_owned))
+        .map_err(|error| malformed(json, &error))?;
     while let Some(name) = key {
         if !null(json)? {
             parameters.insert(&name, parameter(json, &name)?)?;
         }
-        key = json.next_key().map(|key| key.map(str::to_owned)).map_err(|error| malformed(json, &error))?;
+        key = json
+            .next_key()
+            .map(|key| key.map(str::to_owned))
+            .map_err(|error| malformed(json, &error))?;
     }
     Ok(parameters)
 }
@@ -372,24 +463,33 @@ struct BinarySection {
 impl BinarySection {
     fn take(&mut self, input: &str, bytes: usize) -> Result<Bytes, InferError> {
         if bytes > self.rest.len() {
-            let message =
-                format!("input \"{input}\" takes {bytes} bytes of binary data, the body has {} left", self.rest.len());
+            let message = format!(
+                "input \"{input}\" takes {bytes} bytes of binary data, the body has {} left",
+                self.rest.len()
+            );
             return Err(InferError::new(ErrorCode::InvalidBinary, message));
         }
         Ok(self.rest.split_to(bytes))
     }
 }
 
-/// Reads a KServe v1 body, `{"instances": [...]}`, for a model with a single input: each instance is a row, or an object
-/// with the input's name as its key.
-pub(crate) fn decode_instances(body: &Bytes, signature: &Signature) -> Result<Vec<(String, Tensor)>, InferError> {
+/// Reads a KServe v1 body, `{"instances": [...]}`, for a model with a single input: each instance
+/// is a row, or an object with the input's name as its key.
+pub(crate) fn decode_instances(
+    body: &Bytes,
+    signature: &Signature,
+) -> Result<Vec<(String, Tensor)>, InferError> {
     let [spec] = signature.inputs.as_slice() else {
-        let message = "the v1 protocol carries one input, this model has several: use /v2/models/NAME/infer";
+        let message =
+            "the v1 protocol carries one input, this model has several: use /v2/models/NAME/infer";
         return Err(InferError::new(ErrorCode::MalformedRequest, message));
     };
     let mut json = Jiter::new(body).with_allow_inf_nan();
     let mut tensor = None;
-    let mut key = json.next_object().map(|key| key.map(Key::of)).map_err(|error| malformed(&json, &error))?;
+    let mut key = json
+        .next_object()
+        .map(|key| key.map(Key::of))
+        .map_err(|error| malformed(&json, &error))?;
     while let Some(field) = key {
         match field {
             Key::Instances => {
@@ -403,21 +503,36 @@ pub(crate) fn decode_instances(body: &Bytes, signature: &Signature) -> Result<Ve
                 if extents.len() + 1 == rank {
                     extents.push(1);
                 }
-                let shape = Shape::new(&extents)
-                    .map_err(|error| InferError::new(ErrorCode::ShapeOverflow, error.to_string()))?;
+                let shape = Shape::new(&extents).map_err(|error| {
+                    InferError::new(ErrorCode::ShapeOverflow, error.to_string())
+                })?;
                 let mut values = Jiter::new(text).with_allow_inf_nan();
-                tensor = Some(elements::read(&mut values, &spec.name, spec.datatype, &shape)?);
+                tensor = Some(elements::read(
+                    &mut values,
+                    &spec.name,
+                    spec.datatype,
+                    &shape,
+                )?);
             }
             _ => json.next_skip().map_err(|error| malformed(&json, &error))?,
         }
-        key = json.next_key().map(|key| key.map(Key::of)).map_err(|error| malformed(&json, &error))?;
+        key = json
+            .next_key()
+            .map(|key| key.map(Key::of))
+            .map_err(|error| malformed(&json, &error))?;
     }
     json.finish().map_err(|error| malformed(&json, &error))?;
-    let missing = || InferError::new(ErrorCode::MalformedRequest, "the request has no \"instances\"");
+    let missing = || {
+        InferError::new(
+            ErrorCode::MalformedRequest,
+            "the request has no \"instances\"",
+        )
+    };
     Ok(vec![(spec.name.clone(), tensor.ok_or_else(missing)?)])
 }
 
-/// The extents of a nested array, from its first elements; the element count finds ragged ones later.
+/// The extents of a nested array, from its first elements; the element count finds ragged ones
+/// later.
 fn measure(json: &mut Jiter<'_>, extents: &mut Vec<usize>, depth: usize) -> Result<(), JiterError> {
     let first = extents.len() == depth;
     if first {

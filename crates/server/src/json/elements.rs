@@ -8,14 +8,29 @@ use tidegate_serving::{ErrorCode, InferError};
 use super::numbers::{self, Number};
 
 /// Reads an array of values, however nested, as the elements of a tensor of `shape`.
-pub(super) fn read(json: &mut Jiter<'_>, name: &str, datatype: DataType, shape: &Shape) -> Result<Tensor, InferError> {
+pub(super) fn read(
+    json: &mut Jiter<'_>,
+    name: &str,
+    datatype: DataType,
+    shape: &Shape,
+) -> Result<Tensor, InferError> {
     // What a body can hold bounds the vector, whatever the shape claims.
     let expected = shape.element_count();
-    let mut reader = Reader { json, name, datatype, expected };
+    let mut reader = Reader {
+        json,
+        name,
+        datatype,
+        expected,
+    };
     match datatype {
         DataType::Bool => {
-            let bytes: Vec<u8> = reader.all(|json, peek| Ok(Some(u8::from(json.known_bool(peek)?))))?;
-            reader.tensor(Tensor::from_wire(datatype, shape.clone(), Bytes::from(bytes)))
+            let bytes: Vec<u8> =
+                reader.all(|json, peek| Ok(Some(u8::from(json.known_bool(peek)?))))?;
+            reader.tensor(Tensor::from_wire(
+                datatype,
+                shape.clone(),
+                Bytes::from(bytes),
+            ))
         }
         DataType::Bytes => {
             let mut strings = StringArrayBuilder::default();
@@ -51,12 +66,15 @@ pub(super) fn read(json: &mut Jiter<'_>, name: &str, datatype: DataType, shape: 
         }
         DataType::Fp16 | DataType::Bf16 => Err(InferError::new(
             ErrorCode::DatatypeMismatch,
-            format!("input \"{name}\" is {datatype}, which JSON cannot carry: send it as binary data"),
+            format!(
+                "input \"{name}\" is {datatype}, which JSON cannot carry: send it as binary data"
+            ),
         )),
     }
 }
 
-/// Reads an array of numbers, and gives its length, where it is nothing but that; `None` for all else.
+/// Reads an array of numbers, and gives its length, where it is nothing but that; `None` for all
+/// else.
 pub(super) fn read_fast(text: &[u8], datatype: DataType, shape: &Shape) -> Option<(Tensor, usize)> {
     fn tensor<T: Number>(text: &[u8], shape: &Shape) -> Option<(Tensor, usize)> {
         let (elements, len) = numbers::read::<T>(text, shape.element_count())?;
@@ -85,11 +103,16 @@ struct Reader<'a, 'j> {
 }
 
 impl Reader<'_, '_> {
-    fn integers<T: Element + std::str::FromStr>(&mut self, shape: &Shape) -> Result<Tensor, InferError> {
+    fn integers<T: Element + std::str::FromStr>(
+        &mut self,
+        shape: &Shape,
+    ) -> Result<Tensor, InferError> {
         let elements = self.all(|json, peek| {
             let digits = json.known_number_bytes(peek)?;
             // A fraction, an exponent or a number out of range is no integer of this type.
-            Ok(std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<T>().ok()))
+            Ok(std::str::from_utf8(digits)
+                .ok()
+                .and_then(|digits| digits.parse::<T>().ok()))
         })?;
         self.tensor(Tensor::from_vec::<T>(shape.clone(), elements))
     }
@@ -112,8 +135,12 @@ impl Reader<'_, '_> {
         Ok(elements)
     }
 
-    /// Visits the values of an array and of the arrays in it, in order; `one` says whether the value fits.
-    fn each(&mut self, mut one: impl FnMut(&mut Jiter<'_>, Peek) -> JiterResult<bool>) -> Result<(), InferError> {
+    /// Visits the values of an array and of the arrays in it, in order; `one` says whether the
+    /// value fits.
+    fn each(
+        &mut self,
+        mut one: impl FnMut(&mut Jiter<'_>, Peek) -> JiterResult<bool>,
+    ) -> Result<(), InferError> {
         let mut depth = 1usize;
         let mut next = match self.json.next_array() {
             Ok(next) => next,
@@ -125,11 +152,17 @@ impl Reader<'_, '_> {
                 Some(Peek::Array) => {
                     depth += 1;
                     if depth > Shape::MAX_RANK {
-                        let message =
-                            format!("input \"{}\" is nested deeper than {} levels", self.name, Shape::MAX_RANK);
+                        let message = format!(
+                            "input \"{}\" is nested deeper than {} levels",
+                            self.name,
+                            Shape::MAX_RANK
+                        );
                         return Err(InferError::new(ErrorCode::WrongRank, message));
                     }
-                    next = self.json.known_array().map_err(|error| self.refuse(&error))?;
+                    next = self
+                        .json
+                        .known_array()
+                        .map_err(|error| self.refuse(&error))?;
                     continue;
                 }
                 Some(peek) => {
@@ -150,7 +183,10 @@ impl Reader<'_, '_> {
                     }
                 }
             }
-            next = self.json.array_step().map_err(|error| self.refuse(&error))?;
+            next = self
+                .json
+                .array_step()
+                .map_err(|error| self.refuse(&error))?;
         }
     }
 
@@ -158,8 +194,16 @@ impl Reader<'_, '_> {
         if found == self.expected {
             return Ok(());
         }
-        let more = if found > self.expected { "more" } else { "only" };
-        let count = if found > self.expected { String::new() } else { format!(" {found}") };
+        let more = if found > self.expected {
+            "more"
+        } else {
+            "only"
+        };
+        let count = if found > self.expected {
+            String::new()
+        } else {
+            format!(" {found}")
+        };
         Err(InferError::new(
             ErrorCode::WrongElementCount,
             format!(
@@ -171,7 +215,10 @@ impl Reader<'_, '_> {
 
     fn misfit(&self, at: usize) -> InferError {
         let position = self.json.error_position(at);
-        let message = format!("input \"{}\" has a value that is no {} at {position}", self.name, self.datatype);
+        let message = format!(
+            "input \"{}\" has a value that is no {} at {position}",
+            self.name, self.datatype
+        );
         InferError::new(ErrorCode::DatatypeMismatch, message)
     }
 
@@ -182,8 +229,16 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn tensor(&self, tensor: Result<Tensor, tidegate_core::TensorError>) -> Result<Tensor, InferError> {
-        tensor.map_err(|error| InferError::new(ErrorCode::from(&error), format!("input \"{}\": {error}", self.name)))
+    fn tensor(
+        &self,
+        tensor: Result<Tensor, tidegate_core::TensorError>,
+    ) -> Result<Tensor, InferError> {
+        tensor.map_err(|error| {
+            InferError::new(
+                ErrorCode::from(&error),
+                format!("input \"{}\": {error}", self.name),
+            )
+        })
     }
 }
 

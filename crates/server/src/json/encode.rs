@@ -6,15 +6,19 @@ use tidegate_serving::{ErrorCode, InferError, InferResponse, OutputTensor};
 
 use super::piece::Piece;
 
-/// Writes an answer; `binary` says for each output whether its data goes behind the JSON. The second value is the length
-/// of the JSON if there is binary data.
+/// Writes an answer; `binary` says for each output whether its data goes behind the JSON. The
+/// second value is the length of the JSON if there is binary data.
 pub(crate) fn encode_infer(
     response: &InferResponse,
     id: Option<&str>,
     binary: impl Fn(usize) -> bool,
 ) -> Result<(Vec<u8>, Option<usize>), InferError> {
     let version = &response.version;
-    let elements: usize = response.outputs.iter().map(|output| output.tensor.shape().element_count()).sum();
+    let elements: usize = response
+        .outputs
+        .iter()
+        .map(|output| output.tensor.shape().element_count())
+        .sum();
     let mut out = Vec::with_capacity(192 + 64 * response.outputs.len() + 12 * elements);
     let mut sections: Vec<Bytes> = Vec::new();
     out.extend_from_slice(b"{\"model_name\":");
@@ -34,11 +38,16 @@ pub(crate) fn encode_infer(
             out.push(b',');
         }
         out.extend_from_slice(b"{\"name\":");
-        string(&mut out, version.signature().outputs[output.index].name.as_bytes())?;
+        string(
+            &mut out,
+            version.signature().outputs[output.index].name.as_bytes(),
+        )?;
         out.extend_from_slice(b",\"datatype\":\"");
         out.extend_from_slice(output.tensor.datatype().name().as_bytes());
         out.extend_from_slice(b"\",\"shape\":[");
-        separated(&mut out, output.tensor.shape().iter(), |out, extent| integer(out, *extent));
+        separated(&mut out, output.tensor.shape().iter(), |out, extent| {
+            integer(out, *extent)
+        });
         if binary(at) {
             let section = output.tensor.wire();
             out.extend_from_slice(b"],\"parameters\":{\"binary_data_size\":");
@@ -60,8 +69,9 @@ pub(crate) fn encode_infer(
     Ok((out, header_bytes))
 }
 
-/// Writes a KServe v1 answer: `{"predictions": […]}`, one entry a row; with several outputs an entry is an object of them.
-/// Outputs that do not have one row an instance are given whole, as `{"predictions": {"output": …}}`.
+/// Writes a KServe v1 answer: `{"predictions": […]}`, one entry a row; with several outputs an
+/// entry is an object of them. Outputs that do not have one row an instance are given whole, as
+/// `{"predictions": {"output": …}}`.
 pub(crate) fn encode_predictions(response: &InferResponse) -> Result<Vec<u8>, InferError> {
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(b"{\"predictions\":");
@@ -93,7 +103,12 @@ fn object(
     out.push(b'{');
     for (at, output) in response.outputs.iter().enumerate() {
         separate(out, at);
-        string(out, response.version.signature().outputs[output.index].name.as_bytes())?;
+        string(
+            out,
+            response.version.signature().outputs[output.index]
+                .name
+                .as_bytes(),
+        )?;
         out.push(b':');
         let tensor = part(&output.tensor)?;
         nested(out, &tensor, tensor.shape())?;
@@ -127,7 +142,8 @@ fn nested(out: &mut Vec<u8>, tensor: &Tensor, shape: &[usize]) -> Result<(), Inf
 
 /// One entry of axis 0, without that axis.
 fn row_of(tensor: &Tensor, row: usize) -> Result<Tensor, InferError> {
-    let inner = tidegate_core::Shape::new(&tensor.shape()[1..]).map_err(|error| internal(&error))?;
+    let inner =
+        tidegate_core::Shape::new(&tensor.shape()[1..]).map_err(|error| internal(&error))?;
     let slice = tensor.slice_rows(row, 1);
     Tensor::from_wire(tensor.datatype(), inner, slice.wire()).map_err(|error| internal(&error))
 }
@@ -162,7 +178,11 @@ fn data(out: &mut Vec<u8>, tensor: &Tensor) -> Result<(), InferError> {
     Ok(())
 }
 
-fn separated<T>(out: &mut Vec<u8>, items: impl Iterator<Item = T>, mut write: impl FnMut(&mut Vec<u8>, T)) {
+fn separated<T>(
+    out: &mut Vec<u8>,
+    items: impl Iterator<Item = T>,
+    mut write: impl FnMut(&mut Vec<u8>, T),
+) {
     for (at, item) in items.enumerate() {
         if at > 0 {
             out.push(b',');
@@ -199,8 +219,8 @@ fn numbers<T: WriteJson>(out: &mut Vec<u8>, elements: &[T]) {
     piece.give(out);
 }
 
-/// How an element is written in JSON: the shortest text that reads back as the same value; NaN and the infinities as the
-/// bare words that Python's `json` writes and reads.
+/// How an element is written in JSON: the shortest text that reads back as the same value; NaN and
+/// the infinities as the bare words that Python's `json` writes and reads.
 trait WriteJson {
     fn write(&self, piece: &mut Piece);
 }

@@ -1,7 +1,8 @@
 //! Arrays of numbers, flat or nested, read in one pass over their bytes.
 //!
-//! Numbers are most of what bodies consist of. This reader knows nothing but arrays of plain numbers; whatever else it
-//! meets, it leaves to the general reader, which also says what is wrong and where.
+//! Numbers are most of what bodies consist of. This reader knows nothing but arrays of plain
+//! numbers; whatever else it meets, it leaves to the general reader, which also says what is wrong
+//! and where.
 
 use lexical_parse_float::{FromLexicalWithOptions, Options, format};
 use tidegate_core::{Element, Shape};
@@ -15,8 +16,8 @@ pub(super) trait Number: Element {
     fn small(value: u8) -> Self;
 }
 
-/// Reads an array with exactly `expected` numbers in it, whatever their nesting, from the start of `text`; also gives
-/// the array's length in bytes. `None` for everything else.
+/// Reads an array with exactly `expected` numbers in it, whatever their nesting, from the start of
+/// `text`; also gives the array's length in bytes. `None` for everything else.
 pub(super) fn read<T: Number>(text: &[u8], expected: usize) -> Option<(Vec<T>, usize)> {
     let mut rest = skip_space(text.strip_prefix(b"[")?);
     // What the text can hold bounds the vector, whatever the shape claims.
@@ -32,7 +33,9 @@ pub(super) fn read<T: Number>(text: &[u8], expected: usize) -> Option<(Vec<T>, u
                 rest = skip_space(behind);
                 continue;
             }
-            [ten @ b'1'..=b'9', one @ b'0'..=b'9', b',', behind @ ..] if elements.len() < expected => {
+            [ten @ b'1'..=b'9', one @ b'0'..=b'9', b',', behind @ ..]
+                if elements.len() < expected =>
+            {
                 elements.push(T::small((ten - b'0') * 10 + (one - b'0')));
                 is_opened = false;
                 rest = skip_space(behind);
@@ -65,7 +68,8 @@ pub(super) fn read<T: Number>(text: &[u8], expected: usize) -> Option<(Vec<T>, u
                 [b']', behind @ ..] => {
                     depth -= 1;
                     if depth == 0 {
-                        return (elements.len() == expected).then_some((elements, text.len() - behind.len()));
+                        return (elements.len() == expected)
+                            .then_some((elements, text.len() - behind.len()));
                     }
                     rest = skip_space(behind);
                 }
@@ -91,7 +95,11 @@ fn skip_space(mut text: &[u8]) -> &[u8] {
 #[inline(always)]
 fn digits(text: &[u8], mut value: u64) -> (u64, usize) {
     let mut count = 0;
-    while let Some(digit) = text.get(count).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit <= 9) {
+    while let Some(digit) = text
+        .get(count)
+        .map(|byte| byte.wrapping_sub(b'0'))
+        .filter(|digit| *digit <= 9)
+    {
         value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
         count += 1;
     }
@@ -126,9 +134,14 @@ impl Number for f64 {
         if !is_exact || matches!(next, b'e' | b'E' | b'.') {
             return read_any(text);
         }
-        // Both numbers are exact, so their quotient is the nearest to the decimal (Clinger, PLDI 1990).
+        // Both numbers are exact, so their quotient is the nearest to the decimal (Clinger, PLDI
+        // 1990).
         let mantissa = mantissa.cast_signed() as Self;
-        let value = if fraction == 0 { mantissa } else { mantissa / POWERS_OF_TEN[fraction] };
+        let value = if fraction == 0 {
+            mantissa
+        } else {
+            mantissa / POWERS_OF_TEN[fraction]
+        };
         Some((if sign == 1 { -value } else { value }, len))
     }
 
@@ -146,8 +159,10 @@ fn read_any(text: &[u8]) -> Option<(f64, usize)> {
 }
 
 /// Powers of ten, which a double holds exactly up to the 22nd.
-const POWERS_OF_TEN: [f64; 19] =
-    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18];
+const POWERS_OF_TEN: [f64; 19] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
+    1e17, 1e18,
+];
 
 impl Number for f32 {
     /// By way of a double, as every client that computes in doubles would.
@@ -197,8 +212,14 @@ mod tests {
 
     #[test]
     fn arrays_are_read_whatever_their_nesting_and_spaces() {
-        assert_eq!(read::<i32>(b"[1,-2, 3 ] tail", 3), Some((vec![1, -2, 3], 10)));
-        assert_eq!(read::<u8>(b"[ [1 , 2],[3,4] ]", 4), Some((vec![1, 2, 3, 4], 17)));
+        assert_eq!(
+            read::<i32>(b"[1,-2, 3 ] tail", 3),
+            Some((vec![1, -2, 3], 10))
+        );
+        assert_eq!(
+            read::<u8>(b"[ [1 , 2],[3,4] ]", 4),
+            Some((vec![1, 2, 3, 4], 17))
+        );
         assert_eq!(read::<f32>(b"[]", 0), Some((vec![], 2)));
         assert_eq!(read::<f32>(b"[[],[ ]]", 0), Some((vec![], 8)));
         assert_eq!(
@@ -210,8 +231,8 @@ mod tests {
     #[test]
     fn what_is_no_json_or_does_not_fit_is_left_alone() {
         for wrong in [
-            "", "1", "[", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "[[1]", "[01]", "[1.]", "[.5]", "[+1]", "[-]", "[1e]",
-            "[1e400]", "[NaN]", "[\"1\"]", "[null]",
+            "", "1", "[", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "[[1]", "[01]", "[1.]", "[.5]",
+            "[+1]", "[-]", "[1e]", "[1e400]", "[NaN]", "[\"1\"]", "[null]",
         ] {
             assert_eq!(read::<f32>(wrong.as_bytes(), 1), None, "{wrong}");
         }

@@ -1,6 +1,7 @@
 //! A kilobyte of text at most, put together from short ones before it goes where the answer grows.
 //!
-//! Copying a number of some ten bytes by a call, into memory that may have to grow, costs as much as writing its digits.
+//! Copying a number of some ten bytes by a call, into memory that may have to grow, costs as much
+//! as writing its digits.
 
 /// Longer than any number in decimal.
 const LONGEST: usize = 32;
@@ -14,10 +15,14 @@ pub(super) struct Piece {
 
 impl Piece {
     pub(super) fn new() -> Self {
-        Self { bytes: [0; SIZE], len: 0 }
+        Self {
+            bytes: [0; SIZE],
+            len: 0,
+        }
     }
 
-    /// Whether it should be given away before more is pushed: else there is room for a comma and a number.
+    /// Whether it should be given away before more is pushed: else there is room for a comma and a
+    /// number.
     pub(super) fn is_full(&self) -> bool {
         self.len > SIZE - 2 * LONGEST
     }
@@ -32,8 +37,9 @@ impl Piece {
     /// Appends a text of at most 32 bytes.
     #[inline(always)]
     pub(super) fn push(&mut self, text: &[u8]) {
-        let room: &mut [u8; LONGEST] =
-            self.bytes[self.len..].first_chunk_mut().expect("a piece that is full is given away before more is pushed");
+        let room: &mut [u8; LONGEST] = self.bytes[self.len..]
+            .first_chunk_mut()
+            .expect("a piece that is full is given away before more is pushed");
         // Two copies of a fixed size that overlap: any length between the one and the double of it.
         match text.len() {
             0 => return,

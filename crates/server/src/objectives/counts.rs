@@ -13,7 +13,9 @@ pub(super) fn count(slos: &[Slo], counts: &mut [Counts], finished: &[Observation
         };
         let model = one.version().map(|(model, _)| &**model);
         for (slo, counts) in slos.iter().zip(counts.iter_mut()) {
-            let is_own = slo.endpoint().is_none_or(|endpoint| model == Some(endpoint));
+            let is_own = slo
+                .endpoint()
+                .is_none_or(|endpoint| model == Some(endpoint));
             if let Some(is_good) = slo.sli().judge(outcome).filter(|_| is_own) {
                 counts.good += u64::from(is_good);
                 counts.total += 1;
@@ -32,19 +34,41 @@ mod tests {
     use super::*;
 
     fn slo(endpoint: &str, threshold_ms: Option<f64>) -> Slo {
-        let sli = if threshold_ms.is_some() { SliKind::Latency } else { SliKind::Availability };
+        let sli = if threshold_ms.is_some() {
+            SliKind::Latency
+        } else {
+            SliKind::Availability
+        };
         let name = "x".to_owned();
-        Objective { name, endpoint: endpoint.to_owned(), sli, threshold_ms, ..Objective::default() }.parse().unwrap()
+        Objective {
+            name,
+            endpoint: endpoint.to_owned(),
+            sli,
+            threshold_ms,
+            ..Objective::default()
+        }
+        .parse()
+        .unwrap()
     }
 
     #[test]
     fn each_objective_counts_its_own() {
         let metrics = Metrics::new();
         let answered = |model: &str, micros| {
-            Observation::of(&metrics, Some((model, "1")), Ended::Answered, Duration::from_micros(micros))
+            Observation::of(
+                &metrics,
+                Some((model, "1")),
+                Ended::Answered,
+                Duration::from_micros(micros),
+            )
         };
         let failed = |model: Option<&str>, code| {
-            Observation::of(&metrics, model.map(|model| (model, "1")), Ended::Failed(code), Duration::ZERO)
+            Observation::of(
+                &metrics,
+                model.map(|model| (model, "1")),
+                Ended::Failed(code),
+                Duration::ZERO,
+            )
         };
         let finished = [
             answered("a", 100),
@@ -56,13 +80,26 @@ mod tests {
             failed(None, ErrorCode::MalformedJson),
             Observation::of(&metrics, Some(("a", "1")), Ended::Abandoned, Duration::ZERO),
         ];
-        let slos = [slo("a", None), slo("a", Some(0.1)), slo("*", None), slo("c", None)];
+        let slos = [
+            slo("a", None),
+            slo("a", Some(0.1)),
+            slo("*", None),
+            slo("c", None),
+        ];
         let mut counts = [Counts::default(); 4];
         count(&slos, &mut counts, &finished);
         let counts = counts.map(|counts| (counts.good, counts.total));
-        assert_eq!(counts[0], (2, 3), "wrong requests do not count, nor those whose client went away");
+        assert_eq!(
+            counts[0],
+            (2, 3),
+            "wrong requests do not count, nor those whose client went away"
+        );
         assert_eq!(counts[1], (1, 2));
-        assert_eq!(counts[2], (3, 5), "requests that reached no version count for all of them");
+        assert_eq!(
+            counts[2],
+            (3, 5),
+            "requests that reached no version count for all of them"
+        );
         assert_eq!(counts[3], (0, 0));
     }
 }

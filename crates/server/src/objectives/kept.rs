@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tidegate_observe::{BurnAlerts, Counts, Freeze, Ledger, Objective, Slo};
 
-/// By the objectives' names. Those that are no longer configured stay, and are pruned by their age of 90 days at most.
+/// By the objectives' names. Those that are no longer configured stay, and are pruned by their age
+/// of 90 days at most.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Kept {
@@ -57,7 +58,8 @@ pub(super) struct Counted {
     /// The addition that is on its way.
     #[serde(skip_serializing_if = "Ledger::is_empty")]
     pub(super) sending: Ledger,
-    /// What was counted since the start, while it is not known what became of the additions before it.
+    /// What was counted since the start, while it is not known what became of the additions before
+    /// it.
     #[serde(skip_serializing_if = "Ledger::is_empty")]
     pub(super) fresh: Ledger,
 }
@@ -68,14 +70,20 @@ impl Kept {
         let measures = format!("{} {:?}", slo.endpoint().unwrap_or("*"), slo.sli());
         let own = self.slos.entry(slo.name().to_owned()).or_default();
         if own.measures != measures {
-            *own = KeptSlo { measures, ..KeptSlo::default() };
+            *own = KeptSlo {
+                measures,
+                ..KeptSlo::default()
+            };
         }
         own
     }
 
     /// Counts requests.
     pub(super) fn count(&mut self, slo: &Slo, at_ms: u64, counts: Counts) {
-        let is_settled = self.membership.as_ref().map(|membership| membership.is_settled);
+        let is_settled = self
+            .membership
+            .as_ref()
+            .map(|membership| membership.is_settled);
         let counted = &mut self.of(slo).counted;
         let ledger = match is_settled {
             None => &mut counted.ledger,
@@ -91,7 +99,9 @@ impl Kept {
 
     /// What was counted for every objective, with what all replicas know it by.
     pub(super) fn all(&mut self) -> impl Iterator<Item = (String, &mut Counted)> {
-        self.slos.iter_mut().map(|(name, own)| (format!("{name} {}", own.measures), &mut own.counted))
+        self.slos
+            .iter_mut()
+            .map(|(name, own)| (format!("{name} {}", own.measures), &mut own.counted))
     }
 }
 
@@ -114,7 +124,13 @@ mod tests {
     use crate::kept::KeptFile;
 
     fn slo(endpoint: &str) -> Slo {
-        Objective { name: "x".to_owned(), endpoint: endpoint.to_owned(), ..Objective::default() }.parse().unwrap()
+        Objective {
+            name: "x".to_owned(),
+            endpoint: endpoint.to_owned(),
+            ..Objective::default()
+        }
+        .parse()
+        .unwrap()
     }
 
     #[tokio::test]
@@ -129,6 +145,10 @@ mod tests {
         assert_eq!(read.of(&slo("b")).counted.all().sum(0, 120_000).total, 0);
         std::fs::write(&file, "{").unwrap();
         let (_, mut broken): (_, Kept) = KeptFile::open(file);
-        assert_eq!(broken.of(&slo("a")).counted.ledger.buckets(), 0, "a broken file begins anew");
+        assert_eq!(
+            broken.of(&slo("a")).counted.ledger.buckets(),
+            0,
+            "a broken file begins anew"
+        );
     }
 }

@@ -30,7 +30,10 @@ pub(crate) enum NotSet {
 pub(super) fn read(set: &BTreeMap<String, Objective>, configured: &BTreeSet<String>) -> Vec<Slo> {
     let read = |objective: &Objective| match objective.parse() {
         Ok(slo) if configured.contains(slo.name()) => {
-            warn!(slo = slo.name(), "an objective that was set is overlooked: the configuration has one of its name");
+            warn!(
+                slo = slo.name(),
+                "an objective that was set is overlooked: the configuration has one of its name"
+            );
             None
         }
         Ok(slo) => Some(slo),
@@ -43,8 +46,8 @@ pub(super) fn read(set: &BTreeMap<String, Objective>, configured: &BTreeSet<Stri
 }
 
 impl Objectives {
-    /// Sets an objective, new or in the place of one that was set before, and keeps it before it returns. `false` if it is
-    /// as it was.
+    /// Sets an objective, new or in the place of one that was set before, and keeps it before it
+    /// returns. `false` if it is as it was.
     pub(crate) async fn set(&self, objective: Objective) -> Result<bool, NotSet> {
         let slo = objective.parse()?;
         if self.is_configured(slo.name()) {
@@ -58,7 +61,9 @@ impl Objectives {
             if kept.set.len() >= MAX_SET && !kept.set.contains_key(&objective.name) {
                 return Err(NotSet::TooMany);
             }
-            slo.notices().iter().for_each(|notice| warn!(slo = slo.name(), "{notice}"));
+            slo.notices()
+                .iter()
+                .for_each(|notice| warn!(slo = slo.name(), "{notice}"));
             self.replace(&mut kept, &objective.name, Some(slo));
             kept.set.insert(objective.name.clone(), objective);
         }
@@ -74,7 +79,9 @@ impl Objectives {
         }
         {
             let mut kept = self.kept.lock();
-            kept.set.remove(name).ok_or_else(|| NotSet::Unknown(name.to_owned()))?;
+            kept.set
+                .remove(name)
+                .ok_or_else(|| NotSet::Unknown(name.to_owned()))?;
             self.replace(&mut kept, name, None);
             kept.forget(name);
         }
@@ -98,6 +105,9 @@ impl Objectives {
             let _ = kept.of(&slo);
             slos.push(slo);
         }
-        *counting = Counting { news: vec![Counts::default(); slos.len()], slos: slos.into() };
+        *counting = Counting {
+            news: vec![Counts::default(); slos.len()],
+            slos: slos.into(),
+        };
     }
 }

@@ -1,8 +1,8 @@
 //! Counting together with the other replicas of a group.
 //!
-//! What is counted here goes to the store in numbered additions, each of them made once: one whose outcome is not known is
-//! tried again under its number. After a start, the number of the last addition that the store has says which of the kept
-//! counts are in it already.
+//! What is counted here goes to the store in numbered additions, each of them made once: one whose
+//! outcome is not known is tried again under its number. After a start, the number of the last
+//! addition that the store has says which of the kept counts are in it already.
 
 use std::collections::HashMap;
 
@@ -20,8 +20,8 @@ pub(crate) struct Outgoing {
 }
 
 impl Kept {
-    /// Joins a group or leaves it. What was counted alone before the first group is added to what that counts; later it
-    /// cannot be told from what others have counted.
+    /// Joins a group or leaves it. What was counted alone before the first group is added to what
+    /// that counts; later it cannot be told from what others have counted.
     pub(super) fn join(&mut self, group: Option<&str>) {
         let before = self.membership.take();
         if before.as_ref().map(|membership| membership.group.as_str()) == group {
@@ -53,8 +53,13 @@ impl Kept {
 
     /// Takes in which addition is the last that the store has.
     fn settle(&mut self, last_addition: i64) {
-        let Some(membership) = &mut self.membership else { return };
-        let (is_sent, has_more) = (last_addition >= membership.addition, last_addition > membership.addition);
+        let Some(membership) = &mut self.membership else {
+            return;
+        };
+        let (is_sent, has_more) = (
+            last_addition >= membership.addition,
+            last_addition > membership.addition,
+        );
         membership.addition = membership.addition.max(last_addition);
         membership.is_settled = true;
         for (_, own) in self.all() {
@@ -79,20 +84,33 @@ impl Kept {
             self.membership.as_mut()?.addition += i64::from(has_any);
         }
         let of_one = |(objective, own): (String, &mut Counted)| {
-            own.sending.iter().map(move |bucket| shared(&objective, bucket)).collect::<Vec<_>>()
+            own.sending
+                .iter()
+                .map(move |bucket| shared(&objective, bucket))
+                .collect::<Vec<_>>()
         };
         let counts = self.all().flat_map(of_one).collect();
-        let Membership { replica, addition, .. } = self.membership.as_ref()?;
-        Some(Outgoing { replica: replica.clone(), number: *addition, counts })
+        let Membership {
+            replica, addition, ..
+        } = self.membership.as_ref()?;
+        Some(Outgoing {
+            replica: replica.clone(),
+            number: *addition,
+            counts,
+        })
     }
 
     /// Takes in what the group has counted by now, and that it has the last addition.
     fn receive(&mut self, news: Vec<SharedCount>) {
         let mut by_name: HashMap<String, _> = self.all().collect();
-        by_name.values_mut().for_each(|own| own.sending = Ledger::default());
+        by_name
+            .values_mut()
+            .for_each(|own| own.sending = Ledger::default());
         for count in news {
             if let Some(own) = by_name.get_mut(&count.objective) {
-                bucket(&count).into_iter().for_each(|bucket| own.ledger.set(bucket));
+                bucket(&count)
+                    .into_iter()
+                    .for_each(|bucket| own.ledger.set(bucket));
             }
         }
     }
@@ -101,7 +119,11 @@ impl Kept {
 impl Objectives {
     /// What this server is known by in its group.
     pub(crate) fn replica(&self) -> Option<String> {
-        self.kept.lock().membership.as_ref().map(|membership| membership.replica.clone())
+        self.kept
+            .lock()
+            .membership
+            .as_ref()
+            .map(|membership| membership.replica.clone())
     }
 
     /// Takes in which addition of this replica is the last that the store has, and keeps that.
@@ -122,7 +144,11 @@ impl Objectives {
 }
 
 fn shared(objective: &str, bucket: Bucket) -> SharedCount {
-    let Bucket { width_ms, index, counts } = bucket;
+    let Bucket {
+        width_ms,
+        index,
+        counts,
+    } = bucket;
     let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     SharedCount {
         objective: objective.to_owned(),
@@ -137,8 +163,15 @@ fn shared(objective: &str, bucket: Bucket) -> SharedCount {
 fn bucket(count: &SharedCount) -> Option<Bucket> {
     let total = u64::try_from(count.total).ok()?;
     let good = u64::try_from(count.good).ok()?.min(total);
-    let (width_ms, index) = (u64::try_from(count.width_ms).ok()?, u32::try_from(count.bucket).ok()?);
-    Some(Bucket { width_ms, index, counts: Counts { good, total } })
+    let (width_ms, index) = (
+        u64::try_from(count.width_ms).ok()?,
+        u32::try_from(count.bucket).ok()?,
+    );
+    Some(Bucket {
+        width_ms,
+        index,
+        counts: Counts { good, total },
+    })
 }
 
 #[cfg(test)]

@@ -6,21 +6,26 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReplicasConfig {
-    /// The name of a group: servers with the same one behind one load balancer. They count objectives together, hold
-    /// rollouts together, share silences and objectives that are set, and one of them tells of the alerts that all have.
-    /// Without it the server is alone.
+    /// The name of a group: servers with the same one behind one load balancer. They count
+    /// objectives together, hold rollouts together, share silences and objectives that are set, and
+    /// one of them tells of the alerts that all have. Without it the server is alone.
     pub group: Option<String>,
-    /// The database in which the group meets: `postgres://…`, or the path of a SQLite file where all of them run on one
-    /// machine. The registry's if absent.
+    /// The database in which the group meets: `postgres://…`, or the path of a SQLite file where
+    /// all of them run on one machine. The registry's if absent.
     pub database: Option<String>,
-    /// How often each exchanges what is new with the others, in milliseconds, 100 to 60000. Three times as long, and
-    /// at least 5 seconds, after the last word of the one that tells of alerts, another one does.
+    /// How often each exchanges what is new with the others, in milliseconds, 100 to 60000. Three
+    /// times as long, and at least 5 seconds, after the last word of the one that tells of alerts,
+    /// another one does.
     pub exchange_interval_ms: u64,
 }
 
 impl Default for ReplicasConfig {
     fn default() -> Self {
-        Self { group: None, database: None, exchange_interval_ms: 10_000 }
+        Self {
+            group: None,
+            database: None,
+            exchange_interval_ms: 10_000,
+        }
     }
 }
 
@@ -50,7 +55,9 @@ impl ReplicasConfig {
         }
         match &self.group {
             None if self.database.is_some() => Err(ReplicasError::NoGroup),
-            Some(group) if group.trim().is_empty() || group.chars().count() > MAX_NAME => Err(ReplicasError::Name),
+            Some(group) if group.trim().is_empty() || group.chars().count() > MAX_NAME => {
+                Err(ReplicasError::Name)
+            }
             group => Ok(group.clone()),
         }
     }

@@ -39,27 +39,47 @@ pub(crate) fn of_objective(objective: &Objective) -> Note {
 
 /// An objective that is removed.
 pub(crate) fn of_removal(name: &str) -> Note {
-    Note { kind: OBJECTIVE.to_owned(), name: name.to_owned(), body: None }
+    Note {
+        kind: OBJECTIVE.to_owned(),
+        name: name.to_owned(),
+        body: None,
+    }
 }
 
 fn note(kind: &str, name: &str, content: &impl Serialize) -> Note {
     // These structs have no maps whose keys are no text, which is all that could fail.
-    Note { kind: kind.to_owned(), name: name.to_owned(), body: serde_json::to_string(content).ok() }
+    Note {
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        body: serde_json::to_string(content).ok(),
+    }
 }
 
 /// Does what a note says. One that says what is so already, such as one's own, changes nothing.
 pub(super) async fn heed(app: &App, note: Note) {
     if let Err(problem) = try_to_heed(app, &note).await {
-        warn!(kind = note.kind, name = note.name, problem, "what another replica was told cannot be done here");
+        warn!(
+            kind = note.kind,
+            name = note.name,
+            problem,
+            "what another replica was told cannot be done here"
+        );
     }
 }
 
 async fn try_to_heed(app: &App, Note { kind, name, body }: &Note) -> Result<(), String> {
     match (kind.as_str(), body) {
-        (SILENCE, Some(body)) => app.alerting.learn_silence(read(body)?, clock::now_ms()).await,
+        (SILENCE, Some(body)) => {
+            app.alerting
+                .learn_silence(read(body)?, clock::now_ms())
+                .await
+        }
         // Where the objective is another one, nothing waits.
         (THAW, Some(body)) => drop(app.thaw_here(name, &read(body)?).await),
-        (OBJECTIVE, Some(body)) => app.set_objective_here(read(body)?).await.map_err(|error| error.to_string())?,
+        (OBJECTIVE, Some(body)) => app
+            .set_objective_here(read(body)?)
+            .await
+            .map_err(|error| error.to_string())?,
         // Whoever does not have it has nothing to do.
         (OBJECTIVE, None) => drop(app.remove_objective_here(name).await),
         // A newer build may know what this is.

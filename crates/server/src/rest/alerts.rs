@@ -35,7 +35,8 @@ pub(crate) struct Alert {
 /// Why a server tells nobody of an alert.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Suppressed {
-    /// silence, inhibition, deploy_window, or replica: another server of the group tells people of it.
+    /// silence, inhibition, deploy_window, or replica: another server of the group tells people of
+    /// it.
     by: &'static str,
     /// The silence, the alert that explains it, the version that was deployed, or the replica.
     what: String,
@@ -75,12 +76,26 @@ impl Alert {
 impl Suppressed {
     fn of(suppression: &Suppression) -> Self {
         match suppression {
-            Suppression::Silence { id } => Self { by: "silence", what: id.clone(), until_ms: None },
-            Suppression::Inhibition { alert } => Self { by: "inhibition", what: alert.clone(), until_ms: None },
-            Suppression::Replica { name } => Self { by: "replica", what: name.clone(), until_ms: None },
-            Suppression::DeployWindow { version, until_ms } => {
-                Self { by: "deploy_window", what: version.clone(), until_ms: Some(*until_ms) }
-            }
+            Suppression::Silence { id } => Self {
+                by: "silence",
+                what: id.clone(),
+                until_ms: None,
+            },
+            Suppression::Inhibition { alert } => Self {
+                by: "inhibition",
+                what: alert.clone(),
+                until_ms: None,
+            },
+            Suppression::Replica { name } => Self {
+                by: "replica",
+                what: name.clone(),
+                until_ms: None,
+            },
+            Suppression::DeployWindow { version, until_ms } => Self {
+                by: "deploy_window",
+                what: version.clone(),
+                until_ms: Some(*until_ms),
+            },
         }
     }
 }

@@ -22,7 +22,11 @@ pub(crate) trait Arriving: http_body::Body<Data = Bytes, Error: Into<BoxError>> 
 impl<B: http_body::Body<Data = Bytes, Error: Into<BoxError>>> Arriving for B {}
 
 /// Reads a whole body, decompressed.
-pub(super) async fn read(headers: &HeaderMap, body: impl Arriving, config: &ServerConfig) -> Result<Bytes, InferError> {
+pub(super) async fn read(
+    headers: &HeaderMap,
+    body: impl Arriving,
+    config: &ServerConfig,
+) -> Result<Bytes, InferError> {
     read_at_most(config.max_body_bytes, headers, body, config).await
 }
 
@@ -39,7 +43,11 @@ pub(super) async fn wanted<T: DeserializeOwned>(
 /// What a body says in JSON.
 pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, InferError> {
     serde_json::from_slice(body).map_err(|error| {
-        let code = if error.is_data() { ErrorCode::MalformedRequest } else { ErrorCode::MalformedJson };
+        let code = if error.is_data() {
+            ErrorCode::MalformedRequest
+        } else {
+            ErrorCode::MalformedJson
+        };
         InferError::new(code, format!("the body cannot be read: {error}"))
     })
 }
@@ -53,7 +61,11 @@ pub(crate) async fn read_at_most(
 ) -> Result<Bytes, InferError> {
     let encoding = Encoding::of_request(headers)?;
     let too_large = || {
-        let setting = if max_bytes == config.max_body_bytes { " (server.max_body_bytes)" } else { "" };
+        let setting = if max_bytes == config.max_body_bytes {
+            " (server.max_body_bytes)"
+        } else {
+            ""
+        };
         let message = format!("the body is larger than {max_bytes} bytes{setting}");
         InferError::new(ErrorCode::BodyTooLarge, message)
     };
@@ -67,10 +79,16 @@ pub(crate) async fn read_at_most(
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
         Ok(Err(error)) => {
-            return Err(InferError::new(ErrorCode::MalformedRequest, format!("the body cannot be read: {error}")));
+            return Err(InferError::new(
+                ErrorCode::MalformedRequest,
+                format!("the body cannot be read: {error}"),
+            ));
         }
         Err(_) => {
-            let message = format!("the body did not arrive within {} ms", config.body_timeout_ms);
+            let message = format!(
+                "the body did not arrive within {} ms",
+                config.body_timeout_ms
+            );
             return Err(InferError::new(ErrorCode::MalformedRequest, message));
         }
     };

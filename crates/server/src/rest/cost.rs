@@ -17,8 +17,7 @@ use crate::clock::now_ms;
 
 /// Most rows of an answer.
 const MAX_ROWS: usize = 10_000;
-const NO_PRICES: &str =
-    "no cost is counted here: the server has no prices; set cost.currency and a price such as cost.vcpu_hour";
+const NO_PRICES: &str = "no cost is counted here: the server has no prices; set cost.currency and a price such as cost.vcpu_hour";
 
 /// Which costs are wanted, and how they are told apart.
 #[derive(Default, Deserialize, IntoParams)]
@@ -29,12 +28,13 @@ pub(crate) struct Wanted {
     from: String,
     /// The last day; without it today.
     to: String,
-    /// By what costs are told apart, with commas between: day, model, version (with its model), tenant. Without it by
-    /// version; if empty, not at all.
+    /// By what costs are told apart, with commas between: day, model, version (with its model),
+    /// tenant. Without it by version; if empty, not at all.
     by: Option<String>,
 }
 
-/// What was spent. Amounts are decimal texts with six places; what the rows cost together is exactly the total.
+/// What was spent. Amounts are decimal texts with six places; what the rows cost together is
+/// exactly the total.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CostReport {
     /// Of all amounts; three letters (ISO 4217).
@@ -73,8 +73,8 @@ pub(crate) struct CostCapacity {
     gpus: f64,
 }
 
-/// Part of what was spent. `_idle` is what nobody used, where that stands apart; `_unallocated` the same while nothing was
-/// loaded; `_other` are versions too many to tell apart.
+/// Part of what was spent. `_idle` is what nobody used, where that stands apart; `_unallocated` the
+/// same while nothing was loaded; `_other` are versions too many to tell apart.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CostRow {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -134,7 +134,8 @@ pub(crate) struct CostBudget {
     alert_at: Vec<f64>,
 }
 
-/// What was spent on this server, by version, model, tenant or day, and how far budgets are used up.
+/// What was spent on this server, by version, model, tenant or day, and how far budgets are used
+/// up.
 #[utoipa::path(get, path = "/api/cost", tag = "operations", params(Wanted),
     responses((status = 200, body = CostReport), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(crate) async fn cost(
@@ -145,7 +146,9 @@ pub(crate) async fn cost(
     let (from, to, by) = wanted.parse(Day::of_ms(now_ms()))?;
     let costs = app.costs.clone();
     // A year of many versions takes a moment.
-    let report = app.blocking(move |_| CostReport::of(&costs, from, to, by)).await??;
+    let report = app
+        .blocking(move |_| CostReport::of(&costs, from, to, by))
+        .await??;
     Ok(Json(report))
 }
 
@@ -157,14 +160,19 @@ impl Wanted {
     fn parse(&self, today: Day) -> Result<(Day, Day, By), InferError> {
         let day = |name: &str, text: &str, default: Day| match text {
             "" => Ok(default),
-            text => text.parse().map_err(|error| wrong(format!("{name}: {error}"))),
+            text => text
+                .parse()
+                .map_err(|error| wrong(format!("{name}: {error}"))),
         };
         let to = day("to", &self.to, today)?;
         let from = day("from", &self.from, to.first_of_month())?;
         if from > to {
             return Err(wrong(format!("from is {from}, which is after to, {to}")));
         }
-        let by = self.by.as_deref().map_or_else(|| Ok(By::default()), str::parse);
+        let by = self
+            .by
+            .as_deref()
+            .map_or_else(|| Ok(By::default()), str::parse);
         Ok((from, to, by.map_err(|error| wrong(format!("by: {error}")))?))
     }
 }
@@ -172,7 +180,8 @@ impl Wanted {
 impl CostReport {
     fn of(costs: &Costs, from: Day, to: Day, by: By) -> Result<Self, InferError> {
         let found = costs.report(from, to, by).zip(costs.terms());
-        let (report, (capacity, idle)) = found.ok_or_else(|| InferError::new(ErrorCode::NotFound, NO_PRICES))?;
+        let (report, (capacity, idle)) =
+            found.ok_or_else(|| InferError::new(ErrorCode::NotFound, NO_PRICES))?;
         if report.rows.len() > MAX_ROWS {
             let rows = report.rows.len();
             return Err(wrong(format!(
@@ -189,7 +198,11 @@ impl CostReport {
             per_1000_predictions: report.per_1000_predictions,
             up_s: report.up_s,
             idle: idle.name(),
-            capacity: CostCapacity { vcpus: capacity.vcpus, memory_gb: capacity.memory_gb, gpus: capacity.gpus },
+            capacity: CostCapacity {
+                vcpus: capacity.vcpus,
+                memory_gb: capacity.memory_gb,
+                gpus: capacity.gpus,
+            },
             rows: report.rows.into_iter().map(CostRow::from).collect(),
             budgets: costs.budgets().iter().map(CostBudget::from).collect(),
             other_currencies: report.other_currencies,
@@ -199,7 +212,16 @@ impl CostReport {
 
 impl From<Row> for CostRow {
     fn from(row: Row) -> Self {
-        let Row { day, model, version, tenant, usage, cost, total, per_1000_predictions } = row;
+        let Row {
+            day,
+            model,
+            version,
+            tenant,
+            usage,
+            cost,
+            total,
+            per_1000_predictions,
+        } = row;
         Self {
             day: day.map(|day| day.to_string()),
             model,

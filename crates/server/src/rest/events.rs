@@ -32,7 +32,12 @@ pub(crate) struct Wanted {
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { name: String::new(), model: String::new(), after: 0, limit: 100 }
+        Self {
+            name: String::new(),
+            model: String::new(),
+            after: 0,
+            limit: 100,
+        }
     }
 }
 
@@ -67,13 +72,34 @@ pub(crate) async fn events(
         query.map_err(|error| InferError::new(ErrorCode::InvalidParameter, error.body_text()))?;
     let is_wanted = |event: &tidegate_observe::Event| {
         let of_name = wanted.name.is_empty()
-            || event.name.strip_prefix(&wanted.name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-        of_name && (wanted.model.is_empty() || wanted.model == event.model) && event.id > wanted.after
+            || event
+                .name
+                .strip_prefix(&wanted.name)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        of_name
+            && (wanted.model.is_empty() || wanted.model == event.model)
+            && event.id > wanted.after
     };
-    let events = app.alerting.events(is_wanted, usize::from(wanted.limit).min(MAX_EVENTS));
+    let events = app
+        .alerting
+        .events(is_wanted, usize::from(wanted.limit).min(MAX_EVENTS));
     let events = events.into_iter().map(|event| {
-        let tidegate_observe::Event { id, at_ms, name, model, version, fields } = event;
-        Event { id, at_ms, name, model, version, fields }
+        let tidegate_observe::Event {
+            id,
+            at_ms,
+            name,
+            model,
+            version,
+            fields,
+        } = event;
+        Event {
+            id,
+            at_ms,
+            name,
+            model,
+            version,
+            fields,
+        }
     });
     Ok(Json(events.collect()))
 }

@@ -26,7 +26,11 @@ pub(crate) struct ServerMetadata {
 /// What the server is.
 #[utoipa::path(get, path = "/v2", tag = "server", responses((status = 200, body = ServerMetadata)))]
 pub(crate) async fn server() -> Json<ServerMetadata> {
-    Json(ServerMetadata { name: SERVER_NAME, version: SERVER_VERSION, extensions: EXTENSIONS })
+    Json(ServerMetadata {
+        name: SERVER_NAME,
+        version: SERVER_VERSION,
+        extensions: EXTENSIONS,
+    })
 }
 
 /// Whether the process answers at all.
@@ -40,18 +44,23 @@ pub(crate) async fn live() -> StatusCode {
 pub(crate) struct Readiness {
     /// `ready`, or `degraded` if something that traffic need not wait for is not as it should be.
     status: &'static str,
-    /// What that is: versions of the registry that could not be loaded, or that the registry cannot be read.
+    /// What that is: versions of the registry that could not be loaded, or that the registry cannot
+    /// be read.
     problems: Vec<String>,
 }
 
-/// Whether traffic should be sent here: every model that was found in a folder answers, every pinned model of the
-/// registry does, and the server is not stopping.
+/// Whether traffic should be sent here: every model that was found in a folder answers, every
+/// pinned model of the registry does, and the server is not stopping.
 #[utoipa::path(get, path = "/v2/health/ready", tag = "server",
     responses((status = 200, body = Readiness), (status = 503, body = ErrorBody)))]
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Readiness>, Refusal> {
     if app.ready() {
         let problems = app.serving.problems();
-        let status = if problems.is_empty() { "ready" } else { "degraded" };
+        let status = if problems.is_empty() {
+            "ready"
+        } else {
+            "degraded"
+        };
         return Ok(Json(Readiness { status, problems }));
     }
     let message = "the server is starting or stopping, or a model could not be loaded: see /v2/repository/index";
@@ -62,7 +71,10 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Readiness>
 #[utoipa::path(get, path = "/v2/models/{model}/ready", tag = "models", params(("model" = String, Path)),
     responses((status = 200, description = "it does"), (status = 404, body = ErrorBody),
         (status = 503, body = ErrorBody)))]
-pub(crate) async fn model_ready(State(app): State<Arc<App>>, Path(model): Path<String>) -> Result<StatusCode, Refusal> {
+pub(crate) async fn model_ready(
+    State(app): State<Arc<App>>,
+    Path(model): Path<String>,
+) -> Result<StatusCode, Refusal> {
     app.serving.would_answer(&model, None)?;
     Ok(StatusCode::OK)
 }

@@ -89,18 +89,42 @@ async fn answer(
     body: impl body::Arriving,
     mut trace: Option<Box<RequestTrace>>,
 ) -> Result<Response, InferError> {
-    let Received { request, wanted, at } = match receive(app, headers, body).await {
+    let Received {
+        request,
+        wanted,
+        at,
+    } = match receive(app, headers, body).await {
         Ok(received) => received,
         Err(error) => {
-            app.serving.metrics().refused(error.code, trace, Instant::now());
+            app.serving
+                .metrics()
+                .refused(error.code, trace, Instant::now());
             return Err(error);
         }
     };
     if let (Some(trace), Some(id)) = (&mut trace, &wanted.id) {
         trace.set_id(id);
     }
-    let response = app.serving.infer(InferRequest { model, version, trace, ..request }, at).await?;
-    let is_binary = |at: usize| wanted.binary.get(at).copied().flatten().unwrap_or(wanted.all_binary);
+    let response = app
+        .serving
+        .infer(
+            InferRequest {
+                model,
+                version,
+                trace,
+                ..request
+            },
+            at,
+        )
+        .await?;
+    let is_binary = |at: usize| {
+        wanted
+            .binary
+            .get(at)
+            .copied()
+            .flatten()
+            .unwrap_or(wanted.all_binary)
+    };
     send(app, headers, &response, wanted.id.as_deref(), is_binary).await
 }
 
@@ -121,16 +145,40 @@ struct Wanted {
     all_binary: bool,
 }
 
-async fn receive(app: &App, headers: &HeaderMap, body: impl body::Arriving) -> Result<Received, InferError> {
+async fn receive(
+    app: &App,
+    headers: &HeaderMap,
+    body: impl body::Arriving,
+) -> Result<Received, InferError> {
     let body = body::read(headers, body, &app.config).await?;
     let at = Instant::now();
     let header_bytes = header_bytes(headers, &body)?;
-    let DecodedRequest { id, inputs, outputs, parameters, binary } = decode_infer(&body, header_bytes)?;
+    let DecodedRequest {
+        id,
+        inputs,
+        outputs,
+        parameters,
+        binary,
+    } = decode_infer(&body, header_bytes)?;
     let all_binary = parameters.flag("binary_data_output")?.unwrap_or(false);
     let deadline = earlier(parameters.deadline(at)?, header_deadline(headers, at)?);
     let priority = parameters.priority()?;
-    let request = InferRequest { inputs, outputs, deadline, priority, ..InferRequest::default() };
-    Ok(Received { request, wanted: Wanted { id, binary, all_binary }, at })
+    let request = InferRequest {
+        inputs,
+        outputs,
+        deadline,
+        priority,
+        ..InferRequest::default()
+    };
+    Ok(Received {
+        request,
+        wanted: Wanted {
+            id,
+            binary,
+            all_binary,
+        },
+        at,
+    })
 }
 
 async fn send(
@@ -141,25 +189,40 @@ async fn send(
     binary: impl Fn(usize) -> bool,
 ) -> Result<Response, InferError> {
     let (body, header_bytes) = encode_infer(response, id, binary)?;
-    let content_type = if header_bytes.is_some() { "application/octet-stream" } else { "application/json" };
+    let content_type = if header_bytes.is_some() {
+        "application/octet-stream"
+    } else {
+        "application/json"
+    };
     let version = &response.version;
-    let mut response = body::answer(body, content_type, Encoding::accepted(headers), &app.config).await?;
+    let mut response =
+        body::answer(body, content_type, Encoding::accepted(headers), &app.config).await?;
     version.count_sent(body::bytes(&response));
     if let Some(header_bytes) = header_bytes {
-        response.headers_mut().insert(HEADER_LENGTH, HeaderValue::from(header_bytes));
+        response
+            .headers_mut()
+            .insert(HEADER_LENGTH, HeaderValue::from(header_bytes));
     }
     Ok(response)
 }
 
 /// Where the JSON ends and binary data begins.
 fn header_bytes(headers: &HeaderMap, body: &Bytes) -> Result<usize, InferError> {
-    let Some(value) = headers.get(HEADER_LENGTH) else { return Ok(body.len()) };
-    let length: Option<usize> = value.to_str().ok().and_then(|length| length.trim().parse().ok());
+    let Some(value) = headers.get(HEADER_LENGTH) else {
+        return Ok(body.len());
+    };
+    let length: Option<usize> = value
+        .to_str()
+        .ok()
+        .and_then(|length| length.trim().parse().ok());
     match length {
         Some(length) if length <= body.len() => Ok(length),
         Some(length) => Err(InferError::new(
             ErrorCode::InvalidBinary,
-            format!("header {HEADER_LENGTH} is {length}, the body has {} bytes", body.len()),
+            format!(
+                "header {HEADER_LENGTH} is {length}, the body has {} bytes",
+                body.len()
+            ),
         )),
         None => Err(InferError::new(
             ErrorCode::InvalidParameter,
@@ -169,9 +232,17 @@ fn header_bytes(headers: &HeaderMap, body: &Bytes) -> Result<usize, InferError> 
 }
 
 /// The deadline by the client's `Request-Timeout`.
-pub(super) fn header_deadline(headers: &HeaderMap, received: Instant) -> Result<Option<Instant>, InferError> {
-    let Some(value) = headers.get(REQUEST_TIMEOUT) else { return Ok(None) };
-    let seconds: Option<f64> = value.to_str().ok().and_then(|seconds| seconds.trim().parse().ok());
+pub(super) fn header_deadline(
+    headers: &HeaderMap,
+    received: Instant,
+) -> Result<Option<Instant>, InferError> {
+    let Some(value) = headers.get(REQUEST_TIMEOUT) else {
+        return Ok(None);
+    };
+    let seconds: Option<f64> = value
+        .to_str()
+        .ok()
+        .and_then(|seconds| seconds.trim().parse().ok());
     let timeout = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let timeout = timeout.ok_or_else(|| {
         let message = format!("header {REQUEST_TIMEOUT} must be a number of seconds from 0");

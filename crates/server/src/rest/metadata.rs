@@ -38,7 +38,11 @@ pub(crate) struct TensorMetadata {
 
 impl From<&TensorSpec> for TensorMetadata {
     fn from(spec: &TensorSpec) -> Self {
-        Self { name: spec.name.clone(), datatype: spec.datatype.name(), shape: spec.wire_shape() }
+        Self {
+            name: spec.name.clone(),
+            datatype: spec.datatype.name(),
+            shape: spec.wire_shape(),
+        }
     }
 }
 
@@ -65,15 +69,32 @@ pub(crate) async fn version(
     Ok(Json(metadata(&app, &model, Some(&version)).await?))
 }
 
-async fn metadata(app: &App, name: &str, version: Option<&str>) -> Result<ModelMetadata, InferError> {
+async fn metadata(
+    app: &App,
+    name: &str,
+    version: Option<&str>,
+) -> Result<ModelMetadata, InferError> {
     let (version, _) = app.serving.demand(name, version, None).await?;
     let model = app.serving.model(name)?;
     Ok(ModelMetadata {
         name: name.to_owned(),
-        versions: model.versions().map(|version| version.number().to_owned()).collect(),
+        versions: model
+            .versions()
+            .map(|version| version.number().to_owned())
+            .collect(),
         platform: describe::platform(&version),
-        inputs: version.signature().inputs.iter().map(TensorMetadata::from).collect(),
-        outputs: version.signature().outputs.iter().map(TensorMetadata::from).collect(),
+        inputs: version
+            .signature()
+            .inputs
+            .iter()
+            .map(TensorMetadata::from)
+            .collect(),
+        outputs: version
+            .signature()
+            .outputs
+            .iter()
+            .map(TensorMetadata::from)
+            .collect(),
     })
 }
 
@@ -84,7 +105,9 @@ pub(crate) async fn config(
     State(app): State<Arc<App>>,
     Path(model): Path<String>,
 ) -> Result<Json<serde_json::Value>, Refusal> {
-    Ok(Json(config_of(&app.serving.demand(&model, None, None).await?.0)))
+    Ok(Json(config_of(
+        &app.serving.demand(&model, None, None).await?.0,
+    )))
 }
 
 /// How a version is run, in the form of Triton's model configuration.
@@ -95,7 +118,9 @@ pub(crate) async fn version_config(
     State(app): State<Arc<App>>,
     Path((model, version)): Path<(String, String)>,
 ) -> Result<Json<serde_json::Value>, Refusal> {
-    Ok(Json(config_of(&app.serving.demand(&model, Some(&version), None).await?.0)))
+    Ok(Json(config_of(
+        &app.serving.demand(&model, Some(&version), None).await?.0,
+    )))
 }
 
 fn config_of(version: &Version) -> serde_json::Value {

@@ -45,7 +45,8 @@ pub(crate) struct NewObjective {
     policy: Option<BudgetPolicy>,
 }
 
-/// Sets an objective: a new one, or one in the place of what was set under its name. It is kept over restarts.
+/// Sets an objective: a new one, or one in the place of what was set under its name. It is kept
+/// over restarts.
 #[utoipa::path(put, path = "/api/slos/{name}", tag = "operations", params(("name" = String, Path)),
     request_body = NewObjective, responses((status = 200, description = "it counts from now on"),
         (status = 400, body = ErrorBody), (status = 403, body = ErrorBody),
@@ -58,7 +59,9 @@ pub(crate) async fn set(
     body: Body,
 ) -> Result<StatusCode, Refusal> {
     let wanted: NewObjective = body::wanted(&headers, body, &app.config).await?;
-    app.set_objective(wanted.named(name)).await.map_err(refusal)?;
+    app.set_objective(wanted.named(name))
+        .await
+        .map_err(refusal)?;
     Ok(StatusCode::OK)
 }
 
@@ -66,7 +69,10 @@ pub(crate) async fn set(
 #[utoipa::path(delete, path = "/api/slos/{name}", tag = "operations", params(("name" = String, Path)),
     responses((status = 200, description = "it is gone"), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 409, description = "the configuration has it", body = ErrorBody)))]
-pub(crate) async fn remove(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<StatusCode, Refusal> {
+pub(crate) async fn remove(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Refusal> {
     app.remove_objective(&name).await.map_err(refusal)?;
     Ok(StatusCode::OK)
 }
@@ -95,7 +101,8 @@ pub(crate) async fn thaw(
     body: Body,
 ) -> Result<StatusCode, Refusal> {
     let wanted: Thaw = body::wanted(&headers, body, &app.config).await?;
-    let wrong = |message: &'static str| Err(InferError::new(ErrorCode::InvalidParameter, message).into());
+    let wrong =
+        |message: &'static str| Err(InferError::new(ErrorCode::InvalidParameter, message).into());
     if !(1..=MAX_THAW_S).contains(&wanted.duration_s) {
         return wrong("duration_s must be 1 to 604800, a week");
     }
@@ -103,7 +110,11 @@ pub(crate) async fn thaw(
         return wrong("it needs an author and a comment");
     }
     let until_ms = now_ms() + 1000 * wanted.duration_s;
-    let thaw = notes::Thaw { until_ms, author: wanted.author, comment: wanted.comment };
+    let thaw = notes::Thaw {
+        until_ms,
+        author: wanted.author,
+        comment: wanted.comment,
+    };
     if app.thaw(&name, &thaw).await.is_none() {
         let message = format!("there is no objective {name:?} with the policy freeze");
         return Err(InferError::new(ErrorCode::NotFound, message).into());

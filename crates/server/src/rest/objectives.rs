@@ -36,7 +36,8 @@ pub(crate) struct ObjectiveStatus {
     good: u64,
     /// Requests in the window that count.
     total: u64,
-    /// What is left of the error budget: 1 if no request was bad, 0 if as many were as may be, below that if more were.
+    /// What is left of the error budget: 1 if no request was bad, 0 if as many were as may be,
+    /// below that if more were.
     budget_remaining: f64,
     /// When the budget will be spent if the last hour goes on, in milliseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,7 +47,8 @@ pub(crate) struct ObjectiveStatus {
     alerts: Vec<Alert>,
     /// What a spent budget does: none or freeze.
     policy: &'static str,
-    /// Since when rollouts wait because the budget is spent, in milliseconds since 1970; absent if they do not.
+    /// Since when rollouts wait because the budget is spent, in milliseconds since 1970; absent if
+    /// they do not.
     #[serde(skip_serializing_if = "Option::is_none")]
     frozen_since_ms: Option<u64>,
     /// What waits meanwhile: by model, the aliases that would move, with their versions.
@@ -73,26 +75,60 @@ pub(crate) struct Alert {
 /// The service level objectives, with what is left of their error budgets, burn rates and alerts.
 #[utoipa::path(get, path = "/api/slos", tag = "operations", responses((status = 200, body = Vec<ObjectiveStatus>)))]
 pub(crate) async fn slos(State(app): State<Arc<App>>) -> Json<Vec<ObjectiveStatus>> {
-    let held_back = app.serving.fleet().map(|fleet| fleet.held_back()).unwrap_or_default();
+    let held_back = app
+        .serving
+        .fleet()
+        .map(|fleet| fleet.held_back())
+        .unwrap_or_default();
     let status = |status: Status| {
-        let is_own =
-            |model: &String| status.frozen_since_ms.is_some() && status.slo.endpoint().is_none_or(|own| own == model);
-        let held_back = held_back.iter().filter(|(model, _)| is_own(model)).map(named).collect();
-        let origin = if app.objectives.is_configured(status.slo.name()) { "configuration" } else { "api" };
-        ObjectiveStatus { held_back, origin, ..ObjectiveStatus::from(status) }
+        let is_own = |model: &String| {
+            status.frozen_since_ms.is_some() && status.slo.endpoint().is_none_or(|own| own == model)
+        };
+        let held_back = held_back
+            .iter()
+            .filter(|(model, _)| is_own(model))
+            .map(named)
+            .collect();
+        let origin = if app.objectives.is_configured(status.slo.name()) {
+            "configuration"
+        } else {
+            "api"
+        };
+        ObjectiveStatus {
+            held_back,
+            origin,
+            ..ObjectiveStatus::from(status)
+        }
     };
     Json(app.objectives.status().into_iter().map(status).collect())
 }
 
 /// What is held back of a model, by the names that clients know.
 fn named((model, names): (&String, &VersionNames)) -> (String, BTreeMap<String, u64>) {
-    let name = |name: &str| if name.is_empty() { "default".to_owned() } else { name.to_owned() };
-    (model.clone(), names.iter().map(|(own, version)| (name(own), *version)).collect())
+    let name = |name: &str| {
+        if name.is_empty() {
+            "default".to_owned()
+        } else {
+            name.to_owned()
+        }
+    };
+    (
+        model.clone(),
+        names
+            .iter()
+            .map(|(own, version)| (name(own), *version))
+            .collect(),
+    )
 }
 
 impl From<Status> for ObjectiveStatus {
     fn from(status: Status) -> Self {
-        let Status { slo, standing, alerts, frozen_since_ms } = status;
+        let Status {
+            slo,
+            standing,
+            alerts,
+            frozen_since_ms,
+        } = status;
         Self {
             name: slo.name().to_owned(),
             endpoint: slo.endpoint().unwrap_or("*").to_owned(),
@@ -115,7 +151,10 @@ impl From<Status> for ObjectiveStatus {
                 .zip(standing.burns)
                 .map(|(window, burn)| (window.name(), burn.rate))
                 .collect(),
-            alerts: alerts.into_iter().map(|(alert, state)| Alert::new(alert, state)).collect(),
+            alerts: alerts
+                .into_iter()
+                .map(|(alert, state)| Alert::new(alert, state))
+                .collect(),
             policy: slo.policy().name(),
             frozen_since_ms,
             held_back: BTreeMap::new(),
@@ -131,6 +170,12 @@ impl Alert {
             AlertState::Firing { since_ms } => ("firing", Some(since_ms)),
             AlertState::Resolved { since_ms } => ("resolved", Some(since_ms)),
         };
-        Self { id: alert.id, severity: alert.severity.name(), factor: alert.factor, state, since_ms }
+        Self {
+            id: alert.id,
+            severity: alert.severity.name(),
+            factor: alert.factor,
+            state,
+            since_ms,
+        }
     }
 }

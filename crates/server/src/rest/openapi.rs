@@ -1,14 +1,17 @@
 //! The description of the REST interface, generated from the handlers.
 
-#![allow(dead_code, reason = "bodies that are read and written by hand are described here only")]
+#![allow(
+    dead_code,
+    reason = "bodies that are read and written by hand are described here only"
+)]
 
 use std::collections::BTreeMap;
 
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
-    alerts, cost, events, health, infer, metadata, objective, objectives, predict_v1, replicas, repository, routes,
-    silences, statistics,
+    alerts, cost, events, health, infer, metadata, objective, objectives, predict_v1, replicas,
+    repository, routes, silences, statistics,
 };
 
 /// The whole description; served at `/openapi.json`, browsable at `/docs`.
@@ -18,7 +21,10 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Tidegate", description = "Model inference: the Open Inference Protocol v2 and KServe v1."),
+    info(
+        title = "Tidegate",
+        description = "Model inference: the Open Inference Protocol v2 and KServe v1."
+    ),
     paths(
         health::server,
         health::live,
@@ -61,7 +67,8 @@ struct Api;
 #[derive(ToSchema)]
 pub(crate) struct ParameterValue(serde_json::Value);
 
-/// An inference request. With header `inference-header-content-length`, binary tensor data follows the JSON.
+/// An inference request. With header `inference-header-content-length`, binary tensor data follows
+/// the JSON.
 #[derive(ToSchema)]
 pub(crate) struct InferRequestBody {
     /// The client's own name for the request; it is echoed.
@@ -79,7 +86,8 @@ pub(crate) struct InferRequestBody {
 pub(crate) struct InputTensor {
     name: String,
     shape: Vec<i64>,
-    /// BOOL, UINT8, UINT16, UINT32, UINT64, INT8, INT16, INT32, INT64, FP16, BF16, FP32, FP64 or BYTES.
+    /// BOOL, UINT8, UINT16, UINT32, UINT64, INT8, INT16, INT32, INT64, FP16, BF16, FP32, FP64 or
+    /// BYTES.
     datatype: String,
     /// `binary_data_size`: the bytes of this input behind the JSON, in place of `data`.
     #[schema(value_type = Option<Object>)]

@@ -20,7 +20,9 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         match axum::extract::Path::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(names)) => Ok(Self(names)),
-            Err(rejection) => Err(InferError::new(ErrorCode::NotFound, rejection.body_text()).into()),
+            Err(rejection) => {
+                Err(InferError::new(ErrorCode::NotFound, rejection.body_text()).into())
+            }
         }
     }
 }

@@ -39,7 +39,9 @@ pub(crate) struct ModelStatus {
 #[utoipa::path(get, path = "/v1/models", tag = "v1", responses((status = 200, body = ModelList)))]
 pub(crate) async fn models(State(app): State<Arc<App>>) -> Json<ModelList> {
     let models = app.serving.models().all();
-    Json(ModelList { models: models.iter().map(|model| model.name().to_owned()).collect() })
+    Json(ModelList {
+        models: models.iter().map(|model| model.name().to_owned()).collect(),
+    })
 }
 
 /// Whether a model answers.
@@ -50,7 +52,10 @@ pub(crate) async fn model(
     Path(model): Path<String>,
 ) -> Result<Json<ModelStatus>, Refusal> {
     app.serving.would_answer(&model, None)?;
-    Ok(Json(ModelStatus { name: model, ready: true }))
+    Ok(Json(ModelStatus {
+        name: model,
+        ready: true,
+    }))
 }
 
 /// Asks the newest version of a model with a single input: each instance is a row.
@@ -68,7 +73,12 @@ pub(crate) async fn predict(
 ) -> Response {
     let trace = app.traces.begin(&headers, Via::RestV1);
     let told = trace.as_deref().map(Told::of);
-    tell(told, answer(&app, &target, &headers, body, trace).await.map_err(Refusal::from))
+    tell(
+        told,
+        answer(&app, &target, &headers, body, trace)
+            .await
+            .map_err(Refusal::from),
+    )
 }
 
 async fn answer(
@@ -79,18 +89,32 @@ async fn answer(
     trace: Option<Box<RequestTrace>>,
 ) -> Result<Response, InferError> {
     let Some(model) = target.strip_suffix(":predict") else {
-        return Err(InferError::new(ErrorCode::NotFound, "post to /v1/models/NAME:predict"));
+        return Err(InferError::new(
+            ErrorCode::NotFound,
+            "post to /v1/models/NAME:predict",
+        ));
     };
     let (request, received) = match receive(app, model, headers, body).await {
         Ok(received) => received,
         Err(error) => {
-            app.serving.metrics().refused(error.code, trace, Instant::now());
+            app.serving
+                .metrics()
+                .refused(error.code, trace, Instant::now());
             return Err(error);
         }
     };
-    let response = app.serving.infer(InferRequest { trace, ..request }, received).await?;
+    let response = app
+        .serving
+        .infer(InferRequest { trace, ..request }, received)
+        .await?;
     let body = encode_predictions(&response)?;
-    let answer = body::answer(body, "application/json", Encoding::accepted(headers), &app.config).await?;
+    let answer = body::answer(
+        body,
+        "application/json",
+        Encoding::accepted(headers),
+        &app.config,
+    )
+    .await?;
     response.version.count_sent(body::bytes(&answer));
     Ok(answer)
 }
@@ -102,7 +126,10 @@ async fn receive(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(InferRequest, Instant), InferError> {
-    let (version, _) = app.serving.demand(model, None, header_deadline(headers, Instant::now())?).await?;
+    let (version, _) = app
+        .serving
+        .demand(model, None, header_deadline(headers, Instant::now())?)
+        .await?;
     let body = body::read(headers, body, &app.config).await?;
     let received = Instant::now();
     let request = InferRequest {

@@ -46,8 +46,27 @@ pub(crate) async fn replicas(State(app): State<Arc<App>>) -> Result<Json<Group>,
         let message = "this server is alone: replicas.group in its configuration names no group";
         return Err(InferError::new(ErrorCode::NotFound, message).into());
     };
-    let GroupStatus { group, name, teller, replicas, exchanged_ms, problem } = replicas.status();
-    let replicas =
-        replicas.into_iter().map(|replica| Replica { name: replica.name, seen_ms: replica.seen_ms }).collect();
-    Ok(Json(Group { group, name, tells_alerts: teller, replicas, exchanged_ms, problem }))
+    let GroupStatus {
+        group,
+        name,
+        teller,
+        replicas,
+        exchanged_ms,
+        problem,
+    } = replicas.status();
+    let replicas = replicas
+        .into_iter()
+        .map(|replica| Replica {
+            name: replica.name,
+            seen_ms: replica.seen_ms,
+        })
+        .collect();
+    Ok(Json(Group {
+        group,
+        name,
+        tells_alerts: teller,
+        replicas,
+        exchanged_ms,
+        problem,
+    }))
 }

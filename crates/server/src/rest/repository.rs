@@ -38,8 +38,8 @@ pub(crate) struct IndexEntry {
     /// Why it does not answer, or why it could not be loaded anew.
     #[serde(skip_serializing_if = "String::is_empty")]
     reason: String,
-    /// Where it stands, more exactly: absent, fetching, verifying, loading, warming, ready, draining, unloaded, failed
-    /// or stale.
+    /// Where it stands, more exactly: absent, fetching, verifying, loading, warming, ready,
+    /// draining, unloaded, failed or stale.
     stage: &'static str,
     /// The aliases that mean it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -56,7 +56,8 @@ pub(crate) struct IndexEntry {
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub(crate) struct ControlRequest {
-    /// `unload_dependents` is accepted and without effect; `config` and files in the request are not supported.
+    /// `unload_dependents` is accepted and without effect; `config` and files in the request are
+    /// not supported.
     #[schema(value_type = Object)]
     parameters: serde_json::Map<String, serde_json::Value>,
 }
@@ -84,7 +85,11 @@ pub(crate) async fn index(
             memory_bytes: entry.memory_bytes,
         }
     });
-    Ok(Json(entries.filter(|entry| !request.ready || entry.state == "READY").collect()))
+    Ok(Json(
+        entries
+            .filter(|entry| !request.ready || entry.state == "READY")
+            .collect(),
+    ))
 }
 
 /// Loads a model, or loads it anew; the loaded version answers until the new one does.
@@ -100,7 +105,9 @@ pub(crate) async fn load(
 ) -> Result<StatusCode, Refusal> {
     let request: ControlRequest = optional_json(&app, &headers, body).await?;
     if let Some(name) = request.parameters.keys().next() {
-        let message = format!("parameter {name:?} is not supported: models are loaded from their folder as it is");
+        let message = format!(
+            "parameter {name:?} is not supported: models are loaded from their folder as it is"
+        );
         return Err(InferError::new(ErrorCode::InvalidParameter, message).into());
     }
     app.control(model, true).await?;

@@ -38,8 +38,23 @@ pub(crate) async fn routes(State(app): State<Arc<App>>) -> Json<Vec<Route>> {
 
 impl From<RouteStatus> for Route {
     fn from(status: RouteStatus) -> Self {
-        let RouteStatus { name, receiver, waiting, delivery } = status;
-        let (failing_since_ms, reason) = delivery.failing.map(|failing| (failing.since_ms, failing.reason)).unzip();
-        Self { name, receiver, waiting, arrived_ms: delivery.arrived_ms, failing_since_ms, reason }
+        let RouteStatus {
+            name,
+            receiver,
+            waiting,
+            delivery,
+        } = status;
+        let (failing_since_ms, reason) = delivery
+            .failing
+            .map(|failing| (failing.since_ms, failing.reason))
+            .unzip();
+        Self {
+            name,
+            receiver,
+            waiting,
+            arrived_ms: delivery.arrived_ms,
+            failing_since_ms,
+            reason,
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! REST as a connection calls it: inference goes straight to its handler, everything else through the router.
+//! REST as a connection calls it: inference goes straight to its handler, everything else through
+//! the router.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -23,7 +24,10 @@ pub(crate) struct RestService {
 
 impl RestService {
     pub(crate) fn new(app: Arc<App>) -> Self {
-        Self { router: TowerToHyperService::new(super::router(app.clone())), app }
+        Self {
+            router: TowerToHyperService::new(super::router(app.clone())),
+            app,
+        }
     }
 }
 
@@ -33,7 +37,9 @@ impl Service<Request<Incoming>> for RestService {
     type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let target = (request.method() == Method::POST).then(|| target(request.uri().path())).flatten();
+        let target = (request.method() == Method::POST)
+            .then(|| target(request.uri().path()))
+            .flatten();
         match target {
             Some((model, version)) => {
                 let (model, version) = (model.to_owned(), version.map(str::to_owned));
@@ -48,8 +54,8 @@ impl Service<Request<Incoming>> for RestService {
     }
 }
 
-/// The model and version that an inference path names; `None` for other paths, and for names that the router must
-/// unescape first.
+/// The model and version that an inference path names; `None` for other paths, and for names that
+/// the router must unescape first.
 fn target(path: &str) -> Option<(&str, Option<&str>)> {
     let named = path.strip_prefix("/v2/models/")?.strip_suffix("/infer")?;
     let (model, version) = match named.split_once('/') {
@@ -67,7 +73,10 @@ mod tests {
     #[test]
     fn paths_of_inference_are_told_from_the_rest() {
         assert_eq!(target("/v2/models/digits/infer"), Some(("digits", None)));
-        assert_eq!(target("/v2/models/digits/versions/3/infer"), Some(("digits", Some("3"))));
+        assert_eq!(
+            target("/v2/models/digits/versions/3/infer"),
+            Some(("digits", Some("3")))
+        );
         for other in [
             "/v2/models/digits",
             "/v2/models//infer",

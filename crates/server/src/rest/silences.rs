@@ -21,7 +21,8 @@ use crate::clock::now_ms;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewSilence {
-    /// Conditions on labels that an alert must fulfil, all of them: `endpoint="fraud"`, `version=~"1|2"`.
+    /// Conditions on labels that an alert must fulfil, all of them: `endpoint="fraud"`,
+    /// `version=~"1|2"`.
     matchers: Vec<String>,
     /// When it begins, in milliseconds since 1970; now if absent.
     from_ms: Option<u64>,
@@ -54,14 +55,24 @@ pub(crate) struct Silence {
 #[utoipa::path(get, path = "/api/silences", tag = "operations", responses((status = 200, body = Vec<Silence>)))]
 pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<Vec<Silence>> {
     let now_ms = now_ms();
-    Json(app.alerting.silences().into_iter().map(|silence| Silence::of(silence, now_ms)).collect())
+    Json(
+        app.alerting
+            .silences()
+            .into_iter()
+            .map(|silence| Silence::of(silence, now_ms))
+            .collect(),
+    )
 }
 
 /// Tells nobody of alerts that fulfil all matchers, for a while.
 #[utoipa::path(post, path = "/api/silences", tag = "operations", request_body = NewSilence,
     responses((status = 200, body = Silence), (status = 400, body = ErrorBody), (status = 403, body = ErrorBody), (status = 413, body = ErrorBody),
         (status = 415, body = ErrorBody)))]
-pub(crate) async fn add(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Json<Silence>, Refusal> {
+pub(crate) async fn add(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Silence>, Refusal> {
     let wanted: NewSilence = body::wanted(&headers, body, &app.config).await?;
     let now_ms = now_ms();
     let silence = wanted.parse(now_ms)?;
@@ -73,42 +84,82 @@ pub(crate) async fn add(State(app): State<Arc<App>>, headers: HeaderMap, body: B
 /// Ends a silence now.
 #[utoipa::path(delete, path = "/api/silences/{id}", tag = "operations", params(("id" = String, Path)),
     responses((status = 200, description = "it has ended"), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody)))]
-pub(crate) async fn expire(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<StatusCode, Refusal> {
+pub(crate) async fn expire(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Refusal> {
     match app.expire_silence(&id).await {
         Some(()) => Ok(StatusCode::OK),
         None => {
             let id: String = id.chars().take(64).collect();
-            Err(InferError::new(ErrorCode::NotFound, format!("there is no silence {id:?} that has not ended")).into())
+            Err(InferError::new(
+                ErrorCode::NotFound,
+                format!("there is no silence {id:?} that has not ended"),
+            )
+            .into())
         }
     }
 }
 
 impl NewSilence {
     /// One that begins now.
-    pub(crate) fn lasting(matchers: Vec<String>, duration_s: u64, author: String, comment: String) -> Self {
-        Self { matchers, from_ms: None, duration_s: Some(duration_s), until_ms: None, author, comment }
+    pub(crate) fn lasting(
+        matchers: Vec<String>,
+        duration_s: u64,
+        author: String,
+        comment: String,
+    ) -> Self {
+        Self {
+            matchers,
+            from_ms: None,
+            duration_s: Some(duration_s),
+            until_ms: None,
+            author,
+            comment,
+        }
     }
 
-    pub(crate) fn parse(self, now_ms: u64) -> Result<tidegate_observe::alerting::Silence, InferError> {
+    pub(crate) fn parse(
+        self,
+        now_ms: u64,
+    ) -> Result<tidegate_observe::alerting::Silence, InferError> {
         let wrong = |message: String| InferError::new(ErrorCode::InvalidParameter, message);
-        let matchers = self.matchers.iter().map(|text| text.parse().map_err(|error| wrong(format!("{error}"))));
+        let matchers = self
+            .matchers
+            .iter()
+            .map(|text| text.parse().map_err(|error| wrong(format!("{error}"))));
         let matchers = matchers.collect::<Result<Vec<Matcher>, InferError>>()?;
         let from_ms = self.from_ms.unwrap_or(now_ms);
         let until_ms = match (self.duration_s, self.until_ms) {
             (Some(seconds), None) => from_ms.saturating_add(seconds.saturating_mul(1000)),
             (None, Some(until_ms)) => until_ms,
-            _ => return Err(wrong("a silence needs either duration_s or until_ms".to_owned())),
+            _ => {
+                return Err(wrong(
+                    "a silence needs either duration_s or until_ms".to_owned(),
+                ));
+            }
         };
         let (author, comment) = (self.author, self.comment);
-        Ok(tidegate_observe::alerting::Silence { id: new_id(), matchers, from_ms, until_ms, author, comment })
+        Ok(tidegate_observe::alerting::Silence {
+            id: new_id(),
+            matchers,
+            from_ms,
+            until_ms,
+            author,
+            comment,
+        })
     }
 }
 
 /// Sixteen hexadecimal digits that no other silence has.
 fn new_id() -> String {
     use std::hash::{BuildHasher, Hasher};
-    // The state of each new map's hasher is random (std's documentation); the id must be unique, not secret.
-    format!("{:016x}", std::hash::RandomState::new().build_hasher().finish())
+    // The state of each new map's hasher is random (std's documentation); the id must be unique,
+    // not secret.
+    format!(
+        "{:016x}",
+        std::hash::RandomState::new().build_hasher().finish()
+    )
 }
 
 impl Silence {

@@ -65,7 +65,10 @@ pub(crate) struct Duration {
 
 impl From<DurationFigures> for Duration {
     fn from(figures: DurationFigures) -> Self {
-        Self { count: figures.count, ns: figures.ns }
+        Self {
+            count: figures.count,
+            ns: figures.ns,
+        }
     }
 }
 
@@ -74,15 +77,25 @@ impl From<DurationFigures> for Duration {
 pub(crate) async fn all(State(app): State<Arc<App>>) -> Json<Statistics> {
     let models = app.serving.models().all();
     let versions = models.iter().flat_map(|model| model.versions());
-    Json(Statistics { model_stats: versions.map(|version| statistics(version)).collect() })
+    Json(Statistics {
+        model_stats: versions.map(|version| statistics(version)).collect(),
+    })
 }
 
 /// Statistics of a model's versions.
 #[utoipa::path(get, path = "/v2/models/{model}/stats", tag = "statistics", params(("model" = String, Path)),
     responses((status = 200, body = Statistics), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
-pub(crate) async fn model(State(app): State<Arc<App>>, Path(model): Path<String>) -> Result<Json<Statistics>, Refusal> {
+pub(crate) async fn model(
+    State(app): State<Arc<App>>,
+    Path(model): Path<String>,
+) -> Result<Json<Statistics>, Refusal> {
     let model = app.serving.model(&model)?;
-    Ok(Json(Statistics { model_stats: model.versions().map(|version| statistics(version)).collect() }))
+    Ok(Json(Statistics {
+        model_stats: model
+            .versions()
+            .map(|version| statistics(version))
+            .collect(),
+    }))
 }
 
 /// Statistics of a version.
@@ -94,7 +107,9 @@ pub(crate) async fn version(
     Path((model, version)): Path<(String, String)>,
 ) -> Result<Json<Statistics>, Refusal> {
     let found: Result<_, InferError> = app.serving.version(&model, Some(&version));
-    Ok(Json(Statistics { model_stats: vec![statistics(&*found?)] }))
+    Ok(Json(Statistics {
+        model_stats: vec![statistics(&*found?)],
+    }))
 }
 
 fn statistics(version: &Version) -> ModelStatistics {
@@ -103,7 +118,10 @@ fn statistics(version: &Version) -> ModelStatistics {
         batch_size: batch.batch_size,
         compute_input: batch.compute_input.into(),
         compute_infer: batch.compute_infer.into(),
-        compute_output: Duration { count: batch.compute_infer.count, ns: 0 },
+        compute_output: Duration {
+            count: batch.compute_infer.count,
+            ns: 0,
+        },
     });
     ModelStatistics {
         name: version.model().to_owned(),

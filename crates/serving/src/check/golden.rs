@@ -14,29 +14,51 @@ pub(super) fn compare(
     }
     for (name, expected) in expected {
         let at = signature.output(name).map_err(|error| error.to_string())?;
-        one(&found[at], expected, tolerance).map_err(|problem| format!("output \"{name}\" {problem}"))?;
+        one(&found[at], expected, tolerance)
+            .map_err(|problem| format!("output \"{name}\" {problem}"))?;
     }
     Ok(())
 }
 
 fn one(found: &Tensor, expected: &Tensor, tolerance: Tolerance) -> Result<(), String> {
     if found.datatype() != expected.datatype() {
-        return Err(format!("is {}, expected is {}", found.datatype(), expected.datatype()));
+        return Err(format!(
+            "is {}, expected is {}",
+            found.datatype(),
+            expected.datatype()
+        ));
     }
     if found.shape() != expected.shape() {
-        return Err(format!("has shape {}, expected is {}", found.shape(), expected.shape()));
+        return Err(format!(
+            "has shape {}, expected is {}",
+            found.shape(),
+            expected.shape()
+        ));
     }
-    let differs =
-        |at: usize, found: String, expected: String| Err(format!("is {found} at element {at}, expected is {expected}"));
+    let differs = |at: usize, found: String, expected: String| {
+        Err(format!(
+            "is {found} at element {at}, expected is {expected}"
+        ))
+    };
     match (floats(found), floats(expected)) {
         (Some(found), Some(expected)) => {
-            let pair = found.iter().zip(&expected).position(|(found, expected)| !tolerance.accepts(*found, *expected));
-            pair.map_or(Ok(()), |at| differs(at, found[at].to_string(), expected[at].to_string()))
+            let pair = found
+                .iter()
+                .zip(&expected)
+                .position(|(found, expected)| !tolerance.accepts(*found, *expected));
+            pair.map_or(Ok(()), |at| {
+                differs(at, found[at].to_string(), expected[at].to_string())
+            })
         }
         _ => {
             let (found, expected) = (texts(found), texts(expected));
-            let pair = found.iter().zip(&expected).position(|(found, expected)| found != expected);
-            pair.map_or(Ok(()), |at| differs(at, found[at].clone(), expected[at].clone()))
+            let pair = found
+                .iter()
+                .zip(&expected)
+                .position(|(found, expected)| found != expected);
+            pair.map_or(Ok(()), |at| {
+                differs(at, found[at].clone(), expected[at].clone())
+            })
         }
     }
 }
@@ -44,7 +66,13 @@ fn one(found: &Tensor, expected: &Tensor, tolerance: Tolerance) -> Result<(), St
 fn floats(tensor: &Tensor) -> Option<Vec<f64>> {
     match tensor.datatype() {
         DataType::Fp16 => Some(tensor.to_vec::<f16>()?.into_iter().map(f64::from).collect()),
-        DataType::Bf16 => Some(tensor.to_vec::<bf16>()?.into_iter().map(f64::from).collect()),
+        DataType::Bf16 => Some(
+            tensor
+                .to_vec::<bf16>()?
+                .into_iter()
+                .map(f64::from)
+                .collect(),
+        ),
         DataType::Fp32 => Some(tensor.to_vec::<f32>()?.into_iter().map(f64::from).collect()),
         DataType::Fp64 => tensor.to_vec::<f64>(),
         _ => None,
@@ -53,9 +81,10 @@ fn floats(tensor: &Tensor) -> Option<Vec<f64>> {
 
 fn texts(tensor: &Tensor) -> Vec<String> {
     match tensor.view() {
-        TensorView::Strings(strings) => {
-            strings.iter().map(|text| format!("{:?}", String::from_utf8_lossy(text))).collect()
-        }
+        TensorView::Strings(strings) => strings
+            .iter()
+            .map(|text| format!("{:?}", String::from_utf8_lossy(text)))
+            .collect(),
         TensorView::Fixed(bytes) => tidegate_core::with_element!(tensor.datatype(), T => {
             tensor.to_vec::<T>().into_iter().flatten().map(|element| element.to_string()).collect()
         }, else => bytes.iter().map(|byte| (*byte != 0).to_string()).collect()),

@@ -2,12 +2,21 @@ use tidegate_core::{GoldenSample, Manifest, Tolerance};
 
 use super::*;
 
-/// A bundle around one of the engines' test graphs, whose reference inputs and outputs become its golden sample.
+/// A bundle around one of the engines' test graphs, whose reference inputs and outputs become its
+/// golden sample.
 fn bundle(graph: &str, manifest: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engines/tests/data");
-    std::fs::copy(data.join(format!("{graph}.onnx")), folder.path().join("model.onnx")).unwrap();
-    std::fs::write(folder.path().join("model.toml"), format!("name = \"m\"\n{manifest}")).unwrap();
+    std::fs::copy(
+        data.join(format!("{graph}.onnx")),
+        folder.path().join("model.onnx"),
+    )
+    .unwrap();
+    std::fs::write(
+        folder.path().join("model.toml"),
+        format!("name = \"m\"\n{manifest}"),
+    )
+    .unwrap();
     folder
 }
 
@@ -19,7 +28,9 @@ fn checked(folder: &tempfile::TempDir) -> CheckReport {
 fn outcome<'a>(report: &'a CheckReport, name: &str) -> &'a CheckOutcome {
     let names: Vec<&String> = report.cases.iter().map(|case| &case.name).collect();
     let case = report.cases.iter().find(|case| case.name.starts_with(name));
-    &case.unwrap_or_else(|| panic!("no {name} in {names:?}")).outcome
+    &case
+        .unwrap_or_else(|| panic!("no {name} in {names:?}"))
+        .outcome
 }
 
 fn failure<'a>(report: &'a CheckReport, name: &str) -> &'a str {
@@ -33,13 +44,28 @@ fn failure<'a>(report: &'a CheckReport, name: &str) -> &'a str {
 /// `matmul` multiplies rows of three numbers by a constant matrix of three rows and two columns.
 fn reference(folder: &tempfile::TempDir) -> (VersionPlan, Sample) {
     let plan = source::scan(folder.path()).unwrap().remove(0).1.remove(0);
-    let loaded = Engines::portable_only().load(&plan.artifact, plan.manifest.engine, &plan.manifest.engine_options);
+    let loaded = Engines::portable_only().load(
+        &plan.artifact,
+        plan.manifest.engine,
+        &plan.manifest.engine_options,
+    );
     let loaded = loaded.unwrap();
     let mut instance = loaded.instance().unwrap();
     let (inputs, outputs) = warmup::synthetic(loaded.signature(), &mut *instance).unwrap();
-    let names = |specs: &[tidegate_core::TensorSpec]| specs.iter().map(|spec| spec.name.clone()).collect::<Vec<_>>();
-    let inputs = names(&loaded.signature().inputs).into_iter().zip(inputs.into_iter().flatten()).collect();
-    let outputs = names(&loaded.signature().outputs).into_iter().zip(outputs).collect();
+    let names = |specs: &[tidegate_core::TensorSpec]| {
+        specs
+            .iter()
+            .map(|spec| spec.name.clone())
+            .collect::<Vec<_>>()
+    };
+    let inputs = names(&loaded.signature().inputs)
+        .into_iter()
+        .zip(inputs.into_iter().flatten())
+        .collect();
+    let outputs = names(&loaded.signature().outputs)
+        .into_iter()
+        .zip(outputs)
+        .collect();
     (plan, Sample { inputs, outputs })
 }
 
@@ -48,7 +74,12 @@ use sample::Sample;
 fn json(sample: &Sample, change: f32) -> String {
     let tensors = |tensors: &[(String, Tensor)], change: f32| {
         let one = |(name, tensor): &(String, Tensor)| {
-            let data: Vec<f32> = tensor.to_vec::<f32>().unwrap().into_iter().map(|value| value + change).collect();
+            let data: Vec<f32> = tensor
+                .to_vec::<f32>()
+                .unwrap()
+                .into_iter()
+                .map(|value| value + change)
+                .collect();
             serde_json::json!({"name": name, "datatype": "FP32", "shape": tensor.shape().to_vec(), "data": data})
         };
         tensors.iter().map(one).collect::<Vec<_>>()
@@ -58,7 +89,10 @@ fn json(sample: &Sample, change: f32) -> String {
 
 #[test]
 fn a_sound_bundle_passes_every_check() {
-    let folder = bundle("matmul", "golden = [{ file = \"golden.json\" }]\nwarmup = [{ file = \"golden.json\" }]");
+    let folder = bundle(
+        "matmul",
+        "golden = [{ file = \"golden.json\" }]\nwarmup = [{ file = \"golden.json\" }]",
+    );
     std::fs::write(folder.path().join("golden.json"), "{}").unwrap();
     let (_, sample) = reference(&folder);
     std::fs::write(folder.path().join("golden.json"), json(&sample, 0.0)).unwrap();
@@ -76,26 +110,50 @@ fn a_sound_bundle_passes_every_check() {
         "golden sample golden.json",
     ];
     assert_eq!(names, wanted);
-    assert!(report.cases.iter().all(|case| case.outcome == CheckOutcome::Passed), "{report:?}");
+    assert!(
+        report
+            .cases
+            .iter()
+            .all(|case| case.outcome == CheckOutcome::Passed),
+        "{report:?}"
+    );
 }
 
 #[test]
 fn a_golden_sample_that_does_not_reproduce_says_where() {
-    let folder = bundle("matmul", "golden = [{ file = \"golden.json\", tolerance = { absolute = 0.01 } }]");
+    let folder = bundle(
+        "matmul",
+        "golden = [{ file = \"golden.json\", tolerance = { absolute = 0.01 } }]",
+    );
     std::fs::write(folder.path().join("golden.json"), "{}").unwrap();
     let (plan, sample) = reference(&folder);
-    let wanted = Tolerance { absolute: 0.01, ..Tolerance::default() };
-    assert_eq!(plan.manifest.golden, [GoldenSample { file: "golden.json".to_owned(), tolerance: wanted }]);
+    let wanted = Tolerance {
+        absolute: 0.01,
+        ..Tolerance::default()
+    };
+    assert_eq!(
+        plan.manifest.golden,
+        [GoldenSample {
+            file: "golden.json".to_owned(),
+            tolerance: wanted
+        }]
+    );
     std::fs::write(folder.path().join("golden.json"), json(&sample, 0.005)).unwrap();
     assert!(checked(&folder).passed());
     std::fs::write(folder.path().join("golden.json"), json(&sample, 100.0)).unwrap();
     let report = checked(&folder);
-    assert!(failure(&report, "golden sample").contains("at element 0, expected is"), "{report:?}");
+    assert!(
+        failure(&report, "golden sample").contains("at element 0, expected is"),
+        "{report:?}"
+    );
 }
 
 #[test]
 fn a_missing_file_and_a_wrong_signature_fail() {
-    let folder = bundle("matmul", "baseline = \"baseline.json\"\n[[signature.inputs]]\ndatatype = \"INT64\"");
+    let folder = bundle(
+        "matmul",
+        "baseline = \"baseline.json\"\n[[signature.inputs]]\ndatatype = \"INT64\"",
+    );
     let report = checked(&folder);
     assert!(failure(&report, "files").contains("\"baseline.json\" cannot be read"));
     assert!(failure(&report, "signature").contains("is declared as INT64, the model has FP32"));
@@ -103,8 +161,14 @@ fn a_missing_file_and_a_wrong_signature_fail() {
 
 #[test]
 fn a_batch_that_was_asked_for_must_work() {
-    let report = checked(&bundle("softmax_over_rows", "[batching]\nmax_batch_size = 8"));
-    assert!(failure(&report, "batch").contains("gives other values for a row in a batch than alone"), "{report:?}");
+    let report = checked(&bundle(
+        "softmax_over_rows",
+        "[batching]\nmax_batch_size = 8",
+    ));
+    assert!(
+        failure(&report, "batch").contains("gives other values for a row in a batch than alone"),
+        "{report:?}"
+    );
     let report = checked(&bundle("softmax_over_rows", ""));
     assert!(report.passed());
     assert!(
@@ -125,7 +189,10 @@ fn what_the_engine_does_not_take_fails_at_load() {
 
 #[test]
 fn the_bundle_is_found_from_a_nested_artifact() {
-    let manifest = Manifest { artifact: "a/b.onnx".to_owned(), ..Manifest::default() };
+    let manifest = Manifest {
+        artifact: "a/b.onnx".to_owned(),
+        ..Manifest::default()
+    };
     let plan = VersionPlan::new(manifest, PathBuf::from("x/a/b.onnx"));
     assert_eq!(folder(&plan), Path::new("x"));
 }

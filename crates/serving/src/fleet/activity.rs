@@ -20,7 +20,11 @@ pub(super) struct Active<'a> {
 impl Activity {
     pub(super) fn begin(&self) -> Active<'_> {
         let was_alone = self.now.fetch_add(1, Ordering::SeqCst) == 0;
-        Active { activity: self, was_alone, number: self.ever.fetch_add(1, Ordering::SeqCst) + 1 }
+        Active {
+            activity: self,
+            was_alone,
+            number: self.ever.fetch_add(1, Ordering::SeqCst) + 1,
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 /// The first wait; each failure doubles it.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// The wait after so many failures in a row before this one. Servers that failed together do not come back together.
+/// The wait after so many failures in a row before this one. Servers that failed together do not
+/// come back together.
 pub(super) fn backoff(failures: u32, at_most: Duration) -> Duration {
     let wait = FIRST.saturating_mul(1 << failures.min(16)).min(at_most);
     wait.mul_f64(0.75 + 0.5 * fastrand::f64())
@@ -20,7 +21,10 @@ mod tests {
         let most = Duration::from_secs(30);
         for (failures, wanted) in [(0, 1.0), (1, 2.0), (4, 16.0), (5, 30.0), (u32::MAX, 30.0)] {
             let wait = backoff(failures, most).as_secs_f64();
-            assert!((0.75 * wanted..=1.25 * wanted).contains(&wait), "{failures}: {wait}");
+            assert!(
+                (0.75 * wanted..=1.25 * wanted).contains(&wait),
+                "{failures}: {wait}"
+            );
         }
     }
 }

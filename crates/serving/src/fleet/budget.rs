@@ -34,7 +34,11 @@ pub(super) struct Charge {
 impl Budget {
     pub(super) fn new(limit: Option<u64>) -> Self {
         let limit = limit.unwrap_or_else(|| machine_bytes() / SHARE * (SHARE - 1));
-        Self { limit, charged: Mutex::default(), changed: Notify::new() }
+        Self {
+            limit,
+            charged: Mutex::default(),
+            changed: Notify::new(),
+        }
     }
 
     pub(super) fn limit(&self) -> u64 {
@@ -48,14 +52,23 @@ impl Budget {
     /// Whether so many bytes fit once everything that is leaving is gone.
     pub(super) fn will_fit(&self, bytes: u64) -> bool {
         let charged = self.charged.lock();
-        (charged.bytes - charged.leaving).checked_add(bytes).is_some_and(|after| after <= self.limit)
+        (charged.bytes - charged.leaving)
+            .checked_add(bytes)
+            .is_some_and(|after| after <= self.limit)
     }
 
     /// Takes so many bytes, if they are free.
     pub(super) fn take(self: &Arc<Self>, bytes: u64) -> Option<Charge> {
         let mut charged = self.charged.lock();
-        charged.bytes = charged.bytes.checked_add(bytes).filter(|after| *after <= self.limit)?;
-        Some(Charge { budget: self.clone(), bytes, is_leaving: false })
+        charged.bytes = charged
+            .bytes
+            .checked_add(bytes)
+            .filter(|after| *after <= self.limit)?;
+        Some(Charge {
+            budget: self.clone(),
+            bytes,
+            is_leaving: false,
+        })
     }
 
     /// Ends when a version was loaded or memory was given back since this was called.
@@ -104,14 +117,28 @@ impl Drop for Charge {
 
 /// The memory of the machine, or of the control group that this process is in, if that is less.
 fn machine_bytes() -> u64 {
-    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?.to_owned();
-        line.split_whitespace().nth(1)?.parse::<u64>().ok()
-    });
-    let group = std::fs::read_to_string("/proc/self/cgroup").ok().and_then(|text| {
-        let path = text.lines().find_map(|line| line.strip_prefix("0::"))?.to_owned();
-        std::fs::read_to_string(format!("/sys/fs/cgroup{path}/memory.max")).ok()?.trim().parse::<u64>().ok()
-    });
+    let machine = std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| {
+            let line = text
+                .lines()
+                .find(|line| line.starts_with("MemTotal:"))?
+                .to_owned();
+            line.split_whitespace().nth(1)?.parse::<u64>().ok()
+        });
+    let group = std::fs::read_to_string("/proc/self/cgroup")
+        .ok()
+        .and_then(|text| {
+            let path = text
+                .lines()
+                .find_map(|line| line.strip_prefix("0::"))?
+                .to_owned();
+            std::fs::read_to_string(format!("/sys/fs/cgroup{path}/memory.max"))
+                .ok()?
+                .trim()
+                .parse::<u64>()
+                .ok()
+        });
     let machine = machine.map_or(4 << 30, |kibibytes| kibibytes * 1024);
     group.map_or(machine, |group| group.min(machine))
 }
@@ -129,9 +156,15 @@ mod tests {
         assert_eq!(budget.charged(), 100);
         drop(two);
         one.correct(110);
-        assert!(budget.charged() == 110 && !budget.will_fit(0), "more than there is");
+        assert!(
+            budget.charged() == 110 && !budget.will_fit(0),
+            "more than there is"
+        );
         one.leave();
-        assert!(budget.take(1).is_none() && budget.will_fit(100) && !budget.will_fit(101), "it is on its way");
+        assert!(
+            budget.take(1).is_none() && budget.will_fit(100) && !budget.will_fit(101),
+            "it is on its way"
+        );
         drop(one);
         assert!(budget.charged() == 0 && budget.will_fit(100));
     }

@@ -1,4 +1,5 @@
-//! The `[fleet]` section of `tidegate.toml`: which versions of the registry are loaded, and how much they may take.
+//! The `[fleet]` section of `tidegate.toml`: which versions of the registry are loaded, and how
+//! much they may take.
 
 use std::collections::BTreeMap;
 
@@ -14,17 +15,18 @@ pub struct FleetConfig {
     pub follow: Option<bool>,
     /// The models of the registry to serve; all of them if empty.
     pub models: Vec<String>,
-    /// Which of a model's versions are served: `aliases` (those that an alias points at; the newest where none is the
-    /// champion), `latest` or `latest:N`, `all`, or numbers such as `3,5`.
+    /// Which of a model's versions are served: `aliases` (those that an alias points at; the newest
+    /// where none is the champion), `latest` or `latest:N`, `all`, or numbers such as `3,5`.
     pub versions: VersionPolicy,
     /// Whether versions are loaded by their first request only.
     pub lazy: bool,
     /// Models that are loaded at the start and never evicted; the server is ready when they are.
     pub pinned: Vec<String>,
-    /// Most memory that loaded versions may take, in bytes. By default four fifths of the machine's, or of the control
-    /// group's limit.
+    /// Most memory that loaded versions may take, in bytes. By default four fifths of the
+    /// machine's, or of the control group's limit.
     pub memory_budget_bytes: Option<u64>,
-    /// The warm pool: so many of the lazy models are loaded at the start and not unloaded for being idle.
+    /// The warm pool: so many of the lazy models are loaded at the start and not unloaded for being
+    /// idle.
     pub keep_ready: usize,
     /// A lazy version that was not asked for so long is unloaded, in seconds; 0 for never.
     pub idle_unload_s: u64,
@@ -72,11 +74,16 @@ pub struct ModelRule {
 
 impl FleetConfig {
     pub(super) fn serves(&self, model: &str) -> bool {
-        self.models.is_empty() || self.models.iter().any(|name| name == model) || self.is_pinned(model)
+        self.models.is_empty()
+            || self.models.iter().any(|name| name == model)
+            || self.is_pinned(model)
     }
 
     pub(super) fn versions_of(&self, model: &str) -> &VersionPolicy {
-        self.model.get(model).and_then(|rule| rule.versions.as_ref()).unwrap_or(&self.versions)
+        self.model
+            .get(model)
+            .and_then(|rule| rule.versions.as_ref())
+            .unwrap_or(&self.versions)
     }
 
     pub(super) fn is_pinned(&self, model: &str) -> bool {

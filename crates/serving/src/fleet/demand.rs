@@ -20,12 +20,12 @@ impl Drop for Waiting {
 }
 
 impl Fleet {
-    /// A version that a request means, loaded if it is not: all requests for it wait for the same load. Gives whether
-    /// this one waited.
+    /// A version that a request means, loaded if it is not: all requests for it wait for the same
+    /// load. Gives whether this one waited.
     ///
     /// # Errors
-    /// [`ErrorCode::UnknownModel`], [`ErrorCode::UnknownVersion`], [`ErrorCode::NotReady`] with the reason,
-    /// [`ErrorCode::QueueFull`] if too many wait, [`ErrorCode::DeadlineExceeded`].
+    /// [`ErrorCode::UnknownModel`], [`ErrorCode::UnknownVersion`], [`ErrorCode::NotReady`] with the
+    /// reason, [`ErrorCode::QueueFull`] if too many wait, [`ErrorCode::DeadlineExceeded`].
     pub(crate) async fn demand(
         self: &Arc<Self>,
         model: &str,
@@ -36,29 +36,44 @@ impl Fleet {
             Found::There(version) => return Ok((version, false)),
             Found::Coming(load) => load,
         };
-        self.metrics.cold_start_requests.with_label_values(&[model]).inc();
+        self.metrics
+            .cold_start_requests
+            .with_label_values(&[model])
+            .inc();
         let most = self.config.max_waiting_requests;
         let waiting = Waiting(load.waiting.clone());
         if waiting.0.fetch_add(1, Ordering::Relaxed) >= most {
-            let message = format!("{most} requests wait for \"{model}\" to be loaded, as many as may wait");
+            let message =
+                format!("{most} requests wait for \"{model}\" to be loaded, as many as may wait");
             return Err(InferError::new(ErrorCode::QueueFull, message));
         }
-        let until = deadline.unwrap_or_else(|| Instant::now() + Duration::from_secs(self.config.max_load_seconds));
+        let until = deadline
+            .unwrap_or_else(|| Instant::now() + Duration::from_secs(self.config.max_load_seconds));
         let too_late = |_| {
             let message = format!("the deadline passed before \"{model}\" was loaded");
             InferError::new(ErrorCode::DeadlineExceeded, message)
         };
-        let outcome = tokio::time::timeout_at(until.into(), load.outcome.wait_for(Option::is_some)).await;
+        let outcome =
+            tokio::time::timeout_at(until.into(), load.outcome.wait_for(Option::is_some)).await;
         let outcome = outcome.map_err(too_late)?.map(|outcome| outcome.clone());
         match outcome {
             Ok(Some(outcome)) => outcome.map(|version| (version, true)),
-            Ok(None) | Err(_) => Err(InferError::new(ErrorCode::Internal, "the load ended without an outcome")),
+            Ok(None) | Err(_) => Err(InferError::new(
+                ErrorCode::Internal,
+                "the load ended without an outcome",
+            )),
         }
     }
 
-    fn find_or_begin(self: &Arc<Self>, model: &str, version: Option<&str>) -> Result<Found, InferError> {
+    fn find_or_begin(
+        self: &Arc<Self>,
+        model: &str,
+        version: Option<&str>,
+    ) -> Result<Found, InferError> {
         let mut families = self.families.lock();
-        let family = families.get_mut(model).ok_or_else(|| unknown_model(model))?;
+        let family = families
+            .get_mut(model)
+            .ok_or_else(|| unknown_model(model))?;
         let (number, slot) = find(family, version)?;
         if let Some(loaded) = &slot.loaded {
             return Ok(Found::There(loaded.version.clone()));
@@ -83,25 +98,40 @@ impl Fleet {
     ///
     /// # Errors
     /// Why it would not.
-    pub(crate) fn would_answer(&self, model: &str, version: Option<&str>) -> Result<(), InferError> {
+    pub(crate) fn would_answer(
+        &self,
+        model: &str,
+        version: Option<&str>,
+    ) -> Result<(), InferError> {
         let waits = {
             let families = self.families.lock();
-            families.get(model).and_then(|family| find(family, version).ok()).is_some_and(|(_, slot)| {
-                let comes = matches!(slot.state, ModelState::Absent | ModelState::Draining);
-                slot.loaded.is_some() || slot.load.is_some() || comes
-            })
+            families
+                .get(model)
+                .and_then(|family| find(family, version).ok())
+                .is_some_and(|(_, slot)| {
+                    let comes = matches!(slot.state, ModelState::Absent | ModelState::Draining);
+                    slot.loaded.is_some() || slot.load.is_some() || comes
+                })
         };
-        if waits { Ok(()) } else { Err(self.explain(model, version)) }
+        if waits {
+            Ok(())
+        } else {
+            Err(self.explain(model, version))
+        }
     }
 
     /// The error that a request for what is not loaded gets where it does not wait.
     pub(crate) fn explain(&self, model: &str, version: Option<&str>) -> InferError {
         let families = self.families.lock();
-        let Some(family) = families.get(model) else { return unknown_model(model) };
+        let Some(family) = families.get(model) else {
+            return unknown_model(model);
+        };
         match find(family, version) {
             Err(error) => error,
             Ok((_, slot)) => match &slot.state {
-                ModelState::Failed(reason) => not_ready(model, &format!("it could not be loaded: {reason}")),
+                ModelState::Failed(reason) => {
+                    not_ready(model, &format!("it could not be loaded: {reason}"))
+                }
                 state => not_ready(model, &format!("it is {}", state.name())),
             },
         }
@@ -119,12 +149,17 @@ fn find<'a>(family: &'a Family, version: Option<&str>) -> Result<(u64, &'a Slot)
         return Err(not_ready(&family.name, "it was taken out of service"));
     }
     let number = family.number(version);
-    number.and_then(|number| Some((number, family.slots.get(&number)?))).ok_or_else(|| {
-        let there: Vec<u64> = family.wanted().collect();
-        unknown_version(&family.name, version.unwrap_or_default(), there.iter())
-    })
+    number
+        .and_then(|number| Some((number, family.slots.get(&number)?)))
+        .ok_or_else(|| {
+            let there: Vec<u64> = family.wanted().collect();
+            unknown_version(&family.name, version.unwrap_or_default(), there.iter())
+        })
 }
 
 fn not_ready(model: &str, why: &str) -> InferError {
-    InferError::new(ErrorCode::NotReady, format!("model \"{}\" cannot answer: {why}", printable(model)))
+    InferError::new(
+        ErrorCode::NotReady,
+        format!("model \"{}\" cannot answer: {why}", printable(model)),
+    )
 }

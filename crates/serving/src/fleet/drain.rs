@@ -8,11 +8,13 @@ use tracing::info;
 use super::Fleet;
 use super::family::Loaded;
 
-/// How long it takes until somebody looks again whether the last request is done, at first and at most.
+/// How long it takes until somebody looks again whether the last request is done, at first and at
+/// most.
 const LOOK_AGAIN: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(50)];
 
 impl Fleet {
-    /// Waits for the last answers of a version that takes no more requests, and gives its memory back.
+    /// Waits for the last answers of a version that takes no more requests, and gives its memory
+    /// back.
     pub(super) fn drain(self: &Arc<Self>, model: &str, number: u64, mut loaded: Loaded) {
         loaded.charge.leave();
         let (fleet, model) = (self.clone(), model.to_owned());
@@ -34,7 +36,8 @@ impl Fleet {
                 crate::memory::give_back();
                 drop(charge);
             });
-            // A panic of the engine while it ends has been reported; its memory counts as given back.
+            // A panic of the engine while it ends has been reported; its memory counts as given
+            // back.
             let _ = dropped.await;
             fleet.drained(&model, number);
         });
@@ -52,8 +55,8 @@ impl Fleet {
         self.budget.tell();
     }
 
-    /// Takes out of service what was not asked for longest, until so many bytes will fit once it is gone, for a load of
-    /// another version. Gives whether they will.
+    /// Takes out of service what was not asked for longest, until so many bytes will fit once it is
+    /// gone, for a load of another version. Gives whether they will.
     pub(super) fn make_room(self: &Arc<Self>, model: &str, number: u64, bytes: u64) -> bool {
         loop {
             if self.budget.will_fit(bytes) {
@@ -65,11 +68,15 @@ impl Fleet {
         }
     }
 
-    /// Takes the version out of service that was not asked for longest. Gives whether there was one that may go.
+    /// Takes the version out of service that was not asked for longest. Gives whether there was one
+    /// that may go.
     fn evict(self: &Arc<Self>, model: &str, number: u64) -> bool {
         let mut families = self.families.lock();
         let mut longest: Option<(std::time::Instant, String, u64)> = None;
-        for family in families.values().filter(|family| !self.config.is_pinned(&family.name)) {
+        for family in families
+            .values()
+            .filter(|family| !self.config.is_pinned(&family.name))
+        {
             for (own, slot) in &family.slots {
                 let Some(loaded) = &slot.loaded else { continue };
                 let used = loaded.version.last_used().get();
@@ -79,9 +86,15 @@ impl Fleet {
                 }
             }
         }
-        let Some((used, victim, own)) = longest else { return false };
-        let Some(family) = families.get_mut(&victim) else { return false };
-        let Some(loaded) = family.take_out(own) else { return false };
+        let Some((used, victim, own)) = longest else {
+            return false;
+        };
+        let Some(family) = families.get_mut(&victim) else {
+            return false;
+        };
+        let Some(loaded) = family.take_out(own) else {
+            return false;
+        };
         info!(
             model = victim,
             version = own,
@@ -102,7 +115,10 @@ impl Fleet {
     pub(super) fn is_moving(&self) -> bool {
         let families = self.families.lock();
         let slots = families.values().flat_map(|family| family.slots.values());
-        let loaded: u64 = slots.filter_map(|slot| slot.loaded.as_ref()).map(|loaded| loaded.charge.bytes()).sum();
+        let loaded: u64 = slots
+            .filter_map(|slot| slot.loaded.as_ref())
+            .map(|loaded| loaded.charge.bytes())
+            .sum();
         // What is charged beside that is being loaded or drained, and tells when that ends.
         self.budget.charged() > loaded
     }

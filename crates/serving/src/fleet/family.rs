@@ -110,22 +110,40 @@ impl Slot {
 
 impl Family {
     pub(super) fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), ..Self::default() }
+        Self {
+            name: name.to_owned(),
+            ..Self::default()
+        }
     }
 
     /// Notes which versions answer, of those that there are.
     pub(super) fn note_answering(&mut self, records: &[&VersionRecord]) {
-        let there: BTreeSet<u64> =
-            records.iter().map(|record| u64::try_from(record.number).unwrap_or_default()).collect();
-        self.answered.extend(self.slots.iter().filter(|(_, slot)| slot.is_ready()).map(|(number, _)| *number));
+        let there: BTreeSet<u64> = records
+            .iter()
+            .map(|record| u64::try_from(record.number).unwrap_or_default())
+            .collect();
+        self.answered.extend(
+            self.slots
+                .iter()
+                .filter(|(_, slot)| slot.is_ready())
+                .map(|(number, _)| *number),
+        );
         self.answered.retain(|number| there.contains(number));
     }
 
     /// What it serves now, without what is about to take its place.
     pub(super) fn held(&self) -> Target {
-        let stay = self.target.versions.iter().copied().filter(|number| !self.replaces(*number));
+        let stay = self
+            .target
+            .versions
+            .iter()
+            .copied()
+            .filter(|number| !self.replaces(*number));
         let versions = stay.chain(self.serving.values().copied()).collect();
-        Target { versions, names: self.serving.clone() }
+        Target {
+            versions,
+            names: self.serving.clone(),
+        }
     }
 
     /// Sets what should be served, of these versions of the model.
@@ -143,12 +161,17 @@ impl Family {
         self.target = target;
     }
 
-    /// Moves names to the versions that they should mean as far as those are loaded, and takes out what nobody needs
-    /// any more.
+    /// Moves names to the versions that they should mean as far as those are loaded, and takes out
+    /// what nobody needs any more.
     pub(super) fn settle(&mut self) -> Settled {
         let nothing = Target::default();
-        let target = if self.is_stopped { &nothing } else { &self.target };
-        self.serving.retain(|name, _| target.names.contains_key(name));
+        let target = if self.is_stopped {
+            &nothing
+        } else {
+            &self.target
+        };
+        self.serving
+            .retain(|name, _| target.names.contains_key(name));
         for (name, wanted) in &target.names {
             let is_ready = |number: &u64| self.slots.get(number).is_some_and(Slot::is_ready);
             let stays = self.serving.get(name).is_some_and(is_ready) && !is_ready(wanted);
@@ -156,7 +179,9 @@ impl Family {
                 self.serving.insert(name.clone(), *wanted);
             }
         }
-        let needed = |number: &u64| target.versions.contains(number) || self.serving.values().any(|own| own == number);
+        let needed = |number: &u64| {
+            target.versions.contains(number) || self.serving.values().any(|own| own == number)
+        };
         let mut settled = Settled::default();
         for (number, slot) in &mut self.slots {
             if !needed(number)
@@ -191,7 +216,8 @@ impl Family {
         Some(loaded)
     }
 
-    /// Whether a version answers only until the one that should is loaded: once gone, it does not come back.
+    /// Whether a version answers only until the one that should is loaded: once gone, it does not
+    /// come back.
     pub(super) fn stands_in(&self, number: u64) -> bool {
         !self.target.versions.contains(&number)
     }
@@ -212,13 +238,16 @@ impl Family {
             return Vec::new();
         }
         let due = |number: &&u64| {
-            let Some(slot) = self.slots.get(number).filter(|slot| !slot.is_overdue()) else { return false };
+            let Some(slot) = self.slots.get(number).filter(|slot| !slot.is_overdue()) else {
+                return false;
+            };
             let waits = match slot.state {
                 ModelState::Absent => !slot.is_deferred || self.replaces(**number),
                 ModelState::Failed(_) => slot.retry_at.is_some_and(|at| at <= now),
                 _ => false,
             };
-            // A name moves to a version that was not loaded yet: it is loaded while the old one answers.
+            // A name moves to a version that was not loaded yet: it is loaded while the old one
+            // answers.
             waits && (!is_lazy || self.replaces(**number))
         };
         self.target.versions.iter().filter(due).copied().collect()
@@ -236,7 +265,11 @@ impl Family {
     /// Whether a version takes the place of another one that answers now.
     pub(super) fn replaces(&self, number: u64) -> bool {
         let moves = |(name, wanted): (&String, &u64)| {
-            *wanted == number && self.serving.get(name).is_some_and(|serving| serving != wanted)
+            *wanted == number
+                && self
+                    .serving
+                    .get(name)
+                    .is_some_and(|serving| serving != wanted)
         };
         self.target.names.iter().any(moves)
     }
@@ -244,20 +277,31 @@ impl Family {
     /// The version that a request means.
     pub(super) fn number(&self, wanted: Option<&str>) -> Option<u64> {
         let name = wanted.unwrap_or(DEFAULT);
-        let number = wanted.and_then(|wanted| wanted.parse().ok()).or_else(|| self.serving.get(name).copied())?;
+        let number = wanted
+            .and_then(|wanted| wanted.parse().ok())
+            .or_else(|| self.serving.get(name).copied())?;
         let is_there = |slot: &Slot| slot.is_ready() || self.target.versions.contains(&number);
-        self.slots.get(&number).is_some_and(is_there).then_some(number)
+        self.slots
+            .get(&number)
+            .is_some_and(is_there)
+            .then_some(number)
     }
 
     /// Whether the version that answers for the model is loaded.
     pub(super) fn answers(&self) -> bool {
-        self.number(None).and_then(|number| self.slots.get(&number)).is_some_and(Slot::is_ready)
+        self.number(None)
+            .and_then(|number| self.slots.get(&number))
+            .is_some_and(Slot::is_ready)
     }
 
     /// The aliases that mean a version now, and whether it answers for the model.
     pub(super) fn names_of(&self, number: u64) -> (Vec<String>, bool) {
-        let mut names: Vec<String> =
-            self.serving.iter().filter(|own| *own.1 == number).map(|own| own.0.clone()).collect();
+        let mut names: Vec<String> = self
+            .serving
+            .iter()
+            .filter(|own| *own.1 == number)
+            .map(|own| own.0.clone())
+            .collect();
         let is_default = names.first().is_some_and(|name| name == DEFAULT);
         names.retain(|name| name != DEFAULT);
         (names, is_default)
@@ -266,14 +310,28 @@ impl Family {
     /// What requests see; `None` if nothing is loaded.
     pub(super) fn model(&self) -> Option<Model> {
         let loaded = |slot: &Slot| slot.loaded.as_ref().map(|loaded| loaded.version.clone());
-        let versions: BTreeMap<u64, Arc<Version>> =
-            self.slots.iter().filter_map(|(number, slot)| Some((*number, loaded(slot)?))).collect();
+        let versions: BTreeMap<u64, Arc<Version>> = self
+            .slots
+            .iter()
+            .filter_map(|(number, slot)| Some((*number, loaded(slot)?)))
+            .collect();
         if versions.is_empty() {
             return None;
         }
-        let answering = self.serving.get(DEFAULT).and_then(|number| versions.get(number)).cloned();
+        let answering = self
+            .serving
+            .get(DEFAULT)
+            .and_then(|number| versions.get(number))
+            .cloned();
         let aliases = self.serving.iter().filter(|(name, _)| *name != DEFAULT);
-        let aliases = aliases.map(|(name, number)| (name.clone(), *number)).collect();
-        Some(Model { name: self.name.clone(), versions, aliases, answering })
+        let aliases = aliases
+            .map(|(name, number)| (name.clone(), *number))
+            .collect();
+        Some(Model {
+            name: self.name.clone(),
+            versions,
+            aliases,
+            answering,
+        })
     }
 }

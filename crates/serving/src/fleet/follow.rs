@@ -62,7 +62,11 @@ impl Follower {
 
     async fn read(&mut self, fleet: &Arc<Fleet>) {
         let is_stale = fleet.is_stale.swap(false, Ordering::Relaxed);
-        match fleet.link.changed_since(self.seen.filter(|_| !is_stale)).await {
+        match fleet
+            .link
+            .changed_since(self.seen.filter(|_| !is_stale))
+            .await
+        {
             Ok(changed) => {
                 if self.failures > 0 {
                     info!("the registry can be read again");
@@ -81,13 +85,19 @@ impl Follower {
                 self.failures += 1;
                 let reason = link::reason(&error);
                 if self.failures == 1 {
-                    warn!(reason, "the registry cannot be read: what is loaded goes on");
+                    warn!(
+                        reason,
+                        "the registry cannot be read: what is loaded goes on"
+                    );
                 }
                 *fleet.unreachable.lock() = Some(reason);
                 if !self.has_begun
                     && let Some(snapshot) = fleet.link.last_seen()
                 {
-                    warn!(versions = snapshot.versions.len(), "serving what the local cache has of the registry");
+                    warn!(
+                        versions = snapshot.versions.len(),
+                        "serving what the local cache has of the registry"
+                    );
                     self.has_begun = true;
                     fleet.sync(&snapshot);
                 }
@@ -105,7 +115,9 @@ impl Follower {
             return;
         }
         let uses = fleet.uses();
-        let is_fresh = |(at, before): &(Instant, Vec<(String, i64)>)| at.elapsed() < REPORT_EVERY && *before == uses;
+        let is_fresh = |(at, before): &(Instant, Vec<(String, i64)>)| {
+            at.elapsed() < REPORT_EVERY && *before == uses
+        };
         if self.reported.as_ref().is_some_and(is_fresh) {
             return;
         }
@@ -115,7 +127,8 @@ impl Follower {
                 self.reported = Some((Instant::now(), uses));
             }
             Err(error) => {
-                self.report_at = Some(Instant::now() + backoff(self.report_failures, RETRY_AT_MOST));
+                self.report_at =
+                    Some(Instant::now() + backoff(self.report_failures, RETRY_AT_MOST));
                 self.report_failures += 1;
                 warn!(%error, "which versions are used could not be said");
             }
@@ -127,9 +140,12 @@ impl Fleet {
     /// The versions that are loaded or about to be.
     fn uses(&self) -> Vec<(String, i64)> {
         let families = self.families.lock();
-        let slots = families.values().flat_map(|family| family.slots.values().map(|slot| (&family.name, slot)));
+        let slots = families
+            .values()
+            .flat_map(|family| family.slots.values().map(|slot| (&family.name, slot)));
         let used = slots.filter(|(_, slot)| slot.loaded.is_some() || slot.load.is_some());
-        used.map(|(name, slot)| (name.clone(), slot.record.number)).collect()
+        used.map(|(name, slot)| (name.clone(), slot.record.number))
+            .collect()
     }
 
     /// Notes that the start is over once nothing is being loaded any more.
@@ -138,7 +154,10 @@ impl Fleet {
             return;
         }
         let families = self.families.lock();
-        let is_loading = families.values().flat_map(|family| family.slots.values()).any(|slot| slot.load.is_some());
+        let is_loading = families
+            .values()
+            .flat_map(|family| family.slots.values())
+            .any(|slot| slot.load.is_some());
         if !is_loading {
             self.started.send_replace(true);
         }

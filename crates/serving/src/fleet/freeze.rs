@@ -38,8 +38,8 @@ pub(super) struct Freezes {
 }
 
 impl Fleet {
-    /// Holds the rollouts of these models from now on, and lets those of all others go on. Loads for what is served, and
-    /// going back to what was, are not held.
+    /// Holds the rollouts of these models from now on, and lets those of all others go on. Loads
+    /// for what is served, and going back to what was, are not held.
     pub fn freeze(&self, frozen: FrozenModels) {
         let mut freezes = self.freezes.lock();
         if freezes.frozen != frozen {
@@ -60,12 +60,18 @@ impl Fleet {
         self.freezes.lock().frozen.has(model)
     }
 
-    /// What the names of models whose rollouts are held mean; the name that answers requests without one is empty.
+    /// What the names of models whose rollouts are held mean; the name that answers requests
+    /// without one is empty.
     pub fn frozen_names(&self) -> BTreeMap<String, VersionNames> {
         let families = self.families.lock();
         let freezes = self.freezes.lock();
-        let frozen = families.values().filter(|family| freezes.frozen.has(&family.name));
-        frozen.map(|family| (family.name.clone(), family.held().names)).filter(|(_, names)| !names.is_empty()).collect()
+        let frozen = families
+            .values()
+            .filter(|family| freezes.frozen.has(&family.name));
+        frozen
+            .map(|family| (family.name.clone(), family.held().names))
+            .filter(|(_, names)| !names.is_empty())
+            .collect()
     }
 
     /// The versions that names would mean were rollouts not held, by model.
@@ -74,7 +80,12 @@ impl Fleet {
     }
 
     /// What of a model should be served, if `wanted` is what the registry says.
-    pub(super) fn hold(self: &Arc<Self>, model: &str, served: Served<'_>, wanted: Target) -> Target {
+    pub(super) fn hold(
+        self: &Arc<Self>,
+        model: &str,
+        served: Served<'_>,
+        wanted: Target,
+    ) -> Target {
         let mut freezes = self.freezes.lock();
         if !freezes.frozen.has(model) {
             freezes.held_back.remove(model);
@@ -84,13 +95,20 @@ impl Fleet {
         if before.names.is_empty()
             && let Some(kept) = freezes.kept.get(model)
         {
-            before = Target { versions: kept.values().copied().collect(), names: kept.clone() };
+            before = Target {
+                versions: kept.values().copied().collect(),
+                names: kept.clone(),
+            };
         }
         let (target, held_back) = held(wanted, &before, served.there, served.answered);
         if held_back.is_empty() {
             freezes.held_back.remove(model);
         } else if freezes.held_back.get(model) != Some(&held_back) {
-            warn!(model, ?held_back, "a rollout waits: the error budget is spent");
+            warn!(
+                model,
+                ?held_back,
+                "a rollout waits: the error budget is spent"
+            );
             freezes.held_back.insert(model.to_owned(), held_back);
         }
         target
@@ -107,9 +125,14 @@ pub(super) struct Served<'a> {
     pub(super) answered: &'a BTreeSet<u64>,
 }
 
-/// `wanted` as far as it goes back, or names what is served already; for the rest what was `before`. With it the names
-/// that are held back.
-fn held(wanted: Target, before: &Target, there: &BTreeSet<u64>, answered: &BTreeSet<u64>) -> (Target, VersionNames) {
+/// `wanted` as far as it goes back, or names what is served already; for the rest what was
+/// `before`. With it the names that are held back.
+fn held(
+    wanted: Target,
+    before: &Target,
+    there: &BTreeSet<u64>,
+    answered: &BTreeSet<u64>,
+) -> (Target, VersionNames) {
     if before.names.is_empty() {
         // Nothing is served: there is nothing to keep, and something must answer.
         return (wanted, VersionNames::new());
@@ -119,8 +142,11 @@ fn held(wanted: Target, before: &Target, there: &BTreeSet<u64>, answered: &BTree
         let own = before.names.get(name).filter(|own| there.contains(own));
         let is_known = before.versions.contains(version) || answered.contains(version);
         match own {
-            // Older numbers were pushed before: going there is a rollback, whatever this server has seen.
-            Some(own) if version <= own || answered.contains(version) => drop(names.insert(name.clone(), *version)),
+            // Older numbers were pushed before: going there is a rollback, whatever this server has
+            // seen.
+            Some(own) if version <= own || answered.contains(version) => {
+                drop(names.insert(name.clone(), *version))
+            }
             Some(own) => {
                 names.insert(name.clone(), *own);
                 held_back.insert(name.clone(), *version);
@@ -129,7 +155,11 @@ fn held(wanted: Target, before: &Target, there: &BTreeSet<u64>, answered: &BTree
             None => drop(held_back.insert(name.clone(), *version)),
         }
     }
-    let stay = wanted.versions.iter().copied().filter(|version| before.versions.contains(version));
+    let stay = wanted
+        .versions
+        .iter()
+        .copied()
+        .filter(|version| before.versions.contains(version));
     let versions = stay.chain(names.values().copied()).collect();
     (Target { versions, names }, held_back)
 }
@@ -139,30 +169,60 @@ mod tests {
     use super::*;
 
     fn target(names: &[(&str, u64)]) -> Target {
-        let names: VersionNames = names.iter().map(|(name, version)| ((*name).to_owned(), *version)).collect();
-        Target { versions: names.values().copied().collect(), names }
+        let names: VersionNames = names
+            .iter()
+            .map(|(name, version)| ((*name).to_owned(), *version))
+            .collect();
+        Target {
+            versions: names.values().copied().collect(),
+            names,
+        }
     }
 
-    fn hold(wanted: &[(&str, u64)], before: &[(&str, u64)], answered: &[u64]) -> (Target, VersionNames) {
+    fn hold(
+        wanted: &[(&str, u64)],
+        before: &[(&str, u64)],
+        answered: &[u64],
+    ) -> (Target, VersionNames) {
         let there: BTreeSet<u64> = (1..=5).collect();
-        held(target(wanted), &target(before), &there, &answered.iter().copied().collect())
+        held(
+            target(wanted),
+            &target(before),
+            &there,
+            &answered.iter().copied().collect(),
+        )
     }
 
     #[test]
     fn a_name_does_not_move_on_and_may_go_back() {
         let before = [("", 2), ("champion", 2)];
         let (held, back) = hold(&[("", 3), ("champion", 3)], &before, &[2]);
-        assert_eq!((held, back), (target(&before), target(&[("", 3), ("champion", 3)]).names));
+        assert_eq!(
+            (held, back),
+            (target(&before), target(&[("", 3), ("champion", 3)]).names)
+        );
         let (held, back) = hold(&[("", 1), ("champion", 1)], &before, &[2]);
-        assert_eq!((held, back.len()), (target(&[("", 1), ("champion", 1)]), 0), "an older version");
+        assert_eq!(
+            (held, back.len()),
+            (target(&[("", 1), ("champion", 1)]), 0),
+            "an older version"
+        );
         let (held, back) = hold(&[("", 4), ("champion", 4)], &before, &[2, 4]);
-        assert_eq!((held, back.len()), (target(&[("", 4), ("champion", 4)]), 0), "one that has answered");
+        assert_eq!(
+            (held, back.len()),
+            (target(&[("", 4), ("champion", 4)]), 0),
+            "one that has answered"
+        );
     }
 
     #[test]
     fn a_new_name_may_mean_what_is_served_and_nothing_else() {
         let before = [("", 2), ("champion", 2)];
-        let (held, back) = hold(&[("", 2), ("champion", 2), ("stable", 2), ("challenger", 3)], &before, &[]);
+        let (held, back) = hold(
+            &[("", 2), ("champion", 2), ("stable", 2), ("challenger", 3)],
+            &before,
+            &[],
+        );
         assert_eq!(held, target(&[("", 2), ("champion", 2), ("stable", 2)]));
         assert_eq!(back, target(&[("challenger", 3)]).names);
     }
@@ -170,11 +230,23 @@ mod tests {
     #[test]
     fn what_is_gone_or_was_never_there_is_not_kept() {
         let (held, _) = hold(&[("", 3)], &[("", 9)], &[]);
-        assert_eq!(held, target(&[("", 3)]), "version 9 was deleted: something must answer");
+        assert_eq!(
+            held,
+            target(&[("", 3)]),
+            "version 9 was deleted: something must answer"
+        );
         let (held, back) = hold(&[("", 3), ("champion", 3)], &[], &[]);
-        assert_eq!((held, back.len()), (target(&[("", 3), ("champion", 3)]), 0), "nothing is served yet");
+        assert_eq!(
+            (held, back.len()),
+            (target(&[("", 3), ("champion", 3)]), 0),
+            "nothing is served yet"
+        );
         let (held, back) = hold(&[("", 2)], &[("", 2), ("champion", 2)], &[]);
-        assert_eq!((held, back.len()), (target(&[("", 2)]), 0), "an alias that was removed");
+        assert_eq!(
+            (held, back.len()),
+            (target(&[("", 2)]), 0),
+            "an alias that was removed"
+        );
     }
 
     #[test]

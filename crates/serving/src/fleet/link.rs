@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use tidegate_registry::{
-    Cache, CachedVersion, Error, ErrorCode, Registry, RegistryConfig, Result, Snapshot, VersionRecord,
+    Cache, CachedVersion, Error, ErrorCode, Registry, RegistryConfig, Result, Snapshot,
+    VersionRecord,
 };
 use tracing::warn;
 
@@ -23,8 +24,8 @@ pub struct RegistryLink {
 }
 
 impl RegistryLink {
-    /// A way to the registry that a configuration names, in the name of `server`, which no other server has. The
-    /// registry is not contacted yet.
+    /// A way to the registry that a configuration names, in the name of `server`, which no other
+    /// server has. The registry is not contacted yet.
     ///
     /// # Errors
     /// If the local cache cannot be used.
@@ -76,19 +77,27 @@ impl RegistryLink {
             Err(error) => Err(error),
         };
         match fetched {
-            Err(error) if is_unreachable(error.code) => self.cache.load(version).await?.ok_or(error),
+            Err(error) if is_unreachable(error.code) => {
+                self.cache.load(version).await?.ok_or(error)
+            }
             outcome => outcome,
         }
     }
 
     /// Says which versions this server uses.
     pub(super) async fn report_uses(&self, versions: &[(String, i64)]) -> Result<()> {
-        self.registry().await?.report_uses(&self.server, versions).await
+        self.registry()
+            .await?
+            .report_uses(&self.server, versions)
+            .await
     }
 
     /// Leaves word in the registry that a version cannot be served here.
     pub(super) async fn report_failure(&self, version: &VersionRecord, reason: &str) -> Result<()> {
-        self.registry().await?.report_load_failure(version, &self.server, reason).await
+        self.registry()
+            .await?
+            .report_load_failure(version, &self.server, reason)
+            .await
     }
 
     async fn registry(&self) -> Result<Arc<Registry>> {

@@ -14,7 +14,8 @@ use super::{Fleet, link};
 use crate::scheduler::INLINE_RUN;
 use crate::{ErrorCode, InferError, ModelState, Version, source};
 
-/// What an instance takes beside the weights, in bytes: as measured on small graphs in ONNX Runtime.
+/// What an instance takes beside the weights, in bytes: as measured on small graphs in ONNX
+/// Runtime.
 const INSTANCE_BYTES: u64 = 2 << 20;
 /// What a version is charged at least beside its files, in bytes, however little was measured.
 const LEAST_BYTES: u64 = 512 << 10;
@@ -44,11 +45,18 @@ enum Finished {
 }
 
 impl Fleet {
-    /// Begins a load, or joins the one that goes on. `None` if the version is there already, or nowhere.
-    pub(super) fn begin(self: &Arc<Self>, family: &mut Family, number: u64, cause: Cause) -> Option<Load> {
+    /// Begins a load, or joins the one that goes on. `None` if the version is there already, or
+    /// nowhere.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        family: &mut Family,
+        number: u64,
+        cause: Cause,
+    ) -> Option<Load> {
         let slot = family.slots.get_mut(&number)?;
         if let Some(load) = &slot.load {
-            load.is_needed.fetch_or(cause == Cause::Needed, Ordering::Relaxed);
+            load.is_needed
+                .fetch_or(cause == Cause::Needed, Ordering::Relaxed);
             return Some(load.clone());
         }
         if slot.loaded.is_some() || slot.is_overdue() {
@@ -58,12 +66,20 @@ impl Fleet {
         let is_needed = Arc::new(AtomicBool::new(cause == Cause::Needed));
         let (waiting, token) = (Arc::new(AtomicUsize::new(0)), Arc::new(()));
         slot.engine = Arc::downgrade(&token);
-        let load = Load { outcome, waiting, token: token.clone(), is_needed: is_needed.clone() };
+        let load = Load {
+            outcome,
+            waiting,
+            token: token.clone(),
+            is_needed: is_needed.clone(),
+        };
         slot.load = Some(load.clone());
         slot.state = ModelState::Fetching;
         slot.is_deferred = false;
         let record = slot.record.clone();
-        self.runtime.spawn(self.clone().load_version(record, number, is_needed, token, sender));
+        self.runtime.spawn(
+            self.clone()
+                .load_version(record, number, is_needed, token, sender),
+        );
         Some(load)
     }
 
@@ -75,13 +91,28 @@ impl Fleet {
         token: Arc<()>,
         sender: watch::Sender<Outcome>,
     ) {
-        let seconds = record.manifest.limits.max_load_seconds.unwrap_or(self.config.max_load_seconds).max(1);
+        let seconds = record
+            .manifest
+            .limits
+            .max_load_seconds
+            .unwrap_or(self.config.max_load_seconds)
+            .max(1);
         let finished = loop {
-            let turn = self.loads.clone().acquire_owned().await.expect("the semaphore is never closed");
+            let turn = self
+                .loads
+                .clone()
+                .acquire_owned()
+                .await
+                .expect("the semaphore is never closed");
             let loading = self.try_load(&record, number, &is_needed, &token, turn);
-            let too_slow = || Err(Refusal::Failed(format!("it was not loaded within {seconds} s")));
-            let outcome =
-                tokio::time::timeout(Duration::from_secs(seconds), loading).await.unwrap_or_else(|_| too_slow());
+            let too_slow = || {
+                Err(Refusal::Failed(format!(
+                    "it was not loaded within {seconds} s"
+                )))
+            };
+            let outcome = tokio::time::timeout(Duration::from_secs(seconds), loading)
+                .await
+                .unwrap_or_else(|_| too_slow());
             match self.finish(&record, number, outcome, &is_needed, &sender) {
                 Finished::Again => {}
                 finished => break finished,
@@ -102,16 +133,25 @@ impl Fleet {
         token: &Arc<()>,
         turn: OwnedSemaphorePermit,
     ) -> Result<Loaded, Refusal> {
-        let files = self.link.fetch(record).await.map_err(|error| Refusal::Failed(link::reason(&error)))?;
+        let files = self
+            .link
+            .fetch(record)
+            .await
+            .map_err(|error| Refusal::Failed(link::reason(&error)))?;
         self.stand(&record.model, number, token, ModelState::Verifying);
         let plan = source::cached(files).map_err(|error| Refusal::Failed(error.to_string()))?;
         let charge = self.reserve(record, is_needed).await?;
         // A content that was not measured yet is loaded beside no other.
         let is_new = !self.learned.lock().contains_key(&record.digest);
-        let alone = if is_new { Some(self.measuring.clone().lock_owned().await) } else { None };
+        let alone = if is_new {
+            Some(self.measuring.clone().lock_owned().await)
+        } else {
+            None
+        };
         let (fleet, record, token) = (self.clone(), record.clone(), token.clone());
         let loaded = tokio::task::spawn_blocking(move || {
-            // Both are given back when the engine is done, which may be after nobody waits for it any more.
+            // Both are given back when the engine is done, which may be after nobody waits for it
+            // any more.
             let _held = (turn, alone);
             fleet.load_blocking(&record, number, &token, plan, charge)
         });
@@ -130,28 +170,50 @@ impl Fleet {
     ) -> Result<Loaded, Refusal> {
         let active = self.activity.begin();
         let stage = |state| self.stand(&record.model, number, token, state);
-        let version = Version::load(&record.model, plan, &self.engines, &self.metrics, INLINE_RUN, &stage);
+        let version = Version::load(
+            &record.model,
+            plan,
+            &self.engines,
+            &self.metrics,
+            INLINE_RUN,
+            &stage,
+        );
         let version = version.map_err(|error| Refusal::Failed(error.to_string()))?;
         // Beside other loads the growth of the process says nothing of this one.
         if active.is_alone() {
             let files = u64::try_from(record.bytes).unwrap_or_default();
             let bytes = version.memory_bytes().max(files + LEAST_BYTES);
-            if let Some(most) = record.manifest.limits.max_memory_bytes.filter(|most| bytes > *most) {
-                return Err(Refusal::Failed(format!("it took {bytes} bytes, limits.max_memory_bytes is {most}")));
+            if let Some(most) = record
+                .manifest
+                .limits
+                .max_memory_bytes
+                .filter(|most| bytes > *most)
+            {
+                return Err(Refusal::Failed(format!(
+                    "it took {bytes} bytes, limits.max_memory_bytes is {most}"
+                )));
             }
             self.learned.lock().insert(record.digest, bytes);
             charge.correct(bytes);
             self.make_room(&record.model, number, 0);
         }
-        Ok(Loaded { version: Arc::new(version), charge })
+        Ok(Loaded {
+            version: Arc::new(version),
+            charge,
+        })
     }
 
     /// Takes memory for a version, of what is free or of what others leave.
-    async fn reserve(self: &Arc<Self>, record: &VersionRecord, is_needed: &AtomicBool) -> Result<Charge, Refusal> {
+    async fn reserve(
+        self: &Arc<Self>,
+        record: &VersionRecord,
+        is_needed: &AtomicBool,
+    ) -> Result<Charge, Refusal> {
         let bytes = self.estimate(record);
         let limit = self.budget.limit();
         if bytes > limit {
-            let problem = format!("it takes some {bytes} bytes, fleet.memory_budget_bytes is {limit}");
+            let problem =
+                format!("it takes some {bytes} bytes, fleet.memory_budget_bytes is {limit}");
             return Err(Refusal::Failed(problem));
         }
         loop {
@@ -174,23 +236,33 @@ impl Fleet {
         }
     }
 
-    /// What a version will take of memory, in bytes: as when it was loaded last, or by the size of its files.
+    /// What a version will take of memory, in bytes: as when it was loaded last, or by the size of
+    /// its files.
     fn estimate(&self, record: &VersionRecord) -> u64 {
         let learned = self.learned.lock().get(&record.digest).copied();
         // The graph as it was read, and as each instance has it.
         let by_size = || {
             let files = u64::try_from(record.bytes).unwrap_or_default();
-            let instances = self.engines.instances(files, &record.manifest.engine_options) as u64;
+            let instances =
+                self.engines
+                    .instances(files, &record.manifest.engine_options) as u64;
             (INSTANCE_BYTES * instances).saturating_add(files.saturating_mul(1 + instances))
         };
-        learned.or(record.manifest.limits.max_memory_bytes).unwrap_or_else(by_size)
+        learned
+            .or(record.manifest.limits.max_memory_bytes)
+            .unwrap_or_else(by_size)
     }
 
     /// Says where a version stands while it is loaded.
     fn stand(&self, model: &str, number: u64, token: &Arc<()>, state: ModelState) {
         let mut families = self.families.lock();
-        if let Some(slot) = families.get_mut(model).and_then(|family| family.slots.get_mut(&number))
-            && slot.load.as_ref().is_some_and(|load| Arc::ptr_eq(&load.token, token))
+        if let Some(slot) = families
+            .get_mut(model)
+            .and_then(|family| family.slots.get_mut(&number))
+            && slot
+                .load
+                .as_ref()
+                .is_some_and(|load| Arc::ptr_eq(&load.token, token))
         {
             slot.state = state;
         }
@@ -207,9 +279,13 @@ impl Fleet {
     ) -> Finished {
         let model = record.model.as_str();
         let mut families = self.families.lock();
-        let Some(family) = families.get_mut(model) else { return Finished::Done };
+        let Some(family) = families.get_mut(model) else {
+            return Finished::Done;
+        };
         let was_answering = family.answers();
-        let Some(slot) = family.slots.get_mut(&number) else { return Finished::Done };
+        let Some(slot) = family.slots.get_mut(&number) else {
+            return Finished::Done;
+        };
         if matches!(outcome, Err(Refusal::Deferred)) && is_needed.load(Ordering::Relaxed) {
             // A request came while it was being put off.
             return Finished::Again;
@@ -228,19 +304,38 @@ impl Fleet {
                 Ok(version)
             }
             Err(Refusal::Deferred) => {
-                info!(model, version = number, "not loaded before it is asked for: memory is short");
+                info!(
+                    model,
+                    version = number,
+                    "not loaded before it is asked for: memory is short"
+                );
                 slot.state = ModelState::Absent;
                 slot.is_deferred = true;
-                Err(InferError::new(ErrorCode::NotReady, format!("{model}:{number} waits for memory")))
+                Err(InferError::new(
+                    ErrorCode::NotReady,
+                    format!("{model}:{number} waits for memory"),
+                ))
             }
             Err(Refusal::Failed(reason)) => {
-                self.metrics.loads.with_label_values(&[model, "failed"]).inc();
+                self.metrics
+                    .loads
+                    .with_label_values(&[model, "failed"])
+                    .inc();
                 slot.failed(reason.clone(), Instant::now());
-                error!(model, version = number, reason, failures = slot.failures, "version not loaded");
+                error!(
+                    model,
+                    version = number,
+                    reason,
+                    failures = slot.failures,
+                    "version not loaded"
+                );
                 if slot.failures == 1 {
                     finished = Finished::FirstFailure(reason.clone());
                 }
-                Err(InferError::new(ErrorCode::NotReady, format!("{model}:{number} could not be loaded: {reason}")))
+                Err(InferError::new(
+                    ErrorCode::NotReady,
+                    format!("{model}:{number} could not be loaded: {reason}"),
+                ))
             }
         };
         self.settle(family);

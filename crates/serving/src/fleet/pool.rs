@@ -12,11 +12,17 @@ impl Fleet {
     /// Loads the warm pool: of the lazy models, those that changed last.
     pub(super) fn fill_pool(self: &Arc<Self>) {
         let mut families = self.families.lock();
-        let lazy = families.values().filter(|family| self.config.is_lazy(&family.name));
+        let lazy = families
+            .values()
+            .filter(|family| self.config.is_lazy(&family.name));
         let mut pool: Vec<(i64, String, u64)> = lazy
             .filter_map(|family| {
                 let number = family.number(None)?;
-                Some((family.slots.get(&number)?.record.pushed_ms, family.name.clone(), number))
+                Some((
+                    family.slots.get(&number)?.record.pushed_ms,
+                    family.name.clone(),
+                    number,
+                ))
             })
             .collect();
         pool.sort_unstable_by(|one, two| two.cmp(one));
@@ -35,7 +41,10 @@ impl Fleet {
         let idle = Duration::from_secs(self.config.idle_unload_s);
         let mut families = self.families.lock();
         let mut lazy: Vec<(Instant, String, u64)> = Vec::new();
-        for family in families.values().filter(|family| self.config.is_lazy(&family.name)) {
+        for family in families
+            .values()
+            .filter(|family| self.config.is_lazy(&family.name))
+        {
             for (number, slot) in &family.slots {
                 let loaded = slot.loaded.as_ref().filter(|_| !family.stands_in(*number));
                 let used = loaded.map(|loaded| loaded.version.last_used().get());
@@ -43,11 +52,21 @@ impl Fleet {
             }
         }
         lazy.sort_unstable_by(|one, two| two.cmp(one));
-        let idle = lazy.into_iter().skip(self.config.keep_ready).filter(|(used, ..)| used.elapsed() >= idle);
+        let idle = lazy
+            .into_iter()
+            .skip(self.config.keep_ready)
+            .filter(|(used, ..)| used.elapsed() >= idle);
         for (_, name, number) in idle {
-            let Some(family) = families.get_mut(&name) else { continue };
+            let Some(family) = families.get_mut(&name) else {
+                continue;
+            };
             if let Some(loaded) = family.take_out(number) {
-                info!(model = name, version = number, idle_s = self.config.idle_unload_s, "idle version unloaded");
+                info!(
+                    model = name,
+                    version = number,
+                    idle_s = self.config.idle_unload_s,
+                    "idle version unloaded"
+                );
                 self.publish(family);
                 self.drain(&name, number, loaded);
             }

@@ -36,28 +36,49 @@ impl CostMetrics {
 impl Metrics {
     /// Adds to what a version has used.
     pub fn cost_used(&self, currency: &str, model: &str, version: &str, units: f64) {
-        self.cost.total.with_label_values(&[currency, "used", model, version]).inc_by(units);
+        self.cost
+            .total
+            .with_label_values(&[currency, "used", model, version])
+            .inc_by(units);
     }
 
     /// Adds to what nobody used, and to what is fixed.
     pub fn cost_shared(&self, currency: &str, idle_units: f64, fixed_units: f64) {
         for (part, units) in [("idle", idle_units), ("fixed", fixed_units)] {
-            self.cost.total.with_label_values(&[currency, part, "", ""]).inc_by(units);
+            self.cost
+                .total
+                .with_label_values(&[currency, part, "", ""])
+                .inc_by(units);
         }
     }
 
     /// Takes a version that uses nothing any more out of the exposition.
     pub fn forget_cost(&self, currency: &str, model: &str, version: &str) {
         // It is no fault if there was nothing to remove.
-        let _ = self.cost.total.remove_label_values(&[currency, "used", model, version]);
+        let _ = self
+            .cost
+            .total
+            .remove_label_values(&[currency, "used", model, version]);
     }
 
-    /// Says which share of a budget is used up, and which of the shares at which an alert fires are reached.
-    pub fn cost_budget(&self, budget: &str, used_ratio: f64, alerts: impl IntoIterator<Item = (f64, bool)>) {
-        self.cost.budget_used.with_label_values(&[budget]).set(used_ratio);
+    /// Says which share of a budget is used up, and which of the shares at which an alert fires are
+    /// reached.
+    pub fn cost_budget(
+        &self,
+        budget: &str,
+        used_ratio: f64,
+        alerts: impl IntoIterator<Item = (f64, bool)>,
+    ) {
+        self.cost
+            .budget_used
+            .with_label_values(&[budget])
+            .set(used_ratio);
         for (share, is_reached) in alerts {
             let share = share.to_string();
-            self.cost.budget_reached.with_label_values(&[budget, &share]).set(i64::from(is_reached));
+            self.cost
+                .budget_reached
+                .with_label_values(&[budget, &share])
+                .set(i64::from(is_reached));
         }
     }
 }

@@ -65,9 +65,13 @@ pub struct Labels {
 
 impl Labels {
     /// These labels.
-    pub fn new<N: Into<Arc<str>>, V: Into<Arc<str>>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
-        let pairs: Vec<(Arc<str>, Arc<str>)> =
-            pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+    pub fn new<N: Into<Arc<str>>, V: Into<Arc<str>>>(
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        let pairs: Vec<(Arc<str>, Arc<str>)> = pairs
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
         let mut text = String::new();
         for (name, value) in &pairs {
             write_label(&mut text, name, value);
@@ -77,7 +81,10 @@ impl Labels {
 
     /// The value of a label.
     pub fn value(&self, name: &str) -> Option<&str> {
-        self.pairs.iter().find(|(own, _)| **own == *name).map(|(_, value)| &**value)
+        self.pairs
+            .iter()
+            .find(|(own, _)| **own == *name)
+            .map(|(_, value)| &**value)
     }
 
     /// Their names and values.
@@ -138,7 +145,13 @@ pub struct Sample<'a> {
 impl<'a> Sample<'a> {
     /// The number of a family that has no parts.
     pub fn plain(labels: &'a Labels, value: f64) -> Self {
-        Self { suffix: "", labels, extra: None, value, exemplar: None }
+        Self {
+            suffix: "",
+            labels,
+            extra: None,
+            value,
+            exemplar: None,
+        }
     }
 }
 

@@ -13,7 +13,11 @@ pub(super) fn expose(families: &[MetricFamily], out: &mut dyn Exposition) {
             MetricType::HISTOGRAM => MetricKind::Histogram,
             _ => continue,
         };
-        out.family(Family { name: family.name(), kind, help: family.help() });
+        out.family(Family {
+            name: family.name(),
+            kind,
+            help: family.help(),
+        });
         for metric in family.get_metric() {
             say(metric, kind, out);
         }
@@ -21,7 +25,12 @@ pub(super) fn expose(families: &[MetricFamily], out: &mut dyn Exposition) {
 }
 
 fn say(metric: &Metric, kind: MetricKind, out: &mut dyn Exposition) {
-    let labels = Labels::new(metric.get_label().iter().map(|label| (label.name(), label.value())));
+    let labels = Labels::new(
+        metric
+            .get_label()
+            .iter()
+            .map(|label| (label.name(), label.value())),
+    );
     match kind {
         MetricKind::Counter => out.sample(Sample::plain(&labels, metric.get_counter().get_value())),
         MetricKind::Gauge => out.sample(Sample::plain(&labels, metric.get_gauge().get_value())),
@@ -32,12 +41,26 @@ fn say(metric: &Metric, kind: MetricKind, out: &mut dyn Exposition) {
                 let bound = bucket.upper_bound().to_string();
                 let extra = Some(("le", bound.as_str()));
                 let value = bucket.cumulative_count() as f64;
-                out.sample(Sample { suffix: "_bucket", extra, ..Sample::plain(&labels, value) });
+                out.sample(Sample {
+                    suffix: "_bucket",
+                    extra,
+                    ..Sample::plain(&labels, value)
+                });
             }
             let extra = Some(("le", "+Inf"));
-            out.sample(Sample { suffix: "_bucket", extra, ..Sample::plain(&labels, count) });
-            out.sample(Sample { suffix: "_sum", ..Sample::plain(&labels, histogram.get_sample_sum()) });
-            out.sample(Sample { suffix: "_count", ..Sample::plain(&labels, count) });
+            out.sample(Sample {
+                suffix: "_bucket",
+                extra,
+                ..Sample::plain(&labels, count)
+            });
+            out.sample(Sample {
+                suffix: "_sum",
+                ..Sample::plain(&labels, histogram.get_sample_sum())
+            });
+            out.sample(Sample {
+                suffix: "_count",
+                ..Sample::plain(&labels, count)
+            });
         }
     }
 }

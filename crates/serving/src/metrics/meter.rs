@@ -37,16 +37,21 @@ impl VersionMeter {
     /// What was used up to now.
     pub fn read(&self) -> MeterReading {
         let busy = Duration::from_nanos(self.0.busy_ns());
-        MeterReading { busy, rows: self.0.rows(), sent_bytes: self.0.sent_bytes() }
+        MeterReading {
+            busy,
+            rows: self.0.rows(),
+            sent_bytes: self.0.sent_bytes(),
+        }
     }
 
-    /// A number that no other meter has as long as this one is there, but for its copies: a version that was unloaded and
-    /// is loaded again has another meter.
+    /// A number that no other meter has as long as this one is there, but for its copies: a version
+    /// that was unloaded and is loaded again has another meter.
     pub fn id(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
     }
 
-    /// Whether the version is gone, with its last request: nothing will be added. Copies of this meter must be gone, too.
+    /// Whether the version is gone, with its last request: nothing will be added. Copies of this
+    /// meter must be gone, too.
     pub fn is_over(&self) -> bool {
         Arc::strong_count(&self.0) == 1
     }

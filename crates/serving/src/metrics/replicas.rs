@@ -34,13 +34,22 @@ impl ReplicaMetrics {
 }
 
 impl Metrics {
-    /// Says how the last exchange of a group went: how many replicas there are (`None` if it failed), and whether this
-    /// one tells people of the group's alerts.
+    /// Says how the last exchange of a group went: how many replicas there are (`None` if it
+    /// failed), and whether this one tells people of the group's alerts.
     pub fn replicas(&self, group: &str, seen: Option<usize>, tells_alerts: bool) {
-        self.replicas.is_connected.with_label_values(&[group]).set(i64::from(seen.is_some()));
+        self.replicas
+            .is_connected
+            .with_label_values(&[group])
+            .set(i64::from(seen.is_some()));
         if let Some(seen) = seen {
-            self.replicas.seen.with_label_values(&[group]).set(i64::try_from(seen).unwrap_or(i64::MAX));
+            self.replicas
+                .seen
+                .with_label_values(&[group])
+                .set(i64::try_from(seen).unwrap_or(i64::MAX));
         }
-        self.replicas.tells_alerts.with_label_values(&[group]).set(i64::from(tells_alerts));
+        self.replicas
+            .tells_alerts
+            .with_label_values(&[group])
+            .set(i64::from(tells_alerts));
     }
 }

@@ -42,22 +42,34 @@ impl SloMetrics {
 impl Metrics {
     /// Says what is left of an objective's error budget.
     pub fn slo_budget_remaining(&self, slo: &str, share: f64) {
-        self.slo.budget_remaining.with_label_values(&[slo]).set(share);
+        self.slo
+            .budget_remaining
+            .with_label_values(&[slo])
+            .set(share);
     }
 
     /// Says how fast an objective's error budget burns over a window.
     pub fn slo_burn_rate(&self, slo: &str, window: &str, rate: f64) {
-        self.slo.burn_rate.with_label_values(&[slo, window]).set(rate);
+        self.slo
+            .burn_rate
+            .with_label_values(&[slo, window])
+            .set(rate);
     }
 
     /// Says whether an alert of an objective fires.
     pub fn slo_alert_firing(&self, slo: &str, alert: &str, severity: &str, is_firing: bool) {
-        self.slo.alert_firing.with_label_values(&[slo, alert, severity]).set(i64::from(is_firing));
+        self.slo
+            .alert_firing
+            .with_label_values(&[slo, alert, severity])
+            .set(i64::from(is_firing));
     }
 
     /// Says whether an objective holds rollouts.
     pub fn slo_freezes_rollouts(&self, slo: &str, is_frozen: bool) {
-        self.slo.freezes_rollouts.with_label_values(&[slo]).set(i64::from(is_frozen));
+        self.slo
+            .freezes_rollouts
+            .with_label_values(&[slo])
+            .set(i64::from(is_frozen));
     }
 
     /// Takes objectives out of the exposition; those that are left are said again.

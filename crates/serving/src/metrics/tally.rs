@@ -1,4 +1,5 @@
-//! What the requests of one version came to, from the first load of the version until it is forgotten.
+//! What the requests of one version came to, from the first load of the version until it is
+//! forgotten.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use super::exposition::{Exemplar, Labels};
 use crate::ErrorCode;
 use crate::observation::{Observation, Outcome};
 
-/// Upper bounds of `tidegate_request_duration_seconds`, in nanoseconds: 100 µs · 2^k, for k from 0 to 17.
+/// Upper bounds of `tidegate_request_duration_seconds`, in nanoseconds: 100 µs · 2^k, for k from 0
+/// to 17.
 pub(super) const REQUEST_BOUNDS_NS: [u64; 18] = doublings();
 const CODES: usize = ErrorCode::ALL.len();
 
@@ -146,11 +148,16 @@ impl Tally {
 
     /// Names a trace as an example of answers that take so long.
     pub(crate) fn exemplify(&self, total: Duration, trace_id: u128) {
-        let exemplar = Exemplar { trace_id, value: total.as_secs_f64(), at: SystemTime::now() };
+        let exemplar = Exemplar {
+            trace_id,
+            value: total.as_secs_f64(),
+            at: SystemTime::now(),
+        };
         self.exemplars.lock().insert(bucket(nanos(total)), exemplar);
     }
 
-    /// Counts a batch that ran, and for how long an instance was busy with it; returns how many that makes.
+    /// Counts a batch that ran, and for how long an instance was busy with it; returns how many
+    /// that makes.
     pub(crate) fn executed(&self, busy: Duration) -> u64 {
         let before = self.batches.fetch_add(1, Ordering::Relaxed);
         self.busy_ns.fetch_add(nanos(busy), Ordering::Relaxed);
@@ -207,6 +214,8 @@ pub(crate) fn nanos(time: Duration) -> u64 {
 
 /// Now, in Unix milliseconds.
 pub(crate) fn unix_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }

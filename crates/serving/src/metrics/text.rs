@@ -19,7 +19,11 @@ impl TextForm {
     /// The form that a client asks for with its `Accept` header: OpenMetrics only if it is named.
     pub fn accepted(accept: Option<&str>) -> Self {
         let names_it = accept.is_some_and(|accept| accept.contains("application/openmetrics-text"));
-        if names_it { Self::OpenMetrics } else { Self::Prometheus }
+        if names_it {
+            Self::OpenMetrics
+        } else {
+            Self::Prometheus
+        }
     }
 
     /// Its media type.
@@ -42,7 +46,11 @@ pub struct TextExposition {
 impl TextExposition {
     /// An empty text.
     pub fn new(form: TextForm) -> Self {
-        Self { form, text: String::with_capacity(64 << 10), name: String::new() }
+        Self {
+            form,
+            text: String::with_capacity(64 << 10),
+            name: String::new(),
+        }
     }
 
     /// The whole text.
@@ -59,15 +67,21 @@ impl Exposition for TextExposition {
         self.name.clear();
         self.name.push_str(family.name);
         let (name, kind) = match (self.form, family.kind) {
-            // Its counters are called by what they count; Triton's names, which do not say that they are totals, cannot
-            // be counters there.
-            (TextForm::OpenMetrics, MetricKind::Counter) => match family.name.strip_suffix("_total") {
-                Some(name) => (name, "counter"),
-                None => (family.name, "unknown"),
-            },
+            // Its counters are called by what they count; Triton's names, which do not say that
+            // they are totals, cannot be counters there.
+            (TextForm::OpenMetrics, MetricKind::Counter) => {
+                match family.name.strip_suffix("_total") {
+                    Some(name) => (name, "counter"),
+                    None => (family.name, "unknown"),
+                }
+            }
             (_, kind) => (family.name, kind.name()),
         };
-        let _ = writeln!(self.text, "# HELP {name} {}\n# TYPE {name} {kind}", family.help);
+        let _ = writeln!(
+            self.text,
+            "# HELP {name} {}\n# TYPE {name} {kind}",
+            family.help
+        );
     }
 
     fn sample(&mut self, sample: Sample<'_>) {
@@ -91,11 +105,23 @@ impl Exposition for TextExposition {
         }
         text.push(' ');
         write_number(text, sample.value);
-        if let Some(exemplar) = sample.exemplar.filter(|_| self.form == TextForm::OpenMetrics) {
+        if let Some(exemplar) = sample
+            .exemplar
+            .filter(|_| self.form == TextForm::OpenMetrics)
+        {
             let at = exemplar.at.duration_since(UNIX_EPOCH).unwrap_or_default();
             let mut label = String::new();
-            write_label(&mut label, "trace_id", &format!("{:032x}", exemplar.trace_id));
-            let _ = write!(text, " # {{{label}}} {} {:.3}", exemplar.value, at.as_secs_f64());
+            write_label(
+                &mut label,
+                "trace_id",
+                &format!("{:032x}", exemplar.trace_id),
+            );
+            let _ = write!(
+                text,
+                " # {{{label}}} {} {:.3}",
+                exemplar.value,
+                at.as_secs_f64()
+            );
         }
         text.push('\n');
     }
@@ -128,12 +154,28 @@ mod tests {
     fn said(form: TextForm) -> String {
         let mut text = TextExposition::new(form);
         let labels = Labels::new([("model", "a \"quoted\"\\\n name")]);
-        text.family(Family { name: "answers_total", kind: MetricKind::Counter, help: "Answers" });
+        text.family(Family {
+            name: "answers_total",
+            kind: MetricKind::Counter,
+            help: "Answers",
+        });
         text.sample(Sample::plain(&labels, 3.0));
-        text.family(Family { name: "nv_count", kind: MetricKind::Counter, help: "Rows" });
+        text.family(Family {
+            name: "nv_count",
+            kind: MetricKind::Counter,
+            help: "Rows",
+        });
         text.sample(Sample::plain(&Labels::default(), 0.5));
-        text.family(Family { name: "seconds", kind: MetricKind::Histogram, help: "Time" });
-        let exemplar = Exemplar { trace_id: 0xabc, value: 0.25, at: UNIX_EPOCH + Duration::from_millis(1500) };
+        text.family(Family {
+            name: "seconds",
+            kind: MetricKind::Histogram,
+            help: "Time",
+        });
+        let exemplar = Exemplar {
+            trace_id: 0xabc,
+            value: 0.25,
+            at: UNIX_EPOCH + Duration::from_millis(1500),
+        };
         let bucket = Sample {
             suffix: "_bucket",
             labels: &Labels::default(),

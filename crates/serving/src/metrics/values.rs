@@ -7,7 +7,8 @@ use super::exposition::{Exposition, Family, Sample};
 /// A series: its labels and its value.
 pub type SeriesValue = (BTreeMap<String, String>, f64);
 
-/// Keeps the series of the metrics that are wanted, as `/metrics` shows them; of a histogram `NAME_count` and `NAME_sum`.
+/// Keeps the series of the metrics that are wanted, as `/metrics` shows them; of a histogram
+/// `NAME_count` and `NAME_sum`.
 pub struct SeriesValues<F> {
     wanted: F,
     /// The wanted ones of the family that is said now, by what they end with.
@@ -18,7 +19,11 @@ pub struct SeriesValues<F> {
 impl<F: Fn(&str) -> bool> SeriesValues<F> {
     /// Nothing yet of the metrics whose names `wanted` takes.
     pub fn new(wanted: F) -> Self {
-        Self { wanted, names: Vec::new(), values: BTreeMap::new() }
+        Self {
+            wanted,
+            names: Vec::new(),
+            values: BTreeMap::new(),
+        }
     }
 
     /// What was said, by name.
@@ -29,15 +34,29 @@ impl<F: Fn(&str) -> bool> SeriesValues<F> {
 
 impl<F: Fn(&str) -> bool> Exposition for SeriesValues<F> {
     fn family(&mut self, family: Family<'_>) {
-        let names = ["", "_count", "_sum"].map(|suffix| (suffix, format!("{}{suffix}", family.name)));
-        self.names = names.into_iter().filter(|(_, name)| (self.wanted)(name)).collect();
+        let names =
+            ["", "_count", "_sum"].map(|suffix| (suffix, format!("{}{suffix}", family.name)));
+        self.names = names
+            .into_iter()
+            .filter(|(_, name)| (self.wanted)(name))
+            .collect();
     }
 
     fn sample(&mut self, sample: Sample<'_>) {
-        if let Some((_, name)) = self.names.iter().find(|(suffix, _)| *suffix == sample.suffix) {
+        if let Some((_, name)) = self
+            .names
+            .iter()
+            .find(|(suffix, _)| *suffix == sample.suffix)
+        {
             let own = sample.labels.pairs();
-            let labels = own.chain(sample.extra).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-            self.values.entry(name.clone()).or_default().push((labels, sample.value));
+            let labels = own
+                .chain(sample.extra)
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect();
+            self.values
+                .entry(name.clone())
+                .or_default()
+                .push((labels, sample.value));
         }
     }
 }
@@ -54,17 +73,32 @@ mod tests {
         let metrics = Metrics::new();
         metrics.refused(ErrorCode::NotReady, None, std::time::Instant::now());
         let half = Duration::from_millis(500);
-        metrics.observations().leave(Observation::of(&metrics, Some(("fraud", "7")), Outcome::Answered, half));
+        metrics.observations().leave(Observation::of(
+            &metrics,
+            Some(("fraud", "7")),
+            Outcome::Answered,
+            half,
+        ));
         metrics.ready(true);
-        let mut values = SeriesValues::new(|name: &str| name != "tidegate_request_duration_seconds_count");
+        let mut values =
+            SeriesValues::new(|name: &str| name != "tidegate_request_duration_seconds_count");
         metrics.expose(&mut values);
         let values = values.finish();
         let labels = |pairs: &[(&str, &str)]| {
-            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>()
+            pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect::<BTreeMap<_, _>>()
         };
-        assert_eq!(values["tidegate_requests_refused_total"], [(labels(&[("code", "not_ready")]), 1.0)]);
+        assert_eq!(
+            values["tidegate_requests_refused_total"],
+            [(labels(&[("code", "not_ready")]), 1.0)]
+        );
         let fraud = labels(&[("model", "fraud"), ("version", "7")]);
-        assert_eq!(values["tidegate_request_duration_seconds_sum"], [(fraud, 0.5)]);
+        assert_eq!(
+            values["tidegate_request_duration_seconds_sum"],
+            [(fraud, 0.5)]
+        );
         assert_eq!(values["tidegate_ready"], [(labels(&[]), 1.0)]);
         assert!(!values.contains_key("tidegate_request_duration_seconds_count"));
     }

@@ -14,9 +14,13 @@ use crate::ErrorCode;
 const LIMIT: usize = 10_000;
 /// What the others together are called.
 const OVERFLOW: &str = "_other";
-/// Failures that are there from the beginning: a rate over a series that was not there before its first failure would
-/// miss that one.
-const EXPECTED: [ErrorCode; 3] = [ErrorCode::QueueFull, ErrorCode::DeadlineExceeded, ErrorCode::ExecutionFailed];
+/// Failures that are there from the beginning: a rate over a series that was not there before its
+/// first failure would miss that one.
+const EXPECTED: [ErrorCode; 3] = [
+    ErrorCode::QueueFull,
+    ErrorCode::DeadlineExceeded,
+    ErrorCode::ExecutionFailed,
+];
 
 /// A model and a version of it.
 type Name = (Box<str>, Box<str>);
@@ -42,7 +46,10 @@ impl Tallies {
             }
             false => (key, model, version),
         };
-        tallies.entry(key).or_insert_with(|| Arc::new(Tally::new(model, version))).clone()
+        tallies
+            .entry(key)
+            .or_insert_with(|| Arc::new(Tally::new(model, version)))
+            .clone()
     }
 
     /// Takes a version out of the exposition.
@@ -52,7 +59,9 @@ impl Tallies {
 
     /// Whether a version is in the exposition.
     pub(super) fn has(&self, model: &str, version: &str) -> bool {
-        self.tallies.lock().contains_key(&(model.into(), version.into()))
+        self.tallies
+            .lock()
+            .contains_key(&(model.into(), version.into()))
     }
 
     /// The tallies that are in the exposition.
@@ -72,11 +81,18 @@ impl Tallies {
         for number in NUMBERS {
             out.family(number.family);
             for (tally, counted) in tallies.iter().zip(&counted) {
-                out.sample(Sample::plain(tally.labels(), (number.value)(tally, counted)));
+                out.sample(Sample::plain(
+                    tally.labels(),
+                    (number.value)(tally, counted),
+                ));
             }
         }
         out.family(ABANDONED);
-        for (tally, counted) in tallies.iter().zip(&counted).filter(|(_, counted)| counted.abandoned > 0) {
+        for (tally, counted) in tallies
+            .iter()
+            .zip(&counted)
+            .filter(|(_, counted)| counted.abandoned > 0)
+        {
             out.sample(Sample::plain(tally.labels(), counted.abandoned as f64));
         }
         out.family(FAILURE);
@@ -85,7 +101,10 @@ impl Tallies {
                 let failures = counted.failures(*code);
                 if failures > 0 || EXPECTED.contains(code) {
                     let extra = Some(("reason", code.name()));
-                    out.sample(Sample { extra, ..Sample::plain(tally.labels(), failures as f64) });
+                    out.sample(Sample {
+                        extra,
+                        ..Sample::plain(tally.labels(), failures as f64)
+                    });
                 }
             }
         }
@@ -93,7 +112,14 @@ impl Tallies {
         out.family(REQUEST_SECONDS);
         for (tally, counted) in tallies.iter().zip(&counted) {
             let (counts, seconds) = (&counted.within, counted.request_ns as f64 / 1e9);
-            histogram(out, tally.labels(), &bounds, counts, seconds, &tally.exemplars());
+            histogram(
+                out,
+                tally.labels(),
+                &bounds,
+                counts,
+                seconds,
+                &tally.exemplars(),
+            );
         }
     }
 }
@@ -113,10 +139,21 @@ fn histogram(
         let bound = bounds.get(at).map_or("+Inf", String::as_str);
         let extra = Some(("le", bound));
         let exemplar = exemplars.get(&at);
-        out.sample(Sample { suffix: "_bucket", extra, exemplar, ..Sample::plain(labels, below as f64) });
+        out.sample(Sample {
+            suffix: "_bucket",
+            extra,
+            exemplar,
+            ..Sample::plain(labels, below as f64)
+        });
     }
-    out.sample(Sample { suffix: "_sum", ..Sample::plain(labels, sum) });
-    out.sample(Sample { suffix: "_count", ..Sample::plain(labels, below as f64) });
+    out.sample(Sample {
+        suffix: "_sum",
+        ..Sample::plain(labels, sum)
+    });
+    out.sample(Sample {
+        suffix: "_count",
+        ..Sample::plain(labels, below as f64)
+    });
 }
 
 /// A metric of a version that is one number.
@@ -130,7 +167,10 @@ const NUMBERS: [Number; 11] = [
         family: Family::counter("nv_inference_request_success", "Requests answered"),
         value: |_, counted| counted.answered as f64,
     },
-    Number { family: Family::counter("nv_inference_count", "Rows answered"), value: |_, counted| counted.rows as f64 },
+    Number {
+        family: Family::counter("nv_inference_count", "Rows answered"),
+        value: |_, counted| counted.rows as f64,
+    },
     Number {
         family: Family::counter("nv_inference_exec_count", "Batches run"),
         value: |tally, _| tally.batches() as f64,
@@ -140,19 +180,31 @@ const NUMBERS: [Number; 11] = [
         value: |_, counted| micros(counted.request_ns),
     },
     Number {
-        family: Family::counter("nv_inference_queue_duration_us", "Time waiting for an instance"),
+        family: Family::counter(
+            "nv_inference_queue_duration_us",
+            "Time waiting for an instance",
+        ),
         value: |_, counted| micros(counted.queue_ns),
     },
     Number {
-        family: Family::counter("nv_inference_compute_input_duration_us", "Time joining inputs of batches"),
+        family: Family::counter(
+            "nv_inference_compute_input_duration_us",
+            "Time joining inputs of batches",
+        ),
         value: |_, counted| micros(counted.input_ns),
     },
     Number {
-        family: Family::counter("nv_inference_compute_infer_duration_us", "Time in the engine"),
+        family: Family::counter(
+            "nv_inference_compute_infer_duration_us",
+            "Time in the engine",
+        ),
         value: |_, counted| micros(counted.infer_ns),
     },
     Number {
-        family: Family::counter("nv_inference_compute_output_duration_us", "Time splitting outputs of batches"),
+        family: Family::counter(
+            "nv_inference_compute_output_duration_us",
+            "Time splitting outputs of batches",
+        ),
         value: |_, counted| micros(counted.output_ns),
     },
     Number {
@@ -175,13 +227,16 @@ const NUMBERS: [Number; 11] = [
     },
 ];
 
-/// Of versions of which a client gave something up; most never have one, and a first one that a rate misses wakes nobody.
+/// Of versions of which a client gave something up; most never have one, and a first one that a
+/// rate misses wakes nobody.
 const ABANDONED: Family<'static> = Family::counter(
     "tidegate_requests_abandoned_total",
     "Requests given up because their client went away; of versions that had any",
 );
-const FAILURE: Family<'static> =
-    Family::counter("nv_inference_request_failure", "Requests that reached a version and failed, by error code");
+const FAILURE: Family<'static> = Family::counter(
+    "nv_inference_request_failure",
+    "Requests that reached a version and failed, by error code",
+);
 const REQUEST_SECONDS: Family<'static> = Family::new(
     "tidegate_request_duration_seconds",
     MetricKind::Histogram,
@@ -211,29 +266,48 @@ mod tests {
     fn told(outcomes: &[Outcome]) -> Vec<String> {
         let metrics = Metrics::new();
         for outcome in outcomes {
-            let one = Observation::of(&metrics, Some(("fraud", "1")), *outcome, Duration::from_micros(123_456));
+            let one = Observation::of(
+                &metrics,
+                Some(("fraud", "1")),
+                *outcome,
+                Duration::from_micros(123_456),
+            );
             metrics.observations().leave(one);
         }
         let mut text = TextExposition::new(TextForm::Prometheus);
         metrics.expose(&mut text);
-        text.finish().lines().filter(|line| line.contains("version=\"1\"")).map(str::to_owned).collect()
+        text.finish()
+            .lines()
+            .filter(|line| line.contains("version=\"1\""))
+            .map(str::to_owned)
+            .collect()
     }
 
     #[test]
     fn a_version_takes_less_than_three_kilobytes() {
         let lines = told(&[Outcome::Answered; 1000]);
         let bytes: usize = lines.iter().map(|line| line.len() + 1).sum();
-        assert!(lines.len() < 40 && bytes < 3000, "{} series, {bytes} bytes:\n{}", lines.len(), lines.join("\n"));
+        assert!(
+            lines.len() < 40 && bytes < 3000,
+            "{} series, {bytes} bytes:\n{}",
+            lines.len(),
+            lines.join("\n")
+        );
     }
 
     #[test]
     fn requests_that_were_given_up_are_told_of_where_there_were_any() {
         let abandoned = |outcomes: &[Outcome]| {
             let lines = told(outcomes).into_iter();
-            lines.filter(|line| line.starts_with("tidegate_requests_abandoned_total")).collect::<Vec<_>>()
+            lines
+                .filter(|line| line.starts_with("tidegate_requests_abandoned_total"))
+                .collect::<Vec<_>>()
         };
         assert!(abandoned(&[Outcome::Answered]).is_empty());
         let of_two = abandoned(&[Outcome::Abandoned, Outcome::Abandoned]);
-        assert_eq!(of_two, ["tidegate_requests_abandoned_total{model=\"fraud\",version=\"1\"} 2"]);
+        assert_eq!(
+            of_two,
+            ["tidegate_requests_abandoned_total{model=\"fraud\",version=\"1\"} 2"]
+        );
     }
 }

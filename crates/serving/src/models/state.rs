@@ -27,8 +27,18 @@ pub enum ModelState {
 
 impl ModelState {
     /// Every state's name.
-    pub const NAMES: [&str; 10] =
-        ["absent", "fetching", "verifying", "loading", "warming", "ready", "draining", "unloaded", "failed", "stale"];
+    pub const NAMES: [&str; 10] = [
+        "absent",
+        "fetching",
+        "verifying",
+        "loading",
+        "warming",
+        "ready",
+        "draining",
+        "unloaded",
+        "failed",
+        "stale",
+    ];
 
     /// The state's name.
     pub fn name(&self) -> &'static str {
@@ -66,6 +76,13 @@ pub struct IndexEntry {
 
 impl IndexEntry {
     pub(crate) fn new(name: String, version: &str, state: ModelState) -> Self {
-        Self { name, version: version.to_owned(), state, aliases: Vec::new(), is_default: false, memory_bytes: None }
+        Self {
+            name,
+            version: version.to_owned(),
+            state,
+            aliases: Vec::new(),
+            is_default: false,
+            memory_bytes: None,
+        }
     }
 }

@@ -56,8 +56,8 @@ impl Batch {
         self.jobs.first().map_or(0, |job| job.work.row_bytes())
     }
 
-    /// Runs the batch and answers each request. If a batch of several fails, each runs again by itself, so that a bad
-    /// request fails alone.
+    /// Runs the batch and answers each request. If a batch of several fails, each runs again by
+    /// itself, so that a bad request fails alone.
     pub(super) fn run(
         self,
         instance: &mut dyn Instance,
@@ -76,7 +76,8 @@ impl Batch {
                 Outcome::Sound
             }
             Err(Failure::Panic(message)) => {
-                let error = InferError::from(RunError::Engine(format!("the engine panicked: {message}")));
+                let error =
+                    InferError::from(RunError::Engine(format!("the engine panicked: {message}")));
                 for job in self.jobs {
                     let _ = job.reply.send(Err(error.clone()));
                 }
@@ -92,7 +93,9 @@ impl Batch {
                 let mut outcome = Outcome::Sound;
                 for job in self.jobs {
                     if outcome == Outcome::Panicked {
-                        let error = RunError::Engine("the engine panicked on another request of the batch".to_owned());
+                        let error = RunError::Engine(
+                            "the engine panicked on another request of the batch".to_owned(),
+                        );
                         let _ = job.reply.send(Err(error.into()));
                     } else {
                         outcome = Self::single(job).run(instance, batched, run_times, stats);
@@ -113,7 +116,11 @@ impl Batch {
             let own = if alone || !batched {
                 outputs.take().unwrap_or_default()
             } else {
-                outputs.iter().flatten().map(|output| output.slice_rows(first, rows)).collect()
+                outputs
+                    .iter()
+                    .flatten()
+                    .map(|output| output.slice_rows(first, rows))
+                    .collect()
             };
             first += rows;
             let timing = Timing {
@@ -121,13 +128,20 @@ impl Batch {
                 compute_input: ran.join,
                 compute_infer: ran.infer,
                 // Alone, there is nothing to split, and the clock need not be looked at.
-                compute_output: if alone { Duration::ZERO } else { ran.ended.elapsed() },
+                compute_output: if alone {
+                    Duration::ZERO
+                } else {
+                    ran.ended.elapsed()
+                },
                 batch_rows,
                 started: Some(started),
                 batch: number,
             };
             // The client may have gone.
-            let _ = job.reply.send(Ok(Completed { outputs: own, timing }));
+            let _ = job.reply.send(Ok(Completed {
+                outputs: own,
+                timing,
+            }));
         }
     }
 }
@@ -143,7 +157,8 @@ fn run_jobs(
     let (inputs, join) = match jobs {
         [job] => (&job.work.inputs, Duration::ZERO),
         jobs => {
-            joined = join_inputs(jobs).map_err(|error| Failure::Run(RunError::Engine(error.to_string())))?;
+            joined = join_inputs(jobs)
+                .map_err(|error| Failure::Run(RunError::Engine(error.to_string())))?;
             (&joined, started.elapsed())
         }
     };
@@ -152,25 +167,45 @@ fn run_jobs(
         Ok(outputs) => outputs.map_err(Failure::Run)?,
         Err(panic) => return Err(Failure::Panic(panic_message(&*panic))),
     };
-    if batched && let Some(at) = outputs.iter().position(|output| output.shape().first() != Some(&rows)) {
+    if batched
+        && let Some(at) = outputs
+            .iter()
+            .position(|output| output.shape().first() != Some(&rows))
+    {
         let shape = outputs[at].shape();
-        let message = format!("output {at} has shape {shape} for {rows} rows: it does not follow the batch axis");
+        let message = format!(
+            "output {at} has shape {shape} for {rows} rows: it does not follow the batch axis"
+        );
         return Err(Failure::Run(RunError::Engine(message)));
     }
     let ended = Instant::now();
-    Ok(Ran { outputs, join, infer: ended - started - join, ended })
+    Ok(Ran {
+        outputs,
+        join,
+        infer: ended - started - join,
+        ended,
+    })
 }
 
 fn join_inputs(jobs: &[Job]) -> Result<Vec<Option<Tensor>>, TensorError> {
     let inputs = jobs.first().map_or(0, |job| job.work.inputs.len());
     let join = |input: usize| {
-        let parts: Vec<&Tensor> = jobs.iter().filter_map(|job| job.work.inputs[input].as_ref()).collect();
-        if parts.is_empty() { Ok(None) } else { Tensor::concat_rows(&parts).map(Some) }
+        let parts: Vec<&Tensor> = jobs
+            .iter()
+            .filter_map(|job| job.work.inputs[input].as_ref())
+            .collect();
+        if parts.is_empty() {
+            Ok(None)
+        } else {
+            Tensor::concat_rows(&parts).map(Some)
+        }
     };
     (0..inputs).map(join).collect()
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_owned()
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+        .to_owned()
 }

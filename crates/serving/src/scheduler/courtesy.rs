@@ -1,9 +1,10 @@
 //! Room for those who need the processor for a moment only, beside runs that take it for long.
 //!
-//! The kernel lets a thread that runs finish its slice, some milliseconds, before one of the same weight that woke up. A
-//! runner of long runs lowers its own weight: on a busy machine event loops and short runs go first, and where processors
-//! are idle it loses nothing. A thread cannot raise its weight again without privileges, so only the threads of models whose
-//! single rows already take long are lowered; where refusals compete with runs for the processor, runs must not lose.
+//! The kernel lets a thread that runs finish its slice, some milliseconds, before one of the same
+//! weight that woke up. A runner of long runs lowers its own weight: on a busy machine event loops
+//! and short runs go first, and where processors are idle it loses nothing. A thread cannot raise
+//! its weight again without privileges, so only the threads of models whose single rows already
+//! take long are lowered; where refusals compete with runs for the processor, runs must not lose.
 
 use std::time::Duration;
 
@@ -31,8 +32,8 @@ impl Courtesy {
 
 #[cfg(target_os = "linux")]
 fn go_last() {
-    // To Linux no process is the calling thread alone. That it may not be nicer than it is cannot be; if it fails all the
-    // same, everything goes on as before.
+    // To Linux no process is the calling thread alone. That it may not be nicer than it is cannot
+    // be; if it fails all the same, everything goes on as before.
     if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
         tracing::debug!(%error, "a thread with long runs keeps its priority");
     }

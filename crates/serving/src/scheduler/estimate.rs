@@ -1,6 +1,7 @@
 //! How long a run will take, learnt from the runs so far.
 //!
-//! The measure of a run is the bytes of its inputs: rows alone say little of models whose rows differ in length.
+//! The measure of a run is the bytes of its inputs: rows alone say little of models whose rows
+//! differ in length.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,15 +10,18 @@ use smallvec::SmallVec;
 
 /// One bucket per power of two of bytes.
 const BUCKETS: usize = 40;
-/// Share of the newest run in what is expected of the next: a change of speed to the double or the half is followed within
-/// some five runs.
+/// Share of the newest run in what is expected of the next: a change of speed to the double or the
+/// half is followed within some five runs.
 const RECENT_SHARE: u64 = 5;
-/// A run that the kernel interrupted is no change of speed: none counts as more than so many times what was expected.
+/// A run that the kernel interrupted is no change of speed: none counts as more than so many times
+/// what was expected.
 const MOST_AT_ONCE: u64 = 2;
-/// Share of the newest run in the steady average: rare runs that are far longer than the rest are not soon forgotten.
+/// Share of the newest run in the steady average: rare runs that are far longer than the rest are
+/// not soon forgotten.
 const STEADY_SHARE: u64 = 64;
 
-/// A size that none of so many runs had is out of date: what it took may have been measured on a busier machine.
+/// A size that none of so many runs had is out of date: what it took may have been measured on a
+/// busier machine.
 const OUT_OF_DATE: u64 = 512;
 
 /// A larger batch that saves less than this share of the time per row is not worth the wait for it.
@@ -43,24 +47,34 @@ struct Averages {
 
 impl Default for RunTimes {
     fn default() -> Self {
-        Self { sizes: std::array::from_fn(|_| Averages::default()), runs: AtomicU64::new(0) }
+        Self {
+            sizes: std::array::from_fn(|_| Averages::default()),
+            runs: AtomicU64::new(0),
+        }
     }
 }
 
 impl RunTimes {
-    /// Counts a run over inputs of so many bytes in. Two threads that learn at once may lose one of the two.
+    /// Counts a run over inputs of so many bytes in. Two threads that learn at once may lose one of
+    /// the two.
     pub(super) fn learn(&self, bytes: usize, took: Duration) {
         let averages = &self.sizes[bucket(bytes)];
-        averages.last.store(self.runs.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        averages
+            .last
+            .store(self.runs.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).max(1);
         let recent = averages.recent.load(Ordering::Relaxed);
-        let at_most = if recent == 0 { took } else { took.min(recent.saturating_mul(MOST_AT_ONCE)) };
+        let at_most = if recent == 0 {
+            took
+        } else {
+            took.min(recent.saturating_mul(MOST_AT_ONCE))
+        };
         average_in(&averages.recent, at_most, RECENT_SHARE);
         average_in(&averages.steady, took, STEADY_SHARE);
     }
 
-    /// The expected time of a run: that of its own size, else in proportion to the nearest smaller one, else that of the
-    /// nearest larger one.
+    /// The expected time of a run: that of its own size, else in proportion to the nearest smaller
+    /// one, else that of the nearest larger one.
     pub(super) fn expected(&self, bytes: usize) -> Option<Duration> {
         let at = bucket(bytes);
         let smaller = |smaller| Some(in_proportion(self.known(smaller)?, at - smaller));
@@ -68,27 +82,40 @@ impl RunTimes {
         nearest_smaller.or_else(|| (at + 1..BUCKETS).find_map(|larger| self.known(larger)))
     }
 
-    /// The number of rows, at most `most`, above which a run gains nothing by more of them: per row it takes within
-    /// [`GAIN`] of the best known time. Where fewer than two sizes are known, `most`.
+    /// The number of rows, at most `most`, above which a run gains nothing by more of them: per row
+    /// it takes within [`GAIN`] of the best known time. Where fewer than two sizes are known,
+    /// `most`.
     pub(super) fn efficient_rows(&self, row_bytes: usize, most: usize) -> usize {
         let sizes = doublings().take_while(|rows| *rows <= most);
-        let per_row = |rows: usize| Some((rows, self.known(bucket(rows * row_bytes))?.div_f64(rows as f64)));
+        let per_row = |rows: usize| {
+            Some((
+                rows,
+                self.known(bucket(rows * row_bytes))?.div_f64(rows as f64),
+            ))
+        };
         let known: SmallVec<[(usize, Duration); 12]> = sizes.filter_map(per_row).collect();
         match known.iter().map(|(_, per_row)| *per_row).min() {
             Some(best) if known.len() > 1 => {
-                let enough = known.iter().find(|(_, per_row)| *per_row <= best.mul_f64(1.0 + GAIN));
-                enough.map_or(most, |(rows, _)| if *rows * 2 > most { most } else { *rows })
+                let enough = known
+                    .iter()
+                    .find(|(_, per_row)| *per_row <= best.mul_f64(1.0 + GAIN));
+                enough.map_or(
+                    most,
+                    |(rows, _)| if *rows * 2 > most { most } else { *rows },
+                )
             }
             _ => most,
         }
     }
 
-    /// Whether a row costs so much less in a run over `many` of them than in one as large as `limit` allows that it is
-    /// worth handing them to another thread.
+    /// Whether a row costs so much less in a run over `many` of them than in one as large as
+    /// `limit` allows that it is worth handing them to another thread.
     pub(super) fn pays_together(&self, row_bytes: usize, many: usize, limit: Duration) -> bool {
         let expected = |rows: usize| self.expected(row_bytes * rows);
         let is_short = |rows: usize| expected(rows).is_some_and(|run| run <= limit);
-        let few = doublings().take_while(|rows| *rows < many && is_short(*rows)).last();
+        let few = doublings()
+            .take_while(|rows| *rows < many && is_short(*rows))
+            .last();
         let per_row = |rows: usize| Some(expected(rows)?.div_f64(rows as f64));
         match (few.and_then(per_row), per_row(many)) {
             (Some(few), Some(many)) => many.mul_f64(1.0 + HANDING_OVER) < few,
@@ -96,17 +123,22 @@ impl RunTimes {
         }
     }
 
-    /// What is known of a size. One that is out of date is taken to last no longer than in proportion to the nearest smaller
-    /// one that is not: so it is tried again, though it once seemed too slow.
+    /// What is known of a size. One that is out of date is taken to last no longer than in
+    /// proportion to the nearest smaller one that is not: so it is tried again, though it once
+    /// seemed too slow.
     fn known(&self, bucket: usize) -> Option<Duration> {
         let own = self.recent(bucket)?;
         let runs = self.runs.load(Ordering::Relaxed);
-        let is_current = |at: usize| runs <= self.sizes[at].last.load(Ordering::Relaxed) + OUT_OF_DATE;
+        let is_current =
+            |at: usize| runs <= self.sizes[at].last.load(Ordering::Relaxed) + OUT_OF_DATE;
         if is_current(bucket) {
             return Some(own);
         }
-        let smaller = (0..bucket).rev().find(|at| is_current(*at) && self.recent(*at).is_some());
-        let at_most = smaller.and_then(|smaller| Some(in_proportion(self.recent(smaller)?, bucket - smaller)));
+        let smaller = (0..bucket)
+            .rev()
+            .find(|at| is_current(*at) && self.recent(*at).is_some());
+        let at_most = smaller
+            .and_then(|smaller| Some(in_proportion(self.recent(smaller)?, bucket - smaller)));
         Some(at_most.map_or(own, |most| own.min(most)))
     }
 
@@ -128,7 +160,8 @@ impl RunTimes {
     /// Whether runs of this size have been seen, and take `limit` or more now and over many runs.
     pub(super) fn stays_above(&self, limit: Duration, bytes: usize) -> bool {
         let averages = &self.sizes[bucket(bytes)];
-        let above = |average: &AtomicU64| u128::from(average.load(Ordering::Relaxed)) >= limit.as_nanos();
+        let above =
+            |average: &AtomicU64| u128::from(average.load(Ordering::Relaxed)) >= limit.as_nanos();
         above(&averages.recent) && above(&averages.steady)
     }
 
@@ -144,7 +177,11 @@ impl RunTimes {
 /// Counts a time into a moving average, of which the newest is one part of `share`.
 fn average_in(average: &AtomicU64, took: u64, share: u64) {
     let known = average.load(Ordering::Relaxed);
-    let next = if known == 0 { took } else { known - known / share + took / share };
+    let next = if known == 0 {
+        took
+    } else {
+        known - known / share + took / share
+    };
     average.store(next.max(1), Ordering::Relaxed);
 }
 
@@ -177,7 +214,10 @@ mod tests {
         assert_eq!(times.expected(100), Some(Duration::from_micros(640)));
         let times = RunTimes::default();
         times.learn(1, Duration::from_nanos(1));
-        assert!(times.expected(usize::MAX).unwrap() >= Duration::from_secs(4), "a factor beyond 32 bits");
+        assert!(
+            times.expected(usize::MAX).unwrap() >= Duration::from_secs(4),
+            "a factor beyond 32 bits"
+        );
     }
 
     #[test]
@@ -185,12 +225,18 @@ mod tests {
         let row = 64;
         let curve = |us: &[u64]| {
             let times = RunTimes::default();
-            us.iter().enumerate().for_each(|(at, us)| times.learn(row << at, Duration::from_micros(*us)));
+            us.iter()
+                .enumerate()
+                .for_each(|(at, us)| times.learn(row << at, Duration::from_micros(*us)));
             times.efficient_rows(row, 64)
         };
         assert_eq!(curve(&[]), 64);
         assert_eq!(curve(&[100]), 64, "one size says nothing of others");
-        assert_eq!(curve(&[100, 200, 400, 800]), 1, "rows cost the same in any batch");
+        assert_eq!(
+            curve(&[100, 200, 400, 800]),
+            1,
+            "rows cost the same in any batch"
+        );
         assert_eq!(curve(&[100, 110, 130, 165, 330, 650, 1300]), 8);
         assert_eq!(curve(&[10, 11, 12, 13, 14, 15, 16]), 64);
     }
@@ -213,10 +259,15 @@ mod tests {
     fn only_rows_that_get_much_cheaper_are_worth_another_thread() {
         let pays = |us: &[u64]| {
             let times = RunTimes::default();
-            us.iter().enumerate().for_each(|(at, us)| times.learn(8 << at, Duration::from_micros(*us)));
+            us.iter()
+                .enumerate()
+                .for_each(|(at, us)| times.learn(8 << at, Duration::from_micros(*us)));
             times.pays_together(8, 16, Duration::from_micros(250))
         };
-        assert!(!pays(&[30, 60, 120, 240, 480]), "rows cost the same in any batch");
+        assert!(
+            !pays(&[30, 60, 120, 240, 480]),
+            "rows cost the same in any batch"
+        );
         assert!(!pays(&[60, 100, 150, 225, 400]), "a tenth less");
         assert!(pays(&[200, 210, 220, 240, 260]));
         assert!(pays(&[300, 310, 320, 330, 340]), "not even a row is short");
@@ -258,6 +309,9 @@ mod tests {
         assert!(!times.stays_above(limit, 8) && times.expected(8).unwrap() > limit);
         (0..100).for_each(|_| times.learn(8, Duration::from_millis(20)));
         assert!(times.stays_above(limit, 8));
-        assert!(!times.stays_above(limit, 64), "of other sizes nothing is known");
+        assert!(
+            !times.stays_above(limit, 64),
+            "of other sizes nothing is known"
+        );
     }
 }

@@ -1,10 +1,13 @@
-//! Short runs: what arrives on one thread within one turn of its event loop runs together, on that thread.
+//! Short runs: what arrives on one thread within one turn of its event loop runs together, on that
+//! thread.
 //!
-//! A run of some microseconds is not worth a hop to another thread and back, but the connections that are ready in the
-//! same turn are worth one run together: a batch costs little more than a row. The first request to arrive leads: it
-//! lets the thread poll what else is ready, once, and then runs everything that has joined it. Where nobody ever joins, it
-//! does not look either. What would keep the thread for too long waits for its next turn, as does all of it for some turns
-//! if others have the instances: once handed to other threads, short runs would go on there, which contend with this one.
+//! A run of some microseconds is not worth a hop to another thread and back, but the connections
+//! that are ready in the same turn are worth one run together: a batch costs little more than a
+//! row. The first request to arrive leads: it lets the thread poll what else is ready, once, and
+//! then runs everything that has joined it. Where nobody ever joins, it does not look either. What
+//! would keep the thread for too long waits for its next turn, as does all of it for some turns if
+//! others have the instances: once handed to other threads, short runs would go on there, which
+//! contend with this one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,7 +34,8 @@ struct Guests {
     alone: u32,
 }
 
-/// After so many leaders that nobody joined, most leaders do not look for others any more, and one in so many does.
+/// After so many leaders that nobody joined, most leaders do not look for others any more, and one
+/// in so many does.
 const LONELY: u32 = 8;
 const LOOK_AGAIN: u32 = 16;
 /// After so many turns in a row without an instance, requests are left to the runners.
@@ -42,7 +46,8 @@ impl Lobbies {
         Self((0..threads.max(1)).map(|_| Lobby::default()).collect())
     }
 
-    /// Puts a request with the others of this thread. The first is to lead; a full lobby gives the request back.
+    /// Puts a request with the others of this thread. The first is to lead; a full lobby gives the
+    /// request back.
     pub(super) fn join(&self, shared: &Arc<Shared>, job: Job) -> Result<Option<Lead>, Job> {
         let at = thread_number() % self.0.len();
         let mut guests = self.0[at].0.lock();
@@ -52,11 +57,17 @@ impl Lobbies {
         guests.jobs.push(job);
         let leads = !std::mem::replace(&mut guests.led, true);
         let look = guests.alone < LONELY || guests.alone.is_multiple_of(LOOK_AGAIN);
-        Ok(leads.then(|| Lead { shared: shared.clone(), at, look, fruitless: 0, done: false }))
+        Ok(leads.then(|| Lead {
+            shared: shared.clone(),
+            at,
+            look,
+            fruitless: 0,
+            done: false,
+        }))
     }
 
-    /// Puts what is left back, before those who came since. Whether the duty is still the caller's: it is not if somebody else
-    /// leads by now.
+    /// Puts what is left back, before those who came since. Whether the duty is still the caller's:
+    /// it is not if somebody else leads by now.
     fn stay(&self, at: usize, mut left: Vec<Job>) -> bool {
         let mut guests = self.0[at].0.lock();
         left.append(&mut guests.jobs);
@@ -67,13 +78,17 @@ impl Lobbies {
     fn leave(&self, at: usize) -> Vec<Job> {
         let mut guests = self.0[at].0.lock();
         guests.led = false;
-        guests.alone = if guests.jobs.len() > 1 { 0 } else { guests.alone.wrapping_add(1) };
+        guests.alone = if guests.jobs.len() > 1 {
+            0
+        } else {
+            guests.alone.wrapping_add(1)
+        };
         std::mem::take(&mut guests.jobs)
     }
 }
 
-/// The duty to run what has gathered. Dropped before that, as when the leader's client hangs up, it leaves the others to
-/// the queue.
+/// The duty to run what has gathered. Dropped before that, as when the leader's client hangs up, it
+/// leaves the others to the queue.
 pub(super) struct Lead {
     shared: Arc<Shared>,
     at: usize,
@@ -93,7 +108,8 @@ impl Lead {
         }
         self.turn();
         if !self.done {
-            // By itself: the leader's own answer must not wait for those of others, who may come without end.
+            // By itself: the leader's own answer must not wait for those of others, who may come
+            // without end.
             tokio::spawn(self.go_on());
         }
     }
@@ -111,7 +127,11 @@ impl Lead {
         let jobs = self.shared.lobbies.leave(self.at);
         let before = jobs.len();
         let left = self.shared.run_here(jobs);
-        self.fruitless = if left.len() < before { 0 } else { self.fruitless + 1 };
+        self.fruitless = if left.len() < before {
+            0
+        } else {
+            self.fruitless + 1
+        };
         self.done = if left.is_empty() {
             true
         } else if self.fruitless >= FRUITLESS_TURNS {

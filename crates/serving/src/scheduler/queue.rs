@@ -20,7 +20,15 @@ pub(super) struct Job {
 impl Job {
     pub(super) fn new(work: Work) -> (Self, oneshot::Receiver<Result<Completed, InferError>>) {
         let (reply, answer) = oneshot::channel();
-        (Self { work, enqueued: Instant::now(), reply, number: 0 }, answer)
+        (
+            Self {
+                work,
+                enqueued: Instant::now(),
+                reply,
+                number: 0,
+            },
+            answer,
+        )
     }
 
     /// Whether two requests can share a run: they agree in everything but the number of rows.
@@ -53,7 +61,12 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) fn new(levels: usize) -> Self {
         let levels = levels.max(1);
-        Self { levels: (0..levels).map(|_| VecDeque::new()).collect(), rows: vec![0; levels], len: 0, next_number: 0 }
+        Self {
+            levels: (0..levels).map(|_| VecDeque::new()).collect(),
+            rows: vec![0; levels],
+            len: 0,
+            next_number: 0,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -79,7 +92,9 @@ impl Queue {
     pub(super) fn remove(&mut self, ticket: Ticket) {
         let level = &mut self.levels[ticket.level];
         // Numbers ascend within a level.
-        let found = level.binary_search_by_key(&ticket.number, |job| job.number).ok();
+        let found = level
+            .binary_search_by_key(&ticket.number, |job| job.number)
+            .ok();
         if let Some(job) = found.and_then(|at| level.remove(at)) {
             self.rows[ticket.level] -= job.work.rows;
             self.len -= 1;
@@ -120,9 +135,24 @@ impl Queue {
             return None;
         }
         let most = limits.max_batch_rows?.get();
-        let enough = limits.preferred_rows.first().copied().unwrap_or(most).min(most);
-        let rows: usize = self.levels.iter().flatten().filter(|job| head.fits(job)).map(|job| job.work.rows).sum();
-        if rows >= enough { None } else { Some(self.oldest(head) + limits.queue_delay) }
+        let enough = limits
+            .preferred_rows
+            .first()
+            .copied()
+            .unwrap_or(most)
+            .min(most);
+        let rows: usize = self
+            .levels
+            .iter()
+            .flatten()
+            .filter(|job| head.fits(job))
+            .map(|job| job.work.rows)
+            .sum();
+        if rows >= enough {
+            None
+        } else {
+            Some(self.oldest(head) + limits.queue_delay)
+        }
     }
 
     pub(super) fn head(&self) -> Option<&Job> {
@@ -130,24 +160,39 @@ impl Queue {
     }
 
     fn oldest(&self, head: &Job) -> Instant {
-        self.levels.iter().filter_map(VecDeque::front).map(|job| job.enqueued).min().unwrap_or(head.enqueued)
+        self.levels
+            .iter()
+            .filter_map(VecDeque::front)
+            .map(|job| job.enqueued)
+            .min()
+            .unwrap_or(head.enqueued)
     }
 
-    /// Takes the head and what can run with it, in order, up to the largest batch that pays, or to the largest preferred
-    /// size that can be filled.
+    /// Takes the head and what can run with it, in order, up to the largest batch that pays, or to
+    /// the largest preferred size that can be filled.
     pub(super) fn take(&mut self, limits: &Limits, run_times: &RunTimes) -> Vec<Job> {
-        let Some(level) = self.levels.iter().position(|level| !level.is_empty()) else { return Vec::new() };
-        let head = self.levels[level].pop_front().expect("the level is not empty");
+        let Some(level) = self.levels.iter().position(|level| !level.is_empty()) else {
+            return Vec::new();
+        };
+        let head = self.levels[level]
+            .pop_front()
+            .expect("the level is not empty");
         self.len -= 1;
         self.rows[level] -= head.work.rows;
-        let Some(most) = limits.max_batch_rows else { return vec![head] };
+        let Some(most) = limits.max_batch_rows else {
+            return vec![head];
+        };
         let most = self.target(&head, limits, most.get(), run_times);
         let mut rows = head.work.rows;
         let mut batch = vec![head];
-        'levels: for (level, level_rows) in self.levels[level..].iter_mut().zip(&mut self.rows[level..]) {
+        'levels: for (level, level_rows) in
+            self.levels[level..].iter_mut().zip(&mut self.rows[level..])
+        {
             let mut at = 0;
             while rows < most {
-                let Some(job) = level.get(at) else { continue 'levels };
+                let Some(job) = level.get(at) else {
+                    continue 'levels;
+                };
                 if !batch[0].fits(job) {
                     at += 1;
                     continue;
@@ -168,14 +213,25 @@ impl Queue {
         if limits.preferred_rows.is_empty() {
             return run_times.efficient_rows(head.work.row_bytes(), most);
         }
-        let waiting: usize = self.levels.iter().flatten().filter(|job| head.fits(job)).map(|job| job.work.rows).sum();
+        let waiting: usize = self
+            .levels
+            .iter()
+            .flatten()
+            .filter(|job| head.fits(job))
+            .map(|job| job.work.rows)
+            .sum();
         let waiting = waiting + head.work.rows;
-        let preferred = limits.preferred_rows.iter().rev().find(|rows| **rows <= waiting && **rows <= most);
+        let preferred = limits
+            .preferred_rows
+            .iter()
+            .rev()
+            .find(|rows| **rows <= waiting && **rows <= most);
         preferred.copied().unwrap_or(most)
     }
 }
 
-/// Drops requests that nobody waits for any more, and refuses every one for which `late` has an error.
+/// Drops requests that nobody waits for any more, and refuses every one for which `late` has an
+/// error.
 pub(super) fn shed(jobs: &mut VecDeque<Job>, mut late: impl FnMut(&Job) -> Option<InferError>) {
     jobs.retain(|job| !job.reply.is_closed());
     let mut at = 0;
@@ -198,12 +254,20 @@ mod tests {
     use super::*;
 
     fn job(level: usize, rows: usize) -> (Job, oneshot::Receiver<Result<Completed, InferError>>) {
-        Job::new(Work { inputs: Vec::new(), rows, deadline: None, level })
+        Job::new(Work {
+            inputs: Vec::new(),
+            rows,
+            deadline: None,
+            level,
+        })
     }
 
     fn limits(most: usize) -> Limits {
         let batching = tidegate_core::Batching::default();
-        Limits { levels: 3, ..Limits::new(&batching, std::num::NonZeroUsize::new(most)) }
+        Limits {
+            levels: 3,
+            ..Limits::new(&batching, std::num::NonZeroUsize::new(most))
+        }
     }
 
     proptest! {

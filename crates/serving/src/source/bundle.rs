@@ -11,10 +11,17 @@ use super::{SourceError, inside, read_labels, read_text};
 use crate::VersionPlan;
 
 /// Reads a bundle: its name, and its single version or why it cannot be read.
-pub(super) fn read(folder: &Path, folder_name: &str) -> (String, Result<Vec<VersionPlan>, SourceError>) {
+pub(super) fn read(
+    folder: &Path,
+    folder_name: &str,
+) -> (String, Result<Vec<VersionPlan>, SourceError>) {
     match manifest(folder) {
         Ok(manifest) => {
-            let name = if manifest.name.is_empty() { folder_name.to_owned() } else { manifest.name.clone() };
+            let name = if manifest.name.is_empty() {
+                folder_name.to_owned()
+            } else {
+                manifest.name.clone()
+            };
             (name, plan(folder, manifest).map(|plan| vec![plan]))
         }
         Err(error) => (folder_name.to_owned(), Err(error)),
@@ -23,8 +30,14 @@ pub(super) fn read(folder: &Path, folder_name: &str) -> (String, Result<Vec<Vers
 
 /// An artifact without a manifest.
 pub(super) fn bare(artifact: &Path) -> Result<VersionPlan, SourceError> {
-    let file = artifact.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let manifest = Manifest { artifact: file, ..Manifest::default() };
+    let file = artifact
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let manifest = Manifest {
+        artifact: file,
+        ..Manifest::default()
+    };
     Ok(VersionPlan::new(manifest, artifact.to_owned()))
 }
 
@@ -32,7 +45,11 @@ pub(super) fn bare(artifact: &Path) -> Result<VersionPlan, SourceError> {
 pub(crate) fn cached(files: CachedVersion) -> Result<VersionPlan, SourceError> {
     let plan = plan(files.path(), manifest(files.path())?)?;
     let number = u64::try_from(files.version().number).unwrap_or_default();
-    Ok(VersionPlan { number, files: Some(Arc::new(files)), ..plan })
+    Ok(VersionPlan {
+        number,
+        files: Some(Arc::new(files)),
+        ..plan
+    })
 }
 
 fn manifest(folder: &Path) -> Result<Manifest, SourceError> {
@@ -47,7 +64,11 @@ fn manifest(folder: &Path) -> Result<Manifest, SourceError> {
 pub fn parse_manifest(text: &str) -> Result<Manifest, String> {
     let manifest: Manifest = toml::from_str(text).map_err(|error| error.to_string())?;
     if manifest.schema != Manifest::SCHEMA {
-        return Err(format!("schema {} is not known, this build reads {}", manifest.schema, Manifest::SCHEMA));
+        return Err(format!(
+            "schema {} is not known, this build reads {}",
+            manifest.schema,
+            Manifest::SCHEMA
+        ));
     }
     Ok(manifest)
 }
@@ -60,5 +81,8 @@ fn plan(folder: &Path, manifest: Manifest) -> Result<VersionPlan, SourceError> {
             labels.insert(output.name.clone(), read_labels(folder, file)?);
         }
     }
-    Ok(VersionPlan { labels, ..VersionPlan::new(manifest, artifact) })
+    Ok(VersionPlan {
+        labels,
+        ..VersionPlan::new(manifest, artifact)
+    })
 }

@@ -5,7 +5,9 @@ use tempfile::TempDir;
 use super::*;
 
 fn example(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/models").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../examples/models")
+        .join(name)
 }
 
 /// A Triton model called `digits` with these versions and configuration.
@@ -14,7 +16,11 @@ fn triton(versions: &[&str], config: Option<&str>) -> TempDir {
     let model = root.path().join("digits");
     for version in versions {
         fs::create_dir_all(model.join(version)).unwrap();
-        fs::copy(example("digits/model.onnx"), model.join(version).join("model.onnx")).unwrap();
+        fs::copy(
+            example("digits/model.onnx"),
+            model.join(version).join("model.onnx"),
+        )
+        .unwrap();
     }
     if let Some(config) = config {
         fs::write(model.join("config.pbtxt"), config).unwrap();
@@ -25,13 +31,22 @@ fn triton(versions: &[&str], config: Option<&str>) -> TempDir {
 fn numbers(root: &TempDir) -> Result<Vec<u64>, String> {
     let found = find(root.path()).map_err(|error| error.to_string())?;
     assert_eq!(found.len(), 1);
-    let versions = found.into_iter().next().unwrap().versions.map_err(|error| error.to_string())?;
+    let versions = found
+        .into_iter()
+        .next()
+        .unwrap()
+        .versions
+        .map_err(|error| error.to_string())?;
     Ok(versions.iter().map(|plan| plan.number).collect())
 }
 
 #[test]
 fn a_folder_of_bundles_is_a_model_each() {
-    let names: Vec<String> = find(&example("")).unwrap().into_iter().map(|model| model.name).collect();
+    let names: Vec<String> = find(&example(""))
+        .unwrap()
+        .into_iter()
+        .map(|model| model.name)
+        .collect();
     assert_eq!(names, ["digits", "fraud", "language"]);
     let digits = scan(&example("digits")).unwrap();
     assert_eq!(digits[0].1[0].labels["probabilities"].len(), 10);
@@ -45,12 +60,25 @@ fn a_bare_file_is_named_after_itself() {
 
 #[test]
 fn version_policies_choose_versions() {
-    assert_eq!(numbers(&triton(&["1", "3", "2", "junk", "04"], None)), Ok(vec![3]));
+    assert_eq!(
+        numbers(&triton(&["1", "3", "2", "junk", "04"], None)),
+        Ok(vec![3])
+    );
     let with = |policy: &str| numbers(&triton(&["1", "2", "10"], Some(policy)));
     assert_eq!(with("version_policy { all {} }"), Ok(vec![1, 2, 10]));
-    assert_eq!(with("version_policy { latest { num_versions: 2 } }"), Ok(vec![2, 10]));
-    assert_eq!(with("version_policy { specific { versions: [1, 10] } }"), Ok(vec![1, 10]));
-    assert!(with("version_policy { specific { versions: 4 } }").unwrap_err().contains("version 4"));
+    assert_eq!(
+        with("version_policy { latest { num_versions: 2 } }"),
+        Ok(vec![2, 10])
+    );
+    assert_eq!(
+        with("version_policy { specific { versions: [1, 10] } }"),
+        Ok(vec![1, 10])
+    );
+    assert!(
+        with("version_policy { specific { versions: 4 } }")
+            .unwrap_err()
+            .contains("version 4")
+    );
 }
 
 #[test]
@@ -67,16 +95,32 @@ fn triton_settings_become_ours() {
     let batching = &manifest.batching;
     assert_eq!(batching.max_batch_size, Some(16));
     assert_eq!(batching.preferred_batch_sizes, [4, 8]);
-    assert_eq!((batching.max_queue_delay_us, batching.max_queue_requests), (100, 7));
-    assert_eq!((batching.priority_levels, batching.default_priority, batching.default_timeout_us), (2, 2, 9));
+    assert_eq!(
+        (batching.max_queue_delay_us, batching.max_queue_requests),
+        (100, 7)
+    );
+    assert_eq!(
+        (
+            batching.priority_levels,
+            batching.default_priority,
+            batching.default_timeout_us
+        ),
+        (2, 2, 9)
+    );
 }
 
 #[test]
 fn what_cannot_be_honoured_is_refused_by_name() {
     let error = numbers(&triton(&["1"], Some("sequence_batching { }"))).unwrap_err();
-    assert!(error.contains("config.pbtxt") && error.contains("sequence_batching"), "{error}");
+    assert!(
+        error.contains("config.pbtxt") && error.contains("sequence_batching"),
+        "{error}"
+    );
     let error = numbers(&triton(&["1"], Some("name: \"other\""))).unwrap_err();
-    assert!(error.contains("other") && error.contains("digits"), "{error}");
+    assert!(
+        error.contains("other") && error.contains("digits"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -84,9 +128,17 @@ fn a_bundle_cannot_reach_outside_of_itself() {
     let root = tempfile::tempdir().unwrap();
     let bundle = root.path().join("bundle");
     fs::create_dir(&bundle).unwrap();
-    fs::copy(example("digits/model.onnx"), root.path().join("secret.onnx")).unwrap();
+    fs::copy(
+        example("digits/model.onnx"),
+        root.path().join("secret.onnx"),
+    )
+    .unwrap();
     let read = |artifact: &str| {
-        fs::write(bundle.join("model.toml"), format!("artifact = {artifact:?}")).unwrap();
+        fs::write(
+            bundle.join("model.toml"),
+            format!("artifact = {artifact:?}"),
+        )
+        .unwrap();
         scan(&bundle).unwrap_err().to_string()
     };
     assert!(read("../secret.onnx").contains("outside"));
@@ -94,7 +146,12 @@ fn a_bundle_cannot_reach_outside_of_itself() {
     assert!(read("link.onnx").contains("outside"));
     assert!(read("missing.onnx").contains("cannot be read"));
     fs::write(bundle.join("model.toml"), "nam = \"x\"").unwrap();
-    assert!(scan(&bundle).unwrap_err().to_string().contains("unknown field `nam`"));
+    assert!(
+        scan(&bundle)
+            .unwrap_err()
+            .to_string()
+            .contains("unknown field `nam`")
+    );
 }
 
 #[test]
@@ -108,5 +165,10 @@ fn names_that_do_not_fit_a_url_are_refused() {
 #[test]
 fn an_empty_folder_says_what_was_expected() {
     let root = tempfile::tempdir().unwrap();
-    assert!(find(root.path()).unwrap_err().to_string().contains("model.toml"));
+    assert!(
+        find(root.path())
+            .unwrap_err()
+            .to_string()
+            .contains("model.toml")
+    );
 }

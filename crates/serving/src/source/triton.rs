@@ -18,16 +18,27 @@ const ARTIFACT: &str = "model.onnx";
 /// Whether a folder has version folders with an ONNX file.
 pub(super) fn has_versions(folder: &Path) -> bool {
     entries(folder).is_ok_and(|entries| {
-        entries.iter().any(|entry| version_number(entry).is_some() && entry.join(ARTIFACT).is_file())
+        entries
+            .iter()
+            .any(|entry| version_number(entry).is_some() && entry.join(ARTIFACT).is_file())
     })
 }
 
 /// Reads a model: its name, and its versions or why it cannot be read.
-pub(super) fn read(folder: &Path, folder_name: &str) -> (String, Result<Vec<VersionPlan>, SourceError>) {
+pub(super) fn read(
+    folder: &Path,
+    folder_name: &str,
+) -> (String, Result<Vec<VersionPlan>, SourceError>) {
     match config(folder, folder_name) {
         Ok(config) => {
-            let name = config.as_ref().map(|config| config.name.clone()).filter(|name| !name.is_empty());
-            (name.unwrap_or_else(|| folder_name.to_owned()), plans(folder, config))
+            let name = config
+                .as_ref()
+                .map(|config| config.name.clone())
+                .filter(|name| !name.is_empty());
+            (
+                name.unwrap_or_else(|| folder_name.to_owned()),
+                plans(folder, config),
+            )
         }
         Err(error) => (folder_name.to_owned(), Err(error)),
     }
@@ -38,9 +49,13 @@ fn config(folder: &Path, folder_name: &str) -> Result<Option<ModelConfig>, Sourc
     if !path.is_file() {
         return Ok(None);
     }
-    let config = model_config::parse(&read_text(&path)?).map_err(|error| SourceError::new(&path, error.to_string()))?;
+    let config = model_config::parse(&read_text(&path)?)
+        .map_err(|error| SourceError::new(&path, error.to_string()))?;
     if !config.name.is_empty() && config.name != folder_name {
-        let problem = format!("name \"{}\" differs from the folder's name \"{folder_name}\"", config.name);
+        let problem = format!(
+            "name \"{}\" differs from the folder's name \"{folder_name}\"",
+            config.name
+        );
         return Err(SourceError::new(&path, problem));
     }
     in_range(&config).map_err(|problem| SourceError::new(&path, problem))?;
@@ -50,19 +65,30 @@ fn config(folder: &Path, folder_name: &str) -> Result<Option<ModelConfig>, Sourc
 /// Refuses numbers that parse and mean nothing.
 fn in_range(config: &ModelConfig) -> Result<(), String> {
     if config.max_batch_size < 0 {
-        return Err(format!("max_batch_size is {}, it must be 0 or more", config.max_batch_size));
+        return Err(format!(
+            "max_batch_size is {}, it must be 0 or more",
+            config.max_batch_size
+        ));
     }
     match config.instance_group.iter().find(|group| group.count < 0) {
-        Some(group) => Err(format!("instance_group.count is {}, it must be 0 or more", group.count)),
+        Some(group) => Err(format!(
+            "instance_group.count is {}, it must be 0 or more",
+            group.count
+        )),
         None => Ok(()),
     }
 }
 
 fn plans(folder: &Path, config: Option<ModelConfig>) -> Result<Vec<VersionPlan>, SourceError> {
-    let present: Vec<(u64, PathBuf)> =
-        entries(folder)?.into_iter().filter_map(|entry| Some((version_number(&entry)?, entry))).collect();
+    let present: Vec<(u64, PathBuf)> = entries(folder)?
+        .into_iter()
+        .filter_map(|entry| Some((version_number(&entry)?, entry)))
+        .collect();
     let chosen = choose(folder, present, config.as_ref())?;
-    let file = config.as_ref().map(|config| config.default_model_filename.as_str()).filter(|file| !file.is_empty());
+    let file = config
+        .as_ref()
+        .map(|config| config.default_model_filename.as_str())
+        .filter(|file| !file.is_empty());
     let file = file.unwrap_or(ARTIFACT);
     let manifest = config.as_ref().map_or_else(Manifest::default, manifest);
     let labels = labels(folder, config.as_ref())?;
@@ -71,7 +97,10 @@ fn plans(folder: &Path, config: Option<ModelConfig>) -> Result<Vec<VersionPlan>,
         .map(|(number, version)| {
             Ok(VersionPlan {
                 number,
-                manifest: Manifest { artifact: file.to_owned(), ..manifest.clone() },
+                manifest: Manifest {
+                    artifact: file.to_owned(),
+                    ..manifest.clone()
+                },
                 artifact: inside(&version, file)?,
                 labels: labels.clone(),
                 triton: config.clone(),
@@ -81,7 +110,8 @@ fn plans(folder: &Path, config: Option<ModelConfig>) -> Result<Vec<VersionPlan>,
         .collect()
 }
 
-/// Triton takes folders whose name is a number above 0 without leading zeros, and overlooks the rest.
+/// Triton takes folders whose name is a number above 0 without leading zeros, and overlooks the
+/// rest.
 fn version_number(folder: &Path) -> Option<u64> {
     let name = folder.file_name()?.to_str()?;
     let number = name.parse().ok().filter(|number| *number > 0)?;
@@ -98,7 +128,9 @@ fn choose(
     if present.is_empty() {
         return Err(SourceError::new(folder, "has no version folder such as 1/"));
     }
-    let policy = config.and_then(|config| config.version_policy.as_ref()).and_then(|p| p.policy_choice.as_ref());
+    let policy = config
+        .and_then(|config| config.version_policy.as_ref())
+        .and_then(|p| p.policy_choice.as_ref());
     let newest = |count: u32| {
         let keep = usize::try_from(count.max(1)).unwrap_or(usize::MAX);
         present.len().saturating_sub(keep)
@@ -108,8 +140,15 @@ fn choose(
         Some(PolicyChoice::Latest(latest)) => present.split_off(newest(latest.num_versions)),
         Some(PolicyChoice::All(_)) => present,
         Some(PolicyChoice::Specific(specific)) => {
-            let wanted: Vec<u64> = specific.versions.iter().filter_map(|v| u64::try_from(*v).ok()).collect();
-            if let Some(missing) = wanted.iter().find(|wanted| !present.iter().any(|(number, _)| number == *wanted)) {
+            let wanted: Vec<u64> = specific
+                .versions
+                .iter()
+                .filter_map(|v| u64::try_from(*v).ok())
+                .collect();
+            if let Some(missing) = wanted
+                .iter()
+                .find(|wanted| !present.iter().any(|(number, _)| number == *wanted))
+            {
                 return Err(SourceError::new(
                     folder,
                     format!("version_policy names version {missing}, which is not there"),
@@ -123,14 +162,20 @@ fn choose(
 
 /// What the configuration says, in our words.
 fn manifest(config: &ModelConfig) -> Manifest {
-    let mut batching =
-        Batching { max_batch_size: Some(usize::try_from(config.max_batch_size).unwrap_or(0)), ..Batching::default() };
-    // Triton forms batches only where `dynamic_batching` is set. We batch whatever the batch axis allows: answers are
-    // the same and waiting is off unless the configuration asks for it.
+    let mut batching = Batching {
+        max_batch_size: Some(usize::try_from(config.max_batch_size).unwrap_or(0)),
+        ..Batching::default()
+    };
+    // Triton forms batches only where `dynamic_batching` is set. We batch whatever the batch axis
+    // allows: answers are the same and waiting is off unless the configuration asks for it.
     if let Some(SchedulingChoice::DynamicBatching(dynamic)) = &config.scheduling_choice {
         dynamic_batching(dynamic, &mut batching);
     }
-    let instances: i64 = config.instance_group.iter().map(|group| i64::from(group.count.max(1))).sum();
+    let instances: i64 = config
+        .instance_group
+        .iter()
+        .map(|group| i64::from(group.count.max(1)))
+        .sum();
     let engine_options = EngineOptions {
         instances: usize::try_from(instances).ok().filter(|count| *count > 0),
         ..EngineOptions::default()
@@ -146,8 +191,11 @@ fn manifest(config: &ModelConfig) -> Manifest {
 
 fn dynamic_batching(dynamic: &ModelDynamicBatching, batching: &mut Batching) {
     batching.max_queue_delay_us = dynamic.max_queue_delay_microseconds;
-    batching.preferred_batch_sizes =
-        dynamic.preferred_batch_size.iter().filter_map(|rows| usize::try_from(*rows).ok()).collect();
+    batching.preferred_batch_sizes = dynamic
+        .preferred_batch_size
+        .iter()
+        .filter_map(|rows| usize::try_from(*rows).ok())
+        .collect();
     if dynamic.priority_levels > 0 {
         batching.priority_levels = u8::try_from(dynamic.priority_levels).unwrap_or(u8::MAX);
         batching.default_priority = u8::try_from(dynamic.default_priority_level).unwrap_or(u8::MAX);
@@ -155,25 +203,54 @@ fn dynamic_batching(dynamic: &ModelDynamicBatching, batching: &mut Batching) {
     if let Some(policy) = &dynamic.default_queue_policy {
         batching.default_timeout_us = policy.default_timeout_microseconds;
         if policy.max_queue_size > 0 {
-            batching.max_queue_requests = usize::try_from(policy.max_queue_size).unwrap_or(usize::MAX);
+            batching.max_queue_requests =
+                usize::try_from(policy.max_queue_size).unwrap_or(usize::MAX);
         }
     }
 }
 
-fn labels(folder: &Path, config: Option<&ModelConfig>) -> Result<HashMap<String, Vec<String>>, SourceError> {
+fn labels(
+    folder: &Path,
+    config: Option<&ModelConfig>,
+) -> Result<HashMap<String, Vec<String>>, SourceError> {
     let outputs = config.into_iter().flat_map(|config| &config.output);
     let labelled = outputs.filter(|output| !output.label_filename.is_empty());
-    labelled.map(|output| Ok((output.name.clone(), read_labels(folder, &output.label_filename)?))).collect()
+    labelled
+        .map(|output| {
+            Ok((
+                output.name.clone(),
+                read_labels(folder, &output.label_filename)?,
+            ))
+        })
+        .collect()
 }
 
-/// Holds the configuration's inputs and outputs against the artifact's, and narrows open extents to the declared ones.
-pub(crate) fn check_declared(config: &ModelConfig, signature: &mut Signature) -> Result<(), LoadError> {
+/// Holds the configuration's inputs and outputs against the artifact's, and narrows open extents to
+/// the declared ones.
+pub(crate) fn check_declared(
+    config: &ModelConfig,
+    signature: &mut Signature,
+) -> Result<(), LoadError> {
     let batched = config.max_batch_size > 0;
     for input in &config.input {
-        declare("input", &input.name, input.data_type, &input.dims, batched, &mut signature.inputs)?;
+        declare(
+            "input",
+            &input.name,
+            input.data_type,
+            &input.dims,
+            batched,
+            &mut signature.inputs,
+        )?;
     }
     for output in &config.output {
-        declare("output", &output.name, output.data_type, &output.dims, batched, &mut signature.outputs)?;
+        declare(
+            "output",
+            &output.name,
+            output.data_type,
+            &output.dims,
+            batched,
+            &mut signature.outputs,
+        )?;
     }
     Ok(())
 }
@@ -186,20 +263,33 @@ fn declare(
     batched: bool,
     specs: &mut [TensorSpec],
 ) -> Result<(), LoadError> {
-    let refuse = |problem: String| LoadError::Unsupported { side, name: name.to_owned(), problem };
+    let refuse = |problem: String| LoadError::Unsupported {
+        side,
+        name: name.to_owned(),
+        problem,
+    };
     let Some(spec) = specs.iter_mut().find(|spec| spec.name == name) else {
         return Err(refuse("is in config.pbtxt and not in the model".to_owned()));
     };
     let declared = model_config::datatype_name(data_type);
     if declared.is_some_and(|declared| declared != spec.datatype.name()) {
         let declared = declared.unwrap_or_default();
-        return Err(refuse(format!("is {declared} in config.pbtxt and {} in the model", spec.datatype)));
+        return Err(refuse(format!(
+            "is {declared} in config.pbtxt and {} in the model",
+            spec.datatype
+        )));
     }
-    let declared: Vec<Dim> =
-        batched.then_some(Dim::Any).into_iter().chain(dims.iter().map(|extent| Dim::from_wire(*extent))).collect();
+    let declared: Vec<Dim> = batched
+        .then_some(Dim::Any)
+        .into_iter()
+        .chain(dims.iter().map(|extent| Dim::from_wire(*extent)))
+        .collect();
     let own = spec.dims.get_or_insert_with(|| declared.clone());
     let agrees = own.len() == declared.len()
-        && own.iter().zip(&declared).all(|(own, said)| own == said || *own == Dim::Any || *said == Dim::Any);
+        && own
+            .iter()
+            .zip(&declared)
+            .all(|(own, said)| own == said || *own == Dim::Any || *said == Dim::Any);
     if !agrees {
         let said: Vec<i64> = declared.iter().map(Dim::to_wire).collect();
         return Err(refuse(format!(

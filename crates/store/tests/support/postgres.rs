@@ -1,4 +1,5 @@
-//! A PostgreSQL of one's own: as an unprivileged user, on a socket in a temporary folder, gone at the end.
+//! A PostgreSQL of one's own: as an unprivileged user, on a socket in a temporary folder, gone at
+//! the end.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::chown;
@@ -15,8 +16,12 @@ pub(crate) struct Postgres {
 impl Postgres {
     /// Makes a cluster and starts a server on it.
     pub(crate) fn start() -> Self {
-        let folder = tempfile::Builder::new().prefix("tidegate-postgres-").tempdir().unwrap();
-        let binaries = binaries().expect("PostgreSQL is not installed: run `cargo xtask setup --tests`");
+        let folder = tempfile::Builder::new()
+            .prefix("tidegate-postgres-")
+            .tempdir()
+            .unwrap();
+        let binaries =
+            binaries().expect("PostgreSQL is not installed: run `cargo xtask setup --tests`");
         let user = unprivileged();
         if let Some((uid, gid)) = user {
             chown(folder.path(), Some(uid), Some(gid)).unwrap();
@@ -31,21 +36,42 @@ impl Postgres {
         };
         let cluster = folder.path().join("cluster");
         let made = command("initdb")
-            .args(["--username=tidegate", "--auth=trust", "--no-sync", "--encoding=UTF8", "-D"])
+            .args([
+                "--username=tidegate",
+                "--auth=trust",
+                "--no-sync",
+                "--encoding=UTF8",
+                "-D",
+            ])
             .arg(&cluster)
             .output()
             .unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
         let mut process = command("postgres")
             .arg("-D")
             .arg(&cluster)
-            .args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=50", "-k"])
+            .args([
+                "-c",
+                "listen_addresses=",
+                "-c",
+                "fsync=off",
+                "-c",
+                "max_connections=50",
+                "-k",
+            ])
             .arg(folder.path())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
-        let ready = log.by_ref().map_while(Result::ok).any(|line| line.contains("ready to accept connections"));
+        let ready = log
+            .by_ref()
+            .map_while(Result::ok)
+            .any(|line| line.contains("ready to accept connections"));
         assert!(ready, "PostgreSQL ended before it was ready");
         // The server would stop at a full pipe.
         std::thread::spawn(move || log.map_while(Result::ok).count());
@@ -61,14 +87,19 @@ impl Postgres {
             .status()
             .unwrap();
         assert!(status.success());
-        format!("postgres:///{name}?host={}&user=tidegate", self.folder.path().display())
+        format!(
+            "postgres:///{name}?host={}&user=tidegate",
+            self.folder.path().display()
+        )
     }
 
     /// Stops the server at once, without a word to its clients.
     #[allow(dead_code, reason = "not every test does")]
     pub(crate) fn kill(&mut self) {
         // SIGQUIT ends the children too; a bare kill would leave them to notice by themselves.
-        let _ = Command::new("kill").args(["-QUIT", &self.process.id().to_string()]).status();
+        let _ = Command::new("kill")
+            .args(["-QUIT", &self.process.id().to_string()])
+            .status();
         let _ = self.process.wait();
     }
 }
@@ -87,7 +118,12 @@ fn binaries() -> Option<PathBuf> {
     let mut found: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
         .ok()?
         .flatten()
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
+        .filter_map(|entry| {
+            Some((
+                entry.file_name().to_str()?.parse().ok()?,
+                entry.path().join("bin"),
+            ))
+        })
         .filter(|(_, folder)| folder.join("initdb").is_file())
         .collect();
     found.sort();
@@ -96,15 +132,22 @@ fn binaries() -> Option<PathBuf> {
 
 /// PostgreSQL refuses to run as root: whom to run it as there.
 fn unprivileged() -> Option<(u32, u32)> {
-    let own = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(Path::new("/proc/self")).unwrap());
+    let own =
+        std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(Path::new("/proc/self")).unwrap());
     if own != 0 {
         return None;
     }
     let users = std::fs::read_to_string("/etc/passwd").unwrap();
     let id = |name: &str| {
-        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+        let line = users
+            .lines()
+            .find(|line| line.split(':').next() == Some(name))?;
         let mut fields = line.split(':').skip(2);
         Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
     };
-    Some(id("postgres").or_else(|| id("nobody")).expect("there is an unprivileged user"))
+    Some(
+        id("postgres")
+            .or_else(|| id("nobody"))
+            .expect("there is an unprivileged user"),
+    )
 }

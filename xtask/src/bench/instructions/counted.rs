@@ -25,11 +25,17 @@ pub(super) struct Counted {
 impl Counted {
     /// Serves a model and waits until it answers.
     pub(super) fn start(model: &Path) -> Result<Self> {
-        let folder = std::env::temp_dir().join(format!("tidegate-bench-instructions-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!(
+            "tidegate-bench-instructions-{}",
+            std::process::id()
+        ));
         std::fs::create_dir_all(&folder)?;
         let mut process = Command::new("valgrind")
             .args(["--tool=callgrind", "--quiet", "--instr-atstart=no"])
-            .arg(format!("--callgrind-out-file={}", folder.join("profile").display()))
+            .arg(format!(
+                "--callgrind-out-file={}",
+                folder.join("profile").display()
+            ))
             .arg(target().join("release/tidegate-bench"))
             .args(["counted", "--model"])
             .arg(model)
@@ -38,9 +44,25 @@ impl Counted {
             .stdout(Stdio::piped())
             .spawn()
             .context("valgrind cannot be started")?;
-        let control = process.stdin.take().context("the server's input is piped")?;
-        let said = BufReader::new(process.stdout.take().context("the server's output is piped")?).lines();
-        let mut server = Self { process, control, said, address: String::new(), folder, profiles: 0 };
+        let control = process
+            .stdin
+            .take()
+            .context("the server's input is piped")?;
+        let said = BufReader::new(
+            process
+                .stdout
+                .take()
+                .context("the server's output is piped")?,
+        )
+        .lines();
+        let mut server = Self {
+            process,
+            control,
+            said,
+            address: String::new(),
+            folder,
+            profiles: 0,
+        };
         server.address = server.hear("listening http://")?;
         Ok(server)
     }
@@ -67,7 +89,13 @@ impl Counted {
 
     /// Ends the server and reads what was counted.
     pub(super) fn finish(self) -> Result<Vec<Profile>> {
-        let Self { mut process, control, folder, profiles, .. } = self;
+        let Self {
+            mut process,
+            control,
+            folder,
+            profiles,
+            ..
+        } = self;
         drop(control);
         ensure!(process.wait()?.success(), "the counted server failed");
         let read = |number: usize| Profile::read(&folder.join(format!("profile.{number}")));
@@ -118,12 +146,21 @@ fn answer(client: &mut TcpStream) -> Result<()> {
             wanted = end + 4 + content_length(&answer[..end])?;
         }
     }
-    ensure!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+    ensure!(
+        answer.starts_with(b"HTTP/1.1 200 "),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
     Ok(())
 }
 
 fn content_length(head: &[u8]) -> Result<usize> {
     let head = std::str::from_utf8(head)?.to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
-    Ok(length.context("an answer without its length")?.trim().parse()?)
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"));
+    Ok(length
+        .context("an answer without its length")?
+        .trim()
+        .parse()?)
 }

@@ -52,15 +52,18 @@ impl Part {
         }
     }
 
-    /// The part of a source file's code. `None` for what serves whoever calls it: the standard library, the C library,
-    /// tensors and byte buffers.
+    /// The part of a source file's code. `None` for what serves whoever calls it: the standard
+    /// library, the C library, tensors and byte buffers.
     pub(super) fn of(object: &str, file: &str) -> Option<Self> {
         match object.rsplit('/').next() {
             Some(name) if name.starts_with("libonnxruntime") => return Some(Self::Runtime),
             Some(name) if name.contains(".so") => return None,
             _ => {}
         }
-        PLACES.iter().find(|(place, _)| file.contains(place)).map(|(_, part)| *part)
+        PLACES
+            .iter()
+            .find(|(place, _)| file.contains(place))
+            .map(|(_, part)| *part)
     }
 }
 
@@ -117,12 +120,27 @@ mod tests {
     #[test]
     fn the_more_special_place_wins_and_helpers_have_none() {
         let of = |file| Part::of("/bin/server", file);
-        assert_eq!(of("/x/crates/server/src/json/encode.rs"), Some(Part::Encode));
-        assert_eq!(of("/x/crates/server/src/json/numbers.rs"), Some(Part::Decode));
-        assert_eq!(of("/registry/src/i/hyper-1.12.0/src/proto/h1/io.rs"), Some(Part::Http));
-        assert_eq!(of("/registry/src/i/hyper-util-0.1/src/rt/tokio.rs"), Some(Part::Http));
+        assert_eq!(
+            of("/x/crates/server/src/json/encode.rs"),
+            Some(Part::Encode)
+        );
+        assert_eq!(
+            of("/x/crates/server/src/json/numbers.rs"),
+            Some(Part::Decode)
+        );
+        assert_eq!(
+            of("/registry/src/i/hyper-1.12.0/src/proto/h1/io.rs"),
+            Some(Part::Http)
+        );
+        assert_eq!(
+            of("/registry/src/i/hyper-util-0.1/src/rt/tokio.rs"),
+            Some(Part::Http)
+        );
         assert_eq!(of("/rustc/0/library/core/src/slice/mod.rs"), None);
-        assert_eq!(Part::of("/lib/libonnxruntime.so", "???"), Some(Part::Runtime));
+        assert_eq!(
+            Part::of("/lib/libonnxruntime.so", "???"),
+            Some(Part::Runtime)
+        );
         assert_eq!(Part::of("/lib/libc.so.6", "./malloc/malloc.c"), None);
     }
 }

@@ -1,7 +1,8 @@
 //! Callgrind's own format, as far as it is needed: who executed how much, and who called whom.
 //!
 //! <https://valgrind.org/docs/manual/cl-format.html>. Names stand as `(NUMBER) NAME` where they come first and as
-//! `(NUMBER)` from then on; `fi=` and `fe=` say that the lines behind are code of another file that was inlined.
+//! `(NUMBER)` from then on; `fi=` and `fe=` say that the lines behind are code of another file that
+//! was inlined.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -32,7 +33,8 @@ pub(super) struct Function {
 
 impl Profile {
     pub(super) fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
         let mut reader = Reader::default();
         text.lines().try_for_each(|line| reader.line(line))?;
         Ok(reader.profile)
@@ -70,7 +72,8 @@ impl Reader {
                 "fn" => {
                     self.function = (self.object, number(value)?);
                     self.called.0 = self.object;
-                    let (object, file) = (self.objects.get(&self.object), self.files.get(&self.file));
+                    let (object, file) =
+                        (self.objects.get(&self.object), self.files.get(&self.file));
                     let function = self.profile.functions.entry(self.function).or_default();
                     function.object = object.cloned().unwrap_or_default();
                     function.file = file.cloned().unwrap_or_default();
@@ -109,7 +112,9 @@ fn note(names: &mut HashMap<u32, String>, value: &str) -> Result<u32> {
 }
 
 fn number(value: &str) -> Result<u32> {
-    let number = value.strip_prefix('(').and_then(|rest| rest.split_once(')'));
+    let number = value
+        .strip_prefix('(')
+        .and_then(|rest| rest.split_once(')'));
     let (number, _) = number.with_context(|| format!("no number of a name: {value}"))?;
     Ok(number.parse()?)
 }
@@ -145,7 +150,10 @@ fn=(2)
         let mut reader = Reader::default();
         text.lines().for_each(|line| reader.line(line).unwrap());
         let serve = &reader.profile.functions[&(1, 1)];
-        assert_eq!((serve.object.as_str(), serve.file.as_str()), ("/bin/server", "a.rs"));
+        assert_eq!(
+            (serve.object.as_str(), serve.file.as_str()),
+            ("/bin/server", "a.rs")
+        );
         assert_eq!((serve.own["a.rs"], serve.own["b.rs"]), (6, 7));
         assert_eq!(serve.calls, [("a.rs".to_owned(), (2, 2), 40)]);
         assert_eq!(reader.profile.functions[&(2, 2)].own["???"], 40);

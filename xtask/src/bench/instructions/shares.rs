@@ -39,7 +39,8 @@ impl Shares {
     }
 }
 
-/// For whom the functions work that have no part of their own: their callers, by what they spend on them.
+/// For whom the functions work that have no part of their own: their callers, by what they spend on
+/// them.
 fn helped(profile: &Profile) -> HashMap<Name, Weights> {
     let mut helped: HashMap<Name, Weights> = HashMap::new();
     for _ in 0..STEPS {
@@ -47,7 +48,10 @@ fn helped(profile: &Profile) -> HashMap<Name, Weights> {
         for (name, function) in &profile.functions {
             for (file, callee, instructions) in &function.calls {
                 let sums = next.entry(*callee).or_insert([0.0; PARTS]);
-                for (sum, weight) in sums.iter_mut().zip(weights(function, file, helped.get(name))) {
+                for (sum, weight) in sums
+                    .iter_mut()
+                    .zip(weights(function, file, helped.get(name)))
+                {
                     *sum += weight * *instructions as f64;
                 }
             }
@@ -58,9 +62,11 @@ fn helped(profile: &Profile) -> HashMap<Name, Weights> {
     helped
 }
 
-/// The parts of code of `file` in a function: that of the file, else that of the function, else those that it helps.
+/// The parts of code of `file` in a function: that of the file, else that of the function, else
+/// those that it helps.
 fn weights(function: &Function, file: &str, helped: Option<&Weights>) -> Weights {
-    let own = Part::of(&function.object, file).or_else(|| Part::of(&function.object, &function.file));
+    let own =
+        Part::of(&function.object, file).or_else(|| Part::of(&function.object, &function.file));
     match (own, helped) {
         (Some(part), _) => only(part),
         (None, Some(helped)) => *helped,
@@ -92,7 +98,10 @@ mod tests {
             object: "/bin/server".to_owned(),
             file: file.to_owned(),
             own: HashMap::from([(file.to_owned(), own)]),
-            calls: calls.into_iter().map(|(file, callee, cost)| (file.to_owned(), callee, cost)).collect(),
+            calls: calls
+                .into_iter()
+                .map(|(file, callee, cost)| (file.to_owned(), callee, cost))
+                .collect(),
         }
     }
 
@@ -100,9 +109,26 @@ mod tests {
     fn helpers_count_for_those_who_call_them() {
         let (decode, encode, helper, deeper) = ((1, 1), (1, 2), (1, 3), (1, 4));
         let functions = HashMap::from([
-            (decode, function("crates/server/src/json/decode.rs", 10, vec![("library/core", helper, 90)])),
-            (encode, function("crates/server/src/json/encode.rs", 20, vec![("library/core", helper, 30)])),
-            (helper, function("library/core", 40, vec![("library/core", deeper, 80)])),
+            (
+                decode,
+                function(
+                    "crates/server/src/json/decode.rs",
+                    10,
+                    vec![("library/core", helper, 90)],
+                ),
+            ),
+            (
+                encode,
+                function(
+                    "crates/server/src/json/encode.rs",
+                    20,
+                    vec![("library/core", helper, 30)],
+                ),
+            ),
+            (
+                helper,
+                function("library/core", 40, vec![("library/core", deeper, 80)]),
+            ),
             (deeper, function("???", 80, Vec::new())),
         ]);
         let shares = Shares::of(&Profile { functions });

@@ -52,8 +52,18 @@ pub(super) const PEERS: [Peer; 6] = [
         arguments: mlserver,
         variables: |place| mlserver_settings(place, place.workers),
     },
-    Peer { title: "FastAPI, a worker a core", folder: "fastapi", arguments: uvicorn, variables: |_| Vec::new() },
-    Peer { title: "LitServe, a worker a core", folder: "litserve", arguments: litserve, variables: |_| Vec::new() },
+    Peer {
+        title: "FastAPI, a worker a core",
+        folder: "fastapi",
+        arguments: uvicorn,
+        variables: |_| Vec::new(),
+    },
+    Peer {
+        title: "LitServe, a worker a core",
+        folder: "litserve",
+        arguments: litserve,
+        variables: |_| Vec::new(),
+    },
     Peer {
         title: "LitServe, the same, fast queue",
         folder: "litserve",
@@ -66,14 +76,21 @@ pub(super) const PEERS: [Peer; 6] = [
         arguments: bentoml,
         variables: |place| {
             let home = place.scratch.join("bentoml").display().to_string();
-            vec![("BENTOML_HOME", home), ("BENTOML_DO_NOT_TRACK", "True".to_owned())]
+            vec![
+                ("BENTOML_HOME", home),
+                ("BENTOML_DO_NOT_TRACK", "True".to_owned()),
+            ]
         },
     },
 ];
 
 fn mlserver(place: &Place) -> Vec<String> {
     let start = "import sys; from mlserver.cli import main; sys.exit(main())";
-    ["-c", start, "start"].map(str::to_owned).into_iter().chain([place.source.display().to_string()]).collect()
+    ["-c", start, "start"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain([place.source.display().to_string()])
+        .collect()
 }
 
 fn mlserver_settings(place: &Place, parallel_workers: usize) -> Vec<(&'static str, String)> {
@@ -88,8 +105,14 @@ fn mlserver_settings(place: &Place, parallel_workers: usize) -> Vec<(&'static st
 }
 
 fn uvicorn(place: &Place) -> Vec<String> {
-    let (source, port, workers) = (place.source.display().to_string(), place.ports[0], place.workers);
-    let line = format!("-m uvicorn --host 127.0.0.1 --port {port} --workers {workers} --log-level warning app:app");
+    let (source, port, workers) = (
+        place.source.display().to_string(),
+        place.ports[0],
+        place.workers,
+    );
+    let line = format!(
+        "-m uvicorn --host 127.0.0.1 --port {port} --workers {workers} --log-level warning app:app"
+    );
     let rest = ["--no-access-log".to_owned(), "--app-dir".to_owned(), source];
     line.split(' ').map(str::to_owned).chain(rest).collect()
 }
@@ -99,22 +122,35 @@ fn litserve(place: &Place) -> Vec<String> {
 }
 
 fn bentoml(place: &Place) -> Vec<String> {
-    let line = format!("-m bentoml serve --host 127.0.0.1 --port {} service:Digits", place.ports[0]);
-    let rest = ["--working-dir".to_owned(), place.source.display().to_string()];
+    let line = format!(
+        "-m bentoml serve --host 127.0.0.1 --port {} service:Digits",
+        place.ports[0]
+    );
+    let rest = [
+        "--working-dir".to_owned(),
+        place.source.display().to_string(),
+    ];
     line.split(' ').map(str::to_owned).chain(rest).collect()
 }
 
 impl Peer {
     /// Makes its Python environment; gives its `python`.
     pub(super) fn install(&self) -> Result<PathBuf> {
-        setup::environment(&format!("peer-{}", self.folder), &self.source().join("requirements.txt"))
+        setup::environment(
+            &format!("peer-{}", self.folder),
+            &self.source().join("requirements.txt"),
+        )
     }
 
     /// As its requirements pin it.
     pub(super) fn version(&self) -> Result<String> {
         let text = std::fs::read_to_string(self.source().join("requirements.txt"))?;
-        let pin = text.lines().find_map(|line| line.strip_prefix(self.folder)?.strip_prefix("=="));
-        Ok(pin.with_context(|| format!("{} is not pinned", self.folder))?.to_owned())
+        let pin = text
+            .lines()
+            .find_map(|line| line.strip_prefix(self.folder)?.strip_prefix("=="));
+        Ok(pin
+            .with_context(|| format!("{} is not pinned", self.folder))?
+            .to_owned())
     }
 
     fn source(&self) -> PathBuf {
@@ -124,10 +160,16 @@ impl Peer {
 
     /// Starts it over the digits model and waits until it answers `load`.
     pub(super) fn start(&self, load: &Load) -> Result<Contestant> {
-        let scratch = std::env::temp_dir().join(format!("tidegate-bench-peer-{}", std::process::id()));
+        let scratch =
+            std::env::temp_dir().join(format!("tidegate-bench-peer-{}", std::process::id()));
         std::fs::create_dir_all(&scratch)?;
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        let place = Place { source: self.source(), scratch, ports: free_ports()?, workers };
+        let place = Place {
+            source: self.source(),
+            scratch,
+            ports: free_ports()?,
+            workers,
+        };
         let log = place.scratch.join(format!("{}.log", self.folder));
         let mut command = Command::new(self.install()?);
         command
@@ -141,12 +183,17 @@ impl Peer {
             .stdin(Stdio::null())
             .stdout(File::create(&log)?)
             .stderr(File::options().append(true).open(&log)?);
-        let mut group = Group::spawn(&mut command).with_context(|| format!("{} cannot be started", self.title))?;
+        let mut group = Group::spawn(&mut command)
+            .with_context(|| format!("{} cannot be started", self.title))?;
         let url = format!("http://127.0.0.1:{}", place.ports[0]);
         let started = Instant::now();
         while let Err(error) = post(&url, load) {
             if group.has_ended() || started.elapsed() > PATIENCE {
-                return Err(error.context(format!("{} did not start, see {}", self.title, log.display())));
+                return Err(error.context(format!(
+                    "{} did not start, see {}",
+                    self.title,
+                    log.display()
+                )));
             }
             std::thread::sleep(Duration::from_millis(100));
         }

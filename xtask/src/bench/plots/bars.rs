@@ -27,19 +27,37 @@ pub(super) struct Bars<'a> {
 
 impl Bars<'_> {
     pub(super) fn draw(&self) -> String {
-        let groups: Vec<&[Bar]> = self.bars.chunk_by(|one, other| one.group == other.group).collect();
-        let height = TOP + self.bars.len() as f64 * BAR + groups.len() as f64 * BETWEEN_GROUPS + 8.0;
+        let groups: Vec<&[Bar]> = self
+            .bars
+            .chunk_by(|one, other| one.group == other.group)
+            .collect();
+        let height =
+            TOP + self.bars.len() as f64 * BAR + groups.len() as f64 * BETWEEN_GROUPS + 8.0;
         let mut svg = Svg::new(WIDTH, height, self.title);
         self.legend(&mut svg);
-        let longest = self.bars.iter().map(|bar| bar.value).fold(f64::MIN_POSITIVE, f64::max);
+        let longest = self
+            .bars
+            .iter()
+            .map(|bar| bar.value)
+            .fold(f64::MIN_POSITIVE, f64::max);
         let mut y = TOP;
         for group in groups {
             let middle = y + group.len() as f64 * BAR / 2.0 + 4.0;
-            svg.text(LEFT - 8.0, middle, Anchor::End, group.first().map_or("", |bar| &bar.group));
+            svg.text(
+                LEFT - 8.0,
+                middle,
+                Anchor::End,
+                group.first().map_or("", |bar| &bar.group),
+            );
             for bar in group {
                 let width = bar.value / longest * (WIDTH - LEFT - RIGHT);
                 svg.rect(LEFT, y + 1.0, width, BAR - 2.0, self.color(&bar.series));
-                svg.text(LEFT + width + 5.0, y + BAR - 4.0, Anchor::Start, &figure(bar.value));
+                svg.text(
+                    LEFT + width + 5.0,
+                    y + BAR - 4.0,
+                    Anchor::Start,
+                    &figure(bar.value),
+                );
                 y += BAR;
             }
             y += BETWEEN_GROUPS;
@@ -56,7 +74,11 @@ impl Bars<'_> {
     }
 
     fn color(&self, series: &str) -> &'static str {
-        let at = self.series.iter().position(|known| *known == series).unwrap_or(COLORS.len() - 1);
+        let at = self
+            .series
+            .iter()
+            .position(|known| *known == series)
+            .unwrap_or(COLORS.len() - 1);
         COLORS[at % COLORS.len()]
     }
 }

@@ -38,21 +38,43 @@ impl Lines {
         let mut svg = Svg::new(WIDTH, HEIGHT, self.title);
         let points = || self.lines.iter().flat_map(|line| line.points.iter());
         let x = Scale::new(self.x, points().map(|point| point.0), (LEFT, WIDTH - RIGHT));
-        let y = Scale::new(self.y, points().map(|point| point.1), (HEIGHT - BOTTOM, TOP));
+        let y = Scale::new(
+            self.y,
+            points().map(|point| point.1),
+            (HEIGHT - BOTTOM, TOP),
+        );
         for tick in &x.ticks {
             svg.rule((x.place(*tick), TOP), (x.place(*tick), HEIGHT - BOTTOM));
-            svg.text(x.place(*tick), HEIGHT - BOTTOM + 16.0, Anchor::Middle, &figure(*tick));
+            svg.text(
+                x.place(*tick),
+                HEIGHT - BOTTOM + 16.0,
+                Anchor::Middle,
+                &figure(*tick),
+            );
         }
         for tick in &y.ticks {
             svg.rule((LEFT, y.place(*tick)), (WIDTH - RIGHT, y.place(*tick)));
-            svg.text(LEFT - 6.0, y.place(*tick) + 4.0, Anchor::End, &figure(*tick));
+            svg.text(
+                LEFT - 6.0,
+                y.place(*tick) + 4.0,
+                Anchor::End,
+                &figure(*tick),
+            );
         }
-        svg.text((LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 10.0, Anchor::Middle, self.x.label);
+        svg.text(
+            (LEFT + WIDTH - RIGHT) / 2.0,
+            HEIGHT - 10.0,
+            Anchor::Middle,
+            self.x.label,
+        );
         svg.text(12.0, 42.0, Anchor::Start, self.y.label);
         for (at, line) in self.lines.iter().enumerate() {
             let color = COLORS[line.color % COLORS.len()];
-            let points: Vec<(f64, f64)> =
-                line.points.iter().map(|point| (x.place(point.0), y.place(point.1))).collect();
+            let points: Vec<(f64, f64)> = line
+                .points
+                .iter()
+                .map(|point| (x.place(point.0), y.place(point.1)))
+                .collect();
             svg.path(&points, color, line.is_dashed);
             let (left, top) = (WIDTH - RIGHT + 14.0, TOP + 10.0 + at as f64 * 20.0);
             svg.path(&[(left, top), (left + 22.0, top)], color, line.is_dashed);
@@ -72,11 +94,24 @@ struct Scale {
 
 impl Scale {
     fn new(axis: Axis, values: impl Iterator<Item = f64>, places: (f64, f64)) -> Self {
-        let (least, most) =
-            values.fold((f64::MAX, f64::MIN), |(least, most), value| (least.min(value), most.max(value)));
-        let ticks = if axis.is_log { log_ticks(least, most) } else { even_ticks(most) };
-        let values = (ticks.first().copied().unwrap_or(0.0), ticks.last().copied().unwrap_or(1.0));
-        Self { is_log: axis.is_log, values, places, ticks }
+        let (least, most) = values.fold((f64::MAX, f64::MIN), |(least, most), value| {
+            (least.min(value), most.max(value))
+        });
+        let ticks = if axis.is_log {
+            log_ticks(least, most)
+        } else {
+            even_ticks(most)
+        };
+        let values = (
+            ticks.first().copied().unwrap_or(0.0),
+            ticks.last().copied().unwrap_or(1.0),
+        );
+        Self {
+            is_log: axis.is_log,
+            values,
+            places,
+            ticks,
+        }
     }
 
     fn place(&self, value: f64) -> f64 {
@@ -98,7 +133,10 @@ fn log_ticks(least: f64, most: f64) -> Vec<f64> {
 /// From zero in steps of 1, 2 or 5 of some power of ten, four of them or a few more.
 fn even_ticks(most: f64) -> Vec<f64> {
     let power = 10_f64.powf((most / 4.0).log10().floor());
-    let step = [5.0, 2.0, 1.0].into_iter().map(|step| step * power).find(|step| step * 4.0 <= most * (1.0 + 1e-9));
+    let step = [5.0, 2.0, 1.0]
+        .into_iter()
+        .map(|step| step * power)
+        .find(|step| step * 4.0 <= most * (1.0 + 1e-9));
     let step = step.unwrap_or(power);
     let count = (most / step - 1e-9).ceil() as usize;
     (0..=count).map(|at| at as f64 * step).collect()
@@ -110,10 +148,19 @@ mod tests {
 
     #[test]
     fn ticks_enclose_the_values() {
-        assert_eq!(log_ticks(1.0, 256.0), [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0]);
-        assert_eq!(log_ticks(60.0, 82_000.0), [10.0, 100.0, 1000.0, 10_000.0, 100_000.0]);
+        assert_eq!(
+            log_ticks(1.0, 256.0),
+            [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0]
+        );
+        assert_eq!(
+            log_ticks(60.0, 82_000.0),
+            [10.0, 100.0, 1000.0, 10_000.0, 100_000.0]
+        );
         assert_eq!(even_ticks(2.0), [0.0, 0.5, 1.0, 1.5, 2.0]);
-        let ticks: Vec<String> = even_ticks(1.02).into_iter().map(|tick| format!("{tick:.1}")).collect();
+        let ticks: Vec<String> = even_ticks(1.02)
+            .into_iter()
+            .map(|tick| format!("{tick:.1}"))
+            .collect();
         assert_eq!(ticks, ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0", "1.2"]);
     }
 }

@@ -16,12 +16,15 @@ pub(super) struct Results {
 impl Results {
     pub(super) fn read(root: &Path, name: &str) -> Result<Self> {
         let path = root.join(format!("bench/results/{name}.json"));
-        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
         serde_json::from_str(&text).with_context(|| format!("{} has no table", path.display()))
     }
 
     pub(super) fn text<'r>(&self, row: &'r [Value], column: &str) -> Result<&'r str> {
-        row[self.place(column)?].as_str().with_context(|| format!("\"{column}\" is no text"))
+        row[self.place(column)?]
+            .as_str()
+            .with_context(|| format!("\"{column}\" is no text"))
     }
 
     pub(super) fn number(&self, row: &[Value], column: &str) -> Result<f64> {
@@ -29,7 +32,9 @@ impl Results {
     }
 
     pub(super) fn number_at(&self, row: &[Value], at: usize) -> Result<f64> {
-        row[at].as_f64().with_context(|| format!("\"{}\" is no number", self.columns[at]))
+        row[at]
+            .as_f64()
+            .with_context(|| format!("\"{}\" is no number", self.columns[at]))
     }
 
     /// The texts of a column, each once.
@@ -44,13 +49,24 @@ impl Results {
         Ok(texts)
     }
 
-    /// Where columns are; a name that stands twice means the first and then the second of that name.
+    /// Where columns are; a name that stands twice means the first and then the second of that
+    /// name.
     pub(super) fn places<const N: usize>(&self, columns: [&str; N]) -> Result<[usize; N]> {
         let mut places = [0; N];
         for (at, column) in columns.iter().enumerate() {
-            let earlier = columns[..at].iter().filter(|other| *other == column).count();
-            let mut found = self.columns.iter().enumerate().filter(|(_, name)| name == column);
-            places[at] = found.nth(earlier).with_context(|| format!("there is no column \"{column}\""))?.0;
+            let earlier = columns[..at]
+                .iter()
+                .filter(|other| *other == column)
+                .count();
+            let mut found = self
+                .columns
+                .iter()
+                .enumerate()
+                .filter(|(_, name)| name == column);
+            places[at] = found
+                .nth(earlier)
+                .with_context(|| format!("there is no column \"{column}\""))?
+                .0;
         }
         Ok(places)
     }

@@ -26,7 +26,10 @@ impl Svg {
              height=\"{height}\" font-family=\"sans-serif\" font-size=\"12\" role=\"img\">\n<title>{title}</title>\n\
              <rect width=\"{width}\" height=\"{height}\" fill=\"#ffffff\"/>"
         );
-        let _ = writeln!(svg.0, "<text x=\"12\" y=\"22\" font-size=\"15\" fill=\"#111111\">{title}</text>");
+        let _ = writeln!(
+            svg.0,
+            "<text x=\"12\" y=\"22\" font-size=\"15\" fill=\"#111111\">{title}</text>"
+        );
         svg
     }
 
@@ -37,8 +40,10 @@ impl Svg {
             Anchor::End => "end",
         };
         let text = text.replace('&', "&amp;").replace('<', "&lt;");
-        let _ =
-            writeln!(self.0, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" fill=\"#333333\">{text}</text>");
+        let _ = writeln!(
+            self.0,
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" fill=\"#333333\">{text}</text>"
+        );
     }
 
     pub(super) fn rect(&mut self, x: f64, y: f64, width: f64, height: f64, color: &str) {
@@ -51,14 +56,23 @@ impl Svg {
     /// A line of the grid.
     pub(super) fn rule(&mut self, from: (f64, f64), to: (f64, f64)) {
         let ((x1, y1), (x2, y2)) = (from, to);
-        let _ =
-            writeln!(self.0, "<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" stroke=\"#dddddd\"/>");
+        let _ = writeln!(
+            self.0,
+            "<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" stroke=\"#dddddd\"/>"
+        );
     }
 
     /// A line through points.
     pub(super) fn path(&mut self, points: &[(f64, f64)], color: &str, is_dashed: bool) {
-        let points: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-        let dashes = if is_dashed { " stroke-dasharray=\"5 4\"" } else { "" };
+        let points: Vec<String> = points
+            .iter()
+            .map(|(x, y)| format!("{x:.1},{y:.1}"))
+            .collect();
+        let dashes = if is_dashed {
+            " stroke-dasharray=\"5 4\""
+        } else {
+            ""
+        };
         let _ = writeln!(
             self.0,
             "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"2\"{dashes}/>",

@@ -9,9 +9,18 @@ const CHECK: &str = "alerts";
 
 pub(super) fn check(exam: &Exam) -> Vec<Finding> {
     // Those of objectives are told with their objective.
-    let own = exam.look.alerts.iter().filter(|alert| alert.label("slo").is_empty());
+    let own = exam
+        .look
+        .alerts
+        .iter()
+        .filter(|alert| alert.label("slo").is_empty());
     let mut findings: Vec<Finding> = own.filter_map(|alert| firing(exam, alert)).collect();
-    findings.extend(exam.look.routes.iter().filter_map(|route| broken(exam, route)));
+    findings.extend(
+        exam.look
+            .routes
+            .iter()
+            .filter_map(|route| broken(exam, route)),
+    );
     findings.extend(given_up(exam));
     let routes = exam.look.routes.len();
     if routes == 0 && exam.look.alerts.iter().any(|alert| alert.state == "firing") {
@@ -25,8 +34,14 @@ pub(super) fn check(exam: &Exam) -> Vec<Finding> {
 }
 
 fn firing(exam: &Exam, alert: &Alert) -> Option<Finding> {
-    let since_ms = exam.now_ms().saturating_sub(u64::try_from(alert.since_ms).unwrap_or(0));
-    let severity = match (alert.state.as_str(), alert.told_to_nobody(), alert.severity.as_str()) {
+    let since_ms = exam
+        .now_ms()
+        .saturating_sub(u64::try_from(alert.since_ms).unwrap_or(0));
+    let severity = match (
+        alert.state.as_str(),
+        alert.told_to_nobody(),
+        alert.severity.as_str(),
+    ) {
         ("pending", ..) | ("firing", Some(_), _) => Severity::Notice,
         ("firing", None, "page") => Severity::Critical,
         ("firing", None, _) => Severity::Warning,
@@ -38,15 +53,28 @@ fn firing(exam: &Exam, alert: &Alert) -> Option<Finding> {
         .filter(|(name, _)| !matches!(name.as_str(), "alertname" | "severity"))
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
-    let of = if of.is_empty() { String::new() } else { format!(" of {}", of.join(", ")) };
-    let mut what = format!("{}{of} has been {} for {}", alert.name, alert.state, duration(since_ms));
+    let of = if of.is_empty() {
+        String::new()
+    } else {
+        format!(" of {}", of.join(", "))
+    };
+    let mut what = format!(
+        "{}{of} has been {} for {}",
+        alert.name,
+        alert.state,
+        duration(since_ms)
+    );
     for said in [alert.annotation("summary"), alert.annotation("description")] {
         if !said.is_empty() {
             what.push_str(&format!(": {said}"));
         }
     }
     if let Some(suppressed) = alert.told_to_nobody() {
-        what.push_str(&format!(" (told to nobody: {} {})", suppressed.by.replace('_', " "), suppressed.what));
+        what.push_str(&format!(
+            " (told to nobody: {} {})",
+            suppressed.by.replace('_', " "),
+            suppressed.what
+        ));
     }
     let finding = Finding::new(severity, CHECK, what).next(exam.command("alerts"));
     Some(match alert.annotation("runbook_url") {
@@ -70,8 +98,16 @@ fn broken(exam: &Exam, route: &AlertRoute) -> Option<Finding> {
 }
 
 fn given_up(exam: &Exam) -> Option<Finding> {
-    let count = exam.events().filter(|event| event.name == "alert.undelivered").count();
-    let what = format!("{count} messages about alerts were given up in the last {} h", exam.hours);
-    (count > 0)
-        .then(|| Finding::new(Severity::Warning, CHECK, what).next(exam.curl("/api/events?name=alert.undelivered")))
+    let count = exam
+        .events()
+        .filter(|event| event.name == "alert.undelivered")
+        .count();
+    let what = format!(
+        "{count} messages about alerts were given up in the last {} h",
+        exam.hours
+    );
+    (count > 0).then(|| {
+        Finding::new(Severity::Warning, CHECK, what)
+            .next(exam.curl("/api/events?name=alert.undelivered"))
+    })
 }

@@ -15,7 +15,10 @@ struct Recorded {
 
 impl Recorded {
     fn of(name: &str) -> Self {
-        let path = format!("{}/src/doctor/recorded/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        let path = format!(
+            "{}/src/doctor/recorded/{name}.json",
+            env!("CARGO_MANIFEST_DIR")
+        );
         serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
     }
 
@@ -45,7 +48,11 @@ impl Recorded {
         fn part<T: for<'de> Deserialize<'de>>(look: &Value, name: &str) -> T {
             from_value(look[name].clone()).unwrap()
         }
-        let Self { watch_s, before, look } = self;
+        let Self {
+            watch_s,
+            before,
+            look,
+        } = self;
         let metrics: String = part(&look, "metrics");
         Exam {
             server: "http://a:8000".to_owned(),
@@ -71,36 +78,69 @@ impl Recorded {
 
 /// The one finding that is worse than a notice.
 fn worst(findings: Vec<Finding>) -> Finding {
-    let mut bad: Vec<Finding> = findings.into_iter().filter(|finding| finding.severity >= Severity::Warning).collect();
+    let mut bad: Vec<Finding> = findings
+        .into_iter()
+        .filter(|finding| finding.severity >= Severity::Warning)
+        .collect();
     assert_eq!(bad.len(), 1, "{bad:#?}");
     bad.remove(0)
 }
 
 fn runbook(finding: &Finding) -> &str {
-    finding.runbook.as_deref().unwrap().rsplit('/').next().unwrap()
+    finding
+        .runbook
+        .as_deref()
+        .unwrap()
+        .rsplit('/')
+        .next()
+        .unwrap()
 }
 
 #[test]
 fn a_healthy_server_has_nothing_amiss() {
     let findings = run(&Recorded::of("healthy").exam());
-    assert!(findings.iter().all(|finding| finding.severity <= Severity::Notice), "{findings:#?}");
+    assert!(
+        findings
+            .iter()
+            .all(|finding| finding.severity <= Severity::Notice),
+        "{findings:#?}"
+    );
     let mut checks: Vec<&str> = findings.iter().map(|finding| finding.check).collect();
     checks.dedup();
-    assert_eq!(checks.len(), ALL.len(), "each check says something: {checks:?}");
+    assert_eq!(
+        checks.len(),
+        ALL.len(),
+        "each check says something: {checks:?}"
+    );
 }
 
 #[test]
 fn a_model_that_does_not_load() {
     let exam = Recorded::of("broken").exam();
     let finding = worst(versions::check(&exam));
-    assert!(finding.severity == Severity::Critical && finding.what.starts_with("broken"), "{finding:?}");
-    assert_eq!(finding.next.as_deref(), Some("curl -X POST http://a:8000/v2/repository/models/broken/load"));
+    assert!(
+        finding.severity == Severity::Critical && finding.what.starts_with("broken"),
+        "{finding:?}"
+    );
+    assert_eq!(
+        finding.next.as_deref(),
+        Some("curl -X POST http://a:8000/v2/repository/models/broken/load")
+    );
     assert_eq!(runbook(&worst(health::check(&exam))), "not-ready.md");
-    let alerts: Vec<Finding> =
-        alerts::check(&exam).into_iter().filter(|finding| finding.severity >= Severity::Warning).collect();
-    assert!(alerts[1].what.contains("no route is configured"), "{alerts:?}");
+    let alerts: Vec<Finding> = alerts::check(&exam)
+        .into_iter()
+        .filter(|finding| finding.severity >= Severity::Warning)
+        .collect();
+    assert!(
+        alerts[1].what.contains("no route is configured"),
+        "{alerts:?}"
+    );
     let alert = &alerts[0];
-    assert!(alert.what.contains("TidegateModelLoadFailed") && alert.what.contains("has been firing for"), "{alert:?}");
+    assert!(
+        alert.what.contains("TidegateModelLoadFailed")
+            && alert.what.contains("has been firing for"),
+        "{alert:?}"
+    );
 }
 
 #[test]
@@ -109,22 +149,49 @@ fn versions_in_every_state() {
         let entry = json!({"name": "digits", "version": "2", "state": state, "stage": stage, "reason": "no such file"});
         versions::check(&Recorded::of("healthy").and("index", entry).exam())
     };
-    assert_eq!(worst(with("failed", "UNAVAILABLE")).severity, Severity::Warning, "version 1 answers");
-    assert!(worst(with("stale", "READY")).what.contains("digits:2 answers as it was"));
+    assert_eq!(
+        worst(with("failed", "UNAVAILABLE")).severity,
+        Severity::Warning,
+        "version 1 answers"
+    );
+    assert!(
+        worst(with("stale", "READY"))
+            .what
+            .contains("digits:2 answers as it was")
+    );
     assert_eq!(with("loading", "LOADING")[0].severity, Severity::Notice);
-    assert_eq!(with("absent", "UNAVAILABLE")[0].severity, Severity::Ok, "a lazy version is none that is missing");
+    assert_eq!(
+        with("absent", "UNAVAILABLE")[0].severity,
+        Severity::Ok,
+        "a lazy version is none that is missing"
+    );
     let mut none = Recorded::of("healthy");
     none.look["index"] = json!([]);
-    assert!(worst(versions::check(&none.exam())).what.contains("no model"));
-    let cold = Recorded::of("healthy").with("tidegate_cold_start_requests_total{model=\"digits\"}", "7");
-    assert!(versions::check(&cold.exam())[0].what.contains("7 of 1 requests for digits waited"));
+    assert!(
+        worst(versions::check(&none.exam()))
+            .what
+            .contains("no model")
+    );
+    let cold =
+        Recorded::of("healthy").with("tidegate_cold_start_requests_total{model=\"digits\"}", "7");
+    assert!(
+        versions::check(&cold.exam())[0]
+            .what
+            .contains("7 of 1 requests for digits waited")
+    );
 }
 
 #[test]
 fn a_saturated_queue_is_told_with_its_share() {
     let finding = worst(traffic::check(&Recorded::of("saturated").exam()));
-    assert_eq!((finding.severity, runbook(&finding)), (Severity::Critical, "overload.md"));
-    assert!(finding.what.contains("requests for busy fail") && finding.what.contains("queue_full"), "{finding:?}");
+    assert_eq!(
+        (finding.severity, runbook(&finding)),
+        (Severity::Critical, "overload.md")
+    );
+    assert!(
+        finding.what.contains("requests for busy fail") && finding.what.contains("queue_full"),
+        "{finding:?}"
+    );
 }
 
 #[test]
@@ -134,33 +201,66 @@ fn queues_connections_and_what_is_not_counted() {
     standing.before.push_str(&format!("\n{pending} 240\n"));
     let finding = worst(traffic::check(&standing.exam()));
     assert_eq!(runbook(&finding), "standing-queue.md");
-    let finding =
-        worst(traffic::check(&Recorded::of("healthy").with("tidegate_connections_refused_total", "3").exam()));
-    assert!(finding.what.contains("3 connections were closed"), "{finding:?}");
+    let finding = worst(traffic::check(
+        &Recorded::of("healthy")
+            .with("tidegate_connections_refused_total", "3")
+            .exam(),
+    ));
+    assert!(
+        finding.what.contains("3 connections were closed"),
+        "{finding:?}"
+    );
     let refused = "tidegate_requests_refused_total{code=\"not_ready\"}";
-    assert_eq!(runbook(&worst(traffic::check(&Recorded::of("healthy").with(refused, "5").exam()))), "not-ready.md");
+    assert_eq!(
+        runbook(&worst(traffic::check(
+            &Recorded::of("healthy").with(refused, "5").exam()
+        ))),
+        "not-ready.md"
+    );
     let wrong = "tidegate_requests_refused_total{code=\"malformed_json\"}";
     let findings = traffic::check(&Recorded::of("healthy").with(wrong, "5").exam());
-    assert!(findings[0].severity == Severity::Notice && findings[0].what.contains("clients' mistakes"), "{findings:?}");
+    assert!(
+        findings[0].severity == Severity::Notice && findings[0].what.contains("clients' mistakes"),
+        "{findings:?}"
+    );
     let dropped = Recorded::of("healthy").with("tidegate_observations_dropped_total", "9");
-    assert!(worst(traffic::check(&dropped.exam())).what.contains("9 requests are missing"));
+    assert!(
+        worst(traffic::check(&dropped.exam()))
+            .what
+            .contains("9 requests are missing")
+    );
 }
 
 #[test]
 fn a_budget_that_is_spent_or_soon_will_be() {
     let finding = worst(objectives::check(&Recorded::of("burning").exam()));
-    assert_eq!((finding.severity, runbook(&finding)), (Severity::Critical, "availability-burn.md"));
-    assert!(finding.what.contains("available (availability of all models)"), "{finding:?}");
+    assert_eq!(
+        (finding.severity, runbook(&finding)),
+        (Severity::Critical, "availability-burn.md")
+    );
+    assert!(
+        finding
+            .what
+            .contains("available (availability of all models)"),
+        "{finding:?}"
+    );
     let severity = |change: fn(&mut Value)| {
         let mut recorded = Recorded::of("burning");
         // Whether a page fired when it was recorded is chance: alerts are looked at every minute.
-        for alert in recorded.look["objectives"][0]["alerts"].as_array_mut().unwrap() {
+        for alert in recorded.look["objectives"][0]["alerts"]
+            .as_array_mut()
+            .unwrap()
+        {
             alert["state"] = json!("inactive");
         }
         change(&mut recorded.look["objectives"][0]);
         objectives::check(&recorded.exam())[0].severity
     };
-    assert_eq!(severity(|slo| slo["total"] = json!(5)), Severity::Notice, "five requests say little");
+    assert_eq!(
+        severity(|slo| slo["total"] = json!(5)),
+        Severity::Notice,
+        "five requests say little"
+    );
     assert_eq!(
         severity(|slo| {
             slo["budget_remaining"] = json!(0.9);
@@ -175,7 +275,11 @@ fn a_budget_that_is_spent_or_soon_will_be() {
         }),
         Severity::Notice
     );
-    assert_eq!(severity(|slo| slo["budget_remaining"] = json!(0.9)), Severity::Warning, "spent within a day");
+    assert_eq!(
+        severity(|slo| slo["budget_remaining"] = json!(0.9)),
+        Severity::Warning,
+        "spent within a day"
+    );
     assert_eq!(
         severity(|slo| {
             slo["budget_remaining"] = json!(0.9);
@@ -190,15 +294,34 @@ fn a_budget_that_is_spent_or_soon_will_be() {
 fn an_alert_soon_after_a_change_names_the_change() {
     let exam = Recorded::of("changed").exam();
     let finding = worst(changes::check(&exam));
-    assert!(finding.what.contains("after the configuration changed (alerts.routes), and fires still"), "{finding:?}");
-    let told: Vec<Finding> =
-        alerts::check(&exam).into_iter().filter(|finding| finding.severity >= Severity::Warning).collect();
+    assert!(
+        finding
+            .what
+            .contains("after the configuration changed (alerts.routes), and fires still"),
+        "{finding:?}"
+    );
+    let told: Vec<Finding> = alerts::check(&exam)
+        .into_iter()
+        .filter(|finding| finding.severity >= Severity::Warning)
+        .collect();
     assert_eq!(told.len(), 2, "{told:#?}");
-    assert_eq!((told[0].severity, runbook(&told[0])), (Severity::Critical, "bad-rollout.md"));
-    assert!(told[1].what.contains("nothing has arrived on route hook (webhook)"), "{told:?}");
+    assert_eq!(
+        (told[0].severity, runbook(&told[0])),
+        (Severity::Critical, "bad-rollout.md")
+    );
+    assert!(
+        told[1]
+            .what
+            .contains("nothing has arrived on route hook (webhook)"),
+        "{told:?}"
+    );
     let mut later = Recorded::of("changed");
     later.look["at_ms"] = json!(later.look["at_ms"].as_u64().unwrap() + 7 * 3_600_000);
-    assert_eq!(changes::check(&later.exam())[0].severity, Severity::Ok, "seven hours are more than six");
+    assert_eq!(
+        changes::check(&later.exam())[0].severity,
+        Severity::Ok,
+        "seven hours are more than six"
+    );
 }
 
 #[test]
@@ -211,12 +334,25 @@ fn a_deploy_is_suspected_of_its_own_models_alerts_alone() {
         let alert = json!({"id": 91, "at_ms": at_ms + 60_000 * minutes_after, "name": "alert.firing",
             "model": alert_model, "fields": {"alert": "Late", "key": "k"}});
         let findings = changes::check(&recorded.and("events", deploy).and("events", alert).exam());
-        findings.into_iter().find(|finding| finding.what.contains("Late began"))
+        findings
+            .into_iter()
+            .find(|finding| finding.what.contains("Late began"))
     };
     let finding = with("fraud", "fraud", 4).unwrap();
-    assert!(finding.what.contains("Late began 4 min after fraud:2 began to answer, and has ended"), "{finding:?}");
-    assert_eq!(finding.next.as_deref(), Some("curl -X POST http://a:8000/v2/repository/models/fraud/load"));
-    assert!(with("fraud", "", 4).is_some(), "an alert of no model may come of any deploy");
+    assert!(
+        finding
+            .what
+            .contains("Late began 4 min after fraud:2 began to answer, and has ended"),
+        "{finding:?}"
+    );
+    assert_eq!(
+        finding.next.as_deref(),
+        Some("curl -X POST http://a:8000/v2/repository/models/fraud/load")
+    );
+    assert!(
+        with("fraud", "", 4).is_some(),
+        "an alert of no model may come of any deploy"
+    );
     assert_eq!(with("fraud", "iris", 4), None);
     assert_eq!(with("fraud", "fraud", 45), None, "too long after");
 }
@@ -225,21 +361,48 @@ fn a_deploy_is_suspected_of_its_own_models_alerts_alone() {
 fn a_registry_that_cannot_be_read() {
     let exam = Recorded::of("registry_gone").exam();
     let finding = worst(run(&exam));
-    assert_eq!((finding.check, runbook(&finding)), ("registry", "registry-unreachable.md"));
-    assert!(finding.what.starts_with("the registry cannot be read: database_"), "{finding:?}");
-    assert_eq!(health::check(&exam)[0].severity, Severity::Notice, "it answers all the same");
+    assert_eq!(
+        (finding.check, runbook(&finding)),
+        ("registry", "registry-unreachable.md")
+    );
+    assert!(
+        finding
+            .what
+            .starts_with("the registry cannot be read: database_"),
+        "{finding:?}"
+    );
+    assert_eq!(
+        health::check(&exam)[0].severity,
+        Severity::Notice,
+        "it answers all the same"
+    );
 }
 
 #[test]
 fn a_machine_that_lacks_something() {
-    let with = |metric: &str, value: &str| worst(machine::check(&Recorded::of("healthy").with(metric, value).exam()));
+    let with = |metric: &str, value: &str| {
+        worst(machine::check(
+            &Recorded::of("healthy").with(metric, value).exam(),
+        ))
+    };
     let critical = with("tidegate_memory_available_bytes", "1000000");
-    assert_eq!((critical.severity, runbook(&critical)), (Severity::Critical, "memory.md"));
+    assert_eq!(
+        (critical.severity, runbook(&critical)),
+        (Severity::Critical, "memory.md")
+    );
     assert!(critical.what.starts_with("1.0 MB of "), "{critical:?}");
-    assert!(with("tidegate_cgroup_oom_kills_total", "2").what.starts_with("2 processes"));
+    assert!(
+        with("tidegate_cgroup_oom_kills_total", "2")
+            .what
+            .starts_with("2 processes")
+    );
     let files = with("process_open_fds", "1e12");
-    assert_eq!((files.severity, runbook(&files)), (Severity::Critical, "connections-refused.md"));
-    let mut throttled = Recorded::of("healthy").with("tidegate_cgroup_cpu_throttled_seconds_total", "100.5");
+    assert_eq!(
+        (files.severity, runbook(&files)),
+        (Severity::Critical, "connections-refused.md")
+    );
+    let mut throttled =
+        Recorded::of("healthy").with("tidegate_cgroup_cpu_throttled_seconds_total", "100.5");
     throttled.before = throttled
         .before
         .lines()
@@ -247,16 +410,25 @@ fn a_machine_that_lacks_something() {
         .chain(["tidegate_cgroup_cpu_throttled_seconds_total 100"])
         .collect::<Vec<_>>()
         .join("\n");
-    assert!(worst(machine::check(&throttled.exam())).what.contains("50% of the last 1 s"));
+    assert!(
+        worst(machine::check(&throttled.exam()))
+            .what
+            .contains("50% of the last 1 s")
+    );
 }
 
 #[test]
 fn a_full_disk_and_no_data_folder() {
     let with = |left: &str| {
         let recorded = Recorded::of("healthy").with("tidegate_data_size_bytes", "1e9");
-        data::check(&recorded.with("tidegate_data_available_bytes", left).exam()).remove(0).severity
+        data::check(&recorded.with("tidegate_data_available_bytes", left).exam())
+            .remove(0)
+            .severity
     };
-    assert_eq!([with("5e8"), with("5e7"), with("1e6")], [Severity::Ok, Severity::Warning, Severity::Critical]);
+    assert_eq!(
+        [with("5e8"), with("5e7"), with("1e6")],
+        [Severity::Ok, Severity::Warning, Severity::Critical]
+    );
     let mut none = Recorded::of("healthy").exam();
     none.look.figures = Figures::default();
     assert!(data::check(&none)[0].what.contains("no data folder"));
@@ -271,8 +443,15 @@ fn a_clock_that_is_wrong() {
     };
     assert_eq!(with(Some(1500)).severity, Severity::Ok);
     assert_eq!(with(Some(-5000)).severity, Severity::Notice);
-    assert!(with(Some(-90_000)).what.contains("90 s behind this machine's"));
-    assert_eq!((with(Some(90_000)).severity, with(None).severity), (Severity::Warning, Severity::Ok));
+    assert!(
+        with(Some(-90_000))
+            .what
+            .contains("90 s behind this machine's")
+    );
+    assert_eq!(
+        (with(Some(90_000)).severity, with(None).severity),
+        (Severity::Warning, Severity::Ok)
+    );
 }
 
 #[test]
@@ -280,9 +459,16 @@ fn restarts_are_told() {
     let mut recorded = Recorded::of("healthy");
     for _ in 0..3 {
         let at_ms = recorded.look["at_ms"].clone();
-        recorded = recorded.and("events", json!({"id": 9, "at_ms": at_ms, "name": "server.started"}));
+        recorded = recorded.and(
+            "events",
+            json!({"id": 9, "at_ms": at_ms, "name": "server.started"}),
+        );
     }
-    assert!(worst(health::check(&recorded.exam())).what.contains("began 4 times"));
+    assert!(
+        worst(health::check(&recorded.exam()))
+            .what
+            .contains("began 4 times")
+    );
 }
 
 #[test]
@@ -300,11 +486,16 @@ fn every_runbook_that_is_named_exists() {
         include_str!("traffic.rs"),
         include_str!("versions.rs"),
     ];
-    let named = sources.iter().flat_map(|source| source.split("runbook(\"").skip(1));
+    let named = sources
+        .iter()
+        .flat_map(|source| source.split("runbook(\"").skip(1));
     let names: Vec<&str> = named.map(|rest| rest.split('"').next().unwrap()).collect();
     assert!(names.len() > 15, "{names:?}");
     for name in names {
-        let page = format!("{}/../../docs/runbooks/{name}.md", env!("CARGO_MANIFEST_DIR"));
+        let page = format!(
+            "{}/../../docs/runbooks/{name}.md",
+            env!("CARGO_MANIFEST_DIR")
+        );
         assert!(std::path::Path::new(&page).is_file(), "{page}");
     }
 }

@@ -17,11 +17,25 @@ use crate::top::view::{Endpoint, View};
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &View, state: &State) {
     let sorted = state.sorted(view);
-    let Some(endpoint) = sorted.get(state.selected(&sorted)) else { return };
-    let versions = u16::try_from(endpoint.versions.len()).unwrap_or(u16::MAX).min(area.height / 2);
-    let [upper, lower] = Layout::vertical([Constraint::Length(versions + 3), Constraint::Min(0)]).areas(area);
+    let Some(endpoint) = sorted.get(state.selected(&sorted)) else {
+        return;
+    };
+    let versions = u16::try_from(endpoint.versions.len())
+        .unwrap_or(u16::MAX)
+        .min(area.height / 2);
+    let [upper, lower] =
+        Layout::vertical([Constraint::Length(versions + 3), Constraint::Min(0)]).areas(area);
     let inner = boxed(frame, upper, format!(" {} ", printable(&endpoint.model)));
-    frame.render_widget(table("VERSION", endpoint.versions.iter().map(|version| row(version, name(version)))), inner);
+    frame.render_widget(
+        table(
+            "VERSION",
+            endpoint
+                .versions
+                .iter()
+                .map(|version| row(version, name(version))),
+        ),
+        inner,
+    );
     let inner = boxed(frame, lower, " what is known of it ".to_owned());
     frame.render_widget(Paragraph::new(lines(view, endpoint)), inner);
 }
@@ -39,18 +53,41 @@ fn lines(view: &View, endpoint: &Endpoint) -> Vec<Line<'static>> {
         lines.push(Line::from(format!("memory {}", bytes(memory as f64))));
     }
     for (reason, count) in &endpoint.reasons {
-        let what = format!("{} requests failed in the last minute: {}", number(*count), printable(reason));
+        let what = format!(
+            "{} requests failed in the last minute: {}",
+            number(*count),
+            printable(reason)
+        );
         lines.push(Line::from(what).style(WARN));
     }
     let own = |of: &str| of == endpoint.model || of == "*";
-    lines.extend(view.objectives.iter().filter(|one| own(&one.endpoint)).map(objective));
-    lines.extend(view.alerts.iter().filter(|one| own(one.label("endpoint"))).map(alert));
-    lines.extend(view.events.iter().filter(|event| event.model == endpoint.model).map(event));
+    lines.extend(
+        view.objectives
+            .iter()
+            .filter(|one| own(&one.endpoint))
+            .map(objective),
+    );
+    lines.extend(
+        view.alerts
+            .iter()
+            .filter(|one| own(one.label("endpoint")))
+            .map(alert),
+    );
+    lines.extend(
+        view.events
+            .iter()
+            .filter(|event| event.model == endpoint.model)
+            .map(event),
+    );
     lines
 }
 
 fn event(event: &Event) -> Line<'static> {
-    let fields: Vec<String> = event.fields.keys().map(|name| format!("{name}={}", event.field(name))).collect();
+    let fields: Vec<String> = event
+        .fields
+        .keys()
+        .map(|name| format!("{name}={}", event.field(name)))
+        .collect();
     let at = time(i64::try_from(event.at_ms).unwrap_or(i64::MAX));
     let what = format!("  {} {} {}", event.name, event.version, fields.join(" "));
     Line::from(vec![Span::from(at).dim(), Span::from(printable(&what))])

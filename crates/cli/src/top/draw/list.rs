@@ -17,17 +17,32 @@ use crate::top::view::{Endpoint, View};
 const MOST_BELOW: u16 = 8;
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &View, state: &State) {
-    let below = u16::try_from(view.objectives.len().max(view.alerts.len())).unwrap_or(u16::MAX).min(MOST_BELOW);
-    let rows = [Constraint::Min(3), Constraint::Length(if below == 0 { 0 } else { below + 2 })];
+    let below = u16::try_from(view.objectives.len().max(view.alerts.len()))
+        .unwrap_or(u16::MAX)
+        .min(MOST_BELOW);
+    let rows = [
+        Constraint::Min(3),
+        Constraint::Length(if below == 0 { 0 } else { below + 2 }),
+    ];
     let [upper, lower] = Layout::vertical(rows).areas(area);
     endpoints(frame, upper, view, state);
     if below > 0 {
         let halves = [Constraint::Percentage(50), Constraint::Percentage(50)];
         let [left, right] = Layout::horizontal(halves).areas(lower);
-        let inner = boxed(frame, left, format!(" objectives {} ", view.objectives.len()));
-        frame.render_widget(Paragraph::new(view.objectives.iter().map(objective).collect::<Vec<_>>()), inner);
+        let inner = boxed(
+            frame,
+            left,
+            format!(" objectives {} ", view.objectives.len()),
+        );
+        frame.render_widget(
+            Paragraph::new(view.objectives.iter().map(objective).collect::<Vec<_>>()),
+            inner,
+        );
         let inner = boxed(frame, right, format!(" alerts {} ", view.alerts.len()));
-        frame.render_widget(Paragraph::new(view.alerts.iter().map(alert).collect::<Vec<_>>()), inner);
+        frame.render_widget(
+            Paragraph::new(view.alerts.iter().map(alert).collect::<Vec<_>>()),
+            inner,
+        );
     }
 }
 
@@ -35,13 +50,24 @@ fn endpoints(frame: &mut Frame<'_>, area: Rect, view: &View, state: &State) {
     let sorted = state.sorted(view);
     let inner = boxed(frame, area, format!(" endpoints {} ", sorted.len()));
     let mut selection = TableState::default().with_selected(Some(state.selected(&sorted)));
-    let table = table("ENDPOINT", sorted.iter().map(|endpoint| row(endpoint, printable(&endpoint.model))));
-    frame.render_stateful_widget(table.row_highlight_style(Style::new().reversed()), inner, &mut selection);
+    let table = table(
+        "ENDPOINT",
+        sorted
+            .iter()
+            .map(|endpoint| row(endpoint, printable(&endpoint.model))),
+    );
+    frame.render_stateful_widget(
+        table.row_highlight_style(Style::new().reversed()),
+        inner,
+        &mut selection,
+    );
 }
 
 /// A table of endpoints or versions.
 pub(super) fn table<'a>(title: &'static str, rows: impl Iterator<Item = Row<'a>>) -> Table<'a> {
-    let header = [title, "STATE", "REQ/S", "ERR/S", "P50 ms", "P95 ms", "P99 ms", "QUEUE", "BATCH"];
+    let header = [
+        title, "STATE", "REQ/S", "ERR/S", "P50 ms", "P95 ms", "P99 ms", "QUEUE", "BATCH",
+    ];
     let widths = [16, 9, 8, 8, 8, 8, 8, 6, 6].map(Constraint::Min);
     Table::new(rows, widths).header(Row::new(header).bold())
 }
@@ -53,7 +79,11 @@ pub(super) fn row(endpoint: &Endpoint, name: String) -> Row<'static> {
         "failed" | "stale" | "unavailable" => BAD,
         _ => WARN,
     };
-    let failing = if endpoint.failing > 0.0 { BAD } else { Style::new() };
+    let failing = if endpoint.failing > 0.0 {
+        BAD
+    } else {
+        Style::new()
+    };
     Row::new([
         Cell::from(name),
         Cell::from(printable(&endpoint.state)).style(state),
@@ -75,18 +105,32 @@ pub(super) fn objective(objective: &Objective) -> Line<'static> {
         () if left < 0.25 || objective.firing().next().is_some() => WARN,
         () => GOOD,
     };
-    let burn = objective.burn("1h").map_or_else(String::new, |burn| format!(", burns at {}", number(burn)));
-    Line::from(format!("{} {} left{burn}", printable(&objective.name), percent(left))).style(style)
+    let burn = objective
+        .burn("1h")
+        .map_or_else(String::new, |burn| format!(", burns at {}", number(burn)));
+    Line::from(format!(
+        "{} {} left{burn}",
+        printable(&objective.name),
+        percent(left)
+    ))
+    .style(style)
 }
 
 /// An alert in a line.
 pub(super) fn alert(alert: &Alert) -> Line<'static> {
-    let style = match (alert.state.as_str(), alert.told_to_nobody(), alert.severity.as_str()) {
+    let style = match (
+        alert.state.as_str(),
+        alert.told_to_nobody(),
+        alert.severity.as_str(),
+    ) {
         ("firing", None, "page") => BAD,
         ("firing", None, _) => WARN,
         _ => Style::new().dim(),
     };
     let summary = alert.annotation("summary");
-    let text = format!("{} {} {} {summary}", alert.severity, alert.state, alert.name);
+    let text = format!(
+        "{} {} {} {summary}",
+        alert.severity, alert.state, alert.name
+    );
     Line::from(printable(&text)).style(style)
 }

@@ -12,7 +12,13 @@ fn screen(view: &View, state: &State, width: u16, height: u16) -> Vec<String> {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| draw(frame, view, state)).unwrap();
     let buffer = terminal.backend().buffer();
-    let line = |y| (0..width).map(|x| buffer[(x, y)].symbol()).collect::<String>().trim_end().to_owned();
+    let line = |y| {
+        (0..width)
+            .map(|x| buffer[(x, y)].symbol())
+            .collect::<String>()
+            .trim_end()
+            .to_owned()
+    };
     (0..height).map(line).collect()
 }
 
@@ -29,8 +35,11 @@ fn pressed(view: &View, codes: &[KeyCode]) -> State {
 }
 
 fn view() -> View {
-    let version =
-        Endpoint { version: "7".to_owned(), aliases: vec!["champion".to_owned()], ..endpoint("fraud", 12.34) };
+    let version = Endpoint {
+        version: "7".to_owned(),
+        aliases: vec!["champion".to_owned()],
+        ..endpoint("fraud", 12.34)
+    };
     let fraud = Endpoint {
         failing: 0.5,
         p50_ms: Some(1.25),
@@ -46,7 +55,10 @@ fn view() -> View {
     let header = Header {
         version: "0.1.0".to_owned(),
         state: "degraded",
-        problems: vec!["the registry cannot be read: gone".to_owned(), "another".to_owned()],
+        problems: vec![
+            "the registry cannot be read: gone".to_owned(),
+            "another".to_owned(),
+        ],
         up_s: Some(3725.0),
         processors: 1.5,
         memory_bytes: 250e6,
@@ -67,7 +79,12 @@ fn view() -> View {
 }
 
 fn endpoint(model: &str, rate: f64) -> Endpoint {
-    Endpoint { model: model.to_owned(), state: "ready".to_owned(), rate, ..Endpoint::default() }
+    Endpoint {
+        model: model.to_owned(),
+        state: "ready".to_owned(),
+        rate,
+        ..Endpoint::default()
+    }
 }
 
 fn objective() -> Objective {
@@ -83,8 +100,10 @@ fn alert() -> Alert {
 }
 
 fn event() -> Event {
-    serde_json::from_str(r#"{"at_ms": 1700000000000, "name": "version.ready", "model": "fraud", "version": "7"}"#)
-        .unwrap()
+    serde_json::from_str(
+        r#"{"at_ms": 1700000000000, "name": "version.ready", "model": "fraud", "version": "7"}"#,
+    )
+    .unwrap()
 }
 
 #[test]
@@ -92,20 +111,36 @@ fn the_list_shows_the_whole_server() {
     let view = view();
     let lines = screen(&view, &State::default(), 120, 24);
     assert_eq!(lines[0], "http://a:8000  degraded  version 0.1.0  up 1h 2m");
-    assert_eq!(lines[1], "340 requests/s  1.50 processors  250 MB (3.0 GB left)  8 connections");
+    assert_eq!(
+        lines[1],
+        "340 requests/s  1.50 processors  250 MB (3.0 GB left)  8 connections"
+    );
     assert_eq!(lines[2], "the registry cannot be read: gone (and 1 more)");
     let fraud = lines.iter().find(|line| line.contains("fraud ")).unwrap();
     let figures: Vec<&str> = fraud.trim_matches('│').split_whitespace().collect();
-    assert_eq!(figures, ["fraud", "ready", "12.3", "0.5", "1.2", "4.0", "9.9", "3.0", "2.5"]);
+    assert_eq!(
+        figures,
+        [
+            "fraud", "ready", "12.3", "0.5", "1.2", "4.0", "9.9", "3.0", "2.5"
+        ]
+    );
     assert!(has(&lines, "fraud-fast 42.0% left, burns at 2.5"));
-    assert!(has(&lines, "page firing TidegateOverload too much\\u{1b}[2J"), "{lines:#?}");
+    assert!(
+        has(&lines, "page firing TidegateOverload too much\\u{1b}[2J"),
+        "{lines:#?}"
+    );
     assert!(lines[23].starts_with("q quit") && lines[23].contains("sort: name"));
 }
 
 #[test]
 fn the_detail_shows_one_endpoint() {
     let view = view();
-    let lines = screen(&view, &pressed(&view, &[KeyCode::Down, KeyCode::Enter]), 120, 24);
+    let lines = screen(
+        &view,
+        &pressed(&view, &[KeyCode::Down, KeyCode::Enter]),
+        120,
+        24,
+    );
     for text in [
         " fraud ",
         "7 champion",
@@ -119,28 +154,61 @@ fn the_detail_shows_one_endpoint() {
     }
     assert!(!has(&lines, "digits"));
     let lines = screen(&view, &pressed(&view, &[KeyCode::Enter]), 120, 24);
-    assert!(has(&lines, " digits ") && !has(&lines, "TidegateOverload"), "another endpoint's alerts are not shown");
+    assert!(
+        has(&lines, " digits ") && !has(&lines, "TidegateOverload"),
+        "another endpoint's alerts are not shown"
+    );
 }
 
 #[test]
 fn the_help_names_every_column() {
     let view = view();
     let lines = screen(&view, &pressed(&view, &[KeyCode::Char('?')]), 120, 24);
-    for text in ["REQ/S, ERR/S", "P50, P95, P99", "QUEUE", "BATCH", "sort by name"] {
+    for text in [
+        "REQ/S, ERR/S",
+        "P50, P95, P99",
+        "QUEUE",
+        "BATCH",
+        "sort by name",
+    ] {
         assert!(has(&lines, text), "{text}: {lines:#?}");
     }
 }
 
 #[test]
 fn a_server_that_is_gone_is_said_to_be() {
-    let gone = Some(Gone { since_ms: 1, why: "cannot ask http://a:8000/v2".to_owned() });
-    let lines = screen(&View { gone: gone.clone(), ..view() }, &State::default(), 120, 24);
-    assert!(
-        has(&lines, "does not answer: cannot ask http://a:8000/v2; figures are from before") && has(&lines, "fraud ")
+    let gone = Some(Gone {
+        since_ms: 1,
+        why: "cannot ask http://a:8000/v2".to_owned(),
+    });
+    let lines = screen(
+        &View {
+            gone: gone.clone(),
+            ..view()
+        },
+        &State::default(),
+        120,
+        24,
     );
-    let never = View { gone, server: "http://a:8000".to_owned(), ..View::default() };
-    assert!(has(&screen(&never, &State::default(), 80, 10), "does not answer: cannot ask"));
-    assert!(has(&screen(&View::default(), &State::default(), 80, 10), "asking…"));
+    assert!(
+        has(
+            &lines,
+            "does not answer: cannot ask http://a:8000/v2; figures are from before"
+        ) && has(&lines, "fraud ")
+    );
+    let never = View {
+        gone,
+        server: "http://a:8000".to_owned(),
+        ..View::default()
+    };
+    assert!(has(
+        &screen(&never, &State::default(), 80, 10),
+        "does not answer: cannot ask"
+    ));
+    assert!(has(
+        &screen(&View::default(), &State::default(), 80, 10),
+        "asking…"
+    ));
 }
 
 #[test]
@@ -155,8 +223,16 @@ fn no_size_is_too_small() {
 
 #[test]
 fn a_thousand_endpoints_scroll_to_the_chosen_one() {
-    let endpoints = (0..1000).map(|at| endpoint(&format!("model-{at:03}"), 0.0)).collect();
-    let view = View { endpoints, ..view() };
+    let endpoints = (0..1000)
+        .map(|at| endpoint(&format!("model-{at:03}"), 0.0))
+        .collect();
+    let view = View {
+        endpoints,
+        ..view()
+    };
     let lines = screen(&view, &pressed(&view, &[KeyCode::End]), 120, 24);
-    assert!(has(&lines, "model-999") && !has(&lines, "model-000"), "{lines:#?}");
+    assert!(
+        has(&lines, "model-999") && !has(&lines, "model-000"),
+        "{lines:#?}"
+    );
 }

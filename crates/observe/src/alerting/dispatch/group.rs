@@ -85,15 +85,22 @@ pub(super) struct News {
 
 impl Group {
     pub(super) fn new(labels: BTreeMap<String, String>, now_ms: u64) -> Self {
-        Self { labels, since_ms: now_ms, flushed_ms: None, told_ms: None, told: BTreeMap::new(), held_back: 0 }
+        Self {
+            labels,
+            since_ms: now_ms,
+            flushed_ms: None,
+            told_ms: None,
+            told: BTreeMap::new(),
+            held_back: 0,
+        }
     }
 
     pub(super) fn has(&self, labels: &BTreeMap<String, String>) -> bool {
         self.labels == *labels
     }
 
-    /// What is to be told now. What was told to fire is told to have ended even where it is suppressed by then, and
-    /// where nobody knows it any more: somebody waits for it.
+    /// What is to be told now. What was told to fire is told to have ended even where it is
+    /// suppressed by then, and where nobody knows it any more: somebody waits for it.
     pub(super) fn news(&self, members: &[&Judged], timing: &Timing, now_ms: u64) -> Option<News> {
         let due_ms = match self.flushed_ms {
             None => self.since_ms.saturating_add(timing.group_wait_ms),
@@ -102,13 +109,28 @@ impl Group {
         if now_ms < due_ms {
             return None;
         }
-        let told = members.iter().filter(|judged| judged.alert.is_firing() && judged.suppression.is_none());
+        let told = members
+            .iter()
+            .filter(|judged| judged.alert.is_firing() && judged.suppression.is_none());
         let firing: Vec<Alert> = told.map(|judged| judged.alert.clone()).collect();
-        let over: Vec<Alert> = self.told.iter().filter_map(|(key, told)| ended(key, told, members, now_ms)).collect();
-        let is_new = firing.iter().any(|alert| !self.told.contains_key(&alert.fingerprint()));
-        let repeats = || self.told_ms.is_none_or(|told_ms| now_ms >= told_ms.saturating_add(timing.repeat_interval_ms));
+        let over: Vec<Alert> = self
+            .told
+            .iter()
+            .filter_map(|(key, told)| ended(key, told, members, now_ms))
+            .collect();
+        let is_new = firing
+            .iter()
+            .any(|alert| !self.told.contains_key(&alert.fingerprint()));
+        let repeats = || {
+            self.told_ms
+                .is_none_or(|told_ms| now_ms >= told_ms.saturating_add(timing.repeat_interval_ms))
+        };
         let is_repeat = !is_new && over.is_empty();
-        (!is_repeat || !firing.is_empty() && repeats()).then_some(News { firing, over, is_repeat })
+        (!is_repeat || !firing.is_empty() && repeats()).then_some(News {
+            firing,
+            over,
+            is_repeat,
+        })
     }
 
     pub(super) fn told_ms(&self) -> Option<u64> {
@@ -127,13 +149,24 @@ impl Group {
         for alert in &news.over {
             self.told.remove(&alert.fingerprint());
         }
-        self.told.extend(news.firing.iter().map(|alert| (alert.fingerprint(), alert.clone())));
-        let status = if news.firing.is_empty() { MessageStatus::Resolved } else { MessageStatus::Firing };
+        self.told.extend(
+            news.firing
+                .iter()
+                .map(|alert| (alert.fingerprint(), alert.clone())),
+        );
+        let status = if news.firing.is_empty() {
+            MessageStatus::Resolved
+        } else {
+            MessageStatus::Firing
+        };
         let mut alerts = news.firing;
         alerts.extend(news.over);
         let left_out = alerts.len().saturating_sub(MAX_ALERTS);
         alerts.truncate(MAX_ALERTS);
-        let labels = BTreeMap::from([("route".to_owned(), route.name.clone()), ("group".to_owned(), key.to_owned())]);
+        let labels = BTreeMap::from([
+            ("route".to_owned(), route.name.clone()),
+            ("group".to_owned(), key.to_owned()),
+        ]);
         let group = crate::alerting::alert::fingerprint(&labels);
         Message {
             id: format!("{group}-{now_ms}"),
@@ -148,7 +181,8 @@ impl Group {
         }
     }
 
-    /// Whether it can be forgotten: nobody waits for its end, and news of it need not wait any more.
+    /// Whether it can be forgotten: nobody waits for its end, and news of it need not wait any
+    /// more.
     pub(super) fn is_done(&self, timing: &Timing, now_ms: u64) -> bool {
         let due_ms = match self.flushed_ms {
             None => self.since_ms.saturating_add(timing.group_wait_ms),
@@ -160,11 +194,18 @@ impl Group {
 
 /// A told alert as it has ended, if it has.
 fn ended(key: &str, told: &Alert, members: &[&Judged], now_ms: u64) -> Option<Alert> {
-    match members.iter().find(|judged| judged.alert.fingerprint() == key) {
+    match members
+        .iter()
+        .find(|judged| judged.alert.fingerprint() == key)
+    {
         Some(judged) if judged.alert.is_firing() => None,
-        Some(judged) if judged.alert.ended_ms().is_some() => {
-            Some(Alert { fired_ms: told.fired_ms, ..judged.alert.clone() })
-        }
-        _ => Some(Alert { state: AlertState::Resolved { since_ms: now_ms }, ..told.clone() }),
+        Some(judged) if judged.alert.ended_ms().is_some() => Some(Alert {
+            fired_ms: told.fired_ms,
+            ..judged.alert.clone()
+        }),
+        _ => Some(Alert {
+            state: AlertState::Resolved { since_ms: now_ms },
+            ..told.clone()
+        }),
     }
 }

@@ -23,35 +23,73 @@ fn route() -> Route {
 }
 
 fn told(alert: &Alert) -> Judged {
-    Judged { alert: alert.clone(), suppression: None }
+    Judged {
+        alert: alert.clone(),
+        suppression: None,
+    }
 }
 
 fn silent(alert: &Alert) -> Judged {
-    Judged { alert: alert.clone(), suppression: Some(Suppression::Silence { id: "s".to_owned() }) }
+    Judged {
+        alert: alert.clone(),
+        suppression: Some(Suppression::Silence { id: "s".to_owned() }),
+    }
 }
 
 fn over(alert: &Alert, at_ms: u64) -> Alert {
-    Alert { state: AlertState::Resolved { since_ms: at_ms }, ..alert.clone() }
+    Alert {
+        state: AlertState::Resolved { since_ms: at_ms },
+        ..alert.clone()
+    }
 }
 
 /// Status and names of what is told.
-fn step(dispatch: &mut Dispatch, alerts: &[Judged], now_ms: u64) -> Vec<(MessageStatus, Vec<String>)> {
+fn step(
+    dispatch: &mut Dispatch,
+    alerts: &[Judged],
+    now_ms: u64,
+) -> Vec<(MessageStatus, Vec<String>)> {
     let dispatched = dispatch.step(&[route()], alerts, now_ms);
-    let names = |message: &Message| message.alerts.iter().map(|alert| alert.name().to_owned()).collect();
-    dispatched.messages.iter().map(|message| (message.status, names(message))).collect()
+    let names = |message: &Message| {
+        message
+            .alerts
+            .iter()
+            .map(|alert| alert.name().to_owned())
+            .collect()
+    };
+    dispatched
+        .messages
+        .iter()
+        .map(|message| (message.status, names(message)))
+        .collect()
 }
 
 #[test]
 fn alerts_of_an_endpoint_come_together_and_others_apart() {
     let mut dispatch = Dispatch::default();
-    let (down, slow, other) = (alert("down", "page", "a"), alert("slow", "page", "a"), alert("down", "page", "b"));
+    let (down, slow, other) = (
+        alert("down", "page", "a"),
+        alert("slow", "page", "a"),
+        alert("down", "page", "b"),
+    );
     let ticket = alert("x", "ticket", "a");
-    assert_eq!(step(&mut dispatch, &[told(&down)], 0), [], "it waits for others");
+    assert_eq!(
+        step(&mut dispatch, &[told(&down)], 0),
+        [],
+        "it waits for others"
+    );
     let all = [told(&down), told(&slow), told(&other), told(&ticket)];
     assert_eq!(step(&mut dispatch, &all, 9 * SECOND), []);
-    let both = (MessageStatus::Firing, vec!["down".to_owned(), "slow".to_owned()]);
+    let both = (
+        MessageStatus::Firing,
+        vec!["down".to_owned(), "slow".to_owned()],
+    );
     assert_eq!(step(&mut dispatch, &all, 10 * SECOND), [both]);
-    assert_eq!(step(&mut dispatch, &all, 19 * SECOND), [(MessageStatus::Firing, vec!["down".to_owned()])], "of b");
+    assert_eq!(
+        step(&mut dispatch, &all, 19 * SECOND),
+        [(MessageStatus::Firing, vec!["down".to_owned()])],
+        "of b"
+    );
     assert_eq!(step(&mut dispatch, &all, 599 * SECOND), []);
     assert_eq!(step(&mut dispatch, &all, 619 * SECOND).len(), 2, "repeated");
 }
@@ -66,11 +104,18 @@ fn news_of_a_group_wait_for_its_interval_and_ends_are_told() {
     assert_eq!(step(&mut dispatch, &both, 69 * SECOND), []);
     assert_eq!(step(&mut dispatch, &both, 70 * SECOND).len(), 1);
     let one_over = [told(&over(&down, 80 * SECOND)), told(&slow)];
-    let partly = (MessageStatus::Firing, vec!["slow".to_owned(), "down".to_owned()]);
+    let partly = (
+        MessageStatus::Firing,
+        vec!["slow".to_owned(), "down".to_owned()],
+    );
     assert_eq!(step(&mut dispatch, &one_over, 130 * SECOND), [partly]);
     assert_eq!(step(&mut dispatch, &one_over, 190 * SECOND), []);
     let end = (MessageStatus::Resolved, vec!["slow".to_owned()]);
-    assert_eq!(step(&mut dispatch, &[], 200 * SECOND), [end], "what is not known any more has ended");
+    assert_eq!(
+        step(&mut dispatch, &[], 200 * SECOND),
+        [end],
+        "what is not known any more has ended"
+    );
     assert_eq!(step(&mut dispatch, &[], 900 * SECOND), []);
     assert_eq!(dispatch.0["oncall"].groups.len(), 0);
 }
@@ -84,9 +129,16 @@ fn what_is_suppressed_is_not_told_but_its_end_is_where_its_beginning_was() {
     }
     step(&mut dispatch, &[told(&down)], 100 * SECOND);
     assert_eq!(step(&mut dispatch, &[told(&down)], 110 * SECOND).len(), 1);
-    assert_eq!(step(&mut dispatch, &[silent(&down)], 900 * SECOND), [], "not repeated");
+    assert_eq!(
+        step(&mut dispatch, &[silent(&down)], 900 * SECOND),
+        [],
+        "not repeated"
+    );
     let ended = silent(&over(&down, 910 * SECOND));
-    assert_eq!(step(&mut dispatch, &[ended], 910 * SECOND), [(MessageStatus::Resolved, vec!["down".to_owned()])]);
+    assert_eq!(
+        step(&mut dispatch, &[ended], 910 * SECOND),
+        [(MessageStatus::Resolved, vec!["down".to_owned()])]
+    );
 }
 
 #[test]
@@ -95,7 +147,8 @@ fn a_restart_neither_forgets_nor_repeats() {
     let down = [told(&alert("down", "page", "a"))];
     step(&mut dispatch, &down, 0);
     assert_eq!(step(&mut dispatch, &down, 10 * SECOND).len(), 1);
-    let mut again: Dispatch = serde_json::from_str(&serde_json::to_string(&dispatch).unwrap()).unwrap();
+    let mut again: Dispatch =
+        serde_json::from_str(&serde_json::to_string(&dispatch).unwrap()).unwrap();
     assert_eq!(again, dispatch);
     assert_eq!(step(&mut again, &down, 300 * SECOND), []);
     assert_eq!(step(&mut again, &[], 310 * SECOND).len(), 1);
@@ -106,12 +159,19 @@ fn a_limit_holds_messages_back_and_says_how_many() {
     let mut dispatch = Dispatch::default();
     let mut route = route();
     route.timing.max_messages_per_hour = 1;
-    let alerts = [told(&alert("down", "page", "a")), told(&alert("down", "page", "b"))];
+    let alerts = [
+        told(&alert("down", "page", "a")),
+        told(&alert("down", "page", "b")),
+    ];
     dispatch.step(&[route.clone()], &alerts, 0);
     let first = dispatch.step(&[route.clone()], &alerts, 10 * SECOND);
     assert_eq!((first.messages.len(), first.limited), (1, 1));
     let second = dispatch.step(&[route.clone()], &alerts, 70 * SECOND);
-    assert_eq!((second.messages.len(), second.limited), (0, 1), "the other one is not yet told");
+    assert_eq!(
+        (second.messages.len(), second.limited),
+        (0, 1),
+        "the other one is not yet told"
+    );
     let later = dispatch.step(&[route], &alerts, 10 * SECOND + HOUR_MS);
     assert_eq!(later.messages.len(), 1);
     assert!(later.messages[0].held_back > 0);
@@ -120,14 +180,24 @@ fn a_limit_holds_messages_back_and_says_how_many() {
 #[test]
 fn a_message_has_at_most_a_hundred_alerts() {
     let mut dispatch = Dispatch::default();
-    let alerts: Vec<Judged> = (0..150).map(|n| told(&alert(&format!("a{n}"), "page", "a"))).collect();
+    let alerts: Vec<Judged> = (0..150)
+        .map(|n| told(&alert(&format!("a{n}"), "page", "a")))
+        .collect();
     dispatch.step(&[route()], &alerts, 0);
-    let message = dispatch.step(&[route()], &alerts, 10 * SECOND).messages.remove(0);
+    let message = dispatch
+        .step(&[route()], &alerts, 10 * SECOND)
+        .messages
+        .remove(0);
     assert_eq!((message.alerts.len(), message.left_out), (100, 50));
-    assert_eq!(step(&mut dispatch, &alerts, 70 * SECOND), [], "all of them count as told");
+    assert_eq!(
+        step(&mut dispatch, &alerts, 70 * SECOND),
+        [],
+        "all of them count as told"
+    );
 }
 
-/// For each of three alerts: whether it is inactive, fires, or fires and is suppressed, minute after minute.
+/// For each of three alerts: whether it is inactive, fires, or fires and is suppressed, minute
+/// after minute.
 fn histories() -> impl Strategy<Value = Vec<[u8; 3]>> {
     prop::collection::vec([0..3u8, 0..3, 0..3], 1..60)
 }

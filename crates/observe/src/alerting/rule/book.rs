@@ -45,14 +45,25 @@ impl RuleBook {
     pub fn new(rules: Vec<AlertRule>, mut kept: RuleStates) -> Self {
         let watch = |rule: AlertRule| {
             let standings = kept.0.remove(rule.name()).unwrap_or_default().into_iter();
-            let standings = standings.map(|standing| (standing.labels.clone(), standing)).collect();
-            Watch { rule, standings, growths: BTreeMap::new() }
+            let standings = standings
+                .map(|standing| (standing.labels.clone(), standing))
+                .collect();
+            Watch {
+                rule,
+                standings,
+                growths: BTreeMap::new(),
+            }
         };
         Self(rules.into_iter().map(watch).collect())
     }
 
     /// Looks at every rule.
-    pub fn evaluate(&mut self, samples: &BTreeMap<String, Vec<Sample>>, events: &EventLog, now_ms: u64) {
+    pub fn evaluate(
+        &mut self,
+        samples: &BTreeMap<String, Vec<Sample>>,
+        events: &EventLog,
+        now_ms: u64,
+    ) {
         for watch in &mut self.0 {
             let values = match &watch.rule.subject {
                 Subject::Metric(metric) => {
@@ -68,13 +79,25 @@ impl RuleBook {
     /// The alerts that are pending, fire, or have ended not long ago.
     pub fn alerts(&self, links: &Links) -> Vec<Alert> {
         let watches = self.0.iter();
-        watches.flat_map(|watch| watch.standings.values().map(|standing| watch.rule.alert(standing, links))).collect()
+        watches
+            .flat_map(|watch| {
+                watch
+                    .standings
+                    .values()
+                    .map(|standing| watch.rule.alert(standing, links))
+            })
+            .collect()
     }
 
     /// The states, to be kept.
     pub fn states(&self) -> RuleStates {
         let watches = self.0.iter().filter(|watch| !watch.standings.is_empty());
-        let states = watches.map(|watch| (watch.rule.name().to_owned(), watch.standings.values().cloned().collect()));
+        let states = watches.map(|watch| {
+            (
+                watch.rule.name().to_owned(),
+                watch.standings.values().cloned().collect(),
+            )
+        });
         RuleStates(states.collect())
     }
 }
@@ -83,7 +106,9 @@ impl Watch {
     /// What is to be compared, for each combination of labels.
     fn of_metric(&mut self, samples: &[Sample], now_ms: u64) -> BTreeMap<Labels, f64> {
         let config = &self.rule.config;
-        let chosen = samples.iter().filter(|sample| Matcher::all_match(&config.labels, &sample.labels));
+        let chosen = samples
+            .iter()
+            .filter(|sample| Matcher::all_match(&config.labels, &sample.labels));
         let chosen: Vec<&Sample> = chosen.take(MAX_SERIES).collect();
         let window_ms = config.window_s * 1000;
         let mut growths = std::mem::take(&mut self.growths);
@@ -99,7 +124,9 @@ impl Watch {
                 }
             };
             let group = values.entry(grouped(&config.by, &sample.labels));
-            group.and_modify(|so_far| *so_far = config.aggregate.of(*so_far, value)).or_insert(value);
+            group
+                .and_modify(|so_far| *so_far = config.aggregate.of(*so_far, value))
+                .or_insert(value);
         }
         values
     }
@@ -107,9 +134,15 @@ impl Watch {
     fn of_events(&self, name: &str, events: &EventLog, now_ms: u64) -> BTreeMap<Labels, f64> {
         let config = &self.rule.config;
         let since_ms = now_ms.saturating_sub(config.window_s * 1000);
-        let recent = events.iter().rev().filter(|event| event.name == name && event.at_ms >= since_ms);
+        let recent = events
+            .iter()
+            .rev()
+            .filter(|event| event.name == name && event.at_ms >= since_ms);
         let mut counts = BTreeMap::new();
-        for labels in recent.map(labels_of).filter(|labels| Matcher::all_match(&config.labels, labels)) {
+        for labels in recent
+            .map(labels_of)
+            .filter(|labels| Matcher::all_match(&config.labels, labels))
+        {
             *counts.entry(grouped(&config.by, &labels)).or_insert(0.0) += 1.0;
         }
         counts
@@ -119,14 +152,24 @@ impl Watch {
     fn settle(&mut self, values: BTreeMap<Labels, f64>, now_ms: u64) {
         let (rule, hold_ms) = (&self.rule, self.rule.config.for_s * 1000);
         for (labels, standing) in &mut self.standings {
-            let value = values.get(labels).copied().filter(|value| rule.holds(*value));
+            let value = values
+                .get(labels)
+                .copied()
+                .filter(|value| rule.holds(*value));
             standing.value = value.unwrap_or(standing.value);
             standing.state = standing.state.next(value.is_some(), hold_ms, now_ms);
         }
         for (labels, value) in values.into_iter().filter(|(_, value)| rule.holds(*value)) {
             if self.standings.len() < MAX_ALERTS && !self.standings.contains_key(&labels) {
                 let state = AlertState::Inactive.next(true, hold_ms, now_ms);
-                self.standings.insert(labels.clone(), Standing { labels, state, value });
+                self.standings.insert(
+                    labels.clone(),
+                    Standing {
+                        labels,
+                        state,
+                        value,
+                    },
+                );
             }
         }
         self.standings.retain(|_, standing| match standing.state {
@@ -169,8 +212,13 @@ impl AlertRule {
             let name = if name == "model" { "endpoint" } else { name };
             labels.insert(name.to_owned(), value.clone());
         }
-        let mut annotations = Labels::from([("description".to_owned(), self.description(standing.value))]);
-        let summary = if config.summary.is_empty() { self.subject() } else { config.summary.clone() };
+        let mut annotations =
+            Labels::from([("description".to_owned(), self.description(standing.value))]);
+        let summary = if config.summary.is_empty() {
+            self.subject()
+        } else {
+            config.summary.clone()
+        };
         annotations.insert("summary".to_owned(), summary);
         if let Some(url) = links.runbook(&config.runbook) {
             annotations.insert("runbook_url".to_owned(), url);
@@ -199,22 +247,31 @@ impl AlertRule {
                     0 => format!("{metric} is {value}"),
                     window_s => format!("{metric} grew by {value} a second over {window_s} s"),
                 };
-                format!("{what}; the alert is on {} {threshold}{held}.", config.op.sign())
+                format!(
+                    "{what}; the alert is on {} {threshold}{held}.",
+                    config.op.sign()
+                )
             }
             Subject::Event(event) => {
                 let window_s = config.window_s;
-                format!("{event} happened {value} times in {window_s} s; the alert is on {threshold} or more{held}.")
+                format!(
+                    "{event} happened {value} times in {window_s} s; the alert is on {threshold} or more{held}."
+                )
             }
         }
     }
 }
 
 fn grouped(by: &[String], labels: &Labels) -> Labels {
-    by.iter().map(|name| (name.clone(), labels.get(name).cloned().unwrap_or_default())).collect()
+    by.iter()
+        .map(|name| (name.clone(), labels.get(name).cloned().unwrap_or_default()))
+        .collect()
 }
 
 fn labels_of(event: &Event) -> Labels {
-    [("model", &event.model), ("version", &event.version)].map(|(name, value)| (name.to_owned(), value.clone())).into()
+    [("model", &event.model), ("version", &event.version)]
+        .map(|(name, value)| (name.to_owned(), value.clone()))
+        .into()
 }
 
 #[cfg(test)]
@@ -224,8 +281,12 @@ mod tests {
 
     fn samples(values: &[(&str, &str, f64)]) -> BTreeMap<String, Vec<Sample>> {
         let sample = |(model, version, value): &(&str, &str, f64)| {
-            let labels = [("model", model), ("version", version)].map(|(n, v)| (n.to_owned(), (*v).to_owned()));
-            Sample { labels: labels.into(), value: *value }
+            let labels = [("model", model), ("version", version)]
+                .map(|(n, v)| (n.to_owned(), (*v).to_owned()));
+            Sample {
+                labels: labels.into(),
+                value: *value,
+            }
         };
         BTreeMap::from([("queue".to_owned(), values.iter().map(sample).collect())])
     }
@@ -247,7 +308,10 @@ mod tests {
 
     fn states(book: &RuleBook) -> Vec<(String, AlertState)> {
         let alerts = book.alerts(&Links::default());
-        alerts.iter().map(|alert| (alert.label("endpoint").to_owned(), alert.state)).collect()
+        alerts
+            .iter()
+            .map(|alert| (alert.label("endpoint").to_owned(), alert.state))
+            .collect()
     }
 
     #[test]
@@ -256,14 +320,26 @@ mod tests {
         let events = EventLog::default();
         let high = samples(&[("a", "1", 6.0), ("a", "2", 5.0), ("b", "1", 10.0)]);
         book.evaluate(&high, &events, 1000);
-        assert_eq!(states(&book), [("a".to_owned(), AlertState::Pending { since_ms: 1000 })]);
+        assert_eq!(
+            states(&book),
+            [("a".to_owned(), AlertState::Pending { since_ms: 1000 })]
+        );
         book.evaluate(&high, &events, 61_000);
-        assert_eq!(states(&book), [("a".to_owned(), AlertState::Firing { since_ms: 61_000 })]);
+        assert_eq!(
+            states(&book),
+            [("a".to_owned(), AlertState::Firing { since_ms: 61_000 })]
+        );
         let alert = &book.alerts(&Links::default())[0];
-        assert_eq!(alert.annotation("description"), "queue is 11; the alert is on > 10 for 60 s.");
+        assert_eq!(
+            alert.annotation("description"),
+            "queue is 11; the alert is on > 10 for 60 s."
+        );
         let mut again = RuleBook::new(vec![rule().parse().unwrap()], book.states());
         again.evaluate(&BTreeMap::new(), &events, 70_000);
-        assert_eq!(states(&again), [("a".to_owned(), AlertState::Resolved { since_ms: 70_000 })]);
+        assert_eq!(
+            states(&again),
+            [("a".to_owned(), AlertState::Resolved { since_ms: 70_000 })]
+        );
         again.evaluate(&BTreeMap::new(), &events, 70_001 + ENDED_SHOWN_MS);
         assert_eq!(states(&again), []);
     }
@@ -272,7 +348,13 @@ mod tests {
     fn other_aggregates_and_comparisons() {
         let values = samples(&[("a", "1", 3.0), ("a", "2", 5.0)]);
         let fires = |aggregate, op, threshold| {
-            let mut book = book(&RuleConfig { aggregate, op, threshold, for_s: 0, ..rule() });
+            let mut book = book(&RuleConfig {
+                aggregate,
+                op,
+                threshold,
+                for_s: 0,
+                ..rule()
+            });
             book.evaluate(&values, &EventLog::default(), 0);
             !states(&book).is_empty()
         };
@@ -284,11 +366,24 @@ mod tests {
 
     #[test]
     fn a_counter_is_compared_by_how_fast_it_grows() {
-        let mut book = book(&RuleConfig { window_s: 60, threshold: 0.5, for_s: 0, ..rule() });
+        let mut book = book(&RuleConfig {
+            window_s: 60,
+            threshold: 0.5,
+            for_s: 0,
+            ..rule()
+        });
         let events = EventLog::default();
-        book.evaluate(&samples(&[("a", "1", 20.0), ("a", "2", 20.0)]), &events, 1_000_000);
+        book.evaluate(
+            &samples(&[("a", "1", 20.0), ("a", "2", 20.0)]),
+            &events,
+            1_000_000,
+        );
         assert_eq!(states(&book).len(), 1, "40 in 60 s");
-        book.evaluate(&samples(&[("a", "1", 20.0), ("a", "2", 20.0)]), &events, 1_070_000);
+        book.evaluate(
+            &samples(&[("a", "1", 20.0), ("a", "2", 20.0)]),
+            &events,
+            1_070_000,
+        );
         assert!(matches!(states(&book)[0].1, AlertState::Resolved { .. }));
     }
 
@@ -307,21 +402,60 @@ mod tests {
             events.add(Event::new("version.load_failed", at_ms).about(model, "1"));
         }
         book.evaluate(&BTreeMap::new(), &events, 100_000);
-        assert_eq!(states(&book), [("a".to_owned(), AlertState::Firing { since_ms: 100_000 })]);
+        assert_eq!(
+            states(&book),
+            [("a".to_owned(), AlertState::Firing { since_ms: 100_000 })]
+        );
         book.evaluate(&BTreeMap::new(), &events, 111_000);
-        assert_eq!(states(&book), [("a".to_owned(), AlertState::Resolved { since_ms: 111_000 })]);
+        assert_eq!(
+            states(&book),
+            [("a".to_owned(), AlertState::Resolved { since_ms: 111_000 })]
+        );
     }
 
     #[test]
     fn a_wrong_rule_is_refused_with_its_reason() {
         let wrong = |config: RuleConfig| config.parse().unwrap_err().to_string();
-        assert!(wrong(RuleConfig { name: "a b".to_owned(), ..rule() }).contains("name must be"));
-        assert!(wrong(RuleConfig { event: Some("x".to_owned()), ..rule() }).contains("either metric or event"));
-        let event = RuleConfig { metric: None, event: Some("x".to_owned()), ..rule() };
+        assert!(
+            wrong(RuleConfig {
+                name: "a b".to_owned(),
+                ..rule()
+            })
+            .contains("name must be")
+        );
+        assert!(
+            wrong(RuleConfig {
+                event: Some("x".to_owned()),
+                ..rule()
+            })
+            .contains("either metric or event")
+        );
+        let event = RuleConfig {
+            metric: None,
+            event: Some("x".to_owned()),
+            ..rule()
+        };
         assert!(wrong(event.clone()).contains("there is no event \"x\", there are server.started"));
-        assert!(wrong(RuleConfig { event: Some("version.gone".to_owned()), ..event }).contains("needs window_s"));
-        assert!(wrong(RuleConfig { threshold: f64::NAN, ..rule() }).contains("threshold"));
-        let twice = RuleConfig::parse_all(&[rule(), rule()]).unwrap_err().to_string();
-        assert_eq!(twice, "alerts.rules \"queue-long\": another rule has this name");
+        assert!(
+            wrong(RuleConfig {
+                event: Some("version.gone".to_owned()),
+                ..event
+            })
+            .contains("needs window_s")
+        );
+        assert!(
+            wrong(RuleConfig {
+                threshold: f64::NAN,
+                ..rule()
+            })
+            .contains("threshold")
+        );
+        let twice = RuleConfig::parse_all(&[rule(), rule()])
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            twice,
+            "alerts.rules \"queue-long\": another rule has this name"
+        );
     }
 }

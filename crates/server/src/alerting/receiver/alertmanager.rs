@@ -29,23 +29,41 @@ struct Posted<'a> {
 impl Alertmanager {
     pub(super) fn new(url: &str) -> Result<Self, String> {
         check_url(url)?;
-        Ok(Self { url: format!("{}/api/v2/alerts", url.trim_end_matches('/')) })
+        Ok(Self {
+            url: format!("{}/api/v2/alerts", url.trim_end_matches('/')),
+        })
     }
 
     /// The alerts that it is to be told of.
-    pub(in crate::alerting) fn told<'a>(&self, route: &Route, judged: &'a [Judged], now_ms: u64) -> Vec<&'a Alert> {
+    pub(in crate::alerting) fn told<'a>(
+        &self,
+        route: &Route,
+        judged: &'a [Judged],
+        now_ms: u64,
+    ) -> Vec<&'a Alert> {
         let is_told = |judged: &&Judged| {
             let alert = &judged.alert;
-            let recent = alert.ended_ms().is_some_and(|ended_ms| now_ms.saturating_sub(ended_ms) <= ENDED_SHOWN_MS);
+            let recent = alert
+                .ended_ms()
+                .is_some_and(|ended_ms| now_ms.saturating_sub(ended_ms) <= ENDED_SHOWN_MS);
             judged.suppression.is_none() && (alert.is_firing() || recent) && route.takes(judged)
         };
-        judged.iter().filter(is_told).map(|judged| &judged.alert).collect()
+        judged
+            .iter()
+            .filter(is_told)
+            .map(|judged| &judged.alert)
+            .collect()
     }
 
     /// Tells it of alerts.
-    pub(in crate::alerting) async fn send(&self, http: &Http, alerts: &[&Alert]) -> Result<(), Undelivered> {
+    pub(in crate::alerting) async fn send(
+        &self,
+        http: &Http,
+        alerts: &[&Alert],
+    ) -> Result<(), Undelivered> {
         let posted: Vec<Posted<'_>> = alerts.iter().map(|alert| Posted::of(alert)).collect();
-        let body = serde_json::to_vec(&posted).map_err(|problem| Undelivered::later(problem.to_string()))?;
+        let body = serde_json::to_vec(&posted)
+            .map_err(|problem| Undelivered::later(problem.to_string()))?;
         http.post(&self.url, json_headers(), body.into()).await
     }
 }

@@ -1,4 +1,5 @@
-//! What an operator can set of receivers. Every secret can be given, or named by the file that has it.
+//! What an operator can set of receivers. Every secret can be given, or named by the file that has
+//! it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -74,7 +75,11 @@ pub struct PagerDutyConfig {
 impl Default for PagerDutyConfig {
     fn default() -> Self {
         let url = "https://events.pagerduty.com/v2/enqueue".to_owned();
-        Self { routing_key: Secret::default(), routing_key_file: None, url }
+        Self {
+            routing_key: Secret::default(),
+            routing_key_file: None,
+            url,
+        }
     }
 }
 
@@ -82,7 +87,8 @@ impl Default for PagerDutyConfig {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SmtpConfig {
-    /// The server: `smtps://user:password@host:465`, `smtp://host:587?tls=required` for STARTTLS, or `smtp://host:25`.
+    /// The server: `smtps://user:password@host:465`, `smtp://host:587?tls=required` for STARTTLS,
+    /// or `smtp://host:25`.
     pub url: Secret,
     /// The file that has it.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -31,33 +31,53 @@ impl Smtp {
             AsyncSmtpTransport::<Tokio1Executor>::from_url(url.reveal())
                 .map_err(|_| "its url is none of smtp or smtps".to_owned())?;
         }
-        let mailbox = |text: &String| text.parse().map_err(|problem| format!("{text:?} is no mail address: {problem}"));
-        let to = config.to.iter().map(mailbox).collect::<Result<Vec<_>, _>>()?;
+        let mailbox = |text: &String| {
+            text.parse()
+                .map_err(|problem| format!("{text:?} is no mail address: {problem}"))
+        };
+        let to = config
+            .to
+            .iter()
+            .map(mailbox)
+            .collect::<Result<Vec<_>, _>>()?;
         if !(1..=MAX_RECIPIENTS).contains(&to.len()) {
             return Err(format!("it needs 1 to {MAX_RECIPIENTS} recipients in to"));
         }
-        Ok(Self { url, from: mailbox(&config.from)?, to })
+        Ok(Self {
+            url,
+            from: mailbox(&config.from)?,
+            to,
+        })
     }
 
     pub(super) async fn send(&self, message: &Message) -> Result<(), Undelivered> {
         let url = self.url.read().await.map_err(Undelivered::later)?;
         let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.reveal());
-        let transport = transport.map_err(|_| Undelivered::later("its url is none of smtp or smtps"))?;
+        let transport =
+            transport.map_err(|_| Undelivered::later("its url is none of smtp or smtps"))?;
         let transport = transport.timeout(Some(PATIENCE)).build();
-        let mail = self.mail(message).map_err(|problem| Undelivered::Never { reason: problem.to_string() })?;
+        let mail = self.mail(message).map_err(|problem| Undelivered::Never {
+            reason: problem.to_string(),
+        })?;
         let sent = tokio::time::timeout(PATIENCE, transport.send(mail)).await;
-        let Ok(sent) = sent else { return Err(Undelivered::later("the mail server takes too long")) };
+        let Ok(sent) = sent else {
+            return Err(Undelivered::later("the mail server takes too long"));
+        };
         let Err(error) = sent else { return Ok(()) };
         let code = error.status().map(u16::from);
         match error.is_permanent() && !code.is_some_and(|code| AUTHENTICATION.contains(&code)) {
-            true => Err(Undelivered::Never { reason: error.to_string() }),
+            true => Err(Undelivered::Never {
+                reason: error.to_string(),
+            }),
             false => Err(Undelivered::later(error.to_string())),
         }
     }
 
     fn mail(&self, message: &Message) -> Result<lettre::Message, lettre::error::Error> {
         let id = format!("<{}@tidegate>", message.id);
-        let mut mail = lettre::Message::builder().from(self.from.clone()).subject(super::title(message));
+        let mut mail = lettre::Message::builder()
+            .from(self.from.clone())
+            .subject(super::title(message));
         mail = mail.message_id(Some(id)).header(ContentType::TEXT_PLAIN);
         for to in &self.to {
             mail = mail.to(to.clone());
@@ -75,14 +95,22 @@ fn text(message: &Message) -> String {
         let _ = writeln!(text, "and {} more alerts", message.left_out);
     }
     if message.held_back > 0 {
-        let _ = writeln!(text, "{} messages before this one were held back by the route's limit", message.held_back);
+        let _ = writeln!(
+            text,
+            "{} messages before this one were held back by the route's limit",
+            message.held_back
+        );
     }
     text
 }
 
 fn write_alert(text: &mut String, alert: &Alert) {
     let since = rfc3339(alert.since_ms().unwrap_or(0));
-    let status = if alert.is_firing() { "fires since" } else { "ended at" };
+    let status = if alert.is_firing() {
+        "fires since"
+    } else {
+        "ended at"
+    };
     let _ = writeln!(text, "{} {status} {since}", alert.name());
     for line in ["summary", "description", "deploy"].map(|name| alert.annotation(name)) {
         if !line.is_empty() {
@@ -94,7 +122,11 @@ fn write_alert(text: &mut String, alert: &Alert) {
             let _ = writeln!(text, "{name}: {}", alert.annotation(url));
         }
     }
-    let labels: Vec<String> = alert.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let labels: Vec<String> = alert
+        .labels
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
     let _ = writeln!(text, "{}\n", labels.join(" "));
 }
 
@@ -132,9 +164,27 @@ mod tests {
     #[test]
     fn a_wrong_address_is_told_without_the_password() {
         let wrong = |config: SmtpConfig| Smtp::new(&config).err().unwrap();
-        let error = wrong(SmtpConfig { url: Secret::from("ftp://ada:hunter2@mail"), ..config() });
-        assert!(error.contains("none of smtp") && !error.contains("hunter2"), "{error}");
-        assert!(wrong(SmtpConfig { from: "nobody".to_owned(), ..config() }).contains("\"nobody\" is no mail address"));
-        assert!(wrong(SmtpConfig { to: Vec::new(), ..config() }).contains("recipients"));
+        let error = wrong(SmtpConfig {
+            url: Secret::from("ftp://ada:hunter2@mail"),
+            ..config()
+        });
+        assert!(
+            error.contains("none of smtp") && !error.contains("hunter2"),
+            "{error}"
+        );
+        assert!(
+            wrong(SmtpConfig {
+                from: "nobody".to_owned(),
+                ..config()
+            })
+            .contains("\"nobody\" is no mail address")
+        );
+        assert!(
+            wrong(SmtpConfig {
+                to: Vec::new(),
+                ..config()
+            })
+            .contains("recipients")
+        );
     }
 }

@@ -22,20 +22,39 @@ impl Http {
         // Another part of the process may have set it: the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let agent = concat!("tidegate/", env!("CARGO_PKG_VERSION"));
-        let builder = reqwest::Client::builder().timeout(PATIENCE).user_agent(agent);
-        Ok(Self { client: builder.redirect(reqwest::redirect::Policy::none()).build()? })
+        let builder = reqwest::Client::builder()
+            .timeout(PATIENCE)
+            .user_agent(agent);
+        Ok(Self {
+            client: builder
+                .redirect(reqwest::redirect::Policy::none())
+                .build()?,
+        })
     }
 
     /// Posts a body. Reasons name neither address nor headers, which may be secret.
-    pub(super) async fn post(&self, url: &str, headers: HeaderMap, body: Bytes) -> Result<(), Undelivered> {
-        let sent = self.client.post(url).headers(headers).body(body).send().await;
+    pub(super) async fn post(
+        &self,
+        url: &str,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<(), Undelivered> {
+        let sent = self
+            .client
+            .post(url)
+            .headers(headers)
+            .body(body)
+            .send()
+            .await;
         let mut answer = sent.map_err(|error| Undelivered::later(causes(&error.without_url())))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(());
         }
-        let wait_ms =
-            answer.headers().get(header::RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse::<u64>().ok());
+        let wait_ms = answer
+            .headers()
+            .get(header::RETRY_AFTER)
+            .and_then(|wait| wait.to_str().ok()?.parse::<u64>().ok());
         let wait_ms = wait_ms.map(|seconds| seconds.saturating_mul(1000));
         let said = answer.chunk().await.ok().flatten().unwrap_or_default();
         let said = String::from_utf8_lossy(&said[..said.len().min(MAX_ANSWER)]).into_owned();
@@ -47,7 +66,8 @@ impl Http {
     }
 }
 
-/// Whether the same message will be refused again. A wrong key or address (401, 403, 404) can be mended meanwhile.
+/// Whether the same message will be refused again. A wrong key or address (401, 403, 404) can be
+/// mended meanwhile.
 fn is_final(status: StatusCode) -> bool {
     matches!(
         status,
@@ -73,14 +93,20 @@ fn causes(error: &dyn std::error::Error) -> String {
 
 /// The type of a JSON body.
 pub(super) fn json_headers() -> HeaderMap {
-    HeaderMap::from_iter([(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"))])
+    HeaderMap::from_iter([(
+        header::CONTENT_TYPE,
+        http::HeaderValue::from_static("application/json"),
+    )])
 }
 
 /// Whether this can be an address.
 pub(super) fn check_url(url: &str) -> Result<(), String> {
-    let parsed = reqwest::Url::parse(url).map_err(|problem| format!("its url is none: {problem}"))?;
+    let parsed =
+        reqwest::Url::parse(url).map_err(|problem| format!("its url is none: {problem}"))?;
     match parsed.scheme() {
         "http" | "https" => Ok(()),
-        scheme => Err(format!("its url begins with {scheme}, it must be http or https")),
+        scheme => Err(format!(
+            "its url begins with {scheme}, it must be http or https"
+        )),
     }
 }

@@ -11,7 +11,8 @@ use crate::alerting::secret::{Secret, SecretSource};
 /// Longest summary that is taken, in characters.
 const MAX_SUMMARY: usize = 1024;
 
-/// A service. A group of alerts is one incident: triggered by its first message, resolved when all of it has ended.
+/// A service. A group of alerts is one incident: triggered by its first message, resolved when all
+/// of it has ended.
 pub(in crate::alerting) struct PagerDuty {
     routing_key: SecretSource,
     url: String,
@@ -24,13 +25,26 @@ impl PagerDuty {
         let file = config.routing_key_file.as_deref();
         let routing_key = SecretSource::required(&config.routing_key, file, "routing_key")?;
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let source = if host.trim().is_empty() { "tidegate" } else { host.trim() };
-        Ok(Self { routing_key, url: config.url.clone(), source: source.to_owned() })
+        let source = if host.trim().is_empty() {
+            "tidegate"
+        } else {
+            host.trim()
+        };
+        Ok(Self {
+            routing_key,
+            url: config.url.clone(),
+            source: source.to_owned(),
+        })
     }
 
     pub(super) async fn send(&self, http: &Http, message: &Message) -> Result<(), Undelivered> {
         let key = self.routing_key.read().await.map_err(Undelivered::later)?;
-        http.post(&self.url, json_headers(), self.value(&key, message).to_string().into()).await
+        http.post(
+            &self.url,
+            json_headers(),
+            self.value(&key, message).to_string().into(),
+        )
+        .await
     }
 
     fn value(&self, key: &Secret, message: &Message) -> Value {
@@ -38,7 +52,9 @@ impl PagerDuty {
         if message.status == MessageStatus::Resolved {
             return json!({"routing_key": key.reveal(), "event_action": "resolve", "dedup_key": dedup_key});
         }
-        let is_page = message.firing().any(|alert| alert.label("severity") == "page");
+        let is_page = message
+            .firing()
+            .any(|alert| alert.label("severity") == "page");
         let summary: String = super::title(message).chars().take(MAX_SUMMARY).collect();
         let since_ms = message.firing().filter_map(|alert| alert.since_ms()).min();
         let links = message.firing().flat_map(|alert| {
@@ -75,14 +91,20 @@ mod tests {
     #[test]
     fn a_group_is_an_incident_from_trigger_to_resolve() {
         let routing_key = Secret::from("k");
-        let config = PagerDutyConfig { routing_key: routing_key.clone(), ..PagerDutyConfig::default() };
+        let config = PagerDutyConfig {
+            routing_key: routing_key.clone(),
+            ..PagerDutyConfig::default()
+        };
         let pagerduty = PagerDuty::new(&config).unwrap();
         let trigger = pagerduty.value(&routing_key, &message());
         assert_eq!(
             (&trigger["event_action"], &trigger["payload"]["severity"]),
             (&json!("trigger"), &json!("critical"))
         );
-        assert_eq!(trigger["payload"]["timestamp"], json!("2023-11-14T22:14:00.000Z"));
+        assert_eq!(
+            trigger["payload"]["timestamp"],
+            json!("2023-11-14T22:14:00.000Z")
+        );
         assert_eq!(trigger["links"].as_array().unwrap().len(), 2);
         let resolve = pagerduty.value(&routing_key, &resolved());
         assert_eq!(resolve["event_action"], json!("resolve"));

@@ -27,7 +27,12 @@ impl Slack {
 
     pub(super) async fn send(&self, http: &Http, message: &Message) -> Result<(), Undelivered> {
         let url = self.url.read().await.map_err(Undelivered::later)?;
-        http.post(url.reveal(), json_headers(), value(message).to_string().into()).await
+        http.post(
+            url.reveal(),
+            json_headers(),
+            value(message).to_string().into(),
+        )
+        .await
     }
 }
 
@@ -39,9 +44,17 @@ fn value(message: &Message) -> Value {
         text.push_str(&format!("\nand {more} more alerts"));
     }
     if message.held_back > 0 {
-        text.push_str(&format!("\n{} messages before this one were held back by the route's limit", message.held_back));
+        text.push_str(&format!(
+            "\n{} messages before this one were held back by the route's limit",
+            message.held_back
+        ));
     }
-    let attachments: Vec<Value> = message.alerts.iter().take(MAX_SHOWN).map(attachment).collect();
+    let attachments: Vec<Value> = message
+        .alerts
+        .iter()
+        .take(MAX_SHOWN)
+        .map(attachment)
+        .collect();
     json!({"text": text, "attachments": attachments})
 }
 
@@ -51,12 +64,27 @@ fn attachment(alert: &Alert) -> Value {
         (true, "page") => "danger",
         (true, _) => "warning",
     };
-    let status = if alert.is_firing() { "fires" } else { "resolved" };
-    let mut lines = vec![escaped(alert.annotation("description")), escaped(alert.annotation("deploy"))];
-    lines.extend([("Runbook", "runbook_url"), ("Dashboard", "dashboard_url")].into_iter().map(|(name, annotation)| {
-        let url = alert.annotation(annotation);
-        if url.is_empty() { String::new() } else { format!("<{}|{name}>", escaped(url)) }
-    }));
+    let status = if alert.is_firing() {
+        "fires"
+    } else {
+        "resolved"
+    };
+    let mut lines = vec![
+        escaped(alert.annotation("description")),
+        escaped(alert.annotation("deploy")),
+    ];
+    lines.extend(
+        [("Runbook", "runbook_url"), ("Dashboard", "dashboard_url")]
+            .into_iter()
+            .map(|(name, annotation)| {
+                let url = alert.annotation(annotation);
+                if url.is_empty() {
+                    String::new()
+                } else {
+                    format!("<{}|{name}>", escaped(url))
+                }
+            }),
+    );
     lines.retain(|line| !line.is_empty());
     let fields: Vec<Value> = ["severity", "endpoint", "version", "tier", "slo"]
         .into_iter()
@@ -76,7 +104,9 @@ fn attachment(alert: &Alert) -> Value {
 
 /// As <https://docs.slack.dev/messaging/formatting-message-text#escaping> has it.
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 #[cfg(test)]
@@ -87,11 +117,25 @@ mod tests {
     #[test]
     fn alerts_are_attachments_with_links() {
         let value = value(&message());
-        assert!(value["text"].as_str().unwrap().contains("and 2 more alerts\n1 messages before"));
+        assert!(
+            value["text"]
+                .as_str()
+                .unwrap()
+                .contains("and 2 more alerts\n1 messages before")
+        );
         let page = &value["attachments"][0];
-        assert_eq!((&page["color"], &page["title"]), (&json!("danger"), &json!("Down fires: &lt;fraud&gt; &amp; all")));
+        assert_eq!(
+            (&page["color"], &page["title"]),
+            (
+                &json!("danger"),
+                &json!("Down fires: &lt;fraud&gt; &amp; all")
+            )
+        );
         let text = page["text"].as_str().unwrap();
-        assert!(text.contains("<https://runbooks/down.md|Runbook>") && text.contains("from=1&amp;to=now|Dashboard>"));
+        assert!(
+            text.contains("<https://runbooks/down.md|Runbook>")
+                && text.contains("from=1&amp;to=now|Dashboard>")
+        );
         assert_eq!(value["attachments"][1]["color"], json!("good"));
     }
 }

@@ -31,12 +31,19 @@ impl Webhook {
             check_url(url.reveal())?;
         }
         let key = SecretSource::new(&config.secret, config.secret_file.as_deref(), "secret")?;
-        Ok(Self { url, key, headers: headers(config)?, template: template(config)? })
+        Ok(Self {
+            url,
+            key,
+            headers: headers(config)?,
+            template: template(config)?,
+        })
     }
 
     pub(super) async fn send(&self, http: &Http, message: &Message) -> Result<(), Undelivered> {
         let url = self.url.read().await.map_err(Undelivered::later)?;
-        let body = self.body(message).map_err(|reason| Undelivered::Never { reason })?;
+        let body = self
+            .body(message)
+            .map_err(|reason| Undelivered::Never { reason })?;
         let mut headers = self.headers.clone();
         if let Ok(id) = HeaderValue::from_str(&message.id) {
             headers.insert(HeaderName::from_static("x-tidegate-delivery"), id);
@@ -44,7 +51,10 @@ impl Webhook {
         if let Some(key) = &self.key {
             let key = key.read().await.map_err(Undelivered::later)?;
             let now_s = now_ms() / 1000;
-            headers.insert(HeaderName::from_static("x-tidegate-timestamp"), HeaderValue::from(now_s));
+            headers.insert(
+                HeaderName::from_static("x-tidegate-timestamp"),
+                HeaderValue::from(now_s),
+            );
             if let Ok(signature) = HeaderValue::from_str(&signature(&key, now_s, &body)) {
                 headers.insert(HeaderName::from_static("x-tidegate-signature"), signature);
             }
@@ -57,20 +67,30 @@ impl Webhook {
         match &self.template {
             None => serde_json::to_vec(&value).map_err(|problem| problem.to_string()),
             Some(environment) => {
-                let rendered = environment.get_template(TEMPLATE).and_then(|template| template.render(&value));
-                rendered.map(String::into_bytes).map_err(|problem| format!("its template fails: {problem:#}"))
+                let rendered = environment
+                    .get_template(TEMPLATE)
+                    .and_then(|template| template.render(&value));
+                rendered
+                    .map(String::into_bytes)
+                    .map_err(|problem| format!("its template fails: {problem:#}"))
             }
         }
     }
 }
 
-/// HMAC-SHA256 (RFC 2104) over the timestamp in seconds, a full stop, and the body: a message that is sent again by
-/// somebody else is old.
+/// HMAC-SHA256 (RFC 2104) over the timestamp in seconds, a full stop, and the body: a message that
+/// is sent again by somebody else is old.
 fn signature(key: &Secret, now_s: u64, body: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key.reveal().as_bytes()).expect("HMAC takes keys of any length");
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.reveal().as_bytes())
+        .expect("HMAC takes keys of any length");
     mac.update(format!("{now_s}.").as_bytes());
     mac.update(body);
-    let digits: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits: String = mac
+        .finalize()
+        .into_bytes()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("sha256={digits}")
 }
 
@@ -112,7 +132,11 @@ fn common(
     texts: fn(&Alert) -> &std::collections::BTreeMap<String, String>,
 ) -> std::collections::BTreeMap<String, String> {
     let mut common = alerts.first().map(texts).cloned().unwrap_or_default();
-    common.retain(|name, value| alerts.iter().all(|alert| texts(alert).get(name) == Some(value)));
+    common.retain(|name, value| {
+        alerts
+            .iter()
+            .all(|alert| texts(alert).get(name) == Some(value))
+    });
     common
 }
 
@@ -122,7 +146,10 @@ fn headers(config: &WebhookConfig) -> Result<HeaderMap, String> {
     }
     let mut headers = HeaderMap::new();
     let content_type = HeaderValue::from_str(&config.content_type);
-    headers.insert(header::CONTENT_TYPE, content_type.map_err(|_| "its content_type is no header".to_owned())?);
+    headers.insert(
+        header::CONTENT_TYPE,
+        content_type.map_err(|_| "its content_type is no header".to_owned())?,
+    );
     for (name, value) in &config.headers {
         let wrong = |_| format!("its header {name:?} is none");
         let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong(()))?;
@@ -137,13 +164,14 @@ fn template(config: &WebhookConfig) -> Result<Option<Environment<'static>>, Stri
     let text = match (&config.template_file, config.template.as_str()) {
         (None, "") => return Ok(None),
         (None, text) => text.to_owned(),
-        (Some(file), "") => {
-            std::fs::read_to_string(file).map_err(|problem| format!("cannot read {}: {problem}", file.display()))?
-        }
+        (Some(file), "") => std::fs::read_to_string(file)
+            .map_err(|problem| format!("cannot read {}: {problem}", file.display()))?,
         (Some(_), _) => return Err("it has both template and template_file".to_owned()),
     };
     let mut environment = Environment::new();
-    environment.add_template_owned(TEMPLATE, text).map_err(|problem| format!("its template is wrong: {problem:#}"))?;
+    environment
+        .add_template_owned(TEMPLATE, text)
+        .map_err(|problem| format!("its template is wrong: {problem:#}"))?;
     Ok(Some(environment))
 }
 
@@ -156,22 +184,54 @@ mod tests {
     fn the_signature_is_that_of_openssl() {
         // printf '1700000000.{"a":1}' | openssl dgst -sha256 -hmac key
         let wanted = "sha256=a438e398bfafc57e4396bb7fc2304422f0f768e965d073ca313cb52e22e6ad03";
-        assert_eq!(signature(&Secret::from("key"), 1_700_000_000, b"{\"a\":1}"), wanted);
+        assert_eq!(
+            signature(&Secret::from("key"), 1_700_000_000, b"{\"a\":1}"),
+            wanted
+        );
     }
 
     #[test]
     fn the_body_is_alertmanagers_or_the_template() {
-        let config = WebhookConfig { url: Secret::from("http://x"), ..WebhookConfig::default() };
+        let config = WebhookConfig {
+            url: Secret::from("http://x"),
+            ..WebhookConfig::default()
+        };
         let body = Webhook::new(&config).unwrap().body(&message()).unwrap();
         let body: Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!((&body["status"], &body["truncatedAlerts"]), (&json!("firing"), &json!(2)));
+        assert_eq!(
+            (&body["status"], &body["truncatedAlerts"]),
+            (&json!("firing"), &json!(2))
+        );
         assert_eq!(body["commonLabels"], json!({"endpoint": "fraud"}));
-        assert_eq!(body["alerts"][0]["startsAt"], json!("2023-11-14T22:14:00.000Z"));
-        assert_eq!(body["alerts"][1]["endsAt"], json!("2023-11-14T22:15:00.000Z"));
-        let template = "{% for a in alerts %}{{ a.labels.alertname|tojson }}:{{ a.status }} {% endfor %}".to_owned();
-        let webhook = Webhook::new(&WebhookConfig { template, ..config.clone() }).unwrap();
-        assert_eq!(webhook.body(&message()).unwrap(), b"\"Down\":firing \"Slow\":resolved ");
-        let wrong = WebhookConfig { template: "{% for %}".to_owned(), ..config };
-        assert!(Webhook::new(&wrong).err().unwrap().contains("template is wrong"));
+        assert_eq!(
+            body["alerts"][0]["startsAt"],
+            json!("2023-11-14T22:14:00.000Z")
+        );
+        assert_eq!(
+            body["alerts"][1]["endsAt"],
+            json!("2023-11-14T22:15:00.000Z")
+        );
+        let template =
+            "{% for a in alerts %}{{ a.labels.alertname|tojson }}:{{ a.status }} {% endfor %}"
+                .to_owned();
+        let webhook = Webhook::new(&WebhookConfig {
+            template,
+            ..config.clone()
+        })
+        .unwrap();
+        assert_eq!(
+            webhook.body(&message()).unwrap(),
+            b"\"Down\":firing \"Slow\":resolved "
+        );
+        let wrong = WebhookConfig {
+            template: "{% for %}".to_owned(),
+            ..config
+        };
+        assert!(
+            Webhook::new(&wrong)
+                .err()
+                .unwrap()
+                .contains("template is wrong")
+        );
     }
 }

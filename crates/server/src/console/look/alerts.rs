@@ -13,15 +13,28 @@ pub(crate) fn alerts(app: &App, mut listing: Listing, new: NewSilence, now_ms: u
     let judged = app.alerting.alerts();
     let is_wanted = |judged: &&Judged| {
         let alert = &judged.alert;
-        alert.state != AlertState::Inactive && (listing.wants(alert.name()) || listing.wants(alert.label("endpoint")))
+        alert.state != AlertState::Inactive
+            && (listing.wants(alert.name()) || listing.wants(alert.label("endpoint")))
     };
     let mut wanted: Vec<Judged> = judged.iter().filter(is_wanted).cloned().collect();
     wanted.sort_by_key(|judged| (rank(judged), std::cmp::Reverse(judged.alert.since_ms())));
     let mut silences: Vec<Silence> = app.alerting.silences();
-    silences.sort_by_key(|silence| (silence.state(now_ms) == "expired", std::cmp::Reverse(silence.from_ms)));
+    silences.sort_by_key(|silence| {
+        (
+            silence.state(now_ms) == "expired",
+            std::cmp::Reverse(silence.from_ms),
+        )
+    });
     let more_silences = silences.len().saturating_sub(SILENCES);
     silences.truncate(SILENCES);
-    Alerts { now_ms, alerts: listing.page_of(wanted), listing, silences, more_silences, new }
+    Alerts {
+        now_ms,
+        alerts: listing.page_of(wanted),
+        listing,
+        silences,
+        more_silences,
+        new,
+    }
 }
 
 /// Pages before tickets, what fires before what does not.
@@ -38,8 +51,22 @@ fn rank(judged: &Judged) -> u8 {
 /// The matchers of a silence on one alert, by its fingerprint; none if there is no such alert.
 pub(crate) fn matchers(app: &App, key: &str) -> String {
     let judged = app.alerting.alerts();
-    let Some(judged) = judged.iter().find(|judged| judged.alert.fingerprint() == key) else { return String::new() };
-    let quoted = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    let lines = judged.alert.labels.iter().map(|(name, value)| format!("{name}=\"{}\"", quoted(value)));
+    let Some(judged) = judged
+        .iter()
+        .find(|judged| judged.alert.fingerprint() == key)
+    else {
+        return String::new();
+    };
+    let quoted = |value: &str| {
+        value
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('\n', "\\n")
+    };
+    let lines = judged
+        .alert
+        .labels
+        .iter()
+        .map(|(name, value)| format!("{name}=\"{}\"", quoted(value)));
     lines.collect::<Vec<_>>().join("\n")
 }

@@ -10,14 +10,20 @@ const VERSIONS: usize = 200;
 
 pub(crate) fn costs(app: &App, now_ms: u64) -> Costs {
     let today = Day::of_ms(now_ms);
-    let mut report = app.costs.report(today.first_of_month(), today, By::default());
+    let mut report = app
+        .costs
+        .report(today.first_of_month(), today, By::default());
     let mut more = 0;
     if let Some(report) = &mut report {
         report.rows.sort_by_key(|row| std::cmp::Reverse(row.total));
         more = report.rows.len().saturating_sub(VERSIONS);
         report.rows.truncate(VERSIONS);
     }
-    Costs { report, more, budgets: app.costs.budgets().iter().map(row).collect() }
+    Costs {
+        report,
+        more,
+        budgets: app.costs.budgets().iter().map(row).collect(),
+    }
 }
 
 fn row(status: &BudgetStatus<'_>) -> BudgetRow {

@@ -10,11 +10,21 @@ use super::{endpoint_state, queued, version_state};
 use crate::app::App;
 
 /// What charts mark.
-const MARKED: [&str; 5] =
-    ["version.ready", "version.reloaded", "version.load_failed", "alert.firing", "alert.resolved"];
+const MARKED: [&str; 5] = [
+    "version.ready",
+    "version.reloaded",
+    "version.load_failed",
+    "alert.firing",
+    "alert.resolved",
+];
 const EVENTS: usize = 26;
 
-pub(crate) fn endpoint(app: &App, name: &str, range: Range, now_ms: u64) -> Result<Endpoint, String> {
+pub(crate) fn endpoint(
+    app: &App,
+    name: &str,
+    range: Range,
+    now_ms: u64,
+) -> Result<Endpoint, String> {
     app.serving.metrics().observations().settle();
     let index = app.serving.known();
     let entries: Vec<&IndexEntry> = index.iter().filter(|entry| entry.name == name).collect();
@@ -24,8 +34,15 @@ pub(crate) fn endpoint(app: &App, name: &str, range: Range, now_ms: u64) -> Resu
     }
     let (tone, state) = endpoint_state(&entries);
     let since_ms = now_ms.saturating_sub(range.ms());
-    let step_ms = app.history.read().step_ms(name, None, since_ms, range.step_ms());
-    let points = |version: Option<&str>| app.history.read().points(name, version, since_ms, now_ms + 1, step_ms);
+    let step_ms = app
+        .history
+        .read()
+        .step_ms(name, None, since_ms, range.step_ms());
+    let points = |version: Option<&str>| {
+        app.history
+            .read()
+            .points(name, version, since_ms, now_ms + 1, step_ms)
+    };
     // In the order of their numbers, the newest first.
     let numbers: BTreeSet<(u64, &str)> = entries
         .iter()
@@ -41,7 +58,10 @@ pub(crate) fn endpoint(app: &App, name: &str, range: Range, now_ms: u64) -> Resu
             state: entry.map(|entry| version_state(&entry.state)),
             is_default: entry.is_some_and(|entry| entry.is_default),
             aliases: entry.map(|entry| entry.aliases.clone()).unwrap_or_default(),
-            queued: app.serving.version(name, Some(version)).map_or(0, |version| version.scheduler().queued()),
+            queued: app
+                .serving
+                .version(name, Some(version))
+                .map_or(0, |version| version.scheduler().queued()),
             points: points(Some(version)),
         }
     });
@@ -49,7 +69,11 @@ pub(crate) fn endpoint(app: &App, name: &str, range: Range, now_ms: u64) -> Resu
         event.model == name && event.at_ms >= since_ms && MARKED.contains(&event.name.as_str())
     };
     let is_shown = |alert: &tidegate_observe::alerting::Alert| {
-        alert.label("endpoint") == name && !matches!(alert.state, AlertState::Resolved { .. } | AlertState::Inactive)
+        alert.label("endpoint") == name
+            && !matches!(
+                alert.state,
+                AlertState::Resolved { .. } | AlertState::Inactive
+            )
     };
     Ok(Endpoint {
         name: name.to_owned(),
@@ -63,19 +87,31 @@ pub(crate) fn endpoint(app: &App, name: &str, range: Range, now_ms: u64) -> Resu
         points: points(None),
         versions: versions.collect(),
         events: app.alerting.events(is_marked, EVENTS),
-        alerts: app.alerting.alerts().iter().filter(|judged| is_shown(&judged.alert)).cloned().collect(),
+        alerts: app
+            .alerting
+            .alerts()
+            .iter()
+            .filter(|judged| is_shown(&judged.alert))
+            .cloned()
+            .collect(),
         objectives: objectives(app, name, range, now_ms),
     })
 }
 
 fn objectives(app: &App, name: &str, range: Range, now_ms: u64) -> Vec<ObjectiveTrend> {
-    let since_ms = now_ms.saturating_sub(range.ms()).next_multiple_of(range.step_ms());
-    let burn_downs = app.objectives.burn_downs(name, since_ms, now_ms, range.step_ms());
-    let trend = |(slo, burn_down): (tidegate_observe::Slo, Vec<tidegate_observe::BudgetAt>)| ObjectiveTrend {
-        name: slo.name().to_owned(),
-        promise: promise(&slo),
-        remaining: burn_down.last().map_or(1.0, |point| point.remaining),
-        burn_down,
+    let since_ms = now_ms
+        .saturating_sub(range.ms())
+        .next_multiple_of(range.step_ms());
+    let burn_downs = app
+        .objectives
+        .burn_downs(name, since_ms, now_ms, range.step_ms());
+    let trend = |(slo, burn_down): (tidegate_observe::Slo, Vec<tidegate_observe::BudgetAt>)| {
+        ObjectiveTrend {
+            name: slo.name().to_owned(),
+            promise: promise(&slo),
+            remaining: burn_down.last().map_or(1.0, |point| point.remaining),
+            burn_down,
+        }
     };
     burn_downs.into_iter().map(trend).collect()
 }

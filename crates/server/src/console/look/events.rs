@@ -10,13 +10,19 @@ use crate::console::pages::EventQuery;
 const EVENTS: usize = 100;
 
 pub(crate) fn events(app: &App, wanted: &EventQuery, now_ms: u64) -> Events {
-    let EventQuery { name, model, before } = wanted;
+    let EventQuery {
+        name,
+        model,
+        before,
+    } = wanted;
     let is_of = |event: &Event| {
         let rest = event.name.strip_prefix(name.as_str());
         rest.is_some_and(|rest| name.is_empty() || rest.is_empty() || rest.starts_with('.'))
     };
     let is_wanted = |event: &Event| {
-        is_of(event) && (model.is_empty() || event.model == *model) && before.is_none_or(|before| event.id < before)
+        is_of(event)
+            && (model.is_empty() || event.model == *model)
+            && before.is_none_or(|before| event.id < before)
     };
     // One more than is shown says whether there are older ones.
     let mut events = app.alerting.events(is_wanted, EVENTS + 1);

@@ -41,13 +41,27 @@ pub(crate) fn home(app: &App, mut listing: Listing, now_ms: u64) -> Home {
     }
     let known = by_model.into_iter().map(|(name, versions)| {
         let (tone, state) = endpoint_state(&versions);
-        let (firing, budget) = (firing.get(name).copied().unwrap_or_default(), budgets.get(name).copied());
-        Known { name, versions, tone, state, firing, budget }
+        let (firing, budget) = (
+            firing.get(name).copied().unwrap_or_default(),
+            budgets.get(name).copied(),
+        );
+        Known {
+            name,
+            versions,
+            tone,
+            state,
+            firing,
+            budget,
+        }
     });
     let mut known: Vec<Known<'_>> = known.collect();
     // By name, for the map was sorted; those in trouble first.
     known.sort_by_key(|known| !known.is_in_trouble());
-    let endpoints = listing.page_of(known).iter().map(|known| row(app, known, now_ms)).collect();
+    let endpoints = listing
+        .page_of(known)
+        .iter()
+        .map(|known| row(app, known, now_ms))
+        .collect();
     let told = judged.iter().filter(|judged| judged.is_told());
     Home {
         now_ms,
@@ -92,33 +106,51 @@ fn firing(judged: &[Judged]) -> HashMap<&str, (usize, usize)> {
     firing
 }
 
-/// What is not as it should be: what the fleet says, and models of folders that could not be loaded.
+/// What is not as it should be: what the fleet says, and models of folders that could not be
+/// loaded.
 fn problems(app: &App, index: &[IndexEntry]) -> Vec<Problem> {
-    let of_fleet = app.serving.problems().into_iter().map(|text| Problem { tone: Tone::Notice, text });
-    let is_of_fleet = |name: &str| app.serving.fleet().is_some_and(|fleet| fleet.knows(name));
-    let of_folders = index.iter().filter(|entry| !is_of_fleet(&entry.name)).filter_map(|entry| match &entry.state {
-        ModelState::Failed(reason) => {
-            Some(Problem { tone: Tone::Bad, text: format!("{} could not be loaded: {reason}", entry.name) })
-        }
-        ModelState::Stale(reason) => Some(Problem {
-            tone: Tone::Notice,
-            text: format!("{} answers as it was loaded before: {reason}", entry.name),
-        }),
-        _ => None,
+    let of_fleet = app.serving.problems().into_iter().map(|text| Problem {
+        tone: Tone::Notice,
+        text,
     });
+    let is_of_fleet = |name: &str| app.serving.fleet().is_some_and(|fleet| fleet.knows(name));
+    let of_folders = index
+        .iter()
+        .filter(|entry| !is_of_fleet(&entry.name))
+        .filter_map(|entry| match &entry.state {
+            ModelState::Failed(reason) => Some(Problem {
+                tone: Tone::Bad,
+                text: format!("{} could not be loaded: {reason}", entry.name),
+            }),
+            ModelState::Stale(reason) => Some(Problem {
+                tone: Tone::Notice,
+                text: format!("{} answers as it was loaded before: {reason}", entry.name),
+            }),
+            _ => None,
+        });
     of_fleet.chain(of_folders).collect()
 }
 
 fn row(app: &App, known: &Known<'_>, now_ms: u64) -> EndpointRow {
     let points = {
         let since_ms = (now_ms - TREND_MS).next_multiple_of(TREND_STEP_MS);
-        app.history.read().points(known.name, None, since_ms, now_ms + 1, TREND_STEP_MS)
+        app.history
+            .read()
+            .points(known.name, None, since_ms, now_ms + 1, TREND_STEP_MS)
     };
     let since_ms = now_ms.saturating_sub(WINDOW_MS);
     let mut last = Traffic::default();
-    points.iter().filter(|point| point.at_ms >= since_ms).for_each(|point| last.merge(&point.traffic));
-    let counted_ms =
-        now_ms.saturating_sub(since_ms.next_multiple_of(TREND_STEP_MS).max(app.console.started_ms)).max(1000);
+    points
+        .iter()
+        .filter(|point| point.at_ms >= since_ms)
+        .for_each(|point| last.merge(&point.traffic));
+    let counted_ms = now_ms
+        .saturating_sub(
+            since_ms
+                .next_multiple_of(TREND_STEP_MS)
+                .max(app.console.started_ms),
+        )
+        .max(1000);
     let trend = (0..TREND_MS / TREND_STEP_MS).map(|step| {
         let at_ms = (now_ms / TREND_STEP_MS + step + 1) * TREND_STEP_MS - TREND_MS;
         let point = points.iter().find(|point| point.at_ms == at_ms);

@@ -14,22 +14,34 @@ const EVENTS: usize = 20;
 const COLUMNS: usize = 40;
 
 pub(crate) fn model(app: &App, name: &str, now_ms: u64) -> Result<Model, String> {
-    let mut entries: Vec<IndexEntry> = app.serving.known().into_iter().filter(|entry| entry.name == name).collect();
+    let mut entries: Vec<IndexEntry> = app
+        .serving
+        .known()
+        .into_iter()
+        .filter(|entry| entry.name == name)
+        .collect();
     if entries.is_empty() {
         return Err(format!("There is no model {name}."));
     }
     entries.sort_by(newest_first);
     let loaded = |number: &str| app.serving.models().version(name, Some(number)).ok();
     let answering = app.serving.models().version(name, None).ok();
-    let details = entries.iter().filter_map(|entry| detail(app, entry, loaded(&entry.version)));
+    let details = entries
+        .iter()
+        .filter_map(|entry| detail(app, entry, loaded(&entry.version)));
     let details: Vec<VersionDetail> = details.collect();
     let shown = answering.as_deref();
     let tensors = |specs: &[TensorSpec], declared: &[DeclaredTensor]| {
-        specs.iter().map(|spec| tensor(spec, declared, specs.len() == 1)).collect()
+        specs
+            .iter()
+            .map(|spec| tensor(spec, declared, specs.len() == 1))
+            .collect()
     };
     Ok(Model {
         name: name.to_owned(),
-        description: shown.map(|version| version.plan().manifest.description.clone()).unwrap_or_default(),
+        description: shown
+            .map(|version| version.plan().manifest.description.clone())
+            .unwrap_or_default(),
         now_ms,
         versions: entries
             .into_iter()
@@ -38,12 +50,20 @@ pub(crate) fn model(app: &App, name: &str, now_ms: u64) -> Result<Model, String>
                 row(entry, version.as_deref(), now_ms)
             })
             .collect(),
-        shown: shown.map(|version| version.number().to_owned()).unwrap_or_default(),
+        shown: shown
+            .map(|version| version.number().to_owned())
+            .unwrap_or_default(),
         inputs: shown.map_or_else(Vec::new, |version| {
-            tensors(&version.signature().inputs, &version.plan().manifest.signature.inputs)
+            tensors(
+                &version.signature().inputs,
+                &version.plan().manifest.signature.inputs,
+            )
         }),
         outputs: shown.map_or_else(Vec::new, |version| {
-            tensors(&version.signature().outputs, &version.plan().manifest.signature.outputs)
+            tensors(
+                &version.signature().outputs,
+                &version.plan().manifest.signature.outputs,
+            )
         }),
         details,
         events: app.alerting.events(|event| event.model == name, EVENTS),
@@ -55,16 +75,25 @@ fn tensor(spec: &TensorSpec, declared: &[DeclaredTensor], is_only: bool) -> Tens
         None => "any".to_owned(),
         Some(_) => format!("{:?}", spec.wire_shape()),
     };
-    let declared = declared.iter().find(|declared| declared.name == spec.name || (is_only && declared.name.is_empty()));
+    let declared = declared
+        .iter()
+        .find(|declared| declared.name == spec.name || (is_only && declared.name.is_empty()));
     let mut notes = Vec::new();
     if spec.optional {
         notes.push("may be left out".to_owned());
     }
     if let Some(declared) = declared {
-        notes.extend(Some(declared.description.clone()).filter(|description| !description.is_empty()));
+        notes.extend(
+            Some(declared.description.clone()).filter(|description| !description.is_empty()),
+        );
         notes.extend(Some(columns(&declared.columns)).filter(|columns| !columns.is_empty()));
     }
-    Tensor { name: spec.name.clone(), datatype: spec.datatype.to_string(), shape, note: notes.join("; ") }
+    Tensor {
+        name: spec.name.clone(),
+        datatype: spec.datatype.to_string(),
+        shape,
+        note: notes.join("; "),
+    }
 }
 
 fn columns(columns: &[Column]) -> String {
@@ -72,7 +101,12 @@ fn columns(columns: &[Column]) -> String {
         "" => column.name.clone(),
         unit => format!("{} ({unit})", column.name),
     };
-    let mut text = columns.iter().take(COLUMNS).map(name).collect::<Vec<_>>().join(", ");
+    let mut text = columns
+        .iter()
+        .take(COLUMNS)
+        .map(name)
+        .collect::<Vec<_>>()
+        .join(", ");
     if columns.len() > COLUMNS {
         text.push_str(&format!(" and {} more", columns.len() - COLUMNS));
     }
@@ -84,14 +118,26 @@ type Facts = Vec<(&'static str, String)>;
 /// Where a version comes from and how it runs; `None` where nothing is known of that.
 fn detail(app: &App, entry: &IndexEntry, loaded: Option<Arc<Version>>) -> Option<VersionDetail> {
     let mut facts = Facts::new();
-    let records = app.serving.fleet().map(|fleet| fleet.records(&entry.name)).unwrap_or_default();
-    let record = records.into_iter().find(|record| record.number.to_string() == entry.version);
+    let records = app
+        .serving
+        .fleet()
+        .map(|fleet| fleet.records(&entry.name))
+        .unwrap_or_default();
+    let record = records
+        .into_iter()
+        .find(|record| record.number.to_string() == entry.version);
     if let Some(record) = &record {
         facts.push(("Digest", record.digest.to_string()));
         facts.push(("Pushed by", record.pushed_by.clone()));
         let pushed_ms = u64::try_from(record.pushed_ms).unwrap_or_default();
         facts.push(("Pushed", tidegate_observe::alerting::rfc3339(pushed_ms)));
-        facts.push(("Registry", [record.state.name(), record.reason.as_str()].join(" ").trim_end().to_owned()));
+        facts.push((
+            "Registry",
+            [record.state.name(), record.reason.as_str()]
+                .join(" ")
+                .trim_end()
+                .to_owned(),
+        ));
     }
     if let Some(version) = &loaded {
         let limits = version.scheduler().limits();
@@ -101,28 +147,53 @@ fn detail(app: &App, entry: &IndexEntry, loaded: Option<Arc<Version>>) -> Option
         facts.push(("Instances", version.scheduler().instances().to_string()));
         facts.push((
             "Largest batch",
-            limits.max_batch_rows.map_or("requests run one by one".to_owned(), |rows| format!("{rows} rows")),
+            limits
+                .max_batch_rows
+                .map_or("requests run one by one".to_owned(), |rows| {
+                    format!("{rows} rows")
+                }),
         ));
     }
-    let manifest =
-        loaded.as_ref().map(|version| &version.plan().manifest).or(record.as_ref().map(|record| &record.manifest));
+    let manifest = loaded
+        .as_ref()
+        .map(|version| &version.plan().manifest)
+        .or(record.as_ref().map(|record| &record.manifest));
     facts.extend(manifest.into_iter().flat_map(told));
     facts.retain(|(_, value)| !value.is_empty());
-    (!facts.is_empty()).then(|| VersionDetail { version: entry.version.clone(), facts })
+    (!facts.is_empty()).then(|| VersionDetail {
+        version: entry.version.clone(),
+        facts,
+    })
 }
 
 /// What a bundle tells of itself.
 fn told(manifest: &Manifest) -> Facts {
-    let Lineage { author, trained_at, commit, training_run, dataset, dataset_version, parents, metrics } =
-        &manifest.lineage;
-    let tags = manifest.tags.iter().map(|(name, value)| format!("{name}: {value}"));
-    let metrics = metrics.iter().map(|(name, value)| format!("{name} {value}"));
+    let Lineage {
+        author,
+        trained_at,
+        commit,
+        training_run,
+        dataset,
+        dataset_version,
+        parents,
+        metrics,
+    } = &manifest.lineage;
+    let tags = manifest
+        .tags
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}"));
+    let metrics = metrics
+        .iter()
+        .map(|(name, value)| format!("{name} {value}"));
     vec![
         ("Author", author.clone()),
         ("Trained", trained_at.clone()),
         ("Commit", commit.clone()),
         ("Training run", training_run.clone()),
-        ("Dataset", format!("{dataset} {dataset_version}").trim().to_owned()),
+        (
+            "Dataset",
+            format!("{dataset} {dataset_version}").trim().to_owned(),
+        ),
         ("Made from", parents.join(", ")),
         ("Evaluation", metrics.collect::<Vec<_>>().join(", ")),
         ("Licence", manifest.license.clone()),

@@ -10,15 +10,25 @@ use super::version_state;
 use crate::app::App;
 
 pub(crate) fn models(app: &App, mut listing: Listing, now_ms: u64) -> Models {
-    let mut entries: Vec<IndexEntry> =
-        app.serving.known().into_iter().filter(|entry| listing.wants(&entry.name)).collect();
+    let mut entries: Vec<IndexEntry> = app
+        .serving
+        .known()
+        .into_iter()
+        .filter(|entry| listing.wants(&entry.name))
+        .collect();
     entries.sort_by(|one, other| one.name.cmp(&other.name).then(newest_first(one, other)));
     let loaded = loaded(app);
     let rows = listing.page_of(entries).into_iter().map(|entry| {
-        let version = loaded.get(&(entry.name.clone(), entry.version.clone())).cloned();
+        let version = loaded
+            .get(&(entry.name.clone(), entry.version.clone()))
+            .cloned();
         row(entry, version.as_deref(), now_ms)
     });
-    Models { now_ms, versions: rows.collect(), listing }
+    Models {
+        now_ms,
+        versions: rows.collect(),
+        listing,
+    }
 }
 
 pub(super) fn newest_first(one: &IndexEntry, other: &IndexEntry) -> std::cmp::Ordering {
@@ -29,7 +39,14 @@ pub(super) fn newest_first(one: &IndexEntry, other: &IndexEntry) -> std::cmp::Or
 fn loaded(app: &App) -> HashMap<(String, String), Arc<Version>> {
     let models = app.serving.models().all();
     let versions = models.iter().flat_map(|model| model.versions());
-    versions.map(|version| ((version.model().to_owned(), version.number().to_owned()), version.clone())).collect()
+    versions
+        .map(|version| {
+            (
+                (version.model().to_owned(), version.number().to_owned()),
+                version.clone(),
+            )
+        })
+        .collect()
 }
 
 /// A version as the index has it, with what only a loaded one can tell.

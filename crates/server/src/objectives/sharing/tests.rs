@@ -1,4 +1,5 @@
-//! Every way in which a replica can end between two steps, against a store that counts each addition once.
+//! Every way in which a replica can end between two steps, against a store that counts each
+//! addition once.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,12 @@ use tidegate_observe::{Objective, Slo};
 use super::*;
 
 fn slo() -> Slo {
-    Objective { name: "x".to_owned(), ..Objective::default() }.parse().unwrap()
+    Objective {
+        name: "x".to_owned(),
+        ..Objective::default()
+    }
+    .parse()
+    .unwrap()
 }
 
 /// What the store does with additions.
@@ -32,13 +38,16 @@ impl Store {
     }
 
     fn news(&self) -> Vec<SharedCount> {
-        let count = |((objective, width_ms, bucket), (good, total)): (&(String, i64, i64), &(i64, i64))| SharedCount {
-            objective: objective.clone(),
-            width_ms: *width_ms,
-            bucket: *bucket,
-            good: *good,
-            total: *total,
-        };
+        let count =
+            |((objective, width_ms, bucket), (good, total)): (&(String, i64, i64), &(i64, i64))| {
+                SharedCount {
+                    objective: objective.clone(),
+                    width_ms: *width_ms,
+                    bucket: *bucket,
+                    good: *good,
+                    total: *total,
+                }
+            };
         self.counts.iter().map(count).collect()
     }
 
@@ -104,8 +113,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// At the end the store has everything that was counted and not lost with a killed process, once: a process loses at
-    /// most what it counted since its file was written.
+    /// At the end the store has everything that was counted and not lost with a killed process,
+    /// once: a process loses at most what it counted since its file was written.
     #[test]
     fn every_request_is_counted_once_whatever_is_cut_off(steps in proptest::collection::vec(step(), 0..60)) {
         let (mut store, mut kept) = (Store::default(), joined());
@@ -170,7 +179,11 @@ fn replicas_see_what_all_of_them_counted() {
     one.receive(store.news());
     assert_eq!((counted(&mut one), counted(&mut other)), (15, 15));
     count(&mut one, 1);
-    assert_eq!((counted(&mut one), counted(&mut other)), (16, 15), "what is not yet sent counts here");
+    assert_eq!(
+        (counted(&mut one), counted(&mut other)),
+        (16, 15),
+        "what is not yet sent counts here"
+    );
 }
 
 #[test]
@@ -186,7 +199,13 @@ fn what_was_counted_alone_joins_and_leaves_with_its_server() {
     kept.join(None);
     assert_eq!(counted(&mut kept), 8);
     count(&mut kept, 1);
-    assert_eq!((counted(&mut kept), kept.of(&slo()).counted.ledger.sum(0, u64::MAX).total), (9, 9));
+    assert_eq!(
+        (
+            counted(&mut kept),
+            kept.of(&slo()).counted.ledger.sum(0, u64::MAX).total
+        ),
+        (9, 9)
+    );
     kept.join(Some("g"));
     assert_eq!(counted(&mut kept), 0, "the group has most of that already");
 }
