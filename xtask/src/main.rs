@@ -31,8 +31,8 @@ enum Task {
         #[arg(long)]
         tests: bool,
     },
-    /// Set up and run every test
-    Test,
+    /// Set up and run the tests: all, those whose name contains FILTER, or list them
+    Test(test::TestArgs),
     /// Measure against bare baselines
     Bench(bench::BenchArgs),
 }
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     let outcome = match Args::parse().task {
         Task::Demo(args) => demo::run(&args),
         Task::Setup { tests } => setup::run(tests),
-        Task::Test => test::run(),
+        Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(&args),
     };
     match outcome {
