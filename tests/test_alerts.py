@@ -302,7 +302,7 @@ def test_a_deploy_holds_tickets_back_and_pages_say_that_there_was_one(serve, rec
     fire(server, digits)
     told = until(lambda: receiver.bodies("/hook"))
     page = told[0]["alerts"][0]
-    assert page["labels"]["alertname"] == "Answered" and "began to answer" in page["annotations"]["deploy"]
+    assert page["labels"]["alertname"] == "Answered" and "was deployed" in page["annotations"]["deploy"]
     suppressed = alerts(server)["AnsweredToo"]["suppressed"]
     assert suppressed["by"] == "deploy_window" and suppressed["until_ms"] > time.time() * 1000
     assert len(told) == 1

@@ -7,7 +7,7 @@ mod table;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Deserialize;
-use tidegate_observe::cost::{By, Capacity, Day, Micros, Report};
+use tidegate_observe::cost::{Capacity, Day, GroupBy, Micros, Report};
 
 use crate::ask;
 
@@ -29,7 +29,7 @@ pub(crate) struct ReportArgs {
     /// By what costs are told apart, with commas between: day, model, version (with its model),
     /// tenant
     #[arg(long, value_name = "WHAT", default_value = "version")]
-    by: By,
+    by: GroupBy,
     /// How it is printed
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,

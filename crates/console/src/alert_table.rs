@@ -1,7 +1,7 @@
 //! Alerts as a table.
 
 use maud::{Markup, html};
-use tidegate_observe::alerting::{Alert, Judged, Suppression};
+use tidegate_observe::alerting::{Alert, Suppression, TriagedAlert};
 use tidegate_observe::{ALL_ENDPOINTS, AlertState};
 
 use crate::badge::{Tone, badge};
@@ -30,7 +30,7 @@ pub(crate) fn state(state: AlertState) -> &'static str {
 }
 
 /// Alerts with what they say and where to read on.
-pub(crate) fn table(alerts: &[Judged], now_ms: u64) -> Markup {
+pub(crate) fn table(alerts: &[TriagedAlert], now_ms: u64) -> Markup {
     html! {
         table.cards {
             thead {
@@ -42,13 +42,13 @@ pub(crate) fn table(alerts: &[Judged], now_ms: u64) -> Markup {
                     th scope="col" { "Next" }
                 }
             }
-            tbody { @for judged in alerts { (row(judged, now_ms)) } }
+            tbody { @for triaged in alerts { (row(triaged, now_ms)) } }
         }
     }
 }
 
-fn row(judged: &Judged, now_ms: u64) -> Markup {
-    let alert = &judged.alert;
+fn row(triaged: &TriagedAlert, now_ms: u64) -> Markup {
+    let alert = &triaged.alert;
     let (endpoint, version) = (alert.label("endpoint"), alert.label("version"));
     html! {
         tr {
@@ -64,7 +64,7 @@ fn row(judged: &Judged, now_ms: u64) -> Markup {
                     @for text in [alert.annotation("summary"), alert.annotation("description")] {
                         @if !text.is_empty() { div.soft.small { (text) } }
                     }
-                    @if let Some(why) = &judged.suppression { div.small.text-notice { (suppressed(why, now_ms)) } }
+                    @if let Some(why) = &triaged.suppression { div.small.text-notice { (suppressed(why, now_ms)) } }
                 }
             }
             td.break data-label="Endpoint" {

@@ -1,7 +1,7 @@
 //! Alerts and silences.
 
 use maud::{Markup, html};
-use tidegate_observe::alerting::{Judged, Silence};
+use tidegate_observe::alerting::{Silence, TriagedAlert};
 
 use crate::alert_table;
 use crate::badge::{Tone, badge};
@@ -26,7 +26,7 @@ pub struct Alerts {
     /// When this was looked at, in Unix milliseconds.
     pub now_ms: u64,
     /// The alerts of this page: those that fire first.
-    pub alerts: Vec<Judged>,
+    pub alerts: Vec<TriagedAlert>,
     /// All of them.
     pub listing: Listing,
     /// Silences that hold, will, or have not long ago; the newest first.

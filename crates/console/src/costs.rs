@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 use tidegate_observe::ALL_ENDPOINTS;
-use tidegate_observe::cost::{Micros, Report, Row};
+use tidegate_observe::cost::{Micros, Report, ReportRow};
 
 use crate::badge::{Tone, badge};
 use crate::format::{NONE, count, number, percent};
@@ -36,7 +36,7 @@ pub struct BudgetRow {
     /// What was spent as a share of what may be.
     pub used: f64,
     /// Whether a share is reached at which an alert fires.
-    pub is_told: bool,
+    pub is_alerting: bool,
 }
 
 impl Costs {
@@ -124,7 +124,7 @@ impl Costs {
 
 impl BudgetRow {
     fn state(&self) -> Markup {
-        match (self.used >= 1.0, self.is_told) {
+        match (self.used >= 1.0, self.is_alerting) {
             (true, _) => badge(Tone::Bad, "spent"),
             (false, true) => badge(Tone::Notice, "nearly spent"),
             (false, false) => badge(Tone::Good, "kept"),
@@ -146,7 +146,7 @@ fn tiles(report: &Report) -> Markup {
     }
 }
 
-fn line(row: &Row) -> Markup {
+fn line(row: &ReportRow) -> Markup {
     let cost = &row.cost;
     let parts = [
         ("vCPU", cost.vcpu),
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_budget_is_kept_then_told_of_then_spent() {
-        let budget = |used, is_told| {
+        let budget = |used, is_alerting| {
             let (spent, amount) = (Micros::default(), Micros::default());
             let name = "<b>".to_owned();
             BudgetRow {
@@ -187,7 +187,7 @@ mod tests {
                 spent,
                 amount,
                 used,
-                is_told,
+                is_alerting,
             }
             .state()
             .into_string()

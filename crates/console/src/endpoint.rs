@@ -1,7 +1,7 @@
 //! The page of an endpoint: its requests over time, what they met, and which version answered them.
 
 use maud::{Markup, html};
-use tidegate_observe::alerting::Judged;
+use tidegate_observe::alerting::TriagedAlert;
 use tidegate_observe::{BudgetAt, Event, Point, Traffic};
 
 use crate::alert_table;
@@ -44,7 +44,7 @@ pub struct Endpoint {
     /// What happened in the range that charts should show, the newest first.
     pub events: Vec<Event>,
     /// Its alerts that are pending or fire.
-    pub alerts: Vec<Judged>,
+    pub alerts: Vec<TriagedAlert>,
     /// The objectives that hold for it.
     pub objectives: Vec<ObjectiveTrend>,
 }
@@ -75,7 +75,7 @@ pub struct ObjectiveTrend {
     /// Its name.
     pub name: String,
     /// What it promises, in words.
-    pub promise: String,
+    pub target: String,
     /// What is left of the budget.
     pub remaining: f64,
     /// What was left over time.
@@ -192,7 +192,7 @@ impl Endpoint {
                     (versions.render())
                     (chart("Not answered", Unit::PerSecond, vec![
                         rates("failed", |traffic| traffic.failed),
-                        rates("wrong requests", |traffic| traffic.wrong),
+                        rates("wrong requests", |traffic| traffic.client_errors),
                         rates("client gone", |traffic| traffic.abandoned),
                     ]))
                     (chart("Waiting for an instance", Unit::Millis, vec![
@@ -313,7 +313,7 @@ impl Endpoint {
                                 @for objective in &self.objectives {
                                     tr {
                                         th.name scope="row" { (objective.name) }
-                                        td data-label="Promise" { (objective.promise) }
+                                        td data-label="Promise" { (objective.target) }
                                         td.num data-label="Budget left" { (meter::budget(objective.remaining)) }
                                     }
                                 }
@@ -348,7 +348,7 @@ impl Endpoint {
                 millis,
             ),
             ("Failed", rates(|traffic| traffic.failed), rate),
-            ("Wrong", rates(|traffic| traffic.wrong), rate),
+            ("Wrong", rates(|traffic| traffic.client_errors), rate),
             (
                 "Queue P95",
                 figures(&|traffic| traffic.queue.quantile_ms(0.95)),

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 use tidegate_observe::Event;
-use tidegate_observe::alerting::Judged;
+use tidegate_observe::alerting::TriagedAlert;
 
 use crate::alert_table;
 use crate::badge::{Tone, badge};
@@ -32,7 +32,7 @@ pub struct Home {
     /// Over how long rates and percentiles are taken, in words.
     pub window: String,
     /// What fires.
-    pub alerts: Vec<Judged>,
+    pub alerts: Vec<TriagedAlert>,
     /// What has happened last, the newest first.
     pub events: Vec<Event>,
 }
@@ -94,9 +94,9 @@ impl Home {
     }
 
     fn verdict(&self) -> Markup {
-        let told = || self.alerts.iter().filter(|judged| judged.is_told());
+        let told = || self.alerts.iter().filter(|triaged| triaged.is_notified());
         let pages = told()
-            .filter(|judged| judged.alert.label("severity") == "page")
+            .filter(|triaged| triaged.alert.label("severity") == "page")
             .count();
         let worst = self.problems.iter().map(|problem| problem.tone).min();
         let (tone, headline) = match (self.is_ready, pages, worst) {
@@ -126,8 +126,8 @@ impl Home {
                     }
                     @if !self.problems.is_empty() || pages > 0 {
                         ul {
-                            @for judged in told().filter(|judged| judged.alert.label("severity") == "page").take(5) {
-                                li.break { (judged.alert.name()) @if !judged.alert.label("endpoint").is_empty() { " on " (judged.alert.label("endpoint")) } ": " (judged.alert.annotation("summary")) }
+                            @for triaged in told().filter(|triaged| triaged.alert.label("severity") == "page").take(5) {
+                                li.break { (triaged.alert.name()) @if !triaged.alert.label("endpoint").is_empty() { " on " (triaged.alert.label("endpoint")) } ": " (triaged.alert.annotation("summary")) }
                             }
                             @for problem in self.problems.iter().take(8) { li.break { (problem.text) } }
                             @if self.problems.len() > 8 { li { "and " (self.problems.len() - 8) " more" } }

@@ -28,7 +28,7 @@ impl Listing {
     }
 
     /// Whether a name is looked for.
-    pub fn wants(&self, name: &str) -> bool {
+    pub fn matches(&self, name: &str) -> bool {
         name.contains(&self.query)
     }
 

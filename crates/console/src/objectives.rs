@@ -30,7 +30,7 @@ pub struct ObjectiveRow {
     /// The endpoint whose requests count; `None` for all.
     pub endpoint: Option<String>,
     /// What it promises, in words.
-    pub promise: String,
+    pub target: String,
     /// Good requests in its window.
     pub good: u64,
     /// All requests in its window that count.
@@ -46,7 +46,7 @@ pub struct ObjectiveRow {
 }
 
 /// What an objective promises, in words: `99.9 % within 204.8 ms, over 30d`.
-pub fn promise(slo: &Slo) -> String {
+pub fn describe_target(slo: &Slo) -> String {
     let target = percent(slo.target());
     let what = match slo.sli() {
         Sli::Availability => "answered".to_owned(),
@@ -113,7 +113,7 @@ impl ObjectiveRow {
                     }
                 }
                 td data-label="Status" { (self.status(now_ms)) }
-                td data-label="Promise" { (self.promise) }
+                td data-label="Promise" { (self.target) }
                 td.num data-label="Good of all" { span { (count(self.good)) " of " (count(self.total)) } }
                 td.num data-label="Budget left" { (meter::budget(self.remaining)) }
                 @for (window, burn) in BurnWindow::ALL.into_iter().zip(&self.burns) {

@@ -60,7 +60,7 @@ impl TensorSpec {
     }
 
     /// Whether axis 0 takes any extent, as a batch axis must.
-    pub fn leads_with_any(&self) -> bool {
+    pub fn has_dynamic_first_axis(&self) -> bool {
         self.dims
             .as_ref()
             .is_some_and(|dims| dims.first() == Some(&Dim::Any))

@@ -38,7 +38,7 @@ impl ArtifactSummary {
         self.signature.as_ref().is_ok_and(|signature| {
             let mut specs = signature.inputs.iter().chain(&signature.outputs);
             !signature.inputs.is_empty()
-                && specs.all(|spec| spec.dims.is_none() || spec.leads_with_any())
+                && specs.all(|spec| spec.dims.is_none() || spec.has_dynamic_first_axis())
         })
     }
 

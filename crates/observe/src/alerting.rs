@@ -1,8 +1,11 @@
-//! Alerts on their way to people: which there are, what suppresses them, who is told what and when.
+//! Alerting: from alerts, over suppression and grouping, to the messages that people get.
 //!
-//! Burn alerts of objectives and [`AlertRule`]s both become [`Alert`]s. [`Suppressors`] say which
-//! of them are told to nobody, [`Dispatch`] puts the others into [`Message`]s, and an [`Outbox`]
-//! keeps those until they have arrived. All of it is given the time and does no I/O.
+//! 1. Burn alerts of objectives and [`AlertRule`]s become [`Alert`]s.
+//! 2. [`Suppressors`] decide which of them notify nobody: silences, inhibitions, deploy windows.
+//! 3. [`Dispatch`] groups the others into [`Message`]s by [`Route`], and repeats and limits these.
+//! 4. An [`Outbox`] keeps messages until they are delivered.
+//!
+//! The words are those of Prometheus Alertmanager. Everything is passed the time and does no I/O.
 
 mod alert;
 mod builtin;
@@ -12,7 +15,9 @@ mod dispatch;
 mod inhibition;
 mod links;
 mod matcher;
+mod message;
 mod outbox;
+mod route;
 mod rule;
 mod silence;
 mod suppression;
@@ -20,19 +25,21 @@ mod suppression;
 pub use alert::{Alert, fingerprint, rfc3339};
 pub use builtin::builtin_rules;
 pub use deploy::{DeployWindow, DeployWindows};
-pub use dispatch::{Dispatch, Dispatched, Message, MessageStatus, Route, Timing};
+pub use dispatch::{Dispatch, Dispatched};
 pub use inhibition::Inhibition;
 pub use links::Links;
 pub use matcher::{Matcher, MatcherError};
+pub use message::{Message, MessageStatus};
 pub use outbox::{Outbox, Pending};
+pub use route::{Route, Timing};
 pub use rule::{
     Aggregate, AlertRule, Comparison, Labels, RuleBook, RuleConfig, RuleError, RuleStates, Sample,
 };
 pub use silence::{MAX_SILENCES, Silence, SilenceError, Silences};
-pub use suppression::{Judged, Suppression, Suppressors};
+pub use suppression::{Suppression, Suppressors, TriagedAlert};
 
-/// How long an alert that has ended is still shown and told of, in milliseconds.
-pub const ENDED_SHOWN_MS: u64 = 15 * 60_000;
+/// How long a resolved alert is still shown and sent to Alertmanagers, in milliseconds.
+pub const RESOLVED_RETENTION_MS: u64 = 15 * 60_000;
 
 #[cfg(test)]
 mod tests {

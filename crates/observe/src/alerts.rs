@@ -1,4 +1,4 @@
-//! Alerts on burn rates, and what state each is in.
+//! Alerts on burn rates, and the state of each.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,13 @@ use crate::ledger::Ledger;
 use crate::slo::Slo;
 use crate::window::MINUTE_MS;
 
-/// How soon someone must look.
+/// How urgent an alert is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// Now.
+    /// Somebody must act now.
     Page,
-    /// In working hours.
+    /// Somebody must act in working hours.
     Ticket,
 }
 
@@ -29,28 +29,29 @@ impl Severity {
     }
 }
 
-/// One alert: it fires if the burn rate is above `factor` in both windows. The long one says that
-/// much was lost, the short one that it goes on, so that the alert ends soon after its cause.
+/// An alert that fires while the burn rate is above `factor` in both of its windows. The long window
+/// shows that a significant part of the budget is lost, the short one that the loss continues, so
+/// that the alert resolves soon after its cause is gone.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BurnAlert {
-    /// Its windows, such as `1h5m`: what tells it from the others of an objective.
+    /// Its windows, such as `1h5m`: unique among the alerts of an objective.
     pub id: &'static str,
-    /// How soon someone must look.
+    /// How urgent it is.
     pub severity: Severity,
     /// The burn rate above which it fires.
     pub factor: f64,
-    /// The window that must have lost much.
+    /// The window that shows the loss.
     pub long: BurnWindow,
-    /// The window in which it must go on.
+    /// The window that shows that the loss continues.
     pub short: BurnWindow,
-    /// How long both must hold before it fires, in milliseconds.
+    /// How long the rate must stay above the factor before it fires, in milliseconds.
     pub hold_ms: u64,
 }
 
 /// The four alerts of every objective: Google, The Site Reliability Workbook (2018), chapter 5,
-/// "Multiwindow, Multi-Burn-Rate Alerts", table 5-8, where they spend 2% (in 1 hour), 5% (6 hours)
-/// and 10% (1 day, 3 days) of a budget of 30 days. Of a shorter one they spend more. Tickets must
-/// hold for 15 minutes.
+/// "Multiwindow, Multi-Burn-Rate Alerts", table 5-8. At these factors, 2% (in 1 hour), 5% (6 hours)
+/// and 10% (1 day, 3 days) of a budget of 30 days are spent; of a shorter window's budget, more.
+/// Tickets must persist for 15 minutes.
 pub const BURN_ALERTS: [BurnAlert; 4] = [
     BurnAlert {
         id: "1h5m",
@@ -90,20 +91,20 @@ pub const BURN_ALERTS: [BurnAlert; 4] = [
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AlertState {
-    /// Nothing is wrong, and nothing was.
+    /// The condition does not hold, and did not hold recently.
     #[default]
     Inactive,
-    /// Its condition holds, but not for long enough.
+    /// The condition holds, but not for long enough.
     Pending {
         /// Since when.
         since_ms: u64,
     },
-    /// Its condition holds.
+    /// The condition holds.
     Firing {
         /// Since when it fires.
         since_ms: u64,
     },
-    /// It fired, and its condition holds no longer.
+    /// It fired, and the condition does not hold any more.
     Resolved {
         /// Since when.
         since_ms: u64,
@@ -111,10 +112,11 @@ pub enum AlertState {
 }
 
 impl AlertState {
-    /// The next state, by Prometheus's rules: a condition that does not hold ends the state at
-    /// once.
+    /// The next state, by the rules of Prometheus: as soon as the condition does not hold, a firing
+    /// alert resolves and a pending one starts over.
     pub(crate) fn next(self, holds: bool, hold_ms: u64, now_ms: u64) -> Self {
         match (self, holds) {
+            // It has not lasted for `hold_ms` yet.
             (Self::Pending { since_ms }, true) if now_ms.saturating_sub(since_ms) < hold_ms => self,
             (Self::Firing { .. }, true) | (Self::Inactive | Self::Resolved { .. }, false) => self,
             (Self::Inactive | Self::Resolved { .. }, true) if hold_ms > 0 => {
@@ -127,30 +129,47 @@ impl AlertState {
     }
 }
 
-/// An alert that changed its state, with the numbers that made it.
+/// An alert that changed its state, with the numbers that led to it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AlertChange {
-    /// Which.
+    /// The alert.
     pub alert: &'static BurnAlert,
     /// The state it had.
     pub before: AlertState,
     /// The state it has.
     pub after: AlertState,
-    /// What burnt in the long window.
+    /// The burn in the long window.
     pub long: Burn,
-    /// What burnt in the short window.
+    /// The burn in the short window.
     pub short: Burn,
 }
 
-/// The states of an objective's alerts. Serializable, so that a restart neither forgets nor repeats
-/// an alert.
+/// The states of the alerts of one objective. Serializable, so that a restart neither loses nor
+/// repeats an alert.
+///
+/// ```
+/// use tidegate_observe::{BurnAlerts, Ledger, Objective};
+///
+/// let slo = Objective { name: "all".into(), ..Objective::default() }.parse()?;
+/// let (mut ledger, mut alerts) = (Ledger::default(), BurnAlerts::default());
+/// let now_ms = 1_700_000_040_000;
+/// // 5 % of the requests of the last hour failed, where 0.1 % may: a burn rate of 50.
+/// for minute in 1..=60 {
+///     ledger.add(now_ms - minute * 60_000, 95, 100);
+/// }
+/// let changes = alerts.evaluate(&slo, &ledger, now_ms);
+/// assert_eq!(changes[0].alert.id, "1h5m");
+/// assert_eq!(changes[0].long.rate.map(f64::round), Some(50.0));
+/// assert!(alerts.firing().any(|alert| alert.severity.name() == "page"));
+/// # Ok::<(), tidegate_observe::ObjectiveError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BurnAlerts(BTreeMap<String, AlertState>);
 
 impl BurnAlerts {
-    /// Looks at every alert of an objective, and says which changed. To be called once a minute, at
-    /// whole minutes.
+    /// Evaluates every alert of an objective, and returns those whose state changed. Call it once a
+    /// minute, at whole minutes.
     pub fn evaluate(&mut self, slo: &Slo, ledger: &Ledger, now_ms: u64) -> Vec<AlertChange> {
         let mut changes = Vec::new();
         for alert in &BURN_ALERTS {
@@ -187,8 +206,13 @@ impl BurnAlerts {
 
 impl BurnAlert {
     fn holds(&self, slo: &Slo, long: Burn, short: Burn) -> bool {
-        let above = |burn: Burn| burn.rate.is_some_and(|rate| rate > self.factor);
-        above(long) && above(short) && long.counts.total >= slo.min_events()
+        // A few requests prove little: one failure of two would be a burn rate of hundreds.
+        let has_enough_requests = long.counts.total >= slo.min_events();
+        has_enough_requests && self.is_exceeded_by(long) && self.is_exceeded_by(short)
+    }
+
+    fn is_exceeded_by(&self, burn: Burn) -> bool {
+        burn.rate.is_some_and(|rate| rate > self.factor)
     }
 }
 

@@ -1,20 +1,21 @@
-//! What was left of an error budget over time.
+//! The burn-down of an error budget: what was left of it over time.
 
+use crate::burn::Burn;
 use crate::ledger::{Counts, Ledger};
 use crate::slo::Slo;
 
-/// What was left of an objective's error budget at a moment, as [`Standing`](crate::Standing) has
-/// it for now.
+/// What was left of an error budget at a moment, computed as
+/// [`SloStatus::budget_remaining`](crate::SloStatus::budget_remaining) is for now.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BudgetAt {
     /// The moment, in Unix milliseconds.
     pub at_ms: u64,
-    /// 1 if nothing was spent, 0 if all was, below 0 if more was.
+    /// 1 if nothing was spent, 0 if all of it was, negative if overspent.
     pub remaining: f64,
 }
 
-/// What was left from one moment to another, every `step_ms`, and at the end. As fine as the
-/// ledger: minutes for the last six hours, ten minutes for three days.
+/// What was left of the budget every `step_ms` from `since_ms` on, and at `now_ms`. The resolution is
+/// that of the ledger: one minute for the last six hours, ten minutes for three days.
 pub fn burn_down(
     slo: &Slo,
     ledger: &Ledger,
@@ -23,33 +24,36 @@ pub fn burn_down(
     step_ms: u64,
 ) -> Vec<BudgetAt> {
     let step_ms = step_ms.max(1);
-    let moments = (since_ms..now_ms)
+    (since_ms..now_ms)
         .step_by(usize::try_from(step_ms).unwrap_or(usize::MAX))
-        .chain([now_ms]);
-    let at = |at_ms| BudgetAt {
-        at_ms,
-        remaining: 1.0 - spent(slo, counted(slo, ledger, at_ms, now_ms)),
-    };
-    moments.map(at).collect()
+        .chain([now_ms])
+        .map(|at_ms| budget_at(slo, ledger, at_ms, now_ms))
+        .collect()
 }
 
-/// What the objective's window had counted at a moment: all up to now without what came since, for
-/// what is recent is kept finer than what a whole window is summed from.
-fn counted(slo: &Slo, ledger: &Ledger, at_ms: u64, now_ms: u64) -> Counts {
+fn budget_at(slo: &Slo, ledger: &Ledger, at_ms: u64, now_ms: u64) -> BudgetAt {
+    let counts = counts_at(slo, ledger, at_ms, now_ms);
+    let spent = Burn::new(slo, counts).rate.unwrap_or(0.0);
+    BudgetAt {
+        at_ms,
+        remaining: 1.0 - spent,
+    }
+}
+
+/// The requests in the objective's window as of `at_ms`.
+fn counts_at(slo: &Slo, ledger: &Ledger, at_ms: u64, now_ms: u64) -> Counts {
+    // Everything up to now, less what came after `at_ms`: the ledger keeps recent requests in finer
+    // buckets than those that a whole window is summed from, so the difference is more exact than a
+    // direct sum up to `at_ms`.
     let all = ledger.sum(slo.window().start_ms(at_ms), now_ms);
     let since = ledger.sum(at_ms, now_ms);
     let total = all.total.saturating_sub(since.total);
+    // The two sums may come from buckets of different widths, so neither difference is safe.
     let bad = all.bad().saturating_sub(since.bad()).min(total);
     Counts {
         good: total - bad,
         total,
     }
-}
-
-fn spent(slo: &Slo, counts: Counts) -> f64 {
-    counts
-        .error_rate()
-        .map_or(0.0, |rate| rate / slo.error_budget())
 }
 
 #[cfg(test)]
@@ -90,9 +94,9 @@ mod tests {
                 "{left}"
             );
         }
-        let standing = crate::Standing::of(&slo, &ledger, NOW);
+        let status = crate::SloStatus::of(&slo, &ledger, NOW);
         assert_eq!(
-            left[6], standing.budget_remaining,
+            left[6], status.budget_remaining,
             "the last point is how it stands"
         );
     }

@@ -19,11 +19,11 @@ mod money;
 mod report;
 mod usage;
 
-pub use allocate::{Bill, Cost, StepCost};
+pub use allocate::{Bill, Cost, IntervalCost};
 pub use budget::{Budget, BudgetConfig, BudgetPeriod, BudgetStatus};
 pub use config::{CostConfig, CostError, CostPlan, IdleRule, PriceSheet, Prices};
 pub use day::Day;
-pub use ledger::{Ledger, Segment, Step};
+pub use ledger::{Ledger, Segment, UsageInterval};
 pub use money::Micros;
-pub use report::{By, Report, Row};
-pub use usage::{Capacity, DEFAULT_TENANT, Key, Usage};
+pub use report::{GroupBy, Report, ReportRow};
+pub use usage::{Capacity, CostKey, DEFAULT_TENANT, Usage};

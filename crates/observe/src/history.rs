@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::traffic::{Finished, Traffic};
+use crate::traffic::{FinishedRequest, Traffic};
 
 /// How long what is remembered, the finest first.
 const TIERS: [TierSize; 3] = [
@@ -75,7 +75,7 @@ impl History {
         model: &Arc<str>,
         version: &Arc<str>,
         at_ms: u64,
-        requests: impl IntoIterator<Item = &'a Finished>,
+        requests: impl IntoIterator<Item = &'a FinishedRequest>,
     ) {
         if at_ms / TIERS[0].step_ms != self.swept_ms / TIERS[0].step_ms {
             self.sweep(at_ms);
@@ -347,12 +347,12 @@ mod tests {
         text.into()
     }
 
-    fn took(ms: u64) -> Finished {
-        Finished {
+    fn took(ms: u64) -> FinishedRequest {
+        FinishedRequest {
             rows: 2,
             batch_rows: 8,
             total_ns: ms * 1_000_000,
-            ..Finished::default()
+            ..FinishedRequest::default()
         }
     }
 
@@ -460,7 +460,7 @@ mod tests {
     fn memory_is_bounded_by_time_and_by_bytes() {
         let mut history = History::new(100_000);
         for minute in 0..20 * 24 * 60 {
-            let requests: Vec<Finished> = (0..40).map(|at| took(1 + at * at)).collect();
+            let requests: Vec<FinishedRequest> = (0..40).map(|at| took(1 + at * at)).collect();
             history.count(
                 &name("a"),
                 &name("1"),

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use crate::objective::{BudgetPolicy, Objective, ObjectiveError};
+use crate::objective::{BudgetPolicy, Objective};
+use crate::parse::ObjectiveError;
 use crate::promql::Counters;
 use crate::sli::Sli;
 use crate::slo::Slo;

@@ -1,15 +1,14 @@
-//! Which requests are good, which are bad, and which do not count.
+//! Service level indicators: which requests are good, which are bad, and which do not count.
 
 use std::fmt;
 use std::time::Duration;
 
-/// The error codes that count against availability: what the server, not the client, must answer
-/// for.
+/// The error codes that count against availability: failures that the server is responsible for.
 ///
-/// They are the codes of `docs/reference/errors.md` with a status of 500 and above, among them
-/// `deadline_exceeded` (504: the client waited for nothing), and `queue_full` (429: the server had
-/// no room). All other codes are wrong requests: they count neither as good nor as bad, or else a
-/// client with a bug would eat, or hide, the error budget.
+/// These are the codes of `docs/reference/errors.md` with a status of 500 and above, such as
+/// `deadline_exceeded` (504), and `queue_full` (429: the server had no capacity). All other codes are
+/// client errors. They count neither as good nor as bad: otherwise a client with a bug could use up
+/// the error budget, or hide that it is used up.
 pub const SERVER_FAULTS: [&str; 6] = [
     "queue_full",
     "execution_failed",
@@ -19,27 +18,39 @@ pub const SERVER_FAULTS: [&str; 6] = [
     "deadline_exceeded",
 ];
 
-/// What became of one request.
+/// How one request ended, as far as an indicator needs to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome<'a> {
-    /// It was answered after this time.
+    /// It was answered, after this time.
     Answered(Duration),
     /// It failed with this error code.
     Failed(&'a str),
 }
 
 /// A service level indicator: the share of good requests among those that count.
+///
+/// ```
+/// use std::time::Duration;
+/// use tidegate_observe::{LatencyBound, Outcome, Sli};
+///
+/// let bound = LatencyBound::nearest(50.0).expect("50 ms is in the histogram's range");
+/// let sli = Sli::Latency(bound);
+/// assert_eq!(bound.ms(), 51.2);
+/// assert_eq!(sli.classify(Outcome::Answered(Duration::from_millis(60))), Some(false));
+/// assert_eq!(sli.classify(Outcome::Failed("queue_full")), None);
+/// assert_eq!(Sli::Availability.classify(Outcome::Failed("queue_full")), Some(false));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sli {
-    /// Good is what was answered, bad what failed with one of [`SERVER_FAULTS`].
+    /// Answered requests are good; requests that failed with one of [`SERVER_FAULTS`] are bad.
     Availability,
-    /// Of the answered requests, good are those that took no longer than the bound.
+    /// Of the answered requests, those that took no longer than the bound are good.
     Latency(LatencyBound),
 }
 
 impl Sli {
     /// Whether a request was good; `None` if it does not count.
-    pub fn judge(self, outcome: Outcome<'_>) -> Option<bool> {
+    pub fn classify(self, outcome: Outcome<'_>) -> Option<bool> {
         match (self, outcome) {
             (Self::Availability, Outcome::Answered(_)) => Some(true),
             (Self::Availability, Outcome::Failed(code)) => {
@@ -60,7 +71,7 @@ impl Sli {
 }
 
 /// An upper bound of a bucket of `tidegate_request_duration_seconds`: 100 µs · 2^k, for k from 0 to
-/// 17. Only of such a bound can Prometheus say exactly how many requests took no longer.
+/// 17. Only for such a bound does Prometheus know exactly how many requests took no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LatencyBound(u32);
 
@@ -73,15 +84,17 @@ impl LatencyBound {
         (0..Self::COUNT).map(Self)
     }
 
-    /// The bound that differs least from a threshold in milliseconds, the lower one of two; `None`
-    /// outside of 0.1 ms to 13107.2 ms, where there are no buckets.
+    /// The bound nearest to a threshold in milliseconds, the lower one of two; `None` outside of
+    /// 0.1 ms to 13107.2 ms, where there are no buckets.
     pub fn nearest(threshold_ms: f64) -> Option<Self> {
         let (first, last) = (Self(0), Self(Self::COUNT - 1));
         if !(first.ms()..=last.ms()).contains(&threshold_ms) {
             return None;
         }
-        let distance = |bound: &Self| (bound.ms() - threshold_ms).abs();
-        Self::all().min_by(|a, b| distance(a).total_cmp(&distance(b)))
+        Self::all().min_by(|a, b| {
+            let distance = (a.ms() - threshold_ms).abs();
+            distance.total_cmp(&(b.ms() - threshold_ms).abs())
+        })
     }
 
     /// The bound.
@@ -89,7 +102,7 @@ impl LatencyBound {
         Duration::from_micros(Self::FIRST_US << self.0)
     }
 
-    /// Its place among all bounds, the smallest first.
+    /// Its index among all bounds, the smallest first.
     pub fn index(self) -> usize {
         self.0 as usize
     }
@@ -146,29 +159,32 @@ mod tests {
     #[test]
     fn wrong_requests_do_not_count() {
         let quick = Outcome::Answered(Duration::from_millis(1));
-        assert_eq!(Sli::Availability.judge(quick), Some(true));
+        assert_eq!(Sli::Availability.classify(quick), Some(true));
         assert_eq!(
-            Sli::Availability.judge(Outcome::Failed("queue_full")),
+            Sli::Availability.classify(Outcome::Failed("queue_full")),
             Some(false)
         );
         assert_eq!(
-            Sli::Availability.judge(Outcome::Failed("deadline_exceeded")),
+            Sli::Availability.classify(Outcome::Failed("deadline_exceeded")),
             Some(false)
         );
-        assert_eq!(Sli::Availability.judge(Outcome::Failed("wrong_rank")), None);
+        assert_eq!(
+            Sli::Availability.classify(Outcome::Failed("wrong_rank")),
+            None
+        );
     }
 
     #[test]
     fn latency_is_of_answered_requests() {
         let sli = Sli::Latency(LatencyBound::nearest(51.2).unwrap());
         assert_eq!(
-            sli.judge(Outcome::Answered(Duration::from_micros(51_200))),
+            sli.classify(Outcome::Answered(Duration::from_micros(51_200))),
             Some(true)
         );
         assert_eq!(
-            sli.judge(Outcome::Answered(Duration::from_micros(51_201))),
+            sli.classify(Outcome::Answered(Duration::from_micros(51_201))),
             Some(false)
         );
-        assert_eq!(sli.judge(Outcome::Failed("internal")), None);
+        assert_eq!(sli.classify(Outcome::Failed("internal")), None);
     }
 }

@@ -1,15 +1,15 @@
-//! What the requests of some time came to.
+//! Counts and times of the requests of a period.
 
 use crate::Sketch;
 
-/// One finished request, as it is counted in [`Traffic`]; times in nanoseconds.
+/// One finished request, as [`Traffic`] counts it; times in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Finished {
+pub struct FinishedRequest {
     /// How it ended.
-    pub ending: Ending,
+    pub outcome: RequestOutcome,
     /// Rows answered.
     pub rows: u64,
-    /// Rows that ran together with them.
+    /// Rows of the batch that the request ran in, its own included.
     pub batch_rows: u64,
     /// From received to answered.
     pub total_ns: u64,
@@ -21,32 +21,32 @@ pub struct Finished {
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Ending {
+pub enum RequestOutcome {
     /// It was answered.
     #[default]
     Answered,
     /// The server failed it: one of [`SERVER_FAULTS`](crate::SERVER_FAULTS).
     Failed,
-    /// It was wrong.
-    Wrong,
-    /// Its client went away.
+    /// The request was not valid.
+    ClientError,
+    /// The client went away before it was answered.
     Abandoned,
 }
 
-/// What requests came to.
+/// Counts and times of requests. Mergeable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Requests answered.
     pub answered: u64,
     /// Requests that the server failed.
     pub failed: u64,
-    /// Requests that were wrong.
-    pub wrong: u64,
+    /// Requests that were not valid.
+    pub client_errors: u64,
     /// Requests whose client went away.
     pub abandoned: u64,
     /// Rows answered.
     pub rows: u64,
-    /// Over the answered requests, the sum of the rows of the batches that they ran in.
+    /// Sum over the answered requests: rows of the batch that each ran in.
     pub batch_rows: u64,
     /// Time of answered requests, from received to answered.
     pub request: Sketch,
@@ -57,13 +57,15 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Counts a request.
-    pub fn count(&mut self, request: &Finished) {
-        match request.ending {
-            Ending::Failed => self.failed += 1,
-            Ending::Wrong => self.wrong += 1,
-            Ending::Abandoned => self.abandoned += 1,
-            Ending::Answered => {
+    /// Counts one request.
+    pub fn count(&mut self, request: &FinishedRequest) {
+        match request.outcome {
+            RequestOutcome::Failed => self.failed += 1,
+            RequestOutcome::ClientError => self.client_errors += 1,
+            RequestOutcome::Abandoned => self.abandoned += 1,
+            // Only answered requests have times worth a quantile: a refusal is fast, an abandoned
+            // request as long as its client was patient.
+            RequestOutcome::Answered => {
                 self.answered += 1;
                 self.rows += request.rows;
                 self.batch_rows += request.batch_rows;
@@ -78,7 +80,7 @@ impl Traffic {
     pub fn merge(&mut self, other: &Self) {
         self.answered += other.answered;
         self.failed += other.failed;
-        self.wrong += other.wrong;
+        self.client_errors += other.client_errors;
         self.abandoned += other.abandoned;
         self.rows += other.rows;
         self.batch_rows += other.batch_rows;
@@ -89,18 +91,17 @@ impl Traffic {
 
     /// All requests.
     pub fn requests(&self) -> u64 {
-        self.answered + self.failed + self.wrong + self.abandoned
+        self.answered + self.failed + self.client_errors + self.abandoned
     }
 
-    /// The share that the server failed of those that it answered or failed; `None` if there were
-    /// none.
+    /// Failed requests over answered and failed ones; `None` if there were none. Client errors and
+    /// abandoned requests do not count.
     pub fn error_rate(&self) -> Option<f64> {
         let counted = self.answered + self.failed;
         (counted > 0).then(|| self.failed as f64 / counted as f64)
     }
 
-    /// The mean of the rows that a request ran together with, its own among them; `None` without
-    /// answers.
+    /// Mean rows of the batch that a request ran in; `None` without answered requests.
     pub fn mean_batch_rows(&self) -> Option<f64> {
         (self.answered > 0).then(|| self.batch_rows as f64 / self.answered as f64)
     }

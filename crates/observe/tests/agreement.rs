@@ -1,4 +1,4 @@
-//! Three days of requests, judged by this crate and by Prometheus: the same alerts fire at the same
+//! Three days of requests, evaluated by this crate and by Prometheus: the same alerts fire at the same
 //! minutes.
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
@@ -8,7 +8,7 @@ mod support;
 use std::fmt::Write as _;
 use std::fs;
 
-use tidegate_observe::{BURN_ALERTS, BurnAlerts, Ledger, RuleFile, Severity, Slo, Standing};
+use tidegate_observe::{BURN_ALERTS, BurnAlerts, Ledger, RuleFile, Severity, Slo, SloStatus};
 
 const MINUTE_MS: u64 = 60_000;
 const MINUTES: usize = 3 * 24 * 60;
@@ -77,7 +77,7 @@ fn requests() -> Vec<Minute> {
 /// What this crate makes of the requests: after each minute, which alerts fire, and the burn rates.
 struct BuiltIn {
     firing: [Vec<bool>; 4],
-    standings: Vec<Standing>,
+    statuses: Vec<SloStatus>,
 }
 
 impl BuiltIn {
@@ -85,7 +85,7 @@ impl BuiltIn {
         let (mut ledger, mut alerts) = (Ledger::default(), BurnAlerts::default());
         let mut days = Self {
             firing: [const { Vec::new() }; 4],
-            standings: Vec::new(),
+            statuses: Vec::new(),
         };
         for (minute, &(good, bad)) in (0u64..).zip(minutes) {
             ledger.add(START_MS + minute * MINUTE_MS, good, good + bad);
@@ -94,7 +94,7 @@ impl BuiltIn {
             for (alert, firing) in BURN_ALERTS.iter().zip(&mut days.firing) {
                 firing.push(alerts.firing().any(|fires| fires == alert));
             }
-            days.standings.push(Standing::of(slo, &ledger, now_ms));
+            days.statuses.push(SloStatus::of(slo, &ledger, now_ms));
         }
         days
     }
@@ -161,7 +161,7 @@ fn case_of(minutes: &[Minute], days: &BuiltIn) -> String {
     for at in (59..MINUTES).step_by(360) {
         for (window, burn) in tidegate_observe::BurnWindow::ALL
             .iter()
-            .zip(&days.standings[at].burns)
+            .zip(&days.statuses[at].burns)
         {
             let rate = burn.rate.unwrap();
             let tolerance = if window.ms() <= 6 * 60 * MINUTE_MS {

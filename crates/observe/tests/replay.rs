@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use tidegate_observe::{
-    Burn, BurnWindow, Ending, Finished, History, Ledger, Objective, SKETCH_ERROR, Slo, Standing,
+    Burn, BurnWindow, FinishedRequest, History, Ledger, Objective, RequestOutcome, SKETCH_ERROR,
+    Slo, SloStatus,
 };
 
 const REQUESTS: &[u8] = include_bytes!("data/three_days.bin");
@@ -44,17 +45,21 @@ struct Burns {
 }
 
 /// When a request ended, and how.
-fn requests() -> impl Iterator<Item = (u64, Finished)> {
+fn requests() -> impl Iterator<Item = (u64, FinishedRequest)> {
     REQUESTS.chunks_exact(REQUEST_BYTES).map(|bytes| {
         let number =
             |at: usize| u64::from(u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()));
-        let ending = [Ending::Answered, Ending::Failed, Ending::Wrong][usize::from(bytes[8])];
+        let outcome = [
+            RequestOutcome::Answered,
+            RequestOutcome::Failed,
+            RequestOutcome::ClientError,
+        ][usize::from(bytes[8])];
         (
             number(0),
-            Finished {
-                ending,
+            FinishedRequest {
+                outcome,
                 total_ns: number(4) * 1000,
-                ..Finished::default()
+                ..FinishedRequest::default()
             },
         )
     })
@@ -78,7 +83,7 @@ fn percentiles_and_rates_are_numpys() {
             START_MS + span.until_ms,
         );
         assert_eq!(
-            [total.answered, total.failed, total.wrong],
+            [total.answered, total.failed, total.client_errors],
             span.counts,
             "{} ms",
             span.until_ms
@@ -105,14 +110,14 @@ fn budgets_and_burn_rates_are_numpys() {
     let slo = slo(expected.objective);
     let mut ledger = Ledger::default();
     let mut arriving = requests()
-        .filter(|(_, request)| request.ending != Ending::Wrong)
+        .filter(|(_, request)| request.outcome != RequestOutcome::ClientError)
         .peekable();
     let mut compared = 0;
     for burns in &expected.burns {
         while let Some((at_ms, request)) = arriving.next_if(|(at_ms, _)| *at_ms < burns.at_ms) {
             ledger.add(
                 START_MS + at_ms,
-                u64::from(request.ending == Ending::Answered),
+                u64::from(request.outcome == RequestOutcome::Answered),
                 1,
             );
         }
@@ -140,7 +145,7 @@ fn budgets_and_burn_rates_are_numpys() {
             compared += 1;
         }
         if let Some(Some(whole)) = burns.windows.get("3d") {
-            let left = Standing::of(&slo, &ledger, now_ms).budget_remaining;
+            let left = SloStatus::of(&slo, &ledger, now_ms).budget_remaining;
             assert!(
                 (left - (1.0 - whole)).abs() <= 1e-9 * whole.max(1.0),
                 "{left} is left, {whole} burnt"

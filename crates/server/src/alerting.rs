@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tidegate_observe::alerting::{
-    Alert, Judged, Message, Route, RuleBook, Sample, Silence, SilenceError, Suppressors,
+    Alert, Message, Route, RuleBook, Sample, Silence, SilenceError, Suppressors, TriagedAlert,
 };
 use tidegate_observe::{Event, EventLog};
 use tidegate_serving::{IndexEntry, Metrics, SeriesValues};
@@ -69,7 +69,7 @@ struct State {
     last: LastLook,
     deliveries: Deliveries,
     /// The alerts as they were at the last look.
-    judged: Arc<Vec<Judged>>,
+    triaged: Arc<Vec<TriagedAlert>>,
 }
 
 impl Alerting {
@@ -100,14 +100,14 @@ impl Alerting {
             std::mem::take(&mut plan.rules),
             std::mem::take(&mut kept.rules),
         );
-        let (deliveries, judged) = (Deliveries::default(), Arc::default());
+        let (deliveries, triaged) = (Deliveries::default(), Arc::default());
         let state = Mutex::new(State {
             kept,
             rules,
             events,
             last: LastLook::default(),
             deliveries,
-            judged,
+            triaged,
         });
         Ok(Self {
             plan,
@@ -164,10 +164,10 @@ impl Alerting {
         };
         let mut samples = self.samples(app);
         let alerts = app.objectives.alerts(&self.plan.links, now_ms);
-        let told_by = app
+        let notifying_replica = app
             .replicas
             .as_ref()
-            .and_then(|replicas| replicas.told_by());
+            .and_then(|replicas| replicas.notifying_replica());
         let news = app.costs.take_news();
         {
             let mut state = self.state.lock();
@@ -180,7 +180,12 @@ impl Alerting {
                 // A server that is starting is not ready, and need not be.
                 samples.remove("tidegate_ready");
             }
-            self.step(&mut state, &samples, (alerts, told_by.as_deref()), now_ms);
+            self.step(
+                &mut state,
+                &samples,
+                (alerts, notifying_replica.as_deref()),
+                now_ms,
+            );
         }
         self.keep().await;
         self.looked.send_modify(|looks| *looks += 1);
@@ -241,14 +246,14 @@ impl Alerting {
         &self,
         state: &mut State,
         samples: &BTreeMap<String, Vec<Sample>>,
-        (alerts, told_by): (Vec<Alert>, Option<&str>),
+        (alerts, notifying_replica): (Vec<Alert>, Option<&str>),
         now_ms: u64,
     ) {
         let State {
             kept,
             rules,
             events,
-            judged,
+            triaged,
             ..
         } = state;
         rules.evaluate(samples, events, now_ms);
@@ -257,7 +262,7 @@ impl Alerting {
         alerts.truncate(MAX_ALERTS);
         let alerts: Vec<Alert> = alerts
             .into_iter()
-            .map(|alert| self.plan.links.added_to(alert))
+            .map(|alert| self.plan.links.with_dashboard(alert))
             .collect();
         note_changes(kept, events, &alerts, now_ms);
         kept.silences.prune(now_ms);
@@ -265,13 +270,13 @@ impl Alerting {
             silences: &kept.silences,
             inhibitions: &self.plan.inhibitions,
             deploys: &kept.deploys,
-            held_back: &self.plan.held_back,
-            told_by,
+            deploy_severities: &self.plan.held_back,
+            notifying_replica,
         };
-        *judged = Arc::new(suppressors.judge(alerts, now_ms));
+        *triaged = Arc::new(suppressors.triage(alerts, now_ms));
         let dispatched = kept
             .dispatch
-            .step(&self.plan.message_routes, judged, now_ms);
+            .step(&self.plan.message_routes, triaged, now_ms);
         for _ in 0..dispatched.limited {
             self.metrics.alert_message("limited");
         }
@@ -338,8 +343,8 @@ impl Alerting {
     }
 
     /// Every alert as it was at the last look.
-    pub(crate) fn alerts(&self) -> Arc<Vec<Judged>> {
-        self.state.lock().judged.clone()
+    pub(crate) fn alerts(&self) -> Arc<Vec<TriagedAlert>> {
+        self.state.lock().triaged.clone()
     }
 
     /// Every route, and whether messages arrive.

@@ -10,8 +10,8 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tidegate_observe::Event;
 use tidegate_observe::cost::{
-    BudgetStatus, By, Capacity, CostConfig, CostError, CostPlan, Day, IdleRule, Report, Step,
-    StepCost,
+    BudgetStatus, Capacity, CostConfig, CostError, CostPlan, Day, GroupBy, IdleRule, IntervalCost,
+    Report, UsageInterval,
 };
 use tidegate_serving::{Metrics, Serving, memory_limit_bytes};
 use tracing::{info, warn};
@@ -114,7 +114,7 @@ impl Costs {
     }
 
     /// What was spent from one day to another, both included; `None` if no cost is counted.
-    pub(crate) fn report(&self, from: Day, to: Day, by: By) -> Option<Report> {
+    pub(crate) fn report(&self, from: Day, to: Day, by: GroupBy) -> Option<Report> {
         let counting = self.0.as_ref()?;
         Some(
             counting
@@ -172,7 +172,7 @@ impl Counting {
         let sampled = state.sampler.sample(serving, Instant::now());
         // The moment itself begins the next interval, and at midnight the next day.
         let day = Day::of_ms(now_ms.saturating_sub(1));
-        let step = Step {
+        let step = UsageInterval {
             seconds: sampled.seconds,
             capacity: self.capacity,
             used: sampled.used,
@@ -186,9 +186,9 @@ impl Counting {
         self.look_at_budgets(&mut state, now_ms)
     }
 
-    fn expose(&self, day: Day, step: &Step) {
+    fn expose(&self, day: Day, step: &UsageInterval) {
         let currency = &self.plan.sheet.currency;
-        let StepCost { used, idle, fixed } = StepCost::of(day, &self.plan.sheet, step);
+        let IntervalCost { used, idle, fixed } = IntervalCost::of(day, &self.plan.sheet, step);
         for ((key, _), units) in step.used.iter().zip(used) {
             self.metrics
                 .cost_used(currency, &key.model, &key.version, units);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
-use tidegate_observe::{Ending, Finished, SERVER_FAULTS, Sketch, Traffic};
+use tidegate_observe::{FinishedRequest, RequestOutcome, SERVER_FAULTS, Sketch, Traffic};
 use tidegate_serving::{
     Exposition, Family, Labels, MetricEntry, MetricKind, Metrics, Observation, Outcome, Sample,
 };
@@ -99,22 +99,22 @@ fn count(history: &mut tidegate_observe::History, finished: &[Observation], at_m
     let same = |one: &Observation, other: &Observation| one.version() == other.version();
     for run in finished.chunk_by(same) {
         if let Some((model, version)) = run.first().and_then(Observation::version) {
-            let requests: Vec<Finished> = run.iter().map(as_finished).collect();
+            let requests: Vec<FinishedRequest> = run.iter().map(as_finished).collect();
             history.count(model, version, at_ms, &requests);
         }
     }
 }
 
-fn as_finished(one: &Observation) -> Finished {
-    let ending = match one.outcome {
-        Outcome::Answered => Ending::Answered,
-        Outcome::Abandoned => Ending::Abandoned,
-        Outcome::Failed(code) if SERVER_FAULTS.contains(&code.name()) => Ending::Failed,
-        Outcome::Failed(_) => Ending::Wrong,
+fn as_finished(one: &Observation) -> FinishedRequest {
+    let outcome = match one.outcome {
+        Outcome::Answered => RequestOutcome::Answered,
+        Outcome::Abandoned => RequestOutcome::Abandoned,
+        Outcome::Failed(code) if SERVER_FAULTS.contains(&code.name()) => RequestOutcome::Failed,
+        Outcome::Failed(_) => RequestOutcome::ClientError,
     };
     let ns = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-    Finished {
-        ending,
+    FinishedRequest {
+        outcome,
         rows: one.rows as u64,
         batch_rows: one.timing.batch_rows as u64,
         total_ns: ns(one.total),

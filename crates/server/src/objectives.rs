@@ -11,9 +11,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tidegate_observe::alerting::{Alert, ENDED_SHOWN_MS, Links};
+use tidegate_observe::alerting::{Alert, Links, RESOLVED_RETENTION_MS};
 use tidegate_observe::{
-    AlertChange, AlertState, BudgetAt, BudgetPolicy, Counts, FreezeChange, Slo, Standing, burn_down,
+    AlertChange, AlertState, BudgetAt, BudgetPolicy, Counts, FreezeChange, Slo, SloStatus,
+    burn_down,
 };
 use tidegate_serving::{FrozenModels, Metrics};
 use tracing::{info, warn};
@@ -134,9 +135,9 @@ impl Objectives {
             kept.count(&slo, now_ms - 1, counts);
             let own = kept.of(&slo);
             let ledger = own.counted.all();
-            let standing = Standing::of(&slo, &ledger, now_ms);
-            if let Some(change) = own.freeze.step(&slo, &standing, now_ms) {
-                self.note_freeze(&slo, change, &standing, now_ms);
+            let slo_status = SloStatus::of(&slo, &ledger, now_ms);
+            if let Some(change) = own.freeze.update(&slo, &slo_status, now_ms) {
+                self.note_freeze(&slo, change, &slo_status, now_ms);
             }
             if now_ms.is_multiple_of(MINUTE_MS) {
                 let changes = own.alerts.evaluate(&slo, &ledger, now_ms);
@@ -147,9 +148,9 @@ impl Objectives {
         self.expose(now_ms);
     }
 
-    fn note_freeze(&self, slo: &Slo, change: FreezeChange, standing: &Standing, at_ms: u64) {
+    fn note_freeze(&self, slo: &Slo, change: FreezeChange, slo_status: &SloStatus, at_ms: u64) {
         let (name, endpoint) = (slo.name().to_owned(), slo.endpoint().map(str::to_owned));
-        let budget_remaining = standing.budget_remaining;
+        let budget_remaining = slo_status.budget_remaining;
         match change {
             FreezeChange::Frozen => warn!(
                 slo = name,
@@ -223,12 +224,12 @@ impl Objectives {
         for status in self.status_at(now_ms) {
             let name = status.slo.name();
             self.metrics
-                .slo_budget_remaining(name, status.standing.budget_remaining);
+                .slo_budget_remaining(name, status.slo_status.budget_remaining);
             self.metrics
                 .slo_freezes_rollouts(name, status.frozen_since_ms.is_some());
             for (window, burn) in tidegate_observe::BurnWindow::ALL
                 .iter()
-                .zip(&status.standing.burns)
+                .zip(&status.slo_status.burns)
             {
                 self.metrics
                     .slo_burn_rate(name, window.name(), burn.rate.unwrap_or(0.0));
@@ -274,13 +275,14 @@ impl Objectives {
         let mut alerts = Vec::new();
         for status in self.status_at(now_ms) {
             for (alert, state) in &status.alerts {
-                let is_old = |since_ms: u64| now_ms.saturating_sub(since_ms) > ENDED_SHOWN_MS;
+                let is_old =
+                    |since_ms: u64| now_ms.saturating_sub(since_ms) > RESOLVED_RETENTION_MS;
                 if !matches!(state, AlertState::Resolved { since_ms } if is_old(*since_ms)) {
                     alerts.extend(Alert::of_burn(
                         &status.slo,
                         alert,
                         *state,
-                        &status.standing,
+                        &status.slo_status,
                         links,
                     ));
                 }
@@ -293,13 +295,13 @@ impl Objectives {
         let (slos, mut kept) = (self.slos(), self.kept.lock());
         let status = |slo: &Slo| {
             let own = kept.of(slo);
-            let standing = Standing::of(slo, &own.counted.all(), now_ms);
+            let slo_status = SloStatus::of(slo, &own.counted.all(), now_ms);
             let alerts = tidegate_observe::BURN_ALERTS
                 .iter()
                 .map(|alert| (alert, own.alerts.state(alert)));
             Status {
                 slo: slo.clone(),
-                standing,
+                slo_status,
                 alerts: alerts.collect(),
                 frozen_since_ms: own.freeze.since_ms(),
             }
@@ -329,7 +331,7 @@ impl Counting {
 /// How an objective stands.
 pub(crate) struct Status {
     pub(crate) slo: Slo,
-    pub(crate) standing: Standing,
+    pub(crate) slo_status: SloStatus,
     pub(crate) alerts: Vec<(&'static tidegate_observe::BurnAlert, AlertState)>,
     /// Since when rollouts wait for its budget.
     pub(crate) frozen_since_ms: Option<u64>,

@@ -154,7 +154,7 @@ impl Replicas {
     }
 
     /// Who else tells people of the group's alerts; `None` if it is this server, or not known.
-    pub(crate) fn told_by(&self) -> Option<String> {
+    pub(crate) fn notifying_replica(&self) -> Option<String> {
         let state = self.state.lock();
         let teller = state.teller().filter(|teller| *teller != state.own)?;
         Some(state.name_of(teller))

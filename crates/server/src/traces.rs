@@ -10,7 +10,8 @@ use tidegate_core::TraceContext;
 use tidegate_observe::SERVER_FAULTS;
 use tidegate_serving::{Metrics, Observation, Outcome, RequestTrace, Via};
 use tidegate_traces::{
-    Call, Ended, Exporter, Fate, Finished, Kept, Recorder, Run, Tracer, TracesConfig, TracesError,
+    Call, Exporter, FinishedRequest, KeepReason, Recorder, RequestOutcome, SpanOutcome, StageTimes,
+    Tracer, TracesConfig, TracesError,
 };
 
 use crate::faults::Faults;
@@ -41,12 +42,12 @@ impl Traces {
                 exporter: Mutex::new(None),
             });
         }
-        Kept::ALL
+        KeepReason::ALL
             .iter()
             .for_each(|reason| metrics.trace_kept(reason.name(), 0));
-        Fate::ALL
+        SpanOutcome::ALL
             .iter()
-            .for_each(|fate| metrics.spans(fate.name(), 0));
+            .for_each(|outcome| metrics.spans(outcome.name(), 0));
         let told = metrics.clone();
         let started = Exporter::start(config, move |fate, spans| told.spans(fate.name(), spans))?;
         let (tracer, recorder, exporter) = started;
@@ -161,8 +162,8 @@ fn finished<'a>(
     one: &'a Observation,
     trace: &'a RequestTrace,
     now: (Instant, SystemTime),
-) -> Finished<'a> {
-    Finished {
+) -> FinishedRequest<'a> {
+    FinishedRequest {
         context: &trace.context,
         call: match trace.via {
             Via::Rest => Call::Http("/v2/models/{model}/infer"),
@@ -173,10 +174,10 @@ fn finished<'a>(
         id: trace.id.as_deref(),
         baggage: trace.baggage.as_deref(),
         version: one.version(),
-        ended: match one.outcome {
-            Outcome::Answered => Ended::Answered,
-            Outcome::Abandoned => Ended::Abandoned,
-            Outcome::Failed(code) => Ended::Failed {
+        outcome: match one.outcome {
+            Outcome::Answered => RequestOutcome::Answered,
+            Outcome::Abandoned => RequestOutcome::Abandoned,
+            Outcome::Failed(code) => RequestOutcome::Failed {
                 code: code.name(),
                 is_fault: SERVER_FAULTS.contains(&code.name()),
                 http_status: code.http_status(),
@@ -187,17 +188,17 @@ fn finished<'a>(
         total: one.total,
         encode: one.encode,
         rows: one.rows,
-        run: run(one),
+        stages: stages(one),
     }
 }
 
-fn run(one: &Observation) -> Option<Run> {
+fn stages(one: &Observation) -> Option<StageTimes> {
     let timing = &one.timing;
     let started = timing.started?;
     let before_run = started.saturating_duration_since(one.received);
     // The clock is read at different moments: no stage may begin before its request.
     let queue: Duration = timing.queue.min(before_run);
-    Some(Run {
+    Some(StageTimes {
         prepare: before_run - queue,
         queue,
         join: timing.compute_input,

@@ -192,11 +192,14 @@ fn verify(
     rows: usize,
     open: usize,
 ) -> Result<Vec<(usize, Duration)>, (String, String)> {
-    let fixed_input = signature.inputs.iter().find(|spec| !spec.leads_with_any());
+    let fixed_input = signature
+        .inputs
+        .iter()
+        .find(|spec| !spec.has_dynamic_first_axis());
     let fixed_output = signature
         .outputs
         .iter()
-        .find(|spec| spec.dims.is_some() && !spec.leads_with_any());
+        .find(|spec| spec.dims.is_some() && !spec.has_dynamic_first_axis());
     if let Some(spec) = fixed_input.or(fixed_output) {
         let shape = spec.wire_shape();
         return Err((

@@ -23,14 +23,14 @@ use crate::{OtlpProtocol, Recorder, Tracer, TracesConfig};
 /// Spans that are sent at once, at most.
 const BATCH: usize = 512;
 /// How long a span waits for others.
-const LINGER: Duration = Duration::from_secs(1);
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest that what is left is sent for at the end.
-const FAREWELL: Duration = Duration::from_secs(3);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 const MAX_HEADER_FILE_BYTES: u64 = 64 << 10;
 
 /// What became of spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum SpanOutcome {
     /// The collector has them.
     Sent,
     /// The collector refused them, or could not be reached.
@@ -39,8 +39,8 @@ pub enum Fate {
     Dropped,
 }
 
-impl Fate {
-    /// Every fate.
+impl SpanOutcome {
+    /// Every outcome.
     pub const ALL: [Self; 3] = [Self::Sent, Self::Failed, Self::Dropped];
 
     /// Its name in metrics.
@@ -69,7 +69,7 @@ pub enum TracesError {
     Exporter(String),
 }
 
-type Told = Arc<dyn Fn(Fate, usize) + Send + Sync>;
+type Told = Arc<dyn Fn(SpanOutcome, usize) + Send + Sync>;
 
 /// Where spans wait to be sent.
 pub(crate) struct Queue {
@@ -85,7 +85,7 @@ impl Queue {
             .filter_map(|span| self.spans.try_send(span).err())
             .count();
         if dropped > 0 {
-            (self.told)(Fate::Dropped, dropped);
+            (self.told)(SpanOutcome::Dropped, dropped);
         }
     }
 }
@@ -104,7 +104,7 @@ impl Exporter {
     /// not there is no error: it may come.
     pub fn start(
         config: &TracesConfig,
-        told: impl Fn(Fate, usize) + Send + Sync + 'static,
+        told: impl Fn(SpanOutcome, usize) + Send + Sync + 'static,
     ) -> Result<(Tracer, Recorder, Self), TracesError> {
         if !(0.0..=1.0).contains(&config.sample) {
             let problem = format!("is {}, it must be a share from 0 to 1", config.sample);
@@ -136,7 +136,7 @@ impl Exporter {
     /// Sends what waits, within a few seconds.
     pub async fn finish(self) {
         self.stop.send_replace(true);
-        if timeout(FAREWELL, self.task).await.is_err() {
+        if timeout(SHUTDOWN_TIMEOUT, self.task).await.is_err() {
             warn!("traces that waited at the end could not be sent in time");
         }
     }
@@ -151,7 +151,7 @@ struct Sender {
 
 impl Sender {
     async fn run(mut self, mut stopped: watch::Receiver<bool>) {
-        let mut tick = interval(LINGER);
+        let mut tick = interval(FLUSH_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(BATCH);
         loop {
@@ -179,9 +179,9 @@ impl Sender {
         let sent = self.exporter.export(batch).await;
         (self.told)(
             if sent.is_ok() {
-                Fate::Sent
+                SpanOutcome::Sent
             } else {
-                Fate::Failed
+                SpanOutcome::Failed
             },
             count,
         );
@@ -360,8 +360,8 @@ mod tests {
     async fn what_finds_no_place_is_dropped_and_told() {
         let dropped = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let count = dropped.clone();
-        let told = move |fate, spans| {
-            assert_eq!(fate, Fate::Dropped);
+        let told = move |outcome, spans| {
+            assert_eq!(outcome, SpanOutcome::Dropped);
             count.fetch_add(spans, std::sync::atomic::Ordering::Relaxed);
         };
         let (spans, _waiting) = mpsc::channel(2);
@@ -370,18 +370,18 @@ mod tests {
             told: Arc::new(told),
         };
         let context = tidegate_core::TraceContext::root(1, 1, true);
-        let request = crate::Finished {
+        let request = crate::FinishedRequest {
             context: &context,
             call: crate::Call::Grpc("ModelInfer"),
             id: None,
             baggage: None,
             version: None,
-            ended: crate::Ended::Abandoned,
+            outcome: crate::RequestOutcome::Abandoned,
             received: std::time::SystemTime::now(),
             total: Duration::ZERO,
             encode: Duration::ZERO,
             rows: 0,
-            run: None,
+            stages: None,
         };
         let mut made = crate::spans::Spans::new(Vec::new());
         for _ in 0..5 {

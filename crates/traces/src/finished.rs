@@ -7,7 +7,7 @@ use tidegate_core::TraceContext;
 
 /// One finished request.
 #[derive(Clone, Copy, Debug)]
-pub struct Finished<'a> {
+pub struct FinishedRequest<'a> {
     /// Its place in its trace.
     pub context: &'a TraceContext,
     /// What was called.
@@ -19,7 +19,7 @@ pub struct Finished<'a> {
     /// The model and the version that it reached.
     pub version: Option<(&'a Arc<str>, &'a Arc<str>)>,
     /// How it ended.
-    pub ended: Ended,
+    pub outcome: RequestOutcome,
     /// When its last byte had arrived.
     pub received: SystemTime,
     /// From then until it was answered, or refused.
@@ -29,7 +29,7 @@ pub struct Finished<'a> {
     /// Rows answered.
     pub rows: usize,
     /// Where the time went, if it was answered.
-    pub run: Option<Run>,
+    pub stages: Option<StageTimes>,
 }
 
 /// What a client called.
@@ -43,7 +43,7 @@ pub enum Call {
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum RequestOutcome {
     /// It was answered.
     Answered,
     /// Its client went away.
@@ -64,7 +64,7 @@ pub enum Ended {
 /// Where the time of an answered request went. Behind what is named here it was finished and
 /// encoded.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Run {
+pub struct StageTimes {
     /// From its last byte until it asked for an instance: decoding, checking, placing.
     pub prepare: Duration,
     /// Waiting for an instance.

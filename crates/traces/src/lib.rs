@@ -16,7 +16,7 @@ mod spans;
 mod tracer;
 
 pub use config::{OtlpProtocol, TracesConfig};
-pub use exporter::{Exporter, Fate, TracesError};
-pub use finished::{Call, Ended, Finished, Run};
-pub use recorder::{Kept, Recorder};
+pub use exporter::{Exporter, SpanOutcome, TracesError};
+pub use finished::{Call, FinishedRequest, RequestOutcome, StageTimes};
+pub use recorder::{KeepReason, Recorder};
 pub use tracer::Tracer;

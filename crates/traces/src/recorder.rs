@@ -5,11 +5,11 @@ use std::time::Instant;
 use crate::exporter::Queue;
 use crate::slowest::Slowest;
 use crate::spans::Spans;
-use crate::{Ended, Finished, TracesConfig};
+use crate::{FinishedRequest, RequestOutcome, TracesConfig};
 
 /// Why the trace of a request is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum KeepReason {
     /// Its client, or chance, decided so before it ran.
     Sampled,
     /// It failed by the server's fault.
@@ -18,7 +18,7 @@ pub enum Kept {
     Slow,
 }
 
-impl Kept {
+impl KeepReason {
     /// Every reason.
     pub const ALL: [Self; 3] = [Self::Sampled, Self::Failed, Self::Slow];
 
@@ -52,23 +52,25 @@ impl Recorder {
     }
 
     /// Keeps the trace of a request, or not. Never blocks.
-    pub fn offer(&mut self, request: &Finished<'_>, now: Instant) -> Option<Kept> {
+    pub fn offer(&mut self, request: &FinishedRequest<'_>, now: Instant) -> Option<KeepReason> {
         let kept = self.keeps(request, now)?;
         self.queue.push(self.spans.of(request));
         Some(kept)
     }
 
-    fn keeps(&mut self, request: &Finished<'_>, now: Instant) -> Option<Kept> {
+    fn keeps(&mut self, request: &FinishedRequest<'_>, now: Instant) -> Option<KeepReason> {
         if request.context.is_sampled {
-            return Some(Kept::Sampled);
+            return Some(KeepReason::Sampled);
         }
-        match request.ended {
-            Ended::Failed { is_fault: true, .. } => self.keep_failed.then_some(Kept::Failed),
-            Ended::Failed { .. } => None,
-            Ended::Answered | Ended::Abandoned => self
+        match request.outcome {
+            RequestOutcome::Failed { is_fault: true, .. } => {
+                self.keep_failed.then_some(KeepReason::Failed)
+            }
+            RequestOutcome::Failed { .. } => None,
+            RequestOutcome::Answered | RequestOutcome::Abandoned => self
                 .slowest
                 .keeps(request.version?, request.total, now)
-                .then_some(Kept::Slow),
+                .then_some(KeepReason::Slow),
         }
     }
 }

@@ -12,7 +12,7 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use percent_encoding::percent_decode_str;
 
 use crate::batches::Batches;
-use crate::{Call, Ended, Finished, Run};
+use crate::{Call, FinishedRequest, RequestOutcome, StageTimes};
 
 const SERVICE: &str = "inference.GRPCInferenceService";
 /// Longest text of a client that becomes an attribute, in bytes.
@@ -40,10 +40,10 @@ impl Spans {
 
     /// The spans of a request: its own, one for each stage, and its batch's if it is the first of
     /// it.
-    pub(crate) fn of(&mut self, request: &Finished<'_>) -> Vec<SpanData> {
+    pub(crate) fn of(&mut self, request: &FinishedRequest<'_>) -> Vec<SpanData> {
         let context = own_context(request);
         let mut spans = vec![self.server_span(request, context.clone())];
-        let (Some((model, version)), Some(run)) = (request.version, request.run) else {
+        let (Some((model, version)), Some(run)) = (request.version, request.stages) else {
             return spans;
         };
         let started = request.received + run.prepare + run.queue;
@@ -81,7 +81,7 @@ impl Spans {
         spans
     }
 
-    fn server_span(&self, request: &Finished<'_>, context: SpanContext) -> SpanData {
+    fn server_span(&self, request: &FinishedRequest<'_>, context: SpanContext) -> SpanData {
         let parent = request
             .context
             .parent_id
@@ -91,7 +91,7 @@ impl Spans {
             parent_span_is_remote: parent != SpanId::INVALID,
             span_kind: SpanKind::Server,
             attributes: self.server_attributes(request),
-            status: status(request.ended),
+            status: status(request.outcome),
             ..self.span(
                 name(request.call),
                 context,
@@ -128,7 +128,7 @@ impl Spans {
         (model, version): (&Arc<str>, &Arc<str>),
         from: SystemTime,
         took: Duration,
-        run: &Run,
+        run: &StageTimes,
     ) -> SpanData {
         let mut attributes = run_attributes(run);
         attributes.extend(version_attributes(model, version));
@@ -164,7 +164,7 @@ impl Spans {
 
     /// What the semantic conventions of OpenTelemetry have for servers, and what is ours, under
     /// `tidegate`.
-    fn server_attributes(&self, request: &Finished<'_>) -> Vec<KeyValue> {
+    fn server_attributes(&self, request: &FinishedRequest<'_>) -> Vec<KeyValue> {
         let mut attributes = match request.call {
             Call::Http(route) => {
                 vec![
@@ -178,10 +178,10 @@ impl Spans {
                 KeyValue::new("rpc.method", method),
             ],
         };
-        let (http_status, grpc_status) = match request.ended {
-            Ended::Answered => (Some(200), Some(0)),
-            Ended::Abandoned => (None, None),
-            Ended::Failed {
+        let (http_status, grpc_status) = match request.outcome {
+            RequestOutcome::Answered => (Some(200), Some(0)),
+            RequestOutcome::Abandoned => (None, None),
+            RequestOutcome::Failed {
                 http_status,
                 grpc_status,
                 ..
@@ -194,10 +194,10 @@ impl Spans {
                 grpc_status.map(|status| KeyValue::new("rpc.grpc.status_code", i64::from(status)))
             }
         });
-        attributes.extend(match request.ended {
-            Ended::Answered => None,
-            Ended::Abandoned => Some(KeyValue::new("error.type", "abandoned")),
-            Ended::Failed { code, .. } => Some(KeyValue::new("error.type", code)),
+        attributes.extend(match request.outcome {
+            RequestOutcome::Answered => None,
+            RequestOutcome::Abandoned => Some(KeyValue::new("error.type", "abandoned")),
+            RequestOutcome::Failed { code, .. } => Some(KeyValue::new("error.type", code)),
         });
         attributes.extend(
             request
@@ -240,7 +240,7 @@ impl Spans {
 }
 
 /// The context of the request's own span.
-fn own_context(request: &Finished<'_>) -> SpanContext {
+fn own_context(request: &FinishedRequest<'_>) -> SpanContext {
     let context = request.context;
     let state = context
         .state
@@ -266,9 +266,9 @@ fn name(call: Call) -> Cow<'static, str> {
 
 /// A span fails only by the server's fault: of what the client did wrong the conventions say that
 /// it is unset.
-fn status(ended: Ended) -> Status {
-    match ended {
-        Ended::Failed {
+fn status(outcome: RequestOutcome) -> Status {
+    match outcome {
+        RequestOutcome::Failed {
             code,
             is_fault: true,
             ..
@@ -284,7 +284,7 @@ fn version_attributes(model: &Arc<str>, version: &Arc<str>) -> [KeyValue; 2] {
     ]
 }
 
-fn run_attributes(run: &Run) -> Vec<KeyValue> {
+fn run_attributes(run: &StageTimes) -> Vec<KeyValue> {
     let seconds = |time: Duration| time.as_secs_f64();
     vec![
         KeyValue::new("tidegate.batch.rows", count(run.batch_rows)),
@@ -327,11 +327,11 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    fn with<T>(rows: usize, batch_rows: usize, read: impl FnOnce(&Finished<'_>) -> T) -> T {
+    fn with<T>(rows: usize, batch_rows: usize, read: impl FnOnce(&FinishedRequest<'_>) -> T) -> T {
         let context = TraceContext::child(PARENT, Some("vendor=1"), 7).unwrap();
         let (model, version) = (Arc::from("digits"), Arc::from("3"));
         let (prepare, queue) = (ms(1), ms(2));
-        let run = Run {
+        let run = StageTimes {
             prepare,
             queue,
             join: ms(1),
@@ -340,18 +340,18 @@ mod tests {
             batch: 9,
             batch_rows,
         };
-        read(&Finished {
+        read(&FinishedRequest {
             context: &context,
             call: Call::Http("/v2/models/{model}/infer"),
             id: Some("order-1"),
             baggage: Some("tenant=a%20b;secret, other=c,tenant2=d"),
             version: Some((&model, &version)),
-            ended: Ended::Answered,
+            outcome: RequestOutcome::Answered,
             received: UNIX_EPOCH + ms(1000),
             total: ms(10),
             encode: ms(2),
             rows,
-            run: Some(run),
+            stages: Some(run),
         })
     }
 
@@ -436,15 +436,15 @@ mod tests {
     fn only_the_servers_faults_are_errors() {
         let failed = |is_fault| {
             with(0, 0, |request| {
-                let ended = Ended::Failed {
+                let outcome = RequestOutcome::Failed {
                     code: "some_code",
                     is_fault,
                     http_status: 503,
                     grpc_status: 14,
                 };
-                let spans = Spans::new(Vec::new()).of(&Finished {
-                    ended,
-                    run: None,
+                let spans = Spans::new(Vec::new()).of(&FinishedRequest {
+                    outcome,
+                    stages: None,
                     ..*request
                 });
                 assert_eq!(spans.len(), 1);

@@ -170,7 +170,7 @@ pub(crate) struct Alert {
 
 impl Alert {
     /// Why nobody is told of it; `None` if somebody is, by this server or another one of its group.
-    pub(crate) fn told_to_nobody(&self) -> Option<&Suppressed> {
+    pub(crate) fn suppression(&self) -> Option<&Suppressed> {
         self.suppressed
             .as_ref()
             .filter(|suppressed| suppressed.by != "replica")

@@ -1,7 +1,7 @@
 //! Costs for spreadsheets and scripts: one line a row, without their sum.
 
 use anyhow::Result;
-use tidegate_observe::cost::{Report, Row};
+use tidegate_observe::cost::{Report, ReportRow};
 
 const FIGURES: [&str; 14] = [
     "predictions",
@@ -33,7 +33,7 @@ pub(super) fn render(report: &Report) -> Result<String> {
     Ok(String::from_utf8(writer.into_inner()?)?)
 }
 
-fn labels(row: &Row) -> Vec<String> {
+fn labels(row: &ReportRow) -> Vec<String> {
     let day = row.day.map(|day| day.to_string());
     [&day, &row.model, &row.version, &row.tenant]
         .into_iter()
@@ -50,7 +50,7 @@ fn text(text: &str) -> String {
     }
 }
 
-fn figures(row: &Row, currency: &str) -> [String; 14] {
+fn figures(row: &ReportRow, currency: &str) -> [String; 14] {
     let (usage, cost) = (row.usage, row.cost);
     [
         usage.predictions.to_string(),

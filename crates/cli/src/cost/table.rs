@@ -1,6 +1,6 @@
 //! Costs as a table: what a terminal and a page show.
 
-use tidegate_observe::cost::{Cost, Report, Row};
+use tidegate_observe::cost::{Cost, Report, ReportRow};
 
 use super::{Answer, Budget};
 use crate::registry::print_table;
@@ -40,7 +40,7 @@ pub(super) fn cells(report: &Report) -> Vec<Vec<String>> {
         .map(str::to_owned),
     );
     let mut cells = vec![header];
-    let share = |row: &Row| match report.total.units() {
+    let share = |row: &ReportRow| match report.total.units() {
         total if total > 0.0 => format!("{:.1}%", 100.0 * row.total.units() / total),
         _ => "-".to_owned(),
     };
@@ -100,8 +100,8 @@ fn names(report: &Report) -> Vec<String> {
     report.by.names().map(str::to_uppercase).collect()
 }
 
-fn labels(row: &Row) -> Vec<String> {
-    let Row {
+fn labels(row: &ReportRow) -> Vec<String> {
+    let ReportRow {
         day,
         model,
         version,

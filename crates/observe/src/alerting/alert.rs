@@ -1,4 +1,4 @@
-//! An alert, whatever raised it.
+//! An alert, whatever raised it: an objective or a rule.
 
 use std::collections::BTreeMap;
 
@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::alerts::AlertState;
 
-/// What is amiss, or was: of an objective, of a rule on a metric, or of a rule on events.
+/// An alert of an objective, of a rule on a metric, or of a rule on events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alert {
-    /// What tells it from others; among them `alertname` and `severity`, and `endpoint`, `version`
-    /// and `tier` where it has them. Alerts with the same labels are the same alert.
+    /// Its identity: alerts with the same labels are the same alert. Always has `alertname` and
+    /// `severity`; `endpoint`, `version` and `tier` where they apply.
     pub labels: BTreeMap<String, String>,
     /// What people read: `summary`, `description`, `runbook_url`, `dashboard_url`.
     pub annotations: BTreeMap<String, String>,
-    /// Whether it fires, and since when.
+    /// Its state, and since when.
     pub state: AlertState,
-    /// When it began to fire, where that is known, in Unix milliseconds.
+    /// When it started firing, if known, in Unix milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fired_ms: Option<u64>,
 }
@@ -51,7 +51,7 @@ impl Alert {
         self.annotations.get(name).map_or("", String::as_str)
     }
 
-    /// What it is called.
+    /// The label `alertname`.
     pub fn name(&self) -> &str {
         self.label("alertname")
     }
@@ -61,7 +61,7 @@ impl Alert {
         matches!(self.state, AlertState::Firing { .. })
     }
 
-    /// When it began to fire, where it does; when it ended, where it has.
+    /// When its state began, in Unix milliseconds; `None` while inactive.
     pub fn since_ms(&self) -> Option<u64> {
         match self.state {
             AlertState::Inactive => None,
@@ -71,37 +71,33 @@ impl Alert {
         }
     }
 
-    /// When it ended, where it has.
-    pub fn ended_ms(&self) -> Option<u64> {
+    /// When it resolved, in Unix milliseconds.
+    pub fn resolved_ms(&self) -> Option<u64> {
         match self.state {
             AlertState::Resolved { since_ms } => Some(since_ms),
             _ => None,
         }
     }
 
-    /// Sixteen hexadecimal digits that stay the same as long as its labels do.
+    /// Sixteen hexadecimal digits that depend on its labels only.
     pub fn fingerprint(&self) -> String {
         fingerprint(&self.labels)
     }
 }
 
-/// FNV-1a over names and values (<http://www.isthe.com/chongo/tech/comp/fnv/>), parted by bytes
-/// that UTF-8 never has.
+/// FNV-1a, 64 bits, over names and values (<http://www.isthe.com/chongo/tech/comp/fnv/>).
 pub fn fingerprint(labels: &BTreeMap<String, String>) -> String {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let mut eat = |bytes: &[u8]| {
-        for byte in bytes.iter().chain(&[0xff]) {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    for text in labels.iter().flat_map(|(name, value)| [name, value]) {
+        // A byte that UTF-8 never has ends each text, so that "ab" + "c" and "a" + "bc" differ.
+        for byte in text.bytes().chain([0xff]) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
-    };
-    for (name, value) in labels {
-        eat(name.as_bytes());
-        eat(value.as_bytes());
     }
     format!("{hash:016x}")
 }
 
-/// A moment as RFC 3339 has it, in UTC.
+/// A moment in the format of RFC 3339, in UTC.
 pub fn rfc3339(ms: u64) -> String {
     let time = DateTime::<Utc>::from_timestamp_millis(i64::try_from(ms).unwrap_or(i64::MAX));
     time.unwrap_or(DateTime::<Utc>::MAX_UTC)

@@ -1,10 +1,9 @@
-//! Rules that every server has unless it is told otherwise: those of [`crate::rules()`] that one
-//! server can judge alone.
+//! Built-in rules: those of [`crate::rules()`] that a single server can evaluate by itself.
 
 use super::RuleConfig;
 use crate::alerts::Severity;
 
-/// The rules, for a server that follows the registry or does not.
+/// The rules of a server, which serves from the registry or does not.
 pub fn builtin_rules(follows_registry: bool) -> Vec<RuleConfig> {
     let mut rules = vec![
         server_not_ready(),
@@ -26,7 +25,7 @@ fn server_not_ready() -> RuleConfig {
         op: super::Comparison::Below,
         for_s: 300,
         severity: Severity::Page,
-        ..of(
+        ..rule(
             "TidegateServerNotReady",
             "tidegate_ready",
             "not-ready",
@@ -42,7 +41,7 @@ fn requests_not_ready() -> RuleConfig {
         threshold: 0.0,
         for_s: 120,
         severity: Severity::Page,
-        ..of(
+        ..rule(
             "TidegateNotReady",
             "tidegate_requests_refused_total",
             "not-ready",
@@ -67,7 +66,7 @@ fn connections_refused() -> RuleConfig {
     RuleConfig {
         window_s: 300,
         threshold: 0.0,
-        ..of(
+        ..rule(
             "TidegateConnectionsRefused",
             "tidegate_connections_refused_total",
             "connections-refused",
@@ -81,36 +80,36 @@ fn standing_queue() -> RuleConfig {
         by: vec!["model".to_owned(), "version".to_owned()],
         threshold: 100.0,
         for_s: 300,
-        ..of(
+        ..rule(
             "TidegateStandingQueue",
             "nv_inference_pending_request_count",
             "standing-queue",
-            "requests wait, and the queue does not get shorter",
+            "requests are waiting, and the queue does not get shorter",
         )
     }
 }
 
-/// Told apart by budget and share; a server without budgets has no such series.
+/// One alert for each budget and share. A server without budgets has no such series, and no alert.
 fn cost_budget() -> RuleConfig {
     RuleConfig {
         by: vec!["budget".to_owned(), "share".to_owned()],
         threshold: 0.0,
-        ..of(
+        ..rule(
             "TidegateCostBudget",
             "tidegate_cost_budget_reached",
             "cost-budget",
-            "a share of a cost budget is used up",
+            "a cost budget has reached a share at which it alerts",
         )
     }
 }
 
-/// A server without a group has no such series.
+/// A server without a group of replicas has no such series, and no alert.
 fn replicas_apart() -> RuleConfig {
     RuleConfig {
         op: super::Comparison::Below,
         for_s: 300,
         by: vec!["group".to_owned()],
-        ..of(
+        ..rule(
             "TidegateReplicasApart",
             "tidegate_replicas_connected",
             "replicas-apart",
@@ -123,7 +122,7 @@ fn registry_unreachable() -> RuleConfig {
     RuleConfig {
         op: super::Comparison::Below,
         for_s: 600,
-        ..of(
+        ..rule(
             "TidegateRegistryUnreachable",
             "tidegate_registry_reachable",
             "registry-unreachable",
@@ -132,7 +131,7 @@ fn registry_unreachable() -> RuleConfig {
     }
 }
 
-fn of(name: &str, metric: &str, runbook: &str, summary: &str) -> RuleConfig {
+fn rule(name: &str, metric: &str, runbook: &str, summary: &str) -> RuleConfig {
     RuleConfig {
         name: name.to_owned(),
         metric: Some(metric.to_owned()),

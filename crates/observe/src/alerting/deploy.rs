@@ -1,4 +1,4 @@
-//! Deploy windows: for a while after a version began to answer, what is not urgent waits.
+//! Deploy windows: for a while after a deployment, alerts that are not urgent notify nobody.
 
 use std::collections::BTreeMap;
 
@@ -6,27 +6,27 @@ use serde::{Deserialize, Serialize};
 
 use super::Alert;
 
-/// Most endpoints whose windows are kept.
+/// Bounds the memory for windows; an endpoint more gets none.
 const MAX_ENDPOINTS: usize = 10_000;
 
-/// The endpoints on which something was deployed, and until when that excuses them.
+/// The open deploy windows by endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DeployWindows(BTreeMap<String, DeployWindow>);
 
-/// After a version of an endpoint began to answer. Times are Unix milliseconds.
+/// The time after a version of an endpoint was deployed. Times are Unix milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeployWindow {
     /// The version.
     pub version: String,
-    /// When it began to answer.
+    /// When it was deployed.
     pub from_ms: u64,
     /// When the window ends.
     pub until_ms: u64,
 }
 
 impl DeployWindows {
-    /// A version of an endpoint begins to answer.
+    /// Opens the window of an endpoint: a version was deployed.
     pub fn open(&mut self, endpoint: &str, version: &str, now_ms: u64, length_ms: u64) {
         self.0.retain(|_, window| window.until_ms > now_ms);
         if self.0.len() < MAX_ENDPOINTS || self.0.contains_key(endpoint) {
@@ -42,8 +42,7 @@ impl DeployWindows {
         }
     }
 
-    /// The window that an alert falls into: that of its endpoint. Alerts on all endpoints together
-    /// fall into none.
+    /// The open window of an alert's endpoint. Alerts on all endpoints together have none.
     pub fn of(&self, alert: &Alert, now_ms: u64) -> Option<&DeployWindow> {
         self.0
             .get(alert.label("endpoint"))

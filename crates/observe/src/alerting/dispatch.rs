@@ -1,4 +1,5 @@
-//! Who is told what, and when: grouping, waiting, repeating, and not telling anything twice.
+//! Dispatch: which messages are sent now. Groups alerts, waits, repeats, limits, and sends nothing
+//! twice.
 
 mod group;
 
@@ -6,137 +7,121 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use self::group::{Group, News};
-use super::{Judged, Matcher};
-use crate::Severity;
-use crate::alerting::alert::fingerprint;
+use self::group::{Group, GroupUpdate};
+use super::alert::fingerprint;
+use super::{Message, Route, TriagedAlert};
 use crate::window::HOUR_MS;
 
-pub use self::group::{Message, MessageStatus};
-
-/// A way on which alerts are told, as far as deciding goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// What it is called.
-    pub name: String,
-    /// The severities that it takes; every one if empty.
-    pub severities: Vec<Severity>,
-    /// What alerts must fulfil.
-    pub matchers: Vec<Matcher>,
-    /// How it tells them.
-    pub timing: Timing,
-}
-
-/// How alerts are put together and how often they are told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Timing {
-    /// Alerts with the same values of these labels are told together.
-    pub group_by: Vec<String>,
-    /// How long the first alert of a group waits for others, in milliseconds.
-    pub group_wait_ms: u64,
-    /// How long after a message news of the same group wait, in milliseconds.
-    pub group_interval_ms: u64,
-    /// After how long what still fires is told again, in milliseconds.
-    pub repeat_interval_ms: u64,
-    /// Most messages in an hour.
-    pub max_messages_per_hour: usize,
-}
-
-impl Route {
-    /// Whether it takes an alert.
-    pub fn takes(&self, judged: &Judged) -> bool {
-        let alert = &judged.alert;
-        let severity = |severity: &Severity| severity.name() == alert.label("severity");
-        (self.severities.is_empty() || self.severities.iter().any(severity))
-            && Matcher::all_match(&self.matchers, &alert.labels)
-    }
-}
-
-/// What was told on every route. Serializable, so that a restart neither forgets nor repeats.
+/// The state of every route: which alerts were notified, and when. Serializable, so that a restart
+/// neither loses nor repeats messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Dispatch(BTreeMap<String, Told>);
+pub struct Dispatch(BTreeMap<String, RouteState>);
 
-/// What was told on one route.
+/// The state of one route.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Told {
+struct RouteState {
     groups: BTreeMap<String, Group>,
     /// When the messages of the last hour were made.
     sent_ms: VecDeque<u64>,
 }
 
-/// What a look at the alerts came to.
+/// The result of one [`Dispatch::step`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dispatched {
-    /// The messages to be sent.
+    /// The messages to send now.
     pub messages: Vec<Message>,
-    /// How many more the routes' limits held back; they are made anew when there is room.
+    /// How many more the limits of the routes deferred. They are made anew once the limit allows it.
     pub limited: u64,
 }
 
 impl Dispatch {
-    /// Says what is to be told now. `alerts` is every alert that fires or has ended not long ago.
-    pub fn step(&mut self, routes: &[Route], alerts: &[Judged], now_ms: u64) -> Dispatched {
+    /// Decides what is sent now. `alerts` are all alerts that fire or resolved recently.
+    pub fn step(&mut self, routes: &[Route], alerts: &[TriagedAlert], now_ms: u64) -> Dispatched {
         self.0
             .retain(|name, _| routes.iter().any(|route| route.name == *name));
         let mut dispatched = Dispatched::default();
         for route in routes {
-            self.0.entry(route.name.clone()).or_default().step(
-                route,
-                alerts,
-                now_ms,
-                &mut dispatched,
-            );
+            let state = self.0.entry(route.name.clone()).or_default();
+            state.step(route, alerts, now_ms, &mut dispatched);
         }
         dispatched
     }
 }
 
-impl Told {
-    fn step(&mut self, route: &Route, alerts: &[Judged], now_ms: u64, dispatched: &mut Dispatched) {
+impl RouteState {
+    fn step(
+        &mut self,
+        route: &Route,
+        alerts: &[TriagedAlert],
+        now_ms: u64,
+        dispatched: &mut Dispatched,
+    ) {
         self.sent_ms
             .retain(|sent_ms| now_ms.saturating_sub(*sent_ms) < HOUR_MS);
-        let mine: Vec<&Judged> = alerts.iter().filter(|judged| route.takes(judged)).collect();
-        for judged in mine
+        let accepted: Vec<&TriagedAlert> = alerts
             .iter()
-            .filter(|judged| judged.alert.is_firing() && judged.suppression.is_none())
-        {
-            let labels = group_labels(&route.timing.group_by, judged);
-            self.groups
-                .entry(fingerprint(&labels))
-                .or_insert_with(|| Group::new(labels, now_ms));
-        }
-        let mut due: Vec<(&String, &mut Group, News)> = Vec::new();
-        for (key, group) in &mut self.groups {
-            let is_member =
-                |judged: &&Judged| group.has(&group_labels(&route.timing.group_by, judged));
-            let members: Vec<&Judged> = mine.iter().copied().filter(is_member).collect();
-            if let Some(news) = group.news(&members, &route.timing, now_ms) {
-                due.push((key, group, news));
-            }
-        }
-        // Where there is not room for all, what is not known yet goes before what is only repeated.
-        due.sort_by_key(|(_, group, news)| (news.is_repeat, group.told_ms()));
-        for (key, group, news) in due {
+            .filter(|triaged| route.accepts(triaged))
+            .collect();
+        self.open_groups(route, &accepted, now_ms);
+        for (key, update) in self.due_updates(route, &accepted, now_ms) {
+            let Some(group) = self.groups.get_mut(&key) else {
+                continue;
+            };
             if self.sent_ms.len() >= route.timing.max_messages_per_hour {
-                group.hold_back(now_ms);
+                group.defer(now_ms);
                 dispatched.limited += 1;
             } else {
                 self.sent_ms.push_back(now_ms);
-                dispatched
-                    .messages
-                    .push(group.tell(news, route, key, now_ms));
+                let message = group.message(update, route, &key, now_ms);
+                dispatched.messages.push(message);
             }
         }
         self.groups
             .retain(|_, group| !group.is_done(&route.timing, now_ms));
     }
+
+    /// Opens a group for each combination of group labels that has a firing alert. An alert that is
+    /// suppressed or resolved opens none.
+    fn open_groups(&mut self, route: &Route, alerts: &[&TriagedAlert], now_ms: u64) {
+        for triaged in alerts.iter().filter(|triaged| triaged.is_unsuppressed()) {
+            let labels = group_labels(&route.timing.group_by, triaged);
+            self.groups
+                .entry(fingerprint(&labels))
+                .or_insert_with(|| Group::new(labels, now_ms));
+        }
+    }
+
+    /// The groups that have something to send, the most important first.
+    fn due_updates(
+        &self,
+        route: &Route,
+        alerts: &[&TriagedAlert],
+        now_ms: u64,
+    ) -> Vec<(String, GroupUpdate)> {
+        let mut due = Vec::new();
+        for (key, group) in &self.groups {
+            let members = alerts.iter().copied();
+            let members: Vec<&TriagedAlert> = members
+                .filter(|triaged| group.has(&group_labels(&route.timing.group_by, triaged)))
+                .collect();
+            if let Some(update) = group.update(&members, &route.timing, now_ms) {
+                due.push((group.sent_ms(), key.clone(), update));
+            }
+        }
+        // If the limit does not allow all of them, new alerts go before repeated ones, and groups
+        // that waited longest go first.
+        due.sort_by_key(|(sent_ms, _, update)| (update.is_repeat, *sent_ms));
+        due.into_iter()
+            .map(|(_, key, update)| (key, update))
+            .collect()
+    }
 }
 
-fn group_labels(names: &[String], judged: &Judged) -> BTreeMap<String, String> {
+fn group_labels(names: &[String], triaged: &TriagedAlert) -> BTreeMap<String, String> {
     names
         .iter()
-        .map(|name| (name.clone(), judged.alert.label(name).to_owned()))
+        .map(|name| (name.clone(), triaged.alert.label(name).to_owned()))
         .collect()
 }
 

@@ -1,32 +1,30 @@
-//! Inhibition: an alert that explains others keeps them from being told.
+//! Inhibition: while an alert fires, alerts that it explains notify nobody.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Alert, Matcher};
 
-/// While an alert fires that fulfils `source`, those that fulfil `target` and have the same values
-/// of the labels `equal` are told to nobody. An alert does not inhibit itself, nor those that
-/// inhibit it in turn.
+/// While an alert that matches `source` fires, alerts that match `target` and have the same values of
+/// the labels `equal` notify nobody. As in Alertmanager, an alert does not inhibit itself, nor an
+/// alert that would inhibit it in turn.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Inhibition {
-    /// The alert that explains.
+    /// Matches the alert that explains others.
     pub source: Vec<Matcher>,
-    /// The alerts that it explains.
+    /// Matches the alerts that it explains.
     pub target: Vec<Matcher>,
-    /// Labels whose values must be the same, or absent, in both.
+    /// Labels whose values must be equal, or absent, in both.
     pub equal: Vec<String>,
 }
 
 impl Inhibition {
-    /// What holds unless it is configured otherwise: a page of an endpoint inhibits its tickets,
-    /// and a server that is not ready the alerts of its endpoints.
+    /// The default: a page of an endpoint inhibits the tickets of the endpoint, and a server that is
+    /// not ready inhibits the alerts of its endpoints.
     ///
     /// # Panics
     /// Never: the matchers are constants.
     pub fn defaults() -> Vec<Self> {
-        let parse = |text: &str| text.parse().expect("constants are matchers");
-        let matchers = |texts: &[&str]| texts.iter().copied().map(parse).collect();
         vec![
             Self {
                 source: matchers(&["severity=\"page\""]),
@@ -42,23 +40,35 @@ impl Inhibition {
     }
 
     fn inhibits(&self, source: &Alert, target: &Alert) -> bool {
-        let (is_source, is_target) = (
-            |alert: &Alert| Matcher::all_match(&self.source, &alert.labels),
-            |alert: &Alert| Matcher::all_match(&self.target, &alert.labels),
-        );
-        // As Alertmanager has it: what is source and target at once would inhibit its like, and be
-        // inhibited by it.
-        let both = is_source(target) && is_target(source);
-        let equal = || {
-            self.equal
-                .iter()
-                .all(|name| source.label(name) == target.label(name))
-        };
-        source.is_firing() && is_source(source) && is_target(target) && !both && equal()
+        if !source.is_firing() || !self.is_source(source) || !self.is_target(target) {
+            return false;
+        }
+        // Two alerts that are both source and target would inhibit each other, and nobody would be
+        // notified of either.
+        if self.is_source(target) && self.is_target(source) {
+            return false;
+        }
+        let mut labels = self.equal.iter();
+        labels.all(|name| source.label(name) == target.label(name))
+    }
+
+    fn is_source(&self, alert: &Alert) -> bool {
+        Matcher::all_match(&self.source, &alert.labels)
+    }
+
+    fn is_target(&self, alert: &Alert) -> bool {
+        Matcher::all_match(&self.target, &alert.labels)
     }
 }
 
-/// The alert that inhibits another, if one does.
+fn matchers(texts: &[&str]) -> Vec<Matcher> {
+    let parsed = texts.iter().map(|text| text.parse());
+    parsed
+        .map(|matcher| matcher.expect("the constants above are valid matchers"))
+        .collect()
+}
+
+/// The alert that inhibits another, if any does.
 pub(super) fn inhibiting<'a>(
     inhibitions: &[Inhibition],
     alerts: &'a [Alert],

@@ -1,19 +1,19 @@
-//! Where people who read an alert look next.
+//! Links of an alert: its runbook and its dashboard.
 
 use super::Alert;
 use crate::BurnWindow;
 use crate::rules::RuleOptions;
 use crate::window::HOUR_MS;
 
-/// The dashboard for who is woken up: the `uid` of [`crate::dashboards`].
+/// The `uid` of the on-call dashboard of [`crate::dashboards`].
 const DASHBOARD: &str = "tidegate-on-call";
 
-/// Where runbooks and dashboards are.
+/// Base addresses of runbooks and dashboards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Links {
-    /// Where the runbooks are: `/NAME.md` is appended.
+    /// Base address of the runbooks: `/NAME.md` is appended.
     pub runbooks: String,
-    /// Grafana's address; empty where there is none.
+    /// Base address of Grafana; empty if there is none.
     pub grafana: String,
 }
 
@@ -27,7 +27,7 @@ impl Default for Links {
 }
 
 impl Links {
-    /// Where a runbook is, given its name or address.
+    /// The address of a runbook, from its name or address; `None` for an empty name.
     pub fn runbook(&self, name: &str) -> Option<String> {
         match name {
             "" => None,
@@ -36,8 +36,8 @@ impl Links {
         }
     }
 
-    /// The dashboard from before the alert to its end, or to now as long as it fires: an hour
-    /// before, or the long window of a burn alert.
+    /// The address of the on-call dashboard, with a time range that starts one hour before the alert
+    /// (or its long window, if that is longer) and ends after it resolved, or now.
     pub fn dashboard(&self, alert: &Alert) -> Option<String> {
         let since_ms = alert.since_ms().filter(|_| !self.grafana.is_empty())?;
         let window = BurnWindow::ALL
@@ -45,9 +45,10 @@ impl Links {
             .find(|window| window.name() == alert.label("long_window"));
         let before_ms = window.map_or(HOUR_MS, |window| window.ms().max(HOUR_MS));
         let from_ms = alert.fired_ms.unwrap_or(since_ms).saturating_sub(before_ms);
-        let to = alert.ended_ms().map_or_else(
+        let to = alert.resolved_ms().map_or_else(
             || "now".to_owned(),
-            |ended_ms| (ended_ms + HOUR_MS / 4).to_string(),
+            // A quarter of an hour more shows that things are normal again.
+            |resolved_ms| (resolved_ms + HOUR_MS / 4).to_string(),
         );
         Some(format!(
             "{}/d/{DASHBOARD}?from={from_ms}&to={to}",
@@ -55,9 +56,9 @@ impl Links {
         ))
     }
 
-    /// The alert with its dashboard.
+    /// The alert with the annotation `dashboard_url`.
     #[must_use]
-    pub fn added_to(&self, mut alert: Alert) -> Alert {
+    pub fn with_dashboard(&self, mut alert: Alert) -> Alert {
         if let Some(url) = self.dashboard(&alert) {
             alert.annotations.insert("dashboard_url".to_owned(), url);
         }

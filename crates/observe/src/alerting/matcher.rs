@@ -1,4 +1,4 @@
-//! Which alerts are meant, as Alertmanager writes it: `endpoint="fraud"`, `tier!="free"`,
+//! Matchers on labels, in the syntax of Alertmanager: `endpoint="fraud"`, `tier!="free"`,
 //! `version=~"1|2"`.
 
 use std::collections::BTreeMap;
@@ -9,13 +9,22 @@ use regex_lite::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Longest matcher, in bytes.
+/// Maximum length of a matcher, in bytes.
 const MAX_BYTES: usize = 1024;
-/// Most memory that a compiled expression may take.
+/// Maximum memory of a compiled expression: matchers come from requests, too.
 const MAX_REGEX_BYTES: usize = 64 << 10;
 
-/// A condition on one label. A label that an alert does not have counts as empty; expressions must
-/// match the whole value.
+/// A condition on one label. A missing label counts as empty; regular expressions must match the
+/// whole value.
+///
+/// ```
+/// use tidegate_observe::alerting::{Labels, Matcher};
+///
+/// let labels = Labels::from([("endpoint".to_owned(), "fraud".to_owned())]);
+/// let matcher: Matcher = r#"endpoint=~"fraud|churn""#.parse()?;
+/// assert!(matcher.matches(&labels));
+/// # Ok::<(), tidegate_observe::alerting::MatcherError>(())
+/// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Matcher {
@@ -31,7 +40,7 @@ enum Test {
     NotMatches(String, Regex),
 }
 
-/// Text that is no matcher.
+/// A text that is not a matcher.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("matcher {text:?}: {problem}")]
 pub struct MatcherError {
@@ -40,12 +49,12 @@ pub struct MatcherError {
 }
 
 impl Matcher {
-    /// The label that it looks at.
+    /// The name of its label.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether labels fulfil it.
+    /// Whether these labels match.
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         let value = labels.get(&self.name).map_or("", String::as_str);
         match &self.test {
@@ -56,12 +65,12 @@ impl Matcher {
         }
     }
 
-    /// Whether labels fulfil all of these.
+    /// Whether these labels match all matchers.
     pub fn all_match(matchers: &[Self], labels: &BTreeMap<String, String>) -> bool {
         matchers.iter().all(|matcher| matcher.matches(labels))
     }
 
-    /// Whether it lets labels through that have no label of its name.
+    /// Whether labels without one of its name match.
     pub fn accepts_absence(&self) -> bool {
         self.matches(&BTreeMap::new())
     }
@@ -80,49 +89,59 @@ impl FromStr for Matcher {
     type Err = MatcherError;
 
     fn from_str(text: &str) -> Result<Self, MatcherError> {
-        let wrong = |problem: &str| MatcherError {
+        parse(text).map_err(|problem| MatcherError {
             text: text.chars().take(80).collect(),
-            problem: problem.to_owned(),
-        };
-        if text.len() > MAX_BYTES {
-            return Err(wrong("it is longer than 1024 bytes"));
-        }
-        let at = text
-            .find(['=', '!'])
-            .ok_or_else(|| wrong("write it as NAME=\"VALUE\", or with !=, =~ or !~"))?;
-        let name = text[..at].trim();
-        let is_name = |name: &str| {
-            name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-        };
-        if !is_name(name) || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            return Err(wrong("a label's name is letters, digits and \"_\""));
-        }
-        // The longer signs first: "=" begins "=~".
-        let signs = ["=~", "!~", "!=", "="];
-        let sign = signs.into_iter().find(|sign| text[at..].starts_with(sign));
-        let sign = sign.ok_or_else(|| wrong("write it with =, !=, =~ or !~"))?;
-        let value = unquoted(text[at + sign.len()..].trim())
-            .ok_or_else(|| wrong("its value is not quoted well"))?;
-        let regex = |value: &str| {
-            let built = RegexBuilder::new(&format!("^(?:{value})$"))
-                .size_limit(MAX_REGEX_BYTES)
-                .build();
-            built.map_err(|error| wrong(&error.to_string()))
-        };
-        let test = match sign {
-            "=~" => Test::Matches(value.clone(), regex(&value)?),
-            "!~" => Test::NotMatches(value.clone(), regex(&value)?),
-            "!=" => Test::NotEqual(value),
-            _ => Test::Equal(value),
-        };
-        Ok(Self {
-            name: name.to_owned(),
-            test,
+            problem,
         })
     }
 }
 
-/// The value as it is meant: in double quotes with `\"`, `\\` and `\n`, or bare.
+fn parse(text: &str) -> Result<Matcher, String> {
+    if text.len() > MAX_BYTES {
+        return Err(format!("it is longer than {MAX_BYTES} bytes"));
+    }
+    let at = text
+        .find(['=', '!'])
+        .ok_or("write it as NAME=\"VALUE\", or with !=, =~ or !~")?;
+    let (name, rest) = (text[..at].trim(), &text[at..]);
+    if !is_label_name(name) {
+        return Err("a label name must be letters, digits and \"_\"".to_owned());
+    }
+    // Two-character operators first: "=" is a prefix of "=~".
+    let operator = ["=~", "!~", "!=", "="]
+        .into_iter()
+        .find(|operator| rest.starts_with(operator))
+        .ok_or("write it with =, !=, =~ or !~")?;
+    let value =
+        unquoted(rest[operator.len()..].trim()).ok_or("the quotes of the value do not match")?;
+    let test = match operator {
+        "=~" => Test::Matches(value.clone(), whole_value_regex(&value)?),
+        "!~" => Test::NotMatches(value.clone(), whole_value_regex(&value)?),
+        "!=" => Test::NotEqual(value),
+        _ => Test::Equal(value),
+    };
+    Ok(Matcher {
+        name: name.to_owned(),
+        test,
+    })
+}
+
+/// Whether this is a label name of Prometheus: `[a-zA-Z_][a-zA-Z0-9_]*`.
+fn is_label_name(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn whole_value_regex(value: &str) -> Result<Regex, String> {
+    RegexBuilder::new(&format!("^(?:{value})$"))
+        .size_limit(MAX_REGEX_BYTES)
+        .build()
+        .map_err(|error| error.to_string())
+}
+
+/// The value without its double quotes, with `\"`, `\\` and `\n` replaced, or a bare value.
 fn unquoted(text: &str) -> Option<String> {
     let Some(rest) = text.strip_prefix('"') else {
         return (!text.contains('"')).then(|| text.to_owned());
@@ -210,7 +229,7 @@ mod tests {
     fn what_is_no_matcher_is_refused_with_its_reason() {
         for (text, reason) in [
             ("endpoint", "write it as"),
-            ("1a=\"b\"", "label's name"),
+            ("1a=\"b\"", "label name"),
             ("a=\"b", "quoted"),
             ("a=\"b\"c\"", "quoted"),
             ("a!b", "=, !=, =~"),

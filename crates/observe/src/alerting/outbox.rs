@@ -1,4 +1,4 @@
-//! Messages on their way: tried again until they arrive, are too old, or too many.
+//! The queue of messages to deliver, which are retried until they arrive or are given up.
 
 use std::collections::VecDeque;
 
@@ -6,62 +6,61 @@ use serde::{Deserialize, Serialize};
 
 use super::Message;
 
-/// How long after the first failure a message is tried again, in milliseconds; doubled with each
-/// further one.
+/// Wait before the first retry, in milliseconds; doubled with each further one (exponential backoff).
 const FIRST_RETRY_MS: u64 = 2000;
-/// Longest wait between two tries.
+/// Longest wait between two retries, in milliseconds.
 const LAST_RETRY_MS: u64 = 5 * 60_000;
 
-/// What is to be sent, in the order in which it was made. Serializable, so that a restart loses
-/// nothing.
+/// Messages to deliver, the oldest first. Serializable, so that a restart loses none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Outbox(VecDeque<Pending>);
 
-/// A message that has not arrived.
+/// A message that was not delivered yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     /// The message.
     pub message: Message,
-    /// How often it was tried.
+    /// Failed attempts so far.
     pub tries: u32,
     /// When it is tried next, in Unix milliseconds.
     pub next_ms: u64,
 }
 
 impl Outbox {
-    /// Adds a message. If there are more than `most` then, the oldest one goes and is given back.
-    pub fn add(&mut self, message: Message, most: usize) -> Option<Message> {
+    /// Adds a message. If there are more than `max` then, the oldest one is removed and returned.
+    pub fn add(&mut self, message: Message, max: usize) -> Option<Message> {
         let next_ms = message.at_ms;
         self.0.push_back(Pending {
             message,
             tries: 0,
             next_ms,
         });
-        if self.0.len() > most {
+        if self.0.len() > max {
             self.0.pop_front().map(|pending| pending.message)
         } else {
             None
         }
     }
 
-    /// What is next on a route. Messages of a route stay in order: an end must not come before its
-    /// beginning.
+    /// The next message of a route. Messages of a route stay in order: "resolved" must not arrive
+    /// before "firing".
     pub fn next(&self, route: &str) -> Option<&Pending> {
         self.0.iter().find(|pending| pending.message.route == route)
     }
 
-    /// Takes a message out: it has arrived, or never will.
+    /// Removes a message that was delivered, or is given up.
     pub fn remove(&mut self, id: &str) -> Option<Message> {
         let at = self.0.iter().position(|pending| pending.message.id == id)?;
         self.0.remove(at).map(|pending| pending.message)
     }
 
-    /// A message did not arrive: it is tried again after a while, at the earliest after `wait_ms`
-    /// where its receiver asked for that.
+    /// Schedules a retry after a failed delivery, not before `wait_ms` if the receiver asked for that
+    /// (`Retry-After`).
     pub fn retry(&mut self, id: &str, now_ms: u64, wait_ms: Option<u64>) {
         if let Some(pending) = self.0.iter_mut().find(|pending| pending.message.id == id) {
             let backoff_ms = FIRST_RETRY_MS
+                // The limit only keeps the shift valid: the longest wait is reached much earlier.
                 .saturating_mul(1 << pending.tries.min(16))
                 .min(LAST_RETRY_MS);
             pending.tries = pending.tries.saturating_add(1);
@@ -70,19 +69,19 @@ impl Outbox {
         }
     }
 
-    /// Takes out what was made before a moment, or is for a route that there is no longer.
+    /// Removes and returns messages that are older than `before_ms`, or whose route does not exist any
+    /// more.
     pub fn expire(&mut self, before_ms: u64, routes: &[&str]) -> Vec<Message> {
-        let is_kept = |message: &Message| {
-            message.at_ms >= before_ms && routes.contains(&message.route.as_str())
-        };
-        let (kept, gone): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.0)
+        let (current, expired): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.0)
             .into_iter()
-            .partition(|pending| is_kept(&pending.message));
-        self.0 = kept;
-        gone.into_iter().map(|pending| pending.message).collect()
+            .partition(|Pending { message, .. }| {
+                message.at_ms >= before_ms && routes.contains(&message.route.as_str())
+            });
+        self.0 = current;
+        expired.into_iter().map(|pending| pending.message).collect()
     }
 
-    /// How many wait on a route.
+    /// Number of messages of a route.
     pub fn waiting(&self, route: &str) -> usize {
         self.0
             .iter()
@@ -90,12 +89,12 @@ impl Outbox {
             .count()
     }
 
-    /// How many there are.
+    /// Number of messages.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Whether there is no message.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,8 +1,7 @@
-//! Rules that users write under `[[alerts.rules]]`: a threshold on a metric, or on how often
-//! something happens.
+//! Alert rules, under `[[alerts.rules]]`: a threshold on a metric, or on the number of events.
 
 mod book;
-mod growth;
+mod counter_rate;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,45 +17,45 @@ pub use self::book::{RuleBook, RuleStates};
 /// Names of labels with their values.
 pub type Labels = BTreeMap<String, String>;
 
-/// Longest window, and longest `for_s`: a day.
+/// Longest window and longest `for_s`: a day, in seconds.
 const MAX_SECONDS: u64 = 86_400;
 const MAX_NAME: usize = 100;
 const MAX_TEXT: usize = 1024;
 const MAX_BY: usize = 4;
 
-/// A rule as it is written. [`RuleConfig::parse`] makes an [`AlertRule`] of it.
+/// An alert rule as it is written. [`RuleConfig::parse`] checks it and makes an [`AlertRule`] of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RuleConfig {
-    /// What its alerts are called: letters, digits, `-` and `_`. No other rule's.
+    /// The name of its alerts, unique among the rules: letters, digits, `-` and `_`.
     pub name: String,
-    /// The metric it looks at, as `/metrics` has it; of a histogram with `_count` or `_sum`.
+    /// The metric to compare, as in `/metrics`; for a histogram with `_count` or `_sum`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,
-    /// Or the event that it counts, such as `version.load_failed`.
+    /// Or the event to count, such as `version.load_failed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,
-    /// Which series or events count, such as `model="fraud"`.
+    /// Selects series or events, such as `model="fraud"`.
     pub labels: Vec<Matcher>,
     /// One alert for each combination of these labels; one for all if empty.
     pub by: Vec<String>,
-    /// How the values of several series become one: `sum`, `max` or `min`.
+    /// How the values of several series are combined: `sum`, `max` or `min`.
     pub aggregate: Aggregate,
-    /// For a metric: how fast it grew per second over so many seconds is compared; 0 compares its
-    /// value. For an event: the seconds within which it counts.
+    /// For a metric: the window, in seconds, over which its increase per second is compared; 0
+    /// compares the value itself. For an event: the window in which events count.
     pub window_s: u64,
-    /// How the value is compared: `>`, `>=`, `<`, `<=`, `==` or `!=`. Events fire from `threshold`
-    /// on.
+    /// The comparison: `>`, `>=`, `<`, `<=`, `==` or `!=`. Not used for events, which fire at
+    /// `threshold` or more.
     pub op: Comparison,
-    /// What it is compared with.
+    /// The value to compare with.
     pub threshold: f64,
     /// How long the condition must hold before it fires, in seconds.
     pub for_s: u64,
     /// `page` or `ticket`.
     pub severity: Severity,
-    /// A label of your choice; left out if empty.
+    /// A label of your choice; none if empty.
     pub tier: String,
-    /// What people read first.
+    /// The first line that people read.
     pub summary: String,
     /// The name of a runbook under `alerts.runbooks`, or a URL.
     pub runbook: String,
@@ -83,7 +82,7 @@ impl Default for RuleConfig {
     }
 }
 
-/// How the values of several series become one.
+/// How the values of several series are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the names say it")]
@@ -135,7 +134,7 @@ impl Comparison {
     }
 }
 
-/// A value of a metric.
+/// One series of a metric with its value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// Its labels.
@@ -144,21 +143,21 @@ pub struct Sample {
     pub value: f64,
 }
 
-/// A rule that is right.
+/// A rule that was checked; made by [`RuleConfig::parse`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct AlertRule {
     config: RuleConfig,
     subject: Subject,
 }
 
-/// What a rule looks at.
+/// What a rule evaluates.
 #[derive(Clone, Debug, PartialEq)]
 enum Subject {
     Metric(String),
     Event(String),
 }
 
-/// A rule that cannot be as it is written.
+/// A rule that is not valid.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[error("alerts.rules \"{name}\": {problem}")]
 pub struct RuleError {
@@ -169,92 +168,107 @@ pub struct RuleError {
 }
 
 impl RuleConfig {
-    /// Reads the rule. What metrics there are, with which labels, is not known here.
+    /// Checks the rule. Which metrics exist, and with which labels, is not known here.
     ///
     /// # Errors
-    /// The first thing that is wrong with it.
+    /// The first problem found.
     pub fn parse(&self) -> Result<AlertRule, RuleError> {
-        let wrong = |problem: String| RuleError {
-            name: self.name.clone(),
-            problem,
-        };
-        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if !(1..=MAX_NAME).contains(&self.name.len()) || !self.name.chars().all(is_name) {
-            return Err(wrong(format!(
-                "name must be 1 to {MAX_NAME} letters, digits, \"-\" and \"_\""
-            )));
+        match self.check() {
+            Ok(subject) => Ok(AlertRule {
+                config: self.clone(),
+                subject,
+            }),
+            Err(problem) => Err(self.error(problem)),
         }
-        let subject = match (&self.metric, &self.event) {
-            (Some(metric), None) => Subject::Metric(metric.clone()),
-            (None, Some(event)) => Subject::Event(event.clone()),
-            _ => return Err(wrong("it needs either metric or event".to_owned())),
-        };
-        if let Subject::Event(event) = &subject {
-            if !Event::NAMES.iter().any(|(name, _)| name == event) {
-                let names: Vec<&str> = Event::NAMES.iter().map(|(name, _)| *name).collect();
-                return Err(wrong(format!(
-                    "there is no event {event:?}, there are {}",
-                    names.join(", ")
-                )));
-            }
-            if self.window_s == 0 {
-                return Err(wrong(
-                    "an event needs window_s, the seconds within which it counts".to_owned(),
-                ));
-            }
-        }
-        if self.window_s > MAX_SECONDS || self.for_s > MAX_SECONDS {
-            return Err(wrong(format!(
-                "window_s and for_s must be at most {MAX_SECONDS}"
-            )));
-        }
-        if !self.threshold.is_finite() {
-            return Err(wrong("threshold must be a number".to_owned()));
-        }
-        if self.by.len() > MAX_BY {
-            return Err(wrong(format!(
-                "by has {} labels, it must have at most {MAX_BY}",
-                self.by.len()
-            )));
-        }
-        if [&self.tier, &self.summary, &self.runbook]
-            .into_iter()
-            .any(|text| text.len() > MAX_TEXT)
-        {
-            return Err(wrong(format!(
-                "tier, summary and runbook must be at most {MAX_TEXT} bytes"
-            )));
-        }
-        Ok(AlertRule {
-            config: self.clone(),
-            subject,
-        })
     }
 
-    /// Reads all rules of a configuration.
+    /// Checks all rules of a configuration.
     ///
     /// # Errors
-    /// The first thing that is wrong with one of them, or with them together.
+    /// The first problem of one of them, or a name that two of them have.
     pub fn parse_all(rules: &[Self]) -> Result<Vec<AlertRule>, RuleError> {
         let mut names = BTreeSet::new();
-        let parse = |rule: &Self| match names.insert(rule.name.clone()) {
-            true => rule.parse(),
-            false => Err(RuleError {
-                name: rule.name.clone(),
-                problem: "another rule has this name".to_owned(),
-            }),
-        };
-        rules.iter().map(parse).collect()
+        let mut parsed = Vec::with_capacity(rules.len());
+        for rule in rules {
+            if !names.insert(&rule.name) {
+                return Err(rule.error("another rule has this name".to_owned()));
+            }
+            parsed.push(rule.parse()?);
+        }
+        Ok(parsed)
+    }
+
+    fn error(&self, problem: String) -> RuleError {
+        RuleError {
+            name: self.name.clone(),
+            problem,
+        }
+    }
+
+    fn check(&self) -> Result<Subject, String> {
+        if !(1..=MAX_NAME).contains(&self.name.len()) || !self.name.bytes().all(is_name_byte) {
+            return Err(format!(
+                "name must be 1 to {MAX_NAME} letters, digits, \"-\" and \"_\""
+            ));
+        }
+        let subject = self.check_subject()?;
+        if self.window_s > MAX_SECONDS || self.for_s > MAX_SECONDS {
+            return Err(format!("window_s and for_s must be at most {MAX_SECONDS}"));
+        }
+        if !self.threshold.is_finite() {
+            return Err("threshold must be a number".to_owned());
+        }
+        if self.by.len() > MAX_BY {
+            let found = self.by.len();
+            return Err(format!(
+                "by has {found} labels, it must have at most {MAX_BY}"
+            ));
+        }
+        let mut texts = [&self.tier, &self.summary, &self.runbook].into_iter();
+        if texts.any(|text| text.len() > MAX_TEXT) {
+            return Err(format!(
+                "tier, summary and runbook must be at most {MAX_TEXT} bytes"
+            ));
+        }
+        Ok(subject)
+    }
+
+    fn check_subject(&self) -> Result<Subject, String> {
+        match (&self.metric, &self.event) {
+            (Some(metric), None) => Ok(Subject::Metric(metric.clone())),
+            (None, Some(event)) => self.check_event(event),
+            _ => Err("it needs either metric or event".to_owned()),
+        }
+    }
+
+    fn check_event(&self, event: &str) -> Result<Subject, String> {
+        let names = Event::NAMES.map(|(name, _)| name);
+        if !names.contains(&event) {
+            return Err(format!(
+                "there is no event {event:?}, there are {}",
+                names.join(", ")
+            ));
+        }
+        // Without a window every event of the log would count, however old.
+        if self.window_s == 0 {
+            return Err("an event needs window_s, the seconds within which it counts".to_owned());
+        }
+        Ok(Subject::Event(event.to_owned()))
     }
 }
 
+/// These characters need no quotes in matchers, URLs and messages.
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
+}
+
 impl AlertRule {
-    /// What its alerts are called.
+    /// The name of the rule and of its alerts.
     pub fn name(&self) -> &str {
         &self.config.name
     }
 
-    /// The metric that it looks at; `None` if it looks at events.
+    /// The metric that it compares; `None` if it counts events.
     pub fn metric(&self) -> Option<&str> {
         match &self.subject {
             Subject::Metric(metric) => Some(metric),

@@ -1,4 +1,4 @@
-//! Silences: what people do not want to be told for a while.
+//! Silences: alerts that notify nobody for a while, because somebody asked for it.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -6,52 +6,52 @@ use thiserror::Error;
 use super::{Alert, Matcher};
 use crate::window::DAY_MS;
 
-/// Most silences that are kept.
+/// Maximum number of silences.
 pub const MAX_SILENCES: usize = 1000;
-/// Most matchers of one silence.
+/// Maximum number of matchers of one silence.
 const MAX_MATCHERS: usize = 20;
-/// Longest author and comment, in bytes.
+/// Maximum length of author and of comment, in bytes.
 const MAX_TEXT: usize = 1024;
-/// Longest that a silence may last.
+/// Longest duration of a silence. A leap year, so that "for a year" always works.
 const MAX_LENGTH_MS: u64 = 366 * DAY_MS;
-/// How long a silence that has ended is still shown.
+/// How long an expired silence is still listed.
 const SHOWN_AFTER_MS: u64 = 5 * DAY_MS;
 
-/// Alerts that fulfil all matchers are told to nobody between two moments, in Unix milliseconds.
+/// Alerts that match all matchers notify nobody between two moments, in Unix milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silence {
-    /// What it is called.
+    /// Its unique id.
     pub id: String,
-    /// Which alerts it is on.
+    /// All of them must match an alert.
     pub matchers: Vec<Matcher>,
     /// When it begins.
     pub from_ms: u64,
     /// When it ends.
     pub until_ms: u64,
-    /// Who wants it.
+    /// Who asked for it.
     pub author: String,
     /// Why.
     pub comment: String,
 }
 
-/// A silence that cannot be.
+/// Why a silence is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum SilenceError {
-    #[error("a silence needs 1 to {MAX_MATCHERS} matchers, this has {0}")]
+    #[error("a silence needs 1 to {MAX_MATCHERS} matchers, this one has {0}")]
     Matchers(usize),
-    #[error("a silence needs a matcher that does not hold for every alert")]
+    #[error("a silence needs a matcher that does not match every alert")]
     Everything,
     #[error("a silence must end after it begins and after now, within 366 days")]
     Times,
     #[error("a silence needs an author and a comment, of at most {MAX_TEXT} bytes each")]
     Text,
-    #[error("there are {MAX_SILENCES} silences, and no more are kept: expire some")]
+    #[error("there are {MAX_SILENCES} silences already, the maximum: expire some first")]
     TooMany,
 }
 
 impl Silence {
-    /// Whether it holds at a moment.
+    /// Whether it is in effect at a moment.
     pub fn is_active(&self, now_ms: u64) -> bool {
         (self.from_ms..self.until_ms).contains(&now_ms)
     }
@@ -69,6 +69,7 @@ impl Silence {
         if !(1..=MAX_MATCHERS).contains(&self.matchers.len()) {
             return Err(SilenceError::Matchers(self.matchers.len()));
         }
+        // Such a silence would match alerts with any labels: most likely a typing error.
         if self.matchers.iter().all(Matcher::accepts_absence) {
             return Err(SilenceError::Everything);
         }
@@ -79,11 +80,15 @@ impl Silence {
         {
             return Err(SilenceError::Times);
         }
-        let is_text = |text: &str| (1..=MAX_TEXT).contains(&text.len());
-        if !is_text(&self.author) || !is_text(&self.comment) {
+        let mut texts = [&self.author, &self.comment].into_iter();
+        if !texts.all(|text| (1..=MAX_TEXT).contains(&text.len())) {
             return Err(SilenceError::Text);
         }
         Ok(())
+    }
+
+    fn silences(&self, alert: &Alert, now_ms: u64) -> bool {
+        self.is_active(now_ms) && Matcher::all_match(&self.matchers, &alert.labels)
     }
 }
 
@@ -93,10 +98,10 @@ impl Silence {
 pub struct Silences(Vec<Silence>);
 
 impl Silences {
-    /// Adds one.
+    /// Adds a silence.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with it, or that there are too many.
     pub fn add(&mut self, silence: Silence, now_ms: u64) -> Result<(), SilenceError> {
         silence.check(now_ms)?;
         self.prune(now_ms);
@@ -107,19 +112,19 @@ impl Silences {
         Ok(())
     }
 
-    /// Takes in one that was added or ended elsewhere; `false` if that changes nothing here. In any
-    /// order: of two moments at which it is to end, the earlier one holds.
+    /// Takes over a silence that was added or expired on another replica; `false` if that changes
+    /// nothing here. The order of such messages does not matter: the earlier end wins.
     pub fn merge(&mut self, silence: Silence, now_ms: u64) -> bool {
         if let Some(known) = self.0.iter_mut().find(|known| known.id == silence.id) {
-            let is_news = silence.until_ms < known.until_ms;
+            let is_changed = silence.until_ms < known.until_ms;
             known.from_ms = known.from_ms.min(silence.from_ms);
             known.until_ms = known.until_ms.min(silence.until_ms);
-            return is_news;
+            return is_changed;
         }
         self.add(silence, now_ms).is_ok()
     }
 
-    /// Ends one now; `None` if there is none of this name that has not ended.
+    /// Expires a silence now; `None` if there is none of this id that is still to end.
     pub fn expire(&mut self, id: &str, now_ms: u64) -> Option<&Silence> {
         let silence = self
             .0
@@ -130,21 +135,20 @@ impl Silences {
         Some(silence)
     }
 
-    /// The silence that keeps an alert from being told.
+    /// The silence that is in effect for an alert, if there is one.
     pub fn silencing(&self, alert: &Alert, now_ms: u64) -> Option<&Silence> {
-        let holds = |silence: &&Silence| {
-            silence.is_active(now_ms) && Matcher::all_match(&silence.matchers, &alert.labels)
-        };
-        self.0.iter().find(holds)
+        self.0
+            .iter()
+            .find(|silence| silence.silences(alert, now_ms))
     }
 
-    /// Forgets those that ended long ago.
+    /// Removes silences that expired long ago.
     pub fn prune(&mut self, now_ms: u64) {
         self.0
             .retain(|silence| silence.until_ms.saturating_add(SHOWN_AFTER_MS) > now_ms);
     }
 
-    /// All of them.
+    /// All silences, the newest last.
     pub fn iter(&self) -> impl Iterator<Item = &Silence> {
         self.0.iter()
     }

@@ -1,50 +1,55 @@
-//! Why an alert that fires is told to nobody.
+//! Suppression: why an alert that fires notifies nobody.
 
 use serde::Serialize;
 
 use super::inhibition::inhibiting;
 use super::{Alert, DeployWindows, Inhibition, Silences};
 
-/// What keeps an alert from being told.
+/// Why an alert notifies nobody.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "by", rename_all = "snake_case")]
 pub enum Suppression {
-    /// Someone wants it so.
+    /// Somebody silenced it.
     Silence {
         /// The silence.
         id: String,
     },
-    /// Another alert explains it.
+    /// Another alert that fires explains it.
     Inhibition {
         /// The fingerprint of that alert.
         alert: String,
     },
-    /// A version of its endpoint has only just begun to answer.
+    /// A version of its endpoint was deployed only just now.
     DeployWindow {
         /// That version.
         version: String,
         /// When the window ends, in Unix milliseconds.
         until_ms: u64,
     },
-    /// All replicas have it, and another one tells people.
+    /// All replicas have this alert, and another one of them notifies people.
     Replica {
-        /// That one's name.
+        /// The name of that replica.
         name: String,
     },
 }
 
-/// An alert, and what keeps it from being told.
+/// An alert with the decision whether people are notified of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Judged {
+pub struct TriagedAlert {
     /// The alert.
     pub alert: Alert,
-    /// Why it is told to nobody; `None` if it is.
+    /// Why nobody is notified; `None` if people are.
     pub suppression: Option<Suppression>,
 }
 
-impl Judged {
-    /// Whether it fires and people are told, here or by another replica.
-    pub fn is_told(&self) -> bool {
+impl TriagedAlert {
+    /// Whether it fires and is not suppressed.
+    pub(super) fn is_unsuppressed(&self) -> bool {
+        self.alert.is_firing() && self.suppression.is_none()
+    }
+
+    /// Whether it fires and people are notified, by this replica or another one.
+    pub fn is_notified(&self) -> bool {
         self.alert.is_firing()
             && matches!(self.suppression, None | Some(Suppression::Replica { .. }))
     }
@@ -53,43 +58,45 @@ impl Judged {
 /// Everything that suppresses alerts.
 #[derive(Clone, Copy, Debug)]
 pub struct Suppressors<'a> {
-    /// What people do not want to be told.
+    /// Alerts that somebody silenced.
     pub silences: &'a Silences,
-    /// What explains what.
+    /// Which alerts explain which others.
     pub inhibitions: &'a [Inhibition],
-    /// Where something was deployed.
+    /// Endpoints with a recent deployment.
     pub deploys: &'a DeployWindows,
-    /// The severities that a deploy window holds back.
-    pub held_back: &'a [crate::Severity],
-    /// The replica that tells people of the alerts that all replicas have, if it is not this one.
-    pub told_by: Option<&'a str>,
+    /// The severities that a deploy window suppresses.
+    pub deploy_severities: &'a [crate::Severity],
+    /// The replica that notifies people of alerts that all replicas have, if it is not this one.
+    pub notifying_replica: Option<&'a str>,
 }
 
 impl Suppressors<'_> {
-    /// Looks at every alert. Those that fall into a deploy window and are told all the same get the
-    /// annotation `deploy`.
-    pub fn judge(&self, alerts: Vec<Alert>, now_ms: u64) -> Vec<Judged> {
+    /// Decides for every alert whether people are notified. Alerts within a deploy window get the
+    /// annotation `deploy`, suppressed or not.
+    pub fn triage(&self, alerts: Vec<Alert>, now_ms: u64) -> Vec<TriagedAlert> {
         let suppressions: Vec<_> = alerts
             .iter()
             .map(|alert| self.suppression(alert, &alerts, now_ms))
             .collect();
-        let judged = alerts.into_iter().zip(suppressions);
-        judged
-            .map(|(alert, suppression)| Judged {
-                alert: self.noted(alert, now_ms),
+        let triaged = alerts.into_iter().zip(suppressions);
+        triaged
+            .map(|(alert, suppression)| TriagedAlert {
+                alert: self.annotate(alert, now_ms),
                 suppression,
             })
             .collect()
     }
 
     fn suppression(&self, alert: &Alert, alerts: &[Alert], now_ms: u64) -> Option<Suppression> {
+        // The first match is shown as the reason, so what somebody decided comes before what follows
+        // from configuration.
         if let Some(silence) = self.silences.silencing(alert, now_ms) {
             return Some(Suppression::Silence {
                 id: silence.id.clone(),
             });
         }
         if self
-            .held_back
+            .deploy_severities
             .iter()
             .any(|severity| severity.name() == alert.label("severity"))
             && let Some(window) = self.deploys.of(alert, now_ms)
@@ -104,20 +111,20 @@ impl Suppressors<'_> {
                 alert: source.fingerprint(),
             });
         }
-        // Objectives are counted together; everything else each replica sees for itself.
-        let name = self.told_by.filter(|_| !alert.label("slo").is_empty())?;
+        // Replicas count objectives together, so all of them have the same burn alerts. Every other
+        // alert is about one replica, which notifies people itself.
+        let name = self
+            .notifying_replica
+            .filter(|_| !alert.label("slo").is_empty())?;
         Some(Suppression::Replica {
             name: name.to_owned(),
         })
     }
 
-    fn noted(&self, mut alert: Alert, now_ms: u64) -> Alert {
+    fn annotate(&self, mut alert: Alert, now_ms: u64) -> Alert {
         if let Some(window) = self.deploys.of(&alert, now_ms) {
             let minutes = now_ms.saturating_sub(window.from_ms) / 60_000;
-            let note = format!(
-                "Version {} began to answer {minutes} minutes ago.",
-                window.version
-            );
+            let note = format!("Version {} was deployed {minutes} min ago.", window.version);
             alert.annotations.insert("deploy".to_owned(), note);
         }
         alert
@@ -139,58 +146,58 @@ mod tests {
             silences: &silences,
             inhibitions: &[],
             deploys: &deploys,
-            held_back: &held_back,
-            told_by: None,
+            deploy_severities: &held_back,
+            notifying_replica: None,
         };
         let alerts = vec![
             alert("slow", "ticket", "fraud"),
             alert("down", "page", "fraud"),
         ];
-        let judged = suppressors.judge(alerts.clone(), 120_000);
+        let triaged = suppressors.triage(alerts.clone(), 120_000);
         let window = Suppression::DeployWindow {
             version: "3".to_owned(),
             until_ms: 600_000,
         };
         assert_eq!(
-            (&judged[0].suppression, &judged[1].suppression),
+            (&triaged[0].suppression, &triaged[1].suppression),
             (&Some(window), &None)
         );
         assert_eq!(
-            judged[1].alert.annotation("deploy"),
-            "Version 3 began to answer 2 minutes ago."
+            triaged[1].alert.annotation("deploy"),
+            "Version 3 was deployed 2 min ago."
         );
         assert!(
             suppressors
-                .judge(alerts, 600_000)
+                .triage(alerts, 600_000)
                 .iter()
-                .all(|judged| judged.suppression.is_none())
+                .all(|triaged| triaged.suppression.is_none())
         );
     }
 
     #[test]
     fn another_replica_tells_of_what_all_have() {
         let (silences, deploys) = (Silences::default(), DeployWindows::default());
-        let told_by = Some("host:1");
+        let notifying_replica = Some("host:1");
         let suppressors = Suppressors {
             silences: &silences,
             inhibitions: &[],
             deploys: &deploys,
-            held_back: &[],
-            told_by,
+            deploy_severities: &[],
+            notifying_replica,
         };
         let own = alert("memory", "page", "fraud");
         let mut shared = alert("burn", "page", "fraud");
         shared
             .labels
             .insert("slo".to_owned(), "fraud-answers".to_owned());
-        let judged = suppressors.judge(vec![own, shared], 0);
-        assert_eq!(judged[0].suppression, None);
+        let triaged = suppressors.triage(vec![own, shared], 0);
+        assert_eq!(triaged[0].suppression, None);
         assert_eq!(
-            judged[1].suppression,
+            triaged[1].suppression,
             Some(Suppression::Replica {
                 name: "host:1".to_owned()
             })
         );
-        assert!(judged.iter().all(Judged::is_told));
+        assert!(triaged.iter().all(TriagedAlert::is_notified));
     }
 }

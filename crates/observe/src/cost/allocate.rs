@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{IdleRule, PriceSheet};
 use super::day::Day;
-use super::ledger::{Segment, Step};
+use super::ledger::{Segment, UsageInterval};
 use super::money::Micros;
-use super::usage::{Capacity, Key, Usage};
+use super::usage::{Capacity, CostKey, Usage};
 
 const HOUR_S: f64 = 3600.0;
 
@@ -63,13 +63,13 @@ pub struct Bill {
     /// What is to be paid: what was there, was stored, was sent, and is fixed, each rounded once.
     pub total: Micros,
     /// What each bears of it, all of it together, with what it used.
-    pub shares: BTreeMap<Key, (Usage, Cost)>,
+    pub shares: BTreeMap<CostKey, (Usage, Cost)>,
 }
 
 impl Bill {
     /// The bill of a segment of a day.
     pub fn of(day: Day, segment: &Segment) -> Self {
-        let keys: Vec<&Key> = segment.used.keys().collect();
+        let keys: Vec<&CostKey> = segment.used.keys().collect();
         let usages: Vec<&Usage> = segment.used.values().collect();
         let prices = &segment.sheet.prices;
         let month_s = day.month_s();
@@ -141,7 +141,7 @@ impl Bill {
         let Some(model) = model else {
             return self.total;
         };
-        let from = self.shares.range(Key::new(model, "", "")..);
+        let from = self.shares.range(CostKey::new(model, "", "")..);
         from.take_while(|(key, _)| key.model == model)
             .map(|(_, (_, cost))| cost.total())
             .sum()
@@ -151,8 +151,8 @@ impl Bill {
 /// What an interval costs, in the currency's unit: for metrics, which only grow, and so cannot
 /// follow a rule that looks at whole days.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct StepCost {
-    /// Of what was used, in the order of [`Step::used`].
+pub struct IntervalCost {
+    /// Of what was used, in the order of [`UsageInterval::used`].
     pub used: Vec<f64>,
     /// Of what nobody used.
     pub idle: f64,
@@ -160,9 +160,9 @@ pub struct StepCost {
     pub fixed: f64,
 }
 
-impl StepCost {
+impl IntervalCost {
     /// The cost of an interval of a day.
-    pub fn of(day: Day, sheet: &PriceSheet, step: &Step) -> Self {
+    pub fn of(day: Day, sheet: &PriceSheet, step: &UsageInterval) -> Self {
         let (prices, month_s) = (&sheet.prices, day.month_s());
         let Capacity {
             vcpus,
@@ -217,13 +217,13 @@ fn bearers<'a>(
     rule: IdleRule,
     vcpu_s: &'a [f64],
     memory_gb_s: &'a [f64],
-) -> Result<&'a [f64], Key> {
+) -> Result<&'a [f64], CostKey> {
     let is_any = |weights: &[f64]| weights.iter().any(|weight| *weight > 0.0);
     match rule {
-        IdleRule::Apart => Err(Key::idle()),
+        IdleRule::Apart => Err(CostKey::idle()),
         IdleRule::ByUse if is_any(vcpu_s) => Ok(vcpu_s),
         IdleRule::ByUse if is_any(memory_gb_s) => Ok(memory_gb_s),
-        IdleRule::ByUse => Err(Key::unallocated()),
+        IdleRule::ByUse => Err(CostKey::unallocated()),
     }
 }
 

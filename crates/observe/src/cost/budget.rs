@@ -218,7 +218,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cost::{Capacity, CostConfig, Key, PriceSheet, Step, Usage};
+    use crate::cost::{Capacity, CostConfig, CostKey, PriceSheet, Usage, UsageInterval};
 
     fn plan(toml: &str) -> Result<Vec<Budget>, String> {
         let config: CostConfig = toml::from_str(toml).map_err(|error| error.to_string())?;
@@ -246,7 +246,7 @@ mod tests {
         let step = || {
             let busy = |model, vcpu_s| {
                 (
-                    Key::new(model, "1", "default"),
+                    CostKey::new(model, "1", "default"),
                     Usage {
                         vcpu_s,
                         ..Usage::default()
@@ -257,7 +257,7 @@ mod tests {
                 vcpus: 1.0,
                 ..Capacity::default()
             };
-            Step {
+            UsageInterval {
                 seconds: 8.0,
                 capacity,
                 used: vec![busy("a", 3.0), busy("ab", 1.0)],

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::PriceSheet;
 use super::day::Day;
-use super::usage::{Capacity, Key, Usage};
+use super::usage::{Capacity, CostKey, Usage};
 
 /// Days that are kept.
 const MAX_DAYS: usize = 400;
@@ -38,23 +38,23 @@ pub struct Segment {
     pub gpu_s: f64,
     /// What was used of it.
     #[serde(with = "rows")]
-    pub used: BTreeMap<Key, Usage>,
+    pub used: BTreeMap<CostKey, Usage>,
 }
 
 /// What came to be in an interval.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Step {
+pub struct UsageInterval {
     /// How long it was, in seconds.
     pub seconds: f64,
     /// What the server had.
     pub capacity: Capacity,
     /// What was used of it.
-    pub used: Vec<(Key, Usage)>,
+    pub used: Vec<(CostKey, Usage)>,
 }
 
 impl Ledger {
     /// Adds an interval of a day.
-    pub fn add(&mut self, day: Day, sheet: &PriceSheet, step: Step) {
+    pub fn add(&mut self, day: Day, sheet: &PriceSheet, step: UsageInterval) {
         let segments = self.days.entry(day).or_default();
         let at = segments
             .iter()
@@ -116,8 +116,8 @@ impl Segment {
         }
     }
 
-    fn add(&mut self, step: Step) {
-        let Step {
+    fn add(&mut self, step: UsageInterval) {
+        let UsageInterval {
             seconds,
             capacity,
             used,
@@ -129,7 +129,7 @@ impl Segment {
         for (key, usage) in used {
             let is_full = self.used.len() >= MAX_KEYS && !self.used.contains_key(&key);
             let key = if is_full {
-                Key::other(&key.tenant)
+                CostKey::other(&key.tenant)
             } else {
                 key
             };
@@ -140,7 +140,7 @@ impl Segment {
     /// Tells versions apart no longer.
     fn fold(&mut self) {
         for (key, usage) in std::mem::take(&mut self.used) {
-            *self.used.entry(Key::other(&key.tenant)).or_default() += usage;
+            *self.used.entry(CostKey::other(&key.tenant)).or_default() += usage;
         }
     }
 }
@@ -151,7 +151,7 @@ mod rows {
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    use super::{Key, Usage};
+    use super::{CostKey, Usage};
 
     #[derive(Serialize, Deserialize)]
     struct Row<K, U> {
@@ -162,7 +162,7 @@ mod rows {
     }
 
     pub(super) fn serialize<S: Serializer>(
-        used: &BTreeMap<Key, Usage>,
+        used: &BTreeMap<CostKey, Usage>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(used.iter().map(|(key, usage)| Row { key, usage }))
@@ -170,8 +170,8 @@ mod rows {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
-    ) -> Result<BTreeMap<Key, Usage>, D::Error> {
-        let rows: Vec<Row<Key, Usage>> = Vec::deserialize(deserializer)?;
+    ) -> Result<BTreeMap<CostKey, Usage>, D::Error> {
+        let rows: Vec<Row<CostKey, Usage>> = Vec::deserialize(deserializer)?;
         Ok(rows.into_iter().map(|row| (row.key, row.usage)).collect())
     }
 }
@@ -191,7 +191,7 @@ mod tests {
         sheet
     }
 
-    fn step(model: &str) -> Step {
+    fn step(model: &str) -> UsageInterval {
         let capacity = Capacity {
             vcpus: 2.0,
             memory_gb: 4.0,
@@ -203,10 +203,10 @@ mod tests {
             predictions: 3,
             ..Usage::default()
         };
-        Step {
+        UsageInterval {
             seconds: 5.0,
             capacity,
-            used: vec![(Key::new(model, "1", DEFAULT), usage)],
+            used: vec![(CostKey::new(model, "1", DEFAULT), usage)],
         }
     }
 
@@ -231,7 +231,7 @@ mod tests {
         );
         assert_eq!((segments[0].vcpu_s, segments[0].memory_gb_s), (30.0, 60.0));
         assert_eq!(
-            segments[0].used[&Key::new("a", "1", DEFAULT)].predictions,
+            segments[0].used[&CostKey::new("a", "1", DEFAULT)].predictions,
             9
         );
         assert_eq!(
@@ -253,7 +253,7 @@ mod tests {
             ledger.add(
                 Day::of_ms(day * DAY_MS),
                 &sheet(1.0),
-                Step {
+                UsageInterval {
                     used: used.clone(),
                     ..step("m0")
                 },

@@ -10,20 +10,20 @@ use super::allocate::{Bill, Cost};
 use super::day::Day;
 use super::ledger::Ledger;
 use super::money::Micros;
-use super::usage::{Key, Usage};
+use super::usage::{CostKey, Usage};
 
 /// By what a report tells costs apart. Written `"day,version,tenant"`; a version is told with its
 /// model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct By {
+pub struct GroupBy {
     day: bool,
     model: bool,
     version: bool,
     tenant: bool,
 }
 
-impl Default for By {
+impl Default for GroupBy {
     fn default() -> Self {
         Self {
             day: false,
@@ -44,7 +44,7 @@ pub struct Report {
     /// The last day.
     pub to: Day,
     /// By what costs are told apart.
-    pub by: By,
+    pub by: GroupBy,
     /// What is to be paid; what the rows are together.
     pub total: Micros,
     /// Rows answered.
@@ -54,14 +54,14 @@ pub struct Report {
     /// How long the server ran in these days, in seconds.
     pub up_s: f64,
     /// What was spent, sorted by what it is told apart by.
-    pub rows: Vec<Row>,
+    pub rows: Vec<ReportRow>,
     /// Other currencies in which costs of these days were counted; they are not in here.
     pub other_currencies: Vec<String>,
 }
 
 /// A line of a report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Row {
+pub struct ReportRow {
     /// The day, where days are told apart; so are the next ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub day: Option<Day>,
@@ -95,7 +95,7 @@ type RowKey = (
 
 impl Ledger {
     /// What was spent in a currency from one day to another, both included.
-    pub fn report(&self, currency: &str, from: Day, to: Day, by: By) -> Report {
+    pub fn report(&self, currency: &str, from: Day, to: Day, by: GroupBy) -> Report {
         let mut rows = BTreeMap::<RowKey, (Usage, Cost)>::new();
         let (mut total, mut up_s, mut others) = (Micros::default(), 0.0, BTreeSet::new());
         for (day, segment) in self.between(from, to) {
@@ -115,7 +115,7 @@ impl Ledger {
         let predictions: u64 = rows.values().map(|(usage, _)| usage.predictions).sum();
         let rows = rows
             .into_iter()
-            .map(|(key, (usage, cost))| Row::new(key, usage, cost))
+            .map(|(key, (usage, cost))| ReportRow::new(key, usage, cost))
             .collect();
         let (currency, other_currencies) = (currency.to_owned(), others.into_iter().collect());
         let per_1000_predictions = per_1000(total, predictions);
@@ -134,7 +134,7 @@ impl Ledger {
     }
 }
 
-impl Row {
+impl ReportRow {
     fn new((day, model, version, tenant): RowKey, usage: Usage, cost: Cost) -> Self {
         let (total, version) = (cost.total(), version.map(|(_, version)| version));
         Self {
@@ -154,9 +154,9 @@ fn per_1000(total: Micros, predictions: u64) -> Option<f64> {
     (predictions > 0).then(|| total.units() * 1000.0 / predictions as f64)
 }
 
-impl By {
-    fn key(self, day: Day, key: Key) -> RowKey {
-        let Key {
+impl GroupBy {
+    fn key(self, day: Day, key: CostKey) -> RowKey {
+        let CostKey {
             model,
             version,
             tenant,
@@ -170,7 +170,7 @@ impl By {
     }
 }
 
-impl By {
+impl GroupBy {
     /// The names of what is told apart, in the order of rows.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         let all = [
@@ -184,7 +184,7 @@ impl By {
     }
 }
 
-impl FromStr for By {
+impl FromStr for GroupBy {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -216,7 +216,7 @@ impl FromStr for By {
     }
 }
 
-impl fmt::Display for By {
+impl fmt::Display for GroupBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = Self {
             model: self.model && !self.version,
@@ -227,7 +227,7 @@ impl fmt::Display for By {
     }
 }
 
-impl TryFrom<String> for By {
+impl TryFrom<String> for GroupBy {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -235,8 +235,8 @@ impl TryFrom<String> for By {
     }
 }
 
-impl From<By> for String {
-    fn from(by: By) -> Self {
+impl From<GroupBy> for String {
+    fn from(by: GroupBy) -> Self {
         by.to_string()
     }
 }
@@ -244,7 +244,7 @@ impl From<By> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cost::{Capacity, PriceSheet, Step};
+    use crate::cost::{Capacity, PriceSheet, UsageInterval};
 
     fn ledger() -> Ledger {
         let mut sheet = PriceSheet {
@@ -271,10 +271,10 @@ mod tests {
                 vcpus: 1.0,
                 ..Capacity::default()
             };
-            let step = Step {
+            let step = UsageInterval {
                 seconds: 5.0,
                 capacity,
-                used: vec![(Key::new("a", version, tenant), usage)],
+                used: vec![(CostKey::new("a", version, tenant), usage)],
             };
             ledger.add(day.parse().unwrap(), &sheet, step.clone());
             ledger.add(day.parse().unwrap(), &dollars, step);
@@ -336,13 +336,16 @@ mod tests {
 
     #[test]
     fn divisions_are_read_as_they_are_written() {
-        assert_eq!("model, version".parse::<By>().unwrap(), By::default());
+        assert_eq!(
+            "model, version".parse::<GroupBy>().unwrap(),
+            GroupBy::default()
+        );
         for text in ["", "day", "model", "version", "day,version,tenant"] {
-            assert_eq!(text.parse::<By>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<GroupBy>().unwrap().to_string(), text);
         }
         assert!(
             "hour"
-                .parse::<By>()
+                .parse::<GroupBy>()
                 .unwrap_err()
                 .contains("told by \"hour\"")
         );

@@ -9,7 +9,7 @@ pub const DEFAULT_TENANT: &str = "default";
 
 /// Whose cost it is. What begins with `_` is no model's name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Key {
+pub struct CostKey {
     /// The model.
     pub model: String,
     /// The version's number.
@@ -18,7 +18,7 @@ pub struct Key {
     pub tenant: String,
 }
 
-impl Key {
+impl CostKey {
     /// Of a version and a tenant.
     pub fn new(model: &str, version: &str, tenant: &str) -> Self {
         Self {

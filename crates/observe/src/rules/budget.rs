@@ -147,9 +147,9 @@ impl ObjectiveRules<'_> {
         labels.insert("long_window", alert.long.name().to_owned());
         labels.insert("short_window", alert.short.name().to_owned());
         let summary = format!(
-            "{}: the error budget burns over {} times as fast as it may",
+            "{}: the error budget burns {}",
             self.subject(),
-            alert.factor
+            speed(alert)
         );
         (
             name,
@@ -222,5 +222,14 @@ impl ObjectiveRules<'_> {
             ("tier", self.slo.tier()),
         ];
         labels.map(|(name, value)| (name, value.to_owned())).into()
+    }
+}
+
+/// How fast a budget burns when an alert fires.
+fn speed(alert: &BurnAlert) -> String {
+    // A burn rate of 1 is exactly what is allowed: "more than 1 times as fast" says it badly.
+    match alert.factor {
+        1.0 => "faster than allowed".to_owned(),
+        factor => format!("more than {factor} times as fast as allowed"),
     }
 }

@@ -96,8 +96,8 @@ impl Alerting {
         loop {
             drop(looked.changed().await);
             let now_ms = now_ms();
-            let judged = self.alerts();
-            let alerts = alertmanager.told(route, &judged, now_ms);
+            let triaged = self.alerts();
+            let alerts = alertmanager.told(route, &triaged, now_ms);
             // Numbers in descriptions change all the time: what counts is which alerts there are,
             // and in what state.
             let essence: Vec<_> = alerts

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use tidegate_console::{Page, missing};
+use tidegate_console::{Page, not_found};
 
 use super::{look, stream};
 use crate::app::App;
@@ -43,7 +43,7 @@ async fn whole(app: &Arc<App>, headers: &HeaderMap, look: impl Look) -> Response
         let now_ms = now_ms();
         let (status, page) = match look(app, now_ms) {
             Ok(page) => (StatusCode::OK, page),
-            Err(what) => (StatusCode::NOT_FOUND, missing(&what)),
+            Err(what) => (StatusCode::NOT_FOUND, not_found(&what)),
         };
         (status, page.render(&look::frame(app, now_ms)))
     });

@@ -41,7 +41,7 @@ pub(super) fn frame(app: &App, now_ms: u64) -> Frame {
         .alerting
         .alerts()
         .iter()
-        .filter(|judged| judged.is_told())
+        .filter(|triaged| triaged.is_notified())
         .count();
     Frame {
         version: SERVER_VERSION,

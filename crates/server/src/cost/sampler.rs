@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
-use tidegate_observe::cost::{DEFAULT_TENANT, Key, Usage};
+use tidegate_observe::cost::{CostKey, DEFAULT_TENANT, Usage};
 use tidegate_serving::{MeterReading, Serving, VersionMeter};
 
 use super::BYTES_PER_GB;
@@ -28,7 +28,7 @@ struct Metered {
 /// What was used since the last look.
 pub(super) struct Sampled {
     pub(super) seconds: f64,
-    pub(super) used: Vec<(Key, Usage)>,
+    pub(super) used: Vec<(CostKey, Usage)>,
     /// Versions that will use nothing any more.
     pub(super) gone: Vec<Name>,
 }
@@ -64,7 +64,7 @@ impl Sampler {
             *used.entry(name).or_default() += metered.advance();
         }
         let keyed = |((model, version), usage): (Name, Usage)| {
-            (Key::new(&model, &version, DEFAULT_TENANT), usage)
+            (CostKey::new(&model, &version, DEFAULT_TENANT), usage)
         };
         let used = used
             .into_iter()

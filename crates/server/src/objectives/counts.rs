@@ -16,7 +16,7 @@ pub(super) fn count(slos: &[Slo], counts: &mut [Counts], finished: &[Observation
             let is_own = slo
                 .endpoint()
                 .is_none_or(|endpoint| model == Some(endpoint));
-            if let Some(is_good) = slo.sli().judge(outcome).filter(|_| is_own) {
+            if let Some(is_good) = slo.sli().classify(outcome).filter(|_| is_own) {
                 counts.good += u64::from(is_good);
                 counts.total += 1;
             }

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use tidegate_observe::AlertState;
-use tidegate_observe::alerting::{Judged, Suppression};
+use tidegate_observe::alerting::{Suppression, TriagedAlert};
 use utoipa::ToSchema;
 
 use crate::app::App;
@@ -52,8 +52,8 @@ pub(crate) async fn alerts(State(app): State<Arc<App>>) -> Json<Vec<Alert>> {
 }
 
 impl Alert {
-    fn of(judged: &Judged) -> Option<Self> {
-        let alert = &judged.alert;
+    fn of(triaged: &TriagedAlert) -> Option<Self> {
+        let alert = &triaged.alert;
         let (state, since_ms) = match alert.state {
             AlertState::Inactive => return None,
             AlertState::Pending { since_ms } => ("pending", since_ms),
@@ -68,7 +68,7 @@ impl Alert {
             since_ms,
             labels: alert.labels.clone(),
             annotations: alert.annotations.clone(),
-            suppressed: judged.suppression.as_ref().map(Suppressed::of),
+            suppressed: triaged.suppression.as_ref().map(Suppressed::of),
         })
     }
 }

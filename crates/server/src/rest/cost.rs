@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::QueryRejection;
 use serde::{Deserialize, Serialize};
-use tidegate_observe::cost::{BudgetStatus, By, Cost, Day, Row};
+use tidegate_observe::cost::{BudgetStatus, Cost, Day, GroupBy, ReportRow};
 use tidegate_serving::{ErrorCode, InferError};
 use utoipa::{IntoParams, ToSchema};
 
@@ -157,7 +157,7 @@ fn wrong(message: String) -> InferError {
 }
 
 impl Wanted {
-    fn parse(&self, today: Day) -> Result<(Day, Day, By), InferError> {
+    fn parse(&self, today: Day) -> Result<(Day, Day, GroupBy), InferError> {
         let day = |name: &str, text: &str, default: Day| match text {
             "" => Ok(default),
             text => text
@@ -172,13 +172,13 @@ impl Wanted {
         let by = self
             .by
             .as_deref()
-            .map_or_else(|| Ok(By::default()), str::parse);
+            .map_or_else(|| Ok(GroupBy::default()), str::parse);
         Ok((from, to, by.map_err(|error| wrong(format!("by: {error}")))?))
     }
 }
 
 impl CostReport {
-    fn of(costs: &Costs, from: Day, to: Day, by: By) -> Result<Self, InferError> {
+    fn of(costs: &Costs, from: Day, to: Day, by: GroupBy) -> Result<Self, InferError> {
         let found = costs.report(from, to, by).zip(costs.terms());
         let (report, (capacity, idle)) =
             found.ok_or_else(|| InferError::new(ErrorCode::NotFound, NO_PRICES))?;
@@ -210,9 +210,9 @@ impl CostReport {
     }
 }
 
-impl From<Row> for CostRow {
-    fn from(row: Row) -> Self {
-        let Row {
+impl From<ReportRow> for CostRow {
+    fn from(row: ReportRow) -> Self {
+        let ReportRow {
             day,
             model,
             version,

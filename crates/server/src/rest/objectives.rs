@@ -125,7 +125,7 @@ impl From<Status> for ObjectiveStatus {
     fn from(status: Status) -> Self {
         let Status {
             slo,
-            standing,
+            slo_status,
             alerts,
             frozen_since_ms,
         } = status;
@@ -142,13 +142,13 @@ impl From<Status> for ObjectiveStatus {
             tier: slo.tier().to_owned(),
             min_events: slo.min_events(),
             origin: "configuration",
-            good: standing.counts.good,
-            total: standing.counts.total,
-            budget_remaining: standing.budget_remaining,
-            exhausted_ms: standing.exhausted_ms,
+            good: slo_status.counts.good,
+            total: slo_status.counts.total,
+            budget_remaining: slo_status.budget_remaining,
+            exhausted_ms: slo_status.exhausted_ms,
             burn_rates: BurnWindow::ALL
                 .iter()
-                .zip(standing.burns)
+                .zip(slo_status.burns)
                 .map(|(window, burn)| (window.name(), burn.rate))
                 .collect(),
             alerts: alerts

@@ -39,7 +39,7 @@ fn firing(exam: &Exam, alert: &Alert) -> Option<Finding> {
         .saturating_sub(u64::try_from(alert.since_ms).unwrap_or(0));
     let severity = match (
         alert.state.as_str(),
-        alert.told_to_nobody(),
+        alert.suppression(),
         alert.severity.as_str(),
     ) {
         ("pending", ..) | ("firing", Some(_), _) => Severity::Notice,
@@ -69,7 +69,7 @@ fn firing(exam: &Exam, alert: &Alert) -> Option<Finding> {
             what.push_str(&format!(": {said}"));
         }
     }
-    if let Some(suppressed) = alert.told_to_nobody() {
+    if let Some(suppressed) = alert.suppression() {
         what.push_str(&format!(
             " (told to nobody: {} {})",
             suppressed.by.replace('_', " "),

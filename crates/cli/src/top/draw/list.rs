@@ -120,7 +120,7 @@ pub(super) fn objective(objective: &Objective) -> Line<'static> {
 pub(super) fn alert(alert: &Alert) -> Line<'static> {
     let style = match (
         alert.state.as_str(),
-        alert.told_to_nobody(),
+        alert.suppression(),
         alert.severity.as_str(),
     ) {
         ("firing", None, "page") => BAD,

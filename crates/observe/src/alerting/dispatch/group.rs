@@ -1,85 +1,38 @@
-//! Alerts that are told together on one route.
+//! A group: the alerts that one route sends together.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Route, Timing};
 use crate::AlertState;
-use crate::alerting::{Alert, Judged};
+use crate::alerting::alert::fingerprint;
+use crate::alerting::{Alert, Message, MessageStatus, Route, Timing, TriagedAlert};
 
-/// Most alerts of one message.
+/// Maximum number of alerts in one message.
 const MAX_ALERTS: usize = 100;
 
-/// What is told at once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    /// No other message's. Receivers can tell by it what they have had already.
-    pub id: String,
-    /// The route it is told on.
-    pub route: String,
-    /// Sixteen hexadecimal digits: the same for all messages of a group on a route.
-    pub group: String,
-    /// What the alerts have in common by which they were put together.
-    pub group_labels: BTreeMap<String, String>,
-    /// Whether anything fires.
-    pub status: MessageStatus,
-    /// What fires, then what has ended; 100 at most.
-    pub alerts: Vec<Alert>,
-    /// How many more there are.
-    pub left_out: usize,
-    /// How many messages the route's limit held back before this one.
-    pub held_back: u64,
-    /// When it was made, in Unix milliseconds.
-    pub at_ms: u64,
-}
-
-/// Whether anything of a message fires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MessageStatus {
-    /// Something does.
-    Firing,
-    /// Everything has ended.
-    Resolved,
-}
-
-impl MessageStatus {
-    /// `firing` or `resolved`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Firing => "firing",
-            Self::Resolved => "resolved",
-        }
-    }
-}
-
-impl Message {
-    /// The alerts that fire.
-    pub fn firing(&self) -> impl Iterator<Item = &Alert> {
-        self.alerts.iter().filter(|alert| alert.is_firing())
-    }
-}
-
+// The serialized names are those of earlier state files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Group {
     labels: BTreeMap<String, String>,
     /// When its first alert came.
     since_ms: u64,
-    /// When it was last looked at with something to tell.
+    /// When it last had something to send, whether the limit allowed it or not.
     flushed_ms: Option<u64>,
-    /// When it was last told.
-    told_ms: Option<u64>,
-    /// What was told to fire and not yet to have ended, by fingerprint.
-    told: BTreeMap<String, Alert>,
+    /// When its last message was made.
+    #[serde(rename = "told_ms")]
+    sent_ms: Option<u64>,
+    /// Alerts that were sent as firing and not yet as resolved, by fingerprint.
+    #[serde(rename = "told")]
+    notified: BTreeMap<String, Alert>,
     held_back: u64,
 }
 
-/// What a group has to tell.
-pub(super) struct News {
+/// What a group has to send.
+pub(super) struct GroupUpdate {
     firing: Vec<Alert>,
-    over: Vec<Alert>,
-    /// Whether all of it has been told before.
+    resolved: Vec<Alert>,
+    /// Whether it repeats the last message.
     pub(super) is_repeat: bool,
 }
 
@@ -89,8 +42,8 @@ impl Group {
             labels,
             since_ms: now_ms,
             flushed_ms: None,
-            told_ms: None,
-            told: BTreeMap::new(),
+            sent_ms: None,
+            notified: BTreeMap::new(),
             held_back: 0,
         }
     }
@@ -99,75 +52,64 @@ impl Group {
         self.labels == *labels
     }
 
-    /// What is to be told now. What was told to fire is told to have ended even where it is
-    /// suppressed by then, and where nobody knows it any more: somebody waits for it.
-    pub(super) fn news(&self, members: &[&Judged], timing: &Timing, now_ms: u64) -> Option<News> {
-        let due_ms = match self.flushed_ms {
-            None => self.since_ms.saturating_add(timing.group_wait_ms),
-            Some(flushed_ms) => flushed_ms.saturating_add(timing.group_interval_ms),
-        };
-        if now_ms < due_ms {
+    pub(super) fn sent_ms(&self) -> Option<u64> {
+        self.sent_ms
+    }
+
+    /// What is to be sent now, if anything.
+    pub(super) fn update(
+        &self,
+        members: &[&TriagedAlert],
+        timing: &Timing,
+        now_ms: u64,
+    ) -> Option<GroupUpdate> {
+        if now_ms < self.due_ms(timing) {
             return None;
         }
-        let told = members
+        let unsuppressed = members.iter().filter(|triaged| triaged.is_unsuppressed());
+        let firing: Vec<Alert> = unsuppressed.map(|triaged| triaged.alert.clone()).collect();
+        // Somebody was notified of these and waits for their end. So it is sent even if the alert is
+        // suppressed meanwhile, or does not exist any more.
+        let resolved: Vec<Alert> = self
+            .notified
             .iter()
-            .filter(|judged| judged.alert.is_firing() && judged.suppression.is_none());
-        let firing: Vec<Alert> = told.map(|judged| judged.alert.clone()).collect();
-        let over: Vec<Alert> = self
-            .told
-            .iter()
-            .filter_map(|(key, told)| ended(key, told, members, now_ms))
+            .filter_map(|(key, notified)| resolved(key, notified, members, now_ms))
             .collect();
-        let is_new = firing
-            .iter()
-            .any(|alert| !self.told.contains_key(&alert.fingerprint()));
-        let repeats = || {
-            self.told_ms
-                .is_none_or(|told_ms| now_ms >= told_ms.saturating_add(timing.repeat_interval_ms))
-        };
-        let is_repeat = !is_new && over.is_empty();
-        (!is_repeat || !firing.is_empty() && repeats()).then_some(News {
+        let is_repeat = resolved.is_empty() && firing.iter().all(|alert| self.has_notified(alert));
+        if is_repeat && (firing.is_empty() || !self.repeats(timing, now_ms)) {
+            return None;
+        }
+        Some(GroupUpdate {
             firing,
-            over,
+            resolved,
             is_repeat,
         })
     }
 
-    pub(super) fn told_ms(&self) -> Option<u64> {
-        self.told_ms
-    }
-
-    /// There is something to tell, and no room for it.
-    pub(super) fn hold_back(&mut self, now_ms: u64) {
+    /// The route's limit does not allow a message now.
+    pub(super) fn defer(&mut self, now_ms: u64) {
         self.flushed_ms = Some(now_ms);
         self.held_back += 1;
     }
 
-    /// Puts what is told into a message, and remembers that it was told.
-    pub(super) fn tell(&mut self, news: News, route: &Route, key: &str, now_ms: u64) -> Message {
-        (self.flushed_ms, self.told_ms) = (Some(now_ms), Some(now_ms));
-        for alert in &news.over {
-            self.told.remove(&alert.fingerprint());
-        }
-        self.told.extend(
-            news.firing
-                .iter()
-                .map(|alert| (alert.fingerprint(), alert.clone())),
-        );
-        let status = if news.firing.is_empty() {
-            MessageStatus::Resolved
-        } else {
-            MessageStatus::Firing
+    /// Makes the message of an update, and remembers what was sent.
+    pub(super) fn message(
+        &mut self,
+        update: GroupUpdate,
+        route: &Route,
+        key: &str,
+        now_ms: u64,
+    ) -> Message {
+        self.remember(&update, now_ms);
+        let status = match update.firing.is_empty() {
+            true => MessageStatus::Resolved,
+            false => MessageStatus::Firing,
         };
-        let mut alerts = news.firing;
-        alerts.extend(news.over);
+        let mut alerts = update.firing;
+        alerts.extend(update.resolved);
         let left_out = alerts.len().saturating_sub(MAX_ALERTS);
         alerts.truncate(MAX_ALERTS);
-        let labels = BTreeMap::from([
-            ("route".to_owned(), route.name.clone()),
-            ("group".to_owned(), key.to_owned()),
-        ]);
-        let group = crate::alerting::alert::fingerprint(&labels);
+        let group = message_group(&route.name, key);
         Message {
             id: format!("{group}-{now_ms}"),
             route: route.name.clone(),
@@ -181,31 +123,63 @@ impl Group {
         }
     }
 
-    /// Whether it can be forgotten: nobody waits for its end, and news of it need not wait any
-    /// more.
+    /// Whether the group can be removed: nobody waits for a resolution, and a new alert would not
+    /// have to wait for the interval.
     pub(super) fn is_done(&self, timing: &Timing, now_ms: u64) -> bool {
-        let due_ms = match self.flushed_ms {
+        self.notified.is_empty() && now_ms >= self.due_ms(timing)
+    }
+
+    /// When the group may send its next message.
+    fn due_ms(&self, timing: &Timing) -> u64 {
+        match self.flushed_ms {
             None => self.since_ms.saturating_add(timing.group_wait_ms),
             Some(flushed_ms) => flushed_ms.saturating_add(timing.group_interval_ms),
-        };
-        self.told.is_empty() && now_ms >= due_ms
+        }
+    }
+
+    fn repeats(&self, timing: &Timing, now_ms: u64) -> bool {
+        self.sent_ms
+            .is_none_or(|sent_ms| now_ms >= sent_ms.saturating_add(timing.repeat_interval_ms))
+    }
+
+    fn has_notified(&self, alert: &Alert) -> bool {
+        self.notified.contains_key(&alert.fingerprint())
+    }
+
+    fn remember(&mut self, update: &GroupUpdate, now_ms: u64) {
+        (self.flushed_ms, self.sent_ms) = (Some(now_ms), Some(now_ms));
+        for alert in &update.resolved {
+            self.notified.remove(&alert.fingerprint());
+        }
+        for alert in &update.firing {
+            self.notified.insert(alert.fingerprint(), alert.clone());
+        }
     }
 }
 
-/// A told alert as it has ended, if it has.
-fn ended(key: &str, told: &Alert, members: &[&Judged], now_ms: u64) -> Option<Alert> {
-    match members
+/// The same on every server for the same group of the same route: receivers such as PagerDuty use it
+/// as the key of an incident.
+fn message_group(route: &str, key: &str) -> String {
+    fingerprint(&BTreeMap::from([
+        ("route".to_owned(), route.to_owned()),
+        ("group".to_owned(), key.to_owned()),
+    ]))
+}
+
+/// The resolved form of an alert that was sent as firing; `None` while it fires.
+fn resolved(key: &str, notified: &Alert, members: &[&TriagedAlert], now_ms: u64) -> Option<Alert> {
+    let member = members
         .iter()
-        .find(|judged| judged.alert.fingerprint() == key)
-    {
-        Some(judged) if judged.alert.is_firing() => None,
-        Some(judged) if judged.alert.ended_ms().is_some() => Some(Alert {
-            fired_ms: told.fired_ms,
-            ..judged.alert.clone()
+        .find(|triaged| triaged.alert.fingerprint() == key);
+    match member {
+        Some(triaged) if triaged.alert.is_firing() => None,
+        Some(triaged) if triaged.alert.resolved_ms().is_some() => Some(Alert {
+            fired_ms: notified.fired_ms,
+            ..triaged.alert.clone()
         }),
         _ => Some(Alert {
             state: AlertState::Resolved { since_ms: now_ms },
-            ..told.clone()
+            ..notified.clone()
         }),
     }
 }

@@ -1,9 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::AlertState;
 use crate::alerting::tests::alert;
 use crate::alerting::{Alert, Suppression};
+use crate::alerting::{Message, MessageStatus, Timing};
+use crate::{AlertState, Severity};
 
 const SECOND: u64 = 1000;
 
@@ -22,31 +23,31 @@ fn route() -> Route {
     }
 }
 
-fn told(alert: &Alert) -> Judged {
-    Judged {
+fn notified(alert: &Alert) -> TriagedAlert {
+    TriagedAlert {
         alert: alert.clone(),
         suppression: None,
     }
 }
 
-fn silent(alert: &Alert) -> Judged {
-    Judged {
+fn silenced(alert: &Alert) -> TriagedAlert {
+    TriagedAlert {
         alert: alert.clone(),
         suppression: Some(Suppression::Silence { id: "s".to_owned() }),
     }
 }
 
-fn over(alert: &Alert, at_ms: u64) -> Alert {
+fn resolved(alert: &Alert, at_ms: u64) -> Alert {
     Alert {
         state: AlertState::Resolved { since_ms: at_ms },
         ..alert.clone()
     }
 }
 
-/// Status and names of what is told.
+/// Status and alert names of what is sent.
 fn step(
     dispatch: &mut Dispatch,
-    alerts: &[Judged],
+    alerts: &[TriagedAlert],
     now_ms: u64,
 ) -> Vec<(MessageStatus, Vec<String>)> {
     let dispatched = dispatch.step(&[route()], alerts, now_ms);
@@ -65,7 +66,7 @@ fn step(
 }
 
 #[test]
-fn alerts_of_an_endpoint_come_together_and_others_apart() {
+fn alerts_of_one_endpoint_are_sent_together() {
     let mut dispatch = Dispatch::default();
     let (down, slow, other) = (
         alert("down", "page", "a"),
@@ -74,11 +75,16 @@ fn alerts_of_an_endpoint_come_together_and_others_apart() {
     );
     let ticket = alert("x", "ticket", "a");
     assert_eq!(
-        step(&mut dispatch, &[told(&down)], 0),
+        step(&mut dispatch, &[notified(&down)], 0),
         [],
         "it waits for others"
     );
-    let all = [told(&down), told(&slow), told(&other), told(&ticket)];
+    let all = [
+        notified(&down),
+        notified(&slow),
+        notified(&other),
+        notified(&ticket),
+    ];
     assert_eq!(step(&mut dispatch, &all, 9 * SECOND), []);
     let both = (
         MessageStatus::Firing,
@@ -95,15 +101,18 @@ fn alerts_of_an_endpoint_come_together_and_others_apart() {
 }
 
 #[test]
-fn news_of_a_group_wait_for_its_interval_and_ends_are_told() {
+fn changes_wait_for_the_group_interval_and_resolutions_are_sent() {
     let mut dispatch = Dispatch::default();
     let (down, slow) = (alert("down", "page", "a"), alert("slow", "page", "a"));
-    step(&mut dispatch, &[told(&down)], 0);
-    assert_eq!(step(&mut dispatch, &[told(&down)], 10 * SECOND).len(), 1);
-    let both = [told(&down), told(&slow)];
+    step(&mut dispatch, &[notified(&down)], 0);
+    assert_eq!(
+        step(&mut dispatch, &[notified(&down)], 10 * SECOND).len(),
+        1
+    );
+    let both = [notified(&down), notified(&slow)];
     assert_eq!(step(&mut dispatch, &both, 69 * SECOND), []);
     assert_eq!(step(&mut dispatch, &both, 70 * SECOND).len(), 1);
-    let one_over = [told(&over(&down, 80 * SECOND)), told(&slow)];
+    let one_over = [notified(&resolved(&down, 80 * SECOND)), notified(&slow)];
     let partly = (
         MessageStatus::Firing,
         vec!["slow".to_owned(), "down".to_owned()],
@@ -114,27 +123,30 @@ fn news_of_a_group_wait_for_its_interval_and_ends_are_told() {
     assert_eq!(
         step(&mut dispatch, &[], 200 * SECOND),
         [end],
-        "what is not known any more has ended"
+        "an alert that does not exist any more is resolved"
     );
     assert_eq!(step(&mut dispatch, &[], 900 * SECOND), []);
     assert_eq!(dispatch.0["oncall"].groups.len(), 0);
 }
 
 #[test]
-fn what_is_suppressed_is_not_told_but_its_end_is_where_its_beginning_was() {
+fn a_suppressed_alert_is_not_sent_but_its_resolution_is_if_it_was() {
     let mut dispatch = Dispatch::default();
     let down = alert("down", "page", "a");
     for second in 0..100 {
-        assert_eq!(step(&mut dispatch, &[silent(&down)], second * SECOND), []);
+        assert_eq!(step(&mut dispatch, &[silenced(&down)], second * SECOND), []);
     }
-    step(&mut dispatch, &[told(&down)], 100 * SECOND);
-    assert_eq!(step(&mut dispatch, &[told(&down)], 110 * SECOND).len(), 1);
+    step(&mut dispatch, &[notified(&down)], 100 * SECOND);
     assert_eq!(
-        step(&mut dispatch, &[silent(&down)], 900 * SECOND),
+        step(&mut dispatch, &[notified(&down)], 110 * SECOND).len(),
+        1
+    );
+    assert_eq!(
+        step(&mut dispatch, &[silenced(&down)], 900 * SECOND),
         [],
         "not repeated"
     );
-    let ended = silent(&over(&down, 910 * SECOND));
+    let ended = silenced(&resolved(&down, 910 * SECOND));
     assert_eq!(
         step(&mut dispatch, &[ended], 910 * SECOND),
         [(MessageStatus::Resolved, vec!["down".to_owned()])]
@@ -142,9 +154,9 @@ fn what_is_suppressed_is_not_told_but_its_end_is_where_its_beginning_was() {
 }
 
 #[test]
-fn a_restart_neither_forgets_nor_repeats() {
+fn a_restart_neither_loses_nor_repeats_messages() {
     let mut dispatch = Dispatch::default();
-    let down = [told(&alert("down", "page", "a"))];
+    let down = [notified(&alert("down", "page", "a"))];
     step(&mut dispatch, &down, 0);
     assert_eq!(step(&mut dispatch, &down, 10 * SECOND).len(), 1);
     let mut again: Dispatch =
@@ -155,13 +167,13 @@ fn a_restart_neither_forgets_nor_repeats() {
 }
 
 #[test]
-fn a_limit_holds_messages_back_and_says_how_many() {
+fn a_limit_defers_messages_and_counts_them() {
     let mut dispatch = Dispatch::default();
     let mut route = route();
     route.timing.max_messages_per_hour = 1;
     let alerts = [
-        told(&alert("down", "page", "a")),
-        told(&alert("down", "page", "b")),
+        notified(&alert("down", "page", "a")),
+        notified(&alert("down", "page", "b")),
     ];
     dispatch.step(&[route.clone()], &alerts, 0);
     let first = dispatch.step(&[route.clone()], &alerts, 10 * SECOND);
@@ -170,7 +182,7 @@ fn a_limit_holds_messages_back_and_says_how_many() {
     assert_eq!(
         (second.messages.len(), second.limited),
         (0, 1),
-        "the other one is not yet told"
+        "the other one was not sent yet"
     );
     let later = dispatch.step(&[route], &alerts, 10 * SECOND + HOUR_MS);
     assert_eq!(later.messages.len(), 1);
@@ -180,8 +192,8 @@ fn a_limit_holds_messages_back_and_says_how_many() {
 #[test]
 fn a_message_has_at_most_a_hundred_alerts() {
     let mut dispatch = Dispatch::default();
-    let alerts: Vec<Judged> = (0..150)
-        .map(|n| told(&alert(&format!("a{n}"), "page", "a")))
+    let alerts: Vec<TriagedAlert> = (0..150)
+        .map(|n| notified(&alert(&format!("a{n}"), "page", "a")))
         .collect();
     dispatch.step(&[route()], &alerts, 0);
     let message = dispatch
@@ -192,7 +204,7 @@ fn a_message_has_at_most_a_hundred_alerts() {
     assert_eq!(
         step(&mut dispatch, &alerts, 70 * SECOND),
         [],
-        "all of them count as told"
+        "all of them count as sent"
     );
 }
 
@@ -204,19 +216,19 @@ fn histories() -> impl Strategy<Value = Vec<[u8; 3]>> {
 
 proptest! {
     #[test]
-    fn what_fires_is_told_in_time_and_nothing_is_told_twice(history in histories()) {
+    fn firing_alerts_are_sent_in_time_and_nothing_is_sent_twice(history in histories()) {
         let route = route();
         let mut dispatch = Dispatch::default();
         let alerts = [alert("a", "page", "x"), alert("b", "page", "x"), alert("c", "page", "y")];
-        let mut told_firing: BTreeMap<String, bool> = BTreeMap::new();
-        let mut last_told: BTreeMap<String, u64> = BTreeMap::new();
+        let mut sent_as_firing: BTreeMap<String, bool> = BTreeMap::new();
+        let mut last_sent: BTreeMap<String, u64> = BTreeMap::new();
         let mut firing_since: BTreeMap<String, u64> = BTreeMap::new();
         for (minute, states) in history.iter().enumerate() {
             let now_ms = minute as u64 * 60 * SECOND;
-            let judged: Vec<Judged> = alerts.iter().zip(states).filter_map(|(alert, state)| match state {
+            let triaged: Vec<TriagedAlert> = alerts.iter().zip(states).filter_map(|(alert, state)| match state {
                 0 => None,
-                1 => Some(told(alert)),
-                _ => Some(silent(alert)),
+                1 => Some(notified(alert)),
+                _ => Some(silenced(alert)),
             }).collect();
             for (alert, state) in alerts.iter().zip(states) {
                 if *state == 1 {
@@ -225,23 +237,23 @@ proptest! {
                     firing_since.remove(alert.name());
                 }
             }
-            for message in dispatch.step(std::slice::from_ref(&route), &judged, now_ms).messages {
-                let mut has_news = false;
+            for message in dispatch.step(std::slice::from_ref(&route), &triaged, now_ms).messages {
+                let mut has_changes = false;
                 for alert in &message.alerts {
-                    let before = told_firing.insert(alert.name().to_owned(), alert.is_firing()).unwrap_or(false);
-                    has_news |= before != alert.is_firing();
-                    prop_assert!(alert.is_firing() || before, "an end is told of what was told to fire");
-                    let is_silent = judged.iter().any(|one| one.alert.name() == alert.name() && one.suppression.is_some());
-                    prop_assert!(!alert.is_firing() || !is_silent, "what is suppressed is not told");
+                    let before = sent_as_firing.insert(alert.name().to_owned(), alert.is_firing()).unwrap_or(false);
+                    has_changes |= before != alert.is_firing();
+                    prop_assert!(alert.is_firing() || before, "only what was sent as firing is sent as resolved");
+                    let is_silenced = triaged.iter().any(|one| one.alert.name() == alert.name() && one.suppression.is_some());
+                    prop_assert!(!alert.is_firing() || !is_silenced, "suppressed alerts are not sent");
                 }
-                let last_ms = last_told.insert(message.group.clone(), now_ms);
+                let last_ms = last_sent.insert(message.group.clone(), now_ms);
                 let repeats = last_ms.is_some_and(|last_ms| now_ms - last_ms >= route.timing.repeat_interval_ms);
-                prop_assert!(has_news || repeats, "nothing is told twice within the repeat interval");
+                prop_assert!(has_changes || repeats, "nothing is sent twice within the repeat interval");
             }
             for (name, since_ms) in &firing_since {
                 let waited_ms = now_ms - since_ms;
-                let is_told = told_firing.get(name).copied().unwrap_or(false);
-                prop_assert!(is_told || waited_ms <= 120 * SECOND, "{name} fires for {waited_ms} ms and is not told");
+                let is_sent = sent_as_firing.get(name).copied().unwrap_or(false);
+                prop_assert!(is_sent || waited_ms <= 120 * SECOND, "{name} fires for {waited_ms} ms and is not sent");
             }
         }
     }

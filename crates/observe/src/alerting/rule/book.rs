@@ -1,187 +1,219 @@
-//! Rules, and the states of their alerts.
+//! The rules of a server with the states of their alerts.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::growth::Growth;
+use super::counter_rate::CounterRate;
 use super::{Aggregate, AlertRule, Labels, Sample, Subject};
-use crate::alerting::{Alert, ENDED_SHOWN_MS, Links, Matcher};
+use crate::alerting::{Alert, Links, Matcher, RESOLVED_RETENTION_MS};
 use crate::alerts::AlertState;
 use crate::event::{Event, EventLog};
 
-/// Most alerts of one rule; further combinations of labels are overlooked.
+/// Maximum number of alerts of one rule; further combinations of labels are ignored.
 const MAX_ALERTS: usize = 200;
-/// Most series that a rule follows.
+/// Maximum number of series that a rule reads.
 const MAX_SERIES: usize = 2000;
 
-/// Rules with the states of their alerts.
+/// Alert rules with the states of their alerts.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use tidegate_observe::EventLog;
+/// use tidegate_observe::alerting::{Labels, Links, RuleBook, RuleConfig, RuleStates, Sample};
+///
+/// let rule = RuleConfig {
+///     name: "QueueTooLong".into(),
+///     metric: Some("nv_inference_pending_request_count".into()),
+///     threshold: 100.0,
+///     ..RuleConfig::default()
+/// };
+/// let mut book = RuleBook::new(vec![rule.parse()?], RuleStates::default());
+/// let sample = Sample { labels: Labels::new(), value: 250.0 };
+/// let samples = BTreeMap::from([("nv_inference_pending_request_count".to_owned(), vec![sample])]);
+/// book.evaluate(&samples, &EventLog::default(), 1_700_000_000_000);
+/// assert!(book.alerts(&Links::default())[0].is_firing());
+/// # Ok::<(), tidegate_observe::alerting::RuleError>(())
+/// ```
 #[derive(Debug)]
-pub struct RuleBook(Vec<Watch>);
+pub struct RuleBook(Vec<ActiveRule>);
 
-/// The states of rules' alerts, to be kept over restarts.
+/// The states of the alerts of all rules, to be persisted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct RuleStates(BTreeMap<String, Vec<Standing>>);
+pub struct RuleStates(BTreeMap<String, Vec<RuleAlert>>);
 
-/// How the alert of a rule stands, for one combination of labels.
+/// The alert of a rule for one combination of labels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Standing {
+struct RuleAlert {
     labels: Labels,
     state: AlertState,
-    /// What was last compared while the condition held.
+    /// The last value for which the condition held.
     value: f64,
 }
 
 #[derive(Debug)]
-struct Watch {
+struct ActiveRule {
     rule: AlertRule,
-    standings: BTreeMap<Labels, Standing>,
-    growths: BTreeMap<Labels, Growth>,
+    alerts: BTreeMap<Labels, RuleAlert>,
+    /// By series, for a rule with a window.
+    rates: BTreeMap<Labels, CounterRate>,
 }
 
 impl RuleBook {
-    /// These rules; their alerts go on as they were kept.
-    pub fn new(rules: Vec<AlertRule>, mut kept: RuleStates) -> Self {
-        let watch = |rule: AlertRule| {
-            let standings = kept.0.remove(rule.name()).unwrap_or_default().into_iter();
-            let standings = standings
-                .map(|standing| (standing.labels.clone(), standing))
-                .collect();
-            Watch {
-                rule,
-                standings,
-                growths: BTreeMap::new(),
-            }
-        };
-        Self(rules.into_iter().map(watch).collect())
+    /// The rules, with alerts in the states that were persisted.
+    pub fn new(rules: Vec<AlertRule>, mut persisted: RuleStates) -> Self {
+        let rules = rules.into_iter().map(|rule| {
+            let alerts = persisted.0.remove(rule.name()).unwrap_or_default();
+            ActiveRule::new(rule, alerts)
+        });
+        Self(rules.collect())
     }
 
-    /// Looks at every rule.
+    /// Evaluates every rule.
     pub fn evaluate(
         &mut self,
         samples: &BTreeMap<String, Vec<Sample>>,
         events: &EventLog,
         now_ms: u64,
     ) {
-        for watch in &mut self.0 {
-            let values = match &watch.rule.subject {
+        for active in &mut self.0 {
+            let values = match active.rule.subject.clone() {
                 Subject::Metric(metric) => {
-                    let metric = metric.clone();
-                    watch.of_metric(samples.get(&metric).map_or(&[], Vec::as_slice), now_ms)
+                    let series = samples.get(&metric).map_or(&[][..], Vec::as_slice);
+                    active.metric_values(series, now_ms)
                 }
-                Subject::Event(event) => watch.of_events(event, events, now_ms),
+                Subject::Event(event) => active.event_counts(&event, events, now_ms),
             };
-            watch.settle(values, now_ms);
+            active.update(&values, now_ms);
         }
     }
 
-    /// The alerts that are pending, fire, or have ended not long ago.
+    /// The alerts that are pending, fire, or resolved recently.
     pub fn alerts(&self, links: &Links) -> Vec<Alert> {
-        let watches = self.0.iter();
-        watches
-            .flat_map(|watch| {
-                watch
-                    .standings
-                    .values()
-                    .map(|standing| watch.rule.alert(standing, links))
-            })
-            .collect()
+        let mut alerts = Vec::new();
+        for ActiveRule {
+            rule, alerts: own, ..
+        } in &self.0
+        {
+            alerts.extend(own.values().map(|alert| rule.alert(alert, links)));
+        }
+        alerts
     }
 
-    /// The states, to be kept.
+    /// The states, to be persisted.
     pub fn states(&self) -> RuleStates {
-        let watches = self.0.iter().filter(|watch| !watch.standings.is_empty());
-        let states = watches.map(|watch| {
-            (
-                watch.rule.name().to_owned(),
-                watch.standings.values().cloned().collect(),
-            )
-        });
-        RuleStates(states.collect())
+        let mut states = BTreeMap::new();
+        for active in self.0.iter().filter(|active| !active.alerts.is_empty()) {
+            let alerts: Vec<RuleAlert> = active.alerts.values().cloned().collect();
+            states.insert(active.rule.name().to_owned(), alerts);
+        }
+        RuleStates(states)
     }
 }
 
-impl Watch {
-    /// What is to be compared, for each combination of labels.
-    fn of_metric(&mut self, samples: &[Sample], now_ms: u64) -> BTreeMap<Labels, f64> {
-        let config = &self.rule.config;
-        let chosen = samples
-            .iter()
-            .filter(|sample| Matcher::all_match(&config.labels, &sample.labels));
-        let chosen: Vec<&Sample> = chosen.take(MAX_SERIES).collect();
-        let window_ms = config.window_s * 1000;
-        let mut growths = std::mem::take(&mut self.growths);
+impl ActiveRule {
+    fn new(rule: AlertRule, alerts: Vec<RuleAlert>) -> Self {
+        let alerts = alerts
+            .into_iter()
+            .map(|alert| (alert.labels.clone(), alert));
+        Self {
+            rule,
+            alerts: alerts.collect(),
+            rates: BTreeMap::new(),
+        }
+    }
+
+    /// The value to compare for each combination of the labels in `by`.
+    fn metric_values(&mut self, series: &[Sample], now_ms: u64) -> BTreeMap<Labels, f64> {
+        let config = self.rule.config.clone();
+        // Series that are gone are not inserted again: their rates are forgotten.
+        let mut known = std::mem::take(&mut self.rates);
         let mut values = BTreeMap::new();
-        for sample in chosen {
-            let value = match window_ms {
+        let selected = series
+            .iter()
+            .filter(|sample| Matcher::all_match(&config.labels, &sample.labels))
+            .take(MAX_SERIES);
+        for sample in selected {
+            let rate = known.remove(&sample.labels);
+            let value = match config.window_s {
                 0 => sample.value,
-                _ => {
-                    let mut growth = growths.remove(&sample.labels).unwrap_or_else(Growth::new);
-                    let rate = growth.rate(sample.value, window_ms, now_ms);
-                    self.growths.insert(sample.labels.clone(), growth);
-                    rate
-                }
+                seconds => self.rate(rate, sample, seconds * 1000, now_ms),
             };
-            let group = values.entry(grouped(&config.by, &sample.labels));
-            group
-                .and_modify(|so_far| *so_far = config.aggregate.of(*so_far, value))
+            values
+                .entry(select(&config.by, &sample.labels))
+                .and_modify(|total| *total = config.aggregate.combine(*total, value))
                 .or_insert(value);
         }
         values
     }
 
-    fn of_events(&self, name: &str, events: &EventLog, now_ms: u64) -> BTreeMap<Labels, f64> {
+    /// The rate of a series, which is kept for the next evaluation.
+    fn rate(
+        &mut self,
+        known: Option<CounterRate>,
+        sample: &Sample,
+        window_ms: u64,
+        now_ms: u64,
+    ) -> f64 {
+        let mut counter = known.unwrap_or_else(CounterRate::new);
+        let rate = counter.rate(sample.value, window_ms, now_ms);
+        self.rates.insert(sample.labels.clone(), counter);
+        rate
+    }
+
+    /// How many of the events in the window there are for each combination of the labels in `by`.
+    fn event_counts(&self, name: &str, events: &EventLog, now_ms: u64) -> BTreeMap<Labels, f64> {
         let config = &self.rule.config;
         let since_ms = now_ms.saturating_sub(config.window_s * 1000);
-        let recent = events
-            .iter()
-            .rev()
-            .filter(|event| event.name == name && event.at_ms >= since_ms);
         let mut counts = BTreeMap::new();
-        for labels in recent
-            .map(labels_of)
-            .filter(|labels| Matcher::all_match(&config.labels, labels))
-        {
-            *counts.entry(grouped(&config.by, &labels)).or_insert(0.0) += 1.0;
+        for event in events.iter().rev() {
+            let labels = labels_of(event);
+            let is_counted = event.name == name
+                && event.at_ms >= since_ms
+                && Matcher::all_match(&config.labels, &labels);
+            if is_counted {
+                *counts.entry(select(&config.by, &labels)).or_insert(0.0) += 1.0;
+            }
         }
         counts
     }
 
-    /// Brings every alert into its next state.
-    fn settle(&mut self, values: BTreeMap<Labels, f64>, now_ms: u64) {
+    /// Moves every alert to its next state, and adds alerts for new combinations of labels.
+    fn update(&mut self, values: &BTreeMap<Labels, f64>, now_ms: u64) {
         let (rule, hold_ms) = (&self.rule, self.rule.config.for_s * 1000);
-        for (labels, standing) in &mut self.standings {
-            let value = values
-                .get(labels)
-                .copied()
-                .filter(|value| rule.holds(*value));
-            standing.value = value.unwrap_or(standing.value);
-            standing.state = standing.state.next(value.is_some(), hold_ms, now_ms);
+        for (labels, alert) in &mut self.alerts {
+            let value = values.get(labels).filter(|value| rule.holds(**value));
+            // The value of the last time it held is shown with a resolved alert.
+            alert.value = value.copied().unwrap_or(alert.value);
+            alert.state = alert.state.next(value.is_some(), hold_ms, now_ms);
         }
-        for (labels, value) in values.into_iter().filter(|(_, value)| rule.holds(*value)) {
-            if self.standings.len() < MAX_ALERTS && !self.standings.contains_key(&labels) {
-                let state = AlertState::Inactive.next(true, hold_ms, now_ms);
-                self.standings.insert(
-                    labels.clone(),
-                    Standing {
-                        labels,
-                        state,
-                        value,
-                    },
-                );
+        for (labels, &value) in values.iter().filter(|(_, value)| rule.holds(**value)) {
+            if self.alerts.len() < MAX_ALERTS && !self.alerts.contains_key(labels) {
+                let alert = RuleAlert {
+                    labels: labels.clone(),
+                    state: AlertState::Inactive.next(true, hold_ms, now_ms),
+                    value,
+                };
+                self.alerts.insert(labels.clone(), alert);
             }
         }
-        self.standings.retain(|_, standing| match standing.state {
-            AlertState::Inactive => false,
-            AlertState::Resolved { since_ms } => now_ms.saturating_sub(since_ms) <= ENDED_SHOWN_MS,
-            AlertState::Pending { .. } | AlertState::Firing { .. } => true,
-        });
+        self.alerts.retain(|_, alert| is_shown(alert.state, now_ms));
+    }
+}
+
+fn is_shown(state: AlertState, now_ms: u64) -> bool {
+    match state {
+        AlertState::Inactive => false,
+        AlertState::Resolved { since_ms } => {
+            now_ms.saturating_sub(since_ms) <= RESOLVED_RETENTION_MS
+        }
+        AlertState::Pending { .. } | AlertState::Firing { .. } => true,
     }
 }
 
 impl Aggregate {
-    fn of(self, one: f64, other: f64) -> f64 {
+    fn combine(self, one: f64, other: f64) -> f64 {
         match self {
             Self::Sum => one + other,
             Self::Max => one.max(other),
@@ -198,7 +230,23 @@ impl AlertRule {
         }
     }
 
-    fn alert(&self, standing: &Standing, links: &Links) -> Alert {
+    fn alert(&self, alert: &RuleAlert, links: &Links) -> Alert {
+        let config = &self.config;
+        let summary = match config.summary.as_str() {
+            "" => self.condition(),
+            summary => summary.to_owned(),
+        };
+        let mut annotations = Labels::from([
+            ("summary".to_owned(), summary),
+            ("description".to_owned(), self.description(alert.value)),
+        ]);
+        if let Some(url) = links.runbook(&config.runbook) {
+            annotations.insert("runbook_url".to_owned(), url);
+        }
+        Alert::new(self.labels(alert), annotations, alert.state)
+    }
+
+    fn labels(&self, alert: &RuleAlert) -> Labels {
         let config = &self.config;
         let mut labels = Labels::from([
             ("alertname".to_owned(), config.name.clone()),
@@ -207,62 +255,54 @@ impl AlertRule {
         if !config.tier.is_empty() {
             labels.insert("tier".to_owned(), config.tier.clone());
         }
-        for (name, value) in &standing.labels {
-            // A model has an endpoint of its own name, which is what alerts are grouped by.
+        for (name, value) in &alert.labels {
+            // A model has an endpoint of its own name, and alerts are grouped by endpoint.
             let name = if name == "model" { "endpoint" } else { name };
             labels.insert(name.to_owned(), value.clone());
         }
-        let mut annotations =
-            Labels::from([("description".to_owned(), self.description(standing.value))]);
-        let summary = if config.summary.is_empty() {
-            self.subject()
-        } else {
-            config.summary.clone()
-        };
-        annotations.insert("summary".to_owned(), summary);
-        if let Some(url) = links.runbook(&config.runbook) {
-            annotations.insert("runbook_url".to_owned(), url);
-        }
-        Alert::new(labels, annotations, standing.state)
+        labels
     }
 
-    fn subject(&self) -> String {
+    /// The summary of a rule that has none of its own.
+    fn condition(&self) -> String {
         let (sign, threshold) = (self.config.op.sign(), self.config.threshold);
         match &self.subject {
             Subject::Metric(metric) => format!("{metric} {sign} {threshold}"),
-            Subject::Event(event) => format!("{event} happens"),
+            Subject::Event(event) => format!("event {event}"),
         }
     }
 
+    /// For example: "tidegate_ready is 0; the alert fires at < 1 for 300 s."
     fn description(&self, value: f64) -> String {
         let config = &self.config;
-        let (threshold, value) = (config.threshold, (value * 1e6).round() / 1e6);
+        let (threshold, window_s) = (config.threshold, config.window_s);
+        // More digits than a reader needs would only hide the value.
+        let value = (value * 1e6).round() / 1e6;
         let held = match config.for_s {
             0 => String::new(),
             seconds => format!(" for {seconds} s"),
         };
         match &self.subject {
-            Subject::Metric(metric) => {
-                let what = match config.window_s {
-                    0 => format!("{metric} is {value}"),
-                    window_s => format!("{metric} grew by {value} a second over {window_s} s"),
-                };
+            Subject::Event(event) => {
+                let times = if value == 1.0 { "time" } else { "times" };
                 format!(
-                    "{what}; the alert is on {} {threshold}{held}.",
-                    config.op.sign()
+                    "{event} happened {value} {times} in {window_s} s; the alert fires at {threshold} or more{held}."
                 )
             }
-            Subject::Event(event) => {
-                let window_s = config.window_s;
-                format!(
-                    "{event} happened {value} times in {window_s} s; the alert is on {threshold} or more{held}."
-                )
+            Subject::Metric(metric) => {
+                let found = match window_s {
+                    0 => format!("{metric} is {value}"),
+                    _ => format!("{metric} grew by {value} per second over {window_s} s"),
+                };
+                let sign = config.op.sign();
+                format!("{found}; the alert fires at {sign} {threshold}{held}.")
             }
         }
     }
 }
 
-fn grouped(by: &[String], labels: &Labels) -> Labels {
+/// The labels in `by`; a missing one counts as empty.
+fn select(by: &[String], labels: &Labels) -> Labels {
     by.iter()
         .map(|name| (name.clone(), labels.get(name).cloned().unwrap_or_default()))
         .collect()
@@ -332,7 +372,7 @@ mod tests {
         let alert = &book.alerts(&Links::default())[0];
         assert_eq!(
             alert.annotation("description"),
-            "queue is 11; the alert is on > 10 for 60 s."
+            "queue is 11; the alert fires at > 10 for 60 s."
         );
         let mut again = RuleBook::new(vec![rule().parse().unwrap()], book.states());
         again.evaluate(&BTreeMap::new(), &events, 70_000);
@@ -340,7 +380,7 @@ mod tests {
             states(&again),
             [("a".to_owned(), AlertState::Resolved { since_ms: 70_000 })]
         );
-        again.evaluate(&BTreeMap::new(), &events, 70_001 + ENDED_SHOWN_MS);
+        again.evaluate(&BTreeMap::new(), &events, 70_001 + RESOLVED_RETENTION_MS);
         assert_eq!(states(&again), []);
     }
 

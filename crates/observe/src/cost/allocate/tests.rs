@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::cost::{Capacity, Ledger, PriceSheet, Prices, Step};
+use crate::cost::{Capacity, Ledger, PriceSheet, Prices, UsageInterval};
 
 /// A server of 4 vCPUs and 16 GB runs for the whole of a day in November, which has 30 days. The
 /// example of `docs/guides/cost.md`.
@@ -29,9 +29,9 @@ fn example(idle: IdleRule) -> Segment {
             network_gb,
             predictions,
         };
-        (Key::new(model, version, "default"), usage)
+        (CostKey::new(model, version, "default"), usage)
     };
-    let step = Step {
+    let step = UsageInterval {
         seconds: 86_400.0,
         capacity: Capacity {
             vcpus: 4.0,
@@ -47,7 +47,7 @@ fn example(idle: IdleRule) -> Segment {
     segment(&sheet, step)
 }
 
-fn segment(sheet: &PriceSheet, step: Step) -> Segment {
+fn segment(sheet: &PriceSheet, step: UsageInterval) -> Segment {
     let (mut ledger, day) = (Ledger::default(), november());
     ledger.add(day, sheet, step);
     let (_, segment) = ledger.between(day, day).next().unwrap();
@@ -101,7 +101,7 @@ fn idle_cost_can_stand_apart() {
     let bill = Bill::of(november(), &example(IdleRule::Apart));
     assert_eq!((bill.total, bill.shares.len()), (Micros(7_322_000), 4));
     assert_eq!(
-        bill.shares[&Key::idle()].1,
+        bill.shares[&CostKey::idle()].1,
         cost(0, 0, 0, 0, 4_320_000, 1_500_000)
     );
     assert_eq!(bill.spent_on(Some("ranker")), Micros(246_000));
@@ -125,7 +125,7 @@ fn where_nothing_ran_memory_decides_and_where_nothing_was_loaded_nobody_bears_it
     let bill = Bill::of(november(), &segment);
     assert_eq!(bill.total, Micros(7_260_000));
     assert_eq!(
-        bill.shares[&Key::unallocated()].1,
+        bill.shares[&CostKey::unallocated()].1,
         cost(0, 0, 0, 0, 5_760_000, 1_500_000)
     );
 }
@@ -153,7 +153,7 @@ fn an_interval_costs_what_its_day_does() {
         .iter()
         .map(|(key, usage)| (key.clone(), *usage))
         .collect();
-    let step = Step {
+    let step = UsageInterval {
         seconds: 86_400.0,
         capacity: Capacity {
             vcpus: 4.0,
@@ -162,7 +162,7 @@ fn an_interval_costs_what_its_day_does() {
         },
         used,
     };
-    let StepCost { used, idle, fixed } = StepCost::of(november(), &segment.sheet, &step);
+    let IntervalCost { used, idle, fixed } = IntervalCost::of(november(), &segment.sheet, &step);
     let near = |one: f64, other: f64| (one - other).abs() < 1e-9;
     assert!(
         near(used[0], 0.893) && near(used[1], 0.363) && near(used[2], 0.246),
@@ -218,16 +218,16 @@ proptest! {
     ) {
         let idle = if is_apart { IdleRule::Apart } else { IdleRule::ByUse };
         let sheet = PriceSheet { currency: "EUR".to_owned(), prices, idle };
-        let of = |(at, usage): (usize, &Usage)| (Key::new(&format!("m{at}"), "1", "default"), *usage);
+        let of = |(at, usage): (usize, &Usage)| (CostKey::new(&format!("m{at}"), "1", "default"), *usage);
         let capacity = Capacity { vcpus, memory_gb: 64.0, gpus };
-        let step = Step { seconds: 86_400.0, capacity, used: used.iter().enumerate().map(of).collect() };
+        let step = UsageInterval { seconds: 86_400.0, capacity, used: used.iter().enumerate().map(of).collect() };
         let bill = Bill::of(november(), &segment(&sheet, step.clone()));
         prop_assert_eq!(bill.shares.values().map(|(_, cost)| cost.total()).sum::<Micros>(), bill.total);
         for (_, cost) in bill.shares.values() {
             let parts = [cost.vcpu, cost.memory, cost.storage, cost.network, cost.idle, cost.fixed];
             prop_assert!(parts.iter().all(|part| part.0 >= 0));
         }
-        let now = StepCost::of(november(), &sheet, &step);
+        let now = IntervalCost::of(november(), &sheet, &step);
         let all = now.used.iter().sum::<f64>() + now.idle + now.fixed;
         prop_assert!((bill.total.units() - all).abs() < 5e-6 + all * 1e-12, "{} for {all}", bill.total);
         let sum = |of: fn(&Usage) -> f64| used.iter().map(of).sum::<f64>();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tidegate_observe::alerting::{Alert, ENDED_SHOWN_MS, Judged, Route, rfc3339};
+use tidegate_observe::alerting::{Alert, RESOLVED_RETENTION_MS, Route, TriagedAlert, rfc3339};
 
 use super::Undelivered;
 use super::http::{Http, check_url, json_headers};
@@ -38,20 +38,20 @@ impl Alertmanager {
     pub(in crate::alerting) fn told<'a>(
         &self,
         route: &Route,
-        judged: &'a [Judged],
+        triaged: &'a [TriagedAlert],
         now_ms: u64,
     ) -> Vec<&'a Alert> {
-        let is_told = |judged: &&Judged| {
-            let alert = &judged.alert;
+        let is_told = |triaged: &&TriagedAlert| {
+            let alert = &triaged.alert;
             let recent = alert
-                .ended_ms()
-                .is_some_and(|ended_ms| now_ms.saturating_sub(ended_ms) <= ENDED_SHOWN_MS);
-            judged.suppression.is_none() && (alert.is_firing() || recent) && route.takes(judged)
+                .resolved_ms()
+                .is_some_and(|ended_ms| now_ms.saturating_sub(ended_ms) <= RESOLVED_RETENTION_MS);
+            triaged.suppression.is_none() && (alert.is_firing() || recent) && route.accepts(triaged)
         };
-        judged
+        triaged
             .iter()
             .filter(is_told)
-            .map(|judged| &judged.alert)
+            .map(|triaged| &triaged.alert)
             .collect()
     }
 
@@ -70,7 +70,7 @@ impl Alertmanager {
 
 impl<'a> Posted<'a> {
     fn of(alert: &'a Alert) -> Self {
-        let ended_ms = alert.ended_ms();
+        let ended_ms = alert.resolved_ms();
         Self {
             labels: &alert.labels,
             annotations: &alert.annotations,

@@ -114,7 +114,7 @@ pub(super) fn value(message: &Message) -> Value {
 }
 
 fn alert_value(alert: &Alert) -> Value {
-    let ended_ms = alert.ended_ms();
+    let ended_ms = alert.resolved_ms();
     json!({
         "status": if alert.is_firing() { "firing" } else { "resolved" },
         "labels": alert.labels,

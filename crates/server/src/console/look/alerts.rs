@@ -2,7 +2,7 @@
 
 use tidegate_console::{Alerts, Listing, NewSilence};
 use tidegate_observe::AlertState;
-use tidegate_observe::alerting::{Judged, Silence};
+use tidegate_observe::alerting::{Silence, TriagedAlert};
 
 use crate::app::App;
 
@@ -10,14 +10,14 @@ use crate::app::App;
 const SILENCES: usize = 100;
 
 pub(crate) fn alerts(app: &App, mut listing: Listing, new: NewSilence, now_ms: u64) -> Alerts {
-    let judged = app.alerting.alerts();
-    let is_wanted = |judged: &&Judged| {
-        let alert = &judged.alert;
+    let triaged = app.alerting.alerts();
+    let is_wanted = |triaged: &&TriagedAlert| {
+        let alert = &triaged.alert;
         alert.state != AlertState::Inactive
-            && (listing.wants(alert.name()) || listing.wants(alert.label("endpoint")))
+            && (listing.matches(alert.name()) || listing.matches(alert.label("endpoint")))
     };
-    let mut wanted: Vec<Judged> = judged.iter().filter(is_wanted).cloned().collect();
-    wanted.sort_by_key(|judged| (rank(judged), std::cmp::Reverse(judged.alert.since_ms())));
+    let mut wanted: Vec<TriagedAlert> = triaged.iter().filter(is_wanted).cloned().collect();
+    wanted.sort_by_key(|triaged| (rank(triaged), std::cmp::Reverse(triaged.alert.since_ms())));
     let mut silences: Vec<Silence> = app.alerting.silences();
     silences.sort_by_key(|silence| {
         (
@@ -38,9 +38,9 @@ pub(crate) fn alerts(app: &App, mut listing: Listing, new: NewSilence, now_ms: u
 }
 
 /// Pages before tickets, what fires before what does not.
-fn rank(judged: &Judged) -> u8 {
-    let is_page = judged.alert.label("severity") == "page";
-    match judged.alert.state {
+fn rank(triaged: &TriagedAlert) -> u8 {
+    let is_page = triaged.alert.label("severity") == "page";
+    match triaged.alert.state {
         AlertState::Firing { .. } if is_page => 0,
         AlertState::Firing { .. } => 1,
         AlertState::Pending { .. } => 2,
@@ -50,10 +50,10 @@ fn rank(judged: &Judged) -> u8 {
 
 /// The matchers of a silence on one alert, by its fingerprint; none if there is no such alert.
 pub(crate) fn matchers(app: &App, key: &str) -> String {
-    let judged = app.alerting.alerts();
-    let Some(judged) = judged
+    let triaged = app.alerting.alerts();
+    let Some(triaged) = triaged
         .iter()
-        .find(|judged| judged.alert.fingerprint() == key)
+        .find(|triaged| triaged.alert.fingerprint() == key)
     else {
         return String::new();
     };
@@ -63,7 +63,7 @@ pub(crate) fn matchers(app: &App, key: &str) -> String {
             .replace('"', "\\\"")
             .replace('\n', "\\n")
     };
-    let lines = judged
+    let lines = triaged
         .alert
         .labels
         .iter()

@@ -1,7 +1,7 @@
 //! What serving costs.
 
 use tidegate_console::{BudgetRow, Costs};
-use tidegate_observe::cost::{BudgetStatus, By, Day};
+use tidegate_observe::cost::{BudgetStatus, Day, GroupBy};
 
 use crate::app::App;
 
@@ -12,7 +12,7 @@ pub(crate) fn costs(app: &App, now_ms: u64) -> Costs {
     let today = Day::of_ms(now_ms);
     let mut report = app
         .costs
-        .report(today.first_of_month(), today, By::default());
+        .report(today.first_of_month(), today, GroupBy::default());
     let mut more = 0;
     if let Some(report) = &mut report {
         report.rows.sort_by_key(|row| std::cmp::Reverse(row.total));
@@ -35,6 +35,6 @@ fn row(status: &BudgetStatus<'_>) -> BudgetRow {
         spent: status.spent,
         amount: budget.amount,
         used: status.used_ratio(),
-        is_told: status.alerts().any(|(_, is_reached)| is_reached),
+        is_alerting: status.alerts().any(|(_, is_reached)| is_reached),
     }
 }

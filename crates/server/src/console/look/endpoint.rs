@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tidegate_console::{Endpoint, ObjectiveTrend, Range, VersionTraffic, promise};
+use tidegate_console::{Endpoint, ObjectiveTrend, Range, VersionTraffic, describe_target};
 use tidegate_observe::AlertState;
 use tidegate_serving::IndexEntry;
 
@@ -91,7 +91,7 @@ pub(crate) fn endpoint(
             .alerting
             .alerts()
             .iter()
-            .filter(|judged| is_shown(&judged.alert))
+            .filter(|triaged| is_shown(&triaged.alert))
             .cloned()
             .collect(),
         objectives: objectives(app, name, range, now_ms),
@@ -108,7 +108,7 @@ fn objectives(app: &App, name: &str, range: Range, now_ms: u64) -> Vec<Objective
     let trend = |(slo, burn_down): (tidegate_observe::Slo, Vec<tidegate_observe::BudgetAt>)| {
         ObjectiveTrend {
             name: slo.name().to_owned(),
-            promise: promise(&slo),
+            target: describe_target(&slo),
             remaining: burn_down.last().map_or(1.0, |point| point.remaining),
             burn_down,
         }

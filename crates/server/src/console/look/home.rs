@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use tidegate_console::{EndpointRow, Home, Listing, Problem, Tone};
 use tidegate_observe::Traffic;
-use tidegate_observe::alerting::Judged;
+use tidegate_observe::alerting::TriagedAlert;
 use tidegate_serving::{IndexEntry, ModelState};
 
 use super::{endpoint_state, queued};
@@ -33,10 +33,10 @@ struct Known<'a> {
 pub(crate) fn home(app: &App, mut listing: Listing, now_ms: u64) -> Home {
     app.serving.metrics().observations().settle();
     let index = app.serving.known();
-    let judged = app.alerting.alerts();
-    let (budgets, firing) = (budgets(app), firing(&judged));
+    let triaged = app.alerting.alerts();
+    let (budgets, firing) = (budgets(app), firing(&triaged));
     let mut by_model: BTreeMap<&str, Vec<&IndexEntry>> = BTreeMap::new();
-    for entry in index.iter().filter(|entry| listing.wants(&entry.name)) {
+    for entry in index.iter().filter(|entry| listing.matches(&entry.name)) {
         by_model.entry(&entry.name).or_default().push(entry);
     }
     let known = by_model.into_iter().map(|(name, versions)| {
@@ -62,7 +62,7 @@ pub(crate) fn home(app: &App, mut listing: Listing, now_ms: u64) -> Home {
         .iter()
         .map(|known| row(app, known, now_ms))
         .collect();
-    let told = judged.iter().filter(|judged| judged.is_told());
+    let told = triaged.iter().filter(|triaged| triaged.is_notified());
     Home {
         now_ms,
         is_ready: app.ready(),
@@ -89,19 +89,19 @@ fn budgets(app: &App) -> HashMap<String, f64> {
     for status in app.objectives.status() {
         if let Some(endpoint) = status.slo.endpoint() {
             let left = budgets.entry(endpoint.to_owned()).or_insert(f64::MAX);
-            *left = left.min(status.standing.budget_remaining);
+            *left = left.min(status.slo_status.budget_remaining);
         }
     }
     budgets
 }
 
 /// How many alerts fire for each endpoint, and how many of them need somebody now.
-fn firing(judged: &[Judged]) -> HashMap<&str, (usize, usize)> {
+fn firing(triaged: &[TriagedAlert]) -> HashMap<&str, (usize, usize)> {
     let mut firing: HashMap<&str, (usize, usize)> = HashMap::new();
-    for judged in judged.iter().filter(|judged| judged.is_told()) {
-        let (all, pages) = firing.entry(judged.alert.label("endpoint")).or_default();
+    for triaged in triaged.iter().filter(|triaged| triaged.is_notified()) {
+        let (all, pages) = firing.entry(triaged.alert.label("endpoint")).or_default();
         *all += 1;
-        *pages += usize::from(judged.alert.label("severity") == "page");
+        *pages += usize::from(triaged.alert.label("severity") == "page");
     }
     firing
 }

@@ -14,7 +14,7 @@ pub(crate) fn models(app: &App, mut listing: Listing, now_ms: u64) -> Models {
         .serving
         .known()
         .into_iter()
-        .filter(|entry| listing.wants(&entry.name))
+        .filter(|entry| listing.matches(&entry.name))
         .collect();
     entries.sort_by(|one, other| one.name.cmp(&other.name).then(newest_first(one, other)));
     let loaded = loaded(app);

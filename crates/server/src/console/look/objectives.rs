@@ -1,14 +1,17 @@
 //! Every objective.
 
-use tidegate_console::{Listing, ObjectiveRow, Objectives, promise};
+use tidegate_console::{Listing, ObjectiveRow, Objectives, describe_target};
 
 use crate::app::App;
 use crate::objectives::Status;
 
 pub(crate) fn objectives(app: &App, mut listing: Listing, now_ms: u64) -> Objectives {
     let is_wanted = |status: &Status| {
-        listing.wants(status.slo.name())
-            || status.slo.endpoint().is_some_and(|own| listing.wants(own))
+        listing.matches(status.slo.name())
+            || status
+                .slo
+                .endpoint()
+                .is_some_and(|own| listing.matches(own))
     };
     let mut status: Vec<Status> = app
         .objectives
@@ -17,9 +20,9 @@ pub(crate) fn objectives(app: &App, mut listing: Listing, now_ms: u64) -> Object
         .filter(is_wanted)
         .collect();
     status.sort_by(|one, other| {
-        one.standing
+        one.slo_status
             .budget_remaining
-            .total_cmp(&other.standing.budget_remaining)
+            .total_cmp(&other.slo_status.budget_remaining)
     });
     let rows = listing.page_of(status).into_iter().map(row).collect();
     Objectives {
@@ -32,19 +35,19 @@ pub(crate) fn objectives(app: &App, mut listing: Listing, now_ms: u64) -> Object
 fn row(status: Status) -> ObjectiveRow {
     let Status {
         slo,
-        standing,
+        slo_status,
         alerts,
         ..
     } = status;
     ObjectiveRow {
         name: slo.name().to_owned(),
         endpoint: slo.endpoint().map(str::to_owned),
-        promise: promise(&slo),
-        good: standing.counts.good,
-        total: standing.counts.total,
-        remaining: standing.budget_remaining,
-        exhausted_ms: standing.exhausted_ms,
-        burns: standing.burns.iter().map(|burn| burn.rate).collect(),
+        target: describe_target(&slo),
+        good: slo_status.counts.good,
+        total: slo_status.counts.total,
+        remaining: slo_status.budget_remaining,
+        exhausted_ms: slo_status.exhausted_ms,
+        burns: slo_status.burns.iter().map(|burn| burn.rate).collect(),
         alerts: alerts.into_iter().map(|(_, state)| state).collect(),
     }
 }

@@ -6,7 +6,7 @@ use crate::page::{Page, Part};
 use crate::section::Section;
 
 /// A page that says what is not there.
-pub fn missing(what: &str) -> Page {
+pub fn not_found(what: &str) -> Page {
     let body = html! {
         div.head { h1 { "Not found" } }
         section.card {

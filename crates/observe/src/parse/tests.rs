@@ -1,7 +1,7 @@
 use serde::Deserialize;
 
 use super::*;
-use crate::slo::Notice;
+use crate::notice::Notice;
 
 #[derive(Deserialize)]
 struct File {
@@ -32,7 +32,7 @@ fn latency(threshold_ms: Option<f64>) -> Objective {
 }
 
 #[test]
-fn what_is_not_written_has_its_default() {
+fn omitted_fields_have_their_defaults() {
     let read = read("[[slo]]\nname = \"all\"\n");
     let slo = read[0].parse().unwrap();
     assert_eq!(slo.endpoint(), None);
@@ -77,7 +77,7 @@ fn an_unknown_field_is_refused() {
 }
 
 #[test]
-fn a_window_that_is_none_is_refused() {
+fn an_invalid_window_is_refused() {
     let error = toml::from_str::<File>("[[slo]]\nname = \"a\"\nwindow = \"1y\"\n")
         .err()
         .unwrap()
@@ -93,7 +93,7 @@ fn a_window_that_is_none_is_refused() {
 }
 
 #[test]
-fn a_target_lies_between_none_and_all() {
+fn a_target_must_be_between_0_and_1() {
     for target in [0.0, 1.0, -0.1, 1.5, f64::NAN, 0.999_999_999_9] {
         assert!(
             problem(Objective { target, ..named() }).starts_with("slo \"fraud\": target is "),
@@ -103,7 +103,7 @@ fn a_target_lies_between_none_and_all() {
 }
 
 #[test]
-fn names_are_labels_and_unique() {
+fn names_must_be_valid_labels_and_unique() {
     for name in ["", "Fraud", "-a", "a-", "a b", &"a".repeat(64)] {
         assert!(
             problem(Objective {
@@ -122,7 +122,7 @@ fn names_are_labels_and_unique() {
 }
 
 #[test]
-fn a_threshold_belongs_to_latency() {
+fn only_latency_takes_a_threshold() {
     assert!(problem(latency(None)).contains("needs threshold_ms"));
     assert!(problem(latency(Some(20_000.0))).contains("threshold_ms is 20000"));
     assert!(
@@ -135,7 +135,7 @@ fn a_threshold_belongs_to_latency() {
 }
 
 #[test]
-fn an_endpoint_is_a_model_or_all() {
+fn an_endpoint_must_be_a_model_name_or_all() {
     let endpoint = |endpoint: &str| Objective {
         endpoint: endpoint.to_owned(),
         ..named()
@@ -152,7 +152,7 @@ fn an_endpoint_is_a_model_or_all() {
 }
 
 #[test]
-fn a_tier_is_a_label() {
+fn a_tier_must_be_a_valid_label_value() {
     let tier = |tier: &str| Objective {
         tier: tier.to_owned(),
         ..named()
@@ -167,7 +167,7 @@ fn a_tier_is_a_label() {
 }
 
 #[test]
-fn an_alert_needs_an_event() {
+fn min_events_must_be_at_least_one() {
     assert!(
         problem(Objective {
             min_events: 0,
@@ -178,7 +178,7 @@ fn an_alert_needs_an_event() {
 }
 
 #[test]
-fn a_moved_threshold_is_said() {
+fn a_moved_threshold_gives_a_notice() {
     let notices = latency(Some(50.0)).parse().unwrap().notices();
     assert_eq!(
         notices,
@@ -189,13 +189,13 @@ fn a_moved_threshold_is_said() {
     );
     assert_eq!(
         notices[0].to_string(),
-        "threshold_ms is 50, which is no bucket's bound: 51.2 is used, here and in the rules for Prometheus"
+        "50 ms is not a histogram boundary; 51.2 ms is measured"
     );
     assert_eq!(latency(Some(51.2)).parse().unwrap().notices(), []);
 }
 
 #[test]
-fn an_alert_that_cannot_fire_is_said() {
+fn an_alert_that_cannot_fire_gives_a_notice() {
     // A tenth may fail: if all fails, the burn rate is 10, below 14.4.
     let notices = Objective {
         target: 0.9,
@@ -209,7 +209,7 @@ fn an_alert_that_cannot_fire_is_said() {
         [Notice::NeverFires {
             alert: "1h5m",
             factor: 14.4,
-            most: 10.0
+            max_rate: 10.0
         }]
     );
 }
