@@ -1,14 +1,14 @@
-//! The one error table of the registry: `docs/reference/registry-errors.md` shows it to users.
+//! The table of all errors of the registry. `docs/reference/registry-errors.md` is made from it.
 
 use std::path::Path;
 
 use thiserror::Error;
 use tidegate_store::StoreError;
 
-/// What the registry answers with.
+/// The result of the registry's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Something that the registry did not do: a stable code for machines and a message for people.
+/// Why the registry failed: a stable code for machines and a message for people.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{message}")]
 pub struct Error {
@@ -27,7 +27,7 @@ impl Error {
         }
     }
 
-    /// A file or folder of this machine that cannot be used.
+    /// A local file or folder that cannot be used.
     pub(crate) fn file(path: &Path, error: &std::io::Error) -> Self {
         Self::new(
             ErrorCode::FileUnusable,
@@ -48,7 +48,7 @@ macro_rules! error_codes {
             /// Every code, in the order of the documentation.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
-            /// The code as it stands in answers.
+            /// The code in messages.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name),* }
             }
@@ -70,73 +70,73 @@ error_codes! {
     NotFound "not_found"
         "there is no such model, version or alias" "see `tidegate registry list`";
     InvalidReference "invalid_reference"
-        "the text names no version" "write `fraud`, `fraud:7` or `fraud@champion`";
+        "the text is not a reference to a version" "write `fraud`, `fraud:7` or `fraud@champion`";
     InvalidBundle "invalid_bundle"
-        "the path is no bundle, or its manifest cannot be read" "read the position in the message";
+        "the path is not a bundle, or its manifest cannot be read" "read the position in the message";
     UnsafePath "unsafe_path"
-        "a path leads out of the bundle, or is no plain file" "put real files inside of the bundle";
+        "a path leads out of the bundle, or is not a regular file" "put regular files into the bundle";
     TooLarge "too_large"
-        "there are more files, bytes or folders than may be" "leave out what the model does not need";
+        "there are more files, bytes or folders than allowed" "remove what the model does not need";
     FileMismatch "file_mismatch"
-        "a file differs from the digest that the manifest fixes" "correct `[[files]]`, or restore the file";
+        "a file does not have the digest in the manifest" "correct `[[files]]`, or restore the file";
     SourceChanged "source_changed"
-        "a file changed while it was pushed" "push again once nobody writes to it";
+        "a file changed while it was pushed" "push again when nothing writes to it";
     Unsupported "unsupported"
-        "the format is known and not served" "export the model in a format that the message names";
+        "the format is known and not supported" "export the model in a format that the message names";
     InUse "in_use"
         "an alias or a server uses the version" "move the alias, or unload the version first";
     NumberTaken "number_taken"
-        "the version number belongs to other content" "import with `--renumber`";
+        "the number belongs to a version with other content" "import with `--renumber`";
     NothingToRollBackTo "nothing_to_roll_back_to"
-        "the alias has no earlier version that is still there" "set the alias to a version of your choice";
+        "the alias has no earlier version that still exists" "set the alias to a version";
     Unsigned "unsigned"
         "the version has no signature, and one is required" "push it again with a signing key";
     UntrustedKey "untrusted_key"
-        "the version is signed, by no key that is trusted here" "`tidegate keys trust` the key, if you do";
+        "the version is signed by a key that is not trusted here" "if you trust the key, add it with `tidegate keys trust`";
     RevokedKey "revoked_key"
-        "the version is signed by a revoked key only" "push it again with a valid key";
+        "the version is signed only by a revoked key" "push it again with a valid key";
     BadSignature "bad_signature"
-        "the signature does not belong to this content" "find out who changed the registry";
+        "the signature does not match the content" "find out who changed the registry";
     ManifestDowngraded "manifest_downgraded"
-        "the number shows the content of another version" "find out who changed the registry";
+        "the number has the content of another version" "find out who changed the registry";
     ManifestCorrupt "manifest_corrupt"
-        "the list of files does not have the version's digest" "restore the database from its backup";
+        "the list of files does not match the version's digest" "restore the database from its backup";
     ObjectMissing "object_missing"
-        "a content is not in the object store" "restore it, or push the version again";
+        "a file's content is not in the object store" "restore it, or push the version again";
     ObjectCorrupt "object_corrupt"
-        "a content was changed or cut off" "restore it, or delete the version and push it again";
+        "a file's content was changed or truncated" "restore it, or delete the version and push it again";
     ObjectSwapped "object_swapped"
-        "a content stands where another one belongs" "restore it, or delete the version and push it again";
+        "a file's content was replaced by that of another file" "restore it, or delete the version and push it again";
     WrongKey "wrong_key"
-        "the encryption key is not the one that the content was encrypted for" "configure that key, also as `previous_keys`";
+        "the content was encrypted for another key" "configure that key, for example in `previous_keys`";
     KeyUnavailable "key_unavailable"
         "a key cannot be read, or its command failed" "read the reason in the message";
     InvalidKey "invalid_key"
-        "a key has another form than it must have" "make one with `tidegate keys generate`";
+        "a key has the wrong format" "create one with `tidegate keys generate`";
     EnvelopeCorrupt "envelope_corrupt"
         "a wrapped data key was changed" "restore the database from its backup";
     StorageUnavailable "storage_unavailable"
-        "the object store does not answer" "retry once it can be reached";
+        "the object store cannot be reached" "retry when it can be reached";
     StorageMissing "storage_missing"
-        "the bucket or folder is not there" "make it, or correct `registry.storage`";
+        "the bucket or folder does not exist" "create it, or correct `registry.storage`";
     StorageDenied "storage_denied"
-        "the object store refuses the credentials" "grant read, write, list and delete";
+        "the object store refuses the credentials" "grant permission to read, write, list and delete";
     StorageMismatch "storage_mismatch"
         "the object store belongs to another registry" "give each registry a storage URL or prefix of its own";
     DatabaseUnavailable "database_unavailable"
-        "the database does not answer" "retry once it can be reached";
+        "the database cannot be reached" "retry when it can be reached";
     DatabaseRefused "database_refused"
         "the database cannot be used" "read the reason in the message";
     CacheTooSmall "cache_too_small"
         "the version does not fit into the local cache" "raise `registry.cache_max_bytes`";
     FileUnusable "file_unusable"
-        "a file or folder of this machine cannot be read or written" "read the reason in the message";
+        "a local file or folder cannot be read or written" "read the reason in the message";
     InvalidArchive "invalid_archive"
-        "the file is no export, or was changed" "export it again";
+        "the file is not an export, or was changed" "export it again";
     PushExpired "push_expired"
-        "the push stood still for so long that what it counted on was collected" "push again";
+        "the push stopped for so long that its uploads were removed as garbage" "push again";
     InvalidConfig "invalid_config"
-        "the `[registry]` section asks for what cannot be" "correct the key that the message names";
+        "the `[registry]` section is not valid" "correct the key that the message names";
 }
 
 impl From<StoreError> for Error {

@@ -10,8 +10,8 @@ use tidegate_registry::ErrorCode;
 fn errors_page_is_made_from_the_table() {
     let mut page = String::from(
         "# Errors of the registry\n\n\
-         Commands that use the registry end with exit status 1 and print `error: the message [the_code]`. Codes are never\n\
-         renamed; new ones may come. Errors of requests have [a page of their own](errors.md).\n\n\
+         Commands that use the registry exit with status 1 and print `error: the message [the_code]`. Codes are never\n\
+         renamed; new ones may be added. Errors of requests have [a page of their own](errors.md).\n\n\
          | code | what happened | what to do |\n|---|---|---|\n",
     );
     for code in ErrorCode::ALL {

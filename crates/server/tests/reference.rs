@@ -12,9 +12,9 @@ use tidegate_serving::{ErrorCode, Metrics};
 fn errors_page_is_made_from_the_table() {
     let mut page = String::from(
         "# Errors\n\n\
-         Every answer that is no success carries a stable code for machines and a message for people. Over REST the body\n\
+         Every error response carries a stable code for machines and a message for people. Over REST the body\n\
          is `{\"error\": \"the message\", \"code\": \"the_code\"}`; over gRPC the message is the status's, and the code stands\n\
-         in the trailer `tidegate-code`. Codes are never renamed; new ones may come.\n\n\
+         in the trailer `tidegate-code`. Codes are never renamed; new ones may be added.\n\n\
          | code | HTTP | gRPC | what happened | what to do |\n|---|---|---|---|---|\n",
     );
     for code in ErrorCode::ALL {

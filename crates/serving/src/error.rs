@@ -1,4 +1,4 @@
-//! The one error table of the request path: `docs/reference/errors.md` shows it to users.
+//! The table of all errors of requests. `docs/reference/errors.md` is made from it.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,15 @@ use thiserror::Error;
 use tidegate_core::{ShapeError, SignatureError, TensorError, UnknownDataType};
 use tidegate_engines::RunError;
 
-/// A request that was not answered: a stable code for machines and a message for people.
+/// Why a request failed: a stable code for machines and a message for people.
+///
+/// ```
+/// use tidegate_serving::{ErrorCode, InferError};
+///
+/// let error = InferError::new(ErrorCode::UnknownModel, "there is no model \"frod\"");
+/// assert_eq!(error.code.name(), "unknown_model");
+/// assert_eq!(error.code.http_status(), 404);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{message}")]
 pub struct InferError {
@@ -38,7 +46,7 @@ macro_rules! error_codes {
             /// Every code, in the order of the documentation.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
-            /// The code as it stands in answers.
+            /// The code in responses.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name),* }
             }
@@ -70,26 +78,26 @@ macro_rules! error_codes {
 // RESOURCE_EXHAUSTED, 9 FAILED_PRECONDITION, 13 INTERNAL, 14 UNAVAILABLE.
 error_codes! {
     MalformedJson "malformed_json" 400 3
-        "the body is no JSON" "read the position in the message";
+        "the body is not valid JSON" "read the position in the message";
     MalformedRequest "malformed_request" 400 3
         "the body is JSON or protobuf, but not a request of this protocol" "compare with the API reference";
     UnknownInput "unknown_input" 400 3
         "the model has no input of this name" "ask for the model's metadata";
     MissingInput "missing_input" 400 3
-        "an input that the model needs is not there" "send every input that has no default";
+        "a required input is missing" "send every input that is not optional";
     DuplicateInput "duplicate_input" 400 3
         "an input is given twice" "send it once";
     UnknownOutput "unknown_output" 400 3
         "the model has no output of this name" "ask for the model's metadata";
     UnknownDatatype "unknown_datatype" 400 3
-        "the datatype is none of the protocol's" "use one of the names in the message";
+        "the protocol has no such data type" "use one of the names in the message";
     DatatypeMismatch "datatype_mismatch" 400 3
-        "the input has another datatype than the signature, or its values do not fit the datatype"
+        "the input has another data type than the signature, or its values do not fit it"
         "convert before sending";
     WrongRank "wrong_rank" 400 3
         "the input has more or fewer dimensions than the signature" "add or drop the batch axis";
     WrongDimension "wrong_dimension" 400 3
-        "an extent differs from the signature, or is negative, or the inputs have different numbers of rows"
+        "a dimension differs from the signature, or is negative, or the inputs have different numbers of rows"
         "reshape before sending";
     WrongElementCount "wrong_element_count" 400 3
         "there are more or fewer elements than the shape says" "make shape and data agree";
@@ -102,40 +110,40 @@ error_codes! {
     TooManyInputs "too_many_inputs" 400 3
         "the request lists more tensors than a request may" "split the request";
     ForeignOrigin "foreign_origin" 403 7
-        "a page of another site sent it, and nothing was done" "send it without a browser, or from a page of this server";
+        "a page of another site sent the request; nothing was done" "send it from outside a browser, or from a page of this server";
     UnknownModel "unknown_model" 404 5
-        "no model of this name is known" "list the models";
+        "there is no model of this name" "list the models";
     UnknownVersion "unknown_version" 404 5
-        "the model has no such version loaded" "leave the version out, or list the versions";
+        "the model has no such version loaded" "omit the version, or list the versions";
     NotFound "not_found" 404 5
         "there is nothing at this path" "see the API reference";
     MethodNotAllowed "method_not_allowed" 405 12
-        "the path takes another method" "see the API reference";
+        "the path does not support this method" "see the API reference";
     Conflict "conflict" 409 9
-        "what is to be changed belongs to the server's configuration" "change the configuration";
+        "it is set in the server's configuration, and cannot be changed by a request" "change the configuration";
     BodyTooLarge "body_too_large" 413 8
         "the body is larger than `max_body_bytes`, before or after decompression"
         "send fewer rows, or raise the limit";
     UnsupportedEncoding "unsupported_encoding" 415 3
-        "the content encoding is none of gzip, deflate, zstd" "send it uncompressed";
+        "the content encoding is not gzip, deflate or zstd" "send it uncompressed";
     QueueFull "queue_full" 429 8
-        "as many requests wait for this model as may wait" "retry after the time in Retry-After";
+        "the queue of this model is full" "wait for the time in `Retry-After`, then retry";
     ExecutionFailed "execution_failed" 500 13
         "the model failed on these inputs" "try the inputs in the model's own framework";
     Internal "internal" 500 13
-        "the server failed" "report it with the server's log";
+        "the server has a defect" "report it, with the server's log";
     NotReady "not_ready" 503 14
-        "the model is known and not loaded" "retry later, or load it";
+        "the model exists and is not loaded" "retry later, or load it";
     ShuttingDown "shutting_down" 503 14
         "the server is stopping" "send it to another replica";
     DeadlineExceeded "deadline_exceeded" 504 4
-        "the answer would come, or came, after the deadline" "allow more time, or send less load";
+        "the deadline passed, or would pass, before the answer" "allow more time, or send fewer requests";
     LoadFailed "load_failed" 400 3
         "the model cannot be loaded" "read the reason in the message";
 }
 
 impl ErrorCode {
-    /// When it is worth to try again, in seconds, where it is.
+    /// After how many seconds a retry may succeed, if it may.
     pub const fn retry_after_s(self) -> Option<u64> {
         match self {
             Self::QueueFull | Self::ShuttingDown => Some(1),
@@ -161,7 +169,7 @@ impl From<SignatureError> for InferError {
     }
 }
 
-/// The code of a tensor that could not be built; the front end adds the tensor's name to the
+/// The code of a tensor that could not be built. The front end adds the tensor's name to the
 /// message.
 impl From<&TensorError> for ErrorCode {
     fn from(error: &TensorError) -> Self {
