@@ -1,27 +1,27 @@
-//! A request to begin with, for people who try a version.
+//! A sample request, for people who try a version.
 
 use serde_json::{Value, json};
 use tidegate_core::{Category, Column, DataType, DeclaredTensor, Dim, Signature, TensorSpec};
 
 use crate::{VersionPlan, check, source};
 
-/// Most bytes of a bundle's sample that is handed out.
+/// Larger samples of a bundle are not handed out, in bytes.
 const MAX_FILE_BYTES: u64 = 256 << 10;
-/// Most elements of an input that are made up.
+/// Larger inputs are left empty, in elements: nobody edits that many by hand.
 const MAX_ELEMENTS: usize = 4096;
 
-/// A request that a version takes, as the Open Inference Protocol's JSON has it.
+/// A request that a version accepts, as JSON of the Open Inference Protocol.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RequestSample {
     /// `{"inputs": […]}`.
     pub body: Value,
-    /// The bundle's file that has it; `None` if it is made from the signature.
+    /// The file of the bundle that it is from; `None` if it is made from the signature.
     pub file: Option<String>,
 }
 
 impl RequestSample {
-    /// The first sample of a version's bundle that can be read; else zeros as the signature says,
-    /// one row of them.
+    /// The first sample in the version's bundle that can be read, else one row of zeros that fits
+    /// the signature.
     pub(crate) fn of(plan: &VersionPlan, signature: &Signature) -> Self {
         let warmup = plan.manifest.warmup.iter().map(|sample| &sample.file);
         let golden = plan.manifest.golden.iter().map(|sample| &sample.file);
@@ -36,18 +36,24 @@ impl RequestSample {
     }
 
     fn made_from(signature: &Signature, declared: &[DeclaredTensor]) -> Self {
-        let needed = signature.inputs.iter().filter(|spec| !spec.optional);
-        let input = |spec: &TensorSpec| {
-            let declared = declared
-                .iter()
-                .find(|declared| declared.name == spec.name || signature.inputs.len() == 1);
-            made_up(spec, declared.map_or(&[], |declared| &declared.columns))
-        };
+        let required = signature.inputs.iter().filter(|spec| !spec.optional);
+        // The only input may be declared without a name.
+        let is_only = signature.inputs.len() == 1;
+        let inputs: Vec<Value> = required
+            .map(|spec| made_up(spec, columns_of(&spec.name, is_only, declared)))
+            .collect();
         Self {
-            body: json!({ "inputs": needed.map(input).collect::<Vec<_>>() }),
+            body: json!({ "inputs": inputs }),
             file: None,
         }
     }
+}
+
+fn columns_of<'a>(input: &str, is_only: bool, declared: &'a [DeclaredTensor]) -> &'a [Column] {
+    declared
+        .iter()
+        .find(|declared| declared.name == input || is_only)
+        .map_or(&[], |declared| &declared.columns)
 }
 
 /// The inputs of a sample's file.
@@ -60,63 +66,59 @@ fn inputs(plan: &VersionPlan, file: &str) -> Option<Value> {
     sample.get_mut("inputs").map(Value::take)
 }
 
-/// One row of an input, or the least that its shape allows.
+/// One row of an input, or the smallest that its shape allows.
 fn made_up(spec: &TensorSpec, columns: &[Column]) -> Value {
     let shape: Vec<usize> = match &spec.dims {
-        Some(dims) => dims
-            .iter()
-            .map(|dim| {
-                if let Dim::Fixed(extent) = dim {
-                    *extent
-                } else {
-                    1
-                }
-            })
-            .collect(),
+        Some(dims) => dims.iter().map(smallest_extent).collect(),
         None => vec![1],
     };
-    let count = shape
-        .iter()
-        .try_fold(1usize, |count, extent| count.checked_mul(*extent))
-        .unwrap_or(usize::MAX);
+    let mut extents = shape.iter();
+    let count = extents.try_fold(1usize, |count, extent| count.checked_mul(*extent));
     let width = shape.last().copied().unwrap_or(1).max(1);
-    // Columns that are not those of the last axis say nothing of its elements.
+    // Columns that are not those of the last axis say nothing about its elements.
     let columns = if columns.len() == width { columns } else { &[] };
-    let element = |at: usize| value(spec.datatype, columns.get(at % width));
-    let data: Vec<Value> = if count <= MAX_ELEMENTS {
-        (0..count).map(element).collect()
-    } else {
-        Vec::new()
+    let data: Vec<Value> = match count {
+        Some(count) if count <= MAX_ELEMENTS => (0..count)
+            .map(|at| value(spec.datatype, columns.get(at % width)))
+            .collect(),
+        _ => Vec::new(),
     };
     json!({ "name": spec.name, "shape": shape, "datatype": spec.datatype.name(), "data": data })
 }
 
-/// Nothing, or what a column has that is nearest to nothing.
+fn smallest_extent(dim: &Dim) -> usize {
+    match dim {
+        Dim::Fixed(extent) => *extent,
+        Dim::Any => 1,
+    }
+}
+
+/// The column's first category, else the value in its range that is nearest to zero.
 fn value(datatype: DataType, column: Option<&Column>) -> Value {
     let category = column.and_then(|column| column.categories.first());
-    let nearest = || {
-        let (min, max) = column.map_or((None, None), |column| (column.min, column.max));
-        0f64.max(min.unwrap_or(f64::MIN))
-            .min(max.unwrap_or(f64::MAX))
-    };
+    let nearest = nearest_to_zero(column);
     match (datatype, category) {
         (DataType::Bytes, Some(Category::Text(text))) => json!(text),
         (DataType::Bytes, _) => json!("text"),
         (DataType::Bool, _) => json!(false),
-        (
-            DataType::Fp16 | DataType::Bf16 | DataType::Fp32 | DataType::Fp64,
-            Some(Category::Number(number)),
-        ) => {
-            json!(number)
-        }
+        (_, Some(Category::Number(number))) if is_float(datatype) => json!(number),
         (_, Some(Category::Integer(number))) => json!(number),
-        (DataType::Fp16 | DataType::Bf16 | DataType::Fp32 | DataType::Fp64, _)
-            if nearest().fract() != 0.0 =>
-        {
-            json!(nearest())
-        }
-        _ => json!(nearest().ceil() as i64),
+        _ if is_float(datatype) && nearest.fract() != 0.0 => json!(nearest),
+        _ => json!(nearest.ceil() as i64),
     }
+}
+
+fn nearest_to_zero(column: Option<&Column>) -> f64 {
+    let (min, max) = column.map_or((None, None), |column| (column.min, column.max));
+    0f64.max(min.unwrap_or(f64::MIN))
+        .min(max.unwrap_or(f64::MAX))
+}
+
+fn is_float(datatype: DataType) -> bool {
+    matches!(
+        datatype,
+        DataType::Fp16 | DataType::Bf16 | DataType::Fp32 | DataType::Fp64
+    )
 }
 
 #[cfg(test)]
@@ -133,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn one_row_is_made_of_the_signature() {
+    fn one_row_is_made_from_the_signature() {
         let columns = [
             Column {
                 min: Some(3.5),
@@ -160,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_input_is_left_to_whoever_sends_it() {
+    fn a_large_input_is_left_empty() {
         let large = made_up(
             &spec(
                 DataType::Int8,
@@ -172,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn an_input_that_may_be_left_out_is() {
+    fn an_optional_input_is_left_out() {
         let optional = TensorSpec {
             optional: true,
             ..spec(DataType::Fp32, None)

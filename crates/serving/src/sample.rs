@@ -1,4 +1,4 @@
-//! Samples in a bundle: named inputs, and the outputs that they must get, as JSON.
+//! Samples in a bundle: named inputs, and the outputs that they must give, as JSON.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use tidegate_core::{DataType, Shape, StringArray, Tensor, bf16, f16};
 
-/// Most bytes of a sample's file.
+/// Larger files are not read, in bytes.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// Inputs and, in a golden sample, the outputs that they must get.
+/// Inputs and, in a golden sample, the outputs that they must give.
 #[derive(Debug)]
 pub(crate) struct Sample {
     pub(crate) inputs: Vec<(String, Tensor)>,
@@ -46,11 +46,14 @@ pub(crate) fn read(path: &Path) -> Result<Sample, String> {
     }
     let text = std::fs::read(path).map_err(|error| error.to_string())?;
     let file: SampleFile = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
-    let tensors = |files: Vec<TensorFile>| files.into_iter().map(named).collect::<Result<_, _>>();
     Ok(Sample {
         inputs: tensors(file.inputs)?,
         outputs: tensors(file.outputs)?,
     })
+}
+
+fn tensors(files: Vec<TensorFile>) -> Result<Vec<(String, Tensor)>, String> {
+    files.into_iter().map(named).collect()
 }
 
 fn named(file: TensorFile) -> Result<(String, Tensor), String> {
@@ -62,69 +65,64 @@ fn named(file: TensorFile) -> Result<(String, Tensor), String> {
 
 fn tensor(file: &TensorFile) -> Result<Tensor, String> {
     let shape = Shape::new(&file.shape).map_err(|error| error.to_string())?;
-    let mut values = Vec::new();
-    flatten(&file.data, &mut values);
-    macro_rules! elements {
-        ($read:expr) => {
-            Tensor::from_vec(
-                shape,
-                values
-                    .into_iter()
-                    .map($read)
-                    .collect::<Result<Vec<_>, String>>()?,
-            )
-        };
-    }
-    macro_rules! whole {
-        ($rust:ty) => {
-            elements!(|value: &Value| {
-                let number = value
-                    .as_i64()
-                    .map(i128::from)
-                    .or_else(|| value.as_u64().map(i128::from));
-                number
-                    .and_then(|number| <$rust>::try_from(number).ok())
-                    .ok_or_else(|| wrong(value, file.datatype))
-            })
-        };
-    }
-    let number = |value: &Value| real(value).ok_or_else(|| wrong(value, file.datatype));
+    let elements = Elements::of(file);
     let tensor = match file.datatype {
         DataType::Bool => {
-            let bit = |value: &Value| {
-                value
-                    .as_bool()
-                    .map(u8::from)
-                    .ok_or_else(|| wrong(value, file.datatype))
-            };
-            let bits = values
-                .into_iter()
-                .map(bit)
-                .collect::<Result<Vec<u8>, String>>()?;
+            let bits = elements.read(|value| value.as_bool().map(u8::from))?;
             Tensor::from_wire(DataType::Bool, shape, bits.into())
         }
         DataType::Bytes => {
-            let text = |value| Value::as_str(value).ok_or_else(|| wrong(value, file.datatype));
-            let strings = values
-                .into_iter()
-                .map(text)
-                .collect::<Result<Vec<&str>, String>>()?;
-            Tensor::from_strings(shape, strings.into_iter().collect::<StringArray>())
+            let strings: StringArray = elements.read(Value::as_str)?.into_iter().collect();
+            Tensor::from_strings(shape, strings)
         }
-        DataType::Uint8 => whole!(u8),
-        DataType::Uint16 => whole!(u16),
-        DataType::Uint32 => whole!(u32),
-        DataType::Uint64 => whole!(u64),
-        DataType::Int8 => whole!(i8),
-        DataType::Int16 => whole!(i16),
-        DataType::Int32 => whole!(i32),
-        DataType::Int64 => whole!(i64),
-        DataType::Fp16 => elements!(|value| number(value).map(f16::from_f64)),
-        DataType::Bf16 => elements!(|value| number(value).map(bf16::from_f64)),
-        DataType::Fp32 => elements!(|value| number(value).map(|number| number as f32)),
-        DataType::Fp64 => elements!(number),
+        DataType::Uint8 => Tensor::from_vec(shape, elements.read(integer::<u8>)?),
+        DataType::Uint16 => Tensor::from_vec(shape, elements.read(integer::<u16>)?),
+        DataType::Uint32 => Tensor::from_vec(shape, elements.read(integer::<u32>)?),
+        DataType::Uint64 => Tensor::from_vec(shape, elements.read(integer::<u64>)?),
+        DataType::Int8 => Tensor::from_vec(shape, elements.read(integer::<i8>)?),
+        DataType::Int16 => Tensor::from_vec(shape, elements.read(integer::<i16>)?),
+        DataType::Int32 => Tensor::from_vec(shape, elements.read(integer::<i32>)?),
+        DataType::Int64 => Tensor::from_vec(shape, elements.read(integer::<i64>)?),
+        DataType::Fp16 => Tensor::from_vec(
+            shape,
+            elements.read(|value| real(value).map(f16::from_f64))?,
+        ),
+        DataType::Bf16 => Tensor::from_vec(
+            shape,
+            elements.read(|value| real(value).map(bf16::from_f64))?,
+        ),
+        DataType::Fp32 => Tensor::from_vec(
+            shape,
+            elements.read(|value| real(value).map(|real| real as f32))?,
+        ),
+        DataType::Fp64 => Tensor::from_vec(shape, elements.read(real)?),
     };
     tensor.map_err(|error| error.to_string())
+}
+
+/// The elements of a tensor in row-major order.
+struct Elements<'a> {
+    values: Vec<&'a Value>,
+    datatype: DataType,
+}
+
+impl<'a> Elements<'a> {
+    fn of(file: &'a TensorFile) -> Self {
+        let mut values = Vec::new();
+        flatten(&file.data, &mut values);
+        Self {
+            values,
+            datatype: file.datatype,
+        }
+    }
+
+    /// Reads each element; the error names the first one that does not fit.
+    fn read<T>(&self, read: impl Fn(&'a Value) -> Option<T>) -> Result<Vec<T>, String> {
+        self.values
+            .iter()
+            .map(|value| read(value).ok_or_else(|| does_not_fit(value, self.datatype)))
+            .collect()
+    }
 }
 
 fn flatten<'a>(value: &'a Value, into: &mut Vec<&'a Value>) {
@@ -134,7 +132,14 @@ fn flatten<'a>(value: &'a Value, into: &mut Vec<&'a Value>) {
     }
 }
 
-/// A number, or the words that JSON has no numbers for.
+/// Through 128 bits, which hold both the signed and the unsigned 64-bit numbers of JSON.
+fn integer<T: TryFrom<i128>>(value: &Value) -> Option<T> {
+    let signed = value.as_i64().map(i128::from);
+    let wide = signed.or_else(|| value.as_u64().map(i128::from))?;
+    T::try_from(wide).ok()
+}
+
+/// A number, or one of the three values that JSON has no numbers for.
 fn real(value: &Value) -> Option<f64> {
     match value.as_str() {
         None => value.as_f64(),
@@ -145,9 +150,9 @@ fn real(value: &Value) -> Option<f64> {
     }
 }
 
-fn wrong(value: &Value, datatype: DataType) -> String {
+fn does_not_fit(value: &Value, datatype: DataType) -> String {
     let shown: String = value.to_string().chars().take(60).collect();
-    format!("{shown} is no {datatype}")
+    format!("{shown} is not a value of type {datatype}")
 }
 
 #[cfg(test)]
@@ -193,14 +198,14 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn a_value_that_does_not_fit_is_named() {
         assert_eq!(
             one("INT8", "[1, 200]").unwrap_err(),
-            "\"x\": 200 is no INT8"
+            "\"x\": 200 is not a value of type INT8"
         );
         assert_eq!(
             one("FP32", "[1, \"x\"]").unwrap_err(),
-            "\"x\": \"x\" is no FP32"
+            "\"x\": \"x\" is not a value of type FP32"
         );
         assert!(one("FP32", "[1]").unwrap_err().contains("takes 2 elements"));
         assert!(

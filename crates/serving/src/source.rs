@@ -12,15 +12,15 @@ pub(crate) use self::bundle::cached;
 pub use self::bundle::parse_manifest;
 use crate::VersionPlan;
 
-/// A model that was found, with the versions to serve, ascending.
+/// A model that was found in a folder.
 #[derive(Clone, Debug)]
 pub(crate) struct FoundModel {
     pub(crate) name: String,
-    /// What to serve, or why it cannot be read.
+    /// The versions to serve, ascending, or why they cannot be read.
     pub(crate) versions: Result<Vec<VersionPlan>, SourceError>,
 }
 
-/// Why a path is no model.
+/// Why a path is not a model.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{}: {problem}", path.display())]
 pub struct SourceError {
@@ -42,8 +42,7 @@ impl SourceError {
 /// # Errors
 /// If nothing there looks like a model.
 pub(crate) fn find(path: &Path) -> Result<Vec<FoundModel>, SourceError> {
-    let metadata = std::fs::metadata(path)
-        .map_err(|error| SourceError::new(path, format!("cannot be read: {error}")))?;
+    let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     if metadata.is_file() {
         return Ok(vec![file(path)?]);
     }
@@ -61,7 +60,7 @@ pub(crate) fn find(path: &Path) -> Result<Vec<FoundModel>, SourceError> {
     if models.is_empty() {
         return Err(SourceError::new(
             path,
-            "there is no model here: expected an .onnx file, a folder with model.toml or config.pbtxt, or NAME/1/model.onnx",
+            "no model found: expected an ONNX file, a folder with model.toml or config.pbtxt, or NAME/1/model.onnx",
         ));
     }
     Ok(models)
@@ -80,7 +79,10 @@ pub fn scan(path: &Path) -> Result<Vec<(String, Vec<VersionPlan>)>, SourceError>
 
 fn file(path: &Path) -> Result<FoundModel, SourceError> {
     if !is_onnx(path) {
-        return Err(SourceError::new(path, "is no .onnx file"));
+        return Err(SourceError::new(
+            path,
+            "is not an ONNX file; export the model to ONNX first",
+        ));
     }
     let stem = path
         .file_stem()
@@ -93,7 +95,7 @@ fn file(path: &Path) -> Result<FoundModel, SourceError> {
     })
 }
 
-/// A folder that is a model itself; `None` if it is not.
+/// A model whose folder this is; `None` if it is not one.
 fn folder(path: &Path) -> Option<FoundModel> {
     let name = path
         .canonicalize()
@@ -128,40 +130,45 @@ fn model_name(path: &Path, name: &str) -> Result<String, SourceError> {
         .map_err(|error| SourceError::new(path, error.to_string()))
 }
 
-/// A file that a bundle names, which must lie inside of it.
+/// The path of a file that a bundle names. It must be a file inside of the bundle, also after
+/// symbolic links are followed: a bundle is not trusted with other files of this machine.
 pub(crate) fn inside(folder: &Path, file: &str) -> Result<PathBuf, SourceError> {
     let path = folder.join(file);
-    let problem = |problem: String| {
-        SourceError::new(folder, format!("\"{}\" {problem}", file.escape_default()))
-    };
-    let real = path
-        .canonicalize()
-        .map_err(|error| problem(format!("cannot be read: {error}")))?;
-    let root = folder
-        .canonicalize()
-        .map_err(|error| problem(format!("cannot be read: {error}")))?;
-    if !real.starts_with(&root) {
-        return Err(problem("lies outside of the bundle".to_owned()));
+    match problem_inside(folder, &path) {
+        None => Ok(path),
+        Some(problem) => {
+            let problem = format!("\"{}\" {problem}", file.escape_default());
+            Err(SourceError::new(folder, problem))
+        }
     }
-    if !real.is_file() {
-        return Err(problem("is no file".to_owned()));
-    }
-    Ok(path)
 }
 
-/// A small text file, bounded against a file that only looks like one.
+fn problem_inside(folder: &Path, path: &Path) -> Option<String> {
+    let real = path.canonicalize();
+    let root = folder.canonicalize();
+    match real.and_then(|real| Ok((real, root?))) {
+        Err(error) => Some(format!("cannot be read: {error}")),
+        Ok((real, root)) if !real.starts_with(&root) => Some("is outside of the bundle".to_owned()),
+        Ok((real, _)) if !real.is_file() => Some("is not a file".to_owned()),
+        Ok(_) => None,
+    }
+}
+
+/// A small text file. Larger ones are not read: an artifact under the wrong name would fill the
+/// memory.
 fn read_text(path: &Path) -> Result<String, SourceError> {
     const MAX_BYTES: u64 = 1 << 20;
-    let fail = |problem: String| SourceError::new(path, problem);
-    let length = std::fs::metadata(path)
-        .map_err(|error| fail(format!("cannot be read: {error}")))?
-        .len();
+    let metadata = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+    let length = metadata.len();
     if length > MAX_BYTES {
-        return Err(fail(format!(
-            "has {length} bytes, at most {MAX_BYTES} are read"
-        )));
+        let problem = format!("has {length} bytes, at most {MAX_BYTES} are read");
+        return Err(SourceError::new(path, problem));
     }
-    std::fs::read_to_string(path).map_err(|error| fail(format!("cannot be read: {error}")))
+    std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> SourceError {
+    SourceError::new(path, format!("cannot be read: {error}"))
 }
 
 /// One class name per line.
@@ -174,10 +181,9 @@ fn read_labels(folder: &Path, file: &str) -> Result<Vec<String>, SourceError> {
 
 /// The entries of a folder in the order of their names, without hidden ones.
 fn entries(path: &Path) -> Result<Vec<PathBuf>, SourceError> {
-    let fail = |error: std::io::Error| SourceError::new(path, format!("cannot be read: {error}"));
     let mut entries = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(fail)? {
-        let entry = entry.map_err(fail)?;
+    for entry in std::fs::read_dir(path).map_err(|error| unreadable(path, &error))? {
+        let entry = entry.map_err(|error| unreadable(path, &error))?;
         if !entry.file_name().to_string_lossy().starts_with('.') {
             entries.push(entry.path());
         }

@@ -1,4 +1,4 @@
-//! Bundles: a folder with `model.toml`; and bare artifacts, whose manifest is all defaults.
+//! Bundles: folders with a `model.toml`, and bare artifacts, whose manifest is all defaults.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -41,7 +41,7 @@ pub(super) fn bare(artifact: &Path) -> Result<VersionPlan, SourceError> {
     Ok(VersionPlan::new(manifest, artifact.to_owned()))
 }
 
-/// A version of the registry, whose files lie in the local cache.
+/// A version of the registry, whose files are in the local cache.
 pub(crate) fn cached(files: CachedVersion) -> Result<VersionPlan, SourceError> {
     let plan = plan(files.path(), manifest(files.path())?)?;
     let number = u64::try_from(files.version().number).unwrap_or_default();
@@ -59,13 +59,18 @@ fn manifest(folder: &Path) -> Result<Manifest, SourceError> {
 
 /// Reads the text of a `model.toml`.
 ///
+/// ```
+/// let manifest = tidegate_serving::parse_manifest("artifact = \"fraud.onnx\"").unwrap();
+/// assert_eq!(manifest.artifact, "fraud.onnx");
+/// ```
+///
 /// # Errors
 /// What is wrong and where.
 pub fn parse_manifest(text: &str) -> Result<Manifest, String> {
     let manifest: Manifest = toml::from_str(text).map_err(|error| error.to_string())?;
     if manifest.schema != Manifest::SCHEMA {
         return Err(format!(
-            "schema {} is not known, this build reads {}",
+            "schema {} is unknown, this build reads {}",
             manifest.schema,
             Manifest::SCHEMA
         ));

@@ -62,7 +62,7 @@ fn config(folder: &Path, folder_name: &str) -> Result<Option<ModelConfig>, Sourc
     Ok(Some(config))
 }
 
-/// Refuses numbers that parse and mean nothing.
+/// Refuses numbers that parse and have no meaning.
 fn in_range(config: &ModelConfig) -> Result<(), String> {
     if config.max_batch_size < 0 {
         return Err(format!(
@@ -110,8 +110,7 @@ fn plans(folder: &Path, config: Option<ModelConfig>) -> Result<Vec<VersionPlan>,
         .collect()
 }
 
-/// Triton takes folders whose name is a number above 0 without leading zeros, and overlooks the
-/// rest.
+/// Triton takes folders whose name is a number above 0 without leading zeros, and ignores the rest.
 fn version_number(folder: &Path) -> Option<u64> {
     let name = folder.file_name()?.to_str()?;
     let number = name.parse().ok().filter(|number| *number > 0)?;
@@ -131,27 +130,20 @@ fn choose(
     let policy = config
         .and_then(|config| config.version_policy.as_ref())
         .and_then(|p| p.policy_choice.as_ref());
-    let newest = |count: u32| {
-        let keep = usize::try_from(count.max(1)).unwrap_or(usize::MAX);
-        present.len().saturating_sub(keep)
-    };
     Ok(match policy {
-        None => present.split_off(newest(1)),
-        Some(PolicyChoice::Latest(latest)) => present.split_off(newest(latest.num_versions)),
+        None => newest(present, 1),
+        Some(PolicyChoice::Latest(latest)) => newest(present, latest.num_versions),
         Some(PolicyChoice::All(_)) => present,
         Some(PolicyChoice::Specific(specific)) => {
-            let wanted: Vec<u64> = specific
-                .versions
-                .iter()
-                .filter_map(|v| u64::try_from(*v).ok())
-                .collect();
+            let numbers = specific.versions.iter();
+            let wanted: Vec<u64> = numbers.filter_map(|v| u64::try_from(*v).ok()).collect();
             if let Some(missing) = wanted
                 .iter()
                 .find(|wanted| !present.iter().any(|(number, _)| number == *wanted))
             {
                 return Err(SourceError::new(
                     folder,
-                    format!("version_policy names version {missing}, which is not there"),
+                    format!("version_policy names version {missing}, which does not exist"),
                 ));
             }
             present.retain(|(number, _)| wanted.contains(number));
@@ -160,7 +152,13 @@ fn choose(
     })
 }
 
-/// What the configuration says, in our words.
+/// The last `count` versions, at least one: Triton takes 0 for 1.
+fn newest(mut ascending: Vec<(u64, PathBuf)>, count: u32) -> Vec<(u64, PathBuf)> {
+    let keep = usize::try_from(count.max(1)).unwrap_or(usize::MAX);
+    ascending.split_off(ascending.len().saturating_sub(keep))
+}
+
+/// The manifest that the configuration stands for.
 fn manifest(config: &ModelConfig) -> Manifest {
     let mut batching = Batching {
         max_batch_size: Some(usize::try_from(config.max_batch_size).unwrap_or(0)),
@@ -225,82 +223,96 @@ fn labels(
         .collect()
 }
 
-/// Holds the configuration's inputs and outputs against the artifact's, and narrows open extents to
-/// the declared ones.
+/// Compares the configuration's inputs and outputs with the artifact's, and narrows open dimensions
+/// to the declared ones.
 pub(crate) fn check_declared(
     config: &ModelConfig,
     signature: &mut Signature,
 ) -> Result<(), LoadError> {
-    let batched = config.max_batch_size > 0;
+    // Triton's `dims` leave out the batch axis where it batches.
+    let has_batch_axis = config.max_batch_size > 0;
     for input in &config.input {
-        declare(
-            "input",
-            &input.name,
-            input.data_type,
-            &input.dims,
-            batched,
-            &mut signature.inputs,
-        )?;
+        let declared = Declared {
+            side: "input",
+            name: &input.name,
+            data_type: input.data_type,
+            dims: dims(&input.dims, has_batch_axis),
+        };
+        declared.apply(&mut signature.inputs)?;
     }
     for output in &config.output {
-        declare(
-            "output",
-            &output.name,
-            output.data_type,
-            &output.dims,
-            batched,
-            &mut signature.outputs,
-        )?;
+        let declared = Declared {
+            side: "output",
+            name: &output.name,
+            data_type: output.data_type,
+            dims: dims(&output.dims, has_batch_axis),
+        };
+        declared.apply(&mut signature.outputs)?;
     }
     Ok(())
 }
 
-fn declare(
+fn dims(declared: &[i64], has_batch_axis: bool) -> Vec<Dim> {
+    let batch_axis = has_batch_axis.then_some(Dim::Any);
+    let rest = declared.iter().map(|extent| Dim::from_wire(*extent));
+    batch_axis.into_iter().chain(rest).collect()
+}
+
+/// An input or output as `config.pbtxt` declares it.
+struct Declared<'a> {
     side: &'static str,
-    name: &str,
+    name: &'a str,
     data_type: i32,
-    dims: &[i64],
-    batched: bool,
-    specs: &mut [TensorSpec],
-) -> Result<(), LoadError> {
-    let refuse = |problem: String| LoadError::Unsupported {
-        side,
-        name: name.to_owned(),
-        problem,
-    };
-    let Some(spec) = specs.iter_mut().find(|spec| spec.name == name) else {
-        return Err(refuse("is in config.pbtxt and not in the model".to_owned()));
-    };
-    let declared = model_config::datatype_name(data_type);
-    if declared.is_some_and(|declared| declared != spec.datatype.name()) {
-        let declared = declared.unwrap_or_default();
-        return Err(refuse(format!(
-            "is {declared} in config.pbtxt and {} in the model",
-            spec.datatype
-        )));
+    dims: Vec<Dim>,
+}
+
+impl Declared<'_> {
+    fn apply(self, specs: &mut [TensorSpec]) -> Result<(), LoadError> {
+        let Some(spec) = specs.iter_mut().find(|spec| spec.name == self.name) else {
+            return Err(self.refused("is in config.pbtxt and not in the model".to_owned()));
+        };
+        if let Some(declared) = model_config::datatype_name(self.data_type)
+            && declared != spec.datatype.name()
+        {
+            let found = spec.datatype;
+            return Err(self.refused(format!(
+                "is {declared} in config.pbtxt and {found} in the model"
+            )));
+        }
+        let found = spec.dims.get_or_insert_with(|| self.dims.clone());
+        if !agree(found, &self.dims) {
+            let problem = format!(
+                "has shape {:?} in config.pbtxt, with the batch axis, and {:?} in the model",
+                wire_shape(&self.dims),
+                wire_shape(found)
+            );
+            return Err(self.refused(problem));
+        }
+        for (found, declared) in found.iter_mut().zip(self.dims) {
+            if *found == Dim::Any {
+                *found = declared;
+            }
+        }
+        Ok(())
     }
-    let declared: Vec<Dim> = batched
-        .then_some(Dim::Any)
-        .into_iter()
-        .chain(dims.iter().map(|extent| Dim::from_wire(*extent)))
-        .collect();
-    let own = spec.dims.get_or_insert_with(|| declared.clone());
-    let agrees = own.len() == declared.len()
-        && own
-            .iter()
-            .zip(&declared)
-            .all(|(own, said)| own == said || *own == Dim::Any || *said == Dim::Any);
-    if !agrees {
-        let said: Vec<i64> = declared.iter().map(Dim::to_wire).collect();
-        return Err(refuse(format!(
-            "has shape {said:?} in config.pbtxt, with the batch axis, and {:?} in the model",
-            own.iter().map(Dim::to_wire).collect::<Vec<_>>()
-        )));
-    }
-    for (own, said) in own.iter_mut().zip(declared) {
-        if *own == Dim::Any {
-            *own = said;
+
+    fn refused(&self, problem: String) -> LoadError {
+        LoadError::Unsupported {
+            side: self.side,
+            name: self.name.to_owned(),
+            problem,
         }
     }
-    Ok(())
+}
+
+fn agree(found: &[Dim], declared: &[Dim]) -> bool {
+    found.len() == declared.len()
+        && found
+            .iter()
+            .zip(declared)
+            .all(|(one, two)| one == two || *one == Dim::Any || *two == Dim::Any)
+}
+
+fn wire_shape(dims: &[Dim]) -> Vec<i64> {
+    dims.iter().map(Dim::to_wire).collect()
 }
