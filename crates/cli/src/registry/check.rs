@@ -33,7 +33,7 @@ pub(super) fn reports(found: &[Found], engines: &Engines) -> Result<Vec<CheckRep
     let one = |one: &Found| {
         let mut report = tidegate_serving::check(one.bundle.name().as_str(), &one.plan, engines);
         if !one.bundle.manifest().files.is_empty() {
-            report.look("digests", || {
+            report.run("digests", || {
                 one.bundle
                     .check_digests()
                     .map_err(|error| error.to_string())

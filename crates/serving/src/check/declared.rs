@@ -1,71 +1,88 @@
-//! What a manifest declares of inputs and outputs, held against the artifact's.
+//! What a manifest declares of inputs and outputs, compared with the artifact's.
 
 use tidegate_core::{DeclaredSignature, DeclaredTensor, Dim, Signature, TensorSpec};
 
 pub(super) fn check(declared: &DeclaredSignature, found: &Signature) -> Result<(), String> {
     for tensor in &declared.inputs {
-        one("input", tensor, &found.inputs)?;
+        compare("input", tensor, &found.inputs)?;
     }
     for tensor in &declared.outputs {
-        one("output", tensor, &found.outputs)?;
+        compare("output", tensor, &found.outputs)?;
     }
     Ok(())
 }
 
-fn one(side: &str, declared: &DeclaredTensor, found: &[TensorSpec]) -> Result<(), String> {
-    let names = || {
-        found
-            .iter()
-            .map(|spec| format!("\"{}\"", spec.name))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    let spec = match (declared.name.as_str(), found) {
-        ("", [only]) => only,
-        ("", _) => {
-            return Err(format!(
-                "an {side} without a name is declared, the model has {}",
-                names()
-            ));
-        }
+fn compare(side: &str, declared: &DeclaredTensor, found: &[TensorSpec]) -> Result<(), String> {
+    let spec = counterpart(side, declared, found)?;
+    difference(declared, spec).map_or(Ok(()), |difference| {
+        let name = &spec.name;
+        Err(format!("{side} \"{name}\" is declared {difference}"))
+    })
+}
+
+/// The tensor of the artifact that a declaration is about. Only a tensor that is the only one of
+/// its side can be declared without a name.
+fn counterpart<'a>(
+    side: &str,
+    declared: &DeclaredTensor,
+    found: &'a [TensorSpec],
+) -> Result<&'a TensorSpec, String> {
+    match (declared.name.as_str(), found) {
+        ("", [only]) => Ok(only),
+        ("", _) => Err(format!(
+            "an {side} without a name is declared, the model has {}",
+            names(found)
+        )),
         (name, _) => found.iter().find(|spec| spec.name == name).ok_or_else(|| {
             format!(
                 "{side} \"{name}\" is declared and not in the model, which has {}",
-                names()
+                names(found)
             )
-        })?,
-    };
-    if let Some(datatype) = declared
-        .datatype
-        .filter(|datatype| *datatype != spec.datatype)
-    {
-        return Err(format!(
-            "{side} \"{}\" is declared as {datatype}, the model has {}",
-            spec.name, spec.datatype
-        ));
+        }),
     }
-    let Some(dims) = &spec.dims else {
-        return Ok(());
-    };
-    if let Some(shape) = &declared.shape {
-        let wanted: Vec<Dim> = shape.iter().map(|extent| Dim::from_wire(*extent)).collect();
-        let fits = |(own, said): (&Dim, &Dim)| own == said || *own == Dim::Any;
-        if wanted.len() != dims.len() || !dims.iter().zip(&wanted).all(fits) {
-            return Err(format!(
-                "{side} \"{}\" is declared with shape {shape:?}, the model has {:?}",
-                spec.name,
-                spec.wire_shape()
-            ));
-        }
+}
+
+fn names(specs: &[TensorSpec]) -> String {
+    let names: Vec<String> = specs
+        .iter()
+        .map(|spec| format!("\"{}\"", spec.name))
+        .collect();
+    names.join(", ")
+}
+
+/// What is declared and what the model has instead.
+fn difference(declared: &DeclaredTensor, spec: &TensorSpec) -> Option<String> {
+    if let Some(datatype) = declared.datatype
+        && datatype != spec.datatype
+    {
+        let found = spec.datatype;
+        return Some(format!("as {datatype}, the model has {found}"));
+    }
+    // Some artifacts do not say the shape of an output. Then there is nothing to compare with.
+    let dims = spec.dims.as_ref()?;
+    if let Some(shape) = &declared.shape
+        && !fits(shape, dims)
+    {
+        let found = spec.wire_shape();
+        return Some(format!("with shape {shape:?}, the model has {found:?}"));
     }
     let columns = declared.columns.len();
     match dims.last() {
-        Some(Dim::Fixed(extent)) if columns > 0 && *extent != columns => Err(format!(
-            "{side} \"{}\" is declared with {columns} columns, the model has {extent}",
-            spec.name
-        )),
-        _ => Ok(()),
+        Some(Dim::Fixed(extent)) if columns > 0 && *extent != columns => {
+            Some(format!("with {columns} columns, the model has {extent}"))
+        }
+        _ => None,
     }
+}
+
+/// Whether a declared shape is one that the model takes: it may fix an open dimension.
+fn fits(declared: &[i64], dims: &[Dim]) -> bool {
+    let wanted = declared.iter().map(|extent| Dim::from_wire(*extent));
+    declared.len() == dims.len()
+        && dims
+            .iter()
+            .zip(wanted)
+            .all(|(own, wanted)| *own == wanted || *own == Dim::Any)
 }
 
 #[cfg(test)]

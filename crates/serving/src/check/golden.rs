@@ -1,8 +1,8 @@
-//! Answers held against the ones that were expected.
+//! Answers compared with the expected ones.
 
 use tidegate_core::{DataType, Signature, Tensor, TensorView, Tolerance, bf16, f16};
 
-/// The first output that differs, where, and by how much.
+/// An error names the first output that differs, where, and by how much.
 pub(super) fn compare(
     signature: &Signature,
     found: &[Tensor],
@@ -14,53 +14,36 @@ pub(super) fn compare(
     }
     for (name, expected) in expected {
         let at = signature.output(name).map_err(|error| error.to_string())?;
-        one(&found[at], expected, tolerance)
-            .map_err(|problem| format!("output \"{name}\" {problem}"))?;
+        if let Some(difference) = difference(&found[at], expected, tolerance) {
+            return Err(format!("output \"{name}\" {difference}"));
+        }
     }
     Ok(())
 }
 
-fn one(found: &Tensor, expected: &Tensor, tolerance: Tolerance) -> Result<(), String> {
+fn difference(found: &Tensor, expected: &Tensor, tolerance: Tolerance) -> Option<String> {
     if found.datatype() != expected.datatype() {
-        return Err(format!(
-            "is {}, expected is {}",
-            found.datatype(),
-            expected.datatype()
-        ));
+        let (found, expected) = (found.datatype(), expected.datatype());
+        return Some(format!("is {found}, expected is {expected}"));
     }
     if found.shape() != expected.shape() {
-        return Err(format!(
-            "has shape {}, expected is {}",
-            found.shape(),
-            expected.shape()
-        ));
+        let (found, expected) = (found.shape(), expected.shape());
+        return Some(format!("has shape {found}, expected is {expected}"));
     }
-    let differs = |at: usize, found: String, expected: String| {
-        Err(format!(
-            "is {found} at element {at}, expected is {expected}"
-        ))
-    };
-    match (floats(found), floats(expected)) {
+    let (at, found, expected) = match (floats(found), floats(expected)) {
         (Some(found), Some(expected)) => {
-            let pair = found
-                .iter()
-                .zip(&expected)
-                .position(|(found, expected)| !tolerance.accepts(*found, *expected));
-            pair.map_or(Ok(()), |at| {
-                differs(at, found[at].to_string(), expected[at].to_string())
-            })
+            let at = (0..found.len()).find(|at| !tolerance.accepts(found[*at], expected[*at]))?;
+            (at, found[at].to_string(), expected[at].to_string())
         }
         _ => {
             let (found, expected) = (texts(found), texts(expected));
-            let pair = found
-                .iter()
-                .zip(&expected)
-                .position(|(found, expected)| found != expected);
-            pair.map_or(Ok(()), |at| {
-                differs(at, found[at].clone(), expected[at].clone())
-            })
+            let at = (0..found.len()).find(|at| found[*at] != expected[*at])?;
+            (at, found[at].clone(), expected[at].clone())
         }
-    }
+    };
+    Some(format!(
+        "is {found} at element {at}, expected is {expected}"
+    ))
 }
 
 fn floats(tensor: &Tensor) -> Option<Vec<f64>> {

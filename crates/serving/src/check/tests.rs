@@ -69,8 +69,6 @@ fn reference(folder: &tempfile::TempDir) -> (VersionPlan, Sample) {
     (plan, Sample { inputs, outputs })
 }
 
-use sample::Sample;
-
 fn json(sample: &Sample, change: f32) -> String {
     let tensors = |tensors: &[(String, Tensor)], change: f32| {
         let one = |(name, tensor): &(String, Tensor)| {
