@@ -1,12 +1,13 @@
-//! The memory of the process, as the engines' C library has it and as the machine sees it.
+//! The memory of the process: what the C library's allocator holds, and what the machine sees.
 
 use crate::metrics::ProcessUsage;
 
-/// Keeps the C library from spreading engines over more heaps than threads use at once: each heap
-/// keeps what is freed in it. Takes effect for threads that start later.
+/// Limits the number of heaps (arenas) in which the C library allocates: each keeps what is freed in
+/// it, and glibc's default is eight for each core. Takes effect for threads that start later.
 pub(crate) fn limit_heaps() {
     #[cfg(target_env = "gnu")]
     {
+        // One for each thread that an engine keeps busy, and two for the rest.
         let heaps = std::thread::available_parallelism().map_or(1, usize::from) + 2;
         // SAFETY: mallopt has no preconditions and may be called from any thread (mallopt(3)).
         unsafe {
@@ -15,8 +16,8 @@ pub(crate) fn limit_heaps() {
     }
 }
 
-/// Gives what the C library's allocator keeps for later back to the machine: an engine's memory is
-/// its, and a version that is gone leaves holes which it would not return by itself.
+/// Returns free memory of the C library's heaps to the machine. A version that is dropped leaves
+/// holes below memory still in use, which the allocator does not return by itself.
 pub(crate) fn give_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim has no preconditions and may be called from any thread (malloc_trim(3)).
@@ -25,35 +26,37 @@ pub(crate) fn give_back() {
     }
 }
 
-/// What is taken at a moment, in bytes.
+/// The memory of the process at a moment, in bytes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Taken {
+pub(crate) struct MemoryUsage {
     resident: u64,
     allocated: u64,
 }
 
-impl Taken {
+impl MemoryUsage {
     pub(crate) fn now() -> Self {
         Self {
             resident: ProcessUsage::now().map_or(0, |usage| usage.resident_bytes),
-            allocated: allocated(),
+            allocated: allocated_bytes(),
         }
     }
 
-    /// How much more is taken now: by an engine that allocates in the C library's heaps exactly
-    /// that, also where it fills holes and the process does not grow; by another one what the
-    /// process grew, traffic included.
+    /// How much more memory is taken now, in bytes. For an engine that allocates in the C library's
+    /// heaps (`in_heaps`) it is what these grew: exact, even if the engine fills holes and the
+    /// process does not grow. For another engine it is the growth of the process, which includes
+    /// that of requests.
     pub(crate) fn growth(self, in_heaps: bool) -> u64 {
         let now = Self::now();
-        match in_heaps && now.allocated > 0 {
-            true => now.allocated.saturating_sub(self.allocated),
-            false => now.resident.saturating_sub(self.resident),
+        if in_heaps && now.allocated > 0 {
+            now.allocated.saturating_sub(self.allocated)
+        } else {
+            now.resident.saturating_sub(self.resident)
         }
     }
 }
 
-/// What is allocated in the C library's heaps.
-fn allocated() -> u64 {
+/// What is allocated in the C library's heaps, in bytes; 0 with another C library than glibc.
+fn allocated_bytes() -> u64 {
     #[cfg(target_env = "gnu")]
     {
         // SAFETY: mallinfo2 has no preconditions and may be called from any thread (mallinfo(3)).
@@ -69,8 +72,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_fills_a_hole_counts_as_growth() {
-        let before = Taken::now();
+    fn memory_that_fills_a_hole_counts_as_growth() {
+        let before = MemoryUsage::now();
         // SAFETY: what malloc gave is freed once.
         unsafe {
             let block = libc::malloc(3 << 20);

@@ -1,0 +1,165 @@
+//! Loading a version: check its files, load it into an engine, warm it, check its answers.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use tidegate_core::Signature;
+use tidegate_engines::{Engines, Instance, LoadError, LoadedArtifact};
+use tracing::info;
+
+use super::{DEFAULT_MAX_BATCH_ROWS, LastUsed, Version, VersionPlan};
+use crate::memory::MemoryUsage;
+use crate::metrics::unix_ms;
+use crate::scheduler::{Limits, Scheduler};
+use crate::stats::VersionStats;
+use crate::warmup::{self, WarmupReport};
+use crate::{Metrics, ModelState, check, source};
+
+/// Why a version cannot be served.
+#[derive(Debug, Error)]
+pub(crate) enum VersionLoadError {
+    /// The engine cannot load it.
+    #[error(transparent)]
+    Engine(#[from] LoadError),
+    /// It is not what its bundle says.
+    #[error("the version failed its own checks: {0}")]
+    Checks(String),
+}
+
+impl Version {
+    /// Loads a version, warms it, and finds out whether its requests can share a run. A version
+    /// from the registry must pass its own checks. Runs that take longer than `inline_run` leave
+    /// the thread that serves connections. `report_state` gets each state that it passes through.
+    /// Blocks.
+    pub(crate) fn load(
+        model: &str,
+        plan: VersionPlan,
+        engines: &Engines,
+        metrics: &Metrics,
+        inline_run: Duration,
+        report_state: &dyn Fn(ModelState),
+    ) -> Result<Self, VersionLoadError> {
+        if plan.is_from_registry() {
+            // Before the engine: an engine can crash the process on a broken file.
+            report_state(ModelState::Verifying);
+            check::files_and_weights(&plan).map_err(VersionLoadError::Checks)?;
+        }
+        report_state(ModelState::Loading);
+        let started = Instant::now();
+        let memory_before = MemoryUsage::now();
+        let manifest = &plan.manifest;
+        let artifact = engines.load(&plan.artifact, manifest.engine, &manifest.engine_options)?;
+        let signature = declared_signature(&plan, artifact.signature())?;
+        let mut instances = default_instances(&*artifact)?;
+
+        report_state(ModelState::Warming);
+        let max_batch_size = manifest.batching.max_batch_size;
+        let warmup = warmup::run(
+            &signature,
+            &mut instances,
+            max_batch_size,
+            DEFAULT_MAX_BATCH_ROWS,
+        )?;
+        if plan.is_from_registry() {
+            check::contract(&plan, &signature, &mut *instances[0])
+                .map_err(VersionLoadError::Checks)?;
+        }
+
+        let number = plan.number.to_string();
+        let max_rows = warmup.max_batch_rows.map_or(1, NonZeroUsize::get);
+        let stats = Arc::new(VersionStats::new(metrics, model, &number, max_rows));
+        let limits = Limits {
+            inline_run,
+            ..Limits::new(&manifest.batching, warmup.max_batch_rows)
+        };
+        let name = format!("{model}:{number}");
+        let scheduler = Scheduler::new(name, limits, artifact.clone(), instances, stats.clone());
+        for (bytes, run_time) in &warmup.run_times {
+            scheduler.learn(*bytes, *run_time);
+        }
+        let load_time = started.elapsed();
+        // ONNX Runtime is a C++ library, and takes its memory from the C library's heaps. The
+        // portable engine is Rust, for which this binary has another allocator.
+        let memory_bytes = memory_before.growth(artifact.engine() == "onnxruntime");
+        let version = Self {
+            model: model.to_owned(),
+            number,
+            engine: artifact.engine(),
+            signature,
+            scheduler,
+            stats,
+            memory_bytes,
+            load_time,
+            loaded_ms: unix_ms(),
+            file_bytes: plan.file_bytes(),
+            threads: artifact.threads(),
+            last_used: LastUsed::now(),
+            plan,
+        };
+        version.record_load(metrics);
+        version.log_load(&warmup);
+        Ok(version)
+    }
+
+    fn record_load(&self, metrics: &Metrics) {
+        let labels = &[self.model.as_str(), self.number.as_str()];
+        let load_s = self.load_time.as_secs_f64();
+        metrics.load_seconds.observe(load_s);
+        metrics
+            .load_seconds_last
+            .with_label_values(labels)
+            .set(load_s);
+        metrics
+            .memory_bytes
+            .with_label_values(labels)
+            .set(i64::try_from(self.memory_bytes).unwrap_or(i64::MAX));
+    }
+
+    fn log_load(&self, warmup: &WarmupReport) {
+        let one_row = warmup.run_times.first();
+        info!(
+            model = self.model,
+            version = self.plan.number,
+            engine = self.engine,
+            instances = self.scheduler.instances(),
+            max_batch_rows = warmup.max_batch_rows.map_or(0, NonZeroUsize::get),
+            one_row_us = one_row.map_or(0, |(_, run_time)| run_time.as_micros() as u64),
+            load_ms = self.load_time.as_millis() as u64,
+            "model loaded"
+        );
+        if let Some(reason) = &warmup.not_batched {
+            info!(
+                model = self.model,
+                version = self.plan.number,
+                reason,
+                "requests run one by one"
+            );
+        }
+    }
+}
+
+/// The artifact's signature, narrowed to what is declared for it.
+fn declared_signature(plan: &VersionPlan, found: &Signature) -> Result<Signature, LoadError> {
+    let mut signature = found.clone();
+    if let Some(config) = &plan.triton {
+        source::triton::check_declared(config, &mut signature)?;
+    }
+    for output in &plan.manifest.outputs {
+        if signature.output(&output.name).is_err() {
+            return Err(LoadError::Unsupported {
+                side: "output",
+                name: output.name.clone(),
+                problem: "is in model.toml and not in the model".to_owned(),
+            });
+        }
+    }
+    Ok(signature)
+}
+
+fn default_instances(artifact: &dyn LoadedArtifact) -> Result<Vec<Box<dyn Instance>>, LoadError> {
+    (0..artifact.default_instances())
+        .map(|_| artifact.instance())
+        .collect()
+}

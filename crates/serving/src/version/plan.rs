@@ -1,0 +1,62 @@
+//! What is known of a version before it is loaded.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tidegate_core::Manifest;
+use tidegate_protocol::inference::ModelConfig;
+use tidegate_registry::CachedVersion;
+
+/// Everything that is known of a version before it is loaded.
+///
+/// ```
+/// use tidegate_core::Manifest;
+/// use tidegate_serving::VersionPlan;
+///
+/// let plan = VersionPlan::new(Manifest::default(), "model.onnx".into());
+/// assert_eq!(plan.number, 1);
+/// ```
+#[derive(Clone, Debug)]
+pub struct VersionPlan {
+    /// Its number.
+    pub number: u64,
+    /// How to run it.
+    pub manifest: Manifest,
+    /// The artifact's path.
+    pub artifact: PathBuf,
+    /// Class names by output, for the classification extension.
+    pub labels: HashMap<String, Vec<String>>,
+    /// Triton's configuration, if the model has one.
+    pub triton: Option<ModelConfig>,
+    /// Keeps the files in the local cache, if they come from the registry.
+    pub files: Option<Arc<CachedVersion>>,
+}
+
+impl VersionPlan {
+    /// Version 1 of an artifact and its manifest, without labels or other files.
+    pub fn new(manifest: Manifest, artifact: PathBuf) -> Self {
+        Self {
+            number: 1,
+            manifest,
+            artifact,
+            labels: HashMap::new(),
+            triton: None,
+            files: None,
+        }
+    }
+
+    /// Whether it comes from the registry. Only such versions promise to pass their own checks: a
+    /// model in a folder is served as it is.
+    pub(super) fn is_from_registry(&self) -> bool {
+        self.files.is_some()
+    }
+
+    /// The size of its files: all those of the registry, else the artifact alone.
+    pub(super) fn file_bytes(&self) -> u64 {
+        match &self.files {
+            Some(files) => u64::try_from(files.version().bytes).unwrap_or(0),
+            None => std::fs::metadata(&self.artifact).map_or(0, |file| file.len()),
+        }
+    }
+}
