@@ -342,7 +342,7 @@ mod tests {
         )
         .unwrap_err();
         assert!(
-            format!("{error:#}").contains("\"newest\" is no choice of versions"),
+            format!("{error:#}").contains("\"newest\" is not a version policy"),
             "{error:#}"
         );
     }

@@ -189,7 +189,7 @@ async fn stop(server: Server, fleet: Option<Arc<Fleet>>) -> ExitCode {
     let cause = server.stop().await;
     if let Some(fleet) = fleet {
         // The registry forgets by itself what it does not hear of.
-        let _ = tokio::time::timeout(FAREWELL, fleet.leave()).await;
+        let _ = tokio::time::timeout(FAREWELL, fleet.release_versions()).await;
     }
     match cause {
         StopCause::Drained => ExitCode::SUCCESS,

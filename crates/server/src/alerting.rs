@@ -211,8 +211,11 @@ impl Alerting {
         loads: BTreeMap<String, Loads>,
         now_ms: u64,
     ) {
-        let is_of_registry =
-            |model: &str| app.serving.fleet().is_some_and(|fleet| fleet.knows(model));
+        let is_of_registry = |model: &str| {
+            app.serving
+                .fleet()
+                .is_some_and(|fleet| fleet.manages(model))
+        };
         let State {
             kept, last, events, ..
         } = state;

@@ -89,7 +89,7 @@ impl App {
         }
         self.serving.metrics().ready(self.ready());
         if let Some(fleet) = self.serving.fleet() {
-            fleet.measure();
+            fleet.update_gauges();
         }
     }
 
@@ -117,7 +117,7 @@ impl App {
             let message = "loading and unloading is switched off: server.model_control is false";
             return Err(InferError::new(ErrorCode::MethodNotAllowed, message));
         }
-        if let Some(fleet) = self.serving.fleet().filter(|fleet| fleet.knows(&model)) {
+        if let Some(fleet) = self.serving.fleet().filter(|fleet| fleet.manages(&model)) {
             return if load {
                 fleet.load(&model).await
             } else {

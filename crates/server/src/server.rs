@@ -155,7 +155,7 @@ impl Server {
             .unwrap_or_default();
         if let Some(fleet) = self.app.serving.fleet() {
             fleet.follow();
-            let from_registry = fleet.started().await;
+            let from_registry = fleet.wait_for_initial_loads().await;
             report.ready.extend(from_registry.ready);
             report.failed.extend(from_registry.failed);
         }

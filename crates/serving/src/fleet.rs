@@ -1,9 +1,13 @@
-//! The models of the registry on this server: what should be loaded, is loaded, and makes room for
-//! what is asked for.
+//! The models of the registry on this server: it decides which versions should be loaded, loads
+//! them, and evicts others for what is asked for.
 //!
-//! A control loop reads the registry ([`follow`]) and sets what each [`Family`] should serve; loads
-//! ([`load`]) and drains ([`drain`]) bring that about, while requests go on reading the snapshot in
-//! [`Models`]. Only a request for what is not loaded comes here, and waits for its load.
+//! A control loop reads the registry ([`follow`]) and sets what each [`ManagedModel`] should serve
+//! ([`sync`]). Loads ([`load`]) and drains ([`drain`]) bring that about, while requests go on
+//! reading the snapshot in [`Models`]. Only a request for a version that is not loaded comes here
+//! ([`demand`]), and waits for its load.
+//!
+//! Locks are taken in this order: `managed`, then `freezes` or the budget's. No lock is held across
+//! an await.
 
 mod activity;
 mod backoff;
@@ -11,24 +15,26 @@ mod budget;
 mod config;
 mod demand;
 mod drain;
-mod family;
 mod follow;
 mod freeze;
 mod link;
 mod load;
+mod managed_model;
 mod policy;
 mod pool;
+mod status;
+mod sync;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 
 use parking_lot::Mutex;
 use tidegate_engines::Engines;
-use tidegate_registry::{Alias, Digest, Snapshot, VersionRecord};
+use tidegate_registry::Digest;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 pub use self::config::{FleetConfig, ModelRule};
@@ -36,14 +42,14 @@ pub use self::freeze::{FrozenModels, VersionNames};
 pub use self::link::RegistryLink;
 pub use self::policy::VersionPolicy;
 
-use self::activity::Activity;
+use self::activity::EngineActivity;
 use self::budget::Budget;
-use self::family::{Family, Settled};
-use self::freeze::{Freezes, Served};
-use self::load::Cause;
+use self::freeze::Freezes;
+use self::load::LoadReason;
+use self::managed_model::{ManagedModel, PendingLoad};
 use crate::memory;
 use crate::models::unknown_model;
-use crate::{ErrorCode, IndexEntry, InferError, LoadReport, Metrics, ModelState, Models};
+use crate::{ErrorCode, InferError, Metrics, Models};
 
 /// The models of the registry on this server.
 pub struct Fleet {
@@ -54,24 +60,22 @@ pub struct Fleet {
     metrics: Arc<Metrics>,
     runtime: Handle,
     budget: Arc<Budget>,
-    /// Loads that may go on.
-    loads: Arc<Semaphore>,
-    /// Engine work under way that moves the process's memory, and how much of it there has been.
-    activity: Activity,
-    families: Mutex<BTreeMap<String, Family>>,
-    /// What versions took when they were loaded, by content.
-    learned: Mutex<BTreeMap<Digest, u64>>,
+    /// One permit for each load that may go on at the same time.
+    load_permits: Arc<Semaphore>,
+    activity: EngineActivity,
+    managed: Mutex<BTreeMap<String, ManagedModel>>,
+    /// The memory that contents took when they were loaded, in bytes.
+    measured_bytes: Mutex<BTreeMap<Digest, u64>>,
     /// Held by a load that is measured.
-    measuring: Arc<tokio::sync::Mutex<()>>,
-    /// Whether the loads of the start have begun.
-    has_begun: AtomicBool,
-    /// Set when the loads of the start have come to their end.
-    started: watch::Sender<bool>,
+    measurement: Arc<tokio::sync::Mutex<()>>,
+    has_started_initial_loads: AtomicBool,
+    /// Set when the loads of the start have ended.
+    initial_loads_done: watch::Sender<bool>,
     /// Why the registry cannot be read, while it cannot.
-    unreachable: Mutex<Option<String>>,
+    registry_error: Mutex<Option<String>>,
     freezes: Mutex<Freezes>,
     /// Whether the registry must be read although nothing changed in it.
-    is_stale: AtomicBool,
+    must_read_registry: AtomicBool,
 }
 
 impl Fleet {
@@ -90,7 +94,7 @@ impl Fleet {
             .memory_budget_bytes
             .set(i64::try_from(budget.limit()).unwrap_or(i64::MAX));
         Arc::new(Self {
-            loads: Arc::new(Semaphore::new(config.parallel_loads.max(1))),
+            load_permits: Arc::new(Semaphore::new(config.parallel_loads.max(1))),
             config,
             link,
             models,
@@ -98,177 +102,34 @@ impl Fleet {
             metrics,
             runtime: Handle::current(),
             budget,
-            activity: Activity::default(),
-            families: Mutex::default(),
-            learned: Mutex::default(),
-            measuring: Arc::default(),
-            has_begun: AtomicBool::new(false),
-            started: watch::channel(false).0,
-            unreachable: Mutex::default(),
+            activity: EngineActivity::default(),
+            managed: Mutex::default(),
+            measured_bytes: Mutex::default(),
+            measurement: Arc::default(),
+            has_started_initial_loads: AtomicBool::new(false),
+            initial_loads_done: watch::channel(false).0,
+            registry_error: Mutex::default(),
             freezes: Mutex::default(),
-            is_stale: AtomicBool::new(false),
+            must_read_registry: AtomicBool::new(false),
         })
     }
 
-    /// Follows the registry from now on, until the fleet is dropped. Models of folders are found
-    /// before: their names are theirs.
+    /// Follows the registry from now on, until the fleet is dropped. Call it after the models of
+    /// folders have been found: these keep their names.
     pub fn follow(self: &Arc<Self>) {
         self.runtime.spawn(follow::run(Arc::downgrade(self)));
-    }
-
-    /// Waits until the registry, or what is left of it in the cache, has been read and every load
-    /// of the start has come to its end.
-    pub async fn started(&self) -> LoadReport {
-        // It does not fail: the sender lives as long as the fleet.
-        let _ = self.started.subscribe().wait_for(|started| *started).await;
-        let mut report = LoadReport::default();
-        for entry in self.index() {
-            let name = format!("{}:{}", entry.name, entry.version);
-            match entry.state {
-                ModelState::Ready => report.ready.push(name),
-                ModelState::Failed(reason) => report.failed.push((name, reason)),
-                _ => {}
-            }
-        }
-        report
-    }
-
-    /// Sets what should be served. What is due then is begun by whoever calls this.
-    fn sync(self: &Arc<Self>, snapshot: &Snapshot) {
-        let mut by_model: BTreeMap<&str, Vec<&VersionRecord>> = BTreeMap::new();
-        for version in snapshot
-            .versions
-            .iter()
-            .filter(|version| self.config.serves(&version.model))
-        {
-            by_model.entry(&version.model).or_default().push(version);
-        }
-        let mut aliases: BTreeMap<&str, Vec<&Alias>> = BTreeMap::new();
-        for alias in &snapshot.aliases {
-            aliases.entry(&alias.model).or_default().push(alias);
-        }
-        let digests: BTreeSet<Digest> = snapshot
-            .versions
-            .iter()
-            .map(|version| version.digest)
-            .collect();
-        self.learned
-            .lock()
-            .retain(|digest, _| digests.contains(digest));
-        let mut families = self.families.lock();
-        for name in by_model
-            .keys()
-            .filter(|name| !families.contains_key(**name))
-            .copied()
-            .collect::<Vec<_>>()
-        {
-            if self.models.is_found(name) {
-                warn!(
-                    model = name,
-                    "not served from the registry: a model of this name was found in a folder"
-                );
-                continue;
-            }
-            families.insert(name.to_owned(), Family::new(name));
-        }
-        for (name, family) in families.iter_mut() {
-            let records = by_model
-                .get(name.as_str())
-                .map(Vec::as_slice)
-                .unwrap_or_default();
-            let aliases = aliases
-                .get(name.as_str())
-                .map(Vec::as_slice)
-                .unwrap_or_default();
-            family.note_answering(records);
-            let there = records
-                .iter()
-                .map(|record| u64::try_from(record.number).unwrap_or_default())
-                .collect();
-            let served = Served {
-                before: family.held(),
-                there: &there,
-                answered: &family.answered,
-            };
-            let wanted = policy::target(self.config.versions_of(name), records, aliases);
-            let target = self.hold(name, served, wanted);
-            family.aim(target, records);
-            self.settle(family);
-        }
-        self.forget_empty(&mut families);
-    }
-
-    /// Brings what requests see in line with what is loaded, and drains what nobody needs.
-    fn settle(self: &Arc<Self>, family: &mut Family) {
-        let settled = family.settle();
-        self.bring_about(family, settled);
-    }
-
-    fn bring_about(self: &Arc<Self>, family: &Family, settled: Settled) {
-        self.publish(family);
-        for (number, loaded) in settled.drained {
-            self.drain(&family.name, number, loaded);
-        }
-        for number in settled.gone {
-            self.metrics.forget(&family.name, &number.to_string());
-        }
-    }
-
-    fn publish(&self, family: &Family) {
-        let (model, before) = (family.model(), self.models.model(&family.name).ok());
-        match (model, before) {
-            (Some(model), Some(before)) if model.is_same(&before) => {}
-            (Some(model), _) => drop(self.models.publish(model)),
-            (None, Some(_)) => drop(self.models.withdraw(&family.name)),
-            (None, None) => {}
-        }
-    }
-
-    /// Forgets the models of which nothing is wanted or left.
-    fn forget_empty(&self, families: &mut BTreeMap<String, Family>) {
-        families.retain(|name, family| {
-            let stays = !family.slots.is_empty();
-            if !stays {
-                self.metrics.forget_model(name);
-            }
-            stays
-        });
-    }
-
-    /// Begins the loads that wait for no request.
-    fn load_due(self: &Arc<Self>) {
-        let now = Instant::now();
-        let mut families = self.families.lock();
-        for family in families.values_mut() {
-            for number in family.due(self.config.is_lazy(&family.name), now) {
-                let pinned = self.config.is_pinned(&family.name);
-                let cause = if pinned || family.replaces(number) {
-                    Cause::Needed
-                } else {
-                    Cause::Preload
-                };
-                self.begin(family, number, cause);
-            }
-        }
-    }
-
-    /// Whether a model of this name is, or would be, served from the registry.
-    pub fn knows(&self, model: &str) -> bool {
-        self.families.lock().contains_key(model)
     }
 
     /// Takes a model out of service until [`Fleet::load`]. Requests that have begun are answered.
     ///
     /// # Errors
     /// [`ErrorCode::UnknownModel`].
-    pub fn unload(self: &Arc<Self>, model: &str) -> Result<(), InferError> {
-        let mut families = self.families.lock();
-        let family = families
-            .get_mut(model)
-            .ok_or_else(|| unknown_model(model))?;
-        family.is_stopped = true;
-        self.settle(family);
-        info!(model, "model unloaded");
+    pub fn unload(self: &Arc<Self>, name: &str) -> Result<(), InferError> {
+        let mut managed = self.managed.lock();
+        let model = managed.get_mut(name).ok_or_else(|| unknown_model(name))?;
+        model.is_unloaded = true;
+        self.reconcile(model);
+        info!(model = name, "model unloaded");
         Ok(())
     }
 
@@ -276,132 +137,48 @@ impl Fleet {
     ///
     /// # Errors
     /// [`ErrorCode::UnknownModel`], or [`ErrorCode::LoadFailed`] with the reason.
-    pub async fn load(self: &Arc<Self>, model: &str) -> Result<(), InferError> {
-        let loads: Vec<family::Load> = {
-            let mut families = self.families.lock();
-            let family = families
-                .get_mut(model)
-                .ok_or_else(|| unknown_model(model))?;
-            family.is_stopped = false;
-            self.settle(family);
-            let wanted: Vec<u64> = family
-                .wanted()
-                .filter(|number| !family.is_loaded(*number))
-                .collect();
-            wanted
-                .into_iter()
-                .filter_map(|number| self.begin(family, number, Cause::Needed))
-                .collect()
-        };
-        // Each lets go of its version as soon as it ends: an eviction must not wait for the other
-        // loads.
-        let mut ends = tokio::task::JoinSet::new();
-        for mut load in loads {
-            ends.spawn_on(
-                async move {
-                    let outcome = load.outcome.wait_for(Option::is_some).await.ok()?;
-                    outcome.as_ref()?.as_ref().err().cloned()
-                },
-                &self.runtime,
-            );
+    pub async fn load(self: &Arc<Self>, name: &str) -> Result<(), InferError> {
+        let mut loads = JoinSet::new();
+        for load in self.start_wanted_loads(name)? {
+            // A task each, so that each version is let go of when its load ends: while a version is
+            // held it cannot be drained, and a load that needs its memory would wait forever.
+            loads.spawn_on(load_error(load), &self.runtime);
         }
-        while let Some(end) = ends.join_next().await {
-            if let Ok(Some(error)) = end {
+        while let Some(ended) = loads.join_next().await {
+            if let Ok(Some(error)) = ended {
                 return Err(InferError::new(ErrorCode::LoadFailed, error.message));
             }
         }
         Ok(())
     }
 
-    /// Every version that should be served or still is, with where it stands.
-    pub fn index(&self) -> Vec<IndexEntry> {
-        let families = self.families.lock();
-        let entries = families.values().flat_map(|family| {
-            family.slots.iter().map(|(number, slot)| {
-                let is_out = family.is_stopped
-                    && matches!(slot.state, ModelState::Absent | ModelState::Failed(_));
-                let state = if is_out {
-                    ModelState::Unloaded
-                } else {
-                    slot.state.clone()
-                };
-                let (aliases, is_default) = family.names_of(*number);
-                let memory_bytes = slot.loaded.as_ref().map(|loaded| loaded.charge.bytes());
-                let entry = IndexEntry::new(family.name.clone(), &number.to_string(), state);
-                IndexEntry {
-                    aliases,
-                    is_default,
-                    memory_bytes,
-                    ..entry
-                }
-            })
-        });
-        entries.collect()
-    }
-
-    /// What the registry says of the versions of a model that should be served or still are,
-    /// ascending.
-    pub fn records(&self, model: &str) -> Vec<VersionRecord> {
-        let families = self.families.lock();
-        let slots = families
-            .get(model)
-            .into_iter()
-            .flat_map(|family| family.slots.values());
-        slots.map(|slot| slot.record.clone()).collect()
-    }
-
-    /// Whether the loads of the start have come to their end and every pinned model answers.
-    pub fn is_ready(&self) -> bool {
-        let families = self.families.lock();
-        let answers = |name: &String| families.get(name).is_some_and(Family::answers);
-        *self.started.borrow() && self.config.pinned.iter().all(answers)
-    }
-
-    /// What is not as it should be: why the registry cannot be read, and versions that could not be
-    /// loaded.
-    pub fn problems(&self) -> Vec<String> {
-        let unreachable = self.unreachable.lock().clone();
-        let mut problems: Vec<String> = unreachable
-            .map(|why| format!("the registry cannot be read: {why}"))
-            .into_iter()
+    fn start_wanted_loads(self: &Arc<Self>, name: &str) -> Result<Vec<PendingLoad>, InferError> {
+        let mut managed = self.managed.lock();
+        let model = managed.get_mut(name).ok_or_else(|| unknown_model(name))?;
+        model.is_unloaded = false;
+        self.reconcile(model);
+        let missing: Vec<u64> = model
+            .wanted()
+            .filter(|number| !model.is_loaded(*number))
             .collect();
-        problems.extend(
-            self.index()
-                .into_iter()
-                .filter_map(|entry| match entry.state {
-                    ModelState::Failed(reason) => Some(format!(
-                        "{}:{} is not served: {reason}",
-                        entry.name, entry.version
-                    )),
-                    _ => None,
-                }),
-        );
-        problems
+        let started = missing
+            .into_iter()
+            .filter_map(|number| self.start_load(model, number, LoadReason::Required));
+        Ok(started.collect())
     }
 
-    /// Tells the registry that this server uses no version any more. What is loaded goes on.
-    pub async fn leave(&self) {
+    /// Tells the registry that this server uses no version any more. Loaded versions stay loaded.
+    pub async fn release_versions(&self) {
         if let Err(error) = self.link.report_uses(&[]).await {
-            warn!(%error, "the registry could not be told that this server ends");
+            warn!(%error, "cannot tell the registry that this server stops");
         }
     }
+}
 
-    /// Brings the gauges up to now.
-    pub fn measure(&self) {
-        let mut counts = BTreeMap::from(ModelState::NAMES.map(|name| (name, 0)));
-        for entry in self.index() {
-            *counts.entry(entry.state.name()).or_default() += 1;
-        }
-        for (state, count) in counts {
-            self.metrics.versions.with_label_values(&[state]).set(count);
-        }
-        self.metrics
-            .memory_charged_bytes
-            .set(i64::try_from(self.budget.charged()).unwrap_or(i64::MAX));
-        self.metrics
-            .registry_reachable
-            .set(i64::from(self.unreachable.lock().is_none()));
-    }
+/// Waits for the end of a load. `None` if it succeeded.
+async fn load_error(mut load: PendingLoad) -> Option<InferError> {
+    let result = load.result.wait_for(Option::is_some).await.ok()?;
+    result.as_ref()?.as_ref().err().cloned()
 }
 
 impl std::fmt::Debug for Fleet {

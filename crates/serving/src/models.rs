@@ -1,5 +1,10 @@
-//! The models of this process: found, loaded, swapped, unloaded.
+//! The models of this process: found in folders or handed over by the fleet, loaded, replaced,
+//! unloaded.
+//!
+//! Requests read a snapshot of the loaded models, without a lock. A change makes a new snapshot and
+//! swaps it in, so that each request sees the state before or after, and none in between.
 
+mod model;
 mod state;
 
 use std::collections::BTreeMap;
@@ -12,83 +17,37 @@ use parking_lot::Mutex;
 use tidegate_engines::Engines;
 use tracing::{error, info};
 
+pub use self::model::Model;
+pub(crate) use self::model::requested_number;
 pub use self::state::{IndexEntry, ModelState};
 use crate::scheduler::INLINE_RUN;
 use crate::source::{self, FoundModel};
-use crate::{ErrorCode, InferError, Metrics, Version};
+use crate::{ErrorCode, InferError, Metrics, Version, VersionPlan};
 
 /// What the request path reads without a lock: the loaded versions.
 type Snapshot = BTreeMap<String, Arc<Model>>;
 
-/// All models that this process knows.
+/// All models of this process.
 pub struct Models {
     roots: Vec<PathBuf>,
     engines: Engines,
     metrics: Arc<Metrics>,
     inline_run: Duration,
     loaded: ArcSwap<Snapshot>,
-    /// Held while a model loads or unloads: they take turns. The request path never takes it.
-    turn: Mutex<()>,
-    /// Where each model stands; held for lookups only.
+    /// Held while a model of a folder loads or unloads, which takes long: one after the other. The
+    /// request path never takes it.
+    loading: Mutex<()>,
+    /// The state of each model that was found in a folder. Held for lookups only, so that requests
+    /// for unknown models do not wait for loads.
     states: Mutex<BTreeMap<String, ModelState>>,
 }
 
-/// The loaded versions of a model, at least one.
-pub struct Model {
-    pub(crate) name: String,
-    pub(crate) versions: BTreeMap<u64, Arc<Version>>,
-    /// Other names of its versions.
-    pub(crate) aliases: BTreeMap<String, u64>,
-    /// The version that answers requests which name none; `None` while that one is not loaded.
-    pub(crate) answering: Option<Arc<Version>>,
-}
-
-impl Model {
-    /// The model's name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The loaded versions, ascending.
-    pub fn versions(&self) -> impl Iterator<Item = &Arc<Version>> {
-        self.versions.values()
-    }
-
-    /// Whether requests would see no difference.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        let same = |one: &Arc<Version>, two: &Arc<Version>| Arc::ptr_eq(one, two);
-        let answering = match (&self.answering, &other.answering) {
-            (Some(one), Some(two)) => same(one, two),
-            (None, None) => true,
-            _ => false,
-        };
-        let mut versions = self.versions.iter().zip(&other.versions);
-        let count = self.versions.len() == other.versions.len();
-        answering
-            && count
-            && self.aliases == other.aliases
-            && versions.all(|(one, two)| one.0 == two.0 && same(one.1, two.1))
-    }
-
-    /// A version by its number or alias; without one, that which answers for the model.
-    fn version(&self, wanted: Option<&str>) -> Option<&Arc<Version>> {
-        let Some(wanted) = wanted else {
-            return self.answering.as_ref();
-        };
-        let number = wanted
-            .parse()
-            .ok()
-            .or_else(|| self.aliases.get(wanted).copied())?;
-        self.versions.get(&number)
-    }
-}
-
-/// What came of loading everything.
+/// The result of loading all models.
 #[derive(Clone, Debug, Default)]
 pub struct LoadReport {
-    /// Names of models that answer.
+    /// Names of models that are ready.
     pub ready: Vec<String>,
-    /// Names of models that do not, with the reason.
+    /// Names of models that could not be loaded, with the reason.
     pub failed: Vec<(String, String)>,
 }
 
@@ -101,14 +60,13 @@ impl Models {
             metrics,
             inline_run: INLINE_RUN,
             loaded: ArcSwap::default(),
-            turn: Mutex::default(),
+            loading: Mutex::default(),
             states: Mutex::default(),
         }
     }
 
-    /// The same, but with runs up to `limit` on the thread that serves connections. For profilers:
-    /// under one that makes everything slower, requests would else go another way than they do
-    /// without it.
+    /// Runs of up to `limit` stay on the thread that serves connections. For profilers: under one
+    /// that slows everything down, requests would otherwise take another path than without it.
     #[must_use]
     pub fn with_inline_run(self, limit: Duration) -> Self {
         Self {
@@ -120,43 +78,43 @@ impl Models {
     /// Finds and loads every model. Blocks.
     pub fn load_all(&self) -> LoadReport {
         let mut report = LoadReport::default();
-        let _turn = self.turn.lock();
+        let _loading = self.loading.lock();
         for root in &self.roots {
             match source::find(root) {
+                Ok(found) => self.load_each(root, found, &mut report),
                 Err(problem) => {
                     let (root, problem) = (root.display().to_string(), problem.to_string());
-                    self.states
-                        .lock()
-                        .insert(root.clone(), ModelState::Failed(problem.clone()));
+                    self.set_state(&root, ModelState::Failed(problem.clone()));
                     report.failed.push((root, problem));
-                }
-                Ok(found) => {
-                    for model in found {
-                        let name = model.name.clone();
-                        if report.ready.contains(&name) {
-                            let reason =
-                                format!("a model of this name was found before {}", root.display());
-                            report.failed.push((name, reason));
-                            continue;
-                        }
-                        match self.load_found(model) {
-                            Ok(()) => report.ready.push(name),
-                            Err(reason) => report.failed.push((name, reason)),
-                        }
-                    }
                 }
             }
         }
         report
     }
 
-    /// Loads a model, or loads it anew from what is in its folder now; the loaded one answers until
-    /// then, and goes on if this fails. Blocks.
+    fn load_each(&self, root: &Path, found: Vec<FoundModel>, report: &mut LoadReport) {
+        for model in found {
+            let name = model.name.clone();
+            // The first path wins, as on a search path.
+            if report.ready.contains(&name) {
+                let reason = format!("a model of this name was found before {}", root.display());
+                report.failed.push((name, reason));
+                continue;
+            }
+            match self.load_found(model) {
+                Ok(()) => report.ready.push(name),
+                Err(reason) => report.failed.push((name, reason)),
+            }
+        }
+    }
+
+    /// Loads a model, or reloads it from what is in its folder now. The loaded one answers until
+    /// then, and stays if this fails. Blocks.
     ///
     /// # Errors
     /// [`ErrorCode::UnknownModel`], or [`ErrorCode::LoadFailed`] with the reason.
     pub fn load(&self, name: &str) -> Result<(), InferError> {
-        let _turn = self.turn.lock();
+        let _loading = self.loading.lock();
         let mut found = Vec::new();
         for root in &self.roots {
             if let Ok(models) = source::find(root) {
@@ -165,15 +123,16 @@ impl Models {
                 found.extend(models);
             }
         }
-        match found.into_iter().find(|model| model.name == name) {
-            Some(model) => self.load_found(model).map_err(|reason| {
-                InferError::new(
-                    ErrorCode::LoadFailed,
-                    format!("\"{name}\" cannot be loaded: {reason}"),
-                )
-            }),
-            None => Err(unknown_model(name)),
-        }
+        let model = found
+            .into_iter()
+            .find(|model| model.name == name)
+            .ok_or_else(|| unknown_model(name))?;
+        self.load_found(model).map_err(|reason| {
+            InferError::new(
+                ErrorCode::LoadFailed,
+                format!("\"{name}\" cannot be loaded: {reason}"),
+            )
+        })
     }
 
     /// Takes a model out of service. Requests that have begun are answered.
@@ -181,51 +140,24 @@ impl Models {
     /// # Errors
     /// [`ErrorCode::UnknownModel`].
     pub fn unload(&self, name: &str) -> Result<(), InferError> {
-        let _turn = self.turn.lock();
+        let _loading = self.loading.lock();
         let mut states = self.states.lock();
-        let removed = states
-            .contains_key(name)
-            .then(|| self.withdraw(name))
-            .ok_or_else(|| unknown_model(name))?;
-        for version in removed.iter().flat_map(|model| model.versions()) {
+        let state = states.get_mut(name).ok_or_else(|| unknown_model(name))?;
+        let withdrawn = self.withdraw(name);
+        for version in withdrawn.iter().flat_map(|model| model.versions()) {
             self.metrics.forget(name, version.number());
         }
-        states.insert(name.to_owned(), ModelState::Unloaded);
+        *state = ModelState::Unloaded;
         info!(model = name, "model unloaded");
         Ok(())
     }
 
-    /// Loads what was found and swaps it in; else the reason.
+    /// Loads what was found and swaps it in.
     fn load_found(&self, found: FoundModel) -> Result<(), String> {
         let FoundModel { name, versions } = found;
         let loaded = versions
             .map_err(|problem| problem.to_string())
-            .and_then(|plans| {
-                let load = |plan: crate::VersionPlan| {
-                    let number = plan.number;
-                    let version = Version::load(
-                        &name,
-                        plan,
-                        &self.engines,
-                        &self.metrics,
-                        self.inline_run,
-                        &|_| {},
-                    );
-                    version
-                        .map(|version| (number, Arc::new(version)))
-                        .map_err(|problem| {
-                            if number == 1 {
-                                problem.to_string()
-                            } else {
-                                format!("version {number}: {problem}")
-                            }
-                        })
-                };
-                plans
-                    .into_iter()
-                    .map(load)
-                    .collect::<Result<BTreeMap<_, _>, _>>()
-            });
+            .and_then(|plans| self.load_versions(&name, plans));
         let outcome = if loaded.is_ok() { "ok" } else { "failed" };
         self.metrics
             .loads
@@ -233,45 +165,76 @@ impl Models {
             .inc();
         match loaded {
             Ok(versions) => {
-                let Some((_, newest)) = versions.last_key_value() else {
-                    return Err("there is no version to serve".to_owned());
-                };
-                let answering = Some(newest.clone());
-                let model = Model {
-                    name: name.clone(),
-                    versions,
-                    aliases: BTreeMap::new(),
-                    answering,
-                };
-                let kept: Vec<u64> = model.versions.keys().copied().collect();
-                match self.publish(model) {
-                    None => self.metrics.cold_starts.with_label_values(&[&name]).inc(),
-                    Some(replaced) => {
-                        let gone = replaced
-                            .versions
-                            .iter()
-                            .filter(|(number, _)| !kept.contains(number));
-                        gone.for_each(|(_, version)| self.metrics.forget(&name, version.number()));
-                    }
-                }
-                self.states.lock().insert(name, ModelState::Ready);
+                let model = Model::of_versions(name.clone(), versions)
+                    .ok_or("there is no version to serve")?;
+                self.replace(model);
+                self.set_state(&name, ModelState::Ready);
                 Ok(())
             }
             Err(reason) => {
-                error!(model = name, reason, "model not loaded");
-                let answers = self.loaded.load().contains_key(&name);
-                let state = if answers {
+                error!(model = name, reason, "load failed");
+                let is_loaded = self.loaded.load().contains_key(&name);
+                let state = if is_loaded {
                     ModelState::Stale
                 } else {
                     ModelState::Failed
                 };
-                self.states.lock().insert(name, state(reason.clone()));
+                self.set_state(&name, state(reason.clone()));
                 Err(reason)
             }
         }
     }
 
-    /// Lets a model answer with these versions; gives what answered before.
+    fn load_versions(
+        &self,
+        name: &str,
+        plans: Vec<VersionPlan>,
+    ) -> Result<BTreeMap<u64, Arc<Version>>, String> {
+        plans
+            .into_iter()
+            .map(|plan| self.load_version(name, plan))
+            .collect()
+    }
+
+    fn load_version(&self, name: &str, plan: VersionPlan) -> Result<(u64, Arc<Version>), String> {
+        let number = plan.number;
+        let version = Version::load(
+            name,
+            plan,
+            &self.engines,
+            &self.metrics,
+            self.inline_run,
+            &|_| {},
+        );
+        match version {
+            Ok(version) => Ok((number, Arc::new(version))),
+            // Most models of folders have one version, of which nobody knows that it is number 1.
+            Err(problem) if number == 1 => Err(problem.to_string()),
+            Err(problem) => Err(format!("version {number}: {problem}")),
+        }
+    }
+
+    /// Publishes a model in place of its loaded versions, and forgets the metrics of those that are
+    /// gone.
+    fn replace(&self, model: Model) {
+        let name = model.name.clone();
+        let numbers: Vec<u64> = model.versions.keys().copied().collect();
+        let Some(replaced) = self.publish(model) else {
+            self.metrics.cold_starts.with_label_values(&[&name]).inc();
+            return;
+        };
+        for (number, version) in &replaced.versions {
+            if !numbers.contains(number) {
+                self.metrics.forget(&name, version.number());
+            }
+        }
+    }
+
+    fn set_state(&self, name: &str, state: ModelState) {
+        self.states.lock().insert(name.to_owned(), state);
+    }
+
+    /// Puts a model into the snapshot that requests read. Returns the one that it replaces.
     pub(crate) fn publish(&self, model: Model) -> Option<Arc<Model>> {
         let model = Arc::new(model);
         let before = self.loaded.rcu(|loaded| {
@@ -282,7 +245,7 @@ impl Models {
         before.get(&model.name).cloned()
     }
 
-    /// Lets a model answer no longer; gives what answered before.
+    /// Removes a model from the snapshot that requests read, and returns it.
     pub(crate) fn withdraw(&self, name: &str) -> Option<Arc<Model>> {
         let before = self.loaded.rcu(|loaded| {
             let mut snapshot = Snapshot::clone(loaded);
@@ -306,8 +269,8 @@ impl Models {
         loaded.get(name).cloned().ok_or_else(|| self.absent(name))
     }
 
-    /// A loaded version of a model, by number or alias; the one that answers for the model if none
-    /// is named.
+    /// A loaded version of a model, by number or alias; the default version if none is requested.
+    /// See [`Model`] for the rule.
     ///
     /// # Errors
     /// As [`Models::model`], and [`ErrorCode::UnknownVersion`].
@@ -315,32 +278,27 @@ impl Models {
         let loaded = self.loaded.load();
         let model = loaded.get(name).ok_or_else(|| self.absent(name))?;
         model
-            .version(version)
+            .resolve(version)
             .cloned()
             .ok_or_else(|| match version {
-                None => InferError::new(
-                    ErrorCode::NotReady,
-                    format!("the version that answers for \"{name}\" is not loaded"),
-                ),
+                None => default_not_loaded(name),
                 Some(version) => unknown_version(name, version, model.versions.keys()),
             })
     }
 
+    /// The error of a request for a model that is not loaded.
     fn absent(&self, name: &str) -> InferError {
-        let state = self.states.lock().get(name).cloned();
-        match state {
-            None => unknown_model(name),
-            Some(state) => {
-                let why = match state {
-                    ModelState::Failed(reason) => format!("it could not be loaded: {reason}"),
-                    _ => "it is not loaded".to_owned(),
-                };
-                InferError::new(
-                    ErrorCode::NotReady,
-                    format!("model \"{name}\" cannot answer: {why}"),
-                )
-            }
-        }
+        let Some(state) = self.states.lock().get(name).cloned() else {
+            return unknown_model(name);
+        };
+        let why = match state {
+            ModelState::Failed(reason) => format!("it could not be loaded: {reason}"),
+            _ => "it is not loaded".to_owned(),
+        };
+        InferError::new(
+            ErrorCode::NotReady,
+            format!("model \"{name}\" cannot answer: {why}"),
+        )
     }
 
     /// All loaded models, by name.
@@ -348,12 +306,13 @@ impl Models {
         self.loaded.load().values().cloned().collect()
     }
 
-    /// Whether nothing was found.
+    /// Whether no model was found in a folder.
     pub fn is_empty(&self) -> bool {
         self.states.lock().is_empty()
     }
 
-    /// Whether everything that was found answers, if only as it was loaded before.
+    /// Whether everything that was found in folders answers. A model whose reload failed does, with
+    /// its earlier versions.
     pub fn ready(&self) -> bool {
         let states = self.states.lock();
         !states
@@ -361,57 +320,28 @@ impl Models {
             .any(|state| matches!(state, ModelState::Failed(_)))
     }
 
-    /// As [`Models::index`], without looking for models that came into the folders since. Reads no
-    /// file.
+    /// As [`Models::index`], without models that came into the folders since. Reads no file.
     pub fn known(&self) -> Vec<IndexEntry> {
-        let mut index = Vec::new();
         let states = self.states.lock().clone();
         let loaded = self.loaded.load();
-        for model in loaded.values() {
-            for version in model.versions() {
-                let (name, number) = (model.name.clone(), version.number());
-                let Some(state) = states.get(&name).cloned() else {
-                    continue;
-                };
-                let memory_bytes = Some(version.memory_bytes());
-                let is_default = model
-                    .answering
-                    .as_ref()
-                    .is_some_and(|answering| Arc::ptr_eq(answering, version));
-                index.push(IndexEntry {
-                    memory_bytes,
-                    is_default,
-                    ..IndexEntry::new(name, number, state)
-                });
+        let mut index = Vec::new();
+        for (name, state) in &states {
+            match loaded.get(name) {
+                Some(model) => index.extend(loaded_entries(model, state)),
+                None => index.push(IndexEntry::new(name.clone(), "", state.clone())),
             }
         }
-        for (name, state) in states
-            .iter()
-            .filter(|(name, _)| !loaded.contains_key(*name))
-        {
-            index.push(IndexEntry::new(name.clone(), "", state.clone()));
-        }
-        index.sort_by(|a, b| a.name.cmp(&b.name));
         index
     }
 
-    /// Of what was found in folders, every version that is loaded, and every model that is not,
-    /// with where it stands. Looks into the folders.
+    /// The versions that are loaded from folders, and the models in folders that are not loaded,
+    /// with their states. Reads the folders.
     pub fn index(&self) -> Vec<IndexEntry> {
         let mut index = self.known();
-        for found in self
-            .roots
-            .iter()
-            .filter_map(|root| source::find(root).ok())
-            .flatten()
-        {
-            if !index.iter().any(|entry| entry.name == found.name) {
-                let version = found
-                    .versions
-                    .ok()
-                    .and_then(|plans| plans.last().map(|plan| plan.number.to_string()));
-                let version = version.unwrap_or_default();
-                index.push(IndexEntry::new(found.name, &version, ModelState::Absent));
+        let found = self.roots.iter().filter_map(|root| source::find(root).ok());
+        for model in found.flatten() {
+            if !index.iter().any(|entry| entry.name == model.name) {
+                index.push(unloaded_entry(model));
             }
         }
         index.sort_by(|a, b| a.name.cmp(&b.name));
@@ -424,6 +354,27 @@ impl Models {
     }
 }
 
+fn loaded_entries(model: &Model, state: &ModelState) -> impl Iterator<Item = IndexEntry> {
+    model.versions().map(|version| IndexEntry {
+        memory_bytes: Some(version.memory_bytes()),
+        is_default: model.is_default(version),
+        ..IndexEntry::new(model.name.clone(), version.number(), state.clone())
+    })
+}
+
+fn unloaded_entry(model: FoundModel) -> IndexEntry {
+    let plans = model.versions.unwrap_or_default();
+    let newest = plans.last().map(|plan| plan.number.to_string());
+    IndexEntry::new(model.name, &newest.unwrap_or_default(), ModelState::Absent)
+}
+
+fn default_not_loaded(name: &str) -> InferError {
+    InferError::new(
+        ErrorCode::NotReady,
+        format!("the default version of \"{name}\" is not loaded"),
+    )
+}
+
 pub(crate) fn unknown_model(name: &str) -> InferError {
     InferError::new(
         ErrorCode::UnknownModel,
@@ -433,16 +384,18 @@ pub(crate) fn unknown_model(name: &str) -> InferError {
 
 pub(crate) fn unknown_version<'a>(
     model: &str,
-    wanted: &str,
-    there: impl Iterator<Item = &'a u64>,
+    requested: &str,
+    available: impl Iterator<Item = &'a u64>,
 ) -> InferError {
-    let there: Vec<String> = there.map(u64::to_string).collect();
-    let (model, wanted, there) = (printable(model), printable(wanted), there.join(", "));
-    let message = format!("model \"{model}\" has no version \"{wanted}\" loaded, it has {there}");
+    let available: Vec<String> = available.map(u64::to_string).collect();
+    let available = available.join(", ");
+    let (model, requested) = (printable(model), printable(requested));
+    let message =
+        format!("model \"{model}\" has no version \"{requested}\" loaded, it has {available}");
     InferError::new(ErrorCode::UnknownVersion, message)
 }
 
-/// A name from outside, short enough and safe to show.
+/// A name from outside, shortened and escaped: messages end up in logs and terminals.
 pub(crate) fn printable(name: &str) -> String {
     name.chars()
         .take(128)

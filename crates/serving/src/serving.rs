@@ -52,7 +52,7 @@ impl Serving {
 
     /// The fleet, if a model is its business.
     fn fleet_of(&self, model: &str) -> Option<&Arc<Fleet>> {
-        self.fleet.as_ref().filter(|fleet| fleet.knows(model))
+        self.fleet.as_ref().filter(|fleet| fleet.manages(model))
     }
 
     /// A loaded model.

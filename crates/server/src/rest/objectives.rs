@@ -78,7 +78,7 @@ pub(crate) async fn slos(State(app): State<Arc<App>>) -> Json<Vec<ObjectiveStatu
     let held_back = app
         .serving
         .fleet()
-        .map(|fleet| fleet.held_back())
+        .map(|fleet| fleet.waiting_rollouts())
         .unwrap_or_default();
     let status = |status: Status| {
         let is_own = |model: &String| {

@@ -1,43 +1,45 @@
-//! Whether a load was alone: what the process grew meanwhile is only then its own.
+//! Whether a load had the engines for itself: only then is the growth of the process its own.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Counts the engine work that goes on.
+/// Counts the engine work that moves the process's memory: loads, and drops of versions.
 #[derive(Debug, Default)]
-pub(super) struct Activity {
-    now: AtomicUsize,
-    /// How much there has been.
-    ever: AtomicUsize,
+pub(super) struct EngineActivity {
+    in_progress: AtomicUsize,
+    /// How often work has started, ever. Work that came and went meanwhile shows here only.
+    started: AtomicUsize,
 }
 
-/// Engine work that began when nothing else went on, or did not.
-pub(super) struct Active<'a> {
-    activity: &'a Activity,
-    was_alone: bool,
+/// Engine work in progress, until it is dropped.
+pub(super) struct ActiveWork<'a> {
+    activity: &'a EngineActivity,
+    started_alone: bool,
+    /// Its place in the order of starts.
     number: usize,
 }
 
-impl Activity {
-    pub(super) fn begin(&self) -> Active<'_> {
-        let was_alone = self.now.fetch_add(1, Ordering::SeqCst) == 0;
-        Active {
+impl EngineActivity {
+    pub(super) fn start(&self) -> ActiveWork<'_> {
+        // Sequentially consistent, as both counters must be seen in the same order by all threads.
+        let started_alone = self.in_progress.fetch_add(1, Ordering::SeqCst) == 0;
+        ActiveWork {
             activity: self,
-            was_alone,
-            number: self.ever.fetch_add(1, Ordering::SeqCst) + 1,
+            started_alone,
+            number: self.started.fetch_add(1, Ordering::SeqCst) + 1,
         }
     }
 }
 
-impl Active<'_> {
-    /// Whether nothing else went on from its beginning until now.
+impl ActiveWork<'_> {
+    /// Whether no other work was in progress from its start until now.
     pub(super) fn is_alone(&self) -> bool {
-        self.was_alone && self.activity.ever.load(Ordering::SeqCst) == self.number
+        self.started_alone && self.activity.started.load(Ordering::SeqCst) == self.number
     }
 }
 
-impl Drop for Active<'_> {
+impl Drop for ActiveWork<'_> {
     fn drop(&mut self) {
-        self.activity.now.fetch_sub(1, Ordering::SeqCst);
+        self.activity.in_progress.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -46,19 +48,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_is_alone_only_if_nothing_went_on_from_its_beginning_to_its_end() {
-        let activity = Activity::default();
-        let one = activity.begin();
+    fn work_is_alone_only_if_no_other_ran_from_its_start_to_its_end() {
+        let activity = EngineActivity::default();
+        let one = activity.start();
         assert!(one.is_alone());
-        let two = activity.begin();
+        let two = activity.start();
         assert!(!one.is_alone() && !two.is_alone());
         drop(one);
         assert!(!two.is_alone(), "another one was there when it began");
         drop(two);
-        let three = activity.begin();
-        drop(activity.begin());
+        let three = activity.start();
+        drop(activity.start());
         assert!(!three.is_alone(), "another one came and went");
         drop(three);
-        assert!(activity.begin().is_alone());
+        assert!(activity.start().is_alone());
     }
 }

@@ -1,5 +1,5 @@
-//! The `[fleet]` section of `tidegate.toml`: which versions of the registry are loaded, and how
-//! much they may take.
+//! The `[fleet]` section of `tidegate.toml`: which versions of the registry are loaded, and how much
+//! memory they may take.
 
 use std::collections::BTreeMap;
 
@@ -7,38 +7,38 @@ use serde::{Deserialize, Serialize};
 
 use super::policy::VersionPolicy;
 
-/// What this server loads of the registry.
+/// Which models and versions of the registry this server loads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FleetConfig {
-    /// Whether the registry is followed. By default it is if no paths of models are given.
+    /// Whether the registry is followed. By default it is followed if no model paths are given.
     pub follow: Option<bool>,
     /// The models of the registry to serve; all of them if empty.
     pub models: Vec<String>,
-    /// Which of a model's versions are served: `aliases` (those that an alias points at; the newest
-    /// where none is the champion), `latest` or `latest:N`, `all`, or numbers such as `3,5`.
+    /// Which of a model's versions are served: `aliases` (those with an alias; without the alias
+    /// `champion` also the newest one), `latest` or `latest:N`, `all`, or numbers such as `3,5`.
     pub versions: VersionPolicy,
-    /// Whether versions are loaded by their first request only.
+    /// Whether a version is loaded only when the first request for it arrives.
     pub lazy: bool,
-    /// Models that are loaded at the start and never evicted; the server is ready when they are.
+    /// Models that are loaded at the start and never evicted. The server is ready when they are.
     pub pinned: Vec<String>,
-    /// Most memory that loaded versions may take, in bytes. By default four fifths of the
-    /// machine's, or of the control group's limit.
+    /// The memory that loaded versions may take together, in bytes. By default four fifths of the
+    /// machine's memory, or of the control group's limit.
     pub memory_budget_bytes: Option<u64>,
-    /// The warm pool: so many of the lazy models are loaded at the start and not unloaded for being
-    /// idle.
+    /// The size of the warm pool: the number of lazy models that are loaded at the start and stay
+    /// loaded while idle.
     pub keep_ready: usize,
-    /// A lazy version that was not asked for so long is unloaded, in seconds; 0 for never.
+    /// A lazy version without requests for this long is unloaded, in seconds; 0 for never.
     pub idle_unload_s: u64,
-    /// Loads that go on at once.
+    /// The number of versions that may load at the same time.
     pub parallel_loads: usize,
-    /// Most time that a load may take, in seconds, where the version's manifest says nothing.
+    /// The longest that a load may take, in seconds, unless the version's manifest sets it.
     pub max_load_seconds: u64,
-    /// Requests that may wait for the first load of a version.
+    /// The number of requests that may wait for one load.
     pub max_waiting_requests: usize,
-    /// How often the registry is asked whether anything changed, in milliseconds.
+    /// How often the registry is checked for changes, in milliseconds.
     pub poll_interval_ms: u64,
-    /// What differs for single models, by name.
+    /// Settings of single models, by name.
     pub model: BTreeMap<String, ModelRule>,
 }
 
@@ -62,13 +62,13 @@ impl Default for FleetConfig {
     }
 }
 
-/// What differs for one model, in a section `[fleet.model.NAME]`.
+/// Settings of one model, in a section `[fleet.model.NAME]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelRule {
-    /// As `fleet.versions`.
+    /// Instead of `fleet.versions`.
     pub versions: Option<VersionPolicy>,
-    /// As `fleet.lazy`.
+    /// Instead of `fleet.lazy`.
     pub lazy: Option<bool>,
 }
 

@@ -5,23 +5,40 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Fleet;
-use super::family::{Family, Load, Slot};
-use super::load::Cause;
+use super::load::LoadReason;
+use super::managed_model::{ManagedModel, PendingLoad, VersionSlot};
 use crate::models::{printable, unknown_model, unknown_version};
 use crate::{ErrorCode, InferError, ModelState, Version};
 
-/// A request that waits for a load.
-struct Waiting(Arc<AtomicUsize>);
+/// A version that a request means.
+enum Resolved {
+    Loaded(Arc<Version>),
+    Loading(PendingLoad),
+}
 
-impl Drop for Waiting {
+/// Counts a request as one that waits for a load, as long as it lives.
+struct WaitingRequest(Arc<AtomicUsize>);
+
+impl WaitingRequest {
+    /// `None` if `limit` requests wait already. Loads can take minutes, and every request that
+    /// waits holds its decoded inputs in memory.
+    fn join(waiting: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
+        // The guard first: dropping it takes the count back where the limit is reached.
+        let request = Self(waiting.clone());
+        let before = waiting.fetch_add(1, Ordering::Relaxed);
+        (before < limit).then_some(request)
+    }
+}
+
+impl Drop for WaitingRequest {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Fleet {
-    /// A version that a request means, loaded if it is not: all requests for it wait for the same
-    /// load. Gives whether this one waited.
+    /// The version that a request means. Loads it if it is not loaded: all requests for it wait for
+    /// the same load. Returns whether this one waited.
     ///
     /// # Errors
     /// [`ErrorCode::UnknownModel`], [`ErrorCode::UnknownVersion`], [`ErrorCode::NotReady`] with the
@@ -32,69 +49,63 @@ impl Fleet {
         version: Option<&str>,
         deadline: Option<Instant>,
     ) -> Result<(Arc<Version>, bool), InferError> {
-        let mut load = match self.find_or_begin(model, version)? {
-            Found::There(version) => return Ok((version, false)),
-            Found::Coming(load) => load,
-        };
+        match self.resolve_or_load(model, version)? {
+            Resolved::Loaded(version) => Ok((version, false)),
+            Resolved::Loading(load) => {
+                let version = self.wait_for_load(model, load, deadline).await?;
+                Ok((version, true))
+            }
+        }
+    }
+
+    async fn wait_for_load(
+        &self,
+        model: &str,
+        mut load: PendingLoad,
+        deadline: Option<Instant>,
+    ) -> Result<Arc<Version>, InferError> {
         self.metrics
             .cold_start_requests
             .with_label_values(&[model])
             .inc();
-        let most = self.config.max_waiting_requests;
-        let waiting = Waiting(load.waiting.clone());
-        if waiting.0.fetch_add(1, Ordering::Relaxed) >= most {
-            let message =
-                format!("{most} requests wait for \"{model}\" to be loaded, as many as may wait");
-            return Err(InferError::new(ErrorCode::QueueFull, message));
-        }
+        let limit = self.config.max_waiting_requests;
+        let _waiting = WaitingRequest::join(&load.waiting, limit)
+            .ok_or_else(|| too_many_waiting(model, limit))?;
+        // Without a deadline a request waits no longer than a load may take.
         let until = deadline
             .unwrap_or_else(|| Instant::now() + Duration::from_secs(self.config.max_load_seconds));
-        let too_late = |_| {
-            let message = format!("the deadline passed before \"{model}\" was loaded");
-            InferError::new(ErrorCode::DeadlineExceeded, message)
-        };
-        let outcome =
-            tokio::time::timeout_at(until.into(), load.outcome.wait_for(Option::is_some)).await;
-        let outcome = outcome.map_err(too_late)?.map(|outcome| outcome.clone());
-        match outcome {
-            Ok(Some(outcome)) => outcome.map(|version| (version, true)),
-            Ok(None) | Err(_) => Err(InferError::new(
-                ErrorCode::Internal,
-                "the load ended without an outcome",
-            )),
-        }
+        let loading = load.result.wait_for(Option::is_some);
+        let result = tokio::time::timeout_at(until.into(), loading)
+            .await
+            .map_err(|_| loaded_too_late(model))?
+            .ok()
+            .and_then(|result| result.clone());
+        result.unwrap_or_else(|| Err(load_without_result()))
     }
 
-    fn find_or_begin(
+    fn resolve_or_load(
         self: &Arc<Self>,
         model: &str,
         version: Option<&str>,
-    ) -> Result<Found, InferError> {
-        let mut families = self.families.lock();
-        let family = families
-            .get_mut(model)
-            .ok_or_else(|| unknown_model(model))?;
-        let (number, slot) = find(family, version)?;
+    ) -> Result<Resolved, InferError> {
+        let mut managed = self.managed.lock();
+        let managed_model = managed.get_mut(model).ok_or_else(|| unknown_model(model))?;
+        let (number, slot) = resolve(managed_model, version)?;
         if let Some(loaded) = &slot.loaded {
-            return Ok(Found::There(loaded.version.clone()));
+            return Ok(Resolved::Loaded(loaded.version.clone()));
         }
-        if let (ModelState::Failed(reason), Some(retry_at)) = (&slot.state, slot.retry_at) {
-            let wait = retry_at.saturating_duration_since(Instant::now());
-            if !wait.is_zero() {
-                let wait = wait.as_secs_f64().ceil();
-                return Err(not_ready(
-                    model,
-                    &format!("{number} could not be loaded: {reason}; tried again in {wait} s"),
-                ));
-            }
+        // Requests do not shorten the back-off: a version that fails to load would otherwise keep
+        // the engine and the registry busy for as long as clients ask for it.
+        if let Some(problem) = backoff_problem(number, slot) {
+            return Err(not_ready(model, &problem));
         }
-        match self.begin(family, number, Cause::Needed) {
-            Some(load) => Ok(Found::Coming(load)),
+        match self.start_load(managed_model, number, LoadReason::Required) {
+            Some(load) => Ok(Resolved::Loading(load)),
             None => Err(not_ready(model, "it is not loaded")),
         }
     }
 
-    /// Whether a request would be answered, be it after its version was loaded.
+    /// Whether a request would be answered, if need be after loading its version.
     ///
     /// # Errors
     /// Why it would not.
@@ -103,30 +114,26 @@ impl Fleet {
         model: &str,
         version: Option<&str>,
     ) -> Result<(), InferError> {
-        let waits = {
-            let families = self.families.lock();
-            families
-                .get(model)
-                .and_then(|family| find(family, version).ok())
-                .is_some_and(|(_, slot)| {
-                    let comes = matches!(slot.state, ModelState::Absent | ModelState::Draining);
-                    slot.loaded.is_some() || slot.load.is_some() || comes
-                })
-        };
-        if waits {
+        let managed = self.managed.lock();
+        let can_answer = managed
+            .get(model)
+            .and_then(|model| resolve(model, version).ok())
+            .is_some_and(|(_, slot)| can_answer(slot));
+        drop(managed);
+        if can_answer {
             Ok(())
         } else {
             Err(self.explain(model, version))
         }
     }
 
-    /// The error that a request for what is not loaded gets where it does not wait.
+    /// The error of a request for what is not loaded, where it does not wait for the load.
     pub(crate) fn explain(&self, model: &str, version: Option<&str>) -> InferError {
-        let families = self.families.lock();
-        let Some(family) = families.get(model) else {
+        let managed = self.managed.lock();
+        let Some(managed_model) = managed.get(model) else {
             return unknown_model(model);
         };
-        match find(family, version) {
+        match resolve(managed_model, version) {
             Err(error) => error,
             Ok((_, slot)) => match &slot.state {
                 ModelState::Failed(reason) => {
@@ -138,23 +145,43 @@ impl Fleet {
     }
 }
 
-enum Found {
-    There(Arc<Version>),
-    Coming(Load),
+/// The version that a request means, whatever its state.
+fn resolve<'a>(
+    model: &'a ManagedModel,
+    version: Option<&str>,
+) -> Result<(u64, &'a VersionSlot), InferError> {
+    if model.is_unloaded {
+        return Err(not_ready(&model.name, "it was taken out of service"));
+    }
+    model
+        .resolve(version)
+        .and_then(|number| Some((number, model.slots.get(&number)?)))
+        .ok_or_else(|| {
+            let available: Vec<u64> = model.wanted().collect();
+            unknown_version(&model.name, version.unwrap_or_default(), available.iter())
+        })
 }
 
-/// The version that a request means, wherever it stands.
-fn find<'a>(family: &'a Family, version: Option<&str>) -> Result<(u64, &'a Slot), InferError> {
-    if family.is_stopped {
-        return Err(not_ready(&family.name, "it was taken out of service"));
+/// Whether a request for a version is answered at once or after a load.
+fn can_answer(slot: &VersionSlot) -> bool {
+    slot.loaded.is_some()
+        || slot.load.is_some()
+        || matches!(slot.state, ModelState::Absent | ModelState::Draining)
+}
+
+/// Why a version that failed to load is not tried again yet.
+fn backoff_problem(number: u64, slot: &VersionSlot) -> Option<String> {
+    let ModelState::Failed(reason) = &slot.state else {
+        return None;
+    };
+    let wait = slot.retry_at?.saturating_duration_since(Instant::now());
+    if wait.is_zero() {
+        return None;
     }
-    let number = family.number(version);
-    number
-        .and_then(|number| Some((number, family.slots.get(&number)?)))
-        .ok_or_else(|| {
-            let there: Vec<u64> = family.wanted().collect();
-            unknown_version(&family.name, version.unwrap_or_default(), there.iter())
-        })
+    let wait_s = wait.as_secs_f64().ceil();
+    Some(format!(
+        "{number} could not be loaded: {reason}; next try in {wait_s} s"
+    ))
 }
 
 fn not_ready(model: &str, why: &str) -> InferError {
@@ -162,4 +189,22 @@ fn not_ready(model: &str, why: &str) -> InferError {
         ErrorCode::NotReady,
         format!("model \"{}\" cannot answer: {why}", printable(model)),
     )
+}
+
+fn too_many_waiting(model: &str, limit: usize) -> InferError {
+    InferError::new(
+        ErrorCode::QueueFull,
+        format!("{limit} requests wait for \"{model}\" to be loaded already, which is the limit"),
+    )
+}
+
+fn loaded_too_late(model: &str) -> InferError {
+    InferError::new(
+        ErrorCode::DeadlineExceeded,
+        format!("the deadline passed before \"{model}\" was loaded"),
+    )
+}
+
+fn load_without_result() -> InferError {
+    InferError::new(ErrorCode::Internal, "the load ended without a result")
 }

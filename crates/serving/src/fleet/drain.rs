@@ -1,125 +1,157 @@
-//! Taking versions out of service: the last answers, then the memory.
+//! Taking versions out of service: wait for the last answers, then release the memory.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::info;
 
 use super::Fleet;
-use super::family::Loaded;
+use super::managed_model::{LoadedVersion, ManagedModel};
 
-/// How long it takes until somebody looks again whether the last request is done, at first and at
-/// most.
-const LOOK_AGAIN: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(50)];
+/// How long to pause between two checks whether the last request is done. The pause doubles from
+/// the first to the longest: most requests take milliseconds, and a version that has a slow one
+/// should not keep a thread busy.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// The version that an eviction takes.
+struct Victim {
+    model: String,
+    number: u64,
+    last_used: Instant,
+}
 
 impl Fleet {
-    /// Waits for the last answers of a version that takes no more requests, and gives its memory
-    /// back.
-    pub(super) fn drain(self: &Arc<Self>, model: &str, number: u64, mut loaded: Loaded) {
-        loaded.charge.leave();
+    /// Waits for the last answers of a version that takes no more requests, and releases its
+    /// memory.
+    pub(super) fn drain(self: &Arc<Self>, model: &str, number: u64, mut loaded: LoadedVersion) {
+        // Before the task starts, so that the eviction that called this counts the memory as coming
+        // free and evicts no more than it must.
+        loaded.reservation.mark_draining();
         let (fleet, model) = (self.clone(), model.to_owned());
         self.runtime.spawn(async move {
-            let Loaded { version, charge } = loaded;
-            let mut pause = LOOK_AGAIN[0];
-            while Arc::strong_count(&version) > 1 {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LOOK_AGAIN[1]);
-            }
+            wait_for_last_request(&loaded).await;
             let dropping = fleet.clone();
-            let dropped = tokio::task::spawn_blocking(move || {
-                let _active = dropping.activity.begin();
-                let gone = version.scheduler().gone();
-                drop(version);
-                while !gone() {
-                    std::thread::sleep(LOOK_AGAIN[0]);
-                }
-                crate::memory::give_back();
-                drop(charge);
-            });
-            // A panic of the engine while it ends has been reported; its memory counts as given
-            // back.
+            let dropped = tokio::task::spawn_blocking(move || dropping.drop_version(loaded));
+            // A panic of the engine while it ends has been reported. The reservation is dropped
+            // with it, so that the memory counts as released.
             let _ = dropped.await;
-            fleet.drained(&model, number);
+            fleet.finish_draining(&model, number);
         });
     }
 
-    fn drained(self: &Arc<Self>, model: &str, number: u64) {
-        let mut families = self.families.lock();
-        if let Some(family) = families.get_mut(model) {
-            let settled = family.drained(number);
-            self.bring_about(family, settled);
+    /// Ends a version's instances and releases its memory. Blocks.
+    fn drop_version(&self, loaded: LoadedVersion) {
+        let LoadedVersion {
+            version,
+            reservation,
+        } = loaded;
+        // Memory that is freed meanwhile would falsify what a load beside it measures.
+        let _active = self.activity.start();
+        let is_gone = version.scheduler().gone();
+        drop(version);
+        while !is_gone() {
+            std::thread::sleep(FIRST_PAUSE);
         }
-        self.forget_empty(&mut families);
-        drop(families);
-        // Whoever waits for memory looks at the states too.
-        self.budget.tell();
+        // The order matters: whoever waits for the reservation may load at once, and the memory
+        // must be there then.
+        crate::memory::give_back();
+        drop(reservation);
     }
 
-    /// Takes out of service what was not asked for longest, until so many bytes will fit once it is
-    /// gone, for a load of another version. Gives whether they will.
-    pub(super) fn make_room(self: &Arc<Self>, model: &str, number: u64, bytes: u64) -> bool {
-        loop {
-            if self.budget.will_fit(bytes) {
-                return true;
-            }
-            if !self.evict(model, number) {
+    fn finish_draining(self: &Arc<Self>, model: &str, number: u64) {
+        let mut managed = self.managed.lock();
+        if let Some(managed_model) = managed.get_mut(model) {
+            let reconciliation = managed_model.finish_draining(number);
+            self.apply(managed_model, reconciliation);
+        }
+        self.remove_empty_models(&mut managed);
+        drop(managed);
+        // Loads that wait for memory look at the states of versions too, and those changed after
+        // the reservation was released.
+        self.budget.notify_waiters();
+    }
+
+    /// Evicts the least recently used versions until so many bytes will fit once those are drained,
+    /// for a load of another version. Returns whether they will.
+    pub(super) fn evict_until_fits(self: &Arc<Self>, model: &str, number: u64, bytes: u64) -> bool {
+        while !self.budget.will_fit(bytes) {
+            if !self.evict_one(model, number) {
                 return false;
             }
         }
-    }
-
-    /// Takes the version out of service that was not asked for longest. Gives whether there was one
-    /// that may go.
-    fn evict(self: &Arc<Self>, model: &str, number: u64) -> bool {
-        let mut families = self.families.lock();
-        let mut longest: Option<(std::time::Instant, String, u64)> = None;
-        for family in families
-            .values()
-            .filter(|family| !self.config.is_pinned(&family.name))
-        {
-            for (own, slot) in &family.slots {
-                let Some(loaded) = &slot.loaded else { continue };
-                let used = loaded.version.last_used().get();
-                let stays = (family.name == model && *own == number) || family.stands_in(*own);
-                if !stays && longest.as_ref().is_none_or(|(least, ..)| used < *least) {
-                    longest = Some((used, family.name.clone(), *own));
-                }
-            }
-        }
-        let Some((used, victim, own)) = longest else {
-            return false;
-        };
-        let Some(family) = families.get_mut(&victim) else {
-            return false;
-        };
-        let Some(loaded) = family.take_out(own) else {
-            return false;
-        };
-        info!(
-            model = victim,
-            version = own,
-            bytes = loaded.charge.bytes(),
-            idle_ms = used.elapsed().as_millis() as u64,
-            charged_bytes = self.budget.charged(),
-            budget_bytes = self.budget.limit(),
-            room_for = %format_args!("{model}:{number}"),
-            "version evicted"
-        );
-        self.metrics.evictions.with_label_values(&[&victim]).inc();
-        self.publish(family);
-        self.drain(&victim, own, loaded);
         true
     }
 
-    /// Whether memory will be given back, or become free to be taken back, without further ado.
-    pub(super) fn is_moving(&self) -> bool {
-        let families = self.families.lock();
-        let slots = families.values().flat_map(|family| family.slots.values());
-        let loaded: u64 = slots
-            .filter_map(|slot| slot.loaded.as_ref())
-            .map(|loaded| loaded.charge.bytes())
-            .sum();
-        // What is charged beside that is being loaded or drained, and tells when that ends.
-        self.budget.charged() > loaded
+    /// Evicts the least recently used version. Returns whether there was one that may go.
+    fn evict_one(self: &Arc<Self>, for_model: &str, for_number: u64) -> bool {
+        let mut managed = self.managed.lock();
+        let evictable = managed
+            .values()
+            .filter(|candidate| !self.config.is_pinned(&candidate.name))
+            .flat_map(victims)
+            .filter(|victim| victim.model != for_model || victim.number != for_number);
+        let Some(victim) = evictable.min_by_key(|victim| victim.last_used) else {
+            return false;
+        };
+        let Some(managed_model) = managed.get_mut(&victim.model) else {
+            return false;
+        };
+        let Some(loaded) = managed_model.take_out(victim.number) else {
+            return false;
+        };
+        info!(
+            model = victim.model,
+            version = victim.number,
+            bytes = loaded.reservation.bytes(),
+            idle_ms = victim.last_used.elapsed().as_millis() as u64,
+            reserved_bytes = self.budget.reserved(),
+            budget_bytes = self.budget.limit(),
+            evicted_for = %format_args!("{for_model}:{for_number}"),
+            "version evicted"
+        );
+        self.metrics
+            .evictions
+            .with_label_values(&[&victim.model])
+            .inc();
+        self.publish(managed_model);
+        self.drain(&victim.model, victim.number, loaded);
+        true
     }
+
+    /// Whether memory is reserved by a load or a drain in progress. These notify the waiters when
+    /// they end, so that waiting for memory is not in vain.
+    pub(super) fn has_memory_in_transit(&self) -> bool {
+        let managed = self.managed.lock();
+        let slots = managed.values().flat_map(|model| model.slots.values());
+        let loaded_bytes: u64 = slots
+            .filter_map(|slot| slot.loaded.as_ref())
+            .map(|loaded| loaded.reservation.bytes())
+            .sum();
+        self.budget.reserved() > loaded_bytes
+    }
+}
+
+/// Returns when no request holds the version any more. Those that have begun hold an `Arc` of it.
+async fn wait_for_last_request(loaded: &LoadedVersion) {
+    let mut pause = FIRST_PAUSE;
+    while Arc::strong_count(&loaded.version) > 1 {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// The versions of a model that an eviction may take.
+fn victims(model: &ManagedModel) -> impl Iterator<Item = Victim> {
+    model
+        .slots
+        .iter()
+        .filter(|(number, _)| !model.is_outgoing(**number))
+        .filter_map(|(number, slot)| {
+            Some(Victim {
+                model: model.name.clone(),
+                number: *number,
+                last_used: slot.loaded.as_ref()?.version.last_used().get(),
+            })
+        })
 }

@@ -1,165 +1,220 @@
-//! The control loop: reads what changed in the registry, and sees to what is due.
+//! The control loop: reads what changed in the registry, starts the loads that are due, unloads what
+//! is idle.
+//!
+//! It polls instead of subscribing: one row tells whether anything changed, a poll works the same
+//! with SQLite and PostgreSQL, and a missed notification cannot leave a server behind.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use tidegate_registry::{Error, Snapshot};
 use tracing::{info, warn};
 
 use super::backoff::backoff;
 use super::{Fleet, link};
 
-/// How often this server says which versions it uses.
-const REPORT_EVERY: Duration = Duration::from_secs(60);
-/// The longest wait after the registry could not be read.
-const RETRY_AT_MOST: Duration = Duration::from_secs(30);
+/// How often this server reports which versions it uses. The registry takes a report for valid for
+/// 120 s (`USE_LEASE`), so that one report may be lost.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
+/// The longest wait after a failed attempt to reach the registry.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
+/// The shortest poll interval, whatever is configured: every poll is a query of the database.
+const MIN_POLL_MS: u64 = 10;
+
+/// Models and version numbers.
+type Uses = Vec<(String, i64)>;
 
 /// Follows the registry as long as the fleet lives.
 pub(super) async fn run(fleet: Weak<Fleet>) {
-    let mut follower = Follower::default();
+    let mut follower = RegistryFollower::default();
     loop {
         let Some(fleet) = fleet.upgrade() else { return };
         let pause = follower.step(&fleet).await;
+        // Not held while it sleeps: the task ends when everybody else has dropped the fleet.
         drop(fleet);
         tokio::time::sleep(pause).await;
     }
 }
 
-/// What the loop remembers from one look to the next.
+/// What the loop remembers from one step to the next.
 #[derive(Default)]
-struct Follower {
-    /// The last change that was seen in the registry itself.
-    seen: Option<i64>,
-    has_begun: bool,
+struct RegistryFollower {
+    /// The last change that was read from the registry itself.
+    last_change: Option<i64>,
+    /// Whether the fleet has targets, be they from the registry or from the local cache.
+    has_snapshot: bool,
     has_filled_pool: bool,
-    failures: u32,
-    retry_at: Option<Instant>,
-    reported: Option<(Instant, Vec<(String, i64)>)>,
-    report_failures: u32,
-    report_at: Option<Instant>,
+    reads: RetryTimer,
+    reports: RetryTimer,
+    last_report: Option<(Instant, Uses)>,
 }
 
-impl Follower {
-    /// One look; gives the time until the next.
+/// When something that failed is tried again.
+#[derive(Default)]
+struct RetryTimer {
+    failures: u32,
+    retry_at: Option<Instant>,
+}
+
+impl RetryTimer {
+    fn is_due(&self) -> bool {
+        self.retry_at.is_none_or(|at| at <= Instant::now())
+    }
+
+    fn record_failure(&mut self) {
+        self.retry_at = Some(Instant::now() + backoff(self.failures, MAX_RETRY_DELAY));
+        self.failures += 1;
+    }
+
+    fn record_success(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl RegistryFollower {
+    /// Does what is due. Returns the time until the next step.
     async fn step(&mut self, fleet: &Arc<Fleet>) -> Duration {
-        if self.retry_at.is_none_or(|at| at <= Instant::now()) {
+        if self.reads.is_due() {
             self.read(fleet).await;
         }
-        if self.has_begun {
-            if !std::mem::replace(&mut self.has_filled_pool, true) {
-                fleet.fill_pool();
-            }
-            fleet.load_due();
-            fleet.has_begun.store(true, Ordering::Relaxed);
-            fleet.unload_idle();
-            fleet.note_start();
-            if self.retry_at.is_none() {
-                self.report(fleet).await;
-            }
+        if self.has_snapshot {
+            self.bring_up_to_date(fleet).await;
         }
-        Duration::from_millis(fleet.config.poll_interval_ms.max(10))
+        Duration::from_millis(fleet.config.poll_interval_ms.max(MIN_POLL_MS))
+    }
+
+    async fn bring_up_to_date(&mut self, fleet: &Arc<Fleet>) {
+        // Once only, and before the other loads: later, the pool is whatever was used last.
+        if !std::mem::replace(&mut self.has_filled_pool, true) {
+            fleet.fill_pool();
+        }
+        // On every step, not only after a change: failed loads come due with time.
+        fleet.start_due_loads();
+        fleet
+            .has_started_initial_loads
+            .store(true, Ordering::Relaxed);
+        fleet.unload_idle();
+        fleet.finish_initial_loads();
+        if self.reads.retry_at.is_none() {
+            self.report_uses(fleet).await;
+        }
     }
 
     async fn read(&mut self, fleet: &Arc<Fleet>) {
-        let is_stale = fleet.is_stale.swap(false, Ordering::Relaxed);
-        match fleet
-            .link
-            .changed_since(self.seen.filter(|_| !is_stale))
-            .await
-        {
-            Ok(changed) => {
-                if self.failures > 0 {
-                    info!("the registry can be read again");
-                }
-                (self.failures, self.retry_at) = (0, None);
-                *fleet.unreachable.lock() = None;
-                if let Some(snapshot) = changed {
-                    self.seen = Some(snapshot.change);
-                    self.has_begun = true;
-                    fleet.sync(&snapshot);
-                }
-            }
+        let must_read = fleet.must_read_registry.swap(false, Ordering::Relaxed);
+        let last_change = self.last_change.filter(|_| !must_read);
+        match fleet.link.changed_since(last_change).await {
+            Ok(changed) => self.record_read(fleet, changed),
             Err(error) => {
-                fleet.is_stale.fetch_or(is_stale, Ordering::Relaxed);
-                self.retry_at = Some(Instant::now() + backoff(self.failures, RETRY_AT_MOST));
-                self.failures += 1;
-                let reason = link::reason(&error);
-                if self.failures == 1 {
-                    warn!(
-                        reason,
-                        "the registry cannot be read: what is loaded goes on"
-                    );
-                }
-                *fleet.unreachable.lock() = Some(reason);
-                if !self.has_begun
-                    && let Some(snapshot) = fleet.link.last_seen()
-                {
-                    warn!(
-                        versions = snapshot.versions.len(),
-                        "serving what the local cache has of the registry"
-                    );
-                    self.has_begun = true;
-                    fleet.sync(&snapshot);
-                }
-                if !fleet.models.is_empty() {
-                    // Models of folders do not wait for a registry that nobody knows.
-                    fleet.started.send_replace(true);
-                }
+                // What was due stays due. `fetch_or`, for it may have been set again meanwhile.
+                fleet
+                    .must_read_registry
+                    .fetch_or(must_read, Ordering::Relaxed);
+                self.record_read_failure(fleet, &error);
             }
         }
     }
 
-    /// Says which versions are used, when that changed and every minute.
-    async fn report(&mut self, fleet: &Fleet) {
-        if self.report_at.is_some_and(|at| at > Instant::now()) {
+    fn record_read(&mut self, fleet: &Arc<Fleet>, changed: Option<Snapshot>) {
+        if self.reads.failures > 0 {
+            info!("the registry can be read again");
+        }
+        self.reads.record_success();
+        *fleet.registry_error.lock() = None;
+        if let Some(snapshot) = changed {
+            self.last_change = Some(snapshot.change);
+            self.has_snapshot = true;
+            fleet.apply_snapshot(&snapshot);
+        }
+    }
+
+    fn record_read_failure(&mut self, fleet: &Arc<Fleet>, error: &Error) {
+        self.reads.record_failure();
+        let reason = link::reason(error);
+        // Once, not at every retry.
+        if self.reads.failures == 1 {
+            warn!(
+                reason,
+                "cannot read the registry: loaded versions stay in service"
+            );
+        }
+        *fleet.registry_error.lock() = Some(reason);
+        if !self.has_snapshot {
+            self.start_from_cache(fleet);
+        }
+        if !fleet.models.is_empty() {
+            // Models of folders do not wait for a registry that may never answer. `last_change`
+            // stays unset, so that the first successful read takes everything.
+            fleet.initial_loads_done.send_replace(true);
+        }
+    }
+
+    /// A server that starts without its registry serves what the local cache has.
+    fn start_from_cache(&mut self, fleet: &Arc<Fleet>) {
+        let Some(snapshot) = fleet.link.last_snapshot() else {
+            return;
+        };
+        warn!(
+            versions = snapshot.versions.len(),
+            "serving the versions of the local cache"
+        );
+        self.has_snapshot = true;
+        fleet.apply_snapshot(&snapshot);
+    }
+
+    /// Reports which versions are used, when that has changed and every minute.
+    async fn report_uses(&mut self, fleet: &Fleet) {
+        if !self.reports.is_due() {
             return;
         }
         let uses = fleet.uses();
-        let is_fresh = |(at, before): &(Instant, Vec<(String, i64)>)| {
-            at.elapsed() < REPORT_EVERY && *before == uses
-        };
-        if self.reported.as_ref().is_some_and(is_fresh) {
+        if self.is_reported(&uses) {
             return;
         }
         match fleet.link.report_uses(&uses).await {
             Ok(()) => {
-                (self.report_failures, self.report_at) = (0, None);
-                self.reported = Some((Instant::now(), uses));
+                self.reports.record_success();
+                self.last_report = Some((Instant::now(), uses));
             }
             Err(error) => {
-                self.report_at =
-                    Some(Instant::now() + backoff(self.report_failures, RETRY_AT_MOST));
-                self.report_failures += 1;
-                warn!(%error, "which versions are used could not be said");
+                self.reports.record_failure();
+                warn!(%error, "cannot report the versions in use to the registry");
             }
         }
+    }
+
+    fn is_reported(&self, uses: &Uses) -> bool {
+        self.last_report
+            .as_ref()
+            .is_some_and(|(at, reported)| at.elapsed() < REPORT_INTERVAL && reported == uses)
     }
 }
 
 impl Fleet {
-    /// The versions that are loaded or about to be.
-    fn uses(&self) -> Vec<(String, i64)> {
-        let families = self.families.lock();
-        let slots = families
+    /// The versions that are loaded or about to be: the registry does not delete them.
+    fn uses(&self) -> Uses {
+        let managed = self.managed.lock();
+        let slots = managed
             .values()
-            .flat_map(|family| family.slots.values().map(|slot| (&family.name, slot)));
-        let used = slots.filter(|(_, slot)| slot.loaded.is_some() || slot.load.is_some());
-        used.map(|(name, slot)| (name.clone(), slot.record.number))
+            .flat_map(|model| model.slots.values().map(|slot| (&model.name, slot)));
+        slots
+            .filter(|(_, slot)| slot.loaded.is_some() || slot.load.is_some())
+            .map(|(name, slot)| (name.clone(), slot.record.number))
             .collect()
     }
 
-    /// Notes that the start is over once nothing is being loaded any more.
-    pub(super) fn note_start(&self) {
-        if *self.started.borrow() || !self.has_begun.load(Ordering::Relaxed) {
+    /// Ends the start once nothing is being loaded any more.
+    pub(super) fn finish_initial_loads(&self) {
+        // Before the first loads have started, "nothing is being loaded" means nothing.
+        let is_done = *self.initial_loads_done.borrow();
+        if is_done || !self.has_started_initial_loads.load(Ordering::Relaxed) {
             return;
         }
-        let families = self.families.lock();
-        let is_loading = families
-            .values()
-            .flat_map(|family| family.slots.values())
-            .any(|slot| slot.load.is_some());
-        if !is_loading {
-            self.started.send_replace(true);
+        let managed = self.managed.lock();
+        let mut slots = managed.values().flat_map(|model| model.slots.values());
+        if slots.all(|slot| slot.load.is_none()) {
+            self.initial_loads_done.send_replace(true);
         }
     }
 }

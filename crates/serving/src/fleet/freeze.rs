@@ -1,4 +1,4 @@
-//! Rollouts that are held: a model keeps the versions that its names mean, but for going back.
+//! Frozen rollouts: a model keeps the versions that its names stand for, and may only go back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,161 +7,181 @@ use std::sync::atomic::Ordering;
 use tracing::{info, warn};
 
 use super::Fleet;
-use super::policy::{DEFAULT, Target};
+use super::policy::{DEFAULT_NAME, Target};
 
-/// Versions by the names that mean them.
+/// Versions by the names that stand for them. The empty name is the default version.
 pub type VersionNames = BTreeMap<String, u64>;
 
-/// Which models' rollouts are held.
+/// The models whose rollouts are frozen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FrozenModels {
-    /// Those of all models.
+    /// All of them.
     pub all: bool,
-    /// Or those of these.
+    /// Or these.
     pub models: BTreeSet<String>,
 }
 
 impl FrozenModels {
-    fn has(&self, model: &str) -> bool {
+    fn contains(&self, model: &str) -> bool {
         self.all || self.models.contains(model)
     }
 }
 
-/// What is held, and what it holds back.
+/// What is frozen, and which rollouts wait for that to end.
 #[derive(Debug, Default)]
 pub(super) struct Freezes {
     frozen: FrozenModels,
-    /// What names meant before a restart, by model.
-    kept: BTreeMap<String, VersionNames>,
-    /// What names would mean, by model.
-    held_back: BTreeMap<String, VersionNames>,
+    /// What names stood for before a restart, by model.
+    restored: BTreeMap<String, VersionNames>,
+    /// What names would stand for without the freeze, by model.
+    waiting: BTreeMap<String, VersionNames>,
+}
+
+/// What is known of a model's versions.
+pub(super) struct ServedVersions<'a> {
+    /// What it serves now.
+    pub(super) current: Target,
+    /// The versions that the registry has.
+    pub(super) available: &'a BTreeSet<u64>,
+    /// Those that have served requests here.
+    pub(super) served_before: &'a BTreeSet<u64>,
+}
+
+/// What a freeze makes of a target.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct FrozenTarget {
+    target: Target,
+    /// The names that would move without the freeze.
+    waiting: VersionNames,
 }
 
 impl Fleet {
-    /// Holds the rollouts of these models from now on, and lets those of all others go on. Loads
-    /// for what is served, and going back to what was, are not held.
+    /// Freezes the rollouts of these models from now on, and those of no others. Loads of what is
+    /// served, and going back to an earlier version, are never frozen.
     pub fn freeze(&self, frozen: FrozenModels) {
         let mut freezes = self.freezes.lock();
         if freezes.frozen != frozen {
-            info!(all = frozen.all, models = ?frozen.models, "rollouts are held");
+            info!(all = frozen.all, models = ?frozen.models, "rollouts frozen");
             freezes.frozen = frozen;
-            // The registry is read anew: what was held back is due, or what was due is held back.
-            self.is_stale.store(true, Ordering::Relaxed);
+            // Targets change although nothing changed in the registry.
+            self.must_read_registry.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Says what names meant before a restart, for models whose rollouts are held already.
-    pub fn restore_names(&self, kept: BTreeMap<String, VersionNames>) {
-        self.freezes.lock().kept = kept;
+    /// Restores what names stood for before a restart. Call it before the registry is followed: a
+    /// server that starts during a freeze would otherwise take the newest versions, as it serves
+    /// none yet.
+    pub fn restore_names(&self, names: BTreeMap<String, VersionNames>) {
+        self.freezes.lock().restored = names;
     }
 
-    /// Whether a model's rollouts are held.
+    /// Whether a model's rollouts are frozen.
     pub fn is_frozen(&self, model: &str) -> bool {
-        self.freezes.lock().frozen.has(model)
+        self.freezes.lock().frozen.contains(model)
     }
 
-    /// What the names of models whose rollouts are held mean; the name that answers requests
-    /// without one is empty.
+    /// What the names of models whose rollouts are frozen stand for.
     pub fn frozen_names(&self) -> BTreeMap<String, VersionNames> {
-        let families = self.families.lock();
+        let managed = self.managed.lock();
         let freezes = self.freezes.lock();
-        let frozen = families
+        managed
             .values()
-            .filter(|family| freezes.frozen.has(&family.name));
-        frozen
-            .map(|family| (family.name.clone(), family.held().names))
+            .filter(|model| freezes.frozen.contains(&model.name))
+            .map(|model| (model.name.clone(), model.current_target().names))
             .filter(|(_, names)| !names.is_empty())
             .collect()
     }
 
-    /// The versions that names would mean were rollouts not held, by model.
-    pub fn held_back(&self) -> BTreeMap<String, VersionNames> {
-        self.freezes.lock().held_back.clone()
+    /// What names would stand for without a freeze, by model, where that differs.
+    pub fn waiting_rollouts(&self) -> BTreeMap<String, VersionNames> {
+        self.freezes.lock().waiting.clone()
     }
 
-    /// What of a model should be served, if `wanted` is what the registry says.
-    pub(super) fn hold(
+    /// What a model should serve, if `wanted` is what the registry says.
+    pub(super) fn apply_freeze(
         self: &Arc<Self>,
         model: &str,
-        served: Served<'_>,
+        mut served: ServedVersions<'_>,
         wanted: Target,
     ) -> Target {
         let mut freezes = self.freezes.lock();
-        if !freezes.frozen.has(model) {
-            freezes.held_back.remove(model);
+        if !freezes.frozen.contains(model) {
+            freezes.waiting.remove(model);
             return wanted;
         }
-        let mut before = served.before;
-        if before.names.is_empty()
-            && let Some(kept) = freezes.kept.get(model)
+        if served.current.names.is_empty()
+            && let Some(names) = freezes.restored.get(model)
         {
-            before = Target {
-                versions: kept.values().copied().collect(),
-                names: kept.clone(),
-            };
+            served.current = Target::of_names(names.clone());
         }
-        let (target, held_back) = held(wanted, &before, served.there, served.answered);
-        if held_back.is_empty() {
-            freezes.held_back.remove(model);
-        } else if freezes.held_back.get(model) != Some(&held_back) {
-            warn!(
-                model,
-                ?held_back,
-                "a rollout waits: the error budget is spent"
-            );
-            freezes.held_back.insert(model.to_owned(), held_back);
-        }
+        let FrozenTarget { target, waiting } = freeze_target(wanted, &served);
+        freezes.record_waiting(model, waiting);
         target
     }
 }
 
-/// What is known of a model's versions.
-pub(super) struct Served<'a> {
-    /// What it serves now.
-    pub(super) before: Target,
-    /// The versions that the registry has.
-    pub(super) there: &'a BTreeSet<u64>,
-    /// Those that have answered.
-    pub(super) answered: &'a BTreeSet<u64>,
-}
-
-/// `wanted` as far as it goes back, or names what is served already; for the rest what was
-/// `before`. With it the names that are held back.
-fn held(
-    wanted: Target,
-    before: &Target,
-    there: &BTreeSet<u64>,
-    answered: &BTreeSet<u64>,
-) -> (Target, VersionNames) {
-    if before.names.is_empty() {
-        // Nothing is served: there is nothing to keep, and something must answer.
-        return (wanted, VersionNames::new());
-    }
-    let (mut names, mut held_back) = (VersionNames::new(), VersionNames::new());
-    for (name, version) in &wanted.names {
-        let own = before.names.get(name).filter(|own| there.contains(own));
-        let is_known = before.versions.contains(version) || answered.contains(version);
-        match own {
-            // Older numbers were pushed before: going there is a rollback, whatever this server has
-            // seen.
-            Some(own) if version <= own || answered.contains(version) => {
-                drop(names.insert(name.clone(), *version))
-            }
-            Some(own) => {
-                names.insert(name.clone(), *own);
-                held_back.insert(name.clone(), *version);
-            }
-            None if is_known || name == DEFAULT => drop(names.insert(name.clone(), *version)),
-            None => drop(held_back.insert(name.clone(), *version)),
+impl Freezes {
+    fn record_waiting(&mut self, model: &str, waiting: VersionNames) {
+        if waiting.is_empty() {
+            self.waiting.remove(model);
+        } else if self.waiting.get(model) != Some(&waiting) {
+            // Once for each rollout, not at every poll.
+            warn!(
+                model,
+                versions = ?waiting,
+                "rollouts of the model wait: its error budget is spent"
+            );
+            self.waiting.insert(model.to_owned(), waiting);
         }
     }
-    let stay = wanted
+}
+
+/// `wanted`, as far as it goes back or names what is served already. The rest stays as it is.
+fn freeze_target(wanted: Target, served: &ServedVersions<'_>) -> FrozenTarget {
+    if served.current.names.is_empty() {
+        // Nothing is served: there is nothing to keep, and something must answer.
+        return FrozenTarget {
+            target: wanted,
+            waiting: VersionNames::new(),
+        };
+    }
+    let (mut names, mut waiting) = (VersionNames::new(), VersionNames::new());
+    for (name, version) in wanted.names {
+        let frozen = frozen_version(&name, version, served);
+        if frozen != Some(version) {
+            waiting.insert(name.clone(), version);
+        }
+        names.extend(frozen.map(|frozen| (name, frozen)));
+    }
+    // New versions beside the served ones would be a rollout too, of `versions = "all"`.
+    let unchanged = wanted
         .versions
-        .iter()
-        .copied()
-        .filter(|version| before.versions.contains(version));
-    let versions = stay.chain(names.values().copied()).collect();
-    (Target { versions, names }, held_back)
+        .into_iter()
+        .filter(|version| served.current.versions.contains(version));
+    let versions = unchanged.chain(names.values().copied()).collect();
+    FrozenTarget {
+        target: Target { versions, names },
+        waiting,
+    }
+}
+
+/// The version that a name stands for during a freeze, if without it that were `wanted`. `None` if
+/// the name must not be added yet.
+fn frozen_version(name: &str, wanted: u64, served: &ServedVersions<'_>) -> Option<u64> {
+    let current = served.current.names.get(name).copied();
+    let has_served = served.served_before.contains(&wanted);
+    match current.filter(|version| served.available.contains(version)) {
+        // Older numbers were pushed before: going there is a rollback, even to a version that this
+        // server has not served since its start.
+        Some(current) if wanted <= current || has_served => Some(wanted),
+        Some(current) => Some(current),
+        // A new name may stand for what is known to work. The default version is never left
+        // without a version, or requests would fail.
+        None => {
+            let is_known = has_served || served.current.versions.contains(&wanted);
+            (is_known || name == DEFAULT_NAME).then_some(wanted)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -169,93 +189,97 @@ mod tests {
     use super::*;
 
     fn target(names: &[(&str, u64)]) -> Target {
-        let names: VersionNames = names
+        let names = names
             .iter()
-            .map(|(name, version)| ((*name).to_owned(), *version))
-            .collect();
-        Target {
-            versions: names.values().copied().collect(),
-            names,
-        }
+            .map(|(name, version)| ((*name).to_owned(), *version));
+        Target::of_names(names.collect())
     }
 
-    fn hold(
+    fn freeze(
         wanted: &[(&str, u64)],
-        before: &[(&str, u64)],
-        answered: &[u64],
+        current: &[(&str, u64)],
+        served_before: &[u64],
     ) -> (Target, VersionNames) {
-        let there: BTreeSet<u64> = (1..=5).collect();
-        held(
-            target(wanted),
-            &target(before),
-            &there,
-            &answered.iter().copied().collect(),
-        )
+        freeze_targets(target(wanted), target(current), served_before)
+    }
+
+    fn freeze_targets(
+        wanted: Target,
+        current: Target,
+        served_before: &[u64],
+    ) -> (Target, VersionNames) {
+        let served = ServedVersions {
+            current,
+            available: &(1..=5).collect(),
+            served_before: &served_before.iter().copied().collect(),
+        };
+        let frozen = freeze_target(wanted, &served);
+        (frozen.target, frozen.waiting)
     }
 
     #[test]
-    fn a_name_does_not_move_on_and_may_go_back() {
-        let before = [("", 2), ("champion", 2)];
-        let (held, back) = hold(&[("", 3), ("champion", 3)], &before, &[2]);
+    fn a_frozen_name_stays_or_goes_back() {
+        let current = [("", 2), ("champion", 2)];
+        let (frozen, waiting) = freeze(&[("", 3), ("champion", 3)], &current, &[2]);
         assert_eq!(
-            (held, back),
-            (target(&before), target(&[("", 3), ("champion", 3)]).names)
+            (frozen, waiting),
+            (target(&current), target(&[("", 3), ("champion", 3)]).names)
         );
-        let (held, back) = hold(&[("", 1), ("champion", 1)], &before, &[2]);
+        let (frozen, waiting) = freeze(&[("", 1), ("champion", 1)], &current, &[2]);
         assert_eq!(
-            (held, back.len()),
+            (frozen, waiting.len()),
             (target(&[("", 1), ("champion", 1)]), 0),
             "an older version"
         );
-        let (held, back) = hold(&[("", 4), ("champion", 4)], &before, &[2, 4]);
+        let (frozen, waiting) = freeze(&[("", 4), ("champion", 4)], &current, &[2, 4]);
         assert_eq!(
-            (held, back.len()),
+            (frozen, waiting.len()),
             (target(&[("", 4), ("champion", 4)]), 0),
-            "one that has answered"
+            "one that has served before"
         );
     }
 
     #[test]
-    fn a_new_name_may_mean_what_is_served_and_nothing_else() {
-        let before = [("", 2), ("champion", 2)];
-        let (held, back) = hold(
+    fn a_new_name_may_stand_for_what_is_served_only() {
+        let current = [("", 2), ("champion", 2)];
+        let (frozen, waiting) = freeze(
             &[("", 2), ("champion", 2), ("stable", 2), ("challenger", 3)],
-            &before,
+            &current,
             &[],
         );
-        assert_eq!(held, target(&[("", 2), ("champion", 2), ("stable", 2)]));
-        assert_eq!(back, target(&[("challenger", 3)]).names);
+        assert_eq!(frozen, target(&[("", 2), ("champion", 2), ("stable", 2)]));
+        assert_eq!(waiting, target(&[("challenger", 3)]).names);
     }
 
     #[test]
-    fn what_is_gone_or_was_never_there_is_not_kept() {
-        let (held, _) = hold(&[("", 3)], &[("", 9)], &[]);
+    fn deleted_versions_and_removed_aliases_are_not_kept() {
+        let (frozen, _) = freeze(&[("", 3)], &[("", 9)], &[]);
         assert_eq!(
-            held,
+            frozen,
             target(&[("", 3)]),
             "version 9 was deleted: something must answer"
         );
-        let (held, back) = hold(&[("", 3), ("champion", 3)], &[], &[]);
+        let (frozen, waiting) = freeze(&[("", 3), ("champion", 3)], &[], &[]);
         assert_eq!(
-            (held, back.len()),
+            (frozen, waiting.len()),
             (target(&[("", 3), ("champion", 3)]), 0),
             "nothing is served yet"
         );
-        let (held, back) = hold(&[("", 2)], &[("", 2), ("champion", 2)], &[]);
+        let (frozen, waiting) = freeze(&[("", 2)], &[("", 2), ("champion", 2)], &[]);
         assert_eq!(
-            (held, back.len()),
+            (frozen, waiting.len()),
             (target(&[("", 2)]), 0),
             "an alias that was removed"
         );
     }
 
     #[test]
-    fn new_versions_are_not_added_beside_those_that_are_served() {
+    fn new_versions_are_not_added_beside_served_ones() {
         let mut wanted = target(&[("", 2)]);
         wanted.versions.extend([1, 3]);
-        let mut before = target(&[("", 2)]);
-        before.versions.insert(1);
-        let (held, _) = held(wanted, &before, &(1..=3).collect(), &BTreeSet::new());
-        assert_eq!(held.versions, BTreeSet::from([1, 2]));
+        let mut current = target(&[("", 2)]);
+        current.versions.insert(1);
+        let (frozen, _) = freeze_targets(wanted, current, &[]);
+        assert_eq!(frozen.versions, BTreeSet::from([1, 2]));
     }
 }

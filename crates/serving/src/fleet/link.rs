@@ -1,4 +1,4 @@
-//! The way to the registry, which may be gone for a while.
+//! The connection to the registry, which may be unreachable for a while.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,21 +11,22 @@ use tidegate_registry::{
 };
 use tracing::warn;
 
-/// A registry that is opened when it can be, and the local cache, which is always there.
+/// A registry that is opened when it can be reached, and the local cache, which always can be used.
 #[derive(Debug)]
 pub struct RegistryLink {
     config: RegistryConfig,
     data: PathBuf,
+    /// This server's name in the registry.
     server: String,
     cache: Cache,
     registry: ArcSwapOption<Registry>,
-    /// Whether it could not be read when that was last tried.
-    is_away: AtomicBool,
+    /// Whether the last attempt to read it failed.
+    is_unreachable: AtomicBool,
 }
 
 impl RegistryLink {
-    /// A way to the registry that a configuration names, in the name of `server`, which no other
-    /// server has. The registry is not contacted yet.
+    /// A link to the registry of a configuration. `server` is this server's name there, which must
+    /// be unique. The registry is not contacted yet.
     ///
     /// # Errors
     /// If the local cache cannot be used.
@@ -37,14 +38,15 @@ impl RegistryLink {
             server,
             cache,
             registry: ArcSwapOption::empty(),
-            is_away: AtomicBool::new(false),
+            is_unreachable: AtomicBool::new(false),
         })
     }
 
-    /// Everything in the registry if anything changed since the change `seen`.
+    /// Everything in the registry, if anything has changed since the change `seen`.
     pub(super) async fn changed_since(&self, seen: Option<i64>) -> Result<Option<Snapshot>> {
         let changed = self.read(seen).await;
-        self.is_away.store(changed.is_err(), Ordering::Relaxed);
+        self.is_unreachable
+            .store(changed.is_err(), Ordering::Relaxed);
         changed
     }
 
@@ -56,35 +58,37 @@ impl RegistryLink {
         registry.snapshot().await.map(Some)
     }
 
-    /// What the registry was when it was last seen from this machine.
-    pub(super) fn last_seen(&self) -> Option<Snapshot> {
+    /// The registry's state when this machine last read it.
+    pub(super) fn last_snapshot(&self) -> Option<Snapshot> {
         self.cache.last_snapshot().unwrap_or_else(|error| {
-            warn!(%error, "what the registry was before cannot be read");
+            warn!(%error, "cannot read the last snapshot of the registry in the local cache");
             None
         })
     }
 
     /// A version's files, verified: from the registry or, if it cannot be reached, from the cache.
     pub(super) async fn fetch(&self, version: &VersionRecord) -> Result<CachedVersion> {
-        // Where nothing answers at all, each question would wait for its answer.
-        if self.is_away.load(Ordering::Relaxed)
-            && let Some(there) = self.cache.load(version).await?
+        // Where nothing answers, every attempt would last until its timeout, and a start from the
+        // cache would take minutes instead of seconds.
+        if self.is_unreachable.load(Ordering::Relaxed)
+            && let Some(cached) = self.cache.load(version).await?
         {
-            return Ok(there);
+            return Ok(cached);
         }
         let fetched = match self.registry().await {
             Ok(registry) => registry.fetch(version).await,
             Err(error) => Err(error),
         };
         match fetched {
-            Err(error) if is_unreachable(error.code) => {
+            // Only then: a version that fails a check must not be served from the cache instead.
+            Err(error) if is_connection_problem(error.code) => {
                 self.cache.load(version).await?.ok_or(error)
             }
             outcome => outcome,
         }
     }
 
-    /// Says which versions this server uses.
+    /// Reports which versions this server uses.
     pub(super) async fn report_uses(&self, versions: &[(String, i64)]) -> Result<()> {
         self.registry()
             .await?
@@ -92,7 +96,7 @@ impl RegistryLink {
             .await
     }
 
-    /// Leaves word in the registry that a version cannot be served here.
+    /// Records in the registry that a version cannot be loaded here.
     pub(super) async fn report_failure(&self, version: &VersionRecord, reason: &str) -> Result<()> {
         self.registry()
             .await?
@@ -110,8 +114,8 @@ impl RegistryLink {
     }
 }
 
-/// Whether the error says that something cannot be reached now, and nothing of a version.
-fn is_unreachable(code: ErrorCode) -> bool {
+/// Whether an error is about the connection to the registry, not about a version.
+fn is_connection_problem(code: ErrorCode) -> bool {
     matches!(
         code,
         ErrorCode::DatabaseUnavailable
@@ -122,7 +126,7 @@ fn is_unreachable(code: ErrorCode) -> bool {
     )
 }
 
-/// The short form of an error for a state.
+/// An error as the reason of a state: its code and its message.
 pub(super) fn reason(error: &Error) -> String {
     format!("{}: {error}", error.code.name())
 }

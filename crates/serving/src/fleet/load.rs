@@ -1,351 +1,400 @@
-//! Loading a version: fetch, verify, make room, load, warm, and let it answer.
+//! Loading a version, in this order: wait for a free load slot, fetch and verify the files, reserve
+//! memory, load and warm, let it serve.
+//!
+//! A load slot is taken first, so that at most `fleet.parallel_loads` versions are fetched and
+//! loaded at once, however many are due. Files come before memory: a fetch can take minutes, and
+//! memory that is reserved meanwhile would be missing elsewhere. Memory comes before the engine,
+//! which takes it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tidegate_registry::VersionRecord;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, watch};
 use tracing::{error, info};
 
-use super::budget::Charge;
-use super::family::{Family, Load, Loaded, Outcome};
+use super::budget::Reservation;
+use super::managed_model::{LoadResult, LoadedVersion, ManagedModel, PendingLoad, VersionSlot};
 use super::{Fleet, link};
 use crate::scheduler::INLINE_RUN;
-use crate::{ErrorCode, InferError, ModelState, Version, source};
+use crate::{ErrorCode, InferError, ModelState, Version, VersionPlan, source};
 
-/// What an instance takes beside the weights, in bytes: as measured on small graphs in ONNX
-/// Runtime.
+/// What an instance takes besides the weights, in bytes: measured on small graphs in ONNX Runtime.
 const INSTANCE_BYTES: u64 = 2 << 20;
-/// What a version is charged at least beside its files, in bytes, however little was measured.
-const LEAST_BYTES: u64 = 512 << 10;
+/// The least that a version counts besides its files, in bytes. A load that fills holes in the heap
+/// can measure no growth at all, and versions must not become free of charge.
+const MIN_OVERHEAD_BYTES: u64 = 512 << 10;
 
 /// Why a version is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
-    /// Nobody has asked for it yet: it takes memory that is free.
+pub(super) enum LoadReason {
+    /// Nobody has asked for it yet: it may take free memory only.
     Preload,
-    /// A request waits, or it takes another one's place, or somebody said so: others make room.
-    Needed,
+    /// A request waits for it, it replaces another version, or an operator asked for it: it may
+    /// evict others.
+    Required,
 }
 
 /// Why a version is not loaded.
-enum Refusal {
+enum NotLoaded {
     /// Memory is short, and nobody waits.
     Deferred,
     Failed(String),
 }
 
-/// How a load ended.
-enum Finished {
+impl NotLoaded {
+    fn failed(error: impl ToString) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// How an attempt to load a version ended.
+enum AttemptEnd {
     Done,
-    /// It failed, and the one before did not.
+    /// It failed, and the attempt before it did not.
     FirstFailure(String),
-    Again,
+    Retry,
+}
+
+/// A load as its own task sees it.
+struct LoadTask {
+    record: VersionRecord,
+    number: u64,
+    is_required: Arc<AtomicBool>,
+    token: Arc<()>,
+    result: watch::Sender<LoadResult>,
 }
 
 impl Fleet {
-    /// Begins a load, or joins the one that goes on. `None` if the version is there already, or
-    /// nowhere.
-    pub(super) fn begin(
+    /// Starts a load, or joins the one in progress. `None` if the version is loaded, unknown, or
+    /// still occupied by a load that timed out.
+    pub(super) fn start_load(
         self: &Arc<Self>,
-        family: &mut Family,
+        model: &mut ManagedModel,
         number: u64,
-        cause: Cause,
-    ) -> Option<Load> {
-        let slot = family.slots.get_mut(&number)?;
+        reason: LoadReason,
+    ) -> Option<PendingLoad> {
+        let slot = model.slots.get_mut(&number)?;
+        let is_required = reason == LoadReason::Required;
         if let Some(load) = &slot.load {
-            load.is_needed
-                .fetch_or(cause == Cause::Needed, Ordering::Relaxed);
+            // A preload becomes urgent as soon as somebody waits for it, and stays so.
+            load.is_required.fetch_or(is_required, Ordering::Relaxed);
             return Some(load.clone());
         }
         if slot.loaded.is_some() || slot.is_overdue() {
             return None;
         }
-        let (sender, outcome) = watch::channel(None);
-        let is_needed = Arc::new(AtomicBool::new(cause == Cause::Needed));
-        let (waiting, token) = (Arc::new(AtomicUsize::new(0)), Arc::new(()));
-        slot.engine = Arc::downgrade(&token);
-        let load = Load {
-            outcome,
-            waiting,
-            token: token.clone(),
-            is_needed: is_needed.clone(),
+        let (sender, receiver) = watch::channel(None);
+        let load = PendingLoad {
+            result: receiver,
+            waiting: Arc::new(AtomicUsize::new(0)),
+            token: Arc::new(()),
+            is_required: Arc::new(AtomicBool::new(is_required)),
         };
+        let task = LoadTask {
+            record: slot.record.clone(),
+            number,
+            is_required: load.is_required.clone(),
+            token: load.token.clone(),
+            result: sender,
+        };
+        slot.engine_work = Arc::downgrade(&load.token);
         slot.load = Some(load.clone());
         slot.state = ModelState::Fetching;
         slot.is_deferred = false;
-        let record = slot.record.clone();
-        self.runtime.spawn(
-            self.clone()
-                .load_version(record, number, is_needed, token, sender),
-        );
+        self.runtime.spawn(self.clone().run_load(task));
         Some(load)
     }
 
-    async fn load_version(
-        self: Arc<Self>,
-        record: VersionRecord,
-        number: u64,
-        is_needed: Arc<AtomicBool>,
-        token: Arc<()>,
-        sender: watch::Sender<Outcome>,
-    ) {
-        let seconds = record
-            .manifest
-            .limits
-            .max_load_seconds
-            .unwrap_or(self.config.max_load_seconds)
-            .max(1);
-        let finished = loop {
-            let turn = self
-                .loads
-                .clone()
-                .acquire_owned()
-                .await
-                .expect("the semaphore is never closed");
-            let loading = self.try_load(&record, number, &is_needed, &token, turn);
-            let too_slow = || {
-                Err(Refusal::Failed(format!(
-                    "it was not loaded within {seconds} s"
-                )))
-            };
-            let outcome = tokio::time::timeout(Duration::from_secs(seconds), loading)
-                .await
-                .unwrap_or_else(|_| too_slow());
-            match self.finish(&record, number, outcome, &is_needed, &sender) {
-                Finished::Again => {}
-                finished => break finished,
+    async fn run_load(self: Arc<Self>, task: LoadTask) {
+        let end = loop {
+            let outcome = self.attempt_within_limit(&task).await;
+            match self.complete_load(&task, outcome) {
+                AttemptEnd::Retry => {}
+                end => break end,
             }
         };
-        if let Finished::FirstFailure(reason) = finished
-            && let Err(error) = self.link.report_failure(&record, &reason).await
-        {
-            error!(model = record.model, version = number, %error, "the failure could not be left in the registry");
+        let AttemptEnd::FirstFailure(reason) = end else {
+            return;
+        };
+        // Only the first of a series of failures: each report is an event in the registry.
+        let record = &task.record;
+        if let Err(error) = self.link.report_failure(record, &reason).await {
+            error!(model = record.model, version = task.number, %error, "cannot report the failed load to the registry");
         }
+    }
+
+    async fn attempt_within_limit(
+        self: &Arc<Self>,
+        task: &LoadTask,
+    ) -> Result<LoadedVersion, NotLoaded> {
+        let configured = task.record.manifest.limits.max_load_seconds;
+        let limit_s = configured.unwrap_or(self.config.max_load_seconds).max(1);
+        let permit = self
+            .load_permits
+            .clone()
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
+        // The limit is on the load itself, not on the time it waits for others.
+        let attempt = self.try_load(task, permit);
+        tokio::time::timeout(Duration::from_secs(limit_s), attempt)
+            .await
+            .unwrap_or_else(|_| {
+                let problem = format!("it was not loaded within {limit_s} s");
+                Err(NotLoaded::Failed(problem))
+            })
     }
 
     async fn try_load(
         self: &Arc<Self>,
-        record: &VersionRecord,
-        number: u64,
-        is_needed: &AtomicBool,
-        token: &Arc<()>,
-        turn: OwnedSemaphorePermit,
-    ) -> Result<Loaded, Refusal> {
-        let files = self
-            .link
-            .fetch(record)
-            .await
-            .map_err(|error| Refusal::Failed(link::reason(&error)))?;
-        self.stand(&record.model, number, token, ModelState::Verifying);
-        let plan = source::cached(files).map_err(|error| Refusal::Failed(error.to_string()))?;
-        let charge = self.reserve(record, is_needed).await?;
-        // A content that was not measured yet is loaded beside no other.
-        let is_new = !self.learned.lock().contains_key(&record.digest);
-        let alone = if is_new {
-            Some(self.measuring.clone().lock_owned().await)
-        } else {
-            None
-        };
-        let (fleet, record, token) = (self.clone(), record.clone(), token.clone());
-        let loaded = tokio::task::spawn_blocking(move || {
-            // Both are given back when the engine is done, which may be after nobody waits for it
-            // any more.
-            let _held = (turn, alone);
-            fleet.load_blocking(&record, number, &token, plan, charge)
+        task: &LoadTask,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<LoadedVersion, NotLoaded> {
+        let fetched = self.link.fetch(&task.record).await;
+        let files = fetched.map_err(|error| NotLoaded::Failed(link::reason(&error)))?;
+        self.set_load_state(
+            &task.record.model,
+            task.number,
+            &task.token,
+            ModelState::Verifying,
+        );
+        let plan = source::cached(files).map_err(NotLoaded::failed)?;
+        let reservation = self.reserve(task).await?;
+        let measuring = self.measure_alone(&task.record).await;
+
+        let (fleet, record) = (self.clone(), task.record.clone());
+        let (number, token) = (task.number, task.token.clone());
+        let loading = tokio::task::spawn_blocking(move || {
+            // An engine cannot be interrupted. It keeps its permit and lock until it is done, even
+            // after the load has timed out, so that the limits stay true.
+            let _until_done = (permit, measuring);
+            fleet.load_with_engine(&record, number, &token, plan, reservation)
         });
-        let loaded = loaded.await;
-        loaded.map_err(|panic| Refusal::Failed(format!("the engine panicked: {panic}")))?
+        loading
+            .await
+            .map_err(|panic| NotLoaded::Failed(format!("the engine panicked: {panic}")))?
     }
 
-    /// What the engine does, and what it was measured to take.
-    fn load_blocking(
+    /// Waits until no other version is being measured, if this content was not measured yet: the
+    /// growth of the process is this version's only while it loads alone.
+    async fn measure_alone(&self, record: &VersionRecord) -> Option<OwnedMutexGuard<()>> {
+        if self.measured_bytes.lock().contains_key(&record.digest) {
+            return None;
+        }
+        Some(self.measurement.clone().lock_owned().await)
+    }
+
+    /// Loads the version into its engine and corrects the reservation to what it took. Blocks.
+    fn load_with_engine(
         self: &Arc<Self>,
         record: &VersionRecord,
         number: u64,
         token: &Arc<()>,
-        plan: crate::VersionPlan,
-        mut charge: Charge,
-    ) -> Result<Loaded, Refusal> {
-        let active = self.activity.begin();
-        let stage = |state| self.stand(&record.model, number, token, state);
+        plan: VersionPlan,
+        mut reservation: Reservation,
+    ) -> Result<LoadedVersion, NotLoaded> {
+        let active = self.activity.start();
         let version = Version::load(
             &record.model,
             plan,
             &self.engines,
             &self.metrics,
             INLINE_RUN,
-            &stage,
+            &|state| self.set_load_state(&record.model, number, token, state),
         );
-        let version = version.map_err(|error| Refusal::Failed(error.to_string()))?;
-        // Beside other loads the growth of the process says nothing of this one.
+        let version = version.map_err(NotLoaded::failed)?;
+        // Beside other loads the growth of the process says nothing about this one: the estimate
+        // stays, and the next load of the same content measures again.
         if active.is_alone() {
-            let files = u64::try_from(record.bytes).unwrap_or_default();
-            let bytes = version.memory_bytes().max(files + LEAST_BYTES);
-            if let Some(most) = record
-                .manifest
-                .limits
-                .max_memory_bytes
-                .filter(|most| bytes > *most)
-            {
-                return Err(Refusal::Failed(format!(
-                    "it took {bytes} bytes, limits.max_memory_bytes is {most}"
-                )));
-            }
-            self.learned.lock().insert(record.digest, bytes);
-            charge.correct(bytes);
-            self.make_room(&record.model, number, 0);
+            let bytes = measured_bytes(record, &version)?;
+            self.measured_bytes.lock().insert(record.digest, bytes);
+            reservation.correct(bytes);
+            // The measurement may exceed the estimate, and with it the budget.
+            self.evict_until_fits(&record.model, number, 0);
         }
-        Ok(Loaded {
+        Ok(LoadedVersion {
             version: Arc::new(version),
-            charge,
+            reservation,
         })
     }
 
-    /// Takes memory for a version, of what is free or of what others leave.
-    async fn reserve(
-        self: &Arc<Self>,
-        record: &VersionRecord,
-        is_needed: &AtomicBool,
-    ) -> Result<Charge, Refusal> {
-        let bytes = self.estimate(record);
+    /// Reserves memory for a version: what is free, or what others leave.
+    async fn reserve(self: &Arc<Self>, task: &LoadTask) -> Result<Reservation, NotLoaded> {
+        let bytes = self.estimate_bytes(&task.record);
         let limit = self.budget.limit();
         if bytes > limit {
-            let problem =
-                format!("it takes some {bytes} bytes, fleet.memory_budget_bytes is {limit}");
-            return Err(Refusal::Failed(problem));
+            return Err(NotLoaded::Failed(format!(
+                "it takes about {bytes} bytes, fleet.memory_budget_bytes is {limit}"
+            )));
         }
         loop {
+            // Subscribed before the check, or a release in between would be missed.
             let changed = self.budget.changed();
-            if let Some(charge) = self.budget.take(bytes) {
-                return Ok(charge);
+            if let Some(reservation) = self.budget.try_reserve(bytes) {
+                return Ok(reservation);
             }
-            if !is_needed.load(Ordering::Relaxed) {
-                return Err(Refusal::Deferred);
+            if !task.is_required.load(Ordering::Relaxed) {
+                return Err(NotLoaded::Deferred);
             }
-            let number = u64::try_from(record.number).unwrap_or_default();
-            if !self.make_room(&record.model, number, bytes) && !self.is_moving() {
-                let problem = format!(
-                    "it takes some {bytes} bytes, and what is loaded within {limit} bytes is pinned, or answers for a \
-                     version that is not loaded yet"
-                );
-                return Err(Refusal::Failed(problem));
+            // What is evicted here becomes free once it is drained; the wait below is for that.
+            // Without anything to evict, only a load or a drain in progress can still help.
+            let will_fit = self.evict_until_fits(&task.record.model, task.number, bytes);
+            if !will_fit && !self.has_memory_in_transit() {
+                return Err(NotLoaded::Failed(format!(
+                    "it takes about {bytes} bytes, and all versions that are loaded within the {limit} bytes of \
+                     fleet.memory_budget_bytes are pinned, or serve until their successor is loaded"
+                )));
             }
             changed.await;
         }
     }
 
-    /// What a version will take of memory, in bytes: as when it was loaded last, or by the size of
-    /// its files.
-    fn estimate(&self, record: &VersionRecord) -> u64 {
-        let learned = self.learned.lock().get(&record.digest).copied();
-        // The graph as it was read, and as each instance has it.
-        let by_size = || {
-            let files = u64::try_from(record.bytes).unwrap_or_default();
-            let instances =
-                self.engines
-                    .instances(files, &record.manifest.engine_options) as u64;
-            (INSTANCE_BYTES * instances).saturating_add(files.saturating_mul(1 + instances))
-        };
-        learned
+    /// The memory that a version will take, in bytes: what was measured when it was last loaded,
+    /// what its manifest says, or an estimate by the size of its files.
+    fn estimate_bytes(&self, record: &VersionRecord) -> u64 {
+        let measured = self.measured_bytes.lock().get(&record.digest).copied();
+        measured
             .or(record.manifest.limits.max_memory_bytes)
-            .unwrap_or_else(by_size)
+            .unwrap_or_else(|| self.estimate_by_size(record))
     }
 
-    /// Says where a version stands while it is loaded.
-    fn stand(&self, model: &str, number: u64, token: &Arc<()>, state: ModelState) {
-        let mut families = self.families.lock();
-        if let Some(slot) = families
+    /// The weights once as they were read, and once for each instance.
+    fn estimate_by_size(&self, record: &VersionRecord) -> u64 {
+        let files = file_bytes(record);
+        let options = &record.manifest.engine_options;
+        let instances = self.engines.instances(files, options) as u64;
+        (INSTANCE_BYTES * instances).saturating_add(files.saturating_mul(1 + instances))
+    }
+
+    /// Sets the state of a version while it is loaded, unless that load has timed out.
+    fn set_load_state(&self, model: &str, number: u64, token: &Arc<()>, state: ModelState) {
+        let mut managed = self.managed.lock();
+        let slot = managed
             .get_mut(model)
-            .and_then(|family| family.slots.get_mut(&number))
-            && slot
-                .load
-                .as_ref()
-                .is_some_and(|load| Arc::ptr_eq(&load.token, token))
+            .and_then(|model| model.slots.get_mut(&number));
+        if let Some(slot) = slot
+            && let Some(load) = &slot.load
+            && Arc::ptr_eq(&load.token, token)
         {
             slot.state = state;
         }
     }
 
-    /// Lets a version answer, or notes why it does not.
-    fn finish(
+    /// Lets a version serve, or records why it does not.
+    fn complete_load(
         self: &Arc<Self>,
-        record: &VersionRecord,
-        number: u64,
-        outcome: Result<Loaded, Refusal>,
-        is_needed: &AtomicBool,
-        sender: &watch::Sender<Outcome>,
-    ) -> Finished {
-        let model = record.model.as_str();
-        let mut families = self.families.lock();
-        let Some(family) = families.get_mut(model) else {
-            return Finished::Done;
+        task: &LoadTask,
+        outcome: Result<LoadedVersion, NotLoaded>,
+    ) -> AttemptEnd {
+        let model_name = task.record.model.as_str();
+        let mut managed = self.managed.lock();
+        let Some(model) = managed.get_mut(model_name) else {
+            return AttemptEnd::Done;
         };
-        let was_answering = family.answers();
-        let Some(slot) = family.slots.get_mut(&number) else {
-            return Finished::Done;
+        let was_serving = model.is_serving();
+        let Some(slot) = model.slots.get_mut(&task.number) else {
+            return AttemptEnd::Done;
         };
-        if matches!(outcome, Err(Refusal::Deferred)) && is_needed.load(Ordering::Relaxed) {
-            // A request came while it was being put off.
-            return Finished::Again;
+        // A request may have joined while a preload was being deferred. Checked under the lock that
+        // requests join under, so that none is lost.
+        let is_deferred = matches!(outcome, Err(NotLoaded::Deferred));
+        if is_deferred && task.is_required.load(Ordering::Relaxed) {
+            return AttemptEnd::Retry;
         }
         slot.load = None;
-        let mut finished = Finished::Done;
-        let answer = match outcome {
-            Ok(loaded) => {
-                self.metrics.loads.with_label_values(&[model, "ok"]).inc();
-                loaded.version.last_used().set(Instant::now());
-                let version = loaded.version.clone();
-                slot.failures = 0;
-                slot.retry_at = None;
-                slot.state = ModelState::Ready;
-                slot.loaded = Some(loaded);
-                Ok(version)
-            }
-            Err(Refusal::Deferred) => {
-                info!(
-                    model,
-                    version = number,
-                    "not loaded before it is asked for: memory is short"
-                );
-                slot.state = ModelState::Absent;
-                slot.is_deferred = true;
-                Err(InferError::new(
-                    ErrorCode::NotReady,
-                    format!("{model}:{number} waits for memory"),
-                ))
-            }
-            Err(Refusal::Failed(reason)) => {
-                self.metrics
-                    .loads
-                    .with_label_values(&[model, "failed"])
-                    .inc();
-                slot.failed(reason.clone(), Instant::now());
-                error!(
-                    model,
-                    version = number,
-                    reason,
-                    failures = slot.failures,
-                    "version not loaded"
-                );
-                if slot.failures == 1 {
-                    finished = Finished::FirstFailure(reason.clone());
-                }
-                Err(InferError::new(
-                    ErrorCode::NotReady,
-                    format!("{model}:{number} could not be loaded: {reason}"),
-                ))
+        let (result, end) = match outcome {
+            Ok(loaded) => (Ok(self.record_loaded(task, slot, loaded)), AttemptEnd::Done),
+            Err(NotLoaded::Deferred) => (Err(record_deferred(task, slot)), AttemptEnd::Done),
+            Err(NotLoaded::Failed(reason)) => {
+                let error = self.record_failed(task, slot, &reason);
+                let is_first = slot.failures == 1;
+                let end = if is_first {
+                    AttemptEnd::FirstFailure(reason)
+                } else {
+                    AttemptEnd::Done
+                };
+                (Err(error), end)
             }
         };
-        self.settle(family);
-        if !was_answering && family.answers() {
-            self.metrics.cold_starts.with_label_values(&[model]).inc();
+        self.reconcile(model);
+        if !was_serving && model.is_serving() {
+            self.metrics
+                .cold_starts
+                .with_label_values(&[model_name])
+                .inc();
         }
-        drop(families);
-        sender.send_replace(Some(answer));
-        self.budget.tell();
-        self.note_start();
-        finished
+        drop(managed);
+        // Requests that wait go on only now: they find the version in the snapshot that
+        // `reconcile` has published.
+        task.result.send_replace(Some(result));
+        self.budget.notify_waiters();
+        self.finish_initial_loads();
+        end
     }
+
+    fn record_loaded(
+        &self,
+        task: &LoadTask,
+        slot: &mut VersionSlot,
+        loaded: LoadedVersion,
+    ) -> Arc<Version> {
+        let model = task.record.model.as_str();
+        self.metrics.loads.with_label_values(&[model, "ok"]).inc();
+        // Else the version, unused since its load began, could be the first to be evicted.
+        loaded.version.last_used().set(Instant::now());
+        let version = loaded.version.clone();
+        slot.record_success(loaded);
+        version
+    }
+
+    fn record_failed(&self, task: &LoadTask, slot: &mut VersionSlot, reason: &str) -> InferError {
+        let (model, number) = (task.record.model.as_str(), task.number);
+        self.metrics
+            .loads
+            .with_label_values(&[model, "failed"])
+            .inc();
+        slot.record_failure(reason.to_owned(), Instant::now());
+        error!(
+            model,
+            version = number,
+            reason,
+            failures = slot.failures,
+            "load failed"
+        );
+        let message = format!("{model}:{number} could not be loaded: {reason}");
+        InferError::new(ErrorCode::NotReady, message)
+    }
+}
+
+fn record_deferred(task: &LoadTask, slot: &mut VersionSlot) -> InferError {
+    let (model, number) = (task.record.model.as_str(), task.number);
+    info!(
+        model,
+        version = number,
+        "memory is short: not loaded before the first request"
+    );
+    slot.state = ModelState::Absent;
+    slot.is_deferred = true;
+    InferError::new(
+        ErrorCode::NotReady,
+        format!("{model}:{number} waits for memory"),
+    )
+}
+
+/// What a version took, in bytes, if its manifest allows that.
+fn measured_bytes(record: &VersionRecord, version: &Version) -> Result<u64, NotLoaded> {
+    let least = file_bytes(record) + MIN_OVERHEAD_BYTES;
+    let bytes = version.memory_bytes().max(least);
+    match record.manifest.limits.max_memory_bytes {
+        Some(limit) if bytes > limit => Err(NotLoaded::Failed(format!(
+            "it took {bytes} bytes, limits.max_memory_bytes is {limit}"
+        ))),
+        _ => Ok(bytes),
+    }
+}
+
+fn file_bytes(record: &VersionRecord) -> u64 {
+    u64::try_from(record.bytes).unwrap_or_default()
 }

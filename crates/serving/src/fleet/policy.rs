@@ -1,4 +1,4 @@
-//! Which versions of a model are served, and by which names.
+//! Which versions of a model are served, and under which names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,19 +7,19 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use tidegate_registry::{Alias, VersionRecord, VersionState};
 
-/// The name of what answers requests that name no version.
-pub(super) const DEFAULT: &str = "";
-/// The alias whose version answers requests that name none.
+/// Stands for the default version: the one that answers requests without a version.
+pub(super) const DEFAULT_NAME: &str = "";
+/// The alias of the version that becomes the default version.
 const CHAMPION: &str = "champion";
 
 /// Which versions of a model are served.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum VersionPolicy {
-    /// Those that an alias points at; where none is the champion, the newest one too.
+    /// Those that an alias points at. Without the alias `champion` the newest one too.
     #[default]
     Aliases,
-    /// So many of the newest.
+    /// This many of the newest.
     Latest(usize),
     /// All that are not deprecated.
     All,
@@ -31,31 +31,31 @@ impl FromStr for VersionPolicy {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            format!(
-                "\"{text}\" is no choice of versions: aliases, latest, latest:N, all, or numbers as 3,5"
-            )
+        let policy = match text {
+            "aliases" => Some(Self::Aliases),
+            "latest" => Some(Self::Latest(1)),
+            "all" => Some(Self::All),
+            _ => match text.strip_prefix("latest:") {
+                Some(count) => latest(count),
+                None => listed(text),
+            },
         };
-        match text {
-            "aliases" => return Ok(Self::Aliases),
-            "latest" => return Ok(Self::Latest(1)),
-            "all" => return Ok(Self::All),
-            _ => {}
-        }
-        if let Some(count) = text.strip_prefix("latest:") {
-            return count
-                .parse()
-                .ok()
-                .filter(|count| *count > 0)
-                .map(Self::Latest)
-                .ok_or_else(wrong);
-        }
-        let numbers: Option<BTreeSet<u64>> = text
-            .split(',')
-            .map(|number| number.trim().parse().ok())
-            .collect();
-        numbers.map(Self::Numbers).ok_or_else(wrong)
+        policy.ok_or_else(|| {
+            format!(
+                "\"{text}\" is not a version policy; write aliases, latest, latest:N, all, or numbers such as 3,5"
+            )
+        })
     }
+}
+
+fn latest(count: &str) -> Option<VersionPolicy> {
+    let count = count.parse().ok().filter(|count| *count > 0)?;
+    Some(VersionPolicy::Latest(count))
+}
+
+fn listed(text: &str) -> Option<VersionPolicy> {
+    let numbers = text.split(',').map(|number| number.trim().parse().ok());
+    numbers.collect::<Option<_>>().map(VersionPolicy::Numbers)
 }
 
 impl TryFrom<String> for VersionPolicy {
@@ -79,13 +79,10 @@ impl fmt::Display for VersionPolicy {
             Self::Latest(1) => f.write_str("latest"),
             Self::Latest(count) => write!(f, "latest:{count}"),
             Self::All => f.write_str("all"),
-            Self::Numbers(numbers) => f.write_str(
-                &numbers
-                    .iter()
-                    .map(u64::to_string)
-                    .collect::<Vec<_>>()
-                    .join(","),
-            ),
+            Self::Numbers(numbers) => {
+                let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
+                f.write_str(&numbers.join(","))
+            }
         }
     }
 }
@@ -94,8 +91,18 @@ impl fmt::Display for VersionPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) versions: BTreeSet<u64>,
-    /// The version that each alias means, and that which answers when none is named.
+    /// The version of each alias, and that of [`DEFAULT_NAME`].
     pub(super) names: BTreeMap<String, u64>,
+}
+
+impl Target {
+    /// The versions that have names, and no others.
+    pub(super) fn of_names(names: BTreeMap<String, u64>) -> Self {
+        Self {
+            versions: names.values().copied().collect(),
+            names,
+        }
+    }
 }
 
 /// What of a model should be served, of these versions and aliases of it.
@@ -104,39 +111,58 @@ pub(super) fn target(
     versions: &[&VersionRecord],
     aliases: &[&Alias],
 ) -> Target {
-    let number = |number: i64| u64::try_from(number).unwrap_or_default();
-    let there: BTreeSet<u64> = versions
+    let available = numbers(versions, |_| true);
+    let aliases = aliases
         .iter()
-        .map(|version| number(version.number))
-        .collect();
-    let ready = versions
-        .iter()
-        .filter(|version| version.state == VersionState::Ready);
-    let ready: BTreeSet<u64> = ready.map(|version| number(version.number)).collect();
-    let mut names: BTreeMap<String, u64> = aliases
-        .iter()
-        .map(|alias| (alias.name.clone(), number(alias.version)))
-        .collect();
-    names.retain(|_, version| there.contains(version));
-    let champion = names.get(CHAMPION).copied();
-    let mut wanted: BTreeSet<u64> = match policy {
-        VersionPolicy::Aliases => names.values().copied().collect(),
+        .map(|alias| (alias.name.clone(), version_number(alias.version)))
+        .filter(|(_, version)| available.contains(version));
+    let mut names: BTreeMap<String, u64> = aliases.collect();
+
+    let versions = chosen(policy, versions, &available, &names);
+    // A policy such as `latest` may leave out what an alias stands for. Such an alias is unknown
+    // here, rather than one that loads what the policy excludes.
+    names.retain(|_, version| versions.contains(version));
+    let default = names.get(CHAMPION).or(versions.last()).copied();
+    names.extend(default.map(|number| (DEFAULT_NAME.to_owned(), number)));
+    Target { versions, names }
+}
+
+fn chosen(
+    policy: &VersionPolicy,
+    versions: &[&VersionRecord],
+    available: &BTreeSet<u64>,
+    names: &BTreeMap<String, u64>,
+) -> BTreeSet<u64> {
+    let ready = numbers(versions, |version| version.state == VersionState::Ready);
+    match policy {
+        VersionPolicy::Aliases => {
+            // An alias outweighs deprecation: its owner has set it, and it must not stop answering.
+            let mut chosen: BTreeSet<u64> = names.values().copied().collect();
+            if !names.contains_key(CHAMPION) {
+                chosen.extend(ready.last());
+            }
+            chosen
+        }
         VersionPolicy::Latest(count) => ready.iter().rev().take(*count).copied().collect(),
-        VersionPolicy::All => ready.clone(),
-        VersionPolicy::Numbers(numbers) => numbers & &there,
-    };
-    if *policy == VersionPolicy::Aliases && champion.is_none() {
-        wanted.extend(ready.last());
+        VersionPolicy::All => ready,
+        VersionPolicy::Numbers(numbers) => numbers & available,
     }
-    names.retain(|_, version| wanted.contains(version));
-    let answering = champion
-        .filter(|champion| wanted.contains(champion))
-        .or_else(|| wanted.last().copied());
-    names.extend(answering.map(|answering| (DEFAULT.to_owned(), answering)));
-    Target {
-        versions: wanted,
-        names,
-    }
+}
+
+fn numbers(
+    versions: &[&VersionRecord],
+    is_included: impl Fn(&VersionRecord) -> bool,
+) -> BTreeSet<u64> {
+    versions
+        .iter()
+        .filter(|version| is_included(version))
+        .map(|version| version_number(version.number))
+        .collect()
+}
+
+/// The registry's numbers are signed, as its database has no unsigned integers. They begin at 1.
+pub(super) fn version_number(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -178,12 +204,12 @@ mod tests {
         );
         (
             target.versions.into_iter().collect(),
-            target.names.get(DEFAULT).copied(),
+            target.names.get(DEFAULT_NAME).copied(),
         )
     }
 
     #[test]
-    fn each_policy_picks_its_versions_and_the_one_that_answers() {
+    fn each_policy_chooses_its_versions_and_the_default() {
         use VersionState::{Deprecated, Ready};
         let four = versions(&[Ready, Ready, Ready, Deprecated]);
         assert_eq!(
@@ -219,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_policy_is_refused_and_what_is_reads_back() {
+    fn policies_read_back_and_others_are_refused() {
         for text in ["aliases", "latest", "latest:3", "all", "2,5"] {
             assert_eq!(text.parse::<VersionPolicy>().unwrap().to_string(), text);
         }
@@ -227,7 +253,7 @@ mod tests {
             assert!(
                 text.parse::<VersionPolicy>()
                     .unwrap_err()
-                    .contains("is no choice of versions"),
+                    .contains("is not a version policy"),
                 "{text}"
             );
         }

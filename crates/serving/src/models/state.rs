@@ -1,27 +1,27 @@
-//! Where models and versions stand, as the index shows it.
+//! The states of models and versions, as the index shows them.
 
-/// Where a model or a version stands.
+/// The state of a model or a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ModelState {
-    /// It could be loaded and is not.
+    /// It is not loaded, and could be.
     Absent,
-    /// Its files are on their way from the registry into the local cache.
+    /// Its files are copied from the registry into the local cache.
     Fetching,
-    /// Its files are held against the registry's digests and its contract.
+    /// Its files are checked against the registry's digests, and its weights for NaN.
     Verifying,
-    /// The engine reads it.
+    /// The engine loads it.
     Loading,
-    /// It runs samples, so that its first requests are not its slowest.
+    /// It runs samples, so that its first requests are not its slowest, and its own checks.
     Warming,
-    /// It answers.
+    /// It answers requests.
     Ready,
-    /// It takes no new requests and answers those that have begun.
+    /// It takes no new requests, and answers those that have begun.
     Draining,
     /// It was taken out of service.
     Unloaded,
-    /// It could not be loaded, for this reason.
+    /// It could not be loaded; the reason.
     Failed(String),
-    /// It answers as it was loaded before; a newer load failed, for this reason.
+    /// The versions that were loaded before still answer, as a reload failed; the reason.
     Stale(String),
 }
 
@@ -57,20 +57,20 @@ impl ModelState {
     }
 }
 
-/// A line of the index.
+/// One entry of the index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexEntry {
     /// The model's name.
     pub name: String,
     /// The version's number; empty where none is known.
     pub version: String,
-    /// Where it stands.
+    /// Its state.
     pub state: ModelState,
-    /// The aliases that mean it.
+    /// Its aliases.
     pub aliases: Vec<String>,
-    /// Whether it answers requests that name no version.
+    /// Whether it is the default version, which answers requests without a version.
     pub is_default: bool,
-    /// What it takes of memory, where it is loaded.
+    /// The memory that it takes, in bytes, if it is loaded.
     pub memory_bytes: Option<u64>,
 }
 

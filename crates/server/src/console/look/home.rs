@@ -113,7 +113,7 @@ fn problems(app: &App, index: &[IndexEntry]) -> Vec<Problem> {
         tone: Tone::Notice,
         text,
     });
-    let is_of_fleet = |name: &str| app.serving.fleet().is_some_and(|fleet| fleet.knows(name));
+    let is_of_fleet = |name: &str| app.serving.fleet().is_some_and(|fleet| fleet.manages(name));
     let of_folders = index
         .iter()
         .filter(|entry| !is_of_fleet(&entry.name))

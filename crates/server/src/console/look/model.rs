@@ -121,7 +121,7 @@ fn detail(app: &App, entry: &IndexEntry, loaded: Option<Arc<Version>>) -> Option
     let records = app
         .serving
         .fleet()
-        .map(|fleet| fleet.records(&entry.name))
+        .map(|fleet| fleet.version_records(&entry.name))
         .unwrap_or_default();
     let record = records
         .into_iter()

@@ -1,0 +1,117 @@
+//! What the fleet tells of itself: the index, readiness, problems and gauges.
+
+use std::collections::BTreeMap;
+
+use tidegate_registry::VersionRecord;
+
+use super::Fleet;
+use super::managed_model::{ManagedModel, VersionSlot};
+use crate::{IndexEntry, LoadReport, ModelState};
+
+impl Fleet {
+    /// Waits until the registry, or the local cache instead of it, has been read and every load of
+    /// the start has ended.
+    pub async fn wait_for_initial_loads(&self) -> LoadReport {
+        let mut is_done = self.initial_loads_done.subscribe();
+        // It does not fail: the sender lives as long as the fleet.
+        let _ = is_done.wait_for(|is_done| *is_done).await;
+        let mut report = LoadReport::default();
+        for entry in self.index() {
+            let name = format!("{}:{}", entry.name, entry.version);
+            match entry.state {
+                ModelState::Ready => report.ready.push(name),
+                ModelState::Failed(reason) => report.failed.push((name, reason)),
+                _ => {}
+            }
+        }
+        report
+    }
+
+    /// Whether a model of this name is, or would be, served from the registry.
+    pub fn manages(&self, model: &str) -> bool {
+        self.managed.lock().contains_key(model)
+    }
+
+    /// Every version that should be served or still is, with its state.
+    pub fn index(&self) -> Vec<IndexEntry> {
+        let managed = self.managed.lock();
+        managed.values().flat_map(index_entries).collect()
+    }
+
+    /// What the registry says of the versions of a model that should be served or still are,
+    /// ascending.
+    pub fn version_records(&self, model: &str) -> Vec<VersionRecord> {
+        let managed = self.managed.lock();
+        let slots = managed
+            .get(model)
+            .into_iter()
+            .flat_map(|model| model.slots.values());
+        slots.map(|slot| slot.record.clone()).collect()
+    }
+
+    /// Whether the loads of the start have ended and every pinned model answers.
+    pub fn is_ready(&self) -> bool {
+        let managed = self.managed.lock();
+        *self.initial_loads_done.borrow()
+            && self
+                .config
+                .pinned
+                .iter()
+                .all(|name| managed.get(name).is_some_and(ManagedModel::is_serving))
+    }
+
+    /// Why the registry cannot be read, and which versions could not be loaded.
+    pub fn problems(&self) -> Vec<String> {
+        let registry_error = self.registry_error.lock().clone();
+        let registry = registry_error.map(|why| format!("the registry cannot be read: {why}"));
+        let failed_loads = self.index().into_iter().filter_map(load_problem);
+        registry.into_iter().chain(failed_loads).collect()
+    }
+
+    /// Sets the gauges to their values of now.
+    pub fn update_gauges(&self) {
+        let mut counts = BTreeMap::from(ModelState::NAMES.map(|name| (name, 0)));
+        for entry in self.index() {
+            *counts.entry(entry.state.name()).or_default() += 1;
+        }
+        for (state, count) in counts {
+            self.metrics.versions.with_label_values(&[state]).set(count);
+        }
+        self.metrics
+            .memory_charged_bytes
+            .set(i64::try_from(self.budget.reserved()).unwrap_or(i64::MAX));
+        self.metrics
+            .registry_reachable
+            .set(i64::from(self.registry_error.lock().is_none()));
+    }
+}
+
+fn index_entries(model: &ManagedModel) -> impl Iterator<Item = IndexEntry> {
+    let slots = model.slots.iter();
+    slots.map(|(number, slot)| index_entry(model, *number, slot))
+}
+
+fn index_entry(model: &ManagedModel, number: u64, slot: &VersionSlot) -> IndexEntry {
+    let is_idle = matches!(slot.state, ModelState::Absent | ModelState::Failed(_));
+    let state = if model.is_unloaded && is_idle {
+        ModelState::Unloaded
+    } else {
+        slot.state.clone()
+    };
+    let (aliases, is_default) = model.names_of(number);
+    let loaded = slot.loaded.as_ref();
+    IndexEntry {
+        aliases,
+        is_default,
+        memory_bytes: loaded.map(|loaded| loaded.reservation.bytes()),
+        ..IndexEntry::new(model.name.clone(), &number.to_string(), state)
+    }
+}
+
+fn load_problem(entry: IndexEntry) -> Option<String> {
+    let ModelState::Failed(reason) = entry.state else {
+        return None;
+    };
+    let (name, version) = (entry.name, entry.version);
+    Some(format!("{name}:{version} is not served: {reason}"))
+}
