@@ -1,7 +1,7 @@
 //! The ONNX Runtime engine, over its shared library.
 
-mod direct;
 mod library;
+mod preallocated;
 mod values;
 
 use std::borrow::Cow;
@@ -18,7 +18,7 @@ use tidegate_core::{
 
 pub(crate) use library::OnnxRuntime;
 
-use self::direct::Direct;
+use self::preallocated::Direct;
 
 use crate::engines::parallelism;
 use crate::{Instance, LoadError, LoadedArtifact, RunError, onnx};
