@@ -1,8 +1,8 @@
-"""Records what real servers say of themselves, for the tests of `tidegate doctor`'s checks.
+"""Records responses of real servers for the tests of `tidegate doctor`'s checks.
 
     TIDEGATE_BIN=target/debug/tidegate python -m pytest tests/record_doctor.py
 
-writes `crates/cli/src/doctor/recorded/*.json`. It is no test: pytest runs it for its fixtures.
+writes `crates/cli/src/commands/doctor/recorded/*.json`. It is not a test: pytest runs it for its fixtures.
 """
 
 import json
@@ -16,7 +16,7 @@ from conftest import MODELS, PATIENCE_S, ROOT
 from parts import Network, Postgres, until
 from test_doctor import ANSWERED, SLO, Load, ask, broken, burn, followed, saturated, serve
 
-FOLDER = ROOT / "crates/cli/src/doctor/recorded"
+FOLDER = ROOT / "crates/cli/src/commands/doctor/recorded"
 
 
 def get(server, path):
@@ -24,11 +24,11 @@ def get(server, path):
 
 
 def record(name, server, watch_s=1):
-    """Looks as `tidegate doctor` does. Addresses are those of no machine."""
+    """Asks as `tidegate doctor` does. Addresses are those of no machine."""
     before = get(server, "/metrics").text
     time.sleep(watch_s)
     ready = get(server, "/v2/health/ready").json()
-    look = {
+    snapshot = {
         "at_ms": time.time_ns() // 1_000_000,
         "version": get(server, "/v2").json()["version"],
         "not_ready": ready.get("error"),
@@ -40,7 +40,7 @@ def record(name, server, watch_s=1):
         "events": get(server, "/api/events?limit=1000").json(),
         "metrics": get(server, "/metrics").text,
     }
-    recorded = {"watch_s": watch_s, "before": before, "look": look}
+    recorded = {"watch_s": watch_s, "before": before, "snapshot": snapshot}
     FOLDER.mkdir(exist_ok=True)
     text = re.sub(r"/[^ \"]*/test_\w+/", "/srv/", json.dumps(recorded, indent=1))
     (FOLDER / f"{name}.json").write_text(text + "\n")

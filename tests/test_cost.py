@@ -165,7 +165,7 @@ def test_a_report_comes_in_every_format(serve, digits):
         assert sum(Decimal(line[f"cost_{part}"]) for part in PARTS) == Decimal(line["total"])
 
     table = tidegate(server, "cost", "report").stdout.splitlines()
-    assert table[0].startswith("EUR, ") and "paid for now: 2 vCPUs, 4.0 GB" in table[0]
+    assert table[0].startswith("EUR, ") and "capacity now: 2 vCPUs, 4.0 GB" in table[0]
     header = next(line.split() for line in table if line.startswith("MODEL"))
     assert header == ["MODEL", "VERSION", "PREDICTIONS", *map(str.upper, PARTS), "TOTAL", "SHARE", "PER", "1000"]
     rows = {line.split()[0]: line.split() for line in table if line.startswith(("digits", "fraud", "all"))}

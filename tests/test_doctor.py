@@ -1,4 +1,4 @@
-"""`tidegate doctor` on servers that are well and on servers that are not: what it finds, what it says to do, how it ends."""
+"""`tidegate doctor` on healthy and on broken servers: findings, next steps, exit status."""
 
 import json
 import subprocess
@@ -60,8 +60,8 @@ def test_a_healthy_server(start, digits):
     checks = [finding["check"] for finding in report["findings"]]
     assert {"health", "versions", "objectives", "alerts", "registry", "traffic", "machine", "data", "clock"} <= set(checks)
     assert "ready" in the(report, "health", "ok", "version")["what"]
-    the(report, "versions", "ok", "models that answer: 1; versions that do: 1 of 1")
-    the(report, "data", "ok", "are left on the data folder's disk")
+    the(report, "versions", "ok", "serving models: 1; ready versions: 1 of 1")
+    the(report, "data", "ok", "are free on the data folder's disk")
     shown = subprocess.run(
         [BINARY, "doctor", "--url", f"http://{server.http}", "--watch", "1"], capture_output=True, text=True, timeout=60
     )
@@ -163,7 +163,7 @@ def test_an_objective_whose_budget_is_spent(start, digits, tmp_path):
     report = examine(server)
     assert report["status"] == 1
     finding = the(report, "objectives", "critical", "available")
-    assert "of the budget is left" in finding["what"] and "the last hour burns at" in finding["what"]
+    assert "the error budget is overspent" in finding["what"] and "burn rate of the last hour" in finding["what"]
     assert finding["next"] == f"tidegate slo --url http://{server.http}"
     assert finding["runbook"].endswith("/availability-burn.md")
 
@@ -196,10 +196,10 @@ def test_an_alert_that_began_after_a_change_and_a_route_that_delivers_nothing(st
     until(lambda: findings(examine(server), "alerts", "critical") and findings(examine(server), "alerts", "warning"))
     report = examine(server)
     assert the(report, "alerts", "critical", "Answered of endpoint=digits")["runbook"].endswith("/bad-rollout.md")
-    broken = the(report, "alerts", "warning", "nothing has arrived on route hook (webhook)")
-    assert "s3cret" not in json.dumps(report) and "messages that wait: 1" in broken["what"]
+    broken = the(report, "alerts", "warning", "delivery on route hook (webhook) has failed")
+    assert "s3cret" not in json.dumps(report) and "waiting messages: 1" in broken["what"]
     suspect = the(report, "changes", "warning", "Answered began")
-    assert "after the configuration changed (alerts.routes), and fires still" in suspect["what"]
+    assert "after the configuration changed (alerts.routes), and still fires" in suspect["what"]
     assert findings(examine(server, "--hours", "1"), "changes", "notice")
 
 
@@ -232,7 +232,7 @@ def test_a_registry_that_is_gone(registry, database, start, tmp_path):
         report = examine(server)
         finding = the(report, "registry", "warning", "the registry cannot be read")
         assert "database" in finding["what"] and finding["runbook"].endswith("/registry-unreachable.md")
-        assert the(report, "health", "notice", "amiss")
+        assert the(report, "health", "notice", "problem")
         network.mend()
         until(lambda: findings(examine(server), "registry", "ok"))
         server.stop()

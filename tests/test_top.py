@@ -109,13 +109,13 @@ def test_a_server_is_watched_until_q(start, digits, screen):
     top = screen("top", "--server", f"http://{server.http}", "--interval", "0.3")
     top.shows("ready", "version", "requests/s", "endpoints 2", "digits", "fraud", "P99 ms")
     top.press(b"?")
-    top.shows("read off the buckets")
+    top.shows("estimated from the histogram")
     top.press(b"\x1b[B\x1b[A\r")
-    top.shows("VERSION", "what is known of it", "memory")
+    top.shows("VERSION", "details", "memory")
     top.resize(16, 90)
     os.kill(top.process.pid, signal.SIGWINCH)
     until(lambda: top.text.splitlines()[15].startswith("q quit"))
-    top.shows("VERSION", "what is known of it")
+    top.shows("VERSION", "details")
     top.press(b"q")
     assert top.ended() == 0
 
@@ -123,7 +123,7 @@ def test_a_server_is_watched_until_q(start, digits, screen):
 def test_a_server_that_goes_away_is_shown_again_when_it_is_back(screen, tmp_path):
     address = f"127.0.0.1:{free_port()}"
     top = screen("top", "--url", f"http://{address}", "--interval", "0.3")
-    top.shows("does not answer")
+    top.shows("does not respond")
     command = [BINARY, "serve", str(MODELS / "digits"), "--http", address, "--grpc", "127.0.0.1:0", "--data", str(tmp_path / "d")]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -131,7 +131,7 @@ def test_a_server_that_goes_away_is_shown_again_when_it_is_back(screen, tmp_path
     finally:
         server.terminate()
         assert server.wait(PATIENCE_S) == 0
-    top.shows("does not answer", "figures are from before")
+    top.shows("does not respond", "showing the last data")
     os.kill(top.process.pid, signal.SIGTERM)
     assert top.ended() == 0
 

@@ -1,8 +1,9 @@
-//! Configuration: a file, overridden by the environment, overridden by flags.
+//! Configuration: a file, overridden by the environment. Commands put their flags on top.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tidegate_core::EngineChoice;
 use tidegate_observe::Objective;
@@ -12,8 +13,6 @@ use tidegate_server::{AlertsConfig, ConsoleConfig, GpuConfig, ReplicasConfig, Se
 use tidegate_serving::FleetConfig;
 use tidegate_traces::TracesConfig;
 
-use crate::args::{LogFormat, Serve};
-
 /// `tidegate.toml`. Every key can be set in the environment as `TIDEGATE_SECTION__KEY`, and
 /// top-level ones as `TIDEGATE_KEY`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -21,11 +20,11 @@ use crate::args::{LogFormat, Serve};
 pub(crate) struct Config {
     /// What to serve.
     pub(crate) models: Vec<PathBuf>,
-    /// The folder that belongs to this server.
+    /// The folder with the state of this server.
     pub(crate) data: Option<PathBuf>,
     /// The front ends.
     pub(crate) server: ServerConfig,
-    /// The pages for people.
+    /// The web console.
     pub(crate) console: ConsoleConfig,
     /// The engines.
     pub(crate) engines: EnginesConfig,
@@ -33,19 +32,19 @@ pub(crate) struct Config {
     pub(crate) log: LogConfig,
     /// The model registry.
     pub(crate) registry: RegistryConfig,
-    /// What is loaded of the registry.
+    /// Which versions of the registry are loaded.
     pub(crate) fleet: FleetConfig,
     /// The service level objectives.
     pub(crate) slo: Vec<Objective>,
-    /// Further alerts, and who hears of all of them.
+    /// Further alert rules, and the routes to receivers.
     pub(crate) alerts: AlertsConfig,
-    /// What serving costs.
+    /// The prices and budgets for the cost of serving.
     pub(crate) cost: CostConfig,
     /// The traces of requests.
     pub(crate) traces: TracesConfig,
-    /// Which servers belong together.
+    /// The group of servers that share objectives and alerts.
     pub(crate) replicas: ReplicasConfig,
-    /// What is looked at of GPUs.
+    /// How GPUs are watched.
     pub(crate) gpu: GpuConfig,
 }
 
@@ -53,7 +52,7 @@ pub(crate) struct Config {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct EnginesConfig {
-    /// The engine of models that do not choose one themselves.
+    /// The engine for models that do not choose one themselves.
     pub(crate) default: EngineChoice,
     /// The path of ONNX Runtime's shared library; looked for if absent.
     pub(crate) onnxruntime: Option<PathBuf>,
@@ -66,24 +65,26 @@ pub(crate) struct LogConfig {
     /// What is logged, as in `info` or `warn,tidegate_serving=debug`.
     pub(crate) level: String,
     /// `text` for people, `json` for machines.
-    pub(crate) format: LogFormatName,
+    pub(crate) format: LogFormat,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
         Self {
             level: "info".to_owned(),
-            format: LogFormatName::Text,
+            format: LogFormat::Text,
         }
     }
 }
 
 /// See [`LogConfig::format`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum LogFormatName {
+pub(crate) enum LogFormat {
+    /// For people
     #[default]
     Text,
+    /// One JSON object per line
     Json,
 }
 
@@ -91,51 +92,41 @@ const PREFIX: &str = "TIDEGATE_";
 /// Top-level keys that the environment may set.
 const TOP_LEVEL: [&str; 2] = ["models", "data"];
 
-/// Reads the configuration that these flags and this environment ask for. An empty variable counts
-/// as not set.
+/// Reads a configuration file, if there is one, and the environment. An empty variable counts as
+/// not set.
 pub(crate) fn load(
-    args: &Serve,
+    file: Option<&Path>,
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Config> {
-    let mut table = match &args.config {
+    let mut table = match file {
         None => toml::Table::new(),
         Some(path) => read(path)?,
     };
     let mut config = parse(&table)?;
-    for (name, value) in
-        environment.filter(|(name, value)| name.starts_with(PREFIX) && !value.is_empty())
-    {
+    for (name, value) in environment {
+        if !name.starts_with(PREFIX) || value.is_empty() {
+            continue;
+        }
         overlay(&mut table, &name, &value)?;
-        config = parse(&table).with_context(|| format!("the environment's {name} is wrong"))?;
-    }
-    if !args.paths.is_empty() {
-        config.models.clone_from(&args.paths);
-    }
-    config.data = args.data.clone().or(config.data);
-    config.server.http = args.http.unwrap_or(config.server.http);
-    config.server.grpc = args.grpc.unwrap_or(config.server.grpc);
-    if args.registry {
-        config.fleet.follow = Some(true);
-    }
-    if let Some(engine) = args.engine {
-        config.engines.default = engine.into();
-    }
-    match args.log_format {
-        None => {}
-        Some(LogFormat::Text) => config.log.format = LogFormatName::Text,
-        Some(LogFormat::Json) => config.log.format = LogFormatName::Json,
+        // Parsed after each variable, so that the message names the one that is wrong.
+        config = parse(&table).with_context(|| format!("environment variable {name}"))?;
     }
     Ok(config)
 }
 
-/// Reads a file and holds it against the known keys while its positions are known.
+/// Variables of the process. Those that are not UTF-8 are skipped: none of our settings is.
+pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()))
+}
+
+/// Reads a file, and checks it against the known keys while their positions in it are known.
 fn read(path: &Path) -> Result<toml::Table> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let complain =
-        |error: toml::de::Error| anyhow!("{}: {}", path.display(), with_hint(&error.to_string()));
-    toml::from_str::<Config>(&text).map_err(complain)?;
-    toml::from_str(&text).map_err(complain)
+    toml::from_str::<Config>(&text)
+        .and_then(|_| toml::from_str(&text))
+        .map_err(|error| anyhow!("{}: {}", path.display(), with_hint(&error.to_string())))
 }
 
 fn parse(table: &toml::Table) -> Result<Config> {
@@ -148,16 +139,18 @@ fn overlay(table: &mut toml::Table, name: &str, value: &str) -> Result<()> {
     let Some(path) = name.strip_prefix(PREFIX).map(str::to_ascii_lowercase) else {
         return Ok(());
     };
-    let keys: Vec<&str> = path.split("__").collect();
-    let (key, value) = match keys.as_slice() {
+    match path.split("__").collect::<Vec<_>>().as_slice() {
         ["models"] => {
             let paths = std::env::split_paths(value)
                 .map(|path| toml::Value::from(path.display().to_string()));
-            ("models", toml::Value::Array(paths.collect()))
+            table.insert("models".to_owned(), toml::Value::Array(paths.collect()));
         }
-        [key] if TOP_LEVEL.contains(key) => (*key, toml::Value::from(value)),
-        // Others, such as TIDEGATE_ONNXRUNTIME, are no settings of this file.
-        [_] => return Ok(()),
+        [key] if TOP_LEVEL.contains(key) => {
+            table.insert((*key).to_owned(), toml::Value::from(value));
+        }
+        // Unknown variables without a section, such as TIDEGATE_ONNXRUNTIME, are ignored: other
+        // parts of Tidegate read some of them.
+        [_] => {}
         [section, key] => {
             let section = table
                 .entry(*section)
@@ -165,56 +158,60 @@ fn overlay(table: &mut toml::Table, name: &str, value: &str) -> Result<()> {
             let Some(section) = section.as_table_mut() else {
                 bail!("{name}: there is no such section")
             };
-            section.insert((*key).to_owned(), scalar(value));
-            return Ok(());
+            section.insert((*key).to_owned(), parse_value(value));
         }
         _ => bail!("{name}: write it as {PREFIX}SECTION__KEY"),
-    };
-    table.insert(key.to_owned(), value);
+    }
     Ok(())
 }
 
-/// A number, bool or list where the text is one, else the text.
-fn scalar(text: &str) -> toml::Value {
-    if let Some(list) = text
-        .starts_with('[')
-        .then(|| format!("list = {text}").parse::<toml::Table>())
-        .and_then(Result::ok)
-        && let Some(list) = list.get("list")
-    {
-        return list.clone();
-    }
-    let whole = text.parse().map(toml::Value::Integer).ok();
-    let is_number = text.contains('.')
-        && text
-            .trim_start_matches(['-', '+'])
-            .starts_with(|first: char| first.is_ascii_digit());
-    let number = whole.or_else(|| {
-        text.parse()
-            .ok()
-            .filter(|_| is_number)
-            .map(toml::Value::Float)
-    });
-    number
+/// A number, bool or list if the text is one, else the text.
+fn parse_value(text: &str) -> toml::Value {
+    parse_list(text)
+        .or_else(|| text.parse().map(toml::Value::Integer).ok())
+        .or_else(|| parse_float(text))
         .or_else(|| text.parse().map(toml::Value::Boolean).ok())
         .unwrap_or_else(|| toml::Value::from(text))
 }
 
-/// Adds the nearest known key to serde's message on an unknown one.
-fn with_hint(message: &str) -> String {
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let nearest = message.contains("unknown field").then(|| {
-        let unknown = quoted.next()?;
-        quoted
-            .map(|known| (strsim::jaro_winkler(unknown, known), known))
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-    });
-    match nearest.flatten() {
-        Some((likeness, known)) if likeness > 0.7 => {
-            format!("{}\nhint: did you mean `{known}`?", message.trim_end())
-        }
-        _ => message.trim_end().to_owned(),
+fn parse_list(text: &str) -> Option<toml::Value> {
+    if !text.starts_with('[') {
+        return None;
     }
+    let mut table: toml::Table = format!("list = {text}").parse().ok()?;
+    table.remove("list")
+}
+
+/// A number with a point. Rust also takes `inf`, `nan` and `1e5` for floats, and those may be names.
+fn parse_float(text: &str) -> Option<toml::Value> {
+    let digits = text.trim_start_matches(['-', '+']);
+    let is_number = text.contains('.') && digits.starts_with(|first: char| first.is_ascii_digit());
+    is_number.then(|| text.parse().map(toml::Value::Float).ok())?
+}
+
+/// Adds the nearest known key to serde's message about an unknown one.
+fn with_hint(message: &str) -> String {
+    let message = message.trim_end();
+    match nearest_key(message) {
+        Some(key) => format!("{message}\nhint: did you mean `{key}`?"),
+        None => message.to_owned(),
+    }
+}
+
+fn nearest_key(message: &str) -> Option<&str> {
+    /// Jaro-Winkler similarity, from 0 to 1, below which two keys have too little in common.
+    const MIN_SIMILARITY: f64 = 0.7;
+    if !message.contains("unknown field") {
+        return None;
+    }
+    // serde quotes the unknown key first, then the known ones.
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let unknown = quoted.next()?;
+    quoted
+        .map(|known| (strsim::jaro_winkler(unknown, known), known))
+        .filter(|(similarity, _)| *similarity > MIN_SIMILARITY)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| known)
 }
 
 #[cfg(test)]
@@ -232,27 +229,18 @@ mod tests {
     }
 
     #[test]
-    fn flags_override_the_environment_which_overrides_the_file() {
+    fn the_environment_overrides_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tidegate.toml");
-        std::fs::write(
-            &path,
-            "[server]\nhttp = \"127.0.0.1:1\"\ngrpc = \"127.0.0.1:2\"\nmax_body_bytes = 3\n",
-        )
-        .unwrap();
-        let args = Serve {
-            config: Some(path),
-            grpc: Some("127.0.0.1:9".parse().unwrap()),
-            ..Serve::default()
-        };
+        let text = "[server]\nhttp = \"127.0.0.1:1\"\nmax_body_bytes = 3\n";
+        std::fs::write(&path, text).unwrap();
         let set = [
             ("TIDEGATE_SERVER__MAX_BODY_BYTES", "5"),
             ("TIDEGATE_ONNXRUNTIME", "x"),
             ("HOME", "y"),
         ];
-        let config = load(&args, environment(&set)).unwrap();
+        let config = load(Some(&path), environment(&set)).unwrap();
         assert_eq!(config.server.http.port(), 1);
-        assert_eq!(config.server.grpc.port(), 9);
         assert_eq!(config.server.max_body_bytes, 5);
     }
 
@@ -261,15 +249,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tidegate.toml");
         std::fs::write(&path, "[server]\nmax_body_byte = 3\n").unwrap();
-        let error = load(
-            &Serve {
-                config: Some(path),
-                ..Serve::default()
-            },
-            environment(&[]),
-        )
-        .unwrap_err()
-        .to_string();
+        let error = load(Some(&path), environment(&[])).unwrap_err().to_string();
         assert!(
             error.contains("line 2") && error.contains("did you mean `max_body_bytes`?"),
             "{error}"
@@ -277,9 +257,9 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_variable_is_named_and_an_empty_one_is_none() {
+    fn a_wrong_variable_is_named_and_an_empty_one_is_ignored() {
         let message = |pairs: &[(&str, &str)]| {
-            let error = load(&Serve::default(), environment(pairs)).unwrap_err();
+            let error = load(None, environment(pairs)).unwrap_err();
             format!("{error:#}")
         };
         let error = message(&[("TIDEGATE_SERVER__HTP", "x")]);
@@ -289,10 +269,12 @@ mod tests {
         );
         let error = message(&[
             ("TIDEGATE_LOG__LEVEL", "warn"),
-            ("TIDEGATE_SERVER__HTTP", "localhost:8000"),
+            ("TIDEGATE_SERVER__HTTP", "example.org"),
         ]);
         assert!(
-            error.contains("TIDEGATE_SERVER__HTTP") && !error.contains("TIDEGATE_LOG__LEVEL"),
+            error.contains(
+                "TIDEGATE_SERVER__HTTP: \"example.org\" is not an address: write IP:PORT"
+            ) && !error.contains("TIDEGATE_LOG__LEVEL"),
             "{error}"
         );
         let unset = [
@@ -300,47 +282,30 @@ mod tests {
             ("TIDEGATE_MODELS", ""),
             ("TIDEGATE_SERVER__HTTP", ""),
         ];
-        assert_eq!(
-            load(&Serve::default(), environment(&unset)).unwrap(),
-            Config::default()
-        );
+        assert_eq!(load(None, environment(&unset)).unwrap(), Config::default());
     }
 
     #[test]
-    fn a_share_comes_from_the_environment_as_the_file_has_it() {
+    fn a_ratio_in_the_environment_reads_as_in_the_file() {
         for (text, share) in [("0.25", 0.25), ("1", 1.0)] {
-            let config = load(
-                &Serve::default(),
-                environment(&[("TIDEGATE_TRACES__SAMPLE", text)]),
-            )
-            .unwrap();
+            let config = load(None, environment(&[("TIDEGATE_TRACES__SAMPLE", text)])).unwrap();
             assert_eq!(config.traces.sample, share);
         }
-        assert!(
-            load(
-                &Serve::default(),
-                environment(&[("TIDEGATE_TRACES__SAMPLE", "0.x")])
-            )
-            .is_err()
-        );
+        assert!(load(None, environment(&[("TIDEGATE_TRACES__SAMPLE", "0.x")])).is_err());
     }
 
     #[test]
-    fn a_list_comes_from_the_environment_as_the_file_has_it() {
+    fn a_list_in_the_environment_reads_as_in_the_file() {
         let set = [
             ("TIDEGATE_FLEET__PINNED", "[\"a\", \"b\"]"),
             ("TIDEGATE_FLEET__VERSIONS", "latest:2"),
         ];
-        let config = load(&Serve::default(), environment(&set)).unwrap();
+        let config = load(None, environment(&set)).unwrap();
         assert_eq!(
             (config.fleet.pinned, config.fleet.versions.to_string()),
             (vec!["a".into(), "b".into()], "latest:2".into())
         );
-        let error = load(
-            &Serve::default(),
-            environment(&[("TIDEGATE_FLEET__VERSIONS", "newest")]),
-        )
-        .unwrap_err();
+        let error = load(None, environment(&[("TIDEGATE_FLEET__VERSIONS", "newest")])).unwrap_err();
         assert!(
             format!("{error:#}").contains("\"newest\" is not a version policy"),
             "{error:#}"
@@ -348,13 +313,13 @@ mod tests {
     }
 
     #[test]
-    fn a_price_comes_from_the_environment() {
+    fn a_price_can_be_set_in_the_environment() {
         let set = [
             ("TIDEGATE_COST__CURRENCY", "EUR"),
             ("TIDEGATE_COST__VCPU_HOUR", "0.04"),
             ("TIDEGATE_COST__VCPUS", "2"),
         ];
-        let cost = load(&Serve::default(), environment(&set)).unwrap().cost;
+        let cost = load(None, environment(&set)).unwrap().cost;
         assert_eq!(
             (cost.currency.as_str(), cost.vcpu_hour, cost.vcpus),
             ("EUR", 0.04, 2.0)

@@ -81,8 +81,8 @@ impl Report {
         }
     }
 
-    /// Holds all runs against objectives.
-    pub fn hold_against(&mut self, objectives: &[Objective]) {
+    /// Checks all runs against objectives.
+    pub fn check(&mut self, objectives: &[Objective]) {
         self.objectives = objectives.iter().map(ToString::to_string).collect();
         let breaches = |run| {
             objectives

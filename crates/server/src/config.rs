@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct ServerConfig {
     /// Where REST and `/metrics` listen; port 0 picks a free one.
+    #[serde(deserialize_with = "crate::listen_address::deserialize")]
     pub http: SocketAddr,
     /// Where gRPC listens; port 0 picks a free one.
+    #[serde(deserialize_with = "crate::listen_address::deserialize")]
     pub grpc: SocketAddr,
     /// Largest body, before and after decompression, and largest gRPC message, in bytes.
     pub max_body_bytes: usize,

@@ -118,7 +118,7 @@ fn a_run_adds_up() {
 #[test]
 fn objectives_are_met_by_every_run_or_in_a_search_by_one() {
     let mut report = report_of(vec![(vec![1000], 0), (vec![9000], 0)]);
-    report.hold_against(&crate::slo::objectives("p99<5ms,errors<1%").unwrap());
+    report.check(&crate::slo::objectives("p99<5ms,errors<1%").unwrap());
     assert_eq!(report.breaches.len(), 1);
     assert!(!report.is_met());
     report.is_search = true;

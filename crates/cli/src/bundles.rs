@@ -1,0 +1,174 @@
+//! The bundles that `push` and `check` take: a file or folder in one of several forms.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use tidegate_core::{DeclaredSignature, DeclaredTensor, Manifest, OutputSpec};
+use tidegate_engines::Engines;
+use tidegate_protocol::inference::ModelConfig;
+use tidegate_protocol::model_config::datatype_name;
+use tidegate_registry::{Bundle, BundleFile, BundleLimits, Error, ErrorCode, Source};
+use tidegate_serving::{VersionPlan, scan};
+
+/// A bundle, and the plan by which its checks load it.
+#[derive(Clone)]
+pub(crate) struct BundleToCheck {
+    pub(crate) bundle: Bundle,
+    pub(crate) plan: VersionPlan,
+    /// Keeps the files that were written for the checks.
+    _folder: Option<Arc<tempfile::TempDir>>,
+}
+
+/// Reads the bundles at a path.
+pub(crate) fn find(path: &Path, name: Option<&str>) -> Result<Vec<BundleToCheck>> {
+    let limits = BundleLimits::default();
+    if Bundle::is_mlflow(path) && !path.join("model.toml").exists() {
+        return Ok(vec![from_mlflow(path, name, &limits)?]);
+    }
+    if path.is_file() || path.join("model.toml").is_file() {
+        return Ok(vec![open(path, name, &limits)?]);
+    }
+    let models = scan(path)?;
+    if name.is_some() && models.len() > 1 {
+        bail!(
+            "{} has {} models: --name works for one",
+            path.display(),
+            models.len()
+        );
+    }
+    let mut bundles = Vec::new();
+    for (model, plans) in models {
+        for plan in plans {
+            let bundle = convert(name.unwrap_or(&model), &plan, &limits)?;
+            bundles.push(BundleToCheck {
+                bundle,
+                plan,
+                _folder: None,
+            });
+        }
+    }
+    Ok(bundles)
+}
+
+/// A bundle, or an artifact alone.
+fn open(path: &Path, name: Option<&str>, limits: &BundleLimits) -> Result<BundleToCheck> {
+    let bundle = Bundle::open(path, name, limits)?;
+    let artifact = match path.is_file() {
+        true => path.to_owned(),
+        false => path.join(&bundle.manifest().artifact),
+    };
+    let plan = VersionPlan::new(bundle.manifest().clone(), artifact);
+    Ok(BundleToCheck {
+        bundle,
+        plan,
+        _folder: None,
+    })
+}
+
+fn from_mlflow(path: &Path, name: Option<&str>, limits: &BundleLimits) -> Result<BundleToCheck> {
+    let bundle = Bundle::open_mlflow(path, name, limits, input_names)?;
+    let folder = materialize(&bundle)?;
+    let artifact = folder.path().join(&bundle.manifest().artifact);
+    let plan = VersionPlan::new(bundle.manifest().clone(), artifact);
+    Ok(BundleToCheck {
+        bundle,
+        plan,
+        _folder: Some(Arc::new(folder)),
+    })
+}
+
+fn input_names(artifact: &Path) -> Result<Vec<String>, Error> {
+    let signature = Engines::summarize(artifact)
+        .map_err(|error| error.to_string())
+        .and_then(|summary| summary.signature)
+        .map_err(|problem| Error::new(ErrorCode::InvalidBundle, problem))?;
+    let names = signature.inputs.into_iter().map(|input| input.name);
+    Ok(names.collect())
+}
+
+/// Writes a bundle, some files of which exist in memory only, to a folder.
+fn materialize(bundle: &Bundle) -> Result<tempfile::TempDir> {
+    let folder = tempfile::tempdir()?;
+    for file in bundle.files() {
+        let path = folder.path().join(&file.path);
+        std::fs::create_dir_all(path.parent().context("a file is in a folder")?)?;
+        match &file.source {
+            Source::Bytes(bytes) => std::fs::write(&path, bytes)?,
+            // A link costs nothing, but cannot point to another file system.
+            Source::File(from) => std::fs::hard_link(from, &path)
+                .or_else(|_| std::fs::copy(from, &path).map(|_| ()))?,
+        }
+    }
+    Ok(folder)
+}
+
+/// Makes a bundle of another form: a version of a Triton model, or an artifact in a folder.
+fn convert(model: &str, plan: &VersionPlan, limits: &BundleLimits) -> Result<Bundle> {
+    let mut manifest = Manifest {
+        name: model.to_owned(),
+        ..plan.manifest.clone()
+    };
+    let depth = Path::new(&manifest.artifact).components().count();
+    let folder = plan
+        .artifact
+        .ancestors()
+        .nth(depth)
+        .unwrap_or(Path::new("."));
+    if plan.triton.is_none() && folder.join("model.toml").is_file() {
+        return Ok(Bundle::open(folder, Some(model), limits)?);
+    }
+    let mut files = vec![BundleFile::new(manifest.artifact.clone(), &plan.artifact)];
+    if plan.triton.is_some() {
+        // Large weights are in files of their own beside the artifact.
+        for entry in std::fs::read_dir(folder)?.flatten() {
+            let file = entry.file_name().to_string_lossy().into_owned();
+            if file != manifest.artifact && entry.file_type()?.is_file() && !file.starts_with('.') {
+                files.push(BundleFile::new(file, entry.path()));
+            }
+        }
+    }
+    let mut labels: Vec<(&String, &Vec<String>)> = plan.labels.iter().collect();
+    labels.sort();
+    for (output, labels) in labels {
+        let file = format!("labels-{}.txt", manifest.outputs.len());
+        files.push(BundleFile::made(
+            file.clone(),
+            format!("{}\n", labels.join("\n")).into_bytes(),
+        ));
+        manifest.outputs.push(OutputSpec {
+            name: output.clone(),
+            labels: Some(file),
+        });
+    }
+    if let Some(config) = &plan.triton {
+        manifest.signature = declared(config);
+    }
+    Ok(Bundle::new(manifest, files, limits)?)
+}
+
+/// The inputs and outputs of a Triton configuration, with the batch axis that Triton leaves out.
+fn declared(config: &ModelConfig) -> DeclaredSignature {
+    let batch = (config.max_batch_size > 0).then_some(-1);
+    let inputs = config
+        .input
+        .iter()
+        .map(|input| declared_tensor(&input.name, input.data_type, batch, &input.dims));
+    let outputs = config
+        .output
+        .iter()
+        .map(|output| declared_tensor(&output.name, output.data_type, batch, &output.dims));
+    DeclaredSignature {
+        inputs: inputs.collect(),
+        outputs: outputs.collect(),
+    }
+}
+
+fn declared_tensor(name: &str, datatype: i32, batch: Option<i64>, dims: &[i64]) -> DeclaredTensor {
+    DeclaredTensor {
+        name: name.to_owned(),
+        datatype: datatype_name(datatype).and_then(|name| name.parse().ok()),
+        shape: Some(batch.into_iter().chain(dims.iter().copied()).collect()),
+        ..DeclaredTensor::default()
+    }
+}

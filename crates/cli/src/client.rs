@@ -1,0 +1,74 @@
+//! Asking a running server over HTTP.
+
+mod api;
+mod metrics;
+mod snapshot;
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde::{Deserialize, Serialize};
+use ureq::http::Response;
+
+pub(crate) use self::api::{Alert, AlertRoute, Event, IndexEntry, Objective, Readiness};
+pub(crate) use self::metrics::{MetricSamples, quantile};
+pub(crate) use self::snapshot::{ServerClient, ServerSnapshot, now_ms};
+
+type Sent = Result<Response<ureq::Body>, ureq::Error>;
+
+/// The body of what a server has at a path.
+pub(crate) fn get(url: &str, path: &str) -> Result<String> {
+    let target = join(url, path);
+    body(&target, agent().get(&target).call())
+}
+
+pub(crate) fn post(url: &str, path: &str) -> Result<String> {
+    let target = join(url, path);
+    body(&target, agent().post(&target).send_empty())
+}
+
+pub(crate) fn post_json(url: &str, path: &str, content: impl Serialize) -> Result<String> {
+    let target = join(url, path);
+    body(&target, agent().post(&target).send_json(content))
+}
+
+pub(crate) fn put_json(url: &str, path: &str, content: impl Serialize) -> Result<String> {
+    let target = join(url, path);
+    body(&target, agent().put(&target).send_json(content))
+}
+
+pub(crate) fn delete(url: &str, path: &str) -> Result<()> {
+    let target = join(url, path);
+    body(&target, agent().delete(&target).call()).map(drop)
+}
+
+/// The URL of a path of a server.
+fn join(url: &str, path: &str) -> String {
+    format!("{}{path}", url.trim_end_matches('/'))
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        // The body of an error response says what is wrong; as an error of ureq it would be lost.
+        .http_status_as_error(false)
+        .build()
+        .into()
+}
+
+/// The body of a successful response; else the message of the error response.
+fn body(target: &str, sent: Sent) -> Result<String> {
+    let mut response = sent.with_context(|| {
+        format!("cannot reach {target}: is the server running? (--url names another server)")
+    })?;
+    let text = response.body_mut().read_to_string()?;
+    if response.status().is_success() {
+        return Ok(text);
+    }
+    match serde_json::from_str::<ErrorBody>(&text) {
+        Ok(body) => bail!(body.error),
+        Err(_) => Err(anyhow!("{target} answered {}", response.status())),
+    }
+}
+
+#[derive(Deserialize)]
+struct ErrorBody {
+    error: String,
+}

@@ -1,0 +1,23 @@
+//! `tidegate completions`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, CommandFactory};
+
+use super::CommandLine;
+
+/// Print a completion script for a shell
+#[derive(Debug, Args)]
+pub(super) struct Completions {
+    /// The shell to complete for
+    shell: clap_complete::Shell,
+}
+
+impl Completions {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let mut command = CommandLine::command();
+        clap_complete::generate(self.shell, &mut command, "tidegate", &mut std::io::stdout());
+        Ok(ExitCode::SUCCESS)
+    }
+}

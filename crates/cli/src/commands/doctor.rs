@@ -1,0 +1,106 @@
+//! `tidegate doctor`: the checklist of an incident, on a running server.
+//!
+//! Takes the metrics of a server twice, with a pause between, so that counters which grow now can be
+//! told from those that grew some day. Each file of [`checks`] makes [`Finding`]s of one part of the
+//! [`CheckContext`]; none of them asks the server itself.
+
+mod checks;
+mod context;
+mod finding;
+mod report;
+
+use std::process::ExitCode;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+
+use self::context::CheckContext;
+use self::finding::{Finding, Severity};
+use self::report::Report;
+use crate::client::ServerClient;
+use crate::options::server_url;
+
+/// No warning was found.
+const EXIT_HEALTHY: u8 = 0;
+/// A warning or worse was found.
+const EXIT_FINDINGS: u8 = 1;
+/// The server could not be reached.
+const EXIT_UNREACHABLE: u8 = 2;
+
+/// Check a running server: what is wrong, and what to do next
+///
+/// Exit status: 0 if nothing is wrong, 1 if there is a warning or something critical, 2 if the
+/// server cannot be reached.
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    /// The address of the server
+    #[arg(
+        long,
+        visible_alias = "url",
+        value_name = "URL",
+        value_parser = server_url,
+        default_value = "http://127.0.0.1:8000"
+    )]
+    server: String,
+    /// How many hours of changes and alerts to check
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=720))]
+    hours: u64,
+    /// How many seconds to watch counters for
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=600))]
+    watch: u64,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Doctor {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let (findings, status) = match self.watch_server() {
+            Ok(context) => with_status(checks::run(&context)),
+            Err(error) => (
+                vec![checks::unreachable_server(&self.server, &error)],
+                EXIT_UNREACHABLE,
+            ),
+        };
+        let report = Report {
+            server: &self.server,
+            findings,
+        };
+        if self.json {
+            println!("{}", report.to_json(status));
+        } else {
+            print!("{}", report.to_text());
+        }
+        Ok(ExitCode::from(status))
+    }
+
+    fn watch_server(&self) -> Result<CheckContext> {
+        let client = ServerClient::new(&self.server);
+        let before = client.metrics()?;
+        sleep(Duration::from_secs(self.watch));
+        Ok(CheckContext {
+            server: self.server.clone(),
+            snapshot: client.snapshot()?,
+            before,
+            watch_s: self.watch as f64,
+            hours: self.hours,
+        })
+    }
+}
+
+/// Findings with the exit status that they lead to.
+fn with_status(findings: Vec<Finding>) -> (Vec<Finding>, u8) {
+    let is_healthy = findings
+        .iter()
+        .all(|finding| finding.severity < Severity::Warning);
+    (
+        findings,
+        if is_healthy {
+            EXIT_HEALTHY
+        } else {
+            EXIT_FINDINGS
+        },
+    )
+}

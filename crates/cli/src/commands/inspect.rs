@@ -1,0 +1,118 @@
+//! `tidegate inspect`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use tidegate_core::EngineChoice;
+use tidegate_engines::{ArtifactSummary, Engines, OnnxRuntimeStatus};
+use tidegate_serving::{VersionPlan, scan};
+
+use crate::engines;
+use crate::output::{bytes, tensor};
+
+/// Show the inputs, outputs, operators and memory of a model
+#[derive(Debug, Args)]
+pub(super) struct Inspect {
+    /// An .onnx file, a bundle, a Triton model, or a folder of these
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+}
+
+impl Inspect {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let engines = engines::discover_silently(None);
+        for (name, plans) in scan(&self.path)? {
+            for plan in plans {
+                let summary = Engines::summarize(&plan.artifact)?;
+                for (label, value) in describe(&name, &plan, &summary, &engines) {
+                    println!("{label:<12}{value}");
+                }
+                println!();
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The lines about a version: label and value.
+fn describe(
+    name: &str,
+    plan: &VersionPlan,
+    summary: &ArtifactSummary,
+    engines: &Engines,
+) -> Vec<(&'static str, String)> {
+    let mut lines = vec![("model", format!("{name}, version {}", plan.number))];
+    if !plan.manifest.description.is_empty() {
+        lines.push(("", plan.manifest.description.clone()));
+    }
+    let size = bytes(summary.file_bytes);
+    lines.push(("artifact", format!("{} ({size})", plan.artifact.display())));
+    if !summary.producer.is_empty() {
+        lines.push(("made by", summary.producer.clone()));
+    }
+    lines.push(("engine", engine(plan.manifest.engine, engines)));
+    lines.extend(signature(summary));
+    lines.push(("opsets", opsets(summary)));
+    lines.push(("operators", operators(summary)));
+    lines.push(("weights", bytes(summary.weight_bytes)));
+    let memory = bytes(summary.memory_estimate_bytes());
+    lines.push(("memory", format!("about {memory} per instance")));
+    lines
+}
+
+fn engine(choice: EngineChoice, engines: &Engines) -> String {
+    match (choice, engines.onnxruntime()) {
+        (EngineChoice::Portable, _) => "portable".to_owned(),
+        (_, OnnxRuntimeStatus::Loaded { library, version }) => {
+            format!("onnxruntime {version} ({library})")
+        }
+        (EngineChoice::Auto, OnnxRuntimeStatus::Missing { .. }) => {
+            "portable, because ONNX Runtime was not found".to_owned()
+        }
+        (EngineChoice::OnnxRuntime, OnnxRuntimeStatus::Missing { reason }) => {
+            format!("onnxruntime, which was not found: {reason}")
+        }
+    }
+}
+
+fn signature(summary: &ArtifactSummary) -> Vec<(&'static str, String)> {
+    let signature = match &summary.signature {
+        Ok(signature) => signature,
+        Err(problem) => return vec![("signature", problem.clone())],
+    };
+    let inputs = signature.inputs.iter().map(|spec| ("input", tensor(spec)));
+    let outputs = signature
+        .outputs
+        .iter()
+        .map(|spec| ("output", tensor(spec)));
+    let batch_axis = match summary.batch_axis_is_dynamic() {
+        true => "dynamic",
+        false => "fixed: requests are not batched",
+    };
+    inputs
+        .chain(outputs)
+        .chain([("batch axis", batch_axis.to_owned())])
+        .collect()
+}
+
+fn opsets(summary: &ArtifactSummary) -> String {
+    let opsets: Vec<String> = summary
+        .opsets
+        .iter()
+        .map(|(domain, version)| format!("{domain} {version}"))
+        .collect();
+    opsets.join(", ")
+}
+
+/// The operators with their counts, most frequent first.
+fn operators(summary: &ArtifactSummary) -> String {
+    let mut operators: Vec<(&String, &usize)> = summary.operators.iter().collect();
+    operators.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+    let operators: Vec<String> = operators
+        .into_iter()
+        .map(|(name, count)| format!("{name} x{count}"))
+        .collect();
+    operators.join(", ")
+}

@@ -1,0 +1,145 @@
+//! `tidegate predict`.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use serde_json::{Map, Value};
+use tidegate_serving::{InferRequest, InferResponse, Metrics, Models, Serving};
+
+use crate::options::Engine;
+use crate::{engines, rows};
+
+/// Rows that are run at once; bounds the memory for inputs and outputs of large files.
+const CHUNK_ROWS: usize = 1024;
+
+/// Run the rows of a file through a model, without a server
+#[derive(Debug, Args)]
+pub(super) struct Predict {
+    /// The model: an .onnx file, a bundle, or a Triton model
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// The file with the rows: .json, .csv or .npy
+    #[arg(long, value_name = "FILE")]
+    input: PathBuf,
+    /// The format of the outputs
+    #[arg(long, default_value = "json")]
+    output: OutputFormat,
+    /// The engine that runs the model
+    #[arg(long)]
+    engine: Option<Engine>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OutputFormat {
+    /// One JSON object per row
+    Json,
+    /// A header and one line per row
+    Csv,
+}
+
+impl Predict {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let engines = engines::discover_silently(self.engine);
+        let metrics = Arc::new(Metrics::new());
+        let models = Models::new(vec![self.model.clone()], engines, metrics.clone());
+        let serving = Serving::new(models, metrics);
+        let name = self.load(&serving)?;
+        let version = serving.models().version(&name, None)?;
+        let inputs = rows::read(&self.input, version.signature())?;
+        let total = inputs.first().map_or(0, |(_, tensor)| tensor.rows());
+
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+        for first in (0..total).step_by(CHUNK_ROWS) {
+            let count = CHUNK_ROWS.min(total - first);
+            let mut request = InferRequest {
+                model: name.clone(),
+                ..Default::default()
+            };
+            for (input, tensor) in &inputs {
+                let chunk = tensor.slice_rows(first, count);
+                request.inputs.push((input.clone(), chunk));
+            }
+            let response = runtime.block_on(serving.infer(request, Instant::now()))?;
+            let columns = columns(&response, count);
+            match self.output {
+                OutputFormat::Json => print_json(&mut out, &columns, count)?,
+                OutputFormat::Csv => print_csv(&mut out, &columns, count, first == 0)?,
+            }
+        }
+        out.flush()?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Loads the model, and gives its name.
+    fn load(&self, serving: &Serving) -> Result<String> {
+        let report = serving.models().load_all();
+        if let Some((name, reason)) = report.failed.first() {
+            bail!("{name}: {reason}");
+        }
+        match report.ready.as_slice() {
+            [name] => Ok(name.clone()),
+            names => bail!(
+                "{} has several models ({}): give the path of one",
+                self.model.display(),
+                names.join(", ")
+            ),
+        }
+    }
+}
+
+/// An output with one value per row.
+type Column<'a> = (&'a str, Vec<Value>);
+
+fn columns(response: &InferResponse, count: usize) -> Vec<Column<'_>> {
+    let specs = &response.version.signature().outputs;
+    response
+        .outputs
+        .iter()
+        .map(|output| {
+            let name = specs[output.index].name.as_str();
+            (name, rows::output_values(&output.tensor, count))
+        })
+        .collect()
+}
+
+fn print_json(out: &mut impl Write, columns: &[Column<'_>], count: usize) -> Result<()> {
+    for row in 0..count {
+        let object: Map<String, Value> = columns
+            .iter()
+            .map(|(name, values)| ((*name).to_owned(), values[row].clone()))
+            .collect();
+        writeln!(out, "{}", Value::Object(object))?;
+    }
+    Ok(())
+}
+
+fn print_csv(
+    out: &mut impl Write,
+    columns: &[Column<'_>],
+    count: usize,
+    with_header: bool,
+) -> Result<()> {
+    let mut csv = csv::Writer::from_writer(out);
+    if with_header {
+        let names = columns
+            .iter()
+            .flat_map(|(name, values)| rows::csv_header(name, values.first()));
+        csv.write_record(names)?;
+    }
+    for row in 0..count {
+        let cells = columns
+            .iter()
+            .flat_map(|(_, values)| rows::csv_cells(&values[row]));
+        csv.write_record(cells)?;
+    }
+    csv.flush()?;
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! `tidegate rollback`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::options::RegistryLocation;
+use crate::registry_access::{RegistryAccess, block_on};
+
+/// Point an alias back at the version that it pointed at before
+#[derive(Debug, Args)]
+pub(super) struct Rollback {
+    /// The model
+    #[arg(value_name = "MODEL")]
+    model: String,
+    /// The alias to roll back
+    #[arg(long, default_value = "champion")]
+    alias: String,
+    #[command(flatten)]
+    location: RegistryLocation,
+}
+
+impl Rollback {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        block_on(self.roll_back()).map(|()| ExitCode::SUCCESS)
+    }
+
+    async fn roll_back(self) -> Result<()> {
+        let Self { model, alias, .. } = &self;
+        let registry = RegistryAccess::new(&self.location)?.open().await?;
+        let (from, to) = registry.rollback(&model.parse()?, alias).await?;
+        println!("{model}@{alias} -> {model}:{to} (was {model}:{from})");
+        registry.close().await;
+        Ok(())
+    }
+}

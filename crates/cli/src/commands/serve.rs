@@ -1,0 +1,258 @@
+//! `tidegate serve`.
+
+mod options;
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tidegate_observe::Objective;
+use tidegate_server::{
+    Alerting, Costs, Gpus, Objectives, Observers, Replicas, Server, StopCause, Traces,
+};
+use tidegate_serving::{Fleet, LoadReport, Metrics, Models, RegistryLink, Serving};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{info, warn};
+
+pub(super) use self::options::Serve;
+use crate::config::{self, Config};
+use crate::environment::{default_data_folder, server_name};
+use crate::output::counted;
+use crate::{allocator, engines, logging};
+
+/// Longest time to wait for the registry when the server removes itself from it.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Serve {
+    /// Serves until SIGTERM or SIGINT.
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let started = Instant::now();
+        let mut config = config::load(self.config.as_deref(), config::environment())?;
+        self.override_config(&mut config);
+        let follows = config.fleet.follow.unwrap_or(config.models.is_empty());
+        if config.models.is_empty() && !follows {
+            bail!(
+                "nothing to serve: give the path of an .onnx file, a bundle or a folder of them, \
+                 or follow the registry"
+            );
+        }
+        logging::start(&config.log)?;
+        let _lock = config.data.as_deref().map(lock).transpose()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
+        raise_file_limit(config.server.max_connections);
+        let outcome = runtime.block_on(serve(config, follows, started));
+        // Does not wait for a model that is still loading on a blocking thread.
+        runtime.shutdown_background();
+        outcome
+    }
+}
+
+/// Raises the soft limit of open files to the hard one. Each connection is a file, and the usual
+/// soft limit of 1024 protects programs that use `select`, which this one does not.
+fn raise_file_limit(connections: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum
+        && let Err(error) = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: limit.maximum,
+                ..limit
+            },
+        )
+    {
+        warn!(%error, "cannot raise the limit of open files");
+    }
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if files < connections as u64 {
+        warn!(
+            files,
+            max_connections = connections,
+            "the limit of open files is below server.max_connections"
+        );
+    }
+}
+
+/// Prints a line for whoever started the server. They may have closed standard output.
+fn say(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCode> {
+    let mut signals = Signals::new()?;
+    let effective = serde_json::to_value(&config)?;
+    let engines = engines::discover(&config.engines);
+    let metrics = Arc::new(Metrics::new());
+    let replicas = replicas(&config, &metrics)?;
+    let models = Arc::new(Models::new(config.models, engines.clone(), metrics.clone()));
+    let mut serving = Serving::new(models.clone(), metrics.clone());
+    let mut fleet = None;
+    let slos = Objective::parse_all(&config.slo)?;
+    let kept = config
+        .data
+        .as_ref()
+        .map(|data| data.join("objectives.json"));
+    let objectives = Objectives::new(
+        slos,
+        metrics.clone(),
+        kept,
+        config.replicas.group.as_deref(),
+    );
+    let alerting = Alerting::new(
+        &config.alerts,
+        metrics.clone(),
+        config.data.as_deref(),
+        follows,
+    )?;
+    alerting.note_start(&effective).await;
+    let mut folder = config.data.clone();
+    let kept = config.data.as_ref().map(|data| data.join("cost.json"));
+    let costs = Costs::new(&config.cost, metrics.clone(), kept)?;
+    let traces = Traces::start(&config.traces, &metrics)?;
+    if follows {
+        let data = config.data.map_or_else(default_data_folder, Ok)?;
+        folder = Some(data.clone());
+        let link = RegistryLink::new(config.registry, &data, server_name())?;
+        let started = Fleet::new(config.fleet, link, models, engines, metrics);
+        serving = serving.with_fleet(started.clone());
+        fleet = Some(started);
+    }
+    let has_console = config.console.enabled;
+    let observers = Observers {
+        console: config.console,
+        objectives,
+        alerting,
+        costs,
+        traces,
+        replicas,
+        data: folder,
+        allocator: Some(allocator::usage),
+        gpus: Gpus::watch(&config.gpu),
+    };
+    let server = Server::start(config.server, Arc::new(serving), observers).await?;
+    say(format_args!("REST     http://{}", server.http()));
+    say(format_args!("gRPC     {}", server.grpc()));
+    if has_console {
+        say(format_args!("console  http://{}/console", server.http()));
+    }
+
+    let report = tokio::select! {
+        report = server.load_all() => report,
+        name = signals.next() => {
+            info!(signal = name, "stopped while loading");
+            return Ok(stop(server, fleet).await);
+        }
+    };
+    let available = fleet.as_ref().map_or(0, |fleet| fleet.index().len());
+    announce(&report, follows, available, started);
+    if report.ready.is_empty() && !follows {
+        bail!("no model loaded");
+    }
+    let name = signals.next().await;
+    info!(signal = name, "signal received");
+    tokio::select! {
+        code = stop(server, fleet) => Ok(code),
+        name = signals.next() => {
+            warn!(signal = name, "second signal: exiting without draining");
+            std::process::exit(1);
+        }
+    }
+}
+
+/// The server's place in its group, if it has one.
+fn replicas(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Replicas>> {
+    let data = config.data.clone().map_or_else(default_data_folder, Ok);
+    let database = || {
+        data.map_or_else(
+            |_| "registry.db".to_owned(),
+            |data| config.registry.database(&data),
+        )
+    };
+    Ok(Replicas::new(
+        &config.replicas,
+        database,
+        server_name(),
+        metrics.clone(),
+    )?)
+}
+
+/// Drains accepted requests, and removes the server from the registry.
+async fn stop(server: Server, fleet: Option<Arc<Fleet>>) -> ExitCode {
+    let cause = server.stop().await;
+    if let Some(fleet) = fleet {
+        // If this fails, the registry forgets the versions of this server by itself after a while.
+        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, fleet.release_versions()).await;
+    }
+    match cause {
+        StopCause::Drained => ExitCode::SUCCESS,
+        StopCause::TimedOut => ExitCode::FAILURE,
+    }
+}
+
+/// Prints what was loaded. `available` counts the versions of the registry.
+fn announce(report: &LoadReport, follows: bool, available: usize, started: Instant) {
+    for (name, reason) in &report.failed {
+        say(format_args!("failed   {name}: {reason}"));
+    }
+    let (ready, all) = (report.ready.len(), report.ready.len() + report.failed.len());
+    let names = report.ready.join(", ");
+    let seconds = started.elapsed().as_secs_f64();
+    match (ready, all) {
+        (0, 0) if available == 0 => say(format_args!(
+            "ready    the registry is empty: add a model with `tidegate push`"
+        )),
+        (0, 0) => say(format_args!(
+            "ready    models of the registry are loaded by their first request"
+        )),
+        // Not ready, but it goes on: the registry may get a version that loads.
+        (0, _) if follows => say(format_args!("ready    no model loaded yet")),
+        (0, _) => {}
+        _ if ready == all => {
+            let models = counted(all as u64, "model");
+            say(format_args!("ready    {models} in {seconds:.2} s: {names}"));
+        }
+        _ => say(format_args!(
+            "ready    {ready} of {all} models in {seconds:.2} s: {names}"
+        )),
+    }
+}
+
+/// Locks the data folder for this process. The system releases the lock however the process ends.
+fn lock(folder: &Path) -> Result<File> {
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot create {}", folder.display()))?;
+    let path = folder.join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    if file.try_lock().is_err() {
+        bail!("{} is in use by another server", folder.display());
+    }
+    Ok(file)
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

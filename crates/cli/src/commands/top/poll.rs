@@ -1,0 +1,52 @@
+//! Snapshots of the server, taken on a thread of their own: a server that is slow to respond does not
+//! delay the response to keys.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::client::{ServerClient, ServerSnapshot};
+
+/// A snapshot, or why there is none.
+pub(super) type Polled = Result<ServerSnapshot, String>;
+
+/// A thread that polls the server.
+pub(super) struct Poll {
+    /// At most one snapshot waits to be taken; newer ones are dropped meanwhile.
+    pub(super) snapshots: Receiver<Polled>,
+    /// Tells the thread to stop, by being dropped with the poll.
+    _stop: SyncSender<()>,
+}
+
+impl Poll {
+    /// Starts the thread.
+    pub(super) fn start(server: &str, interval: Duration) -> Self {
+        let (sender, snapshots) = sync_channel(1);
+        let (stop, stopped) = sync_channel(0);
+        let client = ServerClient::new(server);
+        thread::spawn(move || poll(&client, interval, &sender, &stopped));
+        Self {
+            snapshots,
+            _stop: stop,
+        }
+    }
+}
+
+fn poll(
+    client: &ServerClient,
+    interval: Duration,
+    snapshots: &SyncSender<Polled>,
+    stopped: &Receiver<()>,
+) {
+    loop {
+        let start = Instant::now();
+        let snapshot = client.snapshot().map_err(|error| format!("{error:#}"));
+        if let Err(TrySendError::Disconnected(_)) = snapshots.try_send(snapshot) {
+            return;
+        }
+        let rest = interval.saturating_sub(start.elapsed());
+        if stopped.recv_timeout(rest) != Err(RecvTimeoutError::Timeout) {
+            return;
+        }
+    }
+}

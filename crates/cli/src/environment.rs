@@ -1,0 +1,44 @@
+//! What the process learns from its environment: who runs it, and where that user keeps data.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// The data folder of the user, by the XDG base directory specification.
+pub(crate) fn default_data_folder() -> Result<PathBuf> {
+    // The specification says that a relative path is ignored.
+    let xdg = std::env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    let base = match xdg {
+        Some(base) => base,
+        None => {
+            let home = std::env::var_os("HOME")
+                .context("neither XDG_DATA_HOME nor HOME is set: name a folder with --data")?;
+            Path::new(&home).join(".local/share")
+        }
+    };
+    Ok(base.join("tidegate"))
+}
+
+/// `USER@HOST`, for logs of events.
+pub(crate) fn actor() -> String {
+    let user = ["USER", "LOGNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok())
+        .unwrap_or_else(|| "unknown".to_owned());
+    format!("{user}@{}", host_name())
+}
+
+/// The name of this process among the servers of a group: no other process has it.
+pub(crate) fn server_name() -> String {
+    format!("{}:{}", actor(), std::process::id())
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "unknown".to_owned(),
+        name => name.to_owned(),
+    }
+}

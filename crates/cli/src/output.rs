@@ -1,0 +1,113 @@
+//! What commands print: tables, times, sizes, and text from elsewhere.
+
+use tidegate_core::TensorSpec;
+
+/// Prints rows with their columns aligned.
+pub(crate) fn print_table(rows: &[impl AsRef<[String]>]) {
+    print!("{}", aligned(rows));
+}
+
+/// Rows with their columns aligned, one a line.
+pub(crate) fn aligned(rows: &[impl AsRef<[String]>]) -> String {
+    let columns = rows.first().map_or(0, |row| row.as_ref().len());
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| column_width(rows, column))
+        .collect();
+    let mut text = String::new();
+    for row in rows {
+        let padded: Vec<String> = row
+            .as_ref()
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
+        text.push_str(padded.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// The width of a column in characters.
+pub(crate) fn column_width(rows: &[impl AsRef<[String]>], column: usize) -> usize {
+    rows.iter()
+        .map(|row| row.as_ref()[column].chars().count())
+        .max()
+        .unwrap_or(0)
+}
+
+/// Unix milliseconds as RFC 3339 in UTC, which people read and programs sort.
+pub(crate) fn timestamp(ms: i64) -> String {
+    match chrono::DateTime::from_timestamp_millis(ms) {
+        Some(time) => time.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        None => ms.to_string(),
+    }
+}
+
+/// A number of bytes in decimal units, such as `1.5 MB`.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["B", "kB", "MB", "GB"];
+    let mut value = count as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 {
+        return format!("{count} B");
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// A number with its noun, such as `1 version` or `2 versions`.
+pub(crate) fn counted(count: impl Into<u64>, noun: &str) -> String {
+    match count.into() {
+        1 => format!("1 {noun}"),
+        count => format!("{count} {noun}s"),
+    }
+}
+
+/// A tensor as one line, such as `image FP32 [-1, 64]`.
+pub(crate) fn tensor(spec: &TensorSpec) -> String {
+    let optional = if spec.optional { ", optional" } else { "" };
+    let (name, datatype, shape) = (&spec.name, spec.datatype, spec.wire_shape());
+    format!("{name} {datatype} {shape:?}{optional}")
+}
+
+/// The text with its control characters escaped. Names and messages of a server may hold any
+/// character, and must neither move the cursor of the terminal nor begin another line.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_hidden(character) {
+            shown.extend(character.escape_debug());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// Control characters, and those that turn the direction of the text after them.
+fn is_hidden(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_escaped_and_letters_stay() {
+        assert_eq!(
+            printable("größe\n\u{1b}]0;x\u{7}"),
+            "größe\\n\\u{1b}]0;x\\u{7}"
+        );
+        assert_eq!(printable("a\u{202e}b"), "a\\u{202e}b");
+    }
+
+    #[test]
+    fn nouns_follow_their_number() {
+        let shown = [0u64, 1, 2].map(|count| counted(count, "model"));
+        assert_eq!(shown, ["0 models", "1 model", "2 models"]);
+    }
+}
