@@ -146,7 +146,8 @@ impl Registry {
         match found {
             Ok(Some(found)) if found != digest.hex() => match self.store.object(&found).await {
                 Ok(Some(_)) => {
-                    let problem = format!("at the place of {digest} stands sha256:{found}");
+                    let problem =
+                        format!("the object store has sha256:{found} in place of {digest}");
                     Error::new(ErrorCode::ObjectSwapped, problem)
                 }
                 _ => error,
@@ -221,7 +222,7 @@ impl<W: Write> Sink<W> {
             return Ok(self.writer);
         }
         let problem = format!(
-            "{} was changed: what stands in its place is {found}",
+            "{} was changed: its content now has the digest {found}",
             self.digest
         );
         Err(Error::new(ErrorCode::ObjectCorrupt, problem))

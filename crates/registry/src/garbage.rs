@@ -1,4 +1,4 @@
-//! Clearing the object store of what nothing refers to any more.
+//! Removing from the object store what nothing refers to any more.
 
 use std::time::Duration;
 
@@ -16,16 +16,16 @@ pub struct Collected {
     pub objects: i64,
     /// Their bytes in the object store.
     pub bytes: i64,
-    /// Uploads that were cut off.
+    /// Interrupted uploads.
     pub uploads: i64,
-    /// Files in the object store that the database did not know.
+    /// Files in the object store that the database does not list.
     pub strays: i64,
 }
 
 impl Registry {
-    /// Removes contents that no version has and no push counts on, when that has been so for
-    /// `grace`; uploads that were cut off; and files that the database does not know. It can be cut
-    /// off at any moment: the next one goes on.
+    /// Removes contents that no version has and no push needs, once that has been so for `grace`;
+    /// interrupted uploads; and files that the database does not list. It can be interrupted at any
+    /// moment: the next run continues.
     ///
     /// # Errors
     /// [`crate::Error`] of the database or the object store.
@@ -58,7 +58,7 @@ impl Registry {
         })
     }
 
-    /// Removes what the database calls garbage.
+    /// Removes what the database lists as garbage.
     async fn clear_garbage(&self) -> Result<()> {
         for garbage in self.store.garbage().await? {
             self.storage
@@ -69,8 +69,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Removes files that appeared before `since` and that the database does not know: every upload
-    /// is recorded before it begins, so that no push in progress is among them.
+    /// Removes files that appeared before `since` and that the database does not list. Every upload is
+    /// recorded before it begins, so that no push in progress is among them.
     async fn collect_strays(&self, since: i64) -> Result<i64> {
         let mut strays = 0u64;
         let mut found = self.storage.list();

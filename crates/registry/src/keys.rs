@@ -1,4 +1,4 @@
-//! Signing keys: the one that signs here, those that are trusted, those that are revoked.
+//! Signing keys: the one that signs on this machine, the trusted ones, the revoked ones.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -53,7 +53,10 @@ impl FromStr for KeyId {
         let wrong = || {
             Error::new(
                 ErrorCode::InvalidKey,
-                format!("{:?} is no key id: it has 16 hexadecimal digits", text),
+                format!(
+                    "{:?} is not a key id: a key id has 16 hexadecimal digits",
+                    text
+                ),
             )
         };
         digits.then(|| Self(text.to_owned())).ok_or_else(wrong)
@@ -174,7 +177,7 @@ impl SigningKeys {
     /// Trusts the public key of a PEM file and gives its id. A key that was revoked is valid again.
     ///
     /// # Errors
-    /// [`ErrorCode::InvalidKey`] if the file is no Ed25519 public key.
+    /// [`ErrorCode::InvalidKey`] if the file is not an Ed25519 public key.
     pub fn trust(folder: &Path, file: &Path) -> Result<KeyId> {
         let pem =
             read(file)?.ok_or_else(|| Error::file(file, &std::io::ErrorKind::NotFound.into()))?;
@@ -296,7 +299,7 @@ fn make_folder(folder: &Path) -> Result<()> {
 fn invalid(what: &str, error: &dyn fmt::Display) -> Error {
     Error::new(
         ErrorCode::InvalidKey,
-        format!("{what} is no Ed25519 key in PEM form: {error}"),
+        format!("{what} is not an Ed25519 key in PEM format: {error}"),
     )
 }
 

@@ -1,13 +1,24 @@
 //! The model registry: bundles become immutable, signed, verified versions, and aliases move over
 //! them.
 //!
-//! In: bundles of files, and names. Out: versions with numbers and digests, folders of verified
-//! files that an engine can map into memory, and the events of what changed. Metadata live in the
-//! store, contents in an object store, and a bounded local cache holds what this machine uses. This
-//! room knows no engine and no request.
+//! In: bundles of files, and references to versions. Out: versions with numbers and digests, folders
+//! of verified files that an engine can map into memory, and events that say what changed. The
+//! database has the metadata, an object store has the contents, and a bounded local cache has the
+//! files that this machine uses. This crate must never depend on an engine or know a request.
 //!
-//! Begin at [`Registry`]: what it does stands in `push`, `fetch`, `aliases`, `lifecycle`,
-//! `garbage`, `verify`, `archive` and `diff`, one file each.
+//! Begin at [`Registry`]. Its operations are in `push`, `fetch`, `aliases`, `lifecycle`, `garbage`,
+//! `verify`, `archive` and `diff`, one file each.
+//!
+//! ```
+//! use tidegate_registry::{Reference, Selector};
+//!
+//! let reference: Reference = "fraud@champion".parse().unwrap();
+//! assert_eq!(reference.model.as_str(), "fraud");
+//! assert_eq!(reference.selector, Selector::Alias("champion".to_owned()));
+//!
+//! let reference: Reference = "fraud:7".parse().unwrap();
+//! assert_eq!(reference.selector, Selector::Number(7));
+//! ```
 
 mod aliases;
 mod archive;

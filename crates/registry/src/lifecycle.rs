@@ -1,5 +1,5 @@
-//! What becomes of a version after its push: signed again, deprecated, deleted; its contents' keys
-//! wrapped anew.
+//! The life of a version after its push: it is signed again, deprecated or deleted, and the data
+//! keys of its contents are re-encrypted.
 
 use serde_json::json;
 use tidegate_store::{NewEvent, Signature, Version, VersionState, Write, now_ms};
@@ -9,7 +9,8 @@ use crate::trust::Statement;
 use crate::{Error, ErrorCode, Registry, Result, VersionRecord};
 
 impl Registry {
-    /// Asks everybody to stop using a version; the reason is shown. An empty reason takes it back.
+    /// Marks a version as deprecated, with a reason that users see. Without a reason the mark is
+    /// removed.
     ///
     /// # Errors
     /// [`ErrorCode::NotFound`] if it was deleted meanwhile.
@@ -78,7 +79,7 @@ impl Registry {
         Ok(write.commit().await?)
     }
 
-    /// Leaves word that a server could not load a version, and why.
+    /// Records that a server could not load a version, and why.
     ///
     /// # Errors
     /// [`Error`] of the database.
@@ -110,7 +111,7 @@ impl Registry {
     pub async fn sign(&self, version: &VersionRecord) -> Result<String> {
         let keys = self.cache.keys()?;
         let Some((id, key)) = keys.signer() else {
-            let problem = "there is no signing key here that is not revoked: make one with `tidegate keys generate`";
+            let problem = "this machine has no signing key that is not revoked; create one with `tidegate keys generate`";
             return Err(Error::new(ErrorCode::KeyUnavailable, problem));
         };
         self.entry(version).await?.check_digest()?;

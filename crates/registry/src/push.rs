@@ -1,4 +1,4 @@
-//! Making a version of a bundle.
+//! Uploading a bundle as a new version of its model.
 
 mod alive;
 mod upload;
@@ -115,9 +115,8 @@ impl Registry {
         let mut write = self.store.write(&self.actor).await?;
         for file in &files {
             if write.object(&file.digest).await?.is_none() {
-                let problem = format!(
-                    "what the push of {model} counts on was collected meanwhile: push again"
-                );
+                let problem =
+                    format!("the uploads of {model} were removed as garbage meanwhile; push again");
                 return Err(Error::new(ErrorCode::PushExpired, problem));
             }
         }
@@ -186,7 +185,7 @@ impl Registry {
     ) -> Result<Pushed> {
         if let Some(number) = kept.number.filter(|number| *number != version.number) {
             let problem = format!(
-                "{} has the content that is to become number {number}",
+                "{} has this content already, and the import asks for number {number}",
                 version.name()
             );
             return Err(Error::new(ErrorCode::NumberTaken, problem));
@@ -266,7 +265,7 @@ async fn number(write: &mut Write, model: &str, wanted: Option<i64>) -> Result<i
         None => Ok(number),
         Some(_) => {
             let problem = format!(
-                "{model}:{number} is taken by other content: --renumber gives the next free number"
+                "{model}:{number} exists with other content; --renumber takes the next free number"
             );
             Err(Error::new(ErrorCode::NumberTaken, problem))
         }

@@ -1,4 +1,4 @@
-//! How people name a version.
+//! References to versions, as people write them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -30,7 +30,7 @@ pub enum Selector {
 impl FromStr for Reference {
     type Err = Error;
 
-    /// Takes an alias after `@`, and after `:` too if it is no number.
+    /// An alias follows `@`, or `:` if it is not a number.
     fn from_str(text: &str) -> Result<Self> {
         let wrong = |problem: String| Error::new(ErrorCode::InvalidReference, problem);
         let (model, selector) = match text.split_once(['@', ':']) {
@@ -57,7 +57,7 @@ impl FromStr for Reference {
     }
 }
 
-/// An alias: as a model's name, and no number, so that `fraud:7` is always the version 7.
+/// An alias: spelled like a model's name, and not a number, so that `fraud:7` is always version 7.
 pub(crate) fn alias_name(text: &str) -> Result<String> {
     let number = text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse::<ModelName>() {
@@ -65,7 +65,7 @@ pub(crate) fn alias_name(text: &str) -> Result<String> {
         _ => {
             let shown: String = text.chars().take(140).collect();
             let problem = format!(
-                "{shown:?} is no alias: use letters, digits, '-', '_' and '.', and not digits alone"
+                "{shown:?} is not an alias: use letters, digits, '-', '_' and '.', and not digits alone"
             );
             Err(Error::new(ErrorCode::InvalidReference, problem))
         }

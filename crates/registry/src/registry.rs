@@ -80,7 +80,7 @@ impl VersionRecord {
     /// concerns no other version.
     fn lenient(version: Version) -> Result<Self> {
         let manifest = serde_json::from_str(&version.manifest).unwrap_or_else(|error| {
-            tracing::warn!(model = version.model, version = version.number, %error, "manifest not understood");
+            tracing::warn!(model = version.model, version = version.number, %error, "cannot parse the manifest");
             Manifest::default()
         });
         Self::new(version, manifest)
@@ -222,7 +222,7 @@ impl Registry {
             aliases,
         };
         if let Err(error) = self.cache.keep_snapshot(&snapshot) {
-            tracing::warn!(%error, "what the registry has could not be kept for a start without it");
+            tracing::warn!(%error, "cannot save the snapshot of the registry in the local cache");
         }
         Ok(snapshot)
     }
@@ -293,8 +293,8 @@ impl Registry {
         Ok((entry.files, verdict))
     }
 
-    /// Says which versions a server uses, in place of what it said before. They are not deleted
-    /// while it goes on saying so every minute.
+    /// Reports which versions a server uses, in place of its last report. They are not deleted while
+    /// it repeats the report every minute.
     ///
     /// # Errors
     /// [`Error`] of the database.

@@ -22,7 +22,7 @@ pub enum StoreError {
         known: i64,
     },
     /// It cannot be reached, or is kept busy by others for too long.
-    #[error("the database does not answer: {0}")]
+    #[error("the database cannot be reached: {0}")]
     Unavailable(String),
     /// It refused a statement, or holds what this build does not understand.
     #[error("the database refused: {0}")]

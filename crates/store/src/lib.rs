@@ -1,15 +1,32 @@
-//! The metadata database: one schema, one set of queries, on SQLite or PostgreSQL.
+//! The metadata database: one schema and one set of queries, on SQLite or PostgreSQL.
 //!
-//! In: a URL, and what others want to remember. Out: the same as plain structs, and an append-only
-//! log of events whose numbers follow the order of commits, so that "what changed since" is one
-//! cheap question. This room knows no model format, no object store and no policy: it keeps what it
-//! is told, whole or not at all.
+//! In: a URL, and metadata to store. Out: the same metadata as plain structs, and an append-only log
+//! of events whose numbers follow the order of commits, so that "what changed since" is one cheap
+//! query. This crate must never know a model format, an object store or a policy.
 //!
-//! Reads are methods of [`Store`]; writes are methods of a [`Write`], which happen together at
-//! [`Write::commit`] or, when it is dropped, not at all. Writers take turns on both databases.
+//! Reads are methods of [`Store`]. Writes are methods of a [`Write`]: they take effect together at
+//! [`Write::commit`], or not at all when it is dropped. Writers take turns on both databases.
 //!
-//! Beside that it is where the replicas of a group meet: they add up counts, leave notes and agree
-//! on a holder of a duty.
+//! The replicas of a group also share state here: they add up counts, exchange notes and agree on
+//! the holder of a lease.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use tidegate_store::Store;
+//!
+//! let folder = tempfile::tempdir()?;
+//! let database = folder.path().join("registry.db").display().to_string();
+//! let store = Store::open(&database).await?;
+//!
+//! let mut write = store.write("alice").await?;
+//! write.set_property("colour", "blue").await?;
+//! assert_eq!(store.property("colour").await?, None, "not committed yet");
+//! write.commit().await?;
+//! assert_eq!(store.property("colour").await?.as_deref(), Some("blue"));
+//! # Ok(())
+//! # }
+//! ```
 
 mod aliases;
 mod database;

@@ -37,7 +37,10 @@ impl Registry {
     ) -> Result<()> {
         let fail = |error: std::io::Error| Error::file(file, &error);
         if !options.overwrite && file.exists() {
-            return Err(fail(std::io::ErrorKind::AlreadyExists.into()));
+            return Err(Error::new(
+                ErrorCode::FileUnusable,
+                format!("{}: the file exists; use --force", file.display()),
+            ));
         }
         let mut list = List {
             schema: SCHEMA,

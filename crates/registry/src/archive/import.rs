@@ -38,7 +38,7 @@ impl Registry {
     /// anything is added.
     ///
     /// # Errors
-    /// [`ErrorCode::InvalidArchive`] if the file is no export or was changed,
+    /// [`ErrorCode::InvalidArchive`] if the file is not an export or was changed,
     /// [`ErrorCode::NumberTaken`] if a number belongs to other content, what is wrong with a
     /// signature, or what a bundle may not be.
     pub async fn import(&self, file: &Path, options: &ImportOptions) -> Result<Vec<Imported>> {
@@ -277,6 +277,6 @@ fn broken(error: &std::io::Error) -> Error {
 fn invalid(problem: &str) -> Error {
     Error::new(
         ErrorCode::InvalidArchive,
-        format!("the file is no export of a registry, or was changed: {problem}"),
+        format!("the file is not an export of a registry, or was changed: {problem}"),
     )
 }

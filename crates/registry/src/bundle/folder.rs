@@ -24,7 +24,7 @@ pub(crate) fn walk(root: &Path, limits: &BundleLimits) -> Result<Vec<BundleFile>
             let entry = entry.map_err(|error| Error::file(&folder, &error))?;
             let path = entry.path();
             let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
-                let problem = format!("{} has a name that is no UTF-8", path.display());
+                let problem = format!("{} has a name that is not UTF-8", path.display());
                 return Err(Error::new(ErrorCode::UnsafePath, problem));
             };
             if name.starts_with('.') {
@@ -41,7 +41,7 @@ pub(crate) fn walk(root: &Path, limits: &BundleLimits) -> Result<Vec<BundleFile>
                 let what = if kind.is_symlink() {
                     "is a symbolic link"
                 } else {
-                    "is no plain file"
+                    "is not a regular file"
                 };
                 return Err(Error::new(
                     ErrorCode::UnsafePath,
@@ -66,7 +66,7 @@ pub(super) fn read_manifest(file: &BundleFile, limits: &BundleLimits) -> Result<
     let Source::File(path) = &file.source else {
         return Err(Error::new(
             ErrorCode::InvalidBundle,
-            "the manifest is no file",
+            "the manifest is not a file",
         ));
     };
     let mut text = Vec::new();

@@ -1,4 +1,4 @@
-//! Keeping the cache within its bounds.
+//! Keeping the cache within its limit.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -44,7 +44,7 @@ impl Cache {
             return Ok(());
         }
         let problem = format!(
-            "{} has {wanted} bytes; the cache may have {} and {total} of them are in use",
+            "{} has {wanted} bytes; the cache is limited to {} bytes, of which {total} are in use",
             entry.version.name(),
             self.max_bytes
         );

@@ -1,4 +1,4 @@
-//! Telling pushes under way from those that were cut off.
+//! Telling pushes in progress from interrupted ones.
 
 use std::fs::File;
 use std::time::Duration;
@@ -56,7 +56,7 @@ impl Registry {
             loop {
                 tokio::time::sleep(SIGN_OF_LIFE).await;
                 if let Err(error) = store.keep_push_alive(&push).await {
-                    warn!(%error, "the push cannot say that it is alive");
+                    warn!(%error, "cannot refresh the push in the database");
                 }
             }
         });

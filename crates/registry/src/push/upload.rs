@@ -199,7 +199,7 @@ impl Registry {
         let mut write = self.store.write(&self.actor).await?;
         if !write.knows_upload(&location).await? {
             let problem = format!(
-                "the upload of {} was collected meanwhile: push again",
+                "the upload of {} was removed as garbage meanwhile; push again",
                 task.file.digest
             );
             return Err(Error::new(ErrorCode::PushExpired, problem));
@@ -455,7 +455,7 @@ fn same(task: &Task, digest: Digest) -> Result<()> {
     if digest == task.file.digest {
         Ok(())
     } else {
-        Err(changed(&task.file.path, "its content is another one"))
+        Err(changed(&task.file.path, "its content differs"))
     }
 }
 
