@@ -2,7 +2,7 @@
 //! them, and evicts others for what is asked for.
 //!
 //! A control loop reads the registry ([`follow`]) and sets what each [`ManagedModel`] should serve
-//! ([`sync`]). Loads ([`load`]) and drains ([`drain`]) bring that about, while requests go on
+//! ([`sync`]). Loads ([`load`]) and drains ([`drain`]) bring that about, while requests keep
 //! reading the snapshot in [`Models`]. Only a request for a version that is not loaded comes here
 //! ([`demand`]), and waits for its load.
 //!
@@ -60,7 +60,7 @@ pub struct Fleet {
     metrics: Arc<Metrics>,
     runtime: Handle,
     budget: Arc<Budget>,
-    /// One permit for each load that may go on at the same time.
+    /// One permit for each load that may run at the same time.
     load_permits: Arc<Semaphore>,
     activity: EngineActivity,
     managed: Mutex<BTreeMap<String, ManagedModel>>,

@@ -31,18 +31,8 @@ pub enum StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        let busy = |error: &dyn sqlx::error::DatabaseError| {
-            // SQLITE_BUSY and SQLITE_LOCKED; PostgreSQL's classes 08 (connection), 53 (resources)
-            // and 57 (intervention).
-            error.code().is_some_and(|code| {
-                matches!(code.as_ref(), "5" | "6" | "261" | "517")
-                    || ["08", "53", "57"]
-                        .iter()
-                        .any(|class| code.len() == 5 && code.starts_with(class))
-            })
-        };
         match &error {
-            sqlx::Error::Database(inner) if !busy(inner.as_ref()) => {
+            sqlx::Error::Database(inner) if !is_busy(inner.as_ref()) => {
                 Self::Refused(inner.to_string())
             }
             sqlx::Error::Database(_)
@@ -54,6 +44,18 @@ impl From<sqlx::Error> for StoreError {
             _ => Self::Refused(error.to_string()),
         }
     }
+}
+
+/// Whether the database refuses only for now, so that a retry may succeed.
+fn is_busy(error: &dyn sqlx::error::DatabaseError) -> bool {
+    // SQLITE_BUSY and SQLITE_LOCKED, see <https://sqlite.org/rescode.html>. PostgreSQL's classes 08
+    // (connection), 53 (resources) and 57 (operator intervention), see its manual, appendix A.
+    error.code().is_some_and(|code| {
+        matches!(code.as_ref(), "5" | "6" | "261" | "517")
+            || ["08", "53", "57"]
+                .iter()
+                .any(|class| code.len() == 5 && code.starts_with(class))
+    })
 }
 
 /// A value of the database that this build does not know.

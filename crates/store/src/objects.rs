@@ -74,17 +74,11 @@ impl Store {
     /// [`StoreError`] of the database.
     pub async fn garbage(&self) -> Result<Vec<Garbage>, StoreError> {
         let sql = "SELECT location, multipart FROM garbage ORDER BY location";
-        let one = |row: &AnyRow| {
-            Ok(Garbage {
-                location: row.try_get("location")?,
-                multipart: row.try_get("multipart")?,
-            })
-        };
         sqlx::query(sql)
             .fetch_all(self.pool())
             .await?
             .iter()
-            .map(one)
+            .map(garbage)
             .collect()
     }
 
@@ -200,6 +194,13 @@ async fn by_digest(
         .fetch_optional(connection)
         .await?;
     row.as_ref().map(object).transpose()
+}
+
+fn garbage(row: &AnyRow) -> Result<Garbage, StoreError> {
+    Ok(Garbage {
+        location: row.try_get("location")?,
+        multipart: row.try_get("multipart")?,
+    })
 }
 
 fn object(row: &AnyRow) -> Result<Object, StoreError> {

@@ -116,13 +116,6 @@ impl Store {
             .bind(number)
             .fetch_all(self.pool())
             .await?;
-        let file = |row: &AnyRow| {
-            Ok(VersionFile {
-                path: row.try_get("path")?,
-                digest: row.try_get("digest")?,
-                bytes: row.try_get("bytes")?,
-            })
-        };
         rows.iter().map(file).collect()
     }
 
@@ -138,13 +131,6 @@ impl Store {
             .bind(number)
             .fetch_all(self.pool())
             .await?;
-        let signature = |row: &AnyRow| {
-            Ok(Signature {
-                key_id: row.try_get("key_id")?,
-                signature: row.try_get("signature")?,
-                signed_ms: row.try_get("signed_ms")?,
-            })
-        };
         rows.iter().map(signature).collect()
     }
 }
@@ -320,6 +306,22 @@ async fn by_number(
         .fetch_optional(connection)
         .await?;
     row.as_ref().map(version).transpose()
+}
+
+fn file(row: &AnyRow) -> Result<VersionFile, StoreError> {
+    Ok(VersionFile {
+        path: row.try_get("path")?,
+        digest: row.try_get("digest")?,
+        bytes: row.try_get("bytes")?,
+    })
+}
+
+fn signature(row: &AnyRow) -> Result<Signature, StoreError> {
+    Ok(Signature {
+        key_id: row.try_get("key_id")?,
+        signature: row.try_get("signature")?,
+        signed_ms: row.try_get("signed_ms")?,
+    })
 }
 
 fn version(row: &AnyRow) -> Result<Version, StoreError> {

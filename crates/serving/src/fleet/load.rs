@@ -326,7 +326,7 @@ impl Fleet {
                 .inc();
         }
         drop(managed);
-        // Requests that wait go on only now: they find the version in the snapshot that
+        // Requests that wait continue only now: they find the version in the snapshot that
         // `reconcile` has published.
         task.result.send_replace(Some(result));
         self.budget.notify_waiters();
