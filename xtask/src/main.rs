@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod dist;
 mod server;
 mod setup;
 mod test;
@@ -33,6 +34,8 @@ enum Task {
     },
     /// Set up and run the tests: all, those whose name contains FILTER, or list them
     Test(test::TestArgs),
+    /// Make the packages of a release: archive, `.deb`, Python wheel, container build file, SBOM, checksums
+    Dist(dist::DistArgs),
     /// Measure against bare baselines
     Bench(bench::BenchArgs),
 }
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Task::Demo(args) => demo::run(&args),
         Task::Setup { tests } => setup::run(tests),
         Task::Test(args) => test::run(&args),
+        Task::Dist(args) => dist::run(&args),
         Task::Bench(args) => bench::run(&args),
     };
     match outcome {

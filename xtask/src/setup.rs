@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::{root, succeed};
 
 /// The release of ONNX Runtime that Tidegate is tested with.
-const ONNXRUNTIME: &str = "1.31.1";
+pub(crate) const ONNXRUNTIME: &str = "1.31.1";
 
 /// Makes everything ready that the demo needs, and the tests too if asked.
 pub(crate) fn run(tests: bool) -> Result<()> {
