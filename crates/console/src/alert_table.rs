@@ -5,10 +5,10 @@ use tidegate_observe::alerting::{Alert, Suppression, TriagedAlert};
 use tidegate_observe::{ALL_ENDPOINTS, AlertState};
 
 use crate::badge::{Tone, badge};
-use crate::format::{ago, link, segment};
+use crate::format::{ago, link, segment, span};
 use crate::section::{Section, endpoint_path};
 
-/// How good it is that an alert is in this state.
+/// The tone of an alert's state.
 pub(crate) fn tone(alert: &Alert) -> Tone {
     match alert.state {
         AlertState::Firing { .. } if alert.label("severity") == "page" => Tone::Bad,
@@ -19,7 +19,7 @@ pub(crate) fn tone(alert: &Alert) -> Tone {
     }
 }
 
-/// The word for a state.
+/// The name of a state.
 pub(crate) fn state(state: AlertState) -> &'static str {
     match state {
         AlertState::Inactive => "inactive",
@@ -29,7 +29,7 @@ pub(crate) fn state(state: AlertState) -> &'static str {
     }
 }
 
-/// Alerts with what they say and where to read on.
+/// Alerts with their annotations and links.
 pub(crate) fn table(alerts: &[TriagedAlert], now_ms: u64) -> Markup {
     html! {
         table.cards {
@@ -39,7 +39,7 @@ pub(crate) fn table(alerts: &[TriagedAlert], now_ms: u64) -> Markup {
                     th scope="col" { "Alert" }
                     th scope="col" { "Endpoint" }
                     th scope="col" { "Since" }
-                    th scope="col" { "Next" }
+                    th scope="col" { "Links" }
                 }
             }
             tbody { @for triaged in alerts { (row(triaged, now_ms)) } }
@@ -64,7 +64,7 @@ fn row(triaged: &TriagedAlert, now_ms: u64) -> Markup {
                     @for text in [alert.annotation("summary"), alert.annotation("description")] {
                         @if !text.is_empty() { div.soft.small { (text) } }
                     }
-                    @if let Some(why) = &triaged.suppression { div.small.text-notice { (suppressed(why, now_ms)) } }
+                    @if let Some(why) = &triaged.suppression { div.small.text-notice { (suppression(why, now_ms)) } }
                 }
             }
             td.break data-label="Endpoint" {
@@ -72,7 +72,7 @@ fn row(triaged: &TriagedAlert, now_ms: u64) -> Markup {
                 @else if !endpoint.is_empty() { span { a href=(endpoint_path(endpoint)) { (endpoint) } @if !version.is_empty() { " v" (version) } } }
             }
             td.nowrap data-label="Since" { @if let Some(since_ms) = alert.since_ms() { (ago(since_ms, now_ms)) } }
-            td.nowrap data-label="Next" {
+            td.nowrap data-label="Links" {
                 span.links-in {
                     @for (name, text) in [("runbook_url", "Runbook"), ("dashboard_url", "Dashboard")] {
                         @let address = alert.annotation(name);
@@ -85,13 +85,14 @@ fn row(triaged: &TriagedAlert, now_ms: u64) -> Markup {
     }
 }
 
-fn suppressed(why: &Suppression, now_ms: u64) -> Markup {
+fn suppression(why: &Suppression, now_ms: u64) -> Markup {
     match why {
-        Suppression::Silence { id } => html! { "told to nobody: silence " code { (id) } },
-        Suppression::Inhibition { .. } => html! { "told to nobody: another alert explains it" },
-        Suppression::Replica { name } => html! { "told by the replica " (name) },
+        Suppression::Silence { id } => html! { "not sent: silence " code { (id) } },
+        Suppression::Inhibition { name, .. } => html! { "not sent: covered by " (name) },
+        Suppression::Replica { name } => html! { "sent by replica " (name) },
         Suppression::DeployWindow { version, until_ms } => {
-            html! { "told to nobody: version " (version) " was deployed, held back until " (ago(*until_ms, now_ms)) }
+            let left = span(until_ms.saturating_sub(now_ms));
+            html! { "not sent: held back for " (left) ", version " (version) " was deployed" }
         }
     }
 }

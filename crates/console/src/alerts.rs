@@ -1,4 +1,4 @@
-//! Alerts and silences.
+//! The page of alerts and silences.
 
 use maud::{Markup, html};
 use tidegate_observe::alerting::{Silence, TriagedAlert};
@@ -10,8 +10,8 @@ use crate::listing::Listing;
 use crate::page::{Page, Part};
 use crate::section::Section;
 
-/// How long a silence may be chosen to last: seconds, and the words for it.
-const LENGTHS: [(u64, &str); 6] = [
+/// The durations that the form offers for a silence: seconds, and their label.
+const DURATIONS: [(u64, &str); 6] = [
     (1800, "30 minutes"),
     (7200, "2 hours"),
     (28_800, "8 hours"),
@@ -20,7 +20,7 @@ const LENGTHS: [(u64, &str); 6] = [
     (604_800, "1 week"),
 ];
 
-/// What is amiss, and what is told to nobody.
+/// The page of alerts and silences.
 #[derive(Debug)]
 pub struct Alerts {
     /// When this was looked at, in Unix milliseconds.
@@ -29,26 +29,26 @@ pub struct Alerts {
     pub alerts: Vec<TriagedAlert>,
     /// All of them.
     pub listing: Listing,
-    /// Silences that hold, will, or have not long ago; the newest first.
+    /// Active, pending and recently expired silences, the newest first.
     pub silences: Vec<Silence>,
-    /// Silences that are not shown.
+    /// How many more silences there are.
     pub more_silences: usize,
-    /// What the form begins with.
+    /// The initial values of the form.
     pub new: NewSilence,
 }
 
-/// A silence as it stands in the form.
+/// The values of the form for a new silence.
 #[derive(Clone, Debug, Default)]
 pub struct NewSilence {
     /// One matcher a line.
     pub matchers: String,
     /// How long it lasts, in seconds.
     pub duration_s: u64,
-    /// Who wants it.
+    /// Who asks for it.
     pub author: String,
     /// Why.
     pub comment: String,
-    /// What was wrong with it; empty if nothing was.
+    /// Why the last attempt was refused; empty if there was none.
     pub problem: String,
 }
 
@@ -74,7 +74,7 @@ impl Alerts {
     fn table(&self) -> Markup {
         html! {
             section #alerts.card {
-                h2 { "Pending, firing, and resolved in the last quarter of an hour" }
+                h2 { "Pending, firing, and resolved in the last 15 minutes" }
                 @if self.alerts.is_empty() { p.empty { "None." } }
                 @else {
                     (alert_table::table(&self.alerts, self.now_ms))
@@ -93,8 +93,8 @@ impl Alerts {
                     table.cards {
                         thead {
                             tr {
-                                th scope="col" { "State" } th scope="col" { "Alerts with" } th scope="col" { "Until" }
-                                th scope="col" { "Who and why" } th scope="col" { span.hidden { "End" } }
+                                th scope="col" { "State" } th scope="col" { "Matchers" } th scope="col" { "Until" }
+                                th scope="col" { "Author and comment" } th scope="col" { span.hidden { "End" } }
                             }
                         }
                         tbody { @for silence in &self.silences { (self.silence(silence)) } }
@@ -139,23 +139,23 @@ impl Alerts {
                 form method="post" action="/console/silences" {
                     div.fields {
                         div.whole {
-                            label for="matchers" { "Alerts that have all of these, one a line" }
+                            label for="matchers" { "Matchers, one per line; an alert must match all" }
                             textarea #matchers name="matchers" rows="3" required placeholder="endpoint=\"fraud\"" { (new.matchers) }
                         }
                         div {
-                            label for="duration_s" { "For" }
+                            label for="duration_s" { "Duration" }
                             select #duration_s name="duration_s" {
-                                @for (seconds, words) in LENGTHS {
+                                @for (seconds, words) in DURATIONS {
                                     option value=(seconds) selected[seconds == new.duration_s] { (words) }
                                 }
                             }
                         }
                         div {
-                            label for="author" { "Who you are" }
+                            label for="author" { "Author" }
                             input #author name="author" required maxlength="200" autocomplete="username" value=(new.author);
                         }
                         div {
-                            label for="comment" { "Why" }
+                            label for="comment" { "Comment" }
                             input #comment name="comment" required maxlength="1000" autocomplete="off" value=(new.comment);
                         }
                         div.whole { button.main type="submit" { "Silence" } }

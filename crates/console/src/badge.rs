@@ -1,20 +1,20 @@
-//! States in a word, a sign and a colour.
+//! Badges: a state as a word, a sign and a colour.
 
 use maud::{Markup, html};
 
-/// How good it is.
+/// How serious a state is, the worst first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tone {
-    /// Somebody must look now.
+    /// Somebody must act now.
     Bad,
-    /// Somebody should look.
+    /// Somebody should look at it.
     Notice,
-    /// Something goes on.
+    /// Something is in progress.
     Busy,
-    /// It is out of use, or says nothing.
+    /// Not in use, or not known.
     #[default]
     Off,
-    /// It is well.
+    /// Healthy.
     Good,
 }
 
@@ -30,7 +30,7 @@ impl Tone {
         }
     }
 
-    /// A sign whose shape tells it from others where colours do not.
+    /// A sign of its own shape, for people who cannot tell the colours apart.
     const fn sign(self) -> &'static str {
         match self {
             Self::Bad => "■",
@@ -42,7 +42,7 @@ impl Tone {
     }
 }
 
-/// A word on its ground.
+/// A badge with a text.
 pub(crate) fn badge(tone: Tone, text: &str) -> Markup {
     html! { span.badge.(tone.class()) { span aria-hidden="true" { (tone.sign()) } (text) } }
 }

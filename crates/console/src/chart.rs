@@ -11,7 +11,9 @@ use maud::{Markup, html};
 pub(crate) use self::mark::{Mark, mark_list};
 use self::scale::Scale;
 pub(crate) use self::spark::spark;
-use crate::format::{NONE, clock, day, hour_minute, millis, number, percent, rate, short_number};
+use crate::format::{
+    NONE, budget_text, clock, day, hour_minute, millis, number, rate, short_number,
+};
 use crate::timeline::Values;
 
 const WIDTH: f64 = 440.0;
@@ -20,12 +22,12 @@ const LEFT: f64 = 44.0;
 const RIGHT: f64 = 8.0;
 const TOP: f64 = 18.0;
 const BOTTOM: f64 = 20.0;
-/// Shares below this lie on the ground of their chart.
-const LEAST_SHARE: f64 = -1.0;
-/// Colours that differ; more lines than these repeat them.
+/// A budget below this is drawn at the bottom of its chart.
+const LOWEST_BUDGET: f64 = -1.0;
+/// Number of colours; further lines repeat them.
 const COLOURS: usize = 7;
 
-/// Values over time, as lines or as areas on one another.
+/// Values over time, as lines or as stacked areas.
 pub(crate) struct Chart<'a> {
     pub(crate) title: &'static str,
     pub(crate) unit: Unit,
@@ -42,23 +44,23 @@ pub(crate) struct Line {
     pub(crate) values: Values,
 }
 
-/// From when to when, in Unix milliseconds.
+/// The time axis, in Unix milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TimeAxis {
     pub(crate) from_ms: u64,
     pub(crate) until_ms: u64,
-    /// How far apart its marks lie.
+    /// Distance between its labels.
     pub(crate) mark_ms: u64,
 }
 
-/// What values are.
+/// The unit of values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Unit {
     PerSecond,
     Millis,
     Rows,
-    /// Shares of 1.
-    Share,
+    /// Remaining error budgets, as shares of 1; negative if overspent.
+    Budget,
 }
 
 impl Unit {
@@ -67,24 +69,24 @@ impl Unit {
             Self::PerSecond => "per second",
             Self::Millis => "ms",
             Self::Rows => "rows",
-            Self::Share => "%",
+            Self::Budget => "%",
         }
     }
 
-    /// A value where there is room for its unit.
+    /// A value with its unit.
     fn text(self, value: f64) -> String {
         match self {
             Self::PerSecond => rate(value),
             Self::Millis => millis(value),
             Self::Rows => number(value),
-            Self::Share => percent(value),
+            Self::Budget => budget_text(value),
         }
     }
 
-    /// A value on the axis.
+    /// A value on the axis, without its unit.
     fn mark(self, value: f64) -> String {
         match self {
-            Self::Share => short_number(value * 100.0),
+            Self::Budget => short_number(value * 100.0),
             _ => short_number(value),
         }
     }
@@ -96,6 +98,23 @@ impl Line {
             name: name.into(),
             values,
         }
+    }
+
+    fn summary(&self, unit: Unit) -> String {
+        let Some(last) = self.last() else {
+            return format!("{}: none", self.name);
+        };
+        let values = self.values.iter().filter_map(|(_, value)| *value);
+        let (least, most) = values.fold((f64::MAX, f64::MIN), |(least, most), value| {
+            (least.min(value), most.max(value))
+        });
+        format!(
+            "{}: last {}, between {} and {}",
+            self.name,
+            unit.text(last),
+            unit.text(least),
+            unit.text(most)
+        )
     }
 
     fn last(&self) -> Option<f64> {
@@ -114,7 +133,7 @@ impl TimeAxis {
         (first..=self.until_ms).step_by(usize::try_from(self.mark_ms).unwrap_or(usize::MAX))
     }
 
-    /// What a mark says: the day at midnight where marks are far apart.
+    /// The label of a moment: the day at midnight if labels are far apart.
     fn label(self, at_ms: u64) -> String {
         let is_midnight = at_ms.is_multiple_of(86_400_000);
         if is_midnight && self.mark_ms > 6 * 3_600_000 {
@@ -129,12 +148,10 @@ impl Chart<'_> {
     pub(crate) fn render(&self) -> Markup {
         let (least, most) = self.extremes();
         let scale = match self.unit {
-            // A budget that is spent many times over would leave no room for the others: it lies on
-            // the ground.
-            Unit::Share => Scale::over((least.max(LEAST_SHARE), most), Some(1.0)),
+            // A budget that is overspent many times would leave no room for the other lines.
+            Unit::Budget => Scale::over((least.max(LOWEST_BUDGET), most), Some(1.0)),
             _ => Scale::over((least, most), None),
         };
-        let up = |value: f64| TOP + (1.0 - scale.place(value)) * (HEIGHT - TOP - BOTTOM);
         html! {
             figure {
                 figcaption {
@@ -143,7 +160,7 @@ impl Chart<'_> {
                 }
                 svg.chart viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(self.summary()) {
                     @for value in scale.marks() {
-                        @let y = round(up(value));
+                        @let y = round(height_of(scale, value));
                         line.{ @if value == 0.0 { "zero" } @else { "grid" } } x1=(LEFT) x2=(WIDTH - RIGHT) y1=(y) y2=(y) {}
                         text x=(LEFT - 6.0) y=(y + 4.0) text-anchor="end" { (self.unit.mark(value)) }
                     }
@@ -152,7 +169,7 @@ impl Chart<'_> {
                         line.grid x1=(x) x2=(x) y1=(HEIGHT - BOTTOM) y2=(HEIGHT - BOTTOM + 4.0) {}
                         text x=(x) y=(HEIGHT - 5.0) text-anchor=(anchor(x)) { (self.time.label(at_ms)) }
                     }
-                    @if self.is_stacked { (self.areas(&up)) } @else { (self.paths(&up)) }
+                    @if self.is_stacked { (self.areas(scale)) } @else { (self.paths(scale)) }
                     (mark::draw(self.marks, |at_ms| self.time.place(at_ms), TOP, HEIGHT - BOTTOM))
                     (self.hits())
                 }
@@ -172,67 +189,41 @@ impl Chart<'_> {
         }
     }
 
-    /// What the picture says, for who does not see it.
+    /// The chart in words, for screen readers.
     fn summary(&self) -> String {
         let mut text = self.title.to_owned();
         for line in &self.lines {
-            let values = || line.values.iter().filter_map(|(_, value)| *value);
-            let _ = match line.last() {
-                None => write!(text, "; {}: none", line.name),
-                Some(last) => {
-                    let (least, most) = (
-                        values().fold(f64::MAX, f64::min),
-                        values().fold(f64::MIN, f64::max),
-                    );
-                    let text_of = |value| self.unit.text(value);
-                    write!(
-                        text,
-                        "; {}: last {}, between {} and {}",
-                        line.name,
-                        text_of(last),
-                        text_of(least),
-                        text_of(most)
-                    )
-                }
-            };
+            text.push_str("; ");
+            text.push_str(&line.summary(self.unit));
         }
         text
     }
 
-    /// The least and the most that is shown.
+    /// The lowest and the highest value, 0 included.
     fn extremes(&self) -> (f64, f64) {
-        let fold = |values: &mut dyn Iterator<Item = f64>| {
-            values
-                .filter(|value| value.is_finite())
-                .fold((0.0f64, 0.0f64), |(least, most), value| {
-                    (least.min(value), most.max(value))
-                })
-        };
-        match self.is_stacked {
-            true => fold(&mut self.stack().last().into_iter().flatten().copied()),
-            false => fold(
-                &mut self
-                    .lines
-                    .iter()
-                    .flat_map(|line| &line.values)
-                    .filter_map(|(_, value)| *value),
-            ),
+        if self.is_stacked {
+            // The upper edge of the last area is above all others.
+            return extremes_of(self.stack().last().into_iter().flatten().copied());
         }
+        let values = self.lines.iter().flat_map(|line| &line.values);
+        extremes_of(values.filter_map(|(_, value)| *value))
     }
 
-    /// The upper edge of each area.
+    /// The upper edge of each stacked area.
     fn stack(&self) -> Vec<Vec<f64>> {
-        let mut edge = vec![0.0; self.lines.first().map_or(0, |line| line.values.len())];
-        let add = |line: &Line| {
-            edge.iter_mut()
-                .zip(&line.values)
-                .for_each(|(edge, (_, value))| *edge += value.unwrap_or(0.0));
-            edge.clone()
-        };
-        self.lines.iter().map(add).collect()
+        let moments = self.lines.first().map_or(0, |line| line.values.len());
+        let mut edge = vec![0.0; moments];
+        let mut edges = Vec::with_capacity(self.lines.len());
+        for line in &self.lines {
+            for (edge, (_, value)) in edge.iter_mut().zip(&line.values) {
+                *edge += value.unwrap_or(0.0);
+            }
+            edges.push(edge.clone());
+        }
+        edges
     }
 
-    fn areas(&self, up: &impl Fn(f64) -> f64) -> Markup {
+    fn areas(&self, scale: Scale) -> Markup {
         let moments: Vec<f64> = self
             .lines
             .first()
@@ -245,30 +236,15 @@ impl Chart<'_> {
         html! {
             @for (at, edge) in edges.iter().enumerate() {
                 @let below = if at == 0 { &ground } else { &edges[at - 1] };
-                path.area.{ "c" (at % COLOURS) } d=(outline(&moments, edge, below, up)) {}
+                path.area.{ "c" (at % COLOURS) } d=(outline(&moments, edge, below, scale)) {}
             }
         }
     }
 
-    fn paths(&self, up: &impl Fn(f64) -> f64) -> Markup {
-        let pieces = |line: &Line| {
-            let known = line
-                .values
-                .split(|(_, value)| !value.is_some_and(f64::is_finite));
-            let place = |(at_ms, value): &(u64, Option<f64>)| {
-                (
-                    round(self.time.place(*at_ms)),
-                    round(up(value.unwrap_or_default())),
-                )
-            };
-            known
-                .filter(|piece| !piece.is_empty())
-                .map(|piece| piece.iter().map(place).collect())
-                .collect()
-        };
+    fn paths(&self, scale: Scale) -> Markup {
         html! {
             @for (at, line) in self.lines.iter().enumerate() {
-                @let pieces: Vec<Vec<(f64, f64)>> = pieces(line);
+                @let pieces = self.pieces(line, scale);
                 path.line.{ "c" (at % COLOURS) } d=(path(&pieces)) {}
                 @for piece in pieces.iter().filter(|piece| piece.len() == 1) {
                     circle.dot.{ "c" (at % COLOURS) } cx=(piece[0].0) cy=(piece[0].1) r="2.5" {}
@@ -277,7 +253,24 @@ impl Chart<'_> {
         }
     }
 
-    /// What is said of the moment that somebody points at.
+    /// The points of a line in pieces without gaps: where a value is missing, the line is interrupted.
+    fn pieces(&self, line: &Line, scale: Scale) -> Vec<Vec<(f64, f64)>> {
+        let mut pieces = Vec::new();
+        for known in line
+            .values
+            .split(|(_, value)| !value.is_some_and(f64::is_finite))
+        {
+            let points = known.iter().filter_map(|(at_ms, value)| {
+                let y = height_of(scale, (*value)?);
+                Some((round(self.time.place(*at_ms)), round(y)))
+            });
+            pieces.push(points.collect::<Vec<_>>());
+        }
+        pieces.retain(|piece| !piece.is_empty());
+        pieces
+    }
+
+    /// Invisible areas with tooltips: the values of each moment.
     fn hits(&self) -> Markup {
         let Some(first) = self.lines.first() else {
             return html! {};
@@ -287,14 +280,9 @@ impl Chart<'_> {
             .iter()
             .map(|(at_ms, _)| self.time.place(*at_ms))
             .collect();
-        let edge = |at: usize| match (at.checked_sub(1).map(|at| places[at]), places.get(at)) {
-            (Some(before), Some(after)) => (before + after) / 2.0,
-            (None, Some(_)) => LEFT,
-            _ => WIDTH - RIGHT,
-        };
         html! {
             @for (at, (at_ms, _)) in first.values.iter().enumerate() {
-                @let (left, right) = (edge(at), edge(at + 1));
+                @let (left, right) = (left_edge(&places, at), left_edge(&places, at + 1));
                 rect.hit x=(round(left)) y=(TOP) width=(round((right - left).max(0.0))) height=(HEIGHT - TOP - BOTTOM) {
                     title {
                         (clock(*at_ms))
@@ -310,7 +298,29 @@ impl Chart<'_> {
     }
 }
 
-/// Lines through the points of each piece. What lies alone is a dot, and drawn as one.
+/// The distance of a value from the top of the picture.
+fn height_of(scale: Scale, value: f64) -> f64 {
+    TOP + (1.0 - scale.place(value)) * (HEIGHT - TOP - BOTTOM)
+}
+
+/// The lowest and the highest of the finite values, 0 included.
+fn extremes_of(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let finite = values.filter(|value| value.is_finite());
+    finite.fold((0.0, 0.0), |(least, most): (f64, f64), value| {
+        (least.min(value), most.max(value))
+    })
+}
+
+/// Where the tooltip area of a moment begins: halfway to the moment before.
+fn left_edge(places: &[f64], at: usize) -> f64 {
+    match (at.checked_sub(1), places.get(at)) {
+        (None, Some(_)) => LEFT,
+        (Some(before), Some(after)) => (places[before] + after) / 2.0,
+        _ => WIDTH - RIGHT,
+    }
+}
+
+/// Lines through the points of each piece. Single points are drawn as dots instead.
 fn path(pieces: &[Vec<(f64, f64)>]) -> String {
     let mut path = String::new();
     for piece in pieces.iter().filter(|piece| piece.len() > 1) {
@@ -321,7 +331,7 @@ fn path(pieces: &[Vec<(f64, f64)>]) -> String {
     path
 }
 
-fn outline(moments: &[f64], edge: &[f64], below: &[f64], up: &impl Fn(f64) -> f64) -> String {
+fn outline(moments: &[f64], edge: &[f64], below: &[f64], scale: Scale) -> String {
     let mut path = String::new();
     let there = moments.iter().zip(edge);
     let back = moments.iter().zip(below).rev();
@@ -331,14 +341,14 @@ fn outline(moments: &[f64], edge: &[f64], below: &[f64], up: &impl Fn(f64) -> f6
             "{}{} {}",
             if at == 0 { 'M' } else { 'L' },
             round(*x),
-            round(up(*value))
+            round(height_of(scale, *value))
         );
     }
     path.push('Z');
     path
 }
 
-/// Labels at the ends stay inside.
+/// Keeps labels at the ends inside the picture.
 fn anchor(x: f64) -> &'static str {
     match x {
         x if x < LEFT + 12.0 => "start",

@@ -1,4 +1,4 @@
-//! What serving costs this month, by version, and how far budgets are used up.
+//! The cost page: this month by version, and the state of budgets.
 
 use maud::{Markup, html};
 use tidegate_observe::ALL_ENDPOINTS;
@@ -9,14 +9,14 @@ use crate::format::{NONE, count, number, percent};
 use crate::page::{Page, Part};
 use crate::section::{Section, endpoint_path};
 
-/// What was spent.
+/// The cost page.
 #[derive(Debug)]
 pub struct Costs {
-    /// What was spent by version, the dearest first; `None` if no cost is counted.
+    /// Cost by version, the most expensive first; `None` if no prices are configured.
     pub report: Option<Report>,
-    /// Versions that are not shown.
+    /// How many more versions there are.
     pub more: usize,
-    /// How far budgets are used up.
+    /// The budgets.
     pub budgets: Vec<BudgetRow>,
 }
 
@@ -27,15 +27,15 @@ pub struct BudgetRow {
     pub name: String,
     /// The model whose cost counts; `None` for the whole bill.
     pub model: Option<String>,
-    /// In which time.
+    /// Its period.
     pub per: &'static str,
-    /// What was spent in it.
+    /// What was spent in the period.
     pub spent: Micros,
-    /// What may be.
+    /// What may be spent.
     pub amount: Micros,
-    /// What was spent as a share of what may be.
+    /// Spent over amount.
     pub used: f64,
-    /// Whether a share is reached at which an alert fires.
+    /// Whether an alert of the budget fires.
     pub is_alerting: bool,
 }
 
@@ -55,7 +55,7 @@ impl Costs {
             div #costs.stack {
                 @match &self.report {
                     None => section.card {
-                        p.empty { "No cost is counted: set " code { "cost.currency" } " and a price such as " code { "cost.vcpu_hour" } "." }
+                        p.empty { "No prices are configured: set " code { "cost.currency" } " and a price such as " code { "cost.vcpu_hour" } "." }
                     },
                     Some(report) => {
                         (tiles(report))
@@ -74,8 +74,8 @@ impl Costs {
                 table.cards {
                     thead {
                         tr {
-                            th scope="col" { "Budget" } th scope="col" { "State" } th scope="col" { "Of" } th scope="col" { "Per" }
-                            th.num scope="col" { "Spent" } th.num scope="col" { "May be spent" } th.num scope="col" { "Used" }
+                            th scope="col" { "Budget" } th scope="col" { "State" } th scope="col" { "Scope" } th scope="col" { "Per" }
+                            th.num scope="col" { "Spent" } th.num scope="col" { "Amount" } th.num scope="col" { "Used" }
                         }
                     }
                     tbody {
@@ -83,12 +83,12 @@ impl Costs {
                             tr {
                                 th.name scope="row" { (budget.name) }
                                 td data-label="State" { (budget.state()) }
-                                td.break data-label="Of" {
-                                    @match &budget.model { Some(model) => a href=(endpoint_path(model)) { (model) }, None => "the whole bill" }
+                                td.break data-label="Scope" {
+                                    @match &budget.model { Some(model) => a href=(endpoint_path(model)) { (model) }, None => "whole server" }
                                 }
                                 td data-label="Per" { (budget.per) }
                                 td.num data-label="Spent" { (number(budget.spent.units())) }
-                                td.num data-label="May be spent" { (number(budget.amount.units())) }
+                                td.num data-label="Amount" { (number(budget.amount.units())) }
                                 td.num data-label="Used" { (percent(budget.used)) }
                             }
                         }
@@ -102,7 +102,7 @@ impl Costs {
         html! {
             section.card {
                 div.title { h2 { "By version" } span.soft { "in " (report.currency) ", UTC days" } }
-                @if report.rows.is_empty() { p.empty { "Nothing was spent." } }
+                @if report.rows.is_empty() { p.empty { "No cost in this period." } }
                 @else {
                     table.cards {
                         thead {
@@ -125,9 +125,9 @@ impl Costs {
 impl BudgetRow {
     fn state(&self) -> Markup {
         match (self.used >= 1.0, self.is_alerting) {
-            (true, _) => badge(Tone::Bad, "spent"),
-            (false, true) => badge(Tone::Notice, "nearly spent"),
-            (false, false) => badge(Tone::Good, "kept"),
+            (true, _) => badge(Tone::Bad, "used up"),
+            (false, true) => badge(Tone::Notice, "alerting"),
+            (false, false) => badge(Tone::Good, "within budget"),
         }
     }
 }
@@ -140,8 +140,8 @@ fn tiles(report: &Report) -> Markup {
         dl.tiles {
             div { dt { "Since " (report.from) } dd { (number(report.total.units())) " " (report.currency) } }
             div { dt { "Predictions" } dd { (count(report.predictions)) } }
-            div { dt { "A thousand of them" } dd { (per_1000) } }
-            div { dt { "Hours up" } dd { (number(report.up_s / 3600.0)) } }
+            div { dt { "Per 1,000 predictions" } dd { (per_1000) } }
+            div { dt { "Uptime (hours)" } dd { (number(report.up_s / 3600.0)) } }
         }
     }
 }
@@ -192,8 +192,8 @@ mod tests {
             .state()
             .into_string()
         };
-        assert!(budget(0.5, false).contains("kept"));
-        assert!(budget(0.9, true).contains("nearly"));
+        assert!(budget(0.5, false).contains("within budget"));
+        assert!(budget(0.9, true).contains("alerting"));
         assert!(budget(1.0, true).contains("bad"));
     }
 

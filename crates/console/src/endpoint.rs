@@ -1,8 +1,8 @@
-//! The page of an endpoint: its requests over time, what they met, and which version answered them.
+//! The page of an endpoint: its requests over time, its versions, objectives and alerts.
 
 use maud::{Markup, html};
 use tidegate_observe::alerting::TriagedAlert;
-use tidegate_observe::{BudgetAt, Event, Point, Traffic};
+use tidegate_observe::{BudgetAt, Event, Point, Sketch, Traffic};
 
 use crate::alert_table;
 use crate::badge::{Tone, badge};
@@ -15,70 +15,70 @@ use crate::range::Range;
 use crate::section::{Section, endpoint_path, model_path, try_path};
 use crate::timeline::{Timeline, Values};
 
-/// Versions that are drawn each by itself; the others are one line.
-const MOST_LINES: usize = 6;
+/// Versions that get a line of their own in the chart; the others share one.
+const MAX_LINES: usize = 6;
 
-/// An endpoint over a range of time.
+/// The page of an endpoint over a range of time.
 #[derive(Debug)]
 pub struct Endpoint {
     /// Its name.
     pub name: String,
-    /// How far back it is shown.
+    /// The range that is shown.
     pub range: Range,
-    /// How far apart points lie, in milliseconds.
+    /// Distance between points, in milliseconds.
     pub step_ms: u64,
-    /// When the server began to count, in Unix milliseconds.
+    /// When the server started counting, in Unix milliseconds.
     pub started_ms: u64,
     /// When this was looked at.
     pub now_ms: u64,
-    /// How good its state is.
+    /// The tone of its state.
     pub tone: Tone,
     /// Its state in a word.
     pub state: String,
-    /// Requests that wait.
+    /// Requests in the queue.
     pub queued: usize,
-    /// What the requests of all versions came to.
+    /// Traffic of all versions.
     pub points: Vec<Point>,
-    /// Each version that is loaded or was asked.
+    /// Each version that is loaded or had requests.
     pub versions: Vec<VersionTraffic>,
-    /// What happened in the range that charts should show, the newest first.
+    /// Events in the range that are marked on the charts, the newest first.
     pub events: Vec<Event>,
-    /// Its alerts that are pending or fire.
+    /// Its pending and firing alerts.
     pub alerts: Vec<TriagedAlert>,
-    /// The objectives that hold for it.
+    /// Its objectives.
     pub objectives: Vec<ObjectiveTrend>,
 }
 
-/// A column of the table: its name, its values, and how they are written.
+/// A column of the data table: its name, its values, and their format.
 type Column = (&'static str, Values, fn(f64) -> String);
 
-/// What a version did.
+/// A version with its traffic.
 #[derive(Debug)]
 pub struct VersionTraffic {
     /// Its number.
     pub version: String,
-    /// Where it stands; `None` if it is not loaded any more.
+    /// Its state; `None` if it is not loaded any more.
     pub state: Option<VersionState>,
-    /// Whether it answers requests that name no version.
+    /// Whether it is the default version.
     pub is_default: bool,
-    /// Its other names.
+    /// Its aliases.
     pub aliases: Vec<String>,
-    /// Requests that wait for it.
+    /// Requests in its queue.
     pub queued: usize,
-    /// What its requests came to.
+    /// Its traffic.
     pub points: Vec<Point>,
 }
 
-/// An objective, and what was left of its budget.
+/// An objective with its remaining budget over time.
 #[derive(Debug)]
 pub struct ObjectiveTrend {
     /// Its name.
     pub name: String,
-    /// What it promises, in words.
+    /// Its target, in words.
     pub target: String,
-    /// What is left of the budget.
+    /// The share of the budget that is left.
     pub remaining: f64,
-    /// What was left over time.
+    /// The share that was left over time.
     pub burn_down: Vec<BudgetAt>,
 }
 
@@ -115,32 +115,22 @@ impl Endpoint {
     }
 
     fn figures(&self, timeline: &Timeline) -> Markup {
-        let mut all = Traffic::default();
-        self.points
-            .iter()
-            .for_each(|point| all.merge(&point.traffic));
+        let all = total(&self.points);
+        // The server may have started within the range: the rate is over the time that it ran.
         let ran_ms = timeline
             .now_ms
             .saturating_sub(timeline.first_ms.max(self.started_ms))
             .max(1000);
-        let quantile = |share| {
-            all.request
-                .quantile_ms(share)
-                .map_or_else(|| NONE.to_owned(), millis)
-        };
-        let success = all
-            .error_rate()
-            .map_or_else(|| NONE.to_owned(), |failed| percent(1.0 - failed));
         html! {
             dl #figures.tiles {
                 div { dt { "State" } dd { (badge(self.tone, &self.state)) } }
                 div { dt { "Requests" } dd { (count(all.requests())) } }
                 div { dt { "Rate" } dd { (rate(all.requests() as f64 * 1000.0 / ran_ms as f64)) } }
-                div { dt { "P50" } dd { (quantile(0.5)) } }
-                div { dt { "P95" } dd { (quantile(0.95)) } }
-                div { dt { "P99" } dd { (quantile(0.99)) } }
-                div { dt { "Success" } dd { (success) } }
-                div { dt { "Waiting now" } dd { (count(self.queued as u64)) } }
+                div { dt { "P50" } dd { (quantile(&all, 0.5)) } }
+                div { dt { "P95" } dd { (quantile(&all, 0.95)) } }
+                div { dt { "P99" } dd { (quantile(&all, 0.99)) } }
+                div { dt { "Success" } dd { (success(&all)) } }
+                div { dt { "Queue now" } dd { (count(self.queued as u64)) } }
             }
         }
     }
@@ -156,59 +146,75 @@ impl Endpoint {
     }
 
     fn charts(&self, timeline: &Timeline, marks: &[Mark]) -> Markup {
-        let time = self.time(timeline);
-        let chart = |title, unit, lines| {
+        let charts = [
+            self.latency_chart("Latency", timeline, |traffic| &traffic.request),
             Chart {
-                title,
-                unit,
-                lines,
-                is_stacked: false,
-                time,
-                marks,
-            }
-            .render()
-        };
-        let rates =
-            |name: &str, of: fn(&Traffic) -> u64| Line::new(name, timeline.rates(&self.points, of));
-        let figures = |name: &str, of: &dyn Fn(&Traffic) -> Option<f64>| {
-            Line::new(name, timeline.figures(&self.points, of))
-        };
-        let versions = Chart {
-            title: "Requests by version",
-            unit: Unit::PerSecond,
-            lines: self.by_version(timeline),
-            is_stacked: true,
-            time,
-            marks,
-        };
+                is_stacked: true,
+                ..self.chart(
+                    "Requests by version",
+                    Unit::PerSecond,
+                    timeline,
+                    self.by_version(timeline),
+                )
+            },
+            self.failure_chart(timeline),
+            self.latency_chart("Time in queue", timeline, |traffic| &traffic.queue),
+            self.latency_chart("Time in engine", timeline, |traffic| &traffic.run),
+            self.batch_chart(timeline),
+        ];
         html! {
             section #charts.card aria-label="Charts" {
-                div.charts {
-                    (chart("Latency", Unit::Millis, vec![
-                        figures("P50", &|traffic| traffic.request.quantile_ms(0.5)),
-                        figures("P95", &|traffic| traffic.request.quantile_ms(0.95)),
-                        figures("P99", &|traffic| traffic.request.quantile_ms(0.99)),
-                    ]))
-                    (versions.render())
-                    (chart("Not answered", Unit::PerSecond, vec![
-                        rates("failed", |traffic| traffic.failed),
-                        rates("wrong requests", |traffic| traffic.client_errors),
-                        rates("client gone", |traffic| traffic.abandoned),
-                    ]))
-                    (chart("Waiting for an instance", Unit::Millis, vec![
-                        figures("P50", &|traffic| traffic.queue.quantile_ms(0.5)),
-                        figures("P95", &|traffic| traffic.queue.quantile_ms(0.95)),
-                        figures("P99", &|traffic| traffic.queue.quantile_ms(0.99)),
-                    ]))
-                    (chart("In the engine", Unit::Millis, vec![
-                        figures("P50", &|traffic| traffic.run.quantile_ms(0.5)),
-                        figures("P95", &|traffic| traffic.run.quantile_ms(0.95)),
-                        figures("P99", &|traffic| traffic.run.quantile_ms(0.99)),
-                    ]))
-                    (chart("Batch", Unit::Rows, vec![figures("rows run together, mean", &Traffic::mean_batch_rows)]))
-                }
+                div.charts { @for chart in charts { (Chart { marks, ..chart }.render()) } }
             }
         }
+    }
+
+    /// A chart without marks.
+    fn chart(
+        &self,
+        title: &'static str,
+        unit: Unit,
+        timeline: &Timeline,
+        lines: Vec<Line>,
+    ) -> Chart<'_> {
+        Chart {
+            title,
+            unit,
+            lines,
+            is_stacked: false,
+            time: self.time(timeline),
+            marks: &[],
+        }
+    }
+
+    /// Three percentiles of one of the times of requests.
+    fn latency_chart(
+        &self,
+        title: &'static str,
+        timeline: &Timeline,
+        of: fn(&Traffic) -> &Sketch,
+    ) -> Chart<'_> {
+        let lines = [("P50", 0.5), ("P95", 0.95), ("P99", 0.99)].map(|(name, share)| {
+            let values = timeline.figures(&self.points, |traffic| of(traffic).quantile_ms(share));
+            Line::new(name, values)
+        });
+        self.chart(title, Unit::Millis, timeline, lines.into())
+    }
+
+    fn failure_chart(&self, timeline: &Timeline) -> Chart<'_> {
+        let outcomes: [(&str, fn(&Traffic) -> u64); 3] = [
+            ("failed", |traffic| traffic.failed),
+            ("client errors", |traffic| traffic.client_errors),
+            ("client disconnected", |traffic| traffic.abandoned),
+        ];
+        let lines = outcomes.map(|(name, of)| Line::new(name, timeline.rates(&self.points, of)));
+        self.chart("Unsuccessful", Unit::PerSecond, timeline, lines.into())
+    }
+
+    fn batch_chart(&self, timeline: &Timeline) -> Chart<'_> {
+        let rows = timeline.figures(&self.points, Traffic::mean_batch_rows);
+        let lines = vec![Line::new("mean rows per batch", rows)];
+        self.chart("Batch size", Unit::Rows, timeline, lines)
     }
 
     fn time(&self, timeline: &Timeline) -> TimeAxis {
@@ -219,36 +225,31 @@ impl Endpoint {
         }
     }
 
-    /// A line for each version with traffic; those that had least are one.
+    /// A line for each version with traffic; those with the least traffic share one.
     fn by_version(&self, timeline: &Timeline) -> Vec<Line> {
-        let requests = |version: &VersionTraffic| {
-            version
-                .points
-                .iter()
-                .map(|point| point.traffic.requests())
-                .sum::<u64>()
-        };
-        let mut asked: Vec<&VersionTraffic> = self
-            .versions
+        let mut busy = self.versions.iter().collect::<Vec<_>>();
+        busy.retain(|version| version.requests() > 0);
+        busy.sort_by_key(|version| std::cmp::Reverse(version.requests()));
+        let rest = busy.split_off(busy.len().min(MAX_LINES));
+        // In order of their numbers, so that a version keeps its colour while its traffic changes.
+        busy.sort_by_key(|version| version.version.parse::<u64>().unwrap_or(u64::MAX));
+        let mut lines: Vec<Line> = busy
             .iter()
-            .filter(|version| requests(version) > 0)
+            .map(|version| {
+                let name = format!("version {}", version.version);
+                Line::new(name, version.rates(timeline))
+            })
             .collect();
-        asked.sort_by_key(|version| std::cmp::Reverse(requests(version)));
-        let rest = asked.split_off(asked.len().min(MOST_LINES));
-        asked.sort_by_key(|version| version.version.parse::<u64>().unwrap_or(u64::MAX));
-        let rates = |version: &VersionTraffic| timeline.rates(&version.points, Traffic::requests);
-        let mut lines: Vec<Line> = asked
+        if let Some(sum) = rest
             .iter()
-            .map(|version| Line::new(format!("version {}", version.version), rates(version)))
-            .collect();
-        if let Some(sum) = rest.iter().map(|version| rates(version)).reduce(plus) {
+            .map(|version| version.rates(timeline))
+            .reduce(sum)
+        {
             lines.push(Line::new(format!("{} others", rest.len()), sum));
         }
         if lines.is_empty() {
-            lines.push(Line::new(
-                "all",
-                timeline.rates(&self.points, Traffic::requests),
-            ));
+            let values = timeline.rates(&self.points, Traffic::requests);
+            lines.push(Line::new("all", values));
         }
         lines
     }
@@ -256,7 +257,7 @@ impl Endpoint {
     fn marks(&self, marks: &[Mark]) -> Markup {
         html! {
             section #marks.card hidden[marks.is_empty()] {
-                @if !marks.is_empty() { h2 { "What happened then" } (mark_list(marks, self.now_ms)) }
+                @if !marks.is_empty() { h2 { "Events in this period" } (mark_list(marks, self.now_ms)) }
             }
         }
     }
@@ -270,9 +271,9 @@ impl Endpoint {
                     table.cards {
                         thead {
                             tr {
-                                th scope="col" { "Version" } th scope="col" { "State" } th scope="col" { "Names" }
+                                th scope="col" { "Version" } th scope="col" { "State" } th scope="col" { "Aliases" }
                                 th.num scope="col" { "Requests" } th.num scope="col" { "Rate now" } th.num scope="col" { "P50" }
-                                th.num scope="col" { "P99" } th.num scope="col" { "Success" } th.num scope="col" { "Waiting" }
+                                th.num scope="col" { "P99" } th.num scope="col" { "Success" } th.num scope="col" { "Queue" }
                             }
                         }
                         tbody { @for version in &self.versions { (version.row(timeline)) } }
@@ -283,89 +284,97 @@ impl Endpoint {
     }
 
     fn objectives(&self, timeline: &Timeline, marks: &[Mark]) -> Markup {
-        let lines = self.objectives.iter().map(|objective| {
-            Line::new(
-                &objective.name,
-                objective
-                    .burn_down
-                    .iter()
-                    .map(|point| (point.at_ms, Some(point.remaining)))
-                    .collect(),
-            )
-        });
-        let chart = || Chart {
-            title: "Error budget left",
-            unit: Unit::Share,
-            lines: lines.collect(),
-            is_stacked: false,
-            time: self.time(timeline),
+        let chart = Chart {
             marks,
+            ..self.chart(
+                "Error budget left",
+                Unit::Budget,
+                timeline,
+                self.burn_downs(),
+            )
         };
         html! {
             section #objectives.card {
                 div.title { h2 { "Objectives" } span.links { a href=(Section::Objectives.path()) { "All objectives" } } }
-                @if self.objectives.is_empty() { p.empty { "None is set for this endpoint." } }
+                @if self.objectives.is_empty() { p.empty { "No objective is set for this endpoint." } }
                 @else {
                     div.columns {
                         table.cards {
-                            thead { tr { th scope="col" { "Objective" } th scope="col" { "Promise" } th.num scope="col" { "Budget left" } } }
+                            thead { tr { th scope="col" { "Objective" } th scope="col" { "Target" } th.num scope="col" { "Budget left" } } }
                             tbody {
                                 @for objective in &self.objectives {
                                     tr {
                                         th.name scope="row" { (objective.name) }
-                                        td data-label="Promise" { (objective.target) }
+                                        td data-label="Target" { (objective.target) }
                                         td.num data-label="Budget left" { (meter::budget(objective.remaining)) }
                                     }
                                 }
                             }
                         }
-                        (chart().render())
+                        (chart.render())
                     }
                 }
             }
         }
     }
 
-    /// The charts in figures.
+    fn burn_downs(&self) -> Vec<Line> {
+        let lines = self.objectives.iter().map(|objective| {
+            let points = objective.burn_down.iter();
+            let values = points.map(|point| (point.at_ms, Some(point.remaining)));
+            Line::new(&objective.name, values.collect())
+        });
+        lines.collect()
+    }
+
+    fn columns(&self, timeline: &Timeline) -> [Column; 9] {
+        [
+            self.rate_column("Rate", timeline, Traffic::requests),
+            self.time_column("P50", timeline, |traffic| traffic.request.quantile_ms(0.5)),
+            self.time_column("P95", timeline, |traffic| traffic.request.quantile_ms(0.95)),
+            self.time_column("P99", timeline, |traffic| traffic.request.quantile_ms(0.99)),
+            self.rate_column("Failed", timeline, |traffic| traffic.failed),
+            self.rate_column("Client errors", timeline, |traffic| traffic.client_errors),
+            self.time_column("Queue P95", timeline, |traffic| {
+                traffic.queue.quantile_ms(0.95)
+            }),
+            self.time_column("Engine P95", timeline, |traffic| {
+                traffic.run.quantile_ms(0.95)
+            }),
+            (
+                "Batch rows",
+                timeline.figures(&self.points, Traffic::mean_batch_rows),
+                number,
+            ),
+        ]
+    }
+
+    fn rate_column(
+        &self,
+        name: &'static str,
+        timeline: &Timeline,
+        of: fn(&Traffic) -> u64,
+    ) -> Column {
+        (name, timeline.rates(&self.points, of), rate)
+    }
+
+    fn time_column(
+        &self,
+        name: &'static str,
+        timeline: &Timeline,
+        of: fn(&Traffic) -> Option<f64>,
+    ) -> Column {
+        (name, timeline.figures(&self.points, of), millis)
+    }
+
+    /// The values of the charts, as a table.
     fn table(&self, timeline: &Timeline) -> Markup {
-        let figures = |of: &dyn Fn(&Traffic) -> Option<f64>| timeline.figures(&self.points, of);
-        let rates = |of: fn(&Traffic) -> u64| timeline.rates(&self.points, of);
-        let columns: [Column; 9] = [
-            ("Rate", rates(Traffic::requests), rate),
-            (
-                "P50",
-                figures(&|traffic| traffic.request.quantile_ms(0.5)),
-                millis,
-            ),
-            (
-                "P95",
-                figures(&|traffic| traffic.request.quantile_ms(0.95)),
-                millis,
-            ),
-            (
-                "P99",
-                figures(&|traffic| traffic.request.quantile_ms(0.99)),
-                millis,
-            ),
-            ("Failed", rates(|traffic| traffic.failed), rate),
-            ("Wrong", rates(|traffic| traffic.client_errors), rate),
-            (
-                "Queue P95",
-                figures(&|traffic| traffic.queue.quantile_ms(0.95)),
-                millis,
-            ),
-            (
-                "Engine P95",
-                figures(&|traffic| traffic.run.quantile_ms(0.95)),
-                millis,
-            ),
-            ("Batch rows", figures(&Traffic::mean_batch_rows), number),
-        ];
+        let columns = self.columns(timeline);
         html! {
             section #table.card {
                 details #table-details {
-                    summary { "The charts in figures" }
-                    div.wide tabindex="0" role="region" aria-label="The charts in figures" {
+                    summary { "Chart data" }
+                    div.wide tabindex="0" role="region" aria-label="Chart data" {
                         table {
                             thead { tr { th scope="col" { "From" } @for (name, ..) in &columns { th.num scope="col" { (name) } } } }
                             tbody {
@@ -387,28 +396,30 @@ impl Endpoint {
 }
 
 impl VersionTraffic {
+    fn requests(&self) -> u64 {
+        let points = self.points.iter();
+        points.map(|point| point.traffic.requests()).sum()
+    }
+
+    fn rates(&self, timeline: &Timeline) -> Values {
+        timeline.rates(&self.points, Traffic::requests)
+    }
+
     fn row(&self, timeline: &Timeline) -> Markup {
-        let mut all = Traffic::default();
-        self.points
-            .iter()
-            .for_each(|point| all.merge(&point.traffic));
-        let now = timeline
-            .rates(&self.points, Traffic::requests)
+        let all = total(&self.points);
+        // The last step that has a rate: the current one may have only just started.
+        let now = self
+            .rates(timeline)
             .into_iter()
             .rev()
             .find_map(|(_, value)| value);
-        let quantile = |share| {
-            all.request
-                .quantile_ms(share)
-                .map_or_else(|| NONE.to_owned(), millis)
-        };
         html! {
             tr {
                 th scope="row" { (self.version) }
                 td data-label="State" {
-                    @match &self.state { Some(state) => (state.badge()), None => (badge(Tone::Off, "gone")) }
+                    @match &self.state { Some(state) => (state.badge()), None => (badge(Tone::Off, "not loaded")) }
                 }
-                td data-label="Names" {
+                td data-label="Aliases" {
                     span {
                         @if self.is_default { span.tag { "default" } " " }
                         @for alias in &self.aliases { span.tag { (alias) } " " }
@@ -416,22 +427,44 @@ impl VersionTraffic {
                 }
                 td.num data-label="Requests" { (count(all.requests())) }
                 td.num data-label="Rate now" { (now.map_or_else(|| NONE.to_owned(), rate)) }
-                td.num data-label="P50" { (quantile(0.5)) }
-                td.num data-label="P99" { (quantile(0.99)) }
-                td.num data-label="Success" { (all.error_rate().map_or_else(|| NONE.to_owned(), |failed| percent(1.0 - failed))) }
-                td.num data-label="Waiting" { (count(self.queued as u64)) }
+                td.num data-label="P50" { (quantile(&all, 0.5)) }
+                td.num data-label="P99" { (quantile(&all, 0.99)) }
+                td.num data-label="Success" { (success(&all)) }
+                td.num data-label="Queue" { (count(self.queued as u64)) }
             }
         }
     }
 }
 
-fn plus(one: Values, other: Values) -> Values {
-    let sum =
-        |((at_ms, one), (_, other)): ((u64, Option<f64>), (u64, Option<f64>))| match (one, other) {
-            (None, None) => (at_ms, None),
-            (one, other) => (at_ms, Some(one.unwrap_or(0.0) + other.unwrap_or(0.0))),
-        };
-    one.into_iter().zip(other).map(sum).collect()
+/// All traffic of a range.
+fn total(points: &[Point]) -> Traffic {
+    let mut all = Traffic::default();
+    for point in points {
+        all.merge(&point.traffic);
+    }
+    all
+}
+
+fn quantile(traffic: &Traffic, share: f64) -> String {
+    let ms = traffic.request.quantile_ms(share);
+    ms.map_or_else(|| NONE.to_owned(), millis)
+}
+
+/// The share of requests without a server fault.
+fn success(traffic: &Traffic) -> String {
+    let failed = traffic.error_rate();
+    failed.map_or_else(|| NONE.to_owned(), |failed| percent(1.0 - failed))
+}
+
+/// The sum of two lines with the same moments; `None` only where both are.
+fn sum(one: Values, other: Values) -> Values {
+    let mut sum = one;
+    for ((_, value), (_, more)) in sum.iter_mut().zip(other) {
+        if let Some(more) = more {
+            *value = Some(value.unwrap_or(0.0) + more);
+        }
+    }
+    sum
 }
 
 #[cfg(test)]

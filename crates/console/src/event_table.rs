@@ -1,4 +1,4 @@
-//! Events in words, and as a table.
+//! Events as sentences, and as a table.
 
 use maud::{Markup, html};
 use serde_json::Value;
@@ -8,7 +8,7 @@ use crate::badge::{Tone, badge};
 use crate::format::{ago, moment};
 use crate::section::endpoint_path;
 
-/// How good it is that this happened.
+/// The tone of an event.
 pub(crate) fn tone(event: &Event) -> Tone {
     match event.name.as_str() {
         "version.ready" | "version.reloaded" | "server.started" | "configuration.changed" => {
@@ -22,60 +22,74 @@ pub(crate) fn tone(event: &Event) -> Tone {
     }
 }
 
-/// What happened, without the model that it is about.
+/// What happened, without the name of the model.
 pub(crate) fn sentence(event: &Event) -> String {
     let version = match event.version.as_str() {
         "" => "the model".to_owned(),
         version => format!("version {version}"),
     };
-    let field = |name| text(event, name).unwrap_or("?");
     match event.name.as_str() {
         "version.ready" if event.fields.get("deploy") == Some(&Value::Bool(true)) => {
             format!("{version} was deployed")
         }
-        "version.ready" => format!("{version} began to answer"),
-        "version.reloaded" => format!("{version} was loaded anew"),
-        "version.gone" => format!("{version} no longer answers"),
-        "version.load_failed" => format!("{version} could not be loaded: {}", field("reason")),
-        "alert.firing" => format!("{} ({}) began to fire", field("alert"), field("severity")),
-        "alert.resolved" => format!("{} ({}) ended", field("alert"), field("severity")),
-        "alert.undelivered" => format!(
-            "nobody was told of {}: {}",
-            field("alerts"),
-            field("reason")
-        ),
-        "cost.budget_reached" => {
+        "version.ready" => format!("{version} is serving"),
+        "version.reloaded" => format!("{version} was reloaded"),
+        "version.gone" => format!("{version} was unloaded"),
+        "version.load_failed" => {
+            format!("{version} could not be loaded: {}", field(event, "reason"))
+        }
+        "server.started" => "server started".to_owned(),
+        _ => sentence_of_operations(event),
+    }
+}
+
+/// Events that are about no version.
+fn sentence_of_operations(event: &Event) -> String {
+    let [alert, severity, slo, reason] =
+        ["alert", "severity", "slo", "reason"].map(|name| field(event, name));
+    match event.name.as_str() {
+        "alert.firing" => format!("{alert} ({severity}) is firing"),
+        "alert.resolved" => format!("{alert} ({severity}) is resolved"),
+        "alert.undelivered" => {
             format!(
-                "{} {} of the budget {} are spent",
-                field("spent"),
-                field("currency"),
-                field("budget")
+                "{} could not be delivered: {reason}",
+                field(event, "alerts")
             )
         }
-        "rollouts.frozen" => format!(
-            "rollouts wait: the error budget of {} is spent",
-            field("slo")
-        ),
-        "rollouts.thawed" => format!("rollouts go on, as {} allows", field("slo")),
-        "server.started" => "the server began".to_owned(),
-        "configuration.changed" => format!("the configuration is another one: {}", field("keys")),
-        "objective.set" => format!("someone set the objective {}", field("slo")),
-        "objective.removed" => format!("someone removed the objective {}", field("slo")),
-        "silence.added" => format!("{} silenced {}", field("author"), field("matchers")),
-        "silence.expired" => format!("the silence on {} was ended", field("matchers")),
+        "cost.budget_reached" => {
+            let [budget, spent, currency] =
+                ["budget", "spent", "currency"].map(|name| field(event, name));
+            format!("budget '{budget}': {spent} {currency} spent")
+        }
+        "rollouts.frozen" => format!("rollouts wait: the error budget of {slo} is used up"),
+        "rollouts.thawed" => format!("rollouts continue, as {slo} allows"),
+        "configuration.changed" => {
+            format!("the configuration changed: {}", field(event, "keys"))
+        }
+        "objective.set" => format!("objective {slo} was set"),
+        "objective.removed" => format!("objective {slo} was removed"),
+        "silence.added" => {
+            let [author, matchers] = ["author", "matchers"].map(|name| field(event, name));
+            format!("{author} silenced {matchers}")
+        }
+        "silence.expired" => format!("the silence on {} ended", field(event, "matchers")),
         other => other.to_owned(),
     }
+}
+
+fn field<'a>(event: &'a Event, name: &str) -> &'a str {
+    text(event, name).unwrap_or("?")
 }
 
 fn text<'a>(event: &'a Event, field: &str) -> Option<&'a str> {
     event.fields.get(field).and_then(Value::as_str)
 }
 
-/// Events, the newest first as they are given. `is_short` leaves out what a small place has no room
+/// A table of events in the order given. `is_short` leaves out columns that a small card has no room
 /// for.
 pub(crate) fn table(events: &[Event], now_ms: u64, is_short: bool) -> Markup {
     if events.is_empty() {
-        return html! { p.empty { "Nothing has happened." } };
+        return html! { p.empty { "No events." } };
     }
     html! {
         table.cards {

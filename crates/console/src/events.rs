@@ -1,4 +1,4 @@
-//! What has happened.
+//! The page of events.
 
 use maud::{Markup, html};
 use tidegate_observe::Event;
@@ -8,7 +8,7 @@ use crate::format::segment;
 use crate::page::{Page, Part};
 use crate::section::Section;
 
-/// The time line of events.
+/// The page of events, the newest first.
 #[derive(Debug)]
 pub struct Events {
     /// When this was looked at, in Unix milliseconds.
@@ -25,15 +25,15 @@ pub struct Events {
     pub is_newest: bool,
 }
 
-/// What the form offers: every name, and what they begin with.
+/// Groups of events that the form offers, by the prefix of their names.
 const KINDS: [(&str, &str); 7] = [
     ("version", "versions"),
     ("alert", "alerts"),
     ("silence", "silences"),
     ("rollouts", "rollouts"),
     ("configuration", "configuration"),
-    ("server", "starts"),
-    ("cost", "costs"),
+    ("server", "server"),
+    ("cost", "cost"),
 ];
 
 impl Events {
@@ -59,9 +59,9 @@ impl Events {
                 div {
                     label for="name" { "Kind" }
                     select #name name="name" {
-                        option value="" { "every kind" }
+                        option value="" { "all kinds" }
                         @for (prefix, words) in KINDS {
-                            option value=(prefix) selected[prefix == self.name] { "all of " (words) }
+                            option value=(prefix) selected[prefix == self.name] { (words) " (all)" }
                         }
                         @for (name, _) in Event::NAMES { option value=(name) selected[name == self.name] { (name) } }
                     }
@@ -76,23 +76,25 @@ impl Events {
         }
     }
 
+    /// The address of this page with the same filter, for events older than one of them.
+    fn address(&self, before: Option<u64>) -> String {
+        let before = before.map(|id| format!("&before={id}")).unwrap_or_default();
+        format!(
+            "{}?name={}&model={}{before}",
+            Section::Events.path(),
+            segment(&self.name),
+            segment(&self.model)
+        )
+    }
+
     fn list(&self) -> Markup {
-        let to = |before: Option<u64>| {
-            let before = before.map(|id| format!("&before={id}")).unwrap_or_default();
-            format!(
-                "{}?name={}&model={}{before}",
-                Section::Events.path(),
-                segment(&self.name),
-                segment(&self.model)
-            )
-        };
         html! {
             section #events.card aria-label="Events" {
                 (event_table::table(&self.events, self.now_ms, false))
                 @if !self.is_newest || self.older.is_some() {
                     nav.pager aria-label="Pages" {
-                        @if !self.is_newest { a href=(to(None)) { "← Newest" } }
-                        @if let Some(id) = self.older { a href=(to(Some(id))) rel="next" { "Older →" } }
+                        @if !self.is_newest { a href=(self.address(None)) { "← Newest" } }
+                        @if let Some(id) = self.older { a href=(self.address(Some(id))) rel="next" { "Older →" } }
                     }
                 }
             }

@@ -9,7 +9,7 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
-/// What stands where there is no figure.
+/// Shown where there is no value.
 pub(crate) const NONE: &str = "–";
 
 /// A text as one segment of a path, or as a value of a query.
@@ -81,8 +81,17 @@ pub(crate) fn rate(per_s: f64) -> String {
     format!("{}/s", number(per_s))
 }
 
-/// A share as `99.95 %`. What is not whole is never said to be, nor is what is not nothing said to
-/// be that.
+/// The share of an error budget that is left: `34 %`, or `overspent 2.5 times`, where 2.5 is spent over
+/// allowed.
+pub(crate) fn budget_text(remaining: f64) -> String {
+    // A negative percentage such as -7153 % is hard to read.
+    match remaining < 0.0 {
+        true => format!("overspent {} times", short_number(1.0 - remaining)),
+        false => percent(remaining),
+    }
+}
+
+/// A share as `99.95 %`. Rounding never turns a share below 1 into 100 %, nor one above 0 into 0 %.
 pub(crate) fn percent(share: f64) -> String {
     let percent = share * 100.0;
     let text = match percent.abs() {
@@ -90,7 +99,8 @@ pub(crate) fn percent(share: f64) -> String {
         size if size >= 1000.0 => number(percent),
         size if size < 10.0 => without_zeros(&format!("{percent:.2}")),
         size if !(99.0..=100.0).contains(&size) => without_zeros(&format!("{percent:.1}")),
-        // Towards zero: 99.996 is not 100. A little more first: 0.9999 * 100 is less than 99.99.
+        // Rounds towards zero, because 99.996 is not 100. The tiny addition makes up for floating
+        // point: 0.9999 * 100 is a little less than 99.99.
         _ => without_zeros(&format!(
             "{:.2}",
             ((percent * 100.0) + percent.signum() * 1e-6).trunc() / 100.0
@@ -118,15 +128,18 @@ pub(crate) fn bytes(bytes: u64) -> String {
 pub(crate) fn span(ms: u64) -> String {
     let seconds = ms / 1000;
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    let both = |large: u64, unit: &str, small: u64, sub: &str| match small {
-        0 => format!("{large} {unit}"),
-        _ => format!("{large} {unit} {small} {sub}"),
-    };
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3600 => format!("{minutes} min"),
-        3600..86_400 => both(hours, "h", minutes % 60, "min"),
-        _ => both(days, "d", hours % 24, "h"),
+        3600..86_400 => two_units((hours, "h"), (minutes % 60, "min")),
+        _ => two_units((days, "d"), (hours % 24, "h")),
+    }
+}
+
+fn two_units((large, unit): (u64, &str), (small, small_unit): (u64, &str)) -> String {
+    match small {
+        0 => format!("{large} {unit}"),
+        _ => format!("{large} {unit} {small} {small_unit}"),
     }
 }
 
@@ -155,7 +168,7 @@ pub(crate) fn day(ms: u64) -> String {
     utc(ms).format("%b %-d").to_string()
 }
 
-/// How long ago, with the moment itself for who points at it.
+/// How long ago, with the moment itself as tooltip.
 pub(crate) fn ago(at_ms: u64, now_ms: u64) -> Markup {
     let text = match at_ms <= now_ms {
         true => format!("{} ago", span(now_ms - at_ms)),
@@ -164,13 +177,14 @@ pub(crate) fn ago(at_ms: u64, now_ms: u64) -> Markup {
     html! { time datetime=(utc(at_ms).to_rfc3339()) title=(format!("{} UTC", date_time(at_ms))) { (text) } }
 }
 
-/// A moment, with how long ago for who points at it.
+/// A moment as date and time.
 pub(crate) fn moment(at_ms: u64) -> Markup {
     html! { time datetime=(utc(at_ms).to_rfc3339()) { (date_time(at_ms)) } }
 }
 
-/// A link where the address is one of the web; else its text.
+/// A link if the address is an http(s) URL, else the text alone.
 pub(crate) fn link(address: &str, text: &str) -> Markup {
+    // Addresses come from configuration and alerts: never link to `javascript:`.
     let is_web = address.starts_with("https://") || address.starts_with("http://");
     html! { @if is_web { a href=(address) rel="noreferrer" { (text) } } @else { (text) } }
 }

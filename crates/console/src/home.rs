@@ -1,8 +1,8 @@
-//! The first page: whether everything is well, and where it is not.
+//! The home page: whether the server is healthy, and what is wrong if it is not.
 
 use maud::{Markup, html};
 use tidegate_observe::Event;
-use tidegate_observe::alerting::TriagedAlert;
+use tidegate_observe::alerting::{Alert, TriagedAlert};
 
 use crate::alert_table;
 use crate::badge::{Tone, badge};
@@ -14,64 +14,68 @@ use crate::meter;
 use crate::page::{Page, Part};
 use crate::section::{Section, endpoint_path};
 
-/// How the server and its endpoints are.
+/// Alerts and problems that are listed under the headline; the pages have all of them.
+const MAX_ALERTS: usize = 5;
+const MAX_PROBLEMS: usize = 8;
+
+/// The home page: health of the server and its endpoints.
 #[derive(Debug)]
 pub struct Home {
     /// When this was looked at, in Unix milliseconds.
     pub now_ms: u64,
     /// Whether it takes traffic.
     pub is_ready: bool,
-    /// Whether it is still loading what it begins with.
+    /// Whether it is still loading its first models.
     pub is_starting: bool,
-    /// What is not as it should be, without alerts.
+    /// Problems that no alert reports.
     pub problems: Vec<Problem>,
-    /// The endpoints of this page, those in trouble first.
+    /// The endpoints of this page, those with problems first.
     pub endpoints: Vec<EndpointRow>,
     /// All endpoints.
     pub listing: Listing,
-    /// Over how long rates and percentiles are taken, in words.
+    /// The window of rates and percentiles, in words.
     pub window: String,
-    /// What fires.
+    /// Firing alerts.
     pub alerts: Vec<TriagedAlert>,
-    /// What has happened last, the newest first.
+    /// The last events, the newest first.
     pub events: Vec<Event>,
 }
 
-/// Something that is not as it should be.
+/// A problem of the server.
 #[derive(Clone, Debug)]
 pub struct Problem {
-    /// How bad.
+    /// How serious it is.
     pub tone: Tone,
-    /// What.
+    /// What is wrong.
     pub text: String,
 }
 
-/// How an endpoint is.
+/// A row of the table of endpoints.
 #[derive(Clone, Debug)]
 pub struct EndpointRow {
     /// Its name.
     pub name: String,
-    /// How good its state is.
+    /// The tone of its state.
     pub tone: Tone,
     /// Its state in a word.
     pub state: String,
-    /// The version that answers; empty if none does.
+    /// The default version; empty if none is serving.
     pub version: String,
     /// Requests a second.
     pub rate_per_s: f64,
     /// The 50th, 95th and 99th percentile of request times, in milliseconds.
     pub quantiles_ms: [Option<f64>; 3],
-    /// The share of requests that the server did not fail.
+    /// The share of requests without a server fault.
     pub success: Option<f64>,
-    /// Requests that wait.
+    /// Requests in the queue.
     pub queued: usize,
-    /// What is left of the budget of the objective that has least.
+    /// The lowest remaining error budget of its objectives.
     pub budget: Option<f64>,
-    /// Alerts that fire.
+    /// Firing alerts.
     pub firing: usize,
-    /// Those of them that need somebody now.
+    /// Those of them that are pages.
     pub pages: usize,
-    /// Requests a second over the last quarter of an hour.
+    /// Requests a second over the last 15 minutes.
     pub trend: Vec<Option<f64>>,
 }
 
@@ -83,7 +87,7 @@ impl Home {
             section: Some(Section::Home),
             parts: vec![
                 Part::fixed(html! { h1.hidden { "Home" } }),
-                Part::live("verdict", self.verdict()),
+                Part::live("health", self.health()),
                 Part::fixed(
                     html! { @if self.listing.is_long() { (self.listing.filter(Section::Home.path(), "Endpoint")) } },
                 ),
@@ -93,57 +97,73 @@ impl Home {
         }
     }
 
-    fn verdict(&self) -> Markup {
-        let told = || self.alerts.iter().filter(|triaged| triaged.is_notified());
-        let pages = told()
-            .filter(|triaged| triaged.alert.label("severity") == "page")
-            .count();
-        let worst = self.problems.iter().map(|problem| problem.tone).min();
-        let (tone, headline) = match (self.is_ready, pages, worst) {
-            _ if self.is_starting => (Tone::Busy, "Starting: models are being loaded"),
-            (false, ..) => (Tone::Bad, "Not ready: no traffic should be sent here"),
-            (true, 1.., _) => (Tone::Bad, "Somebody is needed now"),
-            (true, 0, Some(Tone::Bad)) => (Tone::Bad, "Something is broken"),
-            (true, 0, Some(_)) => (Tone::Notice, "Serving, and something is amiss"),
-            (true, 0, None) if told().count() > 0 => {
-                (Tone::Notice, "Serving, and something needs a look")
-            }
-            (true, 0, None) => (Tone::Good, "All is well"),
-        };
-        let word = match tone {
-            Tone::Bad => "act now",
-            Tone::Notice => "have a look",
-            Tone::Busy | Tone::Off => "wait",
-            Tone::Good => "well",
-        };
+    fn health(&self) -> Markup {
+        let (tone, headline) = self.headline();
         html! {
-            section #verdict.card.verdict.(tone.class()) aria-label="Verdict" {
-                (badge(tone, word))
+            section #health.card.health.(tone.class()) aria-label="Health" {
+                (badge(tone, advice(tone)))
                 div {
                     h2 { (headline) }
-                    @if tone == Tone::Good {
-                        p.soft { "Everything that should answer does, and no alert fires." }
-                    }
-                    @if !self.problems.is_empty() || pages > 0 {
-                        ul {
-                            @for triaged in told().filter(|triaged| triaged.alert.label("severity") == "page").take(5) {
-                                li.break { (triaged.alert.name()) @if !triaged.alert.label("endpoint").is_empty() { " on " (triaged.alert.label("endpoint")) } ": " (triaged.alert.annotation("summary")) }
-                            }
-                            @for problem in self.problems.iter().take(8) { li.break { (problem.text) } }
-                            @if self.problems.len() > 8 { li { "and " (self.problems.len() - 8) " more" } }
-                        }
-                    }
+                    @if tone == Tone::Good { p.soft { "All endpoints are serving, and no alert is firing." } }
+                    (self.causes())
                 }
             }
         }
     }
 
+    /// The worst state of all that is known, with the sentence that says so.
+    fn headline(&self) -> (Tone, String) {
+        let pages = self.notified("page").count();
+        let tickets = self.notified("ticket").count();
+        let problems = plural(self.problems.len(), "problem");
+        let worst = self.problems.iter().map(|problem| problem.tone).min();
+        match (self.is_ready, pages, worst) {
+            // Not ready is normal while starting, so this comes first.
+            _ if self.is_starting => (Tone::Busy, "Starting: models are loading".to_owned()),
+            (false, ..) => (Tone::Bad, "Not ready: do not send traffic".to_owned()),
+            (true, 1.., _) => (Tone::Bad, format!("{} firing", plural(pages, "page"))),
+            (true, 0, Some(tone @ Tone::Bad)) => (tone, problems),
+            (true, 0, Some(_)) => (Tone::Notice, format!("Serving, with {problems}")),
+            (true, 0, None) if tickets > 0 => {
+                let tickets = plural(tickets, "ticket");
+                (Tone::Notice, format!("Serving, with {tickets} firing"))
+            }
+            (true, 0, None) => (Tone::Good, "Healthy".to_owned()),
+        }
+    }
+
+    /// What is behind the headline: firing alerts, pages first, and problems.
+    fn causes(&self) -> Markup {
+        let alerts = self.notified("page").chain(self.notified("ticket"));
+        let alerts: Vec<&Alert> = alerts.take(MAX_ALERTS).collect();
+        let more = self.problems.len().saturating_sub(MAX_PROBLEMS);
+        html! {
+            @if !alerts.is_empty() || !self.problems.is_empty() {
+                ul {
+                    @for alert in alerts { (cause(alert)) }
+                    @for problem in self.problems.iter().take(MAX_PROBLEMS) { li.break { (problem.text) } }
+                    @if more > 0 { li { "and " (more) " more" } }
+                }
+            }
+        }
+    }
+
+    /// Firing alerts of a severity that notify people: a silenced alert does not make a server
+    /// unhealthy.
+    fn notified<'a>(&'a self, severity: &'a str) -> impl Iterator<Item = &'a Alert> {
+        self.alerts
+            .iter()
+            .filter(|triaged| triaged.is_notified())
+            .map(|triaged| &triaged.alert)
+            .filter(move |alert| alert.label("severity") == severity)
+    }
+
     fn endpoints(&self) -> Markup {
         html! {
             section #endpoints.card {
-                div.title { h2 { "Endpoints" } span.soft { "rates and times of the last " (self.window) } }
+                div.title { h2 { "Endpoints" } span.soft { "rates and latencies of the last " (self.window) } }
                 @if self.endpoints.is_empty() {
-                    p.empty { @if self.listing.query.is_empty() { "There is no model yet." } @else { "No endpoint has this in its name." } }
+                    p.empty { @if self.listing.query.is_empty() { "No models yet." } @else { "No endpoint matches the filter." } }
                 } @else {
                     table.cards {
                         thead {
@@ -176,11 +196,40 @@ impl Home {
                     @if self.alerts.is_empty() { p.empty { "None." } } @else { (alert_table::table(&self.alerts, self.now_ms)) }
                 }
                 section.card {
-                    div.title { h2 { "Last events" } span.links { a href=(Section::Events.path()) { "All events" } } }
+                    div.title { h2 { "Latest events" } span.links { a href=(Section::Events.path()) { "All events" } } }
                     (event_table::table(&self.events, self.now_ms, true))
                 }
             }
         }
+    }
+}
+
+/// What to do about a tone, in a word or two.
+fn advice(tone: Tone) -> &'static str {
+    match tone {
+        Tone::Bad => "act now",
+        Tone::Notice => "check",
+        Tone::Busy | Tone::Off => "wait",
+        Tone::Good => "ok",
+    }
+}
+
+fn cause(alert: &Alert) -> Markup {
+    let endpoint = alert.label("endpoint");
+    html! {
+        li.break {
+            (alert.name())
+            @if !endpoint.is_empty() { " on " (endpoint) }
+            ": " (alert.annotation("summary"))
+        }
+    }
+}
+
+/// `1 page`, `2 pages`.
+fn plural(number: usize, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
     }
 }
 
@@ -218,7 +267,7 @@ impl EndpointRow {
     }
 }
 
-/// The class of a success rate: a thousandth that fails should be looked at, a hundredth is bad.
+/// The style of a success rate: below 99.9 % it is marked, below 99 % it is bad.
 fn success_class(share: f64) -> &'static str {
     match share {
         share if share < 0.99 => "text-bad",
@@ -247,43 +296,43 @@ mod tests {
         }
     }
 
-    fn verdict(home: &Home) -> String {
-        home.verdict().into_string()
+    fn health(home: &Home) -> String {
+        home.health().into_string()
     }
 
     #[test]
-    fn the_verdict_is_that_of_the_worst() {
-        assert!(verdict(&home()).contains("All is well"));
+    fn the_headline_is_about_the_worst_problem() {
+        assert!(health(&home()).contains("Healthy"));
         let problem = |tone| {
             vec![Problem {
                 tone,
                 text: "x <b>".to_owned(),
             }]
         };
-        let amiss = verdict(&Home {
+        let degraded = health(&Home {
             problems: problem(Tone::Notice),
             ..home()
         });
         assert!(
-            amiss.contains("something is amiss") && amiss.contains("x &lt;b&gt;"),
-            "{amiss}"
+            degraded.contains("Serving, with 1 problem") && degraded.contains("x &lt;b&gt;"),
+            "{degraded}"
         );
         assert!(
-            verdict(&Home {
+            health(&Home {
                 problems: problem(Tone::Bad),
                 ..home()
             })
-            .contains("Something is broken")
+            .contains("act now")
         );
         assert!(
-            verdict(&Home {
+            health(&Home {
                 is_ready: false,
                 ..home()
             })
-            .contains("no traffic should be sent")
+            .contains("do not send traffic")
         );
         assert!(
-            verdict(&Home {
+            health(&Home {
                 is_ready: false,
                 is_starting: true,
                 ..home()

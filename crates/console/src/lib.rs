@@ -1,12 +1,19 @@
-//! The pages that people look at: what they say and how they look, and nothing of where it comes
-//! from.
+//! The pages of the console: what they contain and how they look.
 //!
-//! In: plain structs of figures, and what `observe` has. Out: HTML. Each page is one struct that
-//! becomes a [`Page`] of parts; a part that changes is sent again while somebody looks. This room
-//! knows neither HTTP nor models: it is given the time and the figures, and escapes every text.
+//! **In**: plain structs of values that the server gathers, and types of `observe`. **Out**: HTML.
+//! Each page is one struct with a `page()` method that makes a [`Page`] of [`Part`]s; parts that
+//! change are sent again while the page is open.
 //!
-//! Charts are drawn here as SVG, so that a page is whole without a script and needs nothing from
-//! elsewhere.
+//! This crate knows neither HTTP nor models, reads no clock, and escapes every text. Charts are SVG,
+//! so that a page is complete without scripts and loads nothing from elsewhere.
+//!
+//! ```
+//! use tidegate_console::{Frame, Tone, not_found};
+//!
+//! let frame = Frame { version: "1.0", state: "ready", tone: Tone::Good, firing: 0, now_ms: 0 };
+//! let html = not_found("there is no model <b>").render(&frame);
+//! assert!(html.starts_with("<!DOCTYPE html>") && html.contains("&lt;b&gt;"));
+//! ```
 
 mod alert_table;
 mod alerts;

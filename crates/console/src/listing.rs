@@ -1,10 +1,10 @@
-//! Long lists: what is looked for, and which page of it.
+//! Long lists: filter and pages.
 
 use maud::{Markup, html};
 
 use crate::format::{count, segment};
 
-/// A list that is looked through and shown page by page.
+/// A list that is filtered and shown page by page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
     /// What names must contain; everything if empty.
@@ -17,7 +17,7 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// A list of which so many are shown at once, at least one.
+    /// A list with `size` entries a page, at least one.
     pub fn new(query: String, page: usize, size: usize) -> Self {
         Self {
             query,
@@ -27,13 +27,13 @@ impl Listing {
         }
     }
 
-    /// Whether a name is looked for.
+    /// Whether a name passes the filter.
     pub fn matches(&self, name: &str) -> bool {
         name.contains(&self.query)
     }
 
-    /// Those of this page, out of all that are looked for. A page beyond the last one is the last
-    /// one.
+    /// The entries of this page, out of all that pass the filter. A page number beyond the end shows
+    /// the last page.
     pub fn page_of<T>(&mut self, all: Vec<T>) -> Vec<T> {
         self.total = all.len();
         self.page = self.page.min(self.pages());
@@ -47,7 +47,7 @@ impl Listing {
         self.total.div_ceil(self.size).max(1)
     }
 
-    /// The form that looks for something.
+    /// The form of the filter.
     pub(crate) fn filter(&self, path: &str, label: &str) -> Markup {
         html! {
             form.filter method="get" action=(path) role="search" {
@@ -61,22 +61,25 @@ impl Listing {
         }
     }
 
-    /// Whether there is something to look through: a few lines need no form.
+    /// Whether the list needs a filter: a few entries do not.
     pub(crate) fn is_long(&self) -> bool {
         self.total > 8 || !self.query.is_empty() || self.page > 1
     }
 
-    /// The way to the pages before and after.
+    fn address(&self, path: &str, page: usize) -> String {
+        format!("{path}?q={}&page={page}", segment(&self.query))
+    }
+
+    /// Links to the previous and the next page.
     pub(crate) fn pager(&self, path: &str) -> Markup {
-        let to = |page: usize| format!("{path}?q={}&page={page}", segment(&self.query));
         let first = (self.page - 1) * self.size + 1;
         let last = (self.page * self.size).min(self.total);
         html! {
             @if self.pages() > 1 {
                 nav.pager aria-label="Pages" {
-                    @if self.page > 1 { a href=(to(self.page - 1)) rel="prev" { "← Previous" } }
+                    @if self.page > 1 { a href=(self.address(path, self.page - 1)) rel="prev" { "← Previous" } }
                     span { (count(first as u64)) " to " (count(last as u64)) " of " (count(self.total as u64)) }
-                    @if self.page < self.pages() { a href=(to(self.page + 1)) rel="next" { "Next →" } }
+                    @if self.page < self.pages() { a href=(self.address(path, self.page + 1)) rel="next" { "Next →" } }
                 }
             }
         }

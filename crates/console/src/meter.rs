@@ -1,29 +1,29 @@
-//! What is left of an error budget, as a bar and a number.
+//! What is left of an error budget, as a bar and a text.
 
 use maud::{Markup, html};
 
 use crate::badge::Tone;
-use crate::format::percent;
+use crate::format::budget_text;
 
-/// Below this share somebody should look.
-const LITTLE: f64 = 0.25;
+/// Below this share of the budget, somebody should look at it.
+const NOTICE_BELOW: f64 = 0.25;
 
-/// How good it is that so much is left.
+/// The tone of a remaining budget.
 pub(crate) fn tone(remaining: f64) -> Tone {
     match remaining {
         left if left <= 0.0 => Tone::Bad,
-        left if left < LITTLE => Tone::Notice,
+        left if left < NOTICE_BELOW => Tone::Notice,
         _ => Tone::Good,
     }
 }
 
-/// The share that is left; below nothing the bar is empty and the number says how far.
+/// A bar of the share that is left, empty if it is overspent, with the share as text.
 pub(crate) fn budget(remaining: f64) -> Markup {
     let tone = tone(remaining).class();
     let width = (remaining.clamp(0.0, 1.0) * 1000.0).round() / 10.0;
     html! {
         span {
-            span.{ "text-" (tone) } { (percent(remaining)) }
+            span.{ "text-" (tone) } { (budget_text(remaining)) }
             svg.meter viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true" {
                 rect.whole width="100" height="6" rx="3" {}
                 rect.(tone) width=(width) height="6" rx="3" {}

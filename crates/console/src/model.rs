@@ -1,5 +1,4 @@
-//! The page of a model: what it takes and gives, its versions, where each comes from, and what went
-//! wrong last.
+//! The page of a model: signature, versions, their origin, and events.
 
 use maud::{Markup, html};
 use tidegate_observe::Event;
@@ -9,7 +8,7 @@ use crate::models::{self, VersionRow};
 use crate::page::{Page, Part};
 use crate::section::{Section, endpoint_path, try_path};
 
-/// A model.
+/// The page of a model.
 #[derive(Debug)]
 pub struct Model {
     /// Its name.
@@ -22,13 +21,13 @@ pub struct Model {
     pub versions: Vec<VersionRow>,
     /// Which version's signature is shown; empty if none is loaded.
     pub shown: String,
-    /// What it takes.
+    /// Its inputs.
     pub inputs: Vec<Tensor>,
-    /// What it gives.
+    /// Its outputs.
     pub outputs: Vec<Tensor>,
-    /// More of each version.
+    /// Origin and details of each version.
     pub details: Vec<VersionDetail>,
-    /// What has happened to it, the newest first.
+    /// Its events, the newest first.
     pub events: Vec<Event>,
 }
 
@@ -41,16 +40,16 @@ pub struct Tensor {
     pub datatype: String,
     /// Its shape, -1 for any.
     pub shape: String,
-    /// What else is known: that it may be left out, what its columns are.
+    /// Anything else: whether it is optional, its columns.
     pub note: String,
 }
 
-/// More of a version.
+/// Origin and details of a version.
 #[derive(Clone, Debug)]
 pub struct VersionDetail {
     /// Its number.
     pub version: String,
-    /// What is known of it, each under its name.
+    /// Names and values.
     pub facts: Vec<(&'static str, String)>,
 }
 
@@ -92,12 +91,12 @@ impl Model {
                 @if self.shown.is_empty() { p.empty { "No version is loaded." } }
                 @else {
                     table.cards {
-                        thead { tr { th scope="col" { "" span.hidden { "Side" } } th scope="col" { "Name" } th scope="col" { "Type" } th scope="col" { "Shape" } th scope="col" { "Note" } } }
+                        thead { tr { th scope="col" { "" span.hidden { "Direction" } } th scope="col" { "Name" } th scope="col" { "Type" } th scope="col" { "Shape" } th scope="col" { "Note" } } }
                         tbody {
                             @for (side, tensors) in [("input", &self.inputs), ("output", &self.outputs)] {
                                 @for tensor in tensors {
                                     tr {
-                                        td data-label="Side" { span.tag { (side) } }
+                                        td data-label="Direction" { span.tag { (side) } }
                                         td.break.mono data-label="Name" { (tensor.name) }
                                         td.mono data-label="Type" { (tensor.datatype) }
                                         td.mono data-label="Shape" { (tensor.shape) }
@@ -115,7 +114,7 @@ impl Model {
     fn details(&self) -> Markup {
         html! {
             section #details.card hidden[self.details.is_empty()] {
-                h2 { "Where they come from" }
+                h2 { "Origin of the versions" }
                 div.columns {
                     @for detail in &self.details {
                         div {

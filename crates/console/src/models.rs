@@ -1,4 +1,4 @@
-//! Every version of every model.
+//! The page of models with all versions.
 
 use maud::{Markup, html};
 
@@ -8,7 +8,7 @@ use crate::listing::Listing;
 use crate::page::{Page, Part};
 use crate::section::{Section, model_path};
 
-/// The versions that there are.
+/// The page of models.
 #[derive(Debug)]
 pub struct Models {
     /// When this was looked at, in Unix milliseconds.
@@ -26,15 +26,15 @@ pub struct VersionRow {
     pub model: String,
     /// The version's number; empty where none is known.
     pub version: String,
-    /// Where it stands.
+    /// Its state.
     pub state: VersionState,
-    /// Whether it answers requests that name no version.
+    /// Whether it is the default version.
     pub is_default: bool,
-    /// Its other names.
+    /// Its aliases.
     pub aliases: Vec<String>,
-    /// What runs it; empty where it is not loaded.
+    /// Its engine; empty if it is not loaded.
     pub engine: &'static str,
-    /// What it takes of memory.
+    /// The memory that it uses.
     pub memory_bytes: Option<u64>,
     /// How long it took to load, in milliseconds.
     pub load_ms: Option<f64>,
@@ -42,17 +42,17 @@ pub struct VersionRow {
     pub loaded_ms: Option<u64>,
 }
 
-/// Where a version stands.
+/// The state of a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionState {
     /// The state's name, as in the repository index.
     pub name: &'static str,
-    /// Why, where there is a reason.
+    /// The reason, if there is one.
     pub reason: String,
 }
 
 impl VersionState {
-    /// How good it is.
+    /// The tone of the state.
     pub fn tone(&self) -> Tone {
         match self.name {
             "ready" => Tone::Good,
@@ -87,7 +87,7 @@ impl Models {
         html! {
             section #models.card aria-label="Models" {
                 @if self.versions.is_empty() {
-                    p.empty { @if self.listing.query.is_empty() { "There is no model yet." } @else { "No model has this in its name." } }
+                    p.empty { @if self.listing.query.is_empty() { "No models yet." } @else { "No model matches the filter." } }
                 } @else {
                     (rows(&self.versions, self.now_ms, true))
                     (self.listing.pager(Section::Models.path()))
@@ -104,7 +104,7 @@ pub(crate) fn rows(versions: &[VersionRow], now_ms: u64, is_named: bool) -> Mark
             thead {
                 tr {
                     @if is_named { th scope="col" { "Model" } }
-                    th scope="col" { "Version" } th scope="col" { "State" } th scope="col" { "Names" } th scope="col" { "Engine" }
+                    th scope="col" { "Version" } th scope="col" { "State" } th scope="col" { "Aliases" } th scope="col" { "Engine" }
                     th.num scope="col" { "Memory" } th.num scope="col" { "Load time" } th scope="col" { "Loaded" }
                 }
             }
@@ -124,7 +124,7 @@ fn row(version: &VersionRow, now_ms: u64, is_named: bool) -> Markup {
                     @if !version.state.reason.is_empty() { div.small.soft.break { (version.state.reason) } }
                 }
             }
-            td data-label="Names" {
+            td data-label="Aliases" {
                 span {
                     @if version.is_default { span.tag { "default" } " " }
                     @for alias in &version.aliases { span.tag { (alias) } " " }

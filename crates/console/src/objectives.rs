@@ -1,7 +1,7 @@
-//! Every objective: what it promises, what is left of its budget, how fast it burns.
+//! The page of objectives: targets, status, remaining budgets and burn rates.
 
 use maud::{Markup, html};
-use tidegate_observe::{AlertState, BURN_ALERTS, BurnWindow, Sli, Slo};
+use tidegate_observe::{AlertState, BURN_ALERTS, BurnAlert, BurnWindow, Severity, Sli, Slo};
 
 use crate::alert_table;
 use crate::badge::{Tone, badge};
@@ -11,7 +11,7 @@ use crate::meter;
 use crate::page::{Page, Part};
 use crate::section::{Section, endpoint_path};
 
-/// The objectives of a server.
+/// The page of objectives.
 #[derive(Debug)]
 pub struct Objectives {
     /// When this was looked at, in Unix milliseconds.
@@ -22,22 +22,22 @@ pub struct Objectives {
     pub listing: Listing,
 }
 
-/// An objective, and how it stands.
+/// An objective with its status.
 #[derive(Clone, Debug)]
 pub struct ObjectiveRow {
     /// Its name.
     pub name: String,
     /// The endpoint whose requests count; `None` for all.
     pub endpoint: Option<String>,
-    /// What it promises, in words.
+    /// Its target, in words.
     pub target: String,
     /// Good requests in its window.
     pub good: u64,
     /// All requests in its window that count.
     pub total: u64,
-    /// What is left of its budget.
+    /// The share of its budget that is left.
     pub remaining: f64,
-    /// When the budget will be spent if the last hour goes on, in Unix milliseconds.
+    /// When the budget will be used up at the rate of the last hour, in Unix milliseconds.
     pub exhausted_ms: Option<u64>,
     /// The burn rate over each of [`BurnWindow::ALL`].
     pub burns: Vec<Option<f64>>,
@@ -45,14 +45,14 @@ pub struct ObjectiveRow {
     pub alerts: Vec<AlertState>,
 }
 
-/// What an objective promises, in words: `99.9 % within 204.8 ms, over 30d`.
+/// The target of an objective, in words: `99.9 % within 204.8 ms over 30d`.
 pub fn describe_target(slo: &Slo) -> String {
     let target = percent(slo.target());
     let what = match slo.sli() {
-        Sli::Availability => "answered".to_owned(),
+        Sli::Availability => "successful".to_owned(),
         Sli::Latency(bound) => format!("within {}", millis(bound.ms())),
     };
-    format!("{target} {what}, over {}", slo.window())
+    format!("{target} {what} over {}", slo.window())
 }
 
 impl Objectives {
@@ -61,8 +61,8 @@ impl Objectives {
         let head = html! {
             div.head { h1 { "Objectives" } }
             p.soft {
-                "A burn rate of 1 spends the error budget in exactly the objective's window. An alert fires while the rate is above \
-                 its factor over a long and a short window."
+                "At a burn rate of 1 the error budget lasts exactly for the objective's window. An alert fires while the burn rate is \
+                 above its factor in both a long and a short window."
             }
             @if self.listing.is_long() { (self.listing.filter(Section::Objectives.path(), "Objective or endpoint")) }
         };
@@ -78,15 +78,15 @@ impl Objectives {
             section #objectives.card aria-label="Objectives" {
                 @if self.rows.is_empty() {
                     p.empty {
-                        @if self.listing.query.is_empty() { "None is set: add " code { "[[slo]]" } " to the configuration." }
-                        @else { "No objective has this in its name." }
+                        @if self.listing.query.is_empty() { "No objectives yet: add " code { "[[slo]]" } " to the configuration." }
+                        @else { "No objective matches the filter." }
                     }
                 } @else {
                     table.cards {
                         thead {
                             tr {
-                                th scope="col" { "Objective" } th scope="col" { "Status" } th scope="col" { "Promise" }
-                                th.num scope="col" { "Good of all" } th.num scope="col" { "Budget left" }
+                                th scope="col" { "Objective" } th scope="col" { "Status" } th scope="col" { "Target" }
+                                th.num scope="col" { "Good requests" } th.num scope="col" { "Budget left" }
                                 @for window in BurnWindow::ALL { th.num scope="col" { span.hidden { "Burn rate over " } (window.name()) } }
                             }
                         }
@@ -113,8 +113,8 @@ impl ObjectiveRow {
                     }
                 }
                 td data-label="Status" { (self.status(now_ms)) }
-                td data-label="Promise" { (self.target) }
-                td.num data-label="Good of all" { span { (count(self.good)) " of " (count(self.total)) } }
+                td data-label="Target" { (self.target) }
+                td.num data-label="Good requests" { span { (count(self.good)) " of " (count(self.total)) } }
                 td.num data-label="Budget left" { (meter::budget(self.remaining)) }
                 @for (window, burn) in BurnWindow::ALL.into_iter().zip(&self.burns) {
                     td.num data-label=(format!("Burn rate, {}", window.name())) {
@@ -126,43 +126,59 @@ impl ObjectiveRow {
     }
 
     fn status(&self, now_ms: u64) -> Markup {
-        let alerts = || BURN_ALERTS.iter().zip(&self.alerts);
-        let firing = alerts().filter(|(_, state)| matches!(state, AlertState::Firing { .. }));
-        let pending = alerts().filter(|(_, state)| matches!(state, AlertState::Pending { .. }));
-        let (firing, pending): (Vec<_>, Vec<_>) = (firing.collect(), pending.collect());
+        // Firing alerts first, then pending ones.
+        let mut alerts: Vec<(&BurnAlert, AlertState)> = BURN_ALERTS
+            .iter()
+            .zip(self.alerts.iter().copied())
+            .filter(|(_, state)| is_active(*state))
+            .collect();
+        alerts.sort_by_key(|(_, state)| matches!(state, AlertState::Pending { .. }));
         html! {
             div {
-                @if firing.is_empty() && pending.is_empty() {
-                    @if self.remaining <= 0.0 { (badge(Tone::Bad, "spent")) }
+                @if alerts.is_empty() {
+                    @if self.remaining <= 0.0 { (badge(Tone::Bad, "used up")) }
                     @else if self.total == 0 { (badge(Tone::Off, "no requests")) }
-                    @else { (badge(Tone::Good, "kept")) }
+                    @else { (badge(Tone::Good, "met")) }
                 }
-                @for (alert, state) in firing.iter().chain(&pending) {
-                    @let is_page = alert.severity.name() == "page" && matches!(state, AlertState::Firing { .. });
-                    div { (badge(if is_page { Tone::Bad } else { Tone::Notice }, &format!("{} {}", alert.id, alert_table::state(**state)))) }
+                @for (alert, state) in alerts {
+                    div { (badge(alert_tone(alert, state), &format!("{} {}", alert.id, alert_table::state(state)))) }
                 }
                 @if let Some(at_ms) = self.exhausted_ms {
-                    @if at_ms > now_ms && self.remaining > 0.0 { div.small.soft { "spent " (ago(at_ms, now_ms)) } }
+                    @if at_ms > now_ms && self.remaining > 0.0 { div.small.soft { "used up " (ago(at_ms, now_ms)) } }
                 }
             }
         }
     }
 }
 
-/// How bad a burn rate is: above the factor of an alert that looks at this window.
+fn is_active(state: AlertState) -> bool {
+    matches!(
+        state,
+        AlertState::Firing { .. } | AlertState::Pending { .. }
+    )
+}
+
+fn alert_tone(alert: &BurnAlert, state: AlertState) -> Tone {
+    match (alert.severity, state) {
+        (Severity::Page, AlertState::Firing { .. }) => Tone::Bad,
+        _ => Tone::Notice,
+    }
+}
+
+/// The style of a burn rate: marked if it is above the factor of an alert over this window.
 fn class(window: BurnWindow, rate: f64) -> &'static str {
-    let above = |severity: &str| {
-        let looks =
-            |alert: &&tidegate_observe::BurnAlert| alert.long == window || alert.short == window;
-        BURN_ALERTS
-            .iter()
-            .filter(looks)
-            .any(|alert| alert.severity.name() == severity && rate > alert.factor)
-    };
-    match (above("page"), above("ticket")) {
-        (true, _) => "text-bad",
-        (false, true) => "text-notice",
-        (false, false) => "",
+    let exceeded: Vec<Severity> = BURN_ALERTS
+        .iter()
+        .filter(|alert| alert.long == window || alert.short == window)
+        .filter(|alert| rate > alert.factor)
+        .map(|alert| alert.severity)
+        .collect();
+    if exceeded.contains(&Severity::Page) {
+        "text-bad"
+    } else if exceeded.contains(&Severity::Ticket) {
+        "text-notice"
+    } else {
+        ""
     }
 }
 

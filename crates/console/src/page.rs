@@ -1,4 +1,4 @@
-//! A page: the bar at the top, and parts that may change while somebody looks.
+//! A page: the bar at the top, and parts that are updated while the page is open.
 
 use maud::{DOCTYPE, Markup, html};
 
@@ -16,7 +16,7 @@ pub struct Frame {
     pub state: &'static str,
     /// How good that is.
     pub tone: Tone,
-    /// Alerts that fire and are told.
+    /// Alerts that fire and notify people.
     pub firing: usize,
     /// When this was looked at, in Unix milliseconds.
     pub now_ms: u64,

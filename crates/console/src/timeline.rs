@@ -1,11 +1,11 @@
-//! Counted traffic on even steps of time.
+//! Traffic in equal steps of time.
 
 use tidegate_observe::{Point, Traffic};
 
-/// Less than this share of a step says nothing yet.
+/// A rate over less than this share of a step is too noisy to show.
 const LEAST_SHARE: f64 = 0.25;
 
-/// Even steps up to now.
+/// Equal steps of time up to now.
 #[derive(Clone, Debug)]
 pub(crate) struct Timeline {
     /// Where the first step begins, in Unix milliseconds.
@@ -34,7 +34,7 @@ impl Timeline {
         }
     }
 
-    /// Things a second; none where the server did not run or the step has only just begun.
+    /// Rates per second; `None` where the server did not run or the step has only just started.
     pub(crate) fn rates(&self, points: &[Point], of: impl Fn(&Traffic) -> u64) -> Values {
         self.values(points, |seconds, traffic| {
             let is_long = seconds * 1000.0 >= LEAST_SHARE * self.step_ms as f64;
@@ -42,7 +42,7 @@ impl Timeline {
         })
     }
 
-    /// A figure of the requests of each step; none without requests.
+    /// A value of the requests of each step; `None` without requests.
     pub(crate) fn figures(&self, points: &[Point], of: impl Fn(&Traffic) -> Option<f64>) -> Values {
         self.values(points, |_, traffic| traffic.and_then(&of))
     }
@@ -52,25 +52,25 @@ impl Timeline {
         points: &[Point],
         of: impl Fn(f64, Option<&Traffic>) -> Option<f64>,
     ) -> Values {
+        // Both are sorted by time: each point is taken by the first step that ends after it.
         let mut points = points
             .iter()
             .skip_while(|point| point.at_ms < self.first_ms)
             .peekable();
-        let value = |at: usize| {
+        let mut values = Values::with_capacity(self.steps);
+        for at in 0..self.steps {
             let start_ms = self.first_ms + at as u64 * self.step_ms;
+            // The last step is still running; it ends now.
             let end_ms = (start_ms + self.step_ms).min(self.now_ms.max(start_ms + 1));
-            let traffic = points
-                .next_if(|point| point.at_ms < start_ms + self.step_ms)
-                .map(|point| &point.traffic);
+            let point = points.next_if(|point| point.at_ms < start_ms + self.step_ms);
             let ran_ms = end_ms.saturating_sub(start_ms.max(self.started_ms));
-            let value = if ran_ms == 0 {
-                None
-            } else {
-                of(ran_ms as f64 / 1000.0, traffic)
+            let value = match ran_ms {
+                0 => None,
+                _ => of(ran_ms as f64 / 1000.0, point.map(|point| &point.traffic)),
             };
-            (start_ms + (end_ms - start_ms) / 2, value)
-        };
-        (0..self.steps).map(value).collect()
+            values.push((start_ms + (end_ms - start_ms) / 2, value));
+        }
+        values
     }
 }
 

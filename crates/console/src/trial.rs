@@ -1,4 +1,4 @@
-//! A form to try a prediction with.
+//! The page to try a model: a form that sends a real request.
 
 use maud::{Markup, html};
 
@@ -7,35 +7,35 @@ use crate::format::millis;
 use crate::page::{Page, Part};
 use crate::section::{Section, endpoint_path};
 
-/// A prediction that is tried.
+/// The page to try a model.
 #[derive(Debug, Default)]
 pub struct Trial {
-    /// The models that can be asked.
+    /// The models that can be chosen.
     pub models: Vec<String>,
-    /// The model that is asked.
+    /// The chosen model.
     pub model: String,
-    /// The version that is asked, by number or alias; the one that answers for the model if empty.
+    /// The chosen version, by number or alias; the default version if empty.
     pub version: String,
-    /// The versions and aliases that can be asked.
+    /// The versions and aliases that can be chosen.
     pub versions: Vec<String>,
     /// The body of the request.
     pub body: String,
-    /// Where the body comes from, in words; empty if somebody wrote it.
+    /// Where the body comes from, in words; empty if the user wrote it.
     pub source: String,
-    /// What came of it; `None` before it is asked.
+    /// The answer; `None` before a request was sent.
     pub answer: Option<TrialAnswer>,
 }
 
-/// What came of a request.
+/// The answer to a request.
 #[derive(Debug)]
 pub enum TrialAnswer {
     /// It was answered.
     Answered {
-        /// From when the server had the request to when it had the answer, in milliseconds.
+        /// Time from the complete request to the answer, in milliseconds.
         took_ms: f64,
         /// The answer's body.
         body: String,
-        /// Whether the body is cut off here.
+        /// Whether the body is truncated.
         is_cut: bool,
     },
     /// It was refused.
@@ -73,7 +73,7 @@ impl Trial {
         html! {
             div.head {
                 h1 { "Try" }
-                span.soft { "a request that goes the way of every other one, and counts" }
+                span.soft { "a real request; it counts in statistics" }
                 @if !self.model.is_empty() { span.links { a href=(endpoint_path(&self.model)) { "Endpoint" } } }
             }
         }
@@ -98,7 +98,7 @@ impl Trial {
                             div {
                                 label for="version" { "Version" }
                                 select #version name="version" {
-                                    option value="" { "the one that answers" }
+                                    option value="" { "default version" }
                                     @for version in &self.versions { option value=(version) selected[*version == self.version] { (version) } }
                                 }
                             }
@@ -125,7 +125,7 @@ impl Trial {
                     section #answer.card {
                         div.title { h2 { "Answer" } (badge(Tone::Good, "200")) span.soft { "in " (millis(*took_ms)) } }
                         pre tabindex="0" role="region" aria-label="Body of the answer" { (body) }
-                        @if *is_cut { p.soft { "The rest is not shown." } }
+                        @if *is_cut { p.soft { "The rest of the answer is not shown." } }
                     }
                 },
                 Some(TrialAnswer::Refused { took_ms, status, code, message, meaning, remedy }) => {
@@ -134,7 +134,7 @@ impl Trial {
                         p.message role="alert" { (message) }
                         dl.facts {
                             dt { "Code" } dd { code { (code) } }
-                            dt { "It means" } dd { (meaning) }
+                            dt { "Meaning" } dd { (meaning) }
                             dt { "What to do" } dd { (remedy) }
                         }
                     }

@@ -1,31 +1,31 @@
-//! What has happened, with the numbers that led to it.
+//! Events: what happened on a server, with the numbers that led to it.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Most events that are kept.
+/// Maximum number of events in the log.
 pub const MAX_EVENTS: usize = 1000;
-/// Longest text of an event, in bytes.
+/// Maximum length of a text of an event, in bytes.
 const MAX_TEXT: usize = 512;
 
-/// Something that happened once.
+/// Something that happened on the server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Larger than that of every event before it.
+    /// Larger than the id of every event before it.
     pub id: u64,
     /// When, in Unix milliseconds.
     pub at_ms: u64,
-    /// What, as in `version.load_failed`; [`Event::NAMES`] has all of them.
+    /// What happened, such as `version.load_failed`; [`Event::NAMES`] has all names.
     pub name: String,
-    /// The model or endpoint that it is about; empty if about none.
+    /// Its model or endpoint; empty if it has none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub model: String,
-    /// The version that it is about; empty if about none.
+    /// Its version; empty if it has none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub version: String,
-    /// What else there is to say.
+    /// Further details.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<String, Value>,
 }
@@ -33,34 +33,43 @@ pub struct Event {
 impl Event {
     /// Every name, with what it means.
     pub const NAMES: [(&str, &str); 16] = [
-        ("server.started", "the process began"),
+        ("server.started", "server started"),
         (
             "configuration.changed",
-            "the configuration is another one than at the last start",
+            "the configuration changed since the last start",
         ),
-        ("version.ready", "a version began to answer"),
-        ("version.gone", "a version no longer answers"),
+        ("version.ready", "a version is serving"),
+        ("version.gone", "a version was unloaded"),
         (
             "version.load_failed",
             "a version or model could not be loaded",
         ),
         (
             "version.reloaded",
-            "a model was loaded anew under the same number",
+            "a model was reloaded under the same number",
         ),
-        ("alert.firing", "an alert began to fire"),
-        ("alert.resolved", "an alert ended"),
-        ("alert.undelivered", "a message about alerts was given up"),
-        ("rollouts.frozen", "an error budget is spent: rollouts wait"),
-        ("rollouts.thawed", "rollouts go on"),
-        ("objective.set", "someone set an objective"),
-        ("objective.removed", "someone removed an objective"),
-        ("silence.added", "someone added a silence"),
-        ("silence.expired", "someone ended a silence"),
-        ("cost.budget_reached", "a share of a cost budget is used up"),
+        ("alert.firing", "an alert is firing"),
+        ("alert.resolved", "an alert is resolved"),
+        (
+            "alert.undelivered",
+            "a message about alerts could not be delivered",
+        ),
+        (
+            "rollouts.frozen",
+            "an error budget is used up: rollouts wait",
+        ),
+        ("rollouts.thawed", "rollouts continue"),
+        ("objective.set", "an objective was set"),
+        ("objective.removed", "an objective was removed"),
+        ("silence.added", "a silence was added"),
+        ("silence.expired", "a silence was ended"),
+        (
+            "cost.budget_reached",
+            "a cost budget reached a share at which it alerts",
+        ),
     ];
 
-    /// An event that happens at a moment. It gets its number from the log.
+    /// An event at a moment, in Unix milliseconds. [`EventLog::add`] gives it its id.
     pub fn new(name: &str, at_ms: u64) -> Self {
         let (model, version) = (String::new(), String::new());
         Self {
@@ -73,7 +82,7 @@ impl Event {
         }
     }
 
-    /// The same event about a version of a model.
+    /// The event with a model and a version.
     #[must_use]
     pub fn about(self, model: &str, version: &str) -> Self {
         Self {
@@ -83,7 +92,7 @@ impl Event {
         }
     }
 
-    /// The same event with a number or a text of up to 512 bytes.
+    /// The event with one more detail: a number, or a text, which is cut at 512 bytes.
     #[must_use]
     pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
         let value = match value.into() {
@@ -95,6 +104,7 @@ impl Event {
     }
 }
 
+/// Texts come from clients and files: a long one must not fill the log.
 fn bounded(text: &str) -> String {
     let mut end = text.len().min(MAX_TEXT);
     while !text.is_char_boundary(end) {
@@ -106,13 +116,13 @@ fn bounded(text: &str) -> String {
 /// The last thousand events, the oldest first. Serializable.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EventLog {
-    /// How many there have ever been.
+    /// Number of events ever added.
     count: u64,
     events: VecDeque<Event>,
 }
 
 impl EventLog {
-    /// Adds an event; the oldest one goes if there are too many.
+    /// Adds an event, and removes the oldest one if there are too many.
     pub fn add(&mut self, event: Event) {
         self.count += 1;
         self.events.push_back(Event {

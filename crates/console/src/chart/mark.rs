@@ -1,4 +1,4 @@
-//! What happened, on the time axis of charts: deploys, failed loads, alerts.
+//! Marks on the time axis of charts: deployments, failed loads, alerts.
 
 use maud::{Markup, html};
 use tidegate_observe::Event;
@@ -8,16 +8,16 @@ use crate::badge::Tone;
 use crate::event_table;
 use crate::format::{ago, clock};
 
-/// Most marks of a chart; the oldest are left out.
-const MOST: usize = 26;
-/// Letters nearer to one another than this would lie on each other.
+/// Maximum number of marks, one for each letter; the oldest are left out.
+const MAX_MARKS: usize = 26;
+/// Letters closer than this would overlap.
 const LETTER_WIDTH: f64 = 12.0;
 
-/// A moment at which something happened.
+/// An event on the time axis.
 #[derive(Clone, Debug)]
 pub(crate) struct Mark {
     pub(crate) at_ms: u64,
-    /// What it is called on the charts and in the list below them.
+    /// Its letter on the charts and in the list below them.
     pub(crate) letter: char,
     tone: Tone,
     event: Event,
@@ -28,18 +28,24 @@ impl Mark {
     pub(crate) fn of(events: &[Event]) -> Vec<Self> {
         let mut newest: Vec<&Event> = events.iter().collect();
         newest.sort_by_key(|event| event.id);
-        let surplus = newest.len().saturating_sub(MOST);
-        let mark = |(letter, event): (char, &&Event)| Self {
+        let surplus = newest.len().saturating_sub(MAX_MARKS);
+        ('A'..='Z')
+            .zip(&newest[surplus..])
+            .map(|(letter, event)| Self::new(letter, event))
+            .collect()
+    }
+
+    fn new(letter: char, event: &Event) -> Self {
+        Self {
             at_ms: event.at_ms,
             letter,
             tone: event_table::tone(event),
-            event: (*event).clone(),
-        };
-        ('A'..='Z').zip(&newest[surplus..]).map(mark).collect()
+            event: event.clone(),
+        }
     }
 }
 
-/// A dashed line for each mark, with its letter above where there is room.
+/// A dashed line for each mark, with its letter above if there is room.
 pub(super) fn draw(marks: &[Mark], place: impl Fn(u64) -> f64, top: f64, bottom: f64) -> Markup {
     let mut free_from = f64::MIN;
     let placed = marks.iter().map(|mark| {
@@ -62,7 +68,7 @@ pub(super) fn draw(marks: &[Mark], place: impl Fn(u64) -> f64, top: f64, bottom:
     }
 }
 
-/// What the letters mean, the newest first.
+/// The events of the marks, the newest first.
 pub(crate) fn mark_list(marks: &[Mark], now_ms: u64) -> Markup {
     html! {
         table.cards {

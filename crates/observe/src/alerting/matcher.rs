@@ -226,12 +226,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_matcher_is_refused_with_its_reason() {
+    fn an_invalid_matcher_is_refused_with_its_reason() {
         for (text, reason) in [
             ("endpoint", "write it as"),
             ("1a=\"b\"", "label name"),
-            ("a=\"b", "quoted"),
-            ("a=\"b\"c\"", "quoted"),
+            ("a=\"b", "quotes"),
+            ("a=\"b\"c\"", "quotes"),
             ("a!b", "=, !=, =~"),
             ("a=~\"(\"", "without closing"),
             ("a=~\".{1000}{1000}\"", "size"),

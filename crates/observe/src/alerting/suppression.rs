@@ -18,6 +18,8 @@ pub enum Suppression {
     Inhibition {
         /// The fingerprint of that alert.
         alert: String,
+        /// Its name.
+        name: String,
     },
     /// A version of its endpoint was deployed only just now.
     DeployWindow {
@@ -109,6 +111,7 @@ impl Suppressors<'_> {
         if let Some(source) = inhibiting(self.inhibitions, alerts, alert) {
             return Some(Suppression::Inhibition {
                 alert: source.fingerprint(),
+                name: source.name().to_owned(),
             });
         }
         // Replicas count objectives together, so all of them have the same burn alerts. Every other

@@ -81,7 +81,7 @@ impl Suppressed {
                 what: id.clone(),
                 until_ms: None,
             },
-            Suppression::Inhibition { alert } => Self {
+            Suppression::Inhibition { alert, .. } => Self {
                 by: "inhibition",
                 what: alert.clone(),
                 until_ms: None,
