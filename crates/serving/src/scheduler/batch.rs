@@ -1,4 +1,14 @@
 //! Running requests together and handing each its own rows back.
+//!
+//! ```text
+//! request A, 2 rows ─┐ join      ┌───────────┐      split ┌─► A: rows 0..2
+//! request B, 1 row  ─┼────► 6 ──►│ Instance  ├──► 6 ──────┼─► B: row  2
+//! request C, 3 rows ─┘    rows   └───────────┘   rows     └─► C: rows 3..6
+//! ```
+//!
+//! Invariants: every request of a batch gets exactly one outcome, also if the engine fails or
+//! panics. A bad request fails alone. One request alone is neither joined nor split: its tensors
+//! pass through as they are.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -6,27 +16,29 @@ use std::time::{Duration, Instant};
 use tidegate_core::{Tensor, TensorError};
 use tidegate_engines::{Instance, RunError};
 
-use super::estimate::RunTimes;
-use super::queue::Job;
+use super::accepted_work::AcceptedWork;
+use super::run_time_model::RunTimeModel;
 use super::{Completed, Timing};
 use crate::InferError;
 use crate::stats::VersionStats;
 
 /// Requests that run together.
 pub(super) struct Batch {
-    jobs: Vec<Job>,
+    requests: Vec<AcceptedWork>,
 }
 
-/// What became of the instance.
+/// The state in which a run leaves the instance.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    Sound,
+pub(super) enum InstanceState {
+    Usable,
+    /// The engine panicked: the instance may be in any state.
     Panicked,
 }
 
 /// The outputs of a run and where its time went.
-struct Ran {
+struct FinishedRun {
     outputs: Vec<Tensor>,
+    started: Instant,
     join: Duration,
     infer: Duration,
     ended: Instant,
@@ -38,169 +50,194 @@ enum Failure {
 }
 
 impl Batch {
-    pub(super) fn new(jobs: Vec<Job>) -> Self {
-        Self { jobs }
-    }
-
-    pub(super) fn single(job: Job) -> Self {
-        Self { jobs: vec![job] }
+    pub(super) fn new(requests: Vec<AcceptedWork>) -> Self {
+        Self { requests }
     }
 
     /// Rows of all its requests.
     pub(super) fn rows(&self) -> usize {
-        self.jobs.iter().map(|job| job.work.rows).sum()
+        self.requests.iter().map(|request| request.work.rows).sum()
     }
 
     /// Bytes of a row of its first request: the others' are much alike.
     pub(super) fn row_bytes(&self) -> usize {
-        self.jobs.first().map_or(0, |job| job.work.row_bytes())
+        let first = self.requests.first();
+        first.map_or(0, |request| request.work.row_bytes())
     }
 
-    /// Runs the batch and answers each request. If a batch of several fails, each runs again by
-    /// itself, so that a bad request fails alone.
+    fn bytes(&self) -> usize {
+        let bytes = self.requests.iter().map(|request| request.work.bytes());
+        bytes.sum()
+    }
+
+    /// Runs the batch and answers each request. `has_batch_axis` tells whether outputs have the
+    /// rows of the inputs along their first axis.
     pub(super) fn run(
         self,
         instance: &mut dyn Instance,
-        batched: bool,
-        run_times: &RunTimes,
+        has_batch_axis: bool,
+        run_times: &RunTimeModel,
         stats: &VersionStats,
-    ) -> Outcome {
-        let started = Instant::now();
-        let rows = self.rows();
-        let bytes: usize = self.jobs.iter().map(|job| job.work.bytes()).sum();
-        match run_jobs(instance, &self.jobs, rows, batched, started) {
-            Ok(ran) => {
-                run_times.learn(bytes, ran.infer);
-                let number = stats.executed(rows, ran.join, ran.infer);
-                self.answer(ran, started, number, batched);
-                Outcome::Sound
+    ) -> InstanceState {
+        match run_requests(instance, &self.requests, self.rows(), has_batch_axis) {
+            Ok(run) => {
+                run_times.learn(self.bytes(), run.infer);
+                let number = stats.executed(self.rows(), run.join, run.infer);
+                self.respond(run, number, has_batch_axis);
+                InstanceState::Usable
             }
             Err(Failure::Panic(message)) => {
-                let error =
-                    InferError::from(RunError::Engine(format!("the engine panicked: {message}")));
-                for job in self.jobs {
-                    let _ = job.reply.send(Err(error.clone()));
-                }
-                Outcome::Panicked
+                self.fail(RunError::Engine(format!("the engine panicked: {message}")));
+                InstanceState::Panicked
             }
-            Err(Failure::Run(error)) if self.jobs.len() == 1 => {
-                for job in self.jobs {
-                    let _ = job.reply.send(Err(error.clone().into()));
-                }
-                Outcome::Sound
+            Err(Failure::Run(error)) if self.requests.len() == 1 => {
+                self.fail(error);
+                InstanceState::Usable
             }
-            Err(Failure::Run(_)) => {
-                let mut outcome = Outcome::Sound;
-                for job in self.jobs {
-                    if outcome == Outcome::Panicked {
-                        let error = RunError::Engine(
-                            "the engine panicked on another request of the batch".to_owned(),
-                        );
-                        let _ = job.reply.send(Err(error.into()));
-                    } else {
-                        outcome = Self::single(job).run(instance, batched, run_times, stats);
-                    }
-                }
-                outcome
-            }
+            Err(Failure::Run(_)) => self.run_one_by_one(instance, has_batch_axis, run_times, stats),
         }
     }
 
-    fn answer(self, ran: Ran, started: Instant, number: u64, batched: bool) {
-        let batch_rows = self.rows();
-        let alone = self.jobs.len() == 1;
-        let mut first = 0;
-        let mut outputs = Some(ran.outputs);
-        for job in self.jobs {
-            let rows = job.work.rows;
-            let own = if alone || !batched {
-                outputs.take().unwrap_or_default()
+    /// Runs each request of a failed batch again by itself, so that a bad request fails alone.
+    fn run_one_by_one(
+        self,
+        instance: &mut dyn Instance,
+        has_batch_axis: bool,
+        run_times: &RunTimeModel,
+        stats: &VersionStats,
+    ) -> InstanceState {
+        let mut state = InstanceState::Usable;
+        for request in self.requests {
+            let alone = Self::new(vec![request]);
+            if state == InstanceState::Usable {
+                state = alone.run(instance, has_batch_axis, run_times, stats);
             } else {
-                outputs
-                    .iter()
-                    .flatten()
-                    .map(|output| output.slice_rows(first, rows))
-                    .collect()
+                let message = "the engine panicked on another request of the batch";
+                alone.fail(RunError::Engine(message.to_owned()));
+            }
+        }
+        state
+    }
+
+    /// Answers every request with the same error.
+    fn fail(self, error: RunError) {
+        let error = InferError::from(error);
+        for request in self.requests {
+            request.respond(Err(error.clone()));
+        }
+    }
+
+    /// Answers each request with its own rows of the outputs.
+    fn respond(self, run: FinishedRun, number: u64, has_batch_axis: bool) {
+        let batch_rows = self.rows();
+        let is_single = self.requests.len() == 1;
+        let takes_all = is_single || !has_batch_axis;
+        let mut outputs = run.outputs;
+        let mut first = 0;
+        for request in self.requests {
+            let rows = request.work.rows;
+            let own_outputs = if takes_all {
+                std::mem::take(&mut outputs)
+            } else {
+                slice_outputs(&outputs, first, rows)
             };
             first += rows;
+            let compute_output = if is_single {
+                // Nothing was split, so the clock need not be read.
+                Duration::ZERO
+            } else {
+                run.ended.elapsed()
+            };
             let timing = Timing {
-                queue: started.saturating_duration_since(job.enqueued),
-                compute_input: ran.join,
-                compute_infer: ran.infer,
-                // Alone, there is nothing to split, and the clock need not be looked at.
-                compute_output: if alone {
-                    Duration::ZERO
-                } else {
-                    ran.ended.elapsed()
-                },
+                queue: run.started.saturating_duration_since(request.accepted_at),
+                compute_input: run.join,
+                compute_infer: run.infer,
+                compute_output,
                 batch_rows,
-                started: Some(started),
+                started: Some(run.started),
                 batch: number,
             };
-            // The client may have gone.
-            let _ = job.reply.send(Ok(Completed {
-                outputs: own,
+            request.respond(Ok(Completed {
+                outputs: own_outputs,
                 timing,
             }));
         }
     }
 }
 
-fn run_jobs(
+/// Joins the inputs, runs the engine and checks the rows of what it returns.
+fn run_requests(
     instance: &mut dyn Instance,
-    jobs: &[Job],
+    requests: &[AcceptedWork],
     rows: usize,
-    batched: bool,
-    started: Instant,
-) -> Result<Ran, Failure> {
+    has_batch_axis: bool,
+) -> Result<FinishedRun, Failure> {
+    let started = Instant::now();
     let joined;
-    let (inputs, join) = match jobs {
-        [job] => (&job.work.inputs, Duration::ZERO),
-        jobs => {
-            joined = join_inputs(jobs)
-                .map_err(|error| Failure::Run(RunError::Engine(error.to_string())))?;
+    let (inputs, join) = match requests {
+        [request] => (&request.work.inputs, Duration::ZERO),
+        requests => {
+            joined = join_inputs(requests).map_err(|error| engine_failure(error.to_string()))?;
             (&joined, started.elapsed())
         }
     };
+    // The instance is not used again after a panic, so what it was doing cannot be observed.
     let result = catch_unwind(AssertUnwindSafe(|| instance.run(inputs)));
     let outputs = match result {
         Ok(outputs) => outputs.map_err(Failure::Run)?,
         Err(panic) => return Err(Failure::Panic(panic_message(&*panic))),
     };
-    if batched
-        && let Some(at) = outputs
-            .iter()
-            .position(|output| output.shape().first() != Some(&rows))
-    {
-        let shape = outputs[at].shape();
-        let message = format!(
-            "output {at} has shape {shape} for {rows} rows: it does not follow the batch axis"
-        );
-        return Err(Failure::Run(RunError::Engine(message)));
+    if has_batch_axis {
+        check_rows(&outputs, rows)?;
     }
     let ended = Instant::now();
-    Ok(Ran {
+    Ok(FinishedRun {
         outputs,
+        started,
         join,
         infer: ended - started - join,
         ended,
     })
 }
 
-fn join_inputs(jobs: &[Job]) -> Result<Vec<Option<Tensor>>, TensorError> {
-    let inputs = jobs.first().map_or(0, |job| job.work.inputs.len());
-    let join = |input: usize| {
-        let parts: Vec<&Tensor> = jobs
-            .iter()
-            .filter_map(|job| job.work.inputs[input].as_ref())
-            .collect();
-        if parts.is_empty() {
-            Ok(None)
-        } else {
-            Tensor::concat_rows(&parts).map(Some)
-        }
-    };
-    (0..inputs).map(join).collect()
+/// Without this, a model that mixes rows up would give clients the rows of others.
+fn check_rows(outputs: &[Tensor], rows: usize) -> Result<(), Failure> {
+    let mut shapes = outputs.iter().map(Tensor::shape).enumerate();
+    match shapes.find(|(_, shape)| shape.first() != Some(&rows)) {
+        None => Ok(()),
+        Some((at, shape)) => Err(engine_failure(format!(
+            "output {at} has shape {shape} for {rows} rows: it does not follow the batch axis"
+        ))),
+    }
+}
+
+fn engine_failure(message: String) -> Failure {
+    Failure::Run(RunError::Engine(message))
+}
+
+fn join_inputs(requests: &[AcceptedWork]) -> Result<Vec<Option<Tensor>>, TensorError> {
+    let inputs = requests.first().map_or(0, |first| first.work.inputs.len());
+    (0..inputs)
+        .map(|input| join_input(requests, input))
+        .collect()
+}
+
+fn join_input(requests: &[AcceptedWork], input: usize) -> Result<Option<Tensor>, TensorError> {
+    let parts: Vec<&Tensor> = requests
+        .iter()
+        .filter_map(|request| request.work.inputs[input].as_ref())
+        .collect();
+    if parts.is_empty() {
+        return Ok(None);
+    }
+    Tensor::concat_rows(&parts).map(Some)
+}
+
+fn slice_outputs(outputs: &[Tensor], first: usize, rows: usize) -> Vec<Tensor> {
+    outputs
+        .iter()
+        .map(|output| output.slice_rows(first, rows))
+        .collect()
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {

@@ -1,125 +1,109 @@
-//! Requests that wait: first come, first served within a priority level.
+//! Requests that wait for an instance: first come, first served within a priority level.
+//!
+//! ```text
+//!            front (next to run)         back
+//! level 0  [ #7 2 rows | #9 1 row  ]                 ◄── push
+//! level 1  [ #3 1 row  | #4 8 rows | #8 1 row ]
+//!             │
+//!             └─► take_batch: the head, then in order all that can share its run,
+//!                 from its level to the least urgent, up to the rows that pay
+//! ```
+//!
+//! Invariants: sequence numbers ascend within a level, so that a request is found by binary search.
+//! `Level::rows` and `Queue::requests` equal what a count of the levels would give. The queue itself
+//! is not bounded: [`Admission`](super::admission::Admission) bounds it before anything is pushed.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use tokio::sync::oneshot;
-
-use super::estimate::RunTimes;
-use super::{Completed, Limits, Work};
+use super::Limits;
+use super::accepted_work::AcceptedWork;
+use super::run_time_model::RunTimeModel;
 use crate::InferError;
-
-/// A request with the way back to whoever waits for it.
-pub(super) struct Job {
-    pub(super) work: Work,
-    pub(super) enqueued: Instant,
-    pub(super) reply: oneshot::Sender<Result<Completed, InferError>>,
-    number: u64,
-}
-
-impl Job {
-    pub(super) fn new(work: Work) -> (Self, oneshot::Receiver<Result<Completed, InferError>>) {
-        let (reply, answer) = oneshot::channel();
-        (
-            Self {
-                work,
-                enqueued: Instant::now(),
-                reply,
-                number: 0,
-            },
-            answer,
-        )
-    }
-
-    /// Whether two requests can share a run: they agree in everything but the number of rows.
-    pub(super) fn fits(&self, other: &Self) -> bool {
-        let mut pairs = self.work.inputs.iter().zip(&other.work.inputs);
-        pairs.all(|pair| match pair {
-            (None, None) => true,
-            (Some(one), Some(two)) => one.shape().get(1..) == two.shape().get(1..),
-            _ => false,
-        })
-    }
-}
-
-/// Names a queued request.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ticket {
-    level: usize,
-    number: u64,
-}
 
 /// Waiting requests by priority level, the most urgent first.
 pub(super) struct Queue {
-    levels: Vec<VecDeque<Job>>,
-    /// Rows that wait, by level.
-    rows: Vec<usize>,
-    len: usize,
-    next_number: u64,
+    levels: Vec<Level>,
+    requests: usize,
+    next_sequence: u64,
+}
+
+/// Identifies a queued request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ticket {
+    level: usize,
+    sequence: u64,
+}
+
+/// The requests of one priority level, and the rows of all of them.
+#[derive(Default)]
+struct Level {
+    requests: VecDeque<AcceptedWork>,
+    rows: usize,
+}
+
+/// A batch that is being taken from the queue. Never empty.
+struct GrowingBatch {
+    requests: Vec<AcceptedWork>,
+    rows: usize,
+    max_rows: usize,
 }
 
 impl Queue {
     pub(super) fn new(levels: usize) -> Self {
-        let levels = levels.max(1);
         Self {
-            levels: (0..levels).map(|_| VecDeque::new()).collect(),
-            rows: vec![0; levels],
-            len: 0,
-            next_number: 0,
+            levels: (0..levels.max(1)).map(|_| Level::default()).collect(),
+            requests: 0,
+            next_sequence: 0,
         }
     }
 
+    /// The number of waiting requests.
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.requests
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.requests == 0
     }
 
-    pub(super) fn push(&mut self, mut job: Job) -> Ticket {
-        let level = job.work.level.min(self.levels.len() - 1);
-        let number = self.next_number;
-        job.number = number;
-        self.next_number += 1;
-        self.len += 1;
-        self.rows[level] += job.work.rows;
-        self.levels[level].push_back(job);
-        Ticket { level, number }
+    /// The rows of all waiting requests.
+    pub(super) fn rows(&self) -> usize {
+        self.levels.iter().map(|level| level.rows).sum()
     }
 
-    /// Takes a request out whose client has gone; nothing happens if it already runs.
+    /// The rows that run before a new request of `level`.
+    pub(super) fn rows_before(&self, level: usize) -> usize {
+        let as_urgent = self.levels.iter().take(level + 1);
+        as_urgent.map(|level| level.rows).sum()
+    }
+
+    /// The request that runs next.
+    pub(super) fn head(&self) -> Option<&AcceptedWork> {
+        self.levels.iter().find_map(|level| level.requests.front())
+    }
+
+    pub(super) fn push(&mut self, mut request: AcceptedWork) -> Ticket {
+        let level = request.work.level.min(self.levels.len() - 1);
+        let sequence = self.next_sequence;
+        request.sequence = sequence;
+        self.next_sequence += 1;
+        self.requests += 1;
+        self.levels[level].push(request);
+        Ticket { level, sequence }
+    }
+
+    /// Removes a request whose caller has gone. Nothing happens if a batch has taken it already.
     pub(super) fn remove(&mut self, ticket: Ticket) {
-        let level = &mut self.levels[ticket.level];
-        // Numbers ascend within a level.
-        let found = level
-            .binary_search_by_key(&ticket.number, |job| job.number)
-            .ok();
-        if let Some(job) = found.and_then(|at| level.remove(at)) {
-            self.rows[ticket.level] -= job.work.rows;
-            self.len -= 1;
+        if self.levels[ticket.level].remove(ticket.sequence) {
+            self.requests -= 1;
         }
     }
 
-    /// Rows that wait.
-    pub(super) fn rows(&self) -> usize {
-        self.rows.iter().sum()
-    }
-
-    /// Rows that run before a new request of `level`.
-    pub(super) fn rows_before(&self, level: usize) -> usize {
-        self.rows.iter().take(level + 1).sum()
-    }
-
-    /// As [`shed`], for all that wait.
-    pub(super) fn shed(&mut self, mut late: impl FnMut(&Job) -> Option<InferError>) {
-        for (level, rows) in self.levels.iter_mut().zip(&mut self.rows) {
-            let before = level.len();
-            shed(level, &mut late);
-            if level.len() < before {
-                self.len -= before - level.len();
-                *rows = level.iter().map(|job| job.work.rows).sum();
-            }
+    /// [Sheds](shed) requests of all levels.
+    pub(super) fn shed(&mut self, mut refusal: impl FnMut(&AcceptedWork) -> Option<InferError>) {
+        for level in &mut self.levels {
+            self.requests -= level.shed(&mut refusal);
         }
     }
 
@@ -128,121 +112,168 @@ impl Queue {
         self.shed(|_| Some(error.clone()));
     }
 
-    /// When the requests at the head may run; `None` for at once.
+    /// When the head may run; `None` for at once. With a configured delay it waits for others until
+    /// the oldest request has waited that long, or until enough rows are there.
     pub(super) fn ready_at(&self, limits: &Limits) -> Option<Instant> {
         let head = self.head()?;
         if limits.queue_delay.is_zero() {
             return None;
         }
-        let most = limits.max_batch_rows?.get();
-        let enough = limits
-            .preferred_rows
-            .first()
-            .copied()
-            .unwrap_or(most)
-            .min(most);
-        let rows: usize = self
-            .levels
-            .iter()
-            .flatten()
-            .filter(|job| head.fits(job))
-            .map(|job| job.work.rows)
-            .sum();
-        if rows >= enough {
-            None
-        } else {
-            Some(self.oldest(head) + limits.queue_delay)
+        let max_rows = limits.max_batch_rows?.get();
+        let smallest_preferred = limits.preferred_rows.first();
+        let enough_rows = smallest_preferred.map_or(max_rows, |rows| max_rows.min(*rows));
+        if self.rows_for_run_with(head) >= enough_rows {
+            return None;
         }
-    }
-
-    pub(super) fn head(&self) -> Option<&Job> {
-        self.levels.iter().find_map(VecDeque::front)
-    }
-
-    fn oldest(&self, head: &Job) -> Instant {
-        self.levels
-            .iter()
-            .filter_map(VecDeque::front)
-            .map(|job| job.enqueued)
-            .min()
-            .unwrap_or(head.enqueued)
+        Some(self.oldest(head) + limits.queue_delay)
     }
 
     /// Takes the head and what can run with it, in order, up to the largest batch that pays, or to
     /// the largest preferred size that can be filled.
-    pub(super) fn take(&mut self, limits: &Limits, run_times: &RunTimes) -> Vec<Job> {
-        let Some(level) = self.levels.iter().position(|level| !level.is_empty()) else {
+    pub(super) fn take_batch(
+        &mut self,
+        limits: &Limits,
+        run_times: &RunTimeModel,
+    ) -> Vec<AcceptedWork> {
+        let mut levels = self.levels.iter_mut().enumerate();
+        let head = levels.find_map(|(at, level)| Some((at, level.pop_front()?)));
+        let Some((first, head)) = head else {
             return Vec::new();
         };
-        let head = self.levels[level]
-            .pop_front()
-            .expect("the level is not empty");
-        self.len -= 1;
-        self.rows[level] -= head.work.rows;
-        let Some(most) = limits.max_batch_rows else {
+        self.requests -= 1;
+        let Some(max_rows) = limits.max_batch_rows else {
             return vec![head];
         };
-        let most = self.target(&head, limits, most.get(), run_times);
-        let mut rows = head.work.rows;
-        let mut batch = vec![head];
-        'levels: for (level, level_rows) in
-            self.levels[level..].iter_mut().zip(&mut self.rows[level..])
-        {
-            let mut at = 0;
-            while rows < most {
-                let Some(job) = level.get(at) else {
-                    continue 'levels;
-                };
-                if !batch[0].fits(job) {
-                    at += 1;
-                    continue;
-                }
-                if rows + job.work.rows > most {
-                    break 'levels;
-                }
-                rows += job.work.rows;
-                *level_rows -= job.work.rows;
-                batch.push(level.remove(at).expect("the place was just looked at"));
-                self.len -= 1;
+        let mut batch = GrowingBatch {
+            rows: head.work.rows,
+            max_rows: self.batch_rows(&head, limits, max_rows.get(), run_times),
+            requests: vec![head],
+        };
+        for level in &mut self.levels[first..] {
+            if !level.move_into(&mut batch) {
+                break;
             }
         }
-        batch
+        self.requests -= batch.requests.len() - 1;
+        batch.requests
     }
 
-    fn target(&self, head: &Job, limits: &Limits, most: usize, run_times: &RunTimes) -> usize {
+    /// The rows to take for a run with the head, which is out of the queue already.
+    fn batch_rows(
+        &self,
+        head: &AcceptedWork,
+        limits: &Limits,
+        max_rows: usize,
+        run_times: &RunTimeModel,
+    ) -> usize {
         if limits.preferred_rows.is_empty() {
-            return run_times.efficient_rows(head.work.row_bytes(), most);
+            return run_times.efficient_rows(head.work.row_bytes(), max_rows);
         }
-        let waiting: usize = self
-            .levels
-            .iter()
-            .flatten()
-            .filter(|job| head.fits(job))
-            .map(|job| job.work.rows)
-            .sum();
-        let waiting = waiting + head.work.rows;
-        let preferred = limits
+        let available = self.rows_for_run_with(head) + head.work.rows;
+        let largest_filled = limits
             .preferred_rows
             .iter()
             .rev()
-            .find(|rows| **rows <= waiting && **rows <= most);
-        preferred.copied().unwrap_or(most)
+            .find(|rows| **rows <= available && **rows <= max_rows);
+        largest_filled.copied().unwrap_or(max_rows)
+    }
+
+    /// The rows that wait and can share a run with `head`.
+    fn rows_for_run_with(&self, head: &AcceptedWork) -> usize {
+        self.levels
+            .iter()
+            .flat_map(|level| &level.requests)
+            .filter(|request| head.can_share_run_with(request))
+            .map(|request| request.work.rows)
+            .sum()
+    }
+
+    /// When the oldest request was accepted: within a level, requests are in order of age.
+    fn oldest(&self, head: &AcceptedWork) -> Instant {
+        self.levels
+            .iter()
+            .filter_map(|level| level.requests.front())
+            .map(|request| request.accepted_at)
+            .min()
+            .unwrap_or(head.accepted_at)
     }
 }
 
-/// Drops requests that nobody waits for any more, and refuses every one for which `late` has an
-/// error.
-pub(super) fn shed(jobs: &mut VecDeque<Job>, mut late: impl FnMut(&Job) -> Option<InferError>) {
-    jobs.retain(|job| !job.reply.is_closed());
-    let mut at = 0;
-    while let Some(job) = jobs.get(at) {
-        match late(job) {
-            None => at += 1,
-            Some(error) => {
-                let job = jobs.remove(at).expect("the place was just looked at");
-                // Nobody may be waiting any more.
-                let _ = job.reply.send(Err(error));
+impl Level {
+    fn push(&mut self, request: AcceptedWork) {
+        self.rows += request.work.rows;
+        self.requests.push_back(request);
+    }
+
+    fn pop_front(&mut self) -> Option<AcceptedWork> {
+        let request = self.requests.pop_front()?;
+        self.rows -= request.work.rows;
+        Some(request)
+    }
+
+    /// Removes a request by its sequence number. Whether it was there.
+    fn remove(&mut self, sequence: u64) -> bool {
+        let found = self
+            .requests
+            .binary_search_by_key(&sequence, |request| request.sequence);
+        let Some(request) = found.ok().and_then(|at| self.requests.remove(at)) else {
+            return false;
+        };
+        self.rows -= request.work.rows;
+        true
+    }
+
+    /// [Sheds](shed) requests of this level. How many they were.
+    fn shed(&mut self, refusal: &mut impl FnMut(&AcceptedWork) -> Option<InferError>) -> usize {
+        let before = self.requests.len();
+        shed(&mut self.requests, refusal);
+        let shed = before - self.requests.len();
+        if shed > 0 {
+            self.rows = self.requests.iter().map(|request| request.work.rows).sum();
+        }
+        shed
+    }
+
+    /// Moves what can share the run of a batch into it, in order. Whether less urgent levels may
+    /// fill what is left: they may not once a request is too large for it. If smaller ones could
+    /// overtake it again and again, it might never run.
+    fn move_into(&mut self, batch: &mut GrowingBatch) -> bool {
+        let mut at = 0;
+        while batch.rows < batch.max_rows {
+            let Some(request) = self.requests.get(at) else {
+                return true;
+            };
+            let rows = request.work.rows;
+            if !batch.requests[0].can_share_run_with(request) {
+                at += 1;
+                continue;
             }
+            if batch.rows + rows > batch.max_rows {
+                return false;
+            }
+            batch.rows += rows;
+            self.rows -= rows;
+            let request = self.requests.remove(at);
+            batch.requests.extend(request);
+        }
+        false
+    }
+}
+
+/// Removes requests whose callers have gone, and refuses each for which `refusal` has an error.
+pub(super) fn shed(
+    requests: &mut VecDeque<AcceptedWork>,
+    mut refusal: impl FnMut(&AcceptedWork) -> Option<InferError>,
+) {
+    requests.retain(|request| !request.is_abandoned());
+    let mut at = 0;
+    while let Some(request) = requests.get(at) {
+        let Some(error) = refusal(request) else {
+            at += 1;
+            continue;
+        };
+        if let Some(request) = requests.remove(at) {
+            request.respond(Err(error));
         }
     }
 }
@@ -250,11 +281,15 @@ pub(super) fn shed(jobs: &mut VecDeque<Job>, mut late: impl FnMut(&Job) -> Optio
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tidegate_core::Batching;
 
     use super::*;
+    use crate::scheduler::Work;
+    use crate::scheduler::accepted_work::Response;
+    use crate::scheduler::admission::deadline_exceeded;
 
-    fn job(level: usize, rows: usize) -> (Job, oneshot::Receiver<Result<Completed, InferError>>) {
-        Job::new(Work {
+    fn request(level: usize, rows: usize) -> (AcceptedWork, Response) {
+        AcceptedWork::new(Work {
             inputs: Vec::new(),
             rows,
             deadline: None,
@@ -262,42 +297,49 @@ mod tests {
         })
     }
 
-    fn limits(most: usize) -> Limits {
-        let batching = tidegate_core::Batching::default();
+    fn limits(max_batch_rows: usize) -> Limits {
         Limits {
             levels: 3,
-            ..Limits::new(&batching, std::num::NonZeroUsize::new(most))
+            ..Limits::new(
+                &Batching::default(),
+                std::num::NonZeroUsize::new(max_batch_rows),
+            )
         }
+    }
+
+    fn counted_rows(levels: &[Level]) -> usize {
+        let requests = levels.iter().flat_map(|level| &level.requests);
+        requests.map(|request| request.work.rows).sum()
     }
 
     proptest! {
         #[test]
-        fn the_rows_that_wait_are_counted_through_every_change(
+        fn waiting_rows_and_requests_are_counted_through_every_change(
             steps in prop::collection::vec((0..5u8, 0..3usize, 1..9usize), 1..200),
         ) {
             let mut queue = Queue::new(3);
             let mut tickets = Vec::new();
-            let mut answers = Vec::new();
-            let times = RunTimes::default();
+            let mut responses = Vec::new();
+            let run_times = RunTimeModel::default();
             for (step, level, rows) in steps {
                 match step {
                     0 | 1 => {
-                        let (job, answer) = job(level, rows);
-                        tickets.push(queue.push(job));
-                        answers.push(answer);
+                        let (request, response) = request(level, rows);
+                        tickets.push(queue.push(request));
+                        responses.push(response);
                     }
                     2 if !tickets.is_empty() => queue.remove(tickets.swap_remove(rows % tickets.len())),
-                    3 => drop(queue.take(&limits(8), &times)),
+                    3 => drop(queue.take_batch(&limits(8), &run_times)),
                     4 => {
-                        answers.truncate(answers.len() / 2);
-                        queue.shed(|job| (job.work.rows == rows).then(|| crate::scheduler::too_late("late")));
+                        responses.truncate(responses.len() / 2);
+                        queue.shed(|request| (request.work.rows == rows).then(|| deadline_exceeded("late")));
                     }
                     _ => {}
                 }
-                let counted = |level: &VecDeque<Job>| level.iter().map(|job| job.work.rows).sum::<usize>();
-                prop_assert_eq!(queue.rows(), queue.levels.iter().map(counted).sum::<usize>());
-                prop_assert_eq!(queue.rows_before(1), queue.levels[..2].iter().map(counted).sum::<usize>());
-                prop_assert_eq!(queue.len(), queue.levels.iter().map(VecDeque::len).sum::<usize>());
+                let requests: usize = queue.levels.iter().map(|level| level.requests.len()).sum();
+                prop_assert_eq!(queue.rows(), counted_rows(&queue.levels));
+                prop_assert_eq!(queue.rows_before(1), counted_rows(&queue.levels[..2]));
+                prop_assert_eq!(queue.len(), requests);
             }
         }
     }

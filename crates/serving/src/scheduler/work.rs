@@ -1,30 +1,55 @@
 //! What goes into the scheduler and what comes out of it.
+//!
+//! ```text
+//! Work ──► Scheduler::submit ──► Completed { outputs, Timing }
+//! ```
 
 use std::time::{Duration, Instant};
 
-use tidegate_core::Tensor;
+use tidegate_core::{Tensor, TensorError};
 
-/// What one request asks of the scheduler: inputs in the order of the signature.
+/// One request for the scheduler: inputs in the order of the signature.
 #[derive(Debug)]
 pub struct Work {
-    /// Bound inputs; `None` for an optional one that was left out.
+    /// Bound inputs; `None` for an optional input that was left out.
     pub inputs: Vec<Option<Tensor>>,
     /// Rows along the batch axis; 1 where there is no batch axis.
     pub rows: usize,
-    /// When the answer is no longer of use.
+    /// The latest time at which the answer is of use.
     pub deadline: Option<Instant>,
-    /// Priority level, from 0, the most urgent.
+    /// Priority level; 0 is the most urgent.
     pub level: usize,
 }
 
 impl Work {
-    /// Bytes of all inputs, the measure of how long a run takes.
+    /// Bytes of all inputs: what run times are measured against.
     pub(crate) fn bytes(&self) -> usize {
         self.inputs.iter().flatten().map(Tensor::byte_len).sum()
     }
 
     pub(crate) fn row_bytes(&self) -> usize {
         self.bytes() / self.rows.max(1)
+    }
+
+    /// Parts of at most `max_rows` rows, in order. Their tensors share the memory of this one's.
+    pub(super) fn split(&self, max_rows: usize) -> impl Iterator<Item = Self> {
+        (0..self.rows).step_by(max_rows).map(move |first| {
+            let rows = max_rows.min(self.rows - first);
+            self.slice(first, rows)
+        })
+    }
+
+    fn slice(&self, first: usize, rows: usize) -> Self {
+        let inputs = self
+            .inputs
+            .iter()
+            .map(|input| Some(input.as_ref()?.slice_rows(first, rows)))
+            .collect();
+        Self {
+            inputs,
+            rows,
+            ..*self
+        }
     }
 }
 
@@ -35,6 +60,29 @@ pub struct Completed {
     pub outputs: Vec<Tensor>,
     /// Where the time went.
     pub timing: Timing,
+}
+
+impl Completed {
+    /// The parts of one request, in order, as one.
+    pub(super) fn join(parts: &[Self]) -> Result<Self, TensorError> {
+        let outputs = parts.first().map_or(0, |part| part.outputs.len());
+        let timing = parts
+            .iter()
+            .map(|part| part.timing)
+            .reduce(Timing::join)
+            .unwrap_or_default();
+        Ok(Self {
+            outputs: (0..outputs)
+                .map(|output| join_output(parts, output))
+                .collect::<Result<_, _>>()?,
+            timing,
+        })
+    }
+}
+
+fn join_output(parts: &[Completed], output: usize) -> Result<Tensor, TensorError> {
+    let slices: Vec<&Tensor> = parts.iter().map(|part| &part.outputs[output]).collect();
+    Tensor::concat_rows(&slices)
 }
 
 /// Where the time of a request went.
@@ -50,15 +98,15 @@ pub struct Timing {
     pub compute_output: Duration,
     /// Rows that ran together.
     pub batch_rows: usize,
-    /// When its batch began to run.
+    /// When its batch started to run.
     pub started: Option<Instant>,
     /// The number of its batch among those of the version, from 1.
     pub batch: u64,
 }
 
 impl Timing {
-    /// Two parts of one request, which ran one after the other or side by side.
-    pub(super) fn join(self, other: Self) -> Self {
+    /// The timing of two parts of one request, which ran one after the other or side by side.
+    fn join(self, other: Self) -> Self {
         Self {
             queue: self.queue.max(other.queue),
             compute_input: self.compute_input + other.compute_input,

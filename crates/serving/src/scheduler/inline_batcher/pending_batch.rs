@@ -1,0 +1,114 @@
+//! The requests that arrived on one thread and have not run yet.
+//!
+//! ```text
+//! thread 1 ─ join ─► [ slot 0: PendingBatch { requests, has_leader, batches_of_one } ]
+//! thread 2 ─ join ─► [ slot 1: ...                                                   ]
+//!   ...              [ ...                                                           ]
+//! ```
+//!
+//! Invariants: a slot with requests has a leader, which takes them sooner or later. A slot belongs
+//! to one thread, and to several only where there are more threads than slots: its lock is nearly
+//! never contended. No engine runs under it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::scheduler::accepted_work::AcceptedWork;
+
+/// After so many batches in a row that nobody joined, most leaders do not look for others any more:
+/// where requests come one at a time, looking is pure delay.
+const BATCHES_OF_ONE: u32 = 8;
+/// One in so many leaders still looks, to notice when requests come together again.
+const LOOK_AGAIN: u32 = 16;
+
+/// The pending batches of all threads.
+pub(super) struct PendingBatches(Box<[Slot]>);
+
+/// Aligned to a cache line: a neighbour's thread must not slow this one down.
+#[derive(Default)]
+#[repr(align(64))]
+struct Slot(Mutex<PendingBatch>);
+
+#[derive(Default)]
+struct PendingBatch {
+    requests: Vec<AcceptedWork>,
+    has_leader: bool,
+    /// Batches in a row of at most one request.
+    batches_of_one: u32,
+}
+
+/// The task of a leader: to take the requests of a slot.
+pub(super) struct Leadership {
+    pub(super) slot: usize,
+    /// Whether it is likely that others are ready in the same turn of the event loop.
+    pub(super) expects_others: bool,
+}
+
+/// As many requests are pending as may wait.
+pub(super) struct PendingBatchFull;
+
+impl PendingBatches {
+    pub(super) fn new(slots: usize) -> Self {
+        Self((0..slots.max(1)).map(|_| Slot::default()).collect())
+    }
+
+    /// Adds a request to those of the calling thread. The first one is to lead.
+    pub(super) fn join(
+        &self,
+        request: AcceptedWork,
+        max_requests: usize,
+    ) -> Result<Option<Leadership>, PendingBatchFull> {
+        let slot = thread_number() % self.0.len();
+        let mut pending = self.0[slot].0.lock();
+        if pending.requests.len() >= max_requests {
+            return Err(PendingBatchFull);
+        }
+        pending.requests.push(request);
+        if !pending.claim_leadership() {
+            return Ok(None);
+        }
+        let batches_of_one = pending.batches_of_one;
+        Ok(Some(Leadership {
+            slot,
+            expects_others: batches_of_one < BATCHES_OF_ONE
+                || batches_of_one.is_multiple_of(LOOK_AGAIN),
+        }))
+    }
+
+    /// Takes all requests of a slot and ends the leadership.
+    pub(super) fn take(&self, slot: usize) -> Vec<AcceptedWork> {
+        let mut pending = self.0[slot].0.lock();
+        pending.has_leader = false;
+        pending.batches_of_one = if pending.requests.len() > 1 {
+            0
+        } else {
+            pending.batches_of_one.wrapping_add(1)
+        };
+        std::mem::take(&mut pending.requests)
+    }
+
+    /// Puts requests back that did not run, before those that came since. Whether the caller leads
+    /// again: it does not if another one leads by now.
+    pub(super) fn put_back(&self, slot: usize, mut requests: Vec<AcceptedWork>) -> bool {
+        let mut pending = self.0[slot].0.lock();
+        requests.append(&mut pending.requests);
+        pending.requests = requests;
+        pending.claim_leadership()
+    }
+}
+
+impl PendingBatch {
+    fn claim_leadership(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_leader, true)
+    }
+}
+
+/// A small number for the calling thread.
+fn thread_number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+    }
+    NUMBER.with(|number| *number)
+}
