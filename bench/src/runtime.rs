@@ -12,7 +12,7 @@ use ort::session::{Session, SessionInputs};
 use serde::Serialize;
 use tidegate_core::{EngineChoice, Shape, Tensor};
 use tidegate_engines::Engines;
-use tidegate_serving::{InferRequest, Metrics, Models, Serving};
+use tidegate_serving::{InProcess, InferRequest, Metrics, Models, Serving, Target};
 
 /// What to time.
 #[derive(Args)]
@@ -219,12 +219,16 @@ impl Loaded {
         runtime.block_on(async {
             while started.elapsed() < time {
                 let begun = Instant::now();
+                let target = Target {
+                    endpoint: self.model.clone(),
+                    version: None,
+                };
                 let request = InferRequest {
-                    model: self.model.clone(),
                     inputs: vec![(input.to_owned(), tensor.clone())],
                     ..InferRequest::default()
                 };
-                self.serving.infer(request, begun).await?;
+                let exchange = InProcess::new(target, request);
+                self.serving.answer(exchange).await?;
                 histogram.record(begun.elapsed().as_nanos() as u64)?;
             }
             anyhow::Ok(())

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tidegate_gateway::Gateway;
 use tidegate_serving::{ErrorCode, InferError, Serving};
 use tokio::sync::watch;
 
@@ -15,6 +16,8 @@ use crate::{
 
 /// The state behind both front ends.
 pub(crate) struct App {
+    /// Who may do what.
+    pub(crate) gateway: Arc<Gateway>,
     pub(crate) serving: Arc<Serving>,
     pub(crate) config: ServerConfig,
     pub(crate) objectives: Arc<Objectives>,
@@ -49,6 +52,7 @@ impl App {
             gpus,
         } = observers;
         Self {
+            gateway: serving.gateway().clone(),
             history: History::of(serving.metrics()),
             serving,
             config,

@@ -30,6 +30,9 @@ pub struct ServerConfig {
     /// Answers smaller than this are sent uncompressed even where the client accepts compression,
     /// in bytes.
     pub compress_min_bytes: usize,
+    /// Largest body of an answer before compression, and largest gRPC answer, in bytes. gRPC itself
+    /// allows less than 4 GiB, protobuf less than 2 GiB.
+    pub max_answer_bytes: usize,
     /// Whether clients may load and unload models through the repository API.
     pub model_control: bool,
 }
@@ -45,6 +48,7 @@ impl Default for ServerConfig {
             body_timeout_ms: 60_000,
             drain_timeout_ms: 30_000,
             compress_min_bytes: 1024,
+            max_answer_bytes: 1 << 30,
             model_control: true,
         }
     }

@@ -16,16 +16,16 @@ mod trial;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::middleware::map_response;
 use axum::response::{Redirect, Response};
-use axum::routing::get;
 use http::{HeaderName, HeaderValue, header};
+use tidegate_gateway::Permission;
 use tokio::sync::Semaphore;
 
 pub use self::config::ConsoleConfig;
 use crate::app::App;
 use crate::clock::now_ms;
+use crate::routes::Routes;
 
 /// What the console keeps of its own.
 pub(crate) struct Console {
@@ -50,30 +50,41 @@ impl Console {
 }
 
 /// The routes of the console; none where it is switched off.
-pub(crate) fn router(console: &Console) -> Router<Arc<App>> {
+pub(crate) fn routes(console: &Console) -> Routes<Arc<App>> {
+    // The console's pages are for people; the description is of the API.
+    let routes = Routes::described_by(utoipa::openapi::OpenApi::default());
     if !console.is_enabled {
-        return Router::new();
+        return routes;
     }
-    Router::new()
-        .route("/console", get(pages::home))
-        .route("/console/", get(pages::home))
-        .route("/console/endpoints/{name}", get(pages::endpoint))
-        .route("/console/models", get(pages::models))
-        .route("/console/models/{name}", get(pages::model))
-        .route("/console/objectives", get(pages::objectives))
-        .route("/console/alerts", get(alerts::show))
-        .route("/console/silences", get(alerts::show).post(alerts::silence))
-        .route(
+    use Permission::{Call, ManageAlerts, Public, ViewOperations};
+    routes
+        .get("/console", ViewOperations, pages::home)
+        .get("/console/", ViewOperations, pages::home)
+        .get("/console/endpoints/{name}", ViewOperations, pages::endpoint)
+        .get("/console/models", ViewOperations, pages::models)
+        .get("/console/models/{name}", ViewOperations, pages::model)
+        .get("/console/objectives", ViewOperations, pages::objectives)
+        .get("/console/alerts", ViewOperations, alerts::show)
+        .get("/console/silences", ViewOperations, alerts::show)
+        .post("/console/silences", ManageAlerts, alerts::silence)
+        .get(
             "/console/silences/{id}/expire",
-            get(alerts::show).post(alerts::expire),
+            ViewOperations,
+            alerts::show,
         )
-        .route("/console/events", get(pages::events))
-        .route("/console/cost", get(pages::costs))
-        .route("/console/try", get(trial::show).post(trial::send))
-        .route("/console/assets/{name}", get(assets::asset))
-        .route("/console/{*path}", get(pages::missing))
-        .layer(map_response(guarded))
-        .route("/", get(|| async { Redirect::temporary("/console") }))
+        .post(
+            "/console/silences/{id}/expire",
+            ManageAlerts,
+            alerts::expire,
+        )
+        .get("/console/events", ViewOperations, pages::events)
+        .get("/console/cost", ViewOperations, pages::costs)
+        .get("/console/try", ViewOperations, trial::show)
+        .post("/console/try", Call, trial::send)
+        .get("/console/assets/{name}", Public, assets::asset)
+        .get("/console/{*path}", Public, pages::missing)
+        .map_handlers(|handler| handler.layer(map_response(guarded)))
+        .get("/", Public, || async { Redirect::temporary("/console") })
 }
 
 const POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";

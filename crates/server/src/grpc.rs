@@ -1,6 +1,7 @@
 //! gRPC: `inference.GRPCInferenceService`, health and reflection.
 
 mod convert;
+mod exchange;
 mod service;
 
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! REST: the Open Inference Protocol v2, KServe v1, health, metrics.
 
+mod alert_routes;
 mod alerts;
 mod answer;
 pub(crate) mod body;
@@ -15,7 +16,6 @@ mod path;
 mod predict_v1;
 mod replicas;
 mod repository;
-mod routes;
 mod service;
 mod silences;
 mod statistics;
@@ -24,14 +24,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn};
 use axum::response::Response;
-use axum::routing::{delete, get, post, put};
 use http::{HeaderMap, StatusCode, header};
+use tidegate_gateway::Permission;
 use tidegate_serving::{ErrorCode, InferError, TextExposition, TextForm};
 use utoipa_swagger_ui::SwaggerUi;
 
-pub(crate) use answer::Refusal;
+pub(crate) use answer::ApiError;
 pub(crate) use infer::handle as infer;
 pub use openapi::openapi;
 pub(crate) use service::RestService;
@@ -39,88 +38,90 @@ pub(crate) use silences::NewSilence;
 
 use crate::app::App;
 use crate::compression::Encoding;
-use crate::{console, origin};
+use crate::console;
+use crate::routes::Routes;
 
-/// Every route of the REST front end.
+/// The router of the REST front end. Inference reaches its handlers without it ([`RestService`]).
 fn router(app: Arc<App>) -> Router {
-    let documented = SwaggerUi::new("/docs").url("/openapi.json", openapi());
-    Router::new()
-        .route("/v2/models/{model}/infer", post(infer::infer))
-        .route(
-            "/v2/models/{model}/versions/{version}/infer",
-            post(infer::infer_version),
-        )
-        .route("/v2", get(health::server))
-        .route("/v2/health/live", get(health::live))
-        .route("/v2/health/ready", get(health::ready))
-        .route("/v2/models/stats", get(statistics::all))
-        .route("/v2/models/{model}", get(metadata::model))
-        .route("/v2/models/{model}/ready", get(health::model_ready))
-        .route("/v2/models/{model}/config", get(metadata::config))
-        .route("/v2/models/{model}/stats", get(statistics::model))
-        .route(
-            "/v2/models/{model}/versions/{version}",
-            get(metadata::version),
-        )
-        .route(
-            "/v2/models/{model}/versions/{version}/ready",
-            get(health::version_ready),
-        )
-        .route(
-            "/v2/models/{model}/versions/{version}/config",
-            get(metadata::version_config),
-        )
-        .route(
-            "/v2/models/{model}/versions/{version}/stats",
-            get(statistics::version),
-        )
-        .route("/v2/repository/index", post(repository::index))
-        .route("/v1/models", get(predict_v1::models))
-        .route(
-            "/v1/models/{model}",
-            get(predict_v1::model).post(predict_v1::predict),
-        )
-        .route("/api/slos", get(objectives::slos))
-        .route("/api/replicas", get(replicas::replicas))
-        .route("/api/alerts", get(alerts::alerts))
-        .route("/api/alerts/routes", get(routes::routes))
-        .route("/api/silences", get(silences::list))
-        .route("/api/events", get(events::events))
-        .route("/api/cost", get(cost::cost))
-        .route("/metrics", get(metrics))
-        .merge(changes())
-        .merge(console::router(&app.console))
+    let routes = routes(app.clone());
+    let documentation = SwaggerUi::new("/docs").url("/openapi.json", routes.openapi().clone());
+    routes
+        .into_router(&app.gateway)
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
-        .with_state(app)
-        .merge(documented)
+        .merge(documentation)
 }
 
-/// The routes that change what the server does, or whom it tells.
-fn changes() -> Router<Arc<App>> {
-    Router::new()
-        .route("/v2/repository/models/{model}/load", post(repository::load))
-        .route(
+/// Every route of the REST front end, with the permission that it needs.
+pub(crate) fn routes(app: Arc<App>) -> Routes<()> {
+    use Permission::{
+        ManageAlerts, ManageModels, ManageObjectives, Public, ViewMetrics, ViewModels,
+        ViewOperations,
+    };
+
+    Routes::described_by(openapi())
+        .post_inference("/v2/models/{model}/infer", infer::infer)
+        .post_inference(
+            "/v2/models/{model}/versions/{version}/infer",
+            infer::infer_version,
+        )
+        .post_inference("/v1/models/{model}", predict_v1::predict)
+        .get("/v2", Public, health::server)
+        .get("/v2/health/live", Public, health::live)
+        .get("/v2/health/ready", Public, health::ready)
+        .get("/v2/models/stats", ViewModels, statistics::all)
+        .get("/v2/models/{model}", ViewModels, metadata::model)
+        .get("/v2/models/{model}/ready", Public, health::model_ready)
+        .get("/v2/models/{model}/config", ViewModels, metadata::config)
+        .get("/v2/models/{model}/stats", ViewModels, statistics::model)
+        .get(
+            "/v2/models/{model}/versions/{version}",
+            ViewModels,
+            metadata::version,
+        )
+        .get(
+            "/v2/models/{model}/versions/{version}/ready",
+            Public,
+            health::version_ready,
+        )
+        .get(
+            "/v2/models/{model}/versions/{version}/config",
+            ViewModels,
+            metadata::version_config,
+        )
+        .get(
+            "/v2/models/{model}/versions/{version}/stats",
+            ViewModels,
+            statistics::version,
+        )
+        .post("/v2/repository/index", ViewModels, repository::index)
+        .post(
+            "/v2/repository/models/{model}/load",
+            ManageModels,
+            repository::load,
+        )
+        .post(
             "/v2/repository/models/{model}/unload",
-            post(repository::unload),
+            ManageModels,
+            repository::unload,
         )
-        .route(
-            "/api/slos/{name}",
-            put(objective::set).delete(objective::remove),
-        )
-        .route("/api/slos/{name}/thaw", post(objective::thaw))
-        .route("/api/silences", post(silences::add))
-        .route("/api/silences/{id}", delete(silences::expire))
-        .route_layer(from_fn(not_for_other_sites))
-}
-
-/// Refuses what a page of another site lets the browser of somebody send who can reach this server.
-async fn not_for_other_sites(request: Request, next: Next) -> Result<Response, Refusal> {
-    if origin::is_own(request.headers()) {
-        return Ok(next.run(request).await);
-    }
-    let message = "this was sent by a page of another site, and nothing was done";
-    Err(InferError::new(ErrorCode::ForeignOrigin, message).into())
+        .get("/v1/models", ViewModels, predict_v1::models)
+        .get("/v1/models/{model}", Public, predict_v1::model)
+        .get("/api/slos", ViewOperations, objectives::slos)
+        .put("/api/slos/{name}", ManageObjectives, objective::set)
+        .delete("/api/slos/{name}", ManageObjectives, objective::remove)
+        .post("/api/slos/{name}/thaw", ManageObjectives, objective::thaw)
+        .get("/api/replicas", ViewOperations, replicas::replicas)
+        .get("/api/alerts", ViewOperations, alerts::alerts)
+        .get("/api/alerts/routes", ViewOperations, alert_routes::routes)
+        .get("/api/silences", ViewOperations, silences::list)
+        .post("/api/silences", ManageAlerts, silences::add)
+        .delete("/api/silences/{id}", ManageAlerts, silences::expire)
+        .get("/api/events", ViewOperations, events::events)
+        .get("/api/cost", ViewOperations, cost::cost)
+        .get("/metrics", ViewMetrics, metrics)
+        .with_state(app.clone())
+        .merge(console::routes(&app.console).with_state(app))
 }
 
 /// The process's metrics: in OpenMetrics's text form if `Accept` names it, else in Prometheus's.
@@ -128,7 +129,7 @@ async fn not_for_other_sites(request: Request, next: Next) -> Result<Response, R
 pub(crate) async fn metrics(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ApiError> {
     let form = TextForm::accepted(
         headers
             .get(header::ACCEPT)
@@ -145,12 +146,12 @@ pub(crate) async fn metrics(
     Ok(body::answer(text, form.content_type(), encoding, &app.config).await?)
 }
 
-async fn not_found(request: Request) -> Refusal {
+async fn not_found(request: Request) -> ApiError {
     let path: String = request.uri().path().chars().take(128).collect();
     InferError::new(ErrorCode::NotFound, format!("there is nothing at {path:?}")).into()
 }
 
-async fn method_not_allowed(request: Request) -> (StatusCode, Refusal) {
+async fn method_not_allowed(request: Request) -> (StatusCode, ApiError) {
     let message = format!("this path does not take {}", request.method());
     (
         StatusCode::METHOD_NOT_ALLOWED,

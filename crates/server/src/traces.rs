@@ -48,8 +48,10 @@ impl Traces {
         SpanOutcome::ALL
             .iter()
             .for_each(|outcome| metrics.spans(outcome.name(), 0));
-        let told = metrics.clone();
-        let started = Exporter::start(config, move |fate, spans| told.spans(fate.name(), spans))?;
+        let counted = metrics.clone();
+        let started = Exporter::start(config, move |outcome, spans| {
+            counted.spans(outcome.name(), spans);
+        })?;
         let (tracer, recorder, exporter) = started;
         follow(metrics.clone(), Some(recorder));
         Ok(Self {
@@ -94,9 +96,9 @@ impl Traces {
     }
 }
 
-/// What a client is told of its request's place in a trace.
+/// The header that names a request's place in a trace to its client.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Told {
+pub(crate) struct TraceHeader {
     trace_id: u128,
     span_id: u64,
     is_sampled: bool,
@@ -104,7 +106,7 @@ pub(crate) struct Told {
     is_known: bool,
 }
 
-impl Told {
+impl TraceHeader {
     pub(crate) fn of(trace: &RequestTrace) -> Self {
         let TraceContext {
             trace_id,
@@ -123,7 +125,7 @@ impl Told {
 
     /// The `traceparent` of the answer: for clients that trace, for traces that are recorded, and
     /// for failures.
-    pub(crate) fn header(self, failed: bool) -> Option<(HeaderName, HeaderValue)> {
+    pub(crate) fn pair(self, failed: bool) -> Option<(HeaderName, HeaderValue)> {
         if !(self.is_known || self.is_sampled || failed) {
             return None;
         }
@@ -185,7 +187,8 @@ fn finished<'a>(
             },
         },
         received: now.1 - now.0.saturating_duration_since(one.received),
-        total: one.total,
+        // The span of encoding begins where the rest of the request ends.
+        total: one.total.saturating_sub(one.encode),
         encode: one.encode,
         rows: one.rows,
         stages: stages(one),
@@ -245,38 +248,39 @@ mod tests {
             )
             .unwrap();
         assert_eq!(trace.context.state.as_deref(), Some("a=b"));
-        let (_, told) = Told::of(&trace).header(false).unwrap();
+        let (_, value) = TraceHeader::of(&trace).pair(false).unwrap();
         assert!(
-            told.to_str()
+            value
+                .to_str()
                 .unwrap()
                 .starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"),
-            "{told:?}"
+            "{value:?}"
         );
     }
 
     #[test]
     fn clients_hear_of_traces_that_matter_to_them() {
-        let unknown = Told {
+        let unknown = TraceHeader {
             trace_id: 1,
             span_id: 2,
             is_sampled: false,
             is_known: false,
         };
-        assert!(unknown.header(false).is_none() && unknown.header(true).is_some());
+        assert!(unknown.pair(false).is_none() && unknown.pair(true).is_some());
         assert!(
-            Told {
+            TraceHeader {
                 is_sampled: true,
                 ..unknown
             }
-            .header(false)
+            .pair(false)
             .is_some()
         );
         assert!(
-            Told {
+            TraceHeader {
                 is_known: true,
                 ..unknown
             }
-            .header(false)
+            .pair(false)
             .is_some()
         );
     }

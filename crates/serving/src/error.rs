@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use thiserror::Error;
 use tidegate_core::{ShapeError, SignatureError, TensorError, UnknownDataType};
 use tidegate_engines::RunError;
+use tidegate_gateway::Denied;
 
 /// Why a request failed: a stable code for machines and a message for people.
 ///
@@ -109,6 +110,8 @@ error_codes! {
         "a parameter or header has a wrong type or value" "read the parameter's name in the message";
     TooManyInputs "too_many_inputs" 400 3
         "the request lists more tensors than a request may" "split the request";
+    Forbidden "forbidden" 403 7
+        "the caller lacks the permission that the request needs" "use credentials that have it";
     ForeignOrigin "foreign_origin" 403 7
         "a page of another site sent the request; nothing was done" "send it from outside a browser, or from a page of this server";
     UnknownModel "unknown_model" 404 5
@@ -124,6 +127,8 @@ error_codes! {
     BodyTooLarge "body_too_large" 413 8
         "the body is larger than `max_body_bytes`, before or after decompression"
         "send fewer rows, or raise the limit";
+    AnswerTooLarge "answer_too_large" 413 8
+        "the answer is larger than `max_answer_bytes`" "send fewer rows, ask for fewer outputs, or raise the limit";
     UnsupportedEncoding "unsupported_encoding" 415 3
         "the content encoding is not gzip, deflate or zstd" "send it uncompressed";
     QueueFull "queue_full" 429 8
@@ -181,6 +186,15 @@ impl From<&TensorError> for ErrorCode {
             TensorError::Shape(_) => Self::ShapeOverflow,
             TensorError::Mismatch { .. } | TensorError::NothingToJoin => Self::Internal,
         }
+    }
+}
+
+impl From<Denied> for InferError {
+    fn from(error: Denied) -> Self {
+        let code = match &error {
+            Denied::Forbidden { .. } => ErrorCode::Forbidden,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

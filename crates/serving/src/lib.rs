@@ -1,19 +1,44 @@
-//! The way of a request: from decoded tensors to answered tensors.
+//! The request pipeline: from decoded tensors to answered tensors.
 //!
-//! In: [`InferRequest`]s from the front ends, and paths of models to serve. Out: [`InferResponse`]s
-//! or an [`InferError`] with a stable code, and the figures of what happened. This room knows no
-//! wire format.
+//! In: [`Exchange`]s from the front ends, and paths of models to serve. Out: [`InferResponse`]s or
+//! an [`InferError`] with a stable code, and one [`Observation`] of each request. This crate must
+//! never depend on a wire format, a port, or anything that runs beside the requests.
 //!
-//! Begin at [`Serving::infer`]: it reads top to bottom like a request goes.
+//! Begin at [`Serving::answer`]: it reads top to bottom as a request passes through it.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use tidegate_core::{EngineChoice, Shape, Tensor};
+//! use tidegate_engines::Engines;
+//! use tidegate_serving::{InProcess, InferRequest, Metrics, Models, Serving, Target};
+//!
+//! # let digits = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/models/digits");
+//! let metrics = Arc::new(Metrics::new());
+//! let engines = Engines::discover(None, EngineChoice::Portable);
+//! let models = Models::new(vec![digits.into()], engines, metrics.clone());
+//! let serving = Serving::new(models, metrics);
+//! serving.models().load_all();
+//!
+//! let target = Target { endpoint: "digits".to_owned(), version: None };
+//! let image = Tensor::from_vec(Shape::new(&[1, 64])?, vec![0f32; 64])?;
+//! let request = InferRequest {
+//!     inputs: vec![("image".to_owned(), image)],
+//!     ..InferRequest::default()
+//! };
+//! let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! let response = runtime.block_on(serving.answer(InProcess::new(target, request)))?;
+//! assert_eq!(response.version.model(), "digits");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod check;
-mod ending;
 mod error;
 mod fleet;
 mod memory;
 mod metrics;
 mod models;
 mod observation;
+mod pipeline;
 mod request;
 mod request_sample;
 mod sample;
@@ -35,7 +60,10 @@ pub use metrics::{
 };
 pub use models::{IndexEntry, LoadReport, Model, ModelState, Models};
 pub use observation::{Observation, Observations, Outcome};
-pub use request::{InferRequest, InferResponse, OutputTensor, RequestTrace, RequestedOutput, Via};
+pub use pipeline::{Encoded, Exchange, InProcess, Received};
+pub use request::{
+    InferRequest, InferResponse, OutputTensor, RequestTrace, RequestedOutput, Target, Via,
+};
 pub use request_sample::RequestSample;
 pub use scheduler::{Completed, Limits, Scheduler, Timing, Work};
 pub use serving::Serving;

@@ -5,19 +5,23 @@ use std::time::Instant;
 
 use tidegate_core::{Tensor, TraceContext};
 
-use crate::ending::Ending;
 use crate::{Timing, Version};
 
 /// Longest id of a client's that is shown in its trace, in bytes.
 const MAX_ID_BYTES: usize = 256;
 
+/// Whom a request asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// The endpoint. A model has one of its own name.
+    pub endpoint: String,
+    /// The version asked for, by number or alias; the endpoint's own choice if absent.
+    pub version: Option<String>,
+}
+
 /// A decoded request.
 #[derive(Clone, Debug, Default)]
 pub struct InferRequest {
-    /// The model's name.
-    pub model: String,
-    /// The version asked for, by number or alias; the one that answers for the model if absent.
-    pub version: Option<String>,
     /// Named inputs, in any order.
     pub inputs: Vec<(String, Tensor)>,
     /// The outputs wanted; all of them if empty.
@@ -26,8 +30,6 @@ pub struct InferRequest {
     pub deadline: Option<Instant>,
     /// 1 is the most urgent, larger is less urgent, 0 is the model's default.
     pub priority: u64,
-    /// Its place in a trace, if it has one.
-    pub trace: Option<Box<RequestTrace>>,
 }
 
 /// What a traced request carries for whoever shows its trace.
@@ -72,7 +74,7 @@ pub struct RequestedOutput {
     pub classes: usize,
 }
 
-/// The answer. Drop it once it is encoded: a trace ends then.
+/// The answer.
 #[derive(Debug)]
 pub struct InferResponse {
     /// The version that answered.
@@ -83,8 +85,6 @@ pub struct InferResponse {
     pub timing: Timing,
     /// Whether the version had to be loaded first.
     pub cold_start: bool,
-    /// Last, for it measures how long the rest was there.
-    pub(crate) _ending: Ending,
 }
 
 /// A named output.

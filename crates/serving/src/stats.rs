@@ -119,11 +119,6 @@ impl VersionStats {
         self.tally.exemplify(total, trace_id);
     }
 
-    /// Leaves a finished request to be counted.
-    pub(crate) fn leave(&self, observation: Observation) {
-        self.observations.leave(observation);
-    }
-
     /// Counts bytes of answers.
     pub(crate) fn sent(&self, bytes: usize) {
         self.tally.sent(bytes);

@@ -86,11 +86,6 @@ impl Version {
         self.stats.pending(self.scheduler.queued());
     }
 
-    /// Counts bytes that were sent with its answers.
-    pub fn count_sent(&self, bytes: usize) {
-        self.stats.sent(bytes);
-    }
-
     /// How much the process grew while it was loaded, in bytes. Includes what other loads took at
     /// the same time.
     pub fn memory_bytes(&self) -> u64 {

@@ -4,12 +4,11 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
-use tidegate_serving::{InferRequest, InferResponse, Metrics, Models, Serving};
+use tidegate_serving::{InProcess, InferRequest, InferResponse, Metrics, Models, Serving, Target};
 
 use crate::options::Engine;
 use crate::{engines, rows};
@@ -59,15 +58,16 @@ impl Predict {
         let mut out = std::io::BufWriter::new(std::io::stdout().lock());
         for first in (0..total).step_by(CHUNK_ROWS) {
             let count = CHUNK_ROWS.min(total - first);
-            let mut request = InferRequest {
-                model: name.clone(),
-                ..Default::default()
+            let target = Target {
+                endpoint: name.clone(),
+                version: None,
             };
+            let mut request = InferRequest::default();
             for (input, tensor) in &inputs {
                 let chunk = tensor.slice_rows(first, count);
                 request.inputs.push((input.clone(), chunk));
             }
-            let response = runtime.block_on(serving.infer(request, Instant::now()))?;
+            let response = runtime.block_on(serving.answer(InProcess::new(target, request)))?;
             let columns = columns(&response, count);
             match self.output {
                 OutputFormat::Json => print_json(&mut out, &columns, count)?,

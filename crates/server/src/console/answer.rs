@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::clock::now_ms;
 use crate::compression::Encoding;
 use crate::origin;
-use crate::rest::{Refusal, body};
+use crate::rest::{ApiError, body};
 
 /// Looks a page up at a moment; or says what is not there.
 pub(super) trait Look:
@@ -73,7 +73,7 @@ pub(super) async fn send(
             *response.status_mut() = status;
             response
         }
-        Err(error) => Refusal::from(error).into_response(),
+        Err(error) => ApiError::from(error).into_response(),
     }
 }
 

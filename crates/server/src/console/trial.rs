@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Full};
 use serde::Deserialize;
 use serde_json::Value;
 use tidegate_console::{Trial, TrialAnswer};
-use tidegate_serving::ErrorCode;
+use tidegate_serving::{ErrorCode, Target};
 
 use super::answer::{answer, on_the_side, send as send_page};
 use super::form::{Form, Refused};
@@ -72,15 +72,11 @@ pub(super) async fn send(State(app): State<Arc<App>>, headers: HeaderMap, body: 
 /// Asks as a client does.
 async fn ask(app: &App, model: &str, version: &str, body: String) -> TrialAnswer {
     let started = Instant::now();
-    let version = Some(version.to_owned()).filter(|version| !version.is_empty());
-    let response = rest::infer(
-        app,
-        model.to_owned(),
-        version,
-        &HeaderMap::new(),
-        Full::new(Bytes::from(body)),
-    )
-    .await;
+    let target = Target {
+        endpoint: model.to_owned(),
+        version: Some(version.to_owned()).filter(|version| !version.is_empty()),
+    };
+    let response = rest::infer(app, target, &HeaderMap::new(), Full::new(Bytes::from(body))).await;
     let took_ms = started.elapsed().as_secs_f64() * 1e3;
     let status = response.status();
     let body = match response.into_body().collect().await {

@@ -9,7 +9,11 @@ use tidegate_protocol::inference::model_infer_response::InferOutputTensor;
 use tidegate_protocol::inference::{
     InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse, model_infer_request,
 };
-use tidegate_serving::{ErrorCode, InferError, InferRequest, InferResponse, RequestedOutput};
+use tidegate_serving::{
+    Encoded, ErrorCode, InferError, InferRequest, InferResponse, RequestedOutput,
+};
+
+use crate::limits::refuse_beyond;
 
 use crate::parameters::{Parameters, Value, earlier};
 
@@ -23,8 +27,6 @@ pub(crate) fn request(
     received: Instant,
 ) -> Result<InferRequest, InferError> {
     let ModelInferRequest {
-        model_name,
-        model_version,
         parameters: settings,
         inputs,
         outputs,
@@ -60,19 +62,27 @@ pub(crate) fn request(
     });
     let client_deadline = timeout.and_then(|timeout| received.checked_add(timeout));
     Ok(InferRequest {
-        model: model_name,
-        version: (!model_version.is_empty()).then_some(model_version),
         inputs,
         outputs: outputs.collect::<Result<_, InferError>>()?,
         deadline: earlier(settings.deadline(received)?, client_deadline),
         priority: settings.priority()?,
-        trace: None,
     })
 }
 
 /// Writes an answer; all data raw, as Triton does.
-pub(super) fn response(response: InferResponse, id: String) -> ModelInferResponse {
+///
+/// # Errors
+/// [`ErrorCode::AnswerTooLarge`]: the transport encodes the message after the request was recorded,
+/// so a message that it cannot send must be refused here.
+pub(super) fn response(
+    response: InferResponse,
+    id: String,
+    max_bytes: usize,
+) -> Result<Encoded<ModelInferResponse>, InferError> {
     let version = &response.version;
+    let outputs = response.outputs.iter();
+    let bytes = outputs.map(|output| output.tensor.byte_len()).sum();
+    refuse_beyond(max_bytes, bytes)?;
     let mut message = ModelInferResponse {
         model_name: version.model().to_owned(),
         model_version: version.number().to_owned(),
@@ -99,8 +109,10 @@ pub(super) fn response(response: InferResponse, id: String) -> ModelInferRespons
             ..InferOutputTensor::default()
         });
     }
-    version.count_sent(message.raw_output_contents.iter().map(Bytes::len).sum());
-    message
+    Ok(Encoded {
+        answer: message,
+        bytes,
+    })
 }
 
 /// Reads a `grpc-timeout` header: up to eight digits and a unit.

@@ -2,26 +2,26 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
+use http::HeaderMap;
 use tidegate_core::TensorSpec;
 use tidegate_protocol::inference::grpc_inference_service_server::GrpcInferenceService;
 use tidegate_protocol::inference::model_metadata_response::TensorMetadata;
 use tidegate_protocol::inference::repository_index_response::ModelIndex;
 use tidegate_protocol::inference::{self as pb};
-use tidegate_serving::{
-    DurationFigures, ErrorCode, InferError, InferRequest, RequestTrace, Version, Via,
-};
+use tidegate_serving::{DurationFigures, ErrorCode, InferError, Version, Via};
 use tonic::metadata::AsciiMetadataKey;
 use tonic::{Request, Response, Status, Streaming};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use super::exchange::GrpcExchange;
 use super::{convert, status};
 use crate::app::App;
 use crate::describe::{self, EXTENSIONS, SERVER_NAME, SERVER_VERSION};
-use crate::traces::Told;
+use crate::traces::TraceHeader;
 
 /// Requests of one stream that are worked on at once; answers keep the order of the requests.
 const STREAM_DEPTH: usize = 64;
@@ -103,34 +103,9 @@ fn until_stopped(
     })
 }
 
-/// Answers one request.
-async fn infer(
-    app: &App,
-    message: pb::ModelInferRequest,
-    timeout: Option<Duration>,
-    mut trace: Option<Box<RequestTrace>>,
-) -> Result<pb::ModelInferResponse, InferError> {
-    let received = Instant::now();
-    let id = message.id.clone();
-    if let Some(trace) = &mut trace {
-        trace.set_id(&id);
-    }
-    let request = match convert::request(message, timeout, received) {
-        Ok(request) => InferRequest { trace, ..request },
-        Err(error) => {
-            app.serving.metrics().refused(error.code, trace, received);
-            return Err(error);
-        }
-    };
-    Ok(convert::response(
-        app.serving.infer(request, received).await?,
-        id,
-    ))
-}
-
-/// Says in an answer which trace its request stands in.
-fn tell<T>(told: Option<Told>, answer: &mut Answer<T>) {
-    let Some((name, value)) = told.and_then(|told| told.header(answer.is_err())) else {
+/// Names the trace of its request in an answer.
+fn set_trace_header<T>(header: Option<TraceHeader>, answer: &mut Answer<T>) {
+    let Some((name, value)) = header.and_then(|header| header.pair(answer.is_err())) else {
         return;
     };
     let metadata = match answer {
@@ -142,6 +117,31 @@ fn tell<T>(told: Option<Told>, answer: &mut Answer<T>) {
         value.as_bytes().try_into(),
     ) {
         metadata.insert(name, value);
+    }
+}
+
+/// Answers one request of a stream. One that fails is answered with its error; the stream goes on.
+async fn answer_in_stream(
+    app: &App,
+    metadata: &HeaderMap,
+    message: pb::ModelInferRequest,
+) -> pb::ModelStreamInferResponse {
+    // Each request of a stream is a span of its own under the client's.
+    let trace = app.traces.begin(metadata, Via::GrpcStream);
+    let id = message.id.clone();
+    let exchange = GrpcExchange::new(&app.config, metadata, message, trace);
+    match app.serving.answer(exchange).await {
+        Ok(response) => pb::ModelStreamInferResponse {
+            infer_response: Some(response),
+            ..pb::ModelStreamInferResponse::default()
+        },
+        Err(error) => pb::ModelStreamInferResponse {
+            error_message: error.to_string(),
+            infer_response: Some(pb::ModelInferResponse {
+                id,
+                ..pb::ModelInferResponse::default()
+            }),
+        },
     }
 }
 
@@ -241,14 +241,14 @@ impl GrpcInferenceService for Service {
     ) -> Answer<pb::ModelInferResponse> {
         let timeout = client_timeout(&request);
         let compress = is_compressed(&request);
-        let trace = self
-            .app
-            .traces
-            .begin(request.metadata().as_ref(), Via::Grpc);
-        let told = trace.as_deref().map(Told::of);
-        let answer = infer(&self.app, request.into_inner(), timeout, trace).await;
+        let (metadata, _, message) = request.into_parts();
+        let trace = self.app.traces.begin(metadata.as_ref(), Via::Grpc);
+        let trace_header = trace.as_deref().map(TraceHeader::of);
+        let exchange = GrpcExchange::new(&self.app.config, metadata.as_ref(), message, trace)
+            .with_timeout(timeout);
+        let answer = self.app.serving.answer(exchange).await;
         let mut answer = answer.map(Response::new).map_err(|error| status(&error));
-        tell(told, &mut answer);
+        set_trace_header(trace_header, &mut answer);
         let mut answer = answer?;
         if !compress {
             answer.disable_compression();
@@ -266,28 +266,10 @@ impl GrpcInferenceService for Service {
         let app = self.app.clone();
         let compress = is_compressed(&request);
         let (metadata, _, messages) = request.into_parts();
+        let metadata = Arc::new(metadata);
         let answers = until_stopped(&app, messages).map(move |message| {
-            let app = app.clone();
-            // Each request of a stream is a span of its own under the client's.
-            let trace = app.traces.begin(metadata.as_ref(), Via::GrpcStream);
-            async move {
-                let message = message?;
-                let id = message.id.clone();
-                // A request that fails is answered with its error; the stream goes on.
-                Ok(match infer(&app, message, None, trace).await {
-                    Ok(response) => pb::ModelStreamInferResponse {
-                        infer_response: Some(response),
-                        ..pb::ModelStreamInferResponse::default()
-                    },
-                    Err(error) => pb::ModelStreamInferResponse {
-                        error_message: error.to_string(),
-                        infer_response: Some(pb::ModelInferResponse {
-                            id,
-                            ..pb::ModelInferResponse::default()
-                        }),
-                    },
-                })
-            }
+            let (app, metadata) = (app.clone(), metadata.clone());
+            async move { Ok(answer_in_stream(&app, metadata.as_ref().as_ref(), message?).await) }
         });
         let mut answers: Response<Self::ModelStreamInferStream> =
             Response::new(Box::pin(answers.buffered(STREAM_DEPTH)));

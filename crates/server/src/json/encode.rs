@@ -5,6 +5,7 @@ use tidegate_core::{DataType, Tensor, TensorView, bf16, f16, with_element};
 use tidegate_serving::{ErrorCode, InferError, InferResponse, OutputTensor};
 
 use super::piece::Piece;
+use crate::limits::refuse_beyond;
 
 /// Writes an answer; `binary` says for each output whether its data goes behind the JSON. The
 /// second value is the length of the JSON if there is binary data.
@@ -12,7 +13,9 @@ pub(crate) fn encode_infer(
     response: &InferResponse,
     id: Option<&str>,
     binary: impl Fn(usize) -> bool,
+    max_bytes: usize,
 ) -> Result<(Vec<u8>, Option<usize>), InferError> {
+    refuse_hopeless(response, &binary, max_bytes)?;
     let version = &response.version;
     let elements: usize = response
         .outputs
@@ -62,7 +65,9 @@ pub(crate) fn encode_infer(
     }
     out.extend_from_slice(b"]}");
     let header_bytes = (!sections.is_empty()).then_some(out.len());
-    out.reserve_exact(sections.iter().map(Bytes::len).sum());
+    let binary_bytes = sections.iter().map(Bytes::len).sum();
+    refuse_beyond(max_bytes, out.len().saturating_add(binary_bytes))?;
+    out.reserve_exact(binary_bytes);
     for section in sections {
         out.extend_from_slice(&section);
     }
@@ -72,7 +77,11 @@ pub(crate) fn encode_infer(
 /// Writes a KServe v1 answer: `{"predictions": […]}`, one entry a row; with several outputs an
 /// entry is an object of them. Outputs that do not have one row an instance are given whole, as
 /// `{"predictions": {"output": …}}`.
-pub(crate) fn encode_predictions(response: &InferResponse) -> Result<Vec<u8>, InferError> {
+pub(crate) fn encode_predictions(
+    response: &InferResponse,
+    max_bytes: usize,
+) -> Result<Vec<u8>, InferError> {
+    refuse_hopeless(response, |_| false, max_bytes)?;
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(b"{\"predictions\":");
     let rows = |output: &OutputTensor| output.tensor.shape().first().copied();
@@ -91,7 +100,27 @@ pub(crate) fn encode_predictions(response: &InferResponse) -> Result<Vec<u8>, In
         },
     }
     out.push(b'}');
+    refuse_beyond(max_bytes, out.len())?;
     Ok(out)
+}
+
+/// Refuses, before any memory is taken for it, an answer that cannot be within its limit: an
+/// element in JSON takes two bytes or more, with its comma.
+fn refuse_hopeless(
+    response: &InferResponse,
+    binary: impl Fn(usize) -> bool,
+    max_bytes: usize,
+) -> Result<(), InferError> {
+    let mut least: usize = 0;
+    for (at, output) in response.outputs.iter().enumerate() {
+        let tensor = &output.tensor;
+        least = least.saturating_add(if binary(at) {
+            tensor.byte_len()
+        } else {
+            2 * tensor.shape().element_count()
+        });
+    }
+    refuse_beyond(max_bytes, least)
 }
 
 /// All outputs by name, each as `part` makes it.

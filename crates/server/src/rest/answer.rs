@@ -16,15 +16,15 @@ pub(crate) struct ErrorBody<'a> {
 }
 
 /// An error on its way to a client.
-pub(crate) struct Refusal(InferError);
+pub(crate) struct ApiError(InferError);
 
-impl From<InferError> for Refusal {
+impl From<InferError> for ApiError {
     fn from(error: InferError) -> Self {
         Self(error)
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let Self(error) = self;
         let status = StatusCode::from_u16(error.code.http_status())

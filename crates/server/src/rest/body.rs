@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
-use tidegate_serving::{ErrorCode, InferError};
+use tidegate_serving::{Encoded, ErrorCode, InferError};
 
 use crate::ServerConfig;
 use crate::compression::Encoding;
@@ -17,16 +17,22 @@ use crate::compression::Encoding;
 const MAX_WANTED_BYTES: usize = 64 << 10;
 
 /// A body on its way in, from a connection or out of the router.
-pub(crate) trait Arriving: http_body::Body<Data = Bytes, Error: Into<BoxError>> {}
+pub(crate) trait Arriving:
+    http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send
+{
+}
 
-impl<B: http_body::Body<Data = Bytes, Error: Into<BoxError>>> Arriving for B {}
+impl<B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send> Arriving for B {}
 
-/// Reads a whole body, decompressed.
+/// Reads a whole body, decompressed. A body that was taken before is empty.
 pub(super) async fn read(
     headers: &HeaderMap,
-    body: impl Arriving,
+    body: Option<impl Arriving>,
     config: &ServerConfig,
 ) -> Result<Bytes, InferError> {
+    let Some(body) = body else {
+        return Ok(Bytes::new());
+    };
     read_at_most(config.max_body_bytes, headers, body, config).await
 }
 
@@ -121,8 +127,15 @@ pub(crate) async fn answer(
     Ok(response)
 }
 
-/// How long the body of an answer is, as it is sent.
-pub(super) fn bytes(answer: &Response) -> usize {
+/// As [`answer`], for the request pipeline.
+pub(super) async fn encoded(
+    body: Vec<u8>,
+    content_type: &'static str,
+    headers: &HeaderMap,
+    config: &ServerConfig,
+) -> Result<Encoded<Response>, InferError> {
+    let answer = answer(body, content_type, Encoding::accepted(headers), config).await?;
     let size = http_body::Body::size_hint(answer.body());
-    usize::try_from(size.lower()).unwrap_or(usize::MAX)
+    let bytes = usize::try_from(size.lower()).unwrap_or(usize::MAX);
+    Ok(Encoded { answer, bytes })
 }

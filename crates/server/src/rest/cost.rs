@@ -10,7 +10,7 @@ use tidegate_observe::cost::{BudgetStatus, Cost, Day, GroupBy, ReportRow};
 use tidegate_serving::{ErrorCode, InferError};
 use utoipa::{IntoParams, ToSchema};
 
-use super::answer::{ErrorBody, Refusal};
+use super::answer::{ApiError, ErrorBody};
 use crate::Costs;
 use crate::app::App;
 use crate::clock::now_ms;
@@ -141,7 +141,7 @@ pub(crate) struct CostBudget {
 pub(crate) async fn cost(
     State(app): State<Arc<App>>,
     query: Result<axum::extract::Query<Wanted>, QueryRejection>,
-) -> Result<Json<CostReport>, Refusal> {
+) -> Result<Json<CostReport>, ApiError> {
     let axum::extract::Query(wanted) = query.map_err(|error| wrong(error.body_text()))?;
     let (from, to, by) = wanted.parse(Day::of_ms(now_ms()))?;
     let costs = app.costs.clone();

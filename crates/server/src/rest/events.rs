@@ -11,7 +11,7 @@ use tidegate_observe::MAX_EVENTS;
 use tidegate_serving::{ErrorCode, InferError};
 use utoipa::{IntoParams, ToSchema};
 
-use super::answer::{ErrorBody, Refusal};
+use super::answer::{ApiError, ErrorBody};
 use crate::app::App;
 
 /// Which events are wanted.
@@ -67,7 +67,7 @@ pub(crate) struct Event {
 pub(crate) async fn events(
     State(app): State<Arc<App>>,
     query: Result<axum::extract::Query<Wanted>, QueryRejection>,
-) -> Result<Json<Vec<Event>>, Refusal> {
+) -> Result<Json<Vec<Event>>, ApiError> {
     let axum::extract::Query(wanted) =
         query.map_err(|error| InferError::new(ErrorCode::InvalidParameter, error.body_text()))?;
     let is_wanted = |event: &tidegate_observe::Event| {

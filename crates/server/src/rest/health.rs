@@ -9,7 +9,7 @@ use serde::Serialize;
 use tidegate_serving::{ErrorCode, InferError};
 use utoipa::ToSchema;
 
-use super::answer::{ErrorBody, Refusal};
+use super::answer::{ApiError, ErrorBody};
 use super::path::Path;
 use crate::app::App;
 use crate::describe::{EXTENSIONS, SERVER_NAME, SERVER_VERSION};
@@ -53,7 +53,7 @@ pub(crate) struct Readiness {
 /// pinned model of the registry does, and the server is not stopping.
 #[utoipa::path(get, path = "/v2/health/ready", tag = "server",
     responses((status = 200, body = Readiness), (status = 503, body = ErrorBody)))]
-pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Readiness>, Refusal> {
+pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Readiness>, ApiError> {
     if app.ready() {
         let problems = app.serving.problems();
         let status = if problems.is_empty() {
@@ -74,7 +74,7 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Readiness>
 pub(crate) async fn model_ready(
     State(app): State<Arc<App>>,
     Path(model): Path<String>,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, ApiError> {
     app.serving.would_answer(&model, None)?;
     Ok(StatusCode::OK)
 }
@@ -87,7 +87,7 @@ pub(crate) async fn model_ready(
 pub(crate) async fn version_ready(
     State(app): State<Arc<App>>,
     Path((model, version)): Path<(String, String)>,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, ApiError> {
     app.serving.would_answer(&model, Some(&version))?;
     Ok(StatusCode::OK)
 }

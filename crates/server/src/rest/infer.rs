@@ -8,17 +8,21 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tidegate_serving::{ErrorCode, InferError, InferRequest, InferResponse, RequestTrace, Via};
+use tidegate_gateway::Credentials;
+use tidegate_serving::{
+    Encoded, ErrorCode, Exchange, InferError, InferRequest, InferResponse, Received, RequestTrace,
+    Target, Via,
+};
 
-use super::answer::{ErrorBody, Refusal};
+use super::answer::{ApiError, ErrorBody};
 use super::body;
 use super::path::Path;
+use crate::ServerConfig;
 use crate::app::App;
-use crate::compression::Encoding;
-use crate::json::{DecodedRequest, decode_infer, encode_infer};
+use crate::json::{decode_infer, encode_infer};
 use crate::parameters::earlier;
 use crate::rest::openapi::{InferRequestBody, InferResponseBody};
-use crate::traces::Told;
+use crate::traces::TraceHeader;
 
 /// The length of the JSON in a body that has binary data behind it.
 const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -38,7 +42,11 @@ pub(crate) async fn infer(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    handle(&app, model, None, &headers, body).await
+    let target = Target {
+        endpoint: model,
+        version: None,
+    };
+    handle(&app, target, &headers, body).await
 }
 
 /// Asks a version of a model.
@@ -54,90 +62,60 @@ pub(crate) async fn infer_version(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    handle(&app, model, Some(version), &headers, body).await
+    let target = Target {
+        endpoint: model,
+        version: Some(version),
+    };
+    handle(&app, target, &headers, body).await
 }
 
-/// Answers a request for a model and, where it names one, a version.
+/// Answers a request to a target: the one way in for the router and for the fast path beside it.
 pub(crate) async fn handle(
     app: &App,
-    model: String,
-    version: Option<String>,
+    target: Target,
     headers: &HeaderMap,
     body: impl body::Arriving,
 ) -> Response {
     let trace = app.traces.begin(headers, Via::Rest);
-    let told = trace.as_deref().map(Told::of);
-    let answer = answer(app, model, version, headers, body, trace).await;
-    tell(told, answer.map_err(Refusal::from))
+    let trace_header = trace.as_deref().map(TraceHeader::of);
+    let exchange = InferExchange {
+        config: &app.config,
+        headers,
+        target,
+        body: Some(body),
+        trace,
+        form: AnswerForm::default(),
+    };
+    respond(trace_header, app.serving.answer(exchange).await)
 }
 
-/// Says in an answer which trace its request stands in.
-pub(super) fn tell(told: Option<Told>, answer: Result<Response, Refusal>) -> Response {
+/// The answer of the pipeline as a response that names the trace of its request.
+pub(super) fn respond(
+    trace_header: Option<TraceHeader>,
+    answer: Result<Response, InferError>,
+) -> Response {
     let failed = answer.is_err();
-    let mut response = answer.unwrap_or_else(IntoResponse::into_response);
-    if let Some((name, value)) = told.and_then(|told| told.header(failed)) {
+    let mut response = answer.unwrap_or_else(|error| ApiError::from(error).into_response());
+    if let Some((name, value)) = trace_header.and_then(|header| header.pair(failed)) {
         response.headers_mut().insert(name, value);
     }
     response
 }
 
-async fn answer(
-    app: &App,
-    model: String,
-    version: Option<String>,
-    headers: &HeaderMap,
-    body: impl body::Arriving,
-    mut trace: Option<Box<RequestTrace>>,
-) -> Result<Response, InferError> {
-    let Received {
-        request,
-        wanted,
-        at,
-    } = match receive(app, headers, body).await {
-        Ok(received) => received,
-        Err(error) => {
-            app.serving
-                .metrics()
-                .refused(error.code, trace, Instant::now());
-            return Err(error);
-        }
-    };
-    if let (Some(trace), Some(id)) = (&mut trace, &wanted.id) {
-        trace.set_id(id);
-    }
-    let response = app
-        .serving
-        .infer(
-            InferRequest {
-                model,
-                version,
-                trace,
-                ..request
-            },
-            at,
-        )
-        .await?;
-    let is_binary = |at: usize| {
-        wanted
-            .binary
-            .get(at)
-            .copied()
-            .flatten()
-            .unwrap_or(wanted.all_binary)
-    };
-    send(app, headers, &response, wanted.id.as_deref(), is_binary).await
+/// A request of the Open Inference Protocol over REST.
+struct InferExchange<'a, B> {
+    config: &'a ServerConfig,
+    headers: &'a HeaderMap,
+    target: Target,
+    /// Taken when it is read.
+    body: Option<B>,
+    trace: Option<Box<RequestTrace>>,
+    form: AnswerForm,
 }
 
-/// A request that has arrived and been read, for a model that its path names.
-struct Received {
-    request: InferRequest,
-    wanted: Wanted,
-    /// When its last byte arrived.
-    at: Instant,
-}
-
-/// How the answer should look.
-struct Wanted {
+/// How the client wants its answer.
+#[derive(Default)]
+struct AnswerForm {
     id: Option<String>,
     /// For each requested output, whether it is wanted as binary data, if the request says so.
     binary: Vec<Option<bool>>,
@@ -145,69 +123,75 @@ struct Wanted {
     all_binary: bool,
 }
 
-async fn receive(
-    app: &App,
-    headers: &HeaderMap,
-    body: impl body::Arriving,
-) -> Result<Received, InferError> {
-    let body = body::read(headers, body, &app.config).await?;
-    let at = Instant::now();
-    let header_bytes = header_bytes(headers, &body)?;
-    let DecodedRequest {
-        id,
-        inputs,
-        outputs,
-        parameters,
-        binary,
-    } = decode_infer(&body, header_bytes)?;
-    let all_binary = parameters.flag("binary_data_output")?.unwrap_or(false);
-    let deadline = earlier(parameters.deadline(at)?, header_deadline(headers, at)?);
-    let priority = parameters.priority()?;
-    let request = InferRequest {
-        inputs,
-        outputs,
-        deadline,
-        priority,
-        ..InferRequest::default()
-    };
-    Ok(Received {
-        request,
-        wanted: Wanted {
-            id,
-            binary,
-            all_binary,
-        },
-        at,
-    })
+impl AnswerForm {
+    fn is_binary(&self, output: usize) -> bool {
+        let own = self.binary.get(output).copied().flatten();
+        own.unwrap_or(self.all_binary)
+    }
 }
 
-async fn send(
-    app: &App,
-    headers: &HeaderMap,
-    response: &InferResponse,
-    id: Option<&str>,
-    binary: impl Fn(usize) -> bool,
-) -> Result<Response, InferError> {
-    let (body, header_bytes) = encode_infer(response, id, binary)?;
-    let content_type = if header_bytes.is_some() {
-        "application/octet-stream"
-    } else {
-        "application/json"
-    };
-    let version = &response.version;
-    let mut response =
-        body::answer(body, content_type, Encoding::accepted(headers), &app.config).await?;
-    version.count_sent(body::bytes(&response));
-    if let Some(header_bytes) = header_bytes {
-        response
-            .headers_mut()
-            .insert(HEADER_LENGTH, HeaderValue::from(header_bytes));
+impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
+    type Answer = Response;
+
+    fn credentials(&self) -> Credentials<'_> {
+        Credentials::of(self.headers)
     }
-    Ok(response)
+
+    fn take_target(&mut self) -> Target {
+        std::mem::take(&mut self.target)
+    }
+
+    async fn receive(&mut self) -> Result<Received, InferError> {
+        let body = body::read(self.headers, self.body.take(), self.config).await?;
+        let at = Instant::now();
+        let json_bytes = json_bytes(self.headers, &body)?;
+        let decoded = decode_infer(&body, json_bytes)?;
+        let parameters = decoded.parameters;
+        self.form = AnswerForm {
+            id: decoded.id,
+            binary: decoded.binary,
+            all_binary: parameters.flag("binary_data_output")?.unwrap_or(false),
+        };
+        if let (Some(trace), Some(id)) = (&mut self.trace, &self.form.id) {
+            trace.set_id(id);
+        }
+        let request = InferRequest {
+            inputs: decoded.inputs,
+            outputs: decoded.outputs,
+            deadline: earlier(parameters.deadline(at)?, header_deadline(self.headers, at)?),
+            priority: parameters.priority()?,
+        };
+        Ok(Received { request, at })
+    }
+
+    fn take_trace(&mut self) -> Option<Box<RequestTrace>> {
+        self.trace.take()
+    }
+
+    async fn encode(&mut self, response: InferResponse) -> Result<Encoded<Response>, InferError> {
+        let form = &self.form;
+        let is_binary = |output| form.is_binary(output);
+        let (body, json_bytes) = encode_infer(
+            &response,
+            form.id.as_deref(),
+            is_binary,
+            self.config.max_answer_bytes,
+        )?;
+        let content_type = match json_bytes {
+            Some(_) => "application/octet-stream",
+            None => "application/json",
+        };
+        let mut encoded = body::encoded(body, content_type, self.headers, self.config).await?;
+        if let Some(json_bytes) = json_bytes {
+            let headers = encoded.answer.headers_mut();
+            headers.insert(HEADER_LENGTH, HeaderValue::from(json_bytes));
+        }
+        Ok(encoded)
+    }
 }
 
 /// Where the JSON ends and binary data begins.
-fn header_bytes(headers: &HeaderMap, body: &Bytes) -> Result<usize, InferError> {
+fn json_bytes(headers: &HeaderMap, body: &Bytes) -> Result<usize, InferError> {
     let Some(value) = headers.get(HEADER_LENGTH) else {
         return Ok(body.len());
     };

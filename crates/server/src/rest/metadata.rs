@@ -10,7 +10,7 @@ use tidegate_protocol::model_config;
 use tidegate_serving::{InferError, Version};
 use utoipa::ToSchema;
 
-use super::answer::{ErrorBody, Refusal};
+use super::answer::{ApiError, ErrorBody};
 use super::path::Path;
 use crate::app::App;
 use crate::describe;
@@ -53,7 +53,7 @@ impl From<&TensorSpec> for TensorMetadata {
 pub(crate) async fn model(
     State(app): State<Arc<App>>,
     Path(model): Path<String>,
-) -> Result<Json<ModelMetadata>, Refusal> {
+) -> Result<Json<ModelMetadata>, ApiError> {
     Ok(Json(metadata(&app, &model, None).await?))
 }
 
@@ -65,7 +65,7 @@ pub(crate) async fn model(
 pub(crate) async fn version(
     State(app): State<Arc<App>>,
     Path((model, version)): Path<(String, String)>,
-) -> Result<Json<ModelMetadata>, Refusal> {
+) -> Result<Json<ModelMetadata>, ApiError> {
     Ok(Json(metadata(&app, &model, Some(&version)).await?))
 }
 
@@ -104,7 +104,7 @@ async fn metadata(
 pub(crate) async fn config(
     State(app): State<Arc<App>>,
     Path(model): Path<String>,
-) -> Result<Json<serde_json::Value>, Refusal> {
+) -> Result<Json<serde_json::Value>, ApiError> {
     Ok(Json(config_of(
         &app.serving.demand(&model, None, None).await?.0,
     )))
@@ -117,7 +117,7 @@ pub(crate) async fn config(
 pub(crate) async fn version_config(
     State(app): State<Arc<App>>,
     Path((model, version)): Path<(String, String)>,
-) -> Result<Json<serde_json::Value>, Refusal> {
+) -> Result<Json<serde_json::Value>, ApiError> {
     Ok(Json(config_of(
         &app.serving.demand(&model, Some(&version), None).await?.0,
     )))

@@ -10,7 +10,7 @@ use tidegate_observe::{BudgetPolicy, Objective, SliKind, Window};
 use tidegate_serving::{ErrorCode, InferError};
 use utoipa::ToSchema;
 
-use super::answer::{ErrorBody, Refusal};
+use super::answer::{ApiError, ErrorBody};
 use super::body;
 use super::path::Path;
 use crate::app::App;
@@ -57,7 +57,7 @@ pub(crate) async fn set(
     Path(name): Path<String>,
     headers: HeaderMap,
     body: Body,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, ApiError> {
     let wanted: NewObjective = body::wanted(&headers, body, &app.config).await?;
     app.set_objective(wanted.named(name))
         .await
@@ -72,7 +72,7 @@ pub(crate) async fn set(
 pub(crate) async fn remove(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, ApiError> {
     app.remove_objective(&name).await.map_err(refusal)?;
     Ok(StatusCode::OK)
 }
@@ -99,7 +99,7 @@ pub(crate) async fn thaw(
     Path(name): Path<String>,
     headers: HeaderMap,
     body: Body,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, ApiError> {
     let wanted: Thaw = body::wanted(&headers, body, &app.config).await?;
     let wrong =
         |message: &'static str| Err(InferError::new(ErrorCode::InvalidParameter, message).into());

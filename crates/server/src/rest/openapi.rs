@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
-    alerts, cost, events, health, infer, metadata, objective, objectives, predict_v1, replicas,
-    repository, routes, silences, statistics,
+    alert_routes, alerts, cost, events, health, infer, metadata, objective, objectives, predict_v1,
+    replicas, repository, silences, statistics,
 };
 
 /// The whole description; served at `/openapi.json`, browsable at `/docs`.
@@ -52,7 +52,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         objective::thaw,
         replicas::replicas,
         alerts::alerts,
-        routes::routes,
+        alert_routes::routes,
         silences::list,
         silences::add,
         silences::expire,

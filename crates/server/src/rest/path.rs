@@ -5,7 +5,7 @@ use axum::extract::rejection::PathRejection;
 use http::request::Parts;
 use tidegate_serving::{ErrorCode, InferError};
 
-use super::answer::Refusal;
+use super::answer::ApiError;
 
 /// As [`axum::extract::Path`], but what cannot be read is refused in the form of every other error.
 pub(super) struct Path<T>(pub(super) T);
@@ -15,9 +15,9 @@ where
     S: Send + Sync,
     axum::extract::Path<T>: FromRequestParts<S, Rejection = PathRejection>,
 {
-    type Rejection = Refusal;
+    type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         match axum::extract::Path::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(names)) => Ok(Self(names)),
             Err(rejection) => {

@@ -6,21 +6,27 @@ use std::time::Instant;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::HeaderMap;
 use serde::Serialize;
-use tidegate_serving::{ErrorCode, InferError, InferRequest, RequestTrace, Via};
+use tidegate_core::Signature;
+use tidegate_gateway::Credentials;
+use tidegate_serving::{
+    Encoded, ErrorCode, Exchange, InferError, InferRequest, InferResponse, Received, RequestTrace,
+    Target, Via,
+};
 use utoipa::ToSchema;
 
-use super::answer::{ErrorBody, Refusal};
+use super::answer::{ApiError, ErrorBody};
 use super::body;
-use super::infer::{header_deadline, tell};
+use super::infer::{header_deadline, respond};
 use super::openapi::{InstancesBody, PredictionsBody};
 use super::path::Path;
+use crate::ServerConfig;
 use crate::app::App;
-use crate::compression::Encoding;
 use crate::json::{decode_instances, encode_predictions};
-use crate::traces::Told;
+use crate::traces::TraceHeader;
 
 /// The models that answer.
 #[derive(Serialize, ToSchema)]
@@ -50,7 +56,7 @@ pub(crate) async fn models(State(app): State<Arc<App>>) -> Json<ModelList> {
 pub(crate) async fn model(
     State(app): State<Arc<App>>,
     Path(model): Path<String>,
-) -> Result<Json<ModelStatus>, Refusal> {
+) -> Result<Json<ModelStatus>, ApiError> {
     app.serving.would_answer(&model, None)?;
     Ok(Json(ModelStatus {
         name: model,
@@ -71,73 +77,74 @@ pub(crate) async fn predict(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let trace = app.traces.begin(&headers, Via::RestV1);
-    let told = trace.as_deref().map(Told::of);
-    tell(
-        told,
-        answer(&app, &target, &headers, body, trace)
-            .await
-            .map_err(Refusal::from),
-    )
-}
-
-async fn answer(
-    app: &App,
-    target: &str,
-    headers: &HeaderMap,
-    body: Body,
-    trace: Option<Box<RequestTrace>>,
-) -> Result<Response, InferError> {
     let Some(model) = target.strip_suffix(":predict") else {
-        return Err(InferError::new(
-            ErrorCode::NotFound,
-            "post to /v1/models/NAME:predict",
-        ));
+        let error = InferError::new(ErrorCode::NotFound, "post to /v1/models/NAME:predict");
+        return ApiError::from(error).into_response();
     };
-    let (request, received) = match receive(app, model, headers, body).await {
-        Ok(received) => received,
-        Err(error) => {
-            app.serving
-                .metrics()
-                .refused(error.code, trace, Instant::now());
-            return Err(error);
-        }
+    let trace = app.traces.begin(&headers, Via::RestV1);
+    let trace_header = trace.as_deref().map(TraceHeader::of);
+    let exchange = PredictExchange {
+        config: &app.config,
+        headers: &headers,
+        model,
+        body: Some(body),
+        received: Bytes::new(),
+        trace,
     };
-    let response = app
-        .serving
-        .infer(InferRequest { trace, ..request }, received)
-        .await?;
-    let body = encode_predictions(&response)?;
-    let answer = body::answer(
-        body,
-        "application/json",
-        Encoding::accepted(headers),
-        &app.config,
-    )
-    .await?;
-    response.version.count_sent(body::bytes(&answer));
-    Ok(answer)
+    respond(trace_header, app.serving.answer(exchange).await)
 }
 
-/// Reads and decodes a request; the second value is when its last byte arrived.
-async fn receive(
-    app: &App,
-    model: &str,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<(InferRequest, Instant), InferError> {
-    let (version, _) = app
-        .serving
-        .demand(model, None, header_deadline(headers, Instant::now())?)
-        .await?;
-    let body = body::read(headers, body, &app.config).await?;
-    let received = Instant::now();
-    let request = InferRequest {
-        model: model.to_owned(),
-        version: Some(version.number().to_owned()),
-        inputs: decode_instances(&body, version.signature())?,
-        deadline: header_deadline(headers, received)?,
-        ..InferRequest::default()
-    };
-    Ok((request, received))
+/// A request of KServe v1.
+struct PredictExchange<'a> {
+    config: &'a ServerConfig,
+    headers: &'a HeaderMap,
+    model: &'a str,
+    /// Taken when it is read.
+    body: Option<Body>,
+    /// The body, until it is decoded: instances have no types of their own.
+    received: Bytes,
+    trace: Option<Box<RequestTrace>>,
+}
+
+impl Exchange for PredictExchange<'_> {
+    type Answer = Response;
+
+    fn credentials(&self) -> Credentials<'_> {
+        Credentials::of(self.headers)
+    }
+
+    fn take_target(&mut self) -> Target {
+        Target {
+            endpoint: self.model.to_owned(),
+            version: None,
+        }
+    }
+
+    async fn receive(&mut self) -> Result<Received, InferError> {
+        self.received = body::read(self.headers, self.body.take(), self.config).await?;
+        let at = Instant::now();
+        let request = InferRequest {
+            deadline: header_deadline(self.headers, at)?,
+            ..InferRequest::default()
+        };
+        Ok(Received { request, at })
+    }
+
+    fn take_trace(&mut self) -> Option<Box<RequestTrace>> {
+        self.trace.take()
+    }
+
+    fn decode_inputs(
+        &mut self,
+        request: &mut InferRequest,
+        signature: &Signature,
+    ) -> Result<(), InferError> {
+        request.inputs = decode_instances(&self.received, signature)?;
+        Ok(())
+    }
+
+    async fn encode(&mut self, response: InferResponse) -> Result<Encoded<Response>, InferError> {
+        let body = encode_predictions(&response, self.config.max_answer_bytes)?;
+        body::encoded(body, "application/json", self.headers, self.config).await
+    }
 }

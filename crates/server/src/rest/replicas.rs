@@ -8,7 +8,7 @@ use serde::Serialize;
 use tidegate_serving::{ErrorCode, InferError};
 use utoipa::ToSchema;
 
-use super::answer::{ErrorBody, Refusal};
+use super::answer::{ApiError, ErrorBody};
 use crate::app::App;
 use crate::replicas::GroupStatus;
 
@@ -41,7 +41,7 @@ pub(crate) struct Replica {
 /// The replicas of this server's group, and whether they are reached.
 #[utoipa::path(get, path = "/api/replicas", tag = "operations", responses((status = 200, body = Group),
     (status = 404, description = "the server is alone", body = ErrorBody)))]
-pub(crate) async fn replicas(State(app): State<Arc<App>>) -> Result<Json<Group>, Refusal> {
+pub(crate) async fn replicas(State(app): State<Arc<App>>) -> Result<Json<Group>, ApiError> {
     let Some(replicas) = &app.replicas else {
         let message = "this server is alone: replicas.group in its configuration names no group";
         return Err(InferError::new(ErrorCode::NotFound, message).into());

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_serving::{ErrorCode, InferError};
 use utoipa::ToSchema;
 
-use super::answer::{ErrorBody, Refusal};
+use super::answer::{ApiError, ErrorBody};
 use super::body;
 use super::path::Path;
 use crate::app::App;
@@ -69,7 +69,7 @@ pub(crate) async fn index(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Vec<IndexEntry>>, Refusal> {
+) -> Result<Json<Vec<IndexEntry>>, ApiError> {
     let request: IndexRequest = optional_json(&app, &headers, body).await?;
     let index = app.blocking(|serving| serving.index()).await?;
     let entries = index.into_iter().map(|entry| {
@@ -102,7 +102,7 @@ pub(crate) async fn load(
     Path(model): Path<String>,
     headers: HeaderMap,
     body: Body,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, ApiError> {
     let request: ControlRequest = optional_json(&app, &headers, body).await?;
     if let Some(name) = request.parameters.keys().next() {
         let message = format!(
@@ -124,7 +124,7 @@ pub(crate) async fn unload(
     Path(model): Path<String>,
     headers: HeaderMap,
     body: Body,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, ApiError> {
     let _: ControlRequest = optional_json(&app, &headers, body).await?;
     app.control(model, false).await?;
     Ok(StatusCode::OK)

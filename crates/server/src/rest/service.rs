@@ -1,5 +1,7 @@
 //! REST as a connection calls it: inference goes straight to its handler, everything else through
 //! the router.
+//!
+//! The fast path opens nothing: both ways end in the request pipeline, which authorizes by itself.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -11,6 +13,8 @@ use http::{Method, Request};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
+
+use tidegate_serving::Target;
 
 use super::infer;
 use crate::app::App;
@@ -41,12 +45,11 @@ impl Service<Request<Incoming>> for RestService {
             .then(|| target(request.uri().path()))
             .flatten();
         match target {
-            Some((model, version)) => {
-                let (model, version) = (model.to_owned(), version.map(str::to_owned));
+            Some(target) => {
                 let app = self.app.clone();
                 Box::pin(async move {
                     let (head, body) = request.into_parts();
-                    Ok(infer::handle(&app, model, version, &head.headers, body).await)
+                    Ok(infer::handle(&app, target, &head.headers, body).await)
                 })
             }
             None => Box::pin(self.router.call(request)),
@@ -54,16 +57,26 @@ impl Service<Request<Incoming>> for RestService {
     }
 }
 
-/// The model and version that an inference path names; `None` for other paths, and for names that
-/// the router must unescape first.
-fn target(path: &str) -> Option<(&str, Option<&str>)> {
+/// The target that an inference path names; `None` for other paths, and for names that the router
+/// must unescape first.
+fn target(path: &str) -> Option<Target> {
     let named = path.strip_prefix("/v2/models/")?.strip_suffix("/infer")?;
     let (model, version) = match named.split_once('/') {
         None => (named, None),
         Some((model, rest)) => (model, Some(rest.strip_prefix("versions/")?)),
     };
-    let plain = |name: &str| !name.is_empty() && !name.contains(['/', '%']);
-    (plain(model) && version.is_none_or(plain)).then_some((model, version))
+    if !is_plain(model) || !version.is_none_or(is_plain) {
+        return None;
+    }
+    Some(Target {
+        endpoint: model.to_owned(),
+        version: version.map(str::to_owned),
+    })
+}
+
+/// Whether a part of a path is a name as it stands.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['/', '%'])
 }
 
 #[cfg(test)]
@@ -72,10 +85,14 @@ mod tests {
 
     #[test]
     fn paths_of_inference_are_told_from_the_rest() {
-        assert_eq!(target("/v2/models/digits/infer"), Some(("digits", None)));
+        let digits = |version: Option<&str>| Target {
+            endpoint: "digits".to_owned(),
+            version: version.map(str::to_owned),
+        };
+        assert_eq!(target("/v2/models/digits/infer"), Some(digits(None)));
         assert_eq!(
             target("/v2/models/digits/versions/3/infer"),
-            Some(("digits", Some("3")))
+            Some(digits(Some("3")))
         );
         for other in [
             "/v2/models/digits",

@@ -11,7 +11,7 @@ use tidegate_observe::alerting::Matcher;
 use tidegate_serving::{ErrorCode, InferError};
 use utoipa::ToSchema;
 
-use super::answer::{ErrorBody, Refusal};
+use super::answer::{ApiError, ErrorBody};
 use super::body;
 use super::path::Path;
 use crate::app::App;
@@ -72,7 +72,7 @@ pub(crate) async fn add(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Silence>, Refusal> {
+) -> Result<Json<Silence>, ApiError> {
     let wanted: NewSilence = body::wanted(&headers, body, &app.config).await?;
     let now_ms = now_ms();
     let silence = wanted.parse(now_ms)?;
@@ -87,7 +87,7 @@ pub(crate) async fn add(
 pub(crate) async fn expire(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-) -> Result<StatusCode, Refusal> {
+) -> Result<StatusCode, ApiError> {
     match app.expire_silence(&id).await {
         Some(()) => Ok(StatusCode::OK),
         None => {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use tidegate_serving::{DurationFigures, InferError, Version};
 use utoipa::ToSchema;
 
-use super::answer::{ErrorBody, Refusal};
+use super::answer::{ApiError, ErrorBody};
 use super::path::Path;
 use crate::app::App;
 
@@ -88,7 +88,7 @@ pub(crate) async fn all(State(app): State<Arc<App>>) -> Json<Statistics> {
 pub(crate) async fn model(
     State(app): State<Arc<App>>,
     Path(model): Path<String>,
-) -> Result<Json<Statistics>, Refusal> {
+) -> Result<Json<Statistics>, ApiError> {
     let model = app.serving.model(&model)?;
     Ok(Json(Statistics {
         model_stats: model
@@ -105,7 +105,7 @@ pub(crate) async fn model(
 pub(crate) async fn version(
     State(app): State<Arc<App>>,
     Path((model, version)): Path<(String, String)>,
-) -> Result<Json<Statistics>, Refusal> {
+) -> Result<Json<Statistics>, ApiError> {
     let found: Result<_, InferError> = app.serving.version(&model, Some(&version));
     Ok(Json(Statistics {
         model_stats: vec![statistics(&*found?)],

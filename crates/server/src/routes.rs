@@ -1,0 +1,226 @@
+//! The list of routes: method, path, handler, and the permission that a caller needs.
+//!
+//! A [`Router`] is only ever made from a [`Routes`], and an entry of it cannot be made without a
+//! permission, so a route that everybody may use says so ([`Permission::Public`]).
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::handler::Handler;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use tidegate_gateway::{Credentials, Gateway, Permission};
+use tidegate_serving::{ErrorCode, InferError};
+
+use crate::origin;
+use crate::rest::ApiError;
+
+/// Routes that share a state `S`, with their part of the OpenAPI description.
+pub(crate) struct Routes<S> {
+    entries: Vec<Entry<S>>,
+    openapi: utoipa::openapi::OpenApi,
+}
+
+struct Entry<S> {
+    method: MethodFilter,
+    path: &'static str,
+    permission: Permission,
+    check: Check,
+    handler: MethodRouter<S>,
+}
+
+/// Where the permission of a route is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Check {
+    /// Before the handler runs.
+    Route,
+    /// By the request pipeline, which every handler of inference calls.
+    Pipeline,
+}
+
+impl<S: Clone + Send + Sync + 'static> Routes<S> {
+    /// No routes yet, and the description of those that will be added.
+    pub(crate) fn described_by(openapi: utoipa::openapi::OpenApi) -> Self {
+        Self {
+            entries: Vec::new(),
+            openapi,
+        }
+    }
+
+    /// Adds a `GET`.
+    pub(crate) fn get<T: 'static>(
+        self,
+        path: &'static str,
+        permission: Permission,
+        handler: impl Handler<T, S>,
+    ) -> Self {
+        self.add(MethodFilter::GET, path, permission, Check::Route, handler)
+    }
+
+    /// Adds a `POST`.
+    pub(crate) fn post<T: 'static>(
+        self,
+        path: &'static str,
+        permission: Permission,
+        handler: impl Handler<T, S>,
+    ) -> Self {
+        self.add(MethodFilter::POST, path, permission, Check::Route, handler)
+    }
+
+    /// Adds a `PUT`.
+    pub(crate) fn put<T: 'static>(
+        self,
+        path: &'static str,
+        permission: Permission,
+        handler: impl Handler<T, S>,
+    ) -> Self {
+        self.add(MethodFilter::PUT, path, permission, Check::Route, handler)
+    }
+
+    /// Adds a `DELETE`.
+    pub(crate) fn delete<T: 'static>(
+        self,
+        path: &'static str,
+        permission: Permission,
+        handler: impl Handler<T, S>,
+    ) -> Self {
+        self.add(
+            MethodFilter::DELETE,
+            path,
+            permission,
+            Check::Route,
+            handler,
+        )
+    }
+
+    /// Adds a `POST` that hands its request to the request pipeline, which checks
+    /// [`Permission::Call`] itself: the fast path to it goes past the router.
+    pub(crate) fn post_inference<T: 'static>(
+        self,
+        path: &'static str,
+        handler: impl Handler<T, S>,
+    ) -> Self {
+        self.add(
+            MethodFilter::POST,
+            path,
+            Permission::Call,
+            Check::Pipeline,
+            handler,
+        )
+    }
+
+    /// Changes every handler, as a layer does.
+    pub(crate) fn map_handlers(
+        mut self,
+        change: impl Fn(MethodRouter<S>) -> MethodRouter<S>,
+    ) -> Self {
+        for entry in &mut self.entries {
+            entry.handler = change(std::mem::take(&mut entry.handler));
+        }
+        self
+    }
+
+    /// Gives the handlers their state.
+    pub(crate) fn with_state(self, state: S) -> Routes<()> {
+        let entries = self.entries.into_iter().map(|entry| Entry {
+            method: entry.method,
+            path: entry.path,
+            permission: entry.permission,
+            check: entry.check,
+            handler: entry.handler.with_state(state.clone()),
+        });
+        Routes {
+            entries: entries.collect(),
+            openapi: self.openapi,
+        }
+    }
+
+    fn add<T: 'static>(
+        mut self,
+        method: MethodFilter,
+        path: &'static str,
+        permission: Permission,
+        check: Check,
+        handler: impl Handler<T, S>,
+    ) -> Self {
+        self.entries.push(Entry {
+            method,
+            path,
+            permission,
+            check,
+            handler: on(method, handler),
+        });
+        self
+    }
+}
+
+impl Routes<()> {
+    /// These routes and others.
+    pub(crate) fn merge(mut self, other: Self) -> Self {
+        self.entries.extend(other.entries);
+        self.openapi.merge(other.openapi);
+        self
+    }
+
+    /// The description of all of them.
+    pub(crate) fn openapi(&self) -> &utoipa::openapi::OpenApi {
+        &self.openapi
+    }
+
+    /// Each route's method, path and permission.
+    #[cfg(test)]
+    pub(crate) fn declared(
+        &self,
+    ) -> impl Iterator<Item = (MethodFilter, &'static str, Permission)> + '_ {
+        self.entries
+            .iter()
+            .map(|entry| (entry.method, entry.path, entry.permission))
+    }
+
+    /// The router that answers them, each behind its permission.
+    pub(crate) fn into_router(self, gateway: &Arc<Gateway>) -> Router {
+        let mut router = Router::new();
+        for entry in self.entries {
+            let handler = match entry.check {
+                Check::Pipeline => entry.handler,
+                Check::Route => {
+                    let guard = RouteGuard {
+                        gateway: gateway.clone(),
+                        permission: entry.permission,
+                    };
+                    entry.handler.layer(from_fn_with_state(guard, admit))
+                }
+            };
+            router = router.route(entry.path, handler);
+        }
+        router
+    }
+}
+
+/// What the check before a handler needs.
+#[derive(Clone)]
+struct RouteGuard {
+    gateway: Arc<Gateway>,
+    permission: Permission,
+}
+
+/// Lets a request through to its handler if its caller may.
+async fn admit(
+    State(guard): State<RouteGuard>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let headers = request.headers();
+    // A browser sends what a page of another site tells it to, with the credentials of its user.
+    if guard.permission.is_change() && !origin::is_own(headers) {
+        let message = "this was sent by a page of another site, and nothing was done";
+        return Err(InferError::new(ErrorCode::ForeignOrigin, message).into());
+    }
+    guard
+        .gateway
+        .admit(Credentials::of(headers), guard.permission, ())
+        .map_err(InferError::from)?;
+    Ok(next.run(request).await)
+}

@@ -1,0 +1,88 @@
+//! The request pipeline: every prediction, of every front end, is answered by [`Serving::answer`].
+//!
+//! ```text
+//!  REST   KServe v1   gRPC   gRPC stream   in process
+//!    |        |         |         |            |        each an Exchange
+//!    v        v         v         v            v
+//!  authenticate -> authorize -> limit -> receive -> route -> preprocess
+//!                                                              |
+//!       record <- encode <- postprocess <- execute <- schedule +
+//! ```
+//!
+//! The steps hand each other types that can be had in no other way: *route* takes an
+//! [`Authorized`], which only the gateway makes, and *schedule* takes what a version has prepared.
+
+mod exchange;
+mod in_process;
+mod postprocess;
+mod record;
+mod resolver;
+
+use tidegate_gateway::Permission;
+
+pub use self::exchange::{Encoded, Exchange, Received};
+pub use self::in_process::InProcess;
+use self::postprocess::postprocess;
+use self::record::RequestRecord;
+use crate::version::Prepared;
+use crate::{InferError, InferResponse, Serving};
+
+impl Serving {
+    /// Answers one request: the whole pipeline, in order. Dropping the future gives the request up.
+    ///
+    /// # Errors
+    /// Every [`ErrorCode`](crate::ErrorCode) that a request can meet. Whatever the outcome, the
+    /// request is recorded once, after its answer was encoded.
+    pub async fn answer<E: Exchange>(&self, mut exchange: E) -> Result<E::Answer, InferError> {
+        let mut record = RequestRecord::new(self.metrics().observations());
+        let outcome = self.run_steps(&mut exchange, &mut record).await;
+        match &outcome {
+            Ok(_) => record.answered(),
+            Err(error) => record.failed(error.code, || exchange.take_trace()),
+        }
+        outcome
+    }
+
+    async fn run_steps<E: Exchange>(
+        &self,
+        exchange: &mut E,
+        record: &mut RequestRecord<'_>,
+    ) -> Result<E::Answer, InferError> {
+        // authenticate, authorize, limit: by what is known before the body is read, so that a
+        // caller who may not ask costs no more than a line of headers
+        let caller = self.gateway().authenticate(exchange.credentials())?;
+        let target = exchange.take_target();
+        let permitted = self.gateway().authorize(caller, Permission::Call, target)?;
+        let authorized = self.gateway().limit(permitted)?;
+
+        // receive
+        let Received { mut request, at } = exchange.receive().await?;
+        record.received(at, exchange.take_trace());
+
+        // route
+        let routed = self.route(&authorized, request.deadline, at).await?;
+        let version = &routed.version;
+        record.routed(version.stats());
+
+        // preprocess: some wire forms say what they hold only beside the signature
+        exchange.decode_inputs(&mut request, version.signature())?;
+        let Prepared { work, outputs } = version.prepare(request, at)?;
+        let rows = work.rows;
+
+        // schedule, execute
+        let completed = version.scheduler().submit(work).await?;
+        record.executed(rows, completed.timing);
+
+        // postprocess, encode
+        let response = InferResponse {
+            outputs: postprocess(version, completed.outputs, &outputs)?,
+            timing: completed.timing,
+            cold_start: routed.cold_start,
+            version: routed.version,
+        };
+        record.encoding_begins();
+        let Encoded { answer, bytes } = exchange.encode(response).await?;
+        record.encoded(bytes);
+        Ok(answer)
+    }
+}

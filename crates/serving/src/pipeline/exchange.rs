@@ -1,0 +1,71 @@
+//! What the pipeline asks of a front end.
+
+use std::time::Instant;
+
+use tidegate_core::Signature;
+use tidegate_gateway::Credentials;
+
+use crate::{InferError, InferRequest, InferResponse, RequestTrace, Target};
+
+/// One request and its answer, as a front end has them on the wire.
+///
+/// The pipeline is generic over it, so each front end gets a pipeline of its own from the compiler,
+/// without a boxed call. Methods are called once each, in the order in which they stand here.
+pub trait Exchange {
+    /// The encoded answer.
+    type Answer;
+
+    /// What the request presents to show who sends it.
+    fn credentials(&self) -> Credentials<'_>;
+
+    /// Whom it asks. Known before the body is read.
+    fn take_target(&mut self) -> Target;
+
+    /// Reads the body and decodes as much as can be understood without the model's signature.
+    ///
+    /// # Errors
+    /// What is wrong with the body or the headers.
+    fn receive(&mut self) -> impl Future<Output = Result<Received, InferError>> + Send;
+
+    /// The request's place in a trace; after [`Exchange::receive`] with the client's id in it.
+    fn take_trace(&mut self) -> Option<Box<RequestTrace>>;
+
+    /// Decodes inputs that have neither names nor types on the wire, as KServe v1's instances.
+    ///
+    /// # Errors
+    /// What does not fit the signature.
+    fn decode_inputs(
+        &mut self,
+        _request: &mut InferRequest,
+        _signature: &Signature,
+    ) -> Result<(), InferError> {
+        Ok(())
+    }
+
+    /// Encodes the answer.
+    ///
+    /// # Errors
+    /// If the wire form cannot carry it; the request then counts as failed.
+    fn encode(
+        &mut self,
+        response: InferResponse,
+    ) -> impl Future<Output = Result<Encoded<Self::Answer>, InferError>> + Send;
+}
+
+/// A request that has arrived.
+#[derive(Debug)]
+pub struct Received {
+    /// What it asks.
+    pub request: InferRequest,
+    /// When its last byte arrived.
+    pub at: Instant,
+}
+
+/// An answer in its wire form.
+#[derive(Debug)]
+pub struct Encoded<A> {
+    /// The answer.
+    pub answer: A,
+    /// The bytes of its body.
+    pub bytes: usize,
+}

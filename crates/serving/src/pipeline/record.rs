@@ -1,0 +1,117 @@
+//! The record that each request leaves, once.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::observation::{Observation, Observations, Outcome};
+use crate::stats::VersionStats;
+use crate::{ErrorCode, RequestTrace, Timing};
+
+/// Collects what becomes of a request on its way and records it at the end, with its true outcome.
+///
+/// Dropped before an end, it records that the client went away: that is the one outcome that no
+/// code on the way can see, for the future of the request is dropped with the connection. A client
+/// that goes before all of its request has arrived has asked nothing, and is not recorded.
+pub(super) struct RequestRecord<'a> {
+    observations: &'a Observations,
+    /// When the request had arrived; `None` before.
+    received: Option<Instant>,
+    trace: Option<Box<RequestTrace>>,
+    stats: Option<Arc<VersionStats>>,
+    rows: usize,
+    timing: Timing,
+    /// When encoding began, of requests with a trace.
+    encoding: Option<Instant>,
+    has_ended: bool,
+}
+
+impl<'a> RequestRecord<'a> {
+    pub(super) fn new(observations: &'a Observations) -> Self {
+        Self {
+            observations,
+            received: None,
+            trace: None,
+            stats: None,
+            rows: 0,
+            timing: Timing::default(),
+            encoding: None,
+            has_ended: false,
+        }
+    }
+
+    /// All of the request has arrived.
+    pub(super) fn received(&mut self, at: Instant, trace: Option<Box<RequestTrace>>) {
+        self.received = Some(at);
+        self.trace = trace;
+    }
+
+    /// A version will answer it.
+    pub(super) fn routed(&mut self, stats: &Arc<VersionStats>) {
+        self.stats = Some(stats.clone());
+    }
+
+    /// Its rows were run.
+    pub(super) fn executed(&mut self, rows: usize, timing: Timing) {
+        self.rows = rows;
+        self.timing = timing;
+    }
+
+    /// Its answer is about to be encoded. Only traces show how long that takes: the clock is not
+    /// read for other requests.
+    pub(super) fn encoding_begins(&mut self) {
+        self.encoding = self.trace.as_ref().map(|_| Instant::now());
+    }
+
+    /// Its answer is encoded.
+    pub(super) fn encoded(&self, bytes: usize) {
+        if let Some(stats) = &self.stats {
+            stats.sent(bytes);
+        }
+    }
+
+    /// It ends with an answer.
+    pub(super) fn answered(mut self) {
+        self.end(Outcome::Answered);
+    }
+
+    /// It ends with an error. `trace` is asked for if the request had not arrived before.
+    pub(super) fn failed(
+        mut self,
+        code: ErrorCode,
+        trace: impl FnOnce() -> Option<Box<RequestTrace>>,
+    ) {
+        if self.received.is_none() {
+            self.received(Instant::now(), trace());
+        }
+        // What a failed request took of the engine is not what an answer takes.
+        (self.rows, self.timing, self.encoding) = (0, Timing::default(), None);
+        self.end(Outcome::Failed(code));
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        self.has_ended = true;
+        let received = self.received.unwrap_or_else(Instant::now);
+        let encode = self
+            .encoding
+            .map_or(Duration::ZERO, |began| began.elapsed());
+        self.observations.leave(Observation {
+            stats: self.stats.take(),
+            outcome,
+            received,
+            total: received.elapsed(),
+            encode,
+            timing: self.timing,
+            rows: self.rows,
+            trace: self.trace.take(),
+        });
+    }
+}
+
+impl Drop for RequestRecord<'_> {
+    fn drop(&mut self) {
+        if self.received.is_some() && !self.has_ended {
+            (self.rows, self.timing, self.encoding) = (0, Timing::default(), None);
+            self.end(Outcome::Abandoned);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! From an endpoint to the version that answers.
+//!
+//! The rules stand here and nowhere else: an endpoint has the name of a model; a version is named by
+//! number or alias; without one, the model's default version answers. Models come from folders
+//! ([`Models`](crate::Models)) and from the registry ([`Fleet`]), and the first have precedence. A
+//! traffic policy will choose here among the versions of an endpoint.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tidegate_gateway::Authorized;
+
+use crate::{Fleet, InferError, Model, Serving, Target, Version};
+
+/// The version that answers a request.
+pub(super) struct Routed {
+    pub(super) version: Arc<Version>,
+    /// Whether it had to be loaded for this request.
+    pub(super) cold_start: bool,
+}
+
+impl Serving {
+    /// Picks the version for a request whose caller may ask for it.
+    pub(super) async fn route(
+        &self,
+        authorized: &Authorized<Target>,
+        deadline: Option<Instant>,
+        received: Instant,
+    ) -> Result<Routed, InferError> {
+        let Target { endpoint, version } = authorized.resource();
+        let (version, cold_start) = self.demand(endpoint, version.as_deref(), deadline).await?;
+        if !cold_start {
+            // A load sets it too, later than this request was received.
+            version.last_used().set(received);
+        }
+        Ok(Routed {
+            version,
+            cold_start,
+        })
+    }
+
+    /// The fleet, if the model is one of the registry's.
+    fn fleet_of(&self, model: &str) -> Option<&Arc<Fleet>> {
+        self.fleet().filter(|fleet| fleet.manages(model))
+    }
+
+    /// A loaded model.
+    ///
+    /// # Errors
+    /// [`ErrorCode::UnknownModel`], or [`ErrorCode::NotReady`] with the reason.
+    pub fn model(&self, name: &str) -> Result<Arc<Model>, InferError> {
+        self.models().model(name).map_err(|error| {
+            self.fleet_of(name)
+                .map_or(error, |fleet| fleet.explain(name, None))
+        })
+    }
+
+    /// A loaded version of a model.
+    ///
+    /// # Errors
+    /// As [`Serving::model`], and [`ErrorCode::UnknownVersion`].
+    pub fn version(&self, name: &str, version: Option<&str>) -> Result<Arc<Version>, InferError> {
+        let explain = |error| {
+            self.fleet_of(name)
+                .map_or(error, |fleet| fleet.explain(name, version))
+        };
+        self.models().version(name, version).map_err(explain)
+    }
+
+    /// A version of a model, loaded if it is not, and whether this had to wait for it.
+    ///
+    /// # Errors
+    /// As [`Serving::version`], [`ErrorCode::QueueFull`] if too many wait,
+    /// [`ErrorCode::DeadlineExceeded`].
+    pub async fn demand(
+        &self,
+        name: &str,
+        version: Option<&str>,
+        deadline: Option<Instant>,
+    ) -> Result<(Arc<Version>, bool), InferError> {
+        match self.models().version(name, version) {
+            Ok(version) => Ok((version, false)),
+            Err(error) => match self.fleet_of(name) {
+                // Boxed: requests that do not wait here need not carry the place for it.
+                Some(fleet) => Box::pin(fleet.demand(name, version, deadline)).await,
+                None => Err(error),
+            },
+        }
+    }
+
+    /// Whether a request would be answered, be it after its version was loaded.
+    ///
+    /// # Errors
+    /// Why it would not.
+    pub fn would_answer(&self, name: &str, version: Option<&str>) -> Result<(), InferError> {
+        match self.fleet_of(name) {
+            Some(fleet) => fleet.would_answer(name, version),
+            None => self.models().version(name, version).map(|_| ()),
+        }
+    }
+}
