@@ -4,6 +4,8 @@ mod example;
 mod load;
 mod show;
 
+use std::path::PathBuf;
+
 use anyhow::{Result, bail};
 use clap::Args;
 
@@ -26,17 +28,10 @@ pub(crate) struct DemoArgs {
 /// Sets up, builds, serves, asks, reports, and keeps serving.
 pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     setup::run(false)?;
-    println!("building tidegate …");
-    succeed(&mut cargo(&[
-        "build",
-        "--release",
-        "--quiet",
-        "--package",
-        "tidegate",
-    ]))?;
+    let binary = build()?;
     let data = std::env::temp_dir().join(format!("tidegate-demo-{}", std::process::id()));
     let models = root().join("examples/models");
-    let mut server = Server::start(&target().join("release/tidegate"), &models, &data)?;
+    let mut server = Server::start(&binary, &models, &data)?;
     println!("serving {} at {}\n", server.ready, server.http);
 
     let mut runs = Vec::new();
@@ -78,4 +73,22 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     }
     let _ = std::fs::remove_dir_all(&data);
     Ok(())
+}
+
+/// Builds the binary, with cargo's own progress on the terminal: the first time takes minutes.
+fn build() -> Result<PathBuf> {
+    // The profile `demo` does not optimize the portable engine, which is then too slow to show anything.
+    let profile = match setup::onnxruntime_library()?.exists() {
+        true => "demo",
+        false => "release",
+    };
+    println!("building tidegate; the first time takes some minutes …");
+    succeed(&mut cargo(&[
+        "build",
+        "--profile",
+        profile,
+        "--package",
+        "tidegate",
+    ]))?;
+    Ok(target().join(profile).join("tidegate"))
 }
