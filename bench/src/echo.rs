@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use axum::Router;
+use axum::extract::State;
 use axum::http::header;
+use axum::response::IntoResponse;
 use axum::routing::post;
 use bytes::Bytes;
 
@@ -18,13 +20,19 @@ pub(crate) fn run(answer: &Path, content_type: &str) -> anyhow::Result<()> {
         .enable_all()
         .build()?
         .block_on(async move {
-            let echo = move |body: Bytes| {
-                std::hint::black_box(body);
-                let (answer, content_type) = (answer.clone(), content_type.clone());
-                async move { ([(header::CONTENT_TYPE, content_type)], answer) }
-            };
-            let router = Router::new().route("/v2/models/{model}/infer", post(echo));
+            let router = Router::new()
+                .route("/v2/models/{model}/infer", post(echo))
+                .with_state((answer, content_type));
             axum::serve(listen().await?, router).await?;
             Ok(())
         })
+}
+
+async fn echo(
+    State((answer, content_type)): State<(Bytes, String)>,
+    body: Bytes,
+) -> impl IntoResponse {
+    // Read whole, and not optimized away.
+    std::hint::black_box(body);
+    ([(header::CONTENT_TYPE, content_type)], answer)
 }

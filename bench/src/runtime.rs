@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Args;
 use hdrhistogram::Histogram;
+use ort::environment::Environment;
 use ort::session::{Session, SessionInputs};
 use serde::Serialize;
 use tidegate_core::{EngineChoice, Shape, Tensor};
@@ -85,13 +86,22 @@ pub(crate) fn sessions(
     let library = std::env::var_os("TIDEGATE_ONNXRUNTIME")
         .context("TIDEGATE_ONNXRUNTIME names no library")?;
     let environment = ort::init_from(library)?.with_telemetry(false).build()?;
-    let session = || -> ort::Result<Session> {
-        Session::builder(&environment)?
-            .with_intra_threads(intra_op_threads)?
-            .with_intra_op_spinning(false)?
-            .commit_from_file(model)
-    };
-    Ok((0..count).map(|_| session()).collect::<ort::Result<_>>()?)
+    let mut sessions = Vec::new();
+    for _ in 0..count {
+        sessions.push(session(&environment, model, intra_op_threads)?);
+    }
+    Ok(sessions)
+}
+
+fn session(
+    environment: &Environment,
+    model: &Path,
+    intra_op_threads: usize,
+) -> ort::Result<Session> {
+    Session::builder(environment)?
+        .with_intra_threads(intra_op_threads)?
+        .with_intra_op_spinning(false)?
+        .commit_from_file(model)
 }
 
 /// `session.run` in as many threads as there are sessions.
@@ -154,15 +164,19 @@ fn figure(
     histogram: &Histogram<u64>,
     rows_per_second: f64,
 ) -> Figure {
-    let us = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
     Figure {
         what,
         rows,
         threads,
-        p50_us: us(0.5),
-        p99_us: us(0.99),
+        p50_us: quantile_us(histogram, 0.5),
+        p99_us: quantile_us(histogram, 0.99),
         rows_per_second,
     }
+}
+
+/// Histograms hold nanoseconds.
+fn quantile_us(histogram: &Histogram<u64>, quantile: f64) -> f64 {
+    histogram.value_at_quantile(quantile) as f64 / 1e3
 }
 
 /// A model as `tidegate serve` loads it.

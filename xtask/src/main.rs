@@ -67,15 +67,17 @@ fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// The cargo that runs this, without what it says of this package: build scripts of some crates
-/// watch these variables, and would run again, and all that stands on them be built again, each
-/// time that one builds with and without this tool.
+/// The cargo that runs this program, without the variables that describe this package. Build scripts of
+/// some crates watch these variables: they would run again, and everything that depends on them would be built
+/// again, each time that one builds with this tool after building without it.
 fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(root());
-    let own = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(own)) {
-        command.env_remove(name);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(name);
+        }
     }
     command
 }

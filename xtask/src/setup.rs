@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::{root, succeed};
 
@@ -37,7 +38,7 @@ pub(crate) fn run(tests: bool) -> Result<()> {
     Ok(())
 }
 
-/// Installs PostgreSQL where it is not there. The tests start servers of their own on it.
+/// Installs PostgreSQL if it is missing. The tests start servers of their own with it.
 fn postgres() -> Result<()> {
     debian_package("postgresql", || {
         let versions = std::fs::read_dir("/usr/lib/postgresql")
@@ -91,33 +92,34 @@ fn debian_package(package: &str, is_installed: impl Fn() -> bool) -> Result<()> 
         return Ok(());
     }
     println!("installing {package} …");
-    let ask = format!("{package} is needed: install it with `apt-get install {package}`");
-    let root = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self")?) == 0;
-    let sudo = || {
-        Command::new("sudo")
-            .args(["-n", "true"])
-            .output()
-            .is_ok_and(|output| output.status.success())
-    };
-    let prefix: &[&str] = match root {
-        true => &["env"],
-        false if sudo() => &["sudo", "-n", "env"],
-        false => bail!("{ask}"),
-    };
-    let apt = |arguments: &[&str]| {
-        let mut command = Command::new(prefix[0]);
-        command
-            .args(&prefix[1..])
-            .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet=2"])
-            .args(arguments);
-        succeed(&mut command).with_context(|| ask.clone())
-    };
-    apt(&["update"])?;
-    apt(&["install", "--yes", "--no-install-recommends", package])?;
-    if !is_installed() {
-        bail!("{ask}");
-    }
+    let advice = format!("{package} is needed: install it with `apt-get install {package}`");
+    apt_get(&["update"]).with_context(|| advice.clone())?;
+    apt_get(&["install", "--yes", "--no-install-recommends", package]).context(advice.clone())?;
+    ensure!(is_installed(), advice);
     Ok(())
+}
+
+/// Runs `apt-get` as root, or through `sudo` where it asks for no password.
+fn apt_get(arguments: &[&str]) -> Result<()> {
+    let is_root = std::fs::metadata("/proc/self")?.uid() == 0;
+    let mut command = if is_root {
+        Command::new("env")
+    } else {
+        ensure!(
+            sudo_asks_nothing(),
+            "neither root nor sudo without a password"
+        );
+        let mut sudo = Command::new("sudo");
+        sudo.args(["-n", "env"]);
+        sudo
+    };
+    let quietly = ["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet=2"];
+    succeed(command.args(quietly).args(arguments))
+}
+
+fn sudo_asks_nothing() -> bool {
+    let output = Command::new("sudo").args(["-n", "true"]).output();
+    output.is_ok_and(|output| output.status.success())
 }
 
 /// Whether a program is on the path.
@@ -184,10 +186,6 @@ fn extract(download: &Path, library: &Path) -> Result<()> {
         .into_iter()
         .find(|path| path.extension().is_some_and(|extension| extension == "whl"));
     let mut archive = zip::ZipArchive::new(File::open(wheel.context("pip downloaded no wheel")?)?)?;
-    let is_library = |name: &str| {
-        let file = name.rsplit('/').next().unwrap_or_default();
-        file.starts_with("libonnxruntime.") && name.contains("/capi/")
-    };
     let names: Vec<String> = archive
         .file_names()
         .flatten()
@@ -195,7 +193,7 @@ fn extract(download: &Path, library: &Path) -> Result<()> {
         .collect();
     let name = names
         .iter()
-        .find(|name| is_library(name))
+        .find(|name| name.contains("/capi/libonnxruntime."))
         .context("the wheel holds no libonnxruntime")?;
     let mut inside = archive.by_name(name)?;
     // Renamed into place when whole: a run that is cut off leaves nothing behind that looks like a

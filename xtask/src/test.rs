@@ -152,8 +152,8 @@ fn has_nextest() -> bool {
 fn python_tests(filter: &str) -> Result<Vec<String>> {
     let mut command = pytest(&python()?);
     let collected = lines(command.args(["--collect-only", "-q"]))?;
-    let is_selected = |line: &String| line.contains("::") && line.contains(filter);
-    Ok(collected.into_iter().filter(is_selected).collect())
+    let ids = collected.into_iter().filter(|line| line.contains("::"));
+    Ok(ids.filter(|id| id.contains(filter)).collect())
 }
 
 fn run_python(names: &[String]) -> Result<()> {

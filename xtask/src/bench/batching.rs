@@ -115,23 +115,23 @@ fn curve(
 /// The settings that differ for so many clients: batches larger than the first size that takes them
 /// all do not fill, and a batch of one waits for nobody.
 fn settings(clients: usize) -> Vec<Setting> {
-    let sizes = BATCH_SIZES
-        .into_iter()
-        .enumerate()
-        .filter(|(at, _)| *at == 0 || BATCH_SIZES[at - 1] < clients);
-    let delays = |size| {
-        DELAYS_US
-            .into_iter()
-            .filter(move |delay| size > 1 || *delay == 0)
-    };
-    sizes
-        .flat_map(|(_, size)| {
-            delays(size).map(move |delay| Setting {
-                max_batch_size: size,
-                max_queue_delay_us: delay,
-            })
-        })
-        .collect()
+    let mut settings = Vec::new();
+    let mut next_smaller = 0;
+    for max_batch_size in BATCH_SIZES {
+        if next_smaller >= clients {
+            break;
+        }
+        next_smaller = max_batch_size;
+        for max_queue_delay_us in DELAYS_US {
+            if max_batch_size > 1 || max_queue_delay_us == 0 {
+                settings.push(Setting {
+                    max_batch_size,
+                    max_queue_delay_us,
+                });
+            }
+        }
+    }
+    settings
 }
 
 impl Setting {

@@ -25,8 +25,22 @@ pub(super) struct Figures {
     pub(super) requests_per_second: f64,
     pub(super) p50_us: f64,
     pub(super) p99_us: f64,
-    /// Answers that are no success, and failures of sockets.
+    /// Answers other than a success, and failures of sockets.
     pub(super) errors: u64,
+}
+
+impl Figures {
+    pub(super) fn rate(&self) -> f64 {
+        self.requests_per_second
+    }
+
+    pub(super) fn p50(&self) -> f64 {
+        self.p50_us
+    }
+
+    pub(super) fn p99(&self) -> f64 {
+        self.p99_us
+    }
 }
 
 const SCRIPT: &str = r#"

@@ -102,14 +102,17 @@ fn raw_ways(threads: usize, intra_op_threads: usize) -> Vec<Way> {
 }
 
 fn served_ways(protocol: &'static str) -> Vec<Way> {
-    let way = |rows| {
-        CLIENTS.map(|clients| Way::Served {
-            protocol,
-            rows,
-            clients,
-        })
-    };
-    ROWS.into_iter().flat_map(way).collect()
+    let mut ways = Vec::new();
+    for rows in ROWS {
+        for clients in CLIENTS {
+            ways.push(Way::Served {
+                protocol,
+                rows,
+                clients,
+            });
+        }
+    }
+    ways
 }
 
 /// The way with the most rows per second, and how many.

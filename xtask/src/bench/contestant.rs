@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use super::Effort;
 use super::client::{Load, wrk};
 use super::group::Group;
-use super::rounds::{Standing, in_turn};
+use super::rounds::{Comparison, in_turn};
 use crate::server::Server;
 use crate::{root, setup, target};
 
@@ -118,15 +118,16 @@ pub(super) fn compare(
     contestants: &[&Contestant],
     load: &Load,
     effort: Effort,
-) -> Result<Vec<Standing>> {
+) -> Result<Vec<Comparison>> {
     for contestant in contestants {
         wrk(&contestant.url, load, 1)?;
     }
     let rounds = in_turn(contestants.len(), effort.rounds, |at| {
         wrk(&contestants[at].url, load, effort.seconds)
     })?;
-    let standing = |(contestant, own): (&&Contestant, &Vec<_>)| {
-        Standing::new(contestant.name, &rounds[0], own)
-    };
-    Ok(contestants.iter().zip(&rounds).map(standing).collect())
+    let mut comparisons = Vec::new();
+    for (contestant, own) in contestants.iter().zip(&rounds) {
+        comparisons.push(Comparison::new(contestant.name, &rounds[0], own));
+    }
+    Ok(comparisons)
 }

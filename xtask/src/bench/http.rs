@@ -105,17 +105,17 @@ pub(super) fn run(effort: Effort) -> Result<Section> {
             .then(|| Contestant::baseline("naive", &["naive", "--model", model]))
             .transpose()?;
         let contestants: Vec<&Contestant> = [&tidegate, &echo].into_iter().chain(&naive).collect();
-        for standing in compare(&contestants, &load, effort)? {
+        for comparison in compare(&contestants, &load, effort)? {
             let named = [
                 case.title.into(),
                 case.connections.into(),
-                standing.name.into(),
+                comparison.name.into(),
             ];
             section.row(
                 named
                     .into_iter()
-                    .chain(standing.cells())
-                    .chain(standing.ratio_cells())
+                    .chain(comparison.cells())
+                    .chain(comparison.ratio_cells())
                     .collect(),
             );
         }

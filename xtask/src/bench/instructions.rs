@@ -66,26 +66,25 @@ pub(super) fn run(_: Effort) -> Result<Section> {
     let mut columns = vec!["instructions a request"];
     columns.extend(CASES.iter().flat_map(|case| [case.title, "share %"]));
     let mut section = Section::new("Instructions", &columns);
-    let own = |shares: &Shares| shares.total() - shares.part(Part::Runtime);
     for part in Part::ALL {
-        section.row(line(part.title(), &shares, |shares| shares.part(part), own));
+        section.row(line(part.title(), &shares, |shares| shares.part(part)));
     }
-    section.row(line("all but ONNX Runtime", &shares, own, own));
+    section.row(line("all but ONNX Runtime", &shares, own));
     Ok(section)
 }
 
+/// All but ONNX Runtime's own instructions.
+fn own(shares: &Shares) -> f64 {
+    shares.total() - shares.part(Part::Runtime)
+}
+
 /// A figure of each load and its share of the whole, without ONNX Runtime's own.
-fn line(
-    title: &str,
-    shares: &[Shares],
-    of: impl Fn(&Shares) -> f64,
-    whole: impl Fn(&Shares) -> f64,
-) -> Vec<Cell> {
+fn line(title: &str, shares: &[Shares], of: impl Fn(&Shares) -> f64) -> Vec<Cell> {
     let cells = shares.iter().flat_map(|shares| {
         let each = of(shares) / REQUESTS as f64;
         [
             each.round().into(),
-            (100.0 * of(shares) / whole(shares)).into(),
+            (100.0 * of(shares) / own(shares)).into(),
         ]
     });
     std::iter::once(title.into()).chain(cells).collect()

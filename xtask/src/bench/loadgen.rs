@@ -7,7 +7,7 @@ use super::client::{Figures, wrk};
 use super::contestant::Contestant;
 use super::http::Case;
 use super::report::Section;
-use super::rounds::{Standing, in_turn};
+use super::rounds::{Comparison, in_turn};
 use super::{Effort, load};
 
 const CASE: Case = Case {
@@ -65,12 +65,12 @@ pub(super) fn run(effort: Effort) -> Result<Section> {
         _ => wrk(&echo.url, &request, effort.seconds),
     })?;
     for (name, own) in generators.into_iter().zip(&rounds) {
-        let standing = Standing::new(name, &rounds[0], own);
-        let ratio = [standing.rate_ratio.into()];
+        let comparison = Comparison::new(name, &rounds[0], own);
+        let ratio = [comparison.rate_ratio.into()];
         section.row(
             [name.into()]
                 .into_iter()
-                .chain(standing.cells())
+                .chain(comparison.cells())
                 .chain(ratio)
                 .collect(),
         );

@@ -1,5 +1,7 @@
 //! What the figures were measured on.
 
+use std::process::Command;
+
 use serde::Serialize;
 
 /// The machine and the versions.
@@ -15,36 +17,15 @@ pub(super) struct Machine {
 
 impl Machine {
     pub(super) fn read() -> Self {
-        let file = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let after = |text: &str, key: &str| {
-            let line = text
-                .lines()
-                .find(|line| line.starts_with(key))
-                .unwrap_or_default();
-            line.split_once(':')
-                .map(|(_, value)| value.trim().to_owned())
-                .unwrap_or_default()
-        };
-        let said = |program: &str, arguments: &[&str]| {
-            let output = std::process::Command::new(program)
-                .args(arguments)
-                .current_dir(crate::root())
-                .output();
-            output
-                .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-                .unwrap_or_default()
-        };
-        let memory_kib: f64 = after(&file("/proc/meminfo"), "MemTotal")
-            .trim_end_matches(" kB")
-            .parse()
-            .unwrap_or_default();
+        let memory = value_of("/proc/meminfo", "MemTotal");
+        let memory_kib: f64 = memory.trim_end_matches(" kB").parse().unwrap_or_default();
         Self {
-            processor: after(&file("/proc/cpuinfo"), "model name"),
+            processor: value_of("/proc/cpuinfo", "model name"),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             memory_gib: (memory_kib / 1048576.0).round(),
-            kernel: file("/proc/sys/kernel/osrelease").trim().to_owned(),
-            rust: said("rustc", &["--version"]),
-            commit: said("git", &["rev-parse", "--short", "HEAD"]),
+            kernel: contents("/proc/sys/kernel/osrelease").trim().to_owned(),
+            rust: output_of("rustc", &["--version"]),
+            commit: output_of("git", &["rev-parse", "--short", "HEAD"]),
         }
     }
 
@@ -55,4 +36,26 @@ impl Machine {
             self.processor, self.cores, self.memory_gib, self.kernel, self.rust, self.commit
         )
     }
+}
+
+/// Empty where the file cannot be read: figures are worth having all the same.
+fn contents(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+/// The value of the first line `KEY : VALUE`.
+fn value_of(path: &str, key: &str) -> String {
+    let text = contents(path);
+    let line = text.lines().find(|line| line.starts_with(key));
+    let value = line.and_then(|line| line.split_once(':'));
+    value.map_or_else(String::new, |(_, value)| value.trim().to_owned())
+}
+
+fn output_of(program: &str, arguments: &[&str]) -> String {
+    let mut command = Command::new(program);
+    let output = command.args(arguments).current_dir(crate::root()).output();
+    output.map_or_else(
+        |_| String::new(),
+        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+    )
 }

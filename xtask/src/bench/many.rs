@@ -11,7 +11,7 @@ use super::bundle;
 use super::client::{Figures, wrk_over};
 use super::http::Case;
 use super::report::Section;
-use super::rounds::{Standing, in_turn};
+use super::rounds::{Comparison, in_turn};
 use super::start::resident_mb;
 use crate::server::Server;
 use crate::{root, target};
@@ -78,7 +78,7 @@ fn measure(folder: &Path, effort: Effort, section: &mut Section) -> Result<()> {
         wrk_over(&loaded.server.http, &load, paths, effort.seconds)
     })?;
     for ((what, loaded, _), own) in asked.iter().zip(&rounds) {
-        let standing = Standing::new(what, &rounds[0], own);
+        let comparison = Comparison::new(what, &rounds[0], own);
         let named = [loaded.models.into(), (*what).into()];
         let per_model = if loaded.models > 1 {
             kb_per_model.into()
@@ -89,12 +89,12 @@ fn measure(folder: &Path, effort: Effort, section: &mut Section) -> Result<()> {
             loaded.start_s.into(),
             loaded.resident_mb.into(),
             per_model,
-            (1.0 / standing.rate_ratio).into(),
+            (1.0 / comparison.rate_ratio).into(),
         ];
         section.row(
             named
                 .into_iter()
-                .chain(standing.cells())
+                .chain(comparison.cells())
                 .chain(costs)
                 .collect(),
         );

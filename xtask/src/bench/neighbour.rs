@@ -37,7 +37,7 @@ pub(super) fn run(effort: Effort) -> Result<Section> {
     let common = ["digits", "--url", &server.http, "--warmup=500ms", &duration];
     let capacity = load::run(&[&common[..], &["--concurrency=16"]].concat())?.throughput_per_s;
     let rate = format!("--rate={:.0}", capacity / 5.0);
-    let digits = || load::run(&[&common[..], &[&rate, "--arrival=poisson"]].concat());
+    let digits = [&common[..], &[&rate, "--arrival=poisson"]].concat();
     let longer = format!("--duration={}s", effort.seconds + 2);
     let slow = [
         "slow",
@@ -49,10 +49,10 @@ pub(super) fn run(effort: Effort) -> Result<Section> {
     ];
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     for _ in 0..effort.rounds {
-        alone.push((digits()?, 0.0));
+        alone.push((load::run(&digits)?, 0.0));
         beside.push(std::thread::scope(|scope| {
             let neighbour = scope.spawn(|| load::run(&slow));
-            let run = digits()?;
+            let run = load::run(&digits)?;
             let neighbour = neighbour
                 .join()
                 .map_err(|_| anyhow!("the neighbour panicked"))??;

@@ -13,8 +13,8 @@ use super::Effort;
 use super::client::wrk;
 use super::contestant::{Contestant, post};
 use super::http::Case;
-use super::report::Section;
-use super::rounds::{Standing, in_turn, middle};
+use super::report::{Cell, Section};
+use super::rounds::{Comparison, in_turn, middle};
 use crate::server::Server;
 use crate::{root, target};
 
@@ -70,7 +70,7 @@ fn watched(folder: &Path, effort: Effort, section: &mut Section) -> Result<()> {
     let done = AtomicBool::new(false);
     let rounds = std::thread::scope(|scope| {
         let scraper = scope.spawn(|| scrape(&watched.http, &done));
-        scope.spawn(|| look(&watched.http, &done));
+        scope.spawn(|| keep_page_open(&watched.http, &done));
         let servers = [&watched, &alone];
         let rounds = in_turn(servers.len(), effort.rounds, |at| {
             wrk(&servers[at].http, &load, effort.seconds)
@@ -83,16 +83,15 @@ fn watched(folder: &Path, effort: Effort, section: &mut Section) -> Result<()> {
         rounds
     })?;
     let (first, other) = (
-        Standing::new("watched", &rounds[0], &rounds[0]),
-        Standing::new("alone", &rounds[0], &rounds[1]),
+        Comparison::new("watched", &rounds[0], &rounds[0]),
+        Comparison::new("alone", &rounds[0], &rounds[1]),
     );
-    let rate = |standing: &Standing| standing.figures.requests_per_second.round();
     section.row(vec![
         "objectives, traces, scraping, console".into(),
-        rate(&first).into(),
+        first.figures.requests_per_second.round().into(),
         "requests/s".into(),
         "none of these".into(),
-        rate(&other).into(),
+        other.figures.requests_per_second.round().into(),
         other.rate_ratio.into(),
     ]);
     section.row(vec![
@@ -134,7 +133,7 @@ fn scrape(url: &str, done: &AtomicBool) -> Result<usize> {
 }
 
 /// Keeps the endpoint's page open.
-fn look(url: &str, done: &AtomicBool) -> Result<()> {
+fn keep_page_open(url: &str, done: &AtomicBool) -> Result<()> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_recv_body(Some(Duration::from_secs(60)))
         .build()
@@ -192,16 +191,6 @@ fn exposition(folder: &Path, section: &mut Section) -> Result<()> {
             .read_to_vec()?;
         scrapes.push((began.elapsed().as_secs_f64() * 1e3, body.len()));
     }
-    let goal = |what: &str, figure: f64, unit: &str, goal: f64| {
-        vec![
-            what.into(),
-            figure.into(),
-            unit.into(),
-            "the goal".into(),
-            goal.into(),
-            (figure / goal).into(),
-        ]
-    };
     let (time, size) = (
         middle(&scrapes, |(ms, _)| *ms),
         middle(&scrapes, |(_, bytes)| *bytes as f64 / 1e6),
@@ -209,6 +198,19 @@ fn exposition(folder: &Path, section: &mut Section) -> Result<()> {
     section.row(goal("/metrics of 500 × 3 versions: time", time, "ms", 50.0));
     section.row(goal("/metrics of 500 × 3 versions: size", size, "MB", 5.0));
     server.stop()
+}
+
+/// A figure beside its goal.
+fn goal(what: &str, figure: f64, unit: &str, goal: f64) -> Vec<Cell> {
+    let ratio = figure / goal;
+    vec![
+        what.into(),
+        figure.into(),
+        unit.into(),
+        "the goal".into(),
+        goal.into(),
+        ratio.into(),
+    ]
 }
 
 /// `digits` as a Triton model, all of whose versions are served.

@@ -61,7 +61,6 @@ pub(super) fn run(effort: Effort) -> Result<Section> {
                     load::run(&[&common[..], &open].concat())?,
                 ));
             }
-            let of = |pick: fn(&load::Run) -> f64| middle(&rounds, |(_, run)| pick(run));
             section.row(vec![
                 model.into(),
                 deadline.into(),
@@ -70,11 +69,14 @@ pub(super) fn run(effort: Effort) -> Result<Section> {
                     run.goodput_per_s.unwrap_or(0.0) / capacity
                 })
                 .into(),
-                of(|run| run.latency().p50 / 1e3).into(),
-                of(|run| run.latency().p99 / 1e3).into(),
-                of(|run| run.refusals as f64 / run.requests.max(1) as f64).into(),
-                of(|run| run.refusal_latency().p50 / 1e3).into(),
-                of(|run| run.refusal_latency().p99 / 1e3).into(),
+                middle(&rounds, |(_, run)| run.latency().p50 / 1e3).into(),
+                middle(&rounds, |(_, run)| run.latency().p99 / 1e3).into(),
+                middle(&rounds, |(_, run)| {
+                    run.refusals as f64 / run.requests.max(1) as f64
+                })
+                .into(),
+                middle(&rounds, |(_, run)| run.refusal_latency().p50 / 1e3).into(),
+                middle(&rounds, |(_, run)| run.refusal_latency().p99 / 1e3).into(),
                 resident_mb(server.pid())?.round().into(),
             ]);
         }

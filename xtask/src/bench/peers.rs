@@ -14,7 +14,7 @@ use super::client::{Figures, Load, wrk};
 use super::contestant::Contestant;
 use super::http::Case;
 use super::report::{Cell, Section};
-use super::rounds::{Standing, in_turn};
+use super::rounds::{Comparison, in_turn};
 use crate::demo::{Answer, Example};
 use crate::root;
 
@@ -88,18 +88,17 @@ pub(super) fn run(effort: Effort) -> Result<Section> {
         }
     }
     for (at, case) in CASES.iter().enumerate() {
-        let of = |rounds: &[Turn]| -> Vec<Figures> { rounds.iter().map(|turn| turn[at]).collect() };
-        let first = of(&first);
+        let first = of_case(&first, at);
         section.row(row(
             case,
             env!("CARGO_PKG_VERSION"),
-            &Standing::new("tidegate", &first, &first),
+            &Comparison::new("tidegate", &first, &first),
         ));
         for (peer, own) in &stood {
             section.row(row(
                 case,
                 &peer.version()?,
-                &Standing::new(peer.title, &first, &of(own)),
+                &Comparison::new(peer.title, &first, &of_case(own, at)),
             ));
         }
     }
@@ -116,12 +115,17 @@ pub(super) fn run(effort: Effort) -> Result<Section> {
     Ok(section)
 }
 
-fn row(case: &Case, version: &str, standing: &Standing) -> Vec<Cell> {
-    let named = [case.title.into(), standing.name.into(), version.into()];
+/// What was measured in one case, by rounds.
+fn of_case(rounds: &[Turn], at: usize) -> Vec<Figures> {
+    rounds.iter().map(|turn| turn[at]).collect()
+}
+
+fn row(case: &Case, version: &str, comparison: &Comparison) -> Vec<Cell> {
+    let named = [case.title.into(), comparison.name.into(), version.into()];
     named
         .into_iter()
-        .chain(standing.cells())
-        .chain(standing.ratio_cells())
+        .chain(comparison.cells())
+        .chain(comparison.ratio_cells())
         .collect()
 }
 
@@ -131,14 +135,15 @@ fn turn(peer: Option<&Peer>, seconds: u64) -> Result<Turn> {
         None => Contestant::tidegate("tidegate")?,
         Some(peer) => peer.start(&CASES[0].load()?)?,
     };
-    let measure = |case: &Case| {
+    let mut turn = Turn::new();
+    for case in &CASES {
         let load: Load = case.load()?;
         check(&server, &load, case.rows)
             .with_context(|| format!("{} answers wrong", server.name))?;
         wrk(&server.url, &load, WARM_UP)?;
-        wrk(&server.url, &load, seconds)
-    };
-    CASES.iter().map(measure).collect()
+        turn.push(wrk(&server.url, &load, seconds)?);
+    }
+    Ok(turn)
 }
 
 /// Insists on the labels and probabilities that Python's onnxruntime gave for the rows.

@@ -131,31 +131,18 @@ fn clients(
     let results = Results::read(root, "batching")?;
     let mut lines = Vec::new();
     for (color, model) in results.distinct("model")?.into_iter().enumerate() {
-        let of = |column: usize| -> Result<Vec<(f64, f64)>> {
-            let rows = results
-                .rows
-                .iter()
-                .filter(|row| results.text(row, "model").is_ok_and(|name| name == model));
-            rows.map(|row| {
-                Ok((
-                    results.number(row, "clients")?,
-                    scale * results.number_at(row, column)?,
-                ))
-            })
-            .collect()
-        };
         let [defaults, best] = results.places(columns)?;
         lines.push(Line {
             name: model.clone(),
             color,
             is_dashed: false,
-            points: of(defaults)?,
+            points: by_clients(&results, &model, defaults, scale)?,
         });
         lines.push(Line {
             name: format!("{model}, best fixed setting"),
             color,
             is_dashed: true,
-            points: of(best)?,
+            points: by_clients(&results, &model, best, scale)?,
         });
     }
     Ok(Lines {
@@ -168,6 +155,23 @@ fn clients(
         lines,
     }
     .draw())
+}
+
+/// The clients and a column of the rows of one model.
+fn by_clients(
+    results: &Results,
+    model: &str,
+    column: usize,
+    scale: f64,
+) -> Result<Vec<(f64, f64)>> {
+    let mut points = Vec::new();
+    for row in &results.rows {
+        if results.text(row, "model")? == model {
+            let value = results.number_at(row, column)?;
+            points.push((results.number(row, "clients")?, scale * value));
+        }
+    }
+    Ok(points)
 }
 
 /// Answers in time by what is offered, both over the capacity.
@@ -206,18 +210,16 @@ fn overload(root: &Path) -> Result<String> {
         is_dashed: true,
         points: goal,
     });
-    let axis = |label| Axis {
-        label,
-        is_log: false,
-    };
-    let (x, y) = (
-        axis("offered, of the capacity"),
-        axis("answered in time, of the capacity"),
-    );
     Ok(Lines {
         title: "Overload: answers within their deadline",
-        x,
-        y,
+        x: Axis {
+            label: "offered, of the capacity",
+            is_log: false,
+        },
+        y: Axis {
+            label: "answered in time, of the capacity",
+            is_log: false,
+        },
         lines,
     }
     .draw())

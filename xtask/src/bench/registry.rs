@@ -268,16 +268,14 @@ fn budget(bench: &Bench, effort: Effort, section: &mut Section) -> Result<()> {
     arguments.extend(["--samples".to_owned(), samples, "--timeout=30s".to_owned()]);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = AtomicBool::new(false);
-    let (run, most) = std::thread::scope(|scope| {
-        let watch = scope.spawn(|| most_charged(&server, &done));
+    let (run, peak) = std::thread::scope(|scope| {
+        let watch = scope.spawn(|| watch_memory(&server, &done));
         let run = load::run(&arguments);
         done.store(true, Ordering::Relaxed);
         (run, watch.join())
     });
-    let (run, most) = (
-        run?,
-        most.map_err(|_| anyhow::anyhow!("the watch panicked"))??,
-    );
+    let run = run?;
+    let peak = peak.map_err(|_| anyhow::anyhow!("the watch panicked"))??;
     ensure!(
         run.answers == run.requests,
         "{} of {} requests were not answered",
@@ -285,17 +283,6 @@ fn budget(bench: &Bench, effort: Effort, section: &mut Section) -> Result<()> {
         run.requests
     );
     let cold = metric(&server, "tidegate_cold_start_requests_total")?;
-    let what = |what: &str| format!("{MODELS} models, budget for {FIT}: {what}");
-    let figure = |section: &mut Section, name: &str, figure: f64, unit: &str| {
-        section.row(vec![
-            what(name).into(),
-            figure.into(),
-            unit.into(),
-            "".into(),
-            "".into(),
-            "".into(),
-        ]);
-    };
     figure(section, "requests", run.throughput_per_s, "per s");
     figure(
         section,
@@ -313,16 +300,16 @@ fn budget(bench: &Bench, effort: Effort, section: &mut Section) -> Result<()> {
     figure(section, "p99", run.latency().p99 / 1e3, "ms");
     row(
         section,
-        &what("most memory charged"),
-        most.charged / 1e6,
+        &budget_row("most memory charged"),
+        peak.charged_bytes / 1e6,
         "MB",
         "the budget",
         budget as f64 / 1e6,
     );
     row(
         section,
-        &what("most resident memory"),
-        most.resident_mb,
+        &budget_row("most resident memory"),
+        peak.resident_mb,
         "MB",
         "before the first load",
         resident_before,
@@ -330,24 +317,38 @@ fn budget(bench: &Bench, effort: Effort, section: &mut Section) -> Result<()> {
     server.stop()
 }
 
-struct Most {
-    charged: f64,
+/// The title of a row about many models in little memory.
+fn budget_row(what: &str) -> String {
+    format!("{MODELS} models, budget for {FIT}: {what}")
+}
+
+/// A row with nothing beside its figure.
+fn figure(section: &mut Section, what: &str, figure: f64, unit: &str) {
+    let nothing = [Cell::from(""), Cell::from(""), Cell::from("")];
+    let mut cells = vec![budget_row(what).into(), figure.into(), unit.into()];
+    cells.extend(nothing);
+    section.row(cells);
+}
+
+/// The largest values that were seen.
+struct Peak {
+    charged_bytes: f64,
     resident_mb: f64,
 }
 
-fn most_charged(server: &Server, done: &AtomicBool) -> Result<Most> {
-    let mut most = Most {
-        charged: 0.0,
+/// Looks at a server's memory until told that the load is over.
+fn watch_memory(server: &Server, done: &AtomicBool) -> Result<Peak> {
+    let mut peak = Peak {
+        charged_bytes: 0.0,
         resident_mb: 0.0,
     };
     while !done.load(Ordering::Relaxed) {
-        most.charged = most
-            .charged
-            .max(metric(server, "tidegate_memory_charged_bytes")?);
-        most.resident_mb = most.resident_mb.max(resident_mb(server.pid())?);
+        let charged_bytes = metric(server, "tidegate_memory_charged_bytes")?;
+        peak.charged_bytes = peak.charged_bytes.max(charged_bytes);
+        peak.resident_mb = peak.resident_mb.max(resident_mb(server.pid())?);
         std::thread::sleep(Duration::from_millis(50));
     }
-    Ok(most)
+    Ok(peak)
 }
 
 /// The sum of a metric over its labels.

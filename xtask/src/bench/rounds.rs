@@ -44,7 +44,7 @@ pub(super) fn ratio<T>(first: &[T], other: &[T], pick: impl Fn(&T) -> f64) -> f6
 }
 
 /// The medians of one contestant, and the median ratios of the first contestant to it.
-pub(super) struct Standing {
+pub(super) struct Comparison {
     pub(super) name: &'static str,
     pub(super) figures: Figures,
     /// The first contestant's requests per second over this one's.
@@ -53,7 +53,7 @@ pub(super) struct Standing {
     pub(super) p99_ratio: f64,
 }
 
-impl Standing {
+impl Comparison {
     /// Its own medians, as the cells of a row: requests per second, p50 and p99 in microseconds.
     pub(super) fn cells(&self) -> [Cell; 3] {
         let figures = &self.figures;
@@ -68,22 +68,17 @@ impl Standing {
 
     /// How a contestant did in its rounds, next to those of the first.
     pub(super) fn new(name: &'static str, first: &[Figures], own: &[Figures]) -> Self {
-        let rate = |figures: &Figures| figures.requests_per_second;
-        let (p50, p99) = (
-            |figures: &Figures| figures.p50_us,
-            |figures: &Figures| figures.p99_us,
-        );
         Self {
             name,
             figures: Figures {
-                requests_per_second: middle(own, rate),
-                p50_us: middle(own, p50),
-                p99_us: middle(own, p99),
+                requests_per_second: middle(own, Figures::rate),
+                p50_us: middle(own, Figures::p50),
+                p99_us: middle(own, Figures::p99),
                 errors: 0,
             },
-            rate_ratio: ratio(first, own, rate),
-            p50_ratio: ratio(first, own, p50),
-            p99_ratio: ratio(first, own, p99),
+            rate_ratio: ratio(first, own, Figures::rate),
+            p50_ratio: ratio(first, own, Figures::p50),
+            p99_ratio: ratio(first, own, Figures::p99),
         }
     }
 }

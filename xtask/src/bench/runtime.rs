@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::contestant::{baseline, example};
 use super::report::Section;
+use super::rounds::middle;
 use super::{Effort, median};
 
 /// A line of `tidegate-bench runtime`.
@@ -37,9 +38,6 @@ pub(super) fn run(effort: Effort) -> Result<Section> {
             ours.push(time(model, effort.seconds, true)?);
         }
         for (at, figure) in raw[0].iter().enumerate() {
-            let of = |rounds: &[Vec<Figure>], pick: fn(&Figure) -> f64| {
-                median(rounds.iter().map(|figures| pick(&figures[at])).collect())
-            };
             let added = raw
                 .iter()
                 .zip(&ours)
@@ -47,11 +45,11 @@ pub(super) fn run(effort: Effort) -> Result<Section> {
             section.row(vec![
                 model.into(),
                 figure.rows.into(),
-                of(&raw, |figure| figure.p50_us).into(),
-                of(&ours, |figure| figure.p50_us).into(),
+                middle(&raw, |figures| figures[at].p50_us).into(),
+                middle(&ours, |figures| figures[at].p50_us).into(),
                 median(added.collect()).into(),
-                of(&raw, |figure| figure.p99_us).into(),
-                of(&ours, |figure| figure.p99_us).into(),
+                middle(&raw, |figures| figures[at].p99_us).into(),
+                middle(&ours, |figures| figures[at].p99_us).into(),
             ]);
         }
     }

@@ -101,27 +101,24 @@ impl Example {
 
     /// Rows whose label differs from the expected one, or a probability by more than the tolerance.
     pub(crate) fn differences(&self, answers: &[Answer], tolerance: f64) -> usize {
-        let differs = |(answer, expected): (&Answer, &Answer)| {
-            let far = |(a, b): (&f64, &f64)| (a - b).abs() > tolerance * (1.0 + b.abs());
-            answer.label != expected.label
-                || answer.probabilities.len() != expected.probabilities.len()
-                || answer
-                    .probabilities
-                    .iter()
-                    .zip(&expected.probabilities)
-                    .any(far)
-        };
         let missing = self.expected.len().abs_diff(answers.len());
+        let pairs = answers.iter().zip(&self.expected);
         missing
-            + answers
-                .iter()
-                .zip(&self.expected)
-                .filter(|pair| differs(*pair))
+            + pairs
+                .filter(|(answer, expected)| answer.differs(expected, tolerance))
                 .count()
     }
 }
 
 impl Answer {
+    /// Whether the label is another, or a probability further away than the tolerance.
+    fn differs(&self, expected: &Self, tolerance: f64) -> bool {
+        let mut pairs = self.probabilities.iter().zip(&expected.probabilities);
+        self.label != expected.label
+            || self.probabilities.len() != expected.probabilities.len()
+            || pairs.any(|(a, b)| (a - b).abs() > tolerance * (1.0 + b.abs()))
+    }
+
     /// Reads the first row of a response of the Open Inference Protocol.
     pub(crate) fn of(response: &Value) -> Option<Self> {
         Self::all(response)?.into_iter().next()
@@ -130,37 +127,37 @@ impl Answer {
     /// Reads all rows of a response of the Open Inference Protocol.
     pub(crate) fn all(response: &Value) -> Option<Vec<Self>> {
         let outputs = response["outputs"].as_array()?;
-        let data =
-            |name: &str| outputs.iter().find(|output| output["name"] == name)?["data"].as_array();
-        let (labels, probabilities) = (data("label")?, data("probabilities")?);
+        let labels = output(outputs, "label")?;
+        let probabilities = output(outputs, "probabilities")?;
         let classes = probabilities.len().checked_div(labels.len())?.max(1);
-        let answer = |(label, probabilities): (&Value, &[Value])| {
-            let label = label
-                .as_str()
-                .map_or_else(|| label.to_string(), str::to_owned);
-            Self {
-                label,
-                probabilities: probabilities.iter().filter_map(Value::as_f64).collect(),
-            }
-        };
+        let rows = labels.iter().zip(probabilities.chunks(classes));
         Some(
-            labels
-                .iter()
-                .zip(probabilities.chunks(classes))
-                .map(answer)
+            rows.map(|(label, probabilities)| Self::new(label, probabilities))
                 .collect(),
         )
     }
+
+    fn new(label: &Value, probabilities: &[Value]) -> Self {
+        let text = label.as_str().map(str::to_owned);
+        Self {
+            label: text.unwrap_or_else(|| label.to_string()),
+            probabilities: probabilities.iter().filter_map(Value::as_f64).collect(),
+        }
+    }
+}
+
+/// The data of the output of this name.
+fn output<'a>(outputs: &'a [Value], name: &str) -> Option<&'a Vec<Value>> {
+    outputs.iter().find(|output| output["name"] == name)?["data"].as_array()
 }
 
 fn table(path: &Path) -> Result<(Vec<String>, Vec<Vec<String>>)> {
     let mut reader =
         csv::Reader::from_path(path).with_context(|| format!("cannot read {}", path.display()))?;
     let header = reader.headers()?.iter().map(str::to_owned).collect();
-    let cells = |record: csv::StringRecord| record.iter().map(str::to_owned).collect();
-    let rows = reader
-        .records()
-        .map(|record| record.map(cells))
-        .collect::<Result<_, _>>()?;
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        rows.push(record?.iter().map(str::to_owned).collect());
+    }
     Ok((header, rows))
 }

@@ -27,6 +27,9 @@ impl Run {
     }
 }
 
+/// The row, its answer, and how long it took.
+type Answered = (usize, Answer, Duration);
+
 /// Sends every row of an example as a request of its own.
 pub(crate) fn run(http: &str, example: &Example) -> Result<Run> {
     let url = format!("{http}/v2/models/{}/infer", example.name);
@@ -35,28 +38,11 @@ pub(crate) fn run(http: &str, example: &Example) -> Result<Run> {
         .collect();
     let next = AtomicUsize::new(0);
     let started = Instant::now();
-    let results: Vec<Result<Vec<(usize, Answer, Duration)>>> = std::thread::scope(|scope| {
-        let client = || {
-            let agent: ureq::Agent = ureq::Agent::config_builder().build().into();
-            let mut answers = Vec::new();
-            loop {
-                let row = next.fetch_add(1, Ordering::Relaxed);
-                let Some(body) = bodies.get(row) else {
-                    return Ok(answers);
-                };
-                let sent = Instant::now();
-                let mut response = agent
-                    .post(&url)
-                    .content_type("application/json")
-                    .send(body)?;
-                let response: Value = response.body_mut().read_json()?;
-                let took = sent.elapsed();
-                let answer = Answer::of(&response)
-                    .with_context(|| format!("row {row}: unexpected answer {response}"))?;
-                answers.push((row, answer, took));
-            }
-        };
-        let clients: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(client)).collect();
+    let results: Vec<Result<Vec<Answered>>> = std::thread::scope(|scope| {
+        let mut clients = Vec::new();
+        for _ in 0..CONNECTIONS {
+            clients.push(scope.spawn(|| client(&url, &bodies, &next)));
+        }
         clients
             .into_iter()
             .map(|client| client.join().map_err(|_| anyhow!("a client panicked"))?)
@@ -75,4 +61,23 @@ pub(crate) fn run(http: &str, example: &Example) -> Result<Run> {
         answers: answered.into_iter().map(|(_, answer, _)| answer).collect(),
         latencies,
     })
+}
+
+/// Sends the next row that no other client has taken, until there is none.
+fn client(url: &str, bodies: &[String], next: &AtomicUsize) -> Result<Vec<Answered>> {
+    let agent: ureq::Agent = ureq::Agent::config_builder().build().into();
+    let mut answers = Vec::new();
+    loop {
+        let row = next.fetch_add(1, Ordering::Relaxed);
+        let Some(body) = bodies.get(row) else {
+            return Ok(answers);
+        };
+        let sent = Instant::now();
+        let post = agent.post(url).content_type("application/json");
+        let response: Value = post.send(body)?.body_mut().read_json()?;
+        let took = sent.elapsed();
+        let answer = Answer::of(&response)
+            .with_context(|| format!("row {row}: unexpected answer {response}"))?;
+        answers.push((row, answer, took));
+    }
 }

@@ -18,15 +18,14 @@ pub(crate) fn table(runs: &[(Example, Run)]) {
         "model", "rows", "accuracy", "p50", "p95", "p99", "requests/s"
     );
     for (example, run) in runs {
-        let ms = |share| milliseconds(run.percentile(share));
         println!(
             "  {:<10} {:>6} {:>8.1}% {:>9} {:>9} {:>9} {:>11.0}",
             example.name,
             example.rows.len(),
             100.0 * example.accuracy(&run.answers),
-            ms(0.50),
-            ms(0.95),
-            ms(0.99),
+            milliseconds(run.percentile(0.50)),
+            milliseconds(run.percentile(0.95)),
+            milliseconds(run.percentile(0.99)),
             run.requests_per_second
         );
     }
@@ -68,13 +67,7 @@ fn digits(example: &Example, answers: &[Answer]) {
     for line in 0..8 {
         let drawn = shown.map(|row| {
             let pixels = &example.rows[row][line * 8..line * 8 + 8];
-            let shade = |pixel: &String| {
-                let ink = pixel.parse::<f32>().unwrap_or(0.0) / 16.0;
-                SHADES[(ink * 4.0).round().clamp(0.0, 4.0) as usize]
-                    .to_string()
-                    .repeat(2)
-            };
-            pixels.iter().map(shade).collect::<String>()
+            pixels.iter().map(|pixel| shade(pixel)).collect::<String>()
         });
         println!("  {}", drawn.join("      "));
     }
@@ -89,15 +82,15 @@ fn digits(example: &Example, answers: &[Answer]) {
     println!("  {}", captions.join(""));
 }
 
+/// A pixel between 0 and 16, two characters wide.
+fn shade(pixel: &str) -> String {
+    let ink = pixel.parse::<f32>().unwrap_or(0.0) / 16.0;
+    let shade = SHADES[(ink * 4.0).round().clamp(0.0, 4.0) as usize];
+    shade.to_string().repeat(2)
+}
+
 /// The most suspicious transaction, one at the edge, and an ordinary one.
 fn transactions(example: &Example, answers: &[Answer]) {
-    let column = |name: &str| {
-        example
-            .columns
-            .iter()
-            .position(|column| column == name)
-            .unwrap_or(0)
-    };
     let mut order: Vec<usize> = (0..answers.len()).collect();
     order.sort_by(|a, b| answers[*b].probabilities[1].total_cmp(&answers[*a].probabilities[1]));
     for row in [order[0], order[order.len() / 50], order[order.len() / 2]] {
@@ -109,12 +102,17 @@ fn transactions(example: &Example, answers: &[Answer]) {
         };
         println!(
             "  {:>10} at {:>2} h, merchant risk {:<7} → fraud {:>5.1}%, truly {truth}",
-            cells[column("amount")],
-            cells[column("hour")],
-            cells[column("merchant_risk")],
+            cells[column(example, "amount")],
+            cells[column(example, "hour")],
+            cells[column(example, "merchant_risk")],
             100.0 * answers[row].probabilities[1],
         );
     }
+}
+
+fn column(example: &Example, name: &str) -> usize {
+    let mut columns = example.columns.iter();
+    columns.position(|column| column == name).unwrap_or(0)
 }
 
 fn texts(example: &Example, answers: &[Answer]) {

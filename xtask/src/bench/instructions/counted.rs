@@ -98,8 +98,8 @@ impl Counted {
         } = self;
         drop(control);
         ensure!(process.wait()?.success(), "the counted server failed");
-        let read = |number: usize| Profile::read(&folder.join(format!("profile.{number}")));
-        let read = (1..=profiles).map(read).collect();
+        let files = (1..=profiles).map(|number| folder.join(format!("profile.{number}")));
+        let read = files.map(|file| Profile::read(&file)).collect();
         let _ = std::fs::remove_dir_all(&folder);
         read
     }

@@ -203,11 +203,13 @@ impl Peer {
 
 /// Ports that nothing listened on a moment ago.
 fn free_ports() -> Result<[u16; 3]> {
-    let listen = || TcpListener::bind("127.0.0.1:0");
-    let listeners = [listen()?, listen()?, listen()?];
     let mut ports = [0; 3];
-    for (port, listener) in ports.iter_mut().zip(&listeners) {
+    // All listen until the last one does, so that none gets the port of another.
+    let mut listeners = Vec::new();
+    for port in &mut ports {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
         *port = listener.local_addr()?.port();
+        listeners.push(listener);
     }
     Ok(ports)
 }

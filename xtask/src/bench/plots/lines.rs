@@ -36,13 +36,31 @@ pub(super) struct Lines {
 impl Lines {
     pub(super) fn draw(&self) -> String {
         let mut svg = Svg::new(WIDTH, HEIGHT, self.title);
-        let points = || self.lines.iter().flat_map(|line| line.points.iter());
-        let x = Scale::new(self.x, points().map(|point| point.0), (LEFT, WIDTH - RIGHT));
-        let y = Scale::new(
-            self.y,
-            points().map(|point| point.1),
-            (HEIGHT - BOTTOM, TOP),
-        );
+        let x_values = self.points().map(|point| point.0);
+        let y_values = self.points().map(|point| point.1);
+        let x = Scale::new(self.x, x_values, (LEFT, WIDTH - RIGHT));
+        let y = Scale::new(self.y, y_values, (HEIGHT - BOTTOM, TOP));
+        self.grid(&mut svg, &x, &y);
+        for (at, line) in self.lines.iter().enumerate() {
+            let color = COLORS[line.color % COLORS.len()];
+            let points = line.points.iter();
+            let places: Vec<_> = points
+                .map(|point| (x.place(point.0), y.place(point.1)))
+                .collect();
+            svg.path(&places, color, line.is_dashed);
+            let (left, top) = (WIDTH - RIGHT + 14.0, TOP + 10.0 + at as f64 * 20.0);
+            svg.path(&[(left, top), (left + 22.0, top)], color, line.is_dashed);
+            svg.text(left + 28.0, top + 4.0, Anchor::Start, &line.name);
+        }
+        svg.finish()
+    }
+
+    fn points(&self) -> impl Iterator<Item = &(f64, f64)> {
+        self.lines.iter().flat_map(|line| line.points.iter())
+    }
+
+    /// The rules of both axes with their figures and labels.
+    fn grid(&self, svg: &mut Svg, x: &Scale, y: &Scale) {
         for tick in &x.ticks {
             svg.rule((x.place(*tick), TOP), (x.place(*tick), HEIGHT - BOTTOM));
             svg.text(
@@ -68,19 +86,6 @@ impl Lines {
             self.x.label,
         );
         svg.text(12.0, 42.0, Anchor::Start, self.y.label);
-        for (at, line) in self.lines.iter().enumerate() {
-            let color = COLORS[line.color % COLORS.len()];
-            let points: Vec<(f64, f64)> = line
-                .points
-                .iter()
-                .map(|point| (x.place(point.0), y.place(point.1)))
-                .collect();
-            svg.path(&points, color, line.is_dashed);
-            let (left, top) = (WIDTH - RIGHT + 14.0, TOP + 10.0 + at as f64 * 20.0);
-            svg.path(&[(left, top), (left + 22.0, top)], color, line.is_dashed);
-            svg.text(left + 28.0, top + 4.0, Anchor::Start, &line.name);
-        }
-        svg.finish()
     }
 }
 
@@ -115,10 +120,14 @@ impl Scale {
     }
 
     fn place(&self, value: f64) -> f64 {
-        let position = |value: f64| if self.is_log { value.log10() } else { value };
-        let (first, last) = (position(self.values.0), position(self.values.1));
-        let share = (position(value) - first) / (last - first);
+        let (first, last) = (self.linear(self.values.0), self.linear(self.values.1));
+        let share = (self.linear(value) - first) / (last - first);
         self.places.0 + share * (self.places.1 - self.places.0)
+    }
+
+    /// The value on a scale that is linear in the picture.
+    fn linear(&self, value: f64) -> f64 {
+        if self.is_log { value.log10() } else { value }
     }
 }
 
