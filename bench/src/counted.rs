@@ -10,7 +10,7 @@ use anyhow::{Result, anyhow, bail, ensure};
 use tidegate_core::EngineChoice;
 use tidegate_engines::Engines;
 use tidegate_server::{Observers, Server, ServerConfig};
-use tidegate_serving::{Metrics, Models, Serving};
+use tidegate_serving::{MetricRegistry, Models, Serving};
 
 use crate::callgrind;
 
@@ -40,17 +40,18 @@ pub(crate) fn run(model: &Path) -> Result<()> {
 
 async fn serve(model: &Path) -> Result<Server> {
     let engines = Engines::discover(None, EngineChoice::OnnxRuntime);
-    let metrics = Arc::new(Metrics::new());
+    let registry = Arc::new(MetricRegistry::new());
     let models =
-        Models::new(vec![model.to_owned()], engines, metrics.clone()).with_inline_run(INLINE_RUN);
-    let observers = Observers::fewest(&metrics).map_err(|error| anyhow!(error))?;
+        Models::new(vec![model.to_owned()], engines, &registry).with_inline_run(INLINE_RUN);
+    let observers =
+        Observers::fewest(registry, models.request_metrics()).map_err(|error| anyhow!(error))?;
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let config = ServerConfig {
         http: any,
         grpc: any,
         ..ServerConfig::default()
     };
-    let server = Server::start(config, Arc::new(Serving::new(models, metrics)), observers).await?;
+    let server = Server::start(config, Arc::new(Serving::new(models)), observers).await?;
     let report = server.load_all().await;
     ensure!(
         report.failed.is_empty(),

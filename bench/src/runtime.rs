@@ -1,7 +1,6 @@
 //! The engine alone, and through the scheduler of the same process: what the way of a request adds.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use ort::session::{Session, SessionInputs};
 use serde::Serialize;
 use tidegate_core::{EngineChoice, Shape, Tensor};
 use tidegate_engines::Engines;
-use tidegate_serving::{InProcess, InferRequest, Metrics, Models, Serving, Target};
+use tidegate_serving::{InProcess, InferRequest, MetricRegistry, Models, Serving, Target};
 
 /// What to time.
 #[derive(Args)]
@@ -187,9 +186,8 @@ struct Loaded {
 
 impl Loaded {
     fn new(model: &Path) -> Result<Self> {
-        let metrics = Arc::new(Metrics::new());
         let engines = Engines::discover(None, EngineChoice::OnnxRuntime);
-        let models = Models::new(vec![model.to_owned()], engines, metrics.clone());
+        let models = Models::new(vec![model.to_owned()], engines, &MetricRegistry::new());
         let report = models.load_all();
         let name = report
             .ready
@@ -197,7 +195,7 @@ impl Loaded {
             .with_context(|| format!("the model does not load: {:?}", report.failed))?;
         Ok(Self {
             model: name.clone(),
-            serving: Serving::new(models, metrics),
+            serving: Serving::new(models),
         })
     }
 

@@ -6,6 +6,7 @@ mod configuration;
 mod delivery;
 mod freezes;
 mod kept;
+mod metrics;
 mod plan;
 mod receiver;
 mod secret;
@@ -21,7 +22,7 @@ use tidegate_observe::alerting::{
     Alert, Message, Route, RuleBook, Sample, Silence, SilenceError, Suppressors, TriagedAlert,
 };
 use tidegate_observe::{Event, EventLog};
-use tidegate_serving::{IndexEntry, Metrics, SeriesValues};
+use tidegate_serving::{IndexEntry, MetricRegistry, SeriesValues};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -30,6 +31,7 @@ pub use self::config::{AlertsConfig, RouteConfig};
 use self::delivery::Deliveries;
 pub(crate) use self::delivery::RouteStatus;
 use self::kept::Kept;
+use self::metrics::{DeliveryMetrics, MessageOutcome};
 pub use self::plan::AlertsError;
 use self::plan::Plan;
 pub use self::receiver::config::{PagerDutyConfig, SlackConfig, SmtpConfig, WebhookConfig};
@@ -38,7 +40,6 @@ pub use self::secret::Secret;
 use self::versions::{Happening, LastLook, Loads, What};
 use crate::app::App;
 use crate::clock;
-use crate::exposition::metric_catalogue;
 use crate::kept::KeptFile;
 
 const LOOK_EVERY_MS: u64 = 5000;
@@ -49,7 +50,7 @@ const LOADS: &str = "tidegate_model_loads_total";
 /// The alerts of a server.
 pub struct Alerting {
     plan: Plan,
-    metrics: Arc<Metrics>,
+    metrics: DeliveryMetrics,
     http: Http,
     files: Option<Files>,
     state: Mutex<State>,
@@ -74,17 +75,19 @@ struct State {
 
 impl Alerting {
     /// What is configured. What a folder of data has kept goes on; without one, everything ends
-    /// with the process.
+    /// with the process. Rules may name the metrics that `registry` has by now, so everything else
+    /// is registered before.
     ///
     /// # Errors
     /// What is wrong with the configuration.
     pub fn new(
         config: &AlertsConfig,
-        metrics: Arc<Metrics>,
+        registry: &MetricRegistry,
         data: Option<&Path>,
         follows_registry: bool,
     ) -> Result<Self, AlertsError> {
-        let mut plan = Plan::new(config, follows_registry, &metric_catalogue(&metrics))?;
+        let metrics = DeliveryMetrics::new(registry);
+        let mut plan = Plan::new(config, follows_registry, &registry.catalogue())?;
         let http = Http::new().map_err(|error| AlertsError::Client(error.to_string()))?;
         let (mut kept, mut events, mut files) = (Kept::default(), EventLog::default(), None);
         if let Some(data) = data {
@@ -281,7 +284,7 @@ impl Alerting {
             .dispatch
             .step(&self.plan.message_routes, triaged, now_ms);
         for _ in 0..dispatched.limited {
-            self.metrics.alert_message("limited");
+            self.metrics.count(MessageOutcome::Limited);
         }
         for message in dispatched.messages {
             if let Some(given_up) = kept.outbox.add(message, self.plan.max_waiting) {
@@ -310,7 +313,7 @@ impl Alerting {
 
     /// A message that nobody will hear.
     fn given_up(&self, events: &mut EventLog, message: &Message, reason: &str, now_ms: u64) {
-        self.metrics.alert_message("dropped");
+        self.metrics.count(MessageOutcome::Dropped);
         warn!(
             route = message.route,
             reason,

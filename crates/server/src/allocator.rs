@@ -1,7 +1,9 @@
 //! What the process's allocator holds. Which allocator that is, only the binary knows: it hands
 //! over how to ask it.
 
-use tidegate_serving::{Exposition, Family, Labels, MetricEntry, MetricKind, Sample};
+use tidegate_serving::{
+    Exposition, Family, Labels, MetricEntry, MetricRegistry, MetricSource, Sample,
+};
 
 /// What an allocator holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,34 +14,47 @@ pub struct AllocatorUsage {
     pub peak_committed_bytes: u64,
 }
 
-/// Asks the allocator; every look at the metrics does.
+/// Asks the allocator; every exposition does.
 pub type ReadAllocator = fn() -> AllocatorUsage;
 
-const COMMITTED: Family<'static> = Family::new(
+const COMMITTED: Family<'static> = Family::gauge(
     "tidegate_allocator_committed_bytes",
-    MetricKind::Gauge,
-    "Memory that the allocator has of the operating system, in use or not; engines that bring their own are not in it",
+    "Memory that the allocator has of the operating system, in use or not; engines that bring \
+     their own are not in it",
 );
-const PEAK: Family<'static> = Family::new(
+const PEAK: Family<'static> = Family::gauge(
     "tidegate_allocator_peak_committed_bytes",
-    MetricKind::Gauge,
     "The most that `tidegate_allocator_committed_bytes` ever was",
 );
 
-/// What the reference says of the metrics of this file.
-pub(crate) fn catalogue() -> impl Iterator<Item = MetricEntry> {
-    [COMMITTED, PEAK]
-        .into_iter()
-        .map(|family| MetricEntry::new((family, &[])))
+/// Exposes what the allocator holds; nothing where it cannot be asked.
+pub struct AllocatorMetrics {
+    read: Option<ReadAllocator>,
 }
 
-/// Says what the allocator holds.
-pub(crate) fn expose(usage: AllocatorUsage, out: &mut dyn Exposition) {
-    for (family, bytes) in [
-        (COMMITTED, usage.committed_bytes),
-        (PEAK, usage.peak_committed_bytes),
-    ] {
-        out.family(family);
-        out.sample(Sample::plain(&Labels::default(), bytes as f64));
+impl AllocatorMetrics {
+    /// Registers the metrics of an allocator.
+    pub fn register(registry: &MetricRegistry, read: Option<ReadAllocator>) {
+        registry.add_source(Self { read });
+    }
+}
+
+impl MetricSource for AllocatorMetrics {
+    fn entries(&self) -> Vec<MetricEntry> {
+        [COMMITTED, PEAK]
+            .map(|family| MetricEntry::new(family, &[]))
+            .into()
+    }
+
+    fn expose(&self, out: &mut dyn Exposition) {
+        let Some(read) = self.read else { return };
+        let usage = read();
+        for (family, bytes) in [
+            (COMMITTED, usage.committed_bytes),
+            (PEAK, usage.peak_committed_bytes),
+        ] {
+            out.family(family);
+            out.sample(Sample::plain(&Labels::default(), bytes as f64));
+        }
     }
 }

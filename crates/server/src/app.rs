@@ -1,17 +1,17 @@
 //! What every handler shares.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidegate_gateway::Gateway;
-use tidegate_serving::{ErrorCode, InferError, Serving};
+use tidegate_serving::{ErrorCode, InferError, MetricRegistry, Serving};
 use tokio::sync::watch;
 
 use crate::console::Console;
 use crate::history::History;
 use crate::{
-    Alerting, Costs, Gpus, Objectives, Observers, ReadAllocator, Replicas, ServerConfig, Traces,
+    Alerting, ConnectionMetrics, Costs, Objectives, Observers, ReadinessMetrics, Replicas,
+    ServerConfig, Traces,
 };
 
 /// The state behind both front ends.
@@ -23,10 +23,10 @@ pub(crate) struct App {
     pub(crate) objectives: Arc<Objectives>,
     pub(crate) history: History,
     pub(crate) alerting: Arc<Alerting>,
-    /// The folder that the server writes to.
-    pub(crate) data: Option<PathBuf>,
-    pub(crate) allocator: Option<ReadAllocator>,
-    pub(crate) gpus: Gpus,
+    /// All metrics.
+    pub(crate) registry: Arc<MetricRegistry>,
+    pub(crate) readiness: ReadinessMetrics,
+    pub(crate) connections: ConnectionMetrics,
     pub(crate) console: Console,
     pub(crate) costs: Arc<Costs>,
     /// The group that this server is one of.
@@ -41,30 +41,32 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn new(serving: Arc<Serving>, config: ServerConfig, observers: Observers) -> Self {
         let Observers {
+            registry,
+            history,
+            readiness,
+            connections,
+            console_metrics,
             console,
             objectives,
             alerting,
             costs,
             traces,
             replicas,
-            data,
-            allocator,
-            gpus,
         } = observers;
         Self {
             gateway: serving.gateway().clone(),
-            history: History::of(serving.metrics()),
+            registry,
+            history,
+            readiness,
+            connections,
             serving,
             config,
             objectives: Arc::new(objectives),
             alerting: Arc::new(alerting),
-            console: Console::new(&console),
+            console: Console::new(&console, console_metrics),
             costs: Arc::new(costs),
             replicas: replicas.map(Arc::new),
             traces,
-            data,
-            allocator,
-            gpus,
             started: AtomicBool::new(false),
             stop: watch::channel(false).0,
         }
@@ -91,7 +93,7 @@ impl App {
         for model in self.serving.models().all() {
             model.versions().for_each(|version| version.count_waiting());
         }
-        self.serving.metrics().ready(self.ready());
+        self.readiness.set(self.ready());
         if let Some(fleet) = self.serving.fleet() {
             fleet.update_gauges();
         }

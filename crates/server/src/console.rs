@@ -9,6 +9,7 @@ mod assets;
 mod config;
 mod form;
 mod look;
+mod metrics;
 mod pages;
 mod pretty;
 mod stream;
@@ -23,6 +24,7 @@ use tidegate_gateway::Permission;
 use tokio::sync::Semaphore;
 
 pub use self::config::ConsoleConfig;
+pub use self::metrics::ConsoleMetrics;
 use crate::app::App;
 use crate::clock::now_ms;
 use crate::routes::Routes;
@@ -34,10 +36,11 @@ pub(crate) struct Console {
     started_ms: u64,
     /// Pages that may be kept up to date at once.
     streams: Arc<Semaphore>,
+    metrics: ConsoleMetrics,
 }
 
 impl Console {
-    pub(crate) fn new(config: &ConsoleConfig) -> Self {
+    pub(crate) fn new(config: &ConsoleConfig, metrics: ConsoleMetrics) -> Self {
         let streams = Arc::new(Semaphore::new(
             config.max_streams.min(Semaphore::MAX_PERMITS),
         ));
@@ -45,6 +48,7 @@ impl Console {
             is_enabled: config.enabled,
             started_ms: now_ms(),
             streams,
+            metrics,
         }
     }
 }

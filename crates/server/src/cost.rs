@@ -1,6 +1,7 @@
 //! What serving costs: measured every five seconds, kept over restarts.
 
 mod kept;
+mod metrics;
 mod sampler;
 
 use std::path::PathBuf;
@@ -13,10 +14,11 @@ use tidegate_observe::cost::{
     BudgetStatus, Capacity, CostConfig, CostError, CostPlan, Day, GroupBy, IdleRule, IntervalCost,
     Report, UsageInterval,
 };
-use tidegate_serving::{Metrics, Serving, memory_limit_bytes};
+use tidegate_serving::{MetricRegistry, Serving, memory_limit_bytes};
 use tracing::{info, warn};
 
 use self::kept::Kept;
+use self::metrics::CostMetrics;
 use self::sampler::Sampler;
 use crate::app::App;
 use crate::clock::{self, now_ms};
@@ -34,7 +36,7 @@ pub struct Costs(Option<Counting>);
 struct Counting {
     plan: CostPlan,
     capacity: Capacity,
-    metrics: Arc<Metrics>,
+    metrics: CostMetrics,
     file: Option<KeptFile>,
     state: Mutex<State>,
 }
@@ -54,9 +56,10 @@ impl Costs {
     /// What is wrong with the configuration.
     pub fn new(
         config: &CostConfig,
-        metrics: Arc<Metrics>,
+        registry: &MetricRegistry,
         file: Option<PathBuf>,
     ) -> Result<Self, CostError> {
+        let metrics = CostMetrics::new(registry);
         let Some(plan) = config.parse()? else {
             return Ok(Self(None));
         };
@@ -180,7 +183,7 @@ impl Counting {
         self.expose(day, &step);
         for (model, version) in &sampled.gone {
             self.metrics
-                .forget_cost(&self.plan.sheet.currency, model, version);
+                .remove_version(&self.plan.sheet.currency, model, version);
         }
         state.kept.ledger.add(day, &self.plan.sheet, step);
         self.look_at_budgets(&mut state, now_ms)
@@ -191,9 +194,9 @@ impl Counting {
         let IntervalCost { used, idle, fixed } = IntervalCost::of(day, &self.plan.sheet, step);
         for ((key, _), units) in step.used.iter().zip(used) {
             self.metrics
-                .cost_used(currency, &key.model, &key.version, units);
+                .add_used(currency, &key.model, &key.version, units);
         }
-        self.metrics.cost_shared(currency, idle, fixed);
+        self.metrics.add_shared(currency, idle, fixed);
     }
 
     fn look_at_budgets(&self, state: &mut State, now_ms: u64) -> bool {
@@ -205,7 +208,7 @@ impl Counting {
             .budgets(budgets, &sheet.currency, Day::of_ms(now_ms))
         {
             self.metrics
-                .cost_budget(&status.budget.name, status.used_ratio(), status.alerts());
+                .set_budget(&status.budget.name, status.used_ratio(), status.alerts());
             for (share, _) in status.alerts().filter(|(_, is_reached)| *is_reached) {
                 if kept.told.is_news(&status, share) {
                     warn!(budget = status.budget.name, share, spent = %status.spent, "a share of a cost budget is used up");

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tidegate_serving::{Exposition, Family, Labels, MetricEntry, MetricKind, Sample};
+use tidegate_serving::{
+    Exposition, Family, Labels, MetricEntry, MetricRegistry, MetricSource, Sample,
+};
 use tracing::debug;
 
 /// How often the driver is asked.
@@ -49,19 +51,33 @@ struct Gpu {
 }
 
 impl Gpus {
-    /// Looks at them until the last copy of this is gone; ends at once where there is no driver.
-    pub fn watch(config: &GpuConfig) -> Self {
+    /// Registers the metrics of GPUs and watches the GPUs as long as the registry is there; exposes
+    /// nothing where there is no driver.
+    pub fn watch(config: &GpuConfig, registry: &MetricRegistry) {
         let gpus = Self::default();
         let (kept, config) = (Arc::downgrade(&gpus.0), config.clone());
         let thread = std::thread::Builder::new().name("gpu".to_owned());
         if let Err(error) = thread.spawn(move || watch(&kept, &config)) {
             debug!(%error, "GPUs are not looked at: there is no thread for it");
         }
-        gpus
+        registry.add_source(gpus);
     }
 
-    /// Says what was seen last.
-    pub(crate) fn expose(&self, out: &mut dyn Exposition) {
+    /// Registers the metrics of GPUs without watching any.
+    pub(crate) fn register_none(registry: &MetricRegistry) {
+        registry.add_source(Self::default());
+    }
+}
+
+impl MetricSource for Gpus {
+    fn entries(&self) -> Vec<MetricEntry> {
+        FIGURES
+            .map(|figure| MetricEntry::new(figure.family, &["gpu", "name", "uuid"]))
+            .into()
+    }
+
+    /// Writes what the driver said last.
+    fn expose(&self, out: &mut dyn Exposition) {
         let look = self.0.lock();
         if look.at.is_none_or(|at| at.elapsed() > KEPT_FOR) {
             return;
@@ -105,46 +121,35 @@ struct Figure {
 
 const FIGURES: [Figure; 5] = [
     Figure {
-        family: gauge(
+        family: Family::gauge(
             "tidegate_gpu_utilization_ratio",
             "Share of the last moments in which the GPU ran anything",
         ),
         value: |gpu| gpu.utilization_ratio,
     },
     Figure {
-        family: gauge(
+        family: Family::gauge(
             "tidegate_gpu_memory_used_bytes",
             "Memory of the GPU that is in use, by whichever process",
         ),
         value: |gpu| gpu.memory_used_bytes.map(|bytes| bytes as f64),
     },
     Figure {
-        family: gauge("tidegate_gpu_memory_size_bytes", "Memory that the GPU has"),
+        family: Family::gauge("tidegate_gpu_memory_size_bytes", "Memory that the GPU has"),
         value: |gpu| gpu.memory_size_bytes.map(|bytes| bytes as f64),
     },
     Figure {
-        family: gauge("tidegate_gpu_power_watts", "Power that the GPU draws"),
+        family: Family::gauge("tidegate_gpu_power_watts", "Power that the GPU draws"),
         value: |gpu| gpu.power_watts,
     },
     Figure {
-        family: gauge(
+        family: Family::gauge(
             "tidegate_gpu_temperature_celsius",
             "Temperature of the GPU's chip",
         ),
         value: |gpu| gpu.temperature_celsius.map(f64::from),
     },
 ];
-
-const fn gauge(name: &'static str, help: &'static str) -> Family<'static> {
-    Family::new(name, MetricKind::Gauge, help)
-}
-
-/// What the reference says of the metrics of this file.
-pub(crate) fn catalogue() -> impl Iterator<Item = MetricEntry> {
-    FIGURES
-        .into_iter()
-        .map(|figure| MetricEntry::new((figure.family, &["gpu", "name", "uuid"])))
-}
 
 #[cfg(test)]
 mod tests {

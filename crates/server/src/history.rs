@@ -1,37 +1,40 @@
-//! What requests came to over time, kept from their observations.
+//! The history of requests, from their observations.
 
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 use tidegate_observe::{FinishedRequest, RequestOutcome, SERVER_FAULTS, Sketch, Traffic};
 use tidegate_serving::{
-    Exposition, Family, Labels, MetricEntry, MetricKind, Metrics, Observation, Outcome, Sample,
+    Exposition, Family, Labels, MetricEntry, MetricKind, MetricRegistry, MetricSource, Observation,
+    Outcome, RequestMetrics, Sample,
 };
 
 use crate::clock::now_ms;
 
 /// Memory that it takes at most, about.
 const BUDGET_BYTES: usize = 64 << 20;
-/// Over how long `/metrics` says quantiles.
+/// Over how long `/metrics` has quantiles.
 const QUANTILE_WINDOW_MS: u64 = 60_000;
-/// The one quantile that `/metrics` says, of each stage of each version; the console has any, of
-/// any span.
+/// The one quantile on `/metrics`, of each stage of each version; the console has any, of any span.
 const QUANTILE: (&str, f64) = ("0.99", 0.99);
 
-/// The history of a server's requests, shared by whoever shows it.
+/// The history of a server's requests, shared by all that show it.
 #[derive(Clone)]
-pub(crate) struct History(Arc<Mutex<tidegate_observe::History>>);
+pub struct History(Arc<Mutex<tidegate_observe::History>>);
 
 impl History {
-    /// Begins to remember what `metrics` observes.
-    pub(crate) fn of(metrics: &Metrics) -> Self {
-        let history = Self(Arc::new(Mutex::new(tidegate_observe::History::new(
-            BUDGET_BYTES,
-        ))));
-        let kept = history.0.clone();
-        metrics
+    /// Remembers from now on what `requests` observes, and exposes quantiles of it.
+    pub fn new(registry: &MetricRegistry, requests: &Arc<RequestMetrics>) -> Self {
+        let history = tidegate_observe::History::new(BUDGET_BYTES);
+        let history = Self(Arc::new(Mutex::new(history)));
+        let counted = history.0.clone();
+        requests
             .observations()
-            .subscribe(move |finished| count(&mut kept.lock(), finished, now_ms()));
+            .subscribe(move |finished| count(&mut counted.lock(), finished, now_ms()));
+        registry.add_source(QuantileSource {
+            history: history.clone(),
+            requests: requests.clone(),
+        });
         history
     }
 
@@ -39,42 +42,7 @@ impl History {
     pub(crate) fn read(&self) -> MutexGuard<'_, tidegate_observe::History> {
         self.0.lock()
     }
-
-    /// Says a quantile of the stages of requests, of the versions that `metrics` tells of.
-    pub(crate) fn expose(&self, metrics: &Metrics, out: &mut dyn Exposition) {
-        let until_ms = now_ms() + 1;
-        let since_ms = until_ms.saturating_sub(QUANTILE_WINDOW_MS);
-        let totals = self.read().totals(since_ms, until_ms);
-        let told = totals.into_iter().filter(|((model, version), traffic)| {
-            traffic.answered > 0 && metrics.tells_of(model, version)
-        });
-        let told = told.map(|((model, version), traffic)| {
-            (
-                Labels::new([("model", model), ("version", version)]),
-                traffic,
-            )
-        });
-        let told: Vec<_> = told.collect();
-        let stages: [(_, Stage); 2] = [
-            (QUEUE, |traffic| &traffic.queue),
-            (COMPUTE, |traffic| &traffic.run),
-        ];
-        for (family, stage) in stages {
-            out.family(family);
-            for (labels, traffic) in &told {
-                let (name, share) = QUANTILE;
-                let value = stage(traffic).quantile(share).unwrap_or(0.0) / 1e9;
-                out.sample(Sample {
-                    extra: Some(("quantile", name)),
-                    ..Sample::plain(labels, value)
-                });
-            }
-        }
-    }
 }
-
-/// The times of one stage.
-type Stage = fn(&Traffic) -> &Sketch;
 
 const QUEUE: Family<'static> = Family::new(
     "tidegate_queue_duration_seconds",
@@ -87,11 +55,49 @@ const COMPUTE: Family<'static> = Family::new(
     "Time of the last minute's answered requests in the engine",
 );
 
-/// What the reference says of the metrics of this file.
-pub(crate) fn catalogue() -> impl Iterator<Item = MetricEntry> {
-    [QUEUE, COMPUTE]
-        .into_iter()
-        .map(|family| MetricEntry::new((family, &["model", "version", "quantile"])))
+/// A quantile of each stage of requests, of the versions that are exposed.
+struct QuantileSource {
+    history: History,
+    requests: Arc<RequestMetrics>,
+}
+
+/// The times of one stage.
+type Stage = fn(&Traffic) -> &Sketch;
+
+impl MetricSource for QuantileSource {
+    fn entries(&self) -> Vec<MetricEntry> {
+        [QUEUE, COMPUTE]
+            .map(|family| MetricEntry::new(family, &["model", "version", "quantile"]))
+            .into()
+    }
+
+    fn expose(&self, out: &mut dyn Exposition) {
+        let until_ms = now_ms() + 1;
+        let since_ms = until_ms.saturating_sub(QUANTILE_WINDOW_MS);
+        let totals = self.history.read().totals(since_ms, until_ms);
+        let mut answered = Vec::new();
+        for ((model, version), traffic) in totals {
+            if traffic.answered > 0 && self.requests.has_version(&model, &version) {
+                let labels = Labels::new([("model", model), ("version", version)]);
+                answered.push((labels, traffic));
+            }
+        }
+        let stages: [(_, Stage); 2] = [
+            (QUEUE, |traffic| &traffic.queue),
+            (COMPUTE, |traffic| &traffic.run),
+        ];
+        for (family, stage) in stages {
+            out.family(family);
+            for (labels, traffic) in &answered {
+                let (name, share) = QUANTILE;
+                let nanos = stage(traffic).quantile(share).unwrap_or(0.0);
+                out.sample(Sample {
+                    extra: Some(("quantile", name)),
+                    ..Sample::plain(labels, nanos / 1e9)
+                });
+            }
+        }
+    }
 }
 
 /// Counts requests by the version that they reached; neighbours are often of the same.
@@ -132,36 +138,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_are_remembered_and_their_quantiles_said() {
-        let metrics = Metrics::new();
-        let history = History::of(&metrics);
+    fn requests_are_remembered_and_their_quantiles_exposed() {
+        let registry = MetricRegistry::new();
+        let metrics = Arc::new(RequestMetrics::new(&registry));
+        let history = History::new(&registry, &metrics);
+        let fraud = Some(("fraud", "7"));
         for millis in 1..=100 {
             let total = Duration::from_millis(millis);
-            let mut one = Observation::of(&metrics, Some(("fraud", "7")), Outcome::Answered, total);
+            let mut one = metrics.example_observation(fraud, Outcome::Answered, total);
             one.timing.queue = total / 2;
-            metrics.observations().leave(one);
+            metrics.observations().record(one);
         }
-        let code = ErrorCode::QueueFull;
-        metrics.observations().leave(Observation::of(
-            &metrics,
-            Some(("fraud", "7")),
-            Outcome::Failed(code),
-            Duration::ZERO,
-        ));
-        metrics.observations().leave(Observation::of(
-            &metrics,
-            None,
-            Outcome::Failed(code),
-            Duration::ZERO,
-        ));
-        metrics.observations().settle();
+        let failed = Outcome::Failed(ErrorCode::QueueFull);
+        for version in [fraud, None] {
+            let one = metrics.example_observation(version, failed, Duration::ZERO);
+            metrics.observations().record(one);
+        }
+        metrics.observations().drain();
         let now_ms = now_ms() + 1;
         let traffic = history
             .read()
             .total("fraud", Some("7"), now_ms - 60_000, now_ms);
         assert_eq!((traffic.answered, traffic.failed), (100, 1));
         let mut text = TextExposition::new(TextForm::Prometheus);
-        history.expose(&metrics, &mut text);
+        registry.expose(&mut text);
         let text = text.finish();
         let line = text
             .lines()

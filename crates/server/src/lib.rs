@@ -14,6 +14,7 @@ mod config;
 mod console;
 mod cost;
 mod describe;
+mod disk;
 mod exposition;
 mod faults;
 #[doc(hidden)]
@@ -30,6 +31,7 @@ mod listen_address;
 mod objectives;
 mod origin;
 mod parameters;
+mod readiness;
 mod replicas;
 mod rest;
 mod routes;
@@ -42,14 +44,17 @@ pub use alerting::{
     Alerting, AlertsConfig, AlertsError, PagerDutyConfig, RouteConfig, Secret, SlackConfig,
     SmtpConfig, WebhookConfig,
 };
-pub use allocator::{AllocatorUsage, ReadAllocator};
+pub use allocator::{AllocatorMetrics, AllocatorUsage, ReadAllocator};
 pub use config::ServerConfig;
-pub use console::ConsoleConfig;
+pub use console::{ConsoleConfig, ConsoleMetrics};
 pub use cost::Costs;
-pub use exposition::metric_catalogue;
+pub use disk::DiskMetrics;
 pub use gpu::{GpuConfig, Gpus};
+pub use history::History;
+pub use listen::ConnectionMetrics;
 pub use listen_address::listen_address;
 pub use objectives::Objectives;
+pub use readiness::ReadinessMetrics;
 pub use replicas::{Replicas, ReplicasConfig, ReplicasError};
 pub use rest::openapi;
 pub use server::{Observers, Server, StopCause};

@@ -1,5 +1,7 @@
 //! Accepting connections, bounded, and letting them end well.
 
+mod metrics;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
+pub use self::metrics::ConnectionMetrics;
 use crate::app::App;
 use crate::greeted::Greeted;
 use crate::workers::Workers;
@@ -149,9 +152,8 @@ impl<S: Serve> Port<S> {
     }
 
     fn connect(&self, stream: TcpStream) {
-        let metrics = self.app.serving.metrics();
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
-            metrics.connection_refused();
+            self.app.connections.refused();
             return;
         };
         // Without it an answer may wait for the client's delayed acknowledgement.
@@ -234,7 +236,7 @@ struct Open {
 
 impl Open {
     fn new(app: Arc<App>, protocol: &'static str, permit: OwnedSemaphorePermit) -> Self {
-        app.serving.metrics().connection(protocol, 1);
+        app.connections.opened(protocol);
         Self {
             app,
             protocol,
@@ -245,6 +247,6 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.app.serving.metrics().connection(self.protocol, -1);
+        self.app.connections.closed(self.protocol);
     }
 }

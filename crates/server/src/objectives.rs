@@ -3,6 +3,7 @@
 
 mod counts;
 mod kept;
+mod metrics;
 mod set;
 mod sharing;
 
@@ -16,10 +17,11 @@ use tidegate_observe::{
     AlertChange, AlertState, BudgetAt, BudgetPolicy, Counts, FreezeChange, Slo, SloStatus,
     burn_down,
 };
-use tidegate_serving::{FrozenModels, Metrics};
+use tidegate_serving::{FrozenModels, MetricRegistry, Observations};
 use tracing::{info, warn};
 
 use self::kept::Kept;
+use self::metrics::SloMetrics;
 pub(crate) use self::set::NotSet;
 use crate::app::App;
 use crate::clock::{self, now_ms};
@@ -31,7 +33,8 @@ const MINUTE_MS: u64 = 60_000;
 
 /// The objectives of a server, and how they stand.
 pub struct Objectives {
-    metrics: Arc<Metrics>,
+    metrics: SloMetrics,
+    observations: Arc<Observations>,
     file: Option<KeptFile>,
     /// The names of those of the configuration.
     configured: BTreeSet<String>,
@@ -63,12 +66,13 @@ pub(crate) struct FreezeNews {
 const MAX_NEWS: usize = 1000;
 
 impl Objectives {
-    /// These objectives, and those that were set before, over what `metrics` counts from now on.
+    /// These objectives, and those that were set before, over the `observations` from now on.
     /// What was counted before is read from `file`, and kept there; without a file it ends with the
     /// process. The replicas of a `group` count together.
     pub fn new(
         slos: Vec<Slo>,
-        metrics: Arc<Metrics>,
+        registry: &MetricRegistry,
+        observations: Arc<Observations>,
         file: Option<PathBuf>,
         group: Option<&str>,
     ) -> Self {
@@ -92,12 +96,13 @@ impl Objectives {
         let news = vec![Counts::default(); slos.len()];
         let counting = Arc::new(Mutex::new(Counting { slos, news }));
         let counted = counting.clone();
-        metrics.observations().subscribe(move |finished| {
+        observations.subscribe(move |finished| {
             let Counting { slos, news } = &mut *counted.lock();
             counts::count(slos, news, finished);
         });
         Self {
-            metrics,
+            metrics: SloMetrics::new(registry),
+            observations,
             file,
             configured,
             counting,
@@ -129,7 +134,7 @@ impl Objectives {
 
     /// Counts what came up to a moment and, at whole minutes, looks at the alerts.
     fn step(&self, now_ms: u64) {
-        self.metrics.observations().settle();
+        self.observations.drain();
         let mut kept = self.kept.lock();
         for (slo, counts) in self.counting.lock().take() {
             kept.count(&slo, now_ms - 1, counts);
@@ -224,20 +229,20 @@ impl Objectives {
         for status in self.status_at(now_ms) {
             let name = status.slo.name();
             self.metrics
-                .slo_budget_remaining(name, status.slo_status.budget_remaining);
+                .set_budget_remaining(name, status.slo_status.budget_remaining);
             self.metrics
-                .slo_freezes_rollouts(name, status.frozen_since_ms.is_some());
+                .set_freezes_rollouts(name, status.frozen_since_ms.is_some());
             for (window, burn) in tidegate_observe::BurnWindow::ALL
                 .iter()
                 .zip(&status.slo_status.burns)
             {
                 self.metrics
-                    .slo_burn_rate(name, window.name(), burn.rate.unwrap_or(0.0));
+                    .set_burn_rate(name, window.name(), burn.rate.unwrap_or(0.0));
             }
             for (alert, state) in status.alerts {
                 let is_firing = matches!(state, AlertState::Firing { .. });
                 self.metrics
-                    .slo_alert_firing(name, alert.id, alert.severity.name(), is_firing);
+                    .set_alert_firing(name, alert.id, alert.severity.name(), is_firing);
             }
         }
     }

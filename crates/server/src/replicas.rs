@@ -6,6 +6,7 @@
 //! itself: better twice than never.
 
 mod config;
+mod metrics;
 pub(crate) mod notes;
 
 use std::collections::BTreeMap;
@@ -14,12 +15,13 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tidegate_observe::Ledger;
-use tidegate_serving::Metrics;
+use tidegate_serving::MetricRegistry;
 use tidegate_store::{Addition, Note, Replica, Store, StoreError, Tier};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
 pub use self::config::{ReplicasConfig, ReplicasError};
+use self::metrics::ReplicaMetrics;
 use crate::app::App;
 use crate::clock;
 
@@ -49,7 +51,7 @@ pub struct Replicas {
     /// For people.
     name: String,
     exchange_every: Duration,
-    metrics: Arc<Metrics>,
+    metrics: ReplicaMetrics,
     wake: Notify,
     state: Mutex<State>,
 }
@@ -97,8 +99,9 @@ impl Replicas {
         config: &ReplicasConfig,
         registry: impl FnOnce() -> String,
         name: String,
-        metrics: Arc<Metrics>,
+        metrics: &MetricRegistry,
     ) -> Result<Option<Self>, ReplicasError> {
+        let metrics = ReplicaMetrics::new(metrics);
         let Some(group) = config.parse()? else {
             return Ok(None);
         };
@@ -198,7 +201,7 @@ impl Replicas {
             _ => {}
         }
         let tells_alerts = state.teller().is_none_or(|teller| teller == state.own);
-        self.metrics.replicas(
+        self.metrics.set_exchange(
             &self.group,
             problem.is_none().then_some(state.replicas.len()),
             tells_alerts,

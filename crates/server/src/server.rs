@@ -1,13 +1,13 @@
 //! Starting, serving and stopping.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper_util::service::TowerToHyperService;
-use tidegate_serving::{LoadReport, Metrics, Serving};
+use tidegate_observe::cost::CostConfig;
+use tidegate_serving::{LoadReport, MetricRegistry, ProcessMetrics, RequestMetrics, Serving};
 use tidegate_traces::TracesConfig;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -19,12 +19,13 @@ use crate::listen::Listeners;
 use crate::rest::RestService;
 use crate::workers::Workers;
 use crate::{
-    Alerting, AlertsConfig, ConsoleConfig, Costs, Gpus, Objectives, ReadAllocator, Replicas,
+    Alerting, AlertsConfig, AllocatorMetrics, ConnectionMetrics, ConsoleConfig, ConsoleMetrics,
+    Costs, DiskMetrics, Gpus, History, Objectives, ReadinessMetrics, Replicas, ReplicasConfig,
     ServerConfig, Traces, grpc,
 };
 
 /// How often finished requests are counted where nobody asks for figures.
-const SETTLE_EVERY: Duration = Duration::from_millis(50);
+const DRAIN_EVERY: Duration = Duration::from_millis(50);
 
 /// A server that listens.
 pub struct Server {
@@ -39,6 +40,16 @@ pub struct Server {
 
 /// Who watches what becomes of requests.
 pub struct Observers {
+    /// All metrics.
+    pub registry: Arc<MetricRegistry>,
+    /// The requests of the last weeks.
+    pub history: History,
+    /// Whether the server is ready, as a metric.
+    pub readiness: ReadinessMetrics,
+    /// The metrics of connections.
+    pub connections: ConnectionMetrics,
+    /// The metrics of the console.
+    pub console_metrics: ConsoleMetrics,
     /// The pages for people.
     pub console: ConsoleConfig,
     /// The objectives, which count.
@@ -51,12 +62,6 @@ pub struct Observers {
     pub traces: Traces,
     /// The group that this server is one of.
     pub replicas: Option<Replicas>,
-    /// The folder that the process writes to, whose room is measured.
-    pub data: Option<PathBuf>,
-    /// How to ask the process's allocator what it holds, if it can say.
-    pub allocator: Option<ReadAllocator>,
-    /// The GPUs of the machine.
-    pub gpus: Gpus,
 }
 
 impl Observers {
@@ -66,18 +71,28 @@ impl Observers {
     /// # Errors
     /// If the machine lacks what alerts or traces need.
     pub fn fewest(
-        metrics: &Arc<Metrics>,
+        registry: Arc<MetricRegistry>,
+        requests: &Arc<RequestMetrics>,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let observations = requests.observations();
+        ProcessMetrics::register(&registry);
+        DiskMetrics::register(&registry, None);
+        AllocatorMetrics::register(&registry, None);
+        Gpus::register_none(&registry);
+        let (alone, no_name) = (ReplicasConfig::default(), String::new());
         Ok(Self {
+            history: History::new(&registry, requests),
+            readiness: ReadinessMetrics::new(&registry),
+            connections: ConnectionMetrics::new(&registry),
+            console_metrics: ConsoleMetrics::new(&registry),
             console: ConsoleConfig::default(),
-            objectives: Objectives::new(Vec::new(), metrics.clone(), None, None),
-            alerting: Alerting::new(&AlertsConfig::default(), metrics.clone(), None, false)?,
-            costs: Costs::default(),
-            traces: Traces::start(&TracesConfig::default(), metrics)?,
-            replicas: None,
-            data: None,
-            allocator: None,
-            gpus: Gpus::default(),
+            objectives: Objectives::new(Vec::new(), &registry, observations.clone(), None, None),
+            costs: Costs::new(&CostConfig::default(), &registry, None)?,
+            traces: Traces::start(&TracesConfig::default(), &registry, observations)?,
+            replicas: Replicas::new(&alone, String::new, no_name, &registry)?,
+            // Last, for its rules may name the metrics of all others.
+            alerting: Alerting::new(&AlertsConfig::default(), &registry, None, false)?,
+            registry,
         })
     }
 }
@@ -189,18 +204,19 @@ impl Server {
             self.app.objectives.finish().await;
         }
         self.app.costs.finish(&self.app.serving).await;
-        self.app.traces.finish(self.app.serving.metrics()).await;
+        let observations = self.app.serving.metrics().observations();
+        self.app.traces.finish(observations).await;
         cause
     }
 }
 
 /// Counts what finished, long before the rings between are full.
 async fn observe(app: Arc<App>) {
-    let mut tick = tokio::time::interval(SETTLE_EVERY);
+    let mut tick = tokio::time::interval(DRAIN_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        app.serving.metrics().observations().settle();
+        app.serving.metrics().observations().drain();
     }
 }
 

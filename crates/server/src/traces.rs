@@ -1,6 +1,8 @@
 //! Traces of requests: read from their headers, told to clients, and handed on once they have
 //! ended.
 
+mod metrics;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,12 +10,13 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use tidegate_core::TraceContext;
 use tidegate_observe::SERVER_FAULTS;
-use tidegate_serving::{Metrics, Observation, Outcome, RequestTrace, Via};
+use tidegate_serving::{MetricRegistry, Observation, Observations, Outcome, RequestTrace, Via};
 use tidegate_traces::{
-    Call, Exporter, FinishedRequest, KeepReason, Recorder, RequestOutcome, SpanOutcome, StageTimes,
-    Tracer, TracesConfig, TracesError,
+    Call, Exporter, FinishedRequest, Recorder, RequestOutcome, StageTimes, Tracer, TracesConfig,
+    TracesError,
 };
 
+use self::metrics::TraceMetrics;
 use crate::faults::Faults;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -34,26 +37,26 @@ impl Traces {
     ///
     /// # Errors
     /// If the configuration, or a variable of OpenTelemetry's, cannot be used.
-    pub fn start(config: &TracesConfig, metrics: &Arc<Metrics>) -> Result<Self, TracesError> {
+    pub fn start(
+        config: &TracesConfig,
+        registry: &MetricRegistry,
+        observations: &Arc<Observations>,
+    ) -> Result<Self, TracesError> {
+        let metrics = TraceMetrics::new(registry);
         if !config.is_on(|name| std::env::var(name).ok()) {
-            follow(metrics.clone(), None);
+            follow(observations, None);
             return Ok(Self {
                 tracer: None,
                 exporter: Mutex::new(None),
             });
         }
-        KeepReason::ALL
-            .iter()
-            .for_each(|reason| metrics.trace_kept(reason.name(), 0));
-        SpanOutcome::ALL
-            .iter()
-            .for_each(|outcome| metrics.spans(outcome.name(), 0));
+        metrics.start();
         let counted = metrics.clone();
         let started = Exporter::start(config, move |outcome, spans| {
-            counted.spans(outcome.name(), spans);
+            counted.count_spans(outcome, spans)
         })?;
         let (tracer, recorder, exporter) = started;
-        follow(metrics.clone(), Some(recorder));
+        follow(observations, Some((recorder, metrics)));
         Ok(Self {
             tracer: Some(tracer),
             exporter: Mutex::new(Some(exporter)),
@@ -87,8 +90,8 @@ impl Traces {
     }
 
     /// Sends what waits, once nothing more comes.
-    pub(crate) async fn finish(&self, metrics: &Metrics) {
-        metrics.observations().settle();
+    pub(crate) async fn finish(&self, observations: &Observations) {
+        observations.drain();
         let exporter = self.exporter.lock().take();
         if let Some(exporter) = exporter {
             exporter.finish().await;
@@ -135,25 +138,23 @@ impl TraceHeader {
 }
 
 /// Shows every request that ended to the recorder and, if it failed, to the log.
-fn follow(metrics: Arc<Metrics>, mut recorder: Option<Recorder>) {
+fn follow(observations: &Observations, mut recorder: Option<(Recorder, TraceMetrics)>) {
     let mut faults = Faults::default();
-    let counted = metrics.clone();
-    metrics.observations().subscribe(move |batch| {
+    observations.subscribe(move |batch| {
         let now = (Instant::now(), SystemTime::now());
         for one in batch {
             faults.log(one, now.0);
             let Some(trace) = &one.trace else { continue };
             let kept = match &mut recorder {
-                Some(recorder) => {
+                Some((recorder, metrics)) => {
                     let kept = recorder.offer(&finished(one, trace, now), now.0);
-                    kept.inspect(|kept| counted.trace_kept(kept.name(), 1))
-                        .is_some()
+                    kept.inspect(|kept| metrics.count_kept(*kept)).is_some()
                 }
                 // Whoever traces the client has it.
                 None => trace.context.is_sampled,
             };
             if kept {
-                one.exemplify();
+                one.set_exemplar();
             }
         }
     });

@@ -4,9 +4,12 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 use std::path::Path;
+use std::sync::Arc;
 
-use tidegate_server::metric_catalogue;
-use tidegate_serving::{ErrorCode, Metrics};
+use tidegate_core::EngineChoice;
+use tidegate_engines::Engines;
+use tidegate_server::Observers;
+use tidegate_serving::{ErrorCode, FleetMetrics, MetricRegistry, Models};
 
 #[test]
 fn errors_page_is_made_from_the_table() {
@@ -48,8 +51,8 @@ fn grpc_name(code: i32) -> &'static str {
     }
 }
 
-#[test]
-fn metrics_page_is_made_from_the_metrics() {
+#[tokio::test]
+async fn metrics_page_is_made_from_the_metrics() {
     let mut page = String::from(
         "# Metrics\n\n\
          `GET /metrics` answers in Prometheus's text form, or in OpenMetrics's if `Accept` names it. Names that begin with\n\
@@ -58,7 +61,12 @@ fn metrics_page_is_made_from_the_metrics() {
          where the machine tells them. Figures have every request that was answered before they were asked for.\n\n\
          | metric | type | labels | what it counts |\n|---|---|---|---|\n",
     );
-    for metric in metric_catalogue(&Metrics::new()) {
+    let registry = Arc::new(MetricRegistry::new());
+    let engines = Engines::discover(None, EngineChoice::Portable);
+    let models = Models::new(Vec::new(), engines, &registry);
+    FleetMetrics::new(&registry);
+    Observers::fewest(registry.clone(), models.request_metrics()).unwrap();
+    for metric in registry.catalogue() {
         let labels: Vec<String> = metric
             .labels
             .iter()

@@ -20,6 +20,7 @@ mod freeze;
 mod link;
 mod load;
 mod managed_model;
+mod metrics;
 mod policy;
 mod pool;
 mod status;
@@ -40,6 +41,7 @@ use tracing::{info, warn};
 pub use self::config::{FleetConfig, ModelRule};
 pub use self::freeze::{FrozenModels, VersionNames};
 pub use self::link::RegistryLink;
+pub use self::metrics::FleetMetrics;
 pub use self::policy::VersionPolicy;
 
 use self::activity::EngineActivity;
@@ -49,7 +51,7 @@ use self::load::LoadReason;
 use self::managed_model::{ManagedModel, PendingLoad};
 use crate::memory;
 use crate::models::unknown_model;
-use crate::{ErrorCode, InferError, Metrics, Models};
+use crate::{ErrorCode, InferError, Models};
 
 /// The models of the registry on this server.
 pub struct Fleet {
@@ -57,7 +59,7 @@ pub struct Fleet {
     link: RegistryLink,
     models: Arc<Models>,
     engines: Engines,
-    metrics: Arc<Metrics>,
+    metrics: FleetMetrics,
     runtime: Handle,
     budget: Arc<Budget>,
     /// One permit for each load that may run at the same time.
@@ -86,13 +88,11 @@ impl Fleet {
         link: RegistryLink,
         models: Arc<Models>,
         engines: Engines,
-        metrics: Arc<Metrics>,
+        metrics: FleetMetrics,
     ) -> Arc<Self> {
         memory::limit_heaps();
         let budget = Arc::new(Budget::new(config.memory_budget_bytes));
-        metrics
-            .memory_budget_bytes
-            .set(i64::try_from(budget.limit()).unwrap_or(i64::MAX));
+        metrics.set_memory_budget(budget.limit());
         Arc::new(Self {
             load_permits: Arc::new(Semaphore::new(config.parallel_loads.max(1))),
             config,

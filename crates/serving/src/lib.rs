@@ -7,16 +7,15 @@
 //! Begin at [`Serving::answer`]: it reads top to bottom as a request passes through it.
 //!
 //! ```
-//! use std::sync::Arc;
 //! use tidegate_core::{EngineChoice, Shape, Tensor};
 //! use tidegate_engines::Engines;
-//! use tidegate_serving::{InProcess, InferRequest, Metrics, Models, Serving, Target};
+//! use tidegate_serving::{InProcess, InferRequest, MetricRegistry, Models, Serving, Target};
 //!
 //! # let digits = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/models/digits");
-//! let metrics = Arc::new(Metrics::new());
+//! let registry = MetricRegistry::new();
 //! let engines = Engines::discover(None, EngineChoice::Portable);
-//! let models = Models::new(vec![digits.into()], engines, metrics.clone());
-//! let serving = Serving::new(models, metrics);
+//! let models = Models::new(vec![digits.into()], engines, &registry);
+//! let serving = Serving::new(models);
 //! serving.models().load_all();
 //!
 //! let target = Target { endpoint: "digits".to_owned(), version: None };
@@ -32,6 +31,7 @@
 //! ```
 
 mod check;
+mod clock;
 mod error;
 mod fleet;
 mod memory;
@@ -39,7 +39,9 @@ mod metrics;
 mod models;
 mod observation;
 mod pipeline;
+mod process;
 mod request;
+mod request_metrics;
 mod request_sample;
 mod sample;
 mod scheduler;
@@ -47,23 +49,27 @@ mod serving;
 mod source;
 mod stats;
 mod version;
+mod version_counters;
 mod warmup;
 
 pub use check::{CheckCase, CheckOutcome, CheckReport, check};
 pub use error::{ErrorCode, InferError};
 pub use fleet::{
-    Fleet, FleetConfig, FrozenModels, ModelRule, RegistryLink, VersionNames, VersionPolicy,
+    Fleet, FleetConfig, FleetMetrics, FrozenModels, ModelRule, RegistryLink, VersionNames,
+    VersionPolicy,
 };
 pub use metrics::{
-    Exemplar, Exposition, Family, Labels, MeterReading, MetricEntry, MetricKind, Metrics, Sample,
-    SeriesValue, SeriesValues, TextExposition, TextForm, VersionMeter, memory_limit_bytes,
+    Exemplar, Exposition, Family, Labels, MetricEntry, MetricKind, MetricRegistry, MetricSource,
+    Sample, SeriesValue, SeriesValues, TextExposition, TextForm,
 };
 pub use models::{IndexEntry, LoadReport, Model, ModelState, Models};
 pub use observation::{Observation, Observations, Outcome};
 pub use pipeline::{Encoded, Exchange, InProcess, Received};
+pub use process::{ProcessMetrics, memory_limit_bytes};
 pub use request::{
     InferRequest, InferResponse, OutputTensor, RequestTrace, RequestedOutput, Target, Via,
 };
+pub use request_metrics::{MeterReading, RequestMetrics, VersionMeter};
 pub use request_sample::RequestSample;
 pub use scheduler::{Completed, Limits, Scheduler, Timing, Work};
 pub use serving::Serving;

@@ -1,6 +1,6 @@
 //! The memory of the process: what the C library's allocator holds, and what the machine sees.
 
-use crate::metrics::ProcessUsage;
+use crate::process::ProcessUsage;
 
 /// Limits the number of heaps (arenas) in which the C library allocates: each keeps what is freed in
 /// it, and glibc's default is eight for each core. Takes effect for threads that start later.

@@ -22,7 +22,8 @@ pub(crate) use self::model::requested_number;
 pub use self::state::{IndexEntry, ModelState};
 use crate::scheduler::INLINE_RUN;
 use crate::source::{self, FoundModel};
-use crate::{ErrorCode, InferError, Metrics, Version, VersionPlan};
+use crate::version::LoadMetrics;
+use crate::{ErrorCode, InferError, MetricRegistry, RequestMetrics, Version, VersionPlan};
 
 /// What the request path reads without a lock: the loaded versions.
 type Snapshot = BTreeMap<String, Arc<Model>>;
@@ -31,7 +32,7 @@ type Snapshot = BTreeMap<String, Arc<Model>>;
 pub struct Models {
     roots: Vec<PathBuf>,
     engines: Engines,
-    metrics: Arc<Metrics>,
+    metrics: LoadMetrics,
     inline_run: Duration,
     loaded: ArcSwap<Snapshot>,
     /// Held while a model of a folder loads or unloads, which takes long: one after the other. The
@@ -52,17 +53,29 @@ pub struct LoadReport {
 }
 
 impl Models {
-    /// Models under these paths, none of them loaded yet.
-    pub fn new(roots: Vec<PathBuf>, engines: Engines, metrics: Arc<Metrics>) -> Self {
+    /// Models under these paths, none of them loaded yet. Registers the metrics of loads and
+    /// requests.
+    pub fn new(roots: Vec<PathBuf>, engines: Engines, registry: &MetricRegistry) -> Self {
+        let requests = Arc::new(RequestMetrics::new(registry));
         Self {
             roots,
             engines,
-            metrics,
+            metrics: LoadMetrics::new(registry, requests),
             inline_run: INLINE_RUN,
             loaded: ArcSwap::default(),
             loading: Mutex::default(),
             states: Mutex::default(),
         }
+    }
+
+    /// The metrics of requests to these models.
+    pub fn request_metrics(&self) -> &Arc<RequestMetrics> {
+        self.metrics.requests()
+    }
+
+    /// The metrics of loads.
+    pub(crate) fn load_metrics(&self) -> &LoadMetrics {
+        &self.metrics
     }
 
     /// Runs of up to `limit` stay on the thread that serves connections. For profilers: under one
@@ -145,7 +158,7 @@ impl Models {
         let state = states.get_mut(name).ok_or_else(|| unknown_model(name))?;
         let withdrawn = self.withdraw(name);
         for version in withdrawn.iter().flat_map(|model| model.versions()) {
-            self.metrics.forget(name, version.number());
+            self.metrics.remove_version(name, version.number());
         }
         *state = ModelState::Unloaded;
         info!(model = name, "model unloaded");
@@ -158,11 +171,7 @@ impl Models {
         let loaded = versions
             .map_err(|problem| problem.to_string())
             .and_then(|plans| self.load_versions(&name, plans));
-        let outcome = if loaded.is_ok() { "ok" } else { "failed" };
-        self.metrics
-            .loads
-            .with_label_values(&[name.as_str(), outcome])
-            .inc();
+        self.metrics.count_load(&name, loaded.is_ok());
         match loaded {
             Ok(versions) => {
                 let model = Model::of_versions(name.clone(), versions)
@@ -214,18 +223,18 @@ impl Models {
         }
     }
 
-    /// Publishes a model in place of its loaded versions, and forgets the metrics of those that are
+    /// Publishes a model in place of its loaded versions, and removes the metrics of those that are
     /// gone.
     fn replace(&self, model: Model) {
         let name = model.name.clone();
         let numbers: Vec<u64> = model.versions.keys().copied().collect();
         let Some(replaced) = self.publish(model) else {
-            self.metrics.cold_starts.with_label_values(&[&name]).inc();
+            self.metrics.count_cold_start(&name);
             return;
         };
         for (number, version) in &replaced.versions {
             if !numbers.contains(number) {
-                self.metrics.forget(&name, version.number());
+                self.metrics.remove_version(&name, version.number());
             }
         }
     }

@@ -1,5 +1,7 @@
-//! The one record that every finished request leaves, and the bounded rings that carry it off the
-//! request's way.
+//! The one record of every finished request, and the bounded rings that carry it from the request
+//! path to the readers.
+//!
+//! Nothing here knows who reads: a reader is a callback.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -9,21 +11,20 @@ use std::time::{Duration, Instant};
 use crossbeam_queue::ArrayQueue;
 use parking_lot::Mutex;
 
-use crate::metrics::unix_ms;
-use crate::stats::VersionStats;
-use crate::{ErrorCode, Metrics, RequestTrace, Timing};
+use crate::version_counters::VersionCounters;
+use crate::{ErrorCode, RequestTrace, Timing};
 
-/// Observations that wait in each ring, at most: what a thread leaves in an eighth of a second at
+/// Observations that wait in each ring, at most: those of a thread in an eighth of a second at
 /// 65,000 requests/s.
-const RING: usize = 8192;
+const RING_CAPACITY: usize = 8192;
 /// Observations that readers get at once, at most.
 const BATCH: usize = 256;
 
 /// One finished request.
 #[derive(Debug)]
 pub struct Observation {
-    /// What counts for the version that it reached, if it reached one.
-    pub(crate) stats: Option<Arc<VersionStats>>,
+    /// The counters of the version that it reached, if it reached one.
+    pub(crate) counters: Option<Arc<VersionCounters>>,
     /// How it ended.
     pub outcome: Outcome,
     /// When its last byte had arrived.
@@ -52,68 +53,52 @@ pub enum Outcome {
 }
 
 impl Observation {
-    /// A request to a version, or to none, that nobody has sent; for tests.
-    pub fn of(
-        metrics: &Metrics,
-        version: Option<(&str, &str)>,
-        outcome: Outcome,
-        total: Duration,
-    ) -> Self {
-        let stats =
-            version.map(|(model, version)| Arc::new(VersionStats::new(metrics, model, version, 1)));
-        let rows = usize::from(outcome == Outcome::Answered);
-        Self {
-            stats,
-            outcome,
-            total,
-            rows,
-            ..Self::refused(ErrorCode::Internal, None, Instant::now())
-        }
-    }
-
-    /// A request that was refused before it reached a version.
-    pub(crate) fn refused(
-        code: ErrorCode,
-        trace: Option<Box<RequestTrace>>,
-        received: Instant,
-    ) -> Self {
-        Self {
-            stats: None,
-            outcome: Outcome::Failed(code),
-            received,
-            total: received.elapsed(),
-            encode: Duration::ZERO,
-            timing: Timing::default(),
-            rows: 0,
-            trace,
-        }
-    }
-
-    /// Lets the metrics name its trace as an example of an answer that took about as long.
-    pub fn exemplify(&self) {
-        if let (Outcome::Answered, Some(stats), Some(trace)) =
-            (self.outcome, &self.stats, &self.trace)
+    /// Makes its trace an exemplar in the histogram of request times, if it was answered.
+    pub fn set_exemplar(&self) {
+        if let (Outcome::Answered, Some(counters), Some(trace)) =
+            (self.outcome, &self.counters, &self.trace)
         {
-            stats.exemplify(self.total, trace.context.trace_id);
+            counters.set_exemplar(self.total, trace.context.trace_id);
         }
     }
 
     /// The names of the model and version that it reached, if it reached one.
     pub fn version(&self) -> Option<(&Arc<str>, &Arc<str>)> {
-        self.stats.as_ref().map(|stats| stats.names())
+        self.counters.as_ref().map(|counters| counters.names())
     }
 }
 
 type Reader = Box<dyn FnMut(&[Observation]) + Send>;
 
-/// The rings between the threads that answer requests and those who want to know what became of
-/// them.
+/// The rings between the threads that answer requests and those that want to know how requests
+/// ended.
 ///
-/// Leaving an observation never blocks: where nobody reads in time, it is dropped and counted.
-/// Whoever reads figures calls [`Observations::settle`] first, and so sees every request that was
+/// Recording an observation never blocks: if nobody reads in time, it is dropped and counted.
+/// Whoever reads figures calls [`Observations::drain`] first, and so sees every request that was
 /// answered before.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+/// use std::time::Duration;
+/// use tidegate_serving::{MetricRegistry, Outcome, RequestMetrics};
+///
+/// let metrics = RequestMetrics::new(&MetricRegistry::new());
+/// let seen = Arc::new(AtomicUsize::new(0));
+/// let counted = seen.clone();
+/// metrics.observations().subscribe(move |finished| {
+///     counted.fetch_add(finished.len(), Ordering::Relaxed);
+/// });
+///
+/// let version = Some(("fraud", "7"));
+/// let took = Duration::from_millis(3);
+/// let answered = metrics.example_observation(version, Outcome::Answered, took);
+/// metrics.observations().record(answered);
+/// metrics.observations().drain();
+/// assert_eq!(seen.load(Ordering::Relaxed), 1);
+/// ```
 pub struct Observations {
-    /// A thread keeps to one of them, so that threads seldom meet.
+    /// Each thread uses one of them, so that threads seldom contend.
     rings: Box<[ArrayQueue<Observation>]>,
     dropped: AtomicU64,
     readers: Mutex<Readers>,
@@ -122,13 +107,14 @@ pub struct Observations {
 #[derive(Default)]
 struct Readers {
     readers: Vec<Reader>,
+    /// Kept between drains, so that draining allocates nothing.
     batch: Vec<Observation>,
 }
 
 impl Default for Observations {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self::with_rings(threads, RING)
+        Self::with_rings(threads, RING_CAPACITY)
     }
 }
 
@@ -143,41 +129,24 @@ impl Observations {
     }
 
     /// Lets `reader` see every observation from now on, in slices, and in the order of each thread.
-    /// It runs on whichever thread settles, and must be quick and settle nothing itself.
+    /// It runs on whichever thread drains the rings. It must be quick, and must not drain them.
     pub fn subscribe(&self, reader: impl FnMut(&[Observation]) + Send + 'static) {
         self.readers.lock().readers.push(Box::new(reader));
     }
 
-    /// Leaves an observation; drops it if its ring is full.
-    pub fn leave(&self, observation: Observation) {
-        if self.rings[thread_number() % self.rings.len()]
-            .push(observation)
-            .is_err()
-        {
+    /// Records an observation; drops and counts it if the ring of this thread is full.
+    pub fn record(&self, observation: Observation) {
+        let ring = &self.rings[thread_number() % self.rings.len()];
+        if ring.push(observation).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Counts what waits in the rings, and shows it to every reader.
-    pub fn settle(&self) {
+    /// Shows what waits in the rings to every reader.
+    pub fn drain(&self) {
         let mut readers = self.readers.lock();
-        let Readers { readers, batch } = &mut *readers;
         for ring in &self.rings {
-            // Not what comes meanwhile: settling ends, however busy the server is.
-            let mut left = ring.len();
-            while left > 0 {
-                batch.extend(std::iter::from_fn(|| ring.pop()).take(left.min(BATCH)));
-                if batch.is_empty() {
-                    break;
-                }
-                left = left.saturating_sub(batch.len());
-                let now_ms = unix_ms();
-                batch
-                    .iter()
-                    .for_each(|one| one.stats.iter().for_each(|stats| stats.count(one, now_ms)));
-                readers.iter_mut().for_each(|reader| reader(batch));
-                batch.clear();
-            }
+            readers.drain(ring);
         }
     }
 
@@ -187,7 +156,26 @@ impl Observations {
     }
 }
 
-/// A small number that is this thread's own.
+impl Readers {
+    fn drain(&mut self, ring: &ArrayQueue<Observation>) {
+        // Only what is there now: draining ends, however busy the server is.
+        let mut left = ring.len();
+        while left > 0 {
+            let waiting = std::iter::from_fn(|| ring.pop());
+            self.batch.extend(waiting.take(left.min(BATCH)));
+            if self.batch.is_empty() {
+                break;
+            }
+            left = left.saturating_sub(self.batch.len());
+            for reader in &mut self.readers {
+                reader(&self.batch);
+            }
+            self.batch.clear();
+        }
+    }
+}
+
+/// A small number for this thread, which no other thread has.
 fn thread_number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local!(static NUMBER: Cell<usize> = const { Cell::new(usize::MAX) });
@@ -204,7 +192,16 @@ mod tests {
     use super::*;
 
     fn refused(code: ErrorCode) -> Observation {
-        Observation::refused(code, None, Instant::now())
+        Observation {
+            counters: None,
+            outcome: Outcome::Failed(code),
+            received: Instant::now(),
+            total: Duration::ZERO,
+            encode: Duration::ZERO,
+            timing: Timing::default(),
+            rows: 0,
+            trace: None,
+        }
     }
 
     fn collected(observations: &Observations) -> Arc<Mutex<Vec<Outcome>>> {
@@ -222,12 +219,12 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    (0..1000).for_each(|_| observations.leave(refused(ErrorCode::NotReady)))
+                    (0..1000).for_each(|_| observations.record(refused(ErrorCode::NotReady)))
                 });
             }
-            scope.spawn(|| (0..100).for_each(|_| observations.settle()));
+            scope.spawn(|| (0..100).for_each(|_| observations.drain()));
         });
-        observations.settle();
+        observations.drain();
         assert_eq!(
             (one.lock().len(), other.lock().len(), observations.dropped()),
             (4000, 4000, 0)
@@ -235,14 +232,14 @@ mod tests {
     }
 
     #[test]
-    fn what_finds_no_place_is_dropped_and_counted() {
+    fn observations_above_the_capacity_are_dropped_and_counted() {
         let observations = Observations::with_rings(1, 8);
         let seen = collected(&observations);
-        (0..11).for_each(|_| observations.leave(refused(ErrorCode::NotReady)));
-        observations.settle();
+        (0..11).for_each(|_| observations.record(refused(ErrorCode::NotReady)));
+        observations.drain();
         assert_eq!((seen.lock().len(), observations.dropped()), (8, 3));
-        observations.leave(refused(ErrorCode::QueueFull));
-        observations.settle();
+        observations.record(refused(ErrorCode::QueueFull));
+        observations.drain();
         assert_eq!(
             seen.lock().last(),
             Some(&Outcome::Failed(ErrorCode::QueueFull))

@@ -62,7 +62,7 @@ impl Serving {
         // route
         let routed = self.route(&authorized, request.deadline, at).await?;
         let version = &routed.version;
-        record.routed(version.stats());
+        record.routed(version.stats().counters());
 
         // preprocess: some wire forms say what they hold only beside the signature
         exchange.decode_inputs(&mut request, version.signature())?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidegate_gateway::Gateway;
 
-use crate::{Fleet, IndexEntry, Metrics, Models};
+use crate::{Fleet, IndexEntry, Models, RequestMetrics};
 
 /// Everything that answers requests; shared by all front ends.
 pub struct Serving {
@@ -12,17 +12,18 @@ pub struct Serving {
     models: Arc<Models>,
     /// The models of the registry, where it is followed.
     fleet: Option<Arc<Fleet>>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<RequestMetrics>,
 }
 
 impl Serving {
     /// Serves what `models` has loaded.
-    pub fn new(models: impl Into<Arc<Models>>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(models: impl Into<Arc<Models>>) -> Self {
+        let models = models.into();
         Self {
             gateway: Arc::new(Gateway::open()),
-            models: models.into(),
+            metrics: models.request_metrics().clone(),
+            models,
             fleet: None,
-            metrics,
         }
     }
 
@@ -85,8 +86,8 @@ impl Serving {
             .unwrap_or_default()
     }
 
-    /// The metrics.
-    pub fn metrics(&self) -> &Metrics {
+    /// The metrics of requests.
+    pub fn metrics(&self) -> &Arc<RequestMetrics> {
         &self.metrics
     }
 }

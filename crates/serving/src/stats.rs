@@ -1,24 +1,26 @@
-//! What became of a version's requests since it was loaded, in the terms of Triton's statistics.
+//! Statistics of a version since it was loaded, in the terms of Triton's statistics extension.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::metrics::{Counted, Tally, nanos};
-use crate::observation::{Observation, Observations};
-use crate::{ErrorCode, Metrics};
+use crate::clock::nanos;
+use crate::observation::Observations;
+use crate::version_counters::{RequestCounts, VersionCounters};
 
 /// Batches larger than this are counted as this size.
 const MAX_BATCH_FIGURES: usize = 1024;
 
-/// The figures of one load of a version, over the tally that outlives it.
+/// The statistics of one load of a version. The counters outlive it: a version that is loaded again
+/// goes on with them, for counters of Prometheus never fall.
 pub(crate) struct VersionStats {
-    tally: Arc<Tally>,
+    counters: Arc<VersionCounters>,
     observations: Arc<Observations>,
-    /// What earlier loads had counted.
-    before: Counted,
+    /// The counts of earlier loads.
+    before: RequestCounts,
     batches_before: u64,
+    /// By the rows of the batch, from 1. Most sizes never occur, so each is made when it does.
     by_batch_rows: Vec<OnceLock<Box<BatchStats>>>,
 }
 
@@ -38,7 +40,7 @@ pub struct DurationFigures {
     pub ns: u64,
 }
 
-/// What became of the requests of a version since it was loaded.
+/// Statistics of a version since it was loaded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(
     missing_docs,
@@ -74,33 +76,33 @@ pub struct BatchFigures {
 }
 
 impl VersionStats {
+    /// Statistics from now on of a version whose requests `counters` counts once `observations`
+    /// are drained.
     pub(crate) fn new(
-        metrics: &Metrics,
-        model: &str,
-        version: &str,
+        counters: Arc<VersionCounters>,
+        observations: Arc<Observations>,
         max_batch_rows: usize,
     ) -> Self {
-        let tally = metrics.tally(model, version);
-        metrics.observations().settle();
+        // Requests of an earlier load that wait to be counted are not of this one.
+        observations.drain();
+        let sizes = max_batch_rows.clamp(1, MAX_BATCH_FIGURES);
         Self {
-            observations: metrics.observations().clone(),
-            before: tally.counted(),
-            batches_before: tally.batches(),
-            by_batch_rows: (0..max_batch_rows.clamp(1, MAX_BATCH_FIGURES))
-                .map(|_| OnceLock::new())
-                .collect(),
-            tally,
+            before: counters.requests(),
+            batches_before: counters.batches(),
+            by_batch_rows: (0..sizes).map(|_| OnceLock::new()).collect(),
+            counters,
+            observations,
         }
     }
 
-    /// The names of the model and the version.
-    pub(crate) fn names(&self) -> (&Arc<str>, &Arc<str>) {
-        self.tally.names()
+    /// The counters of the version.
+    pub(crate) fn counters(&self) -> &Arc<VersionCounters> {
+        &self.counters
     }
 
-    /// Counts a batch that ran, and gives it its number, which starts from 1.
-    pub(crate) fn executed(&self, rows: usize, join: Duration, infer: Duration) -> u64 {
-        let number = self.tally.executed(join + infer);
+    /// Counts a batch that ran; returns its number among those of the version, from 1.
+    pub(crate) fn count_batch(&self, rows: usize, join: Duration, infer: Duration) -> u64 {
+        let number = self.counters.count_batch(join + infer);
         let at = rows.clamp(1, self.by_batch_rows.len()) - 1;
         let stats = self.by_batch_rows[at].get_or_init(Default::default);
         stats.count.fetch_add(1, Ordering::Relaxed);
@@ -109,80 +111,66 @@ impl VersionStats {
         number
     }
 
-    /// Counts a request that finished by now.
-    pub(crate) fn count(&self, observation: &Observation, now_ms: u64) {
-        self.tally.count(observation, now_ms);
+    /// Sets how many requests wait in the queue.
+    pub(crate) fn set_queued(&self, requests: usize) {
+        self.counters.set_queued(requests);
     }
 
-    /// Names a trace as an example of answers that take so long.
-    pub(crate) fn exemplify(&self, total: Duration, trace_id: u128) {
-        self.tally.exemplify(total, trace_id);
-    }
-
-    /// Counts bytes of answers.
-    pub(crate) fn sent(&self, bytes: usize) {
-        self.tally.sent(bytes);
-    }
-
-    /// Says how many requests wait.
-    pub(crate) fn pending(&self, requests: usize) {
-        self.tally.pending(requests);
-    }
-
+    /// The statistics up to now.
     pub(crate) fn figures(&self) -> VersionFigures {
-        self.observations.settle();
-        let (now, before) = (self.tally.counted(), &self.before);
+        self.observations.drain();
+        let (now, before) = (self.counters.requests(), &self.before);
         let success = now.answered.saturating_sub(before.answered);
-        let figures = |of: fn(&Counted) -> u64| DurationFigures {
-            count: success,
-            ns: of(&now).saturating_sub(of(before)),
-        };
-        let failures = |counted: &Counted| {
-            ErrorCode::ALL
-                .iter()
-                .map(|code| counted.failures(*code))
-                .sum::<u64>()
-        };
+        let failures = now.all_failures().saturating_sub(before.all_failures());
         VersionFigures {
             last_inference_ms: if success > 0 { now.last_answer_ms } else { 0 },
             inference_count: now.rows.saturating_sub(before.rows),
-            execution_count: self.tally.batches().saturating_sub(self.batches_before),
-            success: figures(|counted| counted.request_ns),
-            fail: DurationFigures {
-                count: failures(&now).saturating_sub(failures(before)),
-                ns: now.failed_ns.saturating_sub(before.failed_ns),
-            },
-            queue: figures(|counted| counted.queue_ns),
-            compute_input: figures(|counted| counted.input_ns),
-            compute_infer: figures(|counted| counted.infer_ns),
-            compute_output: figures(|counted| counted.output_ns),
-            batches: self.batches().collect(),
+            execution_count: self.counters.batches().saturating_sub(self.batches_before),
+            success: DurationFigures::since(success, before.request_ns, now.request_ns),
+            fail: DurationFigures::since(failures, before.failed_ns, now.failed_ns),
+            queue: DurationFigures::since(success, before.queue_ns, now.queue_ns),
+            compute_input: DurationFigures::since(success, before.input_ns, now.input_ns),
+            compute_infer: DurationFigures::since(success, before.infer_ns, now.infer_ns),
+            compute_output: DurationFigures::since(success, before.output_ns, now.output_ns),
+            batches: self.batches(),
         }
     }
 
-    fn batches(&self) -> impl Iterator<Item = BatchFigures> {
-        self.by_batch_rows
-            .iter()
-            .enumerate()
-            .filter_map(|(at, stats)| {
-                let stats = stats.get()?;
-                let count = stats.count.load(Ordering::Relaxed);
-                let figures = |ns: &AtomicU64| DurationFigures {
-                    count,
-                    ns: ns.load(Ordering::Relaxed),
-                };
-                Some(BatchFigures {
-                    batch_size: at as u64 + 1,
-                    compute_input: figures(&stats.input_ns),
-                    compute_infer: figures(&stats.infer_ns),
-                })
-            })
+    /// The statistics of each size of batch that occurred.
+    fn batches(&self) -> Vec<BatchFigures> {
+        let mut batches = Vec::new();
+        for (at, stats) in self.by_batch_rows.iter().enumerate() {
+            if let Some(stats) = stats.get() {
+                batches.push(stats.figures(at as u64 + 1));
+            }
+        }
+        batches
+    }
+}
+
+impl BatchStats {
+    fn figures(&self, batch_size: u64) -> BatchFigures {
+        let count = self.count.load(Ordering::Relaxed);
+        BatchFigures {
+            batch_size,
+            compute_input: DurationFigures::since(count, 0, self.input_ns.load(Ordering::Relaxed)),
+            compute_infer: DurationFigures::since(count, 0, self.infer_ns.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+impl DurationFigures {
+    /// So many events, and how much their time grew.
+    fn since(count: u64, before_ns: u64, now_ns: u64) -> Self {
+        Self {
+            count,
+            ns: now_ns.saturating_sub(before_ns),
+        }
     }
 }
 
 impl fmt::Debug for VersionStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (model, version) = self.names();
-        write!(f, "{model}:{version}")
+        self.counters.fmt(f)
     }
 }

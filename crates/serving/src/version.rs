@@ -2,6 +2,7 @@
 
 mod last_used;
 mod load;
+mod metrics;
 mod plan;
 mod prepare;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use tidegate_core::Signature;
 
 pub(crate) use self::last_used::LastUsed;
+pub(crate) use self::metrics::LoadMetrics;
 pub use self::plan::VersionPlan;
 pub(crate) use self::prepare::Prepared;
 use crate::VersionFigures;
@@ -83,7 +85,7 @@ impl Version {
 
     /// Sets the gauge of requests that wait.
     pub fn count_waiting(&self) {
-        self.stats.pending(self.scheduler.queued());
+        self.stats.set_queued(self.scheduler.queued());
     }
 
     /// How much the process grew while it was loaded, in bytes. Includes what other loads took at

@@ -3,12 +3,13 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
-use tidegate_serving::{InProcess, InferRequest, InferResponse, Metrics, Models, Serving, Target};
+use tidegate_serving::{
+    InProcess, InferRequest, InferResponse, MetricRegistry, Models, Serving, Target,
+};
 
 use crate::options::Engine;
 use crate::{engines, rows};
@@ -44,9 +45,8 @@ enum OutputFormat {
 impl Predict {
     pub(super) fn run(self) -> Result<ExitCode> {
         let engines = engines::discover_silently(self.engine);
-        let metrics = Arc::new(Metrics::new());
-        let models = Models::new(vec![self.model.clone()], engines, metrics.clone());
-        let serving = Serving::new(models, metrics);
+        let models = Models::new(vec![self.model.clone()], engines, &MetricRegistry::new());
+        let serving = Serving::new(models);
         let name = self.load(&serving)?;
         let version = serving.models().version(&name, None)?;
         let inputs = rows::read(&self.input, version.signature())?;

@@ -13,9 +13,12 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tidegate_observe::Objective;
 use tidegate_server::{
-    Alerting, Costs, Gpus, Objectives, Observers, Replicas, Server, StopCause, Traces,
+    Alerting, AllocatorMetrics, ConnectionMetrics, ConsoleMetrics, Costs, DiskMetrics, Gpus,
+    History, Objectives, Observers, ReadinessMetrics, Replicas, Server, StopCause, Traces,
 };
-use tidegate_serving::{Fleet, LoadReport, Metrics, Models, RegistryLink, Serving};
+use tidegate_serving::{
+    Fleet, FleetMetrics, LoadReport, MetricRegistry, Models, ProcessMetrics, RegistryLink, Serving,
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
@@ -88,10 +91,12 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let mut signals = Signals::new()?;
     let effective = serde_json::to_value(&config)?;
     let engines = engines::discover(&config.engines);
-    let metrics = Arc::new(Metrics::new());
-    let replicas = replicas(&config, &metrics)?;
-    let models = Arc::new(Models::new(config.models, engines.clone(), metrics.clone()));
-    let mut serving = Serving::new(models.clone(), metrics.clone());
+    let registry = Arc::new(MetricRegistry::new());
+    let replicas = replicas(&config, &registry)?;
+    let models = Arc::new(Models::new(config.models, engines.clone(), &registry));
+    let requests = models.request_metrics().clone();
+    let observations = requests.observations();
+    let mut serving = Serving::new(models.clone());
     let mut fleet = None;
     let slos = Objective::parse_all(&config.slo)?;
     let kept = config
@@ -100,40 +105,48 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
         .map(|data| data.join("objectives.json"));
     let objectives = Objectives::new(
         slos,
-        metrics.clone(),
+        &registry,
+        observations.clone(),
         kept,
         config.replicas.group.as_deref(),
     );
-    let alerting = Alerting::new(
-        &config.alerts,
-        metrics.clone(),
-        config.data.as_deref(),
-        follows,
-    )?;
-    alerting.note_start(&effective).await;
-    let mut folder = config.data.clone();
     let kept = config.data.as_ref().map(|data| data.join("cost.json"));
-    let costs = Costs::new(&config.cost, metrics.clone(), kept)?;
-    let traces = Traces::start(&config.traces, &metrics)?;
+    let costs = Costs::new(&config.cost, &registry, kept)?;
+    let traces = Traces::start(&config.traces, &registry, observations)?;
+    let fleet_metrics = FleetMetrics::new(&registry);
+    let mut data_folder = config.data.clone();
     if follows {
-        let data = config.data.map_or_else(default_data_folder, Ok)?;
-        folder = Some(data.clone());
+        let data = config.data.clone().map_or_else(default_data_folder, Ok)?;
+        data_folder = Some(data.clone());
         let link = RegistryLink::new(config.registry, &data, server_name())?;
-        let started = Fleet::new(config.fleet, link, models, engines, metrics);
+        let started = Fleet::new(config.fleet, link, models, engines, fleet_metrics);
         serving = serving.with_fleet(started.clone());
         fleet = Some(started);
     }
+    ProcessMetrics::register(&registry);
+    DiskMetrics::register(&registry, data_folder);
+    AllocatorMetrics::register(&registry, Some(allocator::usage));
+    Gpus::watch(&config.gpu, &registry);
+    let history = History::new(&registry, &requests);
+    let readiness = ReadinessMetrics::new(&registry);
+    let connections = ConnectionMetrics::new(&registry);
+    let console_metrics = ConsoleMetrics::new(&registry);
+    // Last, for its rules may name the metrics of all others.
+    let alerting = Alerting::new(&config.alerts, &registry, config.data.as_deref(), follows)?;
+    alerting.note_start(&effective).await;
     let has_console = config.console.enabled;
     let observers = Observers {
+        registry,
+        history,
+        readiness,
+        connections,
+        console_metrics,
         console: config.console,
         objectives,
         alerting,
         costs,
         traces,
         replicas,
-        data: folder,
-        allocator: Some(allocator::usage),
-        gpus: Gpus::watch(&config.gpu),
     };
     let server = Server::start(config.server, Arc::new(serving), observers).await?;
     say(format_args!("REST     http://{}", server.http()));
@@ -166,7 +179,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
 }
 
 /// The server's place in its group, if it has one.
-fn replicas(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Replicas>> {
+fn replicas(config: &Config, metrics: &MetricRegistry) -> Result<Option<Replicas>> {
     let data = config.data.clone().map_or_else(default_data_folder, Ok);
     let database = || {
         data.map_or_else(
@@ -178,7 +191,7 @@ fn replicas(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Replicas>>
         &config.replicas,
         database,
         server_name(),
-        metrics.clone(),
+        metrics,
     )?)
 }
 

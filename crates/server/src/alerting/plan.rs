@@ -196,15 +196,31 @@ fn check_metric(rule: &AlertRule, catalogue: &[MetricEntry]) -> Result<(), Alert
 
 #[cfg(test)]
 mod tests {
-    use tidegate_serving::Metrics;
+    use std::sync::Arc;
+
+    use tidegate_core::EngineChoice;
+    use tidegate_engines::Engines;
+    use tidegate_serving::{FleetMetrics, MetricRegistry, Models};
 
     use super::*;
-    use crate::exposition::metric_catalogue;
+    use crate::Observers;
+
+    /// Every metric that a server registers.
+    fn catalogue() -> Vec<MetricEntry> {
+        let registry = Arc::new(MetricRegistry::new());
+        let models = Models::new(
+            Vec::new(),
+            Engines::discover(None, EngineChoice::Portable),
+            &registry,
+        );
+        FleetMetrics::new(&registry);
+        Observers::fewest(registry.clone(), models.request_metrics()).unwrap();
+        registry.catalogue()
+    }
 
     fn plan(toml: &str) -> Result<Plan, String> {
         let config: AlertsConfig = toml::from_str(toml).map_err(|error| error.to_string())?;
-        Plan::new(&config, true, &metric_catalogue(&Metrics::new()))
-            .map_err(|error| error.to_string())
+        Plan::new(&config, true, &catalogue()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -221,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_rule_takes_every_metric_of_the_reference() {
-        for metric in metric_catalogue(&Metrics::new()) {
+        for metric in catalogue() {
             let part = if metric.kind == MetricKind::Histogram {
                 "_sum"
             } else {

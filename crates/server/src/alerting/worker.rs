@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use super::Alerting;
+use super::metrics::MessageOutcome;
 use super::receiver::{Alertmanager, MessageReceiver, Receiver, Undelivered};
 use crate::clock::now_ms;
 
@@ -60,7 +61,7 @@ impl Alerting {
             let state = &mut *state;
             match outcome {
                 Ok(()) => {
-                    self.metrics.alert_message("ok");
+                    self.metrics.count(MessageOutcome::Ok);
                     debug!(
                         route = message.route,
                         id = message.id,
@@ -70,7 +71,7 @@ impl Alerting {
                     state.deliveries.arrived(&message.route, now_ms);
                 }
                 Err(Undelivered::Later { reason, wait_ms }) => {
-                    self.metrics.alert_message("failed");
+                    self.metrics.count(MessageOutcome::Failed);
                     warn!(
                         route = message.route,
                         reason, "alerts could not be delivered: tried again"
@@ -110,12 +111,12 @@ impl Alerting {
             let sent = alertmanager.send(&self.http, &alerts).await;
             match sent {
                 Ok(()) => {
-                    self.metrics.alert_message("ok");
+                    self.metrics.count(MessageOutcome::Ok);
                     self.state.lock().deliveries.arrived(&route.name, now_ms);
                     (told, next_ms) = (essence, now_ms + REFRESH_MS);
                 }
                 Err(Undelivered::Later { reason, .. } | Undelivered::Never { reason }) => {
-                    self.metrics.alert_message("failed");
+                    self.metrics.count(MessageOutcome::Failed);
                     warn!(
                         route = route.name,
                         reason, "an Alertmanager could not be told of alerts: tried again"

@@ -42,7 +42,7 @@ struct Part<'a> {
 /// nobody listens.
 pub(super) fn open(app: Arc<App>, look: impl Look) -> Response {
     let Ok(place) = app.console.streams.clone().try_acquire_owned() else {
-        app.serving.metrics().console_stream_refused();
+        app.console.metrics.stream_refused();
         let message = "too many pages are kept up to date (console.max_streams)";
         return (
             StatusCode::SERVICE_UNAVAILABLE,

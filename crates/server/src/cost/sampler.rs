@@ -45,7 +45,7 @@ impl Sampler {
     pub(super) fn sample(&mut self, serving: &Serving, now: Instant) -> Sampled {
         let seconds = now.saturating_duration_since(self.last).as_secs_f64();
         self.last = now;
-        serving.metrics().observations().settle();
+        serving.metrics().observations().drain();
         let mut used = BTreeMap::<Name, Usage>::new();
         let mut threads = HashMap::<Name, usize>::new();
         for model in serving.models().all() {

@@ -29,7 +29,7 @@ mod tests {
     use std::time::Duration;
 
     use tidegate_observe::{Objective, SliKind};
-    use tidegate_serving::{ErrorCode, Metrics};
+    use tidegate_serving::{ErrorCode, MetricRegistry, RequestMetrics};
 
     use super::*;
 
@@ -53,18 +53,16 @@ mod tests {
 
     #[test]
     fn each_objective_counts_its_own() {
-        let metrics = Metrics::new();
+        let metrics = RequestMetrics::new(&MetricRegistry::new());
         let answered = |model: &str, micros| {
-            Observation::of(
-                &metrics,
+            metrics.example_observation(
                 Some((model, "1")),
                 Ended::Answered,
                 Duration::from_micros(micros),
             )
         };
         let failed = |model: Option<&str>, code| {
-            Observation::of(
-                &metrics,
+            metrics.example_observation(
                 model.map(|model| (model, "1")),
                 Ended::Failed(code),
                 Duration::ZERO,
@@ -78,7 +76,7 @@ mod tests {
             failed(Some("a"), ErrorCode::UnknownInput),
             failed(None, ErrorCode::NotReady),
             failed(None, ErrorCode::MalformedJson),
-            Observation::of(&metrics, Some(("a", "1")), Ended::Abandoned, Duration::ZERO),
+            metrics.example_observation(Some(("a", "1")), Ended::Abandoned, Duration::ZERO),
         ];
         let slos = [
             slo("a", None),

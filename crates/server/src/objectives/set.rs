@@ -86,14 +86,14 @@ impl Objectives {
             kept.forget(name);
         }
         self.keep().await;
-        self.metrics.forget_slos();
+        self.metrics.reset();
         self.expose(clock::now_ms());
         Ok(())
     }
 
     /// Counts what finished, and puts an objective, or none, in the place of that of a name.
     fn replace(&self, kept: &mut Kept, name: &str, with: Option<Slo>) {
-        self.metrics.observations().settle();
+        self.observations.drain();
         let mut counting = self.counting.lock();
         let now_ms = clock::now_ms();
         let mut slos = Vec::new();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tidegate_core::EngineChoice;
 use tidegate_engines::{Engines, OnnxRuntimeStatus};
 use tidegate_server::{Observers, Server, ServerConfig};
-use tidegate_serving::{Metrics, Models, Serving};
+use tidegate_serving::{MetricRegistry, Models, Serving};
 
 /// So long may any run of `digits` take on the thread of its connection, however slow everything
 /// is.
@@ -24,16 +24,16 @@ pub(crate) async fn serve() -> Server {
         engines.onnxruntime()
     );
     let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/models/digits");
-    let metrics = Arc::new(Metrics::new());
-    let models = Models::new(vec![digits], engines, metrics.clone()).with_inline_run(INLINE_RUN);
+    let registry = Arc::new(MetricRegistry::new());
+    let models = Models::new(vec![digits], engines, &registry).with_inline_run(INLINE_RUN);
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let config = ServerConfig {
         http: any,
         grpc: any,
         ..ServerConfig::default()
     };
-    let observers = Observers::fewest(&metrics).unwrap();
-    let server = Server::start(config, Arc::new(Serving::new(models, metrics)), observers)
+    let observers = Observers::fewest(registry, models.request_metrics()).unwrap();
+    let server = Server::start(config, Arc::new(Serving::new(models)), observers)
         .await
         .unwrap();
     let report = server.load_all().await;

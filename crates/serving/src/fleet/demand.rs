@@ -64,10 +64,7 @@ impl Fleet {
         mut load: PendingLoad,
         deadline: Option<Instant>,
     ) -> Result<Arc<Version>, InferError> {
-        self.metrics
-            .cold_start_requests
-            .with_label_values(&[model])
-            .inc();
+        self.metrics.count_cold_start_request(model);
         let limit = self.config.max_waiting_requests;
         let _waiting = WaitingRequest::join(&load.waiting, limit)
             .ok_or_else(|| too_many_waiting(model, limit))?;

@@ -110,10 +110,7 @@ impl Fleet {
             evicted_for = %format_args!("{for_model}:{for_number}"),
             "version evicted"
         );
-        self.metrics
-            .evictions
-            .with_label_values(&[&victim.model])
-            .inc();
+        self.metrics.count_eviction(&victim.model);
         self.publish(managed_model);
         self.drain(&victim.model, victim.number, loaded);
         true

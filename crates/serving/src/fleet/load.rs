@@ -200,7 +200,7 @@ impl Fleet {
             &record.model,
             plan,
             &self.engines,
-            &self.metrics,
+            self.models.load_metrics(),
             INLINE_RUN,
             &|state| self.set_load_state(&record.model, number, token, state),
         );
@@ -320,10 +320,7 @@ impl Fleet {
         };
         self.reconcile(model);
         if !was_serving && model.is_serving() {
-            self.metrics
-                .cold_starts
-                .with_label_values(&[model_name])
-                .inc();
+            self.models.load_metrics().count_cold_start(model_name);
         }
         drop(managed);
         // Requests that wait continue only now: they find the version in the snapshot that
@@ -341,7 +338,7 @@ impl Fleet {
         loaded: LoadedVersion,
     ) -> Arc<Version> {
         let model = task.record.model.as_str();
-        self.metrics.loads.with_label_values(&[model, "ok"]).inc();
+        self.models.load_metrics().count_load(model, true);
         // Else the version, unused since its load began, could be the first to be evicted.
         loaded.version.last_used().set(Instant::now());
         let version = loaded.version.clone();
@@ -351,10 +348,7 @@ impl Fleet {
 
     fn record_failed(&self, task: &LoadTask, slot: &mut VersionSlot, reason: &str) -> InferError {
         let (model, number) = (task.record.model.as_str(), task.number);
-        self.metrics
-            .loads
-            .with_label_values(&[model, "failed"])
-            .inc();
+        self.models.load_metrics().count_load(model, false);
         slot.record_failure(reason.to_owned(), Instant::now());
         error!(
             model,

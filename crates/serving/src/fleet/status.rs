@@ -75,14 +75,11 @@ impl Fleet {
             *counts.entry(entry.state.name()).or_default() += 1;
         }
         for (state, count) in counts {
-            self.metrics.versions.with_label_values(&[state]).set(count);
+            self.metrics.set_versions(state, count);
         }
-        self.metrics
-            .memory_charged_bytes
-            .set(i64::try_from(self.budget.reserved()).unwrap_or(i64::MAX));
-        self.metrics
-            .registry_reachable
-            .set(i64::from(self.registry_error.lock().is_none()));
+        self.metrics.set_memory_charged(self.budget.reserved());
+        let is_reachable = self.registry_error.lock().is_none();
+        self.metrics.set_registry_reachable(is_reachable);
     }
 }
 

@@ -111,7 +111,8 @@ impl Fleet {
             self.drain(&model.name, number, loaded);
         }
         for number in reconciliation.removed {
-            self.metrics.forget(&model.name, &number.to_string());
+            let metrics = self.models.load_metrics();
+            metrics.remove_version(&model.name, &number.to_string());
         }
     }
 
@@ -132,7 +133,8 @@ impl Fleet {
         managed.retain(|name, model| {
             let stays = !model.slots.is_empty();
             if !stays {
-                self.metrics.forget_model(name);
+                self.models.load_metrics().remove_model(name);
+                self.metrics.remove_model(name);
             }
             stays
         });

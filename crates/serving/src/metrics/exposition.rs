@@ -46,12 +46,12 @@ impl<'a> Family<'a> {
     }
 
     /// A metric that only grows.
-    pub(super) const fn counter(name: &'a str, help: &'a str) -> Self {
+    pub const fn counter(name: &'a str, help: &'a str) -> Self {
         Self::new(name, MetricKind::Counter, help)
     }
 
     /// A metric that goes up and down.
-    pub(super) const fn gauge(name: &'a str, help: &'a str) -> Self {
+    pub const fn gauge(name: &'a str, help: &'a str) -> Self {
         Self::new(name, MetricKind::Gauge, help)
     }
 }
@@ -151,6 +151,22 @@ impl<'a> Sample<'a> {
             extra: None,
             value,
             exemplar: None,
+        }
+    }
+
+    /// A part of a family that has parts: `_sum` or `_count`.
+    pub fn part(suffix: &'static str, labels: &'a Labels, value: f64) -> Self {
+        Self {
+            suffix,
+            ..Self::plain(labels, value)
+        }
+    }
+
+    /// How many values of a histogram are not above `bound`.
+    pub fn bucket(labels: &'a Labels, bound: &'a str, count: f64) -> Self {
+        Self {
+            extra: Some(("le", bound)),
+            ..Self::part("_bucket", labels, count)
         }
     }
 }

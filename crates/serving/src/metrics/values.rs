@@ -66,23 +66,24 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{ErrorCode, Metrics, Observation, Outcome};
+    use crate::{ErrorCode, MetricRegistry, Outcome, RequestMetrics};
 
     #[test]
     fn values_are_those_of_the_exposition() {
-        let metrics = Metrics::new();
-        metrics.refused(ErrorCode::NotReady, None, std::time::Instant::now());
+        let registry = MetricRegistry::new();
+        let metrics = RequestMetrics::new(&registry);
+        let failed = Outcome::Failed(ErrorCode::NotReady);
+        let refused = metrics.example_observation(None, failed, Duration::ZERO);
+        metrics.observations().record(refused);
         let half = Duration::from_millis(500);
-        metrics.observations().leave(Observation::of(
-            &metrics,
-            Some(("fraud", "7")),
-            Outcome::Answered,
-            half,
-        ));
-        metrics.ready(true);
+        let answered = metrics.example_observation(Some(("fraud", "7")), Outcome::Answered, half);
+        metrics.observations().record(answered);
+        registry
+            .gauge("tidegate_ready", "Whether the server is ready")
+            .set(1);
         let mut values =
             SeriesValues::new(|name: &str| name != "tidegate_request_duration_seconds_count");
-        metrics.expose(&mut values);
+        registry.expose(&mut values);
         let values = values.finish();
         let labels = |pairs: &[(&str, &str)]| {
             pairs

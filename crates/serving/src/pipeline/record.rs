@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::observation::{Observation, Observations, Outcome};
-use crate::stats::VersionStats;
+use crate::version_counters::VersionCounters;
 use crate::{ErrorCode, RequestTrace, Timing};
 
 /// Collects what becomes of a request on its way and records it at the end, with its true outcome.
@@ -17,7 +17,7 @@ pub(super) struct RequestRecord<'a> {
     /// When the request had arrived; `None` before.
     received: Option<Instant>,
     trace: Option<Box<RequestTrace>>,
-    stats: Option<Arc<VersionStats>>,
+    counters: Option<Arc<VersionCounters>>,
     rows: usize,
     timing: Timing,
     /// When encoding began, of requests with a trace.
@@ -31,7 +31,7 @@ impl<'a> RequestRecord<'a> {
             observations,
             received: None,
             trace: None,
-            stats: None,
+            counters: None,
             rows: 0,
             timing: Timing::default(),
             encoding: None,
@@ -46,8 +46,8 @@ impl<'a> RequestRecord<'a> {
     }
 
     /// A version will answer it.
-    pub(super) fn routed(&mut self, stats: &Arc<VersionStats>) {
-        self.stats = Some(stats.clone());
+    pub(super) fn routed(&mut self, counters: &Arc<VersionCounters>) {
+        self.counters = Some(counters.clone());
     }
 
     /// Its rows were run.
@@ -64,8 +64,8 @@ impl<'a> RequestRecord<'a> {
 
     /// Its answer is encoded.
     pub(super) fn encoded(&self, bytes: usize) {
-        if let Some(stats) = &self.stats {
-            stats.sent(bytes);
+        if let Some(counters) = &self.counters {
+            counters.count_sent(bytes);
         }
     }
 
@@ -94,8 +94,8 @@ impl<'a> RequestRecord<'a> {
         let encode = self
             .encoding
             .map_or(Duration::ZERO, |began| began.elapsed());
-        self.observations.leave(Observation {
-            stats: self.stats.take(),
+        self.observations.record(Observation {
+            counters: self.counters.take(),
             outcome,
             received,
             total: received.elapsed(),

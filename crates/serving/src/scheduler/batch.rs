@@ -82,7 +82,7 @@ impl Batch {
         match run_requests(instance, &self.requests, self.rows(), has_batch_axis) {
             Ok(run) => {
                 run_times.learn(self.bytes(), run.infer);
-                let number = stats.executed(self.rows(), run.join, run.infer);
+                let number = stats.count_batch(self.rows(), run.join, run.infer);
                 self.respond(run, number, has_batch_axis);
                 InstanceState::Usable
             }

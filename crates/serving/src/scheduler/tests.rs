@@ -13,7 +13,7 @@ use tidegate_core::{Batching, Shape, Signature, Tensor};
 use tidegate_engines::{LoadError, RunError};
 
 use super::*;
-use crate::Metrics;
+use crate::{MetricRegistry, RequestMetrics};
 
 /// An engine that doubles its input, waits at a gate, and remembers the first value of every row
 /// that it ran.
@@ -50,7 +50,8 @@ impl Doubler {
     }
 
     fn scheduler(&self, limits: Limits) -> Arc<Scheduler> {
-        let stats = VersionStats::new(&Metrics::new(), "doubler", "1", 64);
+        let metrics = RequestMetrics::new(&MetricRegistry::new());
+        let stats = metrics.version_stats("doubler", "1", 64);
         let artifact = Arc::new(self.clone());
         let instances = vec![artifact.instance().unwrap()];
         Arc::new(Scheduler::new(

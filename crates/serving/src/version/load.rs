@@ -9,13 +9,12 @@ use tidegate_core::Signature;
 use tidegate_engines::{Engines, Instance, LoadError, LoadedArtifact};
 use tracing::info;
 
-use super::{DEFAULT_MAX_BATCH_ROWS, LastUsed, Version, VersionPlan};
+use super::{DEFAULT_MAX_BATCH_ROWS, LastUsed, LoadMetrics, Version, VersionPlan};
+use crate::clock::unix_ms;
 use crate::memory::MemoryUsage;
-use crate::metrics::unix_ms;
 use crate::scheduler::{Limits, Scheduler};
-use crate::stats::VersionStats;
 use crate::warmup::{self, WarmupReport};
-use crate::{Metrics, ModelState, check, source};
+use crate::{ModelState, check, source};
 
 /// Why a version cannot be served.
 #[derive(Debug, Error)]
@@ -37,7 +36,7 @@ impl Version {
         model: &str,
         plan: VersionPlan,
         engines: &Engines,
-        metrics: &Metrics,
+        metrics: &LoadMetrics,
         inline_run: Duration,
         report_state: &dyn Fn(ModelState),
     ) -> Result<Self, VersionLoadError> {
@@ -69,7 +68,7 @@ impl Version {
 
         let number = plan.number.to_string();
         let max_rows = warmup.max_batch_rows.map_or(1, NonZeroUsize::get);
-        let stats = Arc::new(VersionStats::new(metrics, model, &number, max_rows));
+        let stats = Arc::new(metrics.requests().version_stats(model, &number, max_rows));
         let limits = Limits {
             inline_run,
             ..Limits::new(&manifest.batching, warmup.max_batch_rows)
@@ -98,23 +97,10 @@ impl Version {
             last_used: LastUsed::now(),
             plan,
         };
-        version.record_load(metrics);
+        let (took, memory_bytes) = (version.load_time, version.memory_bytes);
+        metrics.set_loaded(model, version.number(), took, memory_bytes);
         version.log_load(&warmup);
         Ok(version)
-    }
-
-    fn record_load(&self, metrics: &Metrics) {
-        let labels = &[self.model.as_str(), self.number.as_str()];
-        let load_s = self.load_time.as_secs_f64();
-        metrics.load_seconds.observe(load_s);
-        metrics
-            .load_seconds_last
-            .with_label_values(labels)
-            .set(load_s);
-        metrics
-            .memory_bytes
-            .with_label_values(labels)
-            .set(i64::try_from(self.memory_bytes).unwrap_or(i64::MAX));
     }
 
     fn log_load(&self, warmup: &WarmupReport) {

@@ -25,7 +25,7 @@ pub(crate) fn endpoint(
     range: Range,
     now_ms: u64,
 ) -> Result<Endpoint, String> {
-    app.serving.metrics().observations().settle();
+    app.serving.metrics().observations().drain();
     let index = app.serving.known();
     let entries: Vec<&IndexEntry> = index.iter().filter(|entry| entry.name == name).collect();
     let asked = app.history.read().versions(name);

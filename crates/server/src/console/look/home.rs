@@ -31,7 +31,7 @@ struct Known<'a> {
 }
 
 pub(crate) fn home(app: &App, mut listing: Listing, now_ms: u64) -> Home {
-    app.serving.metrics().observations().settle();
+    app.serving.metrics().observations().drain();
     let index = app.serving.known();
     let triaged = app.alerting.alerts();
     let (budgets, firing) = (budgets(app), firing(&triaged));

@@ -1,14 +1,14 @@
-//! What versions have used, for who charges it.
+//! What versions have used, for cost accounting.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Metrics;
-use super::tally::Tally;
+use super::RequestMetrics;
+use crate::version_counters::VersionCounters;
 
 /// Reads what a version has used since it was first loaded, also after it is gone.
 #[derive(Clone)]
-pub struct VersionMeter(Arc<Tally>);
+pub struct VersionMeter(Arc<VersionCounters>);
 
 /// What a version has used so far; it only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,10 +21,10 @@ pub struct MeterReading {
     pub sent_bytes: u64,
 }
 
-impl Metrics {
-    /// A meter of each version that is loaded. Figures are those of settled observations.
+impl RequestMetrics {
+    /// A meter of each version that is loaded. Figures are those of drained observations.
     pub fn meters(&self) -> Vec<VersionMeter> {
-        self.tallies.all().into_iter().map(VersionMeter).collect()
+        self.versions.all().into_iter().map(VersionMeter).collect()
     }
 }
 

@@ -1,0 +1,43 @@
+//! The metrics of connections.
+
+use prometheus::{IntCounter, IntGaugeVec};
+use tidegate_serving::MetricRegistry;
+
+/// Counts the connections of all ports.
+#[derive(Clone)]
+pub struct ConnectionMetrics {
+    open: IntGaugeVec,
+    refused: IntCounter,
+}
+
+impl ConnectionMetrics {
+    /// Registers the metrics of connections.
+    pub fn new(registry: &MetricRegistry) -> Self {
+        Self {
+            open: registry.gauge_vec(
+                "tidegate_open_connections",
+                "Open client connections",
+                &["protocol"],
+            ),
+            refused: registry.counter(
+                "tidegate_connections_refused_total",
+                "Connections closed at once because `max_connections` were open",
+            ),
+        }
+    }
+
+    /// Counts a connection that opens.
+    pub(crate) fn opened(&self, protocol: &str) {
+        self.open.with_label_values(&[protocol]).inc();
+    }
+
+    /// Counts a connection that closes.
+    pub(crate) fn closed(&self, protocol: &str) {
+        self.open.with_label_values(&[protocol]).dec();
+    }
+
+    /// Counts a connection that was refused.
+    pub(crate) fn refused(&self) {
+        self.refused.inc();
+    }
+}

@@ -1,0 +1,104 @@
+//! The metrics of loading and unloading versions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::{GaugeVec, Histogram, IntCounterVec, IntGaugeVec};
+
+use crate::metrics::MetricRegistry;
+use crate::request_metrics::RequestMetrics;
+
+const VERSION_LABELS: &[&str] = &["model", "version"];
+
+/// The metrics of loads. Label sets are bounded by the known models and the loaded versions.
+pub(crate) struct LoadMetrics {
+    requests: Arc<RequestMetrics>,
+    loads: IntCounterVec,
+    cold_starts: IntCounterVec,
+    duration: Histogram,
+    last_duration: GaugeVec,
+    memory_bytes: IntGaugeVec,
+}
+
+impl LoadMetrics {
+    /// Registers the metrics of loads; `requests` exposes the versions.
+    pub(crate) fn new(registry: &MetricRegistry, requests: Arc<RequestMetrics>) -> Self {
+        // 10 ms · 2^k, for k from 0 to 15: up to 5.5 minutes.
+        let bounds =
+            prometheus::exponential_buckets(10e-3, 2.0, 16).expect("the constants are valid");
+        Self {
+            requests,
+            loads: registry.counter_vec(
+                "tidegate_model_loads_total",
+                "Loads by outcome, ok or failed",
+                &["model", "outcome"],
+            ),
+            cold_starts: registry.counter_vec(
+                "tidegate_cold_starts_total",
+                "Loads before which the model did not answer: until they were done its requests \
+                 waited or were refused",
+                &["model"],
+            ),
+            duration: registry.histogram(
+                "tidegate_model_load_duration_seconds",
+                "Time of loads that succeeded, warm-up included",
+                bounds,
+            ),
+            last_duration: registry.float_gauge_vec(
+                "tidegate_version_load_seconds",
+                "Time that the last load of a version took, warm-up included",
+                VERSION_LABELS,
+            ),
+            memory_bytes: registry.gauge_vec(
+                "tidegate_model_memory_bytes",
+                "Growth of the process's memory while the version was loaded; other loads at the \
+                 same time count in",
+                VERSION_LABELS,
+            ),
+        }
+    }
+
+    /// The metrics of requests.
+    pub(crate) fn requests(&self) -> &Arc<RequestMetrics> {
+        &self.requests
+    }
+
+    /// Sets how long the load of a version took, and how much memory.
+    pub(crate) fn set_loaded(&self, model: &str, version: &str, took: Duration, memory_bytes: u64) {
+        let (labels, seconds) = (&[model, version], took.as_secs_f64());
+        let memory_bytes = i64::try_from(memory_bytes).unwrap_or(i64::MAX);
+        self.duration.observe(seconds);
+        self.last_duration.with_label_values(labels).set(seconds);
+        self.memory_bytes
+            .with_label_values(labels)
+            .set(memory_bytes);
+    }
+
+    /// Counts a load of a model that ended.
+    pub(crate) fn count_load(&self, model: &str, is_ok: bool) {
+        let outcome = if is_ok { "ok" } else { "failed" };
+        self.loads.with_label_values(&[model, outcome]).inc();
+    }
+
+    /// Counts a load before which the model did not answer.
+    pub(crate) fn count_cold_start(&self, model: &str) {
+        self.cold_starts.with_label_values(&[model]).inc();
+    }
+
+    /// Removes a version that is no longer served from the exposition.
+    pub(crate) fn remove_version(&self, model: &str, version: &str) {
+        self.requests.remove_version(model, version);
+        // An error means that there was nothing to remove.
+        let _ = self.memory_bytes.remove_label_values(&[model, version]);
+        let _ = self.last_duration.remove_label_values(&[model, version]);
+    }
+
+    /// Removes a model that is gone from the exposition.
+    pub(crate) fn remove_model(&self, model: &str) {
+        // An error means that there was nothing to remove.
+        let _ = self.cold_starts.remove_label_values(&[model]);
+        for outcome in ["ok", "failed"] {
+            let _ = self.loads.remove_label_values(&[model, outcome]);
+        }
+    }
+}
