@@ -208,64 +208,13 @@ fn start(bench: &Bench, effort: Effort, section: &mut Section) -> Result<()> {
     Ok(())
 }
 
-/// More models than memory, asked as popular things are.
+/// More models than memory, requested with a popularity as in practice: some often, most rarely.
 fn budget(bench: &Bench, effort: Effort, section: &mut Section) -> Result<()> {
-    let names: Vec<String> = (0..MODELS).map(|at| format!("digits-{at:03}")).collect();
-    for name in &names {
-        bundle::copy(
-            &root().join("examples/models/digits"),
-            &bench.bundles,
-            name,
-            &format!("[tags]\nname = \"{name}\""),
-        )?;
-        bench.time(&[
-            "push",
-            &bench.bundles.join(name).display().to_string(),
-            "--no-check",
-        ])?;
-    }
-    // What one of them is reckoned to take before it is loaded: see "More models than memory" in
-    // the guide.
-    let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-    let budget = FIT as u64 * ((2 << 20) * cores + 180_000 * (1 + cores));
-    std::fs::create_dir_all(&bench.data)?;
-    let config = bench.data.join("tidegate.toml");
-    std::fs::write(
-        &config,
-        format!("[fleet]\nlazy = true\nmemory_budget_bytes = {budget}\n"),
-    )?;
-    let server = Server::start_with(
-        &target().join("release/tidegate"),
-        &[],
-        &bench.data,
-        &["--config".as_ref(), config.as_ref()],
-    )?;
+    let names = push_models(bench)?;
+    let budget_bytes = budget_bytes();
+    let server = start_within_budget(bench, budget_bytes)?;
     let resident_before = resident_mb(server.pid())?;
-    // Zipf with exponent 1.
-    let mut arguments: Vec<String> = names
-        .iter()
-        .enumerate()
-        .map(|(at, name)| format!("{name}={}", 1_000_000 / (at + 1)))
-        .collect();
-    let samples = example("digits");
-    let samples = samples
-        .parent()
-        .context("an example is in a folder")?
-        .display()
-        .to_string();
-    let seconds = format!("--duration={}s", 5 * effort.seconds);
-    arguments.extend(
-        [
-            "--url",
-            &server.http,
-            "--concurrency",
-            &CLIENTS.to_string(),
-            &seconds,
-            "--warmup=2s",
-        ]
-        .map(str::to_owned),
-    );
-    arguments.extend(["--samples".to_owned(), samples, "--timeout=30s".to_owned()]);
+    let arguments = zipf_load(&server, &names, effort)?;
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = AtomicBool::new(false);
     let (run, peak) = std::thread::scope(|scope| {
@@ -304,7 +253,7 @@ fn budget(bench: &Bench, effort: Effort, section: &mut Section) -> Result<()> {
         peak.charged_bytes / 1e6,
         "MB",
         "the budget",
-        budget as f64 / 1e6,
+        budget_bytes as f64 / 1e6,
     );
     row(
         section,
@@ -315,6 +264,61 @@ fn budget(bench: &Bench, effort: Effort, section: &mut Section) -> Result<()> {
         resident_before,
     );
     server.stop()
+}
+
+/// Copies of a small model under different names; gives the names.
+fn push_models(bench: &Bench) -> Result<Vec<String>> {
+    let digits = root().join("examples/models/digits");
+    let mut names = Vec::new();
+    for at in 0..MODELS {
+        let name = format!("digits-{at:03}");
+        // A tag makes the bundles differ: equal ones would be one version.
+        let tags = format!("[tags]\nname = \"{name}\"");
+        bundle::copy(&digits, &bench.bundles, &name, &tags)?;
+        let bundle = bench.bundles.join(&name).display().to_string();
+        bench.time(&["push", &bundle, "--no-check"])?;
+        names.push(name);
+    }
+    Ok(names)
+}
+
+/// What [`FIT`] of the models are estimated to take before they are loaded: see "More models than
+/// memory" in the guide to the fleet.
+fn budget_bytes() -> u64 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    FIT as u64 * ((2 << 20) * cores + 180_000 * (1 + cores))
+}
+
+fn start_within_budget(bench: &Bench, budget_bytes: u64) -> Result<Server> {
+    std::fs::create_dir_all(&bench.data)?;
+    let config = bench.data.join("tidegate.toml");
+    let settings = format!("[fleet]\nlazy = true\nmemory_budget_bytes = {budget_bytes}\n");
+    std::fs::write(&config, settings)?;
+    let arguments = ["--config".as_ref(), config.as_ref()];
+    Server::start_with(
+        &target().join("release/tidegate"),
+        &[],
+        &bench.data,
+        &arguments,
+    )
+}
+
+/// Arguments of `tidegate load`: the weights of the models follow Zipf's law with exponent 1.
+fn zipf_load(server: &Server, names: &[String], effort: Effort) -> Result<Vec<String>> {
+    let mut arguments = Vec::new();
+    for (at, name) in names.iter().enumerate() {
+        arguments.push(format!("{name}={}", 1_000_000 / (at + 1)));
+    }
+    let model = example("digits");
+    let samples = model.parent().context("an example is in a folder")?;
+    arguments.push(format!("--url={}", server.http));
+    arguments.push(format!("--concurrency={CLIENTS}"));
+    arguments.push(format!("--duration={}s", 5 * effort.seconds));
+    arguments.push(format!("--samples={}", samples.display()));
+    // A request can wait for a load.
+    arguments.push("--timeout=30s".to_owned());
+    arguments.push("--warmup=2s".to_owned());
+    Ok(arguments)
 }
 
 /// The title of a row about many models in little memory.
