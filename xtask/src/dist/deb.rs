@@ -155,9 +155,9 @@ fn read(path: &str) -> Result<Vec<u8>> {
 fn append_member(ar: &mut Vec<u8>, name: &str, contents: &[u8], release: &Release) -> Result<()> {
     use std::io::Write;
     let (time_s, size) = (release.time_s, contents.len());
-    write!(
+    writeln!(
         ar,
-        "{name:<16}{time_s:<12}{:<6}{:<6}{:<8}{size:<10}`\n",
+        "{name:<16}{time_s:<12}{:<6}{:<6}{:<8}{size:<10}`",
         0, 0, "100644"
     )?;
     ar.extend_from_slice(contents);
