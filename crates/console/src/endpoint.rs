@@ -82,6 +82,9 @@ pub struct ObjectiveTrend {
     pub burn_down: Vec<BudgetAt>,
 }
 
+/// Reads how many requests ended in one way.
+type CountOutcome = fn(&Traffic) -> u64;
+
 impl Endpoint {
     /// The page.
     pub fn page(&self) -> Page {
@@ -202,7 +205,7 @@ impl Endpoint {
     }
 
     fn failure_chart(&self, timeline: &Timeline) -> Chart<'_> {
-        let outcomes: [(&str, fn(&Traffic) -> u64); 3] = [
+        let outcomes: [(&str, CountOutcome); 3] = [
             ("failed", |traffic| traffic.failed),
             ("client errors", |traffic| traffic.client_errors),
             ("client disconnected", |traffic| traffic.abandoned),

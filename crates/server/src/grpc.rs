@@ -2,6 +2,7 @@
 
 mod convert;
 mod exchange;
+mod methods;
 mod service;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use tonic::service::Routes;
 use tonic::{Code, Status};
 
 pub(crate) use self::convert::request;
+pub(crate) use self::methods::GrpcService;
 use self::service::Service;
 use crate::app::App;
 

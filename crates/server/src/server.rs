@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hyper_util::service::TowerToHyperService;
 use tidegate_observe::cost::CostConfig;
 use tidegate_serving::{LoadReport, MetricRegistry, ProcessMetrics, RequestMetrics, Serving};
 use tidegate_traces::TracesConfig;
@@ -15,6 +14,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use crate::app::App;
+use crate::grpc::GrpcService;
 use crate::listen::Listeners;
 use crate::rest::RestService;
 use crate::workers::Workers;
@@ -129,7 +129,7 @@ impl Server {
         listeners.serve(
             grpc,
             "grpc",
-            TowerToHyperService::new(grpc::router(app.clone()).await),
+            GrpcService::new(app.gateway.clone(), grpc::router(app.clone()).await),
             workers.clone(),
         );
         let mut background = JoinSet::new();

@@ -1,0 +1,190 @@
+//! The list of gRPC methods, with the permission that a caller of each needs.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::Response;
+use futures_util::future::Either;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
+use tidegate_gateway::{Credentials, Gateway, Permission};
+use tidegate_serving::{ErrorCode, InferError};
+
+use super::status;
+
+/// Every method, by the path of its HTTP/2 request. A method that is not listed cannot be called.
+pub(crate) const METHODS: &[(&str, Permission)] = {
+    use Permission::{Call, ManageModels, Public, ViewModels};
+    &[
+        ("/inference.GRPCInferenceService/ModelInfer", Call),
+        ("/inference.GRPCInferenceService/ModelStreamInfer", Call),
+        ("/inference.GRPCInferenceService/ServerLive", Public),
+        ("/inference.GRPCInferenceService/ServerReady", Public),
+        ("/inference.GRPCInferenceService/ModelReady", Public),
+        ("/inference.GRPCInferenceService/ServerMetadata", Public),
+        ("/inference.GRPCInferenceService/ModelMetadata", ViewModels),
+        ("/inference.GRPCInferenceService/ModelConfig", ViewModels),
+        (
+            "/inference.GRPCInferenceService/ModelStatistics",
+            ViewModels,
+        ),
+        (
+            "/inference.GRPCInferenceService/RepositoryIndex",
+            ViewModels,
+        ),
+        (
+            "/inference.GRPCInferenceService/RepositoryModelLoad",
+            ManageModels,
+        ),
+        (
+            "/inference.GRPCInferenceService/RepositoryModelUnload",
+            ManageModels,
+        ),
+        ("/grpc.health.v1.Health/Check", Public),
+        ("/grpc.health.v1.Health/Watch", Public),
+        ("/grpc.health.v1.Health/List", Public),
+        (
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            Public,
+        ),
+        (
+            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+            Public,
+        ),
+    ]
+};
+
+/// Answers the calls of connections, each behind the permission of its method.
+#[derive(Clone)]
+pub(crate) struct GrpcService {
+    gateway: Arc<Gateway>,
+    router: TowerToHyperService<Router>,
+}
+
+impl GrpcService {
+    /// The methods of `router`.
+    pub(crate) fn new(gateway: Arc<Gateway>, router: Router) -> Self {
+        Self {
+            gateway,
+            router: TowerToHyperService::new(router),
+        }
+    }
+
+    fn admit(&self, request: &Request<Incoming>) -> Result<(), InferError> {
+        let path = request.uri().path();
+        match permission_of(path) {
+            // The request pipeline checks it, for it knows the endpoint.
+            Some(Permission::Call) => Ok(()),
+            Some(permission) => {
+                let credentials = Credentials::of(request.headers());
+                self.gateway.admit(credentials, permission, ())?;
+                Ok(())
+            }
+            None => {
+                let path: String = path.chars().take(128).collect();
+                let message = format!("there is no method {path:?}");
+                Err(InferError::new(ErrorCode::MethodNotAllowed, message))
+            }
+        }
+    }
+}
+
+/// The permission that a method declares; `None` if there is no such method.
+fn permission_of(path: &str) -> Option<Permission> {
+    let method = METHODS.iter().find(|(method, _)| *method == path)?;
+    Some(method.1)
+}
+
+impl Service<Request<Incoming>> for GrpcService {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<
+        Ready<Result<Response, Infallible>>,
+        <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future,
+    >;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        match self.admit(&request) {
+            Ok(()) => Either::Right(self.router.call(request)),
+            Err(error) => Either::Left(ready(Ok(status(&error).into_http()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use prost::Message;
+    use tidegate_protocol::FILE_DESCRIPTOR_SET;
+
+    use super::*;
+
+    /// The parts of `google.protobuf.FileDescriptorSet` that name methods.
+    #[derive(Message)]
+    struct Files {
+        #[prost(message, repeated, tag = "1")]
+        files: Vec<File>,
+    }
+
+    #[derive(Message)]
+    struct File {
+        #[prost(string, tag = "2")]
+        package: String,
+        #[prost(message, repeated, tag = "6")]
+        services: Vec<NamedService>,
+    }
+
+    #[derive(Message)]
+    struct NamedService {
+        #[prost(string, tag = "1")]
+        name: String,
+        #[prost(message, repeated, tag = "2")]
+        methods: Vec<Method>,
+    }
+
+    #[derive(Message)]
+    struct Method {
+        #[prost(string, tag = "1")]
+        name: String,
+    }
+
+    fn described(set: &[u8]) -> BTreeSet<String> {
+        let mut methods = BTreeSet::new();
+        for file in Files::decode(set).unwrap().files {
+            for service in file.services {
+                for method in service.methods {
+                    let (package, service) = (&file.package, &service.name);
+                    methods.insert(format!("/{package}.{service}/{}", method.name));
+                }
+            }
+        }
+        methods
+    }
+
+    #[test]
+    fn every_method_of_every_service_declares_a_permission() {
+        let mut described_methods = BTreeSet::new();
+        for set in [
+            FILE_DESCRIPTOR_SET,
+            tonic_health::pb::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+        ] {
+            described_methods.extend(described(set));
+        }
+        assert!(described_methods.len() > 12, "{described_methods:?}");
+        let declared: BTreeSet<String> =
+            METHODS.iter().map(|(path, _)| (*path).to_owned()).collect();
+        assert_eq!(declared, described_methods);
+    }
+
+    #[test]
+    fn a_method_that_is_not_listed_has_no_permission() {
+        assert_eq!(permission_of("/inference.GRPCInferenceService/Other"), None);
+    }
+}
