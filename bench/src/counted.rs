@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use tidegate_core::EngineChoice;
 use tidegate_engines::Engines;
-use tidegate_server::{Observers, Server, ServerConfig};
+use tidegate_server::{Server, ServerComponents, ServerConfig};
 use tidegate_serving::{MetricRegistry, Models, Serving};
 
 use crate::callgrind;
@@ -43,15 +43,14 @@ async fn serve(model: &Path) -> Result<Server> {
     let registry = Arc::new(MetricRegistry::new());
     let models =
         Models::new(vec![model.to_owned()], engines, &registry).with_inline_run(INLINE_RUN);
-    let observers =
-        Observers::fewest(registry, models.request_metrics()).map_err(|error| anyhow!(error))?;
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let config = ServerConfig {
         http: any,
         grpc: any,
         ..ServerConfig::default()
     };
-    let server = Server::start(config, Arc::new(Serving::new(models)), observers).await?;
+    let serving = Arc::new(Serving::new(models));
+    let server = Server::start(ServerComponents::minimal(config, serving, registry)?).await?;
     let report = server.load_all().await;
     ensure!(
         report.failed.is_empty(),

@@ -28,13 +28,13 @@ const PEAK: Family<'static> = Family::gauge(
 );
 
 /// Exposes what the allocator holds; nothing where it cannot be asked.
-pub struct AllocatorMetrics {
+pub(crate) struct AllocatorMetrics {
     read: Option<ReadAllocator>,
 }
 
 impl AllocatorMetrics {
     /// Registers the metrics of an allocator.
-    pub fn register(registry: &MetricRegistry, read: Option<ReadAllocator>) {
+    pub(crate) fn register(registry: &MetricRegistry, read: Option<ReadAllocator>) {
         registry.add_source(Self { read });
     }
 }

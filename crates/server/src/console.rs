@@ -1,17 +1,17 @@
 //! The console: pages for people, under `/console`.
 //!
-//! A page is looked up from what the server knows (`look`), made into HTML by the room `console`,
-//! and sent whole; or, to who asks for a stream of events, part by part whenever one has changed.
+//! The content of a page is queried from the components (`queries`), made into HTML by the crate
+//! `tidegate-console`, and sent whole; or, to who asks for a stream of events, part by part whenever one has changed.
 
 mod alerts;
 mod answer;
 mod assets;
 mod config;
 mod form;
-mod look;
 mod metrics;
 mod pages;
 mod pretty;
+mod queries;
 mod stream;
 mod trial;
 
@@ -24,37 +24,85 @@ use tidegate_gateway::Permission;
 use tokio::sync::Semaphore;
 
 pub use self::config::ConsoleConfig;
-pub use self::metrics::ConsoleMetrics;
-use crate::app::App;
+pub(crate) use self::metrics::ConsoleMetrics;
+use crate::alerting::Alerting;
 use crate::clock::now_ms;
+use crate::component::Component;
+use crate::cost::Costs;
+use crate::events::EventJournal;
+use crate::front_end::FrontEnd;
+use crate::history::History;
+use crate::objectives::Objectives;
 use crate::routes::Routes;
 
-/// What the console keeps of its own.
+/// The console, and what its pages show.
 pub(crate) struct Console {
     is_enabled: bool,
     /// When the server began to count, in Unix milliseconds.
     started_ms: u64,
     /// Pages that may be kept up to date at once.
     streams: Arc<Semaphore>,
+    front_end: Arc<FrontEnd>,
+    history: Arc<History>,
+    objectives: Arc<Objectives>,
+    alerting: Arc<Alerting>,
+    events: Arc<EventJournal>,
+    costs: Arc<Costs>,
     metrics: ConsoleMetrics,
 }
 
+/// What the pages show.
+pub(crate) struct ConsoleSources {
+    pub(crate) front_end: Arc<FrontEnd>,
+    pub(crate) history: Arc<History>,
+    pub(crate) objectives: Arc<Objectives>,
+    pub(crate) alerting: Arc<Alerting>,
+    pub(crate) events: Arc<EventJournal>,
+    pub(crate) costs: Arc<Costs>,
+}
+
 impl Console {
-    pub(crate) fn new(config: &ConsoleConfig, metrics: ConsoleMetrics) -> Self {
-        let streams = Arc::new(Semaphore::new(
-            config.max_streams.min(Semaphore::MAX_PERMITS),
-        ));
+    pub(crate) fn new(
+        config: &ConsoleConfig,
+        metrics: ConsoleMetrics,
+        sources: ConsoleSources,
+    ) -> Self {
+        let max_streams = config.max_streams.min(Semaphore::MAX_PERMITS);
+        let ConsoleSources {
+            front_end,
+            history,
+            objectives,
+            alerting,
+            events,
+            costs,
+        } = sources;
         Self {
             is_enabled: config.enabled,
             started_ms: now_ms(),
-            streams,
+            streams: Arc::new(Semaphore::new(max_streams)),
+            front_end,
+            history,
+            objectives,
+            alerting,
+            events,
+            costs,
             metrics,
         }
     }
 }
 
+impl Component for Console {
+    fn name(&self) -> &'static str {
+        "console"
+    }
+
+    fn routes(self: Arc<Self>) -> Routes<()> {
+        routes(&self).with_state(self)
+    }
+}
+
 /// The routes of the console; none where it is switched off.
-pub(crate) fn routes(console: &Console) -> Routes<Arc<App>> {
+fn routes(console: &Console) -> Routes<Arc<Console>> {
     // The console's pages are for people; the description is of the API.
     let routes = Routes::described_by(utoipa::openapi::OpenApi::default());
     if !console.is_enabled {

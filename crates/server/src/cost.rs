@@ -1,13 +1,15 @@
 //! What serving costs: measured every five seconds, kept over restarts.
 
-mod kept;
+mod api;
 mod metrics;
+mod persisted;
 mod sampler;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tidegate_observe::Event;
 use tidegate_observe::cost::{
@@ -15,121 +17,100 @@ use tidegate_observe::cost::{
     Report, UsageInterval,
 };
 use tidegate_serving::{MetricRegistry, Serving, memory_limit_bytes};
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use self::kept::Kept;
+pub(crate) use self::api::description;
 use self::metrics::CostMetrics;
+use self::persisted::PersistedState;
 use self::sampler::Sampler;
-use crate::app::App;
 use crate::clock::{self, now_ms};
-use crate::kept::KeptFile;
+use crate::component::Component;
+use crate::events::EventJournal;
+use crate::persisted_state::StateFile;
+use crate::routes::Routes;
 
 /// Midnight is a multiple of it, so that an interval lies in one day.
 const MEASURE_EVERY_MS: u64 = 5000;
-const KEEP_EVERY_MS: u64 = 60_000;
+const PERSIST_EVERY_MS: u64 = 60_000;
 const BYTES_PER_GB: f64 = 1e9;
 
 /// The cost of a server; nothing is counted where there are no prices.
-#[derive(Default)]
-pub struct Costs(Option<Counting>);
+pub(crate) struct Costs(Option<Counting>);
 
 struct Counting {
     plan: CostPlan,
     capacity: Capacity,
     metrics: CostMetrics,
-    file: Option<KeptFile>,
+    serving: Arc<Serving>,
+    events: Arc<EventJournal>,
+    file: Option<StateFile>,
     state: Mutex<State>,
 }
 
 struct State {
-    kept: Kept,
+    persisted: PersistedState,
     sampler: Sampler,
-    /// Events that nobody has taken yet.
-    news: Vec<Event>,
 }
 
 impl Costs {
-    /// What is configured. What was counted before is read from `file`, and kept there; without a
-    /// file it ends with the process.
+    /// What is configured. What was counted before is read from `file`, and written there; without
+    /// a file it ends with the process.
     ///
     /// # Errors
     /// What is wrong with the configuration.
-    pub fn new(
+    pub(crate) fn new(
         config: &CostConfig,
         registry: &MetricRegistry,
         file: Option<PathBuf>,
+        serving: Arc<Serving>,
+        events: Arc<EventJournal>,
     ) -> Result<Self, CostError> {
         let metrics = CostMetrics::new(registry);
         let Some(plan) = config.parse()? else {
             return Ok(Self(None));
         };
         let capacity = capacity(&plan);
-        let Capacity {
-            vcpus,
-            memory_gb,
-            gpus,
-        } = capacity;
-        info!(
-            currency = plan.sheet.currency,
-            vcpus, memory_gb, gpus, "cost is counted"
-        );
-        if memory_gb == 0.0 && plan.sheet.prices.memory_gb_hour > 0.0 {
-            warn!(
-                "this machine does not tell how much memory it has, so that memory costs nothing: set cost.memory_gb"
-            );
-        }
-        let (file, kept) = file.map(KeptFile::open).unzip();
-        let (kept, sampler) = (kept.unwrap_or_default(), Sampler::new(Instant::now()));
+        log_start(&plan, capacity);
+        let (file, persisted) = file.map(StateFile::open).unzip();
         let state = Mutex::new(State {
-            kept,
-            sampler,
-            news: Vec::new(),
+            persisted: persisted.unwrap_or_default(),
+            sampler: Sampler::new(Instant::now()),
         });
         Ok(Self(Some(Counting {
             plan,
             capacity,
             metrics,
+            serving,
+            events,
             file,
             state,
         })))
     }
 
     /// Measures until it is dropped.
-    pub(crate) async fn run(self: Arc<Self>, app: Arc<App>) {
+    async fn run(self: Arc<Self>) {
         let Some(counting) = &self.0 else { return };
-        // Before alerting looks: what is spent already has not ended because the server starts.
-        counting.look_at_budgets(&mut counting.state.lock(), now_ms());
+        // Before alerts are evaluated: a budget that is used up has not recovered because the
+        // server starts.
+        counting.check_budgets(&mut counting.state.lock(), now_ms());
         loop {
             let now_ms = clock::next_multiple(MEASURE_EVERY_MS).await;
-            let is_news = counting.step(&app.serving, now_ms);
-            if is_news || now_ms.is_multiple_of(KEEP_EVERY_MS) {
-                counting.keep().await;
+            let has_reached = counting.step(now_ms);
+            if has_reached || now_ms.is_multiple_of(PERSIST_EVERY_MS) {
+                counting.persist().await;
             }
-        }
-    }
-
-    /// Measures the last interval, and keeps it all.
-    pub(crate) async fn finish(&self, serving: &Serving) {
-        if let Some(counting) = &self.0 {
-            counting.step(serving, now_ms());
-            counting.keep().await;
         }
     }
 
     /// What was spent from one day to another, both included; `None` if no cost is counted.
     pub(crate) fn report(&self, from: Day, to: Day, by: GroupBy) -> Option<Report> {
         let counting = self.0.as_ref()?;
-        Some(
-            counting
-                .state
-                .lock()
-                .kept
-                .ledger
-                .report(&counting.plan.sheet.currency, from, to, by),
-        )
+        let ledger = &counting.state.lock().persisted.ledger;
+        Some(ledger.report(&counting.plan.sheet.currency, from, to, by))
     }
 
-    /// What the server has, and who bears what nobody used of it; `None` if no cost is counted.
+    /// What the server has, and how idle cost is shared; `None` if no cost is counted.
     pub(crate) fn terms(&self) -> Option<(Capacity, IdleRule)> {
         self.0
             .as_ref()
@@ -141,38 +122,77 @@ impl Costs {
         let Some(Counting { plan, state, .. }) = &self.0 else {
             return Vec::new();
         };
-        state
-            .lock()
-            .kept
-            .ledger
-            .budgets(&plan.budgets, &plan.sheet.currency, Day::of_ms(now_ms()))
+        let ledger = &state.lock().persisted.ledger;
+        let today = Day::of_ms(now_ms());
+        ledger.budgets(&plan.budgets, &plan.sheet.currency, today)
+    }
+}
+
+impl Component for Costs {
+    fn name(&self) -> &'static str {
+        "cost"
     }
 
-    /// What has happened since this was asked last.
-    pub(crate) fn take_news(&self) -> Vec<Event> {
-        self.0
-            .as_ref()
-            .map(|counting| std::mem::take(&mut counting.state.lock().news))
-            .unwrap_or_default()
+    fn routes(self: Arc<Self>) -> Routes<()> {
+        api::routes(self)
+    }
+
+    fn start(self: Arc<Self>, background: &mut JoinSet<()>) {
+        background.spawn(self.run());
+    }
+
+    /// Measures the last interval, and writes the state.
+    fn finish(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            if let Some(counting) = &self.0 {
+                counting.step(now_ms());
+                counting.persist().await;
+            }
+        })
     }
 }
 
 /// What is paid for, as it is configured or measured.
 fn capacity(plan: &CostPlan) -> Capacity {
-    let vcpus = || std::thread::available_parallelism().map_or(1.0, |count| count.get() as f64);
-    let memory_gb = || memory_limit_bytes().map_or(0.0, |bytes| bytes as f64 / BYTES_PER_GB);
     Capacity {
-        vcpus: plan.vcpus.unwrap_or_else(vcpus),
-        memory_gb: plan.memory_gb.unwrap_or_else(memory_gb),
+        vcpus: plan.vcpus.unwrap_or_else(available_vcpus),
+        memory_gb: plan.memory_gb.unwrap_or_else(available_memory_gb),
         gpus: plan.gpus,
     }
 }
 
+fn available_vcpus() -> f64 {
+    std::thread::available_parallelism().map_or(1.0, |count| count.get() as f64)
+}
+
+/// 0 where the machine does not tell.
+fn available_memory_gb() -> f64 {
+    memory_limit_bytes().map_or(0.0, |bytes| bytes as f64 / BYTES_PER_GB)
+}
+
+fn log_start(plan: &CostPlan, capacity: Capacity) {
+    let Capacity {
+        vcpus,
+        memory_gb,
+        gpus,
+    } = capacity;
+    info!(
+        currency = plan.sheet.currency,
+        vcpus, memory_gb, gpus, "cost is counted"
+    );
+    if memory_gb == 0.0 && plan.sheet.prices.memory_gb_hour > 0.0 {
+        warn!(
+            "the memory of this machine is unknown, so that memory costs nothing: set cost.memory_gb"
+        );
+    }
+}
+
 impl Counting {
-    /// Counts what was used up to a moment, and looks at the budgets; says whether there are news.
-    fn step(&self, serving: &Serving, now_ms: u64) -> bool {
+    /// Counts what was used up to a moment, and checks the budgets; says whether a share of one
+    /// has been reached.
+    fn step(&self, now_ms: u64) -> bool {
         let mut state = self.state.lock();
-        let sampled = state.sampler.sample(serving, Instant::now());
+        let sampled = state.sampler.sample(&self.serving, Instant::now());
         // The moment itself begins the next interval, and at midnight the next day.
         let day = Day::of_ms(now_ms.saturating_sub(1));
         let step = UsageInterval {
@@ -185,61 +205,58 @@ impl Counting {
             self.metrics
                 .remove_version(&self.plan.sheet.currency, model, version);
         }
-        state.kept.ledger.add(day, &self.plan.sheet, step);
-        self.look_at_budgets(&mut state, now_ms)
+        state.persisted.ledger.add(day, &self.plan.sheet, step);
+        self.check_budgets(&mut state, now_ms)
     }
 
     fn expose(&self, day: Day, step: &UsageInterval) {
-        let currency = &self.plan.sheet.currency;
+        let (metrics, currency) = (&self.metrics, &self.plan.sheet.currency);
         let IntervalCost { used, idle, fixed } = IntervalCost::of(day, &self.plan.sheet, step);
         for ((key, _), units) in step.used.iter().zip(used) {
-            self.metrics
-                .add_used(currency, &key.model, &key.version, units);
+            metrics.add_used(currency, &key.model, &key.version, units);
         }
-        self.metrics.add_shared(currency, idle, fixed);
+        metrics.add_shared(currency, idle, fixed);
     }
 
-    fn look_at_budgets(&self, state: &mut State, now_ms: u64) -> bool {
+    /// Records each share of a budget once that has been reached; says whether there was one.
+    fn check_budgets(&self, state: &mut State, now_ms: u64) -> bool {
         let CostPlan { sheet, budgets, .. } = &self.plan;
-        let State { kept, news, .. } = state;
-        let before = news.len();
-        for status in kept
-            .ledger
-            .budgets(budgets, &sheet.currency, Day::of_ms(now_ms))
-        {
+        let PersistedState { ledger, reached } = &mut state.persisted;
+        let mut has_reached = false;
+        for status in ledger.budgets(budgets, &sheet.currency, Day::of_ms(now_ms)) {
+            let (budget, spent) = (&status.budget.name, &status.spent);
             self.metrics
-                .set_budget(&status.budget.name, status.used_ratio(), status.alerts());
-            for (share, _) in status.alerts().filter(|(_, is_reached)| *is_reached) {
-                if kept.told.is_news(&status, share) {
-                    warn!(budget = status.budget.name, share, spent = %status.spent, "a share of a cost budget is used up");
-                    news.push(reached(&status, share, &sheet.currency, now_ms));
+                .set_budget(budget, status.used_ratio(), status.alerts());
+            for (share, is_reached) in status.alerts() {
+                if is_reached && reached.insert(&status, share) {
+                    warn!(budget, share, %spent, "a share of a cost budget has been reached");
+                    self.events
+                        .add(reached_event(&status, share, &sheet.currency, now_ms));
+                    has_reached = true;
                 }
             }
         }
-        kept.told.forget(budgets);
-        news.len() > before
+        reached.retain(budgets);
+        has_reached
     }
 
-    async fn keep(&self) {
+    async fn persist(&self) {
         if let Some(file) = &self.file {
-            file.write(|| serde_json::to_vec(&self.state.lock().kept))
+            file.write(|| serde_json::to_vec(&self.state.lock().persisted))
                 .await;
         }
     }
 }
 
-fn reached(status: &BudgetStatus<'_>, share: f64, currency: &str, now_ms: u64) -> Event {
+fn reached_event(status: &BudgetStatus<'_>, share: f64, currency: &str, now_ms: u64) -> Event {
     let budget = status.budget;
-    let event = Event::new("cost.budget_reached", now_ms)
-        .about(budget.model.as_deref().unwrap_or_default(), "");
-    let event = event
+    Event::new("cost.budget_reached", now_ms)
+        .about(budget.model.as_deref().unwrap_or_default(), "")
         .with("budget", budget.name.as_str())
         .with("share", share)
-        .with("per", budget.per.name());
-    let (spent, amount) = (status.spent.to_string(), budget.amount.to_string());
-    event
-        .with("spent", spent)
-        .with("amount", amount)
+        .with("per", budget.per.name())
+        .with("spent", status.spent.to_string())
+        .with("amount", budget.amount.to_string())
         .with("currency", currency)
         .with("since", status.since.to_string())
 }

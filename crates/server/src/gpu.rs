@@ -30,7 +30,7 @@ pub struct GpuConfig {
 /// The GPUs, as the driver described them last. A thread of its own asks it, for it may take its
 /// time.
 #[derive(Clone, Default)]
-pub struct Gpus(Arc<Mutex<Look>>);
+pub(crate) struct Gpus(Arc<Mutex<Look>>);
 
 /// What the driver said, and when.
 #[derive(Default)]
@@ -53,7 +53,7 @@ struct Gpu {
 impl Gpus {
     /// Registers the metrics of GPUs and watches the GPUs as long as the registry is there; exposes
     /// nothing where there is no driver.
-    pub fn watch(config: &GpuConfig, registry: &MetricRegistry) {
+    pub(crate) fn watch(config: &GpuConfig, registry: &MetricRegistry) {
         let gpus = Self::default();
         let (kept, config) = (Arc::downgrade(&gpus.0), config.clone());
         let thread = std::thread::Builder::new().name("gpu".to_owned());
@@ -61,11 +61,6 @@ impl Gpus {
             debug!(%error, "GPUs are not looked at: there is no thread for it");
         }
         registry.add_source(gpus);
-    }
-
-    /// Registers the metrics of GPUs without watching any.
-    pub(crate) fn register_none(registry: &MetricRegistry) {
-        registry.add_source(Self::default());
     }
 }
 

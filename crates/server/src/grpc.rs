@@ -23,13 +23,13 @@ use tonic::{Code, Status};
 pub(crate) use self::convert::request;
 pub(crate) use self::methods::GrpcService;
 use self::service::Service;
-use crate::app::App;
+use crate::front_end::FrontEnd;
 
 /// Every service of the gRPC front end.
-pub(crate) async fn router(app: Arc<App>) -> Router {
-    let limit = app.config.max_body_bytes;
+pub(crate) async fn router(front_end: Arc<FrontEnd>) -> Router {
+    let limit = front_end.config.max_body_bytes;
     let (health, health_service) = tonic_health::server::health_reporter();
-    let mut inference = GrpcInferenceServiceServer::new(Service::new(app.clone(), health))
+    let mut inference = GrpcInferenceServiceServer::new(Service::new(front_end.clone(), health))
         .max_decoding_message_size(limit)
         .max_encoding_message_size(usize::MAX);
     for encoding in [
@@ -42,12 +42,15 @@ pub(crate) async fn router(app: Arc<App>) -> Router {
             .send_compressed(encoding);
     }
     let routes = Routes::new(inference).add_service(health_service);
-    routes.prepare().into_axum_router().merge(reflection(app))
+    routes
+        .prepare()
+        .into_axum_router()
+        .merge(reflection(front_end))
 }
 
 /// What describes the services to tools such as grpcurl. A tool that keeps its stream open does not
 /// hold up the end of the server.
-fn reflection(app: Arc<App>) -> Router {
+fn reflection(front_end: Arc<FrontEnd>) -> Router {
     let mut routes = Routes::default();
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -65,7 +68,7 @@ fn reflection(app: Arc<App>) -> Router {
         .into_axum_router()
         .reset_fallback()
         .layer(map_request(move |request: Request| {
-            let stopped = app.stopped();
+            let stopped = front_end.lifecycle.stopping();
             std::future::ready(
                 request.map(|body| Body::from_stream(body.into_data_stream().take_until(stopped))),
             )

@@ -20,11 +20,11 @@ const QUANTILE: (&str, f64) = ("0.99", 0.99);
 
 /// The history of a server's requests, shared by all that show it.
 #[derive(Clone)]
-pub struct History(Arc<Mutex<tidegate_observe::History>>);
+pub(crate) struct History(Arc<Mutex<tidegate_observe::History>>);
 
 impl History {
     /// Remembers from now on what `requests` observes, and exposes quantiles of it.
-    pub fn new(registry: &MetricRegistry, requests: &Arc<RequestMetrics>) -> Self {
+    pub(crate) fn new(registry: &MetricRegistry, requests: &Arc<RequestMetrics>) -> Self {
         let history = tidegate_observe::History::new(BUDGET_BYTES);
         let history = Self(Arc::new(Mutex::new(history)));
         let counted = history.0.clone();

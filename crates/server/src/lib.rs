@@ -7,55 +7,55 @@
 
 mod alerting;
 mod allocator;
-mod app;
+mod blocking;
 mod clock;
+mod component;
+mod components;
 mod compression;
 mod config;
 mod console;
 mod cost;
+mod data_folder;
 mod describe;
-mod disk;
+mod events;
 mod exposition;
-mod faults;
+mod front_end;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gpu;
-mod greeted;
+mod group_notes;
 mod grpc;
+mod handshake_timeout;
 mod history;
 mod json;
-mod kept;
+mod lifecycle;
 mod limits;
 mod listen;
 mod listen_address;
 mod objectives;
 mod origin;
 mod parameters;
+mod persisted_state;
 mod readiness;
 mod replicas;
 mod rest;
 mod routes;
 mod server;
+mod serving_monitor;
 mod traces;
-mod wishes;
 mod workers;
 
 pub use alerting::{
-    Alerting, AlertsConfig, AlertsError, PagerDutyConfig, RouteConfig, Secret, SlackConfig,
-    SmtpConfig, WebhookConfig,
+    AlertsConfig, AlertsError, PagerDutyConfig, RouteConfig, Secret, SlackConfig, SmtpConfig,
+    WebhookConfig,
 };
-pub use allocator::{AllocatorMetrics, AllocatorUsage, ReadAllocator};
+pub use allocator::{AllocatorUsage, ReadAllocator};
+pub use components::{ComponentsError, ServerComponents, ServerEnvironment, ServerSections};
 pub use config::ServerConfig;
-pub use console::{ConsoleConfig, ConsoleMetrics};
-pub use cost::Costs;
-pub use disk::DiskMetrics;
-pub use gpu::{GpuConfig, Gpus};
-pub use history::History;
-pub use listen::ConnectionMetrics;
+pub use console::ConsoleConfig;
+pub use gpu::GpuConfig;
 pub use listen_address::listen_address;
-pub use objectives::Objectives;
-pub use readiness::ReadinessMetrics;
-pub use replicas::{Replicas, ReplicasConfig, ReplicasError};
+pub use replicas::{ReplicasConfig, ReplicasError};
 pub use rest::openapi;
-pub use server::{Observers, Server, StopCause};
-pub use traces::Traces;
+pub use server::{Server, StopCause};
+pub(crate) use traces::Traces;

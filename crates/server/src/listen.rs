@@ -21,25 +21,28 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
-pub use self::metrics::ConnectionMetrics;
-use crate::app::App;
-use crate::greeted::Greeted;
+pub(crate) use self::metrics::ConnectionMetrics;
+use crate::front_end::FrontEnd;
+use crate::handshake_timeout::HandshakeTimeoutStream;
 use crate::workers::Workers;
 
 /// The tasks that accept connections on both ports.
 pub(crate) struct Listeners {
-    app: Arc<App>,
+    front_end: Arc<FrontEnd>,
     permits: Arc<Semaphore>,
     tasks: JoinSet<()>,
 }
 
 impl Listeners {
-    pub(crate) fn new(app: Arc<App>) -> Self {
-        let permits = app.config.max_connections.clamp(1, Semaphore::MAX_PERMITS);
+    pub(crate) fn new(front_end: Arc<FrontEnd>) -> Self {
+        let permits = front_end
+            .config
+            .max_connections
+            .clamp(1, Semaphore::MAX_PERMITS);
         Self {
             permits: Arc::new(Semaphore::new(permits)),
             tasks: JoinSet::new(),
-            app,
+            front_end,
         }
     }
 
@@ -53,13 +56,13 @@ impl Listeners {
     ) {
         let port = Port {
             workers,
-            app: self.app.clone(),
+            front_end: self.front_end.clone(),
             protocol,
             permits: self.permits.clone(),
-            builder: builder(&self.app),
+            builder: builder(&self.front_end),
             service,
             graceful: GracefulShutdown::new(),
-            is_settled: Arc::default(),
+            is_drained: Arc::default(),
         };
         self.tasks.spawn(port.accept(listener));
     }
@@ -70,13 +73,13 @@ impl Listeners {
     }
 }
 
-fn builder(app: &App) -> auto::Builder<TokioExecutor> {
+fn builder(front_end: &FrontEnd) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // No `pipeline_flush`: with it, the answer to a request that is no HTTP is never sent.
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(app.config.header_timeout_ms))
+        .header_read_timeout(Duration::from_millis(front_end.config.header_timeout_ms))
         .max_buf_size(256 << 10);
     builder
         .http2()
@@ -108,7 +111,7 @@ impl<
 }
 
 struct Port<S> {
-    app: Arc<App>,
+    front_end: Arc<FrontEnd>,
     workers: Arc<Workers>,
     protocol: &'static str,
     permits: Arc<Semaphore>,
@@ -116,12 +119,12 @@ struct Port<S> {
     service: S,
     graceful: GracefulShutdown,
     /// Whether the server is stopping, and what had arrived before has been read.
-    is_settled: Arc<AtomicBool>,
+    is_drained: Arc<AtomicBool>,
 }
 
 impl<S: Serve> Port<S> {
     async fn accept(self, listener: TcpListener) {
-        let stopped = self.app.stopped();
+        let stopped = self.front_end.lifecycle.stopping();
         tokio::pin!(stopped);
         let mut failing = false;
         loop {
@@ -146,29 +149,29 @@ impl<S: Serve> Port<S> {
         }
         drop(listener);
         // A request that has arrived on an accepted connection is accepted too.
-        self.workers.settle().await;
-        self.is_settled.store(true, Ordering::Relaxed);
+        self.workers.drain().await;
+        self.is_drained.store(true, Ordering::Relaxed);
         self.graceful.shutdown().await;
     }
 
     fn connect(&self, stream: TcpStream) {
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
-            self.app.connections.refused();
+            self.front_end.connections.refused();
             return;
         };
         // Without it an answer may wait for the client's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
-        let open = Open::new(self.app.clone(), self.protocol, permit);
+        let open = Open::new(self.front_end.clone(), self.protocol, permit);
         let (builder, service, watcher) = (
             self.builder.clone(),
             self.service.clone(),
             self.graceful.watcher(),
         );
-        let timeout = Duration::from_millis(self.app.config.header_timeout_ms);
-        let is_settled = self.is_settled.clone();
+        let timeout = Duration::from_millis(self.front_end.config.header_timeout_ms);
+        let is_drained = self.is_drained.clone();
         let serve = async move |stream: TcpStream| {
             let requests = Arc::new(AtomicUsize::new(0));
-            let stream = Greeted::new(stream, timeout, is_settled, requests.clone());
+            let stream = HandshakeTimeoutStream::new(stream, timeout, is_drained, requests.clone());
             let service = service_fn(move |request| {
                 let counted = Counted::new(requests.clone());
                 let answer = service.call(request);
@@ -229,16 +232,16 @@ impl Drop for Counted {
 
 /// An open connection, for its metric and its place.
 struct Open {
-    app: Arc<App>,
+    front_end: Arc<FrontEnd>,
     protocol: &'static str,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Open {
-    fn new(app: Arc<App>, protocol: &'static str, permit: OwnedSemaphorePermit) -> Self {
-        app.connections.opened(protocol);
+    fn new(front_end: Arc<FrontEnd>, protocol: &'static str, permit: OwnedSemaphorePermit) -> Self {
+        front_end.connections.opened(protocol);
         Self {
-            app,
+            front_end,
             protocol,
             _permit: permit,
         }
@@ -247,6 +250,6 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.app.connections.closed(self.protocol);
+        self.front_end.connections.closed(self.protocol);
     }
 }

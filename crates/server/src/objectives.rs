@@ -1,195 +1,212 @@
-//! How the service level objectives stand: requests counted as they finish, alerts looked at every
-//! minute, both kept over restarts.
+//! The service level objectives: requests counted as they finish, burn-rate alerts evaluated every
+//! minute, rollouts frozen while a budget is spent; all of it survives restarts.
 
+mod admin_actions;
+mod api;
 mod counts;
-mod kept;
 mod metrics;
+mod persisted;
 mod set;
 mod sharing;
+mod status;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use tidegate_observe::alerting::{Alert, Links, RESOLVED_RETENTION_MS};
 use tidegate_observe::{
-    AlertChange, AlertState, BudgetAt, BudgetPolicy, Counts, FreezeChange, Slo, SloStatus,
-    burn_down,
+    AlertChange, AlertState, BudgetPolicy, Counts, Event, FreezeChange, Slo, SloStatus,
 };
-use tidegate_serving::{FrozenModels, MetricRegistry, Observations};
+use tidegate_serving::{Fleet, FrozenModels, MetricRegistry, Observations};
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use self::kept::Kept;
+pub(crate) use self::api::description;
 use self::metrics::SloMetrics;
-pub(crate) use self::set::NotSet;
-use crate::app::App;
+use self::persisted::PersistedState;
+pub(crate) use self::set::ChangeError;
+pub(crate) use self::status::Status;
+use crate::ServerConfig;
 use crate::clock::{self, now_ms};
-use crate::kept::KeptFile;
+use crate::component::Component;
+use crate::events::EventJournal;
+use crate::group_notes::GroupOutbox;
+use crate::persisted_state::StateFile;
+use crate::routes::Routes;
 
 /// How often what was counted is added to the ledgers. A minute is a multiple of it.
 const COUNT_EVERY_MS: u64 = 5000;
 const MINUTE_MS: u64 = 60_000;
 
-/// The objectives of a server, and how they stand.
-pub struct Objectives {
+/// The objectives of a server, and their present status.
+pub(crate) struct Objectives {
     metrics: SloMetrics,
     observations: Arc<Observations>,
-    file: Option<KeptFile>,
+    /// Whose rollouts wait while a budget is spent.
+    fleet: Option<Arc<Fleet>>,
+    events: Arc<EventJournal>,
+    /// The other replicas, where there are any.
+    group: Option<Arc<GroupOutbox>>,
+    limits: ServerConfig,
+    file: Option<StateFile>,
     /// The names of those of the configuration.
     configured: BTreeSet<String>,
-    /// Locked, if both are, after `kept`.
+    /// Locked, if both are, after `state`.
     counting: Arc<Mutex<Counting>>,
-    kept: Mutex<Kept>,
-    /// Freezes that began or ended since they were last asked for.
-    freezes: Mutex<Vec<FreezeNews>>,
+    state: Mutex<PersistedState>,
+}
+
+/// What objectives work with.
+pub(crate) struct ObjectivesContext {
+    pub(crate) observations: Arc<Observations>,
+    pub(crate) fleet: Option<Arc<Fleet>>,
+    pub(crate) events: Arc<EventJournal>,
+    /// The name of the group that counts together, and what waits to be sent to it.
+    pub(crate) group: Option<(String, Arc<GroupOutbox>)>,
+    /// Limits the bodies of the API.
+    pub(crate) server: ServerConfig,
 }
 
 /// The objectives, and what finished since the last step.
 struct Counting {
     slos: Arc<[Slo]>,
-    news: Vec<Counts>,
+    finished: Vec<Counts>,
 }
-
-/// A freeze that began or ended.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct FreezeNews {
-    pub(crate) slo: String,
-    /// The model whose rollouts it is about; `None` if all.
-    pub(crate) endpoint: Option<String>,
-    pub(crate) change: FreezeChange,
-    pub(crate) budget_remaining: f64,
-    pub(crate) at_ms: u64,
-}
-
-/// Changes of freezes that are kept until they are asked for; nobody asks only where nothing runs.
-const MAX_NEWS: usize = 1000;
 
 impl Objectives {
-    /// These objectives, and those that were set before, over the `observations` from now on.
-    /// What was counted before is read from `file`, and kept there; without a file it ends with the
-    /// process. The replicas of a `group` count together.
-    pub fn new(
+    /// These objectives, and those that were set before, over the requests that finish from now on.
+    /// What was counted before is read from `file`, and written there; without a file it ends with
+    /// the process.
+    pub(crate) fn new(
         slos: Vec<Slo>,
         registry: &MetricRegistry,
-        observations: Arc<Observations>,
         file: Option<PathBuf>,
-        group: Option<&str>,
+        context: ObjectivesContext,
     ) -> Self {
-        let (file, kept) = file.map(KeptFile::open).unzip();
-        let mut kept: Kept = kept.unwrap_or_default();
-        kept.join(group);
+        let ObjectivesContext {
+            observations,
+            fleet,
+            events,
+            group,
+            server,
+        } = context;
+        let (group_name, group) = group.unzip();
+        let (file, state) = file.map(StateFile::open).unzip();
+        let mut state: PersistedState = state.unwrap_or_default();
+        state.join(group_name.as_deref());
         let configured: BTreeSet<String> = slos.iter().map(|slo| slo.name().to_owned()).collect();
         let slos: Arc<[Slo]> = slos
             .into_iter()
-            .chain(set::read(&kept.set, &configured))
+            .chain(set::read(&state.set, &configured))
             .collect();
         for slo in slos.iter() {
-            slo.notices()
-                .iter()
-                .for_each(|notice| warn!(slo = slo.name(), "{notice}"));
+            set::log_notices(slo);
+            // From now on there is a ledger for what the group has counted for it.
+            let _ = state.of(slo);
         }
-        // From now on the group's counts of it have a place.
-        for slo in slos.iter() {
-            let _ = kept.of(slo);
-        }
-        let news = vec![Counts::default(); slos.len()];
-        let counting = Arc::new(Mutex::new(Counting { slos, news }));
+        let finished = vec![Counts::default(); slos.len()];
+        let counting = Arc::new(Mutex::new(Counting { slos, finished }));
         let counted = counting.clone();
-        observations.subscribe(move |finished| {
-            let Counting { slos, news } = &mut *counted.lock();
-            counts::count(slos, news, finished);
+        observations.subscribe(move |batch| {
+            let Counting { slos, finished } = &mut *counted.lock();
+            counts::count(slos, finished, batch);
         });
         Self {
             metrics: SloMetrics::new(registry),
             observations,
+            fleet,
+            events,
+            group,
+            limits: server,
             file,
             configured,
             counting,
-            kept: Mutex::new(kept),
-            freezes: Mutex::default(),
+            state: Mutex::new(state),
         }
     }
 
     /// Counts and evaluates until it is dropped.
-    pub(crate) async fn run(self: Arc<Self>, app: Arc<App>) {
+    async fn run(self: Arc<Self>) {
         self.expose(now_ms());
         loop {
             let now_ms = clock::next_multiple(COUNT_EVERY_MS).await;
             self.step(now_ms);
-            app.hold_rollouts();
+            self.hold_rollouts();
             if now_ms.is_multiple_of(MINUTE_MS) {
-                self.keep().await;
+                self.persist().await;
             }
         }
     }
 
-    /// Counts the last requests, and keeps it all.
-    pub(crate) async fn finish(&self) {
-        // Not at a whole minute: alerts are looked at there alone.
+    /// Counts the last requests, and writes the state.
+    pub(crate) async fn count_and_persist(&self) {
+        // Not at a whole minute: alerts are evaluated at those alone.
         let now_ms = now_ms();
         self.step(now_ms + u64::from(now_ms.is_multiple_of(MINUTE_MS)));
-        self.keep().await;
+        self.persist().await;
     }
 
-    /// Counts what came up to a moment and, at whole minutes, looks at the alerts.
+    /// Counts what finished up to a moment and, at whole minutes, evaluates the alerts.
     fn step(&self, now_ms: u64) {
         self.observations.drain();
-        let mut kept = self.kept.lock();
+        let mut state = self.state.lock();
         for (slo, counts) in self.counting.lock().take() {
-            kept.count(&slo, now_ms - 1, counts);
-            let own = kept.of(&slo);
+            state.count(&slo, now_ms - 1, counts);
+            let own = state.of(&slo);
             let ledger = own.counted.all();
             let slo_status = SloStatus::of(&slo, &ledger, now_ms);
             if let Some(change) = own.freeze.update(&slo, &slo_status, now_ms) {
-                self.note_freeze(&slo, change, &slo_status, now_ms);
+                self.record_freeze(&slo, change, slo_status.budget_remaining, now_ms);
             }
             if now_ms.is_multiple_of(MINUTE_MS) {
-                let changes = own.alerts.evaluate(&slo, &ledger, now_ms);
-                changes.iter().for_each(|change| announce(&slo, change));
+                for change in own.alerts.evaluate(&slo, &ledger, now_ms) {
+                    log_alert(&slo, &change);
+                }
             }
         }
-        drop(kept);
+        drop(state);
         self.expose(now_ms);
     }
 
-    fn note_freeze(&self, slo: &Slo, change: FreezeChange, slo_status: &SloStatus, at_ms: u64) {
-        let (name, endpoint) = (slo.name().to_owned(), slo.endpoint().map(str::to_owned));
-        let budget_remaining = slo_status.budget_remaining;
-        match change {
-            FreezeChange::Frozen => warn!(
-                slo = name,
-                budget_remaining, "the error budget is spent: rollouts wait"
-            ),
-            FreezeChange::Thawed => info!(slo = name, budget_remaining, "rollouts go on"),
-        }
-        let mut freezes = self.freezes.lock();
-        if freezes.len() < MAX_NEWS {
-            freezes.push(FreezeNews {
-                slo: name,
-                endpoint,
-                change,
-                budget_remaining,
-                at_ms,
-            });
+    fn record_freeze(&self, slo: &Slo, change: FreezeChange, budget_remaining: f64, at_ms: u64) {
+        let name = match change {
+            FreezeChange::Frozen => {
+                warn!(
+                    slo = slo.name(),
+                    budget_remaining, "the error budget is spent: rollouts wait"
+                );
+                "rollouts.frozen"
+            }
+            FreezeChange::Thawed => {
+                info!(slo = slo.name(), budget_remaining, "rollouts go on");
+                "rollouts.thawed"
+            }
+        };
+        let event = Event::new(name, at_ms)
+            .about(slo.endpoint().unwrap_or_default(), "")
+            .with("slo", slo.name())
+            .with("budget_remaining", budget_remaining);
+        self.events.add(event);
+    }
+
+    /// Has the fleet hold the rollouts of the models whose error budget is spent, and no others.
+    pub(crate) fn hold_rollouts(&self) {
+        if let Some(fleet) = &self.fleet {
+            fleet.freeze(self.frozen());
         }
     }
 
-    /// The freezes that began or ended since this was last asked.
-    pub(crate) fn take_freeze_news(&self) -> Vec<FreezeNews> {
-        std::mem::take(&mut self.freezes.lock())
-    }
-
-    /// Which models' rollouts wait.
-    pub(crate) fn frozen(&self) -> FrozenModels {
-        let mut kept = self.kept.lock();
+    fn frozen(&self) -> FrozenModels {
+        let slos = self.slos();
+        let mut state = self.state.lock();
         let mut frozen = FrozenModels::default();
-        for slo in self
-            .slos()
+        for slo in slos
             .iter()
             .filter(|slo| slo.policy() == BudgetPolicy::Freeze)
         {
-            match (kept.of(slo).freeze.since_ms(), slo.endpoint()) {
+            match (state.of(slo).freeze.since_ms(), slo.endpoint()) {
                 (None, _) => {}
                 (Some(_), None) => frozen.all = true,
                 (Some(_), Some(model)) => drop(frozen.models.insert(model.to_owned())),
@@ -198,172 +215,81 @@ impl Objectives {
         frozen
     }
 
-    /// Lets rollouts go on until a moment, whatever an objective's budget is, and keeps that before
-    /// it returns. `false` if that is so already; `None` if there is no such objective, or it
-    /// freezes nothing.
-    pub(crate) async fn lift_freeze(&self, name: &str, until_ms: u64) -> Option<bool> {
+    /// Lets rollouts go on until a moment, whatever an objective's budget is, and writes that
+    /// before it returns. `false` if that is so already; `None` if there is no such objective, or
+    /// its policy does not freeze rollouts.
+    async fn lift_freeze(&self, name: &str, until_ms: u64) -> Option<bool> {
         let slos = self.slos();
         let slo = slos
             .iter()
             .find(|slo| slo.name() == name && slo.policy() == BudgetPolicy::Freeze)?;
-        if !self.kept.lock().of(slo).freeze.lift(until_ms) {
+        if !self.state.lock().of(slo).freeze.lift(until_ms) {
             return Some(false);
         }
-        self.keep().await;
+        self.persist().await;
         self.expose(now_ms());
         Some(true)
     }
 
     /// The objectives.
-    pub(crate) fn slos(&self) -> Arc<[Slo]> {
+    fn slos(&self) -> Arc<[Slo]> {
         self.counting.lock().slos.clone()
     }
 
     /// Whether an objective is one of the configuration, which only that can change.
-    pub(crate) fn is_configured(&self, name: &str) -> bool {
+    fn is_configured(&self, name: &str) -> bool {
         self.configured.contains(name)
     }
 
-    /// Brings the gauges up to a moment.
-    fn expose(&self, now_ms: u64) {
-        for status in self.status_at(now_ms) {
-            let name = status.slo.name();
-            self.metrics
-                .set_budget_remaining(name, status.slo_status.budget_remaining);
-            self.metrics
-                .set_freezes_rollouts(name, status.frozen_since_ms.is_some());
-            for (window, burn) in tidegate_observe::BurnWindow::ALL
-                .iter()
-                .zip(&status.slo_status.burns)
-            {
-                self.metrics
-                    .set_burn_rate(name, window.name(), burn.rate.unwrap_or(0.0));
-            }
-            for (alert, state) in status.alerts {
-                let is_firing = matches!(state, AlertState::Firing { .. });
-                self.metrics
-                    .set_alert_firing(name, alert.id, alert.severity.name(), is_firing);
-            }
-        }
-    }
-
-    /// How each objective stands now.
-    pub(crate) fn status(&self) -> Vec<Status> {
-        self.status_at(now_ms())
-    }
-
-    /// What was left of the budgets of an endpoint's objectives, and of those of all endpoints,
-    /// over time.
-    pub(crate) fn burn_downs(
-        &self,
-        endpoint: &str,
-        since_ms: u64,
-        now_ms: u64,
-        step_ms: u64,
-    ) -> Vec<(Slo, Vec<BudgetAt>)> {
-        let (slos, mut kept) = (self.slos(), self.kept.lock());
-        let own = slos
-            .iter()
-            .filter(|slo| slo.endpoint().is_none_or(|of| of == endpoint));
-        let of_one = |slo: &Slo| {
-            let counted = kept.of(slo).counted.all();
-            (
-                slo.clone(),
-                burn_down(slo, &counted, since_ms, now_ms, step_ms),
-            )
-        };
-        own.map(of_one).collect()
-    }
-
-    /// Their alerts that are pending, fire, or have ended not long ago.
-    pub(crate) fn alerts(&self, links: &Links, now_ms: u64) -> Vec<Alert> {
-        let mut alerts = Vec::new();
-        for status in self.status_at(now_ms) {
-            for (alert, state) in &status.alerts {
-                let is_old =
-                    |since_ms: u64| now_ms.saturating_sub(since_ms) > RESOLVED_RETENTION_MS;
-                if !matches!(state, AlertState::Resolved { since_ms } if is_old(*since_ms)) {
-                    alerts.extend(Alert::of_burn(
-                        &status.slo,
-                        alert,
-                        *state,
-                        &status.slo_status,
-                        links,
-                    ));
-                }
-            }
-        }
-        alerts
-    }
-
-    fn status_at(&self, now_ms: u64) -> Vec<Status> {
-        let (slos, mut kept) = (self.slos(), self.kept.lock());
-        let status = |slo: &Slo| {
-            let own = kept.of(slo);
-            let slo_status = SloStatus::of(slo, &own.counted.all(), now_ms);
-            let alerts = tidegate_observe::BURN_ALERTS
-                .iter()
-                .map(|alert| (alert, own.alerts.state(alert)));
-            Status {
-                slo: slo.clone(),
-                slo_status,
-                alerts: alerts.collect(),
-                frozen_since_ms: own.freeze.since_ms(),
-            }
-        };
-        slos.iter().map(status).collect()
-    }
-
-    /// Writes what was counted to its file.
-    async fn keep(&self) {
+    /// Writes the state to its file.
+    async fn persist(&self) {
         if let Some(file) = &self.file {
-            file.write(|| serde_json::to_vec(&*self.kept.lock())).await;
+            file.write(|| serde_json::to_vec(&*self.state.lock())).await;
         }
+    }
+}
+
+impl Component for Objectives {
+    fn name(&self) -> &'static str {
+        "objectives"
+    }
+
+    fn routes(self: Arc<Self>) -> Routes<()> {
+        api::routes(self)
+    }
+
+    fn start(self: Arc<Self>, background: &mut JoinSet<()>) {
+        background.spawn(self.run());
+    }
+
+    fn finish(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.count_and_persist())
     }
 }
 
 impl Counting {
     /// The objectives with what finished since this was last asked.
     fn take(&mut self) -> Vec<(Slo, Counts)> {
-        self.slos
-            .iter()
-            .cloned()
-            .zip(self.news.iter_mut().map(std::mem::take))
-            .collect()
+        let finished = self.finished.iter_mut().map(std::mem::take);
+        self.slos.iter().cloned().zip(finished).collect()
     }
 }
 
-/// How an objective stands.
-pub(crate) struct Status {
-    pub(crate) slo: Slo,
-    pub(crate) slo_status: SloStatus,
-    pub(crate) alerts: Vec<(&'static tidegate_observe::BurnAlert, AlertState)>,
-    /// Since when rollouts wait for its budget.
-    pub(crate) frozen_since_ms: Option<u64>,
-}
-
-fn announce(slo: &Slo, change: &AlertChange) {
+fn log_alert(slo: &Slo, change: &AlertChange) {
     let (alert, severity) = (change.alert.id, change.alert.severity.name());
     let (long, short) = (
         change.long.rate.unwrap_or(0.0),
         change.short.rate.unwrap_or(0.0),
     );
+    let (slo, tier) = (slo.name(), slo.tier());
     match change.after {
-        AlertState::Firing { .. } => {
-            warn!(
-                slo = slo.name(),
-                alert,
-                severity,
-                tier = slo.tier(),
-                long,
-                short,
-                "the error budget burns: alert"
-            );
-        }
-        AlertState::Resolved { .. } => info!(
-            slo = slo.name(),
-            alert, severity, long, short, "alert resolved"
+        AlertState::Firing { .. } => warn!(
+            slo,
+            alert, severity, tier, long, short, "the error budget burns: alert"
         ),
+        AlertState::Resolved { .. } => {
+            info!(slo, alert, severity, long, short, "alert resolved");
+        }
         AlertState::Pending { .. } | AlertState::Inactive => {}
     }
 }

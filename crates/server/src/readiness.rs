@@ -5,13 +5,13 @@ use tidegate_serving::MetricRegistry;
 
 /// Shows whether the server is ready for traffic.
 #[derive(Clone)]
-pub struct ReadinessMetrics {
+pub(crate) struct ReadinessMetrics {
     ready: IntGauge,
 }
 
 impl ReadinessMetrics {
     /// Registers the metric.
-    pub fn new(registry: &MetricRegistry) -> Self {
+    pub(crate) fn new(registry: &MetricRegistry) -> Self {
         Self {
             ready: registry.gauge(
                 "tidegate_ready",

@@ -1,65 +1,58 @@
-//! REST: the Open Inference Protocol v2, KServe v1, health, metrics.
+//! REST: the Open Inference Protocol v2, KServe v1, health; and the routes of every component.
 
-mod alert_routes;
-mod alerts;
 mod answer;
 pub(crate) mod body;
-mod cost;
-mod events;
 mod health;
 mod infer;
 mod metadata;
-mod objective;
-mod objectives;
 mod openapi;
 mod path;
 mod predict_v1;
-mod replicas;
 mod repository;
 mod service;
-mod silences;
 mod statistics;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::response::Response;
-use http::{HeaderMap, StatusCode, header};
+use axum::extract::Request;
+use http::StatusCode;
 use tidegate_gateway::Permission;
-use tidegate_serving::{ErrorCode, InferError, TextExposition, TextForm};
+use tidegate_serving::{ErrorCode, InferError};
 use utoipa_swagger_ui::SwaggerUi;
 
-pub(crate) use answer::ApiError;
+pub(crate) use answer::{ApiError, ErrorBody};
 pub(crate) use infer::handle as infer;
 pub use openapi::openapi;
+pub(crate) use path::Path;
 pub(crate) use service::RestService;
-pub(crate) use silences::NewSilence;
 
-use crate::app::App;
-use crate::compression::Encoding;
-use crate::console;
+use crate::component::Component;
+use crate::front_end::FrontEnd;
 use crate::routes::Routes;
 
 /// The router of the REST front end. Inference reaches its handlers without it ([`RestService`]).
-fn router(app: Arc<App>) -> Router {
-    let routes = routes(app.clone());
+fn router(front_end: Arc<FrontEnd>, components: &[Arc<dyn Component>]) -> Router {
+    let gateway = front_end.serving.gateway().clone();
+    let routes = routes(front_end, components);
     let documentation = SwaggerUi::new("/docs").url("/openapi.json", routes.openapi().clone());
     routes
-        .into_router(&app.gateway)
+        .into_router(&gateway)
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .merge(documentation)
 }
 
-/// Every route of the REST front end, with the permission that it needs.
-pub(crate) fn routes(app: Arc<App>) -> Routes<()> {
-    use Permission::{
-        ManageAlerts, ManageModels, ManageObjectives, Public, ViewMetrics, ViewModels,
-        ViewOperations,
-    };
+/// Every route of the REST front end, with the permission that it needs: those of the inference
+/// protocols, and those of the components.
+pub(crate) fn routes(front_end: Arc<FrontEnd>, components: &[Arc<dyn Component>]) -> Routes<()> {
+    use Permission::{ManageModels, Public, ViewModels};
 
-    Routes::described_by(openapi())
+    let readiness = Arc::new(health::Readiness {
+        lifecycle: front_end.lifecycle.clone(),
+        components: components.to_vec(),
+    });
+    let routes = Routes::described_by(openapi::protocols())
         .post_inference("/v2/models/{model}/infer", infer::infer)
         .post_inference(
             "/v2/models/{model}/versions/{version}/infer",
@@ -68,7 +61,6 @@ pub(crate) fn routes(app: Arc<App>) -> Routes<()> {
         .post_inference("/v1/models/{model}", predict_v1::predict)
         .get("/v2", Public, health::server)
         .get("/v2/health/live", Public, health::live)
-        .get("/v2/health/ready", Public, health::ready)
         .get("/v2/models/stats", ViewModels, statistics::all)
         .get("/v2/models/{model}", ViewModels, metadata::model)
         .get("/v2/models/{model}/ready", Public, health::model_ready)
@@ -107,43 +99,11 @@ pub(crate) fn routes(app: Arc<App>) -> Routes<()> {
         )
         .get("/v1/models", ViewModels, predict_v1::models)
         .get("/v1/models/{model}", Public, predict_v1::model)
-        .get("/api/slos", ViewOperations, objectives::slos)
-        .put("/api/slos/{name}", ManageObjectives, objective::set)
-        .delete("/api/slos/{name}", ManageObjectives, objective::remove)
-        .post("/api/slos/{name}/thaw", ManageObjectives, objective::thaw)
-        .get("/api/replicas", ViewOperations, replicas::replicas)
-        .get("/api/alerts", ViewOperations, alerts::alerts)
-        .get("/api/alerts/routes", ViewOperations, alert_routes::routes)
-        .get("/api/silences", ViewOperations, silences::list)
-        .post("/api/silences", ManageAlerts, silences::add)
-        .delete("/api/silences/{id}", ManageAlerts, silences::expire)
-        .get("/api/events", ViewOperations, events::events)
-        .get("/api/cost", ViewOperations, cost::cost)
-        .get("/metrics", ViewMetrics, metrics)
-        .with_state(app.clone())
-        .merge(console::routes(&app.console).with_state(app))
-}
-
-/// The process's metrics: in OpenMetrics's text form if `Accept` names it, else in Prometheus's.
-#[utoipa::path(get, path = "/metrics", tag = "operations", responses((status = 200, body = String)))]
-pub(crate) async fn metrics(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-) -> Result<Response, ApiError> {
-    let form = TextForm::accepted(
-        headers
-            .get(header::ACCEPT)
-            .and_then(|accept| accept.to_str().ok()),
-    );
-    let told = app.clone();
-    // Of many versions this takes longer than the other connections of an event loop should wait.
-    let text = app.blocking(move |_| {
-        let mut text = TextExposition::new(form);
-        told.expose(&mut text);
-        text.finish()
-    });
-    let (text, encoding) = (text.await?.into_bytes(), Encoding::accepted(&headers));
-    Ok(body::answer(text, form.content_type(), encoding, &app.config).await?)
+        .with_state(front_end)
+        .merge(health::routes(readiness));
+    components.iter().fold(routes, |routes, component| {
+        routes.merge(component.clone().routes())
+    })
 }
 
 async fn not_found(request: Request) -> ApiError {
@@ -157,4 +117,120 @@ async fn method_not_allowed(request: Request) -> (StatusCode, ApiError) {
         StatusCode::METHOD_NOT_ALLOWED,
         InferError::new(ErrorCode::MethodNotAllowed, message).into(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use axum::routing::MethodFilter;
+    use tidegate_core::EngineChoice;
+    use tidegate_engines::Engines;
+    use tidegate_serving::{MetricRegistry, Models, Serving};
+
+    use super::*;
+    use crate::{ServerComponents, ServerConfig};
+
+    /// What probes, load balancers and newcomers read without credentials, and nothing else.
+    const PUBLIC: [&str; 11] = [
+        "/",
+        "/console/assets/{name}",
+        "/console/{*path}",
+        "/v1/models/{model}",
+        "/v2",
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/v2/models/{model}/ready",
+        "/v2/models/{model}/versions/{version}/ready",
+        "/docs",
+        "/openapi.json",
+    ];
+
+    /// Every route of a server, with the methods that OpenAPI describes.
+    fn declared() -> (BTreeMap<(&'static str, String), Permission>, Operations) {
+        let registry = Arc::new(MetricRegistry::new());
+        let engines = Engines::discover(None, EngineChoice::Portable);
+        let models = Models::new(Vec::new(), engines, &registry);
+        let serving = Arc::new(Serving::new(models));
+        let components =
+            ServerComponents::minimal(ServerConfig::default(), serving, registry).unwrap();
+        let routes = routes(components.front_end.clone(), &components.list);
+        let operations = operations(routes.openapi());
+        let mut declared = BTreeMap::new();
+        for (method, path, permission) in routes.declared() {
+            let before = declared.insert((name(method), path.to_owned()), permission);
+            assert_eq!(before, None, "{path} is declared twice");
+        }
+        (declared, operations)
+    }
+
+    type Operations = BTreeSet<(&'static str, String)>;
+
+    fn name(method: MethodFilter) -> &'static str {
+        match method {
+            MethodFilter::GET => "GET",
+            MethodFilter::POST => "POST",
+            MethodFilter::PUT => "PUT",
+            MethodFilter::DELETE => "DELETE",
+            other => panic!("{other:?} has no name here"),
+        }
+    }
+
+    fn operations(openapi: &utoipa::openapi::OpenApi) -> Operations {
+        let mut operations = BTreeSet::new();
+        for (path, item) in &openapi.paths.paths {
+            let path = path.replace("{model}:predict", "{model}");
+            for (method, operation) in [
+                ("GET", &item.get),
+                ("POST", &item.post),
+                ("PUT", &item.put),
+                ("DELETE", &item.delete),
+            ] {
+                if operation.is_some() {
+                    operations.insert((method, path.clone()));
+                }
+            }
+        }
+        operations
+    }
+
+    #[tokio::test]
+    async fn every_described_operation_declares_a_permission() {
+        let (declared, operations) = declared();
+        assert!(operations.len() > 25, "{operations:?}");
+        for operation in &operations {
+            assert!(declared.contains_key(operation), "{operation:?}");
+        }
+        for route @ (_, path) in declared.keys() {
+            let is_page = path == "/" || path.starts_with("/console");
+            assert!(
+                is_page || operations.contains(route),
+                "{route:?} is not described"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn only_probes_and_descriptions_are_public() {
+        for ((method, path), permission) in declared().0 {
+            let is_public = permission == Permission::Public;
+            let may_be = method == "GET" && PUBLIC.contains(&path.as_str());
+            assert!(!is_public || may_be, "{method} {path} is public");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_changes_the_server_needs_a_permission_to_change() {
+        const QUESTIONS: [&str; 5] = [
+            "/console/try",
+            "/v1/models/{model}",
+            "/v2/models/{model}/infer",
+            "/v2/models/{model}/versions/{version}/infer",
+            "/v2/repository/index",
+        ];
+        for ((method, path), permission) in declared().0 {
+            let is_question = method == "GET" || QUESTIONS.contains(&path.as_str());
+            assert_eq!(permission.is_change(), !is_question, "{method} {path}");
+        }
+    }
 }

@@ -1,11 +1,13 @@
-//! Traces of requests: read from their headers, told to clients, and handed on once they have
-//! ended.
+//! Traces of requests: read from their headers, returned to clients, and exported once they have
+//! finished.
 
+mod failure_log;
 mod metrics;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use tidegate_core::TraceContext;
@@ -16,8 +18,9 @@ use tidegate_traces::{
     TracesError,
 };
 
+use self::failure_log::FailureLog;
 use self::metrics::TraceMetrics;
-use crate::faults::Faults;
+use crate::component::Component;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -25,10 +28,11 @@ const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 /// Longest `baggage` that is read, in bytes; the standard asks for as much.
 const MAX_BAGGAGE_BYTES: usize = 8192;
 
-/// What becomes of the traces of requests.
-pub struct Traces {
+/// The traces of requests.
+pub(crate) struct Traces {
     tracer: Option<Tracer>,
     exporter: Mutex<Option<Exporter>>,
+    observations: Arc<Observations>,
 }
 
 impl Traces {
@@ -37,7 +41,7 @@ impl Traces {
     ///
     /// # Errors
     /// If the configuration, or a variable of OpenTelemetry's, cannot be used.
-    pub fn start(
+    pub(crate) fn start(
         config: &TracesConfig,
         registry: &MetricRegistry,
         observations: &Arc<Observations>,
@@ -48,58 +52,72 @@ impl Traces {
             return Ok(Self {
                 tracer: None,
                 exporter: Mutex::new(None),
+                observations: observations.clone(),
             });
         }
         metrics.start();
-        let counted = metrics.clone();
-        let started = Exporter::start(config, move |outcome, spans| {
-            counted.count_spans(outcome, spans)
+        let counters = metrics.clone();
+        let (tracer, recorder, exporter) = Exporter::start(config, move |outcome, spans| {
+            counters.count_spans(outcome, spans);
         })?;
-        let (tracer, recorder, exporter) = started;
         follow(observations, Some((recorder, metrics)));
         Ok(Self {
             tracer: Some(tracer),
             exporter: Mutex::new(Some(exporter)),
+            observations: observations.clone(),
         })
     }
 
     /// The place of a request in the trace that its headers name, or in a new one if traces are
     /// sent.
     pub(crate) fn begin(&self, headers: &HeaderMap, via: Via) -> Option<Box<RequestTrace>> {
-        let text = |name| {
-            headers
-                .get(name)
-                .and_then(|value: &HeaderValue| value.to_str().ok())
-        };
-        let (parent, state) = (text(TRACEPARENT), || text(TRACESTATE));
+        let parent = text(headers, TRACEPARENT);
+        // `tracestate` means nothing without `traceparent` (W3C Trace Context, section 3.3).
+        let state = parent.and_then(|_| text(headers, TRACESTATE));
         let context = match &self.tracer {
-            Some(tracer) => tracer.begin(parent, parent.and_then(|_| state())),
-            None => TraceContext::child(parent?, state(), fastrand::u64(1..))?,
+            Some(tracer) => tracer.begin(parent, state),
+            None => TraceContext::child(parent?, state, fastrand::u64(1..))?,
         };
-        let reads_baggage = self.tracer.as_ref().is_some_and(Tracer::reads_baggage);
-        let baggage = reads_baggage.then(|| text(BAGGAGE)).flatten();
-        let baggage = baggage
-            .filter(|baggage| baggage.len() <= MAX_BAGGAGE_BYTES)
-            .map(Into::into);
         Some(Box::new(RequestTrace {
             context,
             via,
             id: None,
-            baggage,
+            baggage: self.baggage(headers),
         }))
     }
 
-    /// Sends what waits, once nothing more comes.
-    pub(crate) async fn finish(&self, observations: &Observations) {
-        observations.drain();
-        let exporter = self.exporter.lock().take();
-        if let Some(exporter) = exporter {
-            exporter.finish().await;
+    fn baggage(&self, headers: &HeaderMap) -> Option<Box<str>> {
+        if !self.tracer.as_ref().is_some_and(Tracer::reads_baggage) {
+            return None;
         }
+        text(headers, BAGGAGE)
+            .filter(|baggage| baggage.len() <= MAX_BAGGAGE_BYTES)
+            .map(Into::into)
     }
 }
 
-/// The header that names a request's place in a trace to its client.
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+impl Component for Traces {
+    fn name(&self) -> &'static str {
+        "traces"
+    }
+
+    /// Sends what waits, once nothing more comes.
+    fn finish(&self) -> BoxFuture<'_, ()> {
+        self.observations.drain();
+        let exporter = self.exporter.lock().take();
+        Box::pin(async {
+            if let Some(exporter) = exporter {
+                exporter.finish().await;
+            }
+        })
+    }
+}
+
+/// The `traceparent` header of a response: where its request is in a trace.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TraceHeader {
     trace_id: u128,
@@ -139,11 +157,11 @@ impl TraceHeader {
 
 /// Shows every request that ended to the recorder and, if it failed, to the log.
 fn follow(observations: &Observations, mut recorder: Option<(Recorder, TraceMetrics)>) {
-    let mut faults = Faults::default();
+    let mut failures = FailureLog::default();
     observations.subscribe(move |batch| {
         let now = (Instant::now(), SystemTime::now());
         for one in batch {
-            faults.log(one, now.0);
+            failures.log(one, now.0);
             let Some(trace) = &one.trace else { continue };
             let kept = match &mut recorder {
                 Some((recorder, metrics)) => {
@@ -236,6 +254,7 @@ mod tests {
         let traces = Traces {
             tracer: None,
             exporter: Mutex::new(None),
+            observations: Arc::default(),
         };
         assert_eq!(traces.begin(&headers(&[]), Via::Rest), None);
         assert_eq!(

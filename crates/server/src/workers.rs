@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 /// Longest that the end of a thread is waited for.
-const FAREWELL: Duration = Duration::from_secs(2);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The event loops. Dropping them ends their threads and what still runs on them.
 pub(crate) struct Workers(Vec<Worker>);
@@ -62,13 +62,13 @@ impl Workers {
             .for_each(|worker| drop(worker.alive.lock().take()));
         for worker in &self.0 {
             // It ends by being closed.
-            let _ = worker.ended.lock().recv_timeout(FAREWELL);
+            let _ = worker.ended.lock().recv_timeout(SHUTDOWN_TIMEOUT);
         }
     }
 
     /// Waits until every loop has looked at the sockets of the connections that it was given
     /// before.
-    pub(crate) async fn settle(&self) {
+    pub(crate) async fn drain(&self) {
         for worker in &self.0 {
             // The first turn polls the new connections, the second sees what has arrived on them,
             // the third reads it.

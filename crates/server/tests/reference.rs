@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use tidegate_core::EngineChoice;
 use tidegate_engines::Engines;
-use tidegate_server::Observers;
-use tidegate_serving::{ErrorCode, FleetMetrics, MetricRegistry, Models};
+use tidegate_server::{ServerComponents, ServerConfig};
+use tidegate_serving::{ErrorCode, FleetMetrics, MetricRegistry, Models, Serving};
 
 #[test]
 fn errors_page_is_made_from_the_table() {
@@ -65,7 +65,8 @@ async fn metrics_page_is_made_from_the_metrics() {
     let engines = Engines::discover(None, EngineChoice::Portable);
     let models = Models::new(Vec::new(), engines, &registry);
     FleetMetrics::new(&registry);
-    Observers::fewest(registry.clone(), models.request_metrics()).unwrap();
+    let serving = Arc::new(Serving::new(models));
+    ServerComponents::minimal(ServerConfig::default(), serving, registry.clone()).unwrap();
     for metric in registry.catalogue() {
         let labels: Vec<String> = metric
             .labels

@@ -11,13 +11,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tidegate_observe::Objective;
-use tidegate_server::{
-    Alerting, AllocatorMetrics, ConnectionMetrics, ConsoleMetrics, Costs, DiskMetrics, Gpus,
-    History, Objectives, Observers, ReadinessMetrics, Replicas, Server, StopCause, Traces,
-};
+use tidegate_registry::RegistryConfig;
+use tidegate_server::{Server, ServerComponents, ServerEnvironment, ServerSections, StopCause};
 use tidegate_serving::{
-    Fleet, FleetMetrics, LoadReport, MetricRegistry, Models, ProcessMetrics, RegistryLink, Serving,
+    Fleet, FleetMetrics, LoadReport, MetricRegistry, Models, RegistryLink, Serving,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
@@ -92,63 +89,39 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let effective = serde_json::to_value(&config)?;
     let engines = engines::discover(&config.engines);
     let registry = Arc::new(MetricRegistry::new());
-    let replicas = replicas(&config, &registry)?;
     let models = Arc::new(Models::new(config.models, engines.clone(), &registry));
-    let requests = models.request_metrics().clone();
-    let observations = requests.observations();
     let mut serving = Serving::new(models.clone());
-    let mut fleet = None;
-    let slos = Objective::parse_all(&config.slo)?;
-    let kept = config
-        .data
-        .as_ref()
-        .map(|data| data.join("objectives.json"));
-    let objectives = Objectives::new(
-        slos,
-        &registry,
-        observations.clone(),
-        kept,
-        config.replicas.group.as_deref(),
-    );
-    let kept = config.data.as_ref().map(|data| data.join("cost.json"));
-    let costs = Costs::new(&config.cost, &registry, kept)?;
-    let traces = Traces::start(&config.traces, &registry, observations)?;
     let fleet_metrics = FleetMetrics::new(&registry);
-    let mut data_folder = config.data.clone();
-    if follows {
-        let data = config.data.clone().map_or_else(default_data_folder, Ok)?;
-        data_folder = Some(data.clone());
-        let link = RegistryLink::new(config.registry, &data, server_name())?;
-        let started = Fleet::new(config.fleet, link, models, engines, fleet_metrics);
-        serving = serving.with_fleet(started.clone());
-        fleet = Some(started);
-    }
-    ProcessMetrics::register(&registry);
-    DiskMetrics::register(&registry, data_folder);
-    AllocatorMetrics::register(&registry, Some(allocator::usage));
-    Gpus::watch(&config.gpu, &registry);
-    let history = History::new(&registry, &requests);
-    let readiness = ReadinessMetrics::new(&registry);
-    let connections = ConnectionMetrics::new(&registry);
-    let console_metrics = ConsoleMetrics::new(&registry);
-    // Last, for its rules may name the metrics of all others.
-    let alerting = Alerting::new(&config.alerts, &registry, config.data.as_deref(), follows)?;
-    alerting.note_start(&effective).await;
-    let has_console = config.console.enabled;
-    let observers = Observers {
-        registry,
-        history,
-        readiness,
-        connections,
-        console_metrics,
-        console: config.console,
-        objectives,
-        alerting,
-        costs,
-        traces,
-        replicas,
+    let mut environment = ServerEnvironment {
+        name: server_name(),
+        state_folder: config.data.clone(),
+        data_folder: config.data.clone(),
+        registry_database: registry_database(&config.registry, config.data.as_deref()),
+        allocator: Some(allocator::usage),
     };
-    let server = Server::start(config.server, Arc::new(serving), observers).await?;
+    let mut fleet = None;
+    if follows {
+        let data = config.data.map_or_else(default_data_folder, Ok)?;
+        let link = RegistryLink::new(config.registry, &data, server_name())?;
+        environment.data_folder = Some(data);
+        let new = Fleet::new(config.fleet, link, models, engines, fleet_metrics);
+        serving = serving.with_fleet(new.clone());
+        fleet = Some(new);
+    }
+    let has_console = config.console.enabled;
+    let sections = ServerSections {
+        server: config.server,
+        console: config.console,
+        slo: config.slo,
+        alerts: config.alerts,
+        cost: config.cost,
+        traces: config.traces,
+        replicas: config.replicas,
+        gpu: config.gpu,
+    };
+    let components = ServerComponents::new(sections, environment, Arc::new(serving), registry)?;
+    components.record_start(&effective).await;
+    let server = Server::start(components).await?;
     say(format_args!("REST     http://{}", server.http()));
     say(format_args!("gRPC     {}", server.grpc()));
     if has_console {
@@ -178,21 +151,12 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     }
 }
 
-/// The server's place in its group, if it has one.
-fn replicas(config: &Config, metrics: &MetricRegistry) -> Result<Option<Replicas>> {
-    let data = config.data.clone().map_or_else(default_data_folder, Ok);
-    let database = || {
-        data.map_or_else(
-            |_| "registry.db".to_owned(),
-            |data| config.registry.database(&data),
-        )
-    };
-    Ok(Replicas::new(
-        &config.replicas,
-        database,
-        server_name(),
-        metrics,
-    )?)
+/// Where the registry keeps its metadata; a file of the working directory where no folder is known.
+fn registry_database(config: &RegistryConfig, data: Option<&Path>) -> String {
+    match data.map_or_else(default_data_folder, |data| Ok(data.to_owned())) {
+        Ok(data) => config.database(&data),
+        Err(_) => "registry.db".to_owned(),
+    }
 }
 
 /// Drains accepted requests, and removes the server from the registry.

@@ -1,4 +1,4 @@
-//! The configuration of alerts, read and found right.
+//! The configuration of alerts, checked.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ const MAX_RULES: usize = 500;
 const MAX_ROUTES: usize = 100;
 const MAX_INHIBITIONS: usize = 100;
 
-/// Alerts that cannot be as they are configured.
+/// What is wrong with the configuration of alerts.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum AlertsError {
@@ -44,7 +44,8 @@ pub(super) struct Plan {
     /// The metrics that the rules look at.
     pub(super) metrics: BTreeSet<String>,
     pub(super) inhibitions: Vec<Inhibition>,
-    pub(super) held_back: Vec<Severity>,
+    /// The severities that are suppressed while a deploy window is open.
+    pub(super) deploy_severities: Vec<Severity>,
     pub(super) deploy_window_ms: u64,
     pub(super) max_waiting: usize,
     pub(super) give_up_after_ms: u64,
@@ -88,12 +89,10 @@ impl Plan {
             .iter()
             .try_for_each(|rule| check_metric(rule, catalogue))?;
         let routes = routes(config)?;
-        let takes_messages = |(route, receiver): &(Route, Receiver)| match receiver {
-            Receiver::Messages(_) => Some(route.clone()),
-            Receiver::Alertmanager(_) => None,
-        };
+        let takes_messages = |(_, receiver): &&(Route, Receiver)| receiver.takes_messages();
+        let message_routes = routes.iter().filter(takes_messages);
         Ok(Self {
-            message_routes: routes.iter().filter_map(takes_messages).collect(),
+            message_routes: message_routes.map(|(route, _)| route.clone()).collect(),
             routes,
             metrics: rules
                 .iter()
@@ -102,7 +101,7 @@ impl Plan {
                 .collect(),
             rules,
             inhibitions,
-            held_back: config.deploy_suppresses.clone(),
+            deploy_severities: config.deploy_suppresses.clone(),
             deploy_window_ms: config.deploy_window_s.saturating_mul(1000),
             max_waiting: config.max_waiting_messages.max(1),
             give_up_after_ms: config.give_up_after_s.saturating_mul(1000),
@@ -200,10 +199,10 @@ mod tests {
 
     use tidegate_core::EngineChoice;
     use tidegate_engines::Engines;
-    use tidegate_serving::{FleetMetrics, MetricRegistry, Models};
+    use tidegate_serving::{FleetMetrics, MetricRegistry, Models, Serving};
 
     use super::*;
-    use crate::Observers;
+    use crate::{ServerComponents, ServerConfig};
 
     /// Every metric that a server registers.
     fn catalogue() -> Vec<MetricEntry> {
@@ -214,7 +213,9 @@ mod tests {
             &registry,
         );
         FleetMetrics::new(&registry);
-        Observers::fewest(registry.clone(), models.request_metrics()).unwrap();
+        let serving = Arc::new(Serving::new(models));
+        let config = ServerConfig::default();
+        ServerComponents::minimal(config, serving, registry.clone()).unwrap();
         registry.catalogue()
     }
 

@@ -1,6 +1,10 @@
-//! Those who are told.
+//! The receivers of alerts.
+//!
+//! A receiver is a file of this folder with its section of the configuration and its
+//! implementation of [`MessageReceiver`], a field of [`RouteConfig`], and a line of
+//! [`Receiver::configured`].
 
-pub(super) mod alertmanager;
+mod alertmanager;
 pub(crate) mod config;
 mod email;
 mod http;
@@ -8,6 +12,7 @@ mod pagerduty;
 mod slack;
 mod webhook;
 
+use futures_util::future::BoxFuture;
 use tidegate_observe::alerting::Message;
 
 pub(super) use self::alertmanager::Alertmanager;
@@ -20,22 +25,28 @@ use super::config::RouteConfig;
 
 /// Where a route ends.
 pub(super) enum Receiver {
+    /// It groups, repeats and silences by itself.
     Alertmanager(Alertmanager),
-    Messages(MessageReceiver),
+    Messages(Box<dyn MessageReceiver>),
 }
 
 /// A receiver of messages.
-pub(super) enum MessageReceiver {
-    Webhook(Box<Webhook>),
-    Slack(Slack),
-    PagerDuty(PagerDuty),
-    Smtp(Smtp),
+pub(super) trait MessageReceiver: Send + Sync {
+    /// Its key in the configuration.
+    fn kind(&self) -> &'static str;
+
+    /// Delivers a message.
+    fn send<'a>(
+        &'a self,
+        http: &'a Http,
+        message: &'a Message,
+    ) -> BoxFuture<'a, Result<(), Undelivered>>;
 }
 
-/// A message that has not arrived, with the reason, which names no secret.
+/// A message that was not delivered, with the reason, which names no secret.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Undelivered {
-    /// It may arrive later; after so many milliseconds, where the receiver said.
+    /// It may be later; after so many milliseconds, where the receiver said.
     Later {
         reason: String,
         wait_ms: Option<u64>,
@@ -56,82 +67,53 @@ impl Undelivered {
 impl Receiver {
     /// The one receiver of a route.
     pub(super) fn new(route: &RouteConfig) -> Result<Self, String> {
-        let RouteConfig {
-            alertmanager,
-            webhook,
-            slack,
-            pagerduty,
-            smtp,
-            ..
-        } = route;
-        let receivers: Vec<Result<Self, String>> = [
-            alertmanager
-                .as_deref()
-                .map(|url| Alertmanager::new(url).map(Self::Alertmanager)),
-            webhook.as_ref().map(|config| {
-                Webhook::new(config)
-                    .map(Box::new)
-                    .map(MessageReceiver::Webhook)
-                    .map(Self::Messages)
-            }),
-            slack.as_ref().map(|config| {
-                Slack::new(config)
-                    .map(MessageReceiver::Slack)
-                    .map(Self::Messages)
-            }),
-            pagerduty.as_ref().map(|config| {
-                PagerDuty::new(config)
-                    .map(MessageReceiver::PagerDuty)
-                    .map(Self::Messages)
-            }),
-            smtp.as_ref().map(|config| {
-                Smtp::new(config)
-                    .map(MessageReceiver::Smtp)
-                    .map(Self::Messages)
-            }),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        let count = receivers.len();
-        match receivers.into_iter().next() {
+        let mut configured = Self::configured(route);
+        let count = configured.len();
+        match configured.pop() {
             Some(receiver) if count == 1 => receiver,
             _ => Err(format!(
                 "it needs exactly one of alertmanager, webhook, slack, pagerduty and smtp, and has {count}"
             )),
         }
     }
-}
 
-impl Receiver {
+    /// Every receiver that a route names.
+    fn configured(route: &RouteConfig) -> Vec<Result<Self, String>> {
+        let alertmanager = route
+            .alertmanager
+            .as_ref()
+            .map(|url| Alertmanager::new(url).map(Self::Alertmanager));
+        let receivers = [
+            alertmanager,
+            route.webhook.as_ref().map(|it| boxed(Webhook::new(it))),
+            route.slack.as_ref().map(|it| boxed(Slack::new(it))),
+            route.pagerduty.as_ref().map(|it| boxed(PagerDuty::new(it))),
+            route.smtp.as_ref().map(|it| boxed(Smtp::new(it))),
+        ];
+        receivers.into_iter().flatten().collect()
+    }
+
     /// Its key in the configuration.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Alertmanager(_) => "alertmanager",
-            Self::Messages(MessageReceiver::Webhook(_)) => "webhook",
-            Self::Messages(MessageReceiver::Slack(_)) => "slack",
-            Self::Messages(MessageReceiver::PagerDuty(_)) => "pagerduty",
-            Self::Messages(MessageReceiver::Smtp(_)) => "smtp",
+            Self::Messages(receiver) => receiver.kind(),
         }
+    }
+
+    /// Whether it is sent messages, through the outbox.
+    pub(super) fn takes_messages(&self) -> bool {
+        matches!(self, Self::Messages(_))
     }
 }
 
-impl MessageReceiver {
-    /// Tells a message.
-    pub(super) async fn send(&self, http: &Http, message: &Message) -> Result<(), Undelivered> {
-        match self {
-            Self::Webhook(webhook) => webhook.send(http, message).await,
-            Self::Slack(slack) => slack.send(http, message).await,
-            Self::PagerDuty(pagerduty) => pagerduty.send(http, message).await,
-            Self::Smtp(smtp) => smtp.send(message).await,
-        }
-    }
+fn boxed(receiver: Result<impl MessageReceiver + 'static, String>) -> Result<Receiver, String> {
+    receiver.map(|receiver| Receiver::Messages(Box::new(receiver)))
 }
 
 /// What a message is about, in a line.
 fn title(message: &Message) -> String {
-    let count = message.firing().count();
-    let status = match count {
+    let status = match message.firing().count() {
         0 => "RESOLVED".to_owned(),
         count => format!("FIRING: {count}"),
     };

@@ -1,4 +1,4 @@
-//! A page as an answer: whole, or as a stream of what changes of it.
+//! A page as a response: whole, or as a stream of what changes of it.
 
 use std::sync::Arc;
 
@@ -6,31 +6,36 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tidegate_console::{Page, not_found};
 
-use super::{look, stream};
-use crate::app::App;
+use super::{Console, queries, stream};
+use crate::blocking::run_blocking;
 use crate::clock::now_ms;
 use crate::compression::Encoding;
 use crate::origin;
 use crate::rest::{ApiError, body};
 
-/// Looks a page up at a moment; or says what is not there.
-pub(super) trait Look:
-    Fn(&App, u64) -> Result<Page, String> + Send + Sync + 'static
+/// Queries the content of a page at a moment, in Unix milliseconds; an error says what does not
+/// exist.
+pub(super) trait PageQuery:
+    Fn(&Console, u64) -> Result<Page, String> + Send + Sync + 'static
 {
 }
 
-impl<F: Fn(&App, u64) -> Result<Page, String> + Send + Sync + 'static> Look for F {}
+impl<F: Fn(&Console, u64) -> Result<Page, String> + Send + Sync + 'static> PageQuery for F {}
 
 /// The page; its stream, if that is asked for.
-pub(super) async fn answer(app: Arc<App>, headers: &HeaderMap, look: impl Look) -> Response {
+pub(super) async fn answer(
+    console: Arc<Console>,
+    headers: &HeaderMap,
+    query: impl PageQuery,
+) -> Response {
     let wants_stream = headers
         .get(header::ACCEPT)
         .is_some_and(|accept| accept.as_bytes() == b"text/event-stream");
     let mut response = match wants_stream {
         // A page elsewhere could not read it, and would take the place of one of ours.
         true if !origin::is_own(headers) => StatusCode::FORBIDDEN.into_response(),
-        true => stream::open(app, look),
-        false => whole(&app, headers, look).await,
+        true => stream::open(console, query),
+        false => whole(console, headers, query).await,
     };
     response
         .headers_mut()
@@ -38,51 +43,40 @@ pub(super) async fn answer(app: Arc<App>, headers: &HeaderMap, look: impl Look) 
     response
 }
 
-async fn whole(app: &Arc<App>, headers: &HeaderMap, look: impl Look) -> Response {
-    let looked = on_the_side(app, move |app| {
-        let now_ms = now_ms();
-        let (status, page) = match look(app, now_ms) {
+async fn whole(console: Arc<Console>, headers: &HeaderMap, query: impl PageQuery) -> Response {
+    render(console, headers, move |console, now_ms| {
+        match query(console, now_ms) {
             Ok(page) => (StatusCode::OK, page),
             Err(what) => (StatusCode::NOT_FOUND, not_found(&what)),
-        };
-        (status, page.render(&look::frame(app, now_ms)))
-    });
-    match looked.await {
-        Some((status, html)) => send(app, headers, status, html).await,
-        None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
+        }
+    })
+    .await
 }
 
-/// A page with a status.
-pub(super) async fn send(
-    app: &App,
+/// Queries a page and sends it. The query runs off the threads that serve connections: it takes
+/// longer than a request.
+pub(super) async fn render(
+    console: Arc<Console>,
     headers: &HeaderMap,
-    status: StatusCode,
-    html: String,
+    query: impl FnOnce(&Console, u64) -> (StatusCode, Page) + Send + 'static,
 ) -> Response {
-    let encoding = Encoding::accepted(headers);
-    match body::answer(
-        html.into_bytes(),
-        "text/html; charset=utf-8",
-        encoding,
-        &app.config,
-    )
-    .await
-    {
+    let config = console.front_end.config.clone();
+    let rendered = run_blocking(move || {
+        let now_ms = now_ms();
+        let (status, page) = query(&console, now_ms);
+        let html = page.render(&queries::frame(&console, now_ms));
+        (status, html.into_bytes())
+    });
+    let (status, html) = match rendered.await {
+        Ok(rendered) => rendered,
+        Err(error) => return ApiError::from(error).into_response(),
+    };
+    let (content_type, encoding) = ("text/html; charset=utf-8", Encoding::accepted(headers));
+    match body::answer(html, content_type, encoding, &config).await {
         Ok(mut response) => {
             *response.status_mut() = status;
             response
         }
         Err(error) => ApiError::from(error).into_response(),
     }
-}
-
-/// Looks off the threads that serve connections: a page takes longer than a request. `None` if that
-/// panicked.
-pub(super) async fn on_the_side<T: Send + 'static>(
-    app: &Arc<App>,
-    work: impl FnOnce(&App) -> T + Send + 'static,
-) -> Option<T> {
-    let app = app.clone();
-    tokio::task::spawn_blocking(move || work(&app)).await.ok()
 }

@@ -4,7 +4,7 @@ use axum::body::Body;
 use http::{HeaderMap, StatusCode};
 use tidegate_serving::{ErrorCode, InferError};
 
-use crate::app::App;
+use crate::ServerConfig;
 use crate::origin;
 use crate::rest::body;
 
@@ -22,7 +22,11 @@ pub(super) struct Refused {
 
 impl Form {
     /// Reads a form that one of our own pages sent.
-    pub(super) async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<Self, Refused> {
+    pub(super) async fn read(
+        config: &ServerConfig,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Self, Refused> {
         if !origin::is_own(headers) {
             let message = "this form was sent from another site, and nothing was done".to_owned();
             return Err(Refused {
@@ -30,8 +34,8 @@ impl Form {
                 message,
             });
         }
-        let most = app.config.max_body_bytes.min(MAX_FORM_BYTES);
-        let bytes = body::read_at_most(most, headers, body, &app.config).await?;
+        let most = config.max_body_bytes.min(MAX_FORM_BYTES);
+        let bytes = body::read_at_most(most, headers, body, config).await?;
         Ok(Self(form_urlencoded::parse(&bytes).into_owned().collect()))
     }
 

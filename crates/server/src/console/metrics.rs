@@ -5,13 +5,13 @@ use tidegate_serving::MetricRegistry;
 
 /// Counts the pages of the console that could not be kept up to date.
 #[derive(Clone)]
-pub struct ConsoleMetrics {
+pub(crate) struct ConsoleMetrics {
     refused_streams: IntCounter,
 }
 
 impl ConsoleMetrics {
     /// Registers the metrics of the console.
-    pub fn new(registry: &MetricRegistry) -> Self {
+    pub(crate) fn new(registry: &MetricRegistry) -> Self {
         Self {
             refused_streams: registry.counter(
                 "tidegate_console_streams_refused_total",

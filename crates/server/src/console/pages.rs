@@ -10,8 +10,8 @@ use serde::Deserialize;
 use tidegate_console::{Listing, Range};
 
 use super::answer::answer;
-use super::look;
-use crate::app::App;
+use super::queries;
+use crate::console::Console;
 
 /// Longest text that is looked for.
 const MAX_QUERY: usize = 256;
@@ -60,87 +60,87 @@ impl ListQuery {
 }
 
 pub(super) async fn home(
-    State(app): State<Arc<App>>,
+    State(console): State<Arc<Console>>,
     query: Asked<ListQuery>,
     headers: HeaderMap,
 ) -> Response {
-    let listing = asked(query).listing(look::ROWS);
-    answer(app, &headers, move |app, now_ms| {
-        Ok(look::home(app, listing.clone(), now_ms).page())
+    let listing = asked(query).listing(queries::ROWS);
+    answer(console, &headers, move |console, now_ms| {
+        Ok(queries::home(console, listing.clone(), now_ms).page())
     })
     .await
 }
 
 pub(super) async fn endpoint(
-    State(app): State<Arc<App>>,
+    State(console): State<Arc<Console>>,
     Path(name): Path<String>,
     query: Asked<RangeQuery>,
     headers: HeaderMap,
 ) -> Response {
     let range = Range::named(&asked(query).range);
-    answer(app, &headers, move |app, now_ms| {
-        Ok(look::endpoint(app, &name, range, now_ms)?.page())
+    answer(console, &headers, move |console, now_ms| {
+        Ok(queries::endpoint(console, &name, range, now_ms)?.page())
     })
     .await
 }
 
 pub(super) async fn models(
-    State(app): State<Arc<App>>,
+    State(console): State<Arc<Console>>,
     query: Asked<ListQuery>,
     headers: HeaderMap,
 ) -> Response {
-    let listing = asked(query).listing(look::ROWS);
-    answer(app, &headers, move |app, now_ms| {
-        Ok(look::models(app, listing.clone(), now_ms).page())
+    let listing = asked(query).listing(queries::ROWS);
+    answer(console, &headers, move |console, now_ms| {
+        Ok(queries::models(&console.front_end.serving, listing.clone(), now_ms).page())
     })
     .await
 }
 
 pub(super) async fn model(
-    State(app): State<Arc<App>>,
+    State(console): State<Arc<Console>>,
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    answer(app, &headers, move |app, now_ms| {
-        Ok(look::model(app, &name, now_ms)?.page())
+    answer(console, &headers, move |console, now_ms| {
+        Ok(queries::model(&console.front_end.serving, &console.events, &name, now_ms)?.page())
     })
     .await
 }
 
 pub(super) async fn objectives(
-    State(app): State<Arc<App>>,
+    State(console): State<Arc<Console>>,
     query: Asked<ListQuery>,
     headers: HeaderMap,
 ) -> Response {
-    let listing = asked(query).listing(look::ROWS);
-    answer(app, &headers, move |app, now_ms| {
-        Ok(look::objectives(app, listing.clone(), now_ms).page())
+    let listing = asked(query).listing(queries::ROWS);
+    answer(console, &headers, move |console, now_ms| {
+        Ok(queries::objectives(&console.objectives, listing.clone(), now_ms).page())
     })
     .await
 }
 
 pub(super) async fn events(
-    State(app): State<Arc<App>>,
+    State(console): State<Arc<Console>>,
     query: Asked<EventQuery>,
     headers: HeaderMap,
 ) -> Response {
     let wanted = asked(query);
-    answer(app, &headers, move |app, now_ms| {
-        Ok(look::events(app, &wanted, now_ms).page())
+    answer(console, &headers, move |console, now_ms| {
+        Ok(queries::events(&console.events, &wanted, now_ms).page())
     })
     .await
 }
 
-pub(super) async fn costs(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    answer(app, &headers, |app, now_ms| {
-        Ok(look::costs(app, now_ms).page())
+pub(super) async fn costs(State(console): State<Arc<Console>>, headers: HeaderMap) -> Response {
+    answer(console, &headers, |console, now_ms| {
+        Ok(queries::costs(&console.costs, now_ms).page())
     })
     .await
 }
 
-pub(super) async fn missing(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(super) async fn missing(State(console): State<Arc<Console>>, request: Request) -> Response {
     let path: String = request.uri().path().chars().take(MAX_QUERY).collect();
-    answer(app, request.headers(), move |_, _| {
+    answer(console, request.headers(), move |_, _| {
         Err(format!("There is nothing at {path}."))
     })
     .await

@@ -1,4 +1,4 @@
-//! What changes of a page, while somebody looks at it: server-sent events.
+//! What changes of a page while it is open: server-sent events.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -13,22 +13,22 @@ use serde::Serialize;
 use tidegate_console::Page;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::answer::{Look, on_the_side};
-use super::look;
-use crate::app::App;
+use super::answer::PageQuery;
+use super::{Console, queries};
+use crate::blocking::run_blocking;
 use crate::clock::now_ms;
 
-/// How often a page is looked up again.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often a page is queried again.
+const QUERY_EVERY: Duration = Duration::from_secs(5);
 
-/// One page that somebody looks at.
-struct Watched<L> {
-    app: Arc<App>,
-    look: Arc<L>,
+/// A page that is open in a browser.
+struct OpenPage<Q> {
+    console: Arc<Console>,
+    query: Arc<Q>,
     /// The parts as they were sent.
     sent: HashMap<&'static str, String>,
     is_new: bool,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// A part of a page that has changed.
@@ -40,9 +40,9 @@ struct Part<'a> {
 
 /// Sends the parts of a page now, and each again when it has changed, until the server stops or
 /// nobody listens.
-pub(super) fn open(app: Arc<App>, look: impl Look) -> Response {
-    let Ok(place) = app.console.streams.clone().try_acquire_owned() else {
-        app.console.metrics.stream_refused();
+pub(super) fn open(console: Arc<Console>, query: impl PageQuery) -> Response {
+    let Ok(permit) = console.streams.clone().try_acquire_owned() else {
+        console.metrics.stream_refused();
         let message = "too many pages are kept up to date (console.max_streams)";
         return (
             StatusCode::SERVICE_UNAVAILABLE,
@@ -51,15 +51,15 @@ pub(super) fn open(app: Arc<App>, look: impl Look) -> Response {
         )
             .into_response();
     };
-    let stopped = app.stopped();
-    let watched = Watched {
-        app,
-        look: Arc::new(look),
+    let stopped = console.front_end.lifecycle.stopping();
+    let page = OpenPage {
+        console,
+        query: Arc::new(query),
         sent: HashMap::new(),
         is_new: true,
-        _place: place,
+        _permit: permit,
     };
-    let events = stream::unfold(watched, Watched::next)
+    let events = stream::unfold(page, OpenPage::next)
         .flat_map(stream::iter)
         .take_until(stopped);
     Sse::new(events)
@@ -67,23 +67,23 @@ pub(super) fn open(app: Arc<App>, look: impl Look) -> Response {
         .into_response()
 }
 
-impl<L: Look> Watched<L> {
+impl<Q: PageQuery> OpenPage<Q> {
     /// What is sent next, and the state after it.
     async fn next(mut self) -> Option<(Vec<Result<Event, Infallible>>, Self)> {
         let mut events = Vec::new();
         if std::mem::take(&mut self.is_new) {
             events.push(Ok(Event::default().event("build").data(Page::build())));
         } else {
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(QUERY_EVERY).await;
         }
-        let look = self.look.clone();
-        let parts = on_the_side(&self.app, move |app| {
+        let (console, query) = (self.console.clone(), self.query.clone());
+        let parts = run_blocking(move || {
             let now_ms = now_ms();
-            look(app, now_ms)
-                .map(|page| page.live_parts(&look::frame(app, now_ms)))
+            query(&console, now_ms)
+                .map(|page| page.live_parts(&queries::frame(&console, now_ms)))
                 .unwrap_or_default()
         });
-        for (id, html) in parts.await? {
+        for (id, html) in parts.await.ok()? {
             if self.sent.get(id) == Some(&html) {
                 continue;
             }

@@ -14,12 +14,12 @@ use serde_json::Value;
 use tidegate_console::{Trial, TrialAnswer};
 use tidegate_serving::{ErrorCode, Target};
 
-use super::answer::{answer, on_the_side, send as send_page};
+use super::answer::{answer, render};
 use super::form::{Form, Refused};
 use super::pages::{Asked, asked};
-use super::{look, pretty};
-use crate::app::App;
-use crate::clock::now_ms;
+use super::{pretty, queries};
+use crate::console::Console;
+use crate::front_end::FrontEnd;
 use crate::rest;
 
 /// Most bytes of an answer that are shown.
@@ -34,49 +34,51 @@ pub(super) struct TrialQuery {
 }
 
 pub(super) async fn show(
-    State(app): State<Arc<App>>,
+    State(console): State<Arc<Console>>,
     query: Asked<TrialQuery>,
     headers: HeaderMap,
 ) -> Response {
     let TrialQuery { model, version } = asked(query);
-    answer(app, &headers, move |app, _| {
-        Ok(look::trial(app, &model, &version).page())
+    answer(console, &headers, move |console, _| {
+        Ok(queries::trial(&console.front_end.serving, &model, &version).page())
     })
     .await
 }
 
 /// Sends what the form has, and shows what comes back.
-pub(super) async fn send(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
-    let form = match Form::read(&app, &headers, body).await {
+pub(super) async fn send(
+    State(console): State<Arc<Console>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let form = match Form::read(&console.front_end.config, &headers, body).await {
         Ok(form) => form,
         Err(Refused { status, message }) => return (status, message).into_response(),
     };
     let (model, version, body) = (form.text("model"), form.text("version"), form.text("body"));
-    let answer = ask(&app, &model, &version, body.clone()).await;
-    let looked = on_the_side(&app, move |app| {
-        let choices = look::trial(app, &model, &version);
+    let answer = ask(&console.front_end, &model, &version, body.clone()).await;
+    render(console, &headers, move |console, _| {
+        let choices = queries::trial(&console.front_end.serving, &model, &version);
         let trial = Trial {
             body,
             source: String::new(),
             answer: Some(answer),
             ..choices
         };
-        trial.page().render(&look::frame(app, now_ms()))
-    });
-    match looked.await {
-        Some(html) => send_page(&app, &headers, StatusCode::OK, html).await,
-        None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
+        (StatusCode::OK, trial.page())
+    })
+    .await
 }
 
 /// Asks as a client does.
-async fn ask(app: &App, model: &str, version: &str, body: String) -> TrialAnswer {
+async fn ask(front_end: &FrontEnd, model: &str, version: &str, body: String) -> TrialAnswer {
     let started = Instant::now();
     let target = Target {
         endpoint: model.to_owned(),
         version: Some(version.to_owned()).filter(|version| !version.is_empty()),
     };
-    let response = rest::infer(app, target, &HeaderMap::new(), Full::new(Bytes::from(body))).await;
+    let body = Full::new(Bytes::from(body));
+    let response = rest::infer(front_end, target, &HeaderMap::new(), body).await;
     let took_ms = started.elapsed().as_secs_f64() * 1e3;
     let status = response.status();
     let body = match response.into_body().collect().await {

@@ -1,4 +1,4 @@
-//! What versions have used since they were looked at last.
+//! What versions have used since the last sample.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
@@ -11,7 +11,7 @@ use super::BYTES_PER_GB;
 /// A model and a version of it.
 type Name = (String, String);
 
-/// Looks at versions again and again.
+/// Samples what versions have used.
 pub(super) struct Sampler {
     last: Instant,
     meters: HashMap<usize, Metered>,
@@ -25,7 +25,7 @@ struct Metered {
     threads: usize,
 }
 
-/// What was used since the last look.
+/// What was used since the last sample.
 pub(super) struct Sampled {
     pub(super) seconds: f64,
     pub(super) used: Vec<(CostKey, Usage)>,
@@ -41,7 +41,7 @@ impl Sampler {
         }
     }
 
-    /// Looks at every version that is loaded, and at those that went since the last look.
+    /// Samples every version that is loaded, and those that were unloaded since the last sample.
     pub(super) fn sample(&mut self, serving: &Serving, now: Instant) -> Sampled {
         let seconds = now.saturating_duration_since(self.last).as_secs_f64();
         self.last = now;
@@ -57,47 +57,43 @@ impl Sampler {
                 threads.insert(name, version.threads());
             }
         }
-        self.find(serving);
+        self.add_meters(serving);
         for metered in self.meters.values_mut() {
             let name = metered.name();
             metered.threads = threads.get(&name).copied().unwrap_or(metered.threads);
             *used.entry(name).or_default() += metered.advance();
         }
-        let keyed = |((model, version), usage): (Name, Usage)| {
-            (CostKey::new(&model, &version, DEFAULT_TENANT), usage)
-        };
-        let used = used
-            .into_iter()
-            .filter(|(_, usage)| *usage != Usage::default())
-            .map(keyed)
-            .collect();
+        used.retain(|_, usage| *usage != Usage::default());
         Sampled {
             seconds,
-            used,
-            gone: self.forget(&threads),
+            used: used.into_iter().map(keyed).collect(),
+            gone: self.remove_unloaded(&threads),
         }
     }
 
-    /// Takes up meters of versions that were loaded since.
-    fn find(&mut self, serving: &Serving) {
+    /// Adds the meters of versions that were loaded since.
+    fn add_meters(&mut self, serving: &Serving) {
         for meter in serving.metrics().meters() {
-            let new = || Metered {
+            self.meters.entry(meter.id()).or_insert_with(|| Metered {
                 seen: MeterReading::default(),
                 threads: 1,
-                meter: meter.clone(),
-            };
-            self.meters.entry(meter.id()).or_insert_with(new);
+                meter,
+            });
         }
     }
 
-    /// Drops meters that will stand still, and names those of them whose version is not loaded
-    /// anew.
-    fn forget(&mut self, loaded: &HashMap<Name, usize>) -> Vec<Name> {
+    /// Removes the meters of versions that use nothing any more, and names those of them whose
+    /// version was not loaded again.
+    fn remove_unloaded(&mut self, loaded: &HashMap<Name, usize>) -> Vec<Name> {
         let over = self.meters.extract_if(|_, metered| metered.meter.is_over());
         over.map(|(_, metered)| metered.name())
             .filter(|name| !loaded.contains_key(name))
             .collect()
     }
+}
+
+fn keyed(((model, version), usage): (Name, Usage)) -> (CostKey, Usage) {
+    (CostKey::new(&model, &version, DEFAULT_TENANT), usage)
 }
 
 impl Metered {
@@ -106,7 +102,7 @@ impl Metered {
         (model.to_string(), version.to_string())
     }
 
-    /// What was used since the last look.
+    /// What was used since the last sample.
     fn advance(&mut self) -> Usage {
         let (now, seen) = (self.meter.read(), self.seen);
         self.seen = now;

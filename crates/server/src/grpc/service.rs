@@ -19,8 +19,8 @@ use tonic_health::server::HealthReporter;
 
 use super::exchange::GrpcExchange;
 use super::{convert, status};
-use crate::app::App;
 use crate::describe::{self, EXTENSIONS, SERVER_NAME, SERVER_VERSION};
+use crate::front_end::FrontEnd;
 use crate::traces::TraceHeader;
 
 /// Requests of one stream that are worked on at once; answers keep the order of the requests.
@@ -33,18 +33,18 @@ type Answer<T> = Result<Response<T>, Status>;
 
 /// The service over the shared state.
 pub(super) struct Service {
-    app: Arc<App>,
+    front_end: Arc<FrontEnd>,
 }
 
 impl Service {
-    pub(super) fn new(app: Arc<App>, health: HealthReporter) -> Self {
-        tokio::spawn(report_health(Arc::downgrade(&app), health));
-        Self { app }
+    pub(super) fn new(front_end: Arc<FrontEnd>, health: HealthReporter) -> Self {
+        tokio::spawn(report_health(Arc::downgrade(&front_end), health));
+        Self { front_end }
     }
 
     async fn version(&self, name: &str, version: &str) -> Result<Arc<Version>, Status> {
         let version = (!version.is_empty()).then_some(version);
-        let found = self.app.serving.demand(name, version, None).await;
+        let found = self.front_end.serving.demand(name, version, None).await;
         found
             .map(|(version, _)| version)
             .map_err(|error| status(&error))
@@ -52,13 +52,15 @@ impl Service {
 }
 
 /// Keeps the standard health service in step with readiness, until the server is stopping or gone.
-async fn report_health(app: std::sync::Weak<App>, mut health: HealthReporter) {
+async fn report_health(front_end: std::sync::Weak<FrontEnd>, mut health: HealthReporter) {
     let mut tick = tokio::time::interval(Duration::from_millis(100));
     let mut reported = None;
     loop {
         tick.tick().await;
-        let Some(app) = app.upgrade() else { return };
-        let ready = app.ready();
+        let Some(front_end) = front_end.upgrade() else {
+            return;
+        };
+        let ready = front_end.lifecycle.is_ready();
         if reported != Some(ready) {
             let serving = if ready {
                 ServingStatus::Serving
@@ -70,7 +72,7 @@ async fn report_health(app: std::sync::Weak<App>, mut health: HealthReporter) {
             }
             reported = Some(ready);
         }
-        if app.stopping() {
+        if front_end.lifecycle.is_stopping() {
             // Whoever watches has heard the last status; its stream ends here and does not hold up
             // the end of the server.
             for service in HEALTH_SERVICES {
@@ -87,20 +89,23 @@ async fn report_health(app: std::sync::Weak<App>, mut health: HealthReporter) {
 /// The messages of a stream until the client ends it; once the server is stopping, those that have
 /// arrived, and then an error that tells the client to go elsewhere.
 fn until_stopped(
-    app: &App,
+    front_end: &FrontEnd,
     messages: Streaming<pb::ModelInferRequest>,
 ) -> impl Stream<Item = Result<pb::ModelInferRequest, Status>> + Send + use<> {
-    futures_util::stream::unfold(Some((messages, Box::pin(app.stopped()))), |state| async {
-        let (mut messages, mut stopped) = state?;
-        tokio::select! {
-            biased;
-            message = messages.next() => message.map(|message| (message, Some((messages, stopped)))),
-            () = &mut stopped => {
-                let error = InferError::new(ErrorCode::ShuttingDown, "the server is stopping: open a stream to another");
-                Some((Err(status(&error)), None))
+    futures_util::stream::unfold(
+        Some((messages, Box::pin(front_end.lifecycle.stopping()))),
+        |state| async {
+            let (mut messages, mut stopped) = state?;
+            tokio::select! {
+                biased;
+                message = messages.next() => message.map(|message| (message, Some((messages, stopped)))),
+                () = &mut stopped => {
+                    let error = InferError::new(ErrorCode::ShuttingDown, "the server is stopping: open a stream to another");
+                    Some((Err(status(&error)), None))
+                }
             }
-        }
-    })
+        },
+    )
 }
 
 /// Names the trace of its request in an answer.
@@ -122,15 +127,15 @@ fn set_trace_header<T>(header: Option<TraceHeader>, answer: &mut Answer<T>) {
 
 /// Answers one request of a stream. One that fails is answered with its error; the stream goes on.
 async fn answer_in_stream(
-    app: &App,
+    front_end: &FrontEnd,
     metadata: &HeaderMap,
     message: pb::ModelInferRequest,
 ) -> pb::ModelStreamInferResponse {
     // Each request of a stream is a span of its own under the client's.
-    let trace = app.traces.begin(metadata, Via::GrpcStream);
+    let trace = front_end.traces.begin(metadata, Via::GrpcStream);
     let id = message.id.clone();
-    let exchange = GrpcExchange::new(&app.config, metadata, message, trace);
-    match app.serving.answer(exchange).await {
+    let exchange = GrpcExchange::new(&front_end.config, metadata, message, trace);
+    match front_end.serving.answer(exchange).await {
         Ok(response) => pb::ModelStreamInferResponse {
             infer_response: Some(response),
             ..pb::ModelStreamInferResponse::default()
@@ -175,7 +180,7 @@ impl GrpcInferenceService for Service {
         _: Request<pb::ServerReadyRequest>,
     ) -> Answer<pb::ServerReadyResponse> {
         Ok(Response::new(pb::ServerReadyResponse {
-            ready: self.app.ready(),
+            ready: self.front_end.lifecycle.is_ready(),
         }))
     }
 
@@ -185,7 +190,11 @@ impl GrpcInferenceService for Service {
     ) -> Answer<pb::ModelReadyResponse> {
         let pb::ModelReadyRequest { name, version } = request.into_inner();
         let version = (!version.is_empty()).then_some(version);
-        let ready = match self.app.serving.would_answer(&name, version.as_deref()) {
+        let ready = match self
+            .front_end
+            .serving
+            .would_answer(&name, version.as_deref())
+        {
             Ok(()) => true,
             Err(error) if error.code == ErrorCode::NotReady => false,
             Err(error) => return Err(status(&error)),
@@ -214,7 +223,7 @@ impl GrpcInferenceService for Service {
         let pb::ModelMetadataRequest { name, version } = request.into_inner();
         let version = self.version(&name, &version).await?;
         let model = self
-            .app
+            .front_end
             .serving
             .model(&name)
             .map_err(|error| status(&error))?;
@@ -242,11 +251,11 @@ impl GrpcInferenceService for Service {
         let timeout = client_timeout(&request);
         let compress = is_compressed(&request);
         let (metadata, _, message) = request.into_parts();
-        let trace = self.app.traces.begin(metadata.as_ref(), Via::Grpc);
+        let trace = self.front_end.traces.begin(metadata.as_ref(), Via::Grpc);
         let trace_header = trace.as_deref().map(TraceHeader::of);
-        let exchange = GrpcExchange::new(&self.app.config, metadata.as_ref(), message, trace)
+        let exchange = GrpcExchange::new(&self.front_end.config, metadata.as_ref(), message, trace)
             .with_timeout(timeout);
-        let answer = self.app.serving.answer(exchange).await;
+        let answer = self.front_end.serving.answer(exchange).await;
         let mut answer = answer.map(Response::new).map_err(|error| status(&error));
         set_trace_header(trace_header, &mut answer);
         let mut answer = answer?;
@@ -263,14 +272,17 @@ impl GrpcInferenceService for Service {
         &self,
         request: Request<Streaming<pb::ModelInferRequest>>,
     ) -> Answer<Self::ModelStreamInferStream> {
-        let app = self.app.clone();
+        let front_end = self.front_end.clone();
         let compress = is_compressed(&request);
         let (metadata, _, messages) = request.into_parts();
         let metadata = Arc::new(metadata);
-        let answers = until_stopped(&app, messages).map(move |message| {
-            let (app, metadata) = (app.clone(), metadata.clone());
-            async move { Ok(answer_in_stream(&app, metadata.as_ref().as_ref(), message?).await) }
-        });
+        let answers =
+            until_stopped(&front_end, messages).map(move |message| {
+                let (front_end, metadata) = (front_end.clone(), metadata.clone());
+                async move {
+                    Ok(answer_in_stream(&front_end, metadata.as_ref().as_ref(), message?).await)
+                }
+            });
         let mut answers: Response<Self::ModelStreamInferStream> =
             Response::new(Box::pin(answers.buffered(STREAM_DEPTH)));
         if !compress {
@@ -295,7 +307,7 @@ impl GrpcInferenceService for Service {
         request: Request<pb::ModelStatisticsRequest>,
     ) -> Answer<pb::ModelStatisticsResponse> {
         let pb::ModelStatisticsRequest { name, version } = request.into_inner();
-        let models = self.app.serving.models();
+        let models = self.front_end.serving.models();
         let versions: Vec<Arc<Version>> = match (name.is_empty(), version.is_empty()) {
             (true, _) => models
                 .all()
@@ -303,7 +315,7 @@ impl GrpcInferenceService for Service {
                 .flat_map(|model| model.versions().cloned().collect::<Vec<_>>())
                 .collect(),
             (false, true) => self
-                .app
+                .front_end
                 .serving
                 .model(&name)
                 .map_err(|error| status(&error))?
@@ -311,7 +323,7 @@ impl GrpcInferenceService for Service {
                 .cloned()
                 .collect(),
             (false, false) => vec![
-                self.app
+                self.front_end
                     .serving
                     .version(&name, Some(&version))
                     .map_err(|error| status(&error))?,
@@ -327,8 +339,8 @@ impl GrpcInferenceService for Service {
     ) -> Answer<pb::RepositoryIndexResponse> {
         let only_ready = request.into_inner().ready;
         let index = self
-            .app
-            .blocking(|serving| serving.index())
+            .front_end
+            .index()
             .await
             .map_err(|error| status(&error))?;
         let models = index.into_iter().map(|entry| {
@@ -360,8 +372,8 @@ impl GrpcInferenceService for Service {
                 message,
             )));
         }
-        self.app
-            .control(request.model_name, true)
+        self.front_end
+            .load(request.model_name)
             .await
             .map_err(|error| status(&error))?;
         Ok(Response::new(pb::RepositoryModelLoadResponse {}))
@@ -372,8 +384,8 @@ impl GrpcInferenceService for Service {
         request: Request<pb::RepositoryModelUnloadRequest>,
     ) -> Answer<pb::RepositoryModelUnloadResponse> {
         let request = request.into_inner();
-        self.app
-            .control(request.model_name, false)
+        self.front_end
+            .unload(request.model_name)
             .await
             .map_err(|error| status(&error))?;
         Ok(Response::new(pb::RepositoryModelUnloadResponse {}))

@@ -5,14 +5,14 @@ use tidegate_serving::MetricRegistry;
 
 /// Counts the connections of all ports.
 #[derive(Clone)]
-pub struct ConnectionMetrics {
+pub(crate) struct ConnectionMetrics {
     open: IntGaugeVec,
     refused: IntCounter,
 }
 
 impl ConnectionMetrics {
     /// Registers the metrics of connections.
-    pub fn new(registry: &MetricRegistry) -> Self {
+    pub(crate) fn new(registry: &MetricRegistry) -> Self {
         Self {
             open: registry.gauge_vec(
                 "tidegate_open_connections",

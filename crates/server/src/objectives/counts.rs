@@ -1,15 +1,16 @@
 //! Which requests are good for which objective.
 
 use tidegate_observe::{Counts, Outcome, Slo};
-use tidegate_serving::{Observation, Outcome as Ended};
+use tidegate_serving::{Observation, Outcome as RequestOutcome};
 
 /// Adds finished requests to the counts of objectives, which stand in the same order.
 pub(super) fn count(slos: &[Slo], counts: &mut [Counts], finished: &[Observation]) {
     for one in finished {
         let outcome = match one.outcome {
-            Ended::Answered => Outcome::Answered(one.total),
-            Ended::Failed(code) => Outcome::Failed(code.name()),
-            Ended::Abandoned => continue,
+            RequestOutcome::Answered => Outcome::Answered(one.total),
+            RequestOutcome::Failed(code) => Outcome::Failed(code.name()),
+            // The client went away: neither good nor bad.
+            RequestOutcome::Abandoned => continue,
         };
         let model = one.version().map(|(model, _)| &**model);
         for (slo, counts) in slos.iter().zip(counts.iter_mut()) {
@@ -57,14 +58,14 @@ mod tests {
         let answered = |model: &str, micros| {
             metrics.example_observation(
                 Some((model, "1")),
-                Ended::Answered,
+                RequestOutcome::Answered,
                 Duration::from_micros(micros),
             )
         };
         let failed = |model: Option<&str>, code| {
             metrics.example_observation(
                 model.map(|model| (model, "1")),
-                Ended::Failed(code),
+                RequestOutcome::Failed(code),
                 Duration::ZERO,
             )
         };
@@ -76,7 +77,11 @@ mod tests {
             failed(Some("a"), ErrorCode::UnknownInput),
             failed(None, ErrorCode::NotReady),
             failed(None, ErrorCode::MalformedJson),
-            metrics.example_observation(Some(("a", "1")), Ended::Abandoned, Duration::ZERO),
+            metrics.example_observation(
+                Some(("a", "1")),
+                RequestOutcome::Abandoned,
+                Duration::ZERO,
+            ),
         ];
         let slos = [
             slo("a", None),

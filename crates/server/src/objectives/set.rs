@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidegate_observe::{Counts, Objective, ObjectiveError, Slo};
 use tracing::warn;
 
-use super::kept::Kept;
+use super::persisted::PersistedState;
 use super::{Counting, Objectives};
 use crate::clock;
 
@@ -15,7 +15,7 @@ const MAX_SET: usize = 200;
 /// Why an objective was not set or removed.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
-pub(crate) enum NotSet {
+pub(crate) enum ChangeError {
     #[error("{0}")]
     Wrong(#[from] ObjectiveError),
     #[error("the objective {0:?} is one of the configuration: change it there")]
@@ -26,87 +26,92 @@ pub(crate) enum NotSet {
     TooMany,
 }
 
-/// Those of the kept objectives that the configuration does not have.
+/// The objectives that were set before, without those whose name the configuration has too.
 pub(super) fn read(set: &BTreeMap<String, Objective>, configured: &BTreeSet<String>) -> Vec<Slo> {
-    let read = |objective: &Objective| match objective.parse() {
-        Ok(slo) if configured.contains(slo.name()) => {
-            warn!(
+    let mut slos = Vec::new();
+    for objective in set.values() {
+        match objective.parse() {
+            Ok(slo) if configured.contains(slo.name()) => warn!(
                 slo = slo.name(),
-                "an objective that was set is overlooked: the configuration has one of its name"
-            );
-            None
+                "an objective that was set is ignored: the configuration has one of its name"
+            ),
+            Ok(slo) => slos.push(slo),
+            Err(error) => warn!(%error, "an objective that was set before is no longer valid"),
         }
-        Ok(slo) => Some(slo),
-        Err(error) => {
-            warn!(%error, "an objective that was set before can no longer be");
-            None
-        }
-    };
-    set.values().filter_map(read).collect()
+    }
+    slos
+}
+
+pub(super) fn log_notices(slo: &Slo) {
+    for notice in slo.notices() {
+        warn!(slo = slo.name(), "{notice}");
+    }
 }
 
 impl Objectives {
-    /// Sets an objective, new or in the place of one that was set before, and keeps it before it
+    /// Sets an objective, new or in the place of one that was set before, and writes it before it
     /// returns. `false` if it is as it was.
-    pub(crate) async fn set(&self, objective: Objective) -> Result<bool, NotSet> {
+    pub(super) async fn set(&self, objective: Objective) -> Result<bool, ChangeError> {
         let slo = objective.parse()?;
         if self.is_configured(slo.name()) {
-            return Err(NotSet::Configured(objective.name));
+            return Err(ChangeError::Configured(objective.name));
         }
         {
-            let mut kept = self.kept.lock();
-            if kept.set.get(&objective.name) == Some(&objective) {
+            let mut state = self.state.lock();
+            if state.set.get(&objective.name) == Some(&objective) {
                 return Ok(false);
             }
-            if kept.set.len() >= MAX_SET && !kept.set.contains_key(&objective.name) {
-                return Err(NotSet::TooMany);
+            if state.set.len() >= MAX_SET && !state.set.contains_key(&objective.name) {
+                return Err(ChangeError::TooMany);
             }
-            slo.notices()
-                .iter()
-                .for_each(|notice| warn!(slo = slo.name(), "{notice}"));
-            self.replace(&mut kept, &objective.name, Some(slo));
-            kept.set.insert(objective.name.clone(), objective);
+            log_notices(&slo);
+            self.replace(&mut state, &objective.name, Some(slo));
+            state.set.insert(objective.name.clone(), objective);
         }
-        self.keep().await;
+        self.persist().await;
         self.expose(clock::now_ms());
         Ok(true)
     }
 
-    /// Removes an objective that was set, with what it counted, and keeps that before it returns.
-    pub(crate) async fn remove(&self, name: &str) -> Result<(), NotSet> {
+    /// Removes an objective that was set, with what it counted, and writes that before it returns.
+    pub(super) async fn remove(&self, name: &str) -> Result<(), ChangeError> {
         if self.is_configured(name) {
-            return Err(NotSet::Configured(name.to_owned()));
+            return Err(ChangeError::Configured(name.to_owned()));
         }
         {
-            let mut kept = self.kept.lock();
-            kept.set
+            let mut state = self.state.lock();
+            state
+                .set
                 .remove(name)
-                .ok_or_else(|| NotSet::Unknown(name.to_owned()))?;
-            self.replace(&mut kept, name, None);
-            kept.forget(name);
+                .ok_or_else(|| ChangeError::Unknown(name.to_owned()))?;
+            self.replace(&mut state, name, None);
+            state.forget(name);
         }
-        self.keep().await;
+        self.persist().await;
         self.metrics.reset();
         self.expose(clock::now_ms());
         Ok(())
     }
 
     /// Counts what finished, and puts an objective, or none, in the place of that of a name.
-    fn replace(&self, kept: &mut Kept, name: &str, with: Option<Slo>) {
+    fn replace(&self, state: &mut PersistedState, name: &str, with: Option<Slo>) {
+        // Requests that were answered before are counted for the objectives as they were.
         self.observations.drain();
         let mut counting = self.counting.lock();
         let now_ms = clock::now_ms();
         let mut slos = Vec::new();
         for (slo, counts) in counting.take() {
-            kept.count(&slo, now_ms, counts);
-            slos.extend(Some(slo).filter(|slo| slo.name() != name));
+            state.count(&slo, now_ms, counts);
+            if slo.name() != name {
+                slos.push(slo);
+            }
         }
         if let Some(slo) = with {
-            let _ = kept.of(&slo);
+            let _ = state.of(&slo);
             slos.push(slo);
         }
         *counting = Counting {
-            news: vec![Counts::default(); slos.len()],
+            finished: vec![Counts::default(); slos.len()],
             slos: slos.into(),
         };
     }

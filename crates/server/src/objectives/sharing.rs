@@ -2,7 +2,7 @@
 //!
 //! What is counted here goes to the store in numbered additions, each of them made once: one whose
 //! outcome is not known is tried again under its number. After a start, the number of the last
-//! addition that the store has says which of the kept counts are in it already.
+//! addition that the store has says which of the persisted counts are in it already.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use tidegate_observe::{Bucket, Counts, Ledger};
 use tidegate_store::SharedCount;
 
 use super::Objectives;
-use super::kept::{Counted, Kept, Membership};
+use super::persisted::{Membership, PersistedState};
 
 /// An addition that is to be made.
 pub(crate) struct Outgoing {
@@ -19,7 +19,7 @@ pub(crate) struct Outgoing {
     pub(crate) counts: Vec<SharedCount>,
 }
 
-impl Kept {
+impl PersistedState {
     /// Joins a group or leaves it. What was counted alone before the first group is added to what
     /// that counts; later it cannot be told from what others have counted.
     pub(super) fn join(&mut self, group: Option<&str>) {
@@ -47,12 +47,12 @@ impl Kept {
             group: group.to_owned(),
             replica: format!("{:016x}", fastrand::u64(..)),
             addition: 0,
-            is_settled: false,
+            is_reconciled: false,
         });
     }
 
     /// Takes in which addition is the last that the store has.
-    fn settle(&mut self, last_addition: i64) {
+    fn reconcile(&mut self, last_addition: i64) {
         let Some(membership) = &mut self.membership else {
             return;
         };
@@ -61,7 +61,7 @@ impl Kept {
             last_addition > membership.addition,
         );
         membership.addition = membership.addition.max(last_addition);
-        membership.is_settled = true;
+        membership.is_reconciled = true;
         for (_, own) in self.all() {
             if is_sent {
                 own.sending = Ledger::default();
@@ -83,13 +83,10 @@ impl Kept {
             }
             self.membership.as_mut()?.addition += i64::from(has_any);
         }
-        let of_one = |(objective, own): (String, &mut Counted)| {
-            own.sending
-                .iter()
-                .map(move |bucket| shared(&objective, bucket))
-                .collect::<Vec<_>>()
-        };
-        let counts = self.all().flat_map(of_one).collect();
+        let mut counts = Vec::new();
+        for (objective, own) in self.all() {
+            counts.extend(own.sending.iter().map(|bucket| shared(&objective, bucket)));
+        }
         let Membership {
             replica, addition, ..
         } = self.membership.as_ref()?;
@@ -101,16 +98,14 @@ impl Kept {
     }
 
     /// Takes in what the group has counted by now, and that it has the last addition.
-    fn receive(&mut self, news: Vec<SharedCount>) {
+    fn receive(&mut self, counts: Vec<SharedCount>) {
         let mut by_name: HashMap<String, _> = self.all().collect();
-        by_name
-            .values_mut()
-            .for_each(|own| own.sending = Ledger::default());
-        for count in news {
-            if let Some(own) = by_name.get_mut(&count.objective) {
-                bucket(&count)
-                    .into_iter()
-                    .for_each(|bucket| own.ledger.set(bucket));
+        for own in by_name.values_mut() {
+            own.sending = Ledger::default();
+        }
+        for count in counts {
+            if let (Some(own), Some(bucket)) = (by_name.get_mut(&count.objective), bucket(&count)) {
+                own.ledger.set(bucket);
             }
         }
     }
@@ -119,27 +114,27 @@ impl Kept {
 impl Objectives {
     /// What this server is known by in its group.
     pub(crate) fn replica(&self) -> Option<String> {
-        self.kept
+        self.state
             .lock()
             .membership
             .as_ref()
             .map(|membership| membership.replica.clone())
     }
 
-    /// Takes in which addition of this replica is the last that the store has, and keeps that.
-    pub(crate) async fn settle(&self, last_addition: i64) {
-        self.kept.lock().settle(last_addition);
-        self.keep().await;
+    /// Takes in which addition of this replica is the last that the store has, and writes that.
+    pub(crate) async fn reconcile(&self, last_addition: i64) {
+        self.state.lock().reconcile(last_addition);
+        self.persist().await;
     }
 
     /// What is to be added to the group's counts.
     pub(crate) fn outgoing(&self) -> Option<Outgoing> {
-        self.kept.lock().outgoing()
+        self.state.lock().outgoing()
     }
 
     /// Takes in what the group has counted by now, the last addition among it.
-    pub(crate) fn receive(&self, news: Vec<SharedCount>) {
-        self.kept.lock().receive(news);
+    pub(crate) fn receive(&self, counts: Vec<SharedCount>) {
+        self.state.lock().receive(counts);
     }
 }
 
@@ -149,7 +144,6 @@ fn shared(objective: &str, bucket: Bucket) -> SharedCount {
         index,
         counts,
     } = bucket;
-    let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     SharedCount {
         objective: objective.to_owned(),
         width_ms: signed(width_ms),
@@ -157,6 +151,11 @@ fn shared(objective: &str, bucket: Bucket) -> SharedCount {
         good: signed(counts.good),
         total: signed(counts.total),
     }
+}
+
+/// As databases count.
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// `None` for what no replica writes.

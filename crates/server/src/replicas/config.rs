@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 pub struct ReplicasConfig {
     /// The name of a group: servers with the same one behind one load balancer. They count
     /// objectives together, hold rollouts together, share silences and objectives that are set, and
-    /// one of them tells of the alerts that all have. Without it the server is alone.
+    /// one of them sends the alerts that all have. Without it the server is alone.
     pub group: Option<String>,
     /// The database in which the group meets: `postgres://…`, or the path of a SQLite file where
     /// all of them run on one machine. The registry's if absent.
     pub database: Option<String>,
     /// How often each exchanges what is new with the others, in milliseconds, 100 to 60000. Three
-    /// times as long, and at least 5 seconds, after the last word of the one that tells of alerts,
+    /// times as long, and at least 5 seconds, after the last exchange of the one that sends alerts,
     /// another one does.
     pub exchange_interval_ms: u64,
 }
@@ -49,7 +49,7 @@ impl ReplicasConfig {
     ///
     /// # Errors
     /// What is wrong with the section.
-    pub(super) fn parse(&self) -> Result<Option<String>, ReplicasError> {
+    pub(crate) fn parse(&self) -> Result<Option<String>, ReplicasError> {
         if !(100..=60_000).contains(&self.exchange_interval_ms) {
             return Err(ReplicasError::Interval(self.exchange_interval_ms));
         }

@@ -4,7 +4,7 @@ use prometheus::IntGaugeVec;
 use tidegate_serving::MetricRegistry;
 
 /// Exposes how the exchange goes; a server without a group has no series of it.
-pub(super) struct ReplicaMetrics {
+pub(crate) struct ReplicaMetrics {
     seen: IntGaugeVec,
     is_connected: IntGaugeVec,
     tells_alerts: IntGaugeVec,
@@ -12,7 +12,7 @@ pub(super) struct ReplicaMetrics {
 
 impl ReplicaMetrics {
     /// Registers the metrics of replicas.
-    pub(super) fn new(registry: &MetricRegistry) -> Self {
+    pub(crate) fn new(registry: &MetricRegistry) -> Self {
         Self {
             seen: registry.gauge_vec(
                 "tidegate_replicas",

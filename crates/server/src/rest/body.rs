@@ -37,7 +37,7 @@ pub(super) async fn read(
 }
 
 /// Reads what somebody wants of the server, as JSON; that is never much.
-pub(super) async fn wanted<T: DeserializeOwned>(
+pub(crate) async fn wanted<T: DeserializeOwned>(
     headers: &HeaderMap,
     body: impl Arriving,
     config: &ServerConfig,

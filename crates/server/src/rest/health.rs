@@ -6,13 +6,17 @@ use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
 use serde::Serialize;
+use tidegate_gateway::Permission;
 use tidegate_serving::{ErrorCode, InferError};
 use utoipa::ToSchema;
 
 use super::answer::{ApiError, ErrorBody};
 use super::path::Path;
-use crate::app::App;
+use crate::component::Component;
 use crate::describe::{EXTENSIONS, SERVER_NAME, SERVER_VERSION};
+use crate::front_end::FrontEnd;
+use crate::lifecycle::Lifecycle;
+use crate::routes::Routes;
 
 /// What the server is.
 #[derive(Serialize, ToSchema)]
@@ -39,29 +43,47 @@ pub(crate) async fn live() -> StatusCode {
     StatusCode::OK
 }
 
-/// How a server that is ready is.
+/// The status of a server that is ready.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Readiness {
-    /// `ready`, or `degraded` if something that traffic need not wait for is not as it should be.
+#[schema(as = Readiness)]
+pub(crate) struct ReadyStatus {
+    /// `ready`, or `degraded` if there is a problem that traffic need not wait for.
     status: &'static str,
-    /// What that is: versions of the registry that could not be loaded, or that the registry cannot
-    /// be read.
+    /// Those problems: versions of the registry that could not be loaded, or that the registry
+    /// cannot be read.
     problems: Vec<String>,
+}
+
+/// Whether the server is ready, and what its components report.
+pub(crate) struct Readiness {
+    pub(super) lifecycle: Arc<Lifecycle>,
+    pub(super) components: Vec<Arc<dyn Component>>,
+}
+
+pub(super) fn routes(readiness: Arc<Readiness>) -> Routes<()> {
+    Routes::described_by(utoipa::openapi::OpenApi::default())
+        .get("/v2/health/ready", Permission::Public, ready)
+        .with_state(readiness)
 }
 
 /// Whether traffic should be sent here: every model that was found in a folder answers, every
 /// pinned model of the registry does, and the server is not stopping.
 #[utoipa::path(get, path = "/v2/health/ready", tag = "server",
-    responses((status = 200, body = Readiness), (status = 503, body = ErrorBody)))]
-pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Readiness>, ApiError> {
-    if app.ready() {
-        let problems = app.serving.problems();
+    responses((status = 200, body = ReadyStatus), (status = 503, body = ErrorBody)))]
+pub(crate) async fn ready(
+    State(readiness): State<Arc<Readiness>>,
+) -> Result<Json<ReadyStatus>, ApiError> {
+    if readiness.lifecycle.is_ready() {
+        let components = readiness.components.iter();
+        let problems: Vec<String> = components
+            .flat_map(|component| component.problems())
+            .collect();
         let status = if problems.is_empty() {
             "ready"
         } else {
             "degraded"
         };
-        return Ok(Json(Readiness { status, problems }));
+        return Ok(Json(ReadyStatus { status, problems }));
     }
     let message = "the server is starting or stopping, or a model could not be loaded: see /v2/repository/index";
     Err(InferError::new(ErrorCode::NotReady, message).into())
@@ -72,10 +94,10 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Readiness>
     responses((status = 200, description = "it does"), (status = 404, body = ErrorBody),
         (status = 503, body = ErrorBody)))]
 pub(crate) async fn model_ready(
-    State(app): State<Arc<App>>,
+    State(front_end): State<Arc<FrontEnd>>,
     Path(model): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    app.serving.would_answer(&model, None)?;
+    front_end.serving.would_answer(&model, None)?;
     Ok(StatusCode::OK)
 }
 
@@ -85,9 +107,9 @@ pub(crate) async fn model_ready(
     responses((status = 200, description = "it does"), (status = 404, body = ErrorBody),
         (status = 503, body = ErrorBody)))]
 pub(crate) async fn version_ready(
-    State(app): State<Arc<App>>,
+    State(front_end): State<Arc<FrontEnd>>,
     Path((model, version)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    app.serving.would_answer(&model, Some(&version))?;
+    front_end.serving.would_answer(&model, Some(&version))?;
     Ok(StatusCode::OK)
 }

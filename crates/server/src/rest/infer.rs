@@ -18,7 +18,7 @@ use super::answer::{ApiError, ErrorBody};
 use super::body;
 use super::path::Path;
 use crate::ServerConfig;
-use crate::app::App;
+use crate::front_end::FrontEnd;
 use crate::json::{decode_infer, encode_infer};
 use crate::parameters::earlier;
 use crate::rest::openapi::{InferRequestBody, InferResponseBody};
@@ -37,7 +37,7 @@ const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("request-timeout");
         (status = 429, body = ErrorBody), (status = 500, body = ErrorBody), (status = 503, body = ErrorBody),
         (status = 504, body = ErrorBody)))]
 pub(crate) async fn infer(
-    State(app): State<Arc<App>>,
+    State(front_end): State<Arc<FrontEnd>>,
     Path(model): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -46,7 +46,7 @@ pub(crate) async fn infer(
         endpoint: model,
         version: None,
     };
-    handle(&app, target, &headers, body).await
+    handle(&front_end, target, &headers, body).await
 }
 
 /// Asks a version of a model.
@@ -57,7 +57,7 @@ pub(crate) async fn infer(
         (status = 429, body = ErrorBody), (status = 500, body = ErrorBody), (status = 503, body = ErrorBody),
         (status = 504, body = ErrorBody)))]
 pub(crate) async fn infer_version(
-    State(app): State<Arc<App>>,
+    State(front_end): State<Arc<FrontEnd>>,
     Path((model, version)): Path<(String, String)>,
     headers: HeaderMap,
     body: Body,
@@ -66,27 +66,27 @@ pub(crate) async fn infer_version(
         endpoint: model,
         version: Some(version),
     };
-    handle(&app, target, &headers, body).await
+    handle(&front_end, target, &headers, body).await
 }
 
 /// Answers a request to a target: the one way in for the router and for the fast path beside it.
 pub(crate) async fn handle(
-    app: &App,
+    front_end: &FrontEnd,
     target: Target,
     headers: &HeaderMap,
     body: impl body::Arriving,
 ) -> Response {
-    let trace = app.traces.begin(headers, Via::Rest);
+    let trace = front_end.traces.begin(headers, Via::Rest);
     let trace_header = trace.as_deref().map(TraceHeader::of);
     let exchange = InferExchange {
-        config: &app.config,
+        config: &front_end.config,
         headers,
         target,
         body: Some(body),
         trace,
         form: AnswerForm::default(),
     };
-    respond(trace_header, app.serving.answer(exchange).await)
+    respond(trace_header, front_end.serving.answer(exchange).await)
 }
 
 /// The answer of the pipeline as a response that names the trace of its request.

@@ -12,8 +12,8 @@ use utoipa::ToSchema;
 
 use super::answer::{ApiError, ErrorBody};
 use super::path::Path;
-use crate::app::App;
 use crate::describe;
+use crate::front_end::FrontEnd;
 
 /// What a model takes and gives.
 #[derive(Serialize, ToSchema)]
@@ -51,10 +51,10 @@ impl From<&TensorSpec> for TensorMetadata {
     responses((status = 200, body = ModelMetadata), (status = 404, body = ErrorBody),
         (status = 503, body = ErrorBody)))]
 pub(crate) async fn model(
-    State(app): State<Arc<App>>,
+    State(front_end): State<Arc<FrontEnd>>,
     Path(model): Path<String>,
 ) -> Result<Json<ModelMetadata>, ApiError> {
-    Ok(Json(metadata(&app, &model, None).await?))
+    Ok(Json(metadata(&front_end, &model, None).await?))
 }
 
 /// What a version takes and gives.
@@ -63,19 +63,19 @@ pub(crate) async fn model(
     responses((status = 200, body = ModelMetadata), (status = 404, body = ErrorBody),
         (status = 503, body = ErrorBody)))]
 pub(crate) async fn version(
-    State(app): State<Arc<App>>,
+    State(front_end): State<Arc<FrontEnd>>,
     Path((model, version)): Path<(String, String)>,
 ) -> Result<Json<ModelMetadata>, ApiError> {
-    Ok(Json(metadata(&app, &model, Some(&version)).await?))
+    Ok(Json(metadata(&front_end, &model, Some(&version)).await?))
 }
 
 async fn metadata(
-    app: &App,
+    front_end: &FrontEnd,
     name: &str,
     version: Option<&str>,
 ) -> Result<ModelMetadata, InferError> {
-    let (version, _) = app.serving.demand(name, version, None).await?;
-    let model = app.serving.model(name)?;
+    let (version, _) = front_end.serving.demand(name, version, None).await?;
+    let model = front_end.serving.model(name)?;
     Ok(ModelMetadata {
         name: name.to_owned(),
         versions: model
@@ -102,11 +102,11 @@ async fn metadata(
 #[utoipa::path(get, path = "/v2/models/{model}/config", tag = "models", params(("model" = String, Path)),
     responses((status = 200, body = Object), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn config(
-    State(app): State<Arc<App>>,
+    State(front_end): State<Arc<FrontEnd>>,
     Path(model): Path<String>,
 ) -> Result<Json<serde_json::Value>, ApiError> {
     Ok(Json(config_of(
-        &app.serving.demand(&model, None, None).await?.0,
+        &front_end.serving.demand(&model, None, None).await?.0,
     )))
 }
 
@@ -115,11 +115,15 @@ pub(crate) async fn config(
     params(("model" = String, Path), ("version" = String, Path)),
     responses((status = 200, body = Object), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn version_config(
-    State(app): State<Arc<App>>,
+    State(front_end): State<Arc<FrontEnd>>,
     Path((model, version)): Path<(String, String)>,
 ) -> Result<Json<serde_json::Value>, ApiError> {
     Ok(Json(config_of(
-        &app.serving.demand(&model, Some(&version), None).await?.0,
+        &front_end
+            .serving
+            .demand(&model, Some(&version), None)
+            .await?
+            .0,
     )))
 }
 

@@ -9,14 +9,21 @@ use std::collections::BTreeMap;
 
 use utoipa::{OpenApi, ToSchema};
 
-use super::{
-    alert_routes, alerts, cost, events, health, infer, metadata, objective, objectives, predict_v1,
-    replicas, repository, silences, statistics,
-};
+use super::{health, infer, metadata, predict_v1, repository, statistics};
+use crate::components::DESCRIPTIONS;
 
 /// The whole description; served at `/openapi.json`, browsable at `/docs`.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    Api::openapi()
+    let mut description = protocols();
+    for component in DESCRIPTIONS {
+        description.merge(component());
+    }
+    description
+}
+
+/// The description of the inference protocols.
+pub(super) fn protocols() -> utoipa::openapi::OpenApi {
+    Protocols::openapi()
 }
 
 #[derive(OpenApi)]
@@ -46,22 +53,9 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         predict_v1::models,
         predict_v1::model,
         predict_v1::predict,
-        objectives::slos,
-        objective::set,
-        objective::remove,
-        objective::thaw,
-        replicas::replicas,
-        alerts::alerts,
-        alert_routes::routes,
-        silences::list,
-        silences::add,
-        silences::expire,
-        events::events,
-        cost::cost,
-        super::metrics,
     )
 )]
-struct Api;
+struct Protocols;
 
 /// A bool, a number or a string.
 #[derive(ToSchema)]

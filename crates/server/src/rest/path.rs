@@ -8,7 +8,7 @@ use tidegate_serving::{ErrorCode, InferError};
 use super::answer::ApiError;
 
 /// As [`axum::extract::Path`], but what cannot be read is refused in the form of every other error.
-pub(super) struct Path<T>(pub(super) T);
+pub(crate) struct Path<T>(pub(crate) T);
 
 impl<S, T> FromRequestParts<S> for Path<T>
 where

@@ -24,7 +24,7 @@ use super::infer::{header_deadline, respond};
 use super::openapi::{InstancesBody, PredictionsBody};
 use super::path::Path;
 use crate::ServerConfig;
-use crate::app::App;
+use crate::front_end::FrontEnd;
 use crate::json::{decode_instances, encode_predictions};
 use crate::traces::TraceHeader;
 
@@ -43,8 +43,8 @@ pub(crate) struct ModelStatus {
 
 /// The models that answer.
 #[utoipa::path(get, path = "/v1/models", tag = "v1", responses((status = 200, body = ModelList)))]
-pub(crate) async fn models(State(app): State<Arc<App>>) -> Json<ModelList> {
-    let models = app.serving.models().all();
+pub(crate) async fn models(State(front_end): State<Arc<FrontEnd>>) -> Json<ModelList> {
+    let models = front_end.serving.models().all();
     Json(ModelList {
         models: models.iter().map(|model| model.name().to_owned()).collect(),
     })
@@ -54,10 +54,10 @@ pub(crate) async fn models(State(app): State<Arc<App>>) -> Json<ModelList> {
 #[utoipa::path(get, path = "/v1/models/{model}", tag = "v1", params(("model" = String, Path)),
     responses((status = 200, body = ModelStatus), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn model(
-    State(app): State<Arc<App>>,
+    State(front_end): State<Arc<FrontEnd>>,
     Path(model): Path<String>,
 ) -> Result<Json<ModelStatus>, ApiError> {
-    app.serving.would_answer(&model, None)?;
+    front_end.serving.would_answer(&model, None)?;
     Ok(Json(ModelStatus {
         name: model,
         ready: true,
@@ -72,7 +72,7 @@ pub(crate) async fn model(
         (status = 429, body = ErrorBody), (status = 500, body = ErrorBody), (status = 503, body = ErrorBody),
         (status = 504, body = ErrorBody)))]
 pub(crate) async fn predict(
-    State(app): State<Arc<App>>,
+    State(front_end): State<Arc<FrontEnd>>,
     Path(target): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -81,17 +81,17 @@ pub(crate) async fn predict(
         let error = InferError::new(ErrorCode::NotFound, "post to /v1/models/NAME:predict");
         return ApiError::from(error).into_response();
     };
-    let trace = app.traces.begin(&headers, Via::RestV1);
+    let trace = front_end.traces.begin(&headers, Via::RestV1);
     let trace_header = trace.as_deref().map(TraceHeader::of);
     let exchange = PredictExchange {
-        config: &app.config,
+        config: &front_end.config,
         headers: &headers,
         model,
         body: Some(body),
         received: Bytes::new(),
         trace,
     };
-    respond(trace_header, app.serving.answer(exchange).await)
+    respond(trace_header, front_end.serving.answer(exchange).await)
 }
 
 /// A request of KServe v1.

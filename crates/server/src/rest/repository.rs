@@ -13,8 +13,8 @@ use utoipa::ToSchema;
 use super::answer::{ApiError, ErrorBody};
 use super::body;
 use super::path::Path;
-use crate::app::App;
 use crate::describe;
+use crate::front_end::FrontEnd;
 
 /// These bodies are small, and read into a tree that takes many times their size.
 const MAX_CONTROL_BYTES: usize = 1 << 20;
@@ -66,12 +66,12 @@ pub(crate) struct ControlRequest {
 #[utoipa::path(post, path = "/v2/repository/index", tag = "repository", request_body = IndexRequest,
     responses((status = 200, body = Vec<IndexEntry>), (status = 400, body = ErrorBody)))]
 pub(crate) async fn index(
-    State(app): State<Arc<App>>,
+    State(front_end): State<Arc<FrontEnd>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Vec<IndexEntry>>, ApiError> {
-    let request: IndexRequest = optional_json(&app, &headers, body).await?;
-    let index = app.blocking(|serving| serving.index()).await?;
+    let request: IndexRequest = optional_json(&front_end, &headers, body).await?;
+    let index = front_end.index().await?;
     let entries = index.into_iter().map(|entry| {
         let (state, reason) = describe::state(&entry.state);
         IndexEntry {
@@ -98,19 +98,19 @@ pub(crate) async fn index(
     responses((status = 200, description = "it answers"), (status = 400, body = ErrorBody),
         (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 405, body = ErrorBody)))]
 pub(crate) async fn load(
-    State(app): State<Arc<App>>,
+    State(front_end): State<Arc<FrontEnd>>,
     Path(model): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
-    let request: ControlRequest = optional_json(&app, &headers, body).await?;
+    let request: ControlRequest = optional_json(&front_end, &headers, body).await?;
     if let Some(name) = request.parameters.keys().next() {
         let message = format!(
             "parameter {name:?} is not supported: models are loaded from their folder as it is"
         );
         return Err(InferError::new(ErrorCode::InvalidParameter, message).into());
     }
-    app.control(model, true).await?;
+    front_end.load(model).await?;
     Ok(StatusCode::OK)
 }
 
@@ -120,24 +120,24 @@ pub(crate) async fn load(
     responses((status = 200, description = "it no longer answers"), (status = 400, body = ErrorBody),
         (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 405, body = ErrorBody)))]
 pub(crate) async fn unload(
-    State(app): State<Arc<App>>,
+    State(front_end): State<Arc<FrontEnd>>,
     Path(model): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
-    let _: ControlRequest = optional_json(&app, &headers, body).await?;
-    app.control(model, false).await?;
+    let _: ControlRequest = optional_json(&front_end, &headers, body).await?;
+    front_end.unload(model).await?;
     Ok(StatusCode::OK)
 }
 
 /// A JSON body that clients may leave out.
 async fn optional_json<T: Default + for<'de> Deserialize<'de>>(
-    app: &App,
+    front_end: &FrontEnd,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<T, InferError> {
-    let max_bytes = app.config.max_body_bytes.min(MAX_CONTROL_BYTES);
-    let body = body::read_at_most(max_bytes, headers, body, &app.config).await?;
+    let max_bytes = front_end.config.max_body_bytes.min(MAX_CONTROL_BYTES);
+    let body = body::read_at_most(max_bytes, headers, body, &front_end.config).await?;
     if body.is_empty() {
         return Ok(T::default());
     }

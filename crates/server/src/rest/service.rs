@@ -17,20 +17,21 @@ use hyper_util::service::TowerToHyperService;
 use tidegate_serving::Target;
 
 use super::infer;
-use crate::app::App;
+use crate::component::Component;
+use crate::front_end::FrontEnd;
 
 /// Answers the requests of connections.
 #[derive(Clone)]
 pub(crate) struct RestService {
-    app: Arc<App>,
+    front_end: Arc<FrontEnd>,
     router: TowerToHyperService<Router>,
 }
 
 impl RestService {
-    pub(crate) fn new(app: Arc<App>) -> Self {
+    pub(crate) fn new(front_end: Arc<FrontEnd>, components: &[Arc<dyn Component>]) -> Self {
         Self {
-            router: TowerToHyperService::new(super::router(app.clone())),
-            app,
+            router: TowerToHyperService::new(super::router(front_end.clone(), components)),
+            front_end,
         }
     }
 }
@@ -46,10 +47,10 @@ impl Service<Request<Incoming>> for RestService {
             .flatten();
         match target {
             Some(target) => {
-                let app = self.app.clone();
+                let front_end = self.front_end.clone();
                 Box::pin(async move {
                     let (head, body) = request.into_parts();
-                    Ok(infer::handle(&app, target, &head.headers, body).await)
+                    Ok(infer::handle(&front_end, target, &head.headers, body).await)
                 })
             }
             None => Box::pin(self.router.call(request)),

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::answer::{ApiError, ErrorBody};
 use super::path::Path;
-use crate::app::App;
+use crate::front_end::FrontEnd;
 
 /// What became of the requests of models since they were loaded.
 #[derive(Serialize, ToSchema)]
@@ -74,8 +74,8 @@ impl From<DurationFigures> for Duration {
 
 /// Statistics of all loaded models.
 #[utoipa::path(get, path = "/v2/models/stats", tag = "statistics", responses((status = 200, body = Statistics)))]
-pub(crate) async fn all(State(app): State<Arc<App>>) -> Json<Statistics> {
-    let models = app.serving.models().all();
+pub(crate) async fn all(State(front_end): State<Arc<FrontEnd>>) -> Json<Statistics> {
+    let models = front_end.serving.models().all();
     let versions = models.iter().flat_map(|model| model.versions());
     Json(Statistics {
         model_stats: versions.map(|version| statistics(version)).collect(),
@@ -86,10 +86,10 @@ pub(crate) async fn all(State(app): State<Arc<App>>) -> Json<Statistics> {
 #[utoipa::path(get, path = "/v2/models/{model}/stats", tag = "statistics", params(("model" = String, Path)),
     responses((status = 200, body = Statistics), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn model(
-    State(app): State<Arc<App>>,
+    State(front_end): State<Arc<FrontEnd>>,
     Path(model): Path<String>,
 ) -> Result<Json<Statistics>, ApiError> {
-    let model = app.serving.model(&model)?;
+    let model = front_end.serving.model(&model)?;
     Ok(Json(Statistics {
         model_stats: model
             .versions()
@@ -103,10 +103,10 @@ pub(crate) async fn model(
     params(("model" = String, Path), ("version" = String, Path)),
     responses((status = 200, body = Statistics), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn version(
-    State(app): State<Arc<App>>,
+    State(front_end): State<Arc<FrontEnd>>,
     Path((model, version)): Path<(String, String)>,
 ) -> Result<Json<Statistics>, ApiError> {
-    let found: Result<_, InferError> = app.serving.version(&model, Some(&version));
+    let found: Result<_, InferError> = front_end.serving.version(&model, Some(&version));
     Ok(Json(Statistics {
         model_stats: vec![statistics(&*found?)],
     }))

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tidegate_core::EngineChoice;
 use tidegate_engines::{Engines, OnnxRuntimeStatus};
-use tidegate_server::{Observers, Server, ServerConfig};
+use tidegate_server::{Server, ServerComponents, ServerConfig};
 use tidegate_serving::{MetricRegistry, Models, Serving};
 
 /// So long may any run of `digits` take on the thread of its connection, however slow everything
@@ -32,10 +32,9 @@ pub(crate) async fn serve() -> Server {
         grpc: any,
         ..ServerConfig::default()
     };
-    let observers = Observers::fewest(registry, models.request_metrics()).unwrap();
-    let server = Server::start(config, Arc::new(Serving::new(models)), observers)
-        .await
-        .unwrap();
+    let serving = Arc::new(Serving::new(models));
+    let components = ServerComponents::minimal(config, serving, registry).unwrap();
+    let server = Server::start(components).await.unwrap();
     let report = server.load_all().await;
     assert_eq!(report.ready, ["digits"], "{report:?}");
     server

@@ -1,4 +1,5 @@
-//! Alertmanager, as Prometheus tells it: what fires again and again, what ended for a while.
+//! Alertmanager, as Prometheus sends it alerts: those that fire again and again, those that were
+//! resolved for a while.
 
 use std::collections::BTreeMap;
 
@@ -34,28 +35,28 @@ impl Alertmanager {
         })
     }
 
-    /// The alerts that it is to be told of.
-    pub(in crate::alerting) fn told<'a>(
+    /// The alerts that it is sent: those that fire, and those that were resolved not long ago.
+    pub(in crate::alerting) fn alerts<'a>(
         &self,
         route: &Route,
         triaged: &'a [TriagedAlert],
         now_ms: u64,
     ) -> Vec<&'a Alert> {
-        let is_told = |triaged: &&TriagedAlert| {
-            let alert = &triaged.alert;
-            let recent = alert
-                .resolved_ms()
-                .is_some_and(|ended_ms| now_ms.saturating_sub(ended_ms) <= RESOLVED_RETENTION_MS);
-            triaged.suppression.is_none() && (alert.is_firing() || recent) && route.accepts(triaged)
-        };
-        triaged
-            .iter()
-            .filter(is_told)
-            .map(|triaged| &triaged.alert)
-            .collect()
+        let mut alerts = Vec::new();
+        for one in triaged {
+            let alert = &one.alert;
+            let is_recent = alert.resolved_ms().is_some_and(|resolved_ms| {
+                now_ms.saturating_sub(resolved_ms) <= RESOLVED_RETENTION_MS
+            });
+            let is_sent = one.suppression.is_none() && (alert.is_firing() || is_recent);
+            if is_sent && route.accepts(one) {
+                alerts.push(alert);
+            }
+        }
+        alerts
     }
 
-    /// Tells it of alerts.
+    /// Sends it alerts.
     pub(in crate::alerting) async fn send(
         &self,
         http: &Http,

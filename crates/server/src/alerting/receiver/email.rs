@@ -1,5 +1,6 @@
 //! Mail over SMTP.
 
+use futures_util::future::BoxFuture;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -7,8 +8,8 @@ use lettre::message::{Mailbox, header::ContentType};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use tidegate_observe::alerting::{Alert, Message, rfc3339};
 
-use super::Undelivered;
 use super::config::SmtpConfig;
+use super::{Http, MessageReceiver, Undelivered};
 use crate::alerting::secret::SecretSource;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -21,6 +22,20 @@ pub(in crate::alerting) struct Smtp {
     url: SecretSource,
     from: Mailbox,
     to: Vec<Mailbox>,
+}
+
+impl MessageReceiver for Smtp {
+    fn kind(&self) -> &'static str {
+        "smtp"
+    }
+
+    fn send<'a>(
+        &'a self,
+        _http: &'a Http,
+        message: &'a Message,
+    ) -> BoxFuture<'a, Result<(), Undelivered>> {
+        Box::pin(self.send_message(message))
+    }
 }
 
 impl Smtp {
@@ -50,7 +65,7 @@ impl Smtp {
         })
     }
 
-    pub(super) async fn send(&self, message: &Message) -> Result<(), Undelivered> {
+    async fn send_message(&self, message: &Message) -> Result<(), Undelivered> {
         let url = self.url.read().await.map_err(Undelivered::later)?;
         let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.reveal());
         let transport =

@@ -1,11 +1,12 @@
 //! PagerDuty's Events API v2, and what takes the same.
 
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tidegate_observe::alerting::{Message, MessageStatus, rfc3339};
 
-use super::Undelivered;
 use super::config::PagerDutyConfig;
 use super::http::{Http, check_url, json_headers};
+use super::{MessageReceiver, Undelivered};
 use crate::alerting::secret::{Secret, SecretSource};
 
 /// Longest summary that is taken, in characters.
@@ -17,6 +18,20 @@ pub(in crate::alerting) struct PagerDuty {
     routing_key: SecretSource,
     url: String,
     source: String,
+}
+
+impl MessageReceiver for PagerDuty {
+    fn kind(&self) -> &'static str {
+        "pagerduty"
+    }
+
+    fn send<'a>(
+        &'a self,
+        http: &'a Http,
+        message: &'a Message,
+    ) -> BoxFuture<'a, Result<(), Undelivered>> {
+        Box::pin(self.send_message(http, message))
+    }
 }
 
 impl PagerDuty {
@@ -37,7 +52,7 @@ impl PagerDuty {
         })
     }
 
-    pub(super) async fn send(&self, http: &Http, message: &Message) -> Result<(), Undelivered> {
+    async fn send_message(&self, http: &Http, message: &Message) -> Result<(), Undelivered> {
         let key = self.routing_key.read().await.map_err(Undelivered::later)?;
         http.post(
             &self.url,

@@ -1,11 +1,12 @@
 //! Slack's incoming webhooks, and what takes the same (Mattermost, Rocket.Chat).
 
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tidegate_observe::alerting::{Alert, Message};
 
-use super::Undelivered;
 use super::config::SlackConfig;
 use super::http::{Http, check_url, json_headers};
+use super::{MessageReceiver, Undelivered};
 use crate::alerting::secret::SecretSource;
 
 /// Slack shows no more attachments than this.
@@ -14,6 +15,20 @@ const MAX_SHOWN: usize = 20;
 /// A channel.
 pub(in crate::alerting) struct Slack {
     url: SecretSource,
+}
+
+impl MessageReceiver for Slack {
+    fn kind(&self) -> &'static str {
+        "slack"
+    }
+
+    fn send<'a>(
+        &'a self,
+        http: &'a Http,
+        message: &'a Message,
+    ) -> BoxFuture<'a, Result<(), Undelivered>> {
+        Box::pin(self.send_message(http, message))
+    }
 }
 
 impl Slack {
@@ -25,7 +40,7 @@ impl Slack {
         Ok(Self { url })
     }
 
-    pub(super) async fn send(&self, http: &Http, message: &Message) -> Result<(), Undelivered> {
+    async fn send_message(&self, http: &Http, message: &Message) -> Result<(), Undelivered> {
         let url = self.url.read().await.map_err(Undelivered::later)?;
         http.post(
             url.reveal(),

@@ -1,5 +1,6 @@
 //! Any HTTP receiver: Alertmanager's JSON or a template, signed.
 
+use futures_util::future::BoxFuture;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use minijinja::Environment;
@@ -7,9 +8,9 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use tidegate_observe::alerting::{Alert, Message, rfc3339};
 
-use super::Undelivered;
 use super::config::WebhookConfig;
 use super::http::{Http, check_url};
+use super::{MessageReceiver, Undelivered};
 use crate::alerting::secret::{Secret, SecretSource};
 use crate::clock::now_ms;
 
@@ -22,6 +23,20 @@ pub(in crate::alerting) struct Webhook {
     key: Option<SecretSource>,
     headers: HeaderMap,
     template: Option<Environment<'static>>,
+}
+
+impl MessageReceiver for Webhook {
+    fn kind(&self) -> &'static str {
+        "webhook"
+    }
+
+    fn send<'a>(
+        &'a self,
+        http: &'a Http,
+        message: &'a Message,
+    ) -> BoxFuture<'a, Result<(), Undelivered>> {
+        Box::pin(self.send_message(http, message))
+    }
 }
 
 impl Webhook {
@@ -39,7 +54,7 @@ impl Webhook {
         })
     }
 
-    pub(super) async fn send(&self, http: &Http, message: &Message) -> Result<(), Undelivered> {
+    async fn send_message(&self, http: &Http, message: &Message) -> Result<(), Undelivered> {
         let url = self.url.read().await.map_err(Undelivered::later)?;
         let body = self
             .body(message)

@@ -37,7 +37,7 @@ impl Store {
         }
     }
 
-    fn news(&self) -> Vec<SharedCount> {
+    fn counts(&self) -> Vec<SharedCount> {
         let count =
             |((objective, width_ms, bucket), (good, total)): (&(String, i64, i64), &(i64, i64))| {
                 SharedCount {
@@ -51,37 +51,37 @@ impl Store {
         self.counts.iter().map(count).collect()
     }
 
-    fn last(&self, kept: &Kept) -> i64 {
-        let replica = &kept.membership.as_ref().unwrap().replica;
+    fn last(&self, state: &PersistedState) -> i64 {
+        let replica = &state.membership.as_ref().unwrap().replica;
         self.last.get(replica).copied().unwrap_or(0)
     }
 }
 
-fn joined() -> Kept {
-    let mut kept = Kept::default();
-    kept.join(Some("g"));
-    let _ = kept.of(&slo());
-    kept
+fn joined() -> PersistedState {
+    let mut state = PersistedState::default();
+    state.join(Some("g"));
+    let _ = state.of(&slo());
+    state
 }
 
-fn written(kept: &Kept) -> Vec<u8> {
-    serde_json::to_vec(kept).unwrap()
+fn written(state: &PersistedState) -> Vec<u8> {
+    serde_json::to_vec(state).unwrap()
 }
 
 /// The process that follows one which left this file.
-fn restarted(file: &[u8]) -> Kept {
-    let mut kept: Kept = serde_json::from_slice(file).unwrap();
-    kept.join(Some("g"));
-    let _ = kept.of(&slo());
-    kept
+fn restarted(file: &[u8]) -> PersistedState {
+    let mut state: PersistedState = serde_json::from_slice(file).unwrap();
+    state.join(Some("g"));
+    let _ = state.of(&slo());
+    state
 }
 
-fn counted(kept: &mut Kept) -> u64 {
-    kept.of(&slo()).counted.all().sum(0, u64::MAX).total
+fn counted(state: &mut PersistedState) -> u64 {
+    state.of(&slo()).counted.all().sum(0, u64::MAX).total
 }
 
-fn count(kept: &mut Kept, total: u64) {
-    kept.count(&slo(), 60_000, Counts { good: total, total });
+fn count(state: &mut PersistedState, total: u64) {
+    state.count(&slo(), 60_000, Counts { good: total, total });
 }
 
 /// What a server may do next.
@@ -89,14 +89,14 @@ fn count(kept: &mut Kept, total: u64) {
 enum Step {
     /// It counts so many requests.
     Count(u64),
-    /// An addition is made, and the server hears of it.
+    /// An addition is made, and the server gets the answer.
     Exchange,
     /// An addition is made, and the answer is lost.
-    Unheard,
+    AnswerLost,
     /// An addition does not arrive.
-    Lost,
+    RequestLost,
     /// The file is written.
-    Keep,
+    Write,
     /// The process is killed and starts again from its file.
     Kill,
 }
@@ -105,9 +105,9 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         (1u64..9).prop_map(Step::Count),
         Just(Step::Exchange),
-        Just(Step::Unheard),
-        Just(Step::Lost),
-        Just(Step::Keep),
+        Just(Step::AnswerLost),
+        Just(Step::RequestLost),
+        Just(Step::Write),
         Just(Step::Kill),
     ]
 }
@@ -116,50 +116,50 @@ proptest! {
     /// At the end the store has everything that was counted and not lost with a killed process,
     /// once: a process loses at most what it counted since its file was written.
     #[test]
-    fn every_request_is_counted_once_whatever_is_cut_off(steps in proptest::collection::vec(step(), 0..60)) {
-        let (mut store, mut kept) = (Store::default(), joined());
-        let mut file = written(&kept);
+    fn every_request_is_counted_once_whatever_is_interrupted(steps in proptest::collection::vec(step(), 0..60)) {
+        let (mut store, mut state) = (Store::default(), joined());
+        let mut file = written(&state);
         // What was counted in all, and what of it is neither in the file nor in the store.
         let (mut least, mut most, mut at_risk, mut has_lost) = (0, 0, 0, false);
         for step in steps.into_iter().chain([Step::Exchange]) {
-            if matches!(step, Step::Exchange | Step::Unheard | Step::Lost)
-                && !kept.membership.as_ref().unwrap().is_settled
+            if matches!(step, Step::Exchange | Step::AnswerLost | Step::RequestLost)
+                && !state.membership.as_ref().unwrap().is_reconciled
             {
-                kept.settle(store.last(&kept));
-                file = written(&kept);
+                state.reconcile(store.last(&state));
+                file = written(&state);
                 least += at_risk;
                 at_risk = 0;
             }
             match step {
                 Step::Count(total) => {
-                    count(&mut kept, total);
+                    count(&mut state, total);
                     most += total;
                     at_risk += total;
                 }
                 Step::Exchange => {
-                    store.add(&kept.outgoing().unwrap());
-                    kept.receive(store.news());
+                    store.add(&state.outgoing().unwrap());
+                    state.receive(store.counts());
                 }
-                Step::Unheard => store.add(&kept.outgoing().unwrap()),
-                Step::Lost => drop(kept.outgoing()),
-                Step::Keep => {
-                    file = written(&kept);
+                Step::AnswerLost => store.add(&state.outgoing().unwrap()),
+                Step::RequestLost => drop(state.outgoing()),
+                Step::Write => {
+                    file = written(&state);
                     least += at_risk;
                     at_risk = 0;
                 }
                 Step::Kill => {
-                    kept = restarted(&file);
+                    state = restarted(&file);
                     has_lost |= at_risk > 0;
                     at_risk = 0;
                 }
             }
         }
         // An addition may still have been on its way.
-        store.add(&kept.outgoing().unwrap());
-        kept.receive(store.news());
-        store.add(&kept.outgoing().unwrap());
-        kept.receive(store.news());
-        let total = counted(&mut kept);
+        store.add(&state.outgoing().unwrap());
+        state.receive(store.counts());
+        store.add(&state.outgoing().unwrap());
+        state.receive(store.counts());
+        let total = counted(&mut state);
         prop_assert!((least..=most).contains(&total), "{total} of {least} to {most}");
         prop_assert!(has_lost || total == most, "{total} of {most}, and nothing was lost");
         let stored: i64 = store.counts.iter().filter(|((_, width, _), _)| *width == 60_000).map(|(_, sum)| sum.1).sum();
@@ -170,13 +170,13 @@ proptest! {
 #[test]
 fn replicas_see_what_all_of_them_counted() {
     let (mut store, mut one, mut other) = (Store::default(), joined(), joined());
-    for (kept, total) in [(&mut one, 10), (&mut other, 5)] {
-        kept.settle(0);
-        count(kept, total);
-        store.add(&kept.outgoing().unwrap());
-        kept.receive(store.news());
+    for (state, total) in [(&mut one, 10), (&mut other, 5)] {
+        state.reconcile(0);
+        count(state, total);
+        store.add(&state.outgoing().unwrap());
+        state.receive(store.counts());
     }
-    one.receive(store.news());
+    one.receive(store.counts());
     assert_eq!((counted(&mut one), counted(&mut other)), (15, 15));
     count(&mut one, 1);
     assert_eq!(
@@ -187,37 +187,37 @@ fn replicas_see_what_all_of_them_counted() {
 }
 
 #[test]
-fn what_was_counted_alone_joins_and_leaves_with_its_server() {
-    let (mut store, mut kept) = (Store::default(), Kept::default());
-    count(&mut kept, 7);
-    kept.join(Some("g"));
-    assert_eq!(counted(&mut kept), 7);
-    kept.settle(0);
-    store.add(&kept.outgoing().unwrap());
-    kept.receive(store.news());
-    count(&mut kept, 1);
-    kept.join(None);
-    assert_eq!(counted(&mut kept), 8);
-    count(&mut kept, 1);
+fn counts_from_before_a_group_join_and_leave_with_their_server() {
+    let (mut store, mut state) = (Store::default(), PersistedState::default());
+    count(&mut state, 7);
+    state.join(Some("g"));
+    assert_eq!(counted(&mut state), 7);
+    state.reconcile(0);
+    store.add(&state.outgoing().unwrap());
+    state.receive(store.counts());
+    count(&mut state, 1);
+    state.join(None);
+    assert_eq!(counted(&mut state), 8);
+    count(&mut state, 1);
     assert_eq!(
         (
-            counted(&mut kept),
-            kept.of(&slo()).counted.ledger.sum(0, u64::MAX).total
+            counted(&mut state),
+            state.of(&slo()).counted.ledger.sum(0, u64::MAX).total
         ),
         (9, 9)
     );
-    kept.join(Some("g"));
-    assert_eq!(counted(&mut kept), 0, "the group has most of that already");
+    state.join(Some("g"));
+    assert_eq!(counted(&mut state), 0, "the group has most of that already");
 }
 
 #[test]
 fn another_group_gets_only_what_the_first_one_has_not() {
-    let (mut store, mut kept) = (Store::default(), joined());
-    kept.settle(0);
-    count(&mut kept, 7);
-    store.add(&kept.outgoing().unwrap());
-    kept.receive(store.news());
-    count(&mut kept, 2);
-    kept.join(Some("h"));
-    assert_eq!(counted(&mut kept), 2);
+    let (mut store, mut state) = (Store::default(), joined());
+    state.reconcile(0);
+    count(&mut state, 7);
+    store.add(&state.outgoing().unwrap());
+    state.receive(store.counts());
+    count(&mut state, 2);
+    state.join(Some("h"));
+    assert_eq!(counted(&mut state), 2);
 }

@@ -1,0 +1,209 @@
+//! The page of a model.
+
+use std::sync::Arc;
+
+use tidegate_console::{Model, Tensor, VersionDetail};
+use tidegate_core::{Column, DeclaredTensor, Lineage, Manifest, TensorSpec};
+use tidegate_serving::{IndexEntry, Serving, Version};
+
+use super::models::{newest_first, row};
+use crate::events::EventJournal;
+
+const EVENTS: usize = 20;
+/// Most columns of a tensor that are named.
+const COLUMNS: usize = 40;
+
+pub(crate) fn model(
+    serving: &Serving,
+    journal: &EventJournal,
+    name: &str,
+    now_ms: u64,
+) -> Result<Model, String> {
+    let mut entries: Vec<IndexEntry> = serving
+        .known()
+        .into_iter()
+        .filter(|entry| entry.name == name)
+        .collect();
+    if entries.is_empty() {
+        return Err(format!("There is no model {name}."));
+    }
+    entries.sort_by(newest_first);
+    let loaded = |number: &str| serving.models().version(name, Some(number)).ok();
+    let answering = serving.models().version(name, None).ok();
+    let details = entries
+        .iter()
+        .filter_map(|entry| detail(serving, entry, loaded(&entry.version)));
+    let details: Vec<VersionDetail> = details.collect();
+    let shown = answering.as_deref();
+    let tensors = |specs: &[TensorSpec], declared: &[DeclaredTensor]| {
+        specs
+            .iter()
+            .map(|spec| tensor(spec, declared, specs.len() == 1))
+            .collect()
+    };
+    Ok(Model {
+        name: name.to_owned(),
+        description: shown
+            .map(|version| version.plan().manifest.description.clone())
+            .unwrap_or_default(),
+        now_ms,
+        versions: entries
+            .into_iter()
+            .map(|entry| {
+                let version = loaded(&entry.version);
+                row(entry, version.as_deref(), now_ms)
+            })
+            .collect(),
+        shown: shown
+            .map(|version| version.number().to_owned())
+            .unwrap_or_default(),
+        inputs: shown.map_or_else(Vec::new, |version| {
+            tensors(
+                &version.signature().inputs,
+                &version.plan().manifest.signature.inputs,
+            )
+        }),
+        outputs: shown.map_or_else(Vec::new, |version| {
+            tensors(
+                &version.signature().outputs,
+                &version.plan().manifest.signature.outputs,
+            )
+        }),
+        details,
+        events: journal.newest(|event| event.model == name, EVENTS),
+    })
+}
+
+fn tensor(spec: &TensorSpec, declared: &[DeclaredTensor], is_only: bool) -> Tensor {
+    let shape = match &spec.dims {
+        None => "any".to_owned(),
+        Some(_) => format!("{:?}", spec.wire_shape()),
+    };
+    let declared = declared
+        .iter()
+        .find(|declared| declared.name == spec.name || (is_only && declared.name.is_empty()));
+    let mut notes = Vec::new();
+    if spec.optional {
+        notes.push("may be left out".to_owned());
+    }
+    if let Some(declared) = declared {
+        notes.extend(
+            Some(declared.description.clone()).filter(|description| !description.is_empty()),
+        );
+        notes.extend(Some(columns(&declared.columns)).filter(|columns| !columns.is_empty()));
+    }
+    Tensor {
+        name: spec.name.clone(),
+        datatype: spec.datatype.to_string(),
+        shape,
+        note: notes.join("; "),
+    }
+}
+
+fn columns(columns: &[Column]) -> String {
+    let name = |column: &Column| match column.unit.as_str() {
+        "" => column.name.clone(),
+        unit => format!("{} ({unit})", column.name),
+    };
+    let mut text = columns
+        .iter()
+        .take(COLUMNS)
+        .map(name)
+        .collect::<Vec<_>>()
+        .join(", ");
+    if columns.len() > COLUMNS {
+        text.push_str(&format!(" and {} more", columns.len() - COLUMNS));
+    }
+    text
+}
+
+type Facts = Vec<(&'static str, String)>;
+
+/// Where a version comes from and how it runs; `None` where nothing is known of that.
+fn detail(
+    serving: &Serving,
+    entry: &IndexEntry,
+    loaded: Option<Arc<Version>>,
+) -> Option<VersionDetail> {
+    let mut facts = Facts::new();
+    let records = serving
+        .fleet()
+        .map(|fleet| fleet.version_records(&entry.name))
+        .unwrap_or_default();
+    let record = records
+        .into_iter()
+        .find(|record| record.number.to_string() == entry.version);
+    if let Some(record) = &record {
+        facts.push(("Digest", record.digest.to_string()));
+        facts.push(("Pushed by", record.pushed_by.clone()));
+        let pushed_ms = u64::try_from(record.pushed_ms).unwrap_or_default();
+        facts.push(("Pushed", tidegate_observe::alerting::rfc3339(pushed_ms)));
+        facts.push((
+            "Registry",
+            [record.state.name(), record.reason.as_str()]
+                .join(" ")
+                .trim_end()
+                .to_owned(),
+        ));
+    }
+    if let Some(version) = &loaded {
+        let limits = version.scheduler().limits();
+        if record.is_none() {
+            facts.push(("From", version.plan().artifact.display().to_string()));
+        }
+        facts.push(("Instances", version.scheduler().instances().to_string()));
+        facts.push((
+            "Largest batch",
+            limits
+                .max_batch_rows
+                .map_or("requests run one by one".to_owned(), |rows| {
+                    format!("{rows} rows")
+                }),
+        ));
+    }
+    let manifest = loaded
+        .as_ref()
+        .map(|version| &version.plan().manifest)
+        .or(record.as_ref().map(|record| &record.manifest));
+    facts.extend(manifest.into_iter().flat_map(told));
+    facts.retain(|(_, value)| !value.is_empty());
+    (!facts.is_empty()).then(|| VersionDetail {
+        version: entry.version.clone(),
+        facts,
+    })
+}
+
+/// What a bundle tells of itself.
+fn told(manifest: &Manifest) -> Facts {
+    let Lineage {
+        author,
+        trained_at,
+        commit,
+        training_run,
+        dataset,
+        dataset_version,
+        parents,
+        metrics,
+    } = &manifest.lineage;
+    let tags = manifest
+        .tags
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}"));
+    let metrics = metrics
+        .iter()
+        .map(|(name, value)| format!("{name} {value}"));
+    vec![
+        ("Author", author.clone()),
+        ("Trained", trained_at.clone()),
+        ("Commit", commit.clone()),
+        ("Training run", training_run.clone()),
+        (
+            "Dataset",
+            format!("{dataset} {dataset_version}").trim().to_owned(),
+        ),
+        ("Made from", parents.join(", ")),
+        ("Evaluation", metrics.collect::<Vec<_>>().join(", ")),
+        ("Licence", manifest.license.clone()),
+        ("Tags", tags.collect::<Vec<_>>().join(", ")),
+    ]
+}

@@ -1,0 +1,63 @@
+//! Every version of every model.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tidegate_console::{Listing, Models, VersionRow};
+use tidegate_serving::{IndexEntry, Serving, Version};
+
+use super::version_state;
+
+pub(crate) fn models(serving: &Serving, mut listing: Listing, now_ms: u64) -> Models {
+    let mut entries: Vec<IndexEntry> = serving
+        .known()
+        .into_iter()
+        .filter(|entry| listing.matches(&entry.name))
+        .collect();
+    entries.sort_by(|one, other| one.name.cmp(&other.name).then(newest_first(one, other)));
+    let loaded = loaded(serving);
+    let rows = listing.page_of(entries).into_iter().map(|entry| {
+        let version = loaded
+            .get(&(entry.name.clone(), entry.version.clone()))
+            .cloned();
+        row(entry, version.as_deref(), now_ms)
+    });
+    Models {
+        now_ms,
+        versions: rows.collect(),
+        listing,
+    }
+}
+
+pub(super) fn newest_first(one: &IndexEntry, other: &IndexEntry) -> std::cmp::Ordering {
+    let number = |entry: &IndexEntry| entry.version.parse::<u64>().unwrap_or(0);
+    number(other).cmp(&number(one))
+}
+
+fn loaded(serving: &Serving) -> HashMap<(String, String), Arc<Version>> {
+    let models = serving.models().all();
+    let versions = models.iter().flat_map(|model| model.versions());
+    versions
+        .map(|version| {
+            (
+                (version.model().to_owned(), version.number().to_owned()),
+                version.clone(),
+            )
+        })
+        .collect()
+}
+
+/// A version as the index has it, with what only a loaded one can tell.
+pub(super) fn row(entry: IndexEntry, version: Option<&Version>, now_ms: u64) -> VersionRow {
+    VersionRow {
+        state: version_state(&entry.state),
+        model: entry.name,
+        version: entry.version,
+        is_default: entry.is_default,
+        aliases: entry.aliases,
+        engine: version.map_or("", Version::engine),
+        memory_bytes: entry.memory_bytes,
+        load_ms: version.map(|version| version.load_time().as_secs_f64() * 1e3),
+        loaded_ms: version.map(|version| version.loaded_ms().min(now_ms)),
+    }
+}

@@ -1,0 +1,284 @@
+//! `GET /api/cost`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use serde::{Deserialize, Serialize};
+use tidegate_gateway::Permission;
+use tidegate_observe::cost::{BudgetStatus, Cost, Day, GroupBy, ReportRow};
+use tidegate_serving::{ErrorCode, InferError};
+use utoipa::{IntoParams, OpenApi, ToSchema};
+
+use super::Costs;
+use crate::blocking::run_blocking;
+use crate::clock::now_ms;
+use crate::rest::{ApiError, ErrorBody};
+use crate::routes::Routes;
+
+/// Most rows of an answer.
+const MAX_ROWS: usize = 10_000;
+const NO_PRICES: &str = "no cost is counted here: the server has no prices; set cost.currency and a price such as cost.vcpu_hour";
+
+#[derive(OpenApi)]
+#[openapi(paths(cost))]
+struct Description;
+
+pub(crate) fn description() -> utoipa::openapi::OpenApi {
+    Description::openapi()
+}
+
+pub(super) fn routes(costs: Arc<Costs>) -> Routes<()> {
+    Routes::described_by(description())
+        .get("/api/cost", Permission::ViewOperations, cost)
+        .with_state(costs)
+}
+
+/// Which costs are wanted, and how they are told apart.
+#[derive(Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct CostQuery {
+    /// The first day, in UTC, such as 2026-11-01; without it the first of the last day's month.
+    from: String,
+    /// The last day; without it today.
+    to: String,
+    /// GroupBy what costs are told apart, with commas between: day, model, version (with its model),
+    /// tenant. Without it by version; if empty, not at all.
+    by: Option<String>,
+}
+
+/// What was spent. Amounts are decimal texts with six places; what the rows cost together is
+/// exactly the total.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CostReport {
+    /// Of all amounts; three letters (ISO 4217).
+    currency: String,
+    /// The first day.
+    from: String,
+    /// The last day.
+    to: String,
+    /// GroupBy what costs are told apart.
+    by: String,
+    /// What is to be paid.
+    total: String,
+    /// Rows answered.
+    predictions: u64,
+    /// What a thousand of them cost.
+    per_1000_predictions: Option<f64>,
+    /// How long the server ran in these days, in seconds.
+    up_s: f64,
+    /// How idle cost is shared: by-use or apart.
+    idle: &'static str,
+    /// What is paid for now.
+    capacity: CostCapacity,
+    rows: Vec<CostRow>,
+    /// How far budgets are used up today, whatever days are asked for.
+    budgets: Vec<CostBudget>,
+    /// Other currencies in which costs of these days were counted; they are not in here.
+    other_currencies: Vec<String>,
+}
+
+/// What the server has, used or not.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CostCapacity {
+    vcpus: f64,
+    /// A GB has 10⁹ bytes.
+    memory_gb: f64,
+    gpus: f64,
+}
+
+/// Part of what was spent. `_idle` is what nobody used, where that stands apart; `_unallocated` the
+/// same while nothing was loaded; `_other` are versions too many to tell apart.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CostRow {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    day: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<String>,
+    /// Rows answered.
+    predictions: u64,
+    /// How long runs held vCPUs, in vCPU-seconds.
+    vcpu_s: f64,
+    /// Memory held, in GB-seconds.
+    memory_gb_s: f64,
+    /// Files, in GB-seconds.
+    storage_gb_s: f64,
+    /// What was sent, in GB.
+    network_gb: f64,
+    cost: CostParts,
+    /// All parts together.
+    total: String,
+    /// What a thousand predictions cost.
+    per_1000_predictions: Option<f64>,
+}
+
+/// What an amount is made of.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CostParts {
+    vcpu: String,
+    memory: String,
+    storage: String,
+    network: String,
+    /// The part of what nobody used: vCPUs, memory and GPUs.
+    idle: String,
+    /// The part of licences and monitoring.
+    fixed: String,
+}
+
+/// How far a budget is used up.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CostBudget {
+    name: String,
+    /// The model whose cost counts; the whole bill if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    /// day or month.
+    per: &'static str,
+    /// The first day that counts.
+    since: String,
+    amount: String,
+    spent: String,
+    /// What was spent as a share of the amount.
+    used_ratio: f64,
+    /// The shares at which an alert fires.
+    alert_at: Vec<f64>,
+}
+
+/// What was spent on this server, by version, model, tenant or day, and how far budgets are used
+/// up.
+#[utoipa::path(get, path = "/api/cost", tag = "operations", params(CostQuery),
+    responses((status = 200, body = CostReport), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+async fn cost(
+    State(costs): State<Arc<Costs>>,
+    query: Result<axum::extract::Query<CostQuery>, QueryRejection>,
+) -> Result<Json<CostReport>, ApiError> {
+    let axum::extract::Query(query) = query.map_err(|error| wrong(error.body_text()))?;
+    let (from, to, by) = query.parse(Day::of_ms(now_ms()))?;
+    // A year of many versions takes a moment.
+    let report = run_blocking(move || CostReport::of(&costs, from, to, by)).await??;
+    Ok(Json(report))
+}
+
+fn wrong(message: String) -> InferError {
+    InferError::new(ErrorCode::InvalidParameter, message)
+}
+
+impl CostQuery {
+    fn parse(&self, today: Day) -> Result<(Day, Day, GroupBy), InferError> {
+        let to = parse_day("to", &self.to, today)?;
+        let from = parse_day("from", &self.from, to.first_of_month())?;
+        if from > to {
+            return Err(wrong(format!("from is {from}, which is after to, {to}")));
+        }
+        let by = match &self.by {
+            None => GroupBy::default(),
+            Some(by) => by.parse().map_err(|error| wrong(format!("by: {error}")))?,
+        };
+        Ok((from, to, by))
+    }
+}
+
+fn parse_day(name: &str, text: &str, default: Day) -> Result<Day, InferError> {
+    if text.is_empty() {
+        return Ok(default);
+    }
+    text.parse()
+        .map_err(|error| wrong(format!("{name}: {error}")))
+}
+
+impl CostReport {
+    fn of(costs: &Costs, from: Day, to: Day, by: GroupBy) -> Result<Self, InferError> {
+        let found = costs.report(from, to, by).zip(costs.terms());
+        let (report, (capacity, idle)) =
+            found.ok_or_else(|| InferError::new(ErrorCode::NotFound, NO_PRICES))?;
+        if report.rows.len() > MAX_ROWS {
+            let rows = report.rows.len();
+            return Err(wrong(format!(
+                "the report has {rows} rows, {MAX_ROWS} are the most: ask for fewer days, or tell less apart"
+            )));
+        }
+        Ok(Self {
+            currency: report.currency,
+            from: report.from.to_string(),
+            to: report.to.to_string(),
+            by: report.by.to_string(),
+            total: report.total.to_string(),
+            predictions: report.predictions,
+            per_1000_predictions: report.per_1000_predictions,
+            up_s: report.up_s,
+            idle: idle.name(),
+            capacity: CostCapacity {
+                vcpus: capacity.vcpus,
+                memory_gb: capacity.memory_gb,
+                gpus: capacity.gpus,
+            },
+            rows: report.rows.into_iter().map(CostRow::from).collect(),
+            budgets: costs.budgets().iter().map(CostBudget::from).collect(),
+            other_currencies: report.other_currencies,
+        })
+    }
+}
+
+impl From<ReportRow> for CostRow {
+    fn from(row: ReportRow) -> Self {
+        let ReportRow {
+            day,
+            model,
+            version,
+            tenant,
+            usage,
+            cost,
+            total,
+            per_1000_predictions,
+        } = row;
+        Self {
+            day: day.map(|day| day.to_string()),
+            model,
+            version,
+            tenant,
+            predictions: usage.predictions,
+            vcpu_s: usage.vcpu_s,
+            memory_gb_s: usage.memory_gb_s,
+            storage_gb_s: usage.storage_gb_s,
+            network_gb: usage.network_gb,
+            cost: cost.into(),
+            total: total.to_string(),
+            per_1000_predictions,
+        }
+    }
+}
+
+impl From<Cost> for CostParts {
+    fn from(cost: Cost) -> Self {
+        Self {
+            vcpu: cost.vcpu.to_string(),
+            memory: cost.memory.to_string(),
+            storage: cost.storage.to_string(),
+            network: cost.network.to_string(),
+            idle: cost.idle.to_string(),
+            fixed: cost.fixed.to_string(),
+        }
+    }
+}
+
+impl From<&BudgetStatus<'_>> for CostBudget {
+    fn from(status: &BudgetStatus<'_>) -> Self {
+        let budget = status.budget;
+        Self {
+            name: budget.name.clone(),
+            model: budget.model.clone(),
+            per: budget.per.name(),
+            since: status.since.to_string(),
+            amount: budget.amount.to_string(),
+            spent: status.spent.to_string(),
+            used_ratio: status.used_ratio(),
+            alert_at: budget.alert_at.clone(),
+        }
+    }
+}

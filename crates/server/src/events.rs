@@ -1,0 +1,76 @@
+//! The journal of events: what happened once on this server, and with which numbers.
+
+mod api;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+use tidegate_observe::{Event, EventLog};
+
+pub(crate) use self::api::description;
+use crate::component::Component;
+use crate::persisted_state::StateFile;
+use crate::routes::Routes;
+
+/// The last events, kept over restarts where there is a data folder.
+pub(crate) struct EventJournal {
+    log: Mutex<EventLog>,
+    file: Option<StateFile>,
+}
+
+impl EventJournal {
+    /// The events of `file`; without a file they end with the process.
+    pub(crate) fn new(file: Option<PathBuf>) -> Self {
+        let (file, log) = file.map(StateFile::open).unzip();
+        Self {
+            log: Mutex::new(log.unwrap_or_default()),
+            file,
+        }
+    }
+
+    /// Adds an event. It is written to the file with the next [`EventJournal::persist`].
+    pub(crate) fn add(&self, event: Event) {
+        self.log.lock().add(event);
+    }
+
+    /// Adds an event and writes it before it returns.
+    pub(crate) async fn record(&self, event: Event) {
+        self.add(event);
+        self.persist().await;
+    }
+
+    /// The newest events that `is_wanted` takes, the newest first.
+    pub(crate) fn newest(&self, is_wanted: impl Fn(&Event) -> bool, limit: usize) -> Vec<Event> {
+        self.log
+            .lock()
+            .iter()
+            .rev()
+            .filter(|event| is_wanted(event))
+            .take(limit)
+            .cloned()
+            .collect()
+    }
+
+    /// All events, for rules. Whoever holds this delays everybody who adds one.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, EventLog> {
+        self.log.lock()
+    }
+
+    /// Writes the events to the file.
+    pub(crate) async fn persist(&self) {
+        if let Some(file) = &self.file {
+            file.write(|| serde_json::to_vec(&*self.log.lock())).await;
+        }
+    }
+}
+
+impl Component for EventJournal {
+    fn name(&self) -> &'static str {
+        "events"
+    }
+
+    fn routes(self: Arc<Self>) -> Routes<()> {
+        api::routes(self)
+    }
+}

@@ -1,0 +1,55 @@
+//! What the handlers of the inference protocols share.
+
+use std::sync::Arc;
+
+use tidegate_serving::{ErrorCode, IndexEntry, InferError, Serving};
+
+use crate::blocking::run_blocking;
+use crate::lifecycle::Lifecycle;
+use crate::listen::ConnectionMetrics;
+use crate::{ServerConfig, Traces};
+
+/// The state of the REST and gRPC front ends.
+pub(crate) struct FrontEnd {
+    pub(crate) serving: Arc<Serving>,
+    pub(crate) config: ServerConfig,
+    pub(crate) lifecycle: Arc<Lifecycle>,
+    pub(crate) traces: Arc<Traces>,
+    pub(crate) connections: ConnectionMetrics,
+}
+
+impl FrontEnd {
+    /// Every version that is loaded or could be, and models that have none. Looks into folders.
+    pub(crate) async fn index(&self) -> Result<Vec<IndexEntry>, InferError> {
+        let serving = self.serving.clone();
+        run_blocking(move || serving.index()).await
+    }
+
+    /// Loads a model, or reloads it.
+    pub(crate) async fn load(&self, model: String) -> Result<(), InferError> {
+        self.check_model_control()?;
+        if let Some(fleet) = self.serving.fleet().filter(|fleet| fleet.manages(&model)) {
+            return fleet.load(&model).await;
+        }
+        let serving = self.serving.clone();
+        run_blocking(move || serving.models().load(&model)).await?
+    }
+
+    /// Unloads a model.
+    pub(crate) async fn unload(&self, model: String) -> Result<(), InferError> {
+        self.check_model_control()?;
+        if let Some(fleet) = self.serving.fleet().filter(|fleet| fleet.manages(&model)) {
+            return fleet.unload(&model);
+        }
+        let serving = self.serving.clone();
+        run_blocking(move || serving.models().unload(&model)).await?
+    }
+
+    fn check_model_control(&self) -> Result<(), InferError> {
+        if self.config.model_control {
+            return Ok(());
+        }
+        let message = "loading and unloading is switched off: server.model_control is false";
+        Err(InferError::new(ErrorCode::MethodNotAllowed, message))
+    }
+}

@@ -1,0 +1,150 @@
+//! What one replica of a group tells the others: silences, objectives that were set or removed,
+//! freezes that were lifted.
+//!
+//! Objectives and alerting put a note into the [`GroupOutbox`] when a person has told this server
+//! something. The component of the group ([`crate::Replicas`]) sends it, and applies the notes of
+//! the others.
+
+use std::collections::BTreeMap;
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tidegate_observe::Objective;
+use tidegate_observe::alerting::Silence;
+use tidegate_store::Note;
+use tokio::sync::Notify;
+use tracing::warn;
+
+/// Most notes that wait for the store.
+const MAX_NOTES: usize = 1000;
+
+const SILENCE: &str = "silence";
+const THAW: &str = "thaw";
+const OBJECTIVE: &str = "objective";
+
+/// A change that every replica of a group makes.
+#[derive(Clone, Debug)]
+pub(crate) enum GroupNote {
+    /// A silence was added, or it ends earlier.
+    Silence(Silence),
+    /// Rollouts go on although the budget of this objective is spent.
+    Thaw { slo: String, thaw: Thaw },
+    /// An objective was set.
+    Objective(Objective),
+    /// The objective of this name was removed.
+    ObjectiveRemoved(String),
+}
+
+/// Lets rollouts go on for a while.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Thaw {
+    pub(crate) until_ms: u64,
+    pub(crate) author: String,
+    pub(crate) comment: String,
+}
+
+impl GroupNote {
+    /// Reads a note of the store; `None` if a newer build wrote a kind that this one does not know.
+    ///
+    /// # Errors
+    /// Why its body cannot be read.
+    pub(crate) fn read(note: &Note) -> Result<Option<Self>, serde_json::Error> {
+        let name = || note.name.clone();
+        Ok(Some(match (note.kind.as_str(), &note.body) {
+            (SILENCE, Some(body)) => Self::Silence(serde_json::from_str(body)?),
+            (THAW, Some(body)) => Self::Thaw {
+                slo: name(),
+                thaw: serde_json::from_str(body)?,
+            },
+            (OBJECTIVE, Some(body)) => Self::Objective(serde_json::from_str(body)?),
+            (OBJECTIVE, None) => Self::ObjectiveRemoved(name()),
+            _ => return Ok(None),
+        }))
+    }
+
+    fn write(&self) -> Note {
+        let (kind, name, body) = match self {
+            Self::Silence(silence) => (SILENCE, &silence.id, to_json(silence)),
+            Self::Thaw { slo, thaw } => (THAW, slo, to_json(thaw)),
+            Self::Objective(objective) => (OBJECTIVE, &objective.name, to_json(objective)),
+            Self::ObjectiveRemoved(name) => (OBJECTIVE, name, None),
+        };
+        Note {
+            kind: kind.to_owned(),
+            name: name.clone(),
+            body,
+        }
+    }
+}
+
+/// JSON of a struct without maps whose keys are not text, which is all that could fail.
+fn to_json(content: &impl Serialize) -> Option<String> {
+    serde_json::to_string(content).ok()
+}
+
+/// What waits to be sent to the other replicas.
+#[derive(Default)]
+pub(crate) struct GroupOutbox {
+    state: Mutex<OutboxState>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct OutboxState {
+    /// Notes that the store does not have yet, by kind and name: a newer one replaces an older one.
+    notes: BTreeMap<(String, String), Note>,
+    /// Whether all counts of the group are to be read again.
+    rereads_counts: bool,
+}
+
+impl GroupOutbox {
+    /// Sends a note with the next exchange, which begins at once.
+    pub(crate) fn send(&self, note: &GroupNote) {
+        let note = note.write();
+        let mut state = self.state.lock();
+        if state.notes.len() >= MAX_NOTES {
+            warn!(
+                kind = note.kind,
+                name = note.name,
+                "too many notes wait for the database of the group: one is dropped"
+            );
+            return;
+        }
+        state.notes.insert(key(&note), note);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Has the next exchange, which begins at once, read all counts of the group again.
+    pub(crate) fn reread_counts(&self) {
+        self.state.lock().rereads_counts = true;
+        self.changed.notify_one();
+    }
+
+    /// Whether all counts of the group are to be read again; asked once for each exchange.
+    pub(crate) fn take_reread_counts(&self) -> bool {
+        std::mem::take(&mut self.state.lock().rereads_counts)
+    }
+
+    /// The notes that the store does not have yet.
+    pub(crate) fn waiting(&self) -> Vec<Note> {
+        self.state.lock().notes.values().cloned().collect()
+    }
+
+    /// Removes a note that the store has, unless a newer one of its name came meanwhile.
+    pub(crate) fn sent(&self, note: &Note) {
+        let mut state = self.state.lock();
+        if state.notes.get(&key(note)) == Some(note) {
+            state.notes.remove(&key(note));
+        }
+    }
+
+    /// Waits until there is something to exchange at once.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+}
+
+fn key(note: &Note) -> (String, String) {
+    (note.kind.clone(), note.name.clone())
+}

@@ -1,0 +1,159 @@
+//! Setting and removing objectives, and letting rollouts go on.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use tidegate_observe::{BudgetPolicy, Objective, SliKind, Window};
+use tidegate_serving::{ErrorCode, InferError};
+use utoipa::ToSchema;
+
+use crate::clock::now_ms;
+use crate::group_notes;
+use crate::objectives::{ChangeError, Objectives};
+use crate::rest::{ApiError, ErrorBody, Path, body};
+
+/// Longest that rollouts may go on without a budget: a week.
+const MAX_THAW_S: u64 = 604_800;
+
+/// An objective that is wanted. What is left out is as in a `[[slo]]` section.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewObjective {
+    /// The model whose requests count, or `*` for all.
+    endpoint: Option<String>,
+    /// availability or latency.
+    #[schema(value_type = Option<String>)]
+    sli: Option<SliKind>,
+    /// For latency: up to how many milliseconds an answer is in time.
+    threshold_ms: Option<f64>,
+    /// The share of requests that are to be good, above 0 and below 1.
+    target: Option<f64>,
+    /// Such as `30d`, or `month`.
+    #[schema(value_type = Option<String>)]
+    window: Option<Window>,
+    tier: Option<String>,
+    /// How many requests must have counted in an alert's long window before it fires.
+    min_events: Option<u64>,
+    /// What a spent budget does: none or freeze.
+    #[schema(value_type = Option<String>)]
+    policy: Option<BudgetPolicy>,
+}
+
+/// Sets an objective: a new one, or one in the place of what was set under its name. It is kept
+/// over restarts.
+#[utoipa::path(put, path = "/api/slos/{name}", tag = "operations", params(("name" = String, Path)),
+    request_body = NewObjective, responses((status = 200, description = "it counts from now on"),
+        (status = 400, body = ErrorBody), (status = 403, body = ErrorBody),
+        (status = 409, description = "the configuration has it", body = ErrorBody),
+        (status = 413, body = ErrorBody), (status = 415, body = ErrorBody)))]
+pub(crate) async fn set(
+    State(objectives): State<Arc<Objectives>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    let wanted: NewObjective = body::wanted(&headers, body, &objectives.limits).await?;
+    objectives
+        .set_objective(wanted.named(name))
+        .await
+        .map_err(InferError::from)?;
+    Ok(StatusCode::OK)
+}
+
+/// Removes an objective that was set, with what it counted.
+#[utoipa::path(delete, path = "/api/slos/{name}", tag = "operations", params(("name" = String, Path)),
+    responses((status = 200, description = "it is gone"), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
+        (status = 409, description = "the configuration has it", body = ErrorBody)))]
+pub(crate) async fn remove(
+    State(objectives): State<Arc<Objectives>>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    objectives
+        .remove_objective(&name)
+        .await
+        .map_err(InferError::from)?;
+    Ok(StatusCode::OK)
+}
+
+/// How long rollouts may go on.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Thaw {
+    /// For how long, in seconds; at most a week.
+    duration_s: u64,
+    /// Who wants it.
+    author: String,
+    /// Why.
+    comment: String,
+}
+
+/// Lets rollouts go on for a while although the objective's error budget is spent.
+#[utoipa::path(post, path = "/api/slos/{name}/thaw", tag = "operations", params(("name" = String, Path)),
+    request_body = Thaw, responses((status = 200, description = "they go on"), (status = 400, body = ErrorBody),
+        (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 413, body = ErrorBody),
+        (status = 415, body = ErrorBody)))]
+pub(crate) async fn thaw(
+    State(objectives): State<Arc<Objectives>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    let wanted: Thaw = body::wanted(&headers, body, &objectives.limits).await?;
+    let thaw = wanted.parse(now_ms())?;
+    if objectives.thaw(&name, &thaw).await.is_none() {
+        let message = format!("there is no objective {name:?} with the policy freeze");
+        return Err(InferError::new(ErrorCode::NotFound, message).into());
+    }
+    Ok(StatusCode::OK)
+}
+
+impl Thaw {
+    fn parse(self, now_ms: u64) -> Result<group_notes::Thaw, InferError> {
+        if !(1..=MAX_THAW_S).contains(&self.duration_s) {
+            return Err(wrong("duration_s must be 1 to 604800, a week"));
+        }
+        if self.author.trim().is_empty() || self.comment.trim().is_empty() {
+            return Err(wrong("it needs an author and a comment"));
+        }
+        Ok(group_notes::Thaw {
+            until_ms: now_ms + 1000 * self.duration_s,
+            author: self.author,
+            comment: self.comment,
+        })
+    }
+}
+
+fn wrong(message: &'static str) -> InferError {
+    InferError::new(ErrorCode::InvalidParameter, message)
+}
+
+impl From<ChangeError> for InferError {
+    fn from(error: ChangeError) -> Self {
+        let code = match error {
+            ChangeError::Wrong(_) | ChangeError::TooMany => ErrorCode::InvalidParameter,
+            ChangeError::Configured(_) => ErrorCode::Conflict,
+            ChangeError::Unknown(_) => ErrorCode::NotFound,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl NewObjective {
+    fn named(self, name: String) -> Objective {
+        let default = Objective::default();
+        Objective {
+            name,
+            endpoint: self.endpoint.unwrap_or(default.endpoint),
+            sli: self.sli.unwrap_or(default.sli),
+            threshold_ms: self.threshold_ms,
+            target: self.target.unwrap_or(default.target),
+            window: self.window.unwrap_or(default.window),
+            tier: self.tier.unwrap_or(default.tier),
+            min_events: self.min_events.unwrap_or(default.min_events),
+            policy: self.policy.unwrap_or(default.policy),
+        }
+    }
+}

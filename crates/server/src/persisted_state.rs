@@ -1,0 +1,69 @@
+//! State that survives restarts, in files of the data folder.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use tracing::{error, warn};
+
+/// A file that is replaced whenever the state in it changes.
+pub(crate) struct StateFile {
+    path: PathBuf,
+    /// The bytes that the file has, once this process has written it.
+    written: tokio::sync::Mutex<Option<Vec<u8>>>,
+}
+
+impl StateFile {
+    /// The file and its state; the default state if the file is missing or cannot be read.
+    pub(crate) fn open<T: DeserializeOwned + Default>(path: PathBuf) -> (Self, T) {
+        let state = read(&path);
+        let written = tokio::sync::Mutex::new(None);
+        (Self { path, written }, state)
+    }
+
+    /// Writes what `serialize` returns, unless the file has these bytes already.
+    pub(crate) async fn write(&self, serialize: impl FnOnce() -> serde_json::Result<Vec<u8>>) {
+        // The lock is held while the file is written, and the state is read under it: of two
+        // writers, the second writes the newer state, and it stays.
+        let mut written = self.written.lock().await;
+        let file = self.path.display();
+        let bytes = match serialize() {
+            Ok(bytes) => bytes,
+            Err(problem) => return error!(%file, %problem, "cannot serialize the state"),
+        };
+        if written.as_ref() == Some(&bytes) {
+            return;
+        }
+        let path = self.path.clone();
+        match tokio::task::spawn_blocking(move || replace(&path, &bytes).map(|()| bytes)).await {
+            Ok(Ok(bytes)) => *written = Some(bytes),
+            Ok(Err(problem)) => error!(%file, %problem, "cannot write the state file"),
+            Err(problem) => error!(%file, %problem, "cannot write the state file"),
+        }
+    }
+}
+
+fn read<T: DeserializeOwned + Default>(path: &Path) -> T {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => return T::default(),
+        Err(problem) => {
+            warn!(file = %path.display(), %problem, "cannot read the state file; starting empty");
+            return T::default();
+        }
+    };
+    serde_json::from_slice(&bytes).unwrap_or_else(|problem| {
+        warn!(file = %path.display(), %problem, "cannot parse the state file; starting empty");
+        T::default()
+    })
+}
+
+/// Replaces a file, whole or not at all.
+fn replace(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let part = file.with_extension("part");
+    let mut written = std::fs::File::create(&part)?;
+    written.write_all(bytes)?;
+    // Without it, a power cut after the rename could leave an empty file.
+    written.sync_all()?;
+    std::fs::rename(&part, file)
+}

@@ -1,0 +1,46 @@
+//! The request path as a component: its finished requests are counted, its problems reported.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_serving::Serving;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+use crate::component::Component;
+
+/// How often finished requests are counted where nobody asks for figures: long before the queues
+/// of observations are full.
+const DRAIN_EVERY: Duration = Duration::from_millis(50);
+
+/// Watches the request path.
+pub(crate) struct ServingMonitor(Arc<Serving>);
+
+impl ServingMonitor {
+    pub(crate) fn new(serving: Arc<Serving>) -> Self {
+        Self(serving)
+    }
+
+    async fn run(self: Arc<Self>) {
+        let mut tick = tokio::time::interval(DRAIN_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            self.0.metrics().observations().drain();
+        }
+    }
+}
+
+impl Component for ServingMonitor {
+    fn name(&self) -> &'static str {
+        "serving"
+    }
+
+    fn start(self: Arc<Self>, background: &mut JoinSet<()>) {
+        background.spawn(self.run());
+    }
+
+    fn problems(&self) -> Vec<String> {
+        self.0.problems()
+    }
+}
