@@ -1,4 +1,4 @@
-//! Whoever sends one request at a time, over either protocol.
+//! Clients that send one request at a time, over either protocol.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::http::HttpClient;
 use crate::payload::Payload;
 use crate::target::Target;
 
-/// A sender of requests.
+/// Sends one request at a time.
 #[derive(Debug)]
 pub(crate) enum Client {
     /// Over a connection of its own.
@@ -18,7 +18,7 @@ pub(crate) enum Client {
 }
 
 impl Client {
-    /// Makes sure that there is a connection; tells whether it opened one.
+    /// Opens a connection if there is none; whether it opened one.
     pub(crate) async fn connect(&mut self) -> Result<bool, Failure> {
         match self {
             Self::Http(client) => client.connect().await,
@@ -26,7 +26,7 @@ impl Client {
         }
     }
 
-    /// Sends and waits for the whole answer; gives its size in bytes.
+    /// Sends a request and waits for the whole response; gives its size in bytes.
     pub(crate) async fn exchange(&mut self, payload: &Payload) -> Result<u64, Failure> {
         match self {
             Self::Http(client) => client.exchange(&payload.bytes).await,
@@ -38,11 +38,11 @@ impl Client {
     }
 }
 
-/// Where clients come from, one pool a thread.
+/// The clients of one thread.
 #[derive(Debug)]
 pub(crate) struct Pool {
     target: Target,
-    /// HTTP clients that wait for work, the one used last on top.
+    /// Idle HTTP clients. The one used last is used next: its connection is most likely alive.
     idle: Vec<HttpClient>,
     channels: Vec<Arc<Channel>>,
     next_channel: usize,
@@ -63,7 +63,7 @@ impl Pool {
         }
     }
 
-    /// A client that nobody else uses.
+    /// A client for exclusive use.
     pub(crate) fn take(&mut self) -> Client {
         if self.channels.is_empty() {
             return Client::Http(

@@ -53,18 +53,17 @@ impl Channel {
             return Ok(false);
         }
         *slot = None;
-        let failed = |error: &dyn std::fmt::Display| Failure::new(FailureKind::Connect, error);
         let stream = TcpStream::connect(self.address)
             .await
-            .map_err(|error| failed(&error))?;
-        stream.set_nodelay(true).map_err(|error| failed(&error))?;
+            .map_err(connect_failed)?;
+        stream.set_nodelay(true).map_err(connect_failed)?;
         let (sender, connection) = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .enable_push(false)
             .handshake(stream)
             .await
-            .map_err(|error| failed(&error))?;
+            .map_err(connect_failed)?;
         // Ends when the connection does; those who wait for answers learn why.
         tokio::spawn(connection);
         *slot = Some(sender);
@@ -74,7 +73,6 @@ impl Channel {
     /// Sends a framed message and reads the whole answer; gives the message and the number of bytes
     /// that came back.
     pub(crate) async fn call(&self, message: &Bytes) -> Result<(Vec<Bytes>, u64), Failure> {
-        let closed = |error: h2::Error| Failure::new(FailureKind::Closed, error);
         let sender = self.sender.lock().await.clone();
         let sender =
             sender.ok_or_else(|| Failure::new(FailureKind::Connect, "there is no connection"))?;
@@ -103,6 +101,14 @@ impl Channel {
     }
 }
 
+fn connect_failed(error: impl std::fmt::Display) -> Failure {
+    Failure::new(FailureKind::Connect, error)
+}
+
+fn closed(error: h2::Error) -> Failure {
+    Failure::new(FailureKind::Closed, error)
+}
+
 /// A message with gRPC's prefix: not compressed, and its length.
 pub(crate) fn frame(message: &impl prost::Message) -> Bytes {
     let length = message.encoded_len();
@@ -123,12 +129,12 @@ pub(crate) fn message<M: prost::Message + Default>(parts: &[Bytes]) -> Result<M,
 }
 
 fn status(headers: &HeaderMap) -> Result<(), Failure> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    match text("grpc-status").and_then(|status| status.parse().ok()) {
+    match header_text(headers, "grpc-status").and_then(|status| status.parse().ok()) {
         Some(0) => Ok(()),
         Some(status) => {
-            let code = text("tidegate-code").map(str::to_owned);
-            let message = percent_decode_str(text("grpc-message").unwrap_or_default());
+            let code = header_text(headers, "tidegate-code").map(str::to_owned);
+            let message =
+                percent_decode_str(header_text(headers, "grpc-message").unwrap_or_default());
             Err(Failure::grpc(status, code, &message.decode_utf8_lossy()))
         }
         None => Err(Failure::new(
@@ -138,7 +144,11 @@ fn status(headers: &HeaderMap) -> Result<(), Failure> {
     }
 }
 
-/// One whole message that is not compressed, as unary calls have it.
+fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Checks for one whole message that is not compressed, as unary calls have it.
 fn framed(parts: &[Bytes], received: usize) -> Result<(), Failure> {
     let mut prefix = [0; PREFIX_BYTES];
     let bytes = parts.iter().flatten().copied();

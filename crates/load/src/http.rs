@@ -115,7 +115,6 @@ impl Connection {
     }
 
     async fn exchange(&mut self, request: &[u8]) -> Result<u64, Failure> {
-        let closed = |error: std::io::Error| Failure::new(FailureKind::Closed, error);
         self.stream.write_all(request).await.map_err(closed)?;
         self.parser.reset();
         let mut received = 0;
@@ -168,4 +167,8 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+fn closed(error: std::io::Error) -> Failure {
+    Failure::new(FailureKind::Closed, error)
 }

@@ -1,57 +1,58 @@
-//! What requests ask: rows of the user's, or made up from the signature.
+//! The inputs of requests: rows of the user, or generated from the signature.
 
 use bytes::Bytes;
-use tidegate_core::{DataType, Dim, Shape, Signature, StringArray, Tensor, TensorSpec, bf16, f16};
+use tidegate_core::{
+    DataType, Dim, Shape, Signature, StringArray, Tensor, TensorError, TensorSpec, bf16, f16,
+};
 
 use crate::error::LoadError;
 
-/// Different requests that are kept ready for each model.
+/// Most different requests per model.
 const MAX_REQUESTS: usize = 512;
 
 /// The named inputs of one request.
 pub type Inputs = Vec<(String, Tensor)>;
 
-/// Cuts a table into requests of `rows` rows each, starting over at its end where the last request
-/// would come short.
+/// Cuts a table into requests of `rows` rows each. The last request takes its missing rows from the
+/// beginning of the table.
 ///
 /// # Errors
 /// If the table has no rows, or an input has no axis of rows.
 pub fn cut(model: &str, table: &[(String, Tensor)], rows: usize) -> Result<Vec<Inputs>, LoadError> {
-    let wrong = |problem: String| LoadError::Inputs {
-        model: model.to_owned(),
-        problem,
-    };
     let total = table.first().map_or(0, |(_, tensor)| tensor.rows());
     if total == 0 || rows == 0 {
-        return Err(wrong("there are no rows to send".to_owned()));
+        return Err(inputs_error(model, "there are no rows to send"));
     }
     if let Some((name, _)) = table
         .iter()
-        .find(|(_, it)| it.shape().is_empty() || it.rows() != total)
+        .find(|(_, tensor)| tensor.shape().is_empty() || tensor.rows() != total)
     {
-        return Err(wrong(format!(
-            "input \"{name}\" does not have {total} rows, as the first input has"
-        )));
+        let problem =
+            format!("input \"{name}\" does not have {total} rows, as the first input has");
+        return Err(inputs_error(model, problem));
     }
     let requests = total.div_ceil(rows).min(MAX_REQUESTS);
     (0..requests)
-        .map(|at| {
-            let slice = |(name, tensor): &(String, Tensor)| {
-                Ok((name.clone(), wrapped(tensor, at * rows, rows)?))
-            };
-            let inputs: Result<Inputs, tidegate_core::TensorError> =
-                table.iter().map(slice).collect();
-            inputs.map_err(|error| wrong(error.to_string()))
-        })
+        .map(|at| slice(table, at * rows, rows).map_err(|error| inputs_error(model, error)))
         .collect()
 }
 
-/// `rows` rows from `first` on, going on at the beginning.
-fn wrapped(
-    tensor: &Tensor,
-    first: usize,
-    rows: usize,
-) -> Result<Tensor, tidegate_core::TensorError> {
+fn inputs_error(model: &str, problem: impl ToString) -> LoadError {
+    LoadError::Inputs {
+        model: model.to_owned(),
+        problem: problem.to_string(),
+    }
+}
+
+fn slice(table: &[(String, Tensor)], first: usize, rows: usize) -> Result<Inputs, TensorError> {
+    table
+        .iter()
+        .map(|(name, tensor)| Ok((name.clone(), slice_cyclic(tensor, first, rows)?)))
+        .collect()
+}
+
+/// `rows` rows from `first` on, going on at the beginning of the tensor.
+fn slice_cyclic(tensor: &Tensor, first: usize, rows: usize) -> Result<Tensor, TensorError> {
     let total = tensor.rows();
     let mut parts = Vec::new();
     let mut missing = rows;
@@ -65,9 +66,9 @@ fn wrapped(
     Tensor::concat_rows(&parts.iter().collect::<Vec<_>>())
 }
 
-/// Makes up requests: floats in [0, 1), integers 0 and 1, for most integers are indices and every
-/// vocabulary has these, short texts. The same seed gives the same requests. Dimensions that are
-/// open, other than the first, get `open_extent`.
+/// Generates requests: floats in [0, 1), short texts, and for integers 0 and 1, because most integers
+/// are indices and every vocabulary has these two. The same seed gives the same requests. Dynamic
+/// dimensions other than the first get `open_extent`.
 ///
 /// # Errors
 /// If an input would be too large to address.
@@ -80,59 +81,60 @@ pub fn generate(
 ) -> Result<Vec<Inputs>, LoadError> {
     const REQUESTS: usize = 64;
     let mut rng = fastrand::Rng::with_seed(seed);
-    let required = || signature.inputs.iter().filter(|spec| !spec.optional);
-    (0..REQUESTS)
-        .map(|_| {
-            let made = required().map(|spec| {
-                Ok((
-                    spec.name.clone(),
-                    sample(spec, rows, open_extent, &mut rng)?,
-                ))
-            });
-            let made: Result<Inputs, tidegate_core::TensorError> = made.collect();
-            made.map_err(|error| LoadError::Inputs {
-                model: model.to_owned(),
-                problem: error.to_string(),
-            })
-        })
-        .collect()
+    let mut requests = Vec::with_capacity(REQUESTS);
+    for _ in 0..REQUESTS {
+        let mut inputs = Inputs::new();
+        for spec in signature.inputs.iter().filter(|spec| !spec.optional) {
+            let tensor = random_tensor(spec, rows, open_extent, &mut rng)
+                .map_err(|error| inputs_error(model, error))?;
+            inputs.push((spec.name.clone(), tensor));
+        }
+        requests.push(inputs);
+    }
+    Ok(requests)
 }
 
-fn sample(
+fn random_tensor(
     spec: &TensorSpec,
     rows: usize,
     open_extent: usize,
     rng: &mut fastrand::Rng,
-) -> Result<Tensor, tidegate_core::TensorError> {
-    let extent = |(axis, dim): (usize, &Dim)| match dim {
-        Dim::Fixed(extent) => *extent,
-        Dim::Any if axis == 0 => rows,
-        Dim::Any => open_extent,
-    };
-    let dims = spec.dims.as_deref().unwrap_or_default();
-    let shape = Shape::new(&dims.iter().enumerate().map(extent).collect::<Vec<_>>())?;
+) -> Result<Tensor, TensorError> {
+    let mut extents = Vec::new();
+    for (axis, dim) in spec.dims.iter().flatten().enumerate() {
+        extents.push(match dim {
+            Dim::Fixed(extent) => *extent,
+            Dim::Any if axis == 0 => rows,
+            Dim::Any => open_extent,
+        });
+    }
+    let shape = Shape::new(&extents)?;
     let count = shape.element_count();
-    let element = |rng: &mut fastrand::Rng| -> Vec<u8> {
-        match spec.datatype {
-            DataType::Fp16 => f16::from_f32(rng.f32()).to_le_bytes().to_vec(),
-            DataType::Bf16 => bf16::from_f32(rng.f32()).to_le_bytes().to_vec(),
-            DataType::Fp32 => rng.f32().to_le_bytes().to_vec(),
-            DataType::Fp64 => rng.f64().to_le_bytes().to_vec(),
-            integer => {
-                let mut bytes = vec![0; integer.element_bytes().unwrap_or(1)];
-                bytes[0] = rng.u8(0..2);
-                bytes
-            }
-        }
-    };
     if spec.datatype == DataType::Bytes {
         let texts: StringArray = (0..count)
             .map(|_| format!("text {}", rng.u32(0..1000)))
             .collect();
         return Tensor::from_strings(shape, texts);
     }
-    let bytes: Vec<u8> = (0..count).flat_map(|_| element(rng)).collect();
+    let bytes: Vec<u8> = (0..count)
+        .flat_map(|_| random_element(spec.datatype, rng))
+        .collect();
     Tensor::from_wire(spec.datatype, shape, Bytes::from(bytes))
+}
+
+/// The little-endian bytes of a number.
+fn random_element(datatype: DataType, rng: &mut fastrand::Rng) -> Vec<u8> {
+    match datatype {
+        DataType::Fp16 => f16::from_f32(rng.f32()).to_le_bytes().to_vec(),
+        DataType::Bf16 => bf16::from_f32(rng.f32()).to_le_bytes().to_vec(),
+        DataType::Fp32 => rng.f32().to_le_bytes().to_vec(),
+        DataType::Fp64 => rng.f64().to_le_bytes().to_vec(),
+        integer => {
+            let mut bytes = vec![0; integer.element_bytes().unwrap_or(1)];
+            bytes[0] = rng.u8(0..2);
+            bytes
+        }
+    }
 }
 
 #[cfg(test)]
@@ -153,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn made_up_inputs_fit_the_signature_and_follow_the_seed() {
+    fn generated_inputs_fit_the_signature_and_follow_the_seed() {
         let signature = signature();
         let requests = generate("m", &signature, 3, 5, 7).unwrap();
         let wires = |requests: &[Inputs]| -> Vec<Bytes> {

@@ -141,11 +141,10 @@ fn rest_binary(
     inputs: &[(String, Tensor)],
     deadline: Option<Duration>,
 ) -> Bytes {
-    let tensor = |(name, tensor): &(String, Tensor)| {
-        json!({"name": name, "shape": &tensor.shape()[..], "datatype": tensor.datatype().name(),
-            "parameters": {"binary_data_size": tensor.byte_len()}})
-    };
-    let tensors: Vec<Value> = inputs.iter().map(tensor).collect();
+    let tensors: Vec<Value> = inputs
+        .iter()
+        .map(|(name, tensor)| binary_header(name, tensor))
+        .collect();
     let header = json!({"inputs": tensors, "parameters": {"binary_data_output": true}}).to_string();
     let mut body = header.clone().into_bytes();
     inputs
@@ -168,6 +167,16 @@ fn rest_binary(
     )
 }
 
+/// An input whose data follows the JSON as bytes.
+fn binary_header(name: &str, tensor: &Tensor) -> Value {
+    json!({
+        "name": name,
+        "shape": &tensor.shape()[..],
+        "datatype": tensor.datatype().name(),
+        "parameters": {"binary_data_size": tensor.byte_len()},
+    })
+}
+
 fn rpc(model: &str, inputs: &[(String, Tensor)], deadline: Option<Duration>) -> Bytes {
     let timeout = deadline.map(|deadline| {
         let micros = i64::try_from(deadline.as_micros()).unwrap_or(i64::MAX);
@@ -178,16 +187,16 @@ fn rpc(model: &str, inputs: &[(String, Tensor)], deadline: Option<Duration>) -> 
             },
         )
     });
-    let tensor = |(name, tensor): &(String, Tensor)| InferInputTensor {
+    let tensors = inputs.iter().map(|(name, tensor)| InferInputTensor {
         name: name.clone(),
         datatype: tensor.datatype().name().to_owned(),
         shape: tensor.shape().iter().map(|extent| *extent as i64).collect(),
         ..InferInputTensor::default()
-    };
+    });
     grpc::frame(&ModelInferRequest {
         model_name: model.to_owned(),
         parameters: timeout.into_iter().collect(),
-        inputs: inputs.iter().map(tensor).collect(),
+        inputs: tensors.collect(),
         raw_input_contents: inputs.iter().map(|(_, tensor)| tensor.wire()).collect(),
         ..ModelInferRequest::default()
     })

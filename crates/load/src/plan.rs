@@ -9,7 +9,7 @@ use crate::target::Target;
 /// What to send, where, when, and for how long.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Whom to send to.
+    /// The server.
     pub target: Target,
     /// What to send.
     pub mix: Mix,
@@ -23,14 +23,14 @@ pub struct Plan {
     pub warmup: Duration,
     /// How long the client waits for an answer.
     pub timeout: Duration,
-    /// Answers that take longer, from when they were meant to be sent, are no good ones.
+    /// Answers that take longer, from the intended send time, do not count as goodput.
     pub deadline: Option<Duration>,
     /// Threads that send.
     pub threads: usize,
     /// HTTP/2 connections that gRPC calls share; HTTP/1.1 connections opened beforehand in an open
     /// loop.
     pub connections: usize,
-    /// Most requests under way in an open loop; those above are dropped, and counted.
+    /// Most requests in flight in an open loop; requests above it are not sent, but counted as dropped.
     pub max_outstanding: usize,
     /// Makes the choice of requests and the gaps between them repeatable.
     pub seed: u64,
@@ -39,16 +39,16 @@ pub struct Plan {
 /// Who decides when the next request goes out.
 #[derive(Clone, Debug)]
 pub enum Pattern {
-    /// The server: each of so many clients sends when its last answer is there.
+    /// The server: each client sends its next request when it has the last answer.
     Closed {
         /// Clients at once.
         concurrency: usize,
     },
-    /// The clock: requests go out when they are due, whether or not earlier ones were answered.
+    /// The clock: requests are sent when they are due, even if earlier ones are still unanswered.
     Open(Arrivals),
 }
 
-/// A stretch of the load that is reported on its own.
+/// A part of the load that is reported on its own.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Phase {
     pub(crate) start: Duration,
@@ -60,19 +60,22 @@ pub(crate) struct Phase {
 impl Plan {
     /// The parts that are reported, in order. A closed loop and a replay have one.
     pub(crate) fn phases(&self) -> Vec<Phase> {
-        let phase = |at: u32, rate: Option<f64>| Phase {
-            start: self.warmup + self.duration.unwrap_or_default() * at,
-            end: self
-                .duration
-                .map(|duration| self.warmup + duration * (at + 1)),
-            rate,
-        };
         match &self.pattern {
             Pattern::Open(Arrivals::Rates { rates, .. }) => (0..)
                 .zip(rates)
-                .map(|(at, rate)| phase(at, Some(*rate)))
+                .map(|(at, rate)| self.phase(at, Some(*rate)))
                 .collect(),
-            _ => vec![phase(0, None)],
+            _ => vec![self.phase(0, None)],
+        }
+    }
+
+    fn phase(&self, at: u32, rate: Option<f64>) -> Phase {
+        let length = self.duration.unwrap_or_default();
+        let start = self.warmup + length * at;
+        Phase {
+            start,
+            end: self.duration.map(|length| start + length),
+            rate,
         }
     }
 

@@ -1,4 +1,4 @@
-//! What became of requests, counted by the thread that sent them.
+//! The outcomes of requests, counted by the thread that sent them.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 
 use crate::failure::{Failure, FailureKind};
 
-/// Shortest time that is told apart from zero, and longest that is told from longer ones.
+/// The range of the histograms: shorter and longer times are counted as these.
 const SHORTEST_NS: u64 = 100;
 const LONGEST_NS: u64 = 600_000_000_000;
 /// Of every recorded time.
@@ -22,7 +22,7 @@ pub(crate) fn histogram() -> Histogram<u64> {
 /// What a failure is counted under.
 pub(crate) type FailureKey = (FailureKind, Option<u16>, Option<String>);
 
-/// What happened during a stretch of time, or to the requests of a part of the load.
+/// Counts of a period, or of the requests of a part of the load.
 #[derive(Clone, Debug)]
 pub(crate) struct Window {
     /// Answered requests, from when they were meant to be sent.
@@ -37,9 +37,9 @@ pub(crate) struct Window {
     pub(crate) failures: BTreeMap<FailureKey, (u64, String)>,
     /// Answers of each model of the mix.
     pub(crate) models: Vec<u64>,
-    /// Requests that were not sent, for too many were under way.
+    /// Requests that were not sent because too many were in flight.
     pub(crate) dropped: u64,
-    /// Requests that were not sent, for the generator did not get to them.
+    /// Requests that were not sent because the generator was too late.
     pub(crate) unsent: u64,
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_received: u64,
@@ -72,7 +72,7 @@ impl Window {
         }
     }
 
-    /// Adds what happened elsewhere.
+    /// Adds the counts of another window.
     pub(crate) fn merge(&mut self, other: &Self) {
         let pairs = [
             (&mut self.latency, &other.latency),
@@ -127,9 +127,9 @@ impl Window {
     }
 }
 
-/// A request with what became of it.
+/// A request with its outcome.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub(crate) struct FinishedRequest {
     /// The part of the load that it was meant for, and the one that it ended in.
     pub(crate) phase: Option<usize>,
     pub(crate) end_phase: Option<usize>,
@@ -145,7 +145,7 @@ pub(crate) struct Ended {
     pub(crate) result: Result<u64, Failure>,
 }
 
-/// The counts of one thread, taken away piece by piece while it goes on.
+/// The counts of one thread, which are taken at intervals while it goes on.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     models: usize,
@@ -168,7 +168,7 @@ impl Recorder {
         }
     }
 
-    /// Takes away what was counted since the last time, one entry a part of the load.
+    /// Takes the counts since the last time, one entry per part of the load.
     pub(crate) fn take(&mut self) -> Vec<Option<Box<Window>>> {
         std::mem::take(&mut self.windows)
     }
@@ -180,9 +180,9 @@ impl Recorder {
         self.windows[phase].get_or_insert_with(|| Box::new(Window::new(self.models)))
     }
 
-    /// Counts a request; gives how long nobody could be reached by now.
-    pub(crate) fn record(&mut self, ended: Ended) -> Duration {
-        let unreachable = self.contact(&ended);
+    /// Counts a request; gives how long no connection could be opened by now.
+    pub(crate) fn record(&mut self, ended: FinishedRequest) -> Duration {
+        let unreachable = self.unreachable_for(&ended);
         let latency = ended.end.saturating_duration_since(ended.intended);
         if let (Some(phase), Ok(_)) = (ended.end_phase, &ended.result) {
             let is_good = self.deadline.is_none_or(|deadline| latency <= deadline);
@@ -225,7 +225,7 @@ impl Recorder {
         unreachable
     }
 
-    fn contact(&mut self, ended: &Ended) -> Duration {
+    fn unreachable_for(&mut self, ended: &FinishedRequest) -> Duration {
         let unreachable =
             matches!(&ended.result, Err(failure) if failure.kind == FailureKind::Connect);
         self.unreachable_since = unreachable.then(|| self.unreachable_since.unwrap_or(ended.end));

@@ -1,4 +1,4 @@
-//! What a load test found.
+//! The results of a load test.
 
 mod csv;
 mod html;
@@ -30,7 +30,7 @@ const LATE_SHARE: f64 = 0.01;
 /// for.
 const SHORTFALL: f64 = 0.05;
 
-/// A whole load test: what was asked of whom, and what came of it.
+/// The results of a load test, with its settings.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// The version of the generator.
@@ -84,12 +84,13 @@ impl Report {
     /// Checks all runs against objectives.
     pub fn check(&mut self, objectives: &[Objective]) {
         self.objectives = objectives.iter().map(ToString::to_string).collect();
-        let breaches = |run| {
-            objectives
+        self.breaches.clear();
+        for run in &self.runs {
+            let breaches = objectives
                 .iter()
-                .filter_map(move |objective: &Objective| objective.breach(run))
-        };
-        self.breaches = self.runs.iter().flat_map(breaches).collect();
+                .filter_map(|objective| objective.breach(run));
+            self.breaches.extend(breaches);
+        }
     }
 
     /// Whether the objectives are met: by every run, or in a search by one.
@@ -125,7 +126,7 @@ impl Report {
 /// One load, or one part of a load with several rates.
 #[derive(Clone, Debug, Serialize)]
 pub struct Run {
-    /// What tells this run from the others, such as `concurrency=8`.
+    /// What distinguishes this run, such as `concurrency=8`.
     pub label: String,
     /// Clients at once, in a closed loop.
     pub concurrency: Option<usize>,
@@ -143,7 +144,7 @@ pub struct Run {
     pub refusals: u64,
     /// Requests that failed in any other way.
     pub errors: u64,
-    /// Requests that were not sent, for `max_outstanding` were under way.
+    /// Requests that were not sent because `max_outstanding` were in flight.
     pub dropped: u64,
     /// Answers per second.
     pub throughput_per_s: f64,
@@ -184,7 +185,7 @@ pub struct Run {
 pub struct Generator {
     /// Requests that left more than a millisecond after their time.
     pub late: u64,
-    /// Requests that were not sent at all, for the generator did not get to them in time.
+    /// Requests that were not sent because the generator was too late.
     pub unsent: u64,
     /// How long after their time requests left.
     pub lateness_us: Option<Latency>,
@@ -235,7 +236,7 @@ pub struct Point {
     pub max_us: Option<f64>,
     /// Requests per second that were refused, failed otherwise, or were not sent.
     pub failures_per_s: f64,
-    /// Requests under way at its end.
+    /// Requests in flight at its end.
     pub in_flight: u64,
 }
 
@@ -275,13 +276,6 @@ impl Run {
         ended_early: Option<String>,
     ) -> Self {
         let length_s = length.as_secs_f64();
-        let per_s = |count: u64| {
-            if length_s > 0.0 {
-                count as f64 / length_s
-            } else {
-                0.0
-            }
-        };
         let (answers, refusals, errors) = (window.answers(), window.refused(), window.errors());
         let (concurrency, arrival) = match &plan.pattern {
             Pattern::Closed { concurrency } => (Some(*concurrency), None),
@@ -299,9 +293,11 @@ impl Run {
             refusals,
             errors,
             dropped: window.dropped,
-            throughput_per_s: per_s(window.completed),
-            rows_per_s: per_s(window.completed_rows),
-            goodput_per_s: plan.deadline.map(|_| per_s(window.completed_good)),
+            throughput_per_s: per_s(window.completed, length_s),
+            rows_per_s: per_s(window.completed_rows, length_s),
+            goodput_per_s: plan
+                .deadline
+                .map(|_| per_s(window.completed_good, length_s)),
             latency_us: Latency::of(&window.latency),
             send_latency_us: Latency::of(&window.send_latency),
             refusal_latency_us: Latency::of(&window.refusals),
@@ -348,6 +344,14 @@ impl Generator {
     }
 }
 
+fn per_s(count: u64, seconds: f64) -> f64 {
+    if seconds > 0.0 {
+        count as f64 / seconds
+    } else {
+        0.0
+    }
+}
+
 fn label(concurrency: Option<usize>, rate: Option<f64>) -> String {
     match (concurrency, rate) {
         (Some(concurrency), _) => format!("concurrency={concurrency}"),
@@ -357,17 +361,16 @@ fn label(concurrency: Option<usize>, rate: Option<f64>) -> String {
 }
 
 fn failures(window: &Window) -> Vec<FailureCount> {
-    let count =
-        |((kind, status, code), (count, message)): (&crate::record::FailureKey, &(u64, String))| {
-            FailureCount {
-                kind: *kind,
-                status: *status,
-                code: code.clone(),
-                count: *count,
-                message: message.clone(),
-            }
-        };
-    let mut failures: Vec<FailureCount> = window.failures.iter().map(count).collect();
+    let mut failures = Vec::with_capacity(window.failures.len());
+    for ((kind, status, code), (count, message)) in &window.failures {
+        failures.push(FailureCount {
+            kind: *kind,
+            status: *status,
+            code: code.clone(),
+            count: *count,
+            message: message.clone(),
+        });
+    }
     failures.sort_by_key(|failure| std::cmp::Reverse(failure.count));
     failures
 }

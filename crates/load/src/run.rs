@@ -1,4 +1,4 @@
-//! Running a plan: starting the threads that send, watching them, adding up what they counted.
+//! Running a plan: starts the sending threads and adds up their counts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,10 +15,10 @@ use crate::sender::{Sender, Shared};
 const TICKS: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
 /// Loads longer than this have a point a second.
 const LONG: Duration = Duration::from_secs(60);
-/// How often progress is told.
+/// How often progress is reported.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
-/// How a load is getting on: the last second of it.
+/// The progress of a load: its last second.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
     /// Since the load began.
@@ -35,7 +35,7 @@ pub struct Progress {
     pub refusals: u64,
     /// Requests that failed otherwise or were not sent.
     pub errors: u64,
-    /// Requests under way.
+    /// Requests in flight.
     pub in_flight: u64,
 }
 
@@ -43,7 +43,7 @@ pub struct Progress {
 /// report.
 ///
 /// # Errors
-/// If threads or timers cannot be made. Whatever happens to requests is no error but counted.
+/// If threads or timers cannot be made. Failed requests are not errors: they are counted.
 pub fn run(
     plan: &Plan,
     interrupt: &AtomicBool,
@@ -60,22 +60,22 @@ pub fn run(
     let (done, ended) = mpsc::channel();
     for sender in &senders {
         let (sender, done) = (sender.clone(), done.clone());
-        let run = move || drop(done.send(sender.run()));
         std::thread::Builder::new()
             .name("load".to_owned())
-            .spawn(run)?;
+            // The receiver is gone only if this thread's result does not matter any more.
+            .spawn(move || drop(done.send(sender.run())))?;
     }
     drop(done);
     shared.ready.wait();
-    let mut watch = Watch::new(&shared, &senders);
+    let mut monitor = RunMonitor::new(&shared, &senders);
     let mut running = senders.len();
     while running > 0 {
-        match ended.recv_timeout(watch.until_next()) {
+        match ended.recv_timeout(monitor.until_next()) {
             Ok(outcome) => {
                 outcome?;
                 running -= 1;
             }
-            Err(RecvTimeoutError::Timeout) => watch.tick(progress),
+            Err(RecvTimeoutError::Timeout) => monitor.tick(progress),
             // A thread that ended without a word has panicked, which it said on standard error.
             Err(RecvTimeoutError::Disconnected) => break,
         }
@@ -83,12 +83,12 @@ pub fn run(
             shared.end_early("it was interrupted");
         }
     }
-    watch.tick(progress);
-    Ok(watch.finish())
+    monitor.tick(progress);
+    Ok(monitor.finish())
 }
 
 /// The counts of all threads, added up.
-struct Watch<'a> {
+struct RunMonitor<'a> {
     shared: &'a Shared,
     senders: &'a [Arc<Sender>],
     start: Instant,
@@ -106,7 +106,7 @@ struct Part {
     timeline: Vec<Point>,
 }
 
-impl<'a> Watch<'a> {
+impl<'a> RunMonitor<'a> {
     fn new(shared: &'a Shared, senders: &'a [Arc<Sender>]) -> Self {
         let plan = &shared.plan;
         let start = shared.start();
@@ -115,12 +115,12 @@ impl<'a> Watch<'a> {
         } else {
             TICKS[0]
         };
-        let empty = || Window::new(plan.mix.names().count());
+        let empty = Window::new(plan.mix.names().count());
         let parts = plan
             .phases()
             .iter()
             .map(|_| Part {
-                total: empty(),
+                total: empty.clone(),
                 timeline: Vec::new(),
             })
             .collect();
@@ -132,7 +132,7 @@ impl<'a> Watch<'a> {
             next: start + tick,
             last: start,
             parts,
-            recent: empty(),
+            recent: empty,
             recent_since: start,
         }
     }
@@ -178,13 +178,13 @@ impl<'a> Watch<'a> {
 
     fn progress(&self, now: Instant, in_flight: u64) -> Progress {
         let elapsed = now - self.start;
-        let quantile = |at| Duration::from_nanos(self.recent.latency.value_at_quantile(at));
+        let latency = &self.recent.latency;
         Progress {
             elapsed,
             is_warming_up: elapsed < self.shared.plan.warmup,
             answers_per_s: self.recent.answers() as f64 / (now - self.recent_since).as_secs_f64(),
-            p50: quantile(0.5),
-            p99: quantile(0.99),
+            p50: Duration::from_nanos(latency.value_at_quantile(0.5)),
+            p99: Duration::from_nanos(latency.value_at_quantile(0.99)),
             refusals: self.recent.refused(),
             errors: self.recent.errors() + self.recent.dropped + self.recent.unsent,
             in_flight,

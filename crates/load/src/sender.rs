@@ -11,7 +11,7 @@ use crate::client::{Client, Pool};
 use crate::failure::{Failure, FailureKind};
 use crate::payload::Payload;
 use crate::plan::{Pattern, Plan};
-use crate::record::{Ended, Recorder};
+use crate::record::{FinishedRequest, Recorder};
 
 /// How long a client waits before it tries to connect again.
 const RECONNECT_AFTER: Duration = Duration::from_millis(100);
@@ -46,7 +46,7 @@ impl Shared {
         *self.start.get_or_init(Instant::now)
     }
 
-    /// Ends sending before its time; what is under way may still end.
+    /// Stops sending early; requests in flight still finish.
     pub(crate) fn end_early(&self, reason: &str) {
         self.ended_early.get_or_init(|| reason.to_owned());
         self.stop.store(true, Ordering::Relaxed);
@@ -70,11 +70,11 @@ pub(crate) struct Sender {
     opened: AtomicU64,
 }
 
-/// A request that is about to be sent.
+/// A request to send.
 #[derive(Clone, Copy, Debug)]
-struct Shot<'a> {
+struct PlannedRequest<'a> {
     phase: Option<usize>,
-    /// `None`: now.
+    /// The intended send time; `None` for now.
     intended: Option<Instant>,
     model: usize,
     payload: &'a Payload,
@@ -84,10 +84,10 @@ impl Sender {
     pub(crate) fn new(shared: Arc<Shared>, thread: usize) -> Self {
         let plan = &shared.plan;
         let recorder = Recorder::new(plan.mix.names().count(), plan.is_closed(), plan.deadline);
-        let share = |requests| {
-            AtomicI64::new(i64::try_from(plan.share(requests, thread)).unwrap_or(i64::MAX))
-        };
-        let budget = plan.requests.map(share);
+        let budget = plan
+            .requests
+            .map(|requests| i64::try_from(plan.share(requests, thread)).unwrap_or(i64::MAX))
+            .map(AtomicI64::new);
         let [begun, ended, opened] = [(); 3].map(|()| AtomicU64::new(0));
         Self {
             recorder: Mutex::new(recorder),
@@ -122,7 +122,7 @@ impl Sender {
         }
     }
 
-    /// Requests under way.
+    /// Requests in flight.
     pub(crate) fn in_flight(&self) -> u64 {
         self.begun
             .load(Ordering::Relaxed)
@@ -152,8 +152,7 @@ impl Sender {
         )
     }
 
-    /// Connects before the load begins. Whoever fails now tries again with the first request, and
-    /// counts it.
+    /// Connects before the load begins. If this fails, the first request tries again and counts it.
     async fn connect(&self, client: &mut Client) {
         let connected = tokio::time::timeout(self.plan().timeout, client.connect()).await;
         self.opened.fetch_add(
@@ -175,33 +174,33 @@ impl Sender {
             .is_none_or(|budget| budget.fetch_sub(1, Ordering::Relaxed) > 0)
     }
 
-    /// Sends one request and counts what becomes of it.
-    async fn shoot(&self, client: &mut Client, shot: Shot<'_>) {
+    /// Sends one request and records its outcome.
+    async fn send(&self, client: &mut Client, request: PlannedRequest<'_>) {
         self.begun.fetch_add(1, Ordering::Relaxed);
         let sent = Instant::now();
         let timeout = self.plan().timeout;
-        let result = match tokio::time::timeout(timeout, self.exchange(client, shot.payload)).await
-        {
-            Ok(result) => result,
-            Err(_) => Err(Failure::new(
-                FailureKind::Timeout,
-                format!("no answer within {timeout:?}"),
-            )),
-        };
+        let result =
+            match tokio::time::timeout(timeout, self.exchange(client, request.payload)).await {
+                Ok(result) => result,
+                Err(_) => Err(Failure::new(
+                    FailureKind::Timeout,
+                    format!("no answer within {timeout:?}"),
+                )),
+            };
         let is_unreachable =
             matches!(&result, Err(failure) if failure.kind == FailureKind::Connect);
         let end = Instant::now();
         let elapsed = end.saturating_duration_since(self.shared.start());
-        let ended = Ended {
-            phase: shot.phase,
+        let ended = FinishedRequest {
+            phase: request.phase,
             end_phase: self.plan().phase_at(elapsed),
-            intended: shot.intended.unwrap_or(sent),
+            intended: request.intended.unwrap_or(sent),
             sent,
             end,
             elapsed,
-            model: shot.model,
-            rows: shot.payload.rows,
-            bytes_sent: shot.payload.bytes.len() as u64,
+            model: request.model,
+            rows: request.payload.rows,
+            bytes_sent: request.payload.bytes.len() as u64,
             result,
         };
         let unreachable = self.recorder().record(ended);

@@ -1,4 +1,4 @@
-//! Objectives that a run is held against, such as `p99<20ms,errors<0.1%`.
+//! Objectives that runs are checked against, such as `p99<20ms,errors<0.1%`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -101,7 +101,7 @@ impl fmt::Display for Breach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}: objective {} broken: {}",
+            "{}: objective {} not met: {}",
             self.run, self.objective, self.found
         )
     }
@@ -112,24 +112,22 @@ impl FromStr for Objective {
 
     fn from_str(text: &str) -> Result<Self, LoadError> {
         let text = text.trim();
-        let wrong = |problem: &str| LoadError::Objective {
-            given: text.to_owned(),
-            problem: problem.to_owned(),
-        };
         let at = text
             .find(['<', '>'])
-            .ok_or_else(|| wrong("it has no < or >"))?;
+            .ok_or_else(|| objective_error(text, "it has no < or >"))?;
         let relation = if text[at..].starts_with('<') {
             Relation::Below
         } else {
             Relation::Above
         };
         let metric = Metric::named(text[..at].trim()).ok_or_else(|| {
-            wrong("it must be about p50, p99.9 and the like, mean, max, errors, refusals, throughput or goodput")
+            let known = "use a percentile such as p50 or p99.9, mean, max, errors, refusals, \
+                         throughput or goodput";
+            objective_error(text, known)
         })?;
         let bound = metric
             .bound(text[at + 1..].trim())
-            .ok_or_else(|| wrong(metric.wanted()))?;
+            .ok_or_else(|| objective_error(text, metric.expected_bound()))?;
         Ok(Self {
             metric,
             relation,
@@ -161,7 +159,7 @@ impl Metric {
         })
     }
 
-    fn wanted(self) -> &'static str {
+    fn expected_bound(self) -> &'static str {
         match self {
             Self::Quantile(_) | Self::Mean | Self::Max => {
                 "its bound must be a time such as 500us, 20ms or 1.5s"
@@ -183,19 +181,12 @@ impl Metric {
     }
 
     fn of(self, run: &Run) -> Option<f64> {
-        let share = |count: u64| {
-            if run.requests == 0 {
-                0.0
-            } else {
-                count as f64 / run.requests as f64
-            }
-        };
         match self {
             Self::Quantile(quantile) => run.quantile_us(quantile),
             Self::Mean => run.latency_us.as_ref().map(|latency| latency.mean),
             Self::Max => run.latency_us.as_ref().map(|latency| latency.max),
-            Self::Errors => Some(share(run.requests - run.answers)),
-            Self::Refusals => Some(share(run.refusals)),
+            Self::Errors => Some(share(run.requests - run.answers, run.requests)),
+            Self::Refusals => Some(share(run.refusals, run.requests)),
             Self::Throughput => Some(run.throughput_per_s),
             Self::Goodput => Some(run.goodput_per_s.unwrap_or(run.throughput_per_s)),
         }
@@ -207,6 +198,20 @@ impl Metric {
             Self::Errors | Self::Refusals => format!("{:.3} %", value * 100.0),
             Self::Throughput | Self::Goodput => format!("{value:.1}/s"),
         }
+    }
+}
+
+fn objective_error(text: &str, problem: &str) -> LoadError {
+    LoadError::Objective {
+        given: text.to_owned(),
+        problem: problem.to_owned(),
+    }
+}
+
+fn share(count: u64, total: u64) -> f64 {
+    match total {
+        0 => 0.0,
+        _ => count as f64 / total as f64,
     }
 }
 

@@ -7,7 +7,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use tidegate_core::{Dim, Signature, TensorSpec};
-use tidegate_protocol::inference::{ModelMetadataRequest, ModelMetadataResponse};
+use tidegate_protocol::inference::{
+    ModelMetadataRequest, ModelMetadataResponse, model_metadata_response,
+};
 
 use crate::error::LoadError;
 use crate::failure::Failure;
@@ -67,10 +69,6 @@ impl Target {
         url: &str,
         headers: &[(String, String)],
     ) -> Result<Self, LoadError> {
-        let wrong = |problem: &str| LoadError::Address {
-            given: url.to_owned(),
-            problem: problem.to_owned(),
-        };
         let full = if url.contains("://") {
             url.to_owned()
         } else {
@@ -78,14 +76,14 @@ impl Target {
         };
         let uri: Uri = full
             .parse()
-            .map_err(|error: http::uri::InvalidUri| wrong(&error.to_string()))?;
+            .map_err(|error: http::uri::InvalidUri| address_error(url, error))?;
         if uri.scheme_str() != Some("http") {
-            return Err(wrong("only http:// is supported"));
+            return Err(address_error(url, "the URL must begin with http://"));
         }
         let host = uri
             .host()
             .filter(|host| !host.is_empty())
-            .ok_or_else(|| wrong("it has no host"))?;
+            .ok_or_else(|| address_error(url, "it has no host"))?;
         let port = uri.port_u16().unwrap_or(80);
         let address = reach(host.trim_matches(['[', ']']), port)?;
         let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
@@ -94,10 +92,13 @@ impl Target {
         for (name, value) in headers {
             let name: HeaderName = name
                 .parse()
-                .map_err(|_| wrong(&format!("{name:?} is no name of a header")))?;
-            let value: HeaderValue = value
-                .parse()
-                .map_err(|_| wrong(&format!("the value of header {name:?} is not printable")))?;
+                .map_err(|_| address_error(url, format!("{name:?} is not a header name")))?;
+            let value: HeaderValue = value.parse().map_err(|_| {
+                address_error(
+                    url,
+                    format!("the value of header {name:?} is not printable"),
+                )
+            })?;
             map.append(name, value);
         }
         Ok(Self {
@@ -127,20 +128,19 @@ impl Target {
     /// # Errors
     /// If the server cannot be asked, does not know the model, or answers something else.
     pub fn signature(&self, model: &str) -> Result<Signature, LoadError> {
-        let wrong = |problem: String| LoadError::Metadata {
-            model: model.to_owned(),
-            problem,
-        };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let metadata = runtime
             .block_on(async { tokio::time::timeout(METADATA_TIMEOUT, self.metadata(model)).await });
-        let metadata = metadata.map_err(|_| wrong("it does not answer".to_owned()))?;
         metadata
-            .map_err(|failure| wrong(failure.message))?
-            .signature()
-            .map_err(wrong)
+            .map_err(|_| "the server does not respond".to_owned())
+            .and_then(|metadata| metadata.map_err(|failure| failure.message))
+            .and_then(Metadata::signature)
+            .map_err(|problem| LoadError::Metadata {
+                model: model.to_owned(),
+                problem,
+            })
     }
 
     async fn metadata(&self, model: &str) -> Result<Metadata, Failure> {
@@ -224,6 +224,13 @@ impl Target {
     }
 }
 
+fn address_error(url: &str, problem: impl ToString) -> LoadError {
+    LoadError::Address {
+        given: url.to_owned(),
+        problem: problem.to_string(),
+    }
+}
+
 /// The first of a host's addresses that takes a connection.
 fn reach(host: &str, port: u16) -> Result<SocketAddr, LoadError> {
     let address = format!("{host}:{port}");
@@ -273,12 +280,11 @@ struct TensorMetadata {
 
 impl Metadata {
     fn signature(self) -> Result<Signature, String> {
-        let specs = |tensors: Vec<TensorMetadata>| -> Result<Vec<TensorSpec>, String> {
-            tensors.into_iter().map(TensorMetadata::spec).collect()
-        };
+        let inputs = self.inputs.into_iter().map(TensorMetadata::spec);
+        let outputs = self.outputs.into_iter().map(TensorMetadata::spec);
         Ok(Signature {
-            inputs: specs(self.inputs)?,
-            outputs: specs(self.outputs)?,
+            inputs: inputs.collect::<Result<_, _>>()?,
+            outputs: outputs.collect::<Result<_, _>>()?,
         })
     }
 }
@@ -301,21 +307,19 @@ impl TensorMetadata {
 
 impl From<ModelMetadataResponse> for Metadata {
     fn from(message: ModelMetadataResponse) -> Self {
-        let tensors = |tensors: Vec<
-            tidegate_protocol::inference::model_metadata_response::TensorMetadata,
-        >| {
-            let tensors = tensors.into_iter();
-            tensors
-                .map(|it| TensorMetadata {
-                    name: it.name,
-                    datatype: it.datatype,
-                    shape: it.shape,
-                })
-                .collect()
-        };
         Self {
-            inputs: tensors(message.inputs),
-            outputs: tensors(message.outputs),
+            inputs: message.inputs.into_iter().map(Into::into).collect(),
+            outputs: message.outputs.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<model_metadata_response::TensorMetadata> for TensorMetadata {
+    fn from(message: model_metadata_response::TensorMetadata) -> Self {
+        Self {
+            name: message.name,
+            datatype: message.datatype,
+            shape: message.shape,
         }
     }
 }
@@ -325,7 +329,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_that_are_none_are_told() {
+    fn wrong_addresses_are_refused() {
         for url in [
             "https://localhost:8000",
             "http://",
@@ -343,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_where_nobody_listens_is_told() {
+    fn a_port_without_a_listener_is_refused() {
         let free = std::net::TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()

@@ -43,15 +43,14 @@ pub(super) fn render(report: &Report) -> String {
 }
 
 fn row(report: &Report, run: &Run) -> [String; 26] {
-    let maybe = |number: Option<f64>| number.map_or(String::new(), |number| format!("{number:.3}"));
-    let latency = |of: fn(&super::Latency) -> f64| maybe(run.latency_us.as_ref().map(of));
+    let latency = run.latency_us.as_ref();
     let generator = run.generator.as_ref();
     [
         run.label.clone(),
         report.protocol.name().to_owned(),
         run.concurrency
             .map_or(String::new(), |concurrency| concurrency.to_string()),
-        maybe(run.offered_per_s),
+        optional(run.offered_per_s),
         format!("{:.3}", run.length_s),
         run.requests.to_string(),
         run.answers.to_string(),
@@ -67,16 +66,21 @@ fn row(report: &Report, run: &Run) -> [String; 26] {
             .to_string(),
         format!("{:.3}", run.throughput_per_s),
         format!("{:.3}", run.rows_per_s),
-        maybe(run.goodput_per_s),
-        latency(|it| it.mean),
-        latency(|it| it.min),
-        latency(|it| it.p50),
-        latency(|it| it.p75),
-        latency(|it| it.p90),
-        latency(|it| it.p95),
-        latency(|it| it.p99),
-        latency(|it| it.p999),
-        latency(|it| it.p9999),
-        latency(|it| it.max),
+        optional(run.goodput_per_s),
+        optional(latency.map(|latency| latency.mean)),
+        optional(latency.map(|latency| latency.min)),
+        optional(latency.map(|latency| latency.p50)),
+        optional(latency.map(|latency| latency.p75)),
+        optional(latency.map(|latency| latency.p90)),
+        optional(latency.map(|latency| latency.p95)),
+        optional(latency.map(|latency| latency.p99)),
+        optional(latency.map(|latency| latency.p999)),
+        optional(latency.map(|latency| latency.p9999)),
+        optional(latency.map(|latency| latency.max)),
     ]
+}
+
+/// An empty cell if there is no number.
+fn optional(number: Option<f64>) -> String {
+    number.map_or(String::new(), |number| format!("{number:.3}"))
 }

@@ -242,7 +242,7 @@ fn rate_over_time(run: &Run) -> Plot {
         lines: vec![
             line("answers", |it| it.answers_per_s),
             line("refusals and errors", |it| it.failures_per_s),
-            line("under way", |it| it.in_flight as f64),
+            line("in flight", |it| it.in_flight as f64),
         ],
     }
 }

@@ -38,20 +38,23 @@ impl Latency {
         if histogram.is_empty() {
             return None;
         }
-        let at = |quantile| micros(histogram.value_at_quantile(quantile));
         Some(Self {
             mean: histogram.mean() / 1000.0,
             min: micros(histogram.min()),
-            p50: at(0.5),
-            p75: at(0.75),
-            p90: at(0.9),
-            p95: at(0.95),
-            p99: at(0.99),
-            p999: at(0.999),
-            p9999: at(0.9999),
+            p50: quantile_us(histogram, 0.5),
+            p75: quantile_us(histogram, 0.75),
+            p90: quantile_us(histogram, 0.9),
+            p95: quantile_us(histogram, 0.95),
+            p99: quantile_us(histogram, 0.99),
+            p999: quantile_us(histogram, 0.999),
+            p9999: quantile_us(histogram, 0.9999),
             max: micros(histogram.max()),
         })
     }
+}
+
+fn quantile_us(histogram: &Histogram<u64>, share: f64) -> f64 {
+    micros(histogram.value_at_quantile(share))
 }
 
 /// The whole distribution, up to its largest value.

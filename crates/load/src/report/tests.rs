@@ -6,7 +6,7 @@ use super::*;
 use crate::failure::Failure;
 use crate::mix::Mix;
 use crate::payload::Payload;
-use crate::record::{Ended, Recorder};
+use crate::record::{FinishedRequest, Recorder};
 use crate::target::Target;
 
 fn plan() -> Plan {
@@ -40,7 +40,7 @@ pub(crate) fn run_of(latencies_us: &[u64], errors: u64) -> Run {
     let mut recorder = Recorder::new(1, false, plan.deadline);
     let start = Instant::now();
     let mut record = |latency_us: u64, result: Result<u64, Failure>| {
-        recorder.record(Ended {
+        recorder.record(FinishedRequest {
             phase: Some(0),
             end_phase: Some(0),
             intended: start,

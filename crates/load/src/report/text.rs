@@ -43,13 +43,12 @@ fn verdict(out: &mut String, report: &Report) {
 fn table(out: &mut String, runs: &[Run]) {
     let mut rows: Vec<[String; 12]> = vec![COLUMNS.map(str::to_owned)];
     rows.extend(runs.iter().map(row));
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
+    let mut widths = [0; COLUMNS.len()];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
     for row in &rows {
         let _ = write!(out, "{:<1$}", row[0], widths[0]);
         for (cell, width) in row.iter().zip(&widths).skip(1) {
@@ -87,7 +86,7 @@ pub(super) fn row(run: &Run) -> [String; 12] {
     ]
 }
 
-/// What the table has no room for.
+/// Notes on a run that are not in the table.
 pub(super) fn remarks(out: &mut String, report: &Report, run: &Run) {
     let label = &run.label;
     if let (Some(goodput), Some(deadline)) = (run.goodput_per_s, report.deadline_s) {
@@ -130,7 +129,7 @@ pub(super) fn remarks(out: &mut String, report: &Report, run: &Run) {
     if run.dropped > 0 {
         let _ = writeln!(
             out,
-            "{label}: {} requests were not sent, for too many were under way",
+            "{label}: {} requests were not sent because too many were in flight",
             run.dropped
         );
     }
@@ -140,7 +139,7 @@ pub(super) fn remarks(out: &mut String, report: &Report, run: &Run) {
             let (p50, p99) = (time(sent.p50), time(sent.p99));
             let _ = writeln!(
                 out,
-                "{label}: from when requests really left: {p50} (p50), {p99} (p99)"
+                "{label}: latency from the actual send time: {p50} (p50), {p99} (p99)"
             );
         }
     }
@@ -167,17 +166,17 @@ fn generator(out: &mut String, run: &Run) {
     let (late, unsent) = (generator.late, generator.unsent);
     let _ = write!(
         out,
-        "{}: the generator fell behind by up to {worst}: {late} requests left more than 1 ms late",
+        "{}: the generator fell behind by up to {worst}: {late} requests were sent more than 1 ms late",
         run.label
     );
     let _ = match generator.is_saturated {
         true => {
             writeln!(
                 out,
-                ", {unsent} never: the rate was not reached; use more --threads, or a machine of its own"
+                ", {unsent} not at all: the rate was not reached; use more --threads, or a machine of its own"
             )
         }
-        false => writeln!(out, ", which is part of the latency"),
+        false => writeln!(out, ", which is included in the latency"),
     };
 }
 

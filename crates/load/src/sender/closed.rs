@@ -1,9 +1,9 @@
-//! The closed loop: so many clients, each of which sends when its last answer is there.
+//! The closed loop: each client sends its next request when it has the last answer.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Sender, Shot};
+use super::{PlannedRequest, Sender};
 use crate::client::Client;
 use crate::mix::Picker;
 
@@ -48,9 +48,9 @@ async fn repeat(sender: Arc<Sender>, mut client: Client, seed: u64, start: Insta
         }
         let (model, payload) = picker.pick(&plan.mix);
         sender
-            .shoot(
+            .send(
                 &mut client,
-                Shot {
+                PlannedRequest {
                     phase,
                     intended: None,
                     model,

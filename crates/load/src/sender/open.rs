@@ -1,4 +1,4 @@
-//! The open loop: requests go out when they are due, whether or not earlier ones were answered.
+//! The open loop: requests are sent when they are due, even if earlier ones are still unanswered.
 //!
 //! Latency counts from when a request was *meant* to be sent. A generator that waited for a stalled
 //! server and counted from when it finally sent would leave out just the requests that suffered
@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
-use super::{Sender, Shot};
+use super::{PlannedRequest, Sender};
 use crate::client::Pool;
 use crate::mix::Picker;
 use crate::pace::Timer;
 use crate::schedule::{Arrivals, arrivals};
 
-/// How often a waiting generator looks whether it was stopped.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// Requests begun in a row before those under way get their turn.
+/// How often a waiting generator checks whether it was stopped.
+const CHECK_STOP_EVERY: Duration = Duration::from_millis(200);
+/// Requests started in a row before the runtime gets to run those in flight.
 const BURST: u32 = 16;
 
 /// Sends this thread's arrivals and waits for their answers.
@@ -27,12 +27,12 @@ pub(super) async fn run(sender: &Arc<Sender>, when: &Arrivals) -> std::io::Resul
     let most = usize::try_from(plan.share(plan.max_outstanding as u64, sender.thread))
         .unwrap_or(usize::MAX);
     let most = most.clamp(1, Semaphore::MAX_PERMITS);
-    let room = Arc::new(Semaphore::new(most));
+    let permits = Arc::new(Semaphore::new(most));
     let mut picker = Picker::new(&plan.mix, plan.seed.wrapping_add(sender.thread as u64));
     let start = sender.begin();
     let mut timer = Timer::new()?;
     let mut in_a_row = 0;
-    // Whoever is so far behind will not catch up: the rest is counted and not sent.
+    // A generator that is this late will not catch up: the rest is counted, but not sent.
     let last_call = plan
         .phases()
         .last()
@@ -62,29 +62,29 @@ pub(super) async fn run(sender: &Arc<Sender>, when: &Arrivals) -> std::io::Resul
             tokio::task::yield_now().await;
         }
         let is_too_late = last_call.is_some_and(|last_call| Instant::now() > last_call);
-        match room.clone().try_acquire_owned() {
-            Ok(place) if !is_too_late => {
+        match permits.clone().try_acquire_owned() {
+            Ok(permit) if !is_too_late => {
                 let (sender, pool) = (sender.clone(), pool.clone());
                 let (model, payload) = picker.pick(&plan.mix);
                 let payload = payload.clone();
                 tokio::spawn(async move {
-                    let shot = Shot {
+                    let request = PlannedRequest {
                         phase: arriving.phase,
                         intended: Some(intended),
                         model,
                         payload: &payload,
                     };
                     let mut client = lock(&pool).take();
-                    sender.shoot(&mut client, shot).await;
+                    sender.send(&mut client, request).await;
                     lock(&pool).put(client);
-                    drop(place);
+                    drop(permit);
                 });
             }
             refused => skip(sender, arriving.phase, refused.is_ok()),
         }
     }
-    // All places are free again when all requests have ended, at the latest by their timeout.
-    let all = room
+    // All permits are back when all requests have ended, at the latest by their timeout.
+    let all = permits
         .acquire_many(u32::try_from(most).unwrap_or(u32::MAX))
         .await;
     drop(all);
@@ -113,7 +113,7 @@ async fn wait(sender: &Sender, timer: &mut Timer, due: Instant) -> std::io::Resu
         if left.is_zero() {
             break;
         }
-        timer.sleep(left.min(LOOK_EVERY)).await?;
+        timer.sleep(left.min(CHECK_STOP_EVERY)).await?;
         waited = true;
     }
     Ok(waited)
