@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use tidegate_core::EngineChoice;
-use tidegate_engines::Engines;
+use tidegate_engines::{Engines, ONNX_RUNTIME};
 use tidegate_server::{Server, ServerComponents, ServerConfig};
 use tidegate_serving::{MetricRegistry, Models, Serving};
 
@@ -39,7 +39,7 @@ pub(crate) fn run(model: &Path) -> Result<()> {
 }
 
 async fn serve(model: &Path) -> Result<Server> {
-    let engines = Engines::discover(None, EngineChoice::OnnxRuntime);
+    let engines = Engines::discover(None, EngineChoice::from(ONNX_RUNTIME));
     let registry = Arc::new(MetricRegistry::new());
     let models =
         Models::new(vec![model.to_owned()], engines, &registry).with_inline_run(INLINE_RUN);

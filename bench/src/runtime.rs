@@ -11,7 +11,7 @@ use ort::environment::Environment;
 use ort::session::{Session, SessionInputs};
 use serde::Serialize;
 use tidegate_core::{EngineChoice, Shape, Tensor};
-use tidegate_engines::Engines;
+use tidegate_engines::{Engines, ONNX_RUNTIME};
 use tidegate_serving::{InProcess, InferRequest, MetricRegistry, Models, Serving, Target};
 
 /// What to time.
@@ -186,7 +186,7 @@ struct Loaded {
 
 impl Loaded {
     fn new(model: &Path) -> Result<Self> {
-        let engines = Engines::discover(None, EngineChoice::OnnxRuntime);
+        let engines = Engines::discover(None, EngineChoice::from(ONNX_RUNTIME));
         let models = Models::new(vec![model.to_owned()], engines, &MetricRegistry::new());
         let report = models.load_all();
         let name = report

@@ -53,7 +53,14 @@ pub(crate) fn find(path: &Path, name: Option<&str>) -> Result<Vec<BundleToCheck>
 
 /// A bundle, or an artifact alone.
 fn open(path: &Path, name: Option<&str>, limits: &BundleLimits) -> Result<BundleToCheck> {
+    if path.is_file() && !tidegate_engines::is_artifact(path) {
+        bail!(
+            "{} is neither an .onnx file nor a bundle's folder",
+            path.display()
+        );
+    }
     let bundle = Bundle::open(path, name, limits)?;
+    tidegate_engines::check_name(&bundle.manifest().engine)?;
     let artifact = match path.is_file() {
         true => path.to_owned(),
         false => path.join(&bundle.manifest().artifact),

@@ -131,7 +131,10 @@ fn read(path: &Path) -> Result<toml::Table> {
 
 fn parse(table: &toml::Table) -> Result<Config> {
     let config = toml::Value::Table(table.clone()).try_into();
-    config.map_err(|error: toml::de::Error| anyhow!(with_hint(error.message())))
+    let config: Config =
+        config.map_err(|error: toml::de::Error| anyhow!(with_hint(error.message())))?;
+    tidegate_engines::check_name(&config.engines.default).context("engines.default")?;
+    Ok(config)
 }
 
 /// Puts `TIDEGATE_SERVER__HTTP=…` at `server.http`.

@@ -1,7 +1,7 @@
 //! Finding the engines that are installed.
 
 use tidegate_core::EngineChoice;
-use tidegate_engines::{Engines, OnnxRuntimeStatus};
+use tidegate_engines::{EngineStatus, Engines, ONNX_RUNTIME};
 use tracing::{info, warn};
 
 use crate::config::EnginesConfig;
@@ -9,12 +9,13 @@ use crate::options::Engine;
 
 /// Finds the engines, and logs what is missing without ONNX Runtime.
 pub(crate) fn discover(config: &EnginesConfig) -> Engines {
-    let engines = Engines::discover(config.onnxruntime.as_deref(), config.default);
-    match engines.onnxruntime() {
-        OnnxRuntimeStatus::Loaded { library, version } => {
+    let engines = Engines::discover(config.onnxruntime.as_deref(), config.default.clone());
+    match engines.status(ONNX_RUNTIME) {
+        EngineStatus::BuiltIn => {}
+        EngineStatus::Loaded { library, version } => {
             info!(library, version, "ONNX Runtime found")
         }
-        OnnxRuntimeStatus::Missing { reason } => warn!(
+        EngineStatus::Missing { reason } => warn!(
             reason,
             "ONNX Runtime was not found: models run on the portable engine, which is slower and \
              lacks some operators; `pip download onnxruntime` and unpack the wheel to get the \

@@ -3,9 +3,10 @@
 mod contract;
 mod lineage;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 pub use contract::{
@@ -102,27 +103,64 @@ impl Default for Manifest {
     }
 }
 
-/// The engine that executes an artifact.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+/// The engine that executes an artifact. Which names exist is known to the engines alone.
+///
+/// ```
+/// use tidegate_core::EngineChoice;
+///
+/// assert_eq!(EngineChoice::from("auto"), EngineChoice::Auto);
+/// assert_eq!(EngineChoice::from("portable").name(), "portable");
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub enum EngineChoice {
-    /// ONNX Runtime where its library is found, else portable.
+    /// The first engine of the server that can be used: ONNX Runtime where its library is found,
+    /// else portable.
     #[default]
     Auto,
-    /// ONNX Runtime, from a shared library.
-    OnnxRuntime,
-    /// tract: pure Rust, fewer operators, no shared library.
-    Portable,
+    /// The engine of this name.
+    Named(String),
 }
 
 impl EngineChoice {
     /// The name in configuration and messages.
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &str {
         match self {
             Self::Auto => "auto",
-            Self::OnnxRuntime => "onnxruntime",
-            Self::Portable => "portable",
+            Self::Named(name) => name,
         }
+    }
+}
+
+impl From<&str> for EngineChoice {
+    fn from(name: &str) -> Self {
+        match name {
+            "auto" => Self::Auto,
+            name => Self::Named(name.to_owned()),
+        }
+    }
+}
+
+impl From<String> for EngineChoice {
+    fn from(name: String) -> Self {
+        Self::from(name.as_str())
+    }
+}
+
+impl From<EngineChoice> for String {
+    fn from(choice: EngineChoice) -> Self {
+        choice.name().to_owned()
+    }
+}
+
+impl JsonSchema for EngineChoice {
+    fn schema_name() -> Cow<'static, str> {
+        "EngineChoice".into()
+    }
+
+    /// The reference adds the names of the engines that exist.
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "description": "The engine that executes an artifact.", "type": "string" })
     }
 }
 

@@ -1,16 +1,86 @@
-//! The seam between the engines and everything above them.
+//! The traits between the engines and everything above them.
 
-use std::path::PathBuf;
+use std::path::Path;
+use std::sync::Arc;
 
-use thiserror::Error;
-use tidegate_core::{Signature, Tensor};
+use tidegate_core::{EngineOptions, Signature, Tensor};
+
+use crate::{LoadError, RunError};
+
+/// Executes artifacts: reads a file and makes instances that run batches.
+///
+/// ```
+/// for engine in tidegate_engines::all(None) {
+///     println!("{} reads {:?}", engine.name(), engine.extensions());
+/// }
+/// ```
+pub trait Engine: Send + Sync {
+    /// The name in manifests, configuration, metrics and messages, such as `onnxruntime`.
+    fn name(&self) -> &'static str;
+
+    /// What it is, in one line, for the command line's help.
+    fn description(&self) -> &'static str;
+
+    /// The platform's name in the inference protocol: Triton's name where Triton has one.
+    fn platform(&self) -> &'static str;
+
+    /// Extensions of the files that it reads, without the dot.
+    fn extensions(&self) -> &'static [&'static str];
+
+    /// Where its instances have their memory.
+    fn allocator(&self) -> Allocator;
+
+    /// The keys of `[engine_options]` that it follows. It ignores the others.
+    fn options(&self) -> &'static [&'static str];
+
+    /// Whether it can be used on this machine. The first call may load a shared library.
+    fn status(&self) -> EngineStatus;
+
+    /// Reads an artifact, for a machine with `cores` processor cores.
+    ///
+    /// # Errors
+    /// [`LoadError`] says what the engine cannot do. It names the input or output where there is
+    /// one.
+    fn load(
+        &self,
+        artifact: &Path,
+        options: &EngineOptions,
+        cores: usize,
+    ) -> Result<Arc<dyn LoadedArtifact>, LoadError>;
+}
+
+/// Where an engine allocates. It decides how the memory of a version is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allocator {
+    /// The C library's `malloc`, whose statistics count its bytes exactly.
+    CLibrary,
+    /// The allocator of this process, which requests use too. Only the growth of the process can
+    /// be measured.
+    Process,
+}
+
+/// Whether an engine can be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EngineStatus {
+    /// It is part of the binary.
+    BuiltIn,
+    /// It was loaded from a shared library.
+    Loaded {
+        /// The library's path, or its bare name when the system's library path was searched.
+        library: String,
+        /// The library's own version.
+        version: String,
+    },
+    /// It cannot be used.
+    Missing {
+        /// Where its library was searched, or why it cannot be used.
+        reason: String,
+    },
+}
 
 /// An artifact that an engine has read and can run.
 pub trait LoadedArtifact: Send + Sync {
-    /// The name of the engine, as metrics and messages show it.
-    fn engine(&self) -> &'static str;
-
-    /// What the artifact takes and gives.
+    /// The inputs and outputs of the artifact.
     fn signature(&self) -> &Signature;
 
     /// How many instances suit this machine and this artifact.
@@ -21,76 +91,23 @@ pub trait LoadedArtifact: Send + Sync {
         1
     }
 
-    /// Whether the time of a run follows from the size of its inputs. It does not where the graph
-    /// loops as often as its inputs say.
+    /// Whether the size of the inputs bounds the time of a run. A graph with a loop whose number of
+    /// iterations depends on the values of its inputs has no such bound.
     fn run_time_is_bounded(&self) -> bool;
 
     /// One more copy that can run a batch of its own.
     ///
     /// # Errors
-    /// [`LoadError::Engine`] if the engine refuses, for example for want of memory.
+    /// [`LoadError::Engine`] if the engine refuses, for example because memory is short.
     fn instance(&self) -> Result<Box<dyn Instance>, LoadError>;
 }
 
 /// A copy of an artifact that runs one batch at a time.
 pub trait Instance: Send {
-    /// Runs the inputs, in the order of the signature, `None` for an optional input that was left
-    /// out, and gives the outputs in the order of the signature.
+    /// Runs one batch. The inputs are in the order of the signature; `None` stands for an optional
+    /// input that was left out. The outputs are in the order of the signature.
     ///
     /// # Errors
     /// [`RunError::Input`] if the values cannot be run, [`RunError::Engine`] for everything else.
     fn run(&mut self, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, RunError>;
-}
-
-/// Why an artifact cannot be served.
-#[derive(Debug, Error)]
-pub enum LoadError {
-    /// The file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The operating system's answer.
-        source: std::io::Error,
-    },
-    /// ONNX Runtime was asked for and its library is not there.
-    #[error("engine \"onnxruntime\" is not available: {reason}")]
-    OnnxRuntimeMissing {
-        /// Where it was looked for, or why it cannot be used.
-        reason: String,
-    },
-    /// An input or output of a kind that is not served.
-    #[error("{side} \"{name}\" {problem}")]
-    Unsupported {
-        /// `input` or `output`.
-        side: &'static str,
-        /// Its name.
-        name: String,
-        /// What it is and what to do.
-        problem: String,
-    },
-    /// The engine does not take the artifact.
-    #[error("the {engine} engine cannot load the model: {message}")]
-    Engine {
-        /// The engine's name.
-        engine: &'static str,
-        /// What the engine says.
-        message: String,
-    },
-}
-
-/// Why a batch has no outputs.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum RunError {
-    /// The engine cannot take these values.
-    #[error("input \"{name}\" {problem}")]
-    Input {
-        /// The input.
-        name: String,
-        /// What is wrong with its values.
-        problem: String,
-    },
-    /// The engine failed.
-    #[error("the model failed: {0}")]
-    Engine(String),
 }

@@ -1,4 +1,7 @@
-//! What an ONNX file says of itself, read from its protobuf.
+//! What an ONNX file says about itself, read from its protobuf.
+
+mod nodes;
+mod weights;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,19 +11,21 @@ use tract_onnx::pb::type_proto::Value;
 use tract_onnx::pb::{self, tensor_shape_proto::dimension};
 use tract_onnx::prelude::Framework;
 
-mod weights;
-
+use self::nodes::nodes;
 use crate::LoadError;
 
-/// What a person wants to know of an artifact before serving it.
+/// The extensions of ONNX files.
+pub(crate) const EXTENSIONS: &[&str] = &["onnx"];
+
+/// What people want to know about an artifact before they serve it.
 #[derive(Clone, Debug)]
 pub struct ArtifactSummary {
     /// Who wrote the file, such as `skl2onnx 1.20.0`.
     pub producer: String,
     /// Operator sets and their versions, as `domain → version`; the default domain is `ai.onnx`.
     pub opsets: BTreeMap<String, i64>,
-    /// Operators and how often each stands in the graph, as `domain.Operator`, without the default
-    /// domain.
+    /// How often each operator occurs in the graph, by `domain.Operator`; the default domain is left
+    /// out.
     pub operators: BTreeMap<String, usize>,
     /// Bytes of the weights inside the file.
     pub weight_bytes: u64,
@@ -28,7 +33,7 @@ pub struct ArtifactSummary {
     pub file_bytes: u64,
     /// Tensors with weights that are not a number.
     pub nan_weights: Vec<String>,
-    /// What it takes and gives.
+    /// Its inputs and outputs, or why they cannot be read.
     pub signature: Result<Signature, String>,
 }
 
@@ -49,6 +54,23 @@ impl ArtifactSummary {
     }
 }
 
+/// Reads what a file says about itself.
+pub(crate) fn summarize(path: &Path) -> Result<ArtifactSummary, LoadError> {
+    let model = read(path)?;
+    let graph = model.graph.clone().unwrap_or_default();
+    let file_bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    let producer = format!("{} {}", model.producer_name, model.producer_version);
+    Ok(ArtifactSummary {
+        producer: producer.trim().to_owned(),
+        opsets: opsets(&model),
+        operators: operators(&graph),
+        weight_bytes: weight_bytes(&graph),
+        nan_weights: weights::not_a_number(&model),
+        file_bytes,
+        signature: signature(&graph).map_err(|error| error.to_string()),
+    })
+}
+
 /// Reads the whole protobuf of a file.
 pub(crate) fn read(path: &Path) -> Result<pb::ModelProto, LoadError> {
     let mut file = std::fs::File::open(path).map_err(|source| LoadError::Read {
@@ -60,140 +82,116 @@ pub(crate) fn read(path: &Path) -> Result<pb::ModelProto, LoadError> {
     if model.graph.is_none() {
         return Err(not_onnx("it has no graph"));
     }
-    weights::stay_inside(&model, path)?;
+    weights::check_external_files(&model, path)?;
     Ok(model)
 }
 
 fn not_onnx(message: &str) -> LoadError {
     LoadError::Engine {
         engine: "portable",
-        message: format!("the file is no ONNX model: {message}"),
+        message: format!("the file is not an ONNX model: {message}"),
     }
 }
 
-/// Reads what a file says of itself.
-pub(crate) fn summarize(path: &Path) -> Result<ArtifactSummary, LoadError> {
-    let model = read(path)?;
-    let graph = model.graph.clone().unwrap_or_default();
-    let file_bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+const DEFAULT_DOMAIN: &str = "ai.onnx";
+
+fn opsets(model: &pb::ModelProto) -> BTreeMap<String, i64> {
+    let mut opsets = BTreeMap::new();
+    for opset in &model.opset_import {
+        let domain = match opset.domain.as_str() {
+            "" => DEFAULT_DOMAIN,
+            domain => domain,
+        };
+        opsets.insert(domain.to_owned(), opset.version);
+    }
+    opsets
+}
+
+fn operators(graph: &pb::GraphProto) -> BTreeMap<String, usize> {
     let mut operators = BTreeMap::new();
     for node in &graph.node {
         let name = match node.domain.as_str() {
-            "" | "ai.onnx" => node.op_type.clone(),
+            "" | DEFAULT_DOMAIN => node.op_type.clone(),
             domain => format!("{domain}.{}", node.op_type),
         };
         *operators.entry(name).or_insert(0) += 1;
     }
-    let opset_name = |domain: &str| {
-        if domain.is_empty() {
-            "ai.onnx".to_owned()
-        } else {
-            domain.to_owned()
-        }
-    };
-    Ok(ArtifactSummary {
-        producer: format!("{} {}", model.producer_name, model.producer_version)
-            .trim()
-            .to_owned(),
-        opsets: model
-            .opset_import
-            .iter()
-            .map(|opset| (opset_name(&opset.domain), opset.version))
-            .collect(),
-        operators,
-        weight_bytes: weight_bytes(&graph),
-        nan_weights: weights::not_a_number(&model),
-        file_bytes,
-        signature: signature(&graph).map_err(|error| error.to_string()),
+    operators
+}
+
+/// Whether a graph, or one inside it, has an operator that repeats its work as often as the values
+/// of its inputs say: `Loop`, `Scan`, and the search operators of text generation.
+pub(crate) fn has_loop(model: &pb::ModelProto) -> bool {
+    nodes(model).into_iter().any(|node| {
+        let operator = node.op_type.as_str();
+        matches!(operator, "Loop" | "Scan" | "Sampling") || operator.ends_with("Search")
     })
 }
 
-/// Whether a graph, or one inside it, repeats itself as often as its inputs say: `Loop`, `Scan`,
-/// and the search operators of text generation.
-pub(crate) fn has_loop(model: &pb::ModelProto) -> bool {
-    let loops =
-        |node: &pb::NodeProto| matches!(node.op_type.as_str(), "Loop" | "Scan" | "Sampling");
-    nodes(model)
-        .into_iter()
-        .any(|node| loops(node) || node.op_type.ends_with("Search"))
-}
-
-/// Whether there are trees for two classes that score one of them only, as LightGBM and XGBoost
-/// make them.
+/// Whether there are trees for two classes that score only one of them, as LightGBM and XGBoost
+/// export them.
 pub(crate) fn has_one_sided_trees(model: &pb::ModelProto) -> bool {
-    let is_one_sided = |node: &pb::NodeProto| {
-        let attribute = |name: &str| {
-            node.attribute
-                .iter()
-                .find(|attribute| attribute.name == name)
-        };
-        let numbers = attribute("classlabels_int64s").map_or(0, |labels| labels.ints.len());
-        let texts = attribute("classlabels_strings").map_or(0, |labels| labels.strings.len());
-        let scored = attribute("class_ids").map_or(&[][..], |ids| &ids.ints);
-        numbers.max(texts) < 3 && scored.iter().all(|class| *class == 0)
-    };
     nodes(model)
         .into_iter()
         .any(|node| node.op_type == "TreeEnsembleClassifier" && is_one_sided(node))
 }
 
-/// The nodes of a model, of its functions, and of the graphs inside its nodes.
-fn nodes(model: &pb::ModelProto) -> Vec<&pb::NodeProto> {
-    let functions = model.functions.iter().flat_map(|function| &function.node);
-    let mut nodes: Vec<&pb::NodeProto> = model
-        .graph
-        .iter()
-        .flat_map(|graph| &graph.node)
-        .chain(functions)
-        .collect();
-    let mut at = 0;
-    while let Some(node) = nodes.get(at) {
-        let graphs = node
-            .attribute
-            .iter()
-            .flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs));
-        nodes.extend(graphs.flat_map(|graph| &graph.node));
-        at += 1;
-    }
-    nodes
+fn is_one_sided(node: &pb::NodeProto) -> bool {
+    let numbers = attribute(node, "classlabels_int64s").map_or(0, |labels| labels.ints.len());
+    let texts = attribute(node, "classlabels_strings").map_or(0, |labels| labels.strings.len());
+    let scored = attribute(node, "class_ids").map_or(&[][..], |ids| &ids.ints);
+    numbers.max(texts) < 3 && scored.iter().all(|class| *class == 0)
 }
 
-/// Weights stand in initializers, or, for trees, in the attributes of nodes.
+fn attribute<'a>(node: &'a pb::NodeProto, name: &str) -> Option<&'a pb::AttributeProto> {
+    node.attribute
+        .iter()
+        .find(|attribute| attribute.name == name)
+}
+
+/// Bytes of the weights inside the file. Trees have them in the attributes of nodes, other models
+/// in initializers.
 fn weight_bytes(graph: &pb::GraphProto) -> u64 {
-    let initializers = graph.initializer.iter().map(|tensor| {
-        let packed =
-            tensor.raw_data.len() + 4 * tensor.float_data.len() + 4 * tensor.int32_data.len();
-        packed + 8 * tensor.int64_data.len() + 8 * tensor.double_data.len()
-    });
+    let initializers = graph.initializer.iter().map(tensor_bytes);
     let attributes = graph
         .node
         .iter()
         .flat_map(|node| &node.attribute)
-        .map(|attribute| {
-            4 * attribute.floats.len()
-                + 8 * attribute.ints.len()
-                + attribute.strings.iter().map(Vec::len).sum::<usize>()
-                + attribute
-                    .t
-                    .as_ref()
-                    .map_or(0, |tensor| tensor.raw_data.len())
-        });
+        .map(attribute_bytes);
     initializers.chain(attributes).sum::<usize>() as u64
 }
 
-/// The signature of a graph; inputs that have an initializer of the same name are optional.
+fn tensor_bytes(tensor: &pb::TensorProto) -> usize {
+    tensor.raw_data.len()
+        + 4 * (tensor.float_data.len() + tensor.int32_data.len())
+        + 8 * (tensor.int64_data.len() + tensor.double_data.len())
+}
+
+fn attribute_bytes(attribute: &pb::AttributeProto) -> usize {
+    let strings: usize = attribute.strings.iter().map(Vec::len).sum();
+    let constant = attribute.t.as_ref();
+    4 * attribute.floats.len()
+        + 8 * attribute.ints.len()
+        + strings
+        + constant.map_or(0, |tensor| tensor.raw_data.len())
+}
+
+/// The signature of a graph. Inputs that have an initializer of the same name are optional.
 pub(crate) fn signature(graph: &pb::GraphProto) -> Result<Signature, LoadError> {
-    let has_default = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
-    let inputs = graph
-        .input
-        .iter()
-        .map(|value| spec("input", value, has_default(&value.name)));
+    let mut inputs = Vec::new();
+    for value in &graph.input {
+        let has_default = graph
+            .initializer
+            .iter()
+            .any(|tensor| tensor.name == value.name);
+        inputs.push(spec("input", value, has_default)?);
+    }
     let outputs = graph
         .output
         .iter()
         .map(|value| spec("output", value, false));
     Ok(Signature {
-        inputs: inputs.collect::<Result<_, _>>()?,
+        inputs,
         outputs: outputs.collect::<Result<_, _>>()?,
     })
 }
@@ -203,34 +201,40 @@ fn spec(
     value: &pb::ValueInfoProto,
     optional: bool,
 ) -> Result<TensorSpec, LoadError> {
-    let unsupported = |problem: &str| LoadError::Unsupported {
-        side,
-        name: value.name.clone(),
-        problem: problem.to_owned(),
+    let kind = value.r#type.as_ref().and_then(|kind| kind.value.as_ref());
+    let Some(Value::TensorType(tensor)) = kind else {
+        let problem = "is a sequence or a map, which the portable engine does not support; export the model with zipmap=False";
+        return Err(unsupported(side, value, problem));
     };
-    let tensor = match value.r#type.as_ref().and_then(|kind| kind.value.as_ref()) {
-        Some(Value::TensorType(tensor)) => tensor,
-        None => {
-            return Err(unsupported(
-                "is a sequence or a map, which the portable engine does not give; export the model with zipmap=False",
-            ));
-        }
+    let Some(datatype) = datatype(tensor.elem_type) else {
+        let problem = "has an element type that is not supported";
+        return Err(unsupported(side, value, problem));
     };
-    let datatype = datatype(tensor.elem_type)
-        .ok_or_else(|| unsupported("has an element type that is not served"))?;
-    let dims = tensor.shape.as_ref().map(|shape| {
-        let dim = |dim: &pb::tensor_shape_proto::Dimension| match &dim.value {
-            Some(dimension::Value::DimValue(extent)) => Dim::from_wire(*extent),
-            Some(dimension::Value::DimParam(_)) | None => Dim::Any,
-        };
-        shape.dim.iter().map(dim).collect()
-    });
+    let dims = tensor
+        .shape
+        .as_ref()
+        .map(|shape| shape.dim.iter().map(dim).collect());
     Ok(TensorSpec {
         name: value.name.clone(),
         datatype,
         dims,
         optional,
     })
+}
+
+fn unsupported(side: &'static str, value: &pb::ValueInfoProto, problem: &str) -> LoadError {
+    LoadError::Unsupported {
+        side,
+        name: value.name.clone(),
+        problem: problem.to_owned(),
+    }
+}
+
+fn dim(dim: &pb::tensor_shape_proto::Dimension) -> Dim {
+    match &dim.value {
+        Some(dimension::Value::DimValue(extent)) => Dim::from_wire(*extent),
+        Some(dimension::Value::DimParam(_)) | None => Dim::Any,
+    }
 }
 
 /// The numbers of ONNX's `TensorProto.DataType`.

@@ -11,7 +11,7 @@ use tidegate_core::{
     DataType, EngineChoice, EngineOptions, Shape, Signature, SignatureError, StringArray, Tensor,
     TensorView, bf16, f16, with_element,
 };
-use tidegate_engines::{Engines, LoadError, OnnxRuntimeStatus};
+use tidegate_engines::{Engines, LoadError, ONNX_RUNTIME, PORTABLE};
 
 /// Graphs that ONNX Runtime runs and that are not served, with what the refusal must say.
 const REFUSED_BY_ONNXRUNTIME: &[(&str, &str)] = &[("sequence_output", "\"pieces\" is a Sequence")];
@@ -198,7 +198,7 @@ fn difference(output: &Tensor, expected: &Value, tolerance: f64) -> Option<Strin
 }
 
 /// Everything in which an engine differs from the reference, and the graphs that it refused.
-fn run(engines: &Engines, choice: EngineChoice) -> (Vec<String>, BTreeMap<String, LoadError>) {
+fn run(engines: &Engines, choice: &EngineChoice) -> (Vec<String>, BTreeMap<String, LoadError>) {
     let mut differences = Vec::new();
     let mut refused = BTreeMap::new();
     for name in graphs() {
@@ -253,13 +253,12 @@ fn run(engines: &Engines, choice: EngineChoice) -> (Vec<String>, BTreeMap<String
 #[test]
 fn onnxruntime_equals_the_reference_and_refuses_by_name_what_it_does_not_serve() {
     let engines = Engines::discover(None, EngineChoice::Auto);
-    let OnnxRuntimeStatus::Loaded { .. } = engines.onnxruntime() else {
-        panic!(
-            "`cargo xtask setup` fetches ONNX Runtime: {:?}",
-            engines.onnxruntime()
-        )
-    };
-    let (differences, refused) = run(&engines, EngineChoice::OnnxRuntime);
+    assert!(
+        !engines.lacks(ONNX_RUNTIME),
+        "`cargo xtask setup` fetches ONNX Runtime: {:?}",
+        engines.status(ONNX_RUNTIME)
+    );
+    let (differences, refused) = run(&engines, &EngineChoice::from(ONNX_RUNTIME));
     assert!(differences.is_empty(), "{}", differences.join("\n"));
     let refused: Vec<(String, String)> = refused
         .into_iter()
@@ -276,7 +275,7 @@ fn onnxruntime_equals_the_reference_and_refuses_by_name_what_it_does_not_serve()
 
 #[test]
 fn portable_equals_the_reference_or_refuses_at_load() {
-    let (mut differences, refused) = run(&Engines::portable_only(), EngineChoice::Portable);
+    let (mut differences, refused) = run(&Engines::portable_only(), &EngineChoice::from(PORTABLE));
     for name in FAILING_IN_PORTABLE {
         let before = differences.len();
         differences.retain(|difference| {
@@ -299,10 +298,10 @@ fn a_file_that_is_no_model_is_refused_by_both() {
     ] {
         let path = folder.path().join(file);
         std::fs::write(&path, bytes).unwrap();
-        for choice in [EngineChoice::OnnxRuntime, EngineChoice::Portable] {
-            let engines = Engines::discover(None, choice);
+        for choice in [ONNX_RUNTIME, PORTABLE].map(EngineChoice::from) {
+            let engines = Engines::discover(None, choice.clone());
             let error = engines
-                .load(&path, choice, &EngineOptions::default())
+                .load(&path, &choice, &EngineOptions::default())
                 .map(drop)
                 .unwrap_err();
             assert!(
@@ -313,7 +312,7 @@ fn a_file_that_is_no_model_is_refused_by_both() {
     }
     let missing = Engines::portable_only().load(
         Path::new("none.onnx"),
-        EngineChoice::Auto,
+        &EngineChoice::Auto,
         &EngineOptions::default(),
     );
     assert!(matches!(missing.map(drop), Err(LoadError::Read { .. })));
@@ -323,8 +322,11 @@ fn a_file_that_is_no_model_is_refused_by_both() {
 fn portable_refuses_trees_whose_labels_it_would_get_wrong() {
     let fraud =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/models/fraud/model.onnx");
-    let refused =
-        Engines::portable_only().load(&fraud, EngineChoice::Portable, &EngineOptions::default());
+    let refused = Engines::portable_only().load(
+        &fraud,
+        &EngineChoice::from(PORTABLE),
+        &EngineOptions::default(),
+    );
     let message = refused
         .err()
         .map(|error| error.to_string())
@@ -332,5 +334,27 @@ fn portable_refuses_trees_whose_labels_it_would_get_wrong() {
     assert!(
         message.contains("TreeEnsembleClassifier") && message.contains("ONNX Runtime"),
         "{message}"
+    );
+}
+
+#[test]
+fn an_engine_is_known_by_its_name() {
+    let engines = Engines::portable_only();
+    let path = data().join("identity_fp32.onnx");
+    let load = |name: &str| {
+        engines
+            .load(&path, &EngineChoice::from(name), &EngineOptions::default())
+            .map(drop)
+            .map_err(|error| error.to_string())
+    };
+    load(PORTABLE).unwrap();
+    load("auto").unwrap();
+    assert_eq!(
+        load("tensorflow").unwrap_err(),
+        "engine \"tensorflow\" is unknown: use auto, onnxruntime or portable"
+    );
+    assert_eq!(
+        load(ONNX_RUNTIME).unwrap_err(),
+        "engine \"onnxruntime\" is not available: it is switched off"
     );
 }

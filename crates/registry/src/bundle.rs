@@ -217,16 +217,6 @@ impl Bundle {
             .file_stem()
             .map(|stem| stem.to_string_lossy().into_owned())
             .unwrap_or_default();
-        if artifact
-            .extension()
-            .is_none_or(|extension| extension != "onnx")
-        {
-            let problem = format!(
-                "{} is neither an .onnx file nor a bundle's folder",
-                artifact.display()
-            );
-            return Err(Error::new(ErrorCode::InvalidBundle, problem));
-        }
         let name = name.map_or(stem, str::to_owned);
         let manifest = Manifest {
             name,

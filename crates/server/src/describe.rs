@@ -23,14 +23,6 @@ pub(crate) const EXTENSIONS: &[&str] = &[
     "statistics",
 ];
 
-/// The platform's name in the protocol: Triton's where Triton has one.
-pub(crate) fn platform(version: &Version) -> &'static str {
-    match version.engine() {
-        "onnxruntime" => "onnxruntime_onnx",
-        _ => "tidegate_portable",
-    }
-}
-
 /// The configuration that a version runs with, in Triton's form.
 pub(crate) fn model_config(version: &Version) -> ModelConfig {
     let plan = version.plan();
@@ -82,7 +74,7 @@ pub(crate) fn model_config(version: &Version) -> ModelConfig {
     };
     ModelConfig {
         name: version.model().to_owned(),
-        platform: platform(version).to_owned(),
+        platform: version.platform().to_owned(),
         backend: version.engine().to_owned(),
         max_batch_size: limits
             .max_batch_rows

@@ -125,7 +125,7 @@ mod tests {
 
     use axum::routing::MethodFilter;
     use tidegate_core::EngineChoice;
-    use tidegate_engines::Engines;
+    use tidegate_engines::{Engines, PORTABLE};
     use tidegate_serving::{MetricRegistry, Models, Serving};
 
     use super::*;
@@ -149,7 +149,7 @@ mod tests {
     /// Every route of a server, with the methods that OpenAPI describes.
     fn declared() -> (BTreeMap<(&'static str, String), Permission>, Operations) {
         let registry = Arc::new(MetricRegistry::new());
-        let engines = Engines::discover(None, EngineChoice::Portable);
+        let engines = Engines::discover(None, EngineChoice::from(PORTABLE));
         let models = Models::new(Vec::new(), engines, &registry);
         let serving = Arc::new(Serving::new(models));
         let components =

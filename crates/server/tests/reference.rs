@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tidegate_core::EngineChoice;
-use tidegate_engines::Engines;
+use tidegate_engines::{Engines, PORTABLE};
 use tidegate_server::{ServerComponents, ServerConfig};
 use tidegate_serving::{ErrorCode, FleetMetrics, MetricRegistry, Models, Serving};
 
@@ -62,7 +62,7 @@ async fn metrics_page_is_made_from_the_metrics() {
          | metric | type | labels | what it counts |\n|---|---|---|---|\n",
     );
     let registry = Arc::new(MetricRegistry::new());
-    let engines = Engines::discover(None, EngineChoice::Portable);
+    let engines = Engines::discover(None, EngineChoice::from(PORTABLE));
     let models = Models::new(Vec::new(), engines, &registry);
     FleetMetrics::new(&registry);
     let serving = Arc::new(Serving::new(models));

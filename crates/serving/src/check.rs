@@ -72,7 +72,7 @@ pub(crate) fn folder(plan: &VersionPlan) -> PathBuf {
 fn load(plan: &VersionPlan, engines: &Engines) -> Result<(Signature, Box<dyn Instance>), String> {
     let manifest = &plan.manifest;
     let loaded = engines
-        .load(&plan.artifact, manifest.engine, &manifest.engine_options)
+        .load(&plan.artifact, &manifest.engine, &manifest.engine_options)
         .map_err(|error| error.to_string())?;
     let mut signature = loaded.signature().clone();
     if let Some(config) = &plan.triton {

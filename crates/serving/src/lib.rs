@@ -13,7 +13,7 @@
 //!
 //! # let digits = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/models/digits");
 //! let registry = MetricRegistry::new();
-//! let engines = Engines::discover(None, EngineChoice::Portable);
+//! let engines = Engines::discover(None, EngineChoice::from("portable"));
 //! let models = Models::new(vec![digits.into()], engines, &registry);
 //! let serving = Serving::new(models);
 //! serving.models().load_all();

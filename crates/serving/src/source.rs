@@ -6,7 +6,8 @@ pub(crate) mod triton;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
-use tidegate_core::{EngineChoice, ModelName};
+use tidegate_core::ModelName;
+use tidegate_engines::{artifact_in, is_artifact};
 
 pub(crate) use self::bundle::cached;
 pub use self::bundle::parse_manifest;
@@ -53,7 +54,7 @@ pub(crate) fn find(path: &Path) -> Result<Vec<FoundModel>, SourceError> {
     for entry in entries(path)? {
         if entry.is_dir() {
             models.extend(folder(&entry));
-        } else if is_onnx(&entry) {
+        } else if is_artifact(&entry) {
             models.push(file(&entry)?);
         }
     }
@@ -78,7 +79,7 @@ pub fn scan(path: &Path) -> Result<Vec<(String, Vec<VersionPlan>)>, SourceError>
 }
 
 fn file(path: &Path) -> Result<FoundModel, SourceError> {
-    if !is_onnx(path) {
+    if !is_artifact(path) {
         return Err(SourceError::new(
             path,
             "is not an ONNX file; export the model to ONNX first",
@@ -107,11 +108,8 @@ fn folder(path: &Path) -> Option<FoundModel> {
         bundle::read(path, &name)
     } else if path.join("config.pbtxt").is_file() || triton::has_versions(path) {
         triton::read(path, &name)
-    } else if path.join("model.onnx").is_file() {
-        (
-            name,
-            bundle::bare(&path.join("model.onnx")).map(|plan| vec![plan]),
-        )
+    } else if let Some(artifact) = artifact_in(path) {
+        (name, bundle::bare(&artifact).map(|plan| vec![plan]))
     } else {
         return None;
     };
@@ -190,16 +188,6 @@ fn entries(path: &Path) -> Result<Vec<PathBuf>, SourceError> {
     }
     entries.sort();
     Ok(entries)
-}
-
-fn is_onnx(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|extension| extension == "onnx")
-}
-
-/// The engine that Triton's `backend` or `platform` stands for.
-fn triton_engine() -> EngineChoice {
-    EngineChoice::Auto
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ pub struct Version {
     number: String,
     plan: VersionPlan,
     engine: &'static str,
+    platform: &'static str,
     signature: Signature,
     scheduler: Scheduler,
     stats: Arc<VersionStats>,
@@ -56,6 +57,11 @@ impl Version {
     /// The engine that runs it.
     pub fn engine(&self) -> &'static str {
         self.engine
+    }
+
+    /// The engine's name in the inference protocol.
+    pub fn platform(&self) -> &'static str {
+        self.platform
     }
 
     /// Its inputs and outputs.

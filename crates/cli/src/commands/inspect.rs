@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use tidegate_core::EngineChoice;
-use tidegate_engines::{ArtifactSummary, Engines, OnnxRuntimeStatus};
+use tidegate_engines::{ArtifactSummary, EngineStatus, Engines, LoadError, ONNX_RUNTIME};
 use tidegate_serving::{VersionPlan, scan};
 
 use crate::engines;
@@ -52,7 +52,7 @@ fn describe(
     if !summary.producer.is_empty() {
         lines.push(("made by", summary.producer.clone()));
     }
-    lines.push(("engine", engine(plan.manifest.engine, engines)));
+    lines.push(("engine", engine(plan, engines)));
     lines.extend(signature(summary));
     lines.push(("opsets", opsets(summary)));
     lines.push(("operators", operators(summary)));
@@ -62,18 +62,22 @@ fn describe(
     lines
 }
 
-fn engine(choice: EngineChoice, engines: &Engines) -> String {
-    match (choice, engines.onnxruntime()) {
-        (EngineChoice::Portable, _) => "portable".to_owned(),
-        (_, OnnxRuntimeStatus::Loaded { library, version }) => {
-            format!("onnxruntime {version} ({library})")
+fn engine(plan: &VersionPlan, engines: &Engines) -> String {
+    let choice = &plan.manifest.engine;
+    let engine = match engines.select(&plan.artifact, choice) {
+        Ok(engine) => engine,
+        Err(LoadError::Unavailable { engine, reason }) => {
+            return format!("{engine}, which was not found: {reason}");
         }
-        (EngineChoice::Auto, OnnxRuntimeStatus::Missing { .. }) => {
-            "portable, because ONNX Runtime was not found".to_owned()
+        Err(error) => return error.to_string(),
+    };
+    let name = engine.name();
+    match engine.status() {
+        EngineStatus::Loaded { library, version } => format!("{name} {version} ({library})"),
+        EngineStatus::BuiltIn if *choice == EngineChoice::Auto && engines.lacks(ONNX_RUNTIME) => {
+            format!("{name}, because ONNX Runtime was not found")
         }
-        (EngineChoice::OnnxRuntime, OnnxRuntimeStatus::Missing { reason }) => {
-            format!("onnxruntime, which was not found: {reason}")
-        }
+        EngineStatus::BuiltIn | EngineStatus::Missing { .. } => name.to_owned(),
     }
 }
 

@@ -44,7 +44,7 @@ enum OutputFormat {
 
 impl Predict {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let engines = engines::discover_silently(self.engine);
+        let engines = engines::discover_silently(self.engine.clone());
         let models = Models::new(vec![self.model.clone()], engines, &MetricRegistry::new());
         let serving = Serving::new(models);
         let name = self.load(&serving)?;

@@ -5,50 +5,58 @@ use std::path::{Component, Path};
 use tidegate_core::{bf16, f16};
 use tract_onnx::pb;
 
+use super::nodes::{inner_graphs, nodes};
 use crate::LoadError;
 
-/// Refuses weights in files that are not below the model's own folder: such a model reads what it
-/// likes.
-pub(super) fn stay_inside(model: &pb::ModelProto, path: &Path) -> Result<(), LoadError> {
+/// Refuses weights in files outside of the model's own folder: a model could read any file of the
+/// machine through them.
+pub(super) fn check_external_files(model: &pb::ModelProto, path: &Path) -> Result<(), LoadError> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     for tensor in tensors(model) {
-        let Some(location) = tensor
-            .external_data
-            .iter()
-            .find(|entry| entry.key == "location")
-        else {
+        let Some(location) = location(tensor) else {
             continue;
         };
-        let refuse = |problem: &str| {
-            let shown: String = location.value.chars().take(200).collect();
-            let problem = format!(
-                "has its weights in \"{}\", which {problem}",
-                shown.escape_default()
-            );
-            Err(LoadError::Unsupported {
+        if let Err(problem) = check_external_file(folder, location) {
+            let shown: String = location.chars().take(200).collect();
+            return Err(LoadError::Unsupported {
                 side: "tensor",
                 name: tensor.name.clone(),
-                problem,
-            })
-        };
-        let below = Path::new(&location.value)
-            .components()
-            .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-        if location.value.is_empty() || !below {
-            return refuse("is outside of the model's folder");
+                problem: format!(
+                    "has its weights in \"{}\", which {problem}",
+                    shown.escape_default()
+                ),
+            });
         }
-        let (Ok(root), Ok(file)) = (
-            folder.canonicalize(),
-            folder.join(&location.value).canonicalize(),
-        ) else {
-            return refuse("is not there");
-        };
-        if !file.starts_with(&root) {
-            return refuse("is outside of the model's folder");
-        }
+    }
+    Ok(())
+}
+
+/// The file that a tensor's weights are in, if they are not in the model's own file.
+fn location(tensor: &pb::TensorProto) -> Option<&str> {
+    let mut entries = tensor.external_data.iter();
+    let location = entries.find(|entry| entry.key == "location")?;
+    Some(&location.value)
+}
+
+fn check_external_file(folder: &Path, location: &str) -> Result<(), &'static str> {
+    const OUTSIDE: &str = "is outside of the model's folder";
+    let is_below = Path::new(location)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    if location.is_empty() || !is_below {
+        return Err(OUTSIDE);
+    }
+    // Links are followed, so that none of them leads out of the folder.
+    let real_folder = folder.canonicalize();
+    let real_file = folder.join(location).canonicalize();
+    let (Ok(folder), Ok(file)) = (real_folder, real_file) else {
+        return Err("does not exist");
+    };
+    if !file.starts_with(&folder) {
+        return Err(OUTSIDE);
     }
     Ok(())
 }
@@ -56,96 +64,67 @@ pub(super) fn stay_inside(model: &pb::ModelProto, path: &Path) -> Result<(), Loa
 /// The names of the tensors that hold a value that is not a number. Weights in other files are not
 /// read.
 pub(super) fn not_a_number(model: &pb::ModelProto) -> Vec<String> {
-    let holds = |tensor: &&pb::TensorProto| {
-        let raw = &tensor.raw_data;
-        let halves = || {
-            raw.as_chunks::<2>().0.iter().copied().chain(
-                tensor
-                    .int32_data
-                    .iter()
-                    .map(|bits| (*bits as u16).to_le_bytes()),
-            )
-        };
-        match tensor.data_type {
-            1 => tensor
-                .float_data
-                .iter()
-                .copied()
-                .chain(raw.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)))
-                .any(f32::is_nan),
-            10 => halves().any(|bytes| f16::from_le_bytes(bytes).is_nan()),
-            11 => tensor
-                .double_data
-                .iter()
-                .copied()
-                .chain(raw.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)))
-                .any(f64::is_nan),
-            16 => halves().any(|bytes| bf16::from_le_bytes(bytes).is_nan()),
-            _ => false,
+    let mut names = Vec::new();
+    for tensor in tensors(model).filter(|tensor| holds_nan(tensor)) {
+        names.push(match tensor.name.as_str() {
+            "" => "a constant".to_owned(),
+            name => name.to_owned(),
+        });
+    }
+    // Trees and linear models keep their weights in lists of numbers at their nodes.
+    for node in nodes(model) {
+        let mut weights = node.attribute.iter().flat_map(|list| &list.floats);
+        if weights.any(|weight| weight.is_nan()) {
+            names.push(format!("{} \"{}\"", node.op_type, node.name));
         }
-    };
-    let named = |tensor: &pb::TensorProto| {
-        if tensor.name.is_empty() {
-            "a constant".to_owned()
-        } else {
-            tensor.name.clone()
-        }
-    };
-    let mut names: Vec<String> = tensors(model).filter(holds).map(named).collect();
-    names.extend(attributes_not_a_number(model));
+    }
     names
 }
 
-/// Trees and linear models keep their weights in lists of numbers at their nodes.
-fn attributes_not_a_number(model: &pb::ModelProto) -> impl Iterator<Item = String> {
-    let holds = |node: &&pb::NodeProto| {
-        node.attribute
-            .iter()
-            .any(|attribute| attribute.floats.iter().any(|f| f.is_nan()))
-    };
-    nodes(model)
-        .into_iter()
-        .filter(holds)
-        .map(|node| format!("{} \"{}\"", node.op_type, node.name))
+/// The numbers of the types are those of ONNX's `TensorProto.DataType`.
+fn holds_nan(tensor: &pb::TensorProto) -> bool {
+    let raw = &tensor.raw_data;
+    match tensor.data_type {
+        1 => {
+            let listed = tensor.float_data.iter().any(|value| value.is_nan());
+            let mut raw = raw.as_chunks().0.iter();
+            listed || raw.any(|bytes| f32::from_le_bytes(*bytes).is_nan())
+        }
+        10 => halves(tensor).any(|bytes| f16::from_le_bytes(bytes).is_nan()),
+        11 => {
+            let listed = tensor.double_data.iter().any(|value| value.is_nan());
+            let mut raw = raw.as_chunks().0.iter();
+            listed || raw.any(|bytes| f64::from_le_bytes(*bytes).is_nan())
+        }
+        16 => halves(tensor).any(|bytes| bf16::from_le_bytes(bytes).is_nan()),
+        _ => false,
+    }
 }
 
-/// Every tensor of the graph, of those inside it, and of its functions.
-fn tensors(model: &pb::ModelProto) -> impl Iterator<Item = &pb::TensorProto> {
-    let all = nodes(model);
-    let inner = all
+/// The elements of a 16-bit type: ONNX writes them as raw bytes or as the low half of 32-bit
+/// integers.
+fn halves(tensor: &pb::TensorProto) -> impl Iterator<Item = [u8; 2]> {
+    let raw = tensor.raw_data.as_chunks::<2>().0.iter().copied();
+    let listed = tensor
+        .int32_data
         .iter()
-        .flat_map(|node| &node.attribute)
-        .flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs));
+        .map(|bits| (*bits as u16).to_le_bytes());
+    raw.chain(listed)
+}
+
+/// Every tensor of the graph, of the graphs inside it, and of its functions.
+fn tensors(model: &pb::ModelProto) -> impl Iterator<Item = &pb::TensorProto> {
+    let nodes = nodes(model);
+    let inner = nodes.iter().copied().flat_map(inner_graphs);
     let graphs: Vec<&pb::GraphProto> = model.graph.iter().chain(inner).collect();
-    let constants: Vec<&pb::TensorProto> = all
+    let constants = nodes
         .into_iter()
         .flat_map(|node| &node.attribute)
-        .flat_map(|attribute| attribute.t.iter().chain(&attribute.tensors))
-        .collect();
+        .flat_map(|attribute| attribute.t.iter().chain(&attribute.tensors));
     graphs
         .into_iter()
         .flat_map(|graph| &graph.initializer)
         .chain(constants)
-}
-
-fn nodes(model: &pb::ModelProto) -> Vec<&pb::NodeProto> {
-    let functions = model.functions.iter().flat_map(|function| &function.node);
-    let mut open: Vec<&pb::NodeProto> = model
-        .graph
-        .iter()
-        .flat_map(|graph| &graph.node)
-        .chain(functions)
-        .collect();
-    let mut all = Vec::with_capacity(open.len());
-    while let Some(node) = open.pop() {
-        all.push(node);
-        let graphs = node
-            .attribute
-            .iter()
-            .flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs));
-        open.extend(graphs.flat_map(|graph| &graph.node));
-    }
-    all
 }
 
 #[cfg(test)]
@@ -183,7 +162,8 @@ mod tests {
         std::fs::write(inside.join("w.bin"), "x").unwrap();
         std::fs::write(folder.path().join("secret"), "x").unwrap();
         std::os::unix::fs::symlink(folder.path().join("secret"), inside.join("link")).unwrap();
-        let check = |location: &str| stay_inside(&external(location), &inside.join("model.onnx"));
+        let check =
+            |location: &str| check_external_files(&external(location), &inside.join("model.onnx"));
         check("w.bin").unwrap();
         for location in [
             "../secret",
@@ -203,7 +183,7 @@ mod tests {
             check("missing")
                 .unwrap_err()
                 .to_string()
-                .contains("is not there")
+                .contains("does not exist")
         );
     }
 

@@ -1,9 +1,9 @@
-//! The short way into ONNX Runtime: names and types looked up once, outputs written straight into
-//! the tensors' memory.
+//! The fast path into ONNX Runtime: names and types are looked up once, and outputs are written
+//! straight into the memory of our tensors.
 //!
-//! It serves graphs whose tensors are of fixed width and whose outputs have one row for each row of
-//! the inputs, which is nearly every model of rows; the binding's general way, which asks the
-//! runtime for the type and shape of every output of every run, serves the rest.
+//! It serves graphs whose tensors have elements of fixed width, and whose outputs have one row for
+//! each row of the inputs. Nearly every model of tabular data is one. The binding's general path,
+//! which asks the runtime for the type and shape of every output of every run, serves the rest.
 
 use std::ffi::{CString, c_char};
 use std::ptr;
@@ -18,8 +18,11 @@ use tidegate_core::{
 
 use crate::RunError;
 
+/// Most models have few inputs and outputs: their lists need no allocation.
+type Few<T> = SmallVec<[T; 4]>;
+
 /// Names and types of a graph in the runtime's own form.
-pub(super) struct Direct {
+pub(super) struct PreallocatedRun {
     inputs: Vec<Port>,
     outputs: Vec<Port>,
     memory: CpuMemory,
@@ -30,100 +33,86 @@ struct Port {
     name: CString,
     datatype: DataType,
     element: sys::ONNXTensorElementDataType,
-    /// Extents behind the rows; only outputs have them.
+    /// Extents after axis 0; only outputs have them.
     inner: Vec<usize>,
 }
 
-impl Direct {
-    /// `None` for a graph that needs the general way.
+/// One side of a run, in the two arrays that the runtime takes.
+#[derive(Default)]
+struct Arguments {
+    names: Few<*const c_char>,
+    values: Few<Value>,
+}
+
+impl PreallocatedRun {
+    /// `None` for a graph that needs the general path.
     pub(super) fn new(signature: &Signature) -> Option<Self> {
-        let inputs = signature
-            .inputs
-            .iter()
-            .map(|spec| Port::new(spec, Some(Vec::new())));
-        let outputs = signature
-            .outputs
-            .iter()
-            .map(|spec| Port::new(spec, inner_extents(spec)));
+        let mut inputs = Vec::new();
+        for spec in &signature.inputs {
+            inputs.push(Port::new(spec, Vec::new())?);
+        }
+        let mut outputs = Vec::new();
+        for spec in &signature.outputs {
+            outputs.push(Port::new(spec, inner_extents(spec)?)?);
+        }
         Some(Self {
-            inputs: inputs.collect::<Option<_>>()?,
-            outputs: outputs.collect::<Option<_>>()?,
+            inputs,
+            outputs,
             memory: CpuMemory::new()?,
         })
     }
 
-    /// Runs inputs whose memory is aligned. `Ok(None)` where the inputs need the general way.
+    /// Runs inputs whose memory is aligned. `Ok(None)` where the inputs need the general path.
     pub(super) fn run(
         &self,
         session: &mut Session,
         inputs: &[Option<Tensor>],
     ) -> Result<Option<Vec<Tensor>>, RunError> {
-        let Some(rows) = inputs.first().and_then(Option::as_ref).map(Tensor::rows) else {
+        let rows = inputs.first().and_then(Option::as_ref).map(Tensor::rows);
+        let Some(rows) = rows.filter(|rows| *rows > 0) else {
             return Ok(None);
         };
-        if rows == 0 {
+        let Some(arguments) = self.input_arguments(inputs)? else {
             return Ok(None);
+        };
+        let mut buffers: Few<TensorBuffer> = SmallVec::new();
+        let mut results = Arguments::default();
+        for port in &self.outputs {
+            let Some(mut buffer) = port.buffer(rows) else {
+                return Ok(None);
+            };
+            let memory = buffer.bytes_mut();
+            let (start, len) = (memory.as_mut_ptr(), memory.len());
+            results.names.push(port.name.as_ptr());
+            results
+                .values
+                .push(self.value(port, buffer.shape(), start, len)?);
+            buffers.push(buffer);
         }
-        let mut names: SmallVec<[*const c_char; 4]> = SmallVec::new();
-        let mut values: SmallVec<[Value; 4]> = SmallVec::new();
+        // SAFETY: the session is borrowed for this run alone. The values point into `inputs` and
+        // `buffers`, which outlive the call.
+        unsafe { call(session, &arguments, &results) }?;
+        let outputs = buffers.into_iter().map(TensorBuffer::finish).collect();
+        Ok(Some(outputs))
+    }
+
+    /// `Ok(None)` where an input has strings.
+    fn input_arguments(&self, inputs: &[Option<Tensor>]) -> Result<Option<Arguments>, RunError> {
+        let mut arguments = Arguments::default();
         for (port, tensor) in self.inputs.iter().zip(inputs) {
             let Some(tensor) = tensor else { continue };
             let TensorView::Fixed(bytes) = tensor.view() else {
                 return Ok(None);
             };
-            names.push(port.name.as_ptr());
-            // The runtime takes inputs through the same pointer type as outputs and only reads
+            // The runtime takes inputs through the same pointer type as outputs. It only reads
             // them.
-            values.push(self.value(
-                port,
-                tensor.shape(),
-                bytes.as_ptr().cast_mut(),
-                bytes.len(),
-            )?);
+            let start = bytes.as_ptr().cast_mut();
+            arguments.names.push(port.name.as_ptr());
+            arguments
+                .values
+                .push(self.value(port, tensor.shape(), start, bytes.len())?);
         }
-        let mut output_names: SmallVec<[*const c_char; 4]> = SmallVec::new();
-        let mut output_values: SmallVec<[Value; 4]> = SmallVec::new();
-        let mut buffers: SmallVec<[TensorBuffer; 4]> = SmallVec::new();
-        for port in &self.outputs {
-            let extents: SmallVec<[usize; 4]> = std::iter::once(rows)
-                .chain(port.inner.iter().copied())
-                .collect();
-            let Some(mut buffer) = Shape::new(&extents)
-                .ok()
-                .and_then(|shape| TensorBuffer::new(port.datatype, shape))
-            else {
-                return Ok(None);
-            };
-            let memory = buffer.bytes_mut();
-            let (start, len) = (memory.as_mut_ptr(), memory.len());
-            output_names.push(port.name.as_ptr());
-            output_values.push(self.value(port, buffer.shape(), start, len)?);
-            buffers.push(buffer);
-        }
-        let inputs: SmallVec<[*const sys::OrtValue; 4]> =
-            values.iter().map(|value| value.0.cast_const()).collect();
-        let mut outputs: SmallVec<[*mut sys::OrtValue; 4]> =
-            output_values.iter().map(|value| value.0).collect();
-        // SAFETY: the session is alive and borrowed for this run alone; names are NUL-terminated
-        // and outlive the call, as do the values, which point into `inputs` and `buffers`, alive
-        // until after the call and long enough for their shapes; all counts are those of the arrays
-        // beside them.
-        let status = unsafe {
-            (ort::api().Run)(
-                session.ptr_mut(),
-                ptr::null(),
-                names.as_ptr(),
-                inputs.as_ptr(),
-                inputs.len(),
-                output_names.as_ptr(),
-                outputs.len(),
-                outputs.as_mut_ptr(),
-            )
-        };
-        check(status)?;
-        Ok(Some(
-            buffers.into_iter().map(TensorBuffer::finish).collect(),
-        ))
+        Ok(Some(arguments))
     }
 
     /// A tensor of the runtime over this memory.
@@ -134,7 +123,7 @@ impl Direct {
         start: *mut u8,
         bytes: usize,
     ) -> Result<Value, RunError> {
-        let extents: SmallVec<[i64; 4]> = shape.iter().map(|extent| *extent as i64).collect();
+        let extents: Few<i64> = shape.iter().map(|extent| *extent as i64).collect();
         let mut value = ptr::null_mut();
         // SAFETY: the memory information is alive, the shape is read during the call only, and the
         // caller keeps `bytes` bytes from `start` on alive for as long as the value.
@@ -154,33 +143,71 @@ impl Direct {
     }
 }
 
+/// Runs the session, which writes into the memory of `results`.
+///
+/// # Safety
+/// The memory of all values must be alive and as long as their shapes say. Nothing else may use
+/// the memory of `results` during the call.
+unsafe fn call(
+    session: &mut Session,
+    arguments: &Arguments,
+    results: &Arguments,
+) -> Result<(), RunError> {
+    let inputs: Few<*const sys::OrtValue> = arguments
+        .values
+        .iter()
+        .map(|value| value.0.cast_const())
+        .collect();
+    let mut outputs: Few<*mut sys::OrtValue> = results.values.iter().map(|value| value.0).collect();
+    // SAFETY: names end with a NUL and belong to the ports, which outlive the call. All counts are
+    // those of the arrays beside them. The caller keeps the memory of the values alive.
+    let status = unsafe {
+        (ort::api().Run)(
+            session.ptr_mut(),
+            ptr::null(),
+            arguments.names.as_ptr(),
+            inputs.as_ptr(),
+            inputs.len(),
+            results.names.as_ptr(),
+            outputs.len(),
+            outputs.as_mut_ptr(),
+        )
+    };
+    check(status)
+}
+
 impl Port {
-    fn new(spec: &TensorSpec, inner: Option<Vec<usize>>) -> Option<Self> {
+    fn new(spec: &TensorSpec, inner: Vec<usize>) -> Option<Self> {
         Some(Self {
             name: CString::new(spec.name.as_str()).ok()?,
             datatype: spec.datatype,
             element: element(spec.datatype)?,
-            inner: inner?,
+            inner,
         })
+    }
+
+    /// Memory for an output of so many rows.
+    fn buffer(&self, rows: usize) -> Option<TensorBuffer> {
+        let inner = self.inner.iter().copied();
+        let extents: Few<usize> = std::iter::once(rows).chain(inner).collect();
+        TensorBuffer::new(self.datatype, Shape::new(&extents).ok()?)
     }
 }
 
-/// The extents behind the rows of an output that says them all.
+/// The extents after axis 0 of an output, where they are all fixed and axis 0 is the batch axis.
 fn inner_extents(spec: &TensorSpec) -> Option<Vec<usize>> {
-    let (first, inner) = spec.dims.as_ref()?.split_first()?;
-    let extent = |dim: &Dim| {
-        if let Dim::Fixed(extent) = dim {
-            Some(*extent)
-        } else {
-            None
-        }
+    let (Dim::Any, inner) = spec.dims.as_ref()?.split_first()? else {
+        return None;
     };
-    (*first == Dim::Any)
-        .then(|| inner.iter().map(extent).collect())
-        .flatten()
+    let mut extents = Vec::with_capacity(inner.len());
+    for dim in inner {
+        let Dim::Fixed(extent) = dim else { return None };
+        extents.push(*extent);
+    }
+    Some(extents)
 }
 
-/// The runtime's number of a type of fixed width.
+/// The runtime's number for a data type whose elements have a fixed width.
 fn element(datatype: DataType) -> Option<sys::ONNXTensorElementDataType> {
     use sys::ONNXTensorElementDataType as E;
     Some(match datatype {
@@ -201,7 +228,7 @@ fn element(datatype: DataType) -> Option<sys::ONNXTensorElementDataType> {
     })
 }
 
-/// A value of the runtime, released when dropped; the memory that it points to is not its own.
+/// A value of the runtime, released when dropped. It does not own the memory that it points to.
 struct Value(*mut sys::OrtValue);
 
 impl Drop for Value {
@@ -211,10 +238,10 @@ impl Drop for Value {
     }
 }
 
-/// The runtime's word for ordinary memory.
+/// The runtime's description of ordinary memory.
 struct CpuMemory(*mut sys::OrtMemoryInfo);
 
-// SAFETY: the runtime never changes it once it is made.
+// SAFETY: the runtime never changes it after its creation.
 unsafe impl Send for CpuMemory {}
 
 impl CpuMemory {

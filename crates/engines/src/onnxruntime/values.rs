@@ -1,52 +1,60 @@
-//! Tensors to ONNX Runtime's values and back.
+//! Conversion of tensors to ONNX Runtime's values and back.
 
 use ort::session::SessionInputValue;
-use ort::value::{DynMap, DynValue, TensorElementType, TensorRef, ValueType};
+use ort::value::{DynMap, DynMapValueType, DynValue, TensorElementType, TensorRef, ValueType};
 use tidegate_core::{DataType, Shape, StringArray, Tensor, TensorView, with_element};
 
+use super::signature;
 use crate::RunError;
 
-/// Wraps a tensor without copying fixed-width elements; its memory must be aligned.
+/// Wraps a tensor without a copy of fixed-width elements. Its memory must be aligned.
 pub(super) fn to_value<'a>(
     name: &str,
     tensor: &'a Tensor,
 ) -> Result<SessionInputValue<'a>, RunError> {
-    let shape = ort::value::Shape::new(tensor.shape().iter().map(|extent| *extent as i64));
-    let refused = |problem: String| RunError::Input {
-        name: name.to_owned(),
-        problem,
-    };
-    let from_ort =
-        |error: ort::Error| refused(format!("is refused by the engine: {}", error.message()));
     match tensor.view() {
-        TensorView::Strings(strings) => {
-            let texts: Result<Vec<String>, _> = strings
-                .iter()
-                .map(|text| String::from_utf8(text.to_vec()))
-                .collect();
-            let texts =
-                texts.map_err(|_| refused("holds a string that is not UTF-8".to_owned()))?;
-            if texts.iter().any(|text| text.contains('\0')) {
-                return Err(refused("holds a string with a NUL character".to_owned()));
-            }
-            Ok(
-                ort::value::Tensor::from_string_array((shape, texts.as_slice()))
-                    .map_err(from_ort)?
-                    .into(),
-            )
-        }
+        TensorView::Strings(strings) => strings_to_value(name, tensor, strings),
         TensorView::Fixed(bytes) if tensor.datatype() == DataType::Bool => {
             let bools = bytemuck::checked::try_cast_slice::<u8, bool>(bytes)
-                .map_err(|_| refused("holds a byte that is neither 0 nor 1".to_owned()))?;
-            Ok(TensorRef::from_array_view((shape, bools))
-                .map_err(from_ort)?
-                .into())
+                .map_err(|_| RunError::input(name, "holds a byte that is neither 0 nor 1"))?;
+            let value = TensorRef::from_array_view((shape_of(tensor), bools));
+            Ok(value.map_err(|error| refused(name, &error))?.into())
         }
         TensorView::Fixed(_) => with_element!(tensor.datatype(), T => {
             let elements = tensor.as_slice::<T>().expect("the caller aligned the memory");
-            Ok(TensorRef::from_array_view((shape, elements)).map_err(from_ort)?.into())
+            let value = TensorRef::from_array_view((shape_of(tensor), elements));
+            Ok(value.map_err(|error| refused(name, &error))?.into())
         }, else => unreachable!("BOOL and BYTES are handled above")),
     }
+}
+
+fn strings_to_value(
+    name: &str,
+    tensor: &Tensor,
+    strings: &StringArray,
+) -> Result<SessionInputValue<'static>, RunError> {
+    let texts: Result<Vec<String>, _> = strings
+        .iter()
+        .map(|text| String::from_utf8(text.to_vec()))
+        .collect();
+    let texts = texts.map_err(|_| RunError::input(name, "holds a string that is not UTF-8"))?;
+    // The runtime takes C strings, which end at the first NUL.
+    if texts.iter().any(|text| text.contains('\0')) {
+        return Err(RunError::input(name, "holds a string with a NUL character"));
+    }
+    let value = ort::value::Tensor::from_string_array((shape_of(tensor), texts.as_slice()));
+    Ok(value.map_err(|error| refused(name, &error))?.into())
+}
+
+fn shape_of(tensor: &Tensor) -> ort::value::Shape {
+    ort::value::Shape::new(tensor.shape().iter().map(|extent| *extent as i64))
+}
+
+fn refused(name: &str, error: &ort::Error) -> RunError {
+    RunError::input(
+        name,
+        format!("is refused by the engine: {}", error.message()),
+    )
 }
 
 /// Copies an output out of the runtime's memory.
@@ -54,28 +62,11 @@ pub(super) fn from_value(value: &DynValue) -> Result<Tensor, RunError> {
     match value.dtype() {
         ValueType::Sequence(_) => class_scores(value),
         ValueType::Tensor { ty, shape, .. } => {
-            let failed =
-                |error: String| RunError::Engine(format!("an output cannot be read: {error}"));
-            let from_ort = |error: ort::Error| failed(error.message().to_owned());
-            let datatype = super::datatype(*ty)
-                .ok_or_else(|| failed(format!("element type {ty} is not served")))?;
-            let shape = Shape::from_wire(shape).map_err(|error| failed(error.to_string()))?;
-            let tensor = match datatype {
-                DataType::Bytes => {
-                    let (_, texts) = value.try_extract_strings().map_err(from_ort)?;
-                    Tensor::from_strings(shape, texts.into_iter().collect::<StringArray>())
-                }
-                DataType::Bool => {
-                    let (_, bools) = value.try_extract_tensor::<bool>().map_err(from_ort)?;
-                    let bytes: Vec<u8> = bools.iter().map(|bool| u8::from(*bool)).collect();
-                    Tensor::from_wire(datatype, shape, bytes.into())
-                }
-                _ => with_element!(datatype, T => {
-                    let (_, elements) = value.try_extract_tensor::<T>().map_err(from_ort)?;
-                    Tensor::from_vec(shape, elements.to_vec())
-                }, else => unreachable!("BOOL and BYTES are handled above")),
-            };
-            tensor.map_err(|error| failed(error.to_string()))
+            let datatype = signature::datatype(*ty).ok_or_else(|| {
+                RunError::unreadable_output(format!("element type {ty} is not supported"))
+            })?;
+            let shape = Shape::from_wire(shape).map_err(RunError::unreadable_output)?;
+            tensor_from_value(value, datatype, shape)
         }
         other => Err(RunError::Engine(format!(
             "an output is a {other}, which has no tensor form"
@@ -83,8 +74,35 @@ pub(super) fn from_value(value: &DynValue) -> Result<Tensor, RunError> {
     }
 }
 
-/// Whether a sequence of `kind` is what scikit-learn's exporters make of class probabilities
-/// (ZipMap): for each row a map from the class to its probability.
+fn tensor_from_value(
+    value: &DynValue,
+    datatype: DataType,
+    shape: Shape,
+) -> Result<Tensor, RunError> {
+    let tensor = match datatype {
+        DataType::Bytes => {
+            let (_, texts) = value.try_extract_strings().map_err(unreadable)?;
+            Tensor::from_strings(shape, texts.into_iter().collect::<StringArray>())
+        }
+        DataType::Bool => {
+            let (_, bools) = value.try_extract_tensor::<bool>().map_err(unreadable)?;
+            let bytes: Vec<u8> = bools.iter().map(|bool| u8::from(*bool)).collect();
+            Tensor::from_wire(datatype, shape, bytes.into())
+        }
+        _ => with_element!(datatype, T => {
+            let (_, elements) = value.try_extract_tensor::<T>().map_err(unreadable)?;
+            Tensor::from_vec(shape, elements.to_vec())
+        }, else => unreachable!("BOOL and BYTES are handled above")),
+    };
+    tensor.map_err(RunError::unreadable_output)
+}
+
+fn unreadable(error: ort::Error) -> RunError {
+    RunError::unreadable_output(error.message())
+}
+
+/// Whether a sequence of `kind` holds class probabilities in the form that scikit-learn's exporters
+/// make (the ZipMap operator): for each row a map from the class to its probability.
 pub(super) fn is_class_scores(kind: &ValueType) -> bool {
     matches!(
         kind,
@@ -95,44 +113,33 @@ pub(super) fn is_class_scores(kind: &ValueType) -> bool {
     )
 }
 
-/// A sequence of class→score maps as one `[rows, classes]` tensor, its columns in the order of the
-/// sorted classes, which is the order of scikit-learn's `classes_`.
+/// A sequence of class→score maps as one `[rows, classes]` tensor. The columns are in the order of
+/// the sorted classes, which is the order of scikit-learn's `classes_`.
 fn class_scores(value: &DynValue) -> Result<Tensor, RunError> {
-    let failed = |error: ort::Error| {
-        RunError::Engine(format!("an output cannot be read: {}", error.message()))
-    };
     let rows = value
-        .try_extract_sequence::<ort::value::DynMapValueType>()
-        .map_err(failed)?;
+        .try_extract_sequence::<DynMapValueType>()
+        .map_err(unreadable)?;
     let mut scores: Vec<f32> = Vec::new();
     for row in &rows {
-        scores.extend(sorted_scores(row).map_err(failed)?);
+        scores.extend(sorted_scores(row).map_err(unreadable)?);
     }
-    let columns = if rows.is_empty() {
-        0
+    let columns = scores.len().checked_div(rows.len()).unwrap_or(0);
+    let is_rectangular = rows.len() * columns == scores.len();
+    let extents: &[usize] = if is_rectangular {
+        &[rows.len(), columns]
     } else {
-        scores.len() / rows.len()
+        &[scores.len()]
     };
-    let shape = Shape::new(&[rows.len(), columns]).and_then(|shape| {
-        if shape.element_count() == scores.len() {
-            Ok(shape)
-        } else {
-            Shape::new(&[scores.len()])
-        }
-    });
-    let shape = shape.map_err(|error| RunError::Engine(error.to_string()))?;
+    let shape = Shape::new(extents).map_err(|error| RunError::Engine(error.to_string()))?;
     Tensor::from_vec(shape, scores).map_err(|error| RunError::Engine(error.to_string()))
 }
 
 fn sorted_scores(row: &DynMap) -> ort::Result<Vec<f32>> {
-    let is_string = matches!(
-        row.dtype(),
-        ValueType::Map {
-            key: TensorElementType::String,
-            ..
-        }
-    );
-    if is_string {
+    if let ValueType::Map {
+        key: TensorElementType::String,
+        ..
+    } = row.dtype()
+    {
         let mut pairs = row.try_extract_key_values::<String, f32>()?;
         pairs.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(pairs.into_iter().map(|(_, score)| score).collect())

@@ -198,7 +198,7 @@ mod tests {
     use std::sync::Arc;
 
     use tidegate_core::EngineChoice;
-    use tidegate_engines::Engines;
+    use tidegate_engines::{Engines, PORTABLE};
     use tidegate_serving::{FleetMetrics, MetricRegistry, Models, Serving};
 
     use super::*;
@@ -209,7 +209,7 @@ mod tests {
         let registry = Arc::new(MetricRegistry::new());
         let models = Models::new(
             Vec::new(),
-            Engines::discover(None, EngineChoice::Portable),
+            Engines::discover(None, EngineChoice::from(PORTABLE)),
             &registry,
         );
         FleetMetrics::new(&registry);

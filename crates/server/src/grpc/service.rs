@@ -238,7 +238,7 @@ impl GrpcInferenceService for Service {
                 .versions()
                 .map(|version| version.number().to_owned())
                 .collect(),
-            platform: describe::platform(&version).to_owned(),
+            platform: version.platform().to_owned(),
             inputs: version.signature().inputs.iter().map(tensor).collect(),
             outputs: version.signature().outputs.iter().map(tensor).collect(),
         }))

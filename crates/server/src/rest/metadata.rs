@@ -82,7 +82,7 @@ async fn metadata(
             .versions()
             .map(|version| version.number().to_owned())
             .collect(),
-        platform: describe::platform(&version),
+        platform: version.platform(),
         inputs: version
             .signature()
             .inputs

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_core::EngineChoice;
-use tidegate_engines::{Engines, OnnxRuntimeStatus};
+use tidegate_engines::{Engines, ONNX_RUNTIME};
 use tidegate_server::{Server, ServerComponents, ServerConfig};
 use tidegate_serving::{MetricRegistry, Models, Serving};
 
@@ -17,11 +17,11 @@ const INLINE_RUN: Duration = Duration::from_secs(10);
 
 /// `digits`, loaded.
 pub(crate) async fn serve() -> Server {
-    let engines = Engines::discover(None, EngineChoice::OnnxRuntime);
+    let engines = Engines::discover(None, EngineChoice::from(ONNX_RUNTIME));
     assert!(
-        matches!(engines.onnxruntime(), OnnxRuntimeStatus::Loaded { .. }),
+        !engines.lacks(ONNX_RUNTIME),
         "{:?}",
-        engines.onnxruntime()
+        engines.status(ONNX_RUNTIME)
     );
     let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/models/digits");
     let registry = Arc::new(MetricRegistry::new());

@@ -46,7 +46,7 @@ fn reference(folder: &tempfile::TempDir) -> (VersionPlan, Sample) {
     let plan = source::scan(folder.path()).unwrap().remove(0).1.remove(0);
     let loaded = Engines::portable_only().load(
         &plan.artifact,
-        plan.manifest.engine,
+        &plan.manifest.engine,
         &plan.manifest.engine_options,
     );
     let loaded = loaded.unwrap();

@@ -77,10 +77,6 @@ impl Doubler {
 }
 
 impl LoadedArtifact for Doubler {
-    fn engine(&self) -> &'static str {
-        "doubler"
-    }
-
     fn signature(&self) -> &Signature {
         &self.signature
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use tidegate_core::{Batching, Dim, EngineOptions, Manifest, Signature, TensorSpec};
-use tidegate_engines::LoadError;
+use tidegate_engines::{LoadError, artifact_in};
 use tidegate_protocol::inference::model_config::SchedulingChoice;
 use tidegate_protocol::inference::model_version_policy::PolicyChoice;
 use tidegate_protocol::inference::{ModelConfig, ModelDynamicBatching};
@@ -13,14 +13,12 @@ use tidegate_protocol::model_config;
 use super::{SourceError, entries, inside, read_labels, read_text};
 use crate::VersionPlan;
 
-const ARTIFACT: &str = "model.onnx";
-
 /// Whether a folder has version folders with an ONNX file.
 pub(super) fn has_versions(folder: &Path) -> bool {
     entries(folder).is_ok_and(|entries| {
         entries
             .iter()
-            .any(|entry| version_number(entry).is_some() && entry.join(ARTIFACT).is_file())
+            .any(|entry| version_number(entry).is_some() && artifact_in(entry).is_some())
     })
 }
 
@@ -89,19 +87,19 @@ fn plans(folder: &Path, config: Option<ModelConfig>) -> Result<Vec<VersionPlan>,
         .as_ref()
         .map(|config| config.default_model_filename.as_str())
         .filter(|file| !file.is_empty());
-    let file = file.unwrap_or(ARTIFACT);
     let manifest = config.as_ref().map_or_else(Manifest::default, manifest);
     let labels = labels(folder, config.as_ref())?;
     chosen
         .into_iter()
         .map(|(number, version)| {
+            let file = file.map_or_else(|| default_artifact(&version), str::to_owned);
             Ok(VersionPlan {
                 number,
                 manifest: Manifest {
-                    artifact: file.to_owned(),
+                    artifact: file.clone(),
                     ..manifest.clone()
                 },
-                artifact: inside(&version, file)?,
+                artifact: inside(&version, &file)?,
                 labels: labels.clone(),
                 triton: config.clone(),
                 files: None,
@@ -110,7 +108,18 @@ fn plans(folder: &Path, config: Option<ModelConfig>) -> Result<Vec<VersionPlan>,
         .collect()
 }
 
-/// Triton takes folders whose name is a number above 0 without leading zeros, and ignores the rest.
+/// The name of the artifact in a version folder. Where there is none, the name for the message.
+fn default_artifact(version: &Path) -> String {
+    let found = artifact_in(version);
+    let name = found.as_deref().and_then(Path::file_name);
+    name.map_or_else(
+        || Manifest::default().artifact,
+        |name| name.to_string_lossy().into_owned(),
+    )
+}
+
+/// Triton takes folders whose name is a number above 0 without leading zeros, and ignores the
+/// rest.
 fn version_number(folder: &Path) -> Option<u64> {
     let name = folder.file_name()?.to_str()?;
     let number = name.parse().ok().filter(|number| *number > 0)?;
@@ -180,7 +189,6 @@ fn manifest(config: &ModelConfig) -> Manifest {
     };
     Manifest {
         name: config.name.clone(),
-        engine: super::triton_engine(),
         engine_options,
         batching,
         ..Manifest::default()

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tidegate_core::Signature;
-use tidegate_engines::{Engines, Instance, LoadError, LoadedArtifact};
+use tidegate_engines::{Allocator, Engines, Instance, LoadError, LoadedArtifact};
 use tracing::info;
 
 use super::{DEFAULT_MAX_BATCH_ROWS, LastUsed, LoadMetrics, Version, VersionPlan};
@@ -49,7 +49,8 @@ impl Version {
         let started = Instant::now();
         let memory_before = MemoryUsage::now();
         let manifest = &plan.manifest;
-        let artifact = engines.load(&plan.artifact, manifest.engine, &manifest.engine_options)?;
+        let engine = engines.select(&plan.artifact, &manifest.engine)?;
+        let artifact = engines.load(&plan.artifact, &manifest.engine, &manifest.engine_options)?;
         let signature = declared_signature(&plan, artifact.signature())?;
         let mut instances = default_instances(&*artifact)?;
 
@@ -79,13 +80,12 @@ impl Version {
             scheduler.learn(*bytes, *run_time);
         }
         let load_time = started.elapsed();
-        // ONNX Runtime is a C++ library, and takes its memory from the C library's heaps. The
-        // portable engine is Rust, for which this binary has another allocator.
-        let memory_bytes = memory_before.growth(artifact.engine() == "onnxruntime");
+        let memory_bytes = memory_before.growth(engine.allocator() == Allocator::CLibrary);
         let version = Self {
             model: model.to_owned(),
             number,
-            engine: artifact.engine(),
+            engine: engine.name(),
+            platform: engine.platform(),
             signature,
             scheduler,
             stats,

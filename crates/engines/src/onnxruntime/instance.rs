@@ -1,0 +1,96 @@
+//! One session, which runs one batch at a time.
+
+use std::borrow::Cow;
+
+use ort::session::{Session, SessionInputValue, SessionInputs};
+use smallvec::SmallVec;
+use tidegate_core::{Signature, Tensor, TensorSpec};
+
+use super::preallocated::PreallocatedRun;
+use super::values;
+use crate::{Instance, RunError};
+
+/// Most models have few inputs: their list needs no allocation.
+type Few<T> = SmallVec<[T; 4]>;
+
+pub(super) struct OnnxRuntimeInstance {
+    session: Session,
+    inputs: Vec<TensorSpec>,
+    /// The fast path, until a run shows that it does not fit this graph.
+    preallocated: Option<PreallocatedRun>,
+}
+
+impl OnnxRuntimeInstance {
+    pub(super) fn new(session: Session, signature: &Signature) -> Self {
+        Self {
+            session,
+            inputs: signature.inputs.clone(),
+            preallocated: PreallocatedRun::new(signature),
+        }
+    }
+}
+
+impl Instance for OnnxRuntimeInstance {
+    fn run(&mut self, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, RunError> {
+        // Values borrow the tensors' memory, so an unaligned tensor is copied here, where the copy
+        // outlives the run.
+        let aligned: Few<Option<Tensor>>;
+        let inputs = if inputs.iter().flatten().all(Tensor::is_aligned) {
+            inputs
+        } else {
+            aligned = inputs
+                .iter()
+                .map(|tensor| tensor.clone().map(Tensor::aligned))
+                .collect();
+            &aligned
+        };
+        let Some(preallocated) = &self.preallocated else {
+            return self.run_general(inputs);
+        };
+        match preallocated.run(&mut self.session, inputs) {
+            Ok(Some(outputs)) => Ok(outputs),
+            Ok(None) => self.run_general(inputs),
+            Err(_) => {
+                // Either the input is bad, or an output does not have the shape that follows from
+                // its spec and the number of rows. Only the second is a reason to stay general.
+                let outputs = self.run_general(inputs)?;
+                self.preallocated = None;
+                Ok(outputs)
+            }
+        }
+    }
+}
+
+impl OnnxRuntimeInstance {
+    /// A run that takes every kind of value and any shape of output.
+    fn run_general(&mut self, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, RunError> {
+        let mut names: Few<&str> = SmallVec::new();
+        let mut values: Few<SessionInputValue<'_>> = SmallVec::new();
+        for (spec, tensor) in self.inputs.iter().zip(inputs) {
+            if let Some(tensor) = tensor {
+                names.push(&spec.name);
+                values.push(values::to_value(&spec.name, tensor)?);
+            }
+        }
+        // Without names the runtime takes the required inputs in their order.
+        let is_complete = self
+            .inputs
+            .iter()
+            .zip(inputs)
+            .all(|(spec, tensor)| tensor.is_some() && !spec.optional);
+        let session_inputs: SessionInputs<'_, '_> = if is_complete {
+            SessionInputs::ValueSlice(&values)
+        } else {
+            let names = names.into_iter().map(Cow::Borrowed);
+            SessionInputs::ValueMap(names.zip(values.drain(..)).collect())
+        };
+        let outputs = self
+            .session
+            .run(session_inputs)
+            .map_err(|error| RunError::Engine(error.message().to_owned()))?;
+        outputs
+            .values()
+            .map(|value| values::from_value(&value))
+            .collect()
+    }
+}
