@@ -1,4 +1,4 @@
-//! Metrics on their way out: what has them says them to an [`Exposition`].
+//! The output of metrics: their owners write them to an [`Exposition`].
 
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -151,7 +151,7 @@ mod tests {
     use super::super::exposition::{Exemplar, Labels};
     use super::*;
 
-    fn said(form: TextForm) -> String {
+    fn exposed(form: TextForm) -> String {
         let mut text = TextExposition::new(form);
         let labels = Labels::new([("model", "a \"quoted\"\\\n name")]);
         text.family(Family {
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn prometheus_has_types_and_escapes() {
         assert_eq!(
-            said(TextForm::Prometheus),
+            exposed(TextForm::Prometheus),
             "# HELP answers_total Answers\n# TYPE answers_total counter\n\
              answers_total{model=\"a \\\"quoted\\\"\\\\\\n name\"} 3\n\
              # HELP nv_count Rows\n# TYPE nv_count counter\nnv_count 0.5\n\
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn openmetrics_has_exemplars_and_an_end() {
         assert_eq!(
-            said(TextForm::OpenMetrics),
+            exposed(TextForm::OpenMetrics),
             "# HELP answers Answers\n# TYPE answers counter\n\
              answers_total{model=\"a \\\"quoted\\\"\\\\\\n name\"} 3\n\
              # HELP nv_count Rows\n# TYPE nv_count unknown\nnv_count 0.5\n\

@@ -1,4 +1,4 @@
-//! What metrics show, for rules on them.
+//! The values of metrics, for alert rules.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ pub type SeriesValue = (BTreeMap<String, String>, f64);
 /// `NAME_count` and `NAME_sum`.
 pub struct SeriesValues<F> {
     wanted: F,
-    /// The wanted ones of the family that is said now, by what they end with.
+    /// The wanted names of the present family, with their suffixes.
     names: Vec<(&'static str, String)>,
     values: BTreeMap<String, Vec<SeriesValue>>,
 }
@@ -26,7 +26,7 @@ impl<F: Fn(&str) -> bool> SeriesValues<F> {
         }
     }
 
-    /// What was said, by name.
+    /// The series by the names of their metrics.
     pub fn finish(self) -> BTreeMap<String, Vec<SeriesValue>> {
         self.values
     }
