@@ -46,7 +46,6 @@ pub(crate) const METHODS: &[(&str, Permission)] = {
         ),
         ("/grpc.health.v1.Health/Check", Public),
         ("/grpc.health.v1.Health/Watch", Public),
-        ("/grpc.health.v1.Health/List", Public),
         (
             "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
             Public,
