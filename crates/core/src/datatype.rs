@@ -89,7 +89,7 @@ impl fmt::Display for DataType {
     }
 }
 
-/// A name that is no data type of the protocol.
+/// A name that is not a data type of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "unknown datatype \"{0}\", expected one of BOOL, UINT8, UINT16, UINT32, UINT64, INT8, INT16, INT32, INT64, \

@@ -1,8 +1,25 @@
-//! The words that every other room speaks: tensors, data types, signatures and manifests.
+//! The types that all other crates share: tensors, data types, signatures and manifests.
 //!
-//! In: bytes and shapes that others read from a wire or a file. Out: checked values — once a
-//! [`Tensor`] or a [`Signature`] exists, it is right. This crate does no I/O, knows no async and no
-//! engine.
+//! In: bytes and shapes that others read from a wire or a file. Out: checked values: once a
+//! [`Tensor`] or a [`Signature`] exists, it is right. This crate does no I/O, and must depend neither
+//! on an async runtime nor on an engine.
+//!
+//! ```
+//! use tidegate_core::{DataType, Dim, Shape, Signature, Tensor, TensorSpec};
+//!
+//! let amount = TensorSpec {
+//!     name: "amount".to_owned(),
+//!     datatype: DataType::Fp32,
+//!     dims: Some(vec![Dim::Any, Dim::Fixed(2)]),
+//!     optional: false,
+//! };
+//! let signature = Signature { inputs: vec![amount], outputs: Vec::new() };
+//!
+//! let tensor = Tensor::from_vec(Shape::new(&[1, 3])?, vec![1.0f32, 2.0, 3.0])?;
+//! let error = signature.bind(vec![("amount".to_owned(), tensor)]).unwrap_err();
+//! assert_eq!(error.to_string(), "input \"amount\" has shape [1, 3], the signature says [-1, 2]");
+//! # Ok::<(), tidegate_core::TensorError>(())
+//! ```
 
 mod datatype;
 mod manifest;

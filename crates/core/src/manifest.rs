@@ -237,6 +237,7 @@ impl Batching {
             0 => levels.div_ceil(2),
             level => level,
         };
+        // A level beyond the last is taken for the last: clients need not know how many a model has.
         let level = if asked == 0 { default } else { asked };
         usize::try_from(level.clamp(1, levels) - 1).unwrap_or(0)
     }

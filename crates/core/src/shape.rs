@@ -35,6 +35,7 @@ impl Shape {
         // all.
         let nonzero = extents.iter().filter(|extent| **extent > 0);
         match nonzero.copied().try_fold(1usize, usize::checked_mul) {
+            // Rust allocates at most `isize::MAX` bytes, and an element takes at least one.
             Some(count) if count <= isize::MAX as usize => Ok(shape),
             _ => Err(ShapeError::Overflow {
                 shape: format!("{shape}"),
@@ -106,7 +107,7 @@ impl fmt::Display for Shape {
     }
 }
 
-/// Why a list of extents is no shape.
+/// Why a list of extents is not a shape.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ShapeError {
     /// The element count does not fit in memory, or an empty shape has other extents that would

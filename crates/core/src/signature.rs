@@ -23,7 +23,7 @@ pub struct TensorSpec {
     /// The element type.
     pub datatype: DataType,
     /// The extents, outermost first; empty for a scalar. `None` where the engine cannot tell, as
-    /// for a tensor of unknown rank: then any shape is accepted and the engine has the last word.
+    /// for a tensor of unknown rank: then any shape is accepted here and the engine checks it.
     pub dims: Option<Vec<Dim>>,
     /// Whether a request may leave this input out: the artifact carries a default.
     pub optional: bool,
@@ -44,6 +44,13 @@ impl Dim {
         match self {
             Self::Fixed(extent) => i64::try_from(*extent).unwrap_or(i64::MAX),
             Self::Any => -1,
+        }
+    }
+
+    fn accepts(&self, extent: usize) -> bool {
+        match self {
+            Self::Fixed(fixed) => *fixed == extent,
+            Self::Any => true,
         }
     }
 
@@ -78,21 +85,17 @@ impl TensorSpec {
             return Ok(());
         };
         let shape = tensor.shape();
-        let wrong = |rank| SignatureError::Shape {
+        let has_rank = dims.len() == shape.len();
+        let mut extents = dims.iter().zip(shape.iter());
+        if has_rank && extents.all(|(dim, extent)| dim.accepts(*extent)) {
+            return Ok(());
+        }
+        Err(SignatureError::Shape {
             input: name.to_owned(),
             found: shape.clone(),
             wanted: ShapeText(self.wire_shape()),
-            rank,
-        };
-        if dims.len() != shape.len() {
-            return Err(wrong(true));
-        }
-        let fits = |(dim, extent): (&Dim, &usize)| *dim == Dim::Any || *dim == Dim::Fixed(*extent);
-        if dims.iter().zip(shape.iter()).all(fits) {
-            Ok(())
-        } else {
-            Err(wrong(false))
-        }
+            rank: !has_rank,
+        })
     }
 }
 
@@ -107,6 +110,7 @@ impl Signature {
         &self,
         inputs: Vec<(String, Tensor)>,
     ) -> Result<Vec<Option<Tensor>>, SignatureError> {
+        // Searched by name in a list: models have few inputs, and a map would be built for each request.
         let mut bound: Vec<Option<Tensor>> = vec![None; self.inputs.len()];
         for (name, tensor) in inputs {
             let Some(at) = self.inputs.iter().position(|spec| spec.name == name) else {
@@ -194,7 +198,7 @@ pub enum SignatureError {
         input: String,
         found: Shape,
         wanted: ShapeText,
-        /// Whether already the number of dimensions differs.
+        /// Whether the number of dimensions differs, not only an extent.
         rank: bool,
     },
     #[error("input \"{input}\" has {found} rows, the inputs before it have {wanted}")]
@@ -212,18 +216,21 @@ mod tests {
     use super::*;
 
     fn signature() -> Signature {
-        let spec = |name: &str, dims: Vec<Dim>, optional| TensorSpec {
-            name: name.to_owned(),
-            datatype: DataType::Fp32,
-            dims: Some(dims),
-            optional,
-        };
         Signature {
             inputs: vec![
                 spec("amount", vec![Dim::Any, Dim::Fixed(2)], false),
                 spec("scale", vec![Dim::Fixed(1)], true),
             ],
             outputs: vec![spec("score", vec![Dim::Any], false)],
+        }
+    }
+
+    fn spec(name: &str, dims: Vec<Dim>, optional: bool) -> TensorSpec {
+        TensorSpec {
+            name: name.to_owned(),
+            datatype: DataType::Fp32,
+            dims: Some(dims),
+            optional,
         }
     }
 
@@ -242,9 +249,12 @@ mod tests {
         assert!(bound[1].is_none());
     }
 
+    fn message(inputs: Vec<(String, Tensor)>) -> String {
+        signature().bind(inputs).unwrap_err().to_string()
+    }
+
     #[test]
     fn each_difference_has_its_message() {
-        let message = |inputs| signature().bind(inputs).unwrap_err().to_string();
         assert_eq!(
             message(vec![("amount".into(), tensor(&[3, 3]))]),
             "input \"amount\" has shape [3, 3], the signature says [-1, 2]"

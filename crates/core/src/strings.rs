@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use thiserror::Error;
 
-/// The elements of a `BYTES` tensor, kept in the binary form of the Open Inference Protocol: each
+/// The elements of a `BYTES` tensor, held in the binary form of the Open Inference Protocol: each
 /// element a little-endian `u32` length and then its bytes. Slices share both buffers.
 #[derive(Clone, Debug)]
 pub struct StringArray {
@@ -17,6 +17,7 @@ pub struct StringArray {
     len: usize,
 }
 
+/// Bytes of the length in front of each element (Triton's extension "Binary tensor data").
 const PREFIX: usize = size_of::<u32>();
 
 impl StringArray {
@@ -34,6 +35,7 @@ impl StringArray {
                 .ok_or(StringsError { element, at })?;
             let len =
                 u32::from_le_bytes(prefix.try_into().expect("the slice has four bytes")) as usize;
+            // Compared by subtraction: a sum with a length off the wire could overflow on 32 bits.
             if len > wire.len() - at - PREFIX {
                 return Err(StringsError { element, at });
             }
@@ -54,7 +56,7 @@ impl StringArray {
         self.len
     }
 
-    /// Whether there is no element.
+    /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -91,13 +93,17 @@ impl StringArray {
 
     /// The binary form of these elements.
     pub fn wire(&self) -> Bytes {
-        let offset = |element: usize| {
-            self.starts
-                .get(element)
-                .map_or(self.wire.len(), |start| start - PREFIX)
-        };
-        self.wire
-            .slice(offset(self.first)..offset(self.first + self.len))
+        let from = self.offset(self.first);
+        let to = self.offset(self.first + self.len);
+        self.wire.slice(from..to)
+    }
+
+    /// Where an element begins with its length prefix; the end of the data for the one after the last.
+    fn offset(&self, element: usize) -> usize {
+        match self.starts.get(element) {
+            Some(start) => start - PREFIX,
+            None => self.wire.len(),
+        }
     }
 }
 

@@ -11,6 +11,17 @@ use crate::{DataType, Shape, ShapeError, StringArray, StringsError};
 ///
 /// Fixed-width elements are little-endian, as on the wire and on every machine that Tidegate runs
 /// on. A tensor that exists holds exactly as many elements as its shape says.
+///
+/// ```
+/// use tidegate_core::{Shape, Tensor};
+///
+/// let tensor = Tensor::from_vec(Shape::new(&[3, 2])?, vec![1i64, 2, 3, 4, 5, 6])?;
+/// let tail = tensor.slice_rows(1, 2);
+/// assert_eq!(tail.as_slice::<i64>(), Some([3, 4, 5, 6].as_slice()));
+/// let joined = Tensor::concat_rows(&[&tail, &tensor])?;
+/// assert_eq!(joined.shape()[..], [5, 2]);
+/// # Ok::<(), tidegate_core::TensorError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Tensor {
     datatype: DataType,
@@ -24,7 +35,7 @@ enum Data {
     Strings(StringArray),
 }
 
-/// A borrowed look at the elements of a [`Tensor`].
+/// A borrowed view of the elements of a [`Tensor`].
 #[derive(Debug)]
 pub enum TensorView<'a> {
     /// The little-endian bytes of fixed-width elements.
@@ -54,6 +65,7 @@ impl Tensor {
                 found: bytes.len(),
             });
         }
+        // Engines read a BOOL as Rust's or C's `bool`, where any other byte is undefined behaviour.
         if datatype == DataType::Bool
             && let Some(at) = bytes.iter().position(|byte| *byte > 1)
         {
@@ -205,43 +217,34 @@ impl Tensor {
         if rest.is_empty() {
             return Ok((*first).clone());
         }
-        for part in parts {
-            let agrees = part.datatype == first.datatype
-                && !part.shape.is_empty()
-                && part.shape.get(1..) == first.shape.get(1..);
-            if !agrees {
-                return Err(TensorError::Mismatch {
-                    one: first.shape.clone(),
-                    other: part.shape.clone(),
-                });
-            }
+        if let Some(other) = parts.iter().find(|part| !part.can_join(first)) {
+            return Err(TensorError::Mismatch {
+                one: first.shape.clone(),
+                other: other.shape.clone(),
+            });
         }
         let rows = parts
             .iter()
             .map(|part| part.rows())
-            .try_fold(0usize, usize::checked_add);
-        let shape = first
-            .shape
-            .with_rows(rows.ok_or_else(|| too_large(&first.shape))?)?;
+            .try_fold(0usize, usize::checked_add)
+            .ok_or_else(|| too_large(&first.shape))?;
+        let shape = first.shape.with_rows(rows)?;
         if first.datatype == DataType::Bytes {
-            let strings = parts.iter().flat_map(|part| match &part.data {
-                Data::Strings(strings) => strings.iter().collect::<Vec<_>>(),
-                Data::Fixed(_) => Vec::new(),
-            });
-            return Self::from_strings(shape, strings.collect());
+            return Self::from_strings(shape, joined_strings(parts));
         }
-        let mut joined = Vec::with_capacity(parts.iter().map(|part| part.byte_len()).sum());
-        for part in parts {
-            if let Data::Fixed(bytes) = &part.data {
-                joined.extend_from_slice(bytes);
-            }
-        }
-        Ok(Self {
+        let joined = Self {
             datatype: first.datatype,
             shape,
-            data: Data::Fixed(joined.into()),
-        }
-        .aligned())
+            data: Data::Fixed(joined_bytes(parts)),
+        };
+        Ok(joined.aligned())
+    }
+
+    /// Whether the rows of this tensor can follow those of `first`.
+    fn can_join(&self, first: &Self) -> bool {
+        self.datatype == first.datatype
+            && !self.shape.is_empty()
+            && self.shape.get(1..) == first.shape.get(1..)
     }
 
     /// Whether the elements' memory is aligned to their size.
@@ -261,8 +264,8 @@ impl Tensor {
         if self.is_aligned() {
             return self;
         }
-        // Allocators align every memory for every data type, though they do not promise it for
-        // bytes: the copy is aligned nearly always, and takes no memory that is zero at first.
+        // Allocators do not promise to align bytes for other types, but nearly always do. A plain copy
+        // is tried first, because aligned memory from `AlignedBytes` is filled with zeros before the copy.
         let copy = Self {
             data: Data::Fixed(bytes.to_vec().into()),
             ..self
@@ -327,6 +330,7 @@ impl TensorBuffer {
 /// Bytes whose start is aligned to eight of them, enough for every data type.
 #[derive(Debug)]
 struct AlignedBytes {
+    /// A vector of `u64` is the safe way to get memory of this alignment.
     words: Vec<u64>,
     len: usize,
 }
@@ -356,6 +360,24 @@ impl<T: Pod> AsRef<[u8]> for Elements<T> {
     fn as_ref(&self) -> &[u8] {
         bytemuck::cast_slice(&self.0)
     }
+}
+
+fn joined_strings(parts: &[&Tensor]) -> StringArray {
+    let strings = parts.iter().flat_map(|part| match &part.data {
+        Data::Strings(strings) => strings.iter().collect::<Vec<_>>(),
+        Data::Fixed(_) => Vec::new(),
+    });
+    strings.collect()
+}
+
+fn joined_bytes(parts: &[&Tensor]) -> Bytes {
+    let mut joined = Vec::with_capacity(parts.iter().map(|part| part.byte_len()).sum());
+    for part in parts {
+        if let Data::Fixed(bytes) = &part.data {
+            joined.extend_from_slice(bytes);
+        }
+    }
+    joined.into()
 }
 
 fn copy_aligned<T: Pod>(bytes: &[u8]) -> Vec<T> {
@@ -417,7 +439,7 @@ macro_rules! with_element {
     }};
 }
 
-/// Why bytes or elements are no tensor of the wanted shape.
+/// Why bytes or elements do not make a tensor of the wanted shape.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TensorError {
     /// The wire data is too long or too short.

@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 
 /// Bytes of a `traceparent` of version 00.
 const TRACEPARENT_BYTES: usize = 55;
-/// Longest `tracestate` that is kept, in bytes; the standard asks for 512 at least.
+/// Longest `tracestate` that is passed on, in bytes; section 3.3.1.5 of the standard asks for at least 512.
 const MAX_STATE_BYTES: usize = 2048;
 
 /// The span of one request, and the trace that it belongs to.
@@ -24,7 +24,7 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// A trace that begins with this request. Ids are random; 0, which is none, is taken for 1.
+    /// A trace that begins with this request. Ids are random; 0 is not a valid id and becomes 1.
     pub fn root(trace_id: u128, span_id: u64, is_sampled: bool) -> Self {
         Self {
             trace_id: trace_id.max(1),
@@ -44,7 +44,7 @@ impl TraceContext {
             return None;
         };
         let version = hex(&[*v0, *v1])?;
-        // Later versions may have more behind another dash.
+        // Section 3.2.4: later versions may have more fields behind another dash; version ff is invalid.
         let ends_well = if version == 0 {
             more.is_empty()
         } else {
@@ -53,11 +53,13 @@ impl TraceContext {
         if version == 0xff || !ends_well {
             return None;
         }
+        // Two, 32, 16 and two digits, with dashes between them (section 3.2.2 of the standard).
         let (trace_id, rest) = (hex(&rest[..32])?, rest[32..].strip_prefix(b"-")?);
         let (parent_id, rest) = (hex(&rest[..16])?, rest[16..].strip_prefix(b"-")?);
         let flags = hex(rest)?;
         let parent_id = u64::try_from(parent_id).ok().and_then(NonZeroU64::new)?;
         let state = state.filter(|state| !state.is_empty() && state.len() <= MAX_STATE_BYTES);
+        // Bit 0 is `sampled`; the other flags are not ours to judge (section 3.2.2.5).
         let root = Self::root(trace_id, span_id, flags & 1 == 1);
         (trace_id != 0).then(|| Self {
             parent_id: Some(parent_id),
@@ -77,7 +79,7 @@ impl TraceContext {
     }
 }
 
-/// A number of lower-case hexadecimal digits.
+/// The value of hexadecimal digits. Upper case is not valid in the standard.
 fn hex(digits: &[u8]) -> Option<u128> {
     digits.iter().try_fold(0, |number, digit| {
         let value = match digit {

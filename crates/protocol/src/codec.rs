@@ -1,4 +1,4 @@
-//! Protobuf messages from outside, read without being swamped by them.
+//! Protobuf messages from outside, read without letting them take more memory than they are worth.
 
 use std::marker::PhantomData;
 
@@ -18,8 +18,8 @@ pub const CODE_KEY: &str = "tidegate-code";
 /// many times its size.
 const MAX_FIELDS: usize = 8192;
 
-/// As [`ProstCodec`], but holds what it reads to a bounded number of fields, and says what is wrong
-/// with a message as an error of the client's, with its code.
+/// As [`ProstCodec`], but bounds the number of fields of a message, and reports a message that cannot
+/// be read as an error of the client, with its code.
 #[derive(Debug)]
 pub struct BoundedCodec<T, U>(PhantomData<(T, U)>);
 
@@ -64,14 +64,8 @@ impl<U: Message + Default> Decoder for BoundedDecoder<U> {
 /// # Errors
 /// INVALID_ARGUMENT with the code `malformed_request` or `too_many_inputs`.
 pub fn decode<M: Message + Default>(bytes: Bytes) -> Result<M, Status> {
-    let malformed = |error: DecodeError| {
-        refusal(
-            "malformed_request",
-            format!("the message cannot be read: {error}"),
-        )
-    };
     if count_fields(&bytes).map_err(malformed)? > MAX_FIELDS {
-        return Err(refusal(
+        return Err(invalid_argument(
             "too_many_inputs",
             format!("the message has more than {MAX_FIELDS} fields"),
         ));
@@ -79,7 +73,12 @@ pub fn decode<M: Message + Default>(bytes: Bytes) -> Result<M, Status> {
     M::decode(bytes).map_err(malformed)
 }
 
-fn refusal(code: &'static str, message: String) -> Status {
+fn malformed(error: DecodeError) -> Status {
+    let message = format!("the message cannot be read: {error}");
+    invalid_argument("malformed_request", message)
+}
+
+fn invalid_argument(code: &'static str, message: String) -> Status {
     let mut status = Status::invalid_argument(message);
     status
         .metadata_mut()
@@ -89,6 +88,7 @@ fn refusal(code: &'static str, message: String) -> Status {
 
 /// The fields at the top level, counted no further than is needed.
 fn count_fields(mut message: &[u8]) -> Result<usize, DecodeError> {
+    // Keys and lengths only: nothing is allocated, so a message that is refused costs no memory.
     let mut fields = 0;
     while message.has_remaining() && fields <= MAX_FIELDS {
         let (tag, wire_type) = decode_key(&mut message)?;
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_the_clients_error() {
+    fn bytes_that_are_not_a_message_are_the_clients_error() {
         assert_eq!(code_of(&b"\x0a\x7fcut off"[..]), "malformed_request");
         assert_eq!(code_of(&b"\x0a\x02\xff\xfe"[..]), "malformed_request");
         assert_eq!(
@@ -129,17 +129,20 @@ mod tests {
         );
     }
 
+    fn empty_inputs(count: usize) -> Vec<u8> {
+        b"\x2a\x00".repeat(count)
+    }
+
     #[test]
     fn many_empty_fields_are_refused_before_they_take_memory() {
-        let inputs = |count: usize| b"\x2a\x00".repeat(count);
         assert_eq!(
-            decode::<ModelInferRequest>(inputs(MAX_FIELDS).into())
+            decode::<ModelInferRequest>(empty_inputs(MAX_FIELDS).into())
                 .unwrap()
                 .inputs
                 .len(),
             MAX_FIELDS
         );
-        assert_eq!(code_of(inputs(MAX_FIELDS + 1)), "too_many_inputs");
+        assert_eq!(code_of(empty_inputs(MAX_FIELDS + 1)), "too_many_inputs");
     }
 
     proptest! {

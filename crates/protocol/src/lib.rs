@@ -3,6 +3,16 @@
 //! In: `.proto` files and `config.pbtxt` texts. Out: plain structs. This crate knows nothing of
 //! models or serving; it is a crate of its own because its generated code is slow to compile and
 //! seldom changes.
+//!
+//! ```
+//! use tidegate_protocol::model_config;
+//!
+//! let config = model_config::parse("name: \"digits\" max_batch_size: 32").unwrap();
+//! assert_eq!((config.name.as_str(), config.max_batch_size), ("digits", 32));
+//!
+//! let error = model_config::parse("sequence_batching { }").unwrap_err();
+//! assert_eq!(error.to_string(), "field \"sequence_batching\" is not supported");
+//! ```
 
 /// The generated messages, server and client of `inference.GRPCInferenceService`.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]

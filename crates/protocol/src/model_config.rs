@@ -14,13 +14,13 @@ use self::text::ConfigText;
 use crate::FILE_DESCRIPTOR_SET;
 use crate::inference::{DataType, ModelConfig};
 
-/// Why a text is no configuration that can be honoured.
+/// Why a configuration cannot be read or honoured.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ConfigError {
     /// The text is too large or too deeply nested.
     #[error("the configuration is {0}")]
     Bounds(&'static str),
-    /// The text is no configuration; the message has the position.
+    /// The text is not a configuration; the message has the position.
     #[error("{0}")]
     Syntax(String),
     /// A field is set that Tidegate does not honour.
@@ -138,6 +138,7 @@ pub fn datatype_name(number: i32) -> Option<&'static str> {
 
 /// The `DataType` number of an Open Inference Protocol name; `TYPE_INVALID` for an unknown name.
 pub fn datatype_number(name: &str) -> i32 {
+    // Triton's enumeration says STRING where the protocol says BYTES; all other names agree.
     let datatype = match name {
         "BYTES" => Some(DataType::TypeString),
         "STRING" => None,
@@ -146,6 +147,7 @@ pub fn datatype_number(name: &str) -> i32 {
     datatype.unwrap_or(DataType::TypeInvalid).into()
 }
 
+// Decoded once: a repository may have hundreds of configurations.
 fn descriptor() -> MessageDescriptor {
     static DESCRIPTOR: LazyLock<MessageDescriptor> = LazyLock::new(|| {
         let pool =
@@ -186,6 +188,7 @@ fn check_supported(message: &DynamicMessage, path: &str, shown: &str) -> Result<
                     }
                 }
             }
+            // Keys of a map are free text of the owner: only the fields of its values are checked.
             Value::Map(items) => {
                 for item in items.values() {
                     if let Value::Message(inner) = item {
@@ -276,9 +279,12 @@ mod tests {
         assert_eq!(config.parameters["team"].string_value, "risk");
     }
 
+    fn message(text: &str) -> String {
+        parse(text).unwrap_err().to_string()
+    }
+
     #[test]
     fn unsupported_fields_are_named_with_their_path() {
-        let message = |text: &str| parse(text).unwrap_err().to_string();
         assert_eq!(
             message(REAL),
             "field \"output[0].reshape\" is not supported"

@@ -11,7 +11,7 @@ const MOST: usize = 4096;
 /// A batch: the model, the version, and its number there.
 type Batch = (Arc<str>, Arc<str>, u64);
 
-/// The contexts of the batches that requests were kept of.
+/// The span contexts of the batches whose requests were recorded.
 #[derive(Default)]
 pub(crate) struct Batches {
     contexts: HashMap<Batch, SpanContext>,
@@ -19,8 +19,8 @@ pub(crate) struct Batches {
 }
 
 impl Batches {
-    /// The context of a batch's span, and whether the batch was not heard of before: then its span
-    /// is still to be sent. A batch stands in a trace of its own, for its requests are of many.
+    /// The context of a batch's span, and whether the batch is new: then its span is still to be
+    /// sent. A batch has a trace of its own, because its requests belong to many traces.
     pub(crate) fn context(&mut self, batch: Batch) -> (SpanContext, bool) {
         if let Some(context) = self.contexts.get(&batch) {
             return (context.clone(), false);
@@ -30,6 +30,7 @@ impl Batches {
         {
             self.contexts.remove(&oldest);
         }
+        // Always sampled: a batch is only asked for by requests whose trace is recorded.
         let context = SpanContext::new(
             TraceId::from(fastrand::u128(1..)),
             SpanId::from(fastrand::u64(1..)),
@@ -47,10 +48,13 @@ impl Batches {
 mod tests {
     use super::*;
 
+    fn batch(number: u64) -> Batch {
+        (Arc::from("digits"), Arc::from("1"), number)
+    }
+
     #[test]
     fn a_batch_has_one_context_as_long_as_it_is_remembered() {
         let mut batches = Batches::default();
-        let batch = |number| (Arc::from("digits"), Arc::from("1"), number);
         let (first, is_new) = batches.context(batch(1));
         assert!(is_new && first.is_valid());
         assert_eq!(batches.context(batch(1)), (first.clone(), false));

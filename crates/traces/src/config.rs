@@ -60,37 +60,48 @@ impl Default for TracesConfig {
 }
 
 impl TracesConfig {
-    /// Whether anything is to be sent, in an environment that `variable` tells of.
+    /// Whether traces are to be sent; `variable` reads the environment.
     pub fn is_on(&self, variable: impl Fn(&str) -> Option<String>) -> bool {
-        let is = |name: &str, value: &str| {
-            variable(name).is_some_and(|set| set.eq_ignore_ascii_case(value))
-        };
-        let named = [
-            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-            "OTEL_EXPORTER_OTLP_ENDPOINT",
-        ];
-        let is_named = || {
-            named
-                .iter()
-                .any(|name| variable(name).is_some_and(|address| !address.is_empty()))
-        };
-        let is_off = || is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none");
-        self.endpoint.is_some() || (is_named() && !is_off())
+        // The configuration file wins: OTEL_SDK_DISABLED does not switch off what the file asks for.
+        if self.endpoint.is_some() {
+            return true;
+        }
+        let has_endpoint = ENDPOINT_VARIABLES
+            .iter()
+            .any(|name| variable(name).is_some_and(|address| !address.is_empty()));
+        let is_off = is_set_to(variable("OTEL_SDK_DISABLED"), "true")
+            || is_set_to(variable("OTEL_TRACES_EXPORTER"), "none");
+        has_endpoint && !is_off
     }
 
     /// The form of OTLP to speak.
     pub(crate) fn protocol(&self, variable: impl Fn(&str) -> Option<String>) -> OtlpProtocol {
-        let named = [
-            "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
-            "OTEL_EXPORTER_OTLP_PROTOCOL",
-        ];
-        self.protocol
-            .unwrap_or_else(|| match named.iter().find_map(|name| variable(name)) {
-                Some(protocol) if protocol.starts_with("http") => OtlpProtocol::Http,
-                _ => OtlpProtocol::Grpc,
-            })
+        if let Some(protocol) = self.protocol {
+            return protocol;
+        }
+        match PROTOCOL_VARIABLES.iter().find_map(|name| variable(name)) {
+            // `http/protobuf` and `http/json` are both values of the specification.
+            Some(protocol) if protocol.starts_with("http") => OtlpProtocol::Http,
+            _ => OtlpProtocol::Grpc,
+        }
     }
 }
+
+/// Whether a variable has a value, in any case of letters.
+fn is_set_to(variable: Option<String>, value: &str) -> bool {
+    variable.is_some_and(|set| set.eq_ignore_ascii_case(value))
+}
+
+// The names are those of the OpenTelemetry specification, "OpenTelemetry Protocol Exporter". The variable
+// for traces alone takes precedence over the one for all signals, so it stands first.
+const ENDPOINT_VARIABLES: [&str; 2] = [
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+];
+const PROTOCOL_VARIABLES: [&str; 2] = [
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+    "OTEL_EXPORTER_OTLP_PROTOCOL",
+];
 
 #[cfg(test)]
 mod tests {
@@ -98,13 +109,15 @@ mod tests {
 
     #[test]
     fn the_file_or_the_environment_names_a_collector() {
-        let none = |_: &str| None;
-        let set = |name: &str| {
+        fn none(_: &str) -> Option<String> {
+            None
+        }
+        fn set(name: &str) -> Option<String> {
             (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| "http://collector:4317".to_owned())
-        };
-        let off = |name: &str| {
+        }
+        fn off(name: &str) -> Option<String> {
             set(name).or_else(|| (name == "OTEL_SDK_DISABLED").then(|| "True".to_owned()))
-        };
+        }
         let config = TracesConfig::default();
         assert_eq!(
             (config.is_on(none), config.is_on(set), config.is_on(off)),

@@ -1,6 +1,7 @@
 //! The bounded queue of spans and the task that sends them.
 
 use std::collections::HashMap;
+use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -24,8 +25,9 @@ use crate::{OtlpProtocol, Recorder, Tracer, TracesConfig};
 const BATCH: usize = 512;
 /// How long a span waits for others.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
-/// Longest that what is left is sent for at the end.
+/// How long the spans that still wait may take to be sent when the server stops.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
+/// A wrong path, such as that of a model, must not be read into memory whole.
 const MAX_HEADER_FILE_BYTES: u64 = 64 << 10;
 
 /// What became of spans.
@@ -56,7 +58,7 @@ impl SpanOutcome {
 /// Why traces cannot be sent.
 #[derive(Debug, Error)]
 pub enum TracesError {
-    /// A value is none that there can be.
+    /// A value is not allowed.
     #[error("traces.{key} {problem}")]
     Value {
         /// The key.
@@ -69,23 +71,25 @@ pub enum TracesError {
     Exporter(String),
 }
 
-type Told = Arc<dyn Fn(SpanOutcome, usize) + Send + Sync>;
+/// Called with what became of spans, and of how many.
+type OnOutcome = Arc<dyn Fn(SpanOutcome, usize) + Send + Sync>;
 
 /// Where spans wait to be sent.
 pub(crate) struct Queue {
     spans: mpsc::Sender<SpanData>,
-    told: Told,
+    on_outcome: OnOutcome,
 }
 
 impl Queue {
-    /// Lets spans wait; those that find no place are dropped.
+    /// Queues spans; those that do not fit are dropped and counted.
     pub(crate) fn push(&self, spans: Vec<SpanData>) {
+        // Never waits: a slow collector must not slow requests down.
         let dropped = spans
             .into_iter()
             .filter_map(|span| self.spans.try_send(span).err())
             .count();
         if dropped > 0 {
-            (self.told)(SpanOutcome::Dropped, dropped);
+            (self.on_outcome)(SpanOutcome::Dropped, dropped);
         }
     }
 }
@@ -97,14 +101,16 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// Starts to send, from within a runtime; `told` hears what became of spans.
+    /// Starts the task that sends spans; `on_outcome` is called with what became of them.
+    ///
+    /// Must be called within a tokio runtime. A collector that cannot be reached yet is not an error:
+    /// it may start later.
     ///
     /// # Errors
-    /// If the configuration, or a variable of OpenTelemetry's, cannot be used. A collector that is
-    /// not there is no error: it may come.
+    /// If the configuration, or a variable of OpenTelemetry's, cannot be used.
     pub fn start(
         config: &TracesConfig,
-        told: impl Fn(SpanOutcome, usize) + Send + Sync + 'static,
+        on_outcome: impl Fn(SpanOutcome, usize) + Send + Sync + 'static,
     ) -> Result<(Tracer, Recorder, Self), TracesError> {
         if !(0.0..=1.0).contains(&config.sample) {
             let problem = format!("is {}, it must be a share from 0 to 1", config.sample);
@@ -113,7 +119,7 @@ impl Exporter {
                 problem,
             });
         }
-        let told: Told = Arc::new(told);
+        let on_outcome: OnOutcome = Arc::new(on_outcome);
         let mut exporter = exporter(config)?;
         exporter.set_resource(&resource(config));
         let (spans, waiting) = mpsc::channel(config.queue_spans.max(1));
@@ -121,11 +127,11 @@ impl Exporter {
         let sender = Sender {
             exporter,
             waiting,
-            told: told.clone(),
+            on_outcome: on_outcome.clone(),
             is_failing: false,
         };
         let task = tokio::spawn(sender.run(stopped));
-        let recorder = Recorder::new(config, Queue { spans, told });
+        let recorder = Recorder::new(config, Queue { spans, on_outcome });
         Ok((
             Tracer::new(config.sample, &config.baggage),
             recorder,
@@ -145,7 +151,7 @@ impl Exporter {
 struct Sender {
     exporter: SpanExporter,
     waiting: mpsc::Receiver<SpanData>,
-    told: Told,
+    on_outcome: OnOutcome,
     is_failing: bool,
 }
 
@@ -155,10 +161,12 @@ impl Sender {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(BATCH);
         loop {
-            let room = BATCH - batch.len();
+            let missing = BATCH - batch.len();
             let is_due = tokio::select! {
-                received = self.waiting.recv_many(&mut batch, room) => received == 0 || batch.len() >= BATCH,
+                // 0 spans: the channel is closed and empty, so nothing will fill the batch any more.
+                received = self.waiting.recv_many(&mut batch, missing) => received == 0 || batch.len() >= BATCH,
                 _ = tick.tick() => true,
+                // Closing lets the spans that already wait be received, and drops later ones.
                 _ = stopped.wait_for(|stop| *stop), if !self.waiting.is_closed() => {
                     self.waiting.close();
                     false
@@ -177,14 +185,12 @@ impl Sender {
     async fn send(&mut self, batch: Vec<SpanData>) {
         let (count, began) = (batch.len(), Instant::now());
         let sent = self.exporter.export(batch).await;
-        (self.told)(
-            if sent.is_ok() {
-                SpanOutcome::Sent
-            } else {
-                SpanOutcome::Failed
-            },
-            count,
-        );
+        let outcome = match &sent {
+            Ok(()) => SpanOutcome::Sent,
+            Err(_) => SpanOutcome::Failed,
+        };
+        (self.on_outcome)(outcome, count);
+        // Logged when it changes: a collector that is down fails once a second.
         match &sent {
             Ok(()) if self.is_failing => info!("traces can be sent again"),
             Err(error) if !self.is_failing => {
@@ -197,48 +203,62 @@ impl Sender {
 }
 
 fn exporter(config: &TracesConfig) -> Result<SpanExporter, TracesError> {
-    // Another part of the process may have set it: the same.
+    // An error means that another part of the process has installed a provider: it is the same one.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let patience = Duration::from_millis(config.timeout_ms.max(1));
-    let headers = config
-        .headers_file
-        .as_deref()
-        .map(headers)
-        .transpose()?
-        .unwrap_or_default();
-    let built = match config.protocol(|name| std::env::var(name).ok()) {
-        OtlpProtocol::Grpc => {
-            let builder = SpanExporter::builder().with_tonic().with_timeout(patience);
-            let builder = builder.with_metadata(MetadataMap::from_headers(headers));
-            match &config.endpoint {
-                Some(endpoint) => builder.with_endpoint(endpoint).build(),
-                None => builder.build(),
-            }
-        }
-        OtlpProtocol::Http => {
-            let client = reqwest::Client::builder()
-                .timeout(patience)
-                .redirect(reqwest::redirect::Policy::none());
-            let client = client
-                .build()
-                .map_err(|error| TracesError::Exporter(error.to_string()))?;
-            let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
-            let headers: HashMap<_, _> = headers
-                .iter()
-                .map(|(name, value)| (name.to_string(), text(value)))
-                .collect();
-            let builder = SpanExporter::builder().with_http().with_timeout(patience);
-            let builder = builder.with_http_client(client).with_headers(headers);
-            match &config.endpoint {
-                Some(endpoint) => builder.with_endpoint(traces_path(endpoint)).build(),
-                None => builder.build(),
-            }
-        }
+    let timeout = Duration::from_millis(config.timeout_ms.max(1));
+    let endpoint = config.endpoint.as_deref();
+    let headers = match config.headers_file.as_deref() {
+        Some(path) => headers(path)?,
+        None => HeaderMap::new(),
+    };
+    match config.protocol(|name| std::env::var(name).ok()) {
+        OtlpProtocol::Grpc => grpc_exporter(endpoint, timeout, headers),
+        OtlpProtocol::Http => http_exporter(endpoint, timeout, &headers),
+    }
+}
+
+fn grpc_exporter(
+    endpoint: Option<&str>,
+    timeout: Duration,
+    headers: HeaderMap,
+) -> Result<SpanExporter, TracesError> {
+    let builder = SpanExporter::builder().with_tonic().with_timeout(timeout);
+    let builder = builder.with_metadata(MetadataMap::from_headers(headers));
+    // Without an endpoint the builder reads OpenTelemetry's own variables.
+    let built = match endpoint {
+        Some(endpoint) => builder.with_endpoint(endpoint).build(),
+        None => builder.build(),
     };
     built.map_err(|error| TracesError::Exporter(error.to_string()))
 }
 
-/// The address that takes traces: that of OTLP where only a server is named.
+fn http_exporter(
+    endpoint: Option<&str>,
+    timeout: Duration,
+    headers: &HeaderMap,
+) -> Result<SpanExporter, TracesError> {
+    // No redirects: the headers often hold a key, which must not reach another host.
+    let client = reqwest::Client::builder()
+        .timeout(timeout)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .map_err(|error| TracesError::Exporter(error.to_string()))?;
+    let mut texts = HashMap::new();
+    for (name, value) in headers {
+        let value = value.to_str().unwrap_or_default().to_owned();
+        texts.insert(name.to_string(), value);
+    }
+    let builder = SpanExporter::builder().with_http().with_timeout(timeout);
+    let builder = builder.with_http_client(client).with_headers(texts);
+    let built = match endpoint {
+        Some(endpoint) => builder.with_endpoint(traces_path(endpoint)).build(),
+        None => builder.build(),
+    };
+    built.map_err(|error| TracesError::Exporter(error.to_string()))
+}
+
+/// The address that takes traces: `/v1/traces`, the path of the OTLP specification, is added where only a
+/// server is named.
 fn traces_path(endpoint: &str) -> String {
     let has_path = endpoint
         .split_once("://")
@@ -252,41 +272,48 @@ fn traces_path(endpoint: &str) -> String {
 
 /// Reads `name: value` lines. Messages do not show values, which are often keys.
 fn headers(path: &Path) -> Result<HeaderMap, TracesError> {
-    use std::io::Read;
-    let wrong = |problem: String| TracesError::Value {
-        key: "headers_file",
-        problem,
-    };
     let mut text = String::new();
     let read = std::fs::File::open(path)
         .and_then(|file| file.take(MAX_HEADER_FILE_BYTES).read_to_string(&mut text));
-    read.map_err(|error| wrong(format!("cannot be read: {}: {error}", path.display())))?;
-    let lines = text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| !line.trim().is_empty());
-    let parsed = lines.map(|(at, line)| {
-        let pair = line.split_once(':').and_then(|(name, value)| {
-            let mut value = HeaderValue::from_str(value.trim()).ok()?;
-            value.set_sensitive(true);
-            Some((HeaderName::from_str(name.trim()).ok()?, value))
-        });
-        pair.ok_or_else(|| {
-            wrong(format!(
-                "{}: line {} is no \"name: value\"",
-                path.display(),
-                at + 1
-            ))
-        })
-    });
-    parsed.collect()
+    let shown = path.display();
+    read.map_err(|error| headers_error(format!("cannot be read: {shown}: {error}")))?;
+    let mut headers = HeaderMap::new();
+    for (at, line) in text.lines().enumerate() {
+        if line.trim().is_empty() {
+            continue;
+        }
+        let Some((name, value)) = header(line) else {
+            let problem = format!("{shown}: line {} is no \"name: value\"", at + 1);
+            return Err(headers_error(problem));
+        };
+        // A header may be repeated: both values are sent.
+        headers.append(name, value);
+    }
+    Ok(headers)
 }
 
-/// What the server says of itself. OpenTelemetry's own variables come first, but for what the
-/// configuration names.
+fn headers_error(problem: String) -> TracesError {
+    TracesError::Value {
+        key: "headers_file",
+        problem,
+    }
+}
+
+/// A `name: value` line, if it is one.
+fn header(line: &str) -> Option<(HeaderName, HeaderValue)> {
+    let (name, value) = line.split_once(':')?;
+    let mut value = HeaderValue::from_str(value.trim()).ok()?;
+    // Keeps the value out of debug output and out of HTTP/2's table of repeated headers.
+    value.set_sensitive(true);
+    Some((HeaderName::from_str(name.trim()).ok()?, value))
+}
+
+/// The attributes that describe this server. OpenTelemetry's own variables win over the defaults, and
+/// the configuration wins over them.
 fn resource(config: &TracesConfig) -> Resource {
     const NAME: Key = Key::from_static_str("service.name");
     let known = Resource::builder().build();
+    // The SDK's default is `unknown_service`, with the name of the program behind it.
     let is_named = known
         .get(&NAME)
         .is_some_and(|name| !name.as_str().starts_with("unknown_service"));
@@ -357,17 +384,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_finds_no_place_is_dropped_and_told() {
+    async fn spans_beyond_the_queue_are_dropped_and_counted() {
         let dropped = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let count = dropped.clone();
-        let told = move |outcome, spans| {
-            assert_eq!(outcome, SpanOutcome::Dropped);
-            count.fetch_add(spans, std::sync::atomic::Ordering::Relaxed);
-        };
         let (spans, _waiting) = mpsc::channel(2);
         let queue = Queue {
             spans,
-            told: Arc::new(told),
+            on_outcome: Arc::new(move |outcome, spans| {
+                assert_eq!(outcome, SpanOutcome::Dropped);
+                count.fetch_add(spans, std::sync::atomic::Ordering::Relaxed);
+            }),
         };
         let context = tidegate_core::TraceContext::root(1, 1, true);
         let request = crate::FinishedRequest {

@@ -61,8 +61,8 @@ pub enum RequestOutcome {
     },
 }
 
-/// Where the time of an answered request went. Behind what is named here it was finished and
-/// encoded.
+/// Where the time of an answered request went, up to the end of its batch. After that it was finished
+/// and encoded.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StageTimes {
     /// From its last byte until it asked for an instance: decoding, checking, placing.

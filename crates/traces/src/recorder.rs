@@ -10,7 +10,7 @@ use crate::{FinishedRequest, RequestOutcome, TracesConfig};
 /// Why the trace of a request is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeepReason {
-    /// Its client, or chance, decided so before it ran.
+    /// Its client decided it, or it was drawn at random, before it ran.
     Sampled,
     /// It failed by the server's fault.
     Failed,
@@ -51,11 +51,11 @@ impl Recorder {
         }
     }
 
-    /// Keeps the trace of a request, or not. Never blocks.
+    /// Decides whether the trace of a request is kept, and queues its spans if so. Never blocks.
     pub fn offer(&mut self, request: &FinishedRequest<'_>, now: Instant) -> Option<KeepReason> {
-        let kept = self.keeps(request, now)?;
+        let reason = self.keeps(request, now)?;
         self.queue.push(self.spans.of(request));
-        Some(kept)
+        Some(reason)
     }
 
     fn keeps(&mut self, request: &FinishedRequest<'_>, now: Instant) -> Option<KeepReason> {
@@ -66,6 +66,7 @@ impl Recorder {
             RequestOutcome::Failed { is_fault: true, .. } => {
                 self.keep_failed.then_some(KeepReason::Failed)
             }
+            // Errors of clients are not kept: one client that sends nonsense could fill the collector.
             RequestOutcome::Failed { .. } => None,
             RequestOutcome::Answered | RequestOutcome::Abandoned => self
                 .slowest

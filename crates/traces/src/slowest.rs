@@ -5,16 +5,17 @@ use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// For so long a request is compared with the others of its version.
+/// How long a request is compared with the others of its version.
 const WINDOW: Duration = Duration::from_secs(10);
-/// Versions that are told apart in one window, at most.
+/// Most versions that are distinguished in one window; it bounds the memory.
 const MAX_VERSIONS: usize = 1024;
 
 /// Keeps a request if few of its version in this window were slower so far.
 ///
-/// So the slowest of the window are kept for certain, and decided at once, without holding requests
-/// back until the window is over. Of n requests in any order, about `most · (1 + ln(n / most))` are
-/// kept: a record is rarer the more there were.
+/// So the slowest of the window are certain to be kept, and each decision is made at once: requests are
+/// not held back until the window is over. Of n requests in random order, about
+/// `most · (1 + ln(n / most))` are kept: request i is among the slowest so far with the probability
+/// `most / i`, and the sum of these is a harmonic number.
 pub(crate) struct Slowest {
     most: usize,
     began: Instant,
@@ -24,7 +25,7 @@ pub(crate) struct Slowest {
 type Version = (Arc<str>, Arc<str>);
 
 impl Slowest {
-    /// Keeps so many of each version.
+    /// Keeps the `most` slowest of each version in each window.
     pub(crate) fn new(most: usize, now: Instant) -> Self {
         Self {
             most,
@@ -53,6 +54,7 @@ impl Slowest {
         }
         let slowest = self.versions.entry(key).or_default();
         if slowest.len() >= self.most {
+            // The heap is reversed: its top is the fastest of those that were kept.
             match slowest.peek() {
                 Some(Reverse(least)) if total > *least => drop(slowest.pop()),
                 _ => return false,
@@ -75,8 +77,13 @@ mod tests {
 
     fn kept(slowest: &mut Slowest, model: &str, times_ms: &[u64], now: Instant) -> Vec<u64> {
         let (model, version) = version(model);
-        let keeps = |ms: &u64| slowest.keeps((&model, &version), Duration::from_millis(*ms), now);
-        times_ms.iter().copied().filter(keeps).collect()
+        let mut kept = Vec::new();
+        for ms in times_ms {
+            if slowest.keeps((&model, &version), Duration::from_millis(*ms), now) {
+                kept.push(*ms);
+            }
+        }
+        kept
     }
 
     #[test]

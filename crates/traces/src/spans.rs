@@ -38,43 +38,36 @@ impl Spans {
         }
     }
 
-    /// The spans of a request: its own, one for each stage, and its batch's if it is the first of
-    /// it.
+    /// The spans of a request: its own, one for each stage, and the span of its batch if this is the
+    /// first request of that batch.
     pub(crate) fn of(&mut self, request: &FinishedRequest<'_>) -> Vec<SpanData> {
         let context = own_context(request);
         let mut spans = vec![self.server_span(request, context.clone())];
         let (Some((model, version)), Some(run)) = (request.version, request.stages) else {
             return spans;
         };
-        let started = request.received + run.prepare + run.queue;
+        let prepared = request.received + run.prepare;
+        let started = prepared + run.queue;
         let ran = run.join + run.infer + run.split;
-        let shares_batch = run.batch_rows > request.rows;
-        let batch = shares_batch.then(|| {
-            self.batches
-                .context((model.clone(), version.clone(), run.batch))
-        });
-        let stage = |name, from: SystemTime, took| self.stage(name, &context, from, took);
-        let mut run_span = stage("run", started, ran);
+        let split = started + ran;
+        let finished = request.received + request.total;
+        spans.push(self.stage("prepare", &context, request.received, run.prepare));
+        spans.push(self.stage("queue", &context, prepared, run.queue));
+
+        let mut run_span = self.stage("run", &context, started, ran);
         run_span.attributes = run_attributes(&run);
-        spans.push(stage("prepare", request.received, run.prepare));
-        spans.push(stage("queue", request.received + run.prepare, run.queue));
-        if let Some((batch_context, is_new)) = batch {
-            run_span
-                .links
-                .links
-                .push(Link::new(batch_context.clone(), Vec::new(), 0));
+        // A request that had its batch to itself needs no span of the batch: it would say the same.
+        if run.batch_rows > request.rows {
+            let batch = (model.clone(), version.clone(), run.batch);
+            let (batch_context, is_new) = self.batches.context(batch);
+            let link = Link::new(batch_context.clone(), Vec::new(), 0);
+            run_span.links.links.push(link);
             if is_new {
                 spans.push(self.batch_span(batch_context, (model, version), started, ran, &run));
             }
         }
         spans.push(run_span);
-        let finished = request.received + request.total;
-        spans.push(self.stage(
-            "finish",
-            &context,
-            started + ran,
-            since(finished, started + ran),
-        ));
+        spans.push(self.stage("finish", &context, split, since(finished, split)));
         if !request.encode.is_zero() {
             spans.push(self.stage("encode", &context, finished, request.encode));
         }
@@ -162,68 +155,30 @@ impl Spans {
         }
     }
 
-    /// What the semantic conventions of OpenTelemetry have for servers, and what is ours, under
-    /// `tidegate`.
+    /// The attributes of OpenTelemetry's semantic conventions for HTTP and RPC servers, and our own
+    /// under `tidegate`.
     fn server_attributes(&self, request: &FinishedRequest<'_>) -> Vec<KeyValue> {
-        let mut attributes = match request.call {
-            Call::Http(route) => {
-                vec![
-                    KeyValue::new("http.request.method", "POST"),
-                    KeyValue::new("http.route", route),
-                ]
-            }
-            Call::Grpc(method) => vec![
-                KeyValue::new("rpc.system", "grpc"),
-                KeyValue::new("rpc.service", SERVICE),
-                KeyValue::new("rpc.method", method),
-            ],
-        };
-        let (http_status, grpc_status) = match request.outcome {
-            RequestOutcome::Answered => (Some(200), Some(0)),
-            RequestOutcome::Abandoned => (None, None),
-            RequestOutcome::Failed {
-                http_status,
-                grpc_status,
-                ..
-            } => (Some(http_status), Some(grpc_status)),
-        };
-        attributes.extend(match request.call {
-            Call::Http(_) => http_status
-                .map(|status| KeyValue::new("http.response.status_code", i64::from(status))),
-            Call::Grpc(_) => {
-                grpc_status.map(|status| KeyValue::new("rpc.grpc.status_code", i64::from(status)))
-            }
-        });
-        attributes.extend(match request.outcome {
-            RequestOutcome::Answered => None,
-            RequestOutcome::Abandoned => Some(KeyValue::new("error.type", "abandoned")),
-            RequestOutcome::Failed { code, .. } => Some(KeyValue::new("error.type", code)),
-        });
-        attributes.extend(
-            request
-                .version
-                .into_iter()
-                .flat_map(|(model, version)| version_attributes(model, version)),
-        );
-        attributes.extend(
-            request
-                .id
-                .map(|id| KeyValue::new("tidegate.request.id", cut(id).to_owned())),
-        );
+        let mut attributes = call_attributes(request.call);
+        attributes.extend(status_code(request.call, request.outcome));
+        attributes.extend(error_type(request.outcome));
+        if let Some((model, version)) = request.version {
+            attributes.extend(version_attributes(model, version));
+        }
+        if let Some(id) = request.id {
+            attributes.push(KeyValue::new("tidegate.request.id", cut(id).to_owned()));
+        }
         if request.rows > 0 {
             attributes.push(KeyValue::new("tidegate.rows", count(request.rows)));
         }
-        attributes.extend(
-            request
-                .baggage
-                .into_iter()
-                .flat_map(|baggage| self.entries(baggage)),
-        );
+        if let Some(baggage) = request.baggage {
+            attributes.extend(self.baggage_attributes(baggage));
+        }
         attributes
     }
 
-    /// The entries of a `baggage` header that are asked for.
-    fn entries(&self, baggage: &str) -> Vec<KeyValue> {
+    /// The entries of a `baggage` header that the configuration asks for. The header is that of the W3C
+    /// Baggage recommendation: `name=value;property` items, with percent-encoded values.
+    fn baggage_attributes(&self, baggage: &str) -> Vec<KeyValue> {
         let entries = baggage
             .split(',')
             .filter_map(|entry| entry.split(';').next()?.split_once('='));
@@ -235,6 +190,7 @@ impl Spans {
                 cut(&value).to_owned(),
             ))
         });
+        // A client may repeat an entry as often as its header is long.
         asked_for.take(self.baggage.len()).collect()
     }
 }
@@ -247,7 +203,7 @@ fn own_context(request: &FinishedRequest<'_>) -> SpanContext {
         .as_deref()
         .and_then(|state| state.parse().ok())
         .unwrap_or(TraceState::NONE);
-    // It is sent, whoever decided that: collectors drop what is not marked.
+    // Marked as sampled even if the client did not ask for it: collectors drop spans without the mark.
     SpanContext::new(
         TraceId::from(context.trace_id),
         SpanId::from(context.span_id),
@@ -257,6 +213,45 @@ fn own_context(request: &FinishedRequest<'_>) -> SpanContext {
     )
 }
 
+fn call_attributes(call: Call) -> Vec<KeyValue> {
+    match call {
+        Call::Http(route) => vec![
+            KeyValue::new("http.request.method", "POST"),
+            KeyValue::new("http.route", route),
+        ],
+        Call::Grpc(method) => vec![
+            KeyValue::new("rpc.system", "grpc"),
+            KeyValue::new("rpc.service", SERVICE),
+            KeyValue::new("rpc.method", method),
+        ],
+    }
+}
+
+/// The status of the answer in the protocol of the call; none if no answer was sent.
+fn status_code(call: Call, outcome: RequestOutcome) -> Option<KeyValue> {
+    let (http_status, grpc_status) = match outcome {
+        RequestOutcome::Answered => (200, 0),
+        RequestOutcome::Abandoned => return None,
+        RequestOutcome::Failed {
+            http_status,
+            grpc_status,
+            ..
+        } => (http_status, grpc_status),
+    };
+    Some(match call {
+        Call::Http(_) => KeyValue::new("http.response.status_code", i64::from(http_status)),
+        Call::Grpc(_) => KeyValue::new("rpc.grpc.status_code", i64::from(grpc_status)),
+    })
+}
+
+fn error_type(outcome: RequestOutcome) -> Option<KeyValue> {
+    match outcome {
+        RequestOutcome::Answered => None,
+        RequestOutcome::Abandoned => Some(KeyValue::new("error.type", "abandoned")),
+        RequestOutcome::Failed { code, .. } => Some(KeyValue::new("error.type", code)),
+    }
+}
+
 fn name(call: Call) -> Cow<'static, str> {
     match call {
         Call::Http(route) => format!("POST {route}").into(),
@@ -264,8 +259,8 @@ fn name(call: Call) -> Cow<'static, str> {
     }
 }
 
-/// A span fails only by the server's fault: of what the client did wrong the conventions say that
-/// it is unset.
+/// A span has failed only if the server was at fault: for errors of the client the semantic conventions
+/// leave the status of a server's span unset.
 fn status(outcome: RequestOutcome) -> Status {
     match outcome {
         RequestOutcome::Failed {
@@ -285,28 +280,29 @@ fn version_attributes(model: &Arc<str>, version: &Arc<str>) -> [KeyValue; 2] {
 }
 
 fn run_attributes(run: &StageTimes) -> Vec<KeyValue> {
-    let seconds = |time: Duration| time.as_secs_f64();
     vec![
         KeyValue::new("tidegate.batch.rows", count(run.batch_rows)),
         KeyValue::new(
             "tidegate.batch.number",
             i64::try_from(run.batch).unwrap_or(i64::MAX),
         ),
-        KeyValue::new("tidegate.run.join_s", seconds(run.join)),
-        KeyValue::new("tidegate.run.engine_s", seconds(run.infer)),
-        KeyValue::new("tidegate.run.split_s", seconds(run.split)),
+        KeyValue::new("tidegate.run.join_s", run.join.as_secs_f64()),
+        KeyValue::new("tidegate.run.engine_s", run.infer.as_secs_f64()),
+        KeyValue::new("tidegate.run.split_s", run.split.as_secs_f64()),
     ]
 }
 
+/// OpenTelemetry knows signed integers only.
 fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+/// Zero if the wall clock was set back in between.
 fn since(later: SystemTime, earlier: SystemTime) -> Duration {
     later.duration_since(earlier).unwrap_or_default()
 }
 
-/// As much of a client's text as is kept.
+/// The beginning of a client's text, of at most [`MAX_TEXT`] bytes.
 fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(MAX_TEXT)]
 }
@@ -434,34 +430,35 @@ mod tests {
 
     #[test]
     fn only_the_servers_faults_are_errors() {
-        let failed = |is_fault| {
-            with(0, 0, |request| {
-                let outcome = RequestOutcome::Failed {
-                    code: "some_code",
-                    is_fault,
-                    http_status: 503,
-                    grpc_status: 14,
-                };
-                let spans = Spans::new(Vec::new()).of(&FinishedRequest {
-                    outcome,
-                    stages: None,
-                    ..*request
-                });
-                assert_eq!(spans.len(), 1);
-                assert_eq!(
-                    attribute(&spans[0], "error.type"),
-                    Some(&Value::from("some_code"))
-                );
-                assert_eq!(
-                    attribute(&spans[0], "http.response.status_code"),
-                    Some(&Value::from(503))
-                );
-                spans[0].status.clone()
-            })
-        };
         assert_eq!(
-            (failed(true), failed(false)),
+            (status_of_failed(true), status_of_failed(false)),
             (Status::error("some_code"), Status::Unset)
         );
+    }
+
+    fn status_of_failed(is_fault: bool) -> Status {
+        with(0, 0, |request| {
+            let outcome = RequestOutcome::Failed {
+                code: "some_code",
+                is_fault,
+                http_status: 503,
+                grpc_status: 14,
+            };
+            let spans = Spans::new(Vec::new()).of(&FinishedRequest {
+                outcome,
+                stages: None,
+                ..*request
+            });
+            assert_eq!(spans.len(), 1);
+            assert_eq!(
+                attribute(&spans[0], "error.type"),
+                Some(&Value::from("some_code"))
+            );
+            assert_eq!(
+                attribute(&spans[0], "http.response.status_code"),
+                Some(&Value::from(503))
+            );
+            spans[0].status.clone()
+        })
     }
 }

@@ -109,6 +109,7 @@ impl Default for Tolerance {
 impl Tolerance {
     /// Whether a value is near enough to the expected one. Two NaNs agree.
     pub fn accepts(&self, found: f64, expected: f64) -> bool {
+        // NumPy's formula, whose infinite tolerance would accept anything where infinity is expected.
         let near = (found - expected).abs() <= self.absolute + self.relative * expected.abs();
         (near && expected.is_finite()) || found == expected || (found.is_nan() && expected.is_nan())
     }

@@ -6,7 +6,7 @@ use prost_reflect::{DynamicMessage, MessageDescriptor};
 
 use super::ConfigError;
 
-/// A larger file is no model configuration.
+/// Far above any real model configuration, which has some kilobytes; it bounds the time of parsing.
 pub(super) const MAX_BYTES: usize = 1 << 20;
 /// Deeper than any message of the configuration. The parser recurses without a bound of its own,
 /// into `[domain/Type] { … }` even where the type does not fit.
@@ -33,6 +33,7 @@ impl<'a> ConfigText<'a> {
         let mut place = Place::Code;
         let mut depth = 0usize;
         let mut after_name = false;
+        // One pass before the parser: it must not see a text that is nested too deeply.
         for letter in written.chars() {
             if place == Place::Code {
                 match letter {
@@ -47,6 +48,7 @@ impl<'a> ConfigText<'a> {
                     added.push(with_colons.len());
                     with_colons.push(':');
                 }
+                // Blanks and comments may stand between a name and its list.
                 if !letter.is_ascii_whitespace() && letter != '#' {
                     after_name = letter.is_ascii_alphanumeric() || letter == '_';
                 }
@@ -72,22 +74,22 @@ impl<'a> ConfigText<'a> {
     /// The parser's message behind the line and column, counted in characters from 1, of the
     /// written text. An error without a place of its own is about the text's end.
     fn with_position(&self, error: &ParseError) -> String {
+        // The parser counts in the text with the added colons: those before the place are taken off.
         let label = error.labels().and_then(|mut labels| labels.next());
         let offset = label.map_or(self.written.len(), |label| {
             label.offset() - self.added.partition_point(|colon| *colon < label.offset())
         });
         let before = &self.written.as_bytes()[..offset.min(self.written.len())];
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        let is_letter = |byte: &&u8| **byte & 0b1100_0000 != 0b1000_0000;
-        let column = before
-            .iter()
-            .rev()
-            .take_while(|byte| **byte != b'\n')
-            .filter(is_letter)
-            .count()
-            + 1;
+        let on_line = before.iter().rev().take_while(|byte| **byte != b'\n');
+        let column = on_line.filter(|byte| starts_letter(**byte)).count() + 1;
         format!("line {line} column {column}: {error}")
     }
+}
+
+/// Whether a byte of UTF-8 is the first of its letter: the others are 10xxxxxx (RFC 3629, section 3).
+fn starts_letter(byte: u8) -> bool {
+    byte & 0b1100_0000 != 0b1000_0000
 }
 
 /// What a letter is part of, as the parser sees it: brackets in comments and strings are none.
@@ -147,9 +149,12 @@ mod tests {
         }
     }
 
+    fn fits(text: &str) -> bool {
+        ConfigText::new(text).is_ok()
+    }
+
     #[test]
     fn only_brackets_of_the_code_count_as_nesting() {
-        let fits = |text: &str| ConfigText::new(text).is_ok();
         assert!(fits(&"{".repeat(MAX_DEPTH)) && !fits(&"{".repeat(MAX_DEPTH + 1)));
         assert!(fits(&format!(
             "'{0}' #{0}\n \"\\\"{0}\"",
