@@ -64,7 +64,7 @@ pub struct ServerEnvironment {
     /// The database of the registry, where a group of replicas meets if its configuration names no
     /// other one.
     pub registry_database: String,
-    /// How to ask the allocator of the process for its usage, if it can say.
+    /// How to ask the allocator of the process for its usage, if that is possible.
     pub allocator: Option<ReadAllocator>,
 }
 
@@ -103,110 +103,46 @@ impl ServerComponents {
         serving: Arc<Serving>,
         registry: Arc<MetricRegistry>,
     ) -> Result<Self, ComponentsError> {
-        let ServerSections {
-            server,
-            console,
-            slo,
-            alerts,
-            cost,
-            traces,
-            replicas,
-            gpu,
-        } = sections;
-        let requests = serving.metrics().clone();
-        let observations = requests.observations();
-        let fleet = serving.fleet().cloned();
-        let state_folder = environment.state_folder.as_deref();
-        let state_file = |name: &str| state_folder.map(|folder| folder.join(name));
-        let lifecycle = Arc::new(Lifecycle::new(serving.clone()));
-        let group = replicas
-            .parse()?
-            .map(|name| (name, Arc::new(GroupOutbox::default())));
-        let outbox = group.as_ref().map(|(_, outbox)| outbox.clone());
+        let base = Base::new(&sections, environment, serving, registry)?;
+        let serving = &base.serving;
+        let registry = &base.registry;
 
         let monitor = Arc::new(ServingMonitor::new(serving.clone()));
-        let history = Arc::new(History::new(&registry, &requests));
-        ProcessMetrics::register(&registry);
-        DiskMetrics::register(&registry, environment.data_folder);
-        AllocatorMetrics::register(&registry, environment.allocator);
-        Gpus::watch(&gpu, &registry);
-        let connections = ConnectionMetrics::new(&registry);
-        let console_metrics = ConsoleMetrics::new(&registry);
-        let replica_metrics = ReplicaMetrics::new(&registry);
-        let exposition = Arc::new(MetricExposition {
-            registry: registry.clone(),
-            serving: serving.clone(),
-            lifecycle: lifecycle.clone(),
-            readiness: ReadinessMetrics::new(&registry),
-            server: server.clone(),
-        });
-        let events = Arc::new(EventJournal::new(state_file("events.json")));
-        let objectives = Arc::new(Objectives::new(
-            Objective::parse_all(&slo)?,
-            &registry,
-            state_file("objectives.json"),
-            ObjectivesContext {
-                observations: observations.clone(),
-                fleet,
-                events: events.clone(),
-                group: group.clone(),
-                server: server.clone(),
-            },
-        ));
-        let costs = Arc::new(Costs::new(
-            &cost,
-            &registry,
-            state_file("cost.json"),
-            serving.clone(),
-            events.clone(),
-        )?);
-        let traces = Arc::new(Traces::start(&traces, &registry, observations)?);
-        let context = AlertingContext {
-            serving: serving.clone(),
-            lifecycle: lifecycle.clone(),
-            exposition: exposition.clone(),
-            objectives: objectives.clone(),
-            events: events.clone(),
-            group: outbox,
-            server: server.clone(),
-        };
-        // After everything else that registers metrics: its rules may name all of them.
-        let alerting = Arc::new(Alerting::new(&alerts, &registry, state_folder, context)?);
-        // Alerting has restored by now what is served of the models whose rollouts wait.
+        let history = Arc::new(History::new(registry, serving.metrics()));
+        base.measure_process(&sections.gpu);
+        let connections = ConnectionMetrics::new(registry);
+        let console_metrics = ConsoleMetrics::new(registry);
+        let replica_metrics = ReplicaMetrics::new(registry);
+        let exposition = base.exposition();
+        let events = Arc::new(EventJournal::new(base.state_file("events.json")));
+        let objectives = base.objectives(&sections.slo, &events)?;
+        let costs = base.costs(&sections.cost, &events)?;
+        let traces = Traces::start(&sections.traces, registry, serving.metrics().observations())?;
+        let traces = Arc::new(traces);
+        // Rules may name any metric, so alerting comes after every component that registers some.
+        let alerting = base.alerting(&sections.alerts, &exposition, &objectives, &events)?;
+        // Only alerting, which has just restored its state, knows which versions answered before.
         objectives.hold_rollouts();
-        let replicas = Arc::new(match group {
-            None => Replicas::alone(),
-            Some((name, outbox)) => {
-                let context = GroupContext {
-                    outbox,
-                    default_database: environment.registry_database,
-                    server_name: environment.name,
-                    objectives: objectives.clone(),
-                    alerting: alerting.clone(),
-                    metrics: replica_metrics,
-                };
-                Replicas::member(name, &replicas, context)
-            }
-        });
+        let replicas = base.replicas(&sections.replicas, &objectives, &alerting, replica_metrics);
         let front_end = Arc::new(FrontEnd {
-            serving,
-            config: server,
-            lifecycle,
+            serving: serving.clone(),
+            config: base.server.clone(),
+            lifecycle: base.lifecycle.clone(),
             traces: traces.clone(),
             connections,
         });
-        let console = Arc::new(Console::new(
-            &console,
+        let console = Console::new(
+            &sections.console,
             console_metrics,
             ConsoleSources {
                 front_end: front_end.clone(),
-                history: history.clone(),
+                history,
                 objectives: objectives.clone(),
                 alerting: alerting.clone(),
                 events: events.clone(),
                 costs: costs.clone(),
             },
-        ));
+        );
         let list: Vec<Arc<dyn Component>> = vec![
             objectives,
             replicas,
@@ -216,7 +152,7 @@ impl ServerComponents {
             alerting.clone(),
             costs,
             traces,
-            console,
+            Arc::new(console),
         ];
         Ok(Self {
             front_end,
@@ -246,6 +182,141 @@ impl ServerComponents {
     /// last start. Secrets must not be in `configuration` as they are.
     pub async fn record_start(&self, configuration: &serde_json::Value) {
         self.alerting.record_start(configuration).await;
+    }
+}
+
+/// What most components are made from.
+struct Base {
+    serving: Arc<Serving>,
+    registry: Arc<MetricRegistry>,
+    server: ServerConfig,
+    environment: ServerEnvironment,
+    lifecycle: Arc<Lifecycle>,
+    /// The name of the group of replicas, and what waits to be sent to it.
+    group: Option<(String, Arc<GroupOutbox>)>,
+}
+
+impl Base {
+    fn new(
+        sections: &ServerSections,
+        environment: ServerEnvironment,
+        serving: Arc<Serving>,
+        registry: Arc<MetricRegistry>,
+    ) -> Result<Self, ReplicasError> {
+        let lifecycle = Arc::new(Lifecycle::new(serving.clone()));
+        let group = sections.replicas.parse()?;
+        Ok(Self {
+            serving,
+            registry,
+            server: sections.server.clone(),
+            environment,
+            lifecycle,
+            group: group.map(|name| (name, Arc::default())),
+        })
+    }
+
+    /// Where a component keeps its state over restarts.
+    fn state_file(&self, name: &str) -> Option<PathBuf> {
+        let folder = self.environment.state_folder.as_deref()?;
+        Some(folder.join(name))
+    }
+
+    /// Registers the metrics that are read from the process and its machine at each scrape.
+    fn measure_process(&self, gpu: &GpuConfig) {
+        let environment = &self.environment;
+        ProcessMetrics::register(&self.registry);
+        DiskMetrics::register(&self.registry, environment.data_folder.clone());
+        AllocatorMetrics::register(&self.registry, environment.allocator);
+        Gpus::watch(gpu, &self.registry);
+    }
+
+    fn exposition(&self) -> Arc<MetricExposition> {
+        Arc::new(MetricExposition {
+            registry: self.registry.clone(),
+            serving: self.serving.clone(),
+            lifecycle: self.lifecycle.clone(),
+            readiness: ReadinessMetrics::new(&self.registry),
+            server: self.server.clone(),
+        })
+    }
+
+    fn objectives(
+        &self,
+        slo: &[Objective],
+        events: &Arc<EventJournal>,
+    ) -> Result<Arc<Objectives>, ObjectiveError> {
+        let slos = Objective::parse_all(slo)?;
+        let context = ObjectivesContext {
+            observations: self.serving.metrics().observations().clone(),
+            fleet: self.serving.fleet().cloned(),
+            events: events.clone(),
+            group: self.group.clone(),
+            server: self.server.clone(),
+        };
+        let file = self.state_file("objectives.json");
+        Ok(Arc::new(Objectives::new(
+            slos,
+            &self.registry,
+            file,
+            context,
+        )))
+    }
+
+    fn costs(
+        &self,
+        config: &CostConfig,
+        events: &Arc<EventJournal>,
+    ) -> Result<Arc<Costs>, CostError> {
+        let costs = Costs::new(
+            config,
+            &self.registry,
+            self.state_file("cost.json"),
+            self.serving.clone(),
+            events.clone(),
+        )?;
+        Ok(Arc::new(costs))
+    }
+
+    fn alerting(
+        &self,
+        config: &AlertsConfig,
+        exposition: &Arc<MetricExposition>,
+        objectives: &Arc<Objectives>,
+        events: &Arc<EventJournal>,
+    ) -> Result<Arc<Alerting>, AlertsError> {
+        let context = AlertingContext {
+            serving: self.serving.clone(),
+            lifecycle: self.lifecycle.clone(),
+            exposition: exposition.clone(),
+            objectives: objectives.clone(),
+            events: events.clone(),
+            group: self.group.as_ref().map(|(_, outbox)| outbox.clone()),
+            server: self.server.clone(),
+        };
+        let folder = self.environment.state_folder.as_deref();
+        let alerting = Alerting::new(config, &self.registry, folder, context)?;
+        Ok(Arc::new(alerting))
+    }
+
+    fn replicas(
+        &self,
+        config: &ReplicasConfig,
+        objectives: &Arc<Objectives>,
+        alerting: &Arc<Alerting>,
+        metrics: ReplicaMetrics,
+    ) -> Arc<Replicas> {
+        let Some((name, outbox)) = &self.group else {
+            return Arc::new(Replicas::alone());
+        };
+        let context = GroupContext {
+            outbox: outbox.clone(),
+            default_database: self.environment.registry_database.clone(),
+            server_name: self.environment.name.clone(),
+            objectives: objectives.clone(),
+            alerting: alerting.clone(),
+            metrics,
+        };
+        Arc::new(Replicas::member(name.clone(), config, context))
     }
 }
 
