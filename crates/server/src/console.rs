@@ -1,19 +1,19 @@
 //! The console: pages for people, under `/console`.
 //!
-//! The content of a page is queried from the components (`queries`), made into HTML by the crate
-//! `tidegate-console`, and sent whole; or, to who asks for a stream of events, part by part whenever one has changed.
+//! A page's content is queried from the components (`pages`) and made into HTML by the crate
+//! `tidegate-console`. It is sent whole, or part by part as the parts change where the client asks
+//! for a stream of events.
 
-mod alerts;
 mod answer;
 mod assets;
 mod config;
 mod form;
+mod frame;
 mod metrics;
+mod page_query;
 mod pages;
 mod pretty;
-mod queries;
 mod stream;
-mod trial;
 
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ pub(crate) struct Console {
     is_enabled: bool,
     /// When the server began to count, in Unix milliseconds.
     started_ms: u64,
-    /// Pages that may be kept up to date at once.
+    /// Pages that may be updated live at once.
     streams: Arc<Semaphore>,
     front_end: Arc<FrontEnd>,
     history: Arc<History>,
@@ -103,40 +103,14 @@ impl Component for Console {
 
 /// The routes of the console; none where it is switched off.
 fn routes(console: &Console) -> Routes<Arc<Console>> {
-    // The console's pages are for people; the description is of the API.
-    let routes = Routes::described_by(utoipa::openapi::OpenApi::default());
     if !console.is_enabled {
-        return routes;
+        return Routes::described_by(utoipa::openapi::OpenApi::default());
     }
-    use Permission::{Call, ManageAlerts, Public, ViewOperations};
-    routes
-        .get("/console", ViewOperations, pages::home)
-        .get("/console/", ViewOperations, pages::home)
-        .get("/console/endpoints/{name}", ViewOperations, pages::endpoint)
-        .get("/console/models", ViewOperations, pages::models)
-        .get("/console/models/{name}", ViewOperations, pages::model)
-        .get("/console/objectives", ViewOperations, pages::objectives)
-        .get("/console/alerts", ViewOperations, alerts::show)
-        .get("/console/silences", ViewOperations, alerts::show)
-        .post("/console/silences", ManageAlerts, alerts::silence)
-        .get(
-            "/console/silences/{id}/expire",
-            ViewOperations,
-            alerts::show,
-        )
-        .post(
-            "/console/silences/{id}/expire",
-            ManageAlerts,
-            alerts::expire,
-        )
-        .get("/console/events", ViewOperations, pages::events)
-        .get("/console/cost", ViewOperations, pages::costs)
-        .get("/console/try", ViewOperations, trial::show)
-        .post("/console/try", Call, trial::send)
-        .get("/console/assets/{name}", Public, assets::asset)
-        .get("/console/{*path}", Public, pages::missing)
+    pages::routes()
         .map_handlers(|handler| handler.layer(map_response(guarded)))
-        .get("/", Public, || async { Redirect::temporary("/console") })
+        .get("/", Permission::Public, || async {
+            Redirect::temporary("/console")
+        })
 }
 
 const POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";

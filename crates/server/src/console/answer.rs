@@ -6,7 +6,8 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tidegate_console::{Page, not_found};
 
-use super::{Console, queries, stream};
+use super::frame::frame;
+use super::{Console, stream};
 use crate::blocking::run_blocking;
 use crate::clock::now_ms;
 use crate::compression::Encoding;
@@ -64,7 +65,7 @@ pub(super) async fn render(
     let rendered = run_blocking(move || {
         let now_ms = now_ms();
         let (status, page) = query(&console, now_ms);
-        let html = page.render(&queries::frame(&console, now_ms));
+        let html = page.render(&frame(&console, now_ms));
         (status, html.into_bytes())
     });
     let (status, html) = match rendered.await {

@@ -16,7 +16,7 @@ pub(super) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Respo
         return (StatusCode::NOT_FOUND, "there is no such file").into_response();
     };
     let tag = format!("\"{}\"", asset.tag);
-    let kept = [
+    let caching = [
         (header::CACHE_CONTROL, FOR_EVER.to_owned()),
         (header::ETAG, tag.clone()),
     ];
@@ -27,10 +27,10 @@ pub(super) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Respo
         tags.split(',')
             .any(|known| known.trim().trim_start_matches("W/") == tag)
     }) {
-        return (StatusCode::NOT_MODIFIED, kept).into_response();
+        return (StatusCode::NOT_MODIFIED, caching).into_response();
     }
     (
-        kept,
+        caching,
         [(header::CONTENT_TYPE, asset.content_type)],
         asset.body,
     )

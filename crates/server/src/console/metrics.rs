@@ -3,7 +3,7 @@
 use prometheus::IntCounter;
 use tidegate_serving::MetricRegistry;
 
-/// Counts the pages of the console that could not be kept up to date.
+/// Counts the pages of the console that were refused live updates.
 #[derive(Clone)]
 pub(crate) struct ConsoleMetrics {
     refused_streams: IntCounter,
@@ -21,7 +21,7 @@ impl ConsoleMetrics {
         }
     }
 
-    /// Counts a page that is not kept up to date, because too many are.
+    /// Counts a page that gets no live updates, because too many pages have them.
     pub(crate) fn stream_refused(&self) {
         self.refused_streams.inc();
     }

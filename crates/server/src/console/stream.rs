@@ -13,8 +13,9 @@ use serde::Serialize;
 use tidegate_console::Page;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::Console;
 use super::answer::PageQuery;
-use super::{Console, queries};
+use super::frame::frame;
 use crate::blocking::run_blocking;
 use crate::clock::now_ms;
 
@@ -80,7 +81,7 @@ impl<Q: PageQuery> OpenPage<Q> {
         let parts = run_blocking(move || {
             let now_ms = now_ms();
             query(&console, now_ms)
-                .map(|page| page.live_parts(&queries::frame(&console, now_ms)))
+                .map(|page| page.live_parts(&frame(&console, now_ms)))
                 .unwrap_or_default()
         });
         for (id, html) in parts.await.ok()? {

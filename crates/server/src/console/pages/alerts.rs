@@ -1,27 +1,144 @@
-//! Alerts and silences.
+//! Alerts, and the forms that add and end silences.
 
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use http::HeaderMap;
+use serde::Deserialize;
 use tidegate_console::{Alerts, Listing, NewSilence};
 use tidegate_observe::AlertState;
-use tidegate_observe::alerting::{Silence, TriagedAlert};
+use tidegate_observe::alerting::{Alert, Silence, TriagedAlert};
 
-use crate::alerting::Alerting;
+use crate::alerting::{self, Alerting};
+use crate::clock::now_ms;
+use crate::console::Console;
+use crate::console::answer::{answer, render};
+use crate::console::form::{Form, Refused};
+use crate::console::page_query::{Asked, ListQuery, asked};
 
+/// How long a silence lasts where nothing is chosen, in seconds.
+const USUAL_LENGTH_S: u64 = 7200;
 /// Most silences that are shown.
-const SILENCES: usize = 100;
+const MAX_SILENCES: usize = 100;
+/// Where the silences are.
+const SILENCES_PAGE: &str = "/console/alerts#silences";
 
-pub(crate) fn alerts(
-    alerting: &Alerting,
-    mut listing: Listing,
-    new: NewSilence,
-    now_ms: u64,
-) -> Alerts {
-    let triaged = alerting.alerts();
-    let is_wanted = |triaged: &&TriagedAlert| {
-        let alert = &triaged.alert;
-        alert.state != AlertState::Inactive
-            && (listing.matches(alert.name()) || listing.matches(alert.label("endpoint")))
+/// Which alert a silence is wanted for.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct SilenceQuery {
+    silence: String,
+}
+
+pub(super) async fn show(
+    State(console): State<Arc<Console>>,
+    query: Asked<ListQuery>,
+    wanted: Asked<SilenceQuery>,
+    headers: HeaderMap,
+) -> Response {
+    let listing = asked(query).listing();
+    let key = wanted
+        .map(|Query(wanted)| wanted.silence)
+        .unwrap_or_default();
+    answer(console, &headers, move |console, now_ms| {
+        let new = NewSilence {
+            duration_s: USUAL_LENGTH_S,
+            matchers: matchers(&console.alerting, &key),
+            ..NewSilence::default()
+        };
+        Ok(alerts(&console.alerting, listing.clone(), new, now_ms).page())
+    })
+    .await
+}
+
+/// Adds a silence; shows the form again if it cannot be.
+pub(super) async fn silence(
+    State(console): State<Arc<Console>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let form = match Form::read(&console.front_end.config, &headers, body).await {
+        Ok(form) => form,
+        Err(refused) => return again(console, &headers, NewSilence::default(), refused).await,
     };
-    let mut wanted: Vec<TriagedAlert> = triaged.iter().filter(is_wanted).cloned().collect();
+    let new = NewSilence {
+        matchers: form.text("matchers"),
+        duration_s: form.text("duration_s").parse().unwrap_or(USUAL_LENGTH_S),
+        author: form.text("author").trim().to_owned(),
+        comment: form.text("comment").trim().to_owned(),
+        problem: String::new(),
+    };
+    match add(&console, &new).await {
+        Ok(()) => Redirect::to(SILENCES_PAGE).into_response(),
+        Err(refused) => again(console, &headers, new, refused).await,
+    }
+}
+
+async fn add(console: &Console, new: &NewSilence) -> Result<(), Refused> {
+    let lines = new
+        .matchers
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty());
+    let wanted = alerting::NewSilence::lasting(
+        lines.map(str::to_owned).collect(),
+        new.duration_s,
+        new.author.clone(),
+        new.comment.clone(),
+    );
+    let now_ms = now_ms();
+    let silence = wanted.parse(now_ms)?;
+    console
+        .alerting
+        .add_silence(silence)
+        .await
+        .map_err(|error| Refused::wrong(error.to_string()))
+}
+
+/// Ends a silence; one that has ended already stays as it is.
+pub(super) async fn expire(
+    State(console): State<Arc<Console>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    if let Err(refused) = Form::read(&console.front_end.config, &headers, body).await {
+        return again(console, &headers, NewSilence::default(), refused).await;
+    }
+    // `None` if it has ended meanwhile: that is what was wanted.
+    let _ = console.alerting.expire_silence(&id).await;
+    Redirect::to(SILENCES_PAGE).into_response()
+}
+
+/// The page with the form as it was sent, and what was wrong with it.
+async fn again(
+    console: Arc<Console>,
+    headers: &HeaderMap,
+    new: NewSilence,
+    refused: Refused,
+) -> Response {
+    let Refused { status, message } = refused;
+    let new = NewSilence {
+        problem: message,
+        ..new
+    };
+    render(console, headers, move |console, now_ms| {
+        let listing = ListQuery::default().listing();
+        let alerts = alerts(&console.alerting, listing, new, now_ms);
+        (status, alerts.page())
+    })
+    .await
+}
+
+fn alerts(alerting: &Alerting, mut listing: Listing, new: NewSilence, now_ms: u64) -> Alerts {
+    let triaged = alerting.alerts();
+    let mut wanted: Vec<TriagedAlert> = triaged
+        .iter()
+        .filter(|triaged| is_wanted(&triaged.alert, &listing))
+        .cloned()
+        .collect();
     wanted.sort_by_key(|triaged| (rank(triaged), std::cmp::Reverse(triaged.alert.since_ms())));
     let mut silences: Vec<Silence> = alerting.silences();
     silences.sort_by_key(|silence| {
@@ -30,8 +147,8 @@ pub(crate) fn alerts(
             std::cmp::Reverse(silence.from_ms),
         )
     });
-    let more_silences = silences.len().saturating_sub(SILENCES);
-    silences.truncate(SILENCES);
+    let more_silences = silences.len().saturating_sub(MAX_SILENCES);
+    silences.truncate(MAX_SILENCES);
     Alerts {
         now_ms,
         alerts: listing.page_of(wanted),
@@ -40,6 +157,11 @@ pub(crate) fn alerts(
         more_silences,
         new,
     }
+}
+
+fn is_wanted(alert: &Alert, listing: &Listing) -> bool {
+    alert.state != AlertState::Inactive
+        && (listing.matches(alert.name()) || listing.matches(alert.label("endpoint")))
 }
 
 /// Pages before tickets, what fires before what does not.
@@ -54,7 +176,7 @@ fn rank(triaged: &TriagedAlert) -> u8 {
 }
 
 /// The matchers of a silence on one alert, by its fingerprint; none if there is no such alert.
-pub(crate) fn matchers(alerting: &Alerting, key: &str) -> String {
+fn matchers(alerting: &Alerting, key: &str) -> String {
     let triaged = alerting.alerts();
     let Some(triaged) = triaged
         .iter()
@@ -62,16 +184,18 @@ pub(crate) fn matchers(alerting: &Alerting, key: &str) -> String {
     else {
         return String::new();
     };
-    let quoted = |value: &str| {
-        value
-            .replace('\\', "\\\\")
-            .replace('"', "\\\"")
-            .replace('\n', "\\n")
-    };
     let lines = triaged
         .alert
         .labels
         .iter()
         .map(|(name, value)| format!("{name}=\"{}\"", quoted(value)));
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A label's value between the quotes of a matcher, escaped as Alertmanager does.
+fn quoted(value: &str) -> String {
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
 }

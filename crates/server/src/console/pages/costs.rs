@@ -1,12 +1,27 @@
 //! What serving costs.
 
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::HeaderMap;
 use tidegate_console::{BudgetRow, Costs};
 use tidegate_observe::cost::{BudgetStatus, Day, GroupBy};
+
+use crate::console::Console;
+use crate::console::answer::answer;
 
 /// Most versions that are shown.
 const VERSIONS: usize = 200;
 
-pub(crate) fn costs(costs: &crate::cost::Costs, now_ms: u64) -> Costs {
+pub(super) async fn show(State(console): State<Arc<Console>>, headers: HeaderMap) -> Response {
+    answer(console, &headers, |console, now_ms| {
+        Ok(costs(&console.costs, now_ms).page())
+    })
+    .await
+}
+
+fn costs(costs: &crate::cost::Costs, now_ms: u64) -> Costs {
     let today = Day::of_ms(now_ms);
     let mut report = costs.report(today.first_of_month(), today, GroupBy::default());
     let mut more = 0;

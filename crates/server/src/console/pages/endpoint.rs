@@ -1,13 +1,21 @@
 //! The page of an endpoint.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use axum::extract::{Path, State};
+use axum::response::Response;
+use http::HeaderMap;
+use serde::Deserialize;
 use tidegate_console::{Endpoint, ObjectiveTrend, Range, VersionTraffic, describe_target};
-use tidegate_observe::AlertState;
+use tidegate_observe::alerting::TriagedAlert;
+use tidegate_observe::{AlertState, Event, Point};
 use tidegate_serving::IndexEntry;
 
-use super::{endpoint_state, queued, version_state};
+use super::state::{endpoint_state, queued, version_state};
 use crate::console::Console;
+use crate::console::answer::answer;
+use crate::console::page_query::{Asked, asked};
 
 /// What charts mark.
 const MARKED: [&str; 5] = [
@@ -19,12 +27,27 @@ const MARKED: [&str; 5] = [
 ];
 const EVENTS: usize = 26;
 
-pub(crate) fn endpoint(
-    console: &Console,
-    name: &str,
-    range: Range,
-    now_ms: u64,
-) -> Result<Endpoint, String> {
+/// Over which time.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RangeQuery {
+    range: String,
+}
+
+pub(super) async fn show(
+    State(console): State<Arc<Console>>,
+    Path(name): Path<String>,
+    query: Asked<RangeQuery>,
+    headers: HeaderMap,
+) -> Response {
+    let range = Range::named(&asked(query).range);
+    answer(console, &headers, move |console, now_ms| {
+        Ok(endpoint(console, &name, range, now_ms)?.page())
+    })
+    .await
+}
+
+fn endpoint(console: &Console, name: &str, range: Range, now_ms: u64) -> Result<Endpoint, String> {
     console.front_end.serving.metrics().observations().drain();
     let index = console.front_end.serving.known();
     let entries: Vec<&IndexEntry> = index.iter().filter(|entry| entry.name == name).collect();
@@ -38,11 +61,12 @@ pub(crate) fn endpoint(
         .history
         .read()
         .step_ms(name, None, since_ms, range.step_ms());
-    let points = |version: Option<&str>| {
-        console
-            .history
-            .read()
-            .points(name, version, since_ms, now_ms + 1, step_ms)
+    let charted = Charted {
+        console,
+        name,
+        since_ms,
+        step_ms,
+        now_ms,
     };
     // In the order of their numbers, the newest first.
     let numbers: BTreeSet<(u64, &str)> = entries
@@ -54,29 +78,8 @@ pub(crate) fn endpoint(
         .collect();
     let versions = numbers.into_iter().rev().map(|(_, version)| {
         let entry = entries.iter().find(|entry| entry.version == version);
-        VersionTraffic {
-            version: version.to_owned(),
-            state: entry.map(|entry| version_state(&entry.state)),
-            is_default: entry.is_some_and(|entry| entry.is_default),
-            aliases: entry.map(|entry| entry.aliases.clone()).unwrap_or_default(),
-            queued: console
-                .front_end
-                .serving
-                .version(name, Some(version))
-                .map_or(0, |version| version.scheduler().queued()),
-            points: points(Some(version)),
-        }
+        charted.version(version, entry.copied())
     });
-    let is_marked = |event: &tidegate_observe::Event| {
-        event.model == name && event.at_ms >= since_ms && MARKED.contains(&event.name.as_str())
-    };
-    let is_shown = |alert: &tidegate_observe::alerting::Alert| {
-        alert.label("endpoint") == name
-            && !matches!(
-                alert.state,
-                AlertState::Resolved { .. } | AlertState::Inactive
-            )
-    };
     Ok(Endpoint {
         name: name.to_owned(),
         range,
@@ -86,18 +89,69 @@ pub(crate) fn endpoint(
         tone,
         state,
         queued: queued(&console.front_end.serving, name),
-        points: points(None),
+        points: charted.points(None),
         versions: versions.collect(),
-        events: console.events.newest(is_marked, EVENTS),
-        alerts: console
-            .alerting
-            .alerts()
-            .iter()
-            .filter(|triaged| is_shown(&triaged.alert))
-            .cloned()
-            .collect(),
+        events: charted.events(),
+        alerts: active_alerts(console, name),
         objectives: objectives(console, name, range, now_ms),
     })
+}
+
+/// An endpoint, and the time that its charts show.
+struct Charted<'a> {
+    console: &'a Console,
+    name: &'a str,
+    since_ms: u64,
+    step_ms: u64,
+    now_ms: u64,
+}
+
+impl Charted<'_> {
+    /// The traffic of one version, or of all. The history's lock is taken for each call alone, so
+    /// that the counting of requests never waits for a whole page.
+    fn points(&self, version: Option<&str>) -> Vec<Point> {
+        // The end is exclusive, and this moment belongs to the chart.
+        let until_ms = self.now_ms + 1;
+        let history = self.console.history.read();
+        history.points(self.name, version, self.since_ms, until_ms, self.step_ms)
+    }
+
+    fn version(&self, version: &str, entry: Option<&IndexEntry>) -> VersionTraffic {
+        let serving = &self.console.front_end.serving;
+        VersionTraffic {
+            version: version.to_owned(),
+            state: entry.map(|entry| version_state(&entry.state)),
+            is_default: entry.is_some_and(|entry| entry.is_default),
+            aliases: entry.map(|entry| entry.aliases.clone()).unwrap_or_default(),
+            queued: serving
+                .version(self.name, Some(version))
+                .map_or(0, |version| version.scheduler().queued()),
+            points: self.points(Some(version)),
+        }
+    }
+
+    fn events(&self) -> Vec<Event> {
+        self.console.events.newest(
+            |event| {
+                event.model == self.name
+                    && event.at_ms >= self.since_ms
+                    && MARKED.contains(&event.name.as_str())
+            },
+            EVENTS,
+        )
+    }
+}
+
+fn active_alerts(console: &Console, endpoint: &str) -> Vec<TriagedAlert> {
+    let triaged = console.alerting.alerts();
+    let active = triaged.iter().filter(|triaged| {
+        triaged.alert.label("endpoint") == endpoint
+            && !matches!(
+                triaged.alert.state,
+                AlertState::Resolved { .. } | AlertState::Inactive
+            )
+    });
+    active.cloned().collect()
 }
 
 fn objectives(console: &Console, name: &str, range: Range, now_ms: u64) -> Vec<ObjectiveTrend> {
@@ -107,13 +161,13 @@ fn objectives(console: &Console, name: &str, range: Range, now_ms: u64) -> Vec<O
     let burn_downs = console
         .objectives
         .burn_downs(name, since_ms, now_ms, range.step_ms());
-    let trend = |(slo, burn_down): (tidegate_observe::Slo, Vec<tidegate_observe::BudgetAt>)| {
-        ObjectiveTrend {
+    let trends = burn_downs
+        .into_iter()
+        .map(|(slo, burn_down)| ObjectiveTrend {
             name: slo.name().to_owned(),
             target: describe_target(&slo),
             remaining: burn_down.last().map_or(1.0, |point| point.remaining),
             burn_down,
-        }
-    };
-    burn_downs.into_iter().map(trend).collect()
+        });
+    trends.collect()
 }

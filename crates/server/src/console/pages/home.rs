@@ -1,14 +1,20 @@
 //! The first page.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
+use axum::extract::State;
+use axum::response::Response;
+use http::HeaderMap;
 use tidegate_console::{EndpointRow, Home, Listing, Problem, Tone};
 use tidegate_observe::Traffic;
 use tidegate_observe::alerting::TriagedAlert;
 use tidegate_serving::{IndexEntry, ModelState};
 
-use super::{endpoint_state, queued};
+use super::state::{endpoint_state, queued};
 use crate::console::Console;
+use crate::console::answer::answer;
+use crate::console::page_query::{Asked, ListQuery, asked};
 
 const MINUTE_MS: u64 = 60_000;
 /// Over how long rates and percentiles are taken.
@@ -30,7 +36,19 @@ struct Known<'a> {
     budget: Option<f64>,
 }
 
-pub(crate) fn home(console: &Console, mut listing: Listing, now_ms: u64) -> Home {
+pub(super) async fn show(
+    State(console): State<Arc<Console>>,
+    query: Asked<ListQuery>,
+    headers: HeaderMap,
+) -> Response {
+    let listing = asked(query).listing();
+    answer(console, &headers, move |console, now_ms| {
+        Ok(home(console, listing.clone(), now_ms).page())
+    })
+    .await
+}
+
+fn home(console: &Console, mut listing: Listing, now_ms: u64) -> Home {
     console.front_end.serving.metrics().observations().drain();
     let index = console.front_end.serving.known();
     let triaged = console.alerting.alerts();
@@ -62,7 +80,7 @@ pub(crate) fn home(console: &Console, mut listing: Listing, now_ms: u64) -> Home
         .iter()
         .map(|known| row(console, known, now_ms))
         .collect();
-    let told = triaged.iter().filter(|triaged| triaged.is_notified());
+    let notified = triaged.iter().filter(|triaged| triaged.is_notified());
     Home {
         now_ms,
         is_ready: console.front_end.lifecycle.is_ready(),
@@ -71,7 +89,7 @@ pub(crate) fn home(console: &Console, mut listing: Listing, now_ms: u64) -> Home
         endpoints,
         listing,
         window: "5 min".to_owned(),
-        alerts: told.take(ALERTS).cloned().collect(),
+        alerts: notified.take(ALERTS).cloned().collect(),
         events: console.events.newest(|_| true, EVENTS),
     }
 }
@@ -106,8 +124,7 @@ fn firing(triaged: &[TriagedAlert]) -> HashMap<&str, (usize, usize)> {
     firing
 }
 
-/// What is not as it should be: what the fleet says, and models of folders that could not be
-/// loaded.
+/// What needs attention: the problems of the fleet, and models of folders that could not be loaded.
 fn problems(console: &Console, index: &[IndexEntry]) -> Vec<Problem> {
     let of_fleet = console
         .front_end
@@ -118,16 +135,10 @@ fn problems(console: &Console, index: &[IndexEntry]) -> Vec<Problem> {
             tone: Tone::Notice,
             text,
         });
-    let is_of_fleet = |name: &str| {
-        console
-            .front_end
-            .serving
-            .fleet()
-            .is_some_and(|fleet| fleet.manages(name))
-    };
+    let fleet = console.front_end.serving.fleet();
     let of_folders = index
         .iter()
-        .filter(|entry| !is_of_fleet(&entry.name))
+        .filter(|entry| !fleet.is_some_and(|fleet| fleet.manages(&entry.name)))
         .filter_map(|entry| match &entry.state {
             ModelState::Failed(reason) => Some(Problem {
                 tone: Tone::Bad,

@@ -2,18 +2,34 @@
 
 use std::sync::Arc;
 
+use axum::extract::{Path, State};
+use axum::response::Response;
+use http::HeaderMap;
 use tidegate_console::{Model, Tensor, VersionDetail};
 use tidegate_core::{Column, DeclaredTensor, Lineage, Manifest, TensorSpec};
 use tidegate_serving::{IndexEntry, Serving, Version};
 
 use super::models::{newest_first, row};
+use crate::console::Console;
+use crate::console::answer::answer;
 use crate::events::EventJournal;
 
 const EVENTS: usize = 20;
 /// Most columns of a tensor that are named.
 const COLUMNS: usize = 40;
 
-pub(crate) fn model(
+pub(super) async fn show(
+    State(console): State<Arc<Console>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    answer(console, &headers, move |console, now_ms| {
+        Ok(model(&console.front_end.serving, &console.events, &name, now_ms)?.page())
+    })
+    .await
+}
+
+fn model(
     serving: &Serving,
     journal: &EventJournal,
     name: &str,
@@ -28,50 +44,54 @@ pub(crate) fn model(
         return Err(format!("There is no model {name}."));
     }
     entries.sort_by(newest_first);
-    let loaded = |number: &str| serving.models().version(name, Some(number)).ok();
     let answering = serving.models().version(name, None).ok();
     let details = entries
         .iter()
-        .filter_map(|entry| detail(serving, entry, loaded(&entry.version)));
+        .filter_map(|entry| detail(serving, entry, loaded(serving, name, &entry.version)));
     let details: Vec<VersionDetail> = details.collect();
     let shown = answering.as_deref();
-    let tensors = |specs: &[TensorSpec], declared: &[DeclaredTensor]| {
-        specs
-            .iter()
-            .map(|spec| tensor(spec, declared, specs.len() == 1))
-            .collect()
-    };
+    let (inputs, outputs) = shown.map(signature).unwrap_or_default();
+    let versions = entries.into_iter().map(|entry| {
+        let version = loaded(serving, name, &entry.version);
+        row(entry, version.as_deref(), now_ms)
+    });
     Ok(Model {
         name: name.to_owned(),
         description: shown
             .map(|version| version.plan().manifest.description.clone())
             .unwrap_or_default(),
         now_ms,
-        versions: entries
-            .into_iter()
-            .map(|entry| {
-                let version = loaded(&entry.version);
-                row(entry, version.as_deref(), now_ms)
-            })
-            .collect(),
+        versions: versions.collect(),
         shown: shown
             .map(|version| version.number().to_owned())
             .unwrap_or_default(),
-        inputs: shown.map_or_else(Vec::new, |version| {
-            tensors(
-                &version.signature().inputs,
-                &version.plan().manifest.signature.inputs,
-            )
-        }),
-        outputs: shown.map_or_else(Vec::new, |version| {
-            tensors(
-                &version.signature().outputs,
-                &version.plan().manifest.signature.outputs,
-            )
-        }),
+        inputs,
+        outputs,
         details,
         events: journal.newest(|event| event.model == name, EVENTS),
     })
+}
+
+fn loaded(serving: &Serving, model: &str, number: &str) -> Option<Arc<Version>> {
+    serving.models().version(model, Some(number)).ok()
+}
+
+/// The inputs and outputs of a version, as its engine has them and its manifest describes them.
+fn signature(version: &Version) -> (Vec<Tensor>, Vec<Tensor>) {
+    let signature = version.signature();
+    let declared = &version.plan().manifest.signature;
+    (
+        tensors(&signature.inputs, &declared.inputs),
+        tensors(&signature.outputs, &declared.outputs),
+    )
+}
+
+fn tensors(specs: &[TensorSpec], declared: &[DeclaredTensor]) -> Vec<Tensor> {
+    let is_only = specs.len() == 1;
+    specs
+        .iter()
+        .map(|spec| tensor(spec, declared, is_only))
+        .collect()
 }
 
 fn tensor(spec: &TensorSpec, declared: &[DeclaredTensor], is_only: bool) -> Tensor {
@@ -101,20 +121,23 @@ fn tensor(spec: &TensorSpec, declared: &[DeclaredTensor], is_only: bool) -> Tens
 }
 
 fn columns(columns: &[Column]) -> String {
-    let name = |column: &Column| match column.unit.as_str() {
-        "" => column.name.clone(),
-        unit => format!("{} ({unit})", column.name),
-    };
     let mut text = columns
         .iter()
         .take(COLUMNS)
-        .map(name)
+        .map(column_name)
         .collect::<Vec<_>>()
         .join(", ");
     if columns.len() > COLUMNS {
         text.push_str(&format!(" and {} more", columns.len() - COLUMNS));
     }
     text
+}
+
+fn column_name(column: &Column) -> String {
+    match column.unit.as_str() {
+        "" => column.name.clone(),
+        unit => format!("{} ({unit})", column.name),
+    }
 }
 
 type Facts = Vec<(&'static str, String)>;
@@ -165,7 +188,7 @@ fn detail(
         .as_ref()
         .map(|version| &version.plan().manifest)
         .or(record.as_ref().map(|record| &record.manifest));
-    facts.extend(manifest.into_iter().flat_map(told));
+    facts.extend(manifest.into_iter().flat_map(manifest_facts));
     facts.retain(|(_, value)| !value.is_empty());
     (!facts.is_empty()).then(|| VersionDetail {
         version: entry.version.clone(),
@@ -173,8 +196,8 @@ fn detail(
     })
 }
 
-/// What a bundle tells of itself.
-fn told(manifest: &Manifest) -> Facts {
+/// What the manifest of a bundle declares about its origin.
+fn manifest_facts(manifest: &Manifest) -> Facts {
     let Lineage {
         author,
         trained_at,

@@ -3,12 +3,30 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use axum::extract::State;
+use axum::response::Response;
+use http::HeaderMap;
 use tidegate_console::{Listing, Models, VersionRow};
 use tidegate_serving::{IndexEntry, Serving, Version};
 
-use super::version_state;
+use super::state::version_state;
+use crate::console::Console;
+use crate::console::answer::answer;
+use crate::console::page_query::{Asked, ListQuery, asked};
 
-pub(crate) fn models(serving: &Serving, mut listing: Listing, now_ms: u64) -> Models {
+pub(super) async fn show(
+    State(console): State<Arc<Console>>,
+    query: Asked<ListQuery>,
+    headers: HeaderMap,
+) -> Response {
+    let listing = asked(query).listing();
+    answer(console, &headers, move |console, now_ms| {
+        Ok(models(&console.front_end.serving, listing.clone(), now_ms).page())
+    })
+    .await
+}
+
+fn models(serving: &Serving, mut listing: Listing, now_ms: u64) -> Models {
     let mut entries: Vec<IndexEntry> = serving
         .known()
         .into_iter()
@@ -30,8 +48,12 @@ pub(crate) fn models(serving: &Serving, mut listing: Listing, now_ms: u64) -> Mo
 }
 
 pub(super) fn newest_first(one: &IndexEntry, other: &IndexEntry) -> std::cmp::Ordering {
-    let number = |entry: &IndexEntry| entry.version.parse::<u64>().unwrap_or(0);
     number(other).cmp(&number(one))
+}
+
+/// The number of a version; a name that is not a number comes last.
+fn number(entry: &IndexEntry) -> u64 {
+    entry.version.parse().unwrap_or(0)
 }
 
 fn loaded(serving: &Serving) -> HashMap<(String, String), Arc<Version>> {
@@ -47,7 +69,7 @@ fn loaded(serving: &Serving) -> HashMap<(String, String), Arc<Version>> {
         .collect()
 }
 
-/// A version as the index has it, with what only a loaded one can tell.
+/// A version as the index has it, with what is known only of a loaded one.
 pub(super) fn row(entry: IndexEntry, version: Option<&Version>, now_ms: u64) -> VersionRow {
     VersionRow {
         state: version_state(&entry.state),

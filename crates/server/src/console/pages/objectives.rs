@@ -1,22 +1,37 @@
 //! Every objective.
 
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use http::HeaderMap;
 use tidegate_console::{Listing, ObjectiveRow, Objectives, describe_target};
 
+use crate::console::Console;
+use crate::console::answer::answer;
+use crate::console::page_query::{Asked, ListQuery, asked};
 use crate::objectives::Status;
 
-pub(crate) fn objectives(
+pub(super) async fn show(
+    State(console): State<Arc<Console>>,
+    query: Asked<ListQuery>,
+    headers: HeaderMap,
+) -> Response {
+    let listing = asked(query).listing();
+    answer(console, &headers, move |console, now_ms| {
+        Ok(objectives(&console.objectives, listing.clone(), now_ms).page())
+    })
+    .await
+}
+
+fn objectives(
     objectives: &crate::objectives::Objectives,
     mut listing: Listing,
     now_ms: u64,
 ) -> Objectives {
-    let is_wanted = |status: &Status| {
-        listing.matches(status.slo.name())
-            || status
-                .slo
-                .endpoint()
-                .is_some_and(|own| listing.matches(own))
-    };
-    let mut status: Vec<Status> = objectives.status().into_iter().filter(is_wanted).collect();
+    let mut status = objectives.status();
+    status.retain(|status| is_wanted(status, &listing));
+    // The objective that is closest to missing its target comes first.
     status.sort_by(|one, other| {
         one.slo_status
             .budget_remaining
@@ -28,6 +43,11 @@ pub(crate) fn objectives(
         rows,
         listing,
     }
+}
+
+fn is_wanted(status: &Status, listing: &Listing) -> bool {
+    let endpoint = status.slo.endpoint();
+    listing.matches(status.slo.name()) || endpoint.is_some_and(|name| listing.matches(name))
 }
 
 fn row(status: Status) -> ObjectiveRow {
