@@ -398,10 +398,10 @@ mod tests {
         );
         let registry = std::fs::read_to_string(registry).unwrap();
         for key in all.remove("registry").unwrap().as_table().unwrap().keys() {
-            let told = registry.contains(&format!("\n| `{key}` |"))
+            let is_documented = registry.contains(&format!("\n| `{key}` |"))
                 || registry.contains(&format!("\n| `{key}."));
             assert!(
-                told,
+                is_documented,
                 "registry.{key} is not in docs/reference/registry-configuration.md"
             );
         }

@@ -187,27 +187,32 @@ fn tensor(spec: &TensorSpec, rows: usize, cells: &[String]) -> Result<Tensor> {
     typed(spec, shape, cells)
 }
 
+fn wrong_cell(spec: &TensorSpec, cell: &str) -> anyhow::Error {
+    anyhow!("input {:?}: {cell:?} is no {}", spec.name, spec.datatype)
+}
+
 fn typed(spec: &TensorSpec, shape: Shape, cells: &[String]) -> Result<Tensor> {
-    let wrong = |cell: &str| anyhow!("input {:?}: {cell:?} is no {}", spec.name, spec.datatype);
+    // A macro, for the element types share no trait that can be parsed.
     macro_rules! parse {
         ($rust:ty) => {{
-            let parse = |cell: &String| cell.trim().parse::<$rust>().map_err(|_| wrong(cell));
-            Tensor::from_vec(shape, cells.iter().map(parse).collect::<Result<Vec<_>>>()?)?
+            let values = cells.iter().map(|cell| {
+                let value = cell.trim().parse::<$rust>();
+                value.map_err(|_| wrong_cell(spec, cell))
+            });
+            Tensor::from_vec(shape, values.collect::<Result<Vec<_>>>()?)?
         }};
     }
     Ok(match spec.datatype {
         DataType::Bytes => Tensor::from_strings(shape, cells.iter().collect::<StringArray>())?,
         DataType::Bool => {
-            let parse = |cell: &String| match cell.trim() {
+            // "True" and "False" as pandas and NumPy write them.
+            let values = cells.iter().map(|cell| match cell.trim() {
                 "true" | "True" | "1" => Ok(1),
                 "false" | "False" | "0" => Ok(0),
-                _ => Err(wrong(cell)),
-            };
-            Tensor::from_wire(
-                DataType::Bool,
-                shape,
-                cells.iter().map(parse).collect::<Result<Vec<u8>>>()?.into(),
-            )?
+                _ => Err(wrong_cell(spec, cell)),
+            });
+            let bytes: Vec<u8> = values.collect::<Result<_>>()?;
+            Tensor::from_wire(DataType::Bool, shape, bytes.into())?
         }
         DataType::Uint8 => parse!(u8),
         DataType::Uint16 => parse!(u16),

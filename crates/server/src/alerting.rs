@@ -1,4 +1,4 @@
-//! Alerts, from what raises them to who is notified: evaluated every five seconds, kept over
+//! Alerts, from what raises them to who is notified: evaluated every five seconds, saved over
 //! restarts.
 
 mod api;
@@ -67,7 +67,7 @@ pub(crate) struct Alerting {
     evaluated: watch::Sender<u64>,
 }
 
-/// What alerting reads, and whom it tells.
+/// What alerting reads, and where it reports.
 pub(crate) struct AlertingContext {
     pub(crate) serving: Arc<Serving>,
     pub(crate) lifecycle: Arc<Lifecycle>,

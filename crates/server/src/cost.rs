@@ -1,4 +1,4 @@
-//! What serving costs: measured every five seconds, kept over restarts.
+//! What serving costs: measured every five seconds, saved over restarts.
 
 mod api;
 mod metrics;
@@ -165,7 +165,7 @@ fn available_vcpus() -> f64 {
     std::thread::available_parallelism().map_or(1.0, |count| count.get() as f64)
 }
 
-/// 0 where the machine does not tell.
+/// 0 where the machine's memory is unknown.
 fn available_memory_gb() -> f64 {
     memory_limit_bytes().map_or(0.0, |bytes| bytes as f64 / BYTES_PER_GB)
 }
@@ -188,7 +188,7 @@ fn log_start(plan: &CostPlan, capacity: Capacity) {
 }
 
 impl Counting {
-    /// Counts what was used up to a moment, and checks the budgets; says whether a share of one
+    /// Counts what was used up to a moment, and checks the budgets; returns whether a share of one
     /// has been reached.
     fn step(&self, now_ms: u64) -> bool {
         let mut state = self.state.lock();
@@ -218,7 +218,7 @@ impl Counting {
         metrics.add_shared(currency, idle, fixed);
     }
 
-    /// Records each share of a budget once that has been reached; says whether there was one.
+    /// Records each share of a budget once that has been reached; returns whether there was one.
     fn check_budgets(&self, state: &mut State, now_ms: u64) -> bool {
         let CostPlan { sheet, budgets, .. } = &self.plan;
         let PersistedState { ledger, reached } = &mut state.persisted;

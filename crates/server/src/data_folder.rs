@@ -41,7 +41,7 @@ impl MetricSource for DiskMetrics {
     }
 }
 
-/// Writes the size and the free space of a folder's disk; nothing where the machine does not tell.
+/// Writes the size and the free space of a folder's disk; nothing where they cannot be read.
 fn expose_disk(folder: &Path, out: &mut dyn Exposition) {
     let Ok(disk) = rustix::fs::statvfs(folder) else {
         return;

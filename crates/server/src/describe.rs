@@ -1,4 +1,4 @@
-//! How versions look from outside, for both front ends.
+//! Versions as the protocol describes them, for both front ends.
 
 use tidegate_core::Dim;
 use tidegate_protocol::inference::model_config::SchedulingChoice;
@@ -28,23 +28,18 @@ pub(crate) fn model_config(version: &Version) -> ModelConfig {
     let plan = version.plan();
     let limits = version.scheduler().limits();
     let batched = limits.max_batch_rows.is_some();
-    // Triton's form leaves the batch axis out of the shapes.
-    let dims = |dims: &Option<Vec<Dim>>| -> Vec<i64> {
-        let dims = dims.iter().flatten().map(Dim::to_wire);
-        dims.skip(usize::from(batched)).collect()
-    };
     let signature = version.signature();
     let input = signature.inputs.iter().map(|spec| ModelInput {
         name: spec.name.clone(),
         data_type: datatype_number(spec.datatype.name()),
-        dims: dims(&spec.dims),
+        dims: triton_dims(spec.dims.as_deref(), batched),
         optional: spec.optional,
         ..ModelInput::default()
     });
     let output = signature.outputs.iter().map(|spec| ModelOutput {
         name: spec.name.clone(),
         data_type: datatype_number(spec.datatype.name()),
-        dims: dims(&spec.dims),
+        dims: triton_dims(spec.dims.as_deref(), batched),
         ..ModelOutput::default()
     });
     let batching = &plan.manifest.batching;
@@ -97,7 +92,14 @@ pub(crate) fn model_config(version: &Version) -> ModelConfig {
     }
 }
 
-/// The index's words for where a model stands, and why.
+/// The extents of a tensor. Triton's form leaves the batch axis out of the shapes of a model that
+/// it batches.
+fn triton_dims(dims: Option<&[Dim]>, batched: bool) -> Vec<i64> {
+    let dims = dims.unwrap_or_default().iter().map(Dim::to_wire);
+    dims.skip(usize::from(batched)).collect()
+}
+
+/// The state of a model as the repository's index names it, and the reason.
 pub(crate) fn state(state: &ModelState) -> (&'static str, String) {
     match state {
         ModelState::Ready => ("READY", String::new()),

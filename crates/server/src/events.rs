@@ -13,7 +13,7 @@ use crate::component::Component;
 use crate::persisted_state::StateFile;
 use crate::routes::Routes;
 
-/// The last events, kept over restarts where there is a data folder.
+/// The last events, saved over restarts where there is a data folder.
 pub(crate) struct EventJournal {
     log: Mutex<EventLog>,
     file: Option<StateFile>,
@@ -52,7 +52,7 @@ impl EventJournal {
             .collect()
     }
 
-    /// All events, for rules. Whoever holds this delays everybody who adds one.
+    /// All events, for rules. Holding the lock delays everything that adds an event.
     pub(crate) fn lock(&self) -> MutexGuard<'_, EventLog> {
         self.log.lock()
     }

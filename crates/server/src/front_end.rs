@@ -19,7 +19,7 @@ pub(crate) struct FrontEnd {
 }
 
 impl FrontEnd {
-    /// Every version that is loaded or could be, and models that have none. Looks into folders.
+    /// Every version that is loaded or could be, and models that have none. Reads folders.
     pub(crate) async fn index(&self) -> Result<Vec<IndexEntry>, InferError> {
         let serving = self.serving.clone();
         run_blocking(move || serving.index()).await

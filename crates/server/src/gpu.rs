@@ -1,4 +1,4 @@
-//! What the GPUs of the machine do, where it has any.
+//! Metrics of the machine's GPUs, where it has any.
 
 mod nvml;
 
@@ -14,9 +14,9 @@ use tidegate_serving::{
 use tracing::debug;
 
 /// How often the driver is asked.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How long what it said is said on: a driver that hangs must not look like one that works.
-const KEPT_FOR: Duration = Duration::from_secs(30);
+const READ_EVERY: Duration = Duration::from_secs(5);
+/// How long a reading is exposed: a driver that hangs must not look like one that works.
+const VALID_FOR: Duration = Duration::from_secs(30);
 
 /// The `[gpu]` section.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,22 +27,22 @@ pub struct GpuConfig {
     pub nvml: Option<PathBuf>,
 }
 
-/// The GPUs, as the driver described them last. A thread of its own asks it, for it may take its
-/// time.
+/// The GPUs as last read. A thread of its own reads them, since the driver may block for long.
 #[derive(Clone, Default)]
-pub(crate) struct Gpus(Arc<Mutex<Look>>);
+pub(crate) struct Gpus(Arc<Mutex<Reading>>);
 
-/// What the driver said, and when.
+/// What the driver reported, and when.
 #[derive(Default)]
-struct Look {
+struct Reading {
     gpus: Vec<Gpu>,
     at: Option<Instant>,
 }
 
-/// One device. What it does not tell is absent.
+/// One device. What it does not report is absent.
 struct Gpu {
     labels: Labels,
-    /// Share of the last moments in which it ran anything.
+    /// Share of the last sample period, 1/6 s to 1 s by device, in which it ran any kernel (NVML,
+    /// `nvmlDeviceGetUtilizationRates`).
     utilization_ratio: Option<f64>,
     memory_used_bytes: Option<u64>,
     memory_size_bytes: Option<u64>,
@@ -55,10 +55,11 @@ impl Gpus {
     /// nothing where there is no driver.
     pub(crate) fn watch(config: &GpuConfig, registry: &MetricRegistry) {
         let gpus = Self::default();
-        let (kept, config) = (Arc::downgrade(&gpus.0), config.clone());
+        // Weak: the thread ends when the registry, which owns the source, is gone.
+        let (reading, config) = (Arc::downgrade(&gpus.0), config.clone());
         let thread = std::thread::Builder::new().name("gpu".to_owned());
-        if let Err(error) = thread.spawn(move || watch(&kept, &config)) {
-            debug!(%error, "GPUs are not looked at: there is no thread for it");
+        if let Err(error) = thread.spawn(move || watch(&reading, &config)) {
+            debug!(%error, "GPUs are not measured: their thread cannot be started");
         }
         registry.add_source(gpus);
     }
@@ -71,40 +72,42 @@ impl MetricSource for Gpus {
             .into()
     }
 
-    /// Writes what the driver said last.
+    /// Writes the last reading.
     fn expose(&self, out: &mut dyn Exposition) {
-        let look = self.0.lock();
-        if look.at.is_none_or(|at| at.elapsed() > KEPT_FOR) {
+        let reading = self.0.lock();
+        if reading.at.is_none_or(|at| at.elapsed() > VALID_FOR) {
             return;
         }
         for Figure { family, value } in FIGURES {
-            let told: Vec<_> = look
+            let values: Vec<_> = reading
                 .gpus
                 .iter()
                 .filter_map(|gpu| Some((&gpu.labels, value(gpu)?)))
                 .collect();
-            if !told.is_empty() {
+            if !values.is_empty() {
                 out.family(family);
-                told.into_iter()
+                values
+                    .into_iter()
                     .for_each(|(labels, value)| out.sample(Sample::plain(labels, value)));
             }
         }
     }
 }
 
-/// Asks the driver again and again, as long as somebody wants to know.
-fn watch(kept: &Weak<Mutex<Look>>, config: &GpuConfig) {
+/// Reads the GPUs again and again, as long as the source is registered.
+fn watch(reading: &Weak<Mutex<Reading>>, config: &GpuConfig) {
     let Some(driver) = nvml::find(config) else {
         return;
     };
-    while let Some(kept) = kept.upgrade() {
-        let gpus = nvml::look(&driver);
-        *kept.lock() = Look {
+    while let Some(reading) = reading.upgrade() {
+        let gpus = nvml::read(&driver);
+        *reading.lock() = Reading {
             gpus,
             at: Some(Instant::now()),
         };
-        drop(kept);
-        std::thread::sleep(LOOK_EVERY);
+        // Before the pause, during which the registry may go.
+        drop(reading);
+        std::thread::sleep(READ_EVERY);
     }
 }
 
@@ -161,14 +164,14 @@ mod tests {
             power_watts: None,
             temperature_celsius: Some(40),
         };
-        Gpus(Arc::new(Mutex::new(Look {
+        Gpus(Arc::new(Mutex::new(Reading {
             gpus: vec![gpu],
             at: Some(at),
         })))
     }
 
     #[test]
-    fn what_a_device_does_not_tell_has_no_series() {
+    fn what_a_device_does_not_report_has_no_series() {
         let mut values = SeriesValues::new(|_: &str| true);
         gpus(Instant::now()).expose(&mut values);
         let values = values.finish();
@@ -184,8 +187,8 @@ mod tests {
     }
 
     #[test]
-    fn what_a_driver_said_that_hangs_since_is_not_said_on() {
-        let Some(before) = Instant::now().checked_sub(KEPT_FOR * 2) else {
+    fn readings_of_a_driver_that_hangs_expire() {
+        let Some(before) = Instant::now().checked_sub(VALID_FOR * 2) else {
             return;
         };
         for none in [gpus(before), Gpus::default()] {

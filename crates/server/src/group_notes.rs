@@ -1,8 +1,8 @@
-//! What one replica of a group tells the others: silences, objectives that were set or removed,
+//! What one replica of a group sends the others: silences, objectives that were set or removed,
 //! freezes that were lifted.
 //!
-//! Objectives and alerting put a note into the [`GroupOutbox`] when a person has told this server
-//! something. The component of the group ([`crate::Replicas`]) sends it, and applies the notes of
+//! Objectives and alerting put a note into the [`GroupOutbox`] when a person changes one of these
+//! on this server. The component of the group ([`crate::Replicas`]) sends it, and applies the notes of
 //! the others.
 
 use std::collections::BTreeMap;
@@ -49,15 +49,14 @@ impl GroupNote {
     /// # Errors
     /// Why its body cannot be read.
     pub(crate) fn read(note: &Note) -> Result<Option<Self>, serde_json::Error> {
-        let name = || note.name.clone();
         Ok(Some(match (note.kind.as_str(), &note.body) {
             (SILENCE, Some(body)) => Self::Silence(serde_json::from_str(body)?),
             (THAW, Some(body)) => Self::Thaw {
-                slo: name(),
+                slo: note.name.clone(),
                 thaw: serde_json::from_str(body)?,
             },
             (OBJECTIVE, Some(body)) => Self::Objective(serde_json::from_str(body)?),
-            (OBJECTIVE, None) => Self::ObjectiveRemoved(name()),
+            (OBJECTIVE, None) => Self::ObjectiveRemoved(note.name.clone()),
             _ => return Ok(None),
         }))
     }

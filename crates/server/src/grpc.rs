@@ -52,15 +52,11 @@ pub(crate) async fn router(front_end: Arc<FrontEnd>) -> Router {
 /// hold up the end of the server.
 fn reflection(front_end: Arc<FrontEnd>) -> Router {
     let mut routes = Routes::default();
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    if let Ok(service) = reflection().build_v1() {
+    if let Ok(service) = descriptions().build_v1() {
         routes = routes.add_service(service);
     }
-    if let Ok(service) = reflection().build_v1alpha() {
+    // Older tools ask for the alpha version alone.
+    if let Ok(service) = descriptions().build_v1alpha() {
         routes = routes.add_service(service);
     }
     routes
@@ -73,6 +69,12 @@ fn reflection(front_end: Arc<FrontEnd>) -> Router {
                 request.map(|body| Body::from_stream(body.into_data_stream().take_until(stopped))),
             )
         }))
+}
+
+fn descriptions() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
 /// An error as gRPC carries it; its code stands in the trailer `tidegate-code` too.

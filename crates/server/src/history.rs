@@ -38,7 +38,7 @@ impl History {
         history
     }
 
-    /// What is remembered. Whoever holds it holds up those who count: be brief.
+    /// The history. Holding the lock delays the counting of requests, so hold it briefly.
     pub(crate) fn read(&self) -> MutexGuard<'_, tidegate_observe::History> {
         self.0.lock()
     }
@@ -102,13 +102,16 @@ impl MetricSource for QuantileSource {
 
 /// Counts requests by the version that they reached; neighbours are often of the same.
 fn count(history: &mut tidegate_observe::History, finished: &[Observation], at_ms: u64) {
-    let same = |one: &Observation, other: &Observation| one.version() == other.version();
-    for run in finished.chunk_by(same) {
+    for run in finished.chunk_by(|one, other| one.version() == other.version()) {
         if let Some((model, version)) = run.first().and_then(Observation::version) {
             let requests: Vec<FinishedRequest> = run.iter().map(as_finished).collect();
             history.count(model, version, at_ms, &requests);
         }
     }
+}
+
+fn nanoseconds(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn as_finished(one: &Observation) -> FinishedRequest {
@@ -118,14 +121,13 @@ fn as_finished(one: &Observation) -> FinishedRequest {
         Outcome::Failed(code) if SERVER_FAULTS.contains(&code.name()) => RequestOutcome::Failed,
         Outcome::Failed(_) => RequestOutcome::ClientError,
     };
-    let ns = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     FinishedRequest {
         outcome,
         rows: one.rows as u64,
         batch_rows: one.timing.batch_rows as u64,
-        total_ns: ns(one.total),
-        queue_ns: ns(one.timing.queue),
-        run_ns: ns(one.timing.compute_infer),
+        total_ns: nanoseconds(one.total),
+        queue_ns: nanoseconds(one.timing.queue),
+        run_ns: nanoseconds(one.timing.compute_infer),
     }
 }
 

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -162,39 +162,61 @@ impl<S: Serve> Port<S> {
         // Without it an answer may wait for the client's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
         let open = Open::new(self.front_end.clone(), self.protocol, permit);
-        let (builder, service, watcher) = (
-            self.builder.clone(),
-            self.service.clone(),
-            self.graceful.watcher(),
-        );
-        let timeout = Duration::from_millis(self.front_end.config.header_timeout_ms);
-        let is_drained = self.is_drained.clone();
-        let serve = async move |stream: TcpStream| {
-            let requests = Arc::new(AtomicUsize::new(0));
-            let stream = HandshakeTimeoutStream::new(stream, timeout, is_drained, requests.clone());
-            let service = service_fn(move |request| {
-                let counted = Counted::new(requests.clone());
-                let answer = service.call(request);
-                async move { answer.await.map(|answer| counted.with(answer)) }
-            });
-            let connection = builder
-                .serve_connection(TokioIo::new(stream), service)
-                .into_owned();
-            if let Err(error) = watcher.watch(connection).await {
-                debug!(%error, "a connection ended early");
-            }
-            drop(open);
+        let connection = Connection {
+            builder: self.builder.clone(),
+            service: self.service.clone(),
+            watcher: self.graceful.watcher(),
+            timeout: Duration::from_millis(self.front_end.config.header_timeout_ms),
+            is_drained: self.is_drained.clone(),
+            open,
         };
         // The worker's own event loop is to watch the socket.
         match stream.into_std() {
             Ok(stream) => self.workers.spawn(move || async move {
                 match TcpStream::from_std(stream) {
-                    Ok(stream) => serve(stream).await,
+                    Ok(stream) => connection.serve(stream).await,
                     Err(error) => debug!(%error, "a connection cannot be handed to a worker"),
                 }
             }),
             Err(error) => debug!(%error, "a connection cannot be handed to a worker"),
         }
+    }
+}
+
+/// An accepted connection, and what serves it.
+struct Connection<S> {
+    builder: auto::Builder<TokioExecutor>,
+    service: S,
+    watcher: Watcher,
+    timeout: Duration,
+    is_drained: Arc<AtomicBool>,
+    open: Open,
+}
+
+impl<S: Serve> Connection<S> {
+    async fn serve(self, stream: TcpStream) {
+        let Self {
+            builder,
+            service,
+            watcher,
+            timeout,
+            is_drained,
+            open,
+        } = self;
+        let requests = Arc::new(AtomicUsize::new(0));
+        let stream = HandshakeTimeoutStream::new(stream, timeout, is_drained, requests.clone());
+        let service = service_fn(move |request| {
+            let counted = Counted::new(requests.clone());
+            let answer = service.call(request);
+            async move { answer.await.map(|answer| counted.with(answer)) }
+        });
+        let connection = builder
+            .serve_connection(TokioIo::new(stream), service)
+            .into_owned();
+        if let Err(error) = watcher.watch(connection).await {
+            debug!(%error, "a connection ended early");
+        }
+        drop(open);
     }
 }
 

@@ -2,16 +2,11 @@
 
 use http::{HeaderMap, header};
 
-/// Whether a request comes from a page of this server, or from no page at all. Browsers say it in
-/// `Sec-Fetch-Site` (W3C, Fetch Metadata Request Headers); those that do not, in `Origin` (RFC
-/// 6454). A client that sends neither is no browser, and cannot be lured.
+/// Whether a request comes from a page of this server, or from no page at all. Browsers send
+/// `Sec-Fetch-Site` (W3C, Fetch Metadata Request Headers), older ones `Origin` (RFC 6454). A client
+/// that sends neither is not a browser, so no other site can make it send requests.
 pub(crate) fn is_own(headers: &HeaderMap) -> bool {
-    let text = |name: &str| {
-        headers
-            .get(name)
-            .map(|value| value.to_str().unwrap_or("unreadable"))
-    };
-    match (text("sec-fetch-site"), text("origin")) {
+    match (text(headers, "sec-fetch-site"), text(headers, "origin")) {
         (Some(site), _) => matches!(site, "same-origin" | "none"),
         (None, Some(origin)) => {
             let host = headers
@@ -22,6 +17,12 @@ pub(crate) fn is_own(headers: &HeaderMap) -> bool {
         }
         (None, None) => true,
     }
+}
+
+/// A header. One that is not text counts as sent, so that it cannot pass for a missing one.
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let value = headers.get(name)?;
+    Some(value.to_str().unwrap_or("unreadable"))
 }
 
 #[cfg(test)]

@@ -163,15 +163,18 @@ fn follow(observations: &Observations, mut recorder: Option<(Recorder, TraceMetr
         for one in batch {
             failures.log(one, now.0);
             let Some(trace) = &one.trace else { continue };
-            let kept = match &mut recorder {
+            let is_recorded = match &mut recorder {
                 Some((recorder, metrics)) => {
-                    let kept = recorder.offer(&finished(one, trace, now), now.0);
-                    kept.inspect(|kept| metrics.count_kept(*kept)).is_some()
+                    let reason = recorder.offer(&finished(one, trace, now), now.0);
+                    reason
+                        .inspect(|reason| metrics.count_kept(*reason))
+                        .is_some()
                 }
-                // Whoever traces the client has it.
+                // The client's own tracing has recorded it.
                 None => trace.context.is_sampled,
             };
-            if kept {
+            // An exemplar links to a trace, so only requests whose trace exists get one.
+            if is_recorded {
                 one.set_exemplar();
             }
         }

@@ -79,8 +79,9 @@ fn raise_file_limit(connections: usize) {
     }
 }
 
-/// Prints a line for whoever started the server. They may have closed standard output.
-fn say(line: std::fmt::Arguments<'_>) {
+/// Prints a line for the person who started the server. Errors are ignored: they may have closed
+/// standard output.
+fn print_line(line: std::fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
@@ -122,10 +123,10 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let components = ServerComponents::new(sections, environment, Arc::new(serving), registry)?;
     components.record_start(&effective).await;
     let server = Server::start(components).await?;
-    say(format_args!("REST     http://{}", server.http()));
-    say(format_args!("gRPC     {}", server.grpc()));
+    print_line(format_args!("REST     http://{}", server.http()));
+    print_line(format_args!("gRPC     {}", server.grpc()));
     if has_console {
-        say(format_args!("console  http://{}/console", server.http()));
+        print_line(format_args!("console  http://{}/console", server.http()));
     }
 
     let report = tokio::select! {
@@ -175,26 +176,26 @@ async fn stop(server: Server, fleet: Option<Arc<Fleet>>) -> ExitCode {
 /// Prints what was loaded. `available` counts the versions of the registry.
 fn announce(report: &LoadReport, follows: bool, available: usize, started: Instant) {
     for (name, reason) in &report.failed {
-        say(format_args!("failed   {name}: {reason}"));
+        print_line(format_args!("failed   {name}: {reason}"));
     }
     let (ready, all) = (report.ready.len(), report.ready.len() + report.failed.len());
     let names = report.ready.join(", ");
     let seconds = started.elapsed().as_secs_f64();
     match (ready, all) {
-        (0, 0) if available == 0 => say(format_args!(
+        (0, 0) if available == 0 => print_line(format_args!(
             "ready    the registry is empty: add a model with `tidegate push`"
         )),
-        (0, 0) => say(format_args!(
+        (0, 0) => print_line(format_args!(
             "ready    models of the registry are loaded by their first request"
         )),
         // Not ready, but it goes on: the registry may get a version that loads.
-        (0, _) if follows => say(format_args!("ready    no model loaded yet")),
+        (0, _) if follows => print_line(format_args!("ready    no model loaded yet")),
         (0, _) => {}
         _ if ready == all => {
             let models = counted(all as u64, "model");
-            say(format_args!("ready    {models} in {seconds:.2} s: {names}"));
+            print_line(format_args!("ready    {models} in {seconds:.2} s: {names}"));
         }
-        _ => say(format_args!(
+        _ => print_line(format_args!(
             "ready    {ready} of {all} models in {seconds:.2} s: {names}"
         )),
     }

@@ -123,18 +123,22 @@ impl AlertsConfig {
     }
 
     pub(super) fn timing(&self, route: &RouteConfig) -> Timing {
-        let ms = |own: Option<u64>, general: u64| own.unwrap_or(general).saturating_mul(1000);
         Timing {
             group_by: route
                 .group_by
                 .clone()
                 .unwrap_or_else(|| self.group_by.clone()),
-            group_wait_ms: ms(route.group_wait_s, self.group_wait_s),
-            group_interval_ms: ms(route.group_interval_s, self.group_interval_s),
-            repeat_interval_ms: ms(route.repeat_interval_s, self.repeat_interval_s),
+            group_wait_ms: own_or_general_ms(route.group_wait_s, self.group_wait_s),
+            group_interval_ms: own_or_general_ms(route.group_interval_s, self.group_interval_s),
+            repeat_interval_ms: own_or_general_ms(route.repeat_interval_s, self.repeat_interval_s),
             max_messages_per_hour: route
                 .max_messages_per_hour
                 .unwrap_or(self.max_messages_per_hour),
         }
     }
+}
+
+/// A route's own time or, where it has none, the general one; both in seconds.
+fn own_or_general_ms(own_s: Option<u64>, general_s: u64) -> u64 {
+    own_s.unwrap_or(general_s).saturating_mul(1000)
 }

@@ -1,6 +1,6 @@
 //! Whether the configuration differs from that of the last start.
 //!
-//! Of each key a short digest of its value is kept: enough to see that it changed, too little to
+//! Of each key a short digest of its value is saved: enough to see that it changed, too little to
 //! find out what it was.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,12 +76,12 @@ mod tests {
             known.update(&second),
             ["data", "server.grpc", "server.max_connections", "slo"]
         );
-        let kept = serde_json::to_string(&known).unwrap();
+        let saved = serde_json::to_string(&known).unwrap();
         assert!(
-            !kept.contains("hunter2") && kept.contains("server.grpc"),
-            "{kept}"
+            !saved.contains("hunter2") && saved.contains("server.grpc"),
+            "{saved}"
         );
-        let mut read: ConfigurationDigest = serde_json::from_str(&kept).unwrap();
+        let mut read: ConfigurationDigest = serde_json::from_str(&saved).unwrap();
         assert!(read.update(&second).is_empty());
     }
 }

@@ -41,7 +41,7 @@ pub(super) struct Plan {
     /// Those of the routes that take messages.
     pub(super) message_routes: Vec<Route>,
     pub(super) rules: Vec<AlertRule>,
-    /// The metrics that the rules look at.
+    /// The metrics that the rules read.
     pub(super) metrics: BTreeSet<String>,
     pub(super) inhibitions: Vec<Inhibition>,
     /// The severities that are suppressed while a deploy window is open.
@@ -89,8 +89,9 @@ impl Plan {
             .iter()
             .try_for_each(|rule| check_metric(rule, catalogue))?;
         let routes = routes(config)?;
-        let takes_messages = |(_, receiver): &&(Route, Receiver)| receiver.takes_messages();
-        let message_routes = routes.iter().filter(takes_messages);
+        let message_routes = routes
+            .iter()
+            .filter(|(_, receiver)| receiver.takes_messages());
         Ok(Self {
             message_routes: message_routes.map(|(route, _)| route.clone()).collect(),
             routes,
@@ -127,21 +128,27 @@ fn routes(config: &AlertsConfig) -> Result<Vec<(Route, Receiver)>, AlertsError> 
     }
     let mut names = BTreeSet::new();
     for route in &config.routes {
-        let wrong = |problem: String| AlertsError::Route {
-            name: route.name.clone(),
-            problem,
-        };
         if route.name.is_empty() || route.name.len() > 100 {
-            return Err(wrong(
+            return Err(wrong_route(
+                route,
                 "a route needs a name of at most 100 bytes".to_owned(),
             ));
         }
         if !names.insert(&route.name) {
-            return Err(wrong("another route has this name".to_owned()));
+            let problem = "another route has this name".to_owned();
+            return Err(wrong_route(route, problem));
         }
-        routes.push((planned(config, route), Receiver::new(route).map_err(wrong)?));
+        let receiver = Receiver::new(route).map_err(|problem| wrong_route(route, problem))?;
+        routes.push((planned(config, route), receiver));
     }
     Ok(routes)
+}
+
+fn wrong_route(route: &RouteConfig, problem: String) -> AlertsError {
+    AlertsError::Route {
+        name: route.name.clone(),
+        problem,
+    }
 }
 
 fn planned(config: &AlertsConfig, route: &RouteConfig) -> Route {
@@ -155,42 +162,52 @@ fn planned(config: &AlertsConfig, route: &RouteConfig) -> Route {
 
 /// Whether there is such a metric, with such labels.
 fn check_metric(rule: &AlertRule, catalogue: &[MetricEntry]) -> Result<(), AlertsError> {
-    let wrong = |problem: String| {
-        AlertsError::Rule(RuleError {
-            name: rule.name().to_owned(),
-            problem,
-        })
-    };
     let labels: Vec<&str> = match rule.metric() {
         None => vec!["model", "version"],
         Some(metric) => {
-            let of = |entry: &&MetricEntry| match entry.kind {
-                MetricKind::Histogram => {
-                    let part = metric.strip_prefix(entry.name.as_str());
-                    matches!(part, Some("_count" | "_sum"))
-                }
-                _ => entry.name == metric,
-            };
-            let entry = catalogue.iter().find(of).ok_or_else(|| {
-                wrong(format!("there is no metric {metric:?}: docs/reference/metrics.md lists them; of a histogram take _count or _sum"))
+            let entry = catalogue.iter().find(|entry| has_series(entry, metric));
+            let entry = entry.ok_or_else(|| {
+                wrong_rule(rule, format!("there is no metric {metric:?}: docs/reference/metrics.md lists them; of a histogram take _count or _sum"))
             })?;
             if entry.kind == MetricKind::Summary
                 && !rule.label_names().any(|name| name == "quantile")
             {
-                return Err(wrong(format!(
-                    "{metric} has a series for each quantile: choose one, as in labels = ['quantile=\"0.99\"']"
-                )));
+                return Err(wrong_rule(
+                    rule,
+                    format!(
+                        "{metric} has a series for each quantile: choose one, as in labels = ['quantile=\"0.99\"']"
+                    ),
+                ));
             }
             entry.labels.iter().map(String::as_str).collect()
         }
     };
     match rule.label_names().find(|name| !labels.contains(name)) {
         None => Ok(()),
-        Some(name) => Err(wrong(format!(
-            "it has no label {name:?}, but {}",
-            labels.join(", ")
-        ))),
+        Some(name) => Err(wrong_rule(
+            rule,
+            format!("it has no label {name:?}, but {}", labels.join(", ")),
+        )),
     }
+}
+
+/// Whether a metric has series of this name. A histogram is exposed as several series, of which
+/// only those that count can be compared with a threshold.
+fn has_series(entry: &MetricEntry, name: &str) -> bool {
+    match entry.kind {
+        MetricKind::Histogram => {
+            let part = name.strip_prefix(entry.name.as_str());
+            matches!(part, Some("_count" | "_sum"))
+        }
+        _ => entry.name == name,
+    }
+}
+
+fn wrong_rule(rule: &AlertRule, problem: String) -> AlertsError {
+    AlertsError::Rule(RuleError {
+        name: rule.name().to_owned(),
+        problem,
+    })
 }
 
 #[cfg(test)]

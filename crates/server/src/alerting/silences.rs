@@ -43,7 +43,7 @@ impl Alerting {
         Some(())
     }
 
-    /// Adds or ends a silence, as another replica was told.
+    /// Adds or ends a silence, as requested of another replica.
     pub(crate) async fn apply_silence(&self, silence: Silence, now_ms: u64) {
         {
             let mut state = self.state.lock();

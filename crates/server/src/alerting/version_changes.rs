@@ -11,7 +11,7 @@ const MAX_MODELS: usize = 10_000;
 /// Most versions of a model that are remembered.
 const MAX_VERSIONS: usize = 32;
 
-/// The versions that have been ready, kept over restarts: only another one is a deploy.
+/// The versions that have been ready, saved over restarts: only another one is a deploy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct KnownVersions {

@@ -35,7 +35,7 @@ pub(super) fn routes(costs: Arc<Costs>) -> Routes<()> {
         .with_state(costs)
 }
 
-/// Which costs are wanted, and how they are told apart.
+/// Which costs are wanted, and how they are grouped.
 #[derive(Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -44,7 +44,7 @@ pub(crate) struct CostQuery {
     from: String,
     /// The last day; without it today.
     to: String,
-    /// GroupBy what costs are told apart, with commas between: day, model, version (with its model),
+    /// By what costs are grouped, with commas between: day, model, version (with its model),
     /// tenant. Without it by version; if empty, not at all.
     by: Option<String>,
 }
@@ -59,7 +59,7 @@ pub(crate) struct CostReport {
     from: String,
     /// The last day.
     to: String,
-    /// GroupBy what costs are told apart.
+    /// By what costs are grouped.
     by: String,
     /// What is to be paid.
     total: String,

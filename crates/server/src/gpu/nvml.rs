@@ -1,5 +1,5 @@
-//! NVIDIA's GPUs, through the driver's management library (NVML), which is loaded where it is
-//! there.
+//! NVIDIA's GPUs, through the driver's management library (NVML), which is loaded at run time if it
+//! is installed.
 
 use nvml_wrapper::enum_wrappers::device::TemperatureSensor;
 use nvml_wrapper::error::NvmlError;
@@ -9,8 +9,8 @@ use tracing::{debug, info, warn};
 
 use super::{Gpu, GpuConfig};
 
-/// The driver; `None` where there is none. Only who names a library hears that it cannot be used:
-/// most machines have no GPU.
+/// The driver; `None` where there is none. A warning is logged only for a configured library: most
+/// machines have no GPU.
 pub(super) fn find(config: &GpuConfig) -> Option<Nvml> {
     let found = match &config.nvml {
         None => Nvml::init(),
@@ -38,8 +38,8 @@ fn with_count(driver: Nvml) -> Result<(Nvml, u32), NvmlError> {
     Ok((driver, count))
 }
 
-/// What every device that answers is up to.
-pub(super) fn look(driver: &Nvml) -> Vec<Gpu> {
+/// Reads every device that answers.
+pub(super) fn read(driver: &Nvml) -> Vec<Gpu> {
     let count = driver.device_count().unwrap_or(0);
     (0..count)
         .filter_map(|index| {
@@ -51,7 +51,7 @@ pub(super) fn look(driver: &Nvml) -> Vec<Gpu> {
         .collect()
 }
 
-/// Devices differ in what they tell; a virtual one says little.
+/// Devices differ in what they report; a virtual one reports little.
 fn gpu(index: u32, device: &Device<'_>) -> Gpu {
     let memory = device.memory_info().ok();
     Gpu {

@@ -14,7 +14,6 @@ use tidegate_serving::{
 };
 
 use crate::limits::refuse_beyond;
-
 use crate::parameters::{Parameters, Value, earlier};
 
 /// Most inputs, and most outputs, that a request may list.
@@ -158,12 +157,6 @@ fn input(
     raw: Option<Bytes>,
 ) -> Result<(String, Tensor), InferError> {
     let name = tensor.name;
-    let wrong = |error: TensorError| {
-        InferError::new(
-            ErrorCode::from(&error),
-            format!("input \"{name}\": {error}"),
-        )
-    };
     let datatype: DataType =
         tensor
             .datatype
@@ -174,7 +167,8 @@ fn input(
                     format!("input \"{name}\": {error}"),
                 )
             })?;
-    let shape = Shape::from_wire(&tensor.shape).map_err(|error| wrong(error.into()))?;
+    let shape =
+        Shape::from_wire(&tensor.shape).map_err(|error| wrong_tensor(&name, error.into()))?;
     let built = match (raw, tensor.contents) {
         (Some(_), Some(_)) => {
             let message = format!("input \"{name}\" has both contents and raw contents");
@@ -185,7 +179,7 @@ fn input(
             return typed(&name, datatype, shape, contents.unwrap_or_default()).map(|t| (name, t));
         }
     };
-    let tensor = built.map_err(wrong)?;
+    let tensor = built.map_err(|error| wrong_tensor(&name, error))?;
     Ok((name, tensor))
 }
 
@@ -231,12 +225,14 @@ fn typed(
             return Err(InferError::new(ErrorCode::DatatypeMismatch, message));
         }
     };
-    built.map_err(|error| {
-        InferError::new(
-            ErrorCode::from(&error),
-            format!("input \"{name}\": {error}"),
-        )
-    })
+    built.map_err(|error| wrong_tensor(name, error))
+}
+
+fn wrong_tensor(name: &str, error: TensorError) -> InferError {
+    InferError::new(
+        ErrorCode::from(&error),
+        format!("input \"{name}\": {error}"),
+    )
 }
 
 fn counted(shape: &Shape, found: usize) -> Result<(), TensorError> {

@@ -73,8 +73,8 @@ async fn report_health(front_end: std::sync::Weak<FrontEnd>, mut health: HealthR
             reported = Some(ready);
         }
         if front_end.lifecycle.is_stopping() {
-            // Whoever watches has heard the last status; its stream ends here and does not hold up
-            // the end of the server.
+            // Clients that watch have received the last status. Their streams end here, so that they
+            // do not delay the end of the server.
             for service in HEALTH_SERVICES {
                 health.clear_service_status(service).await;
                 health
@@ -87,7 +87,7 @@ async fn report_health(front_end: std::sync::Weak<FrontEnd>, mut health: HealthR
 }
 
 /// The messages of a stream until the client ends it; once the server is stopping, those that have
-/// arrived, and then an error that tells the client to go elsewhere.
+/// arrived, and then an error on which the client turns to another server.
 fn until_stopped(
     front_end: &FrontEnd,
     messages: Streaming<pb::ModelInferRequest>,
@@ -157,7 +157,7 @@ fn client_timeout<T>(request: &Request<T>) -> Option<Duration> {
         .and_then(|value| convert::timeout(value.to_str().ok()?))
 }
 
-/// Whether the client compresses. Most clients say that they accept compressed answers without
+/// Whether the client compresses. Most clients declare that they accept compressed answers without
 /// having been asked to; packing is worth its time only for those that pack too.
 fn is_compressed<T>(request: &Request<T>) -> bool {
     request
@@ -227,11 +227,6 @@ impl GrpcInferenceService for Service {
             .serving
             .model(&name)
             .map_err(|error| status(&error))?;
-        let tensor = |spec: &TensorSpec| TensorMetadata {
-            name: spec.name.clone(),
-            datatype: spec.datatype.name().to_owned(),
-            shape: spec.wire_shape(),
-        };
         Ok(Response::new(pb::ModelMetadataResponse {
             name,
             versions: model
@@ -239,8 +234,18 @@ impl GrpcInferenceService for Service {
                 .map(|version| version.number().to_owned())
                 .collect(),
             platform: version.platform().to_owned(),
-            inputs: version.signature().inputs.iter().map(tensor).collect(),
-            outputs: version.signature().outputs.iter().map(tensor).collect(),
+            inputs: version
+                .signature()
+                .inputs
+                .iter()
+                .map(tensor_metadata)
+                .collect(),
+            outputs: version
+                .signature()
+                .outputs
+                .iter()
+                .map(tensor_metadata)
+                .collect(),
         }))
     }
 
@@ -392,13 +397,22 @@ impl GrpcInferenceService for Service {
     }
 }
 
+fn tensor_metadata(spec: &TensorSpec) -> TensorMetadata {
+    TensorMetadata {
+        name: spec.name.clone(),
+        datatype: spec.datatype.name().to_owned(),
+        shape: spec.wire_shape(),
+    }
+}
+
+fn duration(figures: DurationFigures) -> Option<pb::StatisticDuration> {
+    Some(pb::StatisticDuration {
+        count: figures.count,
+        ns: figures.ns,
+    })
+}
+
 fn statistics(version: &Version) -> pb::ModelStatistics {
-    let duration = |figures: DurationFigures| {
-        Some(pb::StatisticDuration {
-            count: figures.count,
-            ns: figures.ns,
-        })
-    };
     let figures = version.figures();
     let batches = figures
         .batches

@@ -288,16 +288,11 @@ impl<'j> Input<'j> {
     }
 
     fn into_tensor(self, binary: &mut BinarySection) -> Result<(String, Tensor), InferError> {
-        let no_name = || InferError::new(ErrorCode::MalformedRequest, "an input has no \"name\"");
-        let name = self.name.ok_or_else(no_name)?;
-        let lacks = |field: &str| {
-            InferError::new(
-                ErrorCode::MalformedRequest,
-                format!("input \"{name}\" has no \"{field}\""),
-            )
-        };
-        let datatype = self.datatype.ok_or_else(|| lacks("datatype"))?;
-        let shape = self.shape.ok_or_else(|| lacks("shape"))?;
+        let name = self.name.ok_or_else(|| {
+            InferError::new(ErrorCode::MalformedRequest, "an input has no \"name\"")
+        })?;
+        let datatype = self.datatype.ok_or_else(|| lacks(&name, "datatype"))?;
+        let shape = self.shape.ok_or_else(|| lacks(&name, "shape"))?;
         let binary_bytes = self.parameters.size("binary_data_size")?;
         let has_data = self.tensor.is_some() || self.unread.is_some();
         let tensor = match (binary_bytes, has_data) {
@@ -329,29 +324,36 @@ impl<'j> Input<'j> {
                         }
                     })?
                 }
-                (None, None) => return Err(lacks("data")),
+                (None, None) => return Err(lacks(&name, "data")),
             },
-            (None, false) => return Err(lacks("data")),
+            (None, false) => return Err(lacks(&name, "data")),
         };
         Ok((name, tensor))
     }
 }
 
+fn lacks(input: &str, field: &str) -> InferError {
+    InferError::new(
+        ErrorCode::MalformedRequest,
+        format!("input \"{input}\" has no \"{field}\""),
+    )
+}
+
+fn wrong_shape(input: &str, error: tidegate_core::ShapeError) -> InferError {
+    let error = tidegate_core::TensorError::Shape(error);
+    InferError::new(
+        ErrorCode::from(&error),
+        format!("input \"{input}\": {error}"),
+    )
+}
+
 fn shape(json: &mut Jiter<'_>, input: &str) -> Result<Shape, InferError> {
-    let wrong = |error: tidegate_core::ShapeError| {
-        let error = tidegate_core::TensorError::Shape(error);
-        InferError::new(
-            ErrorCode::from(&error),
-            format!("input \"{input}\": {error}"),
-        )
-    };
     let mut extents = Vec::new();
     let mut next = json.next_array().map_err(|error| malformed(json, &error))?;
     while let Some(peek) = next {
         if extents.len() > Shape::MAX_RANK {
-            return Err(wrong(tidegate_core::ShapeError::Rank {
-                rank: extents.len(),
-            }));
+            let rank = extents.len();
+            return Err(wrong_shape(input, tidegate_core::ShapeError::Rank { rank }));
         }
         let at = json.current_index();
         let digits = json
@@ -369,7 +371,7 @@ fn shape(json: &mut Jiter<'_>, input: &str) -> Result<Shape, InferError> {
         })?);
         next = json.array_step().map_err(|error| malformed(json, &error))?;
     }
-    Shape::from_wire(&extents).map_err(wrong)
+    Shape::from_wire(&extents).map_err(|error| wrong_shape(input, error))
 }
 
 /// The outputs asked for and, for each, whether binary data is wanted.
@@ -522,13 +524,13 @@ pub(crate) fn decode_instances(
             .map_err(|error| malformed(&json, &error))?;
     }
     json.finish().map_err(|error| malformed(&json, &error))?;
-    let missing = || {
+    let tensor = tensor.ok_or_else(|| {
         InferError::new(
             ErrorCode::MalformedRequest,
             "the request has no \"instances\"",
         )
-    };
-    Ok(vec![(spec.name.clone(), tensor.ok_or_else(missing)?)])
+    })?;
+    Ok(vec![(spec.name.clone(), tensor)])
 }
 
 /// The extents of a nested array, from its first elements; the element count finds ragged ones

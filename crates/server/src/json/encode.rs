@@ -84,7 +84,6 @@ pub(crate) fn encode_predictions(
     refuse_hopeless(response, |_| false, max_bytes)?;
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(b"{\"predictions\":");
-    let rows = |output: &OutputTensor| output.tensor.shape().first().copied();
     match response.outputs.as_slice() {
         [output] => nested(&mut out, &output.tensor, output.tensor.shape())?,
         outputs => match outputs.first().and_then(rows) {
@@ -102,6 +101,11 @@ pub(crate) fn encode_predictions(
     out.push(b'}');
     refuse_beyond(max_bytes, out.len())?;
     Ok(out)
+}
+
+/// The first extent of an output, which is that of the batch.
+fn rows(output: &OutputTensor) -> Option<usize> {
+    output.tensor.shape().first().copied()
 }
 
 /// Refuses, before any memory is taken for it, an answer that cannot be within its limit: an

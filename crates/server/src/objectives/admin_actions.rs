@@ -1,6 +1,6 @@
 //! What administrators do with objectives: set, remove, and let rollouts go on without a budget.
 //!
-//! Each action is done here and then told to the other replicas of the group, which
+//! Each action is done here and then sent to the other replicas of the group, which
 //! [`Objectives::apply_objective`] and its like do the same.
 
 use tidegate_observe::{Event, Objective};
@@ -35,7 +35,7 @@ impl Objectives {
         Ok(())
     }
 
-    /// Lets rollouts go on, as this replica or another one was told.
+    /// Lets rollouts go on, as requested of this replica or of another one.
     pub(crate) async fn apply_thaw(&self, slo: &str, thaw: &Thaw) -> Option<()> {
         if self.lift_freeze(slo, thaw.until_ms).await? {
             let event = Event::new("rollouts.thawed", now_ms())
@@ -49,7 +49,7 @@ impl Objectives {
         Some(())
     }
 
-    /// Sets an objective, as this replica or another one was told.
+    /// Sets an objective, as requested of this replica or of another one.
     pub(crate) async fn apply_objective(&self, objective: Objective) -> Result<(), ChangeError> {
         let event = Event::new("objective.set", now_ms())
             .with("slo", objective.name.as_str())
@@ -66,7 +66,7 @@ impl Objectives {
         Ok(())
     }
 
-    /// Removes an objective, as this replica or another one was told.
+    /// Removes an objective, as requested of this replica or of another one.
     pub(crate) async fn apply_removal(&self, name: &str) -> Result<(), ChangeError> {
         self.remove(name).await?;
         self.hold_rollouts();

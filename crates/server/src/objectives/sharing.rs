@@ -21,7 +21,7 @@ pub(crate) struct Outgoing {
 
 impl PersistedState {
     /// Joins a group or leaves it. What was counted alone before the first group is added to what
-    /// that counts; later it cannot be told from what others have counted.
+    /// that counts; later it cannot be separated from what others have counted.
     pub(super) fn join(&mut self, group: Option<&str>) {
         let before = self.membership.take();
         if before.as_ref().map(|membership| membership.group.as_str()) == group {

@@ -141,7 +141,7 @@ impl Member {
         }
     }
 
-    /// Does what a note of another replica says. One of this replica's own changes nothing.
+    /// Applies a note of another replica. One of this replica's own changes nothing.
     async fn apply(&self, note: &Note) {
         if let Err(problem) = self.try_to_apply(note).await {
             warn!(
@@ -168,7 +168,7 @@ impl Member {
                 .apply_objective(objective)
                 .await
                 .map_err(|error| error.to_string())?,
-            // Whoever does not have it has nothing to do.
+            // A replica that does not have it has nothing to do.
             Some(GroupNote::ObjectiveRemoved(name)) => {
                 let _ = self.objectives.apply_removal(&name).await;
             }

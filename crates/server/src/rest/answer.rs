@@ -6,7 +6,7 @@ use serde::Serialize;
 use tidegate_serving::InferError;
 use utoipa::ToSchema;
 
-/// The body of every answer that is no success.
+/// The body of every error response.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ErrorBody<'a> {
     /// What was wrong, where, and what to do.

@@ -66,24 +66,17 @@ pub(crate) async fn read_at_most(
     config: &ServerConfig,
 ) -> Result<Bytes, InferError> {
     let encoding = Encoding::of_request(headers)?;
-    let too_large = || {
-        let setting = if max_bytes == config.max_body_bytes {
-            " (server.max_body_bytes)"
-        } else {
-            ""
-        };
-        let message = format!("the body is larger than {max_bytes} bytes{setting}");
-        InferError::new(ErrorCode::BodyTooLarge, message)
-    };
     // Refused before it is asked for: a client that waits for "100 Continue" never sends it.
     if body.size_hint().lower() > max_bytes as u64 {
-        return Err(too_large());
+        return Err(too_large(max_bytes, config));
     }
     let timeout = Duration::from_millis(config.body_timeout_ms);
     let collected = tokio::time::timeout(timeout, Limited::new(body, max_bytes).collect()).await;
     let body = match collected {
         Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            return Err(too_large(max_bytes, config));
+        }
         Ok(Err(error)) => {
             return Err(InferError::new(
                 ErrorCode::MalformedRequest,
@@ -102,6 +95,17 @@ pub(crate) async fn read_at_most(
         None => Ok(body),
         Some(encoding) => encoding.unpack(body, max_bytes).await,
     }
+}
+
+fn too_large(max_bytes: usize, config: &ServerConfig) -> InferError {
+    // The setting is named only where it is the limit: forms and the like have smaller ones.
+    let setting = if max_bytes == config.max_body_bytes {
+        " (server.max_body_bytes)"
+    } else {
+        ""
+    };
+    let message = format!("the body is larger than {max_bytes} bytes{setting}");
+    InferError::new(ErrorCode::BodyTooLarge, message)
 }
 
 /// A successful answer, compressed where the client asked for it and it is large enough to gain.

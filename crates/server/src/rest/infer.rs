@@ -170,11 +170,10 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
 
     async fn encode(&mut self, response: InferResponse) -> Result<Encoded<Response>, InferError> {
         let form = &self.form;
-        let is_binary = |output| form.is_binary(output);
         let (body, json_bytes) = encode_infer(
             &response,
             form.id.as_deref(),
-            is_binary,
+            |output| form.is_binary(output),
             self.config.max_answer_bytes,
         )?;
         let content_type = match json_bytes {

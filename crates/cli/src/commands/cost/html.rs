@@ -52,7 +52,6 @@ pub(super) fn render(response: &CostResponse) -> String {
 
 /// A table of a header and lines, the last of which may be their sum; the first columns are labels.
 fn rows(cells: &[Vec<String>], labels: usize, has_sum: bool) -> Markup {
-    let class = |column: usize| (column < labels).then_some("label");
     let lines = cells.get(1..).unwrap_or_default();
     html! {
         div.wide {
@@ -60,14 +59,14 @@ fn rows(cells: &[Vec<String>], labels: usize, has_sum: bool) -> Markup {
                 thead {
                     tr {
                         @for (column, cell) in cells.iter().take(1).flatten().enumerate() {
-                            th class=[class(column)] { (cell) }
+                            th class=[(column < labels).then_some("label")] { (cell) }
                         }
                     }
                 }
                 tbody {
                     @for (at, line) in lines.iter().enumerate() {
                         tr class=[(has_sum && at + 1 == lines.len()).then_some("all")] {
-                            @for (column, cell) in line.iter().enumerate() { td class=[class(column)] { (cell) } }
+                            @for (column, cell) in line.iter().enumerate() { td class=[(column < labels).then_some("label")] { (cell) } }
                         }
                     }
                 }

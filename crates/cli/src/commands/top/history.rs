@@ -7,7 +7,7 @@ use crate::client::{MetricSamples, ServerSnapshot};
 
 /// The period that percentiles are of.
 const WINDOW_MS: u64 = 60_000;
-/// How many metrics of that window are kept, beside the last two. A server with ten thousand
+/// How many metrics of that window are stored, beside the last two. A server with ten thousand
 /// versions has tens of megabytes of them.
 const KEPT_PER_WINDOW: usize = 6;
 

@@ -14,7 +14,7 @@ pub(super) type Polled = Result<ServerSnapshot, String>;
 pub(super) struct Poll {
     /// At most one snapshot waits to be taken; newer ones are dropped meanwhile.
     pub(super) snapshots: Receiver<Polled>,
-    /// Tells the thread to stop, by being dropped with the poll.
+    /// Stops the thread, by being dropped with the poll.
     _stop: SyncSender<()>,
 }
 

@@ -46,14 +46,10 @@ impl Smtp {
             AsyncSmtpTransport::<Tokio1Executor>::from_url(url.reveal())
                 .map_err(|_| "its url is none of smtp or smtps".to_owned())?;
         }
-        let mailbox = |text: &String| {
-            text.parse()
-                .map_err(|problem| format!("{text:?} is no mail address: {problem}"))
-        };
         let to = config
             .to
             .iter()
-            .map(mailbox)
+            .map(|text| mailbox(text))
             .collect::<Result<Vec<_>, _>>()?;
         if !(1..=MAX_RECIPIENTS).contains(&to.len()) {
             return Err(format!("it needs 1 to {MAX_RECIPIENTS} recipients in to"));
@@ -99,6 +95,11 @@ impl Smtp {
         }
         mail.body(text(message))
     }
+}
+
+fn mailbox(text: &str) -> Result<Mailbox, String> {
+    text.parse()
+        .map_err(|problem| format!("{text:?} is no mail address: {problem}"))
 }
 
 fn text(message: &Message) -> String {

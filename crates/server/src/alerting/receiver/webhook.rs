@@ -166,9 +166,13 @@ fn headers(config: &WebhookConfig) -> Result<HeaderMap, String> {
         content_type.map_err(|_| "its content_type is no header".to_owned())?,
     );
     for (name, value) in &config.headers {
-        let wrong = |_| format!("its header {name:?} is none");
-        let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong(()))?;
-        let mut value = HeaderValue::from_str(value.reveal()).map_err(|_| wrong(()))?;
+        // The value stays out of the message, and out of logs: it may be a password.
+        let (Ok(parsed), Ok(mut value)) = (
+            HeaderName::from_bytes(name.as_bytes()),
+            HeaderValue::from_str(value.reveal()),
+        ) else {
+            return Err(format!("its header {name:?} is none"));
+        };
         value.set_sensitive(true);
         headers.insert(parsed, value);
     }

@@ -60,17 +60,16 @@ fn lines(view: &View, endpoint: &Endpoint) -> Vec<Line<'static>> {
         );
         lines.push(Line::from(what).style(WARN));
     }
-    let own = |of: &str| of == endpoint.model || of == "*";
     lines.extend(
         view.objectives
             .iter()
-            .filter(|one| own(&one.endpoint))
+            .filter(|one| is_about(&one.endpoint, endpoint))
             .map(objective),
     );
     lines.extend(
         view.alerts
             .iter()
-            .filter(|one| own(one.label("endpoint")))
+            .filter(|one| is_about(one.label("endpoint"), endpoint))
             .map(alert),
     );
     lines.extend(
@@ -80,6 +79,11 @@ fn lines(view: &View, endpoint: &Endpoint) -> Vec<Line<'static>> {
             .map(event),
     );
     lines
+}
+
+/// Whether an objective or alert of this name concerns the endpoint; `*` is all of them.
+fn is_about(name: &str, endpoint: &Endpoint) -> bool {
+    name == endpoint.model || name == "*"
 }
 
 fn event(event: &Event) -> Line<'static> {
