@@ -116,6 +116,7 @@ fn convert(model: &str, plan: &VersionPlan, limits: &BundleLimits) -> Result<Bun
         name: model.to_owned(),
         ..plan.manifest.clone()
     };
+    // The artifact's path is relative to its folder, so it gives how far up that folder is.
     let depth = Path::new(&manifest.artifact).components().count();
     let folder = plan
         .artifact
@@ -136,6 +137,7 @@ fn convert(model: &str, plan: &VersionPlan, limits: &BundleLimits) -> Result<Bun
         }
     }
     let mut labels: Vec<(&String, &Vec<String>)> = plan.labels.iter().collect();
+    // Sorted, so that the same model always gives the same files, and with them the same digest.
     labels.sort();
     for (output, labels) in labels {
         let file = format!("labels-{}.txt", manifest.outputs.len());

@@ -121,7 +121,7 @@ impl ServerComponents {
         let traces = Arc::new(traces);
         // Rules may name any metric, so alerting comes after every component that registers some.
         let alerting = base.alerting(&sections.alerts, &exposition, &objectives, &events)?;
-        // Only alerting, which has just restored its state, knows which versions answered before.
+        // After alerting, which restores what is served of the models whose rollouts wait.
         objectives.hold_rollouts();
         let replicas = base.replicas(&sections.replicas, &objectives, &alerting, replica_metrics);
         let front_end = Arc::new(FrontEnd {

@@ -83,11 +83,14 @@ impl Encoding {
 
     fn unpack_now(self, body: &[u8], max_bytes: usize) -> Result<Bytes, InferError> {
         let mut out = Vec::new();
+        // One byte more than is allowed, to tell a body of just the limit from a larger one.
         let limit = max_bytes as u64 + 1;
         let read = match self {
+            // A gzip body may have several members, one after the other (RFC 1952, section 2.2).
             Self::Gzip => flate2::read::MultiGzDecoder::new(body)
                 .take(limit)
                 .read_to_end(&mut out),
+            // "deflate" is the zlib format (RFC 9110, section 8.4.1.2), not the bare algorithm.
             Self::Deflate => flate2::read::ZlibDecoder::new(body)
                 .take(limit)
                 .read_to_end(&mut out),
@@ -116,6 +119,7 @@ impl Encoding {
     }
 
     fn pack_now(self, body: &[u8]) -> Result<Vec<u8>, InferError> {
+        // The fastest levels: the client waits meanwhile.
         let level = flate2::Compression::fast();
         let packed = match self {
             Self::Gzip => {

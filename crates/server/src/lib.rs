@@ -1,9 +1,32 @@
-//! The front ends: REST, gRPC, metrics and health.
+//! The server: its front ends, REST and gRPC, and the components that observe what is served, such
+//! as objectives, alerting, cost, traces and the console. `components.rs` lists them.
 //!
-//! In: bytes from clients. Out: answers in the protocol that the client speaks. Each front end
-//! decodes the wire into an [`tidegate_serving::InferRequest`], awaits
-//! [`tidegate_serving::Serving::infer`] and encodes what comes back; nothing here knows how a model
-//! runs.
+//! **In**: bytes from clients, and the configuration of each component. **Out**: answers in the
+//! protocol that the client speaks, metrics, messages about alerts. Each front end decodes the wire
+//! into a [`tidegate_serving::InferRequest`], has [`tidegate_serving::Serving`] answer it, and
+//! encodes the answer. Nothing here knows how a model runs.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use tidegate_core::EngineChoice;
+//! use tidegate_engines::{Engines, ONNX_RUNTIME};
+//! use tidegate_server::{Server, ServerComponents, ServerConfig};
+//! use tidegate_serving::{MetricRegistry, Models, Serving};
+//!
+//! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! let engines = Engines::discover(None, EngineChoice::from(ONNX_RUNTIME));
+//! let registry = Arc::new(MetricRegistry::new());
+//! let models = Models::new(vec!["models".into()], engines, &registry);
+//! let serving = Arc::new(Serving::new(models));
+//! let components = ServerComponents::minimal(ServerConfig::default(), serving, registry)?;
+//! let server = Server::start(components).await?;
+//! let report = server.load_all().await;
+//! println!("{:?} at http://{}", report.ready, server.http());
+//! server.stop().await;
+//! # Ok(())
+//! # }
+//! ```
 
 mod alerting;
 mod allocator;

@@ -51,6 +51,7 @@ impl Lifecycle {
     /// Waits until the server is stopping.
     pub(crate) fn stopping(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut is_stopping = self.is_stopping.subscribe();
+        // An error means that the server is gone, which ends the wait too.
         async move { drop(is_stopping.wait_for(|is_stopping| *is_stopping).await) }
     }
 }

@@ -80,12 +80,15 @@ fn builder(front_end: &FrontEnd) -> auto::Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(front_end.config.header_timeout_ms))
+        // Also the largest head of a request, which has to fit into the buffer.
         .max_buf_size(256 << 10);
     builder
         .http2()
         .timer(TokioTimer::new())
+        // Finds clients that are gone without a word: their connections count as open.
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20))
+        // Tensors are large: four streams can send without waiting for a window to grow.
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20)
         .max_concurrent_streams(1024);
@@ -147,6 +150,7 @@ impl<S: Serve> Port<S> {
                 () = &mut stopped => break,
             }
         }
+        // Closed at once, so that new clients are refused rather than left waiting.
         drop(listener);
         // A request that has arrived on an accepted connection is accepted too.
         self.workers.drain().await;
@@ -156,10 +160,11 @@ impl<S: Serve> Port<S> {
 
     fn connect(&self, stream: TcpStream) {
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
+            // Returning drops the stream, which closes it: the client can try another server.
             self.front_end.connections.refused();
             return;
         };
-        // Without it an answer may wait for the client's delayed acknowledgement.
+        // Without it, an answer may wait for the client's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
         let open = Open::new(self.front_end.clone(), self.protocol, permit);
         let connection = Connection {

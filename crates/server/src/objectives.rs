@@ -153,6 +153,7 @@ impl Objectives {
         self.observations.drain();
         let mut state = self.state.lock();
         for (slo, counts) in self.counting.lock().take() {
+            // The moment itself begins the next bucket of the ledger.
             state.count(&slo, now_ms - 1, counts);
             let own = state.of(&slo);
             let ledger = own.counted.all();
@@ -160,6 +161,7 @@ impl Objectives {
             if let Some(change) = own.freeze.update(&slo, &slo_status, now_ms) {
                 self.record_freeze(&slo, change, slo_status.budget_remaining, now_ms);
             }
+            // Burn rates are exact at whole minutes alone.
             if now_ms.is_multiple_of(MINUTE_MS) {
                 for change in own.alerts.evaluate(&slo, &ledger, now_ms) {
                     log_alert(&slo, &change);

@@ -60,6 +60,7 @@ fn read<T: DeserializeOwned + Default>(path: &Path) -> T {
 
 /// Replaces a file, whole or not at all.
 fn replace(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    // In the same folder, since a rename is atomic only within a file system.
     let part = file.with_extension("part");
     let mut written = std::fs::File::create(&part)?;
     written.write_all(bytes)?;

@@ -1,9 +1,9 @@
-//! Servers that serve the same: they count objectives together, share what people told one of them,
-//! and one of them sends the alerts that all of them have.
+//! Servers that serve the same: they count objectives together, share the changes that people make
+//! on one of them, and one of them sends the alerts that all of them have.
 //!
 //! Every few seconds, and at once after a change, each exchanges what is new with the store. While
-//! the store cannot be reached, each goes on with what it knows, and sends alerts itself: better
-//! twice than never.
+//! the store cannot be reached, each goes on with what it knows, and sends alerts itself: an
+//! alert that arrives twice does less harm than one that never arrives.
 
 mod api;
 mod config;

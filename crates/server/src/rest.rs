@@ -107,6 +107,7 @@ pub(crate) fn routes(front_end: Arc<FrontEnd>, components: &[Arc<dyn Component>]
 }
 
 async fn not_found(request: Request) -> ApiError {
+    // Cut: the path is the client's, of any length, and goes into the message.
     let path: String = request.uri().path().chars().take(128).collect();
     InferError::new(ErrorCode::NotFound, format!("there is nothing at {path:?}")).into()
 }

@@ -50,6 +50,7 @@ impl Server {
             list: components,
             ..
         } = components;
+        // Both ports are opened before either is served: a server that lacks one answers nobody.
         let http = bind(front_end.config.http, "http").await?;
         let grpc = bind(front_end.config.grpc, "grpc").await?;
         let (http_address, grpc_address) = (http.local_addr()?, grpc.local_addr()?);
@@ -125,6 +126,7 @@ impl Server {
         // no client should see.
         self.workers.end();
         self.background.abort_all();
+        // After the last answer, so that the state that they save counts every request.
         for component in &self.components {
             debug!(component = component.name(), "finishing");
             component.finish().await;

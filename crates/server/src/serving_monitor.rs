@@ -23,6 +23,7 @@ impl ServingMonitor {
 
     async fn run(self: Arc<Self>) {
         let mut tick = tokio::time::interval(DRAIN_EVERY);
+        // After a pause of the process, one drain is enough: missed ticks need no catching up.
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;

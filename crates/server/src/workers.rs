@@ -42,6 +42,7 @@ impl Workers {
         &self,
         connection: impl FnOnce() -> F + Send + 'static,
     ) {
+        // Relaxed: the counts only spread the load, and a stale one does no harm.
         let fewest = self
             .0
             .iter()

@@ -107,12 +107,14 @@ pub(crate) fn quantile(
     }
     let rank = share * total;
     let at = buckets.iter().position(|(_, count)| *count >= rank)?;
+    // Values are taken to be spread evenly within a bucket, and the first bucket to begin at 0.
     let (lower, count_below) = if at == 0 { (0.0, 0.0) } else { buckets[at - 1] };
     let (upper, count) = buckets[at];
     if upper.is_infinite() {
         // Nothing is known beyond the largest finite bound.
         return Some(lower);
     }
+    // The quantile 0 of an empty first bucket would be 0 / 0.
     let in_bucket = (count - count_below).max(f64::MIN_POSITIVE);
     Some(lower + (upper - lower) * (rank - count_below) / in_bucket)
 }
@@ -173,6 +175,7 @@ fn unescape(quoted: &str) -> Option<(String, usize)> {
     while let Some((at, character)) = characters.next() {
         match character {
             '"' => return Some((value, at + 1)),
+            // The format escapes the backslash, the quote and the line feed, nothing else.
             '\\' => match characters.next()?.1 {
                 'n' => value.push('\n'),
                 other => value.push(other),

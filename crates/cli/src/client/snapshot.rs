@@ -1,4 +1,4 @@
-//! Everything that a server says about itself at one moment.
+//! Everything that a server reports about itself at one moment.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -93,6 +93,7 @@ impl ServerClient {
     fn identity(&self) -> Result<(String, Option<i64>)> {
         let asked_ms = now_ms();
         let mut response = self.get("/v2")?;
+        // The server wrote its time about halfway between request and response (as NTP assumes).
         let middle_ms = i64::try_from((asked_ms + now_ms()) / 2).unwrap_or(i64::MAX);
         // The header has whole seconds, rounded down: half a second is added for the mean.
         let ahead_ms = server_time_ms(&response).map(|server_ms| server_ms + 500 - middle_ms);

@@ -62,6 +62,7 @@ async fn push(args: Push) -> Result<()> {
     for one in &mut bundles {
         describe(&mut one.bundle, &args)?;
     }
+    // All checks come before the first push: a model that fails stops the push of all.
     if !args.no_check {
         check(bundles.clone(), &access).await?;
     }
@@ -157,6 +158,7 @@ fn bar() -> Option<ProgressBar> {
 
 fn progress(bar: ProgressBar) -> Progress {
     Arc::new(move |stage, done, total| {
+        // Stages have different totals, so each begins with an empty bar.
         if bar.message() != stage {
             bar.reset();
             bar.set_message(stage);

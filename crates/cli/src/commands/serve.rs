@@ -42,6 +42,7 @@ impl Serve {
             );
         }
         logging::start(&config.log)?;
+        // Held until the process ends: two servers would overwrite each other's state files.
         let _lock = config.data.as_deref().map(lock).transpose()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -86,7 +87,9 @@ fn print_line(line: std::fmt::Arguments<'_>) {
 }
 
 async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCode> {
+    // Before anything is loaded: a signal meanwhile stops the server in order.
     let mut signals = Signals::new()?;
+    // As it is used, flags and variables included; secrets are left out when it is serialized.
     let effective = serde_json::to_value(&config)?;
     let engines = engines::discover(&config.engines);
     let registry = Arc::new(MetricRegistry::new());

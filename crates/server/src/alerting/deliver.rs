@@ -32,6 +32,7 @@ impl Alerting {
         let mut evaluated = self.evaluated.subscribe();
         loop {
             let Some((next_ms, message)) = self.next_message(&route.name) else {
+                // This cannot fail: `self` has the sender.
                 drop(evaluated.changed().await);
                 continue;
             };
@@ -56,6 +57,7 @@ impl Alerting {
     async fn send(&self, receiver: &dyn MessageReceiver, message: &Message) {
         let outcome = receiver.send(&self.http, message).await;
         self.record_outcome(message, outcome);
+        // At once: a restart must not send again what was delivered.
         self.persist().await;
     }
 

@@ -120,6 +120,7 @@ impl Alerting {
             let mut events = self.context.events.lock();
             rules.evaluate(samples, &events, now_ms);
             alerts.extend(rules.alerts(&self.plan.links));
+            // Objectives come first, so it is rules with very many series that lose alerts.
             alerts.truncate(MAX_ALERTS);
             alerts = alerts
                 .into_iter()
@@ -127,6 +128,7 @@ impl Alerting {
                 .collect();
             record_changes(persisted, &mut events, &alerts, now_ms);
         }
+        // Changes are recorded whether or not anybody is notified; triage decides that only now.
         persisted.silences.prune(now_ms);
         let suppressors = Suppressors {
             silences: &persisted.silences,

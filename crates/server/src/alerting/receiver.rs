@@ -46,7 +46,7 @@ pub(super) trait MessageReceiver: Send + Sync {
 /// A message that was not delivered, with the reason, which names no secret.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Undelivered {
-    /// It may be later; after so many milliseconds, where the receiver said.
+    /// Worth another try, after so many milliseconds where the receiver gave a time.
     Later {
         reason: String,
         wait_ms: Option<u64>,
@@ -67,6 +67,7 @@ impl Undelivered {
 impl Receiver {
     /// The one receiver of a route.
     pub(super) fn new(route: &RouteConfig) -> Result<Self, String> {
+        // All of them, not the first: a second one is an error, which must not be ignored silently.
         let mut configured = Self::configured(route);
         let count = configured.len();
         match configured.pop() {

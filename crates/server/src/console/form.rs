@@ -8,7 +8,7 @@ use crate::ServerConfig;
 use crate::origin;
 use crate::rest::body;
 
-/// Most bytes of a form.
+/// Most bytes of a form. The form for trying a model has the body of an inference request.
 const MAX_FORM_BYTES: usize = 4 << 20;
 
 /// The fields of a form, as they were sent.

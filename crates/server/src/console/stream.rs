@@ -19,7 +19,7 @@ use super::frame::frame;
 use crate::blocking::run_blocking;
 use crate::clock::now_ms;
 
-/// How often a page is queried again.
+/// How often a page is queried again: as often as objectives are counted and alerts evaluated.
 const QUERY_EVERY: Duration = Duration::from_secs(5);
 
 /// A page that is open in a browser.

@@ -45,6 +45,7 @@ impl Sampler {
     pub(super) fn sample(&mut self, serving: &Serving, now: Instant) -> Sampled {
         let seconds = now.saturating_duration_since(self.last).as_secs_f64();
         self.last = now;
+        // Meters are fed from observations, some of which may still wait in their queues.
         serving.metrics().observations().drain();
         let mut used = BTreeMap::<Name, Usage>::new();
         let mut threads = HashMap::<Name, usize>::new();
@@ -60,6 +61,7 @@ impl Sampler {
         self.add_meters(serving);
         for metered in self.meters.values_mut() {
             let name = metered.name();
+            // A version that was unloaded but still answers has the threads that it had.
             metered.threads = threads.get(&name).copied().unwrap_or(metered.threads);
             *used.entry(name).or_default() += metered.advance();
         }

@@ -97,6 +97,7 @@ fn until_stopped(
         |state| async {
             let (mut messages, mut stopped) = state?;
             tokio::select! {
+                // Messages first: those that have arrived are answered even while stopping.
                 biased;
                 message = messages.next() => message.map(|message| (message, Some((messages, stopped)))),
                 () = &mut stopped => {

@@ -45,6 +45,7 @@ impl PersistedState {
         self.was_in_group = group.is_some() || self.was_in_group;
         self.membership = group.map(|group| Membership {
             group: group.to_owned(),
+            // Random, not the server's name: names may repeat, and a replica's numbers must not.
             replica: format!("{:016x}", fastrand::u64(..)),
             addition: 0,
             is_reconciled: false,
@@ -66,6 +67,7 @@ impl PersistedState {
             if is_sent {
                 own.sending = Ledger::default();
             }
+            // The store is ahead of the state file: an addition was made after the file was written.
             if has_more {
                 own.unsent = Ledger::default();
             }
@@ -75,6 +77,7 @@ impl PersistedState {
 
     /// The addition that is on its way; a new one if there is none.
     fn outgoing(&mut self) -> Option<Outgoing> {
+        // An addition whose outcome is unknown is sent again as it was, under its number.
         if self.all().all(|(_, own)| own.sending.is_empty()) {
             let mut has_any = false;
             for (_, own) in self.all() {

@@ -61,6 +61,7 @@ impl Member {
         };
         // Only now is the name of a replica known that has sent alerts since this exchange.
         self.publish_alert_sender();
+        // The first exchange prunes too: a server that restarts often would never reach another.
         if exchanges % PRUNE_EVERY == 1 {
             store
                 .prune_shared(&self.group, &tiers(), LONGEST_MS)
@@ -109,7 +110,7 @@ impl Member {
         Ok(())
     }
 
-    /// Says alerting which other replica sends the alerts of the group.
+    /// Informs alerting which other replica sends the alerts of the group.
     fn publish_alert_sender(&self) {
         let other = {
             let state = self.state.lock();

@@ -41,10 +41,12 @@ fn poll(
     loop {
         let start = Instant::now();
         let snapshot = client.snapshot().map_err(|error| format!("{error:#}"));
+        // Full: the screen has not taken the last one yet, and this one is dropped.
         if let Err(TrySendError::Disconnected(_)) = snapshots.try_send(snapshot) {
             return;
         }
         let rest = interval.saturating_sub(start.elapsed());
+        // A wait that ends as soon as the poll is dropped; nothing is ever sent.
         if stopped.recv_timeout(rest) != Err(RecvTimeoutError::Timeout) {
             return;
         }

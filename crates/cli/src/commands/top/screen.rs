@@ -50,6 +50,7 @@ fn show(
         if event::poll(TICK)? {
             is_changed = true;
             if let Event::Key(key) = event::read()?
+                // Some terminals report the release of a key too.
                 && key.kind != KeyEventKind::Release
                 && state.key(key, &view) == Flow::Quit
             {

@@ -9,7 +9,7 @@ use super::http::{Http, check_url, json_headers};
 use super::{MessageReceiver, Undelivered};
 use crate::alerting::secret::{Secret, SecretSource};
 
-/// Longest summary that is taken, in characters.
+/// Longest summary that the Events API v2 takes, in characters.
 const MAX_SUMMARY: usize = 1024;
 
 /// A service. A group of alerts is one incident: triggered by its first message, resolved when all
@@ -63,6 +63,7 @@ impl PagerDuty {
     }
 
     fn value(&self, key: &Secret, message: &Message) -> Value {
+        // By the group, not the message: later messages update or resolve the incident of the first.
         let dedup_key = format!("tidegate-{}", message.group);
         if message.status == MessageStatus::Resolved {
             return json!({"routing_key": key.reveal(), "event_action": "resolve", "dedup_key": dedup_key});
@@ -77,6 +78,7 @@ impl PagerDuty {
                 .map(|(name, annotation)| (name, alert.annotation(annotation)))
         });
         let mut links: Vec<(&str, &str)> = links.filter(|(_, url)| !url.is_empty()).collect();
+        // The alerts of a group mostly have the same runbook and dashboard.
         links.sort_unstable();
         links.dedup();
         json!({

@@ -100,6 +100,7 @@ fn attachment(alert: &Alert) -> Value {
                 }
             }),
     );
+    // Annotations are optional: those that are missing give empty lines.
     lines.retain(|line| !line.is_empty());
     let fields: Vec<Value> = ["severity", "endpoint", "version", "tier", "slo"]
         .into_iter()

@@ -60,6 +60,7 @@ impl Webhook {
             .body(message)
             .map_err(|reason| Undelivered::Never { reason })?;
         let mut headers = self.headers.clone();
+        // The id stays the same when a delivery is tried again, so that receivers can drop repeats.
         if let Ok(id) = HeaderValue::from_str(&message.id) {
             headers.insert(HeaderName::from_static("x-tidegate-delivery"), id);
         }
@@ -173,6 +174,7 @@ fn headers(config: &WebhookConfig) -> Result<HeaderMap, String> {
         ) else {
             return Err(format!("its header {name:?} is none"));
         };
+        // HTTP/2 then does not put it into its table of headers (RFC 7541, section 7.1.3).
         value.set_sensitive(true);
         headers.insert(parsed, value);
     }

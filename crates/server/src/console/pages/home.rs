@@ -167,6 +167,8 @@ fn row(console: &Console, known: &Known<'_>, now_ms: u64) -> EndpointRow {
         .iter()
         .filter(|point| point.at_ms >= since_ms)
         .for_each(|point| last.merge(&point.traffic));
+    // The first step of the window is whole, and none is older than the server: the rate is over
+    // the time that was really counted, and over one second at least.
     let counted_ms = now_ms
         .saturating_sub(
             since_ms

@@ -23,7 +23,7 @@ use crate::console::pretty::pretty;
 use crate::front_end::FrontEnd;
 use crate::rest;
 
-/// Most bytes of an answer that are shown.
+/// Most bytes of an answer that are shown: answers can be far larger than a page should be.
 const MAX_SHOWN: usize = 64 << 10;
 
 /// Models that are offered; others can be written.
