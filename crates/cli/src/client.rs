@@ -47,7 +47,7 @@ fn join(url: &str, path: &str) -> String {
 
 fn agent() -> ureq::Agent {
     ureq::Agent::config_builder()
-        // The body of an error response says what is wrong; as an error of ureq it would be lost.
+        // The body of an error response has the reason; as an error of ureq it would be lost.
         .http_status_as_error(false)
         .build()
         .into()

@@ -162,7 +162,7 @@ impl Member {
             let release = store.release_lease(&self.group, ALERTS_LEASE, &replica);
             let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, release).await;
         }
-        // The state file says what the group has by now.
+        // After the last exchange, so that the state file has all that the group has.
         self.objectives.count_and_persist().await;
     }
 

@@ -156,7 +156,7 @@ fn meets(run: &Run, objectives: &[Objective]) -> bool {
         .all(|objective| objective.breach(run).is_none())
 }
 
-/// Whether the generator sent what it was asked for; else the run says nothing about the server.
+/// Whether the generator sent what it was asked for; else the run proves nothing about the server.
 fn is_rate_reached(run: &Run) -> bool {
     run.generator
         .as_ref()

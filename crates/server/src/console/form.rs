@@ -58,7 +58,7 @@ impl From<InferError> for Refused {
 }
 
 impl Refused {
-    /// What a form says that cannot be taken.
+    /// A form with a value that cannot be taken.
     pub(super) fn wrong(message: impl Into<String>) -> Self {
         InferError::new(ErrorCode::InvalidParameter, message.into()).into()
     }

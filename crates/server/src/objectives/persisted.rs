@@ -38,7 +38,7 @@ pub(super) struct Membership {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct SloState {
-    /// What it measured: a ledger of other requests says nothing of these.
+    /// What it measured: a ledger of other requests does not apply to these.
     measures: String,
     #[serde(flatten)]
     pub(super) counted: Counted,

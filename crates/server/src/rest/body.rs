@@ -46,7 +46,7 @@ pub(crate) async fn wanted<T: DeserializeOwned>(
     parse(&read_at_most(max_bytes, headers, body, config).await?)
 }
 
-/// What a body says in JSON.
+/// The JSON value of a body.
 pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, InferError> {
     serde_json::from_slice(body).map_err(|error| {
         let code = if error.is_data() {

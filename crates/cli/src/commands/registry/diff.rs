@@ -55,7 +55,7 @@ fn print_changes(part: &str, changes: &[Change]) {
 /// Names with their values.
 type Properties = BTreeMap<String, String>;
 
-/// What an artifact says about itself.
+/// What an artifact declares about itself.
 struct Artifact {
     /// Inputs and outputs, with data type and shape.
     tensors: Properties,

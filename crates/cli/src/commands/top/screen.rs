@@ -18,7 +18,7 @@ use crate::client::now_ms;
 /// Longest that a snapshot or a signal waits.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Shows the server until a key or a signal says stop.
+/// Shows the server until a key or a signal ends it.
 pub(super) fn run(server: &str, interval: Duration) -> Result<()> {
     let stopped = stop_signals();
     let mut terminal =

@@ -40,6 +40,7 @@ pub(super) fn check(context: &CheckContext) -> Vec<Finding> {
 fn firing(context: &CheckContext, alert: &Alert) -> Option<Finding> {
     let suppression = alert.suppression();
     let severity = match (alert.state.as_str(), suppression, alert.severity.as_str()) {
+        // One that is suppressed is known already: somebody silenced it, or what causes it fires.
         ("pending", ..) | ("firing", Some(_), _) => Severity::Notice,
         ("firing", None, "page") => Severity::Critical,
         ("firing", None, _) => Severity::Warning,
@@ -65,7 +66,7 @@ fn firing(context: &CheckContext, alert: &Alert) -> Option<Finding> {
     let finding = Finding::new(severity, CHECK, what).next(context.command("alerts"));
     Some(match alert.annotation("runbook_url") {
         "" => finding,
-        // The server's configuration says where its runbooks are.
+        // The server's configuration has the address of its runbooks.
         url => finding.runbook(url),
     })
 }

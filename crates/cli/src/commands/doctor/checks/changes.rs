@@ -67,6 +67,7 @@ fn suspects(context: &CheckContext, changes: &[&Event]) -> Vec<Finding> {
         .events()
         .filter(|event| event.name == "alert.firing")
     {
+        // Events are sorted with the newest first, so this is the last change before the alert.
         let Some(change) = changes.iter().find(|change| may_cause(change, alert)) else {
             continue;
         };

@@ -66,6 +66,7 @@ fn memory(context: &CheckContext) -> Option<Finding> {
 fn kills(context: &CheckContext) -> Option<Finding> {
     let name = "tidegate_cgroup_oom_kills_total";
     let kills = context.metrics().value(name).filter(|kills| *kills > 0.0)?;
+    // A kill while this command watched goes on now; an older one may be long over.
     let severity = if context.increase(name, &[]) > 0.0 {
         Severity::Critical
     } else {

@@ -7,7 +7,7 @@ use crate::commands::doctor::finding::{Finding, Severity};
 
 const CHECK: &str = "objectives";
 const DAY_MS: u64 = 86_400_000;
-/// With fewer requests, a single failure says little.
+/// With fewer requests, a single failure proves little.
 const FEW_REQUESTS: u64 = 10;
 
 pub(super) fn check(context: &CheckContext) -> Vec<Finding> {
