@@ -23,7 +23,7 @@ const DURATIONS: [(u64, &str); 6] = [
 /// The page of alerts and silences.
 #[derive(Debug)]
 pub struct Alerts {
-    /// When this was looked at, in Unix milliseconds.
+    /// The time of what is shown, in Unix milliseconds.
     pub now_ms: u64,
     /// The alerts of this page: those that fire first.
     pub alerts: Vec<TriagedAlert>,

@@ -12,7 +12,7 @@ pub struct Asset {
     pub content_type: &'static str,
     /// Its bytes.
     pub body: &'static str,
-    /// What tells this content from others.
+    /// A hash of the content.
     pub tag: String,
 }
 
@@ -68,8 +68,8 @@ impl Asset {
     }
 }
 
-/// FNV-1a (<http://www.isthe.com/chongo/tech/comp/fnv/>): it must differ between builds, not
-/// withstand anybody.
+/// FNV-1a (<http://www.isthe.com/chongo/tech/comp/fnv/>): the tag must differ between builds, but it need not
+/// withstand an attacker.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)

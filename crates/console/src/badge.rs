@@ -7,7 +7,7 @@ use maud::{Markup, html};
 pub enum Tone {
     /// Somebody must act now.
     Bad,
-    /// Somebody should look at it.
+    /// It needs attention.
     Notice,
     /// Something is in progress.
     Busy,

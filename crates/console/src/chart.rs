@@ -16,6 +16,7 @@ use crate::format::{
 };
 use crate::timeline::Values;
 
+// In units of the SVG's view box; the style sheet scales the picture to its column.
 const WIDTH: f64 = 440.0;
 const HEIGHT: f64 = 190.0;
 const LEFT: f64 = 44.0;
@@ -129,6 +130,7 @@ impl TimeAxis {
     }
 
     fn marks(self) -> impl Iterator<Item = u64> {
+        // Marks lie at whole multiples, so that they do not move while the page is open.
         let first = self.from_ms.div_ceil(self.mark_ms) * self.mark_ms;
         (first..=self.until_ms).step_by(usize::try_from(self.mark_ms).unwrap_or(usize::MAX))
     }
@@ -148,7 +150,7 @@ impl Chart<'_> {
     pub(crate) fn render(&self) -> Markup {
         let (least, most) = self.extremes();
         let scale = match self.unit {
-            // A budget that is overspent many times would leave no room for the other lines.
+            // A budget that is overspent many times would press the other lines flat.
             Unit::Budget => Scale::over((least.max(LOWEST_BUDGET), most), Some(1.0)),
             _ => Scale::over((least, most), None),
         };
@@ -216,6 +218,7 @@ impl Chart<'_> {
         let mut edges = Vec::with_capacity(self.lines.len());
         for line in &self.lines {
             for (edge, (_, value)) in edge.iter_mut().zip(&line.values) {
+                // A gap counts as 0: the areas above it must still lie on something.
                 *edge += value.unwrap_or(0.0);
             }
             edges.push(edge.clone());
@@ -246,6 +249,7 @@ impl Chart<'_> {
             @for (at, line) in self.lines.iter().enumerate() {
                 @let pieces = self.pieces(line, scale);
                 path.line.{ "c" (at % COLOURS) } d=(path(&pieces)) {}
+                // A path of one point draws nothing.
                 @for piece in pieces.iter().filter(|piece| piece.len() == 1) {
                     circle.dot.{ "c" (at % COLOURS) } cx=(piece[0].0) cy=(piece[0].1) r="2.5" {}
                 }
@@ -325,6 +329,7 @@ fn path(pieces: &[Vec<(f64, f64)>]) -> String {
     let mut path = String::new();
     for piece in pieces.iter().filter(|piece| piece.len() > 1) {
         for (at, (x, y)) in piece.iter().enumerate() {
+            // Writing to a string cannot fail.
             let _ = write!(path, "{}{x} {y}", if at == 0 { 'M' } else { 'L' });
         }
     }
@@ -333,6 +338,7 @@ fn path(pieces: &[Vec<(f64, f64)>]) -> String {
 
 fn outline(moments: &[f64], edge: &[f64], below: &[f64], scale: Scale) -> String {
     let mut path = String::new();
+    // Along the upper edge, and back along the lower one.
     let there = moments.iter().zip(edge);
     let back = moments.iter().zip(below).rev();
     for (at, (x, value)) in there.chain(back).enumerate() {
@@ -357,6 +363,7 @@ fn anchor(x: f64) -> &'static str {
     }
 }
 
+/// A tenth of a unit is less than a pixel: more digits would only make the page larger.
 fn round(place: f64) -> f64 {
     (place * 10.0).round() / 10.0
 }

@@ -29,7 +29,7 @@ pub struct Endpoint {
     pub step_ms: u64,
     /// When the server started counting, in Unix milliseconds.
     pub started_ms: u64,
-    /// When this was looked at.
+    /// The time of what is shown, in Unix milliseconds.
     pub now_ms: u64,
     /// The tone of its state.
     pub tone: Tone,
@@ -233,6 +233,7 @@ impl Endpoint {
         let mut busy = self.versions.iter().collect::<Vec<_>>();
         busy.retain(|version| version.requests() > 0);
         busy.sort_by_key(|version| std::cmp::Reverse(version.requests()));
+        // More lines than colours would be hard to read.
         let rest = busy.split_off(busy.len().min(MAX_LINES));
         // In order of their numbers, so that a version keeps its colour while its traffic changes.
         busy.sort_by_key(|version| version.version.parse::<u64>().unwrap_or(u64::MAX));

@@ -43,7 +43,7 @@ pub(crate) fn sentence(event: &Event) -> String {
     }
 }
 
-/// Events that are about no version.
+/// Events that are not about a version.
 fn sentence_of_operations(event: &Event) -> String {
     let [alert, severity, slo, reason] =
         ["alert", "severity", "slo", "reason"].map(|name| field(event, name));
@@ -73,6 +73,7 @@ fn sentence_of_operations(event: &Event) -> String {
             format!("{author} silenced {matchers}")
         }
         "silence.expired" => format!("the silence on {} ended", field(event, "matchers")),
+        // An event that a newer version wrote: its name is better than nothing.
         other => other.to_owned(),
     }
 }
@@ -85,8 +86,7 @@ fn text<'a>(event: &'a Event, field: &str) -> Option<&'a str> {
     event.fields.get(field).and_then(Value::as_str)
 }
 
-/// A table of events in the order given. `is_short` leaves out columns that a small card has no room
-/// for.
+/// A table of events in the order given. `is_short` leaves out columns that do not fit in a small card.
 pub(crate) fn table(events: &[Event], now_ms: u64, is_short: bool) -> Markup {
     if events.is_empty() {
         return html! { p.empty { "No events." } };

@@ -11,7 +11,7 @@ use crate::section::Section;
 /// The page of events, the newest first.
 #[derive(Debug)]
 pub struct Events {
-    /// When this was looked at, in Unix milliseconds.
+    /// The time of what is shown, in Unix milliseconds.
     pub now_ms: u64,
     /// Events, the newest first.
     pub events: Vec<Event>,

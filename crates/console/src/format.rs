@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+/// The unreserved characters of RFC 3986, section 2.3; all others are escaped.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -34,6 +35,7 @@ pub(crate) fn count(count: u64) -> String {
 pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         _ if !value.is_finite() => NONE.to_owned(),
+        // Below what three decimal places can show.
         size if size < 0.0005 => "0".to_owned(),
         size if size < 0.1 => format!("{value:.3}"),
         size if size < 10.0 => trimmed(format!("{value:.2}")),

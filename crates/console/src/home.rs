@@ -21,7 +21,7 @@ const MAX_PROBLEMS: usize = 8;
 /// The home page: health of the server and its endpoints.
 #[derive(Debug)]
 pub struct Home {
-    /// When this was looked at, in Unix milliseconds.
+    /// The time of what is shown, in Unix milliseconds.
     pub now_ms: u64,
     /// Whether it takes traffic.
     pub is_ready: bool,
@@ -116,6 +116,7 @@ impl Home {
         let pages = self.notified("page").count();
         let tickets = self.notified("ticket").count();
         let problems = plural(self.problems.len(), "problem");
+        // Tones are ordered from the worst to the best.
         let worst = self.problems.iter().map(|problem| problem.tone).min();
         match (self.is_ready, pages, worst) {
             // Not ready is normal while starting, so this comes first.

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use crate::badge::Tone;
 use crate::format::budget_text;
 
-/// Below this share of the budget, somebody should look at it.
+/// Below this share of the budget, the meter asks for attention.
 const NOTICE_BELOW: f64 = 0.25;
 
 /// The tone of a remaining budget.

@@ -15,7 +15,7 @@ pub struct Model {
     pub name: String,
     /// One line for people, from its bundle.
     pub description: String,
-    /// When this was looked at, in Unix milliseconds.
+    /// The time of what is shown, in Unix milliseconds.
     pub now_ms: u64,
     /// Its versions, the newest first.
     pub versions: Vec<VersionRow>,

@@ -11,7 +11,7 @@ use crate::section::{Section, model_path};
 /// The page of models.
 #[derive(Debug)]
 pub struct Models {
-    /// When this was looked at, in Unix milliseconds.
+    /// The time of what is shown, in Unix milliseconds.
     pub now_ms: u64,
     /// The versions of this page.
     pub versions: Vec<VersionRow>,

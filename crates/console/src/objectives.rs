@@ -14,7 +14,7 @@ use crate::section::{Section, endpoint_path};
 /// The page of objectives.
 #[derive(Debug)]
 pub struct Objectives {
-    /// When this was looked at, in Unix milliseconds.
+    /// The time of what is shown, in Unix milliseconds.
     pub now_ms: u64,
     /// The objectives of this page, those with least budget first.
     pub rows: Vec<ObjectiveRow>,

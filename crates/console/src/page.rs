@@ -7,7 +7,7 @@ use crate::badge::{Tone, badge};
 use crate::format::clock;
 use crate::section::Section;
 
-/// What every page says of the server.
+/// What every page shows of the server.
 #[derive(Clone, Debug)]
 pub struct Frame {
     /// The product's version.
@@ -18,7 +18,7 @@ pub struct Frame {
     pub tone: Tone,
     /// Alerts that fire and notify people.
     pub firing: usize,
-    /// When this was looked at, in Unix milliseconds.
+    /// The time of this state, in Unix milliseconds.
     pub now_ms: u64,
 }
 
@@ -36,26 +36,26 @@ pub struct Page {
 /// Part of a page: one element.
 #[derive(Debug)]
 pub struct Part {
-    /// The element's id, if it changes while somebody looks.
+    /// The element's id, if it changes while the page is open.
     pub id: Option<&'static str>,
     /// The element.
     pub body: Markup,
 }
 
 impl Part {
-    /// What stays as it is.
+    /// A part that does not change.
     pub(crate) fn fixed(body: Markup) -> Self {
         Self { id: None, body }
     }
 
-    /// What changes; the element must have this id.
+    /// A part that changes; the element must have this id.
     pub(crate) fn live(id: &'static str, body: Markup) -> Self {
         Self { id: Some(id), body }
     }
 }
 
 impl Page {
-    /// The parts that change, each with its id: what is sent to who looks.
+    /// The parts that change, each with its id: what is sent to open pages.
     pub fn live_parts(self, frame: &Frame) -> Vec<(&'static str, String)> {
         let own = self
             .parts
@@ -66,7 +66,7 @@ impl Page {
             .collect()
     }
 
-    /// What tells this build's pages from those of another one.
+    /// Identifies this build's pages: a page of another build reloads itself.
     pub fn build() -> String {
         format!("{}{}", style().tag, script().tag)
     }
@@ -121,7 +121,7 @@ impl Page {
     }
 }
 
-/// The id of what the bar says of the server.
+/// The id of the server's state in the bar.
 const STATE: &str = "server-state";
 
 fn state(frame: &Frame) -> Markup {

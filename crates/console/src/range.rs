@@ -22,6 +22,7 @@ impl Range {
 
     /// The range that a query names; the usual one if it names none.
     pub fn named(name: &str) -> Self {
+        // Not an error: an old link or a typing error should still show a page.
         Self::ALL
             .into_iter()
             .find(|range| range.name() == name)

@@ -2,7 +2,7 @@
 
 use crate::format::segment;
 
-/// A place of the console that the navigation leads to. A page of its own is one more line here.
+/// A page that the navigation leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Section {

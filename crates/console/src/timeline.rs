@@ -24,6 +24,7 @@ impl Timeline {
     pub(crate) fn new(range_ms: u64, step_ms: u64, started_ms: u64, now_ms: u64) -> Self {
         let step_ms = step_ms.max(1);
         let steps = (range_ms / step_ms).max(1);
+        // Steps begin at whole multiples, so that a past value stays the same while time goes on.
         let first_ms = (now_ms / step_ms * step_ms).saturating_sub((steps - 1) * step_ms);
         Self {
             first_ms,
@@ -63,11 +64,13 @@ impl Timeline {
             // The last step is still running; it ends now.
             let end_ms = (start_ms + self.step_ms).min(self.now_ms.max(start_ms + 1));
             let point = points.next_if(|point| point.at_ms < start_ms + self.step_ms);
+            // A server that started within the step has counted for a part of it only.
             let ran_ms = end_ms.saturating_sub(start_ms.max(self.started_ms));
             let value = match ran_ms {
                 0 => None,
                 _ => of(ran_ms as f64 / 1000.0, point.map(|point| &point.traffic)),
             };
+            // Shown in the middle of the time that it is about.
             values.push((start_ms + (end_ms - start_ms) / 2, value));
         }
         values

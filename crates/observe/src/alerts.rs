@@ -122,6 +122,7 @@ impl AlertState {
             (Self::Inactive | Self::Resolved { .. }, true) if hold_ms > 0 => {
                 Self::Pending { since_ms: now_ms }
             }
+            // Held long enough, or `hold_ms` is 0.
             (_, true) => Self::Firing { since_ms: now_ms },
             (Self::Pending { .. }, false) => Self::Inactive,
             (Self::Firing { .. }, false) => Self::Resolved { since_ms: now_ms },
@@ -177,6 +178,7 @@ impl BurnAlerts {
             let short = Burn::of(slo, ledger, alert.short, now_ms);
             let before = self.state(alert);
             let after = before.next(alert.holds(slo, long, short), alert.hold_ms, now_ms);
+            // Only changes are returned: what follows from a state is sent once.
             if before != after {
                 self.0.insert(alert.id.to_owned(), after);
                 changes.push(AlertChange {

@@ -23,6 +23,7 @@ pub fn burn_down(
     now_ms: u64,
     step_ms: u64,
 ) -> Vec<BudgetAt> {
+    // `step_by` panics at 0.
     let step_ms = step_ms.max(1);
     (since_ms..now_ms)
         .step_by(usize::try_from(step_ms).unwrap_or(usize::MAX))

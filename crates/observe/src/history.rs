@@ -5,33 +5,33 @@ use std::sync::Arc;
 
 use crate::traffic::{FinishedRequest, Traffic};
 
-/// How long what is remembered, the finest first.
+/// The steps in which traffic is remembered, and for how long, the finest first.
 const TIERS: [TierSize; 3] = [
     TierSize {
         step_ms: 10_000,
-        kept: 180,
+        points: 180,
     },
     TierSize {
         step_ms: 60_000,
-        kept: 360,
+        points: 360,
     },
     TierSize {
         step_ms: 600_000,
-        kept: 432,
+        points: 432,
     },
 ];
-/// Versions that are remembered, at most; the one that was silent for longest goes first.
+/// Most versions that are remembered; beyond that, the one without requests for longest is forgotten.
 const MOST_SERIES: usize = 5_000;
 
 #[derive(Clone, Copy)]
 struct TierSize {
     step_ms: u64,
-    kept: usize,
+    points: usize,
 }
 
 impl TierSize {
     fn reach_ms(self) -> u64 {
-        self.step_ms * self.kept as u64
+        self.step_ms * self.points as u64
     }
 }
 
@@ -77,6 +77,7 @@ impl History {
         at_ms: u64,
         requests: impl IntoIterator<Item = &'a FinishedRequest>,
     ) {
+        // Swept once for each of the finest points: only then does anything become too old.
         if at_ms / TIERS[0].step_ms != self.swept_ms / TIERS[0].step_ms {
             self.sweep(at_ms);
         }
@@ -170,12 +171,9 @@ impl History {
     }
 
     fn of(&self, model: &str, version: Option<&str>) -> impl Iterator<Item = &Series> {
-        let is_own = move |(of, number): &Name| {
-            **of == *model && version.is_none_or(|version| **number == *version)
-        };
         self.series
             .iter()
-            .filter(move |(name, _)| is_own(name))
+            .filter(move |(name, _)| is_of(name, model, version))
             .map(|(_, series)| series)
     }
 
@@ -202,10 +200,15 @@ impl History {
             };
             self.series.remove(&name);
         }
+        // A quarter at once, so that the next sweeps find enough memory.
         if self.bytes() > self.budget_bytes {
             self.series.values_mut().for_each(Series::give_up_a_quarter);
         }
     }
+}
+
+fn is_of((of_model, of_version): &Name, model: &str, version: Option<&str>) -> bool {
+    **of_model == *model && version.is_none_or(|version| **of_version == *version)
 }
 
 /// One version's memory. The last point of each tier is open; when a later one begins, it is
@@ -233,6 +236,7 @@ impl Series {
             .back()
             .is_some_and(|last| last.at_ms == start_ms);
         if !is_open {
+            // Only a closed point is passed on: an open one would be counted twice in the coarser tier.
             if let Some(mut closed) = self.tiers[tier].pop_back() {
                 closed.traffic.shrink();
                 if tier + 1 < TIERS.len() {
@@ -244,7 +248,7 @@ impl Series {
                 at_ms: start_ms,
                 traffic: Traffic::default(),
             });
-            let surplus = self.tiers[tier].len().saturating_sub(TIERS[tier].kept);
+            let surplus = self.tiers[tier].len().saturating_sub(TIERS[tier].points);
             self.give_up(tier, surplus);
         }
         if let (Some(last), Some(traffic)) = (self.tiers[tier].back_mut(), traffic) {
@@ -273,9 +277,10 @@ impl Series {
     /// first.
     fn within(&self, since_ms: u64, until_ms: u64) -> impl Iterator<Item = (u64, &Traffic)> {
         let tier = self.reaching(since_ms);
-        let is_within =
-            move |at_ms: u64| at_ms + TIERS[tier].step_ms > since_ms && at_ms < until_ms;
-        self.tier(tier).filter(move |(at_ms, _)| is_within(*at_ms))
+        let step_ms = TIERS[tier].step_ms;
+        // A point that began before `since_ms` counts whole if it ends after it.
+        self.tier(tier)
+            .filter(move |(at_ms, _)| at_ms + step_ms > since_ms && *at_ms < until_ms)
     }
 
     /// The points of a tier, with what finer tiers still hold open.

@@ -11,7 +11,7 @@ use crate::window::{HOUR_MS, MINUTE_MS};
 /// and a sum is read from the finest that goes back far enough.
 ///
 /// Times are Unix milliseconds and come from the caller. Where little happens the finer kinds go
-/// back further: it is the newest buckets with requests in them that are kept, 370 minutes, 440 ten
+/// back further: a ledger holds the newest buckets that have requests in them, 370 minutes, 440 ten
 /// minutes and 2,170 hours. So a ledger has at most 2,980 buckets of 24 bytes, 72 kB, and what its
 /// vectors hold in reserve, at most as much again. A clock that once runs ahead costs one bucket.
 ///
@@ -28,7 +28,7 @@ pub struct Ledger {
 const TEN_MINUTES_MS: u64 = 10 * MINUTE_MS;
 
 impl Ledger {
-    /// The width of the buckets of each kind, in milliseconds, and how many of them are kept.
+    /// The width of the buckets of each kind, in milliseconds, and the capacity in buckets.
     pub const TIERS: [(u64, usize); 3] = [(MINUTE_MS, 370), (TEN_MINUTES_MS, 440), (HOUR_MS, 2170)];
 
     /// Counts `total` requests at a moment, `good` of which were good (at most all of them).
@@ -40,6 +40,7 @@ impl Ledger {
             good: good.min(total),
             total,
         };
+        // Every request counts in all three at once, so that a sum needs only one of them.
         self.minutes.add(at_ms, counts);
         self.ten_minutes.add(at_ms, counts);
         self.hours.add(at_ms, counts);
@@ -173,6 +174,7 @@ impl<const WIDTH_MS: u64, const CAPACITY: usize> Tier<WIDTH_MS, CAPACITY> {
     }
 
     fn sum(&self, since_ms: u64, until_ms: u64) -> Counts {
+        // Rounded up at the end: the bucket that `until_ms` lies in counts whole.
         let (first, end) = (
             Self::index(since_ms),
             Self::index(until_ms.saturating_add(WIDTH_MS - 1)),
@@ -206,6 +208,7 @@ impl<const WIDTH_MS: u64, const CAPACITY: usize> Tier<WIDTH_MS, CAPACITY> {
         }
     }
 
+    /// Forgets by number, not by age: a clock that once runs ahead costs one bucket, not all of them.
     fn forget(&mut self) {
         self.0.drain(..self.0.len().saturating_sub(CAPACITY));
     }
@@ -216,7 +219,7 @@ impl<const WIDTH_MS: u64, const CAPACITY: usize> Tier<WIDTH_MS, CAPACITY> {
 }
 
 impl<const WIDTH_MS: u64, const CAPACITY: usize> From<Vec<Written>> for Tier<WIDTH_MS, CAPACITY> {
-    /// Whatever was written, sorted and bounded as a tier is.
+    /// A tier from what was written, which may be unsorted or longer than a tier.
     fn from(written: Vec<Written>) -> Self {
         let mut tier = Self::default();
         for (index, good, total) in written {

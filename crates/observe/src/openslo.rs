@@ -26,7 +26,7 @@ const TIER: &str = "tier";
 const MIN_EVENTS: &str = "tidegate/min-events";
 const POLICY: &str = "tidegate/policy";
 
-/// OpenSLO that is none, or that says what an [`Objective`] cannot.
+/// Why a text cannot be imported: it is not OpenSLO, or says what an [`Objective`] cannot express.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum OpenSloError {
     /// It cannot be read, or has fields that are not known.
@@ -40,7 +40,7 @@ pub enum OpenSloError {
         /// What cannot be expressed, and what could be.
         problem: String,
     },
-    /// It is no right objective.
+    /// The objective is not valid.
     #[error(transparent)]
     Objective(#[from] ObjectiveError),
 }
@@ -51,16 +51,14 @@ pub enum OpenSloError {
 /// # Errors
 /// Never for objectives that were parsed: there is nothing in them that YAML cannot say.
 pub fn export(slos: &[Slo], job: &str) -> Result<String, OpenSloError> {
-    let options = || serde_saphyr::ser_options! { prefer_block_scalars: false };
-    let yaml = |slo| {
-        let text = serde_saphyr::to_string_with_options(&document_of(slo, job), options());
-        text.map_err(|error| OpenSloError::Unreadable(error.to_string()))
-    };
-    Ok(slos
-        .iter()
-        .map(yaml)
-        .collect::<Result<Vec<_>, _>>()?
-        .join("---\n"))
+    let mut documents = Vec::new();
+    for slo in slos {
+        // Queries stay on one line: other tools compare them as text.
+        let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+        let yaml = serde_saphyr::to_string_with_options(&document_of(slo, job), options);
+        documents.push(yaml.map_err(unreadable)?);
+    }
+    Ok(documents.join("---\n"))
 }
 
 /// Objectives from OpenSLO documents. Descriptions, display names, and labels and annotations that
@@ -72,9 +70,8 @@ pub fn export(slos: &[Slo], job: &str) -> Result<String, OpenSloError> {
 /// seconds.
 ///
 /// # Errors
-/// The first thing that is no OpenSLO v1, cannot be expressed, or is no right objective.
+/// The first thing that is not OpenSLO v1, cannot be expressed, or is not a valid objective.
 pub fn import(yaml: &str, job: &str) -> Result<Vec<Objective>, OpenSloError> {
-    let unreadable = |error: serde_saphyr::Error| OpenSloError::Unreadable(error.to_string());
     // Other kinds have other fields: name the kind rather than the first field.
     for header in serde_saphyr::from_multiple::<Header>(yaml).map_err(unreadable)? {
         header
@@ -82,13 +79,18 @@ pub fn import(yaml: &str, job: &str) -> Result<Vec<Objective>, OpenSloError> {
             .map_err(|problem| inexpressible(&header.metadata.name, problem))?;
     }
     let documents = serde_saphyr::from_multiple::<Document>(yaml).map_err(unreadable)?;
-    let objectives = documents.iter().map(|document| {
-        objective_of(document, job)
-            .map_err(|problem| inexpressible(&document.metadata.name, problem))
-    });
-    let objectives = objectives.collect::<Result<Vec<_>, _>>()?;
+    let mut objectives = Vec::new();
+    for document in &documents {
+        let objective = objective_of(document, job);
+        let name = &document.metadata.name;
+        objectives.push(objective.map_err(|problem| inexpressible(name, problem))?);
+    }
     Objective::parse_all(&objectives)?;
     Ok(objectives)
+}
+
+fn unreadable(error: impl std::fmt::Display) -> OpenSloError {
+    OpenSloError::Unreadable(error.to_string())
 }
 
 fn inexpressible(name: &str, problem: String) -> OpenSloError {
@@ -100,21 +102,25 @@ fn inexpressible(name: &str, problem: String) -> OpenSloError {
 
 fn document_of(slo: &Slo, job: &str) -> Document {
     let counters = Counters::of(slo, job);
-    let metric = |query: String| Metric {
-        metric_source: MetricSource {
-            metric_source_ref: None,
-            kind: Some(PROMETHEUS.to_owned()),
-            spec: Query { query },
-        },
-    };
     let ratio = RatioMetric {
         counter: true,
-        good: metric(counters.good_ever()),
-        total: metric(counters.total_ever()),
+        good: prometheus_metric(counters.good_ever()),
+        total: prometheus_metric(counters.total_ever()),
     };
     let good = match slo.sli() {
         Sli::Availability => "requests that the server did not fail".to_owned(),
         Sli::Latency(bound) => format!("answers within {bound}"),
+    };
+    let indicator = Indicator {
+        metadata: Metadata {
+            name: slo.name().to_owned(),
+            ..Metadata::default()
+        },
+        spec: IndicatorSpec {
+            description: None,
+            ratio_metric: Some(ratio),
+            threshold_metric: None,
+        },
     };
     Document {
         api_version: API_VERSION.to_owned(),
@@ -128,17 +134,7 @@ fn document_of(slo: &Slo, job: &str) -> Document {
         spec: Spec {
             description: Some(format!("The share of {good}")),
             service: slo.endpoint().unwrap_or("tidegate").to_owned(),
-            indicator: Some(Indicator {
-                metadata: Metadata {
-                    name: slo.name().to_owned(),
-                    ..Metadata::default()
-                },
-                spec: IndicatorSpec {
-                    description: None,
-                    ratio_metric: Some(ratio),
-                    threshold_metric: None,
-                },
-            }),
+            indicator: Some(indicator),
             indicator_ref: None,
             time_window: vec![window::write(slo.window())],
             budgeting_method: "Occurrences".to_owned(),
@@ -147,6 +143,16 @@ fn document_of(slo: &Slo, job: &str) -> Document {
                 ..Target::default()
             }],
             alert_policies: Vec::new(),
+        },
+    }
+}
+
+fn prometheus_metric(query: String) -> Metric {
+    Metric {
+        metric_source: MetricSource {
+            metric_source_ref: None,
+            kind: Some(PROMETHEUS.to_owned()),
+            spec: Query { query },
         },
     }
 }
@@ -207,21 +213,18 @@ fn objective_of(document: &Document, job: &str) -> Result<Objective, String> {
                 .map_err(|_| format!("{MIN_EVENTS} is \"{text}\", which is no number"))?,
             None => defaults.min_events,
         },
-        policy: match document
-            .metadata
-            .annotations
-            .get(POLICY)
-            .map(String::as_str)
-        {
-            Some("freeze") => BudgetPolicy::Freeze,
-            Some("none") | None => BudgetPolicy::None,
-            Some(other) => {
-                return Err(format!(
-                    "{POLICY} is \"{other}\", it must be none or freeze"
-                ));
-            }
-        },
+        policy: policy(&document.metadata)?,
     })
+}
+
+fn policy(metadata: &Metadata) -> Result<BudgetPolicy, String> {
+    match metadata.annotations.get(POLICY).map(String::as_str) {
+        Some("freeze") => Ok(BudgetPolicy::Freeze),
+        Some("none") | None => Ok(BudgetPolicy::None),
+        Some(other) => Err(format!(
+            "{POLICY} is \"{other}\", it must be none or freeze"
+        )),
+    }
 }
 
 fn share(target: &Target) -> Result<f64, String> {
@@ -233,7 +236,7 @@ fn share(target: &Target) -> Result<f64, String> {
     }
     match (target.target, target.target_percent) {
         (Some(target), None) => Ok(target),
-        // 99.95 / 100 is not 0.9995 in floating point.
+        // 99.95 / 100 is not 0.9995 in floating point: rounded to the 12 digits of a target.
         (None, Some(percent)) => Ok((percent * 1e10).round() / 1e12),
         _ => Err("an objective must have either target or targetPercent".to_owned()),
     }

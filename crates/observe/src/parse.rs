@@ -11,7 +11,7 @@ use crate::slo::Slo;
 use crate::window::{MAX_WINDOW_DAYS, Window};
 
 const MAX_NAME: usize = 63;
-/// The error budget is kept to 12 digits: a higher target would leave it fewer than three.
+/// The error budget is rounded to 12 digits: a higher target would leave it fewer than three.
 const MAX_TARGET: f64 = 0.999_999_999;
 
 /// An objective that is not valid.

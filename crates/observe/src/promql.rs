@@ -14,40 +14,37 @@ pub(crate) struct Counters {
 impl Counters {
     /// Of an endpoint (`None` for all models) on the servers that Prometheus scrapes as `job`.
     pub(crate) fn new(sli: Sli, endpoint: Option<&str>, job: &str) -> Self {
-        let model = endpoint.map(|model| format!("model=\"{}\"", escaped(model)));
-        let job = format!("job=\"{}\"", escaped(job));
-        let select = |metric: &str, more: Option<String>| {
-            let labels: Vec<String> = [Some(job.clone()), model.clone(), more]
-                .into_iter()
-                .flatten()
-                .collect();
-            format!("{metric}{{{}}}", labels.join(","))
-        };
+        let mut matchers = vec![format!("job=\"{}\"", escaped(job))];
+        matchers.extend(endpoint.map(|model| format!("model=\"{}\"", escaped(model))));
         match sli {
-            Sli::Availability => {
-                let good = select("nv_inference_request_success", None);
-                let faults = SERVER_FAULTS.join("|");
-                let failed = select(
-                    "nv_inference_request_failure",
-                    Some(format!("reason=~\"{faults}\"")),
-                );
-                // Where nothing is loaded requests reach no version. Those are counted without
-                // their model.
-                let refused = || {
-                    select(
-                        "tidegate_requests_refused_total",
-                        Some(format!("code=~\"{faults}\"")),
-                    )
-                };
-                let refused = endpoint.is_none().then(refused);
-                let total = [good.clone(), failed].into_iter().chain(refused).collect();
-                Self { good, total }
-            }
+            Sli::Availability => Self::of_availability(&matchers, endpoint.is_none()),
             Sli::Latency(bound) => Self {
-                good: select("tidegate_request_duration_seconds_bucket", Some(le(bound))),
-                total: vec![select("tidegate_request_duration_seconds_count", None)],
+                good: selector(
+                    "tidegate_request_duration_seconds_bucket",
+                    &matchers,
+                    Some(le(bound)),
+                ),
+                total: vec![selector(
+                    "tidegate_request_duration_seconds_count",
+                    &matchers,
+                    None,
+                )],
             },
         }
+    }
+
+    fn of_availability(matchers: &[String], is_of_all_models: bool) -> Self {
+        let faults = SERVER_FAULTS.join("|");
+        let good = selector("nv_inference_request_success", matchers, None);
+        let reason = Some(format!("reason=~\"{faults}\""));
+        let failed = selector("nv_inference_request_failure", matchers, reason);
+        let mut total = vec![good.clone(), failed];
+        // A request that reaches no version, because none is loaded, is counted without its model.
+        if is_of_all_models {
+            let code = Some(format!("code=~\"{faults}\""));
+            total.push(selector("tidegate_requests_refused_total", matchers, code));
+        }
+        Self { good, total }
     }
 
     pub(crate) fn of(slo: &Slo, job: &str) -> Self {
@@ -79,7 +76,15 @@ impl Counters {
     }
 }
 
-/// A sum over all series of all counters; a counter without series is 0, for most never fail.
+/// A metric with label matchers.
+fn selector(metric: &str, matchers: &[String], more: Option<String>) -> String {
+    let mut labels = matchers.to_vec();
+    labels.extend(more);
+    format!("{metric}{{{}}}", labels.join(","))
+}
+
+/// A sum over all series of all counters. A counter without series counts as 0: most models never
+/// fail, and without `or vector(0)` the whole sum would be empty.
 fn sum(counters: &[String], over: impl Fn(&str) -> String) -> String {
     let sums: Vec<String> = counters
         .iter()

@@ -97,6 +97,7 @@ impl Traffic {
     /// Failed requests over answered and failed ones; `None` if there were none. Client errors and
     /// abandoned requests do not count.
     pub fn error_rate(&self) -> Option<f64> {
+        // As in the availability objective, so that both show the same rate.
         let counted = self.answered + self.failed;
         (counted > 0).then(|| self.failed as f64 / counted as f64)
     }

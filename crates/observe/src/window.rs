@@ -79,6 +79,7 @@ impl FromStr for Window {
         if text == "month" {
             return Ok(Self::Month);
         }
+        // Days only: weeks and hours would be two ways to write one window.
         let days = text.strip_suffix('d').and_then(|days| days.parse().ok());
         match days {
             Some(days @ 1..=MAX_WINDOW_DAYS) => Ok(Self::Rolling { days }),

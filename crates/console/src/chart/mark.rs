@@ -27,6 +27,7 @@ impl Mark {
     /// Marks of events, the oldest first.
     pub(crate) fn of(events: &[Event]) -> Vec<Self> {
         let mut newest: Vec<&Event> = events.iter().collect();
+        // By id, not by time: a clock that is set back must not change the order.
         newest.sort_by_key(|event| event.id);
         let surplus = newest.len().saturating_sub(MAX_MARKS);
         ('A'..='Z')
@@ -45,24 +46,24 @@ impl Mark {
     }
 }
 
-/// A dashed line for each mark, with its letter above if there is room.
+/// A dashed line for each mark, with its letter above unless it would overlap the one before.
 pub(super) fn draw(marks: &[Mark], place: impl Fn(u64) -> f64, top: f64, bottom: f64) -> Markup {
     let mut free_from = f64::MIN;
     let placed = marks.iter().map(|mark| {
         let x = round(place(mark.at_ms));
-        let has_room = x >= free_from;
-        if has_room {
+        let is_lettered = x >= free_from;
+        if is_lettered {
             free_from = x + LETTER_WIDTH;
         }
-        (mark, x, has_room)
+        (mark, x, is_lettered)
     });
     html! {
-        @for (mark, x, has_room) in placed {
+        @for (mark, x, is_lettered) in placed {
             g.mark.(mark.tone.class()) {
                 title { (mark.letter) ": " (clock(mark.at_ms)) " " (event_table::sentence(&mark.event)) }
                 line x1=(x) x2=(x) y1=(top) y2=(bottom) {}
                 path d=(format!("M{x} {top}l-4 -5h8z")) {}
-                @if has_room { text x=(x) y=(top - 7.0) text-anchor="middle" { (mark.letter) } }
+                @if is_lettered { text x=(x) y=(top - 7.0) text-anchor="middle" { (mark.letter) } }
             }
         }
     }

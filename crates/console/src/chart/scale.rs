@@ -1,6 +1,6 @@
 //! The value axis of a chart.
 
-/// About so many marks on an axis.
+/// The number of marks that an axis aims at.
 const MARKS: f64 = 4.0;
 
 /// From the lowest mark to the highest.
@@ -12,13 +12,14 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// An axis with room for all values, which always has zero and, where it is given, what is
-    /// whole.
+    /// An axis that covers all values. `least` and `most` include zero; `whole`, such as a whole budget, is
+    /// covered too if it is given.
     pub(super) fn over((least, most): (f64, f64), whole: Option<f64>) -> Self {
         let most = most.max(whole.unwrap_or(0.0));
         let step = step(most - least);
         let least = (least / step).floor() * step;
-        // A value that is hardly beyond a mark needs no room of its own.
+        // A value that is at most 2 % of a step above a mark is drawn at that mark: another step above it
+        // would stay empty. The axis has at least one step.
         let most = ((most / step - 0.02).ceil().max(least / step + 1.0)) * step;
         Self { least, most, step }
     }
@@ -36,6 +37,7 @@ impl Scale {
         let count = ((self.most - self.least) / self.step).round() as u32;
         (0..=count).map(move |at| {
             let value = self.least + f64::from(at) * self.step;
+            // Sums of steps such as 0.1 miss zero by a hair, and -0 would be written with its sign.
             if value.abs() < self.step / 1e6 {
                 0.0
             } else {
@@ -54,6 +56,7 @@ fn step(span: f64) -> f64 {
     let power = 10f64.powf(raw.log10().floor());
     let factor = [1.0, 2.0, 5.0, 10.0]
         .into_iter()
+        // The tiny addition makes up for floating point: 0.2 must not become 0.5.
         .find(|factor| raw <= factor * power * (1.0 + 1e-9));
     factor.unwrap_or(10.0) * power
 }

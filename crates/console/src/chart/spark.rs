@@ -23,12 +23,14 @@ pub(crate) fn spark(values: &[Option<f64>]) -> Markup {
     let (mut line, mut area) = (String::new(), format!("M0 {HEIGHT}"));
     for (at, value) in values.iter().enumerate() {
         let x = round(at as f64 / (values.len() - 1) as f64 * WIDTH);
+        // One unit below and two above keep the stroke inside the picture.
         let y = round(HEIGHT - 1.0 - value.unwrap_or(0.0).clamp(0.0, most) / most * (HEIGHT - 3.0));
         let _ = write!(line, "{}{x} {y}", if at == 0 { 'M' } else { 'L' });
         let _ = write!(area, "L{x} {y}");
     }
     let _ = write!(area, "L{WIDTH} {HEIGHT}Z");
     html! {
+        // Hidden from screen readers: the figure beside it says the value.
         svg.spark viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) preserveAspectRatio="none" aria-hidden="true" {
             path.area d=(area) {}
             path d=(line) {}

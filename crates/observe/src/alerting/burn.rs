@@ -21,6 +21,7 @@ impl Alert {
         if state == AlertState::Inactive {
             return None;
         }
+        // The job is part of expressions only, and no expression is taken from the rules here.
         let options = RuleOptions {
             runbook_base: links.runbooks.clone(),
             ..RuleOptions::default()
@@ -29,6 +30,7 @@ impl Alert {
         let mut labels = owned(labels);
         labels.insert("alertname".to_owned(), name.to_owned());
         let mut annotations = owned(annotations);
+        // The rules' description is a template that only Prometheus can fill in.
         annotations.insert("description".to_owned(), description(alert, status));
         Some(Self::new(labels, annotations, state))
     }

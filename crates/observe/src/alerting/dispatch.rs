@@ -31,7 +31,7 @@ struct RouteState {
 pub struct Dispatched {
     /// The messages to send now.
     pub messages: Vec<Message>,
-    /// How many more the limits of the routes deferred. They are made anew once the limit allows it.
+    /// How many more the limits of the routes deferred. They are made again once the limit allows it.
     pub limited: u64,
 }
 

@@ -135,6 +135,8 @@ fn is_label_name(name: &str) -> bool {
 }
 
 fn whole_value_regex(value: &str) -> Result<Regex, String> {
+    // Anchored, as matchers of Prometheus and Alertmanager are. The size limit bounds the memory of the
+    // compiled expression.
     RegexBuilder::new(&format!("^(?:{value})$"))
         .size_limit(MAX_REGEX_BYTES)
         .build()
@@ -154,6 +156,7 @@ fn unquoted(text: &str) -> Option<String> {
             '\\' => match letters.next()? {
                 'n' => value.push('\n'),
                 escaped @ ('"' | '\\') => value.push(escaped),
+                // Kept as it is, so that expressions such as "a\\.b" need no double backslash.
                 other => value.extend(['\\', other]),
             },
             other => value.push(other),

@@ -19,6 +19,7 @@ pub type Labels = BTreeMap<String, String>;
 
 /// Longest window and longest `for_s`: a day, in seconds.
 const MAX_SECONDS: u64 = 86_400;
+// Bounds for what becomes labels and texts of alerts, which are sent and stored many times.
 const MAX_NAME: usize = 100;
 const MAX_TEXT: usize = 1024;
 const MAX_BY: usize = 4;

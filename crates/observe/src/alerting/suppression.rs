@@ -76,6 +76,7 @@ impl Suppressors<'_> {
     /// Decides for every alert whether people are notified. Alerts within a deploy window get the
     /// annotation `deploy`, suppressed or not.
     pub fn triage(&self, alerts: Vec<Alert>, now_ms: u64) -> Vec<TriagedAlert> {
+        // All decisions before any change: inhibition compares the alerts with one another.
         let suppressions: Vec<_> = alerts
             .iter()
             .map(|alert| self.suppression(alert, &alerts, now_ms))

@@ -11,10 +11,12 @@ use super::day::Day;
 use super::ledger::Ledger;
 use super::money::Micros;
 
+// These bound the series of the metrics and the alerts that budgets make.
 const MAX_BUDGETS: usize = 100;
 const MAX_NAME: usize = 63;
 const MAX_ALERTS: usize = 10;
 const MAX_SHARE: f64 = 100.0;
+/// As an amount of millionths it still fits in 64 bits.
 const MAX_AMOUNT: f64 = 1e12;
 
 /// A section `[[cost.budget]]`.
@@ -75,7 +77,7 @@ impl BudgetPeriod {
     }
 }
 
-/// A budget that is right.
+/// A budget that has been checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Budget {
     /// Its name.
@@ -120,25 +122,30 @@ impl BudgetStatus<'_> {
 impl BudgetConfig {
     pub(super) fn parse_all(budgets: &[Self]) -> Result<Vec<Budget>, CostError> {
         let mut names = BTreeSet::new();
-        let parse = |budget: &Self| {
-            let wrong = |problem| CostError::Budget {
-                name: budget.name.chars().take(80).collect(),
-                problem,
-            };
+        let mut parsed = Vec::with_capacity(budgets.len());
+        for budget in budgets {
             if !names.insert(budget.name.clone()) {
-                return Err(wrong("another budget has this name".to_owned()));
+                return Err(budget.error("another budget has this name".to_owned()));
             }
             if names.len() > MAX_BUDGETS {
-                return Err(wrong(format!("there are more than {MAX_BUDGETS} budgets")));
+                let problem = format!("there are more than {MAX_BUDGETS} budgets");
+                return Err(budget.error(problem));
             }
-            budget.parse().map_err(wrong)
-        };
-        budgets.iter().map(parse).collect()
+            parsed.push(budget.parse().map_err(|problem| budget.error(problem))?);
+        }
+        Ok(parsed)
+    }
+
+    /// The name has not been checked yet: it may be of any length.
+    fn error(&self, problem: String) -> CostError {
+        CostError::Budget {
+            name: self.name.chars().take(80).collect(),
+            problem,
+        }
     }
 
     fn parse(&self) -> Result<Budget, String> {
-        let inner = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if !(1..=MAX_NAME).contains(&self.name.len()) || !self.name.chars().all(inner) {
+        if !(1..=MAX_NAME).contains(&self.name.len()) || !self.name.chars().all(is_allowed) {
             return Err(format!(
                 "name must be 1 to {MAX_NAME} letters, digits, \"-\" and \"_\""
             ));
@@ -148,6 +155,7 @@ impl BudgetConfig {
                 .parse::<ModelName>()
                 .map_err(|error| format!("model: {error}"))?;
         }
+        // Written so that NaN, which is neither larger nor smaller, is refused too.
         let amount = Micros::nearest(self.amount);
         if !(self.amount <= MAX_AMOUNT && amount > Micros::default()) {
             return Err(format!(
@@ -155,29 +163,38 @@ impl BudgetConfig {
                 self.amount
             ));
         }
+        Ok(Budget {
+            name: self.name.clone(),
+            model: self.model.clone(),
+            amount,
+            per: self.per,
+            alert_at: self.parse_alert_at()?,
+        })
+    }
+
+    fn parse_alert_at(&self) -> Result<Vec<f64>, String> {
         if self.alert_at.len() > MAX_ALERTS {
             return Err(format!(
                 "alert_at has {} shares, {MAX_ALERTS} are the most",
                 self.alert_at.len()
             ));
         }
-        let is_share = |share: &f64| *share > 0.0 && *share <= MAX_SHARE;
-        if let Some(share) = self.alert_at.iter().find(|share| !is_share(share)) {
-            return Err(format!(
-                "alert_at has {share}, a share must lie above 0 and be at most {MAX_SHARE}"
-            ));
+        for share in &self.alert_at {
+            if !(*share > 0.0 && *share <= MAX_SHARE) {
+                return Err(format!(
+                    "alert_at has {share}, a share must lie above 0 and be at most {MAX_SHARE}"
+                ));
+            }
         }
         let mut alert_at = self.alert_at.clone();
         alert_at.sort_by(f64::total_cmp);
         alert_at.dedup();
-        Ok(Budget {
-            name: self.name.clone(),
-            model: self.model.clone(),
-            amount,
-            per: self.per,
-            alert_at,
-        })
+        Ok(alert_at)
     }
+}
+
+fn is_allowed(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || letter == '-' || letter == '_'
 }
 
 impl Ledger {
@@ -196,22 +213,24 @@ impl Ledger {
             .into_iter()
             .flat_map(|since| self.between(since, today));
         let segments = segments.filter(|(_, segment)| segment.sheet.currency == currency);
+        // Made once: several budgets count the same days.
         let bills: Vec<(Day, Bill)> = segments
             .map(|(day, segment)| (day, Bill::of(day, segment)))
             .collect();
-        let status = |budget: &'a Budget| {
+        let mut statuses = Vec::with_capacity(budgets.len());
+        for budget in budgets {
             let since = budget.per.first_day(today);
             let counted = bills.iter().filter(|(day, _)| *day >= since);
             let spent = counted
                 .map(|(_, bill)| bill.spent_on(budget.model.as_deref()))
                 .sum();
-            BudgetStatus {
+            statuses.push(BudgetStatus {
                 budget,
                 since,
                 spent,
-            }
-        };
-        budgets.iter().map(status).collect()
+            });
+        }
+        statuses
     }
 }
 

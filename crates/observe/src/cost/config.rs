@@ -89,7 +89,7 @@ pub struct Prices {
     pub monitoring_month: f64,
 }
 
-/// A configuration that is right.
+/// A configuration that has been checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CostPlan {
     /// The prices.
@@ -104,7 +104,7 @@ pub struct CostPlan {
     pub gpus: f64,
 }
 
-/// Prices or budgets that cannot be as they are written.
+/// What is wrong with prices or budgets.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum CostError {
@@ -154,12 +154,11 @@ impl CostConfig {
         if self.gpu_hour > 0.0 && self.gpus == 0.0 {
             return Err(CostError::NoGpus);
         }
-        let set = |number: f64| (number > 0.0).then_some(number);
         Ok(Some(CostPlan {
             sheet: self.sheet(),
             budgets: BudgetConfig::parse_all(&self.budget)?,
-            vcpus: set(self.vcpus),
-            memory_gb: set(self.memory_gb),
+            vcpus: above_zero(self.vcpus),
+            memory_gb: above_zero(self.memory_gb),
             gpus: self.gpus,
         }))
     }
@@ -200,6 +199,11 @@ impl CostConfig {
             ("gpus", self.gpus),
         ])
     }
+}
+
+/// 0 stands for a number that is not configured.
+fn above_zero(number: f64) -> Option<f64> {
+    (number > 0.0).then_some(number)
 }
 
 #[cfg(test)]

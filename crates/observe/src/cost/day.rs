@@ -19,6 +19,7 @@ impl Day {
         let moment = i64::try_from(at_ms)
             .ok()
             .and_then(DateTime::from_timestamp_millis);
+        // A time beyond the calendar of chrono counts as its last day.
         Self(moment.map_or(NaiveDate::MAX, |moment| moment.date_naive()))
     }
 
@@ -32,6 +33,7 @@ impl Day {
     pub(super) fn month_s(self) -> f64 {
         let first = self.first_of_month().0;
         let next = first.checked_add_months(Months::new(1));
+        // Only a month beyond the calendar of chrono has no next one.
         next.map_or(31.0, |next| (next - first).num_days() as f64) * SECONDS
     }
 }

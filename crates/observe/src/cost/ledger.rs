@@ -8,16 +8,16 @@ use super::config::PriceSheet;
 use super::day::Day;
 use super::usage::{Capacity, CostKey, Usage};
 
-/// Days that are kept.
+/// Days that are remembered.
 const MAX_DAYS: usize = 400;
-/// Changes of the prices in a day that are told apart.
+/// Most prices in a day that are counted apart; later ones count with the last.
 const MAX_SEGMENTS: usize = 24;
-/// Versions and tenants that are told apart in a segment.
+/// Most versions and tenants that are counted apart in a segment.
 const MAX_KEYS: usize = 500;
-/// Versions and tenants of all days together that are told apart: some 8 MB of a file.
+/// Most versions and tenants of all days together that are counted apart: some 8 MB of a file.
 const MAX_ROWS: usize = 50_000;
 
-/// What was used and paid for, by day; 400 days are kept. Serializable.
+/// What was used and paid for, by day, for the last 400 days. Serializable.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ledger {
     days: BTreeMap<Day, Vec<Segment>>,
@@ -41,7 +41,7 @@ pub struct Segment {
     pub used: BTreeMap<CostKey, Usage>,
 }
 
-/// What came to be in an interval.
+/// What was used in an interval.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UsageInterval {
     /// How long it was, in seconds.
@@ -77,31 +77,31 @@ impl Ledger {
             .flat_map(|(day, segments)| segments.iter().map(|segment| (*day, segment)))
     }
 
-    /// The first day that is kept.
+    /// The first day that is remembered.
     pub fn first_day(&self) -> Option<Day> {
         self.days.keys().next().copied()
     }
 
+    /// Bounds the file that the ledger is written to.
     fn forget(&mut self) {
         while self.days.len() > MAX_DAYS {
             self.days.pop_first();
         }
-        let rows = |segments: &[Segment]| {
-            segments
-                .iter()
-                .map(|segment| segment.used.len())
-                .sum::<usize>()
-        };
-        let mut all: usize = self.days.values().map(|segments| rows(segments)).sum();
+        let mut all: usize = self.days.values().map(|day| row_count(day)).sum();
+        // The oldest days lose their detail first; their usage as a whole stays.
         for segments in self.days.values_mut() {
             if all <= MAX_ROWS {
                 return;
             }
-            all -= rows(segments);
+            all -= row_count(segments);
             segments.iter_mut().for_each(Segment::fold);
-            all += rows(segments);
+            all += row_count(segments);
         }
     }
+}
+
+fn row_count(segments: &[Segment]) -> usize {
+    segments.iter().map(|segment| segment.used.len()).sum()
 }
 
 impl Segment {
@@ -137,7 +137,7 @@ impl Segment {
         }
     }
 
-    /// Tells versions apart no longer.
+    /// Merges all versions of a tenant into one row.
     fn fold(&mut self) {
         for (key, usage) in std::mem::take(&mut self.used) {
             *self.used.entry(CostKey::other(&key.tenant)).or_default() += usage;
@@ -145,7 +145,7 @@ impl Segment {
     }
 }
 
-/// A map as a list of rows: keys of JSON are texts.
+/// A map as a list of rows, because keys of JSON objects must be texts.
 mod rows {
     use std::collections::BTreeMap;
 

@@ -18,7 +18,7 @@ pub struct Micros(pub i64);
 impl Micros {
     /// The nearest amount.
     pub fn nearest(units: f64) -> Self {
-        // `as` stops at the largest amounts, and makes 0 of what is no number.
+        // `as` saturates at the largest amounts and makes 0 of NaN.
         Self((units * PER_UNIT as f64).round() as i64)
     }
 
@@ -27,9 +27,9 @@ impl Micros {
         self.0 as f64 / PER_UNIT as f64
     }
 
-    /// Parts in proportion to weights, which together are the amount: what rounding down leaves
-    /// goes, one millionth each, to the largest remainders (Hamilton's method). Nothing is given if
-    /// no weight is above zero.
+    /// Parts in proportion to weights, which add up to the amount: what rounding down leaves over goes,
+    /// one millionth each, to the largest remainders (Hamilton's method of apportionment). All parts are
+    /// zero if no weight is above zero.
     pub(super) fn split(self, weights: &[f64]) -> Vec<Self> {
         let whole = whole_weights(weights);
         let sum: u128 = whole.iter().sum();
@@ -37,19 +37,22 @@ impl Micros {
             return vec![Self(0); weights.len()];
         }
         let total = self.0.unsigned_abs();
-        // Below 2^63 times 2^52.
-        let exact = |weight: &u128| u128::from(total) * weight;
-        let mut parts: Vec<u64> = whole
+        // Below 2^63 times 2^52: the products fit in 128 bits.
+        let products: Vec<u128> = whole
             .iter()
-            .map(|weight| (exact(weight) / sum) as u64)
+            .map(|weight| u128::from(total) * weight)
+            .collect();
+        let mut parts: Vec<u64> = products
+            .iter()
+            .map(|product| (product / sum) as u64)
             .collect();
         let left = total - parts.iter().sum::<u64>();
+        // The sort is stable: of equal remainders the first comes first, so a bill is always the same.
         let mut order: Vec<usize> = (0..parts.len()).collect();
-        order.sort_by_key(|at| std::cmp::Reverse(exact(&whole[*at]) % sum));
-        order
-            .iter()
-            .take(left as usize)
-            .for_each(|at| parts[*at] += 1);
+        order.sort_by_key(|at| std::cmp::Reverse(products[*at] % sum));
+        for at in order.into_iter().take(left as usize) {
+            parts[at] += 1;
+        }
         parts.into_iter().map(|part| Self(part as i64)).collect()
     }
 }
@@ -61,12 +64,18 @@ fn whole_weights(weights: &[f64]) -> Vec<u128> {
         .copied()
         .filter(|weight| weight.is_finite())
         .fold(0.0, f64::max);
+    // A double has 52 bits behind its leading one: more would add no exactness.
     let scale = (1u64 << 52) as f64;
-    let whole = |weight: &f64| match largest > 0.0 && weight.is_finite() && *weight > 0.0 {
-        true => (weight / largest * scale) as u128,
-        false => 0,
-    };
-    weights.iter().map(whole).collect()
+    let mut whole = Vec::with_capacity(weights.len());
+    for weight in weights {
+        let counts = weight.is_finite() && *weight > 0.0;
+        whole.push(if counts {
+            (weight / largest * scale) as u128
+        } else {
+            0
+        });
+    }
+    whole
 }
 
 impl fmt::Display for Micros {
@@ -81,20 +90,27 @@ impl FromStr for Micros {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no amount with up to six decimal places");
         let (sign, digits) = text
             .strip_prefix('-')
             .map_or((1, text), |digits| (-1, digits));
         let (units, places) = digits.split_once('.').unwrap_or((digits, ""));
-        let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-        if units.is_empty() || places.len() > 6 || !is_number(units) || !is_number(places) {
-            return Err(wrong());
+        let is_amount = !units.is_empty() && places.len() <= 6;
+        if !is_amount || !is_digits(units) || !is_digits(places) {
+            return Err(not_an_amount(text));
         }
-        let all: i64 = format!("{units}{places:0<6}")
-            .parse()
-            .map_err(|_| wrong())?;
-        Ok(Self(sign * all))
+        let millionths = format!("{units}{places:0<6}").parse::<i64>();
+        millionths
+            .map(|millionths| Self(sign * millionths))
+            .map_err(|_| not_an_amount(text))
     }
+}
+
+fn is_digits(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn not_an_amount(text: &str) -> String {
+    format!("{text:?} is no amount with up to six decimal places")
 }
 
 impl TryFrom<String> for Micros {

@@ -1,4 +1,4 @@
-//! What was spent in some days, by what one wants to know.
+//! What was spent in some days, grouped by day, model, version or tenant.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,8 +12,7 @@ use super::ledger::Ledger;
 use super::money::Micros;
 use super::usage::{CostKey, Usage};
 
-/// By what a report tells costs apart. Written `"day,version,tenant"`; a version is told with its
-/// model.
+/// By what a report groups costs. Written `"day,version,tenant"`; `version` includes the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct GroupBy {
@@ -43,9 +42,9 @@ pub struct Report {
     pub from: Day,
     /// The last day.
     pub to: Day,
-    /// By what costs are told apart.
+    /// By what costs are grouped.
     pub by: GroupBy,
-    /// What is to be paid; what the rows are together.
+    /// What is to be paid: the sum of the rows.
     pub total: Micros,
     /// Rows answered.
     pub predictions: u64,
@@ -53,7 +52,7 @@ pub struct Report {
     pub per_1000_predictions: Option<f64>,
     /// How long the server ran in these days, in seconds.
     pub up_s: f64,
-    /// What was spent, sorted by what it is told apart by.
+    /// What was spent, sorted by the fields of the grouping.
     pub rows: Vec<ReportRow>,
     /// Other currencies in which costs of these days were counted; they are not in here.
     pub other_currencies: Vec<String>,
@@ -62,7 +61,7 @@ pub struct Report {
 /// A line of a report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReportRow {
-    /// The day, where days are told apart; so are the next ones.
+    /// The day, if the report is grouped by day; the next fields likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub day: Option<Day>,
     /// The model.
@@ -85,7 +84,7 @@ pub struct ReportRow {
     pub per_1000_predictions: Option<f64>,
 }
 
-/// What tells rows apart. Numbers of versions are in their order: a shorter one is smaller.
+/// What a row is grouped by. The length before a version's number sorts version 10 behind version 9.
 type RowKey = (
     Option<Day>,
     Option<String>,
@@ -99,6 +98,7 @@ impl Ledger {
         let mut rows = BTreeMap::<RowKey, (Usage, Cost)>::new();
         let (mut total, mut up_s, mut others) = (Micros::default(), 0.0, BTreeSet::new());
         for (day, segment) in self.between(from, to) {
+            // Amounts in two currencies cannot be added up: the others are only named.
             if segment.sheet.currency != currency {
                 others.insert(segment.sheet.currency.clone());
                 continue;
@@ -171,7 +171,7 @@ impl GroupBy {
 }
 
 impl GroupBy {
-    /// The names of what is told apart, in the order of rows.
+    /// The names of the fields that costs are grouped by, in the order of rows.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         let all = [
             (self.day, "day"),
@@ -180,7 +180,7 @@ impl GroupBy {
             (self.tenant, "tenant"),
         ];
         all.into_iter()
-            .filter_map(|(is_told, name)| is_told.then_some(name))
+            .filter_map(|(is_grouped, name)| is_grouped.then_some(name))
     }
 }
 
@@ -205,6 +205,7 @@ impl FromStr for GroupBy {
                 "version" => (by.model, by.version) = (true, true),
                 "tenant" => by.tenant = true,
                 other => {
+                    // Bounded: the text may come from a URL.
                     let other: String = other.chars().take(40).collect();
                     return Err(format!(
                         "costs cannot be told by {other:?}, but by day, model, version and tenant"
@@ -218,6 +219,7 @@ impl FromStr for GroupBy {
 
 impl fmt::Display for GroupBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // `version` implies the model, so the model is not written beside it.
         let words = Self {
             model: self.model && !self.version,
             ..*self

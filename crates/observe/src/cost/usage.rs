@@ -4,10 +4,10 @@ use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
-/// The tenant of every request as long as nobody says who they are.
+/// The tenant of every request that names none.
 pub const DEFAULT_TENANT: &str = "default";
 
-/// Whose cost it is. What begins with `_` is no model's name.
+/// Whose cost it is. Names that begin with `_` cannot be those of models, and stand for the rest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CostKey {
     /// The model.
@@ -28,7 +28,7 @@ impl CostKey {
         }
     }
 
-    /// Of versions that are one too many to tell apart.
+    /// Of the versions beyond the number that is counted apart.
     pub(super) fn other(tenant: &str) -> Self {
         Self::new("_other", "_other", tenant)
     }

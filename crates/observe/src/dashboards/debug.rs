@@ -17,7 +17,7 @@ pub(super) fn dashboard(job: &str) -> Dashboard {
             versions(job, &model),
             failures(job, &model),
             traces(job),
-            machine(job, &model),
+            [processes(job, &model), limits(job)].concat(),
             gpus(job),
         ],
     }
@@ -146,7 +146,8 @@ fn traces(job: &str) -> Vec<Panel> {
     ]
 }
 
-fn machine(job: &str, model: &str) -> Vec<Panel> {
+/// What the servers take of their machine.
+fn processes(job: &str, model: &str) -> Vec<Panel> {
     vec![
         Panel::lines("Processors in use", "short", "By server and mode; and what the engines take of them.")
             .query(
@@ -177,6 +178,12 @@ fn machine(job: &str, model: &str) -> Vec<Panel> {
         Panel::lines("Data folder", "bytes", "The disk that the server writes to: what is left, and its size.")
             .query("{{instance}} left", format!("tidegate_data_available_bytes{{{job}}}"))
             .query("{{instance}} size", format!("tidegate_data_size_bytes{{{job}}}")),
+    ]
+}
+
+/// What can run out, and how long each server has run.
+fn limits(job: &str) -> Vec<Panel> {
+    vec![
         Panel::lines("Running for", "s", "Time since each server's process began.")
             .query("{{instance}}", format!("time() - process_start_time_seconds{{{job}}}")),
         Panel::lines("Killed for memory", "short", "Processes of the cgroup, in the hour before.")
@@ -233,11 +240,11 @@ fn gpus(job: &str) -> Vec<Panel> {
 
 /// The mean of a counter of microseconds over the answered requests.
 fn mean(counter: &str, model: &str) -> String {
-    let rate =
-        |counter: &str| format!("sum by (model) (rate({counter}{{{model}}}[$__rate_interval]))");
-    format!(
-        "{} / {}",
-        rate(counter),
-        rate("nv_inference_request_success")
-    )
+    let time = rate(counter, model);
+    let answered = rate("nv_inference_request_success", model);
+    format!("{time} / {answered}")
+}
+
+fn rate(counter: &str, model: &str) -> String {
+    format!("sum by (model) (rate({counter}{{{model}}}[$__rate_interval]))")
 }

@@ -81,19 +81,8 @@ fn usage(job: &str) -> Vec<Panel> {
     ]
 }
 
-/// Money. What nobody used and what is fixed is divided among models by what they used in the same
-/// time.
+/// Money.
 fn cost(job: &str) -> Vec<Panel> {
-    let spent = |part: &str| format!("increase(tidegate_cost_total{{{job}{part}}}[1d])");
-    let all = format!("sum by (currency) ({})", spent(""));
-    let used = format!(
-        "sum by (currency, model) ({})",
-        spent(",part=\"used\",model=~\"$model\"")
-    );
-    let all_used = format!("sum by (currency) ({})", spent(",part=\"used\""));
-    let predictions =
-        format!("sum by (model) (increase(nv_inference_count{{{job},model=~\"$model\"}}[1d]))");
-    let borne = format!("({used} * on (currency) group_left () ({all} / {all_used}))");
     vec![
         Panel::lines(
             "Cost a day",
@@ -102,17 +91,14 @@ fn cost(job: &str) -> Vec<Panel> {
         )
         .query(
             "{{part}} ({{currency}})",
-            format!("sum by (currency, part) ({})", spent("")),
+            format!("sum by (currency, part) ({})", spent(job, "")),
         ),
         Panel::lines(
             "Cost of a thousand predictions",
             "short",
             "By model, over a day, with its part of what nobody used and of what is fixed.",
         )
-        .query(
-            "{{model}} ({{currency}})",
-            format!("1000 * {borne} / on (model) group_left () ({predictions} > 0)"),
-        ),
+        .query("{{model}} ({{currency}})", cost_of_a_thousand(job)),
         Panel::lines(
             "Cost budgets used up",
             "percentunit",
@@ -132,4 +118,23 @@ fn cost(job: &str) -> Vec<Panel> {
             format!("sum by (budget) (tidegate_cost_budget_reached{{{job}}})"),
         ),
     ]
+}
+
+/// The cost of a thousand predictions of each model. What nobody used and what is fixed is divided among
+/// models by what they used in the same time: this is as near as PromQL comes to the rule of the bill.
+fn cost_of_a_thousand(job: &str) -> String {
+    let all = format!("sum by (currency) ({})", spent(job, ""));
+    let used = spent(job, ",part=\"used\",model=~\"$model\"");
+    let used = format!("sum by (currency, model) ({used})");
+    let all_used = spent(job, ",part=\"used\"");
+    let all_used = format!("sum by (currency) ({all_used})");
+    let predictions =
+        format!("sum by (model) (increase(nv_inference_count{{{job},model=~\"$model\"}}[1d]))");
+    let cost = format!("({used} * on (currency) group_left () ({all} / {all_used}))");
+    format!("1000 * {cost} / on (model) group_left () ({predictions} > 0)")
+}
+
+/// What was spent in a day, of the series that `matchers`, each with a comma before it, select too.
+fn spent(job: &str, matchers: &str) -> String {
+    format!("increase(tidegate_cost_total{{{job}{matchers}}}[1d])")
 }

@@ -27,7 +27,7 @@ pub(super) fn read(spec: &IndicatorSpec, target: &Target, job: &str) -> Result<M
 }
 
 /// What a ratio measures: it is compared with every ratio that there can be for the model that it
-/// names.
+/// names. PromQL is not parsed: a query that is written otherwise could mean something else.
 fn ratio_of(ratio: &RatioMetric, target: &Target, job: &str) -> Result<Measured, String> {
     if target.op.is_some() || target.value.is_some() {
         return Err("op and value have no meaning with ratioMetric".to_owned());
@@ -40,32 +40,36 @@ fn ratio_of(ratio: &RatioMetric, target: &Target, job: &str) -> Result<Measured,
         query(&ratio.total.metric_source)?,
     );
     let model = model_in(good)?;
-    let is = |sli: Sli| {
-        let counters = Counters::new(sli, model.as_deref(), job);
-        same(good, &counters.good_ever()) && same(total, &counters.total_ever())
-    };
     let endpoint = model.clone().unwrap_or_else(|| ALL_ENDPOINTS.to_owned());
-    if is(Sli::Availability) {
+    let known = Counters::new(Sli::Availability, model.as_deref(), job);
+    if counts(&known, good, total) {
         return Ok(Measured {
             endpoint,
             sli: SliKind::Availability,
             threshold_ms: None,
         });
     }
-    if let Some(bound) = LatencyBound::all().find(|&bound| is(Sli::Latency(bound))) {
-        return Ok(Measured {
-            endpoint,
-            sli: SliKind::Latency,
-            threshold_ms: Some(bound.ms()),
-        });
+    for bound in LatencyBound::all() {
+        let counters = Counters::new(Sli::Latency(bound), model.as_deref(), job);
+        if counts(&counters, good, total) {
+            return Ok(Measured {
+                endpoint,
+                sli: SliKind::Latency,
+                threshold_ms: Some(bound.ms()),
+            });
+        }
     }
-    let known = Counters::new(Sli::Availability, model.as_deref(), job);
     Err(format!(
         "the queries are none that can be kept. For availability, good is `{}` and total is `{}`; for latency they are a \
          bucket and the count of {LATENCY_METRIC}",
         known.good_ever(),
         known.total_ever()
     ))
+}
+
+/// Whether two queries count good and all requests as `counters` does.
+fn counts(counters: &Counters, good: &str, total: &str) -> bool {
+    same(good, &counters.good_ever()) && same(total, &counters.total_ever())
 }
 
 /// What a threshold on the values of a metric measures.
@@ -83,6 +87,7 @@ fn threshold_of(metric: &ThresholdMetric, target: &Target, job: &str) -> Result<
     }
     match (target.op.as_deref(), target.value) {
         (Some("lte"), Some(seconds)) => {
+            // A decimal fraction times 1000 need not be exact: rounded to nanoseconds.
             let ms = (seconds * 1e9).round() / 1e6;
             let endpoint = model.unwrap_or_else(|| ALL_ENDPOINTS.to_owned());
             Ok(Measured {
@@ -121,10 +126,9 @@ fn model_in(query: &str) -> Result<Option<String>, String> {
 
 /// Whether two queries are the same but for spaces.
 fn same(a: &str, b: &str) -> bool {
-    let shown = |text: &str| {
-        text.chars()
-            .filter(|c| !c.is_whitespace())
-            .collect::<String>()
-    };
-    shown(a) == shown(b)
+    without_spaces(a) == without_spaces(b)
+}
+
+fn without_spaces(text: &str) -> String {
+    text.chars().filter(|c| !c.is_whitespace()).collect()
 }

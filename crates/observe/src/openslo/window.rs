@@ -16,6 +16,7 @@ pub(super) fn write(window: Window) -> TimeWindow {
             duration: "1M".to_owned(),
             is_rolling: Some(false),
             calendar: Some(Calendar {
+                // Any first of a month says the same.
                 start_time: "2020-01-01 00:00:00".to_owned(),
                 time_zone: "UTC".to_owned(),
             }),
@@ -33,23 +34,23 @@ pub(super) fn read(window: &TimeWindow) -> Result<Window, String> {
 }
 
 fn rolling(duration: &str) -> Result<Window, String> {
-    let days_of = |unit: char, days: u32| {
-        let count: u32 = duration.strip_suffix(unit)?.parse().ok()?;
-        count.checked_mul(days)
-    };
-    let hours = || {
-        duration
-            .strip_suffix('h')?
-            .parse::<u32>()
-            .ok()
-            .filter(|hours| hours % 24 == 0)
-            .map(|hours| hours / 24)
-    };
-    let days = days_of('d', 1).or_else(|| days_of('w', 7)).or_else(hours);
-    let days = days.ok_or_else(|| {
+    let days = whole_days(duration).ok_or_else(|| {
         format!("the rolling duration is \"{duration}\", it must be whole days or weeks")
     })?;
+    // Parsed as in the configuration, so that the same bounds hold.
     format!("{days}d").parse()
+}
+
+/// The days of a duration such as `30d`, `4w` or `48h`.
+fn whole_days(duration: &str) -> Option<u32> {
+    let unit = duration.chars().next_back()?;
+    let count: u32 = duration.strip_suffix(unit)?.parse().ok()?;
+    match unit {
+        'd' => Some(count),
+        'w' => count.checked_mul(7),
+        'h' if count.is_multiple_of(24) => Some(count / 24),
+        _ => None,
+    }
 }
 
 /// Every month that begins on the first at midnight is a calendar month, whichever it starts with.

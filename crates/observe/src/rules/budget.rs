@@ -38,7 +38,7 @@ type AlertNames = (
     BTreeMap<&'static str, String>,
 );
 
-/// As an alert of an objective is called by the rules.
+/// The name, labels and annotations that the rules give an alert of an objective.
 pub(crate) fn burn_alert(slo: &Slo, alert: &BurnAlert, options: &RuleOptions) -> AlertNames {
     ObjectiveRules {
         slo,
@@ -77,7 +77,7 @@ impl ObjectiveRules<'_> {
         }
     }
 
-    /// What is left of the budget. Seldom evaluated, for it reads all of the objective's window.
+    /// What is left of the budget. Seldom evaluated, because it reads all of the objective's window.
     fn remaining(&self, range: &str) -> RuleGroup {
         let [events, error_rate] = self.error_rate(range);
         let spent = format!(
@@ -90,7 +90,7 @@ impl ObjectiveRules<'_> {
         RuleGroup {
             name: format!("tidegate-slo-{}-budget", self.slo.name()),
             interval: "5m",
-            // A window of a day or three has been recorded with the burn rates.
+            // The series of a window of a day or three has been recorded with the burn rates.
             rules: match BurnWindow::ALL.iter().any(|window| window.name() == range) {
                 true => vec![self.record(REMAINING.to_owned(), remaining)],
                 false => vec![
@@ -142,6 +142,7 @@ impl ObjectiveRules<'_> {
             Sli::Availability => ("TidegateAvailabilityBurn", "availability-burn"),
             Sli::Latency(_) => ("TidegateLatencyBurn", "latency-burn"),
         };
+        // The windows tell the four alerts of one objective apart: the name is the same.
         let mut labels = self.labels();
         labels.insert("severity", alert.severity.name().to_owned());
         labels.insert("long_window", alert.long.name().to_owned());
@@ -164,13 +165,13 @@ impl ObjectiveRules<'_> {
 
     fn description(&self, alert: &BurnAlert) -> String {
         let (long, short) = (alert.long.name(), alert.short.name());
-        let percent = |share: f64| (share * 1e8).round() / 1e6;
         let bad = match self.slo.sli() {
             Sli::Availability => "failed".to_owned(),
             Sli::Latency(bound) => format!("took longer than {bound}"),
         };
         let spends = match self.slo.window() {
             Window::Rolling { days } => {
+                // Of a budget that lasts `days` at a rate of 1: rate times time over the window.
                 let share =
                     alert.factor * alert.long.ms() as f64 / (f64::from(days) * DAY_MS as f64);
                 format!(
@@ -223,6 +224,11 @@ impl ObjectiveRules<'_> {
         ];
         labels.map(|(name, value)| (name, value.to_owned())).into()
     }
+}
+
+/// A share in percent, rounded to six places so that 0.1 is not written as 0.10000000000000009.
+fn percent(share: f64) -> f64 {
+    (share * 1e8).round() / 1e6
 }
 
 /// How fast a budget burns when an alert fires.

@@ -59,6 +59,7 @@ impl RuleFile {
     /// # Errors
     /// Never for what [`rules`](crate::rules) makes: there is nothing in it that YAML cannot say.
     pub fn to_yaml(&self) -> Result<String, serde_saphyr::ser_error::Error> {
+        // Expressions stay on one line, so that a diff of two files shows the rule that changed.
         let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
         serde_saphyr::to_string_with_options(self, options)
     }

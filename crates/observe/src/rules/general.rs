@@ -72,6 +72,7 @@ fn down(job: &str) -> General {
         runbook: "down",
         severity: Severity::Page,
         hold: Some("2m"),
+        // `absent` fires where Prometheus has no target of the job at all.
         expr: format!("up{{{job}}} == 0 or absent(up{{{job}}})"),
         summary: "a server cannot be scraped",
         description: "{{ with $labels.instance }}{{ . }} has not answered{{ else }}No server has answered{{ end }} \
@@ -141,6 +142,7 @@ fn connections_refused(job: &str) -> General {
         runbook: "connections-refused",
         severity: Severity::Ticket,
         hold: None,
+        // No hold: a client that was refused has already had an error.
         expr: format!("increase(tidegate_connections_refused_total{{{job}}}[5m]) > 0"),
         summary: "connections are closed because too many are open",
         description: "{{ $labels.instance }} closed {{ $value | printf \"%.0f\" }} connections in 5 minutes because \
@@ -264,8 +266,8 @@ fn memory_high(job: &str, limit: u64) -> General {
     }
 }
 
-/// The increase of a counter that may have begun to exist in the range: all of it, then, which
-/// `increase` leaves out.
+/// The increase of a counter that may have begun to exist in the range. `increase` needs two samples and so
+/// misses the first value of a new series; that value is added by the first half.
 fn increase_of_new(counter: &str, range: &str) -> String {
     format!("({counter} unless {counter} offset {range}) or increase({counter}[{range}])")
 }

@@ -148,7 +148,7 @@ impl ActiveRule {
         values
     }
 
-    /// The rate of a series, which is kept for the next evaluation.
+    /// The rate of a series; its counter is stored for the next evaluation.
     fn rate(
         &mut self,
         known: Option<CounterRate>,
@@ -167,6 +167,7 @@ impl ActiveRule {
         let config = &self.rule.config;
         let since_ms = now_ms.saturating_sub(config.window_s * 1000);
         let mut counts = BTreeMap::new();
+        // Counted from the log at each evaluation: a restart loses nothing that the log still has.
         for event in events.iter().rev() {
             let labels = labels_of(event);
             let is_counted = event.name == name
@@ -189,6 +190,7 @@ impl ActiveRule {
             alert.state = alert.state.next(value.is_some(), hold_ms, now_ms);
         }
         for (labels, &value) in values.iter().filter(|(_, value)| rule.holds(**value)) {
+            // A label with many values would make alerts without end.
             if self.alerts.len() < MAX_ALERTS && !self.alerts.contains_key(labels) {
                 let alert = RuleAlert {
                     labels: labels.clone(),
