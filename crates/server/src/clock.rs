@@ -1,4 +1,4 @@
-//! The time of day, for what is looked at again and again.
+//! The time of day, and waiting for its even steps.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -42,31 +42,6 @@ pub(crate) fn model_config(version: &Version) -> ModelConfig {
         dims: triton_dims(spec.dims.as_deref(), batched),
         ..ModelOutput::default()
     });
-    let batching = &plan.manifest.batching;
-    let dynamic = ModelDynamicBatching {
-        preferred_batch_size: limits
-            .preferred_rows
-            .iter()
-            .filter_map(|rows| i32::try_from(*rows).ok())
-            .collect(),
-        max_queue_delay_microseconds: batching.max_queue_delay_us,
-        preserve_ordering: true,
-        priority_levels: u64::from(batching.priority_levels),
-        default_priority_level: batching.level(0) as u64 + 1,
-        default_queue_policy: Some(ModelQueuePolicy {
-            default_timeout_microseconds: batching.default_timeout_us,
-            allow_timeout_override: true,
-            max_queue_size: u32::try_from(batching.max_queue_requests).unwrap_or(u32::MAX),
-            ..ModelQueuePolicy::default()
-        }),
-        ..ModelDynamicBatching::default()
-    };
-    let group = ModelInstanceGroup {
-        name: version.model().to_owned(),
-        kind: model_instance_group::Kind::Cpu.into(),
-        count: i32::try_from(version.scheduler().instances()).unwrap_or(i32::MAX),
-        ..ModelInstanceGroup::default()
-    };
     ModelConfig {
         name: version.model().to_owned(),
         platform: version.platform().to_owned(),
@@ -76,9 +51,10 @@ pub(crate) fn model_config(version: &Version) -> ModelConfig {
             .map_or(0, |rows| i32::try_from(rows.get()).unwrap_or(i32::MAX)),
         input: input.collect(),
         output: output.collect(),
-        instance_group: vec![group],
+        instance_group: vec![instance_group(version)],
         default_model_filename: plan.manifest.artifact.clone(),
-        scheduling_choice: batched.then_some(SchedulingChoice::DynamicBatching(dynamic)),
+        scheduling_choice: batched
+            .then(|| SchedulingChoice::DynamicBatching(dynamic_batching(version))),
         version_policy: plan
             .triton
             .as_ref()
@@ -89,6 +65,40 @@ pub(crate) fn model_config(version: &Version) -> ModelConfig {
             .map(|config| config.parameters.clone())
             .unwrap_or_default(),
         ..ModelConfig::default()
+    }
+}
+
+fn dynamic_batching(version: &Version) -> ModelDynamicBatching {
+    let limits = version.scheduler().limits();
+    let batching = &version.plan().manifest.batching;
+    let queue_policy = ModelQueuePolicy {
+        default_timeout_microseconds: batching.default_timeout_us,
+        allow_timeout_override: true,
+        max_queue_size: u32::try_from(batching.max_queue_requests).unwrap_or(u32::MAX),
+        ..ModelQueuePolicy::default()
+    };
+    ModelDynamicBatching {
+        preferred_batch_size: limits
+            .preferred_rows
+            .iter()
+            .filter_map(|rows| i32::try_from(*rows).ok())
+            .collect(),
+        max_queue_delay_microseconds: batching.max_queue_delay_us,
+        preserve_ordering: true,
+        priority_levels: u64::from(batching.priority_levels),
+        // `level` counts from 0, Triton from 1.
+        default_priority_level: batching.level(0) as u64 + 1,
+        default_queue_policy: Some(queue_policy),
+        ..ModelDynamicBatching::default()
+    }
+}
+
+fn instance_group(version: &Version) -> ModelInstanceGroup {
+    ModelInstanceGroup {
+        name: version.model().to_owned(),
+        kind: model_instance_group::Kind::Cpu.into(),
+        count: i32::try_from(version.scheduler().instances()).unwrap_or(i32::MAX),
+        ..ModelInstanceGroup::default()
     }
 }
 

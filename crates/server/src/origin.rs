@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn only_our_own_pages_and_what_is_no_browser_may_change_anything() {
+    fn only_our_own_pages_and_clients_other_than_browsers_may_change_anything() {
         let host = ("host", "tidegate:8000");
         assert!(own(&[host]));
         assert!(own(&[

@@ -67,8 +67,7 @@ impl Workers {
         }
     }
 
-    /// Waits until every loop has looked at the sockets of the connections that it was given
-    /// before.
+    /// Waits until every loop has read from the sockets of the connections that it was given before.
     pub(crate) async fn drain(&self) {
         for worker in &self.0 {
             // The first turn polls the new connections, the second sees what has arrived on them,

@@ -126,11 +126,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let components = ServerComponents::new(sections, environment, Arc::new(serving), registry)?;
     components.record_start(&effective).await;
     let server = Server::start(components).await?;
-    print_line(format_args!("REST     http://{}", server.http()));
-    print_line(format_args!("gRPC     {}", server.grpc()));
-    if has_console {
-        print_line(format_args!("console  http://{}/console", server.http()));
-    }
+    print_addresses(&server, has_console);
 
     let report = tokio::select! {
         report = server.load_all() => report,
@@ -152,6 +148,14 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
             warn!(signal = name, "second signal: exiting without draining");
             std::process::exit(1);
         }
+    }
+}
+
+fn print_addresses(server: &Server, has_console: bool) {
+    print_line(format_args!("REST     http://{}", server.http()));
+    print_line(format_args!("gRPC     {}", server.grpc()));
+    if has_console {
+        print_line(format_args!("console  http://{}/console", server.http()));
     }
 }
 

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_of_inference_are_told_from_the_rest() {
+    fn only_paths_of_inference_have_a_target() {
         let digits = |version: Option<&str>| Target {
             endpoint: "digits".to_owned(),
             version: version.map(str::to_owned),

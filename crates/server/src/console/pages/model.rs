@@ -170,19 +170,11 @@ fn detail(
         ));
     }
     if let Some(version) = &loaded {
-        let limits = version.scheduler().limits();
+        // Of a version of the registry, the file is a copy in the cache.
         if record.is_none() {
             facts.push(("From", version.plan().artifact.display().to_string()));
         }
-        facts.push(("Instances", version.scheduler().instances().to_string()));
-        facts.push((
-            "Largest batch",
-            limits
-                .max_batch_rows
-                .map_or("requests run one by one".to_owned(), |rows| {
-                    format!("{rows} rows")
-                }),
-        ));
+        facts.extend(scheduling_facts(version));
     }
     let manifest = loaded
         .as_ref()
@@ -194,6 +186,18 @@ fn detail(
         version: entry.version.clone(),
         facts,
     })
+}
+
+fn scheduling_facts(version: &Version) -> Facts {
+    let scheduler = version.scheduler();
+    let largest_batch = match scheduler.limits().max_batch_rows {
+        Some(rows) => format!("{rows} rows"),
+        None => "requests run one by one".to_owned(),
+    };
+    vec![
+        ("Instances", scheduler.instances().to_string()),
+        ("Largest batch", largest_batch),
+    ]
 }
 
 /// What the manifest of a bundle declares about its origin.
