@@ -27,6 +27,7 @@ impl Registry {
         if write.alias(&version.model, &alias).await? == Some(version.number) {
             return Ok(());
         }
+        // The version was resolved before this transaction began.
         let there = write.version(&version.model, version.number).await?;
         if there.is_none_or(|there| there.state == VersionState::Deleted) {
             return Err(Error::new(
@@ -93,6 +94,7 @@ impl Registry {
             .rev()
             .filter(|number| *number != current)
         {
+            // The newest earlier one first; versions that were deleted meanwhile are skipped.
             let version = write.version(model.as_str(), number).await?;
             if version.is_some_and(|version| version.state != VersionState::Deleted) {
                 target = Some(number);

@@ -142,7 +142,7 @@ impl Bundle {
     }
 
     /// Changes what the manifest says of where the version comes from, and writes the manifest
-    /// anew.
+    /// again.
     ///
     /// # Errors
     /// [`ErrorCode::InvalidBundle`] if it can no longer be written.
@@ -162,25 +162,22 @@ impl Bundle {
     /// # Errors
     /// [`ErrorCode::FileMismatch`] names the first one that differs.
     pub fn check_digests(&self) -> Result<()> {
-        let fixed = |file: &&BundleFile| {
-            self.manifest
-                .files
-                .iter()
-                .any(|fixed| fixed.path == file.path)
-        };
-        let read = |file: &BundleFile| match &file.source {
-            Source::Bytes(bytes) => Ok((file.path.clone(), bytes.len() as u64, Digest::of(bytes))),
-            Source::File(path) => {
-                hash_file(path, &|_| {}).map(|(bytes, digest)| (file.path.clone(), bytes, digest))
+        let mut found = Vec::new();
+        for file in &self.files {
+            if !self.is_fixed(&file.path) {
+                continue;
             }
-        };
-        let found = self
-            .files
-            .iter()
-            .filter(fixed)
-            .map(read)
-            .collect::<Result<Vec<_>>>()?;
+            let (bytes, digest) = match &file.source {
+                Source::Bytes(bytes) => (bytes.len() as u64, Digest::of(bytes)),
+                Source::File(path) => hash_file(path, &|_| {})?,
+            };
+            found.push((file.path.clone(), bytes, digest));
+        }
         self.check_fixed(&found)
+    }
+
+    fn is_fixed(&self, path: &str) -> bool {
+        self.manifest.files.iter().any(|fixed| fixed.path == path)
     }
 
     /// Holds the digests of its files against those that the manifest fixes.
@@ -191,18 +188,14 @@ impl Bundle {
             else {
                 continue;
             };
-            let mismatch = |problem: String| {
-                let message = format!("file \"{}\" {problem}, as {MANIFEST} fixes it", fixed.path);
-                Err(Error::new(ErrorCode::FileMismatch, message))
-            };
-            if fixed.bytes.is_some_and(|wanted| wanted != *bytes) {
-                return mismatch(format!(
-                    "has {bytes} bytes and not {}",
-                    fixed.bytes.unwrap_or_default()
-                ));
+            // The length first: two lengths tell a reader more than two digests.
+            if let Some(wanted) = fixed.bytes.filter(|wanted| wanted != bytes) {
+                let problem = format!("has {bytes} bytes and not {wanted}");
+                return Err(mismatch(&fixed.path, &problem));
             }
             if *digest != wanted {
-                return mismatch(format!("has the digest {digest} and not {wanted}"));
+                let problem = format!("has the digest {digest} and not {wanted}");
+                return Err(mismatch(&fixed.path, &problem));
             }
         }
         Ok(())
@@ -255,18 +248,26 @@ impl Bundle {
 
 /// Reads a manifest's text; `place` is for messages.
 pub(crate) fn parse(text: &str, place: &str) -> Result<Manifest> {
-    let wrong =
-        |problem: String| Error::new(ErrorCode::InvalidBundle, format!("{place}: {problem}"));
-    let manifest: Manifest =
-        toml::from_str(text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?;
+    let manifest: Manifest = toml::from_str(text)
+        .map_err(|error| invalid_manifest(place, error.to_string().trim_end()))?;
     if manifest.schema != Manifest::SCHEMA {
-        return Err(wrong(format!(
+        let problem = format!(
             "schema {} is not known, this build reads {}",
             manifest.schema,
             Manifest::SCHEMA
-        )));
+        );
+        return Err(invalid_manifest(place, &problem));
     }
     Ok(manifest)
+}
+
+fn invalid_manifest(place: &str, problem: &str) -> Error {
+    Error::new(ErrorCode::InvalidBundle, format!("{place}: {problem}"))
+}
+
+fn mismatch(path: &str, problem: &str) -> Error {
+    let message = format!("file \"{path}\" {problem}, as {MANIFEST} fixes it");
+    Error::new(ErrorCode::FileMismatch, message)
 }
 
 fn to_toml(manifest: &Manifest) -> Result<String> {
@@ -278,7 +279,7 @@ fn to_toml(manifest: &Manifest) -> Result<String> {
     })
 }
 
-fn folder_name(path: &Path) -> String {
+pub(crate) fn folder_name(path: &Path) -> String {
     let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     whole
         .file_name()

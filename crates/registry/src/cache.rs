@@ -25,6 +25,7 @@ use crate::push::{blocking, digest_of};
 use crate::trust::{self, Statement};
 use crate::{Digest, Error, ErrorCode, RequireSignature, Result, Snapshot, Verdict, VersionRecord};
 
+// The names are part of the layout on disk: another one makes every cached version unknown.
 const ENTRY: &str = "entry.json";
 const FILES: &str = "files";
 const SNAPSHOT: &str = "snapshot.json";
@@ -61,9 +62,9 @@ impl Entry {
     }
 }
 
-/// What is kept beside the files.
+/// What is stored beside the files.
 #[derive(Debug, Serialize, Deserialize)]
-struct Kept {
+struct StoredEntry {
     entry: Entry,
     /// Who signed the content, for each model and number that it has.
     #[serde(default)]
@@ -72,7 +73,7 @@ struct Kept {
     marks: BTreeMap<String, Mark>,
 }
 
-/// What changes when a file does, and costs one look.
+/// What changes when a file does, and costs no reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Mark {
     bytes: u64,
@@ -109,6 +110,7 @@ impl Cache {
     /// [`ErrorCode::FileUnusable`] if the folder cannot be made; what is wrong with the keys.
     pub fn open(config: &RegistryConfig, data: &Path) -> Result<Self> {
         let folder = config.cache(data);
+        // All of them on one file system, as versions are renamed from one into the other.
         for part in ["versions", "locks", "tmp", "pushes"] {
             let part = folder.join(part);
             std::fs::create_dir_all(&part).map_err(|error| Error::file(&part, &error))?;
@@ -127,7 +129,7 @@ impl Cache {
     }
 
     /// A version that is in the cache, verified without the registry: its signatures, its list of
-    /// files, and its files, by a look at each, or by reading those that look different.
+    /// files, and its files: by their marks, and by reading those whose mark differs.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -135,10 +137,10 @@ impl Cache {
         let (cache, version) = (self.clone(), version.clone());
         blocking(move || {
             let lock = cache.lock_shared(&version.digest)?;
-            let Some(kept) = cache.read(&version.digest)? else {
+            let Some(stored) = cache.read(&version.digest)? else {
                 return Ok(None);
             };
-            let signatures = kept
+            let signatures = stored
                 .signatures
                 .get(&version.name())
                 .cloned()
@@ -146,7 +148,7 @@ impl Cache {
             let entry = Entry {
                 version: version.clone(),
                 signatures,
-                ..kept.entry
+                ..stored.entry
             };
             cache.accept(&entry)?;
             cache.verified(&entry, lock)
@@ -161,6 +163,8 @@ impl Cache {
     pub fn last_snapshot(&self) -> Result<Option<Snapshot>> {
         let path = self.folder.join(SNAPSHOT);
         match std::fs::read(&path) {
+            // What another build wrote and this one cannot read counts as missing: it can be
+            // fetched again.
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::file(&path, &error)),
@@ -224,36 +228,37 @@ impl Cache {
 
     /// The cached version of an entry, if it is there and right. Blocks.
     fn verified(&self, entry: &Entry, lock: File) -> Result<Option<CachedVersion>> {
-        let Some(mut kept) = self.read(&entry.version.digest)? else {
+        let Some(mut stored) = self.read(&entry.version.digest)? else {
             return Ok(None);
         };
         let folder = self.version_folder(&entry.version.digest).join(FILES);
         // What the registry says now is what counts while it cannot be asked.
-        let mut changed = kept.signatures.get(&entry.version.name()) != Some(&entry.signatures);
-        kept.signatures
+        let mut changed = stored.signatures.get(&entry.version.name()) != Some(&entry.signatures);
+        stored
+            .signatures
             .insert(entry.version.name(), entry.signatures.clone());
         for file in &entry.files {
             let path = folder.join(&file.path);
             let Some(mark) = Mark::of(&path) else {
                 return Ok(None);
             };
-            if kept.marks.get(&file.path) == Some(&mark) {
+            if stored.marks.get(&file.path) == Some(&mark) {
                 continue;
             }
             if hash_file(&path, &|_| {})?.1.hex() != file.digest {
                 return Ok(None);
             }
-            kept.marks.insert(file.path.clone(), mark);
+            stored.marks.insert(file.path.clone(), mark);
             changed = true;
         }
         if changed {
             self.write_json(
                 &self.version_folder(&entry.version.digest).join(ENTRY),
-                &kept,
+                &stored,
             )?;
         }
-        // Whoever evicts takes the oldest first; a clock that cannot be set costs no more than that
-        // order.
+        // Eviction removes the version with the oldest time first. Where the time cannot be set,
+        // only that order is wrong.
         let _ = lock.set_modified(SystemTime::now());
         Ok(Some(CachedVersion {
             folder,
@@ -262,7 +267,7 @@ impl Cache {
         }))
     }
 
-    fn read(&self, digest: &Digest) -> Result<Option<Kept>> {
+    fn read(&self, digest: &Digest) -> Result<Option<StoredEntry>> {
         let path = self.version_folder(digest).join(ENTRY);
         match std::fs::read(&path) {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
@@ -295,15 +300,18 @@ impl Cache {
 
     /// Replaces a file, whole or not at all.
     fn write_json(&self, path: &Path, value: &impl Serialize) -> Result<()> {
-        let write = || -> std::io::Result<()> {
-            let part = tempfile::Builder::new()
-                .prefix("json-")
-                .tempfile_in(self.folder.join("tmp"))?;
-            serde_json::to_writer(&part, value)?;
-            part.persist(path)?;
-            Ok(())
-        };
-        write().map_err(|error| Error::file(path, &error))
+        self.persist_json(path, value)
+            .map_err(|error| Error::file(path, &error))
+    }
+
+    fn persist_json(&self, path: &Path, value: &impl Serialize) -> std::io::Result<()> {
+        // In the cache's own folder: a rename is atomic only within one file system.
+        let part = tempfile::Builder::new()
+            .prefix("json-")
+            .tempfile_in(self.folder.join("tmp"))?;
+        serde_json::to_writer(&part, value)?;
+        part.persist(path)?;
+        Ok(())
     }
 }
 

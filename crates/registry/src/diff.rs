@@ -92,6 +92,7 @@ fn flatten(prefix: &str, value: &Value, into: &mut BTreeMap<String, String>) {
             }
         }
         Value::Null => {}
+        // A key with an empty value and a missing key mean the same in a manifest.
         Value::Array(values) if values.is_empty() => {}
         Value::String(text) if text.is_empty() => {}
         Value::String(text) => {

@@ -12,6 +12,15 @@ use sha2::{Digest as _, Sha256};
 use crate::{Error, ErrorCode, Result};
 
 /// The SHA-256 of a content.
+///
+/// ```
+/// use tidegate_registry::Digest;
+///
+/// let digest = Digest::of(b"abc");
+/// let text = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+/// assert_eq!(digest.to_string(), text);
+/// assert_eq!(text.parse::<Digest>(), Ok(digest));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest([u8; 32]);
@@ -55,6 +64,7 @@ impl Digest {
                 sha256,
             })
             .collect();
+        // The order in which a folder is walked differs between machines.
         files.sort_by(|one, two| one.path.cmp(two.path));
         let text =
             serde_json::to_vec(&Canonical { files, schema: 1 }).expect("plain data can be written");
@@ -79,14 +89,14 @@ impl FromStr for Digest {
 
     /// Takes 64 hexadecimal digits, with or without `sha256:` before them.
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = || {
+        let digits = text.strip_prefix("sha256:").unwrap_or(text);
+        let bytes = from_hex(digits).and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Self).ok_or_else(|| {
             Error::new(
                 ErrorCode::InvalidReference,
-                format!("{:?} is no SHA-256 digest", shorten(text)),
+                format!("{:?} is not a SHA-256 digest", shorten(text)),
             )
-        };
-        let bytes = from_hex(text.strip_prefix("sha256:").unwrap_or(text)).ok_or_else(wrong)?;
-        Ok(Self(bytes.try_into().map_err(|_| wrong())?))
+        })
     }
 }
 
@@ -118,10 +128,10 @@ impl Hasher {
     }
 }
 
-/// The length and digest of a file; `progress` hears of every piece. Blocks.
+/// The length and digest of a file; `progress` is called with the bytes of every piece. Blocks.
 pub(crate) fn hash_file(path: &Path, progress: &dyn Fn(u64)) -> Result<(u64, Digest)> {
-    let fail = |error: std::io::Error| Error::file(path, &error);
-    let mut file = File::open(path).map_err(fail)?;
+    let mut file = File::open(path).map_err(|error| Error::file(path, &error))?;
+    // 1 MiB: few system calls, and a small part of the memory that a push takes anyway.
     let mut piece = vec![0; 1 << 20];
     let (mut hasher, mut length) = (Hasher::default(), 0);
     loop {
@@ -133,7 +143,7 @@ pub(crate) fn hash_file(path: &Path, progress: &dyn Fn(u64)) -> Result<(u64, Dig
                 progress(read as u64);
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(fail(error)),
+            Err(error) => return Err(Error::file(path, &error)),
         }
     }
 }
@@ -145,9 +155,17 @@ pub(crate) fn to_hex(bytes: &[u8]) -> String {
 
 /// The reverse of [`to_hex`]; takes capital digits too.
 pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16).map(|digit| digit as u8);
-    let pair = |pair: &[u8]| Some(digit(pair.first()?)? << 4 | digit(pair.get(1)?)?);
-    text.as_bytes().chunks(2).map(pair).collect()
+    text.as_bytes().chunks(2).map(hex_pair).collect()
+}
+
+/// One byte; none where a digit is missing or wrong.
+fn hex_pair(pair: &[u8]) -> Option<u8> {
+    let (high, low) = (hex_digit(*pair.first()?)?, hex_digit(*pair.get(1)?)?);
+    Some(high << 4 | low)
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).map(|digit| digit as u8)
 }
 
 fn shorten(text: &str) -> String {

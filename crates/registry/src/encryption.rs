@@ -3,6 +3,8 @@
 mod cipher;
 mod command;
 
+use std::path::Path;
+
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
 use serde::{Deserialize, Serialize};
@@ -37,61 +39,19 @@ struct Envelope {
     nonce: String,
 }
 
+// 96 bits, the nonce length that AES-GCM is specified for (NIST SP 800-38D, 5.2.1.1).
 const NONCE_BYTES: usize = 12;
 
 impl Keyring {
     /// Reads the keys that a configuration names.
     pub(crate) fn open(config: &EncryptionConfig) -> Result<Self> {
-        let file = |path: &std::path::PathBuf| {
-            let text = std::fs::read_to_string(path).map_err(|error| {
-                Error::new(
-                    ErrorCode::KeyUnavailable,
-                    format!("{}: {error}", path.display()),
-                )
-            })?;
-            Wrapping::key(&text, &path.display().to_string())
-        };
-        let current = match (
-            &config.key_file,
-            &config.key_env,
-            config.key_command.is_empty(),
-        ) {
-            (None, None, true) => None,
-            (Some(path), None, true) => Some(file(path)?),
-            (None, Some(name), true) => {
-                let text = std::env::var(name).map_err(|error| {
-                    Error::new(
-                        ErrorCode::KeyUnavailable,
-                        format!("environment {name}: {error}"),
-                    )
-                })?;
-                Some(Wrapping::key(&text, &format!("environment {name}"))?)
-            }
-            (None, None, false) => {
-                let Some(id) = config.key_id.clone() else {
-                    return Err(config_error(
-                        "key_command needs key_id, the name of the key behind it",
-                    ));
-                };
-                Some(Wrapping::Command {
-                    id,
-                    command: config.key_command.clone(),
-                })
-            }
-            _ => {
-                return Err(config_error(
-                    "only one of key_file, key_env and key_command may be set",
-                ));
-            }
-        };
-        Ok(Self {
-            current,
-            previous: config
-                .previous_keys
-                .iter()
-                .map(file)
-                .collect::<Result<_>>()?,
-        })
+        let current = current_key(config)?;
+        let previous = config
+            .previous_keys
+            .iter()
+            .map(|path| Wrapping::from_file(path))
+            .collect::<Result<_>>()?;
+        Ok(Self { current, previous })
     }
 
     /// A cipher for a new object and the envelope to keep; none where nothing is encrypted.
@@ -123,52 +83,91 @@ impl Keyring {
     }
 
     async fn unwrap(&self, envelope: &str, digest: &Digest) -> Result<([u8; 32], [u8; 7], String)> {
-        let corrupt = || {
-            Error::new(
-                ErrorCode::EnvelopeCorrupt,
-                format!("the envelope of {digest} was changed"),
-            )
-        };
-        let envelope: Envelope = serde_json::from_str(envelope).map_err(|_| corrupt())?;
+        let envelope: Envelope =
+            serde_json::from_str(envelope).map_err(|_| corrupt_envelope(digest))?;
         let nonce = from_hex(&envelope.nonce)
             .and_then(|nonce| nonce.try_into().ok())
-            .ok_or_else(corrupt)?;
-        let wrapped = from_hex(&envelope.wrapped).ok_or_else(corrupt)?;
-        let known = || self.current.iter().chain(&self.previous);
-        let Some(wrapping) = known().find(|wrapping| wrapping.id() == envelope.key_id) else {
-            let have: Vec<&str> = known().map(Wrapping::id).collect();
-            let have = if have.is_empty() {
-                "none".to_owned()
-            } else {
-                have.join(", ")
-            };
-            let problem = format!(
-                "{digest} is encrypted for key {}, configured is {have}",
-                envelope.key_id
-            );
-            return Err(Error::new(ErrorCode::WrongKey, problem));
-        };
-        let key = match wrapping {
+            .ok_or_else(|| corrupt_envelope(digest))?;
+        let wrapped = from_hex(&envelope.wrapped).ok_or_else(|| corrupt_envelope(digest))?;
+        let key = match self.wrapping(&envelope.key_id, digest)? {
             Wrapping::Command { command, .. } => command::run(command, "unwrap", &wrapped).await?,
             Wrapping::Key { key, .. } => {
-                let (prefix, sealed) = wrapped.split_at_checked(NONCE_BYTES).ok_or_else(corrupt)?;
-                let prefix: [u8; NONCE_BYTES] = prefix.try_into().map_err(|_| corrupt())?;
-                let aad = associated(digest, &nonce);
-                let payload = Payload {
-                    msg: sealed,
-                    aad: &aad,
-                };
-                Aes256Gcm::new(key.into())
-                    .decrypt(&Nonce::from(prefix), payload)
-                    .map_err(|_| corrupt())?
+                decrypt(key, &wrapped, digest, &nonce).ok_or_else(|| corrupt_envelope(digest))?
             }
         };
-        Ok((
-            key.try_into().map_err(|_| corrupt())?,
-            nonce,
-            envelope.key_id,
-        ))
+        let key = key.try_into().map_err(|_| corrupt_envelope(digest))?;
+        Ok((key, nonce, envelope.key_id))
     }
+
+    /// The key that an object was encrypted for.
+    fn wrapping(&self, id: &str, digest: &Digest) -> Result<&Wrapping> {
+        self.known()
+            .find(|wrapping| wrapping.id() == id)
+            .ok_or_else(|| {
+                let have: Vec<&str> = self.known().map(Wrapping::id).collect();
+                let have = if have.is_empty() {
+                    "none".to_owned()
+                } else {
+                    have.join(", ")
+                };
+                let problem = format!("{digest} is encrypted for key {id}, configured is {have}");
+                Error::new(ErrorCode::WrongKey, problem)
+            })
+    }
+
+    fn known(&self) -> impl Iterator<Item = &Wrapping> {
+        self.current.iter().chain(&self.previous)
+    }
+}
+
+/// The key that new objects are encrypted for; none where encryption is not configured.
+fn current_key(config: &EncryptionConfig) -> Result<Option<Wrapping>> {
+    let has_command = !config.key_command.is_empty();
+    let key = match (&config.key_file, &config.key_env, has_command) {
+        (None, None, false) => return Ok(None),
+        (Some(path), None, false) => Wrapping::from_file(path)?,
+        (None, Some(name), false) => Wrapping::from_environment(name)?,
+        (None, None, true) => {
+            // A command has no content to derive an id from, as a key has.
+            let Some(id) = config.key_id.clone() else {
+                return Err(config_error(
+                    "key_command needs key_id, the name of the key behind it",
+                ));
+            };
+            Wrapping::Command {
+                id,
+                command: config.key_command.clone(),
+            }
+        }
+        _ => {
+            return Err(config_error(
+                "only one of key_file, key_env and key_command may be set",
+            ));
+        }
+    };
+    Ok(Some(key))
+}
+
+/// A data key in plain; none where the wrapped key or the nonce was changed, or the digest is
+/// another object's.
+fn decrypt(outer: &[u8; 32], wrapped: &[u8], digest: &Digest, nonce: &[u8; 7]) -> Option<Vec<u8>> {
+    let (prefix, sealed) = wrapped.split_at_checked(NONCE_BYTES)?;
+    let prefix: [u8; NONCE_BYTES] = prefix.try_into().ok()?;
+    let aad = associated(digest, nonce);
+    let payload = Payload {
+        msg: sealed,
+        aad: &aad,
+    };
+    Aes256Gcm::new(outer.into())
+        .decrypt(&Nonce::from(prefix), payload)
+        .ok()
+}
+
+fn corrupt_envelope(digest: &Digest) -> Error {
+    Error::new(
+        ErrorCode::EnvelopeCorrupt,
+        format!("the envelope of {digest} was changed"),
+    )
 }
 
 async fn wrap(
@@ -209,15 +208,36 @@ fn associated(digest: &Digest, nonce: &[u8; 7]) -> Vec<u8> {
 }
 
 impl Wrapping {
+    fn from_file(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Error::new(
+                ErrorCode::KeyUnavailable,
+                format!("{}: {error}", path.display()),
+            )
+        })?;
+        Self::key(&text, &path.display().to_string())
+    }
+
+    fn from_environment(name: &str) -> Result<Self> {
+        let text = std::env::var(name).map_err(|error| {
+            Error::new(
+                ErrorCode::KeyUnavailable,
+                format!("environment {name}: {error}"),
+            )
+        })?;
+        Self::key(&text, &format!("environment {name}"))
+    }
+
     fn key(text: &str, place: &str) -> Result<Self> {
         let key = from_hex(text.trim()).and_then(|key| <[u8; 32]>::try_from(key).ok());
-        let wrong = || {
+        let key = key.ok_or_else(|| {
             Error::new(
                 ErrorCode::InvalidKey,
                 format!("{place}: an encryption key has 64 hexadecimal digits"),
             )
-        };
-        let key = key.ok_or_else(wrong)?;
+        })?;
+        // The database keeps the id in plain text. A hash with a prefix of its own tells keys apart
+        // and gives nothing of the key away.
         let id = Digest::of(&[b"tidegate key id".as_slice(), &key].concat()).hex()[..16].to_owned();
         Ok(Self::Key { id, key })
     }

@@ -1,10 +1,12 @@
 //! Reading contents out of the object store, checked on the way, and versions into the cache.
 
 use std::io::Write;
+use std::ops::Range;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use tidegate_store::Object;
+use tokio::task::JoinHandle;
 
 use crate::cache::CachedVersion;
 use crate::digest::Hasher;
@@ -29,11 +31,14 @@ impl Registry {
     /// [`Error`] says which check failed, or what cannot be reached.
     pub async fn fetch(&self, version: &VersionRecord) -> Result<CachedVersion> {
         let entry = self.entry(version).await?;
+        // Before the first byte is fetched: a version that is not trusted takes no space in the
+        // cache.
         self.cache.accept(&entry)?;
         let mut filling = match self.cache.begin(&entry).await? {
             crate::cache::Begun::There(there) => return Ok(there),
             crate::cache::Begun::Fill(filling) => filling,
         };
+        // One file after the other: a single one already reads several ranges at once.
         for file in &entry.files {
             let digest: Digest = file.digest.parse()?;
             let written = self
@@ -81,25 +86,7 @@ impl Registry {
         } else {
             plain
         };
-        let found = self.storage.length(&object.location).await?;
-        match found {
-            None => {
-                let problem = format!(
-                    "{digest} is not at {} in {}",
-                    object.location,
-                    self.storage.shown()
-                );
-                return Err(Error::new(ErrorCode::ObjectMissing, problem));
-            }
-            Some(found) if found != stored => {
-                let problem = format!(
-                    "{digest} has {found} bytes in {} and not {stored}",
-                    self.storage.shown()
-                );
-                return Err(Error::new(ErrorCode::ObjectCorrupt, problem));
-            }
-            Some(_) => {}
-        }
+        self.check_length(object, digest, stored).await?;
         let (length, step) = match &cipher {
             None => (plain, RANGE_BYTES),
             Some(_) => (stored_chunks(plain), RANGE_CHUNKS * (CHUNK as u64 + 16)),
@@ -108,12 +95,9 @@ impl Registry {
             .map(|at| at * step..length.min((at + 1) * step))
             .collect();
         let count = ranges.len();
-        // Tasks of their own: bytes arrive while the ones before are decrypted and written.
-        let read = |range| {
-            let (storage, location) = (self.storage.clone(), object.location.clone());
-            tokio::spawn(async move { storage.read(&location, range).await })
-        };
-        let mut pieces = stream::iter(ranges).map(read).buffered(RANGES_IN_FLIGHT);
+        let mut pieces = stream::iter(ranges)
+            .map(|range| self.start_reading(&object.location, range))
+            .buffered(RANGES_IN_FLIGHT);
         let (mut sink, mut at) = (
             Sink {
                 hasher: Hasher::default(),
@@ -129,12 +113,39 @@ impl Registry {
             at += 1;
             let end = at == count;
             sink = blocking(move || {
+                // Only an encrypted content needs the number of its first chunk.
                 sink.take((at as u64 - 1) * RANGE_CHUNKS, piece, end)?;
                 Ok(sink)
             })
             .await?;
         }
         sink.finish()
+    }
+
+    /// Compares lengths before the first byte is read: a truncated object is found at no cost.
+    async fn check_length(&self, object: &Object, digest: &Digest, stored: u64) -> Result<()> {
+        let Some(found) = self.storage.length(&object.location).await? else {
+            let problem = format!(
+                "{digest} is not at {} in {}",
+                object.location,
+                self.storage.shown()
+            );
+            return Err(Error::new(ErrorCode::ObjectMissing, problem));
+        };
+        if found == stored {
+            return Ok(());
+        }
+        let problem = format!(
+            "{digest} has {found} bytes in {} and not {stored}",
+            self.storage.shown()
+        );
+        Err(Error::new(ErrorCode::ObjectCorrupt, problem))
+    }
+
+    /// Reads in a task of its own: bytes arrive while the ones before are decrypted and written.
+    fn start_reading(&self, location: &str, range: Range<u64>) -> JoinHandle<Result<Bytes>> {
+        let (storage, location) = (self.storage.clone(), location.to_owned());
+        tokio::spawn(async move { storage.read(&location, range).await })
     }
 
     /// What is in the place of a content that is not right: another one, or a broken one.
@@ -144,6 +155,7 @@ impl Registry {
             Some(_) => self.read_trailer(&object.location).await,
         };
         match found {
+            // A digest that the registry knows cannot be chance: the objects were swapped.
             Ok(Some(found)) if found != digest.hex() => match self.store.object(&found).await {
                 Ok(Some(_)) => {
                     let problem =
@@ -175,6 +187,7 @@ impl Registry {
 
     async fn read_trailer(&self, location: &str) -> Result<Option<String>> {
         let length = self.storage.length(location).await?.unwrap_or(0);
+        // Shorter than any object that was written whole.
         if length < TRAILER as u64 {
             return Ok(None);
         }

@@ -30,6 +30,7 @@ impl Registry {
     /// # Errors
     /// [`crate::Error`] of the database or the object store.
     pub async fn collect_garbage(&self, grace: Duration) -> Result<Collected> {
+        // The objects of another registry would all look like strays.
         self.claim_storage().await?;
         end_abandoned(&self.store, &self.cache, &self.actor).await?;
         let since = now_ms() - i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
@@ -47,6 +48,8 @@ impl Registry {
                 })
                 .await?;
         }
+        // The database first: what is cleared from the object store must not be found in it any
+        // more.
         write.commit().await?;
         self.clear_garbage().await?;
         let strays = self.collect_strays(since).await?;
@@ -64,6 +67,8 @@ impl Registry {
             self.storage
                 .clear(&garbage.location, garbage.multipart.as_deref())
                 .await?;
+            // Forgotten only after it was removed: an interrupted run tries the same location
+            // again.
             self.store.cleared(&garbage.location).await?;
         }
         Ok(())

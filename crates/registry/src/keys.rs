@@ -50,16 +50,13 @@ impl FromStr for KeyId {
             && text
                 .bytes()
                 .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        let wrong = || {
-            Error::new(
-                ErrorCode::InvalidKey,
-                format!(
-                    "{:?} is not a key id: a key id has 16 hexadecimal digits",
-                    text
-                ),
-            )
-        };
-        digits.then(|| Self(text.to_owned())).ok_or_else(wrong)
+        if digits {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(Error::new(
+            ErrorCode::InvalidKey,
+            format!("{text:?} is not a key id: a key id has 16 hexadecimal digits"),
+        ))
     }
 }
 
@@ -106,6 +103,7 @@ impl SigningKeys {
         };
         let revoked = public_keys(&folder.join(REVOKED))?;
         let mut trusted = public_keys(&folder.join(TRUSTED))?;
+        // Revoking leaves the file of the trusted key where it is, so a key can be in both folders.
         trusted.retain(|id, _| !revoked.contains_key(id));
         Ok(Self {
             signer,
@@ -132,18 +130,21 @@ impl SigningKeys {
 
     /// Every key of the folder.
     pub fn list(&self) -> Vec<TrustedKey> {
-        let signs = |id: &KeyId| self.signer.as_ref().is_some_and(|(own, _)| own == id);
         let trusted = self.trusted.keys().map(|id| (id, false));
         let keys = trusted.chain(self.revoked.keys().map(|id| (id, true)));
         let mut keys: Vec<TrustedKey> = keys
             .map(|(id, revoked)| TrustedKey {
                 id: id.clone(),
                 revoked,
-                signs: signs(id),
+                signs: self.signs(id),
             })
             .collect();
         keys.sort_by(|one, two| one.id.cmp(&two.id));
         keys
+    }
+
+    fn signs(&self, id: &KeyId) -> bool {
+        self.signer.as_ref().is_some_and(|(own, _)| own == id)
     }
 
     /// Makes a signing key, trusts it, and gives its id. A signing key that was there before stays
@@ -165,9 +166,10 @@ impl SigningKeys {
             .map_err(|error| invalid("the new key", &error))?;
         make_folder(folder)?;
         let signing = folder.join(SIGNING);
+        // A private key cannot be made a second time, so it is renamed and not overwritten.
         if let Some((old, _)) = Self::open(folder)?.signer {
-            let kept = folder.join(format!("signing-{old}.pem"));
-            std::fs::rename(&signing, &kept).map_err(|error| Error::file(&kept, &error))?;
+            let renamed = folder.join(format!("signing-{old}.pem"));
+            std::fs::rename(&signing, &renamed).map_err(|error| Error::file(&renamed, &error))?;
         }
         write_private(&signing, pem.as_bytes())?;
         write_public(&folder.join(TRUSTED), &id, &key.verifying_key())?;
@@ -280,16 +282,16 @@ fn write_public(folder: &Path, id: &KeyId, key: &VerifyingKey) -> Result<()> {
 
 /// Writes a file that only its owner can read, whole or not at all, and never over another one.
 fn write_private(file: &Path, bytes: &[u8]) -> Result<()> {
-    let fail = |error: std::io::Error| Error::file(file, &error);
+    // The mode is set when the file is made: no moment in which others can read the key.
     let mut part: File = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(file)
-        .map_err(fail)?;
+        .map_err(|error| Error::file(file, &error))?;
     part.write_all(bytes)
         .and_then(|()| part.sync_all())
-        .map_err(fail)
+        .map_err(|error| Error::file(file, &error))
 }
 
 fn make_folder(folder: &Path) -> Result<()> {

@@ -46,6 +46,7 @@ impl Registry {
         let mut write = self.store.write(&self.actor).await?;
         let (model, number) = (version.model.as_str(), version.number);
         living(&mut write, version).await?;
+        // In the transaction that deletes: no alias can be set in between.
         let aliases = write.aliases_of(model, number).await?;
         if !aliases.is_empty() {
             let problem = format!(
@@ -114,6 +115,7 @@ impl Registry {
             let problem = "this machine has no signing key that is not revoked; create one with `tidegate keys generate`";
             return Err(Error::new(ErrorCode::KeyUnavailable, problem));
         };
+        // A signature must not vouch for a list of files that was changed in the database.
         self.entry(version).await?.check_digest()?;
         let mut write = self.store.write(&self.actor).await?;
         living(&mut write, version).await?;
@@ -145,7 +147,7 @@ impl Registry {
     }
 
     /// Wraps the data keys of all encrypted contents with the current key, where another one wraps
-    /// them. Contents are not touched. Gives how many keys were wrapped anew.
+    /// them. Contents are not touched. Gives how many keys were wrapped again.
     ///
     /// # Errors
     /// [`ErrorCode::WrongKey`] if a key that wraps one of them is not configured; what was done

@@ -101,28 +101,28 @@ impl Bundle {
                 });
             }
         }
-        let folder = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let folder = folder
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
         let manifest = Manifest {
-            name: name.map_or(folder, str::to_owned),
+            name: name.map_or_else(|| crate::bundle::folder_name(path), str::to_owned),
             artifact,
             signature,
             warmup,
-            lineage: Lineage {
-                training_run: model.run_id.unwrap_or_default(),
-                trained_at: model
-                    .utc_time_created
-                    .map(|time| time.replacen(' ', "T", 1))
-                    .unwrap_or_default(),
-                ..Lineage::default()
-            },
+            lineage: lineage(model.run_id, model.utc_time_created),
             ..Manifest::default()
         };
+        // A `model.toml` of the folder would be taken in place of the manifest made here.
         files.retain(|file| file.path != crate::bundle::MANIFEST);
         Self::new(manifest, files, limits)
+    }
+}
+
+/// MLflow writes the time with a space where RFC 3339 has a `T`.
+fn lineage(run_id: Option<String>, created: Option<String>) -> Lineage {
+    Lineage {
+        training_run: run_id.unwrap_or_default(),
+        trained_at: created
+            .map(|time| time.replacen(' ', "T", 1))
+            .unwrap_or_default(),
+        ..Lineage::default()
     }
 }
 
@@ -139,6 +139,7 @@ fn artifact(flavors: &BTreeMap<String, Value>) -> std::result::Result<String, St
     let found: Vec<&str> = flavors
         .keys()
         .map(String::as_str)
+        // Every model has this one: it says how Python loads it, not what it is.
         .filter(|flavor| *flavor != "python_function")
         .collect();
     let hint = match found.iter().find(|flavor| known.contains(flavor)) {
@@ -157,44 +158,52 @@ fn signature(
     signature: MlSignature,
     inputs: &[String],
 ) -> std::result::Result<DeclaredSignature, String> {
-    let parse = |text: Option<String>| match text {
-        None => Ok(Vec::new()),
-        Some(text) => serde_json::from_str::<Vec<MlField>>(&text)
-            .map_err(|error| format!("signature: {error}")),
-    };
-    let outputs = parse(signature.outputs)?;
+    let outputs = parse_fields(signature.outputs)?;
     // Columns of the output are how MLflow shows it, and not how the artifact names it.
     let outputs = outputs
         .into_iter()
         .filter_map(|field| declared(&field))
         .collect();
-    let fields = parse(signature.inputs)?;
+    let fields = parse_fields(signature.inputs)?;
     if fields.iter().any(|field| field.tensor.is_some()) {
         return Ok(DeclaredSignature {
             inputs: fields.iter().filter_map(declared).collect(),
             outputs,
         });
     }
-    let column = |field: &MlField| Column {
-        name: field.name.clone(),
-        ..Column::default()
-    };
     let inputs = match inputs {
         _ if fields.is_empty() => Vec::new(),
+        // One input takes all columns of a row; several take one column each.
         [_] => vec![DeclaredTensor {
             columns: fields.iter().map(column).collect(),
             ..DeclaredTensor::default()
         }],
-        _ => fields
-            .iter()
-            .map(|field| DeclaredTensor {
-                name: field.name.clone(),
-                datatype: datatype(&field.kind),
-                ..DeclaredTensor::default()
-            })
-            .collect(),
+        _ => fields.iter().map(column_tensor).collect(),
     };
     Ok(DeclaredSignature { inputs, outputs })
+}
+
+/// The signature's fields, which MLflow keeps as JSON in a string.
+fn parse_fields(text: Option<String>) -> std::result::Result<Vec<MlField>, String> {
+    match text {
+        None => Ok(Vec::new()),
+        Some(text) => serde_json::from_str(&text).map_err(|error| format!("signature: {error}")),
+    }
+}
+
+fn column(field: &MlField) -> Column {
+    Column {
+        name: field.name.clone(),
+        ..Column::default()
+    }
+}
+
+fn column_tensor(field: &MlField) -> DeclaredTensor {
+    DeclaredTensor {
+        name: field.name.clone(),
+        datatype: datatype(&field.kind),
+        ..DeclaredTensor::default()
+    }
 }
 
 fn declared(field: &MlField) -> Option<DeclaredTensor> {
@@ -237,6 +246,7 @@ fn sample(example: &Value, signature: &DeclaredSignature, inputs: &[String]) -> 
     let inputs: Option<Vec<Value>> = inputs
         .iter()
         .map(|name| {
+// A signature of columns has one unnamed tensor, which stands for the only input.
             let spec = signature.inputs.iter().find(|spec| spec.name == *name || spec.name.is_empty());
             let datatype = spec.and_then(|spec| spec.datatype).unwrap_or(DataType::Fp32);
             let data = match values {

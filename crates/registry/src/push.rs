@@ -3,6 +3,7 @@
 mod alive;
 mod upload;
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -12,11 +13,14 @@ use tidegate_store::{
 
 use crate::digest::hash_file;
 use crate::trust::Statement;
-use crate::{Bundle, Digest, Error, ErrorCode, Registry, Result, Source, VersionRecord, reference};
+use crate::{
+    Bundle, BundleFile, Digest, Error, ErrorCode, Registry, Result, Source, VersionRecord,
+    reference,
+};
 
 pub(crate) use alive::end_abandoned;
 
-/// Hears how far a push is, as bytes done and bytes in all; first of reading, then of sending.
+/// Is called with the step of a push, first "reading", then "sending", and its bytes done and in all.
 pub type Progress = Arc<dyn Fn(&'static str, u64, u64) + Send + Sync>;
 
 /// How to push.
@@ -24,13 +28,13 @@ pub type Progress = Arc<dyn Fn(&'static str, u64, u64) + Send + Sync>;
 pub struct PushOptions {
     /// An alias that points at the version as soon as it is there.
     pub alias: Option<String>,
-    /// Hears how far the push is.
+    /// Is called as the push makes progress.
     pub progress: Option<Progress>,
 }
 
-/// What a version that comes from another registry keeps.
+/// The number and signatures that a version keeps when it comes from another registry.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Kept {
+pub(crate) struct Original {
     pub(crate) number: Option<i64>,
     pub(crate) signatures: Vec<Signature>,
 }
@@ -59,6 +63,20 @@ pub(crate) struct Hashed {
     pub(crate) digest: Digest,
 }
 
+impl Hashed {
+    fn found(&self) -> (String, u64, Digest) {
+        (self.path.clone(), self.bytes, self.digest)
+    }
+
+    fn listed(&self) -> VersionFile {
+        VersionFile {
+            path: self.path.clone(),
+            digest: self.digest.hex(),
+            bytes: signed(self.bytes),
+        }
+    }
+}
+
 impl Registry {
     /// Makes a version of a bundle: reads it, sends what the object store does not have, and adds
     /// the version. The same content again gives the same version. A push that is cut off leaves
@@ -67,7 +85,7 @@ impl Registry {
     /// # Errors
     /// [`Error`] says what is wrong; nothing is visible then.
     pub async fn push(&self, bundle: &Bundle, options: &PushOptions) -> Result<Pushed> {
-        self.push_as(bundle, options, &Kept::default()).await
+        self.push_as(bundle, options, &Original::default()).await
     }
 
     /// Pushes, under the number and with the signatures that another registry gave.
@@ -75,7 +93,7 @@ impl Registry {
         &self,
         bundle: &Bundle,
         options: &PushOptions,
-        kept: &Kept,
+        original: &Original,
     ) -> Result<Pushed> {
         let alias = options
             .alias
@@ -83,28 +101,21 @@ impl Registry {
             .map(reference::alias_name)
             .transpose()?;
         let hashed = hash(bundle, options.progress.clone()).await?;
-        let found: Vec<_> = hashed
-            .iter()
-            .map(|file| (file.path.clone(), file.bytes, file.digest))
-            .collect();
+        let found: Vec<_> = hashed.iter().map(Hashed::found).collect();
+        // Before anything is sent: a file that differs from its manifest would make a useless
+        // version.
         bundle.check_fixed(&found)?;
-        let files: Vec<VersionFile> = hashed
-            .iter()
-            .map(|file| VersionFile {
-                path: file.path.clone(),
-                digest: file.digest.hex(),
-                bytes: signed(file.bytes),
-            })
-            .collect();
+        let files: Vec<VersionFile> = hashed.iter().map(Hashed::listed).collect();
         let digest = digest_of(&files);
         let model = bundle.name().as_str();
 
         let mut write = self.store.write(&self.actor).await?;
         if let Some(version) = write.version_by_digest(model, &digest.hex()).await? {
             return self
-                .push_again(write, version.try_into()?, alias, kept)
+                .push_again(write, version.try_into()?, alias, original)
                 .await;
         }
+        // The transaction ends before the upload, which may take hours and must not block others.
         drop(write);
         self.claim_storage().await?;
         let push = self.begin_push().await?;
@@ -113,6 +124,7 @@ impl Registry {
             .await?;
 
         let mut write = self.store.write(&self.actor).await?;
+        // A push that was silent for too long is ended by others, and its objects may be collected.
         for file in &files {
             if write.object(&file.digest).await?.is_none() {
                 let problem =
@@ -120,15 +132,18 @@ impl Registry {
                 return Err(Error::new(ErrorCode::PushExpired, problem));
             }
         }
+        // In the transaction that adds the version: its files protect the objects from here on.
         write.end_push(push.id()).await?;
         // Another push may have been faster.
         if let Some(version) = write.version_by_digest(model, &digest.hex()).await? {
             return self
-                .push_again(write, version.try_into()?, alias, kept)
+                .push_again(write, version.try_into()?, alias, original)
                 .await;
         }
-        let version = self.add(&mut write, bundle, digest, &files, kept).await?;
-        let signed_by = self.finish(&mut write, &version, alias, kept).await?;
+        let version = self
+            .add(&mut write, bundle, digest, &files, original)
+            .await?;
+        let signed_by = self.finish(&mut write, &version, alias, original).await?;
         write.commit().await?;
         Ok(Pushed {
             version,
@@ -147,12 +162,12 @@ impl Registry {
         bundle: &Bundle,
         digest: Digest,
         files: &[VersionFile],
-        kept: &Kept,
+        original: &Original,
     ) -> Result<VersionRecord> {
         let model = bundle.name().as_str();
         let version = Version {
             model: model.to_owned(),
-            number: number(write, model, kept.number).await?,
+            number: number(write, model, original.number).await?,
             digest: digest.hex(),
             state: VersionState::Ready,
             reason: String::new(),
@@ -181,16 +196,16 @@ impl Registry {
         mut write: Write,
         version: VersionRecord,
         alias: Option<String>,
-        kept: &Kept,
+        original: &Original,
     ) -> Result<Pushed> {
-        if let Some(number) = kept.number.filter(|number| *number != version.number) {
+        if let Some(number) = original.number.filter(|number| *number != version.number) {
             let problem = format!(
                 "{} has this content already, and the import asks for number {number}",
                 version.name()
             );
             return Err(Error::new(ErrorCode::NumberTaken, problem));
         }
-        let signed_by = self.finish(&mut write, &version, alias, kept).await?;
+        let signed_by = self.finish(&mut write, &version, alias, original).await?;
         write.commit().await?;
         Ok(Pushed {
             version,
@@ -207,9 +222,9 @@ impl Registry {
         write: &mut Write,
         version: &VersionRecord,
         alias: Option<String>,
-        kept: &Kept,
+        original: &Original,
     ) -> Result<Option<String>> {
-        for signature in &kept.signatures {
+        for signature in &original.signatures {
             write
                 .add_signature(&version.model, version.number, signature)
                 .await?;
@@ -275,35 +290,39 @@ async fn number(write: &mut Write, model: &str, wanted: Option<i64>) -> Result<i
 /// Reads every file once, for its digest.
 async fn hash(bundle: &Bundle, progress: Option<Progress>) -> Result<Vec<Hashed>> {
     let files = bundle.files().to_vec();
-    let length = |source: &Source| match source {
+    blocking(move || hash_files(files, progress.as_ref())).await
+}
+
+fn hash_files(files: Vec<BundleFile>, progress: Option<&Progress>) -> Result<Vec<Hashed>> {
+    let total = files.iter().map(|file| apparent_bytes(&file.source)).sum();
+    let done = Cell::new(0);
+    let mut hashed = Vec::with_capacity(files.len());
+    for file in files {
+        let (bytes, digest) = match &file.source {
+            Source::Bytes(bytes) => (bytes.len() as u64, Digest::of(bytes)),
+            Source::File(path) => hash_file(path, &|more| {
+                done.set(done.get() + more);
+                if let Some(progress) = progress {
+                    progress("reading", done.get(), total);
+                }
+            })?,
+        };
+        hashed.push(Hashed {
+            path: file.path,
+            source: file.source,
+            bytes,
+            digest,
+        });
+    }
+    Ok(hashed)
+}
+
+/// The length for progress only: where a file cannot be read, hashing it says why.
+fn apparent_bytes(source: &Source) -> u64 {
+    match source {
         Source::Bytes(bytes) => bytes.len() as u64,
         Source::File(path) => std::fs::metadata(path).map_or(0, |metadata| metadata.len()),
-    };
-    let total = files.iter().map(|file| length(&file.source)).sum();
-    let hash = move || {
-        let done = std::cell::Cell::new(0);
-        let tell = |more: u64| {
-            done.set(done.get() + more);
-            if let Some(progress) = &progress {
-                progress("reading", done.get(), total);
-            }
-        };
-        let mut hashed = Vec::with_capacity(files.len());
-        for file in files {
-            let (bytes, digest) = match &file.source {
-                Source::Bytes(bytes) => (bytes.len() as u64, Digest::of(bytes)),
-                Source::File(path) => hash_file(path, &tell)?,
-            };
-            hashed.push(Hashed {
-                path: file.path,
-                source: file.source,
-                bytes,
-                digest,
-            });
-        }
-        Ok(hashed)
-    };
-    blocking(hash).await
+    }
 }
 
 /// Runs what blocks away from the threads that answer.
@@ -312,6 +331,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
 ) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
+        // The task is never cancelled, so that it can only have panicked.
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

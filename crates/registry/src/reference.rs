@@ -32,7 +32,6 @@ impl FromStr for Reference {
 
     /// An alias follows `@`, or `:` if it is not a number.
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = |problem: String| Error::new(ErrorCode::InvalidReference, problem);
         let (model, selector) = match text.split_once(['@', ':']) {
             None => (text, Selector::Latest),
             Some((model, rest)) => {
@@ -50,11 +49,15 @@ impl FromStr for Reference {
             }
         };
         if matches!(selector, Selector::Number(number) if number < 1) {
-            return Err(wrong(format!("{text:?}: versions are numbered from 1")));
+            return Err(invalid(format!("{text:?}: versions are numbered from 1")));
         }
-        let model = model.parse().map_err(|error| wrong(format!("{error}")))?;
+        let model = model.parse().map_err(|error| invalid(format!("{error}")))?;
         Ok(Self { model, selector })
     }
+}
+
+fn invalid(problem: String) -> Error {
+    Error::new(ErrorCode::InvalidReference, problem)
 }
 
 /// An alias: spelled like a model's name, and not a number, so that `fraud:7` is always version 7.
@@ -67,7 +70,7 @@ pub(crate) fn alias_name(text: &str) -> Result<String> {
             let problem = format!(
                 "{shown:?} is not an alias: use letters, digits, '-', '_' and '.', and not digits alone"
             );
-            Err(Error::new(ErrorCode::InvalidReference, problem))
+            Err(invalid(problem))
         }
     }
 }

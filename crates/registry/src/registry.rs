@@ -75,9 +75,9 @@ impl TryFrom<Version> for VersionRecord {
 }
 
 impl VersionRecord {
-    /// As the conversion, but a manifest that this build cannot read, for a newer one wrote it, is
-    /// taken as empty: it is read again, with the version's other files, by whoever loads it, and
-    /// concerns no other version.
+    /// As the conversion, but a manifest that this build cannot read counts as empty: a newer build
+    /// may have written it. Loading the version reads it again and reports the error; other versions
+    /// are not affected.
     fn lenient(version: Version) -> Result<Self> {
         let manifest = serde_json::from_str(&version.manifest).unwrap_or_else(|error| {
             tracing::warn!(model = version.model, version = version.number, %error, "cannot parse the manifest");
@@ -137,29 +137,36 @@ impl Snapshot {
         };
         let found = match number {
             Some(number) => versions.find(|version| version.number == number),
+            // Versions are in the order of their numbers, so that the last one has the highest.
             None => versions.rfind(|version| version.state == VersionState::Ready),
         };
-        found.ok_or_else(|| {
-            let numbers = self
-                .versions
-                .iter()
-                .filter(|version| version.model == model);
-            let numbers: Vec<String> = numbers.map(|version| version.number.to_string()).collect();
-            let problem = format!(
-                "there is no {reference}; the model has the versions {}",
-                numbers.join(", ")
-            );
-            Error::new(ErrorCode::NotFound, problem)
-        })
+        found.ok_or_else(|| self.no_version(reference))
+    }
+
+    fn no_version(&self, reference: &Reference) -> Error {
+        let model = reference.model.as_str();
+        let numbers: Vec<String> = self
+            .versions
+            .iter()
+            .filter(|version| version.model == model)
+            .map(|version| version.number.to_string())
+            .collect();
+        let problem = format!(
+            "there is no {reference}; the model has the versions {}",
+            numbers.join(", ")
+        );
+        Error::new(ErrorCode::NotFound, problem)
     }
 
     fn alias(&self, model: &str, name: &str) -> Result<i64> {
-        let own = || self.aliases.iter().filter(|alias| alias.model == model);
-        own()
+        self.aliases_of(model)
             .find(|alias| alias.name == name)
             .map(|alias| alias.version)
             .ok_or_else(|| {
-                let names: Vec<&str> = own().map(|alias| alias.name.as_str()).collect();
+                let names: Vec<&str> = self
+                    .aliases_of(model)
+                    .map(|alias| alias.name.as_str())
+                    .collect();
                 let have = if names.is_empty() {
                     "no aliases".to_owned()
                 } else {
@@ -170,6 +177,12 @@ impl Snapshot {
                     format!("there is no {model}@{name}; the model has {have}"),
                 )
             })
+    }
+
+    fn aliases_of<'a>(&'a self, model: &'a str) -> impl Iterator<Item = &'a Alias> {
+        self.aliases
+            .iter()
+            .filter(move |alias| alias.model == model)
     }
 }
 
@@ -200,7 +213,7 @@ impl Registry {
         self.store.close().await;
     }
 
-    /// Everything that can be served, for a server that follows the registry. It is kept in the
+    /// Everything that can be served, for a server that follows the registry. It is saved in the
     /// cache, for a start without the registry.
     ///
     /// # Errors

@@ -143,21 +143,29 @@ impl Storage {
     /// Removes an object and what an unfinished upload of it left behind.
     pub(crate) async fn clear(&self, location: &str, multipart: Option<&str>) -> Result<()> {
         let path = self.path(location);
-        let gone = |outcome: object_store::Result<()>| match outcome {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(self.problem("delete", location, error)),
-        };
         if let (Some(store), Some(id)) = (&self.multipart, multipart) {
-            gone(store.abort_multipart(&path, &id.to_owned()).await)?;
+            let aborted = store.abort_multipart(&path, &id.to_owned()).await;
+            self.accept_gone(location, aborted)?;
         }
-        gone(self.objects.delete(&path).await)?;
+        let deleted = self.objects.delete(&path).await;
+        self.accept_gone(location, deleted)?;
         self.clear_staged(&path)
             .map_err(|error| self.file_problem(location, &error))
+    }
+
+    /// The outcome of a deletion. What is gone already is no error: an earlier collection may have
+    /// stopped between the object store and the database.
+    fn accept_gone(&self, location: &str, outcome: object_store::Result<()>) -> Result<()> {
+        match outcome {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(self.problem("delete", location, error)),
+        }
     }
 
     /// Everything that stands under the objects' root.
     pub(crate) fn list(&self) -> BoxStream<'_, Result<Found>> {
         let found = self.objects.list(Some(&self.path(OBJECTS)));
+        // Locations in the database do not have the prefix of the storage URL.
         let skip = if self.root.as_ref().is_empty() {
             0
         } else {

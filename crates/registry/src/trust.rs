@@ -1,6 +1,6 @@
 //! Whether a version is what its owner signed.
 
-use ed25519_dalek::{Signature, Signer, SigningKey};
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{from_hex, to_hex};
@@ -53,6 +53,16 @@ impl Statement<'_> {
     pub(crate) fn sign(&self, key: &SigningKey) -> String {
         to_hex(&key.sign(&self.bytes()).to_bytes())
     }
+
+    /// Strict, as in RFC 8032 and beyond: weak public keys, with which one signature fits many
+    /// statements, are refused.
+    fn is_signed(&self, key: &VerifyingKey, signature: &Signature) -> bool {
+        key.verify_strict(&self.bytes(), signature).is_ok()
+    }
+
+    fn name(&self) -> String {
+        format!("{}:{}", self.model, self.number)
+    }
 }
 
 /// Holds the signatures of a version against the keys and the policy.
@@ -69,16 +79,18 @@ pub(crate) fn check(
     if policy == RequireSignature::Never {
         return Ok(Verdict::Unchecked);
     }
-    let name = format!("{}:{}", statement.model, statement.number);
+    let name = statement.name();
     let (mut revoked, mut unknown) = (None, None);
     let others: Vec<i64> = others
         .filter(|number| *number != statement.number)
         .collect();
     for signature in signatures {
         let Ok(id) = signature.key_id.parse::<KeyId>() else {
+            // Names no key that could be trusted, so it counts as no signature.
             continue;
         };
         if keys.is_revoked(&id) {
+            // Not the end: a version may be signed again by another key after a revocation.
             revoked = Some(id);
             continue;
         }
@@ -86,32 +98,7 @@ pub(crate) fn check(
             unknown = Some(id);
             continue;
         };
-        let bytes =
-            from_hex(&signature.signature).and_then(|bytes| Signature::from_slice(&bytes).ok());
-        let fits = |number: i64| {
-            let claim = Statement {
-                number,
-                ..statement
-            };
-            bytes
-                .as_ref()
-                .is_some_and(|bytes| key.verify_strict(&claim.bytes(), bytes).is_ok())
-        };
-        if fits(statement.number) {
-            return Ok(Verdict::Signed(id));
-        }
-        if let Some(number) = others.iter().copied().find(|number| fits(*number)) {
-            let problem = format!(
-                "{name} shows the content that key {id} signed as {}:{number}",
-                statement.model
-            );
-            return Err(Error::new(ErrorCode::ManifestDowngraded, problem));
-        }
-        let problem = format!(
-            "{name}: the signature of key {id} does not belong to {}",
-            statement.digest
-        );
-        return Err(Error::new(ErrorCode::BadSignature, problem));
+        return verify(&statement, &signature.signature, id, key, &others);
     }
     let (code, problem) = match (revoked, unknown) {
         (Some(id), _) => {
@@ -131,6 +118,49 @@ pub(crate) fn check(
     } else {
         Ok(Verdict::Unsigned(problem))
     }
+}
+
+/// Checks a signature of a trusted key.
+fn verify(
+    statement: &Statement<'_>,
+    signature: &str,
+    id: KeyId,
+    key: &VerifyingKey,
+    others: &[i64],
+) -> Result<Verdict> {
+    let bytes = from_hex(signature).and_then(|bytes| Signature::from_slice(&bytes).ok());
+    let Some(bytes) = bytes else {
+        return Err(bad_signature(statement, &id));
+    };
+    if statement.is_signed(key, &bytes) {
+        return Ok(Verdict::Signed(id));
+    }
+    // Right for another number: the content of that version was put in the place of this one.
+    let signed_as = others.iter().copied().find(|number| {
+        let claim = Statement {
+            number: *number,
+            ..*statement
+        };
+        claim.is_signed(key, &bytes)
+    });
+    let Some(number) = signed_as else {
+        return Err(bad_signature(statement, &id));
+    };
+    let problem = format!(
+        "{} shows the content that key {id} signed as {}:{number}",
+        statement.name(),
+        statement.model
+    );
+    Err(Error::new(ErrorCode::ManifestDowngraded, problem))
+}
+
+fn bad_signature(statement: &Statement<'_>, id: &KeyId) -> Error {
+    let problem = format!(
+        "{}: the signature of key {id} does not belong to {}",
+        statement.name(),
+        statement.digest
+    );
+    Error::new(ErrorCode::BadSignature, problem)
 }
 
 #[cfg(test)]

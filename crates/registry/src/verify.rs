@@ -33,7 +33,7 @@ pub struct Problem {
 
 impl Registry {
     /// Reads every content and holds it against its digest, and every version against its digest
-    /// and its signatures. `progress` hears of contents done and in all.
+    /// and its signatures. `progress` is called with the contents done and in all.
     ///
     /// # Errors
     /// [`Error`] of the database; what is wrong with versions and contents stands in the report.
@@ -45,6 +45,7 @@ impl Registry {
         };
         let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for version in &versions {
+            // Collected and not returned: one bad version must not hide the others.
             if let Err(error) = self.verify_version(version, &mut users).await {
                 report.problems.push(Problem {
                     versions: vec![version.name()],
@@ -70,6 +71,7 @@ impl Registry {
             }
             progress(report.objects, total);
         }
+        // Contents are read in parallel, so that problems come in any order.
         report
             .problems
             .sort_by(|one, two| one.versions.cmp(&two.versions));

@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
+use tempfile::NamedTempFile;
+
 use super::{CONTENTS, LIST, List, Listed, SCHEMA};
 use crate::push::blocking;
 use crate::{Digest, Error, ErrorCode, Registry, Result, VersionRecord};
@@ -35,13 +37,36 @@ impl Registry {
         file: &Path,
         options: ExportOptions,
     ) -> Result<()> {
-        let fail = |error: std::io::Error| Error::file(file, &error);
         if !options.overwrite && file.exists() {
             return Err(Error::new(
                 ErrorCode::FileUnusable,
                 format!("{}: the file exists; use --force", file.display()),
             ));
         }
+        let (list, contents) = self.list(versions).await?;
+        let part = part_beside(file)?;
+        let writer = BufWriter::new(part.reopen().map_err(|error| Error::file(file, &error))?);
+        let mut archive =
+            zstd::Encoder::new(writer, LEVEL).map_err(|error| Error::file(file, &error))?;
+        // The list comes first: an import decides by it what to read of the rest.
+        let text = serde_json::to_vec(&list).expect("plain data can be written");
+        archive = write(archive, LIST.to_owned(), text.len() as u64, Some(text)).await?;
+        for (digest, bytes) in contents {
+            let bytes = u64::try_from(bytes).unwrap_or(0);
+            archive = write(archive, format!("{CONTENTS}{digest}"), bytes, None).await?;
+            archive = self
+                .read_content(&digest.parse::<Digest>()?, archive)
+                .await?;
+            archive = pad(archive, bytes).await?;
+        }
+        let file = file.to_owned();
+        blocking(move || finish(archive, part, &file).map_err(|error| Error::file(&file, &error)))
+            .await
+    }
+
+    /// What the versions are made of, and the length of each content by its digest: versions that
+    /// share a content have it in the file once.
+    async fn list(&self, versions: &[VersionRecord]) -> Result<(List, BTreeMap<String, i64>)> {
         let mut list = List {
             schema: SCHEMA,
             versions: Vec::new(),
@@ -69,42 +94,31 @@ impl Registry {
                 aliases,
             });
         }
-        let folder = file
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
-        let part = tempfile::Builder::new()
-            .prefix(".export-")
-            .tempfile_in(folder)
-            .map_err(fail)?;
-        let writer = BufWriter::new(part.reopen().map_err(fail)?);
-        let mut archive = zstd::Encoder::new(writer, LEVEL).map_err(fail)?;
-        let text = serde_json::to_vec(&list).expect("plain data can be written");
-        archive = write(archive, LIST.to_owned(), text.len() as u64, Some(text)).await?;
-        for (digest, bytes) in contents {
-            let bytes = u64::try_from(bytes).unwrap_or(0);
-            archive = write(archive, format!("{CONTENTS}{digest}"), bytes, None).await?;
-            archive = self
-                .read_content(&digest.parse::<Digest>()?, archive)
-                .await?;
-            archive = pad(archive, bytes).await?;
-        }
-        let file = file.to_owned();
-        blocking(move || {
-            let fail = |error: std::io::Error| Error::file(&file, &error);
-            // Two empty blocks end an archive.
-            archive.write_all(&[0; 2 * BLOCK as usize]).map_err(fail)?;
-            let writer = archive.finish().map_err(fail)?;
-            writer
-                .into_inner()
-                .map_err(|error| fail(error.into_error()))?
-                .sync_all()
-                .map_err(fail)?;
-            part.persist(&file).map_err(|error| fail(error.error))?;
-            Ok(())
-        })
-        .await
+        Ok((list, contents))
     }
+}
+
+/// In the folder of the file that it becomes: a rename is atomic only within one file system.
+fn part_beside(file: &Path) -> Result<NamedTempFile> {
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    tempfile::Builder::new()
+        .prefix(".export-")
+        .tempfile_in(folder)
+        .map_err(|error| Error::file(file, &error))
+}
+
+fn finish(mut archive: Archive, part: NamedTempFile, file: &Path) -> std::io::Result<()> {
+    // Two empty blocks end an archive.
+    archive.write_all(&[0; 2 * BLOCK as usize])?;
+    let writer = archive.finish()?;
+    let written = writer.into_inner().map_err(|error| error.into_error())?;
+    // On the disk before it appears under its name.
+    written.sync_all()?;
+    part.persist(file).map_err(|error| error.error)?;
+    Ok(())
 }
 
 /// Begins an entry; its bytes follow, here or from the caller, who then pads them.

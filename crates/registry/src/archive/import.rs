@@ -9,14 +9,14 @@ use super::{CONTENTS, LIST, List, Listed, MAX_LIST_BYTES, SCHEMA};
 use crate::bundle::{self, BundleFile, BundleLimits, MANIFEST, check_files};
 use crate::cache::Entry;
 use crate::digest::Hasher;
-use crate::push::{Kept, blocking, digest_of};
+use crate::push::{Original, blocking, digest_of};
 use crate::{Bundle, Error, ErrorCode, PushOptions, Pushed, Registry, Result, Verdict};
 
 /// How to import.
 #[derive(Clone, Debug, Default)]
 pub struct ImportOptions {
     /// Gives versions whose number is taken the next free one. A signature names the number, so
-    /// that they lose theirs and are signed anew, if there is a key.
+    /// that they lose theirs and are signed again, if there is a key.
     pub renumber: bool,
     /// Moves the aliases that the export has to the imported versions.
     pub aliases: bool,
@@ -49,6 +49,7 @@ impl Registry {
             folder.path().to_owned(),
         );
         let listed = blocking(move || unpack(&path, &place, &limits)).await?;
+        // All of them before the first is added: one bad signature, and nothing is added.
         for one in &listed {
             self.check(one)?;
         }
@@ -76,7 +77,7 @@ impl Registry {
                 )
             }
             Ok(_) => {}
-            // It will be signed anew here, and refused later if it is not.
+            // It will be signed again here, and refused later if it is not.
             Err(error)
                 if error.code == ErrorCode::Unsigned && self.cache.keys()?.signer().is_some() => {}
             Err(error) => return Err(error),
@@ -102,6 +103,7 @@ impl Registry {
         let path = content(folder, &manifest.digest);
         let text = std::fs::read_to_string(&path).map_err(|error| Error::file(&path, &error))?;
         let mut manifest = bundle::parse(&text, &format!("{MANIFEST} of {name}"))?;
+        // A push with `--name` leaves the manifest as it was, and the list has the real name.
         manifest.name = listed.version.model.clone();
         let bundle = Bundle::new(manifest, files, &options.limits)?;
         let aliases = if options.aliases {
@@ -113,11 +115,12 @@ impl Registry {
             alias: aliases.first().cloned(),
             ..PushOptions::default()
         };
-        let kept = Kept {
+        let original = Original {
             number: Some(listed.version.number),
             signatures: listed.signatures,
         };
-        let pushed = match self.push_as(&bundle, &push, &kept).await {
+        let pushed = match self.push_as(&bundle, &push, &original).await {
+            // Without the signatures, which name the old number.
             Err(error) if error.code == ErrorCode::NumberTaken && options.renumber => {
                 self.push(&bundle, &push).await?
             }
@@ -149,6 +152,7 @@ pub(crate) fn unpack(file: &Path, folder: &Path, limits: &BundleLimits) -> Resul
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let digest = name.strip_prefix(CONTENTS).unwrap_or_default();
         let plain = entry.header().entry_type().is_file();
+        // Removed from the list once seen: a second entry of the same name is refused.
         let Some(bytes) = missing
             .remove(digest)
             .filter(|bytes| plain && *bytes == entry.size())
@@ -191,33 +195,7 @@ fn read_list(entry: &mut tar::Entry<'_, impl Read>, limits: &BundleLimits) -> Re
         )));
     }
     for listed in &list.versions {
-        let version = &listed.version;
-        if version.number < 1 || version.model.parse::<tidegate_core::ModelName>().is_err() {
-            return Err(invalid("it names a version that cannot be"));
-        }
-        if listed
-            .files
-            .iter()
-            .any(|file| file.bytes < 0 || file.digest.parse::<crate::Digest>().is_err())
-        {
-            return Err(invalid(&format!(
-                "{} has a file that cannot be",
-                version.name()
-            )));
-        }
-        check_files(
-            listed
-                .files
-                .iter()
-                .map(|file| (file.path.as_str(), file.bytes.unsigned_abs())),
-            limits,
-        )?;
-        if digest_of(&listed.files) != version.digest {
-            return Err(Error::new(
-                ErrorCode::ManifestCorrupt,
-                format!("the files of {} are not {}", version.name(), version.digest),
-            ));
-        }
+        check_listed(listed, limits)?;
     }
     let total = declared(&list)
         .values()
@@ -234,6 +212,36 @@ fn read_list(entry: &mut tar::Entry<'_, impl Read>, limits: &BundleLimits) -> Re
     Ok(list)
 }
 
+/// Checks a version of the list on its own: nothing of the list was verified before.
+fn check_listed(listed: &Listed, limits: &BundleLimits) -> Result<()> {
+    let version = &listed.version;
+    if version.number < 1 || version.model.parse::<tidegate_core::ModelName>().is_err() {
+        return Err(invalid("it names a version that cannot be"));
+    }
+    if listed
+        .files
+        .iter()
+        .any(|file| file.bytes < 0 || file.digest.parse::<crate::Digest>().is_err())
+    {
+        return Err(invalid(&format!(
+            "{} has a file that cannot be",
+            version.name()
+        )));
+    }
+    let sizes = listed
+        .files
+        .iter()
+        .map(|file| (file.path.as_str(), file.bytes.unsigned_abs()));
+    check_files(sizes, limits)?;
+    if digest_of(&listed.files) != version.digest {
+        return Err(Error::new(
+            ErrorCode::ManifestCorrupt,
+            format!("the files of {} are not {}", version.name(), version.digest),
+        ));
+    }
+    Ok(())
+}
+
 fn declared(list: &List) -> BTreeMap<String, u64> {
     let files = list.versions.iter().flat_map(|listed| &listed.files);
     files
@@ -242,9 +250,11 @@ fn declared(list: &List) -> BTreeMap<String, u64> {
 }
 
 fn unpack_content(from: &mut impl Read, path: &Path, digest: &str, bytes: u64) -> Result<()> {
+    // Never over another file: entry names come from outside.
     let mut file = File::create_new(path).map_err(|error| Error::file(path, &error))?;
     let (mut hasher, mut left, mut piece) = (Hasher::default(), bytes, vec![0; 1 << 20]);
     while left > 0 {
+        // No byte beyond the declared length, whatever the archive has.
         let most = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         let read = from
             .read(&mut piece[..most])

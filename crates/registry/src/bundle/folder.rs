@@ -27,6 +27,7 @@ pub(crate) fn walk(root: &Path, limits: &BundleLimits) -> Result<Vec<BundleFile>
                 let problem = format!("{} has a name that is not UTF-8", path.display());
                 return Err(Error::new(ErrorCode::UnsafePath, problem));
             };
+            // Editors, version control and desktops leave hidden files that no model needs.
             if name.starts_with('.') {
                 continue;
             }
@@ -48,6 +49,8 @@ pub(crate) fn walk(root: &Path, limits: &BundleLimits) -> Result<Vec<BundleFile>
                     format!("{} {what}", path.display()),
                 ));
             }
+            // Checked while walking: a folder with millions of files must not fill the memory
+            // first.
             if files.len() > limits.max_files {
                 let problem = format!(
                     "{} has more than {} files",
@@ -72,6 +75,7 @@ pub(super) fn read_manifest(file: &BundleFile, limits: &BundleLimits) -> Result<
     let mut text = Vec::new();
     let reader = std::fs::File::open(path).map_err(|error| Error::file(path, &error))?;
     let read = reader
+        // One byte more than allowed, to tell a file at the limit from one beyond it.
         .take(limits.max_manifest_bytes + 1)
         .read_to_end(&mut text);
     read.map_err(|error| Error::file(path, &error))?;

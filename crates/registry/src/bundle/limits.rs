@@ -45,12 +45,14 @@ pub(crate) fn check_files<'a>(
                 "{path} has {bytes} bytes, at most {most} are read"
             )));
         }
+        // Some file systems ignore case: there, the second file would overwrite the first.
         if !seen.insert(path.to_lowercase()) {
             let problem = format!(
                 "file \"{path}\" is there twice, or differs from another one in capital letters only"
             );
             return Err(Error::new(ErrorCode::UnsafePath, problem));
         }
+        // Sizes may come from an archive's headers, which can say anything: the sum must not wrap.
         total = total.saturating_add(bytes);
     }
     if seen.len() > limits.max_files {
@@ -78,28 +80,24 @@ pub(crate) fn check_files<'a>(
 
 /// A path inside of a bundle: relative, of plain names, the same on every system.
 pub(crate) fn check_path(path: &str, limits: &BundleLimits) -> Result<()> {
-    let refuse = |problem: &str| {
-        let shown: String = path.chars().take(200).collect();
-        Err(Error::new(
-            ErrorCode::UnsafePath,
-            format!("path \"{}\" {problem}", shown.escape_default()),
-        ))
-    };
     if path.is_empty() || path.len() > limits.max_path_bytes {
-        return refuse("is empty or too long");
+        return Err(unsafe_path(path, "is empty or too long"));
     }
+    // `\\` separates folders on Windows and `:` names drives and streams there.
     if path.starts_with('/')
         || path.contains(['\\', ':', '\0'])
         || path.chars().any(char::is_control)
     {
-        return refuse("is absolute, or has characters that some system reads in another way");
+        return Err(unsafe_path(
+            path,
+            "is absolute, or has characters that some system reads in another way",
+        ));
     }
-    if path.split('/').any(|part| {
-        matches!(part, "" | "." | "..") || part.ends_with(['.', ' ']) || part.starts_with(' ')
-    }) {
-        return refuse(
+    if path.split('/').any(is_unsafe_part) {
+        return Err(unsafe_path(
+            path,
             "leads out of the bundle, or has a part that some system reads in another way",
-        );
+        ));
     }
     if path.split('/').count() > limits.max_depth {
         let problem = format!(
@@ -109,6 +107,20 @@ pub(crate) fn check_path(path: &str, limits: &BundleLimits) -> Result<()> {
         return Err(too_large(problem));
     }
     Ok(())
+}
+
+fn is_unsafe_part(part: &str) -> bool {
+    // Windows drops dots and spaces at the end of a name, so that two names would become one.
+    matches!(part, "" | "." | "..") || part.ends_with(['.', ' ']) || part.starts_with(' ')
+}
+
+fn unsafe_path(path: &str, problem: &str) -> Error {
+    // The path comes from outside: it is shortened, and escaped against control characters in logs.
+    let shown: String = path.chars().take(200).collect();
+    Error::new(
+        ErrorCode::UnsafePath,
+        format!("path \"{}\" {problem}", shown.escape_default()),
+    )
 }
 
 pub(super) fn too_large(problem: String) -> Error {

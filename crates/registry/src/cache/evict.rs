@@ -21,13 +21,14 @@ struct Candidate {
 impl Cache {
     /// Removes the versions that were not used for longest until a new one fits. What is in use
     /// stays.
-    pub(super) fn make_room(&self, entry: &Entry) -> Result<()> {
+    pub(super) fn evict_for(&self, entry: &Entry) -> Result<()> {
         let wanted: u64 = entry
             .files
             .iter()
             .map(|file| u64::try_from(file.bytes).unwrap_or(0))
             .sum();
         let mut there = self.candidates()?;
+        // The version itself is replaced, if it is there and wrong: it must not be counted twice.
         there.retain(|candidate| candidate.digest != entry.version.digest);
         let mut total: u64 = there.iter().map(|candidate| candidate.bytes).sum();
         there.sort_by_key(|candidate| candidate.used);
@@ -64,6 +65,7 @@ impl Cache {
             else {
                 let modified = entry.metadata().and_then(|metadata| metadata.modified());
                 let age = modified.ok().and_then(|modified| modified.elapsed().ok());
+                // Other work has no lock. Only its age tells that its process is gone.
                 if age.is_some_and(|age| age > WORK_PATIENCE) {
                     let path = entry.path();
                     let _ = if path.is_dir() {
@@ -74,6 +76,8 @@ impl Cache {
                 }
                 continue;
             };
+            // A process that died holds no lock any more, so this folder has no owner if its lock
+            // is free.
             let Ok((lock, _)) = self.lock_file(&format!("{digest}.fill")) else {
                 continue;
             };
@@ -87,6 +91,7 @@ impl Cache {
     fn evict(&self, digest: &Digest) -> Result<bool> {
         let (used, _) = self.lock_file(&digest.hex())?;
         let (filling, _) = self.lock_file(&format!("{}.fill", digest.hex()))?;
+        // Tried and not waited for: a version in use may stay in use for days.
         if filling.try_lock().is_err() || used.try_lock().is_err() {
             return Ok(false);
         }
@@ -121,6 +126,7 @@ impl Cache {
             found.push(Candidate {
                 digest,
                 bytes: bytes_under(&entry.path().join(FILES)),
+                // Without a lock file, nobody on this machine has used it: it goes first.
                 used: used.unwrap_or(SystemTime::UNIX_EPOCH),
             });
         }

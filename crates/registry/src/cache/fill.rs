@@ -5,12 +5,12 @@ use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use super::{Cache, CachedVersion, ENTRY, Entry, FILES, Kept, Mark};
+use super::{Cache, CachedVersion, ENTRY, Entry, FILES, Mark, StoredEntry};
 use crate::bundle::{BundleLimits, check_path};
 use crate::push::blocking;
 use crate::{Error, ErrorCode, Result};
 
-/// What a look into the cache gave.
+/// What was found in the cache.
 pub(crate) enum Begun {
     /// The version is there.
     There(CachedVersion),
@@ -24,9 +24,9 @@ pub(crate) struct Filling {
     entry: Entry,
     folder: tempfile::TempDir,
     marks: BTreeMap<String, Mark>,
-    /// Held by whoever uses the version.
+    /// The lock of those who use the version.
     used: File,
-    /// Held by whoever fills it.
+    /// The lock of the one who fills it.
     _filling: File,
 }
 
@@ -38,6 +38,8 @@ impl Cache {
         blocking(move || {
             let digest = entry.version.digest;
             let used = cache.lock_shared(&digest)?;
+            // `verified` takes the lock, and drops it where the version is not there: a clone still
+            // has it.
             let again = used
                 .try_clone()
                 .map_err(|error| Error::file(&cache.folder, &error))?;
@@ -49,10 +51,14 @@ impl Cache {
             let used = again
                 .try_clone()
                 .map_err(|error| Error::file(&cache.folder, &error))?;
+            // Checked again under the lock: another process may have filled it while this one
+            // waited.
             if let Some(there) = cache.verified(&entry, again)? {
                 return Ok(Begun::There(there));
             }
-            cache.make_room(&entry)?;
+            cache.evict_for(&entry)?;
+            // The digest in the name tells a later sweep whose lock to try before it removes the
+            // folder.
             let folder = tempfile::Builder::new()
                 .prefix(&format!("{}-", digest.hex()))
                 .tempdir_in(cache.folder.join("tmp"))
@@ -86,10 +92,13 @@ impl Filling {
     pub(crate) async fn keep(&mut self, path: &str, file: File) -> Result<()> {
         let place = self.place(path);
         let mark = blocking(move || {
-            let fail = |error: std::io::Error| Error::file(&place, &error);
-            file.sync_all().map_err(fail)?;
+            // On the disk before the folder is renamed into place: after a power cut, the cache has
+            // the whole file or no entry.
+            file.sync_all()
+                .map_err(|error| Error::file(&place, &error))?;
+            // Read-only, so that nothing writes to a verified file by mistake.
             file.set_permissions(Permissions::from_mode(0o444))
-                .map_err(fail)?;
+                .map_err(|error| Error::file(&place, &error))?;
             Mark::of(&place).ok_or_else(|| {
                 Error::new(
                     ErrorCode::FileUnusable,
@@ -108,21 +117,23 @@ impl Filling {
             let digest = self.entry.version.digest;
             let signatures =
                 BTreeMap::from([(self.entry.version.name(), self.entry.signatures.clone())]);
-            let kept = Kept {
+            let stored = StoredEntry {
                 entry: self.entry.clone(),
                 signatures,
                 marks: self.marks.clone(),
             };
             self.cache
-                .write_json(&self.folder.path().join(ENTRY), &kept)?;
+                .write_json(&self.folder.path().join(ENTRY), &stored)?;
             let place = self.cache.version_folder(&digest);
-            let fail = |error: std::io::Error| Error::file(&place, &error);
             if place.exists() {
-                // It was there and was not right; those who use it keep what they have open.
+                // It was there and was wrong. Processes that use it keep the files that they have
+                // open.
                 let aside = self.cache.work_folder()?;
-                std::fs::rename(&place, aside.path().join("wrong")).map_err(fail)?;
+                std::fs::rename(&place, aside.path().join("wrong"))
+                    .map_err(|error| Error::file(&place, &error))?;
             }
-            std::fs::rename(self.folder.path(), &place).map_err(fail)?;
+            std::fs::rename(self.folder.path(), &place)
+                .map_err(|error| Error::file(&place, &error))?;
             let there = self.cache.verified(&self.entry, self.used)?;
             there.ok_or_else(|| {
                 let problem = format!(

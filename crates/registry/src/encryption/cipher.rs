@@ -14,8 +14,9 @@ use crate::Digest;
 pub(crate) const CHUNK: usize = 64 << 10;
 /// What authentication adds to each chunk.
 const TAG: usize = 16;
+// Marks the trailer: without it, the last bytes of a broken object could pass as a digest.
 const MAGIC: &[u8; 8] = b"tidegate";
-/// Bytes after the last chunk: which content this is, so that a swapped file can be told from a
+/// Bytes after the last chunk: which content this is. It tells a swapped object from a
 /// broken one.
 pub(crate) const TRAILER: usize = MAGIC.len() + 32;
 
@@ -105,6 +106,7 @@ fn chunks(
 }
 
 fn position(number: u64) -> Result<u32, Failed> {
+    // The counter of STREAM has 32 bits: 256 TiB in chunks of 64 KiB.
     u32::try_from(number).map_err(|_| Failed { chunk: number })
 }
 

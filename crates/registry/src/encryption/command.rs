@@ -1,5 +1,6 @@
 //! A command that wraps and unwraps data keys.
 
+use std::fmt::Display;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -9,26 +10,22 @@ use tokio::process::Command;
 use crate::digest::{from_hex, to_hex};
 use crate::{Error, ErrorCode, Result};
 
+// Long enough for a key service over the network; a push or a load waits for it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs `command… action` with hexadecimal digits on its input and reads such from its output.
 pub(super) async fn run(command: &[String], action: &str, bytes: &[u8]) -> Result<Vec<u8>> {
     let shown = command.first().map_or("", String::as_str);
-    let fail = |problem: String| {
-        Error::new(
-            ErrorCode::KeyUnavailable,
-            format!("key_command {shown:?} {action}: {problem}"),
-        )
-    };
     let mut process = Command::new(shown)
         .args(command.iter().skip(1))
         .arg(action)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        // After a timeout, the command must not stay behind with a key on its input.
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| fail(error.to_string()))?;
+        .map_err(|error| failed(shown, action, &error))?;
     if let Some(mut input) = process.stdin.take() {
         // A command that does not read its input tells so by its exit status.
         let _ = input
@@ -36,17 +33,28 @@ pub(super) async fn run(command: &[String], action: &str, bytes: &[u8]) -> Resul
             .await;
     }
     let ended = tokio::time::timeout(PATIENCE, process.wait_with_output()).await;
-    let output = ended.map_err(|_| fail(format!("it did not end within {PATIENCE:?}")))?;
-    let output = output.map_err(|error| fail(error.to_string()))?;
+    let output = ended.map_err(|_| {
+        let problem = format!("it did not end within {PATIENCE:?}");
+        failed(shown, action, &problem)
+    })?;
+    let output = output.map_err(|error| failed(shown, action, &error))?;
     if !output.status.success() {
         let said: String = String::from_utf8_lossy(&output.stderr)
             .trim()
             .chars()
             .take(400)
             .collect();
-        return Err(fail(format!("it ended with {}: {said}", output.status)));
+        let problem = format!("it ended with {}: {said}", output.status);
+        return Err(failed(shown, action, &problem));
     }
     let text = String::from_utf8_lossy(&output.stdout);
     let answer = from_hex(text.trim()).filter(|answer| !answer.is_empty());
-    answer.ok_or_else(|| fail("it did not answer with hexadecimal digits".to_owned()))
+    answer.ok_or_else(|| failed(shown, action, &"it did not answer with hexadecimal digits"))
+}
+
+fn failed(command: &str, action: &str, problem: &dyn Display) -> Error {
+    Error::new(
+        ErrorCode::KeyUnavailable,
+        format!("key_command {command:?} {action}: {problem}"),
+    )
 }

@@ -12,6 +12,7 @@ use crate::{Error, Registry, Result};
 
 /// A push of another machine is dead when it gave no sign of life for so long.
 const LEASE: Duration = Duration::from_secs(600);
+// Twenty in a lease: a database that is away for minutes ends no push.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
 /// A push under way. Its file is locked as long as the process lives, and tells others on this
@@ -77,6 +78,7 @@ pub(crate) async fn end_abandoned(store: &Store, cache: &Cache, actor: &str) -> 
         .map_err(|error| Error::file(&folder, &error))?
         .flatten()
     {
+        // A hidden file belongs to a push that may not have locked it yet.
         let hidden = entry.file_name().to_string_lossy().starts_with('.');
         let unlocked =
             !hidden && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
@@ -91,6 +93,7 @@ pub(crate) async fn end_abandoned(store: &Store, cache: &Cache, actor: &str) -> 
     let lease = i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX);
     write.end_dead_pushes(now_ms() - lease).await?;
     write.commit().await?;
+    // After the commit: should the database fail, the file is still there for the next try.
     for (_, path) in gone {
         let _ = std::fs::remove_file(path);
     }

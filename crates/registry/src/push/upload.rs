@@ -73,6 +73,8 @@ impl Registry {
         let places = Arc::new(Semaphore::new(PARTS_IN_FLIGHT));
         let mut sending = JoinSet::new();
         for file in missing {
+            // As many files as parts: small files have one part each, and more tasks would only
+            // wait.
             if sending.len() >= PARTS_IN_FLIGHT
                 && let Some(sent) = sending.join_next().await
             {
@@ -120,6 +122,8 @@ impl Registry {
             None => self.send_in_parts(&task, meter, places).await?,
         };
         let location = &task.upload.location;
+        // Asked again after writing, before the database lists the object: a store that lost a part
+        // must not become known as having the content.
         let found = self.storage.length(location).await?;
         if found != Some(stored) {
             let found = found.map_or("no".to_owned(), |found| found.to_string());
@@ -137,6 +141,8 @@ impl Registry {
         let digest = file.digest.hex();
         let mut write = self.store.write(&self.actor).await?;
         if let Some(upload) = write.adopt_upload(push, &digest).await? {
+            // Adopted in a transaction of its own, so that no second push goes on with the same
+            // upload.
             write.commit().await?;
             let cipher = match &upload.envelope {
                 None => None,
@@ -156,6 +162,7 @@ impl Registry {
                 there,
             });
         }
+        // A key command may take seconds, during which other writers must not wait.
         drop(write);
         let (cipher, envelope) = self.keyring.seal(&file.digest).await?.unzip();
         let location = new_location(&file.digest)?;
@@ -257,7 +264,9 @@ impl Registry {
             hasher = next;
             let part = part.unwrap_or_default();
             stored += part.len() as u64;
+            // The order of the calls is the order of the parts, whichever of them is sent first.
             let written = upload.put_part(part.into());
+            // The permit goes with the part: it limits parts in memory, which are freed when sent.
             sending.spawn(async move {
                 let written = written.await;
                 drop(place);
@@ -265,25 +274,29 @@ impl Registry {
             });
             meter.add(&meter.sent, reader.length(at));
         }
-        let write_problem = |error: object_store::Error| {
-            let problem = format!(
-                "cannot write {} in {}: {error}",
-                task.upload.location,
-                self.storage.shown()
-            );
-            Error::new(ErrorCode::StorageUnavailable, problem)
-        };
         while let Some(sent) = sending.join_next().await {
             let written =
                 sent.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-            written.map_err(write_problem)?;
+            written.map_err(|error| self.write_problem(task, &error))?;
         }
         if let Err(error) = same(task, hasher.finish()) {
             let _ = upload.abort().await;
             return Err(error);
         }
-        upload.complete().await.map_err(write_problem)?;
+        upload
+            .complete()
+            .await
+            .map_err(|error| self.write_problem(task, &error))?;
         Ok(stored)
+    }
+
+    fn write_problem(&self, task: &Task, error: &object_store::Error) -> Error {
+        let problem = format!(
+            "cannot write {} in {}: {error}",
+            task.upload.location,
+            self.storage.shown()
+        );
+        Error::new(ErrorCode::StorageUnavailable, problem)
     }
 
     /// Parts that are recorded as they arrive, so that another process can go on.
@@ -298,19 +311,14 @@ impl Registry {
         let mut hasher = Hasher::default();
         let mut sending: JoinSet<Result<(usize, String, u64)>> = JoinSet::new();
         let mut ids = task.there.clone();
-        let take = |sent: std::result::Result<Result<_>, _>,
-                    ids: &mut BTreeMap<usize, String>|
-         -> Result<()> {
-            let (at, content_id, bytes) = joined(sent)?;
-            ids.insert(at, content_id);
-            meter.add(&meter.sent, bytes);
-            Ok(())
-        };
         for at in 0..reader.parts() {
             while let Some(sent) = sending.try_join_next() {
-                take(sent, &mut ids)?;
+                let (at, content_id, bytes) = joined(sent)?;
+                ids.insert(at, content_id);
+                meter.add(&meter.sent, bytes);
             }
             let place = place(places).await;
+            // Parts that are there are read all the same: the hash needs the whole content.
             let (part, next) = reader
                 .part(at, hasher, !task.there.contains_key(&at))
                 .await?;
@@ -333,12 +341,16 @@ impl Registry {
             });
         }
         while let Some(sent) = sending.join_next().await {
-            take(sent, &mut ids)?;
+            let (at, content_id, bytes) = joined(sent)?;
+            ids.insert(at, content_id);
+            meter.add(&meter.sent, bytes);
         }
+        // The file changed since it was hashed. The parts are useless: nobody may go on from them.
         if let Err(error) = same(task, hasher.finish()) {
             self.discard_upload(task).await?;
             return Err(error);
         }
+        // A map by number, so that the ids are in the order of the parts whatever arrived first.
         self.storage
             .complete(&task.upload.location, id, ids.into_values().collect())
             .await?;
@@ -448,6 +460,7 @@ fn read(source: &Source, offset: u64, length: u64) -> std::io::Result<Bytes> {
 
 /// Whole chunks, and few enough parts.
 fn part_bytes(bytes: u64) -> u64 {
+    // Rounded up to a multiple of `CHUNK`, as parts are encrypted one by one.
     PART_BYTES.max(bytes.div_ceil(MAX_PARTS).next_multiple_of(1 << 20))
 }
 

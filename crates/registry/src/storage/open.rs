@@ -44,6 +44,8 @@ impl Storage {
         let objects = LocalFileSystem::new_with_prefix(&folder)
             .map_err(|error| Error::new(ErrorCode::StorageUnavailable, error.to_string()))?;
         Ok(Self {
+            // The database says that an object is there as soon as it is written: a power cut must
+            // not make that false.
             objects: Arc::new(objects.with_fsync(true)),
             multipart: None,
             root: Path::default(),
@@ -98,7 +100,7 @@ mod cloud {
             .iter()
             .filter_map(|name| std::env::var(name).ok())
             .chain(options.get("endpoint").cloned());
-        // Whoever names an endpoint without encryption means it.
+        // An endpoint that is named as `http:` is meant: it needs no second option to allow it.
         let plain = endpoints.any(|endpoint| endpoint.starts_with("http:"));
         let builder =
             open!(AmazonS3Builder, storage, options).with_checksum_algorithm(Checksum::SHA256);
@@ -138,6 +140,7 @@ mod cloud {
 
     fn retry() -> RetryConfig {
         RetryConfig {
+            // Few and short: a push or a load waits for them, and can be tried again as a whole.
             max_retries: 5,
             retry_timeout: RETRY_PATIENCE,
             ..RetryConfig::default()

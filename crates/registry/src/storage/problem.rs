@@ -15,6 +15,7 @@ impl Storage {
             {
                 (ErrorCode::StorageMissing, "it is not there".to_owned())
             }
+            // Writing needs no object to be there, so that only the bucket can be missing.
             StorageError::NotFound { .. } if doing == "write" => {
                 (ErrorCode::StorageMissing, "it is not there".to_owned())
             }
@@ -27,6 +28,8 @@ impl Storage {
             StorageError::PermissionDenied { .. } | StorageError::Unauthenticated { .. } => {
                 (ErrorCode::StorageDenied, text)
             }
+            // Some stores and file systems say so in the text only, and not by the kind of the
+            // error.
             _ if text.contains("AccessDenied") || text.contains("Permission denied") => {
                 (ErrorCode::StorageDenied, text)
             }
