@@ -72,6 +72,7 @@ impl Pool {
                     .unwrap_or_else(|| HttpClient::new(self.target.address())),
             );
         }
+        // In turn, so that every connection carries about as many requests.
         self.next_channel = (self.next_channel + 1) % self.channels.len();
         Client::Grpc(self.channels[self.next_channel].clone())
     }

@@ -9,7 +9,7 @@ pub enum FailureKind {
     /// The server said that it will not answer now: HTTP 429, 503 or 504, gRPC
     /// `RESOURCE_EXHAUSTED`, `UNAVAILABLE` or `DEADLINE_EXCEEDED`.
     Refused,
-    /// The server answered with any other status that is no success.
+    /// The server answered with any other status but success.
     Status,
     /// No connection could be opened.
     Connect,
@@ -46,7 +46,7 @@ pub(crate) struct Failure {
     pub(crate) message: String,
 }
 
-/// Longest part of a server's message that is kept.
+/// Longest part of a server's message that is stored.
 const MESSAGE_CHARS: usize = 200;
 
 impl Failure {
@@ -59,8 +59,9 @@ impl Failure {
         }
     }
 
-    /// An HTTP answer that is no success, with the beginning of its body.
+    /// An HTTP answer other than a success, with the beginning of its body.
     pub(crate) fn http(status: u16, body: &[u8]) -> Self {
+        // Too many requests, unavailable, deadline exceeded: the server chose not to answer.
         let kind = if matches!(status, 429 | 503 | 504) {
             FailureKind::Refused
         } else {
@@ -84,6 +85,7 @@ impl Failure {
 
     /// A gRPC status that is not OK.
     pub(crate) fn grpc(status: u16, code: Option<String>, message: &str) -> Self {
+        // DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED and UNAVAILABLE, as the HTTP statuses above.
         let kind = if matches!(status, 4 | 8 | 14) {
             FailureKind::Refused
         } else {

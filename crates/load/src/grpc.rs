@@ -47,6 +47,8 @@ impl Channel {
     /// Opens the connection unless it is there; tells whether it did.
     pub(crate) async fn connect(&self) -> Result<bool, Failure> {
         let mut slot = self.sender.lock().await;
+        // The lock is held while connecting, so that requests that wait for it share one
+        // connection.
         if let Some(sender) = slot.as_ref()
             && sender.clone().ready().await.is_ok()
         {
@@ -60,6 +62,7 @@ impl Channel {
         let (sender, connection) = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            // gRPC does not use server push.
             .enable_push(false)
             .handshake(stream)
             .await
@@ -73,6 +76,7 @@ impl Channel {
     /// Sends a framed message and reads the whole answer; gives the message and the number of bytes
     /// that came back.
     pub(crate) async fn call(&self, message: &Bytes) -> Result<(Vec<Bytes>, u64), Failure> {
+        // Cloned, so that the lock is not held during the call: many calls share the connection.
         let sender = self.sender.lock().await.clone();
         let sender =
             sender.ok_or_else(|| Failure::new(FailureKind::Connect, "there is no connection"))?;
@@ -89,6 +93,7 @@ impl Channel {
         let mut received = 0;
         while let Some(part) = body.data().await {
             let part = part.map_err(closed)?;
+            // Without it, the window closes and the server stops sending.
             let _ = body.flow_control().release_capacity(part.len());
             received += part.len();
             parts.push(part);

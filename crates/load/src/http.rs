@@ -1,4 +1,4 @@
-//! HTTP/1.1 over one kept-alive connection, as little work per request as there can be.
+//! HTTP/1.1 over one connection that stays open, with as little work per request as possible.
 
 mod response;
 
@@ -12,7 +12,7 @@ use crate::failure::{Failure, FailureKind};
 
 /// What the head of an answer must fit into.
 const BUFFER_BYTES: usize = 64 * 1024;
-/// How much of an answer's body is kept, for the messages of errors.
+/// How much of an answer's body is stored, for the messages of errors.
 const EXCERPT_BYTES: usize = 4096;
 
 /// A client that has one request under way at a time, over a connection that it opens when it has
@@ -32,7 +32,7 @@ impl HttpClient {
     }
 
     /// Opens a connection unless one is there; tells whether it did. A connection that the server
-    /// closed while it was idle counts as none: that is no failure of a request.
+    /// closed while it was idle counts as none: no request failed by that.
     pub(crate) async fn connect(&mut self) -> Result<bool, Failure> {
         if self
             .connection
@@ -94,6 +94,7 @@ impl Connection {
     async fn open(address: SocketAddr, excerpt_bytes: usize) -> Result<Self, Failure> {
         let stream = TcpStream::connect(address).await;
         let stream = stream.map_err(|error| Failure::new(FailureKind::Connect, error))?;
+        // Nagle's algorithm would hold back small requests until earlier bytes are acknowledged.
         stream
             .set_nodelay(true)
             .map_err(|error| Failure::new(FailureKind::Connect, error))?;
@@ -148,6 +149,7 @@ impl Connection {
     fn consume(&mut self) -> Result<(), Failure> {
         let consumed = self.parser.feed(&self.buffer[self.start..self.end]);
         self.start += consumed.map_err(|error| Failure::new(FailureKind::Malformed, error))?;
+        // Usual case: the buffer is empty again, and nothing has to be moved.
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         } else if self.parser.is_done() {
@@ -162,6 +164,7 @@ impl Connection {
                 );
                 return Err(Failure::new(FailureKind::Malformed, message));
             }
+            // A head or chunk size that is cut by the end of the buffer continues from its start.
             self.buffer.copy_within(self.start.., 0);
             (self.start, self.end) = (0, self.end - self.start);
         }

@@ -8,6 +8,7 @@ use tidegate_core::{
 use crate::error::LoadError;
 
 /// Most different requests per model.
+// A bound for memory: every request is rendered before the load begins.
 const MAX_REQUESTS: usize = 512;
 
 /// The named inputs of one request.
@@ -79,6 +80,7 @@ pub fn generate(
     open_extent: usize,
     seed: u64,
 ) -> Result<Vec<Inputs>, LoadError> {
+    // Few, as all of them are rendered beforehand and stay in memory.
     const REQUESTS: usize = 64;
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut requests = Vec::with_capacity(REQUESTS);
@@ -131,6 +133,7 @@ fn random_element(datatype: DataType, rng: &mut fastrand::Rng) -> Vec<u8> {
         DataType::Fp64 => rng.f64().to_le_bytes().to_vec(),
         integer => {
             let mut bytes = vec![0; integer.element_bytes().unwrap_or(1)];
+            // Little-endian: the first byte is the lowest.
             bytes[0] = rng.u8(0..2);
             bytes
         }

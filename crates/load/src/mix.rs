@@ -55,6 +55,8 @@ impl Picker {
         let next = mix
             .entries
             .iter()
+            // Each sequence begins somewhere else: clients that start together send different
+            // requests.
             .map(|entry| rng.usize(0..entry.payloads.len()))
             .collect();
         Self { rng, next }
@@ -69,6 +71,7 @@ impl Picker {
             mix.entries
                 .iter()
                 .position(|entry| point < entry.upto)
+                // Only rounding could put the point beyond the last weight.
                 .unwrap_or(0)
         };
         let payloads = &mix.entries[model].payloads;

@@ -13,6 +13,7 @@ impl Timer {
     pub(crate) fn new() -> std::io::Result<Self> {
         use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
         let timer = timerfd_create(
+            // The clock of `Instant`: setting the system's time moves no request.
             TimerfdClockId::Monotonic,
             TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
         )?;
@@ -27,6 +28,7 @@ impl Timer {
     /// Sleeps; cancelling is safe.
     pub(crate) async fn sleep(&mut self, duration: Duration) -> std::io::Result<()> {
         use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
+        // A zero would switch the timer off, and it would never fire.
         if duration.is_zero() {
             return Ok(());
         }
@@ -35,6 +37,7 @@ impl Timer {
             tv_nsec: duration.subsec_nanos().into(),
         };
         let once = Itimerspec {
+            // No repetition: each sleep sets the timer again.
             it_interval: Timespec {
                 tv_sec: 0,
                 tv_nsec: 0,

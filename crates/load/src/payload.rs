@@ -91,6 +91,7 @@ fn rest_json(
             deadline.as_micros()
         ));
     }
+    // Written by hand, as JSON libraries write no NaN and no infinity.
     body.push_str("\"inputs\":[");
     for (at, (name, tensor)) in inputs.iter().enumerate() {
         let comma = if at == 0 { "" } else { "," };
@@ -145,12 +146,14 @@ fn rest_binary(
         .iter()
         .map(|(name, tensor)| binary_header(name, tensor))
         .collect();
+    // Outputs as bytes too: otherwise the server would spend its time on writing JSON.
     let header = json!({"inputs": tensors, "parameters": {"binary_data_output": true}}).to_string();
     let mut body = header.clone().into_bytes();
     inputs
         .iter()
         .for_each(|(_, tensor)| body.extend_from_slice(&tensor.wire()));
     let header_bytes = header.len().to_string();
+    // With binary data, the deadline goes into a header, in seconds.
     let seconds = deadline.map(|deadline| deadline.as_secs_f64().to_string());
     let mut headers = vec![("inference-header-content-length", header_bytes.as_str())];
     headers.extend(
@@ -179,6 +182,7 @@ fn binary_header(name: &str, tensor: &Tensor) -> Value {
 
 fn rpc(model: &str, inputs: &[(String, Tensor)], deadline: Option<Duration>) -> Bytes {
     let timeout = deadline.map(|deadline| {
+        // In microseconds, as the protocol has it in its parameters.
         let micros = i64::try_from(deadline.as_micros()).unwrap_or(i64::MAX);
         (
             "timeout".to_owned(),

@@ -89,6 +89,8 @@ impl Plan {
             Pattern::Open(Arrivals::Rates { rates, .. }) => rates.len(),
             _ => 1,
         };
+        // Nanoseconds, as floating-point seconds could put a request into the wrong part. A
+        // duration of zero has no parts.
         let at = measured.as_nanos().checked_div(duration.as_nanos())?;
         usize::try_from(at).ok().filter(|at| *at < steps)
     }

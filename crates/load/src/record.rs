@@ -9,6 +9,8 @@ use crate::failure::{Failure, FailureKind};
 
 /// The range of the histograms: shorter and longer times are counted as these.
 const SHORTEST_NS: u64 = 100;
+// Ten minutes, longer than any sensible timeout. The range sets the size of a histogram, and there
+// are several for each thread and part of the load.
 const LONGEST_NS: u64 = 600_000_000_000;
 /// Of every recorded time.
 const SIGNIFICANT_DIGITS: u8 = 3;
@@ -184,7 +186,11 @@ impl Recorder {
     pub(crate) fn record(&mut self, ended: FinishedRequest) -> Duration {
         let unreachable = self.unreachable_for(&ended);
         let latency = ended.end.saturating_duration_since(ended.intended);
+        // Throughput counts answers in the part of the load in which they arrive; latency, below,
+        // in the part in which they were meant to be sent.
         if let (Some(phase), Ok(_)) = (ended.end_phase, &ended.result) {
+            // By latency and not by the status: an answer after the deadline is of no use to its
+            // user.
             let is_good = self.deadline.is_none_or(|deadline| latency <= deadline);
             let window = self.window(phase);
             window.completed += 1;
@@ -218,6 +224,8 @@ impl Recorder {
                 if failure.kind == FailureKind::Refused {
                     window.refusals.saturating_record(nanos(latency));
                 }
+                // The first message of each kind stands for all: messages may have numbers in them,
+                // and each would be a line of the report.
                 let key = (failure.kind, failure.status, failure.code);
                 window.failures.entry(key).or_insert((0, failure.message)).0 += 1;
             }

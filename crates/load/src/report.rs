@@ -248,6 +248,7 @@ impl Point {
         window: &Window,
         in_flight: u64,
     ) -> Option<Self> {
+        // A few answers in a few milliseconds would be a peak or a gap in the plot.
         if length < Duration::from_millis(50) {
             return None;
         }
@@ -288,6 +289,7 @@ impl Run {
             offered_per_s: phase.rate,
             arrival,
             length_s,
+            // Also those that were not sent: the load asked for them.
             requests: answers + refusals + errors + window.dropped + window.unsent,
             answers,
             refusals,
@@ -295,12 +297,14 @@ impl Run {
             dropped: window.dropped,
             throughput_per_s: per_s(window.completed, length_s),
             rows_per_s: per_s(window.completed_rows, length_s),
+            // Without a deadline, goodput would only repeat the throughput.
             goodput_per_s: plan
                 .deadline
                 .map(|_| per_s(window.completed_good, length_s)),
             latency_us: Latency::of(&window.latency),
             send_latency_us: Latency::of(&window.send_latency),
             refusal_latency_us: Latency::of(&window.refusals),
+            // In a closed loop, a request cannot be late: it is due when the last answer is there.
             generator: (!plan.is_closed()).then(|| Generator::new(window, length)),
             failures: failures(window),
             models: models(plan, window),

@@ -51,6 +51,7 @@ pub fn run(
 ) -> Result<Vec<Run>, LoadError> {
     let mut plan = plan.clone();
     if let Pattern::Closed { concurrency } = plan.pattern {
+        // A thread without a client would have nothing to do.
         plan.threads = plan.threads.min(concurrency);
     }
     let shared = Arc::new(Shared::new(plan));
@@ -65,6 +66,7 @@ pub fn run(
             // The receiver is gone only if this thread's result does not matter any more.
             .spawn(move || drop(done.send(sender.run())))?;
     }
+    // Only the threads hold the channel now: should all of them panic, waiting for them ends.
     drop(done);
     shared.ready.wait();
     let mut monitor = RunMonitor::new(&shared, &senders);
@@ -76,13 +78,14 @@ pub fn run(
                 running -= 1;
             }
             Err(RecvTimeoutError::Timeout) => monitor.tick(progress),
-            // A thread that ended without a word has panicked, which it said on standard error.
+            // A thread that ended without a result has panicked, which it said on standard error.
             Err(RecvTimeoutError::Disconnected) => break,
         }
         if interrupt.load(Ordering::Relaxed) {
             shared.end_early("it was interrupted");
         }
     }
+    // What came in since the last tick.
     monitor.tick(progress);
     Ok(monitor.finish())
 }
@@ -167,6 +170,7 @@ impl<'a> RunMonitor<'a> {
             self.parts[phase].timeline.extend(point);
         }
         self.last = now;
+        // Late ticks are not made up for: two at once would make a point of no length.
         self.next = (self.next + self.tick).max(now);
         self.recent.merge(&window);
         if now - self.recent_since >= PROGRESS_EVERY {

@@ -35,13 +35,19 @@ pub enum Arrivals {
 /// Reads recorded timestamps: seconds, one a line, from any origin; `speed` 2 plays them back in
 /// half the time.
 ///
+/// ```
+/// use std::time::Duration;
+/// use tidegate_load::{Arrivals, replay};
+///
+/// let Ok(Arrivals::Replay(times)) = replay("100.0\n100.5\n", 2.0) else {
+///     panic!("both lines are numbers");
+/// };
+/// assert_eq!(times, [Duration::ZERO, Duration::from_millis(250)]);
+/// ```
+///
 /// # Errors
-/// Names the first line that is no number.
+/// Names the first line that is not a number.
 pub fn replay(text: &str, speed: f64) -> Result<Arrivals, LoadError> {
-    let wrong = |at: usize, problem: &str| LoadError::Replay {
-        at,
-        problem: problem.to_owned(),
-    };
     let mut times = Vec::new();
     for (at, line) in text
         .lines()
@@ -53,17 +59,27 @@ pub fn replay(text: &str, speed: f64) -> Result<Arrivals, LoadError> {
             .parse::<f64>()
             .ok()
             .filter(|seconds| seconds.is_finite());
-        times.push(seconds.ok_or_else(|| wrong(at + 1, "a number of seconds is expected"))?);
+        times.push(seconds.ok_or_else(|| replay_error(at + 1, "a number of seconds is expected"))?);
     }
+    // Servers often log a request when it ends, so starts may be out of order.
     times.sort_by(f64::total_cmp);
     let first = *times
         .first()
-        .ok_or_else(|| wrong(1, "there are no timestamps"))?;
-    let since = |time: f64| Duration::try_from_secs_f64((time - first) / speed);
-    let times: Result<Vec<Duration>, _> = times.into_iter().map(since).collect();
+        .ok_or_else(|| replay_error(1, "there are no timestamps"))?;
+    let times: Result<Vec<Duration>, _> = times
+        .into_iter()
+        .map(|time| Duration::try_from_secs_f64((time - first) / speed))
+        .collect();
     times
         .map(Arrivals::Replay)
-        .map_err(|_| wrong(1, "the timestamps span too long a time"))
+        .map_err(|_| replay_error(1, "the timestamps span too long a time"))
+}
+
+fn replay_error(at: usize, problem: &str) -> LoadError {
+    LoadError::Replay {
+        at,
+        problem: problem.to_owned(),
+    }
 }
 
 /// One request to come.
@@ -94,46 +110,18 @@ pub(crate) fn arrivals(
 ) -> Box<dyn Iterator<Item = Arriving> + Send> {
     match arrivals {
         Arrivals::Replay(times) => {
-            let within = move |at: &Duration| duration.is_none_or(|duration| *at < duration);
             let mine: Vec<Duration> = times
                 .iter()
                 .copied()
                 .skip(thread)
                 .step_by(threads)
+                .take_while(|at| duration.is_none_or(|duration| *at < duration))
                 .collect();
-            Box::new(
-                mine.into_iter()
-                    .take_while(within)
-                    .map(|at| Arriving { at, phase: Some(0) }),
-            )
+            let phase = Some(0);
+            Box::new(mine.into_iter().map(move |at| Arriving { at, phase }))
         }
         Arrivals::Rates { rates, arrival } => {
-            let length_s = duration.map_or(f64::INFINITY, |duration| duration.as_secs_f64());
-            let warmup_s = warmup.as_secs_f64();
-            let first = rates.first().copied().unwrap_or(0.0);
-            let warming = Segment {
-                start_s: 0.0,
-                end_s: warmup_s,
-                rate: first,
-                phase: None,
-            };
-            let step = |(at, rate): (usize, &f64)| {
-                let start_s = if at == 0 {
-                    warmup_s
-                } else {
-                    warmup_s + at as f64 * length_s
-                };
-                Segment {
-                    start_s,
-                    end_s: start_s + length_s,
-                    rate: *rate,
-                    phase: Some(at),
-                }
-            };
-            let segments: Vec<Segment> = std::iter::once(warming)
-                .chain(rates.iter().enumerate().map(step))
-                .collect();
-            let seed = seed.wrapping_add(thread as u64);
+            let segments = segments(rates, warmup, duration);
             match arrival {
                 Arrival::Constant => Box::new(
                     segments
@@ -141,7 +129,9 @@ pub(crate) fn arrivals(
                         .flat_map(move |segment| constant(segment, thread, threads)),
                 ),
                 Arrival::Poisson => {
+                    let seed = seed.wrapping_add(thread as u64);
                     let mut rng = fastrand::Rng::with_seed(seed);
+                    // A seed for each segment: what one rate draws does not change the next one.
                     let seeds: Vec<u64> = segments.iter().map(|_| rng.u64(..)).collect();
                     let parts = segments.into_iter().zip(seeds);
                     Box::new(parts.flat_map(move |(segment, seed)| poisson(segment, seed, threads)))
@@ -149,6 +139,34 @@ pub(crate) fn arrivals(
             }
         }
     }
+}
+
+/// Warming up at the first rate, then one stretch for each rate. Without a duration, the first
+/// stretch never ends.
+fn segments(rates: &[f64], warmup: Duration, duration: Option<Duration>) -> Vec<Segment> {
+    let length_s = duration.map_or(f64::INFINITY, |duration| duration.as_secs_f64());
+    let warmup_s = warmup.as_secs_f64();
+    let mut segments = vec![Segment {
+        start_s: 0.0,
+        end_s: warmup_s,
+        rate: rates.first().copied().unwrap_or(0.0),
+        phase: None,
+    }];
+    for (at, rate) in rates.iter().enumerate() {
+        // Zero times infinity is not a number.
+        let start_s = if at == 0 {
+            warmup_s
+        } else {
+            warmup_s + at as f64 * length_s
+        };
+        segments.push(Segment {
+            start_s,
+            end_s: start_s + length_s,
+            rate: *rate,
+            phase: Some(at),
+        });
+    }
+    segments
 }
 
 /// Computed from the count, so that no rounding adds up.
@@ -163,9 +181,9 @@ fn constant(
         rate,
         phase,
     } = segment;
-    let at = move |count: u64| start_s + (count * threads as u64 + thread as u64) as f64 / rate;
-    (0..)
-        .map(at)
+    let (thread, threads) = (thread as u64, threads as u64);
+    (0u64..)
+        .map(move |count| start_s + (count * threads + thread) as f64 / rate)
         .take_while(move |at| *at < end_s)
         .map(move |at| Arriving {
             at: seconds(at),
@@ -182,6 +200,7 @@ fn poisson(segment: Segment, seed: u64, threads: usize) -> impl Iterator<Item = 
         phase,
     } = segment;
     let mut rng = fastrand::Rng::with_seed(seed);
+    // The mean gap of one thread's share of the rate.
     let mean_s = threads as f64 / rate;
     let mut at = start_s;
     std::iter::from_fn(move || {

@@ -10,6 +10,11 @@ const HIGHEST: f64 = 1e8;
 /// the gap between the two, on a logarithmic scale, until it is at most five percent. Gives the
 /// highest rate that held, if any did.
 ///
+/// ```
+/// let highest = tidegate_load::highest(10.0, |rate| Ok::<_, ()>(rate < 300.0)).unwrap();
+/// assert!(highest.is_some_and(|rate| rate > 280.0 && rate < 300.0));
+/// ```
+///
 /// # Errors
 /// Those of `holds`, at once.
 pub fn highest<E>(
@@ -28,6 +33,7 @@ pub fn highest<E>(
         rate = match (holding, breaking) {
             (Some(low), None) if low < HIGHEST => (low * 2.0).min(HIGHEST),
             (None, Some(high)) if high > LOWEST => (high / 2.0).max(LOWEST),
+            // The geometric mean: the error of a rate is a share of it.
             (Some(low), Some(high)) if high / low > PRECISION => (low * high).sqrt(),
             _ => return Ok(holding),
         };

@@ -30,7 +30,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(plan: Plan) -> Self {
-        // The threads and whoever watches them.
+        // The threads, and the one that adds up their counts.
         let ready = Barrier::new(plan.threads + 1);
         Self {
             plan,
@@ -83,6 +83,7 @@ struct PlannedRequest<'a> {
 impl Sender {
     pub(crate) fn new(shared: Arc<Shared>, thread: usize) -> Self {
         let plan = &shared.plan;
+        // A recorder for each thread, so that sending threads never wait for one another.
         let recorder = Recorder::new(plan.mix.names().count(), plan.is_closed(), plan.deadline);
         let budget = plan
             .requests
@@ -102,12 +103,15 @@ impl Sender {
 
     /// Sends until the plan is done and every request has ended.
     pub(crate) fn run(self: &Arc<Self>) -> std::io::Result<()> {
+        // One thread and no work stealing: a task that moves between cores would add to the latency
+        // that is measured.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
         let runtime = match runtime {
             Ok(runtime) => runtime,
             Err(error) => {
+                // The others wait at the barrier for every thread, also for one that failed.
                 self.shared.ready.wait();
                 return Err(error);
             }
@@ -171,12 +175,14 @@ impl Sender {
     fn may_measure(&self) -> bool {
         self.budget
             .as_ref()
+            // The number may go below zero: each client takes one more than there is, and stops.
             .is_none_or(|budget| budget.fetch_sub(1, Ordering::Relaxed) > 0)
     }
 
     /// Sends one request and records its outcome.
     async fn send(&self, client: &mut Client, request: PlannedRequest<'_>) {
         self.begun.fetch_add(1, Ordering::Relaxed);
+        // Before connecting: a user waits for the connection too.
         let sent = Instant::now();
         let timeout = self.plan().timeout;
         let result =
@@ -203,12 +209,15 @@ impl Sender {
             bytes_sent: request.payload.bytes.len() as u64,
             result,
         };
+        // Recorded before it counts as ended, so that no request is in neither of the two.
         let unreachable = self.recorder().record(ended);
         self.ended.fetch_add(1, Ordering::Relaxed);
         if unreachable > timeout {
             self.shared
                 .end_early(&format!("no connection could be opened for {timeout:?}"));
         }
+        // In a closed loop, a refused connection costs no time: without a pause, clients would do
+        // nothing but connect. In an open loop, the schedule sets the pace.
         if is_unreachable && self.plan().is_closed() {
             tokio::time::sleep(RECONNECT_AFTER).await;
         }

@@ -51,6 +51,12 @@ pub struct Breach {
 
 /// All objectives of a list separated by commas.
 ///
+/// ```
+/// let objectives = tidegate_load::objectives("p99<20ms, errors<0.1%").unwrap();
+/// assert_eq!(objectives[0].to_string(), "p99<20ms");
+/// assert!(tidegate_load::objectives("p99<20%").is_err());
+/// ```
+///
 /// # Errors
 /// Names the first that is none.
 pub fn objectives(list: &str) -> Result<Vec<Objective>, LoadError> {
@@ -61,6 +67,7 @@ impl Objective {
     /// Whether a run meets this; else what it did instead.
     pub fn breach(&self, run: &Run) -> Option<Breach> {
         let found = self.metric.of(run);
+        // A run without answers has no latency, and meets no objective on it.
         let is_met = found.is_some_and(|found| match self.relation {
             Relation::Below => found < self.bound,
             Relation::Above => found > self.bound,
@@ -81,6 +88,7 @@ impl Objective {
 
     fn distance(&self, found: f64) -> String {
         let more = if found >= self.bound { "over" } else { "under" };
+        // There is no percentage of nothing.
         if self.bound == 0.0 {
             return format!(", {more} by as much");
         }
@@ -177,6 +185,7 @@ impl Metric {
             }
             Self::Throughput | Self::Goodput => text.trim_end_matches("/s").trim().parse().ok()?,
         };
+        // `parse` takes "inf" and "nan", which are no use as a bound.
         Some(bound).filter(|bound| bound.is_finite() && *bound >= 0.0)
     }
 
@@ -185,9 +194,11 @@ impl Metric {
             Self::Quantile(quantile) => run.quantile_us(quantile),
             Self::Mean => run.latency_us.as_ref().map(|latency| latency.mean),
             Self::Max => run.latency_us.as_ref().map(|latency| latency.max),
+            // All that were not answered, so that refusals count as errors here too.
             Self::Errors => Some(share(run.requests - run.answers, run.requests)),
             Self::Refusals => Some(share(run.refusals, run.requests)),
             Self::Throughput => Some(run.throughput_per_s),
+            // Without a deadline, every answer is in time.
             Self::Goodput => Some(run.goodput_per_s.unwrap_or(run.throughput_per_s)),
         }
     }

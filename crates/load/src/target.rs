@@ -63,7 +63,7 @@ impl Target {
     /// request.
     ///
     /// # Errors
-    /// If that is no address, or nobody listens there.
+    /// If that is not an address, or nobody listens there.
     pub fn new(
         protocol: Protocol,
         url: &str,
@@ -77,6 +77,7 @@ impl Target {
         let uri: Uri = full
             .parse()
             .map_err(|error: http::uri::InvalidUri| address_error(url, error))?;
+        // No TLS: the clients of this crate speak plain TCP.
         if uri.scheme_str() != Some("http") {
             return Err(address_error(url, "the URL must begin with http://"));
         }
@@ -85,6 +86,7 @@ impl Target {
             .filter(|host| !host.is_empty())
             .ok_or_else(|| address_error(url, "it has no host"))?;
         let port = uri.port_u16().unwrap_or(80);
+        // Resolved once: a name server's answer time is not the server's.
         let address = reach(host.trim_matches(['[', ']']), port)?;
         let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
         let prefix = uri.path().trim_end_matches('/').to_owned();
@@ -193,6 +195,7 @@ impl Target {
             .headers
             .iter()
             .map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_default()));
+        // HTTP/1.1 wants exactly one `Host` (RFC 9112, section 3.2).
         let host =
             (!self.headers.contains_key("host")).then_some(("host", self.authority.as_str()));
         for (name, value) in host.into_iter().chain(given.copied()).chain(own) {
@@ -219,6 +222,7 @@ impl Target {
             http::header::CONTENT_TYPE,
             HeaderValue::from_static("application/grpc"),
         );
+        // The gRPC protocol requires it, to detect proxies that would drop the trailers.
         headers.insert(http::header::TE, HeaderValue::from_static("trailers"));
         headers
     }
@@ -300,6 +304,7 @@ impl TensorMetadata {
             name: self.name,
             datatype,
             dims,
+            // Metadata does not say which inputs may be left out, so that all are sent.
             optional: false,
         })
     }

@@ -161,12 +161,15 @@ impl ResponseParser {
             100..200 => return Ok(Some(length)),
             _ => self.status = status,
         }
+        // HTTP/1.1 keeps connections open unless it says otherwise, HTTP/1.0 closes them.
         self.keep_alive = response.version == Some(1);
         let mut content_length = None;
         let mut is_chunked = false;
         for header in response.headers.iter() {
             if header.name.eq_ignore_ascii_case("content-length") {
                 let value = decimal(header.value).ok_or(ResponseError::ContentLength)?;
+                // Different lengths leave the end of the body unknown; the same one twice is
+                // allowed (RFC 9112, section 6.3).
                 if content_length
                     .replace(value)
                     .is_some_and(|before| before != value)
@@ -183,6 +186,7 @@ impl ResponseParser {
             }
         }
         self.state = match (status, is_chunked, content_length) {
+            // 204 and 304 have no body, whatever their headers say (RFC 9112, section 6.3).
             (204 | 304, ..) | (_, false, Some(0)) => State::Done,
             (_, true, _) => State::ChunkSize,
             (_, false, Some(length)) => State::Body(length),
@@ -197,8 +201,8 @@ impl ResponseParser {
     /// Takes at most `most` bytes of the body.
     fn body(&mut self, bytes: &[u8], most: u64) -> usize {
         let taken = usize::try_from(most).unwrap_or(usize::MAX).min(bytes.len());
-        let kept = taken.min(self.excerpt_limit - self.excerpt.len());
-        self.excerpt.extend_from_slice(&bytes[..kept]);
+        let stored = taken.min(self.excerpt_limit - self.excerpt.len());
+        self.excerpt.extend_from_slice(&bytes[..stored]);
         self.body_bytes += taken as u64;
         taken
     }
@@ -243,6 +247,7 @@ impl ResponseParser {
 
 fn decimal(digits: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(digits).ok()?;
+    // `parse` alone would take a sign.
     text.bytes()
         .all(|byte| byte.is_ascii_digit())
         .then(|| text.parse().ok())?

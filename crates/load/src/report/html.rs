@@ -53,12 +53,13 @@ pub(super) fn render(report: &Report) -> String {
 }
 
 fn colours() -> String {
-    let rule = |at: usize| {
-        format!(
-            "polyline.c{at}{{stroke:var(--c{at})}}circle.c{at}{{fill:var(--c{at})}}.legend .c{at}{{color:var(--c{at})}}"
-        )
-    };
-    (0..super::plot::COLOURS).map(rule).collect()
+    (0..super::plot::COLOURS)
+        .map(|at| {
+            format!(
+                "polyline.c{at}{{stroke:var(--c{at})}}circle.c{at}{{fill:var(--c{at})}}.legend .c{at}{{color:var(--c{at})}}"
+            )
+        })
+        .collect()
 }
 
 fn setting(report: &Report) -> String {
@@ -127,19 +128,6 @@ fn plots(runs: &[Run]) -> Markup {
 }
 
 fn throughput(runs: &[Run]) -> Plot {
-    let line = |name: &str, of: fn(&super::Latency) -> f64| {
-        let point = |run: &Run| {
-            run.latency_us
-                .as_ref()
-                .map(|latency| (run.throughput_per_s, of(latency) / 1e3))
-        };
-        // In the order of the runs: beyond its limit, a server's curve bends back.
-        Line {
-            name: name.to_owned(),
-            points: runs.iter().filter_map(point).collect(),
-            has_dots: true,
-        }
-    };
     Plot {
         title: "Throughput and latency",
         x: Axis {
@@ -151,26 +139,14 @@ fn throughput(runs: &[Run]) -> Plot {
             scale: Scale::Linear,
         },
         lines: vec![
-            line("p50", |it| it.p50),
-            line("p90", |it| it.p90),
-            line("p99", |it| it.p99),
+            throughput_line(runs, "p50", |latency| latency.p50),
+            throughput_line(runs, "p90", |latency| latency.p90),
+            throughput_line(runs, "p99", |latency| latency.p99),
         ],
     }
 }
 
 fn percentiles(runs: &[Run]) -> Plot {
-    let line = |run: &Run| {
-        // The last point is the maximum, which has no number of nines.
-        let below = run.quantiles.iter().filter(|point| point.share < 1.0);
-        let points = below
-            .map(|point| (point.share, point.at_most_us / 1e3))
-            .collect();
-        Line {
-            name: run.label.clone(),
-            points,
-            has_dots: false,
-        }
-    };
     Plot {
         title: "Latency by percentile",
         x: Axis {
@@ -181,23 +157,11 @@ fn percentiles(runs: &[Run]) -> Plot {
             label: "latency (ms)",
             scale: Scale::Linear,
         },
-        lines: runs.iter().map(line).collect(),
+        lines: runs.iter().map(percentile_line).collect(),
     }
 }
 
 fn over_time(run: &Run) -> Plot {
-    let line = |name: &str, of: fn(&super::Point) -> Option<f64>| {
-        let points = run
-            .timeline
-            .iter()
-            .filter_map(|point| of(point).map(|us| (point.at_s, us / 1e3)))
-            .collect();
-        Line {
-            name: name.to_owned(),
-            points,
-            has_dots: false,
-        }
-    };
     Plot {
         title: "Latency over time, by when answers arrived",
         x: Axis {
@@ -209,26 +173,14 @@ fn over_time(run: &Run) -> Plot {
             scale: Scale::Linear,
         },
         lines: vec![
-            line("p50", |it| it.p50_us),
-            line("p99", |it| it.p99_us),
-            line("max", |it| it.max_us),
+            latency_line(run, "p50", |point| point.p50_us),
+            latency_line(run, "p99", |point| point.p99_us),
+            latency_line(run, "max", |point| point.max_us),
         ],
     }
 }
 
 fn rate_over_time(run: &Run) -> Plot {
-    let line = |name: &str, of: fn(&super::Point) -> f64| {
-        let points = run
-            .timeline
-            .iter()
-            .map(|point| (point.at_s, of(point)))
-            .collect();
-        Line {
-            name: name.to_owned(),
-            points,
-            has_dots: false,
-        }
-    };
     Plot {
         title: "Answers over time",
         x: Axis {
@@ -240,10 +192,66 @@ fn rate_over_time(run: &Run) -> Plot {
             scale: Scale::Linear,
         },
         lines: vec![
-            line("answers", |it| it.answers_per_s),
-            line("refusals and errors", |it| it.failures_per_s),
-            line("in flight", |it| it.in_flight as f64),
+            timeline(run, "answers", |point| point.answers_per_s),
+            timeline(run, "refusals and errors", |point| point.failures_per_s),
+            timeline(run, "in flight", |point| point.in_flight as f64),
         ],
+    }
+}
+
+/// In the order of the runs: beyond its limit, a server's curve bends back.
+fn throughput_line(runs: &[Run], name: &str, of: fn(&super::Latency) -> f64) -> Line {
+    let points = runs
+        .iter()
+        .filter_map(|run| {
+            let latency = run.latency_us.as_ref()?;
+            Some((run.throughput_per_s, of(latency) / 1e3))
+        })
+        .collect();
+    Line {
+        name: name.to_owned(),
+        points,
+        has_dots: true,
+    }
+}
+
+fn percentile_line(run: &Run) -> Line {
+    // The last point is the maximum, which has no number of nines.
+    let below = run.quantiles.iter().filter(|point| point.share < 1.0);
+    let points = below
+        .map(|point| (point.share, point.at_most_us / 1e3))
+        .collect();
+    Line {
+        name: run.label.clone(),
+        points,
+        has_dots: false,
+    }
+}
+
+/// Stretches of time without an answer have no latency, and no point.
+fn latency_line(run: &Run, name: &str, of: fn(&super::Point) -> Option<f64>) -> Line {
+    let points = run
+        .timeline
+        .iter()
+        .filter_map(|point| of(point).map(|us| (point.at_s, us / 1e3)))
+        .collect();
+    Line {
+        name: name.to_owned(),
+        points,
+        has_dots: false,
+    }
+}
+
+fn timeline(run: &Run, name: &str, of: fn(&super::Point) -> f64) -> Line {
+    let points = run
+        .timeline
+        .iter()
+        .map(|point| (point.at_s, of(point)))
+        .collect();
+    Line {
+        name: name.to_owned(),
+        points,
+        has_dots: false,
     }
 }
 

@@ -4,10 +4,24 @@ use maud::{Markup, html};
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 300.0;
-/// Room for the labels of the axes: left, right, top, bottom.
+/// Space for the labels of the axes: left, right, top, bottom.
 const MARGINS: [f64; 4] = [68.0, 16.0, 12.0, 46.0];
 /// About so many marks on an axis.
 const MARKS: f64 = 6.0;
+/// Seven nines: a share of 1 has infinitely many, which no axis can show.
+const LARGEST_SHARE: f64 = 1.0 - 1e-7;
+/// The marks of an axis of shares, as far as values reach.
+const TAIL_SHARES: [f64; 9] = [
+    0.0,
+    0.5,
+    0.9,
+    0.99,
+    0.999,
+    0.9999,
+    0.99999,
+    0.999_999,
+    0.999_999_9,
+];
 /// Colours that differ; more lines than these repeat them.
 pub(super) const COLOURS: usize = 8;
 
@@ -46,18 +60,9 @@ type Mark = (f64, String);
 impl Plot {
     pub(super) fn render(&self) -> Markup {
         let [left, right, top, bottom] = MARGINS;
-        let all = || self.lines.iter().flat_map(|line| &line.points);
-        let (x_most, x_marks) = self.x.scale.marks(all().map(|point| point.0));
-        let (y_most, y_marks) = self.y.scale.marks(all().map(|point| point.1));
+        let (x_most, x_marks) = self.x.scale.marks(self.points().map(|point| point.0));
+        let (y_most, y_marks) = self.y.scale.marks(self.points().map(|point| point.1));
         let (width, height) = (WIDTH - left - right, HEIGHT - top - bottom);
-        let across = |at: f64| left + at * width;
-        let up = |at: f64| top + (1.0 - at) * height;
-        let place = |(x, y): &(f64, f64)| {
-            (
-                across(self.x.scale.place(*x, x_most)),
-                up(self.y.scale.place(*y, y_most)),
-            )
-        };
         html! {
             figure {
                 figcaption { (self.title) }
@@ -74,7 +79,7 @@ impl Plot {
                     text.label transform=(format!("translate(14 {}) rotate(-90)", top + height / 2.0))
                         text-anchor="middle" { (self.y.label) }
                     @for (at, line) in self.lines.iter().enumerate() {
-                        @let points: Vec<(f64, f64)> = line.points.iter().map(place).collect();
+                        @let points = self.places(line, x_most, y_most);
                         polyline.{ "c" (at % COLOURS) } points=(path(&points)) {}
                         @if line.has_dots {
                             @for (x, y) in &points {
@@ -93,45 +98,45 @@ impl Plot {
     }
 }
 
+impl Plot {
+    fn points(&self) -> impl Iterator<Item = &(f64, f64)> {
+        self.lines.iter().flat_map(|line| &line.points)
+    }
+
+    /// Where the points of a line lie in the picture.
+    fn places(&self, line: &Line, x_most: f64, y_most: f64) -> Vec<(f64, f64)> {
+        line.points
+            .iter()
+            .map(|(x, y)| {
+                (
+                    across(self.x.scale.place(*x, x_most)),
+                    up(self.y.scale.place(*y, y_most)),
+                )
+            })
+            .collect()
+    }
+}
+
+/// The horizontal place of a share of the width.
+fn across(share: f64) -> f64 {
+    let [left, right, ..] = MARGINS;
+    left + share * (WIDTH - left - right)
+}
+
+/// The vertical place of a share of the height.
+fn up(share: f64) -> f64 {
+    let [.., top, bottom] = MARGINS;
+    // SVG counts from the top, a plot from the bottom.
+    top + (1.0 - share) * (HEIGHT - top - bottom)
+}
+
 impl Scale {
     /// The value at the end of the axis, and the marks up to there.
     fn marks(self, values: impl Iterator<Item = f64>) -> (f64, Vec<Mark>) {
         let most = values.filter(|value| value.is_finite()).fold(0.0, f64::max);
         match self {
-            Self::Linear => {
-                let step = step(most);
-                // A last value that is hardly beyond a mark needs no room of its own.
-                let most = (most / step - 0.02).ceil().max(1.0) * step;
-                let count = (most / step).round() as u32;
-                let mark = |at: u32| {
-                    (
-                        f64::from(at) / f64::from(count),
-                        number(f64::from(at) * step, step),
-                    )
-                };
-                (most, (0..=count).map(mark).collect())
-            }
-            Self::Tail => {
-                // One digit beyond the largest share below 1.
-                let digits = (nines(most.min(1.0 - 1e-7))).ceil().clamp(1.0, 7.0);
-                let shares = [
-                    0.0,
-                    0.5,
-                    0.9,
-                    0.99,
-                    0.999,
-                    0.9999,
-                    0.99999,
-                    0.999_999,
-                    0.999_999_9,
-                ];
-                let within = shares
-                    .into_iter()
-                    .filter(|share| nines(*share) <= digits + 1e-9);
-                let mark =
-                    |share: f64| (nines(share) / digits, format!("{} %", trim(share * 100.0)));
-                (digits, within.map(mark).collect())
-            }
+            Self::Linear => linear_marks(most),
+            Self::Tail => tail_marks(most),
         }
     }
 
@@ -139,10 +144,36 @@ impl Scale {
     fn place(self, value: f64, most: f64) -> f64 {
         match self {
             Self::Linear => value / most,
-            Self::Tail => nines(value.min(1.0 - 1e-7)) / most,
+            Self::Tail => nines(value.min(LARGEST_SHARE)) / most,
         }
         .clamp(0.0, 1.0)
     }
+}
+
+fn linear_marks(most: f64) -> (f64, Vec<Mark>) {
+    let step = step(most);
+    // A last value that is hardly beyond a mark needs no space of its own.
+    let most = (most / step - 0.02).ceil().max(1.0) * step;
+    let count = (most / step).round() as u32;
+    let marks = (0..=count)
+        .map(|at| {
+            let at = f64::from(at);
+            (at / f64::from(count), number(at * step, step))
+        })
+        .collect();
+    (most, marks)
+}
+
+fn tail_marks(most: f64) -> (f64, Vec<Mark>) {
+    // One digit beyond the largest share below 1.
+    let digits = nines(most.min(LARGEST_SHARE)).ceil().clamp(1.0, 7.0);
+    let marks = TAIL_SHARES
+        .into_iter()
+        // The logarithm of a share such as 0.999 is not exactly 3.
+        .filter(|share| nines(*share) <= digits + 1e-9)
+        .map(|share| (nines(share) / digits, format!("{} %", trim(share * 100.0))))
+        .collect();
+    (digits, marks)
 }
 
 /// How many nines a share has: 2 for 0.99.
@@ -159,6 +190,7 @@ fn step(most: f64) -> f64 {
     let power = 10f64.powf(raw.log10().floor());
     let factor = [1.0, 2.0, 5.0, 10.0]
         .into_iter()
+        // With some slack, as a power of ten and a division are not exact.
         .find(|factor| raw <= factor * power * (1.0 + 1e-9));
     factor.unwrap_or(10.0) * power
 }
@@ -183,6 +215,7 @@ fn path(points: &[(f64, f64)]) -> String {
         .join(" ")
 }
 
+/// To a tenth of a pixel, which is finer than a screen shows, so that the page stays small.
 fn round(place: f64) -> f64 {
     (place * 10.0).round() / 10.0
 }
@@ -208,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn each_nine_of_a_tail_takes_the_same_room() {
+    fn each_nine_of_a_tail_takes_the_same_space() {
         let (most, marks) = Scale::Tail.marks([0.5, 0.9985].into_iter());
         assert_eq!(most, 3.0);
         assert_eq!(

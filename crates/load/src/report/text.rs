@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Report, Run};
+use super::{FailureCount, Report, Run};
 
 /// What the table shows of each run.
 pub(super) const COLUMNS: [&str; 12] = [
@@ -59,31 +59,30 @@ fn table(out: &mut String, runs: &[Run]) {
 }
 
 pub(super) fn row(run: &Run) -> [String; 12] {
-    let latency = |of: fn(&super::Latency) -> f64| {
-        run.latency_us
-            .as_ref()
-            .map_or("-".to_owned(), |it| time(of(it)))
-    };
+    let unsent = run
+        .generator
+        .as_ref()
+        .map_or(0, |generator| generator.unsent);
+    let latency = run.latency_us.as_ref();
     [
         run.label.clone(),
         run.answers.to_string(),
         format!("{:.1}", run.throughput_per_s),
         format!("{:.1}", run.rows_per_s),
         run.refusals.to_string(),
-        (run.errors
-            + run.dropped
-            + run
-                .generator
-                .as_ref()
-                .map_or(0, |generator| generator.unsent))
-        .to_string(),
-        latency(|it| it.mean),
-        latency(|it| it.p50),
-        latency(|it| it.p90),
-        latency(|it| it.p99),
-        latency(|it| it.p999),
-        latency(|it| it.max),
+        // Requests that were never sent count as errors: no user got an answer to them.
+        (run.errors + run.dropped + unsent).to_string(),
+        cell(latency.map(|latency| latency.mean)),
+        cell(latency.map(|latency| latency.p50)),
+        cell(latency.map(|latency| latency.p90)),
+        cell(latency.map(|latency| latency.p99)),
+        cell(latency.map(|latency| latency.p999)),
+        cell(latency.map(|latency| latency.max)),
     ]
+}
+
+fn cell(us: Option<f64>) -> String {
+    us.map_or("-".to_owned(), time)
 }
 
 /// Notes on a run that are not in the table.
@@ -96,31 +95,12 @@ pub(super) fn remarks(out: &mut String, report: &Report, run: &Run) {
             time(deadline * 1e6)
         );
     }
+    // One model's answers are those of the run, which the table has.
     if run.models.len() > 1 {
-        let models = run
-            .models
-            .iter()
-            .map(|model| format!("{} {}", model.model, model.answers));
-        let _ = writeln!(
-            out,
-            "{label}: answers by model: {}",
-            models.collect::<Vec<_>>().join(", ")
-        );
+        models(out, run);
     }
-    for failure in &run.failures {
-        let status = failure
-            .status
-            .map_or(String::new(), |status| format!(" {status}"));
-        let code = failure
-            .code
-            .as_ref()
-            .map_or(String::new(), |code| format!(" {code}"));
-        let kind = failure.kind.name();
-        let _ = writeln!(
-            out,
-            "{label}: {} x {kind}{status}{code}: {}",
-            failure.count, failure.message
-        );
+    for failed in &run.failures {
+        failure(out, label, failed);
     }
     if let Some(refusals) = &run.refusal_latency_us {
         let (p50, p99) = (time(refusals.p50), time(refusals.p99));
@@ -133,20 +113,52 @@ pub(super) fn remarks(out: &mut String, report: &Report, run: &Run) {
             run.dropped
         );
     }
-    if let (Some(sent), Some(latency)) = (&run.send_latency_us, &run.latency_us) {
-        // Both figures where they tell different stories.
-        if latency.p99 > sent.p99 * 1.1 {
-            let (p50, p99) = (time(sent.p50), time(sent.p99));
-            let _ = writeln!(
-                out,
-                "{label}: latency from the actual send time: {p50} (p50), {p99} (p99)"
-            );
-        }
-    }
+    send_latency(out, run);
     generator(out, run);
     if let Some(reason) = &run.ended_early {
         let _ = writeln!(out, "{label}: ended early: {reason}");
     }
+}
+
+fn models(out: &mut String, run: &Run) {
+    let models: Vec<String> = run
+        .models
+        .iter()
+        .map(|model| format!("{} {}", model.model, model.answers))
+        .collect();
+    let (label, models) = (&run.label, models.join(", "));
+    let _ = writeln!(out, "{label}: answers by model: {models}");
+}
+
+fn failure(out: &mut String, label: &str, failure: &FailureCount) {
+    let status = failure
+        .status
+        .map_or(String::new(), |status| format!(" {status}"));
+    let code = failure
+        .code
+        .as_ref()
+        .map_or(String::new(), |code| format!(" {code}"));
+    let kind = failure.kind.name();
+    let _ = writeln!(
+        out,
+        "{label}: {} x {kind}{status}{code}: {}",
+        failure.count, failure.message
+    );
+}
+
+/// Both figures where they differ by more than noise.
+fn send_latency(out: &mut String, run: &Run) {
+    let (Some(sent), Some(latency)) = (&run.send_latency_us, &run.latency_us) else {
+        return;
+    };
+    if latency.p99 <= sent.p99 * 1.1 {
+        return;
+    }
+    let (label, p50, p99) = (&run.label, time(sent.p50), time(sent.p99));
+    let _ = writeln!(
+        out,
+        "{label}: latency from the actual send time: {p50} (p50), {p99} (p99)"
+    );
 }
 
 fn generator(out: &mut String, run: &Run) {

@@ -20,6 +20,8 @@ pub(super) async fn run(sender: &Arc<Sender>, clients: u64) {
     let running: Vec<_> = (0u64..)
         .zip(ready)
         .map(|(at, client)| {
+            // A seed for each client of all threads: clients with the same one would send the same
+            // requests in step.
             let seed = sender
                 .plan()
                 .seed

@@ -7,12 +7,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{PlannedRequest, Sender};
 use crate::client::Pool;
 use crate::mix::Picker;
 use crate::pace::Timer;
+use crate::payload::Payload;
+use crate::plan::Plan;
 use crate::schedule::{Arrivals, arrivals};
 
 /// How often a waiting generator checks whether it was stopped.
@@ -23,6 +25,7 @@ const BURST: u32 = 16;
 /// Sends this thread's arrivals and waits for their answers.
 pub(super) async fn run(sender: &Arc<Sender>, when: &Arrivals) -> std::io::Result<()> {
     let plan = sender.plan();
+    // Before the load begins, so that the first requests do not measure connecting.
     let pool = Arc::new(Mutex::new(connected(sender).await));
     let most = usize::try_from(plan.share(plan.max_outstanding as u64, sender.thread))
         .unwrap_or(usize::MAX);
@@ -32,12 +35,7 @@ pub(super) async fn run(sender: &Arc<Sender>, when: &Arrivals) -> std::io::Resul
     let start = sender.begin();
     let mut timer = Timer::new()?;
     let mut in_a_row = 0;
-    // A generator that is this late will not catch up: the rest is counted, but not sent.
-    let last_call = plan
-        .phases()
-        .last()
-        .and_then(|phase| phase.end)
-        .map(|end| start + end + plan.timeout);
+    let last_call = last_call(plan, start);
     for arriving in arrivals(
         when,
         plan.warmup,
@@ -57,28 +55,23 @@ pub(super) async fn run(sender: &Arc<Sender>, when: &Arrivals) -> std::io::Resul
         if sender.shared.is_stopped() {
             break;
         }
+        // A generator that is late has nothing to wait for, and would never let its requests run.
         if in_a_row == BURST {
             in_a_row = 0;
             tokio::task::yield_now().await;
         }
         let is_too_late = last_call.is_some_and(|last_call| Instant::now() > last_call);
+        // Tried and not waited for: waiting would shift all later requests and hide the stall.
         match permits.clone().try_acquire_owned() {
             Ok(permit) if !is_too_late => {
-                let (sender, pool) = (sender.clone(), pool.clone());
                 let (model, payload) = picker.pick(&plan.mix);
-                let payload = payload.clone();
-                tokio::spawn(async move {
-                    let request = PlannedRequest {
-                        phase: arriving.phase,
-                        intended: Some(intended),
-                        model,
-                        payload: &payload,
-                    };
-                    let mut client = lock(&pool).take();
-                    sender.send(&mut client, request).await;
-                    lock(&pool).put(client);
-                    drop(permit);
-                });
+                let due = Due {
+                    phase: arriving.phase,
+                    intended,
+                    model,
+                    payload: payload.clone(),
+                };
+                tokio::spawn(send(sender.clone(), pool.clone(), due, permit));
             }
             refused => skip(sender, arriving.phase, refused.is_ok()),
         }
@@ -89,6 +82,34 @@ pub(super) async fn run(sender: &Arc<Sender>, when: &Arrivals) -> std::io::Resul
         .await;
     drop(all);
     Ok(())
+}
+
+/// After this, a generator will not catch up: the rest is counted, but not sent.
+fn last_call(plan: &Plan, start: Instant) -> Option<Instant> {
+    let end = plan.phases().last()?.end?;
+    Some(start + end + plan.timeout)
+}
+
+/// A request that its task owns.
+struct Due {
+    phase: Option<usize>,
+    intended: Instant,
+    model: usize,
+    payload: Payload,
+}
+
+async fn send(sender: Arc<Sender>, pool: Arc<Mutex<Pool>>, due: Due, permit: OwnedSemaphorePermit) {
+    let request = PlannedRequest {
+        phase: due.phase,
+        intended: Some(due.intended),
+        model: due.model,
+        payload: &due.payload,
+    };
+    // HTTP takes the connection that was given back last, or a new one; gRPC takes them in turn.
+    let mut client = lock(&pool).take();
+    sender.send(&mut client, request).await;
+    lock(&pool).put(client);
+    drop(permit);
 }
 
 /// A pool whose connections are open.
