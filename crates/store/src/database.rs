@@ -1,5 +1,6 @@
 //! Opening the database and changing it in transactions.
 
+use std::fmt::Display;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -21,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const POOL_PATIENCE: Duration = Duration::from_secs(90);
 /// How long a server may take to answer at all.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+// Queries are short, and writers take turns anyway: more connections would only wait. PostgreSQL
+// counts the connections of all replicas against one limit.
 const MAX_CONNECTIONS: u32 = 8;
 /// Any number, as long as every build takes the same one.
 const MIGRATION_LOCK: i64 = 0x7469_6465;
@@ -48,21 +51,22 @@ impl Store {
     pub async fn open(database: &str) -> Result<Self, StoreError> {
         sqlx::any::install_default_drivers();
         let (kind, url) = connection_url(database);
-        let failed = |problem: String| StoreError::Open {
-            database: without_password(database),
-            problem,
-        };
+        // SQLite makes the file, but not the folders that it lies in.
         if kind == Kind::Sqlite {
-            make_folder(database).map_err(|error| failed(error.to_string()))?;
+            make_folder(database).map_err(|error| open_error(database, &error))?;
         }
         let options =
-            AnyConnectOptions::from_str(&url).map_err(|error| failed(error.to_string()))?;
+            AnyConnectOptions::from_str(&url).map_err(|error| open_error(database, &error))?;
         if kind == Kind::Postgres {
             // The pool would go on trying where nobody listens.
-            reach(&options).await.map_err(failed)?;
+            reach(&options)
+                .await
+                .map_err(|problem| open_error(database, &problem))?;
         }
         let pool = AnyPoolOptions::new()
             .max_connections(MAX_CONNECTIONS)
+            // Longer with SQLite: those who hold a connection may first wait for a writer, as long
+            // as `busy_timeout` allows.
             .acquire_timeout(if kind == Kind::Sqlite {
                 POOL_PATIENCE
             } else {
@@ -74,7 +78,7 @@ impl Store {
         let pool = pool
             .connect_with(options)
             .await
-            .map_err(|error| failed(error.to_string()))?;
+            .map_err(|error| open_error(database, &error))?;
         let store = Self { pool, kind };
         store.migrate().await?;
         Ok(store)
@@ -91,6 +95,8 @@ impl Store {
     /// [`StoreError::Unavailable`] if the database cannot be reached or others do not come to an
     /// end.
     pub async fn write(&self, actor: &str) -> Result<Write, StoreError> {
+        // Updating the row without changing it locks it: on PostgreSQL, the next writer waits here
+        // until this one commits. So numbers of changes follow the order of commits.
         let mut transaction = self.begin().await?;
         sqlx::query("UPDATE counters SET value = value WHERE name = 'change'")
             .execute(&mut *transaction)
@@ -104,6 +110,8 @@ impl Store {
     /// Begins a transaction that is to write.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
         let begin = match self.kind {
+            // A transaction that begins as a reader and writes later fails at once, without
+            // waiting, if another one wrote in between. This one waits for the lock at its start.
             Kind::Sqlite => "BEGIN IMMEDIATE",
             Kind::Postgres => "BEGIN",
         };
@@ -149,6 +157,8 @@ impl Store {
     async fn migrate(&self) -> Result<(), StoreError> {
         let known = STEPS.len() as i64;
         let read = "SELECT COALESCE(MAX(version), 0) AS version FROM schema_version";
+        // First without a lock, as most starts find the schema up to date. An error means that the
+        // table is not there yet.
         if let Ok(row) = sqlx::query(read).fetch_one(&self.pool).await {
             match row.try_get::<i64, _>("version")? {
                 found if found == known => return Ok(()),
@@ -160,6 +170,8 @@ impl Store {
             Kind::Sqlite => self.pool.begin_with("BEGIN IMMEDIATE").await?,
             Kind::Postgres => {
                 let mut transaction = self.pool.begin().await?;
+                // Replicas that start together would run the same step twice. The lock ends with
+                // the transaction.
                 let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(MIGRATION_LOCK);
                 lock.execute(&mut *transaction).await?;
                 transaction
@@ -168,6 +180,7 @@ impl Store {
         transaction
             .execute("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT PRIMARY KEY)")
             .await?;
+        // Read again under the lock: another process may have brought the schema up to date.
         let found = sqlx::query(read)
             .fetch_one(&mut *transaction)
             .await?
@@ -274,7 +287,9 @@ async fn prepare(connection: &mut AnyConnection, kind: Kind) -> Result<(), sqlx:
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    // With a write-ahead log, NORMAL could lose the last commits in a power cut.
     connection.execute("PRAGMA synchronous = FULL").await?;
+    // SQLite checks foreign keys only where a connection asks for it.
     connection.execute("PRAGMA foreign_keys = ON").await?;
     Ok(())
 }
@@ -311,11 +326,19 @@ fn make_folder(database: &str) -> std::io::Result<()> {
     }
 }
 
+fn open_error(database: &str, problem: &dyn Display) -> StoreError {
+    StoreError::Open {
+        database: without_password(database),
+        problem: problem.to_string(),
+    }
+}
+
 /// `scheme://user:…@host` for messages.
 fn without_password(database: &str) -> String {
     let Some((scheme, rest)) = database.split_once("://") else {
         return database.to_owned();
     };
+    // The last `@`, because a password may have one.
     let Some((user, host)) = rest.rsplit_once('@') else {
         return database.to_owned();
     };

@@ -72,6 +72,8 @@ impl Write {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn record(&mut self, event: NewEvent<'_>) -> Result<i64, StoreError> {
+        // A counter of its own and not an automatic id: ids are given before the commit, so a
+        // reader could see a larger one first and miss the smaller one.
         let sql = "UPDATE counters SET value = value + 1 WHERE name = 'change' RETURNING value";
         let change: i64 = sqlx::query(sql)
             .fetch_one(self.connection())
@@ -103,6 +105,7 @@ fn event(row: &AnyRow) -> Result<Event, StoreError> {
         kind: row.try_get("kind")?,
         model: row.try_get("model")?,
         version: row.try_get("version")?,
+        // A detail that cannot be parsed is shown as text: one odd row must not hide the log.
         detail: serde_json::from_str(&detail).unwrap_or(Value::String(detail)),
     })
 }

@@ -157,6 +157,7 @@ impl Write {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn collect_objects(&mut self, since_ms: i64) -> Result<(i64, i64), StoreError> {
+        // `push_objects` holds what a push counts on but no version lists yet.
         let sql = "SELECT location, stored_bytes FROM objects WHERE touched_ms <= $1 \
                    AND NOT EXISTS (SELECT 1 FROM version_files WHERE version_files.digest = objects.digest) \
                    AND NOT EXISTS (SELECT 1 FROM push_objects WHERE push_objects.digest = objects.digest)";
@@ -171,6 +172,8 @@ impl Write {
                 .bind(&location)
                 .execute(self.connection())
                 .await?;
+            // The database forgets the object first and the object store is cleared later: a crash
+            // in between leaves a location to clear, never a version whose content is gone.
             self.discard(&Garbage {
                 location,
                 multipart: None,

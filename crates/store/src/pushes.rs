@@ -17,6 +17,8 @@ impl Store {
             .await?
             .rows_affected()
             > 0;
+        // Also of its uploads: should the push end without finishing them, their grace period
+        // begins at its last sign of life.
         let sql = "UPDATE uploads SET alive_ms = $2 WHERE push = $1";
         sqlx::query(sql)
             .bind(push)
@@ -64,6 +66,7 @@ impl Write {
     /// [`StoreError`] of the database.
     pub async fn end_push(&mut self, push: &str) -> Result<(), StoreError> {
         for sql in [
+            // Children first: a foreign key points from them to the push.
             "DELETE FROM push_objects WHERE push = $1",
             "DELETE FROM pushes WHERE id = $1",
         ] {

@@ -105,10 +105,14 @@ impl Store {
             number,
             counts,
         } = addition;
+        // The number is taken first: its row stays locked until the commit, so no other addition
+        // comes between reading and writing.
         let mut transaction = self.begin().await?;
         let change = next_change(&mut transaction).await?;
         let is_new = number > last_addition(&mut transaction, group, replica).await?;
         let now_ms = self.clock_ms(&mut transaction).await?;
+        // The larger number stays: with a smaller one, an addition that was made already could be
+        // made again.
         let sql = "INSERT INTO replicas (replica_group, id, name, addition, seen_ms) VALUES ($1, $2, $3, $4, $5) \
                    ON CONFLICT (replica_group, id) DO UPDATE SET name = excluded.name, seen_ms = excluded.seen_ms, \
                    addition = CASE WHEN excluded.addition > replicas.addition THEN excluded.addition \
@@ -120,6 +124,8 @@ impl Store {
             .bind(number)
             .bind(now_ms);
         query.execute(&mut *transaction).await?;
+        // An addition that was made, and whose answer was lost, is sent again: it must not count
+        // twice.
         if is_new {
             for count in counts {
                 add(&mut transaction, group, count, change).await?;
@@ -197,6 +203,8 @@ impl Store {
     ) -> Result<String, StoreError> {
         let mut transaction = self.begin().await?;
         let now_ms = self.clock_ms(&mut transaction).await?;
+        // One statement decides, on both databases: of two replicas that ask at once, one finds the
+        // row taken. The database's clock is used, so wrong clocks of replicas do no harm.
         let sql = "INSERT INTO leases (replica_group, duty, holder, until_ms) VALUES ($1, $2, $3, $4) \
                    ON CONFLICT (replica_group, duty) \
                    DO UPDATE SET holder = excluded.holder, until_ms = excluded.until_ms \
@@ -277,6 +285,8 @@ impl Store {
             .bind(old_ms)
             .execute(&mut *transaction)
             .await?;
+        // By count and not by age: an objective without traffic makes no new buckets, and its
+        // newest ones stay whatever their age within `longest_ms`.
         for tier in tiers {
             let sql = "DELETE FROM shared_counts WHERE replica_group = $1 AND width_ms = $2 AND bucket <= \
                        (SELECT newer.bucket FROM shared_counts newer WHERE newer.replica_group = $1 \
@@ -295,6 +305,7 @@ impl Store {
             .bind(old_ms)
             .execute(&mut *transaction)
             .await?;
+        // Only notes that were taken back: one that holds does not expire here.
         let sql =
             "DELETE FROM shared_notes WHERE replica_group = $1 AND body IS NULL AND noted_ms < $2";
         let old_ms = now_ms.saturating_sub(TAKEN_BACK_MS);
@@ -307,8 +318,7 @@ impl Store {
     }
 }
 
-/// Takes the next number; whoever has it is the only writer of shared things until its transaction
-/// ends.
+/// Takes the next number. Its transaction is the only one that writes shared state until it ends.
 async fn next_change(connection: &mut AnyConnection) -> Result<i64, StoreError> {
     let sql = "UPDATE counters SET value = value + 1 WHERE name = 'shared' RETURNING value";
     Ok(sqlx::query(sql)

@@ -95,6 +95,8 @@ impl Write {
         push: &str,
         digest: &str,
     ) -> Result<Option<Upload>, StoreError> {
+        // The newest one first: object stores may remove old unfinished uploads by rules of their
+        // own.
         let sql = "SELECT location, digest, bytes, envelope, multipart, part_bytes FROM uploads \
                    WHERE digest = $1 AND multipart IS NOT NULL \
                    AND NOT EXISTS (SELECT 1 FROM pushes WHERE pushes.id = uploads.push) ORDER BY alive_ms DESC";
@@ -159,6 +161,8 @@ impl Write {
                 multipart,
                 ..
             } = upload(row)?;
+            // Out of the list of uploads and into that of garbage in one transaction: a location
+            // that is in neither would be left in the object store until it is found as a stray.
             self.end_upload(&location).await?;
             self.discard(&Garbage {
                 location,

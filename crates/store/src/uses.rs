@@ -48,6 +48,7 @@ impl Write {
         versions: &[(String, i64)],
         forget_before_ms: i64,
     ) -> Result<(), StoreError> {
+        // A server that is gone cannot take its report back: the reports of others clear it away.
         let sql = "DELETE FROM uses WHERE server = $1 OR reported_ms < $2";
         sqlx::query(sql)
             .bind(server)

@@ -196,6 +196,8 @@ impl Write {
         new: &Version,
         files: &[VersionFile],
     ) -> Result<(), StoreError> {
+        // An import may bring a higher number than the next one. Numbers only go up, so that one is
+        // never given to two contents.
         let next = self.next_version(&new.model).await?.max(new.number + 1);
         let sql = "UPDATE models SET next_version = $2 WHERE name = $1";
         sqlx::query(sql)
@@ -271,6 +273,8 @@ impl Write {
         if state != VersionState::Deleted {
             return Ok(());
         }
+        // The grace period of garbage collection begins with the deletion, not with the upload. It
+        // must come before the files are deleted, as it finds the objects by them.
         let touch = "UPDATE objects SET touched_ms = $3 WHERE digest IN \
                      (SELECT digest FROM version_files WHERE model = $1 AND number = $2)";
         sqlx::query(touch)
