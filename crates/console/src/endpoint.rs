@@ -234,6 +234,7 @@ impl Endpoint {
         busy.retain(|version| version.requests() > 0);
         busy.sort_by_key(|version| std::cmp::Reverse(version.requests()));
         // More lines than colours would be hard to read.
+        // Together with the line of the rest there are as many lines as colours.
         let rest = busy.split_off(busy.len().min(MAX_LINES));
         // In order of their numbers, so that a version keeps its colour while its traffic changes.
         busy.sort_by_key(|version| version.version.parse::<u64>().unwrap_or(u64::MAX));

@@ -14,6 +14,7 @@ pub(crate) fn tone(event: &Event) -> Tone {
         "version.ready" | "version.reloaded" | "server.started" | "configuration.changed" => {
             Tone::Busy
         }
+        // A page needs somebody now; a ticket, below, can wait.
         "alert.firing" if text(event, "severity") == Some("page") => Tone::Bad,
         "version.load_failed" | "alert.undelivered" => Tone::Bad,
         "alert.firing" | "cost.budget_reached" | "rollouts.frozen" => Tone::Notice,

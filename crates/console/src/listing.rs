@@ -36,6 +36,7 @@ impl Listing {
     /// the last page.
     pub fn page_of<T>(&mut self, all: Vec<T>) -> Vec<T> {
         self.total = all.len();
+        // The list may have become shorter since the link was made.
         self.page = self.page.min(self.pages());
         all.into_iter()
             .skip((self.page - 1) * self.size)

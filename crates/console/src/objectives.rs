@@ -132,6 +132,7 @@ impl ObjectiveRow {
             .zip(self.alerts.iter().copied())
             .filter(|(_, state)| is_active(*state))
             .collect();
+        // `false` sorts before `true`.
         alerts.sort_by_key(|(_, state)| matches!(state, AlertState::Pending { .. }));
         html! {
             div {

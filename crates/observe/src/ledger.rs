@@ -214,6 +214,7 @@ impl<const WIDTH_MS: u64, const CAPACITY: usize> Tier<WIDTH_MS, CAPACITY> {
     }
 
     fn index(at_ms: u64) -> u32 {
+        // Minutes since 1970 fit in 32 bits until after the year 10000.
         u32::try_from(at_ms / WIDTH_MS).unwrap_or(u32::MAX)
     }
 }

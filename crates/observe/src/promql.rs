@@ -100,6 +100,7 @@ fn le(bound: LatencyBound) -> String {
 
 /// A string between PromQL's double quotes.
 pub(crate) fn escaped(text: &str) -> String {
+    // The backslash first, or the backslashes of the other two would be escaped again.
     text.replace('\\', "\\\\")
         .replace('"', "\\\"")
         .replace('\n', "\\n")

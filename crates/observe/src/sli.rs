@@ -91,6 +91,7 @@ impl LatencyBound {
         if !(first.ms()..=last.ms()).contains(&threshold_ms) {
             return None;
         }
+        // Of two equal distances `min_by` takes the first, which is the stricter bound.
         Self::all().min_by(|a, b| {
             let distance = (a.ms() - threshold_ms).abs();
             distance.total_cmp(&(b.ms() - threshold_ms).abs())

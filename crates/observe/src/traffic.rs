@@ -104,6 +104,7 @@ impl Traffic {
 
     /// Mean rows of the batch that a request ran in; `None` without answered requests.
     pub fn mean_batch_rows(&self) -> Option<f64> {
+        // Weighted by requests, not by batches: it is what a request meets.
         (self.answered > 0).then(|| self.batch_rows as f64 / self.answered as f64)
     }
 

@@ -241,7 +241,7 @@ fn has_weight(weights: &[f64]) -> bool {
     weights.iter().any(|weight| *weight > 0.0)
 }
 
-/// Adds the parts of an amount to the costs, in proportion to the weights.
+/// Gives each cost its part of an amount, in proportion to the weights.
 fn divide(costs: &mut [Cost], amount: Micros, weights: &[f64], part: fn(&mut Cost) -> &mut Micros) {
     for (cost, share) in costs.iter_mut().zip(amount.split(weights)) {
         *part(cost) = share;

@@ -80,6 +80,7 @@ fn whole_weights(weights: &[f64]) -> Vec<u128> {
 
 impl fmt::Display for Micros {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The sign apart: -0.5 divided as a whole number would lose it.
         let (sign, size) = (if self.0 < 0 { "-" } else { "" }, self.0.unsigned_abs());
         let per_unit = PER_UNIT.unsigned_abs();
         write!(f, "{sign}{}.{:06}", size / per_unit, size % per_unit)

@@ -131,6 +131,7 @@ fn cost_of_a_thousand(job: &str) -> String {
     let predictions =
         format!("sum by (model) (increase(nv_inference_count{{{job},model=~\"$model\"}}[1d]))");
     let cost = format!("({used} * on (currency) group_left () ({all} / {all_used}))");
+    // `> 0` leaves out models without predictions, whose cost would be infinite.
     format!("1000 * {cost} / on (model) group_left () ({predictions} > 0)")
 }
 

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-/// Grafana's grid has so many columns.
+/// The number of columns of Grafana's grid.
 const COLUMNS: u32 = 24;
 const ROW_HEIGHT: u32 = 8;
 
@@ -103,6 +103,7 @@ impl Panel {
     }
 
     fn json(&self, id: u32, place: &Value) -> Value {
+        // Grafana names the queries of a panel by letters.
         let targets = self
             .queries
             .iter()
@@ -122,6 +123,7 @@ impl Panel {
     }
 
     fn target(&self, query: &PanelQuery, letter: u8) -> Value {
+        // Numbers and tables show the value of now: a range would be computed for nothing.
         let now = matches!(self.kind, Kind::Number | Kind::Table);
         json!({
             "refId": char::from(letter).to_string(),
@@ -138,7 +140,7 @@ impl Panel {
         })
     }
 
-    /// Axes begin at zero, but for what can lie below.
+    /// Axes begin at zero, except for values that can be negative.
     fn minimum(&self) -> Option<u32> {
         let below = self
             .queries

@@ -64,6 +64,7 @@ impl RuleBook {
     /// The rules, with alerts in the states that were persisted.
     pub fn new(rules: Vec<AlertRule>, mut persisted: RuleStates) -> Self {
         let rules = rules.into_iter().map(|rule| {
+            // States of rules that were removed from the configuration are left behind.
             let alerts = persisted.0.remove(rule.name()).unwrap_or_default();
             ActiveRule::new(rule, alerts)
         });
