@@ -163,29 +163,9 @@ impl ResponseParser {
         }
         // HTTP/1.1 keeps connections open unless it says otherwise, HTTP/1.0 closes them.
         self.keep_alive = response.version == Some(1);
-        let mut content_length = None;
-        let mut is_chunked = false;
-        for header in response.headers.iter() {
-            if header.name.eq_ignore_ascii_case("content-length") {
-                let value = decimal(header.value).ok_or(ResponseError::ContentLength)?;
-                // Different lengths leave the end of the body unknown; the same one twice is
-                // allowed (RFC 9112, section 6.3).
-                if content_length
-                    .replace(value)
-                    .is_some_and(|before| before != value)
-                {
-                    return Err(ResponseError::ContentLength);
-                }
-            } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
-                if !header.value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(ResponseError::TransferEncoding);
-                }
-                is_chunked = true;
-            } else if header.name.eq_ignore_ascii_case("connection") {
-                self.keep_alive = connection(header.value).unwrap_or(self.keep_alive);
-            }
-        }
-        self.state = match (status, is_chunked, content_length) {
+        let framing = Framing::of(response.headers)?;
+        self.keep_alive = framing.keep_alive.unwrap_or(self.keep_alive);
+        self.state = match (status, framing.is_chunked, framing.content_length) {
             // 204 and 304 have no body, whatever their headers say (RFC 9112, section 6.3).
             (204 | 304, ..) | (_, false, Some(0)) => State::Done,
             (_, true, _) => State::ChunkSize,
@@ -242,6 +222,39 @@ impl ResponseParser {
             }
             Status::Partial => Ok(None),
         }
+    }
+}
+
+/// What headers say about the end of the body, and of the connection.
+#[derive(Default)]
+struct Framing {
+    content_length: Option<u64>,
+    is_chunked: bool,
+    keep_alive: Option<bool>,
+}
+
+impl Framing {
+    fn of(headers: &[httparse::Header<'_>]) -> Result<Self, ResponseError> {
+        let mut found = Self::default();
+        for header in headers {
+            if header.name.eq_ignore_ascii_case("content-length") {
+                let value = decimal(header.value).ok_or(ResponseError::ContentLength)?;
+                let before = found.content_length.replace(value);
+                // Different lengths leave the end of the body unknown; the same one twice is
+                // allowed (RFC 9112, section 6.3).
+                if before.is_some_and(|before| before != value) {
+                    return Err(ResponseError::ContentLength);
+                }
+            } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
+                if !header.value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(ResponseError::TransferEncoding);
+                }
+                found.is_chunked = true;
+            } else if header.name.eq_ignore_ascii_case("connection") {
+                found.keep_alive = connection(header.value).or(found.keep_alive);
+            }
+        }
+        Ok(found)
     }
 }
 
