@@ -1,22 +1,23 @@
 //! Sending contents to the object store, in parts, a few at a time.
 
+mod reader;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
 use object_store::MultipartUpload;
 use tidegate_store::{Garbage, Object, Upload};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
+use self::reader::Reader;
 use super::alive::Push;
-use super::{Hashed, Progress, blocking, signed};
+use super::{Hashed, Progress, signed};
 use crate::digest::Hasher;
-use crate::encryption::{CHUNK, Cipher, stored_length};
+use crate::encryption::{Cipher, stored_length};
 use crate::storage::new_location;
-use crate::{Digest, Error, ErrorCode, Registry, Result, Source};
+use crate::{Digest, Error, ErrorCode, Registry, Result};
 
 /// Plain bytes in a part: whole chunks, and more than the least that S3 takes.
 const PART_BYTES: u64 = 16 << 20;
@@ -144,23 +145,7 @@ impl Registry {
             // Adopted in a transaction of its own, so that no second push goes on with the same
             // upload.
             write.commit().await?;
-            let cipher = match &upload.envelope {
-                None => None,
-                Some(envelope) => Some(Arc::new(
-                    self.keyring.open_envelope(envelope, &file.digest).await?,
-                )),
-            };
-            let there = self.store.upload_parts(&upload.location).await?;
-            let there = there
-                .into_iter()
-                .filter_map(|(part, id)| Some((usize::try_from(part).ok()?, id)))
-                .collect();
-            return Ok(Task {
-                file,
-                upload,
-                cipher,
-                there,
-            });
+            return self.resume(file, upload).await;
         }
         // A key command may take seconds, during which other writers must not wait.
         drop(write);
@@ -190,6 +175,28 @@ impl Registry {
             upload,
             cipher: cipher.map(Arc::new),
             there: BTreeMap::new(),
+        })
+    }
+
+    /// Goes on with an upload, with the cipher that its first parts were encrypted with.
+    async fn resume(&self, file: Hashed, upload: Upload) -> Result<Task> {
+        let cipher = match &upload.envelope {
+            None => None,
+            Some(envelope) => {
+                let cipher = self.keyring.open_envelope(envelope, &file.digest).await?;
+                Some(Arc::new(cipher))
+            }
+        };
+        let there = self.store.upload_parts(&upload.location).await?;
+        let there = there
+            .into_iter()
+            .filter_map(|(part, id)| Some((usize::try_from(part).ok()?, id)))
+            .collect();
+        Ok(Task {
+            file,
+            upload,
+            cipher,
+            there,
         })
     }
 
@@ -376,85 +383,6 @@ impl Registry {
             })
             .await?;
         Ok(write.commit().await?)
-    }
-}
-
-/// Reads a content part by part, in order, hashed and sealed on the way.
-struct Reader<'a> {
-    task: &'a Task,
-    part_bytes: u64,
-}
-
-impl<'a> Reader<'a> {
-    fn new(task: &'a Task) -> Self {
-        // Whatever fits into one part is one, also where the parts of larger contents are smaller.
-        Self {
-            task,
-            part_bytes: u64::try_from(task.upload.part_bytes).unwrap_or(PART_BYTES),
-        }
-    }
-
-    fn parts(&self) -> usize {
-        usize::try_from(self.task.file.bytes.div_ceil(self.part_bytes).max(1)).unwrap_or(usize::MAX)
-    }
-
-    fn length(&self, at: usize) -> u64 {
-        self.part_bytes
-            .min(self.task.file.bytes - at as u64 * self.part_bytes)
-    }
-
-    /// The part as it is stored, unless it is not `wanted`, and the hash so far.
-    async fn part(
-        &mut self,
-        at: usize,
-        mut hasher: Hasher,
-        wanted: bool,
-    ) -> Result<(Option<Bytes>, Hasher)> {
-        let (offset, length) = (at as u64 * self.part_bytes, self.length(at));
-        let (source, cipher) = (self.task.file.source.clone(), self.task.cipher.clone());
-        let (path, end) = (self.task.file.path.clone(), at + 1 == self.parts());
-        let digest = self.task.file.digest;
-        blocking(move || {
-            let plain = read(&source, offset, length)
-                .map_err(|error| changed(&path, &error.to_string()))?;
-            hasher.update(&plain);
-            let part = match cipher {
-                _ if !wanted => None,
-                None => Some(plain),
-                Some(cipher) => {
-                    let sealed =
-                        cipher
-                            .seal(offset / CHUNK as u64, &plain, end)
-                            .map_err(|failed| {
-                                Error::new(
-                                    ErrorCode::TooLarge,
-                                    format!(
-                                        "{digest} cannot be encrypted at chunk {}",
-                                        failed.chunk
-                                    ),
-                                )
-                            })?;
-                    Some(Bytes::from(sealed))
-                }
-            };
-            Ok((part, hasher))
-        })
-        .await
-    }
-}
-
-fn read(source: &Source, offset: u64, length: u64) -> std::io::Result<Bytes> {
-    let length = usize::try_from(length).map_err(std::io::Error::other)?;
-    match source {
-        Source::Bytes(bytes) => {
-            let from = usize::try_from(offset).map_err(std::io::Error::other)?;
-            Ok(Bytes::copy_from_slice(&bytes[from..from + length]))
-        }
-        Source::File(path) => {
-            let mut bytes = vec![0; length];
-            std::fs::File::open(path)?.read_exact_at(&mut bytes, offset)?;
-            Ok(bytes.into())
-        }
     }
 }
 
