@@ -90,16 +90,14 @@ impl Bundle {
         let signature = signature(model.signature.unwrap_or_default(), &inputs)
             .map_err(|problem| invalid(path, &problem))?;
         let mut warmup = Vec::new();
-        if let Some(example) = model.saved_input_example_info {
-            crate::bundle::check_path(&example.artifact_path, limits)?;
-            let example: Value = serde_json::from_str(&read(path, &example.artifact_path)?)
-                .map_err(|error| invalid(path, &format!("{}: {error}", example.artifact_path)))?;
-            if let Some(sample) = sample(&example, &signature, &inputs) {
-                files.push(BundleFile::made(SAMPLE, sample.to_string().into_bytes()));
-                warmup.push(WarmupSample {
-                    file: SAMPLE.to_owned(),
-                });
-            }
+        if let Some(example) = model.saved_input_example_info
+            && let Some(sample) =
+                read_sample(path, &example.artifact_path, limits, &signature, &inputs)?
+        {
+            files.push(BundleFile::made(SAMPLE, sample.to_string().into_bytes()));
+            warmup.push(WarmupSample {
+                file: SAMPLE.to_owned(),
+            });
         }
         let manifest = Manifest {
             name: name.map_or_else(|| crate::bundle::folder_name(path), str::to_owned),
@@ -234,6 +232,21 @@ fn datatype(name: &str) -> Option<DataType> {
         "object" | "str" | "string" | "binary" => DataType::Bytes,
         _ => return None,
     })
+}
+
+/// The saved input example; none where it lacks a value for an input.
+fn read_sample(
+    folder: &Path,
+    file: &str,
+    limits: &BundleLimits,
+    signature: &DeclaredSignature,
+    inputs: &[String],
+) -> Result<Option<Value>> {
+    // The path is text of the model's file, and could lead out of the folder.
+    crate::bundle::check_path(file, limits)?;
+    let example: Value = serde_json::from_str(&read(folder, file)?)
+        .map_err(|error| invalid(folder, &format!("{file}: {error}")))?;
+    Ok(sample(&example, signature, inputs))
 }
 
 /// The input example in our form, where every input of the artifact has a value and a type in it.
