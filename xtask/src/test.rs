@@ -158,7 +158,7 @@ fn python_tests(filter: &str) -> Result<Vec<String>> {
 
 fn run_python(names: &[String]) -> Result<()> {
     let python = python()?;
-    succeed(&mut cargo(&["build", "--package", "tidegate"]))?;
+    succeed(&mut cargo(&["build", "--workspace", "--bin", "tidegate"]))?;
     succeed(pytest(&python).args(["-q", "--durations=5"]).args(names))
 }
 
