@@ -182,7 +182,7 @@ fn what_the_engine_does_not_take_fails_at_load() {
     assert_eq!(report.cases.len(), 3, "the rest needs a loaded model");
     let folder = bundle("matmul", "");
     std::fs::write(folder.path().join("model.onnx"), "not a model").unwrap();
-    assert!(failure(&checked(&folder), "weights").contains("no ONNX model"));
+    assert!(failure(&checked(&folder), "weights").contains("not an ONNX model"));
 }
 
 #[test]
