@@ -243,8 +243,8 @@ def test_every_documented_metric_is_exposed_and_gone_with_its_version(start, tmp
     assert server.metric("tidegate_cold_starts_total", model="digits") == 2
 
 
-def test_metrics_are_packed_for_who_takes_them_packed(start):
-    server = start(MODELS / "digits")
+def test_metrics_are_compressed_for_clients_that_accept_it(start):
+    server = start(MODELS)
     ask = lambda encoding: requests.get(server.url("/metrics"), headers={"accept-encoding": encoding}, timeout=60)  # noqa: E731
     plain, packed = ask("identity"), ask("gzip")
     assert "content-encoding" not in plain.headers and packed.headers["content-encoding"] == "gzip"
