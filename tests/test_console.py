@@ -312,7 +312,7 @@ def test_a_prediction_is_tried(visit, site):
     page.locator("#body").fill('{"inputs": [')
     page.get_by_role("button", name="Send").click()
     expect(page.locator("#answer")).to_contain_text("malformed_json")
-    expect(page.locator("#answer")).to_contain_text("the body is no JSON")
+    expect(page.locator("#answer")).to_contain_text("the body is not valid JSON")
     expect(page.locator("#body")).to_have_value('{"inputs": [')
     expect(page.locator("#version")).to_have_value("1")
 

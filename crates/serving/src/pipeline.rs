@@ -62,10 +62,11 @@ impl Serving {
         // route
         let routed = self.route(&authorized, request.deadline, at).await?;
         let version = &routed.version;
-        record.routed(version.stats().counters());
 
         // preprocess: some wire forms say what they hold only beside the signature
         exchange.decode_inputs(&mut request, version.signature())?;
+        // A request that cannot be decoded counts for no version, whichever step finds it out.
+        record.routed(version.stats().counters());
         let Prepared { work, outputs } = version.prepare(request, at)?;
         let rows = work.rows;
 
