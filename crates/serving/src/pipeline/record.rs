@@ -83,13 +83,15 @@ impl<'a> RequestRecord<'a> {
         if self.received.is_none() {
             self.received(Instant::now(), trace());
         }
-        // What a failed request took of the engine is not what an answer takes.
-        (self.rows, self.timing, self.encoding) = (0, Timing::default(), None);
         self.end(Outcome::Failed(code));
     }
 
     fn end(&mut self, outcome: Outcome) {
         self.has_ended = true;
+        if outcome != Outcome::Answered {
+            // What a failed request took of the engine is not what an answer takes.
+            (self.rows, self.timing, self.encoding) = (0, Timing::default(), None);
+        }
         let received = self.received.unwrap_or_else(Instant::now);
         let encode = self
             .encoding
@@ -110,7 +112,6 @@ impl<'a> RequestRecord<'a> {
 impl Drop for RequestRecord<'_> {
     fn drop(&mut self) {
         if self.received.is_some() && !self.has_ended {
-            (self.rows, self.timing, self.encoding) = (0, Timing::default(), None);
             self.end(Outcome::Abandoned);
         }
     }
