@@ -11,6 +11,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// What the allocator holds now.
 pub(crate) fn usage() -> AllocatorUsage {
     let (mut committed, mut peak): (usize, usize) = (0, 0);
+    // The arguments that stay null are times, resident memory and page faults: `/metrics` has those
+    // of the whole process from the kernel.
     let (committed_at, peak_at) = (&raw mut committed, &raw mut peak);
     // SAFETY: it writes to the places that are not null, and both of these outlive the call.
     unsafe {

@@ -23,6 +23,7 @@ pub(crate) struct BundleToCheck {
 /// Reads the bundles at a path.
 pub(crate) fn find(path: &Path, name: Option<&str>) -> Result<Vec<BundleToCheck>> {
     let limits = BundleLimits::default();
+    // A model.toml says more than MLflow's file: where both exist, the folder is read as a bundle.
     if Bundle::is_mlflow(path) && !path.join("model.toml").exists() {
         return Ok(vec![from_mlflow(path, name, &limits)?]);
     }
@@ -123,6 +124,7 @@ fn convert(model: &str, plan: &VersionPlan, limits: &BundleLimits) -> Result<Bun
         .ancestors()
         .nth(depth)
         .unwrap_or(Path::new("."));
+    // A bundle is opened as a whole: it has more files than the artifact, such as samples.
     if plan.triton.is_none() && folder.join("model.toml").is_file() {
         return Ok(Bundle::open(folder, Some(model), limits)?);
     }
@@ -131,6 +133,8 @@ fn convert(model: &str, plan: &VersionPlan, limits: &BundleLimits) -> Result<Bun
         // Large weights are in files of their own beside the artifact.
         for entry in std::fs::read_dir(folder)?.flatten() {
             let file = entry.file_name().to_string_lossy().into_owned();
+            // Hidden files belong to editors and file systems. In a version they would change its
+            // digest.
             if file != manifest.artifact && entry.file_type()?.is_file() && !file.starts_with('.') {
                 files.push(BundleFile::new(file, entry.path()));
             }
@@ -158,6 +162,8 @@ fn convert(model: &str, plan: &VersionPlan, limits: &BundleLimits) -> Result<Bun
 
 /// The inputs and outputs of a Triton configuration, with the batch axis that Triton leaves out.
 fn declared(config: &ModelConfig) -> DeclaredSignature {
+    // `dims` lack the batch axis if `max_batch_size` is above 0, and are complete otherwise
+    // (Triton's model_configuration.md, "Maximum Batch Size").
     let batch = (config.max_batch_size > 0).then_some(-1);
     let inputs = config
         .input

@@ -62,6 +62,7 @@ fn body(target: &str, sent: Sent) -> Result<String> {
     if response.status().is_success() {
         return Ok(text);
     }
+    // A proxy in front of the server may send errors of a form of its own.
     match serde_json::from_str::<ErrorBody>(&text) {
         Ok(body) => bail!(body.error),
         Err(_) => Err(anyhow!("{target} answered {}", response.status())),

@@ -55,6 +55,7 @@ macro_rules! commands {
     ($($module:ident::$command:ident,)*) => {
         #[derive(Debug, Subcommand)]
         enum Command {
+            // Boxed, or every variant would be as large as the command with the most options.
             $($command(Box<$module::$command>),)*
         }
 

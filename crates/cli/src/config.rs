@@ -102,6 +102,7 @@ pub(crate) fn load(
         None => toml::Table::new(),
         Some(path) => read(path)?,
     };
+    // Before the environment, so that no variable is blamed for a mistake of the file.
     let mut config = parse(&table)?;
     for (name, value) in environment {
         if !name.starts_with(PREFIX) || value.is_empty() {
@@ -144,6 +145,7 @@ fn overlay(table: &mut toml::Table, name: &str, value: &str) -> Result<()> {
     };
     match path.split("__").collect::<Vec<_>>().as_slice() {
         ["models"] => {
+            // A list is separated as in PATH, by colons on Unix.
             let paths = std::env::split_paths(value)
                 .map(|path| toml::Value::from(path.display().to_string()));
             table.insert("models".to_owned(), toml::Value::Array(paths.collect()));
@@ -181,6 +183,7 @@ fn parse_list(text: &str) -> Option<toml::Value> {
     if !text.starts_with('[') {
         return None;
     }
+    // Read by TOML, so that quotes and nested lists follow the rules of the file.
     let mut table: toml::Table = format!("list = {text}").parse().ok()?;
     table.remove("list")
 }

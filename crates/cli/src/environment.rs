@@ -36,6 +36,7 @@ pub(crate) fn server_name() -> String {
 }
 
 fn host_name() -> String {
+    // The variable HOSTNAME is set by some shells, and not for services.
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     match name.trim() {
         "" => "unknown".to_owned(),

@@ -15,7 +15,9 @@ pub(crate) fn start(config: &LogConfig) -> Result<()> {
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     match config.format {
+        // Colours are escape sequences: in a file they only get in the way.
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
+        // Flat: `model` and not `fields.model`, so that every field has a short name in queries.
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
     Ok(())

@@ -86,6 +86,8 @@ fn flatten(value: &Value, cells: &mut Vec<String>) {
     match value {
         Value::Array(values) => values.iter().for_each(|value| flatten(value, cells)),
         Value::String(text) => cells.push(text.clone()),
+        // Text, as the cells of CSV are: the parser of the input's type reads the digits as they
+        // were written, and no number goes through a float on the way.
         other => cells.push(other.to_string()),
     }
 }
@@ -132,6 +134,7 @@ fn npy(path: &Path, signature: &Signature) -> Result<Vec<(String, Tensor)>> {
         .map(|extent| usize::try_from(*extent))
         .collect::<Result<_, _>>()?;
     let shape = Shape::new(&shape)?;
+    // The type is written as a Python literal, in quotes.
     let descr = file.dtype().descr().trim_matches('\'').to_owned();
     macro_rules! cells {
         ($rust:ty) => {
@@ -141,6 +144,8 @@ fn npy(path: &Path, signature: &Signature) -> Result<Vec<(String, Tensor)>> {
                 .collect::<Vec<_>>()
         };
     }
+    // The sign is the byte order: little-endian, none or native. Big-endian arrays keep their `>`
+    // and are refused.
     let cells = match descr.trim_start_matches(['<', '|', '=']) {
         "f4" => cells!(f32),
         "f8" => cells!(f64),
@@ -161,6 +166,7 @@ fn npy(path: &Path, signature: &Signature) -> Result<Vec<(String, Tensor)>> {
 /// Cells of `rows` rows in the input's type and shape.
 fn tensor(spec: &TensorSpec, rows: usize, cells: &[String]) -> Result<Tensor> {
     let mut extents: Vec<usize> = vec![rows];
+    // The first dimension counts the rows.
     let rest = spec
         .dims
         .as_deref()
@@ -260,6 +266,7 @@ pub(crate) fn output_values(tensor: &Tensor, rows: usize) -> Vec<Value> {
 /// A number with the digits of its own type: 0.1 stays 0.1 for a 32-bit float.
 fn number<T: std::fmt::Display>(element: T) -> Value {
     let text = element.to_string();
+    // JSON has no NaN and no infinity: these become text.
     serde_json::from_str(&text).unwrap_or(Value::String(text))
 }
 

@@ -98,6 +98,7 @@ impl ServerClient {
         // The header has whole seconds, rounded down: half a second is added for the mean.
         let ahead_ms = server_time_ms(&response).map(|server_ms| server_ms + 500 - middle_ms);
         let server: serde_json::Value = read(&mut response, "/v2")?;
+        // Other servers answer /v2 too. What they lack would look like faults to the checks.
         match (server["name"].as_str(), server["version"].as_str()) {
             (Some("tidegate"), Some(version)) => Ok((version.to_owned(), ahead_ms)),
             (name, _) => bail!(
@@ -116,6 +117,7 @@ impl ServerClient {
             let readiness: Readiness = read(&mut response, path)?;
             return Ok((None, readiness.problems));
         }
+        // Not an error: a server that is not ready says why, and that is what is wanted.
         let body: serde_json::Value = read(&mut response, path)?;
         let reason = body["error"].as_str().unwrap_or("it gives no reason");
         Ok((Some(reason.to_owned()), Vec::new()))

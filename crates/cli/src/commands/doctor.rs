@@ -36,6 +36,7 @@ const EXIT_UNREACHABLE: u8 = 2;
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
     /// The address of the server
+    // The other commands call this option --url: both names work.
     #[arg(
         long,
         visible_alias = "url",
@@ -78,6 +79,8 @@ impl Doctor {
 
     fn watch_server(&self) -> Result<CheckContext> {
         let client = ServerClient::new(&self.server);
+        // Metrics alone are enough for the first reading, and take the server less time than a
+        // snapshot.
         let before = client.metrics()?;
         sleep(Duration::from_secs(self.watch));
         Ok(CheckContext {

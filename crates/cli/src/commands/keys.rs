@@ -83,6 +83,7 @@ async fn run(args: Keys) -> Result<()> {
 
 fn generate_encryption_key(file: &Path) -> Result<()> {
     generate_key(file)?;
+    // The path alone on standard output, for scripts; what a person must know on standard error.
     println!("{}", file.display());
     eprintln!(
         "whoever has this file can decrypt the registry, and nobody can without it: \

@@ -108,6 +108,7 @@ impl Session {
         if self.is_interrupted() {
             return Ok(());
         }
+        // The runs that ended before an interrupt are still reported.
         label.clone_into(&mut self.progress.label);
         let before = self.runs.len();
         self.run(plan)?;
@@ -166,6 +167,7 @@ fn is_rate_reached(run: &Run) -> bool {
 /// A flag that becomes true at Ctrl-C. A second Ctrl-C ends the process.
 fn watch_interrupts() -> Result<Arc<AtomicBool>> {
     let interrupt = Arc::new(AtomicBool::new(false));
+    // The main thread is busy with the load, so signals are awaited on a thread of their own.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -206,6 +208,7 @@ fn write_reports(results: &Results, report: &Report) -> Result<()> {
     let files = [&results.json, &results.csv, &results.html];
     let is_stdout_taken = files.iter().any(|file| file.as_deref() == Some(stdout()));
     if is_stdout_taken {
+        // The table would have named the objectives that are not met.
         for breach in &report.breaches {
             eprintln!("{breach}");
         }

@@ -71,6 +71,7 @@ fn found(paths: &[PathBuf]) -> Result<Vec<[String; 4]>> {
     for path in paths {
         rows.extend(found_under(path)?);
     }
+    // The header is always there.
     if rows.len() == 1 {
         bail!("no models found");
     }

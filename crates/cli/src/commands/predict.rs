@@ -45,6 +45,8 @@ enum OutputFormat {
 impl Predict {
     pub(super) fn run(self) -> Result<ExitCode> {
         let engines = engines::discover_silently(self.engine.clone());
+        // The request pipeline of the server, in this process: a row gets the same answer as over
+        // HTTP.
         let models = Models::new(vec![self.model.clone()], engines, &MetricRegistry::new());
         let serving = Serving::new(models);
         let name = self.load(&serving)?;
@@ -55,6 +57,7 @@ impl Predict {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        // Without a buffer, standard output is flushed at the end of each line.
         let mut out = std::io::BufWriter::new(std::io::stdout().lock());
         for first in (0..total).step_by(CHUNK_ROWS) {
             let count = CHUNK_ROWS.min(total - first);
@@ -74,6 +77,7 @@ impl Predict {
                 OutputFormat::Csv => print_csv(&mut out, &columns, count, first == 0)?,
             }
         }
+        // Dropping the buffer flushes it too, but would hide an error such as a full disk.
         out.flush()?;
         Ok(ExitCode::SUCCESS)
     }

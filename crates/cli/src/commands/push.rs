@@ -77,6 +77,7 @@ async fn push(args: Push) -> Result<()> {
 /// Runs the checks, and fails if one does.
 async fn check(bundles: Vec<BundleToCheck>, access: &RegistryAccess) -> Result<()> {
     let engines = engines::discover(&access.config.engines);
+    // The checks load the model and run its samples, which takes seconds.
     let checks = tokio::task::spawn_blocking(move || bundle_checks::run(&bundles, &engines));
     let reports: Vec<CheckReport> = checks.await?;
     if let Some(failed) = reports.iter().find(|report| !report.passed()) {
@@ -102,6 +103,7 @@ async fn push_bundle(registry: &Registry, bundle: &Bundle, alias: Option<String>
     }
     let pushed = pushed?;
     println!("{} {}", pushed.version.name(), pushed.version.digest);
+    // Standard output has one line for each version and nothing else, so that scripts can read it.
     if !pushed.created {
         eprintln!("the registry already has a version with this content");
     }
@@ -119,6 +121,8 @@ fn describe(bundle: &mut Bundle, args: &Push) -> Result<()> {
     let tags = args.tag.iter().map(|tag| parse_tag(tag));
     let tags = tags.collect::<Result<Vec<_>>>()?;
     let lineage_flags = [&args.commit, &args.training_run, &args.dataset];
+    // Without flags the manifest keeps its bytes: written anew, it would get another digest, and
+    // the same folder would be pushed as another version.
     if tags.is_empty() && lineage_flags.iter().all(|flag| flag.is_none()) {
         return Ok(());
     }

@@ -35,11 +35,13 @@ async fn run(args: Registry) -> Result<ExitCode> {
         RegistryCommand::Fetch(args) => fetch::fetch(&registry, &args).await,
         RegistryCommand::Deprecate(args) => maintenance::deprecate(&registry, &args).await,
         RegistryCommand::Delete(args) => maintenance::delete(&registry, &args).await,
+        // Its exit status depends on what it finds, so it closes the registry itself.
         RegistryCommand::Verify => return maintenance::verify(&registry).await,
         RegistryCommand::Gc(args) => maintenance::gc(&registry, &args).await,
         RegistryCommand::Export(args) => transfer::export(&registry, &args).await,
         RegistryCommand::Import(args) => transfer::import(&registry, &args).await,
     };
+    // Also after an error: closing folds SQLite's log into the database file.
     registry.close().await;
     outcome.map(|()| ExitCode::SUCCESS)
 }

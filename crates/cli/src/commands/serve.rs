@@ -34,6 +34,7 @@ impl Serve {
         let started = Instant::now();
         let mut config = config::load(self.config.as_deref(), config::environment())?;
         self.override_config(&mut config);
+        // Without paths, the registry is all there is to serve.
         let follows = config.fleet.follow.unwrap_or(config.models.is_empty());
         if config.models.is_empty() && !follows {
             bail!(
@@ -126,6 +127,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let components = ServerComponents::new(sections, environment, Arc::new(serving), registry)?;
     components.record_start(&effective).await;
     let server = Server::start(components).await?;
+    // Before the models are loaded: with port 0 nobody could find the server meanwhile.
     print_addresses(&server, has_console);
 
     let report = tokio::select! {
@@ -169,6 +171,8 @@ fn registry_database(config: &RegistryConfig, data: Option<&Path>) -> String {
 
 /// Drains accepted requests, and removes the server from the registry.
 async fn stop(server: Server, fleet: Option<Arc<Fleet>>) -> ExitCode {
+    // First: until the last request is answered, the registry must not let anybody delete the
+    // versions that are in use.
     let cause = server.stop().await;
     if let Some(fleet) = fleet {
         // If this fails, the registry forgets the versions of this server by itself after a while.

@@ -176,6 +176,8 @@ fn read(file: &Path, job: &str) -> Result<Vec<tidegate_observe::Objective>> {
     if objectives.is_empty() {
         bail!("{} has no objectives", file.display());
     }
+    // Checked here too: the server takes them one by one, and would refuse a wrong one only after
+    // those before it are set.
     tidegate_observe::Objective::parse_all(&objectives)?;
     Ok(objectives)
 }

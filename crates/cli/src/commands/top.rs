@@ -73,6 +73,7 @@ fn watch_once(server: &str, interval: Duration) -> Result<View> {
     let client = ServerClient::new(server);
     let mut history = History::new(server);
     history.record_snapshot(client.snapshot()?);
+    // Rates are differences between two snapshots.
     sleep(interval);
     history.record_snapshot(client.snapshot()?);
     Ok(history.view())

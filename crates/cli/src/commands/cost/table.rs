@@ -65,6 +65,7 @@ fn sum(report: &Report) -> Vec<String> {
         "all".clone_into(first);
     }
     let per_1000 = report.per_1000_predictions;
+    // The shares of the rows are rounded, so their sum may differ from it.
     let share = "100.0%".to_owned();
     line.extend(amounts(report.predictions, all, share, per_1000));
     line
@@ -146,6 +147,7 @@ pub(super) fn significant(value: f64) -> String {
     } else {
         0
     };
+    // A float has about 15 digits: more decimals would show noise.
     let places = usize::try_from((3 - before).clamp(0, 15)).unwrap_or(0);
     format!("{value:.places$}")
 }

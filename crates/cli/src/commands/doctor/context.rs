@@ -62,6 +62,7 @@ impl CheckContext {
 pub(super) fn duration(ms: u64) -> String {
     let seconds = ms / 1000;
     match seconds {
+        // Below two of a unit, the smaller unit says more: 90 min rather than 1 h.
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds / 60),
         7200..172_800 => format!("{} h", seconds / 3600),

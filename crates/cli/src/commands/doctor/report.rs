@@ -15,6 +15,7 @@ impl Report<'_> {
     /// The worst finding first.
     pub(super) fn to_text(&self) -> String {
         let mut findings: Vec<&Finding> = self.findings.iter().collect();
+        // A stable sort: within a severity, findings stay in the order of the checklist.
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
         let mut text = String::new();
         for finding in findings {

@@ -258,6 +258,7 @@ impl FromStr for ModelPath {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(match text.split_once('=') {
+            // A path may have a = of its own; the name of a model has no slash.
             Some((model, path)) if !model.contains('/') => Self {
                 model: Some(model.to_owned()),
                 path: path.into(),

@@ -105,6 +105,7 @@ pub(super) fn plan(args: &Load, target: &Target, models: &[Model]) -> Result<Pla
     } = args.rate;
     let is_replay = matches!(pattern, Pattern::Open(Arrivals::Replay(_)));
     let ends_by_itself = requests.is_some() || is_replay;
+    // Nothing else would end such a run.
     let default_duration = (!ends_by_itself).then_some(DEFAULT_DURATION);
     Ok(Plan {
         target: target.clone(),

@@ -13,6 +13,8 @@ pub(super) async fn show(registry: &Registry, args: &VersionArg) -> Result<()> {
     let version = resolve(registry, &args.version).await?;
     let (files, signature) = match registry.inspect(&version).await {
         Ok((files, verdict)) => (files, describe_verdict(verdict)),
+        // A version that is refused, say for its signature, is still shown: why it is refused is
+        // what people want to know here.
         Err(error) => (Vec::new(), format!("{error} [{}]", error.code.name())),
     };
     let aliases: Vec<String> = registry

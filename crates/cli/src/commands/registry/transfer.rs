@@ -7,6 +7,7 @@ use super::args::{Export, Import};
 use crate::registry_access::resolve;
 
 pub(super) async fn export(registry: &Registry, args: &Export) -> Result<()> {
+    // All are resolved before the archive is begun, so that a wrong name leaves no file behind.
     let mut versions = Vec::new();
     for version in &args.versions {
         versions.push(resolve(registry, version).await?);

@@ -89,6 +89,7 @@ impl View {
             now: &snapshot.metrics,
             previous: &previous.metrics,
             oldest: &oldest.metrics,
+            // The first snapshot has none to be compared with.
             seconds: (previous.at_ms > 0).then_some(elapsed_ms as f64 / 1000.0),
         };
         Self {
@@ -217,6 +218,7 @@ impl Comparison<'_> {
             .collect();
         endpoint
             .versions
+            // As numbers: version 10 is newer than 9.
             .sort_by_key(|version| Reverse(version.version.parse::<u64>().unwrap_or(0)));
         endpoint
     }
@@ -238,6 +240,7 @@ impl Comparison<'_> {
         Endpoint {
             model: model.to_owned(),
             version: version.to_owned(),
+            // Its counters are still in the metrics, but the index lacks it: it was unloaded.
             state: state.unwrap_or_else(|| "gone".to_owned()),
             aliases,
             memory_bytes: total_memory(&entries),

@@ -113,10 +113,13 @@ fn describe(change: &Event) -> String {
 /// The command that undoes a change.
 fn undo(context: &CheckContext, change: &Event) -> String {
     let Event { name, model, .. } = change;
+    // Only the operator can put a configuration back; the events say which keys changed.
     if name == "configuration.changed" {
         return context.curl("/api/events?name=configuration");
     }
     let mut index = context.snapshot.index.iter();
+    // An alias of the registry can be moved back. Other models come from files: these have to be
+    // put back first, and then be loaded again.
     let has_alias = index.any(|entry| entry.name == *model && !entry.aliases.is_empty());
     if context.follows_registry() && has_alias {
         return format!("tidegate rollback {model}");

@@ -70,6 +70,7 @@ fn describe(context: &CheckContext, objective: &Objective) -> String {
     }
     if let Some(at_ms) = objective
         .exhausted_ms
+        // Of a budget that is used up, this has been said.
         .filter(|_| objective.budget_remaining > 0.0)
     {
         let left = duration(at_ms.saturating_sub(context.now_ms()));
@@ -106,6 +107,7 @@ fn severity(context: &CheckContext, objective: &Objective) -> Option<Severity> {
     let (left, is_sample_small) = (objective.budget_remaining, objective.total < FEW_REQUESTS);
     match () {
         () if pages => Some(Severity::Critical),
+        // After `pages`: an alert that pages is critical however few requests there were.
         () if left <= 0.0 && is_sample_small => Some(Severity::Notice),
         () if left <= 0.0 => Some(Severity::Critical),
         () if objective.firing().next().is_some() || soon && !is_sample_small => {

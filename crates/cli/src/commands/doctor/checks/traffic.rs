@@ -66,6 +66,7 @@ fn failing(context: &CheckContext, model: &str) -> Option<Finding> {
         counts(&failed)
     );
     let is_overload = failed.iter().all(|(reason, _)| OVERLOAD.contains(reason));
+    // Under overload the limits are what to check, otherwise what failed.
     let (page, runbook) = match is_overload {
         true => ("config", "overload"),
         false => ("stats", "availability-burn"),
@@ -101,6 +102,7 @@ fn queue(context: &CheckContext, model: &str) -> Option<Finding> {
         .before
         .sum("nv_inference_pending_request_count", &labels)
         .unwrap_or(0.0);
+    // At both ends of the watch: a burst that is worked off meanwhile is no standing queue.
     if now < LONG_QUEUE || before < LONG_QUEUE {
         return None;
     }

@@ -65,6 +65,7 @@ fn finding(
             format!("{title} was unloaded and refuses requests"),
             "not-ready",
         ),
+        // There is nothing to do but wait, so neither a command nor a runbook.
         stage @ ("fetching" | "verifying" | "loading" | "warming") => {
             let what = format!("{title} is {stage}");
             return Some(Finding::new(Severity::Notice, CHECK, what));
@@ -100,6 +101,8 @@ fn cold_start(context: &CheckContext, model: &str) -> Option<Finding> {
     let succeeded = metrics
         .sum("nv_inference_request_success", &labels)
         .unwrap_or(0.0);
+    // Some cold starts are the price of loading on demand. More than one request in twenty says
+    // that a model is evicted too often.
     if waited < 5.0 || waited <= 0.05 * succeeded {
         return None;
     }

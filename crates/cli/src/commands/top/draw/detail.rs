@@ -20,10 +20,12 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &View, state: &State
     let Some(endpoint) = sorted.get(state.selected(&sorted)) else {
         return;
     };
+    // At most half of the height: many versions would leave no room for the details.
     let versions = u16::try_from(endpoint.versions.len())
         .unwrap_or(u16::MAX)
         .min(area.height / 2);
     let [upper, lower] =
+        // The border takes two lines, the header one.
         Layout::vertical([Constraint::Length(versions + 3), Constraint::Min(0)]).areas(area);
     let inner = bordered(frame, upper, format!(" {} ", printable(&endpoint.model)));
     frame.render_widget(

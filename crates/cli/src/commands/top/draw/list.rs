@@ -22,6 +22,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &View, state: &State
         .min(MOST_BELOW);
     let rows = [
         Constraint::Min(3),
+        // The border takes two lines.
         Constraint::Length(if below == 0 { 0 } else { below + 2 }),
     ];
     let [upper, lower] = Layout::vertical(rows).areas(area);
