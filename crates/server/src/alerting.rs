@@ -158,6 +158,8 @@ impl Alerting {
             );
             events.add(Event::new("configuration.changed", now_ms).with("keys", changed));
         }
+        // Written now: a server that crashes soon after its start must not report the same change
+        // again.
         self.persist().await;
     }
 
@@ -165,6 +167,7 @@ impl Alerting {
     async fn run(self: Arc<Self>) {
         let mut deliveries = JoinSet::new();
         for route in 0..self.plan.routes.len() {
+            // One task each: a receiver that hangs holds up nobody else's messages.
             deliveries.spawn(self.clone().deliver(route));
         }
         loop {

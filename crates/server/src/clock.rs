@@ -12,6 +12,8 @@ pub(crate) fn now_ms() -> u64 {
 /// Waits for the next moment that is a multiple of so many milliseconds; gives that moment.
 pub(crate) async fn next_multiple(every_ms: u64) -> u64 {
     let now_ms = now_ms();
+    // Multiples of Unix time, so that every replica evaluates at the same moments, whole minutes
+    // among them.
     let next_ms = (now_ms / every_ms + 1) * every_ms;
     tokio::time::sleep(Duration::from_millis(next_ms - now_ms)).await;
     next_ms

@@ -143,6 +143,8 @@ impl ServerComponents {
                 costs: costs.clone(),
             },
         );
+        // Objectives before replicas: they finish in this order, and what objectives count last is
+        // then sent to the group.
         let list: Vec<Arc<dyn Component>> = vec![
             objectives,
             replicas,

@@ -20,6 +20,7 @@ pub(crate) enum Encoding {
 impl Encoding {
     fn parse(name: &str) -> Option<Self> {
         match name {
+            // An old name of the same (RFC 9110, section 8.4.1.3).
             "gzip" | "x-gzip" => Some(Self::Gzip),
             "deflate" => Some(Self::Deflate),
             "zstd" => Some(Self::Zstd),
@@ -64,6 +65,8 @@ impl Encoding {
                 .find_map(|part| part.trim().strip_prefix("q=")?.parse().ok())
                 .unwrap_or(1.0);
             if let Some(encoding) = encoding
+                // A weight of 0 says "not acceptable" (RFC 9110, section 12.4.2). Of equal weights
+                // the first wins.
                 && weight > 0.0
                 && best.is_none_or(|(_, other)| weight > other)
             {

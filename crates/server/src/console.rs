@@ -67,6 +67,7 @@ impl Console {
         metrics: ConsoleMetrics,
         sources: ConsoleSources,
     ) -> Self {
+        // A larger semaphore would panic.
         let max_streams = config.max_streams.min(Semaphore::MAX_PERMITS);
         let ConsoleSources {
             front_end,
@@ -109,6 +110,7 @@ fn routes(console: &Console) -> Routes<Arc<Console>> {
     pages::routes()
         .map_handlers(|handler| handler.layer(map_response(guarded)))
         .get("/", Permission::Public, || async {
+            // Browsers remember a permanent redirect, also after the console has been switched off.
             Redirect::temporary("/console")
         })
 }
@@ -128,6 +130,7 @@ async fn guarded(mut response: Response) -> Response {
         headers.insert(name, HeaderValue::from_static(value));
     }
     headers
+        // Assets have a policy of their own. A page shows the state of a moment.
         .entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
     response

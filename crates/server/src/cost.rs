@@ -236,6 +236,7 @@ impl Counting {
                 }
             }
         }
+        // A budget that is no longer configured would stay in the file for ever.
         reached.retain(budgets);
         has_reached
     }

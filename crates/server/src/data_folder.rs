@@ -46,6 +46,7 @@ fn expose_disk(folder: &Path, out: &mut dyn Exposition) {
     let Ok(disk) = rustix::fs::statvfs(folder) else {
         return;
     };
+    // Not `f_bfree`: it counts blocks that only root may use.
     for (family, blocks) in [(SIZE, disk.f_blocks), (AVAILABLE, disk.f_bavail)] {
         let bytes = blocks * disk.f_frsize;
         out.family(family);

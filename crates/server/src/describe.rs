@@ -113,6 +113,7 @@ fn triton_dims(dims: Option<&[Dim]>, batched: bool) -> Vec<i64> {
 pub(crate) fn state(state: &ModelState) -> (&'static str, String) {
     match state {
         ModelState::Ready => ("READY", String::new()),
+        // It answers as before, so clients must go on sending.
         ModelState::Stale(reason) => (
             "READY",
             format!("as loaded before: a newer load failed: {reason}"),

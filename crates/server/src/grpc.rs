@@ -31,6 +31,8 @@ pub(crate) async fn router(front_end: Arc<FrontEnd>) -> Router {
     let (health, health_service) = tonic_health::server::health_reporter();
     let mut inference = GrpcInferenceServiceServer::new(Service::new(front_end.clone(), health))
         .max_decoding_message_size(limit)
+        // `convert::response` refuses large answers. tonic's limit applies after the request was
+        // recorded, as a success.
         .max_encoding_message_size(usize::MAX);
     for encoding in [
         CompressionEncoding::Gzip,

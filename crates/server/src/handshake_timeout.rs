@@ -55,6 +55,7 @@ impl HandshakeTimeoutStream {
 
     /// Whether a request that has not arrived by now need not be waited for.
     fn is_abandoned(&self) -> bool {
+        // An HTTP/2 connection is ended by GOAWAY (RFC 9113, section 6.8), which hyper sends.
         !self.is_http2
             && !self.is_sending
             && self.requests.load(Ordering::Relaxed) == 0
@@ -88,6 +89,7 @@ impl AsyncRead for HandshakeTimeoutStream {
         let is_preface = PREFACE
             .get(*seen - received.len()..)
             .is_some_and(|rest| shares_prefix(rest, received));
+        // From the first byte that differs it is HTTP/1, whose headers hyper times itself.
         if !is_preface || *seen >= PREFACE.len() {
             this.is_http2 = is_preface;
             this.waiting = None;

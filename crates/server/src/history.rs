@@ -74,9 +74,11 @@ impl MetricSource for QuantileSource {
     fn expose(&self, out: &mut dyn Exposition) {
         let until_ms = now_ms() + 1;
         let since_ms = until_ms.saturating_sub(QUANTILE_WINDOW_MS);
+        // Copied out: counting requests waits for the lock, and an exposition may be slow.
         let totals = self.history.read().totals(since_ms, until_ms);
         let mut answered = Vec::new();
         for ((model, version), traffic) in totals {
+            // The history remembers versions that are gone; `/metrics` drops them.
             if traffic.answered > 0 && self.requests.has_version(&model, &version) {
                 let labels = Labels::new([("model", model), ("version", version)]);
                 answered.push((labels, traffic));

@@ -38,6 +38,7 @@ impl Listeners {
         let permits = front_end
             .config
             .max_connections
+            // 0 would refuse everybody; a larger semaphore would panic.
             .clamp(1, Semaphore::MAX_PERMITS);
         Self {
             permits: Arc::new(Semaphore::new(permits)),
@@ -221,6 +222,7 @@ impl<S: Serve> Connection<S> {
         if let Err(error) = watcher.watch(connection).await {
             debug!(%error, "a connection ended early");
         }
+        // Only now: up to its last byte, a connection takes one of `max_connections`.
         drop(open);
     }
 }
@@ -244,6 +246,7 @@ impl Counted {
         }
         answer.map(|body| {
             Body::new(body.map_frame(move |frame| {
+                // Moves the count into the closure, so that it lives as long as the body.
                 let _ = &self;
                 frame
             }))

@@ -12,6 +12,8 @@ pub(crate) fn is_own(headers: &HeaderMap) -> bool {
             let host = headers
                 .get(header::HOST)
                 .and_then(|host| host.to_str().ok());
+            // An opaque origin is sent as `null` (RFC 6454, section 6.2): it has no host and is
+            // refused.
             let from = origin.split_once("://").map(|(_, host)| host);
             from.is_some() && from == host
         }

@@ -34,6 +34,8 @@ impl Parameters {
     fn find(&self, name: &str) -> Option<&Value> {
         self.0
             .iter()
+            // Of several of one name the last counts, as in most readers of JSON (RFC 8259, section
+            // 4).
             .rev()
             .find(|(other, _)| other == name)
             .map(|(_, value)| value)
@@ -76,6 +78,7 @@ impl Parameters {
     /// was received; 0 is none.
     pub(crate) fn deadline(&self, received: Instant) -> Result<Option<Instant>, InferError> {
         let timeout_us = self.number("timeout")?.filter(|timeout| *timeout > 0);
+        // A time beyond what the clock can hold is as good as none.
         Ok(timeout_us.and_then(|timeout| received.checked_add(Duration::from_micros(timeout))))
     }
 
@@ -90,6 +93,7 @@ fn wrong(name: &str, wanted: &str, found: &Value) -> InferError {
         Value::Bool(flag) => flag.to_string(),
         Value::Int(number) => number.to_string(),
         Value::Float(number) => number.to_string(),
+        // Cut: the client chose it, and the message is logged.
         Value::Text(text) => format!("{:?}", text.chars().take(64).collect::<String>()),
     };
     InferError::new(

@@ -52,6 +52,7 @@ fn read<T: DeserializeOwned + Default>(path: &Path) -> T {
             return T::default();
         }
     };
+    // The server starts all the same: requests need answers more than the state needs its past.
     serde_json::from_slice(&bytes).unwrap_or_else(|problem| {
         warn!(file = %path.display(), %problem, "cannot parse the state file; starting empty");
         T::default()

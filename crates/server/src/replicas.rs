@@ -151,6 +151,8 @@ impl Member {
     async fn run(&self) {
         loop {
             self.try_exchange(EXCHANGE_TIMEOUT).await;
+            // Whichever comes first: the usual time, or a change that the others should have at
+            // once.
             let _ = tokio::time::timeout(self.exchange_every, self.outbox.changed()).await;
         }
     }
@@ -159,6 +161,7 @@ impl Member {
         let (store, replica) = (self.state.lock().store.clone(), self.objectives.replica());
         if let (Some(store), Some(replica)) = (store, replica) {
             self.try_exchange(SHUTDOWN_TIMEOUT).await;
+            // Otherwise nobody would send alerts until the lease has expired.
             let release = store.release_lease(&self.group, ALERTS_LEASE, &replica);
             let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, release).await;
         }

@@ -76,6 +76,7 @@ impl Traces {
         let state = parent.and_then(|_| text(headers, TRACESTATE));
         let context = match &self.tracer {
             Some(tracer) => tracer.begin(parent, state),
+            // A span id of zeros is invalid (W3C Trace Context, section 3.2.2.4).
             None => TraceContext::child(parent?, state, fastrand::u64(1..))?,
         };
         Some(Box::new(RequestTrace {
@@ -107,6 +108,7 @@ impl Component for Traces {
 
     /// Sends what waits, once nothing more comes.
     fn finish(&self) -> BoxFuture<'_, ()> {
+        // First: the last requests must reach the recorder before its exporter ends.
         self.observations.drain();
         let exporter = self.exporter.lock().take();
         Box::pin(async {

@@ -51,6 +51,7 @@ fn collect(value: &Value, key: &str, digests: &mut BTreeMap<String, String>) {
 }
 
 fn digest(key: &str, value: &Value) -> String {
+    // With the key, so that equal values of two keys do not show as equal.
     let digest = Sha256::digest(format!("{key}\n{value}"));
     digest
         .iter()

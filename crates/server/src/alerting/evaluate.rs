@@ -38,6 +38,7 @@ impl Alerting {
             self.step(&mut state, &samples, alerts, other_sender, now_ms);
         }
         self.persist().await;
+        // After the file is written: a restart must not forget a message that was sent.
         self.evaluated.send_modify(|evaluations| *evaluations += 1);
     }
 

@@ -11,6 +11,7 @@ use tidegate_serving::{MetricEntry, MetricKind};
 use super::config::{AlertsConfig, RouteConfig};
 use super::receiver::Receiver;
 
+// Every evaluation, each five seconds, goes through all of these.
 const MAX_RULES: usize = 500;
 const MAX_ROUTES: usize = 100;
 const MAX_INHIBITIONS: usize = 100;
@@ -163,6 +164,7 @@ fn planned(config: &AlertsConfig, route: &RouteConfig) -> Route {
 /// Whether there is such a metric, with such labels.
 fn check_metric(rule: &AlertRule, catalogue: &[MetricEntry]) -> Result<(), AlertsError> {
     let labels: Vec<&str> = match rule.metric() {
+        // A rule on events: these are the labels of an event.
         None => vec!["model", "version"],
         Some(metric) => {
             let entry = catalogue.iter().find(|entry| has_series(entry, metric));

@@ -37,6 +37,7 @@ impl fmt::Debug for Secret {
 
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // The same for every secret: not even a digest of one reaches a file.
         serializer.serialize_str(if self.0.is_empty() { "" } else { "hidden" })
     }
 }
@@ -84,6 +85,7 @@ fn read_file(file: &Path) -> Result<Secret, String> {
     use std::io::Read;
     let open = std::fs::File::open(file);
     let mut text = String::new();
+    // Bounded: by mistake, the path may be that of a device or of a large file.
     let read = open.and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
     read.map_err(|problem| format!("cannot read {}: {problem}", file.display()))?;
     match text.trim() {

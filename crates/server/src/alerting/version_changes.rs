@@ -126,6 +126,7 @@ impl KnownVersions {
         for entry in index.iter().filter(|entry| answers(entry)) {
             if !self.models.contains_key(&entry.name) && self.models.len() >= MAX_MODELS {
                 self.models
+                    // Models that are gone make place for new ones.
                     .retain(|name, _| index.iter().any(|entry| entry.name == *name));
             }
             let known = self.models.entry(entry.name.clone()).or_default();

@@ -25,6 +25,7 @@ pub(super) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Respo
         .and_then(|tags| tags.to_str().ok());
     if known.is_some_and(|tags| {
         tags.split(',')
+            // A weak comparison (RFC 9110, section 13.1.2): proxies that compress make tags weak.
             .any(|known| known.trim().trim_start_matches("W/") == tag)
     }) {
         return (StatusCode::NOT_MODIFIED, caching).into_response();

@@ -73,6 +73,7 @@ impl<Q: PageQuery> OpenPage<Q> {
     async fn next(mut self) -> Option<(Vec<Result<Event, Infallible>>, Self)> {
         let mut events = Vec::new();
         if std::mem::take(&mut self.is_new) {
+            // A page of another build loads itself again: its script may not know these parts.
             events.push(Ok(Event::default().event("build").data(Page::build())));
         } else {
             tokio::time::sleep(QUERY_EVERY).await;
@@ -82,6 +83,7 @@ impl<Q: PageQuery> OpenPage<Q> {
             let now_ms = now_ms();
             query(&console, now_ms)
                 .map(|page| page.live_parts(&frame(&console, now_ms)))
+                // What the page shows may be gone by now: then the page stays as it is.
                 .unwrap_or_default()
         });
         for (id, html) in parts.await.ok()? {

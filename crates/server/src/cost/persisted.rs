@@ -10,6 +10,7 @@ use tidegate_observe::cost::{Budget, BudgetStatus, Day, Ledger};
 #[serde(default)]
 pub(super) struct PersistedState {
     pub(super) ledger: Ledger,
+    // Files of earlier versions have this name.
     #[serde(rename = "told")]
     pub(super) reached: ReachedShares,
 }

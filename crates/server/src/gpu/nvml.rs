@@ -40,6 +40,7 @@ fn with_count(driver: Nvml) -> Result<(Nvml, u32), NvmlError> {
 
 /// Reads every device that answers.
 pub(super) fn read(driver: &Nvml) -> Vec<Gpu> {
+    // A device that has failed gives errors; the others are read all the same.
     let count = driver.device_count().unwrap_or(0);
     (0..count)
         .filter_map(|index| {

@@ -138,6 +138,8 @@ fn parameters(
             Some(ParameterChoice::BoolParam(flag)) => Value::Bool(flag),
             Some(ParameterChoice::Int64Param(number)) => Value::Int(number),
             Some(ParameterChoice::Uint64Param(number)) => {
+                // More than any setting takes: as a float it is refused with its value in the
+                // message.
                 i64::try_from(number).map_or(Value::Float(number as f64), Value::Int)
             }
             Some(ParameterChoice::DoubleParam(number)) => Value::Float(number),

@@ -56,6 +56,7 @@ async fn report_health(front_end: std::sync::Weak<FrontEnd>, mut health: HealthR
     let mut tick = tokio::time::interval(Duration::from_millis(100));
     let mut reported = None;
     loop {
+        // Readiness comes from many parts, none of which notifies anybody: it is read.
         tick.tick().await;
         let Some(front_end) = front_end.upgrade() else {
             return;
@@ -142,6 +143,7 @@ async fn answer_in_stream(
             ..pb::ModelStreamInferResponse::default()
         },
         Err(error) => pb::ModelStreamInferResponse {
+            // The id says which request of the stream failed.
             error_message: error.to_string(),
             infer_response: Some(pb::ModelInferResponse {
                 id,
@@ -422,6 +424,7 @@ fn statistics(version: &Version) -> pb::ModelStatistics {
             batch_size: batch.batch_size,
             compute_input: duration(batch.compute_input),
             compute_infer: duration(batch.compute_infer),
+            // Splitting is not timed by batch size; its count is that of the runs.
             compute_output: duration(DurationFigures {
                 count: batch.compute_infer.count,
                 ns: 0,

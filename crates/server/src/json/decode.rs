@@ -49,6 +49,7 @@ impl<'j> Json<'j> {
     fn new(all: &'j [u8], fast: bool) -> Self {
         Self {
             all,
+            // Python's `json` writes NaN and the infinities as bare words.
             rest: Jiter::new(all).with_allow_inf_nan(),
             base: 0,
             fast,
@@ -106,9 +107,12 @@ pub(crate) fn decode_by(
             Key::Parameters => request.parameters = parameters(&mut json)?,
             Key::Inputs => {
                 request.inputs = inputs(&mut json, &mut binary)?;
+                // An empty list is allowed, since a model may need no input; a missing one is a
+                // mistake.
                 has_inputs = true;
             }
             Key::Outputs => (request.outputs, request.binary) = outputs(&mut json)?,
+            // Other servers know more fields than this one, and their clients send them.
             _ => json.next_skip().map_err(|error| malformed(&json, &error))?,
         }
         key = json
@@ -498,6 +502,7 @@ pub(crate) fn decode_instances(
                 json.peek().map_err(|error| malformed(&json, &error))?;
                 let start = json.current_index();
                 let mut extents = Vec::new();
+                // Read twice: an element cannot be stored before the shape is known.
                 measure(&mut json, &mut extents, 0).map_err(|error| malformed(&json, &error))?;
                 let text = json.slice_to_current(start);
                 // A model whose rows are single values takes them bare too: ["a", "b"] for [-1, 1].

@@ -56,6 +56,7 @@ pub(super) fn read(
             let elements = reader.all(|json, peek| {
                 let wide = json.known_float(peek)?;
                 let narrow = wide as f32;
+                // A number beyond FP32 is refused. An infinity that was written as one is meant.
                 Ok((narrow.is_finite() || !wide.is_finite()).then_some(narrow))
             })?;
             reader.tensor(Tensor::from_vec::<f32>(shape.clone(), elements))
@@ -172,6 +173,7 @@ impl Reader<'_, '_> {
                         Ok(false) => return Err(self.misfit(at)),
                         Err(error) => return Err(self.refuse(&error)),
                     }
+                    // At once, so that data much longer than its shape is not read to its end.
                     if seen > self.expected {
                         self.count(seen)?;
                     }

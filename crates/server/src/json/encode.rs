@@ -22,6 +22,7 @@ pub(crate) fn encode_infer(
         .iter()
         .map(|output| output.tensor.shape().element_count())
         .sum();
+    // A guess, not a bound: most numbers have fewer than twelve characters with their comma.
     let mut out = Vec::with_capacity(192 + 64 * response.outputs.len() + 12 * elements);
     let mut sections: Vec<Bytes> = Vec::new();
     out.extend_from_slice(b"{\"model_name\":");
@@ -204,6 +205,7 @@ fn data(out: &mut Vec<u8>, tensor: &Tensor) -> Result<(), InferError> {
         TensorView::Fixed(_) => with_element!(tensor.datatype(), T => {
             match tensor.as_slice::<T>() {
                 Some(elements) => numbers(out, elements),
+                // Bytes of the wire need not be aligned for their type: such are copied.
                 None => numbers(out, &tensor.to_vec::<T>().unwrap_or_default()),
             }
         }, else => {}),

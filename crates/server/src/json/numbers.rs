@@ -129,6 +129,7 @@ impl Number for f64 {
             len += 1 + fraction;
             next = text.get(len).copied().unwrap_or_default();
         }
+        // 18 digits fit into 64 bits, and a double holds every whole number up to 2^53.
         let is_exact = whole + fraction <= 18 && mantissa < 1 << 53;
         // An exponent is not for this, nor is a second point.
         if !is_exact || matches!(next, b'e' | b'E' | b'.') {
@@ -189,6 +190,7 @@ macro_rules! integers {
                 if count > 19 || (sign == 1 && Self::MIN == 0) {
                     return None;
                 }
+                // 64 bits hold i64::MIN or u64::MAX, not both.
                 let value = i128::from(value);
                 let value = if sign == 1 { -value } else { value };
                 Some((Self::try_from(value).ok()?, sign + count))

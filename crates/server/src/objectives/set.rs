@@ -88,6 +88,7 @@ impl Objectives {
             state.forget(name);
         }
         self.persist().await;
+        // The gauges of the removed objective would keep their last values.
         self.metrics.reset();
         self.expose(clock::now_ms());
         Ok(())

@@ -126,6 +126,7 @@ pub(crate) async fn answer(
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     if let Some(encoding) = encoding {
         headers.insert(header::CONTENT_ENCODING, encoding.header());
+        // A shared cache must not give it to clients that cannot unpack it.
         headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     }
     Ok(response)

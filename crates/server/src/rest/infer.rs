@@ -143,6 +143,7 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
 
     async fn receive(&mut self) -> Result<Received, InferError> {
         let body = body::read(self.headers, self.body.take(), self.config).await?;
+        // After the body: how long that took depends on the client, not on this server.
         let at = Instant::now();
         let json_bytes = json_bytes(self.headers, &body)?;
         let decoded = decode_infer(&body, json_bytes)?;

@@ -74,6 +74,7 @@ async fn metadata(
     name: &str,
     version: Option<&str>,
 ) -> Result<ModelMetadata, InferError> {
+    // Loads the version if it must: before, its signature is not known.
     let (version, _) = front_end.serving.demand(name, version, None).await?;
     let model = front_end.serving.model(name)?;
     Ok(ModelMetadata {

@@ -118,6 +118,7 @@ fn statistics(version: &Version) -> ModelStatistics {
         batch_size: batch.batch_size,
         compute_input: batch.compute_input.into(),
         compute_infer: batch.compute_infer.into(),
+        // Splitting is not timed by batch size; its count is that of the runs.
         compute_output: Duration {
             count: batch.compute_infer.count,
             ns: 0,

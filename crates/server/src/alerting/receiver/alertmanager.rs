@@ -76,6 +76,8 @@ impl<'a> Posted<'a> {
             labels: &alert.labels,
             annotations: &alert.annotations,
             starts_at: rfc3339(alert.fired_ms.or(ended_ms).unwrap_or(0)),
+            // Without an end, Alertmanager resolves it once it has not been sent for
+            // `resolve_timeout`.
             ends_at: ended_ms.map(rfc3339),
             generator_url: alert.annotations.get("dashboard_url"),
         }

@@ -70,6 +70,7 @@ impl Smtp {
         let mail = self.mail(message).map_err(|problem| Undelivered::Never {
             reason: problem.to_string(),
         })?;
+        // The transport's timeout is for each step; this one is for all of them together.
         let sent = tokio::time::timeout(PATIENCE, transport.send(mail)).await;
         let Ok(sent) = sent else {
             return Err(Undelivered::later("the mail server takes too long"));

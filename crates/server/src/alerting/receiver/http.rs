@@ -27,6 +27,7 @@ impl Http {
             .user_agent(agent);
         Ok(Self {
             client: builder
+                // A redirect could take an alert, and what signs it, to another host.
                 .redirect(reqwest::redirect::Policy::none())
                 .build()?,
         })
@@ -51,11 +52,13 @@ impl Http {
         if status.is_success() {
             return Ok(());
         }
+        // A date, the other form of the header (RFC 9110, section 10.2.3), counts as none.
         let wait_ms = answer
             .headers()
             .get(header::RETRY_AFTER)
             .and_then(|wait| wait.to_str().ok()?.parse::<u64>().ok());
         let wait_ms = wait_ms.map(|seconds| seconds.saturating_mul(1000));
+        // One chunk has room for a reason, and no receiver can keep us reading.
         let said = answer.chunk().await.ok().flatten().unwrap_or_default();
         let said = String::from_utf8_lossy(&said[..said.len().min(MAX_ANSWER)]).into_owned();
         let reason = format!("answered {}: {}", status.as_u16(), said.trim());

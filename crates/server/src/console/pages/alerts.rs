@@ -71,6 +71,7 @@ pub(super) async fn silence(
         problem: String::new(),
     };
     match add(&console, &new).await {
+        // A redirect, so that loading the page again does not send the form again.
         Ok(()) => Redirect::to(SILENCES_PAGE).into_response(),
         Err(refused) => again(console, &headers, new, refused).await,
     }

@@ -48,6 +48,7 @@ pub(super) async fn show(
 }
 
 fn endpoint(console: &Console, name: &str, range: Range, now_ms: u64) -> Result<Endpoint, String> {
+    // Someone who has just sent a request expects to see it.
     console.front_end.serving.metrics().observations().drain();
     let index = console.front_end.serving.known();
     let entries: Vec<&IndexEntry> = index.iter().filter(|entry| entry.name == name).collect();

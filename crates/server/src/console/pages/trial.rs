@@ -127,6 +127,7 @@ async fn ask(front_end: &FrontEnd, model: &str, version: &str, body: String) -> 
         version: Some(version.to_owned()).filter(|version| !version.is_empty()),
     };
     let body = Full::new(Bytes::from(body));
+    // None of the form's headers: they ask for a compressed page, for example.
     let response = rest::infer(front_end, target, &HeaderMap::new(), body).await;
     let took_ms = started.elapsed().as_secs_f64() * 1e3;
     let status = response.status();
@@ -169,6 +170,7 @@ fn refused(code: ErrorCode, message: String, took_ms: f64) -> TrialAnswer {
 fn shown(mut body: String, took_ms: f64) -> TrialAnswer {
     let is_cut = body.len() > MAX_SHOWN;
     if is_cut {
+        // Never within a character, where cutting would panic.
         let end = (0..=MAX_SHOWN)
             .rev()
             .find(|at| body.is_char_boundary(*at))
