@@ -28,6 +28,7 @@ pub fn check(model: &str, plan: &VersionPlan, engines: &Engines) -> CheckReport 
     let folder = folder(plan);
     report.run("files", || files(plan, &folder));
     report.run("weights", || weights(&plan.artifact));
+    // After files and weights: an engine may crash the process on a broken file.
     let loaded = report.run("load", || load(plan, engines));
     let Some((signature, mut instance)) = loaded else {
         return report;
@@ -195,6 +196,7 @@ fn run_sample(signature: &Signature, instance: &mut dyn Instance, sample: Sample
 
 fn compare_runs(signature: &Signature, first: &[Tensor], second: &[Tensor]) -> Result<(), String> {
     for ((spec, first), second) in signature.outputs.iter().zip(first).zip(second) {
+        // Bit by bit: the same input must give the same answer, not a similar one.
         if first.shape() != second.shape() || first.wire() != second.wire() {
             return Err(format!(
                 "output \"{}\" differs between two runs over the same inputs",

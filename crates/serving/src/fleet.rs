@@ -90,6 +90,7 @@ impl Fleet {
         engines: Engines,
         metrics: FleetMetrics,
     ) -> Arc<Self> {
+        // Before any engine has threads: the limit is for those that start later.
         memory::limit_heaps();
         let budget = Arc::new(Budget::new(config.memory_budget_bytes));
         metrics.set_memory_budget(budget.limit());

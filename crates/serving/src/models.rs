@@ -97,6 +97,7 @@ impl Models {
                 Ok(found) => self.load_each(root, found, &mut report),
                 Err(problem) => {
                     let (root, problem) = (root.display().to_string(), problem.to_string());
+                    // Under the path, as no model's name is known: the server must not seem ready.
                     self.set_state(&root, ModelState::Failed(problem.clone()));
                     report.failed.push((root, problem));
                 }
@@ -246,6 +247,8 @@ impl Models {
     /// Puts a model into the snapshot that requests read. Returns the one that it replaces.
     pub(crate) fn publish(&self, model: Model) -> Option<Arc<Model>> {
         let model = Arc::new(model);
+        // The fleet publishes models too. `rcu` begins again on their snapshot, so that neither
+        // undoes the change of the other.
         let before = self.loaded.rcu(|loaded| {
             let mut snapshot = Snapshot::clone(loaded);
             snapshot.insert(model.name.clone(), model.clone());
@@ -331,6 +334,7 @@ impl Models {
 
     /// As [`Models::index`], without models that came into the folders since. Reads no file.
     pub fn known(&self) -> Vec<IndexEntry> {
+        // Cloned, as requests for unknown models wait for this lock.
         let states = self.states.lock().clone();
         let loaded = self.loaded.load();
         let mut index = Vec::new();

@@ -104,6 +104,7 @@ fn value(datatype: DataType, column: Option<&Column>) -> Value {
         (_, Some(Category::Number(number))) if is_float(datatype) => json!(number),
         (_, Some(Category::Integer(number))) => json!(number),
         _ if is_float(datatype) && nearest.fract() != 0.0 => json!(nearest),
+        // Rounded up, as rounding down could leave the column's range.
         _ => json!(nearest.ceil() as i64),
     }
 }

@@ -143,6 +143,7 @@ impl Scheduler {
             let queued: Vec<WorkHandle<'_>> = work
                 .split(max_rows)
                 .map(|part| self.enqueue(part))
+                // If one is refused, dropping the handles takes those before it out of the queue.
                 .collect::<Result<_, _>>()?;
             for part in queued {
                 completed.push(part.outcome().await?);

@@ -73,6 +73,7 @@ impl Serving {
     /// pinned model.
     pub fn is_ready(&self) -> bool {
         match &self.fleet {
+            // Without a registry, a server that has no models will never answer anything.
             None => self.models.ready() && !self.models.is_empty(),
             Some(fleet) => self.models.ready() && fleet.is_ready(),
         }

@@ -98,6 +98,7 @@ fn file(path: &Path) -> Result<FoundModel, SourceError> {
 
 /// A model whose folder this is; `None` if it is not one.
 fn folder(path: &Path) -> Option<FoundModel> {
+    // `.` and symbolic links have the name of the folder that they stand for.
     let name = path
         .canonicalize()
         .ok()?
@@ -115,6 +116,7 @@ fn folder(path: &Path) -> Option<FoundModel> {
     };
     match model_name(path, &name) {
         Ok(name) => Some(FoundModel { name, versions }),
+        // Reported, not skipped: somebody put the folder there to be served.
         Err(error) => Some(FoundModel {
             name: name.escape_default().to_string(),
             versions: Err(error),
@@ -186,6 +188,7 @@ fn entries(path: &Path) -> Result<Vec<PathBuf>, SourceError> {
             entries.push(entry.path());
         }
     }
+    // The file system gives any order, and of two models of one name the first is served.
     entries.sort();
     Ok(entries)
 }

@@ -35,6 +35,7 @@ fn difference(found: &Tensor, expected: &Tensor, tolerance: Tolerance) -> Option
             let at = (0..found.len()).find(|at| !tolerance.accepts(found[*at], expected[*at]))?;
             (at, found[at].to_string(), expected[at].to_string())
         }
+        // Integers, bools and strings have no tolerance: they are equal or not.
         _ => {
             let (found, expected) = (texts(found), texts(expected));
             let at = (0..found.len()).find(|at| found[*at] != expected[*at])?;

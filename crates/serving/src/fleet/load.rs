@@ -130,6 +130,7 @@ impl Fleet {
         task: &LoadTask,
     ) -> Result<LoadedVersion, NotLoaded> {
         let configured = task.record.manifest.limits.max_load_seconds;
+        // 0 would fail every load.
         let limit_s = configured.unwrap_or(self.config.max_load_seconds).max(1);
         let permit = self
             .load_permits

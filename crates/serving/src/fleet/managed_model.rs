@@ -174,6 +174,8 @@ impl ManagedModel {
         for record in records {
             let number = version_number(record.number);
             match self.slots.get_mut(&number) {
+                // Its state may have changed in the registry, such as to deprecated; its content
+                // never does.
                 Some(slot) => slot.record.clone_from(record),
                 None if target.versions.contains(&number) => {
                     self.slots

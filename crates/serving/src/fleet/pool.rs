@@ -39,6 +39,7 @@ impl Fleet {
             .filter(|model| self.config.is_lazy(&model.name))
             .flat_map(loaded_by_use)
             .collect();
+        // The most recently used first: those are the pool.
         by_use.sort_unstable_by(|one, two| two.cmp(one));
         let idle = by_use
             .into_iter()

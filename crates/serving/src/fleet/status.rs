@@ -90,6 +90,7 @@ fn index_entries(model: &ManagedModel) -> impl Iterator<Item = IndexEntry> {
 
 fn index_entry(model: &ManagedModel, number: u64, slot: &VersionSlot) -> IndexEntry {
     let is_idle = matches!(slot.state, ModelState::Absent | ModelState::Failed(_));
+    // A version that still drains shows that, also of a model that is unloaded.
     let state = if model.is_unloaded && is_idle {
         ModelState::Unloaded
     } else {

@@ -129,6 +129,7 @@ impl Exposition for TextExposition {
 
 /// Whole numbers as such; others in the shortest form that reads back the same.
 fn write_number(text: &mut String, value: f64) {
+    // Up to 2^53, about 9.007e15, a float holds every whole number.
     if value.fract() == 0.0 && value.abs() < 9e15 {
         text.push_str(itoa::Buffer::new().format(value as i64));
     } else if value.is_finite() {

@@ -23,6 +23,7 @@ pub(super) fn postprocess(
         };
         let tensor = tensors
             .get_mut(index)
+            // Moved, not copied: `prepare` refuses a request that names an output twice.
             .and_then(Option::take)
             .ok_or_else(missing)?;
         let tensor = match classes {
@@ -52,8 +53,10 @@ fn classify(tensor: &Tensor, classes: usize, labels: Option<&[String]>) -> Optio
     let texts: StringArray = with_element!(tensor.datatype(), T => {
         let values = tensor.to_vec::<T>()?;
         let mut texts = Vec::with_capacity(values.len());
+        // `chunks` panics at 0, and an axis may have no elements.
         for row in values.chunks(width.max(1)) {
             let mut order: Vec<usize> = (0..row.len()).collect();
+            // A stable sort: of equal values the lower index comes first, every time.
             order.sort_by(|a, b| descending(&row[*a], &row[*b]));
             texts.extend(order.into_iter().take(kept).map(|index| match labels.and_then(|labels| labels.get(index)) {
                 Some(label) => format!("{}:{index}:{label}", row[index]),

@@ -10,6 +10,7 @@ impl Cgroup {
     pub(super) fn own() -> Option<Self> {
         let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
         let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+        // `join` with an absolute path would replace the folder before it.
         let folder = PathBuf::from("/sys/fs/cgroup").join(path.trim_start_matches('/'));
         folder.is_dir().then_some(Self(folder))
     }

@@ -149,6 +149,7 @@ impl Queue {
             max_rows: self.batch_rows(&head, limits, max_rows.get(), run_times),
             requests: vec![head],
         };
+        // From the level of the head: more urgent ones are empty.
         for level in &mut self.levels[first..] {
             if !level.move_into(&mut batch) {
                 break;

@@ -108,6 +108,7 @@ impl Timing {
     /// The timing of two parts of one request, which ran one after the other or side by side.
     fn join(self, other: Self) -> Self {
         Self {
+            // Parts wait at the same time; the work of the instances adds up.
             queue: self.queue.max(other.queue),
             compute_input: self.compute_input + other.compute_input,
             compute_infer: self.compute_infer + other.compute_infer,

@@ -287,6 +287,7 @@ impl Declared<'_> {
                 "is {declared} in config.pbtxt and {found} in the model"
             )));
         }
+        // Some artifacts give no shape: then the declared one is all there is.
         let found = spec.dims.get_or_insert_with(|| self.dims.clone());
         if !agree(found, &self.dims) {
             let problem = format!(

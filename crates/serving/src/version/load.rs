@@ -76,6 +76,7 @@ impl Version {
         };
         let name = format!("{model}:{number}");
         let scheduler = Scheduler::new(name, limits, artifact.clone(), instances, stats.clone());
+        // So that the first requests are admitted and batched by measured times.
         for (bytes, run_time) in &warmup.run_times {
             scheduler.learn(*bytes, *run_time);
         }
