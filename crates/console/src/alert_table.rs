@@ -52,6 +52,8 @@ fn row(triaged: &TriagedAlert, now_ms: u64) -> Markup {
     let (endpoint, version) = (alert.label("endpoint"), alert.label("version"));
     html! {
         tr {
+            // On narrow screens rows become cards without a head: the style sheet then shows these
+            // labels.
             td data-label="State" {
                 span {
                     (badge(tone(alert), state(alert.state))) " "
@@ -74,6 +76,8 @@ fn row(triaged: &TriagedAlert, now_ms: u64) -> Markup {
             td.nowrap data-label="Since" { @if let Some(since_ms) = alert.since_ms() { (ago(since_ms, now_ms)) } }
             td.nowrap data-label="Links" {
                 span.links-in {
+                    // Rules of an operator may have no runbook or dashboard: then the cell has no
+                    // dead links.
                     @for (name, text) in [("runbook_url", "Runbook"), ("dashboard_url", "Dashboard")] {
                         @let address = alert.annotation(name);
                         @if !address.is_empty() { span { (link(address, text)) } }

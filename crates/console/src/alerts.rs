@@ -66,6 +66,7 @@ impl Alerts {
                 Part::fixed(head),
                 Part::live("alerts", self.table()),
                 Part::live("silences", self.silences()),
+                // Never sent again: an update would throw away what somebody is typing.
                 Part::fixed(self.form()),
             ],
         }
@@ -121,7 +122,11 @@ impl Alerts {
                 td.break { div { (silence.comment) div.soft.small { (silence.author) } } }
                 td.num {
                     @if state != "expired" {
+                        // A form, so that ending a silence works without scripts, as everything of
+                        // the console does.
                         form method="post" action=(expire) {
+                            // The label has the id: a list of buttons that all say "End now" tells
+                            // a screen reader nothing.
                             button.small type="submit" aria-label=(format!("End silence {}", silence.id)) { "End now" }
                         }
                     }

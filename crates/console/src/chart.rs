@@ -125,6 +125,7 @@ impl Line {
 
 impl TimeAxis {
     fn place(self, at_ms: u64) -> f64 {
+        // At least 1, so that a range without length does not divide by zero.
         let length = self.until_ms.saturating_sub(self.from_ms).max(1) as f64;
         LEFT + at_ms.saturating_sub(self.from_ms) as f64 / length * (WIDTH - LEFT - RIGHT)
     }
@@ -288,6 +289,7 @@ impl Chart<'_> {
             @for (at, (at_ms, _)) in first.values.iter().enumerate() {
                 @let (left, right) = (left_edge(&places, at), left_edge(&places, at + 1));
                 rect.hit x=(round(left)) y=(TOP) width=(round((right - left).max(0.0))) height=(HEIGHT - TOP - BOTTOM) {
+                    // A `title` is a tooltip that browsers show without a script.
                     title {
                         (clock(*at_ms))
                         @for line in &self.lines {

@@ -140,6 +140,8 @@ impl Endpoint {
 
     fn alerts(&self) -> Markup {
         html! {
+            // Sent even if there are none: an update needs an element of this id to take the place
+            // of.
             div #alerts.stack hidden[self.alerts.is_empty()] {
                 @if !self.alerts.is_empty() {
                     section.card { h2 { "Alerts" } (alert_table::table(&self.alerts, self.now_ms)) }
@@ -208,6 +210,7 @@ impl Endpoint {
         let outcomes: [(&str, CountOutcome); 3] = [
             ("failed", |traffic| traffic.failed),
             ("client errors", |traffic| traffic.client_errors),
+            // Kept apart from failures: a client that goes away says nothing about the server.
             ("client disconnected", |traffic| traffic.abandoned),
         ];
         let lines = outcomes.map(|(name, of)| Line::new(name, timeline.rates(&self.points, of)));
@@ -261,6 +264,7 @@ impl Endpoint {
 
     fn marks(&self, marks: &[Mark]) -> Markup {
         html! {
+            // As with the alerts: hidden instead of left out, so that an update finds it.
             section #marks.card hidden[marks.is_empty()] {
                 @if !marks.is_empty() { h2 { "Events in this period" } (mark_list(marks, self.now_ms)) }
             }
@@ -377,12 +381,16 @@ impl Endpoint {
         let columns = self.columns(timeline);
         html! {
             section #table.card {
+                // With an id of its own: by it the script keeps open what is open while the part is
+                // updated.
                 details #table-details {
                     summary { "Chart data" }
+                    // What scrolls must be reachable by keyboard (WCAG 2.1, criterion 2.1.1).
                     div.wide tabindex="0" role="region" aria-label="Chart data" {
                         table {
                             thead { tr { th scope="col" { "From" } @for (name, ..) in &columns { th.num scope="col" { (name) } } } }
                             tbody {
+                                // The newest first: who opens the table asks about now.
                                 @for at in (0..timeline.steps).rev() {
                                     tr {
                                         th.nowrap scope="row" { (clock(timeline.first_ms + at as u64 * timeline.step_ms)) }

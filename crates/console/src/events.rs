@@ -40,6 +40,8 @@ impl Events {
     /// The page.
     pub fn page(&self) -> Page {
         let list = self.list();
+        // Older pages have no live part, so that what somebody reads does not move when events are
+        // added.
         let list = if self.is_newest {
             Part::live("events", list)
         } else {
@@ -63,6 +65,7 @@ impl Events {
                         @for (prefix, words) in KINDS {
                             option value=(prefix) selected[prefix == self.name] { (words) " (all)" }
                         }
+                        // After the groups, because most questions are about a whole group.
                         @for (name, _) in Event::NAMES { option value=(name) selected[name == self.name] { (name) } }
                     }
                 }

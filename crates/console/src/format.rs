@@ -188,6 +188,7 @@ pub(crate) fn moment(at_ms: u64) -> Markup {
 pub(crate) fn link(address: &str, text: &str) -> Markup {
     // Addresses come from configuration and alerts: never link to `javascript:`.
     let is_web = address.starts_with("https://") || address.starts_with("http://");
+    // Other sites need not learn the address of this server.
     html! { @if is_web { a href=(address) rel="noreferrer" { (text) } } @else { (text) } }
 }
 

@@ -86,6 +86,8 @@ impl Home {
             title: "Home".to_owned(),
             section: Some(Section::Home),
             parts: vec![
+                // The headline is an `h2` of a part that changes; screen readers look for an `h1`
+                // on every page.
                 Part::fixed(html! { h1.hidden { "Home" } }),
                 Part::live("health", self.health()),
                 Part::fixed(

@@ -24,6 +24,7 @@ pub(crate) fn budget(remaining: f64) -> Markup {
     html! {
         span {
             span.{ "text-" (tone) } { (budget_text(remaining)) }
+            // Hidden from screen readers: the text before it says the same.
             svg.meter viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true" {
                 rect.whole width="100" height="6" rx="3" {}
                 rect.(tone) width=(width) height="6" rx="3" {}

@@ -113,6 +113,8 @@ impl Model {
 
     fn details(&self) -> Markup {
         html! {
+            // Hidden instead of left out: an update needs an element of this id to take the place
+            // of.
             section #details.card hidden[self.details.is_empty()] {
                 h2 { "Origin of the versions" }
                 div.columns {

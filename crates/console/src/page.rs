@@ -83,11 +83,13 @@ impl Page {
                     title { (self.title) " · Tidegate" }
                     link rel="icon" type="image/svg+xml" href=(icon().path);
                     link rel="stylesheet" href=(style().path);
+                    // Deferred: a page is complete without the script, and must not wait for it.
                     script src=(script().path) defer {}
                 }
                 body {
                     a.skip href="#content" { "Skip to content" }
                     (self.bar(frame, is_live))
+                    // The skip link moves the focus here, which takes an element that can have it.
                     main #content tabindex="-1" { @for part in &self.parts { (part.body) } }
                     footer { "Tidegate " (frame.version) ". All times are UTC." }
                 }
@@ -100,6 +102,8 @@ impl Page {
         html! {
             header.bar {
                 div.bar-inner {
+                    // The icon has an empty `alt`: the name stands beside it and would be read
+                    // twice.
                     a.brand href=(Section::Home.path()) { img src=(icon().path) alt=""; "Tidegate" }
                     nav aria-label="Console" {
                         ul {
@@ -113,6 +117,8 @@ impl Page {
                     }
                     div.bar-state {
                         (state(frame))
+                        // `role="status"`: the script writes here when updates stop, and screen
+                        // readers say it.
                         @if is_live { span #live-state role="status" {} }
                     }
                 }

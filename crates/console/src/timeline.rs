@@ -45,6 +45,7 @@ impl Timeline {
 
     /// A value of the requests of each step; `None` without requests.
     pub(crate) fn figures(&self, points: &[Point], of: impl Fn(&Traffic) -> Option<f64>) -> Values {
+        // A rate of no requests is 0, but a percentile of none does not exist: a 0 would look fast.
         self.values(points, |_, traffic| traffic.and_then(&of))
     }
 

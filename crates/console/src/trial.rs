@@ -82,6 +82,8 @@ impl Trial {
     fn form(&self) -> Markup {
         html! {
             section.card.stack aria-label="Request" {
+                // GET, so that the chosen model is part of the address and other pages can link to
+                // it.
                 form.filter method="get" action=(Section::Try.path()) {
                     div {
                         label for="choose" { "Model" }
@@ -107,6 +109,7 @@ impl Trial {
                                     "Body of " code { "POST /v2/models/" (self.model) "/infer" }
                                     @if !self.source.is_empty() { ", " (self.source) }
                                 }
+                                // No spelling check: browsers would underline most of a JSON text.
                                 textarea #body name="body" rows="12" required spellcheck="false" { (self.body) }
                             }
                             div.whole { button.main type="submit" { "Send" } }
@@ -124,6 +127,7 @@ impl Trial {
                 Some(TrialAnswer::Answered { took_ms, body, is_cut }) => {
                     section #answer.card {
                         div.title { h2 { "Answer" } (badge(Tone::Good, "200")) span.soft { "in " (millis(*took_ms)) } }
+                        // What scrolls must be reachable by keyboard (WCAG 2.1, criterion 2.1.1).
                         pre tabindex="0" role="region" aria-label="Body of the answer" { (body) }
                         @if *is_cut { p.soft { "The rest of the answer is not shown." } }
                     }

@@ -104,6 +104,7 @@ impl FromStr for DataType {
         let found = Self::ALL
             .into_iter()
             .find(|datatype| datatype.name() == name);
+        // A client may send a name of any length, and the message goes into answers and logs.
         found.ok_or_else(|| UnknownDataType(name.chars().take(64).collect()))
     }
 }

@@ -93,6 +93,7 @@ impl StringArray {
 
     /// The binary form of these elements.
     pub fn wire(&self) -> Bytes {
+        // The elements of a slice lie next to each other, so their wire form needs no copy.
         let from = self.offset(self.first);
         let to = self.offset(self.first + self.len);
         self.wire.slice(from..to)
@@ -122,6 +123,7 @@ impl StringArrayBuilder {
     pub fn push(&mut self, element: &[u8]) {
         let len = u32::try_from(element.len()).expect("an element is shorter than 4 GiB");
         self.wire.extend_from_slice(&len.to_le_bytes());
+        // After the prefix: `starts` are the places of contents, as in `from_wire`.
         self.starts.push(self.wire.len());
         self.wire.extend_from_slice(element);
     }

@@ -113,6 +113,8 @@ impl Tensor {
         Ok(Self {
             datatype: T::DATATYPE,
             shape,
+            // The vector itself becomes the tensor's memory: results of engines are not copied
+            // again.
             data: Data::Fixed(Bytes::from_owner(Elements(elements))),
         })
     }
@@ -217,6 +219,7 @@ impl Tensor {
         if rest.is_empty() {
             return Ok((*first).clone());
         }
+        // Requests may all fit a signature with dynamic axes and still not fit each other.
         if let Some(other) = parts.iter().find(|part| !part.can_join(first)) {
             return Err(TensorError::Mismatch {
                 one: first.shape.clone(),
@@ -237,6 +240,7 @@ impl Tensor {
             shape,
             data: Data::Fixed(joined_bytes(parts)),
         };
+        // Without this an engine that needs aligned memory would copy the whole batch once more.
         Ok(joined.aligned())
     }
 
@@ -252,6 +256,7 @@ impl Tensor {
         let Data::Fixed(bytes) = &self.data else {
             return true;
         };
+        // On every platform served here, no element type needs more alignment than its size.
         let align = self.datatype.element_bytes().unwrap_or(1);
         bytes.as_ptr().align_offset(align) == 0
     }
@@ -365,6 +370,7 @@ impl<T: Pod> AsRef<[u8]> for Elements<T> {
 fn joined_strings(parts: &[&Tensor]) -> StringArray {
     let strings = parts.iter().flat_map(|part| match &part.data {
         Data::Strings(strings) => strings.iter().collect::<Vec<_>>(),
+        // Not reached: the parts have passed `can_join` and have one data type.
         Data::Fixed(_) => Vec::new(),
     });
     strings.collect()
@@ -434,6 +440,7 @@ macro_rules! with_element {
             D::Bf16 => arm!($crate::bf16),
             D::Fp32 => arm!(f32),
             D::Fp64 => arm!(f64),
+            // A Rust type stands for one data type: `u8` is UINT8, and BYTES has no fixed width.
             D::Bool | D::Bytes => $other,
         }
     }};

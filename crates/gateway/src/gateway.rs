@@ -72,6 +72,7 @@ impl Gateway {
         permission: Permission,
         resource: R,
     ) -> Result<Authorized<R>, Denied> {
+        // Limits come last: a request that is denied must not use up a caller's quota.
         let caller = self.authenticate(credentials)?;
         let permitted = self.authorize(caller, permission, resource)?;
         self.limit(permitted)

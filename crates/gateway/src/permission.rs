@@ -51,6 +51,8 @@ impl Permission {
 
     /// Whether who has it can change what the server does or whom it notifies.
     pub const fn is_change(self) -> bool {
+        // The server refuses these from pages of other origins; `Call` changes nothing but
+        // statistics.
         matches!(
             self,
             Self::ManageModels | Self::ManageAlerts | Self::ManageObjectives

@@ -100,6 +100,7 @@ pub fn parse(text: &str) -> Result<ModelConfig, ConfigError> {
     let message = ConfigText::new(text)?.parse(descriptor())?;
     check_supported(&message, "", "")?;
     message
+        // In a dynamic message first: it alone knows which fields the text has set.
         .transcode_to()
         .map_err(|error| ConfigError::Syntax(error.to_string()))
 }
@@ -109,6 +110,7 @@ pub fn parse(text: &str) -> Result<ModelConfig, ConfigError> {
 pub fn to_json(config: &ModelConfig) -> serde_json::Value {
     let mut message = DynamicMessage::new(descriptor());
     let options = SerializeOptions::new()
+        // The JSON mapping of Protobuf writes them as strings; Triton answers with numbers.
         .stringify_64_bit_integers(false)
         .use_proto_field_name(true)
         .skip_default_fields(false);

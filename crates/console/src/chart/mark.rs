@@ -60,6 +60,8 @@ pub(super) fn draw(marks: &[Mark], place: impl Fn(u64) -> f64, top: f64, bottom:
     html! {
         @for (mark, x, is_lettered) in placed {
             g.mark.(mark.tone.class()) {
+                // A mark whose letter would overlap another has none: the tooltip says which mark
+                // it is.
                 title { (mark.letter) ": " (clock(mark.at_ms)) " " (event_table::sentence(&mark.event)) }
                 line x1=(x) x2=(x) y1=(top) y2=(bottom) {}
                 path d=(format!("M{x} {top}l-4 -5h8z")) {}

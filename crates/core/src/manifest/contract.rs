@@ -67,6 +67,7 @@ pub struct Column {
 /// One value out of a fixed set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
+// The order matters: the first variant that fits is taken, and a whole number fits a float too.
 pub enum Category {
     /// A whole number.
     Integer(i64),
