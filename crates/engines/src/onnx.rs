@@ -43,6 +43,7 @@ impl ArtifactSummary {
         self.signature.as_ref().is_ok_and(|signature| {
             let mut specs = signature.inputs.iter().chain(&signature.outputs);
             !signature.inputs.is_empty()
+                // A tensor of unknown shape may have the axis; the first run shows whether it has.
                 && specs.all(|spec| spec.dims.is_none() || spec.has_dynamic_first_axis())
         })
     }
@@ -180,6 +181,8 @@ fn attribute_bytes(attribute: &pb::AttributeProto) -> usize {
 pub(crate) fn signature(graph: &pb::GraphProto) -> Result<Signature, LoadError> {
     let mut inputs = Vec::new();
     for value in &graph.input {
+        // Before IR version 4 every initializer was listed among the inputs too: such inputs are
+        // weights.
         let has_default = graph
             .initializer
             .iter()

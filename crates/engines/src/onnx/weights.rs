@@ -20,6 +20,7 @@ pub(super) fn check_external_files(model: &pb::ModelProto, path: &Path) -> Resul
             continue;
         };
         if let Err(problem) = check_external_file(folder, location) {
+            // Cut and escaped: the file is not trusted, and the message is printed to a terminal.
             let shown: String = location.chars().take(200).collect();
             return Err(LoadError::Unsupported {
                 side: "tensor",

@@ -58,6 +58,7 @@ impl OnnxRuntime {
         let builder = ort::init_from(library).map_err(|error| error.to_string())?;
         let logger =
             |level: LogLevel, _category: &str, _id: &str, place: &str, message: &str| match level {
+                // At debug level: an error also comes back as a result, which the caller reports.
                 LogLevel::Fatal | LogLevel::Error | LogLevel::Warning => {
                     tracing::debug!(target: "onnxruntime", place, "{message}");
                 }
@@ -67,6 +68,7 @@ impl OnnxRuntime {
             };
         let environment = builder
             .with_name("tidegate")
+            // Nothing leaves the machine that the operator has not configured.
             .with_telemetry(false)
             .with_logger(Arc::new(logger))
             .build()
@@ -132,6 +134,7 @@ fn candidates() -> Vec<PathBuf> {
         libraries.sort_by_key(|library| std::cmp::Reverse(version_number(library)));
         candidates.extend(libraries);
     }
+    // A bare name, so that the system's loader searches the paths that it is configured for.
     candidates.push(PathBuf::from(FILE));
     candidates
 }

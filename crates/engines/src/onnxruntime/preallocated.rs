@@ -179,6 +179,8 @@ unsafe fn call(
 impl Port {
     fn new(spec: &TensorSpec, inner: Vec<usize>) -> Option<Self> {
         Some(Self {
+            // A name with a NUL inside cannot be passed to the C interface: the general path takes
+            // it.
             name: CString::new(spec.name.as_str()).ok()?,
             datatype: spec.datatype,
             element: element(spec.datatype)?,

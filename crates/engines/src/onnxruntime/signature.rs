@@ -14,6 +14,7 @@ pub(super) fn of(session: &Session) -> Result<Signature, LoadError> {
     for input in session.inputs() {
         inputs.push(input_spec(input.name(), input.dtype(), false)?);
     }
+    // After the inputs: the positions of required inputs must be those of the session.
     for input in session.overridable_initializers() {
         inputs.push(input_spec(input.name(), input.dtype(), true)?);
     }

@@ -124,6 +124,7 @@ fn class_scores(value: &DynValue) -> Result<Tensor, RunError> {
         scores.extend(sorted_scores(row).map_err(unreadable)?);
     }
     let columns = scores.len().checked_div(rows.len()).unwrap_or(0);
+    // Rows may name different classes; then there are no columns that all rows share.
     let is_rectangular = rows.len() * columns == scores.len();
     let extents: &[usize] = if is_rectangular {
         &[rows.len(), columns]
