@@ -86,6 +86,7 @@ impl Shape {
     /// [`ShapeError::Overflow`] if the element count no longer fits.
     pub fn with_rows(&self, rows: usize) -> Result<Self, ShapeError> {
         let mut extents = self.0.clone();
+        // A scalar has no axis 0, and stays one.
         if let Some(first) = extents.first_mut() {
             *first = rows;
         }

@@ -214,6 +214,7 @@ impl BurnAlert {
     }
 
     fn is_exceeded_by(&self, burn: Burn) -> bool {
+        // No rate is no alert: without requests nothing of the budget is spent.
         burn.rate.is_some_and(|rate| rate > self.factor)
     }
 }

@@ -73,6 +73,8 @@ impl Burn {
     /// Exact at whole minutes, and for windows above 6 hours at whole ten minutes. At other moments
     /// the window reaches back to the start of the bucket that it begins in.
     pub fn of(slo: &Slo, ledger: &Ledger, window: BurnWindow, now_ms: u64) -> Self {
+        // Saturates: a clock near 1970, as machines without a battery start with, has no window
+        // before it.
         Self::new(slo, ledger.sum(now_ms.saturating_sub(window.ms()), now_ms))
     }
 

@@ -108,6 +108,7 @@ impl Event {
 fn bounded(text: &str) -> String {
     let mut end = text.len().min(MAX_TEXT);
     while !text.is_char_boundary(end) {
+        // UTF-8: a cut inside a character would panic.
         end -= 1;
     }
     text[..end].to_owned()
@@ -126,6 +127,7 @@ impl EventLog {
     pub fn add(&mut self, event: Event) {
         self.count += 1;
         self.events.push_back(Event {
+            // Never reused, so that "older than this event" always means the same.
             id: self.count,
             ..event
         });

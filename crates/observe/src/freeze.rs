@@ -53,6 +53,7 @@ impl Freeze {
                 self.since_ms = None;
                 Some(FreezeChange::Thawed)
             }
+            // As for alerts: one failure of a few requests must not stop a rollout.
             None if !is_lifted && left <= 0.0 && status.counts.total >= slo.min_events() => {
                 self.since_ms = Some(now_ms);
                 Some(FreezeChange::Frozen)

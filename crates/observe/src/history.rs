@@ -89,6 +89,7 @@ impl History {
     /// The models and versions that are remembered, sorted.
     pub fn names(&self) -> Vec<Name> {
         let mut names: Vec<Name> = self.series.keys().cloned().collect();
+        // The order of a hash map differs from call to call, which would make answers flicker.
         names.sort();
         names
     }
@@ -152,6 +153,8 @@ impl History {
     pub fn step_ms(&self, model: &str, version: Option<&str>, since_ms: u64, step_ms: u64) -> u64 {
         let coarsest = self
             .of(model, version)
+            // The coarsest of all versions: their points can only be added up if they lie in the
+            // same steps.
             .map(|series| series.reaching(since_ms))
             .max()
             .unwrap_or(0);
@@ -189,6 +192,7 @@ impl History {
             series.forget(now_ms);
             !series.is_empty()
         });
+        // The memory of a version that nobody calls any more is of the least use.
         while self.series.len() > MOST_SERIES {
             let Some(name) = self
                 .series
@@ -238,6 +242,7 @@ impl Series {
         if !is_open {
             // Only a closed point is passed on: an open one would be counted twice in the coarser tier.
             if let Some(mut closed) = self.tiers[tier].pop_back() {
+                // A closed point never grows again, and there are hundreds for each version.
                 closed.traffic.shrink();
                 if tier + 1 < TIERS.len() {
                     self.push(tier + 1, closed.at_ms, Some(&closed.traffic));
@@ -285,6 +290,7 @@ impl Series {
 
     /// The points of a tier, with what finer tiers still hold open.
     fn tier(&self, tier: usize) -> impl Iterator<Item = (u64, &Traffic)> {
+        // Without these the newest ten minutes would be missing from a coarse view.
         let open = self.tiers[..tier].iter().filter_map(VecDeque::back);
         let step_ms = TIERS[tier].step_ms;
         let points = self.tiers[tier].iter().chain(open);
@@ -293,6 +299,8 @@ impl Series {
 
     fn forget(&mut self, now_ms: u64) {
         for (tier, size) in TIERS.into_iter().enumerate() {
+            // One step more than it reaches: the oldest point that still counts may have begun
+            // before.
             let first_ms = now_ms.saturating_sub(size.reach_ms() + size.step_ms);
             // The last one is open: what it has is nowhere else yet.
             let closed = self.tiers[tier].len().saturating_sub(1);

@@ -37,6 +37,7 @@ impl Ledger {
             return;
         }
         let counts = Counts {
+            // Otherwise the count of bad ones would run below zero.
             good: good.min(total),
             total,
         };

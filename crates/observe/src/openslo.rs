@@ -85,6 +85,7 @@ pub fn import(yaml: &str, job: &str) -> Result<Vec<Objective>, OpenSloError> {
         let name = &document.metadata.name;
         objectives.push(objective.map_err(|problem| inexpressible(name, problem))?);
     }
+    // Checked together, because names must differ between documents too.
     Objective::parse_all(&objectives)?;
     Ok(objectives)
 }
@@ -177,6 +178,7 @@ fn objective_of(document: &Document, job: &str) -> Result<Objective, String> {
             spec.budgeting_method
         ));
     }
+    // Refused, not ignored: whoever imports this would believe that the alerts are kept.
     if !spec.alert_policies.is_empty() {
         return Err("alertPolicies cannot be kept: every objective has the same alerts".to_owned());
     }

@@ -122,6 +122,7 @@ impl Objective {
             (SliKind::Availability, None) => Ok(Sli::Availability),
             (SliKind::Availability, Some(_)) => Err(ObjectiveProblem::NeedlessThreshold),
             (SliKind::Latency, None) => Err(ObjectiveProblem::NoThreshold),
+            // Only bucket boundaries can be measured; a notice says so where the threshold moves.
             (SliKind::Latency, Some(ms)) => match LatencyBound::nearest(ms) {
                 Some(bound) => Ok(Sli::Latency(bound)),
                 None => Err(ObjectiveProblem::Threshold(ms)),

@@ -24,6 +24,7 @@ impl Counters {
                     &matchers,
                     Some(le(bound)),
                 ),
+                // The histogram counts answers only, so refused requests are in neither number.
                 total: vec![selector(
                     "tidegate_request_duration_seconds_count",
                     &matchers,

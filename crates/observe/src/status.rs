@@ -43,6 +43,7 @@ impl SloStatus {
         let since_ms = slo.window().start_ms(now_ms);
         let own = Burn::new(slo, ledger.sum(since_ms, now_ms));
         let burns = BurnWindow::ALL.map(|window| Burn::of(slo, ledger, window, now_ms));
+        // Without requests nothing can be spent.
         let spent = own.rate.unwrap_or(0.0);
         let last_hour = burns[BurnWindow::OneHour as usize].rate.unwrap_or(0.0);
         Self {

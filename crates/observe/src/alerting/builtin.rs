@@ -14,6 +14,7 @@ pub fn builtin_rules(follows_registry: bool) -> Vec<RuleConfig> {
         cost_budget(),
         replicas_apart(),
     ];
+    // The metric is 0 where no registry is followed: the rule would always fire there.
     if follows_registry {
         rules.push(registry_unreachable());
     }
@@ -23,6 +24,7 @@ pub fn builtin_rules(follows_registry: bool) -> Vec<RuleConfig> {
 fn server_not_ready() -> RuleConfig {
     RuleConfig {
         op: super::Comparison::Below,
+        // Loading at the start may take minutes: only a server that stays unready is a page.
         for_s: 300,
         severity: Severity::Page,
         ..rule(

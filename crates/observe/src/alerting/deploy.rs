@@ -28,6 +28,7 @@ pub struct DeployWindow {
 impl DeployWindows {
     /// Opens the window of an endpoint: a version was deployed.
     pub fn open(&mut self, endpoint: &str, version: &str, now_ms: u64, length_ms: u64) {
+        // First what is over, so that it does not count against the bound.
         self.0.retain(|_, window| window.until_ms > now_ms);
         if self.0.len() < MAX_ENDPOINTS || self.0.contains_key(endpoint) {
             let until_ms = now_ms.saturating_add(length_ms);

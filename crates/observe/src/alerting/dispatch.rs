@@ -39,6 +39,7 @@ impl Dispatch {
     /// Decides what is sent now. `alerts` are all alerts that fire or resolved recently.
     pub fn step(&mut self, routes: &[Route], alerts: &[TriagedAlert], now_ms: u64) -> Dispatched {
         self.0
+            // A route that comes back later must not remember what it sent before it was removed.
             .retain(|name, _| routes.iter().any(|route| route.name == *name));
         let mut dispatched = Dispatched::default();
         for route in routes {

@@ -76,6 +76,7 @@ pub(super) fn inhibiting<'a>(
 ) -> Option<&'a Alert> {
     let mut sources = alerts
         .iter()
+        // An alert that is its own source would never be sent.
         .filter(|source| source.labels != target.labels);
     sources.find(|source| {
         inhibitions

@@ -31,6 +31,7 @@ impl Links {
     pub fn runbook(&self, name: &str) -> Option<String> {
         match name {
             "" => None,
+            // Runbooks of other teams may lie elsewhere: a whole address is taken as it is.
             url if url.contains("://") => Some(url.to_owned()),
             name => Some(format!("{}/{name}.md", self.runbooks.trim_end_matches('/'))),
         }

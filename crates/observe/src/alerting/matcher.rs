@@ -90,6 +90,7 @@ impl FromStr for Matcher {
 
     fn from_str(text: &str) -> Result<Self, MatcherError> {
         parse(text).map_err(|problem| MatcherError {
+            // Cut: the text may come from a request, and the message is logged.
             text: text.chars().take(80).collect(),
             problem,
         })

@@ -65,6 +65,8 @@ impl Outbox {
                 .min(LAST_RETRY_MS);
             pending.tries = pending.tries.saturating_add(1);
             pending.next_ms =
+                // The receiver's wish is bounded too: one wrong header must not hold back alerts
+                // for hours.
                 now_ms.saturating_add(backoff_ms.max(wait_ms.unwrap_or(0).min(LAST_RETRY_MS)));
         }
     }

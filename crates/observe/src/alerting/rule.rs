@@ -216,6 +216,7 @@ impl RuleConfig {
         if self.window_s > MAX_SECONDS || self.for_s > MAX_SECONDS {
             return Err(format!("window_s and for_s must be at most {MAX_SECONDS}"));
         }
+        // A comparison with NaN never holds, so the alert would never fire.
         if !self.threshold.is_finite() {
             return Err("threshold must be a number".to_owned());
         }

@@ -104,6 +104,7 @@ impl Silences {
     /// What is wrong with it, or that there are too many.
     pub fn add(&mut self, silence: Silence, now_ms: u64) -> Result<(), SilenceError> {
         silence.check(now_ms)?;
+        // First, so that what expired long ago does not count against the maximum.
         self.prune(now_ms);
         if self.0.len() >= MAX_SILENCES {
             return Err(SilenceError::TooMany);
@@ -130,6 +131,7 @@ impl Silences {
             .0
             .iter_mut()
             .find(|silence| silence.id == id && silence.until_ms > now_ms)?;
+        // One that has not begun yet must not end before it begins.
         silence.from_ms = silence.from_ms.min(now_ms);
         silence.until_ms = now_ms;
         Some(silence)

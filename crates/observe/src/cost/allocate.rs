@@ -86,6 +86,7 @@ impl Bill {
         let gpu = Micros::nearest(segment.gpu_s * prices.gpu_hour / HOUR_S);
         let storage =
             Micros::nearest(storage_gb_s.iter().sum::<f64>() * prices.storage_gb_month / month_s);
+        // Not by time, as storage is: what was sent is paid for once.
         let network = Micros::nearest(network_gb.iter().sum::<f64>() * prices.network_gb);
         let idle = vcpu.idle + memory.idle + gpu;
         let fixed = Micros::nearest(
@@ -126,6 +127,7 @@ impl Bill {
 
     /// The cost of a model, or of everything.
     pub fn spent_on(&self, model: Option<&str>) -> Micros {
+        // All of it, with what no model bears.
         let Some(model) = model else {
             return self.total;
         };

@@ -187,6 +187,7 @@ impl BudgetConfig {
             }
         }
         let mut alert_at = self.alert_at.clone();
+        // Each share becomes a series and an alert, so two that are equal would clash.
         alert_at.sort_by(f64::total_cmp);
         alert_at.dedup();
         Ok(alert_at)
@@ -212,6 +213,7 @@ impl Ledger {
         let segments = since
             .into_iter()
             .flat_map(|since| self.between(since, today));
+        // Amounts in two currencies cannot be added up.
         let segments = segments.filter(|(_, segment)| segment.sheet.currency == currency);
         // Made once: several budgets count the same days.
         let bills: Vec<(Day, Bill)> = segments

@@ -151,6 +151,7 @@ impl CostConfig {
         if priced.is_none() {
             return Err(CostError::NoPrice);
         }
+        // Refused, since the GPUs would silently cost nothing.
         if self.gpu_hour > 0.0 && self.gpus == 0.0 {
             return Err(CostError::NoGpus);
         }

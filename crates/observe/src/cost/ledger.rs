@@ -63,6 +63,7 @@ impl Ledger {
                 if segments.len() < MAX_SEGMENTS {
                     segments.push(Segment::new(sheet));
                 }
+                // Too many price changes in one day: counted at the last prices rather than lost.
                 segments.len() - 1
             });
         segments[at].add(step);

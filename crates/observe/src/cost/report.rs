@@ -202,6 +202,7 @@ impl FromStr for GroupBy {
             match word {
                 "day" => by.day = true,
                 "model" => by.model = true,
+                // Version 3 of two models would be one row otherwise.
                 "version" => (by.model, by.version) = (true, true),
                 "tenant" => by.tenant = true,
                 other => {

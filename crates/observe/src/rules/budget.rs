@@ -72,6 +72,8 @@ impl ObjectiveRules<'_> {
         let alerts = BURN_ALERTS.iter().map(|alert| self.alert(alert));
         RuleGroup {
             name: format!("tidegate-slo-{}", self.slo.name()),
+            // Half a minute: the shortest window has five minutes, and an alert should not wait
+            // long.
             interval: "30s",
             rules: std::iter::once(target).chain(rates).chain(alerts).collect(),
         }

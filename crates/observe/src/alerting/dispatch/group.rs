@@ -88,6 +88,8 @@ impl Group {
 
     /// The route's limit does not allow a message now.
     pub(super) fn defer(&mut self, now_ms: u64) {
+        // As if it had been sent: else it would try again every time, and count as deferred each
+        // time.
         self.flushed_ms = Some(now_ms);
         self.held_back += 1;
     }
@@ -108,9 +110,11 @@ impl Group {
         let mut alerts = update.firing;
         alerts.extend(update.resolved);
         let left_out = alerts.len().saturating_sub(MAX_ALERTS);
+        // Firing ones come first, so resolved ones are cut first.
         alerts.truncate(MAX_ALERTS);
         let group = message_group(&route.name, key);
         Message {
+            // A group sends at most one message at a moment, so this is unique.
             id: format!("{group}-{now_ms}"),
             route: route.name.clone(),
             group,
@@ -174,6 +178,7 @@ fn resolved(key: &str, notified: &Alert, members: &[&TriagedAlert], now_ms: u64)
     match member {
         Some(triaged) if triaged.alert.is_firing() => None,
         Some(triaged) if triaged.alert.resolved_ms().is_some() => Some(Alert {
+            // A resolved alert does not say since when it fired; the one that was sent does.
             fired_ms: notified.fired_ms,
             ..triaged.alert.clone()
         }),

@@ -121,6 +121,7 @@ impl ActiveRule {
         Self {
             rule,
             alerts: alerts.collect(),
+            // Not persisted: counters start at 0 with the process, so old ones say nothing.
             rates: BTreeMap::new(),
         }
     }
