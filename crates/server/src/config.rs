@@ -18,6 +18,9 @@ pub struct ServerConfig {
     pub max_body_bytes: usize,
     /// Open connections over both front ends; one more is closed at once.
     pub max_connections: usize,
+    /// Open connections of one client, by its address; one more is closed at once. 0 is three
+    /// quarters of `max_connections`. A proxy counts as one client.
+    pub max_connections_per_client: usize,
     /// How long a client may take to send a request's headers, and how long an HTTP/1.1 connection
     /// may lie idle between requests, in milliseconds. Longer than load balancers keep idle
     /// connections, most of them 60 seconds: the side that sends requests should be the one that
@@ -25,6 +28,11 @@ pub struct ServerConfig {
     pub header_timeout_ms: u64,
     /// How long a client may take to send a request's body, in milliseconds.
     pub body_timeout_ms: u64,
+    /// How long a client may read nothing of an answer that waits for it, in milliseconds; then its
+    /// connection is closed.
+    pub write_timeout_ms: u64,
+    /// How long an HTTP/2 connection may lie idle, without a request, in milliseconds.
+    pub http2_idle_timeout_ms: u64,
     /// How long requests that were accepted may take to finish after SIGTERM, in milliseconds.
     pub drain_timeout_ms: u64,
     /// Answers smaller than this are sent uncompressed even where the client accepts compression,
@@ -44,8 +52,11 @@ impl Default for ServerConfig {
             grpc: SocketAddr::from(([127, 0, 0, 1], 8001)),
             max_body_bytes: 64 << 20,
             max_connections: 4096,
+            max_connections_per_client: 0,
             header_timeout_ms: 75_000,
             body_timeout_ms: 60_000,
+            write_timeout_ms: 30_000,
+            http2_idle_timeout_ms: 300_000,
             drain_timeout_ms: 30_000,
             compress_min_bytes: 1024,
             max_answer_bytes: 1 << 30,

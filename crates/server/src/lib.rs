@@ -48,7 +48,6 @@ pub mod fuzzing;
 mod gpu;
 mod group_notes;
 mod grpc;
-mod handshake_timeout;
 mod history;
 mod json;
 mod lifecycle;

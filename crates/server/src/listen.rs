@@ -1,35 +1,41 @@
 //! Accepting connections, bounded, and letting them end well.
 
+mod activity;
+mod client_stream;
+mod clients;
+mod connection;
 mod metrics;
+mod sent_body;
+mod write_timeout;
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody};
 use axum::response::Response;
 use http::Request;
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::service::Service;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
+use self::clients::Clients;
+use self::connection::{Connection, OpenConnection, Timeouts};
 pub(crate) use self::metrics::ConnectionMetrics;
 use crate::front_end::FrontEnd;
-use crate::handshake_timeout::HandshakeTimeoutStream;
 use crate::workers::Workers;
 
 /// The tasks that accept connections on both ports.
 pub(crate) struct Listeners {
     front_end: Arc<FrontEnd>,
     permits: Arc<Semaphore>,
+    clients: Arc<Clients>,
     tasks: JoinSet<()>,
 }
 
@@ -40,8 +46,14 @@ impl Listeners {
             .max_connections
             // 0 would refuse everybody; a larger semaphore would panic.
             .clamp(1, Semaphore::MAX_PERMITS);
+        let max_each = match front_end.config.max_connections_per_client {
+            // A quarter is left to other clients, and to health checks.
+            0 => permits - permits / 4,
+            set => set,
+        };
         Self {
             permits: Arc::new(Semaphore::new(permits)),
+            clients: Clients::new(max_each),
             tasks: JoinSet::new(),
             front_end,
         }
@@ -60,9 +72,10 @@ impl Listeners {
             front_end: self.front_end.clone(),
             protocol,
             permits: self.permits.clone(),
+            clients: self.clients.clone(),
             builder: builder(&self.front_end),
             service,
-            graceful: GracefulShutdown::new(),
+            stopping: watch::Sender::new(false),
             is_drained: Arc::default(),
         };
         self.tasks.spawn(port.accept(listener));
@@ -119,9 +132,11 @@ struct Port<S> {
     workers: Arc<Workers>,
     protocol: &'static str,
     permits: Arc<Semaphore>,
+    clients: Arc<Clients>,
     builder: auto::Builder<TokioExecutor>,
     service: S,
-    graceful: GracefulShutdown,
+    /// Tells the connections that the server is stopping; each holds a receiver while it is open.
+    stopping: watch::Sender<bool>,
     /// Whether the server is stopping, and what had arrived before has been read.
     is_drained: Arc<AtomicBool>,
 }
@@ -134,9 +149,9 @@ impl<S: Serve> Port<S> {
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => {
+                    Ok((stream, client)) => {
                         failing = false;
-                        self.connect(stream);
+                        self.connect(stream, client);
                     }
                     Err(error) => {
                         // Most often the process is out of file descriptors: connections must end
@@ -156,23 +171,29 @@ impl<S: Serve> Port<S> {
         // A request that has arrived on an accepted connection is accepted too.
         self.workers.drain().await;
         self.is_drained.store(true, Ordering::Relaxed);
-        self.graceful.shutdown().await;
+        self.stopping.send_replace(true);
+        self.stopping.closed().await;
     }
 
-    fn connect(&self, stream: TcpStream) {
+    fn connect(&self, stream: TcpStream, client: SocketAddr) {
+        let metrics = &self.front_end.connections;
+        // Returning drops the stream, which closes it: the client can try another server.
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
-            // Returning drops the stream, which closes it: the client can try another server.
-            self.front_end.connections.refused();
+            metrics.refused();
+            return;
+        };
+        let Some(place) = self.clients.connect(client.ip()) else {
+            metrics.refused();
             return;
         };
         // Without it, an answer may wait for the client's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
-        let open = Open::new(self.front_end.clone(), self.protocol, permit);
+        let open = OpenConnection::new(self.front_end.clone(), self.protocol, permit, place);
         let connection = Connection {
             builder: self.builder.clone(),
             service: self.service.clone(),
-            watcher: self.graceful.watcher(),
-            timeout: Duration::from_millis(self.front_end.config.header_timeout_ms),
+            stopping: self.stopping.subscribe(),
+            timeouts: Timeouts::of(&self.front_end.config),
             is_drained: self.is_drained.clone(),
             open,
         };
@@ -186,100 +207,5 @@ impl<S: Serve> Port<S> {
             }),
             Err(error) => debug!(%error, "a connection cannot be handed to a worker"),
         }
-    }
-}
-
-/// An accepted connection, and what serves it.
-struct Connection<S> {
-    builder: auto::Builder<TokioExecutor>,
-    service: S,
-    watcher: Watcher,
-    timeout: Duration,
-    is_drained: Arc<AtomicBool>,
-    open: Open,
-}
-
-impl<S: Serve> Connection<S> {
-    async fn serve(self, stream: TcpStream) {
-        let Self {
-            builder,
-            service,
-            watcher,
-            timeout,
-            is_drained,
-            open,
-        } = self;
-        let requests = Arc::new(AtomicUsize::new(0));
-        let stream = HandshakeTimeoutStream::new(stream, timeout, is_drained, requests.clone());
-        let service = service_fn(move |request| {
-            let counted = Counted::new(requests.clone());
-            let answer = service.call(request);
-            async move { answer.await.map(|answer| counted.with(answer)) }
-        });
-        let connection = builder
-            .serve_connection(TokioIo::new(stream), service)
-            .into_owned();
-        if let Err(error) = watcher.watch(connection).await {
-            debug!(%error, "a connection ended early");
-        }
-        // Only now: up to its last byte, a connection takes one of `max_connections`.
-        drop(open);
-    }
-}
-
-/// A request that is being answered, in the count of its connection.
-struct Counted(Arc<AtomicUsize>);
-
-impl Counted {
-    fn new(requests: Arc<AtomicUsize>) -> Self {
-        requests.fetch_add(1, Ordering::Relaxed);
-        Self(requests)
-    }
-}
-
-impl Counted {
-    /// Counts a request until its answer's body has been given away; one that is whole already goes
-    /// with its head.
-    fn with(self, answer: Response) -> Response {
-        if answer.body().size_hint().exact().is_some() {
-            return answer;
-        }
-        answer.map(|body| {
-            Body::new(body.map_frame(move |frame| {
-                // Moves the count into the closure, so that it lives as long as the body.
-                let _ = &self;
-                frame
-            }))
-        })
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// An open connection, for its metric and its place.
-struct Open {
-    front_end: Arc<FrontEnd>,
-    protocol: &'static str,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Open {
-    fn new(front_end: Arc<FrontEnd>, protocol: &'static str, permit: OwnedSemaphorePermit) -> Self {
-        front_end.connections.opened(protocol);
-        Self {
-            front_end,
-            protocol,
-            _permit: permit,
-        }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.front_end.connections.closed(self.protocol);
     }
 }

@@ -15,6 +15,10 @@ use tokio::sync::oneshot;
 /// Longest that the end of a thread is waited for.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Most threads of a loop for work that must not run on it. Each keeps memory of its own; what
+/// finds none free waits.
+const MAX_BLOCKING_THREADS: usize = 16;
+
 /// The event loops. Dropping them ends their threads and what still runs on them.
 pub(crate) struct Workers(Vec<Worker>);
 
@@ -86,7 +90,10 @@ impl Worker {
     fn start(number: usize) -> std::io::Result<Self> {
         let (alive, stop) = oneshot::channel();
         let (ending, ended) = mpsc::channel();
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(MAX_BLOCKING_THREADS)
+            .build()?;
         let handle = runtime.handle().clone();
         std::thread::Builder::new()
             .name(format!("worker {number}"))

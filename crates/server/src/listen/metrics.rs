@@ -8,6 +8,7 @@ use tidegate_serving::MetricRegistry;
 pub(crate) struct ConnectionMetrics {
     open: IntGaugeVec,
     refused: IntCounter,
+    timed_out: IntCounter,
 }
 
 impl ConnectionMetrics {
@@ -21,7 +22,13 @@ impl ConnectionMetrics {
             ),
             refused: registry.counter(
                 "tidegate_connections_refused_total",
-                "Connections closed at once because `max_connections` were open",
+                "Connections closed at once because `max_connections`, or those of one client, were \
+                 open",
+            ),
+            timed_out: registry.counter(
+                "tidegate_connections_timed_out_total",
+                "HTTP/2 connections ended because they were idle, or because their client did not \
+                 read its answers",
             ),
         }
     }
@@ -39,5 +46,10 @@ impl ConnectionMetrics {
     /// Counts a connection that was refused.
     pub(crate) fn refused(&self) {
         self.refused.inc();
+    }
+
+    /// Counts a connection that was ended because nothing happened on it.
+    pub(crate) fn timed_out(&self) {
+        self.timed_out.inc();
     }
 }

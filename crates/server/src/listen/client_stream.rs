@@ -1,53 +1,55 @@
-//! A bound on what a client may delay: the first bytes of a connection, and the end of the server.
+//! A bound on what a client may delay: the first bytes of a connection, the answers that it does not
+//! read, and the end of the server.
 
 use std::io::{ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
+use super::activity::Activity;
+use super::connection::Timeouts;
+use super::write_timeout::WriteTimeout;
+
 /// How every HTTP/2 client begins (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A connection whose reads fail when the client has not shown in time which version of HTTP it
-/// speaks.
+/// speaks, and whose writes fail when the client has not read in time what was written before.
 ///
 /// hyper times the headers of a request, but only once it knows the version: without this, a client
 /// that sends nothing, or the first letters of the preface, would keep its connection for ever.
 ///
 /// Reads fail too when the server is stopping and no request is being answered, up to the last byte
 /// of its answer: incomplete requests are not accepted, and hyper would wait for the rest.
-pub(crate) struct HandshakeTimeoutStream {
+pub(crate) struct ClientStream {
     stream: TcpStream,
     /// Whether the server is stopping, and what had arrived before has been read.
     is_drained: Arc<AtomicBool>,
-    /// Requests of this connection that are being answered.
-    requests: Arc<AtomicUsize>,
-    /// Whether bytes of an answer wait for the client to take those before.
-    is_sending: bool,
+    activity: Arc<Activity>,
+    write_timeout: WriteTimeout,
     /// Until the version is known: when to give up, and how much of the preface was seen.
     waiting: Option<(Pin<Box<Sleep>>, usize)>,
     is_http2: bool,
 }
 
-impl HandshakeTimeoutStream {
+impl ClientStream {
     pub(crate) fn new(
         stream: TcpStream,
-        timeout: Duration,
+        timeouts: Timeouts,
         is_drained: Arc<AtomicBool>,
-        requests: Arc<AtomicUsize>,
+        activity: Arc<Activity>,
     ) -> Self {
-        let waiting = Some((Box::pin(tokio::time::sleep(timeout)), 0));
+        let waiting = Some((Box::pin(tokio::time::sleep(timeouts.handshake)), 0));
         Self {
             stream,
             is_drained,
-            requests,
-            is_sending: false,
+            activity,
+            write_timeout: WriteTimeout::new(timeouts.write),
             waiting,
             is_http2: false,
         }
@@ -57,13 +59,30 @@ impl HandshakeTimeoutStream {
     fn is_abandoned(&self) -> bool {
         // An HTTP/2 connection is ended by GOAWAY (RFC 9113, section 6.8), which hyper sends.
         !self.is_http2
-            && !self.is_sending
-            && self.requests.load(Ordering::Relaxed) == 0
+            && !self.write_timeout.is_waiting()
+            && !self.activity.has_requests()
             && self.is_drained.load(Ordering::Relaxed)
+    }
+
+    /// Fails a write for which the client has not made room in time.
+    fn in_time(
+        &mut self,
+        written: Poll<Result<usize>>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<usize>> {
+        if written.is_ready() {
+            self.write_timeout.stop();
+            return written;
+        }
+        let is_stopping = self.is_drained.load(Ordering::Relaxed);
+        let stalled = self
+            .write_timeout
+            .poll_stalled(&self.stream, is_stopping, context);
+        stalled.map(|()| Err(ErrorKind::TimedOut.into()))
     }
 }
 
-impl AsyncRead for HandshakeTimeoutStream {
+impl AsyncRead for ClientStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -92,6 +111,7 @@ impl AsyncRead for HandshakeTimeoutStream {
         // From the first byte that differs it is HTTP/1, whose headers hyper times itself.
         if !is_preface || *seen >= PREFACE.len() {
             this.is_http2 = is_preface;
+            this.activity.begin(is_preface);
             this.waiting = None;
         }
         read
@@ -103,15 +123,14 @@ fn shares_prefix(one: &[u8], two: &[u8]) -> bool {
     one.iter().zip(two).all(|(one, two)| one == two)
 }
 
-impl AsyncWrite for HandshakeTimeoutStream {
+impl AsyncWrite for ClientStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.is_sending = written.is_pending();
-        written
+        self.in_time(written, context)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
@@ -128,8 +147,7 @@ impl AsyncWrite for HandshakeTimeoutStream {
         slices: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.is_sending = written.is_pending();
-        written
+        self.in_time(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -1,0 +1,79 @@
+//! How many connections each client has, by its address.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+/// The connections of every client that has some. A client may have so many that others are left
+/// places: one that takes them all would lock out health checks too.
+pub(super) struct Clients {
+    max_each: usize,
+    connections: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl Clients {
+    pub(super) fn new(max_each: usize) -> Arc<Self> {
+        Arc::new(Self {
+            max_each,
+            connections: Mutex::default(),
+        })
+    }
+
+    /// Counts a connection of a client; `None` if it has as many as it may have.
+    pub(super) fn connect(self: &Arc<Self>, address: IpAddr) -> Option<ClientPlace> {
+        // One client, whichever of the two ports it came through.
+        let address = address.to_canonical();
+        let mut connections = self.connections.lock();
+        let count = connections.entry(address).or_default();
+        if *count >= self.max_each {
+            return None;
+        }
+        *count += 1;
+        Some(ClientPlace {
+            clients: self.clone(),
+            address,
+        })
+    }
+}
+
+/// A connection in the count of its client.
+pub(super) struct ClientPlace {
+    clients: Arc<Clients>,
+    address: IpAddr,
+}
+
+impl Drop for ClientPlace {
+    fn drop(&mut self) {
+        let mut connections = self.clients.connections.lock();
+        if let Some(count) = connections.get_mut(&self.address) {
+            *count -= 1;
+            // Addresses without connections would pile up for ever.
+            if *count == 0 {
+                connections.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_leaves_places_to_others() {
+        let clients = Clients::new(2);
+        let address: IpAddr = "10.0.0.1".parse().unwrap();
+        let mapped: IpAddr = "::ffff:10.0.0.1".parse().unwrap();
+        let first = clients.connect(address);
+        let second = clients.connect(mapped);
+        assert!(first.is_some() && second.is_some());
+        assert!(clients.connect(address).is_none());
+        assert!(clients.connect("10.0.0.2".parse().unwrap()).is_some());
+        drop(first);
+        assert!(clients.connect(address).is_some());
+        drop(second);
+        assert!(clients.connections.lock().is_empty());
+    }
+}

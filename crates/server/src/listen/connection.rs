@@ -1,0 +1,146 @@
+//! One connection: what serves it, and what ends it.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tracing::debug;
+
+use super::Serve;
+use super::activity::{ActiveRequest, Activity, Inactive};
+use super::client_stream::ClientStream;
+use super::clients::ClientPlace;
+use super::sent_body::SentBody;
+use crate::ServerConfig;
+use crate::front_end::FrontEnd;
+
+/// Longest that a connection may take to end after it was asked to because nothing happened on it.
+const IDLE_GRACE: Duration = Duration::from_secs(5);
+
+/// How long a client may take.
+#[derive(Clone, Copy)]
+pub(super) struct Timeouts {
+    /// To show which version of HTTP it speaks.
+    pub(super) handshake: Duration,
+    /// To read some of an answer.
+    pub(super) write: Duration,
+    /// From one request to the next, over HTTP/2.
+    pub(super) http2_idle: Duration,
+}
+
+impl Timeouts {
+    pub(super) fn of(config: &ServerConfig) -> Self {
+        Self {
+            handshake: Duration::from_millis(config.header_timeout_ms),
+            write: Duration::from_millis(config.write_timeout_ms),
+            http2_idle: Duration::from_millis(config.http2_idle_timeout_ms),
+        }
+    }
+}
+
+/// An accepted connection, and what serves it.
+pub(super) struct Connection<S> {
+    pub(super) builder: auto::Builder<TokioExecutor>,
+    pub(super) service: S,
+    /// Changes when the server is stopping. The server waits until it is dropped.
+    pub(super) stopping: watch::Receiver<bool>,
+    pub(super) timeouts: Timeouts,
+    pub(super) is_drained: Arc<AtomicBool>,
+    pub(super) open: OpenConnection,
+}
+
+impl<S: Serve> Connection<S> {
+    pub(super) async fn serve(self, stream: TcpStream) {
+        let Self {
+            builder,
+            service,
+            mut stopping,
+            timeouts,
+            is_drained,
+            open,
+        } = self;
+        let activity = Arc::new(Activity::new());
+        let stream = ClientStream::new(stream, timeouts, is_drained, activity.clone());
+        let counted = activity.clone();
+        let service = service_fn(move |request| {
+            let active = ActiveRequest::new(counted.clone());
+            let answer = service.call(request);
+            async move { answer.await.map(|answer| SentBody::of(answer, active)) }
+        });
+        let connection = builder
+            .serve_connection(TokioIo::new(stream), service)
+            .into_owned();
+        tokio::pin!(connection);
+        // No await in the arms: what they have borrowed cannot be sent to another thread.
+        let event = tokio::select! {
+            // The connection first: nothing else is ready in nearly every turn.
+            biased;
+            ended = connection.as_mut() => Event::Ended(ended),
+            _ = stopping.wait_for(|is_stopping| *is_stopping) => Event::Stopping,
+            reason = activity.inactive(timeouts) => Event::Inactive(reason),
+        };
+        let ended = match event {
+            Event::Ended(ended) => Some(ended),
+            Event::Stopping => {
+                connection.as_mut().graceful_shutdown();
+                Some(connection.await)
+            }
+            Event::Inactive(reason) => {
+                debug!(?reason, "a connection is ended");
+                open.front_end.connections.timed_out();
+                connection.as_mut().graceful_shutdown();
+                tokio::time::timeout(IDLE_GRACE, connection).await.ok()
+            }
+        };
+        if let Some(Err(error)) = ended {
+            debug!(%error, "a connection ended early");
+        }
+        drop(stopping);
+        drop(open);
+    }
+}
+
+/// What ends a connection.
+enum Event<T> {
+    /// It has ended by itself.
+    Ended(T),
+    /// The server is stopping.
+    Stopping,
+    Inactive(Inactive),
+}
+
+/// An open connection, for its metric and its places.
+pub(super) struct OpenConnection {
+    front_end: Arc<FrontEnd>,
+    protocol: &'static str,
+    _permit: OwnedSemaphorePermit,
+    _place: ClientPlace,
+}
+
+impl OpenConnection {
+    pub(super) fn new(
+        front_end: Arc<FrontEnd>,
+        protocol: &'static str,
+        permit: OwnedSemaphorePermit,
+        place: ClientPlace,
+    ) -> Self {
+        front_end.connections.opened(protocol);
+        Self {
+            front_end,
+            protocol,
+            _permit: permit,
+            _place: place,
+        }
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.front_end.connections.closed(self.protocol);
+    }
+}

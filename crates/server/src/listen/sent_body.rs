@@ -1,0 +1,139 @@
+//! The body of an answer while it is sent.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use super::activity::ActiveRequest;
+
+/// Largest part of an answer that is handed to an HTTP/2 connection at once. The next one is asked
+/// for when the client has room: small parts show that a slow client still reads.
+const PART_BYTES: usize = 64 << 10;
+
+/// A body whose request counts as active until its last byte was taken.
+pub(super) struct SentBody {
+    body: Body,
+    request: ActiveRequest,
+    /// What is left of a frame that is sent in parts.
+    rest: Bytes,
+}
+
+impl SentBody {
+    /// Lets an answer count until it is sent. Over HTTP/1 a body that is whole goes with its head
+    /// and needs no count: the connection times it.
+    pub(super) fn of(answer: Response, mut request: ActiveRequest) -> Response {
+        let is_http2 = request.is_http2();
+        if !is_http2 && answer.body().size_hint().exact().is_some() {
+            return answer;
+        }
+        request.set_waiting(is_http2);
+        answer.map(|body| {
+            Body::new(Self {
+                body,
+                request,
+                rest: Bytes::new(),
+            })
+        })
+    }
+
+    /// The next part of what is left, if anything is.
+    fn part(&mut self) -> Option<Frame<Bytes>> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let length = self.rest.len().min(PART_BYTES);
+        Some(Frame::data(self.rest.split_to(length)))
+    }
+
+    fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if let Some(part) = self.part() {
+            return Poll::Ready(Some(Ok(part)));
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let Some(Ok(frame)) = frame else {
+            return Poll::Ready(frame);
+        };
+        match frame.into_data() {
+            Ok(data) if data.len() > PART_BYTES && self.request.is_http2() => {
+                self.rest = data;
+                Poll::Ready(self.part().map(Ok))
+            }
+            Ok(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
+            Err(frame) => Poll::Ready(Some(Ok(frame))),
+        }
+    }
+}
+
+impl HttpBody for SentBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = &mut *self;
+        // The connection asks only when the client has room for more.
+        this.request.set_waiting(false);
+        let frame = this.poll_next(context);
+        if let Poll::Ready(Some(Ok(_))) = &frame
+            && this.request.is_http2()
+        {
+            this.request.set_waiting(true);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = self.rest.len() as u64;
+        let of_body = self.body.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(of_body.lower() + rest);
+        if let Some(upper) = of_body.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http_body_util::BodyExt;
+
+    use super::super::activity::Activity;
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_over_http2_is_sent_in_parts_and_counts_until_its_end() {
+        let activity = Arc::new(Activity::new());
+        activity.begin(true);
+        let request = ActiveRequest::new(activity.clone());
+        let bytes: Vec<u8> = (0..150_000_u32).map(|at| at as u8).collect();
+        let answer = SentBody::of(Response::new(Body::from(bytes.clone())), request);
+        let mut body = answer.into_body();
+        assert_eq!(body.size_hint().exact(), Some(150_000));
+        let mut received = Vec::new();
+        let mut parts = 0;
+        while let Some(frame) = body.frame().await {
+            assert!(activity.has_requests());
+            received.extend_from_slice(&frame.unwrap().into_data().unwrap());
+            parts += 1;
+        }
+        assert_eq!((received, parts), (bytes, 3));
+        drop(body);
+        assert!(!activity.has_requests());
+    }
+}
