@@ -180,7 +180,7 @@ def test_a_report_comes_in_every_format(serve, digits):
     assert "digits" in page.texts and "Budgets" in page.texts
 
     wrong = tidegate(server, "cost", "report", "--by", "hour", check=False)
-    assert wrong.returncode != 0 and "told by" in wrong.stderr
+    assert wrong.returncode != 0 and "not by" in wrong.stderr
 
 
 def test_what_was_counted_survives_a_stop_a_kill_and_unloading(serve, digits, tmp_path):
@@ -324,9 +324,9 @@ def test_wrong_questions_are_refused_with_their_reason(serve):
         assert answer.status_code == 400 and answer.json()["code"] == "invalid_parameter"
         return answer.json()["error"]
 
-    assert '"yesterday" is no day' in refused(**{"from": "yesterday"})
+    assert '"yesterday" is not a day' in refused(**{"from": "yesterday"})
     assert "after to" in refused(**{"from": "2026-02-02", "to": "2026-02-01"})
-    assert 'told by "hour"' in refused(by="hour")
+    assert 'not by "hour"' in refused(by="hour")
     assert "unknown field" in refused(since="2026-02-02")
     assert report(server, **{"from": "2020-01-01", "to": "2020-02-01"})["rows"] == []
 

@@ -62,7 +62,7 @@ def test_without_a_driver_there_are_no_series_and_no_words(start):
         pytest.skip("this machine has a driver")
     server = start(MODELS / "digits", environment={"TIDEGATE_LOG__LEVEL": "info,tidegate_server::gpu=debug"})
     until = time.monotonic() + PATIENCE_S
-    while "no GPUs are looked at" not in server.log.read_text():
+    while "no GPU is measured" not in server.log.read_text():
         assert time.monotonic() < until
     assert gpu_series(server) == {}
     (line,) = [line for line in server.log.read_text().splitlines() if "gpu" in line.lower()]

@@ -54,7 +54,7 @@ pub(crate) struct Config {
 pub(crate) struct EnginesConfig {
     /// The engine for models that do not choose one themselves.
     pub(crate) default: EngineChoice,
-    /// The path of ONNX Runtime's shared library; looked for if absent.
+    /// The path of ONNX Runtime's shared library; searched if absent.
     pub(crate) onnxruntime: Option<PathBuf>,
 }
 

@@ -198,7 +198,7 @@ fn wrong_cell(spec: &TensorSpec, cell: &str) -> anyhow::Error {
 }
 
 fn typed(spec: &TensorSpec, shape: Shape, cells: &[String]) -> Result<Tensor> {
-    // A macro, for the element types share no trait that can be parsed.
+    // A macro, because the element types share no trait that can be parsed.
     macro_rules! parse {
         ($rust:ty) => {{
             let values = cells.iter().map(|cell| {

@@ -197,7 +197,7 @@ pub enum GraphOptimization {
 #[serde(deny_unknown_fields, default)]
 pub struct Batching {
     /// Most rows in one run. By default 64 where the artifact has a batch axis; 0 means that axis 0
-    /// is no batch axis.
+    /// is not a batch axis.
     pub max_batch_size: Option<usize>,
     /// How long the oldest waiting request may wait for others, in microseconds. 0 takes what is
     /// waiting and never idles while work waits.

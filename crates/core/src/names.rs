@@ -61,7 +61,7 @@ impl fmt::Display for ModelName {
 
 /// Text that is not a model name.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("\"{0}\" is no model name: use letters, digits, '-', '_' and '.'")]
+#[error("\"{0}\" is not a model name: use letters, digits, '-', '_' and '.'")]
 pub struct InvalidModelName(String);
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ impl TraceContext {
         })
     }
 
-    /// The `traceparent` that tells others of the request's span.
+    /// The `traceparent` header for further calls: the trace and the request's own span.
     pub fn traceparent(&self) -> String {
         format!(
             "00-{:032x}-{:016x}-{:02x}",

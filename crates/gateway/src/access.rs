@@ -42,7 +42,7 @@ pub struct Caller {
     pub(crate) principal: Principal,
 }
 
-/// A caller that has the permission, before rates and quotas are looked at.
+/// A caller that has the permission, before rates and quotas are checked.
 #[derive(Debug)]
 pub struct Permitted<R> {
     pub(crate) principal: Principal,

@@ -28,7 +28,7 @@ impl Gateway {
         })
     }
 
-    /// Looks whether the caller has a permission on a resource.
+    /// Checks whether the caller has a permission on a resource.
     ///
     /// # Errors
     /// [`Denied::Forbidden`]; never while the gateway is open.

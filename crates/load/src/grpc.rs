@@ -44,7 +44,7 @@ impl Channel {
         }
     }
 
-    /// Opens the connection unless it is there; tells whether it did.
+    /// Opens the connection unless it is there; returns whether it did.
     pub(crate) async fn connect(&self) -> Result<bool, Failure> {
         let mut slot = self.sender.lock().await;
         // The lock is held while connecting, so that requests that wait for it share one

@@ -31,7 +31,7 @@ impl HttpClient {
         }
     }
 
-    /// Opens a connection unless one is there; tells whether it did. A connection that the server
+    /// Opens a connection unless one is there; returns whether it did. A connection that the server
     /// closed while it was idle counts as none: no request failed by that.
     pub(crate) async fn connect(&mut self) -> Result<bool, Failure> {
         if self

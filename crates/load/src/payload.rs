@@ -112,7 +112,7 @@ fn rest_json(
     )
 }
 
-/// Elements as JSON; numbers that are none in the bare words that Python's `json` writes and reads.
+/// Elements as JSON; NaN and the infinities as the bare words of Python's `json`.
 fn elements(tensor: &Tensor) -> Vec<String> {
     match tensor.view() {
         TensorView::Strings(strings) => strings

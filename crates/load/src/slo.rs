@@ -58,7 +58,7 @@ pub struct Breach {
 /// ```
 ///
 /// # Errors
-/// Names the first that is none.
+/// Names the first one that is not valid.
 pub fn objectives(list: &str) -> Result<Vec<Objective>, LoadError> {
     list.split(',').map(str::parse).collect()
 }

@@ -85,7 +85,7 @@ impl Ledger {
             .chain(self.hours.iter())
     }
 
-    /// Sets a bucket, whatever was counted in it; one of no tier's width is overlooked.
+    /// Sets a bucket, whatever was counted in it. A bucket whose width no tier has is ignored.
     pub fn set(&mut self, bucket: Bucket) {
         match bucket.width_ms {
             MINUTE_MS => self.minutes.set(bucket.index, bucket.counts),

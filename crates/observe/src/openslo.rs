@@ -30,7 +30,7 @@ const POLICY: &str = "tidegate/policy";
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum OpenSloError {
     /// It cannot be read, or has fields that are not known.
-    #[error("no OpenSLO v1: {0}")]
+    #[error("not OpenSLO v1: {0}")]
     Unreadable(String),
     /// It cannot be expressed.
     #[error("openslo \"{name}\": {problem}")]
@@ -62,7 +62,7 @@ pub fn export(slos: &[Slo], job: &str) -> Result<String, OpenSloError> {
 }
 
 /// Objectives from OpenSLO documents. Descriptions, display names, and labels and annotations that
-/// are not ours are overlooked, as they do not change what an objective means. Alerts are always
+/// are not ours are ignored, as they do not change what an objective means. Alerts are always
 /// those of [`BURN_ALERTS`](crate::BURN_ALERTS).
 ///
 /// An indicator is either a `ratioMetric` of the queries that [`export`] writes, spaces aside, or a
@@ -212,7 +212,7 @@ fn objective_of(document: &Document, job: &str) -> Result<Objective, String> {
         min_events: match document.metadata.annotations.get(MIN_EVENTS) {
             Some(text) => text
                 .parse()
-                .map_err(|_| format!("{MIN_EVENTS} is \"{text}\", which is no number"))?,
+                .map_err(|_| format!("{MIN_EVENTS} is \"{text}\", which is not a number"))?,
             None => defaults.min_events,
         },
         policy: policy(&document.metadata)?,

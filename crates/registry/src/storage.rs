@@ -153,7 +153,7 @@ impl Storage {
             .map_err(|error| self.file_problem(location, &error))
     }
 
-    /// The outcome of a deletion. What is gone already is no error: an earlier collection may have
+    /// The outcome of a deletion. A missing object is not an error: an earlier collection may have
     /// stopped between the object store and the database.
     fn accept_gone(&self, location: &str, outcome: object_store::Result<()>) -> Result<()> {
         match outcome {

@@ -11,7 +11,7 @@ use crate::{Digest, Error, ErrorCode, Result};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RequireSignature {
-    /// Signatures are not looked at.
+    /// Signatures are not checked.
     Never,
     /// A version without a trusted signature is used, with a warning; a wrong signature is refused.
     #[default]
@@ -27,7 +27,7 @@ pub enum Verdict {
     Signed(KeyId),
     /// No trusted key signed it, and the policy lets it pass; the text says why.
     Unsigned(String),
-    /// The policy says not to look.
+    /// The policy does not ask for a check.
     Unchecked,
 }
 

@@ -19,12 +19,12 @@ pub type ReadAllocator = fn() -> AllocatorUsage;
 
 const COMMITTED: Family<'static> = Family::gauge(
     "tidegate_allocator_committed_bytes",
-    "Memory that the allocator has of the operating system, in use or not; engines that bring \
-     their own are not in it",
+    "Memory that the allocator has obtained from the operating system, in use or not; without \
+    engines that have an allocator of their own",
 );
 const PEAK: Family<'static> = Family::gauge(
     "tidegate_allocator_peak_committed_bytes",
-    "The most that `tidegate_allocator_committed_bytes` ever was",
+    "Peak of `tidegate_allocator_committed_bytes`",
 );
 
 /// Exposes what the allocator holds; nothing where it cannot be asked.

@@ -8,11 +8,11 @@ use tidegate_serving::{
 
 const SIZE: Family<'static> = Family::gauge(
     "tidegate_data_size_bytes",
-    "Size of the disk that has the data folder",
+    "Size of the disk of the data folder",
 );
 const AVAILABLE: Family<'static> = Family::gauge(
     "tidegate_data_available_bytes",
-    "What is left for the server of the disk that has the data folder",
+    "Space left for the server on the disk of the data folder",
 );
 
 /// Measures the disk that has the data folder; exposes nothing where there is no such folder.

@@ -1,9 +1,9 @@
-//! What reads bytes from outside, for the fuzz targets in `fuzz/` and for the tests that run the
-//! same without a fuzzer.
+//! Code that reads bytes from outside, for the fuzz targets in `fuzz/` and for tests that run the
+//! same functions without a fuzzer.
 //!
-//! Each function takes any bytes and panics where what was read from them breaks a promise;
-//! refusing them is fine. It says whether they were taken, so that a test can see that its seeds
-//! are not all refused.
+//! Each function takes any bytes. It panics if the result breaks an invariant; it may refuse the
+//! bytes. It returns whether they were accepted, so that a test can check that its seeds are not
+//! all refused.
 
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ pub fn infer_json(body: &[u8]) -> bool {
     decoded(&body, body.len()) || instances.is_ok()
 }
 
-/// A body that is all JSON: what the fast reader takes, the careful one reads alike. The fast one
+/// A body that is all JSON: what the fast reader accepts, the general one reads alike. The fast one
 /// alone does not say that a body is wrong.
 pub fn json_readers(body: &[u8]) -> bool {
     let body = Bytes::copy_from_slice(body);
@@ -40,7 +40,7 @@ pub fn json_readers(body: &[u8]) -> bool {
         return false;
     };
     let careful = decode_by(&body, body.len(), false)
-        .expect("the careful reader takes what the fast one takes");
+        .expect("the general reader takes what the fast one takes");
     assert_eq!(fast.inputs.len(), careful.inputs.len());
     for ((name, tensor), (other_name, other)) in fast.inputs.iter().zip(&careful.inputs) {
         assert_eq!(

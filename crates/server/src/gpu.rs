@@ -128,7 +128,7 @@ const FIGURES: [Figure; 5] = [
     Figure {
         family: Family::gauge(
             "tidegate_gpu_memory_used_bytes",
-            "Memory of the GPU that is in use, by whichever process",
+            "Memory of the GPU that is in use, by any process",
         ),
         value: |gpu| gpu.memory_used_bytes.map(|bytes| bytes as f64),
     },

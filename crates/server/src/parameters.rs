@@ -7,7 +7,7 @@ use tidegate_serving::{ErrorCode, InferError};
 /// More parameters than any client sends.
 const MAX_PARAMETERS: usize = 64;
 
-/// Named bools, numbers and strings; unknown names are allowed and overlooked.
+/// Named bools, numbers and strings; unknown names are allowed and ignored.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Parameters(Vec<(String, Value)>);
 

@@ -56,9 +56,9 @@ async fn metrics_page_is_made_from_the_metrics() {
     let mut page = String::from(
         "# Metrics\n\n\
          `GET /metrics` answers in Prometheus's text form, or in OpenMetrics's if `Accept` names it. Names that begin with\n\
-         `nv_` are Triton's, with Triton's labels and meaning, so that its dashboards go on working; microseconds are theirs.\n\
-         The rest follows Prometheus's own conventions: base units, `_total` on counters. Metrics of the machine are there\n\
-         where the machine tells them. Figures have every request that was answered before they were asked for.\n\n\
+         `nv_` are Triton's, with Triton's labels and meaning, so that its dashboards keep working; their times are in microseconds.\n\
+         The rest follows Prometheus's own conventions: base units, `_total` on counters. Metrics of the machine are\n\
+         absent where the machine does not report them. Figures include every request that was answered before.\n\n\
          | metric | type | labels | what it counts |\n|---|---|---|---|\n",
     );
     let registry = Arc::new(MetricRegistry::new());

@@ -212,7 +212,7 @@ fn read(folder: &Path, file: &str) -> Result<Sample, String> {
     sample::read(&path)
 }
 
-/// An empty path is no path of a folder for the operating system.
+/// The operating system does not take an empty path for the current folder.
 fn root(folder: &Path) -> &Path {
     if folder.as_os_str().is_empty() {
         Path::new(".")

@@ -361,7 +361,7 @@ impl Models {
         index
     }
 
-    /// Where models are looked for.
+    /// Where models are searched.
     pub fn roots(&self) -> impl Iterator<Item = &Path> {
         self.roots.iter().map(PathBuf::as_path)
     }

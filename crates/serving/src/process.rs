@@ -1,4 +1,4 @@
-//! What the process uses of the machine, and what the machine lets it use, as Linux tells it.
+//! What the process uses of the machine, and what the machine lets it use, as Linux reports it.
 
 mod cgroup;
 mod metrics;
@@ -48,7 +48,7 @@ fn ticks(field: &str) -> Option<Duration> {
 }
 
 /// Memory that the process may use: its cgroup's limit, or the machine's. `None` where the machine
-/// does not tell.
+/// does not report it.
 pub fn memory_limit_bytes() -> Option<u64> {
     let limit = Cgroup::own().and_then(|cgroup| cgroup.memory_limit());
     let machine = MachineMemory::now().map(|memory| memory.total_bytes);

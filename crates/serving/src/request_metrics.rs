@@ -20,11 +20,11 @@ use crate::stats::VersionStats;
 
 const DROPPED: Family<'static> = Family::counter(
     "tidegate_observations_dropped_total",
-    "Requests that are missing in these figures, for too many ended at once",
+    "Requests that are missing in these figures because too many ended at once",
 );
 const OVERFLOWS: Family<'static> = Family::counter(
     "tidegate_metrics_overflows_total",
-    "Loads of versions that are counted as `_other`, for there are too many to tell apart",
+    "Loads of versions that are counted as `_other` because there are too many versions",
 );
 
 /// The metrics of requests, all of them counted from observations. Label sets are bounded by the
@@ -107,7 +107,7 @@ impl RequestMetrics {
 
 /// Counts requests for the version that each reached, or as refused if it reached none.
 fn count(finished: &[Observation], refused: &IntCounterVec) {
-    // One look at the clock for all: they ended within moments of each other.
+    // The clock is read once for all: they ended within moments of each other.
     let now_ms = unix_ms();
     for one in finished {
         match (&one.counters, one.outcome) {

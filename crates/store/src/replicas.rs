@@ -1,4 +1,4 @@
-//! What the replicas of a group tell each other: counts that add up, notes, and who has a duty.
+//! What the replicas of a group exchange: counts that add up, notes, and who has a duty.
 
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};

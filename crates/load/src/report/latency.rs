@@ -33,7 +33,7 @@ pub struct Quantile {
 }
 
 impl Latency {
-    /// `None` where there is nothing to tell.
+    /// `None` if nothing was measured.
     pub(crate) fn of(histogram: &Histogram<u64>) -> Option<Self> {
         if histogram.is_empty() {
             return None;

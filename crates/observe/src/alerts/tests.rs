@@ -4,7 +4,7 @@ use crate::window::{DAY_MS, HOUR_MS};
 
 const START: u64 = 20_000 * DAY_MS;
 
-/// An objective of 99.9% whose requests come as told, minute by minute.
+/// An objective of 99.9% whose requests come as given, minute by minute.
 struct Simulation {
     slo: Slo,
     ledger: Ledger,

@@ -140,12 +140,12 @@ impl Bill {
 }
 
 /// What an interval costs, in the currency's unit: for metrics, which only grow, and so cannot
-/// follow a rule that looks at whole days.
+/// follow a rule about whole days.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct IntervalCost {
-    /// Of what was used, in the order of [`UsageInterval::used`].
+    /// The cost of usage, in the order of [`UsageInterval::used`].
     pub used: Vec<f64>,
-    /// Of what nobody used.
+    /// The cost of what nobody used.
     pub idle: f64,
     /// Licences and monitoring.
     pub fixed: f64,
@@ -224,7 +224,7 @@ impl Paid {
     }
 }
 
-/// The weights by which what nobody used is divided among versions, or the key of the line of its own in
+/// The weights by which idle cost is divided among versions, or the key of the line of its own in
 /// which it appears.
 fn idle_weights<'a>(
     rule: IdleRule,

@@ -23,14 +23,14 @@ const MAX_AMOUNT: f64 = 1e12;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BudgetConfig {
-    /// What it is called: up to 63 letters, digits, `-` and `_`; no other budget's name. Required.
+    /// Its name, unique among the budgets: up to 63 letters, digits, `-` and `_`. Required.
     pub name: String,
     /// The model whose cost counts; the whole bill of the server if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// How much may be spent, in the currency's unit. Required.
     pub amount: f64,
-    /// In which time: `day` or `month`, in UTC.
+    /// The period: `day` or `month`, in UTC.
     pub per: BudgetPeriod,
     /// The shares of the amount at which an alert fires, such as `[0.8, 1.0]`.
     pub alert_at: Vec<f64>,
@@ -49,7 +49,7 @@ impl Default for BudgetConfig {
     }
 }
 
-/// The time in which a budget may be spent.
+/// The period of a budget.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the names say it")]
@@ -68,7 +68,7 @@ impl BudgetPeriod {
         }
     }
 
-    /// The first day of the time that a day lies in.
+    /// The first day of the period that a day lies in.
     pub fn first_day(self, today: Day) -> Day {
         match self {
             Self::Day => today,
@@ -86,7 +86,7 @@ pub struct Budget {
     pub model: Option<String>,
     /// How much may be spent.
     pub amount: Micros,
-    /// In which time.
+    /// The period.
     pub per: BudgetPeriod,
     /// The shares at which an alert fires, ascending.
     pub alert_at: Vec<f64>,
@@ -104,7 +104,7 @@ pub struct BudgetStatus<'a> {
 }
 
 impl BudgetStatus<'_> {
-    /// What was spent as a share of what may be.
+    /// What was spent, as a share of the amount.
     pub fn used_ratio(&self) -> f64 {
         self.spent.units() / self.budget.amount.units()
     }
@@ -175,7 +175,7 @@ impl BudgetConfig {
     fn parse_alert_at(&self) -> Result<Vec<f64>, String> {
         if self.alert_at.len() > MAX_ALERTS {
             return Err(format!(
-                "alert_at has {} shares, {MAX_ALERTS} are the most",
+                "alert_at has {} shares, the maximum is {MAX_ALERTS}",
                 self.alert_at.len()
             ));
         }
@@ -317,7 +317,7 @@ mod tests {
             ("name = \"a\"\namount = nan", "amount is NaN"),
             (
                 "name = \"a\"\namount = 1\nmodel = \"../x\"",
-                "model: \"../x\" is no model name",
+                "model: \"../x\" is not a model name",
             ),
             (
                 "name = \"a\"\namount = 1\nalert_at = [0.0]",

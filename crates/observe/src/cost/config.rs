@@ -15,33 +15,33 @@ pub struct CostConfig {
     /// The currency of all prices: three capital letters, such as `EUR` (ISO 4217). Without it no
     /// cost is counted.
     pub currency: String,
-    /// Of a vCPU for an hour.
+    /// The price of a vCPU for an hour.
     pub vcpu_hour: f64,
-    /// Of a GB of memory for an hour; a GB has 10⁹ bytes.
+    /// The price of a GB of memory for an hour; a GB has 10⁹ bytes.
     pub memory_gb_hour: f64,
-    /// Of a GPU for an hour.
+    /// The price of a GPU for an hour.
     pub gpu_hour: f64,
-    /// Of a GB of models' files for a month.
+    /// The price of a GB of models' files for a month.
     pub storage_gb_month: f64,
-    /// Of a GB that answers take.
+    /// The price of a GB of answers sent.
     pub network_gb: f64,
-    /// Of licences for a month.
+    /// The price of licences for a month.
     pub licence_month: f64,
-    /// Of this server's share of monitoring for a month.
+    /// The price of this server's share of monitoring for a month.
     pub monitoring_month: f64,
-    /// vCPUs that are paid for; 0 for those that the process may use.
+    /// vCPUs that are paid for; 0 means those that the process may use.
     pub vcpus: f64,
-    /// Memory that is paid for, in GB; 0 for what the process may use.
+    /// Memory that is paid for, in GB; 0 means what the process may use.
     pub memory_gb: f64,
     /// GPUs that are paid for.
     pub gpus: f64,
-    /// Who bears what nobody used.
+    /// How idle cost is shared.
     pub idle: IdleRule,
     /// What may be spent.
     pub budget: Vec<BudgetConfig>,
 }
 
-/// Who bears what nobody used, and the sums that are fixed for a month.
+/// How idle cost and the fixed sums of a month are shared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum IdleRule {
@@ -49,7 +49,7 @@ pub enum IdleRule {
     /// the memory that it held; nobody, if none was loaded.
     #[default]
     ByUse,
-    /// Nobody: it stands in a line of its own.
+    /// No version: it is in a line of its own.
     Apart,
 }
 
@@ -63,7 +63,7 @@ impl IdleRule {
     }
 }
 
-/// What the ledger keeps beside what was used, so that what was counted stays when prices change.
+/// The prices that the ledger stores with usage, so that costs stay when prices change.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PriceSheet {
@@ -71,7 +71,7 @@ pub struct PriceSheet {
     pub currency: String,
     /// The prices.
     pub prices: Prices,
-    /// Who bears what nobody used.
+    /// How idle cost is shared.
     pub idle: IdleRule,
 }
 

@@ -51,7 +51,7 @@ impl FromStr for Day {
         let shown: String = text.chars().take(40).collect();
         text.parse()
             .map(Self)
-            .map_err(|_| format!("{shown:?} is no day such as 2026-11-25"))
+            .map_err(|_| format!("{shown:?} is not a day such as 2026-11-25"))
     }
 }
 
@@ -86,7 +86,7 @@ mod tests {
         );
         for wrong in ["", "2024-02-30", "yesterday", "2024-02"] {
             assert!(
-                wrong.parse::<Day>().unwrap_err().contains("is no day"),
+                wrong.parse::<Day>().unwrap_err().contains("is not a day"),
                 "{wrong}"
             );
         }

@@ -10,7 +10,7 @@ use super::usage::{Capacity, CostKey, Usage};
 
 /// Days that are remembered.
 const MAX_DAYS: usize = 400;
-/// Most prices in a day that are counted apart; later ones count with the last.
+/// Maximum number of price changes in a day; later ones count with the last.
 const MAX_SEGMENTS: usize = 24;
 /// Most versions and tenants that are counted apart in a segment.
 const MAX_KEYS: usize = 500;
@@ -30,11 +30,11 @@ pub struct Segment {
     pub sheet: PriceSheet,
     /// How long the server ran, in seconds.
     pub up_s: f64,
-    /// vCPU-seconds that were there.
+    /// vCPU-seconds that were paid for.
     pub vcpu_s: f64,
-    /// GB-seconds of memory that were there.
+    /// GB-seconds of memory that were paid for.
     pub memory_gb_s: f64,
-    /// GPU-seconds that were there.
+    /// GPU-seconds that were paid for.
     pub gpu_s: f64,
     /// What was used of it.
     #[serde(with = "rows")]

@@ -111,7 +111,7 @@ fn is_digits(text: &str) -> bool {
 }
 
 fn not_an_amount(text: &str) -> String {
-    format!("{text:?} is no amount with up to six decimal places")
+    format!("{text:?} is not an amount with up to six decimal places")
 }
 
 impl TryFrom<String> for Micros {

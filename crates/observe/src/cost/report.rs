@@ -209,7 +209,7 @@ impl FromStr for GroupBy {
                     // Bounded: the text may come from a URL.
                     let other: String = other.chars().take(40).collect();
                     return Err(format!(
-                        "costs cannot be told by {other:?}, but by day, model, version and tenant"
+                        "costs are grouped by day, model, version or tenant, not by {other:?}"
                     ));
                 }
             }
@@ -350,7 +350,7 @@ mod tests {
             "hour"
                 .parse::<GroupBy>()
                 .unwrap_err()
-                .contains("told by \"hour\"")
+                .contains("not by \"hour\"")
         );
     }
 }

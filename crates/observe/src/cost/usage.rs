@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The tenant of every request that names none.
 pub const DEFAULT_TENANT: &str = "default";
 
-/// Whose cost it is. Names that begin with `_` cannot be those of models, and stand for the rest.
+/// To whom cost belongs. A model's name cannot begin with `_`: such names stand for the rest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CostKey {
     /// The model.
@@ -19,7 +19,7 @@ pub struct CostKey {
 }
 
 impl CostKey {
-    /// Of a version and a tenant.
+    /// The key of a version and a tenant.
     pub fn new(model: &str, version: &str, tenant: &str) -> Self {
         Self {
             model: model.to_owned(),
@@ -28,17 +28,17 @@ impl CostKey {
         }
     }
 
-    /// Of the versions beyond the number that is counted apart.
+    /// The key of all versions beyond the maximum that is counted apart.
     pub(super) fn other(tenant: &str) -> Self {
         Self::new("_other", "_other", tenant)
     }
 
-    /// Of what nobody used, where that is shown apart.
+    /// The key of idle cost, where that is shown apart.
     pub(super) fn idle() -> Self {
         Self::new("_idle", "_idle", "_idle")
     }
 
-    /// Of what nobody used while nothing was loaded.
+    /// The key of idle cost while nothing was loaded.
     pub(super) fn unallocated() -> Self {
         Self::new("_unallocated", "_unallocated", "_unallocated")
     }

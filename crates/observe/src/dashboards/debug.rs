@@ -170,8 +170,8 @@ fn processes(job: &str, model: &str) -> Vec<Panel> {
         Panel::lines(
             "Allocator",
             "bytes",
-            "Memory that the allocator has of the operating system, and the most it ever had; the rest of what is resident is \
-             the engines'.",
+            "Memory that the allocator has obtained from the operating system, and its peak; the rest of resident memory is \
+             that of engines.",
         )
         .query("{{instance}}", format!("tidegate_allocator_committed_bytes{{{job}}}"))
         .query("{{instance}} most", format!("tidegate_allocator_peak_committed_bytes{{{job}}}")),

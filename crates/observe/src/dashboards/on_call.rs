@@ -98,7 +98,7 @@ fn fleet(job: &str) -> Vec<Panel> {
         Panel::lines(
             "Versions of the registry",
             "short",
-            "By where they stand, over all servers.",
+            "By state, over all servers.",
         )
         .query(
             "{{state}}",
@@ -142,11 +142,11 @@ fn themselves(job: &str) -> Vec<Panel> {
         Panel::lines(
             "Replicas",
             "short",
-            "Servers of each group, as seen from each; whether they reach the others, and who tells of alerts.",
+            "Servers of each group, as seen from each; whether they reach the others, and who sends alerts.",
         )
         .query("{{group}} {{instance}} sees", format!("tidegate_replicas{{{job}}}"))
         .query("{{group}} {{instance}} is connected", format!("tidegate_replicas_connected{{{job}}}"))
-        .query("{{group}} {{instance}} tells", format!("tidegate_replicas_tells_alerts{{{job}}}")),
+        .query("{{group}} {{instance}} sends alerts", format!("tidegate_replicas_tells_alerts{{{job}}}")),
         Panel::lines("Burn rate, as servers see themselves", "short", "The highest over all servers, by window.")
             .query("{{slo}} {{window}}", format!("max by (slo, window) (tidegate_slo_burn_rate{{{job}}})"))
             .query("{{slo}} budget left", format!("min by (slo) (tidegate_slo_error_budget_remaining{{{job}}})")),

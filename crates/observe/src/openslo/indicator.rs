@@ -60,7 +60,7 @@ fn ratio_of(ratio: &RatioMetric, target: &Target, job: &str) -> Result<Measured,
         }
     }
     Err(format!(
-        "the queries are none that can be kept. For availability, good is `{}` and total is `{}`; for latency they are a \
+        "the queries cannot be kept. For availability, good is `{}` and total is `{}`; for latency they are a \
          bucket and the count of {LATENCY_METRIC}",
         known.good_ever(),
         known.total_ever()

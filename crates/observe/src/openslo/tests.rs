@@ -211,15 +211,11 @@ fn what_cannot_be_kept_is_named() {
             "type: Datadog",
             "metricSource is of type \"Datadog\"",
         ),
-        (
-            "or vector(0)",
-            "or vector(1)",
-            "the queries are none that can be kept",
-        ),
+        ("or vector(0)", "or vector(1)", "the queries cannot be kept"),
         (
             "job=\"tidegate\"",
             "job=\"other\"",
-            "the queries are none that can be kept",
+            "the queries cannot be kept",
         ),
         ("\"10\"", "ten", "tidegate/min-events is \"ten\""),
         (

@@ -215,7 +215,7 @@ fn replicas_apart(job: &str) -> General {
         summary: "a server cannot reach the other replicas of its group",
         description:
             "{{ $labels.instance }} has not been able to exchange anything with the group {{ $labels.group }} \
-                      for 5 minutes: it counts objectives and tells of alerts by itself."
+                      for 5 minutes: it counts objectives and sends alerts by itself."
                 .to_owned(),
     }
 }

@@ -92,7 +92,7 @@ fn starts_letter(byte: u8) -> bool {
     byte & 0b1100_0000 != 0b1000_0000
 }
 
-/// What a letter is part of, as the parser sees it: brackets in comments and strings are none.
+/// What a letter is part of, as the parser sees it: brackets in comments and strings do not count.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Code,

@@ -77,7 +77,7 @@ fn what_the_manifest_says_is_held_against_the_folder() {
     let newer = refused(&[("model.toml", "schema = 2"), ("model.onnx", "x")]);
     assert!(newer.message.contains("schema 2 is not known"), "{newer}");
     let name = refused(&[("model.toml", "name = '../x'"), ("model.onnx", "x")]);
-    assert!(name.message.contains("is no model name"), "{name}");
+    assert!(name.message.contains("is not a model name"), "{name}");
     for named in [
         "../../etc/passwd",
         "/etc/passwd",

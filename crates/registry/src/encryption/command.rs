@@ -27,7 +27,7 @@ pub(super) async fn run(command: &[String], action: &str, bytes: &[u8]) -> Resul
         .spawn()
         .map_err(|error| failed(shown, action, &error))?;
     if let Some(mut input) = process.stdin.take() {
-        // A command that does not read its input tells so by its exit status.
+        // A command that does not read its input says so by its exit status.
         let _ = input
             .write_all(format!("{}\n", to_hex(bytes)).as_bytes())
             .await;

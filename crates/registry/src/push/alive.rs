@@ -15,7 +15,7 @@ const LEASE: Duration = Duration::from_secs(600);
 // Twenty in a lease: a database that is away for minutes ends no push.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
-/// A push under way. Its file is locked as long as the process lives, and tells others on this
+/// A push under way. Its file is locked as long as the process lives, and shows others on this
 /// machine so.
 pub(crate) struct Push {
     id: String,

@@ -26,7 +26,7 @@ const MAX_PARTS: u64 = 9_000;
 /// Parts in memory at once, of all files together.
 const PARTS_IN_FLIGHT: usize = 4;
 
-/// Counts and tells what was sent.
+/// Counts and reports what was sent.
 struct Meter {
     progress: Option<Progress>,
     total: u64,

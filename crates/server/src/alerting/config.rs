@@ -6,44 +6,44 @@ use tidegate_observe::alerting::{Inhibition, Links, Matcher, RuleConfig, Timing}
 
 use super::receiver::config::{PagerDutyConfig, SlackConfig, SmtpConfig, WebhookConfig};
 
-/// The `[alerts]` section: which alerts there are beside those of objectives, and who hears of
-/// them.
+/// The `[alerts]` section: which alerts there are beside those of objectives, and who is notified
+/// of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AlertsConfig {
-    /// Alertmanagers, such as `http://alertmanager:9093`. Each is told of every alert.
+    /// Alertmanagers, such as `http://alertmanager:9093`. Each is sent every alert.
     pub alertmanagers: Vec<String>,
     /// Where the runbooks are that alerts link to; `/NAME.md` is appended.
     pub runbooks: String,
     /// Grafana's address, for alerts to link to the on-call dashboard; no link if empty.
     pub grafana: String,
-    /// Whether the rules that every server should have are looked at, beside those of the
+    /// Whether the built-in rules, which suit every server, are evaluated beside those of the
     /// configuration.
     pub builtin_rules: bool,
-    /// Alerts with the same values of these labels are told together.
+    /// Alerts with the same values of these labels are sent in one message.
     pub group_by: Vec<String>,
     /// How long the first alert of a group waits for others, in seconds.
     pub group_wait_s: u64,
-    /// How long after a message news of the same group wait, in seconds.
+    /// How long after a message further changes of the same group wait, in seconds.
     pub group_interval_s: u64,
-    /// After how long what still fires is told again, in seconds.
+    /// After how long an alert that still fires is sent again, in seconds.
     pub repeat_interval_s: u64,
-    /// Most messages of a route in an hour.
+    /// Maximum number of messages of a route in an hour.
     pub max_messages_per_hour: usize,
-    /// How long after a version began to answer alerts of its endpoint are held back, in seconds; 0
-    /// for not at all.
+    /// How long alerts of an endpoint are held back after a version was deployed, in seconds; 0
+    /// means not at all.
     pub deploy_window_s: u64,
     /// The severities that are held back then.
     pub deploy_suppresses: Vec<Severity>,
-    /// Most messages that wait to be delivered, over all routes.
+    /// Maximum number of messages that wait to be delivered, over all routes.
     pub max_waiting_messages: usize,
-    /// How long a message is tried to be delivered, in seconds.
+    /// How long delivery of a message is tried, in seconds.
     pub give_up_after_s: u64,
     /// Rules on metrics and events.
     pub rules: Vec<RuleConfig>,
-    /// Who hears of which alerts.
+    /// Who is notified of which alerts.
     pub routes: Vec<RouteConfig>,
-    /// Which alerts explain others; in place of those that hold by default.
+    /// Which alerts inhibit others; replaces the default inhibitions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inhibit: Option<Vec<Inhibition>>,
 }
@@ -71,16 +71,16 @@ impl Default for AlertsConfig {
     }
 }
 
-/// Who hears of which alerts: a section `[[alerts.routes]]` with exactly one receiver. An alert
+/// Who is notified of which alerts: a section `[[alerts.routes]]` with one receiver. An alert
 /// goes to every route that takes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RouteConfig {
-    /// What it is called; no other route's name.
+    /// Its name, which no other route has.
     pub name: String,
-    /// The severities that it takes; every one if empty.
+    /// The severities that it sends; all if empty.
     pub severities: Vec<Severity>,
-    /// What alerts must fulfil, such as `endpoint="fraud"`.
+    /// Matchers of alerts, such as `endpoint="fraud"`; all must match.
     pub r#match: Vec<Matcher>,
     /// In place of `alerts.group_by`.
     #[serde(skip_serializing_if = "Option::is_none")]

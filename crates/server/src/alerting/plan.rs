@@ -26,7 +26,7 @@ pub enum AlertsError {
     Route { name: String, problem: String },
     #[error("alerts.alertmanagers {url:?}: {problem}")]
     Alertmanager { url: String, problem: String },
-    #[error("alerts.{key} has {count} sections, {most} are the most")]
+    #[error("alerts.{key} has {count} sections, the maximum is {most}")]
     TooMany {
         key: &'static str,
         count: usize,
@@ -286,7 +286,7 @@ mod tests {
         assert!(error.contains("choose one"), "{error}");
         let error = wrong("[[routes]]\nname = \"x\"\nslack = { url = \"nowhere\" }");
         assert!(
-            error.contains("alerts.routes \"x\": its url is none"),
+            error.contains("alerts.routes \"x\": its url is not valid"),
             "{error}"
         );
         let two = "[[routes]]\nname = \"x\"\nalertmanager = \"http://a\"\n";

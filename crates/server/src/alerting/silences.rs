@@ -24,7 +24,7 @@ impl Alerting {
             self.context.events.add(event);
         }
         self.persist().await;
-        self.tell_group(silence);
+        self.notify_group(silence);
         Ok(())
     }
 
@@ -39,7 +39,7 @@ impl Alerting {
             silence
         };
         self.persist().await;
-        self.tell_group(silence);
+        self.notify_group(silence);
         Some(())
     }
 
@@ -62,7 +62,7 @@ impl Alerting {
         self.persist().await;
     }
 
-    fn tell_group(&self, silence: Silence) {
+    fn notify_group(&self, silence: Silence) {
         if let Some(group) = &self.context.group {
             group.send(&GroupNote::Silence(silence));
         }

@@ -90,7 +90,7 @@ pub(crate) struct CostCapacity {
 }
 
 /// Part of what was spent. `_idle` is what nobody used, where that stands apart; `_unallocated` the
-/// same while nothing was loaded; `_other` are versions too many to tell apart.
+/// same while nothing was loaded; `_other` are all versions beyond a maximum.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CostRow {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -200,7 +200,7 @@ impl CostReport {
         if report.rows.len() > MAX_ROWS {
             let rows = report.rows.len();
             return Err(wrong(format!(
-                "the report has {rows} rows, {MAX_ROWS} are the most: ask for fewer days, or tell less apart"
+                "the report has {rows} rows, the maximum is {MAX_ROWS}: ask for fewer days or columns"
             )));
         }
         Ok(Self {

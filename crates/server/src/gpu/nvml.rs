@@ -23,11 +23,11 @@ pub(super) fn find(config: &GpuConfig) -> Option<Nvml> {
             Some(driver)
         }
         (Err(error), None) => {
-            debug!(%error, "no GPUs are looked at");
+            debug!(%error, "no GPU is measured");
             None
         }
         (Err(error), Some(library)) => {
-            warn!(%error, library = %library.display(), "gpu.nvml cannot be used: no GPUs are looked at");
+            warn!(%error, library = %library.display(), "gpu.nvml cannot be used: no GPU is measured");
             None
         }
     }

@@ -13,10 +13,10 @@ use crate::parameters::{Parameters, Value};
 /// Most inputs, and most outputs, that a request may list.
 const MAX_TENSORS: usize = 256;
 
-/// A request as it stood in the body.
+/// A request as the body has it.
 #[derive(Debug, Default)]
 pub(crate) struct DecodedRequest {
-    /// The client's own name for the request, to be echoed.
+    /// The client's id for the request, which the answer repeats.
     pub(crate) id: Option<String>,
     pub(crate) inputs: Vec<(String, Tensor)>,
     pub(crate) outputs: Vec<RequestedOutput>,
@@ -31,7 +31,7 @@ pub(crate) fn decode_infer(
     body: &Bytes,
     header_bytes: usize,
 ) -> Result<DecodedRequest, InferError> {
-    // Only the careful reader knows where in the body a fault is.
+    // Only the general reader knows where in the body a fault is.
     decode_by(body, header_bytes, true).or_else(|_| decode_by(body, header_bytes, false))
 }
 
@@ -39,9 +39,9 @@ pub(crate) fn decode_infer(
 struct Json<'j> {
     all: &'j [u8],
     rest: Jiter<'j>,
-    /// Where in `all` the part begins that `rest` reads.
+    /// The offset in `all` of the part that `rest` reads.
     base: usize,
-    /// Whether arrays of numbers may be read the fast way.
+    /// Whether the fast reader may read arrays of numbers.
     fast: bool,
 }
 
@@ -56,7 +56,7 @@ impl<'j> Json<'j> {
         }
     }
 
-    /// Reads an array of numbers the fast way; `None`, and nothing read, where it is not for that.
+    /// Reads an array of numbers with the fast reader. `None`, and nothing read, if it cannot.
     fn numbers(&mut self, datatype: DataType, shape: &Shape) -> Option<Tensor> {
         if !self.fast {
             return None;
@@ -84,7 +84,7 @@ impl DerefMut for Json<'_> {
     }
 }
 
-/// As [`decode_infer`], by the fast reader of numbers where it can be, or by the careful one alone.
+/// Like [`decode_infer`]; `fast` says whether the fast reader of numbers may be used.
 pub(crate) fn decode_by(
     body: &Bytes,
     header_bytes: usize,
@@ -139,7 +139,7 @@ pub(crate) fn decode_by(
     Ok(request)
 }
 
-/// The keys that a request has, at whatever level.
+/// The keys of a request, at every level.
 #[derive(Clone, Copy)]
 enum Key {
     Id,
@@ -171,7 +171,7 @@ impl Key {
     }
 }
 
-/// A JSON error with its position; a wrong type of a known field is a request of another form.
+/// A JSON error with its position. A known field of a wrong type is a malformed request.
 pub(super) fn malformed(json: &Jiter<'_>, error: &JiterError) -> InferError {
     let code = match error.error_type {
         JiterErrorType::JsonError(_) => ErrorCode::MalformedJson,
@@ -369,8 +369,9 @@ fn shape(json: &mut Jiter<'_>, input: &str) -> Result<Shape, InferError> {
             .and_then(|digits| digits.parse::<i64>().ok());
         extents.push(extent.ok_or_else(|| {
             let position = json.error_position(at);
-            let message =
-                format!("input \"{input}\" has an extent that is no 64-bit integer at {position}");
+            let message = format!(
+                "input \"{input}\" has an extent that is not a 64-bit integer at {position}"
+            );
             InferError::new(ErrorCode::ShapeOverflow, message)
         })?);
         next = json.array_step().map_err(|error| malformed(json, &error))?;
@@ -461,7 +462,7 @@ fn parameter(json: &mut Jiter<'_>, name: &str) -> Result<Value, InferError> {
     value.map_err(|error| malformed(json, &error))
 }
 
-/// The bytes behind the JSON, taken by the inputs in their order.
+/// The binary data after the JSON. Inputs take their parts in order.
 struct BinarySection {
     rest: Bytes,
 }

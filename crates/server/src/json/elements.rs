@@ -7,7 +7,7 @@ use tidegate_serving::{ErrorCode, InferError};
 
 use super::numbers::{self, Number};
 
-/// Reads an array of values, however nested, as the elements of a tensor of `shape`.
+/// Reads an array of values, flat or nested, as the elements of a tensor of `shape`.
 pub(super) fn read(
     json: &mut Jiter<'_>,
     name: &str,
@@ -110,7 +110,7 @@ impl Reader<'_, '_> {
     ) -> Result<Tensor, InferError> {
         let elements = self.all(|json, peek| {
             let digits = json.known_number_bytes(peek)?;
-            // A fraction, an exponent or a number out of range is no integer of this type.
+            // A fraction, an exponent or a number out of range is not an integer of this type.
             Ok(std::str::from_utf8(digits)
                 .ok()
                 .and_then(|digits| digits.parse::<T>().ok()))
@@ -218,7 +218,7 @@ impl Reader<'_, '_> {
     fn misfit(&self, at: usize) -> InferError {
         let position = self.json.error_position(at);
         let message = format!(
-            "input \"{}\" has a value that is no {} at {position}",
+            "input \"{}\" has a value that is not a valid {} at {position}",
             self.name, self.datatype
         );
         InferError::new(ErrorCode::DatatypeMismatch, message)
@@ -263,7 +263,7 @@ mod tests {
         DataType::Fp64,
     ];
 
-    /// Numbers as clients write them, and what is nearly one.
+    /// Numbers as clients write them, and texts that are almost numbers.
     fn number() -> impl Strategy<Value = String> {
         prop_oneof![
             any::<i64>().prop_map(|value| value.to_string()),

@@ -15,7 +15,7 @@ pub(crate) fn encode_infer(
     binary: impl Fn(usize) -> bool,
     max_bytes: usize,
 ) -> Result<(Vec<u8>, Option<usize>), InferError> {
-    refuse_hopeless(response, &binary, max_bytes)?;
+    refuse_oversized(response, &binary, max_bytes)?;
     let version = &response.version;
     let elements: usize = response
         .outputs
@@ -82,7 +82,7 @@ pub(crate) fn encode_predictions(
     response: &InferResponse,
     max_bytes: usize,
 ) -> Result<Vec<u8>, InferError> {
-    refuse_hopeless(response, |_| false, max_bytes)?;
+    refuse_oversized(response, |_| false, max_bytes)?;
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(b"{\"predictions\":");
     match response.outputs.as_slice() {
@@ -111,7 +111,7 @@ fn rows(output: &OutputTensor) -> Option<usize> {
 
 /// Refuses, before any memory is taken for it, an answer that cannot be within its limit: an
 /// element in JSON takes two bytes or more, with its comma.
-fn refuse_hopeless(
+fn refuse_oversized(
     response: &InferResponse,
     binary: impl Fn(usize) -> bool,
     max_bytes: usize,
@@ -230,7 +230,7 @@ fn integer(out: &mut Vec<u8>, number: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// A JSON string; bytes that are no UTF-8 cannot be one.
+/// A JSON string. Fails for bytes that are not UTF-8.
 fn string(out: &mut Vec<u8>, text: &[u8]) -> Result<(), InferError> {
     let text = std::str::from_utf8(text).map_err(|_| {
         let message = "an output holds bytes that are no UTF-8: ask for binary data";
@@ -244,14 +244,14 @@ fn numbers<T: WriteJson>(out: &mut Vec<u8>, elements: &[T]) {
     let mut piece = Piece::new();
     for (at, element) in elements.iter().enumerate() {
         if piece.is_full() {
-            piece.give(out);
+            piece.append_to(out);
         }
         if at > 0 {
             piece.comma();
         }
         element.write(&mut piece);
     }
-    piece.give(out);
+    piece.append_to(out);
 }
 
 /// How an element is written in JSON: the shortest text that reads back as the same value; NaN and

@@ -24,7 +24,7 @@ pub(super) fn read<T: Number>(text: &[u8], expected: usize) -> Option<(Vec<T>, u
     let mut elements = Vec::with_capacity(expected.min(text.len() / 2));
     let (mut depth, mut is_opened) = (1, true);
     loop {
-        // A value or an array begins here; an array may also end at once.
+        // A value or an array begins here. An array may be empty.
         match rest {
             // What most of many bodies consists of: pixels, counts, flags.
             [one @ b'0'..=b'9', b',', behind @ ..] if elements.len() < expected => {
@@ -58,7 +58,7 @@ pub(super) fn read<T: Number>(text: &[u8], expected: usize) -> Option<(Vec<T>, u
             }
         }
         is_opened = false;
-        // Behind it a comma, or the ends of arrays.
+        // A comma follows, or the ends of arrays.
         loop {
             match rest {
                 [b',', behind @ ..] => {
@@ -79,7 +79,7 @@ pub(super) fn read<T: Number>(text: &[u8], expected: usize) -> Option<(Vec<T>, u
     }
 }
 
-/// The text from its first byte on that is no space.
+/// The text from its first byte that is not a space.
 #[inline(always)]
 fn skip_space(mut text: &[u8]) -> &[u8] {
     if text.first().is_none_or(|first| *first > b' ') {
@@ -91,7 +91,7 @@ fn skip_space(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// Digits behind those that make `value`, and how many there are; it wraps around above 19 digits.
+/// Adds the next digits to `value`, and counts them. The value wraps around above 19 digits.
 #[inline(always)]
 fn digits(text: &[u8], mut value: u64) -> (u64, usize) {
     let mut count = 0;
@@ -106,7 +106,7 @@ fn digits(text: &[u8], mut value: u64) -> (u64, usize) {
     (value, count)
 }
 
-/// The digits before a fraction: at least one, and no zero before others.
+/// The digits before a fraction: at least one, without leading zeros.
 #[inline(always)]
 fn whole(text: &[u8]) -> Option<(u64, usize)> {
     let (value, count) = digits(text, 0);
@@ -131,7 +131,7 @@ impl Number for f64 {
         }
         // 18 digits fit into 64 bits, and a double holds every whole number up to 2^53.
         let is_exact = whole + fraction <= 18 && mantissa < 1 << 53;
-        // An exponent is not for this, nor is a second point.
+        // An exponent or a second point is left to the general reader.
         if !is_exact || matches!(next, b'e' | b'E' | b'.') {
             return read_any(text);
         }
@@ -186,7 +186,7 @@ macro_rules! integers {
             fn read(text: &[u8]) -> Option<(Self, usize)> {
                 let sign = usize::from(*text.first()? == b'-');
                 let (value, count) = whole(&text[sign..])?;
-                // "-0" is no number of a type without a sign, though its value would be.
+                // "-0" is not a number of an unsigned type, although its value would fit.
                 if count > 19 || (sign == 1 && Self::MIN == 0) {
                     return None;
                 }

@@ -1,4 +1,4 @@
-//! A kilobyte of text at most, put together from short ones before it goes where the answer grows.
+//! A buffer that collects short texts before they are appended to an answer.
 //!
 //! Copying a number of some ten bytes by a call, into memory that may have to grow, costs as much
 //! as writing its digits.
@@ -7,7 +7,7 @@
 const LONGEST: usize = 32;
 const SIZE: usize = 1024;
 
-/// Text that is being put together.
+/// At most a kilobyte of collected text.
 pub(super) struct Piece {
     bytes: [u8; SIZE],
     len: usize,
@@ -21,8 +21,8 @@ impl Piece {
         }
     }
 
-    /// Whether it should be given away before more is pushed: else there is room for a comma and a
-    /// number.
+    /// Whether it must be appended to the answer before more is pushed: no space for a comma and a
+    /// number is left.
     pub(super) fn is_full(&self) -> bool {
         self.len > SIZE - 2 * LONGEST
     }
@@ -57,7 +57,7 @@ impl Piece {
     }
 
     /// Appends all of it to `out`; it is empty afterwards.
-    pub(super) fn give(&mut self, out: &mut Vec<u8>) {
+    pub(super) fn append_to(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.bytes[..self.len]);
         self.len = 0;
     }
@@ -81,16 +81,16 @@ mod tests {
         let mut piece = Piece::new();
         for len in (0..=LONGEST).cycle().take(10 * LONGEST) {
             if piece.is_full() {
-                piece.give(&mut out);
+                piece.append_to(&mut out);
             }
             piece.comma();
             piece.push(&text[..len]);
             expected.push(b',');
             expected.extend_from_slice(&text[..len]);
         }
-        piece.give(&mut out);
+        piece.append_to(&mut out);
         assert_eq!(out, expected);
-        piece.give(&mut out);
+        piece.append_to(&mut out);
         assert_eq!(out, expected, "it was empty");
     }
 }

@@ -14,7 +14,7 @@ impl Objectives {
     /// not freeze them.
     pub(crate) async fn thaw(&self, slo: &str, thaw: &Thaw) -> Option<()> {
         self.apply_thaw(slo, thaw).await?;
-        self.tell_group(|| GroupNote::Thaw {
+        self.notify_group(|| GroupNote::Thaw {
             slo: slo.to_owned(),
             thaw: thaw.clone(),
         });
@@ -24,14 +24,14 @@ impl Objectives {
     /// Sets an objective.
     pub(crate) async fn set_objective(&self, objective: Objective) -> Result<(), ChangeError> {
         self.apply_objective(objective.clone()).await?;
-        self.tell_group(|| GroupNote::Objective(objective));
+        self.notify_group(|| GroupNote::Objective(objective));
         Ok(())
     }
 
     /// Removes an objective that was set.
     pub(crate) async fn remove_objective(&self, name: &str) -> Result<(), ChangeError> {
         self.apply_removal(name).await?;
-        self.tell_group(|| GroupNote::ObjectiveRemoved(name.to_owned()));
+        self.notify_group(|| GroupNote::ObjectiveRemoved(name.to_owned()));
         Ok(())
     }
 
@@ -76,7 +76,7 @@ impl Objectives {
         Ok(())
     }
 
-    fn tell_group(&self, note: impl FnOnce() -> GroupNote) {
+    fn notify_group(&self, note: impl FnOnce() -> GroupNote) {
         if let Some(group) = &self.group {
             group.send(&note());
         }

@@ -27,7 +27,7 @@ impl ReplicaMetrics {
             ),
             tells_alerts: registry.gauge_vec(
                 "tidegate_replicas_tells_alerts",
-                "Whether this server tells people of the alerts that its whole group has, 1 or 0",
+                "Whether this server sends the alerts that its whole group has, 1 or 0",
                 &["group"],
             ),
         }

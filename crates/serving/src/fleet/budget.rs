@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 /// Without a configured limit, versions may take all but one fifth of the memory. The fifth is for
 /// requests in progress, connections and the rest of the process.
 const REST_DIVISOR: u64 = 5;
-/// Assumed where the machine does not tell how much memory it has, in bytes.
+/// Assumed where the machine does not report how much memory it has, in bytes.
 const FALLBACK_MACHINE_BYTES: u64 = 4 << 30;
 
 /// Memory that versions share.

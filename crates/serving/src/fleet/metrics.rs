@@ -26,12 +26,12 @@ impl FleetMetrics {
             ),
             evictions: registry.counter_vec(
                 "tidegate_evictions_total",
-                "Versions unloaded to make room within the memory budget",
+                "Versions unloaded to keep within the memory budget",
                 &["model"],
             ),
             versions: registry.gauge_vec(
                 "tidegate_versions",
-                "Versions of the registry, by where they stand",
+                "Versions of the registry, by state",
                 &["state"],
             ),
             memory_budget_bytes: registry.gauge(
@@ -45,7 +45,7 @@ impl FleetMetrics {
             ),
             registry_reachable: registry.gauge(
                 "tidegate_registry_reachable",
-                "Whether the registry could be read when it was last looked at, 1 or 0",
+                "Whether the last attempt to read the registry succeeded, 1 or 0",
             ),
         }
     }

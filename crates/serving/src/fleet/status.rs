@@ -1,4 +1,4 @@
-//! What the fleet tells of itself: the index, readiness, problems and gauges.
+//! What the fleet reports about itself: the index, readiness, problems and gauges.
 
 use std::collections::BTreeMap;
 

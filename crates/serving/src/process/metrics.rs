@@ -38,14 +38,14 @@ const MEMORY_AVAILABLE: Family<'static> = Family::gauge(
 );
 const OOM_KILLS: Family<'static> = Family::counter(
     "tidegate_cgroup_oom_kills_total",
-    "Processes of the cgroup that were killed for want of memory",
+    "Processes of the cgroup that were killed for lack of memory",
 );
 const THROTTLED: Family<'static> = Family::counter(
     "tidegate_cgroup_cpu_throttled_seconds_total",
-    "Time that the cgroup was kept from the CPU by its quota",
+    "Time that the cgroup was throttled by its CPU quota",
 );
 
-/// What the process uses of the machine; what this machine does not tell is left out.
+/// What the process uses of the machine; what this machine does not report is left out.
 pub struct ProcessMetrics(());
 
 impl ProcessMetrics {

@@ -9,7 +9,7 @@
 //!            shape_overflow   queue_full, deadline_exceeded      deadline_exceeded
 //! ```
 //!
-//! A request that cannot be in time is refused at once: its client hears of it while there is time
+//! A request that cannot be in time is refused at once: its client knows while there is time
 //! to act, and no instance works for an answer that nobody can use.
 //!
 //! Invariants: admission only decides, it holds no request and no lock. It decides by estimates, and

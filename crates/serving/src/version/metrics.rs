@@ -35,8 +35,8 @@ impl LoadMetrics {
             ),
             cold_starts: registry.counter_vec(
                 "tidegate_cold_starts_total",
-                "Loads before which the model did not answer: until they were done its requests \
-                 waited or were refused",
+                "Loads of a model that did not answer before: its requests waited or were refused \
+                meanwhile",
                 &["model"],
             ),
             duration: registry.histogram(
@@ -51,8 +51,8 @@ impl LoadMetrics {
             ),
             memory_bytes: registry.gauge_vec(
                 "tidegate_model_memory_bytes",
-                "Growth of the process's memory while the version was loaded; other loads at the \
-                 same time count in",
+                "Growth of the process's memory while the version was loaded, including that of \
+                other loads at the same time",
                 VERSION_LABELS,
             ),
         }

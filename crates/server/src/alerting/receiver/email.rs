@@ -12,7 +12,7 @@ use super::config::SmtpConfig;
 use super::{Http, MessageReceiver, Undelivered};
 use crate::alerting::secret::SecretSource;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_RECIPIENTS: usize = 50;
 /// Authentication failed (RFC 4954): that can be mended meanwhile, other answers above 500 cannot.
 const AUTHENTICATION: [u16; 4] = [530, 534, 535, 538];
@@ -44,7 +44,7 @@ impl Smtp {
         if let SecretSource::Given(url) = &url {
             // The reason could show the password.
             AsyncSmtpTransport::<Tokio1Executor>::from_url(url.reveal())
-                .map_err(|_| "its url is none of smtp or smtps".to_owned())?;
+                .map_err(|_| "its url must begin with smtp:// or smtps://".to_owned())?;
         }
         let to = config
             .to
@@ -64,14 +64,14 @@ impl Smtp {
     async fn send_message(&self, message: &Message) -> Result<(), Undelivered> {
         let url = self.url.read().await.map_err(Undelivered::later)?;
         let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.reveal());
-        let transport =
-            transport.map_err(|_| Undelivered::later("its url is none of smtp or smtps"))?;
-        let transport = transport.timeout(Some(PATIENCE)).build();
+        let transport = transport
+            .map_err(|_| Undelivered::later("its url must begin with smtp:// or smtps://"))?;
+        let transport = transport.timeout(Some(TIMEOUT)).build();
         let mail = self.mail(message).map_err(|problem| Undelivered::Never {
             reason: problem.to_string(),
         })?;
         // The transport's timeout is for each step; this one is for all of them together.
-        let sent = tokio::time::timeout(PATIENCE, transport.send(mail)).await;
+        let sent = tokio::time::timeout(TIMEOUT, transport.send(mail)).await;
         let Ok(sent) = sent else {
             return Err(Undelivered::later("the mail server takes too long"));
         };
@@ -100,7 +100,7 @@ impl Smtp {
 
 fn mailbox(text: &str) -> Result<Mailbox, String> {
     text.parse()
-        .map_err(|problem| format!("{text:?} is no mail address: {problem}"))
+        .map_err(|problem| format!("{text:?} is not a mail address: {problem}"))
 }
 
 fn text(message: &Message) -> String {
@@ -194,7 +194,7 @@ mod tests {
                 from: "nobody".to_owned(),
                 ..config()
             })
-            .contains("\"nobody\" is no mail address")
+            .contains("\"nobody\" is not a mail address")
         );
         assert!(
             wrong(SmtpConfig {

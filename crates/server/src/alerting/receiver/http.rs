@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode, header};
 use super::Undelivered;
 
 /// Longest that a receiver may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// How much of an answer is read for the log, in bytes.
 const MAX_ANSWER: usize = 200;
 
@@ -23,7 +23,7 @@ impl Http {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let agent = concat!("tidegate/", env!("CARGO_PKG_VERSION"));
         let builder = reqwest::Client::builder()
-            .timeout(PATIENCE)
+            .timeout(TIMEOUT)
             .user_agent(agent);
         Ok(Self {
             client: builder
@@ -105,7 +105,7 @@ pub(super) fn json_headers() -> HeaderMap {
 /// Whether this can be an address.
 pub(super) fn check_url(url: &str) -> Result<(), String> {
     let parsed =
-        reqwest::Url::parse(url).map_err(|problem| format!("its url is none: {problem}"))?;
+        reqwest::Url::parse(url).map_err(|problem| format!("its url is not valid: {problem}"))?;
     match parsed.scheme() {
         "http" | "https" => Ok(()),
         scheme => Err(format!(

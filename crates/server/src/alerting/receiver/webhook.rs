@@ -164,7 +164,7 @@ fn headers(config: &WebhookConfig) -> Result<HeaderMap, String> {
     let content_type = HeaderValue::from_str(&config.content_type);
     headers.insert(
         header::CONTENT_TYPE,
-        content_type.map_err(|_| "its content_type is no header".to_owned())?,
+        content_type.map_err(|_| "its content_type is not a header value".to_owned())?,
     );
     for (name, value) in &config.headers {
         // The value stays out of the message, and out of logs: it may be a password.
@@ -172,7 +172,7 @@ fn headers(config: &WebhookConfig) -> Result<HeaderMap, String> {
             HeaderName::from_bytes(name.as_bytes()),
             HeaderValue::from_str(value.reveal()),
         ) else {
-            return Err(format!("its header {name:?} is none"));
+            return Err(format!("its header {name:?} is not valid"));
         };
         // HTTP/2 then does not put it into its table of headers (RFC 7541, section 7.1.3).
         value.set_sensitive(true);

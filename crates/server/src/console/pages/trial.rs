@@ -147,7 +147,7 @@ async fn ask(front_end: &FrontEnd, model: &str, version: &str, body: String) -> 
                 took_ms,
             )
         }
-        // Numbers that are none have no JSON.
+        // NaN and the infinities have no JSON form.
         None => shown(String::from_utf8_lossy(&body).into_owned(), took_ms),
     }
 }

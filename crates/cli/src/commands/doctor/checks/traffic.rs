@@ -102,7 +102,7 @@ fn queue(context: &CheckContext, model: &str) -> Option<Finding> {
         .before
         .sum("nv_inference_pending_request_count", &labels)
         .unwrap_or(0.0);
-    // At both ends of the watch: a burst that is worked off meanwhile is no standing queue.
+    // At both ends of the watch: a burst that is worked off meanwhile is not a standing queue.
     if now < LONG_QUEUE || before < LONG_QUEUE {
         return None;
     }
