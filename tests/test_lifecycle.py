@@ -195,7 +195,7 @@ def test_a_model_is_replaced_under_traffic_without_a_failed_request(start, tmp_p
     assert requests.post(server.url("/v2/repository/models/digits/load"), timeout=60).status_code == 400
     assert requests.get(server.url("/v2/health/ready"), timeout=60).status_code == 200
     [entry] = requests.post(server.url("/v2/repository/index"), timeout=60).json()
-    assert entry["state"] == "READY" and "newer load failed" in entry["reason"]
+    assert entry["state"] == "READY" and "reload failed" in entry["reason"]
     stop.set()
     for thread in threads:
         thread.join()
@@ -273,7 +273,7 @@ def test_a_failed_reload_is_told_and_does_not_take_the_server_out_of_traffic(sta
     (tmp_path / "digits/model.onnx").write_bytes(b"no model")
     assert requests.post(server.url("/v2/repository/models/digits/load"), timeout=60).status_code == 400
     [entry] = requests.post(server.url("/v2/repository/index"), timeout=60).json()
-    assert entry["state"] == "READY" and "newer load failed" in entry["reason"]
+    assert entry["state"] == "READY" and "reload failed" in entry["reason"]
     assert requests.get(server.url("/v2/health/ready"), timeout=60).status_code == 200
     assert server.infer("digits", DIGITS).status_code == 200
 

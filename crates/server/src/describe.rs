@@ -116,7 +116,7 @@ pub(crate) fn state(state: &ModelState) -> (&'static str, String) {
         // It answers as before, so clients must go on sending.
         ModelState::Stale(reason) => (
             "READY",
-            format!("as loaded before: a newer load failed: {reason}"),
+            format!("still serves the old file; reload failed: {reason}"),
         ),
         ModelState::Unloaded => ("UNAVAILABLE", "unloaded".to_owned()),
         ModelState::Absent => ("UNAVAILABLE", "not loaded".to_owned()),

@@ -16,7 +16,7 @@ fn errors_page_is_made_from_the_table() {
     let mut page = String::from(
         "# Errors\n\n\
          Every error response carries a stable code for machines and a message for people. Over REST the body\n\
-         is `{\"error\": \"the message\", \"code\": \"the_code\"}`; over gRPC the message is the status's, and the code stands\n\
+         is `{\"error\": \"the message\", \"code\": \"the_code\"}`; over gRPC the message is that of the status, and the code is\n\
          in the trailer `tidegate-code`. Codes are never renamed; new ones may be added.\n\n\
          | code | HTTP | gRPC | what happened | what to do |\n|---|---|---|---|---|\n",
     );

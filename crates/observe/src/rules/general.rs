@@ -111,7 +111,7 @@ fn load_failed(job: &str) -> General {
         ),
         summary: "a model could not be loaded",
         description: "{{ $labels.model }} failed to load {{ $value | printf \"%.0f\" }} times in 15 minutes. What was \
-                      loaded before goes on answering."
+                      loaded before stays in service."
             .to_owned(),
     }
 }
@@ -199,8 +199,8 @@ fn registry_unreachable(job: &str) -> General {
         ),
         summary: "a server cannot read the registry",
         description:
-            "{{ $labels.instance }} has not been able to read the registry for 10 minutes. What is loaded goes on \
-                      answering; new versions, aliases and rollbacks do not arrive."
+            "{{ $labels.instance }} has not been able to read the registry for 10 minutes. What is loaded stays in \
+                      service; new versions, aliases and rollbacks do not arrive."
                 .to_owned(),
     }
 }

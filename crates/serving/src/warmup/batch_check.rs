@@ -114,7 +114,7 @@ impl BatchCheck<'_> {
     }
 }
 
-/// Every input, and every output with a known shape, must be open in its first dimension.
+/// Every input, and every output with a known shape, must take any number of rows in its first dimension.
 fn check_shapes(signature: &Signature) -> Result<(), NotBatched> {
     let fixed_input = signature
         .inputs
@@ -128,7 +128,7 @@ fn check_shapes(signature: &Signature) -> Result<(), NotBatched> {
         return Ok(());
     };
     let shape = spec.wire_shape();
-    let problem = format!("has shape {shape:?}, whose first dimension is not open for a batch");
+    let problem = format!("has shape {shape:?}, whose first dimension is fixed");
     Err(NotBatched::new(&spec.name, problem))
 }
 

@@ -146,7 +146,7 @@ fn problems(console: &Console, index: &[IndexEntry]) -> Vec<Problem> {
             }),
             ModelState::Stale(reason) => Some(Problem {
                 tone: Tone::Notice,
-                text: format!("{} answers as it was loaded before: {reason}", entry.name),
+                text: format!("{} still serves the old file: {reason}", entry.name),
             }),
             _ => None,
         });
