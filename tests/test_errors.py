@@ -63,9 +63,10 @@ REFUSED = [
     ("unknown_model", image(), "no_such_model", {}),
     ("unsupported_encoding", image(), "digits", {"Content-Encoding": "br"}),
     ("malformed_request", b"no gzip at all", "digits", {"Content-Encoding": "gzip"}),
-    ("invalid_parameter", {**image(), "parameters": {"list": [1, 2]}}, "digits", {}),
+    ("invalid_parameter", {**image(), "parameters": {"timeout": [1, 2]}}, "digits", {}),
     ("invalid_parameter", {**image(), "parameters": 3}, "digits", {}),
-    ("invalid_parameter", b'{"parameters": {"x": ' + b"[" * 100_000, "digits", {}),
+    ("invalid_parameter", b'{"parameters": {"timeout": ' + b"[" * 100_000, "digits", {}),
+    ("malformed_json", b'{"parameters": {"x": ' + b"[" * 100_000, "digits", {}),
     ("malformed_json", b'{"x": ' + b"[" * 100_000, "digits", {}),
     ("shape_overflow", image(shape=[2**70, 64]), "digits", {}),
     ("shape_overflow", image(shape=[0, 2**62, 4]), "digits", {}),
@@ -251,7 +252,7 @@ def set_timeout(request):
 
 
 def leave_parameter_empty(request):
-    request.parameters["note"].SetInParent()
+    request.parameters["timeout"].SetInParent()
 
 
 REFUSED_MESSAGES = [

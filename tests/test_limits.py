@@ -146,7 +146,7 @@ def post(server, body):
 def test_nan_and_infinities_travel_both_ways_and_are_classified_last(server):
     row = [float("nan") if at % 3 == 0 else float(at * 7 % 64) for at in range(64)]
     answer = post(server, fp32([row[:3] + [float("inf"), float("-inf")]])).json()["outputs"][0]["data"]
-    np.testing.assert_array_equal(answer, row[:3] + [float("inf"), float("-inf")])
+    np.testing.assert_array_equal(np.array(answer, np.float32), row[:3] + [float("inf"), float("-inf")])
     wanted = [{"name": "y", "parameters": {"classification": 64}}]
     classes = post(server, fp32([row], outputs=wanted)).json()["outputs"][0]["data"]
     values = np.array([float(text.split(":")[0]) for text in classes])

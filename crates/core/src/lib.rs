@@ -24,6 +24,7 @@
 mod datatype;
 mod manifest;
 mod names;
+mod not_finite;
 mod shape;
 mod signature;
 mod strings;
@@ -32,6 +33,7 @@ mod trace;
 
 pub use half::{bf16, f16};
 pub use names::{InvalidModelName, ModelName};
+pub use not_finite::parse_not_finite;
 
 pub use datatype::{DataType, UnknownDataType};
 pub use manifest::{

@@ -7,9 +7,23 @@ use tidegate_serving::{ErrorCode, InferError};
 /// More parameters than any client sends.
 const MAX_PARAMETERS: usize = 64;
 
+/// The parameters of requests, inputs and outputs that mean something to this server.
+const KNOWN: [&str; 6] = [
+    "binary_data",
+    "binary_data_output",
+    "binary_data_size",
+    "classification",
+    "priority",
+    "timeout",
+];
+
 /// Named bools, numbers and strings; unknown names are allowed and ignored.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Parameters(Vec<(String, Value)>);
+pub(crate) struct Parameters {
+    known: Vec<(String, Value)>,
+    /// Of any name.
+    count: usize,
+}
 
 /// A parameter's value.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,18 +35,27 @@ pub(crate) enum Value {
 }
 
 impl Parameters {
-    /// Adds a parameter.
-    pub(crate) fn insert(&mut self, name: &str, value: Value) -> Result<(), InferError> {
-        if self.0.len() >= MAX_PARAMETERS {
+    /// Whether a parameter of this name means anything; the value of another does not matter.
+    pub(crate) fn is_known(name: &str) -> bool {
+        KNOWN.contains(&name)
+    }
+
+    /// Adds a parameter; one without a value, or with an unknown name, is only counted.
+    pub(crate) fn insert(&mut self, name: &str, value: Option<Value>) -> Result<(), InferError> {
+        self.count += 1;
+        if self.count > MAX_PARAMETERS {
             let message = format!("there are more than {MAX_PARAMETERS} parameters");
             return Err(InferError::new(ErrorCode::InvalidParameter, message));
         }
-        self.0.push((name.to_owned(), value));
+        if let Some(value) = value.filter(|_| Self::is_known(name)) {
+            self.known.push((name.to_owned(), value));
+        }
         Ok(())
     }
 
     fn find(&self, name: &str) -> Option<&Value> {
-        self.0
+        debug_assert!(Self::is_known(name));
+        self.known
             .iter()
             // Of several of one name the last counts, as in most readers of JSON (RFC 8259, section
             // 4).

@@ -8,6 +8,7 @@ mod metadata;
 mod openapi;
 mod path;
 mod predict_v1;
+mod raw;
 mod repository;
 mod service;
 mod statistics;

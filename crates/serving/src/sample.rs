@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
-use tidegate_core::{DataType, Shape, StringArray, Tensor, bf16, f16};
+use tidegate_core::{DataType, Shape, StringArray, Tensor, bf16, f16, parse_not_finite};
 
 /// Larger files are not read, in bytes.
 const MAX_BYTES: u64 = 64 << 20;
@@ -91,10 +91,7 @@ fn tensor(file: &TensorFile) -> Result<Tensor, String> {
             shape,
             elements.read(|value| real(value).map(bf16::from_f64))?,
         ),
-        DataType::Fp32 => Tensor::from_vec(
-            shape,
-            elements.read(|value| real(value).map(|real| real as f32))?,
-        ),
+        DataType::Fp32 => Tensor::from_vec(shape, elements.read(real32)?),
         DataType::Fp64 => Tensor::from_vec(shape, elements.read(real)?),
     };
     tensor.map_err(|error| error.to_string())
@@ -139,14 +136,23 @@ fn integer<T: TryFrom<i128>>(value: &Value) -> Option<T> {
     T::try_from(wide).ok()
 }
 
-/// A number, or one of the three values that JSON has no numbers for.
+/// A number, or one of the values that JSON has no digits for.
 fn real(value: &Value) -> Option<f64> {
-    match value.as_str() {
-        None => value.as_f64(),
-        Some("NaN") => Some(f64::NAN),
-        Some("Infinity") => Some(f64::INFINITY),
-        Some("-Infinity") => Some(f64::NEG_INFINITY),
-        Some(_) => None,
+    match value {
+        Value::Null => Some(f64::NAN),
+        Value::String(word) => parse_not_finite(word),
+        number => number.as_f64(),
+    }
+}
+
+/// A float, rounded once from its digits.
+fn real32(value: &Value) -> Option<f32> {
+    match value {
+        Value::Number(number) => {
+            let rounded: f32 = number.to_string().parse().ok()?;
+            rounded.is_finite().then_some(rounded)
+        }
+        other => real(other).map(|real| real as f32),
     }
 }
 
@@ -190,6 +196,14 @@ mod tests {
             .to_vec::<f32>()
             .unwrap();
         assert_eq!(floats, [1.5, f32::NEG_INFINITY]);
+        let floats = one("FP64", "[null, \"NaN\"]").unwrap();
+        assert!(
+            floats
+                .to_vec::<f64>()
+                .unwrap()
+                .iter()
+                .all(|value| value.is_nan())
+        );
         assert_eq!(
             one("BOOL", "[true, false]").unwrap().wire().as_ref(),
             [1, 0]
@@ -202,6 +216,10 @@ mod tests {
         assert_eq!(
             one("INT8", "[1, 200]").unwrap_err(),
             "\"x\": 200 is not a value of type INT8"
+        );
+        assert_eq!(
+            one("INT64", "[1, null]").unwrap_err(),
+            "\"x\": null is not a value of type INT64"
         );
         assert_eq!(
             one("FP32", "[1, \"x\"]").unwrap_err(),

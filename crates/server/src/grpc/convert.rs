@@ -135,19 +135,18 @@ fn parameters(
     let mut parameters = Parameters::default();
     for (name, parameter) in fields {
         let value = match parameter.parameter_choice {
-            Some(ParameterChoice::BoolParam(flag)) => Value::Bool(flag),
-            Some(ParameterChoice::Int64Param(number)) => Value::Int(number),
+            Some(ParameterChoice::BoolParam(flag)) => Some(Value::Bool(flag)),
+            Some(ParameterChoice::Int64Param(number)) => Some(Value::Int(number)),
             Some(ParameterChoice::Uint64Param(number)) => {
-                // More than any setting takes: as a float it is refused with its value in the
-                // message.
-                i64::try_from(number).map_or(Value::Float(number as f64), Value::Int)
+                Some(i64::try_from(number).map_or(Value::Float(number as f64), Value::Int))
             }
-            Some(ParameterChoice::DoubleParam(number)) => Value::Float(number),
-            Some(ParameterChoice::StringParam(text)) => Value::Text(text),
-            None => {
+            Some(ParameterChoice::DoubleParam(number)) => Some(Value::Float(number)),
+            Some(ParameterChoice::StringParam(text)) => Some(Value::Text(text)),
+            None if Parameters::is_known(&name) => {
                 let message = format!("parameter \"{name}\" has no value");
                 return Err(InferError::new(ErrorCode::InvalidParameter, message));
             }
+            None => None,
         };
         parameters.insert(&name, value)?;
     }

@@ -8,6 +8,7 @@ use futures_util::{Stream, StreamExt};
 use http::HeaderMap;
 use tidegate_core::TensorSpec;
 use tidegate_protocol::inference::grpc_inference_service_server::GrpcInferenceService;
+use tidegate_protocol::inference::infer_parameter::ParameterChoice;
 use tidegate_protocol::inference::model_metadata_response::TensorMetadata;
 use tidegate_protocol::inference::repository_index_response::ModelIndex;
 use tidegate_protocol::inference::{self as pb};
@@ -28,6 +29,9 @@ const STREAM_DEPTH: usize = 64;
 
 /// What the standard health service answers for: the server as a whole, and its service.
 const HEALTH_SERVICES: [&str; 2] = ["", "inference.GRPCInferenceService"];
+
+/// Marks the last response to a request of a stream.
+const FINAL_RESPONSE: &str = "triton_final_response";
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -137,19 +141,27 @@ async fn answer_in_stream(
     let trace = front_end.traces.begin(metadata, Via::GrpcStream);
     let id = message.id.clone();
     let exchange = GrpcExchange::new(&front_end.config, metadata, message, trace);
-    match front_end.serving.answer(exchange).await {
-        Ok(response) => pb::ModelStreamInferResponse {
-            infer_response: Some(response),
-            ..pb::ModelStreamInferResponse::default()
-        },
-        Err(error) => pb::ModelStreamInferResponse {
-            // The id says which request of the stream failed.
-            error_message: error.to_string(),
-            infer_response: Some(pb::ModelInferResponse {
+    let (error_message, mut response) = match front_end.serving.answer(exchange).await {
+        Ok(response) => (String::new(), response),
+        Err(error) => {
+            let response = pb::ModelInferResponse {
                 id,
                 ..pb::ModelInferResponse::default()
-            }),
-        },
+            };
+            (error.to_string(), response)
+        }
+    };
+    // Every request has one response, which is its last. Clients that also read models with several
+    // responses wait for this parameter (Triton, "Decoupled Backends and Models").
+    let is_last = pb::InferParameter {
+        parameter_choice: Some(ParameterChoice::BoolParam(true)),
+    };
+    response
+        .parameters
+        .insert(FINAL_RESPONSE.to_owned(), is_last);
+    pb::ModelStreamInferResponse {
+        error_message,
+        infer_response: Some(response),
     }
 }
 

@@ -7,7 +7,7 @@ use jiter::{Jiter, JiterError, JiterErrorType, NumberAny, NumberInt, Peek};
 use tidegate_core::{DataType, Shape, Signature, Tensor};
 use tidegate_serving::{ErrorCode, InferError, RequestedOutput};
 
-use super::elements;
+use super::elements::{self, Part};
 use crate::parameters::{Parameters, Value};
 
 /// Most inputs, and most outputs, that a request may list.
@@ -171,8 +171,8 @@ impl Key {
     }
 }
 
-/// A JSON error with its position. A known field of a wrong type is a malformed request.
-pub(super) fn malformed(json: &Jiter<'_>, error: &JiterError) -> InferError {
+/// A JSON error with its position; a wrong type of a known field is a request of another form.
+fn malformed(json: &Jiter<'_>, error: &JiterError) -> InferError {
     let code = match error.error_type {
         JiterErrorType::JsonError(_) => ErrorCode::MalformedJson,
         JiterErrorType::WrongType { .. } => ErrorCode::MalformedRequest,
@@ -237,7 +237,7 @@ struct Input<'j> {
     parameters: Parameters,
     tensor: Option<Tensor>,
     /// JSON data that came before the shape or the datatype, and where it stands in the body.
-    unread: Option<(&'j [u8], usize)>,
+    unread: Option<(&'j [u8], Part<'j>)>,
 }
 
 impl<'j> Input<'j> {
@@ -280,14 +280,18 @@ impl<'j> Input<'j> {
         {
             self.tensor = Some(match json.numbers(datatype, shape) {
                 Some(tensor) => tensor,
-                None => elements::read(json, name, datatype, shape)?,
+                None => {
+                    let part = Part::new(json.all, json.base);
+                    elements::read(json, part, name, datatype, shape)?
+                }
             });
             return Ok(());
         }
         json.peek().map_err(|error| malformed(json, &error))?;
         let start = json.current_index();
         json.next_skip().map_err(|error| malformed(json, &error))?;
-        self.unread = Some((json.slice_to_current(start), start));
+        let part = Part::new(json.all, json.base + start);
+        self.unread = Some((json.slice_to_current(start), part));
         Ok(())
     }
 
@@ -315,18 +319,9 @@ impl<'j> Input<'j> {
             }
             (None, true) => match (self.tensor, self.unread) {
                 (Some(tensor), _) => tensor,
-                (None, Some((unread, at))) => {
+                (None, Some((unread, part))) => {
                     let mut json = Jiter::new(unread).with_allow_inf_nan();
-                    elements::read(&mut json, &name, datatype, &shape).map_err(|error| {
-                        InferError {
-                            message: format!(
-                                "{} (in \"data\", which begins at byte {at})",
-                                error.message
-                            )
-                            .into(),
-                            ..error
-                        }
-                    })?
+                    elements::read(&mut json, part, &name, datatype, &shape)?
                 }
                 (None, None) => return Err(lacks(&name, "data")),
             },
@@ -419,8 +414,9 @@ fn null(json: &mut Jiter<'_>) -> Result<bool, InferError> {
     Ok(found)
 }
 
-/// An object of named bools, numbers and strings. Values are read one by one: a tree of whatever
-/// the client sends would take many times the memory of the body.
+/// An object of named bools, numbers and strings; those with a name that means nothing to us have
+/// any value. Values are read one by one: a tree of whatever the client sends would take many times
+/// the memory of the body.
 fn parameters(json: &mut Jiter<'_>) -> Result<Parameters, InferError> {
     if json.peek().map_err(|error| malformed(json, &error))? != Peek::Object {
         return Err(InferError::new(
@@ -434,9 +430,13 @@ fn parameters(json: &mut Jiter<'_>) -> Result<Parameters, InferError> {
         .map(|key| key.map(str::to_owned))
         .map_err(|error| malformed(json, &error))?;
     while let Some(name) = key {
-        if !null(json)? {
-            parameters.insert(&name, parameter(json, &name)?)?;
-        }
+        let value = if Parameters::is_known(&name) {
+            parameter(json, &name)?
+        } else {
+            json.next_skip().map_err(|error| malformed(json, &error))?;
+            None
+        };
+        parameters.insert(&name, value)?;
         key = json
             .next_key()
             .map(|key| key.map(str::to_owned))
@@ -445,9 +445,16 @@ fn parameters(json: &mut Jiter<'_>) -> Result<Parameters, InferError> {
     Ok(parameters)
 }
 
-fn parameter(json: &mut Jiter<'_>, name: &str) -> Result<Value, InferError> {
+/// The value of a known parameter; none for `null`.
+fn parameter(json: &mut Jiter<'_>, name: &str) -> Result<Option<Value>, InferError> {
     let peek = json.peek().map_err(|error| malformed(json, &error))?;
     let value = match peek {
+        Peek::Null => {
+            return json
+                .known_null()
+                .map(|()| None)
+                .map_err(|error| malformed(json, &error));
+        }
         Peek::True | Peek::False => json.known_bool(peek).map(Value::Bool),
         Peek::String => json.known_str().map(|text| Value::Text(text.to_owned())),
         peek if peek.is_num() => json.known_number(peek).map(|number| match number {
@@ -459,7 +466,7 @@ fn parameter(json: &mut Jiter<'_>, name: &str) -> Result<Value, InferError> {
             return Err(InferError::new(ErrorCode::InvalidParameter, message));
         }
     };
-    value.map_err(|error| malformed(json, &error))
+    value.map(Some).map_err(|error| malformed(json, &error))
 }
 
 /// The binary data after the JSON. Inputs take their parts in order.
@@ -514,9 +521,14 @@ pub(crate) fn decode_instances(
                 let shape = Shape::new(&extents).map_err(|error| {
                     InferError::new(ErrorCode::ShapeOverflow, error.to_string())
                 })?;
+                if extents.first() == Some(&0) {
+                    let message = "the request has no rows: \"instances\" is empty";
+                    return Err(InferError::new(ErrorCode::WrongDimension, message));
+                }
                 let mut values = Jiter::new(text).with_allow_inf_nan();
                 tensor = Some(elements::read(
                     &mut values,
+                    Part::new(body, start),
                     &spec.name,
                     spec.datatype,
                     &shape,

@@ -1,15 +1,58 @@
 //! The elements of a tensor as JSON values, nested or flat.
 
+use std::str::FromStr;
+
 use bytes::Bytes;
-use jiter::{Jiter, JiterErrorType, JiterResult, Peek};
+use jiter::{Jiter, JiterError, JiterErrorType, JiterResult, LinePosition, Peek};
 use tidegate_core::{DataType, Element, Shape, StringArrayBuilder, Tensor};
 use tidegate_serving::{ErrorCode, InferError};
 
 use super::numbers::{self, Number};
 
-/// Reads an array of values, flat or nested, as the elements of a tensor of `shape`.
+/// A text that is a part of a body: messages name the place in the whole of it.
+#[derive(Clone, Copy)]
+pub(super) struct Part<'a> {
+    body: &'a [u8],
+    /// Where in `body` the part begins.
+    begins: usize,
+}
+
+impl<'a> Part<'a> {
+    pub(super) fn new(body: &'a [u8], begins: usize) -> Self {
+        Self { body, begins }
+    }
+
+    /// A JSON error with its position; a wrong type of a known field is a request of another form.
+    pub(super) fn malformed(self, error: &JiterError) -> InferError {
+        let code = match error.error_type {
+            JiterErrorType::JsonError(_) => ErrorCode::MalformedJson,
+            JiterErrorType::WrongType { .. } => ErrorCode::MalformedRequest,
+        };
+        let (what, position) = (&error.error_type, self.position(error.index));
+        InferError::new(
+            code,
+            format!("the body cannot be read: {what} at {position}"),
+        )
+    }
+
+    fn position(self, at: usize) -> LinePosition {
+        LinePosition::find(self.body, self.begins + at)
+    }
+
+    fn is_null(self, at: usize) -> bool {
+        let value = self.body.get(self.begins + at..).unwrap_or_default();
+        value.starts_with(b"null")
+    }
+}
+
+/// Reads an array of values, however nested, as the elements of a tensor of `shape`.
+///
+/// JSON has no number for a missing value: `null` is NaN where the type has one, and refused
+/// elsewhere. NaN and the infinities are also taken as bare words, as Python's `json` writes them,
+/// and as strings.
 pub(super) fn read(
     json: &mut Jiter<'_>,
+    part: Part<'_>,
     name: &str,
     datatype: DataType,
     shape: &Shape,
@@ -18,8 +61,10 @@ pub(super) fn read(
     let expected = shape.element_count();
     let mut reader = Reader {
         json,
+        part,
         name,
         datatype,
+        shape,
         expected,
     };
     match datatype {
@@ -53,16 +98,11 @@ pub(super) fn read(
         DataType::Uint32 => reader.integers::<u32>(shape),
         DataType::Uint64 => reader.integers::<u64>(shape),
         DataType::Fp32 => {
-            let elements = reader.all(|json, peek| {
-                let wide = json.known_float(peek)?;
-                let narrow = wide as f32;
-                // A number beyond FP32 is refused. An infinity that was written as one is meant.
-                Ok((narrow.is_finite() || !wide.is_finite()).then_some(narrow))
-            })?;
+            let elements = reader.all(|json, peek| real(json, peek, |value| value as f32))?;
             reader.tensor(Tensor::from_vec::<f32>(shape.clone(), elements))
         }
         DataType::Fp64 => {
-            let elements = reader.all(|json, peek| Ok(Some(json.known_float(peek)?)))?;
+            let elements = reader.all(|json, peek| real(json, peek, |value| value))?;
             reader.tensor(Tensor::from_vec::<f64>(shape.clone(), elements))
         }
         DataType::Fp16 | DataType::Bf16 => Err(InferError::new(
@@ -71,6 +111,57 @@ pub(super) fn read(
                 "input \"{name}\" is {datatype}, which JSON cannot carry: send it as binary data"
             ),
         )),
+    }
+}
+
+/// A number, or one of the values that JSON has no digits for.
+fn real<T: FromStr + Copy + Into<f64>>(
+    json: &mut Jiter<'_>,
+    peek: Peek,
+    without_digits: fn(f64) -> T,
+) -> JiterResult<Option<T>> {
+    match peek {
+        Peek::Null => {
+            json.known_null()?;
+            return Ok(Some(without_digits(f64::NAN)));
+        }
+        Peek::String => {
+            let value = tidegate_core::parse_not_finite(json.known_str()?);
+            return Ok(value.map(without_digits));
+        }
+        _ => {}
+    }
+    let start = json.current_index();
+    let value = json.known_float(peek)?;
+    let text = json.slice_to_current(start);
+    if text.ends_with(b"NaN") || text.ends_with(b"Infinity") {
+        return Ok(Some(without_digits(value)));
+    }
+    // Not by way of a double: a number between two floats would be rounded twice.
+    let value = std::str::from_utf8(text)
+        .ok()
+        .and_then(|text| text.parse::<T>().ok());
+    Ok(value.filter(|value| (*value).into().is_finite()))
+}
+
+/// An integer; also one with a fraction of zeros, as pandas writes those of a column with holes.
+fn integer<T: FromStr>(digits: &[u8]) -> Option<T> {
+    let text = std::str::from_utf8(digits).ok()?;
+    let whole = match text.split_once('.') {
+        Some((whole, fraction)) if fraction.bytes().all(|digit| digit == b'0') => whole,
+        _ => text,
+    };
+    whole.parse().ok()
+}
+
+/// Where an element stands in a tensor, counted from 1 as lines and columns of texts are.
+pub(super) fn cell(shape: &[usize], index: usize) -> String {
+    let width: usize = shape.iter().skip(1).product();
+    let row = index / width.max(1) + 1;
+    match shape.len() {
+        0 => String::new(),
+        1 => format!(" in row {row}"),
+        _ => format!(" in row {row}, column {}", index % width.max(1) + 1),
     }
 }
 
@@ -98,23 +189,16 @@ pub(super) fn read_fast(text: &[u8], datatype: DataType, shape: &Shape) -> Optio
 
 struct Reader<'a, 'j> {
     json: &'a mut Jiter<'j>,
+    part: Part<'a>,
     name: &'a str,
     datatype: DataType,
+    shape: &'a Shape,
     expected: usize,
 }
 
 impl Reader<'_, '_> {
-    fn integers<T: Element + std::str::FromStr>(
-        &mut self,
-        shape: &Shape,
-    ) -> Result<Tensor, InferError> {
-        let elements = self.all(|json, peek| {
-            let digits = json.known_number_bytes(peek)?;
-            // A fraction, an exponent or a number out of range is not an integer of this type.
-            Ok(std::str::from_utf8(digits)
-                .ok()
-                .and_then(|digits| digits.parse::<T>().ok()))
-        })?;
+    fn integers<T: Element + FromStr>(&mut self, shape: &Shape) -> Result<Tensor, InferError> {
+        let elements = self.all(|json, peek| Ok(integer(json.known_number_bytes(peek)?)))?;
         self.tensor(Tensor::from_vec::<T>(shape.clone(), elements))
     }
 
@@ -145,7 +229,7 @@ impl Reader<'_, '_> {
         let mut depth = 1usize;
         let mut next = match self.json.next_array() {
             Ok(next) => next,
-            Err(error) => return Err(self.refuse(&error)),
+            Err(error) => return Err(self.refuse(&error, 0)),
         };
         let mut seen = 0usize;
         loop {
@@ -163,15 +247,15 @@ impl Reader<'_, '_> {
                     next = self
                         .json
                         .known_array()
-                        .map_err(|error| self.refuse(&error))?;
+                        .map_err(|error| self.refuse(&error, seen))?;
                     continue;
                 }
                 Some(peek) => {
                     let at = self.json.current_index();
                     match one(self.json, peek) {
                         Ok(true) => seen += 1,
-                        Ok(false) => return Err(self.misfit(at)),
-                        Err(error) => return Err(self.refuse(&error)),
+                        Ok(false) => return Err(self.misfit(at, seen)),
+                        Err(error) => return Err(self.refuse(&error, seen)),
                     }
                     // At once, so that data much longer than its shape is not read to its end.
                     if seen > self.expected {
@@ -188,7 +272,7 @@ impl Reader<'_, '_> {
             next = self
                 .json
                 .array_step()
-                .map_err(|error| self.refuse(&error))?;
+                .map_err(|error| self.refuse(&error, seen))?;
         }
     }
 
@@ -215,19 +299,27 @@ impl Reader<'_, '_> {
         ))
     }
 
-    fn misfit(&self, at: usize) -> InferError {
-        let position = self.json.error_position(at);
-        let message = format!(
-            "input \"{}\" has a value that is not a valid {} at {position}",
-            self.name, self.datatype
-        );
+    /// The error of an element that does not fit, `at` bytes into the text and the tensor's
+    /// `index`th from 0.
+    fn misfit(&self, at: usize, index: usize) -> InferError {
+        let (name, datatype) = (self.name, self.datatype);
+        let (cell, position) = (cell(self.shape, index), self.part.position(at));
+        let message = if self.part.is_null(at) {
+            format!(
+                "input \"{name}\" has null{cell}, at {position}: {datatype} has no missing value"
+            )
+        } else {
+            format!(
+                "input \"{name}\" has a value that is not a valid {datatype}{cell}, at {position}"
+            )
+        };
         InferError::new(ErrorCode::DatatypeMismatch, message)
     }
 
-    fn refuse(&self, error: &jiter::JiterError) -> InferError {
+    fn refuse(&self, error: &JiterError, index: usize) -> InferError {
         match error.error_type {
-            JiterErrorType::WrongType { .. } => self.misfit(error.index),
-            JiterErrorType::JsonError(_) => super::decode::malformed(self.json, error),
+            JiterErrorType::WrongType { .. } => self.misfit(error.index, index),
+            JiterErrorType::JsonError(_) => self.part.malformed(error),
         }
     }
 
@@ -273,6 +365,13 @@ mod tests {
             "-?[0-9]{1,20}",
             "-?(0|[1-9][0-9]{0,9})\\.[0-9]{1,12}",
             "-?[0-9]{0,3}[.]?[0-9]{0,3}([eE][+-]?[0-9]{0,3})?",
+            // Halfway between two floats, or as near as a double comes to that, and a little beside.
+            (any::<f32>(), "[0-9]{0,20}").prop_map(|(value, more)| {
+                let text = ((f64::from(value) + f64::from(value.next_up())) / 2.0).to_string();
+                let point = if text.contains('.') { "" } else { ".0" };
+                format!("{text}{point}{more}")
+            }),
+            Just("null".to_owned()),
         ]
     }
 
@@ -288,11 +387,87 @@ mod tests {
             let text = format!("[{}]", numbers.join(separator));
             let shape = Shape::new(&[numbers.len()]).unwrap();
             let mut json = Jiter::new(text.as_bytes()).with_allow_inf_nan();
-            let careful = read(&mut json, "x", datatype, &shape);
+            let part = Part::new(text.as_bytes(), 0);
+            let careful = read(&mut json, part, "x", datatype, &shape);
             if let Some((fast, len)) = read_fast(text.as_bytes(), datatype, &shape) {
                 prop_assert_eq!(fast.wire(), careful.map_err(|error| TestCaseError::fail(error.to_string()))?.wire());
                 prop_assert_eq!(len, json.current_index());
             }
+        }
+    }
+
+    fn one(datatype: DataType, shape: &[usize], text: &str) -> Result<Tensor, InferError> {
+        let mut json = Jiter::new(text.as_bytes()).with_allow_inf_nan();
+        let shape = Shape::new(shape).unwrap();
+        read(
+            &mut json,
+            Part::new(text.as_bytes(), 0),
+            "x",
+            datatype,
+            &shape,
+        )
+    }
+
+    #[test]
+    fn missing_numbers_and_those_without_digits_are_read_as_floats() {
+        let text = r#"[null, NaN, "NaN", Infinity, "-Infinity", 1]"#;
+        let floats = one(DataType::Fp32, &[6], text).unwrap();
+        let floats = floats.to_vec::<f32>().unwrap();
+        assert!(floats[..3].iter().all(|value| value.is_nan()));
+        assert_eq!(floats[3..], [f32::INFINITY, f32::NEG_INFINITY, 1.0]);
+        for (datatype, text) in [
+            (DataType::Fp32, "[\"inf\"]"),
+            (DataType::Fp32, "[\"1\"]"),
+            (DataType::Fp32, "[1e39]"),
+            (DataType::Fp32, "[1e400]"),
+            (DataType::Fp64, "[1e400]"),
+            (DataType::Int64, "[NaN]"),
+        ] {
+            let error = one(datatype, &[1], text).unwrap_err();
+            assert_eq!(error.code, ErrorCode::DatatypeMismatch, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_does_not_fit_is_named_by_row_and_column() {
+        let message = |datatype, text| one(datatype, &[2, 2], text).unwrap_err().message;
+        assert_eq!(
+            message(DataType::Int64, "[[1, 2],\n [3, null]]"),
+            "input \"x\" has null in row 2, column 2, at line 2 column 6: INT64 has no missing value"
+        );
+        assert_eq!(
+            message(DataType::Fp32, "[1, \"a\", 3, 4]"),
+            "input \"x\" has a value that is not a valid FP32 in row 1, column 2, at line 1 column 5"
+        );
+        for datatype in [DataType::Bytes, DataType::Bool] {
+            assert!(message(datatype, "[null]").contains("has null in row 1, column 1"));
+        }
+    }
+
+    #[test]
+    fn an_integer_may_have_a_fraction_of_zeros() {
+        let read = one(DataType::Int64, &[3], "[1.0, -2.00, 9007199254740993.0]").unwrap();
+        assert_eq!(
+            read.to_vec::<i64>().unwrap(),
+            [1, -2, 9_007_199_254_740_993]
+        );
+        for text in ["[1.5]", "[1e2]", "[1.0e0]", "[0.99999999999999999999]"] {
+            assert!(one(DataType::Int64, &[1], text).is_err(), "{text}");
+        }
+        assert!(one(DataType::Uint8, &[1], "[256.0]").is_err());
+    }
+
+    #[test]
+    fn a_float_is_rounded_once() {
+        // By way of the nearest double, which lies halfway between two floats, it would be 1353.6875.
+        let text = "[1.353687561035156250000000000000000000000001e+3]";
+        for read in [
+            one(DataType::Fp32, &[1], text).unwrap(),
+            read_fast(text.as_bytes(), DataType::Fp32, &Shape::new(&[1]).unwrap())
+                .unwrap()
+                .0,
+        ] {
+            assert_eq!(read.to_vec::<f32>().unwrap(), [1353.6876_f32]);
         }
     }
 }

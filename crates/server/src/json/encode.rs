@@ -254,8 +254,8 @@ fn numbers<T: WriteJson>(out: &mut Vec<u8>, elements: &[T]) {
     piece.append_to(out);
 }
 
-/// How an element is written in JSON: the shortest text that reads back as the same value; NaN and
-/// the infinities as the bare words that Python's `json` writes and reads.
+/// How an element is written in JSON: the shortest text that reads back as the same value. JSON has
+/// no digits for NaN, which is `null`, and for the infinities, which are strings.
 trait WriteJson {
     fn write(&self, piece: &mut Piece);
 }
@@ -301,8 +301,8 @@ impl WriteJson for bf16 {
 
 fn not_finite(nan: bool, positive: bool) -> &'static [u8] {
     match (nan, positive) {
-        (true, _) => b"NaN",
-        (false, true) => b"Infinity",
-        (false, false) => b"-Infinity",
+        (true, _) => b"null",
+        (false, true) => b"\"Infinity\"",
+        (false, false) => b"\"-Infinity\"",
     }
 }

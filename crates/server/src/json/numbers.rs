@@ -117,7 +117,9 @@ impl Number for f64 {
     #[inline(always)]
     fn read(text: &[u8]) -> Option<(Self, usize)> {
         let sign = usize::from(*text.first()? == b'-');
-        let (mut mantissa, whole) = whole(&text[sign..])?;
+        let Some((mut mantissa, whole)) = whole(&text[sign..]) else {
+            return read_null(text);
+        };
         let mut len = sign + whole;
         let mut fraction = 0;
         let mut next = text.get(len).copied().unwrap_or_default();
@@ -156,7 +158,32 @@ impl Number for f64 {
 #[cold]
 fn read_any(text: &[u8]) -> Option<(f64, usize)> {
     const OPTIONS: Options = Options::new();
-    f64::from_lexical_partial_with_options::<{ format::JSON }>(text, &OPTIONS).ok()
+    let read = f64::from_lexical_partial_with_options::<{ format::JSON }>(text, &OPTIONS).ok();
+    read.filter(|(value, _)| value.is_finite())
+}
+
+/// As [`read_any`], without a double between the digits and the float.
+#[cold]
+fn read_float(text: &[u8]) -> Option<(f32, usize)> {
+    const OPTIONS: Options = Options::new();
+    let read = f32::from_lexical_partial_with_options::<{ format::JSON }>(text, &OPTIONS).ok();
+    read.filter(|(value, _)| value.is_finite())
+}
+
+/// A missing number.
+#[cold]
+fn read_null(text: &[u8]) -> Option<(f64, usize)> {
+    text.starts_with(b"null").then_some((f64::NAN, 4))
+}
+
+/// Whether a double is halfway between two floats: rounded to it, a decimal no longer shows on which
+/// side of the half it was. Among the smallest floats, which have fewer digits, every double counts.
+#[inline(always)]
+fn hides_the_nearest_float(wide: f64) -> bool {
+    const DROPPED: u64 = (1 << (f64::MANTISSA_DIGITS - f32::MANTISSA_DIGITS)) - 1;
+    const HALF: u64 = DROPPED.div_ceil(2);
+    let is_small = wide.abs() < f32::MIN_POSITIVE as f64 && wide != 0.0;
+    wide.to_bits() & DROPPED == HALF || is_small
 }
 
 /// Powers of ten, which a double holds exactly up to the 22nd.
@@ -166,12 +193,14 @@ const POWERS_OF_TEN: [f64; 19] = [
 ];
 
 impl Number for f32 {
-    /// By way of a double, as every client that computes in doubles would.
     #[inline(always)]
     fn read(text: &[u8]) -> Option<(Self, usize)> {
         let (wide, len) = f64::read(text)?;
+        if hides_the_nearest_float(wide) {
+            return read_float(text);
+        }
         let narrow = wide as Self;
-        narrow.is_finite().then_some((narrow, len))
+        (!narrow.is_infinite()).then_some((narrow, len))
     }
 
     #[inline(always)]
@@ -234,7 +263,7 @@ mod tests {
     fn what_is_no_json_or_does_not_fit_is_left_alone() {
         for wrong in [
             "", "1", "[", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "[[1]", "[01]", "[1.]", "[.5]",
-            "[+1]", "[-]", "[1e]", "[1e400]", "[NaN]", "[\"1\"]", "[null]",
+            "[+1]", "[-]", "[1e]", "[1e400]", "[NaN]", "[\"1\"]", "[nul]", "[-null]", "[nulls]",
         ] {
             assert_eq!(read::<f32>(wrong.as_bytes(), 1), None, "{wrong}");
         }

@@ -15,6 +15,15 @@ pub(crate) struct ErrorBody<'a> {
     code: &'a str,
 }
 
+impl<'a> ErrorBody<'a> {
+    pub(super) fn of(error: &'a InferError) -> Self {
+        Self {
+            error: &error.message,
+            code: error.code.name(),
+        }
+    }
+}
+
 /// An error on its way to a client.
 pub(crate) struct ApiError(InferError);
 
@@ -27,18 +36,19 @@ impl From<InferError> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let Self(error) = self;
-        let status = StatusCode::from_u16(error.code.http_status())
-            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = ErrorBody {
-            error: &error.message,
-            code: error.code.name(),
-        };
-        let mut response = (status, axum::Json(body)).into_response();
-        if let Some(seconds) = error.code.retry_after_s() {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response
+        respond(&error, &ErrorBody::of(&error))
     }
+}
+
+/// The response to an error, with a body that has more than the error.
+pub(super) fn respond(error: &InferError, body: &impl Serialize) -> Response {
+    let status =
+        StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, axum::Json(body)).into_response();
+    if let Some(seconds) = error.code.retry_after_s() {
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tidegate_gateway::Permission;
 use tidegate_serving::{ErrorCode, InferError};
 use utoipa::ToSchema;
 
-use super::answer::{ApiError, ErrorBody};
+use super::answer::ErrorBody;
 use super::path::Path;
 use crate::component::Component;
 use crate::describe::{EXTENSIONS, SERVER_NAME, SERVER_VERSION};
@@ -37,21 +37,68 @@ pub(crate) async fn server() -> Json<ServerMetadata> {
     })
 }
 
+/// Whether the process answers at all, as the Open Inference Protocol says it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Liveness {
+    live: bool,
+}
+
 /// Whether the process answers at all.
-#[utoipa::path(get, path = "/v2/health/live", tag = "server", responses((status = 200, description = "it does")))]
-pub(crate) async fn live() -> StatusCode {
-    StatusCode::OK
+#[utoipa::path(get, path = "/v2/health/live", tag = "server", responses((status = 200, body = Liveness)))]
+pub(crate) async fn live() -> Json<Liveness> {
+    Json(Liveness { live: true })
 }
 
 /// The status of a server that is ready.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Readiness)]
 pub(crate) struct ReadyStatus {
+    ready: bool,
     /// `ready`, or `degraded` if there is a problem that traffic need not wait for.
     status: &'static str,
     /// Those problems: versions of the registry that could not be loaded, or that the registry
     /// cannot be read.
     problems: Vec<String>,
+}
+
+/// Whether a model or a version answers.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ModelReadiness {
+    name: String,
+    ready: bool,
+}
+
+impl ModelReadiness {
+    /// The answer for a model that answers, or for the error that a request would meet.
+    pub(super) fn respond(name: String, would_answer: Result<(), InferError>) -> Response {
+        match would_answer {
+            Ok(()) => Json(Self { name, ready: true }).into_response(),
+            Err(error) => NotReady::respond(Some(&name), &error),
+        }
+    }
+}
+
+/// An error with the fields in which clients of the Open Inference Protocol look for readiness.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NotReady<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    /// Always false.
+    ready: bool,
+    #[serde(flatten)]
+    error: ErrorBody<'a>,
+}
+
+impl NotReady<'_> {
+    /// As every error is answered, with `ready`, and the name of the model that is not.
+    fn respond(name: Option<&str>, error: &InferError) -> Response {
+        let body = NotReady {
+            name,
+            ready: false,
+            error: ErrorBody::of(error),
+        };
+        super::answer::respond(error, &body)
+    }
 }
 
 /// Whether the server is ready, and what its components report.
@@ -69,10 +116,8 @@ pub(super) fn routes(readiness: Arc<Readiness>) -> Routes<()> {
 /// Whether traffic should be sent here: every model that was found in a folder answers, every
 /// pinned model of the registry does, and the server is not stopping.
 #[utoipa::path(get, path = "/v2/health/ready", tag = "server",
-    responses((status = 200, body = ReadyStatus), (status = 503, body = ErrorBody)))]
-pub(crate) async fn ready(
-    State(readiness): State<Arc<Readiness>>,
-) -> Result<Json<ReadyStatus>, ApiError> {
+    responses((status = 200, body = ReadyStatus), (status = 503, body = NotReady)))]
+pub(crate) async fn ready(State(readiness): State<Arc<Readiness>>) -> Response {
     if readiness.lifecycle.is_ready() {
         let components = readiness.components.iter();
         let problems: Vec<String> = components
@@ -83,33 +128,38 @@ pub(crate) async fn ready(
         } else {
             "degraded"
         };
-        return Ok(Json(ReadyStatus { status, problems }));
+        return Json(ReadyStatus {
+            ready: true,
+            status,
+            problems,
+        })
+        .into_response();
     }
     let message = "the server is starting or stopping, or a model could not be loaded: see /v2/repository/index";
-    Err(InferError::new(ErrorCode::NotReady, message).into())
+    NotReady::respond(None, &InferError::new(ErrorCode::NotReady, message))
 }
 
 /// Whether a model answers.
 #[utoipa::path(get, path = "/v2/models/{model}/ready", tag = "models", params(("model" = String, Path)),
-    responses((status = 200, description = "it does"), (status = 404, body = ErrorBody),
-        (status = 503, body = ErrorBody)))]
+    responses((status = 200, body = ModelReadiness), (status = 404, body = NotReady),
+        (status = 503, body = NotReady)))]
 pub(crate) async fn model_ready(
     State(front_end): State<Arc<FrontEnd>>,
     Path(model): Path<String>,
-) -> Result<StatusCode, ApiError> {
-    front_end.serving.would_answer(&model, None)?;
-    Ok(StatusCode::OK)
+) -> Response {
+    let would_answer = front_end.serving.would_answer(&model, None);
+    ModelReadiness::respond(model, would_answer)
 }
 
 /// Whether a version answers.
 #[utoipa::path(get, path = "/v2/models/{model}/versions/{version}/ready", tag = "models",
     params(("model" = String, Path), ("version" = String, Path)),
-    responses((status = 200, description = "it does"), (status = 404, body = ErrorBody),
-        (status = 503, body = ErrorBody)))]
+    responses((status = 200, body = ModelReadiness), (status = 404, body = NotReady),
+        (status = 503, body = NotReady)))]
 pub(crate) async fn version_ready(
     State(front_end): State<Arc<FrontEnd>>,
     Path((model, version)): Path<(String, String)>,
-) -> Result<StatusCode, ApiError> {
-    front_end.serving.would_answer(&model, Some(&version))?;
-    Ok(StatusCode::OK)
+) -> Response {
+    let would_answer = front_end.serving.would_answer(&model, Some(&version));
+    ModelReadiness::respond(model, would_answer)
 }

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use tidegate_core::Signature;
 use tidegate_gateway::Credentials;
 use tidegate_serving::{
     Encoded, ErrorCode, Exchange, InferError, InferRequest, InferResponse, Received, RequestTrace,
@@ -17,6 +18,7 @@ use tidegate_serving::{
 use super::answer::{ApiError, ErrorBody};
 use super::body;
 use super::path::Path;
+use super::raw;
 use crate::ServerConfig;
 use crate::front_end::FrontEnd;
 use crate::json::{decode_infer, encode_infer};
@@ -85,6 +87,7 @@ pub(crate) async fn handle(
         body: Some(body),
         trace,
         form: AnswerForm::default(),
+        raw: None,
     };
     respond(trace_header, front_end.serving.answer(exchange).await)
 }
@@ -111,6 +114,8 @@ struct InferExchange<'a, B> {
     body: Option<B>,
     trace: Option<Box<RequestTrace>>,
     form: AnswerForm,
+    /// A body that is nothing but the bytes of the only input, until the signature is known.
+    raw: Option<Bytes>,
 }
 
 /// How the client wants its answer.
@@ -146,6 +151,9 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
         // After the body: how long that took depends on the client, not on this server.
         let at = Instant::now();
         let json_bytes = json_bytes(self.headers, &body)?;
+        if json_bytes == 0 && self.headers.contains_key(HEADER_LENGTH) {
+            return self.receive_raw(body, at);
+        }
         let decoded = decode_infer(&body, json_bytes)?;
         let parameters = decoded.parameters;
         self.form = AnswerForm {
@@ -169,6 +177,17 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
         self.trace.take()
     }
 
+    fn decode_inputs(
+        &mut self,
+        request: &mut InferRequest,
+        signature: &Signature,
+    ) -> Result<(), InferError> {
+        if let Some(bytes) = self.raw.take() {
+            request.inputs = raw::decode(bytes, signature)?;
+        }
+        Ok(())
+    }
+
     async fn encode(&mut self, response: InferResponse) -> Result<Encoded<Response>, InferError> {
         let form = &self.form;
         let (body, json_bytes) = encode_infer(
@@ -187,6 +206,19 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
             headers.insert(HEADER_LENGTH, HeaderValue::from(json_bytes));
         }
         Ok(encoded)
+    }
+}
+
+impl<B> InferExchange<'_, B> {
+    /// A request without JSON, whose answer is binary too.
+    fn receive_raw(&mut self, body: Bytes, at: Instant) -> Result<Received, InferError> {
+        self.raw = Some(body);
+        self.form.all_binary = true;
+        let request = InferRequest {
+            deadline: header_deadline(self.headers, at)?,
+            ..InferRequest::default()
+        };
+        Ok(Received { request, at })
     }
 }
 

@@ -20,6 +20,7 @@ use utoipa::ToSchema;
 
 use super::answer::{ApiError, ErrorBody};
 use super::body;
+use super::health::{ModelReadiness, NotReady};
 use super::infer::{header_deadline, respond};
 use super::openapi::{InstancesBody, PredictionsBody};
 use super::path::Path;
@@ -34,13 +35,6 @@ pub(crate) struct ModelList {
     models: Vec<String>,
 }
 
-/// Whether a model answers.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct ModelStatus {
-    name: String,
-    ready: bool,
-}
-
 /// The models that answer.
 #[utoipa::path(get, path = "/v1/models", tag = "v1", responses((status = 200, body = ModelList)))]
 pub(crate) async fn models(State(front_end): State<Arc<FrontEnd>>) -> Json<ModelList> {
@@ -52,16 +46,13 @@ pub(crate) async fn models(State(front_end): State<Arc<FrontEnd>>) -> Json<Model
 
 /// Whether a model answers.
 #[utoipa::path(get, path = "/v1/models/{model}", tag = "v1", params(("model" = String, Path)),
-    responses((status = 200, body = ModelStatus), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
+    responses((status = 200, body = ModelReadiness), (status = 404, body = NotReady), (status = 503, body = NotReady)))]
 pub(crate) async fn model(
     State(front_end): State<Arc<FrontEnd>>,
     Path(model): Path<String>,
-) -> Result<Json<ModelStatus>, ApiError> {
-    front_end.serving.would_answer(&model, None)?;
-    Ok(Json(ModelStatus {
-        name: model,
-        ready: true,
-    }))
+) -> Response {
+    let would_answer = front_end.serving.would_answer(&model, None);
+    ModelReadiness::respond(model, would_answer)
 }
 
 /// Asks the newest version of a model with a single input: each instance is a row.
