@@ -92,7 +92,7 @@ struct State {
 }
 
 impl Alerting {
-    /// What is configured. The state in the folder `data` goes on; without a folder, all of it ends
+    /// What is configured. The state is read from the folder `data`; without a folder, all of it ends
     /// with the process. Rules may name the metrics that `registry` has by now: everything else
     /// registers before.
     ///
@@ -105,6 +105,7 @@ impl Alerting {
         context: AlertingContext,
     ) -> Result<Self, AlertsError> {
         let follows_registry = context.serving.fleet().is_some();
+        // Registered before the catalogue is read: rules may be about these metrics too.
         let metrics = DeliveryMetrics::new(registry);
         let mut plan = Plan::new(config, follows_registry, &registry.catalogue())?;
         let http = Http::new().map_err(|error| AlertsError::Client(error.to_string()))?;

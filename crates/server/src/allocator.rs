@@ -47,6 +47,7 @@ impl MetricSource for AllocatorMetrics {
     }
 
     fn expose(&self, out: &mut dyn Exposition) {
+        // No series at all: 0 would look like an allocator without memory.
         let Some(read) = self.read else { return };
         let usage = read();
         for (family, bytes) in [

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub(crate) fn now_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
+        // A clock before 1970 counts as 1970: nothing here needs such times.
         .map_or(0, |now| now.as_millis() as u64)
 }
 

@@ -213,6 +213,7 @@ impl Base {
             server: sections.server.clone(),
             environment,
             lifecycle,
+            // One outbox for objectives, alerting and replicas, which need not know one another.
             group: group.map(|name| (name, Arc::default())),
         })
     }

@@ -47,6 +47,7 @@ impl Encoding {
             return Ok(None);
         }
         Self::parse(&name).map(Some).ok_or_else(|| {
+            // Cut: the header is the client's, of any length.
             let name: String = name.chars().take(32).collect();
             let message =
                 format!("content encoding {name:?} is not known: use gzip, deflate or zstd");
@@ -54,7 +55,7 @@ impl Encoding {
         })
     }
 
-    /// The encoding that the client likes best of those that are known.
+    /// The encoding that the client prefers, of those that are supported.
     pub(crate) fn accepted(headers: &HeaderMap) -> Option<Self> {
         let accepted = headers.get(header::ACCEPT_ENCODING)?.to_str().ok()?;
         let mut best: Option<(Self, f32)> = None;
@@ -78,6 +79,7 @@ impl Encoding {
 
     /// Unpacks a body of at most `max_bytes`: a small body must not unpack to a large one.
     pub(crate) async fn unpack(self, body: Bytes, max_bytes: usize) -> Result<Bytes, InferError> {
+        // Handing a small body to another thread takes longer than unpacking it here.
         if body.len() < BLOCKING_BYTES {
             return self.unpack_now(&body, max_bytes);
         }

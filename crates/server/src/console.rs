@@ -115,14 +115,17 @@ fn routes(console: &Console) -> Routes<Arc<Console>> {
         })
 }
 
+// Nothing inline may run: a text that slipped through escaping would still do no harm.
 const POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /// The answer with what keeps browsers from running or showing anything that is not ours.
 async fn guarded(mut response: Response) -> Response {
     let guards: [(HeaderName, &str); 4] = [
         (header::CONTENT_SECURITY_POLICY, POLICY),
+        // For browsers that do not know `frame-ancestors`.
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // Addresses of pages name models, which other sites need not learn.
         (header::REFERRER_POLICY, "same-origin"),
     ];
     let headers = response.headers_mut();

@@ -66,6 +66,7 @@ impl Costs {
         serving: Arc<Serving>,
         events: Arc<EventJournal>,
     ) -> Result<Self, CostError> {
+        // Even without prices: a built-in rule names one of these metrics.
         let metrics = CostMetrics::new(registry);
         let Some(plan) = config.parse()? else {
             return Ok(Self(None));
@@ -97,6 +98,7 @@ impl Costs {
         loop {
             let now_ms = clock::next_multiple(MEASURE_EVERY_MS).await;
             let has_reached = counting.step(now_ms);
+            // At once when a share is reached: after a crash it must not be reported again.
             if has_reached || now_ms.is_multiple_of(PERSIST_EVERY_MS) {
                 counting.persist().await;
             }

@@ -48,6 +48,7 @@ pub(crate) fn model_config(version: &Version) -> ModelConfig {
         backend: version.engine().to_owned(),
         max_batch_size: limits
             .max_batch_rows
+            // In Triton's form 0 means that the model has no batch axis.
             .map_or(0, |rows| i32::try_from(rows.get()).unwrap_or(i32::MAX)),
         input: input.collect(),
         output: output.collect(),
@@ -73,6 +74,7 @@ fn dynamic_batching(version: &Version) -> ModelDynamicBatching {
     let batching = &version.plan().manifest.batching;
     let queue_policy = ModelQueuePolicy {
         default_timeout_microseconds: batching.default_timeout_us,
+        // A request's own timeout always counts.
         allow_timeout_override: true,
         max_queue_size: u32::try_from(batching.max_queue_requests).unwrap_or(u32::MAX),
         ..ModelQueuePolicy::default()
@@ -84,6 +86,7 @@ fn dynamic_batching(version: &Version) -> ModelDynamicBatching {
             .filter_map(|rows| i32::try_from(*rows).ok())
             .collect(),
         max_queue_delay_microseconds: batching.max_queue_delay_us,
+        // Answers of a stream keep the order of its requests.
         preserve_ordering: true,
         priority_levels: u64::from(batching.priority_levels),
         // `level` counts from 0, Triton from 1.

@@ -32,6 +32,7 @@ impl FrontEnd {
             return fleet.load(&model).await;
         }
         let serving = self.serving.clone();
+        // A load takes seconds, in which the other connections of this thread would wait.
         run_blocking(move || serving.models().load(&model)).await?
     }
 

@@ -58,6 +58,7 @@ impl Gpus {
         // Weak: the thread ends when the registry, which owns the source, is gone.
         let (reading, config) = (Arc::downgrade(&gpus.0), config.clone());
         let thread = std::thread::Builder::new().name("gpu".to_owned());
+        // A server without these figures is better than no server.
         if let Err(error) = thread.spawn(move || watch(&reading, &config)) {
             debug!(%error, "GPUs are not measured: their thread cannot be started");
         }
@@ -96,6 +97,7 @@ impl MetricSource for Gpus {
 
 /// Reads the GPUs again and again, as long as the source is registered.
 fn watch(reading: &Weak<Mutex<Reading>>, config: &GpuConfig) {
+    // On this thread too, and not while the server starts: loading the driver may take long.
     let Some(driver) = nvml::find(config) else {
         return;
     };

@@ -101,6 +101,7 @@ impl GroupOutbox {
     pub(crate) fn send(&self, note: &GroupNote) {
         let note = note.write();
         let mut state = self.state.lock();
+        // The store may be out of reach for days.
         if state.notes.len() >= MAX_NOTES {
             warn!(
                 kind = note.kind,

@@ -54,6 +54,7 @@ pub(crate) async fn router(front_end: Arc<FrontEnd>) -> Router {
 /// hold up the end of the server.
 fn reflection(front_end: Arc<FrontEnd>) -> Router {
     let mut routes = Routes::default();
+    // Without its description the service still works, so an error is no reason not to start.
     if let Ok(service) = descriptions().build_v1() {
         routes = routes.add_service(service);
     }
@@ -64,6 +65,7 @@ fn reflection(front_end: Arc<FrontEnd>) -> Router {
     routes
         .prepare()
         .into_axum_router()
+        // Both routers have one, and such two cannot be merged.
         .reset_fallback()
         .layer(map_request(move |request: Request| {
             let stopped = front_end.lifecycle.stopping();

@@ -72,6 +72,7 @@ impl MetricSource for QuantileSource {
     }
 
     fn expose(&self, out: &mut dyn Exposition) {
+        // The end is exclusive, and requests of this millisecond count.
         let until_ms = now_ms() + 1;
         let since_ms = until_ms.saturating_sub(QUANTILE_WINDOW_MS);
         // Copied out: counting requests waits for the lock, and an exposition may be slow.

@@ -170,6 +170,7 @@ impl<S: Serve> Port<S> {
         drop(listener);
         // A request that has arrived on an accepted connection is accepted too.
         self.workers.drain().await;
+        // Before the connections learn of it: the reads that they then poll must see it.
         self.is_drained.store(true, Ordering::Relaxed);
         self.stopping.send_replace(true);
         self.stopping.closed().await;

@@ -95,6 +95,7 @@ impl Objectives {
         let (group_name, group) = group.unzip();
         let (file, state) = file.map(StateFile::open).unzip();
         let mut state: PersistedState = state.unwrap_or_default();
+        // Before anything is counted: it decides which ledger the counts go to.
         state.join(group_name.as_deref());
         let configured: BTreeSet<String> = slos.iter().map(|slo| slo.name().to_owned()).collect();
         let slos: Arc<[Slo]> = slos
@@ -150,6 +151,7 @@ impl Objectives {
 
     /// Counts what finished up to a moment and, at whole minutes, evaluates the alerts.
     fn step(&self, now_ms: u64) {
+        // Else requests that ended before this moment would count in the next step.
         self.observations.drain();
         let mut state = self.state.lock();
         for (slo, counts) in self.counting.lock().take() {

@@ -31,6 +31,7 @@ impl StateFile {
             Ok(bytes) => bytes,
             Err(problem) => return error!(%file, %problem, "cannot serialize the state"),
         };
+        // Most steps change nothing, and each write waits for the disk.
         if written.as_ref() == Some(&bytes) {
             return;
         }

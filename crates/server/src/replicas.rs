@@ -2,7 +2,7 @@
 //! on one of them, and one of them sends the alerts that all of them have.
 //!
 //! Every few seconds, and at once after a change, each exchanges what is new with the store. While
-//! the store cannot be reached, each goes on with what it knows, and sends alerts itself: an
+//! the store cannot be reached, each continues with what it knows, and sends alerts itself: an
 //! alert that arrives twice does less harm than one that never arrives.
 
 mod api;
@@ -199,6 +199,7 @@ impl Member {
         }
         let sends_alerts = state
             .alert_sender()
+            // While no sender is certain, every replica sends.
             .is_none_or(|sender| sender == state.own);
         let reached = problem.is_none().then_some(state.replicas.len());
         self.metrics.set_exchange(group, reached, sends_alerts);

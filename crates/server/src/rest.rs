@@ -36,6 +36,7 @@ use crate::routes::Routes;
 fn router(front_end: Arc<FrontEnd>, components: &[Arc<dyn Component>]) -> Router {
     let gateway = front_end.serving.gateway().clone();
     let routes = routes(front_end, components);
+    // From the list that the router is made of, so that no route is missing in it.
     let documentation = SwaggerUi::new("/docs").url("/openapi.json", routes.openapi().clone());
     routes
         .into_router(&gateway)

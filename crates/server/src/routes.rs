@@ -184,6 +184,7 @@ impl Routes<()> {
         let mut router = Router::new();
         for entry in self.entries {
             let handler = match entry.check {
+                // Not twice: the pipeline admits it, with the endpoint that the request names.
                 Check::Pipeline => entry.handler,
                 Check::Route => {
                     let guard = RouteGuard {

@@ -125,6 +125,7 @@ impl Server {
         // Before the process ends: an engine that is torn down while it runs reports a failure that
         // no client should see.
         self.workers.end();
+        // Only now: counts and alerts go on while the last requests are answered.
         self.background.abort_all();
         // After the last answer, so that the state that they save counts every request.
         for component in &self.components {

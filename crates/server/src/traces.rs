@@ -192,6 +192,8 @@ fn finished<'a>(
     FinishedRequest {
         context: &trace.context,
         call: match trace.via {
+            // The route, not the path: names of spans should have few values (OpenTelemetry, "Span
+            // name").
             Via::Rest => Call::Http("/v2/models/{model}/infer"),
             Via::RestV1 => Call::Http("/v1/models/{model}:predict"),
             Via::Grpc => Call::Grpc("ModelInfer"),
@@ -210,6 +212,7 @@ fn finished<'a>(
                 grpc_status: code.grpc_code(),
             },
         },
+        // Spans have times of day; requests are timed by the clock that never goes back.
         received: now.1 - now.0.saturating_duration_since(one.received),
         // The span of encoding begins where the rest of the request ends.
         total: one.total.saturating_sub(one.encode),

@@ -98,6 +98,7 @@ impl Worker {
         std::thread::Builder::new()
             .name(format!("worker {number}"))
             .spawn(move || {
+                // The sender is dropped to end the loop, so this is always an error.
                 let _ = runtime.block_on(stop);
                 // Blocking work that hangs must not hold up the end of the process.
                 runtime.shutdown_background();

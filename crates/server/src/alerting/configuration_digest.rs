@@ -45,6 +45,7 @@ fn collect(value: &Value, key: &str, digests: &mut BTreeMap<String, String>) {
                 collect(value, &key, digests);
             }
         }
+        // A key without a value is the same as a missing one.
         Value::Null => {}
         value => drop(digests.insert(key.to_owned(), digest(key, value))),
     }
@@ -55,6 +56,7 @@ fn digest(key: &str, value: &Value) -> String {
     let digest = Sha256::digest(format!("{key}\n{value}"));
     digest
         .iter()
+        // Four bytes: so many values share a digest that none can be found out from it.
         .take(4)
         .map(|byte| format!("{byte:02x}"))
         .collect()

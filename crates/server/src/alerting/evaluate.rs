@@ -22,6 +22,8 @@ impl Alerting {
     /// Brings everything up to a moment, and writes it before anybody is notified.
     pub(super) async fn evaluate(&self, now_ms: u64) {
         let index = self.index().await;
+        // Before the state is locked: reading every metric takes a while, and the API needs the
+        // lock.
         let mut samples = self.samples();
         let alerts = self.context.objectives.alerts(&self.plan.links, now_ms);
         let other_sender = self.other_sender();
@@ -228,6 +230,7 @@ fn record_changes(
             alert.label("severity"),
             alert.label("endpoint"),
         );
+        // Objectives log their own alerts, with the burn rates.
         if alert.label("slo").is_empty() {
             let why = alert.annotation("description");
             warn!(alert = name, severity, endpoint, why, "alert");

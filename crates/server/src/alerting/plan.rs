@@ -65,6 +65,7 @@ impl Plan {
             ("rules", config.rules.len(), MAX_RULES),
             (
                 "routes",
+                // Each Alertmanager becomes a route.
                 config.routes.len() + config.alertmanagers.len(),
                 MAX_ROUTES,
             ),
@@ -88,6 +89,7 @@ impl Plan {
         let rules = RuleConfig::parse_all(&rules)?;
         rules
             .iter()
+            // At the start: a rule whose metric is misspelt would never fire.
             .try_for_each(|rule| check_metric(rule, catalogue))?;
         let routes = routes(config)?;
         let message_routes = routes
@@ -105,6 +107,7 @@ impl Plan {
             inhibitions,
             deploy_severities: config.deploy_suppresses.clone(),
             deploy_window_ms: config.deploy_window_s.saturating_mul(1000),
+            // With 0 every message would be dropped before it is tried.
             max_waiting: config.max_waiting_messages.max(1),
             give_up_after_ms: config.give_up_after_s.saturating_mul(1000),
             links: config.links(),

@@ -121,6 +121,7 @@ fn title(message: &Message) -> String {
     let mut names: Vec<&str> = message.alerts.iter().map(|alert| alert.name()).collect();
     names.dedup();
     let more = names.len().saturating_sub(3);
+    // Titles are read in lists and on phones.
     names.truncate(3);
     let more = if more > 0 {
         format!(" and {more} more")

@@ -39,6 +39,7 @@ impl Deliveries {
     /// A message of a route has not arrived.
     pub(super) fn failed(&mut self, route: &str, reason: &str, now_ms: u64) {
         let delivery = self.0.entry(route.to_owned()).or_default();
+        // The first failure since the last success: how long it lasts is what matters.
         let since_ms = delivery
             .failing
             .as_ref()

@@ -23,6 +23,7 @@ impl Alerting {
             state.persisted.silences.add(silence.clone(), now_ms)?;
             self.context.events.add(event);
         }
+        // Written first: what the group learns must survive a restart of this server.
         self.persist().await;
         self.notify_group(silence);
         Ok(())

@@ -98,6 +98,7 @@ impl KnownVersions {
                 continue;
             }
             let versions = now.versions(model);
+            // Another version is a change of its own, which was added above.
             if versions == last.versions(model) {
                 let version = versions.last().copied().unwrap_or_default();
                 changes.push(version_change(model, version, Change::Reloaded));

@@ -40,6 +40,7 @@ pub(super) async fn answer(
     };
     response
         .headers_mut()
+        // A cache must not give a stream to a browser that asks for the page.
         .append(header::VARY, HeaderValue::from_static("accept"));
     response
 }

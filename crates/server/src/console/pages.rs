@@ -36,6 +36,7 @@ pub(super) fn routes() -> Routes<Arc<Console>> {
         .get("/console/models/{name}", ViewOperations, model::show)
         .get("/console/objectives", ViewOperations, objectives::show)
         .get("/console/alerts", ViewOperations, alerts::show)
+        // Where a refused form leaves the browser: loading the page again must work.
         .get("/console/silences", ViewOperations, alerts::show)
         .post("/console/silences", ManageAlerts, alerts::silence)
         .get(

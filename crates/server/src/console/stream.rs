@@ -47,6 +47,7 @@ pub(super) fn open(console: Arc<Console>, query: impl PageQuery) -> Response {
         let message = "too many pages are kept up to date (console.max_streams)";
         return (
             StatusCode::SERVICE_UNAVAILABLE,
+            // As long as the script waits before it tries again.
             [(header::RETRY_AFTER, "15")],
             message,
         )
@@ -64,6 +65,7 @@ pub(super) fn open(console: Arc<Console>, query: impl PageQuery) -> Response {
         .flat_map(stream::iter)
         .take_until(stopped);
     Sse::new(events)
+        // Proxies close connections on which nothing is sent.
         .keep_alive(KeepAlive::default())
         .into_response()
 }

@@ -158,6 +158,7 @@ async fn cost(
     State(costs): State<Arc<Costs>>,
     query: Result<axum::extract::Query<CostQuery>, QueryRejection>,
 ) -> Result<Json<CostReport>, ApiError> {
+    // As a result, because axum's own answer would not have the form of our errors.
     let axum::extract::Query(query) = query.map_err(|error| wrong(error.body_text()))?;
     let (from, to, by) = query.parse(Day::of_ms(now_ms()))?;
     // A year of many versions takes a moment.

@@ -198,6 +198,7 @@ fn typed(
                 .iter()
                 .map(|flag| u8::from(*flag))
                 .collect();
+            // First: the error then counts elements, as the client does, and not bytes.
             counted(&shape, bytes.len())
                 .and_then(|()| Tensor::from_wire(datatype, shape, bytes.into()))
         }
@@ -253,7 +254,10 @@ fn narrow<T: Element + TryFrom<W>, W: Copy>(
 ) -> Result<Result<Tensor, TensorError>, InferError> {
     let elements: Result<Vec<T>, _> = wide.iter().map(|value| T::try_from(*value)).collect();
     let elements = elements.map_err(|_| {
-        let message = format!("input \"{name}\" has a value that is no {}", T::DATATYPE);
+        let message = format!(
+            "input \"{name}\" has a value that is not a valid {}",
+            T::DATATYPE
+        );
         InferError::new(ErrorCode::DatatypeMismatch, message)
     })?;
     Ok(Tensor::from_vec(shape, elements))

@@ -42,6 +42,7 @@ pub(super) struct Service {
 
 impl Service {
     pub(super) fn new(front_end: Arc<FrontEnd>, health: HealthReporter) -> Self {
+        // Weak: else the task would keep alive the server that it reports on.
         tokio::spawn(report_health(Arc::downgrade(&front_end), health));
         Self { front_end }
     }
@@ -304,6 +305,7 @@ impl GrpcInferenceService for Service {
                 }
             });
         let mut answers: Response<Self::ModelStreamInferStream> =
+            // In order: clients match answers to requests by it.
             Response::new(Box::pin(answers.buffered(STREAM_DEPTH)));
         if !compress {
             answers.disable_compression();

@@ -98,6 +98,7 @@ pub(crate) fn decode_by(
     let mut has_inputs = false;
     let mut key = json
         .next_object()
+        // A key borrows the reader; a `Key` can be kept while the value is read.
         .map(|key| key.map(Key::of))
         .map_err(|error| malformed(&json, &error))?;
     while let Some(field) = key {
@@ -350,12 +351,14 @@ fn shape(json: &mut Jiter<'_>, input: &str) -> Result<Shape, InferError> {
     let mut extents = Vec::new();
     let mut next = json.next_array().map_err(|error| malformed(json, &error))?;
     while let Some(peek) = next {
+        // At once: a body has space for millions of extents.
         if extents.len() > Shape::MAX_RANK {
             let rank = extents.len();
             return Err(wrong_shape(input, tidegate_core::ShapeError::Rank { rank }));
         }
         let at = json.current_index();
         let digits = json
+            // As digits: through a float, large extents would be rounded instead of refused.
             .known_number_bytes(peek)
             .map(<[u8]>::to_vec)
             .map_err(|error| malformed(json, &error))?;

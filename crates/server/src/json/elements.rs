@@ -206,6 +206,7 @@ impl Reader<'_, '_> {
         &mut self,
         mut one: impl FnMut(&mut Jiter<'_>, Peek) -> JiterResult<Option<T>>,
     ) -> Result<Vec<T>, InferError> {
+        // The shape is only the client's claim: more memory is taken as data arrives.
         let mut elements = Vec::with_capacity(self.expected.min(4096));
         self.each(|json, peek| {
             Ok(match one(json, peek)? {

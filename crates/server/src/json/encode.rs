@@ -68,6 +68,7 @@ pub(crate) fn encode_infer(
     let header_bytes = (!sections.is_empty()).then_some(out.len());
     let binary_bytes = sections.iter().map(Bytes::len).sum();
     refuse_beyond(max_bytes, out.len().saturating_add(binary_bytes))?;
+    // Exactly: growing as vectors do would take up to twice the memory of large outputs.
     out.reserve_exact(binary_bytes);
     for section in sections {
         out.extend_from_slice(&section);
@@ -233,7 +234,7 @@ fn integer(out: &mut Vec<u8>, number: impl itoa::Integer) {
 /// A JSON string. Fails for bytes that are not UTF-8.
 fn string(out: &mut Vec<u8>, text: &[u8]) -> Result<(), InferError> {
     let text = std::str::from_utf8(text).map_err(|_| {
-        let message = "an output holds bytes that are no UTF-8: ask for binary data";
+        let message = "an output holds bytes that are not UTF-8: ask for binary data";
         InferError::new(ErrorCode::InvalidParameter, message)
     })?;
     serde_json::to_writer(out, text).map_err(|error| internal(&error))

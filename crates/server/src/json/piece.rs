@@ -37,21 +37,21 @@ impl Piece {
     /// Appends a text of at most 32 bytes.
     #[inline(always)]
     pub(super) fn push(&mut self, text: &[u8]) {
-        let room: &mut [u8; LONGEST] = self.bytes[self.len..]
+        let space: &mut [u8; LONGEST] = self.bytes[self.len..]
             .first_chunk_mut()
-            .expect("a piece that is full is given away before more is pushed");
+            .expect("a full piece is appended to the answer before more is pushed");
         // Two copies of a fixed size that overlap: any length between the one and the double of it.
         match text.len() {
             0 => return,
             len @ 1..=3 => {
-                room[0] = text[0];
-                room[len / 2] = text[len / 2];
-                room[len - 1] = text[len - 1];
+                space[0] = text[0];
+                space[len / 2] = text[len / 2];
+                space[len - 1] = text[len - 1];
             }
-            len @ 4..=7 => ends::<4>(room, text, len),
-            len @ 8..=15 => ends::<8>(room, text, len),
-            len @ 16..=LONGEST => ends::<16>(room, text, len),
-            len => unreachable!("{len} bytes are no number"),
+            len @ 4..=7 => ends::<4>(space, text, len),
+            len @ 8..=15 => ends::<8>(space, text, len),
+            len @ 16..=LONGEST => ends::<16>(space, text, len),
+            len => unreachable!("no number has {len} bytes"),
         }
         self.len += text.len();
     }
@@ -65,9 +65,9 @@ impl Piece {
 
 /// Copies the first and the last `N` bytes of `len`.
 #[inline(always)]
-fn ends<const N: usize>(room: &mut [u8; LONGEST], text: &[u8], len: usize) {
-    room[..N].copy_from_slice(&text[..N]);
-    room[len - N..len].copy_from_slice(&text[len - N..len]);
+fn ends<const N: usize>(space: &mut [u8; LONGEST], text: &[u8], len: usize) {
+    space[..N].copy_from_slice(&text[..N]);
+    space[len - N..len].copy_from_slice(&text[len - N..len]);
 }
 
 #[cfg(test)]

@@ -58,6 +58,7 @@ impl Objectives {
         }
         {
             let mut state = self.state.lock();
+            // Scripts set the same objective on every run: no event then, and nothing to write.
             if state.set.get(&objective.name) == Some(&objective) {
                 return Ok(false);
             }

@@ -68,6 +68,7 @@ impl Objectives {
             metrics.set_budget_remaining(name, slo_status.budget_remaining);
             metrics.set_freezes_rollouts(name, status.frozen_since_ms.is_some());
             for (window, burn) in BurnWindow::ALL.iter().zip(&slo_status.burns) {
+                // A gauge needs a value; without requests nothing burns.
                 metrics.set_burn_rate(name, window.name(), burn.rate.unwrap_or(0.0));
             }
             for (alert, state) in status.alerts {

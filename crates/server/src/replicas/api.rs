@@ -45,11 +45,11 @@ pub(crate) struct Group {
     problem: Option<String>,
 }
 
-/// A server of a group that was heard of within a minute.
+/// A server of a group that exchanged counts within the last minute.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Replica {
     name: String,
-    /// When it was last heard of, in milliseconds since 1970.
+    /// When it last exchanged counts, in milliseconds since 1970.
     seen_ms: i64,
 }
 

@@ -28,6 +28,7 @@ impl Member {
         let Some(outgoing) = self.objectives.outgoing() else {
             return Ok(());
         };
+        // First: the lease must be renewed in time even where sending counts takes long.
         self.hold_lease(&store, &outgoing.replica).await?;
         let addition = Addition {
             group: &self.group,

@@ -35,10 +35,10 @@ pub(crate) struct IndexEntry {
     version: String,
     /// READY, LOADING, UNLOADING or UNAVAILABLE.
     state: &'static str,
-    /// Why it does not answer, or why it could not be loaded anew.
+    /// Why it does not answer, or why it could not be reloaded.
     #[serde(skip_serializing_if = "String::is_empty")]
     reason: String,
-    /// Where it stands, more exactly: absent, fetching, verifying, loading, warming, ready,
+    /// Its state in more detail: absent, fetching, verifying, loading, warming, ready,
     /// draining, unloaded, failed or stale.
     stage: &'static str,
     /// The aliases that mean it.
@@ -92,7 +92,7 @@ pub(crate) async fn index(
     ))
 }
 
-/// Loads a model, or loads it anew; the loaded version answers until the new one does.
+/// Loads or reloads a model; the loaded version answers until the new one does.
 #[utoipa::path(post, path = "/v2/repository/models/{model}/load", tag = "repository",
     params(("model" = String, Path)), request_body = ControlRequest,
     responses((status = 200, description = "it answers"), (status = 400, body = ErrorBody),

@@ -138,6 +138,7 @@ fn statistics(version: &Version) -> ModelStatistics {
             compute_input: figures.compute_input.into(),
             compute_infer: figures.compute_infer.into(),
             compute_output: figures.compute_output.into(),
+            // There is no response cache; clients of Triton read these fields.
             cache_hit: Duration::default(),
             cache_miss: Duration::default(),
         },

@@ -89,6 +89,7 @@ pub(crate) async fn expire(
     match alerting.expire_silence(&id).await {
         Some(()) => Ok(StatusCode::OK),
         None => {
+            // Cut: the id is the client's, of any length.
             let id: String = id.chars().take(64).collect();
             Err(InferError::new(
                 ErrorCode::NotFound,

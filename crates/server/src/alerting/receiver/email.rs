@@ -63,6 +63,7 @@ impl Smtp {
 
     async fn send_message(&self, message: &Message) -> Result<(), Undelivered> {
         let url = self.url.read().await.map_err(Undelivered::later)?;
+        // Made for each message: the file that has the URL may have changed.
         let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.reveal());
         let transport = transport
             .map_err(|_| Undelivered::later("its url must begin with smtp:// or smtps://"))?;
@@ -90,6 +91,7 @@ impl Smtp {
         let mut mail = lettre::Message::builder()
             .from(self.from.clone())
             .subject(super::title(message));
+        // The same when it is sent again, so that mail programs show it once.
         mail = mail.message_id(Some(id)).header(ContentType::TEXT_PLAIN);
         for to in &self.to {
             mail = mail.to(to.clone());

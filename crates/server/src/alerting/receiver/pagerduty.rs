@@ -40,6 +40,7 @@ impl PagerDuty {
         let file = config.routing_key_file.as_deref();
         let routing_key = SecretSource::required(&config.routing_key, file, "routing_key")?;
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        // The API requires a source.
         let source = if host.trim().is_empty() {
             "tidegate"
         } else {

@@ -189,6 +189,7 @@ fn template(config: &WebhookConfig) -> Result<Option<Environment<'static>>, Stri
             .map_err(|problem| format!("cannot read {}: {problem}", file.display()))?,
         (Some(_), _) => return Err("it has both template and template_file".to_owned()),
     };
+    // Compiled at the start: a mistake shows now, not with the first alert.
     let mut environment = Environment::new();
     environment
         .add_template_owned(TEMPLATE, text)
