@@ -8,6 +8,15 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// A tensor element type, named as the Open Inference Protocol names it.
+///
+/// ```
+/// use tidegate_core::DataType;
+///
+/// let datatype: DataType = "FP32".parse()?;
+/// assert_eq!(datatype.element_bytes(), Some(4));
+/// assert_eq!(DataType::Bytes.element_bytes(), None);
+/// # Ok::<(), tidegate_core::UnknownDataType>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 #[allow(

@@ -9,6 +9,16 @@ use thiserror::Error;
 /// The extents of a tensor, outermost first; empty for a scalar.
 ///
 /// A shape that exists has an element count that fits in `usize`.
+///
+/// ```
+/// use tidegate_core::Shape;
+///
+/// let shape = Shape::from_wire(&[2, 3])?;
+/// assert_eq!(shape.element_count(), 6);
+/// assert_eq!(shape.with_rows(5)?.to_string(), "[5, 3]");
+/// assert!(Shape::from_wire(&[-1, 3]).is_err());
+/// # Ok::<(), tidegate_core::ShapeError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Shape(SmallVec<[usize; 4]>);
 

@@ -7,6 +7,28 @@ use thiserror::Error;
 use crate::{DataType, Shape, Tensor};
 
 /// The named, typed, shaped inputs and outputs of a version.
+///
+/// ```
+/// use tidegate_core::{DataType, Dim, Shape, Signature, Tensor, TensorSpec};
+///
+/// let column = |name: &str| TensorSpec {
+///     name: name.to_owned(),
+///     datatype: DataType::Int64,
+///     dims: Some(vec![Dim::Any]),
+///     optional: false,
+/// };
+/// let signature = Signature {
+///     inputs: vec![column("age"), column("income")],
+///     outputs: vec![column("score")],
+/// };
+/// let tensor = Tensor::from_vec(Shape::new(&[2])?, vec![1i64, 2])?;
+/// let inputs = vec![("income".to_owned(), tensor.clone()), ("age".to_owned(), tensor)];
+/// // In the order of the signature, whatever the order of the request.
+/// assert_eq!(signature.bind(inputs).expect("both inputs fit").len(), 2);
+/// assert_eq!(signature.output("score"), Ok(0));
+/// assert!(signature.output("label").is_err());
+/// # Ok::<(), tidegate_core::TensorError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Signature {
     /// In the order in which the engine takes them.

@@ -7,6 +7,14 @@ use thiserror::Error;
 
 /// The elements of a `BYTES` tensor, held in the binary form of the Open Inference Protocol: each
 /// element a little-endian `u32` length and then its bytes. Slices share both buffers.
+///
+/// ```
+/// use tidegate_core::StringArray;
+///
+/// let array: StringArray = ["a", "bc"].into_iter().collect();
+/// assert_eq!(array.wire().as_ref(), b"\x01\0\0\0a\x02\0\0\0bc");
+/// assert_eq!(array.slice(1, 1).iter().next(), Some(b"bc".as_slice()));
+/// ```
 #[derive(Clone, Debug)]
 pub struct StringArray {
     wire: Bytes,

@@ -9,6 +9,16 @@ const TRACEPARENT_BYTES: usize = 55;
 const MAX_STATE_BYTES: usize = 2048;
 
 /// The span of one request, and the trace that it belongs to.
+///
+/// ```
+/// use tidegate_core::TraceContext;
+///
+/// let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+/// let context = TraceContext::child(parent, None, 7).expect("it is a valid traceparent");
+/// assert!(context.is_sampled);
+/// let own = "00-0af7651916cd43dd8448eb211c80319c-0000000000000007-01";
+/// assert_eq!(context.traceparent(), own);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceContext {
     /// The trace; never 0.

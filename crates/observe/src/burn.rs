@@ -57,6 +57,20 @@ impl BurnWindow {
 }
 
 /// The requests of one window up to now, and the burn rate that follows from them.
+///
+/// ```
+/// use tidegate_observe::{Burn, BurnWindow, Ledger, Objective};
+///
+/// let slo = Objective { name: "all".into(), target: 0.99, ..Objective::default() }.parse()?;
+/// let now_ms = 1_700_000_040_000;
+/// let mut ledger = Ledger::default();
+/// ledger.add(now_ms - 60_000, 95, 100);
+/// let burn = Burn::of(&slo, &ledger, BurnWindow::OneHour, now_ms);
+/// // 5 % of the requests failed, where 1 % may.
+/// assert_eq!(burn.rate.map(f64::round), Some(5.0));
+/// assert_eq!(burn.counts.bad(), 5);
+/// # Ok::<(), tidegate_observe::ObjectiveError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Burn {
     /// Good requests and all requests.

@@ -115,6 +115,14 @@ fn bounded(text: &str) -> String {
 }
 
 /// The last thousand events, the oldest first. Serializable.
+///
+/// ```
+/// use tidegate_observe::{Event, EventLog};
+///
+/// let mut log = EventLog::default();
+/// log.add(Event::new("version.ready", 1_700_000_000_000).about("fraud", "7"));
+/// assert_eq!(log.iter().next().map(|event| event.id), Some(1));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EventLog {
     /// Number of events ever added.

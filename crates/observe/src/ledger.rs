@@ -17,6 +17,18 @@ use crate::window::{HOUR_MS, MINUTE_MS};
 ///
 /// Ledgers of replicas are [merged](Self::merge) in any order, whole or [by bucket](Self::iter). As
 /// JSON (through serde) a full one is some 70 kB.
+///
+/// ```
+/// use tidegate_observe::Ledger;
+///
+/// let (mut one, mut other) = (Ledger::default(), Ledger::default());
+/// one.add(60_000, 9, 10);
+/// other.add(60_000, 10, 10);
+/// one.merge(&other);
+/// let counts = one.sum(0, 120_000);
+/// assert_eq!((counts.good, counts.total), (19, 20));
+/// assert_eq!(counts.error_rate(), Some(0.05));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ledger {

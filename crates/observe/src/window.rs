@@ -14,6 +14,14 @@ pub(crate) const DAY_MS: u64 = 24 * HOUR_MS;
 pub const MAX_WINDOW_DAYS: u32 = 90;
 
 /// The window over which an objective holds. Written `"30d"` or `"month"`.
+///
+/// ```
+/// use tidegate_observe::Window;
+///
+/// assert_eq!("7d".parse::<Window>(), Ok(Window::Rolling { days: 7 }));
+/// assert_eq!("month".parse::<Window>(), Ok(Window::Month));
+/// assert!("7h".parse::<Window>().is_err());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Window {

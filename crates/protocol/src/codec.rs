@@ -61,6 +61,15 @@ impl<U: Message + Default> Decoder for BoundedDecoder<U> {
 
 /// Reads a message.
 ///
+/// ```
+/// use tidegate_protocol::inference::ModelReadyRequest;
+///
+/// // The field has five bytes, of which two have arrived.
+/// let cut_off = bytes::Bytes::from_static(b"\x0a\x05fr");
+/// let status = tidegate_protocol::decode::<ModelReadyRequest>(cut_off).unwrap_err();
+/// assert_eq!(status.code(), tonic::Code::InvalidArgument);
+/// ```
+///
 /// # Errors
 /// INVALID_ARGUMENT with the code `malformed_request` or `too_many_inputs`.
 pub fn decode<M: Message + Default>(bytes: Bytes) -> Result<M, Status> {

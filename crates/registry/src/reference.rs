@@ -8,6 +8,16 @@ use tidegate_core::ModelName;
 use crate::{Error, ErrorCode, Result};
 
 /// A model and which of its versions: `fraud`, `fraud:7`, `fraud@champion`.
+///
+/// ```
+/// use tidegate_registry::{Reference, Selector};
+///
+/// let reference: Reference = "fraud@champion".parse()?;
+/// assert_eq!(reference.model.as_str(), "fraud");
+/// assert_eq!(reference.selector, Selector::Alias("champion".to_owned()));
+/// assert!("fraud:0".parse::<Reference>().is_err());
+/// # Ok::<(), tidegate_registry::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
     /// The model.

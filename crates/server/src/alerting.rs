@@ -92,7 +92,7 @@ struct State {
 }
 
 impl Alerting {
-    /// What is configured. The state is read from the folder `data`; without a folder, all of it ends
+    /// What is configured. The state is read from the folder `data`; without a folder, it ends
     /// with the process. Rules may name the metrics that `registry` has by now: everything else
     /// registers before.
     ///

@@ -20,6 +20,22 @@ const MAX_SHARE: f64 = 100.0;
 const MAX_AMOUNT: f64 = 1e12;
 
 /// A section `[[cost.budget]]`.
+///
+/// ```
+/// use tidegate_observe::cost::{BudgetConfig, CostConfig};
+///
+/// let budget = BudgetConfig { name: "fraud".into(), amount: 200.0, ..BudgetConfig::default() };
+/// let config = CostConfig {
+///     currency: "EUR".into(),
+///     vcpu_hour: 0.04,
+///     budget: vec![budget],
+///     ..CostConfig::default()
+/// };
+/// let plan = config.parse()?.expect("there is a price");
+/// assert_eq!(plan.budgets[0].amount.to_string(), "200.000000");
+/// assert_eq!(plan.budgets[0].alert_at, [0.8, 1.0]);
+/// # Ok::<(), tidegate_observe::cost::CostError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BudgetConfig {

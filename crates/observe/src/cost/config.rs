@@ -9,6 +9,18 @@ use super::budget::{Budget, BudgetConfig};
 const MAX_NUMBER: f64 = 1e9;
 
 /// The `[cost]` section. [`CostConfig::parse`] makes a [`CostPlan`] of it. A price of 0 is none.
+///
+/// ```
+/// use tidegate_observe::cost::CostConfig;
+///
+/// let mut config = CostConfig { currency: "EUR".into(), ..CostConfig::default() };
+/// config.vcpu_hour = 0.04;
+/// let plan = config.parse()?.expect("there is a price");
+/// assert_eq!(plan.sheet.prices.vcpu_hour, 0.04);
+/// config.currency = "euro".into();
+/// assert!(config.parse().is_err());
+/// # Ok::<(), tidegate_observe::cost::CostError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CostConfig {

@@ -18,6 +18,34 @@ const MAX_KEYS: usize = 500;
 const MAX_ROWS: usize = 50_000;
 
 /// What was used and paid for, by day, for the last 400 days. Serializable.
+///
+/// ```
+/// use tidegate_observe::cost::{
+///     Capacity, CostConfig, CostKey, Day, GroupBy, Ledger, Usage, UsageInterval,
+/// };
+///
+/// let config = CostConfig {
+///     currency: "EUR".into(),
+///     vcpu_hour: 1.0,
+///     ..CostConfig::default()
+/// };
+/// let plan = config.parse()?.expect("there is a price");
+/// let usage = Usage { vcpu_s: 1800.0, predictions: 1000, ..Usage::default() };
+/// let hour = UsageInterval {
+///     seconds: 3600.0,
+///     capacity: Capacity { vcpus: 1.0, ..Capacity::default() },
+///     used: vec![(CostKey::new("fraud", "7", "default"), usage)],
+/// };
+/// let day: Day = "2026-11-25".parse().expect("it is a day");
+/// let mut ledger = Ledger::default();
+/// ledger.add(day, &plan.sheet, hour);
+///
+/// let report = ledger.report("EUR", day, day, GroupBy::default());
+/// assert_eq!(report.total.to_string(), "1.000000");
+/// // The other half hour was idle. It is shared by use, and only this version was used.
+/// assert_eq!(report.rows[0].cost.idle.to_string(), "0.500000");
+/// # Ok::<(), tidegate_observe::cost::CostError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ledger {
     days: BTreeMap<Day, Vec<Segment>>,

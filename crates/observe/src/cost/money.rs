@@ -11,6 +11,13 @@ const PER_UNIT: i64 = 1_000_000;
 
 /// An amount in millionths of the currency's unit. Written as a decimal with six places, such as
 /// `"0.012345"`, so that no reader rounds it.
+///
+/// ```
+/// use tidegate_observe::cost::Micros;
+///
+/// assert_eq!(Micros::nearest(0.123_456_7).to_string(), "0.123457");
+/// assert_eq!("2.5".parse::<Micros>(), Ok(Micros(2_500_000)));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Micros(pub i64);
