@@ -62,6 +62,7 @@ pub(crate) fn files_and_weights(plan: &VersionPlan) -> Result<(), String> {
 
 /// The folder that the manifest's paths are relative to.
 pub(crate) fn folder(plan: &VersionPlan) -> PathBuf {
+    // The artifact may lie in a folder of the bundle, such as `1/model.onnx`.
     let depth = Path::new(&plan.manifest.artifact).components().count();
     plan.artifact
         .ancestors()
@@ -176,6 +177,7 @@ fn determinism(
         );
     };
     report.run(NAME, || {
+        // On the same instance, so that state which a run leaves behind shows.
         let second = instance.run(&inputs).map_err(|error| error.to_string())?;
         compare_runs(signature, &first, &second)
     });

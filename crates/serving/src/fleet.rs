@@ -95,6 +95,7 @@ impl Fleet {
         let budget = Arc::new(Budget::new(config.memory_budget_bytes));
         metrics.set_memory_budget(budget.limit());
         Arc::new(Self {
+            // With 0 no version would ever load.
             load_permits: Arc::new(Semaphore::new(config.parallel_loads.max(1))),
             config,
             link,
@@ -171,7 +172,7 @@ impl Fleet {
     /// Tells the registry that this server uses no version any more. Loaded versions stay loaded.
     pub async fn release_versions(&self) {
         if let Err(error) = self.link.report_uses(&[]).await {
-            warn!(%error, "cannot tell the registry that this server stops");
+            warn!(%error, "cannot report to the registry that this server stops");
         }
     }
 }

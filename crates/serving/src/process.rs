@@ -23,6 +23,7 @@ impl ProcessUsage {
     /// Reads `/proc/self`; `None` where there is none.
     pub(crate) fn now() -> Option<Self> {
         let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+        // The second number of proc(5)'s statm is the resident set.
         let resident_pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
         let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
         // The command name stands in brackets and may hold spaces: fields are counted from behind
@@ -30,6 +31,7 @@ impl ProcessUsage {
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
         Some(Self {
             resident_bytes: resident_pages * PAGE_BYTES,
+            // Index 0 is field 3 of proc(5)'s stat: these are fields 14, 15, 20 and 22.
             user: ticks(fields.get(11)?)?,
             system: ticks(fields.get(12)?)?,
             threads: fields.get(17)?.parse().ok()?,
@@ -83,6 +85,7 @@ fn open_files() -> Option<u64> {
 fn max_open_files() -> Option<u64> {
     let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
     let mut lines = limits.lines();
+    // The first number is the soft limit, which is the one in force.
     let line = lines.find_map(|line| line.strip_prefix("Max open files"))?;
     line.split_whitespace().next()?.parse().ok()
 }

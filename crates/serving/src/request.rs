@@ -10,7 +10,7 @@ use crate::{Timing, Version};
 /// Longest id of a client's that is shown in its trace, in bytes.
 const MAX_ID_BYTES: usize = 256;
 
-/// Whom a request asks.
+/// The endpoint and version that a request is for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
     /// The endpoint. A model has one of its own name.
@@ -26,7 +26,7 @@ pub struct InferRequest {
     pub inputs: Vec<(String, Tensor)>,
     /// The outputs wanted; all of them if empty.
     pub outputs: Vec<RequestedOutput>,
-    /// When the answer is no longer of use.
+    /// The latest time at which the answer is of use.
     pub deadline: Option<Instant>,
     /// 1 is the most urgent, larger is less urgent, 0 is the model's default.
     pub priority: u64,
@@ -48,6 +48,7 @@ pub struct RequestTrace {
 impl RequestTrace {
     /// Notes the client's id of the request, or as much of it as is of use.
     pub fn set_id(&mut self, id: &str) {
+        // A cut within a character would panic, and the id comes from the client.
         self.id = (!id.is_empty()).then(|| id[..id.floor_char_boundary(MAX_ID_BYTES)].into());
     }
 }

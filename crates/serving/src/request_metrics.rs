@@ -50,6 +50,7 @@ impl RequestMetrics {
         );
         observations.subscribe(move |finished| count(finished, &refused));
         let drained = observations.clone();
+        // So that the figures include every request that was answered before they are read.
         registry.before_exposition(move || drained.drain());
         Self {
             observations,
@@ -117,6 +118,7 @@ fn count(finished: &[Observation], refused: &IntCounterVec) {
             (Some(counters), Outcome::Failed(code)) => counters.count_failure(code, one.total),
             (Some(counters), Outcome::Abandoned) => counters.count_abandoned(),
             (None, Outcome::Failed(code)) => refused.with_label_values(&[code.name()]).inc(),
+            // A client that left before its request reached a version is no failure of any model.
             (None, Outcome::Answered | Outcome::Abandoned) => {}
         }
     }

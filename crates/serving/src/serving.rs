@@ -51,8 +51,8 @@ impl Serving {
         self.fleet.as_ref()
     }
 
-    /// Every version that is loaded or could be, with where it stands; and models that have none.
-    /// Looks into folders.
+    /// Every version that is loaded or could be, with its state; and models that have none.
+    /// Reads folders.
     pub fn index(&self) -> Vec<IndexEntry> {
         self.merge_fleet_entries(self.models.index())
     }
@@ -79,7 +79,7 @@ impl Serving {
         }
     }
 
-    /// What is not as it should be, while traffic may be sent here.
+    /// Problems that do not keep traffic away from this server.
     pub fn problems(&self) -> Vec<String> {
         self.fleet
             .as_ref()

@@ -123,6 +123,7 @@ impl VersionStats {
         let success = now.answered.saturating_sub(before.answered);
         let failures = now.all_failures().saturating_sub(before.all_failures());
         VersionFigures {
+            // The counters may still have the time of an answer of an earlier load.
             last_inference_ms: if success > 0 { now.last_answer_ms } else { 0 },
             inference_count: now.rows.saturating_sub(before.rows),
             execution_count: self.counters.batches().saturating_sub(self.batches_before),

@@ -134,6 +134,7 @@ impl VersionCounters {
         counts.input_ns += nanos(timing.compute_input);
         counts.infer_ns += nanos(timing.compute_infer);
         counts.output_ns += nanos(timing.compute_output);
+        // Each answer counts in one bucket only; the exposition adds the buckets up.
         counts.within[bucket(total_ns)] += 1;
         counts.last_answer_ms = now_ms;
     }

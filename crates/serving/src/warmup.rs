@@ -127,6 +127,7 @@ impl Warmup<'_> {
                 }
                 Ok(())
             }
+            // The owner asked for batches, so running requests one by one would ignore the plan.
             Err(NotBatched { tensor, problem }) if max_batch_size.is_some() => {
                 Err(LoadError::Unsupported {
                     side: "tensor",
@@ -217,6 +218,7 @@ fn find_open_extent(
         match instance.run(&samples(signature, 1, open)) {
             Ok(_) => Some((open, started.elapsed())),
             Err(error) => {
+                // No warning: the next extent may be one that the model takes.
                 debug!(%error, open, "a synthetic sample does not run");
                 None
             }

@@ -68,6 +68,7 @@ fn difference(declared: &DeclaredTensor, spec: &TensorSpec) -> Option<String> {
     }
     let columns = declared.columns.len();
     match dims.last() {
+        // An open dimension takes any number of columns.
         Some(Dim::Fixed(extent)) if columns > 0 && *extent != columns => {
             Some(format!("with {columns} columns, the model has {extent}"))
         }

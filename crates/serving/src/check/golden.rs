@@ -47,6 +47,7 @@ fn difference(found: &Tensor, expected: &Tensor, tolerance: Tolerance) -> Option
     ))
 }
 
+// `f64` holds every value of the narrower types, so that one comparison serves all of them.
 fn floats(tensor: &Tensor) -> Option<Vec<f64>> {
     match tensor.datatype() {
         DataType::Fp16 => Some(tensor.to_vec::<f16>()?.into_iter().map(f64::from).collect()),

@@ -76,6 +76,7 @@ impl FleetConfig {
     pub(super) fn serves(&self, model: &str) -> bool {
         self.models.is_empty()
             || self.models.iter().any(|name| name == model)
+            // A pinned model is served even if `models` leaves it out.
             || self.is_pinned(model)
     }
 
@@ -92,6 +93,7 @@ impl FleetConfig {
 
     pub(super) fn is_lazy(&self, model: &str) -> bool {
         let own = self.model.get(model).and_then(|rule| rule.lazy);
+        // A pinned model must answer from the start, whatever its own rule says.
         own.unwrap_or(self.lazy) && !self.is_pinned(model)
     }
 }

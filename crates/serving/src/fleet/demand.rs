@@ -64,6 +64,7 @@ impl Fleet {
         mut load: PendingLoad,
         deadline: Option<Instant>,
     ) -> Result<Arc<Version>, InferError> {
+        // Counted even if it is refused below: the client met a cold version all the same.
         self.metrics.count_cold_start_request(model);
         let limit = self.config.max_waiting_requests;
         let _waiting = WaitingRequest::join(&load.waiting, limit)
@@ -116,6 +117,7 @@ impl Fleet {
             .get(model)
             .and_then(|model| resolve(model, version).ok())
             .is_some_and(|(_, slot)| can_answer(slot));
+        // `explain` takes the lock again.
         drop(managed);
         if can_answer {
             Ok(())

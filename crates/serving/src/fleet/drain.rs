@@ -51,6 +51,7 @@ impl Fleet {
         let is_gone = version.scheduler().gone();
         drop(version);
         while !is_gone() {
+            // The scheduler's threads end by themselves, and nothing signals it.
             std::thread::sleep(FIRST_PAUSE);
         }
         // The order matters: whoever waits for the reservation may load at once, and the memory

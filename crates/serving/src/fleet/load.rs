@@ -383,6 +383,7 @@ fn measured_bytes(record: &VersionRecord, version: &Version) -> Result<u64, NotL
     let least = file_bytes(record) + MIN_OVERHEAD_BYTES;
     let bytes = version.memory_bytes().max(least);
     match record.manifest.limits.max_memory_bytes {
+        // Refused although it has loaded: the owner declared that it must not take more.
         Some(limit) if bytes > limit => Err(NotLoaded::Failed(format!(
             "it took {bytes} bytes, limits.max_memory_bytes is {limit}"
         ))),

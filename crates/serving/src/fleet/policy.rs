@@ -49,6 +49,7 @@ impl FromStr for VersionPolicy {
 }
 
 fn latest(count: &str) -> Option<VersionPolicy> {
+    // `latest:0` would serve nothing, which is surely not what is meant.
     let count = count.parse().ok().filter(|count| *count > 0)?;
     Some(VersionPolicy::Latest(count))
 }

@@ -70,6 +70,7 @@ impl Fleet {
 
     /// Sets the gauges to their values of now.
     pub fn update_gauges(&self) {
+        // States that no version is in any more must go back to 0.
         let mut counts = BTreeMap::from(ModelState::NAMES.map(|name| (name, 0)));
         for entry in self.index() {
             *counts.entry(entry.state.name()).or_default() += 1;

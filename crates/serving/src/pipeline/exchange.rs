@@ -18,7 +18,7 @@ pub trait Exchange {
     /// What the request presents to show who sends it.
     fn credentials(&self) -> Credentials<'_>;
 
-    /// Whom it asks. Known before the body is read.
+    /// The target. Known before the body is read.
     fn take_target(&mut self) -> Target;
 
     /// Reads the body and decodes as much as can be understood without the model's signature.

@@ -55,6 +55,7 @@ impl Exchange for InProcess {
     ) -> Result<Encoded<InferResponse>, InferError> {
         Ok(Encoded {
             answer: response,
+            // Nothing is sent within a process.
             bytes: 0,
         })
     }

@@ -1,4 +1,4 @@
-//! The record that each request leaves, once.
+//! The one record of each request.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

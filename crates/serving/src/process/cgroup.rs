@@ -26,12 +26,12 @@ impl Cgroup {
         Some(self.memory_limit()?.saturating_sub(used))
     }
 
-    /// Processes of the group that were killed for want of memory.
+    /// Processes of the group that were killed for lack of memory.
     pub(super) fn oom_kills(&self) -> Option<u64> {
         self.entry("memory.events", "oom_kill")
     }
 
-    /// How long the group was kept from the CPU by its quota.
+    /// How long the group was throttled by its CPU quota.
     pub(super) fn throttled_seconds(&self) -> Option<f64> {
         let micros = self.entry("cpu.stat", "throttled_usec")?;
         Some(micros as f64 / 1e6)

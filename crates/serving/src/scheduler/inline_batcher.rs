@@ -215,7 +215,7 @@ impl BatchLeader {
         }
     }
 
-    /// Lets the thread look once at what else is ready, and runs what has joined.
+    /// Lets the thread poll once for what else is ready, and runs what has joined.
     pub(super) async fn run_first_turn(&mut self) {
         if self.expects_others {
             tokio::task::yield_now().await;

@@ -52,6 +52,7 @@ impl Limits {
             max_batch_rows,
             queue_delay: Duration::from_micros(batching.max_queue_delay_us),
             preferred_rows,
+            // With 0 no request could ever be let in.
             max_queue_requests: batching.max_queue_requests.max(1),
             levels: usize::from(batching.priority_levels.max(1)),
             inline_run: INLINE_RUN,

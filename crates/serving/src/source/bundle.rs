@@ -75,6 +75,7 @@ pub fn parse_manifest(text: &str) -> Result<Manifest, String> {
             Manifest::SCHEMA
         ));
     }
+    // Here, so that a misspelt engine shows when the bundle is read and not when it first loads.
     tidegate_engines::check_name(&manifest.engine).map_err(|error| error.to_string())?;
     Ok(manifest)
 }

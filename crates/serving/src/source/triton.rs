@@ -132,6 +132,7 @@ fn choose(
     mut present: Vec<(u64, PathBuf)>,
     config: Option<&ModelConfig>,
 ) -> Result<Vec<(u64, PathBuf)>, SourceError> {
+    // By number: as text, 10 would come before 9.
     present.sort_by_key(|(number, _)| *number);
     if present.is_empty() {
         return Err(SourceError::new(folder, "has no version folder such as 1/"));

@@ -81,6 +81,7 @@ impl Version {
             scheduler.learn(*bytes, *run_time);
         }
         let load_time = started.elapsed();
+        // After the warm-up, since engines take memory in their first runs too.
         let memory_bytes = memory_before.growth(engine.allocator() == Allocator::CLibrary);
         let version = Self {
             model: model.to_owned(),

@@ -80,6 +80,7 @@ impl Version {
             }
         }
         match rows {
+            // An empty batch has nothing to answer, and engines differ in what they do with one.
             Some(0) => Err(InferError::new(
                 ErrorCode::WrongDimension,
                 "the request has no rows",

@@ -114,7 +114,8 @@ impl BatchCheck<'_> {
     }
 }
 
-/// Every input, and every output with a known shape, must take any number of rows in its first dimension.
+/// Every input, and every output with a known shape, must take any number of rows in its first
+/// dimension.
 fn check_shapes(signature: &Signature) -> Result<(), NotBatched> {
     let fixed_input = signature
         .inputs
