@@ -31,6 +31,7 @@ pub(crate) fn print(report: &CheckReport) {
         let name = &case.name;
         match &case.outcome {
             CheckOutcome::Passed => println!("  passed   {name}"),
+            // Upper case, so that a failed check stands out in a long list.
             CheckOutcome::Failed(why) => println!("  FAILED   {name}: {why}"),
             CheckOutcome::Skipped(why) => println!("  skipped  {name}: {why}"),
         }

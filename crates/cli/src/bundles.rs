@@ -61,6 +61,7 @@ fn open(path: &Path, name: Option<&str>, limits: &BundleLimits) -> Result<Bundle
         );
     }
     let bundle = Bundle::open(path, name, limits)?;
+    // Here, because a misspelt engine would otherwise show when a server loads the version.
     tidegate_engines::check_name(&bundle.manifest().engine)?;
     let artifact = match path.is_file() {
         true => path.to_owned(),
@@ -144,6 +145,7 @@ fn convert(model: &str, plan: &VersionPlan, limits: &BundleLimits) -> Result<Bun
     // Sorted, so that the same model always gives the same files, and with them the same digest.
     labels.sort();
     for (output, labels) in labels {
+        // Numbered: the name of an output may hold characters that a file name may not.
         let file = format!("labels-{}.txt", manifest.outputs.len());
         files.push(BundleFile::made(
             file.clone(),

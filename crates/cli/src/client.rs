@@ -42,6 +42,7 @@ pub(crate) fn delete(url: &str, path: &str) -> Result<()> {
 
 /// The URL of a path of a server.
 fn join(url: &str, path: &str) -> String {
+    // To the server, `//v2` is another path than `/v2`.
     format!("{}{path}", url.trim_end_matches('/'))
 }
 

@@ -161,6 +161,8 @@ fn overlay(table: &mut toml::Table, name: &str, value: &str) -> Result<()> {
                 .entry(*section)
                 .or_insert_with(|| toml::Value::Table(toml::Table::new()));
             let Some(section) = section.as_table_mut() else {
+                // Such as `TIDEGATE_MODELS__X`: the file has a value of that name, which no key
+                // fits into.
                 bail!("{name}: there is no such section")
             };
             section.insert((*key).to_owned(), parse_value(value));

@@ -15,6 +15,7 @@ pub(crate) fn discover(config: &EnginesConfig) -> Engines {
         EngineStatus::Loaded { library, version } => {
             info!(library, version, "ONNX Runtime found")
         }
+        // No error, because the portable engine runs most models.
         EngineStatus::Missing { reason } => warn!(
             reason,
             "ONNX Runtime was not found: models run on the portable engine, which is slower and \

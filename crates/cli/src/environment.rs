@@ -23,6 +23,7 @@ pub(crate) fn default_data_folder() -> Result<PathBuf> {
 
 /// `USER@HOST`, for logs of events.
 pub(crate) fn actor() -> String {
+    // Services and containers often have only one of them, or none.
     let user = ["USER", "LOGNAME"]
         .into_iter()
         .find_map(|name| std::env::var(name).ok())

@@ -13,6 +13,7 @@ pub(crate) fn start(config: &LogConfig) -> Result<()> {
         .with_context(|| format!("log.level is {:?}", config.level))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // Standard output is for the results of commands.
         .with_writer(std::io::stderr);
     match config.format {
         // Colours are escape sequences: in a file they only get in the way.

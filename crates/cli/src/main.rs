@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         // The reader of a pipe has seen enough, as in `tidegate predict … | head`.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
+            // All causes on one line, so that scripts and log searches find them together.
             eprintln!("error: {error:#}{}", registry_code(&error));
             ExitCode::FAILURE
         }

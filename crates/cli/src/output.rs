@@ -21,6 +21,7 @@ pub(crate) fn aligned(rows: &[impl AsRef<[String]>]) -> String {
             .zip(&widths)
             .map(|(cell, width)| format!("{cell:<width$}"))
             .collect();
+        // Blanks at the end of a line would wrap on narrow terminals and show up in diffs.
         text.push_str(padded.join("  ").trim_end());
         text.push('\n');
     }
@@ -30,6 +31,7 @@ pub(crate) fn aligned(rows: &[impl AsRef<[String]>]) -> String {
 /// The width of a column in characters.
 pub(crate) fn column_width(rows: &[impl AsRef<[String]>], column: usize) -> usize {
     rows.iter()
+        // Characters, because names may be in any language.
         .map(|row| row.as_ref()[column].chars().count())
         .max()
         .unwrap_or(0)

@@ -125,6 +125,7 @@ fn npy(path: &Path, signature: &Signature) -> Result<Vec<(String, Tensor)>> {
         bail!("an .npy file has one input, but the model has several")
     };
     let file = npyz::NpyFile::new(std::io::BufReader::new(std::fs::File::open(path)?))?;
+    // Tensors are stored row by row, and the cells are read in the order of the file.
     if file.order() != npyz::Order::C {
         bail!("the array is in Fortran order: save it with numpy.ascontiguousarray");
     }
@@ -136,6 +137,8 @@ fn npy(path: &Path, signature: &Signature) -> Result<Vec<(String, Tensor)>> {
     let shape = Shape::new(&shape)?;
     // The type is written as a Python literal, in quotes.
     let descr = file.dtype().descr().trim_matches('\'').to_owned();
+    // As text, like the cells of the other formats, so that one function checks and converts all of
+    // them. The text of a float parses back to the same float.
     macro_rules! cells {
         ($rust:ty) => {
             file.into_vec::<$rust>()?
@@ -177,9 +180,11 @@ fn tensor(spec: &TensorSpec, rows: usize, cells: &[String]) -> Result<Tensor> {
         .iter()
         .filter_map(|dim| usize::try_from(dim.to_wire()).ok())
         .product();
+    // A file may have no rows.
     let width = cells.len().checked_div(rows).unwrap_or(0);
     for dim in rest {
-        // A dynamic dimension takes what the fixed ones leave of the row.
+        // A dynamic dimension takes what the fixed ones leave of the row; if one of those is 0, it
+        // is not divided by.
         extents.push(usize::try_from(dim.to_wire()).unwrap_or(width / fixed.max(1)));
     }
     let shape = Shape::new(&extents)?;
@@ -240,6 +245,7 @@ pub(crate) fn output_values(tensor: &Tensor, rows: usize) -> Vec<Value> {
     let elements: Vec<Value> = match tensor.view() {
         TensorView::Strings(strings) => strings
             .iter()
+            // A model may output any bytes, but strings of JSON are Unicode.
             .map(|text| Value::from(String::from_utf8_lossy(text).into_owned()))
             .collect(),
         TensorView::Fixed(bytes) if tensor.datatype() == DataType::Bool => {
@@ -258,6 +264,7 @@ pub(crate) fn output_values(tensor: &Tensor, rows: usize) -> Vec<Value> {
         return elements;
     }
     elements
+        // An output with a dimension of 0 has no elements, and `chunks(0)` panics.
         .chunks(width.max(1))
         .map(|row| Value::Array(row.to_vec()))
         .collect()

@@ -61,6 +61,7 @@ impl MetricSamples {
     /// How much a counter has grown since `before`, as `increase` of PromQL has it.
     pub(crate) fn increase(&self, before: &Self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let now = self.sum(name, labels).unwrap_or(0.0);
+        // A series that did not exist then has counted from 0.
         let before = before.sum(name, labels).unwrap_or(0.0);
         // A counter that is smaller than before was reset: the process restarted.
         if now < before { now } else { now - before }
@@ -149,6 +150,7 @@ fn parse_sample(line: &str) -> Option<(String, Series)> {
         Some(rest) => parse_labels(rest)?,
         None => (BTreeMap::new(), rest),
     };
+    // A timestamp may follow the value.
     let value = rest.split_whitespace().next()?.parse().ok()?;
     Some((name.to_owned(), Series { labels, value }))
 }
@@ -157,6 +159,7 @@ fn parse_sample(line: &str) -> Option<(String, Series)> {
 fn parse_labels(mut rest: &str) -> Option<(BTreeMap<String, String>, &str)> {
     let mut labels = BTreeMap::new();
     loop {
+        // The format allows a comma after the last label too.
         rest = rest.trim_start_matches([' ', ',']);
         if let Some(rest) = rest.strip_prefix('}') {
             return Some((labels, rest));

@@ -48,6 +48,8 @@ pub(crate) struct ServerClient {
 impl ServerClient {
     pub(crate) fn new(url: &str) -> Self {
         let config = Agent::config_builder()
+            // These commands are run when a server does not respond, so they must not wait for it
+            // for ever.
             .timeout_global(Some(TIMEOUT))
             .http_status_as_error(false);
         Self {
@@ -71,6 +73,7 @@ impl ServerClient {
             objectives: self.json("/api/slos")?,
             alerts: self.json("/api/alerts")?,
             routes: self.json("/api/alerts/routes")?,
+            // As many as a server stores.
             events: self.json("/api/events?limit=1000")?,
             metrics: self.metrics()?,
         })
@@ -83,6 +86,7 @@ impl ServerClient {
             .successful(path)?
             .body_mut()
             .with_config()
+            // ureq's own limit, 10 MB, is less than the metrics of a server with many versions.
             .limit(MAX_BODY_BYTES)
             .read_to_string()
             .with_context(|| format!("cannot read the response at {path}"))?;
@@ -125,6 +129,7 @@ impl ServerClient {
 
     fn index(&self) -> Result<Vec<IndexEntry>> {
         let path = "/v2/repository/index";
+        // The protocol's repository extension has this path for POST only.
         let sent = self.agent.post(join(&self.url, path)).send_empty();
         read(&mut self.reached(path, sent)?, path)
     }

@@ -34,6 +34,7 @@ impl Alerts {
     pub(super) fn run(self) -> Result<ExitCode> {
         let text = client::get(&self.server.url, "/api/alerts")?;
         if self.json {
+            // As the server sent it: a newer one may have fields that this program does not know.
             println!("{text}");
             return Ok(ExitCode::SUCCESS);
         }
@@ -51,6 +52,7 @@ impl Alerts {
 }
 
 fn row(alert: &Alert, alerts: &[Alert]) -> [String; 8] {
+    // Here also an alert that another server of the group sends: the column is about this server.
     let suppression = alert.suppressed.as_ref();
     [
         alert.name.clone(),

@@ -31,6 +31,7 @@ impl Check {
         let engines = engines::discover_silently(self.engine);
         let reports = bundle_checks::run(&bundles::find(&self.path, None)?, &engines);
         reports.iter().for_each(bundle_checks::print);
+        // Also if a check failed: CI shows the reasons from this file.
         if let Some(file) = &self.junit {
             std::fs::write(file, junit(&reports)?)
                 .with_context(|| format!("cannot write {}", file.display()))?;

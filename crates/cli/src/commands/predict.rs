@@ -54,6 +54,7 @@ impl Predict {
         let inputs = rows::read(&self.input, version.signature())?;
         let total = inputs.first().map_or(0, |(_, tensor)| tensor.rows());
 
+        // The chunks run one after the other, so one thread is enough.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;

@@ -151,6 +151,7 @@ fn parse_tag(tag: &str) -> Result<(String, String)> {
 
 /// A progress bar, if standard error is a terminal.
 fn bar() -> Option<ProgressBar> {
+    // In the log of a CI job each update of the bar would be a line of its own.
     if !std::io::stderr().is_terminal() {
         return None;
     }

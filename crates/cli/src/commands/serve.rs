@@ -139,6 +139,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     };
     let available = fleet.as_ref().map_or(0, |fleet| fleet.index().len());
     announce(&report, follows, available, started);
+    // It could only refuse requests. By ending, it shows the mistake to whatever started it.
     if report.ready.is_empty() && !follows {
         bail!("no model loaded");
     }
@@ -180,6 +181,7 @@ async fn stop(server: Server, fleet: Option<Arc<Fleet>>) -> ExitCode {
     }
     match cause {
         StopCause::Drained => ExitCode::SUCCESS,
+        // Requests were cut off, which whoever supervises the process should notice.
         StopCause::TimedOut => ExitCode::FAILURE,
     }
 }
@@ -217,6 +219,7 @@ fn lock(folder: &Path) -> Result<File> {
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot create {}", folder.display()))?;
     let path = folder.join("lock");
+    // Never removed: two servers could then hold locks on two files of this name.
     let file = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
     if file.try_lock().is_err() {
         bail!("{} is in use by another server", folder.display());

@@ -50,6 +50,8 @@ fn interval(text: &str) -> Result<f64, String> {
     let seconds = text
         .parse()
         .ok()
+        // More often, snapshots would be a load of their own; less often, the figures of the last
+        // minute would have nothing to be compared with.
         .filter(|seconds| (0.2..=60.0).contains(seconds));
     seconds.ok_or_else(|| "write a number of seconds from 0.2 to 60".to_owned())
 }

@@ -289,6 +289,7 @@ fn rate(text: &str) -> Result<f64, String> {
     let number = text
         .parse::<f64>()
         .ok()
+        // `inf` and `nan` parse as floats, but no schedule can be made of them.
         .filter(|number| number.is_finite() && *number > 0.0);
     number.ok_or_else(|| "write a number above 0".to_owned())
 }

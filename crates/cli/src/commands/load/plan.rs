@@ -49,6 +49,7 @@ pub(super) fn models(args: &Load, target: &Target) -> Result<Vec<Model>> {
 
 fn check_model_of(path: &ModelPath, models: &[Weighted]) -> Result<()> {
     match &path.model {
+        // Ignored, a misspelt name would lead to a run with random inputs.
         Some(name) if models.iter().all(|weighted| weighted.model != *name) => bail!(
             "{}: {name:?} is not one of the models to send requests to",
             path.path.display()

@@ -46,6 +46,7 @@ impl Line {
         let mut out = std::io::stderr().lock();
         // Standard error may be closed: then nobody reads the progress.
         let _ = if self.is_terminal {
+            // Erased first, because the new line may be shorter than the old one.
             write!(out, "\r\x1b[2K{line}")
         } else {
             writeln!(out, "{line}")

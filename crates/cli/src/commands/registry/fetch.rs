@@ -22,6 +22,7 @@ pub(super) async fn fetch(registry: &Registry, args: &VersionArg) -> Result<()> 
         println!("{}", cached.path().display());
     }
     if version.state == VersionState::Deprecated {
+        // On standard error, because scripts read the folder from standard output.
         eprintln!("{} is deprecated: {}", version.name(), version.reason);
     }
     Ok(())

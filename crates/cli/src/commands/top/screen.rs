@@ -24,6 +24,7 @@ pub(super) fn run(server: &str, interval: Duration) -> Result<()> {
     let mut terminal =
         ratatui::try_init().context("cannot use the terminal: --once prints plain text")?;
     let shown = show(&mut terminal, server, interval, &stopped);
+    // Before an error is returned, which is then printed.
     ratatui::restore();
     shown
 }
@@ -57,6 +58,7 @@ fn show(
                 return Ok(());
             }
         }
+        // Drawing the same frame at every tick would cost processor time.
         if is_changed {
             terminal.draw(|frame| draw(frame, &view, &state))?;
         }

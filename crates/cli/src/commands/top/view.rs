@@ -206,6 +206,7 @@ impl Comparison<'_> {
         let start_s = self.now.value("process_start_time_seconds")?;
         let ahead_ms = self.snapshot.clock_ahead_ms.unwrap_or(0);
         let server_ms = self.snapshot.at_ms.saturating_add_signed(ahead_ms) as f64;
+        // The estimate of the server's clock may be wrong by a second.
         Some((server_ms / 1000.0 - start_s).max(0.0))
     }
 

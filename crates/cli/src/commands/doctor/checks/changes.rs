@@ -30,6 +30,7 @@ pub(super) fn check(context: &CheckContext) -> Vec<Finding> {
 
 fn is_change(event: &Event) -> bool {
     match event.name.as_str() {
+        // Versions also become ready when the server starts, which changes nothing for clients.
         "version.ready" => event.field("deploy") == "true",
         "version.reloaded" | "configuration.changed" => true,
         _ => false,

@@ -12,6 +12,7 @@ pub(super) fn check(context: &CheckContext) -> Vec<Finding> {
     let metrics = context.metrics();
     let size = metrics
         .value("tidegate_data_size_bytes")
+        // A file system that reports no size has no share that is free.
         .filter(|size| *size > 0.0);
     let free = metrics.value("tidegate_data_available_bytes");
     let Some((free, size)) = free.zip(size) else {

@@ -89,6 +89,7 @@ fn charged(context: &CheckContext) -> Option<Finding> {
         .filter(|budget| *budget > 0.0)?;
     let charged = metrics
         .value("tidegate_memory_charged_bytes")
+        // From here on, the next load is likely to evict a version.
         .filter(|charged| charged / budget > 0.9)?;
     let evictions = metrics.value("tidegate_evictions_total").unwrap_or(0.0);
     let what = format!(

@@ -113,6 +113,7 @@ fn severity(context: &CheckContext, objective: &Objective) -> Option<Severity> {
         () if objective.firing().next().is_some() || soon && !is_sample_small => {
             Some(Severity::Warning)
         }
+        // Whoever waits for a new version should learn why it is not served.
         () if objective.frozen_since_ms.is_some() => Some(Severity::Warning),
         () if left < 0.25 => Some(Severity::Notice),
         () => None,

@@ -181,6 +181,8 @@ fn incomplete_metrics(context: &CheckContext) -> Option<Finding> {
         .metrics()
         .value("tidegate_metrics_overflows_total")
         .unwrap_or(0.0);
+    // If requests are lost now, the other findings of this check are incomplete; if they were lost
+    // earlier, only the totals are.
     let severity = match (dropped + overflows, increase) {
         (_, 1.0..) => Severity::Warning,
         (1.0.., _) => Severity::Notice,

@@ -60,6 +60,7 @@ fn finding(
             format!("{title} still serves the old files; reload failed: {reason}"),
             "model-load-failed",
         ),
+        // An operator unloaded it, so it is no fault.
         "unloaded" if !is_serving => (
             Severity::Notice,
             format!("{title} was unloaded and refuses requests"),
