@@ -219,7 +219,7 @@ impl Registry {
     /// # Errors
     /// [`Error`] of the database or the cache.
     pub async fn snapshot(&self) -> Result<Snapshot> {
-        // The change is read first: what commits in between is seen now, and looked at once more
+        // The change is read first: what commits in between is seen now, and read once more
         // later. Aliases are read before versions, so that what they point at is there.
         let change = self.store.last_change().await?;
         let aliases = self.store.aliases(None).await?;

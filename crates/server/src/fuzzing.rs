@@ -123,6 +123,7 @@ pub fn model_toml(bytes: &[u8]) -> bool {
         return false;
     };
     let limits = Limits::new(&manifest.batching, NonZeroUsize::new(8));
+    // Not set, the most urgent, and more than there can be.
     for asked in [0, 1, u64::MAX] {
         assert!(manifest.batching.level(asked) < limits.levels);
     }

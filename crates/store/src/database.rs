@@ -17,11 +17,11 @@ const STEPS: [&str; 2] = [
     include_str!("../schema/0002.sql"),
 ];
 /// How long a connection waits for other writers.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a place in the pool is waited for. Those who have one may be waiting for a writer.
-const POOL_PATIENCE: Duration = Duration::from_secs(90);
+const WRITER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long to wait for a connection of the pool. Those who hold one may be waiting for a writer.
+const POOL_TIMEOUT: Duration = Duration::from_secs(90);
 /// How long a server may take to answer at all.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 // Queries are short, and writers take turns anyway: more connections would only wait. PostgreSQL
 // counts the connections of all replicas against one limit.
 const MAX_CONNECTIONS: u32 = 8;
@@ -68,9 +68,9 @@ impl Store {
             // Longer with SQLite: those who hold a connection may first wait for a writer, as long
             // as `busy_timeout` allows.
             .acquire_timeout(if kind == Kind::Sqlite {
-                POOL_PATIENCE
+                POOL_TIMEOUT
             } else {
-                PATIENCE
+                WRITER_TIMEOUT
             })
             .after_connect(move |connection, _| {
                 Box::pin(async move { prepare(connection, kind).await })
@@ -263,9 +263,9 @@ pub fn now_ms() -> i64 {
 /// Finds out whether a server answers at all.
 async fn reach(options: &AnyConnectOptions) -> Result<(), String> {
     let connection =
-        tokio::time::timeout(CONNECT_PATIENCE, AnyConnection::connect_with(options)).await;
+        tokio::time::timeout(CONNECT_TIMEOUT, AnyConnection::connect_with(options)).await;
     let connection =
-        connection.map_err(|_| format!("it does not answer within {CONNECT_PATIENCE:?}"))?;
+        connection.map_err(|_| format!("it does not answer within {CONNECT_TIMEOUT:?}"))?;
     let closed = connection.map_err(|error| error.to_string())?.close().await;
     closed.map_err(|error| error.to_string())
 }
@@ -275,8 +275,8 @@ async fn prepare(connection: &mut AnyConnection, kind: Kind) -> Result<(), sqlx:
     if kind == Kind::Postgres {
         return Ok(());
     }
-    let patience = format!("PRAGMA busy_timeout = {}", PATIENCE.as_millis());
-    connection.execute(sqlx::AssertSqlSafe(patience)).await?;
+    let timeout = format!("PRAGMA busy_timeout = {}", WRITER_TIMEOUT.as_millis());
+    connection.execute(sqlx::AssertSqlSafe(timeout)).await?;
     // Two processes that open a new file at the same moment cannot both change its mode; SQLite
     // does not wait here.
     let mut tries = 0;

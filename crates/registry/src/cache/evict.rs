@@ -9,7 +9,7 @@ use super::{Cache, Entry, FILES};
 use crate::{Digest, Error, ErrorCode, Result};
 
 /// Work in progress that is older was cut off.
-const WORK_PATIENCE: Duration = Duration::from_secs(24 * 3600);
+const MAX_WORK_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// A version in the cache, for the choice of what goes.
 struct Candidate {
@@ -66,7 +66,7 @@ impl Cache {
                 let modified = entry.metadata().and_then(|metadata| metadata.modified());
                 let age = modified.ok().and_then(|modified| modified.elapsed().ok());
                 // Other work has no lock. Only its age tells that its process is gone.
-                if age.is_some_and(|age| age > WORK_PATIENCE) {
+                if age.is_some_and(|age| age > MAX_WORK_AGE) {
                     let path = entry.path();
                     let _ = if path.is_dir() {
                         std::fs::remove_dir_all(path)

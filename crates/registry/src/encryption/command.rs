@@ -11,7 +11,7 @@ use crate::digest::{from_hex, to_hex};
 use crate::{Error, ErrorCode, Result};
 
 // Long enough for a key service over the network; a push or a load waits for it.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs `command… action` with hexadecimal digits on its input and reads such from its output.
 pub(super) async fn run(command: &[String], action: &str, bytes: &[u8]) -> Result<Vec<u8>> {
@@ -32,9 +32,9 @@ pub(super) async fn run(command: &[String], action: &str, bytes: &[u8]) -> Resul
             .write_all(format!("{}\n", to_hex(bytes)).as_bytes())
             .await;
     }
-    let ended = tokio::time::timeout(PATIENCE, process.wait_with_output()).await;
+    let ended = tokio::time::timeout(TIMEOUT, process.wait_with_output()).await;
     let output = ended.map_err(|_| {
-        let problem = format!("it did not end within {PATIENCE:?}");
+        let problem = format!("it did not end within {TIMEOUT:?}");
         failed(shown, action, &problem)
     })?;
     let output = output.map_err(|error| failed(shown, action, &error))?;

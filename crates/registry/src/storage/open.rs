@@ -12,10 +12,10 @@ use crate::{Error, ErrorCode, Result};
 
 /// How long a request, with all its bytes, may take.
 #[cfg(feature = "cloud")]
-const REQUEST_PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
+const REQUEST_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(120);
 /// How long a request is tried again.
 #[cfg(feature = "cloud")]
-const RETRY_PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+const RETRY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
 
 impl Storage {
     /// Opens a folder, which is made if it is not there, or a bucket, which must be there.
@@ -135,14 +135,14 @@ mod cloud {
     }
 
     fn client() -> ClientOptions {
-        ClientOptions::new().with_timeout(REQUEST_PATIENCE)
+        ClientOptions::new().with_timeout(REQUEST_TIMEOUT)
     }
 
     fn retry() -> RetryConfig {
         RetryConfig {
             // Few and short: a push or a load waits for them, and can be tried again as a whole.
             max_retries: 5,
-            retry_timeout: RETRY_PATIENCE,
+            retry_timeout: RETRY_TIMEOUT,
             ..RetryConfig::default()
         }
     }

@@ -37,6 +37,7 @@ pub(crate) fn request(
     }
     let settings = parameters(settings)?;
     let raw = message.raw_input_contents;
+    // The protocol has raw contents for all inputs or for none of them.
     if !raw.is_empty() && raw.len() != inputs.len() {
         let message = format!(
             "there are {} inputs and {} raw contents",
@@ -142,6 +143,7 @@ fn parameters(
             }
             Some(ParameterChoice::DoubleParam(number)) => Some(Value::Float(number)),
             Some(ParameterChoice::StringParam(text)) => Some(Value::Text(text)),
+            // Parameters that this server does not know are ignored, with or without a value.
             None if Parameters::is_known(&name) => {
                 let message = format!("parameter \"{name}\" has no value");
                 return Err(InferError::new(ErrorCode::InvalidParameter, message));
@@ -176,6 +178,7 @@ fn input(
             return Err(InferError::new(ErrorCode::MalformedRequest, message));
         }
         (Some(raw), None) => Tensor::from_wire(datatype, shape, raw),
+        // A client leaves the contents out if a tensor has no elements.
         (None, contents) => {
             return typed(&name, datatype, shape, contents.unwrap_or_default()).map(|t| (name, t));
         }

@@ -130,6 +130,7 @@ pub(crate) fn decode_by(
             "the request has no \"inputs\"",
         ));
     }
+    // A client that miscounts its inputs would otherwise get answers for other data.
     if !binary.rest.is_empty() {
         let message = format!(
             "{} bytes of binary data belong to no input",
@@ -273,6 +274,7 @@ impl<'j> Input<'j> {
     }
 
     fn label(&self) -> &str {
+        // The name may come after the field that is wrong.
         self.name.as_deref().unwrap_or("?")
     }
 
@@ -289,6 +291,7 @@ impl<'j> Input<'j> {
             return Ok(());
         }
         json.peek().map_err(|error| malformed(json, &error))?;
+        // The fields of an object come in any order: this data is read when its shape is known.
         let start = json.current_index();
         json.next_skip().map_err(|error| malformed(json, &error))?;
         let part = Part::new(json.all, json.base + start);
@@ -565,6 +568,7 @@ fn measure(json: &mut Jiter<'_>, extents: &mut Vec<usize>, depth: usize) -> Resu
     let mut next = json.next_array()?;
     while let Some(peek) = next {
         count += 1;
+        // Bounded, because a body of nothing but brackets would overflow the stack.
         if peek == Peek::Array && depth < Shape::MAX_RANK {
             measure(json, extents, depth + 1)?;
         } else {

@@ -141,6 +141,7 @@ fn real<T: FromStr + Copy + Into<f64>>(
     let value = std::str::from_utf8(text)
         .ok()
         .and_then(|text| text.parse::<T>().ok());
+    // Digits such as `1e400` parse as an infinity, which the client did not write.
     Ok(value.filter(|value| (*value).into().is_finite()))
 }
 
@@ -156,6 +157,7 @@ fn integer<T: FromStr>(digits: &[u8]) -> Option<T> {
 
 /// Where an element stands in a tensor, counted from 1 as lines and columns of texts are.
 pub(super) fn cell(shape: &[usize], index: usize) -> String {
+    // 0 if a dimension is, which is why the divisions below guard against it.
     let width: usize = shape.iter().skip(1).product();
     let row = index / width.max(1) + 1;
     match shape.len() {
@@ -281,6 +283,7 @@ impl Reader<'_, '_> {
         if found == self.expected {
             return Ok(());
         }
+        // How many more is not known: reading ends at the first one that is too many.
         let more = if found > self.expected {
             "more"
         } else {

@@ -288,6 +288,7 @@ macro_rules! write_floats {
 write_integers!(u8, u16, u32, u64, i8, i16, i32, i64);
 write_floats!(f32, f64);
 
+// The writer of digits has no 16-bit floats; `f32` holds every value of both kinds.
 impl WriteJson for f16 {
     fn write(&self, piece: &mut Piece) {
         self.to_f32().write(piece);

@@ -31,7 +31,7 @@ const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-cont
 /// How long the client waits, in seconds.
 const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("request-timeout");
 
-/// Asks the newest version of a model.
+/// Runs inference on the default version of a model.
 #[utoipa::path(post, path = "/v2/models/{model}/infer", tag = "inference", params(("model" = String, Path)),
     request_body = InferRequestBody,
     responses((status = 200, body = InferResponseBody), (status = 400, body = ErrorBody),
@@ -51,7 +51,7 @@ pub(crate) async fn infer(
     handle(&front_end, target, &headers, body).await
 }
 
-/// Asks a version of a model.
+/// Runs inference on a version of a model.
 #[utoipa::path(post, path = "/v2/models/{model}/versions/{version}/infer", tag = "inference",
     params(("model" = String, Path), ("version" = String, Path)), request_body = InferRequestBody,
     responses((status = 200, body = InferResponseBody), (status = 400, body = ErrorBody),
@@ -71,7 +71,7 @@ pub(crate) async fn infer_version(
     handle(&front_end, target, &headers, body).await
 }
 
-/// Answers a request to a target: the one way in for the router and for the fast path beside it.
+/// Answers a request to a target, for the router and for the fast path beside it.
 pub(crate) async fn handle(
     front_end: &FrontEnd,
     target: Target,
@@ -151,6 +151,7 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
         // After the body: how long that took depends on the client, not on this server.
         let at = Instant::now();
         let json_bytes = json_bytes(self.headers, &body)?;
+        // Without the header it is an empty body, which is a mistake and no raw request.
         if json_bytes == 0 && self.headers.contains_key(HEADER_LENGTH) {
             return self.receive_raw(body, at);
         }
@@ -264,5 +265,6 @@ pub(super) fn header_deadline(
         let message = format!("header {REQUEST_TIMEOUT} must be a number of seconds from 0");
         InferError::new(ErrorCode::InvalidParameter, message)
     })?;
+    // A time beyond the range of the clock is no deadline.
     Ok(received.checked_add(timeout))
 }

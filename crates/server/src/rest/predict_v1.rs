@@ -55,7 +55,7 @@ pub(crate) async fn model(
     ModelReadiness::respond(model, would_answer)
 }
 
-/// Asks the newest version of a model with a single input: each instance is a row.
+/// Runs inference on the default version of a model with a single input: each instance is a row.
 #[utoipa::path(post, path = "/v1/models/{model}:predict", tag = "v1", params(("model" = String, Path)),
     request_body = InstancesBody,
     responses((status = 200, body = PredictionsBody), (status = 400, body = ErrorBody),
@@ -68,6 +68,7 @@ pub(crate) async fn predict(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
+    // A parameter of the router is a whole segment of the path, so the verb is taken off here.
     let Some(model) = target.strip_suffix(":predict") else {
         let error = InferError::new(ErrorCode::NotFound, "post to /v1/models/NAME:predict");
         return ApiError::from(error).into_response();

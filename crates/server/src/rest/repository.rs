@@ -104,6 +104,7 @@ pub(crate) async fn load(
     body: Body,
 ) -> Result<StatusCode, ApiError> {
     let request: ControlRequest = optional_json(&front_end, &headers, body).await?;
+    // Ignored, they would let a client believe that its own configuration is loaded.
     if let Some(name) = request.parameters.keys().next() {
         let message = format!(
             "parameter {name:?} is not supported: models are loaded from their folder as it is"
@@ -125,6 +126,7 @@ pub(crate) async fn unload(
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
+    // Read all the same, so that a malformed body is refused.
     let _: ControlRequest = optional_json(&front_end, &headers, body).await?;
     front_end.unload(model).await?;
     Ok(StatusCode::OK)

@@ -155,6 +155,7 @@ impl Queue {
                 break;
             }
         }
+        // The head is counted already.
         self.requests -= batch.requests.len() - 1;
         batch.requests
     }
@@ -230,6 +231,7 @@ impl Level {
         shed(&mut self.requests, refusal);
         let shed = before - self.requests.len();
         if shed > 0 {
+            // Counted anew, because the removed requests are gone and cannot be subtracted.
             self.rows = self.requests.iter().map(|request| request.work.rows).sum();
         }
         shed

@@ -190,6 +190,7 @@ impl WorkerPool {
     /// Runs what waits, then ends the threads.
     pub(super) fn close(&self) {
         self.state.lock().is_closed = true;
+        // Every runner, because each of them has to end.
         self.work_available.notify_all();
     }
 
@@ -227,6 +228,7 @@ impl WorkerPool {
         error!(model = self.name, %cause, "cannot start a thread to run the model");
         let mut state = self.state.lock();
         state.runners -= 1;
+        // Any other runner takes what waits.
         if state.runners == 0 {
             let message = "no thread could be started to run the model";
             state

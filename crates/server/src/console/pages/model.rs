@@ -73,6 +73,7 @@ fn model(
 }
 
 fn loaded(serving: &Serving, model: &str, number: &str) -> Option<Arc<Version>> {
+    // Not `demand`: opening a page must not load a model.
     serving.models().version(model, Some(number)).ok()
 }
 
@@ -101,6 +102,7 @@ fn tensor(spec: &TensorSpec, declared: &[DeclaredTensor], is_only: bool) -> Tens
     };
     let declared = declared
         .iter()
+        // A manifest may leave out the name if there is only one tensor.
         .find(|declared| declared.name == spec.name || (is_only && declared.name.is_empty()));
     let mut notes = Vec::new();
     if spec.optional {

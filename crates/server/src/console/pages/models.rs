@@ -80,6 +80,7 @@ pub(super) fn row(entry: IndexEntry, version: Option<&Version>, now_ms: u64) -> 
         engine: version.map_or("", Version::engine),
         memory_bytes: entry.memory_bytes,
         load_ms: version.map(|version| version.load_time().as_secs_f64() * 1e3),
+        // The clock may have been set back since the version was loaded.
         loaded_ms: version.map(|version| version.loaded_ms().min(now_ms)),
     }
 }

@@ -115,6 +115,7 @@ impl Thaw {
         if !(1..=MAX_THAW_S).contains(&self.duration_s) {
             return Err(wrong("duration_s must be 1 to 604800, a week"));
         }
+        // Whoever sees that rollouts go on needs somebody to ask, and a reason.
         if self.author.trim().is_empty() || self.comment.trim().is_empty() {
             return Err(wrong("it needs an author and a comment"));
         }

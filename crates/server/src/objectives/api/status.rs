@@ -100,6 +100,7 @@ fn held_back_by(
     status: &Status,
     held_back: &BTreeMap<String, VersionNames>,
 ) -> BTreeMap<String, BTreeMap<String, u64>> {
+    // The same rollouts may wait for another objective of the model.
     if status.frozen_since_ms.is_none() {
         return BTreeMap::new();
     }
