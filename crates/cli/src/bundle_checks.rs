@@ -4,6 +4,7 @@ use tidegate_engines::Engines;
 use tidegate_serving::{CheckOutcome, CheckReport};
 
 use crate::bundles::BundleToCheck;
+use crate::output::print_line;
 
 /// Runs the checks of each bundle.
 pub(crate) fn run(bundles: &[BundleToCheck], engines: &Engines) -> Vec<CheckReport> {
@@ -26,14 +27,14 @@ fn report(BundleToCheck { bundle, plan, .. }: &BundleToCheck, engines: &Engines)
 
 /// Prints a line for each check.
 pub(crate) fn print(report: &CheckReport) {
-    println!("{}", report.model);
+    print_line!("{}", report.model);
     for case in &report.cases {
         let name = &case.name;
         match &case.outcome {
-            CheckOutcome::Passed => println!("  passed   {name}"),
+            CheckOutcome::Passed => print_line!("  passed   {name}"),
             // Upper case, so that a failed check stands out in a long list.
-            CheckOutcome::Failed(why) => println!("  FAILED   {name}: {why}"),
-            CheckOutcome::Skipped(why) => println!("  skipped  {name}: {why}"),
+            CheckOutcome::Failed(why) => print_line!("  FAILED   {name}: {why}"),
+            CheckOutcome::Skipped(why) => print_line!("  skipped  {name}: {why}"),
         }
     }
 }

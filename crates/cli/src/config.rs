@@ -13,6 +13,8 @@ use tidegate_server::{AlertsConfig, ConsoleConfig, GpuConfig, ReplicasConfig, Se
 use tidegate_serving::FleetConfig;
 use tidegate_traces::TracesConfig;
 
+use crate::output::printable;
+
 /// `tidegate.toml`. Every key can be set in the environment as `TIDEGATE_SECTION__KEY`, and
 /// top-level ones as `TIDEGATE_KEY`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -127,8 +129,23 @@ fn read(path: &Path) -> Result<toml::Table> {
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     toml::from_str::<Config>(&text)
         .and_then(|_| toml::from_str(&text))
-        .map_err(|error| anyhow!("{}: {}", path.display(), with_hint(&error.to_string())))
+        .map_err(|error| {
+            let path = printable(&path.display().to_string());
+            FileError(format!("{path}: {}", with_hint(&error.to_string()))).into()
+        })
 }
+
+/// What is wrong with a configuration file, over several lines: a part of the file is shown.
+#[derive(Debug)]
+pub(crate) struct FileError(String);
+
+impl std::fmt::Display for FileError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for FileError {}
 
 fn parse(table: &toml::Table) -> Result<Config> {
     let config = toml::Value::Table(table.clone()).try_into();

@@ -1,31 +1,51 @@
 //! What commands print: tables, times, sizes, and text from elsewhere.
 
+mod escape;
+mod print;
+
 use tidegate_core::TensorSpec;
+
+pub(crate) use self::escape::{printable, printable_json, printable_lines};
+pub(crate) use self::print::{
+    DataOutput, eprint_line, eprint_text, error_line, finish, is_closed, line, print_data,
+    print_json, print_json_text, print_line, print_text,
+};
 
 /// Prints rows with their columns aligned.
 pub(crate) fn print_table(rows: &[impl AsRef<[String]>]) {
-    print!("{}", aligned(rows));
+    print_text(&aligned(rows));
 }
 
 /// Rows with their columns aligned, one a line.
 pub(crate) fn aligned(rows: &[impl AsRef<[String]>]) -> String {
-    let columns = rows.first().map_or(0, |row| row.as_ref().len());
+    let rows: Vec<Vec<String>> = rows.iter().map(printable_row).collect();
+    let columns = rows.first().map_or(0, Vec::len);
     let widths: Vec<usize> = (0..columns)
-        .map(|column| column_width(rows, column))
+        .map(|column| column_width(&rows, column))
         .collect();
     let mut text = String::new();
-    for row in rows {
-        let padded: Vec<String> = row
-            .as_ref()
+    for row in &rows {
+        let cells: Vec<String> = row
             .iter()
             .zip(&widths)
-            .map(|(cell, width)| format!("{cell:<width$}"))
+            .map(|(cell, width)| padded(cell, *width))
             .collect();
         // Blanks at the end of a line would wrap on narrow terminals and show up in diffs.
-        text.push_str(padded.join("  ").trim_end());
+        text.push_str(cells.join("  ").trim_end());
         text.push('\n');
     }
     text
+}
+
+fn printable_row(row: &impl AsRef<[String]>) -> Vec<String> {
+    let cells = row.as_ref().iter();
+    cells.map(|cell| printable(cell)).collect()
+}
+
+/// A cell with blanks up to a width. Formatting with a width has a limit of 65,535 characters.
+fn padded(cell: &str, width: usize) -> String {
+    let blanks = width.saturating_sub(cell.chars().count());
+    format!("{cell}{}", " ".repeat(blanks))
 }
 
 /// The width of a column in characters.
@@ -75,37 +95,9 @@ pub(crate) fn tensor(spec: &TensorSpec) -> String {
     format!("{name} {datatype} {shape:?}{optional}")
 }
 
-/// The text with its control characters escaped. Names and messages of a server may hold any
-/// character, and must neither move the cursor of the terminal nor begin another line.
-pub(crate) fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if is_hidden(character) {
-            shown.extend(character.escape_debug());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
-}
-
-/// Control characters, and those that turn the direction of the text after them.
-fn is_hidden(character: char) -> bool {
-    character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn control_characters_are_escaped_and_letters_stay() {
-        assert_eq!(
-            printable("größe\n\u{1b}]0;x\u{7}"),
-            "größe\\n\\u{1b}]0;x\\u{7}"
-        );
-        assert_eq!(printable("a\u{202e}b"), "a\\u{202e}b");
-    }
 
     #[test]
     fn nouns_follow_their_number() {

@@ -119,6 +119,21 @@ impl Registry {
         Ok((current, target))
     }
 
+    /// The version that [`rollback`](Registry::rollback) would go to now.
+    ///
+    /// # Errors
+    /// [`Error`] of the database.
+    pub async fn rollback_target(&self, model: &ModelName, alias: &str) -> Result<Option<i64>> {
+        let current = self.store.alias(model.as_str(), alias).await?;
+        let moves = self.store.alias_moves(model.as_str(), alias).await?;
+        let present = self.versions(Some(model.as_str())).await?;
+        let is_present = |number: i64| present.iter().any(|version| version.number == number);
+        let earlier = earlier(&moves).into_iter().rev();
+        Ok(earlier
+            .filter(|number| Some(*number) != current)
+            .find(|number| is_present(*number)))
+    }
+
     /// Moves an alias as part of a change, with its event.
     pub(crate) async fn point(
         &self,

@@ -73,11 +73,22 @@ pub struct Fleet {
     has_started_initial_loads: AtomicBool,
     /// Set when the loads of the start have ended.
     initial_loads_done: watch::Sender<bool>,
+    /// What the registry had when it was last read.
+    registry_content: Mutex<RegistryContent>,
     /// Why the registry cannot be read, while it cannot.
     registry_error: Mutex<Option<String>>,
     freezes: Mutex<Freezes>,
     /// Whether the registry must be read although nothing changed in it.
     must_read_registry: AtomicBool,
+}
+
+/// What the registry has, as far as operators must hear of it.
+#[derive(Debug, Default)]
+struct RegistryContent {
+    /// How many models it has, served or not.
+    models: usize,
+    /// The models of the configuration that it does not have, in words.
+    missing: Vec<String>,
 }
 
 impl Fleet {
@@ -110,6 +121,7 @@ impl Fleet {
             measurement: Arc::default(),
             has_started_initial_loads: AtomicBool::new(false),
             initial_loads_done: watch::channel(false).0,
+            registry_content: Mutex::default(),
             registry_error: Mutex::default(),
             freezes: Mutex::default(),
             must_read_registry: AtomicBool::new(false),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidegate_gateway::Gateway;
 
-use crate::{Fleet, IndexEntry, Models, RequestMetrics};
+use crate::{Fleet, IndexEntry, ModelState, Models, RequestMetrics};
 
 /// Everything that answers requests; shared by all front ends.
 pub struct Serving {
@@ -81,14 +81,26 @@ impl Serving {
 
     /// Problems that do not keep traffic away from this server.
     pub fn problems(&self) -> Vec<String> {
-        self.fleet
-            .as_ref()
-            .map(|fleet| fleet.problems())
-            .unwrap_or_default()
+        let of_folders = self.models.known().into_iter().filter_map(problem);
+        let of_fleet = self.fleet.iter().flat_map(|fleet| fleet.problems());
+        let mut problems: Vec<String> = of_fleet.chain(of_folders).collect();
+        // Each version of a model whose reload failed says the same.
+        problems.dedup();
+        problems
     }
 
     /// The metrics of requests.
     pub fn metrics(&self) -> &Arc<RequestMetrics> {
         &self.metrics
+    }
+}
+
+/// What is wrong with a model of a folder.
+fn problem(entry: IndexEntry) -> Option<String> {
+    let name = entry.name;
+    match entry.state {
+        ModelState::Failed(reason) => Some(format!("{name} is not served: {reason}")),
+        ModelState::Stale(reason) => Some(format!("{name} still serves the old file: {reason}")),
+        _ => None,
     }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::client::{self, Alert};
 use crate::options::ServerUrl;
-use crate::output::{print_table, timestamp};
+use crate::output::{print_json_text, print_line, print_table, timestamp};
 
 /// List the alerts of a running server
 #[derive(Debug, Args)]
@@ -35,13 +35,13 @@ impl Alerts {
         let text = client::get(&self.server.url, "/api/alerts")?;
         if self.json {
             // As the server sent it: a newer one may have fields that this program does not know.
-            println!("{text}");
+            print_json_text(&text);
             return Ok(ExitCode::SUCCESS);
         }
         let alerts: Vec<Alert> =
             serde_json::from_str(&text).context("the response is not a list of alerts")?;
         if alerts.is_empty() {
-            println!("no alerts");
+            print_line!("no alerts");
             return Ok(ExitCode::SUCCESS);
         }
         let mut rows = vec![HEADER.map(str::to_owned)];

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::{Args, CommandFactory};
 
 use super::CommandLine;
+use crate::output::print_data;
 
 /// Print a completion script for a shell
 #[derive(Debug, Args)]
@@ -17,7 +18,9 @@ pub(super) struct Completions {
 impl Completions {
     pub(super) fn run(self) -> Result<ExitCode> {
         let mut command = CommandLine::command();
-        clap_complete::generate(self.shell, &mut command, "tidegate", &mut std::io::stdout());
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut command, "tidegate", &mut script);
+        print_data(&String::from_utf8(script)?);
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -13,6 +13,7 @@ use tidegate_observe::cost::{Capacity, Day, GroupBy, Micros, Report};
 
 use crate::client;
 use crate::options::ServerUrl;
+use crate::output::{print_data, print_json_text};
 
 /// Show what a running server costs
 #[derive(Debug, Args)]
@@ -88,14 +89,14 @@ impl Cost {
         }
         let text = client::get(&self.server.url, &path)?;
         if args.format == Format::Json {
-            println!("{text}");
+            print_json_text(&text);
             return Ok(ExitCode::SUCCESS);
         }
         let response: CostResponse =
             serde_json::from_str(&text).context("the response is not a report of costs")?;
         match args.format {
-            Format::Csv => print!("{}", csv::render(&response.report)?),
-            Format::Html => println!("{}", html::render(&response)),
+            Format::Csv => print_data(&csv::render(&response.report)?),
+            Format::Html => print_data(&format!("{}\n", html::render(&response))),
             Format::Table | Format::Json => table::print(&response),
         }
         Ok(ExitCode::SUCCESS)

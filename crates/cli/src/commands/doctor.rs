@@ -20,7 +20,8 @@ use self::context::CheckContext;
 use self::finding::{Finding, Severity};
 use self::report::Report;
 use crate::client::ServerClient;
-use crate::options::server_url;
+use crate::options::ServerUrl;
+use crate::output::{print_json_text, print_text};
 
 /// No warning was found.
 const EXIT_HEALTHY: u8 = 0;
@@ -35,16 +36,8 @@ const EXIT_UNREACHABLE: u8 = 2;
 /// server cannot be reached.
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
-    /// The address of the server
-    // The other commands call this option --url: both names work.
-    #[arg(
-        long,
-        visible_alias = "url",
-        value_name = "URL",
-        value_parser = server_url,
-        default_value = "http://127.0.0.1:8000"
-    )]
-    server: String,
+    #[command(flatten)]
+    server: ServerUrl,
     /// How many hours of changes and alerts to check
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=720))]
     hours: u64,
@@ -61,30 +54,30 @@ impl Doctor {
         let (findings, status) = match self.watch_server() {
             Ok(context) => with_status(checks::run(&context)),
             Err(error) => (
-                vec![checks::unreachable_server(&self.server, &error)],
+                vec![checks::unreachable_server(&self.server.url, &error)],
                 EXIT_UNREACHABLE,
             ),
         };
         let report = Report {
-            server: &self.server,
+            server: &self.server.url,
             findings,
         };
         if self.json {
-            println!("{}", report.to_json(status));
+            print_json_text(&report.to_json(status));
         } else {
-            print!("{}", report.to_text());
+            print_text(&report.to_text());
         }
         Ok(ExitCode::from(status))
     }
 
     fn watch_server(&self) -> Result<CheckContext> {
-        let client = ServerClient::new(&self.server);
+        let client = ServerClient::new(&self.server.url);
         // Metrics alone are enough for the first reading, and take the server less time than a
         // snapshot.
         let before = client.metrics()?;
         sleep(Duration::from_secs(self.watch));
         Ok(CheckContext {
-            server: self.server.clone(),
+            server: self.server.url.clone(),
             snapshot: client.snapshot()?,
             before,
             watch_s: self.watch as f64,

@@ -10,7 +10,7 @@ use tidegate_engines::{ArtifactSummary, EngineStatus, Engines, LoadError, ONNX_R
 use tidegate_serving::{VersionPlan, scan};
 
 use crate::engines;
-use crate::output::{bytes, tensor};
+use crate::output::{bytes, print_line, print_text, tensor};
 
 /// Show the inputs, outputs, operators and memory of a model
 #[derive(Debug, Args)]
@@ -27,9 +27,9 @@ impl Inspect {
             for plan in plans {
                 let summary = Engines::summarize(&plan.artifact)?;
                 for (label, value) in describe(&name, &plan, &summary, &engines) {
-                    println!("{label:<12}{value}");
+                    print_line!("{label:<12}{value}");
                 }
-                println!();
+                print_text("\n");
             }
         }
         Ok(ExitCode::SUCCESS)

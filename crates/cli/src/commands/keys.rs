@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use tidegate_registry::{SigningKeys, generate_key};
 
 use crate::options::RegistryLocation;
-use crate::output::{counted, print_table};
+use crate::output::{counted, eprint_line, print_line, print_table};
 use crate::registry_access::{RegistryAccess, block_on, resolve};
 
 /// Manage the keys that sign and encrypt versions
@@ -68,12 +68,12 @@ async fn run(args: Keys) -> Result<()> {
         KeysCommand::Generate { encryption: None } => generate_signing_key(&folder),
         KeysCommand::List => list(&folder),
         KeysCommand::Trust { file } => {
-            println!("{} is trusted", SigningKeys::trust(&folder, &file)?);
+            print_line!("{} is trusted", SigningKeys::trust(&folder, &file)?);
             Ok(())
         }
         KeysCommand::Revoke { id } => {
             SigningKeys::revoke(&folder, &id.parse()?)?;
-            println!("{id} is revoked");
+            print_line!("{id} is revoked");
             Ok(())
         }
         KeysCommand::Sign { version } => sign(&access, &version).await,
@@ -84,8 +84,8 @@ async fn run(args: Keys) -> Result<()> {
 fn generate_encryption_key(file: &Path) -> Result<()> {
     generate_key(file)?;
     // The path alone on standard output, for scripts; what a person must know on standard error.
-    println!("{}", file.display());
-    eprintln!(
+    print_line!("{}", file.display());
+    eprint_line!(
         "whoever has this file can decrypt the registry, and nobody can without it: \
          keep a copy in another place"
     );
@@ -93,8 +93,8 @@ fn generate_encryption_key(file: &Path) -> Result<()> {
 }
 
 fn generate_signing_key(folder: &Path) -> Result<()> {
-    println!("{}", SigningKeys::generate(folder)?);
-    eprintln!(
+    print_line!("{}", SigningKeys::generate(folder)?);
+    eprint_line!(
         "the private key is {0}/signing.pem, the public key is in {0}/trusted",
         folder.display()
     );
@@ -116,7 +116,7 @@ async fn sign(access: &RegistryAccess, version: &str) -> Result<()> {
     let registry = access.open().await?;
     let version = resolve(&registry, version).await?;
     let key = registry.sign(&version).await?;
-    println!("{} {} signed by key {key}", version.name(), version.digest);
+    print_line!("{} {} signed by key {key}", version.name(), version.digest);
     registry.close().await;
     Ok(())
 }
@@ -124,7 +124,7 @@ async fn sign(access: &RegistryAccess, version: &str) -> Result<()> {
 async fn rewrap(access: &RegistryAccess) -> Result<()> {
     let registry = access.open().await?;
     let count = registry.rewrap_keys().await?;
-    println!("{} re-encrypted", counted(count as u64, "data key"));
+    print_line!("{} re-encrypted", counted(count as u64, "data key"));
     registry.close().await;
     Ok(())
 }

@@ -15,7 +15,7 @@ use tidegate_load::{Arrival, Arrivals, Objective, Pattern, Plan, Report, Run};
 pub(super) use self::args::Load;
 use self::args::{Results, Sweep};
 use self::plan::Model;
-use crate::output::counted;
+use crate::output::{counted, eprint_line, print_data, print_text};
 
 /// The first rate of a search, in requests per second.
 const FIRST_RATE: f64 = 100.0;
@@ -210,10 +210,10 @@ fn write_reports(results: &Results, report: &Report) -> Result<()> {
     if is_stdout_taken {
         // The table would have named the objectives that are not met.
         for breach in &report.breaches {
-            eprintln!("{breach}");
+            eprint_line!("{breach}");
         }
     } else {
-        print!("{}", report.to_text());
+        print_text(&report.to_text());
     }
     write_report(results.json.as_deref(), || report.to_json())?;
     write_report(results.csv.as_deref(), || report.to_csv())?;
@@ -224,7 +224,7 @@ fn write_report(path: Option<&Path>, render: impl FnOnce() -> String) -> Result<
     match path {
         None => Ok(()),
         Some(path) if path == stdout() => {
-            println!("{}", render().trim_end());
+            print_data(&format!("{}\n", render().trim_end()));
             Ok(())
         }
         Some(path) => std::fs::write(path, render())

@@ -9,6 +9,7 @@ use serde::Serialize;
 use tidegate_observe::{Objective, RuleOptions, Slo, dashboards, openslo, rules};
 
 use crate::options::server_url;
+use crate::output::{print_data, print_line};
 use crate::{client, config};
 
 /// Generate Prometheus rules, Grafana dashboards and OpenSLO documents
@@ -36,7 +37,7 @@ struct Source {
     #[arg(long, value_name = "FILE", conflicts_with = "url")]
     config: Option<PathBuf>,
     /// A running server, whose objectives are used: those of its configuration and those set later
-    #[arg(long, value_name = "URL", value_parser = server_url)]
+    #[arg(long, visible_alias = "server", value_name = "URL", value_parser = server_url)]
     url: Option<String>,
     /// The job under which Prometheus scrapes the servers
     #[arg(long, default_value = "tidegate")]
@@ -88,7 +89,7 @@ impl Observe {
             ObserveCommand::Dashboards(args) => write_dashboards(&args)?,
             ObserveCommand::Export(args) => {
                 let documents = openslo::export(&args.source.slos()?, &args.source.job)?;
-                print!("{documents}");
+                print_data(&documents);
             }
             ObserveCommand::Import(args) => print_sections(&args)?,
         }
@@ -104,7 +105,7 @@ fn print_rules(args: Rules) -> Result<()> {
         runbook_base: args.runbooks.unwrap_or(default.runbook_base),
         memory_limit_bytes: args.memory_limit,
     };
-    print!("{}", rules(&slos, &options).to_yaml()?);
+    print_data(&rules(&slos, &options).to_yaml()?);
     Ok(())
 }
 
@@ -116,7 +117,7 @@ fn write_dashboards(args: &Dashboards) -> Result<()> {
         let path = folder.join(format!("{}.json", dashboard.name));
         std::fs::write(&path, format!("{:#}\n", dashboard.to_json()))
             .with_context(|| format!("cannot write {}", path.display()))?;
-        println!("{}", path.display());
+        print_line!("{}", path.display());
     }
     Ok(())
 }
@@ -127,7 +128,7 @@ fn print_sections(args: &Import) -> Result<()> {
     let sections = SloSections {
         slo: openslo::import(&text, &args.job)?,
     };
-    print!("{}", toml::to_string(&sections)?);
+    print_data(&toml::to_string(&sections)?);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::output::print_json_text;
 use anyhow::Result;
 use clap::Args;
 
@@ -11,7 +12,7 @@ pub(super) struct Openapi {}
 
 impl Openapi {
     pub(super) fn run(self) -> Result<ExitCode> {
-        println!("{}", tidegate_server::openapi().to_pretty_json()?);
+        print_json_text(&tidegate_server::openapi().to_pretty_json()?);
         Ok(ExitCode::SUCCESS)
     }
 }

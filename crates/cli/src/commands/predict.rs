@@ -12,6 +12,7 @@ use tidegate_serving::{
 };
 
 use crate::options::Engine;
+use crate::output::{DataOutput, printable_json};
 use crate::{engines, rows};
 
 /// Rows that are run at once; bounds the memory for inputs and outputs of large files.
@@ -58,8 +59,7 @@ impl Predict {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        // Without a buffer, standard output is flushed at the end of each line.
-        let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+        let mut out = DataOutput::new();
         for first in (0..total).step_by(CHUNK_ROWS) {
             let count = CHUNK_ROWS.min(total - first);
             let target = Target {
@@ -115,36 +115,37 @@ fn columns(response: &InferResponse, count: usize) -> Vec<Column<'_>> {
         .collect()
 }
 
-fn print_json(out: &mut impl Write, columns: &[Column<'_>], count: usize) -> Result<()> {
+fn print_json(out: &mut DataOutput, columns: &[Column<'_>], count: usize) -> Result<()> {
     for row in 0..count {
         let object: Map<String, Value> = columns
             .iter()
             .map(|(name, values)| ((*name).to_owned(), values[row].clone()))
             .collect();
-        writeln!(out, "{}", Value::Object(object))?;
+        let line = Value::Object(object).to_string();
+        writeln!(out, "{}", printable_json(&line))?;
     }
     Ok(())
 }
 
 fn print_csv(
-    out: &mut impl Write,
+    out: &mut DataOutput,
     columns: &[Column<'_>],
     count: usize,
     with_header: bool,
 ) -> Result<()> {
-    let mut csv = csv::Writer::from_writer(out);
+    let mut csv = csv::Writer::from_writer(Vec::new());
     if with_header {
         let names = columns
             .iter()
             .flat_map(|(name, values)| rows::csv_header(name, values.first()));
-        csv.write_record(names)?;
+        csv.write_record(names.map(|name| out.cell(name)))?;
     }
     for row in 0..count {
         let cells = columns
             .iter()
             .flat_map(|(_, values)| rows::csv_cells(&values[row]));
-        csv.write_record(cells)?;
+        csv.write_record(cells.map(|cell| out.cell(cell)))?;
     }
-    csv.flush()?;
+    out.write_all(&csv.into_inner()?)?;
     Ok(())
 }

@@ -13,6 +13,7 @@ use tidegate_serving::CheckReport;
 
 use crate::bundles::{self, BundleToCheck};
 use crate::options::{Engine, RegistryLocation};
+use crate::output::{eprint_line, print_line};
 use crate::registry_access::{RegistryAccess, block_on};
 use crate::{bundle_checks, engines};
 
@@ -102,13 +103,13 @@ async fn push_bundle(registry: &Registry, bundle: &Bundle, alias: Option<String>
         bar.finish_and_clear();
     }
     let pushed = pushed?;
-    println!("{} {}", pushed.version.name(), pushed.version.digest);
+    print_line!("{} {}", pushed.version.name(), pushed.version.digest);
     // Standard output has one line for each version and nothing else, so that scripts can read it.
     if !pushed.created {
-        eprintln!("the registry already has a version with this content");
+        eprint_line!("the registry already has a version with this content");
     }
     if pushed.resumed_bytes > 0 {
-        eprintln!(
+        eprint_line!(
             "resumed an interrupted push: {} bytes were already there",
             pushed.resumed_bytes
         );

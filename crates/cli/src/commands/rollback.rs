@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 
+use crate::alias_followers::AliasFollowers;
 use crate::options::RegistryLocation;
+use crate::output::print_line;
 use crate::registry_access::{RegistryAccess, block_on};
 
 /// Point an alias back at the version that it pointed at before
@@ -29,8 +31,17 @@ impl Rollback {
     async fn roll_back(self) -> Result<()> {
         let Self { model, alias, .. } = &self;
         let registry = RegistryAccess::new(&self.location)?.open().await?;
-        let (from, to) = registry.rollback(&model.parse()?, alias).await?;
-        println!("{model}@{alias} -> {model}:{to} (was {model}:{from})");
+        let name = model.parse()?;
+        // Before the move: a server may follow it before this command looks again.
+        let followers = match registry.alias_history(&name, alias).await?.version {
+            Some(from) => Some(AliasFollowers::before_move(&registry, model, from).await?),
+            None => None,
+        };
+        let (from, to) = registry.rollback(&name, alias).await?;
+        print_line!("{model}@{alias} -> {model}:{to} (was {model}:{from})");
+        if let Some(followers) = followers {
+            followers.report(&registry, to).await?;
+        }
         registry.close().await;
         Ok(())
     }

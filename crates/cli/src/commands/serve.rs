@@ -3,7 +3,6 @@
 mod options;
 
 use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -22,14 +21,14 @@ use tracing::{info, warn};
 pub(super) use self::options::Serve;
 use crate::config::{self, Config};
 use crate::environment::{default_data_folder, server_name};
-use crate::output::counted;
+use crate::output::{counted, print_line};
 use crate::{allocator, engines, logging};
 
 /// Longest time to wait for the registry when the server removes itself from it.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Serve {
-    /// Serves until SIGTERM or SIGINT.
+    /// Serves until SIGTERM, SIGINT or SIGHUP.
     pub(super) fn run(self) -> Result<ExitCode> {
         let started = Instant::now();
         let mut config = config::load(self.config.as_deref(), config::environment())?;
@@ -81,12 +80,6 @@ fn raise_file_limit(connections: usize) {
     }
 }
 
-/// Prints a line for the person who started the server. Errors are ignored: they may have closed
-/// standard output.
-fn print_line(line: std::fmt::Arguments<'_>) {
-    let _ = writeln!(std::io::stdout(), "{line}");
-}
-
 async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCode> {
     // Before anything is loaded: a signal meanwhile stops the server in order.
     let mut signals = Signals::new()?;
@@ -105,6 +98,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
         allocator: Some(allocator::usage),
     };
     let mut fleet = None;
+    let registry_place = registry_place(&config.registry, config.data.as_deref());
     if follows {
         let data = config.data.map_or_else(default_data_folder, Ok)?;
         let link = RegistryLink::new(config.registry, &data, server_name())?;
@@ -137,8 +131,10 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
             return Ok(stop(server, fleet).await);
         }
     };
-    let available = fleet.as_ref().map_or(0, |fleet| fleet.index().len());
-    announce(&report, follows, available, started);
+    let followed = fleet
+        .as_deref()
+        .map(|fleet| (fleet, registry_place.as_str()));
+    announce(&report, followed, started);
     // It could only refuse requests. By ending, it shows the mistake to whatever started it.
     if report.ready.is_empty() && !follows {
         bail!("no model loaded");
@@ -155,10 +151,10 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
 }
 
 fn print_addresses(server: &Server, has_console: bool) {
-    print_line(format_args!("REST     http://{}", server.http()));
-    print_line(format_args!("gRPC     {}", server.grpc()));
+    print_line!("REST     http://{}", server.http());
+    print_line!("gRPC     {}", server.grpc());
     if has_console {
-        print_line(format_args!("console  http://{}/console", server.http()));
+        print_line!("console  http://{}/console", server.http());
     }
 }
 
@@ -167,6 +163,14 @@ fn registry_database(config: &RegistryConfig, data: Option<&Path>) -> String {
     match data.map_or_else(default_data_folder, |data| Ok(data.to_owned())) {
         Ok(data) => config.database(&data),
         Err(_) => "registry.db".to_owned(),
+    }
+}
+
+/// Where the registry is, for people. A URL may have a password.
+fn registry_place(config: &RegistryConfig, data: Option<&Path>) -> String {
+    match &config.database {
+        Some(database) if database.contains("://") => "registry.database".to_owned(),
+        _ => registry_database(config, data),
     }
 }
 
@@ -186,31 +190,42 @@ async fn stop(server: Server, fleet: Option<Arc<Fleet>>) -> ExitCode {
     }
 }
 
-/// Prints what was loaded. `available` counts the versions of the registry.
-fn announce(report: &LoadReport, follows: bool, available: usize, started: Instant) {
+/// Prints what was loaded.
+fn announce(report: &LoadReport, fleet: Option<(&Fleet, &str)>, started: Instant) {
     for (name, reason) in &report.failed {
-        print_line(format_args!("failed   {name}: {reason}"));
+        print_line!("failed   {name}: {reason}");
+    }
+    for problem in fleet.iter().flat_map(|(fleet, _)| fleet.missing_models()) {
+        print_line!("warning  {problem}");
     }
     let (ready, all) = (report.ready.len(), report.ready.len() + report.failed.len());
     let names = report.ready.join(", ");
     let seconds = started.elapsed().as_secs_f64();
-    match (ready, all) {
-        (0, 0) if available == 0 => print_line(format_args!(
-            "ready    the registry is empty: add a model with `tidegate push`"
-        )),
-        (0, 0) => print_line(format_args!(
-            "ready    models of the registry are loaded by their first request"
-        )),
+    match (ready, all, fleet) {
+        (0, 0, Some((fleet, place))) => print_line!("ready    {}", nothing_loaded(fleet, place)),
         // Not ready, but it goes on: the registry may get a version that loads.
-        (0, _) if follows => print_line(format_args!("ready    no model loaded yet")),
-        (0, _) => {}
+        (0, _, Some(_)) => print_line!("ready    no model loaded yet"),
+        (0, _, None) => {}
         _ if ready == all => {
             let models = counted(all as u64, "model");
-            print_line(format_args!("ready    {models} in {seconds:.2} s: {names}"));
+            print_line!("ready    {models} in {seconds:.2} s: {names}");
         }
-        _ => print_line(format_args!(
-            "ready    {ready} of {all} models in {seconds:.2} s: {names}"
-        )),
+        _ => print_line!("ready    {ready} of {all} models in {seconds:.2} s: {names}"),
+    }
+}
+
+/// Why nothing of the registry is loaded, though nothing failed.
+fn nothing_loaded(fleet: &Fleet, place: &str) -> String {
+    match (fleet.index().len(), fleet.registry_models()) {
+        (0, 0) => {
+            format!("the registry is empty: add a model to {place} with `tidegate push`")
+        }
+        (0, models) => format!(
+            "no model is served: the registry in {place} has {}, and fleet.models or \
+             fleet.versions chooses none",
+            counted(models as u64, "model")
+        ),
+        _ => "models of the registry are loaded by their first request".to_owned(),
     }
 }
 
@@ -227,17 +242,24 @@ fn lock(folder: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// SIGTERM and SIGINT.
+/// The signals that end the server in order.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// `None` where the server was started with SIGHUP ignored, as `nohup` does.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
+        let hangup = match is_hangup_ignored() {
+            true => None,
+            false => Some(signal(SignalKind::hangup())?),
+        };
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup,
         })
     }
 
@@ -245,6 +267,23 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+            () = next_hangup(&mut self.hangup) => "SIGHUP",
         }
     }
+}
+
+async fn next_hangup(hangup: &mut Option<Signal>) {
+    match hangup {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether the parent of this process chose that a terminal's end does not end it (proc(5), the
+/// mask `SigIgn`; SIGHUP is its first bit).
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 == 1)
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::client;
 use crate::options::{ServerUrl, TemporaryOverride};
-use crate::output::{print_table, timestamp};
+use crate::output::{print_json_text, print_line, print_table, timestamp};
 
 const SILENCES: &str = "/api/silences";
 
@@ -86,20 +86,20 @@ fn add(url: &str, args: &Add) -> Result<()> {
     let text = client::post_json(url, SILENCES, body)?;
     let silence: SilenceEntry =
         serde_json::from_str(&text).context("the response is not a silence")?;
-    println!("{}", silence.id);
+    print_line!("{}", silence.id);
     Ok(())
 }
 
 fn list(url: &str, args: &List) -> Result<()> {
     let text = client::get(url, SILENCES)?;
     if args.json {
-        println!("{text}");
+        print_json_text(&text);
         return Ok(());
     }
     let silences: Vec<SilenceEntry> =
         serde_json::from_str(&text).context("the response is not a list of silences")?;
     if silences.is_empty() {
-        println!("no silences");
+        print_line!("no silences");
         return Ok(());
     }
     let header = ["SILENCE", "STATE", "UNTIL", "MATCHERS", "AUTHOR", "COMMENT"];

@@ -11,7 +11,7 @@ use tidegate_observe::openslo;
 
 use crate::client::{self, Objective};
 use crate::options::{ServerUrl, TemporaryOverride};
-use crate::output::print_table;
+use crate::output::{print_json_text, print_line, print_table};
 
 /// Show or set the service level objectives of a running server
 #[derive(Debug, Args)]
@@ -93,13 +93,13 @@ impl Slo {
 fn show(url: &str, json: bool) -> Result<()> {
     let text = client::get(url, "/api/slos")?;
     if json {
-        println!("{text}");
+        print_json_text(&text);
         return Ok(());
     }
     let objectives: Vec<Objective> =
         serde_json::from_str(&text).context("the response is not a list of objectives")?;
     if objectives.is_empty() {
-        println!(
+        print_line!(
             "no objectives: add [[slo]] sections to the server's configuration, \
              or set some with `tidegate slo set FILE`"
         );
@@ -154,7 +154,7 @@ fn set(url: &str, args: &Set) -> Result<()> {
         // The path has the name.
         body.remove("name");
         client::put_json(url, &format!("/api/slos/{name}"), body).with_context(|| name.clone())?;
-        println!("{name}");
+        print_line!("{name}");
     }
     Ok(())
 }

@@ -24,20 +24,14 @@ use clap::Args;
 use self::history::History;
 use self::view::View;
 use crate::client::ServerClient;
-use crate::options::server_url;
+use crate::options::ServerUrl;
+use crate::output::print_text;
 
 /// Watch a running server on the terminal: endpoints, objectives, alerts
 #[derive(Debug, Args)]
 pub(super) struct Top {
-    /// The address of the server
-    #[arg(
-        long,
-        visible_alias = "url",
-        value_name = "URL",
-        value_parser = server_url,
-        default_value = "http://127.0.0.1:8000"
-    )]
-    server: String,
+    #[command(flatten)]
+    server: ServerUrl,
     /// The time between two updates, in seconds
     #[arg(long, value_name = "N", default_value_t = 2.0, value_parser = interval)]
     interval: f64,
@@ -60,13 +54,13 @@ impl Top {
     pub(super) fn run(self) -> Result<ExitCode> {
         let interval = Duration::from_secs_f64(self.interval);
         if self.once {
-            print!("{}", text::page(&watch_once(&self.server, interval)?));
+            print_text(&text::page(&watch_once(&self.server.url, interval)?));
             return Ok(ExitCode::SUCCESS);
         }
         if !std::io::stdout().is_terminal() {
             bail!("top needs a terminal: --once prints plain text");
         }
-        screen::run(&self.server, interval)?;
+        screen::run(&self.server.url, interval)?;
         Ok(ExitCode::SUCCESS)
     }
 }

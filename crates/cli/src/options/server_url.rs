@@ -4,11 +4,12 @@ use clap::Args;
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServerUrl {
-    /// The address of the server
+    /// The address of the server; http:// may be left out
     // Global, so that it may stand before or after the name of a subcommand.
     #[arg(
         long,
         global = true,
+        visible_alias = "server",
         value_name = "URL",
         value_parser = server_url,
         default_value = "http://127.0.0.1:8000"
@@ -16,13 +17,18 @@ pub(crate) struct ServerUrl {
     pub(crate) url: String,
 }
 
-/// Checks the address of a server. TLS is not compiled in.
+/// The URL of a server from its address. TLS is not compiled in.
 pub(crate) fn server_url(text: &str) -> Result<String, String> {
-    let host = text.strip_prefix("http://").unwrap_or_default();
-    if host.is_empty() || host.starts_with('/') {
-        return Err("the URL must begin with http://, such as http://127.0.0.1:8000".to_owned());
+    let address = match text.split_once("://") {
+        Some(("http", address)) => address,
+        Some(_) => return Err("the URL must begin with http://".to_owned()),
+        None => text,
+    };
+    let host = address.split(['/', '?', '#']).next().unwrap_or_default();
+    if host.is_empty() || host.starts_with(':') {
+        return Err("write HOST:PORT, such as http://127.0.0.1:8000".to_owned());
     }
-    Ok(text.to_owned())
+    Ok(format!("http://{address}"))
 }
 
 #[cfg(test)]
@@ -30,11 +36,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_is_named_by_an_http_url() {
-        assert!(server_url("http://localhost:8000").is_ok());
-        for wrong in ["localhost:8000", "https://a", "http://", "http:///v2", ""] {
+    fn a_server_is_named_by_its_address() {
+        for right in ["http://localhost:8000", "localhost:8000"] {
+            assert_eq!(server_url(right).unwrap(), "http://localhost:8000");
+        }
+        assert_eq!(server_url("[::1]:8000/a").unwrap(), "http://[::1]:8000/a");
+        assert!(server_url("https://a").unwrap_err().contains("http://"));
+        for wrong in ["http://", "http:///v2", "", ":8000"] {
             let error = server_url(wrong).unwrap_err();
-            assert!(error.contains("must begin with http://"), "{wrong}");
+            assert!(error.contains("HOST:PORT"), "{wrong}");
         }
     }
 }

@@ -118,11 +118,11 @@ pub(super) fn routes(readiness: Arc<Readiness>) -> Routes<()> {
 #[utoipa::path(get, path = "/v2/health/ready", tag = "server",
     responses((status = 200, body = ReadyStatus), (status = 503, body = NotReady)))]
 pub(crate) async fn ready(State(readiness): State<Arc<Readiness>>) -> Response {
+    let components = readiness.components.iter();
+    let problems: Vec<String> = components
+        .flat_map(|component| component.problems())
+        .collect();
     if readiness.lifecycle.is_ready() {
-        let components = readiness.components.iter();
-        let problems: Vec<String> = components
-            .flat_map(|component| component.problems())
-            .collect();
         let status = if problems.is_empty() {
             "ready"
         } else {
@@ -135,7 +135,10 @@ pub(crate) async fn ready(State(readiness): State<Arc<Readiness>>) -> Response {
         })
         .into_response();
     }
-    let message = "the server is starting or stopping, or a model could not be loaded: see /v2/repository/index";
+    let mut message = "the server is starting or stopping, or a model could not be loaded: see /v2/repository/index".to_owned();
+    if !problems.is_empty() {
+        message = format!("{message}; {}", problems.join("; "));
+    }
     NotReady::respond(None, &InferError::new(ErrorCode::NotReady, message))
 }
 

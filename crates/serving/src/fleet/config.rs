@@ -16,7 +16,8 @@ pub struct FleetConfig {
     /// The models of the registry to serve; all of them if empty.
     pub models: Vec<String>,
     /// Which of a model's versions are served: `aliases` (those with an alias; without the alias
-    /// `champion` also the newest one), `latest` or `latest:N`, `all`, or numbers such as `3,5`.
+    /// `champion` also the newest one), `latest` or `latest:N`, `all` (also deprecated ones that
+    /// have an alias), or numbers such as `3,5`.
     pub versions: VersionPolicy,
     /// Whether a version is loaded only when the first request for it arrives.
     pub lazy: bool,
@@ -78,6 +79,14 @@ impl FleetConfig {
             || self.models.iter().any(|name| name == model)
             // A pinned model is served even if `models` leaves it out.
             || self.is_pinned(model)
+    }
+
+    /// The models that the configuration names, each with its key.
+    pub(super) fn configured_models(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let models = self.models.iter().map(|name| ("fleet.models", name));
+        let pinned = self.pinned.iter().map(|name| ("fleet.pinned", name));
+        let rules = self.model.keys().map(|name| ("fleet.model", name));
+        models.chain(pinned).chain(rules)
     }
 
     pub(super) fn versions_of(&self, model: &str) -> &VersionPolicy {

@@ -34,6 +34,8 @@ pub(super) struct ManagedModel {
     pub(super) slots: BTreeMap<u64, VersionSlot>,
     /// Whether an operator unloaded it.
     pub(super) is_unloaded: bool,
+    /// The version of the alias `champion`, where the policy of versions leaves it out.
+    pub(super) excluded_champion: Option<u64>,
     /// The versions that have been loaded here, of those that the registry still has.
     pub(super) served_before: BTreeSet<u64>,
 }

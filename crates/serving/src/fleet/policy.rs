@@ -21,7 +21,7 @@ pub enum VersionPolicy {
     Aliases,
     /// This many of the newest.
     Latest(usize),
-    /// All that are not deprecated.
+    /// All that are not deprecated, and those that an alias points at.
     All,
     /// These.
     Numbers(BTreeSet<u64>),
@@ -128,6 +128,21 @@ pub(super) fn target(
     Target { versions, names }
 }
 
+/// The version that the alias `champion` points at, where the policy leaves it out: then moving the
+/// alias, as a rollback does, changes nothing.
+pub(super) fn excluded_champion(
+    target: &Target,
+    versions: &[&VersionRecord],
+    aliases: &[&Alias],
+) -> Option<u64> {
+    let champion = aliases.iter().find(|alias| alias.name == CHAMPION)?;
+    let number = version_number(champion.version);
+    let is_available = versions
+        .iter()
+        .any(|version| version.number == champion.version);
+    (is_available && !target.versions.contains(&number)).then_some(number)
+}
+
 fn chosen(
     policy: &VersionPolicy,
     versions: &[&VersionRecord],
@@ -145,7 +160,10 @@ fn chosen(
             chosen
         }
         VersionPolicy::Latest(count) => ready.iter().rev().take(*count).copied().collect(),
-        VersionPolicy::All => ready,
+        VersionPolicy::All => {
+            // As above: marking a version as deprecated must not move traffic.
+            &ready | &names.values().copied().collect()
+        }
         VersionPolicy::Numbers(numbers) => numbers & available,
     }
 }
@@ -241,8 +259,31 @@ mod tests {
             (vec![2, 3], Some(2))
         );
         assert_eq!(of("all", &four, &[]), (vec![1, 2, 3], Some(3)));
+        assert_eq!(
+            of("all", &four, &[("champion", 4)]),
+            (vec![1, 2, 3, 4], Some(4)),
+            "a deprecated champion goes on answering"
+        );
         assert_eq!(of("1,4,9", &four, &[]), (vec![1, 4], Some(4)));
         assert_eq!(of("aliases", &[], &[]), (vec![], None));
+    }
+
+    #[test]
+    fn a_champion_that_the_policy_leaves_out_is_told() {
+        let three = versions(&[VersionState::Ready; 3]);
+        let three: Vec<&VersionRecord> = three.iter().collect();
+        let champion = Alias {
+            model: "fraud".to_owned(),
+            name: CHAMPION.to_owned(),
+            version: 2,
+        };
+        let excluded = |policy: &str| {
+            let target = target(&policy.parse().unwrap(), &three, &[&champion]);
+            excluded_champion(&target, &three, &[&champion])
+        };
+        assert_eq!(excluded("latest"), Some(2));
+        assert_eq!(excluded("1,3"), Some(2));
+        assert_eq!(["aliases", "all", "latest:2", "2"].map(excluded), [None; 4]);
     }
 
     #[test]

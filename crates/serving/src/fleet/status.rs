@@ -60,12 +60,40 @@ impl Fleet {
                 .all(|name| managed.get(name).is_some_and(ManagedModel::is_serving))
     }
 
-    /// Why the registry cannot be read, and which versions could not be loaded.
+    /// How many models the registry has, whether or not they are served here.
+    pub fn registry_models(&self) -> usize {
+        self.registry_content.lock().models
+    }
+
+    /// The models of the configuration that the registry does not have.
+    pub fn missing_models(&self) -> Vec<String> {
+        self.registry_content.lock().missing.clone()
+    }
+
+    /// Why the registry cannot be read, what the configuration names in vain, which versions could
+    /// not be loaded, and which aliases have no effect.
     pub fn problems(&self) -> Vec<String> {
         let registry_error = self.registry_error.lock().clone();
         let registry = registry_error.map(|why| format!("the registry cannot be read: {why}"));
         let failed_loads = self.index().into_iter().filter_map(load_problem);
-        registry.into_iter().chain(failed_loads).collect()
+        registry
+            .into_iter()
+            .chain(self.missing_models())
+            .chain(failed_loads)
+            .chain(self.excluded_champions())
+            .collect()
+    }
+
+    /// The models whose champion is left out by the policy of versions.
+    fn excluded_champions(&self) -> Vec<String> {
+        let managed = self.managed.lock();
+        let models = managed.values().filter(|model| !model.is_unloaded);
+        models
+            .filter_map(|model| {
+                let policy = self.config.versions_of(&model.name);
+                excluded_champion(model, &policy.to_string())
+            })
+            .collect()
     }
 
     /// Sets the gauges to their values of now.
@@ -105,6 +133,19 @@ fn index_entry(model: &ManagedModel, number: u64, slot: &VersionSlot) -> IndexEn
         memory_bytes: loaded.map(|loaded| loaded.reservation.bytes()),
         ..IndexEntry::new(model.name.clone(), &number.to_string(), state)
     }
+}
+
+fn excluded_champion(model: &ManagedModel, policy: &str) -> Option<String> {
+    let champion = model.excluded_champion?;
+    let name = &model.name;
+    let answers = match model.resolve(None) {
+        Some(number) => format!("{name}:{number} is the default version instead"),
+        None => "no version is served instead".to_owned(),
+    };
+    Some(format!(
+        "{name}@champion is {name}:{champion}, but fleet.versions = {policy:?} leaves it out: \
+         {answers}, and moving the alias has no effect here"
+    ))
 }
 
 fn load_problem(entry: IndexEntry) -> Option<String> {

@@ -8,11 +8,11 @@ use std::time::Instant;
 use tidegate_registry::{Alias, Digest, Snapshot, VersionRecord};
 use tracing::warn;
 
-use super::Fleet;
 use super::freeze::ServedVersions;
 use super::load::LoadReason;
 use super::managed_model::{ManagedModel, Reconciliation};
 use super::policy::{self, version_number};
+use super::{Fleet, RegistryContent};
 
 /// What the registry has of one model.
 #[derive(Default)]
@@ -26,6 +26,7 @@ impl Fleet {
     pub(super) fn apply_snapshot(self: &Arc<Self>, snapshot: &Snapshot) {
         self.forget_deleted_measurements(snapshot);
         let entries = self.entries_by_model(snapshot);
+        self.note_missing_models(snapshot);
         let mut managed = self.managed.lock();
         for name in entries.keys() {
             self.manage(&mut managed, name);
@@ -55,6 +56,20 @@ impl Fleet {
             }
         }
         entries
+    }
+
+    /// Remembers which models of the configuration the registry does not have: typos, most likely.
+    fn note_missing_models(&self, snapshot: &Snapshot) {
+        let names = snapshot.versions.iter().map(|version| &version.model);
+        let present: BTreeSet<&String> = names.collect();
+        let configured = self.config.configured_models();
+        let missing = configured.filter(|(_, name)| !present.contains(name));
+        *self.registry_content.lock() = RegistryContent {
+            models: present.len(),
+            missing: missing
+                .map(|(key, name)| format!("{key} names {name:?}, which is not in the registry"))
+                .collect(),
+        };
     }
 
     /// Measurements are kept by content, and contents are deleted with their versions.
@@ -92,6 +107,8 @@ impl Fleet {
         };
         let policy = self.config.versions_of(&model.name);
         let wanted = policy::target(policy, &entries.versions, &entries.aliases);
+        model.excluded_champion =
+            policy::excluded_champion(&wanted, &entries.versions, &entries.aliases);
         let target = self.apply_freeze(&model.name, served, wanted);
         model.set_target(target, &entries.versions);
         self.reconcile(model);

@@ -3,24 +3,25 @@
 use tidegate_observe::cost::{Cost, Report, ReportRow};
 
 use super::{Budget, CostResponse};
-use crate::output::print_table;
+use crate::output::{print_line, print_table, print_text};
 
 /// Prints a report.
 pub(super) fn print(response: &CostResponse) {
-    println!("{}\n", response.summary());
+    print_line!("{}", response.summary());
+    print_text("\n");
     print_table(&aligned(
         cells(&response.report),
         names(&response.report).len(),
     ));
     if !response.budgets.is_empty() {
-        println!();
+        print_text("\n");
         print_table(&aligned(budgets(&response.budgets), 3));
     }
-    println!();
+    print_text("\n");
     response
         .remarks()
         .iter()
-        .for_each(|remark| println!("{remark}"));
+        .for_each(|remark| print_line!("{remark}"));
 }
 
 const AMOUNTS: [&str; 10] = [
@@ -110,15 +111,7 @@ fn labels(row: &ReportRow) -> Vec<String> {
     [&day, model, version, tenant]
         .into_iter()
         .flatten()
-        .map(|label| printable(label))
-        .collect()
-}
-
-/// A label without control characters, which a terminal would obey.
-fn printable(label: &str) -> String {
-    label
-        .chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .cloned()
         .collect()
 }
 

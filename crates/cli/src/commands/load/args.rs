@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::options::server_url;
+
 /// Send load to a server and report latency, throughput and errors
 ///
 ///     tidegate load digits --concurrency 8
@@ -31,7 +33,13 @@ pub(crate) struct Load {
 #[command(next_help_heading = "Server")]
 pub(crate) struct Server {
     /// The address of REST
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8000")]
+    #[arg(
+        long,
+        visible_alias = "server",
+        value_name = "URL",
+        value_parser = server_url,
+        default_value = "http://127.0.0.1:8000"
+    )]
     pub(crate) url: String,
     /// The address of gRPC
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8001")]

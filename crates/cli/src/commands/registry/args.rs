@@ -87,12 +87,12 @@ pub(super) struct Events {
 pub(super) enum AliasCommand {
     /// Point an alias at a version
     Set {
+        /// The version, such as fraud:7; it may stand after the alias, too
+        #[arg(value_name = "VERSION")]
+        first: String,
         /// The alias, such as champion
         #[arg(value_name = "ALIAS")]
-        alias: String,
-        /// The version, such as fraud:7
-        #[arg(value_name = "VERSION")]
-        version: String,
+        second: String,
     },
     /// List aliases; with a model and an alias, the versions that it pointed to
     List {

@@ -8,6 +8,7 @@ use tidegate_engines::Engines;
 use tidegate_registry::{Change, Registry, VersionRecord};
 
 use super::args::Diff;
+use crate::output::{print_line, print_text};
 use crate::registry_access::resolve;
 
 /// Shows what differs between two versions, with the operators of their graphs.
@@ -15,8 +16,8 @@ pub(super) async fn diff(registry: &Registry, args: &Diff) -> Result<()> {
     let from = resolve(registry, &args.from).await?;
     let to = resolve(registry, &args.to).await?;
     let diff = registry.diff(&from, &to).await?;
-    println!("{} {}", from.name(), from.digest);
-    println!("{} {}", to.name(), to.digest);
+    print_line!("{} {}", from.name(), from.digest);
+    print_line!("{} {}", to.name(), to.digest);
     let artifacts = [&from.manifest.artifact, &to.manifest.artifact];
     let has_new_artifact = diff
         .files
@@ -42,12 +43,13 @@ fn print_changes(part: &str, changes: &[Change]) {
     if changes.is_empty() {
         return;
     }
-    println!("\n{part}");
+    print_text("\n");
+    print_line!("{part}");
     for Change { what, from, to } in changes {
         match (from, to) {
-            (Some(from), Some(to)) => println!("  ~ {what}: {from} -> {to}"),
-            (Some(from), None) => println!("  - {what}: {from}"),
-            (None, to) => println!("  + {what}: {}", to.as_deref().unwrap_or_default()),
+            (Some(from), Some(to)) => print_line!("  ~ {what}: {from} -> {to}"),
+            (Some(from), None) => print_line!("  - {what}: {from}"),
+            (None, to) => print_line!("  + {what}: {}", to.as_deref().unwrap_or_default()),
         }
     }
 }

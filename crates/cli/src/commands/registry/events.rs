@@ -4,7 +4,7 @@ use anyhow::Result;
 use tidegate_registry::Registry;
 
 use super::args::Events;
-use crate::output::timestamp;
+use crate::output::{print_line, timestamp};
 
 pub(super) async fn events(registry: &Registry, args: &Events) -> Result<()> {
     let mut since = args.since;
@@ -20,7 +20,7 @@ pub(super) async fn events(registry: &Registry, args: &Events) -> Result<()> {
                 Some(number) => format!(":{number}"),
                 None => String::new(),
             };
-            println!(
+            print_line!(
                 "{} {} {} {}{version} by {} {}",
                 event.change,
                 timestamp(event.at_ms),

@@ -5,6 +5,7 @@ use serde_json::json;
 use tidegate_registry::{Registry, VersionState};
 
 use super::args::VersionArg;
+use crate::output::{eprint_line, print_json_text, print_line};
 use crate::registry_access::resolve;
 
 /// Puts a version into the cache and prints its folder.
@@ -17,13 +18,13 @@ pub(super) async fn fetch(registry: &Registry, args: &VersionArg) -> Result<()> 
             "digest": version.digest.to_string(),
             "path": cached.path(),
         });
-        println!("{line}");
+        print_json_text(&line.to_string());
     } else {
-        println!("{}", cached.path().display());
+        print_line!("{}", cached.path().display());
     }
     if version.state == VersionState::Deprecated {
         // On standard error, because scripts read the folder from standard output.
-        eprintln!("{} is deprecated: {}", version.name(), version.reason);
+        eprint_line!("{} is deprecated: {}", version.name(), version.reason);
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tidegate_registry::{Registry, VersionRecord};
 
 use super::args::List;
-use crate::output::{bytes, print_table, timestamp};
+use crate::output::{bytes, print_json, print_table, timestamp};
 
 const HEADER: [&str; 7] = [
     "VERSION", "STATE", "SIZE", "PUSHED", "BY", "ALIASES", "DIGEST",
@@ -34,7 +34,7 @@ pub(super) async fn list(registry: &Registry, args: &List) -> Result<()> {
             .iter()
             .map(|version| object(version, aliases_of(&aliases, version)))
             .collect();
-        println!("{}", serde_json::to_string_pretty(&objects)?);
+        print_json(&objects)?;
         return Ok(());
     }
     let mut rows = vec![HEADER.map(str::to_owned)];

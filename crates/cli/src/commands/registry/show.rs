@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tidegate_registry::{Registry, Verdict, VersionRecord, VersionState};
 
 use super::args::VersionArg;
-use crate::output::{bytes, timestamp};
+use crate::output::{bytes, print_json, print_line, timestamp};
 use crate::registry_access::resolve;
 
 /// Shows the details of a version.
@@ -39,10 +39,10 @@ pub(super) async fn show(registry: &Registry, args: &VersionArg) -> Result<()> {
             "files": files,
             "manifest": version.manifest,
         });
-        println!("{}", serde_json::to_string_pretty(&page)?);
+        print_json(&page)?;
         return Ok(());
     }
-    println!("{} {}", version.name(), version.digest);
+    print_line!("{} {}", version.name(), version.digest);
     print_line("", &version.manifest.description);
     print_line("state", &describe_state(&version));
     print_line("aliases", &aliases.join(", "));
@@ -61,7 +61,7 @@ pub(super) async fn show(registry: &Registry, args: &VersionArg) -> Result<()> {
 /// Prints a value with its label; nothing if there is no value.
 fn print_line(label: &str, value: &str) {
     if !value.is_empty() {
-        println!("{label:<14}{value}");
+        print_line!("{label:<14}{value}");
     }
 }
 

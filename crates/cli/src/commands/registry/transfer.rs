@@ -4,6 +4,7 @@ use anyhow::Result;
 use tidegate_registry::{BundleLimits, ExportOptions, ImportOptions, Registry};
 
 use super::args::{Export, Import};
+use crate::output::print_line;
 use crate::registry_access::resolve;
 
 pub(super) async fn export(registry: &Registry, args: &Export) -> Result<()> {
@@ -17,7 +18,7 @@ pub(super) async fn export(registry: &Registry, args: &Export) -> Result<()> {
     };
     registry.export(&versions, &args.output, options).await?;
     for version in versions {
-        println!("{} {}", version.name(), version.digest);
+        print_line!("{} {}", version.name(), version.digest);
     }
     Ok(())
 }
@@ -42,7 +43,7 @@ pub(super) async fn import(registry: &Registry, args: &Import) -> Result<()> {
             true => "",
             false => " (existed already)",
         };
-        println!("{} {}{was}{existed}", version.name(), version.digest);
+        print_line!("{} {}{was}{existed}", version.name(), version.digest);
     }
     Ok(())
 }

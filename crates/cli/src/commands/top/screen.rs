@@ -1,5 +1,9 @@
-//! The terminal: keys and snapshots come in, frames go out. Restores the terminal however it ends.
+//! The terminal: keys and snapshots come in, frames go out. Restores the terminal however it ends,
+//! and ends with the terminal.
 
+use std::fs::File;
+use std::io::IsTerminal;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -7,6 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::draw::draw;
@@ -17,10 +23,12 @@ use crate::client::now_ms;
 
 /// Longest that a snapshot or a signal waits.
 const TICK: Duration = Duration::from_millis(100);
+/// How long the thread that draws has to end by itself.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// Shows the server until a key or a signal ends it.
 pub(super) fn run(server: &str, interval: Duration) -> Result<()> {
-    let stopped = stop_signals();
+    let stopped = watch_for_end();
     let mut terminal =
         ratatui::try_init().context("cannot use the terminal: --once prints plain text")?;
     let shown = show(&mut terminal, server, interval, &stopped);
@@ -66,29 +74,71 @@ fn show(
     Ok(())
 }
 
-/// Receives a message at SIGTERM or SIGHUP. Without a handler, these would end the process and leave
-/// the terminal in raw mode.
-fn stop_signals() -> Receiver<()> {
+/// Receives a message when a signal or the end of the terminal ends the program. Without a handler,
+/// signals would end the process and leave the terminal in raw mode.
+fn watch_for_end() -> Receiver<()> {
     let (sender, stopped) = sync_channel(1);
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
         let Ok(runtime) = runtime else { return };
-        if runtime.block_on(wait_for_signal()).is_ok() {
-            // Nobody receives it if a key ended the program first.
-            let _ = sender.send(());
+        if runtime.block_on(wait_for_end()).is_err() {
+            return;
         }
+        // Nobody receives it if a key ended the program first.
+        let _ = sender.send(());
+        thread::sleep(GRACE);
+        exit_without_the_terminal();
     });
     stopped
 }
 
-async fn wait_for_signal() -> std::io::Result<()> {
+async fn wait_for_end() -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     tokio::select! {
         _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
         _ = hangup.recv() => {}
+        () = terminal_hung_up() => {}
     }
     Ok(())
+}
+
+/// Returns when the terminal is gone; never if there is no way to see that.
+async fn terminal_hung_up() {
+    // Where crossterm reads keys from.
+    let terminal = match std::io::stdin().is_terminal() {
+        true => std::io::stdin().as_fd().try_clone_to_owned(),
+        false => File::open("/dev/tty").map(OwnedFd::from),
+    };
+    let Ok(terminal) = terminal else {
+        return std::future::pending().await;
+    };
+    // SAFETY: an `OwnedFd` stays the same open file until it is dropped, which `AsyncFd` does last.
+    let watched = unsafe { AsyncFd::register_with_interest(terminal, Interest::READABLE) };
+    let Ok(watched) = watched else {
+        return std::future::pending().await;
+    };
+    while let Ok(mut guard) = watched.readable().await {
+        if guard.ready().is_read_closed() {
+            return;
+        }
+        // A key: the other thread reads it.
+        guard.clear_ready();
+    }
+}
+
+/// The thread that draws did not end: it reads from a terminal that is gone, which crossterm tries
+/// for ever, or writes to one that takes nothing. It cannot be waited for.
+fn exit_without_the_terminal() {
+    let (sender, restored) = sync_channel(1);
+    thread::spawn(move || {
+        ratatui::restore();
+        let _ = sender.send(());
+    });
+    let _ = restored.recv_timeout(GRACE);
+    std::process::exit(0);
 }

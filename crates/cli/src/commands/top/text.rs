@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use super::format::{bytes, number, number_or_dash, percent, time};
 use super::view::{Endpoint, View};
-use crate::output::aligned;
-use crate::output::printable;
+use crate::output::{aligned, printable};
 
 /// The whole view.
 pub(super) fn page(view: &View) -> String {

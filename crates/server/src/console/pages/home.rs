@@ -126,16 +126,14 @@ fn firing(triaged: &[TriagedAlert]) -> HashMap<&str, (usize, usize)> {
 
 /// What needs attention: the problems of the fleet, and models of folders that could not be loaded.
 fn problems(console: &Console, index: &[IndexEntry]) -> Vec<Problem> {
-    let of_fleet = console
-        .front_end
-        .serving
-        .problems()
+    let fleet = console.front_end.serving.fleet();
+    let of_fleet = fleet
         .into_iter()
+        .flat_map(|fleet| fleet.problems())
         .map(|text| Problem {
             tone: Tone::Notice,
             text,
         });
-    let fleet = console.front_end.serving.fleet();
     let of_folders = index
         .iter()
         .filter(|entry| !fleet.is_some_and(|fleet| fleet.manages(&entry.name)))

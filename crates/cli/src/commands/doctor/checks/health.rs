@@ -1,5 +1,6 @@
 //! Whether the server is ready, its version, and how often it restarted.
 
+use super::registry::UNREACHABLE;
 use crate::commands::doctor::context::{CheckContext, duration};
 use crate::commands::doctor::finding::{Finding, Severity};
 use crate::output::counted;
@@ -10,6 +11,7 @@ const MANY_STARTS: usize = 4;
 
 pub(super) fn check(context: &CheckContext) -> Vec<Finding> {
     let mut findings = vec![readiness(context)];
+    findings.extend(problems(context));
     findings.extend(restarts(context));
     findings
 }
@@ -31,6 +33,25 @@ fn readiness(context: &CheckContext) -> Finding {
             Finding::new(Severity::Notice, CHECK, what)
         }
     }
+}
+
+/// The problems that no other check explains: what the configuration names in vain, and aliases
+/// that have no effect.
+fn problems(context: &CheckContext) -> impl Iterator<Item = Finding> {
+    let problems = context.snapshot.problems.iter();
+    let own = problems.filter(|problem| {
+        let is_explained = [
+            UNREACHABLE,
+            " is not served: ",
+            " still serves the old file: ",
+        ];
+        !is_explained.iter().any(|part| problem.contains(part))
+    });
+    own.map(|problem| {
+        Finding::new(Severity::Warning, CHECK, problem.as_str())
+            .next(context.command("models"))
+            .runbook("not-ready")
+    })
 }
 
 fn identity(context: &CheckContext) -> String {

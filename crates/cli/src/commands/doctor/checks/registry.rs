@@ -5,7 +5,7 @@ use crate::commands::doctor::finding::{Finding, Severity};
 
 const CHECK: &str = "registry";
 /// How the server's message begins if it cannot read the registry.
-const UNREACHABLE: &str = "the registry cannot be read";
+pub(super) const UNREACHABLE: &str = "the registry cannot be read";
 
 pub(super) fn check(context: &CheckContext) -> Vec<Finding> {
     if !context.follows_registry() {

@@ -12,8 +12,7 @@ use crate::client::Event;
 use crate::commands::top::format::{bytes, number};
 use crate::commands::top::state::State;
 use crate::commands::top::view::{Endpoint, View};
-use crate::output::printable;
-use crate::output::timestamp;
+use crate::output::{printable, timestamp};
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, view: &View, state: &State) {
     let sorted = state.sorted(view);
