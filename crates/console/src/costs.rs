@@ -25,7 +25,7 @@ pub struct Costs {
 pub struct BudgetRow {
     /// Its name.
     pub name: String,
-    /// The model whose cost counts; `None` for the whole bill.
+    /// The model whose cost counts; `None` for all costs of the server.
     pub model: Option<String>,
     /// Its period.
     pub per: &'static str,

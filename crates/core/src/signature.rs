@@ -1,4 +1,4 @@
-//! What a version takes and gives.
+//! The inputs and outputs of a version.
 
 use std::fmt;
 

@@ -1,14 +1,14 @@
-//! What serving costs: prices, what was used of what is paid for, and who bears it.
+//! What serving costs: prices, usage, and the allocation of costs to versions and tenants.
 //!
-//! In: the prices of the configuration, and for each interval what was paid for and what each
+//! In: the prices of the configuration, and for each interval the paid capacity and what each
 //! version used of it. Out: by day, what each version and tenant costs, and how far budgets are
 //! used up. Nothing here reads a clock.
 //!
-//! What is paid for is vCPUs, memory and GPUs for as long as the server runs, whether they are used
-//! or not; what is stored and sent; and fixed sums for each month. A version bears what it used.
-//! What nobody used, and the fixed sums, are allocated by the [`IdleRule`], one day at a time.
-//! Amounts are whole [`Micros`] and divided by largest remainders, so that what all bear together
-//! is the bill.
+//! The costs are vCPUs, memory and GPUs for as long as the server runs, whether they are used or
+//! not; stored files and sent bytes; and fixed sums for each month. A version is charged for what
+//! it used. Unused capacity and the fixed sums are allocated by the [`IdleRule`], one day at a
+//! time. Amounts are whole [`Micros`] and divided by largest remainders, so that the sum of all
+//! parts is exactly the total.
 
 mod allocate;
 mod budget;

@@ -10,9 +10,9 @@ pub use model::Dashboard;
 
 use crate::promql::escaped;
 
-/// The three dashboards, for servers that Prometheus scrapes as `job`: for who answers for the
-/// service, for who is woken up, and for who looks for a cause. Where the figures come from is a
-/// variable; import them as they are.
+/// The three dashboards, for servers that Prometheus scrapes as `job`: for the owner of the
+/// service, for the engineer on call, and for whoever looks for a cause. The data source is a
+/// variable, so they can be imported unchanged.
 ///
 /// What has no metric yet has no panel: correctness, drift, traces and GPUs.
 pub fn dashboards(job: &str) -> [Dashboard; 3] {

@@ -1,4 +1,4 @@
-//! The bounded memory of what requests came to over time, by model and version.
+//! Counts and times of requests over time, by model and version, in bounded memory.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -38,11 +38,11 @@ impl TierSize {
 /// A model and a version of it.
 type Name = (Arc<str>, Arc<str>);
 
-/// What the requests of every version came to: by 10 seconds for half an hour, by minutes for 6
-/// hours, by 10 minutes for 3 days. Times are Unix milliseconds and come from the caller.
+/// The traffic of every version: by 10 seconds for half an hour, by minutes for 6 hours, by 10
+/// minutes for 3 days. Times are Unix milliseconds and come from the caller.
 ///
-/// A busy version takes some 2 MB once it has been so for 3 days, an idle one next to nothing. If
-/// all together take more than the budget, each gives up the oldest quarter of each kind.
+/// A version that has been busy for 3 days takes some 2 MB, an idle one next to nothing. If all
+/// together take more than the budget, each gives up the oldest quarter of each kind.
 #[derive(Debug)]
 pub struct History {
     series: HashMap<Name, Series>,
@@ -50,17 +50,17 @@ pub struct History {
     swept_ms: u64,
 }
 
-/// What was counted from a moment on, for one step.
+/// The traffic of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Point {
     /// Where it begins, in Unix milliseconds.
     pub at_ms: u64,
-    /// What was counted.
+    /// Its traffic.
     pub traffic: Traffic,
 }
 
 impl History {
-    /// An empty memory that takes at most about so many bytes.
+    /// An empty history that takes about this many bytes at most.
     pub fn new(budget_bytes: usize) -> Self {
         Self {
             series: HashMap::new(),
@@ -94,7 +94,7 @@ impl History {
         names
     }
 
-    /// What a model, or one version of it, came to from one moment to before another.
+    /// The traffic of a model, or of one version of it, from one moment to before another.
     pub fn total(
         &self,
         model: &str,
@@ -109,7 +109,7 @@ impl History {
             })
     }
 
-    /// What every version came to from one moment to before another, sorted by model and version.
+    /// The traffic of every version from one moment to before another, sorted by model and version.
     pub fn totals(&self, since_ms: u64, until_ms: u64) -> Vec<(Name, Traffic)> {
         let totals = self
             .series
@@ -120,7 +120,7 @@ impl History {
         totals
     }
 
-    /// What a model, or one version of it, came to over time, in steps of `step_ms` or, where
+    /// The traffic of a model, or of one version of it, over time, in steps of `step_ms` or, where
     /// nothing as fine is remembered that long, the next coarser step. Steps without requests are
     /// left out.
     pub fn points(
@@ -148,8 +148,7 @@ impl History {
             .collect()
     }
 
-    /// The steps in which [`History::points`] come if they are asked for from a moment on in steps
-    /// of `step_ms`.
+    /// The step of [`History::points`] that are read from a moment on in steps of `step_ms`.
     pub fn step_ms(&self, model: &str, version: Option<&str>, since_ms: u64, step_ms: u64) -> u64 {
         let coarsest = self
             .of(model, version)
@@ -180,12 +179,12 @@ impl History {
             .map(|(_, series)| series)
     }
 
-    /// Bytes taken, about.
+    /// The bytes that it takes, about.
     pub fn bytes(&self) -> usize {
         self.series.values().map(Series::bytes).sum()
     }
 
-    /// Forgets what is too old, and what does not fit.
+    /// Removes points that are too old, and those beyond the budget.
     fn sweep(&mut self, now_ms: u64) {
         self.swept_ms = now_ms;
         self.series.retain(|_, series| {
@@ -215,7 +214,7 @@ fn is_of((of_model, of_version): &Name, model: &str, version: Option<&str>) -> b
     **of_model == *model && version.is_none_or(|version| **of_version == *version)
 }
 
-/// One version's memory. The last point of each tier is open; when a later one begins, it is
+/// The history of one version. The last point of each tier is open; when a later one begins, it is
 /// closed, and what it counted is added to the open point of the next coarser tier.
 #[derive(Debug, Default)]
 struct Series {
@@ -261,7 +260,7 @@ impl Series {
         }
     }
 
-    /// What came from one moment to before another, together.
+    /// The traffic from one moment to before another, added up.
     fn total(&self, since_ms: u64, until_ms: u64) -> Traffic {
         self.within(since_ms, until_ms)
             .fold(Traffic::default(), |mut sum, (_, traffic)| {

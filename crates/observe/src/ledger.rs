@@ -1,4 +1,4 @@
-//! The bounded memory of how many requests were good.
+//! Counts of good requests over time, in bounded memory.
 
 use std::ops::Add;
 
@@ -10,7 +10,7 @@ use crate::window::{HOUR_MS, MINUTE_MS};
 /// minutes for the last 3 days, hours for the last 90 days. Each kind has all counts of its time,
 /// and a sum is read from the finest that goes back far enough.
 ///
-/// Times are Unix milliseconds and come from the caller. Where little happens the finer kinds go
+/// Times are Unix milliseconds and come from the caller. With little traffic the finer kinds go
 /// back further: a ledger holds the newest buckets that have requests in them, 370 minutes, 440 ten
 /// minutes and 2,170 hours. So a ledger has at most 2,980 buckets of 24 bytes, 72 kB, and what its
 /// vectors hold in reserve, at most as much again. A clock that once runs ahead costs one bucket.
@@ -59,7 +59,7 @@ impl Ledger {
         self.hours.add(at_ms, counts);
     }
 
-    /// What was counted from `since_ms` to before `until_ms`. The first bucket counts whole: it
+    /// The counts from `since_ms` to before `until_ms`. The first bucket counts whole: it
     /// reaches back before `since_ms` unless that is the beginning of a bucket. For windows of at
     /// most 6 hours this is a whole minute.
     pub fn sum(&self, since_ms: u64, until_ms: u64) -> Counts {
@@ -72,7 +72,7 @@ impl Ledger {
         }
     }
 
-    /// Adds what another replica counted. Associative and commutative.
+    /// Adds the counts of another replica. Associative and commutative.
     pub fn merge(&mut self, other: &Self) {
         self.minutes.merge(&other.minutes);
         self.ten_minutes.merge(&other.ten_minutes);
@@ -108,14 +108,14 @@ impl Ledger {
     }
 }
 
-/// What was counted in one stretch of time.
+/// The counts of one period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bucket {
-    /// How long it is.
+    /// The width of the period, in milliseconds.
     pub width_ms: u64,
     /// Unix time over the width.
     pub index: u32,
-    /// What was counted.
+    /// Its counts.
     pub counts: Counts,
 }
 
@@ -177,7 +177,7 @@ impl<const WIDTH_MS: u64, const CAPACITY: usize> Tier<WIDTH_MS, CAPACITY> {
         self.forget();
     }
 
-    /// Whether every bucket since then that ever had requests is still here.
+    /// Whether no bucket since then has been forgotten.
     fn reaches(&self, since_ms: u64) -> bool {
         self.0.len() < CAPACITY
             || self

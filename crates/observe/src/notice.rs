@@ -1,4 +1,4 @@
-//! Notices: what is valid in an objective, and yet not what its author may expect.
+//! Notices: settings of an objective that are valid, but may not be what its author expects.
 
 use std::fmt;
 

@@ -36,7 +36,7 @@ impl Sketch {
         self.add_to(bin(ns), 1);
     }
 
-    /// Adds what another sketch has counted. Associative and commutative.
+    /// Adds the values of another sketch. Associative and commutative.
     pub fn merge(&mut self, other: &Self) {
         // A copy is much cheaper than inserting bin after bin, and common where sums begin empty.
         if self.bins.is_empty() {

@@ -76,7 +76,7 @@ impl Traffic {
         }
     }
 
-    /// Adds what was counted elsewhere. Associative and commutative.
+    /// Adds other counts. Associative and commutative.
     pub fn merge(&mut self, other: &Self) {
         self.answered += other.answered;
         self.failed += other.failed;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::RequireSignature;
 
-/// Where the registry is and what it insists on. What is not set lies in the data folder.
+/// Where the registry is, and what it requires. Places that are not set are in the data folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RegistryConfig {
@@ -22,14 +22,15 @@ pub struct RegistryConfig {
     pub storage_options: BTreeMap<String, String>,
     /// The folder of verified files that this machine uses. By default `cache` in the data folder.
     pub cache: Option<PathBuf>,
-    /// Most bytes in the cache; what was not used for longest goes first, what is in use stays.
+    /// Most bytes in the cache. The least recently used versions are removed first; those in use
+    /// stay.
     pub cache_max_bytes: u64,
     /// The folder with the signing key (`signing.pem`), the trusted keys (`trusted/`) and the
     /// revoked ones (`revoked/`). By default `keys` in the data folder.
     pub keys: Option<PathBuf>,
     /// Whether versions must be signed by a trusted key.
     pub require_signature: RequireSignature,
-    /// Encryption of what is written to the object store; off unless a key is named.
+    /// Encryption of the files in the object store; off unless a key is named.
     pub encryption: EncryptionConfig,
 }
 

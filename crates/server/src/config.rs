@@ -28,7 +28,7 @@ pub struct ServerConfig {
     pub header_timeout_ms: u64,
     /// How long a client may take to send a request's body, in milliseconds.
     pub body_timeout_ms: u64,
-    /// How long a client may read nothing of an answer that waits for it, in milliseconds; then its
+    /// How long a client may read nothing of an answer that is ready, in milliseconds; then its
     /// connection is closed.
     pub write_timeout_ms: u64,
     /// How long an HTTP/2 connection may lie idle, without a request, in milliseconds.

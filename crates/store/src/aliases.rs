@@ -47,7 +47,7 @@ pub struct AliasMove {
     pub change: i64,
     /// Where it points since; none where it was removed.
     pub version: Option<i64>,
-    /// Why.
+    /// The cause of the move.
     pub cause: MoveCause,
     /// Who moved it.
     pub actor: String,

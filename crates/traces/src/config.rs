@@ -8,19 +8,20 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TracesConfig {
-    /// The collector's address, as in `http://localhost:4317`; without one, OpenTelemetry's own
-    /// variables are asked, and without these there are no traces.
+    /// The collector's address, such as `http://localhost:4317`. If absent, OpenTelemetry's own
+    /// environment variables give it; without those, there are no traces.
     pub endpoint: Option<String>,
-    /// The form of OTLP; OpenTelemetry's own variables are asked if absent, and then it is gRPC.
+    /// The form of OTLP. If absent, OpenTelemetry's own environment variables give it; without
+    /// those, it is gRPC.
     pub protocol: Option<OtlpProtocol>,
     /// A file of headers to send along, each on a line as `name: value`.
     pub headers_file: Option<PathBuf>,
-    /// What the server is called in traces.
+    /// The name of the server in traces.
     pub service_name: Option<String>,
     /// The share of requests whose trace is kept, from 0 to 1, of those whose client has not
     /// decided it.
     pub sample: f64,
-    /// Whether every request that failed by the server's fault is kept.
+    /// Whether every request that failed through a fault of the server is kept.
     pub keep_failed: bool,
     /// How many of the slowest requests are kept, of each version in each 10 seconds.
     pub keep_slowest: usize,
@@ -60,7 +61,7 @@ impl Default for TracesConfig {
 }
 
 impl TracesConfig {
-    /// Whether traces are to be sent; `variable` reads the environment.
+    /// Whether traces should be sent; `variable` reads the environment.
     pub fn is_on(&self, variable: impl Fn(&str) -> Option<String>) -> bool {
         // The configuration file wins: OTEL_SDK_DISABLED does not switch off what the file asks for.
         if self.endpoint.is_some() {

@@ -30,7 +30,7 @@ pub struct Silence {
     pub until_ms: u64,
     /// Who asked for it.
     pub author: String,
-    /// Why.
+    /// The reason.
     pub comment: String,
 }
 

@@ -41,7 +41,7 @@ const MAX_AMOUNT: f64 = 1e12;
 pub struct BudgetConfig {
     /// Its name, unique among the budgets: up to 63 letters, digits, `-` and `_`. Required.
     pub name: String,
-    /// The model whose cost counts; the whole bill of the server if absent.
+    /// The model whose cost counts; if absent, all costs of the server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// How much may be spent, in the currency's unit. Required.
@@ -76,7 +76,7 @@ pub enum BudgetPeriod {
 }
 
 impl BudgetPeriod {
-    /// As it is written.
+    /// The name in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             Self::Day => "day",
@@ -98,7 +98,7 @@ impl BudgetPeriod {
 pub struct Budget {
     /// Its name.
     pub name: String,
-    /// The model whose cost counts; `None` for the whole bill.
+    /// The model whose cost counts; `None` for all costs of the server.
     pub model: Option<String>,
     /// How much may be spent.
     pub amount: Micros,
@@ -115,12 +115,12 @@ pub struct BudgetStatus<'a> {
     pub budget: &'a Budget,
     /// The first day that counts.
     pub since: Day,
-    /// What was spent since.
+    /// The amount spent since then.
     pub spent: Micros,
 }
 
 impl BudgetStatus<'_> {
-    /// What was spent, as a share of the amount.
+    /// The share of the amount that was spent.
     pub fn used_ratio(&self) -> f64 {
         self.spent.units() / self.budget.amount.units()
     }

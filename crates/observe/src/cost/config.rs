@@ -49,7 +49,7 @@ pub struct CostConfig {
     pub gpus: f64,
     /// How idle cost is shared.
     pub idle: IdleRule,
-    /// What may be spent.
+    /// The budgets.
     pub budget: Vec<BudgetConfig>,
 }
 
@@ -66,7 +66,7 @@ pub enum IdleRule {
 }
 
 impl IdleRule {
-    /// As it is written.
+    /// The name in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             Self::ByUse => "by-use",
@@ -106,7 +106,7 @@ pub struct Prices {
 pub struct CostPlan {
     /// The prices.
     pub sheet: PriceSheet,
-    /// What may be spent.
+    /// The budgets.
     pub budgets: Vec<Budget>,
     /// vCPUs that are paid for, where they are not measured.
     pub vcpus: Option<f64>,

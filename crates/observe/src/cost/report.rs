@@ -1,4 +1,4 @@
-//! What was spent in some days, grouped by day, model, version or tenant.
+//! The costs of some days, grouped by day, model, version or tenant.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,7 +12,7 @@ use super::ledger::Ledger;
 use super::money::Micros;
 use super::usage::{CostKey, Usage};
 
-/// By what a report groups costs. Written `"day,version,tenant"`; `version` includes the model.
+/// What a report groups costs by. Written `"day,version,tenant"`; `version` includes the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct GroupBy {
@@ -33,7 +33,7 @@ impl Default for GroupBy {
     }
 }
 
-/// What was spent in some days.
+/// The costs of some days.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// The currency of all amounts.
@@ -42,19 +42,19 @@ pub struct Report {
     pub from: Day,
     /// The last day.
     pub to: Day,
-    /// By what costs are grouped.
+    /// What costs are grouped by.
     pub by: GroupBy,
-    /// What is to be paid: the sum of the rows.
+    /// The sum of the rows.
     pub total: Micros,
     /// Rows answered.
     pub predictions: u64,
-    /// What a thousand of them cost; `None` if there was none.
+    /// The cost of a thousand of them; `None` if there were none.
     pub per_1000_predictions: Option<f64>,
     /// How long the server ran in these days, in seconds.
     pub up_s: f64,
-    /// What was spent, sorted by the fields of the grouping.
+    /// The rows, sorted by the fields of the grouping.
     pub rows: Vec<ReportRow>,
-    /// Other currencies in which costs of these days were counted; they are not in here.
+    /// Other currencies in which costs of these days were counted; those costs are not included.
     pub other_currencies: Vec<String>,
 }
 
@@ -70,17 +70,17 @@ pub struct ReportRow {
     /// The version's number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Who asked.
+    /// The tenant whose requests these are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
-    /// What was used.
+    /// The usage.
     #[serde(flatten)]
     pub usage: Usage,
-    /// What it costs.
+    /// The cost by part.
     pub cost: Cost,
-    /// All of it.
+    /// The sum of the parts.
     pub total: Micros,
-    /// What a thousand predictions cost, in the currency's unit; `None` where there was none.
+    /// The cost of a thousand predictions, in the currency's unit; `None` if there were none.
     pub per_1000_predictions: Option<f64>,
 }
 
@@ -93,7 +93,7 @@ type RowKey = (
 );
 
 impl Ledger {
-    /// What was spent in a currency from one day to another, both included.
+    /// The costs in a currency from one day to another, both included.
     pub fn report(&self, currency: &str, from: Day, to: Day, by: GroupBy) -> Report {
         let mut rows = BTreeMap::<RowKey, (Usage, Cost)>::new();
         let (mut total, mut up_s, mut others) = (Micros::default(), 0.0, BTreeSet::new());

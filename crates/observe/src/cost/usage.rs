@@ -1,4 +1,4 @@
-//! What is paid for, and what is used of it.
+//! The capacity of a server, and what is used of it.
 
 use std::ops::AddAssign;
 
@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 /// The tenant of every request that names none.
 pub const DEFAULT_TENANT: &str = "default";
 
-/// To whom cost belongs. A model's name cannot begin with `_`: such names stand for the rest.
+/// What a cost belongs to. A model's name cannot begin with `_`: such names stand for the rest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CostKey {
     /// The model.
     pub model: String,
     /// The version's number.
     pub version: String,
-    /// Who asked.
+    /// The tenant whose requests these are.
     pub tenant: String,
 }
 
@@ -54,7 +54,7 @@ pub struct Usage {
     pub memory_gb_s: f64,
     /// Files that it had, in GB-seconds.
     pub storage_gb_s: f64,
-    /// What was sent, in GB.
+    /// Bytes of answers, in GB.
     pub network_gb: f64,
     /// Rows answered.
     pub predictions: u64,
@@ -70,7 +70,7 @@ impl AddAssign for Usage {
     }
 }
 
-/// What a server has, used or not.
+/// The capacity of a server, used or not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Capacity {
     /// vCPUs.

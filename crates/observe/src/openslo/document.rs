@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{API_VERSION, KIND};
 
-/// What every document begins with, whatever its kind.
+/// The fields that every document begins with.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Header {

@@ -11,7 +11,7 @@ use crate::sli::{LatencyBound, Sli};
 /// The histogram whose values a `thresholdMetric` may be about.
 const LATENCY_METRIC: &str = "tidegate_request_duration_seconds";
 
-/// The part of an objective that an indicator says.
+/// The part of an objective that comes from an indicator.
 pub(super) struct Measured {
     pub(super) endpoint: String,
     pub(super) sli: SliKind,
@@ -124,7 +124,7 @@ fn model_in(query: &str) -> Result<Option<String>, String> {
         .map_err(|error| error.to_string())
 }
 
-/// Whether two queries are the same but for spaces.
+/// Whether two queries are the same except for spaces.
 fn same(a: &str, b: &str) -> bool {
     without_spaces(a) == without_spaces(b)
 }

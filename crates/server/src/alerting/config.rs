@@ -6,8 +6,7 @@ use tidegate_observe::alerting::{Inhibition, Links, Matcher, RuleConfig, Timing}
 
 use super::receiver::config::{PagerDutyConfig, SlackConfig, SmtpConfig, WebhookConfig};
 
-/// The `[alerts]` section: which alerts there are beside those of objectives, and who is notified
-/// of them.
+/// The `[alerts]` section: the alerts in addition to those of objectives, and who is notified.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AlertsConfig {
@@ -17,8 +16,8 @@ pub struct AlertsConfig {
     pub runbooks: String,
     /// Grafana's address, for alerts to link to the on-call dashboard; no link if empty.
     pub grafana: String,
-    /// Whether the built-in rules, which suit every server, are evaluated beside those of the
-    /// configuration.
+    /// Whether the built-in rules, which suit every server, are evaluated in addition to those of
+    /// the configuration.
     pub builtin_rules: bool,
     /// Alerts with the same values of these labels are sent in one message.
     pub group_by: Vec<String>,
@@ -76,7 +75,7 @@ impl Default for AlertsConfig {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RouteConfig {
-    /// Its name, which no other route has.
+    /// Its name, unique among the routes.
     pub name: String,
     /// The severities that it sends; all if empty.
     pub severities: Vec<Severity>,
@@ -103,13 +102,13 @@ pub struct RouteConfig {
     /// Any HTTP receiver.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook: Option<WebhookConfig>,
-    /// A channel of Slack, or of what takes the same.
+    /// A channel of Slack, or of a service with the same webhooks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slack: Option<SlackConfig>,
-    /// A service of PagerDuty, or of what takes the same.
+    /// A service of PagerDuty, or one with the same events API.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pagerduty: Option<PagerDutyConfig>,
-    /// Mail.
+    /// Mail, over SMTP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub smtp: Option<SmtpConfig>,
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct ConsoleConfig {
     /// Whether there are pages under `/console`, on the port of REST.
     pub enabled: bool,
-    /// Pages that are kept up to date at once; a further one stays as it was loaded.
+    /// The number of open pages that are kept up to date; further ones stay as they were loaded.
     pub max_streams: usize,
 }
 

@@ -40,47 +40,47 @@ pub(super) fn routes(costs: Arc<Costs>) -> Routes<()> {
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct CostQuery {
-    /// The first day, in UTC, such as 2026-11-01; without it the first of the last day's month.
+    /// The first day, in UTC, such as 2026-11-01; if absent, the first of the last day's month.
     from: String,
-    /// The last day; without it today.
+    /// The last day; today if absent.
     to: String,
-    /// By what costs are grouped, with commas between: day, model, version (with its model),
-    /// tenant. Without it by version; if empty, not at all.
+    /// What to group costs by, separated by commas: day, model, version (with its model),
+    /// tenant. By version if absent; not at all if empty.
     by: Option<String>,
 }
 
-/// What was spent. Amounts are decimal texts with six places; what the rows cost together is
-/// exactly the total.
+/// The costs of some days. Amounts are decimal texts with six places. The total is exactly the sum
+/// of the rows.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CostReport {
-    /// Of all amounts; three letters (ISO 4217).
+    /// The currency of all amounts: three letters (ISO 4217).
     currency: String,
     /// The first day.
     from: String,
     /// The last day.
     to: String,
-    /// By what costs are grouped.
+    /// What costs are grouped by.
     by: String,
-    /// What is to be paid.
+    /// The sum of all rows.
     total: String,
     /// Rows answered.
     predictions: u64,
-    /// What a thousand of them cost.
+    /// The cost of a thousand of them.
     per_1000_predictions: Option<f64>,
     /// How long the server ran in these days, in seconds.
     up_s: f64,
-    /// How idle cost is shared: by-use or apart.
+    /// Where idle cost goes: by-use or apart.
     idle: &'static str,
-    /// What is paid for now.
+    /// The capacity that is paid for now.
     capacity: CostCapacity,
     rows: Vec<CostRow>,
-    /// How far budgets are used up today, whatever days are asked for.
+    /// How far budgets are used up today; does not depend on the days of the report.
     budgets: Vec<CostBudget>,
-    /// Other currencies in which costs of these days were counted; they are not in here.
+    /// Other currencies in which costs of these days were counted; those costs are not included.
     other_currencies: Vec<String>,
 }
 
-/// What the server has, used or not.
+/// The capacity of the server, used or not.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CostCapacity {
     vcpus: f64,
@@ -89,8 +89,8 @@ pub(crate) struct CostCapacity {
     gpus: f64,
 }
 
-/// Part of what was spent. `_idle` is what nobody used, where that stands apart; `_unallocated` the
-/// same while nothing was loaded; `_other` are all versions beyond a maximum.
+/// A part of the costs. `_idle` is the cost of unused capacity, if it has a row of its own;
+/// `_unallocated` is that cost while nothing was loaded; `_other` is all versions beyond a maximum.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CostRow {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -109,25 +109,25 @@ pub(crate) struct CostRow {
     memory_gb_s: f64,
     /// Files, in GB-seconds.
     storage_gb_s: f64,
-    /// What was sent, in GB.
+    /// Bytes of answers, in GB.
     network_gb: f64,
     cost: CostParts,
-    /// All parts together.
+    /// The sum of the parts.
     total: String,
-    /// What a thousand predictions cost.
+    /// The cost of a thousand predictions.
     per_1000_predictions: Option<f64>,
 }
 
-/// What an amount is made of.
+/// The parts of an amount.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CostParts {
     vcpu: String,
     memory: String,
     storage: String,
     network: String,
-    /// The part of what nobody used: vCPUs, memory and GPUs.
+    /// The share of unused vCPUs, memory and GPUs.
     idle: String,
-    /// The part of licences and monitoring.
+    /// The share of licences and monitoring.
     fixed: String,
 }
 
@@ -135,7 +135,7 @@ pub(crate) struct CostParts {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CostBudget {
     name: String,
-    /// The model whose cost counts; the whole bill if absent.
+    /// The model whose cost counts; if absent, all costs of the server.
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
     /// day or month.
@@ -144,14 +144,13 @@ pub(crate) struct CostBudget {
     since: String,
     amount: String,
     spent: String,
-    /// What was spent as a share of the amount.
+    /// The share of the amount that was spent.
     used_ratio: f64,
     /// The shares at which an alert fires.
     alert_at: Vec<f64>,
 }
 
-/// What was spent on this server, by version, model, tenant or day, and how far budgets are used
-/// up.
+/// The costs of this server, by version, model, tenant or day, and how far budgets are used up.
 #[utoipa::path(get, path = "/api/cost", tag = "operations", params(CostQuery),
     responses((status = 200, body = CostReport), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 async fn cost(

@@ -35,13 +35,13 @@ pub(super) fn routes(journal: Arc<EventJournal>) -> Routes<()> {
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct EventFilter {
-    /// Only those of this name, or whose name begins with it and a full stop.
+    /// Only those of this name, and those whose name begins with it and a full stop.
     name: String,
     /// Only those about this model.
     model: String,
     /// Only those with a larger number.
     after: u64,
-    /// At most so many.
+    /// The largest number of events to return.
     #[param(maximum = 1000)]
     limit: u16,
 }
@@ -73,9 +73,9 @@ impl EventFilter {
 pub(crate) struct Event {
     /// Larger than that of every event before it.
     id: u64,
-    /// When, in milliseconds since 1970.
+    /// The time, in milliseconds since 1970.
     at_ms: u64,
-    /// What, as in version.load_failed.
+    /// Its name, such as version.load_failed.
     name: String,
     /// The model or endpoint that it is about.
     #[serde(skip_serializing_if = "String::is_empty")]

@@ -13,9 +13,9 @@ pub struct ReplicasConfig {
     /// The database in which the group meets: `postgres://…`, or the path of a SQLite file where
     /// all of them run on one machine. The registry's if absent.
     pub database: Option<String>,
-    /// How often each exchanges what is new with the others, in milliseconds, 100 to 60000. Three
-    /// times as long, and at least 5 seconds, after the last exchange of the one that sends alerts,
-    /// another one does.
+    /// How often each server exchanges news with the others, in milliseconds, 100 to 60000. If the
+    /// one that sends alerts does not take part for three times as long, and at least 5 seconds,
+    /// another one sends them.
     pub exchange_interval_ms: u64,
 }
 
@@ -29,7 +29,7 @@ impl Default for ReplicasConfig {
     }
 }
 
-/// A group that cannot be.
+/// A wrong configuration of a group.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum ReplicasError {

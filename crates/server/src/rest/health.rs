@@ -18,7 +18,7 @@ use crate::front_end::FrontEnd;
 use crate::lifecycle::Lifecycle;
 use crate::routes::Routes;
 
-/// What the server is.
+/// The name and version of the server, and the protocol extensions that it serves.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ServerMetadata {
     name: &'static str,
@@ -27,7 +27,7 @@ pub(crate) struct ServerMetadata {
     extensions: &'static [&'static str],
 }
 
-/// What the server is.
+/// The name and version of the server, and the protocol extensions that it serves.
 #[utoipa::path(get, path = "/v2", tag = "server", responses((status = 200, body = ServerMetadata)))]
 pub(crate) async fn server() -> Json<ServerMetadata> {
     Json(ServerMetadata {
@@ -37,13 +37,13 @@ pub(crate) async fn server() -> Json<ServerMetadata> {
     })
 }
 
-/// Whether the process answers at all, as the Open Inference Protocol says it.
+/// Whether the process responds, in the form of the Open Inference Protocol.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Liveness {
     live: bool,
 }
 
-/// Whether the process answers at all.
+/// Whether the process responds.
 #[utoipa::path(get, path = "/v2/health/live", tag = "server", responses((status = 200, body = Liveness)))]
 pub(crate) async fn live() -> Json<Liveness> {
     Json(Liveness { live: true })

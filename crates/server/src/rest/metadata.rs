@@ -1,4 +1,4 @@
-//! What models take and give, and how they are run.
+//! The inputs and outputs of models, and how they are run.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::path::Path;
 use crate::describe;
 use crate::front_end::FrontEnd;
 
-/// What a model takes and gives.
+/// The inputs and outputs of a model.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ModelMetadata {
     name: String,
@@ -46,7 +46,7 @@ impl From<&TensorSpec> for TensorMetadata {
     }
 }
 
-/// What a model takes and gives.
+/// The inputs and outputs of a model.
 #[utoipa::path(get, path = "/v2/models/{model}", tag = "models", params(("model" = String, Path)),
     responses((status = 200, body = ModelMetadata), (status = 404, body = ErrorBody),
         (status = 503, body = ErrorBody)))]
@@ -57,7 +57,7 @@ pub(crate) async fn model(
     Ok(Json(metadata(&front_end, &model, None).await?))
 }
 
-/// What a version takes and gives.
+/// The inputs and outputs of a version.
 #[utoipa::path(get, path = "/v2/models/{model}/versions/{version}", tag = "models",
     params(("model" = String, Path), ("version" = String, Path)),
     responses((status = 200, body = ModelMetadata), (status = 404, body = ErrorBody),

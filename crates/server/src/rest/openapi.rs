@@ -65,13 +65,13 @@ pub(crate) struct ParameterValue(serde_json::Value);
 /// the JSON.
 #[derive(ToSchema)]
 pub(crate) struct InferRequestBody {
-    /// The client's own name for the request; it is echoed.
+    /// The client's id of the request; the response repeats it.
     id: Option<String>,
     /// `timeout` in microseconds, `priority` (1 is the most urgent), `binary_data_output`.
     #[schema(value_type = Option<Object>)]
     parameters: Option<BTreeMap<String, ParameterValue>>,
     inputs: Vec<InputTensor>,
-    /// The outputs wanted; all of them if absent.
+    /// The outputs to return; all of them if absent.
     outputs: Option<Vec<OutputRequest>>,
 }
 
@@ -91,11 +91,11 @@ pub(crate) struct InputTensor {
     data: Option<Vec<ParameterValue>>,
 }
 
-/// A wanted output.
+/// An output to return.
 #[derive(ToSchema)]
 pub(crate) struct OutputRequest {
     name: String,
-    /// `binary_data`: as bytes behind the JSON; `classification`: the highest so many classes.
+    /// `binary_data`: as bytes behind the JSON; `classification`: the number of highest classes.
     #[schema(value_type = Option<Object>)]
     parameters: Option<BTreeMap<String, ParameterValue>>,
 }

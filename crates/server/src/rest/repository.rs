@@ -41,13 +41,13 @@ pub(crate) struct IndexEntry {
     /// Its state in more detail: absent, fetching, verifying, loading, warming, ready,
     /// draining, unloaded, failed or stale.
     stage: &'static str,
-    /// The aliases that mean it.
+    /// Its aliases.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     aliases: Vec<String>,
     /// Whether it answers requests that name no version.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     default: bool,
-    /// What it takes of memory, where it is loaded.
+    /// The memory that it takes, in bytes, if it is loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_bytes: Option<u64>,
 }
@@ -56,7 +56,7 @@ pub(crate) struct IndexEntry {
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub(crate) struct ControlRequest {
-    /// `unload_dependents` is accepted and without effect; `config` and files in the request are
+    /// `unload_dependents` is accepted and has no effect; `config` and files in the request are
     /// not supported.
     #[schema(value_type = Object)]
     parameters: serde_json::Map<String, serde_json::Value>,

@@ -12,13 +12,13 @@ use super::answer::{ApiError, ErrorBody};
 use super::path::Path;
 use crate::front_end::FrontEnd;
 
-/// What became of the requests of models since they were loaded.
+/// Requests of models by outcome, since the models were loaded.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Statistics {
     model_stats: Vec<ModelStatistics>,
 }
 
-/// What became of the requests of a version.
+/// Requests of a version by outcome.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ModelStatistics {
     name: String,

@@ -16,7 +16,7 @@ use crate::alerting::Alerting;
 #[derive(Serialize, ToSchema)]
 #[schema(as = ServerAlert)]
 pub(crate) struct Alert {
-    /// The same as long as its labels are.
+    /// The same as long as its labels are the same.
     key: String,
     name: String,
     /// page or ticket.
@@ -37,7 +37,7 @@ pub(crate) struct Alert {
 pub(crate) struct Suppressed {
     /// silence, inhibition, deploy_window, or replica: another server of the group sends it.
     by: &'static str,
-    /// The silence, the alert that explains it, the version that was deployed, or the replica.
+    /// The silence, the alert that inhibits it, the version that was deployed, or the replica.
     what: String,
     /// When a deploy window ends, in milliseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]

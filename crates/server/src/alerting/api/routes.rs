@@ -24,12 +24,12 @@ pub(crate) struct Route {
     /// Since when none has arrived, in milliseconds since 1970; absent while they arrive.
     #[serde(skip_serializing_if = "Option::is_none")]
     failing_since_ms: Option<u64>,
-    /// Why the last one did not.
+    /// Why the last one did not arrive.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
 
-/// The routes of alerts, with what waits on each, and why messages do not arrive where they do not.
+/// The routes of alerts, with the number of waiting messages, and why messages do not arrive.
 #[utoipa::path(get, path = "/api/alerts/routes", tag = "operations", responses((status = 200, body = Vec<Route>)))]
 pub(crate) async fn routes(State(alerting): State<Arc<Alerting>>) -> Json<Vec<Route>> {
     let routes = alerting.routes_status();

@@ -15,7 +15,7 @@ use crate::alerting::Alerting;
 use crate::clock::now_ms;
 use crate::rest::{ApiError, ErrorBody, Path, body};
 
-/// A silence that is wanted.
+/// The silence to add.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewSilence {
@@ -28,9 +28,9 @@ pub(crate) struct NewSilence {
     duration_s: Option<u64>,
     /// When it ends, in milliseconds since 1970.
     until_ms: Option<u64>,
-    /// Who wants it.
+    /// Who asks for it.
     author: String,
-    /// Why.
+    /// The reason.
     comment: String,
 }
 
@@ -62,7 +62,7 @@ pub(crate) async fn list(State(alerting): State<Arc<Alerting>>) -> Json<Vec<Sile
     )
 }
 
-/// Sends no alerts that fulfil all matchers, for a while.
+/// Suppresses messages about alerts that fulfil all matchers, for a while.
 #[utoipa::path(post, path = "/api/silences", tag = "operations", request_body = NewSilence,
     responses((status = 200, body = Silence), (status = 400, body = ErrorBody), (status = 403, body = ErrorBody), (status = 413, body = ErrorBody),
         (status = 415, body = ErrorBody)))]

@@ -1,5 +1,5 @@
-//! What an operator can set of receivers. Every secret can be given, or named by the file that has
-//! it.
+//! What an operator can set of receivers. Every secret can be given as a value, or as the name of a
+//! file that holds it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,22 +14,22 @@ use crate::alerting::secret::Secret;
 pub struct WebhookConfig {
     /// Where messages are posted.
     pub url: Secret,
-    /// The file that has the URL.
+    /// The file that holds the URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url_file: Option<PathBuf>,
-    /// The key of the signature; messages are not signed without.
+    /// The key of the signature; without one, messages are not signed.
     pub secret: Secret,
-    /// The file that has the key.
+    /// The file that holds the key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_file: Option<PathBuf>,
     /// Further headers.
     pub headers: BTreeMap<String, Secret>,
-    /// The body, as a Jinja template; Alertmanager's JSON without.
+    /// The body, as a Jinja template; without one, the JSON that Alertmanager sends.
     pub template: String,
-    /// The file that has the template.
+    /// The file that holds the template.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub template_file: Option<PathBuf>,
-    /// What the body is.
+    /// The media type of the body.
     pub content_type: String,
 }
 
@@ -54,7 +54,7 @@ impl Default for WebhookConfig {
 pub struct SlackConfig {
     /// The incoming webhook of the channel.
     pub url: Secret,
-    /// The file that has it.
+    /// The file that holds it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url_file: Option<PathBuf>,
 }
@@ -65,7 +65,7 @@ pub struct SlackConfig {
 pub struct PagerDutyConfig {
     /// The integration key of the service, for its Events API v2.
     pub routing_key: Secret,
-    /// The file that has it.
+    /// The file that holds it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub routing_key_file: Option<PathBuf>,
     /// Where events are posted.
@@ -83,14 +83,14 @@ impl Default for PagerDutyConfig {
     }
 }
 
-/// Mail.
+/// Mail, over SMTP.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SmtpConfig {
     /// The server: `smtps://user:password@host:465`, `smtp://host:587?tls=required` for STARTTLS,
     /// or `smtp://host:25`.
     pub url: Secret,
-    /// The file that has it.
+    /// The file that holds it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url_file: Option<PathBuf>,
     /// The sender, as in `Tidegate <tidegate@example.org>`.

@@ -18,7 +18,7 @@ use crate::rest::{ApiError, ErrorBody, Path, body};
 /// Longest that rollouts may go on without a budget: a week.
 const MAX_THAW_S: u64 = 604_800;
 
-/// An objective that is wanted. What is left out is as in a `[[slo]]` section.
+/// The objective to set. The defaults are those of a `[[slo]]` section.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewObjective {
@@ -27,7 +27,7 @@ pub(crate) struct NewObjective {
     /// availability or latency.
     #[schema(value_type = Option<String>)]
     sli: Option<SliKind>,
-    /// For latency: up to how many milliseconds an answer is in time.
+    /// For latency: the milliseconds within which an answer is in time.
     threshold_ms: Option<f64>,
     /// The share of requests that are to be good, above 0 and below 1.
     target: Option<f64>,
@@ -37,13 +37,12 @@ pub(crate) struct NewObjective {
     tier: Option<String>,
     /// How many requests must have counted in an alert's long window before it fires.
     min_events: Option<u64>,
-    /// What a spent budget does: none or freeze.
+    /// What happens when the budget is spent: none or freeze.
     #[schema(value_type = Option<String>)]
     policy: Option<BudgetPolicy>,
 }
 
-/// Sets an objective: a new one, or one in the place of what was set under its name. It is kept
-/// over restarts.
+/// Sets an objective, and replaces one of the same name that was set before. It survives restarts.
 #[utoipa::path(put, path = "/api/slos/{name}", tag = "operations", params(("name" = String, Path)),
     request_body = NewObjective, responses((status = 200, description = "it counts from now on"),
         (status = 400, body = ErrorBody), (status = 403, body = ErrorBody),
@@ -63,7 +62,7 @@ pub(crate) async fn set(
     Ok(StatusCode::OK)
 }
 
-/// Removes an objective that was set, with what it counted.
+/// Removes an objective that was set, and its counts.
 #[utoipa::path(delete, path = "/api/slos/{name}", tag = "operations", params(("name" = String, Path)),
     responses((status = 200, description = "it is gone"), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 409, description = "the configuration has it", body = ErrorBody)))]
@@ -84,9 +83,9 @@ pub(crate) async fn remove(
 pub(crate) struct Thaw {
     /// For how long, in seconds; at most a week.
     duration_s: u64,
-    /// Who wants it.
+    /// Who asks for it.
     author: String,
-    /// Why.
+    /// The reason.
     comment: String,
 }
 

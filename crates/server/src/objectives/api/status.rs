@@ -20,7 +20,7 @@ pub(crate) struct ObjectiveStatus {
     endpoint: String,
     /// availability or latency.
     sli: &'static str,
-    /// Up to how many milliseconds an answer is in time.
+    /// The milliseconds within which an answer is in time.
     #[serde(skip_serializing_if = "Option::is_none")]
     threshold_ms: Option<f64>,
     target: f64,
@@ -35,8 +35,8 @@ pub(crate) struct ObjectiveStatus {
     good: u64,
     /// Requests in the window that count.
     total: u64,
-    /// What is left of the error budget: 1 if no request was bad, 0 if as many were as may be,
-    /// below that if more were.
+    /// The share of the error budget that is left: 1 if no request was bad, 0 if the budget is
+    /// used up, below 0 if it is overspent.
     budget_remaining: f64,
     /// When the budget will be spent if the last hour goes on, in milliseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,13 +44,13 @@ pub(crate) struct ObjectiveStatus {
     /// The burn rate by window: at 1 the budget lasts exactly for the objective's window.
     burn_rates: BTreeMap<&'static str, Option<f64>>,
     alerts: Vec<Alert>,
-    /// What a spent budget does: none or freeze.
+    /// What happens when the budget is spent: none or freeze.
     policy: &'static str,
     /// Since when rollouts wait because the budget is spent, in milliseconds since 1970; absent if
     /// they do not.
     #[serde(skip_serializing_if = "Option::is_none")]
     frozen_since_ms: Option<u64>,
-    /// What waits meanwhile: by model, the aliases that would move, with their versions.
+    /// The rollouts that wait: by model, the aliases that would move, with their versions.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     held_back: BTreeMap<String, BTreeMap<String, u64>>,
 }
@@ -112,7 +112,7 @@ fn held_back_by(
         .collect()
 }
 
-/// By the names that clients know.
+/// The aliases by the names that clients use.
 fn public_names(names: &VersionNames) -> BTreeMap<String, u64> {
     let mut public = BTreeMap::new();
     for (name, version) in names {
