@@ -275,7 +275,7 @@ REFUSED_MESSAGES = [
     ("invalid_binary", changed_message(lambda request: request.raw_input_contents.append(b""))),
     ("shape_overflow", image_message(shape=[2**62, 64])),
     ("shape_overflow", image_message(shape=[1] * 100)),
-    ("shape_overflow", message_for("open", "x", "FP32", np.zeros((70_000, 1), np.float32))),
+    ("shape_overflow", message_for("open", "x", "FP32", np.zeros((70_000, 0), np.float32))),
     ("invalid_parameter", changed_message(set_timeout)),
     ("invalid_parameter", changed_message(leave_parameter_empty)),
     ("too_many_inputs", changed_message(lambda request: [request.inputs.add(name=f"i{at}") for at in range(300)])),

@@ -1,13 +1,14 @@
 """Folders as Triton's users have them."""
 
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
 import requests
 import tritonclient.http as client
 
-from conftest import BUSY, GRAPHS, MODELS
+from conftest import BINARY, BUSY, GRAPHS, MODELS
 
 BATCHING = "dynamic_batching { preferred_batch_size: [ 4, 8 ] max_queue_delay_microseconds: 100 }"
 CONFIG = f"""
@@ -104,3 +105,106 @@ def test_a_bare_file_and_a_plain_folder_serve_without_configuration(start, tmp_p
         "matmul",
         "busy",
     }
+
+
+def test_reshape_and_format_are_what_clients_see(start, repository, digits):
+    config = repository / "digits/config.pbtxt"
+    config.write_text(
+        """
+max_batch_size: 8
+input [{ name: "image" data_type: TYPE_FP32 format: FORMAT_NCHW dims: [ 1, 8, 8 ] reshape { shape: [ 64 ] } }]
+output [{ name: "probabilities" data_type: TYPE_FP32 dims: [ 10, 1, 1 ] reshape { shape: [ 10 ] } label_filename: "labels.txt" }]
+"""
+    )
+    server = start(repository)
+    triton = client.InferenceServerClient(server.http)
+    shapes = {tensor["name"]: tensor["shape"] for tensor in triton.get_model_metadata("digits")["inputs"]}
+    assert shapes == {"image": [-1, 1, 8, 8]}
+    shown = triton.get_model_config("digits")
+    assert shown["input"][0]["format"] == "FORMAT_NCHW" and shown["input"][0]["dims"] == [1, 8, 8]
+    assert shown["input"][0]["reshape"]["shape"] == [64] and shown["output"][1]["reshape"]["shape"] == [10]
+    rows = digits.inputs[:20].reshape(20, 1, 8, 8)
+    tensor = client.InferInput("image", list(rows.shape), "FP32")
+    tensor.set_data_from_numpy(rows)
+    found = triton.infer("digits", [tensor]).as_numpy("probabilities")
+    assert found.shape == (20, 10, 1, 1)
+    np.testing.assert_allclose(found.reshape(20, 10), digits.probabilities[:20], atol=2e-5)
+    # A row is classified with all its elements, whatever the rank of the output.
+    wanted = client.InferRequestedOutput("probabilities", class_count=2)
+    assert triton.infer("digits", [tensor], outputs=[wanted]).as_numpy("probabilities").shape == (20, 2)
+
+
+def test_a_scalar_is_sent_as_one_element(start, tmp_path):
+    folder = tmp_path / "scaled/1"
+    folder.mkdir(parents=True)
+    shutil.copy(GRAPHS / "add_scalar_input.onnx", folder / "model.onnx")
+    (tmp_path / "scaled/config.pbtxt").write_text(
+        """input [{ name: "x" data_type: TYPE_FP32 dims: [ -1, 2 ] },
+                  { name: "scale" data_type: TYPE_FP32 dims: [ 1 ] reshape { shape: [ ] } }]"""
+    )
+    server = start(tmp_path / "scaled")
+    x = {"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1.5, -2]}
+    answer = server.infer("scaled", {"inputs": [x, {"name": "scale", "shape": [1], "datatype": "FP32", "data": [2]}]})
+    assert answer.json()["outputs"][0]["data"] == [3.0, -4.0], answer.text
+    answer = server.infer("scaled", {"inputs": [x, {"name": "scale", "shape": [2], "datatype": "FP32", "data": [2, 3]}]})
+    assert answer.json()["code"] == "wrong_dimension", answer.text
+
+
+def test_settings_that_change_no_answer_are_taken_and_told_in_one_line(start, repository):
+    threads = 'parameters { key: "intra_op_thread_count" value { string_value: "1" } }'
+    others = 'parameters { key: "inter_op_thread_count" value { string_value: "1" } }'
+    warmup = """model_warmup [{ name: "w" batch_size: 1
+        inputs { key: "image" value: { data_type: TYPE_FP32 dims: [ 64 ] zero_data: true } } }]"""
+    config = repository / "digits/config.pbtxt"
+    config.write_text(f"{CONFIG}\n{threads}\n{others}\n{warmup}\noptimization {{ graph {{ level: 1 }} }}")
+    server = start(repository)
+    assert not [line for line in server.lines if line.startswith("failed")]
+    told = [line for line in server.log.read_text().splitlines() if "have no effect" in line and "digits" in line]
+    assert len(told) == 2, "once for each version"
+    assert "model_warmup" in told[0] and "optimization" in told[0] and "parameters.inter_op_thread_count" in told[0]
+    assert "intra_op" not in told[0], "that one is followed"
+
+
+def test_a_model_may_be_a_folder_or_a_link_and_a_bad_name_harms_nobody(start, repository, tmp_path):
+    store = tmp_path / "store"
+    store.mkdir()
+    shutil.copy(MODELS / "digits/model.onnx", store / "weights")
+    (repository / "linked/1").mkdir(parents=True)
+    (repository / "linked/1/model.onnx").symlink_to(store / "weights")
+    (repository / "linked/config.pbtxt").write_text("max_batch_size: 4")
+    (repository / "big/1/model.onnx").mkdir(parents=True)
+    shutil.copy(MODELS / "digits/model.onnx", repository / "big/1/model.onnx/model.onnx")
+    shutil.copy(MODELS / "digits/model.onnx", repository / "not a name.onnx")
+    # As a container of model files is mounted: a link whose real path means nothing here.
+    mounted = tmp_path / "mounted"
+    mounted.symlink_to(repository)
+    server = start(mounted)
+    for model in ("digits", "identity", "linked", "big"):
+        assert requests.get(server.url(f"/v2/models/{model}/ready"), timeout=60).status_code == 200, model
+    failed = [line for line in server.lines if line.startswith("failed")]
+    assert len(failed) == 1 and "not a name" in failed[0], server.lines
+
+
+def test_a_model_in_the_cache_of_a_hub_is_checked_and_pushed(registry, tmp_path):
+    (tmp_path / "hub/blobs").mkdir(parents=True)
+    snapshot = tmp_path / "hub/snapshots/c0/onnx"
+    snapshot.mkdir(parents=True)
+    shutil.copy(MODELS / "digits/model.onnx", tmp_path / "hub/blobs/0f3a")
+    (snapshot / "model.onnx").symlink_to("../../../blobs/0f3a")
+    for command in (("inspect", snapshot / "model.onnx"), ("check", snapshot)):
+        ended = subprocess.run([BINARY, *map(str, command)], capture_output=True, text=True, timeout=60)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+    registry.run("push", snapshot, "--name", "hf")
+    assert [version["model"] for version in registry.versions()] == ["hf"]
+
+
+def test_a_long_table_is_cut_into_as_many_batches_as_it_takes(start, tmp_path):
+    (tmp_path / "m").mkdir()
+    shutil.copy(GRAPHS / "identity_fp32.onnx", tmp_path / "m/model.onnx")
+    (tmp_path / "m/model.toml").write_text("[batching]\nmax_batch_size = 4\nmax_queue_requests = 8\n")
+    server = start(tmp_path / "m")
+    triton = client.InferenceServerClient(server.http, network_timeout=60)
+    rows = np.arange(20_000, dtype=np.float32).reshape(10_000, 2)
+    tensor = client.InferInput("x", list(rows.shape), "FP32")
+    tensor.set_data_from_numpy(rows)
+    np.testing.assert_array_equal(triton.infer("m", [tensor]).as_numpy("y"), rows)

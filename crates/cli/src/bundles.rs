@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use tidegate_core::{DeclaredSignature, DeclaredTensor, Manifest, OutputSpec};
+use tidegate_core::{DeclaredSignature, DeclaredTensor, Manifest, OutputSpec, Signature};
 use tidegate_engines::Engines;
 use tidegate_protocol::inference::ModelConfig;
 use tidegate_protocol::model_config::datatype_name;
@@ -76,7 +76,10 @@ fn open(path: &Path, name: Option<&str>, limits: &BundleLimits) -> Result<Bundle
 }
 
 fn from_mlflow(path: &Path, name: Option<&str>, limits: &BundleLimits) -> Result<BundleToCheck> {
-    let bundle = Bundle::open_mlflow(path, name, limits, input_names)?;
+    let (bundle, differences) = Bundle::open_mlflow(path, name, limits, signature_of)?;
+    for difference in differences {
+        eprintln!("warning: {}: {difference}", path.display());
+    }
     let folder = materialize(&bundle)?;
     let artifact = folder.path().join(&bundle.manifest().artifact);
     let plan = VersionPlan::new(bundle.manifest().clone(), artifact);
@@ -87,13 +90,11 @@ fn from_mlflow(path: &Path, name: Option<&str>, limits: &BundleLimits) -> Result
     })
 }
 
-fn input_names(artifact: &Path) -> Result<Vec<String>, Error> {
-    let signature = Engines::summarize(artifact)
+fn signature_of(artifact: &Path) -> Result<Signature, Error> {
+    Engines::summarize(artifact)
         .map_err(|error| error.to_string())
         .and_then(|summary| summary.signature)
-        .map_err(|problem| Error::new(ErrorCode::InvalidBundle, problem))?;
-    let names = signature.inputs.into_iter().map(|input| input.name);
-    Ok(names.collect())
+        .map_err(|problem| Error::new(ErrorCode::InvalidBundle, problem))
 }
 
 /// Writes a bundle, some files of which exist in memory only, to a folder.
@@ -105,8 +106,10 @@ fn materialize(bundle: &Bundle) -> Result<tempfile::TempDir> {
         match &file.source {
             Source::Bytes(bytes) => std::fs::write(&path, bytes)?,
             // A link costs nothing, but cannot point to another file system.
-            Source::File(from) => std::fs::hard_link(from, &path)
+            Source::File(from) if !from.is_symlink() => std::fs::hard_link(from, &path)
                 .or_else(|_| std::fs::copy(from, &path).map(|_| ()))?,
+            // A hard link to a symbolic one would lead elsewhere.
+            Source::File(from) => std::fs::copy(from, &path).map(|_| ())?,
         }
     }
     Ok(folder)
@@ -129,14 +132,22 @@ fn convert(model: &str, plan: &VersionPlan, limits: &BundleLimits) -> Result<Bun
     if plan.triton.is_none() && folder.join("model.toml").is_file() {
         return Ok(Bundle::open(folder, Some(model), limits)?);
     }
+    if let Some(name) = plan.triton.as_ref().and_then(reshaped) {
+        bail!(
+            "{model}: \"{name}\" has a reshape in config.pbtxt, and a bundle has the shapes of the \
+             model itself: remove it, and let clients send those"
+        );
+    }
     let mut files = vec![BundleFile::new(manifest.artifact.clone(), &plan.artifact)];
+    files.extend(weights(folder, plan)?);
     if plan.triton.is_some() {
         // Large weights are in files of their own beside the artifact.
         for entry in std::fs::read_dir(folder)?.flatten() {
             let file = entry.file_name().to_string_lossy().into_owned();
             // Hidden files belong to editors and file systems. In a version they would change its
             // digest.
-            if file != manifest.artifact && entry.file_type()?.is_file() && !file.starts_with('.') {
+            let is_new = !files.iter().any(|other| other.path == file);
+            if is_new && entry.file_type()?.is_file() && !file.starts_with('.') {
                 files.push(BundleFile::new(file, entry.path()));
             }
         }
@@ -160,6 +171,33 @@ fn convert(model: &str, plan: &VersionPlan, limits: &BundleLimits) -> Result<Bun
         manifest.signature = declared(config);
     }
     Ok(Bundle::new(manifest, files, limits)?)
+}
+
+/// The files that the artifact's weights are in, which may be links in the cache of a hub.
+fn weights(folder: &Path, plan: &VersionPlan) -> Result<Vec<BundleFile>> {
+    // A file that cannot be read is refused by the checks, in words of their own.
+    let Ok(summary) = Engines::summarize(&plan.artifact) else {
+        return Ok(Vec::new());
+    };
+    let below = Path::new(&plan.manifest.artifact).parent();
+    let beside = plan.artifact.parent().unwrap_or(folder);
+    let files = summary.weight_files.into_iter().map(|file| {
+        let path = below.unwrap_or(Path::new("")).join(&file);
+        BundleFile::new(path.to_string_lossy(), beside.join(&file))
+    });
+    Ok(files.collect())
+}
+
+/// A tensor of a Triton configuration that clients see in another shape.
+fn reshaped(config: &ModelConfig) -> Option<&str> {
+    let inputs = config.input.iter();
+    let inputs = inputs.filter_map(|input| input.reshape.as_ref().map(|_| &input.name));
+    let outputs = config.output.iter();
+    let mut outputs = outputs.filter_map(|output| output.reshape.as_ref().map(|_| &output.name));
+    inputs
+        .map(String::as_str)
+        .next()
+        .or_else(|| outputs.next().map(String::as_str))
 }
 
 /// The inputs and outputs of a Triton configuration, with the batch axis that Triton leaves out.

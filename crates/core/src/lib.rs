@@ -21,6 +21,7 @@
 //! # Ok::<(), tidegate_core::TensorError>(())
 //! ```
 
+mod content_store;
 mod datatype;
 mod manifest;
 mod names;
@@ -35,6 +36,7 @@ pub use half::{bf16, f16};
 pub use names::{InvalidModelName, ModelName};
 pub use not_finite::parse_not_finite;
 
+pub use content_store::is_in_content_store;
 pub use datatype::{DataType, UnknownDataType};
 pub use manifest::{
     Batching, Category, Column, DeclaredSignature, DeclaredTensor, EngineChoice, EngineOptions,

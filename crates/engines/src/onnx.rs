@@ -4,7 +4,7 @@ mod nodes;
 mod weights;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tidegate_core::{DataType, Dim, Signature, TensorSpec};
 use tract_onnx::pb::type_proto::Value;
@@ -33,6 +33,8 @@ pub struct ArtifactSummary {
     pub file_bytes: u64,
     /// Tensors with weights that are not a number.
     pub nan_weights: Vec<String>,
+    /// The files beside it that have weights, relative to its folder.
+    pub weight_files: Vec<String>,
     /// Its inputs and outputs, or why they cannot be read.
     pub signature: Result<Signature, String>,
 }
@@ -67,13 +69,35 @@ pub(crate) fn summarize(path: &Path) -> Result<ArtifactSummary, LoadError> {
         operators: operators(&graph),
         weight_bytes: weight_bytes(&graph),
         nan_weights: weights::not_a_number(&model),
+        weight_files: weights::external_files(&model),
         file_bytes,
         signature: signature(&graph).map_err(|error| error.to_string()),
     })
 }
 
+/// The path by which an engine finds the weights of a model: what a link points to where the
+/// weights lie beside that.
+pub(crate) fn path_beside_weights(path: &Path) -> PathBuf {
+    // Files that have their weights in others are small.
+    const READ_LIMIT_BYTES: u64 = 64 << 20;
+    let is_small = std::fs::metadata(path).is_ok_and(|file| file.len() <= READ_LIMIT_BYTES);
+    if !path.is_symlink() || !is_small {
+        return path.to_owned();
+    }
+    match parse(path) {
+        Ok(model) => weights::beside_weights(&model, path),
+        Err(_) => path.to_owned(),
+    }
+}
+
 /// Reads the whole protobuf of a file.
 pub(crate) fn read(path: &Path) -> Result<pb::ModelProto, LoadError> {
+    let model = parse(path)?;
+    weights::check_external_files(&model, &weights::beside_weights(&model, path))?;
+    Ok(model)
+}
+
+fn parse(path: &Path) -> Result<pb::ModelProto, LoadError> {
     let mut file = std::fs::File::open(path).map_err(|source| LoadError::Read {
         path: path.to_owned(),
         source,
@@ -83,7 +107,6 @@ pub(crate) fn read(path: &Path) -> Result<pb::ModelProto, LoadError> {
     if model.graph.is_none() {
         return Err(not_onnx("it has no graph"));
     }
-    weights::check_external_files(&model, path)?;
     Ok(model)
 }
 

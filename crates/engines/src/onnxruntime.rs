@@ -94,7 +94,7 @@ impl Engine for OnnxRuntimeEngine {
         let (instances, threads) = parallelism(file.len(), options, cores);
         let sessions = SessionFactory {
             runtime,
-            path: path.to_owned(),
+            path: onnx::path_beside_weights(path),
             threads,
             optimization: options.graph_optimization,
         };

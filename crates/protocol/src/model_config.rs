@@ -48,11 +48,15 @@ const SUPPORTED: &[&str] = &[
     "input.dims",
     "input.optional",
     "input.format",
+    "input.reshape",
+    "input.reshape.shape",
     "output",
     "output.name",
     "output.data_type",
     "output.dims",
     "output.label_filename",
+    "output.reshape",
+    "output.reshape.shape",
     "dynamic_batching",
     "dynamic_batching.preferred_batch_size",
     "dynamic_batching.max_queue_delay_microseconds",
@@ -79,11 +83,20 @@ const SUPPORTED: &[&str] = &[
     "model_transaction_policy",
 ];
 
+/// Fields that make no answer different, whatever stands in them: how fast a model runs and what is
+/// told of it. They are taken and have no effect; [`without_effect`] names them.
+const IGNORED: &[&str] = &[
+    "metric_tags",
+    "model_metrics",
+    "model_warmup",
+    "optimization",
+    "response_cache",
+];
+
 /// Fields of which only some values are honoured.
 const VALUES: &[(&str, &[&str])] = &[
     ("platform", &["", "onnxruntime_onnx"]),
     ("backend", &["", "onnxruntime"]),
-    ("input.format", &["FORMAT_NONE"]),
     ("instance_group.kind", &["KIND_AUTO", "KIND_CPU"]),
     (
         "dynamic_batching.default_queue_policy.timeout_action",
@@ -103,6 +116,42 @@ pub fn parse(text: &str) -> Result<ModelConfig, ConfigError> {
         // In a dynamic message first: it alone knows which fields the text has set.
         .transcode_to()
         .map_err(|error| ConfigError::Syntax(error.to_string()))
+}
+
+/// Reads a configuration in JSON, as the `config` parameter of a load has it.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_json(text: &str) -> Result<ModelConfig, ConfigError> {
+    if text.len() > text::MAX_BYTES {
+        return Err(ConfigError::Bounds("larger than 1 MiB"));
+    }
+    let mut json = serde_json::Deserializer::from_str(text);
+    let message = DynamicMessage::deserialize(descriptor(), &mut json)
+        .and_then(|message| json.end().map(|()| message))
+        .map_err(|error| ConfigError::Syntax(error.to_string()))?;
+    check_supported(&message, "", "")?;
+    message
+        .transcode_to()
+        .map_err(|error| ConfigError::Syntax(error.to_string()))
+}
+
+/// The fields that are set and change nothing.
+pub fn without_effect(config: &ModelConfig) -> Vec<&'static str> {
+    let set = [
+        !config.metric_tags.is_empty(),
+        config.model_metrics.is_some(),
+        !config.model_warmup.is_empty(),
+        config.optimization.is_some(),
+        config
+            .response_cache
+            .as_ref()
+            .is_some_and(|cache| cache.enable),
+    ];
+    let fields = IGNORED.iter().zip(set);
+    fields
+        .filter_map(|(field, set)| set.then_some(*field))
+        .collect()
 }
 
 /// The configuration in the JSON form of Triton's `/v2/models/{model}/config`: the field names of
@@ -174,6 +223,9 @@ fn check_supported(message: &DynamicMessage, path: &str, shown: &str) -> Result<
         } else {
             format!("{shown}.{}", field.name())
         };
+        if IGNORED.contains(&path.as_str()) {
+            continue;
+        }
         if !SUPPORTED.contains(&path.as_str()) {
             return Err(ConfigError::Unsupported {
                 field: shown,
@@ -288,8 +340,8 @@ mod tests {
     #[test]
     fn unsupported_fields_are_named_with_their_path() {
         assert_eq!(
-            message(REAL),
-            "field \"output[0].reshape\" is not supported"
+            message("ensemble_scheduling { }"),
+            "field \"ensemble_scheduling\" is not supported"
         );
         assert_eq!(
             message("sequence_batching { }"),
@@ -309,6 +361,29 @@ mod tests {
         );
         assert!(parse("model_transaction_policy { decoupled: false }").is_ok());
         assert!(parse("model_transaction_policy { decoupled: true }").is_err());
+    }
+
+    #[test]
+    fn settings_that_change_no_answer_are_named() {
+        let text = r#"model_warmup [{ name: "w" batch_size: 1 inputs { key: "x" value: {
+                data_type: TYPE_FP32 dims: [ 1 ] zero_data: true } } }]
+            optimization { graph { level: 1 } } response_cache { enable: true }
+            input { name: "x" format: FORMAT_NCHW reshape { shape: [ ] } }"#;
+        let config = parse(text).unwrap();
+        assert_eq!(
+            without_effect(&config),
+            ["model_warmup", "optimization", "response_cache"]
+        );
+        assert!(without_effect(&parse(REAL).unwrap()).is_empty());
+    }
+
+    #[test]
+    fn the_json_of_a_configuration_is_read_again() {
+        let config = parse(REAL).unwrap();
+        assert_eq!(parse_json(&to_json(&config).to_string()).unwrap(), config);
+        assert!(parse_json("{\"max_batch\": 1}").is_err());
+        assert!(parse_json("{} {}").is_err());
+        assert!(parse_json("{\"sequence_batching\": {}}").is_err());
     }
 
     #[test]

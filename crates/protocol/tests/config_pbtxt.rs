@@ -100,12 +100,9 @@ fn every_scheduler_and_hint_that_is_not_honoured_is_named() {
             "ensemble_scheduling { step [ { model_name: 'a' } ] }",
             "ensemble_scheduling",
         ),
-        ("optimization { graph { level: 1 } }", "optimization"),
-        ("model_warmup [ { name: 'w' } ]", "model_warmup"),
-        ("response_cache { enable: true }", "response_cache"),
         (
-            "input { } input { reshape { shape: [ ] } }",
-            "input[1].reshape",
+            "model_operations { op_library_filename: 'a.so' }",
+            "model_operations",
         ),
         (
             "input { allow_ragged_batch: true }",

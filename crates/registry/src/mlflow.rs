@@ -1,12 +1,14 @@
 //! Bundles out of MLflow model folders.
 
+mod reconcile;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tidegate_core::{
-    Column, DataType, DeclaredSignature, DeclaredTensor, Lineage, Manifest, WarmupSample,
+    Column, DataType, DeclaredSignature, DeclaredTensor, Lineage, Manifest, Signature, WarmupSample,
 };
 
 use crate::bundle::{BundleFile, BundleLimits, walk};
@@ -68,8 +70,8 @@ impl Bundle {
     }
 
     /// Reads an MLflow model folder with the ONNX flavour: its signature becomes the declared one,
-    /// its input example a warm-up sample, its run the lineage. `inputs_of` gives the names of an
-    /// artifact's inputs.
+    /// its input example a warm-up sample, its run the lineage. `signature_of` reads an
+    /// artifact's own, which goes before MLflow's. Also gives a line for each difference.
     ///
     /// # Errors
     /// [`ErrorCode::Unsupported`] names a flavour that is not served, else as [`Bundle::open`].
@@ -77,8 +79,8 @@ impl Bundle {
         path: &Path,
         name: Option<&str>,
         limits: &BundleLimits,
-        inputs_of: impl FnOnce(&Path) -> Result<Vec<String>>,
-    ) -> Result<Self> {
+        signature_of: impl FnOnce(&Path) -> Result<Signature>,
+    ) -> Result<(Self, Vec<String>)> {
         let mut files = walk(path, limits)?;
         let text = read(path, MODEL)?;
         let model: MlModel =
@@ -86,13 +88,14 @@ impl Bundle {
         let artifact = artifact(&model.flavors)
             .map_err(|problem| Error::new(ErrorCode::Unsupported, problem))?;
         crate::bundle::check_path(&artifact, limits)?;
-        let inputs = inputs_of(&path.join(&artifact))?;
-        let signature = signature(model.signature.unwrap_or_default(), &inputs)
+        let graph = signature_of(&path.join(&artifact))?;
+        let inputs: Vec<String> = graph.inputs.iter().map(|spec| spec.name.clone()).collect();
+        let mut signature = signature(model.signature.unwrap_or_default(), &inputs)
             .map_err(|problem| invalid(path, &problem))?;
+        let differences = reconcile::reconcile(&mut signature, &graph);
         let mut warmup = Vec::new();
         if let Some(example) = model.saved_input_example_info
-            && let Some(sample) =
-                read_sample(path, &example.artifact_path, limits, &signature, &inputs)?
+            && let Some(sample) = read_sample(path, &example.artifact_path, limits, &graph)?
         {
             files.push(BundleFile::made(SAMPLE, sample.to_string().into_bytes()));
             warmup.push(WarmupSample {
@@ -109,7 +112,7 @@ impl Bundle {
         };
         // A `model.toml` of the folder would be taken in place of the manifest made here.
         files.retain(|file| file.path != crate::bundle::MANIFEST);
-        Self::new(manifest, files, limits)
+        Ok((Self::new(manifest, files, limits)?, differences))
     }
 }
 
@@ -239,38 +242,46 @@ fn read_sample(
     folder: &Path,
     file: &str,
     limits: &BundleLimits,
-    signature: &DeclaredSignature,
-    inputs: &[String],
+    graph: &Signature,
 ) -> Result<Option<Value>> {
     // The path is text of the model's file, and could lead out of the folder.
     crate::bundle::check_path(file, limits)?;
     let example: Value = serde_json::from_str(&read(folder, file)?)
         .map_err(|error| invalid(folder, &format!("{file}: {error}")))?;
-    Ok(sample(&example, signature, inputs))
+    Ok(sample(&example, graph))
 }
 
-/// The input example in our form, where every input of the artifact has a value and a type in it.
-fn sample(example: &Value, signature: &DeclaredSignature, inputs: &[String]) -> Option<Value> {
-    let values = example
-        .get("inputs")
-        .or_else(|| example.get("instances"))
-        .or_else(|| example.get("data"));
+/// The input example in our form, where every input of the artifact has a value in it: a tensor, a
+/// tensor for each input, or a data frame as pandas' `split` has it.
+fn sample(example: &Value, graph: &Signature) -> Option<Value> {
+    let values = ["inputs", "instances", "dataframe_split", "data"];
+    let values = values.iter().find_map(|key| example.get(*key));
     let values = values.unwrap_or(example);
-    let inputs: Option<Vec<Value>> = inputs
-        .iter()
-        .map(|name| {
-// A signature of columns has one unnamed tensor, which stands for the only input.
-            let spec = signature.inputs.iter().find(|spec| spec.name == *name || spec.name.is_empty());
-            let datatype = spec.and_then(|spec| spec.datatype).unwrap_or(DataType::Fp32);
-            let data = match values {
-                Value::Object(fields) => fields.get(name)?,
-                Value::Array(_) if inputs.len() == 1 => values,
-                _ => return None,
-            };
-            Some(json!({"name": name, "datatype": datatype.name(), "shape": shape(data), "data": data}))
-        })
-        .collect();
-    Some(json!({"inputs": inputs?}))
+    let frame = [example, values]
+        .into_iter()
+        .find(|frame| frame.get("columns").is_some());
+    let mut inputs = Vec::new();
+    for spec in &graph.inputs {
+        let data = match (values, frame) {
+            (_, Some(frame)) if graph.inputs.len() > 1 => column_of(frame, &spec.name)?,
+            (_, Some(frame)) => frame.get("data")?.clone(),
+            (Value::Object(fields), None) => fields.get(&spec.name)?.clone(),
+            (Value::Array(_), None) if graph.inputs.len() == 1 => values.clone(),
+            _ => return None,
+        };
+        let (name, datatype, shape) = (&spec.name, spec.datatype.name(), shape(&data));
+        inputs.push(json!({"name": name, "datatype": datatype, "shape": shape, "data": data}));
+    }
+    Some(json!({"inputs": inputs}))
+}
+
+/// The values of one column of a data frame, one a row.
+fn column_of(frame: &Value, name: &str) -> Option<Value> {
+    let columns = frame.get("columns")?.as_array()?;
+    let at = columns.iter().position(|column| column == name)?;
+    let rows = frame.get("data")?.as_array()?;
+    let values: Option<Vec<Value>> = rows.iter().map(|row| Some(json!([row.get(at)?]))).collect();
+    values.map(Value::from)
 }
 
 /// The extents of nested arrays, by their first elements.
@@ -307,6 +318,8 @@ fn invalid(path: &Path, problem: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use tidegate_core::TensorSpec;
+
     use super::*;
 
     const ONNX: &str = r#"
@@ -338,13 +351,66 @@ utc_time_created: '2026-10-01 12:00:00.5'
         ] {
             std::fs::write(folder.path().join(name), content).unwrap();
         }
-        let inputs = inputs.iter().map(|name| (*name).to_owned()).collect();
-        Bundle::open_mlflow(
+        let opened = Bundle::open_mlflow(
             folder.path(),
             Some("fraud"),
             &BundleLimits::default(),
-            |_| Ok(inputs),
+            |_| Ok(graph(inputs, &["label"])),
+        );
+        opened.map(|(bundle, _)| bundle)
+    }
+
+    fn graph(inputs: &[&str], outputs: &[&str]) -> Signature {
+        let spec = |name: &&str, datatype| TensorSpec {
+            name: (*name).to_owned(),
+            datatype,
+            dims: None,
+            optional: false,
+        };
+        Signature {
+            inputs: inputs
+                .iter()
+                .map(|name| spec(name, DataType::Fp32))
+                .collect(),
+            outputs: outputs
+                .iter()
+                .map(|name| spec(name, DataType::Int64))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn what_the_graph_says_otherwise_is_told_and_left_out() {
+        let mut declared: DeclaredSignature = signature(
+            MlSignature {
+                inputs: Some(r#"[{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 4]}}]"#.to_owned()),
+                outputs: Some(r#"[{"type": "tensor", "tensor-spec": {"dtype": "int64", "shape": [-1]}}]"#.to_owned()),
+            },
+            &["x".to_owned()],
         )
+        .unwrap();
+        let graph = graph(&["x"], &["label", "probabilities"]);
+        let told = reconcile::reconcile(&mut declared, &graph);
+        assert!(
+            told[0].contains("FP64") && told[0].contains("FP32"),
+            "{told:?}"
+        );
+        assert!(told[1].contains("without a name") && told[1].contains("probabilities"));
+        assert_eq!(declared.inputs[0].datatype, None);
+        assert_eq!(declared.inputs[0].shape, Some(vec![-1, 4]));
+        assert!(declared.outputs.is_empty());
+    }
+
+    #[test]
+    fn a_data_frame_is_an_example_of_one_input_or_of_several() {
+        let frame = json!({"columns": ["b", "a"], "data": [[1, 2], [3, 4]]});
+        let one = sample(&frame, &graph(&["x"], &[])).unwrap();
+        assert_eq!(one["inputs"][0]["data"], json!([[1, 2], [3, 4]]));
+        let two = sample(&json!({"dataframe_split": frame}), &graph(&["a", "b"], &[])).unwrap();
+        assert_eq!(
+            two["inputs"][0],
+            json!({"name": "a", "datatype": "FP32", "shape": [2, 1], "data": [[2], [4]]})
+        );
     }
 
     #[test]
@@ -374,7 +440,7 @@ utc_time_created: '2026-10-01 12:00:00.5'
         };
         let sample: Value = serde_json::from_slice(text).unwrap();
         let wanted = json!({"inputs": [
-            {"name": "x", "datatype": "FP64", "shape": [2, 2], "data": [[1.0, 2.0], [3.0, 4.0]]}
+            {"name": "x", "datatype": "FP32", "shape": [2, 2], "data": [[1.0, 2.0], [3.0, 4.0]]}
         ]});
         assert_eq!(sample, wanted);
     }
@@ -402,7 +468,8 @@ utc_time_created: '2026-10-01 12:00:00.5'
         let inputs = &two.manifest().signature.inputs;
         assert_eq!(
             (inputs[1].name.as_str(), inputs[1].datatype),
-            ("b", Some(DataType::Int64))
+            ("b", None),
+            "the graph has FP32"
         );
         assert!(two.manifest().warmup.is_empty());
     }

@@ -29,18 +29,31 @@ pub(crate) fn model_config(version: &Version) -> ModelConfig {
     let limits = version.scheduler().limits();
     let batched = limits.max_batch_rows.is_some();
     let signature = version.signature();
-    let input = signature.inputs.iter().map(|spec| ModelInput {
-        name: spec.name.clone(),
-        data_type: datatype_number(spec.datatype.name()),
-        dims: triton_dims(spec.dims.as_deref(), batched),
-        optional: spec.optional,
-        ..ModelInput::default()
+    let configured = plan.triton.as_ref();
+    let input = signature.inputs.iter().map(|spec| {
+        let declared = configured.and_then(|config| input_of(config, &spec.name));
+        ModelInput {
+            name: spec.name.clone(),
+            data_type: datatype_number(spec.datatype.name()),
+            format: declared.map_or(0, |input| input.format),
+            dims: triton_dims(spec.dims.as_deref(), batched),
+            reshape: declared.and_then(|input| input.reshape.clone()),
+            optional: spec.optional,
+            ..ModelInput::default()
+        }
     });
-    let output = signature.outputs.iter().map(|spec| ModelOutput {
-        name: spec.name.clone(),
-        data_type: datatype_number(spec.datatype.name()),
-        dims: triton_dims(spec.dims.as_deref(), batched),
-        ..ModelOutput::default()
+    let output = signature.outputs.iter().map(|spec| {
+        let declared = configured.and_then(|config| output_of(config, &spec.name));
+        ModelOutput {
+            name: spec.name.clone(),
+            data_type: datatype_number(spec.datatype.name()),
+            dims: triton_dims(spec.dims.as_deref(), batched),
+            reshape: declared.and_then(|output| output.reshape.clone()),
+            label_filename: declared
+                .map(|output| output.label_filename.clone())
+                .unwrap_or_default(),
+            ..ModelOutput::default()
+        }
     });
     ModelConfig {
         name: version.model().to_owned(),
@@ -67,6 +80,16 @@ pub(crate) fn model_config(version: &Version) -> ModelConfig {
             .unwrap_or_default(),
         ..ModelConfig::default()
     }
+}
+
+/// What the model's own configuration says of an input. How a client should fill a picture stands
+/// nowhere else.
+fn input_of<'a>(config: &'a ModelConfig, name: &str) -> Option<&'a ModelInput> {
+    config.input.iter().find(|input| input.name == name)
+}
+
+fn output_of<'a>(config: &'a ModelConfig, name: &str) -> Option<&'a ModelOutput> {
+    config.output.iter().find(|output| output.name == name)
 }
 
 fn dynamic_batching(version: &Version) -> ModelDynamicBatching {

@@ -46,6 +46,7 @@ mod work;
 mod work_handle;
 mod worker_pool;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,11 +58,16 @@ use self::inline_batcher::InlineBatcher;
 pub(crate) use self::limits::INLINE_RUN;
 pub use self::limits::Limits;
 use self::run_time_model::RunTimeModel;
+use self::work::CompletedParts;
 pub use self::work::{Completed, Timing, Work};
 use self::work_handle::WorkHandle;
 use self::worker_pool::WorkerPool;
 use crate::stats::VersionStats;
 use crate::{ErrorCode, InferError};
+
+/// Most parts of one large request that wait at the same time: enough for every instance, and a
+/// bounded share of the queue.
+const MOST_WAITING_PARTS: usize = 64;
 
 /// The queue and the instances of one version. Dropping it runs what waits and ends the threads.
 pub struct Scheduler {
@@ -120,7 +126,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// [`ErrorCode::QueueFull`], [`ErrorCode::DeadlineExceeded`], [`ErrorCode::ShapeOverflow`] for
-    /// more rows than the queue could ever hold, or the error of the engine.
+    /// more rows without elements than are run, or the error of the engine.
     pub async fn submit(&self, work: Work) -> Result<Completed, InferError> {
         match self.limits.max_batch_rows {
             Some(max_rows) if work.rows > max_rows.get() => {
@@ -131,26 +137,37 @@ impl Scheduler {
     }
 
     /// Runs a request that is larger than the largest batch in parts: inline one after the other
-    /// where all of them together are short, else queued together.
+    /// where all of them together are short, else in the queue, in which some of them wait at a time.
     async fn submit_parts(&self, work: &Work, max_rows: usize) -> Result<Completed, InferError> {
-        let parts = self.admission.check_parts(work.rows, max_rows)?;
-        let mut completed = Vec::with_capacity(parts);
+        let parts = self.admission.check_parts(work, max_rows)?;
+        let mut completed = CompletedParts::default();
         if self.inline.takes_all(parts, max_rows * work.row_bytes()) {
             for part in work.split(max_rows) {
-                completed.push(self.accept(part)?.outcome().await?);
+                completed.push(self.accept(part)?.outcome().await?)?;
             }
-        } else {
-            let queued: Vec<WorkHandle<'_>> = work
-                .split(max_rows)
-                .map(|part| self.enqueue(part))
-                // If one is refused, dropping the handles takes those before it out of the queue.
-                .collect::<Result<_, _>>()?;
-            for part in queued {
-                completed.push(part.outcome().await?);
-            }
+            return completed.join();
         }
-        Completed::join(&completed)
-            .map_err(|error| InferError::new(ErrorCode::ExecutionFailed, error.to_string()))
+        let most_waiting = MOST_WAITING_PARTS.min(self.limits.max_queue_requests);
+        let mut waiting: VecDeque<WorkHandle<'_>> = VecDeque::new();
+        for part in work.split(max_rows) {
+            if waiting.len() >= most_waiting {
+                completed.push(next(&mut waiting).await?)?;
+            }
+            let handle = loop {
+                match self.enqueue(part.share()) {
+                    // Others took the place that one of its own parts had. It gets one of its own.
+                    Err(error) if error.code == ErrorCode::QueueFull && !waiting.is_empty() => {
+                        completed.push(next(&mut waiting).await?)?;
+                    }
+                    other => break other?,
+                }
+            };
+            waiting.push_back(handle);
+        }
+        while !waiting.is_empty() {
+            completed.push(next(&mut waiting).await?)?;
+        }
+        completed.join()
     }
 
     /// Lets a request in, inline where that is cheaper than a hop to another thread, or refuses it.
@@ -198,6 +215,12 @@ impl Scheduler {
         let pool = Arc::downgrade(&self.pool);
         move || pool.strong_count() == 0
     }
+}
+
+/// The outcome of the part that has waited longest.
+async fn next(waiting: &mut VecDeque<WorkHandle<'_>>) -> Result<Completed, InferError> {
+    let handle = waiting.pop_front().expect("a part waits");
+    handle.outcome().await
 }
 
 impl Drop for Scheduler {

@@ -1,12 +1,13 @@
 //! Finding models in files and folders.
 
 mod bundle;
+pub(crate) mod reshape;
 pub(crate) mod triton;
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
-use tidegate_core::ModelName;
+use tidegate_core::{ModelName, is_in_content_store};
 use tidegate_engines::{artifact_in, is_artifact};
 
 pub(crate) use self::bundle::cached;
@@ -55,7 +56,8 @@ pub(crate) fn find(path: &Path) -> Result<Vec<FoundModel>, SourceError> {
         if entry.is_dir() {
             models.extend(folder(&entry));
         } else if is_artifact(&entry) {
-            models.push(file(&entry)?);
+            let stem = entry.file_stem().unwrap_or_default().to_string_lossy();
+            models.push(file(&entry).unwrap_or_else(|error| unnamed(&stem, error)));
         }
     }
     if models.is_empty() {
@@ -99,12 +101,7 @@ fn file(path: &Path) -> Result<FoundModel, SourceError> {
 /// A model whose folder this is; `None` if it is not one.
 fn folder(path: &Path) -> Option<FoundModel> {
     // `.` and symbolic links have the name of the folder that they stand for.
-    let name = path
-        .canonicalize()
-        .ok()?
-        .file_name()?
-        .to_string_lossy()
-        .into_owned();
+    let name = folder_name(path)?;
     let (name, versions) = if path.join("model.toml").is_file() {
         bundle::read(path, &name)
     } else if path.join("config.pbtxt").is_file() || triton::has_versions(path) {
@@ -117,11 +114,27 @@ fn folder(path: &Path) -> Option<FoundModel> {
     match model_name(path, &name) {
         Ok(name) => Some(FoundModel { name, versions }),
         // Reported, not skipped: somebody put the folder there to be served.
-        Err(error) => Some(FoundModel {
-            name: name.escape_default().to_string(),
-            versions: Err(error),
-        }),
+        Err(error) => Some(unnamed(&name, error)),
     }
+}
+
+/// A model whose name cannot be one. It is shown as failed, beside others that are served.
+fn unnamed(name: &str, error: SourceError) -> FoundModel {
+    FoundModel {
+        name: name.escape_default().to_string(),
+        versions: Err(error),
+    }
+}
+
+/// The name of a folder as it is written. Links are not followed: what they lead to has another
+/// name, such as a digest, and may have no path that means anything here.
+fn folder_name(path: &Path) -> Option<String> {
+    let name = match path.file_name() {
+        Some(name) => name.to_owned(),
+        // "." and "..", and the root, which has none.
+        None => path.canonicalize().ok()?.file_name()?.to_owned(),
+    };
+    Some(name.to_string_lossy().into_owned())
 }
 
 fn model_name(path: &Path, name: &str) -> Result<String, SourceError> {
@@ -131,7 +144,8 @@ fn model_name(path: &Path, name: &str) -> Result<String, SourceError> {
 }
 
 /// The path of a file that a bundle names. It must be a file inside of the bundle, also after
-/// symbolic links are followed: a bundle is not trusted with other files of this machine.
+/// symbolic links are followed: a bundle is not trusted with other files of this machine. Links into
+/// the stores of [`is_in_content_store`] are those of hub caches and of DVC.
 pub(crate) fn inside(folder: &Path, file: &str) -> Result<PathBuf, SourceError> {
     let path = folder.join(file);
     match problem_inside(folder, &path) {
@@ -144,14 +158,34 @@ pub(crate) fn inside(folder: &Path, file: &str) -> Result<PathBuf, SourceError> 
 }
 
 fn problem_inside(folder: &Path, path: &Path) -> Option<String> {
-    let real = path.canonicalize();
-    let root = folder.canonicalize();
-    match real.and_then(|real| Ok((real, root?))) {
-        Err(error) => Some(format!("cannot be read: {error}")),
-        Ok((real, root)) if !real.starts_with(&root) => Some("is outside of the bundle".to_owned()),
-        Ok((real, _)) if !real.is_file() => Some("is not a file".to_owned()),
-        Ok(_) => None,
+    let Ok(below) = path.strip_prefix(folder) else {
+        return Some("is outside of the bundle".to_owned());
+    };
+    let is_below = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    if !below.components().all(is_below) {
+        return Some("is outside of the bundle".to_owned());
     }
+    match std::fs::metadata(path) {
+        Err(error) => return Some(format!("cannot be read: {error}")),
+        Ok(file) if !file.is_file() => return Some("is not a file".to_owned()),
+        Ok(_) => {}
+    }
+    let leads_inside = !has_link(folder, below)
+        || match (path.canonicalize(), folder.canonicalize()) {
+            (Ok(real), Ok(root)) => real.starts_with(root) || is_in_content_store(&real),
+            _ => false,
+        };
+    (!leads_inside).then(|| "is outside of the bundle".to_owned())
+}
+
+/// Whether a path below a folder goes through a symbolic link. The folder itself may be one, also one
+/// whose real path means nothing here: `/proc/PID/root` of another container.
+fn has_link(folder: &Path, below: &Path) -> bool {
+    let mut path = folder.to_owned();
+    below.components().any(|part| {
+        path.push(part);
+        path.is_symlink()
+    })
 }
 
 /// A small text file. Larger ones are not read: an artifact under the wrong name would fill the

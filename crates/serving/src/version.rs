@@ -19,6 +19,7 @@ pub(crate) use self::prepare::Prepared;
 use crate::VersionFigures;
 use crate::request_sample::RequestSample;
 use crate::scheduler::Scheduler;
+use crate::source::reshape::Reshapes;
 use crate::stats::VersionStats;
 
 /// The largest batch, in rows, unless the manifest sets one.
@@ -33,6 +34,7 @@ pub struct Version {
     engine: &'static str,
     platform: &'static str,
     signature: Signature,
+    reshapes: Reshapes,
     scheduler: Scheduler,
     stats: Arc<VersionStats>,
     memory_bytes: u64,
@@ -128,6 +130,11 @@ impl Version {
     /// When it was last requested.
     pub(crate) fn last_used(&self) -> &LastUsed {
         &self.last_used
+    }
+
+    /// How the shapes that clients see differ from those of the model.
+    pub(crate) fn reshapes(&self) -> &Reshapes {
+        &self.reshapes
     }
 
     pub(crate) fn stats(&self) -> &Arc<VersionStats> {

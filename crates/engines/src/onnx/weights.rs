@@ -1,8 +1,9 @@
 //! The weights of an ONNX file: where they are, and whether they are numbers.
 
-use std::path::{Component, Path};
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
 
-use tidegate_core::{bf16, f16};
+use tidegate_core::{bf16, f16, is_in_content_store};
 use tract_onnx::pb;
 
 use super::nodes::{inner_graphs, nodes};
@@ -50,16 +51,62 @@ fn check_external_file(folder: &Path, location: &str) -> Result<(), &'static str
     if location.is_empty() || !is_below {
         return Err(OUTSIDE);
     }
-    // Links are followed, so that none of them leads out of the folder.
+    if !folder.join(location).exists() {
+        return Err("does not exist");
+    }
+    if !has_link(folder, location) {
+        return Ok(());
+    }
+    // Links are followed, so that none of them leads out of the folder, but into a store that the
+    // model itself may be a link to.
     let real_folder = folder.canonicalize();
     let real_file = folder.join(location).canonicalize();
     let (Ok(folder), Ok(file)) = (real_folder, real_file) else {
-        return Err("does not exist");
-    };
-    if !file.starts_with(&folder) {
         return Err(OUTSIDE);
+    };
+    if file.starts_with(&folder) || is_in_content_store(&file) {
+        return Ok(());
     }
-    Ok(())
+    Err(OUTSIDE)
+}
+
+/// Whether a file below a folder is reached through a symbolic link. The folder itself may be one,
+/// and one whose real path means nothing here, such as `/proc/PID/root` of another container.
+fn has_link(folder: &Path, location: &str) -> bool {
+    let mut path = folder.to_owned();
+    Path::new(location).components().any(|part| {
+        path.push(part);
+        path.is_symlink()
+    })
+}
+
+/// The files beside a model that its weights are in, sorted.
+pub(super) fn external_files(model: &pb::ModelProto) -> Vec<String> {
+    let files: BTreeSet<String> = tensors(model)
+        .filter_map(location)
+        .map(str::to_owned)
+        .collect();
+    files.into_iter().collect()
+}
+
+/// The path to open a model by: the path itself, or what it is a link to where the files of its
+/// weights lie beside that and not beside the link.
+pub(super) fn beside_weights(model: &pb::ModelProto, path: &Path) -> PathBuf {
+    const MOST_LINKS: usize = 16;
+    let files = external_files(model);
+    let mut candidate = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let folder = candidate.parent().unwrap_or(Path::new("")).to_owned();
+        let has_weights = files.iter().all(|file| folder.join(file).exists());
+        if has_weights && !files.is_empty() {
+            return candidate;
+        }
+        match candidate.read_link() {
+            Ok(target) => candidate = folder.join(target),
+            Err(_) => break,
+        }
+    }
+    path.to_owned()
 }
 
 /// The names of the tensors that hold a value that is not a number. Weights in other files are not
@@ -186,6 +233,38 @@ mod tests {
                 .to_string()
                 .contains("does not exist")
         );
+    }
+
+    #[test]
+    fn weights_are_found_in_the_store_that_a_hub_cache_links_to() {
+        let cache = tempfile::tempdir().unwrap();
+        let (blobs, snapshot) = (cache.path().join("blobs"), cache.path().join("snapshots/1"));
+        std::fs::create_dir_all(&blobs).unwrap();
+        std::fs::create_dir_all(&snapshot).unwrap();
+        for name in ["aaa", "bbb"] {
+            std::fs::write(blobs.join(name), "x").unwrap();
+        }
+        let link = |to: &str, from: &str| {
+            std::os::unix::fs::symlink(to, snapshot.join(from)).unwrap();
+        };
+        link("../../blobs/aaa", "model.onnx");
+        link("../../blobs/bbb", "w.bin");
+        let path = snapshot.join("model.onnx");
+        check_external_files(&external("w.bin"), &path).unwrap();
+        assert_eq!(beside_weights(&external("w.bin"), &path), path);
+    }
+
+    #[test]
+    fn weights_may_lie_beside_the_file_that_a_model_is_a_link_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, links) = (folder.path().join("real"), folder.path().join("links"));
+        std::fs::create_dir(&real).unwrap();
+        std::fs::create_dir(&links).unwrap();
+        std::fs::write(real.join("w.bin"), "x").unwrap();
+        std::fs::write(real.join("m.onnx"), "x").unwrap();
+        std::os::unix::fs::symlink("../real/m.onnx", links.join("model.onnx")).unwrap();
+        let found = beside_weights(&external("w.bin"), &links.join("model.onnx"));
+        assert_eq!(found, links.join("../real/m.onnx"));
     }
 
     #[test]

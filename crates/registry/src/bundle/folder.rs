@@ -8,7 +8,7 @@ use super::{BundleFile, BundleLimits, Source};
 use crate::{Error, ErrorCode, Result};
 
 /// The plain files under a folder, without hidden ones. Links and special files are refused, not
-/// followed.
+/// followed, but for links into a store of [`tidegate_core::is_in_content_store`].
 pub(crate) fn walk(root: &Path, limits: &BundleLimits) -> Result<Vec<BundleFile>> {
     let mut files = Vec::new();
     let mut open = vec![(root.to_owned(), String::new(), 0)];
@@ -36,7 +36,7 @@ pub(crate) fn walk(root: &Path, limits: &BundleLimits) -> Result<Vec<BundleFile>
                 .map_err(|error| Error::file(&path, &error))?;
             if kind.is_dir() {
                 open.push((path, format!("{prefix}{name}/"), depth + 1));
-            } else if kind.is_file() {
+            } else if kind.is_file() || (kind.is_symlink() && leads_into_content_store(&path)) {
                 files.push(BundleFile::new(format!("{prefix}{name}"), path));
             } else {
                 let what = if kind.is_symlink() {
@@ -62,6 +62,12 @@ pub(crate) fn walk(root: &Path, limits: &BundleLimits) -> Result<Vec<BundleFile>
         }
     }
     Ok(files)
+}
+
+/// Whether a link is one that a hub cache or DVC made.
+fn leads_into_content_store(link: &Path) -> bool {
+    let real = link.canonicalize();
+    real.is_ok_and(|real| real.is_file() && tidegate_core::is_in_content_store(&real))
 }
 
 /// The text of the manifest, read within its limit even if the file grows meanwhile.

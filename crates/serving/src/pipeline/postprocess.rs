@@ -9,9 +9,11 @@ use crate::{ErrorCode, InferError, OutputTensor, Version};
 /// Picks the outputs that were asked for and classifies where classes were asked for.
 pub(super) fn postprocess(
     version: &Version,
-    tensors: Vec<Tensor>,
+    mut tensors: Vec<Tensor>,
     wanted: &[(usize, usize)],
 ) -> Result<Vec<OutputTensor>, InferError> {
+    version.reshapes().outputs(&mut tensors)?;
+    let is_batched = version.scheduler().limits().max_batch_rows.is_some();
     let mut tensors: Vec<Option<Tensor>> = tensors.into_iter().map(Some).collect();
     let mut outputs = Vec::with_capacity(wanted.len());
     for &(index, classes) in wanted {
@@ -30,7 +32,7 @@ pub(super) fn postprocess(
             0 => tensor,
             classes => {
                 let name = &version.signature().outputs[index].name;
-                classify(&tensor, classes, version.labels(name)).ok_or_else(|| {
+                classify(&tensor, classes, is_batched, version.labels(name)).ok_or_else(|| {
                     let datatype = tensor.datatype();
                     let message =
                         format!("output \"{name}\" is {datatype} and cannot be classified");
@@ -43,12 +45,25 @@ pub(super) fn postprocess(
     Ok(outputs)
 }
 
-/// The highest `classes` values of the last axis, each as `value:index` or `value:index:label`, as
-/// the classification extension of the protocol writes them. `None` for data types without an
-/// order.
-fn classify(tensor: &Tensor, classes: usize, labels: Option<&[String]>) -> Option<Tensor> {
+/// The highest `classes` values of each row, each as `value:index` or `value:index:label`, as the
+/// classification extension of the protocol writes them. `None` for data types without an order.
+///
+/// A row is an entry of the batch axis with all its elements, as Triton has it, so that an output of
+/// any rank can be classified. Without a batch axis it is the last axis: such outputs may still have
+/// one row for each row of the input.
+fn classify(
+    tensor: &Tensor,
+    classes: usize,
+    is_batched: bool,
+    labels: Option<&[String]>,
+) -> Option<Tensor> {
     let shape = tensor.shape();
-    let width = shape.last().copied().unwrap_or(1);
+    let outer = match (is_batched, shape.len()) {
+        (_, 0) => &shape[..0],
+        (true, _) => &shape[..1],
+        (false, rank) => &shape[..rank - 1],
+    };
+    let width = shape[outer.len()..].iter().product();
     let kept = classes.min(width);
     let texts: StringArray = with_element!(tensor.datatype(), T => {
         let values = tensor.to_vec::<T>()?;
@@ -65,11 +80,8 @@ fn classify(tensor: &Tensor, classes: usize, labels: Option<&[String]>) -> Optio
         }
         texts.into_iter().collect()
     }, else => return None);
-    let mut extents = shape.to_vec();
-    match extents.last_mut() {
-        Some(last) => *last = kept,
-        None => extents.push(1),
-    }
+    let mut extents = outer.to_vec();
+    extents.push(kept);
     Tensor::from_strings(tidegate_core::Shape::new(&extents).ok()?, texts).ok()
 }
 
@@ -89,7 +101,7 @@ mod tests {
         let shape = tidegate_core::Shape::new(&[2, 3]).unwrap();
         let tensor = Tensor::from_vec(shape, vec![0.1f32, 0.7, 0.2, 0.5, 0.25, 0.25]).unwrap();
         let labels = ["cat".to_owned(), "dog".to_owned()];
-        let classes = classify(&tensor, 2, Some(&labels)).unwrap();
+        let classes = classify(&tensor, 2, true, Some(&labels)).unwrap();
         assert_eq!(&classes.shape()[..], [2, 2]);
         let tidegate_core::TensorView::Strings(texts) = classes.view() else {
             panic!("classes are strings")
@@ -99,6 +111,23 @@ mod tests {
             .map(|text| std::str::from_utf8(text).unwrap())
             .collect();
         assert_eq!(texts, ["0.7:1:dog", "0.2:2", "0.5:0:cat", "0.25:1:dog"]);
+    }
+
+    #[test]
+    fn outputs_of_every_rank_are_classified_row_by_row() {
+        let shape = |extents: &[usize], is_batched| {
+            let shape = tidegate_core::Shape::new(extents).unwrap();
+            let tensor = Tensor::from_vec(shape.clone(), vec![0f32; shape.element_count()]);
+            let classes = classify(&tensor.unwrap(), 3, is_batched, None).unwrap();
+            classes.shape().to_vec()
+        };
+        assert_eq!(shape(&[], true), [1]);
+        assert_eq!(shape(&[5], true), [5, 1], "a row has one value");
+        assert_eq!(shape(&[5, 10], true), [5, 3]);
+        assert_eq!(shape(&[5, 10, 1, 1], true), [5, 3]);
+        assert_eq!(shape(&[5, 0], true), [5, 0]);
+        assert_eq!(shape(&[10], false), [3]);
+        assert_eq!(shape(&[2, 10], false), [2, 3]);
     }
 
     #[test]
@@ -116,6 +145,7 @@ mod tests {
         let classes = classify(
             &Tensor::from_vec(shape, row.clone()).unwrap(),
             row.len(),
+            true,
             None,
         )
         .unwrap();

@@ -72,19 +72,21 @@ impl Admission {
         }
     }
 
-    /// Refuses a request whose parts of `max_rows` rows would never fit into the queue. Gives the
-    /// number of parts.
+    /// The number of parts of `max_rows` rows that a request is cut into. Refuses one of more rows
+    /// without elements than the queue has places.
     ///
-    /// This is not `queue_full`, because trying again never helps. It comes before memory is taken
-    /// for the parts: rows without elements come in any number, whatever the size of the body.
-    pub(super) fn check_parts(&self, rows: usize, max_rows: usize) -> Result<usize, InferError> {
+    /// Rows with elements are bounded by the size of their request. This is not `queue_full`, because
+    /// trying again never helps.
+    pub(super) fn check_parts(&self, work: &Work, max_rows: usize) -> Result<usize, InferError> {
+        let rows = work.rows;
         let parts = rows.div_ceil(max_rows);
         let max_parts = self.limits.max_queue_requests;
-        if parts <= max_parts {
+        if parts <= max_parts || work.row_bytes() > 0 {
             return Ok(parts);
         }
-        let message =
-            format!("{rows} rows make {parts} batches of {max_rows}, at most {max_parts} may wait");
+        let message = format!(
+            "{rows} rows without elements make {parts} batches of {max_rows}, at most {max_parts} are run"
+        );
         Err(InferError::new(ErrorCode::ShapeOverflow, message))
     }
 

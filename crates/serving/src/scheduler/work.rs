@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use tidegate_core::{Tensor, TensorError};
 
+use crate::{ErrorCode, InferError};
+
 /// One request for the scheduler: inputs in the order of the signature.
 #[derive(Debug)]
 pub struct Work {
@@ -37,6 +39,14 @@ impl Work {
             let rows = max_rows.min(self.rows - first);
             self.slice(first, rows)
         })
+    }
+
+    /// The same work once more, with the same tensors.
+    pub(super) fn share(&self) -> Self {
+        Self {
+            inputs: self.inputs.clone(),
+            ..*self
+        }
     }
 
     fn slice(&self, first: usize, rows: usize) -> Self {
@@ -78,6 +88,45 @@ impl Completed {
             timing,
         })
     }
+}
+
+/// The parts of one request that are done, in order. So many of them are joined into one at a time
+/// that neither their number nor the copies take much.
+#[derive(Default)]
+pub(super) struct CompletedParts {
+    joined: Vec<Completed>,
+    latest: Vec<Completed>,
+}
+
+impl CompletedParts {
+    const JOINED_AT_ONCE: usize = 1024;
+
+    pub(super) fn push(&mut self, part: Completed) -> Result<(), InferError> {
+        self.latest.push(part);
+        if self.latest.len() == Self::JOINED_AT_ONCE {
+            self.join_latest()?;
+        }
+        Ok(())
+    }
+
+    /// All of them as one.
+    pub(super) fn join(mut self) -> Result<Completed, InferError> {
+        self.join_latest()?;
+        Completed::join(&self.joined).map_err(|error| not_joined(&error))
+    }
+
+    fn join_latest(&mut self) -> Result<(), InferError> {
+        if !self.latest.is_empty() {
+            let joined = Completed::join(&self.latest).map_err(|error| not_joined(&error))?;
+            self.joined.push(joined);
+            self.latest.clear();
+        }
+        Ok(())
+    }
+}
+
+fn not_joined(error: &TensorError) -> InferError {
+    InferError::new(ErrorCode::ExecutionFailed, error.to_string())
 }
 
 fn join_output(parts: &[Completed], output: usize) -> Result<Tensor, TensorError> {

@@ -155,6 +155,77 @@ fn a_bundle_cannot_reach_outside_of_itself() {
 }
 
 #[test]
+fn a_bundle_may_link_into_the_store_of_a_hub_cache() {
+    let root = tempfile::tempdir().unwrap();
+    let (blobs, snapshot) = (root.path().join("blobs"), root.path().join("snapshots/1"));
+    fs::create_dir_all(&blobs).unwrap();
+    fs::create_dir_all(&snapshot).unwrap();
+    fs::copy(example("digits/model.onnx"), blobs.join("aaa")).unwrap();
+    fs::write(snapshot.join("model.toml"), "name = \"a\"").unwrap();
+    std::os::unix::fs::symlink("../../blobs/aaa", snapshot.join("model.onnx")).unwrap();
+    let found = scan(&snapshot).unwrap();
+    assert_eq!(found[0].1[0].artifact, snapshot.join("model.onnx"));
+}
+
+#[test]
+fn a_model_of_triton_may_be_a_link_or_a_folder() {
+    let root = tempfile::tempdir().unwrap();
+    let version = root.path().join("models/big/1");
+    fs::create_dir_all(version.join("model.onnx")).unwrap();
+    let real = root.path().join("elsewhere.onnx");
+    fs::copy(example("digits/model.onnx"), &real).unwrap();
+    std::os::unix::fs::symlink(&real, version.join("model.onnx/model.onnx")).unwrap();
+    fs::create_dir_all(root.path().join("models/linked/1")).unwrap();
+    std::os::unix::fs::symlink(&real, root.path().join("models/linked/1/model.onnx")).unwrap();
+    fs::write(
+        root.path().join("models/linked/config.pbtxt"),
+        "max_batch_size: 4",
+    )
+    .unwrap();
+    let found = scan(&root.path().join("models")).unwrap();
+    let plans: Vec<(&str, &str)> = found
+        .iter()
+        .map(|(name, plans)| (name.as_str(), plans[0].manifest.artifact.as_str()))
+        .collect();
+    assert_eq!(
+        plans,
+        [("big", "model.onnx/model.onnx"), ("linked", "model.onnx")]
+    );
+    assert_eq!(
+        found[0].1[0].artifact,
+        version.join("model.onnx/model.onnx")
+    );
+}
+
+#[test]
+fn what_cannot_be_the_name_of_a_model_keeps_no_neighbour_from_being_found() {
+    let root = tempfile::tempdir().unwrap();
+    for name in ["a b.onnx", "good.onnx"] {
+        fs::copy(example("digits/model.onnx"), root.path().join(name)).unwrap();
+    }
+    fs::create_dir(root.path().join("c d")).unwrap();
+    fs::copy(
+        example("digits/model.onnx"),
+        root.path().join("c d/model.onnx"),
+    )
+    .unwrap();
+    let found = find(root.path()).unwrap();
+    let found: Vec<(&str, bool)> = found
+        .iter()
+        .map(|model| (model.name.as_str(), model.versions.is_ok()))
+        .collect();
+    assert_eq!(found, [("a b", false), ("c d", false), ("good", true)]);
+}
+
+#[test]
+fn the_name_of_a_linked_folder_is_that_of_the_link() {
+    let root = tempfile::tempdir().unwrap();
+    let real = triton(&["1"], None);
+    std::os::unix::fs::symlink(real.path().join("digits"), root.path().join("linked")).unwrap();
+    assert_eq!(scan(root.path()).unwrap()[0].0, "linked");
+}
+
+#[test]
 fn names_that_do_not_fit_a_url_are_refused() {
     let root = tempfile::tempdir().unwrap();
     fs::copy(example("digits/model.onnx"), root.path().join("a b.onnx")).unwrap();

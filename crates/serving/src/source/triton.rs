@@ -1,16 +1,16 @@
 //! Triton-style model repositories: `NAME/VERSION/model.onnx`, with or without `config.pbtxt`.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use tidegate_core::{Batching, Dim, EngineOptions, Manifest, Signature, TensorSpec};
 use tidegate_engines::{LoadError, artifact_in};
 use tidegate_protocol::inference::model_config::SchedulingChoice;
 use tidegate_protocol::inference::model_version_policy::PolicyChoice;
-use tidegate_protocol::inference::{ModelConfig, ModelDynamicBatching};
+use tidegate_protocol::inference::{ModelConfig, ModelDynamicBatching, ModelTensorReshape};
 use tidegate_protocol::model_config;
 
-use super::{SourceError, entries, inside, read_labels, read_text};
+use super::{SourceError, entries, inside, read_labels, read_text, reshape};
 use crate::VersionPlan;
 
 /// Whether a folder has version folders with an ONNX file.
@@ -18,7 +18,7 @@ pub(super) fn has_versions(folder: &Path) -> bool {
     entries(folder).is_ok_and(|entries| {
         entries
             .iter()
-            .any(|entry| version_number(entry).is_some() && artifact_in(entry).is_some())
+            .any(|entry| version_number(entry).is_some() && default_artifact(entry).is_some())
     })
 }
 
@@ -57,7 +57,23 @@ fn config(folder: &Path, folder_name: &str) -> Result<Option<ModelConfig>, Sourc
         return Err(SourceError::new(&path, problem));
     }
     in_range(&config).map_err(|problem| SourceError::new(&path, problem))?;
+    fitting_reshapes(&config).map_err(|problem| SourceError::new(&path, problem))?;
     Ok(Some(config))
+}
+
+fn fitting_reshapes(config: &ModelConfig) -> Result<(), String> {
+    let inputs = config.input.iter();
+    let inputs = inputs.map(|input| ("input", &input.name, &input.dims, &input.reshape));
+    let outputs = config.output.iter();
+    let outputs = outputs.map(|output| ("output", &output.name, &output.dims, &output.reshape));
+    for (side, name, dims, reshape) in inputs.chain(outputs) {
+        if let Some(reshape) = reshape
+            && let Some(problem) = reshape::problem(dims, &reshape.shape)
+        {
+            return Err(format!("{side} \"{name}\" {problem}"));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses numbers that parse and have no meaning.
@@ -92,14 +108,17 @@ fn plans(folder: &Path, config: Option<ModelConfig>) -> Result<Vec<VersionPlan>,
     chosen
         .into_iter()
         .map(|(number, version)| {
-            let file = file.map_or_else(|| default_artifact(&version), str::to_owned);
+            let file = match file {
+                Some(file) => in_folder(&version, file),
+                None => default_artifact(&version).unwrap_or_else(|| Manifest::default().artifact),
+            };
             Ok(VersionPlan {
                 number,
                 manifest: Manifest {
                     artifact: file.clone(),
                     ..manifest.clone()
                 },
-                artifact: inside(&version, &file)?,
+                artifact: artifact(&version, &file)?,
                 labels: labels.clone(),
                 triton: config.clone(),
                 files: None,
@@ -108,14 +127,37 @@ fn plans(folder: &Path, config: Option<ModelConfig>) -> Result<Vec<VersionPlan>,
         .collect()
 }
 
-/// The name of the artifact in a version folder. Where there is none, the name for the message.
-fn default_artifact(version: &Path) -> String {
-    let found = artifact_in(version);
-    let name = found.as_deref().and_then(Path::file_name);
-    name.map_or_else(
-        || Manifest::default().artifact,
-        |name| name.to_string_lossy().into_owned(),
-    )
+/// The artifact with the default name in a version folder, or in a folder of that name in it.
+fn default_artifact(version: &Path) -> Option<String> {
+    let found = artifact_in(version)
+        .or_else(|| artifact_in(&version.join(Manifest::default().artifact)))?;
+    let below = found.strip_prefix(version).ok()?;
+    Some(below.to_string_lossy().into_owned())
+}
+
+/// The artifact of a version. Triton follows links wherever they lead, and so do tools that keep the
+/// large files of a repository elsewhere.
+fn artifact(version: &Path, file: &str) -> Result<PathBuf, SourceError> {
+    let path = version.join(file);
+    let is_below = Path::new(file)
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    if is_below && path.is_file() {
+        return Ok(path);
+    }
+    // For its message.
+    inside(version, file)
+}
+
+/// The name of a file that may stand in a folder of its own name, beside its weights, as Triton's
+/// documentation of the model repository has it: `model.onnx/model.onnx`.
+fn in_folder(version: &Path, file: &str) -> String {
+    let inner = format!("{file}/{file}");
+    if version.join(&inner).is_file() {
+        inner
+    } else {
+        file.to_owned()
+    }
 }
 
 /// Triton takes folders whose name is a number above 0 without leading zeros, and ignores the
@@ -186,6 +228,7 @@ fn manifest(config: &ModelConfig) -> Manifest {
         .sum();
     let engine_options = EngineOptions {
         instances: usize::try_from(instances).ok().filter(|count| *count > 0),
+        intra_op_threads: intra_op_threads(config),
         ..EngineOptions::default()
     };
     Manifest {
@@ -194,6 +237,47 @@ fn manifest(config: &ModelConfig) -> Manifest {
         batching,
         ..Manifest::default()
     }
+}
+
+/// The parameter by which Triton's ONNX Runtime backend sets the threads of a run; 0 is the default.
+const INTRA_OP_THREADS: &str = "intra_op_thread_count";
+
+fn intra_op_threads(config: &ModelConfig) -> Option<usize> {
+    let threads = config.parameters.get(INTRA_OP_THREADS)?;
+    let threads: usize = threads.string_value.trim().parse().ok()?;
+    (threads > 0).then_some(threads)
+}
+
+/// The settings of a configuration that make no difference here, for its owner to know: parameters
+/// of Triton's ONNX Runtime backend, and fields about speed alone.
+pub(crate) fn without_effect(config: &ModelConfig) -> Vec<String> {
+    const PARAMETERS: [&str; 7] = [
+        "enable_mem_arena",
+        "enable_mem_pattern",
+        "execution_mode",
+        "inter_op_thread_count",
+        "memory.enable_memory_arena_shrinkage",
+        "enable_global_threadpool",
+        "cudnn_conv_algo_search",
+    ];
+    let fields = model_config::without_effect(config).into_iter();
+    let mut found: Vec<String> = fields.map(str::to_owned).collect();
+    for (key, parameter) in &config.parameters {
+        let is_bad_count = key == INTRA_OP_THREADS
+            && intra_op_threads(config).is_none()
+            && parameter.string_value.trim() != "0";
+        let is_known = PARAMETERS.contains(&key.as_str()) || key.starts_with("session.");
+        if is_known || is_bad_count {
+            let shown: String = key
+                .chars()
+                .take(64)
+                .flat_map(char::escape_default)
+                .collect();
+            found.push(format!("parameters.{shown}"));
+        }
+    }
+    found.sort();
+    found
 }
 
 fn dynamic_batching(dynamic: &ModelDynamicBatching, batching: &mut Batching) {
@@ -245,7 +329,7 @@ pub(crate) fn check_declared(
             side: "input",
             name: &input.name,
             data_type: input.data_type,
-            dims: dims(&input.dims, has_batch_axis),
+            dims: model_dims(&input.dims, input.reshape.as_ref(), has_batch_axis),
         };
         declared.apply(&mut signature.inputs)?;
     }
@@ -254,14 +338,26 @@ pub(crate) fn check_declared(
             side: "output",
             name: &output.name,
             data_type: output.data_type,
-            dims: dims(&output.dims, has_batch_axis),
+            dims: model_dims(&output.dims, output.reshape.as_ref(), has_batch_axis),
         };
         declared.apply(&mut signature.outputs)?;
     }
     Ok(())
 }
 
-fn dims(declared: &[i64], has_batch_axis: bool) -> Vec<Dim> {
+/// The shape that the model itself has.
+fn model_dims(
+    declared: &[i64],
+    reshape: Option<&ModelTensorReshape>,
+    has_batch_axis: bool,
+) -> Vec<Dim> {
+    dims(
+        reshape.map_or(declared, |reshape| &reshape.shape),
+        has_batch_axis,
+    )
+}
+
+pub(super) fn dims(declared: &[i64], has_batch_axis: bool) -> Vec<Dim> {
     let batch_axis = has_batch_axis.then_some(Dim::Any);
     let rest = declared.iter().map(|extent| Dim::from_wire(*extent));
     batch_axis.into_iter().chain(rest).collect()

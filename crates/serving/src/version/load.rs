@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use tidegate_core::Signature;
 use tidegate_engines::{Allocator, Engines, Instance, LoadError, LoadedArtifact};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{DEFAULT_MAX_BATCH_ROWS, LastUsed, LoadMetrics, Version, VersionPlan};
 use crate::clock::unix_ms;
 use crate::memory::MemoryUsage;
 use crate::scheduler::{Limits, Scheduler};
+use crate::source::reshape::Reshapes;
 use crate::warmup::{self, WarmupReport};
 use crate::{ModelState, check, source};
 
@@ -51,7 +52,7 @@ impl Version {
         let manifest = &plan.manifest;
         let engine = engines.select(&plan.artifact, &manifest.engine)?;
         let artifact = engines.load(&plan.artifact, &manifest.engine, &manifest.engine_options)?;
-        let signature = declared_signature(&plan, artifact.signature())?;
+        let mut signature = declared_signature(&plan, artifact.signature())?;
         let mut instances = default_instances(&*artifact)?;
 
         report_state(ModelState::Warming);
@@ -67,6 +68,8 @@ impl Version {
                 .map_err(VersionLoadError::Checks)?;
         }
 
+        // Clients see their own shapes from here on. Everything above asked the model.
+        let reshapes = Reshapes::of(plan.triton.as_ref(), &mut signature);
         let number = plan.number.to_string();
         let max_rows = warmup.max_batch_rows.map_or(1, NonZeroUsize::get);
         let stats = Arc::new(metrics.requests().version_stats(model, &number, max_rows));
@@ -89,6 +92,7 @@ impl Version {
             engine: engine.name(),
             platform: engine.platform(),
             signature,
+            reshapes,
             scheduler,
             stats,
             memory_bytes,
@@ -117,6 +121,19 @@ impl Version {
             load_ms = self.load_time.as_millis() as u64,
             "model loaded"
         );
+        let ignored = self
+            .plan
+            .triton
+            .as_ref()
+            .map(source::triton::without_effect);
+        if let Some(settings) = ignored.filter(|settings| !settings.is_empty()) {
+            warn!(
+                model = self.model,
+                version = self.plan.number,
+                settings = settings.join(", "),
+                "these settings of config.pbtxt have no effect"
+            );
+        }
         if let Some(reason) = &warmup.not_batched {
             info!(
                 model = self.model,

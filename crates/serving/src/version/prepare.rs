@@ -25,8 +25,9 @@ impl Version {
         received: Instant,
     ) -> Result<Prepared, InferError> {
         let outputs = self.outputs(&request.outputs)?;
-        let inputs = self.signature.bind(request.inputs)?;
+        let mut inputs = self.signature.bind(request.inputs)?;
         let rows = self.rows(&inputs)?;
+        self.reshapes.inputs(&mut inputs)?;
         let work = Work {
             inputs,
             rows,
