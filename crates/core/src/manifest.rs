@@ -38,6 +38,9 @@ pub struct Manifest {
     pub outputs: Vec<OutputSpec>,
     /// What the owner promises of inputs and outputs, and what they mean.
     pub signature: DeclaredSignature,
+    /// Whether the same inputs always give the same outputs. `false` declares a model that is random
+    /// on purpose: it passes the check of two runs, and its requests run one by one.
+    pub deterministic: bool,
     /// What a loaded version may take.
     pub limits: ResourceLimits,
     /// Files whose content is fixed here; a push refuses the bundle where one differs.
@@ -91,6 +94,7 @@ impl Default for Manifest {
             batching: Batching::default(),
             outputs: Vec::new(),
             signature: DeclaredSignature::default(),
+            deterministic: true,
             limits: ResourceLimits::default(),
             files: Vec::new(),
             warmup: Vec::new(),

@@ -156,6 +156,16 @@ impl Signature {
         Ok(bound)
     }
 
+    /// The input that a request must give, if it is the only one.
+    pub fn only_required_input(&self) -> Option<&TensorSpec> {
+        if let [input] = self.inputs.as_slice() {
+            return Some(input);
+        }
+        let mut required = self.inputs.iter().filter(|spec| !spec.optional);
+        let first = required.next()?;
+        required.next().is_none().then_some(first)
+    }
+
     /// The place of an output.
     ///
     /// # Errors

@@ -119,6 +119,20 @@ impl Tensor {
         })
     }
 
+    /// A tensor over a copy of `elements`, aligned for their type.
+    ///
+    /// # Errors
+    /// If there are not as many elements as `shape` asks for, or the machine does not give the
+    /// memory.
+    pub fn copy_of<T: Element>(shape: Shape, elements: &[T]) -> Result<Self, TensorError> {
+        let bytes = size_of_val(elements);
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(elements.len())
+            .map_err(|_| TensorError::OutOfMemory { bytes })?;
+        copy.extend_from_slice(elements);
+        Self::from_vec(shape, copy)
+    }
+
     /// The element type.
     pub fn datatype(&self) -> DataType {
         self.datatype
@@ -238,7 +252,7 @@ impl Tensor {
         let joined = Self {
             datatype: first.datatype,
             shape,
-            data: Data::Fixed(joined_bytes(parts)),
+            data: Data::Fixed(joined_bytes(parts)?),
         };
         // Without this an engine that needs aligned memory would copy the whole batch once more.
         Ok(joined.aligned())
@@ -281,7 +295,7 @@ impl Tensor {
         let Data::Fixed(bytes) = &copy.data else {
             return copy;
         };
-        let mut aligned = AlignedBytes::zeroed(bytes.len());
+        let mut aligned = AlignedBytes::zeroed(bytes.len()).expect("as much as was there before");
         aligned.bytes_mut().copy_from_slice(bytes);
         Self {
             data: Data::Fixed(aligned.finish()),
@@ -299,8 +313,9 @@ pub struct TensorBuffer {
 }
 
 impl TensorBuffer {
-    /// Takes the memory, aligned for the element type. `None` for [`DataType::Bytes`] and for what
-    /// cannot be addressed.
+    /// Takes the memory, aligned for the element type. `None` for [`DataType::Bytes`], and for what
+    /// cannot be addressed or what the machine does not give: the shape may be that of a model or
+    /// a request.
     pub fn new(datatype: DataType, shape: Shape) -> Option<Self> {
         let len = shape
             .element_count()
@@ -308,7 +323,7 @@ impl TensorBuffer {
         Some(Self {
             datatype,
             shape,
-            bytes: AlignedBytes::zeroed(len),
+            bytes: AlignedBytes::zeroed(len)?,
         })
     }
 
@@ -341,11 +356,10 @@ struct AlignedBytes {
 }
 
 impl AlignedBytes {
-    fn zeroed(len: usize) -> Self {
-        Self {
-            words: vec![0; len.div_ceil(8)],
-            len,
-        }
+    /// `None` if the machine does not give so much memory.
+    fn zeroed(len: usize) -> Option<Self> {
+        let words = bytemuck::allocation::try_zeroed_vec(len.div_ceil(8)).ok()?;
+        Some(Self { words, len })
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
@@ -376,14 +390,18 @@ fn joined_strings(parts: &[&Tensor]) -> StringArray {
     strings.collect()
 }
 
-fn joined_bytes(parts: &[&Tensor]) -> Bytes {
-    let mut joined = Vec::with_capacity(parts.iter().map(|part| part.byte_len()).sum());
+fn joined_bytes(parts: &[&Tensor]) -> Result<Bytes, TensorError> {
+    let bytes = parts.iter().map(|part| part.byte_len()).sum();
+    let mut joined = Vec::new();
+    joined
+        .try_reserve_exact(bytes)
+        .map_err(|_| TensorError::OutOfMemory { bytes })?;
     for part in parts {
         if let Data::Fixed(bytes) = &part.data {
             joined.extend_from_slice(bytes);
         }
     }
-    joined.into()
+    Ok(joined.into())
 }
 
 fn copy_aligned<T: Pod>(bytes: &[u8]) -> Vec<T> {
@@ -480,6 +498,12 @@ pub enum TensorError {
     /// A join of no parts.
     #[error("there is no tensor to join")]
     NothingToJoin,
+    /// The machine does not give so much memory.
+    #[error("there is no memory for a tensor of {bytes} bytes")]
+    OutOfMemory {
+        /// Bytes of its elements.
+        bytes: usize,
+    },
     /// A byte of a `BOOL` tensor that is neither 0 nor 1.
     #[error("element {at} of a BOOL tensor is {found}, expected 0 or 1")]
     NotBool {
@@ -529,6 +553,12 @@ mod tests {
             error.to_string(),
             "shape [2] of INT16 takes 4 bytes, the data has 5"
         );
+    }
+
+    #[test]
+    fn memory_that_the_machine_does_not_have_is_refused_in_words() {
+        let huge = shape(&[1, 1 << 52]);
+        assert!(TensorBuffer::new(DataType::Fp32, huge).is_none());
     }
 
     #[test]

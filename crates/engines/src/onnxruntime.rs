@@ -17,6 +17,7 @@ use tidegate_core::{EngineOptions, GraphOptimization, Signature};
 
 use self::instance::OnnxRuntimeInstance;
 use self::library::OnnxRuntime;
+use self::preallocated::PreallocationProof;
 use crate::engines::parallelism;
 use crate::{Allocator, Engine, EngineStatus, Instance, LoadError, LoadedArtifact, onnx};
 
@@ -105,6 +106,7 @@ impl Engine for OnnxRuntimeEngine {
             instances,
             may_loop: may_loop(path, file.len()),
             first: Mutex::new(Some(session)),
+            proof: Arc::default(),
         }))
     }
 }
@@ -124,6 +126,7 @@ struct OnnxRuntimeArtifact {
     may_loop: bool,
     /// The session that was made to read the signature; the first instance takes it.
     first: Mutex<Option<Session>>,
+    proof: Arc<PreallocationProof>,
 }
 
 impl LoadedArtifact for OnnxRuntimeArtifact {
@@ -146,7 +149,8 @@ impl LoadedArtifact for OnnxRuntimeArtifact {
     fn instance(&self) -> Result<Box<dyn Instance>, LoadError> {
         let first = self.first.lock().take();
         let session = first.map_or_else(|| self.sessions.session(), Ok)?;
-        Ok(Box::new(OnnxRuntimeInstance::new(session, &self.signature)))
+        let instance = OnnxRuntimeInstance::new(session, &self.signature, self.proof.clone());
+        Ok(Box::new(instance))
     }
 }
 

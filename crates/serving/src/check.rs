@@ -8,13 +8,16 @@ mod report;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use tidegate_core::{Signature, Tensor};
+use tidegate_core::{Manifest, Signature, Tensor};
 use tidegate_engines::{Engines, Instance};
 
 pub use self::report::{CheckCase, CheckOutcome, CheckReport};
 use crate::sample::{self, Sample};
 use crate::version::DEFAULT_MAX_BATCH_ROWS;
 use crate::{VersionPlan, source, warmup};
+
+/// Why a check is skipped that compares runs.
+const IS_RANDOM: &str = "the model is declared with deterministic = false";
 
 /// Inputs and outputs of a run.
 type Run = (Vec<Option<Tensor>>, Vec<Tensor>);
@@ -33,8 +36,7 @@ pub fn check(model: &str, plan: &VersionPlan, engines: &Engines) -> CheckReport 
     let Some((signature, mut instance)) = loaded else {
         return report;
     };
-    let max_batch_size = plan.manifest.batching.max_batch_size;
-    batch(&mut report, &signature, &mut instance, max_batch_size);
+    batch(&mut report, &signature, &mut instance, &plan.manifest);
     samples(&mut report, plan, &signature, &mut *instance);
     report
 }
@@ -132,9 +134,13 @@ fn batch(
     report: &mut CheckReport,
     signature: &Signature,
     instance: &mut Box<dyn Instance>,
-    max_batch_size: Option<usize>,
+    manifest: &Manifest,
 ) {
     const NAME: &str = "batch";
+    if !manifest.deterministic {
+        return report.skip(NAME, IS_RANDOM);
+    }
+    let max_batch_size = manifest.batching.max_batch_size;
     if max_batch_size == Some(0) {
         return report.skip(NAME, "batching.max_batch_size is 0");
     }
@@ -166,6 +172,9 @@ fn determinism(
     folder: &Path,
 ) {
     const NAME: &str = "determinism";
+    if !plan.manifest.deterministic {
+        return report.skip(NAME, IS_RANDOM);
+    }
     // The bundle's samples first: synthetic ones may not reach every part of the model.
     let first_run = first_sample(plan, folder)
         .and_then(|sample| run_sample(signature, instance, sample))
@@ -201,7 +210,7 @@ fn compare_runs(signature: &Signature, first: &[Tensor], second: &[Tensor]) -> R
         // Bit by bit: the same input must give the same answer, not a similar one.
         if first.shape() != second.shape() || first.wire() != second.wire() {
             return Err(format!(
-                "output \"{}\" differs between two runs over the same inputs",
+                "output \"{}\" differs between two runs over the same inputs; if that is meant, set deterministic = false in model.toml",
                 spec.name
             ));
         }

@@ -184,7 +184,9 @@ impl From<&TensorError> for ErrorCode {
             TensorError::NotBool { .. } => Self::DatatypeMismatch,
             TensorError::Shape(ShapeError::Negative { .. }) => Self::WrongDimension,
             TensorError::Shape(_) => Self::ShapeOverflow,
-            TensorError::Mismatch { .. } | TensorError::NothingToJoin => Self::Internal,
+            TensorError::Mismatch { .. }
+            | TensorError::NothingToJoin
+            | TensorError::OutOfMemory { .. } => Self::Internal,
         }
     }
 }

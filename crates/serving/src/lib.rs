@@ -71,7 +71,7 @@ pub use request::{
 };
 pub use request_metrics::{MeterReading, RequestMetrics, VersionMeter};
 pub use request_sample::RequestSample;
-pub use scheduler::{Completed, Limits, Scheduler, Timing, Work};
+pub use scheduler::{BatchContract, Completed, Limits, Scheduler, Timing, Work};
 pub use serving::Serving;
 pub use source::{SourceError, parse_manifest, scan};
 pub use stats::{BatchFigures, DurationFigures, VersionFigures};

@@ -36,6 +36,7 @@
 mod accepted_work;
 mod admission;
 mod batch;
+mod batch_contract;
 mod inline_batcher;
 mod limits;
 mod queue;
@@ -54,6 +55,7 @@ use tidegate_engines::{Instance, LoadedArtifact};
 
 use self::accepted_work::AcceptedWork;
 use self::admission::Admission;
+pub use self::batch_contract::BatchContract;
 use self::inline_batcher::InlineBatcher;
 pub(crate) use self::limits::INLINE_RUN;
 pub use self::limits::Limits;
@@ -128,9 +130,14 @@ impl Scheduler {
     /// [`ErrorCode::QueueFull`], [`ErrorCode::DeadlineExceeded`], [`ErrorCode::ShapeOverflow`] for
     /// more rows without elements than are run, or the error of the engine.
     pub async fn submit(&self, work: Work) -> Result<Completed, InferError> {
-        match self.limits.max_batch_rows {
-            Some(max_rows) if work.rows > max_rows.get() => {
-                self.submit_parts(&work, max_rows.get()).await
+        match self.limits.batch_rows() {
+            Some(max_rows) if work.rows > max_rows.get() && !work.runs_alone => {
+                let parts = self.submit_parts(&work, max_rows.get()).await;
+                if self.limits.contract.holds() {
+                    return parts;
+                }
+                // Meanwhile rows turned out to depend on each other, so parts make no answer.
+                self.accept(work)?.outcome().await
             }
             _ => self.accept(work)?.outcome().await,
         }

@@ -45,6 +45,7 @@ pub(crate) struct VersionCounters {
     batches: AtomicU64,
     busy_ns: AtomicU64,
     sent_bytes: AtomicU64,
+    broken_batch_contracts: AtomicU64,
 }
 
 /// Counts of finished requests; times are sums over the answered ones, unless a name says else.
@@ -110,6 +111,7 @@ impl VersionCounters {
             batches: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
+            broken_batch_contracts: AtomicU64::new(0),
         }
     }
 
@@ -173,6 +175,16 @@ impl VersionCounters {
     /// Counts bytes of answers.
     pub(crate) fn count_sent(&self, bytes: usize) {
         self.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Counts that rows of batches turned out to depend on each other.
+    pub(crate) fn count_broken_batch_contract(&self) {
+        self.broken_batch_contracts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Loads of the version in which rows of batches turned out to depend on each other.
+    pub(crate) fn broken_batch_contracts(&self) -> u64 {
+        self.broken_batch_contracts.load(Ordering::Relaxed)
     }
 
     /// Sets how many requests wait in the queue.

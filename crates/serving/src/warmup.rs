@@ -7,12 +7,13 @@ mod samples;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
-use tidegate_core::{Signature, Tensor};
+use tidegate_core::{Manifest, Signature, Tensor};
 use tidegate_engines::{Instance, LoadError};
 use tracing::debug;
 
-use self::batch_check::NotBatched;
-use self::samples::{byte_len, samples};
+use self::batch_check::{NotBatched, Proof};
+pub(crate) use self::batch_check::{differing_output, is_float};
+use self::samples::{SampleKind, byte_len, samples};
 
 /// Warm-up stops before a batch size that would take it beyond this, however many are left. The
 /// scheduler learns the rest from requests.
@@ -20,15 +21,10 @@ const TIME_LIMIT: Duration = Duration::from_secs(1);
 /// Where a row takes longer, warm-up only proves that rows can share a run: a swap to the version
 /// waits for it, and such a row keeps the cores busy by itself.
 const SLOW_ROW: Duration = Duration::from_millis(30);
+/// No further kind of sample is tried after this.
+const FIND_LIMIT: Duration = Duration::from_secs(10);
 /// Runs of each size. The shortest counts, as everything else on the machine can only add time.
 const REPEATS: u32 = 3;
-/// Larger inputs are not tried: a large `max_batch_size` is a limit, not a request to take the
-/// memory at the start.
-const MAX_SAMPLE_BYTES: usize = 64 << 20;
-/// Extents to try for open dimensions other than the batch. Some models need at least this much:
-/// 32 and 224 are usual sizes of images.
-const OPEN_EXTENTS: [usize; 4] = [8, 1, 32, 224];
-
 /// The size of inputs in bytes, and how long a run over them took.
 pub(crate) type RunTime = (usize, Duration);
 
@@ -40,6 +36,16 @@ pub(crate) struct WarmupReport {
     /// Why requests cannot share a run, where that was not configured.
     pub(crate) not_batched: Option<String>,
     pub(crate) run_times: Vec<RunTime>,
+}
+
+/// The largest batch that a manifest asks for, `Some(0)` for none. Rows of a model that is random on
+/// purpose cannot be compared.
+pub(crate) fn wanted_batch_size(manifest: &Manifest) -> Option<usize> {
+    if manifest.deterministic {
+        manifest.batching.max_batch_size
+    } else {
+        Some(0)
+    }
 }
 
 /// Warms all instances. `max_batch_size` is the configured largest batch, `Some(0)` for none. If it
@@ -54,12 +60,12 @@ pub(crate) fn run(
     let Some((first, others)) = instances.split_first_mut() else {
         return Ok(WarmupReport::default());
     };
-    let Some((open, one_row)) = find_open_extent(signature, &mut **first) else {
+    let Some((kind, one_row)) = find_kind(signature, &mut **first) else {
         return Ok(without_samples(max_batch_size));
     };
     let mut warmup = Warmup {
         signature,
-        open,
+        kind,
         one_row,
         report: WarmupReport::default(),
     };
@@ -78,19 +84,21 @@ pub(crate) fn synthetic(
     signature: &Signature,
     instance: &mut dyn Instance,
 ) -> Option<(Vec<Option<Tensor>>, Vec<Tensor>)> {
-    OPEN_EXTENTS.into_iter().find_map(|open| {
-        let sample = samples(signature, 1, open);
-        let outputs = instance.run(&sample).ok()?;
-        Some((sample, outputs))
-    })
+    SampleKind::candidates(signature)
+        .into_iter()
+        .find_map(|kind| {
+            let sample = samples(signature, 1, kind)?;
+            let outputs = instance.run(&sample).ok()?;
+            Some((sample, outputs))
+        })
 }
 
 /// A warm-up in progress.
 struct Warmup<'a> {
     signature: &'a Signature,
-    /// The extent of open dimensions with which samples run.
-    open: usize,
-    /// How long the first run of one row took.
+    /// Samples with which the artifact runs.
+    kind: SampleKind,
+    /// How long a run of one row took.
     one_row: Duration,
     report: WarmupReport,
 }
@@ -100,8 +108,8 @@ impl Warmup<'_> {
         self.one_row > SLOW_ROW
     }
 
-    fn sample(&self, rows: usize) -> Vec<Option<Tensor>> {
-        samples(self.signature, rows, self.open)
+    fn sample(&self, rows: usize) -> Option<Vec<Option<Tensor>>> {
+        samples(self.signature, rows, self.kind)
     }
 
     /// Proves that rows can share a run, if that is wanted.
@@ -119,7 +127,7 @@ impl Warmup<'_> {
         // Two rows are the least that can depend on each other; with five, rows that depend on
         // each other are less likely to agree by chance.
         let rows = limit.get().min(if self.is_slow() { 2 } else { 5 });
-        match batch_check::run(self.signature, instance, rows, self.open) {
+        match self.prove(instance, rows) {
             Ok(run_times) => {
                 self.report.max_batch_rows = Some(limit);
                 if self.is_slow() {
@@ -142,9 +150,29 @@ impl Warmup<'_> {
         }
     }
 
+    /// Where all rows give the same, other samples may tell them apart. If none does, what the
+    /// proof says is that outputs follow the batch axis; the rest is seen on requests.
+    fn prove(&self, instance: &mut dyn Instance, rows: usize) -> Result<Vec<RunTime>, NotBatched> {
+        let first = batch_check::run(self.signature, instance, rows, self.kind)?;
+        if first.distinguishes_rows || rows == 1 || self.is_slow() {
+            return Ok(first.run_times);
+        }
+        for kind in self.kind.alternatives(self.signature) {
+            let sample = samples(self.signature, 1, kind);
+            if !sample.is_some_and(|sample| instance.run(&sample).is_ok()) {
+                continue;
+            }
+            let proof: Proof = batch_check::run(self.signature, instance, rows, kind)?;
+            if proof.distinguishes_rows {
+                break;
+            }
+        }
+        Ok(first.run_times)
+    }
+
     /// For a slow version: one run of each other instance.
     fn run_once(&mut self, others: &mut [Box<dyn Instance>]) {
-        let sample = self.sample(1);
+        let Some(sample) = self.sample(1) else { return };
         if self.report.run_times.is_empty() {
             self.report
                 .run_times
@@ -159,17 +187,18 @@ impl Warmup<'_> {
     fn measure_sizes(&mut self, instance: &mut dyn Instance) -> usize {
         let started = Instant::now();
         let limit = self.report.max_batch_rows.map_or(1, NonZeroUsize::get);
-        let row_bytes = byte_len(&self.sample(1)).max(1);
         let (mut largest, mut last) = (1, self.one_row);
         for rows in batch_sizes(limit) {
             // Twice the rows take up to twice the time.
             let expected = last.saturating_mul(2 * REPEATS);
             let is_too_slow = started.elapsed() + expected > TIME_LIMIT;
-            if rows > 1 && (is_too_slow || rows > MAX_SAMPLE_BYTES / row_bytes) {
+            if rows > 1 && is_too_slow {
                 break;
             }
+            let Some(sample) = self.sample(rows) else {
+                break;
+            };
             largest = rows;
-            let sample = self.sample(rows);
             let fastest = (0..REPEATS).filter_map(|_| timed(instance, &sample)).min();
             if let Some(run_time) = fastest {
                 last = run_time;
@@ -182,8 +211,11 @@ impl Warmup<'_> {
     /// Other instances are the same: the smallest and the largest run fill their caches.
     fn warm_others(&self, others: &mut [Box<dyn Instance>], largest: usize) {
         for instance in others {
-            for rows in [1, largest] {
-                timed(&mut **instance, &self.sample(rows));
+            for sample in [1, largest]
+                .into_iter()
+                .filter_map(|rows| self.sample(rows))
+            {
+                timed(&mut **instance, &sample);
             }
         }
     }
@@ -208,22 +240,33 @@ fn without_samples(max_batch_size: Option<usize>) -> WarmupReport {
     }
 }
 
-/// An extent for open dimensions with which one row runs, and how long that took.
-fn find_open_extent(
-    signature: &Signature,
-    instance: &mut dyn Instance,
-) -> Option<(usize, Duration)> {
-    OPEN_EXTENTS.into_iter().find_map(|open| {
-        let started = Instant::now();
-        match instance.run(&samples(signature, 1, open)) {
-            Ok(_) => Some((open, started.elapsed())),
-            Err(error) => {
-                // No warning: the next extent may be one that the model takes.
-                debug!(%error, open, "a synthetic sample does not run");
-                None
-            }
+/// Samples of which one row runs, and how long that took.
+fn find_kind(signature: &Signature, instance: &mut dyn Instance) -> Option<(SampleKind, Duration)> {
+    let started = Instant::now();
+    for kind in SampleKind::candidates(signature) {
+        if started.elapsed() > FIND_LIMIT {
+            break;
         }
-    })
+        let Some(sample) = samples(signature, 1, kind) else {
+            continue;
+        };
+        let began = Instant::now();
+        match instance.run(&sample) {
+            Ok(_) => return Some((kind, row_time(instance, &sample, began.elapsed()))),
+            // No warning: the next kind may be one that the model takes.
+            Err(error) => debug!(%error, ?kind, "a synthetic sample does not run"),
+        }
+    }
+    None
+}
+
+/// How long one row takes. The first run of an instance also makes its buffers and proves what it
+/// can about its graph, so a short one is measured again.
+fn row_time(instance: &mut dyn Instance, sample: &[Option<Tensor>], first: Duration) -> Duration {
+    if first > 4 * SLOW_ROW {
+        return first;
+    }
+    timed(instance, sample).map_or(first, |second| second.min(first))
 }
 
 fn timed(instance: &mut dyn Instance, sample: &[Option<Tensor>]) -> Option<Duration> {

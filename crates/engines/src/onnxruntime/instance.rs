@@ -1,14 +1,20 @@
 //! One session, which runs one batch at a time.
 
 use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ort::session::{Session, SessionInputValue, SessionInputs};
 use smallvec::SmallVec;
 use tidegate_core::{Signature, Tensor, TensorSpec};
 
-use super::preallocated::PreallocatedRun;
+use super::preallocated::{PreallocatedRun, PreallocationProof, Proof};
 use super::values;
 use crate::{Instance, RunError};
+
+/// For runs that take longer the fast path saves nothing that can be measured, and its proof would
+/// take two of them.
+const LONG_RUN: Duration = Duration::from_millis(30);
 
 /// Most models have few inputs: their list needs no allocation.
 type Few<T> = SmallVec<[T; 4]>;
@@ -18,14 +24,20 @@ pub(super) struct OnnxRuntimeInstance {
     inputs: Vec<TensorSpec>,
     /// The fast path, until a run shows that it does not fit this graph.
     preallocated: Option<PreallocatedRun>,
+    proof: Arc<PreallocationProof>,
 }
 
 impl OnnxRuntimeInstance {
-    pub(super) fn new(session: Session, signature: &Signature) -> Self {
+    pub(super) fn new(
+        session: Session,
+        signature: &Signature,
+        proof: Arc<PreallocationProof>,
+    ) -> Self {
         Self {
             session,
             inputs: signature.inputs.clone(),
             preallocated: PreallocatedRun::new(signature),
+            proof,
         }
     }
 }
@@ -47,6 +59,14 @@ impl Instance for OnnxRuntimeInstance {
         let Some(preallocated) = &self.preallocated else {
             return self.run_general(inputs);
         };
+        match self.proof.get() {
+            Proof::Holds => {}
+            Proof::Open => return self.run_and_prove(inputs),
+            Proof::Fails => {
+                self.preallocated = None;
+                return self.run_general(inputs);
+            }
+        }
         match preallocated.run(&mut self.session, inputs) {
             Ok(Some(outputs)) => Ok(outputs),
             Ok(None) => self.run_general(inputs),
@@ -62,6 +82,20 @@ impl Instance for OnnxRuntimeInstance {
 }
 
 impl OnnxRuntimeInstance {
+    /// A general run, which shows whether the fast path gives the same.
+    fn run_and_prove(&mut self, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, RunError> {
+        let started = Instant::now();
+        let outputs = self.run_general(inputs)?;
+        let proof = match &self.preallocated {
+            Some(preallocated) if started.elapsed() < LONG_RUN => {
+                preallocated.proof(&mut self.session, inputs, &outputs)
+            }
+            _ => Proof::Fails,
+        };
+        self.proof.set(proof);
+        Ok(outputs)
+    }
+
     /// A run that takes every kind of value and any shape of output.
     fn run_general(&mut self, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, RunError> {
         let mut names: Few<&str> = SmallVec::new();

@@ -91,7 +91,7 @@ fn tensor_from_value(
         }
         _ => with_element!(datatype, T => {
             let (_, elements) = value.try_extract_tensor::<T>().map_err(unreadable)?;
-            Tensor::from_vec(shape, elements.to_vec())
+            Tensor::copy_of(shape, elements)
         }, else => unreachable!("BOOL and BYTES are handled above")),
     };
     tensor.map_err(RunError::unreadable_output)

@@ -499,7 +499,7 @@ pub(crate) fn decode_instances(
     body: &Bytes,
     signature: &Signature,
 ) -> Result<Vec<(String, Tensor)>, InferError> {
-    let [spec] = signature.inputs.as_slice() else {
+    let Some(spec) = signature.only_required_input() else {
         let message =
             "the v1 protocol carries one input, this model has several: use /v2/models/NAME/infer";
         return Err(InferError::new(ErrorCode::MalformedRequest, message));

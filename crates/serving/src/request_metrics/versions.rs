@@ -85,6 +85,7 @@ impl CountersByVersion {
             }
         }
         expose_abandoned(&versions, out);
+        expose_broken_batch_contracts(&versions, out);
         expose_failures(&versions, out);
         expose_durations(&versions, out);
     }
@@ -96,6 +97,16 @@ fn expose_abandoned(versions: &[Counted], out: &mut dyn Exposition) {
         if requests.abandoned > 0 {
             let value = requests.abandoned as f64;
             out.sample(Sample::plain(counters.labels(), value));
+        }
+    }
+}
+
+fn expose_broken_batch_contracts(versions: &[Counted], out: &mut dyn Exposition) {
+    out.family(BROKEN_BATCH_CONTRACT);
+    for (counters, _) in versions {
+        let broken = counters.broken_batch_contracts();
+        if broken > 0 {
+            out.sample(Sample::plain(counters.labels(), broken as f64));
         }
     }
 }
@@ -213,6 +224,10 @@ const ABANDONED: Family<'static> = Family::counter(
     "tidegate_requests_abandoned_total",
     "Requests given up because their client went away; of versions that had any",
 );
+const BROKEN_BATCH_CONTRACT: Family<'static> = Family::counter(
+    "tidegate_batching_stopped_total",
+    "Loads of a version in which requests showed that rows of a batch depend on each other, so that requests run one by one since; of versions that had any",
+);
 const FAILURE: Family<'static> = Family::counter(
     "nv_inference_request_failure",
     "Requests that reached a version and failed, by error code",
@@ -231,6 +246,7 @@ pub(super) fn entries() -> Vec<MetricEntry> {
         .map(|number| MetricEntry::new(number.family, version));
     let others = [
         MetricEntry::new(ABANDONED, version),
+        MetricEntry::new(BROKEN_BATCH_CONTRACT, version),
         MetricEntry::new(FAILURE, &["model", "version", "reason"]),
         MetricEntry::new(REQUEST_SECONDS, version),
     ];

@@ -52,6 +52,9 @@ impl AcceptedWork {
 
     /// Whether two requests can share a run: they agree in everything but the number of rows.
     pub(super) fn can_share_run_with(&self, other: &Self) -> bool {
+        if self.work.runs_alone || other.work.runs_alone {
+            return false;
+        }
         let mut pairs = self.work.inputs.iter().zip(&other.work.inputs);
         pairs.all(|pair| match pair {
             (None, None) => true,

@@ -17,8 +17,9 @@ use tidegate_core::{Tensor, TensorError};
 use tidegate_engines::{Instance, RunError};
 
 use super::accepted_work::AcceptedWork;
+use super::batch_contract::RowCheck;
 use super::run_time_model::RunTimeModel;
-use super::{Completed, Timing};
+use super::{Completed, Limits, Timing};
 use crate::InferError;
 use crate::stats::VersionStats;
 
@@ -46,6 +47,8 @@ struct FinishedRun {
 
 enum Failure {
     Run(RunError),
+    /// Outputs do not have the rows of the inputs; which.
+    Rows(String),
     Panic(String),
 }
 
@@ -70,21 +73,39 @@ impl Batch {
         bytes.sum()
     }
 
-    /// Runs the batch and answers each request. `has_batch_axis` tells whether outputs have the
-    /// rows of the inputs along their first axis.
+    /// Whether outputs must have the rows of the inputs along their first axis.
+    fn has_batch_axis(&self, limits: &Limits) -> bool {
+        let runs_alone = self.requests.iter().any(|request| request.work.runs_alone);
+        limits.batch_rows().is_some() && !runs_alone
+    }
+
+    /// Runs the batch and answers each request.
     pub(super) fn run(
         self,
         instance: &mut dyn Instance,
-        has_batch_axis: bool,
+        limits: &Limits,
         run_times: &RunTimeModel,
         stats: &VersionStats,
     ) -> InstanceState {
+        let has_batch_axis = self.has_batch_axis(limits);
+        if self.requests.len() > 1 && !has_batch_axis {
+            // It was formed before rows turned out to depend on each other.
+            return self.run_one_by_one(instance, limits, run_times, stats);
+        }
         match run_requests(instance, &self.requests, self.rows(), has_batch_axis) {
             Ok(run) => {
                 run_times.learn(self.bytes(), run.infer);
                 let number = stats.count_batch(self.rows(), run.join, run.infer);
+                let check = self.row_check(&run, limits);
                 self.respond(run, number, has_batch_axis);
+                if let Some(check) = check {
+                    limits.contract.check(&check, instance, stats);
+                }
                 InstanceState::Usable
+            }
+            Err(Failure::Rows(reason)) => {
+                limits.contract.break_with(reason, stats);
+                self.run_one_by_one(instance, limits, run_times, stats)
             }
             Err(Failure::Panic(message)) => {
                 self.fail(RunError::Engine(format!("the engine panicked: {message}")));
@@ -94,15 +115,29 @@ impl Batch {
                 self.fail(error);
                 InstanceState::Usable
             }
-            Err(Failure::Run(_)) => self.run_one_by_one(instance, has_batch_axis, run_times, stats),
+            Err(Failure::Run(_)) => self.run_one_by_one(instance, limits, run_times, stats),
         }
+    }
+
+    /// A request of the batch that should run again alone, if one is due: the last one, which could
+    /// depend on all others.
+    fn row_check(&self, run: &FinishedRun, limits: &Limits) -> Option<RowCheck> {
+        let [_, .., last] = self.requests.as_slice() else {
+            return None;
+        };
+        if !limits.contract.is_check_due(run.ended, run.infer) {
+            return None;
+        }
+        let rows = last.work.rows;
+        let outputs = slice_outputs(&run.outputs, self.rows() - rows, rows);
+        Some(RowCheck::new(&last.work.inputs, outputs))
     }
 
     /// Runs each request of a failed batch again by itself, so that a bad request fails alone.
     fn run_one_by_one(
         self,
         instance: &mut dyn Instance,
-        has_batch_axis: bool,
+        limits: &Limits,
         run_times: &RunTimeModel,
         stats: &VersionStats,
     ) -> InstanceState {
@@ -110,7 +145,7 @@ impl Batch {
         for request in self.requests {
             let alone = Self::new(vec![request]);
             if state == InstanceState::Usable {
-                state = alone.run(instance, has_batch_axis, run_times, stats);
+                state = alone.run(instance, limits, run_times, stats);
             } else {
                 let message = "the engine panicked on another request of the batch";
                 alone.fail(RunError::Engine(message.to_owned()));
@@ -205,7 +240,7 @@ fn check_rows(outputs: &[Tensor], rows: usize) -> Result<(), Failure> {
     let mut shapes = outputs.iter().map(Tensor::shape).enumerate();
     match shapes.find(|(_, shape)| shape.first() != Some(&rows)) {
         None => Ok(()),
-        Some((at, shape)) => Err(engine_failure(format!(
+        Some((at, shape)) => Err(Failure::Rows(format!(
             "output {at} has shape {shape} for {rows} rows: it does not follow the batch axis"
         ))),
     }

@@ -1,9 +1,12 @@
 //! The limits within which requests of a version wait and run together.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_core::Batching;
+
+use super::BatchContract;
 
 /// Runs that are expected to take longer leave the thread that serves connections: they would delay
 /// every other connection of that thread. Shorter ones stay, because a hop to another thread and
@@ -29,8 +32,11 @@ pub(crate) const INLINE_RUN: Duration = Duration::from_micros(250);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// The most rows in one run; `None` where requests cannot share a run.
+    /// The most rows in one run, as warm-up found; `None` where requests cannot share a run. See
+    /// [`Limits::batch_rows`] for what holds now.
     pub max_batch_rows: Option<NonZeroUsize>,
+    /// What requests have shown since.
+    pub contract: Arc<BatchContract>,
     /// How long the oldest request may wait for others.
     pub queue_delay: Duration,
     /// Batch sizes in rows that run without waiting for the delay, ascending.
@@ -50,6 +56,7 @@ impl Limits {
         preferred_rows.sort_unstable();
         Self {
             max_batch_rows,
+            contract: Arc::default(),
             queue_delay: Duration::from_micros(batching.max_queue_delay_us),
             preferred_rows,
             // With 0 no request could ever be let in.
@@ -59,8 +66,14 @@ impl Limits {
         }
     }
 
+    /// The most rows in one run; `None` where requests cannot share a run, or where some have shown
+    /// that they cannot.
+    pub fn batch_rows(&self) -> Option<NonZeroUsize> {
+        self.max_batch_rows.filter(|_| self.contract.holds())
+    }
+
     /// The most rows in one run; 1 where requests cannot share one.
     pub(super) fn max_rows(&self) -> usize {
-        self.max_batch_rows.map_or(1, NonZeroUsize::get)
+        self.batch_rows().map_or(1, NonZeroUsize::get)
     }
 }

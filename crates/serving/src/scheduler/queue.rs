@@ -119,7 +119,7 @@ impl Queue {
         if limits.queue_delay.is_zero() {
             return None;
         }
-        let max_rows = limits.max_batch_rows?.get();
+        let max_rows = limits.batch_rows()?.get();
         let smallest_preferred = limits.preferred_rows.first();
         let enough_rows = smallest_preferred.map_or(max_rows, |rows| max_rows.min(*rows));
         if self.rows_for_run_with(head) >= enough_rows {
@@ -141,7 +141,7 @@ impl Queue {
             return Vec::new();
         };
         self.requests -= 1;
-        let Some(max_rows) = limits.max_batch_rows else {
+        let Some(max_rows) = limits.batch_rows() else {
             return vec![head];
         };
         let mut batch = GrowingBatch {
@@ -297,6 +297,7 @@ mod tests {
             rows,
             deadline: None,
             level,
+            runs_alone: false,
         })
     }
 

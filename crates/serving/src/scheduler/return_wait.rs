@@ -92,6 +92,7 @@ mod tests {
                 rows: 1,
                 deadline: None,
                 level: 1,
+                runs_alone: false,
             });
             self.queue.push(request);
             self.responses.push(response);

@@ -2,6 +2,7 @@
 
 mod admission;
 mod batching;
+mod contract;
 mod inline;
 
 use std::num::NonZeroUsize;
@@ -118,8 +119,12 @@ impl Instance for Doubler {
     }
 }
 
+/// Limits of batches of which no row runs again alone: the tests count runs.
 fn limits(max_batch_rows: usize) -> Limits {
-    Limits::new(&Batching::default(), NonZeroUsize::new(max_batch_rows))
+    Limits {
+        contract: Arc::new(BatchContract::without_checks()),
+        ..Limits::new(&Batching::default(), NonZeroUsize::new(max_batch_rows))
+    }
 }
 
 /// A row is one FP32.
@@ -133,6 +138,7 @@ fn work(values: &[f32]) -> Work {
         rows: values.len(),
         deadline: None,
         level: 1,
+        runs_alone: false,
     }
 }
 

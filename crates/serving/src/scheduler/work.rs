@@ -21,6 +21,9 @@ pub struct Work {
     pub deadline: Option<Instant>,
     /// Priority level; 0 is the most urgent.
     pub level: usize,
+    /// Whether it shares no run, as it has inputs that others leave at their defaults. They may have
+    /// no batch axis.
+    pub runs_alone: bool,
 }
 
 impl Work {

@@ -166,9 +166,8 @@ impl WorkerPool {
 
     /// Runs a batch, answers its requests and gives the instance back.
     pub(super) fn run(self: &Arc<Self>, mut instance: Box<dyn Instance>, batch: Batch) {
-        let has_batch_axis = self.limits.max_batch_rows.is_some();
         let rows = batch.rows();
-        let after = batch.run(&mut *instance, has_batch_axis, &self.run_times, &self.stats);
+        let after = batch.run(&mut *instance, &self.limits, &self.run_times, &self.stats);
         let instance = match after {
             InstanceState::Usable => Some(instance),
             InstanceState::Panicked => self.replace(instance),

@@ -56,7 +56,7 @@ impl Version {
         let mut instances = default_instances(&*artifact)?;
 
         report_state(ModelState::Warming);
-        let max_batch_size = manifest.batching.max_batch_size;
+        let max_batch_size = warmup::wanted_batch_size(manifest);
         let warmup = warmup::run(
             &signature,
             &mut instances,

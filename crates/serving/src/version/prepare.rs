@@ -26,11 +26,13 @@ impl Version {
     ) -> Result<Prepared, InferError> {
         let outputs = self.outputs(&request.outputs)?;
         let mut inputs = self.signature.bind(request.inputs)?;
-        let rows = self.rows(&inputs)?;
+        let runs_alone = self.gives_optional(&inputs);
+        let rows = if runs_alone { 1 } else { self.rows(&inputs)? };
         self.reshapes.inputs(&mut inputs)?;
         let work = Work {
             inputs,
             rows,
+            runs_alone,
             deadline: request.deadline.or_else(|| self.default_deadline(received)),
             level: self.plan.manifest.batching.level(request.priority),
         };
@@ -60,9 +62,16 @@ impl Version {
         Ok(outputs)
     }
 
+    /// Whether a request gives an input that has a default. That batches do what rows do alone is
+    /// proven with the defaults only.
+    fn gives_optional(&self, inputs: &[Option<Tensor>]) -> bool {
+        let mut inputs = self.signature.inputs.iter().zip(inputs);
+        inputs.any(|(spec, tensor)| spec.optional && tensor.is_some())
+    }
+
     /// The rows of a request. All inputs must have the same number where axis 0 is the batch axis.
     fn rows(&self, inputs: &[Option<Tensor>]) -> Result<usize, InferError> {
-        if self.scheduler.limits().max_batch_rows.is_none() {
+        if self.scheduler.limits().batch_rows().is_none() {
             return Ok(1);
         }
         let mut rows = None;

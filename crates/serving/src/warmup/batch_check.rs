@@ -6,7 +6,7 @@ use tidegate_core::{DataType, Signature, Tensor, bf16, f16};
 use tidegate_engines::Instance;
 
 use super::RunTime;
-use super::samples::{byte_len, samples};
+use super::samples::{SampleKind, byte_len, rows_that_fit, samples};
 
 /// How far a row of a batch may be from the same row alone, relative to 1 + its size. Kernels for
 /// other batch sizes add up in another order.
@@ -30,22 +30,33 @@ impl NotBatched {
     }
 }
 
-/// Proves on samples that `rows` rows can share a run. Returns the times of its runs.
+/// What a proof found out.
+pub(super) struct Proof {
+    pub(super) run_times: Vec<RunTime>,
+    /// Whether rows gave different outputs. Where all of them give the same, for example zeros, the
+    /// comparison says little.
+    pub(super) distinguishes_rows: bool,
+}
+
+/// Proves on samples that `rows` rows can share a run. Samples of fewer rows are used where those
+/// would be too large.
 pub(super) fn run(
     signature: &Signature,
     instance: &mut dyn Instance,
     rows: usize,
-    open: usize,
-) -> Result<Vec<RunTime>, NotBatched> {
+    kind: SampleKind,
+) -> Result<Proof, NotBatched> {
     check_shapes(signature)?;
-    let rows = rows.max(1);
+    let rows = rows_that_fit(signature, rows.max(1), kind);
+    let Some(sample) = samples(signature, rows, kind).filter(|_| rows > 0) else {
+        return Err(NotBatched::new("", "is too large for samples"));
+    };
     let mut check = BatchCheck {
         signature,
         instance,
         rows,
         run_times: Vec::new(),
     };
-    let sample = samples(signature, rows, open);
     let together = check.run(&sample)?;
     check.check_row_counts(&together)?;
     // Of two rows the second one alone is enough: it is the one that could depend on the other.
@@ -54,7 +65,31 @@ pub(super) fn run(
         let alone = check.run(&slice_row(&sample, row))?;
         check.compare_row(row, &alone, &together)?;
     }
-    Ok(check.run_times)
+    Ok(Proof {
+        run_times: check.run_times,
+        distinguishes_rows: distinguishes_rows(&together),
+    })
+}
+
+/// Whether some output has another value in some row than in the first.
+fn distinguishes_rows(together: &[Tensor]) -> bool {
+    together.iter().any(|output| {
+        let first = output.slice_rows(0, 1).wire();
+        (1..output.rows()).any(|row| output.slice_rows(row, 1).wire() != first)
+    })
+}
+
+/// The position of an output that differs between the same rows alone and in a batch, beyond what
+/// kernels for other batch sizes differ by.
+pub(crate) fn differing_output(alone: &[Tensor], together: &[Tensor]) -> Option<usize> {
+    // A class can change where scores are close. Where there are scores, they tell whether rows
+    // depend on each other.
+    let has_scores = alone.iter().any(is_float);
+    let mut pairs = alone.iter().zip(together);
+    pairs.position(|(alone, together)| {
+        let is_compared = is_float(alone) || !has_scores;
+        is_compared && !is_close(alone, together)
+    })
 }
 
 struct BatchCheck<'a> {
@@ -95,32 +130,31 @@ impl BatchCheck<'_> {
         alone: &[Tensor],
         together: &[Tensor],
     ) -> Result<(), NotBatched> {
-        // A class can change where scores are close. Where there are scores, they tell whether rows
-        // depend on each other.
-        let has_scores = alone.iter().any(is_float);
-        for ((spec, alone), together) in self.signature.outputs.iter().zip(alone).zip(together) {
-            if has_scores && !is_float(alone) {
-                continue;
-            }
-            let is_one_row = alone.shape().first() == Some(&1);
-            if !is_one_row || !is_close(alone, &together.slice_rows(row, 1)) {
-                return Err(NotBatched::new(
-                    &spec.name,
-                    "gives other values for a row in a batch than alone",
-                ));
-            }
+        let own_rows: Vec<Tensor> = together
+            .iter()
+            .map(|output| output.slice_rows(row, 1))
+            .collect();
+        let outputs = alone.iter().zip(&own_rows);
+        let other_shape = outputs
+            .into_iter()
+            .position(|(one, two)| one.shape() != two.shape());
+        match other_shape.or_else(|| differing_output(alone, &own_rows)) {
+            None => Ok(()),
+            Some(at) => Err(NotBatched::new(
+                &self.signature.outputs[at].name,
+                "gives other values for a row in a batch than alone",
+            )),
         }
-        Ok(())
     }
 }
 
-/// Every input, and every output with a known shape, must take any number of rows in its first
-/// dimension.
+/// Every input that a request must give, and every output with a known shape, must be open in its
+/// first dimension. Requests that give an input with a default run alone.
 fn check_shapes(signature: &Signature) -> Result<(), NotBatched> {
     let fixed_input = signature
         .inputs
         .iter()
-        .find(|spec| !spec.has_dynamic_first_axis());
+        .find(|spec| !spec.optional && !spec.has_dynamic_first_axis());
     let fixed_output = signature
         .outputs
         .iter()
@@ -140,7 +174,7 @@ fn slice_row(sample: &[Option<Tensor>], row: usize) -> Vec<Option<Tensor>> {
         .collect()
 }
 
-fn is_float(tensor: &Tensor) -> bool {
+pub(crate) fn is_float(tensor: &Tensor) -> bool {
     matches!(
         tensor.datatype(),
         DataType::Fp16 | DataType::Bf16 | DataType::Fp32 | DataType::Fp64

@@ -192,7 +192,7 @@ fn detail(
 
 fn scheduling_facts(version: &Version) -> Facts {
     let scheduler = version.scheduler();
-    let largest_batch = match scheduler.limits().max_batch_rows {
+    let largest_batch = match scheduler.limits().batch_rows() {
         Some(rows) => format!("{rows} rows"),
         None => "requests run one by one".to_owned(),
     };

@@ -111,6 +111,7 @@ async fn a_request_larger_than_the_queue_is_refused_before_memory_is_taken() {
             rows,
             deadline: None,
             level: 0,
+            runs_alone: false,
         })
         .await;
     assert_eq!(refused.unwrap_err().code, ErrorCode::ShapeOverflow);
