@@ -1,4 +1,4 @@
-//! Movable names of versions, and the way back.
+//! Movable names of versions, and rollbacks.
 
 use serde_json::json;
 use tidegate_core::ModelName;
@@ -10,14 +10,14 @@ use crate::{Error, ErrorCode, Registry, Result, VersionRecord};
 /// Where an alias points and where it pointed before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AliasHistory {
-    /// Where it points; none where it was removed.
+    /// The version that it points to; `None` if it was removed.
     pub version: Option<i64>,
     /// Every move, oldest first.
     pub moves: Vec<AliasMove>,
 }
 
 impl Registry {
-    /// Points an alias at a version. Where it points there already, nothing happens.
+    /// Points an alias at a version. Nothing happens if it points there already.
     ///
     /// # Errors
     /// [`ErrorCode::NotFound`] if there is no such version.
@@ -164,8 +164,8 @@ impl Registry {
     }
 }
 
-/// The versions that an alias was set to and not rolled back from, oldest first: a rollback takes
-/// off what came after the version that it went to.
+/// The versions that an alias was set to and not rolled back from, oldest first: a rollback removes
+/// those after the version that it went to.
 fn earlier(moves: &[AliasMove]) -> Vec<i64> {
     let mut stack: Vec<i64> = Vec::new();
     for step in moves {

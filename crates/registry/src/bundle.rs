@@ -1,4 +1,4 @@
-//! What is pushed: a manifest and files, read from a folder that is not trusted.
+//! Bundles to push: a manifest and files, read from an untrusted folder.
 
 mod folder;
 mod limits;
@@ -18,8 +18,7 @@ use crate::{Digest, Error, ErrorCode, Result};
 /// The manifest's place in a bundle.
 pub(crate) const MANIFEST: &str = "model.toml";
 
-/// A bundle that may be pushed: every path is safe, and every file that the manifest names is
-/// there.
+/// A bundle that may be pushed: every path is safe, and every file that the manifest names exists.
 #[derive(Clone, Debug)]
 pub struct Bundle {
     name: ModelName,
@@ -64,8 +63,8 @@ impl BundleFile {
 }
 
 impl Bundle {
-    /// Reads a bundle's folder, or a bare artifact, whose manifest is made here. `name` overrides
-    /// the manifest's.
+    /// Reads the folder of a bundle, or a bare artifact, for which it makes a manifest. `name`
+    /// overrides the manifest's.
     ///
     /// # Errors
     /// [`ErrorCode::InvalidBundle`], [`ErrorCode::UnsafePath`] or [`ErrorCode::TooLarge`] say what
@@ -131,7 +130,7 @@ impl Bundle {
         &self.name
     }
 
-    /// What it says of itself.
+    /// Its manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
@@ -141,8 +140,7 @@ impl Bundle {
         &self.files
     }
 
-    /// Changes what the manifest says of where the version comes from, and writes the manifest
-    /// again.
+    /// Changes the lineage in the manifest, and writes the manifest again.
     ///
     /// # Errors
     /// [`ErrorCode::InvalidBundle`] if it can no longer be written.
@@ -157,7 +155,7 @@ impl Bundle {
         Ok(())
     }
 
-    /// Reads the files whose content the manifest fixes and holds them against it. Blocks.
+    /// Reads the files whose digest is in the manifest, and checks them. Blocks.
     ///
     /// # Errors
     /// [`ErrorCode::FileMismatch`] names the first one that differs.
@@ -180,7 +178,7 @@ impl Bundle {
         self.manifest.files.iter().any(|fixed| fixed.path == path)
     }
 
-    /// Holds the digests of its files against those that the manifest fixes.
+    /// Checks the digests of its files against those in the manifest.
     pub(crate) fn check_fixed(&self, found: &[(String, u64, Digest)]) -> Result<()> {
         for fixed in &self.manifest.files {
             let wanted: Digest = fixed.sha256.parse()?;

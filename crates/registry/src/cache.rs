@@ -1,7 +1,8 @@
 //! The verified files that this machine uses: a bounded folder, shared by processes.
 //!
-//! `versions/DIGEST/` holds a version, whole or not at all; `locks/DIGEST` is locked by everyone
-//! who uses it, and its time says when that was last; `tmp/` holds what is being filled or removed.
+//! `versions/DIGEST/` holds a version, whole or not at all; `locks/DIGEST` is locked by every
+//! process that uses it, and its time is that of the last use; `tmp/` holds what is being filled or
+//! removed.
 
 mod evict;
 mod fill;
@@ -30,7 +31,7 @@ const ENTRY: &str = "entry.json";
 const FILES: &str = "files";
 const SNAPSHOT: &str = "snapshot.json";
 
-/// A cache folder, with the keys and the policy that its users insist on.
+/// A cache folder, with the keys and the policy that versions are checked against.
 #[derive(Clone, Debug)]
 pub struct Cache {
     folder: PathBuf,
@@ -39,7 +40,7 @@ pub struct Cache {
     policy: RequireSignature,
 }
 
-/// What the registry says of a version's content.
+/// The registry's record of a version's content.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Entry {
     pub(crate) version: VersionRecord,
@@ -50,7 +51,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Holds the list of files against the version's digest.
+    /// Checks the list of files against the version's digest.
     pub(crate) fn check_digest(&self) -> Result<()> {
         let found = digest_of(&self.files);
         if found == self.version.digest {
@@ -69,11 +70,11 @@ struct StoredEntry {
     /// Who signed the content, for each model and number that it has.
     #[serde(default)]
     signatures: BTreeMap<String, Vec<Signature>>,
-    /// How each file looked when it was verified.
+    /// The mark of each file when it was verified.
     marks: BTreeMap<String, Mark>,
 }
 
-/// What changes when a file does, and costs no reading.
+/// Metadata that changes when a file does, and that can be had without reading the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Mark {
     bytes: u64,
@@ -175,7 +176,7 @@ impl Cache {
         self.write_json(&self.folder.join(SNAPSHOT), snapshot)
     }
 
-    /// The keys as they are now: they come and go while a server runs.
+    /// The present keys: they are added and revoked while a server runs.
     pub(crate) fn keys(&self) -> Result<SigningKeys> {
         SigningKeys::open(&self.keys)
     }
@@ -192,7 +193,7 @@ impl Cache {
         made.map_err(|error| Error::file(&self.folder, &error))
     }
 
-    /// Holds a version's list of files against its digest, and its signatures against the keys and
+    /// Checks a version's list of files against its digest, and its signatures against the keys and
     /// the policy.
     pub(crate) fn trust(&self, entry: &Entry) -> Result<Verdict> {
         entry.check_digest()?;
@@ -211,7 +212,7 @@ impl Cache {
         )
     }
 
-    /// As [`Cache::trust`], for a version that is about to be used: says so where that is without a
+    /// As [`Cache::trust`], for a version that is about to be used. Logs a warning if it has no
     /// trusted signature.
     pub(crate) fn accept(&self, entry: &Entry) -> Result<()> {
         if let Verdict::Unsigned(why) = self.trust(entry)? {
@@ -226,7 +227,7 @@ impl Cache {
         Ok(())
     }
 
-    /// The cached version of an entry, if it is there and right. Blocks.
+    /// The cached version of an entry, if it is there and valid. Blocks.
     fn verified(&self, entry: &Entry, lock: File) -> Result<Option<CachedVersion>> {
         let Some(mut stored) = self.read(&entry.version.digest)? else {
             return Ok(None);

@@ -8,14 +8,14 @@ use tidegate_store::VersionFile;
 
 use crate::{Registry, Result, VersionRecord};
 
-/// One thing that differs.
+/// One difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// What it is: a file's path, or a key of the manifest, such as `lineage.commit`.
     pub what: String,
-    /// In the first version; none where it is not there.
+    /// In the first version; `None` if it is not there.
     pub from: Option<String>,
-    /// In the second version; none where it is not there.
+    /// In the second version; `None` if it is not there.
     pub to: Option<String>,
 }
 
@@ -28,12 +28,12 @@ pub struct VersionDiff {
     pub files: Vec<Change>,
     /// Where the versions come from.
     pub lineage: Vec<Change>,
-    /// All else that the manifests say.
+    /// All other keys of the manifests.
     pub manifest: Vec<Change>,
 }
 
 impl Registry {
-    /// What differs between two versions, without reading their contents.
+    /// The differences between two versions, without reading their contents.
     ///
     /// # Errors
     /// [`crate::Error`] of the database.

@@ -41,8 +41,8 @@ impl Digest {
         &self.0
     }
 
-    /// The digest of a list of files, in the order of their paths: what identifies a version's
-    /// content.
+    /// The digest of a list of files, in the order of their paths. It identifies the content of a
+    /// version.
     pub(crate) fn of_files<'a>(files: impl Iterator<Item = (&'a str, i64, &'a str)>) -> Self {
         /// Fields in the order of the alphabet and no white space: there is one way only to write a
         /// list.
@@ -158,7 +158,7 @@ pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
     text.as_bytes().chunks(2).map(hex_pair).collect()
 }
 
-/// One byte; none where a digit is missing or wrong.
+/// One byte; `None` if a digit is missing or wrong.
 fn hex_pair(pair: &[u8]) -> Option<u8> {
     let (high, low) = (hex_digit(*pair.first()?)?, hex_digit(*pair.get(1)?)?);
     Some(high << 4 | low)

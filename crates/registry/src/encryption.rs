@@ -28,7 +28,7 @@ enum Wrapping {
     Command { id: String, command: Vec<String> },
 }
 
-/// What the database keeps of an encrypted object.
+/// The fields that the database stores of an encrypted object.
 #[derive(Debug, Serialize, Deserialize)]
 struct Envelope {
     /// The key that wraps the data key.
@@ -54,7 +54,7 @@ impl Keyring {
         Ok(Self { current, previous })
     }
 
-    /// A cipher for a new object and the envelope to keep; none where nothing is encrypted.
+    /// A cipher for a new object, and the envelope to store; `None` without encryption.
     pub(crate) async fn seal(&self, digest: &Digest) -> Result<Option<(Cipher, String)>> {
         let Some(wrapping) = &self.current else {
             return Ok(None);
@@ -70,7 +70,7 @@ impl Keyring {
         Ok(Cipher::new(&key, &nonce, digest))
     }
 
-    /// The same data key wrapped by the current key; none if it already is.
+    /// The same data key, wrapped by the current key; `None` if it already is.
     pub(crate) async fn rewrap(&self, envelope: &str, digest: &Digest) -> Result<Option<String>> {
         let Some(current) = &self.current else {
             return Err(config_error("there is no current key to wrap with"));
@@ -120,7 +120,7 @@ impl Keyring {
     }
 }
 
-/// The key that new objects are encrypted for; none where encryption is not configured.
+/// The key that new objects are encrypted for; `None` if encryption is not configured.
 fn current_key(config: &EncryptionConfig) -> Result<Option<Wrapping>> {
     let has_command = !config.key_command.is_empty();
     let key = match (&config.key_file, &config.key_env, has_command) {
@@ -148,8 +148,8 @@ fn current_key(config: &EncryptionConfig) -> Result<Option<Wrapping>> {
     Ok(Some(key))
 }
 
-/// A data key in plain; none where the wrapped key or the nonce was changed, or the digest is
-/// another object's.
+/// A data key in plain; `None` if the wrapped key or the nonce was changed, or if the digest is
+/// that of another object.
 fn decrypt(outer: &[u8; 32], wrapped: &[u8], digest: &Digest, nonce: &[u8; 7]) -> Option<Vec<u8>> {
     let (prefix, sealed) = wrapped.split_at_checked(NONCE_BYTES)?;
     let prefix: [u8; NONCE_BYTES] = prefix.try_into().ok()?;

@@ -1,4 +1,4 @@
-//! Reading contents out of the object store, checked on the way, and versions into the cache.
+//! Reading contents from the object store, with checks, and versions into the cache.
 
 use std::io::Write;
 use std::ops::Range;
@@ -49,7 +49,7 @@ impl Registry {
         filling.finish().await
     }
 
-    /// Writes a content, decrypted and verified; an error leaves the writer with what came before
+    /// Writes a content, decrypted and verified; after an error, the writer has the bytes before
     /// it.
     pub(crate) async fn read_content<W: Write + Send + 'static>(
         &self,
@@ -148,7 +148,7 @@ impl Registry {
         tokio::spawn(async move { storage.read(&location, range).await })
     }
 
-    /// What is in the place of a content that is not right: another one, or a broken one.
+    /// The error for a wrong content: it is that of another object, or damaged.
     async fn diagnose(&self, object: &Object, digest: &Digest, error: Error) -> Error {
         let found = match &object.envelope {
             None => self.hash_stored(&object.location).await,

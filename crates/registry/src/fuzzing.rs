@@ -1,4 +1,4 @@
-//! Entry points for fuzzers: what reads bytes from outside, with nothing around it.
+//! Entry points for fuzzers: the code that reads bytes from outside, without the code around it.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Removing from the object store what nothing refers to any more.
+//! Removing contents of the object store that nothing refers to any more.
 
 use std::time::Duration;
 
@@ -23,9 +23,9 @@ pub struct Collected {
 }
 
 impl Registry {
-    /// Removes contents that no version has and no push needs, once that has been so for `grace`;
-    /// interrupted uploads; and files that the database does not list. It can be interrupted at any
-    /// moment: the next run continues.
+    /// Removes contents that no version has and no push has needed for `grace`; interrupted
+    /// uploads; and files that the database does not list. It can be interrupted at any moment: the
+    /// next run continues.
     ///
     /// # Errors
     /// [`crate::Error`] of the database or the object store.

@@ -1,4 +1,4 @@
-//! Signing keys: the one that signs on this machine, the trusted ones, the revoked ones.
+//! Signing keys: the key that signs on this machine, trusted keys and revoked keys.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,7 +20,7 @@ const SIGNING: &str = "signing.pem";
 const TRUSTED: &str = "trusted";
 const REVOKED: &str = "revoked";
 
-/// What a public key is called: the first 16 hexadecimal digits of the SHA-256 of its DER form.
+/// The id of a public key: the first 16 hexadecimal digits of the SHA-256 of its DER form.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyId(String);
 
@@ -86,7 +86,7 @@ pub struct SigningKeys {
 }
 
 impl SigningKeys {
-    /// Reads the keys of a folder; one that is not there has none.
+    /// Reads the keys of a folder; a missing folder has none.
     ///
     /// # Errors
     /// [`ErrorCode::InvalidKey`] or [`ErrorCode::KeyUnavailable`] name the file that cannot be
@@ -147,8 +147,8 @@ impl SigningKeys {
         self.signer.as_ref().is_some_and(|(own, _)| own == id)
     }
 
-    /// Makes a signing key, trusts it, and gives its id. A signing key that was there before stays
-    /// trusted, and its private half stays beside the new one.
+    /// Makes a signing key, trusts it, and returns its id. An earlier signing key stays trusted,
+    /// and its private half is kept beside the new one.
     ///
     /// # Errors
     /// [`ErrorCode::FileUnusable`] if the folder cannot be written.
@@ -196,7 +196,7 @@ impl SigningKeys {
         }
     }
 
-    /// Revokes a trusted key: nothing that it signed is accepted any more.
+    /// Revokes a trusted key: its signatures are no longer accepted.
     ///
     /// # Errors
     /// [`ErrorCode::UntrustedKey`] if no such key is trusted.
@@ -215,8 +215,7 @@ impl SigningKeys {
     }
 }
 
-/// Makes a key for encryption at rest: a file of 64 hexadecimal digits, which must not be there
-/// yet.
+/// Makes a key for encryption at rest: a file of 64 hexadecimal digits, which must not exist yet.
 ///
 /// # Errors
 /// [`ErrorCode::FileUnusable`] if it cannot be written.

@@ -146,12 +146,12 @@ impl Registry {
         Ok(id.to_string())
     }
 
-    /// Wraps the data keys of all encrypted contents with the current key, where another one wraps
-    /// them. Contents are not touched. Gives how many keys were wrapped again.
+    /// Wraps the data keys of all encrypted contents with the current key, if another key wraps
+    /// them. Contents do not change. Returns the number of keys that were wrapped again.
     ///
     /// # Errors
-    /// [`ErrorCode::WrongKey`] if a key that wraps one of them is not configured; what was done
-    /// until then stays.
+    /// [`ErrorCode::WrongKey`] if a key that wraps one of them is not configured; keys that were
+    /// wrapped before stay so.
     pub async fn rewrap_keys(&self) -> Result<usize> {
         let mut count = 0;
         for object in self.store.objects().await? {

@@ -18,7 +18,7 @@ const MODEL: &str = "MLmodel";
 const SAMPLE: &str = "samples/input_example.json";
 const MAX_TEXT_BYTES: u64 = 4 << 20;
 
-/// What is read of the file `MLmodel`.
+/// The fields of the file `MLmodel` that are read.
 #[derive(Debug, Deserialize)]
 struct MlModel {
     flavors: BTreeMap<String, Value>,
@@ -237,7 +237,7 @@ fn datatype(name: &str) -> Option<DataType> {
     })
 }
 
-/// The saved input example; none where it lacks a value for an input.
+/// The saved input example; `None` if it lacks a value for an input.
 fn read_sample(
     folder: &Path,
     file: &str,
@@ -251,8 +251,8 @@ fn read_sample(
     Ok(sample(&example, graph))
 }
 
-/// The input example in our form, where every input of the artifact has a value in it: a tensor, a
-/// tensor for each input, or a data frame as pandas' `split` has it.
+/// The input example in our form, if it has a value for every input of the artifact: a tensor, a
+/// tensor for each input, or a data frame as pandas' `split` writes it.
 fn sample(example: &Value, graph: &Signature) -> Option<Value> {
     let values = ["inputs", "instances", "dataframe_split", "data"];
     let values = values.iter().find_map(|key| example.get(*key));

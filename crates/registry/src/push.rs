@@ -20,15 +20,16 @@ use crate::{
 
 pub(crate) use alive::end_abandoned;
 
-/// Is called with the step of a push, first "reading", then "sending", and its bytes done and in all.
+/// Called with the step of a push, first "reading", then "sending", its bytes so far, and its bytes
+/// in all.
 pub type Progress = Arc<dyn Fn(&'static str, u64, u64) + Send + Sync>;
 
 /// How to push.
 #[derive(Clone, Default)]
 pub struct PushOptions {
-    /// An alias that points at the version as soon as it is there.
+    /// An alias to point at the version when it exists.
     pub alias: Option<String>,
-    /// Is called as the push makes progress.
+    /// Called as the push makes progress.
     pub progress: Option<Progress>,
 }
 
@@ -39,16 +40,16 @@ pub(crate) struct Original {
     pub(crate) signatures: Vec<Signature>,
 }
 
-/// What a push did.
+/// The result of a push.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pushed {
     /// The version.
     pub version: VersionRecord,
-    /// Whether it is new; the same content was there before otherwise.
+    /// Whether it is new; otherwise the registry had the same content before.
     pub created: bool,
     /// Bytes that were sent to the object store.
     pub sent_bytes: u64,
-    /// Bytes that an earlier push, which was cut off, had sent.
+    /// Bytes that an earlier, interrupted push had sent.
     pub resumed_bytes: u64,
     /// The key that signed it in this push.
     pub signed_by: Option<String>,
@@ -78,9 +79,9 @@ impl Hashed {
 }
 
 impl Registry {
-    /// Makes a version of a bundle: reads it, sends what the object store does not have, and adds
-    /// the version. The same content again gives the same version. A push that is cut off leaves
-    /// nothing that can be seen, and the next one goes on where the object store allows.
+    /// Makes a version of a bundle: reads it, sends the contents that the object store does not
+    /// have, and adds the version. The same content again gives the same version. An interrupted
+    /// push leaves nothing visible, and the next one resumes it if the object store supports that.
     ///
     /// # Errors
     /// [`Error`] says what is wrong; nothing is visible then.
@@ -190,7 +191,7 @@ impl Registry {
         Ok(version)
     }
 
-    /// The content is there already: only a signature or an alias may be new.
+    /// The registry has the content already: only a signature or an alias may be new.
     async fn push_again(
         &self,
         mut write: Write,
@@ -325,7 +326,7 @@ fn apparent_bytes(source: &Source) -> u64 {
     }
 }
 
-/// Runs what blocks away from the threads that answer.
+/// Runs blocking work on a blocking thread, apart from those that serve requests.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {

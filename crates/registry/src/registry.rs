@@ -1,4 +1,4 @@
-//! The registry itself: what is in it, and what changed.
+//! The registry itself: its versions, aliases and events.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use crate::encryption::Keyring;
 use crate::storage::Storage;
 use crate::{Digest, Error, ErrorCode, Reference, Result, Selector, Verdict};
 
-/// How long what a server reports counts as used, from its last report.
+/// How long the versions that a server reported count as used, from its last report.
 const USE_LEASE: Duration = Duration::from_secs(120);
-/// Events that one call gives.
+/// The most events that one call returns.
 const MAX_EVENTS: i64 = 1000;
 const REGISTRY_ID: &str = "registry_id";
 
@@ -36,13 +36,13 @@ pub struct VersionRecord {
     pub model: String,
     /// Its number, from 1.
     pub number: i64,
-    /// What identifies its content.
+    /// The digest of its content.
     pub digest: Digest,
-    /// What may be done with it.
+    /// Its state.
     pub state: VersionState,
     /// Why it is deprecated.
     pub reason: String,
-    /// What it says of itself.
+    /// Its manifest.
     pub manifest: Manifest,
     /// All its files together, in bytes.
     pub bytes: i64,
@@ -187,8 +187,8 @@ impl Snapshot {
 }
 
 impl Registry {
-    /// Opens the registry that a configuration names, in the name of `actor`; what it does not set
-    /// lies in `data`. The object store is not contacted before it is needed.
+    /// Opens the registry that a configuration names, on behalf of `actor`. Places that are not
+    /// configured are in `data`. The object store is not contacted before it is needed.
     ///
     /// # Errors
     /// [`Error`] says which part cannot be used.
@@ -293,7 +293,8 @@ impl Registry {
         snapshot.resolve(reference).cloned()
     }
 
-    /// The files of a version and who signed it, held against its digest, the keys and the policy.
+    /// The files of a version and who signed it, checked against its digest, the keys and the
+    /// policy.
     ///
     /// # Errors
     /// [`ErrorCode::ManifestCorrupt`], or what is wrong with the signatures.
@@ -327,7 +328,7 @@ impl Registry {
         Ok(self.store.uses(now_ms() - lease_ms()).await?)
     }
 
-    /// What the database says of a version's content.
+    /// The database's record of a version's content.
     pub(crate) async fn entry(&self, version: &VersionRecord) -> Result<Entry> {
         let files = self.store.files(&version.model, version.number).await?;
         let signatures = self

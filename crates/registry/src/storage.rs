@@ -17,10 +17,10 @@ use crate::{Error, Result};
 
 /// Where the contents are, relative to the storage's root.
 const OBJECTS: &str = "objects";
-/// Says which registry a storage belongs to.
+/// The object that names the registry that a storage belongs to.
 const OWNER: &str = "registry-id";
 
-/// An open object store. What is written appears whole at its location or not at all.
+/// An open object store. An object appears at its location whole or not at all.
 #[derive(Clone, Debug)]
 pub(crate) struct Storage {
     objects: Arc<dyn ObjectStore>,
@@ -37,7 +37,7 @@ pub(crate) struct Storage {
 trait Resumable: MultipartStore + std::fmt::Debug {}
 impl<T: MultipartStore + std::fmt::Debug> Resumable for T {}
 
-/// What stands at a location.
+/// An object or unfinished upload at a location.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     pub(crate) location: String,
@@ -61,13 +61,13 @@ impl Storage {
             .map_err(|error| self.problem("write", location, error))
     }
 
-    /// Begins to write a large object in parts, which appears when they are complete.
+    /// Begins to write a large object in parts. It appears when all parts are complete.
     pub(crate) async fn begin(&self, location: &str) -> Result<Box<dyn MultipartUpload>> {
         let begun = self.objects.put_multipart(&self.path(location)).await;
         begun.map_err(|error| self.problem("write", location, error))
     }
 
-    /// Begins an upload that another process can go on with, where the store has such.
+    /// Begins an upload that another process can resume, if the store supports that.
     pub(crate) async fn begin_resumable(&self, location: &str) -> Result<Option<String>> {
         let Some(store) = &self.multipart else {
             return Ok(None);
@@ -126,7 +126,7 @@ impl Storage {
         read.map_err(|error| self.problem("read", location, error))
     }
 
-    /// The length of an object; none where it is not there.
+    /// The length of an object; `None` if there is none.
     pub(crate) async fn length(&self, location: &str) -> Result<Option<u64>> {
         match self.objects.head(&self.path(location)).await {
             Ok(found) => Ok(Some(found.size)),
@@ -140,7 +140,7 @@ impl Storage {
         }
     }
 
-    /// Removes an object and what an unfinished upload of it left behind.
+    /// Removes an object and the remains of an unfinished upload of it.
     pub(crate) async fn clear(&self, location: &str, multipart: Option<&str>) -> Result<()> {
         let path = self.path(location);
         if let (Some(store), Some(id)) = (&self.multipart, multipart) {
@@ -162,7 +162,7 @@ impl Storage {
         }
     }
 
-    /// Everything that stands under the objects' root.
+    /// Every object under the root of the objects.
     pub(crate) fn list(&self) -> BoxStream<'_, Result<Found>> {
         let found = self.objects.list(Some(&self.path(OBJECTS)));
         // Locations in the database do not have the prefix of the storage URL.
@@ -206,7 +206,7 @@ impl Storage {
         self.put(OWNER, Bytes::from(format!("{id}\n"))).await
     }
 
-    /// Fails where the bucket or folder is gone.
+    /// Fails if the bucket or folder no longer exists.
     async fn reachable(&self) -> Result<()> {
         if let Some(folder) = &self.folder {
             return std::fs::metadata(folder)
@@ -236,7 +236,8 @@ impl Storage {
         })
     }
 
-    /// A folder's unfinished files stand beside the file that they were to become, as `name#1`.
+    /// Unfinished files of a folder are beside the file that they were meant to become, as
+    /// `name#1`.
     fn clear_staged(&self, path: &Path) -> std::io::Result<()> {
         let Some(folder) = &self.folder else {
             return Ok(());
@@ -266,8 +267,8 @@ impl Storage {
     }
 }
 
-/// A new location for a content. No two uploads share one, so that whatever becomes of one cannot
-/// harm another.
+/// A new location for a content. No two uploads share one, so that a failed upload cannot damage
+/// another.
 pub(crate) fn new_location(digest: &crate::Digest) -> Result<String> {
     let hex = digest.hex();
     Ok(format!(

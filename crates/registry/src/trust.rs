@@ -20,18 +20,18 @@ pub enum RequireSignature {
     Always,
 }
 
-/// What a check of signatures found.
+/// The result of a check of signatures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// A trusted key signed it.
     Signed(KeyId),
-    /// No trusted key signed it, and the policy lets it pass; the text says why.
+    /// No trusted key signed it, but the policy allows that; the text says why.
     Unsigned(String),
     /// The policy does not ask for a check.
     Unchecked,
 }
 
-/// What is signed: which content a model's number stands for.
+/// The signed statement: the content of a numbered version of a model.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Statement<'a> {
     pub(crate) model: &'a str,
@@ -40,8 +40,8 @@ pub(crate) struct Statement<'a> {
 }
 
 impl Statement<'_> {
-    /// The signed bytes. Names of models have no line breaks, so that there is one way only to read
-    /// them.
+    /// The signed bytes. Names of models have no line breaks, so that they can be read in one way
+    /// only.
     fn bytes(&self) -> Vec<u8> {
         format!(
             "tidegate version 1\n{}\n{}\n{}\n",
@@ -65,10 +65,10 @@ impl Statement<'_> {
     }
 }
 
-/// Holds the signatures of a version against the keys and the policy.
+/// Checks the signatures of a version against the keys and the policy.
 ///
-/// `others` are the numbers of the model's other versions: a signature that is right for one of
-/// them means that its content was put in the place of this one.
+/// `others` are the numbers of the model's other versions: a signature that is valid for one of
+/// them means that its content has been put in the place of this one.
 pub(crate) fn check(
     statement: Statement<'_>,
     signatures: &[tidegate_store::Signature],

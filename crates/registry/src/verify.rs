@@ -1,4 +1,4 @@
-//! Reading everything again, to find what was changed.
+//! Reading everything again, to find damaged contents.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use crate::{Digest, Error, Registry, Result, VersionRecord};
 /// Contents that are read at once.
 const AT_ONCE: usize = 2;
 
-/// What a verification saw.
+/// The result of a verification.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verified {
-    /// Versions whose files and signatures were held against their digest.
+    /// Versions whose files and signatures were checked against their digest.
     pub versions: usize,
     /// Contents that were read.
     pub objects: usize,
@@ -25,18 +25,18 @@ pub struct Verified {
 /// Something that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The versions that cannot be used for it, such as `fraud:7`.
+    /// The versions that cannot be used because of it, such as `fraud:7`.
     pub versions: Vec<String>,
     /// What is wrong.
     pub error: Error,
 }
 
 impl Registry {
-    /// Reads every content and holds it against its digest, and every version against its digest
+    /// Reads every content and checks it against its digest, and every version against its digest
     /// and its signatures. `progress` is called with the contents done and in all.
     ///
     /// # Errors
-    /// [`Error`] of the database; what is wrong with versions and contents stands in the report.
+    /// [`Error`] of the database; problems of versions and contents are in the report.
     pub async fn verify(&self, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Verified> {
         let versions = self.versions(None).await?;
         let mut report = Verified {

@@ -43,9 +43,9 @@ impl MoveCause {
 /// One move of an alias.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AliasMove {
-    /// The change that it was.
+    /// The number of the change.
     pub change: i64,
-    /// Where it points since; none where it was removed.
+    /// The version that it points to since then; `None` if it was removed.
     pub version: Option<i64>,
     /// The cause of the move.
     pub cause: MoveCause,
@@ -129,7 +129,7 @@ impl Write {
     /// Points an alias at a version, or removes it, as part of the recorded change `change`.
     ///
     /// # Errors
-    /// [`StoreError`] of the database, also where there is no such version.
+    /// [`StoreError`] of the database, also if there is no such version.
     pub async fn move_alias(
         &mut self,
         model: &str,

@@ -20,7 +20,7 @@ const STEPS: [&str; 2] = [
 const WRITER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long to wait for a connection of the pool. Those who hold one may be waiting for a writer.
 const POOL_TIMEOUT: Duration = Duration::from_secs(90);
-/// How long a server may take to answer at all.
+/// How long a server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 // Queries are short, and writers take turns anyway: more connections would only wait. PostgreSQL
 // counts the connections of all replicas against one limit.
@@ -43,7 +43,7 @@ enum Kind {
 
 impl Store {
     /// Opens a database and brings its schema up to date: a `postgres://` URL, a `sqlite:` URL, or
-    /// the path of a SQLite file, which is made if it is not there.
+    /// the path of a SQLite file, which is created if it does not exist.
     ///
     /// # Errors
     /// [`StoreError::Open`] if it cannot be opened, [`StoreError::NewerSchema`] if a newer build
@@ -89,11 +89,11 @@ impl Store {
         self.pool.close().await;
     }
 
-    /// Begins a change, in the name of `actor`, once no other writer is at work.
+    /// Begins a change on behalf of `actor`, as soon as there is no other writer.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] if the database cannot be reached or others do not come to an
-    /// end.
+    /// [`StoreError::Unavailable`] if the database cannot be reached, or other writers take too
+    /// long.
     pub async fn write(&self, actor: &str) -> Result<Write, StoreError> {
         // Updating the row without changing it locks it: on PostgreSQL, the next writer waits here
         // until this one commits. So numbers of changes follow the order of commits.
@@ -107,7 +107,7 @@ impl Store {
         })
     }
 
-    /// Begins a transaction that is to write.
+    /// Begins a transaction for writing.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
         let begin = match self.kind {
             // A transaction that begins as a reader and writes later fails at once, without
@@ -118,8 +118,8 @@ impl Store {
         Ok(self.pool.begin_with(begin).await?)
     }
 
-    /// The time of the database's machine, in milliseconds since 1970: those who compare times must
-    /// have one clock.
+    /// The time of the database's machine, in milliseconds since 1970: times that are compared must
+    /// come from one clock.
     pub(crate) async fn clock_ms(&self, connection: &mut AnyConnection) -> Result<i64, StoreError> {
         match self.kind {
             // The file and its users are on one machine.
@@ -199,7 +199,7 @@ impl Store {
     }
 }
 
-/// A change under way. It is the only one until it is committed or dropped.
+/// A change in progress. It is the only one until it is committed or dropped.
 #[derive(Debug)]
 pub struct Write {
     transaction: Transaction<'static, Any>,
@@ -210,12 +210,12 @@ impl Write {
     /// Makes everything that was done through this value visible and durable.
     ///
     /// # Errors
-    /// [`StoreError`] if the database cannot promise that; then nothing was done.
+    /// [`StoreError`] if the database cannot guarantee that; then nothing was changed.
     pub async fn commit(self) -> Result<(), StoreError> {
         Ok(self.transaction.commit().await?)
     }
 
-    /// Who changes.
+    /// Who makes the change.
     pub fn actor(&self) -> &str {
         &self.actor
     }
@@ -260,7 +260,7 @@ pub fn now_ms() -> i64 {
         })
 }
 
-/// Finds out whether a server answers at all.
+/// Checks that a server accepts connections.
 async fn reach(options: &AnyConnectOptions) -> Result<(), String> {
     let connection =
         tokio::time::timeout(CONNECT_TIMEOUT, AnyConnection::connect_with(options)).await;

@@ -1,8 +1,8 @@
-//! What can go wrong with the database itself.
+//! Errors of the database itself.
 
 use thiserror::Error;
 
-/// Why the database did not do what it was asked.
+/// Why the database failed.
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// It cannot be opened.
@@ -10,21 +10,21 @@ pub enum StoreError {
     Open {
         /// Its URL, without a password.
         database: String,
-        /// What the driver says.
+        /// The driver's message.
         problem: String,
     },
-    /// A newer build has been here.
+    /// A newer build has changed it.
     #[error("the database has schema {found}, this build knows up to {known}: use the newer build")]
     NewerSchema {
-        /// Of the database.
+        /// The schema version of the database.
         found: i64,
-        /// Of this build.
+        /// The schema version of this build.
         known: i64,
     },
-    /// It cannot be reached, or is kept busy by others for too long.
+    /// It cannot be reached, or other writers take too long.
     #[error("the database cannot be reached: {0}")]
     Unavailable(String),
-    /// It refused a statement, or holds what this build does not understand.
+    /// It refused a statement, or holds values that this build does not understand.
     #[error("the database refused: {0}")]
     Refused(String),
 }
@@ -46,7 +46,7 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// Whether the database refuses only for now, so that a retry may succeed.
+/// Whether the error is temporary, so that a retry may succeed.
 fn is_busy(error: &dyn sqlx::error::DatabaseError) -> bool {
     // SQLITE_BUSY and SQLITE_LOCKED, see <https://sqlite.org/rescode.html>. PostgreSQL's classes 08
     // (connection), 53 (resources) and 57 (operator intervention), see its manual, appendix A.

@@ -1,4 +1,4 @@
-//! The log of what happened: append-only, numbered in the order of commits.
+//! The log of events: append-only, numbered in the order of commits.
 
 use serde_json::Value;
 use sqlx::Row;
@@ -6,22 +6,22 @@ use sqlx::any::AnyRow;
 
 use crate::{Store, StoreError, Write, now_ms};
 
-/// Something that happened.
+/// An event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
-    /// Its number; larger ones committed later.
+    /// Its number; events with larger numbers were committed later.
     pub change: i64,
     /// When, in milliseconds since 1970.
     pub at_ms: i64,
     /// Who did it.
     pub actor: String,
-    /// What it is, such as `version.pushed`.
+    /// Its kind, such as `version.pushed`.
     pub kind: String,
-    /// The model that it is about; empty where there is none.
+    /// The model that it is about; empty if there is none.
     pub model: String,
     /// The version that it is about.
     pub version: Option<i64>,
-    /// The numbers and names that led to it.
+    /// Its details.
     pub detail: Value,
 }
 

@@ -1,4 +1,4 @@
-//! Contents in the object store, and locations to be cleared there.
+//! Contents in the object store, and locations to be cleared.
 
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
@@ -14,9 +14,9 @@ pub struct Object {
     pub location: String,
     /// Plain bytes.
     pub bytes: i64,
-    /// Bytes in the object store: more, where it is encrypted.
+    /// Bytes in the object store: more than the plain bytes if it is encrypted.
     pub stored_bytes: i64,
-    /// The wrapped data key, where it is encrypted.
+    /// The wrapped data key, if it is encrypted.
     pub envelope: Option<String>,
 }
 
@@ -25,7 +25,7 @@ pub struct Object {
 pub struct Garbage {
     /// Where it is in the object store.
     pub location: String,
-    /// The multipart upload to be given up, where the object was never finished.
+    /// The multipart upload to abort, if the object was never finished.
     pub multipart: Option<String>,
 }
 
@@ -104,10 +104,10 @@ impl Write {
         by_digest(self.connection(), digest).await
     }
 
-    /// Adds an object that is whole in the object store.
+    /// Adds an object that is complete in the object store.
     ///
     /// # Errors
-    /// [`StoreError`] of the database, also where there is one of this digest.
+    /// [`StoreError`] of the database, also if there is one of this digest.
     pub async fn add_object(&mut self, new: &Object) -> Result<(), StoreError> {
         let sql = "INSERT INTO objects (digest, location, bytes, stored_bytes, envelope, touched_ms) \
                    VALUES ($1, $2, $3, $4, $5, $6)";
@@ -151,8 +151,8 @@ impl Write {
         Ok(())
     }
 
-    /// Turns the objects that no version has and no push counts on, untouched since `since_ms`,
-    /// into garbage; gives how many they were and their bytes in the object store.
+    /// Turns the objects that no version has and no push needs, unchanged since `since_ms`, into
+    /// garbage. Returns their number and their bytes in the object store.
     ///
     /// # Errors
     /// [`StoreError`] of the database.

@@ -1,9 +1,9 @@
-//! Pushes under way: what they count on is not collected as garbage.
+//! Pushes in progress. The objects that they need are not collected as garbage.
 
 use crate::{Store, StoreError, Write, now_ms};
 
 impl Store {
-    /// Says that a push is still at work; `false` if it is no longer known.
+    /// Renews a push that is still in progress; `false` if it is no longer known.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
@@ -46,10 +46,10 @@ impl Write {
         Ok(())
     }
 
-    /// Makes a push count on an object, whether it is there already or still to come.
+    /// Records that a push needs an object, whether it exists already or not yet.
     ///
     /// # Errors
-    /// [`StoreError`] of the database, also where the push is no longer known.
+    /// [`StoreError`] of the database, also if the push is no longer known.
     pub async fn count_on(&mut self, push: &str, digest: &str) -> Result<(), StoreError> {
         let sql = "INSERT INTO push_objects (push, digest) VALUES ($1, $2) ON CONFLICT (push, digest) DO NOTHING";
         sqlx::query(sql)
@@ -60,7 +60,7 @@ impl Write {
         Ok(())
     }
 
-    /// Ends a push, however it went; its unfinished uploads stay for the next one.
+    /// Ends a push, whether it succeeded or not. Its unfinished uploads stay for the next one.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
@@ -78,7 +78,7 @@ impl Write {
         Ok(())
     }
 
-    /// Ends the pushes that gave no sign of life since `since_ms`.
+    /// Ends the pushes that were not renewed since `since_ms`.
     ///
     /// # Errors
     /// [`StoreError`] of the database.

@@ -1,21 +1,21 @@
-//! What the replicas of a group exchange: counts that add up, notes, and who has a duty.
+//! The shared state of a group of replicas: counts that are added up, notes, and leases.
 
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
 use crate::{Store, StoreError, now_ms};
 
-/// How long a replica that said nothing is remembered: longer than any count of its is.
+/// How long a silent replica is remembered: longer than any of its counts.
 const REMEMBERED_MS: i64 = 100 * 86_400_000;
-/// How long a note that was taken back is remembered, for replicas that were away.
+/// How long a withdrawn note is remembered, for replicas that were disconnected.
 const TAKEN_BACK_MS: i64 = 7 * 86_400_000;
 
 /// A server of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replica {
-    /// Its own, as long as its data folder lives.
+    /// Its id, the same as long as it has its data folder.
     pub id: String,
-    /// For people.
+    /// Its name, for people.
     pub name: String,
     /// When it last exchanged anything, in milliseconds since 1970, by the database's clock.
     pub seen_ms: i64,
@@ -24,15 +24,15 @@ pub struct Replica {
 /// Requests of an objective in one bucket of time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedCount {
-    /// What is counted.
+    /// The objective whose requests are counted.
     pub objective: String,
-    /// How wide the bucket is.
+    /// The width of the bucket, in milliseconds.
     pub width_ms: i64,
     /// Unix time over the width.
     pub bucket: i64,
-    /// How many of them were good.
+    /// Good requests.
     pub good: i64,
-    /// All that count.
+    /// All requests that count.
     pub total: i64,
 }
 
@@ -45,8 +45,8 @@ pub struct Addition<'a> {
     pub replica: &'a str,
     /// The replica's [`Replica::name`].
     pub name: &'a str,
-    /// Its number: an addition is made once, however often it is tried. The next one has a larger
-    /// number.
+    /// Its number: an addition is made once, even if it is sent several times. The next one has a
+    /// larger number.
     pub number: i64,
     /// The counts.
     pub counts: &'a [SharedCount],
@@ -61,25 +61,25 @@ pub struct Tier {
     pub buckets: i64,
 }
 
-/// Something that all replicas should know.
+/// Information for all replicas.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
-    /// What it is, such as `silence`.
+    /// Its kind, such as `silence`.
     pub kind: String,
     /// Its name among those of its kind.
     pub name: String,
-    /// What it says; `None` if it was taken back.
+    /// Its content; `None` if it was withdrawn.
     pub body: Option<String>,
 }
 
-/// What changed in a group since a change.
+/// The changes of a group since an earlier change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SharedNews {
-    /// The last change: what to ask for next time.
+    /// The last change, from which to read the next time.
     pub change: i64,
-    /// Counts as they are now, of all replicas together.
+    /// The present counts of all replicas together.
     pub counts: Vec<SharedCount>,
-    /// Notes as they are now.
+    /// The present notes.
     pub notes: Vec<Note>,
 }
 
@@ -92,7 +92,7 @@ impl Store {
         last_addition(&mut *self.connection().await?, group, replica).await
     }
 
-    /// Makes an addition, unless it was made already, and notes that the replica is there.
+    /// Makes an addition, unless it was made already, and records that the replica is connected.
     ///
     /// # Errors
     /// [`StoreError`] of the database. Whether the addition was made is then not known: try it
@@ -134,7 +134,7 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
-    /// Everything of a group that changed after the change `since`; everything there is after 0.
+    /// Everything of a group that changed after the change `since`; 0 stands for everything.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
@@ -189,8 +189,7 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
-    /// Takes a duty that nobody has, or that `holder` has already, for so long, and says who has it
-    /// then.
+    /// Takes a lease that nobody has, or renews that of `holder`, and returns who has it then.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
@@ -226,7 +225,7 @@ impl Store {
         Ok(holder)
     }
 
-    /// Gives a duty back, if `holder` has it.
+    /// Gives up a lease, if `holder` has it.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
@@ -265,8 +264,8 @@ impl Store {
         rows.iter().map(replica).collect()
     }
 
-    /// Forgets what a group no longer needs: buckets beyond those of the tiers, replicas and notes
-    /// that are long gone.
+    /// Removes what a group no longer needs: buckets beyond those of the tiers, and replicas and
+    /// notes that are too old.
     ///
     /// # Errors
     /// [`StoreError`] of the database.

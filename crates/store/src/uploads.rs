@@ -14,9 +14,9 @@ pub struct Upload {
     pub digest: String,
     /// Plain bytes.
     pub bytes: i64,
-    /// The wrapped data key, where it is encrypted.
+    /// The wrapped data key, if it is encrypted.
     pub envelope: Option<String>,
-    /// The object store's name of the multipart upload; none where it cannot be resumed.
+    /// The object store's name of the multipart upload; `None` if it cannot be resumed.
     pub multipart: Option<String>,
     /// Plain bytes in each part but the last.
     pub part_bytes: i64,
@@ -62,8 +62,8 @@ impl Store {
 }
 
 impl Write {
-    /// Records an upload before its first byte is sent, so that it can be cleared away whatever
-    /// happens.
+    /// Records an upload before its first byte is sent, so that it can be removed even if the
+    /// process ends.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
@@ -86,7 +86,7 @@ impl Write {
         Ok(())
     }
 
-    /// Takes over an upload of a content that can be resumed and whose push no longer is at work.
+    /// Takes over a resumable upload of a content, whose push is no longer in progress.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
@@ -125,7 +125,7 @@ impl Write {
         Ok(query.fetch_optional(self.connection()).await?.is_some())
     }
 
-    /// Forgets an upload that became an object or was given up.
+    /// Removes an upload that became an object or was aborted.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
@@ -142,8 +142,8 @@ impl Write {
         Ok(())
     }
 
-    /// Turns the uploads without a push that gave no sign of life since `since_ms` into garbage;
-    /// gives how many.
+    /// Turns the uploads without a push, unchanged since `since_ms`, into garbage, and returns
+    /// their number.
     ///
     /// # Errors
     /// [`StoreError`] of the database.

@@ -1,4 +1,4 @@
-//! Which servers use which versions: what they use is not deleted under them.
+//! Which servers use which versions. Versions in use are not deleted.
 
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -14,12 +14,12 @@ pub struct Use {
     pub model: String,
     /// The version's number.
     pub version: i64,
-    /// When it last said so, in milliseconds since 1970.
+    /// When it last reported that, in milliseconds since 1970.
     pub reported_ms: i64,
 }
 
 impl Store {
-    /// What was reported at `since_ms` or later.
+    /// The uses that were reported at `since_ms` or later.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
@@ -37,7 +37,7 @@ impl Store {
 }
 
 impl Write {
-    /// Replaces all that a server has reported, and forgets what nobody renewed since
+    /// Replaces all uses that a server has reported, and removes those that nobody renewed since
     /// `forget_before_ms`.
     ///
     /// # Errors

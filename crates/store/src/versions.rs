@@ -1,4 +1,4 @@
-//! Models, their versions, the files and the signatures of those.
+//! Models and their versions, with the files and signatures of versions.
 
 use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
@@ -7,7 +7,7 @@ use sqlx::{AnyConnection, Row};
 use crate::error::unknown;
 use crate::{Store, StoreError, Write, now_ms};
 
-/// What may be done with a version.
+/// The state of a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum VersionState {
@@ -15,7 +15,7 @@ pub enum VersionState {
     Ready,
     /// It may be served, and its owner asks to stop doing so.
     Deprecated,
-    /// It is gone; its number is not used again.
+    /// It is deleted; its number is not used again.
     Deleted,
 }
 
@@ -46,7 +46,7 @@ pub struct Version {
     pub number: i64,
     /// SHA-256 of its list of files, as 64 hexadecimal digits.
     pub digest: String,
-    /// What may be done with it.
+    /// Its state.
     pub state: VersionState,
     /// Why it is deprecated.
     pub reason: String,
@@ -97,7 +97,7 @@ impl Store {
         rows.iter().map(version).collect()
     }
 
-    /// One version, also where it is deleted.
+    /// One version, even if it is deleted.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
@@ -136,7 +136,7 @@ impl Store {
 }
 
 impl Write {
-    /// One version, as this change sees it, also where it is deleted.
+    /// One version, as this change sees it, even if it is deleted.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
@@ -186,11 +186,11 @@ impl Write {
             .try_get("next_version")?)
     }
 
-    /// Adds a version with its files, whose objects must be there. Its number must be free; later
-    /// ones follow it.
+    /// Adds a version with its files, whose objects must exist. Its number must be free; later
+    /// versions get larger ones.
     ///
     /// # Errors
-    /// [`StoreError`] of the database, also where an object is missing.
+    /// [`StoreError`] of the database, also if an object is missing.
     pub async fn add_version(
         &mut self,
         new: &Version,
@@ -255,7 +255,7 @@ impl Write {
     /// Sets the state of a version. A deleted one loses its files and signatures.
     ///
     /// # Errors
-    /// [`StoreError`] of the database, also where an alias still points at a version to be deleted.
+    /// [`StoreError`] of the database, also if an alias still points at a version to be deleted.
     pub async fn set_state(
         &mut self,
         model: &str,

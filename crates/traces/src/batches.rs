@@ -1,4 +1,4 @@
-//! The spans of batches, each of which many requests name.
+//! The spans of batches. Many requests refer to the same one.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -21,23 +21,23 @@ use tracing::{info, warn};
 
 use crate::{OtlpProtocol, Recorder, Tracer, TracesConfig};
 
-/// Spans that are sent at once, at most.
+/// Most spans in one message.
 const BATCH: usize = 512;
 /// How long a span waits for others.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the spans that still wait may take to be sent when the server stops.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
-/// A wrong path, such as that of a model, must not be read into memory whole.
+/// A wrong path, such as that of a model, must not be read into memory as a whole.
 const MAX_HEADER_FILE_BYTES: u64 = 64 << 10;
 
-/// What became of spans.
+/// The outcome of sending spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpanOutcome {
-    /// The collector has them.
+    /// The collector accepted them.
     Sent,
     /// The collector refused them, or could not be reached.
     Failed,
-    /// Too many waited.
+    /// The queue was full.
     Dropped,
 }
 
@@ -71,10 +71,10 @@ pub enum TracesError {
     Exporter(String),
 }
 
-/// Called with what became of spans, and of how many.
+/// Called with the outcome and the number of spans.
 type OnOutcome = Arc<dyn Fn(SpanOutcome, usize) + Send + Sync>;
 
-/// Where spans wait to be sent.
+/// The queue of spans to send.
 pub(crate) struct Queue {
     spans: mpsc::Sender<SpanData>,
     on_outcome: OnOutcome,
@@ -101,7 +101,7 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// Starts the task that sends spans; `on_outcome` is called with what became of them.
+    /// Starts the task that sends spans; `on_outcome` is called with the outcome.
     ///
     /// Must be called within a tokio runtime. A collector that cannot be reached yet is not an error:
     /// it may start later.
@@ -139,7 +139,7 @@ impl Exporter {
         ))
     }
 
-    /// Sends what waits, within a few seconds.
+    /// Sends the spans that wait, within a few seconds.
     pub async fn finish(self) {
         self.stop.send_replace(true);
         if timeout(SHUTDOWN_TIMEOUT, self.task).await.is_err() {
@@ -257,8 +257,8 @@ fn http_exporter(
     built.map_err(|error| TracesError::Exporter(error.to_string()))
 }
 
-/// The address that takes traces: `/v1/traces`, the path of the OTLP specification, is added where only a
-/// server is named.
+/// The address that takes traces: `/v1/traces`, the path of the OTLP specification, is added if the
+/// address has no path.
 fn traces_path(endpoint: &str) -> String {
     let has_path = endpoint
         .split_once("://")

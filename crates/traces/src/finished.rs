@@ -10,13 +10,13 @@ use tidegate_core::TraceContext;
 pub struct FinishedRequest<'a> {
     /// Its place in its trace.
     pub context: &'a TraceContext,
-    /// What was called.
+    /// The route or method that was called.
     pub call: Call,
-    /// The client's id of it.
+    /// The client's id of the request.
     pub id: Option<&'a str>,
-    /// What the client passes on along the trace, as `baggage` had it.
+    /// The client's `baggage` header.
     pub baggage: Option<&'a str>,
-    /// The model and the version that it reached.
+    /// The model and version that it reached.
     pub version: Option<(&'a Arc<str>, &'a Arc<str>)>,
     /// How it ended.
     pub outcome: RequestOutcome,
@@ -28,7 +28,7 @@ pub struct FinishedRequest<'a> {
     pub encode: Duration,
     /// Rows answered.
     pub rows: usize,
-    /// Where the time went, if it was answered.
+    /// The time of each stage, if it was answered.
     pub stages: Option<StageTimes>,
 }
 
@@ -52,7 +52,7 @@ pub enum RequestOutcome {
     Failed {
         /// The stable kind of failure.
         code: &'static str,
-        /// Whether it was the server's fault.
+        /// Whether it was a fault of the server.
         is_fault: bool,
         /// The status of the HTTP answer.
         http_status: u16,
@@ -61,8 +61,8 @@ pub enum RequestOutcome {
     },
 }
 
-/// Where the time of an answered request went, up to the end of its batch. After that it was finished
-/// and encoded.
+/// The time of each stage of an answered request, up to the end of its batch. The response was
+/// encoded after that.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StageTimes {
     /// From its last byte until it asked for an instance: decoding, checking, placing.

@@ -12,7 +12,7 @@ use crate::{FinishedRequest, RequestOutcome, TracesConfig};
 pub enum KeepReason {
     /// Its client decided it, or it was drawn at random, before it ran.
     Sampled,
-    /// It failed by the server's fault.
+    /// It failed through a fault of the server.
     Failed,
     /// It was among the slowest of its version.
     Slow,
@@ -32,7 +32,7 @@ impl KeepReason {
     }
 }
 
-/// Takes finished requests and hands on the spans of those that are kept.
+/// Takes finished requests, and queues the spans of those that are kept.
 pub struct Recorder {
     keep_failed: bool,
     slowest: Slowest,

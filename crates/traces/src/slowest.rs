@@ -1,4 +1,4 @@
-//! Which requests are slow enough to be kept.
+//! The choice of slow requests whose traces are kept.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};

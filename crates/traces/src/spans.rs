@@ -227,7 +227,7 @@ fn call_attributes(call: Call) -> Vec<KeyValue> {
     }
 }
 
-/// The status of the answer in the protocol of the call; none if no answer was sent.
+/// The status of the answer in the protocol of the call; `None` if no answer was sent.
 fn status_code(call: Call, outcome: RequestOutcome) -> Option<KeyValue> {
     let (http_status, grpc_status) = match outcome {
         RequestOutcome::Answered => (200, 0),

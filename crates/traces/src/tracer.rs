@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidegate_core::TraceContext;
 
-/// Gives requests their place in a trace. Cheap to clone.
+/// Gives requests their trace and span ids. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Tracer {
     sample: f64,
@@ -35,7 +35,7 @@ impl Tracer {
         })
     }
 
-    /// Whether anything of clients' baggage is asked for.
+    /// Whether any entry of clients' `baggage` is used.
     pub fn reads_baggage(&self) -> bool {
         !self.baggage.is_empty()
     }

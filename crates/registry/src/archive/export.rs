@@ -11,7 +11,7 @@ use super::{CONTENTS, LIST, List, Listed, SCHEMA};
 use crate::push::blocking;
 use crate::{Digest, Error, ErrorCode, Registry, Result, VersionRecord};
 
-/// zstd's own default: weights hardly get smaller, whatever it costs.
+/// zstd's own default: higher levels hardly make weights smaller.
 const LEVEL: i32 = 3;
 /// Blocks of `tar`.
 const BLOCK: u64 = 512;
@@ -21,13 +21,13 @@ type Archive = zstd::Encoder<'static, BufWriter<File>>;
 /// How to export.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExportOptions {
-    /// Whether a file that is there may be replaced.
+    /// Whether an existing file may be replaced.
     pub overwrite: bool,
 }
 
 impl Registry {
-    /// Writes versions, with all that belongs to them, into a file, which appears when it is whole.
-    /// Contents are verified on the way, and not encrypted in the file.
+    /// Writes versions with their contents, signatures and aliases to a file, which appears when it
+    /// is complete. Contents are verified on the way, and not encrypted in the file.
     ///
     /// # Errors
     /// [`Error`] says what cannot be read or written.

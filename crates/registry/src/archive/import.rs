@@ -1,4 +1,4 @@
-//! Reading versions out of a file that is not trusted.
+//! Reading versions from an untrusted file.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,7 +20,7 @@ pub struct ImportOptions {
     pub renumber: bool,
     /// Moves the aliases that the export has to the imported versions.
     pub aliases: bool,
-    /// What each version may be, and the contents together.
+    /// The limits of each version, and of all contents together.
     pub limits: BundleLimits,
 }
 
@@ -29,7 +29,7 @@ pub struct ImportOptions {
 pub struct Imported {
     /// What the export calls it, such as `fraud:7`.
     pub name: String,
-    /// What became of it.
+    /// The result of its push.
     pub pushed: Pushed,
 }
 
@@ -60,7 +60,7 @@ impl Registry {
         Ok(imported)
     }
 
-    /// Holds what the list says of a version against its digest and its signatures.
+    /// Checks a version of the list against its digest and its signatures.
     fn check(&self, listed: &Listed) -> Result<()> {
         let entry = Entry {
             version: listed.version.clone(),
@@ -133,8 +133,9 @@ impl Registry {
     }
 }
 
-/// Reads the list and the contents that it names, each held against its digest, into a folder. No
-/// more is written than the list declares, and the list may declare no more than the limits allow.
+/// Reads the list and the contents that it names, each checked against its digest, into a folder.
+/// No more is written than the list declares, and the list may declare no more than the limits
+/// allow.
 pub(crate) fn unpack(file: &Path, folder: &Path, limits: &BundleLimits) -> Result<Vec<Listed>> {
     let opened = File::open(file).map_err(|error| Error::file(file, &error))?;
     let decoder =

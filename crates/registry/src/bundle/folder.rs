@@ -1,4 +1,4 @@
-//! Walking a folder that is not trusted.
+//! Walking an untrusted folder.
 
 use std::io::Read;
 use std::path::Path;

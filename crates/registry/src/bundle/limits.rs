@@ -1,10 +1,11 @@
-//! What a bundle may be, wherever it comes from: a folder, an archive, another registry.
+//! Limits of bundles from every source: a folder, an archive, another registry.
 
 use std::collections::BTreeSet;
 
 use crate::{Error, ErrorCode, Result};
 
-/// Limits of a bundle. The defaults are far above what a model needs and far below what hurts.
+/// Limits of a bundle. The defaults are far above what a model needs, and far below what could
+/// exhaust a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BundleLimits {
     /// Files.
@@ -13,7 +14,7 @@ pub struct BundleLimits {
     pub max_bytes: u64,
     /// Bytes of `model.toml`.
     pub max_manifest_bytes: u64,
-    /// Folders in one another.
+    /// The depth of nested folders.
     pub max_depth: usize,
     /// Bytes of one path.
     pub max_path_bytes: usize,
@@ -31,7 +32,7 @@ impl Default for BundleLimits {
     }
 }
 
-/// Holds paths and sizes against the limits.
+/// Checks paths and sizes against the limits.
 pub(crate) fn check_files<'a>(
     files: impl Iterator<Item = (&'a str, u64)>,
     limits: &BundleLimits,

@@ -8,10 +8,10 @@ use tracing::info;
 use super::{Cache, Entry, FILES};
 use crate::{Digest, Error, ErrorCode, Result};
 
-/// Work in progress that is older was cut off.
+/// Older work in progress was interrupted.
 const MAX_WORK_AGE: Duration = Duration::from_secs(24 * 3600);
 
-/// A version in the cache, for the choice of what goes.
+/// A version in the cache, for the choice of those to remove.
 struct Candidate {
     digest: Digest,
     bytes: u64,
@@ -19,8 +19,7 @@ struct Candidate {
 }
 
 impl Cache {
-    /// Removes the versions that were not used for longest until a new one fits. What is in use
-    /// stays.
+    /// Removes the least recently used versions until a new one fits. Versions in use stay.
     pub(super) fn evict_for(&self, entry: &Entry) -> Result<()> {
         let wanted: u64 = entry
             .files
@@ -52,7 +51,7 @@ impl Cache {
         Err(Error::new(ErrorCode::CacheTooSmall, problem))
     }
 
-    /// Removes what processes that are gone left half-done.
+    /// Removes unfinished work of processes that no longer exist.
     pub(super) fn sweep(&self) {
         let Ok(entries) = std::fs::read_dir(self.folder.join("tmp")) else {
             return;

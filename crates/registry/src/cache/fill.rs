@@ -10,11 +10,11 @@ use crate::bundle::{BundleLimits, check_path};
 use crate::push::blocking;
 use crate::{Error, ErrorCode, Result};
 
-/// What was found in the cache.
+/// The state of a version in the cache.
 pub(crate) enum Begun {
     /// The version is there.
     There(CachedVersion),
-    /// It is to be filled, by nobody else meanwhile.
+    /// The caller fills it, and holds the lock for that.
     Fill(Filling),
 }
 
@@ -26,13 +26,13 @@ pub(crate) struct Filling {
     marks: BTreeMap<String, Mark>,
     /// The lock of those who use the version.
     used: File,
-    /// The lock of the one who fills it.
+    /// The lock of the process that fills it.
     _filling: File,
 }
 
 impl Cache {
-    /// Looks for a version; where it is not, waits for others who fill it and then lets the caller
-    /// do so.
+    /// Looks for a version. If it is missing, waits for other processes that fill it, and then lets
+    /// the caller do so.
     pub(crate) async fn begin(&self, entry: &Entry) -> Result<Begun> {
         let (cache, entry) = (self.clone(), entry.clone());
         blocking(move || {

@@ -1,9 +1,9 @@
 //! One object's bytes in authenticated chunks.
 //!
 //! The STREAM construction of Hoang, Reyhanitabar, Rogaway and Vizár, "Online
-//! Authenticated-Encryption and its Nonce-Reuse Misuse-Resistance" (2015): chunks cannot be
-//! changed, left out, moved or cut off unseen. The digest of the plain bytes is authenticated with
-//! every chunk.
+//! Authenticated-Encryption and its Nonce-Reuse Misuse-Resistance" (2015): changed, missing, moved
+//! or truncated chunks are detected. The digest of the plain bytes is authenticated with every
+//! chunk.
 
 use aead_stream::{NewStream, Nonce, StreamBE32, StreamPrimitive};
 use aes_gcm::{Aes256Gcm, KeyInit};
@@ -16,8 +16,8 @@ pub(crate) const CHUNK: usize = 64 << 10;
 const TAG: usize = 16;
 // Marks the trailer: without it, the last bytes of a broken object could pass as a digest.
 const MAGIC: &[u8; 8] = b"tidegate";
-/// Bytes after the last chunk: which content this is. It tells a swapped object from a
-/// broken one.
+/// Bytes after the last chunk: the digest of the content. They distinguish a swapped object from a
+/// damaged one.
 pub(crate) const TRAILER: usize = MAGIC.len() + 32;
 
 /// The chunk with this number is not what was written.

@@ -13,7 +13,8 @@ use crate::{Error, ErrorCode, Result};
 // Long enough for a key service over the network; a push or a load waits for it.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Runs `command… action` with hexadecimal digits on its input and reads such from its output.
+/// Runs `command… action` with hexadecimal digits on its input, and reads hexadecimal digits from
+/// its output.
 pub(super) async fn run(command: &[String], action: &str, bytes: &[u8]) -> Result<Vec<u8>> {
     let shown = command.first().map_or("", String::as_str);
     let mut process = Command::new(shown)

@@ -1,4 +1,4 @@
-//! Telling pushes in progress from interrupted ones.
+//! Distinguishing pushes in progress from interrupted ones.
 
 use std::fs::File;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use tracing::warn;
 use crate::cache::Cache;
 use crate::{Error, Registry, Result};
 
-/// A push of another machine is dead when it gave no sign of life for so long.
+/// A push of another machine counts as interrupted if it has not renewed its record for this long.
 const LEASE: Duration = Duration::from_secs(600);
 // Twenty in a lease: a database that is away for minutes ends no push.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
-/// A push under way. Its file is locked as long as the process lives, and shows others on this
-/// machine so.
+/// A push under way. Its file is locked as long as the process lives, which other processes of this
+/// machine can see.
 pub(crate) struct Push {
     id: String,
     _lock: File,
@@ -37,7 +37,7 @@ impl Drop for Push {
 }
 
 impl Registry {
-    /// Begins a push, after ending those that were cut off.
+    /// Begins a push, after ending interrupted ones.
     pub(crate) async fn begin_push(&self) -> Result<Push> {
         end_abandoned(&self.store, &self.cache, &self.actor).await?;
         let id = crate::digest::to_hex(&crate::keys::random::<16>()?);
@@ -69,8 +69,8 @@ impl Registry {
     }
 }
 
-/// Ends the pushes of this machine whose process is gone, and those of other machines that were
-/// silent for long.
+/// Ends the pushes of this machine whose process no longer exists, and those of other machines that
+/// have not been renewed for long.
 pub(crate) async fn end_abandoned(store: &Store, cache: &Cache, actor: &str) -> Result<()> {
     let mut gone = Vec::new();
     let folder = cache.pushes();

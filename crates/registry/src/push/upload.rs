@@ -49,13 +49,13 @@ struct Task {
     file: Hashed,
     upload: Upload,
     cipher: Option<Arc<Cipher>>,
-    /// Parts that are there already, with the object store's ids.
+    /// Parts that the object store already has, with its ids of them.
     there: BTreeMap<usize, String>,
 }
 
 impl Registry {
-    /// Sends every content that the object store does not have; gives the bytes sent and those that
-    /// were there in part.
+    /// Sends every content that the object store does not have. Returns the bytes sent, and the
+    /// bytes that earlier uploads had sent.
     pub(crate) async fn upload(
         &self,
         push: &Push,
@@ -94,7 +94,8 @@ impl Registry {
         ))
     }
 
-    /// The contents that are not in the object store. The push counts on all of them from here on.
+    /// The contents that are not in the object store. From here on, the push needs all of them, and
+    /// none is collected as garbage.
     async fn missing(&self, push: &Push, files: &[Hashed]) -> Result<Vec<Hashed>> {
         let mut write = self.store.write(&self.actor).await?;
         let (mut seen, mut missing) = (BTreeSet::new(), Vec::new());
@@ -137,7 +138,7 @@ impl Registry {
         self.finish_upload(&task, stored).await
     }
 
-    /// Records a new upload before its first byte, or goes on with one that was cut off.
+    /// Records a new upload before its first byte, or resumes an interrupted one.
     async fn begin_or_resume(&self, push: &str, file: Hashed) -> Result<Task> {
         let digest = file.digest.hex();
         let mut write = self.store.write(&self.actor).await?;
@@ -178,7 +179,7 @@ impl Registry {
         })
     }
 
-    /// Goes on with an upload, with the cipher that its first parts were encrypted with.
+    /// Resumes an upload, with the cipher that its first parts were encrypted with.
     async fn resume(&self, file: Hashed, upload: Upload) -> Result<Task> {
         let cipher = match &upload.envelope {
             None => None,
@@ -200,7 +201,7 @@ impl Registry {
         })
     }
 
-    /// Makes an object of an upload that is whole.
+    /// Makes an object of a complete upload.
     async fn finish_upload(&self, task: &Task, stored: u64) -> Result<()> {
         let Upload {
             location,
@@ -254,7 +255,7 @@ impl Registry {
         Ok(stored)
     }
 
-    /// Parts that are lost when the process is, for stores that know no others.
+    /// Parts that end with the process, for stores without resumable uploads.
     async fn send_in_parts(
         &self,
         task: &Task,
@@ -306,7 +307,7 @@ impl Registry {
         Error::new(ErrorCode::StorageUnavailable, problem)
     }
 
-    /// Parts that are recorded as they arrive, so that another process can go on.
+    /// Parts that are recorded as they arrive, so that another process can resume the upload.
     async fn send_resumable(
         &self,
         task: &Task,

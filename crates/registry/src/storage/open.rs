@@ -13,12 +13,12 @@ use crate::{Error, ErrorCode, Result};
 /// How long a request, with all its bytes, may take.
 #[cfg(feature = "cloud")]
 const REQUEST_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(120);
-/// How long a request is tried again.
+/// How long a request is retried.
 #[cfg(feature = "cloud")]
 const RETRY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
 
 impl Storage {
-    /// Opens a folder, which is made if it is not there, or a bucket, which must be there.
+    /// Opens a folder, which is created if it does not exist, or a bucket, which must exist.
     pub(crate) fn open(storage: &str, options: &BTreeMap<String, String>) -> Result<Self> {
         match storage.split_once("://") {
             None => Self::folder(PathBuf::from(storage), storage),

@@ -1,4 +1,4 @@
-//! What went wrong with an object store, in our words.
+//! Errors of object stores, in our words.
 
 use object_store::Error as StorageError;
 
@@ -6,7 +6,8 @@ use super::Storage;
 use crate::{Error, ErrorCode};
 
 impl Storage {
-    /// Tells a missing bucket from a missing object, and a refused key from a server that is away.
+    /// Distinguishes a missing bucket from a missing object, and a refused key from an unreachable
+    /// server.
     pub(super) fn problem(&self, doing: &str, location: &str, error: StorageError) -> Error {
         let text = chain(&error);
         let (code, problem) = match &error {
