@@ -46,7 +46,7 @@ pub struct NewSilence {
     pub duration_s: u64,
     /// Who asks for it.
     pub author: String,
-    /// Why.
+    /// The reason.
     pub comment: String,
     /// Why the last attempt was refused; empty if there was none.
     pub problem: String,

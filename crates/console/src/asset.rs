@@ -6,9 +6,9 @@ use std::sync::LazyLock;
 /// A file that pages load. Its content never changes under its path.
 #[derive(Debug)]
 pub struct Asset {
-    /// Where it is.
+    /// Its path.
     pub path: String,
-    /// What it is.
+    /// Its media type.
     pub content_type: &'static str,
     /// Its bytes.
     pub body: &'static str,

@@ -113,7 +113,7 @@ impl Home {
         }
     }
 
-    /// The worst state of all that is known, with the sentence that says so.
+    /// The worst state of the server, with a sentence about it.
     fn headline(&self) -> (Tone, String) {
         let pages = self.notified("page").count();
         let tickets = self.notified("ticket").count();
@@ -135,7 +135,7 @@ impl Home {
         }
     }
 
-    /// What is behind the headline: firing alerts, pages first, and problems.
+    /// The causes of the headline: firing alerts, pages first, and problems.
     fn causes(&self) -> Markup {
         let alerts = self.notified("page").chain(self.notified("ticket"));
         let alerts: Vec<&Alert> = alerts.take(MAX_ALERTS).collect();

@@ -1,11 +1,11 @@
-//! The page of an address where nothing is.
+//! The page for an address that does not exist.
 
 use maud::html;
 
 use crate::page::{Page, Part};
 use crate::section::Section;
 
-/// A page that says what is not there.
+/// A page that says what does not exist.
 pub fn not_found(what: &str) -> Page {
     let body = html! {
         div.head { h1 { "Not found" } }

@@ -7,14 +7,14 @@ use crate::badge::{Tone, badge};
 use crate::format::clock;
 use crate::section::Section;
 
-/// What every page shows of the server.
+/// The state of the server that every page shows.
 #[derive(Clone, Debug)]
 pub struct Frame {
     /// The product's version.
     pub version: &'static str,
-    /// Whether it takes traffic, in a word.
+    /// Whether it accepts traffic, in a word.
     pub state: &'static str,
-    /// How good that is.
+    /// The tone of that state.
     pub tone: Tone,
     /// Alerts that fire and notify people.
     pub firing: usize,
@@ -25,11 +25,11 @@ pub struct Frame {
 /// A page.
 #[derive(Debug)]
 pub struct Page {
-    /// What it is called.
+    /// Its title.
     pub title: String,
-    /// Where it belongs.
+    /// Its section.
     pub section: Option<Section>,
-    /// What it says, in order.
+    /// Its parts, in order.
     pub parts: Vec<Part>,
 }
 

@@ -1,11 +1,11 @@
-//! The time that charts show.
+//! The range of time that charts show.
 
 use maud::{Markup, html};
 
 const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
 
-/// How far back charts go.
+/// The range of a chart, up to now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Range {
@@ -20,7 +20,7 @@ impl Range {
     /// Every range, the shortest first.
     pub const ALL: [Self; 4] = [Self::Quarter, Self::Hour, Self::SixHours, Self::ThreeDays];
 
-    /// The range that a query names; the usual one if it names none.
+    /// The range that a query names; the default one if it names none.
     pub fn named(name: &str) -> Self {
         // Not an error: an old link or a typing error should still show a page.
         Self::ALL
@@ -29,7 +29,7 @@ impl Range {
             .unwrap_or_default()
     }
 
-    /// As queries name it.
+    /// Its name in queries.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Quarter => "15m",
@@ -58,7 +58,7 @@ impl Range {
         }
     }
 
-    /// How far apart its points lie, in milliseconds: some sixty of them.
+    /// The distance of its points, in milliseconds: about sixty points in all.
     pub const fn step_ms(self) -> u64 {
         match self {
             Self::Quarter => 20_000,
@@ -68,7 +68,7 @@ impl Range {
         }
     }
 
-    /// How far apart the marks of a time axis lie, in milliseconds.
+    /// The distance of the marks of a time axis, in milliseconds.
     pub(crate) const fn mark_ms(self) -> u64 {
         match self {
             Self::Quarter => 3 * MINUTE_MS,

@@ -1,4 +1,4 @@
-//! Where the navigation leads.
+//! The sections of the navigation.
 
 use crate::format::segment;
 
@@ -27,7 +27,7 @@ impl Section {
         Self::Try,
     ];
 
-    /// What it is called.
+    /// Its title.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Home => "Home",

@@ -12,12 +12,12 @@ pub(crate) struct Timeline {
     pub(crate) first_ms: u64,
     pub(crate) step_ms: u64,
     pub(crate) steps: usize,
-    /// When the server began to count.
+    /// When the server started counting.
     started_ms: u64,
     pub(crate) now_ms: u64,
 }
 
-/// What is shown of each step, with the moment where it is shown.
+/// The value of each step, with the moment at which it is drawn.
 pub(crate) type Values = Vec<(u64, Option<f64>)>;
 
 impl Timeline {

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 /// The extents of a tensor, outermost first; empty for a scalar.
 ///
-/// A shape that exists has an element count that fits in `usize`.
+/// Every shape has an element count that fits in `usize`.
 ///
 /// ```
 /// use tidegate_core::Shape;
@@ -23,10 +23,10 @@ use thiserror::Error;
 pub struct Shape(SmallVec<[usize; 4]>);
 
 impl Shape {
-    /// More dimensions than any real model has; a bound for what comes off the wire.
+    /// More dimensions than any real model has; a bound for shapes from requests.
     pub const MAX_RANK: usize = 32;
 
-    /// Most elements that the other extents of an empty shape off the wire may stand for.
+    /// Most elements that the other extents of an empty shape from a request may have.
     const MAX_HOLLOW_ELEMENTS: usize = 1 << 24;
 
     /// A shape from extents that this process itself produced.
@@ -53,7 +53,7 @@ impl Shape {
         }
     }
 
-    /// A shape from signed extents as they stand on the wire.
+    /// A shape from signed extents, as requests have them.
     ///
     /// # Errors
     /// As [`Shape::new`], [`ShapeError::Negative`] for an extent below zero, and

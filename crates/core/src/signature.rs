@@ -44,8 +44,8 @@ pub struct TensorSpec {
     pub name: String,
     /// The element type.
     pub datatype: DataType,
-    /// The extents, outermost first; empty for a scalar. `None` where the engine cannot tell, as
-    /// for a tensor of unknown rank: then any shape is accepted here and the engine checks it.
+    /// The extents, outermost first; empty for a scalar. `None` if the engine does not know them,
+    /// as for a tensor of unknown rank: then any shape is accepted here and the engine checks it.
     pub dims: Option<Vec<Dim>>,
     /// Whether a request may leave this input out: the artifact carries a default.
     pub optional: bool,
@@ -83,7 +83,7 @@ impl Dim {
 }
 
 impl TensorSpec {
-    /// The extents as the protocol writes them; none where the rank is not known.
+    /// The extents as the protocol writes them; empty if the rank is not known.
     pub fn wire_shape(&self) -> Vec<i64> {
         self.dims.iter().flatten().map(Dim::to_wire).collect()
     }
@@ -126,7 +126,7 @@ impl Signature {
     /// out.
     ///
     /// # Errors
-    /// [`SignatureError`] names the first input that is unknown, missing, twice there, or of a
+    /// [`SignatureError`] names the first input that is unknown, missing, given twice, or of a
     /// wrong type or shape.
     pub fn bind(
         &self,

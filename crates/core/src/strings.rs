@@ -168,7 +168,7 @@ impl<T: AsRef<[u8]>> FromIterator<T> for StringArray {
     }
 }
 
-/// A `BYTES` section that does not hold what its length prefixes say.
+/// A `BYTES` section that does not agree with its length prefixes.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("element {element} at byte {at} runs over the end of the data")]
 pub struct StringsError {

@@ -10,7 +10,7 @@ use crate::{DataType, Shape, ShapeError, StringArray, StringsError};
 /// A row-major tensor. Cloning and slicing along axis 0 share the memory.
 ///
 /// Fixed-width elements are little-endian, as on the wire and on every machine that Tidegate runs
-/// on. A tensor that exists holds exactly as many elements as its shape says.
+/// on. Every tensor holds exactly as many elements as its shape says.
 ///
 /// ```
 /// use tidegate_core::{Shape, Tensor};
@@ -337,7 +337,7 @@ impl TensorBuffer {
         self.bytes.bytes_mut()
     }
 
-    /// The tensor over what was written. Bytes of a `BOOL` tensor must be 0 or 1.
+    /// The tensor over the written memory. Bytes of a `BOOL` tensor must be 0 or 1.
     pub fn finish(self) -> Tensor {
         Tensor {
             datatype: self.datatype,
@@ -476,7 +476,7 @@ pub enum TensorError {
         datatype: DataType,
         /// Bytes that they take.
         wanted: usize,
-        /// Bytes that were there.
+        /// Bytes that were found.
         found: usize,
     },
     /// Too many or too few elements.
@@ -484,7 +484,7 @@ pub enum TensorError {
     ElementCount {
         /// The shape asked for.
         shape: Shape,
-        /// Elements that were there.
+        /// Elements that were found.
         found: usize,
     },
     /// Parts that cannot be joined along axis 0.

@@ -1,5 +1,5 @@
-//! Where a request stands in a distributed trace, as [W3C Trace
-//! Context](https://www.w3.org/TR/trace-context-2/) has it.
+//! The place of a request in a distributed trace, by [W3C Trace
+//! Context](https://www.w3.org/TR/trace-context-2/).
 
 use std::num::NonZeroU64;
 
@@ -29,7 +29,7 @@ pub struct TraceContext {
     pub parent_id: Option<NonZeroU64>,
     /// Whether the trace is recorded.
     pub is_sampled: bool,
-    /// What tracing systems pass on beside it, as it came.
+    /// The `tracestate` of the client, unchanged.
     pub state: Option<Box<str>>,
 }
 

@@ -38,7 +38,7 @@ pub enum LoadError {
         side: &'static str,
         /// Its name.
         name: String,
-        /// What it is and what to do.
+        /// What kind it is, and what to do.
         problem: String,
     },
     /// The engine refuses the artifact.

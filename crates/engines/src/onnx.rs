@@ -1,4 +1,4 @@
-//! What an ONNX file says about itself, read from its protobuf.
+//! A summary of an ONNX file, read from its protobuf.
 
 mod nodes;
 mod weights;
@@ -17,10 +17,10 @@ use crate::LoadError;
 /// The extensions of ONNX files.
 pub(crate) const EXTENSIONS: &[&str] = &["onnx"];
 
-/// What people want to know about an artifact before they serve it.
+/// The facts about an artifact that matter before it is served.
 #[derive(Clone, Debug)]
 pub struct ArtifactSummary {
-    /// Who wrote the file, such as `skl2onnx 1.20.0`.
+    /// The exporter that wrote the file, such as `skl2onnx 1.20.0`.
     pub producer: String,
     /// Operator sets and their versions, as `domain → version`; the default domain is `ai.onnx`.
     pub opsets: BTreeMap<String, i64>,
@@ -57,7 +57,7 @@ impl ArtifactSummary {
     }
 }
 
-/// Reads what a file says about itself.
+/// Reads the summary of a file.
 pub(crate) fn summarize(path: &Path) -> Result<ArtifactSummary, LoadError> {
     let model = read(path)?;
     let graph = model.graph.clone().unwrap_or_default();

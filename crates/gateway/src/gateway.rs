@@ -45,7 +45,7 @@ impl Gateway {
         })
     }
 
-    /// Takes the request from the caller's rate and quota.
+    /// Counts the request against the caller's rate and quota.
     ///
     /// # Errors
     /// None while the gateway is open.

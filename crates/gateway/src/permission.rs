@@ -49,7 +49,7 @@ impl Permission {
         }
     }
 
-    /// Whether who has it can change what the server does or whom it notifies.
+    /// Whether it allows changes to what the server does or whom it notifies.
     pub const fn is_change(self) -> bool {
         // The server refuses these from pages of other origins; `Call` changes nothing but
         // statistics.

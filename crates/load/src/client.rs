@@ -18,7 +18,7 @@ pub(crate) enum Client {
 }
 
 impl Client {
-    /// Opens a connection if there is none; whether it opened one.
+    /// Opens a connection if there is none; returns whether it did.
     pub(crate) async fn connect(&mut self) -> Result<bool, Failure> {
         match self {
             Self::Http(client) => client.connect().await,
@@ -26,7 +26,7 @@ impl Client {
         }
     }
 
-    /// Sends a request and waits for the whole response; gives its size in bytes.
+    /// Sends a request, waits for the whole response, and returns its size in bytes.
     pub(crate) async fn exchange(&mut self, payload: &Payload) -> Result<u64, Failure> {
         match self {
             Self::Http(client) => client.exchange(&payload.bytes).await,
@@ -77,7 +77,7 @@ impl Pool {
         Client::Grpc(self.channels[self.next_channel].clone())
     }
 
-    /// Gives a client back for the next request.
+    /// Returns a client to the pool for the next request.
     pub(crate) fn put(&mut self, client: Client) {
         if let Client::Http(client) = client {
             self.idle.push(client);

@@ -6,23 +6,23 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FailureKind {
-    /// The server said that it will not answer now: HTTP 429, 503 or 504, gRPC
-    /// `RESOURCE_EXHAUSTED`, `UNAVAILABLE` or `DEADLINE_EXCEEDED`.
+    /// The server refused the request for now: HTTP 429, 503 or 504, gRPC `RESOURCE_EXHAUSTED`,
+    /// `UNAVAILABLE` or `DEADLINE_EXCEEDED`.
     Refused,
-    /// The server answered with any other status but success.
+    /// The server answered with another status that is no success.
     Status,
     /// No connection could be opened.
     Connect,
     /// The connection broke before the answer was complete.
     Closed,
-    /// The answer was not there within the client's timeout.
+    /// The answer did not arrive within the client's timeout.
     Timeout,
     /// The answer does not follow its protocol.
     Malformed,
 }
 
 impl FailureKind {
-    /// The name, as it stands in reports.
+    /// The name in reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Refused => "refused",
@@ -39,9 +39,9 @@ impl FailureKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) kind: FailureKind,
-    /// The HTTP or gRPC status, where there was one.
+    /// The HTTP or gRPC status, if there was one.
     pub(crate) status: Option<u16>,
-    /// The server's stable, machine-readable code, where it gave one.
+    /// The server's stable, machine-readable code, if it sent one.
     pub(crate) code: Option<String>,
     pub(crate) message: String,
 }

@@ -1,7 +1,7 @@
 //! Unary gRPC calls over HTTP/2 connections that many requests share.
 //!
-//! Messages are encoded once, before the load begins; answers are held against the framing and the
-//! status of gRPC, and only read as messages where their content is wanted.
+//! Messages are encoded once, before the load begins; the framing and the gRPC status of answers
+//! are checked, and answers are decoded only if their content is needed.
 
 use std::net::SocketAddr;
 
@@ -14,17 +14,18 @@ use tokio::sync::Mutex;
 
 use crate::failure::{Failure, FailureKind};
 
-/// Bytes that may be under way on a stream, and on a connection, before the receiver says more.
+/// Bytes that may be in flight on a stream, and on a connection, before the receiver extends its
+/// window.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 /// Flag and length before each message.
 const PREFIX_BYTES: usize = 5;
 
-/// An HTTP/2 connection, opened again when it was lost.
+/// An HTTP/2 connection, which is opened again after it was lost.
 #[derive(Debug)]
 pub(crate) struct Channel {
     address: SocketAddr,
-    /// Every call clones what every call shares.
+    /// The parts that all calls share; each call clones them.
     head: Request<()>,
     sender: Mutex<Option<SendRequest<Bytes>>>,
 }
@@ -44,7 +45,7 @@ impl Channel {
         }
     }
 
-    /// Opens the connection unless it is there; returns whether it did.
+    /// Opens the connection if there is none; returns whether it did.
     pub(crate) async fn connect(&self) -> Result<bool, Failure> {
         let mut slot = self.sender.lock().await;
         // The lock is held while connecting, so that requests that wait for it share one
@@ -73,8 +74,8 @@ impl Channel {
         Ok(true)
     }
 
-    /// Sends a framed message and reads the whole answer; gives the message and the number of bytes
-    /// that came back.
+    /// Sends a framed message and reads the whole answer. Returns the message and the number of
+    /// bytes received.
     pub(crate) async fn call(&self, message: &Bytes) -> Result<(Vec<Bytes>, u64), Failure> {
         // Cloned, so that the lock is not held during the call: many calls share the connection.
         let sender = self.sender.lock().await.clone();
@@ -153,7 +154,7 @@ fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Checks for one whole message that is not compressed, as unary calls have it.
+/// Checks that there is one complete message without compression, as in unary calls.
 fn framed(parts: &[Bytes], received: usize) -> Result<(), Failure> {
     let mut prefix = [0; PREFIX_BYTES];
     let bytes = parts.iter().flatten().copied();

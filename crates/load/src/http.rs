@@ -1,4 +1,4 @@
-//! HTTP/1.1 over one connection that stays open, with as little work per request as possible.
+//! HTTP/1.1 over one connection that stays open, with little work per request.
 
 mod response;
 
@@ -10,13 +10,12 @@ use tokio::net::TcpStream;
 use self::response::ResponseParser;
 use crate::failure::{Failure, FailureKind};
 
-/// What the head of an answer must fit into.
+/// The largest head of an answer, in bytes.
 const BUFFER_BYTES: usize = 64 * 1024;
-/// How much of an answer's body is stored, for the messages of errors.
+/// How much of an answer's body is stored for error messages, in bytes.
 const EXCERPT_BYTES: usize = 4096;
 
-/// A client that has one request under way at a time, over a connection that it opens when it has
-/// none.
+/// A client that sends one request at a time, over a connection that it opens when it has none.
 #[derive(Debug)]
 pub(crate) struct HttpClient {
     address: SocketAddr,
@@ -31,8 +30,8 @@ impl HttpClient {
         }
     }
 
-    /// Opens a connection unless one is there; returns whether it did. A connection that the server
-    /// closed while it was idle counts as none: no request failed by that.
+    /// Opens a connection if there is none; returns whether it did. A connection that the server
+    /// closed while it was idle counts as none: no request failed because of that.
     pub(crate) async fn connect(&mut self) -> Result<bool, Failure> {
         if self
             .connection
@@ -45,8 +44,7 @@ impl HttpClient {
         Ok(true)
     }
 
-    /// Sends a rendered request and reads the whole answer; gives the number of bytes that came
-    /// back.
+    /// Sends a rendered request and reads the whole answer. Returns the number of bytes received.
     pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<u64, Failure> {
         // Out of its place while in use: an exchange that is given up leaves no connection behind.
         let Some(mut connection) = self.connection.take() else {
@@ -65,7 +63,7 @@ impl HttpClient {
     }
 }
 
-/// Sends one request over a connection of its own; gives status and body, at most `most` bytes of
+/// Sends one request over a connection of its own. Returns status and body, at most `most` bytes of
 /// it.
 pub(crate) async fn fetch(
     address: SocketAddr,
@@ -108,8 +106,8 @@ impl Connection {
         })
     }
 
-    /// Whether the other side hung up, or sent what nobody asked for. Costs no system call while
-    /// nothing arrived.
+    /// Whether the other side closed the connection, or sent bytes without a request. Makes no
+    /// system call while nothing has arrived.
     fn is_closed(&self) -> bool {
         let nothing = self.stream.try_read(&mut [0]);
         !nothing.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)

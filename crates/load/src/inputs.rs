@@ -1,4 +1,4 @@
-//! The inputs of requests: rows of the user, or generated from the signature.
+//! The inputs of requests: rows of the user, or values generated from the signature.
 
 use bytes::Bytes;
 use tidegate_core::{
@@ -52,7 +52,7 @@ fn slice(table: &[(String, Tensor)], first: usize, rows: usize) -> Result<Inputs
         .collect()
 }
 
-/// `rows` rows from `first` on, going on at the beginning of the tensor.
+/// `rows` rows from `first` on; after the last row come those from the beginning.
 fn slice_cyclic(tensor: &Tensor, first: usize, rows: usize) -> Result<Tensor, TensorError> {
     let total = tensor.rows();
     let mut parts = Vec::new();

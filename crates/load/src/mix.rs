@@ -40,7 +40,7 @@ impl Mix {
     }
 }
 
-/// One sequence of requests out of a [`Mix`]: models at random by weight, the requests of each in
+/// One sequence of requests from a [`Mix`]: models at random by weight, the requests of each in
 /// order.
 #[derive(Debug)]
 pub(crate) struct Picker {

@@ -56,7 +56,7 @@ impl Timer {
     }
 }
 
-/// tokio's own timer, where there is no better one.
+/// tokio's own timer, for systems without a better one.
 #[cfg(not(target_os = "linux"))]
 #[derive(Debug)]
 pub(crate) struct Timer;

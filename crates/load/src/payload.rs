@@ -12,7 +12,7 @@ use tidegate_protocol::inference::{InferParameter, ModelInferRequest};
 use crate::grpc;
 use crate::target::{Protocol, Target, escape};
 
-/// A request as it goes over the wire.
+/// A request as it is sent.
 #[derive(Clone, Debug)]
 pub struct Payload {
     pub(crate) bytes: Bytes,
@@ -20,7 +20,7 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// An inference request. A `deadline` is sent along in the way that the protocol has for it.
+    /// An inference request. A `deadline` is sent in the form of the protocol.
     pub fn infer(
         target: &Target,
         model: &str,
@@ -38,7 +38,7 @@ impl Payload {
         }
     }
 
-    /// Any bytes to any path: a POST, or a GET where there are none.
+    /// Any bytes to any path: a POST, or a GET without bytes.
     pub fn raw(target: &Target, path: &str, body: Option<&[u8]>) -> Self {
         let slash = if path.starts_with('/') { "" } else { "/" };
         let bytes = match body {

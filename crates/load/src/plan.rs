@@ -32,11 +32,11 @@ pub struct Plan {
     pub connections: usize,
     /// Most requests in flight in an open loop; requests above it are not sent, but counted as dropped.
     pub max_outstanding: usize,
-    /// Makes the choice of requests and the gaps between them repeatable.
+    /// The seed, which makes the choice of requests and the gaps between them repeatable.
     pub seed: u64,
 }
 
-/// Who decides when the next request goes out.
+/// What decides when the next request is sent.
 #[derive(Clone, Debug)]
 pub enum Pattern {
     /// The server: each client sends its next request when it has the last answer.

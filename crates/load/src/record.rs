@@ -12,7 +12,7 @@ const SHORTEST_NS: u64 = 100;
 // Ten minutes, longer than any sensible timeout. The range sets the size of a histogram, and there
 // are several for each thread and part of the load.
 const LONGEST_NS: u64 = 600_000_000_000;
-/// Of every recorded time.
+/// The precision of every recorded time, in significant digits.
 const SIGNIFICANT_DIGITS: u8 = 3;
 
 /// Nanoseconds.
@@ -21,7 +21,7 @@ pub(crate) fn histogram() -> Histogram<u64> {
         .expect("the bounds are in order")
 }
 
-/// What a failure is counted under.
+/// The kind that a failure is counted under.
 pub(crate) type FailureKey = (FailureKind, Option<u16>, Option<String>);
 
 /// Counts of a period, or of the requests of a part of the load.
@@ -29,11 +29,11 @@ pub(crate) type FailureKey = (FailureKind, Option<u16>, Option<String>);
 pub(crate) struct Window {
     /// Answered requests, from when they were meant to be sent.
     pub(crate) latency: Histogram<u64>,
-    /// The same, from when they were sent; empty in a closed loop, where both are one.
+    /// The same, from when they were sent; empty in a closed loop, where both times are the same.
     pub(crate) send_latency: Histogram<u64>,
     /// Refused requests, from when they were meant to be sent.
     pub(crate) refusals: Histogram<u64>,
-    /// How long after the time they were meant for requests were sent; empty in a closed loop.
+    /// How much later than intended requests were sent; empty in a closed loop.
     pub(crate) lateness: Histogram<u64>,
     /// Failed requests with the first message of each kind.
     pub(crate) failures: BTreeMap<FailureKey, (u64, String)>,
@@ -153,7 +153,7 @@ pub(crate) struct Recorder {
     models: usize,
     is_closed: bool,
     deadline: Option<Duration>,
-    /// One a part of the load, made when first needed.
+    /// One for each part of the load, made when it is first needed.
     windows: Vec<Option<Box<Window>>>,
     /// Since when no connection could be opened.
     unreachable_since: Option<Instant>,
@@ -182,7 +182,7 @@ impl Recorder {
         self.windows[phase].get_or_insert_with(|| Box::new(Window::new(self.models)))
     }
 
-    /// Counts a request; gives how long no connection could be opened by now.
+    /// Counts a request, and returns how long no connection could be opened.
     pub(crate) fn record(&mut self, ended: FinishedRequest) -> Duration {
         let unreachable = self.unreachable_for(&ended);
         let latency = ended.end.saturating_duration_since(ended.intended);

@@ -26,8 +26,7 @@ use crate::target::Protocol;
 const LATE: Duration = Duration::from_millis(1);
 /// A generator with more late requests than this did not keep up.
 const LATE_SHARE: f64 = 0.01;
-/// A generator that sent less than its rate by more than this did not make the load that was asked
-/// for.
+/// A generator that sent less than its rate by more than this did not make the requested load.
 const SHORTFALL: f64 = 0.05;
 
 /// The results of a load test, with its settings.
@@ -37,9 +36,9 @@ pub struct Report {
     pub version: &'static str,
     /// The server.
     pub target: String,
-    /// How requests travelled.
+    /// The protocol of the requests.
     pub protocol: Protocol,
-    /// What was sent, for people.
+    /// A description of the requests, for people.
     pub what: String,
     /// Threads that sent.
     pub threads: usize,
@@ -47,9 +46,9 @@ pub struct Report {
     pub timeout_s: f64,
     /// The deadline that goodput is counted by.
     pub deadline_s: Option<f64>,
-    /// What the choice of requests and of gaps began from.
+    /// The seed for the choice of requests and of gaps.
     pub seed: u64,
-    /// What the runs are held against.
+    /// The objectives that the runs are checked against.
     pub objectives: Vec<String>,
     /// The objectives that runs did not meet.
     pub breaches: Vec<Breach>,
@@ -140,7 +139,7 @@ pub struct Run {
     pub requests: u64,
     /// Requests with a whole, successful answer.
     pub answers: u64,
-    /// Requests that the server declined for now: 429, 503, 504 and their like.
+    /// Requests that the server refused for now: 429, 503, 504 and the like.
     pub refusals: u64,
     /// Requests that failed in any other way.
     pub errors: u64,
@@ -150,7 +149,7 @@ pub struct Run {
     pub throughput_per_s: f64,
     /// Rows answered per second.
     pub rows_per_s: f64,
-    /// Answers per second within the deadline, where there is one.
+    /// Answers per second within the deadline, if there is one.
     pub goodput_per_s: Option<f64>,
     /// Of answers, from when the request was meant to be sent.
     pub latency_us: Option<Latency>,
@@ -166,9 +165,9 @@ pub struct Run {
     pub models: Vec<ModelCount>,
     /// Connections opened since the load began, over all its parts.
     pub connections_opened: u64,
-    /// Bytes of the requests that ended, without what HTTP/2 adds.
+    /// Bytes of the requests that ended, without the framing of HTTP/2.
     pub bytes_sent: u64,
-    /// Bytes of the answers, without what HTTP/2 adds.
+    /// Bytes of the answers, without the framing of HTTP/2.
     pub bytes_received: u64,
     /// Why the load ended before its time.
     pub ended_early: Option<String>,
@@ -176,7 +175,7 @@ pub struct Run {
     pub quantiles: Vec<Quantile>,
     #[serde(skip)]
     latency: Histogram<u64>,
-    /// How it went, piece by piece.
+    /// The course of the run, interval by interval.
     pub timeline: Vec<Point>,
 }
 
@@ -187,13 +186,13 @@ pub struct Generator {
     pub late: u64,
     /// Requests that were not sent because the generator was too late.
     pub unsent: u64,
-    /// How long after their time requests left.
+    /// How much later than intended requests were sent.
     pub lateness_us: Option<Latency>,
     /// Whether more than one request in a hundred was late, or some were not sent. Lateness is part
     /// of the latency, so the figures are then worse than the server was.
     pub fell_behind: bool,
-    /// Whether less than 95 % of the rate was sent, or some requests never: the load that was asked
-    /// for was not made.
+    /// Whether less than 95 % of the rate was sent, or some requests were never sent: the requested
+    /// load was not made.
     pub is_saturated: bool,
 }
 
@@ -208,7 +207,7 @@ pub struct FailureCount {
     pub code: Option<String>,
     /// How many.
     pub count: u64,
-    /// What the first of them said.
+    /// The message of the first one.
     pub message: String,
 }
 
@@ -221,10 +220,10 @@ pub struct ModelCount {
     pub answers: u64,
 }
 
-/// What happened within a moment.
+/// The figures of one interval.
 #[derive(Clone, Debug, Serialize)]
 pub struct Point {
-    /// The end of the moment, since measuring began.
+    /// The end of the interval, since measuring began.
     pub at_s: f64,
     /// Answers per second.
     pub answers_per_s: f64,
@@ -241,7 +240,7 @@ pub struct Point {
 }
 
 impl Point {
-    /// `None` for a moment too short to say anything.
+    /// `None` for an interval that is too short for figures.
     pub(crate) fn new(
         at_s: f64,
         length: Duration,
@@ -318,8 +317,8 @@ impl Run {
         }
     }
 
-    /// The time in which a share of the answers was there, from when they were meant to be sent; in
-    /// microseconds.
+    /// The time within which a share of the answers arrived, from when they were meant to be sent;
+    /// in microseconds.
     pub fn quantile_us(&self, share: f64) -> Option<f64> {
         (!self.latency.is_empty()).then(|| self.latency.value_at_quantile(share) as f64 / 1000.0)
     }

@@ -11,7 +11,7 @@ use crate::record::Window;
 use crate::report::{Point, Run};
 use crate::sender::{Sender, Shared};
 
-/// How often a report has a point, for short loads and long ones.
+/// The interval between the points of a report, for short loads and long ones.
 const TICKS: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
 /// Loads longer than this have a point a second.
 const LONG: Duration = Duration::from_secs(60);
@@ -43,7 +43,7 @@ pub struct Progress {
 /// report.
 ///
 /// # Errors
-/// If threads or timers cannot be made. Failed requests are not errors: they are counted.
+/// If threads or timers cannot be created. Failed requests are not errors: they are counted.
 pub fn run(
     plan: &Plan,
     interrupt: &AtomicBool,
@@ -103,7 +103,7 @@ struct RunMonitor<'a> {
     recent_since: Instant,
 }
 
-/// What is known about a part of the load.
+/// The counts of a part of the load.
 struct Part {
     total: Window,
     timeline: Vec<Point>,

@@ -11,10 +11,9 @@ use crate::error::LoadError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Arrival {
-    /// All gaps alike.
+    /// Equal gaps.
     Constant,
-    /// As from many users who know nothing of one another: a Poisson process, whose gaps are
-    /// exponential.
+    /// Gaps as from many independent users: a Poisson process, whose gaps are exponential.
     Poisson,
 }
 
@@ -91,7 +90,7 @@ pub(crate) struct Arriving {
     pub(crate) phase: Option<usize>,
 }
 
-/// A stretch of time with one rate.
+/// A period with one rate.
 #[derive(Clone, Copy, Debug)]
 struct Segment {
     start_s: f64,
@@ -100,7 +99,7 @@ struct Segment {
     phase: Option<usize>,
 }
 
-/// The arrivals of one thread of several: together they are the whole.
+/// The arrivals of one thread of several. Together, the threads have all arrivals.
 pub(crate) fn arrivals(
     arrivals: &Arrivals,
     warmup: Duration,
@@ -141,8 +140,8 @@ pub(crate) fn arrivals(
     }
 }
 
-/// Warming up at the first rate, then one stretch for each rate. Without a duration, the first
-/// stretch never ends.
+/// Warming up at the first rate, then one period for each rate. Without a duration, the first
+/// period never ends.
 fn segments(rates: &[f64], warmup: Duration, duration: Option<Duration>) -> Vec<Segment> {
     let length_s = duration.map_or(f64::INFINITY, |duration| duration.as_secs_f64());
     let warmup_s = warmup.as_secs_f64();
@@ -169,7 +168,7 @@ fn segments(rates: &[f64], warmup: Duration, duration: Option<Duration>) -> Vec<
     segments
 }
 
-/// Computed from the count, so that no rounding adds up.
+/// Computed from the count, so that rounding errors do not add up.
 fn constant(
     segment: Segment,
     thread: usize,

@@ -1,4 +1,4 @@
-//! Finding the highest rate at which something still holds.
+//! Finding the highest rate at which a condition still holds.
 
 /// Rates are found to within this factor.
 const PRECISION: f64 = 1.05;
@@ -16,7 +16,7 @@ const HIGHEST: f64 = 1e8;
 /// ```
 ///
 /// # Errors
-/// Those of `holds`, at once.
+/// The first error of `holds`.
 pub fn highest<E>(
     start: f64,
     mut holds: impl FnMut(f64) -> Result<bool, E>,

@@ -16,7 +16,7 @@ use crate::record::{FinishedRequest, Recorder};
 /// How long a client waits before it tries to connect again.
 const RECONNECT_AFTER: Duration = Duration::from_millis(100);
 
-/// What all sending threads of a load share.
+/// The state that all sending threads of a load share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) plan: Plan,
@@ -41,7 +41,7 @@ impl Shared {
         }
     }
 
-    /// When the load began: when this was first asked for.
+    /// When the load began: the time of the first call.
     pub(crate) fn start(&self) -> Instant {
         *self.start.get_or_init(Instant::now)
     }
@@ -63,7 +63,7 @@ pub(crate) struct Sender {
     shared: Arc<Shared>,
     thread: usize,
     recorder: Mutex<Recorder>,
-    /// Requests that may still be measured.
+    /// The number of requests that are still to be measured.
     budget: Option<AtomicI64>,
     begun: AtomicU64,
     ended: AtomicU64,
@@ -156,7 +156,8 @@ impl Sender {
         )
     }
 
-    /// Connects before the load begins. If this fails, the first request tries again and counts it.
+    /// Connects before the load begins. If that fails, the first request tries again, and a failure
+    /// counts there.
     async fn connect(&self, client: &mut Client) {
         let connected = tokio::time::timeout(self.plan().timeout, client.connect()).await;
         self.opened.fetch_add(
@@ -165,13 +166,13 @@ impl Sender {
         );
     }
 
-    /// Waits for the other threads; gives when the load began.
+    /// Waits for the other threads, and returns when the load began.
     fn begin(&self) -> Instant {
         self.shared.ready.wait();
         self.shared.start()
     }
 
-    /// Takes one request off the number that are to be measured, if there is such a number.
+    /// Subtracts one request from the number to measure, if there is one.
     fn may_measure(&self) -> bool {
         self.budget
             .as_ref()

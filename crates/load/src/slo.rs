@@ -15,17 +15,17 @@ pub struct Objective {
     relation: Relation,
     /// In the unit of the metric: microseconds, a share from 0 to 1, or per second.
     bound: f64,
-    /// As the user wrote it.
+    /// The text of the user.
     text: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Metric {
-    /// Latency that this share of the answers stays below.
+    /// The latency that this share of answers does not exceed.
     Quantile(f64),
     Mean,
     Max,
-    /// Requests without an answer, for whatever reason.
+    /// The share of requests without an answer, for any reason.
     Errors,
     Refusals,
     Throughput,
@@ -45,7 +45,7 @@ pub struct Breach {
     pub run: String,
     /// The objective.
     pub objective: String,
-    /// What was found instead, and how far off that is.
+    /// The value that was found instead, and how far off it is.
     pub found: String,
 }
 
@@ -58,13 +58,13 @@ pub struct Breach {
 /// ```
 ///
 /// # Errors
-/// Names the first one that is not valid.
+/// Names the first objective that is not valid.
 pub fn objectives(list: &str) -> Result<Vec<Objective>, LoadError> {
     list.split(',').map(str::parse).collect()
 }
 
 impl Objective {
-    /// Whether a run meets this; else what it did instead.
+    /// `None` if a run meets this; else the value that it reached.
     pub fn breach(&self, run: &Run) -> Option<Breach> {
         let found = self.metric.of(run);
         // A run without answers has no latency, and meets no objective on it.

@@ -1,4 +1,4 @@
-//! The server under load: where it is, and what its models take.
+//! The server under load: its address, and the signatures of its models.
 
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
@@ -18,12 +18,12 @@ use crate::http::fetch;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
-/// More than any model's metadata takes.
+/// More than the metadata of any model, in bytes.
 const METADATA_BYTES: usize = 16 << 20;
 const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 const METADATA: &str = "/inference.GRPCInferenceService/ModelMetadata";
 
-/// How requests travel.
+/// The protocol of the requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
@@ -51,19 +51,19 @@ impl Protocol {
 pub struct Target {
     protocol: Protocol,
     address: SocketAddr,
-    /// As it stands in `Host` headers.
+    /// The value of `Host` headers.
     authority: String,
-    /// What comes before `/v2`, without a slash at its end.
+    /// The path before `/v2`, without a slash at its end.
     prefix: String,
     headers: HeaderMap,
 }
 
 impl Target {
-    /// The server at a URL, or for gRPC also at a bare `host:port`; `headers` go out with every
+    /// The server at a URL, or for gRPC also at a bare `host:port`; `headers` are sent with every
     /// request.
     ///
     /// # Errors
-    /// If that is not an address, or nobody listens there.
+    /// If that is not an address, or nothing listens there.
     pub fn new(
         protocol: Protocol,
         url: &str,
@@ -112,7 +112,7 @@ impl Target {
         })
     }
 
-    /// How requests travel.
+    /// The protocol of the requests.
     pub fn protocol(&self) -> Protocol {
         self.protocol
     }
@@ -125,10 +125,10 @@ impl Target {
         }
     }
 
-    /// What a model takes and gives, as the server says.
+    /// The signature of a model, as the server describes it.
     ///
     /// # Errors
-    /// If the server cannot be asked, does not know the model, or answers something else.
+    /// If the server cannot be reached, does not know the model, or sends another kind of answer.
     pub fn signature(&self, model: &str) -> Result<Signature, LoadError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -178,14 +178,14 @@ impl Target {
         self.address
     }
 
-    /// A gRPC connection for inference; `None` where the protocol is another.
+    /// A gRPC connection for inference; `None` for other protocols.
     pub(crate) fn channel(&self) -> Option<Channel> {
         let is_grpc = self.protocol == Protocol::Grpc;
         is_grpc.then(|| Channel::new(self.address, self.uri(INFER), &self.grpc_headers()))
     }
 
-    /// The head of an HTTP request, but for the empty line at its end. Headers of the user's own
-    /// come instead of those given here with the same name.
+    /// The head of an HTTP request, without the empty line at its end. The user's own headers
+    /// replace those given here that have the same name.
     pub(crate) fn head(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> String {
         let mut head = format!("{method} {}{path} HTTP/1.1\r\n", self.prefix);
         let given = headers
@@ -235,7 +235,7 @@ fn address_error(url: &str, problem: impl ToString) -> LoadError {
     }
 }
 
-/// The first of a host's addresses that takes a connection.
+/// The first of a host's addresses that accepts a connection.
 fn reach(host: &str, port: u16) -> Result<SocketAddr, LoadError> {
     let address = format!("{host}:{port}");
     let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
@@ -256,7 +256,7 @@ fn reach(host: &str, port: u16) -> Result<SocketAddr, LoadError> {
     })
 }
 
-/// What stands as it is in one segment of a path: RFC 3986, section 2.3.
+/// The characters that need no escaping in a segment of a path: RFC 3986, section 2.3.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')

@@ -1,4 +1,4 @@
-//! Protobuf messages from outside, read without letting them take more memory than they are worth.
+//! Protobuf messages from outside, read with bounds on the memory that they take.
 
 use std::marker::PhantomData;
 

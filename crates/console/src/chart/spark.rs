@@ -9,7 +9,7 @@ use super::round;
 const WIDTH: f64 = 104.0;
 const HEIGHT: f64 = 26.0;
 
-/// The values from left to right over the ground; nothing where all of them are nothing.
+/// The values from left to right over the ground; nothing if all of them are missing.
 pub(crate) fn spark(values: &[Option<f64>]) -> Markup {
     let most = values
         .iter()

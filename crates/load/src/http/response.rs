@@ -2,7 +2,7 @@
 
 use httparse::{EMPTY_HEADER, Status};
 
-/// More headers than any server sends.
+/// A number of headers that no server exceeds.
 const MAX_HEADERS: usize = 96;
 
 /// Reads one answer after the other. It is fed the bytes that were not consumed yet, joined with
@@ -21,7 +21,7 @@ pub(crate) struct ResponseParser {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Head,
-    /// So many bytes of the body are missing.
+    /// This many bytes of the body are missing.
     Body(u64),
     /// The body ends with the connection.
     UntilClose,
@@ -51,7 +51,7 @@ pub(crate) enum ResponseError {
 }
 
 impl ResponseParser {
-    /// A parser that keeps the first bytes of each body, for the messages of errors.
+    /// A parser that keeps the first bytes of each body for error messages.
     pub(crate) fn new(excerpt_limit: usize) -> Self {
         Self {
             state: State::Head,
@@ -63,7 +63,7 @@ impl ResponseParser {
         }
     }
 
-    /// Makes ready for the next answer.
+    /// Prepares for the next answer.
     pub(crate) fn reset(&mut self) {
         self.state = State::Head;
         self.body_bytes = 0;
@@ -88,7 +88,7 @@ impl ResponseParser {
         self.keep_alive
     }
 
-    /// Bytes of the body, as they are without chunk sizes.
+    /// Bytes of the body, without the sizes of chunks.
     #[cfg(test)]
     pub(crate) fn body_bytes(&self) -> u64 {
         self.body_bytes
@@ -99,7 +99,7 @@ impl ResponseParser {
         &self.excerpt
     }
 
-    /// The connection ended; whether the answer is complete thereby.
+    /// Notes that the connection ended; returns whether that completes the answer.
     pub(crate) fn end(&mut self) -> bool {
         if self.state == State::UntilClose {
             self.state = State::Done;
@@ -107,7 +107,8 @@ impl ResponseParser {
         self.is_done()
     }
 
-    /// Reads on; gives the number of bytes that are done with. Bytes after the answer stay.
+    /// Reads further bytes, and returns how many it consumed. Bytes after the answer are not
+    /// consumed.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<usize, ResponseError> {
         let mut at = 0;
         loop {
@@ -266,7 +267,7 @@ fn decimal(digits: &[u8]) -> Option<u64> {
         .then(|| text.parse().ok())?
 }
 
-/// What a `Connection` header says about the connection's future, if anything.
+/// Whether a `Connection` header keeps the connection open, if it says so.
 fn connection(value: &[u8]) -> Option<bool> {
     let mut options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     options.find_map(|option| {

@@ -31,7 +31,7 @@ const COLUMNS: [&str; 26] = [
     "max_us",
 ];
 
-/// No cell needs quotes: labels and protocols have neither commas nor quotes, and all else are
+/// No cell needs quotes: labels and protocols have neither commas nor quotes, and all others are
 /// numbers.
 pub(super) fn render(report: &Report) -> String {
     let mut out = COLUMNS.join(",") + "\n";

@@ -228,7 +228,7 @@ fn percentile_line(run: &Run) -> Line {
     }
 }
 
-/// Stretches of time without an answer have no latency, and no point.
+/// Intervals without an answer have no latency, and no point.
 fn latency_line(run: &Run, name: &str, of: fn(&super::Point) -> Option<f64>) -> Line {
     let points = run
         .timeline

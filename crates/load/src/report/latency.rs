@@ -3,8 +3,8 @@
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// Points of a distribution for each halving of what is left above: fine where tails are, as HDR
-/// histograms show them.
+/// Points of a distribution for each halving of the share above: fine in the tail, as in plots of
+/// HDR histograms.
 const POINTS_PER_HALVING: u32 = 4;
 
 /// A distribution of times in microseconds; three significant digits.

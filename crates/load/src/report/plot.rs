@@ -6,7 +6,7 @@ const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 300.0;
 /// Space for the labels of the axes: left, right, top, bottom.
 const MARGINS: [f64; 4] = [68.0, 16.0, 12.0, 46.0];
-/// About so many marks on an axis.
+/// The number of marks on an axis, about.
 const MARKS: f64 = 6.0;
 /// Seven nines: a share of 1 has infinitely many, which no axis can show.
 const LARGEST_SHARE: f64 = 1.0 - 1e-7;
@@ -38,7 +38,7 @@ pub(super) struct Axis {
     pub(super) scale: Scale,
 }
 
-/// How values lie on an axis.
+/// The scale of an axis.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Scale {
     /// Evenly, from zero.
@@ -54,7 +54,7 @@ pub(super) struct Line {
     pub(super) has_dots: bool,
 }
 
-/// A mark on an axis: where, from 0 to 1, and what it says.
+/// A mark on an axis: its place, from 0 to 1, and its label.
 type Mark = (f64, String);
 
 impl Plot {

@@ -146,7 +146,7 @@ fn failure(out: &mut String, label: &str, failure: &FailureCount) {
     );
 }
 
-/// Both figures where they differ by more than noise.
+/// Both figures if they differ by more than noise.
 fn send_latency(out: &mut String, run: &Run) {
     let (Some(sent), Some(latency)) = (&run.send_latency_us, &run.latency_us) else {
         return;

@@ -14,8 +14,8 @@ const MAX_DEPTH: usize = 32;
 
 /// A text and the form of it that the parser reads.
 ///
-/// The text format lets a list of messages do without its colon, `input [ … ]`, and so is every
-/// configuration written; the parser insists on it.
+/// The text format allows a list of messages without a colon, `input [ … ]`, and every
+/// configuration is written so; the parser requires the colon.
 pub(super) struct ConfigText<'a> {
     written: &'a str,
     with_colons: String,
@@ -92,7 +92,7 @@ fn starts_letter(byte: u8) -> bool {
     byte & 0b1100_0000 != 0b1000_0000
 }
 
-/// What a letter is part of, as the parser sees it: brackets in comments and strings do not count.
+/// The kind of text that a character belongs to: brackets in comments and strings do not count.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Code,
