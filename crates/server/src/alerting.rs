@@ -1,5 +1,4 @@
-//! Alerts, from what raises them to who is notified: evaluated every five seconds, saved over
-//! restarts.
+//! Alerts, from rules to notifications: evaluated every five seconds, saved over restarts.
 
 mod api;
 mod config;
@@ -67,7 +66,7 @@ pub(crate) struct Alerting {
     evaluated: watch::Sender<u64>,
 }
 
-/// What alerting reads, and where it reports.
+/// The sources that alerting reads, and the journal to which it reports.
 pub(crate) struct AlertingContext {
     pub(crate) serving: Arc<Serving>,
     pub(crate) lifecycle: Arc<Lifecycle>,
@@ -75,7 +74,7 @@ pub(crate) struct AlertingContext {
     pub(crate) exposition: Arc<MetricExposition>,
     pub(crate) objectives: Arc<Objectives>,
     pub(crate) events: Arc<EventJournal>,
-    /// The other replicas, where there are any.
+    /// The other replicas, if there are any.
     pub(crate) group: Option<Arc<GroupOutbox>>,
     /// Limits the bodies of the API.
     pub(crate) server: ServerConfig,
@@ -92,9 +91,9 @@ struct State {
 }
 
 impl Alerting {
-    /// What is configured. The state is read from the folder `data`; without a folder, it ends
-    /// with the process. Rules may name the metrics that `registry` has by now: everything else
-    /// registers before.
+    /// The configured alerting. Its state is read from the folder `data`; without a folder, the
+    /// state ends with the process. Rules may name the metrics that `registry` has by now:
+    /// everything else registers before.
     ///
     /// # Errors
     /// What is wrong with the configuration.

@@ -1,20 +1,20 @@
-//! What the process's allocator holds. Which allocator that is, only the binary knows: it hands
-//! over how to ask it.
+//! The memory of the process's allocator. Only the binary knows which allocator that is, so it
+//! passes a function that reads its figures.
 
 use tidegate_serving::{
     Exposition, Family, Labels, MetricEntry, MetricRegistry, MetricSource, Sample,
 };
 
-/// What an allocator holds.
+/// The memory of an allocator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AllocatorUsage {
-    /// Memory that it has of the operating system to give away, in use or not.
+    /// Memory that it has from the operating system, in use or not.
     pub committed_bytes: u64,
     /// The most that this ever was.
     pub peak_committed_bytes: u64,
 }
 
-/// Asks the allocator; every exposition does.
+/// Reads the figures of the allocator; called for every exposition.
 pub type ReadAllocator = fn() -> AllocatorUsage;
 
 const COMMITTED: Family<'static> = Family::gauge(
@@ -27,7 +27,7 @@ const PEAK: Family<'static> = Family::gauge(
     "Peak of `tidegate_allocator_committed_bytes`",
 );
 
-/// Exposes what the allocator holds; nothing where it cannot be asked.
+/// Exposes the memory of the allocator, if its figures can be read.
 pub(crate) struct AllocatorMetrics {
     read: Option<ReadAllocator>,
 }

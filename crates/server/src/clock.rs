@@ -10,7 +10,7 @@ pub(crate) fn now_ms() -> u64 {
         .map_or(0, |now| now.as_millis() as u64)
 }
 
-/// Waits for the next moment that is a multiple of so many milliseconds; gives that moment.
+/// Waits for the next moment that is a multiple of this many milliseconds, and returns it.
 pub(crate) async fn next_multiple(every_ms: u64) -> u64 {
     let now_ms = now_ms();
     // Multiples of Unix time, so that every replica evaluates at the same moments, whole minutes

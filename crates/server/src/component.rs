@@ -1,4 +1,4 @@
-//! What every subsystem has in common that lives as long as the server.
+//! The interface of subsystems that live as long as the server.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use crate::routes::Routes;
 /// A subsystem that lives as long as the server: alerting, objectives, cost, the console…
 ///
 /// A component gets what it needs in its constructor: its section of the configuration, where it
-/// registers its metrics, and the components that it reads. It never gets all of them. Everything
-/// else that the server has to do for it is here; a component implements what it has.
+/// registers its metrics, and the components that it reads. It never gets all of them. The other
+/// calls of the server are here; a component implements those that it needs.
 ///
 /// The list of components is in [`crate::components`].
 pub(crate) trait Component: Send + Sync + 'static {
@@ -26,14 +26,14 @@ pub(crate) trait Component: Send + Sync + 'static {
     /// Starts its background tasks. They are aborted once the last request has been answered.
     fn start(self: Arc<Self>, _background: &mut JoinSet<()>) {}
 
-    /// What an operator should look at although the server may be ready: its part of the answer of
-    /// `/v2/health/ready`.
+    /// Problems that an operator should know although the server may be ready: its part of the
+    /// answer of `/v2/health/ready`.
     fn problems(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Writes and sends what must not be lost, after the last request has been answered and the
-    /// background tasks have ended. Called in the order of the list.
+    /// Writes and sends state that must not be lost, after the last request has been answered and
+    /// the background tasks have ended. Called in the order of the list.
     fn finish(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }

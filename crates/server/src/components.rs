@@ -68,7 +68,7 @@ pub struct ServerEnvironment {
     pub allocator: Option<ReadAllocator>,
 }
 
-/// What is wrong with the configuration of a component.
+/// A wrong configuration of a component.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum ComponentsError {
@@ -187,7 +187,7 @@ impl ServerComponents {
     }
 }
 
-/// What most components are made from.
+/// The parts that most components are made from.
 struct Base {
     serving: Arc<Serving>,
     registry: Arc<MetricRegistry>,

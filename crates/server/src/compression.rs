@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use tidegate_serving::{ErrorCode, InferError};
 
-/// A larger body is packed and unpacked off the threads that serve connections.
+/// A larger body is compressed and decompressed outside of the threads that serve connections.
 const BLOCKING_BYTES: usize = 64 << 10;
 
 /// A content encoding.
@@ -77,7 +77,7 @@ impl Encoding {
         best.map(|(encoding, _)| encoding)
     }
 
-    /// Unpacks a body of at most `max_bytes`: a small body must not unpack to a large one.
+    /// Decompresses a body to at most `max_bytes`, because a small body can hold a huge one.
     pub(crate) async fn unpack(self, body: Bytes, max_bytes: usize) -> Result<Bytes, InferError> {
         // Handing a small body to another thread takes longer than unpacking it here.
         if body.len() < BLOCKING_BYTES {
@@ -115,7 +115,7 @@ impl Encoding {
         Ok(out.into())
     }
 
-    /// Packs an answer.
+    /// Compresses an answer.
     pub(crate) async fn pack(self, body: Vec<u8>) -> Result<Vec<u8>, InferError> {
         if body.len() < BLOCKING_BYTES {
             return self.pack_now(&body);

@@ -1,4 +1,4 @@
-//! What an operator can set of the front ends.
+//! The configuration of the front ends.
 
 use std::net::SocketAddr;
 

@@ -35,7 +35,7 @@ use crate::history::History;
 use crate::objectives::Objectives;
 use crate::routes::Routes;
 
-/// The console, and what its pages show.
+/// The console, and the sources of its pages.
 pub(crate) struct Console {
     is_enabled: bool,
     /// When the server began to count, in Unix milliseconds.
@@ -51,7 +51,7 @@ pub(crate) struct Console {
     metrics: ConsoleMetrics,
 }
 
-/// What the pages show.
+/// The sources of the pages.
 pub(crate) struct ConsoleSources {
     pub(crate) front_end: Arc<FrontEnd>,
     pub(crate) history: Arc<History>,
@@ -102,7 +102,7 @@ impl Component for Console {
     }
 }
 
-/// The routes of the console; none where it is switched off.
+/// The routes of the console; none if it is switched off.
 fn routes(console: &Console) -> Routes<Arc<Console>> {
     if !console.is_enabled {
         return Routes::described_by(utoipa::openapi::OpenApi::default());
@@ -118,7 +118,7 @@ fn routes(console: &Console) -> Routes<Arc<Console>> {
 // Nothing inline may run: a text that slipped through escaping would still do no harm.
 const POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// The answer with what keeps browsers from running or showing anything that is not ours.
+/// The answer with headers that keep browsers from running or showing foreign content.
 async fn guarded(mut response: Response) -> Response {
     let guards: [(HeaderName, &str); 4] = [
         (header::CONTENT_SECURITY_POLICY, POLICY),

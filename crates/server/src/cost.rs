@@ -35,7 +35,7 @@ const MEASURE_EVERY_MS: u64 = 5000;
 const PERSIST_EVERY_MS: u64 = 60_000;
 const BYTES_PER_GB: f64 = 1e9;
 
-/// The cost of a server; nothing is counted where there are no prices.
+/// The cost of a server; nothing is counted without prices.
 pub(crate) struct Costs(Option<Counting>);
 
 struct Counting {
@@ -54,8 +54,8 @@ struct State {
 }
 
 impl Costs {
-    /// What is configured. What was counted before is read from `file`, and written there; without
-    /// a file it ends with the process.
+    /// The configured costs. Earlier counts are read from `file`, and written there; without a file
+    /// they end with the process.
     ///
     /// # Errors
     /// What is wrong with the configuration.
@@ -105,14 +105,14 @@ impl Costs {
         }
     }
 
-    /// What was spent from one day to another, both included; `None` if no cost is counted.
+    /// The costs from one day to another, both included; `None` if no cost is counted.
     pub(crate) fn report(&self, from: Day, to: Day, by: GroupBy) -> Option<Report> {
         let counting = self.0.as_ref()?;
         let ledger = &counting.state.lock().persisted.ledger;
         Some(ledger.report(&counting.plan.sheet.currency, from, to, by))
     }
 
-    /// What the server has, and how idle cost is shared; `None` if no cost is counted.
+    /// The capacity of the server, and how idle cost is shared; `None` if no cost is counted.
     pub(crate) fn terms(&self) -> Option<(Capacity, IdleRule)> {
         self.0
             .as_ref()
@@ -154,7 +154,7 @@ impl Component for Costs {
     }
 }
 
-/// What is paid for, as it is configured or measured.
+/// The capacity that is paid for, as it is configured or measured.
 fn capacity(plan: &CostPlan) -> Capacity {
     Capacity {
         vcpus: plan.vcpus.unwrap_or_else(available_vcpus),
@@ -167,7 +167,7 @@ fn available_vcpus() -> f64 {
     std::thread::available_parallelism().map_or(1.0, |count| count.get() as f64)
 }
 
-/// 0 where the machine's memory is unknown.
+/// 0 if the machine's memory is unknown.
 fn available_memory_gb() -> f64 {
     memory_limit_bytes().map_or(0.0, |bytes| bytes as f64 / BYTES_PER_GB)
 }
@@ -190,8 +190,8 @@ fn log_start(plan: &CostPlan, capacity: Capacity) {
 }
 
 impl Counting {
-    /// Counts what was used up to a moment, and checks the budgets; returns whether a share of one
-    /// has been reached.
+    /// Counts the usage up to a moment, and checks the budgets; returns whether a share of one has
+    /// been reached.
     fn step(&self, now_ms: u64) -> bool {
         let mut state = self.state.lock();
         let sampled = state.sampler.sample(&self.serving, Instant::now());

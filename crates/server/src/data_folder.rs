@@ -15,7 +15,7 @@ const AVAILABLE: Family<'static> = Family::gauge(
     "Space left for the server on the disk of the data folder",
 );
 
-/// Measures the disk that has the data folder; exposes nothing where there is no such folder.
+/// Measures the disk that has the data folder; exposes nothing without such a folder.
 pub(crate) struct DiskMetrics {
     folder: Option<PathBuf>,
 }
@@ -41,7 +41,7 @@ impl MetricSource for DiskMetrics {
     }
 }
 
-/// Writes the size and the free space of a folder's disk; nothing where they cannot be read.
+/// Writes the size and the free space of a folder's disk; nothing if they cannot be read.
 fn expose_disk(folder: &Path, out: &mut dyn Exposition) {
     let Ok(disk) = rustix::fs::statvfs(folder) else {
         return;

@@ -82,8 +82,8 @@ pub(crate) fn model_config(version: &Version) -> ModelConfig {
     }
 }
 
-/// What the model's own configuration says of an input. How a client should fill a picture stands
-/// nowhere else.
+/// The format of an input in the model's own configuration, which is the only place that has the
+/// layout of an image.
 fn input_of<'a>(config: &'a ModelConfig, name: &str) -> Option<&'a ModelInput> {
     config.input.iter().find(|input| input.name == name)
 }
@@ -128,8 +128,7 @@ fn instance_group(version: &Version) -> ModelInstanceGroup {
     }
 }
 
-/// The extents of a tensor. Triton's form leaves the batch axis out of the shapes of a model that
-/// it batches.
+/// The extents of a tensor. Triton's form leaves out the batch axis of models that it batches.
 fn triton_dims(dims: Option<&[Dim]>, batched: bool) -> Vec<i64> {
     let dims = dims.unwrap_or_default().iter().map(Dim::to_wire);
     dims.skip(usize::from(batched)).collect()

@@ -1,4 +1,4 @@
-//! The journal of events: what happened once on this server, and with which numbers.
+//! The journal of events of this server.
 
 mod api;
 

@@ -1,5 +1,5 @@
-//! Everything that the server measures, in one place: `/metrics` and the rules of alerts have the
-//! same.
+//! Everything that the server measures, in one place: `/metrics` and alert rules read the same
+//! values.
 
 use std::sync::Arc;
 
@@ -27,13 +27,13 @@ pub(crate) fn description() -> utoipa::openapi::OpenApi {
     Description::openapi()
 }
 
-/// The metrics of the process, and what must be brought up to date before they are read.
+/// The metrics of the process, and the gauges that must be updated before they are read.
 pub(crate) struct MetricExposition {
     pub(crate) registry: Arc<MetricRegistry>,
     pub(crate) serving: Arc<Serving>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) readiness: ReadinessMetrics,
-    /// Says from which size answers are compressed.
+    /// Has the size from which answers are compressed.
     pub(crate) server: ServerConfig,
 }
 
@@ -44,7 +44,7 @@ impl MetricExposition {
         self.registry.expose(out);
     }
 
-    /// Sets the gauges that nobody sets in between.
+    /// Sets the gauges that are not kept up to date in between.
     fn refresh_gauges(&self) {
         for model in self.serving.models().all() {
             for version in model.versions() {

@@ -1,4 +1,4 @@
-//! What the handlers of the inference protocols share.
+//! The state that the handlers of the inference protocols share.
 
 use std::sync::Arc;
 

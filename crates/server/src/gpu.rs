@@ -1,4 +1,4 @@
-//! Metrics of the machine's GPUs, where it has any.
+//! Metrics of the machine's GPUs, if it has any.
 
 mod nvml;
 
@@ -22,8 +22,8 @@ const VALID_FOR: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GpuConfig {
-    /// The path of NVIDIA's management library, `libnvidia-ml.so.1`; where the system looks for
-    /// libraries if absent.
+    /// The path of NVIDIA's management library, `libnvidia-ml.so.1`; if absent, the library is
+    /// searched where the system searches for libraries.
     pub nvml: Option<PathBuf>,
 }
 
@@ -31,7 +31,7 @@ pub struct GpuConfig {
 #[derive(Clone, Default)]
 pub(crate) struct Gpus(Arc<Mutex<Reading>>);
 
-/// What the driver reported, and when.
+/// The report of the driver, and its time.
 #[derive(Default)]
 struct Reading {
     gpus: Vec<Gpu>,
@@ -52,7 +52,7 @@ struct Gpu {
 
 impl Gpus {
     /// Registers the metrics of GPUs and watches the GPUs as long as the registry is there; exposes
-    /// nothing where there is no driver.
+    /// nothing without a driver.
     pub(crate) fn watch(config: &GpuConfig, registry: &MetricRegistry) {
         let gpus = Self::default();
         // Weak: the thread ends when the registry, which owns the source, is gone.

@@ -1,4 +1,4 @@
-//! What one replica of a group sends the others: silences, objectives that were set or removed,
+//! Notes from one replica of a group to the others: silences, objectives that were set or removed,
 //! freezes that were lifted.
 //!
 //! Objectives and alerting put a note into the [`GroupOutbox`] when a person changes one of these
@@ -81,7 +81,7 @@ fn to_json(content: &impl Serialize) -> Option<String> {
     serde_json::to_string(content).ok()
 }
 
-/// What waits to be sent to the other replicas.
+/// The notes that wait to be sent to the other replicas.
 #[derive(Default)]
 pub(crate) struct GroupOutbox {
     state: Mutex<OutboxState>,
@@ -121,7 +121,7 @@ impl GroupOutbox {
         self.changed.notify_one();
     }
 
-    /// Whether all counts of the group are to be read again; asked once for each exchange.
+    /// Whether all counts of the group are to be read again; called once for each exchange.
     pub(crate) fn take_reread_counts(&self) -> bool {
         std::mem::take(&mut self.state.lock().rereads_counts)
     }

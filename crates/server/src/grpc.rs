@@ -50,8 +50,8 @@ pub(crate) async fn router(front_end: Arc<FrontEnd>) -> Router {
         .merge(reflection(front_end))
 }
 
-/// What describes the services to tools such as grpcurl. A tool that keeps its stream open does not
-/// hold up the end of the server.
+/// Server reflection, for tools such as grpcurl. A tool that keeps its stream open does not delay
+/// the end of the server.
 fn reflection(front_end: Arc<FrontEnd>) -> Router {
     let mut routes = Routes::default();
     // Without its description the service still works, so an error is no reason not to start.
@@ -81,7 +81,7 @@ fn descriptions() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
-/// An error as gRPC carries it; its code stands in the trailer `tidegate-code` too.
+/// An error as a gRPC status; its code is in the trailer `tidegate-code` too.
 fn status(error: &InferError) -> Status {
     let mut status = Status::new(
         Code::from(error.code.grpc_code()),

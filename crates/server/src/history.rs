@@ -13,7 +13,7 @@ use crate::clock::now_ms;
 
 /// Memory that it takes at most, about.
 const BUDGET_BYTES: usize = 64 << 20;
-/// Over how long `/metrics` has quantiles.
+/// The window of the quantiles in `/metrics`.
 const QUANTILE_WINDOW_MS: u64 = 60_000;
 /// The one quantile on `/metrics`, of each stage of each version; the console has any, of any span.
 const QUANTILE: (&str, f64) = ("0.99", 0.99);
@@ -23,7 +23,7 @@ const QUANTILE: (&str, f64) = ("0.99", 0.99);
 pub(crate) struct History(Arc<Mutex<tidegate_observe::History>>);
 
 impl History {
-    /// Remembers from now on what `requests` observes, and exposes quantiles of it.
+    /// Records the observations of `requests` from now on, and exposes quantiles of them.
     pub(crate) fn new(registry: &MetricRegistry, requests: &Arc<RequestMetrics>) -> Self {
         let history = tidegate_observe::History::new(BUDGET_BYTES);
         let history = Self(Arc::new(Mutex::new(history)));
@@ -103,7 +103,8 @@ impl MetricSource for QuantileSource {
     }
 }
 
-/// Counts requests by the version that they reached; neighbours are often of the same.
+/// Counts requests by the version that they reached; consecutive requests are often of the same
+/// version.
 fn count(history: &mut tidegate_observe::History, finished: &[Observation], at_ms: u64) {
     for run in finished.chunk_by(|one, other| one.version() == other.version()) {
         if let Some((model, version)) = run.first().and_then(Observation::version) {

@@ -1,4 +1,4 @@
-//! How far the server has come: starting, ready, stopping.
+//! The state of the server: starting, ready, stopping.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

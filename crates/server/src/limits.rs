@@ -1,8 +1,8 @@
-//! The limit of what an answer may hold.
+//! The limit of the size of an answer.
 
 use tidegate_serving::{ErrorCode, InferError};
 
-/// Refuses an answer of so many bytes if it is larger than it may be.
+/// Refuses an answer of this many bytes if it exceeds the limit.
 pub(crate) fn refuse_beyond(max_bytes: usize, bytes: usize) -> Result<(), InferError> {
     if bytes <= max_bytes {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Accepting connections, bounded, and letting them end well.
+//! Accepting a bounded number of connections, and letting them end in order.
 
 mod activity;
 mod client_stream;
@@ -109,7 +109,7 @@ fn builder(front_end: &FrontEnd) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// What answers the requests of a port.
+/// The service that answers the requests of a port.
 pub(crate) trait Serve:
     Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
     + Clone

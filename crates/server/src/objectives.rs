@@ -36,7 +36,7 @@ use crate::group_notes::GroupOutbox;
 use crate::persisted_state::StateFile;
 use crate::routes::Routes;
 
-/// How often what was counted is added to the ledgers. A minute is a multiple of it.
+/// How often counts are added to the ledgers. A minute is a multiple of it.
 const COUNT_EVERY_MS: u64 = 5000;
 const MINUTE_MS: u64 = 60_000;
 
@@ -47,7 +47,7 @@ pub(crate) struct Objectives {
     /// Whose rollouts wait while a budget is spent.
     fleet: Option<Arc<Fleet>>,
     events: Arc<EventJournal>,
-    /// The other replicas, where there are any.
+    /// The other replicas, if there are any.
     group: Option<Arc<GroupOutbox>>,
     limits: ServerConfig,
     file: Option<StateFile>,
@@ -58,7 +58,7 @@ pub(crate) struct Objectives {
     state: Mutex<PersistedState>,
 }
 
-/// What objectives work with.
+/// The context of objectives.
 pub(crate) struct ObjectivesContext {
     pub(crate) observations: Arc<Observations>,
     pub(crate) fleet: Option<Arc<Fleet>>,
@@ -69,7 +69,7 @@ pub(crate) struct ObjectivesContext {
     pub(crate) server: ServerConfig,
 }
 
-/// The objectives, and what finished since the last step.
+/// The objectives, and the requests that finished since the last step.
 struct Counting {
     slos: Arc<[Slo]>,
     finished: Vec<Counts>,
@@ -77,8 +77,8 @@ struct Counting {
 
 impl Objectives {
     /// These objectives, and those that were set before, over the requests that finish from now on.
-    /// What was counted before is read from `file`, and written there; without a file it ends with
-    /// the process.
+    /// Earlier counts are read from `file`, and written there; without a file they end with the
+    /// process.
     pub(crate) fn new(
         slos: Vec<Slo>,
         registry: &MetricRegistry,
@@ -272,7 +272,7 @@ impl Component for Objectives {
 }
 
 impl Counting {
-    /// The objectives with what finished since this was last asked.
+    /// The objectives with the requests that finished since the last call.
     fn take(&mut self) -> Vec<(Slo, Counts)> {
         let finished = self.finished.iter_mut().map(std::mem::take);
         self.slos.iter().cloned().zip(finished).collect()

@@ -7,7 +7,7 @@ use tidegate_serving::{ErrorCode, InferError};
 /// More parameters than any client sends.
 const MAX_PARAMETERS: usize = 64;
 
-/// The parameters of requests, inputs and outputs that mean something to this server.
+/// The parameters of requests, inputs and outputs that this server uses.
 const KNOWN: [&str; 6] = [
     "binary_data",
     "binary_data_output",
@@ -35,7 +35,7 @@ pub(crate) enum Value {
 }
 
 impl Parameters {
-    /// Whether a parameter of this name means anything; the value of another does not matter.
+    /// Whether this server uses a parameter of this name. Others may have any value.
     pub(crate) fn is_known(name: &str) -> bool {
         KNOWN.contains(&name)
     }

@@ -1,7 +1,7 @@
-//! Servers that serve the same: they count objectives together, share the changes that people make
-//! on one of them, and one of them sends the alerts that all of them have.
+//! Servers that serve the same models: they count objectives together, share the changes that
+//! people make on one of them, and one of them sends the alerts that all of them have.
 //!
-//! Every few seconds, and at once after a change, each exchanges what is new with the store. While
+//! Every few seconds, and at once after a change, each exchanges its changes with the store. While
 //! the store cannot be reached, each continues with what it knows, and sends alerts itself: an
 //! alert that arrives twice does less harm than one that never arrives.
 
@@ -35,7 +35,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// The lease of the replica that sends the alerts that all have.
 const ALERTS_LEASE: &str = "alerts";
 
-/// The group that this server is a member of, if it is one of any.
+/// The group that this server is a member of, if there is one.
 pub(crate) struct Replicas(Option<Member>);
 
 /// A server's membership in its group.
@@ -67,11 +67,11 @@ struct State {
     problem: Option<String>,
 }
 
-/// What a group needs to meet.
+/// The context of a group member.
 pub(crate) struct GroupContext {
-    /// What waits to be sent to the group.
+    /// The notes that wait to be sent to the group.
     pub(crate) outbox: Arc<GroupOutbox>,
-    /// Where the group meets if the configuration names no other database.
+    /// The database of the group, if the configuration names no other one.
     pub(crate) default_database: String,
     pub(crate) server_name: String,
     pub(crate) objectives: Arc<Objectives>,
@@ -114,7 +114,7 @@ impl Replicas {
         }))
     }
 
-    /// The status of the group; `None` where the server is alone.
+    /// The status of the group; `None` if the server is alone.
     pub(crate) fn status(&self) -> Option<GroupStatus> {
         self.0.as_ref().map(Member::status)
     }
@@ -137,7 +137,7 @@ impl Component for Replicas {
         });
     }
 
-    /// Sends what is left to the group, and the duty to send alerts to another replica.
+    /// Sends the last changes to the group, and gives up the lease of sending alerts.
     fn finish(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             if let Some(member) = &self.0 {

@@ -134,7 +134,8 @@ mod tests {
     use super::*;
     use crate::{ServerComponents, ServerConfig};
 
-    /// What probes, load balancers and newcomers read without credentials, and nothing else.
+    /// The routes that probes, load balancers and newcomers read without credentials, and no
+    /// others.
     const PUBLIC: [&str; 11] = [
         "/",
         "/console/assets/{name}",

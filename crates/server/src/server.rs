@@ -90,8 +90,8 @@ impl Server {
         self.grpc
     }
 
-    /// Loads every model that is found in folders, and waits for what is loaded of the registry at
-    /// the start.
+    /// Loads every model that is found in folders, and waits for the versions of the registry that
+    /// are loaded at the start.
     pub async fn load_all(&self) -> LoadReport {
         let serving = &self.front_end.serving;
         let loading = serving.clone();

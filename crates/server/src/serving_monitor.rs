@@ -9,8 +9,8 @@ use tokio::time::MissedTickBehavior;
 
 use crate::component::Component;
 
-/// How often finished requests are counted where nobody asks for figures: long before the queues
-/// of observations are full.
+/// How often finished requests are counted if nobody reads the figures: often enough that the
+/// queues of observations do not become full.
 const DRAIN_EVERY: Duration = Duration::from_millis(50);
 
 /// Watches the request path.

@@ -25,7 +25,7 @@ use crate::component::Component;
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
-/// Longest `baggage` that is read, in bytes; the standard asks for as much.
+/// Longest `baggage` that is read, in bytes; the standard requires at least as much.
 const MAX_BAGGAGE_BYTES: usize = 8192;
 
 /// The traces of requests.
@@ -106,7 +106,7 @@ impl Component for Traces {
         "traces"
     }
 
-    /// Sends what waits, once nothing more comes.
+    /// Sends the spans that wait, after the last request.
     fn finish(&self) -> BoxFuture<'_, ()> {
         // First: the last requests must reach the recorder before its exporter ends.
         self.observations.drain();
@@ -119,7 +119,7 @@ impl Component for Traces {
     }
 }
 
-/// The `traceparent` header of a response: where its request is in a trace.
+/// The `traceparent` header of a response: the place of its request in a trace.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TraceHeader {
     trace_id: u128,

@@ -15,8 +15,8 @@ use tokio::sync::oneshot;
 /// Longest that the end of a thread is waited for.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Most threads of a loop for work that must not run on it. Each keeps memory of its own; what
-/// finds none free waits.
+/// Most threads of a loop for work that must not run on it. Each keeps memory of its own; further
+/// work waits for a free one.
 const MAX_BLOCKING_THREADS: usize = 16;
 
 /// The event loops. Dropping them ends their threads and what still runs on them.
@@ -60,7 +60,7 @@ impl Workers {
     }
 
     /// Ends the threads, and with them what still runs on their loops; waits a moment for that.
-    /// From then on nobody is answered any more.
+    /// From then on no request is answered.
     pub(crate) fn end(&self) {
         self.0
             .iter()

@@ -1,5 +1,5 @@
 //! The models of the registry on this server: it decides which versions should be loaded, loads
-//! them, and evicts others for what is asked for.
+//! them, and evicts others to make room.
 //!
 //! A control loop reads the registry ([`follow`]) and sets what each [`ManagedModel`] should serve
 //! ([`sync`]). Loads ([`load`]) and drains ([`drain`]) bring that about, while requests keep
@@ -73,16 +73,16 @@ pub struct Fleet {
     has_started_initial_loads: AtomicBool,
     /// Set when the loads of the start have ended.
     initial_loads_done: watch::Sender<bool>,
-    /// What the registry had when it was last read.
+    /// The content of the registry when it was last read.
     registry_content: Mutex<RegistryContent>,
-    /// Why the registry cannot be read, while it cannot.
+    /// Why the registry cannot be read; `None` if it can.
     registry_error: Mutex<Option<String>>,
     freezes: Mutex<Freezes>,
     /// Whether the registry must be read although nothing changed in it.
     must_read_registry: AtomicBool,
 }
 
-/// What the registry has, as far as operators must hear of it.
+/// The facts about the registry that are reported to operators.
 #[derive(Debug, Default)]
 struct RegistryContent {
     /// How many models it has, served or not.
@@ -147,7 +147,8 @@ impl Fleet {
         Ok(())
     }
 
-    /// Loads what should be served of a model, also what failed before, and waits for it.
+    /// Loads the versions of a model that should be served, including those that failed before, and
+    /// waits for them.
     ///
     /// # Errors
     /// [`ErrorCode::UnknownModel`], or [`ErrorCode::LoadFailed`] with the reason.
@@ -181,7 +182,8 @@ impl Fleet {
         Ok(started.collect())
     }
 
-    /// Tells the registry that this server uses no version any more. Loaded versions stay loaded.
+    /// Reports to the registry that this server no longer uses any version. Loaded versions stay
+    /// loaded.
     pub async fn release_versions(&self) {
         if let Err(error) = self.link.report_uses(&[]).await {
             warn!(%error, "cannot report to the registry that this server stops");

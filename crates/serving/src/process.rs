@@ -1,4 +1,4 @@
-//! What the process uses of the machine, and what the machine lets it use, as Linux reports it.
+//! The resources that the process uses, and those that it may use, as Linux reports them.
 
 mod cgroup;
 mod metrics;
@@ -8,14 +8,14 @@ use std::time::Duration;
 use self::cgroup::Cgroup;
 pub use self::metrics::ProcessMetrics;
 
-/// What the process uses.
+/// The resources that the process uses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProcessUsage {
     pub(crate) resident_bytes: u64,
     user: Duration,
     system: Duration,
     threads: u64,
-    /// When the process started, since the machine did.
+    /// When the process started, counted from the start of the machine.
     started: Duration,
 }
 
@@ -64,7 +64,7 @@ fn memory_available_bytes(cgroup: Option<&Cgroup>) -> Option<u64> {
     smaller(headroom, machine)
 }
 
-/// The smaller one of the numbers that are known.
+/// The smaller of the numbers that are known.
 fn smaller(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     one.into_iter().chain(other).min()
 }

@@ -10,7 +10,7 @@ use crate::{Fleet, IndexEntry, ModelState, Models, RequestMetrics};
 pub struct Serving {
     gateway: Arc<Gateway>,
     models: Arc<Models>,
-    /// The models of the registry, where it is followed.
+    /// The models of the registry, if it is followed.
     fleet: Option<Arc<Fleet>>,
     metrics: Arc<RequestMetrics>,
 }
@@ -46,7 +46,7 @@ impl Serving {
         &self.models
     }
 
-    /// The models of the registry, where it is followed.
+    /// The models of the registry, if it is followed.
     pub fn fleet(&self) -> Option<&Arc<Fleet>> {
         self.fleet.as_ref()
     }
@@ -95,7 +95,7 @@ impl Serving {
     }
 }
 
-/// What is wrong with a model of a folder.
+/// Why a model of a folder does not answer.
 fn problem(entry: IndexEntry) -> Option<String> {
     let name = entry.name;
     match entry.state {

@@ -13,7 +13,7 @@ use crate::version_counters::{RequestCounts, VersionCounters};
 const MAX_BATCH_FIGURES: usize = 1024;
 
 /// The statistics of one load of a version. The counters outlive it: a version that is loaded again
-/// goes on with them, for counters of Prometheus never fall.
+/// continues them, because counters of Prometheus must never fall.
 pub(crate) struct VersionStats {
     counters: Arc<VersionCounters>,
     observations: Arc<Observations>,

@@ -1,4 +1,4 @@
-//! What an operator can set of alerts.
+//! The configuration of alerts.
 
 use serde::{Deserialize, Serialize};
 use tidegate_observe::Severity;

@@ -15,8 +15,7 @@ use sha2::{Digest, Sha256};
 pub(super) struct ConfigurationDigest(Option<BTreeMap<String, String>>);
 
 impl ConfigurationDigest {
-    /// Takes a configuration in place of the one that was known. Gives the keys that differ; none
-    /// the first time.
+    /// Replaces the known configuration, and returns the keys that differ; none the first time.
     pub(super) fn update(&mut self, configuration: &Value) -> Vec<String> {
         let mut now = BTreeMap::new();
         collect(configuration, "", &mut now);
@@ -32,7 +31,7 @@ impl ConfigurationDigest {
     }
 }
 
-/// Tables are gone into; everything else is a value.
+/// Tables are descended into; everything else is a value.
 fn collect(value: &Value, key: &str, digests: &mut BTreeMap<String, String>) {
     match value {
         Value::Object(fields) => {

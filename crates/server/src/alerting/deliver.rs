@@ -1,4 +1,4 @@
-//! Delivery: each route by itself, so that one that is down does not delay the others.
+//! Delivery: each route by itself, so that a failing one does not delay the others.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use super::receiver::{Alertmanager, MessageReceiver, Receiver, Undelivered};
 use super::{Alerting, State};
 use crate::clock::now_ms;
 
-/// How often an Alertmanager is sent what still fires; it resolves what it was not sent for five
-/// minutes.
+/// How often an Alertmanager is sent alerts that still fire; it resolves those that it was not sent
+/// for five minutes.
 const REFRESH_MS: u64 = 60_000;
 /// How long after a failure an Alertmanager is tried again.
 const RETRY_MS: u64 = 10_000;
 
 impl Alerting {
-    /// Delivers what is for one route until it is dropped.
+    /// Delivers the messages of one route until it is dropped.
     pub(super) async fn deliver(self: Arc<Self>, route: usize) {
         let (route, receiver) = &self.plan.routes[route];
         match receiver {

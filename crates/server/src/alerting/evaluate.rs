@@ -1,5 +1,5 @@
 //! One evaluation: versions, freezes and rules are compared with the last one, alerts are triaged,
-//! and what is to be sent is put into the outbox.
+//! and messages are put into the outbox.
 
 use std::collections::BTreeMap;
 
@@ -68,7 +68,7 @@ impl Alerting {
         samples
     }
 
-    /// Notes what the names of models mean whose rollouts wait.
+    /// Saves which versions the names of models with waiting rollouts mean.
     fn note_frozen_names(&self, persisted: &mut PersistedState) {
         if let Some(fleet) = self.context.serving.fleet() {
             let names = fleet.frozen_names();
@@ -106,8 +106,8 @@ impl Alerting {
         }
     }
 
-    /// Evaluates the rules, triages their alerts and those of the objectives, and puts into the
-    /// outbox what is to be sent.
+    /// Evaluates the rules, triages their alerts and those of the objectives, and puts messages
+    /// into the outbox.
     fn step(
         &self,
         state: &mut State,

@@ -8,7 +8,7 @@ pub(super) struct DeliveryMetrics {
     messages: IntCounterVec,
 }
 
-/// What happened to a message about alerts.
+/// The result of a message about alerts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MessageOutcome {
     /// It arrived.

@@ -1,4 +1,4 @@
-//! What survives restarts of alerting, in `alerts.json`.
+//! The state of alerting that survives restarts, in `alerts.json`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,7 @@ pub(super) struct PersistedState {
     pub(super) known: KnownVersions,
     pub(super) rules: RuleStates,
     pub(super) configuration: ConfigurationDigest,
-    /// What the names of models mean whose rollouts wait.
+    /// The versions that the names of models with waiting rollouts mean.
     pub(super) frozen_names: BTreeMap<String, VersionNames>,
     /// The fingerprints of the alerts that fire.
     pub(super) firing: BTreeSet<String>,

@@ -16,7 +16,7 @@ const MAX_RULES: usize = 500;
 const MAX_ROUTES: usize = 100;
 const MAX_INHIBITIONS: usize = 100;
 
-/// What is wrong with the configuration of alerts.
+/// A wrong configuration of alerts.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum AlertsError {
@@ -36,7 +36,7 @@ pub enum AlertsError {
     Client(String),
 }
 
-/// What is done with alerts.
+/// The checked configuration of alerts.
 pub(super) struct Plan {
     pub(super) routes: Vec<(Route, Receiver)>,
     /// Those of the routes that take messages.
@@ -54,7 +54,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Reads the configuration. `catalogue` is which metrics there are.
+    /// Reads the configuration. `catalogue` lists all metrics.
     pub(super) fn new(
         config: &AlertsConfig,
         follows_registry: bool,

@@ -23,7 +23,7 @@ use self::slack::Slack;
 use self::webhook::Webhook;
 use super::config::RouteConfig;
 
-/// Where a route ends.
+/// The receiver of a route.
 pub(super) enum Receiver {
     /// It groups, repeats and silences by itself.
     Alertmanager(Alertmanager),
@@ -46,12 +46,12 @@ pub(super) trait MessageReceiver: Send + Sync {
 /// A message that was not delivered, with the reason, which names no secret.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Undelivered {
-    /// Worth another try, after so many milliseconds where the receiver gave a time.
+    /// It may succeed later: after this many milliseconds, if the receiver gave a time.
     Later {
         reason: String,
         wait_ms: Option<u64>,
     },
-    /// It will never be taken.
+    /// The receiver will never accept it.
     Never { reason: String },
 }
 
@@ -112,7 +112,7 @@ fn boxed(receiver: Result<impl MessageReceiver + 'static, String>) -> Result<Rec
     receiver.map(|receiver| Receiver::Messages(Box::new(receiver)))
 }
 
-/// What a message is about, in a line.
+/// The title of a message, in a line.
 fn title(message: &Message) -> String {
     let status = match message.firing().count() {
         0 => "RESOLVED".to_owned(),

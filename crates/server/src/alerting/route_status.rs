@@ -1,17 +1,17 @@
-//! How delivery goes, route by route.
+//! The state of delivery, by route.
 
 use std::collections::BTreeMap;
 
-/// What became of the messages of routes since the process began, by the routes' names.
+/// The results of deliveries since the process began, by the names of routes.
 #[derive(Debug, Default)]
 pub(super) struct Deliveries(BTreeMap<String, Delivery>);
 
-/// What became of the messages of one route.
+/// The results of deliveries on one route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Delivery {
-    /// When one arrived last, in Unix milliseconds.
+    /// When a message last arrived, in Unix milliseconds.
     pub(crate) arrived_ms: Option<u64>,
-    /// Since when none has, and why the last one did not; nothing while they arrive.
+    /// Since when none has arrived, and why the last one did not; `None` while they arrive.
     pub(crate) failing: Option<Failing>,
 }
 
@@ -50,17 +50,17 @@ impl Deliveries {
         });
     }
 
-    /// How delivery goes on a route.
+    /// The state of delivery on a route.
     pub(super) fn of(&self, route: &str) -> Delivery {
         self.0.get(route).cloned().unwrap_or_default()
     }
 }
 
-/// How a route is.
+/// The status of a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RouteStatus {
     pub(crate) name: String,
-    /// What kind of receiver it ends at, as its key in the configuration says.
+    /// The kind of its receiver: the key in the configuration.
     pub(crate) receiver: &'static str,
     /// Messages that have not arrived.
     pub(crate) waiting: usize,

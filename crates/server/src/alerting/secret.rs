@@ -1,4 +1,4 @@
-//! What must not be shown: keys, and addresses that are keys.
+//! Secrets, which must not be shown: keys, and addresses that are keys.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -51,7 +51,7 @@ pub(crate) enum SecretSource {
 }
 
 impl SecretSource {
-    /// One of both; `None` if there is neither.
+    /// The value or the file; `None` if there is neither.
     pub(crate) fn new(
         given: &Secret,
         file: Option<&Path>,
@@ -65,7 +65,7 @@ impl SecretSource {
         }
     }
 
-    /// One of both.
+    /// The value or the file.
     pub(crate) fn required(given: &Secret, file: Option<&Path>, key: &str) -> Result<Self, String> {
         Self::new(given, file, key)?.ok_or_else(|| format!("it needs {key} or {key}_file"))
     }

@@ -1,5 +1,5 @@
-//! Which versions are ready, compared every few seconds: what becomes ready, goes, or fails to load
-//! becomes an event.
+//! Changes of versions, found every few seconds: an event for each version that becomes ready,
+//! disappears or fails to load.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,8 @@ const MAX_VERSIONS: usize = 32;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct KnownVersions {
-    /// Whether anything was ever compared: what a new server starts with is not a deploy.
+    /// Whether anything was ever compared: the versions that a new server starts with are not
+    /// deploys.
     is_primed: bool,
     models: BTreeMap<String, KnownModel>,
 }

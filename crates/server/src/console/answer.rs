@@ -1,4 +1,4 @@
-//! A page as a response: whole, or as a stream of what changes of it.
+//! A page as a response: whole, or as a stream of its changes.
 
 use std::sync::Arc;
 

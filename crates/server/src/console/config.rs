@@ -1,4 +1,4 @@
-//! What an operator can set of the console.
+//! The configuration of the console.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What a form sent.
+//! Forms that browsers send.
 
 use axum::body::Body;
 use http::{HeaderMap, StatusCode};
@@ -14,7 +14,7 @@ const MAX_FORM_BYTES: usize = 4 << 20;
 /// The fields of a form, as they were sent.
 pub(super) struct Form(Vec<(String, String)>);
 
-/// Why a form is not taken.
+/// Why a form is refused.
 pub(super) struct Refused {
     pub(super) status: StatusCode,
     pub(super) message: String,
@@ -58,7 +58,7 @@ impl From<InferError> for Refused {
 }
 
 impl Refused {
-    /// A form with a value that cannot be taken.
+    /// A form with an invalid value.
     pub(super) fn wrong(message: impl Into<String>) -> Self {
         InferError::new(ErrorCode::InvalidParameter, message.into()).into()
     }

@@ -1,4 +1,4 @@
-//! What the address of a page asks for.
+//! The query of a page's address.
 
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
@@ -10,15 +10,14 @@ const ROWS: usize = 50;
 /// Longest text that is searched for, in characters.
 pub(super) const MAX_QUERY: usize = 256;
 
-/// A query, or none where it cannot be read: an address that somebody mistyped shows the page all
-/// the same.
+/// A query, or none if it cannot be read: a mistyped address shows the page all the same.
 pub(super) type Asked<T> = Result<Query<T>, QueryRejection>;
 
 pub(super) fn asked<T: Default>(query: Asked<T>) -> T {
     query.map(|Query(query)| query).unwrap_or_default()
 }
 
-/// What is searched for in a list, and which page of it.
+/// The text to search for in a list, and the number of its page.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct ListQuery {

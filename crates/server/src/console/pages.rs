@@ -25,8 +25,8 @@ use super::page_query::MAX_QUERY;
 use crate::console::Console;
 use crate::routes::Routes;
 
-/// The routes of all pages, and of what they load. The API's description leaves them out: they are
-/// for people.
+/// The routes of all pages, and of the files that they load. The API's description leaves them out:
+/// they are for people.
 pub(super) fn routes() -> Routes<Arc<Console>> {
     Routes::described_by(OpenApi::default())
         .get("/console", ViewOperations, home::show)

@@ -1,4 +1,4 @@
-//! What changes of a page while it is open: server-sent events.
+//! The changes of an open page, as server-sent events.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -39,8 +39,8 @@ struct Part<'a> {
     html: &'a str,
 }
 
-/// Sends the parts of a page now, and each again when it has changed, until the server stops or
-/// nobody listens.
+/// Sends the parts of a page now, and each again when it has changed, until the server stops or the
+/// page is closed.
 pub(super) fn open(console: Arc<Console>, query: impl PageQuery) -> Response {
     let Ok(permit) = console.streams.clone().try_acquire_owned() else {
         console.metrics.stream_refused();
@@ -71,7 +71,7 @@ pub(super) fn open(console: Arc<Console>, query: impl PageQuery) -> Response {
 }
 
 impl<Q: PageQuery> OpenPage<Q> {
-    /// What is sent next, and the state after it.
+    /// The next event, and the state after it.
     async fn next(mut self) -> Option<(Vec<Result<Event, Infallible>>, Self)> {
         let mut events = Vec::new();
         if std::mem::take(&mut self.is_new) {

@@ -11,7 +11,7 @@ pub(super) struct CostMetrics {
 }
 
 impl CostMetrics {
-    /// Registers the metrics of cost; there are series only where cost is counted.
+    /// Registers the metrics of cost; there are series only if cost is counted.
     pub(super) fn new(registry: &MetricRegistry) -> Self {
         Self {
             total: registry.float_counter_vec(
@@ -40,7 +40,7 @@ impl CostMetrics {
         self.total.with_label_values(labels).inc_by(units);
     }
 
-    /// Adds to the cost of what nobody used, and to the fixed cost.
+    /// Adds to the cost of unused capacity, and to the fixed cost.
     pub(super) fn add_shared(&self, currency: &str, idle_units: f64, fixed_units: f64) {
         for (part, units) in [("idle", idle_units), ("fixed", fixed_units)] {
             let labels = &[currency, part, "", ""];

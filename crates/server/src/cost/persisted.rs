@@ -1,11 +1,11 @@
-//! What survives restarts of cost, in `cost.json`.
+//! The state of costs that survives restarts, in `cost.json`.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tidegate_observe::cost::{Budget, BudgetStatus, Day, Ledger};
 
-/// What was used, and which shares of budgets were reached.
+/// The usage, and the shares of budgets that were reached.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct PersistedState {
@@ -38,7 +38,7 @@ impl ReachedShares {
         is_new
     }
 
-    /// Forgets all budgets but these.
+    /// Removes all budgets except these.
     pub(super) fn retain(&mut self, budgets: &[Budget]) {
         self.0
             .retain(|name, _| budgets.iter().any(|budget| budget.name == *name));

@@ -1,4 +1,4 @@
-//! What versions have used since the last sample.
+//! The usage of versions since the last sample.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
@@ -11,7 +11,7 @@ use super::BYTES_PER_GB;
 /// A model and a version of it.
 type Name = (String, String);
 
-/// Samples what versions have used.
+/// Samples the usage of versions.
 pub(super) struct Sampler {
     last: Instant,
     meters: HashMap<usize, Metered>,
@@ -21,11 +21,11 @@ pub(super) struct Sampler {
 struct Metered {
     meter: VersionMeter,
     seen: MeterReading,
-    /// What each of its runs keeps busy.
+    /// The threads that each of its runs keeps busy.
     threads: usize,
 }
 
-/// What was used since the last sample.
+/// The usage since the last sample.
 pub(super) struct Sampled {
     pub(super) seconds: f64,
     pub(super) used: Vec<(CostKey, Usage)>,
@@ -104,7 +104,7 @@ impl Metered {
         (model.to_string(), version.to_string())
     }
 
-    /// What was used since the last sample.
+    /// The usage since the last sample.
     fn advance(&mut self) -> Usage {
         let (now, seen) = (self.meter.read(), self.seen);
         self.seen = now;

@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 
 use super::{Gpu, GpuConfig};
 
-/// The driver; `None` where there is none. A warning is logged only for a configured library: most
+/// The driver; `None` if there is none. A warning is logged only for a configured library: most
 /// machines have no GPU.
 pub(super) fn find(config: &GpuConfig) -> Option<Nvml> {
     let found = match &config.nvml {

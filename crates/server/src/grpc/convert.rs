@@ -187,7 +187,7 @@ fn input(
     Ok((name, tensor))
 }
 
-/// Typed contents: narrow types travel in wider fields.
+/// Typed contents: narrow types are sent in wider fields.
 fn typed(
     name: &str,
     datatype: DataType,

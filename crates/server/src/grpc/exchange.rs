@@ -17,7 +17,7 @@ pub(super) struct GrpcExchange<'a> {
     config: &'a ServerConfig,
     metadata: &'a HeaderMap,
     message: ModelInferRequest,
-    /// What the client waits, by its `grpc-timeout`.
+    /// How long the client waits, by its `grpc-timeout`.
     timeout: Option<Duration>,
     /// The client's id of the request, which its answer repeats.
     id: String,
@@ -46,7 +46,7 @@ impl<'a> GrpcExchange<'a> {
         }
     }
 
-    /// The same with what the client waits. The timeout of a stream is the whole stream's.
+    /// The same with the client's timeout. The timeout of a stream is that of the whole stream.
     pub(super) fn with_timeout(self, timeout: Option<Duration>) -> Self {
         Self { timeout, ..self }
     }

@@ -24,10 +24,10 @@ use crate::describe::{self, EXTENSIONS, SERVER_NAME, SERVER_VERSION};
 use crate::front_end::FrontEnd;
 use crate::traces::TraceHeader;
 
-/// Requests of one stream that are worked on at once; answers keep the order of the requests.
+/// Requests of one stream that are handled at once; answers keep the order of the requests.
 const STREAM_DEPTH: usize = 64;
 
-/// What the standard health service answers for: the server as a whole, and its service.
+/// The names that the standard health service knows: the server as a whole, and its service.
 const HEALTH_SERVICES: [&str; 2] = ["", "inference.GRPCInferenceService"];
 
 /// Marks the last response to a request of a stream.
@@ -174,7 +174,7 @@ fn client_timeout<T>(request: &Request<T>) -> Option<Duration> {
 }
 
 /// Whether the client compresses. Most clients declare that they accept compressed answers without
-/// having been asked to; packing is worth its time only for those that pack too.
+/// having been asked to; compression is worth its time only for those that compress too.
 fn is_compressed<T>(request: &Request<T>) -> bool {
     request
         .metadata()

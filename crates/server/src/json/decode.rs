@@ -238,7 +238,7 @@ struct Input<'j> {
     datatype: Option<DataType>,
     parameters: Parameters,
     tensor: Option<Tensor>,
-    /// JSON data that came before the shape or the datatype, and where it stands in the body.
+    /// JSON data that came before the shape or the datatype, and its place in the body.
     unread: Option<(&'j [u8], Part<'j>)>,
 }
 
@@ -420,7 +420,7 @@ fn null(json: &mut Jiter<'_>) -> Result<bool, InferError> {
     Ok(found)
 }
 
-/// An object of named bools, numbers and strings; those with a name that means nothing to us have
+/// An object of named bools, numbers and strings; parameters that the server does not use may have
 /// any value. Values are read one by one: a tree of whatever the client sends would take many times
 /// the memory of the body.
 fn parameters(json: &mut Jiter<'_>) -> Result<Parameters, InferError> {
@@ -451,7 +451,7 @@ fn parameters(json: &mut Jiter<'_>) -> Result<Parameters, InferError> {
     Ok(parameters)
 }
 
-/// The value of a known parameter; none for `null`.
+/// The value of a known parameter; `None` for `null`.
 fn parameter(json: &mut Jiter<'_>, name: &str) -> Result<Option<Value>, InferError> {
     let peek = json.peek().map_err(|error| malformed(json, &error))?;
     let value = match peek {

@@ -155,7 +155,7 @@ fn integer<T: FromStr>(digits: &[u8]) -> Option<T> {
     whole.parse().ok()
 }
 
-/// Where an element stands in a tensor, counted from 1 as lines and columns of texts are.
+/// The place of an element in a tensor, counted from 1 as lines and columns of texts are.
 pub(super) fn cell(shape: &[usize], index: usize) -> String {
     // 0 if a dimension is, which is why the divisions below guard against it.
     let width: usize = shape.iter().skip(1).product();
@@ -167,8 +167,7 @@ pub(super) fn cell(shape: &[usize], index: usize) -> String {
     }
 }
 
-/// Reads an array of numbers, and gives its length, where it is nothing but that; `None` for all
-/// else.
+/// Reads an array that has only numbers, and returns its length too; `None` for everything else.
 pub(super) fn read_fast(text: &[u8], datatype: DataType, shape: &Shape) -> Option<(Tensor, usize)> {
     fn tensor<T: Number>(text: &[u8], shape: &Shape) -> Option<(Tensor, usize)> {
         let (elements, len) = numbers::read::<T>(text, shape.element_count())?;

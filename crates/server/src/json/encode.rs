@@ -76,9 +76,9 @@ pub(crate) fn encode_infer(
     Ok((out, header_bytes))
 }
 
-/// Writes a KServe v1 answer: `{"predictions": […]}`, one entry a row; with several outputs an
-/// entry is an object of them. Outputs that do not have one row an instance are given whole, as
-/// `{"predictions": {"output": …}}`.
+/// Writes a KServe v1 answer: `{"predictions": […]}`, one entry for each row; with several outputs
+/// an entry is an object of them. Outputs that do not have one row for each instance are written
+/// whole, as `{"predictions": {"output": …}}`.
 pub(crate) fn encode_predictions(
     response: &InferResponse,
     max_bytes: usize,

@@ -1,15 +1,14 @@
 //! Arrays of numbers, flat or nested, read in one pass over their bytes.
 //!
-//! Numbers are most of what bodies consist of. This reader knows nothing but arrays of plain
-//! numbers; whatever else it meets, it leaves to the general reader, which also says what is wrong
-//! and where.
+//! Most of a body is numbers. This reader reads only arrays of plain numbers. It leaves everything
+//! else to the general reader, which also reports what is wrong and where.
 
 use lexical_parse_float::{FromLexicalWithOptions, Options, format};
 use tidegate_core::{Element, Shape};
 
 /// An element type that JSON writes as a number.
 pub(super) trait Number: Element {
-    /// Reads a number at the start of `text`; also gives its length.
+    /// Reads a number at the start of `text`, and returns its length too.
     fn read(text: &[u8]) -> Option<(Self, usize)>;
 
     /// A number below 100.
@@ -17,7 +16,7 @@ pub(super) trait Number: Element {
 }
 
 /// Reads an array with exactly `expected` numbers in it, whatever their nesting, from the start of
-/// `text`; also gives the array's length in bytes. `None` for everything else.
+/// `text`, and returns the array's length in bytes too. `None` for everything else.
 pub(super) fn read<T: Number>(text: &[u8], expected: usize) -> Option<(Vec<T>, usize)> {
     let mut rest = skip_space(text.strip_prefix(b"[")?);
     // What the text can hold bounds the vector, whatever the shape claims.

@@ -1,4 +1,4 @@
-//! What happens on a connection, for whoever ends those on which nothing does.
+//! The activity of a connection, so that idle ones can be ended.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::connection::Timeouts;
 
-/// The requests of a connection, and when one of them last got further.
+/// The requests of a connection, and when one of them last made progress.
 ///
 /// Relaxed everywhere: a connection is served by one thread; others only end requests.
 pub(super) struct Activity {

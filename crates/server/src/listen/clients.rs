@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// The connections of every client that has some. A client may have so many that others are left
-/// places: one that takes them all would lock out health checks too.
+/// The connections of every client that has some. A client may not have all of them: that would
+/// lock out others, and health checks too.
 pub(super) struct Clients {
     max_each: usize,
     connections: Mutex<HashMap<IpAddr, usize>>,

@@ -1,4 +1,4 @@
-//! One connection: what serves it, and what ends it.
+//! One connection: how it is served, and how it ends.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -19,7 +19,7 @@ use super::sent_body::SentBody;
 use crate::ServerConfig;
 use crate::front_end::FrontEnd;
 
-/// Longest that a connection may take to end after it was asked to because nothing happened on it.
+/// Longest that an idle connection may take to end after it was asked to.
 const IDLE_GRACE: Duration = Duration::from_secs(5);
 
 /// How long a client may take.
@@ -105,7 +105,7 @@ impl<S: Serve> Connection<S> {
     }
 }
 
-/// What ends a connection.
+/// The end of a connection.
 enum Event<T> {
     /// It has ended by itself.
     Ended(T),

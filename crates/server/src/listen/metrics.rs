@@ -48,7 +48,7 @@ impl ConnectionMetrics {
         self.refused.inc();
     }
 
-    /// Counts a connection that was ended because nothing happened on it.
+    /// Counts a connection that was ended because it was idle.
     pub(crate) fn timed_out(&self) {
         self.timed_out.inc();
     }

@@ -14,7 +14,7 @@ const STOPPING_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// The system takes bytes of a writer in large steps: a client may read slowly for minutes before
 /// there is room for the next step. So it counts as progress that fewer bytes are unread than
-/// before, and only a client that reads nothing is given up.
+/// before, and only the connection of a client that reads nothing is closed.
 pub(super) struct WriteTimeout {
     timeout: Duration,
     /// Set while bytes wait for the client to take those before.
@@ -41,7 +41,7 @@ impl WriteTimeout {
         self.waiting.is_some()
     }
 
-    /// Ends the waiting: there is room again.
+    /// Stops the timer: there is room again.
     pub(super) fn stop(&mut self) {
         self.waiting = None;
     }
@@ -80,7 +80,7 @@ impl WriteTimeout {
 }
 
 /// Bytes that were written and that the client's machine has not confirmed (`SIOCOUTQ`, tcp(7)).
-/// `None` where the system does not tell: then a client has to make room within the timeout.
+/// `None` if the system does not report it: then a client has to make room within the timeout.
 fn unread_bytes(stream: &TcpStream) -> Option<i32> {
     #[cfg(target_os = "linux")]
     {

@@ -1,4 +1,4 @@
-//! What administrators do with objectives: set, remove, and let rollouts go on without a budget.
+//! Actions of administrators on objectives: set, remove, and let rollouts go on without a budget.
 //!
 //! Each action is done here and then sent to the other replicas of the group, which
 //! [`Objectives::apply_objective`] and its like do the same.

@@ -1,4 +1,4 @@
-//! What survives restarts of objectives, in `objectives.json`.
+//! The state of objectives that survives restarts, in `objectives.json`.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ pub(super) struct PersistedState {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Membership {
     pub(super) group: String,
-    /// What the others know it by.
+    /// The id by which the others know it.
     pub(super) replica: String,
     /// The number of the last addition to the group's counts that was begun.
     pub(super) addition: i64,
@@ -38,7 +38,7 @@ pub(super) struct Membership {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct SloState {
-    /// What it measured: a ledger of other requests does not apply to these.
+    /// The definition of what it measured: a ledger of other requests does not apply.
     measures: String,
     #[serde(flatten)]
     pub(super) counted: Counted,
@@ -46,26 +46,25 @@ pub(super) struct SloState {
     pub(super) freeze: Freeze,
 }
 
-/// What was counted, by where it is.
+/// The counts, by the place where they are stored.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Counted {
-    /// What was counted here or, in a group, what all replicas have added up.
+    /// The counts of this server or, in a group, the sum of all replicas.
     pub(super) ledger: Ledger,
-    /// What is to be added to the group's counts.
+    /// The counts to add to those of the group.
     #[serde(skip_serializing_if = "Ledger::is_empty")]
     pub(super) unsent: Ledger,
     /// The addition that is on its way.
     #[serde(skip_serializing_if = "Ledger::is_empty")]
     pub(super) sending: Ledger,
-    /// What was counted since the start, while it is not known what became of the additions before
-    /// it.
+    /// The counts since the start, while it is not known whether earlier additions were made.
     #[serde(skip_serializing_if = "Ledger::is_empty")]
     pub(super) fresh: Ledger,
 }
 
 impl PersistedState {
-    /// What was counted for an objective; starts empty if it measures something else by now.
+    /// The counts of an objective; empty if it measures something else now.
     pub(super) fn of(&mut self, slo: &Slo) -> &mut SloState {
         let measures = format!("{} {:?}", slo.endpoint().unwrap_or("*"), slo.sli());
         let own = self.slos.entry(slo.name().to_owned()).or_default();
@@ -97,7 +96,7 @@ impl PersistedState {
         self.slos.remove(name);
     }
 
-    /// What was counted for every objective, with what all replicas know it by.
+    /// The counts of every objective, with the name by which all replicas know it.
     pub(super) fn all(&mut self) -> impl Iterator<Item = (String, &mut Counted)> {
         self.slos
             .iter_mut()
@@ -106,7 +105,7 @@ impl PersistedState {
 }
 
 impl Counted {
-    /// All of it, as far as it is known here.
+    /// The sum of all of them, as far as it is known here.
     pub(super) fn all(&self) -> Cow<'_, Ledger> {
         // Most often nothing waits: then no ledger is copied.
         let own = [&self.sending, &self.unsent, &self.fresh];

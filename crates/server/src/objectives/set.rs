@@ -74,7 +74,7 @@ impl Objectives {
         Ok(true)
     }
 
-    /// Removes an objective that was set, with what it counted, and writes that before it returns.
+    /// Removes an objective that was set, and its counts, and writes that before it returns.
     pub(super) async fn remove(&self, name: &str) -> Result<(), ChangeError> {
         if self.is_configured(name) {
             return Err(ChangeError::Configured(name.to_owned()));

@@ -1,7 +1,7 @@
 //! Counting together with the other replicas of a group.
 //!
-//! What is counted here goes to the store in numbered additions, each of them made once: one whose
-//! outcome is not known is tried again under its number. After a start, the number of the last
+//! The counts of this server go to the store in numbered additions, each of which is made once: one
+//! whose outcome is not known is sent again under its number. After a start, the number of the last
 //! addition that the store has says which of the persisted counts are in it already.
 
 use std::collections::HashMap;
@@ -20,8 +20,8 @@ pub(crate) struct Outgoing {
 }
 
 impl PersistedState {
-    /// Joins a group or leaves it. What was counted alone before the first group is added to what
-    /// that counts; later it cannot be separated from what others have counted.
+    /// Joins a group or leaves it. The server's own counts from before the first group are added to
+    /// those of the group; later they cannot be separated from the counts of others.
     pub(super) fn join(&mut self, group: Option<&str>) {
         let before = self.membership.take();
         if before.as_ref().map(|membership| membership.group.as_str()) == group {
@@ -52,7 +52,7 @@ impl PersistedState {
         });
     }
 
-    /// Takes in which addition is the last that the store has.
+    /// Receives the number of the last addition that the store has.
     fn reconcile(&mut self, last_addition: i64) {
         let Some(membership) = &mut self.membership else {
             return;
@@ -100,7 +100,7 @@ impl PersistedState {
         })
     }
 
-    /// Takes in what the group has counted by now, and that it has the last addition.
+    /// Receives the present counts of the group, which include the last addition.
     fn receive(&mut self, counts: Vec<SharedCount>) {
         let mut by_name: HashMap<String, _> = self.all().collect();
         for own in by_name.values_mut() {
@@ -115,7 +115,7 @@ impl PersistedState {
 }
 
 impl Objectives {
-    /// What this server is known by in its group.
+    /// The id of this server in its group.
     pub(crate) fn replica(&self) -> Option<String> {
         self.state
             .lock()
@@ -124,18 +124,18 @@ impl Objectives {
             .map(|membership| membership.replica.clone())
     }
 
-    /// Takes in which addition of this replica is the last that the store has, and writes that.
+    /// Receives the number of the last addition of this replica that the store has, and writes it.
     pub(crate) async fn reconcile(&self, last_addition: i64) {
         self.state.lock().reconcile(last_addition);
         self.persist().await;
     }
 
-    /// What is to be added to the group's counts.
+    /// The counts to add to those of the group.
     pub(crate) fn outgoing(&self) -> Option<Outgoing> {
         self.state.lock().outgoing()
     }
 
-    /// Takes in what the group has counted by now, the last addition among it.
+    /// Receives the present counts of the group, including the last addition.
     pub(crate) fn receive(&self, counts: Vec<SharedCount>) {
         self.state.lock().receive(counts);
     }
@@ -161,7 +161,7 @@ fn signed(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// `None` for what no replica writes.
+/// `None` for a value that no replica writes.
 fn bucket(count: &SharedCount) -> Option<Bucket> {
     let total = u64::try_from(count.total).ok()?;
     let good = u64::try_from(count.good).ok()?.min(total);

@@ -24,8 +24,7 @@ impl Objectives {
         self.status_at(now_ms())
     }
 
-    /// What was left of the budgets of an endpoint's objectives, and of those of all endpoints,
-    /// over time.
+    /// The remaining budgets of an endpoint's objectives, and of those of all endpoints, over time.
     pub(crate) fn burn_downs(
         &self,
         endpoint: &str,

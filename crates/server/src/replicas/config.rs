@@ -1,4 +1,4 @@
-//! Which servers belong together.
+//! The configuration of a group of replicas.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! One exchange with the store: what is new here is sent, what is new elsewhere is applied.
+//! One exchange with the store: changes of this replica are sent, those of others are applied.
 
 use std::time::{Duration, Instant};
 
@@ -134,7 +134,7 @@ impl Member {
         Ok(())
     }
 
-    /// After which change to read.
+    /// The change after which to read.
     fn first_unread_change(&self) -> i64 {
         if self.outbox.take_reread_counts() {
             0
@@ -181,7 +181,7 @@ impl Member {
     }
 }
 
-/// The buckets that the store is to keep: as many as a ledger does.
+/// The buckets that the store keeps: as many as a ledger.
 fn tiers() -> [Tier; 3] {
     Ledger::TIERS.map(|(width_ms, buckets)| Tier {
         width_ms: i64::try_from(width_ms).unwrap_or(i64::MAX),

@@ -3,7 +3,7 @@
 use prometheus::IntGaugeVec;
 use tidegate_serving::MetricRegistry;
 
-/// Exposes how the exchange goes; a server without a group has no series of it.
+/// Exposes the state of the exchange; a server without a group has no series of it.
 pub(crate) struct ReplicaMetrics {
     seen: IntGaugeVec,
     is_connected: IntGaugeVec,
@@ -33,7 +33,7 @@ impl ReplicaMetrics {
         }
     }
 
-    /// Sets how the last exchange of a group went: how many replicas there are (`None` if it
+    /// Sets the result of the last exchange of a group: how many replicas there are (`None` if it
     /// failed), and whether this one sends the group's alerts.
     pub(super) fn set_exchange(&self, group: &str, seen: Option<usize>, tells_alerts: bool) {
         let labels = &[group];

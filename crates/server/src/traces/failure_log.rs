@@ -1,4 +1,4 @@
-//! Requests that failed by the server's fault, in the log.
+//! Requests that failed through a fault of the server, in the log.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use tracing::warn;
 const MAX_PER_SECOND: u32 = 10;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Logs failures, but not so many that the log is full of them.
+/// Logs failures, a limited number in each second.
 #[derive(Default)]
 pub(crate) struct FailureLog {
     /// When this second began.
@@ -20,7 +20,7 @@ pub(crate) struct FailureLog {
 }
 
 impl FailureLog {
-    /// Logs a request if it failed by the server's fault.
+    /// Logs a request if it failed through a fault of the server.
     pub(crate) fn log(&mut self, one: &Observation, now: Instant) {
         let Outcome::Failed(code) = one.outcome else {
             return;

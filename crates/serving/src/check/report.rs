@@ -1,4 +1,4 @@
-//! What a check of a bundle found.
+//! The results of checking a bundle.
 
 use std::time::{Duration, Instant};
 
@@ -35,11 +35,11 @@ pub struct CheckCase {
 /// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckOutcome {
-    /// Everything is right.
+    /// It passed.
     Passed,
-    /// Something is wrong: what.
+    /// It failed, with the reason.
     Failed(String),
-    /// There was nothing to check: why.
+    /// There was nothing to check, with the reason.
     Skipped(String),
 }
 

@@ -103,7 +103,7 @@ impl Fleet {
         }
     }
 
-    /// Whether a request would be answered, if need be after loading its version.
+    /// Whether a request would be answered, if necessary after its version is loaded.
     ///
     /// # Errors
     /// Why it would not.
@@ -126,7 +126,7 @@ impl Fleet {
         }
     }
 
-    /// The error of a request for what is not loaded, where it does not wait for the load.
+    /// The error of a request that does not wait for the load of its version.
     pub(crate) fn explain(&self, model: &str, version: Option<&str>) -> InferError {
         let managed = self.managed.lock();
         let Some(managed_model) = managed.get(model) else {

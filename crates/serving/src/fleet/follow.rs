@@ -1,5 +1,5 @@
-//! The control loop: reads what changed in the registry, starts the loads that are due, unloads what
-//! is idle.
+//! The control loop: reads what changed in the registry, starts the loads that are due, unloads
+//! idle versions.
 //!
 //! It polls instead of subscribing: one row tells whether anything changed, a poll works the same
 //! with SQLite and PostgreSQL, and a missed notification cannot leave a server behind.
@@ -50,7 +50,7 @@ struct RegistryFollower {
     last_report: Option<(Instant, Uses)>,
 }
 
-/// When something that failed is tried again.
+/// When to retry after a failure.
 #[derive(Default)]
 struct RetryTimer {
     failures: u32,
@@ -73,7 +73,7 @@ impl RetryTimer {
 }
 
 impl RegistryFollower {
-    /// Does what is due. Returns the time until the next step.
+    /// Does one step, and returns the time until the next one.
     async fn step(&mut self, fleet: &Arc<Fleet>) -> Duration {
         if self.reads.is_due() {
             self.read(fleet).await;

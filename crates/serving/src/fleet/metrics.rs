@@ -4,8 +4,8 @@ use prometheus::{IntCounterVec, IntGauge, IntGaugeVec};
 
 use crate::metrics::MetricRegistry;
 
-/// The metrics of a [`Fleet`](crate::Fleet). A server that follows no registry has them, too, for
-/// dashboards and alert rules that are the same for all servers.
+/// The metrics of a [`Fleet`](crate::Fleet). A server that follows no registry has them too, so
+/// that dashboards and alert rules are the same for all servers.
 pub struct FleetMetrics {
     cold_start_requests: IntCounterVec,
     evictions: IntCounterVec,

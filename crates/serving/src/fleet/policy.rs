@@ -88,7 +88,7 @@ impl fmt::Display for VersionPolicy {
     }
 }
 
-/// What of a model should be served.
+/// The part of a model that should be served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) versions: BTreeSet<u64>,
@@ -106,7 +106,7 @@ impl Target {
     }
 }
 
-/// What of a model should be served, of these versions and aliases of it.
+/// The part of a model that should be served, of these versions and aliases of it.
 pub(super) fn target(
     policy: &VersionPolicy,
     versions: &[&VersionRecord],

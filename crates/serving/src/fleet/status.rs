@@ -38,7 +38,7 @@ impl Fleet {
         managed.values().flat_map(index_entries).collect()
     }
 
-    /// What the registry says of the versions of a model that should be served or still are,
+    /// The registry's records of the versions of a model that should be served or still are,
     /// ascending.
     pub fn version_records(&self, model: &str) -> Vec<VersionRecord> {
         let managed = self.managed.lock();
@@ -70,7 +70,7 @@ impl Fleet {
         self.registry_content.lock().missing.clone()
     }
 
-    /// Why the registry cannot be read, what the configuration names in vain, which versions could
+    /// Why the registry cannot be read, which configured models do not exist, which versions could
     /// not be loaded, and which aliases have no effect.
     pub fn problems(&self) -> Vec<String> {
         let registry_error = self.registry_error.lock().clone();

@@ -1,5 +1,5 @@
-//! From a snapshot of the registry to what each model should serve, and from there to what requests
-//! see.
+//! Turns a snapshot of the registry into the target of each model, and targets into the models that
+//! requests see.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::managed_model::{ManagedModel, Reconciliation};
 use super::policy::{self, version_number};
 use super::{Fleet, RegistryContent};
 
-/// What the registry has of one model.
+/// The versions and aliases of one model in the registry.
 #[derive(Default)]
 struct ModelEntries<'a> {
     versions: Vec<&'a VersionRecord>,
@@ -145,7 +145,7 @@ impl Fleet {
         }
     }
 
-    /// Forgets the models of which nothing is wanted or left.
+    /// Removes the models that should serve nothing and have no version left.
     pub(super) fn remove_empty_models(&self, managed: &mut BTreeMap<String, ManagedModel>) {
         managed.retain(|name, model| {
             let stays = !model.slots.is_empty();

@@ -121,7 +121,7 @@ pub(super) fn write_label(text: &mut String, name: &str, value: &str) {
 pub struct Exemplar {
     /// Its trace.
     pub trace_id: u128,
-    /// What was measured.
+    /// The measured value.
     pub value: f64,
     /// When.
     pub at: SystemTime,
@@ -130,7 +130,7 @@ pub struct Exemplar {
 /// One number of a family.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample<'a> {
-    /// What the family's name ends with in this sample: nothing, or `_bucket`, `_sum`, `_count`.
+    /// The suffix of the family's name in this sample: none, `_bucket`, `_sum` or `_count`.
     pub suffix: &'static str,
     /// Its labels,
     pub labels: &'a Labels,
@@ -138,7 +138,7 @@ pub struct Sample<'a> {
     pub extra: Option<(&'static str, &'a str)>,
     /// The number.
     pub value: f64,
-    /// A request behind it.
+    /// A request that was counted in it.
     pub exemplar: Option<&'a Exemplar>,
 }
 
@@ -171,9 +171,9 @@ impl<'a> Sample<'a> {
     }
 }
 
-/// Where metrics go: the text forms of Prometheus, or whoever looks for values.
+/// The destination of metrics: a text form of Prometheus, or code that reads values.
 pub trait Exposition {
-    /// Begins a family; the samples that follow are of it.
+    /// Begins a family. The samples that follow belong to it.
     fn family(&mut self, family: Family<'_>);
     /// One sample of the family that was begun last.
     fn sample(&mut self, sample: Sample<'_>);

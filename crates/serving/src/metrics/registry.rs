@@ -1,4 +1,4 @@
-//! Where every part of the server registers the metrics that it owns.
+//! The registry of metrics. Every part of the server registers its own here.
 
 use parking_lot::RwLock;
 use prometheus::core::Collector;
@@ -10,7 +10,7 @@ use prometheus::{
 use super::exposition::{Exposition, Family, MetricKind};
 use super::gathered;
 
-/// What the reference says of one metric.
+/// The entry of one metric in the reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricEntry {
     /// The metric's name.
@@ -126,8 +126,8 @@ impl MetricRegistry {
         self.sources.write().push(Box::new(source));
     }
 
-    /// Calls `hook` before each exposition, hooks in the order of their registration: to set
-    /// gauges that nobody sets in between.
+    /// Calls `hook` before each exposition, in the order of registration. Hooks set gauges that are
+    /// not kept up to date in between.
     pub fn before_exposition(&self, hook: impl Fn() + Send + Sync + 'static) {
         self.hooks.write().push(Box::new(hook));
     }

@@ -1,4 +1,4 @@
-//! What the pipeline asks of a front end.
+//! The interface between the pipeline and a front end.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::{InferError, InferRequest, InferResponse, RequestTrace, Target};
 /// One request and its answer, as a front end has them on the wire.
 ///
 /// The pipeline is generic over it, so each front end gets a pipeline of its own from the compiler,
-/// without a boxed call. Methods are called once each, in the order in which they stand here.
+/// without a boxed call. Each method is called once, in this order.
 pub trait Exchange {
     /// The encoded answer.
     type Answer;
@@ -55,7 +55,7 @@ pub trait Exchange {
 /// A request that has arrived.
 #[derive(Debug)]
 pub struct Received {
-    /// What it asks.
+    /// The request.
     pub request: InferRequest,
     /// When its last byte arrived.
     pub at: Instant,

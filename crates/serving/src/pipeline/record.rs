@@ -7,11 +7,11 @@ use crate::observation::{Observation, Observations, Outcome};
 use crate::version_counters::VersionCounters;
 use crate::{ErrorCode, RequestTrace, Timing};
 
-/// Collects what becomes of a request on its way and records it at the end, with its true outcome.
+/// Collects the progress of a request, and records it at the end with its outcome.
 ///
-/// Dropped before an end, it records that the client went away: that is the one outcome that no
-/// code on the way can see, for the future of the request is dropped with the connection. A client
-/// that goes before all of its request has arrived has asked nothing, and is not recorded.
+/// If it is dropped before an end, it records that the client went away. No code of the pipeline
+/// can see that outcome, because the future of the request is dropped with the connection. A client
+/// that goes away before its whole request has arrived is not recorded.
 pub(super) struct RequestRecord<'a> {
     observations: &'a Observations,
     /// When the request had arrived; `None` before.

@@ -1,7 +1,7 @@
 //! From an endpoint to the version that answers.
 //!
-//! The rules stand here and nowhere else: an endpoint has the name of a model; a version is named by
-//! number or alias; without one, the model's default version answers. Models come from folders
+//! All rules are here: an endpoint has the name of a model; a version is named by number or alias;
+//! without one, the model's default version answers. Models come from folders
 //! ([`Models`](crate::Models)) and from the registry ([`Fleet`]), and the first have precedence. A
 //! traffic policy will choose here among the versions of an endpoint.
 
@@ -88,7 +88,7 @@ impl Serving {
         }
     }
 
-    /// Whether a request would be answered, be it after its version was loaded.
+    /// Whether a request would be answered, if necessary after its version is loaded.
     ///
     /// # Errors
     /// Why it would not.

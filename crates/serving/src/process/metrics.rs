@@ -45,7 +45,7 @@ const THROTTLED: Family<'static> = Family::counter(
     "Time that the cgroup was throttled by its CPU quota",
 );
 
-/// What the process uses of the machine; what this machine does not report is left out.
+/// The resources that the process uses. Those that this machine does not report are left out.
 pub struct ProcessMetrics(());
 
 impl ProcessMetrics {

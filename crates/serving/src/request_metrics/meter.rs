@@ -1,4 +1,4 @@
-//! What versions have used, for cost accounting.
+//! The usage of versions, for cost accounting.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::RequestMetrics;
 use crate::version_counters::VersionCounters;
 
-/// Reads what a version has used since it was first loaded, also after it is gone.
+/// Reads the usage of a version since it was first loaded, even after it was unloaded.
 #[derive(Clone)]
 pub struct VersionMeter(Arc<VersionCounters>);
 
-/// What a version has used so far; it only grows.
+/// The usage of a version so far; it only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MeterReading {
     /// How long its instances were busy.
@@ -34,7 +34,7 @@ impl VersionMeter {
         self.0.names()
     }
 
-    /// What was used up to now.
+    /// The usage up to now.
     pub fn read(&self) -> MeterReading {
         let busy = Duration::from_nanos(self.0.busy_ns());
         MeterReading {
@@ -44,8 +44,8 @@ impl VersionMeter {
         }
     }
 
-    /// A number that no other meter has as long as this one is there, but for its copies: a version
-    /// that was unloaded and is loaded again has another meter.
+    /// A number that no other meter has while this one exists, except its copies: a version that
+    /// was unloaded and is loaded again has another meter.
     pub fn id(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
     }

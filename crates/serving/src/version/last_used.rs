@@ -1,4 +1,4 @@
-//! When a version was last asked.
+//! When a version was last requested.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// A moment that many threads move without a lock, in nanoseconds since this process first read the
+/// A time that many threads update without a lock, in nanoseconds since this process first read the
 /// clock.
 #[derive(Debug)]
 pub(crate) struct LastUsed(AtomicU64);

@@ -1,4 +1,4 @@
-//! What is known of a version before it is loaded.
+//! The facts about a version that are known before it is loaded.
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! Alertmanager, as Prometheus sends it alerts: those that fire again and again, those that were
-//! resolved for a while.
+//! Alertmanager, which gets alerts as from Prometheus: firing ones repeatedly, resolved ones for a
+//! while.
 
 use std::collections::BTreeMap;
 

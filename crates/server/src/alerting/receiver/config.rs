@@ -1,5 +1,5 @@
-//! What an operator can set of receivers. Every secret can be given as a value, or as the name of a
-//! file that holds it.
+//! The configuration of receivers. Every secret can be given as a value, or as the name of a file
+//! that holds it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

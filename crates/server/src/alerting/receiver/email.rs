@@ -14,7 +14,8 @@ use crate::alerting::secret::SecretSource;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_RECIPIENTS: usize = 50;
-/// Authentication failed (RFC 4954): that can be mended meanwhile, other answers above 500 cannot.
+/// Authentication failed (RFC 4954): that can be corrected while the message waits, other answers
+/// above 500 cannot.
 const AUTHENTICATION: [u16; 4] = [530, 534, 535, 538];
 
 /// Recipients, by way of a mail server.

@@ -12,7 +12,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// How much of an answer is read for the log, in bytes.
 const MAX_ANSWER: usize = 200;
 
-/// The client of every receiver. It trusts the certificates that the operating system does.
+/// The client of every receiver. It trusts the same certificates as the operating system.
 pub(in crate::alerting) struct Http {
     client: reqwest::Client,
 }
@@ -70,7 +70,7 @@ impl Http {
 }
 
 /// Whether the same message will be refused again. A wrong key or address (401, 403, 404) can be
-/// mended meanwhile.
+/// corrected while the message waits.
 fn is_final(status: StatusCode) -> bool {
     matches!(
         status,

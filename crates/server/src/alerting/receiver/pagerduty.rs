@@ -1,4 +1,4 @@
-//! PagerDuty's Events API v2, and what takes the same.
+//! PagerDuty's Events API v2, and services with the same API.
 
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use crate::alerting::secret::{Secret, SecretSource};
 const MAX_SUMMARY: usize = 1024;
 
 /// A service. A group of alerts is one incident: triggered by its first message, resolved when all
-/// of it has ended.
+/// its alerts have ended.
 pub(in crate::alerting) struct PagerDuty {
     routing_key: SecretSource,
     url: String,

@@ -1,4 +1,4 @@
-//! Slack's incoming webhooks, and what takes the same (Mattermost, Rocket.Chat).
+//! Slack's incoming webhooks, and services with the same webhooks (Mattermost, Rocket.Chat).
 
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};

@@ -95,7 +95,7 @@ impl Webhook {
 }
 
 /// HMAC-SHA256 (RFC 2104) over the timestamp in seconds, a full stop, and the body: a message that
-/// is sent again by somebody else is old.
+/// somebody else sends again can be recognized by its age.
 fn signature(key: &Secret, now_s: u64, body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(key.reveal().as_bytes())
         .expect("HMAC takes keys of any length");

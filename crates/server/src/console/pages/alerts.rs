@@ -18,14 +18,14 @@ use crate::console::answer::{answer, render};
 use crate::console::form::{Form, Refused};
 use crate::console::page_query::{Asked, ListQuery, asked};
 
-/// How long a silence lasts where nothing is chosen, in seconds.
+/// How long a silence lasts by default, in seconds.
 const USUAL_LENGTH_S: u64 = 7200;
 /// Most silences that are shown.
 const MAX_SILENCES: usize = 100;
-/// Where the silences are.
+/// The address of the silences.
 const SILENCES_PAGE: &str = "/console/alerts#silences";
 
-/// Which alert a silence is wanted for.
+/// The alert to silence.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct SilenceQuery {
@@ -53,7 +53,7 @@ pub(super) async fn show(
     .await
 }
 
-/// Adds a silence; shows the form again if it cannot be.
+/// Adds a silence; shows the form again if it is refused.
 pub(super) async fn silence(
     State(console): State<Arc<Console>>,
     headers: HeaderMap,
@@ -165,7 +165,7 @@ fn is_wanted(alert: &Alert, listing: &Listing) -> bool {
         && (listing.matches(alert.name()) || listing.matches(alert.label("endpoint")))
 }
 
-/// Pages before tickets, what fires before what does not.
+/// Pages before tickets, firing alerts before others.
 fn rank(triaged: &TriagedAlert) -> u8 {
     let is_page = triaged.alert.label("severity") == "page";
     match triaged.alert.state {

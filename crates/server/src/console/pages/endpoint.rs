@@ -17,7 +17,7 @@ use crate::console::Console;
 use crate::console::answer::answer;
 use crate::console::page_query::{Asked, asked};
 
-/// What charts mark.
+/// The events that charts mark.
 const MARKED: [&str; 5] = [
     "version.ready",
     "version.reloaded",
@@ -27,7 +27,7 @@ const MARKED: [&str; 5] = [
 ];
 const EVENTS: usize = 26;
 
-/// Over which time.
+/// The range of time.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct RangeQuery {

@@ -17,7 +17,7 @@ use crate::console::answer::answer;
 use crate::console::page_query::{Asked, ListQuery, asked};
 
 const MINUTE_MS: u64 = 60_000;
-/// Over how long rates and percentiles are taken.
+/// The window of rates and percentiles.
 const WINDOW_MS: u64 = 5 * MINUTE_MS;
 /// How far back the small charts go.
 const TREND_MS: u64 = 15 * MINUTE_MS;
@@ -25,7 +25,7 @@ const TREND_STEP_MS: u64 = 30_000;
 const ALERTS: usize = 10;
 const EVENTS: usize = 10;
 
-/// What is known of an endpoint without asking for its requests.
+/// The facts about an endpoint without its requests.
 struct Known<'a> {
     name: &'a str,
     versions: Vec<&'a IndexEntry>,
@@ -101,7 +101,7 @@ impl Known<'_> {
     }
 }
 
-/// Of each endpoint with objectives, what is left of the budget that has least.
+/// For each endpoint with objectives, the lowest remaining budget.
 fn budgets(console: &Console) -> HashMap<String, f64> {
     let mut budgets = HashMap::new();
     for status in console.objectives.status() {

@@ -144,7 +144,7 @@ fn column_name(column: &Column) -> String {
 
 type Facts = Vec<(&'static str, String)>;
 
-/// Where a version comes from and how it runs; `None` where nothing is known of that.
+/// The origin of a version and how it runs; `None` if nothing is known.
 fn detail(
     serving: &Serving,
     entry: &IndexEntry,

@@ -26,7 +26,7 @@ use crate::rest;
 /// Most bytes of an answer that are shown: answers can be far larger than a page should be.
 const MAX_SHOWN: usize = 64 << 10;
 
-/// Models that are offered; others can be written.
+/// Models that the form offers; others can be typed in.
 const OFFERED: usize = 500;
 
 /// Which model.
@@ -49,7 +49,7 @@ pub(super) async fn show(
     .await
 }
 
-/// Sends what the form has, and shows what comes back.
+/// Sends the body of the form, and shows the answer.
 pub(super) async fn send(
     State(console): State<Arc<Console>>,
     headers: HeaderMap,
@@ -119,7 +119,7 @@ fn trial(serving: &Serving, model: &str, version: &str) -> Trial {
     }
 }
 
-/// Asks as a client does.
+/// Sends the request as a client does.
 async fn ask(front_end: &FrontEnd, model: &str, version: &str, body: String) -> TrialAnswer {
     let started = Instant::now();
     let target = Target {
