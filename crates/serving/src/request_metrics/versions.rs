@@ -226,7 +226,7 @@ const ABANDONED: Family<'static> = Family::counter(
 );
 const BROKEN_BATCH_CONTRACT: Family<'static> = Family::counter(
     "tidegate_batching_stopped_total",
-    "Loads of a version in which requests showed that rows of a batch depend on each other, so that requests run one by one since; of versions that had any",
+    "Loads of a version in which requests showed that rows of a batch depend on each other, so that requests run one by one since then; only for versions that had any",
 );
 const FAILURE: Family<'static> = Family::counter(
     "nv_inference_request_failure",

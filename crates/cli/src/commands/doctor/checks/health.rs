@@ -35,8 +35,8 @@ fn readiness(context: &CheckContext) -> Finding {
     }
 }
 
-/// The problems that no other check explains: what the configuration names in vain, and aliases
-/// that have no effect.
+/// The problems that no other check explains: configured models that do not exist, and aliases that
+/// have no effect.
 fn problems(context: &CheckContext) -> impl Iterator<Item = Finding> {
     let problems = context.snapshot.problems.iter();
     let own = problems.filter(|problem| {
