@@ -232,6 +232,8 @@ async fn next(waiting: &mut VecDeque<WorkHandle<'_>>) -> Result<Completed, Infer
 
 impl Drop for Scheduler {
     fn drop(&mut self) {
+        // Runner threads hold the pool: without this, its memory would stay until they have been
+        // idle for long enough to end.
         self.pool.close();
     }
 }

@@ -84,6 +84,7 @@ impl GrpcService {
                 Ok(())
             }
             None => {
+                // A path may be as long as the client likes, and the message repeats it.
                 let path: String = path.chars().take(128).collect();
                 let message = format!("there is no method {path:?}");
                 Err(InferError::new(ErrorCode::MethodNotAllowed, message))

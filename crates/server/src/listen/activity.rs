@@ -69,12 +69,14 @@ impl Activity {
             let last = Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
             let end = self.opened + last + limit;
             let now = Instant::now();
+            // A long run is no inactivity: the client waits for its answer.
             let is_running = reason == Inactive::Idle && self.has_requests();
             if now >= end && !is_running && self.is_http2.load(Ordering::Relaxed) {
                 return reason;
             }
             // An answer may begin at any moment, whose limit is the shorter one.
             let wait = end.saturating_duration_since(now).min(timeouts.write);
+            // The end may have passed while a request runs: without a minimum, the loop would spin.
             tokio::time::sleep(wait.max(Duration::from_millis(10))).await;
         }
     }

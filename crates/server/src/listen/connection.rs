@@ -100,6 +100,7 @@ impl<S: Serve> Connection<S> {
         if let Some(Err(error)) = ended {
             debug!(%error, "a connection ended early");
         }
+        // Only now: the server waits until no connection has a receiver.
         drop(stopping);
         drop(open);
     }

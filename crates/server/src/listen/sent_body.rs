@@ -61,6 +61,8 @@ impl SentBody {
             return Poll::Ready(frame);
         };
         match frame.into_data() {
+            // hyper sends the data of HTTP/1 itself, and the connection's own timer watches those
+            // writes.
             Ok(data) if data.len() > PART_BYTES && self.request.is_http2() => {
                 self.rest = data;
                 Poll::Ready(self.part().map(Ok))

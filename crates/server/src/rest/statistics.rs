@@ -108,6 +108,7 @@ pub(crate) async fn version(
 ) -> Result<Json<Statistics>, ApiError> {
     let found: Result<_, InferError> = front_end.serving.version(&model, Some(&version));
     Ok(Json(Statistics {
+        // The protocol has a list here, also for a single version.
         model_stats: vec![statistics(&*found?)],
     }))
 }

@@ -49,6 +49,7 @@ impl FailureLog {
             .began
             .is_none_or(|began| now.saturating_duration_since(began) >= SECOND)
         {
+            // Otherwise an outage would look as small as the limit.
             if self.left_out > 0 {
                 warn!(
                     requests = self.left_out,

@@ -73,6 +73,7 @@ impl Labels {
             .map(|(name, value)| (name.into(), value.into()))
             .collect();
         let mut text = String::new();
+        // Once here, because an exposition writes these labels with every sample.
         for (name, value) in &pairs {
             write_label(&mut text, name, value);
         }

@@ -139,6 +139,7 @@ impl MetricRegistry {
 
     /// Writes every metric with its present value.
     pub fn expose(&self, out: &mut dyn Exposition) {
+        // Before the sources, which may read the gauges and counters that hooks update.
         for hook in self.hooks.read().iter() {
             hook();
         }
@@ -152,6 +153,7 @@ impl MetricRegistry {
     where
         C: Collector + Clone + 'static,
     {
+        // Every test that starts a server passes here, so a wrong name does not reach a release.
         let metric = metric.expect("metric names and labels are valid constants");
         let entries = metric.desc().into_iter().map(|description| MetricEntry {
             name: description.fq_name.clone(),

@@ -148,6 +148,8 @@ impl Batch {
                 state = alone.run(instance, limits, run_times, stats);
             } else {
                 let message = "the engine panicked on another request of the batch";
+                // The instance is in an unknown state, and the pool replaces it only after this
+                // call.
                 alone.fail(RunError::Engine(message.to_owned()));
             }
         }
@@ -230,6 +232,7 @@ fn run_requests(
         outputs,
         started,
         join,
+        // Triton's statistics have the join as a stage of its own.
         infer: ended - started - join,
         ended,
     })
