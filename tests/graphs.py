@@ -5,7 +5,7 @@ import struct
 import numpy as np
 
 FLOAT, UINT8, INT32, INT64, STRING, BOOL, DOUBLE = 1, 2, 6, 7, 8, 9, 11
-NUMBERS = {np.dtype(np.float32): FLOAT, np.dtype(np.int64): INT64, np.dtype(np.int32): INT32, np.dtype(np.float64): DOUBLE}
+NUMBERS = {np.dtype(np.bool_): BOOL, np.dtype(np.float32): FLOAT, np.dtype(np.int64): INT64, np.dtype(np.int32): INT32, np.dtype(np.float64): DOUBLE}
 
 
 def varint(number):

@@ -220,6 +220,8 @@ def test_every_documented_metric_is_exposed_and_gone_with_its_version(start, tmp
         "tidegate_evictions_total",
         "tidegate_alert_deliveries_total",
         "tidegate_requests_abandoned_total",
+        # Only of versions whose rows turned out to depend on each other, which no sample showed.
+        "tidegate_batching_stopped_total",
     }
     elsewhere_by_kind = ("tidegate_cgroup_", "tidegate_gpu_", "tidegate_cost_", "tidegate_trace", "tidegate_replicas")
     for name, kind, _ in documented:

@@ -1,21 +1,35 @@
 //! The checks of bundles, which `check` runs, and `push` before it pushes.
 
-use tidegate_engines::Engines;
-use tidegate_serving::{CheckOutcome, CheckReport};
+use tidegate_serving::{CheckOutcome, CheckReport, TrialSettings, check_in_child};
 
 use crate::bundles::BundleToCheck;
+use crate::config::EnginesConfig;
+use crate::engines;
 use crate::output::print_line;
 
+/// The longest that the checks of a bundle may take, in seconds: nobody waits for them but the
+/// person who started them.
+const TIMEOUT_S: u64 = 3600;
+
 /// Runs the checks of each bundle.
-pub(crate) fn run(bundles: &[BundleToCheck], engines: &Engines) -> Vec<CheckReport> {
+pub(crate) fn run(bundles: &[BundleToCheck], config: &EnginesConfig) -> Vec<CheckReport> {
     bundles
         .iter()
-        .map(|bundle| report(bundle, engines))
+        .map(|bundle| report(bundle, config))
         .collect()
 }
 
-fn report(BundleToCheck { bundle, plan, .. }: &BundleToCheck, engines: &Engines) -> CheckReport {
-    let mut report = tidegate_serving::check(bundle.name().as_str(), plan, engines);
+/// The checks run in a process of their own, so that there is a report of what ends it, too.
+fn report(
+    BundleToCheck { bundle, plan, .. }: &BundleToCheck,
+    config: &EnginesConfig,
+) -> CheckReport {
+    let settings = TrialSettings {
+        timeout_s: TIMEOUT_S,
+        ..config.trial_settings()
+    };
+    let name = bundle.name().as_str();
+    let mut report = check_in_child(name, plan, &settings, || engines::find(config));
     // Digests are optional in a manifest.
     if !bundle.manifest().files.is_empty() {
         report.run("digests", || {

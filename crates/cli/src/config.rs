@@ -10,7 +10,7 @@ use tidegate_observe::Objective;
 use tidegate_observe::cost::CostConfig;
 use tidegate_registry::RegistryConfig;
 use tidegate_server::{AlertsConfig, ConsoleConfig, GpuConfig, ReplicasConfig, ServerConfig};
-use tidegate_serving::FleetConfig;
+use tidegate_serving::{FleetConfig, TrialSettings};
 use tidegate_traces::TracesConfig;
 
 use crate::output::printable;
@@ -51,13 +51,43 @@ pub(crate) struct Config {
 }
 
 /// The `[engines]` section.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct EnginesConfig {
     /// The engine for models that do not choose one themselves.
     pub(crate) default: EngineChoice,
     /// The path of ONNX Runtime's shared library; searched if absent.
     pub(crate) onnxruntime: Option<PathBuf>,
+    /// Whether a content that was never loaded is loaded by a process of its own first.
+    pub(crate) load_trial: bool,
+    /// The longest that such a trial may take, in seconds.
+    pub(crate) load_trial_timeout_s: u64,
+    /// The memory that a trial may take, in bytes; by default four fifths of the machine's.
+    pub(crate) load_trial_memory_bytes: Option<u64>,
+}
+
+impl Default for EnginesConfig {
+    fn default() -> Self {
+        Self {
+            default: EngineChoice::default(),
+            onnxruntime: None,
+            load_trial: true,
+            load_trial_timeout_s: 120,
+            load_trial_memory_bytes: None,
+        }
+    }
+}
+
+impl EnginesConfig {
+    /// How versions are tried before they are loaded.
+    pub(crate) fn trial_settings(&self) -> TrialSettings {
+        TrialSettings {
+            onnxruntime: self.onnxruntime.clone(),
+            default_engine: self.default.clone(),
+            timeout_s: self.load_trial_timeout_s,
+            memory_bytes: self.load_trial_memory_bytes,
+        }
+    }
 }
 
 /// The `[log]` section.

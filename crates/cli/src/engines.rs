@@ -26,6 +26,11 @@ pub(crate) fn discover(config: &EnginesConfig) -> Engines {
     engines
 }
 
+/// Finds the engines without a word.
+pub(crate) fn find(config: &EnginesConfig) -> Engines {
+    Engines::discover(config.onnxruntime.as_deref(), config.default.clone())
+}
+
 /// The engines for a command without a configuration.
 pub(crate) fn discover_silently(choice: Option<Engine>) -> Engines {
     Engines::discover(None, choice.map_or(EngineChoice::Auto, Into::into))

@@ -27,11 +27,16 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tidegate_serving::CHILD_COMMAND;
 
 use crate::commands::CommandLine;
 use crate::output::{eprint_line, eprint_text, printable, printable_lines};
 
 fn main() -> ExitCode {
+    // A server starts itself with this argument. It is no command for people.
+    if std::env::args_os().nth(1).as_deref() == Some(CHILD_COMMAND.as_ref()) {
+        return tidegate_serving::run_child();
+    }
     let command = match CommandLine::try_parse() {
         Ok(command) => command,
         Err(error) => return explain(&error),

@@ -102,6 +102,21 @@ impl Engines {
         }
     }
 
+    /// The engines that can be used, with the versions of their libraries, as one text.
+    pub fn versions(&self) -> String {
+        let mut text = self.default.name().to_owned();
+        for engine in &self.engines {
+            match engine.status() {
+                EngineStatus::BuiltIn => text += &format!(" {}", engine.name()),
+                EngineStatus::Loaded { version, .. } => {
+                    text += &format!(" {} {version}", engine.name());
+                }
+                EngineStatus::Missing { .. } => {}
+            }
+        }
+        text
+    }
+
     /// Whether an engine can be used.
     pub fn status(&self, name: &str) -> EngineStatus {
         match self.find(name) {

@@ -34,6 +34,7 @@ mod check;
 mod clock;
 mod error;
 mod fleet;
+mod load_trials;
 mod memory;
 mod metrics;
 mod models;
@@ -57,6 +58,9 @@ pub use error::{ErrorCode, InferError};
 pub use fleet::{
     Fleet, FleetConfig, FleetMetrics, FrozenModels, ModelRule, RegistryLink, VersionNames,
     VersionPolicy,
+};
+pub use load_trials::{
+    CHILD_COMMAND, LoadMarker, LoadTrials, TrialSettings, check_in_child, run_child,
 };
 pub use metrics::{
     Exemplar, Exposition, Family, Labels, MetricEntry, MetricKind, MetricRegistry, MetricSource,

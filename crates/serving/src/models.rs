@@ -7,7 +7,7 @@
 mod model;
 mod state;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +20,14 @@ use tracing::{error, info};
 pub use self::model::Model;
 pub(crate) use self::model::requested_number;
 pub use self::state::{IndexEntry, ModelState};
+use crate::load_trials::Trial;
 use crate::scheduler::INLINE_RUN;
 use crate::source::{self, FoundModel};
 use crate::version::LoadMetrics;
-use crate::{ErrorCode, InferError, MetricRegistry, RequestMetrics, Version, VersionPlan};
+use crate::{
+    ErrorCode, InferError, LoadMarker, LoadTrials, MetricRegistry, RequestMetrics, Version,
+    VersionPlan,
+};
 
 /// What the request path reads without a lock: the loaded versions.
 type Snapshot = BTreeMap<String, Arc<Model>>;
@@ -34,6 +38,8 @@ pub struct Models {
     engines: Engines,
     metrics: LoadMetrics,
     inline_run: Duration,
+    /// Tries new contents in another process, where that is wanted.
+    trials: Option<Arc<LoadTrials>>,
     loaded: ArcSwap<Snapshot>,
     /// Held while a model of a folder loads or unloads, which takes long: one after the other. The
     /// request path never takes it.
@@ -41,6 +47,9 @@ pub struct Models {
     /// The state of each model that was found in a folder. Held for lookups only, so that requests
     /// for unknown models do not wait for loads.
     states: Mutex<BTreeMap<String, ModelState>>,
+    /// Models that are served by name: a path of the command line or the configuration is the model,
+    /// and not a folder of models. The paths themselves where nothing is found there.
+    named: Mutex<BTreeSet<String>>,
 }
 
 /// The result of loading all models.
@@ -62,9 +71,11 @@ impl Models {
             engines,
             metrics: LoadMetrics::new(registry, requests),
             inline_run: INLINE_RUN,
+            trials: None,
             loaded: ArcSwap::default(),
             loading: Mutex::default(),
             states: Mutex::default(),
+            named: Mutex::default(),
         }
     }
 
@@ -88,34 +99,90 @@ impl Models {
         }
     }
 
+    /// Contents that were never loaded are loaded by another process first.
+    #[must_use]
+    pub fn with_trials(self, trials: Option<Arc<LoadTrials>>) -> Self {
+        Self { trials, ..self }
+    }
+
+    /// Tries a version, if its content is new. What is returned must live until its load has ended.
+    pub(crate) fn admit(
+        &self,
+        model: &str,
+        plan: &VersionPlan,
+        trial: Trial,
+    ) -> Result<Option<LoadMarker>, String> {
+        let Some(trials) = &self.trials else {
+            return Ok(None);
+        };
+        trials.admit(model, plan, trial).map(Some)
+    }
+
     /// Finds and loads every model. Blocks.
     pub fn load_all(&self) -> LoadReport {
         let mut report = LoadReport::default();
         let _loading = self.loading.lock();
+        let found = self.find_all(&mut report);
+        let plans = plans_of(&found);
+        // If the load of a single model ends the process, nobody else is hurt.
+        let is_alone = plans.len() == 1 && !self.has_company();
+        let trial = if is_alone { Trial::Skip } else { Trial::IfNew };
+        std::thread::scope(|scope| {
+            if let Some(trials) = &self.trials
+                && !is_alone
+            {
+                trials.run_ahead(scope, plans);
+            }
+            for (root, models) in found {
+                self.load_each(root, models, trial, &mut report);
+            }
+        });
+        report
+    }
+
+    fn has_company(&self) -> bool {
+        self.trials
+            .as_ref()
+            .is_some_and(|trials| trials.has_company())
+    }
+
+    fn find_all(&self, report: &mut LoadReport) -> Vec<(&Path, Vec<FoundModel>)> {
+        let mut all = Vec::new();
         for root in &self.roots {
             match source::find(root) {
-                Ok(found) => self.load_each(root, found, &mut report),
+                Ok(found) => all.push((root.as_path(), found)),
                 Err(problem) => {
                     let (root, problem) = (root.display().to_string(), problem.to_string());
                     // Under the path, as no model's name is known: the server must not seem ready.
                     self.set_state(&root, ModelState::Failed(problem.clone()));
+                    self.named.lock().insert(root.clone());
                     report.failed.push((root, problem));
                 }
             }
         }
-        report
+        all
     }
 
-    fn load_each(&self, root: &Path, found: Vec<FoundModel>, report: &mut LoadReport) {
+    fn load_each(
+        &self,
+        root: &Path,
+        found: Vec<FoundModel>,
+        trial: Trial,
+        report: &mut LoadReport,
+    ) {
+        let is_named = source::is_model(root);
         for model in found {
             let name = model.name.clone();
+            if is_named {
+                self.named.lock().insert(name.clone());
+            }
             // The first path wins, as on a search path.
             if report.ready.contains(&name) {
                 let reason = format!("a model of this name was found before {}", root.display());
                 report.failed.push((name, reason));
                 continue;
             }
-            match self.load_found(model) {
+            match self.load_found(model, trial) {
                 Ok(()) => report.ready.push(name),
                 Err(reason) => report.failed.push((name, reason)),
             }
@@ -137,16 +204,35 @@ impl Models {
                 found.extend(models);
             }
         }
-        let model = found
-            .into_iter()
-            .find(|model| model.name == name)
-            .ok_or_else(|| unknown_model(name))?;
-        self.load_found(model).map_err(|reason| {
+        let model = found.into_iter().find(|model| model.name == name);
+        let Some(model) = model else {
+            self.forget_failed(name);
+            return Err(unknown_model(name));
+        };
+        self.load_found(model, Trial::Retry).map_err(|reason| {
             InferError::new(
                 ErrorCode::LoadFailed,
                 format!("\"{name}\" cannot be loaded: {reason}"),
             )
         })
+    }
+
+    /// Forgets a model that could not be loaded and whose files are gone.
+    fn forget_failed(&self, name: &str) {
+        let mut states = self.states.lock();
+        if matches!(states.get(name), Some(ModelState::Failed(_))) {
+            states.remove(name);
+        }
+    }
+
+    /// Forgets models that could not be loaded and are not found any more.
+    fn forget_gone(&self, found: &[FoundModel]) {
+        let named = self.named.lock().clone();
+        self.states.lock().retain(|name, state| {
+            !matches!(state, ModelState::Failed(_))
+                || named.contains(name)
+                || found.iter().any(|model| model.name == *name)
+        });
     }
 
     /// Takes a model out of service. Requests that have begun are answered.
@@ -167,11 +253,11 @@ impl Models {
     }
 
     /// Loads what was found and swaps it in.
-    fn load_found(&self, found: FoundModel) -> Result<(), String> {
+    fn load_found(&self, found: FoundModel, trial: Trial) -> Result<(), String> {
         let FoundModel { name, versions } = found;
         let loaded = versions
             .map_err(|problem| problem.to_string())
-            .and_then(|plans| self.load_versions(&name, plans));
+            .and_then(|plans| self.load_versions(&name, plans, trial));
         self.metrics.count_load(&name, loaded.is_ok());
         match loaded {
             Ok(versions) => {
@@ -199,15 +285,22 @@ impl Models {
         &self,
         name: &str,
         plans: Vec<VersionPlan>,
+        trial: Trial,
     ) -> Result<BTreeMap<u64, Arc<Version>>, String> {
         plans
             .into_iter()
-            .map(|plan| self.load_version(name, plan))
+            .map(|plan| self.load_version(name, plan, trial))
             .collect()
     }
 
-    fn load_version(&self, name: &str, plan: VersionPlan) -> Result<(u64, Arc<Version>), String> {
+    fn load_version(
+        &self,
+        name: &str,
+        plan: VersionPlan,
+        trial: Trial,
+    ) -> Result<(u64, Arc<Version>), String> {
         let number = plan.number;
+        let _marker = self.admit(name, &plan, trial)?;
         let version = Version::load(
             name,
             plan,
@@ -323,13 +416,42 @@ impl Models {
         self.states.lock().is_empty()
     }
 
-    /// Whether everything that was found in folders answers. A model whose reload failed does, with
-    /// its earlier versions.
-    pub fn ready(&self) -> bool {
+    /// Whether any model is loaded.
+    pub(crate) fn has_loaded(&self) -> bool {
+        !self.loaded.load().is_empty()
+    }
+
+    /// Whether every model that is served by name answers. One of a folder that cannot be loaded
+    /// takes no traffic away from the others, for it never had any.
+    pub(crate) fn named_are_ready(&self) -> bool {
         let states = self.states.lock();
-        !states
-            .values()
-            .any(|state| matches!(state, ModelState::Failed(_)))
+        let named = self.named.lock();
+        let mut failed = states
+            .iter()
+            .filter(|(_, state)| matches!(state, ModelState::Failed(_)));
+        !failed.any(|(name, _)| named.contains(name))
+    }
+
+    /// Whether a model of a folder was taken out of service.
+    pub(crate) fn has_unloaded(&self) -> bool {
+        let states = self.states.lock();
+        states.values().any(|state| *state == ModelState::Unloaded)
+    }
+
+    /// Versions whose requests run one by one because answers showed that their rows depend on each
+    /// other.
+    pub(crate) fn broken_contracts(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let loaded = self.loaded.load();
+        for version in loaded.values().flat_map(|model| model.versions()) {
+            if let Some(reason) = version.scheduler().limits().contract.broken() {
+                let (model, number) = (version.model(), version.number());
+                problems.push(format!(
+                    "{model}:{number} runs requests one by one: {reason}"
+                ));
+            }
+        }
+        problems
     }
 
     /// As [`Models::index`], without models that came into the folders since. Reads no file.
@@ -350,9 +472,19 @@ impl Models {
     /// The versions that are loaded from folders, and the models in folders that are not loaded,
     /// with their states. Reads the folders.
     pub fn index(&self) -> Vec<IndexEntry> {
+        let mut found: Vec<FoundModel> = Vec::new();
+        let mut has_read_all = true;
+        for root in &self.roots {
+            match source::find(root) {
+                Ok(models) => found.extend(models),
+                Err(_) => has_read_all = false,
+            }
+        }
+        if has_read_all {
+            self.forget_gone(&found);
+        }
         let mut index = self.known();
-        let found = self.roots.iter().filter_map(|root| source::find(root).ok());
-        for model in found.flatten() {
+        for model in found {
             if !index.iter().any(|entry| entry.name == model.name) {
                 index.push(unloaded_entry(model));
             }
@@ -365,6 +497,17 @@ impl Models {
     pub fn roots(&self) -> impl Iterator<Item = &Path> {
         self.roots.iter().map(PathBuf::as_path)
     }
+}
+
+/// The versions of all models that could be read, in the order of their loads.
+fn plans_of(found: &[(&Path, Vec<FoundModel>)]) -> Vec<(String, VersionPlan)> {
+    let mut plans = Vec::new();
+    for model in found.iter().flat_map(|(_, models)| models) {
+        for plan in model.versions.iter().flatten() {
+            plans.push((model.name.clone(), plan.clone()));
+        }
+    }
+    plans
 }
 
 fn loaded_entries(model: &Model, state: &ModelState) -> impl Iterator<Item = IndexEntry> {

@@ -69,14 +69,20 @@ impl Serving {
         index
     }
 
-    /// Whether traffic should be sent here: everything that was found in folders answers, and every
-    /// pinned model.
+    /// Whether traffic should be sent here: every model that is served by name or pinned answers, and
+    /// not everything was taken out of service.
     pub fn is_ready(&self) -> bool {
-        match &self.fleet {
-            // Without a registry, a server that has no models will never answer anything.
-            None => self.models.ready() && !self.models.is_empty(),
-            Some(fleet) => self.models.ready() && fleet.is_ready(),
-        }
+        let has_something = match &self.fleet {
+            None => self.models.has_loaded(),
+            Some(fleet) => {
+                let has_unloaded = fleet.has_unloaded() || self.models.has_unloaded();
+                // What is not loaded yet is loaded by its first request.
+                self.models.has_loaded() || fleet.can_load() || !has_unloaded
+            }
+        };
+        has_something
+            && self.models.named_are_ready()
+            && self.fleet.as_ref().is_none_or(|fleet| fleet.is_ready())
     }
 
     /// Problems that do not keep traffic away from this server.
@@ -86,6 +92,7 @@ impl Serving {
         let mut problems: Vec<String> = of_fleet.chain(of_folders).collect();
         // Each version of a model whose reload failed says the same.
         problems.dedup();
+        problems.extend(self.models.broken_contracts());
         problems
     }
 

@@ -69,6 +69,11 @@ pub(crate) fn find(path: &Path) -> Result<Vec<FoundModel>, SourceError> {
     Ok(models)
 }
 
+/// Whether a path is one model, and not a folder of models.
+pub(crate) fn is_model(path: &Path) -> bool {
+    path.is_file() || folder(path).is_some()
+}
+
 /// The names of the models under a path and the artifacts they would be loaded from.
 ///
 /// # Errors

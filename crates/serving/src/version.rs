@@ -13,6 +13,7 @@ use std::time::Duration;
 use tidegate_core::Signature;
 
 pub(crate) use self::last_used::LastUsed;
+pub(crate) use self::load::try_to_load;
 pub(crate) use self::metrics::LoadMetrics;
 pub use self::plan::VersionPlan;
 pub(crate) use self::prepare::Prepared;

@@ -79,6 +79,25 @@ pub(crate) fn run(
     Ok(warmup.report)
 }
 
+/// The part of [`run`] that can fail: runs one row, and rows together.
+pub(crate) fn try_out(
+    signature: &Signature,
+    instance: &mut dyn Instance,
+    max_batch_size: Option<usize>,
+    default: NonZeroUsize,
+) -> Result<(), LoadError> {
+    let Some((kind, one_row)) = find_kind(signature, instance) else {
+        return Ok(());
+    };
+    let mut warmup = Warmup {
+        signature,
+        kind,
+        one_row,
+        report: WarmupReport::default(),
+    };
+    warmup.check_batches(instance, max_batch_size, default)
+}
+
 /// Synthetic inputs of one row that the artifact runs, with its outputs; none where it runs none.
 pub(crate) fn synthetic(
     signature: &Signature,

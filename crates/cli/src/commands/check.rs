@@ -6,10 +6,12 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Args;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use tidegate_core::EngineChoice;
 use tidegate_serving::{CheckOutcome, CheckReport};
 
+use crate::config::EnginesConfig;
 use crate::options::Engine;
-use crate::{bundle_checks, bundles, engines};
+use crate::{bundle_checks, bundles};
 
 /// Test a bundle before pushing it, for example in CI
 #[derive(Debug, Args)]
@@ -28,8 +30,11 @@ pub(super) struct Check {
 impl Check {
     /// Fails if a check of any bundle fails.
     pub(super) fn run(self) -> Result<ExitCode> {
-        let engines = engines::discover_silently(self.engine);
-        let reports = bundle_checks::run(&bundles::find(&self.path, None)?, &engines);
+        let config = EnginesConfig {
+            default: self.engine.map_or(EngineChoice::Auto, Into::into),
+            ..EnginesConfig::default()
+        };
+        let reports = bundle_checks::run(&bundles::find(&self.path, None)?, &config);
         reports.iter().for_each(bundle_checks::print);
         // Also if a check failed: CI shows the reasons from this file.
         if let Some(file) = &self.junit {

@@ -1,6 +1,7 @@
 //! `tidegate predict`.
 
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -43,8 +44,35 @@ enum OutputFormat {
     Csv,
 }
 
+/// In the environment of the process that runs the model.
+const IS_CHILD: &str = "TIDEGATE_PREDICT_CHILD";
+
 impl Predict {
+    /// The model runs in a child: if it ends its process, there is still somebody to say so.
     pub(super) fn run(self) -> Result<ExitCode> {
+        if std::env::var_os(IS_CHILD).is_some() {
+            let kill = Some(rustix::process::Signal::KILL);
+            let _ = rustix::process::set_parent_process_death_signal(kill);
+            return self.predict();
+        }
+        let child = std::process::Command::new("/proc/self/exe")
+            .args(std::env::args_os().skip(1))
+            .env(IS_CHILD, "1")
+            .status();
+        let Ok(status) = child else {
+            return self.predict();
+        };
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(1))),
+            (None, signal) => bail!(
+                "{} ended the process that ran it by signal {}: it may need more memory than there is",
+                self.model.display(),
+                signal.unwrap_or_default()
+            ),
+        }
+    }
+
+    fn predict(self) -> Result<ExitCode> {
         let engines = engines::discover_silently(self.engine.clone());
         // The request pipeline of the server, in this process: a row gets the same answer as over
         // HTTP.

@@ -11,11 +11,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tidegate_registry::{Bundle, Progress, PushOptions, Registry};
 use tidegate_serving::CheckReport;
 
+use crate::bundle_checks;
 use crate::bundles::{self, BundleToCheck};
 use crate::options::{Engine, RegistryLocation};
 use crate::output::{eprint_line, print_line};
 use crate::registry_access::{RegistryAccess, block_on};
-use crate::{bundle_checks, engines};
 
 /// Upload a model to the registry as a new version
 #[derive(Debug, Args)]
@@ -77,9 +77,9 @@ async fn push(args: Push) -> Result<()> {
 
 /// Runs the checks, and fails if one does.
 async fn check(bundles: Vec<BundleToCheck>, access: &RegistryAccess) -> Result<()> {
-    let engines = engines::discover(&access.config.engines);
+    let config = access.config.engines.clone();
     // The checks load the model and run its samples, which takes seconds.
-    let checks = tokio::task::spawn_blocking(move || bundle_checks::run(&bundles, &engines));
+    let checks = tokio::task::spawn_blocking(move || bundle_checks::run(&bundles, &config));
     let reports: Vec<CheckReport> = checks.await?;
     if let Some(failed) = reports.iter().find(|report| !report.passed()) {
         bundle_checks::print(failed);

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tidegate_engines::Engines;
 use tidegate_registry::RegistryConfig;
 use tidegate_server::{Server, ServerComponents, ServerEnvironment, ServerSections, StopCause};
 use tidegate_serving::{
-    Fleet, FleetMetrics, LoadReport, MetricRegistry, Models, RegistryLink, Serving,
+    Fleet, FleetMetrics, LoadReport, LoadTrials, MetricRegistry, Models, RegistryLink, Serving,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
@@ -87,7 +88,9 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let effective = serde_json::to_value(&config)?;
     let engines = engines::discover(&config.engines);
     let registry = Arc::new(MetricRegistry::new());
-    let models = Arc::new(Models::new(config.models, engines.clone(), &registry));
+    let trials = load_trials(&config, follows, &engines);
+    let models = Models::new(config.models, engines.clone(), &registry);
+    let models = Arc::new(models.with_trials(trials.clone()));
     let mut serving = Serving::new(models.clone());
     let fleet_metrics = FleetMetrics::new(&registry);
     let mut environment = ServerEnvironment {
@@ -128,7 +131,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
         report = server.load_all() => report,
         name = signals.next() => {
             info!(signal = name, "stopped while loading");
-            return Ok(stop(server, fleet).await);
+            return Ok(stop(server, fleet, trials).await);
         }
     };
     let followed = fleet
@@ -142,11 +145,37 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let name = signals.next().await;
     info!(signal = name, "signal received");
     tokio::select! {
-        code = stop(server, fleet) => Ok(code),
+        code = stop(server, fleet, trials.clone()) => Ok(code),
         name = signals.next() => {
             warn!(signal = name, "second signal: exiting without draining");
+            forget_running_loads(trials.as_deref());
             std::process::exit(1);
         }
+    }
+}
+
+/// Tries new models in processes of their own, if that is configured. What comes of it is kept in the
+/// data folder.
+fn load_trials(config: &Config, follows: bool, engines: &Engines) -> Option<Arc<LoadTrials>> {
+    if !config.engines.load_trial {
+        return None;
+    }
+    let data = config.data.clone().or_else(|| default_data_folder().ok());
+    let folder = data.map(|data| data.join("loads"));
+    let has_company = follows || config.models.len() > 1;
+    let settings = config.engines.trial_settings();
+    Some(Arc::new(LoadTrials::new(
+        settings,
+        engines,
+        folder,
+        has_company,
+    )))
+}
+
+/// A load that is cut off by the end of the server is no crash.
+fn forget_running_loads(trials: Option<&LoadTrials>) {
+    if let Some(trials) = trials {
+        trials.forget_running_loads();
     }
 }
 
@@ -175,7 +204,11 @@ fn registry_place(config: &RegistryConfig, data: Option<&Path>) -> String {
 }
 
 /// Drains accepted requests, and removes the server from the registry.
-async fn stop(server: Server, fleet: Option<Arc<Fleet>>) -> ExitCode {
+async fn stop(
+    server: Server,
+    fleet: Option<Arc<Fleet>>,
+    trials: Option<Arc<LoadTrials>>,
+) -> ExitCode {
     // First: until the last request is answered, the registry must not let anybody delete the
     // versions that are in use.
     let cause = server.stop().await;
@@ -183,6 +216,7 @@ async fn stop(server: Server, fleet: Option<Arc<Fleet>>) -> ExitCode {
         // If this fails, the registry forgets the versions of this server by itself after a while.
         let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, fleet.release_versions()).await;
     }
+    forget_running_loads(trials.as_deref());
     match cause {
         StopCause::Drained => ExitCode::SUCCESS,
         // Requests were cut off, which whoever supervises the process should notice.

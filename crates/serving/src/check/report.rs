@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 /// The results of all checks of a bundle, in the order in which they ran.
 ///
 /// ```
@@ -13,7 +15,7 @@ use std::time::{Duration, Instant};
 /// report.run("division", || Err::<(), _>("by zero".to_owned()));
 /// assert_eq!(report.cases[1].outcome, CheckOutcome::Failed("by zero".to_owned()));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CheckReport {
     /// The model's name.
     pub model: String,
@@ -22,7 +24,7 @@ pub struct CheckReport {
 }
 
 /// One check.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CheckCase {
     /// What was checked, such as `golden sample golden.json`.
     pub name: String,
@@ -33,7 +35,7 @@ pub struct CheckCase {
 }
 
 /// The result of a check.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CheckOutcome {
     /// It passed.
     Passed,

@@ -17,6 +17,7 @@ use tracing::{error, info};
 use super::budget::Reservation;
 use super::managed_model::{LoadResult, LoadedVersion, ManagedModel, PendingLoad, VersionSlot};
 use super::{Fleet, link};
+use crate::load_trials::Trial;
 use crate::scheduler::INLINE_RUN;
 use crate::{ErrorCode, InferError, ModelState, Version, VersionPlan, source};
 
@@ -196,6 +197,11 @@ impl Fleet {
         plan: VersionPlan,
         mut reservation: Reservation,
     ) -> Result<LoadedVersion, NotLoaded> {
+        // Before the memory is measured: a trial takes none of this process.
+        let _marker = self
+            .models
+            .admit(&record.model, &plan, Trial::IfNew)
+            .map_err(NotLoaded::Failed)?;
         let active = self.activity.start();
         let version = Version::load(
             &record.model,

@@ -60,6 +60,18 @@ impl Fleet {
                 .all(|name| managed.get(name).is_some_and(ManagedModel::is_serving))
     }
 
+    /// Whether a model was taken out of service.
+    pub(crate) fn has_unloaded(&self) -> bool {
+        let managed = self.managed.lock();
+        managed.values().any(|model| model.is_unloaded)
+    }
+
+    /// Whether there is a model that was not taken out of service.
+    pub(crate) fn can_load(&self) -> bool {
+        let managed = self.managed.lock();
+        managed.values().any(|model| !model.is_unloaded)
+    }
+
     /// How many models the registry has, whether or not they are served here.
     pub fn registry_models(&self) -> usize {
         self.registry_content.lock().models

@@ -145,6 +145,32 @@ impl Version {
     }
 }
 
+/// Does what a load does to find out whether it can be done, with one instance and without measuring
+/// run times.
+pub(crate) fn try_to_load(
+    plan: &VersionPlan,
+    is_from_registry: bool,
+    engines: &Engines,
+) -> Result<(), VersionLoadError> {
+    if is_from_registry {
+        check::files_and_weights(plan).map_err(VersionLoadError::Checks)?;
+    }
+    let manifest = &plan.manifest;
+    let artifact = engines.load(&plan.artifact, &manifest.engine, &manifest.engine_options)?;
+    let signature = declared_signature(plan, artifact.signature())?;
+    let mut instance = artifact.instance()?;
+    warmup::try_out(
+        &signature,
+        &mut *instance,
+        warmup::wanted_batch_size(manifest),
+        DEFAULT_MAX_BATCH_ROWS,
+    )?;
+    if is_from_registry {
+        check::contract(plan, &signature, &mut *instance).map_err(VersionLoadError::Checks)?;
+    }
+    Ok(())
+}
+
 /// The artifact's signature, narrowed to what is declared for it.
 fn declared_signature(plan: &VersionPlan, found: &Signature) -> Result<Signature, LoadError> {
     let mut signature = found.clone();

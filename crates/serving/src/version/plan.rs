@@ -48,7 +48,7 @@ impl VersionPlan {
 
     /// Whether it comes from the registry. Only such versions promise to pass their own checks: a
     /// model in a folder is served as it is.
-    pub(super) fn is_from_registry(&self) -> bool {
+    pub(crate) fn is_from_registry(&self) -> bool {
         self.files.is_some()
     }
 
