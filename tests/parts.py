@@ -89,13 +89,14 @@ class ObjectStore:
 
 
 class Network:
-    """A way to a port that can be slow, or gone."""
+    """A way to a port that can be slow, or gone, or swallow what it carries."""
 
     def __init__(self, port):
         self.target = port
         self.delay_s = 0.0
         self.is_cut = False
         self.open = set()
+        self.swallowed = set()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
@@ -122,7 +123,8 @@ class Network:
         try:
             while data := one.recv(1 << 14):
                 time.sleep(self.delay_s)
-                other.sendall(data)
+                if one not in self.swallowed:
+                    other.sendall(data)
         except OSError:
             pass
         finally:
@@ -141,6 +143,10 @@ class Network:
                 end.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+
+    def swallow(self):
+        """Loses everything on the connections of now, which stay open; new ones work."""
+        self.swallowed |= self.open
 
     def mend(self):
         self.is_cut = False

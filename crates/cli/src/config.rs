@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tidegate_core::EngineChoice;
@@ -203,18 +203,19 @@ fn overlay(table: &mut toml::Table, name: &str, value: &str) -> Result<()> {
         // Unknown variables without a section, such as TIDEGATE_ONNXRUNTIME, are ignored: other
         // parts of Tidegate read some of them.
         [_] => {}
-        [section, key] => {
-            let section = table
-                .entry(*section)
-                .or_insert_with(|| toml::Value::Table(toml::Table::new()));
-            let Some(section) = section.as_table_mut() else {
-                // Such as `TIDEGATE_MODELS__X`: the file has a value of that name, which no key
-                // fits into.
-                bail!("{name}: there is no such section")
-            };
-            section.insert((*key).to_owned(), parse_value(value));
+        [sections @ .., key] => {
+            let mut table = table;
+            for section in sections {
+                let section = table
+                    .entry(*section)
+                    .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+                table = section
+                    .as_table_mut()
+                    .with_context(|| format!("{name}: there is no such section"))?;
+            }
+            table.insert((*key).to_owned(), parse_value(value));
         }
-        _ => bail!("{name}: write it as {PREFIX}SECTION__KEY"),
+        [] => {}
     }
     Ok(())
 }
@@ -364,6 +365,16 @@ mod tests {
         assert!(
             format!("{error:#}").contains("\"newest\" is not a version policy"),
             "{error:#}"
+        );
+    }
+
+    #[test]
+    fn a_section_within_a_section_can_be_set_in_the_environment() {
+        let set = [("TIDEGATE_REGISTRY__ENCRYPTION__KEY_FILE", "/keys/data")];
+        let registry = load(None, environment(&set)).unwrap().registry;
+        assert_eq!(
+            registry.encryption.key_file,
+            Some(PathBuf::from("/keys/data"))
         );
     }
 

@@ -25,7 +25,7 @@ mod suppression;
 pub use alert::{Alert, fingerprint, rfc3339};
 pub use builtin::builtin_rules;
 pub use deploy::{DeployWindow, DeployWindows};
-pub use dispatch::{Dispatch, Dispatched};
+pub use dispatch::{Dispatch, Dispatched, OpenNotification};
 pub use inhibition::Inhibition;
 pub use links::Links;
 pub use matcher::{Matcher, MatcherError};

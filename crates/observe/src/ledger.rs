@@ -97,12 +97,13 @@ impl Ledger {
             .chain(self.hours.iter())
     }
 
-    /// Sets a bucket, whatever was counted in it. A bucket whose width no tier has is ignored.
-    pub fn set(&mut self, bucket: Bucket) {
+    /// Sets a bucket, unless more is known to be in it already; one of no tier's width is
+    /// overlooked.
+    pub fn raise(&mut self, bucket: Bucket) {
         match bucket.width_ms {
-            MINUTE_MS => self.minutes.set(bucket.index, bucket.counts),
-            TEN_MINUTES_MS => self.ten_minutes.set(bucket.index, bucket.counts),
-            HOUR_MS => self.hours.set(bucket.index, bucket.counts),
+            MINUTE_MS => self.minutes.raise(bucket.index, bucket.counts),
+            TEN_MINUTES_MS => self.ten_minutes.raise(bucket.index, bucket.counts),
+            HOUR_MS => self.hours.raise(bucket.index, bucket.counts),
             _ => {}
         }
     }
@@ -197,8 +198,9 @@ impl<const WIDTH_MS: u64, const CAPACITY: usize> Tier<WIDTH_MS, CAPACITY> {
         within.fold(Counts::default(), |sum, &(_, counts)| sum + counts)
     }
 
-    fn set(&mut self, index: u32, counts: Counts) {
+    fn raise(&mut self, index: u32, counts: Counts) {
         match self.0.binary_search_by_key(&index, |&(index, _)| index) {
+            Ok(at) if self.0[at].1.total > counts.total => {}
             Ok(at) => self.0[at].1 = counts,
             Err(at) => self.0.insert(at, (index, counts)),
         }

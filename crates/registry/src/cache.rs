@@ -9,6 +9,7 @@ mod fill;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::{BufWriter, IntoInnerError};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -30,6 +31,12 @@ use crate::{Digest, Error, ErrorCode, RequireSignature, Result, Snapshot, Verdic
 const ENTRY: &str = "entry.json";
 const FILES: &str = "files";
 const SNAPSHOT: &str = "snapshot.json";
+const NAMES: &str = "served-names.json";
+/// A snapshot of thousands of versions has megabytes.
+const WRITE_BYTES: usize = 256 << 10;
+
+/// The versions that a server's names stand for, by model and name.
+pub type ServedNames = BTreeMap<String, BTreeMap<String, u64>>;
 
 /// A cache folder, with the keys and the policy that versions are checked against.
 #[derive(Clone, Debug)]
@@ -80,6 +87,11 @@ struct Mark {
     bytes: u64,
     modified_s: i64,
     modified_ns: i64,
+    /// Unlike the time of modification, nobody can set this one back.
+    #[serde(default)]
+    changed_s: i64,
+    #[serde(default)]
+    changed_ns: i64,
     inode: u64,
 }
 
@@ -172,13 +184,59 @@ impl Cache {
         }
     }
 
-    pub(crate) fn keep_snapshot(&self, snapshot: &Snapshot) -> Result<()> {
+    /// Saves what the registry has, for a start without it.
+    ///
+    /// # Errors
+    /// [`ErrorCode::FileUnusable`] if it cannot be written.
+    pub fn keep_snapshot(&self, snapshot: &Snapshot) -> Result<()> {
         self.write_json(&self.folder.join(SNAPSHOT), snapshot)
     }
 
-    /// The present keys: they are added and revoked while a server runs.
+    /// The versions that names stood for when a server with this cache last ran, by model.
+    ///
+    /// # Errors
+    /// [`ErrorCode::FileUnusable`] if they cannot be read.
+    pub fn last_names(&self) -> Result<ServedNames> {
+        let path = self.folder.join(NAMES);
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(ServedNames::new()),
+            Err(error) => Err(Error::file(&path, &error)),
+        }
+    }
+
+    /// Saves the versions that names stand for.
+    ///
+    /// # Errors
+    /// [`ErrorCode::FileUnusable`] if they cannot be written.
+    pub fn keep_names(&self, names: &ServedNames) -> Result<()> {
+        self.write_json(&self.folder.join(NAMES), names)
+    }
+
+    /// The keys as they are now: they come and go while a server runs.
     pub(crate) fn keys(&self) -> Result<SigningKeys> {
         SigningKeys::open(&self.keys)
+    }
+
+    /// Fails where this machine demands signatures and a new version would have none that counts.
+    pub(crate) fn check_signing(&self, original: &[Signature]) -> Result<()> {
+        let keys = self.keys()?;
+        let is_accepted = |signature: &Signature| {
+            signature
+                .key_id
+                .parse()
+                .is_ok_and(|id| keys.trusted(&id).is_some() && !keys.is_revoked(&id))
+        };
+        if self.policy != RequireSignature::Always
+            || keys.signer().is_some()
+            || original.iter().any(is_accepted)
+        {
+            return Ok(());
+        }
+        let problem = "registry.require_signature is \"always\", and this machine has no signing key \
+                       that is not revoked: nobody could use the version; create a key with \
+                       `tidegate keys generate`";
+        Err(Error::new(ErrorCode::KeyUnavailable, problem))
     }
 
     pub(crate) fn pushes(&self) -> PathBuf {
@@ -227,7 +285,37 @@ impl Cache {
         Ok(())
     }
 
-    /// The cached version of an entry, if it is there and valid. Blocks.
+    /// Where a file of a cached version is, whether or not it is there.
+    pub(crate) fn file(&self, version: &Digest, path: &str) -> PathBuf {
+        self.version_folder(version).join(FILES).join(path)
+    }
+
+    /// Reads the files of a version again, if they are here, and holds them against their digests.
+    pub(crate) async fn check_files(&self, entry: &Entry) -> Result<()> {
+        let (cache, entry) = (self.clone(), entry.clone());
+        blocking(move || {
+            let digest = entry.version.digest;
+            if !cache.version_folder(&digest).exists() {
+                return Ok(());
+            }
+            let _in_use = cache.lock_shared(&digest)?;
+            for file in &entry.files {
+                let path = cache.file(&digest, &file.path);
+                if path.exists() && hash_file(&path, &|_| {})?.1.hex() != file.digest {
+                    let problem = format!(
+                        "{} in the local cache was changed; remove {} to have it fetched again",
+                        path.display(),
+                        cache.version_folder(&digest).display()
+                    );
+                    return Err(Error::new(ErrorCode::ObjectCorrupt, problem));
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// The cached version of an entry, if it is there and right. Blocks.
     fn verified(&self, entry: &Entry, lock: File) -> Result<Option<CachedVersion>> {
         let Some(mut stored) = self.read(&entry.version.digest)? else {
             return Ok(None);
@@ -310,7 +398,9 @@ impl Cache {
         let part = tempfile::Builder::new()
             .prefix("json-")
             .tempfile_in(self.folder.join("tmp"))?;
-        serde_json::to_writer(&part, value)?;
+        let mut buffered = BufWriter::with_capacity(WRITE_BYTES, part);
+        serde_json::to_writer(&mut buffered, value)?;
+        let part = buffered.into_inner().map_err(IntoInnerError::into_error)?;
         part.persist(path)?;
         Ok(())
     }
@@ -325,6 +415,8 @@ impl Mark {
             bytes: metadata.len(),
             modified_s: metadata.mtime(),
             modified_ns: metadata.mtime_nsec(),
+            changed_s: metadata.ctime(),
+            changed_ns: metadata.ctime_nsec(),
             inode: metadata.ino(),
         })
     }

@@ -125,6 +125,8 @@ error_codes! {
         "the object store belongs to another registry" "give each registry a storage URL or prefix of its own";
     DatabaseUnavailable "database_unavailable"
         "the database cannot be reached" "retry when it can be reached";
+    OtherRegistry "other_registry"
+        "the database is not the registry that this server has followed" "restore the database from its backup; if another registry is meant, stop the server and remove `snapshot.json` from its cache";
     DatabaseRefused "database_refused"
         "the database cannot be used" "read the reason in the message";
     CacheTooSmall "cache_too_small"

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -49,7 +50,24 @@ impl Registry {
         filling.finish().await
     }
 
-    /// Writes a content, decrypted and verified; after an error, the writer has the bytes before
+    /// A version that is in the cache already, verified as by [`Registry::fetch`]. The object store
+    /// is not asked.
+    ///
+    /// # Errors
+    /// Those of [`Registry::fetch`].
+    pub async fn cached(&self, version: &VersionRecord) -> Result<Option<CachedVersion>> {
+        let entry = self.entry(version).await?;
+        self.cache.accept(&entry)?;
+        self.cache.find(&entry).await
+    }
+
+    /// The object store, and how long it has been silent to those who wait for it now.
+    pub fn storage_silence(&self) -> Option<(&str, Duration)> {
+        let silence = self.storage.silence()?;
+        Some((self.storage.shown(), silence))
+    }
+
+    /// Writes a content, decrypted and verified; an error leaves the writer with what came before
     /// it.
     pub(crate) async fn read_content<W: Write + Send + 'static>(
         &self,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use serde_json::json;
-use tidegate_store::{NewEvent, now_ms};
+use tidegate_store::NewEvent;
 
 use crate::push::{end_abandoned, signed};
 use crate::{Registry, Result};
@@ -33,10 +33,11 @@ impl Registry {
         // The objects of another registry would all look like strays.
         self.claim_storage().await?;
         end_abandoned(&self.store, &self.cache, &self.actor).await?;
-        let since = now_ms() - i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
+        let grace_ms = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
         let mut write = self.store.write(&self.actor).await?;
-        let (objects, bytes) = write.collect_objects(since).await?;
-        let uploads = write.collect_uploads(since).await?;
+        let (objects, bytes) = write.collect_objects(grace_ms).await?;
+        let uploads = write.collect_uploads(grace_ms).await?;
+        let since_ms = write.now_ms().saturating_sub(grace_ms);
         if objects + uploads > 0 {
             let detail = json!({"objects": objects, "bytes": bytes, "uploads": uploads});
             write
@@ -52,7 +53,7 @@ impl Registry {
         // more.
         write.commit().await?;
         self.clear_garbage().await?;
-        let strays = self.collect_strays(since).await?;
+        let strays = self.collect_strays(since_ms).await?;
         Ok(Collected {
             objects,
             bytes,
@@ -74,13 +75,13 @@ impl Registry {
         Ok(())
     }
 
-    /// Removes files that appeared before `since` and that the database does not list. Every upload is
+    /// Removes files that appeared before `since_ms` and that the database does not list. Every upload is
     /// recorded before it begins, so that no push in progress is among them.
-    async fn collect_strays(&self, since: i64) -> Result<i64> {
+    async fn collect_strays(&self, since_ms: i64) -> Result<i64> {
         let mut strays = 0u64;
         let mut found = self.storage.list();
         while let Some(file) = found.try_next().await? {
-            if file.modified_ms <= since && !self.store.knows_location(&file.location).await? {
+            if file.modified_ms <= since_ms && !self.store.knows_location(&file.location).await? {
                 self.storage.clear(&file.location, None).await?;
                 strays += 1;
             }

@@ -2,7 +2,7 @@
 //! keys of its contents are re-encrypted.
 
 use serde_json::json;
-use tidegate_store::{NewEvent, Signature, Version, VersionState, Write, now_ms};
+use tidegate_store::{NewEvent, Signature, Version, VersionState, Write};
 
 use crate::registry::lease_ms;
 use crate::trust::Statement;
@@ -56,7 +56,7 @@ impl Registry {
             );
             return Err(Error::new(ErrorCode::InUse, problem));
         }
-        let servers = write.users_of(model, number, now_ms() - lease_ms()).await?;
+        let servers = write.users_of(model, number, lease_ms()).await?;
         if !servers.is_empty() {
             let problem = format!(
                 "{} is in use: {} serves it",
@@ -127,7 +127,7 @@ impl Registry {
         let signature = Signature {
             key_id: id.to_string(),
             signature: statement.sign(key),
-            signed_ms: now_ms(),
+            signed_ms: write.now_ms(),
         };
         write
             .add_signature(&version.model, version.number, &signature)

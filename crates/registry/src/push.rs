@@ -7,9 +7,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use serde_json::json;
-use tidegate_store::{
-    MoveCause, NewEvent, Signature, Version, VersionFile, VersionState, Write, now_ms,
-};
+use tidegate_store::{MoveCause, NewEvent, Signature, Version, VersionFile, VersionState, Write};
 
 use crate::digest::hash_file;
 use crate::trust::Statement;
@@ -101,6 +99,8 @@ impl Registry {
             .as_deref()
             .map(reference::alias_name)
             .transpose()?;
+        // Before anything is read or sent: nobody could use the version.
+        self.cache.check_signing(&original.signatures)?;
         let hashed = hash(bundle, options.progress.clone()).await?;
         let found: Vec<_> = hashed.iter().map(Hashed::found).collect();
         // Before anything is sent: a file that differs from its manifest would make a useless
@@ -175,7 +175,7 @@ impl Registry {
             manifest: serde_json::to_string(bundle.manifest()).expect("a manifest can be written"),
             bytes: files.iter().map(|file| file.bytes).sum(),
             pushed_by: self.actor.clone(),
-            pushed_ms: now_ms(),
+            pushed_ms: write.now_ms(),
         };
         write.add_version(&version, files).await?;
         let version = VersionRecord::try_from(version)?;
@@ -241,7 +241,7 @@ impl Registry {
             let signature = Signature {
                 key_id: id.to_string(),
                 signature,
-                signed_ms: now_ms(),
+                signed_ms: write.now_ms(),
             };
             write
                 .add_signature(&version.model, version.number, &signature)

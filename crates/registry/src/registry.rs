@@ -5,19 +5,20 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tidegate_core::Manifest;
-use tidegate_store::{Alias, Event, Store, Use, Version, VersionState, now_ms};
+use tidegate_store::{
+    Alias, Event, OpenOptions, Position, REGISTRY_ID, Store, Use, Version, VersionState,
+};
 
 use crate::cache::{Cache, Entry};
 use crate::config::RegistryConfig;
 use crate::encryption::Keyring;
 use crate::storage::Storage;
-use crate::{Digest, Error, ErrorCode, Reference, Result, Selector, Verdict};
+use crate::{Digest, Error, ErrorCode, Reference, Result, Snapshot, Verdict};
 
 /// How long the versions that a server reported count as used, from its last report.
 const USE_LEASE: Duration = Duration::from_secs(120);
 /// The most events that one call returns.
 const MAX_EVENTS: i64 = 1000;
-const REGISTRY_ID: &str = "registry_id";
 
 /// An open registry.
 #[derive(Clone, Debug)]
@@ -78,7 +79,7 @@ impl VersionRecord {
     /// As the conversion, but a manifest that this build cannot read counts as empty: a newer build
     /// may have written it. Loading the version reads it again and reports the error; other versions
     /// are not affected.
-    fn lenient(version: Version) -> Result<Self> {
+    pub(crate) fn lenient(version: Version) -> Result<Self> {
         let manifest = serde_json::from_str(&version.manifest).unwrap_or_else(|error| {
             tracing::warn!(model = version.model, version = version.number, %error, "cannot parse the manifest");
             Manifest::default()
@@ -101,91 +102,6 @@ impl VersionRecord {
     }
 }
 
-/// Everything that can be served, at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Snapshot {
-    /// The last change that it has seen; later ones may be in it too.
-    pub change: i64,
-    /// The versions that are not deleted, by model and number.
-    pub versions: Vec<VersionRecord>,
-    /// The aliases, by model and name.
-    pub aliases: Vec<Alias>,
-}
-
-impl Snapshot {
-    /// The version that a reference means.
-    ///
-    /// # Errors
-    /// [`ErrorCode::NotFound`] says what there is instead.
-    pub fn resolve(&self, reference: &Reference) -> Result<&VersionRecord> {
-        let model = reference.model.as_str();
-        let mut versions = self
-            .versions
-            .iter()
-            .filter(|version| version.model == model)
-            .peekable();
-        if versions.peek().is_none() {
-            return Err(Error::new(
-                ErrorCode::NotFound,
-                format!("there is no model \"{model}\" in the registry"),
-            ));
-        }
-        let number = match &reference.selector {
-            Selector::Number(number) => Some(*number),
-            Selector::Alias(alias) => Some(self.alias(model, alias)?),
-            Selector::Latest => None,
-        };
-        let found = match number {
-            Some(number) => versions.find(|version| version.number == number),
-            // Versions are in the order of their numbers, so that the last one has the highest.
-            None => versions.rfind(|version| version.state == VersionState::Ready),
-        };
-        found.ok_or_else(|| self.no_version(reference))
-    }
-
-    fn no_version(&self, reference: &Reference) -> Error {
-        let model = reference.model.as_str();
-        let numbers: Vec<String> = self
-            .versions
-            .iter()
-            .filter(|version| version.model == model)
-            .map(|version| version.number.to_string())
-            .collect();
-        let problem = format!(
-            "there is no {reference}; the model has the versions {}",
-            numbers.join(", ")
-        );
-        Error::new(ErrorCode::NotFound, problem)
-    }
-
-    fn alias(&self, model: &str, name: &str) -> Result<i64> {
-        self.aliases_of(model)
-            .find(|alias| alias.name == name)
-            .map(|alias| alias.version)
-            .ok_or_else(|| {
-                let names: Vec<&str> = self
-                    .aliases_of(model)
-                    .map(|alias| alias.name.as_str())
-                    .collect();
-                let have = if names.is_empty() {
-                    "no aliases".to_owned()
-                } else {
-                    format!("the aliases {}", names.join(", "))
-                };
-                Error::new(
-                    ErrorCode::NotFound,
-                    format!("there is no {model}@{name}; the model has {have}"),
-                )
-            })
-    }
-
-    fn aliases_of<'a>(&'a self, model: &'a str) -> impl Iterator<Item = &'a Alias> {
-        self.aliases
-            .iter()
-            .filter(move |alias| alias.model == model)
-    }
-}
-
 impl Registry {
     /// Opens the registry that a configuration names, on behalf of `actor`. Places that are not
     /// configured are in `data`. The object store is not contacted before it is needed.
@@ -193,9 +109,30 @@ impl Registry {
     /// # Errors
     /// [`Error`] says which part cannot be used.
     pub async fn open(config: &RegistryConfig, data: &Path, actor: &str) -> Result<Self> {
+        Self::open_with(config, data, actor, OpenOptions::default()).await
+    }
+
+    /// Opens a registry that was open before: where it is gone, no empty one is made in its place.
+    ///
+    /// # Errors
+    /// Those of [`Registry::open`]; [`ErrorCode::DatabaseUnavailable`] also where it is gone.
+    pub async fn reopen(config: &RegistryConfig, data: &Path, actor: &str) -> Result<Self> {
+        let options = OpenOptions {
+            must_exist: true,
+            ..OpenOptions::default()
+        };
+        Self::open_with(config, data, actor, options).await
+    }
+
+    async fn open_with(
+        config: &RegistryConfig,
+        data: &Path,
+        actor: &str,
+        options: OpenOptions,
+    ) -> Result<Self> {
         let cache = Cache::open(config, data)?;
         Ok(Self {
-            store: Store::open(&config.database(data)).await?,
+            store: Store::open_with(&config.database(data), options).await?,
             storage: Storage::open(&config.storage(data), &config.storage_options)?,
             keyring: Keyring::open(&config.encryption)?,
             cache,
@@ -213,33 +150,6 @@ impl Registry {
         self.store.close().await;
     }
 
-    /// Everything that can be served, for a server that follows the registry. It is saved in the
-    /// cache, for a start without the registry.
-    ///
-    /// # Errors
-    /// [`Error`] of the database or the cache.
-    pub async fn snapshot(&self) -> Result<Snapshot> {
-        // The change is read first: what commits in between is seen now, and read once more
-        // later. Aliases are read before versions, so that what they point at is there.
-        let change = self.store.last_change().await?;
-        let aliases = self.store.aliases(None).await?;
-        let versions = self
-            .store
-            .versions(None)
-            .await?
-            .into_iter()
-            .map(VersionRecord::lenient);
-        let snapshot = Snapshot {
-            change,
-            versions: versions.collect::<Result<_>>()?,
-            aliases,
-        };
-        if let Err(error) = self.cache.keep_snapshot(&snapshot) {
-            tracing::warn!(%error, "cannot save the snapshot of the registry in the local cache");
-        }
-        Ok(snapshot)
-    }
-
     /// The number of the last change: as long as it stays the same, so does everything else. One
     /// row is read.
     ///
@@ -247,6 +157,25 @@ impl Registry {
     /// [`Error`] of the database.
     pub async fn last_change(&self) -> Result<i64> {
         Ok(self.store.last_change().await?)
+    }
+
+    /// Which registry it is, and where its history stands: as long as that stays the same, so does
+    /// everything else.
+    ///
+    /// # Errors
+    /// [`Error`] of the database, within seconds where it does not answer.
+    pub async fn position(&self) -> Result<Position> {
+        Ok(self.store.position().await?)
+    }
+
+    /// Where the database of a configuration is, as [`Registry::database`] says it.
+    pub fn database_of(config: &RegistryConfig, data: &Path) -> String {
+        tidegate_store::without_password(&config.database(data))
+    }
+
+    /// Where its database is, without a password.
+    pub fn database(&self) -> &str {
+        self.store.shown()
     }
 
     /// What happened after the change `since`, oldest first, up to a thousand events.
@@ -286,9 +215,9 @@ impl Registry {
         let model = Some(reference.model.as_str());
         let aliases = self.store.aliases(model).await?;
         let snapshot = Snapshot {
-            change: 0,
             versions: self.versions(model).await?,
             aliases,
+            ..Snapshot::default()
         };
         snapshot.resolve(reference).cloned()
     }
@@ -314,9 +243,7 @@ impl Registry {
     /// [`Error`] of the database.
     pub async fn report_uses(&self, server: &str, versions: &[(String, i64)]) -> Result<()> {
         let mut write = self.store.write(&self.actor).await?;
-        write
-            .report_uses(server, versions, now_ms() - lease_ms())
-            .await?;
+        write.report_uses(server, versions, lease_ms()).await?;
         Ok(write.commit().await?)
     }
 
@@ -325,7 +252,7 @@ impl Registry {
     /// # Errors
     /// [`Error`] of the database.
     pub async fn uses(&self) -> Result<Vec<Use>> {
-        Ok(self.store.uses(now_ms() - lease_ms()).await?)
+        Ok(self.store.uses(lease_ms()).await?)
     }
 
     /// The database's record of a version's content.
@@ -335,13 +262,7 @@ impl Registry {
             .store
             .signatures(&version.model, version.number)
             .await?;
-        let others = self
-            .store
-            .versions(Some(&version.model))
-            .await?
-            .iter()
-            .map(|other| other.number)
-            .collect();
+        let others = self.store.version_numbers(&version.model).await?;
         Ok(Entry {
             version: version.clone(),
             files,

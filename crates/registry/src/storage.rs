@@ -2,17 +2,20 @@
 
 mod open;
 mod problem;
+mod waits;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use futures_util::stream::BoxStream;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
 
+use self::waits::Waits;
 use crate::{Error, Result};
 
 /// Where the contents are, relative to the storage's root.
@@ -31,6 +34,7 @@ pub(crate) struct Storage {
     folder: Option<PathBuf>,
     /// The URL or path, for messages.
     shown: String,
+    waits: Waits,
 }
 
 /// An object store whose multipart uploads outlive a process.
@@ -122,13 +126,43 @@ impl Storage {
 
     /// Reads a range of an object.
     pub(crate) async fn read(&self, location: &str, range: std::ops::Range<u64>) -> Result<Bytes> {
-        let read = self.objects.get_range(&self.path(location), range).await;
+        let path = self.path(location);
+        let read = if self.folder.is_some() {
+            self.waits.watch(self.objects.get_range(&path, range)).await
+        } else {
+            self.stream_range(&path, range).await
+        };
         read.map_err(|error| self.problem("read", location, error))
     }
 
-    /// The length of an object; `None` if there is none.
+    /// Reads piece by piece, so that a slow store can be told from one that hangs.
+    async fn stream_range(
+        &self,
+        path: &Path,
+        range: std::ops::Range<u64>,
+    ) -> object_store::Result<Bytes> {
+        let mut bytes = BytesMut::new();
+        let options = GetOptions {
+            range: Some(range.into()),
+            ..GetOptions::default()
+        };
+        let answer = self.waits.watch(self.objects.get_opts(path, options));
+        let mut pieces = answer.await?.into_stream();
+        while let Some(piece) = self.waits.watch(pieces.try_next()).await? {
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes.freeze())
+    }
+
+    /// How long the store has been silent to those who wait for it.
+    pub(crate) fn silence(&self) -> Option<Duration> {
+        self.waits.longest()
+    }
+
+    /// The length of an object; none where it is not there.
     pub(crate) async fn length(&self, location: &str) -> Result<Option<u64>> {
-        match self.objects.head(&self.path(location)).await {
+        let path = self.path(location);
+        match self.waits.watch(self.objects.head(&path)).await {
             Ok(found) => Ok(Some(found.size)),
             Err(object_store::Error::NotFound { .. }) => {
                 // An answer to HEAD has no body that would tell a missing object from a missing

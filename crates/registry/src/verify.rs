@@ -32,8 +32,9 @@ pub struct Problem {
 }
 
 impl Registry {
-    /// Reads every content and checks it against its digest, and every version against its digest
-    /// and its signatures. `progress` is called with the contents done and in all.
+    /// Reads every content and holds it against its digest, and every version against its digest,
+    /// its signatures and its manifest; also what the cache of this machine has. `progress` is called
+    /// with the contents done and in all.
     ///
     /// # Errors
     /// [`Error`] of the database; problems of versions and contents are in the report.
@@ -90,6 +91,8 @@ impl Registry {
                 .or_default()
                 .push(version.name());
         }
-        self.cache.trust(&entry).map(|_| ())
+        self.cache.trust(&entry)?;
+        self.check_manifest(&entry).await?;
+        self.cache.check_files(&entry).await
     }
 }

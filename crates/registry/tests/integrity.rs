@@ -248,7 +248,8 @@ async fn the_cache_serves_without_the_registry_and_notices_changes() {
     fixture.push(&registry, b"one").await;
     let version = resolve(&registry, "fraud:1").await;
     let path = registry.fetch(&version).await.unwrap().path().to_owned();
-    registry.snapshot().await.unwrap();
+    let snapshot = registry.snapshot().await.unwrap();
+    registry.cache().keep_snapshot(&snapshot).unwrap();
     registry.close().await;
     for gone in ["registry.db", "registry.db-wal", "registry.db-shm"] {
         let _ = std::fs::remove_file(fixture.data().join(gone));

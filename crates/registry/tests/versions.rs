@@ -279,7 +279,70 @@ async fn a_follower_sees_every_change_once() {
             .number,
         1
     );
+    registry.cache().keep_snapshot(&snapshot).unwrap();
     assert_eq!(registry.cache().last_snapshot().unwrap(), Some(snapshot));
+}
+
+#[tokio::test]
+async fn an_updated_snapshot_is_what_a_whole_one_would_be() {
+    let fixture = Fixture::new();
+    let registry = fixture.open().await;
+    fixture.push(&registry, b"one").await;
+    fixture.push(&registry, b"two").await;
+    let mut known = registry.snapshot().await.unwrap();
+    for step in 0..5 {
+        let version = async |reference| resolve(&registry, reference).await;
+        match step {
+            0 => drop(fixture.push(&registry, b"three").await),
+            1 => drop(
+                registry
+                    .set_alias("champion", &version("fraud:3").await)
+                    .await
+                    .unwrap(),
+            ),
+            2 => registry
+                .deprecate(&version("fraud:1").await, Some("old"))
+                .await
+                .unwrap(),
+            3 => registry.delete(&version("fraud:2").await).await.unwrap(),
+            _ => drop(
+                registry
+                    .set_alias("champion", &version("fraud:1").await)
+                    .await
+                    .unwrap(),
+            ),
+        }
+        let now = registry.position().await.unwrap();
+        let updated = registry.update(&known, &now).await.unwrap().unwrap();
+        assert_eq!(updated, registry.snapshot().await.unwrap(), "step {step}");
+        known = updated;
+    }
+}
+
+#[tokio::test]
+async fn a_restored_database_is_not_taken_for_the_same_history() {
+    let fixture = Fixture::new();
+    let registry = fixture.open().await;
+    fixture.push(&registry, b"one").await;
+    registry.close().await;
+    let database = fixture.data().join("registry.db");
+    let backup = fixture.data().join("backup.db");
+    std::fs::copy(&database, &backup).unwrap();
+
+    let registry = fixture.open().await;
+    fixture.push(&registry, b"two").await;
+    let before = registry.snapshot().await.unwrap();
+    registry.close().await;
+    std::fs::copy(&backup, &database).unwrap();
+
+    let registry = fixture.open().await;
+    fixture.push(&registry, b"another two").await;
+    let now = registry.position().await.unwrap();
+    assert_eq!(before.change, now.change, "the numbers alone do not tell");
+    assert_ne!(before.position, now);
+    fixture.push(&registry, b"three").await;
+    let now = registry.position().await.unwrap();
+    assert_eq!(registry.update(&before, &now).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod plan;
 mod receiver;
 mod route_status;
 mod secret;
+mod shared_notifications;
 mod silences;
 mod version_changes;
 
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tidegate_observe::Event;
 use tidegate_observe::alerting::{Route, RuleBook, TriagedAlert};
-use tidegate_serving::{MetricRegistry, Serving};
+use tidegate_serving::{InferError, MetricRegistry, Serving};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::info;
@@ -38,6 +39,7 @@ use self::receiver::{Http, Receiver};
 use self::route_status::Deliveries;
 pub(crate) use self::route_status::RouteStatus;
 pub use self::secret::Secret;
+use self::shared_notifications::SharedNotifications;
 use self::version_changes::LastSeen;
 use crate::ServerConfig;
 use crate::clock;
@@ -86,6 +88,7 @@ struct State {
     /// The versions as they were at the last evaluation.
     last: LastSeen,
     deliveries: Deliveries,
+    shared: SharedNotifications,
     /// The alerts as they were at the last evaluation.
     triaged: Arc<Vec<TriagedAlert>>,
 }
@@ -130,6 +133,7 @@ impl Alerting {
                 rules,
                 last: LastSeen::default(),
                 deliveries: Deliveries::default(),
+                shared: SharedNotifications::default(),
                 triaged: Arc::default(),
             }),
             other_sender: Mutex::default(),
@@ -189,6 +193,11 @@ impl Alerting {
             .iter()
             .map(|(route, receiver)| state.route_status(route, receiver))
             .collect()
+    }
+
+    /// Fails if the last change could not be written.
+    pub(crate) fn check_saved(&self) -> Result<(), InferError> {
+        self.file.as_ref().map_or(Ok(()), StateFile::check)
     }
 
     async fn persist(&self) {

@@ -207,6 +207,10 @@ impl Base {
     ) -> Result<Self, ReplicasError> {
         let lifecycle = Arc::new(Lifecycle::new(serving.clone()));
         let group = sections.replicas.parse()?;
+        let outbox = match &group {
+            Some(group) => GroupOutbox::open(environment.state_folder.as_deref(), group),
+            None => GroupOutbox::default(),
+        };
         Ok(Self {
             serving,
             registry,
@@ -214,7 +218,7 @@ impl Base {
             environment,
             lifecycle,
             // One outbox for objectives, alerting and replicas, which need not know one another.
-            group: group.map(|name| (name, Arc::default())),
+            group: group.map(|name| (name, Arc::new(outbox))),
         })
     }
 

@@ -6,14 +6,17 @@
 //! the others.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tidegate_observe::Objective;
-use tidegate_observe::alerting::Silence;
+use tidegate_observe::alerting::{OpenNotification, Silence};
 use tidegate_store::Note;
 use tokio::sync::Notify;
 use tracing::warn;
+
+use crate::persisted_state::StateFile;
 
 /// Most notes that wait for the store.
 const MAX_NOTES: usize = 1000;
@@ -21,6 +24,7 @@ const MAX_NOTES: usize = 1000;
 const SILENCE: &str = "silence";
 const THAW: &str = "thaw";
 const OBJECTIVE: &str = "objective";
+const NOTIFIED: &str = "notified";
 
 /// A change that every replica of a group makes.
 #[derive(Clone, Debug)]
@@ -33,6 +37,10 @@ pub(crate) enum GroupNote {
     Objective(Objective),
     /// The objective of this name was removed.
     ObjectiveRemoved(String),
+    /// People were told of alerts that all replicas have.
+    Notified(OpenNotification),
+    /// The end of these alerts was told too.
+    NotificationEnded(String),
 }
 
 /// Lets rollouts go on for a while.
@@ -57,20 +65,24 @@ impl GroupNote {
             },
             (OBJECTIVE, Some(body)) => Self::Objective(serde_json::from_str(body)?),
             (OBJECTIVE, None) => Self::ObjectiveRemoved(note.name.clone()),
+            (NOTIFIED, Some(body)) => Self::Notified(serde_json::from_str(body)?),
+            (NOTIFIED, None) => Self::NotificationEnded(note.name.clone()),
             _ => return Ok(None),
         }))
     }
 
     fn write(&self) -> Note {
         let (kind, name, body) = match self {
-            Self::Silence(silence) => (SILENCE, &silence.id, to_json(silence)),
-            Self::Thaw { slo, thaw } => (THAW, slo, to_json(thaw)),
-            Self::Objective(objective) => (OBJECTIVE, &objective.name, to_json(objective)),
-            Self::ObjectiveRemoved(name) => (OBJECTIVE, name, None),
+            Self::Silence(silence) => (SILENCE, silence.id.clone(), to_json(silence)),
+            Self::Thaw { slo, thaw } => (THAW, slo.clone(), to_json(thaw)),
+            Self::Objective(objective) => (OBJECTIVE, objective.name.clone(), to_json(objective)),
+            Self::ObjectiveRemoved(name) => (OBJECTIVE, name.clone(), None),
+            Self::Notified(open) => (NOTIFIED, open.key(), to_json(open)),
+            Self::NotificationEnded(key) => (NOTIFIED, key.clone(), None),
         };
         Note {
             kind: kind.to_owned(),
-            name: name.clone(),
+            name,
             body,
         }
     }
@@ -81,11 +93,13 @@ fn to_json(content: &impl Serialize) -> Option<String> {
     serde_json::to_string(content).ok()
 }
 
-/// The notes that wait to be sent to the other replicas.
+/// What waits to be sent to the other replicas. It survives restarts: a database may be away for
+/// longer than a server runs.
 #[derive(Default)]
 pub(crate) struct GroupOutbox {
     state: Mutex<OutboxState>,
     changed: Notify,
+    file: Option<StateFile>,
 }
 
 #[derive(Default)]
@@ -96,7 +110,53 @@ struct OutboxState {
     rereads_counts: bool,
 }
 
+/// A note in the file.
+#[derive(Serialize, Deserialize)]
+struct WaitingNote {
+    kind: String,
+    name: String,
+    body: Option<String>,
+}
+
 impl GroupOutbox {
+    /// With what waited when the server last ended, if it has a folder for its state. What waits
+    /// for another group is not sent to this one.
+    pub(crate) fn open(data: Option<&Path>, group: &str) -> Self {
+        let Some(data) = data else {
+            return Self::default();
+        };
+        let name = format!("group-notes-{}.json", file_name(group));
+        let (file, waiting): (_, Vec<WaitingNote>) = StateFile::open(data.join(name));
+        let notes = waiting.into_iter().map(|waiting| {
+            let WaitingNote { kind, name, body } = waiting;
+            let note = Note { kind, name, body };
+            (key(&note), note)
+        });
+        let state = OutboxState {
+            notes: notes.collect(),
+            rereads_counts: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            file: Some(file),
+            ..Self::default()
+        }
+    }
+
+    /// Writes what waits to the file.
+    pub(crate) async fn persist(&self) {
+        if let Some(file) = &self.file {
+            file.write(|| serde_json::to_vec(&self.to_file())).await;
+        }
+    }
+
+    fn to_file(&self) -> Vec<WaitingNote> {
+        let notes = self.waiting().into_iter();
+        notes
+            .map(|Note { kind, name, body }| WaitingNote { kind, name, body })
+            .collect()
+    }
+
     /// Sends a note with the next exchange, which begins at once.
     pub(crate) fn send(&self, note: &GroupNote) {
         let note = note.write();
@@ -143,6 +203,11 @@ impl GroupOutbox {
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
+}
+
+/// A group's name as a part of a file's.
+fn file_name(group: &str) -> String {
+    group.bytes().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn key(note: &Note) -> (String, String) {

@@ -143,10 +143,15 @@ impl Objectives {
 
     /// Counts the last requests, and writes the state.
     pub(crate) async fn count_and_persist(&self) {
+        self.count();
+        self.persist().await;
+    }
+
+    /// Counts the last requests.
+    pub(crate) fn count(&self) {
         // Not at a whole minute: alerts are evaluated at those alone.
         let now_ms = now_ms();
         self.step(now_ms + u64::from(now_ms.is_multiple_of(MINUTE_MS)));
-        self.persist().await;
     }
 
     /// Counts what finished up to a moment and, at whole minutes, evaluates the alerts.
@@ -243,6 +248,11 @@ impl Objectives {
     /// Whether an objective is one of the configuration, which only that can change.
     fn is_configured(&self, name: &str) -> bool {
         self.configured.contains(name)
+    }
+
+    /// Fails if the last change could not be written.
+    pub(crate) fn check_saved(&self) -> Result<(), InferError> {
+        self.file.as_ref().map_or(Ok(()), StateFile::check)
     }
 
     /// Writes the state to its file.

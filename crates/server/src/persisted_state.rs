@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
+use tidegate_serving::{ErrorCode, InferError};
 use tracing::{error, warn};
 
 /// A file that is replaced whenever the state in it changes.
@@ -11,6 +12,8 @@ pub(crate) struct StateFile {
     path: PathBuf,
     /// The bytes that the file has, once this process has written it.
     written: tokio::sync::Mutex<Option<Vec<u8>>>,
+    /// Why the last write failed, if it did.
+    problem: parking_lot::Mutex<Option<String>>,
 }
 
 impl StateFile {
@@ -18,7 +21,13 @@ impl StateFile {
     pub(crate) fn open<T: DeserializeOwned + Default>(path: PathBuf) -> (Self, T) {
         let state = read(&path);
         let written = tokio::sync::Mutex::new(None);
-        (Self { path, written }, state)
+        let problem = parking_lot::Mutex::default();
+        let file = Self {
+            path,
+            written,
+            problem,
+        };
+        (file, state)
     }
 
     /// Writes what `serialize` returns, unless the file has these bytes already.
@@ -36,11 +45,35 @@ impl StateFile {
             return;
         }
         let path = self.path.clone();
-        match tokio::task::spawn_blocking(move || replace(&path, &bytes).map(|()| bytes)).await {
-            Ok(Ok(bytes)) => *written = Some(bytes),
-            Ok(Err(problem)) => error!(%file, %problem, "cannot write the state file"),
-            Err(problem) => error!(%file, %problem, "cannot write the state file"),
+        let writing = tokio::task::spawn_blocking(move || replace(&path, &bytes).map(|()| bytes));
+        let outcome = match writing.await {
+            Ok(outcome) => outcome.map_err(|problem| problem.to_string()),
+            Err(panic) => Err(panic.to_string()),
+        };
+        match outcome {
+            Ok(bytes) => {
+                *written = Some(bytes);
+                *self.problem.lock() = None;
+            }
+            Err(problem) => {
+                error!(%file, problem, "cannot write the state file");
+                *self.problem.lock() = Some(problem);
+            }
         }
+    }
+
+    /// Fails if the last write did: whoever asked for the change is told that a restart loses it.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NotSaved`].
+    pub(crate) fn check(&self) -> Result<(), InferError> {
+        let Some(problem) = self.problem.lock().clone() else {
+            return Ok(());
+        };
+        let file = self.path.display();
+        let message =
+            format!("the change holds until a restart: {file} cannot be written: {problem}");
+        Err(InferError::new(ErrorCode::NotSaved, message))
     }
 }
 

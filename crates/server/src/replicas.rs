@@ -158,6 +158,7 @@ impl Member {
     }
 
     async fn leave(&self) {
+        self.outbox.persist().await;
         let (store, replica) = (self.state.lock().store.clone(), self.objectives.replica());
         if let (Some(store), Some(replica)) = (store, replica) {
             self.try_exchange(SHUTDOWN_TIMEOUT).await;
@@ -182,7 +183,10 @@ impl Member {
     }
 
     async fn try_exchange(&self, timeout: Duration) {
-        let problem = match tokio::time::timeout(timeout, self.exchange()).await {
+        self.outbox.persist().await;
+        let outcome = tokio::time::timeout(timeout, self.exchange()).await;
+        self.outbox.persist().await;
+        let problem = match outcome {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
             Err(_) => Some(format!("the database did not answer within {timeout:?}")),
@@ -203,6 +207,10 @@ impl Member {
             .is_none_or(|sender| sender == state.own);
         let reached = problem.is_none().then_some(state.replicas.len());
         self.metrics.set_exchange(group, reached, sends_alerts);
+        if problem.is_some() {
+            // Its connections may be dead, and a file may have been replaced: begin anew.
+            state.store = None;
+        }
         state.problem = problem;
     }
 }

@@ -137,6 +137,9 @@ error_codes! {
         "the model failed on these inputs" "try the inputs in the model's own framework";
     Internal "internal" 500 13
         "the server has a defect" "report it, with the server's log";
+    NotSaved "not_saved" 503 14
+        "the change holds, and could not be written: a restart loses it"
+        "make the data folder writable, or free its disk, then repeat the change";
     NotReady "not_ready" 503 14
         "the model exists and is not loaded" "retry later, or load it";
     ShuttingDown "shutting_down" 503 14

@@ -23,12 +23,14 @@ mod managed_model;
 mod metrics;
 mod policy;
 mod pool;
+mod snapshot_saver;
 mod status;
 mod sync;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tidegate_engines::Engines;
@@ -53,6 +55,9 @@ use crate::memory;
 use crate::models::unknown_model;
 use crate::{ErrorCode, InferError, Models};
 
+/// How long a server that stops waits for the registry.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// The models of the registry on this server.
 pub struct Fleet {
     config: FleetConfig,
@@ -64,6 +69,8 @@ pub struct Fleet {
     budget: Arc<Budget>,
     /// One permit for each load that may run at the same time.
     load_permits: Arc<Semaphore>,
+    /// One permit for each version whose files may be fetched at the same time.
+    fetch_permits: Arc<Semaphore>,
     activity: EngineActivity,
     managed: Mutex<BTreeMap<String, ManagedModel>>,
     /// The memory that contents took when they were loaded, in bytes.
@@ -78,6 +85,8 @@ pub struct Fleet {
     /// Why the registry cannot be read; `None` if it can.
     registry_error: Mutex<Option<String>>,
     freezes: Mutex<Freezes>,
+    /// What names stood for when this server last ran, by model.
+    previous_names: Mutex<BTreeMap<String, VersionNames>>,
     /// Whether the registry must be read although nothing changed in it.
     must_read_registry: AtomicBool,
 }
@@ -108,6 +117,8 @@ impl Fleet {
         Arc::new(Self {
             // With 0 no version would ever load.
             load_permits: Arc::new(Semaphore::new(config.parallel_loads.max(1))),
+            fetch_permits: Arc::new(Semaphore::new(config.parallel_loads.max(1))),
+            previous_names: Mutex::new(link.last_names()),
             config,
             link,
             models,
@@ -185,7 +196,9 @@ impl Fleet {
     /// Reports to the registry that this server no longer uses any version. Loaded versions stay
     /// loaded.
     pub async fn release_versions(&self) {
-        if let Err(error) = self.link.report_uses(&[]).await {
+        self.link.save_snapshot().await;
+        let report = tokio::time::timeout(RELEASE_TIMEOUT, self.link.report_uses(&[]));
+        if let Ok(Err(error)) = report.await {
             warn!(%error, "cannot report to the registry that this server stops");
         }
     }

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row};
+use sqlx::{Any, Executor, Row};
 
 use crate::error::unknown;
-use crate::{Store, StoreError, Write, now_ms};
+use crate::{Store, StoreError, Write};
 
 /// Where an alias points.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +75,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn alias(&self, model: &str, name: &str) -> Result<Option<i64>, StoreError> {
-        target(&mut *self.connection().await?, model, name).await
+        target(self.pool(), model, name).await
     }
 
     /// Every move of an alias, oldest first.
@@ -83,7 +83,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn alias_moves(&self, model: &str, name: &str) -> Result<Vec<AliasMove>, StoreError> {
-        moves(&mut *self.connection().await?, model, name).await
+        moves(self.pool(), model, name).await
     }
 }
 
@@ -160,7 +160,7 @@ impl Write {
         }
         let sql = "INSERT INTO alias_moves (change, model, name, version, cause, actor, at_ms) \
                    VALUES ($1, $2, $3, $4, $5, $6, $7)";
-        let actor = self.actor().to_owned();
+        let (actor, now_ms) = (self.actor().to_owned(), self.now_ms());
         let query = sqlx::query(sql)
             .bind(change)
             .bind(model)
@@ -169,7 +169,7 @@ impl Write {
             .bind(cause.name());
         query
             .bind(actor)
-            .bind(now_ms())
+            .bind(now_ms)
             .execute(self.connection())
             .await?;
         Ok(())
@@ -177,7 +177,7 @@ impl Write {
 }
 
 async fn target(
-    connection: &mut AnyConnection,
+    connection: impl Executor<'_, Database = Any>,
     model: &str,
     name: &str,
 ) -> Result<Option<i64>, StoreError> {
@@ -192,7 +192,7 @@ async fn target(
 }
 
 async fn moves(
-    connection: &mut AnyConnection,
+    connection: impl Executor<'_, Database = Any>,
     model: &str,
     name: &str,
 ) -> Result<Vec<AliasMove>, StoreError> {

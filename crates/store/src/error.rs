@@ -46,12 +46,13 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// Whether the error is temporary, so that a retry may succeed.
-fn is_busy(error: &dyn sqlx::error::DatabaseError) -> bool {
+/// Whether the database refuses only for now, so that a retry may succeed.
+pub(crate) fn is_busy(error: &(dyn sqlx::error::DatabaseError + 'static)) -> bool {
     // SQLITE_BUSY and SQLITE_LOCKED, see <https://sqlite.org/rescode.html>. PostgreSQL's classes 08
-    // (connection), 53 (resources) and 57 (operator intervention), see its manual, appendix A.
+    // (connection), 53 (resources) and 57 (operator intervention), a lock that was not given in time,
+    // and a transaction that was ended while it was idle; see its manual, appendix A.
     error.code().is_some_and(|code| {
-        matches!(code.as_ref(), "5" | "6" | "261" | "517")
+        matches!(code.as_ref(), "5" | "6" | "261" | "517" | "55P03" | "25P03")
             || ["08", "53", "57"]
                 .iter()
                 .any(|class| code.len() == 5 && code.starts_with(class))

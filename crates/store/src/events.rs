@@ -1,10 +1,13 @@
 //! The log of events: append-only, numbered in the order of commits.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use crate::{Store, StoreError, Write, now_ms};
+use crate::{Store, StoreError, Write};
 
 /// An event.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,16 +41,64 @@ pub struct NewEvent<'a> {
     pub detail: Value,
 }
 
+/// The property that tells one registry from another.
+pub const REGISTRY_ID: &str = "registry_id";
+
+/// How far the history of a database has come. The number of the last change alone does not say:
+/// a database that was restored from a backup counts on from there, and gives numbers again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// Which registry it is; none before its first push.
+    pub registry_id: Option<String>,
+    /// The number of the last change.
+    pub change: i64,
+    /// A fingerprint of the event of that change.
+    pub latest_event: u64,
+}
+
 impl Store {
-    /// The number of the last change: a poller that saw it before has nothing to do.
+    /// The number of the last change.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn last_change(&self) -> Result<i64, StoreError> {
-        let row = sqlx::query("SELECT value FROM counters WHERE name = 'change'")
-            .fetch_one(self.pool())
+        Ok(self.position().await?.change)
+    }
+
+    /// Where the history of the database stands: a poller that saw the same has nothing to do.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] also where the database does not answer at once, or where the
+    /// file that is open is no longer the one that its path leads to.
+    pub async fn position(&self) -> Result<Position, StoreError> {
+        self.check_file()?;
+        let sql = "SELECT counters.value AS change, properties.value AS registry_id, events.at_ms, \
+                   events.actor, events.kind, events.model, events.version, events.detail \
+                   FROM counters LEFT JOIN properties ON properties.name = $1 \
+                   LEFT JOIN events ON events.change = counters.value WHERE counters.name = 'change'";
+        let row = sqlx::query(sql)
+            .bind(REGISTRY_ID)
+            .fetch_one(self.polling_pool())
             .await?;
-        Ok(row.try_get("value")?)
+        Ok(Position {
+            registry_id: row.try_get("registry_id")?,
+            change: row.try_get("change")?,
+            latest_event: fingerprint(&row)?,
+        })
+    }
+
+    /// The [`Position::latest_event`] of the time when `change` was the last one; `None` if there was
+    /// no such change.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn event_fingerprint(&self, change: i64) -> Result<Option<u64>, StoreError> {
+        let sql = "SELECT at_ms, actor, kind, model, version, detail FROM events WHERE change = $1";
+        let row = sqlx::query(sql)
+            .bind(change)
+            .fetch_optional(self.pool())
+            .await?;
+        row.as_ref().map(fingerprint).transpose()
     }
 
     /// Up to `limit` events after the change `since`, oldest first.
@@ -81,10 +132,10 @@ impl Write {
             .try_get("value")?;
         let sql = "INSERT INTO events (change, at_ms, actor, kind, model, version, detail) \
                    VALUES ($1, $2, $3, $4, $5, $6, $7)";
-        let actor = self.actor().to_owned();
+        let (actor, now_ms) = (self.actor().to_owned(), self.now_ms());
         let query = sqlx::query(sql)
             .bind(change)
-            .bind(now_ms())
+            .bind(now_ms)
             .bind(actor)
             .bind(event.kind);
         let query = query
@@ -94,6 +145,17 @@ impl Write {
         query.execute(self.connection()).await?;
         Ok(change)
     }
+}
+
+fn fingerprint(row: &AnyRow) -> Result<u64, StoreError> {
+    let mut hasher = DefaultHasher::new();
+    for number in ["at_ms", "version"] {
+        row.try_get::<Option<i64>, _>(number)?.hash(&mut hasher);
+    }
+    for text in ["actor", "kind", "model", "detail"] {
+        row.try_get::<Option<String>, _>(text)?.hash(&mut hasher);
+    }
+    Ok(hasher.finish())
 }
 
 fn event(row: &AnyRow) -> Result<Event, StoreError> {

@@ -29,22 +29,26 @@
 //! ```
 
 mod aliases;
+mod connect;
 mod database;
 mod error;
 mod events;
 mod objects;
 mod pushes;
 mod replicas;
+mod timeouts;
 mod uploads;
 mod uses;
 mod versions;
 
 pub use aliases::{Alias, AliasMove, MoveCause};
-pub use database::{Store, Write, now_ms};
+pub use connect::without_password;
+pub use database::{OpenOptions, Store, Write, now_ms};
 pub use error::StoreError;
-pub use events::{Event, NewEvent};
+pub use events::{Event, NewEvent, Position, REGISTRY_ID};
 pub use objects::{Garbage, Object};
 pub use replicas::{Addition, Note, Replica, SharedCount, SharedNews, Tier};
+pub use timeouts::Timeouts;
 pub use uploads::Upload;
 pub use uses::Use;
-pub use versions::{Signature, Version, VersionFile, VersionState};
+pub use versions::{MAX_VERSION, Signature, Version, VersionFile, VersionState};

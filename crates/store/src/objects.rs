@@ -1,9 +1,9 @@
 //! Contents in the object store, and locations to be cleared.
 
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row};
+use sqlx::{Any, Executor, Row};
 
-use crate::{Store, StoreError, Write, now_ms};
+use crate::{Store, StoreError, Write};
 
 /// A content that is in the object store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn object(&self, digest: &str) -> Result<Option<Object>, StoreError> {
-        by_digest(&mut *self.connection().await?, digest).await
+        by_digest(self.pool(), digest).await
     }
 
     /// All objects, by digest.
@@ -89,7 +89,7 @@ impl Store {
     pub async fn cleared(&self, location: &str) -> Result<(), StoreError> {
         sqlx::query("DELETE FROM garbage WHERE location = $1")
             .bind(location)
-            .execute(self.pool())
+            .execute(self.writing_pool())
             .await?;
         Ok(())
     }
@@ -111,6 +111,7 @@ impl Write {
     pub async fn add_object(&mut self, new: &Object) -> Result<(), StoreError> {
         let sql = "INSERT INTO objects (digest, location, bytes, stored_bytes, envelope, touched_ms) \
                    VALUES ($1, $2, $3, $4, $5, $6)";
+        let now_ms = self.now_ms();
         let query = sqlx::query(sql)
             .bind(&new.digest)
             .bind(&new.location)
@@ -118,7 +119,7 @@ impl Write {
             .bind(new.stored_bytes);
         query
             .bind(new.envelope.clone())
-            .bind(now_ms())
+            .bind(now_ms)
             .execute(self.connection())
             .await?;
         Ok(())
@@ -151,12 +152,13 @@ impl Write {
         Ok(())
     }
 
-    /// Turns the objects that no version has and no push needs, unchanged since `since_ms`, into
-    /// garbage. Returns their number and their bytes in the object store.
+    /// Turns the objects that no version has and no push counts on, untouched for `grace_ms`,
+    /// into garbage; gives how many they were and their bytes in the object store.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
-    pub async fn collect_objects(&mut self, since_ms: i64) -> Result<(i64, i64), StoreError> {
+    pub async fn collect_objects(&mut self, grace_ms: i64) -> Result<(i64, i64), StoreError> {
+        let since_ms = self.now_ms().saturating_sub(grace_ms);
         // `push_objects` holds what a push counts on but no version lists yet.
         let sql = "SELECT location, stored_bytes FROM objects WHERE touched_ms <= $1 \
                    AND NOT EXISTS (SELECT 1 FROM version_files WHERE version_files.digest = objects.digest) \
@@ -187,7 +189,7 @@ impl Write {
 }
 
 async fn by_digest(
-    connection: &mut AnyConnection,
+    connection: impl Executor<'_, Database = Any>,
     digest: &str,
 ) -> Result<Option<Object>, StoreError> {
     let sql =

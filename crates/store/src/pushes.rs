@@ -1,6 +1,6 @@
 //! Pushes in progress. The objects that they need are not collected as garbage.
 
-use crate::{Store, StoreError, Write, now_ms};
+use crate::{Store, StoreError, Write};
 
 impl Store {
     /// Renews a push that is still in progress; `false` if it is no longer known.
@@ -8,12 +8,12 @@ impl Store {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn keep_push_alive(&self, push: &str) -> Result<bool, StoreError> {
-        let now = now_ms();
+        let now = self.clock_ms().await?;
         let sql = "UPDATE pushes SET alive_ms = $2 WHERE id = $1";
         let known = sqlx::query(sql)
             .bind(push)
             .bind(now)
-            .execute(self.pool())
+            .execute(self.writing_pool())
             .await?
             .rows_affected()
             > 0;
@@ -23,7 +23,7 @@ impl Store {
         sqlx::query(sql)
             .bind(push)
             .bind(now)
-            .execute(self.pool())
+            .execute(self.writing_pool())
             .await?;
         Ok(known)
     }
@@ -35,12 +35,12 @@ impl Write {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn begin_push(&mut self, push: &str) -> Result<(), StoreError> {
-        let actor = self.actor().to_owned();
+        let (actor, now_ms) = (self.actor().to_owned(), self.now_ms());
         let sql = "INSERT INTO pushes (id, actor, alive_ms) VALUES ($1, $2, $3)";
         sqlx::query(sql)
             .bind(push)
             .bind(actor)
-            .bind(now_ms())
+            .bind(now_ms)
             .execute(self.connection())
             .await?;
         Ok(())
@@ -78,11 +78,12 @@ impl Write {
         Ok(())
     }
 
-    /// Ends the pushes that were not renewed since `since_ms`.
+    /// Ends the pushes that gave no sign of life in the last `within_ms`.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
-    pub async fn end_dead_pushes(&mut self, since_ms: i64) -> Result<(), StoreError> {
+    pub async fn end_dead_pushes(&mut self, within_ms: i64) -> Result<(), StoreError> {
+        let since_ms = self.now_ms().saturating_sub(within_ms);
         for sql in [
             "DELETE FROM push_objects WHERE push IN (SELECT id FROM pushes WHERE alive_ms < $1)",
             "DELETE FROM pushes WHERE alive_ms < $1",

@@ -1,14 +1,28 @@
 //! The shared state of a group of replicas: counts that are added up, notes, and leases.
 
-use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row};
+use std::collections::BTreeMap;
 
-use crate::{Store, StoreError, now_ms};
+use sqlx::any::AnyRow;
+use sqlx::{Any, Executor, Row};
+
+use crate::{Store, StoreError};
 
 /// How long a silent replica is remembered: longer than any of its counts.
 const REMEMBERED_MS: i64 = 100 * 86_400_000;
 /// How long a withdrawn note is remembered, for replicas that were disconnected.
 const TAKEN_BACK_MS: i64 = 7 * 86_400_000;
+
+/// Rows in one statement: far below what the databases allow.
+const ROWS_AT_ONCE: usize = 500;
+
+/// What becomes of a bucket that is there when counts are added…
+const ADDED: &str = "good = shared_counts.good + excluded.good, \
+                     total = shared_counts.total + excluded.total";
+/// …and when the counts are all that a replica knows of it.
+const RAISED: &str = "good = CASE WHEN excluded.total > shared_counts.total \
+                      THEN excluded.good ELSE shared_counts.good END, \
+                      total = CASE WHEN excluded.total > shared_counts.total \
+                      THEN excluded.total ELSE shared_counts.total END";
 
 /// A server of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +62,8 @@ pub struct Addition<'a> {
     /// Its number: an addition is made once, even if it is sent several times. The next one has a
     /// larger number.
     pub number: i64,
+    /// The last of its additions that is known to have been made.
+    pub acknowledged: i64,
     /// The counts.
     pub counts: &'a [SharedCount],
 }
@@ -89,49 +105,67 @@ impl Store {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn last_addition(&self, group: &str, replica: &str) -> Result<i64, StoreError> {
-        last_addition(&mut *self.connection().await?, group, replica).await
+        last_addition(self.pool(), group, replica).await
     }
 
-    /// Makes an addition, unless it was made already, and records that the replica is connected.
+    /// Makes an addition, unless it was made already, and notes that the replica is there. `false`
+    /// where the database no longer has an earlier addition: it was restored from a backup, or is
+    /// another one. Then nothing is done.
     ///
     /// # Errors
     /// [`StoreError`] of the database. Whether the addition was made is then not known: try it
     /// again.
-    pub async fn add_counts(&self, addition: Addition<'_>) -> Result<(), StoreError> {
+    pub async fn add_counts(&self, addition: Addition<'_>) -> Result<bool, StoreError> {
         let Addition {
             group,
             replica,
-            name,
             number,
+            acknowledged,
             counts,
+            ..
         } = addition;
         // The number is taken first: its row stays locked until the commit, so no other addition
         // comes between reading and writing.
-        let mut transaction = self.begin().await?;
-        let change = next_change(&mut transaction).await?;
-        let is_new = number > last_addition(&mut transaction, group, replica).await?;
-        let now_ms = self.clock_ms(&mut transaction).await?;
-        // The larger number stays: with a smaller one, an addition that was made already could be
-        // made again.
-        let sql = "INSERT INTO replicas (replica_group, id, name, addition, seen_ms) VALUES ($1, $2, $3, $4, $5) \
-                   ON CONFLICT (replica_group, id) DO UPDATE SET name = excluded.name, seen_ms = excluded.seen_ms, \
-                   addition = CASE WHEN excluded.addition > replicas.addition THEN excluded.addition \
-                   ELSE replicas.addition END";
-        let query = sqlx::query(sql)
-            .bind(group)
-            .bind(replica)
-            .bind(name)
-            .bind(number)
-            .bind(now_ms);
-        query.execute(&mut *transaction).await?;
+        let mut write = self.begin().await?;
+        let change = next_change(write.connection()).await?;
+        let last = last_addition(write.connection(), group, replica).await?;
+        if last < acknowledged {
+            return Ok(false);
+        }
+        let is_new = number > last;
+        let now_ms = self.clock_on(write.connection()).await?;
+        note_replica(write.connection(), &addition, number, now_ms).await?;
         // An addition that was made, and whose answer was lost, is sent again: it must not count
         // twice.
         if is_new {
-            for count in counts {
-                add(&mut transaction, group, count, change).await?;
+            // Many at once: each statement is a round trip, and all others wait for this change.
+            for counts in merged(counts).chunks(ROWS_AT_ONCE) {
+                add(write.connection(), group, counts, change, ADDED).await?;
             }
         }
-        Ok(transaction.commit().await?)
+        write.commit().await?;
+        Ok(true)
+    }
+
+    /// Gives a database that was restored or replaced what the replica knows of the group's counts,
+    /// where that is more than it has.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn raise_counts(
+        &self,
+        addition: Addition<'_>,
+        known: &[SharedCount],
+    ) -> Result<(), StoreError> {
+        let mut write = self.begin().await?;
+        let change = next_change(write.connection()).await?;
+        let now_ms = self.clock_on(write.connection()).await?;
+        let acknowledged = addition.acknowledged;
+        note_replica(write.connection(), &addition, acknowledged, now_ms).await?;
+        for counts in merged(known).chunks(ROWS_AT_ONCE) {
+            add(write.connection(), addition.group, counts, change, RAISED).await?;
+        }
+        write.commit().await
     }
 
     /// Everything of a group that changed after the change `since`; 0 stands for everything.
@@ -139,11 +173,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn shared_news(&self, group: &str, since: i64) -> Result<SharedNews, StoreError> {
-        let mut connection = self.connection().await?;
         // Read first: what commits meanwhile is read now and once more.
         let sql = "SELECT value FROM counters WHERE name = 'shared'";
         let change = sqlx::query(sql)
-            .fetch_one(&mut *connection)
+            .fetch_one(self.pool())
             .await?
             .try_get("value")?;
         let sql = "SELECT objective, width_ms, bucket, good, total FROM shared_counts \
@@ -151,13 +184,13 @@ impl Store {
         let counts = sqlx::query(sql)
             .bind(group)
             .bind(since)
-            .fetch_all(&mut *connection)
+            .fetch_all(self.pool())
             .await?;
         let sql = "SELECT kind, name, body FROM shared_notes WHERE replica_group = $1 AND change > $2 ORDER BY change";
         let notes = sqlx::query(sql)
             .bind(group)
             .bind(since)
-            .fetch_all(&mut *connection)
+            .fetch_all(self.pool())
             .await?;
         Ok(SharedNews {
             change,
@@ -171,8 +204,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn leave_note(&self, group: &str, note: &Note) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
-        let change = next_change(&mut transaction).await?;
+        let mut write = self.begin().await?;
+        let change = next_change(write.connection()).await?;
+        let now_ms = self.clock_on(write.connection()).await?;
         let sql = "INSERT INTO shared_notes (replica_group, kind, name, body, change, noted_ms) \
                    VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (replica_group, kind, name) \
                    DO UPDATE SET body = excluded.body, change = excluded.change, noted_ms = excluded.noted_ms";
@@ -183,10 +217,10 @@ impl Store {
             .bind(note.body.as_deref());
         query
             .bind(change)
-            .bind(now_ms())
-            .execute(&mut *transaction)
+            .bind(now_ms)
+            .execute(write.connection())
             .await?;
-        Ok(transaction.commit().await?)
+        write.commit().await
     }
 
     /// Takes a lease that nobody has, or renews that of `holder`, and returns who has it then.
@@ -200,8 +234,8 @@ impl Store {
         holder: &str,
         length_ms: i64,
     ) -> Result<String, StoreError> {
-        let mut transaction = self.begin().await?;
-        let now_ms = self.clock_ms(&mut transaction).await?;
+        let mut write = self.begin().await?;
+        let now_ms = self.clock_on(write.connection()).await?;
         // One statement decides, on both databases: of two replicas that ask at once, one finds the
         // row taken. The database's clock is used, so wrong clocks of replicas do no harm.
         let sql = "INSERT INTO leases (replica_group, duty, holder, until_ms) VALUES ($1, $2, $3, $4) \
@@ -212,16 +246,16 @@ impl Store {
         query
             .bind(now_ms.saturating_add(length_ms))
             .bind(now_ms)
-            .execute(&mut *transaction)
+            .execute(write.connection())
             .await?;
         let sql = "SELECT holder FROM leases WHERE replica_group = $1 AND duty = $2";
         let row = sqlx::query(sql)
             .bind(group)
             .bind(duty)
-            .fetch_one(&mut *transaction)
+            .fetch_one(write.connection())
             .await?;
         let holder = row.try_get("holder")?;
-        transaction.commit().await?;
+        write.commit().await?;
         Ok(holder)
     }
 
@@ -240,7 +274,7 @@ impl Store {
             .bind(group)
             .bind(duty)
             .bind(holder)
-            .execute(self.pool())
+            .execute(self.writing_pool())
             .await?;
         Ok(())
     }
@@ -250,16 +284,12 @@ impl Store {
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn replicas(&self, group: &str, within_ms: i64) -> Result<Vec<Replica>, StoreError> {
-        let mut connection = self.connection().await?;
-        let since_ms = self
-            .clock_ms(&mut connection)
-            .await?
-            .saturating_sub(within_ms);
+        let since_ms = self.clock_ms().await?.saturating_sub(within_ms);
         let sql = "SELECT id, name, seen_ms FROM replicas WHERE replica_group = $1 AND seen_ms >= $2 ORDER BY name, id";
         let rows = sqlx::query(sql)
             .bind(group)
             .bind(since_ms)
-            .fetch_all(&mut *connection)
+            .fetch_all(self.pool())
             .await?;
         rows.iter().map(replica).collect()
     }
@@ -275,14 +305,14 @@ impl Store {
         tiers: &[Tier],
         longest_ms: i64,
     ) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
-        let now_ms = self.clock_ms(&mut transaction).await?;
+        let mut write = self.begin().await?;
+        let now_ms = self.clock_on(write.connection()).await?;
         let sql = "DELETE FROM shared_counts WHERE replica_group = $1 AND bucket * width_ms < $2";
         let old_ms = now_ms.saturating_sub(longest_ms);
         sqlx::query(sql)
             .bind(group)
             .bind(old_ms)
-            .execute(&mut *transaction)
+            .execute(write.connection())
             .await?;
         // By count and not by age: an objective without traffic makes no new buckets, and its
         // newest ones stay whatever their age within `longest_ms`.
@@ -295,14 +325,14 @@ impl Store {
                 .bind(group)
                 .bind(tier.width_ms)
                 .bind(tier.buckets);
-            query.execute(&mut *transaction).await?;
+            query.execute(write.connection()).await?;
         }
         let sql = "DELETE FROM replicas WHERE replica_group = $1 AND seen_ms < $2";
         let old_ms = now_ms.saturating_sub(REMEMBERED_MS);
         sqlx::query(sql)
             .bind(group)
             .bind(old_ms)
-            .execute(&mut *transaction)
+            .execute(write.connection())
             .await?;
         // Only notes that were taken back: one that holds does not expire here.
         let sql =
@@ -311,14 +341,14 @@ impl Store {
         sqlx::query(sql)
             .bind(group)
             .bind(old_ms)
-            .execute(&mut *transaction)
+            .execute(write.connection())
             .await?;
-        Ok(transaction.commit().await?)
+        write.commit().await
     }
 }
 
 /// Takes the next number. Its transaction is the only one that writes shared state until it ends.
-async fn next_change(connection: &mut AnyConnection) -> Result<i64, StoreError> {
+async fn next_change(connection: impl Executor<'_, Database = Any>) -> Result<i64, StoreError> {
     let sql = "UPDATE counters SET value = value + 1 WHERE name = 'shared' RETURNING value";
     Ok(sqlx::query(sql)
         .fetch_one(connection)
@@ -327,7 +357,7 @@ async fn next_change(connection: &mut AnyConnection) -> Result<i64, StoreError> 
 }
 
 async fn last_addition(
-    connection: &mut AnyConnection,
+    connection: impl Executor<'_, Database = Any>,
     group: &str,
     replica: &str,
 ) -> Result<i64, StoreError> {
@@ -340,28 +370,88 @@ async fn last_addition(
     row.map_or(Ok(0), |row| Ok(row.try_get("addition")?))
 }
 
-async fn add(
-    connection: &mut AnyConnection,
-    group: &str,
-    count: &SharedCount,
-    change: i64,
+async fn note_replica(
+    connection: impl Executor<'_, Database = Any>,
+    addition: &Addition<'_>,
+    number: i64,
+    now_ms: i64,
 ) -> Result<(), StoreError> {
-    let sql = "INSERT INTO shared_counts (replica_group, objective, width_ms, bucket, good, total, change) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (replica_group, objective, width_ms, bucket) \
-               DO UPDATE SET good = shared_counts.good + excluded.good, \
-               total = shared_counts.total + excluded.total, change = excluded.change";
+    // The larger number stays: with a smaller one, an addition that was made already could be made
+    // again.
+    let sql = "INSERT INTO replicas (replica_group, id, name, addition, seen_ms) VALUES ($1, $2, $3, $4, $5) \
+               ON CONFLICT (replica_group, id) DO UPDATE SET name = excluded.name, seen_ms = excluded.seen_ms, \
+               addition = CASE WHEN excluded.addition > replicas.addition THEN excluded.addition \
+               ELSE replicas.addition END";
     let query = sqlx::query(sql)
-        .bind(group)
-        .bind(&count.objective)
-        .bind(count.width_ms)
-        .bind(count.bucket);
-    query
-        .bind(count.good)
-        .bind(count.total)
-        .bind(change)
-        .execute(connection)
-        .await?;
+        .bind(addition.group)
+        .bind(addition.replica)
+        .bind(addition.name)
+        .bind(number)
+        .bind(now_ms);
+    query.execute(connection).await?;
     Ok(())
+}
+
+/// One row for each bucket: a statement may not change a row twice.
+fn merged(counts: &[SharedCount]) -> Vec<SharedCount> {
+    let mut sums: BTreeMap<(&str, i64, i64), (i64, i64)> = BTreeMap::new();
+    for count in counts {
+        let key = (count.objective.as_str(), count.width_ms, count.bucket);
+        let sum = sums.entry(key).or_default();
+        *sum = (
+            sum.0.saturating_add(count.good),
+            sum.1.saturating_add(count.total),
+        );
+    }
+    let rows = sums.into_iter();
+    rows.map(
+        |((objective, width_ms, bucket), (good, total))| SharedCount {
+            objective: objective.to_owned(),
+            width_ms,
+            bucket,
+            good,
+            total,
+        },
+    )
+    .collect()
+}
+
+async fn add(
+    connection: impl Executor<'_, Database = Any>,
+    group: &str,
+    counts: &[SharedCount],
+    change: i64,
+    to_what_is_there: &str,
+) -> Result<(), StoreError> {
+    let rows: Vec<String> = (0..counts.len()).map(row_of_placeholders).collect();
+    let sql = format!(
+        "INSERT INTO shared_counts (replica_group, change, objective, width_ms, bucket, good, total) \
+         VALUES {} ON CONFLICT (replica_group, objective, width_ms, bucket) \
+         DO UPDATE SET {to_what_is_there}, change = excluded.change",
+        rows.join(", ")
+    );
+    // Not kept prepared: there are as many of it as there are numbers of rows.
+    let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).persistent(false);
+    query = query.bind(group).bind(change);
+    for count in counts {
+        query = query
+            .bind(&count.objective)
+            .bind(count.width_ms)
+            .bind(count.bucket)
+            .bind(count.good)
+            .bind(count.total);
+    }
+    query.execute(connection).await?;
+    Ok(())
+}
+
+/// The group and the change are the same in each row.
+fn row_of_placeholders(row: usize) -> String {
+    let first = 3 + 5 * row;
+    let own: Vec<String> = (first..first + 5)
+        .map(|number| format!("${number}"))
+        .collect();
+    format!("($1, $2, {})", own.join(", "))
 }
 
 fn count(row: &AnyRow) -> Result<SharedCount, StoreError> {

@@ -3,7 +3,7 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use crate::{Garbage, Store, StoreError, Write, now_ms};
+use crate::{Garbage, Store, StoreError, Write};
 
 /// An upload that has begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Store {
             .bind(location)
             .bind(part)
             .bind(content_id)
-            .execute(self.pool())
+            .execute(self.writing_pool())
             .await?;
         Ok(())
     }
@@ -78,9 +78,10 @@ impl Write {
             .bind(new.envelope.clone())
             .bind(new.multipart.clone())
             .bind(new.part_bytes);
+        let now_ms = self.now_ms();
         query
             .bind(push)
-            .bind(now_ms())
+            .bind(now_ms)
             .execute(self.connection())
             .await?;
         Ok(())
@@ -107,11 +108,12 @@ impl Write {
         let Some(upload) = row.as_ref().map(upload).transpose()? else {
             return Ok(None);
         };
+        let now_ms = self.now_ms();
         let sql = "UPDATE uploads SET push = $2, alive_ms = $3 WHERE location = $1";
         let query = sqlx::query(sql)
             .bind(&upload.location)
             .bind(push)
-            .bind(now_ms());
+            .bind(now_ms);
         query.execute(self.connection()).await?;
         Ok(Some(upload))
     }
@@ -142,12 +144,13 @@ impl Write {
         Ok(())
     }
 
-    /// Turns the uploads without a push, unchanged since `since_ms`, into garbage, and returns
-    /// their number.
+    /// Turns the uploads without a push that gave no sign of life for `grace_ms` into garbage;
+    /// gives how many.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
-    pub async fn collect_uploads(&mut self, since_ms: i64) -> Result<i64, StoreError> {
+    pub async fn collect_uploads(&mut self, grace_ms: i64) -> Result<i64, StoreError> {
+        let since_ms = self.now_ms().saturating_sub(grace_ms);
         let sql = "SELECT location, digest, bytes, envelope, multipart, part_bytes FROM uploads \
                    WHERE alive_ms <= $1 AND NOT EXISTS (SELECT 1 FROM pushes WHERE pushes.id = uploads.push)";
         let rows = sqlx::query(sql)

@@ -3,7 +3,7 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use crate::{Store, StoreError, Write, now_ms};
+use crate::{Store, StoreError, Write};
 
 /// A version that a server says it uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,11 +19,12 @@ pub struct Use {
 }
 
 impl Store {
-    /// The uses that were reported at `since_ms` or later.
+    /// What was reported in the last `within_ms`.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
-    pub async fn uses(&self, since_ms: i64) -> Result<Vec<Use>, StoreError> {
+    pub async fn uses(&self, within_ms: i64) -> Result<Vec<Use>, StoreError> {
+        let since_ms = self.clock_ms().await?.saturating_sub(within_ms);
         let sql = "SELECT server, model, version, reported_ms FROM uses WHERE reported_ms >= $1 \
                    ORDER BY model, version, server";
         sqlx::query(sql)
@@ -37,8 +38,8 @@ impl Store {
 }
 
 impl Write {
-    /// Replaces all uses that a server has reported, and removes those that nobody renewed since
-    /// `forget_before_ms`.
+    /// Replaces all that a server has reported, and forgets what nobody renewed in the last
+    /// `within_ms`.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
@@ -46,13 +47,14 @@ impl Write {
         &mut self,
         server: &str,
         versions: &[(String, i64)],
-        forget_before_ms: i64,
+        within_ms: i64,
     ) -> Result<(), StoreError> {
+        let now_ms = self.now_ms();
         // A server that is gone cannot take its report back: the reports of others clear it away.
         let sql = "DELETE FROM uses WHERE server = $1 OR reported_ms < $2";
         sqlx::query(sql)
             .bind(server)
-            .bind(forget_before_ms)
+            .bind(now_ms.saturating_sub(within_ms))
             .execute(self.connection())
             .await?;
         for (model, version) in versions {
@@ -62,13 +64,13 @@ impl Write {
                 .bind(server)
                 .bind(model)
                 .bind(*version)
-                .bind(now_ms());
+                .bind(now_ms);
             query.execute(self.connection()).await?;
         }
         Ok(())
     }
 
-    /// The servers that reported a version at `since_ms` or later.
+    /// The servers that reported a version in the last `within_ms`.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
@@ -76,8 +78,9 @@ impl Write {
         &mut self,
         model: &str,
         version: i64,
-        since_ms: i64,
+        within_ms: i64,
     ) -> Result<Vec<String>, StoreError> {
+        let since_ms = self.now_ms().saturating_sub(within_ms);
         let sql = "SELECT server FROM uses WHERE model = $1 AND version = $2 AND reported_ms >= $3 ORDER BY server";
         let query = sqlx::query(sql).bind(model).bind(version).bind(since_ms);
         let rows = query.fetch_all(self.connection()).await?;

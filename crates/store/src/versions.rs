@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row};
+use sqlx::{Any, Executor, Row};
 
 use crate::error::unknown;
-use crate::{Store, StoreError, Write, now_ms};
+use crate::{Store, StoreError, Write};
 
 /// The state of a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +60,9 @@ pub struct Version {
     pub pushed_ms: i64,
 }
 
+/// The highest number of a version: the largest that every reader of JSON takes as it is.
+pub const MAX_VERSION: i64 = 1 << 53;
+
 /// One file of a version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VersionFile {
@@ -97,12 +100,23 @@ impl Store {
         rows.iter().map(version).collect()
     }
 
-    /// One version, even if it is deleted.
+    /// The numbers of a model's versions that are not deleted, ascending.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn version_numbers(&self, model: &str) -> Result<Vec<i64>, StoreError> {
+        let sql =
+            "SELECT number FROM versions WHERE model = $1 AND state <> 'deleted' ORDER BY number";
+        let rows = sqlx::query(sql).bind(model).fetch_all(self.pool()).await?;
+        rows.iter().map(|row| Ok(row.try_get("number")?)).collect()
+    }
+
+    /// One version, also where it is deleted.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
     pub async fn version(&self, model: &str, number: i64) -> Result<Option<Version>, StoreError> {
-        by_number(&mut *self.connection().await?, model, number).await
+        by_number(self.pool(), model, number).await
     }
 
     /// The files of a version, by path.
@@ -198,6 +212,10 @@ impl Write {
     ) -> Result<(), StoreError> {
         // An import may bring a higher number than the next one. Numbers only go up, so that one is
         // never given to two contents.
+        if !(1..=MAX_VERSION).contains(&new.number) {
+            let problem = format!("version numbers are 1 to {MAX_VERSION}, not {}", new.number);
+            return Err(StoreError::Refused(problem));
+        }
         let next = self.next_version(&new.model).await?.max(new.number + 1);
         let sql = "UPDATE models SET next_version = $2 WHERE name = $1";
         sqlx::query(sql)
@@ -275,12 +293,13 @@ impl Write {
         }
         // The grace period of garbage collection begins with the deletion, not with the upload. It
         // must come before the files are deleted, as it finds the objects by them.
+        let now_ms = self.now_ms();
         let touch = "UPDATE objects SET touched_ms = $3 WHERE digest IN \
                      (SELECT digest FROM version_files WHERE model = $1 AND number = $2)";
         sqlx::query(touch)
             .bind(model)
             .bind(number)
-            .bind(now_ms())
+            .bind(now_ms)
             .execute(self.connection())
             .await?;
         for sql in [
@@ -298,7 +317,7 @@ impl Write {
 }
 
 async fn by_number(
-    connection: &mut AnyConnection,
+    connection: impl Executor<'_, Database = Any>,
     model: &str,
     number: i64,
 ) -> Result<Option<Version>, StoreError> {

@@ -13,6 +13,8 @@ use tidegate_store::{Addition, Note, SharedCount, Store, Tier};
 suite!(
     counts_of_replicas_add_up,
     an_addition_is_made_once,
+    many_counts_are_added_at_once,
+    a_database_that_lost_additions_gets_back_what_replicas_know,
     additions_at_once_lose_nothing,
     news_are_what_changed_since,
     notes_are_replaced_and_taken_back,
@@ -39,6 +41,7 @@ fn addition<'a>(replica: &'a str, number: i64, counts: &'a [SharedCount]) -> Add
         replica,
         name: "host:1",
         number,
+        acknowledged: 0,
         counts,
     }
 }
@@ -105,6 +108,48 @@ async fn an_addition_is_made_once(database: String) {
         .unwrap();
     assert_eq!(sums(&store, "g").await, [counts(1, 1, 1)]);
     assert_eq!(store.last_addition("g", "a").await.unwrap(), 4);
+}
+
+async fn a_database_that_lost_additions_gets_back_what_replicas_know(database: String) {
+    let store = Store::open(&database).await.unwrap();
+    // The replica has made three additions; this database, an older state, knows of the first.
+    store
+        .add_counts(addition("a", 1, &[counts(1, 5, 5)]))
+        .await
+        .unwrap();
+    let fourth = [counts(2, 1, 1)];
+    let fourth = Addition {
+        acknowledged: 3,
+        ..addition("a", 4, &fourth)
+    };
+    assert!(!store.add_counts(fourth).await.unwrap());
+    assert_eq!(
+        sums(&store, "g").await,
+        [counts(1, 5, 5)],
+        "nothing is done"
+    );
+    let known = [counts(1, 9, 10), counts(2, 3, 3)];
+    store.raise_counts(fourth, &known).await.unwrap();
+    // Another replica knows less.
+    let other = addition("b", 0, &[]);
+    store.raise_counts(other, &[counts(1, 8, 8)]).await.unwrap();
+    assert!(store.add_counts(fourth).await.unwrap());
+    assert_eq!(sums(&store, "g").await, [counts(1, 9, 10), counts(2, 4, 4)]);
+}
+
+async fn many_counts_are_added_at_once(database: String) {
+    let store = Store::open(&database).await.unwrap();
+    let many: Vec<SharedCount> = (0..1200).map(|bucket| counts(bucket, 1, 2)).collect();
+    let twice = [many.clone(), many].concat();
+    for number in 1..=2 {
+        store
+            .add_counts(addition("a", number, &twice))
+            .await
+            .unwrap();
+    }
+    let sums = sums(&store, "g").await;
+    assert_eq!(sums.len(), 1200);
+    assert!(sums.iter().all(|sum| (sum.good, sum.total) == (4, 8)));
 }
 
 async fn additions_at_once_lose_nothing(database: String) {

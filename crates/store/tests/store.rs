@@ -8,10 +8,12 @@ mod postgres;
 #[path = "support/suite.rs"]
 mod suite;
 
+use std::time::Duration;
+
 use serde_json::json;
 use tidegate_store::{
-    Garbage, MoveCause, NewEvent, Object, Signature, Store, StoreError, Upload, Version,
-    VersionFile, VersionState, Write, now_ms,
+    Garbage, MAX_VERSION, MoveCause, NewEvent, Object, OpenOptions, Signature, Store, StoreError,
+    Timeouts, Upload, Version, VersionFile, VersionState, Write, now_ms,
 };
 
 suite!(
@@ -27,7 +29,12 @@ suite!(
     two_stores_on_one_database_agree,
     opening_at_once_migrates_once,
     a_newer_schema_is_refused,
+    a_position_tells_histories_apart,
+    numbers_end_before_they_overflow,
+    a_name_of_any_length_is_cut,
 );
+
+const HOUR_MS: i64 = 3_600_000;
 
 fn version(number: i64, digest: &str) -> Version {
     Version {
@@ -283,11 +290,11 @@ async fn objects_in_use_are_not_collected(database: String) {
 
     let mut write = store.write("gc").await.unwrap();
     assert_eq!(
-        write.collect_objects(0).await.unwrap(),
+        write.collect_objects(HOUR_MS).await.unwrap(),
         (0, 0),
         "all of them were just touched"
     );
-    assert_eq!(write.collect_objects(now_ms() + 1).await.unwrap(), (1, 3));
+    assert_eq!(write.collect_objects(-1000).await.unwrap(), (1, 3));
     write.commit().await.unwrap();
     let loose = Garbage {
         location: "objects/loose".to_owned(),
@@ -303,8 +310,8 @@ async fn objects_in_use_are_not_collected(database: String) {
         .set_state("fraud", 1, VersionState::Deleted, "")
         .await
         .unwrap();
-    write.end_dead_pushes(now_ms() + 1).await.unwrap();
-    assert_eq!(write.collect_objects(now_ms() + 1).await.unwrap(), (2, 6));
+    write.end_dead_pushes(-1000).await.unwrap();
+    assert_eq!(write.collect_objects(-1000).await.unwrap(), (2, 6));
     write.commit().await.unwrap();
     assert!(!store.keep_push_alive("p").await.unwrap());
 }
@@ -349,7 +356,7 @@ async fn abandoned_uploads_are_adopted_or_collected(database: String) {
     let adopted = write.adopt_upload("second", "c1").await.unwrap().unwrap();
     assert_eq!(adopted, upload("objects/a", Some("m")));
     assert_eq!(
-        write.collect_uploads(now_ms() + 1).await.unwrap(),
+        write.collect_uploads(-1000).await.unwrap(),
         1,
         "the other one has no push any more"
     );
@@ -369,13 +376,13 @@ async fn reported_uses_are_replaced_and_forgotten(database: String) {
     let store = Store::open(&database).await.unwrap();
     let report = async |server: &str, versions: &[(String, i64)]| {
         let mut write = store.write(server).await.unwrap();
-        write.report_uses(server, versions, 0).await.unwrap();
+        write.report_uses(server, versions, HOUR_MS).await.unwrap();
         write.commit().await.unwrap();
     };
     report("a", &[("fraud".to_owned(), 1), ("fraud".to_owned(), 2)]).await;
     report("b", &[("fraud".to_owned(), 2)]).await;
     report("a", &[("fraud".to_owned(), 2)]).await;
-    let uses = store.uses(0).await.unwrap();
+    let uses = store.uses(HOUR_MS).await.unwrap();
     assert_eq!(
         uses.iter()
             .map(|one| (one.server.as_str(), one.version))
@@ -383,17 +390,14 @@ async fn reported_uses_are_replaced_and_forgotten(database: String) {
         [("a", 2), ("b", 2)]
     );
     let mut write = store.write("c").await.unwrap();
-    assert_eq!(write.users_of("fraud", 2, 0).await.unwrap(), ["a", "b"]);
-    assert!(
-        write
-            .users_of("fraud", 2, now_ms() + 1000)
-            .await
-            .unwrap()
-            .is_empty()
+    assert_eq!(
+        write.users_of("fraud", 2, HOUR_MS).await.unwrap(),
+        ["a", "b"]
     );
-    write.report_uses("c", &[], now_ms() + 1000).await.unwrap();
+    assert!(write.users_of("fraud", 2, -1000).await.unwrap().is_empty());
+    write.report_uses("c", &[], -1000).await.unwrap();
     write.commit().await.unwrap();
-    assert!(store.uses(0).await.unwrap().is_empty());
+    assert!(store.uses(HOUR_MS).await.unwrap().is_empty());
 }
 
 async fn two_stores_on_one_database_agree(database: String) {
@@ -410,6 +414,55 @@ async fn two_stores_on_one_database_agree(database: String) {
     write.set_property("id", "y").await.unwrap();
     write.commit().await.unwrap();
     assert_eq!(one.property("id").await.unwrap().as_deref(), Some("y"));
+}
+
+async fn record(store: &Store, actor: &str, kind: &str) {
+    let mut write = store.write(actor).await.unwrap();
+    let event = NewEvent {
+        kind,
+        model: "fraud",
+        version: None,
+        detail: json!({}),
+    };
+    write.record(event).await.unwrap();
+    write.commit().await.unwrap();
+}
+
+async fn a_position_tells_histories_apart(database: String) {
+    let store = Store::open(&database).await.unwrap();
+    let start = store.position().await.unwrap();
+    assert_eq!((start.change, &start.registry_id), (0, &None));
+    record(&store, "me", "one").await;
+    let one = store.position().await.unwrap();
+    assert_eq!(one, store.position().await.unwrap());
+    record(&store, "me", "two").await;
+    let two = store.position().await.unwrap();
+    assert_eq!((one.change, two.change), (1, 2));
+    assert_ne!(one.latest_event, two.latest_event);
+    assert_eq!(
+        store.event_fingerprint(1).await.unwrap(),
+        Some(one.latest_event)
+    );
+    assert_eq!(store.event_fingerprint(9).await.unwrap(), None);
+}
+
+async fn numbers_end_before_they_overflow(database: String) {
+    let store = Store::open(&database).await.unwrap();
+    for number in [i64::MAX, MAX_VERSION + 1, 0, -1] {
+        let mut write = store.write("me").await.unwrap();
+        let error = write
+            .add_version(&version(number, "d1"), &[])
+            .await
+            .unwrap_err();
+        assert!(matches!(error, StoreError::Refused(_)), "{error}");
+    }
+}
+
+async fn a_name_of_any_length_is_cut(database: String) {
+    let store = Store::open(&database).await.unwrap();
+    record(&store, &"ü".repeat(70_000), "one").await;
+    let actor = &store.events_since(0, 1).await.unwrap()[0].actor;
+    assert!(actor.len() <= 256 && actor.starts_with("üü"), "{actor}");
 }
 
 async fn opening_at_once_migrates_once(database: String) {
@@ -466,4 +519,118 @@ async fn a_database_that_is_not_there_is_named_without_its_password() {
         .unwrap_err()
         .to_string();
     assert!(error.starts_with("cannot open the database"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_named_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("registry.db");
+    std::fs::write(&file, vec![7; 8192]).unwrap();
+    let opening = Store::open(file.to_str().unwrap());
+    let error = tokio::time::timeout(Duration::from_secs(20), opening)
+        .await
+        .expect("it is told without trying for minutes")
+        .unwrap_err();
+    assert!(error.to_string().contains("not a database"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_that_was_replaced_or_removed_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, copy) = (folder.path().join("a.db"), folder.path().join("b.db"));
+    let database = file.to_str().unwrap();
+    let store = Store::open(database).await.unwrap();
+    record(&store, "me", "one").await;
+    store.position().await.unwrap();
+    std::fs::copy(&file, &copy).unwrap();
+    std::fs::rename(&copy, &file).unwrap();
+    let error = store.position().await.unwrap_err();
+    assert!(error.to_string().contains("was replaced"), "{error}");
+    std::fs::remove_file(&file).unwrap();
+    let error = store.position().await.unwrap_err();
+    assert!(error.to_string().contains("is gone"), "{error}");
+    let options = OpenOptions {
+        must_exist: true,
+        ..OpenOptions::default()
+    };
+    Store::open_with(database, options).await.unwrap_err();
+    assert!(!file.exists(), "no empty one is made in its place");
+}
+
+/// Timeouts for tests: long enough for a busy machine.
+fn impatient() -> OpenOptions {
+    let timeouts = Timeouts {
+        poll: Duration::from_millis(1000),
+        read: Duration::from_millis(1000),
+        ..Timeouts::default()
+    };
+    OpenOptions {
+        timeouts,
+        ..OpenOptions::default()
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_never_comes_is_given_up_and_asked_for_again() {
+    let server = postgres::Postgres::start();
+    let relay = postgres::Relay::to(&server.database("registry")).await;
+    let store = Store::open_with(&relay.url, impatient()).await.unwrap();
+    record(&store, "me", "one").await;
+    relay.swallow();
+    let error = store.position().await.unwrap_err();
+    assert!(
+        matches!(error, StoreError::Unavailable(_)) && error.to_string().contains("did not answer"),
+        "{error}"
+    );
+    assert_eq!(
+        store.position().await.unwrap().change,
+        1,
+        "a new connection"
+    );
+    assert!(store.versions(None).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_writer_that_does_not_end_is_an_error_for_the_next_one() {
+    let server = postgres::Postgres::start();
+    let database = server.database("registry");
+    let store = Store::open(&database).await.unwrap();
+    let _unfinished = store.write("me").await.unwrap();
+    let impatient = format!("{database}&options=-c%20lock_timeout=200");
+    let other = Store::open(&impatient).await.unwrap();
+    let error = other.write("you").await.unwrap_err();
+    assert!(
+        matches!(error, StoreError::Unavailable(_)) && error.to_string().contains("lock timeout"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn leases_go_by_the_clock_of_the_database() {
+    let server = postgres::Postgres::start();
+    let database = server.database("registry");
+    // A function that hides PostgreSQL's own: the database's clock is years behind.
+    server.run_sql(
+        "registry",
+        "CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql \
+         AS $$ SELECT timestamptz '2001-01-01 00:00:00Z' $$",
+    );
+    let shifted = format!("{database}&options=-c%20search_path=public,pg_catalog");
+    let store = Store::open(&shifted).await.unwrap();
+    let mut write = store.write("server").await.unwrap();
+    let versions = [("fraud".to_owned(), 1)];
+    write
+        .report_uses("server", &versions, HOUR_MS)
+        .await
+        .unwrap();
+    assert_eq!(
+        write.users_of("fraud", 1, HOUR_MS).await.unwrap(),
+        ["server"]
+    );
+    write.begin_push("p").await.unwrap();
+    write.end_dead_pushes(HOUR_MS).await.unwrap();
+    write.commit().await.unwrap();
+    let uses = store.uses(HOUR_MS).await.unwrap();
+    assert_eq!(uses[0].reported_ms, 978_307_200_000);
+    assert!(store.keep_push_alive("p").await.unwrap());
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use self::group::{Group, GroupUpdate};
 use super::alert::fingerprint;
-use super::{Message, Route, TriagedAlert};
+use super::{Alert, Message, Route, TriagedAlert};
 use crate::window::HOUR_MS;
 
 /// The state of every route: which alerts were notified, and when. Serializable, so that a restart
@@ -24,6 +24,25 @@ struct RouteState {
     groups: BTreeMap<String, Group>,
     /// When the messages of the last hour were made.
     sent_ms: VecDeque<u64>,
+}
+
+/// What one route has told people of one group of alerts, and not yet that it ended. Replicas share
+/// it, so that another one can tell the end of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenNotification {
+    /// The route's name.
+    pub route: String,
+    /// The labels that the alerts are grouped by.
+    pub labels: BTreeMap<String, String>,
+    /// The alerts that were sent as firing and not yet as resolved, by fingerprint.
+    pub alerts: BTreeMap<String, Alert>,
+}
+
+impl OpenNotification {
+    /// The same on every replica for the same group of the same route.
+    pub fn key(&self) -> String {
+        group::message_group(&self.route, &fingerprint(&self.labels))
+    }
 }
 
 /// The result of one [`Dispatch::step`].
@@ -47,6 +66,38 @@ impl Dispatch {
             state.step(route, alerts, now_ms, &mut dispatched);
         }
         dispatched
+    }
+}
+
+impl Dispatch {
+    /// What people were told and still wait for the end of, as far as `accepts` says so.
+    pub fn open_notifications(
+        &self,
+        accepts: impl Fn(&Alert) -> bool,
+    ) -> impl Iterator<Item = OpenNotification> {
+        let groups = self.0.iter().flat_map(|(route, state)| {
+            let groups = state.groups.values();
+            groups.map(move |group| (route, group))
+        });
+        groups.filter_map(move |(route, group)| {
+            let alerts = group.notified(&accepts);
+            (!alerts.is_empty()).then(|| OpenNotification {
+                route: route.clone(),
+                labels: group.labels().clone(),
+                alerts,
+            })
+        })
+    }
+
+    /// Takes over what another replica has told and cannot tell the end of any more. The next step
+    /// sends the end of those that do not fire.
+    pub fn adopt(&mut self, open: OpenNotification, now_ms: u64) {
+        let state = self.0.entry(open.route).or_default();
+        let group = state
+            .groups
+            .entry(fingerprint(&open.labels))
+            .or_insert_with(|| Group::new(open.labels, now_ms));
+        group.adopt(open.alerts);
     }
 }
 

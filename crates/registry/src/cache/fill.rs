@@ -31,8 +31,18 @@ pub(crate) struct Filling {
 }
 
 impl Cache {
-    /// Looks for a version. If it is missing, waits for other processes that fill it, and then lets
-    /// the caller do so.
+    /// Looks for a version; nothing is filled.
+    pub(crate) async fn find(&self, entry: &Entry) -> Result<Option<CachedVersion>> {
+        let (cache, entry) = (self.clone(), entry.clone());
+        blocking(move || {
+            let lock = cache.lock_shared(&entry.version.digest)?;
+            cache.verified(&entry, lock)
+        })
+        .await
+    }
+
+    /// Looks for a version; where it is not, waits for others who fill it and then lets the caller
+    /// do so.
     pub(crate) async fn begin(&self, entry: &Entry) -> Result<Begun> {
         let (cache, entry) = (self.clone(), entry.clone());
         blocking(move || {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::Duration;
 
-use tidegate_store::{Store, now_ms};
+use tidegate_store::Store;
 use tokio::task::JoinHandle;
 use tracing::warn;
 
@@ -91,7 +91,7 @@ pub(crate) async fn end_abandoned(store: &Store, cache: &Cache, actor: &str) -> 
         write.end_push(id).await?;
     }
     let lease = i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX);
-    write.end_dead_pushes(now_ms() - lease).await?;
+    write.end_dead_pushes(lease).await?;
     write.commit().await?;
     // After the commit: should the database fail, the file is still there for the next try.
     for (_, path) in gone {

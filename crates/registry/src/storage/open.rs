@@ -8,12 +8,19 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 
 use super::Storage;
+use super::waits::Waits;
 use crate::{Error, ErrorCode, Result};
 
 /// How long a request, with all its bytes, may take.
 #[cfg(feature = "cloud")]
 const REQUEST_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(120);
-/// How long a request is retried.
+/// How long a connection may take.
+#[cfg(feature = "cloud")]
+const CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+/// How long no byte of an answer may come.
+#[cfg(feature = "cloud")]
+const READ_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
+/// How long a request is tried again.
 #[cfg(feature = "cloud")]
 const RETRY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
 
@@ -51,6 +58,7 @@ impl Storage {
             root: Path::default(),
             folder: Some(folder),
             shown: shown.to_owned(),
+            waits: Waits::default(),
         })
     }
 }
@@ -88,6 +96,7 @@ mod cloud {
                 root,
                 folder: None,
                 shown,
+                waits: Waits::default(),
             })
         }};
     }
@@ -135,7 +144,10 @@ mod cloud {
     }
 
     fn client() -> ClientOptions {
-        ClientOptions::new().with_timeout(REQUEST_TIMEOUT)
+        ClientOptions::new()
+            .with_timeout(REQUEST_TIMEOUT)
+            .with_connect_timeout(CONNECT_TIMEOUT)
+            .with_read_timeout(READ_TIMEOUT)
     }
 
     fn retry() -> RetryConfig {

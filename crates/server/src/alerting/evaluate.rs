@@ -142,7 +142,22 @@ impl Alerting {
         };
         state.triaged = suppressors.triage(alerts, now_ms).into();
         persisted.rules = rules.states();
-        self.fill_outbox(state, now_ms);
+        if let Some(group) = &self.context.group {
+            let is_sender = other_sender.is_none();
+            let alerts: Vec<Alert> = state
+                .triaged
+                .iter()
+                .map(|triaged| triaged.alert.clone())
+                .collect();
+            let dispatch = &mut state.persisted.dispatch;
+            state.shared.take_over(dispatch, &alerts, is_sender, now_ms);
+            self.fill_outbox(state, now_ms);
+            for note in state.shared.changes(&state.persisted.dispatch, now_ms) {
+                group.send(&note);
+            }
+        } else {
+            self.fill_outbox(state, now_ms);
+        }
     }
 
     /// Puts the messages that are due into the outbox, and drops those that are too old.

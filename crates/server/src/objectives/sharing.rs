@@ -16,6 +16,8 @@ use super::persisted::{Membership, PersistedState};
 pub(crate) struct Outgoing {
     pub(crate) replica: String,
     pub(crate) number: i64,
+    /// The last addition that is known to have been made.
+    pub(crate) acknowledged: i64,
     pub(crate) counts: Vec<SharedCount>,
 }
 
@@ -90,17 +92,28 @@ impl PersistedState {
         for (objective, own) in self.all() {
             counts.extend(own.sending.iter().map(|bucket| shared(&objective, bucket)));
         }
+        let is_under_way = self.all().any(|(_, own)| !own.sending.is_empty());
         let Membership {
             replica, addition, ..
         } = self.membership.as_ref()?;
         Some(Outgoing {
             replica: replica.clone(),
             number: *addition,
+            acknowledged: addition - i64::from(is_under_way),
             counts,
         })
     }
 
-    /// Receives the present counts of the group, which include the last addition.
+    /// What the group had counted when this replica last heard of it.
+    fn known(&mut self) -> Vec<SharedCount> {
+        let mut known = Vec::new();
+        for (objective, own) in self.all() {
+            known.extend(own.ledger.iter().map(|bucket| shared(&objective, bucket)));
+        }
+        known
+    }
+
+    /// Takes in what the group has counted by now, and that it has the last addition.
     fn receive(&mut self, counts: Vec<SharedCount>) {
         let mut by_name: HashMap<String, _> = self.all().collect();
         for own in by_name.values_mut() {
@@ -108,7 +121,8 @@ impl PersistedState {
         }
         for count in counts {
             if let (Some(own), Some(bucket)) = (by_name.get_mut(&count.objective), bucket(&count)) {
-                own.ledger.set(bucket);
+                // More than the store has is known where the store was restored from a backup.
+                own.ledger.raise(bucket);
             }
         }
     }
@@ -135,7 +149,12 @@ impl Objectives {
         self.state.lock().outgoing()
     }
 
-    /// Receives the present counts of the group, including the last addition.
+    /// What the group had counted when this replica last heard of it.
+    pub(crate) fn known(&self) -> Vec<SharedCount> {
+        self.state.lock().known()
+    }
+
+    /// Takes in what the group has counted by now, the last addition among it.
     pub(crate) fn receive(&self, counts: Vec<SharedCount>) {
         self.state.lock().receive(counts);
     }

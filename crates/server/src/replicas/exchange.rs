@@ -25,6 +25,8 @@ const LONGEST_MS: i64 = 91 * 86_400_000;
 impl Member {
     pub(super) async fn exchange(&self) -> Result<(), StoreError> {
         let store = self.store().await?;
+        // Up to now, not up to the last time that objectives were evaluated.
+        self.objectives.count();
         let Some(outgoing) = self.objectives.outgoing() else {
             return Ok(());
         };
@@ -35,15 +37,20 @@ impl Member {
             replica: &outgoing.replica,
             name: &self.name,
             number: outgoing.number,
+            acknowledged: outgoing.acknowledged,
             counts: &outgoing.counts,
         };
-        store.add_counts(addition).await?;
+        if !store.add_counts(addition).await? {
+            self.restore_counts(&store, addition).await?;
+            store.add_counts(addition).await?;
+        }
         self.send_notes(&store).await?;
 
         let seen = self.first_unread_change();
         let mut news = store.shared_news(&self.group, seen).await?;
         if news.change < seen {
             // It is another database than before, or an older state of it.
+            self.restore_counts(&store, addition).await?;
             news = store.shared_news(&self.group, 0).await?;
         }
         self.objectives.receive(news.counts);
@@ -71,10 +78,26 @@ impl Member {
         Ok(())
     }
 
+    /// Gives the database what this replica knows of the group's counts.
+    async fn restore_counts(
+        &self,
+        store: &Store,
+        addition: Addition<'_>,
+    ) -> Result<(), StoreError> {
+        let group = &self.group;
+        warn!(
+            group,
+            "the database of the group is an older state or another one: it gets the counts that are known here"
+        );
+        store.raise_counts(addition, &self.objectives.known()).await
+    }
+
     /// The open database. The first time, the last addition that it has is compared with the state
     /// file of objectives.
     async fn store(&self) -> Result<Store, StoreError> {
-        if let Some(store) = self.state.lock().store.clone() {
+        let open = self.state.lock().store.clone();
+        if let Some(store) = open {
+            store.check_file()?;
             return Ok(store);
         }
         let store = Store::open(&self.database).await?;
@@ -173,6 +196,12 @@ impl Member {
             // A replica that does not have it has nothing to do.
             Some(GroupNote::ObjectiveRemoved(name)) => {
                 let _ = self.objectives.apply_removal(&name).await;
+            }
+            Some(GroupNote::Notified(open)) => {
+                self.alerting.apply_notification(&open.key(), Some(open));
+            }
+            Some(GroupNote::NotificationEnded(key)) => {
+                self.alerting.apply_notification(&key, None);
             }
             // A newer build may know what this is.
             None => {}

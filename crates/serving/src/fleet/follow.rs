@@ -4,21 +4,29 @@
 //! It polls instead of subscribing: one row tells whether anything changed, a poll works the same
 //! with SQLite and PostgreSQL, and a missed notification cannot leave a server behind.
 
+use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use tidegate_registry::{Error, Snapshot};
+use tidegate_registry::{Error, Position, Result, Snapshot};
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::backoff::backoff;
-use super::{Fleet, link};
+use super::managed_model::ManagedModel;
+use super::{Fleet, VersionNames, link};
 
 /// How often this server reports which versions it uses. The registry takes a report for valid for
 /// 120 s (`USE_LEASE`), so that one report may be lost.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 /// The longest wait after a failed attempt to reach the registry.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
+/// A registry that has not answered for so long is reported as unreachable, while its answer is
+/// still waited for.
+const SLOW_READ: Duration = Duration::from_secs(3);
 /// The shortest poll interval, whatever is configured: every poll is a query of the database.
 const MIN_POLL_MS: u64 = 10;
 
@@ -40,14 +48,18 @@ pub(super) async fn run(fleet: Weak<Fleet>) {
 /// What the loop remembers from one step to the next.
 #[derive(Default)]
 struct RegistryFollower {
-    /// The last change that was read from the registry itself.
-    last_change: Option<i64>,
+    /// Where the registry stood when it was last read itself.
+    last_seen: Option<Position>,
     /// Whether the fleet has targets, be they from the registry or from the local cache.
     has_snapshot: bool,
     has_filled_pool: bool,
+    /// What names stood for when that was last saved.
+    saved_names: BTreeMap<String, VersionNames>,
     reads: RetryTimer,
     reports: RetryTimer,
     last_report: Option<(Instant, Uses)>,
+    /// The report that is being written: it may wait for other writers, and the loop goes on.
+    report: Option<JoinHandle<Result<Uses>>>,
 }
 
 /// When to retry after a failure.
@@ -99,12 +111,17 @@ impl RegistryFollower {
         if self.reads.retry_at.is_none() {
             self.report_uses(fleet).await;
         }
+        let names = fleet.known_names();
+        if !names.is_empty() && self.saved_names != names {
+            fleet.link.save_names(names.clone()).await;
+            self.saved_names = names;
+        }
     }
 
     async fn read(&mut self, fleet: &Arc<Fleet>) {
         let must_read = fleet.must_read_registry.swap(false, Ordering::Relaxed);
-        let last_change = self.last_change.filter(|_| !must_read);
-        match fleet.link.changed_since(last_change).await {
+        let last_seen = self.last_seen.clone().filter(|_| !must_read);
+        match changed_since(fleet, last_seen.as_ref()).await {
             Ok(changed) => self.record_read(fleet, changed),
             Err(error) => {
                 // What was due stays due. `fetch_or`, for it may have been set again meanwhile.
@@ -116,14 +133,13 @@ impl RegistryFollower {
         }
     }
 
-    fn record_read(&mut self, fleet: &Arc<Fleet>, changed: Option<Snapshot>) {
-        if self.reads.failures > 0 {
+    fn record_read(&mut self, fleet: &Arc<Fleet>, changed: Option<Arc<Snapshot>>) {
+        self.reads.record_success();
+        if fleet.registry_error.lock().take().is_some() {
             info!("the registry can be read again");
         }
-        self.reads.record_success();
-        *fleet.registry_error.lock() = None;
         if let Some(snapshot) = changed {
-            self.last_change = Some(snapshot.change);
+            self.last_seen = Some(snapshot.position.clone());
             self.has_snapshot = true;
             fleet.apply_snapshot(&snapshot);
         }
@@ -144,7 +160,7 @@ impl RegistryFollower {
             self.start_from_cache(fleet);
         }
         if !fleet.models.is_empty() {
-            // Models of folders do not wait for a registry that may never answer. `last_change`
+            // Models of folders do not wait for a registry that may never answer. `last_seen`
             // stays unset, so that the first successful read takes everything.
             fleet.initial_loads_done.send_replace(true);
         }
@@ -164,22 +180,35 @@ impl RegistryFollower {
     }
 
     /// Reports which versions are used, when that has changed and every minute.
-    async fn report_uses(&mut self, fleet: &Fleet) {
-        if !self.reports.is_due() {
+    async fn report_uses(&mut self, fleet: &Arc<Fleet>) {
+        if let Some(report) = self.report.take_if(|report| report.is_finished()) {
+            self.record_report(report.await);
+        }
+        if self.report.is_some() || !self.reports.is_due() {
             return;
         }
         let uses = fleet.uses();
         if self.is_reported(&uses) {
             return;
         }
-        match fleet.link.report_uses(&uses).await {
-            Ok(()) => {
+        let fleet = fleet.clone();
+        let report = async move { fleet.link.report_uses(&uses).await.map(|()| uses) };
+        self.report = Some(tokio::spawn(report));
+    }
+
+    fn record_report(&mut self, outcome: std::result::Result<Result<Uses>, JoinError>) {
+        match outcome {
+            Ok(Ok(uses)) => {
                 self.reports.record_success();
                 self.last_report = Some((Instant::now(), uses));
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 self.reports.record_failure();
                 warn!(%error, "cannot report the versions in use to the registry");
+            }
+            Err(error) => {
+                self.reports.record_failure();
+                warn!(%error, "the report of the versions in use ended early");
             }
         }
     }
@@ -188,6 +217,19 @@ impl RegistryFollower {
         self.last_report
             .as_ref()
             .is_some_and(|(at, reported)| at.elapsed() < REPORT_INTERVAL && reported == uses)
+    }
+}
+
+/// What changed in the registry. Says so where that takes long.
+async fn changed_since(fleet: &Fleet, seen: Option<&Position>) -> Result<Option<Arc<Snapshot>>> {
+    let mut reading = pin!(fleet.link.changed_since(seen));
+    match timeout(SLOW_READ, &mut reading).await {
+        Ok(changed) => changed,
+        Err(_) => {
+            let problem = format!("it has not answered for {} s", SLOW_READ.as_secs());
+            fleet.registry_error.lock().get_or_insert(problem);
+            reading.await
+        }
     }
 }
 
@@ -204,6 +246,15 @@ impl Fleet {
             .collect()
     }
 
+    /// What the names of each model stand for, for the next start.
+    fn known_names(&self) -> BTreeMap<String, VersionNames> {
+        let managed = self.managed.lock();
+        let names = managed
+            .values()
+            .map(|model| (model.name.clone(), model.known_names()));
+        names.filter(|(_, names)| !names.is_empty()).collect()
+    }
+
     /// Ends the start once nothing is being loaded any more.
     pub(super) fn finish_initial_loads(&self) {
         // Before the first loads have started, "nothing is being loaded" means nothing.
@@ -212,8 +263,10 @@ impl Fleet {
             return;
         }
         let managed = self.managed.lock();
-        let mut slots = managed.values().flat_map(|model| model.slots.values());
-        if slots.all(|slot| slot.load.is_none()) {
+        let is_loading = |model: &ManagedModel| {
+            model.has_pending_stand_in() || model.slots.values().any(|slot| slot.load.is_some())
+        };
+        if !managed.values().any(is_loading) {
             self.initial_loads_done.send_replace(true);
         }
     }

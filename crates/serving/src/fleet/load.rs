@@ -1,8 +1,10 @@
-//! Loading a version, in this order: wait for a free load slot, fetch and verify the files, reserve
+//! Loading a version, in this order: wait for a free load slot, find and verify the files, reserve
 //! memory, load and warm, let it serve.
 //!
-//! A load slot is taken first, so that at most `fleet.parallel_loads` versions are fetched and
-//! loaded at once, however many are due. Files come before memory: a fetch can take minutes, and
+//! A load slot is taken first, so that at most `fleet.parallel_loads` versions are verified and
+//! loaded at once, however many are due. Files that are not in the cache are fetched without one, as
+//! many at once: an object store that hangs holds up only what it must give. Files come before
+//! memory: a fetch can take minutes, and
 //! memory that is reserved meanwhile would be missing elsewhere. Memory comes before the engine,
 //! which takes it.
 
@@ -10,8 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tidegate_registry::VersionRecord;
-use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, watch};
+use tidegate_registry::{Error, VersionRecord};
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch};
 use tracing::{error, info};
 
 use super::budget::Reservation;
@@ -89,6 +91,7 @@ impl Fleet {
         let (sender, receiver) = watch::channel(None);
         let load = PendingLoad {
             result: receiver,
+            started: Instant::now(),
             waiting: Arc::new(AtomicUsize::new(0)),
             token: Arc::new(()),
             is_required: Arc::new(AtomicBool::new(is_required)),
@@ -130,32 +133,19 @@ impl Fleet {
         self: &Arc<Self>,
         task: &LoadTask,
     ) -> Result<LoadedVersion, NotLoaded> {
-        let configured = task.record.manifest.limits.max_load_seconds;
-        // 0 would fail every load.
-        let limit_s = configured.unwrap_or(self.config.max_load_seconds).max(1);
-        let permit = self
-            .load_permits
-            .clone()
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
+        let limit = self.load_limit(&task.record);
         // The limit is on the load itself, not on the time it waits for others.
-        let attempt = self.try_load(task, permit);
-        tokio::time::timeout(Duration::from_secs(limit_s), attempt)
-            .await
-            .unwrap_or_else(|_| {
-                let problem = format!("it was not loaded within {limit_s} s");
-                Err(NotLoaded::Failed(problem))
-            })
-    }
-
-    async fn try_load(
-        self: &Arc<Self>,
-        task: &LoadTask,
-        permit: OwnedSemaphorePermit,
-    ) -> Result<LoadedVersion, NotLoaded> {
-        let fetched = self.link.fetch(&task.record).await;
-        let files = fetched.map_err(|error| NotLoaded::Failed(link::reason(&error)))?;
+        let mut permit = permit_of(&self.load_permits).await;
+        let mut files = within(limit, find(self.link.cached(&task.record))).await?;
+        if files.is_none() {
+            drop(permit);
+            let fetching = permit_of(&self.fetch_permits).await;
+            let fetched = find(self.link.fetch(&task.record));
+            files = Some(within(limit, fetched).await?);
+            permit = permit_of(&self.load_permits).await;
+            drop(fetching);
+        }
+        let files = files.ok_or_else(|| NotLoaded::failed("its files were not fetched"))?;
         self.set_load_state(
             &task.record.model,
             task.number,
@@ -163,10 +153,31 @@ impl Fleet {
             ModelState::Verifying,
         );
         let plan = source::cached(files).map_err(NotLoaded::failed)?;
-        let reservation = self.reserve(task).await?;
-        let measuring = self.measure_alone(&task.record).await;
+        // From here on by the manifest in the files, which is signed.
+        let record = VersionRecord {
+            manifest: plan.manifest.clone(),
+            ..task.record.clone()
+        };
+        let limit = self.load_limit(&record);
+        within(limit, self.try_load(task, record, plan, permit)).await
+    }
 
-        let (fleet, record) = (self.clone(), task.record.clone());
+    fn load_limit(&self, record: &VersionRecord) -> Duration {
+        let configured = record.manifest.limits.max_load_seconds;
+        Duration::from_secs(configured.unwrap_or(self.config.max_load_seconds).max(1))
+    }
+
+    async fn try_load(
+        self: &Arc<Self>,
+        task: &LoadTask,
+        record: VersionRecord,
+        plan: VersionPlan,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<LoadedVersion, NotLoaded> {
+        let reservation = self.reserve(task, &record).await?;
+        let measuring = self.measure_alone(&record).await;
+
+        let fleet = self.clone();
         let (number, token) = (task.number, task.token.clone());
         let loading = tokio::task::spawn_blocking(move || {
             // An engine cannot be interrupted. It keeps its permit and lock until it is done, even
@@ -228,8 +239,12 @@ impl Fleet {
     }
 
     /// Reserves memory for a version: what is free, or what others leave.
-    async fn reserve(self: &Arc<Self>, task: &LoadTask) -> Result<Reservation, NotLoaded> {
-        let bytes = self.estimate_bytes(&task.record);
+    async fn reserve(
+        self: &Arc<Self>,
+        task: &LoadTask,
+        record: &VersionRecord,
+    ) -> Result<Reservation, NotLoaded> {
+        let bytes = self.estimate_bytes(record);
         let limit = self.budget.limit();
         if bytes > limit {
             return Err(NotLoaded::Failed(format!(
@@ -311,6 +326,12 @@ impl Fleet {
             return AttemptEnd::Retry;
         }
         slot.load = None;
+        let outcome = if slot.record.digest == task.record.digest {
+            outcome
+        } else {
+            let problem = "the registry has another content under this number now";
+            Err(NotLoaded::Failed(problem.to_owned()))
+        };
         let (result, end) = match outcome {
             Ok(loaded) => (Ok(self.record_loaded(task, slot, loaded)), AttemptEnd::Done),
             Err(NotLoaded::Deferred) => (Err(record_deferred(task, slot)), AttemptEnd::Done),
@@ -367,6 +388,26 @@ impl Fleet {
         let message = format!("{model}:{number} could not be loaded: {reason}");
         InferError::new(ErrorCode::NotReady, message)
     }
+}
+
+async fn permit_of(permits: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    let permit = permits.clone().acquire_owned().await;
+    permit.expect("the semaphore is never closed")
+}
+
+async fn find<T>(files: impl Future<Output = Result<T, Error>>) -> Result<T, NotLoaded> {
+    let found = files.await;
+    found.map_err(|error| NotLoaded::Failed(link::reason(&error)))
+}
+
+async fn within<T>(
+    limit: Duration,
+    step: impl Future<Output = Result<T, NotLoaded>>,
+) -> Result<T, NotLoaded> {
+    tokio::time::timeout(limit, step).await.unwrap_or_else(|_| {
+        let problem = format!("it was not loaded within {} s", limit.as_secs());
+        Err(NotLoaded::Failed(problem))
+    })
 }
 
 fn record_deferred(task: &LoadTask, slot: &mut VersionSlot) -> InferError {

@@ -20,6 +20,9 @@ use crate::{InferError, Model, ModelState, Version};
 /// The longest wait after a failed load.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(60);
 
+/// After this time without its files, the version that served before the start is loaded meanwhile.
+const SLOW_FETCH: Duration = Duration::from_secs(2);
+
 /// The result of a load, for everybody who waits for it; `None` while it is in progress.
 pub(super) type LoadResult = Option<Result<Arc<Version>, InferError>>;
 
@@ -32,6 +35,10 @@ pub(super) struct ManagedModel {
     /// version is being loaded.
     current_names: BTreeMap<String, u64>,
     pub(super) slots: BTreeMap<u64, VersionSlot>,
+    /// What its names stood for before the server was started, until they are loaded.
+    previous_names: BTreeMap<String, u64>,
+    /// The versions of those, as far as the registry still has them.
+    previous_records: BTreeMap<u64, VersionRecord>,
     /// Whether an operator unloaded it.
     pub(super) is_unloaded: bool,
     /// The version of the alias `champion`, where the policy of versions leaves it out.
@@ -70,6 +77,7 @@ pub(super) struct VersionSlot {
 #[derive(Clone, Debug)]
 pub(super) struct PendingLoad {
     pub(super) result: watch::Receiver<LoadResult>,
+    pub(super) started: Instant,
     /// Requests that wait for it.
     pub(super) waiting: Arc<AtomicUsize>,
     /// Distinguishes it from earlier loads of the same version.
@@ -104,6 +112,16 @@ impl VersionSlot {
         self.load.is_none() && self.has_engine_work()
     }
 
+    /// Whether its load failed, or its files are long in coming.
+    fn is_late(&self) -> bool {
+        let is_slow = self.state == ModelState::Fetching
+            && self
+                .load
+                .as_ref()
+                .is_some_and(|load| load.started.elapsed() >= SLOW_FETCH);
+        is_slow || matches!(self.state, ModelState::Failed(_))
+    }
+
     /// Records a failed load and postpones the next one, longer with each failure.
     pub(super) fn record_failure(&mut self, reason: String, now: Instant) {
         self.retry_at = Some(now + backoff(self.failures, MAX_RETRY_DELAY));
@@ -126,6 +144,18 @@ impl VersionSlot {
         Some(loaded)
     }
 
+    /// Begins anew with another content: a registry that was restored from a backup gives numbers
+    /// again.
+    fn forget_content(&mut self) -> Option<LoadedVersion> {
+        self.failures = 0;
+        self.retry_at = None;
+        self.is_deferred = false;
+        if matches!(self.state, ModelState::Failed(_)) {
+            self.state = ModelState::Absent;
+        }
+        self.start_draining()
+    }
+
     fn is_loaded(&self) -> bool {
         self.loaded.is_some()
     }
@@ -144,9 +174,10 @@ impl VersionSlot {
 }
 
 impl ManagedModel {
-    pub(super) fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str, previous_names: BTreeMap<String, u64>) -> Self {
         Self {
             name: name.to_owned(),
+            previous_names,
             ..Self::default()
         }
     }
@@ -160,6 +191,15 @@ impl ManagedModel {
             .retain(|number| available.contains(number));
     }
 
+    /// What its names stand for, or stood for before the start where that is not loaded yet.
+    pub(super) fn known_names(&self) -> BTreeMap<String, u64> {
+        let mut names = self.previous_names.clone();
+        let current = self.current_names.iter();
+        let loaded = current.filter(|(_, number)| self.is_loaded(**number));
+        names.extend(loaded.map(|(name, number)| (name.clone(), *number)));
+        names
+    }
+
     /// What it serves now, without the versions that are about to replace others.
     pub(super) fn current_target(&self) -> Target {
         let unchanged = self.wanted().filter(|number| !self.is_replacement(*number));
@@ -171,14 +211,32 @@ impl ManagedModel {
         }
     }
 
-    /// Sets what should be served. `records` are the registry's versions of the model.
-    pub(super) fn set_target(&mut self, target: Target, records: &[&VersionRecord]) {
+    /// Sets what should be served. `records` are the registry's versions of the model. Gives the
+    /// loaded versions whose content is no longer what the registry has under their number; they
+    /// must be drained.
+    pub(super) fn set_target(
+        &mut self,
+        target: Target,
+        records: &[&VersionRecord],
+    ) -> Vec<(u64, LoadedVersion)> {
+        let mut replaced = Vec::new();
+        let previous: BTreeSet<u64> = self.previous_names.values().copied().collect();
+        self.previous_names
+            .retain(|name, _| target.names.contains_key(name));
+        self.previous_records.clear();
         for record in records {
             let number = version_number(record.number);
+            if previous.contains(&number) {
+                self.previous_records.insert(number, (*record).clone());
+            }
             match self.slots.get_mut(&number) {
-                // Its state may have changed in the registry, such as to deprecated; its content
-                // never does.
-                Some(slot) => slot.record.clone_from(record),
+                Some(slot) => {
+                    if slot.record.digest != record.digest {
+                        self.served_before.remove(&number);
+                        replaced.extend(slot.forget_content().map(|loaded| (number, loaded)));
+                    }
+                    slot.record.clone_from(record);
+                }
                 None if target.versions.contains(&number) => {
                     self.slots
                         .insert(number, VersionSlot::new((*record).clone()));
@@ -187,6 +245,7 @@ impl ManagedModel {
             }
         }
         self.target = target;
+        replaced
     }
 
     /// Moves names to their target versions as far as these are loaded, and takes out of service
@@ -210,11 +269,17 @@ impl ManagedModel {
             .retain(|name, _| target.names.contains_key(name));
         for (name, wanted) in &target.names {
             // A name never leaves a version that answers for one that does not.
+            let is_loaded = self.is_loaded(*wanted);
+            if is_loaded {
+                self.previous_names.remove(name);
+            }
             let current = self.current_names.get(name);
-            let stays =
-                current.is_some_and(|current| self.is_loaded(*current)) && !self.is_loaded(*wanted);
+            let stays = current.is_some_and(|current| self.is_loaded(*current)) && !is_loaded;
             if !stays {
-                self.current_names.insert(name.clone(), *wanted);
+                let stand_in = self.stand_in(name, *wanted);
+                let loaded = stand_in.filter(|stand_in| self.is_loaded(*stand_in));
+                self.current_names
+                    .insert(name.clone(), loaded.unwrap_or(*wanted));
             }
         }
     }
@@ -230,10 +295,13 @@ impl ManagedModel {
 
     fn remove_unused_slots(&mut self) -> Vec<u64> {
         let mut removed = Vec::new();
+        let stand_ins = self.stand_ins();
         self.slots.retain(|number, slot| {
             // A slot that is loading or draining is removed when that has ended. An unloaded model
             // keeps the slots of its target, so that it can be loaded again.
-            let stays = self.target.versions.contains(number) || slot.is_busy();
+            let stays = self.target.versions.contains(number)
+                || stand_ins.contains(number)
+                || slot.is_busy();
             if !stays {
                 removed.push(*number);
             }
@@ -269,13 +337,54 @@ impl ManagedModel {
     }
 
     /// The versions to load without waiting for a request.
-    pub(super) fn due_loads(&self, is_lazy: bool, now: Instant) -> Vec<u64> {
+    pub(super) fn due_loads(&mut self, is_lazy: bool, now: Instant) -> Vec<u64> {
         if self.is_unloaded {
             return Vec::new();
         }
-        self.wanted()
-            .filter(|number| self.is_due(*number, is_lazy, now))
+        let stand_ins = self.stand_ins();
+        for number in &stand_ins {
+            if let Some(record) = self.previous_records.get(number) {
+                let slot = || VersionSlot::new(record.clone());
+                self.slots.entry(*number).or_insert_with(slot);
+            }
+        }
+        let mut due = self.wanted().collect::<BTreeSet<_>>();
+        due.extend(&stand_ins);
+        due.retain(|number| {
+            let is_lazy = is_lazy && !stand_ins.contains(number);
+            self.is_due(*number, is_lazy, now)
+        });
+        due.into_iter().collect()
+    }
+
+    /// The version that a name stood for before the server was started, if it should answer while
+    /// the one that the name stands for cannot be loaded, or takes long.
+    fn stand_in(&self, name: &str, wanted: u64) -> Option<u64> {
+        let previous = *self.previous_names.get(name)?;
+        let is_known = previous != wanted && self.previous_records.contains_key(&previous);
+        let is_missing = self.slots.get(&wanted).is_some_and(VersionSlot::is_late);
+        (is_known && is_missing).then_some(previous)
+    }
+
+    fn stand_ins(&self) -> BTreeSet<u64> {
+        let names = self.target.names.iter();
+        names
+            .filter_map(|(name, wanted)| self.stand_in(name, *wanted))
             .collect()
+    }
+
+    /// Whether a version is about to be loaded in the place of one that cannot be.
+    pub(super) fn has_pending_stand_in(&self) -> bool {
+        !self.is_unloaded
+            && self.stand_ins().iter().any(|number| {
+                let slot = self.slots.get(number);
+                slot.is_none_or(|slot| slot.state == ModelState::Absent)
+            })
+    }
+
+    /// Whether a version answers, or should, only until the one that its name stands for is loaded.
+    pub(super) fn is_stand_in(&self, number: u64) -> bool {
+        !self.target.versions.contains(&number) && self.stand_ins().contains(&number)
     }
 
     fn is_due(&self, number: u64, is_lazy: bool, now: Instant) -> bool {

@@ -87,9 +87,11 @@ impl Fleet {
     pub fn problems(&self) -> Vec<String> {
         let registry_error = self.registry_error.lock().clone();
         let registry = registry_error.map(|why| format!("the registry cannot be read: {why}"));
+        let storage = self.link.storage_problem();
         let failed_loads = self.index().into_iter().filter_map(load_problem);
         registry
             .into_iter()
+            .chain(storage)
             .chain(self.missing_models())
             .chain(failed_loads)
             .chain(self.excluded_champions())

@@ -93,7 +93,8 @@ impl Fleet {
             );
             return;
         }
-        managed.insert(name.to_owned(), ManagedModel::new(name));
+        let previous = self.previous_names.lock().remove(name).unwrap_or_default();
+        managed.insert(name.to_owned(), ManagedModel::new(name, previous));
     }
 
     fn update_target(self: &Arc<Self>, model: &mut ManagedModel, entries: &ModelEntries<'_>) {
@@ -110,8 +111,17 @@ impl Fleet {
         model.excluded_champion =
             policy::excluded_champion(&wanted, &entries.versions, &entries.aliases);
         let target = self.apply_freeze(&model.name, served, wanted);
-        model.set_target(target, &entries.versions);
-        self.reconcile(model);
+        let replaced = model.set_target(target, &entries.versions);
+        let mut reconciliation = model.reconcile();
+        for (number, _) in &replaced {
+            warn!(
+                model = model.name,
+                version = number,
+                "the registry has another content under this number now: what was loaded ends"
+            );
+        }
+        reconciliation.to_drain.extend(replaced);
+        self.apply(model, reconciliation);
     }
 
     /// Brings what requests see in line with what is loaded, and drains what is no longer needed.
@@ -164,8 +174,9 @@ impl Fleet {
             for number in model.due_loads(self.config.is_lazy(&model.name), now) {
                 // A preload takes free memory only. A pinned model must be loaded, and a
                 // replacement too: otherwise a rollout would never end where memory is short.
-                let is_required =
-                    self.config.is_pinned(&model.name) || model.is_replacement(number);
+                let is_required = self.config.is_pinned(&model.name)
+                    || model.is_replacement(number)
+                    || model.is_stand_in(number);
                 let reason = if is_required {
                     LoadReason::Required
                 } else {

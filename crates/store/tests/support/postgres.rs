@@ -6,6 +6,12 @@ use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
 
 /// A running server.
 pub(crate) struct Postgres {
@@ -93,6 +99,18 @@ impl Postgres {
         )
     }
 
+    /// Runs statements in a database.
+    #[allow(dead_code, reason = "not every test does")]
+    pub(crate) fn run_sql(&self, name: &str, sql: &str) {
+        let status = Command::new(binaries().unwrap().join("psql"))
+            .args(["--username=tidegate", "--quiet", "--host"])
+            .arg(self.folder.path())
+            .args([name, "--command", sql])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
     /// Stops the server at once, without a word to its clients.
     #[allow(dead_code, reason = "not every test does")]
     pub(crate) fn kill(&mut self) {
@@ -109,6 +127,68 @@ impl Drop for Postgres {
         // Where the server was stopped already, its number may be another process's by now.
         if matches!(self.process.try_wait(), Ok(None)) {
             self.kill();
+        }
+    }
+}
+
+/// A way to a server that can swallow what its connections send.
+#[allow(dead_code, reason = "not every test has one")]
+pub(crate) struct Relay {
+    /// The database behind it.
+    pub(crate) url: String,
+    /// Connections below this number swallow everything.
+    swallowed: Arc<AtomicUsize>,
+    opened: Arc<AtomicUsize>,
+    _folder: tempfile::TempDir,
+}
+
+#[allow(dead_code, reason = "not every test has one")]
+impl Relay {
+    pub(crate) async fn to(database: &str) -> Self {
+        const SOCKET: &str = ".s.PGSQL.5432";
+        let (start, rest) = database.split_once("host=").unwrap();
+        let (host, end) = rest.split_once('&').unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join(SOCKET)).unwrap();
+        let target = Path::new(host).join(SOCKET);
+        let (swallowed, opened) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
+        let relay = Self {
+            url: format!("{start}host={}&{end}", folder.path().display()),
+            swallowed: swallowed.clone(),
+            opened: opened.clone(),
+            _folder: folder,
+        };
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = UnixStream::connect(&target).await.unwrap();
+                let number = opened.fetch_add(1, Ordering::Relaxed);
+                let (from_client, to_client) = client.into_split();
+                let (from_server, to_server) = server.into_split();
+                tokio::spawn(carry(from_client, to_server, number, swallowed.clone()));
+                tokio::spawn(carry(from_server, to_client, number, swallowed.clone()));
+            }
+        });
+        relay
+    }
+
+    /// Swallows everything on the connections that are open now; new ones work.
+    pub(crate) fn swallow(&self) {
+        let opened = self.opened.load(Ordering::Relaxed);
+        self.swallowed.store(opened, Ordering::Relaxed);
+    }
+}
+
+async fn carry(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    number: usize,
+    swallowed: Arc<AtomicUsize>,
+) {
+    let mut buffer = vec![0; 1 << 14];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        let is_swallowed = number < swallowed.load(Ordering::Relaxed);
+        if !is_swallowed && to.write_all(&buffer[..length]).await.is_err() {
+            return;
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use tidegate_registry::{Registry, Verdict, VersionRecord, VersionState};
+use tidegate_registry::{Registry, Verdict, VersionRecord, VersionState, differing_keys};
 
 use super::args::VersionArg;
 use crate::output::{bytes, print_json, print_line, timestamp};
@@ -16,6 +16,31 @@ pub(super) async fn show(registry: &Registry, args: &VersionArg) -> Result<()> {
         // A version that is refused, say for its signature, is still shown: why it is refused is
         // what people want to know here.
         Err(error) => (Vec::new(), format!("{error} [{}]", error.code.name())),
+    };
+    // What is signed is the file, not the copy of it in the database.
+    let (version, manifest_note) = match registry.verified_manifest(&version).await {
+        Ok(manifest) => {
+            let differing = differing_keys(&version.manifest, &manifest);
+            let note = if differing.is_empty() {
+                "read from the version's model.toml, verified".to_owned()
+            } else {
+                let keys = differing.join(", ");
+                format!(
+                    "read from the version's model.toml; the database says other things: {keys}"
+                )
+            };
+            (
+                VersionRecord {
+                    manifest,
+                    ..version
+                },
+                note,
+            )
+        }
+        Err(error) => (
+            version,
+            format!("not verified: {error} [{}]", error.code.name()),
+        ),
     };
     let aliases: Vec<String> = registry
         .aliases(Some(&version.model))
@@ -38,6 +63,7 @@ pub(super) async fn show(registry: &Registry, args: &VersionArg) -> Result<()> {
             "signed": signature,
             "files": files,
             "manifest": version.manifest,
+            "manifest_verified": manifest_note,
         });
         print_json(&page)?;
         return Ok(());
@@ -49,6 +75,7 @@ pub(super) async fn show(registry: &Registry, args: &VersionArg) -> Result<()> {
     print_line("signature", &signature);
     let pushed = timestamp(version.pushed_ms);
     print_line("pushed", &format!("{pushed} by {}", version.pushed_by));
+    print_line("manifest", &manifest_note);
     print_manifest(&version);
     for file in files {
         let size = bytes(file.bytes.unsigned_abs());

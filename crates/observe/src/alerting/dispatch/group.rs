@@ -52,6 +52,26 @@ impl Group {
         self.labels == *labels
     }
 
+    pub(super) fn labels(&self) -> &BTreeMap<String, String> {
+        &self.labels
+    }
+
+    /// The alerts that were sent as firing and not yet as resolved.
+    pub(super) fn notified(&self, accepts: &impl Fn(&Alert) -> bool) -> BTreeMap<String, Alert> {
+        let notified = self.notified.iter();
+        notified
+            .filter(|(_, alert)| accepts(alert))
+            .map(|(key, alert)| (key.clone(), alert.clone()))
+            .collect()
+    }
+
+    /// Adds alerts that another replica has sent as firing.
+    pub(super) fn adopt(&mut self, alerts: BTreeMap<String, Alert>) {
+        for (key, alert) in alerts {
+            self.notified.entry(key).or_insert(alert);
+        }
+    }
+
     pub(super) fn sent_ms(&self) -> Option<u64> {
         self.sent_ms
     }
@@ -163,7 +183,7 @@ impl Group {
 
 /// The same on every server for the same group of the same route: receivers such as PagerDuty use it
 /// as the key of an incident.
-fn message_group(route: &str, key: &str) -> String {
+pub(super) fn message_group(route: &str, key: &str) -> String {
     fingerprint(&BTreeMap::from([
         ("route".to_owned(), route.to_owned()),
         ("group".to_owned(), key.to_owned()),

@@ -258,3 +258,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_another_replica_told_is_resolved_by_the_one_that_takes_over() {
+    let told = alert("slow", "page", "fraud");
+    let mut teller = Dispatch::default();
+    step(&mut teller, &[notified(&told)], 0);
+    assert_eq!(teller.open_notifications(|_| true).count(), 0, "not yet");
+    assert_eq!(
+        step(&mut teller, &[notified(&told)], 10 * SECOND),
+        [(MessageStatus::Firing, vec!["slow".to_owned()])]
+    );
+    let open: Vec<OpenNotification> = teller.open_notifications(|_| true).collect();
+    assert_eq!(open.len(), 1);
+    assert_eq!(teller.open_notifications(|_| false).count(), 0);
+
+    let mut successor = Dispatch::default();
+    for open in open {
+        successor.adopt(open, 20 * SECOND);
+    }
+    assert_eq!(
+        step(&mut successor, &[], 30 * SECOND),
+        [(MessageStatus::Resolved, vec!["slow".to_owned()])]
+    );
+    assert_eq!(successor.open_notifications(|_| true).count(), 0);
+}

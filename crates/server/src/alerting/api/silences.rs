@@ -65,7 +65,7 @@ pub(crate) async fn list(State(alerting): State<Arc<Alerting>>) -> Json<Vec<Sile
 /// Suppresses messages about alerts that fulfil all matchers, for a while.
 #[utoipa::path(post, path = "/api/silences", tag = "operations", request_body = NewSilence,
     responses((status = 200, body = Silence), (status = 400, body = ErrorBody), (status = 403, body = ErrorBody), (status = 413, body = ErrorBody),
-        (status = 415, body = ErrorBody)))]
+        (status = 415, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn add(
     State(alerting): State<Arc<Alerting>>,
     headers: HeaderMap,
@@ -76,18 +76,22 @@ pub(crate) async fn add(
     let silence = wanted.parse(now_ms)?;
     let added = alerting.add_silence(silence.clone()).await;
     added.map_err(|error| InferError::new(ErrorCode::InvalidParameter, error.to_string()))?;
+    alerting.check_saved()?;
     Ok(Json(Silence::of(silence, now_ms)))
 }
 
 /// Ends a silence now.
 #[utoipa::path(delete, path = "/api/silences/{id}", tag = "operations", params(("id" = String, Path)),
-    responses((status = 200, description = "it has ended"), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody)))]
+    responses((status = 200, description = "it has ended"), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn expire(
     State(alerting): State<Arc<Alerting>>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     match alerting.expire_silence(&id).await {
-        Some(()) => Ok(StatusCode::OK),
+        Some(()) => {
+            alerting.check_saved()?;
+            Ok(StatusCode::OK)
+        }
         None => {
             // Cut: the id is the client's, of any length.
             let id: String = id.chars().take(64).collect();

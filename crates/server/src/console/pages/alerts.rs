@@ -95,7 +95,8 @@ async fn add(console: &Console, new: &NewSilence) -> Result<(), Refused> {
         .alerting
         .add_silence(silence)
         .await
-        .map_err(|error| Refused::wrong(error.to_string()))
+        .map_err(|error| Refused::wrong(error.to_string()))?;
+    Ok(console.alerting.check_saved()?)
 }
 
 /// Ends a silence; one that has ended already stays as it is.

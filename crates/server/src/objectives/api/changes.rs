@@ -47,7 +47,7 @@ pub(crate) struct NewObjective {
     request_body = NewObjective, responses((status = 200, description = "it counts from now on"),
         (status = 400, body = ErrorBody), (status = 403, body = ErrorBody),
         (status = 409, description = "the configuration has it", body = ErrorBody),
-        (status = 413, body = ErrorBody), (status = 415, body = ErrorBody)))]
+        (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn set(
     State(objectives): State<Arc<Objectives>>,
     Path(name): Path<String>,
@@ -59,13 +59,14 @@ pub(crate) async fn set(
         .set_objective(wanted.named(name))
         .await
         .map_err(InferError::from)?;
+    objectives.check_saved()?;
     Ok(StatusCode::OK)
 }
 
 /// Removes an objective that was set, and its counts.
 #[utoipa::path(delete, path = "/api/slos/{name}", tag = "operations", params(("name" = String, Path)),
     responses((status = 200, description = "it is gone"), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
-        (status = 409, description = "the configuration has it", body = ErrorBody)))]
+        (status = 409, description = "the configuration has it", body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn remove(
     State(objectives): State<Arc<Objectives>>,
     Path(name): Path<String>,
@@ -74,6 +75,7 @@ pub(crate) async fn remove(
         .remove_objective(&name)
         .await
         .map_err(InferError::from)?;
+    objectives.check_saved()?;
     Ok(StatusCode::OK)
 }
 
@@ -93,7 +95,7 @@ pub(crate) struct Thaw {
 #[utoipa::path(post, path = "/api/slos/{name}/thaw", tag = "operations", params(("name" = String, Path)),
     request_body = Thaw, responses((status = 200, description = "they go on"), (status = 400, body = ErrorBody),
         (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 413, body = ErrorBody),
-        (status = 415, body = ErrorBody)))]
+        (status = 415, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn thaw(
     State(objectives): State<Arc<Objectives>>,
     Path(name): Path<String>,
@@ -106,6 +108,7 @@ pub(crate) async fn thaw(
         let message = format!("there is no objective {name:?} with the policy freeze");
         return Err(InferError::new(ErrorCode::NotFound, message).into());
     }
+    objectives.check_saved()?;
     Ok(StatusCode::OK)
 }
 
