@@ -95,6 +95,7 @@ class Network:
         self.target = port
         self.delay_s = 0.0
         self.is_cut = False
+        self.is_hanging = False
         self.open = set()
         self.swallowed = set()
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -109,6 +110,9 @@ class Network:
                 return
             if self.is_cut:
                 client.close()
+                continue
+            if self.is_hanging:
+                self.open.add(client)
                 continue
             try:
                 server = socket.create_connection(("127.0.0.1", self.target))
@@ -148,8 +152,15 @@ class Network:
         """Loses everything on the connections of now, which stay open; new ones work."""
         self.swallowed |= self.open
 
+    def hang(self):
+        """Takes connections and says nothing on them."""
+        self.is_hanging = True
+        self.swallow()
+
     def mend(self):
-        self.is_cut = False
+        if self.is_hanging:
+            self.cut()
+        self.is_cut = self.is_hanging = False
 
     def stop(self):
         self.cut()

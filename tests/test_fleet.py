@@ -179,7 +179,7 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_and_is_tried_again(r
     until(lambda: "version.load_failed adder:2" in registry.out("registry", "events"))
     restore()
     until(lambda: added(ask(server)) == 2)
-    until(lambda: health(server).json() == {"status": "ready", "problems": []})
+    until(lambda: health(server).json() == {"ready": True, "status": "ready", "problems": []})
 
 
 def test_a_version_that_breaks_its_contract_on_this_engine_is_not_served(registry, adder, follow):

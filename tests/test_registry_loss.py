@@ -134,3 +134,42 @@ def test_a_database_that_stops_is_noticed_with_its_reason(registry, adder, follo
     network.listener.close()
     problem(server, "refused")
     assert added(ask(server)) == 1
+
+
+def test_storage_that_hangs_holds_up_only_what_it_must_give(registry, adder, follow, shared):
+    _, storage, environment = shared
+    for number, name in enumerate(("one", "two", "three")):
+        registry.out("push", adder(10 * number + 1, name), "--alias", "champion")
+        registry.out("push", adder(10 * number + 2, name))
+    server = follow(environment=environment)
+    alias = lambda version: registry.out("registry", "alias", "set", "champion", version)
+    alias("three:2")
+    until(lambda: added(ask(server, "three")) == 22)
+    alias("three:1")
+    until(lambda: added(ask(server, "three")) == 21)
+    storage.hang()
+    alias("one:2")
+    alias("two:2")
+    problem(server, "has not answered")
+    # What is in the cache needs no storage.
+    alias("three:2")
+    until(lambda: added(ask(server, "three")) == 22)
+    assert [added(ask(server, name)) for name in ("one", "two")] == [1, 11]
+    storage.mend()
+    until(lambda: [added(ask(server, name)) for name in ("one", "two")] == [2, 12])
+    until(is_ready, server)
+
+
+def test_a_restart_without_storage_serves_what_was_served_before(registry, adder, follow, shared):
+    _, storage, environment = shared
+    registry.out("push", adder(1), "--alias", "champion")
+    server = follow(environment=environment)
+    assert added(ask(server)) == 1
+    server.stop()
+    registry.out("push", adder(2), "--alias", "champion")
+    storage.hang()
+    server = follow(environment=environment)
+    assert added(ask(server)) == 1
+    problem(server, "has not answered")
+    storage.mend()
+    until(lambda: added(ask(server)) == 2)

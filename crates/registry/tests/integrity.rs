@@ -451,12 +451,24 @@ async fn a_number_that_is_taken_needs_another_one() {
 }
 
 #[tokio::test]
-async fn a_push_without_a_key_is_refused_nowhere_and_used_nowhere_where_signatures_are_required() {
-    let mut fixture = Fixture::new();
-    fixture.config.require_signature = RequireSignature::Always;
+async fn a_push_that_nobody_could_use_is_refused_before_anything_is_added() {
+    let (mut fixture, keys) = signing(RequireSignature::Always);
+    let id = SigningKeys::open(&keys).unwrap().list().remove(0).id;
+    SigningKeys::revoke(&keys, &id).unwrap();
     let registry = fixture.open().await;
-    let pushed = registry
-        .push(&fixture.bundle(b"one"), &PushOptions::default())
+    let bundle = fixture.bundle(b"one");
+    let error = registry
+        .push(&bundle, &PushOptions::default())
+        .await
+        .unwrap_err();
+    assert_eq!(error.code, ErrorCode::KeyUnavailable, "{error}");
+    assert!(registry.versions(None).await.unwrap().is_empty());
+
+    // A machine that demands no signatures may push without one; the version is not used here.
+    fixture.config.require_signature = RequireSignature::Never;
+    let lenient = fixture.open().await;
+    let pushed = lenient
+        .push(&bundle, &PushOptions::default())
         .await
         .unwrap();
     assert_eq!(pushed.signed_by, None);
@@ -464,8 +476,70 @@ async fn a_push_without_a_key_is_refused_nowhere_and_used_nowhere_where_signatur
         registry.fetch(&pushed.version).await.unwrap_err().code,
         ErrorCode::Unsigned
     );
-    SigningKeys::generate(&fixture.data().join("keys")).unwrap();
+    SigningKeys::generate(&keys).unwrap();
+    fixture.config.require_signature = RequireSignature::Always;
     let registry = fixture.open().await;
     registry.sign(&pushed.version).await.unwrap();
     registry.fetch(&pushed.version).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_the_database_says_of_a_signed_version_is_held_against_its_file() {
+    let (fixture, _) = signing(RequireSignature::Always);
+    let registry = fixture.open().await;
+    let bundle = fixture.bundle_of("fraud", "license = \"MIT\"", &[("model.onnx", b"one")]);
+    registry
+        .push(&bundle, &PushOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(registry.verify(&|_, _| {}).await.unwrap().problems, []);
+    registry.close().await;
+    sql(
+        &fixture,
+        "UPDATE versions SET manifest = replace(manifest, 'MIT', 'forged')",
+    )
+    .await;
+    let registry = fixture.open().await;
+    let version = resolve(&registry, "fraud:1").await;
+    assert_eq!(version.manifest.license, "forged");
+    let problems = registry.verify(&|_, _| {}).await.unwrap().problems;
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0].error.code, ErrorCode::ManifestCorrupt);
+    assert!(
+        problems[0].error.message.contains("license"),
+        "{problems:?}"
+    );
+    let manifest = registry.verified_manifest(&version).await.unwrap();
+    assert_eq!(manifest.license, "MIT");
+}
+
+#[tokio::test]
+async fn a_cached_file_that_was_changed_in_place_with_its_times_restored_is_noticed() {
+    let (fixture, _) = signing(RequireSignature::Always);
+    let registry = fixture.open().await;
+    fixture.push(&registry, b"one").await;
+    let version = resolve(&registry, "fraud:1").await;
+    let file = registry
+        .fetch(&version)
+        .await
+        .unwrap()
+        .path()
+        .join("model.onnx");
+    let forge = || {
+        let before = std::fs::metadata(&file).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        std::fs::write(&file, b"0ne").unwrap();
+        let times = std::fs::FileTimes::new().set_modified(before.modified().unwrap());
+        let opened = std::fs::File::options().write(true).open(&file).unwrap();
+        opened.set_times(times).unwrap();
+        std::fs::set_permissions(&file, before.permissions()).unwrap();
+    };
+    forge();
+    let problems = registry.verify(&|_, _| {}).await.unwrap().problems;
+    assert_eq!(problems.len(), 1, "the cache is read too");
+    assert!(problems[0].error.message.contains("local cache"));
+    let again = registry.fetch(&version).await.unwrap();
+    let content = std::fs::read(again.path().join("model.onnx")).unwrap();
+    assert_eq!(content, b"one");
+    assert_eq!(registry.verify(&|_, _| {}).await.unwrap().problems, []);
 }

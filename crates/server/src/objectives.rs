@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use tidegate_observe::{
     AlertChange, AlertState, BudgetPolicy, Counts, Event, FreezeChange, Slo, SloStatus,
 };
-use tidegate_serving::{Fleet, FrozenModels, MetricRegistry, Observations};
+use tidegate_serving::{Fleet, FrozenModels, InferError, MetricRegistry, Observations};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 

@@ -263,10 +263,7 @@ impl Fleet {
             return;
         }
         let managed = self.managed.lock();
-        let is_loading = |model: &ManagedModel| {
-            model.has_pending_stand_in() || model.slots.values().any(|slot| slot.load.is_some())
-        };
-        if !managed.values().any(is_loading) {
+        if !managed.values().any(ManagedModel::is_starting) {
             self.initial_loads_done.send_replace(true);
         }
     }

@@ -373,13 +373,31 @@ impl ManagedModel {
             .collect()
     }
 
-    /// Whether a version is about to be loaded in the place of one that cannot be.
-    pub(super) fn has_pending_stand_in(&self) -> bool {
-        !self.is_unloaded
-            && self.stand_ins().iter().any(|number| {
-                let slot = self.slots.get(number);
-                slot.is_none_or(|slot| slot.state == ModelState::Absent)
+    /// Whether a version is being loaded, or about to be, without which its names do not answer.
+    pub(super) fn is_starting(&self) -> bool {
+        let is_missing = |number: &u64| {
+            let mut names = self
+                .target
+                .names
+                .iter()
+                .filter(|(_, wanted)| *wanted == number);
+            !names.any(|(name, _)| {
+                let current = self.current_names.get(name);
+                current.is_some_and(|current| self.is_loaded(*current))
             })
+        };
+        let loads = self.slots.iter().filter(|(_, slot)| slot.load.is_some());
+        loads.map(|(number, _)| number).any(is_missing)
+            || !self.is_unloaded
+                && self
+                    .stand_ins()
+                    .iter()
+                    .any(|number| self.is_pending(*number))
+    }
+
+    fn is_pending(&self, number: u64) -> bool {
+        let slot = self.slots.get(&number);
+        slot.is_none_or(|slot| slot.state == ModelState::Absent)
     }
 
     /// Whether a version answers, or should, only until the one that its name stands for is loaded.
