@@ -8,14 +8,31 @@ import numpy as np
 import pytest
 import requests
 
+from conftest import OPEN
 from test_limits import PREFACE, connect, fp32, until_closed, value
 
 SETTINGS_FRAME = bytes.fromhex("000000040000000000")
+HEADERS, GOAWAY = 1, 7
 NO_WINDOW = struct.pack("!HI", 4, 0)
 
 
 def frame(kind, flags, stream, payload=b""):
     return struct.pack("!I", len(payload))[1:] + bytes([kind, flags]) + struct.pack("!I", stream) + payload
+
+
+def frames(received):
+    """The types of the HTTP/2 frames, each with its stream."""
+    found = []
+    while len(received) >= 9:
+        length, stream = int.from_bytes(received[:3], "big"), int.from_bytes(received[5:9], "big")
+        found.append((received[3], stream))
+        received = received[9 + length :]
+    return found
+
+
+def literal(name, text):
+    """A header field that is neither indexed nor packed (RFC 7541, section 6.2.2)."""
+    return bytes([0, len(name)]) + name + bytes([len(text)]) + text
 
 
 def ask_for_much(server, values):
@@ -66,19 +83,11 @@ def test_an_idle_http2_connection_is_ended_with_a_farewell(start, graph):
     for address in (server.http, server.grpc):
         with connect(address) as client:
             client.sendall(PREFACE + SETTINGS_FRAME)
-            received = until_closed(client)
-            kinds = []
-            while len(received) >= 9:
-                length = int.from_bytes(received[:3], "big")
-                kinds.append(received[3])
-                received = received[9 + length :]
-            goaway = 7
-            assert goaway in kinds
+            assert (GOAWAY, 0) in frames(until_closed(client))
 
 
 def test_an_http2_client_that_gives_its_answer_no_room_loses_its_connection(start, graph):
     server = start(graph("identity_unknown_rank"), environment={"TIDEGATE_SERVER__WRITE_TIMEOUT_MS": "300"})
-    literal = lambda name, text: bytes([0, len(name)]) + name + bytes([len(text)]) + text
     path = b"/v2/models/m"
     headers = b"".join(
         [literal(b":method", b"GET"), literal(b":scheme", b"http"), literal(b":path", path), literal(b":authority", b"x")]
@@ -91,8 +100,6 @@ def test_an_http2_client_that_gives_its_answer_no_room_loses_its_connection(star
 
 
 def test_one_client_leaves_connections_to_others(start):
-    from conftest import OPEN
-
     environment = {"TIDEGATE_SERVER__MAX_CONNECTIONS": "8", "TIDEGATE_SERVER__MAX_CONNECTIONS_PER_CLIENT": "3"}
     server = start(OPEN, environment=environment)
     with requests.Session() as session:
@@ -109,3 +116,125 @@ def test_one_client_leaves_connections_to_others(start):
             assert until_closed(other).startswith(b"HTTP/1.1 200")
         for client in held:
             client.close()
+
+
+def resident(server):
+    with open(f"/proc/{server.process.pid}/status") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmRSS"))
+
+
+def test_half_sent_grpc_messages_are_given_up(start):
+    server = start(OPEN, environment={"TIDEGATE_SERVER__BODY_TIMEOUT_MS": "300"})
+    path = b"/inference.GRPCInferenceService/ModelInfer"
+    fields = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path), (b":authority", b"x")]
+    fields += [(b"content-type", b"application/grpc"), (b"te", b"trailers")]
+    headers = b"".join(literal(name, text) for name, text in fields)
+    with connect(server.grpc) as client:
+        announced = b"\0" + struct.pack("!I", 1000)
+        client.sendall(PREFACE + SETTINGS_FRAME + frame(1, 0x4, 1, headers) + frame(0, 0, 1, announced + b"x" * 100))
+        received = b""
+        while (HEADERS, 1) not in frames(received):
+            part = client.recv(65536)
+            assert part, received
+            received += part
+
+
+def test_bodies_together_stay_within_the_memory_budget(start):
+    budget = 64 << 20
+    server = start(OPEN, environment={"TIDEGATE_SERVER__MEMORY_BUDGET_BYTES": str(budget)})
+    before = resident(server)
+    part = b" " * (20 << 20)
+    clients = [connect(server.http) for _ in range(6)]
+    answers = []
+    for client in clients:
+        head = f"POST /v2/models/open/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {30 << 20}\r\n\r\n"
+        try:
+            client.sendall(head.encode() + part)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        answers.append(client)
+    with requests.Session() as session:
+        # Three bodies fit, the fourth is refused.
+        while value(session, server, "tidegate_request_memory_refused_total") < 1:
+            pass
+        assert value(session, server, "tidegate_request_memory_bytes") <= budget
+        assert session.post(server.url("/v2/models/open/infer"), json=fp32([[1.0]]), timeout=60).status_code == 200
+    assert resident(server) - before < budget * 5 / 4
+    refused = until_closed(clients[-1])
+    assert b"memory_full" in refused and b"retry-after: 1" in refused.lower()
+    for client in clients:
+        client.close()
+
+
+def test_a_small_request_for_a_huge_answer_is_refused_before_it_is_computed(start, tmp_path):
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    wide = numpy_helper.from_array(np.zeros((1, 50_000), np.float32), "w")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "wide",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 50_000])],
+        [wide],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "wide.onnx")
+    server = start(tmp_path / "wide.onnx", environment={"TIDEGATE_SERVER__MEMORY_BUDGET_BYTES": str(256 << 20)})
+    before = resident(server)
+    rows = 2000
+    tensor = {"name": "x", "shape": [rows, 1], "datatype": "FP32", "data": [1] * rows}
+    answer = requests.post(server.url("/v2/models/wide/infer"), json={"inputs": [tensor]}, timeout=60)
+    assert (answer.status_code, answer.json()["code"]) == (413, "answer_too_large")
+    assert resident(server) - before < 64 << 20
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_bodies_that_unpack_to_much_do_not_stall_the_others(start, encoding):
+    """The small client's requests must be answered while large ones are unpacked, not after them."""
+    import gzip
+    import threading
+    import zlib
+
+    blanks = b'{"inputs":[' + b" " * (60 << 20) + b"]}"
+    pack = {"gzip": lambda data: gzip.compress(data, 1), "deflate": zlib.compress}[encoding]
+    packed = pack(blanks)
+    server = start(OPEN)
+    running = threading.Event()
+    finished = []
+
+    def send():
+        with requests.Session() as session:
+            running.set()
+            answer = session.post(
+                server.url("/v2/models/open/infer"), data=packed, headers={"Content-Encoding": encoding}, timeout=120
+            )
+            finished.append(answer.status_code)
+
+    large = [threading.Thread(target=send) for _ in range(4)]
+    for thread in large:
+        thread.start()
+    running.wait()
+    meanwhile = 0
+    with requests.Session() as session:
+        while len(finished) < len(large):
+            assert session.post(server.url("/v2/models/open/infer"), json=fp32([[1.0]]), timeout=60).status_code == 200
+            meanwhile += len(finished) < len(large)
+    for thread in large:
+        thread.join()
+    assert finished == [400] * 4 and meanwhile > 4
+
+
+def test_memory_is_given_back_after_a_peak(start, graph):
+    server = start(graph("identity_unknown_rank"))
+    (told,) = requests.get(server.url("/v2/models/m"), timeout=60).json()["inputs"]
+    values = np.zeros(12 << 20, np.float32)
+    tensor = {"name": told["name"], "shape": [1, values.size], "datatype": "FP32", "parameters": {"binary_data_size": values.nbytes}}
+    head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    headers = {"Inference-Header-Content-Length": str(len(head))}
+    before = resident(server)
+    answer = requests.post(server.url("/v2/models/m/infer"), data=head + values.tobytes(), headers=headers, timeout=60)
+    assert answer.status_code == 200
+    with requests.Session() as session:
+        while resident(server) - before > 24 << 20:
+            assert session.get(server.url("/v2/health/live"), timeout=60).status_code == 200

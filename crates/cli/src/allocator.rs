@@ -33,6 +33,12 @@ pub(crate) fn usage() -> AllocatorUsage {
     }
 }
 
+/// Returns the free memory of the calling thread to the machine.
+pub(crate) fn give_back() {
+    // SAFETY: it has no preconditions and may be called from any thread.
+    unsafe { libmimalloc_sys::mi_collect(true) };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,24 @@
 //! Work that must not run on the threads that serve connections.
 
 use tidegate_serving::{ErrorCode, InferError};
+use tokio::sync::Semaphore;
+
+/// Pages that are written at once. Each reads the statistics of every model and holds memory; more
+/// at once would only take turns.
+static PAGES: Semaphore = Semaphore::const_new(4);
+
+/// Runs the writing of a page, or of all metrics, when there is a place for it.
+///
+/// # Errors
+/// [`ErrorCode::Internal`] if it panicked.
+pub(crate) async fn run_page<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, InferError> {
+    let place = PAGES.acquire().await;
+    let done = run_blocking(work).await;
+    drop(place);
+    done
+}
 
 /// Runs something that reads files or takes longer than a request, on a thread for such work.
 ///

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidegate_observe::cost::{CostConfig, CostError};
 use tidegate_observe::{Objective, ObjectiveError};
-use tidegate_serving::{MetricRegistry, ProcessMetrics, Serving};
+use tidegate_serving::{MemoryBudget, MetricRegistry, ProcessMetrics, Serving};
 use tidegate_traces::{TracesConfig, TracesError};
 
 use crate::alerting::{Alerting, AlertingContext};
@@ -27,8 +27,9 @@ use crate::readiness::ReadinessMetrics;
 use crate::replicas::{GroupContext, ReplicaMetrics, Replicas};
 use crate::serving_monitor::ServingMonitor;
 use crate::{
-    AlertsConfig, AlertsError, ConsoleConfig, GpuConfig, ReadAllocator, ReplicasConfig,
-    ReplicasError, ServerConfig, Traces, alerting, cost, events, exposition, objectives, replicas,
+    AlertsConfig, AlertsError, ConsoleConfig, GiveBackMemory, GpuConfig, ReadAllocator,
+    ReplicasConfig, ReplicasError, ServerConfig, Traces, alerting, cost, events, exposition,
+    objectives, replicas, request_memory,
 };
 
 /// The sections of the configuration that the server and its components read.
@@ -66,6 +67,8 @@ pub struct ServerEnvironment {
     pub registry_database: String,
     /// How to ask the allocator of the process for its usage, if that is possible.
     pub allocator: Option<ReadAllocator>,
+    /// How to make the allocator return free memory, if that is possible.
+    pub give_back: Option<GiveBackMemory>,
 }
 
 /// A wrong configuration of a component.
@@ -130,6 +133,8 @@ impl ServerComponents {
             lifecycle: base.lifecycle.clone(),
             traces: traces.clone(),
             connections,
+            memory: base.memory.clone(),
+            give_back: base.environment.give_back,
         });
         let console = Console::new(
             &sections.console,
@@ -194,6 +199,8 @@ struct Base {
     server: ServerConfig,
     environment: ServerEnvironment,
     lifecycle: Arc<Lifecycle>,
+    /// What requests and answers may take together.
+    memory: Arc<MemoryBudget>,
     /// The name of the group of replicas, and what waits to be sent to it.
     group: Option<(String, Arc<GroupOutbox>)>,
 }
@@ -211,7 +218,9 @@ impl Base {
             Some(group) => GroupOutbox::open(environment.state_folder.as_deref(), group),
             None => GroupOutbox::default(),
         };
+        let memory = request_memory::budget(sections.server.memory_budget_bytes, &registry);
         Ok(Self {
+            memory,
             serving,
             registry,
             server: sections.server.clone(),
@@ -244,6 +253,7 @@ impl Base {
             lifecycle: self.lifecycle.clone(),
             readiness: ReadinessMetrics::new(&self.registry),
             server: self.server.clone(),
+            memory: self.memory.clone(),
         })
     }
 

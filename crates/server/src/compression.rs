@@ -4,10 +4,9 @@ use std::io::{Read, Write};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
-use tidegate_serving::{ErrorCode, InferError};
+use tidegate_serving::{ErrorCode, InferError, MemoryReservation};
 
-/// A larger body is compressed and decompressed outside of the threads that serve connections.
-const BLOCKING_BYTES: usize = 64 << 10;
+use crate::codec::{INLINE_BYTES, run_codec};
 
 /// A content encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,50 +76,65 @@ impl Encoding {
         best.map(|(encoding, _)| encoding)
     }
 
-    /// Decompresses a body to at most `max_bytes`, because a small body can hold a huge one.
-    pub(crate) async fn unpack(self, body: Bytes, max_bytes: usize) -> Result<Bytes, InferError> {
-        // Handing a small body to another thread takes longer than unpacking it here.
-        if body.len() < BLOCKING_BYTES {
-            return self.unpack_now(&body, max_bytes);
+    /// Unpacks a body to at most `max_bytes`: a small body must not unpack to a large one. What it
+    /// unpacks to is reserved before memory is taken for it.
+    pub(crate) async fn unpack(
+        self,
+        body: Bytes,
+        max_bytes: usize,
+        memory: &mut MemoryReservation,
+    ) -> Result<Bytes, InferError> {
+        let mut reader = self.reader(body)?;
+        let mut unpacked = Vec::new();
+        // One byte more than is allowed, to tell a body of just the limit from a larger one.
+        let limit = max_bytes.saturating_add(1);
+        let mut step = INLINE_BYTES;
+        while unpacked.len() < limit {
+            step = step.min(limit - unpacked.len());
+            memory.grow(step, ErrorCode::BodyTooLarge)?;
+            let is_first = unpacked.is_empty();
+            let ended = if is_first {
+                read_step(&mut reader, &mut unpacked, step)?
+            } else {
+                // By its unpacked size: a packed megabyte of blanks has a kilobyte.
+                let (ended, same_reader, more) = run_codec(move || {
+                    let ended = read_step(&mut reader, &mut unpacked, step);
+                    (ended, reader, unpacked)
+                })
+                .await?;
+                (reader, unpacked) = (same_reader, more);
+                ended?
+            };
+            if ended {
+                return Ok(unpacked.into());
+            }
+            // Large steps, but none much larger than what has been read: the client that sends
+            // little reserves little.
+            step = unpacked.len().max(INLINE_BYTES);
         }
-        blocking(move || self.unpack_now(&body, max_bytes)).await?
+        let message = format!("the body is larger than {max_bytes} bytes once decompressed");
+        Err(InferError::new(ErrorCode::BodyTooLarge, message))
     }
 
-    fn unpack_now(self, body: &[u8], max_bytes: usize) -> Result<Bytes, InferError> {
-        let mut out = Vec::new();
-        // One byte more than is allowed, to tell a body of just the limit from a larger one.
-        let limit = max_bytes as u64 + 1;
-        let read = match self {
+    fn reader(self, body: Bytes) -> Result<Box<dyn Read + Send>, InferError> {
+        let body = std::io::Cursor::new(body);
+        Ok(match self {
             // A gzip body may have several members, one after the other (RFC 1952, section 2.2).
-            Self::Gzip => flate2::read::MultiGzDecoder::new(body)
-                .take(limit)
-                .read_to_end(&mut out),
+            Self::Gzip => Box::new(flate2::read::MultiGzDecoder::new(body)),
             // "deflate" is the zlib format (RFC 9110, section 8.4.1.2), not the bare algorithm.
-            Self::Deflate => flate2::read::ZlibDecoder::new(body)
-                .take(limit)
-                .read_to_end(&mut out),
-            Self::Zstd => zstd::stream::read::Decoder::new(body)
-                .and_then(|decoder| decoder.take(limit).read_to_end(&mut out)),
-        };
-        read.map_err(|error| {
-            InferError::new(
-                ErrorCode::MalformedRequest,
-                format!("the body cannot be decompressed: {error}"),
-            )
-        })?;
-        if out.len() > max_bytes {
-            let message = format!("the body is larger than {max_bytes} bytes once decompressed");
-            return Err(InferError::new(ErrorCode::BodyTooLarge, message));
-        }
-        Ok(out.into())
+            Self::Deflate => Box::new(flate2::read::ZlibDecoder::new(body)),
+            Self::Zstd => {
+                Box::new(zstd::stream::read::Decoder::new(body).map_err(not_decompressed)?)
+            }
+        })
     }
 
     /// Compresses an answer.
     pub(crate) async fn pack(self, body: Vec<u8>) -> Result<Vec<u8>, InferError> {
-        if body.len() < BLOCKING_BYTES {
+        if body.len() < INLINE_BYTES {
             return self.pack_now(&body);
         }
-        blocking(move || self.pack_now(&body)).await?
+        run_codec(move || self.pack_now(&body)).await?
     }
 
     fn pack_now(self, body: &[u8]) -> Result<Vec<u8>, InferError> {
@@ -141,31 +155,65 @@ impl Encoding {
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, InferError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| InferError::new(ErrorCode::Internal, error.to_string()))
+/// Reads up to so many bytes more; whether the body has ended.
+fn read_step(
+    reader: &mut (impl Read + ?Sized),
+    unpacked: &mut Vec<u8>,
+    bytes: usize,
+) -> Result<bool, InferError> {
+    let read = reader.take(bytes as u64).read_to_end(unpacked);
+    Ok(read.map_err(not_decompressed)? < bytes)
+}
+
+fn not_decompressed(error: std::io::Error) -> InferError {
+    let message = format!("the body cannot be decompressed: {error}");
+    InferError::new(ErrorCode::MalformedRequest, message)
 }
 
 #[cfg(test)]
 mod tests {
+    use tidegate_serving::MemoryBudget;
+
     use super::*;
 
-    #[test]
-    fn every_encoding_gives_the_body_back() {
-        let body = b"tensor".repeat(1000);
-        for encoding in [Encoding::Gzip, Encoding::Deflate, Encoding::Zstd] {
-            let packed = encoding.pack_now(&body).unwrap();
-            assert!(packed.len() < body.len() / 10);
-            assert_eq!(encoding.unpack_now(&packed, body.len()).unwrap(), body);
-            let bomb = encoding.unpack_now(&packed, body.len() - 1).unwrap_err();
-            assert_eq!(bomb.code, ErrorCode::BodyTooLarge);
-            let cut = encoding
-                .unpack_now(&packed[..packed.len() / 2], body.len())
-                .unwrap_err();
-            assert_eq!(cut.code, ErrorCode::MalformedRequest);
+    async fn unpack(
+        encoding: Encoding,
+        packed: &[u8],
+        max_bytes: usize,
+    ) -> Result<Bytes, ErrorCode> {
+        let mut memory = MemoryReservation::default();
+        let packed = Bytes::copy_from_slice(packed);
+        let unpacked = encoding.unpack(packed, max_bytes, &mut memory).await;
+        unpacked.map_err(|error| error.code)
+    }
+
+    #[tokio::test]
+    async fn every_encoding_gives_the_body_back() {
+        // Smaller and larger than what is unpacked at once.
+        for body in [b"tensor".repeat(1000), b"tensor".repeat(100_000)] {
+            for encoding in [Encoding::Gzip, Encoding::Deflate, Encoding::Zstd] {
+                let packed = encoding.pack_now(&body).unwrap();
+                assert!(packed.len() < body.len() / 10);
+                let unpacked = unpack(encoding, &packed, body.len()).await;
+                assert_eq!(unpacked.unwrap(), body);
+                let bomb = unpack(encoding, &packed, body.len() - 1).await;
+                assert_eq!(bomb.unwrap_err(), ErrorCode::BodyTooLarge);
+                let cut = unpack(encoding, &packed[..packed.len() / 2], body.len()).await;
+                assert_eq!(cut.unwrap_err(), ErrorCode::MalformedRequest);
+            }
         }
+    }
+
+    #[tokio::test]
+    async fn a_bomb_is_refused_by_the_memory_that_is_left() {
+        let budget = MemoryBudget::new(1 << 20);
+        let packed = Encoding::Zstd.pack_now(&vec![b' '; 8 << 20]).unwrap();
+        let mut memory = budget.begin();
+        let unpacked = Encoding::Zstd.unpack(packed.into(), 64 << 20, &mut memory);
+        assert_eq!(unpacked.await.unwrap_err().code, ErrorCode::BodyTooLarge);
+        drop(memory);
+        assert_eq!(budget.used_bytes(), 0);
+        assert!(budget.take_peak() <= budget.limit_bytes());
     }
 
     #[test]

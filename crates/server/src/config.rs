@@ -16,6 +16,10 @@ pub struct ServerConfig {
     pub grpc: SocketAddr,
     /// Largest body, before and after decompression, and largest gRPC message, in bytes.
     pub max_body_bytes: usize,
+    /// Memory that all requests and answers in flight may take together, in bytes: bodies, decoded
+    /// tensors, outputs and encoded answers that are not sent yet. 0 is a quarter of the memory
+    /// that the process may use.
+    pub memory_budget_bytes: usize,
     /// Open connections over both front ends; one more is closed at once.
     pub max_connections: usize,
     /// Open connections of one client, by its address; one more is closed at once. 0 is three
@@ -51,6 +55,7 @@ impl Default for ServerConfig {
             http: SocketAddr::from(([127, 0, 0, 1], 8000)),
             grpc: SocketAddr::from(([127, 0, 0, 1], 8001)),
             max_body_bytes: 64 << 20,
+            memory_budget_bytes: 0,
             max_connections: 4096,
             max_connections_per_client: 0,
             header_timeout_ms: 75_000,

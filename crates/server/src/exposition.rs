@@ -7,11 +7,13 @@ use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, header};
 use tidegate_gateway::Permission;
-use tidegate_serving::{Exposition, MetricRegistry, Serving, TextExposition, TextForm};
+use tidegate_serving::{
+    Exposition, MemoryBudget, MetricRegistry, Serving, TextExposition, TextForm,
+};
 use utoipa::OpenApi;
 
 use crate::ServerConfig;
-use crate::blocking::run_blocking;
+use crate::blocking::run_page;
 use crate::component::Component;
 use crate::compression::Encoding;
 use crate::lifecycle::Lifecycle;
@@ -35,6 +37,7 @@ pub(crate) struct MetricExposition {
     pub(crate) readiness: ReadinessMetrics,
     /// Has the size from which answers are compressed.
     pub(crate) server: ServerConfig,
+    pub(crate) memory: Arc<MemoryBudget>,
 }
 
 impl MetricExposition {
@@ -80,11 +83,19 @@ async fn metrics(
     let form = TextForm::accepted(accept.and_then(|accept| accept.to_str().ok()));
     let exposed = exposition.clone();
     // Of many versions this takes longer than the other connections of an event loop should wait.
-    let text = run_blocking(move || {
+    let text = run_page(move || {
         let mut text = TextExposition::new(form);
         exposed.expose(&mut text);
         text.finish()
     });
     let (text, encoding) = (text.await?.into_bytes(), Encoding::accepted(&headers));
-    Ok(body::answer(text, form.content_type(), encoding, &exposition.server).await?)
+    let memory = exposition.memory.begin();
+    let answer = body::answer(
+        text,
+        form.content_type(),
+        encoding,
+        &exposition.server,
+        memory,
+    );
+    Ok(answer.await?)
 }

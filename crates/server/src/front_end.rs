@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use tidegate_serving::{ErrorCode, IndexEntry, InferError, Serving};
+use tidegate_serving::{ErrorCode, IndexEntry, InferError, MemoryBudget, Serving};
 
 use crate::blocking::run_blocking;
 use crate::lifecycle::Lifecycle;
 use crate::listen::ConnectionMetrics;
+use crate::request_memory::GiveBackMemory;
 use crate::{ServerConfig, Traces};
 
 /// The state of the REST and gRPC front ends.
@@ -16,6 +17,10 @@ pub(crate) struct FrontEnd {
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) traces: Arc<Traces>,
     pub(crate) connections: ConnectionMetrics,
+    /// What requests and answers may take together.
+    pub(crate) memory: Arc<MemoryBudget>,
+    /// Returns free memory to the machine, where the allocator can be told to.
+    pub(crate) give_back: Option<GiveBackMemory>,
 }
 
 impl FrontEnd {

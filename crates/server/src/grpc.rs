@@ -2,7 +2,10 @@
 
 mod convert;
 mod exchange;
+mod held_memory;
+mod message_boundary;
 mod methods;
+mod received_body;
 mod service;
 
 use std::sync::Arc;

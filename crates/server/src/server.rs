@@ -14,6 +14,7 @@ use crate::component::Component;
 use crate::front_end::FrontEnd;
 use crate::grpc::GrpcService;
 use crate::listen::Listeners;
+use crate::request_memory::give_back_after_peaks;
 use crate::rest::RestService;
 use crate::workers::Workers;
 use crate::{ServerComponents, grpc};
@@ -60,12 +61,13 @@ impl Server {
         let mut listeners = Listeners::new(front_end.clone());
         let rest_service = RestService::new(front_end.clone(), &components);
         listeners.serve(http, "http", rest_service, workers.clone());
-        let grpc_service = GrpcService::new(
-            front_end.serving.gateway().clone(),
-            grpc::router(front_end.clone()).await,
-        );
+        let grpc_service = GrpcService::new(&front_end, grpc::router(front_end.clone()).await);
         listeners.serve(grpc, "grpc", grpc_service, workers.clone());
         let mut background = JoinSet::new();
+        if let Some(give_back) = front_end.give_back {
+            let memory = front_end.memory.clone();
+            background.spawn(give_back_after_peaks(memory, workers.clone(), give_back));
+        }
         for component in &components {
             component.clone().start(&mut background);
         }

@@ -59,6 +59,13 @@ impl Workers {
         });
     }
 
+    /// Runs something short on every loop.
+    pub(crate) fn on_each(&self, work: fn()) {
+        for worker in &self.0 {
+            worker.runtime.spawn(async move { work() });
+        }
+    }
+
     /// Ends the threads, and with them what still runs on their loops; waits a moment for that.
     /// From then on no request is answered.
     pub(crate) fn end(&self) {

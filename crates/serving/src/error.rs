@@ -142,6 +142,8 @@ error_codes! {
         "make the data folder writable, or free its disk, then repeat the change";
     NotReady "not_ready" 503 14
         "the model exists and is not loaded" "retry later, or load it";
+    MemoryFull "memory_full" 503 14
+        "the requests and answers in flight take all the memory that they may" "wait for the time in `Retry-After`, then retry, or send fewer rows";
     ShuttingDown "shutting_down" 503 14
         "the server is stopping" "send it to another replica";
     DeadlineExceeded "deadline_exceeded" 504 4
@@ -154,7 +156,7 @@ impl ErrorCode {
     /// After how many seconds a retry may succeed, if it may.
     pub const fn retry_after_s(self) -> Option<u64> {
         match self {
-            Self::QueueFull | Self::ShuttingDown => Some(1),
+            Self::QueueFull | Self::MemoryFull | Self::ShuttingDown => Some(1),
             _ => None,
         }
     }

@@ -36,6 +36,7 @@ mod error;
 mod fleet;
 mod load_trials;
 mod memory;
+mod memory_budget;
 mod metrics;
 mod models;
 mod observation;
@@ -62,6 +63,7 @@ pub use fleet::{
 pub use load_trials::{
     CHILD_COMMAND, LoadMarker, LoadTrials, TrialSettings, check_in_child, run_child,
 };
+pub use memory_budget::{MemoryBudget, MemoryReservation};
 pub use metrics::{
     Exemplar, Exposition, Family, Labels, MetricEntry, MetricKind, MetricRegistry, MetricSource,
     Sample, SeriesValue, SeriesValues, TextExposition, TextForm,

@@ -12,6 +12,7 @@
 //! The steps hand each other types that can be had in no other way: *route* takes an
 //! [`Authorized`], which only the gateway makes, and *schedule* takes what a version has prepared.
 
+mod answer_memory;
 mod exchange;
 mod in_process;
 mod postprocess;
@@ -56,23 +57,36 @@ impl Serving {
         let authorized = self.gateway().limit(permitted)?;
 
         // receive
-        let Received { mut request, at } = exchange.receive().await?;
+        let mut received = exchange.receive().await?;
+        let at = received.at;
         record.received(at, exchange.take_trace());
 
         // route
-        let routed = self.route(&authorized, request.deadline, at).await?;
+        let routed = self
+            .route(&authorized, received.request.deadline, at)
+            .await?;
         let version = &routed.version;
 
         // preprocess: some wire forms say what they hold only beside the signature
-        exchange.decode_inputs(&mut request, version.signature())?;
+        exchange
+            .decode_inputs(&mut received, version.signature())
+            .await?;
+        let Received {
+            request,
+            mut memory,
+            ..
+        } = received;
         // A request that cannot be decoded counts for no version, whichever step finds it out.
         record.routed(version.stats().counters());
         let Prepared { work, outputs } = version.prepare(request, at)?;
         let rows = work.rows;
+        // An answer that is too large is refused before it is computed, where its size is known.
+        answer_memory::reserve(&mut memory, version, rows, exchange.max_answer_bytes())?;
 
         // schedule, execute
         let completed = version.scheduler().submit(work).await?;
         record.executed(rows, completed.timing);
+        answer_memory::resize(&mut memory, &completed.outputs)?;
 
         // postprocess, encode
         let response = InferResponse {
@@ -80,6 +94,7 @@ impl Serving {
             timing: completed.timing,
             cold_start: routed.cold_start,
             version: routed.version,
+            memory,
         };
         record.encoding_begins();
         let Encoded { answer, bytes } = exchange.encode(response).await?;

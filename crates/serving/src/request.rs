@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tidegate_core::{Tensor, TraceContext};
 
-use crate::{Timing, Version};
+use crate::{MemoryReservation, Timing, Version};
 
 /// Longest id of a client's that is shown in its trace, in bytes.
 const MAX_ID_BYTES: usize = 256;
@@ -86,6 +86,8 @@ pub struct InferResponse {
     pub timing: Timing,
     /// Whether the version had to be loaded first.
     pub cold_start: bool,
+    /// What the outputs take of the memory budget.
+    pub memory: MemoryReservation,
 }
 
 /// A named output.

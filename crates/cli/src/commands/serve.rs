@@ -99,6 +99,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
         data_folder: config.data.clone(),
         registry_database: registry_database(&config.registry, config.data.as_deref()),
         allocator: Some(allocator::usage),
+        give_back: Some(allocator::give_back),
     };
     let mut fleet = None;
     let registry_place = registry_place(&config.registry, config.data.as_deref());

@@ -8,7 +8,7 @@ use tidegate_console::{Page, not_found};
 
 use super::frame::frame;
 use super::{Console, stream};
-use crate::blocking::run_blocking;
+use crate::blocking::run_page;
 use crate::clock::now_ms;
 use crate::compression::Encoding;
 use crate::origin;
@@ -63,7 +63,8 @@ pub(super) async fn render(
     query: impl FnOnce(&Console, u64) -> (StatusCode, Page) + Send + 'static,
 ) -> Response {
     let config = console.front_end.config.clone();
-    let rendered = run_blocking(move || {
+    let memory = console.front_end.memory.begin();
+    let rendered = run_page(move || {
         let now_ms = now_ms();
         let (status, page) = query(&console, now_ms);
         let html = page.render(&frame(&console, now_ms));
@@ -74,7 +75,7 @@ pub(super) async fn render(
         Err(error) => return ApiError::from(error).into_response(),
     };
     let (content_type, encoding) = ("text/html; charset=utf-8", Encoding::accepted(headers));
-    match body::answer(html, content_type, encoding, &config).await {
+    match body::answer(html, content_type, encoding, &config, memory).await {
         Ok(mut response) => {
             *response.status_mut() = status;
             response

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use http::{HeaderMap, StatusCode};
-use tidegate_serving::{ErrorCode, InferError};
+use tidegate_serving::{ErrorCode, InferError, MemoryReservation};
 
 use crate::ServerConfig;
 use crate::origin;
@@ -35,7 +35,9 @@ impl Form {
             });
         }
         let most = config.max_body_bytes.min(MAX_FORM_BYTES);
-        let bytes = body::read_at_most(most, headers, body, config).await?;
+        // Too little to count.
+        let mut memory = MemoryReservation::default();
+        let bytes = body::read_at_most(most, headers, body, config, &mut memory).await?;
         Ok(Self(form_urlencoded::parse(&bytes).into_owned().collect()))
     }
 

@@ -69,6 +69,33 @@ pub(crate) fn request(
     })
 }
 
+/// The bytes of a message's tensors.
+pub(super) fn request_bytes(message: &ModelInferRequest) -> usize {
+    let raw: usize = message.raw_input_contents.iter().map(Bytes::len).sum();
+    let contents = message
+        .inputs
+        .iter()
+        .filter_map(|input| input.contents.as_ref());
+    raw + contents.map(contents_bytes).sum::<usize>()
+}
+
+fn contents_bytes(contents: &InferTensorContents) -> usize {
+    let InferTensorContents {
+        bool_contents,
+        int_contents,
+        int64_contents,
+        uint_contents,
+        uint64_contents,
+        fp32_contents,
+        fp64_contents,
+        bytes_contents,
+    } = contents;
+    let four_bytes = int_contents.len() + uint_contents.len() + fp32_contents.len();
+    let eight_bytes = int64_contents.len() + uint64_contents.len() + fp64_contents.len();
+    let texts: usize = bytes_contents.iter().map(|text| text.len() + 32).sum();
+    bool_contents.len() + 4 * four_bytes + 8 * eight_bytes + texts
+}
+
 /// Writes an answer; all data raw, as Triton does.
 ///
 /// # Errors

@@ -1,20 +1,24 @@
 //! A request of the Open Inference Protocol over gRPC, alone or in a stream.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use tidegate_gateway::Credentials;
 use tidegate_protocol::inference::{ModelInferRequest, ModelInferResponse};
 use tidegate_serving::{
-    Encoded, Exchange, InferError, InferResponse, Received, RequestTrace, Target,
+    Encoded, ErrorCode, Exchange, InferError, InferResponse, MemoryBudget, MemoryReservation,
+    Received, RequestTrace, Target,
 };
 
 use super::convert;
 use crate::ServerConfig;
+use crate::front_end::FrontEnd;
 
 /// One message and its answer.
 pub(super) struct GrpcExchange<'a> {
     config: &'a ServerConfig,
+    memory: &'a Arc<MemoryBudget>,
     metadata: &'a HeaderMap,
     message: ModelInferRequest,
     /// How long the client waits, by its `grpc-timeout`.
@@ -27,7 +31,7 @@ pub(super) struct GrpcExchange<'a> {
 impl<'a> GrpcExchange<'a> {
     /// A message that has arrived with this metadata; for those of a stream, the stream's.
     pub(super) fn new(
-        config: &'a ServerConfig,
+        front_end: &'a FrontEnd,
         metadata: &'a HeaderMap,
         mut message: ModelInferRequest,
         mut trace: Option<Box<RequestTrace>>,
@@ -37,7 +41,8 @@ impl<'a> GrpcExchange<'a> {
             trace.set_id(&id);
         }
         Self {
-            config,
+            config: &front_end.config,
+            memory: &front_end.memory,
             metadata,
             message,
             timeout: None,
@@ -53,7 +58,8 @@ impl<'a> GrpcExchange<'a> {
 }
 
 impl Exchange for GrpcExchange<'_> {
-    type Answer = ModelInferResponse;
+    /// The message, and what it takes of the memory budget until it was sent.
+    type Answer = (ModelInferResponse, MemoryReservation);
 
     fn credentials(&self) -> Credentials<'_> {
         Credentials::of(self.metadata)
@@ -70,19 +76,37 @@ impl Exchange for GrpcExchange<'_> {
     async fn receive(&mut self) -> Result<Received, InferError> {
         let at = Instant::now();
         let message = std::mem::take(&mut self.message);
+        let mut memory = self.memory.begin();
+        memory.grow(convert::request_bytes(&message), ErrorCode::BodyTooLarge)?;
         let request = convert::request(message, self.timeout, at)?;
-        Ok(Received { request, at })
+        Ok(Received {
+            request,
+            at,
+            memory,
+        })
     }
 
     fn take_trace(&mut self) -> Option<Box<RequestTrace>> {
         self.trace.take()
     }
 
+    fn max_answer_bytes(&self) -> usize {
+        self.config.max_answer_bytes
+    }
+
     async fn encode(
         &mut self,
-        response: InferResponse,
-    ) -> Result<Encoded<ModelInferResponse>, InferError> {
+        mut response: InferResponse,
+    ) -> Result<Encoded<Self::Answer>, InferError> {
+        let mut memory = std::mem::take(&mut response.memory);
+        // The transport copies the message into a buffer of its own.
+        memory.grow(memory.bytes(), ErrorCode::AnswerTooLarge)?;
         let id = std::mem::take(&mut self.id);
-        convert::response(response, id, self.config.max_answer_bytes)
+        let Encoded { answer, bytes } =
+            convert::response(response, id, self.config.max_answer_bytes)?;
+        Ok(Encoded {
+            answer: (answer, memory),
+            bytes,
+        })
     }
 }

@@ -3,18 +3,23 @@
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::response::Response;
-use futures_util::future::Either;
+use futures_util::TryFutureExt;
+use futures_util::future::{Either, MapOk};
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use tidegate_gateway::{Credentials, Gateway, Permission};
-use tidegate_serving::{ErrorCode, InferError};
+use tidegate_serving::{ErrorCode, InferError, MemoryBudget};
 
+use super::held_memory::HeldMemory;
+use super::received_body::ReceivedBody;
 use super::status;
+use crate::front_end::FrontEnd;
 
 /// Every method, by the path of its HTTP/2 request. A method that is not listed cannot be called.
 pub(crate) const METHODS: &[(&str, Permission)] = {
@@ -61,14 +66,18 @@ pub(crate) const METHODS: &[(&str, Permission)] = {
 #[derive(Clone)]
 pub(crate) struct GrpcService {
     gateway: Arc<Gateway>,
+    memory: Arc<MemoryBudget>,
+    message_timeout: Duration,
     router: TowerToHyperService<Router>,
 }
 
 impl GrpcService {
     /// The methods of `router`.
-    pub(crate) fn new(gateway: Arc<Gateway>, router: Router) -> Self {
+    pub(crate) fn new(front_end: &FrontEnd, router: Router) -> Self {
         Self {
-            gateway,
+            gateway: front_end.serving.gateway().clone(),
+            memory: front_end.memory.clone(),
+            message_timeout: Duration::from_millis(front_end.config.body_timeout_ms),
             router: TowerToHyperService::new(router),
         }
     }
@@ -99,19 +108,29 @@ fn permission_of(path: &str) -> Option<Permission> {
     Some(method.1)
 }
 
+/// Whether a method takes a stream of messages, between which a client may rest.
+fn takes_stream(path: &str) -> bool {
+    path.ends_with("/ModelStreamInfer") || path.ends_with("/ServerReflectionInfo")
+}
+
+type RouterFuture =
+    <TowerToHyperService<Router> as Service<Request<ReceivedBody<Incoming>>>>::Future;
+
 impl Service<Request<Incoming>> for GrpcService {
     type Response = Response;
     type Error = Infallible;
-    type Future = Either<
-        Ready<Result<Response, Infallible>>,
-        <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future,
-    >;
+    type Future =
+        Either<Ready<Result<Response, Infallible>>, MapOk<RouterFuture, fn(Response) -> Response>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        match self.admit(&request) {
-            Ok(()) => Either::Right(self.router.call(request)),
-            Err(error) => Either::Left(ready(Ok(status(&error).into_http()))),
+        if let Err(error) = self.admit(&request) {
+            return Either::Left(ready(Ok(status(&error).into_http())));
         }
+        let awaits_first = !takes_stream(request.uri().path());
+        let memory = self.memory.begin();
+        let request =
+            request.map(|body| ReceivedBody::new(body, self.message_timeout, awaits_first, memory));
+        Either::Right(self.router.call(request).map_ok(HeldMemory::attach))
     }
 }
 

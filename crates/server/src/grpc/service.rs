@@ -12,13 +12,14 @@ use tidegate_protocol::inference::infer_parameter::ParameterChoice;
 use tidegate_protocol::inference::model_metadata_response::TensorMetadata;
 use tidegate_protocol::inference::repository_index_response::ModelIndex;
 use tidegate_protocol::inference::{self as pb};
-use tidegate_serving::{DurationFigures, ErrorCode, InferError, Version, Via};
+use tidegate_serving::{DurationFigures, ErrorCode, InferError, MemoryReservation, Version, Via};
 use tonic::metadata::AsciiMetadataKey;
 use tonic::{Request, Response, Status, Streaming};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use super::exchange::GrpcExchange;
+use super::held_memory::{HeldMemory, MIN_HELD_BYTES};
 use super::{convert, status};
 use crate::describe::{self, EXTENSIONS, SERVER_NAME, SERVER_VERSION};
 use crate::front_end::FrontEnd;
@@ -137,19 +138,19 @@ async fn answer_in_stream(
     front_end: &FrontEnd,
     metadata: &HeaderMap,
     message: pb::ModelInferRequest,
-) -> pb::ModelStreamInferResponse {
+) -> (pb::ModelStreamInferResponse, MemoryReservation) {
     // Each request of a stream is a span of its own under the client's.
     let trace = front_end.traces.begin(metadata, Via::GrpcStream);
     let id = message.id.clone();
-    let exchange = GrpcExchange::new(&front_end.config, metadata, message, trace);
-    let (error_message, mut response) = match front_end.serving.answer(exchange).await {
-        Ok(response) => (String::new(), response),
+    let exchange = GrpcExchange::new(front_end, metadata, message, trace);
+    let (error_message, mut response, memory) = match front_end.serving.answer(exchange).await {
+        Ok((response, memory)) => (String::new(), response, memory),
         Err(error) => {
             let response = pb::ModelInferResponse {
                 id,
                 ..pb::ModelInferResponse::default()
             };
-            (error.to_string(), response)
+            (error.to_string(), response, MemoryReservation::default())
         }
     };
     // Every request has one response, which is its last. Clients that also read models with several
@@ -160,10 +161,29 @@ async fn answer_in_stream(
     response
         .parameters
         .insert(FINAL_RESPONSE.to_owned(), is_last);
-    pb::ModelStreamInferResponse {
+    let answer = pb::ModelStreamInferResponse {
         error_message,
         infer_response: Some(response),
+    };
+    (answer, memory)
+}
+
+/// An answer of a stream that is sent next; the stream's own bounds hold from here.
+fn without_memory(
+    answer: Result<(pb::ModelStreamInferResponse, MemoryReservation), Status>,
+) -> Result<pb::ModelStreamInferResponse, Status> {
+    answer.map(|(answer, _memory)| answer)
+}
+
+/// An answer whose memory is given back once it was sent.
+fn held_answer(
+    (message, memory): (pb::ModelInferResponse, MemoryReservation),
+) -> Response<pb::ModelInferResponse> {
+    let mut response = Response::new(message);
+    if memory.bytes() >= MIN_HELD_BYTES {
+        response.extensions_mut().insert(HeldMemory::new(memory));
     }
+    response
 }
 
 fn client_timeout<T>(request: &Request<T>) -> Option<Duration> {
@@ -274,10 +294,10 @@ impl GrpcInferenceService for Service {
         let (metadata, _, message) = request.into_parts();
         let trace = self.front_end.traces.begin(metadata.as_ref(), Via::Grpc);
         let trace_header = trace.as_deref().map(TraceHeader::of);
-        let exchange = GrpcExchange::new(&self.front_end.config, metadata.as_ref(), message, trace)
+        let exchange = GrpcExchange::new(&self.front_end, metadata.as_ref(), message, trace)
             .with_timeout(timeout);
         let answer = self.front_end.serving.answer(exchange).await;
-        let mut answer = answer.map(Response::new).map_err(|error| status(&error));
+        let mut answer = answer.map(held_answer).map_err(|error| status(&error));
         set_trace_header(trace_header, &mut answer);
         let mut answer = answer?;
         if !compress {
@@ -304,9 +324,10 @@ impl GrpcInferenceService for Service {
                     Ok(answer_in_stream(&front_end, metadata.as_ref().as_ref(), message?).await)
                 }
             });
-        let mut answers: Response<Self::ModelStreamInferStream> =
-            // In order: clients match answers to requests by it.
-            Response::new(Box::pin(answers.buffered(STREAM_DEPTH)));
+        // In order: clients match answers to requests by it. Answers that wait for those before them
+        // count in the memory budget.
+        let answers = answers.buffered(STREAM_DEPTH).map(without_memory);
+        let mut answers: Response<Self::ModelStreamInferStream> = Response::new(Box::pin(answers));
         if !compress {
             answers.disable_compression();
         }

@@ -17,13 +17,13 @@ pub(crate) fn encode_infer(
 ) -> Result<(Vec<u8>, Option<usize>), InferError> {
     refuse_oversized(response, &binary, max_bytes)?;
     let version = &response.version;
-    let elements: usize = response
-        .outputs
-        .iter()
-        .map(|output| output.tensor.shape().element_count())
-        .sum();
-    // A guess, not a bound: most numbers have fewer than twelve characters with their comma.
-    let mut out = Vec::with_capacity(192 + 64 * response.outputs.len() + 12 * elements);
+    let mut capacity = 192 + 64 * response.outputs.len();
+    for (at, output) in response.outputs.iter().enumerate() {
+        if !binary(at) {
+            capacity += 12 * output.tensor.shape().element_count();
+        }
+    }
+    let mut out = Vec::with_capacity(capacity);
     let mut sections: Vec<Bytes> = Vec::new();
     out.extend_from_slice(b"{\"model_name\":");
     string(&mut out, version.model().as_bytes())?;

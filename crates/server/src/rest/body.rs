@@ -1,20 +1,26 @@
 //! Bodies of requests and answers: bounded, timed, unpacked and packed.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::BoxError;
 use axum::body::Body;
 use axum::response::Response;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
-use tidegate_serving::{Encoded, ErrorCode, InferError};
+use tidegate_serving::{Encoded, ErrorCode, InferError, MemoryReservation};
 
 use crate::ServerConfig;
+use crate::codec::hold;
 use crate::compression::Encoding;
 
 const MAX_WANTED_BYTES: usize = 64 << 10;
+
+/// A smaller answer gives its memory back before it is sent: holding it would cost more than it
+/// takes.
+const MIN_HELD_BYTES: usize = 16 << 10;
 
 /// A body on its way in, from a connection or out of the router.
 pub(crate) trait Arriving:
@@ -24,16 +30,18 @@ pub(crate) trait Arriving:
 
 impl<B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send> Arriving for B {}
 
-/// Reads a whole body, decompressed. A body that was taken before is empty.
+/// Reads a whole body, decompressed, whose bytes are reserved as they arrive. A body that was taken
+/// before is empty.
 pub(super) async fn read(
     headers: &HeaderMap,
     body: Option<impl Arriving>,
     config: &ServerConfig,
+    memory: &mut MemoryReservation,
 ) -> Result<Bytes, InferError> {
     let Some(body) = body else {
         return Ok(Bytes::new());
     };
-    read_at_most(config.max_body_bytes, headers, body, config).await
+    read_at_most(config.max_body_bytes, headers, body, config, memory).await
 }
 
 /// Reads what somebody wants of the server, as JSON; that is never much.
@@ -43,7 +51,9 @@ pub(crate) async fn wanted<T: DeserializeOwned>(
     config: &ServerConfig,
 ) -> Result<T, InferError> {
     let max_bytes = config.max_body_bytes.min(MAX_WANTED_BYTES);
-    parse(&read_at_most(max_bytes, headers, body, config).await?)
+    // Too little to count.
+    let mut memory = MemoryReservation::default();
+    parse(&read_at_most(max_bytes, headers, body, config, &mut memory).await?)
 }
 
 /// The JSON value of a body.
@@ -65,6 +75,7 @@ pub(crate) async fn read_at_most(
     headers: &HeaderMap,
     body: impl Arriving,
     config: &ServerConfig,
+    memory: &mut MemoryReservation,
 ) -> Result<Bytes, InferError> {
     let encoding = Encoding::of_request(headers)?;
     // Refused before it is asked for: a client that waits for "100 Continue" never sends it.
@@ -72,30 +83,62 @@ pub(crate) async fn read_at_most(
         return Err(too_large(max_bytes, config));
     }
     let timeout = Duration::from_millis(config.body_timeout_ms);
-    let collected = tokio::time::timeout(timeout, Limited::new(body, max_bytes).collect()).await;
-    let body = match collected {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return Err(too_large(max_bytes, config));
-        }
-        Ok(Err(error)) => {
-            return Err(InferError::new(
-                ErrorCode::MalformedRequest,
-                format!("the body cannot be read: {error}"),
-            ));
-        }
-        Err(_) => {
-            let message = format!(
-                "the body did not arrive within {} ms",
-                config.body_timeout_ms
-            );
-            return Err(InferError::new(ErrorCode::MalformedRequest, message));
-        }
-    };
+    let collecting = collect(max_bytes, body, config, memory);
+    let body = tokio::time::timeout(timeout, collecting).await;
+    let body = body.unwrap_or_else(|_| {
+        let message = format!(
+            "the body did not arrive within {} ms",
+            config.body_timeout_ms
+        );
+        Err(InferError::new(ErrorCode::MalformedRequest, message))
+    })?;
     match encoding {
         None => Ok(body),
-        Some(encoding) => encoding.unpack(body, max_bytes).await,
+        Some(encoding) => {
+            let unpacked = encoding.unpack(body, max_bytes, memory).await?;
+            memory.resize(unpacked.len(), ErrorCode::BodyTooLarge)?;
+            Ok(unpacked)
+        }
     }
+}
+
+/// Collects the frames of a body. One that came in a single frame is not copied.
+async fn collect(
+    max_bytes: usize,
+    body: impl Arriving,
+    config: &ServerConfig,
+    memory: &mut MemoryReservation,
+) -> Result<Bytes, InferError> {
+    let mut body = pin!(body);
+    let mut first = Bytes::new();
+    let mut joined = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            let error: BoxError = error.into();
+            InferError::new(
+                ErrorCode::MalformedRequest,
+                format!("the body cannot be read: {error}"),
+            )
+        })?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if first.len() + joined.len() + data.len() > max_bytes {
+            return Err(too_large(max_bytes, config));
+        }
+        memory.grow(data.len(), ErrorCode::BodyTooLarge)?;
+        if first.is_empty() && joined.is_empty() {
+            first = data;
+            continue;
+        }
+        joined.extend_from_slice(&std::mem::take(&mut first));
+        joined.extend_from_slice(&data);
+    }
+    Ok(if joined.is_empty() {
+        first
+    } else {
+        joined.freeze()
+    })
 }
 
 fn too_large(max_bytes: usize, config: &ServerConfig) -> InferError {
@@ -110,24 +153,31 @@ fn too_large(max_bytes: usize, config: &ServerConfig) -> InferError {
 }
 
 /// A successful answer, compressed where the client asked for it and it is large enough to gain.
+/// Its memory is given back once it was sent.
 pub(crate) async fn answer(
     body: Vec<u8>,
     content_type: &'static str,
     accepted: Option<Encoding>,
     config: &ServerConfig,
+    mut memory: MemoryReservation,
 ) -> Result<Response, InferError> {
     let encoding = accepted.filter(|_| body.len() >= config.compress_min_bytes);
     let body = match encoding {
         None => body,
         Some(encoding) => encoding.pack(body).await?,
     };
-    let mut response = Response::new(Body::from(body));
+    memory.resize(body.capacity(), ErrorCode::AnswerTooLarge)?;
+    let body = if body.len() < MIN_HELD_BYTES {
+        Body::from(body)
+    } else {
+        Body::from(hold(body, memory))
+    };
+    let mut response = Response::new(body);
     *response.status_mut() = StatusCode::OK;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     if let Some(encoding) = encoding {
         headers.insert(header::CONTENT_ENCODING, encoding.header());
-        // A shared cache must not give it to clients that cannot unpack it.
         headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     }
     Ok(response)
@@ -139,8 +189,10 @@ pub(super) async fn encoded(
     content_type: &'static str,
     headers: &HeaderMap,
     config: &ServerConfig,
+    memory: MemoryReservation,
 ) -> Result<Encoded<Response>, InferError> {
-    let answer = answer(body, content_type, Encoding::accepted(headers), config).await?;
+    let accepted = Encoding::accepted(headers);
+    let answer = answer(body, content_type, accepted, config, memory).await?;
     let size = http_body::Body::size_hint(answer.body());
     let bytes = usize::try_from(size.lower()).unwrap_or(usize::MAX);
     Ok(Encoded { answer, bytes })

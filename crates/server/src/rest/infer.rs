@@ -11,8 +11,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tidegate_core::Signature;
 use tidegate_gateway::Credentials;
 use tidegate_serving::{
-    Encoded, ErrorCode, Exchange, InferError, InferRequest, InferResponse, Received, RequestTrace,
-    Target, Via,
+    Encoded, ErrorCode, Exchange, InferError, InferRequest, InferResponse, MemoryBudget,
+    MemoryReservation, Received, RequestTrace, Target, Via,
 };
 
 use super::answer::{ApiError, ErrorBody};
@@ -20,8 +20,9 @@ use super::body;
 use super::path::Path;
 use super::raw;
 use crate::ServerConfig;
+use crate::codec::{INLINE_BYTES, decoded_bytes_at_most, encoded_bytes, run_codec};
 use crate::front_end::FrontEnd;
-use crate::json::{decode_infer, encode_infer};
+use crate::json::{DecodedRequest, decode_infer, encode_infer};
 use crate::parameters::earlier;
 use crate::rest::openapi::{InferRequestBody, InferResponseBody};
 use crate::traces::TraceHeader;
@@ -82,6 +83,7 @@ pub(crate) async fn handle(
     let trace_header = trace.as_deref().map(TraceHeader::of);
     let exchange = InferExchange {
         config: &front_end.config,
+        memory: &front_end.memory,
         headers,
         target,
         body: Some(body),
@@ -108,6 +110,7 @@ pub(super) fn respond(
 /// A request of the Open Inference Protocol over REST.
 struct InferExchange<'a, B> {
     config: &'a ServerConfig,
+    memory: &'a Arc<MemoryBudget>,
     headers: &'a HeaderMap,
     target: Target,
     /// Taken when it is read.
@@ -119,7 +122,7 @@ struct InferExchange<'a, B> {
 }
 
 /// How the client wants its answer.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct AnswerForm {
     id: Option<String>,
     /// For each requested output, whether it is wanted as binary data, if the request says so.
@@ -132,6 +135,20 @@ impl AnswerForm {
     fn is_binary(&self, output: usize) -> bool {
         let own = self.binary.get(output).copied().flatten();
         own.unwrap_or(self.all_binary)
+    }
+
+    /// Writes an answer, and gives the memory of its outputs back.
+    fn encode(
+        &self,
+        response: InferResponse,
+        max_bytes: usize,
+    ) -> Result<(Vec<u8>, Option<usize>), InferError> {
+        encode_infer(
+            &response,
+            self.id.as_deref(),
+            |output| self.is_binary(output),
+            max_bytes,
+        )
     }
 }
 
@@ -147,15 +164,16 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
     }
 
     async fn receive(&mut self) -> Result<Received, InferError> {
-        let body = body::read(self.headers, self.body.take(), self.config).await?;
-        // After the body: how long that took depends on the client, not on this server.
+        let mut memory = self.memory.begin();
+        let body = self.body.take();
+        let body = body::read(self.headers, body, self.config, &mut memory).await?;
         let at = Instant::now();
         let json_bytes = json_bytes(self.headers, &body)?;
         // Without the header it is an empty body, which is a mistake and no raw request.
         if json_bytes == 0 && self.headers.contains_key(HEADER_LENGTH) {
-            return self.receive_raw(body, at);
+            return self.receive_raw(body, at, memory);
         }
-        let decoded = decode_infer(&body, json_bytes)?;
+        let decoded = decode(body, json_bytes, &mut memory).await?;
         let parameters = decoded.parameters;
         self.form = AnswerForm {
             id: decoded.id,
@@ -171,37 +189,52 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
             deadline: earlier(parameters.deadline(at)?, header_deadline(self.headers, at)?),
             priority: parameters.priority()?,
         };
-        Ok(Received { request, at })
+        Ok(Received {
+            request,
+            at,
+            memory,
+        })
     }
 
     fn take_trace(&mut self) -> Option<Box<RequestTrace>> {
         self.trace.take()
     }
 
-    fn decode_inputs(
+    async fn decode_inputs(
         &mut self,
-        request: &mut InferRequest,
+        received: &mut Received,
         signature: &Signature,
     ) -> Result<(), InferError> {
         if let Some(bytes) = self.raw.take() {
-            request.inputs = raw::decode(bytes, signature)?;
+            received.request.inputs = raw::decode(bytes, signature)?;
         }
         Ok(())
     }
 
-    async fn encode(&mut self, response: InferResponse) -> Result<Encoded<Response>, InferError> {
-        let form = &self.form;
-        let (body, json_bytes) = encode_infer(
-            &response,
-            form.id.as_deref(),
-            |output| form.is_binary(output),
-            self.config.max_answer_bytes,
-        )?;
+    fn max_answer_bytes(&self) -> usize {
+        self.config.max_answer_bytes
+    }
+
+    async fn encode(
+        &mut self,
+        mut response: InferResponse,
+    ) -> Result<Encoded<Response>, InferError> {
+        let mut memory = std::mem::take(&mut response.memory);
+        let bytes = encoded_bytes(&response, |output| self.form.is_binary(output));
+        memory.grow(bytes, ErrorCode::AnswerTooLarge)?;
+        let max_bytes = self.config.max_answer_bytes;
+        let (body, json_bytes) = if bytes <= INLINE_BYTES {
+            self.form.encode(response, max_bytes)?
+        } else {
+            let form = self.form.clone();
+            run_codec(move || form.encode(response, max_bytes)).await??
+        };
         let content_type = match json_bytes {
             Some(_) => "application/octet-stream",
             None => "application/json",
         };
-        let mut encoded = body::encoded(body, content_type, self.headers, self.config).await?;
+        let mut encoded =
+            body::encoded(body, content_type, self.headers, self.config, memory).await?;
         if let Some(json_bytes) = json_bytes {
             let headers = encoded.answer.headers_mut();
             headers.insert(HEADER_LENGTH, HeaderValue::from(json_bytes));
@@ -212,15 +245,45 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
 
 impl<B> InferExchange<'_, B> {
     /// A request without JSON, whose answer is binary too.
-    fn receive_raw(&mut self, body: Bytes, at: Instant) -> Result<Received, InferError> {
+    fn receive_raw(
+        &mut self,
+        body: Bytes,
+        at: Instant,
+        memory: MemoryReservation,
+    ) -> Result<Received, InferError> {
         self.raw = Some(body);
         self.form.all_binary = true;
         let request = InferRequest {
             deadline: header_deadline(self.headers, at)?,
             ..InferRequest::default()
         };
-        Ok(Received { request, at })
+        Ok(Received {
+            request,
+            at,
+            memory,
+        })
     }
+}
+
+/// Decodes a body; one with much JSON beside the thread that has the connection.
+async fn decode(
+    body: Bytes,
+    json_bytes: usize,
+    memory: &mut MemoryReservation,
+) -> Result<DecodedRequest, InferError> {
+    if json_bytes <= INLINE_BYTES {
+        return decode_infer(&body, json_bytes);
+    }
+    let received = memory.bytes();
+    memory.grow(
+        decoded_bytes_at_most(&body[..json_bytes]),
+        ErrorCode::BodyTooLarge,
+    )?;
+    let decoded = run_codec(move || decode_infer(&body, json_bytes)).await??;
+    let tensors = decoded.inputs.iter();
+    let decoded_bytes: usize = tensors.map(|(_, tensor)| tensor.byte_len()).sum();
+    memory.shrink_to(received + decoded_bytes);
+    Ok(decoded)
 }
 
 /// Where the JSON ends and binary data begins.

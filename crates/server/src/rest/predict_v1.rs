@@ -13,8 +13,8 @@ use serde::Serialize;
 use tidegate_core::Signature;
 use tidegate_gateway::Credentials;
 use tidegate_serving::{
-    Encoded, ErrorCode, Exchange, InferError, InferRequest, InferResponse, Received, RequestTrace,
-    Target, Via,
+    Encoded, ErrorCode, Exchange, InferError, InferRequest, InferResponse, MemoryBudget, Received,
+    RequestTrace, Target, Via,
 };
 use utoipa::ToSchema;
 
@@ -25,6 +25,7 @@ use super::infer::{header_deadline, respond};
 use super::openapi::{InstancesBody, PredictionsBody};
 use super::path::Path;
 use crate::ServerConfig;
+use crate::codec::{INLINE_BYTES, decoded_bytes_at_most, encoded_bytes, run_codec};
 use crate::front_end::FrontEnd;
 use crate::json::{decode_instances, encode_predictions};
 use crate::traces::TraceHeader;
@@ -77,6 +78,7 @@ pub(crate) async fn predict(
     let trace_header = trace.as_deref().map(TraceHeader::of);
     let exchange = PredictExchange {
         config: &front_end.config,
+        memory: &front_end.memory,
         headers: &headers,
         model,
         body: Some(body),
@@ -89,6 +91,7 @@ pub(crate) async fn predict(
 /// A request of KServe v1.
 struct PredictExchange<'a> {
     config: &'a ServerConfig,
+    memory: &'a Arc<MemoryBudget>,
     headers: &'a HeaderMap,
     model: &'a str,
     /// Taken when it is read.
@@ -113,30 +116,62 @@ impl Exchange for PredictExchange<'_> {
     }
 
     async fn receive(&mut self) -> Result<Received, InferError> {
-        self.received = body::read(self.headers, self.body.take(), self.config).await?;
+        let mut memory = self.memory.begin();
+        let body = self.body.take();
+        self.received = body::read(self.headers, body, self.config, &mut memory).await?;
         let at = Instant::now();
         let request = InferRequest {
             deadline: header_deadline(self.headers, at)?,
             ..InferRequest::default()
         };
-        Ok(Received { request, at })
+        Ok(Received {
+            request,
+            at,
+            memory,
+        })
     }
 
     fn take_trace(&mut self) -> Option<Box<RequestTrace>> {
         self.trace.take()
     }
 
-    fn decode_inputs(
+    async fn decode_inputs(
         &mut self,
-        request: &mut InferRequest,
+        received: &mut Received,
         signature: &Signature,
     ) -> Result<(), InferError> {
-        request.inputs = decode_instances(&self.received, signature)?;
+        let body = std::mem::take(&mut self.received);
+        if body.len() <= INLINE_BYTES {
+            received.request.inputs = decode_instances(&body, signature)?;
+            return Ok(());
+        }
+        let memory = &mut received.memory;
+        memory.grow(decoded_bytes_at_most(&body), ErrorCode::BodyTooLarge)?;
+        let signature = signature.clone();
+        let inputs = run_codec(move || decode_instances(&body, &signature)).await??;
+        memory.shrink_to(inputs.iter().map(|(_, tensor)| tensor.byte_len()).sum());
+        received.request.inputs = inputs;
         Ok(())
     }
 
-    async fn encode(&mut self, response: InferResponse) -> Result<Encoded<Response>, InferError> {
-        let body = encode_predictions(&response, self.config.max_answer_bytes)?;
-        body::encoded(body, "application/json", self.headers, self.config).await
+    fn max_answer_bytes(&self) -> usize {
+        self.config.max_answer_bytes
+    }
+
+    async fn encode(
+        &mut self,
+        mut response: InferResponse,
+    ) -> Result<Encoded<Response>, InferError> {
+        let mut memory = std::mem::take(&mut response.memory);
+        let bytes = encoded_bytes(&response, |_| false);
+        memory.grow(bytes, ErrorCode::AnswerTooLarge)?;
+        let max_bytes = self.config.max_answer_bytes;
+        let body = if bytes <= INLINE_BYTES {
+            encode_predictions(&response, max_bytes)?
+        } else {
+            run_codec(move || encode_predictions(&response, max_bytes)).await??
+        };
+        let (headers, config) = (self.headers, self.config);
+        body::encoded(body, "application/json", headers, config, memory).await
     }
 }

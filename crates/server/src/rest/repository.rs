@@ -139,7 +139,9 @@ async fn optional_json<T: Default + for<'de> Deserialize<'de>>(
     body: Body,
 ) -> Result<T, InferError> {
     let max_bytes = front_end.config.max_body_bytes.min(MAX_CONTROL_BYTES);
-    let body = body::read_at_most(max_bytes, headers, body, &front_end.config).await?;
+    let mut memory = front_end.memory.begin();
+    let config = &front_end.config;
+    let body = body::read_at_most(max_bytes, headers, body, config, &mut memory).await?;
     if body.is_empty() {
         return Ok(T::default());
     }

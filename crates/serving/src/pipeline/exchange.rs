@@ -5,7 +5,7 @@ use std::time::Instant;
 use tidegate_core::Signature;
 use tidegate_gateway::Credentials;
 
-use crate::{InferError, InferRequest, InferResponse, RequestTrace, Target};
+use crate::{InferError, InferRequest, InferResponse, MemoryReservation, RequestTrace, Target};
 
 /// One request and its answer, as a front end has them on the wire.
 ///
@@ -36,13 +36,19 @@ pub trait Exchange {
     /// What does not fit the signature.
     fn decode_inputs(
         &mut self,
-        _request: &mut InferRequest,
+        _received: &mut Received,
         _signature: &Signature,
-    ) -> Result<(), InferError> {
-        Ok(())
+    ) -> impl Future<Output = Result<(), InferError>> + Send {
+        std::future::ready(Ok(()))
     }
 
-    /// Encodes the answer.
+    /// Most bytes that the tensors of the answer may take.
+    fn max_answer_bytes(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Encodes the answer. The memory that it takes is reserved, in the response's reservation,
+    /// before it is taken, and until it was sent.
     ///
     /// # Errors
     /// If the wire form cannot carry it; the request then counts as failed.
@@ -59,6 +65,8 @@ pub struct Received {
     pub request: InferRequest,
     /// When its last byte arrived.
     pub at: Instant,
+    /// What its body and its inputs take of the memory budget.
+    pub memory: MemoryReservation,
 }
 
 /// An answer in its wire form.

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use tidegate_gateway::Credentials;
 
 use super::{Encoded, Exchange, Received};
-use crate::{InferError, InferRequest, InferResponse, RequestTrace, Target};
+use crate::{InferError, InferRequest, InferResponse, MemoryReservation, RequestTrace, Target};
 
 /// A request without a wire: its answer is the response itself.
 #[derive(Debug)]
@@ -42,6 +42,7 @@ impl Exchange for InProcess {
         Ok(Received {
             request: std::mem::take(&mut self.request),
             at: Instant::now(),
+            memory: MemoryReservation::default(),
         })
     }
 

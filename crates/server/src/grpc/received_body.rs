@@ -1,0 +1,175 @@
+//! The body of a call while it arrives: messages must come whole, in time, within the memory that is
+//! left.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::BoxError;
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tidegate_serving::{ErrorCode, InferError, MemoryReservation};
+use tokio::time::Sleep;
+
+use super::message_boundary::MessageBoundary;
+use super::status;
+
+/// A body whose messages may not stay half sent.
+pub(crate) struct ReceivedBody<B> {
+    body: B,
+    boundary: MessageBoundary,
+    timeout: Duration,
+    /// Whether the client owes the rest of a message, or the first one.
+    is_awaited: bool,
+    /// Set once it was waited for.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// What the message that arrives takes.
+    memory: MemoryReservation,
+}
+
+impl<B> ReceivedBody<B> {
+    /// A body of which a message may take so long. Where `awaits_first` is set, that holds for the
+    /// first one from the beginning: a call with one message is nothing without it.
+    pub(super) fn new(
+        body: B,
+        timeout: Duration,
+        awaits_first: bool,
+        memory: MemoryReservation,
+    ) -> Self {
+        Self {
+            body,
+            boundary: MessageBoundary::default(),
+            timeout,
+            is_awaited: awaits_first,
+            timer: None,
+            memory,
+        }
+    }
+
+    /// Follows what has arrived. The timer runs from the first byte of a message to its last, and
+    /// so long its bytes are counted here; then the pipeline counts them.
+    fn follow(&mut self, data: &[u8]) -> Result<(), InferError> {
+        if self.boundary.advance(data) {
+            self.timer = None;
+            self.memory.shrink_to(0);
+        }
+        self.is_awaited = !self.boundary.is_whole();
+        if !self.is_awaited {
+            return Ok(());
+        }
+        self.memory.grow(data.len(), ErrorCode::BodyTooLarge)
+    }
+
+    fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<InferError> {
+        if !self.is_awaited {
+            return Poll::Pending;
+        }
+        // Most messages come in one piece, and need none.
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(self.timeout)));
+        ready!(timer.as_mut().poll(context));
+        let message = format!(
+            "the message did not arrive within {} ms (server.body_timeout_ms)",
+            self.timeout.as_millis()
+        );
+        Poll::Ready(InferError::new(ErrorCode::MalformedRequest, message))
+    }
+}
+
+impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin> HttpBody for ReceivedBody<B> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        let frame = match Pin::new(&mut this.body).poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => frame,
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error.into()))),
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Pending => {
+                let late = ready!(this.poll_late(context));
+                return Poll::Ready(Some(Err(status(&late).into())));
+            }
+        };
+        let followed = match frame.data_ref() {
+            Some(data) => this.follow(data),
+            None => Ok(()),
+        };
+        Poll::Ready(Some(match followed {
+            Ok(()) => Ok(frame),
+            Err(error) => Err(status(&error).into()),
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+
+    use futures_util::StreamExt;
+    use http_body_util::{BodyExt, StreamBody};
+    use tidegate_serving::MemoryBudget;
+    use tokio::time::Instant;
+
+    use super::super::message_boundary::tests::message;
+    use super::*;
+
+    /// A body that sends `data` and then nothing more, without an end.
+    fn body(
+        data: Vec<u8>,
+        awaits_first: bool,
+        budget: &Arc<MemoryBudget>,
+    ) -> ReceivedBody<impl HttpBody<Data = Bytes, Error = Infallible> + Unpin> {
+        let sent = tokio_stream::once(Ok(Frame::data(Bytes::from(data))));
+        let sent = StreamBody::new(sent.chain(tokio_stream::pending()));
+        let timeout = Duration::from_secs(60);
+        ReceivedBody::new(sent, timeout, awaits_first, budget.begin())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_stays_half_sent_ends_its_call() {
+        let budget = MemoryBudget::new(1 << 20);
+        let mut half = message(100);
+        half.truncate(50);
+        let mut body = body(half, false, &budget);
+        assert!(body.frame().await.unwrap().is_ok());
+        assert_eq!(budget.used_bytes(), 50);
+        let started = Instant::now();
+        let error = body.frame().await.unwrap().unwrap_err();
+        assert!(error.to_string().contains("did not arrive"), "{error}");
+        assert_eq!(started.elapsed().as_secs(), 60);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_may_rest_between_messages() {
+        let budget = MemoryBudget::new(1 << 20);
+        let mut body = body(message(100), false, &budget);
+        assert!(body.frame().await.unwrap().is_ok());
+        assert_eq!(budget.used_bytes(), 0);
+        let rest = tokio::time::timeout(Duration::from_secs(3600), body.frame());
+        assert!(rest.await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_message_without_room_is_refused_while_it_arrives() {
+        let budget = MemoryBudget::new(200);
+        let mut half = message(1000);
+        half.truncate(300);
+        let mut body = body(half, true, &budget);
+        let error = body.frame().await.unwrap().unwrap_err();
+        assert!(error.to_string().contains("memory_budget_bytes"), "{error}");
+    }
+}
