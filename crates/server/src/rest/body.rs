@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::BoxError;
 use axum::body::Body;
 use axum::response::Response;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
@@ -15,8 +15,12 @@ use tidegate_serving::{Encoded, ErrorCode, InferError, MemoryReservation};
 use crate::ServerConfig;
 use crate::codec::hold;
 use crate::compression::Encoding;
+use crate::front_end::FrontEnd;
 
 const MAX_WANTED_BYTES: usize = 64 << 10;
+
+/// How long a server that is stopping waits for a body.
+const STOPPING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A smaller answer gives its memory back before it is sent: holding it would cost more than it
 /// takes.
@@ -31,17 +35,33 @@ pub(crate) trait Arriving:
 impl<B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send> Arriving for B {}
 
 /// Reads a whole body, decompressed, whose bytes are reserved as they arrive. A body that was taken
-/// before is empty.
+/// before is empty. A server that is stopping does not wait for one that does not come.
 pub(super) async fn read(
     headers: &HeaderMap,
     body: Option<impl Arriving>,
-    config: &ServerConfig,
+    front_end: &FrontEnd,
     memory: &mut MemoryReservation,
 ) -> Result<Bytes, InferError> {
     let Some(body) = body else {
         return Ok(Bytes::new());
     };
-    read_at_most(config.max_body_bytes, headers, body, config, memory).await
+    let config = &front_end.config;
+    let max_bytes = config.max_body_bytes;
+    tokio::select! {
+        // The body first: most are there already.
+        biased;
+        body = read_at_most(max_bytes, headers, body, config, memory) => body,
+        () = stopped(front_end) => {
+            let message = "the server is stopping, and the body has not arrived";
+            Err(InferError::new(ErrorCode::ShuttingDown, message))
+        }
+    }
+}
+
+/// Waits until the server has been stopping for a while.
+async fn stopped(front_end: &FrontEnd) {
+    front_end.lifecycle.stopping().await;
+    tokio::time::sleep(STOPPING_TIMEOUT).await;
 }
 
 /// Reads what somebody wants of the server, as JSON; that is never much.
@@ -111,7 +131,7 @@ async fn collect(
 ) -> Result<Bytes, InferError> {
     let mut body = pin!(body);
     let mut first = Bytes::new();
-    let mut joined = BytesMut::new();
+    let mut joined = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
             let error: BoxError = error.into();
@@ -127,17 +147,31 @@ async fn collect(
             return Err(too_large(max_bytes, config));
         }
         memory.grow(data.len(), ErrorCode::BodyTooLarge)?;
-        if first.is_empty() && joined.is_empty() {
+        if joined.is_empty() && first.is_empty() {
             first = data;
             continue;
         }
-        joined.extend_from_slice(&std::mem::take(&mut first));
+        if joined.is_empty() {
+            // As much as is announced, at once: a buffer that grows leaves its old ones behind.
+            // What has not arrived takes no memory yet, only addresses.
+            let announced = body.size_hint().lower().min(max_bytes as u64) as usize;
+            reserve(&mut joined, first.len() + data.len() + announced)?;
+            joined.extend_from_slice(&std::mem::take(&mut first));
+        }
+        reserve(&mut joined, data.len())?;
         joined.extend_from_slice(&data);
     }
-    Ok(if joined.is_empty() {
-        first
-    } else {
-        joined.freeze()
+    if joined.is_empty() {
+        return Ok(first);
+    }
+    Ok(joined.into())
+}
+
+/// Makes room in a buffer, where the system lets the process have it.
+fn reserve(buffer: &mut Vec<u8>, bytes: usize) -> Result<(), InferError> {
+    buffer.try_reserve(bytes).map_err(|_| {
+        let message = format!("the process has no memory for {bytes} bytes of a body");
+        InferError::new(ErrorCode::MemoryFull, message)
     })
 }
 

@@ -11,15 +11,14 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tidegate_core::Signature;
 use tidegate_gateway::Credentials;
 use tidegate_serving::{
-    Encoded, ErrorCode, Exchange, InferError, InferRequest, InferResponse, MemoryBudget,
-    MemoryReservation, Received, RequestTrace, Target, Via,
+    Encoded, ErrorCode, Exchange, InferError, InferRequest, InferResponse, MemoryReservation,
+    Received, RequestTrace, Target, Via,
 };
 
 use super::answer::{ApiError, ErrorBody};
 use super::body;
 use super::path::Path;
 use super::raw;
-use crate::ServerConfig;
 use crate::codec::{INLINE_BYTES, decoded_bytes_at_most, encoded_bytes, run_codec};
 use crate::front_end::FrontEnd;
 use crate::json::{DecodedRequest, decode_infer, encode_infer};
@@ -82,8 +81,7 @@ pub(crate) async fn handle(
     let trace = front_end.traces.begin(headers, Via::Rest);
     let trace_header = trace.as_deref().map(TraceHeader::of);
     let exchange = InferExchange {
-        config: &front_end.config,
-        memory: &front_end.memory,
+        front_end,
         headers,
         target,
         body: Some(body),
@@ -109,8 +107,7 @@ pub(super) fn respond(
 
 /// A request of the Open Inference Protocol over REST.
 struct InferExchange<'a, B> {
-    config: &'a ServerConfig,
-    memory: &'a Arc<MemoryBudget>,
+    front_end: &'a FrontEnd,
     headers: &'a HeaderMap,
     target: Target,
     /// Taken when it is read.
@@ -164,9 +161,9 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
     }
 
     async fn receive(&mut self) -> Result<Received, InferError> {
-        let mut memory = self.memory.begin();
+        let mut memory = self.front_end.memory.begin();
         let body = self.body.take();
-        let body = body::read(self.headers, body, self.config, &mut memory).await?;
+        let body = body::read(self.headers, body, self.front_end, &mut memory).await?;
         let at = Instant::now();
         let json_bytes = json_bytes(self.headers, &body)?;
         // Without the header it is an empty body, which is a mistake and no raw request.
@@ -212,7 +209,7 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
     }
 
     fn max_answer_bytes(&self) -> usize {
-        self.config.max_answer_bytes
+        self.front_end.config.max_answer_bytes
     }
 
     async fn encode(
@@ -222,7 +219,7 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
         let mut memory = std::mem::take(&mut response.memory);
         let bytes = encoded_bytes(&response, |output| self.form.is_binary(output));
         memory.grow(bytes, ErrorCode::AnswerTooLarge)?;
-        let max_bytes = self.config.max_answer_bytes;
+        let max_bytes = self.front_end.config.max_answer_bytes;
         let (body, json_bytes) = if bytes <= INLINE_BYTES {
             self.form.encode(response, max_bytes)?
         } else {
@@ -233,8 +230,14 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
             Some(_) => "application/octet-stream",
             None => "application/json",
         };
-        let mut encoded =
-            body::encoded(body, content_type, self.headers, self.config, memory).await?;
+        let mut encoded = body::encoded(
+            body,
+            content_type,
+            self.headers,
+            &self.front_end.config,
+            memory,
+        )
+        .await?;
         if let Some(json_bytes) = json_bytes {
             let headers = encoded.answer.headers_mut();
             headers.insert(HEADER_LENGTH, HeaderValue::from(json_bytes));

@@ -13,8 +13,8 @@ use serde::Serialize;
 use tidegate_core::Signature;
 use tidegate_gateway::Credentials;
 use tidegate_serving::{
-    Encoded, ErrorCode, Exchange, InferError, InferRequest, InferResponse, MemoryBudget, Received,
-    RequestTrace, Target, Via,
+    Encoded, ErrorCode, Exchange, InferError, InferRequest, InferResponse, Received, RequestTrace,
+    Target, Via,
 };
 use utoipa::ToSchema;
 
@@ -24,7 +24,6 @@ use super::health::{ModelReadiness, NotReady};
 use super::infer::{header_deadline, respond};
 use super::openapi::{InstancesBody, PredictionsBody};
 use super::path::Path;
-use crate::ServerConfig;
 use crate::codec::{INLINE_BYTES, decoded_bytes_at_most, encoded_bytes, run_codec};
 use crate::front_end::FrontEnd;
 use crate::json::{decode_instances, encode_predictions};
@@ -77,8 +76,7 @@ pub(crate) async fn predict(
     let trace = front_end.traces.begin(&headers, Via::RestV1);
     let trace_header = trace.as_deref().map(TraceHeader::of);
     let exchange = PredictExchange {
-        config: &front_end.config,
-        memory: &front_end.memory,
+        front_end: &front_end,
         headers: &headers,
         model,
         body: Some(body),
@@ -90,8 +88,7 @@ pub(crate) async fn predict(
 
 /// A request of KServe v1.
 struct PredictExchange<'a> {
-    config: &'a ServerConfig,
-    memory: &'a Arc<MemoryBudget>,
+    front_end: &'a FrontEnd,
     headers: &'a HeaderMap,
     model: &'a str,
     /// Taken when it is read.
@@ -116,9 +113,9 @@ impl Exchange for PredictExchange<'_> {
     }
 
     async fn receive(&mut self) -> Result<Received, InferError> {
-        let mut memory = self.memory.begin();
+        let mut memory = self.front_end.memory.begin();
         let body = self.body.take();
-        self.received = body::read(self.headers, body, self.config, &mut memory).await?;
+        self.received = body::read(self.headers, body, self.front_end, &mut memory).await?;
         let at = Instant::now();
         let request = InferRequest {
             deadline: header_deadline(self.headers, at)?,
@@ -155,7 +152,7 @@ impl Exchange for PredictExchange<'_> {
     }
 
     fn max_answer_bytes(&self) -> usize {
-        self.config.max_answer_bytes
+        self.front_end.config.max_answer_bytes
     }
 
     async fn encode(
@@ -165,13 +162,13 @@ impl Exchange for PredictExchange<'_> {
         let mut memory = std::mem::take(&mut response.memory);
         let bytes = encoded_bytes(&response, |_| false);
         memory.grow(bytes, ErrorCode::AnswerTooLarge)?;
-        let max_bytes = self.config.max_answer_bytes;
+        let max_bytes = self.front_end.config.max_answer_bytes;
         let body = if bytes <= INLINE_BYTES {
             encode_predictions(&response, max_bytes)?
         } else {
             run_codec(move || encode_predictions(&response, max_bytes)).await??
         };
-        let (headers, config) = (self.headers, self.config);
+        let (headers, config) = (self.headers, &self.front_end.config);
         body::encoded(body, "application/json", headers, config, memory).await
     }
 }
