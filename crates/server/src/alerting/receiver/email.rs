@@ -189,7 +189,7 @@ mod tests {
             ..config()
         });
         assert!(
-            error.contains("none of smtp") && !error.contains("hunter2"),
+            error.contains("must begin with smtp") && !error.contains("hunter2"),
             "{error}"
         );
         assert!(
