@@ -417,10 +417,6 @@ mod tests {
             gpu: _,
         } = Config::default();
         (fleet.follow, fleet.memory_budget_bytes) = (Some(true), Some(1));
-        let EnginesConfig {
-            default,
-            onnxruntime: _,
-        } = engines;
         let path = || Some(PathBuf::from("a path"));
         let text = || Some("a path".to_owned());
         let traces = TracesConfig {
@@ -430,8 +426,9 @@ mod tests {
             ..traces
         };
         let engines = EnginesConfig {
-            default,
             onnxruntime: path(),
+            load_trial_memory_bytes: Some(1),
+            ..engines
         };
         let gpu = GpuConfig { nvml: path() };
         let config = Config {
