@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import requests
+import tritonclient.grpc as triton
+import tritonclient.http as http
 
 import graphs
-from graphs import FLOAT, node, value, weights
+from graphs import FLOAT, STRING, node, value, weights
 
 ONE = weights("one", np.array(1, np.float32))
 ADD = node("Add", ["x", "one"], ["y"])
@@ -93,3 +95,32 @@ def test_a_model_that_is_random_on_purpose_can_be_declared(registry, start, tmp_
     assert requests.get(server.url("/v2/models/rnd/config"), timeout=60).json()["max_batch_size"] == 0
     first, second = (ask(server, "rnd", [[0, 0]])["y"] for _ in range(2))
     assert first != second
+
+
+def test_class_names_of_a_map_are_kept_in_the_order_of_the_graph(start, tmp_path):
+    nodes = [
+        node("Softmax", ["X"], ["p"]),
+        node("ZipMap", ["p"], ["scores"], domain="ai.onnx.ml", classlabels_strings=["dog", "cat", "eel"]),
+    ]
+    graphs.save(tmp_path / "zip.onnx", nodes, [value("X", FLOAT, ["N", 3])], [graphs.scores_by_class("scores", STRING)])
+    server = start(tmp_path / "zip.onnx")
+    metadata = requests.get(server.url("/v2/models/zip"), timeout=60).json()
+    assert metadata["outputs"][0]["shape"] == [-1, 3]
+    row = {"name": "X", "shape": [1, 3], "datatype": "FP32", "data": [9, 2, 3]}
+    [plain] = server.infer("zip", {"inputs": [row]}).json()["outputs"]
+    assert plain["shape"] == [1, 3] and plain["data"][0] > 0.99
+    wanted = [{"name": "scores", "parameters": {"classification": 1}}]
+    [classified] = server.infer("zip", {"inputs": [row], "outputs": wanted}).json()["outputs"]
+    assert classified["data"][0].endswith(":0:dog")
+
+
+def test_strings_of_any_bytes_pass_through(start, tmp_path):
+    same = node("Identity", ["x"], ["y"])
+    graphs.save(tmp_path / "s.onnx", [same], [value("x", STRING, ["N"])], [value("y", STRING, ["N"])])
+    server = start(tmp_path / "s.onnx")
+    sent = [b"a\0b", b"\xff\xfe", b"", b"x", "Zürich 🦀".encode(), bytes(range(256)) * 40]
+    for module, address in ((http, server.http), (triton, server.grpc)):
+        tensor = module.InferInput("x", [len(sent)], "BYTES")
+        tensor.set_data_from_numpy(np.array(sent, np.object_))
+        answer = module.InferenceServerClient(address).infer("s", [tensor]).as_numpy("y")
+        assert list(answer) == sent

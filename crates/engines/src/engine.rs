@@ -95,6 +95,11 @@ pub trait LoadedArtifact: Send + Sync {
     /// iterations depends on the values of its inputs has no such bound.
     fn run_time_is_bounded(&self) -> bool;
 
+    /// The names of the classes that an output has columns for, if the artifact says them.
+    fn classes(&self, _output: &str) -> Option<&[String]> {
+        None
+    }
+
     /// One more copy that can run a batch of its own.
     ///
     /// # Errors

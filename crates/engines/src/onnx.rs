@@ -3,7 +3,7 @@
 mod nodes;
 mod weights;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use tidegate_core::{DataType, Dim, Signature, TensorSpec};
@@ -165,6 +165,29 @@ fn is_one_sided(node: &pb::NodeProto) -> bool {
     let texts = attribute(node, "classlabels_strings").map_or(0, |labels| labels.strings.len());
     let scored = attribute(node, "class_ids").map_or(&[][..], |ids| &ids.ints);
     numbers.max(texts) < 3 && scored.iter().all(|class| *class == 0)
+}
+
+/// The names of the classes of each output that is a sequence of maps from classes to scores, in the
+/// order of the graph (the operator `ZipMap`).
+pub(crate) fn classes_of_maps(model: &pb::ModelProto) -> HashMap<String, Vec<String>> {
+    let mut classes = HashMap::new();
+    let graph_nodes = model.graph.iter().flat_map(|graph| &graph.node);
+    for node in graph_nodes.filter(|node| node.op_type == "ZipMap") {
+        let texts = attribute(node, "classlabels_strings").map(|labels| &labels.strings);
+        let numbers = attribute(node, "classlabels_int64s").map(|labels| &labels.ints);
+        let names: Vec<String> = match (texts, numbers) {
+            (Some(texts), _) if !texts.is_empty() => texts
+                .iter()
+                .map(|text| String::from_utf8_lossy(text).into_owned())
+                .collect(),
+            (_, Some(numbers)) => numbers.iter().map(i64::to_string).collect(),
+            _ => continue,
+        };
+        for output in &node.output {
+            classes.insert(output.clone(), names.clone());
+        }
+    }
+    classes
 }
 
 fn attribute<'a>(node: &'a pb::NodeProto, name: &str) -> Option<&'a pb::AttributeProto> {

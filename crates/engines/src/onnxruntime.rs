@@ -4,8 +4,10 @@ mod instance;
 mod library;
 mod preallocated;
 mod signature;
+mod strings;
 mod values;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +15,7 @@ use ort::logging::LogLevel;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use parking_lot::Mutex;
-use tidegate_core::{EngineOptions, GraphOptimization, Signature};
+use tidegate_core::{Dim, EngineOptions, GraphOptimization, Signature};
 
 use self::instance::OnnxRuntimeInstance;
 use self::library::OnnxRuntime;
@@ -100,22 +102,54 @@ impl Engine for OnnxRuntimeEngine {
             optimization: options.graph_optimization,
         };
         let session = sessions.session()?;
+        let graph = read_graph(path, file.len());
+        let mut signature = signature::of(&session)?;
+        if let Some(graph) = &graph {
+            graph.count_classes(&mut signature);
+        }
         Ok(Arc::new(OnnxRuntimeArtifact {
             sessions,
-            signature: signature::of(&session)?,
+            signature,
             instances,
-            may_loop: may_loop(path, file.len()),
+            may_loop: graph.as_ref().is_none_or(|graph| graph.has_loop),
+            classes: Arc::new(graph.map(|graph| graph.classes).unwrap_or_default()),
             first: Mutex::new(Some(session)),
             proof: Arc::default(),
         }))
     }
 }
 
-fn may_loop(path: &Path, file_bytes: u64) -> bool {
+/// What the file says and the runtime does not. `None` where it is not read.
+struct Graph {
+    has_loop: bool,
+    classes: Classes,
+}
+
+/// The names of classes by output.
+type Classes = HashMap<String, Vec<String>>;
+
+fn read_graph(path: &Path, file_bytes: u64) -> Option<Graph> {
     if file_bytes > READ_LIMIT_BYTES {
-        return true;
+        return None;
     }
-    onnx::read(path).map_or(true, |model| onnx::has_loop(&model))
+    let model = onnx::read(path).ok()?;
+    Some(Graph {
+        has_loop: onnx::has_loop(&model),
+        classes: onnx::classes_of_maps(&model),
+    })
+}
+
+impl Graph {
+    /// Sets the number of columns of outputs that are maps from classes.
+    fn count_classes(&self, signature: &mut Signature) {
+        for output in &mut signature.outputs {
+            if let Some(classes) = self.classes.get(&output.name)
+                && let Some([_, columns @ Dim::Any]) = output.dims.as_deref_mut()
+            {
+                *columns = Dim::Fixed(classes.len());
+            }
+        }
+    }
 }
 
 /// A file that instances are made from.
@@ -124,6 +158,7 @@ struct OnnxRuntimeArtifact {
     signature: Signature,
     instances: usize,
     may_loop: bool,
+    classes: Arc<Classes>,
     /// The session that was made to read the signature; the first instance takes it.
     first: Mutex<Option<Session>>,
     proof: Arc<PreallocationProof>,
@@ -146,10 +181,15 @@ impl LoadedArtifact for OnnxRuntimeArtifact {
         !self.may_loop
     }
 
+    fn classes(&self, output: &str) -> Option<&[String]> {
+        self.classes.get(output).map(Vec::as_slice)
+    }
+
     fn instance(&self) -> Result<Box<dyn Instance>, LoadError> {
         let first = self.first.lock().take();
         let session = first.map_or_else(|| self.sessions.session(), Ok)?;
-        let instance = OnnxRuntimeInstance::new(session, &self.signature, self.proof.clone());
+        let (proof, classes) = (self.proof.clone(), self.classes.clone());
+        let instance = OnnxRuntimeInstance::new(session, &self.signature, proof, classes);
         Ok(Box::new(instance))
     }
 }

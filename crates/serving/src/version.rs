@@ -82,7 +82,7 @@ impl Version {
         &self.scheduler
     }
 
-    /// Class names of an output.
+    /// Class names of an output: those of a file, or those that the artifact itself has.
     pub fn labels(&self, output: &str) -> Option<&[String]> {
         self.plan.labels.get(output).map(Vec::as_slice)
     }

@@ -1,6 +1,7 @@
 //! One session, which runs one batch at a time.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,8 @@ pub(super) struct OnnxRuntimeInstance {
     /// The fast path, until a run shows that it does not fit this graph.
     preallocated: Option<PreallocatedRun>,
     proof: Arc<PreallocationProof>,
+    /// By output; most graphs have none.
+    classes: Arc<HashMap<String, Vec<String>>>,
 }
 
 impl OnnxRuntimeInstance {
@@ -32,12 +35,21 @@ impl OnnxRuntimeInstance {
         session: Session,
         signature: &Signature,
         proof: Arc<PreallocationProof>,
+        classes: Arc<HashMap<String, Vec<String>>>,
     ) -> Self {
+        // Maps from classes to scores are no tensors in the runtime.
+        let has_maps = !classes.is_empty();
+        let preallocated = if has_maps {
+            None
+        } else {
+            PreallocatedRun::new(signature)
+        };
         Self {
             session,
             inputs: signature.inputs.clone(),
-            preallocated: PreallocatedRun::new(signature),
+            preallocated,
             proof,
+            classes,
         }
     }
 }
@@ -122,9 +134,10 @@ impl OnnxRuntimeInstance {
             .session
             .run(session_inputs)
             .map_err(|error| RunError::Engine(error.message().to_owned()))?;
+        let classes = &self.classes;
         outputs
-            .values()
-            .map(|value| values::from_value(&value))
+            .iter()
+            .map(|(name, value)| values::from_value(&value, classes.get(name).map(Vec::as_slice)))
             .collect()
     }
 }

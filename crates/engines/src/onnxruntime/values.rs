@@ -4,7 +4,7 @@ use ort::session::SessionInputValue;
 use ort::value::{DynMap, DynMapValueType, DynValue, TensorElementType, TensorRef, ValueType};
 use tidegate_core::{DataType, Shape, StringArray, Tensor, TensorView, with_element};
 
-use super::signature;
+use super::{signature, strings};
 use crate::RunError;
 
 /// Wraps a tensor without a copy of fixed-width elements. Its memory must be aligned.
@@ -28,22 +28,20 @@ pub(super) fn to_value<'a>(
     }
 }
 
+/// Strings go in with their lengths, as the protocol has them: an image or a serialized message has
+/// NUL bytes and is not UTF-8.
 fn strings_to_value(
     name: &str,
     tensor: &Tensor,
     strings: &StringArray,
 ) -> Result<SessionInputValue<'static>, RunError> {
-    let texts: Result<Vec<String>, _> = strings
-        .iter()
-        .map(|text| String::from_utf8(text.to_vec()))
-        .collect();
-    let texts = texts.map_err(|_| RunError::input(name, "holds a string that is not UTF-8"))?;
-    // The runtime takes C strings, which end at the first NUL.
-    if texts.iter().any(|text| text.contains('\0')) {
-        return Err(RunError::input(name, "holds a string with a NUL character"));
+    let empty = vec![""; strings.len()];
+    let value = ort::value::Tensor::from_string_array((shape_of(tensor), empty.as_slice()));
+    let mut value = value.map_err(|error| refused(name, &error))?;
+    for (at, bytes) in strings.iter().enumerate() {
+        strings::set(&mut value, at, bytes).map_err(|error| refused(name, &error))?;
     }
-    let value = ort::value::Tensor::from_string_array((shape_of(tensor), texts.as_slice()));
-    Ok(value.map_err(|error| refused(name, &error))?.into())
+    Ok(value.into())
 }
 
 fn shape_of(tensor: &Tensor) -> ort::value::Shape {
@@ -57,10 +55,11 @@ fn refused(name: &str, error: &ort::Error) -> RunError {
     )
 }
 
-/// Copies an output out of the runtime's memory.
-pub(super) fn from_value(value: &DynValue) -> Result<Tensor, RunError> {
+/// Copies an output out of the runtime's memory. `classes` are the names of its columns, if the graph
+/// has any for it.
+pub(super) fn from_value(value: &DynValue, classes: Option<&[String]>) -> Result<Tensor, RunError> {
     match value.dtype() {
-        ValueType::Sequence(_) => class_scores(value),
+        ValueType::Sequence(_) => class_scores(value, classes),
         ValueType::Tensor { ty, shape, .. } => {
             let datatype = signature::datatype(*ty).ok_or_else(|| {
                 RunError::unreadable_output(format!("element type {ty} is not supported"))
@@ -81,8 +80,8 @@ fn tensor_from_value(
 ) -> Result<Tensor, RunError> {
     let tensor = match datatype {
         DataType::Bytes => {
-            let (_, texts) = value.try_extract_strings().map_err(unreadable)?;
-            Tensor::from_strings(shape, texts.into_iter().collect::<StringArray>())
+            let strings = strings::read(value, shape.element_count()).map_err(unreadable)?;
+            Tensor::from_strings(shape, strings)
         }
         DataType::Bool => {
             let (_, bools) = value.try_extract_tensor::<bool>().map_err(unreadable)?;
@@ -114,17 +113,21 @@ pub(super) fn is_class_scores(kind: &ValueType) -> bool {
 }
 
 /// A sequence of class→score maps as one `[rows, classes]` tensor. The columns are in the order of
-/// the sorted classes, which is the order of scikit-learn's `classes_`.
-fn class_scores(value: &DynValue) -> Result<Tensor, RunError> {
+/// the graph's classes, where these are known, else in the order of the sorted classes, which is that
+/// of scikit-learn's `classes_`.
+fn class_scores(value: &DynValue, classes: Option<&[String]>) -> Result<Tensor, RunError> {
     let rows = value
         .try_extract_sequence::<DynMapValueType>()
         .map_err(unreadable)?;
     let mut scores: Vec<f32> = Vec::new();
     for row in &rows {
-        scores.extend(sorted_scores(row).map_err(unreadable)?);
+        let mut pairs = sorted_scores(row).map_err(unreadable)?;
+        if let Some(classes) = classes {
+            pairs.sort_by_key(|(class, _)| classes.iter().position(|name| name == class));
+        }
+        scores.extend(pairs.into_iter().map(|(_, score)| score));
     }
     let columns = scores.len().checked_div(rows.len()).unwrap_or(0);
-    // Rows may name different classes; then there are no columns that all rows share.
     let is_rectangular = rows.len() * columns == scores.len();
     let extents: &[usize] = if is_rectangular {
         &[rows.len(), columns]
@@ -135,7 +138,8 @@ fn class_scores(value: &DynValue) -> Result<Tensor, RunError> {
     Tensor::from_vec(shape, scores).map_err(|error| RunError::Engine(error.to_string()))
 }
 
-fn sorted_scores(row: &DynMap) -> ort::Result<Vec<f32>> {
+/// The classes of a row with their scores, in the order of the classes.
+fn sorted_scores(row: &DynMap) -> ort::Result<Vec<(String, f32)>> {
     if let ValueType::Map {
         key: TensorElementType::String,
         ..
@@ -143,10 +147,12 @@ fn sorted_scores(row: &DynMap) -> ort::Result<Vec<f32>> {
     {
         let mut pairs = row.try_extract_key_values::<String, f32>()?;
         pairs.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok(pairs.into_iter().map(|(_, score)| score).collect())
-    } else {
-        let mut pairs = row.try_extract_key_values::<i64, f32>()?;
-        pairs.sort_by_key(|(class, _)| *class);
-        Ok(pairs.into_iter().map(|(_, score)| score).collect())
+        return Ok(pairs);
     }
+    let mut pairs = row.try_extract_key_values::<i64, f32>()?;
+    pairs.sort_by_key(|(class, _)| *class);
+    let pairs = pairs.into_iter();
+    Ok(pairs
+        .map(|(class, score)| (class.to_string(), score))
+        .collect())
 }

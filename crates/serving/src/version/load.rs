@@ -1,5 +1,6 @@
 //! Loading a version: check its files, load it into an engine, warm it, check its answers.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,7 +36,7 @@ impl Version {
     /// Blocks.
     pub(crate) fn load(
         model: &str,
-        plan: VersionPlan,
+        mut plan: VersionPlan,
         engines: &Engines,
         metrics: &LoadMetrics,
         inline_run: Duration,
@@ -83,6 +84,7 @@ impl Version {
         for (bytes, run_time) in &warmup.run_times {
             scheduler.learn(*bytes, *run_time);
         }
+        add_classes(&mut plan.labels, &*artifact, &signature);
         let load_time = started.elapsed();
         // After the warm-up, since engines take memory in their first runs too.
         let memory_bytes = memory_before.growth(engine.allocator() == Allocator::CLibrary);
@@ -141,6 +143,20 @@ impl Version {
                 reason,
                 "requests run one by one"
             );
+        }
+    }
+}
+
+/// Adds the names of classes that the artifact itself has. A file with others goes first.
+fn add_classes(
+    labels: &mut HashMap<String, Vec<String>>,
+    artifact: &dyn LoadedArtifact,
+    signature: &Signature,
+) {
+    for output in &signature.outputs {
+        if let Some(classes) = artifact.classes(&output.name) {
+            let own = labels.entry(output.name.clone());
+            own.or_insert_with(|| classes.to_vec());
         }
     }
 }
