@@ -188,13 +188,13 @@ fn buckets_that_are_set_one_by_one_make_the_same_ledger() {
         "both are full"
     );
     let mut copy = Ledger::default();
-    // Twice: what is set again is not added.
+    // Twice: what is told again is not added.
     ledger
         .iter()
         .chain(ledger.iter())
-        .for_each(|bucket| copy.set(bucket));
+        .for_each(|bucket| copy.raise(bucket));
     assert_eq!(copy, ledger);
-    copy.set(Bucket {
+    copy.raise(Bucket {
         width_ms: 7,
         index: 1,
         counts: Counts { good: 1, total: 1 },
