@@ -18,6 +18,7 @@ fn full() -> Manifest {
         description: "a species".to_owned(),
         artifact: "iris.onnx".to_owned(),
         engine: EngineChoice::Auto,
+        deterministic: false,
         engine_options: EngineOptions {
             instances: Some(1),
             intra_op_threads: Some(1),
