@@ -10,6 +10,7 @@ mod config;
 mod exchange;
 mod metrics;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ use crate::routes::Routes;
 
 /// Longest that an exchange may take.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(20);
+/// An exchange that takes longer is reported, while its end is still waited for.
+const SLOW_EXCHANGE: Duration = Duration::from_secs(4);
 /// Longest that each step of the end may take: the last exchange, and releasing the lease.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// The lease of the replica that sends the alerts that all have.
@@ -137,6 +140,14 @@ impl Component for Replicas {
         });
     }
 
+    fn problems(&self) -> Vec<String> {
+        let problem = self.status().and_then(|status| {
+            let GroupStatus { group, problem, .. } = status;
+            Some(format!("the group {group} cannot be reached: {}", problem?))
+        });
+        problem.into_iter().collect()
+    }
+
     /// Sends the last changes to the group, and gives up the lease of sending alerts.
     fn finish(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
@@ -184,7 +195,15 @@ impl Member {
 
     async fn try_exchange(&self, timeout: Duration) {
         self.outbox.persist().await;
-        let outcome = tokio::time::timeout(timeout, self.exchange()).await;
+        let mut exchanging = pin!(tokio::time::timeout(timeout, self.exchange()));
+        let outcome = match tokio::time::timeout(SLOW_EXCHANGE, &mut exchanging).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                let problem = format!("the database has not answered for {SLOW_EXCHANGE:?}");
+                self.state.lock().problem.get_or_insert(problem);
+                exchanging.await
+            }
+        };
         self.outbox.persist().await;
         let problem = match outcome {
             Ok(Ok(())) => None,

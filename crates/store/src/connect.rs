@@ -291,4 +291,26 @@ mod tests {
             "postgres://h/db?user=me"
         );
     }
+
+    #[tokio::test]
+    async fn sessions_of_postgres_have_limits_unless_the_url_sets_others() {
+        let server = crate::postgres::Postgres::start();
+        let database = server.database("registry");
+        let setting = async |url: &str, name: &str| -> String {
+            let address = Address::parse(url).unwrap();
+            let pool = address.connect(&Timeouts::default()).await.unwrap();
+            let query = sqlx::query("SELECT current_setting($1) AS value").bind(name.to_owned());
+            let row = query.fetch_one(&pool).await.unwrap();
+            sqlx::Row::try_get(&row, "value").unwrap()
+        };
+        for (name, limit) in [
+            ("lock_timeout", "30s"),
+            ("statement_timeout", "1min"),
+            ("idle_in_transaction_session_timeout", "10s"),
+        ] {
+            assert_eq!(setting(&database, name).await, limit, "{name}");
+            let own = format!("{database}&options=-c%20{name}=1234");
+            assert_eq!(setting(&own, name).await, "1234ms", "{name}");
+        }
+    }
 }

@@ -41,6 +41,11 @@ mod uploads;
 mod uses;
 mod versions;
 
+#[cfg(test)]
+#[path = "../tests/support/postgres.rs"]
+#[allow(clippy::unwrap_used, dead_code, reason = "these are tests")]
+mod postgres;
+
 pub use aliases::{Alias, AliasMove, MoveCause};
 pub use connect::without_password;
 pub use database::{OpenOptions, Store, Write, now_ms};
