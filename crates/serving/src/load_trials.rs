@@ -18,11 +18,11 @@
 mod child;
 mod content;
 mod ledger;
+mod parent;
+mod turns;
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -37,6 +37,8 @@ pub use self::child::run_child;
 use self::content::ContentKey;
 pub use self::ledger::LoadMarker;
 use self::ledger::TrialLedger;
+use self::parent::TrialChild;
+use self::turns::LoadTurns;
 use crate::{CheckReport, VersionPlan, memory_limit_bytes};
 
 /// The first argument with which a program of ours runs [`run_child`].
@@ -69,6 +71,7 @@ pub struct LoadTrials {
     ledger: TrialLedger,
     /// Whether other models are served by this process than those of one path.
     has_company: bool,
+    turns: Arc<LoadTurns>,
     /// One lock for each content that is being tried, so that it is tried once.
     running: Mutex<HashMap<ContentKey, Arc<Mutex<()>>>>,
 }
@@ -139,6 +142,7 @@ impl LoadTrials {
             settings,
             ledger: TrialLedger::new(folder),
             has_company,
+            turns: Arc::default(),
             running: Mutex::default(),
         }
     }
@@ -149,20 +153,19 @@ impl LoadTrials {
         self.has_company
     }
 
-    /// Tries a version if its content is new, and lets it be loaded by this process: the marker must
-    /// live until the load has ended. Blocks.
+    /// Tries a version if its content is new. Blocks.
     ///
     /// # Errors
     /// Why it must not be loaded.
-    pub(crate) fn admit(
+    pub(crate) fn try_first(
         &self,
         model: &str,
         plan: &VersionPlan,
         trial: Trial,
-    ) -> Result<LoadMarker, String> {
+    ) -> Result<(), String> {
         let Ok(key) = ContentKey::of(plan, &self.environment, &self.ledger) else {
             // It cannot be read: the load says why.
-            return Ok(LoadMarker::none());
+            return Ok(());
         };
         let crashes = self.ledger.crashes(&key);
         if crashes >= MAX_CRASHES {
@@ -171,11 +174,23 @@ impl LoadTrials {
                 "loading it ended the server {crashes} times, so it is not loaded again; remove {marker} to try it"
             ));
         }
-        if trial != Trial::Skip {
-            let is_retry = trial == Trial::Retry || crashes > 0;
-            self.verdict(model, plan, &key, is_retry)?;
+        if trial == Trial::Skip {
+            return Ok(());
         }
-        Ok(self.ledger.mark(&key, crashes))
+        let is_retry = trial == Trial::Retry || crashes > 0;
+        self.verdict(model, plan, &key, is_retry, &mut None)
+    }
+
+    /// Says that a version is being loaded by this process, until the marker is dropped. A content
+    /// whose load has ended a server loads alone, so that no other one is blamed for its crash. Blocks.
+    pub(crate) fn mark(&self, plan: &VersionPlan) -> LoadMarker {
+        let key = ContentKey::of(plan, &self.environment, &self.ledger);
+        let Ok(key) = key else {
+            return LoadMarker::none();
+        };
+        let crashes = self.ledger.crashes(&key);
+        let turn = self.turns.wait(crashes > 0);
+        self.ledger.mark(&key, crashes, turn)
     }
 
     /// Tries versions on as many threads as there are cores, in order, ahead of their loads.
@@ -190,13 +205,15 @@ impl LoadTrials {
         for _ in 0..threads {
             let (plans, next) = (plans.clone(), next.clone());
             scope.spawn(move || {
+                // One child for all of them: most of a trial is the start of a process.
+                let mut child = None;
                 while let Some((model, plan)) = plans.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let key = ContentKey::of(plan, &self.environment, &self.ledger);
                     if let Ok(key) = key
                         && self.ledger.crashes(&key) == 0
                     {
                         // The load asks again, and finds what came of it.
-                        let _ = self.verdict(model, plan, &key, false);
+                        let _ = self.verdict(model, plan, &key, false, &mut child);
                     }
                 }
             });
@@ -210,6 +227,7 @@ impl LoadTrials {
         plan: &VersionPlan,
         key: &ContentKey,
         is_retry: bool,
+        child: &mut Option<TrialChild>,
     ) -> Result<(), String> {
         let turn = self.running.lock().entry(key.clone()).or_default().clone();
         let _turn = turn.lock();
@@ -220,7 +238,7 @@ impl LoadTrials {
             _ => {}
         }
         let started = Instant::now();
-        let outcome = self.try_to_load(model, plan);
+        let outcome = self.try_to_load(model, plan, child);
         let trial_ms = started.elapsed().as_millis() as u64;
         match outcome {
             Ok(()) => {
@@ -240,9 +258,14 @@ impl LoadTrials {
         }
     }
 
-    fn try_to_load(&self, model: &str, plan: &VersionPlan) -> Result<(), TrialFailure> {
+    fn try_to_load(
+        &self,
+        model: &str,
+        plan: &VersionPlan,
+        child: &mut Option<TrialChild>,
+    ) -> Result<(), TrialFailure> {
         let request = TrialRequest::new(model, plan, TrialTask::Load, &self.settings);
-        match request.run()? {
+        match request.run(child)? {
             TrialAnswer::Loaded(outcome) => outcome.map_err(TrialFailure::Refused),
             TrialAnswer::Checked(_) => Err(TrialFailure::Ended("it gave another answer".into())),
         }
@@ -263,7 +286,7 @@ pub fn check_in_child(
     settings: &TrialSettings,
     engines: impl FnOnce() -> Engines,
 ) -> CheckReport {
-    match TrialRequest::new(model, plan, TrialTask::Check, settings).run() {
+    match TrialRequest::new(model, plan, TrialTask::Check, settings).run(&mut None) {
         Ok(TrialAnswer::Checked(report)) => report,
         Ok(TrialAnswer::Loaded(_)) | Err(TrialFailure::NotTried(_)) => {
             crate::check(model, plan, &engines())
@@ -295,76 +318,28 @@ impl TrialRequest {
         }
     }
 
-    /// Runs a child, and reads its answer.
-    fn run(&self) -> Result<TrialAnswer, TrialFailure> {
+    /// Asks a child, which is there for further questions if it lived through this one.
+    fn run(&self, child: &mut Option<TrialChild>) -> Result<TrialAnswer, TrialFailure> {
+        let is_reused = child.is_some();
         let started = Instant::now();
-        let output = self.output().map_err(TrialFailure::NotTried)?;
-        if let Some(line) = output.stdout.split(|byte| *byte == b'\n').next_back()
-            && output.status.success()
-            && let Ok(answer) = serde_json::from_slice(line)
-        {
+        let mut own = match child.take() {
+            Some(child) => child,
+            None => TrialChild::start().map_err(TrialFailure::NotTried)?,
+        };
+        if let Some(answer) = own.ask(self) {
+            *child = Some(own);
             return Ok(answer);
         }
-        Err(TrialFailure::Ended(self.ending(&output, started.elapsed())))
-    }
-
-    fn output(&self) -> std::io::Result<Output> {
-        let request = serde_json::to_vec(self)?;
-        let mut child = Command::new(program()?)
-            .arg(CHILD_COMMAND)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // A child that is gone already says so by its status.
-            let _ = stdin.write_all(&request);
-        }
-        child.wait_with_output()
-    }
-
-    /// How a child ended that gave no answer.
-    fn ending(&self, output: &Output, took: Duration) -> String {
         let tried = "it was tried in a process of its own, which";
-        if took >= Duration::from_secs(self.timeout_s) {
+        if started.elapsed() >= Duration::from_secs(self.timeout_s) {
             let seconds = self.timeout_s;
-            return format!("{tried} did not load it within {seconds} s");
+            let reason = format!("{tried} did not load it within {seconds} s");
+            return Err(TrialFailure::Ended(reason));
         }
-        let words = last_words(&output.stderr);
-        format!("{tried} ended by {}{words}", status_text(output.status))
-    }
-}
-
-/// This program, also after its file was replaced.
-fn program() -> std::io::Result<PathBuf> {
-    let own = PathBuf::from("/proc/self/exe");
-    if own.exists() {
-        return Ok(own);
-    }
-    std::env::current_exe()
-}
-
-fn status_text(status: std::process::ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt;
-
-    match (status.signal(), status.code()) {
-        (Some(libc::SIGABRT), _) => "signal 6 (abort)".to_owned(),
-        (Some(libc::SIGKILL), _) => "signal 9 (kill, as when memory is short)".to_owned(),
-        (Some(libc::SIGSEGV), _) => "signal 11 (invalid memory)".to_owned(),
-        (Some(signal), _) => format!("signal {signal}"),
-        (None, code) => format!("status {}", code.unwrap_or_default()),
-    }
-}
-
-/// The last line of standard error, shortened and escaped, behind a colon.
-fn last_words(stderr: &[u8]) -> String {
-    let text = String::from_utf8_lossy(stderr);
-    let line = text.lines().rev().find(|line| !line.trim().is_empty());
-    match line {
-        None => String::new(),
-        Some(line) => {
-            let line: String = line.trim().chars().take(300).collect();
-            format!(": {}", line.escape_debug())
+        if is_reused {
+            // What was tried before may have left the process short of something.
+            return self.run(child);
         }
+        Err(TrialFailure::Ended(format!("{tried} {}", own.ending())))
     }
 }

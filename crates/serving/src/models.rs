@@ -105,17 +105,22 @@ impl Models {
         Self { trials, ..self }
     }
 
-    /// Tries a version, if its content is new. What is returned must live until its load has ended.
-    pub(crate) fn admit(
+    /// Tries a version in another process, if its content is new. Blocks.
+    pub(crate) fn try_first(
         &self,
         model: &str,
         plan: &VersionPlan,
         trial: Trial,
-    ) -> Result<Option<LoadMarker>, String> {
-        let Some(trials) = &self.trials else {
-            return Ok(None);
-        };
-        trials.admit(model, plan, trial).map(Some)
+    ) -> Result<(), String> {
+        match &self.trials {
+            Some(trials) => trials.try_first(model, plan, trial),
+            None => Ok(()),
+        }
+    }
+
+    /// What must live as long as the load of a version. Blocks.
+    pub(crate) fn mark_load(&self, plan: &VersionPlan) -> Option<LoadMarker> {
+        self.trials.as_ref().map(|trials| trials.mark(plan))
     }
 
     /// Finds and loads every model. Blocks.
@@ -300,7 +305,8 @@ impl Models {
         trial: Trial,
     ) -> Result<(u64, Arc<Version>), String> {
         let number = plan.number;
-        let _marker = self.admit(name, &plan, trial)?;
+        self.try_first(name, &plan, trial)?;
+        let _marker = self.mark_load(&plan);
         let version = Version::load(
             name,
             plan,

@@ -174,6 +174,7 @@ impl Fleet {
         plan: VersionPlan,
         permit: OwnedSemaphorePermit,
     ) -> Result<LoadedVersion, NotLoaded> {
+        let plan = self.try_first(&record.model, plan).await?;
         let reservation = self.reserve(task, &record).await?;
         let measuring = self.measure_alone(&record).await;
 
@@ -188,6 +189,22 @@ impl Fleet {
         loading
             .await
             .map_err(|panic| NotLoaded::Failed(format!("the engine panicked: {panic}")))?
+    }
+
+    /// Tries a version in another process, if its content is new. Before memory is reserved here, and
+    /// while other versions load: a trial takes nothing from them.
+    async fn try_first(
+        self: &Arc<Self>,
+        model: &str,
+        plan: VersionPlan,
+    ) -> Result<VersionPlan, NotLoaded> {
+        let (models, model) = (self.models.clone(), model.to_owned());
+        let trial = tokio::task::spawn_blocking(move || {
+            models.try_first(&model, &plan, Trial::IfNew)?;
+            Ok(plan)
+        });
+        let outcome = trial.await.map_err(NotLoaded::failed)?;
+        outcome.map_err(NotLoaded::Failed)
     }
 
     /// Waits until no other version is being measured, if this content was not measured yet: the
@@ -208,11 +225,7 @@ impl Fleet {
         plan: VersionPlan,
         mut reservation: Reservation,
     ) -> Result<LoadedVersion, NotLoaded> {
-        // Before the memory is measured: a trial takes none of this process.
-        let _marker = self
-            .models
-            .admit(&record.model, &plan, Trial::IfNew)
-            .map_err(NotLoaded::Failed)?;
+        let _marker = self.models.mark_load(&plan);
         let active = self.activity.start();
         let version = Version::load(
             &record.model,

@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 use tracing::warn;
 
 use super::content::ContentKey;
+use super::turns::LoadTurn;
 
 /// Of more files of a kind the oldest are removed.
 const MAX_FILES: usize = 4096;
@@ -47,6 +48,7 @@ pub struct LoadMarker {
     /// The file, locked, and its path.
     file: Option<(File, PathBuf)>,
     running: Arc<Mutex<HashSet<PathBuf>>>,
+    _turn: Option<LoadTurn>,
 }
 
 impl TrialLedger {
@@ -143,7 +145,7 @@ impl TrialLedger {
     }
 
     /// Says that a content is being loaded. Should the process end meanwhile, that is one more crash.
-    pub(super) fn mark(&self, key: &ContentKey, crashes: u32) -> LoadMarker {
+    pub(super) fn mark(&self, key: &ContentKey, crashes: u32, turn: LoadTurn) -> LoadMarker {
         let path = self.path(LOADING, key.text());
         let file = path.and_then(|path| Some((locked(&path, crashes + 1)?, path)));
         if let Some((_, path)) = &file {
@@ -152,6 +154,7 @@ impl TrialLedger {
         LoadMarker {
             file,
             running: self.running.clone(),
+            _turn: Some(turn),
         }
     }
 
@@ -168,6 +171,7 @@ impl LoadMarker {
         Self {
             file: None,
             running: Arc::default(),
+            _turn: None,
         }
     }
 }
@@ -221,6 +225,7 @@ fn remove_oldest(folder: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::turns::LoadTurns;
     use super::*;
     use crate::VersionPlan;
     use tidegate_core::Manifest;
@@ -251,14 +256,15 @@ mod tests {
         let (folder, models) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let ledger = TrialLedger::new(Some(folder.path().to_owned()));
         let content = key(models.path(), "content", &ledger);
-        let marker = ledger.mark(&content, 0);
+        let turns = Arc::new(LoadTurns::default());
+        let marker = ledger.mark(&content, 0, turns.wait(false));
         assert_eq!(ledger.crashes(&content), 0, "it goes on");
         drop(marker);
         assert_eq!(ledger.crashes(&content), 0, "it has ended");
         // As a process leaves it that ended meanwhile: nobody has the lock.
         std::fs::write(ledger.path(LOADING, content.text()).unwrap(), "1").unwrap();
         assert_eq!(ledger.crashes(&content), 1);
-        let again = ledger.mark(&content, 1);
+        let again = ledger.mark(&content, 1, turns.wait(true));
         let name = ledger.path(LOADING, content.text()).unwrap();
         assert_eq!(std::fs::read_to_string(name).unwrap(), "2");
         ledger.forget_running_loads();
