@@ -4,6 +4,7 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use tidegate_serving::{InferError, InferResponse, MemoryReservation};
 use tokio::sync::Semaphore;
 
@@ -14,6 +15,10 @@ use crate::blocking::run_blocking;
 /// thread wait.
 pub(crate) const INLINE_BYTES: usize = 64 << 10;
 
+/// Outputs of so many bytes are encoded on the threads that serve connections: as JSON they take
+/// about three times as much, at most [`INLINE_BYTES`] but for bytes of texts.
+pub(crate) const SMALL_OUTPUTS_BYTES: usize = 16 << 10;
+
 /// Bytes that a number in JSON takes on average, with its comma.
 const JSON_NUMBER_BYTES: usize = 12;
 
@@ -22,17 +27,20 @@ const JSON_NUMBER_BYTES: usize = 12;
 static PLACES: LazyLock<Semaphore> =
     LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
 
-/// Decodes or encodes a large body.
+/// Decodes or encodes a large body. The future is boxed, so that it takes no room in those of small
+/// requests, which are moved around.
 ///
 /// # Errors
 /// [`ErrorCode::Internal`](tidegate_serving::ErrorCode::Internal) if it panicked.
-pub(crate) async fn run_codec<T: Send + 'static>(
+pub(crate) fn run_codec<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, InferError> {
-    let place = PLACES.acquire().await;
-    let done = run_blocking(work).await;
-    drop(place);
-    done
+) -> BoxFuture<'static, Result<T, InferError>> {
+    Box::pin(async move {
+        let place = PLACES.acquire().await;
+        let done = run_blocking(work).await;
+        drop(place);
+        done
+    })
 }
 
 /// Most bytes that the tensors of so much JSON take: each number or text but the first one has a

@@ -1,5 +1,6 @@
 //! One loaded version of a model.
 
+mod known_answer;
 mod last_used;
 mod load;
 mod metrics;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use tidegate_core::Signature;
 
+use self::known_answer::KnownAnswer;
 pub(crate) use self::last_used::LastUsed;
 pub(crate) use self::load::try_to_load;
 pub(crate) use self::metrics::LoadMetrics;
@@ -36,6 +38,7 @@ pub struct Version {
     platform: &'static str,
     signature: Signature,
     reshapes: Reshapes,
+    known_answer: KnownAnswer,
     scheduler: Scheduler,
     stats: Arc<VersionStats>,
     memory_bytes: u64,
@@ -126,6 +129,11 @@ impl Version {
     /// How many threads each of its runs keeps busy.
     pub fn threads(&self) -> usize {
         self.threads
+    }
+
+    /// How large its answers are, as far as that is known.
+    pub(crate) fn known_answer(&self) -> KnownAnswer {
+        self.known_answer
     }
 
     /// When it was last requested.

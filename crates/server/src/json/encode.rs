@@ -237,7 +237,23 @@ fn string(out: &mut Vec<u8>, text: &[u8]) -> Result<(), InferError> {
         let message = "an output holds bytes that are not UTF-8: ask for binary data";
         InferError::new(ErrorCode::InvalidParameter, message)
     })?;
-    serde_json::to_writer(out, text).map_err(|error| internal(&error))
+    if needs_escape(text.as_bytes()) {
+        return serde_json::to_writer(out, text).map_err(|error| internal(&error));
+    }
+    out.push(b'"');
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'"');
+    Ok(())
+}
+
+/// Whether a JSON string cannot hold one of the bytes as it is (RFC 8259, section 7).
+fn needs_escape(text: &[u8]) -> bool {
+    for &byte in text {
+        if byte < b' ' || byte == b'"' || byte == b'\\' {
+            return true;
+        }
+    }
+    false
 }
 
 /// Numbers, separated by commas.

@@ -1,7 +1,10 @@
 //! The activity of a connection, so that idle ones can be ended.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -58,8 +61,21 @@ impl Activity {
         self.last_ms.store(elapsed, Ordering::Relaxed);
     }
 
-    /// Waits until a connection of HTTP/2 is to be ended. hyper itself ends those of HTTP/1.
-    pub(super) async fn inactive(&self, timeouts: Timeouts) -> Inactive {
+    /// Waits until a connection of HTTP/2 is to be ended. hyper itself ends those of HTTP/1, which
+    /// set no timer here.
+    pub(super) async fn inactive_http2(&self, timeouts: Timeouts) -> Inactive {
+        let mut inactive = pin!(self.inactive(timeouts));
+        poll_fn(|context| {
+            if self.is_http2.load(Ordering::Relaxed) {
+                inactive.as_mut().poll(context)
+            } else {
+                Poll::Pending
+            }
+        })
+        .await
+    }
+
+    async fn inactive(&self, timeouts: Timeouts) -> Inactive {
         loop {
             let (limit, reason) = if self.answers.load(Ordering::Relaxed) > 0 {
                 (timeouts.write, Inactive::Stalled)
@@ -71,7 +87,7 @@ impl Activity {
             let now = Instant::now();
             // A long run is no inactivity: the client waits for its answer.
             let is_running = reason == Inactive::Idle && self.has_requests();
-            if now >= end && !is_running && self.is_http2.load(Ordering::Relaxed) {
+            if now >= end && !is_running {
                 return reason;
             }
             // An answer may begin at any moment, whose limit is the shorter one.
@@ -146,7 +162,7 @@ mod tests {
     async fn a_connection_without_requests_becomes_idle() {
         let activity = http2();
         let opened = Instant::now();
-        assert_eq!(activity.inactive(TIMEOUTS).await, Inactive::Idle);
+        assert_eq!(activity.inactive_http2(TIMEOUTS).await, Inactive::Idle);
         assert_eq!(opened.elapsed().as_secs(), 300);
     }
 
@@ -154,11 +170,12 @@ mod tests {
     async fn a_long_run_does_not_make_a_connection_idle() {
         let activity = http2();
         let request = ActiveRequest::new(activity.clone());
-        let waited = tokio::time::timeout(Duration::from_secs(3600), activity.inactive(TIMEOUTS));
+        let waited =
+            tokio::time::timeout(Duration::from_secs(3600), activity.inactive_http2(TIMEOUTS));
         assert!(waited.await.is_err());
         let ended = Instant::now();
         drop(request);
-        assert_eq!(activity.inactive(TIMEOUTS).await, Inactive::Idle);
+        assert_eq!(activity.inactive_http2(TIMEOUTS).await, Inactive::Idle);
         assert_eq!(ended.elapsed().as_secs(), 300);
     }
 
@@ -167,12 +184,13 @@ mod tests {
         let activity = http2();
         let mut answer = ActiveRequest::new(activity.clone());
         answer.set_waiting(true);
-        let waited = tokio::time::timeout(Duration::from_secs(25), activity.inactive(TIMEOUTS));
+        let waited =
+            tokio::time::timeout(Duration::from_secs(25), activity.inactive_http2(TIMEOUTS));
         assert!(waited.await.is_err());
         answer.set_waiting(false);
         answer.set_waiting(true);
         let taken = Instant::now();
-        assert_eq!(activity.inactive(TIMEOUTS).await, Inactive::Stalled);
+        assert_eq!(activity.inactive_http2(TIMEOUTS).await, Inactive::Stalled);
         assert_eq!(taken.elapsed().as_secs(), 30);
     }
 }

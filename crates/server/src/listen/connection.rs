@@ -76,13 +76,14 @@ impl<S: Serve> Connection<S> {
             .serve_connection(TokioIo::new(stream), service)
             .into_owned();
         tokio::pin!(connection);
+        let inactive = activity.inactive_http2(timeouts);
         // No await in the arms: what they have borrowed cannot be sent to another thread.
         let event = tokio::select! {
             // The connection first: nothing else is ready in nearly every turn.
             biased;
             ended = connection.as_mut() => Event::Ended(ended),
             _ = stopping.wait_for(|is_stopping| *is_stopping) => Event::Stopping,
-            reason = activity.inactive(timeouts) => Event::Inactive(reason),
+            reason = inactive => Event::Inactive(reason),
         };
         let ended = match event {
             Event::Ended(ended) => Some(ended),

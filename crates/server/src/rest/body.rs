@@ -200,10 +200,10 @@ pub(crate) async fn answer(
         None => body,
         Some(encoding) => encoding.pack(body).await?,
     };
-    memory.resize(body.capacity(), ErrorCode::AnswerTooLarge)?;
     let body = if body.len() < MIN_HELD_BYTES {
         Body::from(body)
     } else {
+        memory.resize(body.capacity(), ErrorCode::AnswerTooLarge)?;
         Body::from(hold(body, memory))
     };
     let mut response = Response::new(body);

@@ -19,7 +19,9 @@ use super::answer::{ApiError, ErrorBody};
 use super::body;
 use super::path::Path;
 use super::raw;
-use crate::codec::{INLINE_BYTES, decoded_bytes_at_most, encoded_bytes, run_codec};
+use crate::codec::{
+    INLINE_BYTES, SMALL_OUTPUTS_BYTES, decoded_bytes_at_most, encoded_bytes, run_codec,
+};
 use crate::front_end::FrontEnd;
 use crate::json::{DecodedRequest, decode_infer, encode_infer};
 use crate::parameters::earlier;
@@ -217,12 +219,12 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
         mut response: InferResponse,
     ) -> Result<Encoded<Response>, InferError> {
         let mut memory = std::mem::take(&mut response.memory);
-        let bytes = encoded_bytes(&response, |output| self.form.is_binary(output));
-        memory.grow(bytes, ErrorCode::AnswerTooLarge)?;
         let max_bytes = self.front_end.config.max_answer_bytes;
-        let (body, json_bytes) = if bytes <= INLINE_BYTES {
+        let (body, json_bytes) = if memory.bytes() <= SMALL_OUTPUTS_BYTES {
             self.form.encode(response, max_bytes)?
         } else {
+            let bytes = encoded_bytes(&response, |output| self.form.is_binary(output));
+            memory.grow(bytes, ErrorCode::AnswerTooLarge)?;
             let form = self.form.clone();
             run_codec(move || form.encode(response, max_bytes)).await??
         };

@@ -10,6 +10,7 @@ use tidegate_core::Signature;
 use tidegate_engines::{Allocator, Engines, Instance, LoadError, LoadedArtifact};
 use tracing::{info, warn};
 
+use super::known_answer::KnownAnswer;
 use super::{DEFAULT_MAX_BATCH_ROWS, LastUsed, LoadMetrics, Version, VersionPlan};
 use crate::clock::unix_ms;
 use crate::memory::MemoryUsage;
@@ -93,6 +94,7 @@ impl Version {
             number,
             engine: engine.name(),
             platform: engine.platform(),
+            known_answer: KnownAnswer::of(&signature.outputs),
             signature,
             reshapes,
             scheduler,
