@@ -62,7 +62,7 @@ fn row(triaged: &TriagedAlert, now_ms: u64) -> Markup {
             }
             td.name {
                 div {
-                    div.strong { (alert.name()) }
+                    div.strong { (alert.name()) @for label in other_labels(alert) { " " span.tag { (label) } } }
                     @for text in [alert.annotation("summary"), alert.annotation("description")] {
                         @if !text.is_empty() { div.soft.small { (text) } }
                     }
@@ -87,6 +87,16 @@ fn row(triaged: &TriagedAlert, now_ms: u64) -> Markup {
             }
         }
     }
+}
+
+/// The labels that no column shows, as `budget=all`: without them, alerts of one rule could not be
+/// told apart.
+fn other_labels(alert: &Alert) -> impl Iterator<Item = String> {
+    const SHOWN: [&str; 4] = ["alertname", "severity", "endpoint", "version"];
+    let labels = alert.labels.iter();
+    labels
+        .filter(|(name, value)| !SHOWN.contains(&name.as_str()) && !value.is_empty())
+        .map(|(name, value)| format!("{name}={value}"))
 }
 
 fn suppression(why: &Suppression, now_ms: u64) -> Markup {

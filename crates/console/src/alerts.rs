@@ -119,7 +119,7 @@ impl Alerts {
                 td data-label="State" { (badge(tone, state)) }
                 td.break { span { @for matcher in &silence.matchers { code { (matcher.to_string()) } " " } } }
                 td.nowrap data-label="Until" { (ago(silence.until_ms, self.now_ms)) }
-                td.break { div { (silence.comment) div.soft.small { (silence.author) } } }
+                td.break { div { (silence.comment) div.soft.small { (silence.author) ", silence " code { (silence.id) } } } }
                 td.num {
                     @if state != "expired" {
                         // A form, so that ending a silence works without scripts, as everything of

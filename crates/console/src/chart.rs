@@ -23,8 +23,6 @@ const LEFT: f64 = 44.0;
 const RIGHT: f64 = 8.0;
 const TOP: f64 = 18.0;
 const BOTTOM: f64 = 20.0;
-/// A budget below this is drawn at the bottom of its chart.
-const LOWEST_BUDGET: f64 = -1.0;
 /// Number of colours; further lines repeat them.
 const COLOURS: usize = 7;
 
@@ -151,8 +149,9 @@ impl Chart<'_> {
     pub(crate) fn render(&self) -> Markup {
         let (least, most) = self.extremes();
         let scale = match self.unit {
-            // A budget that is overspent many times would press the other lines flat.
-            Unit::Budget => Scale::over((least.max(LOWEST_BUDGET), most), Some(1.0)),
+            // A budget that is overspent many times presses the other lines flat. Cut off, it would
+            // look like one that has just been spent.
+            Unit::Budget => Scale::over((least, most), Some(1.0)),
             _ => Scale::over((least, most), None),
         };
         html! {

@@ -5,7 +5,7 @@ use tidegate_observe::ALL_ENDPOINTS;
 use tidegate_observe::cost::{Micros, Report, ReportRow};
 
 use crate::badge::{Tone, badge};
-use crate::format::{NONE, count, number, percent};
+use crate::format::{NONE, count, money, number, percent};
 use crate::page::{Page, Part};
 use crate::section::{Section, endpoint_path};
 
@@ -87,8 +87,8 @@ impl Costs {
                                     @match &budget.model { Some(model) => a href=(endpoint_path(model)) { (model) }, None => "whole server" }
                                 }
                                 td data-label="Per" { (budget.per) }
-                                td.num data-label="Spent" { (number(budget.spent.units())) }
-                                td.num data-label="Amount" { (number(budget.amount.units())) }
+                                td.num data-label="Spent" { (money(budget.spent.units())) }
+                                td.num data-label="Amount" { (money(budget.amount.units())) }
                                 td.num data-label="Used" { (percent(budget.used)) }
                             }
                         }
@@ -135,10 +135,10 @@ impl BudgetRow {
 fn tiles(report: &Report) -> Markup {
     let per_1000 = report
         .per_1000_predictions
-        .map_or_else(|| NONE.to_owned(), number);
+        .map_or_else(|| NONE.to_owned(), money);
     html! {
         dl.tiles {
-            div { dt { "Since " (report.from) } dd { (number(report.total.units())) " " (report.currency) } }
+            div { dt { "Since " (report.from) } dd { (money(report.total.units())) " " (report.currency) } }
             div { dt { "Predictions" } dd { (count(report.predictions)) } }
             div { dt { "Per 1,000 predictions" } dd { (per_1000) } }
             div { dt { "Uptime (hours)" } dd { (number(report.up_s / 3600.0)) } }
@@ -165,8 +165,8 @@ fn line(row: &ReportRow) -> Markup {
             }
             td data-label="Version" { (row.version.as_deref().unwrap_or_default()) }
             td.num data-label="Predictions" { (count(row.usage.predictions)) }
-            @for (name, part) in parts { td.num data-label=(name) { (number(part.units())) } }
-            td.num data-label="Per 1,000" { (row.per_1000_predictions.map_or_else(|| NONE.to_owned(), number)) }
+            @for (name, part) in parts { td.num data-label=(name) { (money(part.units())) } }
+            td.num data-label="Per 1,000" { (row.per_1000_predictions.map_or_else(|| NONE.to_owned(), money)) }
         }
     }
 }

@@ -48,6 +48,18 @@ pub(crate) fn number(value: f64) -> String {
     }
 }
 
+/// An amount of money: as [`number`], but a small one keeps three significant digits. A thousandth
+/// of a cent a prediction is not nothing.
+pub(crate) fn money(value: f64) -> String {
+    let size = value.abs();
+    if !(1e-12..0.1).contains(&size) {
+        return number(value);
+    }
+    let places = 2 - size.log10().floor() as i32;
+    let places = usize::try_from(places).unwrap_or(0);
+    without_zeros(&format!("{value:.places$}"))
+}
+
 fn trimmed(text: String) -> String {
     text.strip_suffix(".00")
         .or_else(|| text.strip_suffix(".0"))
@@ -221,6 +233,15 @@ mod tests {
             ["0.42 ms", "12.3 ms", "1.23 s"]
         );
         assert_eq!([0, 1536, 3 << 20].map(bytes), ["0 B", "1.50 KiB", "3 MiB"]);
+    }
+
+    #[test]
+    fn small_amounts_of_money_are_not_nothing() {
+        let shown = [0.0, 0.000_123_4, 0.000_5, -0.012_3, 0.5, 1234.0].map(money);
+        assert_eq!(
+            shown,
+            ["0", "0.000123", "0.0005", "-0.0123", "0.5", "1,234"]
+        );
     }
 
     #[test]

@@ -20,13 +20,18 @@ impl Range {
     /// Every range, the shortest first.
     pub const ALL: [Self; 4] = [Self::Quarter, Self::Hour, Self::SixHours, Self::ThreeDays];
 
-    /// The range that a query names; the default one if it names none.
-    pub fn named(name: &str) -> Self {
-        // Not an error: an old link or a typing error should still show a page.
-        Self::ALL
-            .into_iter()
-            .find(|range| range.name() == name)
-            .unwrap_or_default()
+    /// The range that a query names, if it names one.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|range| range.name() == name)
+    }
+
+    /// The range that shows most of a server that has counted for so long, up to the usual one: of
+    /// a new server, an hour would be empty but for its end.
+    pub fn of_age(age_ms: u64) -> Self {
+        match age_ms {
+            0..=900_000 => Self::Quarter,
+            _ => Self::default(),
+        }
     }
 
     /// Its name in queries.

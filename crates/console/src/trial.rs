@@ -14,6 +14,8 @@ pub struct Trial {
     pub models: Vec<String>,
     /// The chosen model.
     pub model: String,
+    /// Whether the server has no such model.
+    pub is_unknown: bool,
     /// The chosen version, by number or alias; the default version if empty.
     pub version: String,
     /// The versions and aliases that can be chosen.
@@ -93,6 +95,7 @@ impl Trial {
                     button type="submit" { "Show a sample" }
                 }
                 @if self.model.is_empty() { p.empty { "Choose a model." } }
+                @else if self.is_unknown { p.message role="alert" { "There is no model " (self.model) "." } }
                 @else {
                     form method="post" action=(Section::Try.path()) {
                         input type="hidden" name="model" value=(self.model);

@@ -47,7 +47,11 @@ fn counts_at(slo: &Slo, ledger: &Ledger, at_ms: u64, now_ms: u64) -> Counts {
     // buckets than those that a whole window is summed from, so the difference is more exact than a
     // direct sum up to `at_ms`.
     let all = ledger.sum(slo.window().start_ms(at_ms), now_ms);
-    let since = ledger.sum(at_ms, now_ms);
+    // The bucket of this minute would be taken for requests that are still to come.
+    let since = match at_ms < now_ms {
+        true => ledger.sum(at_ms, now_ms),
+        false => Counts::default(),
+    };
     let total = all.total.saturating_sub(since.total);
     // The two sums may come from buckets of different widths, so neither difference is safe.
     let bad = all.bad().saturating_sub(since.bad()).min(total);
@@ -100,6 +104,25 @@ mod tests {
             left[6], status.budget_remaining,
             "the last point is how it stands"
         );
+    }
+
+    #[test]
+    fn what_was_counted_a_moment_ago_is_in_the_last_point() {
+        let slo = Objective {
+            name: "x".to_owned(),
+            target: 0.99,
+            ..Objective::default()
+        }
+        .parse()
+        .unwrap();
+        let mut ledger = Ledger::default();
+        // In the middle of a minute, whose bucket is not full yet.
+        let now = NOW + 31_000;
+        ledger.add(now - 3000, 0, 3000);
+        let points = burn_down(&slo, &ledger, NOW - HOUR_MS, now, MINUTE_MS);
+        let status = crate::SloStatus::of(&slo, &ledger, now);
+        assert!(status.budget_remaining < -90.0);
+        assert_eq!(points.last().unwrap().remaining, status.budget_remaining);
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub fn builtin_rules(follows_registry: bool) -> Vec<RuleConfig> {
         requests_not_ready(),
         load_failed(),
         connections_refused(),
+        overload(),
         standing_queue(),
         cost_budget(),
         replicas_apart(),
@@ -73,6 +74,27 @@ fn connections_refused() -> RuleConfig {
             "tidegate_connections_refused_total",
             "connections-refused",
             "connections are closed because too many are open",
+        )
+    }
+}
+
+/// As `TidegateOverload` of the rules for Prometheus.
+fn overload() -> RuleConfig {
+    RuleConfig {
+        labels: "reason=~\"queue_full|deadline_exceeded\""
+            .parse()
+            .into_iter()
+            .collect(),
+        share_of: Some("nv_inference_request_success".to_owned()),
+        by: vec!["model".to_owned()],
+        window_s: 300,
+        threshold: 0.01,
+        for_s: 300,
+        ..rule(
+            "TidegateOverload",
+            "nv_inference_request_failure",
+            "overload",
+            "more requests come than can be answered in time",
         )
     }
 }
@@ -150,8 +172,10 @@ mod tests {
     #[test]
     fn they_are_rules_with_runbooks() {
         let rules = RuleConfig::parse_all(&builtin_rules(true)).unwrap();
-        assert_eq!(rules.len(), 8);
+        assert_eq!(rules.len(), 9);
+        // A matcher that cannot be read would be left out.
         assert_eq!(builtin_rules(true)[1].labels.len(), 1);
+        assert_eq!(builtin_rules(true)[4].labels.len(), 1);
         for rule in builtin_rules(true) {
             let page = format!(
                 "{}/../../docs/runbooks/{}.md",

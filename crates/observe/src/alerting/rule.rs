@@ -33,6 +33,10 @@ pub struct RuleConfig {
     /// The metric to compare, as in `/metrics`; for a histogram with `_count` or `_sum`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,
+    /// Another counter, of which `metric` is compared as a share: `metric / (metric + share_of)`. All
+    /// its series are taken, joined by the labels in `by`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share_of: Option<String>,
     /// Or the event to count, such as `version.load_failed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,
@@ -67,6 +71,7 @@ impl Default for RuleConfig {
         Self {
             name: String::new(),
             metric: None,
+            share_of: None,
             event: None,
             labels: Vec::new(),
             by: Vec::new(),
@@ -236,6 +241,12 @@ impl RuleConfig {
     }
 
     fn check_subject(&self) -> Result<Subject, String> {
+        if self.share_of.is_some() && (self.metric.is_none() || self.window_s == 0) {
+            return Err(
+                "share_of needs metric and window_s: it compares how fast two counters grow"
+                    .to_owned(),
+            );
+        }
         match (&self.metric, &self.event) {
             (Some(metric), None) => Ok(Subject::Metric(metric.clone())),
             (None, Some(event)) => self.check_event(event),
@@ -276,6 +287,16 @@ impl AlertRule {
             Subject::Metric(metric) => Some(metric),
             Subject::Event(_) => None,
         }
+    }
+
+    /// The counter of which the metric is a share.
+    pub fn share_of(&self) -> Option<&str> {
+        self.config.share_of.as_deref()
+    }
+
+    /// The labels that it groups by.
+    pub fn group_labels(&self) -> impl Iterator<Item = &str> {
+        self.config.by.iter().map(String::as_str)
     }
 
     /// The labels that it selects and groups by.

@@ -100,7 +100,8 @@ impl Plan {
             routes,
             metrics: rules
                 .iter()
-                .filter_map(AlertRule::metric)
+                .flat_map(|rule| [rule.metric(), rule.share_of()])
+                .flatten()
                 .map(str::to_owned)
                 .collect(),
             rules,
@@ -187,12 +188,27 @@ fn check_metric(rule: &AlertRule, catalogue: &[MetricEntry]) -> Result<(), Alert
             entry.labels.iter().map(String::as_str).collect()
         }
     };
+    check_share(rule, catalogue)?;
     match rule.label_names().find(|name| !labels.contains(name)) {
         None => Ok(()),
         Some(name) => Err(wrong_rule(
             rule,
             format!("it has no label {name:?}, but {}", labels.join(", ")),
         )),
+    }
+}
+
+/// Whether there is the counter of which the metric is a share, with the labels to join them by.
+fn check_share(rule: &AlertRule, catalogue: &[MetricEntry]) -> Result<(), AlertsError> {
+    let Some(name) = rule.share_of() else {
+        return Ok(());
+    };
+    let entry = catalogue.iter().find(|entry| has_series(entry, name));
+    let entry = entry.ok_or_else(|| wrong_rule(rule, format!("there is no metric {name:?}")))?;
+    let missing = |label: &&str| !entry.labels.iter().any(|own| own == label);
+    match rule.group_labels().find(missing) {
+        None => Ok(()),
+        Some(label) => Err(wrong_rule(rule, format!("{name} has no label {label:?}"))),
     }
 }
 
@@ -248,7 +264,7 @@ mod tests {
 
     #[test]
     fn the_built_in_rules_fit_the_metrics() {
-        assert_eq!(plan("").unwrap().rules.len(), 8);
+        assert_eq!(plan("").unwrap().rules.len(), 9);
         assert_eq!(plan("builtin_rules = false").unwrap().rules.len(), 0);
         let own = "[[rules]]\nname = \"TidegateStandingQueue\"\nmetric = \"nv_inference_pending_request_count\"";
         assert_eq!(

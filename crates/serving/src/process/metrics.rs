@@ -17,6 +17,10 @@ const CPU: Family<'static> = Family::counter(
     "tidegate_process_cpu_seconds_total",
     "CPU time of the process",
 );
+const CPUS: Family<'static> = Family::gauge(
+    "tidegate_process_cpus",
+    "CPUs that the process may use: by its affinity and its cgroup's quota",
+);
 const START: Family<'static> = Family::gauge(
     "process_start_time_seconds",
     "When the process began, in seconds since 1970",
@@ -59,6 +63,7 @@ impl MetricSource for ProcessMetrics {
     fn entries(&self) -> Vec<MetricEntry> {
         let plain = [
             START,
+            CPUS,
             RESIDENT,
             THREADS,
             OPEN_FILES,
@@ -80,6 +85,12 @@ impl MetricSource for ProcessMetrics {
         let cgroup = cgroup.as_ref();
         for (family, value) in [
             (START, usage.and_then(start_seconds)),
+            (
+                CPUS,
+                std::thread::available_parallelism()
+                    .map(|count| count.get() as u64)
+                    .ok(),
+            ),
             (RESIDENT, usage.map(|usage| usage.resident_bytes)),
             (THREADS, usage.map(|usage| usage.threads)),
             (OPEN_FILES, open_files()),

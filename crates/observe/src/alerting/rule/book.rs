@@ -1,17 +1,20 @@
 //! The rules of a server with the states of their alerts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::counter_rate::CounterRate;
-use super::{Aggregate, AlertRule, Labels, Sample, Subject};
+use super::{Aggregate, AlertRule, Labels, RuleConfig, Sample, Subject};
 use crate::alerting::{Alert, Links, Matcher, RESOLVED_RETENTION_MS};
 use crate::alerts::AlertState;
 use crate::event::{Event, EventLog};
 
 /// Maximum number of alerts of one rule; further combinations of labels are ignored.
 const MAX_ALERTS: usize = 200;
+/// The event that stops counting once its version has been loaded, or is not wanted any more.
+const LOAD_FAILED: &str = "version.load_failed";
+const RECOVERIES: [&str; 3] = ["version.ready", "version.reloaded", "version.gone"];
 /// Maximum number of series that a rule reads.
 const MAX_SERIES: usize = 2000;
 
@@ -56,9 +59,12 @@ struct RuleAlert {
 struct ActiveRule {
     rule: AlertRule,
     alerts: BTreeMap<Labels, RuleAlert>,
-    /// By series, for a rule with a window.
-    rates: BTreeMap<Labels, CounterRate>,
+    /// For a rule with a window.
+    rates: BTreeMap<Series, CounterRate>,
 }
+
+/// A metric's name, and the labels of one of its series.
+type Series = (String, Labels);
 
 impl RuleBook {
     /// The rules, with alerts in the states that were persisted.
@@ -80,10 +86,7 @@ impl RuleBook {
     ) {
         for active in &mut self.0 {
             let values = match active.rule.subject.clone() {
-                Subject::Metric(metric) => {
-                    let series = samples.get(&metric).map_or(&[][..], Vec::as_slice);
-                    active.metric_values(series, now_ms)
-                }
+                Subject::Metric(metric) => active.metric_values(&metric, samples, now_ms),
                 Subject::Event(event) => active.event_counts(&event, events, now_ms),
             };
             active.update(&values, now_ms);
@@ -127,20 +130,47 @@ impl ActiveRule {
     }
 
     /// The value to compare for each combination of the labels in `by`.
-    fn metric_values(&mut self, series: &[Sample], now_ms: u64) -> BTreeMap<Labels, f64> {
+    fn metric_values(
+        &mut self,
+        metric: &str,
+        samples: &BTreeMap<String, Vec<Sample>>,
+        now_ms: u64,
+    ) -> BTreeMap<Labels, f64> {
         let config = self.rule.config.clone();
         // Series that are gone are not inserted again: their rates are forgotten.
         let mut known = std::mem::take(&mut self.rates);
-        let mut values = BTreeMap::new();
-        let selected = series
+        let selected = series(samples, metric)
             .iter()
-            .filter(|sample| Matcher::all_match(&config.labels, &sample.labels))
-            .take(MAX_SERIES);
-        for sample in selected {
-            let rate = known.remove(&sample.labels);
+            .filter(|sample| Matcher::all_match(&config.labels, &sample.labels));
+        let mut values = self.totals(&config, metric, selected, &mut known, now_ms);
+        if let Some(share_of) = &config.share_of {
+            let others = series(samples, share_of).iter();
+            let others = self.totals(&config, share_of, others, &mut known, now_ms);
+            for (labels, value) in &mut values {
+                let all = *value + others.get(labels).copied().unwrap_or(0.0);
+                // Nothing happened: no share of it did.
+                *value = if all > 0.0 { *value / all } else { 0.0 };
+            }
+        }
+        values
+    }
+
+    /// The values of series, joined by the labels in `by`.
+    fn totals<'a>(
+        &mut self,
+        config: &RuleConfig,
+        metric: &str,
+        series: impl Iterator<Item = &'a Sample>,
+        known: &mut BTreeMap<Series, CounterRate>,
+        now_ms: u64,
+    ) -> BTreeMap<Labels, f64> {
+        let mut values = BTreeMap::new();
+        for sample in series.take(MAX_SERIES) {
+            let name: Series = (metric.to_owned(), sample.labels.clone());
+            let rate = known.remove(&name);
             let value = match config.window_s {
                 0 => sample.value,
-                seconds => self.rate(rate, sample, seconds * 1000, now_ms),
+                seconds => self.rate(rate, name, sample.value, seconds * 1000, now_ms),
             };
             values
                 .entry(select(&config.by, &sample.labels))
@@ -154,13 +184,14 @@ impl ActiveRule {
     fn rate(
         &mut self,
         known: Option<CounterRate>,
-        sample: &Sample,
+        name: Series,
+        value: f64,
         window_ms: u64,
         now_ms: u64,
     ) -> f64 {
         let mut counter = known.unwrap_or_else(CounterRate::new);
-        let rate = counter.rate(sample.value, window_ms, now_ms);
-        self.rates.insert(sample.labels.clone(), counter);
+        let rate = counter.rate(value, window_ms, now_ms);
+        self.rates.insert(name, counter);
         rate
     }
 
@@ -169,11 +200,17 @@ impl ActiveRule {
         let config = &self.rule.config;
         let since_ms = now_ms.saturating_sub(config.window_s * 1000);
         let mut counts = BTreeMap::new();
+        let mut recovered: BTreeSet<(&str, &str)> = BTreeSet::new();
         // Counted from the log at each evaluation: a restart loses nothing that the log still has.
         for event in events.iter().rev() {
+            let subject = (event.model.as_str(), event.version.as_str());
+            if RECOVERIES.contains(&event.name.as_str()) {
+                recovered.insert(subject);
+            }
             let labels = labels_of(event);
             let is_counted = event.name == name
                 && event.at_ms >= since_ms
+                && !(name == LOAD_FAILED && recovered.contains(&subject))
                 && Matcher::all_match(&config.labels, &labels);
             if is_counted {
                 *counts.entry(select(&config.by, &labels)).or_insert(0.0) += 1.0;
@@ -204,6 +241,10 @@ impl ActiveRule {
         }
         self.alerts.retain(|_, alert| is_shown(alert.state, now_ms));
     }
+}
+
+fn series<'a>(samples: &'a BTreeMap<String, Vec<Sample>>, metric: &str) -> &'a [Sample] {
+    samples.get(metric).map_or(&[], Vec::as_slice)
 }
 
 fn is_shown(state: AlertState, now_ms: u64) -> bool {
@@ -242,7 +283,7 @@ impl AlertRule {
         };
         let mut annotations = Labels::from([
             ("summary".to_owned(), summary),
-            ("description".to_owned(), self.description(alert.value)),
+            ("description".to_owned(), self.description(alert)),
         ]);
         if let Some(url) = links.runbook(&config.runbook) {
             annotations.insert("runbook_url".to_owned(), url);
@@ -276,33 +317,52 @@ impl AlertRule {
         }
     }
 
-    /// For example: "tidegate_ready is 0; the alert fires at < 1 for 300 s."
-    fn description(&self, value: f64) -> String {
+    /// For example: "tidegate_ready is 0; the alert fires at < 1 for 300 s." Of an alert that has
+    /// ended: "Not any more: tidegate_ready was 0; the alert fires at < 1 for 300 s."
+    fn description(&self, alert: &RuleAlert) -> String {
         let config = &self.config;
-        let (threshold, window_s) = (config.threshold, config.window_s);
-        // More digits than a reader needs would only hide the value.
-        let value = (value * 1e6).round() / 1e6;
         let held = match config.for_s {
             0 => String::new(),
             seconds => format!(" for {seconds} s"),
         };
-        match &self.subject {
-            Subject::Event(event) => {
+        let (sign, threshold) = (config.op.sign(), config.threshold);
+        let condition = match (&self.subject, &config.share_of) {
+            (Subject::Event(_), _) => format!("{threshold} or more"),
+            (_, Some(_)) => format!("{sign} {}%", rounded(100.0 * threshold)),
+            _ => format!("{sign} {threshold}"),
+        };
+        let has_ended = matches!(alert.state, AlertState::Resolved { .. });
+        let found = self.found(alert.value, has_ended);
+        let ended = if has_ended { "Not any more: " } else { "" };
+        format!("{ended}{found}; the alert fires at {condition}{held}.")
+    }
+
+    /// What the value says, now or until the alert ended.
+    fn found(&self, value: f64, has_ended: bool) -> String {
+        let config = &self.config;
+        let window_s = config.window_s;
+        let is = if has_ended { "was" } else { "is" };
+        let shown = rounded(value);
+        match (&self.subject, &config.share_of, window_s) {
+            (Subject::Event(event), ..) => {
                 let times = if value == 1.0 { "time" } else { "times" };
-                format!(
-                    "{event} happened {value} {times} in {window_s} s; the alert fires at {threshold} or more{held}."
-                )
+                format!("{event} happened {shown} {times} in {window_s} s")
             }
-            Subject::Metric(metric) => {
-                let found = match window_s {
-                    0 => format!("{metric} is {value}"),
-                    _ => format!("{metric} grew by {value} per second over {window_s} s"),
-                };
-                let sign = config.op.sign();
-                format!("{found}; the alert fires at {sign} {threshold}{held}.")
+            (Subject::Metric(metric), Some(share_of), _) => {
+                let percent = rounded(100.0 * value);
+                format!("{metric} {is} {percent}% of itself and {share_of} over {window_s} s")
+            }
+            (Subject::Metric(metric), None, 0) => format!("{metric} {is} {shown}"),
+            (Subject::Metric(metric), None, _) => {
+                format!("{metric} grew by {shown} per second over {window_s} s")
             }
         }
     }
+}
+
+/// More digits than a reader needs would only hide the value.
+fn rounded(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
 }
 
 /// The labels in `by`; a missing one counts as empty.
@@ -384,6 +444,10 @@ mod tests {
             states(&again),
             [("a".to_owned(), AlertState::Resolved { since_ms: 70_000 })]
         );
+        assert_eq!(
+            again.alerts(&Links::default())[0].annotation("description"),
+            "Not any more: queue was 11; the alert fires at > 10 for 60 s."
+        );
         again.evaluate(&BTreeMap::new(), &events, 70_001 + RESOLVED_RETENTION_MS);
         assert_eq!(states(&again), []);
     }
@@ -455,6 +519,65 @@ mod tests {
             states(&book),
             [("a".to_owned(), AlertState::Resolved { since_ms: 111_000 })]
         );
+    }
+
+    #[test]
+    fn a_failed_load_counts_until_the_version_is_loaded_or_gone() {
+        let config = RuleConfig {
+            name: "loads".to_owned(),
+            event: Some(LOAD_FAILED.to_owned()),
+            window_s: 900,
+            by: vec!["model".to_owned()],
+            ..RuleConfig::default()
+        };
+        for recovery in RECOVERIES {
+            let (mut book, mut events) = (book(&config), EventLog::default());
+            events.add(Event::new(LOAD_FAILED, 10_000).about("a", "4"));
+            // Another version of it that serves mends nothing.
+            events.add(Event::new(recovery, 11_000).about("a", "3"));
+            book.evaluate(&BTreeMap::new(), &events, 12_000);
+            assert!(matches!(states(&book)[0].1, AlertState::Firing { .. }));
+            events.add(Event::new(recovery, 13_000).about("a", "4"));
+            book.evaluate(&BTreeMap::new(), &events, 14_000);
+            assert!(matches!(states(&book)[0].1, AlertState::Resolved { .. }));
+            events.add(Event::new(LOAD_FAILED, 15_000).about("a", "4"));
+            book.evaluate(&BTreeMap::new(), &events, 16_000);
+            assert!(matches!(states(&book)[0].1, AlertState::Firing { .. }));
+        }
+    }
+
+    #[test]
+    fn a_counter_is_compared_as_a_share_of_another() {
+        let mut book = book(&RuleConfig {
+            share_of: Some("answered".to_owned()),
+            window_s: 300,
+            threshold: 0.01,
+            for_s: 0,
+            ..rule()
+        });
+        let with = |refused: f64, answered: f64| {
+            let mut samples = samples(&[("a", "1", refused)]);
+            let answered = Sample {
+                labels: samples["queue"][0].labels.clone(),
+                value: answered,
+            };
+            samples.insert("answered".to_owned(), vec![answered]);
+            samples
+        };
+        let events = EventLog::default();
+        book.evaluate(&with(1.0, 99.0), &events, 1000);
+        assert_eq!(states(&book), [], "one of a hundred is not more than 1 %");
+        book.evaluate(&with(11.0, 189.0), &events, 61_000);
+        assert_eq!(states(&book).len(), 1);
+        assert_eq!(
+            book.alerts(&Links::default())[0].annotation("description"),
+            "queue is 5.5% of itself and answered over 300 s; the alert fires at > 1%."
+        );
+        let wrong = RuleConfig {
+            share_of: Some("answered".to_owned()),
+            ..rule()
+        };
+        assert!(wrong.parse().unwrap_err().problem.contains("window_s"));
     }
 
     #[test]

@@ -42,6 +42,9 @@ pub(super) async fn show(
 ) -> Response {
     let range = Range::named(&asked(query).range);
     answer(console, &headers, move |console, now_ms| {
+        // Not an error: an old link or a typing error should still show a page.
+        let age_ms = now_ms.saturating_sub(console.started_ms);
+        let range = range.unwrap_or_else(|| Range::of_age(age_ms));
         Ok(endpoint(console, &name, range, now_ms)?.page())
     })
     .await
@@ -166,7 +169,10 @@ fn objectives(console: &Console, name: &str, range: Range, now_ms: u64) -> Vec<O
         .into_iter()
         .map(|(slo, burn_down)| ObjectiveTrend {
             name: slo.name().to_owned(),
-            target: describe_target(&slo),
+            target: match slo.endpoint() {
+                Some(_) => describe_target(&slo),
+                None => format!("{}, all endpoints together", describe_target(&slo)),
+            },
             remaining: burn_down.last().map_or(1.0, |point| point.remaining),
             burn_down,
         });

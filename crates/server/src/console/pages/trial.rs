@@ -114,6 +114,7 @@ fn trial(serving: &Serving, model: &str, version: &str) -> Trial {
             .map(|sample| pretty(&sample.body))
             .unwrap_or_default(),
         source,
+        is_unknown: !model.is_empty() && own.is_empty(),
         model,
         answer: None,
     }

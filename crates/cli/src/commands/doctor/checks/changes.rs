@@ -1,6 +1,6 @@
 //! Recent changes, and alerts that began soon after one.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::or_healthy;
 use crate::client::Event;
@@ -11,6 +11,14 @@ const CHECK: &str = "changes";
 /// An alert that begins this soon after a change may be caused by it: a bad deploy shows within
 /// minutes, and the longest short window of a page is half an hour.
 const SOON_MS: u64 = 30 * 60_000;
+/// Alerts about something else than how versions answer.
+const NOT_BY_DEPLOYS: [&str; 5] = [
+    "TidegateModelLoadFailed",
+    "TidegateRegistryUnreachable",
+    "TidegateReplicasApart",
+    "TidegateCostBudget",
+    "TidegateConnectionsRefused",
+];
 /// Changes that are listed; the others are counted.
 const MAX_LISTED: usize = 5;
 
@@ -53,17 +61,10 @@ fn listed(context: &CheckContext, changes: &[&Event]) -> Finding {
     Finding::new(Severity::Notice, CHECK, what).next(context.curl("/api/events?limit=1000"))
 }
 
-/// Alerts that began soon after a change, each with the last change that may be its cause.
+/// Alerts that began soon after a change, each with the last change that may be its cause. An alert
+/// of several windows or versions is told once.
 fn suspects(context: &CheckContext, changes: &[&Event]) -> Vec<Finding> {
-    let firing: BTreeSet<&str> = context
-        .snapshot
-        .alerts
-        .iter()
-        .filter(|alert| alert.state == "firing")
-        .map(|alert| alert.key.as_str())
-        .collect();
-    let mut reported = BTreeSet::new();
-    let mut findings = Vec::new();
+    let mut suspects: BTreeMap<(String, &str, u64), Suspect<'_>> = BTreeMap::new();
     for alert in context
         .events()
         .filter(|event| event.name == "alert.firing")
@@ -72,30 +73,58 @@ fn suspects(context: &CheckContext, changes: &[&Event]) -> Vec<Finding> {
         let Some(change) = changes.iter().find(|change| may_cause(change, alert)) else {
             continue;
         };
-        let key = alert.field("key");
-        let still_fires = firing.contains(key.as_str());
-        if reported.insert(key) {
-            findings.push(suspect(context, change, alert, still_fires));
-        }
+        let still_fires = is_firing(context, &alert.field("key"));
+        let same = (alert.field("alert"), alert.model.as_str(), change.at_ms);
+        let suspect = suspects.entry(same).or_insert(Suspect {
+            change,
+            alert,
+            still_fires,
+        });
+        // The first of its windows says how soon it began.
+        suspect.alert = alert;
+        suspect.still_fires |= still_fires;
     }
-    findings
+    let mut suspects: Vec<Suspect<'_>> = suspects.into_values().collect();
+    suspects.sort_by_key(|suspect| std::cmp::Reverse(suspect.alert.at_ms));
+    let findings = suspects.iter().map(|suspect| suspect.finding(context));
+    findings.collect()
 }
 
-fn suspect(context: &CheckContext, change: &Event, alert: &Event, still_fires: bool) -> Finding {
-    let (severity, state) = match still_fires {
-        true => (Severity::Warning, "and still fires"),
-        false => (Severity::Notice, "and has ended"),
-    };
-    let after = duration(alert.at_ms.saturating_sub(change.at_ms));
-    let (name, change_text) = (alert.field("alert"), describe(change));
-    let what = format!("{name} began {after} after {change_text}, {state}");
-    Finding::new(severity, CHECK, what)
-        .next(undo(context, change))
-        .runbook("bad-rollout")
+fn is_firing(context: &CheckContext, key: &str) -> bool {
+    let mut alerts = context.snapshot.alerts.iter();
+    alerts.any(|alert| alert.key == key && alert.state == "firing")
 }
 
-/// A deploy may cause alerts of its model and alerts of no model; a configuration any alert.
+/// A change with an alert that it may have caused.
+struct Suspect<'a> {
+    change: &'a Event,
+    alert: &'a Event,
+    still_fires: bool,
+}
+
+impl Suspect<'_> {
+    fn finding(&self, context: &CheckContext) -> Finding {
+        let Self { change, alert, .. } = self;
+        let (severity, state) = match self.still_fires {
+            true => (Severity::Warning, "and still fires"),
+            false => (Severity::Notice, "and has ended"),
+        };
+        let after = duration(alert.at_ms.saturating_sub(change.at_ms));
+        let (name, change_text) = (alert.field("alert"), describe(change));
+        let what = format!("{name} began {after} after {change_text}, {state}");
+        Finding::new(severity, CHECK, what)
+            .next(undo(context, change))
+            .runbook("bad-rollout")
+    }
+}
+
+/// A deploy may cause alerts of its model and alerts of no model; a configuration any alert. A
+/// version that serves is no reason why another one cannot be loaded.
 fn may_cause(change: &Event, alert: &Event) -> bool {
+    let is_deploy = !change.model.is_empty();
+    if is_deploy && NOT_BY_DEPLOYS.contains(&alert.field("alert").as_str()) {
+        return false;
+    }
     let is_soon = alert.at_ms >= change.at_ms && alert.at_ms - change.at_ms <= SOON_MS;
     let is_related = change.model.is_empty()
         || matches!(alert.model.as_str(), "" | "*")
@@ -111,22 +140,35 @@ fn describe(change: &Event) -> String {
     }
 }
 
-/// The command that undoes a change.
+/// The command that undoes a change, or shows what would.
 fn undo(context: &CheckContext, change: &Event) -> String {
     let Event { name, model, .. } = change;
-    // Only the operator can put a configuration back; the events say which keys changed.
     if name == "configuration.changed" {
         return context.curl("/api/events?name=configuration");
     }
-    let mut index = context.snapshot.index.iter();
-    // An alias of the registry can be moved back. Other models come from files: these have to be
-    // put back first, and then be loaded again.
-    let has_alias = index.any(|entry| entry.name == *model && !entry.aliases.is_empty());
-    if context.follows_registry() && has_alias {
-        return format!("tidegate rollback {model}");
+    if !context.follows_registry() {
+        // Loading the same file again would change nothing.
+        return format!(
+            "put the files of {model} back as they were, then: curl -X POST \
+             {}/v2/repository/models/{model}/load",
+            context.server
+        );
     }
-    format!(
-        "curl -X POST {}/v2/repository/models/{model}/load",
-        context.server
-    )
+    let mut index = context.snapshot.index.iter();
+    let has_alias = index.any(|entry| {
+        entry.name == *model && entry.version == change.version && !entry.aliases.is_empty()
+    });
+    // Where the alias means another version by now, or has no effect here, a rollback changes
+    // nothing.
+    match has_alias && !has_idle_alias(context, model) {
+        true => format!("tidegate rollback {model}"),
+        false => context.command("models"),
+    }
+}
+
+/// Whether the server says that moving the alias of a model has no effect.
+fn has_idle_alias(context: &CheckContext, model: &str) -> bool {
+    let alias = format!("{model}@champion is ");
+    let mut problems = context.snapshot.problems.iter();
+    problems.any(|problem| problem.starts_with(&alias))
 }

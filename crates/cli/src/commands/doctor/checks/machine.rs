@@ -13,10 +13,12 @@ const MANY_FILES: f64 = 0.8;
 const ALL_FILES: f64 = 0.95;
 /// The share of time that a CPU quota may throttle the server before requests become slower.
 const THROTTLED: f64 = 0.05;
+/// The share of the processors above which nothing is left for a moment with more requests.
+const SATURATED: f64 = 0.9;
 
 pub(super) fn check(context: &CheckContext) -> Vec<Finding> {
-    let parts: [fn(&CheckContext) -> Option<Finding>; 5] =
-        [memory, kills, charged, throttled, files];
+    let parts: [fn(&CheckContext) -> Option<Finding>; 6] =
+        [memory, kills, charged, saturated, throttled, files];
     let findings = parts.iter().filter_map(|part| part(context)).collect();
     or_healthy(findings, CHECK, || usage(context))
 }
@@ -26,12 +28,31 @@ fn usage(context: &CheckContext) -> String {
     let resident = metrics
         .value("process_resident_memory_bytes")
         .unwrap_or(0.0);
-    let processors = context.increase("tidegate_process_cpu_seconds_total", &[]) / context.watch_s;
+    let (processors, count) = processors(context);
+    let of = count.map_or_else(String::new, |count| format!(" of {count}"));
     let left = metrics.value("tidegate_memory_available_bytes");
     let left = left.map_or_else(String::new, |left| format!(", {} free", bytes(left)));
     format!(
-        "{processors:.2} processors in use, {} of memory{left}",
+        "{processors:.2}{of} processors in use, {} of memory{left}",
         bytes(resident)
+    )
+}
+
+/// How many processors the server keeps busy, and how many it may use, if it tells.
+fn processors(context: &CheckContext) -> (f64, Option<f64>) {
+    let used = context.increase("tidegate_process_cpu_seconds_total", &[]) / context.watch_s;
+    let count = context.metrics().value("tidegate_process_cpus");
+    (used, count.filter(|count| *count > 0.0))
+}
+
+fn saturated(context: &CheckContext) -> Option<Finding> {
+    let (used, count) = processors(context);
+    let count = count.filter(|count| used / count > SATURATED)?;
+    let what = format!("{used:.2} of {count} processors in use: saturated, requests wait for them");
+    Some(
+        Finding::new(Severity::Warning, CHECK, what)
+            .next(context.command("top"))
+            .runbook("overload"),
     )
 }
 

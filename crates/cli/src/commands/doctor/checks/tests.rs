@@ -350,9 +350,10 @@ fn a_deploy_is_suspected_of_its_own_models_alerts_alone() {
             .contains("Late began 4 min after fraud:2 started serving, and has ended"),
         "{finding:?}"
     );
-    assert_eq!(
-        finding.next.as_deref(),
-        Some("curl -X POST http://a:8000/v2/repository/models/fraud/load")
+    let next = finding.next.unwrap();
+    assert!(
+        next.starts_with("put the files of fraud back as they were, then: curl"),
+        "{next}"
     );
     assert!(
         with("fraud", "", 4).is_some(),
@@ -360,6 +361,73 @@ fn a_deploy_is_suspected_of_its_own_models_alerts_alone() {
     );
     assert_eq!(with("fraud", "iris", 4), None);
     assert_eq!(with("fraud", "fraud", 45), None, "too long after");
+}
+
+#[test]
+fn an_alert_of_two_windows_is_told_once_and_a_failed_load_is_no_deploys_fault() {
+    let with = |alert: &str| {
+        let recorded = Recorded::of("healthy");
+        let at_ms = recorded.snapshot["at_ms"].as_u64().unwrap() - 3_600_000;
+        let deploy = json!({"id": 90, "at_ms": at_ms, "name": "version.ready", "model": "fraud",
+            "version": "7", "fields": {"deploy": true}});
+        let firing = |seconds: u64, key: &str| {
+            json!({"id": 91, "at_ms": at_ms + 1000 * seconds, "name": "alert.firing",
+                "model": "fraud", "fields": {"alert": alert, "key": key}})
+        };
+        let recorded = recorded
+            .and("events", deploy)
+            .and("events", firing(5, "5m"))
+            .and("events", firing(65, "1h"));
+        let findings = changes::check(&recorded.context()).into_iter();
+        let suspects = findings.filter(|finding| finding.what.contains("began"));
+        suspects.map(|finding| finding.what).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        with("TidegateLatencyBurn"),
+        ["TidegateLatencyBurn began 5 s after fraud:7 started serving, and has ended"]
+    );
+    assert!(with("TidegateModelLoadFailed").is_empty());
+}
+
+#[test]
+fn saturated_processors_are_named_with_their_number() {
+    let with = |used: &str| {
+        let mut recorded = Recorded::of("healthy")
+            .with("tidegate_process_cpus", "2")
+            .with("tidegate_process_cpu_seconds_total{mode=\"user\"}", used)
+            .with("tidegate_process_cpu_seconds_total{mode=\"system\"}", "0");
+        recorded.watch_s = 10.0;
+        recorded.before = "tidegate_process_cpu_seconds_total{mode=\"user\"} 100\n\
+            tidegate_process_cpu_seconds_total{mode=\"system\"} 0\n"
+            .to_owned();
+        machine::check(&recorded.context()).remove(0)
+    };
+    let busy = with("119.5");
+    assert_eq!(
+        (busy.severity, runbook(&busy)),
+        (Severity::Warning, "overload.md")
+    );
+    assert!(
+        busy.what
+            .starts_with("1.95 of 2 processors in use: saturated")
+    );
+    let idle = with("101");
+    assert_eq!(idle.severity, Severity::Ok);
+    assert!(idle.what.starts_with("0.10 of 2 processors in use, "));
+}
+
+#[test]
+fn a_version_that_fails_its_own_checks_is_checked_not_loaded_again() {
+    let entry = json!({"name": "churn", "version": "4", "state": "UNAVAILABLE", "stage": "failed",
+        "reason": "golden: row 0 of \"y\" differs"});
+    let mut recorded = Recorded::of("registry_gone");
+    recorded = recorded.and("index", entry);
+    let findings = versions::check(&recorded.context());
+    let finding = findings.iter().find(|one| one.what.contains("churn:4"));
+    assert_eq!(
+        finding.unwrap().next.as_deref(),
+        Some("tidegate check \"$(tidegate registry fetch churn:4)\"")
+    );
 }
 
 #[test]

@@ -73,14 +73,26 @@ fn finding(
         }
         _ => return None,
     };
-    let load = format!(
-        "curl -X POST {}/v2/repository/models/{}/load",
-        context.server, entry.name
-    );
     Some(
         Finding::new(severity, CHECK, what)
-            .next(load)
+            .next(next_step(context, entry))
             .runbook(runbook),
+    )
+}
+
+/// Versions of the registry never change, and the server tries them again by itself: what helps is
+/// to see what fails. A file may have been mended.
+fn next_step(context: &CheckContext, entry: &IndexEntry) -> String {
+    let is_failed = entry.stage() == "failed" && !entry.version.is_empty();
+    if context.follows_registry() && is_failed {
+        return format!(
+            "tidegate check \"$(tidegate registry fetch {})\"",
+            entry.title()
+        );
+    }
+    format!(
+        "curl -X POST {}/v2/repository/models/{}/load",
+        context.server, entry.name
     )
 }
 
