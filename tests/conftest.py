@@ -21,6 +21,8 @@ BUSY = ROOT / "tests/models/busy"
 OPEN = ROOT / "tests/models/open"
 BINARY = os.environ.get("TIDEGATE_BIN", str(ROOT / "target/debug/tidegate"))
 PATIENCE_S = 60
+# Its run fails for some inputs.
+FRAGILE = GRAPHS / "gather_out_of_range.onnx"
 
 
 class Server:
@@ -85,6 +87,13 @@ class Server:
             self.terminate()
         assert self.wait() == 0, self.log.read_text()
         self.process.stdout.close()
+
+
+def server_fault(server):
+    """A request for `FRAGILE` that fails through no fault of the client, and so spends error budgets."""
+    body = {"inputs": [{"name": "index", "shape": [1], "datatype": "INT64", "data": [99]}]}
+    failed = server.infer(FRAGILE.stem, body)
+    assert (failed.status_code, failed.json()["code"]) == (500, "execution_failed"), failed.text
 
 
 class Registry:

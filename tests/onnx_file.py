@@ -1,5 +1,7 @@
 """A small writer of ONNX files, for models whose names no exporter would give them."""
 
+import struct
+
 
 def varint(number):
     out = bytearray()
@@ -32,3 +34,13 @@ def identity(name="x", output="y", datatype=1, dimensions=("N", 2), opset=17, op
     graph = node + text(2, "g")
     graph += tensor(11, name, datatype, dimensions) + tensor(12, output, datatype, dimensions)
     return integer(1, 8) + text(7, graph) + text(8, integer(2, opset))
+
+
+def table_lookup(value, size=4096):
+    """A model that gives `value` for four numbers from 0 to `size` in each row, and fails for larger ones."""
+    cast = text(1, "x") + text(2, "i") + text(4, "Cast") + text(5, text(1, "to") + integer(3, 7) + integer(20, 2))
+    gather = text(1, "table") + text(1, "i") + text(2, "y") + text(4, "Gather")
+    table = integer(1, size) + integer(2, 1) + text(8, "table") + text(9, struct.pack("<f", value) * size)
+    graph = text(1, cast) + text(1, gather) + text(2, "g") + text(5, table)
+    graph += tensor(11, "x", 1, ("N", 4)) + tensor(12, "y", 1, ("N", 4))
+    return integer(1, 8) + text(7, graph) + text(8, integer(2, 17))

@@ -100,14 +100,14 @@ def test_what_is_written_for_others_reads_back(config, tmp_path):
 class Prometheus:
     """A real one, which scrapes a server every second and evaluates rules."""
 
-    def __init__(self, folder, server, rules):
+    def __init__(self, folder, server, rules, interval="1s"):
         folder.mkdir()
         settings = folder / "prometheus.yml"
         settings.write_text(
             json.dumps(
                 {
-                    "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-                    "rule_files": [str(rules)],
+                    "global": {"scrape_interval": interval, "evaluation_interval": interval},
+                    "rule_files": [str(rules)] if rules else [],
                     "scrape_configs": [{"job_name": "tidegate", "static_configs": [{"targets": [server.http]}]}],
                 }
             )

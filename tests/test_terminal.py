@@ -129,8 +129,8 @@ def test_no_command_about_a_server_shows_control_characters(start, tmp_path, hos
     config.write_text('[[slo]]\nname = "s"\nendpoint = "*"\ntarget = 0.99\n')
     server = start(tmp_path / "bundle", MODELS / "digits", bad, flags=("--config", str(config)))
     check_harmless("\n".join(server.lines), "serve")
-    silence = {"matchers": ["alertname=x"], "duration": "1h", "author": HOSTILE, "comment": HOSTILE}
-    requests.post(server.url("/api/silences"), json=silence, timeout=PATIENCE_S)
+    silence = {"matchers": ["alertname=x"], "duration_s": 3600, "author": HOSTILE, "comment": HOSTILE}
+    assert requests.post(server.url("/api/silences"), json=silence, timeout=PATIENCE_S).ok
     url = ("--url", server.http)
     for command in [
         ("models", *url),

@@ -1,5 +1,6 @@
 //! The bundles that `push` and `check` take: a file or folder in one of several forms.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use tidegate_engines::Engines;
 use tidegate_protocol::inference::ModelConfig;
 use tidegate_protocol::model_config::datatype_name;
 use tidegate_registry::{Bundle, BundleFile, BundleLimits, Error, ErrorCode, Source};
-use tidegate_serving::{VersionPlan, scan};
+use tidegate_serving::{VersionPlan, conversion_hint, scan};
 
 /// A bundle, and the plan by which its checks load it.
 #[derive(Clone)]
@@ -31,6 +32,7 @@ pub(crate) fn find(path: &Path, name: Option<&str>) -> Result<Vec<BundleToCheck>
         return Ok(vec![open(path, name, &limits)?]);
     }
     let models = scan(path)?;
+    refuse_same_names(&models)?;
     if name.is_some() && models.len() > 1 {
         bail!(
             "{} has {} models: --name works for one",
@@ -52,12 +54,27 @@ pub(crate) fn find(path: &Path, name: Option<&str>) -> Result<Vec<BundleToCheck>
     Ok(bundles)
 }
 
+/// Two models of one name would become versions of each other.
+fn refuse_same_names(models: &[(String, Vec<VersionPlan>)]) -> Result<()> {
+    let mut seen = BTreeMap::new();
+    for (name, plans) in models {
+        let artifact = plans.first().map(|plan| plan.artifact.display());
+        let artifact = artifact.map_or_else(String::new, |path| path.to_string());
+        if let Some(other) = seen.insert(name, artifact.clone()) {
+            bail!("two models are named {name}: {other} and {artifact}; push them one by one");
+        }
+    }
+    Ok(())
+}
+
 /// A bundle, or an artifact alone.
 fn open(path: &Path, name: Option<&str>, limits: &BundleLimits) -> Result<BundleToCheck> {
     if path.is_file() && !tidegate_engines::is_artifact(path) {
+        let hint = conversion_hint(path);
         bail!(
-            "{} is neither an .onnx file nor a bundle's folder",
-            path.display()
+            "{} is not an ONNX file{}",
+            path.display(),
+            hint.map_or_else(String::new, |hint| format!("; {hint}"))
         );
     }
     let bundle = Bundle::open(path, name, limits)?;

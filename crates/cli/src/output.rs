@@ -88,6 +88,14 @@ pub(crate) fn counted(count: impl Into<u64>, noun: &str) -> String {
     }
 }
 
+/// What is wrong with something, with its name. Messages about files begin with the path already.
+pub(crate) fn named_problem(name: &str, problem: &str) -> String {
+    match problem.strip_prefix(name) {
+        Some(rest) if rest.starts_with(':') => problem.to_owned(),
+        _ => format!("{name}: {problem}"),
+    }
+}
+
 /// A tensor as one line, such as `image FP32 [-1, 64]`.
 pub(crate) fn tensor(spec: &TensorSpec) -> String {
     let optional = if spec.optional { ", optional" } else { "" };
@@ -98,6 +106,13 @@ pub(crate) fn tensor(spec: &TensorSpec) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_problem_names_its_subject_once() {
+        let shown = named_problem("a.json", "a.json: is not an ONNX file");
+        assert_eq!(shown, "a.json: is not an ONNX file");
+        assert_eq!(named_problem("a", "ab: x"), "a: ab: x");
+    }
 
     #[test]
     fn nouns_follow_their_number() {

@@ -194,6 +194,19 @@ impl LoadedArtifact for OnnxRuntimeArtifact {
     }
 }
 
+/// ONNX Runtime has operators for some types only. What names one in vain is most often a model of
+/// scikit-learn that was converted with float64 columns, which pandas has by default.
+fn with_hint(message: &str) -> String {
+    match message.contains("Could not find an implementation for") {
+        true => format!(
+            "{message}; ONNX Runtime does not have it for these types: export the model with float32 \
+             inputs, as in to_onnx(pipeline, X[:1].astype(numpy.float32)), or with \
+             initial_types=[(\"age\", FloatTensorType([None, 1])), …]"
+        ),
+        false => message.to_owned(),
+    }
+}
+
 /// How sessions of an artifact are made.
 struct SessionFactory {
     runtime: OnnxRuntime,
@@ -211,7 +224,7 @@ impl SessionFactory {
             .and_then(|mut builder| builder.commit_from_file(&self.path));
         built.map_err(|error| LoadError::Engine {
             engine: NAME,
-            message: error.message().to_owned(),
+            message: with_hint(error.message()),
         })
     }
 

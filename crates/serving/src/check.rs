@@ -3,6 +3,7 @@
 
 mod declared;
 mod golden;
+mod labels;
 mod report;
 
 use std::path::{Path, PathBuf};
@@ -38,6 +39,7 @@ pub fn check(model: &str, plan: &VersionPlan, engines: &Engines) -> CheckReport 
     };
     batch(&mut report, &signature, &mut instance, &plan.manifest);
     samples(&mut report, plan, &signature, &mut *instance);
+    labels::check(&mut report, plan, &signature, &mut *instance);
     report
 }
 

@@ -1,6 +1,7 @@
 //! Finding models in files and folders.
 
 mod bundle;
+mod conversion;
 pub(crate) mod reshape;
 pub(crate) mod triton;
 
@@ -12,6 +13,7 @@ use tidegate_engines::{artifact_in, is_artifact};
 
 pub(crate) use self::bundle::cached;
 pub use self::bundle::parse_manifest;
+pub use self::conversion::conversion_hint;
 use crate::VersionPlan;
 
 /// A model that was found in a folder.
@@ -61,10 +63,11 @@ pub(crate) fn find(path: &Path) -> Result<Vec<FoundModel>, SourceError> {
         }
     }
     if models.is_empty() {
-        return Err(SourceError::new(
-            path,
-            "no model found: expected an ONNX file, a folder with model.toml or config.pbtxt, or NAME/1/model.onnx",
-        ));
+        let mut problem = "no model found: expected an ONNX file, a folder with model.toml or config.pbtxt, or NAME/1/model.onnx".to_owned();
+        if let Some((file, hint)) = first_hint(path) {
+            problem = format!("{problem}; there is {file}: {hint}");
+        }
+        return Err(SourceError::new(path, problem));
     }
     Ok(models)
 }
@@ -72,6 +75,15 @@ pub(crate) fn find(path: &Path) -> Result<Vec<FoundModel>, SourceError> {
 /// Whether a path is one model, and not a folder of models.
 pub(crate) fn is_model(path: &Path) -> bool {
     path.is_file() || folder(path).is_some()
+}
+
+/// A file of another format in a folder without models, and how to convert it.
+fn first_hint(folder: &Path) -> Option<(String, String)> {
+    let files = entries(folder).ok()?;
+    files.iter().find_map(|file| {
+        let name = file.file_name()?.to_string_lossy().into_owned();
+        Some((name, conversion_hint(file)?))
+    })
 }
 
 /// The names of the models under a path and the artifacts they would be loaded from.
@@ -87,9 +99,11 @@ pub fn scan(path: &Path) -> Result<Vec<(String, Vec<VersionPlan>)>, SourceError>
 
 fn file(path: &Path) -> Result<FoundModel, SourceError> {
     if !is_artifact(path) {
+        let hint = conversion_hint(path);
+        let hint = hint.unwrap_or_else(|| "export the model to ONNX first".to_owned());
         return Err(SourceError::new(
             path,
-            "is not an ONNX file; export the model to ONNX first",
+            format!("is not an ONNX file; {hint}"),
         ));
     }
     let stem = path
@@ -211,7 +225,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> SourceError {
 }
 
 /// One class name per line.
-fn read_labels(folder: &Path, file: &str) -> Result<Vec<String>, SourceError> {
+pub(crate) fn read_labels(folder: &Path, file: &str) -> Result<Vec<String>, SourceError> {
     Ok(read_text(&inside(folder, file)?)?
         .lines()
         .map(|line| line.trim().to_owned())

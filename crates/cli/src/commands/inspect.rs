@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use tidegate_core::EngineChoice;
+use tidegate_core::{EngineChoice, Signature};
 use tidegate_engines::{ArtifactSummary, EngineStatus, Engines, LoadError, ONNX_RUNTIME};
 use tidegate_serving::{VersionPlan, scan};
 
@@ -53,7 +53,14 @@ fn describe(
         lines.push(("made by", summary.producer.clone()));
     }
     lines.push(("engine", engine(plan, engines)));
-    lines.extend(signature(summary));
+    let loaded = needs_load(summary).then(|| load(plan, engines));
+    match &loaded {
+        Some(Ok(signature)) => lines.extend(describe_signature(signature, summary)),
+        _ => lines.extend(signature(summary)),
+    }
+    if let Some(Err(problem)) = &loaded {
+        lines.push(("load", format!("FAILED: {problem}")));
+    }
     lines.push(("opsets", opsets(summary)));
     lines.push(("operators", operators(summary)));
     lines.push(("weights", bytes(summary.weight_bytes)));
@@ -82,10 +89,35 @@ fn engine(plan: &VersionPlan, engines: &Engines) -> String {
 }
 
 fn signature(summary: &ArtifactSummary) -> Vec<(&'static str, String)> {
-    let signature = match &summary.signature {
-        Ok(signature) => signature,
-        Err(problem) => return vec![("signature", problem.clone())],
-    };
+    match &summary.signature {
+        Ok(signature) => describe_signature(signature, summary),
+        Err(problem) => vec![("signature", problem.clone())],
+    }
+}
+
+/// Whether the file alone does not tell: it has sequences or maps, which the reader of files does
+/// not know, or operators of classical models, which engines have for some types only. Such models
+/// are small.
+fn needs_load(summary: &ArtifactSummary) -> bool {
+    let has_classical = summary
+        .opsets
+        .iter()
+        .any(|(domain, _)| domain == "ai.onnx.ml");
+    summary.signature.is_err() || has_classical
+}
+
+/// What the engine that would serve it says of the inputs and outputs.
+fn load(plan: &VersionPlan, engines: &Engines) -> Result<Signature, LoadError> {
+    let manifest = &plan.manifest;
+    let options = &manifest.engine_options;
+    let loaded = engines.load(&plan.artifact, &manifest.engine, options)?;
+    Ok(loaded.signature().clone())
+}
+
+fn describe_signature(
+    signature: &Signature,
+    summary: &ArtifactSummary,
+) -> Vec<(&'static str, String)> {
     let inputs = signature.inputs.iter().map(|spec| ("input", tensor(spec)));
     let outputs = signature
         .outputs

@@ -13,7 +13,7 @@ use tidegate_serving::{
 };
 
 use crate::options::Engine;
-use crate::output::{DataOutput, printable_json};
+use crate::output::{DataOutput, named_problem, printable_json};
 use crate::{engines, rows};
 
 /// Rows that are run at once; bounds the memory for inputs and outputs of large files.
@@ -115,7 +115,7 @@ impl Predict {
     fn load(&self, serving: &Serving) -> Result<String> {
         let report = serving.models().load_all();
         if let Some((name, reason)) = report.failed.first() {
-            bail!("{name}: {reason}");
+            bail!(named_problem(name, reason));
         }
         match report.ready.as_slice() {
             [name] => Ok(name.clone()),

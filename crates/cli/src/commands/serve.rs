@@ -22,7 +22,7 @@ use tracing::{info, warn};
 pub(super) use self::options::Serve;
 use crate::config::{self, Config};
 use crate::environment::{default_data_folder, server_name};
-use crate::output::{counted, print_line};
+use crate::output::{counted, named_problem, print_line};
 use crate::{allocator, engines, logging};
 
 /// Longest time to wait for the registry when the server removes itself from it.
@@ -228,7 +228,7 @@ async fn stop(
 /// Prints what was loaded.
 fn announce(report: &LoadReport, fleet: Option<(&Fleet, &str)>, started: Instant) {
     for (name, reason) in &report.failed {
-        print_line!("failed   {name}: {reason}");
+        print_line!("failed   {}", named_problem(name, reason));
     }
     for problem in fleet.iter().flat_map(|(fleet, _)| fleet.missing_models()) {
         print_line!("warning  {problem}");

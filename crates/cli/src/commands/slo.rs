@@ -11,7 +11,7 @@ use tidegate_observe::openslo;
 
 use crate::client::{self, Objective};
 use crate::options::{ServerUrl, TemporaryOverride};
-use crate::output::{print_json_text, print_line, print_table};
+use crate::output::{eprint_line, print_json_text, print_line, print_table};
 
 /// Show or set the service level objectives of a running server
 #[derive(Debug, Args)]
@@ -155,8 +155,21 @@ fn set(url: &str, args: &Set) -> Result<()> {
         body.remove("name");
         client::put_json(url, &format!("/api/slos/{name}"), body).with_context(|| name.clone())?;
         print_line!("{name}");
+        if let Some(note) = measured_bound(&objective) {
+            eprint_line!("{name}: {note}");
+        }
     }
     Ok(())
+}
+
+/// What is measured instead of a threshold between two buckets of the histogram.
+fn measured_bound(objective: &tidegate_observe::Objective) -> Option<String> {
+    let threshold = objective.threshold_ms?;
+    let bound = tidegate_observe::LatencyBound::nearest(threshold)?.ms();
+    let is_measured = (bound - threshold).abs() < 1e-9;
+    (!is_measured).then(|| {
+        format!("{threshold} ms is not a histogram boundary; {bound} ms is measured instead")
+    })
 }
 
 fn read(file: &Path, job: &str) -> Result<Vec<tidegate_observe::Objective>> {

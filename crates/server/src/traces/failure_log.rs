@@ -37,7 +37,7 @@ impl FailureLog {
             model,
             version,
             code = code.name(),
-            after_ms = one.total.as_secs_f64() * 1e3,
+            after_ms = one.total.as_nanos() as f64 / 1e6,
             trace_id,
             request_id = trace.and_then(|trace| trace.id.as_deref()),
             "a request failed"

@@ -187,7 +187,7 @@ const NUMBERS: [Number; 11] = [
     Number {
         family: Family::counter(
             "nv_inference_compute_infer_duration_us",
-            "Time in the engine",
+            "Time in the engine: that of its batch, for each request",
         ),
         value: |_, requests| micros(requests.infer_ns),
     },
