@@ -12,7 +12,7 @@ import time
 import pytest
 import requests
 
-from conftest import MODELS, PATIENCE_S, ROOT
+from conftest import FRAGILE, MODELS, PATIENCE_S, ROOT
 from parts import Network, Postgres, until
 from test_doctor import ANSWERED, SLO, Load, ask, broken, burn, followed, saturated, serve
 
@@ -66,9 +66,9 @@ def test_saturated(start, tmp_path):
     load.stop()
 
 
-def test_burning(start, digits, tmp_path):
-    server = serve(start, tmp_path, MODELS / "digits", config=SLO)
-    burn(server, digits)
+def test_burning(start, tmp_path):
+    server = serve(start, tmp_path, FRAGILE, config=SLO)
+    burn(server)
     until(lambda: get(server, "/api/slos").json()[0]["total"] >= 12)
     record("burning", server)
 

@@ -68,11 +68,18 @@ def test_an_open_loop_sends_what_is_due_and_mixes_models_by_weight(server):
     assert again["requests"] == run["requests"]
 
 
-def test_refusals_are_told_from_errors(server):
-    table = load(server, "digits", "--deadline", "1us", "--requests", 20, "--json", "-").stdout
-    (run,) = json.loads(table)["runs"]
-    assert (run["answers"], run["refusals"], run["errors"]) == (0, 20, 0)
+def test_refusals_are_told_from_errors(server, tmp_path):
+    rows = tmp_path / "rows.json"
+    # Longer than the deadline, and than the runs from which the server knows how long one takes.
+    rows.write_text('[{"rounds": 20000}]')
+    arguments = ["--input", rows, "--deadline", "20ms", "--requests", 4, "--concurrency", 2, "--json", "-"]
+    (run,) = json.loads(load(server, "busy", *arguments).stdout)["runs"]
+    assert (run["answers"], run["refusals"], run["errors"]) == (0, 4, 0)
     assert [(failure["status"], failure["code"]) for failure in run["failures"]] == [(504, "deadline_exceeded")]
+    # Less than any run takes is the client's own mistake.
+    hasty = ["--deadline", "1us", "--requests", 5, "--json", "-"]
+    (run,) = json.loads(load(server, "digits", *hasty).stdout)["runs"]
+    assert (run["refusals"], run["errors"], run["failures"][0]["code"]) == (0, 5, "deadline_too_short")
     (run,) = json.loads(load(server, "--path", "/nothing", "--requests", 5, "--json", "-").stdout)["runs"]
     assert (run["refusals"], run["errors"], run["failures"][0]["code"]) == (0, 5, "not_found")
 

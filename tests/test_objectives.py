@@ -8,7 +8,7 @@ import time
 import pytest
 import requests
 
-from conftest import BINARY, MODELS, PATIENCE_S
+from conftest import BINARY, FRAGILE, MODELS, PATIENCE_S, server_fault
 from parts import Alertmanager, free_port, until
 
 CONFIG = """
@@ -46,17 +46,18 @@ def ask(server, digits, **parameters):
 
 
 def spend(server, digits):
-    """Twenty good requests, three that the client got wrong, and two that the server did not answer in time."""
+    """Twenty good requests, three that the client got wrong, one of them in how long it waits, and two that the server
+    failed."""
     assert [ask(server, digits) for _ in range(20)] == [200] * 20
-    assert [server.infer("digits", {"inputs": []}).status_code for _ in range(3)] == [400] * 3
-    late = 0
-    while late < 2:
-        late += ask(server, digits, timeout=1) == 504
+    assert [server.infer("digits", {"inputs": []}).status_code for _ in range(2)] == [400] * 2
+    assert ask(server, digits, timeout=1) == 400
+    for _ in range(2):
+        server_fault(server)
 
 
 def test_requests_are_counted_and_kept_over_a_restart(start, config, digits, tmp_path):
     data = tmp_path / "kept"
-    server = start(MODELS / "digits", data=data, flags=("--config", str(config)))
+    server = start(MODELS / "digits", FRAGILE, data=data, flags=("--config", str(config)))
     assert counts(server, "available") == (0, 0)
     spend(server, digits)
     good, total = until(lambda: counts(server, "available")[1] >= 22 and counts(server, "available"))
@@ -68,7 +69,7 @@ def test_requests_are_counted_and_kept_over_a_restart(start, config, digits, tmp
     shown = subprocess.run([BINARY, "slo", "--url", f"http://{server.http}"], capture_output=True, text=True, timeout=60)
     assert "available" in shown.stdout and f"of {total}" in shown.stdout
     server.stop()
-    server = start(MODELS / "digits", data=data, flags=("--config", str(config)))
+    server = start(MODELS / "digits", FRAGILE, data=data, flags=("--config", str(config)))
     assert counts(server, "available") == (good, total)
 
 
@@ -138,7 +139,7 @@ class Prometheus:
 
 
 def test_a_real_prometheus_counts_and_evaluates_the_same(start, config, digits, tmp_path):
-    server = start(MODELS / "digits", flags=("--config", str(config)))
+    server = start(MODELS / "digits", FRAGILE, flags=("--config", str(config)))
     rules = tmp_path / "rules.yml"
     written = subprocess.run([BINARY, "observe", "rules", "--config", str(config)], check=True, capture_output=True)
     rules.write_bytes(written.stdout)
@@ -148,7 +149,7 @@ def test_a_real_prometheus_counts_and_evaluates_the_same(start, config, digits, 
         spend(server, digits)
         good, total = until(lambda: counts(server, "available")[1] >= 22 and counts(server, "available"))
         answered = "sum(nv_inference_request_success)"
-        failed = 'sum(nv_inference_request_failure{reason="deadline_exceeded"})'
+        failed = 'sum(nv_inference_request_failure{reason="execution_failed"})'
         until(lambda: prometheus.value(answered) == good)
         assert prometheus.value(failed) == total - good
         wanted = slos(server)["available"]["burn_rates"]["1h"]
@@ -166,10 +167,9 @@ def test_a_real_alertmanager_hears_of_an_outage_within_two_minutes(start, config
     with config.open("a") as file:
         file.write(f'\n[alerts]\nalertmanagers = ["{alertmanager.url}"]\nrunbooks = "https://runbooks.example"\n')
     try:
-        server = start(MODELS / "digits", flags=("--config", str(config)))
-        late = 0
-        while late < 20:
-            late += ask(server, digits, timeout=1) == 504
+        server = start(MODELS / "digits", FRAGILE, flags=("--config", str(config)))
+        for _ in range(20):
+            server_fault(server)
         # Looked at every whole minute.
         end = time.monotonic() + 2 * 60
         while not alertmanager.alerts() and time.monotonic() < end:

@@ -9,7 +9,7 @@ import tritonclient.grpc as triton_grpc
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from collector import Collector, attributes
-from conftest import BUSY, MODELS
+from conftest import BUSY, FRAGILE, MODELS
 from parts import until
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -59,17 +59,20 @@ def test_a_request_joins_its_clients_trace_with_a_span_for_each_stage(start, col
 
 
 def test_nothing_is_kept_without_a_reason_and_failures_always_are(start, collector):
-    server = start(MODELS / "digits", environment=traced(collector))
+    server = start(MODELS / "digits", FRAGILE, environment=traced(collector))
     assert "traceparent" not in server.infer("digits", {"inputs": [IMAGE]}).headers
     server.infer("digits", {"inputs": [IMAGE]}, headers={"traceparent": NOT_SAMPLED})
     wrong = server.infer("digits", {"inputs": [{**IMAGE, "name": "picture"}]})
     assert wrong.status_code == 400
-    # Nothing there is the server's fault; a deadline that passes is.
-    late = server.infer("digits", {"id": "late-1", "inputs": [IMAGE]}, headers={"request-timeout": "0"})
-    assert late.status_code == 504
+    hasty = server.infer("digits", {"inputs": [IMAGE]}, headers={"request-timeout": "0"})
+    assert (hasty.status_code, hasty.json()["code"]) == (400, "deadline_too_short")
+    # Nothing there is the server's fault; a run that fails is.
+    index = {"name": "index", "shape": [1], "datatype": "INT64", "data": [99]}
+    late = server.infer(FRAGILE.stem, {"id": "late-1", "inputs": [index]})
+    assert late.status_code == 500
     (span,) = until(lambda: collector.spans(name=f"POST {ROUTE}"))
     told = attributes(span)
-    assert (told["error.type"], told["http.response.status_code"]) == ("deadline_exceeded", 504)
+    assert (told["error.type"], told["http.response.status_code"]) == ("execution_failed", 500)
     assert span.status.code == Status.STATUS_CODE_ERROR
     assert late.headers["traceparent"] == f"00-{span.trace_id.hex()}-{span.span_id.hex()}-00"
     assert wrong.headers["traceparent"].split("-")[1] != span.trace_id.hex()
@@ -77,7 +80,7 @@ def test_nothing_is_kept_without_a_reason_and_failures_always_are(start, collect
     assert len(collector.spans(kind=Span.SPAN_KIND_SERVER)) == 1
     log = server.log.read_text()
     (line,) = [line for line in log.splitlines() if "a request failed" in line]
-    assert span.trace_id.hex() in line and "late-1" in line and "deadline_exceeded" in line
+    assert span.trace_id.hex() in line and "late-1" in line and "execution_failed" in line
 
 
 def test_refused_before_a_version_is_reached(start, collector):

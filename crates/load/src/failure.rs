@@ -78,7 +78,7 @@ impl Failure {
         Self {
             kind,
             status: Some(status),
-            code,
+            code: code.as_deref().map(shorten),
             message: shorten(&message),
         }
     }
@@ -94,19 +94,31 @@ impl Failure {
         Self {
             kind,
             status: Some(status),
-            code,
+            code: code.as_deref().map(shorten),
             message: shorten(message),
         }
     }
 }
 
+/// The beginning of a message, in one line: reports show it, and it comes from any server.
 fn shorten(message: &str) -> String {
-    message.trim().chars().take(MESSAGE_CHARS).collect()
+    let characters = message.trim().chars().take(MESSAGE_CHARS);
+    characters
+        .map(|one| if one.is_control() { ' ' } else { one })
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_server_says_stays_in_its_line() {
+        let body = br#"{"error": "a\r\n20 answers\u001b[2J", "code": "b\nc"}"#;
+        let failure = Failure::http(500, body);
+        assert_eq!(failure.message, "a  20 answers [2J");
+        assert_eq!(failure.code.as_deref(), Some("b c"));
+    }
 
     #[test]
     fn a_refusal_is_told_from_an_error_and_keeps_its_code() {

@@ -148,6 +148,8 @@ error_codes! {
         "the server is stopping" "send it to another replica";
     DeadlineExceeded "deadline_exceeded" 504 4
         "the deadline passed, or would pass, before the answer" "allow more time, or send fewer requests";
+    DeadlineTooShort "deadline_too_short" 400 4
+        "the deadline is shorter than a run of the model on an idle server" "allow more time";
     LoadFailed "load_failed" 400 3
         "the model cannot be loaded" "read the reason in the message";
 }

@@ -25,6 +25,7 @@ pub use self::exchange::{Encoded, Exchange, Received};
 pub use self::in_process::InProcess;
 use self::postprocess::postprocess;
 use self::record::RequestRecord;
+use crate::scheduler::AllowedTime;
 use crate::version::Prepared;
 use crate::{InferError, InferResponse, Serving};
 
@@ -82,9 +83,12 @@ impl Serving {
         let rows = work.rows;
         // An answer that is too large is refused before it is computed, where its size is known.
         answer_memory::reserve(&mut memory, version, rows, exchange.max_answer_bytes())?;
+        let allowed = AllowedTime::of(&work, at);
 
         // schedule, execute
-        let completed = version.scheduler().submit(work).await?;
+        let scheduler = version.scheduler();
+        let submitted = scheduler.submit(work).await;
+        let completed = submitted.map_err(|error| scheduler.explain_deadline(error, allowed))?;
         record.executed(rows, completed.timing);
         answer_memory::resize(&mut memory, &completed.outputs)?;
 

@@ -49,7 +49,7 @@ mod worker_pool;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidegate_engines::{Instance, LoadedArtifact};
 
@@ -76,8 +76,26 @@ pub struct Scheduler {
     limits: Arc<Limits>,
     admission: Arc<Admission>,
     run_times: Arc<RunTimeModel>,
+    /// As measured before the first request, when nothing else ran on the instance.
+    idle_run_times: RunTimeModel,
     inline: Arc<InlineBatcher>,
     pool: Arc<WorkerPool>,
+}
+
+/// The time that a client gave, and the size of its inputs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AllowedTime {
+    time: Duration,
+    bytes: usize,
+}
+
+impl AllowedTime {
+    /// Of a request that arrived at a moment; `None` if it has no deadline.
+    pub(crate) fn of(work: &Work, arrived: Instant) -> Option<Self> {
+        let time = work.deadline?.saturating_duration_since(arrived);
+        let bytes = work.bytes();
+        Some(Self { time, bytes })
+    }
 }
 
 impl Scheduler {
@@ -118,8 +136,33 @@ impl Scheduler {
             limits,
             admission,
             run_times,
+            idle_run_times: RunTimeModel::default(),
             inline,
             pool,
+        }
+    }
+
+    /// Whose fault a deadline is that was not met: a client that allows less time than a run takes
+    /// where nothing else runs would never be answered.
+    pub(crate) fn explain_deadline(
+        &self,
+        error: InferError,
+        allowed: Option<AllowedTime>,
+    ) -> InferError {
+        let Some(AllowedTime { time, bytes }) = allowed else {
+            return error;
+        };
+        let run_time = self.idle_run_times.expected(bytes);
+        match run_time.filter(|run_time| time < *run_time) {
+            Some(run_time) if error.code == ErrorCode::DeadlineExceeded => {
+                let message = format!(
+                    "the deadline of {:.3} ms is shorter than a run, which takes about {:.3} ms",
+                    time.as_secs_f64() * 1e3,
+                    run_time.as_secs_f64() * 1e3,
+                );
+                InferError::new(ErrorCode::DeadlineTooShort, message)
+            }
+            _ => error,
         }
     }
 
@@ -215,6 +258,7 @@ impl Scheduler {
     /// Adds a run time that was measured before the first request.
     pub(crate) fn learn(&self, bytes: usize, run_time: Duration) {
         self.run_times.learn(bytes, run_time);
+        self.idle_run_times.learn(bytes, run_time);
     }
 
     /// A test, which may outlive the scheduler, of whether the instances are gone with their memory.

@@ -116,3 +116,25 @@ async fn a_request_larger_than_the_queue_is_refused_before_memory_is_taken() {
         .await;
     assert_eq!(refused.unwrap_err().code, ErrorCode::ShapeOverflow);
 }
+
+#[test]
+fn a_deadline_shorter_than_an_idle_run_is_the_clients_mistake() {
+    let scheduler = Doubler::new().scheduler(limits(8));
+    // As warm-up measured it.
+    scheduler.learn(4, Duration::from_millis(5));
+    let now = Instant::now();
+    let code = |allowed: Option<Duration>, error: ErrorCode| {
+        let mut work = work(&[1.0]);
+        work.deadline = allowed.map(|allowed| now + allowed);
+        let allowed = AllowedTime::of(&work, now);
+        let error = InferError::new(error, "x");
+        scheduler.explain_deadline(error, allowed).code
+    };
+    use ErrorCode::{DeadlineExceeded, DeadlineTooShort, QueueFull};
+    let short = Some(Duration::from_micros(1));
+    assert_eq!(code(short, DeadlineExceeded), DeadlineTooShort);
+    assert_eq!(code(short, QueueFull), QueueFull);
+    let enough = Some(Duration::from_millis(6));
+    assert_eq!(code(enough, DeadlineExceeded), DeadlineExceeded);
+    assert_eq!(code(None, DeadlineExceeded), DeadlineExceeded);
+}
