@@ -31,7 +31,14 @@ impl AliasFollowers {
     }
 
     /// Waits for the followers to use the version that the alias means now, and tells who does not.
-    pub(crate) async fn report(&self, registry: &Registry, to: i64) -> Result<()> {
+    pub(crate) async fn report(&self, registry: &Registry, to: i64) {
+        // The alias has moved, whatever becomes of this.
+        if let Err(error) = self.wait(registry, to).await {
+            eprint_line!("warning: it is not known whether servers follow the alias: {error:#}");
+        }
+    }
+
+    async fn wait(&self, registry: &Registry, to: i64) -> Result<()> {
         let model = &self.model;
         if self.followers.is_empty() {
             if !self.users.is_empty() {

@@ -12,6 +12,8 @@ use tidegate_protocol::model_config::datatype_name;
 use tidegate_registry::{Bundle, BundleFile, BundleLimits, Error, ErrorCode, Source};
 use tidegate_serving::{VersionPlan, conversion_hint, scan};
 
+use crate::output::eprint_line;
+
 /// A bundle, and the plan by which its checks load it.
 #[derive(Clone)]
 pub(crate) struct BundleToCheck {
@@ -95,7 +97,7 @@ fn open(path: &Path, name: Option<&str>, limits: &BundleLimits) -> Result<Bundle
 fn from_mlflow(path: &Path, name: Option<&str>, limits: &BundleLimits) -> Result<BundleToCheck> {
     let (bundle, differences) = Bundle::open_mlflow(path, name, limits, signature_of)?;
     for difference in differences {
-        eprintln!("warning: {}: {difference}", path.display());
+        eprint_line!("warning: {}: {difference}", path.display());
     }
     let folder = materialize(&bundle)?;
     let artifact = folder.path().join(&bundle.manifest().artifact);

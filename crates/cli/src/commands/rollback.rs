@@ -40,7 +40,7 @@ impl Rollback {
         let (from, to) = registry.rollback(&name, alias).await?;
         print_line!("{model}@{alias} -> {model}:{to} (was {model}:{from})");
         if let Some(followers) = followers {
-            followers.report(&registry, to).await?;
+            followers.report(&registry, to).await;
         }
         registry.close().await;
         Ok(())

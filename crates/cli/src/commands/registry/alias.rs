@@ -52,7 +52,7 @@ async fn set(registry: &Registry, first: &str, second: &str) -> Result<()> {
     };
     print_line!("{model}@{alias} -> {}{was}", version.name());
     if let Some(followers) = followers {
-        followers.report(registry, version.number).await?;
+        followers.report(registry, version.number).await;
     }
     Ok(())
 }
