@@ -3,6 +3,7 @@
 import json
 import socket
 import struct
+import threading
 
 import numpy as np
 import pytest
@@ -183,7 +184,6 @@ def test_a_small_request_for_a_huge_answer_is_refused_before_it_is_computed(star
 def test_bodies_that_unpack_to_much_do_not_stall_the_others(start, encoding):
     """The small client's requests must be answered while large ones are unpacked, not after them."""
     import gzip
-    import threading
     import zlib
 
     blanks = b'{"inputs":[' + b" " * (60 << 20) + b"]}"
@@ -230,3 +230,57 @@ def test_memory_is_given_back_after_a_peak(start, graph):
     with requests.Session() as session:
         while resident(server) - before > most / 2:
             assert session.get(server.url("/v2/health/live"), timeout=60).status_code == 200
+
+
+def quietly(client, *parts):
+    """Sends what a server may refuse to read."""
+    try:
+        for part in parts:
+            client.sendall(part)
+    except (BrokenPipeError, ConnectionResetError, TimeoutError):
+        pass
+
+
+def test_the_worst_mix_of_clients_stays_within_the_memory_budget(start, tmp_path):
+    """Half-sent bodies and messages, answers that nobody reads, pages, and requests for wide answers, all at once."""
+    budget = 512 << 20
+    models = tmp_path / "models"
+    ones = graphs.weights("w", np.ones((1, 50_000), np.float32))
+    inputs, outputs = [graphs.value("x", graphs.FLOAT, ["N", 1])], [graphs.value("y", graphs.FLOAT, ["N", 50_000])]
+    graphs.save(models / "wide.onnx", [graphs.node("MatMul", ["x", "w"], ["y"])], inputs, outputs, [ones])
+    server = start(models, environment={"TIDEGATE_SERVER__MEMORY_BUDGET_BYTES": str(budget)})
+    before = resident(server)
+    head = b"POST /v2/models/wide/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+    rows = 20
+    wide = json.dumps({"inputs": [{"name": "x", "shape": [rows, 1], "datatype": "FP32", "data": [1] * rows}]}).encode()
+    call = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/inference.GRPCInferenceService/ModelInfer")]
+    call += [(b":authority", b"x"), (b"content-type", b"application/grpc"), (b"te", b"trailers")]
+    headers = b"".join(literal(name, text) for name, text in call)
+    clients = []
+    threads = []
+
+    def begin(address, *parts):
+        client = connect(address)
+        client.settimeout(5)
+        clients.append(client)
+        threads.append(threading.Thread(target=quietly, args=(client, *parts)))
+        threads[-1].start()
+
+    part = b" " * (40 << 20)
+    for _ in range(20):
+        begin(server.http, head % (60 << 20), part)
+    for _ in range(100):
+        begin(server.http, head % len(wide) + wide)
+    for _ in range(6):
+        begin(server.grpc, PREFACE + SETTINGS_FRAME + frame(1, 0x4, 1, headers), frame(0, 0, 1, b"\0\0\xff\0\0" + b"x" * 16_000))
+    for _ in range(100):
+        begin(server.http, b"GET /console HTTP/1.1\r\nHost: x\r\n\r\n" * 4)
+    for thread in threads:
+        thread.join()
+    with requests.Session() as session:
+        while value(session, server, "tidegate_request_memory_refused_total") < 1:
+            pass
+        assert session.get(server.url("/v2/health/live"), timeout=60).status_code == 200
+    assert resident(server, "VmHWM") - before < budget * 5 / 4
+    for client in clients:
+        client.close()
