@@ -1,5 +1,7 @@
 """Servers of one group count objectives together, share what people told one of them, and tell of alerts once."""
 
+import os
+import sqlite3
 import subprocess
 
 import pytest
@@ -194,6 +196,38 @@ def test_one_replica_tells_of_an_alert_and_another_one_when_that_is_gone(replica
         until(lambda: len(receiver.bodies("/us")) > told, patience_s=SOON_S)
     finally:
         receiver.stop()
+
+
+def copy(database, to):
+    """A consistent copy of an SQLite database, as a backup is made."""
+    with sqlite3.connect(database) as source, sqlite3.connect(to) as target:
+        source.backup(target)
+
+
+def forget_log(database):
+    for end in ("-wal", "-shm"):
+        database.with_name(database.name + end).unlink(missing_ok=True)
+
+
+def test_counts_survive_a_database_that_is_restored_or_lost(replica, database, digits, tmp_path):
+    one, other = replica("one", database), replica("other", database)
+    ask(one, digits, 10)
+    ask(other, digits, 10)
+    until(lambda: counts(one) == counts(other) == (20, 20), patience_s=SOON_S)
+    copy(database, tmp_path / "backup.db")
+    ask(one, digits, 10)
+    until(lambda: counts(one) == counts(other) == (30, 30), patience_s=SOON_S)
+    os.replace(tmp_path / "backup.db", database)
+    forget_log(database)
+    ask(other, digits, 5)
+    until(lambda: counts(one) == counts(other) == (35, 35), patience_s=SOON_S)
+    database.unlink()
+    forget_log(database)
+    ask(one, digits, 5)
+    until(lambda: counts(one) == counts(other) == (40, 40), patience_s=SOON_S)
+    # Nothing is left behind that would count twice.
+    new = replica("new", database)
+    until(lambda: counts(new) == (40, 40), patience_s=SOON_S)
 
 
 def test_what_is_set_while_the_database_is_away_survives_a_restart(replica, database, digits, tmp_path):

@@ -63,6 +63,8 @@ struct State {
     own: String,
     /// The last change of the group that was read.
     seen: i64,
+    /// See [`tidegate_store::SharedNews::epoch`].
+    epoch: Option<String>,
     /// The id of the replica that sends alerts, and until when it has the lease.
     alert_sender: Option<(String, Instant)>,
     replicas: Vec<Replica>,

@@ -64,6 +64,8 @@ pub struct Addition<'a> {
     pub number: i64,
     /// The last of its additions that is known to have been made.
     pub acknowledged: i64,
+    /// The last change of the group that the replica has read.
+    pub seen: i64,
     /// The counts.
     pub counts: &'a [SharedCount],
 }
@@ -93,6 +95,9 @@ pub struct Note {
 pub struct SharedNews {
     /// The last change, from which to read the next time.
     pub change: i64,
+    /// Another one after a replica has given a restored database its counts: everything must be
+    /// read again then.
+    pub epoch: Option<String>,
     /// The present counts of all replicas together.
     pub counts: Vec<SharedCount>,
     /// The present notes.
@@ -121,6 +126,7 @@ impl Store {
             replica,
             number,
             acknowledged,
+            seen,
             counts,
             ..
         } = addition;
@@ -129,7 +135,7 @@ impl Store {
         let mut write = self.begin().await?;
         let change = next_change(write.connection()).await?;
         let last = last_addition(write.connection(), group, replica).await?;
-        if last < acknowledged {
+        if last < acknowledged || change <= seen {
             return Ok(false);
         }
         let is_new = number > last;
@@ -160,6 +166,20 @@ impl Store {
         let mut write = self.begin().await?;
         let change = next_change(write.connection()).await?;
         let now_ms = self.clock_on(write.connection()).await?;
+        let epoch = format!("{}-{change}-{now_ms}", addition.replica);
+        let sql = "INSERT INTO properties (name, value) VALUES ($1, $2) \
+                   ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+        sqlx::query(sql)
+            .bind(epoch_name(addition.group))
+            .bind(epoch)
+            .execute(write.connection())
+            .await?;
+        // Numbers that were given before the database was restored are not given again.
+        let sql = "UPDATE counters SET value = $1 WHERE name = 'shared' AND value < $1";
+        sqlx::query(sql)
+            .bind(addition.seen)
+            .execute(write.connection())
+            .await?;
         let acknowledged = addition.acknowledged;
         note_replica(write.connection(), &addition, acknowledged, now_ms).await?;
         for counts in merged(known).chunks(ROWS_AT_ONCE) {
@@ -179,6 +199,7 @@ impl Store {
             .fetch_one(self.pool())
             .await?
             .try_get("value")?;
+        let epoch = self.property(&epoch_name(group)).await?;
         let sql = "SELECT objective, width_ms, bucket, good, total FROM shared_counts \
                    WHERE replica_group = $1 AND change > $2";
         let counts = sqlx::query(sql)
@@ -194,6 +215,7 @@ impl Store {
             .await?;
         Ok(SharedNews {
             change,
+            epoch,
             counts: counts.iter().map(count).collect::<Result<_, _>>()?,
             notes: notes.iter().map(note).collect::<Result<_, _>>()?,
         })
@@ -345,6 +367,10 @@ impl Store {
             .await?;
         write.commit().await
     }
+}
+
+fn epoch_name(group: &str) -> String {
+    format!("shared_epoch:{group}")
 }
 
 /// Takes the next number. Its transaction is the only one that writes shared state until it ends.

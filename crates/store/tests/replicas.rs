@@ -42,6 +42,7 @@ fn addition<'a>(replica: &'a str, number: i64, counts: &'a [SharedCount]) -> Add
         name: "host:1",
         number,
         acknowledged: 0,
+        seen: 0,
         counts,
     }
 }
@@ -128,12 +129,22 @@ async fn a_database_that_lost_additions_gets_back_what_replicas_know(database: S
         [counts(1, 5, 5)],
         "nothing is done"
     );
+    let epoch = store.shared_news("g", 0).await.unwrap().epoch;
+    let behind = Addition {
+        seen: 99,
+        ..addition("b", 1, &[])
+    };
+    assert!(
+        !store.add_counts(behind).await.unwrap(),
+        "older than what was read"
+    );
     let known = [counts(1, 9, 10), counts(2, 3, 3)];
     store.raise_counts(fourth, &known).await.unwrap();
     // Another replica knows less.
     let other = addition("b", 0, &[]);
     store.raise_counts(other, &[counts(1, 8, 8)]).await.unwrap();
     assert!(store.add_counts(fourth).await.unwrap());
+    assert_ne!(store.shared_news("g", 0).await.unwrap().epoch, epoch);
     assert_eq!(sums(&store, "g").await, [counts(1, 9, 10), counts(2, 4, 4)]);
 }
 

@@ -38,19 +38,28 @@ impl Member {
             name: &self.name,
             number: outgoing.number,
             acknowledged: outgoing.acknowledged,
+            seen: self.state.lock().seen,
             counts: &outgoing.counts,
         };
         if !store.add_counts(addition).await? {
             self.restore_counts(&store, addition).await?;
+            // Nothing of the database as it is now was read yet.
+            let addition = Addition {
+                seen: 0,
+                ..addition
+            };
             store.add_counts(addition).await?;
         }
         self.send_notes(&store).await?;
 
         let seen = self.first_unread_change();
         let mut news = store.shared_news(&self.group, seen).await?;
-        if news.change < seen {
+        let is_other_history = {
+            let state = self.state.lock();
+            state.exchanges > 0 && state.epoch != news.epoch
+        };
+        if news.change < seen || is_other_history {
             // It is another database than before, or an older state of it.
-            self.restore_counts(&store, addition).await?;
             news = store.shared_news(&self.group, 0).await?;
         }
         self.objectives.receive(news.counts);
@@ -62,6 +71,7 @@ impl Member {
         let exchanges = {
             let mut state = self.state.lock();
             state.seen = news.change;
+            state.epoch = news.epoch;
             state.replicas = replicas;
             state.exchanged_ms = Some(clock::now_ms());
             state.exchanges += 1;
