@@ -124,7 +124,7 @@ def test_a_body_above_the_limit_is_refused_packed_or_not(start):
         request.inputs.add(name="image", datatype="FP32", shape=[1000, 64])
         with pytest.raises(grpc.RpcError) as refused:
             service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request)
-        assert refused.value.code() in (grpc.StatusCode.OUT_OF_RANGE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+        assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def busy_bundle(folder, batching):
@@ -199,8 +199,8 @@ def test_a_client_that_hangs_up_frees_its_place(start, tmp_path):
     sockets = [socket.create_connection((host, int(port))) for _ in range(6)]
     for client in sockets:
         client.sendall(message)
-    # One runs, five wait.
-    wait_until(lambda: pending(server) == 5)
+    # One runs, five wait. Read often: a client that hangs up at once has only closed its half.
+    wait_until(lambda: all(pending(server) == 5 for _ in range(20)))
     for client in sockets:
         client.close()
     wait_until(lambda: pending(server) == 0)

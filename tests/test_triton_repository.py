@@ -6,7 +6,9 @@ import subprocess
 import numpy as np
 import pytest
 import requests
+import tritonclient.grpc as grpcclient
 import tritonclient.http as client
+from tritonclient.utils import InferenceServerException
 
 from conftest import BINARY, BUSY, GRAPHS, MODELS
 
@@ -209,3 +211,35 @@ def test_a_long_table_is_cut_into_as_many_batches_as_it_takes(start, tmp_path):
     tensor = client.InferInput("x", list(rows.shape), "FP32")
     tensor.set_data_from_numpy(rows)
     np.testing.assert_array_equal(triton.infer("m", [tensor]).as_numpy("y"), rows)
+
+
+def test_a_load_brings_its_configuration_and_its_files(start, repository, digits):
+    server = start(repository)
+    tensor = client.InferInput("image", [3, 64], "FP32")
+    tensor.set_data_from_numpy(digits.inputs[:3])
+    content = (MODELS / "digits/model.onnx").read_bytes()
+    http, grpc = client.InferenceServerClient(server.http), grpcclient.InferenceServerClient(server.grpc)
+    # Another configuration for the folder, until the next plain load.
+    http.load_model("digits", config='{"max_batch_size": 2, "version_policy": {"specific": {"versions": [1]}}}')
+    assert http.get_model_config("digits")["max_batch_size"] == 2
+    assert http.get_model_metadata("digits")["versions"] == ["1"]
+    http.load_model("digits")
+    assert http.get_model_config("digits")["max_batch_size"] == 8
+    # A model that no folder has.
+    for name, triton in (("sent", http), ("called", grpc)):
+        triton.load_model(name, config='{"max_batch_size": 4}', files={"file:7/model.onnx": content})
+        assert http.get_model_metadata(name)["versions"] == ["7"]
+        np.testing.assert_allclose(
+            http.infer(name, [tensor]).as_numpy("probabilities"), digits.probabilities[:3], atol=2e-5
+        )
+        for config, files, named in (
+            ("{}", {"file:../model.onnx": content}, "outside"),
+            ("{}", {"file:1/model.onnx": b"no model"}, "cannot be loaded"),
+            ('{"sequence_batching": {}}', {"file:1/model.onnx": content}, "sequence_batching"),
+            (None, {"file:1/model.onnx": content}, "config"),
+        ):
+            with pytest.raises(InferenceServerException, match=named):
+                triton.load_model(name, config=config, files=files)
+        assert http.is_model_ready(name), "the version that was loaded before answers"
+        http.unload_model(name)
+        assert not http.is_model_ready(name)

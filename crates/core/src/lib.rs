@@ -34,7 +34,7 @@ mod trace;
 
 pub use half::{bf16, f16};
 pub use names::{InvalidModelName, ModelName};
-pub use not_finite::parse_not_finite;
+pub use not_finite::{parse_not_finite, quote_not_finite};
 
 pub use content_store::is_in_content_store;
 pub use datatype::{DataType, UnknownDataType};

@@ -14,6 +14,10 @@ pub struct ServerConfig {
     /// Where gRPC listens; port 0 picks a free one.
     #[serde(deserialize_with = "crate::listen_address::deserialize")]
     pub grpc: SocketAddr,
+    /// The names that clients may call this server by, beside addresses, `localhost`, names without a
+    /// dot and names of private networks; `*.` before a name stands for all below it, `*` alone for
+    /// every name. If empty, names are checked only where `http` is an address of this machine alone.
+    pub allowed_hosts: Vec<String>,
     /// Largest body, before and after decompression, and largest gRPC message, in bytes.
     pub max_body_bytes: usize,
     /// Memory that all requests and answers in flight may take together, in bytes: bodies, decoded
@@ -54,6 +58,7 @@ impl Default for ServerConfig {
         Self {
             http: SocketAddr::from(([127, 0, 0, 1], 8000)),
             grpc: SocketAddr::from(([127, 0, 0, 1], 8001)),
+            allowed_hosts: Vec::new(),
             max_body_bytes: 64 << 20,
             memory_budget_bytes: 0,
             max_connections: 4096,

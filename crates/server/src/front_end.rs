@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_serving::{ErrorCode, IndexEntry, InferError, MemoryBudget, Serving};
+use tidegate_serving::{ErrorCode, GivenModel, IndexEntry, InferError, MemoryBudget, Serving};
 
 use crate::blocking::run_blocking;
 use crate::lifecycle::Lifecycle;
@@ -30,15 +30,27 @@ impl FrontEnd {
         run_blocking(move || serving.index()).await
     }
 
-    /// Loads a model, or reloads it.
-    pub(crate) async fn load(&self, model: String) -> Result<(), InferError> {
+    /// Loads a model, or reloads it, from its folder or from what the request has.
+    pub(crate) async fn load(&self, model: String, given: GivenModel) -> Result<(), InferError> {
         self.check_model_control()?;
         if let Some(fleet) = self.serving.fleet().filter(|fleet| fleet.manages(&model)) {
+            if !given.is_empty() {
+                let message =
+                    format!("\"{model}\" is loaded from the registry as it is: push a version");
+                return Err(InferError::new(ErrorCode::InvalidParameter, message));
+            }
             return fleet.load(&model).await;
         }
         let serving = self.serving.clone();
         // A load takes seconds, in which the other connections of this thread would wait.
-        run_blocking(move || serving.models().load(&model)).await?
+        run_blocking(move || {
+            if given.is_empty() {
+                serving.models().load(&model)
+            } else {
+                serving.models().load_given(&model, &given)
+            }
+        })
+        .await?
     }
 
     /// Unloads a model.

@@ -14,10 +14,11 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::map_request;
+use axum::response::Response;
 use futures_util::StreamExt;
 use tidegate_protocol::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use tidegate_protocol::{CODE_KEY, FILE_DESCRIPTOR_SET};
-use tidegate_serving::InferError;
+use tidegate_serving::{ErrorCode, InferError};
 use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataValue;
 use tonic::service::Routes;
@@ -84,7 +85,29 @@ fn descriptions() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
-/// An error as a gRPC status; its code is in the trailer `tidegate-code` too.
+/// Gives the transport's refusal of a message that is too large the code that it has elsewhere.
+fn with_code(answer: Response) -> Response {
+    // A refusal has no body, so that its status stands in the head.
+    let Some(found) = Status::from_header_map(answer.headers()) else {
+        return answer;
+    };
+    match too_large(&found) {
+        Some(status) => status.into_http(),
+        None => answer,
+    }
+}
+
+/// The refusal of a message that is too large, as an error of ours.
+fn too_large(refused: &Status) -> Option<Status> {
+    let is_too_large = refused.code() == Code::OutOfRange
+        && refused.message().contains("message length too large");
+    is_too_large.then(|| {
+        let message = format!("{} (server.max_body_bytes)", refused.message());
+        status(&InferError::new(ErrorCode::BodyTooLarge, message))
+    })
+}
+
+/// An error as gRPC carries it; its code stands in the trailer `tidegate-code` too.
 fn status(error: &InferError) -> Status {
     let mut status = Status::new(
         Code::from(error.code.grpc_code()),

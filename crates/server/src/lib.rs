@@ -50,6 +50,7 @@ mod gpu;
 mod group_notes;
 mod grpc;
 mod history;
+mod hosts;
 mod json;
 mod lifecycle;
 mod limits;

@@ -1,6 +1,7 @@
 //! Accepting a bounded number of connections, and letting them end in order.
 
 mod activity;
+mod client_body;
 mod client_stream;
 mod clients;
 mod connection;
@@ -16,7 +17,6 @@ use std::time::Duration;
 
 use axum::response::Response;
 use http::Request;
-use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -25,6 +25,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
+pub(crate) use self::client_body::ClientBody;
 use self::clients::Clients;
 use self::connection::{Connection, OpenConnection, Timeouts};
 pub(crate) use self::metrics::ConnectionMetrics;
@@ -111,7 +112,7 @@ fn builder(front_end: &FrontEnd) -> auto::Builder<TokioExecutor> {
 
 /// The service that answers the requests of a port.
 pub(crate) trait Serve:
-    Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+    Service<Request<ClientBody>, Response = Response, Error = Infallible, Future: Send>
     + Clone
     + Send
     + 'static
@@ -119,7 +120,7 @@ pub(crate) trait Serve:
 }
 
 impl<
-    S: Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+    S: Service<Request<ClientBody>, Response = Response, Error = Infallible, Future: Send>
         + Clone
         + Send
         + 'static,

@@ -26,6 +26,7 @@ pub(crate) use answer::{ApiError, ErrorBody};
 pub(crate) use infer::handle as infer;
 pub use openapi::openapi;
 pub(crate) use path::Path;
+pub(crate) use repository::{CONFIG, FILE};
 pub(crate) use service::RestService;
 
 use crate::component::Component;

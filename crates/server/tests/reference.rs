@@ -31,7 +31,7 @@ fn errors_page_is_made_from_the_table() {
     }
     page.push_str(
         "\n`queue_full` and `shutting_down` come with `Retry-After`, in seconds. A gRPC message above `max_body_bytes` is\n\
-         refused by the transport before it is read: status OUT_OF_RANGE, without a `tidegate-code`.\n",
+         refused before it is read.\n",
     );
     check("docs/reference/errors.md", &page);
 }

@@ -114,6 +114,9 @@ error_codes! {
         "the caller lacks the permission that the request needs" "use credentials that have it";
     ForeignOrigin "foreign_origin" 403 7
         "a page of another site sent the request; nothing was done" "send it from outside a browser, or from a page of this server";
+    UnknownHost "unknown_host" 421 7
+        "the server is not known by the name in `Host`; nothing was done"
+        "call it by its address, or add the name to `server.allowed_hosts`";
     UnknownModel "unknown_model" 404 5
         "there is no model of this name" "list the models";
     UnknownVersion "unknown_version" 404 5

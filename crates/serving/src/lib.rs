@@ -79,6 +79,6 @@ pub use request_metrics::{MeterReading, RequestMetrics, VersionMeter};
 pub use request_sample::RequestSample;
 pub use scheduler::{BatchContract, Completed, Limits, Scheduler, Timing, Work};
 pub use serving::Serving;
-pub use source::{SourceError, conversion_hint, parse_manifest, scan};
+pub use source::{GivenModel, SourceError, conversion_hint, parse_manifest, scan};
 pub use stats::{BatchFigures, DurationFigures, VersionFigures};
 pub use version::{Version, VersionPlan};

@@ -22,7 +22,7 @@ pub(crate) use self::model::requested_number;
 pub use self::state::{IndexEntry, ModelState};
 use crate::load_trials::Trial;
 use crate::scheduler::INLINE_RUN;
-use crate::source::{self, FoundModel};
+use crate::source::{self, FoundModel, GivenModel};
 use crate::version::LoadMetrics;
 use crate::{
     ErrorCode, InferError, LoadMarker, LoadTrials, MetricRegistry, RequestMetrics, Version,
@@ -238,6 +238,24 @@ impl Models {
                 || named.contains(name)
                 || found.iter().any(|model| model.name == *name)
         });
+    }
+
+    /// As [`Models::load`], with a configuration or files that the request has in place of those of
+    /// the folder. A later load without them takes the folder again. Blocks.
+    ///
+    /// # Errors
+    /// [`ErrorCode::LoadFailed`] with the reason.
+    pub fn load_given(&self, name: &str, given: &GivenModel) -> Result<(), InferError> {
+        let _loading = self.loading.lock();
+        source::given::find(name, &self.roots, given)
+            .map_err(|problem| problem.to_string())
+            .and_then(|model| self.load_found(model, Trial::Retry))
+            .map_err(|reason| {
+                InferError::new(
+                    ErrorCode::LoadFailed,
+                    format!("\"{}\" cannot be loaded: {reason}", printable(name)),
+                )
+            })
     }
 
     /// Takes a model out of service. Requests that have begun are answered.

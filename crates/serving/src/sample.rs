@@ -4,7 +4,9 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
-use tidegate_core::{DataType, Shape, StringArray, Tensor, bf16, f16, parse_not_finite};
+use tidegate_core::{
+    DataType, Shape, StringArray, Tensor, bf16, f16, parse_not_finite, quote_not_finite,
+};
 
 /// Larger files are not read, in bytes.
 const MAX_BYTES: u64 = 64 << 20;
@@ -45,7 +47,8 @@ pub(crate) fn read(path: &Path) -> Result<Sample, String> {
         ));
     }
     let text = std::fs::read(path).map_err(|error| error.to_string())?;
-    let file: SampleFile = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+    let file: SampleFile =
+        serde_json::from_slice(&quote_not_finite(&text)).map_err(|error| error.to_string())?;
     Ok(Sample {
         inputs: tensors(file.inputs)?,
         outputs: tensors(file.outputs)?,
@@ -196,7 +199,7 @@ mod tests {
             .to_vec::<f32>()
             .unwrap();
         assert_eq!(floats, [1.5, f32::NEG_INFINITY]);
-        let floats = one("FP64", "[null, \"NaN\"]").unwrap();
+        let floats = one("FP64", "[null, NaN]").unwrap();
         assert!(
             floats
                 .to_vec::<f64>()

@@ -80,7 +80,11 @@ impl Predict {
         let serving = Serving::new(models);
         let name = self.load(&serving)?;
         let version = serving.models().version(&name, None)?;
-        let inputs = rows::read(&self.input, version.signature())?;
+        let inputs = rows::read(
+            &self.input,
+            version.signature(),
+            &version.plan().manifest.signature,
+        )?;
         let total = inputs.first().map_or(0, |(_, tensor)| tensor.rows());
 
         // The chunks run one after the other, so one thread is enough.

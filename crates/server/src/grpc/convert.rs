@@ -1,5 +1,6 @@
 //! Messages to requests and answers to messages.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -7,14 +8,16 @@ use tidegate_core::{DataType, Element, Shape, StringArrayBuilder, Tensor, Tensor
 use tidegate_protocol::inference::infer_parameter::ParameterChoice;
 use tidegate_protocol::inference::model_infer_response::InferOutputTensor;
 use tidegate_protocol::inference::{
-    InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse, model_infer_request,
+    InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse,
+    ModelRepositoryParameter, model_infer_request, model_repository_parameter,
 };
 use tidegate_serving::{
-    Encoded, ErrorCode, InferError, InferRequest, InferResponse, RequestedOutput,
+    Encoded, ErrorCode, GivenModel, InferError, InferRequest, InferResponse, RequestedOutput,
 };
 
 use crate::limits::refuse_beyond;
 use crate::parameters::{Parameters, Value, earlier};
+use crate::rest::{CONFIG, FILE};
 
 /// Most inputs, and most outputs, that a request may list.
 const MAX_TENSORS: usize = 256;
@@ -142,6 +145,32 @@ pub(super) fn response(
     })
 }
 
+/// The configuration and the files that a load has.
+pub(super) fn given_model(
+    parameters: HashMap<String, ModelRepositoryParameter>,
+) -> Result<GivenModel, InferError> {
+    use model_repository_parameter::ParameterChoice::{BytesParam, StringParam};
+
+    let mut given = GivenModel::default();
+    for (name, parameter) in parameters {
+        match (name.strip_prefix(FILE), parameter.parameter_choice) {
+            (None, Some(StringParam(text))) if name == CONFIG => given.config = Some(text),
+            (Some(file), Some(BytesParam(content))) => {
+                given.files.push((file.to_owned(), content.into()));
+            }
+            _ => {
+                let shown: String = name.chars().take(128).collect();
+                let message = format!(
+                    "parameter {shown:?} is not supported: a load has \"config\" as text, and \
+                     \"file:\" with a path as bytes"
+                );
+                return Err(InferError::new(ErrorCode::InvalidParameter, message));
+            }
+        }
+    }
+    Ok(given)
+}
+
 /// Reads a `grpc-timeout` header: up to eight digits and a unit.
 pub(super) fn timeout(value: &str) -> Option<Duration> {
     let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
@@ -157,9 +186,7 @@ pub(super) fn timeout(value: &str) -> Option<Duration> {
     }
 }
 
-fn parameters(
-    fields: std::collections::HashMap<String, InferParameter>,
-) -> Result<Parameters, InferError> {
+fn parameters(fields: HashMap<String, InferParameter>) -> Result<Parameters, InferError> {
     let mut parameters = Parameters::default();
     for (name, parameter) in fields {
         let value = match parameter.parameter_choice {

@@ -10,7 +10,6 @@ use axum::response::Response;
 use futures_util::TryFutureExt;
 use futures_util::future::{Either, MapOk};
 use http::Request;
-use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use tidegate_gateway::{Credentials, Gateway, Permission};
@@ -18,8 +17,10 @@ use tidegate_serving::{ErrorCode, InferError, MemoryBudget};
 
 use super::held_memory::HeldMemory;
 use super::received_body::ReceivedBody;
-use super::status;
+use super::{status, with_code};
 use crate::front_end::FrontEnd;
+use crate::hosts::AllowedHosts;
+use crate::listen::ClientBody;
 
 /// Every method, by the path of its HTTP/2 request. A method that is not listed cannot be called.
 pub(crate) const METHODS: &[(&str, Permission)] = {
@@ -68,6 +69,7 @@ pub(crate) struct GrpcService {
     gateway: Arc<Gateway>,
     memory: Arc<MemoryBudget>,
     message_timeout: Duration,
+    hosts: Arc<AllowedHosts>,
     router: TowerToHyperService<Router>,
 }
 
@@ -78,11 +80,13 @@ impl GrpcService {
             gateway: front_end.serving.gateway().clone(),
             memory: front_end.memory.clone(),
             message_timeout: Duration::from_millis(front_end.config.body_timeout_ms),
+            hosts: Arc::new(AllowedHosts::new(&front_end.config)),
             router: TowerToHyperService::new(router),
         }
     }
 
-    fn admit(&self, request: &Request<Incoming>) -> Result<(), InferError> {
+    fn admit(&self, request: &Request<ClientBody>) -> Result<(), InferError> {
+        self.hosts.check(request)?;
         let path = request.uri().path();
         match permission_of(path) {
             // The request pipeline checks it, for it knows the endpoint.
@@ -108,21 +112,26 @@ fn permission_of(path: &str) -> Option<Permission> {
     Some(method.1)
 }
 
+/// An answer of the transport with our codes, and with the memory that it takes.
+fn answered(answer: Response) -> Response {
+    HeldMemory::attach(with_code(answer))
+}
+
 /// Whether a method takes a stream of messages, between which a client may rest.
 fn takes_stream(path: &str) -> bool {
     path.ends_with("/ModelStreamInfer") || path.ends_with("/ServerReflectionInfo")
 }
 
 type RouterFuture =
-    <TowerToHyperService<Router> as Service<Request<ReceivedBody<Incoming>>>>::Future;
+    <TowerToHyperService<Router> as Service<Request<ReceivedBody<ClientBody>>>>::Future;
 
-impl Service<Request<Incoming>> for GrpcService {
+impl Service<Request<ClientBody>> for GrpcService {
     type Response = Response;
     type Error = Infallible;
     type Future =
         Either<Ready<Result<Response, Infallible>>, MapOk<RouterFuture, fn(Response) -> Response>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<ClientBody>) -> Self::Future {
         if let Err(error) = self.admit(&request) {
             return Either::Left(ready(Ok(status(&error).into_http())));
         }
@@ -130,7 +139,8 @@ impl Service<Request<Incoming>> for GrpcService {
         let memory = self.memory.begin();
         let request =
             request.map(|body| ReceivedBody::new(body, self.message_timeout, awaits_first, memory));
-        Either::Right(self.router.call(request).map_ok(HeldMemory::attach))
+        let answered: fn(Response) -> Response = answered;
+        Either::Right(self.router.call(request).map_ok(answered))
     }
 }
 

@@ -20,7 +20,7 @@ use tonic_health::server::HealthReporter;
 
 use super::exchange::GrpcExchange;
 use super::held_memory::{HeldMemory, MIN_HELD_BYTES};
-use super::{convert, status};
+use super::{convert, status, too_large};
 use crate::describe::{self, EXTENSIONS, SERVER_NAME, SERVER_VERSION};
 use crate::front_end::FrontEnd;
 use crate::traces::TraceHeader;
@@ -106,7 +106,10 @@ fn until_stopped(
             tokio::select! {
                 // Messages first: those that have arrived are answered even while stopping.
                 biased;
-                message = messages.next() => message.map(|message| (message, Some((messages, stopped)))),
+                message = messages.next() => message.map(|message| {
+                    let message = message.map_err(|refused| too_large(&refused).unwrap_or(refused));
+                    (message, Some((messages, stopped)))
+                }),
                 () = &mut stopped => {
                     let error = InferError::new(ErrorCode::ShuttingDown, "the server is stopping: open a stream to another");
                     Some((Err(status(&error)), None))
@@ -406,17 +409,9 @@ impl GrpcInferenceService for Service {
         request: Request<pb::RepositoryModelLoadRequest>,
     ) -> Answer<pb::RepositoryModelLoadResponse> {
         let request = request.into_inner();
-        if let Some(name) = request.parameters.keys().next() {
-            let message = format!(
-                "parameter {name:?} is not supported: models are loaded from their folder as it is"
-            );
-            return Err(status(&InferError::new(
-                ErrorCode::InvalidParameter,
-                message,
-            )));
-        }
+        let given = convert::given_model(request.parameters).map_err(|error| status(&error))?;
         self.front_end
-            .load(request.model_name)
+            .load(request.model_name, given)
             .await
             .map_err(|error| status(&error))?;
         Ok(Response::new(pb::RepositoryModelLoadResponse {}))

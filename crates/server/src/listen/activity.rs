@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::client_body::UnreadBody;
 use super::connection::Timeouts;
 
 /// The requests of a connection, and when one of them last made progress.
@@ -19,6 +21,11 @@ pub(super) struct Activity {
     requests: AtomicUsize,
     /// Answers of which a part waits for the client to make room.
     answers: AtomicUsize,
+    /// Bodies of requests that have not arrived, and that somebody still wants.
+    bodies: AtomicUsize,
+    /// What nobody has read of the body of the request that is being answered, over HTTP/1.
+    has_unread: AtomicBool,
+    unread: Mutex<Option<UnreadBody>>,
     is_http2: AtomicBool,
     opened: Instant,
     /// When a request came or ended, or a part of an answer was taken, in milliseconds after
@@ -40,6 +47,9 @@ impl Activity {
         Self {
             requests: AtomicUsize::new(0),
             answers: AtomicUsize::new(0),
+            bodies: AtomicUsize::new(0),
+            has_unread: AtomicBool::new(false),
+            unread: Mutex::new(None),
             is_http2: AtomicBool::new(false),
             opened: Instant::now(),
             last_ms: AtomicU64::new(0),
@@ -53,6 +63,35 @@ impl Activity {
 
     pub(super) fn has_requests(&self) -> bool {
         self.requests.load(Ordering::Relaxed) > 0
+    }
+
+    pub(super) fn is_receiving(&self) -> bool {
+        self.bodies.load(Ordering::Relaxed) > 0
+    }
+
+    pub(super) fn body_begins(&self) {
+        self.bodies.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn body_ends(&self) {
+        self.bodies.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Keeps what was not read of a body until its request is answered. Streams of HTTP/2 end one by
+    /// one: there it does not matter.
+    pub(super) fn set_unread(&self, unread: UnreadBody) {
+        if !self.is_http2.load(Ordering::Relaxed) {
+            *self.unread.lock() = Some(unread);
+            self.has_unread.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn take_unread(&self) -> Option<UnreadBody> {
+        if !self.has_unread.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.has_unread.store(false, Ordering::Relaxed);
+        self.unread.lock().take()
     }
 
     fn touch(&self) {

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -17,6 +18,9 @@ use super::write_timeout::WriteTimeout;
 
 /// How every HTTP/2 client begins (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A client that closes its half of a connection this soon after a request waits for the answer.
+const HALF_CLOSE_WITHIN: Duration = Duration::from_millis(20);
 
 /// A connection whose reads fail when the client has not shown in time which version of HTTP it
 /// speaks, and whose writes fail when the client has not read in time what was written before.
@@ -35,6 +39,11 @@ pub(crate) struct ClientStream {
     /// Until the version is known: when to give up, and how much of the preface was seen.
     waiting: Option<(Pin<Box<Sleep>>, usize)>,
     is_http2: bool,
+    last_read: Instant,
+    /// Whether the client has closed its half of the connection and waits for its answers.
+    is_half_closed: bool,
+    /// When to believe that the rest of a body is missing.
+    body_patience: Option<Pin<Box<Sleep>>>,
 }
 
 impl ClientStream {
@@ -52,6 +61,9 @@ impl ClientStream {
             write_timeout: WriteTimeout::new(timeouts.write),
             waiting,
             is_http2: false,
+            last_read: Instant::now(),
+            is_half_closed: false,
+            body_patience: None,
         }
     }
 
@@ -62,6 +74,27 @@ impl ClientStream {
             && !self.write_timeout.is_waiting()
             && !self.activity.has_requests()
             && self.is_drained.load(Ordering::Relaxed)
+    }
+
+    /// The end of what a client sends. One that ends its half directly behind its request wants the
+    /// answer, as `nc -N` does; hyper would give it up. One that ends it later has gone away, and its
+    /// request is dropped to make room for others.
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let is_early = self.last_read.elapsed() < HALF_CLOSE_WITHIN;
+        self.is_half_closed |= is_early && !self.is_http2;
+        let is_awaited = self.activity.has_requests() || self.write_timeout.is_waiting();
+        if !self.is_half_closed || !is_awaited {
+            return Poll::Ready(Ok(()));
+        }
+        if !self.activity.is_receiving() {
+            // Read again once the request was answered.
+            return Poll::Pending;
+        }
+        // The end of the body may be on its way from hyper to whoever reads it.
+        let patience = self
+            .body_patience
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(HALF_CLOSE_WITHIN)));
+        patience.as_mut().poll(context).map(Ok)
     }
 
     /// Fails a write for which the client has not made room in time.
@@ -91,6 +124,13 @@ impl AsyncRead for ClientStream {
         let before = buffer.filled().len();
         let this = &mut *self;
         let read = Pin::new(&mut this.stream).poll_read(context, buffer);
+        if let Poll::Ready(Ok(())) = read {
+            if buffer.filled().len() > before {
+                this.last_read = Instant::now();
+            } else if buffer.remaining() > 0 && this.waiting.is_none() {
+                return this.poll_end(context);
+            }
+        }
         if read.is_pending() && this.is_abandoned() {
             return Poll::Ready(Err(ErrorKind::ConnectionAborted.into()));
         }

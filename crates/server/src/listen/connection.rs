@@ -1,9 +1,12 @@
 //! One connection: how it is served, and how it ends.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -13,6 +16,7 @@ use tracing::debug;
 
 use super::Serve;
 use super::activity::{ActiveRequest, Activity, Inactive};
+use super::client_body::ClientBody;
 use super::client_stream::ClientStream;
 use super::clients::ClientPlace;
 use super::sent_body::SentBody;
@@ -67,10 +71,19 @@ impl<S: Serve> Connection<S> {
         let activity = Arc::new(Activity::new());
         let stream = ClientStream::new(stream, timeouts, is_drained, activity.clone());
         let counted = activity.clone();
-        let service = service_fn(move |request| {
+        let service = service_fn(move |request: Request<Incoming>| {
             let active = ActiveRequest::new(counted.clone());
-            let answer = service.call(request);
-            async move { answer.await.map(|answer| SentBody::of(answer, active)) }
+            let (head, body) = request.into_parts();
+            let body = ClientBody::new(body, &head.headers, &counted);
+            let answer = service.call(Request::from_parts(head, body));
+            let activity = counted.clone();
+            async move {
+                let mut answer = answer.await?;
+                if let Some(unread) = activity.take_unread() {
+                    unread.settle(&mut answer).await;
+                }
+                Ok::<_, Infallible>(SentBody::of(answer, active))
+            }
         });
         let connection = builder
             .serve_connection(TokioIo::new(stream), service)

@@ -6,7 +6,7 @@ use std::time::Instant;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
 use serde::Serialize;
@@ -18,7 +18,7 @@ use tidegate_serving::{
 };
 use utoipa::ToSchema;
 
-use super::answer::{ApiError, ErrorBody};
+use super::answer::ErrorBody;
 use super::body;
 use super::health::{ModelReadiness, NotReady};
 use super::infer::{header_deadline, respond};
@@ -69,16 +69,14 @@ pub(crate) async fn predict(
     body: Body,
 ) -> Response {
     // A parameter of the router is a whole segment of the path, so the verb is taken off here.
-    let Some(model) = target.strip_suffix(":predict") else {
-        let error = InferError::new(ErrorCode::NotFound, "post to /v1/models/NAME:predict");
-        return ApiError::from(error).into_response();
-    };
+    let verb = target.strip_suffix(":predict");
     let trace = front_end.traces.begin(&headers, Via::RestV1);
     let trace_header = trace.as_deref().map(TraceHeader::of);
     let exchange = PredictExchange {
         front_end: &front_end,
         headers: &headers,
-        model,
+        model: verb.unwrap_or(&target),
+        has_verb: verb.is_some(),
         body: Some(body),
         received: Bytes::new(),
         trace,
@@ -91,6 +89,8 @@ struct PredictExchange<'a> {
     front_end: &'a FrontEnd,
     headers: &'a HeaderMap,
     model: &'a str,
+    /// Whether the path says what to do with the model. One that does not is counted as a failure.
+    has_verb: bool,
     /// Taken when it is read.
     body: Option<Body>,
     /// The body, until it is decoded: instances have no types of their own.
@@ -113,6 +113,10 @@ impl Exchange for PredictExchange<'_> {
     }
 
     async fn receive(&mut self) -> Result<Received, InferError> {
+        if !self.has_verb {
+            let message = "post to /v1/models/NAME:predict";
+            return Err(InferError::new(ErrorCode::NotFound, message));
+        }
         let mut memory = self.front_end.memory.begin();
         let body = self.body.take();
         self.received = body::read(self.headers, body, self.front_end, &mut memory).await?;

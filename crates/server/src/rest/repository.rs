@@ -5,9 +5,11 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
-use tidegate_serving::{ErrorCode, InferError};
+use tidegate_serving::{ErrorCode, GivenModel, InferError};
 use utoipa::ToSchema;
 
 use super::answer::{ApiError, ErrorBody};
@@ -18,6 +20,11 @@ use crate::front_end::FrontEnd;
 
 /// These bodies are small, and read into a tree that takes many times their size.
 const MAX_CONTROL_BYTES: usize = 1 << 20;
+
+/// The parameter of a load that has a model configuration in JSON.
+pub(crate) const CONFIG: &str = "config";
+/// Before the path of a file in the name of its parameter.
+pub(crate) const FILE: &str = "file:";
 
 /// Which models to list.
 #[derive(Default, Deserialize, ToSchema)]
@@ -56,8 +63,8 @@ pub(crate) struct IndexEntry {
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub(crate) struct ControlRequest {
-    /// `unload_dependents` is accepted and has no effect; `config` and files in the request are
-    /// not supported.
+    /// Of a load: `config` has a model configuration in JSON, `file:1/model.onnx` a file in base64.
+    /// Of an unload: `unload_dependents` is accepted and has no effect.
     #[schema(value_type = Object)]
     parameters: serde_json::Map<String, serde_json::Value>,
 }
@@ -103,16 +110,37 @@ pub(crate) async fn load(
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
-    let request: ControlRequest = optional_json(&front_end, &headers, body).await?;
-    // Ignored, they would let a client believe that its own configuration is loaded.
-    if let Some(name) = request.parameters.keys().next() {
-        let message = format!(
-            "parameter {name:?} is not supported: models are loaded from their folder as it is"
-        );
-        return Err(InferError::new(ErrorCode::InvalidParameter, message).into());
-    }
-    front_end.load(model).await?;
+    // Files make it as large as a request for inference.
+    let max_bytes = front_end.config.max_body_bytes;
+    let request: ControlRequest = json_at_most(max_bytes, &front_end, &headers, body).await?;
+    front_end.load(model, given(request)?).await?;
     Ok(StatusCode::OK)
+}
+
+/// The configuration and the files of a load.
+fn given(request: ControlRequest) -> Result<GivenModel, InferError> {
+    let mut given = GivenModel::default();
+    for (name, value) in request.parameters {
+        let serde_json::Value::String(text) = value else {
+            return Err(wrong(&name, "a string"));
+        };
+        if name == CONFIG {
+            given.config = Some(text);
+        } else if let Some(file) = name.strip_prefix(FILE) {
+            let content = STANDARD.decode(text);
+            let content = content.map_err(|_| wrong(&name, "in base64"))?;
+            given.files.push((file.to_owned(), content.into()));
+        } else {
+            return Err(wrong(&name, "\"config\", or \"file:\" and a path"));
+        }
+    }
+    Ok(given)
+}
+
+fn wrong(name: &str, wanted: &str) -> InferError {
+    let shown: String = name.chars().take(128).collect();
+    let message = format!("parameter {shown:?} of a load must be {wanted}");
+    InferError::new(ErrorCode::InvalidParameter, message)
 }
 
 /// Takes a model out of service; requests that have begun are answered.
@@ -139,6 +167,15 @@ async fn optional_json<T: Default + for<'de> Deserialize<'de>>(
     body: Body,
 ) -> Result<T, InferError> {
     let max_bytes = front_end.config.max_body_bytes.min(MAX_CONTROL_BYTES);
+    json_at_most(max_bytes, front_end, headers, body).await
+}
+
+async fn json_at_most<T: Default + for<'de> Deserialize<'de>>(
+    max_bytes: usize,
+    front_end: &FrontEnd,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<T, InferError> {
     let mut memory = front_end.memory.begin();
     let config = &front_end.config;
     let body = body::read_at_most(max_bytes, headers, body, config, &mut memory).await?;

@@ -4,26 +4,35 @@
 //! The fast path opens nothing: both ways end in the request pipeline, which authorizes by itself.
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::response::Response;
-use http::{Method, Request};
-use hyper::body::Incoming;
+use axum::response::{IntoResponse, Response};
+use futures_util::TryFutureExt;
+use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
+use tidegate_serving::{InferError, Target};
 
-use tidegate_serving::Target;
-
-use super::infer;
+use super::{ApiError, infer};
 use crate::component::Component;
 use crate::front_end::FrontEnd;
+use crate::hosts::AllowedHosts;
+use crate::listen::ClientBody;
+
+/// Browsers must not guess that an answer is a page or a script.
+const NO_SNIFF: (HeaderName, HeaderValue) = (
+    header::X_CONTENT_TYPE_OPTIONS,
+    HeaderValue::from_static("nosniff"),
+);
 
 /// Answers the requests of connections.
 #[derive(Clone)]
 pub(crate) struct RestService {
     front_end: Arc<FrontEnd>,
+    hosts: Arc<AllowedHosts>,
     router: TowerToHyperService<Router>,
 }
 
@@ -31,17 +40,24 @@ impl RestService {
     pub(crate) fn new(front_end: Arc<FrontEnd>, components: &[Arc<dyn Component>]) -> Self {
         Self {
             router: TowerToHyperService::new(super::router(front_end.clone(), components)),
+            hosts: Arc::new(AllowedHosts::new(&front_end.config)),
             front_end,
         }
     }
 }
 
-impl Service<Request<Incoming>> for RestService {
+impl Service<Request<ClientBody>> for RestService {
     type Response = Response;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<ClientBody>) -> Self::Future {
+        if let Err(error) = self.hosts.check(&request) {
+            return Box::pin(ready(Ok(refusal(error))));
+        }
+        if request.uri().path().ends_with('/') {
+            trim_slashes(&mut request);
+        }
         let target = (request.method() == Method::POST)
             .then(|| target(request.uri().path()))
             .flatten();
@@ -50,10 +66,47 @@ impl Service<Request<Incoming>> for RestService {
                 let front_end = self.front_end.clone();
                 Box::pin(async move {
                     let (head, body) = request.into_parts();
-                    Ok(infer::handle(&front_end, target, &head.headers, body).await)
+                    let answer = infer::handle(&front_end, target, &head.headers, body).await;
+                    Ok(without_sniffing(answer))
                 })
             }
-            None => Box::pin(self.router.call(request)),
+            None => Box::pin(self.router.call(request).map_ok(without_sniffing)),
+        }
+    }
+}
+
+fn without_sniffing(mut answer: Response) -> Response {
+    let (name, value) = NO_SNIFF;
+    answer.headers_mut().insert(name, value);
+    answer
+}
+
+/// The answer to a request that should never have come here. What else is on its connection may be
+/// no better.
+fn refusal(error: InferError) -> Response {
+    let mut answer = without_sniffing(ApiError::from(error).into_response());
+    let close = HeaderValue::from_static("close");
+    answer.headers_mut().insert(header::CONNECTION, close);
+    answer
+}
+
+/// Takes slashes off the end of a path of the API, where they mean nothing.
+fn trim_slashes<B>(request: &mut Request<B>) {
+    const TRIMMED: [&str; 4] = ["/v1/", "/v2/", "/api/", "/metrics/"];
+    let path = request.uri().path();
+    if !TRIMMED.iter().any(|prefix| path.starts_with(prefix)) {
+        return;
+    }
+    let mut trimmed = path.trim_end_matches('/').to_owned();
+    if let Some(query) = request.uri().query() {
+        trimmed.push('?');
+        trimmed.push_str(query);
+    }
+    let mut parts = request.uri().clone().into_parts();
+    if let Ok(path) = trimmed.parse() {
+        parts.path_and_query = Some(path);
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
         }
     }
 }
@@ -83,6 +136,20 @@ fn is_plain(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slashes_at_the_end_of_a_path_of_the_api_mean_nothing() {
+        let trimmed = |uri: &str| {
+            let mut request = Request::builder().uri(uri).body(()).unwrap();
+            trim_slashes(&mut request);
+            request.uri().to_string()
+        };
+        assert_eq!(trimmed("/v2/models/a/infer/"), "/v2/models/a/infer");
+        assert_eq!(trimmed("/v2//"), "/v2");
+        assert_eq!(trimmed("/api/events/?limit=1"), "/api/events?limit=1");
+        assert_eq!(trimmed("/docs/"), "/docs/");
+        assert_eq!(trimmed("/"), "/");
+    }
 
     #[test]
     fn only_paths_of_inference_have_a_target() {

@@ -49,16 +49,20 @@ fn config(folder: &Path, folder_name: &str) -> Result<Option<ModelConfig>, Sourc
     }
     let config = model_config::parse(&read_text(&path)?)
         .map_err(|error| SourceError::new(&path, error.to_string()))?;
+    check(&config, folder_name).map_err(|problem| SourceError::new(&path, problem))?;
+    Ok(Some(config))
+}
+
+/// Refuses a configuration of another model, and values that parse and have no meaning.
+pub(super) fn check(config: &ModelConfig, folder_name: &str) -> Result<(), String> {
     if !config.name.is_empty() && config.name != folder_name {
-        let problem = format!(
+        return Err(format!(
             "name \"{}\" differs from the folder's name \"{folder_name}\"",
             config.name
-        );
-        return Err(SourceError::new(&path, problem));
+        ));
     }
-    in_range(&config).map_err(|problem| SourceError::new(&path, problem))?;
-    fitting_reshapes(&config).map_err(|problem| SourceError::new(&path, problem))?;
-    Ok(Some(config))
+    in_range(config)?;
+    fitting_reshapes(config)
 }
 
 fn fitting_reshapes(config: &ModelConfig) -> Result<(), String> {
@@ -93,7 +97,10 @@ fn in_range(config: &ModelConfig) -> Result<(), String> {
     }
 }
 
-fn plans(folder: &Path, config: Option<ModelConfig>) -> Result<Vec<VersionPlan>, SourceError> {
+pub(super) fn plans(
+    folder: &Path,
+    config: Option<ModelConfig>,
+) -> Result<Vec<VersionPlan>, SourceError> {
     let present: Vec<(u64, PathBuf)> = entries(folder)?
         .into_iter()
         .filter_map(|entry| Some((version_number(&entry)?, entry)))
@@ -122,6 +129,7 @@ fn plans(folder: &Path, config: Option<ModelConfig>) -> Result<Vec<VersionPlan>,
                 labels: labels.clone(),
                 triton: config.clone(),
                 files: None,
+                given: None,
             })
         })
         .collect()

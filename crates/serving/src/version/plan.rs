@@ -31,6 +31,8 @@ pub struct VersionPlan {
     pub triton: Option<ModelConfig>,
     /// Keeps the files in the local cache, if they come from the registry.
     pub files: Option<Arc<CachedVersion>>,
+    /// Keeps the files that came with the request to load it.
+    pub given: Option<Arc<tempfile::TempDir>>,
 }
 
 impl VersionPlan {
@@ -43,6 +45,7 @@ impl VersionPlan {
             labels: HashMap::new(),
             triton: None,
             files: None,
+            given: None,
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use tidegate_core::Signature;
+use tidegate_core::{DeclaredSignature, Signature};
 use tidegate_load::{Arrivals, Inputs, Mix, Pattern, Payload, Plan, Protocol, Target};
 
 use super::args::{Load, ModelPath, RateOptions, Requests, Server, Weighted};
@@ -66,7 +66,11 @@ fn model(weighted: &Weighted, requests: &Requests, target: &Target) -> Result<Mo
         .map(Path::to_owned)
         .or(sample_file);
     let table = match file {
-        Some(file) => Some(rows::read(&file, &signature)?),
+        Some(file) => Some(rows::read(
+            &file,
+            &signature,
+            &DeclaredSignature::default(),
+        )?),
         None => None,
     };
     Ok(Model {
