@@ -11,6 +11,8 @@ import tritonclient.http as client
 from tritonclient.utils import InferenceServerException
 
 from conftest import BINARY, BUSY, GRAPHS, MODELS
+from external_weights import doubler, weights
+from parts import until
 
 BATCHING = "dynamic_batching { preferred_batch_size: [ 4, 8 ] max_queue_delay_microseconds: 100 }"
 CONFIG = f"""
@@ -243,3 +245,46 @@ def test_a_load_brings_its_configuration_and_its_files(start, repository, digits
         assert http.is_model_ready(name), "the version that was loaded before answers"
         http.unload_model(name)
         assert not http.is_model_ready(name)
+
+
+def doubled(server, model):
+    row = {"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1.5, -2]}
+    answer = server.infer(model, {"inputs": [row]})
+    return answer.json().get("outputs", [answer.json()])[0].get("data")
+
+
+def test_weights_are_found_beside_links_and_beside_what_they_lead_to(start, registry, tmp_path):
+    # The cache of a hub: both files are links to blobs.
+    blobs, snapshot = tmp_path / "hub/blobs", tmp_path / "hub/snapshots/c0"
+    blobs.mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    (blobs / "aaa").write_bytes(doubler("model.onnx_data"))
+    (blobs / "bbb").write_bytes(weights())
+    (snapshot / "model.onnx").symlink_to("../../blobs/aaa")
+    (snapshot / "model.onnx_data").symlink_to("../../blobs/bbb")
+    for command in (("inspect", snapshot / "model.onnx"), ("check", snapshot)):
+        ended = subprocess.run([BINARY, *map(str, command)], capture_output=True, text=True, timeout=60)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+    registry.run("push", snapshot, "--name", "hf")
+    # Only the model is a link.
+    models = tmp_path / "models"
+    (models / "linked/1").mkdir(parents=True)
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store/m.onnx").write_bytes(doubler("w.bin"))
+    (tmp_path / "store/w.bin").write_bytes(weights())
+    (models / "linked/1/model.onnx").symlink_to("../../../store/m.onnx")
+    # A folder, as Triton's documentation has it.
+    (models / "folder/1/model.onnx").mkdir(parents=True)
+    (models / "folder/1/model.onnx/model.onnx").write_bytes(doubler("w.bin"))
+    (models / "folder/1/model.onnx/w.bin").write_bytes(weights())
+    (models / "folder/config.pbtxt").write_text('platform: "onnxruntime_onnx" max_batch_size: 8')
+    server = start(models, snapshot, "--registry", data=registry.data)
+    for model in ("linked", "folder", "c0"):
+        assert doubled(server, model) == [3.0, -4.0], (model, server.lines)
+    until(lambda: doubled(server, "hf") == [3.0, -4.0])
+    # A link to any other file is not followed by a bundle that is pushed.
+    (snapshot / "model.onnx_data").unlink()
+    (tmp_path / "secret").write_bytes(weights())
+    (snapshot / "model.onnx_data").symlink_to(tmp_path / "secret")
+    refused = registry.run("push", snapshot, "--name", "hf", check=False)
+    assert refused.returncode != 0 and "outside" in refused.stdout
