@@ -288,3 +288,26 @@ def test_weights_are_found_beside_links_and_beside_what_they_lead_to(start, regi
     (snapshot / "model.onnx_data").symlink_to(tmp_path / "secret")
     refused = registry.run("push", snapshot, "--name", "hf", check=False)
     assert refused.returncode != 0 and "outside" in refused.stdout
+
+
+def test_a_polled_repository_follows_its_files(start, repository):
+    server = start(repository, environment={"TIDEGATE_SERVER__REPOSITORY_POLL_MS": "100"})
+
+    def versions(model):
+        answer = requests.get(server.url(f"/v2/models/{model}"), timeout=60)
+        return answer.json().get("versions")
+
+    content = (MODELS / "digits/model.onnx").read_bytes()
+    (repository / "later/1").mkdir(parents=True)
+    with (repository / "later/1/model.onnx").open("wb") as file:
+        file.write(content[:1000])
+        file.flush()
+        # Half a file is never loaded: the server would show it as failed.
+        until(lambda: versions("digits") == ["1", "3"])
+        file.write(content[1000:])
+    until(lambda: versions("later") == ["1"])
+    shutil.copytree(repository / "digits/3", repository / "digits/4")
+    until(lambda: versions("digits") == ["1", "3", "4"])
+    shutil.rmtree(repository / "later")
+    until(lambda: versions("later") is None)
+    assert versions("digits") == ["1", "3", "4"]

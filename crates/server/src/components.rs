@@ -25,6 +25,7 @@ use crate::listen::ConnectionMetrics;
 use crate::objectives::{Objectives, ObjectivesContext};
 use crate::readiness::ReadinessMetrics;
 use crate::replicas::{GroupContext, ReplicaMetrics, Replicas};
+use crate::repository_poll::RepositoryPoller;
 use crate::serving_monitor::ServingMonitor;
 use crate::{
     AlertsConfig, AlertsError, ConsoleConfig, GiveBackMemory, GpuConfig, ReadAllocator,
@@ -148,12 +149,18 @@ impl ServerComponents {
                 costs: costs.clone(),
             },
         );
+        let repository_poll = RepositoryPoller::new(
+            serving.clone(),
+            base.lifecycle.clone(),
+            base.server.repository_poll_ms,
+        );
         // Objectives before replicas: they finish in this order, and what objectives count last is
         // then sent to the group.
         let list: Vec<Arc<dyn Component>> = vec![
             objectives,
             replicas,
             monitor,
+            Arc::new(repository_poll),
             exposition,
             events,
             alerting.clone(),

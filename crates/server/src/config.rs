@@ -51,6 +51,9 @@ pub struct ServerConfig {
     pub max_answer_bytes: usize,
     /// Whether clients may load and unload models through the repository API.
     pub model_control: bool,
+    /// How often the folders of models are looked at for models that came, changed or went, in
+    /// milliseconds, at least 100; 0 is never. A model is loaded once two looks found the same files.
+    pub repository_poll_ms: u64,
 }
 
 impl Default for ServerConfig {
@@ -71,6 +74,7 @@ impl Default for ServerConfig {
             compress_min_bytes: 1024,
             max_answer_bytes: 1 << 30,
             model_control: true,
+            repository_poll_ms: 0,
         }
     }
 }

@@ -62,6 +62,7 @@ mod parameters;
 mod persisted_state;
 mod readiness;
 mod replicas;
+mod repository_poll;
 mod request_memory;
 mod rest;
 mod routes;

@@ -42,6 +42,7 @@ mod models;
 mod observation;
 mod pipeline;
 mod process;
+mod repository_poll;
 mod request;
 mod request_metrics;
 mod request_sample;
@@ -72,6 +73,7 @@ pub use models::{IndexEntry, LoadReport, Model, ModelState, Models};
 pub use observation::{Observation, Observations, Outcome};
 pub use pipeline::{Encoded, Exchange, InProcess, Received};
 pub use process::{ProcessMetrics, memory_limit_bytes};
+pub use repository_poll::RepositoryPoll;
 pub use request::{
     InferRequest, InferResponse, OutputTensor, RequestTrace, RequestedOutput, Target, Via,
 };

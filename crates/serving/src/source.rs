@@ -88,6 +88,24 @@ fn first_hint(folder: &Path) -> Option<(String, String)> {
     })
 }
 
+/// The names of the models under a path, and the file or folder of each; none if nothing there looks
+/// like a model.
+pub(crate) fn places(path: &Path) -> Vec<(String, PathBuf)> {
+    let place = |path: &Path| {
+        let model = if path.is_dir() {
+            folder(path)
+        } else {
+            file(path).ok()
+        };
+        model.map(|model| (model.name, path.to_owned()))
+    };
+    if let Some(model) = place(path) {
+        return vec![model];
+    }
+    let entries = entries(path).unwrap_or_default();
+    entries.iter().filter_map(|entry| place(entry)).collect()
+}
+
 /// The names of the models under a path and the artifacts they would be loaded from.
 ///
 /// # Errors
@@ -235,7 +253,7 @@ pub(crate) fn read_labels(folder: &Path, file: &str) -> Result<Vec<String>, Sour
 }
 
 /// The entries of a folder in the order of their names, without hidden ones.
-fn entries(path: &Path) -> Result<Vec<PathBuf>, SourceError> {
+pub(crate) fn entries(path: &Path) -> Result<Vec<PathBuf>, SourceError> {
     let mut entries = Vec::new();
     for entry in std::fs::read_dir(path).map_err(|error| unreadable(path, &error))? {
         let entry = entry.map_err(|error| unreadable(path, &error))?;

@@ -65,8 +65,13 @@ impl Table {
             }
             bail!("the rows have no names, but the model has several inputs")
         };
-        if let Some(column) = names.iter().position(|name| *name == spec.name) {
-            return Ok(Some(vec![column]));
+        // An input with several features has several columns of its name.
+        let named = names.iter().enumerate();
+        let named: Vec<usize> = named
+            .filter_map(|(at, name)| (*name == spec.name).then_some(at))
+            .collect();
+        if !named.is_empty() {
+            return Ok(Some(named));
         }
         let wanted = declared_columns(spec, declared, is_only);
         if !wanted.is_empty() {
@@ -267,6 +272,17 @@ mod tests {
             floats(&table(&["b", "a"], rows), &undeclared),
             Ok(vec![1.0, 2.0, 3.0, 4.0])
         );
+    }
+
+    #[test]
+    fn an_input_with_several_features_has_several_columns_of_its_name() {
+        let inputs = signature(vec![spec("a", 1), spec("b", 2)]);
+        let table = table(&["b", "a", "b"], json!([[1, 2, 3], [4, 5, 6]]));
+        let read = table
+            .inputs(&inputs, &DeclaredSignature::default())
+            .unwrap();
+        assert_eq!(read[0].1.to_vec::<f32>().unwrap(), [2.0, 5.0]);
+        assert_eq!(read[1].1.to_vec::<f32>().unwrap(), [1.0, 3.0, 4.0, 6.0]);
     }
 
     #[test]
