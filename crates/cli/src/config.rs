@@ -427,7 +427,6 @@ mod tests {
         };
         let engines = EnginesConfig {
             onnxruntime: path(),
-            load_trial_memory_bytes: Some(1),
             ..engines
         };
         let gpu = GpuConfig { nvml: path() };
@@ -514,6 +513,15 @@ mod tests {
             .and_then(toml::Value::as_table_mut)
             .unwrap();
         traces.insert("protocol".to_owned(), toml::Value::from("a path"));
+        let engines = all
+            .get_mut("engines")
+            .and_then(toml::Value::as_table_mut)
+            .unwrap();
+        // Absent by default, as a path may be.
+        engines.insert(
+            "load_trial_memory_bytes".to_owned(),
+            toml::Value::from("a path"),
+        );
         let fleet = all
             .get_mut("fleet")
             .and_then(toml::Value::as_table_mut)

@@ -80,7 +80,7 @@ fn every_runbook_has_the_same_sections_and_begins_with_the_doctor() {
         }
         let first = text.lines().find(|line| line.starts_with("$ ")).unwrap();
         assert!(
-            first.starts_with("$ tidegate doctor --server $SERVER"),
+            first.starts_with("$ tidegate doctor --url $SERVER"),
             "{name} begins with {first}"
         );
     }

@@ -175,6 +175,14 @@ fn processes(job: &str, model: &str) -> Vec<Panel> {
         )
         .query("{{instance}}", format!("tidegate_allocator_committed_bytes{{{job}}}"))
         .query("{{instance}} most", format!("tidegate_allocator_peak_committed_bytes{{{job}}}")),
+        Panel::lines(
+            "Requests in flight",
+            "bytes",
+            "Memory that requests and answers take, and may take; and requests refused for want of it, in the hour before.",
+        )
+        .query("{{instance}}", format!("tidegate_request_memory_bytes{{{job}}}"))
+        .query("{{instance}} limit", format!("tidegate_request_memory_limit_bytes{{{job}}}"))
+        .query("{{instance}} refused", format!("increase(tidegate_request_memory_refused_total{{{job}}}[1h])")),
         Panel::lines("Data folder", "bytes", "The disk that the server writes to: what is left, and its size.")
             .query("{{instance}} left", format!("tidegate_data_available_bytes{{{job}}}"))
             .query("{{instance}} size", format!("tidegate_data_size_bytes{{{job}}}")),
@@ -193,6 +201,12 @@ fn limits(job: &str) -> Vec<Panel> {
             .query("{{instance}} most files", format!("process_max_fds{{{job}}}"))
             .query("{{instance}} threads", format!("tidegate_process_threads{{{job}}}")),
         Panel::lines(
+            "No longer batched",
+            "short",
+            "Versions whose requests run one by one since a batch gave other answers than single rows, in the hour before.",
+        )
+        .query("{{model}} {{version}}", format!("increase(tidegate_batching_stopped_total{{{job}}}[1h])")),
+        Panel::lines(
             "Not counted",
             "short",
             "Requests missing in the figures, and versions counted as one, in the hour before.",
@@ -202,9 +216,14 @@ fn limits(job: &str) -> Vec<Panel> {
         Panel::lines(
             "Open connections",
             "short",
-            "By server and protocol; and pages of the console that were not kept up to date, in the hour before.",
+            "By server and protocol; and, in the hour before, those that were ended because nothing happened on them, and \
+             pages of the console that were not kept up to date.",
         )
         .query("{{instance}} {{protocol}}", format!("tidegate_open_connections{{{job}}}"))
+        .query(
+            "{{instance}} timed out",
+            format!("increase(tidegate_connections_timed_out_total{{{job}}}[1h])"),
+        )
         .query(
             "{{instance}} console refused",
             format!("increase(tidegate_console_streams_refused_total{{{job}}}[1h])"),

@@ -269,7 +269,7 @@ fn a_calendar_is_that_of_months_in_utc() {
 
 #[test]
 fn what_is_no_document_is_refused() {
-    assert!(problem("a: [").starts_with("no OpenSLO v1: "));
+    assert!(problem("a: [").starts_with("not OpenSLO v1: "));
     let error = problem(&with("service: fraud", "service: fraud\n  servise: x"));
     assert!(error.contains("servise"), "{error}");
     let error = problem(&with("target: 0.999", "target: 1"));
