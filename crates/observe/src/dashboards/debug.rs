@@ -149,7 +149,8 @@ fn traces(job: &str) -> Vec<Panel> {
 /// What the servers take of their machine.
 fn processes(job: &str, model: &str) -> Vec<Panel> {
     vec![
-        Panel::lines("Processors in use", "short", "By server and mode; and what the engines take of them.")
+        Panel::lines("Processors in use", "short", "By server and mode, of how many; and what the engines take of them.")
+            .query("{{instance}} processors", format!("tidegate_process_cpus{{{job}}}"))
             .query(
                 "{{instance}} {{mode}}",
                 format!("rate(tidegate_process_cpu_seconds_total{{{job}}}[$__rate_interval])"),
