@@ -269,7 +269,7 @@ mod tests {
         let own = "[[rules]]\nname = \"TidegateStandingQueue\"\nmetric = \"nv_inference_pending_request_count\"";
         assert_eq!(
             plan(own).unwrap().rules.len(),
-            8,
+            9,
             "in the place of the built-in one"
         );
     }

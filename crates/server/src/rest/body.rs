@@ -115,7 +115,8 @@ pub(crate) async fn read_at_most(
     match encoding {
         None => Ok(body),
         Some(encoding) => {
-            let unpacked = encoding.unpack(body, max_bytes, memory).await?;
+            // Boxed: few bodies are packed, and the future of every request would have room for it.
+            let unpacked = Box::pin(encoding.unpack(body, max_bytes, memory)).await?;
             memory.resize(unpacked.len(), ErrorCode::BodyTooLarge)?;
             Ok(unpacked)
         }
@@ -198,7 +199,7 @@ pub(crate) async fn answer(
     let encoding = accepted.filter(|_| body.len() >= config.compress_min_bytes);
     let body = match encoding {
         None => body,
-        Some(encoding) => encoding.pack(body).await?,
+        Some(encoding) => Box::pin(encoding.pack(body)).await?,
     };
     let body = if body.len() < MIN_HELD_BYTES {
         Body::from(body)
