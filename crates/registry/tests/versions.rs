@@ -294,23 +294,19 @@ async fn an_updated_snapshot_is_what_a_whole_one_would_be() {
         let version = async |reference| resolve(&registry, reference).await;
         match step {
             0 => drop(fixture.push(&registry, b"three").await),
-            1 => drop(
-                registry
-                    .set_alias("champion", &version("fraud:3").await)
-                    .await
-                    .unwrap(),
-            ),
+            1 => registry
+                .set_alias("champion", &version("fraud:3").await)
+                .await
+                .unwrap(),
             2 => registry
                 .deprecate(&version("fraud:1").await, Some("old"))
                 .await
                 .unwrap(),
             3 => registry.delete(&version("fraud:2").await).await.unwrap(),
-            _ => drop(
-                registry
-                    .set_alias("champion", &version("fraud:1").await)
-                    .await
-                    .unwrap(),
-            ),
+            _ => registry
+                .set_alias("champion", &version("fraud:1").await)
+                .await
+                .unwrap(),
         }
         let now = registry.position().await.unwrap();
         let updated = registry.update(&known, &now).await.unwrap().unwrap();

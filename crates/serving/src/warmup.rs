@@ -178,7 +178,7 @@ impl Warmup<'_> {
         }
         for kind in self.kind.alternatives(self.signature) {
             let sample = samples(self.signature, 1, kind);
-            if !sample.is_some_and(|sample| instance.run(&sample).is_ok()) {
+            if sample.is_none_or(|sample| instance.run(&sample).is_err()) {
                 continue;
             }
             let proof: Proof = batch_check::run(self.signature, instance, rows, kind)?;

@@ -151,13 +151,12 @@ impl Write for DataOutput {
 
 /// The same error, which the end of the command reports.
 fn recorded(written: io::Result<()>) -> io::Result<()> {
-    written.map_err(|error| {
+    written.inspect_err(|error| {
         let copy = match error.raw_os_error() {
             Some(code) => io::Error::from_raw_os_error(code),
             None => io::Error::from(error.kind()),
         };
         // The first error is the reason; later ones only follow from it.
         let _ = STDOUT_ERROR.set(copy);
-        error
     })
 }

@@ -156,7 +156,7 @@ pub(super) fn given_model(
         match (name.strip_prefix(FILE), parameter.parameter_choice) {
             (None, Some(StringParam(text))) if name == CONFIG => given.config = Some(text),
             (Some(file), Some(BytesParam(content))) => {
-                given.files.push((file.to_owned(), content.into()));
+                given.files.push((file.to_owned(), content));
             }
             _ => {
                 let shown: String = name.chars().take(128).collect();

@@ -113,7 +113,7 @@ impl Fleet {
 
     async fn run_load(self: Arc<Self>, task: LoadTask) {
         let end = loop {
-            let outcome = self.attempt_within_limit(&task).await;
+            let outcome = Box::pin(self.attempt_within_limit(&task)).await;
             match self.complete_load(&task, outcome) {
                 AttemptEnd::Retry => {}
                 end => break end,
@@ -141,7 +141,7 @@ impl Fleet {
             drop(permit);
             let fetching = permit_of(&self.fetch_permits).await;
             let fetched = find(self.link.fetch(&task.record));
-            files = Some(within(limit, fetched).await?);
+            files = Some(Box::pin(within(limit, fetched)).await?);
             permit = permit_of(&self.load_permits).await;
             drop(fetching);
         }
