@@ -193,10 +193,15 @@ impl Fleet {
         Ok(started.collect())
     }
 
-    /// Reports to the registry that this server no longer uses any version. Loaded versions stay
-    /// loaded.
+    /// Reports to the registry that this server no longer uses any version, and saves what it has
+    /// served for the next start. Loaded versions stay loaded.
     pub async fn release_versions(&self) {
         self.link.save_snapshot().await;
+        let names = self.known_names();
+        // A server that has loaded nothing knows less than the last one.
+        if !names.is_empty() {
+            self.link.save_names(names).await;
+        }
         let report = tokio::time::timeout(RELEASE_TIMEOUT, self.link.report_uses(&[]));
         if let Ok(Err(error)) = report.await {
             warn!(%error, "cannot report to the registry that this server stops");

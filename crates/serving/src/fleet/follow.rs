@@ -247,7 +247,7 @@ impl Fleet {
     }
 
     /// What the names of each model stand for, for the next start.
-    fn known_names(&self) -> BTreeMap<String, VersionNames> {
+    pub(super) fn known_names(&self) -> BTreeMap<String, VersionNames> {
         let managed = self.managed.lock();
         let names = managed
             .values()
