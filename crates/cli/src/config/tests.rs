@@ -1,4 +1,3 @@
-
 use tidegate_observe::cost::BudgetConfig;
 
 use super::*;

@@ -1,4 +1,3 @@
-
 use super::*;
 
 const MINUTE_MS: u64 = 60_000;

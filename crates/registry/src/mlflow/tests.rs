@@ -1,4 +1,3 @@
-
 use tidegate_core::TensorSpec;
 
 use super::*;
