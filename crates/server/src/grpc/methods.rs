@@ -20,6 +20,7 @@ use super::received_body::ReceivedBody;
 use super::{status, with_code};
 use crate::front_end::FrontEnd;
 use crate::hosts::AllowedHosts;
+use crate::lifecycle::Lifecycle;
 use crate::listen::ClientBody;
 
 /// Every method, by the path of its HTTP/2 request. A method that is not listed cannot be called.
@@ -69,6 +70,7 @@ pub(crate) struct GrpcService {
     gateway: Arc<Gateway>,
     memory: Arc<MemoryBudget>,
     message_timeout: Duration,
+    lifecycle: Arc<Lifecycle>,
     hosts: Arc<AllowedHosts>,
     router: TowerToHyperService<Router>,
 }
@@ -80,6 +82,7 @@ impl GrpcService {
             gateway: front_end.serving.gateway().clone(),
             memory: front_end.memory.clone(),
             message_timeout: Duration::from_millis(front_end.config.body_timeout_ms),
+            lifecycle: front_end.lifecycle.clone(),
             hosts: Arc::new(AllowedHosts::new(&front_end.config)),
             router: TowerToHyperService::new(router),
         }
@@ -137,8 +140,9 @@ impl Service<Request<ClientBody>> for GrpcService {
         }
         let awaits_first = !takes_stream(request.uri().path());
         let memory = self.memory.begin();
+        let (timeout, lifecycle) = (self.message_timeout, self.lifecycle.clone());
         let request =
-            request.map(|body| ReceivedBody::new(body, self.message_timeout, awaits_first, memory));
+            request.map(|body| ReceivedBody::new(body, timeout, awaits_first, memory, lifecycle));
         let answered: fn(Response) -> Response = answered;
         Either::Right(self.router.call(request).map_ok(answered))
     }

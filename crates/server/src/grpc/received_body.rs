@@ -2,17 +2,22 @@
 //! left.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::BoxError;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tidegate_serving::{ErrorCode, InferError, MemoryReservation};
-use tokio::time::Sleep;
 
 use super::message_boundary::MessageBoundary;
 use super::status;
+use crate::lifecycle::Lifecycle;
+
+/// How long a server that is stopping waits for the rest of a message.
+const STOPPING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A body whose messages may not stay half sent.
 pub(crate) struct ReceivedBody<B> {
@@ -21,8 +26,9 @@ pub(crate) struct ReceivedBody<B> {
     timeout: Duration,
     /// Whether the client owes the rest of a message, or the first one.
     is_awaited: bool,
-    /// Set once it was waited for.
-    timer: Option<Pin<Box<Sleep>>>,
+    /// What ends the waiting, set once it was waited for.
+    late: Option<BoxFuture<'static, InferError>>,
+    lifecycle: Arc<Lifecycle>,
     /// What the message that arrives takes.
     memory: MemoryReservation,
 }
@@ -35,13 +41,15 @@ impl<B> ReceivedBody<B> {
         timeout: Duration,
         awaits_first: bool,
         memory: MemoryReservation,
+        lifecycle: Arc<Lifecycle>,
     ) -> Self {
         Self {
             body,
             boundary: MessageBoundary::default(),
             timeout,
             is_awaited: awaits_first,
-            timer: None,
+            late: None,
+            lifecycle,
             memory,
         }
     }
@@ -50,7 +58,7 @@ impl<B> ReceivedBody<B> {
     /// so long its bytes are counted here; then the pipeline counts them.
     fn follow(&mut self, data: &[u8]) -> Result<(), InferError> {
         if self.boundary.advance(data) {
-            self.timer = None;
+            self.late = None;
             self.memory.shrink_to(0);
         }
         self.is_awaited = !self.boundary.is_whole();
@@ -65,15 +73,31 @@ impl<B> ReceivedBody<B> {
             return Poll::Pending;
         }
         // Most messages come in one piece, and need none.
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(self.timeout)));
-        ready!(timer.as_mut().poll(context));
-        let message = format!(
-            "the message did not arrive within {} ms (server.body_timeout_ms)",
-            self.timeout.as_millis()
-        );
-        Poll::Ready(InferError::new(ErrorCode::MalformedRequest, message))
+        let late = self
+            .late
+            .get_or_insert_with(|| Box::pin(lateness(self.timeout, self.lifecycle.clone())));
+        late.as_mut().poll(context)
+    }
+}
+
+/// Waits until a message is late, or too late for a server that is stopping.
+async fn lateness(timeout: Duration, lifecycle: Arc<Lifecycle>) -> InferError {
+    let stopped = async {
+        lifecycle.stopping().await;
+        tokio::time::sleep(STOPPING_TIMEOUT).await;
+    };
+    tokio::select! {
+        () = tokio::time::sleep(timeout) => {
+            let message = format!(
+                "the message did not arrive within {} ms (server.body_timeout_ms)",
+                timeout.as_millis()
+            );
+            InferError::new(ErrorCode::MalformedRequest, message)
+        }
+        () = stopped => {
+            let message = "the server is stopping, and the message has not arrived";
+            InferError::new(ErrorCode::ShuttingDown, message)
+        }
     }
 }
 
@@ -117,11 +141,12 @@ impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin> HttpBody for Rece
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::sync::Arc;
 
     use futures_util::StreamExt;
     use http_body_util::{BodyExt, StreamBody};
-    use tidegate_serving::MemoryBudget;
+    use tidegate_core::EngineChoice;
+    use tidegate_engines::{Engines, PORTABLE};
+    use tidegate_serving::{MemoryBudget, MetricRegistry, Models, Serving};
     use tokio::time::Instant;
 
     use super::super::message_boundary::tests::message;
@@ -136,7 +161,11 @@ mod tests {
         let sent = tokio_stream::once(Ok(Frame::data(Bytes::from(data))));
         let sent = StreamBody::new(sent.chain(tokio_stream::pending()));
         let timeout = Duration::from_secs(60);
-        ReceivedBody::new(sent, timeout, awaits_first, budget.begin())
+        let registry = MetricRegistry::new();
+        let engines = Engines::discover(None, EngineChoice::from(PORTABLE));
+        let models = Models::new(Vec::new(), engines, &registry);
+        let lifecycle = Arc::new(Lifecycle::new(Arc::new(Serving::new(models))));
+        ReceivedBody::new(sent, timeout, awaits_first, budget.begin(), lifecycle)
     }
 
     #[tokio::test(start_paused = true)]

@@ -130,7 +130,11 @@ impl Activity {
                 return reason;
             }
             // An answer may begin at any moment, whose limit is the shorter one.
-            let wait = end.saturating_duration_since(now).min(timeouts.write);
+            let wait = if is_running {
+                timeouts.write
+            } else {
+                end.saturating_duration_since(now).min(timeouts.write)
+            };
             // The end may have passed while a request runs: without a minimum, the loop would spin.
             tokio::time::sleep(wait.max(Duration::from_millis(10))).await;
         }

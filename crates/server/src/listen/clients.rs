@@ -24,7 +24,7 @@ impl Clients {
     /// Counts a connection of a client; `None` if it has as many as it may have.
     pub(super) fn connect(self: &Arc<Self>, address: IpAddr) -> Option<ClientPlace> {
         // One client, whichever of the two ports it came through.
-        let address = address.to_canonical();
+        let address = network_of(address.to_canonical());
         let mut connections = self.connections.lock();
         let count = connections.entry(address).or_default();
         if *count >= self.max_each {
@@ -35,6 +35,17 @@ impl Clients {
             clients: self.clone(),
             address,
         })
+    }
+}
+
+/// The address of the client's network: with IPv6 a client has a whole network of 2^64 addresses.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => {
+            let network = address.to_bits() & !u128::from(u64::MAX);
+            IpAddr::V6(network.into())
+        }
     }
 }
 
@@ -71,6 +82,11 @@ mod tests {
         assert!(first.is_some() && second.is_some());
         assert!(clients.connect(address).is_none());
         assert!(clients.connect("10.0.0.2".parse().unwrap()).is_some());
+        let [one, two, three] = ["2001:db8::1", "2001:db8::2", "2001:db8::3"];
+        let held = [one, two].map(|address| clients.connect(address.parse().unwrap()));
+        assert!(held.iter().all(Option::is_some));
+        assert!(clients.connect(three.parse().unwrap()).is_none());
+        drop(held);
         drop(first);
         assert!(clients.connect(address).is_some());
         drop(second);

@@ -108,7 +108,15 @@ impl<S: Serve> Connection<S> {
                 debug!(?reason, "a connection is ended");
                 open.front_end.connections.timed_out();
                 connection.as_mut().graceful_shutdown();
-                tokio::time::timeout(IDLE_GRACE, connection).await.ok()
+                let ended = tokio::time::timeout(IDLE_GRACE, connection.as_mut()).await;
+                match ended {
+                    Ok(ended) => Some(ended),
+                    // A request that came meanwhile is answered.
+                    Err(_) if reason == Inactive::Idle && activity.has_requests() => {
+                        Some(connection.await)
+                    }
+                    Err(_) => None,
+                }
             }
         };
         if let Some(Err(error)) = ended {
