@@ -24,6 +24,9 @@ pub(crate) struct ReceivedBody<B> {
     body: B,
     boundary: MessageBoundary,
     timeout: Duration,
+    /// Whether it ends with its first message. Until it has ended, the call is not handed over, so the
+    /// end is awaited too, and the message is counted here.
+    has_one_message: bool,
     /// Whether the client owes the rest of a message, or the first one.
     is_awaited: bool,
     /// What ends the waiting, set once it was waited for.
@@ -47,6 +50,7 @@ impl<B> ReceivedBody<B> {
             body,
             boundary: MessageBoundary::default(),
             timeout,
+            has_one_message: awaits_first,
             is_awaited: awaits_first,
             late: None,
             lifecycle,
@@ -57,11 +61,11 @@ impl<B> ReceivedBody<B> {
     /// Follows what has arrived. The timer runs from the first byte of a message to its last, and
     /// so long its bytes are counted here; then the pipeline counts them.
     fn follow(&mut self, data: &[u8]) -> Result<(), InferError> {
-        if self.boundary.advance(data) {
+        if self.boundary.advance(data) && !self.has_one_message {
             self.late = None;
             self.memory.shrink_to(0);
         }
-        self.is_awaited = !self.boundary.is_whole();
+        self.is_awaited = self.has_one_message || !self.boundary.is_whole();
         if !self.is_awaited {
             return Ok(());
         }
@@ -113,7 +117,10 @@ impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin> HttpBody for Rece
         let frame = match Pin::new(&mut this.body).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => frame,
             Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error.into()))),
-            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(None) => {
+                this.is_awaited = false;
+                return Poll::Ready(None);
+            }
             Poll::Pending => {
                 let late = ready!(this.poll_late(context));
                 return Poll::Ready(Some(Err(status(&late).into())));
@@ -180,6 +187,18 @@ mod tests {
         let error = body.frame().await.unwrap().unwrap_err();
         assert!(error.to_string().contains("did not arrive"), "{error}");
         assert_eq!(started.elapsed().as_secs(), 60);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_with_one_message_must_end() {
+        let budget = MemoryBudget::new(1 << 20);
+        let mut body = body(message(100), true, &budget);
+        assert!(body.frame().await.unwrap().is_ok());
+        assert_eq!(budget.used_bytes(), 105);
+        let error = body.frame().await.unwrap().unwrap_err();
+        assert!(error.to_string().contains("did not arrive"), "{error}");
+        drop(body);
+        assert_eq!(budget.used_bytes(), 0);
     }
 
     #[tokio::test(start_paused = true)]
