@@ -14,7 +14,18 @@ static PAGES: Semaphore = Semaphore::const_new(4);
 pub(crate) async fn run_page<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, InferError> {
-    let place = PAGES.acquire().await;
+    run_in_place(&PAGES, work).await
+}
+
+/// Runs work as [`run_blocking`] does, once one of these places is free.
+///
+/// # Errors
+/// [`ErrorCode::Internal`] if it panicked.
+pub(crate) async fn run_in_place<T: Send + 'static>(
+    places: &Semaphore,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, InferError> {
+    let place = places.acquire().await;
     let done = run_blocking(work).await;
     drop(place);
     done

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use tidegate_serving::{InferError, InferResponse, MemoryReservation};
 use tokio::sync::Semaphore;
 
-use crate::blocking::run_blocking;
+use crate::blocking::run_in_place;
 
 /// Longest JSON that is decoded or encoded, and largest body that is packed or unpacked, on the
 /// threads that serve connections. It takes up to 0.2 ms, in which the other connections of the
@@ -35,12 +35,7 @@ static PLACES: LazyLock<Semaphore> =
 pub(crate) fn run_codec<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> BoxFuture<'static, Result<T, InferError>> {
-    Box::pin(async move {
-        let place = PLACES.acquire().await;
-        let done = run_blocking(work).await;
-        drop(place);
-        done
-    })
+    Box::pin(run_in_place(&PLACES, work))
 }
 
 /// Most bytes that the tensors of so much JSON take: each number or text but the first one has a

@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tidegate_serving::Serving;
 use tokio::sync::watch;
+
+/// Longest that a server that is stopping waits for a client that sends or reads nothing.
+pub(crate) const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whether the server has started, is ready for traffic, or is stopping.
 pub(crate) struct Lifecycle {
@@ -53,5 +57,11 @@ impl Lifecycle {
         let mut is_stopping = self.is_stopping.subscribe();
         // An error means that the server is gone, which ends the wait too.
         async move { drop(is_stopping.wait_for(|is_stopping| *is_stopping).await) }
+    }
+
+    /// Waits until the server has been stopping for as long as it waits for a client.
+    pub(crate) async fn stopping_for_long(&self) {
+        self.stopping().await;
+        tokio::time::sleep(CLIENT_TIMEOUT).await;
     }
 }

@@ -16,9 +16,6 @@ use super::message_boundary::MessageBoundary;
 use super::status;
 use crate::lifecycle::Lifecycle;
 
-/// How long a server that is stopping waits for the rest of a message.
-const STOPPING_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// A body whose messages may not stay half sent.
 pub(crate) struct ReceivedBody<B> {
     body: B,
@@ -86,10 +83,6 @@ impl<B> ReceivedBody<B> {
 
 /// Waits until a message is late, or too late for a server that is stopping.
 async fn lateness(timeout: Duration, lifecycle: Arc<Lifecycle>) -> InferError {
-    let stopped = async {
-        lifecycle.stopping().await;
-        tokio::time::sleep(STOPPING_TIMEOUT).await;
-    };
     tokio::select! {
         () = tokio::time::sleep(timeout) => {
             let message = format!(
@@ -98,7 +91,7 @@ async fn lateness(timeout: Duration, lifecycle: Arc<Lifecycle>) -> InferError {
             );
             InferError::new(ErrorCode::MalformedRequest, message)
         }
-        () = stopped => {
+        () = lifecycle.stopping_for_long() => {
             let message = "the server is stopping, and the message has not arrived";
             InferError::new(ErrorCode::ShuttingDown, message)
         }

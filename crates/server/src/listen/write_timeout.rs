@@ -7,8 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-/// Longest that a client may leave an answer unread once the server is stopping.
-const STOPPING_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::lifecycle::CLIENT_TIMEOUT;
 
 /// Times the writes for which a connection has no room.
 ///
@@ -54,7 +53,7 @@ impl WriteTimeout {
         context: &mut Context<'_>,
     ) -> Poll<()> {
         let timeout = if is_stopping {
-            self.timeout.min(STOPPING_TIMEOUT)
+            self.timeout.min(CLIENT_TIMEOUT)
         } else {
             self.timeout
         };

@@ -19,9 +19,6 @@ use crate::front_end::FrontEnd;
 
 const MAX_WANTED_BYTES: usize = 64 << 10;
 
-/// How long a server that is stopping waits for a body.
-const STOPPING_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// A smaller answer gives its memory back before it is sent: holding it would cost more than it
 /// takes.
 const MIN_HELD_BYTES: usize = 16 << 10;
@@ -51,17 +48,11 @@ pub(super) async fn read(
         // The body first: most are there already.
         biased;
         body = read_at_most(max_bytes, headers, body, config, memory) => body,
-        () = stopped(front_end) => {
+        () = front_end.lifecycle.stopping_for_long() => {
             let message = "the server is stopping, and the body has not arrived";
             Err(InferError::new(ErrorCode::ShuttingDown, message))
         }
     }
-}
-
-/// Waits until the server has been stopping for a while.
-async fn stopped(front_end: &FrontEnd) {
-    front_end.lifecycle.stopping().await;
-    tokio::time::sleep(STOPPING_TIMEOUT).await;
 }
 
 /// Reads what somebody wants of the server, as JSON; that is never much.
