@@ -82,7 +82,7 @@ error_codes! {
     SourceChanged "source_changed"
         "a file changed while it was pushed" "push again when nothing writes to it";
     Unsupported "unsupported"
-        "the format is known and not supported" "export the model in a format that the message names";
+        "the format is known but not supported" "export the model in a format that the message names";
     InUse "in_use"
         "an alias or a server uses the version" "move the alias, or unload the version first";
     NumberTaken "number_taken"
@@ -90,7 +90,7 @@ error_codes! {
     NothingToRollBackTo "nothing_to_roll_back_to"
         "the alias has no earlier version that still exists" "set the alias to a version";
     Unsigned "unsigned"
-        "the version has no signature, and one is required" "push it again with a signing key";
+        "the version has no signature, but one is required" "push it again with a signing key";
     UntrustedKey "untrusted_key"
         "the version is signed by a key that is not trusted here" "if you trust the key, add it with `tidegate keys trust`";
     RevokedKey "revoked_key"
@@ -122,11 +122,11 @@ error_codes! {
     StorageDenied "storage_denied"
         "the object store refuses the credentials" "grant permission to read, write, list and delete";
     StorageMismatch "storage_mismatch"
-        "the object store belongs to another registry" "give each registry a storage URL or prefix of its own";
+        "the object store belongs to another registry" "give each registry its own storage URL or prefix";
     DatabaseUnavailable "database_unavailable"
         "the database cannot be reached" "retry when it can be reached";
     OtherRegistry "other_registry"
-        "the database is not the registry that this server has followed" "restore the database from its backup; if another registry is meant, stop the server and remove `snapshot.json` from its cache";
+        "the database contains another registry than the one that the server follows" "restore the database from its backup; to follow the other registry, stop the server and remove `snapshot.json` from its cache";
     DatabaseRefused "database_refused"
         "the database cannot be used" "read the reason in the message";
     CacheTooSmall "cache_too_small"

@@ -11,7 +11,7 @@ fn errors_page_is_made_from_the_table() {
     let mut page = String::from(
         "# Errors of the registry\n\n\
          Commands that use the registry exit with status 1 and print `error: the message [the_code]`. Codes are never\n\
-         renamed; new ones may be added. Errors of requests have [a page of their own](errors.md).\n\n\
+         renamed; new ones may be added. Errors of requests are on [another page](errors.md).\n\n\
          | code | what happened | what to do |\n|---|---|---|\n",
     );
     for code in ErrorCode::ALL {

@@ -20,7 +20,7 @@ pub type ReadAllocator = fn() -> AllocatorUsage;
 const COMMITTED: Family<'static> = Family::gauge(
     "tidegate_allocator_committed_bytes",
     "Memory that the allocator has obtained from the operating system, in use or not; without \
-    engines that have an allocator of their own",
+    engines that have their own allocator",
 );
 const PEAK: Family<'static> = Family::gauge(
     "tidegate_allocator_peak_committed_bytes",

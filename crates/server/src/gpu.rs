@@ -123,7 +123,7 @@ const FIGURES: [Figure; 5] = [
     Figure {
         family: Family::gauge(
             "tidegate_gpu_utilization_ratio",
-            "Share of the last moments in which the GPU ran anything",
+            "Share of recent time in which the GPU was busy",
         ),
         value: |gpu| gpu.utilization_ratio,
     },

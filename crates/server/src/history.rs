@@ -47,12 +47,12 @@ impl History {
 const QUEUE: Family<'static> = Family::new(
     "tidegate_queue_duration_seconds",
     MetricKind::Summary,
-    "Time of the last minute's answered requests waiting for an instance",
+    "Time that answered requests waited for an instance, in the last minute",
 );
 const COMPUTE: Family<'static> = Family::new(
     "tidegate_compute_duration_seconds",
     MetricKind::Summary,
-    "Time of the last minute's answered requests in the engine",
+    "Time of answered requests in the engine, in the last minute",
 );
 
 /// A quantile of each stage of requests, of the versions that are exposed.

@@ -25,11 +25,11 @@ pub type GiveBackMemory = fn();
 
 const LIMIT: Family<'static> = Family::gauge(
     "tidegate_request_memory_limit_bytes",
-    "Memory that requests and answers in flight may take together",
+    "Maximum memory of all requests and answers in flight together",
 );
 const USED: Family<'static> = Family::gauge(
     "tidegate_request_memory_bytes",
-    "Memory that requests and answers in flight take",
+    "Memory of requests and answers in flight",
 );
 const REFUSED: Family<'static> = Family::counter(
     "tidegate_request_memory_refused_total",

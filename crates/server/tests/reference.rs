@@ -15,7 +15,7 @@ use tidegate_serving::{ErrorCode, FleetMetrics, MetricRegistry, Models, Serving}
 fn errors_page_is_made_from_the_table() {
     let mut page = String::from(
         "# Errors\n\n\
-         Every error response carries a stable code for machines and a message for people. Over REST the body\n\
+         Every error response has a stable code for programs and a message for people. Over REST the body\n\
          is `{\"error\": \"the message\", \"code\": \"the_code\"}`; over gRPC the message is that of the status, and the code is\n\
          in the trailer `tidegate-code`. Codes are never renamed; new ones may be added.\n\n\
          | code | HTTP | gRPC | what happened | what to do |\n|---|---|---|---|---|\n",
@@ -55,10 +55,10 @@ fn grpc_name(code: i32) -> &'static str {
 async fn metrics_page_is_made_from_the_metrics() {
     let mut page = String::from(
         "# Metrics\n\n\
-         `GET /metrics` answers in Prometheus's text form, or in OpenMetrics's if `Accept` names it. Names that begin with\n\
+         `GET /metrics` answers in the text format of Prometheus, or of OpenMetrics if `Accept` asks for it. Names that begin with\n\
          `nv_` are Triton's, with Triton's labels and meaning, so that its dashboards keep working; their times are in microseconds.\n\
-         The rest follows Prometheus's own conventions: base units, `_total` on counters. Metrics of the machine are\n\
-         absent where the machine does not report them. Figures include every request that was answered before.\n\n\
+         Other names follow the conventions of Prometheus: base units, `_total` on counters. Metrics of the machine are\n\
+         absent if the machine does not report them. Figures include every request that was answered before.\n\n\
          | metric | type | labels | what it counts |\n|---|---|---|---|\n",
     );
     let registry = Arc::new(MetricRegistry::new());

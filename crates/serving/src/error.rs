@@ -93,7 +93,7 @@ error_codes! {
     UnknownDatatype "unknown_datatype" 400 3
         "the protocol has no such data type" "use one of the names in the message";
     DatatypeMismatch "datatype_mismatch" 400 3
-        "the input has another data type than the signature, or its values do not fit it"
+        "the data type of the input is not that of the signature, or its values do not fit"
         "convert before sending";
     WrongRank "wrong_rank" 400 3
         "the input has more or fewer dimensions than the signature" "add or drop the batch axis";
@@ -105,17 +105,17 @@ error_codes! {
     ShapeOverflow "shape_overflow" 400 3
         "the shape has more elements, dimensions or rows than can be served" "send a smaller tensor";
     InvalidBinary "invalid_binary" 400 3
-        "a binary section is cut off, too long, or not what its lengths say" "check the sizes in the header";
+        "a binary section is truncated or too long, or its sizes are wrong" "check the sizes in the header";
     InvalidParameter "invalid_parameter" 400 3
         "a parameter or header has a wrong type or value" "read the parameter's name in the message";
     TooManyInputs "too_many_inputs" 400 3
-        "the request lists more tensors than a request may" "split the request";
+        "the request lists more tensors than allowed" "split the request";
     Forbidden "forbidden" 403 7
-        "the caller lacks the permission that the request needs" "use credentials that have it";
+        "the caller does not have the permission that the request needs" "use credentials that have it";
     ForeignOrigin "foreign_origin" 403 7
         "a page of another site sent the request; nothing was done" "send it from outside a browser, or from a page of this server";
     UnknownHost "unknown_host" 421 7
-        "the server is not known by the name in `Host`; nothing was done"
+        "the server does not accept the name in `Host`; nothing was done"
         "call it by its address, or add the name to `server.allowed_hosts`";
     UnknownModel "unknown_model" 404 5
         "there is no model of this name" "list the models";
@@ -126,7 +126,7 @@ error_codes! {
     MethodNotAllowed "method_not_allowed" 405 12
         "the path does not support this method" "see the API reference";
     Conflict "conflict" 409 9
-        "it is set in the server's configuration, and cannot be changed by a request" "change the configuration";
+        "the server's configuration sets it, so a request cannot change it" "change the configuration";
     BodyTooLarge "body_too_large" 413 8
         "the body is larger than `max_body_bytes`, before or after decompression"
         "send fewer rows, or raise the limit";
@@ -141,16 +141,16 @@ error_codes! {
     Internal "internal" 500 13
         "the server has a defect" "report it, with the server's log";
     NotSaved "not_saved" 503 14
-        "the change holds, and could not be written: a restart loses it"
+        "the change is in effect, but was not saved: a restart loses it"
         "make the data folder writable, or free its disk, then repeat the change";
     NotReady "not_ready" 503 14
-        "the model exists and is not loaded" "retry later, or load it";
+        "the model exists but is not loaded" "retry later, or load it";
     MemoryFull "memory_full" 503 14
-        "the requests and answers in flight take all the memory that they may" "wait for the time in `Retry-After`, then retry, or send fewer rows";
+        "the requests and answers in flight use the whole memory budget" "wait for the time in `Retry-After`, then retry, or send fewer rows";
     ShuttingDown "shutting_down" 503 14
         "the server is stopping" "send it to another replica";
     DeadlineExceeded "deadline_exceeded" 504 4
-        "the deadline passed, or would pass, before the answer" "allow more time, or send fewer requests";
+        "the answer was late, or would be late" "allow more time, or send fewer requests";
     DeadlineTooShort "deadline_too_short" 400 4
         "the deadline is shorter than a run of the model on an idle server" "allow more time";
     LoadFailed "load_failed" 400 3

@@ -218,7 +218,7 @@ fn limits(job: &str) -> Vec<Panel> {
             "Open connections",
             "short",
             "By server and protocol; and, in the hour before, those that were ended because nothing happened on them, and \
-             pages of the console that were not kept up to date.",
+             pages of the console without live updates.",
         )
         .query("{{instance}} {{protocol}}", format!("tidegate_open_connections{{{job}}}"))
         .query(

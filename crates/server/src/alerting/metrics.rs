@@ -27,7 +27,7 @@ impl DeliveryMetrics {
         Self {
             messages: registry.counter_vec(
                 "tidegate_alert_deliveries_total",
-                "Messages about alerts by outcome: ok, failed (tried again), dropped, limited",
+                "Messages about alerts by outcome: ok, failed (retried), dropped, limited",
                 &["outcome"],
             ),
         }

@@ -15,8 +15,8 @@ impl ConsoleMetrics {
         Self {
             refused_streams: registry.counter(
                 "tidegate_console_streams_refused_total",
-                "Pages of the console that were not kept up to date because `console.max_streams` \
-                 were",
+                "Pages of the console without live updates, because `console.max_streams` others had \
+                 them",
             ),
         }
     }

@@ -44,7 +44,7 @@ struct Part<'a> {
 pub(super) fn open(console: Arc<Console>, query: impl PageQuery) -> Response {
     let Ok(permit) = console.streams.clone().try_acquire_owned() else {
         console.metrics.stream_refused();
-        let message = "too many pages are kept up to date (console.max_streams)";
+        let message = "too many pages with live updates (console.max_streams)";
         return (
             StatusCode::SERVICE_UNAVAILABLE,
             // As long as the script waits before it tries again.

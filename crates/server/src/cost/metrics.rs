@@ -16,8 +16,8 @@ impl CostMetrics {
         Self {
             total: registry.float_counter_vec(
                 "tidegate_cost_total",
-                "Cost since the start: `used` by versions, `idle` that nobody used, and `fixed`; \
-                 together the bill",
+                "Cost since the start, by part: `used` by versions, `idle` (not used), and `fixed`; \
+                 the sum is the bill",
                 &["currency", "part", "model", "version"],
             ),
             budget_used: registry.float_gauge_vec(
@@ -28,7 +28,7 @@ impl CostMetrics {
             ),
             budget_reached: registry.gauge_vec(
                 "tidegate_cost_budget_reached",
-                "Whether a share of a cost budget at which an alert fires is used up, 1 or 0",
+                "Whether spending reached this share of a cost budget, 1 or 0",
                 &["budget", "share"],
             ),
         }

@@ -22,8 +22,7 @@ impl ConnectionMetrics {
             ),
             refused: registry.counter(
                 "tidegate_connections_refused_total",
-                "Connections closed at once because `max_connections`, or those of one client, were \
-                 open",
+                "Connections closed immediately because all clients, or one client, had too many",
             ),
             timed_out: registry.counter(
                 "tidegate_connections_timed_out_total",

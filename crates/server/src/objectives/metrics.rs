@@ -22,8 +22,8 @@ impl SloMetrics {
             ),
             burn_rate: registry.float_gauge_vec(
                 "tidegate_slo_burn_rate",
-                "Burn rate of an objective's error budget over a window; 1 spends it in the \
-                 objective's own window",
+                "Burn rate of an objective's error budget over a window; at 1 the budget lasts \
+                 exactly for the objective's window",
                 &["slo", "window"],
             ),
             alert_firing: registry.gauge_vec(
@@ -33,7 +33,7 @@ impl SloMetrics {
             ),
             freezes_rollouts: registry.gauge_vec(
                 "tidegate_slo_freezes_rollouts",
-                "Whether rollouts wait because an objective's error budget is spent, 1 or 0",
+                "Whether rollouts wait because an objective's error budget is used up, 1 or 0",
                 &["slo"],
             ),
         }

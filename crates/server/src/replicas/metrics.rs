@@ -16,8 +16,8 @@ impl ReplicaMetrics {
         Self {
             seen: registry.gauge_vec(
                 "tidegate_replicas",
-                "Servers of this one's group that exchanged counts within a minute, as of its last \
-                 exchange",
+                "Servers of the group that exchanged counts in the last minute, as seen at this \
+                 server's last exchange",
                 &["group"],
             ),
             is_connected: registry.gauge_vec(
@@ -27,7 +27,7 @@ impl ReplicaMetrics {
             ),
             tells_alerts: registry.gauge_vec(
                 "tidegate_replicas_tells_alerts",
-                "Whether this server sends the alerts that its whole group has, 1 or 0",
+                "Whether this server sends the alerts of its whole group, 1 or 0",
                 &["group"],
             ),
         }

@@ -22,8 +22,8 @@ impl TraceMetrics {
             ),
             spans: registry.counter_vec(
                 "tidegate_trace_spans_total",
-                "Spans by outcome: sent, failed (the collector refused them or is not there), \
-                 dropped (too many waited)",
+                "Spans by outcome: sent, failed (the collector refused them or did not respond), \
+                 dropped (the queue was full)",
                 &["outcome"],
             ),
         }

@@ -36,12 +36,11 @@ impl FleetMetrics {
             ),
             memory_budget_bytes: registry.gauge(
                 "tidegate_memory_budget_bytes",
-                "Most memory that versions of the registry may take together",
+                "Maximum memory of all versions of the registry together",
             ),
             memory_charged_bytes: registry.gauge(
                 "tidegate_memory_charged_bytes",
-                "Memory that versions of the registry take, as measured or, before that, as \
-                 estimated",
+                "Memory of versions of the registry: measured, or estimated if not measured yet",
             ),
             registry_reachable: registry.gauge(
                 "tidegate_registry_reachable",

@@ -23,7 +23,7 @@ const CPUS: Family<'static> = Family::gauge(
 );
 const START: Family<'static> = Family::gauge(
     "process_start_time_seconds",
-    "When the process began, in seconds since 1970",
+    "Start time of the process, in seconds since 1970",
 );
 const THREADS: Family<'static> =
     Family::gauge("tidegate_process_threads", "Threads of the process");
@@ -38,7 +38,7 @@ const MEMORY_LIMIT: Family<'static> = Family::gauge(
 );
 const MEMORY_AVAILABLE: Family<'static> = Family::gauge(
     "tidegate_memory_available_bytes",
-    "Memory that is left: up to the cgroup's limit, or in the machine",
+    "Free memory: up to the cgroup's limit, or of the machine",
 );
 const OOM_KILLS: Family<'static> = Family::counter(
     "tidegate_cgroup_oom_kills_total",

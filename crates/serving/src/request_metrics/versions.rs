@@ -187,7 +187,7 @@ const NUMBERS: [Number; 11] = [
     Number {
         family: Family::counter(
             "nv_inference_compute_infer_duration_us",
-            "Time in the engine: that of its batch, for each request",
+            "Time in the engine: each request counts the whole time of its batch",
         ),
         value: |_, requests| micros(requests.infer_ns),
     },
@@ -205,7 +205,7 @@ const NUMBERS: [Number; 11] = [
     Number {
         family: Family::counter(
             "tidegate_instance_busy_seconds_total",
-            "Time that instances were busy with batches; its rate is how many are busy at once",
+            "Time that instances were busy with batches; its rate is the number of busy instances",
         ),
         value: |counters, _| counters.busy_ns() as f64 / 1e9,
     },
@@ -222,11 +222,11 @@ const NUMBERS: [Number; 11] = [
 /// misses the first one.
 const ABANDONED: Family<'static> = Family::counter(
     "tidegate_requests_abandoned_total",
-    "Requests given up because their client went away; of versions that had any",
+    "Requests cancelled because their client disconnected; only for versions that had any",
 );
 const BROKEN_BATCH_CONTRACT: Family<'static> = Family::counter(
     "tidegate_batching_stopped_total",
-    "Loads of a version in which requests showed that rows of a batch depend on each other, so that requests run one by one since then; only for versions that had any",
+    "Loads of a version that run requests one by one, because requests showed that rows of a batch depend on each other; only for versions that had any",
 );
 const FAILURE: Family<'static> = Family::counter(
     "nv_inference_request_failure",

@@ -35,8 +35,8 @@ impl LoadMetrics {
             ),
             cold_starts: registry.counter_vec(
                 "tidegate_cold_starts_total",
-                "Loads of a model that did not answer before: its requests waited or were refused \
-                meanwhile",
+                "Loads of a model that was not ready before: its requests waited or were refused \
+                during the load",
                 &["model"],
             ),
             duration: registry.histogram(
