@@ -6,38 +6,45 @@ mod snapshot;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
-use ureq::http::Response;
+use ureq::RequestBuilder;
+use ureq::http::{HeaderValue, Response, header};
 
 pub(crate) use self::api::{Alert, AlertRoute, Event, IndexEntry, Objective, Readiness};
 pub(crate) use self::metrics::{MetricSamples, quantile};
 pub(crate) use self::snapshot::{ServerClient, ServerSnapshot, now_ms};
+
+/// The environment variable with the API key or token that commands send to servers.
+const TOKEN: &str = "TIDEGATE_TOKEN";
 
 type Sent = Result<Response<ureq::Body>, ureq::Error>;
 
 /// The body of what a server has at a path.
 pub(crate) fn get(url: &str, path: &str) -> Result<String> {
     let target = join(url, path);
-    body(&target, agent().get(&target).call())
+    body(&target, authorized(agent().get(&target)).call())
 }
 
 pub(crate) fn post(url: &str, path: &str) -> Result<String> {
     let target = join(url, path);
-    body(&target, agent().post(&target).send_empty())
+    body(&target, authorized(agent().post(&target)).send_empty())
 }
 
 pub(crate) fn post_json(url: &str, path: &str, content: impl Serialize) -> Result<String> {
     let target = join(url, path);
-    body(&target, agent().post(&target).send_json(content))
+    body(
+        &target,
+        authorized(agent().post(&target)).send_json(content),
+    )
 }
 
 pub(crate) fn put_json(url: &str, path: &str, content: impl Serialize) -> Result<String> {
     let target = join(url, path);
-    body(&target, agent().put(&target).send_json(content))
+    body(&target, authorized(agent().put(&target)).send_json(content))
 }
 
 pub(crate) fn delete(url: &str, path: &str) -> Result<()> {
     let target = join(url, path);
-    body(&target, agent().delete(&target).call()).map(drop)
+    body(&target, authorized(agent().delete(&target)).call()).map(drop)
 }
 
 /// The URL of a path of a server.
@@ -52,6 +59,24 @@ fn agent() -> ureq::Agent {
         .http_status_as_error(false)
         .build()
         .into()
+}
+
+/// The request with the credentials of this user, if there are any.
+fn authorized<B>(request: RequestBuilder<B>) -> RequestBuilder<B> {
+    match bearer() {
+        None => request,
+        Some(bearer) => request.header(header::AUTHORIZATION, bearer),
+    }
+}
+
+/// The header with the credentials of this user.
+fn bearer() -> Option<HeaderValue> {
+    let token = std::env::var(TOKEN)
+        .ok()
+        .filter(|token| !token.is_empty())?;
+    let mut value = HeaderValue::try_from(format!("Bearer {}", token.trim())).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// The body of a successful response; else the message of the error response.

@@ -5,6 +5,7 @@
 //! line in the list below (and a `mod` line, as for every file).
 
 mod alerts;
+mod api_keys;
 mod check;
 mod completions;
 mod cost;
@@ -81,6 +82,7 @@ commands! {
     rollback::Rollback,
     registry::Registry,
     keys::Keys,
+    api_keys::ApiKeys,
     doctor::Doctor,
     top::Top,
     slo::Slo,

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tidegate_core::EngineChoice;
+use tidegate_gateway::AuthConfig;
 use tidegate_observe::Objective;
 use tidegate_observe::cost::CostConfig;
 use tidegate_registry::RegistryConfig;
@@ -26,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) data: Option<PathBuf>,
     /// The front ends.
     pub(crate) server: ServerConfig,
+    /// Who may call.
+    pub(crate) auth: AuthConfig,
     /// The web console.
     pub(crate) console: ConsoleConfig,
     /// The engines.

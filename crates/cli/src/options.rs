@@ -1,11 +1,13 @@
 //! Options that several commands share.
 
 mod engine;
+mod period;
 mod registry_location;
 mod server_url;
 mod temporary_override;
 
 pub(crate) use self::engine::Engine;
+pub(crate) use self::period::period;
 pub(crate) use self::registry_location::RegistryLocation;
 pub(crate) use self::server_url::{ServerUrl, server_url};
 pub(crate) use self::temporary_override::TemporaryOverride;

@@ -30,6 +30,12 @@ impl RegistryAccess {
         Ok(Registry::open(&self.config.registry, &self.data, &actor()).await?)
     }
 
+    /// The database with the API keys.
+    pub(crate) fn keys_database(&self) -> String {
+        let own = self.config.auth.database.clone();
+        own.unwrap_or_else(|| self.config.registry.database(&self.data))
+    }
+
     /// The folder with the keys that sign versions.
     pub(crate) fn keys_folder(&self) -> PathBuf {
         self.config.registry.keys(&self.data)

@@ -6,20 +6,36 @@
 //!
 //! The fields are private to this crate: only the [`Gateway`](crate::Gateway) makes the last three.
 
-use http::HeaderMap;
+use std::sync::Arc;
 
-use crate::Permission;
+use http::{HeaderMap, HeaderName, header};
+
+use crate::{Identity, Permission, Principal};
 
 /// What a request presents to show who sends it.
 #[derive(Clone, Copy, Debug)]
 pub struct Credentials<'a> {
     headers: &'a HeaderMap,
+    pub(crate) caller: Option<&'a Caller>,
 }
 
 impl<'a> Credentials<'a> {
+    /// The headers that carry credentials: `Authorization`, and `X-Api-Key` for API keys.
+    pub const HEADERS: [HeaderName; 2] =
+        [header::AUTHORIZATION, HeaderName::from_static("x-api-key")];
+
     /// The credentials in the headers of an HTTP request, or in the metadata of a gRPC call.
     pub fn of(headers: &'a HeaderMap) -> Self {
-        Self { headers }
+        Self {
+            headers,
+            caller: None,
+        }
+    }
+
+    /// The same, where they were checked before, a moment ago.
+    #[must_use]
+    pub fn checked(self, caller: Option<&'a Caller>) -> Self {
+        Self { caller, ..self }
     }
 
     /// The headers.
@@ -28,24 +44,40 @@ impl<'a> Credentials<'a> {
     }
 }
 
-/// Who sends a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Principal {
-    /// Nobody in particular: the request carries no credentials, or none are asked for.
-    Anonymous,
+/// An authenticated caller.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// `None` while the gateway is open: everybody may do everything.
+    pub(crate) identity: Option<Arc<Identity>>,
 }
 
-/// An authenticated caller.
-#[derive(Debug)]
-pub struct Caller {
-    pub(crate) principal: Principal,
+impl Caller {
+    /// Who it is.
+    pub fn principal(&self) -> &Principal {
+        self.identity
+            .as_ref()
+            .map_or(&Principal::Anonymous, |identity| identity.principal())
+    }
+
+    /// The tenant that the caller belongs to; empty for none.
+    pub fn tenant(&self) -> &str {
+        self.identity
+            .as_ref()
+            .map_or("", |identity| identity.tenant())
+    }
+
+    pub(crate) fn may(&self, permission: Permission, name: &str) -> bool {
+        match &self.identity {
+            None => true,
+            Some(identity) => identity.may(permission, name),
+        }
+    }
 }
 
 /// A caller that has the permission, before rates and quotas are checked.
 #[derive(Debug)]
 pub struct Permitted<R> {
-    pub(crate) principal: Principal,
+    pub(crate) caller: Caller,
     pub(crate) permission: Permission,
     pub(crate) resource: R,
 }
@@ -53,15 +85,15 @@ pub struct Permitted<R> {
 /// The evidence that a request for the resource `R` passed all three steps.
 #[derive(Debug)]
 pub struct Authorized<R> {
-    pub(crate) principal: Principal,
+    pub(crate) caller: Caller,
     pub(crate) permission: Permission,
     pub(crate) resource: R,
 }
 
 impl<R> Authorized<R> {
     /// Who sends the request.
-    pub fn principal(&self) -> &Principal {
-        &self.principal
+    pub fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     /// What was permitted.

@@ -6,23 +6,54 @@
 //! step. This crate must never depend on a model, an engine or a wire format.
 //!
 //! ```
-//! use tidegate_gateway::{Credentials, Gateway, Permission};
+//! use tidegate_gateway::{Credentials, Denied, Gateway, Grant, KeyTable, NewApiKey, Permission};
+//! use tidegate_gateway::{Role, StoredKey};
 //!
-//! let gateway = Gateway::open();
-//! let headers = http::HeaderMap::new();
+//! let gateway = Gateway::protected(Vec::new());
+//! let key = NewApiKey::generate()?;
+//! let stored = StoredKey {
+//!     id: "1".into(),
+//!     name: "shop".into(),
+//!     digest: key.digest(),
+//!     tenant: "acme".into(),
+//!     grants: vec![Grant::of_role(Role::Caller, vec!["fraud*".parse()?])],
+//!     expires_ms: None,
+//! };
+//! gateway.set_keys(KeyTable::new(vec![stored], &KeyTable::default()));
+//!
+//! let mut headers = http::HeaderMap::new();
+//! headers.insert("authorization", format!("Bearer {}", key.reveal()).parse()?);
 //! let caller = gateway.authenticate(Credentials::of(&headers))?;
-//! let permitted = gateway.authorize(caller, Permission::Call, "fraud")?;
+//! let permitted = gateway.authorize(caller, Permission::Call, "fraud-eu")?;
 //! let authorized = gateway.limit(permitted)?;
-//! assert_eq!(*authorized.resource(), "fraud");
-//! # Ok::<(), tidegate_gateway::Denied>(())
+//! assert_eq!(authorized.caller().principal().to_string(), "key:shop");
+//!
+//! headers.clear();
+//! let denied = gateway.admit(Credentials::of(&headers), Permission::Call, "fraud-eu");
+//! assert_eq!(denied.unwrap_err(), Denied::NoCredentials);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod access;
+mod api_key;
+mod api_keys;
+mod config;
 mod denied;
 mod gateway;
+mod identity;
+mod key_table;
 mod permission;
+mod resource;
+mod role;
 
-pub use access::{Authorized, Caller, Credentials, Permitted, Principal};
-pub use denied::Denied;
+pub use access::{Authorized, Caller, Credentials, Permitted};
+pub use api_key::{KEY_PREFIX, KeyDigest, NewApiKey};
+pub use api_keys::{ApiKeyError, ApiKeys, KeyRequest, is_valid};
+pub use config::{AuthConfig, GrantConfig};
+pub use denied::{BadCredentials, Denied};
 pub use gateway::Gateway;
-pub use permission::Permission;
+pub use identity::{Identity, LastUsed, Principal};
+pub use key_table::{KeyTable, StoredKey};
+pub use permission::{Permission, Permissions};
+pub use resource::{AllResources, PatternError, Resource, ResourceKind, ResourcePattern};
+pub use role::{Grant, Role, UnknownRole};

@@ -1,5 +1,7 @@
 //! The permissions that routes and methods declare.
 
+use crate::ResourceKind;
+
 /// What a caller must be allowed to do. Every REST route and gRPC method declares one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Permission {
@@ -20,11 +22,15 @@ pub enum Permission {
     ManageAlerts,
     /// Set and remove objectives, and override a rollout freeze.
     ManageObjectives,
+    /// List, create, rotate and revoke API keys.
+    ManageKeys,
+    /// Read the audit log.
+    ViewAudit,
 }
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Public,
         Self::Call,
         Self::ViewModels,
@@ -33,6 +39,8 @@ impl Permission {
         Self::ViewOperations,
         Self::ManageAlerts,
         Self::ManageObjectives,
+        Self::ManageKeys,
+        Self::ViewAudit,
     ];
 
     /// The stable name, as OpenAPI and the reference show it.
@@ -46,6 +54,8 @@ impl Permission {
             Self::ViewOperations => "view-operations",
             Self::ManageAlerts => "manage-alerts",
             Self::ManageObjectives => "manage-objectives",
+            Self::ManageKeys => "manage-keys",
+            Self::ViewAudit => "view-audit",
         }
     }
 
@@ -55,7 +65,58 @@ impl Permission {
         // statistics.
         matches!(
             self,
-            Self::ManageModels | Self::ManageAlerts | Self::ManageObjectives
+            Self::ManageModels | Self::ManageAlerts | Self::ManageObjectives | Self::ManageKeys
         )
+    }
+
+    /// The kind of resource that it is about.
+    pub const fn resource_kind(self) -> ResourceKind {
+        match self {
+            Self::Call => ResourceKind::Endpoint,
+            Self::ViewModels | Self::ManageModels => ResourceKind::Model,
+            Self::ViewMetrics => ResourceKind::Metrics,
+            Self::ViewOperations | Self::Public => ResourceKind::Operations,
+            Self::ManageAlerts => ResourceKind::Alerts,
+            Self::ManageObjectives => ResourceKind::Objectives,
+            Self::ManageKeys => ResourceKind::Keys,
+            Self::ViewAudit => ResourceKind::Audit,
+        }
+    }
+}
+
+/// Any number of permissions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Permissions(u16);
+
+impl Permissions {
+    /// These and no others.
+    pub const fn of(permissions: &[Permission]) -> Self {
+        let mut set = 0;
+        let mut index = 0;
+        // `for` is not allowed in a constant function.
+        while index < permissions.len() {
+            set |= 1 << permissions[index] as u16;
+            index += 1;
+        }
+        Self(set)
+    }
+
+    /// Whether it is one of them.
+    pub const fn contains(self, permission: Permission) -> bool {
+        self.0 & (1 << permission as u16) != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_has_what_was_put_into_it() {
+        let set = Permissions::of(&[Permission::Call, Permission::ViewAudit]);
+        for permission in Permission::ALL {
+            let expected = matches!(permission, Permission::Call | Permission::ViewAudit);
+            assert_eq!(set.contains(permission), expected, "{permission:?}");
+        }
     }
 }

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tidegate_gateway::{AuthConfig, Gateway, PatternError};
 use tidegate_observe::cost::{CostConfig, CostError};
 use tidegate_observe::{Objective, ObjectiveError};
 use tidegate_serving::{MemoryBudget, MetricRegistry, ProcessMetrics, Serving};
 use tidegate_traces::{TracesConfig, TracesError};
 
+use crate::access_control::AccessControl;
 use crate::alerting::{Alerting, AlertingContext};
 use crate::allocator::AllocatorMetrics;
 use crate::component::Component;
@@ -38,6 +40,8 @@ use crate::{
 pub struct ServerSections {
     /// The front ends.
     pub server: ServerConfig,
+    /// Who may call.
+    pub auth: AuthConfig,
     /// The pages for people.
     pub console: ConsoleConfig,
     /// The objectives.
@@ -76,6 +80,17 @@ pub struct ServerEnvironment {
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum ComponentsError {
+    #[error(
+        "{key} is {address}, which others can reach, and authentication is off: everybody who can \
+         connect could do everything. Set auth.enabled = true, or allow it with \
+         --allow-unauthenticated (server.allow_unauthenticated = true)"
+    )]
+    Unprotected {
+        key: &'static str,
+        address: std::net::SocketAddr,
+    },
+    #[error("auth.anonymous: {0}")]
+    Auth(#[from] PatternError),
     #[error(transparent)]
     Replicas(#[from] ReplicasError),
     #[error(transparent)]
@@ -107,6 +122,7 @@ impl ServerComponents {
         serving: Arc<Serving>,
         registry: Arc<MetricRegistry>,
     ) -> Result<Self, ComponentsError> {
+        check_addresses(&sections)?;
         let base = Base::new(&sections, environment, serving, registry)?;
         let serving = &base.serving;
         let registry = &base.registry;
@@ -149,6 +165,11 @@ impl ServerComponents {
                 costs: costs.clone(),
             },
         );
+        let access_control = AccessControl::new(
+            &sections.auth,
+            serving.gateway().clone(),
+            &base.environment.registry_database,
+        );
         let repository_poll = RepositoryPoller::new(
             serving.clone(),
             base.lifecycle.clone(),
@@ -157,6 +178,7 @@ impl ServerComponents {
         // Objectives before replicas: they finish in this order, and what objectives count last is
         // then sent to the group.
         let list: Vec<Arc<dyn Component>> = vec![
+            Arc::new(access_control),
             objectives,
             replicas,
             monitor,
@@ -197,6 +219,28 @@ impl ServerComponents {
     pub async fn record_start(&self, configuration: &serde_json::Value) {
         self.alerting.record_start(configuration).await;
     }
+}
+
+/// Refuses to let everybody in from other machines, unless that was asked for.
+fn check_addresses(sections: &ServerSections) -> Result<(), ComponentsError> {
+    if sections.auth.enabled || sections.server.allow_unauthenticated {
+        return Ok(());
+    }
+    match sections.server.reachable_address() {
+        None => Ok(()),
+        Some((key, address)) => Err(ComponentsError::Unprotected { key, address }),
+    }
+}
+
+/// The gateway that a configuration asks for.
+///
+/// # Errors
+/// A resource of `auth.anonymous` that cannot be read.
+pub fn gateway(auth: &AuthConfig) -> Result<Gateway, ComponentsError> {
+    if !auth.enabled {
+        return Ok(Gateway::open());
+    }
+    Ok(Gateway::protected(auth.anonymous_grants()?))
 }
 
 /// The parts that most components are made from.

@@ -14,6 +14,9 @@ pub struct ServerConfig {
     /// Where gRPC listens; port 0 picks a free one.
     #[serde(deserialize_with = "crate::listen_address::deserialize")]
     pub grpc: SocketAddr,
+    /// Whether the server may listen on addresses that others can reach although `auth.enabled` is
+    /// false, so that everybody who can connect may do everything.
+    pub allow_unauthenticated: bool,
     /// The names that clients may call this server by, beside addresses, `localhost`, names without a
     /// dot and names of private networks; `*.` before a name stands for all below it, `*` alone for
     /// every name. If empty, names are checked only where `http` is an address of this machine alone.
@@ -61,6 +64,7 @@ impl Default for ServerConfig {
         Self {
             http: SocketAddr::from(([127, 0, 0, 1], 8000)),
             grpc: SocketAddr::from(([127, 0, 0, 1], 8001)),
+            allow_unauthenticated: false,
             allowed_hosts: Vec::new(),
             max_body_bytes: 64 << 20,
             memory_budget_bytes: 0,
@@ -76,5 +80,14 @@ impl Default for ServerConfig {
             model_control: true,
             repository_poll_ms: 0,
         }
+    }
+}
+
+impl ServerConfig {
+    /// The first address that others than this machine can reach, with the key that sets it.
+    pub(crate) fn reachable_address(&self) -> Option<(&'static str, SocketAddr)> {
+        let mut addresses = [("server.http", self.http), ("server.grpc", self.grpc)].into_iter();
+        // `::ffff:127.0.0.1` is an address of this machine too.
+        addresses.find(|(_, address)| !address.ip().to_canonical().is_loopback())
     }
 }

@@ -26,6 +26,8 @@ use tonic::{Code, Status};
 
 pub(crate) use self::convert::request;
 pub(crate) use self::methods::GrpcService;
+#[cfg(test)]
+pub(crate) use self::methods::{METHODS, NAMED};
 use self::service::Service;
 use crate::front_end::FrontEnd;
 

@@ -28,6 +28,7 @@
 //! # }
 //! ```
 
+mod access_control;
 mod alerting;
 mod allocator;
 mod blocking;
@@ -76,7 +77,9 @@ pub use alerting::{
     WebhookConfig,
 };
 pub use allocator::{AllocatorUsage, ReadAllocator};
-pub use components::{ComponentsError, ServerComponents, ServerEnvironment, ServerSections};
+pub use components::{
+    ComponentsError, ServerComponents, ServerEnvironment, ServerSections, gateway,
+};
 pub use config::ServerConfig;
 pub use console::ConsoleConfig;
 pub use gpu::GpuConfig;

@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
+use axum::RequestExt;
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{RawPathParams, Request, State};
 use axum::handler::Handler;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
@@ -207,21 +208,39 @@ struct RouteGuard {
     permission: Permission,
 }
 
-/// Lets a request through to its handler if its caller may.
+/// Lets a request through to its handler if its caller may. The handler finds the [`Caller`] among
+/// the extensions of the request.
+///
+/// [`Caller`]: tidegate_gateway::Caller
 async fn admit(
     State(guard): State<RouteGuard>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let headers = request.headers();
     // A browser sends what a page of another site tells it to, with the credentials of its user.
-    if guard.permission.is_change() && !origin::is_own(headers) {
+    if guard.permission.is_change() && !origin::is_own(request.headers()) {
         let message = "this was sent by a page of another site, and nothing was done";
         return Err(InferError::new(ErrorCode::ForeignOrigin, message).into());
     }
-    guard
+    let name = resource_name(&mut request).await;
+    let authorized = guard
         .gateway
-        .admit(Credentials::of(headers), guard.permission, ())
+        .admit(Credentials::of(request.headers()), guard.permission, name)
         .map_err(InferError::from)?;
+    let caller = authorized.caller().clone();
+    request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
+}
+
+/// The name of the resource in the path; empty if the route is about all of a kind.
+async fn resource_name(request: &mut Request) -> String {
+    let Ok(params) = request.extract_parts::<RawPathParams>().await else {
+        return String::new();
+    };
+    let mut named = params
+        .iter()
+        .filter(|(key, _)| matches!(*key, "model" | "name"));
+    named
+        .next()
+        .map_or_else(String::new, |(_, name)| name.to_owned())
 }

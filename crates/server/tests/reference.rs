@@ -47,6 +47,7 @@ fn grpc_name(code: i32) -> &'static str {
         12 => "UNIMPLEMENTED",
         13 => "INTERNAL",
         14 => "UNAVAILABLE",
+        16 => "UNAUTHENTICATED",
         other => panic!("gRPC status {other} has no name here"),
     }
 }

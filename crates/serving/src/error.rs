@@ -76,7 +76,7 @@ macro_rules! error_codes {
 }
 
 // gRPC: 3 INVALID_ARGUMENT, 4 DEADLINE_EXCEEDED, 5 NOT_FOUND, 7 PERMISSION_DENIED, 8
-// RESOURCE_EXHAUSTED, 9 FAILED_PRECONDITION, 13 INTERNAL, 14 UNAVAILABLE.
+// RESOURCE_EXHAUSTED, 9 FAILED_PRECONDITION, 13 INTERNAL, 14 UNAVAILABLE, 16 UNAUTHENTICATED.
 error_codes! {
     MalformedJson "malformed_json" 400 3
         "the body is not valid JSON" "read the position in the message";
@@ -110,6 +110,9 @@ error_codes! {
         "a parameter or header has a wrong type or value" "read the parameter's name in the message";
     TooManyInputs "too_many_inputs" 400 3
         "the request lists more tensors than allowed" "split the request";
+    Unauthenticated "unauthenticated" 401 16
+        "the request needs credentials and has none, or they are unknown, expired or revoked"
+        "send a valid API key in `Authorization: Bearer …`";
     Forbidden "forbidden" 403 7
         "the caller does not have the permission that the request needs" "use credentials that have it";
     ForeignOrigin "foreign_origin" 403 7
@@ -147,6 +150,8 @@ error_codes! {
         "the model exists but is not loaded" "retry later, or load it";
     MemoryFull "memory_full" 503 14
         "the requests and answers in flight use the whole memory budget" "wait for the time in `Retry-After`, then retry, or send fewer rows";
+    AuthUnavailable "auth_unavailable" 503 14
+        "the server cannot check credentials now" "wait for the time in `Retry-After`, then retry";
     ShuttingDown "shutting_down" 503 14
         "the server is stopping" "send it to another replica";
     DeadlineExceeded "deadline_exceeded" 504 4
@@ -161,7 +166,9 @@ impl ErrorCode {
     /// After how many seconds a retry may succeed, if it may.
     pub const fn retry_after_s(self) -> Option<u64> {
         match self {
-            Self::QueueFull | Self::MemoryFull | Self::ShuttingDown => Some(1),
+            Self::QueueFull | Self::MemoryFull | Self::AuthUnavailable | Self::ShuttingDown => {
+                Some(1)
+            }
             _ => None,
         }
     }
@@ -204,7 +211,9 @@ impl From<&TensorError> for ErrorCode {
 impl From<Denied> for InferError {
     fn from(error: Denied) -> Self {
         let code = match &error {
+            Denied::NoCredentials | Denied::BadCredentials(_) => ErrorCode::Unauthenticated,
             Denied::Forbidden { .. } => ErrorCode::Forbidden,
+            Denied::Unavailable(_) => ErrorCode::AuthUnavailable,
         };
         Self::new(code, error.to_string())
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tidegate_core::{Tensor, TraceContext};
+use tidegate_gateway::Resource;
 
 use crate::{MemoryReservation, Timing, Version};
 
@@ -17,6 +18,12 @@ pub struct Target {
     pub endpoint: String,
     /// The version asked for, by number or alias; the endpoint's own choice if absent.
     pub version: Option<String>,
+}
+
+impl Resource for Target {
+    fn name(&self) -> &str {
+        &self.endpoint
+    }
 }
 
 /// A decoded request.

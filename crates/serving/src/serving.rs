@@ -36,6 +36,12 @@ impl Serving {
         }
     }
 
+    /// Asks this gateway who may do what; without it everybody may do everything.
+    #[must_use]
+    pub fn with_gateway(self, gateway: Arc<Gateway>) -> Self {
+        Self { gateway, ..self }
+    }
+
     /// Who may do what.
     pub fn gateway(&self) -> &Arc<Gateway> {
         &self.gateway

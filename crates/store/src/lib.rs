@@ -29,6 +29,7 @@
 //! ```
 
 mod aliases;
+mod api_keys;
 mod connect;
 mod database;
 mod error;
@@ -47,6 +48,7 @@ mod versions;
 mod postgres;
 
 pub use aliases::{Alias, AliasMove, MoveCause};
+pub use api_keys::ApiKey;
 pub use connect::without_password;
 pub use database::{OpenOptions, Store, Write, now_ms};
 pub use error::StoreError;

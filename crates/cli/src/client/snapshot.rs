@@ -9,7 +9,8 @@ use ureq::Agent;
 use ureq::http::Response;
 
 use super::{
-    Alert, AlertRoute, Event, IndexEntry, MetricSamples, Objective, Readiness, Sent, join,
+    Alert, AlertRoute, Event, IndexEntry, MetricSamples, Objective, Readiness, Sent, authorized,
+    join,
 };
 
 /// Longest that one response may take.
@@ -130,7 +131,7 @@ impl ServerClient {
     fn index(&self) -> Result<Vec<IndexEntry>> {
         let path = "/v2/repository/index";
         // The protocol's repository extension has this path for POST only.
-        let sent = self.agent.post(join(&self.url, path)).send_empty();
+        let sent = authorized(self.agent.post(join(&self.url, path))).send_empty();
         read(&mut self.reached(path, sent)?, path)
     }
 
@@ -147,7 +148,10 @@ impl ServerClient {
     }
 
     fn get(&self, path: &str) -> Result<Response<ureq::Body>> {
-        self.reached(path, self.agent.get(join(&self.url, path)).call())
+        self.reached(
+            path,
+            authorized(self.agent.get(join(&self.url, path))).call(),
+        )
     }
 
     fn reached(&self, path: &str, sent: Sent) -> Result<Response<ureq::Body>> {

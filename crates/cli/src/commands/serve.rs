@@ -91,7 +91,8 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let trials = load_trials(&config, follows, &engines);
     let models = Models::new(config.models, engines.clone(), &registry);
     let models = Arc::new(models.with_trials(trials.clone()));
-    let mut serving = Serving::new(models.clone());
+    let gateway = tidegate_server::gateway(&config.auth)?;
+    let mut serving = Serving::new(models.clone()).with_gateway(Arc::new(gateway));
     let fleet_metrics = FleetMetrics::new(&registry);
     let mut environment = ServerEnvironment {
         name: server_name(),
@@ -114,6 +115,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let has_console = config.console.enabled;
     let sections = ServerSections {
         server: config.server,
+        auth: config.auth,
         console: config.console,
         slo: config.slo,
         alerts: config.alerts,

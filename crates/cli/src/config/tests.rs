@@ -129,6 +129,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         models,
         data: _,
         server,
+        auth,
         console,
         engines,
         log,
@@ -159,6 +160,10 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         models,
         data: path(),
         server,
+        auth: AuthConfig {
+            database: text(),
+            ..auth
+        },
         console,
         engines,
         log,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
-use tidegate_gateway::Credentials;
+use tidegate_gateway::{Caller, Credentials};
 use tidegate_protocol::inference::{ModelInferRequest, ModelInferResponse};
 use tidegate_serving::{
     Encoded, ErrorCode, Exchange, InferError, InferResponse, MemoryBudget, MemoryReservation,
@@ -20,6 +20,8 @@ pub(super) struct GrpcExchange<'a> {
     config: &'a ServerConfig,
     memory: &'a Arc<MemoryBudget>,
     metadata: &'a HeaderMap,
+    /// Who sends it, where that was found out before the message was read.
+    caller: Option<&'a Caller>,
     message: ModelInferRequest,
     /// How long the client waits, by its `grpc-timeout`.
     timeout: Option<Duration>,
@@ -44,11 +46,18 @@ impl<'a> GrpcExchange<'a> {
             config: &front_end.config,
             memory: &front_end.memory,
             metadata,
+            caller: None,
             message,
             timeout: None,
             id,
             trace,
         }
+    }
+
+    /// The same from this caller. The requests of a stream are checked one by one: credentials may
+    /// end while it is open.
+    pub(super) fn with_caller(self, caller: Option<&'a Caller>) -> Self {
+        Self { caller, ..self }
     }
 
     /// The same with the client's timeout. The timeout of a stream is that of the whole stream.
@@ -62,7 +71,7 @@ impl Exchange for GrpcExchange<'_> {
     type Answer = (ModelInferResponse, MemoryReservation);
 
     fn credentials(&self) -> Credentials<'_> {
-        Credentials::of(self.metadata)
+        Credentials::of(self.metadata).checked(self.caller)
     }
 
     fn take_target(&mut self) -> Target {

@@ -9,10 +9,10 @@ use axum::Router;
 use axum::response::Response;
 use futures_util::TryFutureExt;
 use futures_util::future::{Either, MapOk};
-use http::Request;
+use http::{Extensions, Request};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
-use tidegate_gateway::{Credentials, Gateway, Permission};
+use tidegate_gateway::{AllResources, Caller, Credentials, Gateway, Permission};
 use tidegate_serving::{ErrorCode, InferError, MemoryBudget};
 
 use super::held_memory::HeldMemory;
@@ -24,6 +24,10 @@ use crate::lifecycle::Lifecycle;
 use crate::listen::ClientBody;
 
 /// Every method, by the path of its HTTP/2 request. A method that is not listed cannot be called.
+///
+/// The request pipeline checks [`Permission::Call`], and [`permit`] that of the methods in [`NAMED`]:
+/// they learn from the message what the call is about. All others are checked before the message is
+/// read.
 pub(crate) const METHODS: &[(&str, Permission)] = {
     use Permission::{Call, ManageModels, Public, ViewModels};
     &[
@@ -64,6 +68,35 @@ pub(crate) const METHODS: &[(&str, Permission)] = {
     ]
 };
 
+/// The methods whose message names the model that they are about.
+pub(crate) const NAMED: [&str; 5] = [
+    "/inference.GRPCInferenceService/ModelMetadata",
+    "/inference.GRPCInferenceService/ModelConfig",
+    "/inference.GRPCInferenceService/ModelStatistics",
+    "/inference.GRPCInferenceService/RepositoryModelLoad",
+    "/inference.GRPCInferenceService/RepositoryModelUnload",
+];
+
+/// Checks the permission of a method of [`NAMED`] on the model of this name; on all of them where
+/// the name is empty.
+pub(super) fn permit(
+    gateway: &Gateway,
+    extensions: &Extensions,
+    permission: Permission,
+    name: &str,
+) -> Result<(), InferError> {
+    // Without a caller nobody has been authenticated, and nothing is permitted.
+    let caller = extensions.get::<Caller>().cloned().ok_or_else(|| {
+        InferError::new(
+            ErrorCode::Internal,
+            "the caller of this method is not known",
+        )
+    })?;
+    let permitted = gateway.authorize(caller, permission, name)?;
+    gateway.limit(permitted)?;
+    Ok(())
+}
+
 /// Answers the calls of connections, each behind the permission of its method.
 #[derive(Clone)]
 pub(crate) struct GrpcService {
@@ -88,16 +121,21 @@ impl GrpcService {
         }
     }
 
-    fn admit(&self, request: &Request<ClientBody>) -> Result<(), InferError> {
+    /// Checks as much as can be known before the message, and gives the caller to the methods that
+    /// learn more from it.
+    fn admit(&self, request: &Request<ClientBody>) -> Result<Option<Caller>, InferError> {
         self.hosts.check(request)?;
         let path = request.uri().path();
+        let credentials = Credentials::of(request.headers());
         match permission_of(path) {
-            // The request pipeline checks it, for it knows the endpoint.
-            Some(Permission::Call) => Ok(()),
+            // The request pipeline does it all, and nobody is refused.
+            Some(Permission::Call) if self.gateway.is_open() => Ok(None),
+            Some(permission) if permission == Permission::Call || NAMED.contains(&path) => {
+                Ok(Some(self.gateway.authenticate(credentials)?))
+            }
             Some(permission) => {
-                let credentials = Credentials::of(request.headers());
-                self.gateway.admit(credentials, permission, ())?;
-                Ok(())
+                self.gateway.admit(credentials, permission, AllResources)?;
+                Ok(None)
             }
             None => {
                 // A path may be as long as the client likes, and the message repeats it.
@@ -134,9 +172,11 @@ impl Service<Request<ClientBody>> for GrpcService {
     type Future =
         Either<Ready<Result<Response, Infallible>>, MapOk<RouterFuture, fn(Response) -> Response>>;
 
-    fn call(&self, request: Request<ClientBody>) -> Self::Future {
-        if let Err(error) = self.admit(&request) {
-            return Either::Left(ready(Ok(status(&error).into_http())));
+    fn call(&self, mut request: Request<ClientBody>) -> Self::Future {
+        match self.admit(&request) {
+            Err(error) => return Either::Left(ready(Ok(status(&error).into_http()))),
+            Ok(None) => {}
+            Ok(Some(caller)) => drop(request.extensions_mut().insert(caller)),
         }
         let awaits_first = !takes_stream(request.uri().path());
         let memory = self.memory.begin();
@@ -153,6 +193,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use prost::Message;
+    use tidegate_gateway::ResourceKind;
     use tidegate_protocol::FILE_DESCRIPTOR_SET;
 
     use super::*;
@@ -214,6 +255,14 @@ mod tests {
         let declared: BTreeSet<String> =
             METHODS.iter().map(|(path, _)| (*path).to_owned()).collect();
         assert_eq!(declared, described_methods);
+    }
+
+    #[test]
+    fn methods_that_name_a_model_are_methods_of_models() {
+        for method in NAMED {
+            let permission = permission_of(method).unwrap();
+            assert_eq!(permission.resource_kind(), ResourceKind::Model, "{method}");
+        }
     }
 
     #[test]

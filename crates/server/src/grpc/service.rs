@@ -7,6 +7,8 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use http::HeaderMap;
 use tidegate_core::TensorSpec;
+use tidegate_gateway::Caller;
+use tidegate_gateway::Permission::{self, ManageModels, ViewModels};
 use tidegate_protocol::inference::grpc_inference_service_server::GrpcInferenceService;
 use tidegate_protocol::inference::infer_parameter::ParameterChoice;
 use tidegate_protocol::inference::model_metadata_response::TensorMetadata;
@@ -20,6 +22,7 @@ use tonic_health::server::HealthReporter;
 
 use super::exchange::GrpcExchange;
 use super::held_memory::{HeldMemory, MIN_HELD_BYTES};
+use super::methods::permit;
 use super::{convert, status, too_large};
 use crate::describe::{self, EXTENSIONS, SERVER_NAME, SERVER_VERSION};
 use crate::front_end::FrontEnd;
@@ -46,6 +49,19 @@ impl Service {
         // Weak: else the task would keep alive the server that it reports on.
         tokio::spawn(report_health(Arc::downgrade(&front_end), health));
         Self { front_end }
+    }
+
+    /// The message of a call whose caller has the permission on the model that it names.
+    fn permitted<T>(
+        &self,
+        request: Request<T>,
+        permission: Permission,
+        name: impl FnOnce(&T) -> &str,
+    ) -> Result<T, Status> {
+        let (_, extensions, message) = request.into_parts();
+        let gateway = self.front_end.serving.gateway();
+        permit(gateway, &extensions, permission, name(&message)).map_err(|error| status(&error))?;
+        Ok(message)
     }
 
     async fn version(&self, name: &str, version: &str) -> Result<Arc<Version>, Status> {
@@ -136,18 +152,20 @@ fn set_trace_header<T>(header: Option<TraceHeader>, answer: &mut Answer<T>) {
     }
 }
 
-/// Answers one request of a stream. One that fails is answered with its error; the stream goes on.
+/// Answers one request of a stream. One that fails is answered with its error, and the stream goes
+/// on, unless the credentials of the whole stream are no longer valid.
 async fn answer_in_stream(
     front_end: &FrontEnd,
     metadata: &HeaderMap,
     message: pb::ModelInferRequest,
-) -> (pb::ModelStreamInferResponse, MemoryReservation) {
+) -> Result<(pb::ModelStreamInferResponse, MemoryReservation), Status> {
     // Each request of a stream is a span of its own under the client's.
     let trace = front_end.traces.begin(metadata, Via::GrpcStream);
     let id = message.id.clone();
     let exchange = GrpcExchange::new(front_end, metadata, message, trace);
     let (error_message, mut response, memory) = match front_end.serving.answer(exchange).await {
         Ok((response, memory)) => (String::new(), response, memory),
+        Err(error) if error.code == ErrorCode::Unauthenticated => return Err(status(&error)),
         Err(error) => {
             let response = pb::ModelInferResponse {
                 id,
@@ -168,7 +186,7 @@ async fn answer_in_stream(
         error_message,
         infer_response: Some(response),
     };
-    (answer, memory)
+    Ok((answer, memory))
 }
 
 /// An answer of a stream that is sent next; the stream's own bounds hold from here.
@@ -259,7 +277,8 @@ impl GrpcInferenceService for Service {
         &self,
         request: Request<pb::ModelMetadataRequest>,
     ) -> Answer<pb::ModelMetadataResponse> {
-        let pb::ModelMetadataRequest { name, version } = request.into_inner();
+        let pb::ModelMetadataRequest { name, version } =
+            self.permitted(request, ViewModels, |request| &request.name)?;
         let version = self.version(&name, &version).await?;
         let model = self
             .front_end
@@ -294,10 +313,11 @@ impl GrpcInferenceService for Service {
     ) -> Answer<pb::ModelInferResponse> {
         let timeout = client_timeout(&request);
         let compress = is_compressed(&request);
-        let (metadata, _, message) = request.into_parts();
+        let (metadata, extensions, message) = request.into_parts();
         let trace = self.front_end.traces.begin(metadata.as_ref(), Via::Grpc);
         let trace_header = trace.as_deref().map(TraceHeader::of);
         let exchange = GrpcExchange::new(&self.front_end, metadata.as_ref(), message, trace)
+            .with_caller(extensions.get::<Caller>())
             .with_timeout(timeout);
         let answer = self.front_end.serving.answer(exchange).await;
         let mut answer = answer.map(held_answer).map_err(|error| status(&error));
@@ -320,13 +340,10 @@ impl GrpcInferenceService for Service {
         let compress = is_compressed(&request);
         let (metadata, _, messages) = request.into_parts();
         let metadata = Arc::new(metadata);
-        let answers =
-            until_stopped(&front_end, messages).map(move |message| {
-                let (front_end, metadata) = (front_end.clone(), metadata.clone());
-                async move {
-                    Ok(answer_in_stream(&front_end, metadata.as_ref().as_ref(), message?).await)
-                }
-            });
+        let answers = until_stopped(&front_end, messages).map(move |message| {
+            let (front_end, metadata) = (front_end.clone(), metadata.clone());
+            async move { answer_in_stream(&front_end, metadata.as_ref().as_ref(), message?).await }
+        });
         // In order: clients match answers to requests by it. Answers that wait for those before them
         // count in the memory budget.
         let answers = answers.buffered(STREAM_DEPTH).map(without_memory);
@@ -341,7 +358,8 @@ impl GrpcInferenceService for Service {
         &self,
         request: Request<pb::ModelConfigRequest>,
     ) -> Answer<pb::ModelConfigResponse> {
-        let pb::ModelConfigRequest { name, version } = request.into_inner();
+        let pb::ModelConfigRequest { name, version } =
+            self.permitted(request, ViewModels, |request| &request.name)?;
         let version = self.version(&name, &version).await?;
         Ok(Response::new(pb::ModelConfigResponse {
             config: Some(describe::model_config(&version)),
@@ -352,7 +370,8 @@ impl GrpcInferenceService for Service {
         &self,
         request: Request<pb::ModelStatisticsRequest>,
     ) -> Answer<pb::ModelStatisticsResponse> {
-        let pb::ModelStatisticsRequest { name, version } = request.into_inner();
+        let pb::ModelStatisticsRequest { name, version } =
+            self.permitted(request, ViewModels, |request| &request.name)?;
         let models = self.front_end.serving.models();
         let versions: Vec<Arc<Version>> = match (name.is_empty(), version.is_empty()) {
             (true, _) => models
@@ -408,7 +427,7 @@ impl GrpcInferenceService for Service {
         &self,
         request: Request<pb::RepositoryModelLoadRequest>,
     ) -> Answer<pb::RepositoryModelLoadResponse> {
-        let request = request.into_inner();
+        let request = self.permitted(request, ManageModels, |request| &request.model_name)?;
         let given = convert::given_model(request.parameters).map_err(|error| status(&error))?;
         self.front_end
             .load(request.model_name, given)
@@ -421,7 +440,7 @@ impl GrpcInferenceService for Service {
         &self,
         request: Request<pb::RepositoryModelUnloadRequest>,
     ) -> Answer<pb::RepositoryModelUnloadResponse> {
-        let request = request.into_inner();
+        let request = self.permitted(request, ManageModels, |request| &request.model_name)?;
         self.front_end
             .unload(request.model_name)
             .await

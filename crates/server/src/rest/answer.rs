@@ -45,6 +45,13 @@ pub(super) fn respond(error: &InferError, body: &impl Serialize) -> Response {
     let status =
         StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, axum::Json(body)).into_response();
+    if status == StatusCode::UNAUTHORIZED {
+        // Names the scheme that is asked for (RFC 9110, section 11.6.1; RFC 6750).
+        let challenge = HeaderValue::from_static("Bearer realm=\"tidegate\"");
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, challenge);
+    }
     if let Some(seconds) = error.code.retry_after_s() {
         response
             .headers_mut()

@@ -25,6 +25,10 @@ pub(crate) struct Serve {
     /// The address for gRPC; port 0 picks a free one [default: 127.0.0.1:8001]
     #[arg(long, value_name = "ADDR", value_parser = listen_address)]
     pub(super) grpc: Option<SocketAddr>,
+    /// Listen on addresses that others can reach although authentication is off: everybody who can
+    /// connect may do everything
+    #[arg(long)]
+    pub(super) allow_unauthenticated: bool,
     /// The folder for the state of this server; only one server at a time can use it
     #[arg(long, value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
@@ -48,6 +52,7 @@ impl Serve {
         config.data = self.data.or(config.data.take());
         config.server.http = self.http.unwrap_or(config.server.http);
         config.server.grpc = self.grpc.unwrap_or(config.server.grpc);
+        config.server.allow_unauthenticated |= self.allow_unauthenticated;
         if self.registry {
             config.fleet.follow = Some(true);
         }

@@ -13,6 +13,7 @@ use http_body_util::{BodyExt, Full};
 use serde::Deserialize;
 use serde_json::Value;
 use tidegate_console::{Trial, TrialAnswer};
+use tidegate_gateway::Credentials;
 use tidegate_serving::{ErrorCode, Serving, Target};
 
 use crate::console::Console;
@@ -60,7 +61,7 @@ pub(super) async fn send(
         Err(Refused { status, message }) => return (status, message).into_response(),
     };
     let (model, version, body) = (form.text("model"), form.text("version"), form.text("body"));
-    let answer = ask(&console.front_end, &model, &version, body.clone()).await;
+    let answer = ask(&console.front_end, &model, &version, &headers, body.clone()).await;
     render(console, &headers, move |console, _| {
         let choices = trial(&console.front_end.serving, &model, &version);
         let trial = Trial {
@@ -121,15 +122,20 @@ fn trial(serving: &Serving, model: &str, version: &str) -> Trial {
 }
 
 /// Sends the request as a client does.
-async fn ask(front_end: &FrontEnd, model: &str, version: &str, body: String) -> TrialAnswer {
+async fn ask(
+    front_end: &FrontEnd,
+    model: &str,
+    version: &str,
+    headers: &HeaderMap,
+    body: String,
+) -> TrialAnswer {
     let started = Instant::now();
     let target = Target {
         endpoint: model.to_owned(),
         version: Some(version.to_owned()).filter(|version| !version.is_empty()),
     };
     let body = Full::new(Bytes::from(body));
-    // None of the form's headers: they ask for a compressed page, for example.
-    let response = rest::infer(front_end, target, &HeaderMap::new(), body).await;
+    let response = rest::infer(front_end, target, &credentials(headers), body).await;
     let took_ms = started.elapsed().as_secs_f64() * 1e3;
     let status = response.status();
     let body = match response.into_body().collect().await {
@@ -151,6 +157,17 @@ async fn ask(front_end: &FrontEnd, model: &str, version: &str, body: String) -> 
         // NaN and the infinities have no JSON form.
         None => shown(String::from_utf8_lossy(&body).into_owned(), took_ms),
     }
+}
+
+/// The credentials of the form, and none of its other headers: they ask for a compressed page, for
+/// example.
+fn credentials(headers: &HeaderMap) -> HeaderMap {
+    let names = Credentials::HEADERS.into_iter();
+    let sent = names.filter_map(|name| {
+        let value = headers.get(&name)?.clone();
+        Some((name, value))
+    });
+    sent.collect()
 }
 
 fn text_of<'a>(value: &'a Value, field: &str) -> &'a str {

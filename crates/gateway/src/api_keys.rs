@@ -1,0 +1,252 @@
+//! API keys in the database: how they are created, replaced, revoked and read.
+
+use std::time::Duration;
+
+use serde_json::json;
+use thiserror::Error;
+use tidegate_store::{ApiKey, NewEvent, Store, StoreError};
+
+use crate::{GrantConfig, KeyDigest, KeyTable, NewApiKey, PatternError, StoredKey};
+
+/// Longest name of a key or tenant, in bytes.
+const MAX_NAME_BYTES: usize = 128;
+
+/// The API keys of a database.
+#[derive(Clone, Debug)]
+pub struct ApiKeys {
+    store: Store,
+}
+
+/// A key that is to be created.
+#[derive(Clone, Debug)]
+pub struct KeyRequest {
+    /// Its name, which no other valid key has.
+    pub name: String,
+    /// The tenant that it belongs to; empty for none.
+    pub tenant: String,
+    /// What its owner may do.
+    pub grants: Vec<GrantConfig>,
+    /// How long it is valid; for ever if absent.
+    pub valid_for: Option<Duration>,
+}
+
+/// Why keys could not be changed.
+#[derive(Debug, Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum ApiKeyError {
+    #[error(
+        "{0:?} is not a name of a key or tenant: use 1 to 128 letters, digits, and the signs - _ . @"
+    )]
+    Name(String),
+    #[error("there is a valid key {0:?} already: rotate it, or choose another name")]
+    Exists(String),
+    #[error("there is no valid key {0:?}")]
+    Unknown(String),
+    #[error("a key needs at least one role")]
+    NoGrants,
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    #[error("the system has no random numbers: {0}")]
+    Random(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ApiKeys {
+    /// The keys of an open database.
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// The database.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Creates a key.
+    ///
+    /// # Errors
+    /// [`ApiKeyError`]; then nothing was created.
+    pub async fn create(&self, actor: &str, new: &KeyRequest) -> Result<NewApiKey, ApiKeyError> {
+        check_name(&new.name)?;
+        if !new.tenant.is_empty() {
+            check_name(&new.tenant)?;
+        }
+        if new.grants.is_empty() {
+            return Err(ApiKeyError::NoGrants);
+        }
+        for grant in &new.grants {
+            grant.grant()?;
+        }
+        let secret = generate()?;
+        let mut write = self.store.write(actor).await?;
+        let now_ms = write.now_ms();
+        let named = write.api_keys_named(&new.name).await?;
+        if named.iter().any(|key| is_valid(key, now_ms)) {
+            return Err(ApiKeyError::Exists(new.name.clone()));
+        }
+        let key = ApiKey {
+            id: random_id()?,
+            name: new.name.clone(),
+            digest: secret.digest().to_string(),
+            hint: secret.hint().to_owned(),
+            tenant: new.tenant.clone(),
+            grants: json!(new.grants),
+            created_ms: now_ms,
+            created_by: actor.to_owned(),
+            expires_ms: new.valid_for.map(|time| after(now_ms, time)),
+            revoked_ms: None,
+            last_used_ms: None,
+        };
+        write.add_api_key(&key).await?;
+        let detail = json!({"name": key.name, "tenant": key.tenant, "grants": key.grants,
+            "expires_ms": key.expires_ms});
+        write.record(event("key.created", detail)).await?;
+        write.commit().await?;
+        Ok(secret)
+    }
+
+    /// Creates a key of the same name, tenant and roles. The earlier ones stay valid for `overlap`,
+    /// so that their users can change over one by one. A key that was valid for some time is
+    /// followed by one that is valid as long.
+    ///
+    /// # Errors
+    /// [`ApiKeyError::Unknown`] if there is no valid key of this name; then nothing was changed.
+    pub async fn rotate(
+        &self,
+        actor: &str,
+        name: &str,
+        overlap: Duration,
+    ) -> Result<NewApiKey, ApiKeyError> {
+        let secret = generate()?;
+        let mut write = self.store.write(actor).await?;
+        let now_ms = write.now_ms();
+        let mut valid = write.api_keys_named(name).await?;
+        valid.retain(|key| is_valid(key, now_ms));
+        let Some(newest) = valid.last() else {
+            return Err(ApiKeyError::Unknown(name.to_owned()));
+        };
+        let lifetime_ms = newest.expires_ms.map(|end| end - newest.created_ms);
+        let next = ApiKey {
+            id: random_id()?,
+            digest: secret.digest().to_string(),
+            hint: secret.hint().to_owned(),
+            created_ms: now_ms,
+            created_by: actor.to_owned(),
+            expires_ms: lifetime_ms.map(|lifetime| now_ms.saturating_add(lifetime)),
+            last_used_ms: None,
+            ..newest.clone()
+        };
+        let overlap_end = after(now_ms, overlap);
+        for key in &valid {
+            let end = key
+                .expires_ms
+                .map_or(overlap_end, |end| end.min(overlap_end));
+            write.end_api_key(&key.id, Some(end), None).await?;
+        }
+        write.add_api_key(&next).await?;
+        let detail = json!({"name": name, "earlier_keys_end_ms": overlap_end});
+        write.record(event("key.rotated", detail)).await?;
+        write.commit().await?;
+        Ok(secret)
+    }
+
+    /// Ends every valid key of a name, and gives their number.
+    ///
+    /// # Errors
+    /// [`ApiKeyError::Unknown`] if there is none.
+    pub async fn revoke(&self, actor: &str, name: &str) -> Result<usize, ApiKeyError> {
+        let mut write = self.store.write(actor).await?;
+        let now_ms = write.now_ms();
+        let mut valid = write.api_keys_named(name).await?;
+        valid.retain(|key| is_valid(key, now_ms));
+        if valid.is_empty() {
+            return Err(ApiKeyError::Unknown(name.to_owned()));
+        }
+        for key in &valid {
+            write
+                .end_api_key(&key.id, key.expires_ms, Some(now_ms))
+                .await?;
+        }
+        let detail = json!({"name": name, "keys": valid.len()});
+        write.record(event("key.revoked", detail)).await?;
+        write.commit().await?;
+        Ok(valid.len())
+    }
+
+    /// Every key, also expired and revoked ones.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn list(&self) -> Result<Vec<ApiKey>, StoreError> {
+        self.store.api_keys().await
+    }
+
+    /// The keys that open something, for requests to look them up.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn table(&self, previous: &KeyTable) -> Result<KeyTable, StoreError> {
+        let keys = self.store.api_keys().await?;
+        let stored = keys.into_iter().filter_map(stored_key).collect();
+        Ok(KeyTable::new(stored, previous))
+    }
+}
+
+/// Whether a key is neither revoked nor expired.
+pub fn is_valid(key: &ApiKey, now_ms: i64) -> bool {
+    key.revoked_ms.is_none() && key.expires_ms.is_none_or(|end| end > now_ms)
+}
+
+/// A key as requests look it up; `None` for one that opens nothing.
+fn stored_key(key: ApiKey) -> Option<StoredKey> {
+    // Expired keys are kept: their owners are told so. They are refused when they are used.
+    if key.revoked_ms.is_some() {
+        return None;
+    }
+    // Roles that this build cannot read permit nothing, rather than something else.
+    let grants: Vec<GrantConfig> = serde_json::from_value(key.grants).unwrap_or_default();
+    let grants = grants.iter().filter_map(|grant| grant.grant().ok());
+    Some(StoredKey {
+        digest: KeyDigest::from_hex(&key.digest)?,
+        id: key.id,
+        name: key.name,
+        tenant: key.tenant,
+        grants: grants.collect(),
+        expires_ms: key.expires_ms,
+    })
+}
+
+fn event(kind: &'static str, detail: serde_json::Value) -> NewEvent<'static> {
+    NewEvent {
+        kind,
+        model: "",
+        version: None,
+        detail,
+    }
+}
+
+fn generate() -> Result<NewApiKey, ApiKeyError> {
+    NewApiKey::generate().map_err(|error| ApiKeyError::Random(error.to_string()))
+}
+
+/// 16 hexadecimal digits.
+fn random_id() -> Result<String, ApiKeyError> {
+    let id = getrandom::u64().map_err(|error| ApiKeyError::Random(error.to_string()))?;
+    Ok(format!("{id:016x}"))
+}
+
+fn after(now_ms: i64, time: Duration) -> i64 {
+    now_ms.saturating_add(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn check_name(name: &str) -> Result<(), ApiKeyError> {
+    if (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(is_name_byte) {
+        return Ok(());
+    }
+    Err(ApiKeyError::Name(name.chars().take(128).collect()))
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte)
+}

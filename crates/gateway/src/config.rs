@@ -1,0 +1,109 @@
+//! The configuration of authentication.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Grant, PatternError, Permission, Permissions, ResourcePattern, Role};
+
+/// The `[auth]` section of `tidegate.toml`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthConfig {
+    /// Whether callers must show who they are. Without it everybody who can connect may do
+    /// everything, and the server listens only on addresses of this machine.
+    pub enabled: bool,
+    /// The database with the API keys, as in `registry.database`; that of the registry if absent.
+    pub database: Option<String>,
+    /// How often the server looks for new and revoked API keys, in milliseconds, at least 50.
+    pub refresh_ms: u64,
+    /// Whether everybody may read `/metrics`.
+    pub public_metrics: bool,
+    /// What callers without credentials may do; nothing by default.
+    pub anonymous: Vec<GrantConfig>,
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            database: None,
+            refresh_ms: 500,
+            public_metrics: false,
+            anonymous: Vec::new(),
+        }
+    }
+}
+
+impl AuthConfig {
+    /// What callers without credentials may do.
+    ///
+    /// # Errors
+    /// A resource that cannot be read.
+    pub fn anonymous_grants(&self) -> Result<Vec<Grant>, PatternError> {
+        let mut grants = self
+            .anonymous
+            .iter()
+            .map(GrantConfig::grant)
+            .collect::<Result<Vec<_>, _>>()?;
+        if self.public_metrics {
+            grants.push(Grant {
+                permissions: Permissions::of(&[Permission::ViewMetrics]),
+                resources: vec![ResourcePattern::everything()],
+            });
+        }
+        Ok(grants)
+    }
+}
+
+/// A role on some resources, as people write it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantConfig {
+    /// `viewer`, `caller`, `deployer`, `operator` or `admin`.
+    pub role: Role,
+    /// Names of endpoints and models, with `*` at the end for all that begin so; or `KIND:NAME`.
+    /// Everything if absent.
+    #[serde(default = "everything")]
+    pub resources: Vec<String>,
+}
+
+fn everything() -> Vec<String> {
+    vec!["*".to_owned()]
+}
+
+impl GrantConfig {
+    /// The grant that this describes.
+    ///
+    /// # Errors
+    /// A resource that cannot be read.
+    pub fn grant(&self) -> Result<Grant, PatternError> {
+        let resources = self.resources.iter().map(|resource| resource.parse());
+        Ok(Grant::of_role(
+            self.role,
+            resources.collect::<Result<_, _>>()?,
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_without_resources_is_for_everything() {
+        let grant: GrantConfig = serde_json::from_str(r#"{"role": "viewer"}"#).unwrap();
+        assert!(grant.grant().unwrap().permits(Permission::ViewMetrics, ""));
+    }
+
+    #[test]
+    fn public_metrics_open_nothing_else() {
+        let config = AuthConfig {
+            public_metrics: true,
+            ..AuthConfig::default()
+        };
+        let grants = config.anonymous_grants().unwrap();
+        for permission in Permission::ALL {
+            let may = grants.iter().any(|grant| grant.permits(permission, ""));
+            assert_eq!(may, permission == Permission::ViewMetrics, "{permission:?}");
+        }
+    }
+}

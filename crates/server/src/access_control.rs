@@ -1,0 +1,162 @@
+//! Keeps the API keys that the gateway knows in step with the database, where they are created and
+//! revoked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use tidegate_gateway::{ApiKeys, AuthConfig, Gateway, KeyTable};
+use tidegate_store::{Store, StoreError};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::component::Component;
+
+/// How often it is noted when keys were used.
+const NOTE_USES_EVERY: Duration = Duration::from_secs(60);
+/// Shortest time between two looks.
+const MIN_REFRESH: Duration = Duration::from_millis(50);
+/// Longest that the last note may take.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The API keys of a server; none if authentication is off.
+pub(crate) struct AccessControl {
+    gateway: Arc<Gateway>,
+    database: String,
+    refresh: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    keys: Option<ApiKeys>,
+    /// The change of the keys that the gateway knows.
+    change: Option<i64>,
+    /// When uses were noted, of keys that were used since, by their ids.
+    noted: Vec<(String, i64)>,
+    problem: Option<String>,
+}
+
+impl AccessControl {
+    pub(crate) fn new(config: &AuthConfig, gateway: Arc<Gateway>, default_database: &str) -> Self {
+        let database = config.database.as_deref().unwrap_or(default_database);
+        Self {
+            gateway,
+            database: database.to_owned(),
+            refresh: Duration::from_millis(config.refresh_ms).max(MIN_REFRESH),
+            state: Mutex::default(),
+        }
+    }
+
+    async fn follow(&self) {
+        let mut noted = Instant::now();
+        loop {
+            self.refresh().await;
+            if noted.elapsed() >= NOTE_USES_EVERY {
+                noted = Instant::now();
+                self.note_uses().await;
+            }
+            tokio::time::sleep(self.refresh).await;
+        }
+    }
+
+    /// Looks once. While the database cannot be reached, the keys that were read last stay valid.
+    async fn refresh(&self) {
+        let problem = self.read_changes().await.err();
+        let problem = problem.map(|error| format!("the API keys cannot be read: {error}"));
+        let mut state = self.state.lock();
+        match (&state.problem, &problem) {
+            (None, Some(problem)) => warn!("{problem}"),
+            (Some(_), None) => info!("the API keys can be read again"),
+            _ => {}
+        }
+        state.problem = problem;
+    }
+
+    async fn read_changes(&self) -> Result<(), StoreError> {
+        let keys = self.keys().await?;
+        let change = match keys.store().api_keys_change().await {
+            Ok(change) => change,
+            Err(error) => {
+                // Another file may be at its path by now.
+                self.state.lock().keys = None;
+                return Err(error);
+            }
+        };
+        if self.state.lock().change == Some(change) {
+            return Ok(());
+        }
+        let previous = self.gateway.keys().unwrap_or_default();
+        let table = keys.table(&previous).await?;
+        info!(keys = table.len(), "API keys read");
+        self.gateway.set_keys(table);
+        self.state.lock().change = Some(change);
+        Ok(())
+    }
+
+    async fn keys(&self) -> Result<ApiKeys, StoreError> {
+        if let Some(keys) = &self.state.lock().keys {
+            return Ok(keys.clone());
+        }
+        let keys = ApiKeys::new(Store::open(&self.database).await?);
+        let mut state = self.state.lock();
+        // A database that was opened again may count its changes from another number.
+        state.change = None;
+        state.keys = Some(keys.clone());
+        Ok(keys)
+    }
+
+    /// Writes when keys were used last. It is for people, so that a failure is only tried again.
+    async fn note_uses(&self) {
+        let Some(table) = self.gateway.keys() else {
+            return;
+        };
+        let (keys, uses) = {
+            let state = self.state.lock();
+            (state.keys.clone(), new_uses(&table, &state.noted))
+        };
+        let Some(keys) = keys.filter(|_| !uses.is_empty()) else {
+            return;
+        };
+        if keys.store().note_api_key_uses(&uses).await.is_ok() {
+            self.state.lock().noted = all_uses(&table);
+        }
+    }
+}
+
+fn all_uses(table: &KeyTable) -> Vec<(String, i64)> {
+    table
+        .last_used()
+        .map(|(id, used_ms)| (id.to_owned(), used_ms))
+        .collect()
+}
+
+fn new_uses(table: &KeyTable, noted: &[(String, i64)]) -> Vec<(String, i64)> {
+    let mut uses = all_uses(table);
+    uses.retain(|used| !noted.contains(used));
+    uses
+}
+
+impl Component for AccessControl {
+    fn name(&self) -> &'static str {
+        "access control"
+    }
+
+    fn start(self: Arc<Self>, background: &mut JoinSet<()>) {
+        if !self.gateway.is_open() {
+            background.spawn(async move { self.follow().await });
+        }
+    }
+
+    fn problems(&self) -> Vec<String> {
+        self.state.lock().problem.iter().cloned().collect()
+    }
+
+    fn finish(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let _ = tokio::time::timeout(FINISH_TIMEOUT, self.note_uses()).await;
+        })
+    }
+}
