@@ -41,7 +41,7 @@ pub(super) struct Doctor {
     /// How many hours of changes and alerts to check
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=720))]
     hours: u64,
-    /// How many seconds to watch counters for
+    /// For how many seconds to watch counters
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=600))]
     watch: u64,
     /// Print JSON

@@ -15,7 +15,7 @@ use crate::output::{print_table, tensor};
 /// List the models of a running server, or those found under paths
 #[derive(Debug, Args)]
 pub(super) struct Models {
-    /// Where to look for models; without any, a running server is asked
+    /// Where to look for models; without a path, list the models of a running server
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     #[command(flatten)]

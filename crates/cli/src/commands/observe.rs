@@ -21,7 +21,7 @@ pub(super) struct Observe {
 
 #[derive(Debug, Subcommand)]
 enum ObserveCommand {
-    /// Print recording and alert rules for Prometheus: those of the objectives, and general ones
+    /// Print recording and alert rules for Prometheus, for the objectives and for every server
     Rules(Rules),
     /// Write three dashboards for Grafana: executive, on-call, debug
     Dashboards(Dashboards),
@@ -51,7 +51,7 @@ struct Rules {
     /// Where the runbooks are; /NAME.md is appended
     #[arg(long, value_name = "URL")]
     runbooks: Option<String>,
-    /// The memory that a server may use; adds an alert for when it comes close
+    /// The memory limit of a server; adds an alert that fires when a server is close to it
     #[arg(long, value_name = "BYTES")]
     memory_limit: Option<u64>,
 }

@@ -38,7 +38,7 @@ pub(super) struct Push {
     /// The training data, with its version if it has one
     #[arg(long, value_name = "NAME[@VERSION]")]
     dataset: Option<String>,
-    /// A tag of your own; may be repeated
+    /// Your own tag; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     tag: Vec<String>,
     /// Push without running the checks of the bundle

@@ -24,7 +24,7 @@ pub(super) struct Silence {
 
 #[derive(Debug, Subcommand)]
 enum SilenceCommand {
-    /// Silence the alerts that fulfil every matcher
+    /// Silence the alerts that match every matcher
     Add(Add),
     /// List active, scheduled and recent silences
     List(List),
@@ -34,7 +34,7 @@ enum SilenceCommand {
 
 #[derive(Debug, Args)]
 struct Add {
-    /// What the labels of an alert must fulfil: endpoint="fraud", tier!=free, version=~"1|2"
+    /// A condition for a label of the alerts: endpoint="fraud", tier!=free, version=~"1|2"
     #[arg(value_name = "MATCHER", required = true)]
     matchers: Vec<String>,
     #[command(flatten)]

@@ -27,7 +27,7 @@ pub(super) struct Slo {
 
 #[derive(Debug, Subcommand)]
 enum SloCommand {
-    /// Let rollouts go on for a while although the error budget is used up
+    /// Let rollouts continue for some time although the error budget is used up
     Thaw(Thaw),
     /// Set objectives of a running server: the [[slo]] sections of a .toml file, or OpenSLO v1
     /// documents

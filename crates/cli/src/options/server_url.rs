@@ -4,7 +4,7 @@ use clap::Args;
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServerUrl {
-    /// The address of the server; http:// may be left out
+    /// The address of the server; http:// is optional
     // Global, so that it may stand before or after the name of a subcommand.
     #[arg(
         long,

@@ -15,7 +15,7 @@ use crate::options::server_url;
 #[derive(Clone, Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Load {
-    /// The models to send requests to; several are mixed by weight
+    /// The models to send requests to; several models are mixed by weight
     #[arg(value_name = "MODEL[=WEIGHT]", required_unless_present_any = ["raw_body", "path"])]
     pub(crate) models: Vec<Weighted>,
 
@@ -75,7 +75,7 @@ pub(crate) struct Requests {
     /// Rows in each request
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = positive)]
     pub(crate) rows: usize,
-    /// The size of dynamic dimensions other than the rows, in generated inputs
+    /// In generated inputs: the size of dynamic dimensions, except for the rows
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = positive)]
     pub(crate) open_extent: usize,
     /// The seed of generated inputs, of the mix of models and of the gaps between requests
@@ -102,7 +102,7 @@ pub(crate) struct RateOptions {
     /// Open loop: several rates, one after the other
     #[arg(long, value_name = "R,R", group = "pattern", value_delimiter = ',', value_parser = rate)]
     pub(crate) steps: Vec<f64>,
-    /// Open loop: a file with the times to send at, in seconds, one per line
+    /// Open loop: a file with the times at which to send, in seconds, one per line
     #[arg(
         long,
         value_name = "FILE",
@@ -110,14 +110,13 @@ pub(crate) struct RateOptions {
         conflicts_with = "warmup"
     )]
     pub(crate) replay: Option<PathBuf>,
-    /// How many times faster than recorded to --replay
+    /// The speed of --replay: 2 sends twice as fast as recorded
     #[arg(long, value_name = "X", default_value_t = 1.0, requires = "replay", value_parser = rate)]
     pub(crate) speed: f64,
     /// The distribution of the gaps between requests
     #[arg(long, default_value = "constant")]
     pub(crate) arrival: Arrival,
-    /// How long to measure; of several steps or runs, each [default: 10s, unless --requests or
-    /// --replay is given]
+    /// How long to measure each step or run [default: 10s, unless --requests or --replay is given]
     #[arg(long, value_name = "TIME", value_parser = positive_duration)]
     pub(crate) duration: Option<Duration>,
     /// How many requests to measure; with --duration, whichever ends first
@@ -126,7 +125,7 @@ pub(crate) struct RateOptions {
     /// How long to send before measuring begins
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
     pub(crate) warmup: Duration,
-    /// Open loop: the limit of requests in flight; requests above it are not sent, but counted
+    /// Open loop: the limit of requests in flight; further requests are not sent and count as errors
     #[arg(long, value_name = "N", default_value_t = 4096, value_parser = positive)]
     pub(crate) max_outstanding: usize,
     /// The number of sending threads
@@ -135,8 +134,8 @@ pub(crate) struct RateOptions {
     /// Make one run for each value: concurrency=1,2,4 or rate=100,200 or rows=1,8,64
     #[arg(long, value_name = "NAME=N,N", conflicts_with_all = ["steps", "replay", "path"])]
     pub(crate) sweep: Option<Sweep>,
-    /// Find the highest rate that meets --slo: double --rate [default: 100] until it does not, then
-    /// bisect
+    /// Find the highest rate that meets --slo: double --rate [default: 100] until --slo is not met,
+    /// then bisect
     #[arg(long, requires = "slo", conflicts_with_all = ["sweep", "concurrency", "steps", "replay", "requests"])]
     pub(crate) find_max: bool,
 }

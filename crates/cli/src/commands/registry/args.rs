@@ -48,7 +48,7 @@ pub(super) enum RegistryCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct List {
-    /// The model whose versions to list
+    /// List the versions of this model
     #[arg(value_name = "MODEL")]
     pub(super) model: Option<String>,
     /// Print JSON
@@ -87,7 +87,7 @@ pub(super) struct Events {
 pub(super) enum AliasCommand {
     /// Point an alias at a version
     Set {
-        /// The version, such as fraud:7; it may stand after the alias, too
+        /// The version, such as fraud:7; the alias may come first
         #[arg(value_name = "VERSION")]
         first: String,
         /// The alias, such as champion

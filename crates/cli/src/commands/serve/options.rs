@@ -13,16 +13,16 @@ use crate::options::Engine;
 #[derive(Debug, Default, Args)]
 pub(crate) struct Serve {
     /// What to serve: an .onnx file, a bundle (a folder with model.toml), a Triton model, or a
-    /// folder of these; without any, the models of the registry
+    /// folder of these; without a path, the models of the registry
     #[arg(value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
     /// Serve the models of the registry too, and follow its changes
     #[arg(long)]
     pub(super) registry: bool,
-    /// The address for REST and /metrics; port 0 picks a free one [default: 127.0.0.1:8000]
+    /// The address for REST and /metrics; port 0 means any free port [default: 127.0.0.1:8000]
     #[arg(long, value_name = "ADDR", value_parser = listen_address)]
     pub(super) http: Option<SocketAddr>,
-    /// The address for gRPC; port 0 picks a free one [default: 127.0.0.1:8001]
+    /// The address for gRPC; port 0 means any free port [default: 127.0.0.1:8001]
     #[arg(long, value_name = "ADDR", value_parser = listen_address)]
     pub(super) grpc: Option<SocketAddr>,
     /// Listen on addresses that others can reach although authentication is off: everybody who can
