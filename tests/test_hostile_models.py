@@ -91,11 +91,11 @@ def test_contents_are_tried_once_and_known_at_the_next_start(start, tmp_path):
         half = weights("h", np.array(0.5 if name == "better" else 0.25, np.float32))
         graphs.save(path, [node("Mul", ["x", "h"], ["y"])], [value("x", FLOAT, ["N", 2])], [value("y", FLOAT, ["N", 2])], [half])
     server = start(folder)
-    tried = server.log.read_text().count("a process of its own could load the model")
+    tried = server.log.read_text().count("a separate process could load the model")
     assert tried == 3, "two files have the same content"
     server.stop()
     again = start(folder, data=tmp_path / "data-0")
-    assert again.log.read_text().count("a process of its own could load the model") == tried
+    assert again.log.read_text().count("a separate process could load the model") == tried
     assert twice(again) == [2, 4]
 
 

@@ -34,7 +34,7 @@ impl AliasFollowers {
     pub(crate) async fn report(&self, registry: &Registry, to: i64) {
         // The alias has moved, whatever becomes of this.
         if let Err(error) = self.wait(registry, to).await {
-            eprint_line!("warning: it is not known whether servers follow the alias: {error:#}");
+            eprint_line!("warning: cannot tell whether servers follow the alias: {error:#}");
         }
     }
 

@@ -37,7 +37,7 @@ pub(crate) fn find(path: &Path, name: Option<&str>) -> Result<Vec<BundleToCheck>
     refuse_same_names(&models)?;
     if name.is_some() && models.len() > 1 {
         bail!(
-            "{} has {} models: --name works for one",
+            "{} has {} models: --name needs exactly one",
             path.display(),
             models.len()
         );

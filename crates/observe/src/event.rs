@@ -65,7 +65,7 @@ impl Event {
         ("silence.expired", "a silence was ended"),
         (
             "cost.budget_reached",
-            "a cost budget reached a share at which it alerts",
+            "spending reached a share of a cost budget",
         ),
     ];
 

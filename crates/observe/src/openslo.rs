@@ -169,18 +169,20 @@ fn objective_of(document: &Document, job: &str) -> Result<Objective, String> {
     let spec = &document.spec;
     if spec.indicator_ref.is_some() {
         return Err(
-            "indicatorRef cannot be followed: write the indicator into the document".to_owned(),
+            "indicatorRef is not supported: write the indicator into the document".to_owned(),
         );
     }
     if spec.budgeting_method != "Occurrences" {
         return Err(format!(
-            "budgetingMethod is \"{}\", only Occurrences can be kept",
+            "budgetingMethod is \"{}\", only Occurrences is supported",
             spec.budgeting_method
         ));
     }
     // Refused, not ignored: whoever imports this would believe that the alerts are kept.
     if !spec.alert_policies.is_empty() {
-        return Err("alertPolicies cannot be kept: every objective has the same alerts".to_owned());
+        return Err(
+            "alertPolicies are not supported: every objective has the same alerts".to_owned(),
+        );
     }
     let [target] = spec.objectives.as_slice() else {
         return Err(format!(
@@ -232,7 +234,7 @@ fn policy(metadata: &Metadata) -> Result<BudgetPolicy, String> {
 fn share(target: &Target) -> Result<f64, String> {
     if target.time_slice_target.is_some() || target.time_slice_window.is_some() {
         return Err(
-            "timeSliceTarget and timeSliceWindow cannot be kept: requests are counted, not slices"
+            "timeSliceTarget and timeSliceWindow are not supported: requests are counted, not slices"
                 .to_owned(),
         );
     }

@@ -32,7 +32,7 @@ impl Registry {
         if there.is_none_or(|there| there.state == VersionState::Deleted) {
             return Err(Error::new(
                 ErrorCode::NotFound,
-                format!("{} was deleted meanwhile", version.name()),
+                format!("{} was deleted in the meantime", version.name()),
             ));
         }
         self.point(

@@ -109,7 +109,7 @@ impl Bundle {
         let name: ModelName = manifest.name.parse().map_err(|error| {
             Error::new(
                 ErrorCode::InvalidBundle,
-                format!("{error} (--name gives another one)"),
+                format!("{error} (use --name to set another name)"),
             )
         })?;
         if !files.iter().any(|file| file.path == MANIFEST) {
@@ -188,11 +188,11 @@ impl Bundle {
             };
             // The length first: two lengths tell a reader more than two digests.
             if let Some(wanted) = fixed.bytes.filter(|wanted| wanted != bytes) {
-                let problem = format!("has {bytes} bytes and not {wanted}");
+                let problem = format!("has {bytes} bytes instead of {wanted}");
                 return Err(mismatch(&fixed.path, &problem));
             }
             if *digest != wanted {
-                let problem = format!("has the digest {digest} and not {wanted}");
+                let problem = format!("has the digest {digest} instead of {wanted}");
                 return Err(mismatch(&fixed.path, &problem));
             }
         }

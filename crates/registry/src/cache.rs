@@ -65,7 +65,7 @@ impl Entry {
             return Ok(());
         }
         let (name, digest) = (self.version.name(), self.version.digest);
-        let problem = format!("{name} is {digest}, and the files that it lists are {found}");
+        let problem = format!("{name} has the digest {digest}, but its list of files has {found}");
         Err(Error::new(ErrorCode::ManifestCorrupt, problem))
     }
 }

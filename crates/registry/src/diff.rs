@@ -13,9 +13,9 @@ use crate::{Registry, Result, VersionRecord};
 pub struct Change {
     /// What it is: a file's path, or a key of the manifest, such as `lineage.commit`.
     pub what: String,
-    /// In the first version; `None` if it is not there.
+    /// In the first version; `None` if it does not exist.
     pub from: Option<String>,
-    /// In the second version; `None` if it is not there.
+    /// In the second version; `None` if it does not exist.
     pub to: Option<String>,
 }
 

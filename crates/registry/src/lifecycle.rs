@@ -186,7 +186,7 @@ async fn living(write: &mut Write, version: &VersionRecord) -> Result<Version> {
         .ok_or_else(|| {
             Error::new(
                 ErrorCode::NotFound,
-                format!("{} was deleted meanwhile", version.name()),
+                format!("{} was deleted in the meantime", version.name()),
             )
         })
 }

@@ -296,7 +296,7 @@ impl Registry {
             None => self.storage.set_owner(&id).await,
             Some(owner) => {
                 let problem = format!(
-                    "{} belongs to the registry {owner}, the database to the registry {id}",
+                    "{} belongs to the registry {owner}, but the database to the registry {id}",
                     self.storage.shown()
                 );
                 Err(Error::new(ErrorCode::StorageMismatch, problem))

@@ -159,7 +159,7 @@ impl Storage {
         self.waits.longest()
     }
 
-    /// The length of an object; none where it is not there.
+    /// The length of an object; none where it does not exist.
     pub(crate) async fn length(&self, location: &str) -> Result<Option<u64>> {
         let path = self.path(location);
         match self.waits.watch(self.objects.head(&path)).await {
@@ -265,7 +265,7 @@ impl Storage {
         self.multipart.as_ref().ok_or_else(|| {
             Error::new(
                 crate::ErrorCode::StorageMismatch,
-                format!("{location} was begun on another kind of storage"),
+                format!("{location} was started on another kind of storage"),
             )
         })
     }

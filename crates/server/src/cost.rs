@@ -183,9 +183,7 @@ fn log_start(plan: &CostPlan, capacity: Capacity) {
         vcpus, memory_gb, gpus, "cost is counted"
     );
     if memory_gb == 0.0 && plan.sheet.prices.memory_gb_hour > 0.0 {
-        warn!(
-            "the memory of this machine is unknown, so that memory costs nothing: set cost.memory_gb"
-        );
+        warn!("the memory of this machine is unknown, so memory costs nothing: set cost.memory_gb");
     }
 }
 

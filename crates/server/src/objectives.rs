@@ -184,7 +184,7 @@ impl Objectives {
             FreezeChange::Frozen => {
                 warn!(
                     slo = slo.name(),
-                    budget_remaining, "the error budget is spent: rollouts wait"
+                    budget_remaining, "the error budget is used up: rollouts wait"
                 );
                 "rollouts.frozen"
             }
@@ -299,7 +299,7 @@ fn log_alert(slo: &Slo, change: &AlertChange) {
     match change.after {
         AlertState::Firing { .. } => warn!(
             slo,
-            alert, severity, tier, long, short, "the error budget burns: alert"
+            alert, severity, tier, long, short, "the error budget burns too fast: alert"
         ),
         AlertState::Resolved { .. } => {
             info!(slo, alert, severity, long, short, "alert resolved");

@@ -116,7 +116,7 @@ async fn not_found(request: Request) -> ApiError {
 }
 
 async fn method_not_allowed(request: Request) -> (StatusCode, ApiError) {
-    let message = format!("this path does not take {}", request.method());
+    let message = format!("this path does not support {}", request.method());
     (
         StatusCode::METHOD_NOT_ALLOWED,
         InferError::new(ErrorCode::MethodNotAllowed, message).into(),

@@ -219,7 +219,7 @@ async fn admit(
 ) -> Result<Response, ApiError> {
     // A browser sends what a page of another site tells it to, with the credentials of its user.
     if guard.permission.is_change() && !origin::is_own(request.headers()) {
-        let message = "this was sent by a page of another site, and nothing was done";
+        let message = "a page of another site sent this request; nothing was done";
         return Err(InferError::new(ErrorCode::ForeignOrigin, message).into());
     }
     let name = resource_name(&mut request).await;

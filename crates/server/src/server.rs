@@ -115,12 +115,12 @@ impl Server {
     pub async fn stop(mut self) -> StopCause {
         self.front_end.lifecycle.stop();
         let timeout_ms = self.front_end.config.drain_timeout_ms;
-        info!(timeout_ms, "stopping: finishing what was accepted");
+        info!(timeout_ms, "stopping: finishing accepted requests");
         let timeout = Duration::from_millis(timeout_ms);
         let cause = match tokio::time::timeout(timeout, self.listeners.drain()).await {
             Ok(()) => StopCause::Drained,
             Err(_) => {
-                warn!("stopping: the drain timeout passed with requests unanswered");
+                warn!("stopping: the drain timeout passed before all requests were answered");
                 StopCause::TimedOut
             }
         };

@@ -242,7 +242,7 @@ impl LoadTrials {
         let trial_ms = started.elapsed().as_millis() as u64;
         match outcome {
             Ok(()) => {
-                info!(model, trial_ms, "a process of its own could load the model");
+                info!(model, trial_ms, "a separate process could load the model");
                 self.ledger.record(key, Ok(()));
                 Ok(())
             }
@@ -267,7 +267,9 @@ impl LoadTrials {
         let request = TrialRequest::new(model, plan, TrialTask::Load, &self.settings);
         match request.run(child)? {
             TrialAnswer::Loaded(outcome) => outcome.map_err(TrialFailure::Refused),
-            TrialAnswer::Checked(_) => Err(TrialFailure::Ended("it gave another answer".into())),
+            TrialAnswer::Checked(_) => {
+                Err(TrialFailure::Ended("it gave an unexpected answer".into()))
+            }
         }
     }
 
@@ -330,7 +332,7 @@ impl TrialRequest {
             *child = Some(own);
             return Ok(answer);
         }
-        let tried = "it was tried in a process of its own, which";
+        let tried = "it was tried in a separate process, which";
         if started.elapsed() >= Duration::from_secs(self.timeout_s) {
             let seconds = self.timeout_s;
             let reason = format!("{tried} did not load it within {seconds} s");

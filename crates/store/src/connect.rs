@@ -82,7 +82,7 @@ impl Address {
     /// The file of a SQLite database as it is now.
     ///
     /// # Errors
-    /// If it is not there.
+    /// If it does not exist.
     pub(crate) fn file(&self) -> Result<Option<DatabaseFile>, StoreError> {
         if self.kind != Kind::Sqlite || self.path.as_os_str() == ":memory:" {
             return Ok(None);

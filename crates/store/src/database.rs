@@ -69,7 +69,7 @@ impl Store {
             file: None,
         };
         if options.must_exist && !store.has_schema().await {
-            return Err(address.problem(&"it is empty, and was not before"));
+            return Err(address.problem(&"it is empty, but was not empty before"));
         }
         store.migrate().await?;
         store.file = address.file()?;

@@ -143,7 +143,7 @@ impl Exporter {
     pub async fn finish(self) {
         self.stop.send_replace(true);
         if timeout(SHUTDOWN_TIMEOUT, self.task).await.is_err() {
-            warn!("traces that waited at the end could not be sent in time");
+            warn!("traces that waited at shutdown could not be sent in time");
         }
     }
 }
@@ -283,7 +283,7 @@ fn headers(path: &Path) -> Result<HeaderMap, TracesError> {
             continue;
         }
         let Some((name, value)) = header(line) else {
-            let problem = format!("{shown}: line {} is no \"name: value\"", at + 1);
+            let problem = format!("{shown}: line {} is not \"name: value\"", at + 1);
             return Err(headers_error(problem));
         };
         // A header may be repeated: both values are sent.

@@ -126,7 +126,7 @@ impl CostResponse {
     /// What a reader must know to interpret the figures.
     fn remarks(&self) -> Vec<String> {
         let idle = match self.idle.as_str() {
-            "apart" => "Idle and fixed costs are in a row of their own, _idle.",
+            "apart" => "Idle and fixed costs are in a separate row, _idle.",
             _ => {
                 "Idle and fixed costs are allocated to versions in proportion to the vCPU time \
                  that they used that day, or to their memory if none used any."

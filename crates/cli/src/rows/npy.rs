@@ -76,7 +76,7 @@ fn check_header(path: &Path) -> Result<()> {
         [0x93, b'N', b'U', b'M', b'P', b'Y', _, _, a, b, c, d, ..] => {
             (u32::from_le_bytes([*a, *b, *c, *d]), 12)
         }
-        _ => bail!("the file does not begin as those that numpy.save writes"),
+        _ => bail!("the file does not begin like a file from numpy.save"),
     };
     let length = usize::try_from(length)?;
     if length > MAX_HEADER_BYTES {

@@ -36,7 +36,7 @@ enum State {
 /// How an answer breaks the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ResponseError {
-    #[error("the head of the answer is no HTTP/1: {0}")]
+    #[error("the head of the answer is not HTTP/1: {0}")]
     Head(httparse::Error),
     #[error("the answer has a wrong Content-Length")]
     ContentLength,

@@ -45,7 +45,7 @@ pub(super) fn render(report: &Report) -> String {
                 (table(&report.runs))
                 (notes(report))
                 (plots(&report.runs))
-                p.soft { "Latency counts from when a request was meant to be sent. tidegate " (report.version) }
+                p.soft { "Latency starts when a request was scheduled to be sent. tidegate " (report.version) }
             }
         }
     };

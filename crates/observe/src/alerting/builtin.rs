@@ -94,7 +94,7 @@ fn overload() -> RuleConfig {
             "TidegateOverload",
             "nv_inference_request_failure",
             "overload",
-            "more requests come than can be answered in time",
+            "more requests arrive than the server can answer in time",
         )
     }
 }
@@ -122,7 +122,7 @@ fn cost_budget() -> RuleConfig {
             "TidegateCostBudget",
             "tidegate_cost_budget_reached",
             "cost-budget",
-            "a cost budget has reached a share at which it alerts",
+            "spending reached a share of a cost budget",
         )
     }
 }

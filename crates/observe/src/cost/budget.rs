@@ -198,7 +198,7 @@ impl BudgetConfig {
         for share in &self.alert_at {
             if !(*share > 0.0 && *share <= MAX_SHARE) {
                 return Err(format!(
-                    "alert_at has {share}, a share must lie above 0 and be at most {MAX_SHARE}"
+                    "alert_at has {share}, a share must be above 0 and at most {MAX_SHARE}"
                 ));
             }
         }

@@ -31,7 +31,7 @@ impl Header {
         }
         if self.kind != KIND {
             return Err(format!(
-                "kind is \"{}\", only {KIND} can be kept",
+                "kind is \"{}\", only {KIND} is supported",
                 self.kind
             ));
         }

@@ -33,7 +33,7 @@ fn ratio_of(ratio: &RatioMetric, target: &Target, job: &str) -> Result<Measured,
         return Err("op and value have no meaning with ratioMetric".to_owned());
     }
     if !ratio.counter {
-        return Err("counter is false: the queries must be those of counters".to_owned());
+        return Err("counter is false: the queries must use counters".to_owned());
     }
     let (good, total) = (
         query(&ratio.good.metric_source)?,
@@ -60,7 +60,7 @@ fn ratio_of(ratio: &RatioMetric, target: &Target, job: &str) -> Result<Measured,
         }
     }
     Err(format!(
-        "the queries cannot be kept. For availability, good is `{}` and total is `{}`; for latency they are a \
+        "the queries are not supported. For availability, good is `{}` and total is `{}`; for latency they are a \
          bucket and the count of {LATENCY_METRIC}",
         known.good_ever(),
         known.total_ever()

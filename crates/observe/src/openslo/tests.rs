@@ -211,27 +211,31 @@ fn what_cannot_be_kept_is_named() {
             "type: Datadog",
             "metricSource is of type \"Datadog\"",
         ),
-        ("or vector(0)", "or vector(1)", "the queries cannot be kept"),
+        (
+            "or vector(0)",
+            "or vector(1)",
+            "the queries are not supported",
+        ),
         (
             "job=\"tidegate\"",
             "job=\"other\"",
-            "the queries cannot be kept",
+            "the queries are not supported",
         ),
         ("\"10\"", "ten", "tidegate/min-events is \"ten\""),
         (
             "  budgetingMethod",
             "  alertPolicies: [a]\n  budgetingMethod",
-            "alertPolicies cannot be kept",
+            "alertPolicies are not supported",
         ),
         (
             "  budgetingMethod",
             "  alertPolicies: [{kind: x}]\n  budgetingMethod",
-            "alertPolicies cannot be kept",
+            "alertPolicies are not supported",
         ),
         (
             "  budgetingMethod",
             "  indicatorRef: a\n  budgetingMethod",
-            "indicatorRef cannot be followed",
+            "indicatorRef is not supported",
         ),
     ] {
         let error = problem(&with(before, after));

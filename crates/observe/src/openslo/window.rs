@@ -57,12 +57,12 @@ fn whole_days(duration: &str) -> Option<u32> {
 fn month(duration: &str, calendar: &Calendar) -> Result<Window, String> {
     if duration != "1M" {
         return Err(format!(
-            "the calendar duration is \"{duration}\", only 1M can be kept"
+            "the calendar duration is \"{duration}\", only 1M is supported"
         ));
     }
     if !matches!(calendar.time_zone.as_str(), "UTC" | "Etc/UTC") {
         return Err(format!(
-            "timeZone is \"{}\", only UTC can be kept",
+            "timeZone is \"{}\", only UTC is supported",
             calendar.time_zone
         ));
     }

@@ -129,7 +129,7 @@ fn overload(job: &str) -> General {
             "sum by (model) (rate({shed}[5m])) / (sum by (model) (rate({shed}[5m])) + sum by (model) \
              (rate({answered}[5m]))) > 0.01"
         ),
-        summary: "more requests come than can be answered in time",
+        summary: "more requests arrive than the server can answer in time",
         description: "{{ $value | humanizePercentage }} of the requests for {{ $labels.model }} were refused with \
                       queue_full or deadline_exceeded in the last 5 minutes; the alert is above 1%."
             .to_owned(),
@@ -180,7 +180,7 @@ fn memory_grows(job: &str) -> General {
             "({memory} - {memory} offset 6h - on (instance) group_left () (sum by (instance) ({models}) - \
              sum by (instance) ({models} offset 6h))) / {memory} offset 6h > 0.5"
         ),
-        summary: "a server takes more and more memory",
+        summary: "a server uses more and more memory",
         description: "{{ $labels.instance }} takes {{ $value | humanizePercentage }} more memory than six hours ago, \
                       beyond what newly loaded models took; the alert is above 50%."
             .to_owned(),

@@ -205,7 +205,7 @@ fn read_list(entry: &mut tar::Entry<'_, impl Read>, limits: &BundleLimits) -> Re
         return Err(Error::new(
             ErrorCode::TooLarge,
             format!(
-                "the contents have {total} bytes, at most {} may be",
+                "the contents have {total} bytes, the maximum is {}",
                 limits.max_bytes
             ),
         ));
@@ -217,17 +217,14 @@ fn read_list(entry: &mut tar::Entry<'_, impl Read>, limits: &BundleLimits) -> Re
 fn check_listed(listed: &Listed, limits: &BundleLimits) -> Result<()> {
     let version = &listed.version;
     if version.number < 1 || version.model.parse::<tidegate_core::ModelName>().is_err() {
-        return Err(invalid("it names a version that cannot be"));
+        return Err(invalid("it names an invalid version"));
     }
     if listed
         .files
         .iter()
         .any(|file| file.bytes < 0 || file.digest.parse::<crate::Digest>().is_err())
     {
-        return Err(invalid(&format!(
-            "{} has a file that cannot be",
-            version.name()
-        )));
+        return Err(invalid(&format!("{} has an invalid file", version.name())));
     }
     let sizes = listed
         .files

@@ -58,14 +58,14 @@ pub(crate) fn check_files<'a>(
     }
     if seen.len() > limits.max_files {
         return Err(too_large(format!(
-            "there are {} files, at most {} may be",
+            "there are {} files, the maximum is {}",
             seen.len(),
             limits.max_files
         )));
     }
     if total > limits.max_bytes {
         return Err(too_large(format!(
-            "the files have {total} bytes, at most {} may be",
+            "the files have {total} bytes, the maximum is {}",
             limits.max_bytes
         )));
     }
@@ -91,13 +91,13 @@ pub(crate) fn check_path(path: &str, limits: &BundleLimits) -> Result<()> {
     {
         return Err(unsafe_path(
             path,
-            "is absolute, or has characters that some system reads in another way",
+            "is absolute, or has characters that are not portable",
         ));
     }
     if path.split('/').any(is_unsafe_part) {
         return Err(unsafe_path(
             path,
-            "leads out of the bundle, or has a part that some system reads in another way",
+            "leads out of the bundle, or has a part that is not portable",
         ));
     }
     if path.split('/').count() > limits.max_depth {

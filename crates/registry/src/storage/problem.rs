@@ -14,11 +14,11 @@ impl Storage {
             _ if text.contains("NoSuchBucket")
                 || self.folder.as_ref().is_some_and(|folder| !folder.exists()) =>
             {
-                (ErrorCode::StorageMissing, "it is not there".to_owned())
+                (ErrorCode::StorageMissing, "it does not exist".to_owned())
             }
             // Writing needs no object to be there, so that only the bucket can be missing.
             StorageError::NotFound { .. } if doing == "write" => {
-                (ErrorCode::StorageMissing, "it is not there".to_owned())
+                (ErrorCode::StorageMissing, "it does not exist".to_owned())
             }
             StorageError::NotFound { .. } => {
                 return Error::new(

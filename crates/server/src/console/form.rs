@@ -28,7 +28,7 @@ impl Form {
         body: Body,
     ) -> Result<Self, Refused> {
         if !origin::is_own(headers) {
-            let message = "this form was sent from another site, and nothing was done".to_owned();
+            let message = "this form came from another site; nothing was done".to_owned();
             return Err(Refused {
                 status: StatusCode::FORBIDDEN,
                 message,

@@ -174,7 +174,7 @@ impl CostQuery {
         let to = parse_day("to", &self.to, today)?;
         let from = parse_day("from", &self.from, to.first_of_month())?;
         if from > to {
-            return Err(wrong(format!("from is {from}, which is after to, {to}")));
+            return Err(wrong(format!("from ({from}) is after to ({to})")));
         }
         let by = match &self.by {
             None => GroupBy::default(),

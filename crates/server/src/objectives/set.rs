@@ -22,7 +22,7 @@ pub(crate) enum ChangeError {
     Configured(String),
     #[error("there is no objective {0:?}")]
     Unknown(String),
-    #[error("{MAX_SET} objectives were set, and no more are kept: remove some")]
+    #[error("{MAX_SET} objectives are set, the maximum: remove some")]
     TooMany,
 }
 

@@ -23,7 +23,7 @@ pub(super) fn check(
         return;
     }
     let Some((_, found)) = warmup::synthetic(signature, instance) else {
-        return report.skip("labels", "the model does not run on made-up inputs");
+        return report.skip("labels", "the model does not run on synthetic inputs");
     };
     for (name, file) in labelled {
         report.run(format!("labels {file}"), || {

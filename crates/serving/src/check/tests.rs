@@ -164,7 +164,7 @@ fn a_batch_that_was_asked_for_must_work() {
         "[batching]\nmax_batch_size = 8",
     ));
     assert!(
-        failure(&report, "batch").contains("gives other values for a row in a batch than alone"),
+        failure(&report, "batch").contains("gives different values for a row in a batch and alone"),
         "{report:?}"
     );
     let report = checked(&bundle("softmax_over_rows", ""));

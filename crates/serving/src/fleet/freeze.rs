@@ -129,7 +129,7 @@ impl Freezes {
             warn!(
                 model,
                 versions = ?waiting,
-                "rollouts of the model wait: its error budget is spent"
+                "rollouts of the model wait: its error budget is used up"
             );
             self.waiting.insert(model.to_owned(), waiting);
         }

@@ -147,7 +147,7 @@ impl RegistryLink {
     /// What names stood for when this server last ran.
     pub(super) fn last_names(&self) -> BTreeMap<String, VersionNames> {
         self.cache.last_names().unwrap_or_else(|error| {
-            warn!(%error, "cannot read in the local cache what was served last");
+            warn!(%error, "cannot read the last served versions from the local cache");
             BTreeMap::new()
         })
     }
@@ -157,7 +157,7 @@ impl RegistryLink {
         let cache = self.cache.clone();
         let saving = tokio::task::spawn_blocking(move || cache.keep_names(&names));
         if let Ok(Err(error)) = saving.await {
-            warn!(%error, "cannot save in the local cache what is served");
+            warn!(%error, "cannot save the served versions in the local cache");
         }
     }
 

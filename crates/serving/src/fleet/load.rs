@@ -342,7 +342,7 @@ impl Fleet {
         let outcome = if slot.record.digest == task.record.digest {
             outcome
         } else {
-            let problem = "the registry has another content under this number now";
+            let problem = "the registry now has other content under this number";
             Err(NotLoaded::Failed(problem.to_owned()))
         };
         let (result, end) = match outcome {

@@ -117,7 +117,7 @@ impl Fleet {
             warn!(
                 model = model.name,
                 version = number,
-                "the registry has another content under this number now: what was loaded ends"
+                "the registry now has other content under this number: what was loaded ends"
             );
         }
         reconciliation.to_drain.extend(replaced);

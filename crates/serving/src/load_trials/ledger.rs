@@ -57,7 +57,7 @@ impl TrialLedger {
             && let Err(error) = prepare(folder)
         {
             let folder = folder.display();
-            warn!(%folder, %error, "what is found out about models cannot be kept");
+            warn!(%folder, %error, "cannot save the results of load trials");
         }
         Self {
             folder,

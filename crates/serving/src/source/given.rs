@@ -39,7 +39,7 @@ pub(crate) fn find(
         None => {
             return Err(SourceError::new(
                 here,
-                "files are loaded with a config beside them",
+                "files are only loaded together with a config",
             ));
         }
     };

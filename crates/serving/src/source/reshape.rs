@@ -114,7 +114,7 @@ fn reshaped(tensor: &Tensor, from: &[Dim], to: &[Dim]) -> Result<Tensor, String>
             Dim::Any => open.next(),
         })
         .collect();
-    let extents = extents.ok_or("has more open axes behind its reshape than before")?;
+    let extents = extents.ok_or("has more dynamic axes after its reshape than before")?;
     let to = Shape::new(&extents).map_err(|error| error.to_string())?;
     let bytes = tensor.wire();
     if tensor.datatype() != DataType::Bytes && to.element_count() != shape.element_count() {

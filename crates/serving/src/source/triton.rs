@@ -382,7 +382,7 @@ struct Declared<'a> {
 impl Declared<'_> {
     fn apply(self, specs: &mut [TensorSpec]) -> Result<(), LoadError> {
         let Some(spec) = specs.iter_mut().find(|spec| spec.name == self.name) else {
-            return Err(self.refused("is in config.pbtxt and not in the model".to_owned()));
+            return Err(self.refused("is in config.pbtxt but not in the model".to_owned()));
         };
         if let Some(declared) = model_config::datatype_name(self.data_type)
             && declared != spec.datatype.name()

@@ -200,7 +200,7 @@ fn declared_signature(plan: &VersionPlan, found: &Signature) -> Result<Signature
             return Err(LoadError::Unsupported {
                 side: "output",
                 name: output.name.clone(),
-                problem: "is in model.toml and not in the model".to_owned(),
+                problem: "is in model.toml but not in the model".to_owned(),
             });
         }
     }

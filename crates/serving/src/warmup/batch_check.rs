@@ -142,7 +142,7 @@ impl BatchCheck<'_> {
             None => Ok(()),
             Some(at) => Err(NotBatched::new(
                 &self.signature.outputs[at].name,
-                "gives other values for a row in a batch than alone",
+                "gives different values for a row in a batch and alone",
             )),
         }
     }

@@ -247,7 +247,7 @@ impl FromStr for Sweep {
                 .collect::<Result<_, _>>()
                 .map(Self::Rows),
             other => Err(format!(
-                "a sweep is of concurrency, rate or rows, not of {other:?}"
+                "a sweep changes concurrency, rate or rows, not {other:?}"
             )),
         }
     }

@@ -145,7 +145,7 @@ fn pattern(options: &RateOptions) -> Result<Pattern> {
     }
     if !options.steps.is_empty() {
         if options.requests.is_some() {
-            bail!("each of --steps takes --duration: leave out --requests");
+            bail!("each step takes --duration: do not use --requests with --steps");
         }
         return Ok(Pattern::Open(Arrivals::Rates {
             rates: options.steps.clone(),

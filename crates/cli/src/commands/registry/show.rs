@@ -25,9 +25,7 @@ pub(super) async fn show(registry: &Registry, args: &VersionArg) -> Result<()> {
                 "read from the version's model.toml, verified".to_owned()
             } else {
                 let keys = differing.join(", ");
-                format!(
-                    "read from the version's model.toml; the database says other things: {keys}"
-                )
+                format!("read from the version's model.toml; the database differs in: {keys}")
             };
             (
                 VersionRecord {

@@ -97,7 +97,7 @@ pub(crate) async fn expire(
             let id: String = id.chars().take(64).collect();
             Err(InferError::new(
                 ErrorCode::NotFound,
-                format!("there is no silence {id:?} that has not ended"),
+                format!("there is no active or scheduled silence {id:?}"),
             )
             .into())
         }

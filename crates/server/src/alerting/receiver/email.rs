@@ -117,7 +117,7 @@ fn text(message: &Message) -> String {
     if message.held_back > 0 {
         let _ = writeln!(
             text,
-            "{} messages before this one were held back by the route's limit",
+            "{} earlier messages were delayed by the route's limit",
             message.held_back
         );
     }

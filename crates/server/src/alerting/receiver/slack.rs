@@ -60,7 +60,7 @@ fn value(message: &Message) -> Value {
     }
     if message.held_back > 0 {
         text.push_str(&format!(
-            "\n{} messages before this one were held back by the route's limit",
+            "\n{} earlier messages were delayed by the route's limit",
             message.held_back
         ));
     }

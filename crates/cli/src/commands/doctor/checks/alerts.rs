@@ -29,9 +29,9 @@ pub(super) fn check(context: &CheckContext) -> Vec<Finding> {
         findings.push(Finding::new(Severity::Warning, CHECK, what).next(context.command("alerts")));
     }
     or_healthy(findings, CHECK, || match snapshot.routes.len() {
-        0 => "none fires; no route is configured, so nobody would be notified".to_owned(),
+        0 => "no alert fires; no route is configured, so nobody would be notified".to_owned(),
         routes => format!(
-            "none fires; no delivery fails on {}",
+            "no alert fires; no delivery fails on {}",
             counted(routes as u64, "route")
         ),
     })

@@ -149,7 +149,7 @@ fn undo(context: &CheckContext, change: &Event) -> String {
     if !context.follows_registry() {
         // Loading the same file again would change nothing.
         return format!(
-            "put the files of {model} back as they were, then: curl -X POST \
+            "restore the old files of {model}, then: curl -X POST \
              {}/v2/repository/models/{model}/load",
             context.server
         );

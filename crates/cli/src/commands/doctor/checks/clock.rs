@@ -15,7 +15,7 @@ pub(super) fn check(context: &CheckContext) -> Vec<Finding> {
         Some(ahead_ms) => match ahead_ms.unsigned_abs() {
             ..=TOLERANCE_MS => (
                 Severity::Ok,
-                "it agrees with this machine's within 2 s".to_owned(),
+                "it agrees with the clock of this machine within 2 s".to_owned(),
             ),
             FAR_MS.. => (Severity::Warning, difference(ahead_ms)),
             _ => (Severity::Notice, difference(ahead_ms)),

@@ -27,7 +27,7 @@ fn summary(objectives: &[Objective]) -> String {
     // Rounded down: 99.96 % is not 100 %.
     let percent = (1000.0 * least).floor() / 10.0;
     match objectives.len() {
-        0 => "none is configured: add [[slo]] sections to the configuration".to_owned(),
+        0 => "no objective is configured: add [[slo]] sections to the configuration".to_owned(),
         1 => format!("met, with {percent:.1}% of the error budget left"),
         count => {
             format!("all {count} are met, with at least {percent:.1}% of each error budget left")

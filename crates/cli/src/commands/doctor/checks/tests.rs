@@ -352,7 +352,7 @@ fn a_deploy_is_suspected_of_its_own_models_alerts_alone() {
     );
     let next = finding.next.unwrap();
     assert!(
-        next.starts_with("put the files of fraud back as they were, then: curl"),
+        next.starts_with("restore the old files of fraud, then: curl"),
         "{next}"
     );
     assert!(
