@@ -115,7 +115,7 @@ def test_a_content_whose_load_ended_two_servers_is_left_out_by_the_third(start, 
         env=os.environ,
     )
     assert third.returncode != 0
-    assert third.stdout.count("loading it ended the server 2 times") == 2, third.stdout
+    assert third.stdout.count("loading it crashed the server 2 times") == 2, third.stdout
     next((data / "loads/loading").iterdir()).unlink()
     fourth = start(folder, data=data)
     assert "ready    1 of 2 models" in fourth.lines[-1], fourth.lines

@@ -53,7 +53,7 @@ def test_what_fails_its_checks_is_not_pushed(registry, graph, tmp_path):
     assert checked.returncode == 1
     cases = ElementTree.parse(junit).getroot().findall("testsuite/testcase")
     failed = {case.get("name"): case.find("failure").get("message") for case in cases if case.find("failure") is not None}
-    assert list(failed) == ["signature"] and '"nobody" is declared and not in the model' in failed["signature"]
+    assert list(failed) == ["signature"] and '"nobody" is declared but not in the model' in failed["signature"]
     assert "batch" in [case.get("name") for case in cases]
 
 

@@ -107,4 +107,4 @@ def test_deleting_what_a_rollback_goes_back_to_is_told(registry, graph):
         registry.run("push", graph(name), "--alias", "champion")
     assert registry.run("registry", "delete", "m:1").stderr == ""
     told = registry.run("registry", "delete", "m:2").stderr
-    assert "warning: a rollback of m@champion would have gone back to m:2" in told
+    assert "warning: a rollback of m@champion would have returned to m:2" in told

@@ -43,8 +43,8 @@ impl AliasFollowers {
         if self.followers.is_empty() {
             if !self.users.is_empty() {
                 eprint_line!(
-                    "warning: {} of this registry, and none used the version that the alias left: \
-                     their fleet.versions may leave the alias out; `tidegate doctor` says so",
+                    "warning: {} of this registry, but none used the previous version of the alias: \
+                     their fleet.versions may not include the alias; check with `tidegate doctor`",
                     uses(self.users.len(), model),
                 );
             }

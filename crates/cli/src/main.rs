@@ -58,7 +58,7 @@ fn main() -> ExitCode {
 fn explain(error: &clap::Error) -> ExitCode {
     // Such as the name of a file from elsewhere. Clap would repeat it as it is.
     match std::env::args_os().find_map(|argument| with_control_characters(&argument)) {
-        Some(argument) => eprint_line!("error: wrong arguments, of which one is {argument}"),
+        Some(argument) => eprint_line!("error: wrong arguments, including {argument}"),
         // With colours, on a terminal. Nobody may read it.
         None => drop(error.print()),
     }

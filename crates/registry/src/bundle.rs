@@ -234,7 +234,7 @@ impl Bundle {
             check_path(named, limits)?;
             if !present.contains(named) {
                 let problem = format!(
-                    "file \"{}\" is named in {MANIFEST} and not in the bundle",
+                    "file \"{}\" is named in {MANIFEST} but not in the bundle",
                     named.escape_default()
                 );
                 return Err(Error::new(ErrorCode::InvalidBundle, problem));

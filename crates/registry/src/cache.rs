@@ -233,9 +233,8 @@ impl Cache {
         {
             return Ok(());
         }
-        let problem = "registry.require_signature is \"always\", and this machine has no signing key \
-                       that is not revoked: nobody could use the version; create a key with \
-                       `tidegate keys generate`";
+        let problem = "registry.require_signature is \"always\", but this machine has no valid signing key, \
+                       so nobody could use the version: create a key with `tidegate keys generate`";
         Err(Error::new(ErrorCode::KeyUnavailable, problem))
     }
 
@@ -303,7 +302,7 @@ impl Cache {
                 let path = cache.file(&digest, &file.path);
                 if path.exists() && hash_file(&path, &|_| {})?.1.hex() != file.digest {
                     let problem = format!(
-                        "{} in the local cache was changed; remove {} to have it fetched again",
+                        "{} in the local cache was changed; remove {} to fetch it again",
                         path.display(),
                         cache.version_folder(&digest).display()
                     );

@@ -112,7 +112,8 @@ impl Registry {
     pub async fn sign(&self, version: &VersionRecord) -> Result<String> {
         let keys = self.cache.keys()?;
         let Some((id, key)) = keys.signer() else {
-            let problem = "this machine has no signing key that is not revoked; create one with `tidegate keys generate`";
+            let problem =
+                "this machine has no valid signing key; create one with `tidegate keys generate`";
             return Err(Error::new(ErrorCode::KeyUnavailable, problem));
         };
         // A signature must not vouch for a list of files that was changed in the database.

@@ -28,7 +28,7 @@ impl Registry {
             return Ok(());
         }
         let problem = format!(
-            "the database says other things of {} than its {MANIFEST}: {}",
+            "the database and the files of {} have a different {MANIFEST}: {}",
             version.name(),
             differing.join(", ")
         );

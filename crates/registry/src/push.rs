@@ -128,8 +128,9 @@ impl Registry {
         // A push that was silent for too long is ended by others, and its objects may be collected.
         for file in &files {
             if write.object(&file.digest).await?.is_none() {
-                let problem =
-                    format!("the uploads of {model} were removed as garbage meanwhile; push again");
+                let problem = format!(
+                    "the uploads of {model} were removed as garbage in the meantime; push again"
+                );
                 return Err(Error::new(ErrorCode::PushExpired, problem));
             }
         }
@@ -201,7 +202,7 @@ impl Registry {
     ) -> Result<Pushed> {
         if let Some(number) = original.number.filter(|number| *number != version.number) {
             let problem = format!(
-                "{} has this content already, and the import asks for number {number}",
+                "{} has this content already, but the import asks for number {number}",
                 version.name()
             );
             return Err(Error::new(ErrorCode::NumberTaken, problem));

@@ -36,7 +36,7 @@ impl FrontEnd {
         if let Some(fleet) = self.serving.fleet().filter(|fleet| fleet.manages(&model)) {
             if !given.is_empty() {
                 let message =
-                    format!("\"{model}\" is loaded from the registry as it is: push a version");
+                    format!("\"{model}\" is from the registry: to change it, push a version");
                 return Err(InferError::new(ErrorCode::InvalidParameter, message));
             }
             return fleet.load(&model).await;

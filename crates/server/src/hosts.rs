@@ -107,8 +107,7 @@ fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), InferError> {
     if is_chunked {
         return Ok(());
     }
-    let message =
-        "Transfer-Encoding must be chunked, once and alone: use Content-Encoding to compress";
+    let message = "Transfer-Encoding must be only chunked: use Content-Encoding to compress";
     Err(malformed(message.to_owned()))
 }
 
@@ -119,8 +118,8 @@ fn malformed(message: String) -> InferError {
 fn unknown(authority: &str) -> InferError {
     let shown: String = authority.chars().take(128).collect();
     let message = format!(
-        "this server is not known as {shown:?}: server.allowed_hosts has the names that it has \
-         beside addresses and localhost"
+        "this server does not accept the name {shown:?}: use its IP address or localhost, or add \
+         the name to server.allowed_hosts"
     );
     InferError::new(ErrorCode::UnknownHost, message)
 }

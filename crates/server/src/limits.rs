@@ -8,7 +8,7 @@ pub(crate) fn refuse_beyond(max_bytes: usize, bytes: usize) -> Result<(), InferE
         return Ok(());
     }
     let message = format!(
-        "the answer has at least {bytes} bytes, at most {max_bytes} are sent (server.max_answer_bytes)"
+        "the answer has at least {bytes} bytes, the maximum is {max_bytes} (server.max_answer_bytes)"
     );
     Err(InferError::new(ErrorCode::AnswerTooLarge, message))
 }

@@ -72,7 +72,7 @@ impl StateFile {
         };
         let file = self.path.display();
         let message =
-            format!("the change holds until a restart: {file} cannot be written: {problem}");
+            format!("a restart will lose the change: {file} cannot be written: {problem}");
         Err(InferError::new(ErrorCode::NotSaved, message))
     }
 }

@@ -184,7 +184,7 @@ fn determinism(
     let Some((inputs, first)) = first_run else {
         return report.skip(
             NAME,
-            "the model does not take synthetic samples, and the bundle has no others",
+            "the model does not accept synthetic samples, and the bundle has no samples",
         );
     };
     report.run(NAME, || {

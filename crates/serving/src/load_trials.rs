@@ -171,7 +171,7 @@ impl LoadTrials {
         if crashes >= MAX_CRASHES {
             let marker = self.ledger.marker_name(&key);
             return Err(format!(
-                "loading it ended the server {crashes} times, so it is not loaded again; remove {marker} to try it"
+                "loading it crashed the server {crashes} times, so it is not loaded again; remove {marker} to try it"
             ));
         }
         if trial == Trial::Skip {
@@ -252,7 +252,7 @@ impl LoadTrials {
                 Err(reason)
             }
             Err(TrialFailure::NotTried(error)) => {
-                warn!(model, %error, "no process could be started to try the model: it is loaded untried");
+                warn!(model, %error, "cannot start a process for the trial of the model: loading it without a trial");
                 Ok(())
             }
         }

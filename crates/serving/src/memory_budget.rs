@@ -108,7 +108,7 @@ impl MemoryReservation {
         if wanted > budget.limit {
             budget.refused.fetch_add(1, Ordering::Relaxed);
             let message = format!(
-                "the request takes {wanted} bytes of memory, all requests together may take {} \
+                "the request needs {wanted} bytes of memory, but all requests together may use only {} \
                  (server.memory_budget_bytes)",
                 budget.limit
             );
@@ -116,8 +116,8 @@ impl MemoryReservation {
         }
         if !budget.take(bytes) {
             let message = format!(
-                "the request takes {wanted} bytes of memory, and the other requests leave less than \
-                 that of {} (server.memory_budget_bytes)",
+                "the request needs {wanted} bytes of memory, but other requests use too much of the {} \
+                 (server.memory_budget_bytes)",
                 budget.limit
             );
             return Err(InferError::new(ErrorCode::MemoryFull, message));

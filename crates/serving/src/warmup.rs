@@ -251,7 +251,7 @@ fn batch_sizes(limit: usize) -> impl Iterator<Item = usize> {
 /// Without proof, requests share runs only if the configuration says so.
 fn without_samples(max_batch_size: Option<usize>) -> WarmupReport {
     let max_batch_rows = max_batch_size.and_then(NonZeroUsize::new);
-    let reason = "the model does not take synthetic samples".to_owned();
+    let reason = "the model does not accept synthetic samples".to_owned();
     WarmupReport {
         max_batch_rows,
         not_batched: max_batch_rows.is_none().then_some(reason),

@@ -86,8 +86,7 @@ fn generate_encryption_key(file: &Path) -> Result<()> {
     // The path alone on standard output, for scripts; what a person must know on standard error.
     print_line!("{}", file.display());
     eprint_line!(
-        "whoever has this file can decrypt the registry, and nobody can without it: \
-         keep a copy in another place"
+        "this file is needed to decrypt the registry: protect it, and keep a copy in another place"
     );
     Ok(())
 }

@@ -65,7 +65,7 @@ impl Predict {
         match (status.code(), status.signal()) {
             (Some(code), _) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(1))),
             (None, signal) => bail!(
-                "{} ended the process that ran it by signal {}: it may need more memory than there is",
+                "{} crashed the process that ran it (signal {}): it may need more memory than there is",
                 self.model.display(),
                 signal.unwrap_or_default()
             ),

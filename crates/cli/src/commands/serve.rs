@@ -258,8 +258,8 @@ fn nothing_loaded(fleet: &Fleet, place: &str) -> String {
             format!("the registry is empty: add a model to {place} with `tidegate push`")
         }
         (0, models) => format!(
-            "no model is served: the registry in {place} has {}, and fleet.models or \
-             fleet.versions chooses none",
+            "no model is served: the registry in {place} has {}, but fleet.models or \
+             fleet.versions selects none of them",
             counted(models as u64, "model")
         ),
         _ => "models of the registry are loaded by their first request".to_owned(),

@@ -122,15 +122,15 @@ pub struct CostPlan {
 pub enum CostError {
     #[error("cost.currency is {0:?}, it must be three capital letters such as \"EUR\"")]
     Currency(String),
-    #[error("cost.{0} is set and cost.currency is not: name the currency, such as \"EUR\"")]
+    #[error("cost.{0} is set but cost.currency is not: set the currency, such as \"EUR\"")]
     NoCurrency(&'static str),
     #[error(
-        "cost.currency is set and no price is: set cost.vcpu_hour or another one, or leave the currency out"
+        "cost.currency is set but no price is: set cost.vcpu_hour or another price, or remove the currency"
     )]
     NoPrice,
     #[error("cost.{key} is {value}, it must be a number from 0 to {MAX_NUMBER}")]
     Number { key: &'static str, value: f64 },
-    #[error("cost.gpu_hour is set and cost.gpus is not: say how many GPUs are paid for")]
+    #[error("cost.gpu_hour is set but cost.gpus is not: set the number of GPUs that you pay for")]
     NoGpus,
     #[error("cost.budget \"{name}\": {problem}")]
     Budget { name: String, problem: String },
@@ -266,7 +266,7 @@ mod tests {
                 "currency = \"EUR\"\nmemory_gb = nan",
                 "cost.memory_gb is NaN",
             ),
-            ("currency = \"EUR\"\ngpu_hour = 1", "say how many GPUs"),
+            ("currency = \"EUR\"\ngpu_hour = 1", "set the number of GPUs"),
             (
                 "currency = \"EUR\"\nvcpu_hours = 1",
                 "unknown field `vcpu_hours`",

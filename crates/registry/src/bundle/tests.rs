@@ -67,7 +67,7 @@ fn what_the_manifest_says_is_held_against_the_folder() {
     let missing = refused(&[("model.toml", "baseline = 'b.json'"), ("model.onnx", "x")]);
     assert_eq!(
         missing.message,
-        "file \"b.json\" is named in model.toml and not in the bundle"
+        "file \"b.json\" is named in model.toml but not in the bundle"
     );
     let misspelt = refused(&[("model.toml", "artefact = 'x'"), ("model.onnx", "x")]);
     assert!(

@@ -44,7 +44,7 @@ impl Cache {
             return Ok(());
         }
         let problem = format!(
-            "{} has {wanted} bytes; the cache is limited to {} bytes, of which {total} are in use",
+            "{} has {wanted} bytes; the cache is limited to {} bytes, and {total} of them are in use",
             entry.version.name(),
             self.max_bytes
         );

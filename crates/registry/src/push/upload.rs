@@ -214,7 +214,7 @@ impl Registry {
         let mut write = self.store.write(&self.actor).await?;
         if !write.knows_upload(&location).await? {
             let problem = format!(
-                "the upload of {} was removed as garbage meanwhile; push again",
+                "the upload of {} was removed as garbage in the meantime; push again",
                 task.file.digest
             );
             return Err(Error::new(ErrorCode::PushExpired, problem));

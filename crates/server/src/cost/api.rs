@@ -19,7 +19,7 @@ use crate::routes::Routes;
 
 /// Most rows of an answer.
 const MAX_ROWS: usize = 10_000;
-const NO_PRICES: &str = "no cost is counted here: the server has no prices; set cost.currency and a price such as cost.vcpu_hour";
+const NO_PRICES: &str = "the server counts no costs, because it has no prices: set cost.currency and a price such as cost.vcpu_hour";
 
 #[derive(OpenApi)]
 #[openapi(paths(cost))]

@@ -501,7 +501,7 @@ pub(crate) fn decode_instances(
 ) -> Result<Vec<(String, Tensor)>, InferError> {
     let Some(spec) = signature.only_required_input() else {
         let message =
-            "the v1 protocol carries one input, this model has several: use /v2/models/NAME/infer";
+            "the v1 protocol has one input, but this model has several: use /v2/models/NAME/infer";
         return Err(InferError::new(ErrorCode::MalformedRequest, message));
     };
     let mut json = Jiter::new(body).with_allow_inf_nan();

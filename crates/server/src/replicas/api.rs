@@ -58,7 +58,7 @@ pub(crate) struct Replica {
     (status = 404, description = "the server is alone", body = ErrorBody)))]
 async fn replicas(State(replicas): State<Arc<Replicas>>) -> Result<Json<Group>, ApiError> {
     let Some(status) = replicas.status() else {
-        let message = "this server is alone: replicas.group in its configuration names no group";
+        let message = "this server has no group: replicas.group is not set";
         return Err(InferError::new(ErrorCode::NotFound, message).into());
     };
     Ok(Json(status.into()))

@@ -33,7 +33,7 @@ impl Default for ReplicasConfig {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum ReplicasError {
-    #[error("replicas.database is set and replicas.group is not: name the group that meets there")]
+    #[error("replicas.database is set but replicas.group is not: set the name of the group")]
     NoGroup,
     #[error("replicas.group must have 1 to {MAX_NAME} characters")]
     Name,

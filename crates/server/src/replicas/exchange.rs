@@ -97,7 +97,7 @@ impl Member {
         let group = &self.group;
         warn!(
             group,
-            "the database of the group is an older state or another one: it gets the counts that are known here"
+            "the database of the group was restored or replaced: this server writes its known counts to it"
         );
         store.raise_counts(addition, &self.objectives.known()).await
     }

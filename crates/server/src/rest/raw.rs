@@ -64,14 +64,14 @@ fn shape(spec: &TensorSpec, bytes: usize) -> Result<Shape, InferError> {
 }
 
 fn several_inputs() -> InferError {
-    let message = "a body without JSON has one input, this model has several: send \
+    let message = "a body without JSON has one input, but this model has several: send \
                    Inference-Header-Content-Length and JSON before the bytes";
     InferError::new(ErrorCode::MalformedRequest, message)
 }
 
 fn open_shape(spec: &TensorSpec) -> InferError {
     let message = format!(
-        "the shape of input \"{}\" does not follow from the bytes: send \
+        "the shape of input \"{}\" cannot be computed from the number of bytes: send \
          Inference-Header-Content-Length and JSON before the bytes",
         spec.name
     );

@@ -35,7 +35,7 @@ fn counterpart<'a>(
         )),
         (name, _) => found.iter().find(|spec| spec.name == name).ok_or_else(|| {
             format!(
-                "{side} \"{name}\" is declared and not in the model, which has {}",
+                "{side} \"{name}\" is declared but not in the model, which has {}",
                 names(found)
             )
         }),
@@ -133,7 +133,7 @@ mod tests {
         let problem = |tensor| check(tensor).unwrap_err();
         assert_eq!(
             problem(named("y")),
-            "input \"y\" is declared and not in the model, which has \"x\""
+            "input \"y\" is declared but not in the model, which has \"x\""
         );
         let datatype = DeclaredTensor {
             datatype: Some(DataType::Fp64),

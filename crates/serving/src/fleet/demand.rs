@@ -193,7 +193,7 @@ fn not_ready(model: &str, why: &str) -> InferError {
 fn too_many_waiting(model: &str, limit: usize) -> InferError {
     InferError::new(
         ErrorCode::QueueFull,
-        format!("{limit} requests wait for \"{model}\" to be loaded already, which is the limit"),
+        format!("{limit} requests already wait for the load of \"{model}\", which is the limit"),
     )
 }
 

@@ -261,7 +261,7 @@ impl Fleet {
         let limit = self.budget.limit();
         if bytes > limit {
             return Err(NotLoaded::Failed(format!(
-                "it takes about {bytes} bytes, fleet.memory_budget_bytes is {limit}"
+                "it needs about {bytes} bytes, but fleet.memory_budget_bytes is {limit}"
             )));
         }
         loop {
@@ -278,8 +278,8 @@ impl Fleet {
             let will_fit = self.evict_until_fits(&task.record.model, task.number, bytes);
             if !will_fit && !self.has_memory_in_transit() {
                 return Err(NotLoaded::Failed(format!(
-                    "it takes about {bytes} bytes, and all versions that are loaded within the {limit} bytes of \
-                     fleet.memory_budget_bytes are pinned, or serve until their successor is loaded"
+                    "it needs about {bytes} bytes of fleet.memory_budget_bytes ({limit}), but no loaded version \
+                     can be unloaded: they are pinned, or must serve until a newer version is loaded"
                 )));
             }
             changed.await;

@@ -14,7 +14,7 @@ pub(super) fn reserve(
     let bytes = version.known_answer().bytes(rows);
     if bytes > max_answer_bytes {
         let message = format!(
-            "the outputs of {rows} rows have {bytes} bytes, at most {max_answer_bytes} are answered \
+            "the outputs of {rows} rows have {bytes} bytes, the maximum is {max_answer_bytes} \
              (server.max_answer_bytes)"
         );
         return Err(InferError::new(ErrorCode::AnswerTooLarge, message));

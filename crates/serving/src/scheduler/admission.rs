@@ -85,7 +85,7 @@ impl Admission {
             return Ok(parts);
         }
         let message = format!(
-            "{rows} rows without elements make {parts} batches of {max_rows}, at most {max_parts} are run"
+            "{rows} rows without elements make {parts} batches of {max_rows}, the maximum is {max_parts}"
         );
         Err(InferError::new(ErrorCode::ShapeOverflow, message))
     }

@@ -137,7 +137,8 @@ impl BatchContract {
         };
         let is_certain = is_float(&alone[at]) || alone[at].shape() != row.outputs[at].shape();
         if is_certain || self.is_in_doubt.swap(true, Ordering::Relaxed) {
-            let reason = format!("output {at} of a request in a batch differs from the same alone");
+            let reason =
+                format!("output {at} of a request differs between a batch and a run alone");
             self.break_with(reason, stats);
         }
     }

@@ -25,8 +25,8 @@ pub(super) async fn delete(registry: &Registry, args: &VersionArg) -> Result<()>
     registry.delete(&version).await?;
     if !aliases.is_empty() {
         eprint_line!(
-            "warning: a rollback of {} would have gone back to {}; its files stay until the next \
-             `tidegate registry gc`, and a new push of the bundle makes a version of it",
+            "warning: a rollback of {} would have returned to {}; its files stay until the next \
+             `tidegate registry gc`; to get the version back, push the bundle again",
             aliases.join(", "),
             version.name()
         );

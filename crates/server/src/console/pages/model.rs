@@ -106,7 +106,7 @@ fn tensor(spec: &TensorSpec, declared: &[DeclaredTensor], is_only: bool) -> Tens
         .find(|declared| declared.name == spec.name || (is_only && declared.name.is_empty()));
     let mut notes = Vec::new();
     if spec.optional {
-        notes.push("may be left out".to_owned());
+        notes.push("optional".to_owned());
     }
     if let Some(declared) = declared {
         notes.extend(
