@@ -177,20 +177,20 @@ impl ObjectiveRules<'_> {
                 let share =
                     alert.factor * alert.long.ms() as f64 / (f64::from(days) * DAY_MS as f64);
                 format!(
-                    "At {} it spends {}% of the {days}d budget in {long}.",
+                    "At a burn rate of {}, {}% of the {days}d budget is used in {long}.",
                     alert.factor,
                     percent(share)
                 )
             }
             Window::Month => format!(
-                "At {} a month's budget lasts {:.1} days.",
+                "At a burn rate of {}, a month's budget lasts {:.1} days.",
                 alert.factor,
                 30.0 / alert.factor
             ),
         };
         format!(
-            "Over the last {long} and {short} more than {}% of the requests {bad}, where {}% may. The burn rate over \
-             {long} is {{{{ $value | printf \"%.1f\" }}}}. {spends}",
+            "Over the last {long} and {short}, more than {}% of the requests {bad}; {}% are allowed. The burn rate \
+             over {long} is {{{{ $value | printf \"%.1f\" }}}}. {spends}",
             percent(alert.factor * self.slo.error_budget()),
             percent(self.slo.error_budget()),
         )

@@ -94,7 +94,7 @@ fn not_ready(job: &str) -> General {
         summary: "requests are refused because their model is not loaded",
         description:
             "{{ $labels.instance }} refused {{ $value | printf \"%.0f\" }} requests with not_ready in 5 minutes: \
-                      it knows the model and has not loaded it."
+                      it knows the model but has not loaded it."
                 .to_owned(),
     }
 }
@@ -110,8 +110,8 @@ fn load_failed(job: &str) -> General {
             increase_of_new(&format!("tidegate_model_loads_total{{{job},outcome=\"failed\"}}"), "15m")
         ),
         summary: "a model could not be loaded",
-        description: "{{ $labels.model }} failed to load {{ $value | printf \"%.0f\" }} times in 15 minutes. What was \
-                      loaded before stays in service."
+        description: "{{ $labels.model }} failed to load {{ $value | printf \"%.0f\" }} times in 15 minutes. Versions \
+                      that were loaded before stay in service."
             .to_owned(),
     }
 }
@@ -131,7 +131,7 @@ fn overload(job: &str) -> General {
         ),
         summary: "more requests arrive than the server can answer in time",
         description: "{{ $value | humanizePercentage }} of the requests for {{ $labels.model }} were refused with \
-                      queue_full or deadline_exceeded in the last 5 minutes; the alert is above 1%."
+                      queue_full or deadline_exceeded in the last 5 minutes; the alert fires above 1%."
             .to_owned(),
     }
 }
@@ -146,7 +146,7 @@ fn connections_refused(job: &str) -> General {
         expr: format!("increase(tidegate_connections_refused_total{{{job}}}[5m]) > 0"),
         summary: "connections are closed because too many are open",
         description: "{{ $labels.instance }} closed {{ $value | printf \"%.0f\" }} connections in 5 minutes because \
-                      server.max_connections were open."
+                      too many were open."
             .to_owned(),
     }
 }
@@ -160,9 +160,8 @@ fn standing_queue(job: &str) -> General {
         // The minimum tells a queue that grows or stays from a burst that is worked off.
         expr: format!("min_over_time(nv_inference_pending_request_count{{{job}}}[5m]) > 100"),
         summary: "requests wait, and the queue does not get shorter",
-        description: "At least {{ $value | printf \"%.0f\" }} requests have been waiting for {{ $labels.model }} version \
-                      {{ $labels.version }} on {{ $labels.instance }} at every moment of the last 5 minutes; the alert is \
-                      above 100."
+        description: "In the last 5 minutes, at least {{ $value | printf \"%.0f\" }} requests were always waiting for \
+                      {{ $labels.model }} version {{ $labels.version }} on {{ $labels.instance }}; the alert fires above 100."
             .to_owned(),
     }
 }
@@ -181,8 +180,8 @@ fn memory_grows(job: &str) -> General {
              sum by (instance) ({models} offset 6h))) / {memory} offset 6h > 0.5"
         ),
         summary: "a server uses more and more memory",
-        description: "{{ $labels.instance }} takes {{ $value | humanizePercentage }} more memory than six hours ago, \
-                      beyond what newly loaded models took; the alert is above 50%."
+        description: "{{ $labels.instance }} uses {{ $value | humanizePercentage }} more memory than six hours ago, \
+                      without newly loaded models; the alert fires above 50%."
             .to_owned(),
     }
 }
@@ -199,8 +198,8 @@ fn registry_unreachable(job: &str) -> General {
         ),
         summary: "a server cannot read the registry",
         description:
-            "{{ $labels.instance }} has not been able to read the registry for 10 minutes. What is loaded stays in \
-                      service; new versions, aliases and rollbacks do not arrive."
+            "{{ $labels.instance }} could not read the registry for 10 minutes. Loaded versions stay in service, \
+                      but new versions, aliases and rollbacks do not arrive."
                 .to_owned(),
     }
 }
@@ -214,8 +213,8 @@ fn replicas_apart(job: &str) -> General {
         expr: format!("tidegate_replicas_connected{{{job}}} == 0"),
         summary: "a server cannot reach the other replicas of its group",
         description:
-            "{{ $labels.instance }} has not been able to exchange anything with the group {{ $labels.group }} \
-                      for 5 minutes: it counts objectives and sends alerts by itself."
+            "{{ $labels.instance }} could not exchange state with the group {{ $labels.group }} for 5 minutes: \
+                      it evaluates objectives and sends alerts alone."
                 .to_owned(),
     }
 }
@@ -232,7 +231,7 @@ fn cold_starts(job: &str) -> General {
         summary: "many requests wait for their model to be loaded",
         description:
             "{{ $value | humanizePercentage }} of the requests for {{ $labels.model }} waited for a load in the \
-                      last 15 minutes; the alert is above 5%."
+                      last 15 minutes; the alert fires above 5%."
                 .to_owned(),
     }
 }
@@ -260,7 +259,7 @@ fn memory_high(job: &str, limit: u64) -> General {
         expr: format!("process_resident_memory_bytes{{{job}}} / {limit} > 0.9"),
         summary: "a server is about to run out of memory",
         description: format!(
-            "{{{{ $labels.instance }}}} takes {{{{ $value | humanizePercentage }}}} of its {limit} bytes; the alert is above \
+            "{{{{ $labels.instance }}}} uses {{{{ $value | humanizePercentage }}}} of its {limit} bytes; the alert fires above \
              90%."
         ),
     }
