@@ -25,15 +25,15 @@ pub(super) fn dashboard(job: &str) -> Dashboard {
 
 fn time(model: &str) -> Vec<Panel> {
     vec![
-        Panel::heatmap("Request durations", "s", "How many answers took how long.").query(
+        Panel::heatmap("Request durations", "s", "The distribution of latency.").query(
             "{{le}}",
             format!("sum by (le) (rate(tidegate_request_duration_seconds_bucket{{{model}}}[$__rate_interval]))"),
         ),
-        Panel::lines("99th percentile by stage", "s", "All of it, waiting for an instance, and in the engine.")
+        Panel::lines("99th percentile by stage", "s", "The whole time, the time in the queue, and the time in the engine.")
             .query("{{model}} all", quantile(0.99, "tidegate_request_duration_seconds", model))
             .query("{{model}} queue", stage("tidegate_queue_duration_seconds", model))
             .query("{{model}} engine", stage("tidegate_compute_duration_seconds", model)),
-        Panel::lines("Mean time by stage", "µs", "Of an answered request.")
+        Panel::lines("Mean time by stage", "µs", "Of answered requests.")
             .query("{{model}} all", mean("nv_inference_request_duration_us", model))
             .query("{{model}} queue", mean("nv_inference_queue_duration_us", model))
             .query("{{model}} join", mean("nv_inference_compute_input_duration_us", model))
@@ -52,7 +52,7 @@ fn batches(model: &str) -> Vec<Panel> {
         Panel::lines(
             "Rows that ran together",
             "short",
-            "On average. How many batches had how many rows is at /v2/models/MODEL/stats.",
+            "On average. /v2/models/MODEL/stats has the distribution of batch sizes.",
         )
         .query(
             "{{model}}",
@@ -74,12 +74,12 @@ fn versions(job: &str, model: &str) -> Vec<Panel> {
             "{{model}} {{version}}",
             format!("sum by (model, version) (rate(nv_inference_request_success{{{model}}}[$__rate_interval]))"),
         ),
-        Panel::table("Loaded versions", "Memory that each took when it was loaded, by server.")
+        Panel::table("Loaded versions", "Memory that each version used when it was loaded, by server.")
             .query("", format!("max by (model, version, instance) (tidegate_model_memory_bytes{{{model}}})")),
         Panel::lines(
             "Load time",
             "s",
-            "Of a version's last load, warm-up included; and cold starts in the hour before.",
+            "Time of the last load of each version, with warm-up; and cold starts in the hour before.",
         )
         .query("{{model}} {{version}}", format!("max by (model, version) (tidegate_version_load_seconds{{{model}}})"))
         .query(
@@ -97,22 +97,22 @@ fn versions(job: &str, model: &str) -> Vec<Panel> {
 
 fn failures(job: &str, model: &str) -> Vec<Panel> {
     vec![
-        Panel::lines("Failures by reason", "reqps", "Of requests that reached a version; clients' mistakes too.")
+        Panel::lines("Failures by reason", "reqps", "Failed requests that reached a version, including client errors.")
             .query(
                 "{{model}} {{version}} {{reason}}",
                 format!(
                     "sum by (model, version, reason) (rate(nv_inference_request_failure{{{model}}}[$__rate_interval]))"
                 ),
             ),
-        Panel::lines("Refused by code", "reqps", "Of requests that reached no version.").query(
+        Panel::lines("Refused by code", "reqps", "Requests that did not reach a version.").query(
             "{{code}}",
             format!("sum by (code) (rate(tidegate_requests_refused_total{{{job}}}[$__rate_interval]))"),
         ),
-        Panel::lines("Answers", "Bps", "Bytes a second that answers take, by model.").query(
+        Panel::lines("Answers", "Bps", "Bytes of answers per second, by model.").query(
             "{{model}}",
             format!("sum by (model) (rate(tidegate_answer_bytes_total{{{model}}}[$__rate_interval]))"),
         ),
-        Panel::lines("Given up by clients", "reqps", "Their client hung up before the answer.").query(
+        Panel::lines("Cancelled by clients", "reqps", "The client disconnected before the answer.").query(
             "{{model}}",
             format!("sum by (model) (rate(tidegate_requests_abandoned_total{{{model}}}[$__rate_interval]))"),
         ),
@@ -124,7 +124,7 @@ fn traces(job: &str) -> Vec<Panel> {
         Panel::lines(
             "Traces kept",
             "reqps",
-            "Requests whose trace was kept, and why.",
+            "Requests whose trace was kept, by reason.",
         )
         .query(
             "{{reason}}",
@@ -135,7 +135,7 @@ fn traces(job: &str) -> Vec<Panel> {
         Panel::lines(
             "Spans",
             "short",
-            "A second, by what became of them; `dropped` and `failed` are lost.",
+            "Per second, by outcome; `dropped` and `failed` spans are lost.",
         )
         .query(
             "{{outcome}}",
@@ -149,7 +149,7 @@ fn traces(job: &str) -> Vec<Panel> {
 /// What the servers take of their machine.
 fn processes(job: &str, model: &str) -> Vec<Panel> {
     vec![
-        Panel::lines("Processors in use", "short", "By server and mode, of how many; and what the engines take of them.")
+        Panel::lines("Processors in use", "short", "CPUs in use by server and mode, all CPUs, and CPUs that the engines use.")
             .query("{{instance}} processors", format!("tidegate_process_cpus{{{job}}}"))
             .query(
                 "{{instance}} {{mode}}",
@@ -163,7 +163,7 @@ fn processes(job: &str, model: &str) -> Vec<Panel> {
                 "{{instance}} held back",
                 format!("rate(tidegate_cgroup_cpu_throttled_seconds_total{{{job}}}[$__rate_interval])"),
             ),
-        Panel::lines("Memory", "bytes", "Resident, the part that loading models took, what is left, and the limit.")
+        Panel::lines("Memory", "bytes", "Resident memory, the part of loaded models, free memory, and the limit.")
             .query("{{instance}}", format!("process_resident_memory_bytes{{{job}}}"))
             .query("{{instance}} models", format!("sum by (instance) (tidegate_model_memory_bytes{{{job}}})"))
             .query("{{instance}} left", format!("tidegate_memory_available_bytes{{{job}}}"))
@@ -179,12 +179,12 @@ fn processes(job: &str, model: &str) -> Vec<Panel> {
         Panel::lines(
             "Requests in flight",
             "bytes",
-            "Memory that requests and answers take, and may take; and requests refused for want of it, in the hour before.",
+            "Memory of requests and answers, its limit, and requests refused in the hour before because it was used up.",
         )
         .query("{{instance}}", format!("tidegate_request_memory_bytes{{{job}}}"))
         .query("{{instance}} limit", format!("tidegate_request_memory_limit_bytes{{{job}}}"))
         .query("{{instance}} refused", format!("increase(tidegate_request_memory_refused_total{{{job}}}[1h])")),
-        Panel::lines("Data folder", "bytes", "The disk that the server writes to: what is left, and its size.")
+        Panel::lines("Data folder", "bytes", "Free space and size of the disk that the server writes to.")
             .query("{{instance}} left", format!("tidegate_data_available_bytes{{{job}}}"))
             .query("{{instance}} size", format!("tidegate_data_size_bytes{{{job}}}")),
     ]
@@ -193,32 +193,32 @@ fn processes(job: &str, model: &str) -> Vec<Panel> {
 /// What can run out, and how long each server has run.
 fn limits(job: &str) -> Vec<Panel> {
     vec![
-        Panel::lines("Running for", "s", "Time since each server's process began.")
+        Panel::lines("Running for", "s", "Time since each server's process started.")
             .query("{{instance}}", format!("time() - process_start_time_seconds{{{job}}}")),
         Panel::lines("Killed for memory", "short", "Processes of the cgroup, in the hour before.")
             .query("{{instance}}", format!("increase(tidegate_cgroup_oom_kills_total{{{job}}}[1h])")),
-        Panel::lines("Files and threads", "short", "Open files, how many there may be, and threads.")
+        Panel::lines("Files and threads", "short", "Open files, their limit, and threads.")
             .query("{{instance}} files", format!("process_open_fds{{{job}}}"))
             .query("{{instance}} most files", format!("process_max_fds{{{job}}}"))
             .query("{{instance}} threads", format!("tidegate_process_threads{{{job}}}")),
         Panel::lines(
             "No longer batched",
             "short",
-            "Versions whose requests run one by one since a batch gave other answers than single rows, in the hour before.",
+            "Versions that stopped batching in the hour before, because rows of a batch depended on each other.",
         )
         .query("{{model}} {{version}}", format!("increase(tidegate_batching_stopped_total{{{job}}}[1h])")),
         Panel::lines(
             "Not counted",
             "short",
-            "Requests missing in the figures, and versions counted as one, in the hour before.",
+            "Requests that are missing in the metrics, and versions that are counted together, in the hour before.",
         )
         .query("{{instance}} requests", format!("increase(tidegate_observations_dropped_total{{{job}}}[1h])"))
         .query("{{instance}} versions", format!("increase(tidegate_metrics_overflows_total{{{job}}}[1h])")),
         Panel::lines(
             "Open connections",
             "short",
-            "By server and protocol; and, in the hour before, those that were ended because nothing happened on them, and \
-             pages of the console without live updates.",
+            "By server and protocol. In the hour before: connections that were closed because they were idle or their \
+             client did not read, and pages of the console without live updates.",
         )
         .query("{{instance}} {{protocol}}", format!("tidegate_open_connections{{{job}}}"))
         .query(
@@ -238,13 +238,13 @@ fn gpus(job: &str) -> Vec<Panel> {
         Panel::lines(
             "GPUs in use",
             "percentunit",
-            "Share of the last moments in which each ran anything.",
+            "Share of recent time in which each GPU was busy.",
         )
         .query(DEVICE, format!("tidegate_gpu_utilization_ratio{{{job}}}")),
         Panel::lines(
             "GPU memory",
             "bytes",
-            "In use by whichever process, and what there is.",
+            "Memory in use by all processes, and the total.",
         )
         .query(DEVICE, format!("tidegate_gpu_memory_used_bytes{{{job}}}"))
         .query(

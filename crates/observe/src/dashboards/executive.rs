@@ -6,7 +6,7 @@ pub(super) fn dashboard(job: &str) -> Dashboard {
     Dashboard {
         name: "tidegate-executive",
         title: "Tidegate: service levels",
-        description: "Whether objectives are met, what is left of error budgets, how much the service is used, and what it costs.",
+        description: "Whether objectives are met, the remaining error budgets, the use of the service, and its cost.",
         from: "now-30d",
         job: job.to_owned(),
         rows: vec![now(), over_time(), usage(job), cost(job)],
@@ -22,7 +22,7 @@ fn now() -> Vec<Panel> {
         Panel::number(
             "Error budget left",
             "percentunit",
-            "Of what may fail in the objective's window. Below zero the objective is missed.",
+            "The part of the allowed failures that is left in the objective's window. Below zero, the objective is missed.",
         )
         .query("{{slo}}", "tidegate_slo:budget_remaining:ratio".to_owned()),
         Panel::number("Alerts now", "short", "Alerts that fire, by severity.").query(
@@ -37,7 +37,7 @@ fn over_time() -> Vec<Panel> {
         Panel::lines(
             "Error budget left",
             "percentunit",
-            "A line that reaches zero before its window ends is a missed objective.",
+            "If a line reaches zero before the window ends, the objective is missed.",
         )
         .query("{{slo}}", "tidegate_slo:budget_remaining:ratio".to_owned()),
         Panel::lines(
@@ -47,7 +47,7 @@ fn over_time() -> Vec<Panel> {
         )
         .query("{{slo}}", "tidegate_slo:burn_rate:ratio6h".to_owned()),
         Panel::lines(
-            "Share of bad requests against what may be",
+            "Share of bad requests, and allowed share",
             "percentunit",
             "By objective, over a day.",
         )
@@ -94,15 +94,15 @@ fn cost(job: &str) -> Vec<Panel> {
             format!("sum by (currency, part) ({})", spent(job, "")),
         ),
         Panel::lines(
-            "Cost of a thousand predictions",
+            "Cost of 1,000 predictions",
             "short",
-            "By model, over a day, with its part of what nobody used and of what is fixed.",
+            "By model, over a day, with its share of idle and fixed costs.",
         )
         .query("{{model}} ({{currency}})", cost_of_a_thousand(job)),
         Panel::lines(
             "Cost budgets used up",
             "percentunit",
-            "At 100% it is spent before its day or month is over.",
+            "At 100%, the budget is used up.",
         )
         .query(
             "{{budget}}",
@@ -111,7 +111,7 @@ fn cost(job: &str) -> Vec<Panel> {
         Panel::number(
             "Shares of budgets reached",
             "short",
-            "How many of the shares at which an alert fires.",
+            "How many alert shares of each budget were reached.",
         )
         .query(
             "{{budget}}",

@@ -8,7 +8,7 @@ pub(super) fn dashboard(job: &str) -> Dashboard {
     Dashboard {
         name: "tidegate-on-call",
         title: "Tidegate: on call",
-        description: "Alerts, errors and latency now, and the loads, restarts and queues that may be behind them.",
+        description: "Alerts, errors and latency now, and their possible causes: loads, restarts and queues.",
         from: "now-6h",
         job: job.to_owned(),
         rows: vec![
@@ -25,12 +25,12 @@ pub(super) fn dashboard(job: &str) -> Dashboard {
 
 fn alerts(job: &str) -> Vec<Panel> {
     vec![
-        Panel::table("Alerts", "What fires or is about to.")
+        Panel::table("Alerts", "Firing and pending alerts.")
             .query("", "ALERTS{alertname=~\"Tidegate.*\"}".to_owned()),
         Panel::number(
             "Servers that are scraped",
             "short",
-            "And how many there should be.",
+            "Servers that respond, and all servers that Prometheus knows.",
         )
         .query("up", format!("sum(up{{{job}}})"))
         .query("of", format!("count(up{{{job}}})")),
@@ -48,7 +48,7 @@ fn users(model: &str) -> Vec<Panel> {
         Panel::lines(
             "Error rate",
             "percentunit",
-            "What the server failed, of what was not the client's fault.",
+            "The share of requests that the server failed. Client errors do not count.",
         )
         .query("{{model}}", format!("{failed} / ({failed} + {answered})")),
         Panel::lines(
@@ -74,19 +74,19 @@ fn burn() -> Vec<Panel> {
         Panel::lines(
             "Burn rate, 5 minutes",
             "short",
-            "Pages above 14.4, if the hour is above it too.",
+            "A page fires above 14.4, if the burn rate over one hour is above 14.4 too.",
         )
         .query("{{slo}}", "tidegate_slo:burn_rate:ratio5m".to_owned()),
         Panel::lines(
             "Burn rate, 1 hour",
             "short",
-            "Pages above 14.4, if five minutes are above it too.",
+            "A page fires above 14.4, if the burn rate over 5 minutes is above 14.4 too.",
         )
         .query("{{slo}}", "tidegate_slo:burn_rate:ratio1h".to_owned()),
         Panel::lines(
             "Error budget left",
             "percentunit",
-            "Below zero the objective is missed.",
+            "Below zero, the objective is missed.",
         )
         .query("{{slo}}", "tidegate_slo:budget_remaining:ratio".to_owned()),
     ]
@@ -107,7 +107,7 @@ fn fleet(job: &str) -> Vec<Panel> {
         Panel::lines(
             "Cold starts and evictions",
             "reqps",
-            "Requests that waited for a load, and versions that made room.",
+            "Requests that waited for a load, and versions that were unloaded to free memory.",
         )
         .query(
             "waited {{model}}",
@@ -120,7 +120,7 @@ fn fleet(job: &str) -> Vec<Panel> {
         Panel::lines(
             "Memory of versions",
             "bytes",
-            "What they take of the memory budget, by server.",
+            "Memory of versions, and the memory budget, by server.",
         )
         .query(
             "{{instance}}",
@@ -136,13 +136,13 @@ fn fleet(job: &str) -> Vec<Panel> {
 /// What the servers say of themselves.
 fn themselves(job: &str) -> Vec<Panel> {
     vec![
-        Panel::lines("Ready, and sees the registry", "short", "By server: 1 or 0.")
+        Panel::lines("Ready, and registry reachable", "short", "By server: 1 or 0.")
             .query("{{instance}} ready", format!("tidegate_ready{{{job}}}"))
             .query("{{instance}} registry", format!("tidegate_registry_reachable{{{job}}}")),
         Panel::lines(
             "Replicas",
             "short",
-            "Servers of each group, as seen from each; whether they reach the others, and who sends alerts.",
+            "For each server: servers of its group, whether it reaches the group, and whether it sends alerts.",
         )
         .query("{{group}} {{instance}} sees", format!("tidegate_replicas{{{job}}}"))
         .query("{{group}} {{instance}} is connected", format!("tidegate_replicas_connected{{{job}}}"))
@@ -150,7 +150,7 @@ fn themselves(job: &str) -> Vec<Panel> {
         Panel::lines("Burn rate, as servers see themselves", "short", "The highest over all servers, by window.")
             .query("{{slo}} {{window}}", format!("max by (slo, window) (tidegate_slo_burn_rate{{{job}}})"))
             .query("{{slo}} budget left", format!("min by (slo) (tidegate_slo_error_budget_remaining{{{job}}})")),
-        Panel::lines("Alerts of the servers", "short", "How many servers fire each, and messages to Alertmanagers.")
+        Panel::lines("Alerts of the servers", "short", "For each alert, the number of servers that fire it; and messages to Alertmanagers.")
             .query("{{slo}} {{severity}}", format!("sum by (slo, severity) (tidegate_slo_alert_firing{{{job}}})"))
             .query(
                 "deliveries {{outcome}}",
@@ -177,7 +177,7 @@ fn load(job: &str, model: &str) -> Vec<Panel> {
         Panel::lines(
             "Shed requests a second",
             "reqps",
-            "Refused because the queue was full, or the answer would be late.",
+            "Refused because the queue was full, or because the answer would be late.",
         )
         .query(
             "{{model}} {{reason}}",
@@ -189,7 +189,7 @@ fn load(job: &str, model: &str) -> Vec<Panel> {
         Panel::lines(
             "Refused before a version",
             "reqps",
-            "By error code; and connections that were closed at once.",
+            "By error code; and connections that were closed immediately.",
         )
         .query(
             "{{code}}",
