@@ -43,8 +43,8 @@ impl AliasFollowers {
         if self.followers.is_empty() {
             if !self.users.is_empty() {
                 eprint_line!(
-                    "warning: {} of this registry, but none used the previous version of the alias: \
-                     their fleet.versions may not include the alias; check with `tidegate doctor`",
+                    "warning: {} from this registry, but the move of the alias does not affect them: they did not \
+                     serve its previous version; `tidegate doctor` says why",
                     uses(self.users.len(), model),
                 );
             }

@@ -153,7 +153,7 @@ impl Connection {
         } else if self.parser.is_done() {
             return Err(Failure::new(
                 FailureKind::Malformed,
-                "the server sent more than the answer",
+                "the server sent more bytes than the answer has",
             ));
         } else if self.end == self.buffer.len() {
             if self.start == 0 {

@@ -98,7 +98,7 @@ error_codes! {
     BadSignature "bad_signature"
         "the signature does not match the content" "find out who changed the registry";
     ManifestDowngraded "manifest_downgraded"
-        "the number has the content of another version" "find out who changed the registry";
+        "the version number has the content of another version" "find out who changed the registry";
     ManifestCorrupt "manifest_corrupt"
         "the list of files does not match the version's digest" "restore the database from its backup";
     ObjectMissing "object_missing"
@@ -126,7 +126,7 @@ error_codes! {
     DatabaseUnavailable "database_unavailable"
         "the database cannot be reached" "retry when it can be reached";
     OtherRegistry "other_registry"
-        "the database contains another registry than the one that the server follows" "restore the database from its backup; to follow the other registry, stop the server and remove `snapshot.json` from its cache";
+        "the database belongs to another registry" "restore the database from its backup; to follow the other registry, stop the server and remove `snapshot.json` from its cache";
     DatabaseRefused "database_refused"
         "the database cannot be used" "read the reason in the message";
     CacheTooSmall "cache_too_small"

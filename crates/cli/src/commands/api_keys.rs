@@ -16,8 +16,8 @@ use crate::registry_access::{RegistryAccess, block_on};
 
 /// Manage the API keys of callers
 ///
-/// Works on the database itself, so that the first key can be created before a server runs. Servers
-/// with auth.enabled = true know of each change within a second.
+/// These commands write to the database directly, so the first key can be created before a server
+/// runs. Servers with auth.enabled = true see each change within a second.
 #[derive(Debug, Args)]
 pub(super) struct ApiKeys {
     #[command(subcommand)]
@@ -32,7 +32,7 @@ enum ApiKeysCommand {
     Create(Create),
     /// List keys
     List(List),
-    /// Replace a key by a new one, and print that; the earlier one stays valid for a while
+    /// Replace a key by a new one, and print the new key; the old key stays valid for some time
     Rotate(Rotate),
     /// Revoke a key: servers refuse it within a second
     Revoke {
@@ -50,7 +50,7 @@ struct Create {
     /// What the key permits: viewer, caller, deployer, operator or admin
     #[arg(long)]
     role: Role,
-    /// On what: names of endpoints and models, `fraud*` for all that begin so, or KIND:NAME
+    /// The endpoints and models: names, `fraud*` for names that begin with fraud, or KIND:NAME
     /// [default: everything]
     #[arg(
         long,

@@ -16,7 +16,7 @@ pub(crate) struct TemporaryOverride {
     /// The reason
     #[arg(long)]
     comment: String,
-    /// Who asks for it [default: USER@HOST]
+    /// Your name [default: USER@HOST]
     #[arg(long)]
     author: Option<String>,
 }

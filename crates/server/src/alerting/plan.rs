@@ -173,7 +173,7 @@ fn check_metric(rule: &AlertRule, catalogue: &[MetricEntry]) -> Result<(), Alert
         Some(metric) => {
             let entry = catalogue.iter().find(|entry| has_series(entry, metric));
             let entry = entry.ok_or_else(|| {
-                wrong_rule(rule, format!("there is no metric {metric:?}: docs/reference/metrics.md lists them; of a histogram take _count or _sum"))
+                wrong_rule(rule, format!("there is no metric {metric:?}: docs/reference/metrics.md lists them; for a histogram use _count or _sum"))
             })?;
             if entry.kind == MetricKind::Summary
                 && !rule.label_names().any(|name| name == "quantile")
@@ -193,7 +193,7 @@ fn check_metric(rule: &AlertRule, catalogue: &[MetricEntry]) -> Result<(), Alert
         None => Ok(()),
         Some(name) => Err(wrong_rule(
             rule,
-            format!("it has no label {name:?}, but {}", labels.join(", ")),
+            format!("it has no label {name:?}; it has {}", labels.join(", ")),
         )),
     }
 }

@@ -296,7 +296,7 @@ impl Reader<'_, '_> {
         Err(InferError::new(
             ErrorCode::WrongElementCount,
             format!(
-                "input \"{}\" takes {} elements by its shape, the data has {more}{count}",
+                "input \"{}\" needs {} elements for its shape, but the data has {more}{count}",
                 self.name, self.expected
             ),
         ))
