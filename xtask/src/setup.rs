@@ -33,6 +33,7 @@ pub(crate) fn run(tests: bool) -> Result<()> {
             has_program("prometheus-alertmanager")
         })?;
         debian_package("valgrind", || has_program("valgrind"))?;
+        debian_package("openssl", || has_program("openssl"))?;
         debian_package("chromium", || has_program("chromium"))?;
     }
     Ok(())
