@@ -73,7 +73,7 @@ impl Component for MetricExposition {
     }
 }
 
-/// The process's metrics: in OpenMetrics's text form if `Accept` names it, else in Prometheus's.
+/// The metrics of the process, as OpenMetrics text if `Accept` asks for it, else as Prometheus text.
 #[utoipa::path(get, path = "/metrics", tag = "operations", responses((status = 200, body = String)))]
 async fn metrics(
     State(exposition): State<Arc<MetricExposition>>,

@@ -65,7 +65,7 @@ pub(crate) struct CostReport {
     total: String,
     /// Rows answered.
     predictions: u64,
-    /// The cost of a thousand of them.
+    /// The cost of 1,000 predictions.
     per_1000_predictions: Option<f64>,
     /// How long the server ran in these days, in seconds.
     up_s: f64,
@@ -89,7 +89,7 @@ pub(crate) struct CostCapacity {
     gpus: f64,
 }
 
-/// A part of the costs. `_idle` is the cost of unused capacity, if it has a row of its own;
+/// A part of the costs. `_idle` is the cost of unused capacity, if it has a separate row;
 /// `_unallocated` is that cost while nothing was loaded; `_other` is all versions beyond a maximum.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CostRow {

@@ -33,7 +33,7 @@ pub(crate) struct Group {
     group: String,
     /// The server that answers.
     name: String,
-    /// The replica that sends the alerts that all have; absent while it is not certain.
+    /// The replica that sends the alerts of the group; absent while it is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     tells_alerts: Option<String>,
     replicas: Vec<Replica>,

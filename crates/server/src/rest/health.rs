@@ -54,9 +54,9 @@ pub(crate) async fn live() -> Json<Liveness> {
 #[schema(as = Readiness)]
 pub(crate) struct ReadyStatus {
     ready: bool,
-    /// `ready`, or `degraded` if there is a problem that traffic need not wait for.
+    /// `ready`, or `degraded` if there are problems but the server can take traffic.
     status: &'static str,
-    /// Those problems: versions of the registry that could not be loaded, or that the registry
+    /// The problems: versions of the registry that could not be loaded, or that the registry
     /// cannot be read.
     problems: Vec<String>,
 }

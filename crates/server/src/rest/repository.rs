@@ -63,13 +63,13 @@ pub(crate) struct IndexEntry {
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub(crate) struct ControlRequest {
-    /// Of a load: `config` has a model configuration in JSON, `file:1/model.onnx` a file in base64.
-    /// Of an unload: `unload_dependents` is accepted and has no effect.
+    /// For a load: `config` has a model configuration in JSON, `file:1/model.onnx` a file in base64.
+    /// For an unload: `unload_dependents` is accepted and has no effect.
     #[schema(value_type = Object)]
     parameters: serde_json::Map<String, serde_json::Value>,
 }
 
-/// Every version that is loaded, and every model that could be, with why it does not answer.
+/// Every loaded version, and every model that is not loaded, with the reason.
 #[utoipa::path(post, path = "/v2/repository/index", tag = "repository", request_body = IndexRequest,
     responses((status = 200, body = Vec<IndexEntry>), (status = 400, body = ErrorBody)))]
 pub(crate) async fn index(
@@ -102,7 +102,7 @@ pub(crate) async fn index(
 /// Loads or reloads a model; the loaded version answers until the new one does.
 #[utoipa::path(post, path = "/v2/repository/models/{model}/load", tag = "repository",
     params(("model" = String, Path)), request_body = ControlRequest,
-    responses((status = 200, description = "it answers"), (status = 400, body = ErrorBody),
+    responses((status = 200, description = "it is loaded"), (status = 400, body = ErrorBody),
         (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 405, body = ErrorBody)))]
 pub(crate) async fn load(
     State(front_end): State<Arc<FrontEnd>>,
@@ -143,10 +143,10 @@ fn wrong(name: &str, wanted: &str) -> InferError {
     InferError::new(ErrorCode::InvalidParameter, message)
 }
 
-/// Takes a model out of service; requests that have begun are answered.
+/// Takes a model out of service; requests that have started are finished.
 #[utoipa::path(post, path = "/v2/repository/models/{model}/unload", tag = "repository",
     params(("model" = String, Path)), request_body = ControlRequest,
-    responses((status = 200, description = "it no longer answers"), (status = 400, body = ErrorBody),
+    responses((status = 200, description = "it is unloaded"), (status = 400, body = ErrorBody),
         (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 405, body = ErrorBody)))]
 pub(crate) async fn unload(
     State(front_end): State<Arc<FrontEnd>>,

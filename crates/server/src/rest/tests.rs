@@ -174,10 +174,10 @@ const ROUTES_PAGE: &str = "\
 # Routes and permissions
 
 Every REST route and gRPC method needs a permission. [Security](../guides/security.md) says how callers get one.
-This page is made from the lists that the server itself goes by.
+This page is generated from the lists that the server itself uses.
 
-A permission is for resources of one kind. A route whose path has `{model}` or `{name}` needs it on the resource of that
-name only. All others need it on all resources of the kind.
+A permission is for resources of one kind. If the path of a route has `{model}` or `{name}`, the caller needs it only
+on the resource of that name. For all other routes, the caller needs it on all resources of the kind.
 
 | permission | kind of resource | roles that have it |
 |---|---|---|

@@ -16,7 +16,7 @@ use crate::alerting::Alerting;
 #[derive(Serialize, ToSchema)]
 #[schema(as = ServerAlert)]
 pub(crate) struct Alert {
-    /// The same as long as its labels are the same.
+    /// The id of the alert; it depends only on the labels.
     key: String,
     name: String,
     /// page or ticket.

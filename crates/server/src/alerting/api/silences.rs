@@ -19,7 +19,7 @@ use crate::rest::{ApiError, ErrorBody, Path, body};
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewSilence {
-    /// Conditions on labels that an alert must fulfil, all of them: `endpoint="fraud"`,
+    /// Conditions on labels; an alert must match all of them: `endpoint="fraud"`,
     /// `version=~"1|2"`.
     matchers: Vec<String>,
     /// When it begins, in milliseconds since 1970; now if absent.
@@ -62,7 +62,7 @@ pub(crate) async fn list(State(alerting): State<Arc<Alerting>>) -> Json<Vec<Sile
     )
 }
 
-/// Suppresses messages about alerts that fulfil all matchers, for a while.
+/// Suppresses messages about alerts that match all matchers, for some time.
 #[utoipa::path(post, path = "/api/silences", tag = "operations", request_body = NewSilence,
     responses((status = 200, body = Silence), (status = 400, body = ErrorBody), (status = 403, body = ErrorBody), (status = 413, body = ErrorBody),
         (status = 415, body = ErrorBody), (status = 503, body = ErrorBody)))]
@@ -82,7 +82,7 @@ pub(crate) async fn add(
 
 /// Ends a silence now.
 #[utoipa::path(delete, path = "/api/silences/{id}", tag = "operations", params(("id" = String, Path)),
-    responses((status = 200, description = "it has ended"), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
+    responses((status = 200, description = "it is expired"), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn expire(
     State(alerting): State<Arc<Alerting>>,
     Path(id): Path<String>,

@@ -27,15 +27,15 @@ pub(crate) struct NewObjective {
     /// availability or latency.
     #[schema(value_type = Option<String>)]
     sli: Option<SliKind>,
-    /// For latency: the milliseconds within which an answer is in time.
+    /// For latency: the threshold in milliseconds.
     threshold_ms: Option<f64>,
-    /// The share of requests that are to be good, above 0 and below 1.
+    /// The target share of good requests, above 0 and below 1.
     target: Option<f64>,
     /// Such as `30d`, or `month`.
     #[schema(value_type = Option<String>)]
     window: Option<Window>,
     tier: Option<String>,
-    /// How many requests must have counted in an alert's long window before it fires.
+    /// Minimum number of requests in an alert's long window before it fires.
     min_events: Option<u64>,
     /// What happens when the budget is spent: none or freeze.
     #[schema(value_type = Option<String>)]
@@ -44,9 +44,9 @@ pub(crate) struct NewObjective {
 
 /// Sets an objective, and replaces one of the same name that was set before. It survives restarts.
 #[utoipa::path(put, path = "/api/slos/{name}", tag = "operations", params(("name" = String, Path)),
-    request_body = NewObjective, responses((status = 200, description = "it counts from now on"),
+    request_body = NewObjective, responses((status = 200, description = "it is set and counts from now on"),
         (status = 400, body = ErrorBody), (status = 403, body = ErrorBody),
-        (status = 409, description = "the configuration has it", body = ErrorBody),
+        (status = 409, description = "the objective is in the configuration", body = ErrorBody),
         (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn set(
     State(objectives): State<Arc<Objectives>>,
@@ -65,8 +65,8 @@ pub(crate) async fn set(
 
 /// Removes an objective that was set, and its counts.
 #[utoipa::path(delete, path = "/api/slos/{name}", tag = "operations", params(("name" = String, Path)),
-    responses((status = 200, description = "it is gone"), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
-        (status = 409, description = "the configuration has it", body = ErrorBody), (status = 503, body = ErrorBody)))]
+    responses((status = 200, description = "it is removed"), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
+        (status = 409, description = "the objective is in the configuration", body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn remove(
     State(objectives): State<Arc<Objectives>>,
     Path(name): Path<String>,
@@ -91,9 +91,9 @@ pub(crate) struct Thaw {
     comment: String,
 }
 
-/// Lets rollouts go on for a while although the objective's error budget is spent.
+/// Lets rollouts continue for some time although the objective's error budget is used up.
 #[utoipa::path(post, path = "/api/slos/{name}/thaw", tag = "operations", params(("name" = String, Path)),
-    request_body = Thaw, responses((status = 200, description = "they go on"), (status = 400, body = ErrorBody),
+    request_body = Thaw, responses((status = 200, description = "rollouts continue"), (status = 400, body = ErrorBody),
         (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 413, body = ErrorBody),
         (status = 415, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn thaw(

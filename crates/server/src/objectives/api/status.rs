@@ -20,14 +20,14 @@ pub(crate) struct ObjectiveStatus {
     endpoint: String,
     /// availability or latency.
     sli: &'static str,
-    /// The milliseconds within which an answer is in time.
+    /// The threshold of latency in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     threshold_ms: Option<f64>,
     target: f64,
     /// Such as `30d`, or `month`.
     window: String,
     tier: String,
-    /// How many requests must have counted in an alert's long window before it fires.
+    /// Minimum number of requests in an alert's long window before it fires.
     min_events: u64,
     /// Who wrote it: configuration, or api.
     origin: &'static str,
@@ -38,7 +38,7 @@ pub(crate) struct ObjectiveStatus {
     /// The share of the error budget that is left: 1 if no request was bad, 0 if the budget is
     /// used up, below 0 if it is overspent.
     budget_remaining: f64,
-    /// When the budget will be spent if the last hour goes on, in milliseconds since 1970.
+    /// When the budget will be used up at the rate of the last hour, in milliseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     exhausted_ms: Option<u64>,
     /// The burn rate by window: at 1 the budget lasts exactly for the objective's window.
