@@ -61,7 +61,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
             );
         }
     }
-    println!("Every answer equals the one that Python's onnxruntime gave for the same row.");
+    println!("Every answer is equal to that of Python's onnxruntime for the same row.");
     if args.once {
         server.stop()?;
     } else {

@@ -63,7 +63,7 @@ fn sentence_of_operations(event: &Event) -> String {
             format!("budget '{budget}': {spent} {currency} spent")
         }
         "rollouts.frozen" => format!("rollouts wait: the error budget of {slo} is used up"),
-        "rollouts.thawed" => format!("rollouts continue, as {slo} allows"),
+        "rollouts.thawed" => format!("rollouts continue: the freeze of {slo} ended"),
         "configuration.changed" => {
             format!("the configuration changed: {}", field(event, "keys"))
         }

@@ -185,7 +185,7 @@ fn generator(out: &mut String, run: &Run) {
         true => {
             writeln!(
                 out,
-                ", {unsent} not at all: the rate was not reached; use more --threads, or a machine of its own"
+                ", {unsent} not at all: the rate was not reached; use more --threads, or a separate machine"
             )
         }
         false => writeln!(out, ", which is included in the latency"),
