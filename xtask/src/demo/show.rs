@@ -10,9 +10,7 @@ const SHADES: [char; 5] = [' ', '░', '▒', '▓', '█'];
 
 /// Accuracy and speed of all examples.
 pub(crate) fn table(runs: &[(Example, Run)]) {
-    println!(
-        "Held-out rows, one REST request for each row, over 8 connections from this machine:"
-    );
+    println!("Held-out rows, one REST request for each row, over 8 connections from this machine:");
     println!(
         "  {:<10} {:>6} {:>9} {:>9} {:>9} {:>9} {:>11}",
         "model", "rows", "accuracy", "p50", "p95", "p99", "requests/s"
