@@ -27,7 +27,7 @@ pub(crate) struct Config {
     pub(crate) data: Option<PathBuf>,
     /// The front ends.
     pub(crate) server: ServerConfig,
-    /// Who may call.
+    /// Authentication of callers.
     pub(crate) auth: AuthConfig,
     /// The web console.
     pub(crate) console: ConsoleConfig,
@@ -49,7 +49,7 @@ pub(crate) struct Config {
     pub(crate) traces: TracesConfig,
     /// The group of servers that share objectives and alerts.
     pub(crate) replicas: ReplicasConfig,
-    /// How GPUs are watched.
+    /// How GPUs are measured.
     pub(crate) gpu: GpuConfig,
 }
 
@@ -61,11 +61,11 @@ pub(crate) struct EnginesConfig {
     pub(crate) default: EngineChoice,
     /// The path of ONNX Runtime's shared library; searched if absent.
     pub(crate) onnxruntime: Option<PathBuf>,
-    /// Whether a content that was never loaded is loaded by a process of its own first.
+    /// Whether new model content is first loaded in a separate process (a trial).
     pub(crate) load_trial: bool,
-    /// The longest that such a trial may take, in seconds.
+    /// Time limit for a trial, in seconds.
     pub(crate) load_trial_timeout_s: u64,
-    /// The memory that a trial may take, in bytes; by default four fifths of the machine's.
+    /// Maximum memory of a trial, in bytes; by default four fifths of the machine's.
     pub(crate) load_trial_memory_bytes: Option<u64>,
 }
 
@@ -97,7 +97,7 @@ impl EnginesConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LogConfig {
-    /// What is logged, as in `info` or `warn,tidegate_serving=debug`.
+    /// The lowest level that is logged, as in `info` or `warn,tidegate_serving=debug`.
     pub(crate) level: String,
     /// `text` for people, `json` for machines.
     pub(crate) format: LogFormat,

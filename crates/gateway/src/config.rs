@@ -8,12 +8,13 @@ use crate::{Grant, PatternError, Permission, Permissions, ResourcePattern, Role}
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuthConfig {
-    /// Whether callers must show who they are. Without it everybody who can connect may do
-    /// everything, and the server listens only on addresses of this machine.
+    /// Whether callers need credentials. If false, everybody who can connect may do everything, and
+    /// the server listens only on loopback addresses.
     pub enabled: bool,
-    /// The database with the API keys, as in `registry.database`; that of the registry if absent.
+    /// The database with the API keys, as in `registry.database`; by default the database of the
+    /// registry.
     pub database: Option<String>,
-    /// How often the server looks for new and revoked API keys, in milliseconds, at least 50.
+    /// How often the server checks for new and revoked API keys, in milliseconds, at least 50.
     pub refresh_ms: u64,
     /// Whether everybody may read `/metrics`.
     pub public_metrics: bool,
@@ -60,8 +61,8 @@ impl AuthConfig {
 pub struct GrantConfig {
     /// `viewer`, `caller`, `deployer`, `operator` or `admin`.
     pub role: Role,
-    /// Names of endpoints and models, with `*` at the end for all that begin so; or `KIND:NAME`.
-    /// Everything if absent.
+    /// Names of endpoints and models; `fraud*` is every name that begins with `fraud`; or
+    /// `KIND:NAME`. If absent, everything.
     #[serde(default = "everything")]
     pub resources: Vec<String>,
 }

@@ -17,12 +17,12 @@ pub struct RegistryConfig {
     /// The object store: a folder, or `s3://bucket/prefix`, `gs://…`, `az://…`. By default
     /// `objects` in the data folder.
     pub storage: Option<String>,
-    /// Options of the object store, as its own tools name them, such as `region` or `endpoint`. The
-    /// usual environment, such as `AWS_ACCESS_KEY_ID`, is read too.
+    /// Options of the object store, such as `region` or `endpoint`. The usual environment
+    /// variables, such as `AWS_ACCESS_KEY_ID`, are read too.
     pub storage_options: BTreeMap<String, String>,
     /// The folder of verified files that this machine uses. By default `cache` in the data folder.
     pub cache: Option<PathBuf>,
-    /// Most bytes in the cache. The least recently used versions are removed first; those in use
+    /// Maximum bytes in the cache. The least recently used versions are removed first; those in use
     /// stay.
     pub cache_max_bytes: u64,
     /// The folder with the signing key (`signing.pem`), the trusted keys (`trusted/`) and the

@@ -8,54 +8,54 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServerConfig {
-    /// Where REST and `/metrics` listen; port 0 picks a free one.
+    /// The address of REST and `/metrics`; port 0 means any free port.
     #[serde(deserialize_with = "crate::listen_address::deserialize")]
     pub http: SocketAddr,
-    /// Where gRPC listens; port 0 picks a free one.
+    /// The address of gRPC; port 0 means any free port.
     #[serde(deserialize_with = "crate::listen_address::deserialize")]
     pub grpc: SocketAddr,
-    /// Whether the server may listen on addresses that others can reach although `auth.enabled` is
-    /// false, so that everybody who can connect may do everything.
+    /// Whether the server may listen on addresses that other machines can reach while
+    /// `auth.enabled` is false. Everybody who can connect may then do everything.
     pub allow_unauthenticated: bool,
-    /// The names that clients may call this server by, beside addresses, `localhost`, names without a
-    /// dot and names of private networks; `*.` before a name stands for all below it, `*` alone for
-    /// every name. If empty, names are checked only where `http` is an address of this machine alone.
+    /// The host names of this server that clients may send in `Host`. Addresses, `localhost`, names
+    /// without a dot and names of private networks are always allowed. `*.example.com` allows all
+    /// names below `example.com`, `*` allows every name. If the list is empty, the server checks
+    /// names only if `http` is a loopback address.
     pub allowed_hosts: Vec<String>,
     /// Largest body, before and after decompression, and largest gRPC message, in bytes.
     pub max_body_bytes: usize,
-    /// Memory that all requests and answers in flight may take together, in bytes: bodies, decoded
-    /// tensors, outputs and encoded answers that are not sent yet. 0 is a quarter of the memory
+    /// Maximum memory of all requests and answers in flight together, in bytes: bodies, decoded
+    /// tensors, outputs and encoded answers that are not sent yet. 0 means a quarter of the memory
     /// that the process may use.
     pub memory_budget_bytes: usize,
-    /// Open connections over both front ends; one more is closed at once.
+    /// Maximum number of open connections of both front ends; further ones are closed immediately.
     pub max_connections: usize,
-    /// Open connections of one client, by its address; one more is closed at once. 0 is three
-    /// quarters of `max_connections`. A proxy counts as one client.
+    /// Maximum number of open connections of one client (one IP address); further ones are closed
+    /// immediately. 0 means three quarters of `max_connections`. A proxy counts as one client.
     pub max_connections_per_client: usize,
-    /// How long a client may take to send a request's headers, and how long an HTTP/1.1 connection
-    /// may lie idle between requests, in milliseconds. Longer than load balancers keep idle
-    /// connections, most of them 60 seconds: the side that sends requests should be the one that
-    /// closes.
+    /// Time limit for the headers of a request, and idle timeout of an HTTP/1.1 connection, in
+    /// milliseconds. It must be longer than the idle timeout of load balancers (60 seconds for
+    /// most), so that they close idle connections first.
     pub header_timeout_ms: u64,
-    /// How long a client may take to send a request's body, in milliseconds.
+    /// Time limit for the body of a request, in milliseconds.
     pub body_timeout_ms: u64,
-    /// How long a client may read nothing of an answer that is ready, in milliseconds; then its
+    /// If a client reads nothing of an answer that is ready for this time, in milliseconds, its
     /// connection is closed.
     pub write_timeout_ms: u64,
-    /// How long an HTTP/2 connection may lie idle, without a request, in milliseconds.
+    /// Idle timeout of an HTTP/2 connection without a request, in milliseconds.
     pub http2_idle_timeout_ms: u64,
-    /// How long requests that were accepted may take to finish after SIGTERM, in milliseconds.
+    /// Time for accepted requests to finish after SIGTERM, in milliseconds.
     pub drain_timeout_ms: u64,
-    /// Answers smaller than this are sent uncompressed even where the client accepts compression,
-    /// in bytes.
+    /// Minimum size of an answer to be compressed, in bytes, if the client accepts compression.
     pub compress_min_bytes: usize,
     /// Largest body of an answer before compression, and largest gRPC answer, in bytes. gRPC itself
     /// allows less than 4 GiB, protobuf less than 2 GiB.
     pub max_answer_bytes: usize,
     /// Whether clients may load and unload models through the repository API.
     pub model_control: bool,
-    /// How often the folders of models are looked at for models that came, changed or went, in
-    /// milliseconds, at least 100; 0 is never. A model is loaded once two looks found the same files.
+    /// How often the model folders are checked for models that were added, changed or removed, in
+    /// milliseconds, at least 100; 0 means never. A model is loaded when two checks in a row find
+    /// the same files.
     pub repository_poll_ms: u64,
 }
 
@@ -84,7 +84,7 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
-    /// The first address that others than this machine can reach, with the key that sets it.
+    /// The first address that other machines can reach, with the key that sets it.
     pub(crate) fn reachable_address(&self) -> Option<(&'static str, SocketAddr)> {
         let mut addresses = [("server.http", self.http), ("server.grpc", self.grpc)].into_iter();
         // `::ffff:127.0.0.1` is an address of this machine too.

@@ -4,32 +4,32 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// Where traces are sent, and which of them.
+/// Which traces are sent, and where.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TracesConfig {
-    /// The collector's address, such as `http://localhost:4317`. If absent, OpenTelemetry's own
-    /// environment variables give it; without those, there are no traces.
+    /// The collector's address, such as `http://localhost:4317`. If absent, OpenTelemetry's
+    /// environment variables are used; if they are not set, no traces are sent.
     pub endpoint: Option<String>,
-    /// The form of OTLP. If absent, OpenTelemetry's own environment variables give it; without
-    /// those, it is gRPC.
+    /// The transport of OTLP. If absent, OpenTelemetry's environment variables are used; the
+    /// default is gRPC.
     pub protocol: Option<OtlpProtocol>,
     /// A file of headers to send along, each on a line as `name: value`.
     pub headers_file: Option<PathBuf>,
     /// The name of the server in traces.
     pub service_name: Option<String>,
-    /// The share of requests whose trace is kept, from 0 to 1, of those whose client has not
-    /// decided it.
+    /// The share of requests whose trace is kept, from 0 to 1. If the client sends `traceparent`,
+    /// the client decides instead.
     pub sample: f64,
     /// Whether every request that failed through a fault of the server is kept.
     pub keep_failed: bool,
-    /// How many of the slowest requests are kept, of each version in each 10 seconds.
+    /// How many of the slowest requests of each version are kept in each period of 10 seconds.
     pub keep_slowest: usize,
     /// Entries of clients' `baggage` that become attributes of spans.
     pub baggage: Vec<String>,
-    /// Spans that may wait to be sent; more are dropped.
+    /// Maximum number of spans in the queue; further ones are dropped.
     pub queue_spans: usize,
-    /// Longest that the collector may take, in milliseconds.
+    /// Time limit for a response of the collector, in milliseconds.
     pub timeout_ms: u64,
 }
 

@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use super::budget::{Budget, BudgetConfig};
 
-/// The largest number that is taken for a price, an amount or a size.
+/// The largest number that is accepted for a price, an amount or a size.
 const MAX_NUMBER: f64 = 1e9;
 
 /// The `[cost]` section. [`CostConfig::parse`] makes a [`CostPlan`] of it. A price of 0 is none.
@@ -57,11 +57,11 @@ pub struct CostConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum IdleRule {
-    /// Every version, in proportion to the vCPU time that it used that day; if none was used, to
-    /// the memory that it held; nobody, if none was loaded.
+    /// Divided among the versions in proportion to the vCPU time that they used that day; if none
+    /// used any, in proportion to their memory; if none was loaded, not divided.
     #[default]
     ByUse,
-    /// No version: it is in a line of its own.
+    /// Not divided: it is in a separate line.
     Apart,
 }
 

@@ -10,7 +10,7 @@ use super::receiver::config::{PagerDutyConfig, SlackConfig, SmtpConfig, WebhookC
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AlertsConfig {
-    /// Alertmanagers, such as `http://alertmanager:9093`. Each is sent every alert.
+    /// Alertmanagers, such as `http://alertmanager:9093`. Each gets every alert.
     pub alertmanagers: Vec<String>,
     /// Where the runbooks are that alerts link to; `/NAME.md` is appended.
     pub runbooks: String,
@@ -23,24 +23,24 @@ pub struct AlertsConfig {
     pub group_by: Vec<String>,
     /// How long the first alert of a group waits for others, in seconds.
     pub group_wait_s: u64,
-    /// How long after a message further changes of the same group wait, in seconds.
+    /// Minimum time between two messages about the same group, in seconds.
     pub group_interval_s: u64,
     /// After how long an alert that still fires is sent again, in seconds.
     pub repeat_interval_s: u64,
     /// Maximum number of messages of a route in an hour.
     pub max_messages_per_hour: usize,
-    /// How long alerts of an endpoint are held back after a version was deployed, in seconds; 0
-    /// means not at all.
+    /// After a deploy, alerts of the endpoint are not sent for this time, in seconds; 0 switches
+    /// this off.
     pub deploy_window_s: u64,
-    /// The severities that are held back then.
+    /// The severities that are not sent during this time.
     pub deploy_suppresses: Vec<Severity>,
     /// Maximum number of messages that wait to be delivered, over all routes.
     pub max_waiting_messages: usize,
-    /// How long delivery of a message is tried, in seconds.
+    /// How long the delivery of a message is retried, in seconds.
     pub give_up_after_s: u64,
     /// Rules on metrics and events.
     pub rules: Vec<RuleConfig>,
-    /// Who is notified of which alerts.
+    /// Which alerts are sent, and where.
     pub routes: Vec<RouteConfig>,
     /// Which alerts inhibit others; replaces the default inhibitions.
     #[serde(skip_serializing_if = "Option::is_none")]

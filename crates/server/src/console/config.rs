@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct ConsoleConfig {
     /// Whether there are pages under `/console`, on the port of REST.
     pub enabled: bool,
-    /// The number of open pages that are kept up to date; further ones stay as they were loaded.
+    /// Maximum number of pages with live updates; further pages are not updated.
     pub max_streams: usize,
 }
 

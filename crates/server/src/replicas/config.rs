@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReplicasConfig {
-    /// The name of a group: servers with the same one behind one load balancer. They count
-    /// objectives together, hold rollouts together, share silences and objectives that are set, and
-    /// one of them sends the alerts that all have. Without it the server is alone.
+    /// The name of the group: servers behind one load balancer. They count objectives together,
+    /// hold rollouts together, share silences and objectives that are set, and one of them sends
+    /// the alerts of all. If absent, the server has no group.
     pub group: Option<String>,
-    /// The database in which the group meets: `postgres://…`, or the path of a SQLite file where
-    /// all of them run on one machine. The registry's if absent.
+    /// The database of the group: `postgres://…`, or the path of a SQLite file if all servers run
+    /// on one machine. By default the database of the registry.
     pub database: Option<String>,
-    /// How often each server exchanges news with the others, in milliseconds, 100 to 60000. If the
-    /// one that sends alerts does not take part for three times as long, and at least 5 seconds,
-    /// another one sends them.
+    /// How often each server exchanges its state with the others, in milliseconds, 100 to 60000. If
+    /// the server that sends alerts does not exchange for three such intervals (at least 5
+    /// seconds), another server takes over.
     pub exchange_interval_ms: u64,
 }
 

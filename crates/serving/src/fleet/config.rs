@@ -19,11 +19,12 @@ pub struct FleetConfig {
     /// `champion` also the newest one), `latest` or `latest:N`, `all` (also deprecated ones that
     /// have an alias), or numbers such as `3,5`.
     pub versions: VersionPolicy,
-    /// Whether a version is loaded only when the first request for it arrives.
+    /// Whether versions are loaded by their first request, not at the start.
     pub lazy: bool,
-    /// Models that are loaded at the start and never evicted. The server is ready when they are.
+    /// Models that are loaded at the start and never evicted. The server is only ready if they are
+    /// loaded.
     pub pinned: Vec<String>,
-    /// The memory that loaded versions may take together, in bytes. By default four fifths of the
+    /// Maximum memory of all loaded versions together, in bytes. By default four fifths of the
     /// machine's memory, or of the control group's limit.
     pub memory_budget_bytes: Option<u64>,
     /// The size of the warm pool: the number of lazy models that are loaded at the start and stay
@@ -33,7 +34,7 @@ pub struct FleetConfig {
     pub idle_unload_s: u64,
     /// The number of versions that may load at the same time.
     pub parallel_loads: usize,
-    /// The longest that a load may take, in seconds, unless the version's manifest sets it.
+    /// Time limit for a load, in seconds, unless the version's manifest sets it.
     pub max_load_seconds: u64,
     /// The number of requests that may wait for one load.
     pub max_waiting_requests: usize,
