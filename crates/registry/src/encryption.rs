@@ -166,7 +166,7 @@ fn decrypt(outer: &[u8; 32], wrapped: &[u8], digest: &Digest, nonce: &[u8; 7]) -
 fn corrupt_envelope(digest: &Digest) -> Error {
     Error::new(
         ErrorCode::EnvelopeCorrupt,
-        format!("the envelope of {digest} was changed"),
+        format!("the encrypted data key of {digest} was changed"),
     )
 }
 

@@ -80,7 +80,7 @@ fn check_header(path: &Path) -> Result<()> {
     };
     let length = usize::try_from(length)?;
     if length > MAX_HEADER_BYTES {
-        bail!("its header has {length} bytes, at most {MAX_HEADER_BYTES} are read");
+        bail!("its header has {length} bytes, the maximum is {MAX_HEADER_BYTES}");
     }
     let header = start[begins..].iter().take(length);
     let brackets = header.filter(|letter| b"([{".contains(letter)).count();

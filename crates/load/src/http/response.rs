@@ -40,7 +40,7 @@ pub(crate) enum ResponseError {
     Head(httparse::Error),
     #[error("the answer has a wrong Content-Length")]
     ContentLength,
-    #[error("the answer has a transfer encoding other than chunked")]
+    #[error("the answer has a transfer encoding that is not chunked")]
     TransferEncoding,
     #[error("a chunk of the answer has a wrong size or no end")]
     Chunk,

@@ -151,7 +151,7 @@ fn files(context: &CheckContext) -> Option<Finding> {
         MANY_FILES.. => Severity::Warning,
         _ => return None,
     };
-    let what = format!("{open} of {most} files are open; each connection is one");
+    let what = format!("{open} of {most} files are open; each connection uses one");
     let next = context.curl("/metrics");
     Some(
         Finding::new(severity, CHECK, what)
