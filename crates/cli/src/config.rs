@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tidegate_core::EngineChoice;
-use tidegate_gateway::AuthConfig;
+use tidegate_gateway::{AuthConfig, LimitsConfig};
 use tidegate_observe::Objective;
 use tidegate_observe::cost::CostConfig;
 use tidegate_registry::RegistryConfig;
@@ -29,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) server: ServerConfig,
     /// Authentication of callers.
     pub(crate) auth: AuthConfig,
+    /// How much callers may ask for.
+    pub(crate) limits: LimitsConfig,
     /// The web console.
     pub(crate) console: ConsoleConfig,
     /// The engines.

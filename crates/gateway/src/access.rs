@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, header};
 
-use crate::{Identity, Permission, Principal};
+use crate::{Charge, Denied, Identity, LimitStatus, Permission, Principal};
 
 /// What a request presents to show who sends it.
 #[derive(Clone, Copy, Debug)]
@@ -82,12 +82,25 @@ pub struct Permitted<R> {
     pub(crate) resource: R,
 }
 
+impl<R> Permitted<R> {
+    pub(crate) fn authorized(self, charge: Option<Box<Charge>>) -> Authorized<R> {
+        Authorized {
+            caller: self.caller,
+            permission: self.permission,
+            resource: self.resource,
+            charge,
+        }
+    }
+}
+
 /// The evidence that a request for the resource `R` passed all three steps.
 #[derive(Debug)]
 pub struct Authorized<R> {
     pub(crate) caller: Caller,
     pub(crate) permission: Permission,
     pub(crate) resource: R,
+    /// What the request took of its limits; `None` if it has none.
+    pub(crate) charge: Option<Box<Charge>>,
 }
 
 impl<R> Authorized<R> {
@@ -104,5 +117,29 @@ impl<R> Authorized<R> {
     /// What the permission is for.
     pub fn resource(&self) -> &R {
         &self.resource
+    }
+
+    /// Counts the rows of the request, once they are known.
+    ///
+    /// # Errors
+    /// [`Denied::Limited`].
+    pub async fn charge_rows(&mut self, rows: usize) -> Result<(), Denied> {
+        match &mut self.charge {
+            None => Ok(()),
+            Some(charge) => charge.add_rows(rows as u64).await,
+        }
+    }
+
+    /// Gives back what the request took of its limits: the server could not do the work.
+    pub fn refund(&mut self) {
+        if let Some(charge) = &mut self.charge {
+            charge.refund();
+        }
+    }
+
+    /// What is left of the limits of the request; `None` if it has none.
+    pub fn limit_status(&self) -> Option<Box<LimitStatus>> {
+        let charge = self.charge.as_ref()?;
+        Some(Box::new(charge.status()))
     }
 }

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::LimitStatus;
+
 /// A request that may not go on. Front ends turn it into 401, 403, 429 or 503. The messages never
 /// quote credentials, and do not tell a key that never existed from one that was revoked.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -22,9 +24,63 @@ pub enum Denied {
         /// The [name](crate::Permission::name) of the permission.
         permission: &'static str,
     },
-    /// The server cannot tell whether the credentials are valid.
-    #[error("credentials cannot be checked now: {0}")]
+    /// The caller has asked for too much.
+    #[error("{0}")]
+    Limited(Box<Limited>),
+    /// The server cannot tell whether the request may pass.
+    #[error("this cannot be checked now: {0}")]
     Unavailable(&'static str),
+}
+
+/// A limit that a request would exceed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the limit \"{limit}\" is reached: {by}")]
+pub struct Limited {
+    /// The name of the limit.
+    pub limit: String,
+    /// Which part of it.
+    pub by: LimitedBy,
+    /// What is left of this and of the other limits of the request.
+    pub status: LimitStatus,
+}
+
+/// The part of a limit that is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum LimitedBy {
+    /// Too many in a short time.
+    #[error("too many {unit} a second")]
+    Rate {
+        /// What is counted.
+        unit: &'static str,
+        /// After how many seconds it may pass.
+        wait_s: u64,
+    },
+    /// Too many at the same time.
+    #[error("too many requests in work")]
+    InFlight,
+    /// The day or month has none left.
+    #[error("the {unit} of this {period} are used up")]
+    Quota {
+        /// What is counted.
+        unit: &'static str,
+        /// `day` or `month`.
+        period: &'static str,
+        /// After how many seconds the next one begins.
+        wait_s: u64,
+    },
+    /// The quota cannot be counted.
+    #[error("its quota cannot be counted now")]
+    QuotaUnavailable,
+}
+
+impl LimitedBy {
+    /// After how many seconds a retry may pass.
+    pub fn retry_after_s(self) -> u64 {
+        match self {
+            Self::Rate { wait_s, .. } | Self::Quota { wait_s, .. } => wait_s.max(1),
+            Self::InFlight | Self::QuotaUnavailable => 1,
+        }
+    }
 }
 
 /// What is wrong with credentials.

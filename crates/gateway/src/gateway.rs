@@ -7,8 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tidegate_store::now_ms;
 
 use crate::{
-    Authorized, BadCredentials, Caller, Credentials, Denied, Grant, Identity, KeyTable, Permission,
-    Permitted, Principal, Resource,
+    Authorized, BadCredentials, Caller, Credentials, Denied, Grant, Identity, KeyTable, Limiter,
+    Permission, Permitted, Principal, Resource,
 };
 
 /// Decides about every request, whatever front end it came through.
@@ -16,6 +16,8 @@ use crate::{
 pub struct Gateway {
     /// `None` lets everybody in.
     protected: Option<Protected>,
+    /// `None` lets everybody ask for as much as they like.
+    limiter: Option<Arc<Limiter>>,
 }
 
 #[derive(Debug)]
@@ -30,7 +32,10 @@ impl Gateway {
     /// A gateway that lets everybody do everything, as [`Principal::Anonymous`]. It belongs on a
     /// trusted network.
     pub fn open() -> Self {
-        Self { protected: None }
+        Self {
+            protected: None,
+            limiter: None,
+        }
     }
 
     /// A gateway that lets callers do what their credentials permit, and those without credentials
@@ -42,7 +47,22 @@ impl Gateway {
                 keys: ArcSwapOption::empty(),
                 anonymous: Arc::new(anonymous),
             }),
+            limiter: None,
         }
+    }
+
+    /// The same with these limits on requests for predictions.
+    #[must_use]
+    pub fn with_limiter(self, limiter: Limiter) -> Self {
+        Self {
+            limiter: Some(Arc::new(limiter)),
+            ..self
+        }
+    }
+
+    /// The limits, if there are any.
+    pub fn limiter(&self) -> Option<&Arc<Limiter>> {
+        self.limiter.as_ref()
     }
 
     /// Whether it lets everybody do everything.
@@ -104,24 +124,26 @@ impl Gateway {
         })
     }
 
-    /// Counts the request against the caller's rate and quota.
+    /// Counts the request against the rates and quotas of the caller and the endpoint.
     ///
     /// # Errors
-    /// None so far.
-    pub fn limit<R>(&self, permitted: Permitted<R>) -> Result<Authorized<R>, Denied> {
-        let Permitted {
-            caller,
-            permission,
-            resource,
-        } = permitted;
-        Ok(Authorized {
-            caller,
-            permission,
-            resource,
-        })
+    /// [`Denied::Limited`], [`Denied::Unavailable`].
+    pub async fn limit<R: Resource>(
+        &self,
+        permitted: Permitted<R>,
+    ) -> Result<Authorized<R>, Denied> {
+        let charge = match &self.limiter {
+            None => None,
+            Some(limiter) => {
+                let charge = limiter.charge(&permitted.caller, permitted.resource.name());
+                // Boxed: requests without limits need not carry the place for it.
+                Box::pin(charge).await?.map(Box::new)
+            }
+        };
+        Ok(permitted.authorized(charge))
     }
 
-    /// All three steps at once, for requests that need no body first.
+    /// The first two steps at once, for requests that are not counted: those for predictions are.
     ///
     /// # Errors
     /// As the steps. What is public needs no credentials, and wrong ones do no harm there: a probe
@@ -132,13 +154,12 @@ impl Gateway {
         permission: Permission,
         resource: R,
     ) -> Result<Authorized<R>, Denied> {
-        // Limits come last: a request that is denied must not use up a caller's quota.
         let caller = match permission {
             Permission::Public => Caller { identity: None },
             _ => self.authenticate(credentials)?,
         };
         let permitted = self.authorize(caller, permission, resource)?;
-        self.limit(permitted)
+        Ok(permitted.authorized(None))
     }
 }
 

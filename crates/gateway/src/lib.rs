@@ -25,7 +25,8 @@
 //! headers.insert("authorization", format!("Bearer {}", key.reveal()).parse()?);
 //! let caller = gateway.authenticate(Credentials::of(&headers))?;
 //! let permitted = gateway.authorize(caller, Permission::Call, "fraud-eu")?;
-//! let authorized = gateway.limit(permitted)?;
+//! # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+//! let authorized = runtime.block_on(gateway.limit(permitted))?;
 //! assert_eq!(authorized.caller().principal().to_string(), "key:shop");
 //!
 //! headers.clear();
@@ -42,6 +43,7 @@ mod denied;
 mod gateway;
 mod identity;
 mod key_table;
+mod limits;
 mod permission;
 mod resource;
 mod role;
@@ -50,10 +52,14 @@ pub use access::{Authorized, Caller, Credentials, Permitted};
 pub use api_key::{KEY_PREFIX, KeyDigest, NewApiKey};
 pub use api_keys::{ApiKeyError, ApiKeys, KeyRequest, is_valid};
 pub use config::{AuthConfig, GrantConfig};
-pub use denied::{BadCredentials, Denied};
+pub use denied::{BadCredentials, Denied, Limited, LimitedBy};
 pub use gateway::Gateway;
 pub use identity::{Identity, LastUsed, Principal};
 pub use key_table::{KeyTable, StoredKey};
+pub use limits::{
+    Charge, DatabaseQuotas, Lease, LeaseRequest, LimitConfig, LimitError, LimitStatus, Limiter,
+    LimitsConfig, PolicyStatus, QuotaStore, QuotaUnavailable, WhenUnavailable,
+};
 pub use permission::{Permission, Permissions};
 pub use resource::{AllResources, PatternError, Resource, ResourceKind, ResourcePattern};
 pub use role::{Grant, Role, UnknownRole};

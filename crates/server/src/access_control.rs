@@ -157,6 +157,9 @@ impl Component for AccessControl {
     fn finish(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             let _ = tokio::time::timeout(FINISH_TIMEOUT, self.note_uses()).await;
+            if let Some(limiter) = self.gateway.limiter() {
+                let _ = tokio::time::timeout(FINISH_TIMEOUT, limiter.surrender_leases()).await;
+            }
         })
     }
 }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tidegate_gateway::{AuthConfig, Gateway, PatternError};
+use tidegate_gateway::{
+    AuthConfig, DatabaseQuotas, Gateway, LimitError, Limiter, LimitsConfig, PatternError,
+};
 use tidegate_observe::cost::{CostConfig, CostError};
 use tidegate_observe::{Objective, ObjectiveError};
 use tidegate_serving::{MemoryBudget, MetricRegistry, ProcessMetrics, Serving};
@@ -42,6 +44,8 @@ pub struct ServerSections {
     pub server: ServerConfig,
     /// Who may call.
     pub auth: AuthConfig,
+    /// How much callers may ask for.
+    pub limits: LimitsConfig,
     /// The pages for people.
     pub console: ConsoleConfig,
     /// The objectives.
@@ -91,6 +95,8 @@ pub enum ComponentsError {
     },
     #[error("auth.anonymous: {0}")]
     Auth(#[from] PatternError),
+    #[error(transparent)]
+    Limits(#[from] LimitError),
     #[error(transparent)]
     Replicas(#[from] ReplicasError),
     #[error(transparent)]
@@ -232,15 +238,26 @@ fn check_addresses(sections: &ServerSections) -> Result<(), ComponentsError> {
     }
 }
 
-/// The gateway that a configuration asks for.
+/// The gateway that a configuration asks for. Without a database of its own for keys and quotas, it
+/// uses that of the registry.
 ///
 /// # Errors
-/// A resource of `auth.anonymous` that cannot be read.
-pub fn gateway(auth: &AuthConfig) -> Result<Gateway, ComponentsError> {
-    if !auth.enabled {
-        return Ok(Gateway::open());
+/// A resource of `auth.anonymous` that cannot be read, or a limit that cannot be meant.
+pub fn gateway(
+    auth: &AuthConfig,
+    limits: &LimitsConfig,
+    registry_database: &str,
+) -> Result<Gateway, ComponentsError> {
+    let gateway = match auth.enabled {
+        false => Gateway::open(),
+        true => Gateway::protected(auth.anonymous_grants()?),
+    };
+    if limits.rule.is_empty() {
+        return Ok(gateway);
     }
-    Ok(Gateway::protected(auth.anonymous_grants()?))
+    let database = auth.database.as_deref().unwrap_or(registry_database);
+    let quotas = Arc::new(DatabaseQuotas::new(database));
+    Ok(gateway.with_limiter(Limiter::new(limits, quotas)?))
 }
 
 /// The parts that most components are made from.

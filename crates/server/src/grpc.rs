@@ -20,7 +20,7 @@ use tidegate_protocol::inference::grpc_inference_service_server::GrpcInferenceSe
 use tidegate_protocol::{CODE_KEY, FILE_DESCRIPTOR_SET};
 use tidegate_serving::{ErrorCode, InferError};
 use tonic::codec::CompressionEncoding;
-use tonic::metadata::MetadataValue;
+use tonic::metadata::{AsciiMetadataKey, MetadataValue};
 use tonic::service::Routes;
 use tonic::{Code, Status};
 
@@ -30,6 +30,7 @@ pub(crate) use self::methods::GrpcService;
 pub(crate) use self::methods::{METHODS, NAMED};
 use self::service::Service;
 use crate::front_end::FrontEnd;
+use crate::limit_headers;
 
 /// Every service of the gRPC front end.
 pub(crate) async fn router(front_end: Arc<FrontEnd>) -> Router {
@@ -117,7 +118,16 @@ fn status(error: &InferError) -> Status {
     );
     let metadata = status.metadata_mut();
     metadata.insert(CODE_KEY, MetadataValue::from_static(error.code.name()));
-    if let Some(seconds) = error.code.retry_after_s() {
+    if let Some(limited) = &error.limited {
+        for (name, value) in limit_headers::pairs(&limited.status) {
+            if let (Ok(name), Ok(value)) =
+                (name.as_str().parse::<AsciiMetadataKey>(), value.parse())
+            {
+                metadata.insert(name, value);
+            }
+        }
+    }
+    if let Some(seconds) = error.retry_after_s() {
         metadata.insert("retry-after", MetadataValue::from(seconds));
         // What gRPC's own retries wait for (gRFC A6).
         metadata.insert(

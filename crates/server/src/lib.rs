@@ -54,6 +54,7 @@ mod history;
 mod hosts;
 mod json;
 mod lifecycle;
+mod limit_headers;
 mod limits;
 mod listen;
 mod listen_address;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use thiserror::Error;
 use tidegate_core::{ShapeError, SignatureError, TensorError, UnknownDataType};
 use tidegate_engines::RunError;
-use tidegate_gateway::Denied;
+use tidegate_gateway::{Denied, Limited, LimitedBy};
 
 /// Why a request failed: a stable code for machines and a message for people.
 ///
@@ -23,6 +23,8 @@ pub struct InferError {
     pub code: ErrorCode,
     /// What was wrong, where, and what to do.
     pub message: Cow<'static, str>,
+    /// The limit that refused the request, if one did.
+    pub limited: Option<Box<Limited>>,
 }
 
 impl InferError {
@@ -31,6 +33,15 @@ impl InferError {
         Self {
             code,
             message: message.into(),
+            limited: None,
+        }
+    }
+
+    /// After how many seconds a retry may succeed, if it may.
+    pub fn retry_after_s(&self) -> Option<u64> {
+        match &self.limited {
+            Some(limited) => Some(limited.by.retry_after_s()),
+            None => self.code.retry_after_s(),
         }
     }
 }
@@ -137,6 +148,12 @@ error_codes! {
         "the answer is larger than `max_answer_bytes`" "send fewer rows, ask for fewer outputs, or raise the limit";
     UnsupportedEncoding "unsupported_encoding" 415 3
         "the content encoding is not gzip, deflate or zstd" "send it uncompressed";
+    RateLimited "rate_limited" 429 8
+        "the caller sends more requests or rows a second, or at the same time, than a limit allows"
+        "wait for the time in `Retry-After`, then retry";
+    QuotaExceeded "quota_exceeded" 429 8
+        "the caller has used up a quota of this day or month"
+        "wait for the time in `Retry-After`, or ask for a larger quota";
     QueueFull "queue_full" 429 8
         "the queue of this model is full" "wait for the time in `Retry-After`, then retry";
     ExecutionFailed "execution_failed" 500 13
@@ -151,7 +168,7 @@ error_codes! {
     MemoryFull "memory_full" 503 14
         "the requests and answers in flight use the whole memory budget" "wait for the time in `Retry-After`, then retry, or send fewer rows";
     AuthUnavailable "auth_unavailable" 503 14
-        "the server cannot check credentials now" "wait for the time in `Retry-After`, then retry";
+        "the server cannot check credentials or quotas now" "wait for the time in `Retry-After`, then retry";
     ShuttingDown "shutting_down" 503 14
         "the server is stopping" "send it to another replica";
     DeadlineExceeded "deadline_exceeded" 504 4
@@ -163,6 +180,11 @@ error_codes! {
 }
 
 impl ErrorCode {
+    /// Whether the request was not done for a reason of the server's: it counts against no limit.
+    pub const fn is_of_the_server(self) -> bool {
+        self.http_status() >= 500 || matches!(self, Self::QueueFull)
+    }
+
     /// After how many seconds a retry may succeed, if it may.
     pub const fn retry_after_s(self) -> Option<u64> {
         match self {
@@ -213,9 +235,21 @@ impl From<Denied> for InferError {
         let code = match &error {
             Denied::NoCredentials | Denied::BadCredentials(_) => ErrorCode::Unauthenticated,
             Denied::Forbidden { .. } => ErrorCode::Forbidden,
+            Denied::Limited(limited) => match limited.by {
+                LimitedBy::Quota { .. } => ErrorCode::QuotaExceeded,
+                _ => ErrorCode::RateLimited,
+            },
             Denied::Unavailable(_) => ErrorCode::AuthUnavailable,
         };
-        Self::new(code, error.to_string())
+        let message = error.to_string();
+        let limited = match error {
+            Denied::Limited(limited) => Some(limited),
+            _ => None,
+        };
+        Self {
+            limited,
+            ..Self::new(code, message)
+        }
     }
 }
 

@@ -19,7 +19,7 @@ mod postprocess;
 mod record;
 mod resolver;
 
-use tidegate_gateway::Permission;
+use tidegate_gateway::{Authorized, Permission};
 
 pub use self::exchange::{Encoded, Exchange, Received};
 pub use self::in_process::InProcess;
@@ -27,7 +27,7 @@ use self::postprocess::postprocess;
 use self::record::RequestRecord;
 use crate::scheduler::AllowedTime;
 use crate::version::Prepared;
-use crate::{InferError, InferResponse, Serving};
+use crate::{InferError, InferResponse, Serving, Target};
 
 impl Serving {
     /// Answers one request: the whole pipeline, in order. Dropping the future gives the request up.
@@ -55,8 +55,22 @@ impl Serving {
         let caller = self.gateway().authenticate(exchange.credentials())?;
         let target = exchange.take_target();
         let permitted = self.gateway().authorize(caller, Permission::Call, target)?;
-        let authorized = self.gateway().limit(permitted)?;
+        let mut authorized = self.gateway().limit(permitted).await?;
+        let outcome = self.run_authorized(exchange, &mut authorized, record).await;
+        if let Err(error) = &outcome
+            && error.code.is_of_the_server()
+        {
+            authorized.refund();
+        }
+        outcome
+    }
 
+    async fn run_authorized<E: Exchange>(
+        &self,
+        exchange: &mut E,
+        authorized: &mut Authorized<Target>,
+        record: &mut RequestRecord<'_>,
+    ) -> Result<E::Answer, InferError> {
         // receive
         let mut received = exchange.receive().await?;
         let at = received.at;
@@ -64,7 +78,7 @@ impl Serving {
 
         // route
         let routed = self
-            .route(&authorized, received.request.deadline, at)
+            .route(authorized, received.request.deadline, at)
             .await?;
         let version = &routed.version;
 
@@ -81,6 +95,7 @@ impl Serving {
         record.routed(version.stats().counters());
         let Prepared { work, outputs } = version.prepare(request, at)?;
         let rows = work.rows;
+        authorized.charge_rows(rows).await?;
         // An answer that is too large is refused before it is computed, where its size is known.
         answer_memory::reserve(&mut memory, version, rows, exchange.max_answer_bytes())?;
         let allowed = AllowedTime::of(&work, at);
@@ -99,6 +114,7 @@ impl Serving {
             cold_start: routed.cold_start,
             version: routed.version,
             memory,
+            limits: authorized.limit_status(),
         };
         record.encoding_begins();
         let Encoded { answer, bytes } = exchange.encode(response).await?;

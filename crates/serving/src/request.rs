@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tidegate_core::{Tensor, TraceContext};
-use tidegate_gateway::Resource;
+use tidegate_gateway::{LimitStatus, Resource};
 
 use crate::{MemoryReservation, Timing, Version};
 
@@ -95,6 +95,8 @@ pub struct InferResponse {
     pub cold_start: bool,
     /// What the outputs take of the memory budget.
     pub memory: MemoryReservation,
+    /// What is left of the caller's limits, if there are any.
+    pub limits: Option<Box<LimitStatus>>,
 }
 
 /// A named output.

@@ -91,14 +91,15 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let trials = load_trials(&config, follows, &engines);
     let models = Models::new(config.models, engines.clone(), &registry);
     let models = Arc::new(models.with_trials(trials.clone()));
-    let gateway = tidegate_server::gateway(&config.auth)?;
+    let database = registry_database(&config.registry, config.data.as_deref());
+    let gateway = tidegate_server::gateway(&config.auth, &config.limits, &database)?;
     let mut serving = Serving::new(models.clone()).with_gateway(Arc::new(gateway));
     let fleet_metrics = FleetMetrics::new(&registry);
     let mut environment = ServerEnvironment {
         name: server_name(),
         state_folder: config.data.clone(),
         data_folder: config.data.clone(),
-        registry_database: registry_database(&config.registry, config.data.as_deref()),
+        registry_database: database,
         allocator: Some(allocator::usage),
         give_back: Some(allocator::give_back),
     };
@@ -116,6 +117,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let sections = ServerSections {
         server: config.server,
         auth: config.auth,
+        limits: config.limits,
         console: config.console,
         slo: config.slo,
         alerts: config.alerts,

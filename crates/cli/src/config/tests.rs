@@ -117,6 +117,25 @@ fn a_price_can_be_set_in_the_environment() {
     );
 }
 
+fn every_key_of_a_limit() -> tidegate_gateway::LimitConfig {
+    let (text, rate, count) = (Some("a".to_owned()), Some(1.0), Some(1));
+    tidegate_gateway::LimitConfig {
+        name: "a".to_owned(),
+        tenant: text.clone(),
+        principal: text.clone(),
+        endpoint: text,
+        requests_per_second: rate,
+        burst_requests: count,
+        rows_per_second: rate,
+        burst_rows: count,
+        max_in_flight: Some(1),
+        requests_per_day: count,
+        requests_per_month: count,
+        rows_per_day: count,
+        rows_per_month: count,
+    }
+}
+
 #[test]
 fn every_key_is_in_the_reference_with_its_variable_and_default() {
     let page = concat!(
@@ -130,6 +149,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         data: _,
         server,
         auth,
+        mut limits,
         console,
         engines,
         log,
@@ -142,6 +162,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         replicas,
         gpu: _,
     } = Config::default();
+    limits.rule.push(every_key_of_a_limit());
     (fleet.follow, fleet.memory_budget_bytes) = (Some(true), Some(1));
     let path = || Some(PathBuf::from("a path"));
     let text = || Some("a path".to_owned());
@@ -164,6 +185,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
             database: text(),
             ..auth
         },
+        limits,
         console,
         engines,
         log,
@@ -195,6 +217,15 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         );
     }
     all.remove("slo");
+    let limits = all.get_mut("limits").and_then(toml::Value::as_table_mut);
+    let rules = limits.unwrap().remove("rule").unwrap();
+    for key in rules[0].as_table().unwrap().keys() {
+        let row = format!("\n| `limits.rule.{key}` |");
+        assert!(
+            page.contains(&row),
+            "limits.rule.{key} is not in the reference"
+        );
+    }
     let budgets = all
         .get_mut("cost")
         .and_then(toml::Value::as_table_mut)

@@ -92,8 +92,7 @@ pub(super) fn permit(
             "the caller of this method is not known",
         )
     })?;
-    let permitted = gateway.authorize(caller, permission, name)?;
-    gateway.limit(permitted)?;
+    gateway.authorize(caller, permission, name)?;
     Ok(())
 }
 

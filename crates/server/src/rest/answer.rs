@@ -6,6 +6,8 @@ use serde::Serialize;
 use tidegate_serving::InferError;
 use utoipa::ToSchema;
 
+use crate::limit_headers;
+
 /// The body of every error response.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ErrorBody<'a> {
@@ -52,7 +54,10 @@ pub(super) fn respond(error: &InferError, body: &impl Serialize) -> Response {
             .headers_mut()
             .insert(header::WWW_AUTHENTICATE, challenge);
     }
-    if let Some(seconds) = error.code.retry_after_s() {
+    if let Some(limited) = &error.limited {
+        limit_headers::insert(response.headers_mut(), &limited.status);
+    }
+    if let Some(seconds) = error.retry_after_s() {
         response
             .headers_mut()
             .insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -24,6 +24,7 @@ use crate::codec::{
 };
 use crate::front_end::FrontEnd;
 use crate::json::{DecodedRequest, decode_infer, encode_infer};
+use crate::limit_headers;
 use crate::parameters::earlier;
 use crate::rest::openapi::{InferRequestBody, InferResponseBody};
 use crate::traces::TraceHeader;
@@ -219,6 +220,7 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
         mut response: InferResponse,
     ) -> Result<Encoded<Response>, InferError> {
         let mut memory = std::mem::take(&mut response.memory);
+        let limits = response.limits.take();
         let max_bytes = self.front_end.config.max_answer_bytes;
         let (body, json_bytes) = if memory.bytes() <= SMALL_OUTPUTS_BYTES {
             self.form.encode(response, max_bytes)?
@@ -240,6 +242,9 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
             memory,
         )
         .await?;
+        if let Some(limits) = limits {
+            limit_headers::insert(encoded.answer.headers_mut(), &limits);
+        }
         if let Some(json_bytes) = json_bytes {
             let headers = encoded.answer.headers_mut();
             headers.insert(HEADER_LENGTH, HeaderValue::from(json_bytes));

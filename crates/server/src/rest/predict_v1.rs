@@ -27,6 +27,7 @@ use super::path::Path;
 use crate::codec::{INLINE_BYTES, decoded_bytes_at_most, encoded_bytes, run_codec};
 use crate::front_end::FrontEnd;
 use crate::json::{decode_instances, encode_predictions};
+use crate::limit_headers;
 use crate::traces::TraceHeader;
 
 /// The models that answer.
@@ -164,6 +165,7 @@ impl Exchange for PredictExchange<'_> {
         mut response: InferResponse,
     ) -> Result<Encoded<Response>, InferError> {
         let mut memory = std::mem::take(&mut response.memory);
+        let limits = response.limits.take();
         let bytes = encoded_bytes(&response, |_| false);
         memory.grow(bytes, ErrorCode::AnswerTooLarge)?;
         let max_bytes = self.front_end.config.max_answer_bytes;
@@ -173,6 +175,10 @@ impl Exchange for PredictExchange<'_> {
             run_codec(move || encode_predictions(&response, max_bytes)).await??
         };
         let (headers, config) = (self.headers, &self.front_end.config);
-        body::encoded(body, "application/json", headers, config, memory).await
+        let mut encoded = body::encoded(body, "application/json", headers, config, memory).await?;
+        if let Some(limits) = limits {
+            limit_headers::insert(encoded.answer.headers_mut(), &limits);
+        }
+        Ok(encoded)
     }
 }

@@ -1,0 +1,26 @@
+//! How much a caller may ask for: rates, requests in flight, and quotas of a day or month.
+//!
+//! ```text
+//! [[limits]] --parse--> Rule --one for each tenant, principal, endpoint--> Bucket
+//!                                                                            |
+//! request --Limiter::charge--> Charge (given back if the request is shed) <--+
+//! ```
+//!
+//! A charge is taken from all buckets that apply, or from none.
+
+mod bucket;
+mod charge;
+mod config;
+mod database;
+mod limiter;
+mod quota;
+mod rate;
+mod rule;
+mod status;
+
+pub use charge::Charge;
+pub use config::{LimitConfig, LimitError, LimitsConfig, WhenUnavailable};
+pub use database::DatabaseQuotas;
+pub use limiter::Limiter;
+pub use quota::{Lease, LeaseRequest, QuotaStore, QuotaUnavailable};
+pub use status::{LimitStatus, PolicyStatus};

@@ -1,0 +1,96 @@
+//! What a request has taken from its limits.
+
+use std::sync::Arc;
+
+use super::limiter::{Charged, Limiter, Unit, give_back};
+use super::status::LimitStatus;
+use crate::Denied;
+use crate::denied::LimitedBy;
+
+/// What a request has taken from its limits. Its places of requests in work are given back when it is
+/// dropped; the rest is used, unless it is [refunded](Charge::refund).
+#[derive(Debug)]
+pub struct Charge {
+    limiter: Arc<Limiter>,
+    buckets: Vec<Charged>,
+    /// How many of the buckets have given a place.
+    entered: usize,
+    requests: u64,
+    rows: u64,
+    /// When it was charged, in milliseconds since 1970: what is refunded goes back to that day.
+    charged_ms: i64,
+}
+
+impl Charge {
+    pub(super) fn new(limiter: Arc<Limiter>, buckets: Vec<Charged>, charged_ms: i64) -> Self {
+        Self {
+            limiter,
+            buckets,
+            entered: 0,
+            requests: 0,
+            rows: 0,
+            charged_ms,
+        }
+    }
+
+    pub(super) fn enter(&mut self) -> Result<(), Denied> {
+        for charged in &self.buckets {
+            if !charged.bucket.enter() {
+                let by = LimitedBy::InFlight;
+                return Err(self.limiter.refusal(charged.rule, by, &self.buckets));
+            }
+            self.entered += 1;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn take(&mut self, unit: Unit, count: u64) -> Result<(), Denied> {
+        for (index, charged) in self.buckets.iter().enumerate() {
+            if let Err(by) = self.limiter.take(charged, unit, count).await {
+                for taken in &self.buckets[..index] {
+                    give_back(taken, unit, count, self.charged_ms);
+                }
+                return Err(self.limiter.refusal(charged.rule, by, &self.buckets));
+            }
+        }
+        match unit {
+            Unit::Requests => self.requests += count,
+            Unit::Rows => self.rows += count,
+        }
+        Ok(())
+    }
+
+    /// Counts the rows of the request, once they are known.
+    ///
+    /// # Errors
+    /// [`Denied::Limited`]; then the request is not counted either.
+    pub async fn add_rows(&mut self, rows: u64) -> Result<(), Denied> {
+        let taken = self.take(Unit::Rows, rows).await;
+        if taken.is_err() {
+            self.refund();
+        }
+        taken
+    }
+
+    /// Gives back what was taken: the server could not do the work.
+    pub fn refund(&mut self) {
+        for charged in &self.buckets {
+            give_back(charged, Unit::Requests, self.requests, self.charged_ms);
+            give_back(charged, Unit::Rows, self.rows, self.charged_ms);
+        }
+        (self.requests, self.rows) = (0, 0);
+    }
+
+    /// What is left of the limits.
+    pub fn status(&self) -> LimitStatus {
+        self.limiter.status(&self.buckets)
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        for charged in &self.buckets[..self.entered] {
+            charged.bucket.leave();
+        }
+    }
+}

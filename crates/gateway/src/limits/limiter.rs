@@ -1,0 +1,321 @@
+//! Finds the limits of a request, and takes from them.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tidegate_store::now_ms;
+use tracing::warn;
+
+use super::bucket::Bucket;
+use super::charge::Charge;
+use super::config::{LimitError, LimitsConfig, WhenUnavailable};
+use super::quota::{Quota, QuotaStore, QuotaUnavailable, Taken};
+use super::rule::Rule;
+use super::status::{LimitStatus, PolicyStatus};
+use crate::denied::{Limited, LimitedBy};
+use crate::{Caller, Denied};
+
+const NS_PER_SECOND: u64 = 1_000_000_000;
+
+/// All limits of a server.
+#[derive(Debug)]
+pub struct Limiter {
+    rules: Vec<Rule>,
+    quotas: Arc<dyn QuotaStore>,
+    when_unavailable: WhenUnavailable,
+    /// The clock of rates begins here: it never jumps.
+    start: Instant,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unit {
+    Requests,
+    Rows,
+}
+
+impl Unit {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Rows => "rows",
+        }
+    }
+
+    /// The unit in headers, where requests are not named.
+    fn in_headers(self) -> Option<&'static str> {
+        match self {
+            Self::Requests => None,
+            Self::Rows => Some("rows"),
+        }
+    }
+}
+
+/// A bucket that a request is charged to, and the name of its rule.
+#[derive(Debug)]
+pub(super) struct Charged {
+    pub(super) rule: usize,
+    pub(super) bucket: Arc<Bucket>,
+}
+
+impl Limiter {
+    /// The limits of a configuration, with their quotas counted in `quotas`.
+    ///
+    /// # Errors
+    /// What is wrong with a limit.
+    pub fn new(config: &LimitsConfig, quotas: Arc<dyn QuotaStore>) -> Result<Self, LimitError> {
+        let mut rules: Vec<Rule> = Vec::new();
+        for limit in &config.rule {
+            let rule = Rule::parse(limit)?;
+            if rules.iter().any(|known| known.name() == rule.name()) {
+                return Err(LimitError::Duplicate(rule.name().to_owned()));
+            }
+            rules.push(rule);
+        }
+        Ok(Self {
+            rules,
+            quotas,
+            when_unavailable: config.when_unavailable,
+            start: Instant::now(),
+        })
+    }
+
+    /// Counts one request of a caller to an endpoint; `None` if no limit is about it.
+    ///
+    /// # Errors
+    /// [`Denied::Limited`]; then nothing was counted.
+    pub async fn charge(
+        self: &Arc<Self>,
+        caller: &Caller,
+        endpoint: &str,
+    ) -> Result<Option<Charge>, Denied> {
+        let (now_ns, now_ms) = (self.now_ns(), now_ms());
+        let mut buckets = Vec::new();
+        for (index, rule) in self.rules.iter().enumerate() {
+            let found = rule.bucket(caller, endpoint, now_ns, now_ms);
+            let found = found.map_err(|_| {
+                Denied::Unavailable(
+                    "a limit counts too many tenants, principals or endpoints apart",
+                )
+            })?;
+            buckets.extend(found.map(|bucket| Charged {
+                rule: index,
+                bucket,
+            }));
+        }
+        if buckets.is_empty() {
+            return Ok(None);
+        }
+        let mut charge = Charge::new(self.clone(), buckets, now_ms);
+        charge.enter()?;
+        charge.take(Unit::Requests, 1).await?;
+        Ok(Some(charge))
+    }
+
+    /// Gives everything back to the database that was leased and not used. For the end of a server.
+    pub async fn surrender_leases(&self) {
+        for bucket in self.rules.iter().flat_map(Rule::all_buckets) {
+            for quota in bucket.quotas() {
+                if let Some((period_ms, count)) = quota.surrender() {
+                    // Without it the rest of a lease counts as used.
+                    let given = self.quotas.give_back(&quota.id, period_ms, count).await;
+                    if let Err(error) = given {
+                        warn!(quota = quota.id, count, %error, "a lease was not given back");
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn now_ns(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Takes from one bucket, or nothing.
+    pub(super) async fn take(
+        &self,
+        charged: &Charged,
+        unit: Unit,
+        count: u64,
+    ) -> Result<(), LimitedBy> {
+        let (rate, quotas) = parts(&charged.bucket, unit);
+        if let Some(rate) = rate {
+            rate.take(count, self.now_ns())
+                .map_err(|empty| LimitedBy::Rate {
+                    unit: unit.name(),
+                    wait_s: empty.wait_ns.div_ceil(NS_PER_SECOND),
+                })?;
+        }
+        for (index, quota) in quotas.iter().enumerate() {
+            if let Err(refused) = self.take_quota(&charged.bucket, unit, index, count).await {
+                let period_ms = quota.period_ms(now_ms());
+                for taken in &quotas[..index] {
+                    taken.give_back(count, period_ms);
+                }
+                if let Some(rate) = rate {
+                    rate.give_back(count);
+                }
+                return Err(refused);
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_quota(
+        &self,
+        bucket: &Arc<Bucket>,
+        unit: Unit,
+        index: usize,
+        count: u64,
+    ) -> Result<(), LimitedBy> {
+        let quota = &parts(bucket, unit).1[index];
+        if quota.take(count, now_ms()) == Taken::Yes {
+            return Ok(());
+        }
+        // A task of its own: if the client goes away meanwhile, what the database gives must not get
+        // lost.
+        let (bucket, store) = (bucket.clone(), self.quotas.clone());
+        let leasing = tokio::spawn(async move {
+            let quota = &parts(&bucket, unit).1[index];
+            take_with_lease(quota, store.as_ref(), count).await
+        });
+        let taken = leasing
+            .await
+            .unwrap_or_else(|error| Err(QuotaUnavailable(error.to_string())));
+        match taken {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(LimitedBy::Quota {
+                unit: unit.name(),
+                period: quota.period.name(),
+                wait_s: seconds(quota.remaining(now_ms()).1),
+            }),
+            Err(error) if self.when_unavailable == WhenUnavailable::Allow => {
+                warn!(%error, quota = quota.id, "a request is counted later");
+                quota.owe(count, now_ms());
+                Ok(())
+            }
+            Err(error) => {
+                warn!(%error, quota = quota.id, "a request is refused");
+                Err(LimitedBy::QuotaUnavailable)
+            }
+        }
+    }
+
+    /// Why a request is refused, with what is left of all its limits.
+    pub(super) fn refusal(&self, rule: usize, by: LimitedBy, buckets: &[Charged]) -> Denied {
+        if by == LimitedBy::QuotaUnavailable {
+            return Denied::Unavailable("the database of quotas cannot be reached");
+        }
+        Denied::Limited(Box::new(Limited {
+            limit: self.rules[rule].name().to_owned(),
+            by,
+            status: self.status(buckets),
+        }))
+    }
+
+    pub(super) fn status(&self, buckets: &[Charged]) -> LimitStatus {
+        let (now_ns, now_ms) = (self.now_ns(), now_ms());
+        let mut policies = Vec::new();
+        for charged in buckets {
+            let name = self.rules[charged.rule].name();
+            for unit in [Unit::Requests, Unit::Rows] {
+                add_policies(&mut policies, name, charged, unit, now_ns, now_ms);
+            }
+            if let Some(max) = charged.bucket.max_in_flight {
+                let remaining = max.saturating_sub(charged.bucket.in_flight());
+                policies.push(PolicyStatus {
+                    name: format!("{name}-in-flight"),
+                    quota: u64::from(max),
+                    unit: Some("concurrent-requests"),
+                    window_s: None,
+                    remaining: u64::from(remaining),
+                    reset_s: None,
+                });
+            }
+        }
+        LimitStatus { policies }
+    }
+}
+
+fn parts(bucket: &Bucket, unit: Unit) -> (Option<&super::rate::RateBucket>, &[Quota]) {
+    match unit {
+        Unit::Requests => (bucket.requests.as_ref(), &bucket.request_quotas),
+        Unit::Rows => (bucket.rows.as_ref(), &bucket.row_quotas),
+    }
+}
+
+/// Gives back what [`Limiter::take`] took.
+pub(super) fn give_back(charged: &Charged, unit: Unit, count: u64, charged_ms: i64) {
+    let (rate, quotas) = parts(&charged.bucket, unit);
+    if let Some(rate) = rate {
+        rate.give_back(count);
+    }
+    for quota in quotas {
+        quota.give_back(count, quota.period.bounds(charged_ms).0);
+    }
+}
+
+/// Takes from a quota with as many leases as that needs; false if the quota is used up.
+async fn take_with_lease(
+    quota: &Quota,
+    store: &dyn QuotaStore,
+    count: u64,
+) -> Result<bool, QuotaUnavailable> {
+    // One at a time: those who wait find what the first one got.
+    let _leasing = quota.leasing.lock().await;
+    loop {
+        let now_ms = now_ms();
+        if quota.take(count, now_ms) == Taken::Yes {
+            return Ok(true);
+        }
+        let request = quota.request(count, now_ms);
+        let lease = store.lease(request).await?;
+        quota.add(request, lease);
+        if lease.granted < request.want {
+            // All that is left.
+            return Ok(quota.take(count, now_ms) == Taken::Yes);
+        }
+    }
+}
+
+fn add_policies(
+    policies: &mut Vec<PolicyStatus>,
+    name: &str,
+    charged: &Charged,
+    unit: Unit,
+    now_ns: u64,
+    now_ms: i64,
+) {
+    let (rate, quotas) = parts(&charged.bucket, unit);
+    if let Some(rate) = rate {
+        let (remaining, full_in_ns) = rate.remaining(now_ns);
+        policies.push(PolicyStatus {
+            name: format!("{name}-{}", unit.name()),
+            quota: rate.burst(),
+            unit: unit.in_headers(),
+            window_s: Some(rate.window_s()),
+            remaining,
+            reset_s: Some(full_in_ns.div_ceil(NS_PER_SECOND)),
+        });
+    }
+    for quota in quotas {
+        let (remaining, ends_in_ms) = quota.remaining(now_ms);
+        let (begin_ms, end_ms) = quota.period.bounds(now_ms);
+        policies.push(PolicyStatus {
+            name: format!("{name}-{}-{}", unit.name(), quota.period.name()),
+            quota: quota.limit,
+            unit: unit.in_headers(),
+            window_s: Some(seconds(end_ms - begin_ms)),
+            remaining,
+            reset_s: Some(seconds(ends_in_ms)),
+        });
+    }
+}
+
+/// Whole seconds, rounded up.
+fn seconds(ms: i64) -> u64 {
+    u64::try_from(ms).unwrap_or(0).div_ceil(1000)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+"""Limits of tenants, keys and endpoints: rates, requests in work, and quotas that survive a restart."""
+
+import signal
+
+import pytest
+import requests
+import tritonclient.grpc as triton_grpc
+from tritonclient.utils import InferenceServerException
+
+from conftest import FRAGILE, MODELS, PATIENCE_S
+from test_auth import DIGITS, Keys, bearer, wait_until_known
+
+
+@pytest.fixture
+def limited(start, tmp_path):
+    """Starts a server with these limits on the data folder of the test."""
+
+    def limited(rules, auth=True, models=(MODELS,), **options):
+        config = tmp_path / "limits.toml"
+        config.write_text(f"[auth]\nenabled = {str(auth).lower()}\n{rules}")
+        return start(*models, data=tmp_path / "data", flags=("--config", str(config)), **options)
+
+    return limited
+
+
+@pytest.fixture
+def keys(tmp_path):
+    return Keys(tmp_path / "data")
+
+
+def codes(server, count, key=None, model="digits", body=DIGITS):
+    return [server.infer(model, body, headers=bearer(key)).status_code for _ in range(count)]
+
+
+def test_one_tenant_at_its_rate_leaves_the_other_alone(limited, keys):
+    one, two = keys.create("one", "caller", "--tenant", "acme"), keys.create("two", "caller", "--tenant", "globex")
+    server = limited('[[limits.rule]]\nname = "tenants"\ntenant = "*"\nrequests_per_second = 0.001\nburst_requests = 3\n')
+    wait_until_known(server, two)
+    assert codes(server, 5, one) == [200, 200, 200, 429, 429]
+    assert codes(server, 1, two) == [200]
+    refused = server.infer("digits", DIGITS, headers=bearer(one))
+    assert refused.json()["code"] == "rate_limited" and "tenants" in refused.json()["error"]
+    assert 900 <= int(refused.headers["Retry-After"]) <= 1000
+    assert refused.headers["RateLimit-Policy"] == '"tenants-requests";q=3;w=3000'
+    assert refused.headers["RateLimit"].startswith('"tenants-requests";r=0;t=')
+    answered = server.infer("digits", DIGITS, headers=bearer(two))
+    assert answered.headers["RateLimit"].startswith('"tenants-requests";r=1;t=')
+    # What is not a prediction is not counted.
+    assert requests.get(server.url("/v2/models/digits"), headers=bearer(one), timeout=PATIENCE_S).status_code == 200
+
+
+def test_limits_hold_over_grpc_and_streams(limited, keys):
+    key = keys.create("one", "caller")
+    server = limited('[[limits.rule]]\nname = "all"\nprincipal = "key:one"\nrequests_per_second = 0.001\nburst_requests = 1\n')
+    wait_until_known(server, key)
+    client = triton_grpc.InferenceServerClient(server.grpc)
+    tensor = triton_grpc.InferInput("image", [1, 64], "FP32")
+    import numpy
+
+    tensor.set_data_from_numpy(numpy.zeros((1, 64), "float32"))
+    headers = {"authorization": f"Bearer {key}"}
+    client.infer("digits", [tensor], headers=headers)
+    with pytest.raises(InferenceServerException) as refused:
+        client.infer("digits", [tensor], headers=headers)
+    assert "RESOURCE_EXHAUSTED" in str(refused.value) and '"all"' in str(refused.value)
+
+
+def test_rows_count_and_not_only_requests(limited):
+    server = limited('[[limits.rule]]\nname = "rows"\nendpoint = "digits"\nrows_per_day = 10\n', auth=False)
+    eight = {"inputs": [{"name": "image", "shape": [8, 64], "datatype": "FP32", "data": [0.0] * 512}]}
+    assert codes(server, 2, body=eight) == [200, 429]
+    assert codes(server, 3) == [200, 200, 429]
+    assert server.infer("digits", DIGITS).json()["code"] == "quota_exceeded"
+
+
+def test_a_quota_survives_restarts_and_kills(limited, tmp_path):
+    rules = '[[limits.rule]]\nname = "day"\nrequests_per_day = 6\n'
+    server = limited(rules, auth=False)
+    assert codes(server, 2) == [200, 200]
+    server.stop()
+    server = limited(rules, auth=False)
+    assert codes(server, 2) == [200, 200]
+    server.process.send_signal(signal.SIGKILL)
+    server.process.wait(PATIENCE_S)
+    server = limited(rules, auth=False)
+    # A kill may lose what was leased, one request here, and never admits more.
+    rest = codes(server, 4)
+    assert rest[:1] == [200] and rest.count(200) in (1, 2) and rest[-1] == 429
+
+
+def test_servers_of_one_database_share_a_quota(limited, start, tmp_path):
+    rules = '[[limits.rule]]\nname = "day"\nrequests_per_day = 20\n'
+    first = limited(rules, auth=False)
+    second = start(
+        MODELS,
+        flags=("--config", str(tmp_path / "limits.toml")),
+        environment={"TIDEGATE_AUTH__DATABASE": str(tmp_path / "data/registry.db")},
+    )
+    admitted = sum(codes(server, 1)[0] == 200 for _ in range(15) for server in (first, second))
+    assert admitted == 20
+
+
+def test_a_request_that_the_server_could_not_do_is_not_counted(limited):
+    server = limited('[[limits.rule]]\nname = "day"\nrequests_per_day = 2\n', auth=False, models=(MODELS, FRAGILE))
+    # A run that fails is the server's fault; a wrong request is the client's own mistake.
+    wrong = {"inputs": [{"name": "index", "shape": [1], "datatype": "INT64", "data": [99]}]}
+    assert codes(server, 4, model=FRAGILE.stem, body=wrong) == [500] * 4
+    assert server.infer("digits", {"inputs": []}).status_code == 400
+    assert codes(server, 2) == [200, 429]
+
+
+def test_limits_that_cannot_be_meant_keep_the_server_from_starting(refusal):
+    assert "limits nothing" in refusal('[[limits.rule]]\nname = "a"\n')
+    assert "requests_per_second" in refusal('[[limits.rule]]\nname = "a"\nrequests_per_second = -1.0\n')
+    assert "twice" in refusal('[[limits.rule]]\nname = "a"\nmax_in_flight = 1\n' * 2)
