@@ -225,7 +225,7 @@ async fn a_quota_is_used_to_the_last_and_no_further() {
         admitted += task.await.unwrap();
     }
     assert_eq!(admitted as u64, quotas.used());
-    assert!(admitted <= 5000 && admitted >= 4800, "{admitted}");
+    assert!((4800..=5000).contains(&admitted), "{admitted}");
 }
 
 #[tokio::test]
