@@ -115,4 +115,13 @@ pub trait Instance: Send {
     /// # Errors
     /// [`RunError::Input`] if the values cannot be run, [`RunError::Engine`] for everything else.
     fn run(&mut self, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, RunError>;
+
+    /// Runs one batch like [`run`](Self::run), and returns memory that earlier, larger runs left
+    /// behind, where the engine keeps it for the next.
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run).
+    fn run_and_release(&mut self, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, RunError> {
+        self.run(inputs)
+    }
 }

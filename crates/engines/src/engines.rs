@@ -162,9 +162,15 @@ impl Engines {
         engine.load(artifact, options, self.cores)
     }
 
-    /// How many instances of an artifact of this size are made. Each one holds the weights.
+    /// How many instances of an artifact of this size are made.
     pub fn instances(&self, artifact_bytes: u64, options: &EngineOptions) -> usize {
         parallelism(artifact_bytes, options, self.cores).0
+    }
+
+    /// How often these instances have the weights in memory.
+    pub fn weight_copies(&self, artifact_bytes: u64, options: &EngineOptions) -> usize {
+        let (instances, threads) = parallelism(artifact_bytes, options, self.cores);
+        instances.div_ceil(sharers(threads))
     }
 
     /// What a file says about itself, without loading it into an engine.
@@ -243,4 +249,17 @@ pub(crate) fn parallelism(
     let default_threads = if instances == 1 { cores } else { 1 };
     let threads = options.intra_op_threads.unwrap_or(default_threads);
     (instances, threads.max(1))
+}
+
+/// How many instances share a session of ONNX Runtime, and with it the weights.
+///
+/// Where a run has several threads, none do: a session has one pool of threads, and each run has as
+/// many as were asked for. Else the locks of a session set the limit, which runs of a few
+/// microseconds take several times: on many cores a single session would be a bottleneck.
+pub(crate) fn sharers(threads: usize) -> usize {
+    const MAX_SHARERS: usize = 8;
+    match threads {
+        1 => MAX_SHARERS,
+        _ => 1,
+    }
 }

@@ -2,7 +2,9 @@
 
 mod instance;
 mod library;
+mod peak_watch;
 mod preallocated;
+mod session;
 mod signature;
 mod strings;
 mod values;
@@ -14,12 +16,12 @@ use std::sync::Arc;
 use ort::logging::LogLevel;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use parking_lot::Mutex;
 use tidegate_core::{Dim, EngineOptions, GraphOptimization, Signature};
 
 use self::instance::OnnxRuntimeInstance;
 use self::library::OnnxRuntime;
 use self::preallocated::PreallocationProof;
+use self::session::{Sessions, SharedSession};
 use crate::engines::parallelism;
 use crate::{Allocator, Engine, EngineStatus, Instance, LoadError, LoadedArtifact, onnx};
 
@@ -79,13 +81,24 @@ impl Engine for OnnxRuntimeEngine {
         }
     }
 
-    /// The first session is made here, so that what cannot be loaded fails here.
     fn load(
         &self,
         path: &Path,
         options: &EngineOptions,
         cores: usize,
     ) -> Result<Arc<dyn LoadedArtifact>, LoadError> {
+        Ok(Arc::new(self.open(path, options, cores)?))
+    }
+}
+
+impl OnnxRuntimeEngine {
+    /// The first session is made here, so that what cannot be loaded fails here.
+    fn open(
+        &self,
+        path: &Path,
+        options: &EngineOptions,
+        cores: usize,
+    ) -> Result<OnnxRuntimeArtifact, LoadError> {
         let runtime = self.runtime().map_err(|reason| LoadError::Unavailable {
             engine: NAME.to_owned(),
             reason,
@@ -95,27 +108,26 @@ impl Engine for OnnxRuntimeEngine {
             source,
         })?;
         let (instances, threads) = parallelism(file.len(), options, cores);
-        let sessions = SessionFactory {
+        let factory = SessionFactory {
             runtime,
             path: onnx::path_beside_weights(path),
             threads,
             optimization: options.graph_optimization,
         };
-        let session = sessions.session()?;
+        let session = factory.session()?;
         let graph = read_graph(path, file.len());
         let mut signature = signature::of(&session)?;
         if let Some(graph) = &graph {
             graph.count_classes(&mut signature);
         }
-        Ok(Arc::new(OnnxRuntimeArtifact {
-            sessions,
+        Ok(OnnxRuntimeArtifact {
+            sessions: Sessions::new(factory, session, &signature)?,
             signature,
             instances,
             may_loop: graph.as_ref().is_none_or(|graph| graph.has_loop),
             classes: Arc::new(graph.map(|graph| graph.classes).unwrap_or_default()),
-            first: Mutex::new(Some(session)),
             proof: Arc::default(),
-        }))
+        })
     }
 }
 
@@ -154,13 +166,11 @@ impl Graph {
 
 /// A file that instances are made from.
 struct OnnxRuntimeArtifact {
-    sessions: SessionFactory,
+    sessions: Sessions,
     signature: Signature,
     instances: usize,
     may_loop: bool,
     classes: Arc<Classes>,
-    /// The session that was made to read the signature; the first instance takes it.
-    first: Mutex<Option<Session>>,
     proof: Arc<PreallocationProof>,
 }
 
@@ -174,7 +184,7 @@ impl LoadedArtifact for OnnxRuntimeArtifact {
     }
 
     fn threads(&self) -> usize {
-        self.sessions.threads
+        self.sessions.threads()
     }
 
     fn run_time_is_bounded(&self) -> bool {
@@ -186,11 +196,17 @@ impl LoadedArtifact for OnnxRuntimeArtifact {
     }
 
     fn instance(&self) -> Result<Box<dyn Instance>, LoadError> {
-        let first = self.first.lock().take();
-        let session = first.map_or_else(|| self.sessions.session(), Ok)?;
+        let session = self.place()?;
         let (proof, classes) = (self.proof.clone(), self.classes.clone());
         let instance = OnnxRuntimeInstance::new(session, &self.signature, proof, classes);
         Ok(Box::new(instance))
+    }
+}
+
+impl OnnxRuntimeArtifact {
+    /// The session of one more instance.
+    fn place(&self) -> Result<Arc<SharedSession>, LoadError> {
+        self.sessions.next(&self.signature)
     }
 }
 
@@ -216,8 +232,6 @@ struct SessionFactory {
 }
 
 impl SessionFactory {
-    /// ONNX Runtime says that one session may run in many threads at once. The authors of the
-    /// binding found that this is not true, so each instance has a session of its own.
     fn session(&self) -> Result<Session, LoadError> {
         let built = self
             .builder()

@@ -57,7 +57,7 @@ pub(crate) fn run(
     max_batch_size: Option<usize>,
     default: NonZeroUsize,
 ) -> Result<WarmupReport, LoadError> {
-    let Some((first, others)) = instances.split_first_mut() else {
+    let Some(first) = instances.first_mut() else {
         return Ok(WarmupReport::default());
     };
     let Some((kind, one_row)) = find_kind(signature, &mut **first) else {
@@ -70,12 +70,10 @@ pub(crate) fn run(
         report: WarmupReport::default(),
     };
     warmup.check_batches(&mut **first, max_batch_size, default)?;
-    if warmup.is_slow() {
-        warmup.run_once(others);
-    } else {
-        let largest = warmup.measure_sizes(&mut **first);
-        warmup.warm_others(others, largest);
+    if !warmup.is_slow() {
+        warmup.measure_sizes(&mut **first);
     }
+    warmup.finish(instances);
     Ok(warmup.report)
 }
 
@@ -189,24 +187,26 @@ impl Warmup<'_> {
         Ok(first.run_times)
     }
 
-    /// For a slow version: one run of each other instance.
-    fn run_once(&mut self, others: &mut [Box<dyn Instance>]) {
+    /// A run of one row in each instance: all have run before the first request, and none holds the
+    /// memory of the largest batch.
+    fn finish(&mut self, instances: &mut [Box<dyn Instance>]) {
         let Some(sample) = self.sample(1) else { return };
         if self.report.run_times.is_empty() {
             self.report
                 .run_times
                 .push((byte_len(&sample), self.one_row));
         }
-        for instance in others {
-            timed(&mut **instance, &sample);
+        for instance in instances {
+            // What fails here fails in a request too, which tells its client.
+            let _ = instance.run_and_release(&sample);
         }
     }
 
-    /// Measures runs of 1, 2, 4… rows. Returns the largest number that ran.
-    fn measure_sizes(&mut self, instance: &mut dyn Instance) -> usize {
+    /// Measures runs of 1, 2, 4… rows.
+    fn measure_sizes(&mut self, instance: &mut dyn Instance) {
         let started = Instant::now();
         let limit = self.report.max_batch_rows.map_or(1, NonZeroUsize::get);
-        let (mut largest, mut last) = (1, self.one_row);
+        let mut last = self.one_row;
         for rows in batch_sizes(limit) {
             // Twice the rows take up to twice the time.
             let expected = last.saturating_mul(2 * REPEATS);
@@ -217,24 +217,10 @@ impl Warmup<'_> {
             let Some(sample) = self.sample(rows) else {
                 break;
             };
-            largest = rows;
             let fastest = (0..REPEATS).filter_map(|_| timed(instance, &sample)).min();
             if let Some(run_time) = fastest {
                 last = run_time;
                 self.report.run_times.push((byte_len(&sample), run_time));
-            }
-        }
-        largest
-    }
-
-    /// Other instances are the same: the smallest and the largest run fill their caches.
-    fn warm_others(&self, others: &mut [Box<dyn Instance>], largest: usize) {
-        for instance in others {
-            for sample in [1, largest]
-                .into_iter()
-                .filter_map(|rows| self.sample(rows))
-            {
-                timed(&mut **instance, &sample);
             }
         }
     }

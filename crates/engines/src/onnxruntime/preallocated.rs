@@ -14,14 +14,13 @@ use std::ffi::{CString, c_char};
 use std::ptr;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use ort::AsPointer;
-use ort::session::Session;
 use ort::sys;
 use smallvec::SmallVec;
 use tidegate_core::{
     DataType, Dim, Shape, Signature, Tensor, TensorBuffer, TensorSpec, TensorView,
 };
 
+use super::session::{Call, SharedSession, check};
 use crate::RunError;
 
 /// Most models have few inputs and outputs: their lists need no allocation.
@@ -127,17 +126,18 @@ impl PreallocatedRun {
     /// Runs inputs whose memory is aligned. `Ok(None)` where the inputs need the general path.
     pub(super) fn run(
         &self,
-        session: &mut Session,
+        session: &SharedSession,
         inputs: &[Option<Tensor>],
+        release: bool,
     ) -> Result<Option<Vec<Tensor>>, RunError> {
-        self.run_over(session, inputs, None)
+        self.run_over(session, inputs, None, release)
     }
 
     /// Runs the inputs again, over memory that is filled with something else each time, and compares
     /// with the outputs of the general path. A graph whose runs differ stays on the general path.
     pub(super) fn proof(
         &self,
-        session: &mut Session,
+        session: &SharedSession,
         inputs: &[Option<Tensor>],
         expected: &[Tensor],
     ) -> Proof {
@@ -145,7 +145,7 @@ impl PreallocatedRun {
             return Proof::Open;
         }
         for fill in FILLS {
-            match self.run_over(session, inputs, Some(fill)) {
+            match self.run_over(session, inputs, Some(fill), false) {
                 Ok(Some(outputs)) if is_same(&outputs, expected) => {}
                 Ok(None) => return Proof::Open,
                 Ok(Some(_)) | Err(_) => return Proof::Fails,
@@ -157,9 +157,10 @@ impl PreallocatedRun {
     /// Runs inputs over memory for the outputs that is filled with `fill`, or as it comes.
     fn run_over(
         &self,
-        session: &mut Session,
+        session: &SharedSession,
         inputs: &[Option<Tensor>],
         fill: Option<u8>,
+        release: bool,
     ) -> Result<Option<Vec<Tensor>>, RunError> {
         let rows = inputs.first().and_then(Option::as_ref).map(Tensor::rows);
         let Some(rows) = rows.filter(|rows| *rows > 0) else {
@@ -185,9 +186,9 @@ impl PreallocatedRun {
                 .push(self.value(port, buffer.shape(), start, len)?);
             buffers.push(buffer);
         }
-        // SAFETY: the session is borrowed for this run alone. The values point into `inputs` and
-        // `buffers`, which outlive the call.
-        unsafe { call(session, &arguments, &results) }?;
+        // SAFETY: the values point into `inputs`, which is only read, and into `buffers`, which
+        // nothing else knows. Both outlive the call, as the ports with the names do.
+        unsafe { call(session, &arguments, &results, release) }?;
         let outputs = buffers.into_iter().map(TensorBuffer::finish).collect();
         Ok(Some(outputs))
     }
@@ -245,9 +246,10 @@ impl PreallocatedRun {
 /// The memory of all values must be alive and as long as their shapes say. Nothing else may use
 /// the memory of `results` during the call.
 unsafe fn call(
-    session: &mut Session,
+    session: &SharedSession,
     arguments: &Arguments,
     results: &Arguments,
+    release: bool,
 ) -> Result<(), RunError> {
     let inputs: Few<*const sys::OrtValue> = arguments
         .values
@@ -255,28 +257,20 @@ unsafe fn call(
         .map(|value| value.0.cast_const())
         .collect();
     let mut outputs: Few<*mut sys::OrtValue> = results.values.iter().map(|value| value.0).collect();
-    // SAFETY: names end with a NUL and belong to the ports, which outlive the call. All counts are
-    // those of the arrays beside them. The caller keeps the memory of the values alive.
-    let status = unsafe {
-        (ort::api().Run)(
-            session.ptr_mut(),
-            ptr::null(),
-            arguments.names.as_ptr(),
-            inputs.as_ptr(),
-            inputs.len(),
-            results.names.as_ptr(),
-            outputs.len(),
-            outputs.as_mut_ptr(),
-        )
+    let call = Call {
+        input_names: &arguments.names,
+        inputs: &inputs,
+        output_names: &results.names,
+        outputs: &mut outputs,
     };
-    check(status)
+    // SAFETY: names end with a NUL and belong to the ports. The caller keeps the memory of the values
+    // alive.
+    unsafe { session.call(call, release) }
 }
 
 impl Port {
     fn new(spec: &TensorSpec, inner: Vec<usize>) -> Option<Self> {
         Some(Self {
-            // A name with a NUL inside cannot be passed to the C interface: the general path takes
-            // it.
             name: CString::new(spec.name.as_str()).ok()?,
             datatype: spec.datatype,
             element: element(spec.datatype)?,
@@ -380,10 +374,4 @@ impl Drop for CpuMemory {
         // SAFETY: the pointer came from the runtime and is released once.
         unsafe { (ort::api().ReleaseMemoryInfo)(self.0) };
     }
-}
-
-fn check(status: sys::OrtStatusPtr) -> Result<(), RunError> {
-    // SAFETY: the status came from the runtime and is not used again.
-    let result = unsafe { ort::Error::result_from_status(status) };
-    result.map_err(|error| RunError::Engine(error.message().to_owned()))
 }

@@ -295,12 +295,13 @@ impl Fleet {
             .unwrap_or_else(|| self.estimate_by_size(record))
     }
 
-    /// The weights once as they were read, and once for each instance.
+    /// The weights once as they were read, and once for each session that instances share.
     fn estimate_by_size(&self, record: &VersionRecord) -> u64 {
         let files = file_bytes(record);
         let options = &record.manifest.engine_options;
         let instances = self.engines.instances(files, options) as u64;
-        (INSTANCE_BYTES * instances).saturating_add(files.saturating_mul(1 + instances))
+        let copies = self.engines.weight_copies(files, options) as u64;
+        (INSTANCE_BYTES * instances).saturating_add(files.saturating_mul(1 + copies))
     }
 
     /// Sets the state of a version while it is loaded, unless that load has timed out.

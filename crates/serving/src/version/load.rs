@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::known_answer::KnownAnswer;
 use super::{DEFAULT_MAX_BATCH_ROWS, LastUsed, LoadMetrics, Version, VersionPlan};
 use crate::clock::unix_ms;
-use crate::memory::MemoryUsage;
+use crate::memory::{self, MemoryUsage};
 use crate::scheduler::{Limits, Scheduler};
 use crate::source::reshape::Reshapes;
 use crate::warmup::{self, WarmupReport};
@@ -107,6 +107,8 @@ impl Version {
             last_used: LastUsed::now(),
             plan,
         };
+        // Reading the file and the large batches of warm-up took memory that is free now.
+        memory::give_back();
         let (took, memory_bytes) = (version.load_time, version.memory_bytes);
         metrics.set_loaded(model, version.number(), took, memory_bytes);
         version.log_load(&warmup);
