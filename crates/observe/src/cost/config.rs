@@ -247,11 +247,11 @@ mod tests {
         for (toml, reason) in [
             (
                 "vcpu_hour = 1",
-                "cost.vcpu_hour is set and cost.currency is not",
+                "cost.vcpu_hour is set but cost.currency is not",
             ),
             (
                 "[[budget]]\nname = \"x\"",
-                "cost.budget is set and cost.currency is not",
+                "cost.budget is set but cost.currency is not",
             ),
             ("currency = \"EUR\"", "no price is"),
             (

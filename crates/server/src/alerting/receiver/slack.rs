@@ -137,7 +137,7 @@ mod tests {
             value["text"]
                 .as_str()
                 .unwrap()
-                .contains("and 2 more alerts\n1 messages before")
+                .contains("and 2 more alerts\n1 earlier messages")
         );
         let page = &value["attachments"][0];
         assert_eq!(
