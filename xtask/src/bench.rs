@@ -17,6 +17,7 @@ mod load;
 mod loadgen;
 mod machine;
 mod many;
+mod memory;
 mod neighbour;
 mod observing;
 mod overload;
@@ -28,17 +29,20 @@ mod rounds;
 mod runtime;
 mod start;
 
+use std::path::PathBuf;
+
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::{cargo, root, setup, succeed};
+pub(crate) use self::start::resident_mb;
+use crate::{cargo, root, setup, succeed, target};
 
 /// What the benchmarks can be told.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
     /// What to measure: http, instructions, grpc, loadgen, runtime, start, compute, many, batching,
-    /// overload, neighbour, observing, registry, peers; all but batching and peers, which take
-    /// long, if none is named
+    /// overload, neighbour, observing, registry, memory, peers; all but batching, memory and peers,
+    /// which take long or fetch models, if none is named
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
     /// Rounds of each comparison; odd numbers have a middle one
@@ -55,6 +59,14 @@ pub(crate) struct BenchArgs {
     plots: bool,
 }
 
+/// The environment variable that names a binary to measure in place of a release build.
+const BINARY: &str = "TIDEGATE_BIN";
+
+/// The server whose memory is measured.
+fn binary() -> PathBuf {
+    std::env::var_os(BINARY).map_or_else(|| target().join("release/tidegate"), PathBuf::from)
+}
+
 /// How long and how often to measure.
 #[derive(Clone, Copy)]
 struct Effort {
@@ -64,7 +76,7 @@ struct Effort {
 
 type Group = (&'static str, fn(Effort) -> Result<report::Section>);
 
-const GROUPS: [Group; 14] = [
+const GROUPS: [Group; 15] = [
     ("http", http::run),
     ("instructions", instructions::run),
     ("grpc", grpc::run),
@@ -78,11 +90,12 @@ const GROUPS: [Group; 14] = [
     ("neighbour", neighbour::run),
     ("observing", observing::run),
     ("registry", registry::run),
+    ("memory", memory::run),
     ("peers", peers::run),
 ];
 
-/// Groups that run only when they are named: they take long.
-const NAMED_ONLY: [&str; 2] = ["batching", "peers"];
+/// Groups that run only when they are named: they take long, or fetch models from PyPI.
+const NAMED_ONLY: [&str; 3] = ["batching", "memory", "peers"];
 
 /// Groups that need no more than the programs of `bench/`.
 const BENCH_ONLY: [&str; 2] = ["instructions", "runtime"];
@@ -127,6 +140,9 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
 /// Builds what is measured; of both packages even where only one program is, as they share features
 /// of dependencies.
 fn build(groups: &[String]) -> Result<()> {
+    if std::env::var_os(BINARY).is_some() {
+        return Ok(());
+    }
     let mut build = cargo(&[
         "build",
         "--release",

@@ -160,33 +160,34 @@ fn onnxruntime() -> Result<()> {
     std::fs::create_dir_all(folder)?;
     let download = folder.join(format!("download-{}", std::process::id()));
     let requirement = format!("onnxruntime=={ONNXRUNTIME}");
-    let fetched = succeed(
-        Command::new("python3")
-            .args([
-                "-m",
-                "pip",
-                "download",
-                "--quiet",
-                "--no-deps",
-                "--only-binary=:all:",
-                &requirement,
-                "--dest",
-            ])
-            .arg(&download),
-    )
-    .and_then(|()| extract(&download, &library));
+    let fetched =
+        download_wheel(&requirement, &download).and_then(|()| extract(&download, &library));
     let _ = std::fs::remove_dir_all(&download);
     fetched
 }
 
+/// Downloads the wheel of a package, without what it depends on.
+pub(crate) fn download_wheel(requirement: &str, folder: &Path) -> Result<()> {
+    let download = ["-m", "pip", "download", "--quiet", "--no-deps"];
+    let mut command = Command::new("python3");
+    command.args(download);
+    command.args(["--only-binary=:all:", requirement, "--dest"]);
+    succeed(command.arg(folder))
+}
+
+/// The wheel in a folder, if there is one.
+pub(crate) fn wheel_in(folder: &Path) -> Option<PathBuf> {
+    let mut entries = std::fs::read_dir(folder).ok()?.flatten();
+    entries.find_map(|entry| {
+        let path = entry.path();
+        let is_wheel = path.extension().is_some_and(|extension| extension == "whl");
+        is_wheel.then_some(path)
+    })
+}
+
 fn extract(download: &Path, library: &Path) -> Result<()> {
-    let wheel = std::fs::read_dir(download)?
-        .flatten()
-        .map(|entry| entry.path());
-    let wheel = wheel
-        .into_iter()
-        .find(|path| path.extension().is_some_and(|extension| extension == "whl"));
-    let mut archive = zip::ZipArchive::new(File::open(wheel.context("pip downloaded no wheel")?)?)?;
+    let wheel = wheel_in(download).context("pip downloaded no wheel")?;
+    let mut archive = zip::ZipArchive::new(File::open(wheel)?)?;
     let names: Vec<String> = archive
         .file_names()
         .flatten()

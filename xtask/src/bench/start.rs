@@ -49,7 +49,7 @@ fn first_answer(model: &Path, example: &Example) -> Result<(f64, f64)> {
 }
 
 /// The memory of a process that is in use.
-pub(super) fn resident_mb(pid: u32) -> Result<f64> {
+pub(crate) fn resident_mb(pid: u32) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status
         .lines()
