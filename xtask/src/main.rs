@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod dist;
+mod fuzz;
 mod server;
 mod setup;
 mod test;
@@ -38,6 +39,8 @@ enum Task {
     Dist(dist::DistArgs),
     /// Measure against bare baselines
     Bench(bench::BenchArgs),
+    /// Fuzz parsers, whole requests over a live server, and files of the command line
+    Fuzz(fuzz::FuzzArgs),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Dist(args) => dist::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
