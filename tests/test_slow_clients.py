@@ -8,13 +8,14 @@ import threading
 import numpy as np
 import pytest
 import requests
+import tritonclient.grpc as grpcclient
 
 import graphs
 from conftest import OPEN
 from test_limits import PREFACE, connect, fp32, until_closed, value
 
 SETTINGS_FRAME = bytes.fromhex("000000040000000000")
-HEADERS, GOAWAY = 1, 7
+DATA, HEADERS, RST_STREAM, GOAWAY = 0, 1, 3, 7
 NO_WINDOW = struct.pack("!HI", 4, 0)
 
 
@@ -35,6 +36,35 @@ def frames(received):
 def literal(name, text):
     """A header field that is neither indexed nor packed (RFC 7541, section 6.2.2)."""
     return bytes([0, len(name)]) + name + bytes([len(text)]) + text
+
+
+def grpc_call(method):
+    """The header block of a call of this method."""
+    path = b"/inference.GRPCInferenceService/" + method
+    fields = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path), (b":authority", b"x")]
+    fields += [(b"content-type", b"application/grpc"), (b"te", b"trailers")]
+    return b"".join(literal(name, text) for name, text in fields)
+
+
+def rest_get(path):
+    """The header block of a GET over HTTP/2."""
+    fields = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", path), (b":authority", b"x")]
+    return b"".join(literal(name, text) for name, text in fields)
+
+
+LIVE = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+HALF_BODY = b"POST /v2/models/open/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + b" " * 50_000
+HALF_CHUNKS = b"POST /v2/models/open/infer HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n    "
+HALF_MESSAGE = frame(0, 0, 1, b"\0\0\0\xff\0" + b"x" * 100)
+
+
+def quietly(client, *parts):
+    """Sends what a server may refuse to read."""
+    try:
+        for part in parts:
+            client.sendall(part)
+    except (BrokenPipeError, ConnectionResetError, TimeoutError):
+        pass
 
 
 def ask_for_much(server, values):
@@ -81,24 +111,61 @@ def test_a_client_that_does_not_read_its_answer_does_not_hold_up_the_end(start, 
 
 
 def test_an_idle_http2_connection_is_ended_with_a_farewell(start, graph):
-    server = start(graph("identity_unknown_rank"), environment={"TIDEGATE_SERVER__HTTP2_IDLE_TIMEOUT_MS": "300"})
+    settings = {"HTTP2_IDLE_TIMEOUT_MS": "300", "DRAIN_TIMEOUT_MS": "2000"}
+    environment = {f"TIDEGATE_SERVER__{key}": value for key, value in settings.items()}
+    server = start(graph("identity_unknown_rank"), environment=environment)
     for address in (server.http, server.grpc):
         with connect(address) as client:
             client.sendall(PREFACE + SETTINGS_FRAME)
             assert (GOAWAY, 0) in frames(until_closed(client))
 
 
-def test_an_http2_client_that_gives_its_answer_no_room_loses_its_connection(start, graph):
+def until_frame(client, kind, stream):
+    """Reads until a frame of this type has come on this stream."""
+    received = b""
+    while (kind, stream) not in frames(received):
+        part = client.recv(65536)
+        assert part, received
+        received += part
+
+
+def test_an_http2_client_that_gives_its_answer_no_room_loses_that_stream_alone(start, graph):
     server = start(graph("identity_unknown_rank"), environment={"TIDEGATE_SERVER__WRITE_TIMEOUT_MS": "300"})
-    path = b"/v2/models/m"
-    headers = b"".join(
-        [literal(b":method", b"GET"), literal(b":scheme", b"http"), literal(b":path", path), literal(b":authority", b"x")]
-    )
     with connect(server.http) as client:
-        client.sendall(PREFACE + frame(4, 0, 0, NO_WINDOW) + frame(1, 0x5, 1, headers))
-        until_closed(client)
+        client.sendall(PREFACE + frame(4, 0, 0, NO_WINDOW) + frame(1, 0x5, 1, rest_get(b"/v2")))
+        until_frame(client, RST_STREAM, 1)
+        # Other streams of the connection are answered; this one has room.
+        client.sendall(frame(1, 0x5, 3, rest_get(b"/v2")) + frame(8, 0, 3, struct.pack("!I", 1 << 20)))
+        until_frame(client, DATA, 3)
     with requests.Session() as session:
-        assert value(session, server, "tidegate_connections_timed_out_total") >= 1
+        assert value(session, server, "tidegate_streams_timed_out_total") == 1
+        assert not value(session, server, "tidegate_connections_timed_out_total")
+
+
+def test_other_requests_do_not_keep_an_answer_that_nobody_reads(start, tmp_path):
+    """The answer is larger than the window of its stream, of which nothing is read, while requests come all the time."""
+    ones = graphs.weights("w", np.ones((1, 50_000), np.float32))
+    inputs, outputs = [graphs.value("x", graphs.FLOAT, ["N", 1])], [graphs.value("y", graphs.FLOAT, ["N", 50_000])]
+    graphs.save(tmp_path / "wide.onnx", [graphs.node("MatMul", ["x", "w"], ["y"])], inputs, outputs, [ones])
+    server = start(tmp_path / "wide.onnx", environment={"TIDEGATE_SERVER__WRITE_TIMEOUT_MS": "1000"})
+    body = json.dumps({"inputs": [{"name": "x", "shape": [20, 1], "datatype": "FP32", "data": [1] * 20}]}).encode()
+    post = rest_get(b"/v2/models/wide/infer").replace(b"\x03GET", b"\x04POST")
+    with connect(server.http) as client:
+        client.sendall(PREFACE + SETTINGS_FRAME + frame(1, 0x4, 1, post) + frame(0, 1, 1, body))
+        received = b""
+        stream = 3
+        while (RST_STREAM, 1) not in frames(received):
+            client.sendall(frame(1, 0x5, stream, rest_get(b"/v2/health/live")))
+            while (DATA, stream) not in frames(received) and (RST_STREAM, 1) not in frames(received):
+                part = client.recv(65536)
+                assert part, received
+                received += part
+                # Room on the connection, not on the stream.
+                client.sendall(frame(8, 0, 0, struct.pack("!I", max(len(part), 1))))
+            stream += 2
+    with requests.Session() as session:
+        while value(session, server, "tidegate_request_memory_bytes") > 0:
+            pass
 
 
 def test_one_client_leaves_connections_to_others(start):
@@ -127,23 +194,15 @@ def resident(server, field="VmRSS"):
 
 def test_half_sent_grpc_messages_are_given_up(start):
     server = start(OPEN, environment={"TIDEGATE_SERVER__BODY_TIMEOUT_MS": "300"})
-    path = b"/inference.GRPCInferenceService/ModelInfer"
-    fields = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path), (b":authority", b"x")]
-    fields += [(b"content-type", b"application/grpc"), (b"te", b"trailers")]
-    headers = b"".join(literal(name, text) for name, text in fields)
     with connect(server.grpc) as client:
-        announced = b"\0" + struct.pack("!I", 1000)
-        client.sendall(PREFACE + SETTINGS_FRAME + frame(1, 0x4, 1, headers) + frame(0, 0, 1, announced + b"x" * 100))
-        received = b""
-        while (HEADERS, 1) not in frames(received):
-            part = client.recv(65536)
-            assert part, received
-            received += part
+        client.sendall(PREFACE + SETTINGS_FRAME + frame(1, 0x4, 1, grpc_call(b"ModelInfer")) + HALF_MESSAGE)
+        until_frame(client, HEADERS, 1)
 
 
 def test_bodies_together_stay_within_the_memory_budget(start):
     budget = 128 << 20
-    server = start(OPEN, environment={"TIDEGATE_SERVER__MEMORY_BUDGET_BYTES": str(budget)})
+    settings = {"MEMORY_BUDGET_BYTES": str(budget), "MEMORY_BUDGET_BYTES_PER_CLIENT": str(budget)}
+    server = start(OPEN, environment={f"TIDEGATE_SERVER__{key}": value for key, value in settings.items()})
     before = resident(server)
     part = b" " * (40 << 20)
     clients = [connect(server.http) for _ in range(6)]
@@ -165,6 +224,84 @@ def test_bodies_together_stay_within_the_memory_budget(start):
     assert b"memory_full" in refused and b"retry-after: 1" in refused.lower()
     for client in clients:
         client.close()
+
+
+def test_one_client_leaves_memory_to_others(start):
+    server = start(OPEN, environment={"TIDEGATE_SERVER__MEMORY_BUDGET_BYTES": str(100 << 20)})
+    host, port = server.http.split(":")
+    head = f"POST /v2/models/open/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {50 << 20}\r\n\r\n".encode()
+    clients = [connect(server.http) for _ in range(3)]
+    for client in clients:
+        threading.Thread(target=quietly, args=(client, head, b" " * (30 << 20))).start()
+    with requests.Session() as session:
+        while value(session, server, "tidegate_request_memory_refused_total") < 1:
+            pass
+        assert value(session, server, "tidegate_request_memory_bytes") <= 75 << 20
+    with socket.create_connection((host, int(port)), timeout=60, source_address=("127.0.0.2", 0)) as other:
+        body = json.dumps(fp32([[1.0] * 1000] * 100)).encode()
+        other.sendall(head.replace(str(50 << 20).encode(), str(len(body)).encode()) + body)
+        assert other.recv(1 << 16).startswith(b"HTTP/1.1 200")
+    for client in clients:
+        client.close()
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_late_body_is_answered_with_its_code(start, chunked):
+    server = start(OPEN, environment={"TIDEGATE_SERVER__BODY_TIMEOUT_MS": "300"})
+    with connect(server.http) as client:
+        client.sendall(HALF_CHUNKS if chunked else HALF_BODY)
+        answer = until_closed(client)
+    assert answer.startswith(b"HTTP/1.1 408") and b"body_timeout" in answer and b"connection: close" in answer.lower()
+
+
+def test_packed_grpc_messages_are_reserved_as_they_are_unpacked(start):
+    """A message of some kilobytes that unpacks to more than the budget leaves is refused before it is unpacked."""
+    import gzip
+
+    settings = {"MEMORY_BUDGET_BYTES": str(48 << 20), "MAX_BODY_BYTES": str(64 << 20)}
+    server = start(OPEN, environment={f"TIDEGATE_SERVER__{key}": value for key, value in settings.items()})
+    before = resident(server)
+    packed = gzip.compress(b"\0" * (60 << 20))
+    headers = grpc_call(b"ModelInfer") + literal(b"grpc-encoding", b"gzip")
+    with requests.Session() as session:
+        for refused in (1, 2, 3):
+            with connect(server.grpc) as client:
+                message = b"\1" + struct.pack("!I", len(packed)) + packed
+                parts = [message[at : at + 16_000] for at in range(0, len(message), 16_000)]
+                client.sendall(PREFACE + SETTINGS_FRAME + frame(1, 0x4, 1, headers))
+                client.sendall(b"".join(frame(0, part is parts[-1], 1, part) for part in parts))
+                until_frame(client, HEADERS, 1)
+            assert value(session, server, "tidegate_request_memory_refused_total") == refused
+            if refused == 1:
+                # What was freed is not returned at once, so that the next ones may take more for a moment.
+                assert resident(server, "VmHWM") - before < 48 << 20
+        while value(session, server, "tidegate_request_memory_bytes") > 0:
+            pass
+
+
+def test_answers_of_a_grpc_stream_that_nobody_reads_stay_in_the_memory_budget(start, tmp_path):
+    ones = graphs.weights("w", np.ones((1, 50_000), np.float32))
+    inputs, outputs = [graphs.value("x", graphs.FLOAT, ["N", 1])], [graphs.value("y", graphs.FLOAT, ["N", 50_000])]
+    graphs.save(tmp_path / "wide.onnx", [graphs.node("MatMul", ["x", "w"], ["y"])], inputs, outputs, [ones])
+    server = start(tmp_path / "wide.onnx")
+    rows = 20
+    client = grpcclient.InferenceServerClient(server.grpc)
+    tensor = grpcclient.InferInput("x", [rows, 1], "FP32")
+    tensor.set_data_from_numpy(np.ones((rows, 1), np.float32))
+    request = grpcclient._utils._get_inference_request("wide", [tensor], "", "", None, 0, False, False, 0, None, None)
+    content = request.SerializeToString()
+    message = b"\0" + struct.pack("!I", len(content)) + content
+    client.close()
+    answer = rows * 50_000 * 4
+    with connect(server.grpc) as held, requests.Session() as session:
+        held.sendall(PREFACE + SETTINGS_FRAME + frame(1, 0x4, 1, grpc_call(b"ModelStreamInfer")) + frame(0, 0, 1, message))
+        # Its outputs and the message that they were copied into, of which a window's worth was sent.
+        until_frame(held, DATA, 1)
+        while value(session, server, "tidegate_request_memory_bytes") < 2 * answer:
+            pass
+    with requests.Session() as session:
+        while value(session, server, "tidegate_request_memory_bytes") > 0:
+            pass
 
 
 def test_a_small_request_for_a_huge_answer_is_refused_before_it_is_computed(start, tmp_path):
@@ -232,15 +369,6 @@ def test_memory_is_given_back_after_a_peak(start, graph):
             assert session.get(server.url("/v2/health/live"), timeout=60).status_code == 200
 
 
-def quietly(client, *parts):
-    """Sends what a server may refuse to read."""
-    try:
-        for part in parts:
-            client.sendall(part)
-    except (BrokenPipeError, ConnectionResetError, TimeoutError):
-        pass
-
-
 def test_the_worst_mix_of_clients_stays_within_the_memory_budget(start, tmp_path):
     """Half-sent bodies and messages, answers that nobody reads, pages, and requests for wide answers, all at once."""
     budget = 512 << 20
@@ -253,9 +381,7 @@ def test_the_worst_mix_of_clients_stays_within_the_memory_budget(start, tmp_path
     head = b"POST /v2/models/wide/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
     rows = 20
     wide = json.dumps({"inputs": [{"name": "x", "shape": [rows, 1], "datatype": "FP32", "data": [1] * rows}]}).encode()
-    call = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/inference.GRPCInferenceService/ModelInfer")]
-    call += [(b":authority", b"x"), (b"content-type", b"application/grpc"), (b"te", b"trailers")]
-    headers = b"".join(literal(name, text) for name, text in call)
+    headers = grpc_call(b"ModelInfer")
     clients = []
     threads = []
 
@@ -283,5 +409,41 @@ def test_the_worst_mix_of_clients_stays_within_the_memory_budget(start, tmp_path
         assert session.get(server.url("/v2/health/live"), timeout=60).status_code == 200
     # Beside the budget, each connection has a buffer of its own, and what was freed is not returned at once.
     assert resident(server, "VmHWM") - before < budget * 3 / 2 + len(clients) * (256 << 10)
+    for client in clients:
+        client.close()
+
+
+STATES = {
+    "connected": ("http", b""),
+    "half a head": ("http", LIVE[:-5]),
+    "half a preface": ("http", PREFACE[:10]),
+    "idle": ("http", LIVE),
+    "half a body": ("http", HALF_BODY),
+    "half a chunk": ("http", HALF_CHUNKS),
+    "unread answers": ("http", b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 300),
+    "HTTP/2 preface": ("http", PREFACE),
+    "HTTP/2 idle": ("grpc", PREFACE + SETTINGS_FRAME),
+    "HTTP/2 answered": ("grpc", PREFACE + SETTINGS_FRAME + frame(1, 0x4, 1, grpc_call(b"ServerLive")) + frame(0, 1, 1, b"\0" * 5)),
+    "HTTP/2 half a head": ("http", PREFACE + SETTINGS_FRAME + frame(1, 0, 1, rest_get(b"/v2"))),
+    "HTTP/2 half a message": ("grpc", PREFACE + SETTINGS_FRAME + frame(1, 0x4, 1, grpc_call(b"ModelInfer")) + HALF_MESSAGE),
+    "HTTP/2 half a stream": ("grpc", PREFACE + SETTINGS_FRAME + frame(1, 0x4, 1, grpc_call(b"ModelStreamInfer")) + HALF_MESSAGE),
+    "HTTP/2 no room": ("http", PREFACE + frame(4, 0, 0, NO_WINDOW) + frame(1, 0x5, 1, rest_get(b"/v2"))),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_no_client_delays_the_end_of_the_server(start, state):
+    """Ending in time has exit status 0: with a client that is waited for until the drain timeout it is 1."""
+    protocol, sent = STATES[state]
+    server = start(OPEN, environment={"TIDEGATE_SERVER__DRAIN_TIMEOUT_MS": "2000"})
+    clients = [connect(getattr(server, protocol)) for _ in range(16)]
+    for client in clients:
+        client.settimeout(1)
+        quietly(client, sent)
+    with requests.Session() as session:
+        while open_connections(session, server, protocol) < len(clients):
+            pass
+    server.terminate()
+    assert server.wait() == 0
     for client in clients:
         client.close()

@@ -27,15 +27,22 @@ const JSON_NUMBER_BYTES: usize = 12;
 static PLACES: LazyLock<Semaphore> =
     LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
 
-/// Decodes or encodes a large body. The future is boxed, so that it takes no room in those of small
-/// requests, which are moved around.
+/// Decodes or encodes a large body. What it takes of the memory budget goes with the work, which
+/// ends later than its request if the client goes away. The future is boxed, so that it takes no
+/// room in those of small requests, which are moved around.
 ///
 /// # Errors
 /// [`ErrorCode::Internal`](tidegate_serving::ErrorCode::Internal) if it panicked.
-pub(crate) fn run_codec<T: Send + 'static>(
+pub(crate) fn run_codec<'a, T: Send + 'static>(
+    memory: &'a mut MemoryReservation,
     work: impl FnOnce() -> T + Send + 'static,
-) -> BoxFuture<'static, Result<T, InferError>> {
-    Box::pin(run_in_place(&PLACES, work))
+) -> BoxFuture<'a, Result<T, InferError>> {
+    Box::pin(async move {
+        let held = std::mem::take(memory);
+        let (done, held) = run_in_place(&PLACES, move || (work(), held)).await?;
+        *memory = held;
+        Ok(done)
+    })
 }
 
 /// Most bytes that the tensors of so much JSON take: each number or text but the first one has a
@@ -85,9 +92,34 @@ impl AsRef<[u8]> for Held {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
+    use futures_util::FutureExt;
     use tidegate_serving::{ErrorCode, MemoryBudget};
 
     use super::*;
+
+    #[tokio::test]
+    async fn work_keeps_its_memory_when_its_client_has_gone_away() {
+        let budget = MemoryBudget::new(100);
+        let mut memory = budget.begin();
+        memory.grow(60, ErrorCode::BodyTooLarge).unwrap();
+        let (begin, begun) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let mut work = run_codec(&mut memory, move || {
+            begin.send(()).unwrap();
+            released.recv().is_ok()
+        });
+        assert!(work.as_mut().now_or_never().is_none());
+        begun.recv().unwrap();
+        drop(work);
+        drop(memory);
+        assert_eq!(budget.used_bytes(), 60);
+        release.send(()).unwrap();
+        while budget.used_bytes() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
 
     #[test]
     fn decoded_numbers_take_no_more_than_was_reserved() {

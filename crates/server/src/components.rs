@@ -280,7 +280,10 @@ impl Base {
         serving: Arc<Serving>,
         registry: Arc<MetricRegistry>,
     ) -> Result<Self, ReplicasError> {
-        let lifecycle = Arc::new(Lifecycle::new(serving.clone()));
+        let lifecycle = Arc::new(Lifecycle::new(
+            serving.clone(),
+            sections.server.client_timeout(),
+        ));
         let group = sections.replicas.parse()?;
         let outbox = match &group {
             Some(group) => GroupOutbox::open(environment.state_folder.as_deref(), group),

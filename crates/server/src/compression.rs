@@ -6,7 +6,12 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use tidegate_serving::{ErrorCode, InferError, MemoryReservation};
 
+use crate::body_buffer::{larger, make_room};
 use crate::codec::{INLINE_BYTES, run_codec};
+
+/// Largest window of zstd, as a power of two: what RFC 9659 allows for bodies on the wire. The packed
+/// body alone says how large it is, and the library would take up to 128 MiB.
+const ZSTD_WINDOW_LOG: u32 = 23;
 
 /// A content encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +22,7 @@ pub(crate) enum Encoding {
 }
 
 impl Encoding {
-    fn parse(name: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
         match name {
             // An old name of the same (RFC 9110, section 8.4.1.3).
             "gzip" | "x-gzip" => Some(Self::Gzip),
@@ -77,7 +82,7 @@ impl Encoding {
     }
 
     /// Unpacks a body to at most `max_bytes`: a small body must not unpack to a large one. What it
-    /// unpacks to is reserved before memory is taken for it.
+    /// unpacks to is reserved before memory is taken for it, beside what is reserved already.
     pub(crate) async fn unpack(
         self,
         body: Bytes,
@@ -86,6 +91,7 @@ impl Encoding {
     ) -> Result<Bytes, InferError> {
         // Much can unpack to little: both sizes must be small.
         let is_small = body.len() <= INLINE_BYTES;
+        let before = memory.bytes();
         let mut reader = self.reader(body)?;
         let mut unpacked = Vec::new();
         // One byte more than is allowed, to tell a body of just the limit from a larger one.
@@ -93,12 +99,18 @@ impl Encoding {
         let mut step = INLINE_BYTES;
         while unpacked.len() < limit {
             step = step.min(limit - unpacked.len());
-            memory.grow(step, ErrorCode::BodyTooLarge)?;
+            let bytes = unpacked.len() + step;
+            let room = room(&unpacked, step, limit);
+            // Both buffers are there while one is copied into the other.
+            let copied = if room > 0 { unpacked.len() } else { 0 };
+            let takes = before + bytes + self.window_bytes(bytes) + copied;
+            memory.resize(takes, ErrorCode::BodyTooLarge)?;
+            make_room(&mut unpacked, room)?;
             let ended = if is_small && unpacked.is_empty() {
                 read_step(&mut reader, &mut unpacked, step)?
             } else {
                 // By its unpacked size: a packed megabyte of blanks has a kilobyte.
-                let (ended, same_reader, more) = run_codec(move || {
+                let (ended, same_reader, more) = run_codec(memory, move || {
                     let ended = read_step(&mut reader, &mut unpacked, step);
                     (ended, reader, unpacked)
                 })
@@ -107,6 +119,7 @@ impl Encoding {
                 ended?
             };
             if ended {
+                memory.resize(before + unpacked.len(), ErrorCode::BodyTooLarge)?;
                 return Ok(unpacked.into());
             }
             // Large steps, but none much larger than what has been read: the client that sends
@@ -117,6 +130,15 @@ impl Encoding {
         Err(InferError::new(ErrorCode::BodyTooLarge, message))
     }
 
+    /// What the reader keeps of so many unpacked bytes: the window of zstd, of which only the part that
+    /// was written takes memory. The other encodings have small ones.
+    fn window_bytes(self, unpacked: usize) -> usize {
+        match self {
+            Self::Gzip | Self::Deflate => 0,
+            Self::Zstd => unpacked.min(1 << ZSTD_WINDOW_LOG),
+        }
+    }
+
     fn reader(self, body: Bytes) -> Result<Box<dyn Read + Send>, InferError> {
         let body = std::io::Cursor::new(body);
         Ok(match self {
@@ -125,17 +147,25 @@ impl Encoding {
             // "deflate" is the zlib format (RFC 9110, section 8.4.1.2), not the bare algorithm.
             Self::Deflate => Box::new(flate2::read::ZlibDecoder::new(body)),
             Self::Zstd => {
-                Box::new(zstd::stream::read::Decoder::new(body).map_err(not_decompressed)?)
+                let mut decoder =
+                    zstd::stream::read::Decoder::with_buffer(body).map_err(not_decompressed)?;
+                let limited = decoder.window_log_max(ZSTD_WINDOW_LOG);
+                limited.map_err(not_decompressed)?;
+                Box::new(decoder)
             }
         })
     }
 
     /// Compresses an answer.
-    pub(crate) async fn pack(self, body: Vec<u8>) -> Result<Vec<u8>, InferError> {
+    pub(crate) async fn pack(
+        self,
+        body: Vec<u8>,
+        memory: &mut MemoryReservation,
+    ) -> Result<Vec<u8>, InferError> {
         if body.len() < INLINE_BYTES {
             return self.pack_now(&body);
         }
-        run_codec(move || self.pack_now(&body)).await?
+        run_codec(memory, move || self.pack_now(&body)).await?
     }
 
     fn pack_now(self, body: &[u8]) -> Result<Vec<u8>, InferError> {
@@ -154,6 +184,19 @@ impl Encoding {
         };
         packed.map_err(|error| InferError::new(ErrorCode::Internal, error.to_string()))
     }
+}
+
+/// How much larger the buffer becomes before the next step: most bodies end with the first one.
+fn room(unpacked: &Vec<u8>, step: usize, limit: usize) -> usize {
+    let bytes = unpacked.len() + step;
+    if bytes <= unpacked.capacity() {
+        return 0;
+    }
+    let capacity = match unpacked.len() {
+        0 => bytes,
+        _ => larger(bytes, limit),
+    };
+    capacity - unpacked.len()
 }
 
 /// Reads up to so many bytes more; whether the body has ended.
@@ -215,6 +258,40 @@ mod tests {
         drop(memory);
         assert_eq!(budget.used_bytes(), 0);
         assert!(budget.take_peak() <= budget.limit_bytes());
+    }
+
+    #[tokio::test]
+    async fn what_an_unpacked_body_takes_is_what_is_reserved() {
+        let budget = MemoryBudget::new(64 << 20);
+        for encoding in [Encoding::Gzip, Encoding::Zstd] {
+            let body = vec![b' '; 3_000_001];
+            let packed = encoding.pack_now(&body).unwrap();
+            let mut memory = budget.begin();
+            memory.grow(10, ErrorCode::BodyTooLarge).unwrap();
+            let unpacked = encoding.unpack(packed.into(), 64 << 20, &mut memory);
+            let unpacked = unpacked.await.unwrap();
+            assert_eq!(memory.bytes(), 10 + unpacked.len());
+            let window = if encoding == Encoding::Zstd {
+                3 << 20
+            } else {
+                0
+            };
+            assert!(budget.take_peak() >= 3_000_000 + window, "{encoding:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_zstd_window_that_the_wire_may_not_have_is_refused() {
+        let pack = |window_log: u32| {
+            let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+            encoder.window_log(window_log).unwrap();
+            encoder.write_all(&vec![b' '; 100_000]).unwrap();
+            encoder.finish().unwrap()
+        };
+        let fits = unpack(Encoding::Zstd, &pack(ZSTD_WINDOW_LOG), 1 << 20).await;
+        assert_eq!(fits.unwrap().len(), 100_000);
+        let large = unpack(Encoding::Zstd, &pack(ZSTD_WINDOW_LOG + 1), 1 << 20).await;
+        assert_eq!(large.unwrap_err(), ErrorCode::MalformedRequest);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The configuration of the front ends.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,10 @@ pub struct ServerConfig {
     /// tensors, outputs and encoded answers that are not sent yet. 0 means a quarter of the memory
     /// that the process may use.
     pub memory_budget_bytes: usize,
+    /// Maximum memory of the requests and answers of one client together (one IP address), in bytes.
+    /// A single request may take more. 0 means three quarters of `memory_budget_bytes`. A proxy counts
+    /// as one client.
+    pub memory_budget_bytes_per_client: usize,
     /// Maximum number of open connections of both front ends; further ones are closed immediately.
     pub max_connections: usize,
     /// Maximum number of open connections of one client (one IP address); further ones are closed
@@ -39,8 +44,11 @@ pub struct ServerConfig {
     pub header_timeout_ms: u64,
     /// Time limit for the body of a request, in milliseconds.
     pub body_timeout_ms: u64,
+    /// Minimum rate of a body of which 64 KiB have arrived, on average over 10 seconds, in bytes per
+    /// second. 0 means any rate.
+    pub min_body_bytes_per_s: usize,
     /// If a client reads nothing of an answer that is ready for this time, in milliseconds, its
-    /// connection is closed.
+    /// connection is closed, or over HTTP/2 the stream of the answer is reset.
     pub write_timeout_ms: u64,
     /// Idle timeout of an HTTP/2 connection without a request, in milliseconds.
     pub http2_idle_timeout_ms: u64,
@@ -68,10 +76,12 @@ impl Default for ServerConfig {
             allowed_hosts: Vec::new(),
             max_body_bytes: 64 << 20,
             memory_budget_bytes: 0,
+            memory_budget_bytes_per_client: 0,
             max_connections: 4096,
             max_connections_per_client: 0,
             header_timeout_ms: 75_000,
             body_timeout_ms: 60_000,
+            min_body_bytes_per_s: 4096,
             write_timeout_ms: 30_000,
             http2_idle_timeout_ms: 300_000,
             drain_timeout_ms: 30_000,
@@ -89,5 +99,11 @@ impl ServerConfig {
         let mut addresses = [("server.http", self.http), ("server.grpc", self.grpc)].into_iter();
         // `::ffff:127.0.0.1` is an address of this machine too.
         addresses.find(|(_, address)| !address.ip().to_canonical().is_loopback())
+    }
+
+    /// Longest that a server that is stopping waits for a client that sends or reads nothing: 5
+    /// seconds, and a part of its time only, which is for requests that run.
+    pub(crate) fn client_timeout(&self) -> Duration {
+        Duration::from_millis(self.drain_timeout_ms / 4).min(Duration::from_secs(5))
     }
 }

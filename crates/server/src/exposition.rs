@@ -18,6 +18,7 @@ use crate::component::Component;
 use crate::compression::Encoding;
 use crate::lifecycle::Lifecycle;
 use crate::readiness::ReadinessMetrics;
+use crate::request_memory;
 use crate::rest::{ApiError, body};
 use crate::routes::Routes;
 
@@ -89,7 +90,7 @@ async fn metrics(
         text.finish()
     });
     let (text, encoding) = (text.await?.into_bytes(), Encoding::accepted(&headers));
-    let memory = exposition.memory.begin();
+    let memory = request_memory::begin(&exposition.memory);
     let answer = body::answer(
         text,
         form.content_type(),

@@ -5,6 +5,7 @@ mod exchange;
 mod held_memory;
 mod message_boundary;
 mod methods;
+mod packed_messages;
 mod received_body;
 mod service;
 

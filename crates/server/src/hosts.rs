@@ -4,17 +4,20 @@
 //! then read and change everything here as a page of ours: for the browser it is one. What gives it
 //! away is the name, in `Host`.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use http::{HeaderMap, Request, Version, header};
 use http_body::Body;
 use tidegate_serving::{ErrorCode, InferError};
 
-use crate::ServerConfig;
-
-/// Endings of names that nobody can register, so that no site has them: RFC 6761, 6762 and 8375, and
-/// ICANN's `.internal`; services of Kubernetes.
-const PRIVATE_ENDINGS: [&str; 5] = [".localhost", ".local", ".internal", ".home.arpa", ".svc"];
+/// Endings of names that nobody can register, so that no site has them: RFC 6761 and 8375, ICANN's
+/// `.internal`, and services of Kubernetes.
+///
+/// `.local` is not one of them: any device of the network gives itself such a name by multicast DNS
+/// (RFC 6762), and may let it lead here. Names of a cluster (`.svc.cluster.local`) cannot be told
+/// from those; they reach a server that only listens to its own machine through a sidecar alone, and
+/// that can be configured.
+const PRIVATE_ENDINGS: [&str; 4] = [".localhost", ".internal", ".home.arpa", ".svc"];
 
 /// Which names requests may call this server by.
 #[derive(Debug)]
@@ -25,16 +28,14 @@ pub(crate) struct AllowedHosts {
 }
 
 impl AllowedHosts {
-    /// As configured. Without a configuration names are checked where only this machine can connect:
-    /// others then come through a browser here, and a server that others can reach has any name.
-    pub(crate) fn new(config: &ServerConfig) -> Self {
-        let names: Vec<String> = config
-            .allowed_hosts
-            .iter()
-            .map(|name| lower(name))
-            .collect();
+    /// As configured, for a port with this address. Without a configuration names are checked where
+    /// only this machine can connect: others then come through a browser here, and a server that
+    /// others can reach has any name.
+    pub(crate) fn new(allowed: &[String], address: IpAddr) -> Self {
+        let names: Vec<String> = allowed.iter().map(|name| lower(name)).collect();
         let is_checked = match names.as_slice() {
-            [] => config.http.ip().is_loopback(),
+            // Canonical: `::ffff:127.0.0.1` is 127.0.0.1.
+            [] => address.to_canonical().is_loopback(),
             names => !names.iter().any(|name| name == "*"),
         };
         Self { is_checked, names }
@@ -66,14 +67,14 @@ impl AllowedHosts {
     }
 
     fn allows(&self, name: &str) -> bool {
-        if name.starts_with('[') || name.parse::<Ipv4Addr>().is_ok() {
+        let name = name.trim_end_matches('.');
+        // A name without a dot is one of this machine, or of its own network's resolver.
+        if !name.contains('.') || name.starts_with('[') || name.parse::<Ipv4Addr>().is_ok() {
             return true;
         }
         let name = lower(name);
-        let name = name.trim_end_matches('.');
-        // A name without a dot is one of this machine or its network.
-        !name.contains('.')
-            || PRIVATE_ENDINGS.iter().any(|ending| name.ends_with(ending))
+        let name = name.as_str();
+        PRIVATE_ENDINGS.iter().any(|ending| name.ends_with(ending))
             || self.names.iter().any(|allowed| is_named(name, allowed))
     }
 }
@@ -130,12 +131,9 @@ mod tests {
 
     use super::*;
 
-    fn hosts(http: &str, names: &[&str]) -> AllowedHosts {
-        AllowedHosts::new(&ServerConfig {
-            http: http.parse().unwrap(),
-            allowed_hosts: names.iter().map(|name| (*name).to_owned()).collect(),
-            ..ServerConfig::default()
-        })
+    fn hosts(address: &str, names: &[&str]) -> AllowedHosts {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        AllowedHosts::new(&names, address.parse().unwrap())
     }
 
     fn ask(hosts: &AllowedHosts, names: &[&str]) -> Result<(), ErrorCode> {
@@ -149,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_server_for_this_machine_alone_knows_its_names() {
-        let local = hosts("127.0.0.1:8000", &[]);
+        let local = hosts("127.0.0.1", &[]);
         for name in [
             "127.0.0.1:8000",
             "10.1.2.3",
@@ -159,12 +157,14 @@ mod tests {
             "tidegate",
             "a.localhost",
             "tidegate.default.svc",
-            "tidegate.default.svc.cluster.local:80",
         ] {
             assert_eq!(ask(&local, &[name]), Ok(()), "{name}");
         }
         for name in [
             "evil.example:8000",
+            // Any device of the network may call itself so.
+            "evil.local",
+            "evil.svc.cluster.local.",
             "127.0.0.1.evil.com",
             "localhost.evil.com.",
             "a.b:x",
@@ -174,22 +174,35 @@ mod tests {
     }
 
     #[test]
+    fn each_port_is_judged_by_its_own_address() {
+        for (address, is_local) in [
+            ("127.0.0.1", true),
+            ("127.8.8.8", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("::ffff:10.0.0.1", false),
+            ("0.0.0.0", false),
+            ("::", false),
+        ] {
+            let refused = ask(&hosts(address, &[]), &["evil.example"]).is_err();
+            assert_eq!(refused, is_local, "{address}");
+        }
+    }
+
+    #[test]
     fn a_server_for_others_has_any_name_until_its_names_are_configured() {
-        assert_eq!(
-            ask(&hosts("0.0.0.0:8000", &[]), &["models.corp.com"]),
-            Ok(())
-        );
-        let named = hosts("0.0.0.0:8000", &["Models.corp.com", "*.models.corp.com"]);
+        assert_eq!(ask(&hosts("0.0.0.0", &[]), &["models.corp.com"]), Ok(()));
+        let named = hosts("0.0.0.0", &["Models.corp.com", "*.models.corp.com"]);
         for name in ["models.corp.com:80", "eu.models.corp.com", "10.0.0.7:8000"] {
             assert_eq!(ask(&named, &[name]), Ok(()), "{name}");
         }
         assert_eq!(ask(&named, &["corp.com"]), Err(ErrorCode::UnknownHost));
-        assert_eq!(ask(&hosts("127.0.0.1:1", &["*"]), &["corp.com"]), Ok(()));
+        assert_eq!(ask(&hosts("127.0.0.1", &["*"]), &["corp.com"]), Ok(()));
     }
 
     #[test]
     fn a_request_has_one_host() {
-        let any = hosts("0.0.0.0:8000", &[]);
+        let any = hosts("0.0.0.0", &[]);
         assert_eq!(ask(&any, &[]), Err(ErrorCode::MalformedRequest));
         assert_eq!(ask(&any, &["a", "a"]), Err(ErrorCode::MalformedRequest));
     }

@@ -32,6 +32,7 @@ mod access_control;
 mod alerting;
 mod allocator;
 mod blocking;
+mod body_buffer;
 mod clock;
 mod codec;
 mod component;
@@ -71,6 +72,7 @@ mod routes;
 mod server;
 mod serving_monitor;
 mod traces;
+mod upload_timer;
 mod workers;
 
 pub use alerting::{

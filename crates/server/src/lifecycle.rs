@@ -4,26 +4,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tidegate_serving::Serving;
 use tokio::sync::watch;
-
-/// Longest that a server that is stopping waits for a client that sends or reads nothing.
-pub(crate) const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whether the server has started, is ready for traffic, or is stopping.
 pub(crate) struct Lifecycle {
     serving: Arc<Serving>,
     has_started: AtomicBool,
     is_stopping: watch::Sender<bool>,
+    /// Longest that a server that is stopping waits for a client that sends or reads nothing.
+    client_timeout: Duration,
 }
 
 impl Lifecycle {
     /// A server that has not started.
-    pub(crate) fn new(serving: Arc<Serving>) -> Self {
+    pub(crate) fn new(serving: Arc<Serving>, client_timeout: Duration) -> Self {
         Self {
             serving,
             has_started: AtomicBool::new(false),
             is_stopping: watch::channel(false).0,
+            client_timeout,
         }
     }
 
@@ -60,8 +61,11 @@ impl Lifecycle {
     }
 
     /// Waits until the server has been stopping for as long as it waits for a client.
-    pub(crate) async fn stopping_for_long(&self) {
-        self.stopping().await;
-        tokio::time::sleep(CLIENT_TIMEOUT).await;
+    pub(crate) fn stopping_for_long(&self) -> BoxFuture<'static, ()> {
+        let (stopping, client_timeout) = (self.stopping(), self.client_timeout);
+        Box::pin(async move {
+            stopping.await;
+            tokio::time::sleep(client_timeout).await;
+        })
     }
 }

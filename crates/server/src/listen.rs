@@ -7,6 +7,7 @@ mod clients;
 mod connection;
 mod metrics;
 mod sent_body;
+mod stream_timer;
 mod write_timeout;
 
 use std::convert::Infallible;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use axum::response::Response;
 use http::Request;
 use hyper::service::Service;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -29,6 +30,7 @@ pub(crate) use self::client_body::ClientBody;
 use self::clients::Clients;
 use self::connection::{Connection, OpenConnection, Timeouts};
 pub(crate) use self::metrics::ConnectionMetrics;
+use self::stream_timer::StreamExecutor;
 use crate::front_end::FrontEnd;
 use crate::workers::Workers;
 
@@ -49,12 +51,17 @@ impl Listeners {
             .clamp(1, Semaphore::MAX_PERMITS);
         let max_each = match front_end.config.max_connections_per_client {
             // A quarter is left to other clients, and to health checks.
-            0 => permits - permits / 4,
+            0 => three_quarters(permits),
+            set => set,
+        };
+        let memory = front_end.memory.clone();
+        let memory_bytes_each = match front_end.config.memory_budget_bytes_per_client {
+            0 => three_quarters(memory.limit_bytes()),
             set => set,
         };
         Self {
             permits: Arc::new(Semaphore::new(permits)),
-            clients: Clients::new(max_each),
+            clients: Clients::new(max_each, memory, memory_bytes_each),
             tasks: JoinSet::new(),
             front_end,
         }
@@ -88,8 +95,14 @@ impl Listeners {
     }
 }
 
-fn builder(front_end: &FrontEnd) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn three_quarters(whole: usize) -> usize {
+    whole - whole / 4
+}
+
+fn builder(front_end: &FrontEnd) -> auto::Builder<StreamExecutor> {
+    let write_timeout = Duration::from_millis(front_end.config.write_timeout_ms);
+    let executor = StreamExecutor::new(write_timeout, front_end.connections.clone());
+    let mut builder = auto::Builder::new(executor);
     // No `pipeline_flush`: with it, the answer to a request that is no HTTP is never sent.
     builder
         .http1()
@@ -103,7 +116,8 @@ fn builder(front_end: &FrontEnd) -> auto::Builder<TokioExecutor> {
         // Finds clients that are gone without a word: their connections count as open.
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20))
-        // Tensors are large: four streams can send without waiting for a window to grow.
+        // Tensors are large: four streams can send without waiting for a window to grow. What a
+        // connection has received and nobody has read yet is outside of the memory budget.
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20)
         .max_concurrent_streams(1024);
@@ -134,7 +148,7 @@ struct Port<S> {
     protocol: &'static str,
     permits: Arc<Semaphore>,
     clients: Arc<Clients>,
-    builder: auto::Builder<TokioExecutor>,
+    builder: auto::Builder<StreamExecutor>,
     service: S,
     /// Tells the connections that the server is stopping; each holds a receiver while it is open.
     stopping: watch::Sender<bool>,

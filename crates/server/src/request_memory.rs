@@ -5,11 +5,38 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_serving::{
-    Exposition, Family, Labels, MemoryBudget, MetricEntry, MetricRegistry, MetricSource, Sample,
-    memory_limit_bytes,
+    Exposition, Family, Labels, MemoryBudget, MemoryReservation, MemoryShare, MetricEntry,
+    MetricRegistry, MetricSource, Sample, memory_limit_bytes,
 };
+use tokio::task::futures::TaskLocalFuture;
 
 use crate::workers::Workers;
+
+tokio::task_local! {
+    /// The share of the client whose request is being answered. Handlers behind the router do not see
+    /// the connection.
+    static CLIENT: Arc<MemoryShare>;
+}
+
+/// Lets what a request takes count in the share of its client.
+pub(crate) fn for_client<F: Future>(
+    share: Arc<MemoryShare>,
+    answer: F,
+) -> TaskLocalFuture<Arc<MemoryShare>, F> {
+    CLIENT.scope(share, answer)
+}
+
+/// The share of the client whose request is being answered.
+pub(crate) fn client_share(budget: &Arc<MemoryBudget>) -> Arc<MemoryShare> {
+    let share = CLIENT.try_with(Arc::clone);
+    share.unwrap_or_else(|_| budget.share(budget.limit_bytes()))
+}
+
+/// Begins to reserve memory for the request that is being answered.
+pub(crate) fn begin(budget: &Arc<MemoryBudget>) -> MemoryReservation {
+    let memory = CLIENT.try_with(MemoryShare::begin);
+    memory.unwrap_or_else(|_| budget.begin())
+}
 
 /// The least that a budget which nobody set has.
 const MIN_AUTOMATIC_BYTES: usize = 256 << 20;
@@ -99,7 +126,22 @@ pub(crate) async fn give_back_after_peaks(
 
 #[cfg(test)]
 mod tests {
+    use tidegate_serving::ErrorCode;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_request_behind_the_router_counts_in_the_share_of_its_client() {
+        let budget = MemoryBudget::new(100);
+        let share = budget.share(10);
+        let mut first = share.begin();
+        first.grow(8, ErrorCode::BodyTooLarge).unwrap();
+        let grown = for_client(share, async {
+            begin(&budget).grow(5, ErrorCode::BodyTooLarge)
+        });
+        assert_eq!(grown.await.unwrap_err().code, ErrorCode::MemoryFull);
+        begin(&budget).grow(5, ErrorCode::BodyTooLarge).unwrap();
+    }
 
     #[test]
     fn a_budget_that_nobody_set_is_a_quarter_of_the_machine() {

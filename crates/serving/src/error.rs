@@ -137,6 +137,8 @@ error_codes! {
         "the model has no such version loaded" "omit the version, or list the versions";
     NotFound "not_found" 404 5
         "there is nothing at this path" "see the API reference";
+    BodyTimeout "body_timeout" 408 4
+        "the body did not arrive in time, or came too slowly" "send it faster, or in smaller requests";
     MethodNotAllowed "method_not_allowed" 405 12
         "the path does not support this method" "see the API reference";
     Conflict "conflict" 409 9

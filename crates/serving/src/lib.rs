@@ -64,7 +64,7 @@ pub use fleet::{
 pub use load_trials::{
     CHILD_COMMAND, LoadMarker, LoadTrials, TrialSettings, check_in_child, run_child,
 };
-pub use memory_budget::{MemoryBudget, MemoryReservation};
+pub use memory_budget::{MemoryBudget, MemoryReservation, MemoryShare};
 pub use metrics::{
     Exemplar, Exposition, Family, Labels, MetricEntry, MetricKind, MetricRegistry, MetricSource,
     Sample, SeriesValue, SeriesValues, TextExposition, TextForm,

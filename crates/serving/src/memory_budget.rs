@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Memory is reserved before it is taken. What finds no room is refused, with an error that says
-//! when to retry; what could never find room is refused for good.
+//! when to retry; what could never find room is refused for good. Each client has a share, so that
+//! its requests together leave room for those of others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -56,23 +57,25 @@ impl MemoryBudget {
         self.peak.swap(self.used_bytes(), Ordering::Relaxed)
     }
 
-    /// A part of the budget, still of no bytes.
+    /// A part of the budget, still of no bytes, for what no client asked for.
     pub fn begin(self: &Arc<Self>) -> MemoryReservation {
-        MemoryReservation {
-            budget: Some(self.clone()),
-            bytes: 0,
-        }
+        self.share(self.limit).begin()
     }
 
-    /// Takes bytes if they are left. Relaxed: the number guards no other memory.
+    /// What the requests of one client may take together.
+    pub fn share(self: &Arc<Self>, limit_bytes: usize) -> Arc<MemoryShare> {
+        Arc::new(MemoryShare {
+            budget: self.clone(),
+            limit: limit_bytes,
+            used: AtomicUsize::new(0),
+        })
+    }
+
+    /// Takes bytes if they are left.
     fn take(&self, bytes: usize) -> bool {
-        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
-        let after = before.saturating_add(bytes);
-        if after > self.limit {
-            self.used.fetch_sub(bytes, Ordering::Relaxed);
-            self.refused.fetch_add(1, Ordering::Relaxed);
+        let Some(after) = add(&self.used, bytes, |_, after| after <= self.limit) else {
             return false;
-        }
+        };
         // Read first: a write by every request would move the line between the processors.
         if after > self.peak.load(Ordering::Relaxed) {
             self.peak.fetch_max(after, Ordering::Relaxed);
@@ -81,11 +84,71 @@ impl MemoryBudget {
     }
 }
 
+/// Adds to a number if the sum may be that; the sum. It is never larger in between, which would have
+/// others refused for a moment. Relaxed: the number guards no other memory.
+fn add(used: &AtomicUsize, bytes: usize, may_be: impl Fn(usize, usize) -> bool) -> Option<usize> {
+    let mut before = used.load(Ordering::Relaxed);
+    loop {
+        let after = before.checked_add(bytes)?;
+        if !may_be(before, after) {
+            return None;
+        }
+        let relaxed = Ordering::Relaxed;
+        match used.compare_exchange_weak(before, after, relaxed, relaxed) {
+            Ok(_) => return Some(after),
+            Err(now) => before = now,
+        }
+    }
+}
+
+/// The part of a budget that the requests of one client may take together. One request alone may take
+/// more: what a budget can hold is no question of whose it is.
+#[derive(Debug)]
+pub struct MemoryShare {
+    budget: Arc<MemoryBudget>,
+    limit: usize,
+    used: AtomicUsize,
+}
+
+impl MemoryShare {
+    /// A part of it, still of no bytes.
+    pub fn begin(self: &Arc<Self>) -> MemoryReservation {
+        MemoryReservation {
+            share: Some(self.clone()),
+            bytes: 0,
+        }
+    }
+
+    /// Takes bytes for a request that has some, if they are left.
+    fn take(&self, bytes: usize, of_request: usize) -> Result<(), Taken> {
+        let may_be = |before, after| after <= self.limit || before == of_request;
+        if add(&self.used, bytes, may_be).is_none() {
+            return Err(Taken::ByClient);
+        }
+        if !self.budget.take(bytes) {
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(Taken::ByAll);
+        }
+        Ok(())
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.budget.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Who has the memory that a request does not get.
+enum Taken {
+    ByClient,
+    ByAll,
+}
+
 /// What one request, with its answer, takes of the budget. Dropping it gives it back.
 #[derive(Debug, Default)]
 pub struct MemoryReservation {
     /// None for a request from within the process, which nobody bounds.
-    budget: Option<Arc<MemoryBudget>>,
+    share: Option<Arc<MemoryShare>>,
     bytes: usize,
 }
 
@@ -101,26 +164,15 @@ impl MemoryReservation {
     /// [`ErrorCode::MemoryFull`] if they are not left now, and `never` if the budget could not
     /// hold them even if there were no other request.
     pub fn grow(&mut self, bytes: usize, never: ErrorCode) -> Result<(), InferError> {
-        let Some(budget) = &self.budget else {
+        let Some(share) = &self.share else {
             return Ok(());
         };
         let wanted = self.bytes.saturating_add(bytes);
-        if wanted > budget.limit {
-            budget.refused.fetch_add(1, Ordering::Relaxed);
-            let message = format!(
-                "the request needs {wanted} bytes of memory, but all requests together may use only {} \
-                 (server.memory_budget_bytes)",
-                budget.limit
-            );
-            return Err(InferError::new(never, message));
+        if wanted > share.budget.limit {
+            return Err(refused(share, wanted, never, None));
         }
-        if !budget.take(bytes) {
-            let message = format!(
-                "the request needs {wanted} bytes of memory, but other requests use too much of the {} \
-                 (server.memory_budget_bytes)",
-                budget.limit
-            );
-            return Err(InferError::new(ErrorCode::MemoryFull, message));
+        if let Err(taken) = share.take(bytes, self.bytes) {
+            return Err(refused(share, wanted, ErrorCode::MemoryFull, Some(taken)));
         }
         self.bytes = wanted;
         Ok(())
@@ -128,9 +180,9 @@ impl MemoryReservation {
 
     /// Gives back what is more than so many bytes.
     pub fn shrink_to(&mut self, bytes: usize) {
-        let Some(budget) = &self.budget else { return };
-        if let Some(more) = self.bytes.checked_sub(bytes) {
-            budget.used.fetch_sub(more, Ordering::Relaxed);
+        let Some(share) = &self.share else { return };
+        if self.bytes > bytes {
+            share.give_back(self.bytes - bytes);
             self.bytes = bytes;
         }
     }
@@ -156,6 +208,35 @@ impl Drop for MemoryReservation {
     }
 }
 
+/// Counts a refusal, and says who has the memory.
+#[cold]
+fn refused(
+    share: &MemoryShare,
+    wanted: usize,
+    code: ErrorCode,
+    taken: Option<Taken>,
+) -> InferError {
+    let budget = &share.budget;
+    budget.refused.fetch_add(1, Ordering::Relaxed);
+    let rest = match taken {
+        None => format!(
+            "but all requests together may use only {} (server.memory_budget_bytes)",
+            budget.limit
+        ),
+        Some(Taken::ByAll) => format!(
+            "but other requests use too much of the {} (server.memory_budget_bytes)",
+            budget.limit
+        ),
+        Some(Taken::ByClient) => format!(
+            "but other requests of this client use too much of its {} \
+             (server.memory_budget_bytes_per_client)",
+            share.limit
+        ),
+    };
+    let message = format!("the request needs {wanted} bytes of memory, {rest}");
+    InferError::new(code, message)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +257,45 @@ mod tests {
         drop(two);
         assert_eq!((budget.used_bytes(), budget.take_peak()), (0, 100));
         assert_eq!(budget.take_peak(), 0);
+    }
+
+    #[test]
+    fn one_client_leaves_memory_to_others() {
+        let budget = MemoryBudget::new(100);
+        let (greedy, other) = (budget.share(75), budget.share(75));
+        let (mut one, mut two, mut three) = (greedy.begin(), greedy.begin(), other.begin());
+        one.grow(60, ErrorCode::BodyTooLarge).unwrap();
+        let refused = two.grow(20, ErrorCode::BodyTooLarge).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::MemoryFull);
+        assert!(refused.message.contains("memory_budget_bytes_per_client"));
+        three.grow(40, ErrorCode::BodyTooLarge).unwrap();
+        assert_eq!((budget.used_bytes(), budget.refused()), (100, 1));
+        // A request alone may take what the budget has.
+        drop(three);
+        one.grow(40, ErrorCode::BodyTooLarge).unwrap();
+        drop((one, two));
+        assert_eq!(budget.used_bytes(), 0);
+        assert_eq!(greedy.used.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_request_that_is_refused_takes_nothing_from_others_meanwhile() {
+        let budget = MemoryBudget::new(100);
+        let mut held = budget.begin();
+        held.grow(60, ErrorCode::BodyTooLarge).unwrap();
+        let rounds = 100_000;
+        std::thread::scope(|scope| {
+            let refused = scope.spawn(|| {
+                let mut large = budget.begin();
+                (0..rounds).all(|_| large.grow(50, ErrorCode::BodyTooLarge).is_err())
+            });
+            let mut small = budget.begin();
+            for _ in 0..rounds {
+                small.grow(40, ErrorCode::BodyTooLarge).unwrap();
+                small.shrink_to(0);
+            }
+            assert!(refused.join().unwrap());
+        });
     }
 
     #[test]

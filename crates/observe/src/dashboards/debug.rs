@@ -217,13 +217,17 @@ fn limits(job: &str) -> Vec<Panel> {
         Panel::lines(
             "Open connections",
             "short",
-            "By server and protocol. In the hour before: connections that were closed because they were idle or their \
-             client did not read, and pages of the console without live updates.",
+            "By server and protocol. In the hour before: connections that were closed because they were idle, streams \
+             whose client did not read, and pages of the console without live updates.",
         )
         .query("{{instance}} {{protocol}}", format!("tidegate_open_connections{{{job}}}"))
         .query(
             "{{instance}} timed out",
             format!("increase(tidegate_connections_timed_out_total{{{job}}}[1h])"),
+        )
+        .query(
+            "{{instance}} streams timed out",
+            format!("increase(tidegate_streams_timed_out_total{{{job}}}[1h])"),
         )
         .query(
             "{{instance}} console refused",

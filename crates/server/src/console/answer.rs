@@ -12,6 +12,7 @@ use crate::blocking::run_page;
 use crate::clock::now_ms;
 use crate::compression::Encoding;
 use crate::origin;
+use crate::request_memory;
 use crate::rest::{ApiError, body};
 
 /// Queries the content of a page at a moment, in Unix milliseconds; an error says what does not
@@ -63,7 +64,7 @@ pub(super) async fn render(
     query: impl FnOnce(&Console, u64) -> (StatusCode, Page) + Send + 'static,
 ) -> Response {
     let config = console.front_end.config.clone();
-    let memory = console.front_end.memory.begin();
+    let memory = request_memory::begin(&console.front_end.memory);
     let rendered = run_page(move || {
         let now_ms = now_ms();
         let (status, page) = query(&console, now_ms);

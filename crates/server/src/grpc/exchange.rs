@@ -1,14 +1,13 @@
 //! A request of the Open Inference Protocol over gRPC, alone or in a stream.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use tidegate_gateway::{Caller, Credentials};
 use tidegate_protocol::inference::{ModelInferRequest, ModelInferResponse};
 use tidegate_serving::{
-    Encoded, ErrorCode, Exchange, InferError, InferResponse, MemoryBudget, MemoryReservation,
-    Received, RequestTrace, Target,
+    Encoded, ErrorCode, Exchange, InferError, InferResponse, MemoryReservation, Received,
+    RequestTrace, Target,
 };
 
 use super::convert;
@@ -18,7 +17,8 @@ use crate::front_end::FrontEnd;
 /// One message and its answer.
 pub(super) struct GrpcExchange<'a> {
     config: &'a ServerConfig,
-    memory: &'a Arc<MemoryBudget>,
+    /// What the message takes, until it is received.
+    memory: MemoryReservation,
     metadata: &'a HeaderMap,
     /// Who sends it, where that was found out before the message was read.
     caller: Option<&'a Caller>,
@@ -37,6 +37,7 @@ impl<'a> GrpcExchange<'a> {
         metadata: &'a HeaderMap,
         mut message: ModelInferRequest,
         mut trace: Option<Box<RequestTrace>>,
+        memory: MemoryReservation,
     ) -> Self {
         let id = std::mem::take(&mut message.id);
         if let Some(trace) = &mut trace {
@@ -44,7 +45,7 @@ impl<'a> GrpcExchange<'a> {
         }
         Self {
             config: &front_end.config,
-            memory: &front_end.memory,
+            memory,
             metadata,
             caller: None,
             message,
@@ -85,7 +86,7 @@ impl Exchange for GrpcExchange<'_> {
     async fn receive(&mut self) -> Result<Received, InferError> {
         let at = Instant::now();
         let message = std::mem::take(&mut self.message);
-        let mut memory = self.memory.begin();
+        let mut memory = std::mem::take(&mut self.memory);
         memory.grow(convert::request_bytes(&message), ErrorCode::BodyTooLarge)?;
         let request = convert::request(message, self.timeout, at)?;
         Ok(Received {

@@ -2,7 +2,7 @@
 
 /// Before each message: a byte that says whether it is compressed, and four of its length
 /// ("Length-Prefixed-Message" in gRPC's protocol over HTTP/2).
-const PREFIX_BYTES: usize = 5;
+pub(super) const PREFIX_BYTES: usize = 5;
 
 /// Where in its messages a body is.
 #[derive(Default)]

@@ -3,9 +3,9 @@
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::response::Response;
 use futures_util::TryFutureExt;
 use futures_util::future::{Either, MapOk};
@@ -13,15 +13,18 @@ use http::{Extensions, Request};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use tidegate_gateway::{AllResources, Caller, Credentials, Gateway, Permission};
-use tidegate_serving::{ErrorCode, InferError, MemoryBudget};
+use tidegate_serving::{ErrorCode, InferError, MemoryReservation, MemoryShare};
+use tokio::task::futures::TaskLocalFuture;
 
 use super::held_memory::HeldMemory;
 use super::received_body::ReceivedBody;
-use super::{status, with_code};
+use super::{packed_messages, status, with_code};
 use crate::front_end::FrontEnd;
 use crate::hosts::AllowedHosts;
 use crate::lifecycle::Lifecycle;
 use crate::listen::ClientBody;
+use crate::request_memory::for_client;
+use crate::upload_timer::UploadLimits;
 
 /// Every method, by the path of its HTTP/2 request. A method that is not listed cannot be called.
 ///
@@ -100,8 +103,8 @@ pub(super) fn permit(
 #[derive(Clone)]
 pub(crate) struct GrpcService {
     gateway: Arc<Gateway>,
-    memory: Arc<MemoryBudget>,
-    message_timeout: Duration,
+    limits: UploadLimits,
+    max_message_bytes: usize,
     lifecycle: Arc<Lifecycle>,
     hosts: Arc<AllowedHosts>,
     router: TowerToHyperService<Router>,
@@ -112,10 +115,13 @@ impl GrpcService {
     pub(crate) fn new(front_end: &FrontEnd, router: Router) -> Self {
         Self {
             gateway: front_end.serving.gateway().clone(),
-            memory: front_end.memory.clone(),
-            message_timeout: Duration::from_millis(front_end.config.body_timeout_ms),
+            limits: UploadLimits::of(&front_end.config),
+            max_message_bytes: front_end.config.max_body_bytes,
             lifecycle: front_end.lifecycle.clone(),
-            hosts: Arc::new(AllowedHosts::new(&front_end.config)),
+            hosts: Arc::new(AllowedHosts::new(
+                &front_end.config.allowed_hosts,
+                front_end.config.grpc.ip(),
+            )),
             router: TowerToHyperService::new(router),
         }
     }
@@ -162,14 +168,16 @@ fn takes_stream(path: &str) -> bool {
     path.ends_with("/ModelStreamInfer") || path.ends_with("/ServerReflectionInfo")
 }
 
-type RouterFuture =
-    <TowerToHyperService<Router> as Service<Request<ReceivedBody<ClientBody>>>>::Future;
+type RouterFuture = <TowerToHyperService<Router> as Service<Request<Body>>>::Future;
+type AnsweredFuture = MapOk<RouterFuture, fn(Response) -> Response>;
 
 impl Service<Request<ClientBody>> for GrpcService {
     type Response = Response;
     type Error = Infallible;
-    type Future =
-        Either<Ready<Result<Response, Infallible>>, MapOk<RouterFuture, fn(Response) -> Response>>;
+    type Future = Either<
+        Ready<Result<Response, Infallible>>,
+        TaskLocalFuture<Arc<MemoryShare>, AnsweredFuture>,
+    >;
 
     fn call(&self, mut request: Request<ClientBody>) -> Self::Future {
         match self.admit(&request) {
@@ -177,13 +185,25 @@ impl Service<Request<ClientBody>> for GrpcService {
             Ok(None) => {}
             Ok(Some(caller)) => drop(request.extensions_mut().insert(caller)),
         }
-        let awaits_first = !takes_stream(request.uri().path());
-        let memory = self.memory.begin();
-        let (timeout, lifecycle) = (self.message_timeout, self.lifecycle.clone());
-        let request =
-            request.map(|body| ReceivedBody::new(body, timeout, awaits_first, memory, lifecycle));
+        let share = request.body().client_memory().clone();
+        let (head, body) = request.into_parts();
+        let awaits_first = !takes_stream(head.uri.path());
+        let received = |memory| {
+            let lifecycle = self.lifecycle.clone();
+            ReceivedBody::new(body, self.limits, awaits_first, memory, lifecycle)
+        };
+        let body = match packed_messages::encoding(&head.headers) {
+            None => Body::new(received(share.begin())),
+            Some(encoding) => {
+                // Counted where it is unpacked.
+                let body = received(MemoryReservation::default());
+                let max_bytes = self.max_message_bytes;
+                packed_messages::unpacked(body, encoding, max_bytes, share.begin())
+            }
+        };
         let answered: fn(Response) -> Response = answered;
-        Either::Right(self.router.call(request).map_ok(answered))
+        let answer = self.router.call(Request::from_parts(head, body));
+        Either::Right(for_client(share, answer.map_ok(answered)))
     }
 }
 

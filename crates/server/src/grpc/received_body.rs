@@ -4,41 +4,43 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use axum::BoxError;
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tidegate_serving::{ErrorCode, InferError, MemoryReservation};
 
 use super::message_boundary::MessageBoundary;
 use super::status;
 use crate::lifecycle::Lifecycle;
+use crate::upload_timer::{UploadLimits, UploadTimer};
 
 /// A body whose messages may not stay half sent.
 pub(crate) struct ReceivedBody<B> {
     body: B,
     boundary: MessageBoundary,
-    timeout: Duration,
+    limits: UploadLimits,
     /// Whether it ends with its first message. Until it has ended, the call is not handed over, so the
     /// end is awaited too, and the message is counted here.
     has_one_message: bool,
     /// Whether the client owes the rest of a message, or the first one.
     is_awaited: bool,
-    /// What ends the waiting, set once it was waited for.
-    late: Option<BoxFuture<'static, InferError>>,
+    /// Set once a part of the message was waited for.
+    timer: Option<UploadTimer>,
+    /// Bytes of the message that have arrived, its prefix and those before it in the same frame
+    /// included.
+    received: usize,
     lifecycle: Arc<Lifecycle>,
     /// What the message that arrives takes.
     memory: MemoryReservation,
 }
 
 impl<B> ReceivedBody<B> {
-    /// A body of which a message may take so long. Where `awaits_first` is set, that holds for the
+    /// A body whose messages must arrive within these limits. Where `awaits_first` is set, that holds for the
     /// first one from the beginning: a call with one message is nothing without it.
     pub(super) fn new(
         body: B,
-        timeout: Duration,
+        limits: UploadLimits,
         awaits_first: bool,
         memory: MemoryReservation,
         lifecycle: Arc<Lifecycle>,
@@ -46,10 +48,11 @@ impl<B> ReceivedBody<B> {
         Self {
             body,
             boundary: MessageBoundary::default(),
-            timeout,
+            limits,
             has_one_message: awaits_first,
             is_awaited: awaits_first,
-            late: None,
+            timer: None,
+            received: 0,
             lifecycle,
             memory,
         }
@@ -59,9 +62,11 @@ impl<B> ReceivedBody<B> {
     /// so long its bytes are counted here; then the pipeline counts them.
     fn follow(&mut self, data: &[u8]) -> Result<(), InferError> {
         if self.boundary.advance(data) && !self.has_one_message {
-            self.late = None;
+            self.timer = None;
+            self.received = 0;
             self.memory.shrink_to(0);
         }
+        self.received += data.len();
         self.is_awaited = self.has_one_message || !self.boundary.is_whole();
         if !self.is_awaited {
             return Ok(());
@@ -74,27 +79,10 @@ impl<B> ReceivedBody<B> {
             return Poll::Pending;
         }
         // Most messages come in one piece, and need none.
-        let late = self
-            .late
-            .get_or_insert_with(|| Box::pin(lateness(self.timeout, self.lifecycle.clone())));
-        late.as_mut().poll(context)
-    }
-}
-
-/// Waits until a message is late, or too late for a server that is stopping.
-async fn lateness(timeout: Duration, lifecycle: Arc<Lifecycle>) -> InferError {
-    tokio::select! {
-        () = tokio::time::sleep(timeout) => {
-            let message = format!(
-                "the message did not arrive within {} ms (server.body_timeout_ms)",
-                timeout.as_millis()
-            );
-            InferError::new(ErrorCode::MalformedRequest, message)
-        }
-        () = lifecycle.stopping_for_long() => {
-            let message = "the server is stopping, and the message has not arrived";
-            InferError::new(ErrorCode::ShuttingDown, message)
-        }
+        let timer = self.timer.get_or_insert_with(|| {
+            UploadTimer::start(self.limits, Some(&self.lifecycle), self.received)
+        });
+        timer.poll_late(self.received, context)
     }
 }
 
@@ -141,6 +129,7 @@ impl<B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin> HttpBody for Rece
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::time::Duration;
 
     use futures_util::StreamExt;
     use http_body_util::{BodyExt, StreamBody};
@@ -151,6 +140,7 @@ mod tests {
 
     use super::super::message_boundary::tests::message;
     use super::*;
+    use crate::ServerConfig;
 
     /// A body that sends `data` and then nothing more, without an end.
     fn body(
@@ -160,12 +150,15 @@ mod tests {
     ) -> ReceivedBody<impl HttpBody<Data = Bytes, Error = Infallible> + Unpin> {
         let sent = tokio_stream::once(Ok(Frame::data(Bytes::from(data))));
         let sent = StreamBody::new(sent.chain(tokio_stream::pending()));
-        let timeout = Duration::from_secs(60);
+        let limits = UploadLimits::of(&ServerConfig::default());
         let registry = MetricRegistry::new();
         let engines = Engines::discover(None, EngineChoice::from(PORTABLE));
         let models = Models::new(Vec::new(), engines, &registry);
-        let lifecycle = Arc::new(Lifecycle::new(Arc::new(Serving::new(models))));
-        ReceivedBody::new(sent, timeout, awaits_first, budget.begin(), lifecycle)
+        let lifecycle = Arc::new(Lifecycle::new(
+            Arc::new(Serving::new(models)),
+            Duration::ZERO,
+        ));
+        ReceivedBody::new(sent, limits, awaits_first, budget.begin(), lifecycle)
     }
 
     #[tokio::test(start_paused = true)]

@@ -26,6 +26,7 @@ use super::methods::permit;
 use super::{convert, status, too_large};
 use crate::describe::{self, EXTENSIONS, SERVER_NAME, SERVER_VERSION};
 use crate::front_end::FrontEnd;
+use crate::request_memory::{self, client_share};
 use crate::traces::TraceHeader;
 
 /// Requests of one stream that are handled at once; answers keep the order of the requests.
@@ -158,11 +159,12 @@ async fn answer_in_stream(
     front_end: &FrontEnd,
     metadata: &HeaderMap,
     message: pb::ModelInferRequest,
+    memory: MemoryReservation,
 ) -> Result<(pb::ModelStreamInferResponse, MemoryReservation), Status> {
     // Each request of a stream is a span of its own under the client's.
     let trace = front_end.traces.begin(metadata, Via::GrpcStream);
     let id = message.id.clone();
-    let exchange = GrpcExchange::new(front_end, metadata, message, trace);
+    let exchange = GrpcExchange::new(front_end, metadata, message, trace, memory);
     let (error_message, mut response, memory) = match front_end.serving.answer(exchange).await {
         Ok((response, memory)) => (String::new(), response, memory),
         Err(error) if error.code == ErrorCode::Unauthenticated => return Err(status(&error)),
@@ -189,22 +191,28 @@ async fn answer_in_stream(
     Ok((answer, memory))
 }
 
-/// An answer of a stream that is sent next; the stream's own bounds hold from here.
-fn without_memory(
-    answer: Result<(pb::ModelStreamInferResponse, MemoryReservation), Status>,
-) -> Result<pb::ModelStreamInferResponse, Status> {
-    answer.map(|(answer, _memory)| answer)
-}
-
 /// An answer whose memory is given back once it was sent.
 fn held_answer(
     (message, memory): (pb::ModelInferResponse, MemoryReservation),
 ) -> Response<pb::ModelInferResponse> {
     let mut response = Response::new(message);
     if memory.bytes() >= MIN_HELD_BYTES {
-        response.extensions_mut().insert(HeldMemory::new(memory));
+        let held = HeldMemory::default();
+        held.hold(memory);
+        response.extensions_mut().insert(held);
     }
     response
+}
+
+/// An answer of a stream that is encoded next, and whose memory is given back once it was sent.
+fn hold_in_stream(
+    held: &HeldMemory,
+    (answer, memory): (pb::ModelStreamInferResponse, MemoryReservation),
+) -> pb::ModelStreamInferResponse {
+    if memory.bytes() >= MIN_HELD_BYTES {
+        held.hold(memory);
+    }
+    answer
 }
 
 fn client_timeout<T>(request: &Request<T>) -> Option<Duration> {
@@ -316,7 +324,9 @@ impl GrpcInferenceService for Service {
         let (metadata, extensions, message) = request.into_parts();
         let trace = self.front_end.traces.begin(metadata.as_ref(), Via::Grpc);
         let trace_header = trace.as_deref().map(TraceHeader::of);
-        let exchange = GrpcExchange::new(&self.front_end, metadata.as_ref(), message, trace)
+        let memory = request_memory::begin(&self.front_end.memory);
+        let metadata = metadata.as_ref();
+        let exchange = GrpcExchange::new(&self.front_end, metadata, message, trace, memory)
             .with_caller(extensions.get::<Caller>())
             .with_timeout(timeout);
         let answer = self.front_end.serving.answer(exchange).await;
@@ -340,14 +350,24 @@ impl GrpcInferenceService for Service {
         let compress = is_compressed(&request);
         let (metadata, _, messages) = request.into_parts();
         let metadata = Arc::new(metadata);
+        let share = client_share(&front_end.memory);
         let answers = until_stopped(&front_end, messages).map(move |message| {
             let (front_end, metadata) = (front_end.clone(), metadata.clone());
-            async move { answer_in_stream(&front_end, metadata.as_ref().as_ref(), message?).await }
+            let memory = share.begin();
+            async move {
+                let metadata = metadata.as_ref().as_ref();
+                answer_in_stream(&front_end, metadata, message?, memory).await
+            }
         });
         // In order: clients match answers to requests by it. Answers that wait for those before them
-        // count in the memory budget.
-        let answers = answers.buffered(STREAM_DEPTH).map(without_memory);
+        // count in the memory budget, and so do those that are being sent.
+        let held = HeldMemory::default();
+        let holds = held.clone();
+        let answers = answers
+            .buffered(STREAM_DEPTH)
+            .map(move |answer| answer.map(|answer| hold_in_stream(&holds, answer)));
         let mut answers: Response<Self::ModelStreamInferStream> = Response::new(Box::pin(answers));
+        answers.extensions_mut().insert(held);
         if !compress {
             answers.disable_compression();
         }

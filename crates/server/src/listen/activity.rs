@@ -1,4 +1,5 @@
-//! The activity of a connection, so that idle ones can be ended.
+//! The activity of a connection, so that idle ones can be ended, and those whose client is waited for
+//! in vain.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -8,10 +9,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tidegate_serving::MemoryShare;
 use tokio::time::Instant;
 
 use super::client_body::UnreadBody;
-use super::connection::Timeouts;
 
 /// The requests of a connection, and when one of them last made progress.
 ///
@@ -31,20 +32,17 @@ pub(super) struct Activity {
     /// When a request came or ended, or a part of an answer was taken, in milliseconds after
     /// `opened`.
     last_ms: AtomicU64,
-}
-
-/// Why a connection is ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Inactive {
-    /// No request has come for a long time.
-    Idle,
-    /// Answers wait, and the client takes nothing of them.
-    Stalled,
+    /// Whether the connection ends; only then it matters when a part of a body comes.
+    is_ending: AtomicBool,
+    /// What the requests of its client may take.
+    client_memory: Arc<MemoryShare>,
 }
 
 impl Activity {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(client_memory: Arc<MemoryShare>) -> Self {
         Self {
+            client_memory,
+            is_ending: AtomicBool::new(false),
             requests: AtomicUsize::new(0),
             answers: AtomicUsize::new(0),
             bodies: AtomicUsize::new(0),
@@ -61,6 +59,10 @@ impl Activity {
         self.is_http2.store(is_http2, Ordering::Relaxed);
     }
 
+    pub(super) fn client_memory(&self) -> &Arc<MemoryShare> {
+        &self.client_memory
+    }
+
     pub(super) fn has_requests(&self) -> bool {
         self.requests.load(Ordering::Relaxed) > 0
     }
@@ -71,6 +73,13 @@ impl Activity {
 
     pub(super) fn body_begins(&self) {
         self.bodies.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that a part of a body has come.
+    pub(super) fn body_moves(&self) {
+        if self.is_ending.load(Ordering::Relaxed) {
+            self.touch();
+        }
     }
 
     pub(super) fn body_ends(&self) {
@@ -100,13 +109,13 @@ impl Activity {
         self.last_ms.store(elapsed, Ordering::Relaxed);
     }
 
-    /// Waits until a connection of HTTP/2 is to be ended. hyper itself ends those of HTTP/1, which
-    /// set no timer here.
-    pub(super) async fn inactive_http2(&self, timeouts: Timeouts) -> Inactive {
-        let mut inactive = pin!(self.inactive(timeouts));
+    /// Waits until a connection of HTTP/2 has been without a request for so long. hyper itself ends
+    /// those of HTTP/1, which set no timer here.
+    pub(super) async fn idle_http2(&self, limit: Duration) {
+        let mut idle = pin!(self.idle(limit));
         poll_fn(|context| {
             if self.is_http2.load(Ordering::Relaxed) {
-                inactive.as_mut().poll(context)
+                idle.as_mut().poll(context)
             } else {
                 Poll::Pending
             }
@@ -114,30 +123,45 @@ impl Activity {
         .await
     }
 
-    async fn inactive(&self, timeouts: Timeouts) -> Inactive {
-        loop {
-            let (limit, reason) = if self.answers.load(Ordering::Relaxed) > 0 {
-                (timeouts.write, Inactive::Stalled)
-            } else {
-                (timeouts.http2_idle, Inactive::Idle)
-            };
-            let last = Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
-            let end = self.opened + last + limit;
-            let now = Instant::now();
-            // A long run is no inactivity: the client waits for its answer.
-            let is_running = reason == Inactive::Idle && self.has_requests();
-            if now >= end && !is_running {
-                return reason;
-            }
-            // An answer may begin at any moment, whose limit is the shorter one.
-            let wait = if is_running {
-                timeouts.write
-            } else {
-                end.saturating_duration_since(now).min(timeouts.write)
-            };
-            // The end may have passed while a request runs: without a minimum, the loop would spin.
-            tokio::time::sleep(wait.max(Duration::from_millis(10))).await;
+    async fn idle(&self, limit: Duration) {
+        // A long run is no inactivity: the client waits for its answer.
+        while self.has_requests() || self.inactive_for() < limit {
+            self.sleep_until_inactive(limit).await;
         }
+    }
+
+    /// Waits until a connection that is to end has made no progress for so long, while nothing but
+    /// its client is waited for: for the rest of a body, for room for an answer, or, over HTTP/2, for
+    /// the confirmation that its last request has come (RFC 9113, section 6.8).
+    pub(super) async fn abandoned(&self, limit: Duration) {
+        self.is_ending.store(true, Ordering::Relaxed);
+        self.touch();
+        while !self.waits_for_client() || self.inactive_for() < limit {
+            self.sleep_until_inactive(limit).await;
+        }
+    }
+
+    fn waits_for_client(&self) -> bool {
+        let requests = self.requests.load(Ordering::Relaxed);
+        let bodies = self.bodies.load(Ordering::Relaxed);
+        if self.is_http2.load(Ordering::Relaxed) {
+            return requests <= bodies + self.answers.load(Ordering::Relaxed);
+        }
+        // The connection itself times what it writes, and reads no more than one request.
+        bodies > 0 && requests <= bodies
+    }
+
+    fn inactive_for(&self) -> Duration {
+        let last = Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
+        self.opened.elapsed().saturating_sub(last)
+    }
+
+    /// Sleeps until the connection has been inactive for so long if nothing happens meanwhile.
+    async fn sleep_until_inactive(&self, limit: Duration) {
+        let rest = limit.saturating_sub(self.inactive_for());
+        // It may have been inactive for longer while a request runs.
+        let wait = if rest.is_zero() { limit } else { rest };
+        tokio::time::sleep(wait.max(Duration::from_millis(10))).await;
     }
 }
 
@@ -187,16 +211,15 @@ impl Drop for ActiveRequest {
 
 #[cfg(test)]
 mod tests {
+    use tidegate_serving::MemoryBudget;
+
     use super::*;
 
-    const TIMEOUTS: Timeouts = Timeouts {
-        handshake: Duration::from_secs(1),
-        write: Duration::from_secs(30),
-        http2_idle: Duration::from_secs(300),
-    };
+    const LIMIT: Duration = Duration::from_secs(300);
+    const HOUR: Duration = Duration::from_secs(3600);
 
     fn http2() -> Arc<Activity> {
-        let activity = Arc::new(Activity::new());
+        let activity = Arc::new(Activity::new(MemoryBudget::new(1).share(1)));
         activity.begin(true);
         activity
     }
@@ -205,7 +228,7 @@ mod tests {
     async fn a_connection_without_requests_becomes_idle() {
         let activity = http2();
         let opened = Instant::now();
-        assert_eq!(activity.inactive_http2(TIMEOUTS).await, Inactive::Idle);
+        activity.idle_http2(LIMIT).await;
         assert_eq!(opened.elapsed().as_secs(), 300);
     }
 
@@ -213,27 +236,38 @@ mod tests {
     async fn a_long_run_does_not_make_a_connection_idle() {
         let activity = http2();
         let request = ActiveRequest::new(activity.clone());
-        let waited =
-            tokio::time::timeout(Duration::from_secs(3600), activity.inactive_http2(TIMEOUTS));
+        let waited = tokio::time::timeout(HOUR, activity.idle_http2(LIMIT));
         assert!(waited.await.is_err());
         let ended = Instant::now();
         drop(request);
-        assert_eq!(activity.inactive_http2(TIMEOUTS).await, Inactive::Idle);
+        activity.idle_http2(LIMIT).await;
         assert_eq!(ended.elapsed().as_secs(), 300);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_nobody_reads_stalls_its_connection() {
+    async fn a_connection_that_ends_waits_for_what_runs_and_not_for_its_client() {
         let activity = http2();
-        let mut answer = ActiveRequest::new(activity.clone());
-        answer.set_waiting(true);
-        let waited =
-            tokio::time::timeout(Duration::from_secs(25), activity.inactive_http2(TIMEOUTS));
+        let running = ActiveRequest::new(activity.clone());
+        let mut unread = ActiveRequest::new(activity.clone());
+        unread.set_waiting(true);
+        let waited = tokio::time::timeout(HOUR, activity.abandoned(LIMIT));
         assert!(waited.await.is_err());
-        answer.set_waiting(false);
-        answer.set_waiting(true);
-        let taken = Instant::now();
-        assert_eq!(activity.inactive_http2(TIMEOUTS).await, Inactive::Stalled);
-        assert_eq!(taken.elapsed().as_secs(), 30);
+        drop(running);
+        let ended = Instant::now();
+        activity.abandoned(LIMIT).await;
+        assert_eq!(ended.elapsed().as_secs(), 300);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_a_body_is_not_waited_for_at_the_end() {
+        for is_http2 in [false, true] {
+            let activity = http2();
+            activity.begin(is_http2);
+            let _request = ActiveRequest::new(activity.clone());
+            activity.body_begins();
+            let begin = Instant::now();
+            activity.abandoned(LIMIT).await;
+            assert_eq!(begin.elapsed().as_secs(), 300);
+        }
     }
 }

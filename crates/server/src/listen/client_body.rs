@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderValue, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tidegate_serving::MemoryShare;
 
 use super::activity::Activity;
 
@@ -47,6 +48,11 @@ impl ClientBody {
         }
     }
 
+    /// What the requests of its client may take.
+    pub(crate) fn client_memory(&self) -> &Arc<MemoryShare> {
+        self.activity.client_memory()
+    }
+
     fn arrived(&mut self) {
         if !self.has_arrived {
             self.has_arrived = true;
@@ -70,6 +76,9 @@ impl Body for ClientBody {
             return Poll::Ready(None);
         };
         let frame = Pin::new(&mut *body).poll_frame(context);
+        if frame.is_ready() {
+            this.activity.body_moves();
+        }
         if matches!(frame, Poll::Ready(None)) || body.is_end_stream() {
             this.arrived();
         }

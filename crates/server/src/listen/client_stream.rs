@@ -58,7 +58,7 @@ impl ClientStream {
             stream,
             is_drained,
             activity,
-            write_timeout: WriteTimeout::new(timeouts.write),
+            write_timeout: WriteTimeout::new(timeouts.write, timeouts.write_at_end),
             waiting,
             is_http2: false,
             last_read: Instant::now(),

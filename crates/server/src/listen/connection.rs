@@ -8,23 +8,22 @@ use std::time::Duration;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
+use tidegate_serving::MemoryShare;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tracing::debug;
 
 use super::Serve;
-use super::activity::{ActiveRequest, Activity, Inactive};
+use super::activity::{ActiveRequest, Activity};
 use super::client_body::ClientBody;
 use super::client_stream::ClientStream;
 use super::clients::ClientPlace;
 use super::sent_body::SentBody;
+use super::stream_timer::StreamExecutor;
 use crate::ServerConfig;
 use crate::front_end::FrontEnd;
-
-/// Longest that an idle connection may take to end after it was asked to.
-const IDLE_GRACE: Duration = Duration::from_secs(5);
 
 /// How long a client may take.
 #[derive(Clone, Copy)]
@@ -33,23 +32,32 @@ pub(super) struct Timeouts {
     pub(super) handshake: Duration,
     /// To read some of an answer.
     pub(super) write: Duration,
+    /// To read some of an answer, once the server is stopping.
+    pub(super) write_at_end: Duration,
     /// From one request to the next, over HTTP/2.
     pub(super) http2_idle: Duration,
+    /// To send or read anything, once its connection is to end. A little longer than the front ends
+    /// wait for bodies, so that they can answer.
+    pub(super) farewell: Duration,
 }
 
 impl Timeouts {
     pub(super) fn of(config: &ServerConfig) -> Self {
+        let (write, client) = (config.write_timeout_ms, config.client_timeout());
+        let write = Duration::from_millis(write);
         Self {
             handshake: Duration::from_millis(config.header_timeout_ms),
-            write: Duration::from_millis(config.write_timeout_ms),
+            write,
+            write_at_end: write.min(client),
             http2_idle: Duration::from_millis(config.http2_idle_timeout_ms),
+            farewell: client * 3 / 2,
         }
     }
 }
 
 /// An accepted connection, and what serves it.
 pub(super) struct Connection<S> {
-    pub(super) builder: auto::Builder<TokioExecutor>,
+    pub(super) builder: auto::Builder<StreamExecutor>,
     pub(super) service: S,
     /// Changes when the server is stopping. The server waits until it is dropped.
     pub(super) stopping: watch::Receiver<bool>,
@@ -68,7 +76,7 @@ impl<S: Serve> Connection<S> {
             is_drained,
             open,
         } = self;
-        let activity = Arc::new(Activity::new());
+        let activity = Arc::new(Activity::new(open.client_memory()));
         let stream = ClientStream::new(stream, timeouts, is_drained, activity.clone());
         let counted = activity.clone();
         let service = service_fn(move |request: Request<Incoming>| {
@@ -89,33 +97,28 @@ impl<S: Serve> Connection<S> {
             .serve_connection(TokioIo::new(stream), service)
             .into_owned();
         tokio::pin!(connection);
-        let inactive = activity.inactive_http2(timeouts);
+        let idle = activity.idle_http2(timeouts.http2_idle);
         // No await in the arms: what they have borrowed cannot be sent to another thread.
         let event = tokio::select! {
             // The connection first: nothing else is ready in nearly every turn.
             biased;
             ended = connection.as_mut() => Event::Ended(ended),
             _ = stopping.wait_for(|is_stopping| *is_stopping) => Event::Stopping,
-            reason = inactive => Event::Inactive(reason),
+            () = idle => Event::Idle,
         };
         let ended = match event {
             Event::Ended(ended) => Some(ended),
-            Event::Stopping => {
+            Event::Stopping | Event::Idle => {
+                if matches!(event, Event::Idle) {
+                    open.front_end.connections.timed_out();
+                }
                 connection.as_mut().graceful_shutdown();
-                Some(connection.await)
-            }
-            Event::Inactive(reason) => {
-                debug!(?reason, "a connection is ended");
-                open.front_end.connections.timed_out();
-                connection.as_mut().graceful_shutdown();
-                let ended = tokio::time::timeout(IDLE_GRACE, connection.as_mut()).await;
-                match ended {
-                    Ok(ended) => Some(ended),
-                    // A request that came meanwhile is answered.
-                    Err(_) if reason == Inactive::Idle && activity.has_requests() => {
-                        Some(connection.await)
+                tokio::select! {
+                    ended = connection.as_mut() => Some(ended),
+                    () = activity.abandoned(timeouts.farewell) => {
+                        debug!("a client does not let its connection end: it is closed");
+                        None
                     }
-                    Err(_) => None,
                 }
             }
         };
@@ -134,7 +137,8 @@ enum Event<T> {
     Ended(T),
     /// The server is stopping.
     Stopping,
-    Inactive(Inactive),
+    /// No request has come for a long time.
+    Idle,
 }
 
 /// An open connection, for its metric and its places.
@@ -142,7 +146,7 @@ pub(super) struct OpenConnection {
     front_end: Arc<FrontEnd>,
     protocol: &'static str,
     _permit: OwnedSemaphorePermit,
-    _place: ClientPlace,
+    place: ClientPlace,
 }
 
 impl OpenConnection {
@@ -157,8 +161,15 @@ impl OpenConnection {
             front_end,
             protocol,
             _permit: permit,
-            _place: place,
+            place,
         }
+    }
+}
+
+impl OpenConnection {
+    /// What the requests of its client may take.
+    fn client_memory(&self) -> Arc<MemoryShare> {
+        self.place.memory().clone()
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) struct ConnectionMetrics {
     open: IntGaugeVec,
     refused: IntCounter,
     timed_out: IntCounter,
+    streams_timed_out: IntCounter,
 }
 
 impl ConnectionMetrics {
@@ -26,8 +27,11 @@ impl ConnectionMetrics {
             ),
             timed_out: registry.counter(
                 "tidegate_connections_timed_out_total",
-                "HTTP/2 connections ended because they were idle, or because their client did not \
-                 read its answers",
+                "HTTP/2 connections ended because they were idle",
+            ),
+            streams_timed_out: registry.counter(
+                "tidegate_streams_timed_out_total",
+                "HTTP/2 streams reset because their client did not read their answers",
             ),
         }
     }
@@ -50,5 +54,10 @@ impl ConnectionMetrics {
     /// Counts a connection that was ended because it was idle.
     pub(crate) fn timed_out(&self) {
         self.timed_out.inc();
+    }
+
+    /// Counts a stream that was reset because its answer was not read.
+    pub(crate) fn stream_timed_out(&self) {
+        self.streams_timed_out.inc();
     }
 }

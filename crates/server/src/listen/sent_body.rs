@@ -9,10 +9,16 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::activity::ActiveRequest;
+use super::stream_timer::{hand_over_part, part_is_sent};
 
 /// Largest part of an answer that is handed to an HTTP/2 connection at once. The next one is asked
 /// for when the client has room: small parts show that a slow client still reads.
 const PART_BYTES: usize = 64 << 10;
+
+/// The last byte of a larger frame is handed over alone, which only happens when there is room for it.
+/// Else the connection could hold a whole part for a client that makes no room, with nobody left to
+/// time it: a stream's task ends when everything is handed over.
+const MAX_UNTIMED_BYTES: usize = 4 << 10;
 
 /// A body whose request counts as active until its last byte was taken.
 pub(super) struct SentBody {
@@ -25,12 +31,10 @@ pub(super) struct SentBody {
 impl SentBody {
     /// Lets an answer count until it is sent. Over HTTP/1 a body that is whole goes with its head
     /// and needs no count: the connection times it.
-    pub(super) fn of(answer: Response, mut request: ActiveRequest) -> Response {
-        let is_http2 = request.is_http2();
-        if !is_http2 && answer.body().size_hint().exact().is_some() {
+    pub(super) fn of(answer: Response, request: ActiveRequest) -> Response {
+        if !request.is_http2() && answer.body().size_hint().exact().is_some() {
             return answer;
         }
-        request.set_waiting(is_http2);
         answer.map(|body| {
             Body::new(Self {
                 body,
@@ -45,7 +49,7 @@ impl SentBody {
         if self.rest.is_empty() {
             return None;
         }
-        let length = self.rest.len().min(PART_BYTES);
+        let length = (self.rest.len() - 1).clamp(1, PART_BYTES);
         Some(Frame::data(self.rest.split_to(length)))
     }
 
@@ -63,7 +67,7 @@ impl SentBody {
         match frame.into_data() {
             // hyper sends the data of HTTP/1 itself, and the connection's own timer watches those
             // writes.
-            Ok(data) if data.len() > PART_BYTES && self.request.is_http2() => {
+            Ok(data) if data.len() > MAX_UNTIMED_BYTES && self.request.is_http2() => {
                 self.rest = data;
                 Poll::Ready(self.part().map(Ok))
             }
@@ -83,12 +87,15 @@ impl HttpBody for SentBody {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
         // The connection asks only when the client has room for more.
+        if !this.request.is_http2() {
+            return this.poll_next(context);
+        }
         this.request.set_waiting(false);
+        part_is_sent();
         let frame = this.poll_next(context);
-        if let Poll::Ready(Some(Ok(_))) = &frame
-            && this.request.is_http2()
-        {
+        if let Poll::Ready(Some(Ok(_))) = &frame {
             this.request.set_waiting(true);
+            hand_over_part();
         }
         frame
     }
@@ -114,13 +121,14 @@ mod tests {
     use std::sync::Arc;
 
     use http_body_util::BodyExt;
+    use tidegate_serving::MemoryBudget;
 
     use super::super::activity::Activity;
     use super::*;
 
     #[tokio::test]
     async fn an_answer_over_http2_is_sent_in_parts_and_counts_until_its_end() {
-        let activity = Arc::new(Activity::new());
+        let activity = Arc::new(Activity::new(MemoryBudget::new(1).share(1)));
         activity.begin(true);
         let request = ActiveRequest::new(activity.clone());
         let bytes: Vec<u8> = (0..150_000_u32).map(|at| at as u8).collect();
@@ -128,13 +136,16 @@ mod tests {
         let mut body = answer.into_body();
         assert_eq!(body.size_hint().exact(), Some(150_000));
         let mut received = Vec::new();
+        let mut last = 0;
         let mut parts = 0;
         while let Some(frame) = body.frame().await {
             assert!(activity.has_requests());
-            received.extend_from_slice(&frame.unwrap().into_data().unwrap());
+            let data = frame.unwrap().into_data().unwrap();
+            received.extend_from_slice(&data);
+            last = data.len();
             parts += 1;
         }
-        assert_eq!((received, parts), (bytes, 3));
+        assert_eq!((received, parts, last), (bytes, 4, 1));
         drop(body);
         assert!(!activity.has_requests());
     }

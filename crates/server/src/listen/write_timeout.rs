@@ -7,8 +7,6 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-use crate::lifecycle::CLIENT_TIMEOUT;
-
 /// Times the writes for which a connection has no room.
 ///
 /// The system takes bytes of a writer in large steps: a client may read slowly for minutes before
@@ -16,6 +14,8 @@ use crate::lifecycle::CLIENT_TIMEOUT;
 /// before, and only the connection of a client that reads nothing is closed.
 pub(super) struct WriteTimeout {
     timeout: Duration,
+    /// The same once the server is stopping.
+    at_end: Duration,
     /// Set while bytes wait for the client to take those before.
     waiting: Option<Waiting>,
 }
@@ -28,9 +28,10 @@ struct Waiting {
 }
 
 impl WriteTimeout {
-    pub(super) fn new(timeout: Duration) -> Self {
+    pub(super) fn new(timeout: Duration, at_end: Duration) -> Self {
         Self {
             timeout,
+            at_end,
             waiting: None,
         }
     }
@@ -53,7 +54,7 @@ impl WriteTimeout {
         context: &mut Context<'_>,
     ) -> Poll<()> {
         let timeout = if is_stopping {
-            self.timeout.min(CLIENT_TIMEOUT)
+            self.at_end
         } else {
             self.timeout
         };
@@ -118,7 +119,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_reads_nothing_is_given_up() {
         let (server, _client) = full_connection().await;
-        let mut timeout = WriteTimeout::new(Duration::from_millis(20));
+        let mut timeout = WriteTimeout::new(Duration::from_millis(20), Duration::ZERO);
         poll_fn(|context| timeout.poll_stalled(&server, false, context)).await;
         assert!(timeout.is_waiting());
     }
@@ -127,7 +128,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_reads_is_waited_for() {
         let (server, mut client) = full_connection().await;
-        let mut timeout = WriteTimeout::new(Duration::from_millis(100));
+        let mut timeout = WriteTimeout::new(Duration::from_millis(100), Duration::ZERO);
         let mut buffer = vec![0; 300_000];
         let polled = poll_fn(|context| Poll::Ready(timeout.poll_stalled(&server, false, context)));
         assert!(polled.await.is_pending());

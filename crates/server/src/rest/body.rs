@@ -1,21 +1,24 @@
 //! Bodies of requests and answers: bounded, timed, unpacked and packed.
 
-use std::pin::pin;
-use std::time::Duration;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 
 use axum::BoxError;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use tidegate_serving::{Encoded, ErrorCode, InferError, MemoryReservation};
 
 use crate::ServerConfig;
+use crate::body_buffer::BodyBuffer;
 use crate::codec::hold;
 use crate::compression::Encoding;
 use crate::front_end::FrontEnd;
+use crate::lifecycle::Lifecycle;
+use crate::upload_timer::{UploadLimits, UploadTimer};
 
 const MAX_WANTED_BYTES: usize = 64 << 10;
 
@@ -43,16 +46,8 @@ pub(super) async fn read(
         return Ok(Bytes::new());
     };
     let config = &front_end.config;
-    let max_bytes = config.max_body_bytes;
-    tokio::select! {
-        // The body first: most are there already.
-        biased;
-        body = read_at_most(max_bytes, headers, body, config, memory) => body,
-        () = front_end.lifecycle.stopping_for_long() => {
-            let message = "the server is stopping, and the body has not arrived";
-            Err(InferError::new(ErrorCode::ShuttingDown, message))
-        }
-    }
+    let arrival = Arrival::new(config.max_body_bytes, config, Some(&front_end.lifecycle));
+    arrival.read(headers, body, memory).await
 }
 
 /// Reads what somebody wants of the server, as JSON; that is never much.
@@ -88,94 +83,141 @@ pub(crate) async fn read_at_most(
     config: &ServerConfig,
     memory: &mut MemoryReservation,
 ) -> Result<Bytes, InferError> {
-    let encoding = Encoding::of_request(headers)?;
-    // Refused before it is asked for: a client that waits for "100 Continue" never sends it.
-    if body.size_hint().lower() > max_bytes as u64 {
-        return Err(too_large(max_bytes, config));
-    }
-    let timeout = Duration::from_millis(config.body_timeout_ms);
-    let collecting = collect(max_bytes, body, config, memory);
-    let body = tokio::time::timeout(timeout, collecting).await;
-    let body = body.unwrap_or_else(|_| {
-        let message = format!(
-            "the body did not arrive within {} ms",
-            config.body_timeout_ms
-        );
-        Err(InferError::new(ErrorCode::MalformedRequest, message))
-    })?;
-    match encoding {
-        None => Ok(body),
-        Some(encoding) => {
-            // Boxed: few bodies are packed, and the future of every request would have room for it.
-            let unpacked = Box::pin(encoding.unpack(body, max_bytes, memory)).await?;
-            memory.resize(unpacked.len(), ErrorCode::BodyTooLarge)?;
-            Ok(unpacked)
+    let arrival = Arrival::new(max_bytes, config, None);
+    arrival.read(headers, body, memory).await
+}
+
+/// A body while it arrives.
+struct Arrival<'a> {
+    max_bytes: usize,
+    config: &'a ServerConfig,
+    /// Where a server that is stopping does not wait for it.
+    lifecycle: Option<&'a Lifecycle>,
+    /// Set once a part was waited for.
+    timer: Option<UploadTimer>,
+    received: usize,
+}
+
+impl<'a> Arrival<'a> {
+    fn new(max_bytes: usize, config: &'a ServerConfig, lifecycle: Option<&'a Lifecycle>) -> Self {
+        Self {
+            max_bytes,
+            config,
+            lifecycle,
+            timer: None,
+            received: 0,
         }
+    }
+
+    async fn read(
+        mut self,
+        headers: &HeaderMap,
+        body: impl Arriving,
+        memory: &mut MemoryReservation,
+    ) -> Result<Bytes, InferError> {
+        let encoding = Encoding::of_request(headers)?;
+        // Refused before it is asked for: a client that waits for "100 Continue" never sends it.
+        if body.size_hint().lower() > self.max_bytes as u64 {
+            return Err(self.too_large());
+        }
+        let body = self.collect(body, memory).await?;
+        match encoding {
+            None => Ok(body),
+            // Boxed: few bodies are packed, and the future of every request would have room for it.
+            Some(encoding) => Box::pin(unpack(encoding, body, self.max_bytes, memory)).await,
+        }
+    }
+
+    /// Collects the frames of a body. One that came in a single frame is not copied.
+    async fn collect(
+        &mut self,
+        body: impl Arriving,
+        memory: &mut MemoryReservation,
+    ) -> Result<Bytes, InferError> {
+        let mut body = pin!(body);
+        let Some(first) = self.next(body.as_mut()).await? else {
+            return Ok(Bytes::new());
+        };
+        memory.grow(first.len(), ErrorCode::BodyTooLarge)?;
+        if body.is_end_stream() {
+            return Ok(first);
+        }
+        let Some(second) = self.next(body.as_mut()).await? else {
+            return Ok(first);
+        };
+        // As much as is announced, at once: a buffer that grows leaves its old ones behind.
+        let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        let announced = announced.saturating_add(self.received);
+        let mut joined = BodyBuffer::new(announced, self.max_bytes)?;
+        joined.push_counted(&first, memory)?;
+        drop(first);
+        let mut next = Some(second);
+        while let Some(data) = next {
+            joined.push(&data, memory)?;
+            next = self.next(body.as_mut()).await?;
+        }
+        Ok(joined.into_bytes().into())
+    }
+
+    /// The next bytes, in time and within the limit.
+    async fn next(
+        &mut self,
+        mut body: Pin<&mut impl Arriving>,
+    ) -> Result<Option<Bytes>, InferError> {
+        loop {
+            let frame = poll_fn(|context| match body.as_mut().poll_frame(context) {
+                Poll::Pending => self.poll_late(context).map(Err),
+                Poll::Ready(frame) => Poll::Ready(Ok(frame)),
+            });
+            let Some(frame) = frame.await? else {
+                return Ok(None);
+            };
+            let frame = frame.map_err(|error| unreadable(error.into()))?;
+            if let Ok(data) = frame.into_data() {
+                self.received = self.received.saturating_add(data.len());
+                if self.received > self.max_bytes {
+                    return Err(self.too_large());
+                }
+                return Ok(Some(data));
+            }
+        }
+    }
+
+    fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<InferError> {
+        let timer = self.timer.get_or_insert_with(|| {
+            UploadTimer::start(UploadLimits::of(self.config), self.lifecycle, self.received)
+        });
+        timer.poll_late(self.received, context)
+    }
+
+    fn too_large(&self) -> InferError {
+        let max_bytes = self.max_bytes;
+        // The setting is named only where it is the limit: forms and the like have smaller ones.
+        let setting = if max_bytes == self.config.max_body_bytes {
+            " (server.max_body_bytes)"
+        } else {
+            ""
+        };
+        let message = format!("the body is larger than {max_bytes} bytes{setting}");
+        InferError::new(ErrorCode::BodyTooLarge, message)
     }
 }
 
-/// Collects the frames of a body. One that came in a single frame is not copied.
-async fn collect(
+async fn unpack(
+    encoding: Encoding,
+    body: Bytes,
     max_bytes: usize,
-    body: impl Arriving,
-    config: &ServerConfig,
     memory: &mut MemoryReservation,
 ) -> Result<Bytes, InferError> {
-    let mut body = pin!(body);
-    let mut first = Bytes::new();
-    let mut joined = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
-            let error: BoxError = error.into();
-            InferError::new(
-                ErrorCode::MalformedRequest,
-                format!("the body cannot be read: {error}"),
-            )
-        })?;
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        if first.len() + joined.len() + data.len() > max_bytes {
-            return Err(too_large(max_bytes, config));
-        }
-        memory.grow(data.len(), ErrorCode::BodyTooLarge)?;
-        if joined.is_empty() && first.is_empty() {
-            first = data;
-            continue;
-        }
-        if joined.is_empty() {
-            // As much as is announced, at once: a buffer that grows leaves its old ones behind.
-            // What has not arrived takes no memory yet, only addresses.
-            let announced = body.size_hint().lower().min(max_bytes as u64) as usize;
-            reserve(&mut joined, first.len() + data.len() + announced)?;
-            joined.extend_from_slice(&std::mem::take(&mut first));
-        }
-        reserve(&mut joined, data.len())?;
-        joined.extend_from_slice(&data);
-    }
-    if joined.is_empty() {
-        return Ok(first);
-    }
-    Ok(joined.into())
+    let packed = memory.bytes();
+    let unpacked = encoding.unpack(body, max_bytes, memory).await?;
+    memory.shrink_to(memory.bytes() - packed);
+    Ok(unpacked)
 }
 
-/// Makes room in a buffer, where the system lets the process have it.
-fn reserve(buffer: &mut Vec<u8>, bytes: usize) -> Result<(), InferError> {
-    buffer.try_reserve(bytes).map_err(|_| {
-        let message = format!("the process has no memory for {bytes} bytes of a body");
-        InferError::new(ErrorCode::MemoryFull, message)
-    })
-}
-
-fn too_large(max_bytes: usize, config: &ServerConfig) -> InferError {
-    // The setting is named only where it is the limit: forms and the like have smaller ones.
-    let setting = if max_bytes == config.max_body_bytes {
-        " (server.max_body_bytes)"
-    } else {
-        ""
-    };
-    let message = format!("the body is larger than {max_bytes} bytes{setting}");
-    InferError::new(ErrorCode::BodyTooLarge, message)
+fn unreadable(error: BoxError) -> InferError {
+    let message = format!("the body cannot be read: {error}");
+    InferError::new(ErrorCode::MalformedRequest, message)
 }
 
 /// A successful answer, compressed where the client asked for it and it is large enough to gain.
@@ -190,7 +232,7 @@ pub(crate) async fn answer(
     let encoding = accepted.filter(|_| body.len() >= config.compress_min_bytes);
     let body = match encoding {
         None => body,
-        Some(encoding) => Box::pin(encoding.pack(body)).await?,
+        Some(encoding) => Box::pin(encoding.pack(body, &mut memory)).await?,
     };
     let body = if body.len() < MIN_HELD_BYTES {
         Body::from(body)

@@ -26,6 +26,7 @@ use crate::front_end::FrontEnd;
 use crate::json::{DecodedRequest, decode_infer, encode_infer};
 use crate::limit_headers;
 use crate::parameters::earlier;
+use crate::request_memory;
 use crate::rest::openapi::{InferRequestBody, InferResponseBody};
 use crate::traces::TraceHeader;
 
@@ -51,7 +52,8 @@ pub(crate) async fn infer(
         endpoint: model,
         version: None,
     };
-    handle(&front_end, target, &headers, body).await
+    let memory = request_memory::begin(&front_end.memory);
+    handle(&front_end, target, &headers, body, memory).await
 }
 
 /// Runs inference on a version of a model.
@@ -71,7 +73,8 @@ pub(crate) async fn infer_version(
         endpoint: model,
         version: Some(version),
     };
-    handle(&front_end, target, &headers, body).await
+    let memory = request_memory::begin(&front_end.memory);
+    handle(&front_end, target, &headers, body, memory).await
 }
 
 /// Answers a request to a target, for the router and for the fast path beside it.
@@ -80,6 +83,7 @@ pub(crate) async fn handle(
     target: Target,
     headers: &HeaderMap,
     body: impl body::Arriving,
+    memory: MemoryReservation,
 ) -> Response {
     let trace = front_end.traces.begin(headers, Via::Rest);
     let trace_header = trace.as_deref().map(TraceHeader::of);
@@ -88,6 +92,7 @@ pub(crate) async fn handle(
         headers,
         target,
         body: Some(body),
+        memory,
         trace,
         form: AnswerForm::default(),
         raw: None,
@@ -115,6 +120,8 @@ struct InferExchange<'a, B> {
     target: Target,
     /// Taken when it is read.
     body: Option<B>,
+    /// What the request takes, until it is received.
+    memory: MemoryReservation,
     trace: Option<Box<RequestTrace>>,
     form: AnswerForm,
     /// A body that is nothing but the bytes of the only input, until the signature is known.
@@ -164,7 +171,7 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
     }
 
     async fn receive(&mut self) -> Result<Received, InferError> {
-        let mut memory = self.front_end.memory.begin();
+        let mut memory = std::mem::take(&mut self.memory);
         let body = self.body.take();
         let body = body::read(self.headers, body, self.front_end, &mut memory).await?;
         let at = Instant::now();
@@ -228,7 +235,7 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
             let bytes = encoded_bytes(&response, |output| self.form.is_binary(output));
             memory.grow(bytes, ErrorCode::AnswerTooLarge)?;
             let form = self.form.clone();
-            run_codec(move || form.encode(response, max_bytes)).await??
+            run_codec(&mut memory, move || form.encode(response, max_bytes)).await??
         };
         let content_type = match json_bytes {
             Some(_) => "application/octet-stream",
@@ -289,7 +296,7 @@ async fn decode(
         decoded_bytes_at_most(&body[..json_bytes]),
         ErrorCode::BodyTooLarge,
     )?;
-    let decoded = run_codec(move || decode_infer(&body, json_bytes)).await??;
+    let decoded = run_codec(memory, move || decode_infer(&body, json_bytes)).await??;
     let tensors = decoded.inputs.iter();
     let decoded_bytes: usize = tensors.map(|(_, tensor)| tensor.byte_len()).sum();
     memory.shrink_to(received + decoded_bytes);

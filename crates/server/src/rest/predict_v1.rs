@@ -28,6 +28,7 @@ use crate::codec::{INLINE_BYTES, decoded_bytes_at_most, encoded_bytes, run_codec
 use crate::front_end::FrontEnd;
 use crate::json::{decode_instances, encode_predictions};
 use crate::limit_headers;
+use crate::request_memory;
 use crate::traces::TraceHeader;
 
 /// The models that answer.
@@ -118,7 +119,7 @@ impl Exchange for PredictExchange<'_> {
             let message = "post to /v1/models/NAME:predict";
             return Err(InferError::new(ErrorCode::NotFound, message));
         }
-        let mut memory = self.front_end.memory.begin();
+        let mut memory = request_memory::begin(&self.front_end.memory);
         let body = self.body.take();
         self.received = body::read(self.headers, body, self.front_end, &mut memory).await?;
         let at = Instant::now();
@@ -150,7 +151,7 @@ impl Exchange for PredictExchange<'_> {
         let memory = &mut received.memory;
         memory.grow(decoded_bytes_at_most(&body), ErrorCode::BodyTooLarge)?;
         let signature = signature.clone();
-        let inputs = run_codec(move || decode_instances(&body, &signature)).await??;
+        let inputs = run_codec(memory, move || decode_instances(&body, &signature)).await??;
         memory.shrink_to(inputs.iter().map(|(_, tensor)| tensor.byte_len()).sum());
         received.request.inputs = inputs;
         Ok(())
@@ -172,7 +173,10 @@ impl Exchange for PredictExchange<'_> {
         let body = if bytes <= INLINE_BYTES {
             encode_predictions(&response, max_bytes)?
         } else {
-            run_codec(move || encode_predictions(&response, max_bytes)).await??
+            run_codec(&mut memory, move || {
+                encode_predictions(&response, max_bytes)
+            })
+            .await??
         };
         let (headers, config) = (self.headers, &self.front_end.config);
         let mut encoded = body::encoded(body, "application/json", headers, config, memory).await?;

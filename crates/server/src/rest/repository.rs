@@ -17,6 +17,7 @@ use super::body;
 use super::path::Path;
 use crate::describe;
 use crate::front_end::FrontEnd;
+use crate::request_memory;
 
 /// These bodies are small, and read into a tree that takes many times their size.
 const MAX_CONTROL_BYTES: usize = 1 << 20;
@@ -176,7 +177,7 @@ async fn json_at_most<T: Default + for<'de> Deserialize<'de>>(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<T, InferError> {
-    let mut memory = front_end.memory.begin();
+    let mut memory = request_memory::begin(&front_end.memory);
     let config = &front_end.config;
     let body = body::read_at_most(max_bytes, headers, body, config, &mut memory).await?;
     if body.is_empty() {

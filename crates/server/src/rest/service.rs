@@ -21,6 +21,7 @@ use crate::component::Component;
 use crate::front_end::FrontEnd;
 use crate::hosts::AllowedHosts;
 use crate::listen::ClientBody;
+use crate::request_memory::for_client;
 
 /// Browsers must not guess that an answer is a page or a script.
 const NO_SNIFF: (HeaderName, HeaderValue) = (
@@ -40,7 +41,10 @@ impl RestService {
     pub(crate) fn new(front_end: Arc<FrontEnd>, components: &[Arc<dyn Component>]) -> Self {
         Self {
             router: TowerToHyperService::new(super::router(front_end.clone(), components)),
-            hosts: Arc::new(AllowedHosts::new(&front_end.config)),
+            hosts: Arc::new(AllowedHosts::new(
+                &front_end.config.allowed_hosts,
+                front_end.config.http.ip(),
+            )),
             front_end,
         }
     }
@@ -66,11 +70,17 @@ impl Service<Request<ClientBody>> for RestService {
                 let front_end = self.front_end.clone();
                 Box::pin(async move {
                     let (head, body) = request.into_parts();
-                    let answer = infer::handle(&front_end, target, &head.headers, body).await;
+                    let memory = body.client_memory().begin();
+                    let answer =
+                        infer::handle(&front_end, target, &head.headers, body, memory).await;
                     Ok(without_sniffing(answer))
                 })
             }
-            None => Box::pin(self.router.call(request).map_ok(without_sniffing)),
+            None => {
+                let share = request.body().client_memory().clone();
+                let answer = for_client(share, self.router.call(request));
+                Box::pin(answer.map_ok(without_sniffing))
+            }
         }
     }
 }

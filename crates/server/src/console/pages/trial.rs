@@ -22,6 +22,7 @@ use crate::console::form::{Form, Refused};
 use crate::console::page_query::{Asked, asked};
 use crate::console::pretty::pretty;
 use crate::front_end::FrontEnd;
+use crate::request_memory;
 use crate::rest;
 
 /// Most bytes of an answer that are shown: answers can be far larger than a page should be.
@@ -135,7 +136,8 @@ async fn ask(
         version: Some(version.to_owned()).filter(|version| !version.is_empty()),
     };
     let body = Full::new(Bytes::from(body));
-    let response = rest::infer(front_end, target, &credentials(headers), body).await;
+    let memory = request_memory::begin(&front_end.memory);
+    let response = rest::infer(front_end, target, &credentials(headers), body, memory).await;
     let took_ms = started.elapsed().as_secs_f64() * 1e3;
     let status = response.status();
     let body = match response.into_body().collect().await {
