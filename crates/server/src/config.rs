@@ -20,8 +20,8 @@ pub struct ServerConfig {
     pub allow_unauthenticated: bool,
     /// The host names of this server that clients may send in `Host`. Addresses, `localhost`, names
     /// without a dot and names of private networks are always allowed. `*.example.com` allows all
-    /// names below `example.com`, `*` allows every name. If the list is empty, the server checks
-    /// names only if `http` is a loopback address.
+    /// names below `example.com`, `*` allows every name. If the list is empty, a port checks names
+    /// only if its own address is a loopback address.
     pub allowed_hosts: Vec<String>,
     /// Largest body, before and after decompression, and largest gRPC message, in bytes.
     pub max_body_bytes: usize,
