@@ -26,10 +26,11 @@ def frame(kind, flags, stream, payload=b""):
 def frames(received):
     """The types of the HTTP/2 frames, each with its stream."""
     found = []
-    while len(received) >= 9:
-        length, stream = int.from_bytes(received[:3], "big"), int.from_bytes(received[5:9], "big")
-        found.append((received[3], stream))
-        received = received[9 + length :]
+    at = 0
+    while len(received) >= at + 9:
+        length, stream = int.from_bytes(received[at : at + 3], "big"), int.from_bytes(received[at + 5 : at + 9], "big")
+        found.append((received[at + 3], stream))
+        at += 9 + length
     return found
 
 
