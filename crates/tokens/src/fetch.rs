@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use http::{HeaderMap, header};
-use reqwest::{Certificate, Client, Url, redirect};
+use reqwest::{Certificate, Client, RequestBuilder, Url, redirect};
 use serde::Deserialize;
 
 use crate::config::safe_url;
@@ -46,6 +46,20 @@ pub(crate) enum FetchError {
 pub(crate) struct Metadata {
     pub(crate) issuer: String,
     pub(crate) jwks_uri: String,
+    pub(crate) authorization_endpoint: Option<String>,
+    pub(crate) token_endpoint: Option<String>,
+    token_endpoint_auth_methods_supported: Option<Vec<String>>,
+}
+
+impl Metadata {
+    /// Whether a client's secret goes into the form: only where the header is not taken, which is
+    /// the default.
+    pub(crate) fn takes_secret_in_form(&self) -> bool {
+        let methods = self.token_endpoint_auth_methods_supported.as_deref();
+        let methods = methods.unwrap_or_default();
+        methods.iter().any(|method| method == "client_secret_post")
+            && !methods.iter().any(|method| method == "client_secret_basic")
+    }
 }
 
 impl Fetcher {
@@ -80,7 +94,8 @@ impl Fetcher {
             .map_err(|problem| FetchError::content(&url, format!("its jwks_uri {problem}")))
     }
 
-    async fn metadata(&self) -> Result<(Url, Metadata), FetchError> {
+    /// The issuer's metadata, and where it was found.
+    pub(crate) async fn metadata(&self) -> Result<(Url, Metadata), FetchError> {
         let base = self.issuer.trim_end_matches('/');
         let text = format!("{base}/.well-known/openid-configuration");
         let url = safe_url(&text).map_err(|problem| FetchError::Content {
@@ -98,28 +113,49 @@ impl Fetcher {
         Ok((url, metadata))
     }
 
+    /// Posts a form, and gives the answer's body.
+    pub(crate) async fn post_form(
+        &self,
+        url: &Url,
+        form: String,
+        authorization: Option<String>,
+    ) -> Result<Vec<u8>, FetchError> {
+        let mut request = self.client.post(url.clone()).body(form);
+        request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        if let Some(authorization) = authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let (_, body) = receive(url, request).await?;
+        Ok(body)
+    }
+
     async fn get(&self, url: &Url) -> Result<(HeaderMap, Vec<u8>), FetchError> {
-        let sent = self.client.get(url.clone()).send().await;
-        let mut answer = sent.map_err(|error| FetchError::request(url, error))?;
-        if !answer.status().is_success() {
-            return Err(FetchError::Status {
-                url: url.to_string(),
-                status: answer.status().as_u16(),
-            });
+        receive(url, self.client.get(url.clone())).await
+    }
+}
+
+/// Sends a request, and reads the bounded answer.
+async fn receive(url: &Url, request: RequestBuilder) -> Result<(HeaderMap, Vec<u8>), FetchError> {
+    let sent = request.send().await;
+    let mut answer = sent.map_err(|error| FetchError::request(url, error))?;
+    if !answer.status().is_success() {
+        return Err(FetchError::Status {
+            url: url.to_string(),
+            status: answer.status().as_u16(),
+        });
+    }
+    let mut body = Vec::new();
+    loop {
+        let chunk = answer.chunk().await;
+        let chunk = chunk.map_err(|error| FetchError::request(url, error))?;
+        let Some(chunk) = chunk else {
+            return Ok((answer.headers().clone(), body));
+        };
+        if body.len() + chunk.len() > MAX_ANSWER {
+            let url = url.to_string();
+            return Err(FetchError::TooLong { url });
         }
-        let mut body = Vec::new();
-        loop {
-            let chunk = answer.chunk().await;
-            let chunk = chunk.map_err(|error| FetchError::request(url, error))?;
-            let Some(chunk) = chunk else {
-                return Ok((answer.headers().clone(), body));
-            };
-            if body.len() + chunk.len() > MAX_ANSWER {
-                let url = url.to_string();
-                return Err(FetchError::TooLong { url });
-            }
-            body.extend_from_slice(&chunk);
-        }
+        body.extend_from_slice(&chunk);
     }
 }
 

@@ -15,6 +15,10 @@ use crate::key_set::KeySet;
 use crate::token_cache::{TokenCache, TokenDigest};
 use crate::{JwtIssuerConfig, TokenError, VerifiedToken};
 
+/// For how long nobody asks for newer keys after a fetch began. A token that waited for that fetch
+/// is decided by it.
+const BEYOND_DOUBT: Duration = Duration::from_secs(1);
+
 /// What the verifier knows of an issuer.
 pub(crate) struct Issuer {
     pub(crate) config: JwtIssuerConfig,
@@ -148,8 +152,11 @@ impl Issuer {
             TokenError::Signature { .. } => Doubt::Changed,
             other => return other,
         };
-        let asked_at = self.asked.ask(doubt, key_id, Instant::now());
-        let awaits_keys = asked_at > self.fetched_at();
+        let (now, fetched_at) = (Instant::now(), self.fetched_at());
+        if now.duration_since(fetched_at) < BEYOND_DOUBT {
+            return error;
+        }
+        let awaits_keys = self.asked.ask(doubt, key_id, now) > fetched_at;
         if awaits_keys {
             self.refetch.notify_one();
         }

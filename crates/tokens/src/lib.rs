@@ -37,6 +37,7 @@ mod fetch;
 mod issuer;
 mod key;
 mod key_set;
+mod login;
 mod refresh;
 mod strict_json;
 #[cfg(test)]
@@ -46,7 +47,9 @@ mod verifier;
 
 pub use algorithm::Algorithm;
 pub use claims::VerifiedToken;
+pub use compact::{UnverifiedToken, unverified};
 pub use config::{JwtConfigError, JwtIssuerConfig};
 pub use error::TokenError;
 pub use issuer::KeyStatus;
+pub use login::{LoginAnswer, LoginError, LoginStart, OidcLogin, OidcLoginConfig, PendingLogin};
 pub use verifier::JwtVerifier;

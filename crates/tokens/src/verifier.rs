@@ -76,7 +76,7 @@ impl JwtVerifier {
     ) -> Result<Arc<VerifiedToken>, TokenError> {
         // Before the first look, so that no fetch is missed that ends meanwhile.
         let mut fetches: Vec<_> = self.issuers.iter().map(|issuer| issuer.fetches()).collect();
-        let error = match self.verify(token) {
+        let mut error = match self.verify(token) {
             Err(error) if error.awaits_keys() => error,
             decided => return decided,
         };
@@ -92,13 +92,14 @@ impl JwtVerifier {
         let decided = timeout(LONGEST_WAIT, async {
             while fetched.changed().await.is_ok() {
                 match self.verify(token) {
-                    Err(error) if error.awaits_keys() => {}
+                    Err(undecided) if undecided.awaits_keys() => error = undecided,
                     decided => return Some(decided),
                 }
             }
             None
         });
-        decided.await.ok().flatten().unwrap_or(Err(error))
+        let decided = decided.await.ok().flatten();
+        decided.unwrap_or(Err(error))
     }
 
     /// How fetching the keys goes, for each issuer.

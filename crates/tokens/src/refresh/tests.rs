@@ -62,10 +62,10 @@ async fn started(keys: &[&TestKey]) -> (KeyServer, JwtVerifier) {
     (server, verifier)
 }
 
-/// Waits for a number of successful fetches. What comes then comes after the last of them.
+/// Waits for a number of successful fetches, and until the keys of the last can be doubted.
 async fn fetched(verifier: &JwtVerifier, count: usize) {
     until(|| fetches(verifier) as usize == count).await;
-    advance(Duration::from_millis(1)).await;
+    advance(Duration::from_millis(1001)).await;
 }
 
 async fn advance_s(seconds: u64) {
@@ -342,5 +342,16 @@ async fn tokens_that_wait_for_keys_are_few() {
     // The others give up, as the interval until the next fetch is longer than their patience.
     advance_s(5).await;
     while tasks.join_next().await.is_some() {}
+    assert_eq!(server.asked_for_keys(), 1);
+}
+
+#[tokio::test]
+async fn a_token_that_waited_for_the_first_keys_is_decided_by_them() {
+    let (key, other) = (TestKey::p256("k1"), TestKey::p256("k1"));
+    let server = KeyServer::start(key_set(&[&key])).await;
+    let verifier = JwtVerifier::start(&[server.config()]).unwrap();
+    let token = other.token(&current_claims(&server));
+    let error = verifier.verify_with_new_keys(&token).await.unwrap_err();
+    assert_eq!(error, TokenError::Signature { awaits_keys: false });
     assert_eq!(server.asked_for_keys(), 1);
 }

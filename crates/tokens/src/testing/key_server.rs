@@ -29,6 +29,8 @@ struct Answers {
     cache_control: String,
     is_down: bool,
     asked_for_keys: usize,
+    token_answer: Value,
+    last_form: String,
 }
 
 impl KeyServer {
@@ -78,6 +80,16 @@ impl KeyServer {
         self.answers.lock().is_down = is_down;
     }
 
+    /// What the token endpoint answers.
+    pub(crate) fn set_token_answer(&self, answer: Value) {
+        self.answers.lock().token_answer = answer;
+    }
+
+    /// The last form that was posted to the token endpoint.
+    pub(crate) fn last_form(&self) -> String {
+        self.answers.lock().last_form.clone()
+    }
+
     /// How often the key set was asked for.
     pub(crate) fn asked_for_keys(&self) -> usize {
         self.answers.lock().asked_for_keys
@@ -95,13 +107,26 @@ async fn answer(mut stream: TcpStream, answers: &Mutex<Answers>) -> std::io::Res
     while !request.ends_with(b"\r\n\r\n") {
         request.push(stream.read_u8().await?);
     }
-    let asks_for_keys = request.starts_with(b"GET /keys ");
+    let head = String::from_utf8_lossy(&request).to_ascii_lowercase();
+    let length = head
+        .split("content-length: ")
+        .nth(1)
+        .and_then(|rest| rest.lines().next());
+    let mut form = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+    stream.read_exact(&mut form).await?;
+    let path = head.split(' ').nth(1).unwrap_or_default();
     let text = {
         let mut answers = answers.lock();
-        answers.asked_for_keys += usize::from(asks_for_keys);
-        let body = match asks_for_keys {
-            true => answers.keys.to_string(),
-            false => answers.metadata.to_string(),
+        let body = match path {
+            "/keys" => {
+                answers.asked_for_keys += 1;
+                answers.keys.to_string()
+            }
+            "/token" => {
+                answers.last_form = String::from_utf8_lossy(&form).into_owned();
+                answers.token_answer.to_string()
+            }
+            _ => answers.metadata.to_string(),
         };
         let status = match answers.is_down {
             true => "503 Service Unavailable",
