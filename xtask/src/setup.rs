@@ -33,6 +33,7 @@ pub(crate) fn run(tests: bool) -> Result<()> {
             has_program("prometheus-alertmanager")
         })?;
         debian_package("valgrind", || has_program("valgrind"))?;
+        node_packages("oidc", &root().join("tests/oidc"))?;
         debian_package("openssl", || has_program("openssl"))?;
         debian_package("chromium", || has_program("chromium"))?;
     }
@@ -203,6 +204,44 @@ fn extract(download: &Path, library: &Path) -> Result<()> {
     let part = download.join("library");
     std::io::copy(&mut inside, &mut File::create(&part)?)?;
     std::fs::rename(&part, library)?;
+    Ok(())
+}
+
+/// Installs the npm packages that the `package-lock.json` of a folder pins, again whenever that
+/// changes. None of their scripts runs.
+fn node_packages(name: &str, source: &Path) -> Result<()> {
+    debian_package("nodejs", || has_program("node"))?;
+    debian_package("npm", || has_program("npm"))?;
+    let folder = cache()?.join("npm").join(name);
+    let (lock, stamp) = (
+        source.join("package-lock.json"),
+        folder.join("installed.json"),
+    );
+    let wanted = std::fs::read(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
+    if std::fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    println!("installing the npm packages \"{name}\" …");
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    std::fs::create_dir_all(&folder)?;
+    for file in ["package.json", "package-lock.json"] {
+        std::fs::copy(source.join(file), folder.join(file))?;
+    }
+    let quietly = [
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        "--loglevel=error",
+    ];
+    succeed(
+        Command::new("npm")
+            .arg("ci")
+            .args(quietly)
+            .current_dir(&folder),
+    )?;
+    std::fs::write(&stamp, wanted)?;
     Ok(())
 }
 

@@ -24,6 +24,7 @@ mod rollback;
 mod serve;
 mod silence;
 mod slo;
+mod token;
 mod top;
 
 use std::process::ExitCode;
@@ -82,6 +83,7 @@ commands! {
     rollback::Rollback,
     registry::Registry,
     keys::Keys,
+    token::Token,
     api_keys::ApiKeys,
     doctor::Doctor,
     top::Top,
