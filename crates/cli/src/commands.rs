@@ -6,6 +6,7 @@
 
 mod alerts;
 mod api_keys;
+mod audit;
 mod check;
 mod completions;
 mod cost;
@@ -85,6 +86,7 @@ commands! {
     keys::Keys,
     token::Token,
     api_keys::ApiKeys,
+    audit::Audit,
     doctor::Doctor,
     top::Top,
     slo::Slo,

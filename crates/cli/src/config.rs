@@ -6,9 +6,10 @@ use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tidegate_core::EngineChoice;
-use tidegate_gateway::{AuthConfig, LimitsConfig};
+use tidegate_gateway::{AuditConfig, AuthConfig, LimitsConfig};
 use tidegate_observe::Objective;
 use tidegate_observe::cost::CostConfig;
+use tidegate_redaction::PrivacyConfig;
 use tidegate_registry::RegistryConfig;
 use tidegate_server::{AlertsConfig, ConsoleConfig, GpuConfig, ReplicasConfig, ServerConfig};
 use tidegate_serving::{FleetConfig, TrialSettings};
@@ -53,6 +54,10 @@ pub(crate) struct Config {
     pub(crate) replicas: ReplicasConfig,
     /// How GPUs are measured.
     pub(crate) gpu: GpuConfig,
+    /// The audit log.
+    pub(crate) audit: AuditConfig,
+    /// What is replaced in whatever is logged, traced or kept.
+    pub(crate) privacy: PrivacyConfig,
 }
 
 /// The `[engines]` section.

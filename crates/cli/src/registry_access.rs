@@ -1,6 +1,6 @@
 //! The registry that a command works on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use tidegate_registry::{Registry, VersionRecord};
@@ -33,6 +33,17 @@ impl RegistryAccess {
     /// The database with the API keys.
     pub(crate) fn keys_database(&self) -> String {
         let own = self.config.auth.database.clone();
+        own.unwrap_or_else(|| self.config.registry.database(&self.data))
+    }
+
+    /// The data folder.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The database of the server's audit log.
+    pub(crate) fn audit_database(&self) -> String {
+        let own = self.config.audit.database.clone();
         own.unwrap_or_else(|| self.config.registry.database(&self.data))
     }
 

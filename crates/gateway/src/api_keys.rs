@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use thiserror::Error;
-use tidegate_store::{ApiKey, NewEvent, Store, StoreError};
+use tidegate_store::{ApiKey, AuditEntry, NewEvent, Store, StoreError, Write};
 
 use crate::{GrantConfig, KeyDigest, KeyTable, NewApiKey, PatternError, StoredKey};
 
@@ -101,6 +101,7 @@ impl ApiKeys {
         write.add_api_key(&key).await?;
         let detail = json!({"name": key.name, "tenant": key.tenant, "grants": key.grants,
             "expires_ms": key.expires_ms});
+        audit(&mut write, "key.create", &key.name, (&Value::Null, &detail)).await?;
         write.record(event("key.created", detail)).await?;
         write.commit().await?;
         Ok(secret)
@@ -146,6 +147,7 @@ impl ApiKeys {
         }
         write.add_api_key(&next).await?;
         let detail = json!({"name": name, "earlier_keys_end_ms": overlap_end});
+        audit(&mut write, "key.rotate", name, (&Value::Null, &detail)).await?;
         write.record(event("key.rotated", detail)).await?;
         write.commit().await?;
         Ok(secret)
@@ -169,6 +171,7 @@ impl ApiKeys {
                 .await?;
         }
         let detail = json!({"name": name, "keys": valid.len()});
+        audit(&mut write, "key.revoke", name, (&detail, &Value::Null)).await?;
         write.record(event("key.revoked", detail)).await?;
         write.commit().await?;
         Ok(valid.len())
@@ -215,6 +218,20 @@ fn stored_key(key: ApiKey) -> Option<StoredKey> {
         grants: grants.collect(),
         expires_ms: key.expires_ms,
     })
+}
+
+/// Records a change of a key in the audit log, in the transaction of the change.
+async fn audit(
+    write: &mut Write,
+    action: &str,
+    key: &str,
+    (before, after): (&Value, &Value),
+) -> Result<(), StoreError> {
+    let entry = AuditEntry::new(write.actor(), action, "ok").about("key", key);
+    write
+        .append_audit(&entry.with_states(before, after))
+        .await?;
+    Ok(())
 }
 
 fn event(kind: &'static str, detail: serde_json::Value) -> NewEvent<'static> {

@@ -38,6 +38,7 @@
 mod access;
 mod api_key;
 mod api_keys;
+mod audit;
 mod config;
 mod denied;
 mod gateway;
@@ -51,6 +52,9 @@ mod role;
 pub use access::{Authorized, Caller, Credentials, Permitted};
 pub use api_key::{KEY_PREFIX, KeyDigest, NewApiKey};
 pub use api_keys::{ApiKeyError, ApiKeys, KeyRequest, is_valid};
+pub use audit::{
+    Audit, AuditAnchors, AuditConfig, AuditConfigError, AuditCounts, AuditError, AuditPlace, Denial,
+};
 pub use config::{AuthConfig, GrantConfig};
 pub use denied::{BadCredentials, Denied, Limited, LimitedBy};
 pub use gateway::Gateway;

@@ -1,9 +1,10 @@
 //! Movable names of versions, and rollbacks.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tidegate_core::ModelName;
 use tidegate_store::{AliasMove, MoveCause, NewEvent, VersionState, Write};
 
+use crate::audit::audit;
 use crate::reference::alias_name;
 use crate::{Error, ErrorCode, Registry, Result, VersionRecord};
 
@@ -158,10 +159,22 @@ impl Registry {
                 detail,
             })
             .await?;
+        let action = match (version, cause) {
+            (None, _) => "alias.remove",
+            (_, MoveCause::Rollback) => "alias.rollback",
+            _ => "alias.move",
+        };
+        let name = format!("{model}@{alias}");
+        let states = (pointing_at(from), pointing_at(version));
+        audit(write, action, ("alias", &name), states).await?;
         Ok(write
             .move_alias(model, alias, version, cause, change)
             .await?)
     }
+}
+
+fn pointing_at(version: Option<i64>) -> Value {
+    version.map_or(Value::Null, |version| json!({"version": version}))
 }
 
 /// The versions that an alias was set to and not rolled back from, oldest first: a rollback removes

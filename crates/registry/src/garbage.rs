@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use serde_json::json;
+use serde_json::{Value, json};
 use tidegate_store::NewEvent;
 
+use crate::audit::audit;
 use crate::push::{end_abandoned, signed};
 use crate::{Registry, Result};
 
@@ -45,9 +46,11 @@ impl Registry {
                     kind: "garbage.collected",
                     model: "",
                     version: None,
-                    detail,
+                    detail: detail.clone(),
                 })
                 .await?;
+            let states = (Value::Null, detail);
+            audit(&mut write, "garbage.collect", ("", ""), states).await?;
         }
         // The database first: what is cleared from the object store must not be found in it any
         // more.

@@ -22,6 +22,7 @@
 
 mod aliases;
 mod archive;
+mod audit;
 mod bundle;
 mod cache;
 mod config;

@@ -1,9 +1,10 @@
 //! The life of a version after its push: it is signed again, deprecated or deleted, and the data
 //! keys of its contents are re-encrypted.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tidegate_store::{NewEvent, Signature, Version, VersionState, Write};
 
+use crate::audit::audit;
 use crate::registry::lease_ms;
 use crate::trust::Statement;
 use crate::{Error, ErrorCode, Registry, Result, VersionRecord};
@@ -16,10 +17,14 @@ impl Registry {
     /// [`ErrorCode::NotFound`] if it was deleted meanwhile.
     pub async fn deprecate(&self, version: &VersionRecord, reason: Option<&str>) -> Result<()> {
         let mut write = self.store.write(&self.actor).await?;
-        living(&mut write, version).await?;
-        let (state, kind) = match reason {
-            Some(_) => (VersionState::Deprecated, "version.deprecated"),
-            None => (VersionState::Ready, "version.restored"),
+        let before = living(&mut write, version).await?;
+        let (state, kind, action) = match reason {
+            Some(_) => (
+                VersionState::Deprecated,
+                "version.deprecated",
+                "version.deprecate",
+            ),
+            None => (VersionState::Ready, "version.restored", "version.restore"),
         };
         let reason = reason.unwrap_or_default();
         write
@@ -34,6 +39,11 @@ impl Registry {
                 detail,
             })
             .await?;
+        let states = (
+            state_of(before.state, &before.reason),
+            state_of(state, reason),
+        );
+        audit(&mut write, action, ("version", &version.name()), states).await?;
         Ok(write.commit().await?)
     }
 
@@ -45,7 +55,7 @@ impl Registry {
     pub async fn delete(&self, version: &VersionRecord) -> Result<()> {
         let mut write = self.store.write(&self.actor).await?;
         let (model, number) = (version.model.as_str(), version.number);
-        living(&mut write, version).await?;
+        let before = living(&mut write, version).await?;
         // In the transaction that deletes: no alias can be set in between.
         let aliases = write.aliases_of(model, number).await?;
         if !aliases.is_empty() {
@@ -77,6 +87,15 @@ impl Registry {
                 detail,
             })
             .await?;
+        let before = json!({"digest": before.digest, "state": before.state.name()});
+        let states = (before, Value::Null);
+        audit(
+            &mut write,
+            "version.delete",
+            ("version", &version.name()),
+            states,
+        )
+        .await?;
         Ok(write.commit().await?)
     }
 
@@ -143,6 +162,14 @@ impl Registry {
                 detail,
             })
             .await?;
+        let states = (Value::Null, json!({"key": id.as_str()}));
+        audit(
+            &mut write,
+            "version.sign",
+            ("version", &version.name()),
+            states,
+        )
+        .await?;
         write.commit().await?;
         Ok(id.to_string())
     }
@@ -176,8 +203,18 @@ impl Registry {
             }
             write.commit().await?;
         }
+        if count > 0 {
+            let mut write = self.store.write(&self.actor).await?;
+            let states = (Value::Null, json!({"objects": count}));
+            audit(&mut write, "registry.rewrap", ("", ""), states).await?;
+            write.commit().await?;
+        }
         Ok(count)
     }
+}
+
+fn state_of(state: VersionState, reason: &str) -> Value {
+    json!({"state": state.name(), "reason": reason})
 }
 
 async fn living(write: &mut Write, version: &VersionRecord) -> Result<Version> {

@@ -6,9 +6,10 @@ mod upload;
 use std::cell::Cell;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tidegate_store::{MoveCause, NewEvent, Signature, Version, VersionFile, VersionState, Write};
 
+use crate::audit::audit;
 use crate::digest::hash_file;
 use crate::trust::Statement;
 use crate::{
@@ -186,9 +187,11 @@ impl Registry {
                 kind: "version.pushed",
                 model,
                 version: Some(version.number),
-                detail,
+                detail: detail.clone(),
             })
             .await?;
+        let states = (Value::Null, detail);
+        audit(write, "version.push", ("version", &version.name()), states).await?;
         Ok(version)
     }
 

@@ -464,3 +464,56 @@ async fn a_file_that_changes_under_the_push_is_noticed() {
     assert_eq!(error.code, ErrorCode::SourceChanged);
     assert!(registry.versions(None).await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn every_change_is_in_the_audit_log() {
+    let fixture = Fixture::new();
+    let registry = fixture.open().await;
+    let one = fixture.push(&registry, b"one").await.version;
+    let two = fixture.push(&registry, b"two").await.version;
+    registry.set_alias("champion", &one).await.unwrap();
+    registry.set_alias("champion", &two).await.unwrap();
+    let model = "fraud".parse().unwrap();
+    registry.rollback(&model, "champion").await.unwrap();
+    registry.deprecate(&two, Some("old")).await.unwrap();
+    registry.deprecate(&two, None).await.unwrap();
+    registry.delete(&two).await.unwrap();
+    registry.collect_garbage(Duration::ZERO).await.unwrap();
+    registry.remove_alias(&model, "champion").await.unwrap();
+    let in_use = registry.set_alias("champion", &two).await;
+    assert!(in_use.is_err(), "it was deleted");
+
+    let database = fixture.data().join("registry.db").display().to_string();
+    let store = tidegate_store::Store::open(&database).await.unwrap();
+    let rows = store.audit_from(0, 100).await.unwrap();
+    let told: Vec<String> = rows
+        .iter()
+        .map(|row| {
+            let entry = &row.entry;
+            assert!(!entry.actor.is_empty() && entry.result == "ok", "{row:?}");
+            format!(
+                "{} {} {}",
+                entry.action, entry.resource_kind, entry.resource
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "version.push version fraud:1",
+            "version.push version fraud:2",
+            "alias.move alias fraud@champion",
+            "alias.move alias fraud@champion",
+            "alias.rollback alias fraud@champion",
+            "version.deprecate version fraud:2",
+            "version.restore version fraud:2",
+            "version.delete version fraud:2",
+            "garbage.collect  ",
+            "alias.remove alias fraud@champion",
+        ]
+    );
+    let rollback = &rows[4].entry;
+    assert_eq!(rollback.state_before, r#"{"version":2}"#);
+    assert_eq!(rollback.state_after, r#"{"version":1}"#);
+    assert_eq!(store.verify_audit(&[]).await.unwrap().problems, []);
+}

@@ -4,16 +4,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tidegate_gateway::{
-    AuthConfig, DatabaseQuotas, Gateway, LimitError, Limiter, LimitsConfig, PatternError,
+    AuditAnchors, AuditConfig, AuditConfigError, AuditPlace, AuthConfig, DatabaseQuotas, Gateway,
+    LimitError, Limiter, LimitsConfig, PatternError,
 };
 use tidegate_observe::cost::{CostConfig, CostError};
 use tidegate_observe::{Objective, ObjectiveError};
+use tidegate_redaction::{PrivacyConfig, PrivacyError, Redactor};
 use tidegate_serving::{MemoryBudget, MetricRegistry, ProcessMetrics, Serving};
 use tidegate_traces::{TracesConfig, TracesError};
 
 use crate::access_control::AccessControl;
 use crate::alerting::{Alerting, AlertingContext};
 use crate::allocator::AllocatorMetrics;
+use crate::audit::AuditLog;
 use crate::component::Component;
 use crate::console::{Console, ConsoleMetrics, ConsoleSources};
 use crate::cost::Costs;
@@ -60,6 +63,10 @@ pub struct ServerSections {
     pub replicas: ReplicasConfig,
     /// The GPUs.
     pub gpu: GpuConfig,
+    /// The audit log.
+    pub audit: AuditConfig,
+    /// What is replaced in whatever is logged, traced or kept.
+    pub privacy: PrivacyConfig,
 }
 
 /// The process and machine that a server runs in.
@@ -74,6 +81,8 @@ pub struct ServerEnvironment {
     /// The database of the registry, where a group of replicas meets if its configuration names no
     /// other one.
     pub registry_database: String,
+    /// Whether the server follows the registry.
+    pub follows_registry: bool,
     /// How to ask the allocator of the process for its usage, if that is possible.
     pub allocator: Option<ReadAllocator>,
     /// How to make the allocator return free memory, if that is possible.
@@ -107,6 +116,10 @@ pub enum ComponentsError {
     Cost(#[from] CostError),
     #[error(transparent)]
     Traces(#[from] TracesError),
+    #[error(transparent)]
+    Audit(#[from] AuditConfigError),
+    #[error(transparent)]
+    Privacy(#[from] PrivacyError),
 }
 
 /// The subsystems of a server that is not started yet.
@@ -140,21 +153,26 @@ impl ServerComponents {
         let console_metrics = ConsoleMetrics::new(registry);
         let replica_metrics = ReplicaMetrics::new(registry);
         let exposition = base.exposition();
-        let events = Arc::new(EventJournal::new(base.state_file("events.json")));
+        let redactor = Arc::new(Redactor::new(&sections.privacy)?);
+        let journal = EventJournal::new(base.state_file("events.json"), redactor.clone());
+        let events = Arc::new(journal);
         let objectives = base.objectives(&sections.slo, &events)?;
         let costs = base.costs(&sections.cost, &events)?;
-        let traces = Traces::start(&sections.traces, registry, serving.metrics().observations())?;
+        let observations = serving.metrics().observations();
+        let traces = Traces::start(&sections.traces, registry, observations, redactor.clone())?;
         let traces = Arc::new(traces);
         // Rules may name any metric, so alerting comes after every component that registers some.
         let alerting = base.alerting(&sections.alerts, &exposition, &objectives, &events)?;
         // After alerting, which restores what is served of the models whose rollouts wait.
         objectives.hold_rollouts();
         let replicas = base.replicas(&sections.replicas, &objectives, &alerting, replica_metrics);
+        let audit = base.audit(&sections.audit, redactor)?;
         let front_end = Arc::new(FrontEnd {
             serving: serving.clone(),
             config: base.server.clone(),
             lifecycle: base.lifecycle.clone(),
             traces: traces.clone(),
+            audit: audit.clone(),
             connections,
             memory: base.memory.clone(),
             give_back: base.environment.give_back,
@@ -195,6 +213,8 @@ impl ServerComponents {
             costs,
             traces,
             Arc::new(console),
+            // The last: what the others do at the end is recorded too.
+            Arc::new(audit),
         ];
         Ok(Self {
             front_end,
@@ -325,6 +345,34 @@ impl Base {
             readiness: ReadinessMetrics::new(&self.registry),
             server: self.server.clone(),
             memory: self.memory.clone(),
+        })
+    }
+
+    fn audit(
+        &self,
+        config: &AuditConfig,
+        redactor: Arc<Redactor>,
+    ) -> Result<AuditLog, AuditConfigError> {
+        config.check()?;
+        let place = self.audit_place(config);
+        Ok(AuditLog::new(place, config, &self.registry, redactor))
+    }
+
+    fn audit_place(&self, config: &AuditConfig) -> Option<AuditPlace> {
+        let environment = &self.environment;
+        // Without a folder of its own the server leaves nothing on the disk unless it is told to.
+        let has_place = environment.state_folder.is_some() || environment.follows_registry;
+        let is_enabled = config
+            .enabled
+            .unwrap_or(has_place || config.database.is_some());
+        let folder = environment
+            .state_folder
+            .as_ref()
+            .or(environment.data_folder.as_ref());
+        let database = config.database.as_ref();
+        is_enabled.then(|| AuditPlace {
+            database: database.unwrap_or(&environment.registry_database).clone(),
+            anchors: folder.map(|folder| AuditAnchors::in_folder(folder).path().to_owned()),
         })
     }
 

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use serde_json::{Value, json};
 use tidegate_serving::{ErrorCode, GivenModel, IndexEntry, InferError, MemoryBudget, Serving};
 
+use crate::audit::AuditLog;
 use crate::blocking::run_blocking;
 use crate::lifecycle::Lifecycle;
 use crate::listen::ConnectionMetrics;
@@ -16,6 +18,7 @@ pub(crate) struct FrontEnd {
     pub(crate) config: ServerConfig,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) traces: Arc<Traces>,
+    pub(crate) audit: AuditLog,
     pub(crate) connections: ConnectionMetrics,
     /// What requests and answers may take together.
     pub(crate) memory: Arc<MemoryBudget>,
@@ -28,6 +31,14 @@ impl FrontEnd {
     pub(crate) async fn index(&self) -> Result<Vec<IndexEntry>, InferError> {
         let serving = self.serving.clone();
         run_blocking(move || serving.index()).await
+    }
+
+    /// The numbers of a model's loaded versions, for the audit log.
+    pub(crate) fn versions_of(&self, model: &str) -> Value {
+        let loaded = self.serving.model(model);
+        let versions = loaded.iter().flat_map(|model| model.versions());
+        let numbers: Vec<&str> = versions.map(|version| version.number()).collect();
+        json!({"versions": numbers})
     }
 
     /// Loads a model, or reloads it, from its folder or from what the request has.

@@ -31,6 +31,7 @@
 mod access_control;
 mod alerting;
 mod allocator;
+mod audit;
 mod blocking;
 mod body_buffer;
 mod clock;

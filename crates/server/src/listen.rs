@@ -212,6 +212,7 @@ impl<S: Serve> Port<S> {
             timeouts: Timeouts::of(&self.front_end.config),
             is_drained: self.is_drained.clone(),
             open,
+            client: client.ip(),
         };
         // The worker's own event loop is to watch the socket.
         match stream.into_std() {

@@ -36,11 +36,12 @@ use crate::routes::Routes;
 /// The router of the REST front end. Inference reaches its handlers without it ([`RestService`]).
 fn router(front_end: Arc<FrontEnd>, components: &[Arc<dyn Component>]) -> Router {
     let gateway = front_end.serving.gateway().clone();
+    let audit = front_end.audit.clone();
     let routes = routes(front_end, components);
     // From the list that the router is made of, so that no route is missing in it.
     let documentation = SwaggerUi::new("/docs").url("/openapi.json", routes.openapi().clone());
     routes
-        .into_router(&gateway)
+        .into_router(&gateway, &audit)
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .merge(documentation)
@@ -95,11 +96,13 @@ pub(crate) fn routes(front_end: Arc<FrontEnd>, components: &[Arc<dyn Component>]
             ManageModels,
             repository::load,
         )
+        .audited("model.load", "model")
         .post(
             "/v2/repository/models/{model}/unload",
             ManageModels,
             repository::unload,
         )
+        .audited("model.unload", "model")
         .get("/v1/models", ViewModels, predict_v1::models)
         .get("/v1/models/{model}", Public, predict_v1::model)
         .with_state(front_end)

@@ -10,11 +10,13 @@ use axum::Router;
 use axum::extract::{RawPathParams, Request, State};
 use axum::handler::Handler;
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
-use tidegate_gateway::{Credentials, Gateway, Permission};
+use http::HeaderMap;
+use tidegate_gateway::{Caller, Credentials, Gateway, Permission};
 use tidegate_serving::{ErrorCode, InferError};
 
+use crate::audit::{Action, AuditLog, AuditStates, DeniedAction, Peer};
 use crate::origin;
 use crate::rest::ApiError;
 
@@ -29,7 +31,15 @@ struct Entry<S> {
     path: &'static str,
     permission: Permission,
     check: Check,
+    action: Option<AuditedAction>,
     handler: MethodRouter<S>,
+}
+
+/// How a route is recorded in the audit log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct AuditedAction {
+    name: &'static str,
+    resource_kind: &'static str,
 }
 
 /// Where the permission of a route is checked.
@@ -112,6 +122,18 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         )
     }
 
+    /// Names the action of the route that was added last, and the kind of its resource, in the audit
+    /// log. Every route that may change something has one.
+    pub(crate) fn audited(mut self, name: &'static str, resource_kind: &'static str) -> Self {
+        if let Some(entry) = self.entries.last_mut() {
+            entry.action = Some(AuditedAction {
+                name,
+                resource_kind,
+            });
+        }
+        self
+    }
+
     /// Changes every handler, as a layer does.
     pub(crate) fn map_handlers(
         mut self,
@@ -130,6 +152,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             path: entry.path,
             permission: entry.permission,
             check: entry.check,
+            action: entry.action,
             handler: entry.handler.with_state(state.clone()),
         });
         Routes {
@@ -151,6 +174,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
             path,
             permission,
             check,
+            action: None,
             handler: on(method, handler),
         });
         self
@@ -180,8 +204,18 @@ impl Routes<()> {
             .map(|entry| (entry.method, entry.path, entry.permission))
     }
 
+    /// The routes that may change something and have no name in the audit log.
+    #[cfg(test)]
+    pub(crate) fn not_audited(&self) -> Vec<&'static str> {
+        let entries = self.entries.iter();
+        entries
+            .filter(|entry| entry.permission.is_change() != entry.action.is_some())
+            .map(|entry| entry.path)
+            .collect()
+    }
+
     /// The router that answers them, each behind its permission.
-    pub(crate) fn into_router(self, gateway: &Arc<Gateway>) -> Router {
+    pub(crate) fn into_router(self, gateway: &Arc<Gateway>, audit: &AuditLog) -> Router {
         let mut router = Router::new();
         for entry in self.entries {
             let handler = match entry.check {
@@ -190,7 +224,9 @@ impl Routes<()> {
                 Check::Route => {
                     let guard = RouteGuard {
                         gateway: gateway.clone(),
+                        audit: audit.clone(),
                         permission: entry.permission,
+                        action: entry.action,
                     };
                     entry.handler.layer(from_fn_with_state(guard, admit))
                 }
@@ -205,31 +241,95 @@ impl Routes<()> {
 #[derive(Clone)]
 struct RouteGuard {
     gateway: Arc<Gateway>,
+    audit: AuditLog,
     permission: Permission,
+    action: Option<AuditedAction>,
 }
 
 /// Lets a request through to its handler if its caller may. The handler finds the [`Caller`] among
 /// the extensions of the request.
-///
-/// [`Caller`]: tidegate_gateway::Caller
-async fn admit(
-    State(guard): State<RouteGuard>,
+async fn admit(State(guard): State<RouteGuard>, mut request: Request, next: Next) -> Response {
+    let name = resource_name(&mut request).await;
+    let caller = match guard.check(request.headers(), name) {
+        Ok(caller) => caller,
+        Err(error) => return guard.denied(request.headers(), error),
+    };
+    request.extensions_mut().insert(caller.clone());
+    match guard.action {
+        None => next.run(request).await,
+        Some(action) => {
+            let response = run_audited(guard.audit, action, caller, request, next).await;
+            response.unwrap_or_else(|error| ApiError::from(error).into_response())
+        }
+    }
+}
+
+impl RouteGuard {
+    fn check(&self, headers: &HeaderMap, name: String) -> Result<Caller, InferError> {
+        // A browser sends what a page of another site tells it to, with the credentials of its user.
+        if self.permission.is_change() && !origin::is_own(headers) {
+            let message = "a page of another site sent this request; nothing was done";
+            return Err(InferError::new(ErrorCode::ForeignOrigin, message));
+        }
+        let credentials = Credentials::of(headers);
+        let authorized = self.gateway.admit(credentials, self.permission, name)?;
+        Ok(authorized.caller().clone())
+    }
+
+    fn denied(&self, headers: &HeaderMap, error: InferError) -> Response {
+        let action = self
+            .action
+            .map_or(self.permission.name(), |action| action.name);
+        let denied = DeniedAction::new(action, &self.gateway, headers);
+        let mut response = ApiError::from(error).into_response();
+        response.extensions_mut().insert(denied);
+        response
+    }
+}
+
+/// Runs the handler of an administrative action, with a row of the audit log before and after it.
+async fn run_audited(
+    audit: AuditLog,
+    action: AuditedAction,
+    caller: Caller,
     mut request: Request,
     next: Next,
-) -> Result<Response, ApiError> {
-    // A browser sends what a page of another site tells it to, with the credentials of its user.
-    if guard.permission.is_change() && !origin::is_own(request.headers()) {
-        let message = "a page of another site sent this request; nothing was done";
-        return Err(InferError::new(ErrorCode::ForeignOrigin, message).into());
+) -> Result<Response, InferError> {
+    let source = request.extensions().get().map(|Peer(source)| *source);
+    let path = request.extract_parts::<RawPathParams>().await;
+    let named = path.iter().flat_map(|path| path.iter()).next();
+    let resource = named.map_or_else(String::new, |(_, value)| value.to_owned());
+    let states = AuditStates::default();
+    request.extensions_mut().insert(states.clone());
+    let running = async move {
+        let recording = audit
+            .begin(Action {
+                caller: Some(&caller),
+                source,
+                name: action.name,
+                kind: action.resource_kind,
+                resource: &resource,
+            })
+            .await?;
+        let response = next.run(request).await;
+        let failure = failure(&response);
+        recording.end(failure, &states).await?;
+        Ok::<_, InferError>(response)
+    };
+    // A task of its own: a client that hangs up must not keep the result from being recorded.
+    match tokio::spawn(running).await {
+        Ok(outcome) => outcome,
+        Err(panic) => Err(InferError::new(ErrorCode::Internal, panic.to_string())),
     }
-    let name = resource_name(&mut request).await;
-    let authorized = guard
-        .gateway
-        .admit(Credentials::of(request.headers()), guard.permission, name)
-        .map_err(InferError::from)?;
-    let caller = authorized.caller().clone();
-    request.extensions_mut().insert(caller);
-    Ok(next.run(request).await)
+}
+
+/// The code of the error that a response has.
+fn failure(response: &Response) -> Option<&'static str> {
+    if response.status().as_u16() < 400 {
+        return None;
+    }
+    let code = response.extensions().get::<ErrorCode>();
+    Some(code.map_or("refused", |code| code.name()))
 }
 
 /// The name of the resource in the path; empty if the route is about all of a kind.

@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use tidegate_core::TraceContext;
 use tidegate_observe::SERVER_FAULTS;
+use tidegate_redaction::Redactor;
 use tidegate_serving::{MetricRegistry, Observation, Observations, Outcome, RequestTrace, Via};
 use tidegate_traces::{
     Call, Exporter, FinishedRequest, Recorder, RequestOutcome, StageTimes, Tracer, TracesConfig,
@@ -45,6 +46,7 @@ impl Traces {
         config: &TracesConfig,
         registry: &MetricRegistry,
         observations: &Arc<Observations>,
+        redactor: Arc<Redactor>,
     ) -> Result<Self, TracesError> {
         let metrics = TraceMetrics::new(registry);
         if !config.is_on(|name| std::env::var(name).ok()) {
@@ -57,9 +59,10 @@ impl Traces {
         }
         metrics.start();
         let counters = metrics.clone();
-        let (tracer, recorder, exporter) = Exporter::start(config, move |outcome, spans| {
-            counters.count_spans(outcome, spans);
-        })?;
+        let (tracer, recorder, exporter) =
+            Exporter::start(config, redactor, move |outcome, spans| {
+                counters.count_spans(outcome, spans);
+            })?;
         follow(observations, Some((recorder, metrics)));
         Ok(Self {
             tracer: Some(tracer),

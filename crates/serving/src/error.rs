@@ -165,6 +165,9 @@ error_codes! {
     NotSaved "not_saved" 503 14
         "the change is in effect, but was not saved: a restart loses it"
         "make the data folder writable, or free its disk, then repeat the change";
+    AuditUnavailable "audit_unavailable" 503 14
+        "the audit log cannot be written; the message says whether anything was done"
+        "repair the database of the log, or set `audit.required = false`";
     NotReady "not_ready" 503 14
         "the model exists but is not loaded" "retry later, or load it";
     MemoryFull "memory_full" 503 14

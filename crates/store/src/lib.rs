@@ -30,6 +30,7 @@
 
 mod aliases;
 mod api_keys;
+mod audit;
 mod connect;
 mod database;
 mod error;
@@ -50,6 +51,9 @@ mod postgres;
 
 pub use aliases::{Alias, AliasMove, MoveCause};
 pub use api_keys::ApiKey;
+pub use audit::{
+    AuditAnchor, AuditEntry, AuditFilter, AuditProblem, AuditRecord, AuditReport, AuditRetention,
+};
 pub use connect::without_password;
 pub use database::{OpenOptions, Store, Write, now_ms};
 pub use error::StoreError;

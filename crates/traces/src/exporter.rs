@@ -14,6 +14,7 @@ use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig, WithTon
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use thiserror::Error;
+use tidegate_redaction::Redactor;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -110,6 +111,7 @@ impl Exporter {
     /// If the configuration, or a variable of OpenTelemetry's, cannot be used.
     pub fn start(
         config: &TracesConfig,
+        redactor: Arc<Redactor>,
         on_outcome: impl Fn(SpanOutcome, usize) + Send + Sync + 'static,
     ) -> Result<(Tracer, Recorder, Self), TracesError> {
         if !(0.0..=1.0).contains(&config.sample) {
@@ -131,7 +133,7 @@ impl Exporter {
             is_failing: false,
         };
         let task = tokio::spawn(sender.run(stopped));
-        let recorder = Recorder::new(config, Queue { spans, on_outcome });
+        let recorder = Recorder::new(config, redactor, Queue { spans, on_outcome });
         Ok((
             Tracer::new(config.sample, &config.baggage),
             recorder,
@@ -409,7 +411,7 @@ mod tests {
             rows: 0,
             stages: None,
         };
-        let mut made = crate::spans::Spans::new(Vec::new());
+        let mut made = crate::spans::Spans::new(Vec::new(), Arc::default());
         for _ in 0..5 {
             queue.push(made.of(&request));
         }

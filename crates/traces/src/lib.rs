@@ -17,7 +17,7 @@
 //!     sample: 1.0,
 //!     ..TracesConfig::default()
 //! };
-//! let (tracer, mut recorder, _exporter) = Exporter::start(&config, |_outcome, _spans| {})?;
+//! let (tracer, mut recorder, _exporter) = Exporter::start(&config, std::sync::Arc::default(), |_outcome, _spans| {})?;
 //! let context = tracer.begin(None, None);
 //! let request = FinishedRequest {
 //!     context: &context,

@@ -1,6 +1,9 @@
 //! Deciding which finished requests are kept.
 
+use std::sync::Arc;
 use std::time::Instant;
+
+use tidegate_redaction::Redactor;
 
 use crate::exporter::Queue;
 use crate::slowest::Slowest;
@@ -41,12 +44,12 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    pub(crate) fn new(config: &TracesConfig, queue: Queue) -> Self {
+    pub(crate) fn new(config: &TracesConfig, redactor: Arc<Redactor>, queue: Queue) -> Self {
         let slowest = Slowest::new(config.keep_slowest, Instant::now());
         Self {
             keep_failed: config.keep_failed,
             slowest,
-            spans: Spans::new(config.baggage.clone()),
+            spans: Spans::new(config.baggage.clone(), redactor),
             queue,
         }
     }

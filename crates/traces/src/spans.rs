@@ -10,6 +10,7 @@ use opentelemetry::trace::{
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use percent_encoding::percent_decode_str;
+use tidegate_redaction::Redactor;
 
 use crate::batches::Batches;
 use crate::{Call, FinishedRequest, RequestOutcome, StageTimes};
@@ -24,10 +25,11 @@ pub(crate) struct Spans {
     batches: Batches,
     /// Entries of `baggage` that become attributes.
     baggage: Vec<String>,
+    redactor: Arc<Redactor>,
 }
 
 impl Spans {
-    pub(crate) fn new(baggage: Vec<String>) -> Self {
+    pub(crate) fn new(baggage: Vec<String>, redactor: Arc<Redactor>) -> Self {
         let scope = InstrumentationScope::builder("tidegate")
             .with_version(env!("CARGO_PKG_VERSION"))
             .build();
@@ -35,6 +37,7 @@ impl Spans {
             scope,
             batches: Batches::default(),
             baggage,
+            redactor,
         }
     }
 
@@ -165,7 +168,10 @@ impl Spans {
             attributes.extend(version_attributes(model, version));
         }
         if let Some(id) = request.id {
-            attributes.push(KeyValue::new("tidegate.request.id", cut(id).to_owned()));
+            attributes.push({
+                let id = self.redactor.text(id);
+                KeyValue::new("tidegate.request.id", cut(&id).to_owned())
+            });
         }
         if request.rows > 0 {
             attributes.push(KeyValue::new("tidegate.rows", count(request.rows)));
@@ -185,6 +191,7 @@ impl Spans {
         let asked_for = entries.filter_map(|(name, value)| {
             let name = self.baggage.iter().find(|own| **own == name.trim())?;
             let value = percent_decode_str(value.trim()).decode_utf8_lossy();
+            let value = self.redactor.named(name, &value);
             Some(KeyValue::new(
                 format!("baggage.{name}"),
                 cut(&value).to_owned(),
@@ -361,7 +368,7 @@ mod tests {
     #[test]
     fn stages_follow_one_another_from_the_last_byte_to_the_answer() {
         let spans = with(1, 1, |request| {
-            Spans::new(vec!["tenant".to_owned()]).of(request)
+            Spans::new(vec!["tenant".to_owned()], Arc::default()).of(request)
         });
         let names: Vec<&str> = spans.iter().map(|span| &*span.name).collect();
         assert_eq!(
@@ -412,7 +419,7 @@ mod tests {
 
     #[test]
     fn a_shared_batch_is_sent_once_and_named_by_each_of_its_requests() {
-        let mut spans = Spans::new(Vec::new());
+        let mut spans = Spans::new(Vec::new(), Arc::default());
         let first = with(1, 3, |request| spans.of(request));
         let second = with(2, 3, |request| spans.of(request));
         let batch = first.iter().find(|span| span.name == "batch").unwrap();
@@ -444,7 +451,7 @@ mod tests {
                 http_status: 503,
                 grpc_status: 14,
             };
-            let spans = Spans::new(Vec::new()).of(&FinishedRequest {
+            let spans = Spans::new(Vec::new(), Arc::default()).of(&FinishedRequest {
                 outcome,
                 stages: None,
                 ..*request

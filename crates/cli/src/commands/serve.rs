@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tidegate_engines::Engines;
+use tidegate_redaction::Redactor;
 use tidegate_registry::RegistryConfig;
 use tidegate_server::{Server, ServerComponents, ServerEnvironment, ServerSections, StopCause};
 use tidegate_serving::{
@@ -42,7 +43,7 @@ impl Serve {
                  or follow the registry"
             );
         }
-        logging::start(&config.log)?;
+        logging::start(&config.log, Redactor::new(&config.privacy)?)?;
         // Held until the process ends: two servers would overwrite each other's state files.
         let _lock = config.data.as_deref().map(lock).transpose()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -100,6 +101,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
         state_folder: config.data.clone(),
         data_folder: config.data.clone(),
         registry_database: database,
+        follows_registry: follows,
         allocator: Some(allocator::usage),
         give_back: Some(allocator::give_back),
     };
@@ -125,6 +127,8 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
         traces: config.traces,
         replicas: config.replicas,
         gpu: config.gpu,
+        audit: config.audit,
+        privacy: config.privacy,
     };
     let components = ServerComponents::new(sections, environment, Arc::new(serving), registry)?;
     components.record_start(&effective).await;

@@ -33,6 +33,8 @@ pub(super) fn routes(alerting: Arc<Alerting>) -> Routes<()> {
         .get("/api/alerts/routes", ViewOperations, routes::routes)
         .get("/api/silences", ViewOperations, silences::list)
         .post("/api/silences", ManageAlerts, silences::add)
+        .audited("silence.add", "silence")
         .delete("/api/silences/{id}", ManageAlerts, silences::expire)
+        .audited("silence.expire", "silence")
         .with_state(alerting)
 }

@@ -39,6 +39,7 @@ pub(super) fn routes() -> Routes<Arc<Console>> {
         // Where a refused form leaves the browser: loading the page again must work.
         .get("/console/silences", ViewOperations, alerts::show)
         .post("/console/silences", ManageAlerts, alerts::silence)
+        .audited("silence.add", "silence")
         .get(
             "/console/silences/{id}/expire",
             ViewOperations,
@@ -49,6 +50,7 @@ pub(super) fn routes() -> Routes<Arc<Console>> {
             ManageAlerts,
             alerts::expire,
         )
+        .audited("silence.expire", "silence")
         .get("/console/events", ViewOperations, events::show)
         .get("/console/cost", ViewOperations, costs::show)
         .get("/console/try", ViewOperations, trial::show)

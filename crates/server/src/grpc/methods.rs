@@ -19,6 +19,7 @@ use tokio::task::futures::TaskLocalFuture;
 use super::held_memory::HeldMemory;
 use super::received_body::ReceivedBody;
 use super::{packed_messages, status, with_code};
+use crate::audit::{AuditLog, DeniedAction, Peer};
 use crate::front_end::FrontEnd;
 use crate::hosts::AllowedHosts;
 use crate::lifecycle::Lifecycle;
@@ -107,6 +108,7 @@ pub(crate) struct GrpcService {
     max_message_bytes: usize,
     lifecycle: Arc<Lifecycle>,
     hosts: Arc<AllowedHosts>,
+    audit: AuditLog,
     router: TowerToHyperService<Router>,
 }
 
@@ -122,6 +124,7 @@ impl GrpcService {
                 &front_end.config.allowed_hosts,
                 front_end.config.grpc.ip(),
             )),
+            audit: front_end.audit.clone(),
             router: TowerToHyperService::new(router),
         }
     }
@@ -180,10 +183,20 @@ impl Service<Request<ClientBody>> for GrpcService {
     >;
 
     fn call(&self, mut request: Request<ClientBody>) -> Self::Future {
+        let client = request.body().client();
+        let permission = permission_of(request.uri().path());
         match self.admit(&request) {
-            Err(error) => return Either::Left(ready(Ok(status(&error).into_http()))),
+            Err(error) => {
+                let action = permission.map_or("", Permission::name);
+                let denied = DeniedAction::new(action, &self.gateway, request.headers());
+                self.audit.deny(&denied, Some(client), error.code);
+                return Either::Left(ready(Ok(status(&error).into_http())));
+            }
             Ok(None) => {}
-            Ok(Some(caller)) => drop(request.extensions_mut().insert(caller)),
+            Ok(Some(caller)) => {
+                request.extensions_mut().insert(caller);
+                request.extensions_mut().insert(Peer(client));
+            }
         }
         let share = request.body().client_memory().clone();
         let (head, body) = request.into_parts();

@@ -1,5 +1,6 @@
 //! The methods of `inference.GRPCInferenceService`.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use tidegate_protocol::inference::repository_index_response::ModelIndex;
 use tidegate_protocol::inference::{self as pb};
 use tidegate_serving::{DurationFigures, ErrorCode, InferError, MemoryReservation, Version, Via};
 use tonic::metadata::AsciiMetadataKey;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Extensions, Request, Response, Status, Streaming};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
@@ -24,6 +25,7 @@ use super::exchange::GrpcExchange;
 use super::held_memory::{HeldMemory, MIN_HELD_BYTES};
 use super::methods::permit;
 use super::{convert, status, too_large};
+use crate::audit::{Action, AuditStates, DeniedAction, Peer, is_denial};
 use crate::describe::{self, EXTENSIONS, SERVER_NAME, SERVER_VERSION};
 use crate::front_end::FrontEnd;
 use crate::request_memory::{self, client_share};
@@ -52,17 +54,22 @@ impl Service {
         Self { front_end }
     }
 
-    /// The message of a call whose caller has the permission on the model that it names.
+    /// The extensions and the message of a call whose caller has the permission on the model that it names.
     fn permitted<T>(
         &self,
         request: Request<T>,
         permission: Permission,
         name: impl FnOnce(&T) -> &str,
-    ) -> Result<T, Status> {
+    ) -> Result<(Extensions, T), Status> {
         let (_, extensions, message) = request.into_parts();
         let gateway = self.front_end.serving.gateway();
-        permit(gateway, &extensions, permission, name(&message)).map_err(|error| status(&error))?;
-        Ok(message)
+        match permit(gateway, &extensions, permission, name(&message)) {
+            Ok(()) => Ok((extensions, message)),
+            Err(error) => {
+                note_denial(&self.front_end, &extensions, permission, &error);
+                Err(status(&error))
+            }
+        }
     }
 
     async fn version(&self, name: &str, version: &str) -> Result<Arc<Version>, Status> {
@@ -72,6 +79,64 @@ impl Service {
             .map(|(version, _)| version)
             .map_err(|error| status(&error))
     }
+}
+
+impl Service {
+    /// Runs an administrative action on a model, with a row of the audit log before and after it.
+    async fn run_audited(
+        &self,
+        name: &'static str,
+        model: &str,
+        extensions: &Extensions,
+        work: impl Future<Output = Result<(), InferError>> + Send + 'static,
+    ) -> Result<(), Status> {
+        let (front_end, model) = (self.front_end.clone(), model.to_owned());
+        let source = source(extensions);
+        let caller = extensions.get::<Caller>().cloned();
+        let running = async move {
+            let action = Action {
+                caller: caller.as_ref(),
+                source,
+                name,
+                kind: "model",
+                resource: &model,
+            };
+            let recording = front_end.audit.begin(action).await?;
+            let states = AuditStates::default();
+            states.before(front_end.versions_of(&model));
+            let outcome = work.await;
+            states.after(front_end.versions_of(&model));
+            let failure = outcome.as_ref().err().map(|error| error.code.name());
+            recording.end(failure, &states).await?;
+            outcome
+        };
+        // A task of its own: a client that hangs up must not keep the result from being recorded.
+        let outcome = match tokio::spawn(running).await {
+            Ok(outcome) => outcome,
+            Err(panic) => Err(InferError::new(ErrorCode::Internal, panic.to_string())),
+        };
+        outcome.map_err(|error| status(&error))
+    }
+}
+
+/// Counts a call that was denied to its caller.
+fn note_denial(
+    front_end: &FrontEnd,
+    extensions: &Extensions,
+    permission: Permission,
+    error: &InferError,
+) {
+    if is_denial(error.code) {
+        let denied = DeniedAction::of(permission.name(), extensions.get());
+        front_end
+            .audit
+            .deny(&denied, source(extensions), error.code);
+    }
+}
+
+/// Where a call came from; it is known where callers are asked for credentials.
+fn source(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get().map(|Peer(source)| *source)
 }
 
 /// Keeps the standard health service in step with readiness, until the server is stopping or gone.
@@ -158,6 +223,7 @@ fn set_trace_header<T>(header: Option<TraceHeader>, answer: &mut Answer<T>) {
 async fn answer_in_stream(
     front_end: &FrontEnd,
     metadata: &HeaderMap,
+    source: Option<IpAddr>,
     message: pb::ModelInferRequest,
     memory: MemoryReservation,
 ) -> Result<(pb::ModelStreamInferResponse, MemoryReservation), Status> {
@@ -165,7 +231,15 @@ async fn answer_in_stream(
     let trace = front_end.traces.begin(metadata, Via::GrpcStream);
     let id = message.id.clone();
     let exchange = GrpcExchange::new(front_end, metadata, message, trace, memory);
-    let (error_message, mut response, memory) = match front_end.serving.answer(exchange).await {
+    let answer = front_end.serving.answer(exchange).await;
+    if let Err(error) = &answer
+        && is_denial(error.code)
+    {
+        let gateway = front_end.serving.gateway();
+        let denied = DeniedAction::new(Permission::Call.name(), gateway, metadata);
+        front_end.audit.deny(&denied, source, error.code);
+    }
+    let (error_message, mut response, memory) = match answer {
         Ok((response, memory)) => (String::new(), response, memory),
         Err(error) if error.code == ErrorCode::Unauthenticated => return Err(status(&error)),
         Err(error) => {
@@ -285,7 +359,7 @@ impl GrpcInferenceService for Service {
         &self,
         request: Request<pb::ModelMetadataRequest>,
     ) -> Answer<pb::ModelMetadataResponse> {
-        let pb::ModelMetadataRequest { name, version } =
+        let (_, pb::ModelMetadataRequest { name, version }) =
             self.permitted(request, ViewModels, |request| &request.name)?;
         let version = self.version(&name, &version).await?;
         let model = self
@@ -330,6 +404,9 @@ impl GrpcInferenceService for Service {
             .with_caller(extensions.get::<Caller>())
             .with_timeout(timeout);
         let answer = self.front_end.serving.answer(exchange).await;
+        if let Err(error) = &answer {
+            note_denial(&self.front_end, &extensions, Permission::Call, error);
+        }
         let mut answer = answer.map(held_answer).map_err(|error| status(&error));
         set_trace_header(trace_header, &mut answer);
         let mut answer = answer?;
@@ -348,15 +425,15 @@ impl GrpcInferenceService for Service {
     ) -> Answer<Self::ModelStreamInferStream> {
         let front_end = self.front_end.clone();
         let compress = is_compressed(&request);
-        let (metadata, _, messages) = request.into_parts();
-        let metadata = Arc::new(metadata);
+        let (metadata, extensions, messages) = request.into_parts();
+        let (metadata, source) = (Arc::new(metadata), source(&extensions));
         let share = client_share(&front_end.memory);
         let answers = until_stopped(&front_end, messages).map(move |message| {
             let (front_end, metadata) = (front_end.clone(), metadata.clone());
             let memory = share.begin();
             async move {
                 let metadata = metadata.as_ref().as_ref();
-                answer_in_stream(&front_end, metadata, message?, memory).await
+                answer_in_stream(&front_end, metadata, source, message?, memory).await
             }
         });
         // In order: clients match answers to requests by it. Answers that wait for those before them
@@ -378,7 +455,7 @@ impl GrpcInferenceService for Service {
         &self,
         request: Request<pb::ModelConfigRequest>,
     ) -> Answer<pb::ModelConfigResponse> {
-        let pb::ModelConfigRequest { name, version } =
+        let (_, pb::ModelConfigRequest { name, version }) =
             self.permitted(request, ViewModels, |request| &request.name)?;
         let version = self.version(&name, &version).await?;
         Ok(Response::new(pb::ModelConfigResponse {
@@ -390,7 +467,7 @@ impl GrpcInferenceService for Service {
         &self,
         request: Request<pb::ModelStatisticsRequest>,
     ) -> Answer<pb::ModelStatisticsResponse> {
-        let pb::ModelStatisticsRequest { name, version } =
+        let (_, pb::ModelStatisticsRequest { name, version }) =
             self.permitted(request, ViewModels, |request| &request.name)?;
         let models = self.front_end.serving.models();
         let versions: Vec<Arc<Version>> = match (name.is_empty(), version.is_empty()) {
@@ -447,12 +524,16 @@ impl GrpcInferenceService for Service {
         &self,
         request: Request<pb::RepositoryModelLoadRequest>,
     ) -> Answer<pb::RepositoryModelLoadResponse> {
-        let request = self.permitted(request, ManageModels, |request| &request.model_name)?;
-        let given = convert::given_model(request.parameters).map_err(|error| status(&error))?;
-        self.front_end
-            .load(request.model_name, given)
-            .await
-            .map_err(|error| status(&error))?;
+        let (extensions, request) =
+            self.permitted(request, ManageModels, |request| &request.model_name)?;
+        let front_end = self.front_end.clone();
+        let model = request.model_name.clone();
+        let loading = async move {
+            let given = convert::given_model(request.parameters)?;
+            front_end.load(request.model_name, given).await
+        };
+        self.run_audited("model.load", &model, &extensions, loading)
+            .await?;
         Ok(Response::new(pb::RepositoryModelLoadResponse {}))
     }
 
@@ -460,11 +541,13 @@ impl GrpcInferenceService for Service {
         &self,
         request: Request<pb::RepositoryModelUnloadRequest>,
     ) -> Answer<pb::RepositoryModelUnloadResponse> {
-        let request = self.permitted(request, ManageModels, |request| &request.model_name)?;
-        self.front_end
-            .unload(request.model_name)
-            .await
-            .map_err(|error| status(&error))?;
+        let (extensions, request) =
+            self.permitted(request, ManageModels, |request| &request.model_name)?;
+        let front_end = self.front_end.clone();
+        let model = request.model_name.clone();
+        let unloading = async move { front_end.unload(request.model_name).await };
+        self.run_audited("model.unload", &model, &extensions, unloading)
+            .await?;
         Ok(Response::new(pb::RepositoryModelUnloadResponse {}))
     }
 }

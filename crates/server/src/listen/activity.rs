@@ -2,6 +2,7 @@
 //! in vain.
 
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -18,6 +19,8 @@ use super::client_body::UnreadBody;
 ///
 /// Relaxed everywhere: a connection is served by one thread; others only end requests.
 pub(super) struct Activity {
+    /// The client's address.
+    pub(super) client: IpAddr,
     /// Requests that are being answered, up to the last byte of their answers.
     requests: AtomicUsize,
     /// Answers of which a part waits for the client to make room.
@@ -39,8 +42,9 @@ pub(super) struct Activity {
 }
 
 impl Activity {
-    pub(super) fn new(client_memory: Arc<MemoryShare>) -> Self {
+    pub(super) fn new(client: IpAddr, client_memory: Arc<MemoryShare>) -> Self {
         Self {
+            client,
             client_memory,
             is_ending: AtomicBool::new(false),
             requests: AtomicUsize::new(0),

@@ -5,6 +5,7 @@
 //! somebody else's, is lost. So a small rest is read after the answer was made, and an answer before
 //! a large rest says `Connection: close`.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -51,6 +52,11 @@ impl ClientBody {
     /// What the requests of its client may take.
     pub(crate) fn client_memory(&self) -> &Arc<MemoryShare> {
         self.activity.client_memory()
+    }
+
+    /// The address of the client.
+    pub(crate) fn client(&self) -> IpAddr {
+        self.activity.client
     }
 
     fn arrived(&mut self) {

@@ -1,6 +1,7 @@
 //! One connection: how it is served, and how it ends.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -64,6 +65,8 @@ pub(super) struct Connection<S> {
     pub(super) timeouts: Timeouts,
     pub(super) is_drained: Arc<AtomicBool>,
     pub(super) open: OpenConnection,
+    /// The client's address.
+    pub(super) client: IpAddr,
 }
 
 impl<S: Serve> Connection<S> {
@@ -75,8 +78,9 @@ impl<S: Serve> Connection<S> {
             timeouts,
             is_drained,
             open,
+            client,
         } = self;
-        let activity = Arc::new(Activity::new(open.client_memory()));
+        let activity = Arc::new(Activity::new(client, open.client_memory()));
         let stream = ClientStream::new(stream, timeouts, is_drained, activity.clone());
         let counted = activity.clone();
         let service = service_fn(move |request: Request<Incoming>| {

@@ -23,7 +23,10 @@ pub(super) fn routes(objectives: Arc<Objectives>) -> Routes<()> {
     Routes::described_by(description())
         .get("/api/slos", ViewOperations, status::slos)
         .put("/api/slos/{name}", ManageObjectives, changes::set)
+        .audited("objective.set", "objective")
         .delete("/api/slos/{name}", ManageObjectives, changes::remove)
+        .audited("objective.remove", "objective")
         .post("/api/slos/{name}/thaw", ManageObjectives, changes::thaw)
+        .audited("rollout.thaw", "objective")
         .with_state(objectives)
 }

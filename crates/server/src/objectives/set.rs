@@ -49,6 +49,11 @@ pub(super) fn log_notices(slo: &Slo) {
 }
 
 impl Objectives {
+    /// The objective of a name, if it was set and is not one of the configuration.
+    pub(super) fn set_before(&self, name: &str) -> Option<Objective> {
+        self.state.lock().set.get(name).cloned()
+    }
+
     /// Sets an objective, new or in the place of one that was set before, and writes it before it
     /// returns. `false` if it is as it was.
     pub(super) async fn set(&self, objective: Objective) -> Result<bool, ChangeError> {

@@ -54,6 +54,8 @@ pub(super) fn respond(error: &InferError, body: &impl Serialize) -> Response {
             .headers_mut()
             .insert(header::WWW_AUTHENTICATE, challenge);
     }
+    // For the audit log.
+    response.extensions_mut().insert(error.code);
     if let Some(limited) = &error.limited {
         limit_headers::insert(response.headers_mut(), &limited.status);
     }

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tidegate_core::Signature;
-use tidegate_gateway::Credentials;
+use tidegate_gateway::{Credentials, Permission};
 use tidegate_serving::{
     Encoded, ErrorCode, Exchange, InferError, InferRequest, InferResponse, MemoryReservation,
     Received, RequestTrace, Target, Via,
@@ -19,6 +19,7 @@ use super::answer::{ApiError, ErrorBody};
 use super::body;
 use super::path::Path;
 use super::raw;
+use crate::audit::{DeniedAction, is_denial};
 use crate::codec::{
     INLINE_BYTES, SMALL_OUTPUTS_BYTES, decoded_bytes_at_most, encoded_bytes, run_codec,
 };
@@ -97,18 +98,33 @@ pub(crate) async fn handle(
         form: AnswerForm::default(),
         raw: None,
     };
-    respond(trace_header, front_end.serving.answer(exchange).await)
+    let answer = front_end.serving.answer(exchange).await;
+    respond(front_end, headers, trace_header, answer)
 }
 
 /// The answer of the pipeline as a response that names the trace of its request.
 pub(super) fn respond(
+    front_end: &FrontEnd,
+    headers: &HeaderMap,
     trace_header: Option<TraceHeader>,
     answer: Result<Response, InferError>,
 ) -> Response {
     let failed = answer.is_err();
-    let mut response = answer.unwrap_or_else(|error| ApiError::from(error).into_response());
+    let mut response = answer.unwrap_or_else(|error| refused(front_end, headers, error));
     if let Some((name, value)) = trace_header.and_then(|header| header.pair(failed)) {
         response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+fn refused(front_end: &FrontEnd, headers: &HeaderMap, error: InferError) -> Response {
+    let denied = is_denial(error.code).then(|| {
+        let gateway = front_end.serving.gateway();
+        DeniedAction::new(Permission::Call.name(), gateway, headers)
+    });
+    let mut response = ApiError::from(error).into_response();
+    if let Some(denied) = denied {
+        response.extensions_mut().insert(denied);
     }
     response
 }

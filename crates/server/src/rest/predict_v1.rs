@@ -83,7 +83,8 @@ pub(crate) async fn predict(
         received: Bytes::new(),
         trace,
     };
-    respond(trace_header, front_end.serving.answer(exchange).await)
+    let answer = front_end.serving.answer(exchange).await;
+    respond(&front_end, &headers, trace_header, answer)
 }
 
 /// A request of KServe v1.

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use super::answer::{ApiError, ErrorBody};
 use super::body;
 use super::path::Path;
+use crate::audit::AuditStates;
 use crate::describe;
 use crate::front_end::FrontEnd;
 use crate::request_memory;
@@ -108,13 +109,17 @@ pub(crate) async fn index(
 pub(crate) async fn load(
     State(front_end): State<Arc<FrontEnd>>,
     Path(model): Path<String>,
+    states: AuditStates,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
     // Files make it as large as a request for inference.
     let max_bytes = front_end.config.max_body_bytes;
     let request: ControlRequest = json_at_most(max_bytes, &front_end, &headers, body).await?;
-    front_end.load(model, given(request)?).await?;
+    states.before(front_end.versions_of(&model));
+    let loaded = front_end.load(model.clone(), given(request)?).await;
+    states.after(front_end.versions_of(&model));
+    loaded?;
     Ok(StatusCode::OK)
 }
 
@@ -152,12 +157,16 @@ fn wrong(name: &str, wanted: &str) -> InferError {
 pub(crate) async fn unload(
     State(front_end): State<Arc<FrontEnd>>,
     Path(model): Path<String>,
+    states: AuditStates,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
     // Read all the same, so that a malformed body is refused.
     let _: ControlRequest = optional_json(&front_end, &headers, body).await?;
-    front_end.unload(model).await?;
+    states.before(front_end.versions_of(&model));
+    let unloaded = front_end.unload(model.clone()).await;
+    states.after(front_end.versions_of(&model));
+    unloaded?;
     Ok(StatusCode::OK)
 }
 

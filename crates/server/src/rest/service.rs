@@ -17,6 +17,7 @@ use hyper_util::service::TowerToHyperService;
 use tidegate_serving::{InferError, Target};
 
 use super::{ApiError, infer};
+use crate::audit::Peer;
 use crate::component::Component;
 use crate::front_end::FrontEnd;
 use crate::hosts::AllowedHosts;
@@ -62,6 +63,7 @@ impl Service<Request<ClientBody>> for RestService {
         if request.uri().path().ends_with('/') {
             trim_slashes(&mut request);
         }
+        let client = request.body().client();
         let target = (request.method() == Method::POST)
             .then(|| target(request.uri().path()))
             .flatten();
@@ -73,13 +75,19 @@ impl Service<Request<ClientBody>> for RestService {
                     let memory = body.client_memory().begin();
                     let answer =
                         infer::handle(&front_end, target, &head.headers, body, memory).await;
+                    front_end.audit.note_answer(client, &answer);
                     Ok(without_sniffing(answer))
                 })
             }
             None => {
+                request.extensions_mut().insert(Peer(client));
+                let audit = self.front_end.audit.clone();
                 let share = request.body().client_memory().clone();
                 let answer = for_client(share, self.router.call(request));
-                Box::pin(answer.map_ok(without_sniffing))
+                Box::pin(answer.map_ok(move |answer| {
+                    audit.note_answer(client, &answer);
+                    without_sniffing(answer)
+                }))
             }
         }
     }

@@ -7,11 +7,13 @@ use axum::body::Body;
 use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tidegate_observe::alerting::Matcher;
 use tidegate_serving::{ErrorCode, InferError};
 use utoipa::ToSchema;
 
 use crate::alerting::Alerting;
+use crate::audit::AuditStates;
 use crate::clock::now_ms;
 use crate::rest::{ApiError, ErrorBody, Path, body};
 
@@ -68,14 +70,17 @@ pub(crate) async fn list(State(alerting): State<Arc<Alerting>>) -> Json<Vec<Sile
         (status = 415, body = ErrorBody), (status = 503, body = ErrorBody)))]
 pub(crate) async fn add(
     State(alerting): State<Arc<Alerting>>,
+    states: AuditStates,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Silence>, ApiError> {
     let wanted: NewSilence = body::wanted(&headers, body, &alerting.context.server).await?;
     let now_ms = now_ms();
     let silence = wanted.parse(now_ms)?;
+    states.resource(&silence.id);
     let added = alerting.add_silence(silence.clone()).await;
     added.map_err(|error| InferError::new(ErrorCode::InvalidParameter, error.to_string()))?;
+    states.after(json!(Silence::of(silence.clone(), now_ms)));
     alerting.check_saved()?;
     Ok(Json(Silence::of(silence, now_ms)))
 }
@@ -86,7 +91,9 @@ pub(crate) async fn add(
 pub(crate) async fn expire(
     State(alerting): State<Arc<Alerting>>,
     Path(id): Path<String>,
+    states: AuditStates,
 ) -> Result<StatusCode, ApiError> {
+    states.before(alerting.described_silence(&id));
     match alerting.expire_silence(&id).await {
         Some(()) => {
             alerting.check_saved()?;
@@ -101,6 +108,15 @@ pub(crate) async fn expire(
             )
             .into())
         }
+    }
+}
+
+impl Alerting {
+    /// A silence as the audit log shows it; null if there is none of this name.
+    pub(crate) fn described_silence(&self, id: &str) -> Value {
+        let silences = self.silences().into_iter();
+        let found = silences.into_iter().find(|silence| silence.id == id);
+        json!(found.map(|silence| Silence::of(silence, now_ms())))
     }
 }
 

@@ -12,6 +12,7 @@ use tidegate_observe::AlertState;
 use tidegate_observe::alerting::{Alert, Silence, TriagedAlert};
 
 use crate::alerting::{self, Alerting};
+use crate::audit::AuditStates;
 use crate::clock::now_ms;
 use crate::console::Console;
 use crate::console::answer::{answer, render};
@@ -56,6 +57,7 @@ pub(super) async fn show(
 /// Adds a silence; shows the form again if it is refused.
 pub(super) async fn silence(
     State(console): State<Arc<Console>>,
+    states: AuditStates,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -70,14 +72,14 @@ pub(super) async fn silence(
         comment: form.text("comment").trim().to_owned(),
         problem: String::new(),
     };
-    match add(&console, &new).await {
+    match add(&console, &new, &states).await {
         // A redirect, so that loading the page again does not send the form again.
         Ok(()) => Redirect::to(SILENCES_PAGE).into_response(),
         Err(refused) => again(console, &headers, new, refused).await,
     }
 }
 
-async fn add(console: &Console, new: &NewSilence) -> Result<(), Refused> {
+async fn add(console: &Console, new: &NewSilence, states: &AuditStates) -> Result<(), Refused> {
     let lines = new
         .matchers
         .lines()
@@ -91,11 +93,14 @@ async fn add(console: &Console, new: &NewSilence) -> Result<(), Refused> {
     );
     let now_ms = now_ms();
     let silence = wanted.parse(now_ms)?;
+    let id = silence.id.clone();
+    states.resource(&id);
     console
         .alerting
         .add_silence(silence)
         .await
         .map_err(|error| Refused::wrong(error.to_string()))?;
+    states.after(console.alerting.described_silence(&id));
     Ok(console.alerting.check_saved()?)
 }
 
@@ -103,12 +108,14 @@ async fn add(console: &Console, new: &NewSilence) -> Result<(), Refused> {
 pub(super) async fn expire(
     State(console): State<Arc<Console>>,
     Path(id): Path<String>,
+    states: AuditStates,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
     if let Err(refused) = Form::read(&console.front_end.config, &headers, body).await {
         return again(console, &headers, NewSilence::default(), refused).await;
     }
+    states.before(console.alerting.described_silence(&id));
     // `None` if it has ended meanwhile: that is what was wanted.
     let _ = console.alerting.expire_silence(&id).await;
     Redirect::to(SILENCES_PAGE).into_response()

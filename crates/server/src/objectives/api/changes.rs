@@ -6,10 +6,12 @@ use axum::body::Body;
 use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
+use serde_json::json;
 use tidegate_observe::{BudgetPolicy, Objective, SliKind, Window};
 use tidegate_serving::{ErrorCode, InferError};
 use utoipa::ToSchema;
 
+use crate::audit::AuditStates;
 use crate::clock::now_ms;
 use crate::group_notes;
 use crate::objectives::{ChangeError, Objectives};
@@ -51,14 +53,19 @@ pub(crate) struct NewObjective {
 pub(crate) async fn set(
     State(objectives): State<Arc<Objectives>>,
     Path(name): Path<String>,
+    states: AuditStates,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
     let wanted: NewObjective = body::wanted(&headers, body, &objectives.limits).await?;
+    let wanted = wanted.named(name);
+    states.before(json!(objectives.set_before(&wanted.name)));
+    let after = json!(wanted);
     objectives
-        .set_objective(wanted.named(name))
+        .set_objective(wanted)
         .await
         .map_err(InferError::from)?;
+    states.after(after);
     objectives.check_saved()?;
     Ok(StatusCode::OK)
 }
@@ -70,7 +77,9 @@ pub(crate) async fn set(
 pub(crate) async fn remove(
     State(objectives): State<Arc<Objectives>>,
     Path(name): Path<String>,
+    states: AuditStates,
 ) -> Result<StatusCode, ApiError> {
+    states.before(json!(objectives.set_before(&name)));
     objectives
         .remove_objective(&name)
         .await
@@ -99,6 +108,7 @@ pub(crate) struct Thaw {
 pub(crate) async fn thaw(
     State(objectives): State<Arc<Objectives>>,
     Path(name): Path<String>,
+    states: AuditStates,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
@@ -108,6 +118,7 @@ pub(crate) async fn thaw(
         let message = format!("there is no objective {name:?} with the policy freeze");
         return Err(InferError::new(ErrorCode::NotFound, message).into());
     }
+    states.after(json!(thaw));
     objectives.check_saved()?;
     Ok(StatusCode::OK)
 }

@@ -1,0 +1,104 @@
+//! The two rows of an administrative action.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tidegate_gateway::{Audit, Caller};
+use tidegate_redaction::Redactor;
+use tidegate_serving::{ErrorCode, InferError};
+use tidegate_store::AuditEntry;
+use tracing::warn;
+
+use super::{AuditLog, AuditStates, names_of};
+
+/// An administrative action that is about to begin.
+pub(crate) struct Action<'a> {
+    /// Who asks for it.
+    pub(crate) caller: Option<&'a Caller>,
+    /// The address that the request came from.
+    pub(crate) source: Option<IpAddr>,
+    /// Its stable name, such as `model.load`.
+    pub(crate) name: &'a str,
+    /// The kind of its resource.
+    pub(crate) kind: &'a str,
+    /// The name of its resource.
+    pub(crate) resource: &'a str,
+}
+
+/// An action that has begun, and whose result will be recorded.
+pub(crate) struct Recording(Option<Begun>);
+
+struct Begun {
+    audit: Arc<Audit>,
+    redactor: Arc<Redactor>,
+    entry: AuditEntry,
+}
+
+impl AuditLog {
+    /// Records that an action begins.
+    ///
+    /// # Errors
+    /// [`ErrorCode::AuditUnavailable`] if it cannot be recorded and must be: then it must not begin.
+    pub(crate) async fn begin(&self, action: Action<'_>) -> Result<Recording, InferError> {
+        let Some(audit) = self.audit.clone() else {
+            return Ok(Recording(None));
+        };
+        let (actor, tenant) = names_of(action.caller);
+        let mut entry = AuditEntry::new(&actor, action.name, "started")
+            .about(action.kind, &self.redactor.text(action.resource));
+        entry.tenant = tenant;
+        if let Some(source) = action.source {
+            entry.source = source.to_canonical().to_string();
+        }
+        record(&audit, entry.clone(), "nothing was done").await?;
+        Ok(Recording(Some(Begun {
+            audit,
+            redactor: self.redactor.clone(),
+            entry,
+        })))
+    }
+}
+
+impl Recording {
+    /// Records the result: the code of the error, if it failed.
+    ///
+    /// # Errors
+    /// [`ErrorCode::AuditUnavailable`] if it cannot be recorded and must be.
+    pub(crate) async fn end(
+        self,
+        failure: Option<&str>,
+        states: &AuditStates,
+    ) -> Result<(), InferError> {
+        let Some(begun) = self.0 else {
+            return Ok(());
+        };
+        let mut told = states.told();
+        begun.redactor.json(&mut told.before);
+        begun.redactor.json(&mut told.after);
+        let mut entry = begun.entry;
+        entry.result = if failure.is_some() { "failed" } else { "ok" }.to_owned();
+        entry.code = failure.unwrap_or_default().to_owned();
+        if let Some(resource) = told.resource {
+            entry.resource = begun.redactor.text(&resource).into_owned();
+        }
+        let entry = entry.with_states(&told.before, &told.after);
+        record(
+            &begun.audit,
+            entry,
+            "the action was done, and only its beginning is recorded",
+        )
+        .await
+    }
+}
+
+async fn record(audit: &Audit, entry: AuditEntry, outcome: &str) -> Result<(), InferError> {
+    let Err(error) = audit.record(entry).await else {
+        return Ok(());
+    };
+    if audit.is_required() {
+        let message = format!("{error}; {outcome} (audit.required)");
+        return Err(InferError::new(ErrorCode::AuditUnavailable, message));
+    }
+    warn!(%error, "an administrative action is not in the audit log");
+    Ok(())
+}
