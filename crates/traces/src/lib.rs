@@ -17,7 +17,9 @@
 //!     sample: 1.0,
 //!     ..TracesConfig::default()
 //! };
-//! let (tracer, mut recorder, _exporter) = Exporter::start(&config, std::sync::Arc::default(), |_outcome, _spans| {})?;
+//! let redactor = std::sync::Arc::default();
+//! let (tracer, mut recorder, _exporter) =
+//!     Exporter::start(&config, redactor, |_outcome, _spans| {})?;
 //! let context = tracer.begin(None, None);
 //! let request = FinishedRequest {
 //!     context: &context,

@@ -223,7 +223,8 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn http2() -> Arc<Activity> {
-        let activity = Arc::new(Activity::new(MemoryBudget::new(1).share(1)));
+        let client = IpAddr::from([127, 0, 0, 1]);
+        let activity = Arc::new(Activity::new(client, MemoryBudget::new(1).share(1)));
         activity.begin(true);
         activity
     }

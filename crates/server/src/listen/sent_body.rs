@@ -128,7 +128,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_over_http2_is_sent_in_parts_and_counts_until_its_end() {
-        let activity = Arc::new(Activity::new(MemoryBudget::new(1).share(1)));
+        let client = std::net::IpAddr::from([127, 0, 0, 1]);
+        let activity = Arc::new(Activity::new(client, MemoryBudget::new(1).share(1)));
         activity.begin(true);
         let request = ActiveRequest::new(activity.clone());
         let bytes: Vec<u8> = (0..150_000_u32).map(|at| at as u8).collect();
