@@ -86,7 +86,7 @@ fn value(text: &str, from: usize, is_line: bool) -> Option<std::ops::Range<usize
             let inner = &rest[quote.len()..];
             (start + quote.len(), quoted_bytes(inner, quote))
         }
-        None if is_line => (start, bytes_before(rest, &['\n', '\r', '"'])),
+        None if is_line => (start, bytes_before(rest, &['\n', '\r'])),
         None => (start, bytes_before(rest, &PLAIN_ENDS)),
     };
     (length > 0).then(|| start..start + length)

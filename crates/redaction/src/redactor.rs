@@ -42,13 +42,16 @@ impl Redactor {
             paths: paths.collect::<Result<_, _>>()?,
             patterns: patterns.collect::<Result<_, _>>()?,
             detectors: config.detectors.clone(),
-            replacement: config.replacement.clone(),
+            replacement: String::new(),
         };
         // Else each pass would replace what the one before has put there.
-        match redactor.found(&config.replacement).is_empty() {
-            true => Ok(redactor),
-            false => Err(PrivacyError::Replacement(config.replacement.clone())),
+        if !redactor.found(&config.replacement).is_empty() {
+            return Err(PrivacyError::Replacement(config.replacement.clone()));
         }
+        Ok(Self {
+            replacement: config.replacement.clone(),
+            ..redactor
+        })
     }
 
     /// A text without what the rules find in it.
