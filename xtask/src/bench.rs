@@ -9,6 +9,7 @@ mod bundle;
 mod client;
 mod compute;
 mod contestant;
+mod gateway;
 mod group;
 mod grpc;
 mod http;
@@ -41,8 +42,8 @@ use crate::{cargo, root, setup, succeed, target};
 #[derive(Args)]
 pub(crate) struct BenchArgs {
     /// What to measure: http, instructions, grpc, loadgen, runtime, start, compute, many, batching,
-    /// overload, neighbour, observing, registry, memory, peers; all but batching, memory and peers,
-    /// which take long or fetch models, if none is named
+    /// overload, neighbour, observing, gateway, registry, memory, peers; all but batching, memory
+    /// and peers, which take long or fetch models, if none is named
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
     /// Rounds of each comparison; odd numbers have a middle one
@@ -76,7 +77,7 @@ struct Effort {
 
 type Group = (&'static str, fn(Effort) -> Result<report::Section>);
 
-const GROUPS: [Group; 15] = [
+const GROUPS: [Group; 16] = [
     ("http", http::run),
     ("instructions", instructions::run),
     ("grpc", grpc::run),
@@ -89,6 +90,7 @@ const GROUPS: [Group; 15] = [
     ("overload", overload::run),
     ("neighbour", neighbour::run),
     ("observing", observing::run),
+    ("gateway", gateway::run),
     ("registry", registry::run),
     ("memory", memory::run),
     ("peers", peers::run),

@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Grant, PatternError, Permission, Permissions, ResourcePattern, Role};
+use tidegate_tokens::JwtIssuerConfig;
+
+use crate::{BindingConfig, Grant, PatternError, Permission, Permissions, ResourcePattern, Role};
 
 /// The `[auth]` section of `tidegate.toml`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuthConfig {
     /// Whether callers need credentials. If false, everybody who can connect may do everything, and
@@ -20,6 +22,10 @@ pub struct AuthConfig {
     pub public_metrics: bool,
     /// What callers without credentials may do; nothing by default.
     pub anonymous: Vec<GrantConfig>,
+    /// The issuers whose tokens are accepted.
+    pub issuer: Vec<JwtIssuerConfig>,
+    /// The roles of the subjects of tokens.
+    pub binding: Vec<BindingConfig>,
 }
 
 impl Default for AuthConfig {
@@ -30,6 +36,8 @@ impl Default for AuthConfig {
             refresh_ms: 500,
             public_metrics: false,
             anonymous: Vec::new(),
+            issuer: Vec::new(),
+            binding: Vec::new(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Why a request is denied.
 
 use thiserror::Error;
+use tidegate_tokens::TokenError;
 
 use crate::LimitStatus;
 
@@ -16,6 +17,9 @@ pub enum Denied {
     /// The credentials are not ones that the server knows.
     #[error("{0}")]
     BadCredentials(BadCredentials),
+    /// The token is not valid.
+    #[error("{0}")]
+    BadToken(TokenError),
     /// The caller is known and lacks the permission.
     #[error("{principal} has no permission \"{permission}\" here")]
     Forbidden {

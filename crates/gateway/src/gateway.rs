@@ -1,14 +1,17 @@
 //! The three steps.
 
+use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tidegate_store::now_ms;
+use tidegate_tokens::{JwtConfigError, JwtIssuerConfig, JwtVerifier, KeyStatus};
 
+use crate::bindings::Bindings;
 use crate::{
-    Authorized, BadCredentials, Caller, Credentials, Denied, Grant, Identity, KeyTable, Limiter,
-    Permission, Permitted, Principal, Resource,
+    Authorized, BadCredentials, BindingConfig, BindingError, Caller, Credentials, Denied, Grant,
+    Identity, KeyTable, Limiter, Permission, Permitted, Principal, Resource,
 };
 
 /// Decides about every request, whatever front end it came through.
@@ -26,6 +29,20 @@ struct Protected {
     keys: ArcSwapOption<KeyTable>,
     /// Whoever sends no credentials.
     anonymous: Arc<Identity>,
+    tokens: Option<Tokens>,
+}
+
+/// What tokens are checked with.
+struct Tokens {
+    verifier: JwtVerifier,
+    bindings: Bindings,
+}
+
+/// Without the verified tokens.
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokens").finish_non_exhaustive()
+    }
 }
 
 impl Gateway {
@@ -41,14 +58,45 @@ impl Gateway {
     /// A gateway that lets callers do what their credentials permit, and those without credentials
     /// what `anonymous` says. No key is known before [`Gateway::set_keys`].
     pub fn protected(anonymous: Vec<Grant>) -> Self {
+        let anonymous = anonymous.into_iter().map(Arc::new).collect();
         let anonymous = Identity::new(Principal::Anonymous, "", anonymous);
         Self {
             protected: Some(Protected {
                 keys: ArcSwapOption::empty(),
                 anonymous: Arc::new(anonymous),
+                tokens: None,
             }),
             limiter: None,
         }
+    }
+
+    /// The same, where the subjects of tokens may do what their bindings say. Starts to fetch the keys
+    /// of the issuers; from within a runtime. An open gateway stays open.
+    ///
+    /// # Errors
+    /// What is wrong with an issuer or a binding.
+    pub fn with_tokens(
+        mut self,
+        issuers: &[JwtIssuerConfig],
+        bindings: &[BindingConfig],
+    ) -> Result<Self, TokensError> {
+        if let Some(protected) = &mut self.protected {
+            let issuers = Bindings::with_claims(bindings, issuers);
+            protected.tokens = Some(Tokens {
+                bindings: Bindings::parse(bindings, &issuers)?,
+                verifier: JwtVerifier::start(&issuers)?,
+            });
+        }
+        Ok(self)
+    }
+
+    /// How fetching the keys of each issuer goes.
+    pub fn issuers(&self) -> Vec<KeyStatus> {
+        let tokens = self
+            .protected
+            .iter()
+            .flat_map(|protected| &protected.tokens);
+        tokens.flat_map(|tokens| tokens.verifier.status()).collect()
     }
 
     /// The same with these limits on requests for predictions.
@@ -87,15 +135,38 @@ impl Gateway {
     /// # Errors
     /// [`Denied::BadCredentials`], [`Denied::Unavailable`]. Credentials that are wrong are never
     /// taken for none.
-    pub fn authenticate(&self, credentials: Credentials<'_>) -> Result<Caller, Denied> {
+    pub async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Caller, Denied> {
         if let Some(caller) = credentials.caller {
             return Ok(caller.clone());
         }
         let identity = match &self.protected {
             None => None,
-            Some(protected) => Some(protected.authenticate(credentials.headers())?),
+            Some(protected) => Some(protected.authenticate(credentials.headers()).await?),
         };
         Ok(Caller { identity })
+    }
+
+    /// Who sends a request, if that can be said without waiting; `None` if it cannot, and for
+    /// credentials that are wrong.
+    pub fn known_caller(&self, credentials: Credentials<'_>) -> Option<Caller> {
+        let Some(protected) = &self.protected else {
+            return Some(Caller { identity: None });
+        };
+        let identity = match secret(credentials.headers()).ok()? {
+            None => protected.anonymous.clone(),
+            Some(secret) if KeyTable::is_key(secret) => {
+                let keys = protected.keys.load();
+                keys.as_ref()?.find(secret, now_ms()).ok()?.clone()
+            }
+            Some(token) => {
+                let tokens = protected.tokens.as_ref()?;
+                let verified = tokens.verifier.verify(token).ok()?;
+                Arc::new(tokens.bindings.identity(&verified))
+            }
+        };
+        Some(Caller {
+            identity: Some(identity),
+        })
     }
 
     /// Checks whether the caller has a permission on a resource.
@@ -148,7 +219,7 @@ impl Gateway {
     /// # Errors
     /// As the steps. What is public needs no credentials, and wrong ones do no harm there: a probe
     /// must not fail because its key has expired.
-    pub fn admit<R: Resource>(
+    pub async fn admit<R: Resource>(
         &self,
         credentials: Credentials<'_>,
         permission: Permission,
@@ -156,7 +227,7 @@ impl Gateway {
     ) -> Result<Authorized<R>, Denied> {
         let caller = match permission {
             Permission::Public => Caller { identity: None },
-            _ => self.authenticate(credentials)?,
+            _ => self.authenticate(credentials).await?,
         };
         let permitted = self.authorize(caller, permission, resource)?;
         Ok(permitted.authorized(None))
@@ -164,12 +235,14 @@ impl Gateway {
 }
 
 impl Protected {
-    fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Identity>, Denied> {
+    async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Identity>, Denied> {
         let Some(secret) = secret(headers).map_err(Denied::BadCredentials)? else {
             return Ok(self.anonymous.clone());
         };
         if !KeyTable::is_key(secret) {
-            return Err(Denied::BadCredentials(BadCredentials::UnknownKind));
+            let tokens = self.tokens.as_ref();
+            let tokens = tokens.ok_or(Denied::BadCredentials(BadCredentials::UnknownKind))?;
+            return tokens.authenticate(secret).await;
         }
         let keys = self.keys.load();
         let Some(keys) = keys.as_ref() else {
@@ -178,6 +251,36 @@ impl Protected {
         let identity = keys.find(secret, now_ms());
         identity.cloned().map_err(Denied::BadCredentials)
     }
+}
+
+impl Tokens {
+    async fn authenticate(&self, token: &str) -> Result<Arc<Identity>, Denied> {
+        let verified = match self.verifier.verify(token) {
+            Err(error) if error.awaits_keys() => {
+                // Boxed: requests that do not wait need not carry the place for it.
+                Box::pin(self.verifier.verify_with_new_keys(token)).await
+            }
+            decided => decided,
+        };
+        match verified {
+            Ok(verified) => Ok(Arc::new(self.bindings.identity(&verified))),
+            Err(error) if error.is_unavailable() => Err(Denied::Unavailable(
+                "the keys of the token's issuer are not there",
+            )),
+            Err(error) => Err(Denied::BadToken(error)),
+        }
+    }
+}
+
+/// What is wrong with the configuration of tokens.
+#[derive(Debug, thiserror::Error)]
+pub enum TokensError {
+    /// Of an issuer.
+    #[error("auth.issuer: {0}")]
+    Issuer(#[from] JwtConfigError),
+    /// Of a binding.
+    #[error(transparent)]
+    Binding(#[from] BindingError),
 }
 
 /// The secret that a request carries.

@@ -37,7 +37,7 @@ impl fmt::Display for Principal {
 pub struct Identity {
     pub(crate) principal: Principal,
     pub(crate) tenant: Arc<str>,
-    pub(crate) grants: Vec<Grant>,
+    pub(crate) grants: Vec<Arc<Grant>>,
     /// Until when the credentials are valid, in milliseconds since 1970.
     pub(crate) expires_ms: Option<i64>,
     pub(crate) last_used: Arc<LastUsed>,
@@ -45,7 +45,7 @@ pub struct Identity {
 
 impl Identity {
     /// An identity whose credentials do not expire.
-    pub fn new(principal: Principal, tenant: impl Into<Arc<str>>, grants: Vec<Grant>) -> Self {
+    pub fn new(principal: Principal, tenant: impl Into<Arc<str>>, grants: Vec<Arc<Grant>>) -> Self {
         Self {
             principal,
             tenant: tenant.into(),

@@ -58,7 +58,7 @@ impl KeyTable {
         let identity = Identity {
             principal: Principal::ApiKey(key.name.into()),
             tenant: key.tenant.into(),
-            grants: key.grants,
+            grants: key.grants.into_iter().map(Arc::new).collect(),
             expires_ms: key.expires_ms,
             last_used,
         };

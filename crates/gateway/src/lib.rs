@@ -21,16 +21,17 @@
 //! };
 //! gateway.set_keys(KeyTable::new(vec![stored], &KeyTable::default()));
 //!
+//! # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
 //! let mut headers = http::HeaderMap::new();
 //! headers.insert("authorization", format!("Bearer {}", key.reveal()).parse()?);
-//! let caller = gateway.authenticate(Credentials::of(&headers))?;
+//! let caller = runtime.block_on(gateway.authenticate(Credentials::of(&headers)))?;
 //! let permitted = gateway.authorize(caller, Permission::Call, "fraud-eu")?;
-//! # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
 //! let authorized = runtime.block_on(gateway.limit(permitted))?;
 //! assert_eq!(authorized.caller().principal().to_string(), "key:shop");
 //!
 //! headers.clear();
-//! let denied = gateway.admit(Credentials::of(&headers), Permission::Call, "fraud-eu");
+//! let credentials = Credentials::of(&headers);
+//! let denied = runtime.block_on(gateway.admit(credentials, Permission::Call, "fraud-eu"));
 //! assert_eq!(denied.unwrap_err(), Denied::NoCredentials);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -39,6 +40,7 @@ mod access;
 mod api_key;
 mod api_keys;
 mod audit;
+mod bindings;
 mod config;
 mod denied;
 mod gateway;
@@ -55,9 +57,10 @@ pub use api_keys::{ApiKeyError, ApiKeys, KeyRequest, is_valid};
 pub use audit::{
     Audit, AuditAnchors, AuditConfig, AuditConfigError, AuditCounts, AuditError, AuditPlace, Denial,
 };
+pub use bindings::{BindingConfig, BindingError};
 pub use config::{AuthConfig, GrantConfig};
 pub use denied::{BadCredentials, Denied, Limited, LimitedBy};
-pub use gateway::Gateway;
+pub use gateway::{Gateway, TokensError};
 pub use identity::{Identity, LastUsed, Principal};
 pub use key_table::{KeyTable, StoredKey};
 pub use limits::{

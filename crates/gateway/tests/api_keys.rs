@@ -33,6 +33,7 @@ async fn opens(keys: &ApiKeys, key: &str) -> bool {
     headers.insert("x-api-key", key.parse().unwrap());
     gateway
         .admit(Credentials::of(&headers), Permission::Call, "fraud")
+        .await
         .is_ok()
 }
 

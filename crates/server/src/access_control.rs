@@ -151,7 +151,12 @@ impl Component for AccessControl {
     }
 
     fn problems(&self) -> Vec<String> {
-        self.state.lock().problem.iter().cloned().collect()
+        let issuers = self.gateway.issuers().into_iter();
+        let failing = issuers.filter(|issuer| issuer.is_failing);
+        let failing =
+            failing.map(|issuer| format!("the keys of {} cannot be fetched", issuer.issuer));
+        let state = self.state.lock();
+        state.problem.iter().cloned().chain(failing).collect()
     }
 
     fn finish(&self) -> BoxFuture<'_, ()> {

@@ -48,7 +48,7 @@ impl DeniedAction {
     /// An action that was denied to the sender of these headers. Looks at credentials once more, which
     /// only those pay who are denied.
     pub(crate) fn new(action: &'static str, gateway: &Gateway, headers: &HeaderMap) -> Self {
-        let caller = gateway.authenticate(Credentials::of(headers)).ok();
+        let caller = gateway.known_caller(Credentials::of(headers));
         Self::of(action, caller.as_ref())
     }
 

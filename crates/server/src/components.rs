@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidegate_gateway::{
     AuditAnchors, AuditConfig, AuditConfigError, AuditPlace, AuthConfig, DatabaseQuotas, Gateway,
-    LimitError, Limiter, LimitsConfig, PatternError,
+    LimitError, Limiter, LimitsConfig, PatternError, TokensError,
 };
 use tidegate_observe::cost::{CostConfig, CostError};
 use tidegate_observe::{Objective, ObjectiveError};
@@ -104,6 +104,8 @@ pub enum ComponentsError {
     },
     #[error("auth.anonymous: {0}")]
     Auth(#[from] PatternError),
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
     #[error(transparent)]
     Limits(#[from] LimitError),
     #[error(transparent)]
@@ -258,7 +260,15 @@ fn check_addresses(sections: &ServerSections) -> Result<(), ComponentsError> {
     }
 }
 
-/// The gateway that a configuration asks for. Without a database of its own for keys and quotas, it
+fn protected(auth: &AuthConfig) -> Result<Gateway, ComponentsError> {
+    let gateway = Gateway::protected(auth.anonymous_grants()?);
+    if auth.issuer.is_empty() {
+        return Ok(gateway);
+    }
+    Ok(gateway.with_tokens(&auth.issuer, &auth.binding)?)
+}
+
+/// The gateway that a configuration asks for; from within a runtime. Without a database of its own for keys and quotas, it
 /// uses that of the registry.
 ///
 /// # Errors
@@ -270,7 +280,7 @@ pub fn gateway(
 ) -> Result<Gateway, ComponentsError> {
     let gateway = match auth.enabled {
         false => Gateway::open(),
-        true => Gateway::protected(auth.anonymous_grants()?),
+        true => protected(auth)?,
     };
     if limits.rule.is_empty() {
         return Ok(gateway);

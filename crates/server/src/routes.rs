@@ -250,7 +250,7 @@ struct RouteGuard {
 /// the extensions of the request.
 async fn admit(State(guard): State<RouteGuard>, mut request: Request, next: Next) -> Response {
     let name = resource_name(&mut request).await;
-    let caller = match guard.check(request.headers(), name) {
+    let caller = match guard.check(request.headers(), name).await {
         Ok(caller) => caller,
         Err(error) => return guard.denied(request.headers(), error),
     };
@@ -265,14 +265,15 @@ async fn admit(State(guard): State<RouteGuard>, mut request: Request, next: Next
 }
 
 impl RouteGuard {
-    fn check(&self, headers: &HeaderMap, name: String) -> Result<Caller, InferError> {
+    async fn check(&self, headers: &HeaderMap, name: String) -> Result<Caller, InferError> {
         // A browser sends what a page of another site tells it to, with the credentials of its user.
         if self.permission.is_change() && !origin::is_own(headers) {
             let message = "a page of another site sent this request; nothing was done";
             return Err(InferError::new(ErrorCode::ForeignOrigin, message));
         }
         let credentials = Credentials::of(headers);
-        let authorized = self.gateway.admit(credentials, self.permission, name)?;
+        let admitting = self.gateway.admit(credentials, self.permission, name);
+        let authorized = admitting.await?;
         Ok(authorized.caller().clone())
     }
 

@@ -238,7 +238,9 @@ impl From<&TensorError> for ErrorCode {
 impl From<Denied> for InferError {
     fn from(error: Denied) -> Self {
         let code = match &error {
-            Denied::NoCredentials | Denied::BadCredentials(_) => ErrorCode::Unauthenticated,
+            Denied::NoCredentials | Denied::BadCredentials(_) | Denied::BadToken(_) => {
+                ErrorCode::Unauthenticated
+            }
             Denied::Forbidden { .. } => ErrorCode::Forbidden,
             Denied::Limited(limited) => match limited.by {
                 LimitedBy::Quota { .. } => ErrorCode::QuotaExceeded,

@@ -52,7 +52,7 @@ impl Serving {
     ) -> Result<E::Answer, InferError> {
         // authenticate, authorize, limit: by what is known before the body is read, so that a
         // caller who may not ask costs no more than a line of headers
-        let caller = self.gateway().authenticate(exchange.credentials())?;
+        let caller = self.gateway().authenticate(exchange.credentials()).await?;
         let target = exchange.take_target();
         let permitted = self.gateway().authorize(caller, Permission::Call, target)?;
         let mut authorized = self.gateway().limit(permitted).await?;

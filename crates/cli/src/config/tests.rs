@@ -117,6 +117,30 @@ fn a_price_can_be_set_in_the_environment() {
     );
 }
 
+fn every_key_of_an_issuer() -> tidegate_tokens::JwtIssuerConfig {
+    let text = || Some("a".to_owned());
+    tidegate_tokens::JwtIssuerConfig {
+        jwks_url: text(),
+        tenant_claim: text(),
+        groups_claim: text(),
+        ca_file: Some(PathBuf::from("a path")),
+        ..Default::default()
+    }
+}
+
+fn every_key_of_a_binding() -> tidegate_gateway::BindingConfig {
+    let text = || Some("a".to_owned());
+    tidegate_gateway::BindingConfig {
+        role: tidegate_gateway::Role::Viewer,
+        resources: Vec::new(),
+        issuer: text(),
+        subject: text(),
+        group: text(),
+        claims: std::collections::BTreeMap::new(),
+        tenant: text(),
+    }
+}
+
 fn every_key_of_a_limit() -> tidegate_gateway::LimitConfig {
     let (text, rate, count) = (Some("a".to_owned()), Some(1.0), Some(1));
     tidegate_gateway::LimitConfig {
@@ -148,7 +172,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         models,
         data: _,
         server,
-        auth,
+        mut auth,
         mut limits,
         console,
         engines,
@@ -163,6 +187,8 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         gpu: _,
     } = Config::default();
     limits.rule.push(every_key_of_a_limit());
+    auth.issuer.push(every_key_of_an_issuer());
+    auth.binding.push(every_key_of_a_binding());
     (fleet.follow, fleet.memory_budget_bytes) = (Some(true), Some(1));
     let path = || Some(PathBuf::from("a path"));
     let text = || Some("a path".to_owned());
@@ -217,14 +243,16 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         );
     }
     all.remove("slo");
-    let limits = all.get_mut("limits").and_then(toml::Value::as_table_mut);
-    let rules = limits.unwrap().remove("rule").unwrap();
-    for key in rules[0].as_table().unwrap().keys() {
-        let row = format!("\n| `limits.rule.{key}` |");
-        assert!(
-            page.contains(&row),
-            "limits.rule.{key} is not in the reference"
-        );
+    for (section, list) in [("limits", "rule"), ("auth", "issuer"), ("auth", "binding")] {
+        let table = all.get_mut(section).and_then(toml::Value::as_table_mut);
+        let entries = table.unwrap().remove(list).unwrap();
+        for key in entries[0].as_table().unwrap().keys() {
+            let row = format!("\n| `{section}.{list}.{key}` |");
+            assert!(
+                page.contains(&row),
+                "{section}.{list}.{key} is not in the reference"
+            );
+        }
     }
     let budgets = all
         .get_mut("cost")

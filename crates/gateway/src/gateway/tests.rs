@@ -30,8 +30,20 @@ fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
 
 fn ask(gateway: &Gateway, sent: &[(&'static str, &str)], endpoint: &str) -> Result<String, Denied> {
     let headers = headers(sent);
-    let admitted = gateway.admit(Credentials::of(&headers), Permission::Call, endpoint)?;
+    let admitted = admit(gateway, &headers, Permission::Call, endpoint)?;
     Ok(admitted.caller().principal().to_string())
+}
+
+fn admit<R: Resource>(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    permission: Permission,
+    resource: R,
+) -> Result<Authorized<R>, Denied> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(gateway.admit(Credentials::of(headers), permission, resource))
 }
 
 fn bad(why: BadCredentials) -> Result<String, Denied> {
@@ -114,7 +126,7 @@ fn two_credentials_are_refused_even_if_both_are_right() {
     );
     let mut twice = headers(&both[..1]);
     twice.append(header::AUTHORIZATION, HeaderValue::from_static("Bearer x"));
-    let refused = gateway.authenticate(Credentials::of(&twice)).unwrap_err();
+    let refused = admit(&gateway, &twice, Permission::Call, "fraud").unwrap_err();
     assert_eq!(refused, Denied::BadCredentials(BadCredentials::Ambiguous));
 }
 
@@ -142,7 +154,7 @@ fn a_revoked_key_is_refused_at_once() {
 fn what_is_public_is_open_to_expired_credentials_too() {
     let (gateway, _) = gateway();
     let sent = headers(&[("authorization", "Bearer tdg_gone")]);
-    let admitted = gateway.admit(Credentials::of(&sent), Permission::Public, AllResources);
+    let admitted = admit(&gateway, &sent, Permission::Public, AllResources);
     assert!(admitted.is_ok(), "{admitted:?}");
 }
 
@@ -155,7 +167,7 @@ fn metrics_alone_can_be_public() {
     let gateway = Gateway::protected(vec![metrics]);
     let none = HeaderMap::new();
     for permission in Permission::ALL {
-        let admitted = gateway.admit(Credentials::of(&none), permission, AllResources);
+        let admitted = admit(&gateway, &none, permission, AllResources);
         let expected = matches!(permission, Permission::Public | Permission::ViewMetrics);
         assert_eq!(admitted.is_ok(), expected, "{permission:?}");
     }

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use futures_util::TryFutureExt;
-use futures_util::future::{Either, MapOk};
+use futures_util::future::{BoxFuture, Either, MapOk};
 use http::{Extensions, Request};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -129,30 +129,80 @@ impl GrpcService {
         }
     }
 
-    /// Checks as much as can be known before the message, and gives the caller to the methods that
-    /// learn more from it.
-    fn admit(&self, request: &Request<ClientBody>) -> Result<Option<Caller>, InferError> {
+    /// The permission of the method that a request calls.
+    fn permission(&self, request: &Request<ClientBody>) -> Result<Permission, InferError> {
         self.hosts.check(request)?;
         let path = request.uri().path();
-        let credentials = Credentials::of(request.headers());
-        match permission_of(path) {
-            // The request pipeline does it all, and nobody is refused.
-            Some(Permission::Call) if self.gateway.is_open() => Ok(None),
-            Some(permission) if permission == Permission::Call || NAMED.contains(&path) => {
-                Ok(Some(self.gateway.authenticate(credentials)?))
-            }
-            Some(permission) => {
-                self.gateway.admit(credentials, permission, AllResources)?;
-                Ok(None)
-            }
-            None => {
-                // A path may be as long as the client likes, and the message repeats it.
-                let path: String = path.chars().take(128).collect();
-                let message = format!("there is no method {path:?}");
-                Err(InferError::new(ErrorCode::MethodNotAllowed, message))
-            }
+        permission_of(path).ok_or_else(|| {
+            // A path may be as long as the client likes, and the message repeats it.
+            let path: String = path.chars().take(128).collect();
+            let message = format!("there is no method {path:?}");
+            InferError::new(ErrorCode::MethodNotAllowed, message)
+        })
+    }
+
+    /// Checks as much as can be known before the message, and answers.
+    async fn admit_and_answer(
+        self,
+        permission: Permission,
+        mut request: Request<ClientBody>,
+    ) -> Result<Response, Infallible> {
+        match admit(&self.gateway, permission, &mut request).await {
+            Ok(()) => self.answer(request).await,
+            Err(error) => Ok(self.denied(permission.name(), &request, &error)),
         }
     }
+
+    /// The answer to a request that may not go on.
+    fn denied(&self, action: &'static str, request: &Request<ClientBody>, error: &InferError) -> Response {
+        let denied = DeniedAction::new(action, &self.gateway, request.headers());
+        self.audit.deny(&denied, Some(request.body().client()), error.code);
+        status(error).into_http()
+    }
+
+    /// Has the router answer.
+    fn answer(&self, request: Request<ClientBody>) -> AnsweredFuture {
+        let share = request.body().client_memory().clone();
+        let (head, body) = request.into_parts();
+        let awaits_first = !takes_stream(head.uri.path());
+        let (limits, lifecycle) = (self.limits, self.lifecycle.clone());
+        let body = match packed_messages::encoding(&head.headers) {
+            None => {
+                let memory = share.begin();
+                Body::new(ReceivedBody::new(body, limits, awaits_first, memory, lifecycle))
+            }
+            Some(encoding) => {
+                // Counted where it is unpacked.
+                let memory = MemoryReservation::default();
+                let body = ReceivedBody::new(body, limits, awaits_first, memory, lifecycle);
+                let max_bytes = self.max_message_bytes;
+                packed_messages::unpacked(body, encoding, max_bytes, share.begin())
+            }
+        };
+        let answered: fn(Response) -> Response = answered;
+        let answer = self.router.call(Request::from_parts(head, body));
+        for_client(share, answer.map_ok(answered))
+    }
+}
+
+/// Checks what can be known before the message, and gives the caller to the methods that learn more
+/// from it.
+async fn admit(
+    gateway: &Gateway,
+    permission: Permission,
+    request: &mut Request<ClientBody>,
+) -> Result<(), InferError> {
+    let is_named = NAMED.contains(&request.uri().path());
+    let credentials = Credentials::of(request.headers());
+    if permission == Permission::Call || is_named {
+        let caller = gateway.authenticate(credentials).await?;
+        let client = Peer(request.body().client());
+        request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(client);
+    } else {
+        gateway.admit(credentials, permission, AllResources).await?;
+    }
+    Ok(())
 }
 
 /// The permission that a method declares; `None` if there is no such method.
@@ -172,51 +222,28 @@ fn takes_stream(path: &str) -> bool {
 }
 
 type RouterFuture = <TowerToHyperService<Router> as Service<Request<Body>>>::Future;
-type AnsweredFuture = MapOk<RouterFuture, fn(Response) -> Response>;
+type AnsweredFuture =
+    TaskLocalFuture<Arc<MemoryShare>, MapOk<RouterFuture, fn(Response) -> Response>>;
+type Answer = Result<Response, Infallible>;
 
 impl Service<Request<ClientBody>> for GrpcService {
     type Response = Response;
     type Error = Infallible;
-    type Future = Either<
-        Ready<Result<Response, Infallible>>,
-        TaskLocalFuture<Arc<MemoryShare>, AnsweredFuture>,
-    >;
+    type Future = Either<AnsweredFuture, Either<Ready<Answer>, BoxFuture<'static, Answer>>>;
 
-    fn call(&self, mut request: Request<ClientBody>) -> Self::Future {
-        let client = request.body().client();
-        let permission = permission_of(request.uri().path());
-        match self.admit(&request) {
-            Err(error) => {
-                let action = permission.map_or("", Permission::name);
-                let denied = DeniedAction::new(action, &self.gateway, request.headers());
-                self.audit.deny(&denied, Some(client), error.code);
-                return Either::Left(ready(Ok(status(&error).into_http())));
+    fn call(&self, request: Request<ClientBody>) -> Self::Future {
+        match self.permission(&request) {
+            // The request pipeline does it all, and nobody is refused.
+            Ok(Permission::Call) if self.gateway.is_open() => Either::Left(self.answer(request)),
+            Ok(permission) => {
+                let answer = self.clone().admit_and_answer(permission, request);
+                Either::Right(Either::Right(Box::pin(answer)))
             }
-            Ok(None) => {}
-            Ok(Some(caller)) => {
-                request.extensions_mut().insert(caller);
-                request.extensions_mut().insert(Peer(client));
+            Err(error) => {
+                let answer = self.denied("", &request, &error);
+                Either::Right(Either::Left(ready(Ok(answer))))
             }
         }
-        let share = request.body().client_memory().clone();
-        let (head, body) = request.into_parts();
-        let awaits_first = !takes_stream(head.uri.path());
-        let received = |memory| {
-            let lifecycle = self.lifecycle.clone();
-            ReceivedBody::new(body, self.limits, awaits_first, memory, lifecycle)
-        };
-        let body = match packed_messages::encoding(&head.headers) {
-            None => Body::new(received(share.begin())),
-            Some(encoding) => {
-                // Counted where it is unpacked.
-                let body = received(MemoryReservation::default());
-                let max_bytes = self.max_message_bytes;
-                packed_messages::unpacked(body, encoding, max_bytes, share.begin())
-            }
-        };
-        let answered: fn(Response) -> Response = answered;
-        let answer = self.router.call(Request::from_parts(head, body));
-        Either::Right(for_client(share, answer.map_ok(answered)))
     }
 }
 
