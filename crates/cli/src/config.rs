@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tidegate_core::EngineChoice;
-use tidegate_gateway::{AuditConfig, AuthConfig, LimitsConfig};
+use tidegate_gateway::{AuditConfig, AuthConfig, CacheConfig, LimitsConfig};
 use tidegate_observe::Objective;
 use tidegate_observe::cost::CostConfig;
 use tidegate_redaction::PrivacyConfig;
@@ -32,6 +32,8 @@ pub(crate) struct Config {
     pub(crate) auth: AuthConfig,
     /// How much callers may ask for.
     pub(crate) limits: LimitsConfig,
+    /// Which answers are kept.
+    pub(crate) cache: CacheConfig,
     /// The web console.
     pub(crate) console: ConsoleConfig,
     /// The engines.

@@ -265,6 +265,24 @@ impl Tensor {
             && self.shape.get(1..) == first.shape.get(1..)
     }
 
+    /// The same tensor in memory of its own: it may be a part of a larger one, which it would keep
+    /// from being freed. Without memory it stays as it is.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        let Data::Fixed(bytes) = &self.data else {
+            let wire = Bytes::copy_from_slice(&self.wire());
+            return Self::from_wire(self.datatype, self.shape.clone(), wire)
+                .unwrap_or_else(|_| self.clone());
+        };
+        match TensorBuffer::new(self.datatype, self.shape.clone()) {
+            None => self.clone(),
+            Some(mut buffer) => {
+                buffer.bytes_mut().copy_from_slice(bytes);
+                buffer.finish()
+            }
+        }
+    }
+
     /// Whether the elements' memory is aligned to their size.
     pub fn is_aligned(&self) -> bool {
         let Data::Fixed(bytes) = &self.data else {

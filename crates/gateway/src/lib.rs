@@ -41,6 +41,7 @@ mod api_key;
 mod api_keys;
 mod audit;
 mod bindings;
+mod cache;
 mod config;
 mod denied;
 mod gateway;
@@ -58,6 +59,10 @@ pub use audit::{
     Audit, AuditAnchors, AuditConfig, AuditConfigError, AuditCounts, AuditError, AuditPlace, Denial,
 };
 pub use bindings::{BindingConfig, BindingError};
+pub use cache::{
+    CacheConfig, CacheControl, CacheError, CacheKey, CacheKeyHasher, CacheOutcome, CachePolicy,
+    CacheStats, Cached, EndpointCacheConfig, ResponseCache,
+};
 pub use config::{AuthConfig, GrantConfig};
 pub use denied::{BadCredentials, Denied, Limited, LimitedBy};
 pub use gateway::{Gateway, TokensError};

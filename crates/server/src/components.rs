@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tidegate_gateway::{
-    AuditAnchors, AuditConfig, AuditConfigError, AuditPlace, AuthConfig, DatabaseQuotas, Gateway,
-    LimitError, Limiter, LimitsConfig, PatternError, TokensError,
+    AuditAnchors, AuditConfig, AuditConfigError, AuditPlace, AuthConfig, CacheConfig, CacheError,
+    DatabaseQuotas, Gateway, LimitError, Limiter, LimitsConfig, PatternError, TokensError,
 };
 use tidegate_observe::cost::{CostConfig, CostError};
 use tidegate_observe::{Objective, ObjectiveError};
 use tidegate_redaction::{PrivacyConfig, PrivacyError, Redactor};
-use tidegate_serving::{MemoryBudget, MetricRegistry, ProcessMetrics, Serving};
+use tidegate_serving::{AnswerCache, MemoryBudget, MetricRegistry, ProcessMetrics, Serving};
 use tidegate_traces::{TracesConfig, TracesError};
 
 use crate::access_control::AccessControl;
@@ -36,8 +36,8 @@ use crate::repository_poll::RepositoryPoller;
 use crate::serving_monitor::ServingMonitor;
 use crate::{
     AlertsConfig, AlertsError, ConsoleConfig, GiveBackMemory, GpuConfig, ReadAllocator,
-    ReplicasConfig, ReplicasError, ServerConfig, Traces, alerting, cost, events, exposition,
-    objectives, replicas, request_memory,
+    ReplicasConfig, ReplicasError, ServerConfig, Traces, alerting, cache_metrics, cost, events,
+    exposition, objectives, replicas, request_memory,
 };
 
 /// The sections of the configuration that the server and its components read.
@@ -49,6 +49,8 @@ pub struct ServerSections {
     pub auth: AuthConfig,
     /// How much callers may ask for.
     pub limits: LimitsConfig,
+    /// Which answers are kept.
+    pub cache: CacheConfig,
     /// The pages for people.
     pub console: ConsoleConfig,
     /// The objectives.
@@ -107,6 +109,8 @@ pub enum ComponentsError {
     #[error(transparent)]
     Tokens(#[from] TokensError),
     #[error(transparent)]
+    Cache(#[from] CacheError),
+    #[error(transparent)]
     Limits(#[from] LimitError),
     #[error(transparent)]
     Replicas(#[from] ReplicasError),
@@ -152,6 +156,7 @@ impl ServerComponents {
         let history = Arc::new(History::new(registry, serving.metrics()));
         base.measure_process(&sections.gpu);
         let connections = ConnectionMetrics::new(registry);
+        cache_metrics::register(serving.cache().cloned(), registry);
         let console_metrics = ConsoleMetrics::new(registry);
         let replica_metrics = ReplicaMetrics::new(registry);
         let exposition = base.exposition();
@@ -288,6 +293,14 @@ pub fn gateway(
     let database = auth.database.as_deref().unwrap_or(registry_database);
     let quotas = Arc::new(DatabaseQuotas::new(database));
     Ok(gateway.with_limiter(Limiter::new(limits, quotas)?))
+}
+
+/// The cache that a configuration asks for; `None` if no endpoint is cached.
+///
+/// # Errors
+/// What cannot be meant.
+pub fn answer_cache(config: &CacheConfig) -> Result<Option<Arc<AnswerCache>>, ComponentsError> {
+    Ok(AnswerCache::new(config)?.map(Arc::new))
 }
 
 /// The parts that most components are made from.

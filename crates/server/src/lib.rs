@@ -34,6 +34,8 @@ mod allocator;
 mod audit;
 mod blocking;
 mod body_buffer;
+mod cache_headers;
+mod cache_metrics;
 mod clock;
 mod codec;
 mod component;
@@ -82,7 +84,7 @@ pub use alerting::{
 };
 pub use allocator::{AllocatorUsage, ReadAllocator};
 pub use components::{
-    ComponentsError, ServerComponents, ServerEnvironment, ServerSections, gateway,
+    ComponentsError, ServerComponents, ServerEnvironment, ServerSections, answer_cache, gateway,
 };
 pub use config::ServerConfig;
 pub use console::ConsoleConfig;

@@ -71,7 +71,7 @@ pub use metrics::{
 };
 pub use models::{IndexEntry, LoadReport, Model, ModelState, Models};
 pub use observation::{Observation, Observations, Outcome};
-pub use pipeline::{Encoded, Exchange, InProcess, Received};
+pub use pipeline::{AnswerCache, CacheStatus, Encoded, Exchange, Executed, InProcess, Received};
 pub use process::{ProcessMetrics, memory_limit_bytes};
 pub use repository_poll::RepositoryPoll;
 pub use request::{

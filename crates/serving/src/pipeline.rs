@@ -6,24 +6,29 @@
 //!    v        v         v         v            v
 //!  authenticate -> authorize -> limit -> receive -> route -> preprocess
 //!                                                              |
-//!       record <- encode <- postprocess <- execute <- schedule +
+//!       record <- encode <- postprocess <- execute <- schedule <- cache
 //! ```
 //!
 //! The steps hand each other types that can be had in no other way: *route* takes an
 //! [`Authorized`], which only the gateway makes, and *schedule* takes what a version has prepared.
 
 mod answer_memory;
+mod cached;
 mod exchange;
+mod execute;
 mod in_process;
 mod postprocess;
 mod record;
 mod resolver;
 
-use tidegate_gateway::{Authorized, Permission};
+use tidegate_gateway::{Authorized, CacheControl, Permission};
 
+use self::cached::CacheableRequest;
+pub use self::cached::{AnswerCache, CacheStatus};
 pub use self::exchange::{Encoded, Exchange, Received};
+pub use self::execute::Executed;
+use self::execute::execute;
 pub use self::in_process::InProcess;
-use self::postprocess::postprocess;
 use self::record::RequestRecord;
 use crate::scheduler::AllowedTime;
 use crate::version::Prepared;
@@ -100,21 +105,47 @@ impl Serving {
         answer_memory::reserve(&mut memory, version, rows, exchange.max_answer_bytes())?;
         let allowed = AllowedTime::of(&work, at);
 
-        // schedule, execute
-        let scheduler = version.scheduler();
-        let submitted = scheduler.submit(work).await;
-        let completed = submitted.map_err(|error| scheduler.explain_deadline(error, allowed))?;
-        record.executed(rows, completed.timing);
-        answer_memory::resize(&mut memory, &completed.outputs)?;
+        // cache
+        let policy = self.cache_policy(&authorized.resource().endpoint, version);
+        let (executed, cache) = match policy {
+            // schedule, execute, postprocess
+            None => {
+                let executed = execute(version, work, &outputs, allowed).await?;
+                record.executed(rows, executed.timing);
+                (executed, None)
+            }
+            Some((cache, policy)) => {
+                let request = CacheableRequest {
+                    version,
+                    work,
+                    wanted: &outputs,
+                    allowed,
+                    tenant: authorized.caller().tenant(),
+                    policy,
+                    control: CacheControl::of(exchange.credentials().headers()),
+                };
+                // Boxed: requests that are not cached need not carry the place for it.
+                let cached = Box::pin(request.answer(cache)).await?;
+                let status = CacheStatus {
+                    outcome: cached.outcome,
+                    age: cached.age,
+                };
+                let executed = Executed::clone(&cached.value).from_cache(status.outcome);
+                record.executed(rows, executed.timing);
+                (executed, Some(status))
+            }
+        };
+        answer_memory::resize(&mut memory, executed.bytes())?;
 
-        // postprocess, encode
+        // encode
         let response = InferResponse {
-            outputs: postprocess(version, completed.outputs, &outputs)?,
-            timing: completed.timing,
+            outputs: executed.outputs,
+            timing: executed.timing,
             cold_start: routed.cold_start,
             version: routed.version,
             memory,
             limits: authorized.limit_status(),
+            cache,
         };
         record.encoding_begins();
         let Encoded { answer, bytes } = exchange.encode(response).await?;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use tidegate_core::{Tensor, TraceContext};
 use tidegate_gateway::{LimitStatus, Resource};
 
-use crate::{MemoryReservation, Timing, Version};
+use crate::{CacheStatus, MemoryReservation, Timing, Version};
 
 /// Longest id of a client's that is shown in its trace, in bytes.
 const MAX_ID_BYTES: usize = 256;
@@ -97,10 +97,12 @@ pub struct InferResponse {
     pub memory: MemoryReservation,
     /// What is left of the caller's limits, if there are any.
     pub limits: Option<Box<LimitStatus>>,
+    /// Where the answer came from, if the endpoint is cached.
+    pub cache: Option<CacheStatus>,
 }
 
 /// A named output.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct OutputTensor {
     /// The place in the version's signature, whose name it has.
     pub index: usize,

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use tidegate_gateway::Gateway;
+use tidegate_gateway::{CachePolicy, Gateway};
 
-use crate::{Fleet, IndexEntry, ModelState, Models, RequestMetrics};
+use crate::{AnswerCache, Fleet, IndexEntry, ModelState, Models, RequestMetrics, Version};
 
 /// Everything that answers requests; shared by all front ends.
 pub struct Serving {
@@ -13,6 +13,8 @@ pub struct Serving {
     /// The models of the registry, if it is followed.
     fleet: Option<Arc<Fleet>>,
     metrics: Arc<RequestMetrics>,
+    /// `None` if no endpoint is cached.
+    cache: Option<Arc<AnswerCache>>,
 }
 
 impl Serving {
@@ -24,6 +26,7 @@ impl Serving {
             metrics: models.request_metrics().clone(),
             models,
             fleet: None,
+            cache: None,
         }
     }
 
@@ -40,6 +43,32 @@ impl Serving {
     #[must_use]
     pub fn with_gateway(self, gateway: Arc<Gateway>) -> Self {
         Self { gateway, ..self }
+    }
+
+    /// Keeps answers in this cache.
+    #[must_use]
+    pub fn with_cache(self, cache: Arc<AnswerCache>) -> Self {
+        Self {
+            cache: Some(cache),
+            ..self
+        }
+    }
+
+    /// The cache; `None` if no endpoint is cached.
+    pub fn cache(&self) -> Option<&Arc<AnswerCache>> {
+        self.cache.as_ref()
+    }
+
+    /// The cache, and how it keeps the answers of an endpoint; `None` if it does not. A version that
+    /// is random on purpose gives another answer each time.
+    pub(crate) fn cache_policy(
+        &self,
+        endpoint: &str,
+        version: &Version,
+    ) -> Option<(&Arc<AnswerCache>, CachePolicy)> {
+        let cache = self.cache.as_ref()?;
+        let policy = cache.policy(endpoint)?;
+        version.is_deterministic().then_some((cache, policy))
     }
 
     /// Who may do what.

@@ -47,9 +47,20 @@ pub struct Version {
     file_bytes: u64,
     threads: usize,
     last_used: LastUsed,
+    load_id: u64,
 }
 
 impl Version {
+    /// A number that no other load of this process has, also not one of the same files.
+    pub(crate) fn load_id(&self) -> u64 {
+        self.load_id
+    }
+
+    /// Whether the same inputs always give the same outputs, as its manifest says.
+    pub(crate) fn is_deterministic(&self) -> bool {
+        self.plan.manifest.deterministic
+    }
+
     /// The model's name.
     pub fn model(&self) -> &str {
         &self.model

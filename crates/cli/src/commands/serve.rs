@@ -95,6 +95,9 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let database = registry_database(&config.registry, config.data.as_deref());
     let gateway = tidegate_server::gateway(&config.auth, &config.limits, &database)?;
     let mut serving = Serving::new(models.clone()).with_gateway(Arc::new(gateway));
+    if let Some(cache) = tidegate_server::answer_cache(&config.cache)? {
+        serving = serving.with_cache(cache);
+    }
     let fleet_metrics = FleetMetrics::new(&registry);
     let mut environment = ServerEnvironment {
         name: server_name(),
@@ -120,6 +123,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
         server: config.server,
         auth: config.auth,
         limits: config.limits,
+        cache: config.cache,
         console: config.console,
         slo: config.slo,
         alerts: config.alerts,

@@ -174,6 +174,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         server,
         mut auth,
         mut limits,
+        mut cache,
         console,
         engines,
         log,
@@ -186,6 +187,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         replicas,
         gpu: _,
     } = Config::default();
+    cache.endpoint.push(Default::default());
     limits.rule.push(every_key_of_a_limit());
     auth.issuer.push(every_key_of_an_issuer());
     auth.binding.push(every_key_of_a_binding());
@@ -212,6 +214,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
             ..auth
         },
         limits,
+        cache,
         console,
         engines,
         log,
@@ -243,7 +246,12 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         );
     }
     all.remove("slo");
-    for (section, list) in [("limits", "rule"), ("auth", "issuer"), ("auth", "binding")] {
+    for (section, list) in [
+        ("cache", "endpoint"),
+        ("limits", "rule"),
+        ("auth", "issuer"),
+        ("auth", "binding"),
+    ] {
         let table = all.get_mut(section).and_then(toml::Value::as_table_mut);
         let entries = table.unwrap().remove(list).unwrap();
         for key in entries[0].as_table().unwrap().keys() {

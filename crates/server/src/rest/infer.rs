@@ -25,11 +25,11 @@ use crate::codec::{
 };
 use crate::front_end::FrontEnd;
 use crate::json::{DecodedRequest, decode_infer, encode_infer};
-use crate::limit_headers;
 use crate::parameters::earlier;
 use crate::request_memory;
 use crate::rest::openapi::{InferRequestBody, InferResponseBody};
 use crate::traces::TraceHeader;
+use crate::{cache_headers, limit_headers};
 
 /// The length of the JSON in a body that has binary data behind it.
 const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -243,7 +243,7 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
         mut response: InferResponse,
     ) -> Result<Encoded<Response>, InferError> {
         let mut memory = std::mem::take(&mut response.memory);
-        let limits = response.limits.take();
+        let (limits, cache) = (response.limits.take(), response.cache);
         let max_bytes = self.front_end.config.max_answer_bytes;
         let (body, json_bytes) = if memory.bytes() <= SMALL_OUTPUTS_BYTES {
             self.form.encode(response, max_bytes)?
@@ -265,6 +265,9 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
             memory,
         )
         .await?;
+        if let Some(cache) = cache {
+            cache_headers::insert(encoded.answer.headers_mut(), cache);
+        }
         if let Some(limits) = limits {
             limit_headers::insert(encoded.answer.headers_mut(), &limits);
         }

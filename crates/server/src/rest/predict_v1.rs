@@ -27,9 +27,8 @@ use super::path::Path;
 use crate::codec::{INLINE_BYTES, decoded_bytes_at_most, encoded_bytes, run_codec};
 use crate::front_end::FrontEnd;
 use crate::json::{decode_instances, encode_predictions};
-use crate::limit_headers;
-use crate::request_memory;
 use crate::traces::TraceHeader;
+use crate::{cache_headers, limit_headers, request_memory};
 
 /// The models that answer.
 #[derive(Serialize, ToSchema)]
@@ -167,7 +166,7 @@ impl Exchange for PredictExchange<'_> {
         mut response: InferResponse,
     ) -> Result<Encoded<Response>, InferError> {
         let mut memory = std::mem::take(&mut response.memory);
-        let limits = response.limits.take();
+        let (limits, cache) = (response.limits.take(), response.cache);
         let bytes = encoded_bytes(&response, |_| false);
         memory.grow(bytes, ErrorCode::AnswerTooLarge)?;
         let max_bytes = self.front_end.config.max_answer_bytes;
@@ -181,6 +180,9 @@ impl Exchange for PredictExchange<'_> {
         };
         let (headers, config) = (self.headers, &self.front_end.config);
         let mut encoded = body::encoded(body, "application/json", headers, config, memory).await?;
+        if let Some(cache) = cache {
+            cache_headers::insert(encoded.answer.headers_mut(), cache);
+        }
         if let Some(limits) = limits {
             limit_headers::insert(encoded.answer.headers_mut(), &limits);
         }

@@ -1,7 +1,5 @@
 //! The memory of answers: reserved before a run where the signature tells how much it will be.
 
-use tidegate_core::Tensor;
-
 use crate::{ErrorCode, InferError, MemoryReservation, Version};
 
 /// Reserves what the outputs of so many rows take at least.
@@ -23,7 +21,6 @@ pub(super) fn reserve(
 }
 
 /// Reserves what the outputs take, once they are known and the inputs are gone.
-pub(super) fn resize(memory: &mut MemoryReservation, outputs: &[Tensor]) -> Result<(), InferError> {
-    let bytes = outputs.iter().map(Tensor::byte_len).sum();
+pub(super) fn resize(memory: &mut MemoryReservation, bytes: usize) -> Result<(), InferError> {
     memory.resize(bytes, ErrorCode::AnswerTooLarge)
 }

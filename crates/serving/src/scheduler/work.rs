@@ -45,7 +45,7 @@ impl Work {
     }
 
     /// The same work once more, with the same tensors.
-    pub(super) fn share(&self) -> Self {
+    pub(crate) fn share(&self) -> Self {
         Self {
             inputs: self.inputs.clone(),
             ..*self

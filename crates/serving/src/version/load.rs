@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
@@ -18,6 +19,9 @@ use crate::scheduler::{Limits, Scheduler};
 use crate::source::reshape::Reshapes;
 use crate::warmup::{self, WarmupReport};
 use crate::{ModelState, check, source};
+
+/// See [`Version::load_id`].
+static NEXT_LOAD_ID: AtomicU64 = AtomicU64::new(0);
 
 /// Why a version cannot be served.
 #[derive(Debug, Error)]
@@ -105,6 +109,7 @@ impl Version {
             file_bytes: plan.file_bytes(),
             threads: artifact.threads(),
             last_used: LastUsed::now(),
+            load_id: NEXT_LOAD_ID.fetch_add(1, Ordering::Relaxed),
             plan,
         };
         // Reading the file and the large batches of warm-up took memory that is free now.

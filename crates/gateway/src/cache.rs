@@ -1,0 +1,15 @@
+//! The response cache: answers that were given before, by everything that they depend on.
+//!
+//! It knows neither models nor answers: a [`CacheKey`] is a hash, and the value is the caller's. An
+//! entry is fresh for a while, then stale for a while, and then gone. Equal requests that come while
+//! the first is being answered wait for it. Errors are never kept.
+
+mod config;
+mod control;
+mod key;
+mod response_cache;
+
+pub use config::{CacheConfig, CacheError, EndpointCacheConfig};
+pub use control::CacheControl;
+pub use key::{CacheKey, CacheKeyHasher};
+pub use response_cache::{CacheOutcome, CachePolicy, CacheStats, Cached, ResponseCache};

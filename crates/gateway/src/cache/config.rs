@@ -1,0 +1,63 @@
+//! The configuration of the response cache.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The `[cache]` section of `tidegate.toml`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CacheConfig {
+    /// Memory that all cached answers may take together, in bytes.
+    pub max_bytes: u64,
+    /// The endpoints whose answers are cached, each in a section `[[cache.endpoint]]`.
+    pub endpoint: Vec<EndpointCacheConfig>,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self {
+            max_bytes: 128 << 20,
+            endpoint: Vec::new(),
+        }
+    }
+}
+
+/// How the answers of an endpoint are cached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EndpointCacheConfig {
+    /// The endpoint; `*` for all that are not named.
+    pub name: String,
+    /// How long an answer is fresh, in milliseconds.
+    pub ttl_ms: u64,
+    /// How long after that it may still be given, while a new one is computed, in milliseconds.
+    pub stale_while_revalidate_ms: u64,
+    /// Whether tenants share answers. The time of an answer then tells a tenant whether another has
+    /// asked the same before.
+    pub shared_between_tenants: bool,
+}
+
+impl Default for EndpointCacheConfig {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            ttl_ms: 60_000,
+            stale_while_revalidate_ms: 0,
+            shared_between_tenants: false,
+        }
+    }
+}
+
+/// A configuration of the cache that cannot be meant.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum CacheError {
+    #[error("cache.endpoint needs a name, or \"*\" for all endpoints")]
+    NoName,
+    #[error("cache.endpoint {0:?} is there twice")]
+    Duplicate(String),
+    #[error("cache.endpoint {0:?}: ttl_ms must be from 1 to 2592000000 (30 days)")]
+    Ttl(String),
+    #[error("cache.max_bytes must be at least 1048576")]
+    TooSmall,
+}

@@ -1,0 +1,316 @@
+//! The cache itself, in the memory of this process.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use moka::future::Cache;
+use moka::policy::Expiry;
+use parking_lot::Mutex;
+
+use super::config::{CacheConfig, CacheError, EndpointCacheConfig};
+use super::control::CacheControl;
+use super::key::CacheKey;
+
+/// What an entry takes besides its value, in bytes, roughly.
+const ENTRY_BYTES: usize = 256;
+const MAX_TTL_MS: u64 = 30 * 24 * 3600 * 1000;
+const MIN_BYTES: u64 = 1 << 20;
+
+/// Where an answer came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheOutcome {
+    /// It was kept, and is fresh.
+    Hit,
+    /// It was kept, is no longer fresh, and is being computed again.
+    Stale,
+    /// It was being computed for another request.
+    Coalesced,
+    /// It was computed for this request.
+    Miss,
+    /// It was computed for this request, as the client asked.
+    Bypass,
+}
+
+impl CacheOutcome {
+    /// Every outcome.
+    pub const ALL: [Self; 5] = [
+        Self::Hit,
+        Self::Stale,
+        Self::Coalesced,
+        Self::Miss,
+        Self::Bypass,
+    ];
+
+    /// Its name in headers and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Stale => "stale",
+            Self::Coalesced => "coalesced",
+            Self::Miss => "miss",
+            Self::Bypass => "bypass",
+        }
+    }
+}
+
+/// An answer, and where it came from.
+#[derive(Clone, Debug)]
+pub struct Cached<V> {
+    /// The answer.
+    pub value: V,
+    /// Where it came from.
+    pub outcome: CacheOutcome,
+    /// How long ago it was computed.
+    pub age: Duration,
+}
+
+/// How the answers of one endpoint are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CachePolicy {
+    /// How long an answer is fresh.
+    pub ttl: Duration,
+    /// How long after that it may still be given.
+    pub stale: Duration,
+    /// Whether tenants share answers.
+    pub is_shared: bool,
+}
+
+impl CachePolicy {
+    fn of(config: &EndpointCacheConfig) -> Self {
+        Self {
+            ttl: Duration::from_millis(config.ttl_ms),
+            stale: Duration::from_millis(config.stale_while_revalidate_ms),
+            is_shared: config.shared_between_tenants,
+        }
+    }
+}
+
+/// Answers by what they depend on.
+pub struct ResponseCache<V> {
+    entries: Cache<CacheKey, Arc<Entry<V>>>,
+    endpoints: HashMap<String, CachePolicy>,
+    others: Option<CachePolicy>,
+    outcomes: [AtomicU64; CacheOutcome::ALL.len()],
+    /// The keys whose stale answers are being computed again.
+    refreshing: Mutex<HashSet<CacheKey>>,
+}
+
+#[derive(Debug)]
+struct Entry<V> {
+    value: V,
+    bytes: usize,
+    computed: Instant,
+    keep_for: Duration,
+}
+
+/// Figures of a cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheStats {
+    /// Kept answers, roughly.
+    pub entries: u64,
+    /// The memory that they take, roughly, in bytes.
+    pub bytes: u64,
+    /// How often each outcome was met, in the order of [`CacheOutcome::ALL`].
+    pub outcomes: [u64; CacheOutcome::ALL.len()],
+}
+
+impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
+    /// The cache that a configuration asks for; `None` if no endpoint is cached.
+    ///
+    /// # Errors
+    /// What cannot be meant.
+    pub fn new(config: &CacheConfig) -> Result<Option<Self>, CacheError> {
+        if config.endpoint.is_empty() {
+            return Ok(None);
+        }
+        if config.max_bytes < MIN_BYTES {
+            return Err(CacheError::TooSmall);
+        }
+        let mut endpoints = HashMap::new();
+        for endpoint in &config.endpoint {
+            let name = &endpoint.name;
+            if name.is_empty() {
+                return Err(CacheError::NoName);
+            }
+            let times_ms = [endpoint.ttl_ms, endpoint.stale_while_revalidate_ms];
+            if endpoint.ttl_ms == 0 || times_ms.iter().any(|ms| *ms > MAX_TTL_MS) {
+                return Err(CacheError::Ttl(name.clone()));
+            }
+            if endpoints
+                .insert(name.clone(), CachePolicy::of(endpoint))
+                .is_some()
+            {
+                return Err(CacheError::Duplicate(name.clone()));
+            }
+        }
+        let entries = Cache::builder()
+            .max_capacity(config.max_bytes)
+            .weigher(|_, entry: &Arc<Entry<V>>| u32::try_from(entry.bytes).unwrap_or(u32::MAX))
+            .expire_after(KeepFor)
+            .build();
+        Ok(Some(Self {
+            entries,
+            others: endpoints.remove("*"),
+            endpoints,
+            outcomes: Default::default(),
+            refreshing: Mutex::default(),
+        }))
+    }
+
+    /// How the answers of an endpoint are kept; `None` if they are not.
+    pub fn policy(&self, endpoint: &str) -> Option<CachePolicy> {
+        self.endpoints.get(endpoint).copied().or(self.others)
+    }
+
+    /// Gives the answer of a key, or has it computed, once for all who ask meanwhile. `compute` gives
+    /// the answer and the bytes that it takes.
+    ///
+    /// # Errors
+    /// The error of the own computation. One of somebody else's is not taken over: their deadline
+    /// may be shorter.
+    pub async fn answer<E, F>(
+        &self,
+        key: CacheKey,
+        policy: CachePolicy,
+        control: CacheControl,
+        compute: impl Fn() -> F,
+    ) -> Result<Cached<V>, E>
+    where
+        E: Clone + Send + Sync + 'static,
+        F: Future<Output = Result<(V, usize), E>>,
+    {
+        if control.no_store {
+            let (value, _) = compute().await?;
+            return Ok(self.counted(value, CacheOutcome::Bypass, Duration::ZERO));
+        }
+        if !control.no_cache
+            && let Some(found) = self.kept(&key, policy, control).await
+        {
+            return Ok(found);
+        }
+        if control.no_cache || control.max_age.is_some() {
+            let entry = Self::entry(compute().await?, policy);
+            self.entries.insert(key, entry.clone()).await;
+            return Ok(self.counted(entry.value.clone(), CacheOutcome::Bypass, Duration::ZERO));
+        }
+        let is_leader = AtomicBool::new(false);
+        let computed = self.entries.entry(key).or_try_insert_with(async {
+            is_leader.store(true, Ordering::Relaxed);
+            compute().await.map(|answer| Self::entry(answer, policy))
+        });
+        match computed.await {
+            Ok(entry) => {
+                let outcome = match entry.is_fresh() {
+                    true => CacheOutcome::Miss,
+                    false => CacheOutcome::Coalesced,
+                };
+                let entry = entry.into_value();
+                Ok(self.counted(entry.value.clone(), outcome, entry.computed.elapsed()))
+            }
+            Err(error) if is_leader.load(Ordering::Relaxed) => Err(E::clone(&error)),
+            Err(_) => {
+                let (value, _) = compute().await?;
+                Ok(self.counted(value, CacheOutcome::Miss, Duration::ZERO))
+            }
+        }
+    }
+
+    /// Keeps an answer that was computed again.
+    pub async fn refresh(&self, key: CacheKey, policy: CachePolicy, answer: Option<(V, usize)>) {
+        if let Some(answer) = answer {
+            self.entries.insert(key, Self::entry(answer, policy)).await;
+        }
+        self.refreshing.lock().remove(&key);
+    }
+
+    /// Whether the caller shall compute a stale answer again: one at a time does.
+    pub fn begin_refresh(&self, key: CacheKey) -> bool {
+        self.refreshing.lock().insert(key)
+    }
+
+    /// Forgets every answer.
+    pub fn clear(&self) {
+        self.entries.invalidate_all();
+    }
+
+    /// Its figures.
+    pub fn stats(&self) -> CacheStats {
+        let outcomes = CacheOutcome::ALL
+            .map(|outcome| self.outcomes[outcome as usize].load(Ordering::Relaxed));
+        CacheStats {
+            entries: self.entries.entry_count(),
+            bytes: self.entries.weighted_size(),
+            outcomes,
+        }
+    }
+
+    async fn kept(
+        &self,
+        key: &CacheKey,
+        policy: CachePolicy,
+        control: CacheControl,
+    ) -> Option<Cached<V>> {
+        let entry = self.entries.get(key).await?;
+        let age = entry.computed.elapsed();
+        if control.max_age.is_some_and(|max_age| age > max_age) {
+            return None;
+        }
+        let outcome = match age < policy.ttl {
+            true => CacheOutcome::Hit,
+            false if age < policy.ttl + policy.stale => CacheOutcome::Stale,
+            false => {
+                // Else whoever computes it next would be given this one.
+                self.entries.invalidate(key).await;
+                return None;
+            }
+        };
+        Some(self.counted(entry.value.clone(), outcome, age))
+    }
+
+    fn entry((value, bytes): (V, usize), policy: CachePolicy) -> Arc<Entry<V>> {
+        Arc::new(Entry {
+            value,
+            bytes: bytes + ENTRY_BYTES,
+            computed: Instant::now(),
+            keep_for: policy.ttl + policy.stale,
+        })
+    }
+
+    fn counted(&self, value: V, outcome: CacheOutcome, age: Duration) -> Cached<V> {
+        self.outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
+        Cached {
+            value,
+            outcome,
+            age,
+        }
+    }
+}
+
+/// Entries are kept as long as they say.
+struct KeepFor;
+
+impl<V> Expiry<CacheKey, Arc<Entry<V>>> for KeepFor {
+    fn expire_after_create(
+        &self,
+        _: &CacheKey,
+        entry: &Arc<Entry<V>>,
+        _: Instant,
+    ) -> Option<Duration> {
+        Some(entry.keep_for)
+    }
+
+    fn expire_after_update(
+        &self,
+        _: &CacheKey,
+        entry: &Arc<Entry<V>>,
+        _: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(entry.keep_for)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! Answers from the response cache.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_core::Tensor;
+use tidegate_gateway::{
+    CacheControl, CacheKey, CacheKeyHasher, CacheOutcome, CachePolicy, Cached, ResponseCache,
+};
+
+use super::execute::{Executed, execute};
+use crate::scheduler::{AllowedTime, Work};
+use crate::{ErrorCode, InferError, OutputTensor, Version};
+
+/// The answers of a server that are kept.
+pub type AnswerCache = ResponseCache<Arc<Executed>>;
+
+/// Where an answer came from, and how long ago it was computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheStatus {
+    /// Where it came from.
+    pub outcome: CacheOutcome,
+    /// How long ago it was computed.
+    pub age: Duration,
+}
+
+/// A request that a version has accepted, whose answer is kept.
+pub(super) struct CacheableRequest<'a> {
+    pub(super) version: &'a Arc<Version>,
+    pub(super) work: Work,
+    pub(super) wanted: &'a [(usize, usize)],
+    pub(super) allowed: Option<AllowedTime>,
+    pub(super) tenant: &'a str,
+    pub(super) policy: CachePolicy,
+    pub(super) control: CacheControl,
+}
+
+impl CacheableRequest<'_> {
+    /// The answer that was kept, or a new one. A stale answer is computed again in the background.
+    pub(super) async fn answer(
+        self,
+        cache: &Arc<AnswerCache>,
+    ) -> Result<Cached<Arc<Executed>>, InferError> {
+        let key = self.key();
+        let (version, work, wanted) = (self.version, &self.work, self.wanted);
+        let compute = || compute(version, work.share(), wanted, self.allowed);
+        let answer = cache.answer(key, self.policy, self.control, compute);
+        // Who waits for another request's run waits no longer than their own deadline.
+        let cached = match work.deadline {
+            None => answer.await?,
+            Some(deadline) => tokio::time::timeout_at(deadline.into(), answer)
+                .await
+                .map_err(|_| too_late())??,
+        };
+        if cached.outcome == CacheOutcome::Stale && cache.begin_refresh(key) {
+            self.refresh(cache.clone(), key);
+        }
+        Ok(cached)
+    }
+
+    fn refresh(self, cache: Arc<AnswerCache>, key: CacheKey) {
+        let (version, wanted, policy) = (self.version.clone(), self.wanted.to_vec(), self.policy);
+        let work = Work {
+            // Nobody waits for it.
+            deadline: None,
+            ..self.work
+        };
+        tokio::spawn(async move {
+            let computed = compute(&version, work, &wanted, None).await;
+            cache.refresh(key, policy, computed.ok()).await;
+        });
+    }
+
+    /// Everything that the answer depends on. A version that was loaded again is another one: its
+    /// files may have changed.
+    fn key(&self) -> CacheKey {
+        let mut hasher = CacheKeyHasher::default();
+        hasher.add_number(self.version.load_id());
+        let tenant = if self.policy.is_shared {
+            ""
+        } else {
+            self.tenant
+        };
+        hasher.add(tenant.as_bytes());
+        for (index, classes) in self.wanted {
+            hasher.add_number(*index as u64);
+            hasher.add_number(*classes as u64);
+        }
+        for input in &self.work.inputs {
+            add_input(&mut hasher, input.as_ref());
+        }
+        hasher.finish()
+    }
+}
+
+/// Inputs are in the order of the signature, whatever the order of the request.
+fn add_input(hasher: &mut CacheKeyHasher, input: Option<&Tensor>) {
+    let Some(tensor) = input else {
+        return hasher.add(b"none");
+    };
+    hasher.add(tensor.datatype().name().as_bytes());
+    hasher.add_number(tensor.shape().len() as u64);
+    for extent in tensor.shape().iter() {
+        hasher.add_number(*extent as u64);
+    }
+    hasher.add(&tensor.wire());
+}
+
+/// Runs a request, and copies its outputs: they may be parts of a batch, all of which they would keep
+/// in memory.
+async fn compute(
+    version: &Version,
+    work: Work,
+    wanted: &[(usize, usize)],
+    allowed: Option<AllowedTime>,
+) -> Result<(Arc<Executed>, usize), InferError> {
+    let executed = execute(version, work, wanted, allowed).await?;
+    let outputs = executed.outputs.iter().map(|output| OutputTensor {
+        index: output.index,
+        tensor: output.tensor.detached(),
+    });
+    let executed = Executed {
+        outputs: outputs.collect(),
+        ..executed
+    };
+    let bytes = executed.bytes();
+    Ok((Arc::new(executed), bytes))
+}
+
+fn too_late() -> InferError {
+    let message = "the deadline passed while another request computed the answer";
+    InferError::new(ErrorCode::DeadlineExceeded, message)
+}
