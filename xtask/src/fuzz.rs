@@ -27,9 +27,12 @@ pub(crate) struct FuzzArgs {
     target: Option<String>,
 }
 
+/// A target of this program.
+type Fuzz = fn(&mut Session) -> Result<()>;
+
 /// Fuzzes until the time is over. What is found lies in `fuzz/artifacts/TARGET`, and is an error.
 pub(crate) fn run(args: &FuzzArgs) -> Result<()> {
-    let own: [(&str, fn(&mut Session) -> Result<()>); 3] = [
+    let own: [(&str, Fuzz); 3] = [
         ("live_http", live::http),
         ("live_grpc", live::grpc),
         ("command_line", command_line::run),

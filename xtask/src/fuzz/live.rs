@@ -88,7 +88,7 @@ fn fuzz_server(session: &mut Session, protocol: &Protocol, data: &Path) -> Resul
             None => session.report("no answer within two seconds", &input.bytes)?,
         }
         last_input = input.bytes;
-        if session.inputs % LOOK_EVERY > 0 {
+        if !session.inputs.is_multiple_of(LOOK_EVERY) {
             continue;
         }
         let Ok(look) = Look::at(&server) else {

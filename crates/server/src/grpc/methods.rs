@@ -169,7 +169,13 @@ impl GrpcService {
         let body = match packed_messages::encoding(&head.headers) {
             None => {
                 let memory = share.begin();
-                Body::new(ReceivedBody::new(body, limits, awaits_first, memory, lifecycle))
+                Body::new(ReceivedBody::new(
+                    body,
+                    limits,
+                    awaits_first,
+                    memory,
+                    lifecycle,
+                ))
             }
             Some(encoding) => {
                 // Counted where it is unpacked.
