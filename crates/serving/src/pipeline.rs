@@ -130,7 +130,7 @@ impl Serving {
                     outcome: cached.outcome,
                     age: cached.age,
                 };
-                let executed = Executed::clone(&cached.value).as_answer_of(status.outcome);
+                let executed = Executed::clone(&cached.value).answering(status.outcome);
                 record.executed(rows, executed.timing);
                 (executed, Some(status))
             }

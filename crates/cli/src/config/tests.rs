@@ -175,6 +175,8 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         mut auth,
         mut limits,
         mut cache,
+        audit,
+        privacy,
         console,
         engines,
         log,
@@ -215,6 +217,11 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         },
         limits,
         cache,
+        audit: tidegate_gateway::AuditConfig {
+            database: text(),
+            ..audit
+        },
+        privacy,
         console,
         engines,
         log,

@@ -154,9 +154,15 @@ impl GrpcService {
     }
 
     /// The answer to a request that may not go on.
-    fn denied(&self, action: &'static str, request: &Request<ClientBody>, error: &InferError) -> Response {
+    fn denied(
+        &self,
+        action: &'static str,
+        request: &Request<ClientBody>,
+        error: &InferError,
+    ) -> Response {
         let denied = DeniedAction::new(action, &self.gateway, request.headers());
-        self.audit.deny(&denied, Some(request.body().client()), error.code);
+        self.audit
+            .deny(&denied, Some(request.body().client()), error.code);
         status(error).into_http()
     }
 

@@ -17,7 +17,7 @@ pub struct Executed {
 
 impl Executed {
     /// The same as an answer: a run that was made for another request takes no time of this one.
-    pub(super) fn as_answer_of(self, outcome: CacheOutcome) -> Self {
+    pub(super) fn answering(self, outcome: CacheOutcome) -> Self {
         match outcome {
             CacheOutcome::Miss | CacheOutcome::Bypass => self,
             _ => Self {
