@@ -119,6 +119,11 @@ impl<R> Authorized<R> {
         &self.resource
     }
 
+    /// Whether limits are about the request.
+    pub fn has_limits(&self) -> bool {
+        self.charge.is_some()
+    }
+
     /// Counts the rows of the request, once they are known.
     ///
     /// # Errors

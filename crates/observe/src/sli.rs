@@ -9,13 +9,14 @@ use std::time::Duration;
 /// `deadline_exceeded` (504), and `queue_full` (429: the server had no capacity). All other codes are
 /// client errors. They count neither as good nor as bad: otherwise a client with a bug could use up
 /// the error budget, or hide that it is used up.
-pub const SERVER_FAULTS: [&str; 9] = [
+pub const SERVER_FAULTS: [&str; 10] = [
     "queue_full",
     "execution_failed",
     "internal",
     "not_ready",
     "memory_full",
     "auth_unavailable",
+    "audit_unavailable",
     "not_saved",
     "shutting_down",
     "deadline_exceeded",

@@ -42,10 +42,18 @@ impl Serving {
     /// request is recorded once, after its answer was encoded.
     pub async fn answer<E: Exchange>(&self, mut exchange: E) -> Result<E::Answer, InferError> {
         let mut record = RequestRecord::new(self.metrics().observations());
-        let outcome = self.run_steps(&mut exchange, &mut record).await;
+        let mut authorized = None;
+        let steps = self.run_steps(&mut exchange, &mut authorized, &mut record);
+        let outcome = steps.await;
         match &outcome {
             Ok(_) => record.answered(),
-            Err(error) => record.failed(error.code, || exchange.take_trace()),
+            Err(error) => {
+                record.failed(error.code, || exchange.take_trace());
+                // What the server could not do uses up no limit.
+                if let Some(mut authorized) = authorized.filter(|_| error.code.is_of_the_server()) {
+                    authorized.refund();
+                }
+            }
         }
         outcome
     }
@@ -53,6 +61,7 @@ impl Serving {
     async fn run_steps<E: Exchange>(
         &self,
         exchange: &mut E,
+        authorized: &mut Option<Authorized<Target>>,
         record: &mut RequestRecord<'_>,
     ) -> Result<E::Answer, InferError> {
         // authenticate, authorize, limit: by what is known before the body is read, so that a
@@ -60,22 +69,8 @@ impl Serving {
         let caller = self.gateway().authenticate(exchange.credentials()).await?;
         let target = exchange.take_target();
         let permitted = self.gateway().authorize(caller, Permission::Call, target)?;
-        let mut authorized = self.gateway().limit(permitted).await?;
-        let outcome = self.run_authorized(exchange, &mut authorized, record).await;
-        if let Err(error) = &outcome
-            && error.code.is_of_the_server()
-        {
-            authorized.refund();
-        }
-        outcome
-    }
+        let authorized = authorized.insert(self.gateway().limit(permitted).await?);
 
-    async fn run_authorized<E: Exchange>(
-        &self,
-        exchange: &mut E,
-        authorized: &mut Authorized<Target>,
-        record: &mut RequestRecord<'_>,
-    ) -> Result<E::Answer, InferError> {
         // receive
         let mut received = exchange.receive().await?;
         let at = received.at;
@@ -100,7 +95,9 @@ impl Serving {
         record.routed(version.stats().counters());
         let Prepared { work, outputs } = version.prepare(request, at)?;
         let rows = work.rows;
-        authorized.charge_rows(rows).await?;
+        if authorized.has_limits() {
+            authorized.charge_rows(rows).await?;
+        }
         // An answer that is too large is refused before it is computed, where its size is known.
         answer_memory::reserve(&mut memory, version, rows, exchange.max_answer_bytes())?;
         let allowed = AllowedTime::of(&work, at);

@@ -233,6 +233,25 @@ fn limits(job: &str) -> Vec<Panel> {
             "{{instance}} console refused",
             format!("increase(tidegate_console_streams_refused_total{{{job}}}[1h])"),
         ),
+        Panel::lines("Cached answers", "ops", "Requests to cached endpoints, by where the answer came from.")
+            .query(
+                "{{outcome}}",
+                format!("sum by (outcome) (rate(tidegate_cache_requests_total{{{job}}}[$__rate_interval]))"),
+            ),
+        Panel::lines("Cache", "bytes", "Memory and number of cached answers.")
+            .query("{{instance}}", format!("tidegate_cache_bytes{{{job}}}"))
+            .query("{{instance}} answers", format!("tidegate_cache_entries{{{job}}}")),
+        Panel::lines(
+            "Audit log",
+            "short",
+            "Rows written in the hour before; rows that could not be written, and denied requests that are not in it.",
+        )
+        .query("{{instance}} rows", format!("increase(tidegate_audit_rows_total{{{job}}}[1h])"))
+        .query("{{instance}} failures", format!("increase(tidegate_audit_failures_total{{{job}}}[1h])"))
+        .query(
+            "{{instance}} denials dropped",
+            format!("increase(tidegate_audit_denials_dropped_total{{{job}}}[1h])"),
+        ),
     ]
 }
 

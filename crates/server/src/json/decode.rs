@@ -360,14 +360,11 @@ fn shape(json: &mut Jiter<'_>, input: &str) -> Result<Shape, InferError> {
             return Err(wrong_shape(input, tidegate_core::ShapeError::Rank { rank }));
         }
         let at = json.current_index();
-        let digits = json
+        let extent = json
             // As digits: through a float, large extents would be rounded instead of refused.
             .known_number_bytes(peek)
-            .map(<[u8]>::to_vec)
+            .map(|digits| std::str::from_utf8(digits).ok()?.parse::<i64>().ok())
             .map_err(|error| malformed(json, &error))?;
-        let extent = std::str::from_utf8(&digits)
-            .ok()
-            .and_then(|digits| digits.parse::<i64>().ok());
         extents.push(extent.ok_or_else(|| {
             let position = json.error_position(at);
             let message = format!(

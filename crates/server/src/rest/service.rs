@@ -14,6 +14,7 @@ use futures_util::TryFutureExt;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
+use memchr::memchr2;
 use tidegate_serving::{InferError, Target};
 
 use super::{ApiError, infer};
@@ -148,7 +149,7 @@ fn target(path: &str) -> Option<Target> {
 
 /// Whether a part of a path is a name as it stands.
 fn is_plain(name: &str) -> bool {
-    !name.is_empty() && !name.contains(['/', '%'])
+    !name.is_empty() && memchr2(b'/', b'%', name.as_bytes()).is_none()
 }
 
 #[cfg(test)]
