@@ -27,6 +27,8 @@ pub(crate) fn run(tests: bool) -> Result<()> {
     }
     if tests {
         environment("tests", &root().join("tests/requirements.txt"))?;
+        // Its own: its dependencies are older than those of the tests.
+        environment("mlserver", &root().join("tests/mlserver/requirements.txt"))?;
         postgres()?;
         debian_package("prometheus", || has_program("promtool"))?;
         debian_package("prometheus-alertmanager", || {

@@ -84,7 +84,7 @@ fn open(path: &Path, name: Option<&str>, limits: &BundleLimits) -> Result<Bundle
     tidegate_engines::check_name(&bundle.manifest().engine)?;
     let artifact = match path.is_file() {
         true => path.to_owned(),
-        false => path.join(&bundle.manifest().artifact),
+        false => path.join(bundle.manifest().artifact_file()),
     };
     let plan = VersionPlan::new(bundle.manifest().clone(), artifact);
     Ok(BundleToCheck {
@@ -141,7 +141,7 @@ fn convert(model: &str, plan: &VersionPlan, limits: &BundleLimits) -> Result<Bun
         ..plan.manifest.clone()
     };
     // The artifact's path is relative to its folder, so it gives how far up that folder is.
-    let depth = Path::new(&manifest.artifact).components().count();
+    let depth = Path::new(manifest.artifact_file()).components().count();
     let folder = plan
         .artifact
         .ancestors()

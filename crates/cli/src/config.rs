@@ -76,6 +76,8 @@ pub(crate) struct EnginesConfig {
     pub(crate) load_trial_timeout_s: u64,
     /// Maximum memory of a trial, in bytes; by default four fifths of the machine's.
     pub(crate) load_trial_memory_bytes: Option<u64>,
+    /// The folder of bearer tokens that remote versions may name.
+    pub(crate) remote_credentials: Option<PathBuf>,
 }
 
 impl Default for EnginesConfig {
@@ -86,6 +88,7 @@ impl Default for EnginesConfig {
             load_trial: true,
             load_trial_timeout_s: 120,
             load_trial_memory_bytes: None,
+            remote_credentials: None,
         }
     }
 }

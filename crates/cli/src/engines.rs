@@ -1,15 +1,21 @@
 //! Finding the engines that are installed.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use tidegate_core::EngineChoice;
 use tidegate_engines::{EngineStatus, Engines, ONNX_RUNTIME};
+use tidegate_remote::{RemoteEngine, Remotes};
 use tracing::{info, warn};
 
 use crate::config::EnginesConfig;
 use crate::options::Engine;
 
-/// Finds the engines, and logs what is missing without ONNX Runtime.
-pub(crate) fn discover(config: &EnginesConfig) -> Engines {
+/// Finds the engines, and logs what is missing without ONNX Runtime. `remotes` sees what happens to
+/// versions that other servers run.
+pub(crate) fn discover(config: &EnginesConfig, remotes: Arc<Remotes>) -> Engines {
     let engines = Engines::discover(config.onnxruntime.as_deref(), config.default.clone());
+    let engines = with_remote(engines, remotes, config.remote_credentials.as_deref());
     match engines.status(ONNX_RUNTIME) {
         EngineStatus::BuiltIn => {}
         EngineStatus::Loaded { library, version } => {
@@ -28,10 +34,18 @@ pub(crate) fn discover(config: &EnginesConfig) -> Engines {
 
 /// Finds the engines without a word.
 pub(crate) fn find(config: &EnginesConfig) -> Engines {
-    Engines::discover(config.onnxruntime.as_deref(), config.default.clone())
+    let engines = Engines::discover(config.onnxruntime.as_deref(), config.default.clone());
+    let credentials = config.remote_credentials.as_deref();
+    with_remote(engines, Arc::default(), credentials)
 }
 
 /// The engines for a command without a configuration.
 pub(crate) fn discover_silently(choice: Option<Engine>) -> Engines {
-    Engines::discover(None, choice.map_or(EngineChoice::Auto, Into::into))
+    let engines = Engines::discover(None, choice.map_or(EngineChoice::Auto, Into::into));
+    with_remote(engines, Arc::default(), None)
+}
+
+fn with_remote(engines: Engines, remotes: Arc<Remotes>, credentials: Option<&Path>) -> Engines {
+    let remote = RemoteEngine::new(remotes, credentials.map(Path::to_owned));
+    engines.with(Arc::new(remote))
 }

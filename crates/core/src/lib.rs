@@ -39,9 +39,9 @@ pub use not_finite::{parse_not_finite, quote_not_finite};
 pub use content_store::is_in_content_store;
 pub use datatype::{DataType, UnknownDataType};
 pub use manifest::{
-    Batching, Category, Column, DeclaredSignature, DeclaredTensor, EngineChoice, EngineOptions,
-    FileSpec, GoldenSample, GraphOptimization, Lineage, Manifest, OutputSpec, ResourceLimits,
-    Tolerance, WarmupSample,
+    Batching, BreakerSpec, Category, Column, DeclaredSignature, DeclaredTensor, EngineChoice,
+    EngineOptions, FileSpec, GoldenSample, GraphOptimization, Lineage, Manifest, OutputSpec,
+    RemoteSpec, ResourceLimits, Tolerance, WarmupSample,
 };
 pub use shape::{Shape, ShapeError};
 pub use signature::{Dim, Signature, SignatureError, TensorSpec};

@@ -2,6 +2,7 @@
 
 mod contract;
 mod lineage;
+mod remote;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ pub use contract::{
     Tolerance, WarmupSample,
 };
 pub use lineage::Lineage;
+pub use remote::{BreakerSpec, RemoteSpec};
 
 /// The manifest of a bundle. Everything but the artifact has a default that is read from the
 /// artifact itself.
@@ -32,6 +34,8 @@ pub struct Manifest {
     pub engine: EngineChoice,
     /// How the engine runs it.
     pub engine_options: EngineOptions,
+    /// The servers that run it, for the engine `remote`.
+    pub remote: Option<RemoteSpec>,
     /// How requests are batched and queued.
     pub batching: Batching,
     /// What the artifact cannot say of its outputs.
@@ -64,6 +68,18 @@ impl Manifest {
     /// The layout that this build reads.
     pub const SCHEMA: u32 = 1;
 
+    /// The file of a bundle that holds its manifest.
+    pub const FILE: &str = "model.toml";
+
+    /// The file that the engine reads, relative to the bundle. A version that other servers run has no
+    /// other one than the manifest.
+    pub fn artifact_file(&self) -> &str {
+        match self.remote {
+            Some(_) => Self::FILE,
+            None => &self.artifact,
+        }
+    }
+
     /// The files of the bundle that this manifest names, the artifact first.
     pub fn named_files(&self) -> impl Iterator<Item = &str> {
         let labels = self
@@ -73,7 +89,7 @@ impl Manifest {
         let samples = self.warmup.iter().map(|sample| sample.file.as_str());
         let golden = self.golden.iter().map(|sample| sample.file.as_str());
         let fixed = self.files.iter().map(|file| file.path.as_str());
-        std::iter::once(self.artifact.as_str())
+        std::iter::once(self.artifact_file())
             .chain(labels)
             .chain(samples)
             .chain(golden)
@@ -91,6 +107,7 @@ impl Default for Manifest {
             artifact: "model.onnx".to_owned(),
             engine: EngineChoice::default(),
             engine_options: EngineOptions::default(),
+            remote: None,
             batching: Batching::default(),
             outputs: Vec::new(),
             signature: DeclaredSignature::default(),

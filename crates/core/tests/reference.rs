@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use tidegate_core::{
-    Batching, DeclaredSignature, DeclaredTensor, EngineChoice, EngineOptions, FileSpec,
-    GraphOptimization, Lineage, Manifest, OutputSpec, ResourceLimits,
+    Batching, BreakerSpec, DeclaredSignature, DeclaredTensor, EngineChoice, EngineOptions,
+    FileSpec, GraphOptimization, Lineage, Manifest, OutputSpec, RemoteSpec, ResourceLimits,
 };
 
 /// A manifest with a value for every field. It is written without `..`, so that a new field cannot
@@ -24,6 +24,7 @@ fn full() -> Manifest {
             intra_op_threads: Some(1),
             graph_optimization: GraphOptimization::All,
         },
+        remote: Some(remote()),
         batching: Batching {
             max_batch_size: Some(1),
             max_queue_delay_us: 0,
@@ -60,6 +61,37 @@ fn full() -> Manifest {
         },
         license: "MIT".to_owned(),
         tags: BTreeMap::new(),
+    }
+}
+
+fn remote() -> RemoteSpec {
+    RemoteSpec {
+        endpoints: vec!["http://a".to_owned()],
+        model: "iris".to_owned(),
+        version: "1".to_owned(),
+        bearer_token_file: Some("a".to_owned()),
+        connect_timeout_ms: 1,
+        request_timeout_ms: 1,
+        load_timeout_ms: 1,
+        max_in_flight: 1,
+        max_answer_bytes: 1,
+        health_interval_ms: 1,
+        ejection_failures: 1,
+        ejection_ms: 1,
+        ejection_max_ms: 1,
+        panic_percent: 1,
+        max_retries: 1,
+        retry_budget_percent: 1,
+        retry_backoff_ms: 1,
+        hedge: true,
+        breaker: BreakerSpec {
+            window_ms: 1,
+            min_requests: 1,
+            failure_percent: 1,
+            slow_request_ms: 1,
+            slow_percent: 1,
+            open_ms: 1,
+        },
     }
 }
 

@@ -1,9 +1,11 @@
 //! The traits between the engines and everything above them.
 
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Instant;
 
-use tidegate_core::{EngineOptions, Signature, Tensor};
+use tidegate_core::{EngineOptions, Signature, Tensor, TraceContext};
 
 use crate::{LoadError, RunError};
 
@@ -100,6 +102,15 @@ pub trait LoadedArtifact: Send + Sync {
         None
     }
 
+    /// Says under which name and number it is served, before the first request.
+    fn serves(&self, _model: &str, _version: &str) {}
+
+    /// Runs requests as they come, many at a time, where a run waits for others instead of computing.
+    /// `None` if instances run them.
+    fn concurrent(&self) -> Option<Arc<dyn ConcurrentRunner>> {
+        None
+    }
+
     /// One more copy that can run a batch of its own.
     ///
     /// # Errors
@@ -124,4 +135,36 @@ pub trait Instance: Send {
     fn run_and_release(&mut self, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, RunError> {
         self.run(inputs)
     }
+}
+
+/// Runs many requests at a time. It waits for something else than this machine's cores, so that no
+/// thread is held while a run is under way.
+pub trait ConcurrentRunner: Send + Sync {
+    /// Runs one request, with inputs and outputs as [`Instance::run`] has them. Dropping the future
+    /// gives the run up.
+    fn run(&self, inputs: Vec<Option<Tensor>>, context: RunContext) -> RunFuture<'_>;
+
+    /// Requests that wait for a place.
+    fn waiting(&self) -> usize;
+}
+
+/// A run under way.
+pub type RunFuture<'a> = Pin<Box<dyn Future<Output = Result<FinishedRun, RunError>> + Send + 'a>>;
+
+/// What a run has to know of its request besides the inputs.
+#[derive(Clone, Debug, Default)]
+pub struct RunContext {
+    /// The latest time at which the outputs are of use.
+    pub deadline: Option<Instant>,
+    /// The request's own span.
+    pub trace: Option<TraceContext>,
+}
+
+/// The outputs of a run that did not start at once.
+#[derive(Debug)]
+pub struct FinishedRun {
+    /// In the order of the signature.
+    pub outputs: Vec<Tensor>,
+    /// When it had waited for its place.
+    pub started: Instant,
 }

@@ -14,6 +14,8 @@ use crate::{ArtifactSummary, Engine, EngineStatus, LoadError, LoadedArtifact, on
 pub const ONNX_RUNTIME: &str = crate::onnxruntime::NAME;
 /// The name of the portable engine.
 pub const PORTABLE: &str = crate::portable::NAME;
+/// The name of the engine whose versions run on other servers.
+pub const REMOTE: &str = "remote";
 
 /// Every engine of this build, in the order in which `auto` prefers them. A new engine adds a line.
 ///
@@ -53,10 +55,10 @@ pub fn check_name(choice: &EngineChoice) -> Result<(), LoadError> {
         return Ok(());
     };
     let engines = all(None);
-    if engines.iter().any(|engine| engine.name() == name) {
+    let names: Vec<&str> = engines.iter().map(|engine| engine.name()).collect();
+    if names.contains(&name.as_str()) || name == REMOTE {
         return Ok(());
     }
-    let names: Vec<&str> = engines.iter().map(|engine| engine.name()).collect();
     Err(LoadError::UnknownEngine {
         name: name
             .chars()
@@ -64,7 +66,7 @@ pub fn check_name(choice: &EngineChoice) -> Result<(), LoadError> {
             .collect::<String>()
             .escape_default()
             .to_string(),
-        known: format!("auto, {}", names.join(" or ")),
+        known: format!("auto, {} or {REMOTE}", names.join(", ")),
     })
 }
 
@@ -91,6 +93,13 @@ impl Engines {
             default,
             cores: cores(),
         }
+    }
+
+    /// These engines and one more, which only versions use that name it.
+    #[must_use]
+    pub fn with(mut self, engine: Arc<dyn Engine>) -> Self {
+        self.engines.push(engine);
+        self
     }
 
     /// Engines without a shared library.

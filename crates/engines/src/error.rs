@@ -65,6 +65,31 @@ pub enum RunError {
     /// The engine failed.
     #[error("the model failed: {0}")]
     Engine(String),
+    /// Another server has no answer.
+    #[error("{message}")]
+    Upstream {
+        /// What kind of failure it is.
+        failure: UpstreamFailure,
+        /// What was wrong, and with which server.
+        message: String,
+    },
+}
+
+/// Why another server that runs a version has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamFailure {
+    /// It cannot be reached, is not ready, or is not asked because it would fail.
+    Unavailable,
+    /// It did not answer in time.
+    TimedOut,
+    /// Its answer cannot be read, or is not what the signature says.
+    Invalid,
+    /// It failed.
+    Failed,
+    /// It refuses these inputs.
+    Rejected,
+    /// Too many requests are under way.
+    Overloaded,
 }
 
 impl RunError {

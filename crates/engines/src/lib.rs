@@ -5,7 +5,8 @@
 //!
 //! To add an engine, write a module that implements [`Engine`] and add a line to the list in
 //! `engines.rs`. The command line, the configuration, the manifest's JSON Schema and the search for
-//! model files read that list.
+//! model files read that list. The engine `remote`, which has no files of its own, is in a crate
+//! above this one and joins with [`Engines::with`].
 //!
 //! ```
 //! use std::path::Path;
@@ -35,7 +36,12 @@ mod onnx;
 mod onnxruntime;
 mod portable;
 
-pub use engine::{Allocator, Engine, EngineStatus, Instance, LoadedArtifact};
-pub use engines::{Engines, ONNX_RUNTIME, PORTABLE, all, artifact_in, check_name, is_artifact};
-pub use error::{LoadError, RunError};
+pub use engine::{
+    Allocator, ConcurrentRunner, Engine, EngineStatus, FinishedRun, Instance, LoadedArtifact,
+    RunContext, RunFuture,
+};
+pub use engines::{
+    Engines, ONNX_RUNTIME, PORTABLE, REMOTE, all, artifact_in, check_name, is_artifact,
+};
+pub use error::{LoadError, RunError, UpstreamFailure};
 pub use onnx::ArtifactSummary;

@@ -351,7 +351,7 @@ fn an_engine_is_known_by_its_name() {
     load("auto").unwrap();
     assert_eq!(
         load("tensorflow").unwrap_err(),
-        "engine \"tensorflow\" is unknown: use auto, onnxruntime or portable"
+        "engine \"tensorflow\" is unknown: use auto, onnxruntime, portable or remote"
     );
     assert_eq!(
         load(ONNX_RUNTIME).unwrap_err(),

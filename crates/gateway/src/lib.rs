@@ -41,6 +41,7 @@ mod api_key;
 mod api_keys;
 mod audit;
 mod bindings;
+mod breaker;
 mod cache;
 mod config;
 mod denied;
@@ -51,6 +52,7 @@ mod limits;
 mod permission;
 mod resource;
 mod role;
+mod sliding_window;
 
 pub use access::{Authorized, Caller, Credentials, Permitted};
 pub use api_key::{KEY_PREFIX, KeyDigest, NewApiKey};
@@ -59,6 +61,9 @@ pub use audit::{
     Audit, AuditAnchors, AuditConfig, AuditConfigError, AuditCounts, AuditError, AuditPlace, Denial,
 };
 pub use bindings::{BindingConfig, BindingError};
+pub use breaker::{
+    Breaker, BreakerChange, BreakerPolicy, BreakerRefusal, BreakerState, BreakerTicket, CallEnd,
+};
 pub use cache::{
     CacheConfig, CacheControl, CacheError, CacheKey, CacheKeyHasher, CacheOutcome, CachePolicy,
     CacheStats, Cached, EndpointCacheConfig, ResponseCache,
@@ -75,3 +80,4 @@ pub use limits::{
 pub use permission::{Permission, Permissions};
 pub use resource::{AllResources, PatternError, Resource, ResourceKind, ResourcePattern};
 pub use role::{Grant, Role, UnknownRole};
+pub use sliding_window::SlidingWindow;

@@ -32,7 +32,7 @@ pub struct Event {
 
 impl Event {
     /// Every name, with what it means.
-    pub const NAMES: [(&str, &str); 16] = [
+    pub const NAMES: [(&str, &str); 24] = [
         ("server.started", "server started"),
         (
             "configuration.changed",
@@ -66,6 +66,35 @@ impl Event {
         (
             "cost.budget_reached",
             "spending reached a share of a cost budget",
+        ),
+        (
+            "remote.breaker_opened",
+            "too many requests to upstream servers failed: requests are refused",
+        ),
+        (
+            "remote.breaker_half_open",
+            "one request tries whether upstream servers work again",
+        ),
+        ("remote.breaker_closed", "upstream servers work again"),
+        (
+            "remote.address_ejected",
+            "an upstream server failed too often and gets no requests",
+        ),
+        (
+            "remote.address_readmitted",
+            "an upstream server works again and gets requests",
+        ),
+        (
+            "remote.address_unhealthy",
+            "an upstream server failed its health checks",
+        ),
+        (
+            "remote.address_healthy",
+            "an upstream server passes its health checks again",
+        ),
+        (
+            "remote.signature_differs",
+            "an upstream server has another signature and gets no requests",
         ),
     ];
 

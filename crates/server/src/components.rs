@@ -10,6 +10,7 @@ use tidegate_gateway::{
 use tidegate_observe::cost::{CostConfig, CostError};
 use tidegate_observe::{Objective, ObjectiveError};
 use tidegate_redaction::{PrivacyConfig, PrivacyError, Redactor};
+use tidegate_remote::Remotes;
 use tidegate_serving::{AnswerCache, MemoryBudget, MetricRegistry, ProcessMetrics, Serving};
 use tidegate_traces::{TracesConfig, TracesError};
 
@@ -31,6 +32,7 @@ use crate::lifecycle::Lifecycle;
 use crate::listen::ConnectionMetrics;
 use crate::objectives::{Objectives, ObjectivesContext};
 use crate::readiness::ReadinessMetrics;
+use crate::remote::RemoteMonitor;
 use crate::replicas::{GroupContext, ReplicaMetrics, Replicas};
 use crate::repository_poll::RepositoryPoller;
 use crate::serving_monitor::ServingMonitor;
@@ -85,6 +87,8 @@ pub struct ServerEnvironment {
     pub registry_database: String,
     /// Whether the server follows the registry.
     pub follows_registry: bool,
+    /// The versions that other servers run, if there may be some.
+    pub remotes: Arc<Remotes>,
     /// How to ask the allocator of the process for its usage, if that is possible.
     pub allocator: Option<ReadAllocator>,
     /// How to make the allocator return free memory, if that is possible.
@@ -163,6 +167,8 @@ impl ServerComponents {
         let redactor = Arc::new(Redactor::new(&sections.privacy)?);
         let journal = EventJournal::new(base.state_file("events.json"), redactor.clone());
         let events = Arc::new(journal);
+        let remotes = base.environment.remotes.clone();
+        let remote = RemoteMonitor::new(remotes, events.clone(), registry);
         let objectives = base.objectives(&sections.slo, &events)?;
         let costs = base.costs(&sections.cost, &events)?;
         let observations = serving.metrics().observations();
@@ -214,6 +220,7 @@ impl ServerComponents {
             replicas,
             monitor,
             Arc::new(repository_poll),
+            Arc::new(remote),
             exposition,
             events,
             alerting.clone(),

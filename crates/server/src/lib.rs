@@ -67,6 +67,7 @@ mod origin;
 mod parameters;
 mod persisted_state;
 mod readiness;
+mod remote;
 mod replicas;
 mod repository_poll;
 mod request_memory;

@@ -12,6 +12,7 @@ use std::time::Instant;
 use tidegate_core::{Manifest, Signature, Tensor};
 use tidegate_engines::{Engines, Instance};
 
+pub(crate) use self::declared::check as declared_signature;
 pub use self::report::{CheckCase, CheckOutcome, CheckReport};
 use crate::sample::{self, Sample};
 use crate::version::DEFAULT_MAX_BATCH_ROWS;
@@ -31,13 +32,18 @@ pub fn check(model: &str, plan: &VersionPlan, engines: &Engines) -> CheckReport 
     let mut report = CheckReport::new(model);
     let folder = folder(plan);
     report.run("files", || files(plan, &folder));
-    report.run("weights", || weights(&plan.artifact));
+    if !plan.is_remote() {
+        report.run("weights", || weights(&plan.artifact));
+    }
     // After files and weights: an engine may crash the process on a broken file.
     let loaded = report.run("load", || load(plan, engines));
     let Some((signature, mut instance)) = loaded else {
         return report;
     };
-    batch(&mut report, &signature, &mut instance, &plan.manifest);
+    match plan.is_remote() {
+        false => batch(&mut report, &signature, &mut instance, &plan.manifest),
+        true => report.skip("batch", "the upstream servers form batches"),
+    }
     samples(&mut report, plan, &signature, &mut *instance);
     labels::check(&mut report, plan, &signature, &mut *instance);
     report
@@ -61,13 +67,18 @@ pub(crate) fn contract(
 /// The checks that need no engine: the files are there, and the weights are numbers.
 pub(crate) fn files_and_weights(plan: &VersionPlan) -> Result<(), String> {
     files(plan, &folder(plan))?;
+    if plan.is_remote() {
+        return Ok(());
+    }
     weights(&plan.artifact)
 }
 
 /// The folder that the manifest's paths are relative to.
 pub(crate) fn folder(plan: &VersionPlan) -> PathBuf {
     // The artifact may lie in a folder of the bundle, such as `1/model.onnx`.
-    let depth = Path::new(&plan.manifest.artifact).components().count();
+    let depth = Path::new(plan.manifest.artifact_file())
+        .components()
+        .count();
     plan.artifact
         .ancestors()
         .nth(depth)

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 use tidegate_core::{ShapeError, SignatureError, TensorError, UnknownDataType};
-use tidegate_engines::RunError;
+use tidegate_engines::{RunError, UpstreamFailure};
 use tidegate_gateway::{Denied, Limited, LimitedBy};
 
 /// Why a request failed: a stable code for machines and a message for people.
@@ -158,10 +158,20 @@ error_codes! {
         "wait for the time in `Retry-After`, or ask for a larger quota";
     QueueFull "queue_full" 429 8
         "the queue of this model is full" "wait for the time in `Retry-After`, then retry";
+    UpstreamRejected "upstream_rejected" 400 3
+        "the upstream server that runs the model refuses the request" "read its reason in the message";
     ExecutionFailed "execution_failed" 500 13
         "the model failed on these inputs" "try the inputs in the model's own framework";
     Internal "internal" 500 13
         "the server has a defect" "report it, with the server's log";
+    UpstreamFailed "upstream_failed" 502 13
+        "the upstream server that runs the model failed on the request" "read its reason in the message, and its log";
+    UpstreamInvalid "upstream_invalid" 502 13
+        "the upstream server's answer cannot be read, or is not as the signature says"
+        "compare its model with the one that was loaded, then load the model again";
+    UpstreamUnavailable "upstream_unavailable" 503 14
+        "no upstream server that runs the model can be reached, or too many requests to them failed lately"
+        "wait for the time in `Retry-After`, then retry";
     NotSaved "not_saved" 503 14
         "the change is in effect, but was not saved: a restart loses it"
         "make the data folder writable, or free its disk, then repeat the change";
@@ -193,9 +203,11 @@ impl ErrorCode {
     /// After how many seconds a retry may succeed, if it may.
     pub const fn retry_after_s(self) -> Option<u64> {
         match self {
-            Self::QueueFull | Self::MemoryFull | Self::AuthUnavailable | Self::ShuttingDown => {
-                Some(1)
-            }
+            Self::QueueFull
+            | Self::MemoryFull
+            | Self::AuthUnavailable
+            | Self::UpstreamUnavailable
+            | Self::ShuttingDown => Some(1),
             _ => None,
         }
     }
@@ -271,7 +283,19 @@ impl From<RunError> for InferError {
         let code = match &error {
             RunError::Input { .. } => ErrorCode::DatatypeMismatch,
             RunError::Engine(_) => ErrorCode::ExecutionFailed,
+            RunError::Upstream { failure, .. } => upstream_code(*failure),
         };
         Self::new(code, error.to_string())
+    }
+}
+
+fn upstream_code(failure: UpstreamFailure) -> ErrorCode {
+    match failure {
+        UpstreamFailure::Unavailable => ErrorCode::UpstreamUnavailable,
+        UpstreamFailure::TimedOut => ErrorCode::DeadlineExceeded,
+        UpstreamFailure::Invalid => ErrorCode::UpstreamInvalid,
+        UpstreamFailure::Failed => ErrorCode::UpstreamFailed,
+        UpstreamFailure::Rejected => ErrorCode::UpstreamRejected,
+        UpstreamFailure::Overloaded => ErrorCode::QueueFull,
     }
 }

@@ -174,7 +174,7 @@ impl LoadTrials {
                 "loading it crashed the server {crashes} times, so it is not loaded again; remove {marker} to try it"
             ));
         }
-        if trial == Trial::Skip {
+        if trial == Trial::Skip || plan.is_remote() {
             return Ok(());
         }
         let is_retry = trial == Trial::Retry || crashes > 0;
@@ -208,6 +208,9 @@ impl LoadTrials {
                 // One child for all of them: most of a trial is the start of a process.
                 let mut child = None;
                 while let Some((model, plan)) = plans.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if plan.is_remote() {
+                        continue; // No content of it runs here.
+                    }
                     let key = ContentKey::of(plan, &self.environment, &self.ledger);
                     if let Ok(key) = key
                         && self.ledger.crashes(&key) == 0
@@ -288,6 +291,9 @@ pub fn check_in_child(
     settings: &TrialSettings,
     engines: impl FnOnce() -> Engines,
 ) -> CheckReport {
+    if plan.is_remote() {
+        return crate::check(model, plan, &engines());
+    }
     match TrialRequest::new(model, plan, TrialTask::Check, settings).run(&mut None) {
         Ok(TrialAnswer::Checked(report)) => report,
         Ok(TrialAnswer::Loaded(_)) | Err(TrialFailure::NotTried(_)) => {

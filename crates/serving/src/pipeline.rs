@@ -94,7 +94,9 @@ impl Serving {
         // A request that cannot be decoded counts for no version, whichever step finds it out.
         record.routed(version.stats().counters());
         let Prepared { work, outputs } = version.prepare(request, at)?;
-        let rows = work.rows;
+        let rows = version
+            .remote()
+            .map_or(work.rows, |remote| remote.rows(&work));
         if authorized.has_limits() {
             authorized.charge_rows(rows).await?;
         }
@@ -107,7 +109,7 @@ impl Serving {
         let (executed, cache) = match policy {
             // schedule, execute, postprocess
             None => {
-                let executed = execute(version, work, &outputs, allowed).await?;
+                let executed = execute(version, work, &outputs, allowed, record.trace()).await?;
                 record.executed(rows, executed.timing);
                 (executed, None)
             }
@@ -117,6 +119,7 @@ impl Serving {
                     work,
                     wanted: &outputs,
                     allowed,
+                    trace: record.trace(),
                     tenant: authorized.caller().tenant(),
                     policy,
                     control: CacheControl::of(exchange.credentials().headers()),

@@ -6,6 +6,7 @@ mod load;
 mod metrics;
 mod plan;
 mod prepare;
+mod remote;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub(crate) use self::load::try_to_load;
 pub(crate) use self::metrics::LoadMetrics;
 pub use self::plan::VersionPlan;
 pub(crate) use self::prepare::Prepared;
+use self::remote::RemoteRuns;
 use crate::VersionFigures;
 use crate::request_sample::RequestSample;
 use crate::scheduler::Scheduler;
@@ -40,6 +42,8 @@ pub struct Version {
     reshapes: Reshapes,
     known_answer: KnownAnswer,
     scheduler: Scheduler,
+    /// `Some` if other servers run it: its requests do not wait for instances.
+    remote: Option<RemoteRuns>,
     stats: Arc<VersionStats>,
     memory_bytes: u64,
     load_time: Duration,
@@ -96,6 +100,11 @@ impl Version {
         &self.scheduler
     }
 
+    /// How other servers run it, if they do.
+    pub(crate) fn remote(&self) -> Option<&RemoteRuns> {
+        self.remote.as_ref()
+    }
+
     /// Class names of an output: those of a file, or those that the artifact itself has.
     pub fn labels(&self, output: &str) -> Option<&[String]> {
         self.plan.labels.get(output).map(Vec::as_slice)
@@ -108,7 +117,8 @@ impl Version {
 
     /// Sets the gauge of requests that wait.
     pub fn count_waiting(&self) {
-        self.stats.set_queued(self.scheduler.queued());
+        let remote = self.remote.as_ref().map_or(0, RemoteRuns::waiting);
+        self.stats.set_queued(self.scheduler.queued() + remote);
     }
 
     /// How much the process grew while it was loaded, in bytes. Includes what other loads took at

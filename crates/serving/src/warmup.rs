@@ -38,6 +38,17 @@ pub(crate) struct WarmupReport {
     pub(crate) run_times: Vec<RunTime>,
 }
 
+impl WarmupReport {
+    /// What is known of a version that is not run before it answers.
+    pub(crate) fn declared(manifest: &Manifest) -> Self {
+        let max_batch_size = manifest.batching.max_batch_size;
+        Self {
+            max_batch_rows: max_batch_size.and_then(NonZeroUsize::new),
+            ..Self::default()
+        }
+    }
+}
+
 /// The largest batch that a manifest asks for, `Some(0)` for none. Rows of a model that is random on
 /// purpose cannot be compared.
 pub(crate) fn wanted_batch_size(manifest: &Manifest) -> Option<usize> {

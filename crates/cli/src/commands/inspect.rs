@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use tidegate_core::{EngineChoice, Signature};
+use tidegate_core::{EngineChoice, RemoteSpec, Signature};
 use tidegate_engines::{ArtifactSummary, EngineStatus, Engines, LoadError, ONNX_RUNTIME};
 use tidegate_serving::{VersionPlan, scan};
 
@@ -25,8 +25,7 @@ impl Inspect {
         let engines = engines::discover_silently(None);
         for (name, plans) in scan(&self.path)? {
             for plan in plans {
-                let summary = Engines::summarize(&plan.artifact)?;
-                for (label, value) in describe(&name, &plan, &summary, &engines) {
+                for (label, value) in lines(&name, &plan, &engines)? {
                     print_line!("{label:<12}{value}");
                 }
                 print_text("\n");
@@ -37,6 +36,39 @@ impl Inspect {
 }
 
 /// The lines about a version: label and value.
+fn lines(name: &str, plan: &VersionPlan, engines: &Engines) -> Result<Vec<(&'static str, String)>> {
+    if let Some(remote) = &plan.manifest.remote {
+        return Ok(describe_remote(name, plan, remote, engines));
+    }
+    let summary = Engines::summarize(&plan.artifact)?;
+    Ok(describe(name, plan, &summary, engines))
+}
+
+/// Of a version that other servers run, they have all there is to know.
+fn describe_remote(
+    name: &str,
+    plan: &VersionPlan,
+    remote: &RemoteSpec,
+    engines: &Engines,
+) -> Vec<(&'static str, String)> {
+    let mut lines = vec![
+        ("model", format!("{name}, version {}", plan.number)),
+        ("engine", engine(plan, engines)),
+        ("servers", remote.endpoints.join(", ")),
+    ];
+    match load(plan, engines) {
+        Err(problem) => lines.push(("load", format!("FAILED: {problem}"))),
+        Ok(signature) => {
+            let inputs = signature.inputs.iter().map(|spec| ("input", tensor(spec)));
+            lines.extend(inputs);
+            let outputs = signature.outputs.iter();
+            lines.extend(outputs.map(|spec| ("output", tensor(spec))));
+        }
+    }
+    lines
+}
+
+/// The lines about a version with a file of its own.
 fn describe(
     name: &str,
     plan: &VersionPlan,

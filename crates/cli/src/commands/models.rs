@@ -92,6 +92,9 @@ fn found_under(path: &Path) -> Result<Vec<[String; 4]>> {
 
 /// The inputs of a model, or the problem with them.
 fn state_and_inputs(plan: &VersionPlan) -> (&'static str, String) {
+    if let Some(remote) = &plan.manifest.remote {
+        return ("REMOTE", remote.endpoints.join(", "));
+    }
     let summary = match Engines::summarize(&plan.artifact) {
         Ok(summary) => summary,
         Err(problem) => return ("UNREADABLE", problem.to_string()),

@@ -1,6 +1,7 @@
 //! `tidegate serve`.
 
 mod options;
+mod remote_model;
 
 use std::fs::File;
 use std::path::Path;
@@ -13,6 +14,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tidegate_engines::Engines;
 use tidegate_redaction::Redactor;
 use tidegate_registry::RegistryConfig;
+use tidegate_remote::Remotes;
 use tidegate_server::{Server, ServerComponents, ServerEnvironment, ServerSections, StopCause};
 use tidegate_serving::{
     Fleet, FleetMetrics, LoadReport, LoadTrials, MetricRegistry, Models, RegistryLink, Serving,
@@ -21,6 +23,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
 pub(super) use self::options::Serve;
+use self::remote_model::RemoteBundles;
 use crate::config::{self, Config};
 use crate::environment::{default_data_folder, server_name};
 use crate::output::{counted, named_problem, print_line};
@@ -34,7 +37,10 @@ impl Serve {
     pub(super) fn run(self) -> Result<ExitCode> {
         let started = Instant::now();
         let mut config = config::load(self.config.as_deref(), config::environment())?;
+        // Held until the process ends: a model is read again when it is loaded again.
+        let remote = RemoteBundles::write(&self.remote)?;
         self.override_config(&mut config);
+        config.models.extend(remote.paths.iter().cloned());
         // Without paths, the registry is all there is to serve.
         let follows = config.fleet.follow.unwrap_or(config.models.is_empty());
         if config.models.is_empty() && !follows {
@@ -87,7 +93,8 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let mut signals = Signals::new()?;
     // As it is used, flags and variables included; secrets are left out when it is serialized.
     let effective = serde_json::to_value(&config)?;
-    let engines = engines::discover(&config.engines);
+    let remotes = Arc::new(Remotes::default());
+    let engines = engines::discover(&config.engines, remotes.clone());
     let registry = Arc::new(MetricRegistry::new());
     let trials = load_trials(&config, follows, &engines);
     let models = Models::new(config.models, engines.clone(), &registry);
@@ -105,6 +112,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
         data_folder: config.data.clone(),
         registry_database: database,
         follows_registry: follows,
+        remotes,
         allocator: Some(allocator::usage),
         give_back: Some(allocator::give_back),
     };

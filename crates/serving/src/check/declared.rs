@@ -2,7 +2,8 @@
 
 use tidegate_core::{DeclaredSignature, DeclaredTensor, Dim, Signature, TensorSpec};
 
-pub(super) fn check(declared: &DeclaredSignature, found: &Signature) -> Result<(), String> {
+/// In what the artifact differs from the declaration, if it does.
+pub(crate) fn check(declared: &DeclaredSignature, found: &Signature) -> Result<(), String> {
     for tensor in &declared.inputs {
         compare("input", tensor, &found.inputs)?;
     }

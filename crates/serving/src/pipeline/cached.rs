@@ -10,7 +10,7 @@ use tidegate_gateway::{
 
 use super::execute::{Executed, execute};
 use crate::scheduler::{AllowedTime, Work};
-use crate::{ErrorCode, InferError, OutputTensor, Version};
+use crate::{ErrorCode, InferError, OutputTensor, RequestTrace, Version};
 
 /// The answers of a server that are kept.
 pub type AnswerCache = ResponseCache<Arc<Executed>>;
@@ -30,6 +30,7 @@ pub(super) struct CacheableRequest<'a> {
     pub(super) work: Work,
     pub(super) wanted: &'a [(usize, usize)],
     pub(super) allowed: Option<AllowedTime>,
+    pub(super) trace: Option<&'a RequestTrace>,
     pub(super) tenant: &'a str,
     pub(super) policy: CachePolicy,
     pub(super) control: CacheControl,
@@ -43,7 +44,7 @@ impl CacheableRequest<'_> {
     ) -> Result<Cached<Arc<Executed>>, InferError> {
         let key = self.key();
         let (version, work, wanted) = (self.version, &self.work, self.wanted);
-        let compute = || compute(version, work.share(), wanted, self.allowed);
+        let compute = || compute(version, work.share(), wanted, self.allowed, self.trace);
         let answer = cache.answer(key, self.policy, self.control, compute);
         // Who waits for another request's run waits no longer than their own deadline.
         let cached = match work.deadline {
@@ -66,7 +67,7 @@ impl CacheableRequest<'_> {
             ..self.work
         };
         tokio::spawn(async move {
-            let computed = compute(&version, work, &wanted, None).await;
+            let computed = compute(&version, work, &wanted, None, None).await;
             cache.refresh(key, policy, computed.ok()).await;
         });
     }
@@ -113,8 +114,9 @@ async fn compute(
     work: Work,
     wanted: &[(usize, usize)],
     allowed: Option<AllowedTime>,
+    trace: Option<&RequestTrace>,
 ) -> Result<(Arc<Executed>, usize), InferError> {
-    let executed = execute(version, work, wanted, allowed).await?;
+    let executed = execute(version, work, wanted, allowed, trace).await?;
     let outputs = executed.outputs.iter().map(|output| OutputTensor {
         index: output.index,
         tensor: output.tensor.detached(),

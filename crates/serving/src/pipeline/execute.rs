@@ -4,7 +4,7 @@ use tidegate_gateway::CacheOutcome;
 
 use super::postprocess::postprocess;
 use crate::scheduler::{AllowedTime, Work};
-use crate::{InferError, OutputTensor, Timing, Version};
+use crate::{InferError, OutputTensor, RequestTrace, Timing, Version};
 
 /// What a run gave.
 #[derive(Clone, Debug)]
@@ -42,9 +42,13 @@ pub(super) async fn execute(
     work: Work,
     wanted: &[(usize, usize)],
     allowed: Option<AllowedTime>,
+    trace: Option<&RequestTrace>,
 ) -> Result<Executed, InferError> {
     let scheduler = version.scheduler();
-    let submitted = scheduler.submit(work).await;
+    let submitted = match version.remote() {
+        None => scheduler.submit(work).await,
+        Some(remote) => remote.run(work, trace).await,
+    };
     let completed = submitted.map_err(|error| scheduler.explain_deadline(error, allowed))?;
     Ok(Executed {
         timing: completed.timing,

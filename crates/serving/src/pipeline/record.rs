@@ -45,6 +45,11 @@ impl<'a> RequestRecord<'a> {
         self.trace = trace;
     }
 
+    /// Its place in a trace, if it has one.
+    pub(super) fn trace(&self) -> Option<&RequestTrace> {
+        self.trace.as_deref()
+    }
+
     /// A version will answer it.
     pub(super) fn routed(&mut self, counters: &Arc<VersionCounters>) {
         self.counters = Some(counters.clone());

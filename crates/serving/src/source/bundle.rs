@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tidegate_core::Manifest;
+use tidegate_engines::REMOTE;
 use tidegate_registry::CachedVersion;
 
 use super::{SourceError, inside, read_labels, read_text};
@@ -77,11 +78,22 @@ pub fn parse_manifest(text: &str) -> Result<Manifest, String> {
     }
     // Here, so that a misspelt engine shows when the bundle is read and not when it first loads.
     tidegate_engines::check_name(&manifest.engine).map_err(|error| error.to_string())?;
+    check_remote(&manifest)?;
     Ok(manifest)
 }
 
+/// The section and the engine belong together: one without the other is a mistake.
+fn check_remote(manifest: &Manifest) -> Result<(), String> {
+    let is_chosen = manifest.engine.name() == REMOTE;
+    match (is_chosen, &manifest.remote) {
+        (true, None) => Err("engine = \"remote\" needs a section [remote]".to_owned()),
+        (false, Some(_)) => Err("a section [remote] needs engine = \"remote\"".to_owned()),
+        _ => Ok(()),
+    }
+}
+
 fn plan(folder: &Path, manifest: Manifest) -> Result<VersionPlan, SourceError> {
-    let artifact = inside(folder, &manifest.artifact)?;
+    let artifact = inside(folder, manifest.artifact_file())?;
     let mut labels = HashMap::new();
     for output in &manifest.outputs {
         if let Some(file) = &output.labels {

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
-use tidegate_core::Signature;
-use tidegate_engines::{Allocator, Engines, Instance, LoadError, LoadedArtifact};
+use tidegate_core::{Manifest, Signature};
+use tidegate_engines::{Allocator, Engines, Instance, LoadError, LoadedArtifact, REMOTE};
 use tracing::{info, warn};
 
 use super::known_answer::KnownAnswer;
-use super::{DEFAULT_MAX_BATCH_ROWS, LastUsed, LoadMetrics, Version, VersionPlan};
+use super::{DEFAULT_MAX_BATCH_ROWS, LastUsed, LoadMetrics, RemoteRuns, Version, VersionPlan};
 use crate::clock::unix_ms;
 use crate::memory::{self, MemoryUsage};
 use crate::scheduler::{Limits, Scheduler};
@@ -60,21 +60,22 @@ impl Version {
         let artifact = engines.load(&plan.artifact, &manifest.engine, &manifest.engine_options)?;
         let mut signature = declared_signature(&plan, artifact.signature())?;
         let mut instances = default_instances(&*artifact)?;
+        let runner = artifact.concurrent();
 
         report_state(ModelState::Warming);
-        let max_batch_size = warmup::wanted_batch_size(manifest);
-        let warmup = warmup::run(
-            &signature,
-            &mut instances,
-            max_batch_size,
-            DEFAULT_MAX_BATCH_ROWS,
-        )?;
+        let warmup = match &runner {
+            None => warm_up(&signature, &mut instances, manifest)?,
+            // The servers that run it have warmed it, and synthetic requests would be in the way of
+            // their clients.
+            Some(_) => WarmupReport::declared(manifest),
+        };
         if plan.is_from_registry() {
             check::contract(&plan, &signature, &mut *instances[0])
                 .map_err(VersionLoadError::Checks)?;
         }
 
         // Clients see their own shapes from here on. Everything above asked the model.
+        artifact.serves(model, &plan.number.to_string());
         let reshapes = Reshapes::of(plan.triton.as_ref(), &mut signature);
         let number = plan.number.to_string();
         let max_rows = warmup.max_batch_rows.map_or(1, NonZeroUsize::get);
@@ -90,6 +91,7 @@ impl Version {
             scheduler.learn(*bytes, *run_time);
         }
         add_classes(&mut plan.labels, &*artifact, &signature);
+        let remote = runner.map(|runner| RemoteRuns::new(runner, stats.clone(), &signature));
         let load_time = started.elapsed();
         // After the warm-up, since engines take memory in their first runs too.
         let memory_bytes = memory_before.growth(engine.allocator() == Allocator::CLibrary);
@@ -102,6 +104,7 @@ impl Version {
             signature,
             reshapes,
             scheduler,
+            remote,
             stats,
             memory_bytes,
             load_time,
@@ -156,6 +159,15 @@ impl Version {
     }
 }
 
+fn warm_up(
+    signature: &Signature,
+    instances: &mut [Box<dyn Instance>],
+    manifest: &Manifest,
+) -> Result<WarmupReport, LoadError> {
+    let max_batch_size = warmup::wanted_batch_size(manifest);
+    warmup::run(signature, instances, max_batch_size, DEFAULT_MAX_BATCH_ROWS)
+}
+
 /// Adds the names of classes that the artifact itself has. A file with others goes first.
 fn add_classes(
     labels: &mut HashMap<String, Vec<String>>,
@@ -201,6 +213,14 @@ fn declared_signature(plan: &VersionPlan, found: &Signature) -> Result<Signature
     let mut signature = found.clone();
     if let Some(config) = &plan.triton {
         source::triton::check_declared(config, &mut signature)?;
+    }
+    if plan.is_remote() {
+        // Also of a folder: people declare what they rely on, and the servers can change.
+        let declared = check::declared_signature(&plan.manifest.signature, &signature);
+        declared.map_err(|problem| LoadError::Engine {
+            engine: REMOTE,
+            message: problem,
+        })?;
     }
     for output in &plan.manifest.outputs {
         if signature.output(&output.name).is_err() {

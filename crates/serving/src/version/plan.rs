@@ -55,6 +55,11 @@ impl VersionPlan {
         self.files.is_some()
     }
 
+    /// Whether other servers run it.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.manifest.remote.is_some()
+    }
+
     /// The size of its files: all those of the registry, else the artifact alone.
     pub(super) fn file_bytes(&self) -> u64 {
         match &self.files {

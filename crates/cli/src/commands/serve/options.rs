@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use tidegate_server::listen_address;
 
+use super::remote_model::RemoteModel;
 use crate::config::{Config, LogFormat};
 use crate::options::Engine;
 
@@ -16,6 +17,9 @@ pub(crate) struct Serve {
     /// folder of these; without a path, the models of the registry
     #[arg(value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
+    /// Serve a model of another inference server, as http://HOST:PORT/MODEL or grpc://HOST:PORT/MODEL
+    #[arg(long, value_name = "URL")]
+    pub(super) remote: Vec<RemoteModel>,
     /// Serve the models of the registry too, and follow its changes
     #[arg(long)]
     pub(super) registry: bool,

@@ -1,0 +1,338 @@
+"""A Tidegate in front of other inference servers: it answers as they do, and bears what befalls them."""
+
+import concurrent.futures
+import socket
+import subprocess
+import time
+
+import pytest
+import requests
+
+from conftest import BINARY, PATIENCE_S
+from upstream import GrpcUpstream, RestUpstream
+
+BODY = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [0.1, -3.0]}]}
+# No request of these tests is slow, so that the machine's load opens no breaker.
+NO_BREAKER = "[remote.breaker]\nfailure_percent = 0"
+DECLARED = "".join(
+    f'[[signature.{side}]]\nname = "{name}"\ndatatype = "FP32"\nshape = [-1, 2]\n'
+    for side, name in [("inputs", "x"), ("outputs", "y")]
+)
+
+
+def until(condition):
+    """Waits for a condition; gives its value."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(0.02)
+    raise AssertionError("it never happened")
+
+
+@pytest.fixture
+def upstream():
+    """Starts servers that live for one test."""
+    servers = []
+
+    def upstream(kind=RestUpstream, **options):
+        servers.append(kind(**options))
+        return servers[-1]
+
+    yield upstream
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def gateway(start, tmp_path):
+    """A gateway for the model `m` of some servers."""
+
+    def gateway(*servers, settings="", breaker=NO_BREAKER, flags=(), top=""):
+        bundle = tmp_path / "m"
+        bundle.mkdir()
+        urls = ", ".join(f'"{getattr(server, "url", server)}"' for server in servers)
+        (bundle / "model.toml").write_text(
+            f'engine = "remote"\n{top}\n[remote]\nendpoints = [{urls}]\nhealth_interval_ms = 50\n{settings}\n{breaker}\n'
+        )
+        return start(bundle, flags=flags)
+
+    return gateway
+
+
+def outcome(response):
+    return response.status_code, response.json().get("code")
+
+
+def events(server, prefix):
+    """The names of the events of remote versions that begin so, the oldest first."""
+    found = requests.get(server.url("/api/events"), params={"name": "remote"}, timeout=PATIENCE_S).json()
+    return [event["name"] for event in reversed(found) if event["name"].startswith(prefix)]
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_answers_are_those_of_the_server_behind(server, start, tmp_path, heldout, protocol):
+    address = {"http": server.http, "grpc": server.grpc}[protocol]
+    bundle = tmp_path / heldout.name
+    bundle.mkdir()
+    settings = f'engine = "remote"\n[remote]\nendpoints = ["{protocol}://{address}"]\n'
+    (bundle / "model.toml").write_text(settings)
+    gateway = start(bundle)
+    described = [requests.get(one.url(f"/v2/models/{heldout.name}"), timeout=PATIENCE_S).json() for one in (server, gateway)]
+    assert described[0]["inputs"] == described[1]["inputs"]
+    assert described[0]["outputs"] == described[1]["outputs"]
+    for rows in (slice(0, 1), slice(0, 40)):
+        body = {"inputs": [heldout.tensor(rows)]}
+        own, passed_on = (one.infer(heldout.name, body) for one in (server, gateway))
+        assert own.status_code == passed_on.status_code == 200, passed_on.text
+        assert own.json()["outputs"] == passed_on.json()["outputs"]
+
+
+def test_a_model_of_another_server_needs_no_bundle(server, start, heldout):
+    gateway = start(flags=["--remote", f"http://{server.http}/{heldout.name}"])
+    body = {"inputs": [heldout.tensor(slice(0, 3))]}
+    assert gateway.infer(heldout.name, body).json()["outputs"] == server.infer(heldout.name, body).json()["outputs"]
+
+
+def test_inputs_are_checked_here_and_outputs_can_be_chosen(upstream, gateway):
+    behind = upstream()
+    server = gateway(behind)
+    wrong = {"inputs": [{**BODY["inputs"][0], "shape": [2, 1]}]}
+    assert outcome(server.infer("m", wrong)) == (400, "wrong_dimension")
+    assert not behind.asked
+    answer = server.infer("m", {**BODY, "outputs": [{"name": "y"}]}).json()
+    assert answer["outputs"] == [{"name": "y", "datatype": "FP32", "shape": [1, 2], "data": [0.2, -6.0]}]
+    assert "input" in requests.get(server.url("/v2/models/m/config"), timeout=PATIENCE_S).text
+    assert server.metric("tidegate_remote_attempts_total", outcome="answered") == 1
+
+
+# behaviour: (HTTP status, code, attempts of one request)
+FAULTS = {
+    "hang": (504, "deadline_exceeded", 1),
+    "reset": (503, "upstream_unavailable", 3),
+    "reset_within_answer": (503, "upstream_unavailable", 1),
+    "no_http": (502, "upstream_invalid", 1),
+    "no_json": (502, "upstream_invalid", 1),
+    "no_outputs": (502, "upstream_invalid", 1),
+    "other_shape": (502, "upstream_invalid", 1),
+    "other_type": (502, "upstream_invalid", 1),
+    "other_name": (502, "upstream_invalid", 1),
+    "too_few": (502, "upstream_invalid", 1),
+    "redirect": (502, "upstream_invalid", 1),
+    "fail": (502, "upstream_failed", 1),
+    "deny": (502, "upstream_failed", 1),
+    "unready": (503, "upstream_unavailable", 3),
+    "reject": (400, "upstream_rejected", 1),
+    "crowded": (429, "queue_full", 1),
+}
+
+
+def test_each_fault_of_a_server_has_its_error_and_no_answer(upstream, gateway):
+    behind = upstream()
+    top = "[batching]\nmax_batch_size = 8"
+    server = gateway(behind, settings="request_timeout_ms = 1000\nretry_backoff_ms = 1\nretry_budget_percent = 100", top=top)
+    for behaviour, (status, code, attempts) in FAULTS.items():
+        behind.behaviour = behaviour
+        behind.asked.clear()
+        refused = server.infer("m", BODY)
+        assert outcome(refused) == (status, code), f"{behaviour}: {refused.text}"
+        assert len(behind.asked) == attempts, behaviour
+        message = refused.json()["error"]
+        assert message.isprintable() and len(message) < 600, message
+        assert ("Retry-After" in refused.headers) == (status in (429, 503))
+        if behaviour == "reject":
+            assert "x is wrong" in message
+        behind.behaviour = "answer"
+        assert server.infer("m", BODY).status_code == 200, behaviour
+
+
+GRPC_FAULTS = {
+    "hang": (504, "deadline_exceeded"),
+    "other_type": (502, "upstream_invalid"),
+    "too_few": (502, "upstream_invalid"),
+    "UNAVAILABLE": (503, "upstream_unavailable"),
+    "INTERNAL": (502, "upstream_failed"),
+    "INVALID_ARGUMENT": (400, "upstream_rejected"),
+    "RESOURCE_EXHAUSTED": (429, "queue_full"),
+    "UNAUTHENTICATED": (502, "upstream_failed"),
+    "UNIMPLEMENTED": (502, "upstream_invalid"),
+}
+
+
+def test_each_fault_over_grpc_has_its_error_and_no_answer(upstream, gateway):
+    behind = upstream(GrpcUpstream)
+    server = gateway(behind, settings="request_timeout_ms = 1000\nretry_backoff_ms = 1")
+    for behaviour, expected in GRPC_FAULTS.items():
+        behind.behaviour = behaviour
+        refused = server.infer("m", BODY)
+        assert outcome(refused) == expected, f"{behaviour}: {refused.text}"
+        message = refused.json()["error"]
+        assert message.isprintable() and len(message) < 600, message
+        for good in ("answer", "typed"):
+            behind.behaviour = good
+            assert server.infer("m", BODY).json()["outputs"][0]["data"] == [0.2, -6.0]
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_servers_that_cannot_be_reached_are_unavailable_and_found_when_they_come(upstream, gateway, scheme):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    addresses = [f"{scheme}://127.0.0.1:{port}", f"{scheme}://no-such-host.invalid:1"]
+    server = gateway(*addresses, settings="load_timeout_ms = 1\nretry_backoff_ms = 1", breaker=NO_BREAKER + "\n" + DECLARED)
+    refused = server.infer("m", BODY)
+    assert outcome(refused) == (503, "upstream_unavailable"), refused.text
+    assert refused.headers["Retry-After"]
+    if scheme == "http":
+        upstream(port=port)
+        until(lambda: server.infer("m", BODY).status_code == 200)
+
+
+def test_a_load_without_a_signature_says_which_server_has_none(start, tmp_path):
+    (tmp_path / "m").mkdir()
+    settings = 'engine = "remote"\n[remote]\nendpoints = ["http://127.0.0.1:9"]\nload_timeout_ms = 1\n'
+    (tmp_path / "m/model.toml").write_text(settings)
+    with pytest.raises(RuntimeError, match="http://127.0.0.1:9 cannot be reached"):
+        start(tmp_path / "m")
+
+
+def test_the_breaker_opens_asks_nobody_and_closes_when_the_server_works_again(upstream, gateway):
+    behind = upstream()
+    server = gateway(behind, breaker="[remote.breaker]\nmin_requests = 4\nopen_ms = 300")
+    behind.behaviour = "fail"
+    for _ in range(4):
+        assert outcome(server.infer("m", BODY)) == (502, "upstream_failed")
+    assert outcome(server.infer("m", BODY)) == (503, "upstream_unavailable")
+    assert len(behind.asked) == 4
+    assert server.metric("tidegate_remote_breaker_state", model="m") == 2
+    # One request tries while the server still fails, and finds that out.
+    until(lambda: server.infer("m", BODY).status_code == 502)
+    behind.behaviour = "answer"
+    until(lambda: server.infer("m", BODY).status_code == 200)
+    assert server.metric("tidegate_remote_breaker_state", model="m") == 0
+    names = until(lambda: (found := events(server, "remote.breaker")) and found[-1].endswith("closed") and found)
+    assert names == [f"remote.breaker_{state}" for state in ("opened", "half_open", "opened", "half_open", "closed")]
+    assert "circuit breaker open" in server.log.read_text()
+
+
+def test_one_of_two_servers_dies_and_no_request_fails(upstream, gateway):
+    dying, other = upstream(), upstream()
+    settings = "ejection_failures = 2\nejection_ms = 100\nretry_backoff_ms = 1"
+    server = gateway(dying, other, settings=settings)
+    until(lambda: server.infer("m", BODY).status_code == 200 and dying.asked and other.asked)
+    dying.stop()
+    for _ in range(60):
+        assert server.infer("m", BODY).status_code == 200
+    sent = server.metric("tidegate_remote_attempts_total", model="m")
+    retries = server.metric("tidegate_remote_retries_total", model="m") or 0
+    assert retries <= 3 + 0.2 * sent
+    until(lambda: server.metric("tidegate_remote_address_up", address=dying.url) == 0)
+    again = upstream(port=dying.port)
+    until(lambda: server.infer("m", BODY).status_code == 200 and again.asked)
+    until(lambda: server.metric("tidegate_remote_address_up", address=dying.url) == 1)
+
+
+def test_a_server_that_fails_is_ejected_and_readmitted_after_a_request_that_succeeds(upstream, gateway):
+    failing, other = upstream(), upstream()
+    server = gateway(failing, other, settings="ejection_failures = 2\nejection_ms = 200")
+    failing.behaviour = "fail"
+    until(lambda: server.infer("m", BODY) and "remote.address_ejected" in events(server, "remote.address"))
+    assert server.metric("tidegate_remote_ejections_total", address=failing.url) >= 1
+    failing.behaviour = "answer"
+    until(lambda: server.infer("m", BODY) and "remote.address_readmitted" in events(server, "remote.address"))
+
+
+def test_a_burst_of_failures_has_a_fifth_as_many_retries(upstream, gateway):
+    behind = upstream()
+    server = gateway(behind, settings="retry_backoff_ms = 50")
+    behind.behaviour = "unready"
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        outcomes = list(pool.map(lambda _: outcome(server.infer("m", BODY)), range(100)))
+    assert set(outcomes) == {(503, "upstream_unavailable")}
+    assert len(behind.asked) <= 120
+    assert server.metric("tidegate_remote_retries_refused_total", kind="retry") > 0
+
+
+def test_deadline_and_trace_are_passed_on_and_credentials_are_this_servers_own(upstream, gateway, tmp_path, monkeypatch):
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "tokens/fake").write_text("own-token\n")
+    monkeypatch.setenv("TIDEGATE_ENGINES__REMOTE_CREDENTIALS", str(tmp_path / "tokens"))
+    rest, grpc = upstream(), upstream(GrpcUpstream)
+    server = gateway(rest, grpc, settings='bearer_token_file = "fake"')
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {
+        "Authorization": "Bearer secret-of-the-caller",
+        "X-API-Key": "secret-of-the-caller",
+        "Cookie": "session=secret-of-the-caller",
+        "Request-Timeout": "20",
+        "traceparent": f"00-{trace}-00f067aa0ba902b7-01",
+        "tracestate": "vendor=1",
+    }
+    until(lambda: server.infer("m", BODY, headers=headers).status_code == 200 and rest.asked and grpc.asked)
+    for sent in (rest.asked[0], grpc.asked[0]):
+        assert "secret-of-the-caller" not in str(sent)
+        assert sent["authorization"] == "Bearer own-token"
+        assert sent["tracestate"] == "vendor=1"
+        _, trace_id, span_id, _ = sent["traceparent"].split("-")
+        assert trace_id == trace and span_id != "00f067aa0ba902b7"
+    assert 0 < float(rest.asked[0]["request-timeout"]) < 20
+    # What cannot be in time is not sent.
+    asked = len(rest.asked) + len(grpc.asked)
+    late = server.infer("m", BODY, headers={"Request-Timeout": "0"})
+    assert late.status_code == 504, late.text
+    assert len(rest.asked) + len(grpc.asked) == asked
+
+
+def test_a_server_whose_signature_changes_gets_no_request(upstream, gateway):
+    behind = upstream()
+    server = gateway(behind)
+    assert server.infer("m", BODY).status_code == 200
+    behind.output["datatype"] = "FP64"
+    until(lambda: "remote.signature_differs" in events(server, "remote"))
+    asked = len(behind.asked)
+    refused = server.infer("m", BODY)
+    assert outcome(refused) == (502, "upstream_invalid")
+    assert 'output "y" is FP64 instead of FP32' in refused.json()["error"]
+    assert len(behind.asked) == asked
+    behind.output["datatype"] = "FP32"
+    until(lambda: server.infer("m", BODY).status_code == 200)
+
+
+def test_a_declared_signature_must_be_that_of_the_server(upstream, start, tmp_path):
+    declared = DECLARED.replace('"y"\ndatatype = "FP32"', '"y"\ndatatype = "FP64"')
+    (tmp_path / "m").mkdir()
+    settings = f'engine = "remote"\n[remote]\nendpoints = ["{upstream().url}"]\n{declared}'
+    (tmp_path / "m/model.toml").write_text(settings)
+    with pytest.raises(RuntimeError, match="is declared as FP64, the model has FP32"):
+        start(tmp_path / "m")
+
+
+def test_an_unhealthy_server_gets_no_request_while_another_is_healthy(upstream, gateway):
+    draining, other = upstream(), upstream()
+    server = gateway(draining, other)
+    draining.ready = False
+    until(lambda: "remote.address_unhealthy" in events(server, "remote"))
+    asked = len(draining.asked)
+    for _ in range(20):
+        assert server.infer("m", BODY).status_code == 200
+    assert len(draining.asked) == asked
+    draining.ready = True
+    until(lambda: server.infer("m", BODY) and len(draining.asked) > asked)
+
+
+def test_a_request_that_takes_longer_than_most_is_sent_to_a_second_server(upstream, gateway):
+    one, two = upstream(), upstream()
+    server = gateway(one, two, settings="hedge = true")
+    for _ in range(25):
+        assert server.infer("m", BODY).status_code == 200
+    one.behaviour = "hang"
+    until(lambda: server.infer("m", BODY).status_code == 200 and server.metric("tidegate_remote_retries_total", kind="hedge"))
+    assert server.metric("tidegate_remote_attempts_total", outcome="given_up") >= 1
+
+
+def test_bundles_of_remote_versions_are_checked_inspected_and_pushed(upstream, gateway, registry, tmp_path):
+    gateway(upstream())
+    bundle = tmp_path / "m"
+    for command, shown in [("check", "passed   load"), ("inspect", "servers     http://127.0.0.1")]:
+        assert shown in subprocess.run([BINARY, command, bundle], capture_output=True, text=True, check=True).stdout
+    registry.run("push", bundle)
+    assert registry.versions()
