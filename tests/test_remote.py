@@ -216,7 +216,7 @@ def test_the_breaker_opens_asks_nobody_and_closes_when_the_server_works_again(up
 
 def test_one_of_two_servers_dies_and_no_request_fails(upstream, gateway):
     dying, other = upstream(), upstream()
-    settings = "ejection_failures = 2\nejection_ms = 100\nretry_backoff_ms = 1"
+    settings = "ejection_failures = 2\nejection_ms = 100\nejection_max_ms = 200\nretry_backoff_ms = 1"
     server = gateway(dying, other, settings=settings)
     until(lambda: server.infer("m", BODY).status_code == 200 and dying.asked and other.asked)
     dying.stop()

@@ -29,6 +29,7 @@ mod config;
 mod ejection;
 mod engine;
 mod failure;
+pub mod fuzzing;
 mod json;
 mod latency;
 mod remotes;

@@ -32,6 +32,11 @@ pub fn infer_json(body: &[u8]) -> bool {
     decoded(&body, body.len()) || instances.is_ok()
 }
 
+/// An answer of another server.
+pub fn upstream_answer(body: &[u8]) -> bool {
+    tidegate_remote::fuzzing::answer(body)
+}
+
 /// A body that is all JSON: what the fast reader accepts, the general one reads alike. The fast one
 /// alone does not say that a body is wrong.
 pub fn json_readers(body: &[u8]) -> bool {

@@ -118,3 +118,8 @@ fn config_pbtxt() {
 fn model_toml() {
     hold("model_toml", fuzzing::model_toml);
 }
+
+#[test]
+fn upstream_answer() {
+    hold("upstream_answer", fuzzing::upstream_answer);
+}
