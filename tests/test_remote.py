@@ -173,6 +173,14 @@ def test_each_fault_over_grpc_has_its_error_and_no_answer(upstream, gateway):
             assert server.infer("m", BODY).json()["outputs"][0]["data"] == [0.2, -6.0]
 
 
+def test_a_server_that_does_not_speak_grpc_is_no_answer(upstream, gateway):
+    rest = upstream()
+    address = rest.url.replace("http:", "grpc:")
+    server = gateway(address, settings="load_timeout_ms = 1\nretry_backoff_ms = 1", breaker=NO_BREAKER + "\n" + DECLARED)
+    status, code = outcome(server.infer("m", BODY))
+    assert (status, code) in {(502, "upstream_invalid"), (503, "upstream_unavailable")}
+
+
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
 def test_servers_that_cannot_be_reached_are_unavailable_and_found_when_they_come(upstream, gateway, scheme):
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -85,7 +85,8 @@ pub(crate) fn decode(body: &Bytes, json_bytes: usize) -> Result<Answer, CallFail
     }
     let text = &body[..json_bytes];
     let mut rest = body.slice(json_bytes..);
-    let mut json = Jiter::new(text);
+    // Python writes NaN and the infinities as bare words.
+    let mut json = Jiter::new(text).with_allow_inf_nan();
     let (version, heads) = read_answer(&mut json, text).map_err(|error| garbage(&error))?;
     let outputs = heads
         .into_iter()
