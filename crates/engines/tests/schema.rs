@@ -41,5 +41,10 @@ fn engine_choice() -> Value {
             "const": engine.name(),
         }));
     }
+    choices.push(json!({
+        "description": "Other inference servers, as the section `remote` says",
+        "type": "string",
+        "const": tidegate_engines::REMOTE,
+    }));
     json!({ "description": "The engine that executes an artifact.", "oneOf": choices })
 }

@@ -252,6 +252,49 @@ fn limits(job: &str) -> Vec<Panel> {
             "{{instance}} denials dropped",
             format!("increase(tidegate_audit_denials_dropped_total{{{job}}}[1h])"),
         ),
+        Panel::lines(
+            "Upstream requests",
+            "ops",
+            "Requests that upstream servers run, by outcome, and their further attempts.",
+        )
+        .query(
+            "{{model}} {{address}} {{outcome}}",
+            format!("rate(tidegate_remote_attempts_total{{{job}}}[$__rate_interval])"),
+        )
+        .query(
+            "{{model}} {{kind}}",
+            format!("rate(tidegate_remote_retries_total{{{job}}}[$__rate_interval])"),
+        )
+        .query(
+            "{{model}} {{kind}} not allowed",
+            format!("rate(tidegate_remote_retries_refused_total{{{job}}}[$__rate_interval])"),
+        ),
+        Panel::lines("Upstream in flight", "short", "Requests that wait for an upstream server.")
+            .query(
+                "{{model}} {{address}}",
+                format!("tidegate_remote_in_flight{{{job}}}"),
+            ),
+        Panel::lines(
+            "Upstream servers",
+            "short",
+            "Which servers get requests (1), ejections in the hour before, and circuit breakers: 0 closed, 1 half open, 2 open.",
+        )
+        .query(
+            "{{model}} {{address}} up",
+            format!("tidegate_remote_address_up{{{job}}}"),
+        )
+        .query(
+            "{{model}} {{address}} ejections",
+            format!("increase(tidegate_remote_ejections_total{{{job}}}[1h])"),
+        )
+        .query(
+            "{{model}} breaker",
+            format!("tidegate_remote_breaker_state{{{job}}}"),
+        )
+        .query(
+            "{{model}} breaker {{state}}",
+            format!("increase(tidegate_remote_breaker_changes_total{{{job}}}[1h])"),
+        ),
     ]
 }
 
