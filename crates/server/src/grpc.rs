@@ -2,12 +2,15 @@
 
 mod convert;
 mod exchange;
+mod health;
 mod held_memory;
 mod message_boundary;
 mod methods;
 mod packed_messages;
 mod received_body;
 mod service;
+mod statistics;
+mod stream;
 
 use std::sync::Arc;
 

@@ -6,25 +6,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
-use http::HeaderMap;
 use tidegate_core::TensorSpec;
 use tidegate_gateway::Caller;
 use tidegate_gateway::Permission::{self, ManageModels, ViewModels};
 use tidegate_protocol::inference::grpc_inference_service_server::GrpcInferenceService;
-use tidegate_protocol::inference::infer_parameter::ParameterChoice;
 use tidegate_protocol::inference::model_metadata_response::TensorMetadata;
 use tidegate_protocol::inference::repository_index_response::ModelIndex;
 use tidegate_protocol::inference::{self as pb};
-use tidegate_serving::{DurationFigures, ErrorCode, InferError, MemoryReservation, Version, Via};
+use tidegate_serving::{ErrorCode, InferError, MemoryReservation, Version, Via};
 use tonic::metadata::AsciiMetadataKey;
 use tonic::{Extensions, Request, Response, Status, Streaming};
-use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use super::exchange::GrpcExchange;
+use super::health::report_health;
 use super::held_memory::{HeldMemory, MIN_HELD_BYTES};
 use super::methods::permit;
-use super::{convert, status, too_large};
+use super::statistics::statistics;
+use super::stream::{answer_in_stream, hold_in_stream, until_stopped};
+use super::{convert, status};
 use crate::audit::{Action, AuditStates, DeniedAction, Peer, is_denial};
 use crate::describe::{self, EXTENSIONS, SERVER_NAME, SERVER_VERSION};
 use crate::front_end::FrontEnd;
@@ -33,12 +33,6 @@ use crate::traces::TraceHeader;
 
 /// Requests of one stream that are handled at once; answers keep the order of the requests.
 const STREAM_DEPTH: usize = 64;
-
-/// The names that the standard health service knows: the server as a whole, and its service.
-const HEALTH_SERVICES: [&str; 2] = ["", "inference.GRPCInferenceService"];
-
-/// Marks the last response to a request of a stream.
-const FINAL_RESPONSE: &str = "triton_final_response";
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -139,68 +133,6 @@ fn source(extensions: &Extensions) -> Option<IpAddr> {
     extensions.get().map(|Peer(source)| *source)
 }
 
-/// Keeps the standard health service in step with readiness, until the server is stopping or gone.
-async fn report_health(front_end: std::sync::Weak<FrontEnd>, mut health: HealthReporter) {
-    let mut tick = tokio::time::interval(Duration::from_millis(100));
-    let mut reported = None;
-    loop {
-        // Readiness comes from many parts, none of which notifies anybody: it is read.
-        tick.tick().await;
-        let Some(front_end) = front_end.upgrade() else {
-            return;
-        };
-        let ready = front_end.lifecycle.is_ready();
-        if reported != Some(ready) {
-            let serving = if ready {
-                ServingStatus::Serving
-            } else {
-                ServingStatus::NotServing
-            };
-            for service in HEALTH_SERVICES {
-                health.set_service_status(service, serving).await;
-            }
-            reported = Some(ready);
-        }
-        if front_end.lifecycle.is_stopping() {
-            // Clients that watch have received the last status. Their streams end here, so that they
-            // do not delay the end of the server.
-            for service in HEALTH_SERVICES {
-                health.clear_service_status(service).await;
-                health
-                    .set_service_status(service, ServingStatus::NotServing)
-                    .await;
-            }
-            return;
-        }
-    }
-}
-
-/// The messages of a stream until the client ends it; once the server is stopping, those that have
-/// arrived, and then an error on which the client turns to another server.
-fn until_stopped(
-    front_end: &FrontEnd,
-    messages: Streaming<pb::ModelInferRequest>,
-) -> impl Stream<Item = Result<pb::ModelInferRequest, Status>> + Send + use<> {
-    futures_util::stream::unfold(
-        Some((messages, Box::pin(front_end.lifecycle.stopping()))),
-        |state| async {
-            let (mut messages, mut stopped) = state?;
-            tokio::select! {
-                // Messages first: those that have arrived are answered even while stopping.
-                biased;
-                message = messages.next() => message.map(|message| {
-                    let message = message.map_err(|refused| too_large(&refused).unwrap_or(refused));
-                    (message, Some((messages, stopped)))
-                }),
-                () = &mut stopped => {
-                    let error = InferError::new(ErrorCode::ShuttingDown, "the server is stopping: open a stream to another");
-                    Some((Err(status(&error)), None))
-                }
-            }
-        },
-    )
-}
-
 /// Names the trace of its request in an answer.
 fn set_trace_header<T>(header: Option<TraceHeader>, answer: &mut Answer<T>) {
     let Some((name, value)) = header.and_then(|header| header.pair(answer.is_err())) else {
@@ -218,53 +150,6 @@ fn set_trace_header<T>(header: Option<TraceHeader>, answer: &mut Answer<T>) {
     }
 }
 
-/// Answers one request of a stream. One that fails is answered with its error, and the stream goes
-/// on, unless the credentials of the whole stream are no longer valid.
-async fn answer_in_stream(
-    front_end: &FrontEnd,
-    metadata: &HeaderMap,
-    source: Option<IpAddr>,
-    message: pb::ModelInferRequest,
-    memory: MemoryReservation,
-) -> Result<(pb::ModelStreamInferResponse, MemoryReservation), Status> {
-    // Each request of a stream is a span of its own under the client's.
-    let trace = front_end.traces.begin(metadata, Via::GrpcStream);
-    let id = message.id.clone();
-    let exchange = GrpcExchange::new(front_end, metadata, message, trace, memory);
-    let answer = front_end.serving.answer(exchange).await;
-    if let Err(error) = &answer
-        && is_denial(error.code)
-    {
-        let gateway = front_end.serving.gateway();
-        let denied = DeniedAction::new(Permission::Call.name(), gateway, metadata);
-        front_end.audit.deny(&denied, source, error.code);
-    }
-    let (error_message, mut response, memory) = match answer {
-        Ok((response, memory)) => (String::new(), response, memory),
-        Err(error) if error.code == ErrorCode::Unauthenticated => return Err(status(&error)),
-        Err(error) => {
-            let response = pb::ModelInferResponse {
-                id,
-                ..pb::ModelInferResponse::default()
-            };
-            (error.to_string(), response, MemoryReservation::default())
-        }
-    };
-    // Every request has one response, which is its last. Clients that also read models with several
-    // responses wait for this parameter (Triton, "Decoupled Backends and Models").
-    let is_last = pb::InferParameter {
-        parameter_choice: Some(ParameterChoice::BoolParam(true)),
-    };
-    response
-        .parameters
-        .insert(FINAL_RESPONSE.to_owned(), is_last);
-    let answer = pb::ModelStreamInferResponse {
-        error_message,
-        infer_response: Some(response),
-    };
-    Ok((answer, memory))
-}
-
 /// An answer whose memory is given back once it was sent.
 fn held_answer(
     (message, memory): (pb::ModelInferResponse, MemoryReservation),
@@ -276,17 +161,6 @@ fn held_answer(
         response.extensions_mut().insert(held);
     }
     response
-}
-
-/// An answer of a stream that is encoded next, and whose memory is given back once it was sent.
-fn hold_in_stream(
-    held: &HeldMemory,
-    (answer, memory): (pb::ModelStreamInferResponse, MemoryReservation),
-) -> pb::ModelStreamInferResponse {
-    if memory.bytes() >= MIN_HELD_BYTES {
-        held.hold(memory);
-    }
-    answer
 }
 
 fn client_timeout<T>(request: &Request<T>) -> Option<Duration> {
@@ -557,48 +431,5 @@ fn tensor_metadata(spec: &TensorSpec) -> TensorMetadata {
         name: spec.name.clone(),
         datatype: spec.datatype.name().to_owned(),
         shape: spec.wire_shape(),
-    }
-}
-
-fn duration(figures: DurationFigures) -> Option<pb::StatisticDuration> {
-    Some(pb::StatisticDuration {
-        count: figures.count,
-        ns: figures.ns,
-    })
-}
-
-fn statistics(version: &Version) -> pb::ModelStatistics {
-    let figures = version.figures();
-    let batches = figures
-        .batches
-        .iter()
-        .map(|batch| pb::InferBatchStatistics {
-            batch_size: batch.batch_size,
-            compute_input: duration(batch.compute_input),
-            compute_infer: duration(batch.compute_infer),
-            // Splitting is not timed by batch size; its count is that of the runs.
-            compute_output: duration(DurationFigures {
-                count: batch.compute_infer.count,
-                ns: 0,
-            }),
-        });
-    pb::ModelStatistics {
-        name: version.model().to_owned(),
-        version: version.number().to_owned(),
-        last_inference: figures.last_inference_ms,
-        inference_count: figures.inference_count,
-        execution_count: figures.execution_count,
-        inference_stats: Some(pb::InferStatistics {
-            success: duration(figures.success),
-            fail: duration(figures.fail),
-            queue: duration(figures.queue),
-            compute_input: duration(figures.compute_input),
-            compute_infer: duration(figures.compute_infer),
-            compute_output: duration(figures.compute_output),
-            cache_hit: duration(DurationFigures::default()),
-            cache_miss: duration(DurationFigures::default()),
-        }),
-        batch_stats: batches.collect(),
-        ..pb::ModelStatistics::default()
     }
 }
