@@ -100,11 +100,16 @@ def test_servers_of_one_database_share_a_quota(limited, start, tmp_path):
     assert admitted == 20
 
 
-def test_a_request_that_the_server_could_not_do_is_not_counted(limited):
-    server = limited('[[limits.rule]]\nname = "day"\nrequests_per_day = 2\n', auth=False, models=(MODELS, FRAGILE))
-    # A run that fails is the server's fault; a wrong request is the client's own mistake.
-    wrong = {"inputs": [{"name": "index", "shape": [1], "datatype": "INT64", "data": [99]}]}
-    assert codes(server, 4, model=FRAGILE.stem, body=wrong) == [500] * 4
+def test_only_a_request_that_was_refused_before_it_ran_is_not_counted(limited):
+    rules = '[[limits.rule]]\nname = "day"\nrequests_per_day = 4\n'
+    server = limited(rules, auth=False, models=(MODELS, FRAGILE))
+    unloaded = requests.post(server.url("/v2/repository/models/fraud/unload"), timeout=PATIENCE_S)
+    assert unloaded.status_code == 200
+    assert set(codes(server, 6, model="fraud", body={"inputs": []})) <= {404, 503}
+    assert codes(server, 6, model="unknown") == [404] * 6
+    # A run that fails, and a wrong request, are work for the server.
+    failing = {"inputs": [{"name": "index", "shape": [1], "datatype": "INT64", "data": [99]}]}
+    assert codes(server, 2, model=FRAGILE.stem, body=failing) == [500] * 2
     assert server.infer("digits", {"inputs": []}).status_code == 400
     assert codes(server, 2) == [200, 429]
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tidegate_core::{EngineChoice, EngineOptions, Shape, Tensor};
-use tidegate_engines::{Engines, Instance, LoadedArtifact};
+use tidegate_engines::{Engines, LoadedArtifact};
 
 /// A matrix product over `[rows, columns]` with something in between, on one thread an instance.
 fn load(path: &Path) -> Arc<dyn LoadedArtifact> {

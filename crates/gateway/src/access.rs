@@ -66,6 +66,14 @@ impl Caller {
             .map_or("", |identity| identity.tenant())
     }
 
+    /// Whether the caller has a permission on anything at all.
+    pub fn may_somewhere(&self, permission: Permission) -> bool {
+        match &self.identity {
+            None => true,
+            Some(identity) => identity.may_somewhere(permission),
+        }
+    }
+
     pub(crate) fn may(&self, permission: Permission, name: &str) -> bool {
         match &self.identity {
             None => true,
@@ -83,6 +91,11 @@ pub struct Permitted<R> {
 }
 
 impl<R> Permitted<R> {
+    /// What the permission is for.
+    pub fn resource(&self) -> &R {
+        &self.resource
+    }
+
     pub(crate) fn authorized(self, charge: Option<Box<Charge>>) -> Authorized<R> {
         Authorized {
             caller: self.caller,

@@ -171,7 +171,7 @@ impl Audit {
         }
         let finishing = async {
             self.write(left).await;
-            self.write_denials().await;
+            self.write_all_denials().await;
             self.writer.lock().await.close().await;
         };
         // A database that does not answer must not hold up the end of the server.
@@ -192,7 +192,14 @@ impl Audit {
     }
 
     async fn write_denials(&self) {
-        let entries = self.denials.take();
+        self.write_denied(self.denials.take()).await;
+    }
+
+    async fn write_all_denials(&self) {
+        self.write_denied(self.denials.take_all()).await;
+    }
+
+    async fn write_denied(&self, entries: Vec<AuditEntry>) {
         if !entries.is_empty() && self.append(&entries).await.is_err() {
             self.denials.drop_written(&entries);
         }

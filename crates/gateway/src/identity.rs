@@ -78,6 +78,11 @@ impl Identity {
             .any(|grant| grant.permits(permission, name))
     }
 
+    pub(crate) fn may_somewhere(&self, permission: Permission) -> bool {
+        let mut grants = self.grants.iter();
+        grants.any(|grant| grant.permissions.contains(permission))
+    }
+
     pub(crate) fn has_expired(&self, now_ms: i64) -> bool {
         self.expires_ms.is_some_and(|expires| expires <= now_ms)
     }

@@ -11,8 +11,13 @@ const MIN_WORD_BYTES: usize = 20;
 const PREFIXES: [&str; 2] = ["tdg_", "eyJ"];
 
 pub(crate) fn find(text: &str, found: &mut Found) {
+    let before = found.len();
     for (start, first) in text.char_indices() {
         if !matches!(first, 'B' | 'b' | 'T' | 't' | 'e') {
+            continue;
+        }
+        // Within a token that was found: looking for its end again would take quadratic time.
+        if found[before..].last().is_some_and(|last| start < last.end) {
             continue;
         }
         let rest = &text[start..];

@@ -44,13 +44,24 @@ impl Fields {
 
     /// Adds the values of `name=value`, `name: value` and `"name": "value"`.
     pub(crate) fn find(&self, text: &str, found: &mut Found) {
+        let mut end = 0;
         for (at, _) in text.match_indices(['=', ':']) {
+            // Within a value that was found: looking for its end again would take quadratic time.
+            if at < end {
+                continue;
+            }
             let Some(name) = name_before(&text[..at]) else {
                 continue;
             };
             if self.contains(name) {
                 let is_line = WHOLE_LINE.contains(&normalized(name).as_str());
+                let values = found.len();
                 found.extend(value(text, at + 1, is_line));
+                end = found[values..]
+                    .iter()
+                    .map(|value| value.end)
+                    .max()
+                    .unwrap_or(end);
             }
         }
     }

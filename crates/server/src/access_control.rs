@@ -1,6 +1,7 @@
 //! Keeps the API keys that the gateway knows in step with the database, where they are created and
 //! revoked.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,8 +35,8 @@ struct State {
     keys: Option<ApiKeys>,
     /// The change of the keys that the gateway knows.
     change: Option<i64>,
-    /// When uses were noted, of keys that were used since, by their ids.
-    noted: Vec<(String, i64)>,
+    /// The last uses that are in the database, by the ids of the keys.
+    noted: HashMap<String, i64>,
     problem: Option<String>,
 }
 
@@ -121,22 +122,17 @@ impl AccessControl {
             return;
         };
         if keys.store().note_api_key_uses(&uses).await.is_ok() {
-            self.state.lock().noted = all_uses(&table);
+            self.state.lock().noted.extend(uses);
         }
     }
 }
 
-fn all_uses(table: &KeyTable) -> Vec<(String, i64)> {
+fn new_uses(table: &KeyTable, noted: &HashMap<String, i64>) -> Vec<(String, i64)> {
     table
         .last_used()
+        .filter(|(id, used_ms)| noted.get(*id) != Some(used_ms))
         .map(|(id, used_ms)| (id.to_owned(), used_ms))
         .collect()
-}
-
-fn new_uses(table: &KeyTable, noted: &[(String, i64)]) -> Vec<(String, i64)> {
-    let mut uses = all_uses(table);
-    uses.retain(|used| !noted.contains(used));
-    uses
 }
 
 impl Component for AccessControl {

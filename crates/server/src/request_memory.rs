@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::Either;
 use tidegate_serving::{
     Exposition, Family, Labels, MemoryBudget, MemoryReservation, MemoryShare, MetricEntry,
     MetricRegistry, MetricSource, Sample, memory_limit_bytes,
@@ -24,6 +25,16 @@ pub(crate) fn for_client<F: Future>(
     answer: F,
 ) -> TaskLocalFuture<Arc<MemoryShare>, F> {
     CLIENT.scope(share, answer)
+}
+
+/// The same for work that goes on in another task than the request.
+pub(crate) fn for_same_client<F: Future>(
+    work: F,
+) -> Either<TaskLocalFuture<Arc<MemoryShare>, F>, F> {
+    match CLIENT.try_with(Arc::clone) {
+        Ok(share) => Either::Left(CLIENT.scope(share, work)),
+        Err(_) => Either::Right(work),
+    }
 }
 
 /// The share of the client whose request is being answered.

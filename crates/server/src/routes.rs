@@ -18,6 +18,7 @@ use tidegate_serving::{ErrorCode, InferError};
 
 use crate::audit::{Action, AuditLog, AuditStates, DeniedAction, Peer};
 use crate::origin;
+use crate::request_memory::for_same_client;
 use crate::rest::ApiError;
 
 /// Routes that share a state `S`, with their part of the OpenAPI description.
@@ -318,7 +319,7 @@ async fn run_audited(
         Ok::<_, InferError>(response)
     };
     // A task of its own: a client that hangs up must not keep the result from being recorded.
-    match tokio::spawn(running).await {
+    match tokio::spawn(for_same_client(running)).await {
         Ok(outcome) => outcome,
         Err(panic) => Err(InferError::new(ErrorCode::Internal, panic.to_string())),
     }

@@ -19,6 +19,9 @@ use crate::rest::RestService;
 use crate::workers::Workers;
 use crate::{ServerComponents, grpc};
 
+/// Longest that background tasks may take to notice that they are ended.
+const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A server that listens.
 pub struct Server {
     front_end: Arc<FrontEnd>,
@@ -128,7 +131,9 @@ impl Server {
         // no client should see.
         self.workers.end();
         // Only now: counts and alerts go on while the last requests are answered.
-        self.background.abort_all();
+        let ended = self.background.shutdown();
+        // Their last writes must not come between those of `finish`.
+        let _ = tokio::time::timeout(BACKGROUND_TIMEOUT, ended).await;
         // After the last answer, so that the state that they save counts every request.
         for component in &self.components {
             debug!(component = component.name(), "finishing");

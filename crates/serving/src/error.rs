@@ -195,9 +195,17 @@ error_codes! {
 }
 
 impl ErrorCode {
-    /// Whether the request was not done for a reason of the server's: it counts against no limit.
-    pub const fn is_of_the_server(self) -> bool {
-        self.http_status() >= 500 || matches!(self, Self::QueueFull)
+    /// Whether the server refused the request before it was run, for a reason of its own: it counts
+    /// against no limit. A run that fails, or ends after the deadline, counts.
+    pub const fn is_refused_unrun(self) -> bool {
+        matches!(
+            self,
+            Self::QueueFull
+                | Self::MemoryFull
+                | Self::NotReady
+                | Self::ShuttingDown
+                | Self::AuthUnavailable
+        )
     }
 
     /// After how many seconds a retry may succeed, if it may.

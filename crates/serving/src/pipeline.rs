@@ -50,7 +50,7 @@ impl Serving {
             Err(error) => {
                 record.failed(error.code, || exchange.take_trace());
                 // What the server could not do uses up no limit.
-                if let Some(mut authorized) = authorized.filter(|_| error.code.is_of_the_server()) {
+                if let Some(mut authorized) = authorized.filter(|_| error.code.is_refused_unrun()) {
                     authorized.refund();
                 }
             }
@@ -69,6 +69,10 @@ impl Serving {
         let caller = self.gateway().authenticate(exchange.credentials()).await?;
         let target = exchange.take_target();
         let permitted = self.gateway().authorize(caller, Permission::Call, target)?;
+        if self.gateway().limiter().is_some() {
+            // Nobody must be able to make limits count names that do not exist.
+            self.check_endpoint(&permitted.resource().endpoint)?;
+        }
         let authorized = authorized.insert(self.gateway().limit(permitted).await?);
 
         // receive

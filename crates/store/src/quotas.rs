@@ -19,6 +19,8 @@ pub struct QuotaUse<'a> {
     pub limit: u64,
     /// How much is asked for.
     pub want: u64,
+    /// How much is of use: nothing is given if less is left.
+    pub least: u64,
     /// How much was used already: it is counted in full, even beyond the limit.
     pub owed: u64,
 }
@@ -38,22 +40,30 @@ impl Store {
     /// # Errors
     /// [`StoreError`] of the database; then nothing was added.
     pub async fn lease_quota(&self, ask: QuotaUse<'_>) -> Result<QuotaLease, StoreError> {
+        let open = "INSERT INTO quota_usage (quota, period_ms, used, granted) VALUES ($1, $2, 0, 0) \
+                    ON CONFLICT (quota, period_ms) DO NOTHING";
+        sqlx::query(open)
+            .bind(ask.quota)
+            .bind(ask.period_ms)
+            .execute(self.writing_pool())
+            .await?;
         // The expressions see the row as it was: what is granted is what is added to `used`.
-        let sql = "INSERT INTO quota_usage (quota, period_ms, used, granted) \
-                   VALUES ($1, $2, $3 + CASE WHEN $4 < $5 - $3 THEN $4 WHEN $5 > $3 THEN $5 - $3 ELSE 0 END, \
-                   CASE WHEN $4 < $5 - $3 THEN $4 WHEN $5 > $3 THEN $5 - $3 ELSE 0 END) \
-                   ON CONFLICT (quota, period_ms) DO UPDATE SET \
-                   granted = CASE WHEN $4 < $5 - quota_usage.used - $3 THEN $4 \
-                   WHEN $5 > quota_usage.used + $3 THEN $5 - quota_usage.used - $3 ELSE 0 END, \
-                   used = quota_usage.used + $3 + CASE WHEN $4 < $5 - quota_usage.used - $3 THEN $4 \
-                   WHEN $5 > quota_usage.used + $3 THEN $5 - quota_usage.used - $3 ELSE 0 END \
-                   RETURNING granted, used";
-        let row = sqlx::query(sql)
+        let left = "$5 - used - $3";
+        let granted = format!(
+            "CASE WHEN {left} < $6 THEN 0 WHEN {left} < $4 THEN CASE WHEN {left} > 0 THEN {left} ELSE 0 END \
+             ELSE $4 END"
+        );
+        let sql = format!(
+            "UPDATE quota_usage SET granted = {granted}, used = used + $3 + {granted} \
+             WHERE quota = $1 AND period_ms = $2 RETURNING granted, used"
+        );
+        let row = sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(ask.quota)
             .bind(ask.period_ms)
             .bind(number(ask.owed))
             .bind(number(ask.want))
             .bind(number(ask.limit))
+            .bind(number(ask.least))
             .fetch_one(self.writing_pool())
             .await?;
         Ok(QuotaLease {

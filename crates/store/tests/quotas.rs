@@ -13,6 +13,7 @@ fn ask(want: u64, owed: u64) -> QuotaUse<'static> {
         period_ms: 0,
         limit: 100,
         want,
+        least: 1,
         owed,
     }
 }
@@ -51,6 +52,17 @@ async fn gives_what_is_left(store: &Store) {
             used: 100
         }
     );
+    let more_than_is_left = QuotaUse {
+        least: 6,
+        ..ask(6, 0)
+    };
+    store.give_back_quota("shop", 0, 5).await.unwrap();
+    let lease = store.lease_quota(more_than_is_left).await.unwrap();
+    let nothing = QuotaLease {
+        granted: 0,
+        used: 95,
+    };
+    assert_eq!(lease, nothing);
     let other_day = QuotaUse {
         period_ms: 86_400_000,
         owed: 300,

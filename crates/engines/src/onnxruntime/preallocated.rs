@@ -66,7 +66,8 @@ impl PreallocationProof {
             Proof::Holds => 1,
             Proof::Fails => 2,
         };
-        self.proof.store(number, Ordering::Relaxed);
+        // Never back: another instance may have found out that it fails meanwhile.
+        self.proof.fetch_max(number, Ordering::Relaxed);
     }
 
     /// What to take a run for that was long: by chance, as long as there were few of them.

@@ -68,7 +68,10 @@ impl AuditAnchors {
             anchors.drain(..MAX_LINES / 2);
         }
         // Replaced whole or not at all: in the same folder, since a rename is atomic only there.
-        let part = self.path.with_extension("part");
+        // A name of its own: `tidegate audit verify` may write the file at the same time.
+        let part = self
+            .path
+            .with_extension(format!("part-{}", std::process::id()));
         let mut file = File::create(&part)?;
         for anchor in &anchors {
             serde_json::to_writer(&mut file, anchor)?;

@@ -3,12 +3,18 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tidegate_store::AuditEntry;
 
-/// Most different denials between two writes. Whoever sends more cannot fill the log.
+/// Most different denials between two writes; further ones are only counted as dropped.
 const MAX_DIFFERENT: usize = 256;
+/// Most rows of denials in an hour, which is half of the rows that are kept for 400 days by default.
+/// Then denials are counted together until the hour is over: strangers must not push the rows of
+/// administrative actions out of the log.
+const MAX_ROWS_PER_HOUR: usize = 60;
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// A request that was denied.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +43,15 @@ struct Key {
 #[derive(Debug, Default)]
 pub(super) struct Denials {
     counts: Mutex<HashMap<Key, i64>>,
+    hour: Mutex<Option<Hour>>,
     dropped: AtomicU64,
+}
+
+/// The rows that were made since a time.
+#[derive(Clone, Copy, Debug)]
+struct Hour {
+    began: Instant,
+    rows: usize,
 }
 
 impl Denials {
@@ -45,7 +59,7 @@ impl Denials {
         let key = Key {
             actor: denial.actor.to_owned(),
             tenant: denial.tenant.to_owned(),
-            source: denial.source,
+            source: denial.source.map(network),
             action: denial.action.to_owned(),
             code: denial.code.to_owned(),
         };
@@ -57,8 +71,35 @@ impl Denials {
         *counts.entry(key).or_default() += 1;
     }
 
-    /// One entry for each kind of denial since the last call.
+    /// One entry for each kind of denial since the last call; none while there were too many in this
+    /// hour.
     pub(super) fn take(&self) -> Vec<AuditEntry> {
+        let new = self.counts.lock().len();
+        if new == 0 || !self.has_room(new, Instant::now()) {
+            return Vec::new();
+        }
+        self.take_all()
+    }
+
+    fn has_room(&self, new: usize, now: Instant) -> bool {
+        let mut hour = self.hour.lock();
+        let mut current = hour
+            .filter(|hour| now.duration_since(hour.began) < HOUR)
+            .unwrap_or(Hour {
+                began: now,
+                rows: 0,
+            });
+        // Those of a new hour are written however many they are: at most as many as are kept apart.
+        if current.rows > 0 && current.rows + new > MAX_ROWS_PER_HOUR {
+            return false;
+        }
+        current.rows += new;
+        *hour = Some(current);
+        true
+    }
+
+    /// The same for all that there are, at the end of a server.
+    pub(super) fn take_all(&self) -> Vec<AuditEntry> {
         let counts = std::mem::take(&mut *self.counts.lock());
         counts
             .into_iter()
@@ -75,6 +116,17 @@ impl Denials {
 
     pub(super) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// What one client can choose its addresses from: an address of IPv4, a /64 of IPv6.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let bits = u128::from(address) >> 64 << 64;
+            IpAddr::V6(bits.into())
+        }
+        other => other,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The cache itself, in the memory of this process.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use moka::future::Cache;
 use moka::policy::Expiry;
 use parking_lot::Mutex;
+use tokio::time::timeout_at;
 
 use super::config::{CacheConfig, CacheError, EndpointCacheConfig};
 use super::control::CacheControl;
@@ -165,7 +167,8 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
     }
 
     /// Gives the answer of a key, or has it computed, once for all who ask meanwhile. `compute` gives
-    /// the answer and the bytes that it takes.
+    /// the answer and the bytes that it takes. Who waits for somebody else's computation waits until
+    /// `deadline`, and then gets its error.
     ///
     /// # Errors
     /// The error of the own computation. One of somebody else's is not taken over: their deadline
@@ -175,6 +178,7 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
         key: CacheKey,
         policy: CachePolicy,
         control: CacheControl,
+        deadline: Option<(Instant, E)>,
         compute: impl Fn() -> F,
     ) -> Result<Cached<V>, E>
     where
@@ -185,12 +189,15 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
             let (value, _) = compute().await?;
             return Ok(self.counted(value, CacheOutcome::Bypass, Duration::ZERO));
         }
-        if !control.no_cache
-            && let Some(found) = self.kept(&key, policy, control).await
-        {
-            return Ok(found);
+        let mut is_unwanted = control.no_cache;
+        if !control.no_cache {
+            match self.kept(&key, policy, control).await {
+                Kept::Found(found) => return Ok(found),
+                Kept::TooOld => is_unwanted = true,
+                Kept::Nothing => {}
+            }
         }
-        if control.no_cache || control.max_age.is_some() {
+        if is_unwanted {
             let entry = Self::entry(compute().await?, policy);
             self.entries.insert(key, entry.clone()).await;
             return Ok(self.counted(entry.value.clone(), CacheOutcome::Bypass, Duration::ZERO));
@@ -200,7 +207,19 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
             is_leader.store(true, Ordering::Relaxed);
             compute().await.map(|answer| Self::entry(answer, policy))
         });
-        match computed.await {
+        let computed = match deadline {
+            None => computed.await,
+            Some((deadline, too_late)) => {
+                let mut computed = pin!(computed);
+                match timeout_at(deadline.into(), computed.as_mut()).await {
+                    Ok(computed) => computed,
+                    // The own run is not given up: it looks at its deadline itself.
+                    Err(_) if is_leader.load(Ordering::Relaxed) => computed.await,
+                    Err(_) => return Err(too_late),
+                }
+            }
+        };
+        match computed {
             Ok(entry) => {
                 let outcome = match entry.is_fresh() {
                     true => CacheOutcome::Miss,
@@ -246,16 +265,13 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
         }
     }
 
-    async fn kept(
-        &self,
-        key: &CacheKey,
-        policy: CachePolicy,
-        control: CacheControl,
-    ) -> Option<Cached<V>> {
-        let entry = self.entries.get(key).await?;
+    async fn kept(&self, key: &CacheKey, policy: CachePolicy, control: CacheControl) -> Kept<V> {
+        let Some(entry) = self.entries.get(key).await else {
+            return Kept::Nothing;
+        };
         let age = entry.computed.elapsed();
         if control.max_age.is_some_and(|max_age| age > max_age) {
-            return None;
+            return Kept::TooOld;
         }
         let outcome = match age < policy.ttl {
             true => CacheOutcome::Hit,
@@ -263,10 +279,10 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
             false => {
                 // Else whoever computes it next would be given this one.
                 self.entries.invalidate(key).await;
-                return None;
+                return Kept::Nothing;
             }
         };
-        Some(self.counted(entry.value.clone(), outcome, age))
+        Kept::Found(self.counted(entry.value.clone(), outcome, age))
     }
 
     fn entry((value, bytes): (V, usize), policy: CachePolicy) -> Arc<Entry<V>> {
@@ -286,6 +302,15 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
             age,
         }
     }
+}
+
+/// What was kept for a request.
+enum Kept<V> {
+    /// An answer that can be given.
+    Found(Cached<V>),
+    /// An answer that is older than the client wants.
+    TooOld,
+    Nothing,
 }
 
 /// Entries are kept as long as they say.

@@ -63,13 +63,9 @@ impl Charge {
     /// Counts the rows of the request, once they are known.
     ///
     /// # Errors
-    /// [`Denied::Limited`]; then the request is not counted either.
+    /// [`Denied::Limited`]. The request stays counted: it was read and decoded.
     pub async fn add_rows(&mut self, rows: u64) -> Result<(), Denied> {
-        let taken = self.take(Unit::Rows, rows).await;
-        if taken.is_err() {
-            self.refund();
-        }
-        taken
+        self.take(Unit::Rows, rows).await
     }
 
     /// Gives back what was taken: the server could not do the work.

@@ -45,6 +45,7 @@ impl DatabaseQuotas {
             period_ms: request.period_ms,
             limit: request.limit,
             want: request.want,
+            least: request.least,
             owed: request.owed,
         };
         let lease = self.store().await?.lease_quota(ask).await?;

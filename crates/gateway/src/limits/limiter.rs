@@ -1,7 +1,7 @@
 //! Finds the limits of a request, and takes from them.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tidegate_store::now_ms;
 use tracing::warn;
@@ -9,13 +9,15 @@ use tracing::warn;
 use super::bucket::Bucket;
 use super::charge::Charge;
 use super::config::{LimitError, LimitsConfig, WhenUnavailable};
-use super::quota::{Quota, QuotaStore, QuotaUnavailable, Taken};
+use super::quota::{Pause, Quota, QuotaStore, Taken};
 use super::rule::Rule;
 use super::status::{LimitStatus, PolicyStatus};
 use crate::denied::{Limited, LimitedBy};
 use crate::{Caller, Denied};
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
+/// Longest that a request waits for the database of quotas.
+const LEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// All limits of a server.
 #[derive(Debug)]
@@ -116,6 +118,12 @@ impl Limiter {
     pub async fn surrender_leases(&self) {
         for bucket in self.rules.iter().flat_map(Rule::all_buckets) {
             for quota in bucket.quotas() {
+                let request = quota.request(0, now_ms());
+                if request.owed > 0
+                    && let Ok(lease) = self.quotas.lease(request).await
+                {
+                    quota.add(request, lease, now_ms());
+                }
                 if let Some((period_ms, count)) = quota.surrender() {
                     // Without it the rest of a lease counts as used.
                     let given = self.quotas.give_back(&quota.id, period_ms, count).await;
@@ -146,11 +154,11 @@ impl Limiter {
                     wait_s: empty.wait_ns.div_ceil(NS_PER_SECOND),
                 })?;
         }
-        for (index, quota) in quotas.iter().enumerate() {
+        for index in 0..quotas.len() {
             if let Err(refused) = self.take_quota(&charged.bucket, unit, index, count).await {
-                let period_ms = quota.period_ms(now_ms());
+                let now_ms = now_ms();
                 for taken in &quotas[..index] {
-                    taken.give_back(count, period_ms);
+                    taken.give_back(count, taken.period_ms(now_ms));
                 }
                 if let Some(rate) = rate {
                     rate.give_back(count);
@@ -169,35 +177,33 @@ impl Limiter {
         count: u64,
     ) -> Result<(), LimitedBy> {
         let quota = &parts(bucket, unit).1[index];
-        if quota.take(count, now_ms()) == Taken::Yes {
-            return Ok(());
-        }
-        // A task of its own: if the client goes away meanwhile, what the database gives must not get
-        // lost.
-        let (bucket, store) = (bucket.clone(), self.quotas.clone());
-        let leasing = tokio::spawn(async move {
-            let quota = &parts(&bucket, unit).1[index];
-            take_with_lease(quota, store.as_ref(), count).await
-        });
-        let taken = leasing
-            .await
-            .unwrap_or_else(|error| Err(QuotaUnavailable(error.to_string())));
+        let taken = match quota.take(count, now_ms()) {
+            Taken::NeedsLease => {
+                // A task of its own: if the client goes away meanwhile, what the database gives must
+                // not get lost.
+                let (bucket, store) = (bucket.clone(), self.quotas.clone());
+                let leasing = tokio::spawn(async move {
+                    let quota = &parts(&bucket, unit).1[index];
+                    take_with_lease(quota, store.as_ref(), count).await
+                });
+                leasing.await.unwrap_or(Taken::Paused(Pause::Unreachable))
+            }
+            taken => taken,
+        };
         match taken {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(LimitedBy::Quota {
+            Taken::Yes => Ok(()),
+            Taken::Paused(Pause::Unreachable) => match self.when_unavailable {
+                WhenUnavailable::Allow => {
+                    quota.owe(count, now_ms());
+                    Ok(())
+                }
+                WhenUnavailable::Refuse => Err(LimitedBy::QuotaUnavailable),
+            },
+            Taken::Paused(Pause::UsedUp) | Taken::NeedsLease => Err(LimitedBy::Quota {
                 unit: unit.name(),
                 period: quota.period.name(),
                 wait_s: seconds(quota.remaining(now_ms()).1),
             }),
-            Err(error) if self.when_unavailable == WhenUnavailable::Allow => {
-                warn!(%error, quota = quota.id, "a request is counted later");
-                quota.owe(count, now_ms());
-                Ok(())
-            }
-            Err(error) => {
-                warn!(%error, quota = quota.id, "a request is refused");
-                Err(LimitedBy::QuotaUnavailable)
-            }
         }
     }
 
@@ -255,27 +261,35 @@ pub(super) fn give_back(charged: &Charged, unit: Unit, count: u64, charged_ms: i
     }
 }
 
-/// Takes from a quota with as many leases as that needs; false if the quota is used up.
-async fn take_with_lease(
-    quota: &Quota,
-    store: &dyn QuotaStore,
-    count: u64,
-) -> Result<bool, QuotaUnavailable> {
+/// Takes from a quota, with as many leases as that needs. [`Taken::NeedsLease`] if too little is left.
+async fn take_with_lease(quota: &Quota, store: &dyn QuotaStore, count: u64) -> Taken {
     // One at a time: those who wait find what the first one got.
     let _leasing = quota.leasing.lock().await;
     loop {
         let now_ms = now_ms();
-        if quota.take(count, now_ms) == Taken::Yes {
-            return Ok(true);
+        match quota.take(count, now_ms) {
+            Taken::NeedsLease => {}
+            taken => return taken,
         }
         let request = quota.request(count, now_ms);
-        let lease = store.lease(request).await?;
-        quota.add(request, lease);
-        if lease.granted < request.want {
-            // All that is left.
-            return Ok(quota.take(count, now_ms) == Taken::Yes);
+        match tokio::time::timeout(LEASE_TIMEOUT, store.lease(request)).await {
+            Ok(Ok(lease)) => {
+                quota.add(request, lease, now_ms);
+                if lease.granted < request.least {
+                    return quota.take(count, now_ms);
+                }
+            }
+            Ok(Err(error)) => return unreachable(quota, &error.0, now_ms),
+            Err(_) => return unreachable(quota, "the database does not answer", now_ms),
         }
     }
+}
+
+fn unreachable(quota: &Quota, problem: &str, now_ms: i64) -> Taken {
+    if quota.pause(now_ms) {
+        warn!(quota = quota.id, problem, "a quota cannot be counted now");
+    }
+    Taken::Paused(Pause::Unreachable)
 }
 
 fn add_policies(

@@ -16,7 +16,8 @@ const MAX_LEASE: u64 = 1000;
 
 /// What quotas are counted in, shared by replicas.
 pub trait QuotaStore: Send + Sync + fmt::Debug {
-    /// Adds to what is used of a quota, as much as is asked for or as much as is left.
+    /// Adds to what is used of a quota: as much as is asked for, or as much as is left if that is of
+    /// use.
     fn lease<'a>(
         &'a self,
         request: LeaseRequest<'a>,
@@ -42,6 +43,8 @@ pub struct LeaseRequest<'a> {
     pub limit: u64,
     /// How much is asked for.
     pub want: u64,
+    /// How much is of use: nothing is given if less is left.
+    pub least: u64,
     /// How much was used already while the store could not be reached: it is counted in full, even
     /// beyond the limit.
     pub owed: u64,
@@ -118,7 +121,22 @@ struct State {
     owed: u64,
     /// How much of the whole quota was used or leased when the store was asked last.
     used: u64,
+    /// Until when the store is not asked again, in milliseconds since 1970, and why.
+    pause: Option<(i64, Pause)>,
 }
+
+/// Why the store is not asked for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// Nothing is left.
+    UsedUp,
+    /// It could not be reached.
+    Unreachable,
+}
+
+/// How long the store is not asked again, in milliseconds: callers who are over their quota, or a
+/// store that is away, must not cost each request a question.
+const PAUSE_MS: i64 = 1000;
 
 /// The outcome of taking from a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +145,8 @@ pub(super) enum Taken {
     Yes,
     /// The lease is used up: the store must be asked.
     NeedsLease,
+    /// The lease is used up, and the store was asked a moment ago.
+    Paused(Pause),
 }
 
 impl Quota {
@@ -144,7 +164,8 @@ impl Quota {
     pub(super) fn take(&self, count: u64, now_ms: i64) -> Taken {
         let mut state = self.current(now_ms);
         if state.left < count {
-            return Taken::NeedsLease;
+            let pause = state.pause.filter(|(until_ms, _)| now_ms < *until_ms);
+            return pause.map_or(Taken::NeedsLease, |(_, why)| Taken::Paused(why));
         }
         state.left -= count;
         Taken::Yes
@@ -176,18 +197,30 @@ impl Quota {
             period_ms: state.period_ms,
             limit: self.limit,
             want: chunk.max(count.saturating_sub(state.left)),
+            least: count.saturating_sub(state.left),
             owed: state.owed,
         }
     }
 
     /// Adds what the store has given for [`Quota::request`].
-    pub(super) fn add(&self, request: LeaseRequest<'_>, lease: Lease) {
+    pub(super) fn add(&self, request: LeaseRequest<'_>, lease: Lease, now_ms: i64) {
         let mut state = self.state.lock();
         if state.period_ms == request.period_ms {
             state.left += lease.granted;
             state.owed -= request.owed.min(state.owed);
             state.used = lease.used;
+            // Others may give some back.
+            let is_used_up = lease.granted == 0 && lease.used >= request.limit;
+            state.pause = is_used_up.then_some((now_ms + PAUSE_MS, Pause::UsedUp));
         }
+    }
+
+    /// Notes that the store could not be reached. Whether that is news.
+    pub(super) fn pause(&self, now_ms: i64) -> bool {
+        let mut state = self.current(now_ms);
+        let was_known = matches!(state.pause, Some((_, Pause::Unreachable)));
+        state.pause = Some((now_ms + PAUSE_MS, Pause::Unreachable));
+        !was_known
     }
 
     /// What is left of the whole quota as far as this server knows, and for how long.
@@ -251,13 +284,11 @@ mod tests {
         assert_eq!(quota.take(1, now), Taken::NeedsLease);
         let request = quota.request(1, now);
         assert_eq!((request.want, request.owed), (10, 0));
-        quota.add(
-            request,
-            Lease {
-                granted: 10,
-                used: 10,
-            },
-        );
+        let lease = Lease {
+            granted: 10,
+            used: 10,
+        };
+        quota.add(request, lease, now);
         assert_eq!(quota.take(10, now), Taken::Yes);
         assert_eq!(quota.take(1, now), Taken::NeedsLease);
         quota.give_back(4, request.period_ms);
@@ -286,6 +317,7 @@ mod tests {
                 granted: 2,
                 used: 5,
             },
+            now,
         );
         assert_eq!(quota.request(1, now).owed, 1);
     }

@@ -46,7 +46,11 @@ impl RateBucket {
             let is_full = full_at <= now_ns;
             let wait_ns = next.saturating_sub(now_ns).saturating_sub(self.burst_ns);
             if wait_ns > 0 && !is_full {
-                return Err(Empty { wait_ns });
+                // More than a burst passes once the bucket is full.
+                let until_full_ns = full_at.saturating_sub(now_ns);
+                return Err(Empty {
+                    wait_ns: wait_ns.min(until_full_ns),
+                });
             }
             match self.full_at_ns.compare_exchange_weak(
                 full_at,

@@ -11,6 +11,9 @@ use tracing::warn;
 
 use super::{AuditLog, AuditStates, names_of};
 
+/// Longest name of a resource that is looked through, in bytes.
+const MAX_RESOURCE_BYTES: usize = 4096;
+
 /// An administrative action that is about to begin.
 pub(crate) struct Action<'a> {
     /// Who asks for it.
@@ -34,6 +37,11 @@ struct Begun {
     entry: AuditEntry,
 }
 
+/// As much of a name as can be one: a client may send megabytes, which are not worth looking through.
+fn beginning(name: &str) -> &str {
+    &name[..name.floor_char_boundary(MAX_RESOURCE_BYTES)]
+}
+
 impl AuditLog {
     /// Records that an action begins.
     ///
@@ -45,7 +53,7 @@ impl AuditLog {
         };
         let (actor, tenant) = names_of(action.caller);
         let mut entry = AuditEntry::new(&actor, action.name, "started")
-            .about(action.kind, &self.redactor.text(action.resource));
+            .about(action.kind, &self.redactor.text(beginning(action.resource)));
         entry.tenant = tenant;
         if let Some(source) = action.source {
             entry.source = source.to_canonical().to_string();

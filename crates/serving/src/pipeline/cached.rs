@@ -45,14 +45,9 @@ impl CacheableRequest<'_> {
         let key = self.key();
         let (version, work, wanted) = (self.version, &self.work, self.wanted);
         let compute = || compute(version, work.share(), wanted, self.allowed, self.trace);
-        let answer = cache.answer(key, self.policy, self.control, compute);
-        // Who waits for another request's run waits no longer than their own deadline.
-        let cached = match work.deadline {
-            None => answer.await?,
-            Some(deadline) => tokio::time::timeout_at(deadline.into(), answer)
-                .await
-                .map_err(|_| too_late())??,
-        };
+        let deadline = work.deadline.map(|deadline| (deadline, too_late()));
+        let answer = cache.answer(key, self.policy, self.control, deadline, compute);
+        let cached = answer.await?;
         if cached.outcome == CacheOutcome::Stale && cache.begin_refresh(key) {
             self.refresh(cache.clone(), key);
         }

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use tidegate_gateway::Authorized;
 
-use crate::{Fleet, InferError, Model, Serving, Target, Version};
+use crate::{ErrorCode, Fleet, InferError, Model, Serving, Target, Version};
 
 /// The version that answers a request.
 pub(super) struct Routed {
@@ -42,6 +42,21 @@ impl Serving {
     /// The fleet, if the model is one of the registry's.
     fn fleet_of(&self, model: &str) -> Option<&Arc<Fleet>> {
         self.fleet().filter(|fleet| fleet.manages(model))
+    }
+
+    /// Whether there is such an endpoint.
+    ///
+    /// # Errors
+    /// [`ErrorCode::UnknownModel`] if not.
+    pub(super) fn check_endpoint(&self, name: &str) -> Result<(), InferError> {
+        match self.models().model(name) {
+            Err(error)
+                if error.code == ErrorCode::UnknownModel && self.fleet_of(name).is_none() =>
+            {
+                Err(error)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A loaded model.

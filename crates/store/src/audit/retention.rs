@@ -35,10 +35,14 @@ impl Write {
             .fetch_one(self.connection())
             .await?;
         let (first, first_young): (i64, i64) = (row.try_get("first")?, row.try_get("first_young")?);
-        // One more, for the row that is added.
-        let too_many = head
-            .saturating_add(1)
-            .saturating_sub(retention.max_rows.max(1));
+        let max_rows = retention.max_rows.max(1);
+        // The row that is added must not be a reason to remove another one the next time.
+        let are_too_many = head.saturating_sub(max_rows) >= first;
+        // One more, for that row.
+        let too_many = match are_too_many {
+            true => head.saturating_add(1).saturating_sub(max_rows),
+            false => 0,
+        };
         let through = too_many.max(first_young - 1).min(head);
         if first == 0 || through < first {
             return Ok(0);

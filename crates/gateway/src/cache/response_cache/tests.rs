@@ -46,7 +46,7 @@ async fn ask(
 ) -> (u32, CacheOutcome) {
     let compute = || async { Ok::<_, String>((value, 4)) };
     let cached = cache
-        .answer(key(1), policy, control, compute)
+        .answer(key(1), policy, control, None, compute)
         .await
         .unwrap();
     (cached.value, cached.outcome)
@@ -128,7 +128,7 @@ async fn a_thousand_equal_requests_are_computed_once() {
             };
             let kept = policy(HOUR, Duration::ZERO);
             cache
-                .answer(key(1), kept, PLAIN, compute)
+                .answer(key(1), kept, PLAIN, None, compute)
                 .await
                 .unwrap()
                 .value
@@ -146,7 +146,10 @@ async fn errors_are_not_kept() {
     let cache = cache();
     let kept = policy(HOUR, Duration::ZERO);
     let fail = || async { Err::<(u32, usize), _>("broken".to_owned()) };
-    let error = cache.answer(key(1), kept, PLAIN, fail).await.unwrap_err();
+    let error = cache
+        .answer(key(1), kept, PLAIN, None, fail)
+        .await
+        .unwrap_err();
     assert_eq!(error, "broken");
     assert_eq!(ask(&cache, kept, PLAIN, 1).await, (1, CacheOutcome::Miss));
 }
@@ -158,7 +161,7 @@ async fn who_waits_for_a_request_that_is_given_up_computes_itself() {
     let first = cache.clone();
     let leader = tokio::spawn(async move {
         let never = || std::future::pending::<Result<(u32, usize), String>>();
-        let _ = first.answer(key(1), kept, PLAIN, never).await;
+        let _ = first.answer(key(1), kept, PLAIN, None, never).await;
     });
     tokio::task::yield_now().await;
     let follower = tokio::spawn({
@@ -168,6 +171,23 @@ async fn who_waits_for_a_request_that_is_given_up_computes_itself() {
     tokio::task::yield_now().await;
     leader.abort();
     assert_eq!(follower.await.unwrap().0, 2);
+}
+
+#[tokio::test]
+async fn who_waits_for_another_request_waits_until_its_own_deadline() {
+    let cache = Arc::new(cache());
+    let kept = policy(HOUR, Duration::ZERO);
+    let first = cache.clone();
+    let leader = tokio::spawn(async move {
+        let never = || std::future::pending::<Result<(u32, usize), String>>();
+        let _ = first.answer(key(1), kept, PLAIN, None, never).await;
+    });
+    tokio::task::yield_now().await;
+    let never = || std::future::pending::<Result<(u32, usize), String>>();
+    let deadline = Some((Instant::now(), "too late".to_owned()));
+    let late = cache.answer(key(1), kept, PLAIN, deadline, never).await;
+    assert_eq!(late.unwrap_err(), "too late");
+    leader.abort();
 }
 
 #[tokio::test]
@@ -184,7 +204,7 @@ async fn the_memory_is_bounded() {
     for number in 0..100 {
         let compute = || async { Ok::<_, String>((1, 100_000)) };
         cache
-            .answer(key(number), kept, PLAIN, compute)
+            .answer(key(number), kept, PLAIN, None, compute)
             .await
             .unwrap();
     }

@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::*;
-use crate::{Identity, Lease, LeaseRequest, LimitConfig, Principal};
+use crate::{Identity, Lease, LeaseRequest, LimitConfig, Principal, QuotaUnavailable};
 
 /// A database of quotas in memory, which can be away.
 #[derive(Debug, Default)]
@@ -33,7 +33,12 @@ impl QuotaStore for Quotas {
                 .entry((request.quota.to_owned(), request.period_ms))
                 .or_default();
             *used += request.owed;
-            let granted = request.want.min(request.limit.saturating_sub(*used));
+            let left = request.limit.saturating_sub(*used);
+            let granted = if left < request.least {
+                0
+            } else {
+                request.want.min(left)
+            };
             *used += granted;
             Ok(Lease {
                 granted,
@@ -172,7 +177,11 @@ async fn rows_are_counted_and_refunded() {
     let mut third = limiter.charge(&shop, "fraud").await.unwrap().unwrap();
     third.add_rows(100).await.unwrap();
     limiter.surrender_leases().await;
-    assert_eq!(quotas.used(), 101, "one request and 100 rows");
+    assert_eq!(
+        quotas.used(),
+        102,
+        "two requests, one of them refused for its rows, and 100 rows"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -229,6 +238,51 @@ async fn a_quota_is_used_to_the_last_and_no_further() {
 }
 
 #[tokio::test]
+async fn what_the_month_refuses_does_not_use_up_the_day() {
+    let rule = LimitConfig {
+        rows_per_day: Some(1000),
+        rows_per_month: Some(10),
+        ..named("both")
+    };
+    let quotas = Arc::default();
+    let limiter = limiter(vec![rule], &quotas);
+    let shop = caller("", "shop");
+    for _ in 0..5 {
+        let mut charge = limiter.charge(&shop, "fraud").await.unwrap().unwrap();
+        let denied = charge.add_rows(500).await.unwrap_err();
+        assert!(matches!(
+            limited_by(denied),
+            LimitedBy::Quota {
+                period: "month",
+                ..
+            }
+        ));
+    }
+    let mut charge = limiter.charge(&shop, "fraud").await.unwrap().unwrap();
+    charge.add_rows(10).await.unwrap();
+    limiter.surrender_leases().await;
+    assert_eq!(quotas.used(), 20, "10 rows of the day and of the month");
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_fit_leaves_the_quota_to_others() {
+    let rule = LimitConfig {
+        rows_per_day: Some(1000),
+        ..named("day")
+    };
+    let quotas: Arc<Quotas> = Arc::default();
+    let replicas = [
+        limiter(vec![rule.clone()], &quotas),
+        limiter(vec![rule], &quotas),
+    ];
+    let shop = caller("", "shop");
+    let mut large = replicas[0].charge(&shop, "fraud").await.unwrap().unwrap();
+    assert!(large.add_rows(2000).await.is_err());
+    let mut other = replicas[1].charge(&shop, "fraud").await.unwrap().unwrap();
+    other.add_rows(900).await.unwrap();
+}
+
+#[tokio::test]
 async fn while_the_database_is_away_requests_are_counted_later_or_refused() {
     let quotas: Arc<Quotas> = Arc::default();
     let rule = LimitConfig {
@@ -249,9 +303,9 @@ async fn while_the_database_is_away_requests_are_counted_later_or_refused() {
     let denied = refusing.charge(&shop, "fraud").await.unwrap_err();
     assert!(matches!(denied, Denied::Unavailable(_)), "{denied:?}");
     *quotas.is_away.lock() = false;
-    assert!(allowing.charge(&shop, "fraud").await.is_ok());
+    // At the end too, when the database is back and no request has noticed it.
     allowing.surrender_leases().await;
-    assert_eq!(quotas.used(), 6);
+    assert_eq!(quotas.used(), 5);
 }
 
 #[test]
