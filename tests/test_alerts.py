@@ -289,7 +289,7 @@ def test_a_wrong_silence_is_refused_with_its_reason(server):
     failed = subprocess.run(
         [BINARY, "silence", "expire", "none", "--url", f"http://{server.http}"], capture_output=True, text=True, timeout=60
     )
-    assert failed.returncode != 0 and "there is no silence" in failed.stderr
+    assert failed.returncode != 0 and "there is no active or scheduled silence" in failed.stderr
 
 
 def test_a_deploy_holds_tickets_back_and_pages_say_that_there_was_one(serve, receiver, digits):

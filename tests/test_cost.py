@@ -334,7 +334,7 @@ def test_wrong_questions_are_refused_with_their_reason(serve):
 @pytest.mark.parametrize(
     ("section", "reason"),
     [
-        ("[cost]\nvcpu_hour = 1", "cost.vcpu_hour is set and cost.currency is not"),
+        ("[cost]\nvcpu_hour = 1", "cost.vcpu_hour is set but cost.currency is not"),
         ('[cost]\ncurrency = "EUR"\nvcpu_hour = -1', "cost.vcpu_hour is -1"),
         ('[cost]\ncurrency = "EUR"\nvcpu_hour = 1\n[[cost.budget]]\nname = "x"', 'cost.budget "x": amount is 0'),
         ('[cost]\ncurrency = "EUR"\nvcpu_hours = 1', "did you mean `vcpu_hour`?"),

@@ -74,9 +74,25 @@ fn sentence_of_operations(event: &Event) -> String {
             format!("{author} silenced {matchers}")
         }
         "silence.expired" => format!("the silence on {} ended", field(event, "matchers")),
+        "remote.breaker_opened" => {
+            "too many requests to the upstream servers failed: requests are refused".to_owned()
+        }
+        "remote.breaker_half_open" => {
+            "one request tries whether the upstream servers work again".to_owned()
+        }
+        "remote.breaker_closed" => "the upstream servers work again".to_owned(),
+        "remote.address_ejected" => upstream(event, "failed too often and gets no requests"),
+        "remote.address_readmitted" => upstream(event, "works again and gets requests"),
+        "remote.address_unhealthy" => upstream(event, "failed its health checks"),
+        "remote.address_healthy" => upstream(event, "passes its health checks again"),
+        "remote.signature_differs" => upstream(event, "has another signature and gets no requests"),
         // An event that a newer version wrote: its name is better than nothing.
         other => other.to_owned(),
     }
+}
+
+fn upstream(event: &Event, what: &str) -> String {
+    format!("the upstream server {} {what}", field(event, "address"))
 }
 
 fn field<'a>(event: &'a Event, name: &str) -> &'a str {

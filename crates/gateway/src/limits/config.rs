@@ -77,7 +77,7 @@ pub enum LimitError {
     Duplicate(String),
     #[error("limits.rule {0:?}: limits nothing: set a rate, max_in_flight or a quota")]
     Nothing(String),
-    #[error("limits.rule {0:?}: {1} must be a number above 0 and at most 1e9")]
+    #[error("limits.rule {0:?}: {1} must be from 0.000001 to 1000000000")]
     Rate(String, &'static str),
     #[error("limits.rule {0:?}: {1} must be at least 1 and below 1e15")]
     Count(String, &'static str),

@@ -12,6 +12,8 @@ use crate::Caller;
 const MAX_NAME_BYTES: usize = 64;
 /// Most counts that one rule with a `*` keeps apart.
 const MAX_BUCKETS: usize = 100_000;
+/// About one in eleven days. Below it, times would not fit into the clock of a bucket.
+const MIN_RATE: f64 = 1e-6;
 const MAX_RATE: f64 = 1e9;
 const MAX_COUNT: u64 = 1_000_000_000_000_000;
 
@@ -38,9 +40,9 @@ impl Selector {
     fn matches(&self, name: &str) -> bool {
         match self {
             Self::Only(own) => own == name,
-            // Requests of no tenant belong together, and not to a tenant of an empty name.
-            Self::Each => !name.is_empty(),
-            Self::All => true,
+            // Those of no tenant are counted together: a limit of each tenant must not leave out
+            // callers for whom nobody has named one.
+            Self::Each | Self::All => true,
         }
     }
 }
@@ -158,7 +160,7 @@ fn check(config: &LimitConfig) -> Result<(), LimitError> {
     ];
     for (key, rate) in rates {
         // NaN is in no range.
-        if rate.is_some_and(|rate| !(rate > 0.0 && rate <= MAX_RATE)) {
+        if rate.is_some_and(|rate| !(MIN_RATE..=MAX_RATE).contains(&rate)) {
             return Err(LimitError::Rate(name.clone(), key));
         }
     }

@@ -183,7 +183,8 @@ const ROUTES_PAGE: &str = "\
 # Routes and permissions
 
 Every REST route and gRPC method needs a permission. [Security](../guides/security.md) says how callers get one.
-This page is generated from the lists that the server itself uses.
+This page is generated from the lists that the server itself uses. Beside them, `/docs` and `/openapi.json` describe the REST
+interface to everybody.
 
 A permission is for resources of one kind. If the path of a route has `{model}` or `{name}`, the caller needs it only
 on the resource of that name. For all other routes, the caller needs it on all resources of the kind.

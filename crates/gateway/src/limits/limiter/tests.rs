@@ -114,7 +114,10 @@ async fn each_tenant_has_a_burst_of_its_own() {
         assert!(matches!(limited_by(denied), LimitedBy::Rate { .. }));
     }
     let of_no_tenant = limiter.charge(&caller("", "a"), "fraud").await.unwrap();
-    assert!(of_no_tenant.is_none(), "no limit is about it");
+    assert!(
+        of_no_tenant.is_some(),
+        "those of no tenant are counted together"
+    );
 }
 
 #[tokio::test]
@@ -318,6 +321,7 @@ fn limits_that_limit_nothing_or_cannot_be_meant_are_refused() {
         named("a"),
         named("A b"),
         rate(0.0),
+        rate(1e-11),
         rate(f64::NAN),
         rate(f64::INFINITY),
         LimitConfig {
