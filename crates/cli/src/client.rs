@@ -3,6 +3,7 @@
 mod api;
 mod metrics;
 mod snapshot;
+mod tls;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use ureq::http::{HeaderValue, Response, header};
 pub(crate) use self::api::{Alert, AlertRoute, Event, IndexEntry, Objective, Readiness};
 pub(crate) use self::metrics::{MetricSamples, quantile};
 pub(crate) use self::snapshot::{ServerClient, ServerSnapshot, now_ms};
+pub(crate) use self::tls::set_files;
 
 /// The environment variable with the API key or token that commands send to servers.
 const TOKEN: &str = "TIDEGATE_TOKEN";
@@ -21,30 +23,33 @@ type Sent = Result<Response<ureq::Body>, ureq::Error>;
 /// The body of what a server has at a path.
 pub(crate) fn get(url: &str, path: &str) -> Result<String> {
     let target = join(url, path);
-    body(&target, authorized(agent().get(&target)).call())
+    body(&target, authorized(agent()?.get(&target)).call())
 }
 
 pub(crate) fn post(url: &str, path: &str) -> Result<String> {
     let target = join(url, path);
-    body(&target, authorized(agent().post(&target)).send_empty())
+    body(&target, authorized(agent()?.post(&target)).send_empty())
 }
 
 pub(crate) fn post_json(url: &str, path: &str, content: impl Serialize) -> Result<String> {
     let target = join(url, path);
     body(
         &target,
-        authorized(agent().post(&target)).send_json(content),
+        authorized(agent()?.post(&target)).send_json(content),
     )
 }
 
 pub(crate) fn put_json(url: &str, path: &str, content: impl Serialize) -> Result<String> {
     let target = join(url, path);
-    body(&target, authorized(agent().put(&target)).send_json(content))
+    body(
+        &target,
+        authorized(agent()?.put(&target)).send_json(content),
+    )
 }
 
 pub(crate) fn delete(url: &str, path: &str) -> Result<()> {
     let target = join(url, path);
-    body(&target, authorized(agent().delete(&target)).call()).map(drop)
+    body(&target, authorized(agent()?.delete(&target)).call()).map(drop)
 }
 
 /// The URL of a path of a server.
@@ -53,12 +58,12 @@ fn join(url: &str, path: &str) -> String {
     format!("{}{path}", url.trim_end_matches('/'))
 }
 
-fn agent() -> ureq::Agent {
-    ureq::Agent::config_builder()
+fn agent() -> Result<ureq::Agent> {
+    let config = ureq::Agent::config_builder()
+        .tls_config(tls::config()?)
         // The body of an error response has the reason; as an error of ureq it would be lost.
-        .http_status_as_error(false)
-        .build()
-        .into()
+        .http_status_as_error(false);
+    Ok(config.build().into())
 }
 
 /// The request with the credentials of this user, if there are any.

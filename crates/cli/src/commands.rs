@@ -7,6 +7,7 @@
 mod alerts;
 mod api_keys;
 mod audit;
+mod certs;
 mod check;
 mod completions;
 mod cost;
@@ -84,6 +85,7 @@ commands! {
     rollback::Rollback,
     registry::Registry,
     keys::Keys,
+    certs::Certs,
     token::Token,
     api_keys::ApiKeys,
     audit::Audit,

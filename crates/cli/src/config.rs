@@ -11,7 +11,9 @@ use tidegate_observe::Objective;
 use tidegate_observe::cost::CostConfig;
 use tidegate_redaction::PrivacyConfig;
 use tidegate_registry::RegistryConfig;
-use tidegate_server::{AlertsConfig, ConsoleConfig, GpuConfig, ReplicasConfig, ServerConfig};
+use tidegate_server::{
+    AlertsConfig, ConsoleConfig, GpuConfig, ReplicasConfig, ServerConfig, TlsConfig,
+};
 use tidegate_serving::{FleetConfig, TrialSettings};
 use tidegate_traces::TracesConfig;
 
@@ -28,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) data: Option<PathBuf>,
     /// The front ends.
     pub(crate) server: ServerConfig,
+    /// TLS of the front ends.
+    pub(crate) tls: TlsConfig,
     /// Authentication of callers.
     pub(crate) auth: AuthConfig,
     /// How much callers may ask for.

@@ -8,15 +8,16 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, header};
+use http::{Extensions, HeaderMap, HeaderName, header};
 
-use crate::{Charge, Denied, Identity, LimitStatus, Permission, Principal};
+use crate::{Charge, ClientCertificate, Denied, Identity, LimitStatus, Permission, Principal};
 
 /// What a request presents to show who sends it.
 #[derive(Clone, Copy, Debug)]
 pub struct Credentials<'a> {
     headers: &'a HeaderMap,
     pub(crate) caller: Option<&'a Caller>,
+    pub(crate) certificate: Option<&'a ClientCertificate>,
 }
 
 impl<'a> Credentials<'a> {
@@ -29,7 +30,24 @@ impl<'a> Credentials<'a> {
         Self {
             headers,
             caller: None,
+            certificate: None,
         }
+    }
+
+    /// The same with the certificate of the client, which the front end found when the connection was
+    /// opened. Credentials in the headers have precedence.
+    #[must_use]
+    pub fn with_certificate(self, certificate: Option<&'a ClientCertificate>) -> Self {
+        Self {
+            certificate,
+            ..self
+        }
+    }
+
+    /// The same with the certificate among the extensions of the request, if there is one.
+    #[must_use]
+    pub fn with_extensions(self, extensions: &'a Extensions) -> Self {
+        self.with_certificate(extensions.get())
     }
 
     /// The same, where they were checked before, a moment ago.

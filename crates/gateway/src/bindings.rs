@@ -1,4 +1,4 @@
-//! Which roles the subject of a token has.
+//! Which roles the subject of a token or of a client certificate has.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,9 +8,10 @@ use serde_json::Value;
 use thiserror::Error;
 use tidegate_tokens::{JwtIssuerConfig, VerifiedToken};
 
-use crate::{Grant, GrantConfig, Identity, PatternError, Principal, Role};
+use crate::{ClientCertificate, Grant, GrantConfig, Identity, PatternError, Principal, Role};
 
-/// A role for those whose tokens fulfil every condition, as people write it.
+/// A role for those whose tokens fulfil every condition, or who have such a certificate, as people
+/// write it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BindingConfig {
@@ -31,7 +32,11 @@ pub struct BindingConfig {
     /// Claims with the value that each must have.
     #[serde(default)]
     pub claims: BTreeMap<String, String>,
-    /// The tenant of those whose token names none.
+    /// The name of a client certificate; `*` at its end stands for any rest. Such a binding is not for
+    /// tokens.
+    #[serde(default)]
+    pub certificate: Option<String>,
+    /// The tenant of those whose token names none, and of certificates.
     #[serde(default)]
     pub tenant: Option<String>,
 }
@@ -44,8 +49,15 @@ fn everything() -> Vec<String> {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum BindingError {
-    #[error("auth.binding: name a subject (\"*\" for every one), a group or claims")]
+    #[error("auth.binding: name a subject (\"*\" for every one), a group, claims or a certificate")]
     NoCondition,
+    #[error(
+        "auth.binding: {0:?} is a certificate, so issuer, subject, group and claims, which are of \
+         tokens, cannot be set beside it"
+    )]
+    CertificateAndToken(String),
+    #[error("auth.binding: in the certificate {0:?}, `*` may stand at the end only")]
+    CertificatePattern(String),
     #[error("auth.binding: there is no issuer {0:?} in auth.issuer")]
     UnknownIssuer(String),
     #[error("auth.binding: {0}")]
@@ -63,11 +75,45 @@ struct Binding {
 }
 
 impl Bindings {
+    /// The bindings of certificates.
+    pub(crate) fn of_certificates(configs: &[BindingConfig]) -> Result<Self, BindingError> {
+        let mut bindings = Vec::new();
+        for config in configs {
+            if let Some(pattern) = &config.certificate {
+                config.check_certificate(pattern)?;
+                bindings.push(Binding::new(config)?);
+            }
+        }
+        Ok(Self(bindings))
+    }
+
+    /// The identity of the subject of a certificate. Without a binding it may do nothing.
+    pub(crate) fn certificate_identity(&self, certificate: &ClientCertificate) -> Identity {
+        let name = certificate.name();
+        let mut grants = Vec::new();
+        let mut tenant = None;
+        for Binding { config, grant } in &self.0 {
+            let pattern = config.certificate.as_deref();
+            if pattern.is_some_and(|pattern| matches_pattern(pattern, name)) {
+                grants.push(grant.clone());
+                tenant = tenant.or(config.tenant.as_deref());
+            }
+        }
+        Identity::new(
+            Principal::Certificate(name.clone()),
+            tenant.unwrap_or(""),
+            grants,
+        )
+        .valid_until(Some(certificate.expires_ms()))
+    }
+
+    /// The bindings of tokens.
     pub(crate) fn parse(
         configs: &[BindingConfig],
         issuers: &[JwtIssuerConfig],
     ) -> Result<Self, BindingError> {
-        let bindings = configs.iter().map(|config| {
+        let of_tokens = configs.iter().filter(|config| config.certificate.is_none());
+        let bindings = of_tokens.map(|config| {
             let has_condition =
                 config.subject.is_some() || config.group.is_some() || !config.claims.is_empty();
             if !has_condition {
@@ -78,14 +124,7 @@ impl Bindings {
             {
                 return Err(BindingError::UnknownIssuer(named.clone()));
             }
-            let grant = GrantConfig {
-                role: config.role,
-                resources: config.resources.clone(),
-            };
-            Ok(Binding {
-                config: config.clone(),
-                grant: Arc::new(grant.grant()?),
-            })
+            Binding::new(config)
         });
         Ok(Self(bindings.collect::<Result<_, _>>()?))
     }
@@ -127,7 +166,43 @@ impl Bindings {
     }
 }
 
+impl Binding {
+    fn new(config: &BindingConfig) -> Result<Self, BindingError> {
+        let grant = GrantConfig {
+            role: config.role,
+            resources: config.resources.clone(),
+        };
+        Ok(Self {
+            config: config.clone(),
+            grant: Arc::new(grant.grant()?),
+        })
+    }
+}
+
+/// Whether a name is the pattern, or begins with what stands before its `*`.
+fn matches_pattern(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == pattern,
+    }
+}
+
 impl BindingConfig {
+    fn check_certificate(&self, pattern: &str) -> Result<(), BindingError> {
+        let has_token_condition = self.issuer.is_some()
+            || self.subject.is_some()
+            || self.group.is_some()
+            || !self.claims.is_empty();
+        if has_token_condition {
+            return Err(BindingError::CertificateAndToken(pattern.to_owned()));
+        }
+        let fixed = pattern.strip_suffix('*').unwrap_or(pattern);
+        if pattern.is_empty() || fixed.contains('*') {
+            return Err(BindingError::CertificatePattern(pattern.to_owned()));
+        }
+        Ok(())
+    }
+
     fn matches(&self, token: &VerifiedToken) -> bool {
         let is_issuer = self
             .issuer
@@ -149,5 +224,66 @@ fn has(token: &VerifiedToken, (claim, value): (&String, &String)) -> bool {
         Some(Value::String(found)) => found == value,
         Some(Value::Array(found)) => found.iter().any(|found| found.as_str() == Some(value)),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Permission;
+
+    fn binding(certificate: &str) -> BindingConfig {
+        BindingConfig {
+            role: Role::Caller,
+            resources: vec!["fraud*".to_owned()],
+            issuer: None,
+            subject: None,
+            group: None,
+            claims: BTreeMap::new(),
+            certificate: Some(certificate.to_owned()),
+            tenant: Some("acme".to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_certificate_has_the_roles_of_the_bindings_that_match_its_name() {
+        let bindings = Bindings::of_certificates(&[binding("spiffe://cluster/ns/ml/*")]).unwrap();
+        for (name, may) in [
+            ("spiffe://cluster/ns/ml/sa/shop", true),
+            ("spiffe://cluster/ns/mlx/sa/shop", false),
+            ("xspiffe://cluster/ns/ml/sa/shop", false),
+        ] {
+            let identity = bindings.certificate_identity(&ClientCertificate::new(name, 1));
+            assert_eq!(identity.may(Permission::Call, "fraud-eu"), may, "{name}");
+            assert!(!identity.may(Permission::Call, "churn"));
+            assert_eq!(identity.tenant(), if may { "acme" } else { "" });
+            assert_eq!(
+                identity.principal().to_string(),
+                format!("certificate:{name}")
+            );
+        }
+    }
+
+    #[test]
+    fn a_binding_of_a_certificate_has_no_conditions_of_tokens() {
+        let mixed = BindingConfig {
+            subject: Some("*".to_owned()),
+            ..binding("shop")
+        };
+        let error = Bindings::of_certificates(&[mixed]).unwrap_err();
+        assert!(matches!(error, BindingError::CertificateAndToken(_)));
+        for wrong in ["", "a*b", "**"] {
+            let error = Bindings::of_certificates(&[binding(wrong)]).unwrap_err();
+            assert!(
+                matches!(error, BindingError::CertificatePattern(_)),
+                "{wrong}"
+            );
+        }
+        assert!(
+            Bindings::parse(&[binding("shop")], &[])
+                .unwrap()
+                .0
+                .is_empty()
+        );
     }
 }

@@ -105,6 +105,9 @@ pub enum BadCredentials {
     /// Its time is over.
     #[error("the API key has expired")]
     ExpiredKey,
+    /// Its time is over; the connection was opened before.
+    #[error("the client certificate of this connection has expired")]
+    ExpiredCertificate,
     /// It is not an API key, and the server takes no others.
     #[error("these credentials are of no kind that this server takes")]
     UnknownKind,

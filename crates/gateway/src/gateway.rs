@@ -10,8 +10,9 @@ use tidegate_tokens::{JwtConfigError, JwtIssuerConfig, JwtVerifier, KeyStatus};
 
 use crate::bindings::Bindings;
 use crate::{
-    Authorized, BadCredentials, BindingConfig, BindingError, Caller, Credentials, Denied, Grant,
-    Identity, KeyTable, Limiter, Permission, Permitted, Principal, Resource,
+    Authorized, BadCredentials, BindingConfig, BindingError, Caller, ClientCertificate,
+    Credentials, Denied, Grant, Identity, KeyTable, Limiter, Permission, Permitted, Principal,
+    Resource,
 };
 
 /// Decides about every request, whatever front end it came through.
@@ -30,6 +31,8 @@ struct Protected {
     /// Whoever sends no credentials.
     anonymous: Arc<Identity>,
     tokens: Option<Tokens>,
+    /// The roles of client certificates.
+    certificates: Bindings,
 }
 
 /// What tokens are checked with.
@@ -65,9 +68,21 @@ impl Gateway {
                 keys: ArcSwapOption::empty(),
                 anonymous: Arc::new(anonymous),
                 tokens: None,
+                certificates: Bindings::default(),
             }),
             limiter: None,
         }
+    }
+
+    /// The same, where client certificates may do what their bindings say.
+    ///
+    /// # Errors
+    /// What is wrong with a binding.
+    pub fn with_certificates(mut self, bindings: &[BindingConfig]) -> Result<Self, TokensError> {
+        if let Some(protected) = &mut self.protected {
+            protected.certificates = Bindings::of_certificates(bindings)?;
+        }
+        Ok(self)
     }
 
     /// The same, where the subjects of tokens may do what their bindings say. Starts to fetch the keys
@@ -141,7 +156,7 @@ impl Gateway {
         }
         let identity = match &self.protected {
             None => None,
-            Some(protected) => Some(protected.authenticate(credentials.headers()).await?),
+            Some(protected) => Some(protected.authenticate(credentials).await?),
         };
         Ok(Caller { identity })
     }
@@ -153,7 +168,7 @@ impl Gateway {
             return Some(Caller { identity: None });
         };
         let identity = match secret(credentials.headers()).ok()? {
-            None => protected.anonymous.clone(),
+            None => protected.of_connection(credentials.certificate).ok()?,
             Some(secret) if KeyTable::is_key(secret) => {
                 let keys = protected.keys.load();
                 keys.as_ref()?.find(secret, now_ms()).ok()?.clone()
@@ -235,9 +250,10 @@ impl Gateway {
 }
 
 impl Protected {
-    async fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Identity>, Denied> {
-        let Some(secret) = secret(headers).map_err(Denied::BadCredentials)? else {
-            return Ok(self.anonymous.clone());
+    async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Arc<Identity>, Denied> {
+        let secret = secret(credentials.headers()).map_err(Denied::BadCredentials)?;
+        let Some(secret) = secret else {
+            return self.of_connection(credentials.certificate);
         };
         if !KeyTable::is_key(secret) {
             let tokens = self.tokens.as_ref();
@@ -250,6 +266,24 @@ impl Protected {
         };
         let identity = keys.find(secret, now_ms());
         identity.cloned().map_err(Denied::BadCredentials)
+    }
+}
+
+impl Protected {
+    /// Who sends requests without credentials of their own.
+    fn of_connection(
+        &self,
+        certificate: Option<&ClientCertificate>,
+    ) -> Result<Arc<Identity>, Denied> {
+        match certificate {
+            None => Ok(self.anonymous.clone()),
+            Some(certificate) if certificate.has_expired(now_ms()) => {
+                Err(Denied::BadCredentials(BadCredentials::ExpiredCertificate))
+            }
+            Some(certificate) => Ok(Arc::new(
+                self.certificates.certificate_identity(certificate),
+            )),
+        }
     }
 }
 
@@ -272,7 +306,7 @@ impl Tokens {
     }
 }
 
-/// What is wrong with the configuration of tokens.
+/// What is wrong with the configuration of tokens and bindings.
 #[derive(Debug, thiserror::Error)]
 pub enum TokensError {
     /// Of an issuer.

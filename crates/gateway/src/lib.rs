@@ -43,6 +43,7 @@ mod audit;
 mod bindings;
 mod breaker;
 mod cache;
+mod client_certificate;
 mod config;
 mod denied;
 mod gateway;
@@ -68,6 +69,7 @@ pub use cache::{
     CacheConfig, CacheControl, CacheError, CacheKey, CacheKeyHasher, CacheOutcome, CachePolicy,
     CacheStats, Cached, EndpointCacheConfig, ResponseCache,
 };
+pub use client_certificate::ClientCertificate;
 pub use config::{AuthConfig, GrantConfig};
 pub use denied::{BadCredentials, Denied, Limited, LimitedBy};
 pub use gateway::{Gateway, TokensError};

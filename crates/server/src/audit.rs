@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use futures_util::future::BoxFuture;
-use http::HeaderMap;
 use tidegate_gateway::{
     Audit, AuditConfig, AuditPlace, Caller, Credentials, Denial, Gateway, Principal,
 };
@@ -45,10 +44,14 @@ pub(crate) struct DeniedAction {
 }
 
 impl DeniedAction {
-    /// An action that was denied to the sender of these headers. Looks at credentials once more, which
+    /// An action that was denied to who has these credentials. Looks at credentials once more, which
     /// only those pay who are denied.
-    pub(crate) fn new(action: &'static str, gateway: &Gateway, headers: &HeaderMap) -> Self {
-        let caller = gateway.known_caller(Credentials::of(headers));
+    pub(crate) fn new(
+        action: &'static str,
+        gateway: &Gateway,
+        credentials: Credentials<'_>,
+    ) -> Self {
+        let caller = gateway.known_caller(credentials);
         Self::of(action, caller.as_ref())
     }
 

@@ -29,7 +29,7 @@ use crate::gpu::Gpus;
 use crate::group_notes::GroupOutbox;
 use crate::history::History;
 use crate::lifecycle::Lifecycle;
-use crate::listen::ConnectionMetrics;
+use crate::listen::{ConnectionMetrics, Tls, TlsConfig, TlsError};
 use crate::objectives::{Objectives, ObjectivesContext};
 use crate::readiness::ReadinessMetrics;
 use crate::remote::RemoteMonitor;
@@ -49,6 +49,8 @@ pub struct ServerSections {
     pub server: ServerConfig,
     /// Who may call.
     pub auth: AuthConfig,
+    /// TLS of the front ends.
+    pub tls: TlsConfig,
     /// How much callers may ask for.
     pub limits: LimitsConfig,
     /// Which answers are kept.
@@ -113,6 +115,8 @@ pub enum ComponentsError {
     #[error(transparent)]
     Tokens(#[from] TokensError),
     #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
     Cache(#[from] CacheError),
     #[error(transparent)]
     Limits(#[from] LimitError),
@@ -160,6 +164,7 @@ impl ServerComponents {
         let history = Arc::new(History::new(registry, serving.metrics()));
         base.measure_process(&sections.gpu);
         let connections = ConnectionMetrics::new(registry);
+        let tls = Arc::new(Tls::new(&sections.tls, registry)?);
         cache_metrics::register(serving.cache().cloned(), registry);
         let console_metrics = ConsoleMetrics::new(registry);
         let replica_metrics = ReplicaMetrics::new(registry);
@@ -187,6 +192,7 @@ impl ServerComponents {
             traces: traces.clone(),
             audit: audit.clone(),
             connections,
+            tls: tls.clone(),
             memory: base.memory.clone(),
             give_back: base.environment.give_back,
         });
@@ -216,6 +222,7 @@ impl ServerComponents {
         // then sent to the group.
         let list: Vec<Arc<dyn Component>> = vec![
             Arc::new(access_control),
+            tls,
             objectives,
             replicas,
             monitor,
@@ -274,6 +281,7 @@ fn check_addresses(sections: &ServerSections) -> Result<(), ComponentsError> {
 
 fn protected(auth: &AuthConfig) -> Result<Gateway, ComponentsError> {
     let gateway = Gateway::protected(auth.anonymous_grants()?);
+    let gateway = gateway.with_certificates(&auth.binding)?;
     if auth.issuer.is_empty() {
         return Ok(gateway);
     }

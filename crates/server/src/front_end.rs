@@ -8,7 +8,7 @@ use tidegate_serving::{ErrorCode, GivenModel, IndexEntry, InferError, MemoryBudg
 use crate::audit::AuditLog;
 use crate::blocking::run_blocking;
 use crate::lifecycle::Lifecycle;
-use crate::listen::ConnectionMetrics;
+use crate::listen::{ConnectionMetrics, Tls};
 use crate::request_memory::GiveBackMemory;
 use crate::{ServerConfig, Traces};
 
@@ -20,6 +20,8 @@ pub(crate) struct FrontEnd {
     pub(crate) traces: Arc<Traces>,
     pub(crate) audit: AuditLog,
     pub(crate) connections: ConnectionMetrics,
+    /// TLS of both ports; it may be off.
+    pub(crate) tls: Arc<Tls>,
     /// What requests and answers may take together.
     pub(crate) memory: Arc<MemoryBudget>,
     /// Returns free memory to the machine, where the allocator can be told to.

@@ -90,6 +90,7 @@ pub use components::{
 pub use config::ServerConfig;
 pub use console::ConsoleConfig;
 pub use gpu::GpuConfig;
+pub use listen::{ClientAuth, TlsConfig, TlsError, TlsVersion};
 pub use listen_address::listen_address;
 pub use replicas::{ReplicasConfig, ReplicasError};
 pub use request_memory::GiveBackMemory;

@@ -8,6 +8,7 @@ mod connection;
 mod metrics;
 mod sent_body;
 mod stream_timer;
+mod tls;
 mod write_timeout;
 
 use std::convert::Infallible;
@@ -31,6 +32,9 @@ use self::clients::Clients;
 use self::connection::{Connection, OpenConnection, Timeouts};
 pub(crate) use self::metrics::ConnectionMetrics;
 use self::stream_timer::StreamExecutor;
+pub(crate) use self::tls::Tls;
+use self::tls::TlsPort;
+pub use self::tls::{ClientAuth, TlsConfig, TlsError, TlsVersion};
 use crate::front_end::FrontEnd;
 use crate::workers::Workers;
 
@@ -77,6 +81,7 @@ impl Listeners {
     ) {
         let port = Port {
             workers,
+            tls: self.front_end.tls.port(protocol == "grpc"),
             front_end: self.front_end.clone(),
             protocol,
             permits: self.permits.clone(),
@@ -145,6 +150,8 @@ impl<
 struct Port<S> {
     front_end: Arc<FrontEnd>,
     workers: Arc<Workers>,
+    /// `None` if the port speaks no TLS.
+    tls: Option<TlsPort>,
     protocol: &'static str,
     permits: Arc<Semaphore>,
     clients: Arc<Clients>,
@@ -208,6 +215,7 @@ impl<S: Serve> Port<S> {
         let connection = Connection {
             builder: self.builder.clone(),
             service: self.service.clone(),
+            tls: self.tls.clone(),
             stopping: self.stopping.subscribe(),
             timeouts: Timeouts::of(&self.front_end.config),
             is_drained: self.is_drained.clone(),

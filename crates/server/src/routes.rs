@@ -12,7 +12,6 @@ use axum::handler::Handler;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
-use http::HeaderMap;
 use tidegate_gateway::{Caller, Credentials, Gateway, Permission};
 use tidegate_serving::{ErrorCode, InferError};
 
@@ -251,9 +250,9 @@ struct RouteGuard {
 /// the extensions of the request.
 async fn admit(State(guard): State<RouteGuard>, mut request: Request, next: Next) -> Response {
     let name = resource_name(&mut request).await;
-    let caller = match guard.check(request.headers(), name).await {
+    let caller = match guard.check(credentials(&request), name).await {
         Ok(caller) => caller,
-        Err(error) => return guard.denied(request.headers(), error),
+        Err(error) => return guard.denied(credentials(&request), error),
     };
     request.extensions_mut().insert(caller.clone());
     match guard.action {
@@ -265,24 +264,31 @@ async fn admit(State(guard): State<RouteGuard>, mut request: Request, next: Next
     }
 }
 
+fn credentials(request: &Request) -> Credentials<'_> {
+    Credentials::of(request.headers()).with_extensions(request.extensions())
+}
+
 impl RouteGuard {
-    async fn check(&self, headers: &HeaderMap, name: String) -> Result<Caller, InferError> {
+    async fn check(
+        &self,
+        credentials: Credentials<'_>,
+        name: String,
+    ) -> Result<Caller, InferError> {
         // A browser sends what a page of another site tells it to, with the credentials of its user.
-        if self.permission.is_change() && !origin::is_own(headers) {
+        if self.permission.is_change() && !origin::is_own(credentials.headers()) {
             let message = "a page of another site sent this request; nothing was done";
             return Err(InferError::new(ErrorCode::ForeignOrigin, message));
         }
-        let credentials = Credentials::of(headers);
         let admitting = self.gateway.admit(credentials, self.permission, name);
         let authorized = admitting.await?;
         Ok(authorized.caller().clone())
     }
 
-    fn denied(&self, headers: &HeaderMap, error: InferError) -> Response {
+    fn denied(&self, credentials: Credentials<'_>, error: InferError) -> Response {
         let action = self
             .action
             .map_or(self.permission.name(), |action| action.name);
-        let denied = DeniedAction::new(action, &self.gateway, headers);
+        let denied = DeniedAction::new(action, &self.gateway, credentials);
         let mut response = ApiError::from(error).into_response();
         response.extensions_mut().insert(denied);
         response

@@ -95,6 +95,11 @@ impl Server {
         self.grpc
     }
 
+    /// Whether both ports speak TLS.
+    pub fn has_tls(&self) -> bool {
+        self.front_end.tls.is_on()
+    }
+
     /// Loads every model that is found in folders, and waits for the versions of the registry that
     /// are loaded at the start.
     pub async fn load_all(&self) -> LoadReport {

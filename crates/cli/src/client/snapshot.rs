@@ -10,7 +10,7 @@ use ureq::http::Response;
 
 use super::{
     Alert, AlertRoute, Event, IndexEntry, MetricSamples, Objective, Readiness, Sent, authorized,
-    join,
+    join, tls,
 };
 
 /// Longest that one response may take.
@@ -47,16 +47,17 @@ pub(crate) struct ServerClient {
 }
 
 impl ServerClient {
-    pub(crate) fn new(url: &str) -> Self {
+    pub(crate) fn new(url: &str) -> Result<Self> {
         let config = Agent::config_builder()
+            .tls_config(tls::config()?)
             // These commands are run when a server does not respond, so they must not wait for it
             // for ever.
             .timeout_global(Some(TIMEOUT))
             .http_status_as_error(false);
-        Self {
+        Ok(Self {
             url: url.to_owned(),
             agent: config.build().into(),
-        }
+        })
     }
 
     /// Asks for everything.

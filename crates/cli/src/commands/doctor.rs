@@ -54,12 +54,12 @@ impl Doctor {
         let (findings, status) = match self.watch_server() {
             Ok(context) => with_status(checks::run(&context)),
             Err(error) => (
-                vec![checks::unreachable_server(&self.server.url, &error)],
+                vec![checks::unreachable_server(self.server.url(), &error)],
                 EXIT_UNREACHABLE,
             ),
         };
         let report = Report {
-            server: &self.server.url,
+            server: self.server.url(),
             findings,
         };
         if self.json {
@@ -71,13 +71,13 @@ impl Doctor {
     }
 
     fn watch_server(&self) -> Result<CheckContext> {
-        let client = ServerClient::new(&self.server.url);
+        let client = ServerClient::new(self.server.url())?;
         // Metrics alone are enough for the first reading, and take the server less time than a
         // snapshot.
         let before = client.metrics()?;
         sleep(Duration::from_secs(self.watch));
         Ok(CheckContext {
-            server: self.server.url.clone(),
+            server: self.server.url().to_owned(),
             snapshot: client.snapshot()?,
             before,
             watch_s: self.watch as f64,

@@ -129,6 +129,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let has_console = config.console.enabled;
     let sections = ServerSections {
         server: config.server,
+        tls: config.tls,
         auth: config.auth,
         limits: config.limits,
         cache: config.cache,
@@ -201,10 +202,14 @@ fn forget_running_loads(trials: Option<&LoadTrials>) {
 }
 
 fn print_addresses(server: &Server, has_console: bool) {
-    print_line!("REST     http://{}", server.http());
-    print_line!("gRPC     {}", server.grpc());
+    let (http, grpc) = match server.has_tls() {
+        true => ("https", "grpcs://"),
+        false => ("http", ""),
+    };
+    print_line!("REST     {http}://{}", server.http());
+    print_line!("gRPC     {grpc}{}", server.grpc());
     if has_console {
-        print_line!("console  http://{}/console", server.http());
+        print_line!("console  {http}://{}/console", server.http());
     }
 }
 

@@ -54,19 +54,19 @@ impl Top {
     pub(super) fn run(self) -> Result<ExitCode> {
         let interval = Duration::from_secs_f64(self.interval);
         if self.once {
-            print_text(&text::page(&watch_once(&self.server.url, interval)?));
+            print_text(&text::page(&watch_once(self.server.url(), interval)?));
             return Ok(ExitCode::SUCCESS);
         }
         if !std::io::stdout().is_terminal() {
             bail!("top needs a terminal: --once prints plain text");
         }
-        screen::run(&self.server.url, interval)?;
+        screen::run(self.server.url(), interval)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
 fn watch_once(server: &str, interval: Duration) -> Result<View> {
-    let client = ServerClient::new(server);
+    let client = ServerClient::new(server)?;
     let mut history = History::new(server);
     history.record_snapshot(client.snapshot()?);
     // Rates are differences between two snapshots.

@@ -137,6 +137,7 @@ fn every_key_of_a_binding() -> tidegate_gateway::BindingConfig {
         subject: text(),
         group: text(),
         claims: std::collections::BTreeMap::new(),
+        certificate: text(),
         tenant: text(),
     }
 }
@@ -172,6 +173,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         models,
         data: _,
         server,
+        tls,
         mut auth,
         mut limits,
         mut cache,
@@ -211,6 +213,12 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         models,
         data: path(),
         server,
+        tls: TlsConfig {
+            cert_file: path(),
+            key_file: path(),
+            client_ca_file: path(),
+            ..tls
+        },
         auth: AuthConfig {
             database: text(),
             ..auth

@@ -1,6 +1,10 @@
 //! The server that a command asks.
 
+use std::path::PathBuf;
+
 use clap::Args;
+
+use crate::client;
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServerUrl {
@@ -14,21 +18,46 @@ pub(crate) struct ServerUrl {
         value_parser = server_url,
         default_value = "http://127.0.0.1:8000"
     )]
-    pub(crate) url: String,
+    url: String,
+    /// PEM file with the authorities that signed the server's certificate [env: TIDEGATE_CA_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// PEM file with a client certificate and its key [env: TIDEGATE_CLIENT_CERT_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    client_cert_file: Option<PathBuf>,
 }
 
-/// The URL of a server from its address. TLS is not compiled in.
+impl ServerUrl {
+    /// The URL. From now on its server is verified as the options say.
+    pub(crate) fn url(&self) -> &str {
+        client::set_files(self.ca_file.as_deref(), self.client_cert_file.as_deref());
+        &self.url
+    }
+}
+
+/// The URL of a server from its address.
 pub(crate) fn server_url(text: &str) -> Result<String, String> {
-    let address = match text.split_once("://") {
-        Some(("http", address)) => address,
-        Some(_) => return Err("the URL must begin with http://".to_owned()),
-        None => text,
+    let (scheme, address) = match text.split_once("://") {
+        Some((scheme @ ("http" | "https"), address)) => (scheme, address),
+        Some(_) => return Err("the URL must begin with http:// or https://".to_owned()),
+        None => ("http", text),
     };
     let host = address.split(['/', '?', '#']).next().unwrap_or_default();
     if host.is_empty() || host.starts_with(':') {
         return Err("write HOST:PORT, such as http://127.0.0.1:8000".to_owned());
     }
-    Ok(format!("http://{address}"))
+    Ok(format!("{scheme}://{address}"))
+}
+
+/// The same for what speaks no TLS.
+pub(crate) fn plain_server_url(text: &str) -> Result<String, String> {
+    let url = server_url(text)?;
+    if url.starts_with("https://") {
+        return Err(
+            "`tidegate load` speaks no TLS yet: the URL must begin with http://".to_owned(),
+        );
+    }
+    Ok(url)
 }
 
 #[cfg(test)]
@@ -41,10 +70,18 @@ mod tests {
             assert_eq!(server_url(right).unwrap(), "http://localhost:8000");
         }
         assert_eq!(server_url("[::1]:8000/a").unwrap(), "http://[::1]:8000/a");
-        assert!(server_url("https://a").unwrap_err().contains("http://"));
-        for wrong in ["http://", "http:///v2", "", ":8000"] {
+        assert_eq!(server_url("https://a:1").unwrap(), "https://a:1");
+        assert!(server_url("ftp://a").unwrap_err().contains("http://"));
+        for wrong in ["http://", "http:///v2", "https://", "", ":8000"] {
             let error = server_url(wrong).unwrap_err();
             assert!(error.contains("HOST:PORT"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_load_generator_says_that_it_speaks_no_tls() {
+        let error = plain_server_url("https://a").unwrap_err();
+        assert!(error.contains("no TLS yet"), "{error}");
+        assert_eq!(plain_server_url("a:1").unwrap(), "http://a:1");
     }
 }

@@ -172,3 +172,33 @@ fn metrics_alone_can_be_public() {
         assert_eq!(admitted.is_ok(), expected, "{permission:?}");
     }
 }
+
+#[test]
+fn a_certificate_counts_where_the_headers_have_no_credentials() {
+    let (gateway, key) = gateway();
+    let binding = serde_json::json!({"role": "caller", "certificate": "spiffe://shop/*"});
+    let bindings = [serde_json::from_value(binding).unwrap()];
+    let gateway = gateway.with_certificates(&bindings).unwrap();
+    let ask = |headers: &HeaderMap, name: &str, expires_ms: i64| {
+        let certificate = ClientCertificate::new(name, expires_ms);
+        let credentials = Credentials::of(headers).with_certificate(Some(&certificate));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let admitted = runtime.block_on(gateway.admit(credentials, Permission::Call, "churn"))?;
+        Ok(admitted.caller().principal().to_string())
+    };
+    let none = HeaderMap::new();
+    let shop = "spiffe://shop/a";
+    assert_eq!(
+        ask(&none, shop, i64::MAX),
+        Ok(format!("certificate:{shop}"))
+    );
+    assert_eq!(ask(&none, shop, 1), bad(BadCredentials::ExpiredCertificate));
+    let other = ask(&none, "spiffe://other/a", i64::MAX);
+    assert!(matches!(other, Err(Denied::Forbidden { .. })), "{other:?}");
+    // The key of `fraud*` is meant, not the certificate, which may call everything.
+    let bearer = format!("Bearer {}", key.reveal());
+    let other = ask(&headers(&[("authorization", &bearer)]), shop, i64::MAX);
+    assert!(matches!(other, Err(Denied::Forbidden { .. })), "{other:?}");
+}

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use http::HeaderMap;
 use tidegate_gateway::{Caller, Credentials};
 use tidegate_protocol::inference::{ModelInferRequest, ModelInferResponse};
 use tidegate_serving::{
@@ -19,7 +18,7 @@ pub(super) struct GrpcExchange<'a> {
     config: &'a ServerConfig,
     /// What the message takes, until it is received.
     memory: MemoryReservation,
-    metadata: &'a HeaderMap,
+    credentials: Credentials<'a>,
     /// Who sends it, where that was found out before the message was read.
     caller: Option<&'a Caller>,
     message: ModelInferRequest,
@@ -31,10 +30,10 @@ pub(super) struct GrpcExchange<'a> {
 }
 
 impl<'a> GrpcExchange<'a> {
-    /// A message that has arrived with this metadata; for those of a stream, the stream's.
+    /// A message that has arrived with these credentials; for those of a stream, the stream's.
     pub(super) fn new(
         front_end: &'a FrontEnd,
-        metadata: &'a HeaderMap,
+        credentials: Credentials<'a>,
         mut message: ModelInferRequest,
         mut trace: Option<Box<RequestTrace>>,
         memory: MemoryReservation,
@@ -46,7 +45,7 @@ impl<'a> GrpcExchange<'a> {
         Self {
             config: &front_end.config,
             memory,
-            metadata,
+            credentials,
             caller: None,
             message,
             timeout: None,
@@ -72,7 +71,7 @@ impl Exchange for GrpcExchange<'_> {
     type Answer = (ModelInferResponse, MemoryReservation);
 
     fn credentials(&self) -> Credentials<'_> {
-        Credentials::of(self.metadata).checked(self.caller)
+        self.credentials.checked(self.caller)
     }
 
     fn take_target(&mut self) -> Target {

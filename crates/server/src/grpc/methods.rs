@@ -160,7 +160,7 @@ impl GrpcService {
         request: &Request<ClientBody>,
         error: &InferError,
     ) -> Response {
-        let denied = DeniedAction::new(action, &self.gateway, request.headers());
+        let denied = DeniedAction::new(action, &self.gateway, credentials(request));
         self.audit
             .deny(&denied, Some(request.body().client()), error.code);
         status(error).into_http()
@@ -205,7 +205,7 @@ async fn admit(
     request: &mut Request<ClientBody>,
 ) -> Result<(), InferError> {
     let is_named = NAMED.contains(&request.uri().path());
-    let credentials = Credentials::of(request.headers());
+    let credentials = credentials(request);
     if permission == Permission::Call || is_named {
         let caller = gateway.authenticate(credentials).await?;
         if !caller.may_somewhere(permission) {
@@ -219,6 +219,10 @@ async fn admit(
         gateway.admit(credentials, permission, AllResources).await?;
     }
     Ok(())
+}
+
+fn credentials(request: &Request<ClientBody>) -> Credentials<'_> {
+    Credentials::of(request.headers()).with_extensions(request.extensions())
 }
 
 /// The permission that a method declares; `None` if there is no such method.

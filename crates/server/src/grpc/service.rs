@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use tidegate_core::TensorSpec;
-use tidegate_gateway::Caller;
 use tidegate_gateway::Permission::{self, ManageModels, ViewModels};
+use tidegate_gateway::{Caller, ClientCertificate, Credentials};
 use tidegate_protocol::inference::grpc_inference_service_server::GrpcInferenceService;
 use tidegate_protocol::inference::model_metadata_response::TensorMetadata;
 use tidegate_protocol::inference::repository_index_response::ModelIndex;
@@ -273,8 +273,8 @@ impl GrpcInferenceService for Service {
         let trace = self.front_end.traces.begin(metadata.as_ref(), Via::Grpc);
         let trace_header = trace.as_deref().map(TraceHeader::of);
         let memory = request_memory::begin(&self.front_end.memory);
-        let metadata = metadata.as_ref();
-        let exchange = GrpcExchange::new(&self.front_end, metadata, message, trace, memory)
+        let credentials = Credentials::of(metadata.as_ref()).with_extensions(&extensions);
+        let exchange = GrpcExchange::new(&self.front_end, credentials, message, trace, memory)
             .with_caller(extensions.get::<Caller>())
             .with_timeout(timeout);
         let answer = self.front_end.serving.answer(exchange).await;
@@ -301,13 +301,16 @@ impl GrpcInferenceService for Service {
         let compress = is_compressed(&request);
         let (metadata, extensions, messages) = request.into_parts();
         let (metadata, source) = (Arc::new(metadata), source(&extensions));
+        let certificate: Option<ClientCertificate> = extensions.get().cloned();
         let share = client_share(&front_end.memory);
         let answers = until_stopped(&front_end, messages).map(move |message| {
             let (front_end, metadata) = (front_end.clone(), metadata.clone());
+            let certificate = certificate.clone();
             let memory = share.begin();
             async move {
-                let metadata = metadata.as_ref().as_ref();
-                answer_in_stream(&front_end, metadata, source, message?, memory).await
+                let credentials = Credentials::of(metadata.as_ref().as_ref());
+                let credentials = credentials.with_certificate(certificate.as_ref());
+                answer_in_stream(&front_end, credentials, source, message?, memory).await
             }
         });
         // In order: clients match answers to requests by it. Answers that wait for those before them

@@ -3,8 +3,7 @@
 use std::net::IpAddr;
 
 use futures_util::{Stream, StreamExt};
-use http::HeaderMap;
-use tidegate_gateway::Permission;
+use tidegate_gateway::{Credentials, Permission};
 use tidegate_protocol::inference as pb;
 use tidegate_protocol::inference::infer_parameter::ParameterChoice;
 use tidegate_serving::{ErrorCode, InferError, MemoryReservation, Via};
@@ -49,21 +48,22 @@ pub(super) fn until_stopped(
 /// on, unless the credentials of the whole stream are no longer valid.
 pub(super) async fn answer_in_stream(
     front_end: &FrontEnd,
-    metadata: &HeaderMap,
+    credentials: Credentials<'_>,
     source: Option<IpAddr>,
     message: pb::ModelInferRequest,
     memory: MemoryReservation,
 ) -> Result<(pb::ModelStreamInferResponse, MemoryReservation), Status> {
     // Each request of a stream is a span of its own under the client's.
-    let trace = front_end.traces.begin(metadata, Via::GrpcStream);
+    let headers = credentials.headers();
+    let trace = front_end.traces.begin(headers, Via::GrpcStream);
     let id = message.id.clone();
-    let exchange = GrpcExchange::new(front_end, metadata, message, trace, memory);
+    let exchange = GrpcExchange::new(front_end, credentials, message, trace, memory);
     let answer = front_end.serving.answer(exchange).await;
     if let Err(error) = &answer
         && is_denial(error.code)
     {
         let gateway = front_end.serving.gateway();
-        let denied = DeniedAction::new(Permission::Call.name(), gateway, metadata);
+        let denied = DeniedAction::new(Permission::Call.name(), gateway, credentials);
         front_end.audit.deny(&denied, source, error.code);
     }
     let (error_message, mut response, memory) = match answer {

@@ -9,11 +9,11 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use super::activity::Activity;
 use super::connection::Timeouts;
+use super::tls::Transport;
 use super::write_timeout::WriteTimeout;
 
 /// How every HTTP/2 client begins (RFC 9113, section 3.4).
@@ -31,7 +31,7 @@ const HALF_CLOSE_WITHIN: Duration = Duration::from_millis(20);
 /// Reads fail too when the server is stopping and no request is being answered, up to the last byte
 /// of its answer: incomplete requests are not accepted, and hyper would wait for the rest.
 pub(crate) struct ClientStream {
-    stream: TcpStream,
+    stream: Transport,
     /// Whether the server is stopping, and what had arrived before has been read.
     is_drained: Arc<AtomicBool>,
     activity: Arc<Activity>,
@@ -48,7 +48,7 @@ pub(crate) struct ClientStream {
 
 impl ClientStream {
     pub(crate) fn new(
-        stream: TcpStream,
+        stream: Transport,
         timeouts: Timeouts,
         is_drained: Arc<AtomicBool>,
         activity: Arc<Activity>,
@@ -98,11 +98,11 @@ impl ClientStream {
     }
 
     /// Fails a write for which the client has not made room in time.
-    fn in_time(
+    fn in_time<T>(
         &mut self,
-        written: Poll<Result<usize>>,
+        written: Poll<Result<T>>,
         context: &mut Context<'_>,
-    ) -> Poll<Result<usize>> {
+    ) -> Poll<Result<T>> {
         if written.is_ready() {
             self.write_timeout.stop();
             return written;
@@ -110,7 +110,7 @@ impl ClientStream {
         let is_stopping = self.is_drained.load(Ordering::Relaxed);
         let stalled = self
             .write_timeout
-            .poll_stalled(&self.stream, is_stopping, context);
+            .poll_stalled(self.stream.socket(), is_stopping, context);
         stalled.map(|()| Err(ErrorKind::TimedOut.into()))
     }
 }
@@ -174,11 +174,19 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        match self.stream.is_buffered() {
+            true => self.in_time(flushed, context),
+            false => flushed,
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let shut_down = Pin::new(&mut self.stream).poll_shutdown(context);
+        match self.stream.is_buffered() {
+            true => self.in_time(shut_down, context),
+            false => shut_down,
+        }
     }
 
     fn poll_write_vectored(

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use http::Request;
+use http::{Extensions, Request};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
+use tidegate_gateway::ClientCertificate;
 use tidegate_serving::MemoryShare;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -23,6 +24,7 @@ use super::client_stream::ClientStream;
 use super::clients::ClientPlace;
 use super::sent_body::SentBody;
 use super::stream_timer::StreamExecutor;
+use super::tls::{Handshake, TlsPort, Transport};
 use crate::ServerConfig;
 use crate::front_end::FrontEnd;
 
@@ -60,6 +62,8 @@ impl Timeouts {
 pub(super) struct Connection<S> {
     pub(super) builder: auto::Builder<StreamExecutor>,
     pub(super) service: S,
+    /// `None` for a connection without TLS.
+    pub(super) tls: Option<TlsPort>,
     /// Changes when the server is stopping. The server waits until it is dropped.
     pub(super) stopping: watch::Receiver<bool>,
     pub(super) timeouts: Timeouts,
@@ -74,18 +78,27 @@ impl<S: Serve> Connection<S> {
         let Self {
             builder,
             service,
+            tls,
             mut stopping,
             timeouts,
             is_drained,
             open,
             client,
         } = self;
+        let Some(handshake) = handshake(tls, stream, &mut stopping).await else {
+            return;
+        };
+        let Handshake {
+            transport,
+            certificate,
+        } = handshake;
         let activity = Arc::new(Activity::new(client, open.client_memory()));
-        let stream = ClientStream::new(stream, timeouts, is_drained, activity.clone());
+        let stream = ClientStream::new(transport, timeouts, is_drained, activity.clone());
         let counted = activity.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let active = ActiveRequest::new(counted.clone());
-            let (head, body) = request.into_parts();
+            let (mut head, body) = request.into_parts();
+            set_certificate(&mut head.extensions, certificate.as_ref());
             let body = ClientBody::new(body, &head.headers, &counted);
             let answer = service.call(Request::from_parts(head, body));
             let activity = counted.clone();
@@ -132,6 +145,34 @@ impl<S: Serve> Connection<S> {
         // Only now: the server waits until no connection has a receiver.
         drop(stopping);
         drop(open);
+    }
+}
+
+/// Makes the handshake, where the port speaks TLS; `None` if it fails, or if the server is stopping:
+/// no request has arrived yet.
+async fn handshake(
+    tls: Option<TlsPort>,
+    stream: TcpStream,
+    stopping: &mut watch::Receiver<bool>,
+) -> Option<Handshake> {
+    let Some(tls) = tls else {
+        return Some(Handshake {
+            transport: Transport::Plain(stream),
+            certificate: None,
+        });
+    };
+    // Boxed: connections without TLS need not carry the place for it.
+    let handshake = Box::pin(tls.handshake(stream));
+    tokio::select! {
+        handshake = handshake => handshake,
+        _ = stopping.wait_for(|is_stopping| *is_stopping) => None,
+    }
+}
+
+/// Tells the front ends who the client of a request is.
+fn set_certificate(extensions: &mut Extensions, certificate: Option<&ClientCertificate>) {
+    if let Some(certificate) = certificate {
+        extensions.insert(certificate.clone());
     }
 }
 

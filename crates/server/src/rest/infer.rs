@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tidegate_core::Signature;
-use tidegate_gateway::{Credentials, Permission};
+use tidegate_gateway::{ClientCertificate, Credentials, Permission};
 use tidegate_serving::{
     Encoded, ErrorCode, Exchange, InferError, InferRequest, InferResponse, MemoryReservation,
     Received, RequestTrace, Target, Via,
@@ -46,6 +47,7 @@ const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("request-timeout");
 pub(crate) async fn infer(
     State(front_end): State<Arc<FrontEnd>>,
     Path(model): Path<String>,
+    certificate: Option<Extension<ClientCertificate>>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -54,7 +56,9 @@ pub(crate) async fn infer(
         version: None,
     };
     let memory = request_memory::begin(&front_end.memory);
-    handle(&front_end, target, &headers, body, memory).await
+    let certificate = certificate.as_deref();
+    let credentials = Credentials::of(&headers).with_certificate(certificate);
+    handle(&front_end, target, credentials, body, memory).await
 }
 
 /// Runs inference on a version of a model.
@@ -67,6 +71,7 @@ pub(crate) async fn infer(
 pub(crate) async fn infer_version(
     State(front_end): State<Arc<FrontEnd>>,
     Path((model, version)): Path<(String, String)>,
+    certificate: Option<Extension<ClientCertificate>>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -75,22 +80,25 @@ pub(crate) async fn infer_version(
         version: Some(version),
     };
     let memory = request_memory::begin(&front_end.memory);
-    handle(&front_end, target, &headers, body, memory).await
+    let certificate = certificate.as_deref();
+    let credentials = Credentials::of(&headers).with_certificate(certificate);
+    handle(&front_end, target, credentials, body, memory).await
 }
 
 /// Answers a request to a target, for the router and for the fast path beside it.
 pub(crate) async fn handle(
     front_end: &FrontEnd,
     target: Target,
-    headers: &HeaderMap,
+    credentials: Credentials<'_>,
     body: impl body::Arriving,
     memory: MemoryReservation,
 ) -> Response {
+    let headers = credentials.headers();
     let trace = front_end.traces.begin(headers, Via::Rest);
     let trace_header = trace.as_deref().map(TraceHeader::of);
     let exchange = InferExchange {
         front_end,
-        headers,
+        credentials,
         target,
         body: Some(body),
         memory,
@@ -99,28 +107,28 @@ pub(crate) async fn handle(
         raw: None,
     };
     let answer = front_end.serving.answer(exchange).await;
-    respond(front_end, headers, trace_header, answer)
+    respond(front_end, credentials, trace_header, answer)
 }
 
 /// The answer of the pipeline as a response that names the trace of its request.
 pub(super) fn respond(
     front_end: &FrontEnd,
-    headers: &HeaderMap,
+    credentials: Credentials<'_>,
     trace_header: Option<TraceHeader>,
     answer: Result<Response, InferError>,
 ) -> Response {
     let failed = answer.is_err();
-    let mut response = answer.unwrap_or_else(|error| refused(front_end, headers, error));
+    let mut response = answer.unwrap_or_else(|error| refused(front_end, credentials, error));
     if let Some((name, value)) = trace_header.and_then(|header| header.pair(failed)) {
         response.headers_mut().insert(name, value);
     }
     response
 }
 
-fn refused(front_end: &FrontEnd, headers: &HeaderMap, error: InferError) -> Response {
+fn refused(front_end: &FrontEnd, credentials: Credentials<'_>, error: InferError) -> Response {
     let denied = is_denial(error.code).then(|| {
         let gateway = front_end.serving.gateway();
-        DeniedAction::new(Permission::Call.name(), gateway, headers)
+        DeniedAction::new(Permission::Call.name(), gateway, credentials)
     });
     let mut response = ApiError::from(error).into_response();
     if let Some(denied) = denied {
@@ -132,7 +140,7 @@ fn refused(front_end: &FrontEnd, headers: &HeaderMap, error: InferError) -> Resp
 /// A request of the Open Inference Protocol over REST.
 struct InferExchange<'a, B> {
     front_end: &'a FrontEnd,
-    headers: &'a HeaderMap,
+    credentials: Credentials<'a>,
     target: Target,
     /// Taken when it is read.
     body: Option<B>,
@@ -179,7 +187,7 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
     type Answer = Response;
 
     fn credentials(&self) -> Credentials<'_> {
-        Credentials::of(self.headers)
+        self.credentials
     }
 
     fn take_target(&mut self) -> Target {
@@ -189,11 +197,17 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
     async fn receive(&mut self) -> Result<Received, InferError> {
         let mut memory = std::mem::take(&mut self.memory);
         let body = self.body.take();
-        let body = body::read(self.headers, body, self.front_end, &mut memory).await?;
+        let body = body::read(
+            self.credentials.headers(),
+            body,
+            self.front_end,
+            &mut memory,
+        )
+        .await?;
         let at = Instant::now();
-        let json_bytes = json_bytes(self.headers, &body)?;
+        let json_bytes = json_bytes(self.credentials.headers(), &body)?;
         // Without the header it is an empty body, which is a mistake and no raw request.
-        if json_bytes == 0 && self.headers.contains_key(HEADER_LENGTH) {
+        if json_bytes == 0 && self.credentials.headers().contains_key(HEADER_LENGTH) {
             return self.receive_raw(body, at, memory);
         }
         let decoded = decode(body, json_bytes, &mut memory).await?;
@@ -209,7 +223,10 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
         let request = InferRequest {
             inputs: decoded.inputs,
             outputs: decoded.outputs,
-            deadline: earlier(parameters.deadline(at)?, header_deadline(self.headers, at)?),
+            deadline: earlier(
+                parameters.deadline(at)?,
+                header_deadline(self.credentials.headers(), at)?,
+            ),
             priority: parameters.priority()?,
         };
         Ok(Received {
@@ -260,7 +277,7 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
         let mut encoded = body::encoded(
             body,
             content_type,
-            self.headers,
+            self.credentials.headers(),
             &self.front_end.config,
             memory,
         )
@@ -290,7 +307,7 @@ impl<B> InferExchange<'_, B> {
         self.raw = Some(body);
         self.form.all_binary = true;
         let request = InferRequest {
-            deadline: header_deadline(self.headers, at)?,
+            deadline: header_deadline(self.credentials.headers(), at)?,
             ..InferRequest::default()
         };
         Ok(Received {

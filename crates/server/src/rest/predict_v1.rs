@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
+use axum::{Extension, Json};
 use bytes::Bytes;
 use http::HeaderMap;
 use serde::Serialize;
 use tidegate_core::Signature;
-use tidegate_gateway::Credentials;
+use tidegate_gateway::{ClientCertificate, Credentials};
 use tidegate_serving::{
     Encoded, ErrorCode, Exchange, InferError, InferRequest, InferResponse, Received, RequestTrace,
     Target, Via,
@@ -66,6 +66,7 @@ pub(crate) async fn model(
 pub(crate) async fn predict(
     State(front_end): State<Arc<FrontEnd>>,
     Path(target): Path<String>,
+    certificate: Option<Extension<ClientCertificate>>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -73,9 +74,10 @@ pub(crate) async fn predict(
     let verb = target.strip_suffix(":predict");
     let trace = front_end.traces.begin(&headers, Via::RestV1);
     let trace_header = trace.as_deref().map(TraceHeader::of);
+    let credentials = Credentials::of(&headers).with_certificate(certificate.as_deref());
     let exchange = PredictExchange {
         front_end: &front_end,
-        headers: &headers,
+        credentials,
         model: verb.unwrap_or(&target),
         has_verb: verb.is_some(),
         body: Some(body),
@@ -83,13 +85,13 @@ pub(crate) async fn predict(
         trace,
     };
     let answer = front_end.serving.answer(exchange).await;
-    respond(&front_end, &headers, trace_header, answer)
+    respond(&front_end, credentials, trace_header, answer)
 }
 
 /// A request of KServe v1.
 struct PredictExchange<'a> {
     front_end: &'a FrontEnd,
-    headers: &'a HeaderMap,
+    credentials: Credentials<'a>,
     model: &'a str,
     /// Whether the path says what to do with the model. One that does not is counted as a failure.
     has_verb: bool,
@@ -104,7 +106,7 @@ impl Exchange for PredictExchange<'_> {
     type Answer = Response;
 
     fn credentials(&self) -> Credentials<'_> {
-        Credentials::of(self.headers)
+        self.credentials
     }
 
     fn take_target(&mut self) -> Target {
@@ -121,10 +123,16 @@ impl Exchange for PredictExchange<'_> {
         }
         let mut memory = request_memory::begin(&self.front_end.memory);
         let body = self.body.take();
-        self.received = body::read(self.headers, body, self.front_end, &mut memory).await?;
+        self.received = body::read(
+            self.credentials.headers(),
+            body,
+            self.front_end,
+            &mut memory,
+        )
+        .await?;
         let at = Instant::now();
         let request = InferRequest {
-            deadline: header_deadline(self.headers, at)?,
+            deadline: header_deadline(self.credentials.headers(), at)?,
             ..InferRequest::default()
         };
         Ok(Received {
@@ -178,7 +186,7 @@ impl Exchange for PredictExchange<'_> {
             })
             .await??
         };
-        let (headers, config) = (self.headers, &self.front_end.config);
+        let (headers, config) = (self.credentials.headers(), &self.front_end.config);
         let mut encoded = body::encoded(body, "application/json", headers, config, memory).await?;
         if let Some(cache) = cache {
             cache_headers::insert(encoded.answer.headers_mut(), cache);

@@ -15,6 +15,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use memchr::memchr2;
+use tidegate_gateway::Credentials;
 use tidegate_serving::{InferError, Target};
 
 use super::{ApiError, infer};
@@ -74,8 +75,9 @@ impl Service<Request<ClientBody>> for RestService {
                 Box::pin(async move {
                     let (head, body) = request.into_parts();
                     let memory = body.client_memory().begin();
-                    let answer =
-                        infer::handle(&front_end, target, &head.headers, body, memory).await;
+                    let credentials =
+                        Credentials::of(&head.headers).with_extensions(&head.extensions);
+                    let answer = infer::handle(&front_end, target, credentials, body, memory).await;
                     front_end.audit.note_answer(client, &answer);
                     Ok(without_sniffing(answer))
                 })

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::options::server_url;
+use crate::options::plain_server_url;
 
 /// Send load to a server and report latency, throughput and errors
 ///
@@ -37,7 +37,7 @@ pub(crate) struct Server {
         long,
         visible_alias = "server",
         value_name = "URL",
-        value_parser = server_url,
+        value_parser = plain_server_url,
         default_value = "http://127.0.0.1:8000"
     )]
     pub(crate) url: String,

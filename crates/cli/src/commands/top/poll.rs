@@ -5,10 +5,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
+
 use crate::client::{ServerClient, ServerSnapshot};
 
 /// A snapshot, or why there is none.
-pub(super) type Polled = Result<ServerSnapshot, String>;
+pub(super) type Polled = std::result::Result<ServerSnapshot, String>;
 
 /// A thread that polls the server.
 pub(super) struct Poll {
@@ -20,15 +22,15 @@ pub(super) struct Poll {
 
 impl Poll {
     /// Starts the thread.
-    pub(super) fn start(server: &str, interval: Duration) -> Self {
+    pub(super) fn start(server: &str, interval: Duration) -> Result<Self> {
         let (sender, snapshots) = sync_channel(1);
         let (stop, stopped) = sync_channel(0);
-        let client = ServerClient::new(server);
+        let client = ServerClient::new(server)?;
         thread::spawn(move || poll(&client, interval, &sender, &stopped));
-        Self {
+        Ok(Self {
             snapshots,
             _stop: stop,
-        }
+        })
     }
 }
 

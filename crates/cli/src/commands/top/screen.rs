@@ -43,7 +43,7 @@ fn show(
     interval: Duration,
     stopped: &Receiver<()>,
 ) -> Result<()> {
-    let poll = Poll::start(server, interval);
+    let poll = Poll::start(server, interval)?;
     let (mut history, mut state) = (History::new(server), State::default());
     let mut view = history.view();
     terminal.draw(|frame| draw(frame, &view, &state))?;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -13,7 +14,7 @@ use http_body_util::{BodyExt, Full};
 use serde::Deserialize;
 use serde_json::Value;
 use tidegate_console::{Trial, TrialAnswer};
-use tidegate_gateway::Credentials;
+use tidegate_gateway::{ClientCertificate, Credentials};
 use tidegate_serving::{ErrorCode, Serving, Target};
 
 use crate::console::Console;
@@ -54,6 +55,7 @@ pub(super) async fn show(
 /// Sends the body of the form, and shows the answer.
 pub(super) async fn send(
     State(console): State<Arc<Console>>,
+    certificate: Option<Extension<ClientCertificate>>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -62,7 +64,16 @@ pub(super) async fn send(
         Err(Refused { status, message }) => return (status, message).into_response(),
     };
     let (model, version, body) = (form.text("model"), form.text("version"), form.text("body"));
-    let answer = ask(&console.front_end, &model, &version, &headers, body.clone()).await;
+    let own = own_credentials(&headers);
+    let credentials = Credentials::of(&own).with_certificate(certificate.as_deref());
+    let answer = ask(
+        &console.front_end,
+        &model,
+        &version,
+        credentials,
+        body.clone(),
+    )
+    .await;
     render(console, &headers, move |console, _| {
         let choices = trial(&console.front_end.serving, &model, &version);
         let trial = Trial {
@@ -127,7 +138,7 @@ async fn ask(
     front_end: &FrontEnd,
     model: &str,
     version: &str,
-    headers: &HeaderMap,
+    credentials: Credentials<'_>,
     body: String,
 ) -> TrialAnswer {
     let started = Instant::now();
@@ -137,7 +148,7 @@ async fn ask(
     };
     let body = Full::new(Bytes::from(body));
     let memory = request_memory::begin(&front_end.memory);
-    let response = rest::infer(front_end, target, &credentials(headers), body, memory).await;
+    let response = rest::infer(front_end, target, credentials, body, memory).await;
     let took_ms = started.elapsed().as_secs_f64() * 1e3;
     let status = response.status();
     let body = match response.into_body().collect().await {
@@ -163,7 +174,7 @@ async fn ask(
 
 /// The credentials of the form, and none of its other headers: they ask for a compressed page, for
 /// example.
-fn credentials(headers: &HeaderMap) -> HeaderMap {
+fn own_credentials(headers: &HeaderMap) -> HeaderMap {
     let names = Credentials::HEADERS.into_iter();
     let sent = names.filter_map(|name| {
         let value = headers.get(&name)?.clone();
