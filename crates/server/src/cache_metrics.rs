@@ -36,9 +36,8 @@ impl MetricSource for CacheMetrics {
     }
 
     fn expose(&self, out: &mut dyn Exposition) {
-        let Some(stats) = self.cache.as_ref().map(|cache| cache.stats()) else {
-            return;
-        };
+        let stats = self.cache.as_ref().map(|cache| cache.stats());
+        let stats = stats.unwrap_or_default();
         out.family(REQUESTS);
         for (labels, count) in self.outcomes.iter().zip(stats.outcomes) {
             out.sample(Sample::plain(labels, count as f64));

@@ -108,7 +108,7 @@ struct Entry<V> {
 }
 
 /// Figures of a cache.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CacheStats {
     /// Kept answers, roughly.
     pub entries: u64,
