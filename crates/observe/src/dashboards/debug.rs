@@ -242,6 +242,24 @@ fn limits(job: &str) -> Vec<Panel> {
             .query("{{instance}}", format!("tidegate_cache_bytes{{{job}}}"))
             .query("{{instance}} answers", format!("tidegate_cache_entries{{{job}}}")),
         Panel::lines(
+            "TLS",
+            "short",
+            "Days until each certificate expires. In the hour before: handshakes that failed, and certificates that could \
+             not be reloaded.",
+        )
+        .query(
+            "{{instance}} days",
+            format!("(tidegate_tls_certificate_expires_timestamp_seconds{{{job}}} - time()) / 86400"),
+        )
+        .query(
+            "{{instance}} handshakes failed",
+            format!("increase(tidegate_tls_handshakes_failed_total{{{job}}}[1h])"),
+        )
+        .query(
+            "{{instance}} reloads failed",
+            format!("increase(tidegate_tls_reload_failures_total{{{job}}}[1h])"),
+        ),
+        Panel::lines(
             "Audit log",
             "short",
             "Rows written in the hour before; rows that could not be written, and denied requests that are not in it.",
