@@ -77,7 +77,7 @@ impl NewApiKey {
         while key.len() < KEY_PREFIX.len() + RANDOM_CHARACTERS {
             let mut bytes = Zeroizing::new([0u8; 64]);
             getrandom::fill(&mut *bytes)?;
-            // Six bits each; two of 64 values are no character and are left out, so that all 62 are
+            // Six bits each. Two of the 64 values have no character and are left out, so that all 62 are
             // equally likely.
             let characters = bytes
                 .iter()

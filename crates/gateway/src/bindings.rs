@@ -18,7 +18,7 @@ pub struct BindingConfig {
     /// `viewer`, `caller`, `deployer`, `operator` or `admin`.
     pub role: Role,
     /// As in [`GrantConfig::resources`]; everything if absent.
-    #[serde(default = "everything")]
+    #[serde(default = "crate::config::everything")]
     pub resources: Vec<String>,
     /// The issuer of the token; any of the configured ones if absent.
     #[serde(default)]
@@ -39,10 +39,6 @@ pub struct BindingConfig {
     /// The tenant of those whose token names none, and of certificates.
     #[serde(default)]
     pub tenant: Option<String>,
-}
-
-fn everything() -> Vec<String> {
-    vec!["*".to_owned()]
 }
 
 /// A binding that cannot be meant.

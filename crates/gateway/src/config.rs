@@ -75,7 +75,7 @@ pub struct GrantConfig {
     pub resources: Vec<String>,
 }
 
-fn everything() -> Vec<String> {
+pub(crate) fn everything() -> Vec<String> {
     vec!["*".to_owned()]
 }
 

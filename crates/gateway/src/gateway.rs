@@ -169,10 +169,7 @@ impl Gateway {
         };
         let identity = match secret(credentials.headers()).ok()? {
             None => protected.of_connection(credentials.certificate).ok()?,
-            Some(secret) if KeyTable::is_key(secret) => {
-                let keys = protected.keys.load();
-                keys.as_ref()?.find(secret, now_ms()).ok()?.clone()
-            }
+            Some(secret) if KeyTable::is_key(secret) => protected.of_key(secret).ok()?,
             Some(token) => {
                 let tokens = protected.tokens.as_ref()?;
                 let verified = tokens.verifier.verify(token).ok()?;
@@ -260,16 +257,19 @@ impl Protected {
             let tokens = tokens.ok_or(Denied::BadCredentials(BadCredentials::UnknownKind))?;
             return tokens.authenticate(secret).await;
         }
+        self.of_key(secret)
+    }
+
+    /// The owner of an API key.
+    fn of_key(&self, key: &str) -> Result<Arc<Identity>, Denied> {
         let keys = self.keys.load();
         let Some(keys) = keys.as_ref() else {
             return Err(Denied::Unavailable("the API keys were not read yet"));
         };
-        let identity = keys.find(secret, now_ms());
+        let identity = keys.find(key, now_ms());
         identity.cloned().map_err(Denied::BadCredentials)
     }
-}
 
-impl Protected {
     /// Who sends requests without credentials of their own.
     fn of_connection(
         &self,

@@ -76,8 +76,8 @@ pub use gateway::{Gateway, TokensError};
 pub use identity::{Identity, LastUsed, Principal};
 pub use key_table::{KeyTable, StoredKey};
 pub use limits::{
-    Charge, DatabaseQuotas, Lease, LeaseRequest, LimitConfig, LimitError, LimitStatus, Limiter,
-    LimitsConfig, PolicyStatus, QuotaStore, QuotaUnavailable, WhenUnavailable,
+    Charge, DatabaseQuotas, LimitConfig, LimitError, LimitStatus, Limiter, LimitsConfig,
+    PolicyStatus, QuotaStore, QuotaUnavailable, WhenUnavailable,
 };
 pub use permission::{Permission, Permissions};
 pub use resource::{AllResources, PatternError, Resource, ResourceKind, ResourcePattern};

@@ -22,5 +22,5 @@ pub use charge::Charge;
 pub use config::{LimitConfig, LimitError, LimitsConfig, WhenUnavailable};
 pub use database::DatabaseQuotas;
 pub use limiter::Limiter;
-pub use quota::{Lease, LeaseRequest, QuotaStore, QuotaUnavailable};
+pub use quota::{QuotaStore, QuotaUnavailable};
 pub use status::{LimitStatus, PolicyStatus};

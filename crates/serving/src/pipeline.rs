@@ -129,12 +129,7 @@ impl Serving {
                     control: CacheControl::of(exchange.credentials().headers()),
                 };
                 // Boxed: requests that are not cached need not carry the place for it.
-                let cached = Box::pin(request.answer(cache)).await?;
-                let status = CacheStatus {
-                    outcome: cached.outcome,
-                    age: cached.age,
-                };
-                let executed = Executed::clone(&cached.value).answering(status.outcome);
+                let (executed, status) = Box::pin(request.answer(cache)).await?;
                 record.executed(rows, executed.timing);
                 (executed, Some(status))
             }

@@ -35,7 +35,7 @@ pub struct QuotaLease {
 }
 
 impl Store {
-    /// Adds to what is used of a quota: as much as is asked for, or as much as is left.
+    /// Adds to what is used of a quota: as much as is asked for, or as much as is left if that is of use.
     ///
     /// # Errors
     /// [`StoreError`] of the database; then nothing was added.

@@ -2,9 +2,9 @@
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use tidegate_store::{QuotaUse, Store, StoreError, now_ms};
+use tidegate_store::{QuotaLease, QuotaUse, Store, StoreError, now_ms};
 
-use super::quota::{Lease, LeaseRequest, QuotaStore, QuotaUnavailable};
+use super::quota::{QuotaStore, QuotaUnavailable};
 
 /// Quotas that all servers share that use the same database. It is opened by the first lease.
 #[derive(Debug)]
@@ -39,28 +39,16 @@ impl DatabaseQuotas {
         QuotaUnavailable(error.to_string())
     }
 
-    async fn try_lease(&self, request: LeaseRequest<'_>) -> Result<Lease, StoreError> {
-        let ask = QuotaUse {
-            quota: request.quota,
-            period_ms: request.period_ms,
-            limit: request.limit,
-            want: request.want,
-            least: request.least,
-            owed: request.owed,
-        };
-        let lease = self.store().await?.lease_quota(ask).await?;
-        Ok(Lease {
-            granted: lease.granted,
-            used: lease.used,
-        })
+    async fn try_lease(&self, request: QuotaUse<'_>) -> Result<QuotaLease, StoreError> {
+        self.store().await?.lease_quota(request).await
     }
 }
 
 impl QuotaStore for DatabaseQuotas {
     fn lease<'a>(
         &'a self,
-        request: LeaseRequest<'a>,
-    ) -> BoxFuture<'a, Result<Lease, QuotaUnavailable>> {
+        request: QuotaUse<'a>,
+    ) -> BoxFuture<'a, Result<QuotaLease, QuotaUnavailable>> {
         Box::pin(async move {
             let lease = self.try_lease(request).await;
             lease.map_err(|error| self.failed(&error))

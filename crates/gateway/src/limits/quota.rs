@@ -9,6 +9,7 @@ use std::fmt;
 use chrono::{DateTime, Datelike, Days, Months, NaiveTime, Utc};
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
+use tidegate_store::{QuotaLease, QuotaUse};
 
 /// The largest lease, as a share of the quota.
 const LEASE_SHARE: u64 = 100;
@@ -20,8 +21,8 @@ pub trait QuotaStore: Send + Sync + fmt::Debug {
     /// use.
     fn lease<'a>(
         &'a self,
-        request: LeaseRequest<'a>,
-    ) -> BoxFuture<'a, Result<Lease, QuotaUnavailable>>;
+        request: QuotaUse<'a>,
+    ) -> BoxFuture<'a, Result<QuotaLease, QuotaUnavailable>>;
 
     /// Takes back what was leased and not used.
     fn give_back<'a>(
@@ -30,33 +31,6 @@ pub trait QuotaStore: Send + Sync + fmt::Debug {
         period_ms: i64,
         count: u64,
     ) -> BoxFuture<'a, Result<(), QuotaUnavailable>>;
-}
-
-/// A part of a quota that is asked for.
-#[derive(Clone, Copy, Debug)]
-pub struct LeaseRequest<'a> {
-    /// Which quota.
-    pub quota: &'a str,
-    /// When the day or month began, in milliseconds since 1970.
-    pub period_ms: i64,
-    /// How much may be used in the whole period.
-    pub limit: u64,
-    /// How much is asked for.
-    pub want: u64,
-    /// How much is of use: nothing is given if less is left.
-    pub least: u64,
-    /// How much was used already while the store could not be reached: it is counted in full, even
-    /// beyond the limit.
-    pub owed: u64,
-}
-
-/// A part of a quota that was given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lease {
-    /// How much; 0 if the quota is used up.
-    pub granted: u64,
-    /// How much of the whole quota is used or leased now.
-    pub used: u64,
 }
 
 /// Quotas cannot be counted now.
@@ -189,10 +163,10 @@ impl Quota {
     }
 
     /// What to ask the store for, so that `count` can be taken.
-    pub(super) fn request(&self, count: u64, now_ms: i64) -> LeaseRequest<'_> {
+    pub(super) fn request(&self, count: u64, now_ms: i64) -> QuotaUse<'_> {
         let state = *self.current(now_ms);
         let chunk = (self.limit / LEASE_SHARE).clamp(1, MAX_LEASE);
-        LeaseRequest {
+        QuotaUse {
             quota: &self.id,
             period_ms: state.period_ms,
             limit: self.limit,
@@ -203,7 +177,7 @@ impl Quota {
     }
 
     /// Adds what the store has given for [`Quota::request`].
-    pub(super) fn add(&self, request: LeaseRequest<'_>, lease: Lease, now_ms: i64) {
+    pub(super) fn add(&self, request: QuotaUse<'_>, lease: QuotaLease, now_ms: i64) {
         let mut state = self.state.lock();
         if state.period_ms == request.period_ms {
             state.left += lease.granted;
@@ -284,7 +258,7 @@ mod tests {
         assert_eq!(quota.take(1, now), Taken::NeedsLease);
         let request = quota.request(1, now);
         assert_eq!((request.want, request.owed), (10, 0));
-        let lease = Lease {
+        let lease = QuotaLease {
             granted: 10,
             used: 10,
         };
@@ -313,7 +287,7 @@ mod tests {
         quota.owe(1, now);
         quota.add(
             request,
-            Lease {
+            QuotaLease {
                 granted: 2,
                 used: 5,
             },

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tidegate_core::Tensor;
 use tidegate_gateway::{
-    CacheControl, CacheKey, CacheKeyHasher, CacheOutcome, CachePolicy, Cached, ResponseCache,
+    CacheControl, CacheKey, CacheKeyHasher, CacheOutcome, CachePolicy, ResponseCache,
 };
 
 use super::execute::{Executed, execute};
@@ -41,7 +41,7 @@ impl CacheableRequest<'_> {
     pub(super) async fn answer(
         self,
         cache: &Arc<AnswerCache>,
-    ) -> Result<Cached<Arc<Executed>>, InferError> {
+    ) -> Result<(Executed, CacheStatus), InferError> {
         let key = self.key();
         let (version, work, wanted) = (self.version, &self.work, self.wanted);
         let compute = || compute(version, work.share(), wanted, self.allowed, self.trace);
@@ -51,7 +51,12 @@ impl CacheableRequest<'_> {
         if cached.outcome == CacheOutcome::Stale && cache.begin_refresh(key) {
             self.refresh(cache.clone(), key);
         }
-        Ok(cached)
+        let status = CacheStatus {
+            outcome: cached.outcome,
+            age: cached.age,
+        };
+        let executed = Executed::clone(&cached.value).answering(status.outcome);
+        Ok((executed, status))
     }
 
     fn refresh(self, cache: Arc<AnswerCache>, key: CacheKey) {

@@ -3,8 +3,10 @@ use std::collections::HashMap;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
+use tidegate_store::{QuotaLease, QuotaUse};
+
 use super::*;
-use crate::{Identity, Lease, LeaseRequest, LimitConfig, Principal, QuotaUnavailable};
+use crate::{Identity, LimitConfig, Principal, QuotaUnavailable};
 
 /// A database of quotas in memory, which can be away.
 #[derive(Debug, Default)]
@@ -22,8 +24,8 @@ impl Quotas {
 impl QuotaStore for Quotas {
     fn lease<'a>(
         &'a self,
-        request: LeaseRequest<'a>,
-    ) -> BoxFuture<'a, Result<Lease, QuotaUnavailable>> {
+        request: QuotaUse<'a>,
+    ) -> BoxFuture<'a, Result<QuotaLease, QuotaUnavailable>> {
         Box::pin(async move {
             if *self.is_away.lock() {
                 return Err(QuotaUnavailable("it is away".to_owned()));
@@ -40,7 +42,7 @@ impl QuotaStore for Quotas {
                 request.want.min(left)
             };
             *used += granted;
-            Ok(Lease {
+            Ok(QuotaLease {
                 granted,
                 used: *used,
             })
