@@ -66,7 +66,7 @@ impl Postgres {
                 "-c",
                 "fsync=off",
                 "-c",
-                "max_connections=50",
+                "max_connections=200",
                 "-k",
             ])
             .arg(folder.path())
