@@ -1,11 +1,14 @@
 //! Typed, shaped values.
 
+mod element;
+mod error;
+
 use bytemuck::Pod;
 use bytes::Bytes;
-use half::{bf16, f16};
-use thiserror::Error;
 
-use crate::{DataType, Shape, ShapeError, StringArray, StringsError};
+pub use self::element::Element;
+pub use self::error::TensorError;
+use crate::{DataType, Shape, ShapeError, StringArray};
 
 /// A row-major tensor. Cloning and slicing along axis 0 share the memory.
 ///
@@ -430,112 +433,6 @@ fn too_large(shape: &Shape) -> TensorError {
     TensorError::Shape(ShapeError::Overflow {
         shape: shape.to_string(),
     })
-}
-
-/// A Rust type that stands for a fixed-width [`DataType`]; `BOOL` is read and written as `u8`
-/// bytes.
-pub trait Element: Pod + Send + Sync {
-    /// The data type of the protocol.
-    const DATATYPE: DataType;
-}
-
-macro_rules! elements {
-    ($($rust:ty => $datatype:ident),* $(,)?) => {
-        $(impl Element for $rust { const DATATYPE: DataType = DataType::$datatype; })*
-    };
-}
-
-elements! {
-    u8 => Uint8, u16 => Uint16, u32 => Uint32, u64 => Uint64,
-    i8 => Int8, i16 => Int16, i32 => Int32, i64 => Int64,
-    f16 => Fp16, bf16 => Bf16, f32 => Fp32, f64 => Fp64,
-}
-
-/// Runs an expression with `$element` standing for the [`Element`] type of a data type; `BOOL` and
-/// `BYTES`, which have none, take the `else` arm.
-#[macro_export]
-macro_rules! with_element {
-    ($datatype:expr, $element:ident => $body:expr, else => $other:expr $(,)?) => {{
-        use $crate::DataType as D;
-        macro_rules! arm {
-            ($rust:ty) => {{
-                type $element = $rust;
-                $body
-            }};
-        }
-        match $datatype {
-            D::Uint8 => arm!(u8),
-            D::Uint16 => arm!(u16),
-            D::Uint32 => arm!(u32),
-            D::Uint64 => arm!(u64),
-            D::Int8 => arm!(i8),
-            D::Int16 => arm!(i16),
-            D::Int32 => arm!(i32),
-            D::Int64 => arm!(i64),
-            D::Fp16 => arm!($crate::f16),
-            D::Bf16 => arm!($crate::bf16),
-            D::Fp32 => arm!(f32),
-            D::Fp64 => arm!(f64),
-            // A Rust type stands for one data type: `u8` is UINT8, and BYTES has no fixed width.
-            D::Bool | D::Bytes => $other,
-        }
-    }};
-}
-
-/// Why bytes or elements do not make a tensor of the wanted shape.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum TensorError {
-    /// The wire data is too long or too short.
-    #[error("shape {shape} of {datatype} takes {wanted} bytes, the data has {found}")]
-    ByteCount {
-        /// The shape asked for.
-        shape: Shape,
-        /// The data type asked for.
-        datatype: DataType,
-        /// Bytes that they take.
-        wanted: usize,
-        /// Bytes that were found.
-        found: usize,
-    },
-    /// Too many or too few elements.
-    #[error("shape {shape} takes {} elements, the data has {found}", shape.element_count())]
-    ElementCount {
-        /// The shape asked for.
-        shape: Shape,
-        /// Elements that were found.
-        found: usize,
-    },
-    /// Parts that cannot be joined along axis 0.
-    #[error("tensors of shape {one} and {other} cannot be joined along axis 0")]
-    Mismatch {
-        /// The first part's shape.
-        one: Shape,
-        /// The shape that differs.
-        other: Shape,
-    },
-    /// A join of no parts.
-    #[error("there is no tensor to join")]
-    NothingToJoin,
-    /// The machine does not give so much memory.
-    #[error("there is no memory for a tensor of {bytes} bytes")]
-    OutOfMemory {
-        /// Bytes of its elements.
-        bytes: usize,
-    },
-    /// A byte of a `BOOL` tensor that is neither 0 nor 1.
-    #[error("element {at} of a BOOL tensor is {found}, expected 0 or 1")]
-    NotBool {
-        /// The element.
-        at: usize,
-        /// Its byte.
-        found: u8,
-    },
-    /// The shape itself is wrong.
-    #[error(transparent)]
-    Shape(#[from] ShapeError),
-    /// The byte strings are cut off.
-    #[error(transparent)]
-    Strings(#[from] StringsError),
 }
 
 #[cfg(test)]

@@ -4,8 +4,10 @@
 //! Requests read a snapshot of the loaded models, without a lock. A change makes a new snapshot and
 //! swaps it in, so that each request sees the state before or after, and none in between.
 
+mod index;
 mod model;
 mod state;
+mod unknown;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -20,6 +22,8 @@ use tracing::{error, info};
 pub use self::model::Model;
 pub(crate) use self::model::requested_number;
 pub use self::state::{IndexEntry, ModelState};
+use self::unknown::default_not_loaded;
+pub(crate) use self::unknown::{printable, unknown_model, unknown_version};
 use crate::load_trials::Trial;
 use crate::scheduler::INLINE_RUN;
 use crate::source::{self, FoundModel, GivenModel};
@@ -478,45 +482,6 @@ impl Models {
         problems
     }
 
-    /// As [`Models::index`], without models that came into the folders since. Reads no file.
-    pub fn known(&self) -> Vec<IndexEntry> {
-        // Cloned, as requests for unknown models wait for this lock.
-        let states = self.states.lock().clone();
-        let loaded = self.loaded.load();
-        let mut index = Vec::new();
-        for (name, state) in &states {
-            match loaded.get(name) {
-                Some(model) => index.extend(loaded_entries(model, state)),
-                None => index.push(IndexEntry::new(name.clone(), "", state.clone())),
-            }
-        }
-        index
-    }
-
-    /// The versions that are loaded from folders, and the models in folders that are not loaded,
-    /// with their states. Reads the folders.
-    pub fn index(&self) -> Vec<IndexEntry> {
-        let mut found: Vec<FoundModel> = Vec::new();
-        let mut has_read_all = true;
-        for root in &self.roots {
-            match source::find(root) {
-                Ok(models) => found.extend(models),
-                Err(_) => has_read_all = false,
-            }
-        }
-        if has_read_all {
-            self.forget_gone(&found);
-        }
-        let mut index = self.known();
-        for model in found {
-            if !index.iter().any(|entry| entry.name == model.name) {
-                index.push(unloaded_entry(model));
-            }
-        }
-        index.sort_by(|a, b| a.name.cmp(&b.name));
-        index
-    }
-
     /// Where models are searched.
     pub fn roots(&self) -> impl Iterator<Item = &Path> {
         self.roots.iter().map(PathBuf::as_path)
@@ -532,53 +497,4 @@ fn plans_of(found: &[(&Path, Vec<FoundModel>)]) -> Vec<(String, VersionPlan)> {
         }
     }
     plans
-}
-
-fn loaded_entries(model: &Model, state: &ModelState) -> impl Iterator<Item = IndexEntry> {
-    model.versions().map(|version| IndexEntry {
-        memory_bytes: Some(version.memory_bytes()),
-        is_default: model.is_default(version),
-        ..IndexEntry::new(model.name.clone(), version.number(), state.clone())
-    })
-}
-
-fn unloaded_entry(model: FoundModel) -> IndexEntry {
-    let plans = model.versions.unwrap_or_default();
-    let newest = plans.last().map(|plan| plan.number.to_string());
-    IndexEntry::new(model.name, &newest.unwrap_or_default(), ModelState::Absent)
-}
-
-fn default_not_loaded(name: &str) -> InferError {
-    InferError::new(
-        ErrorCode::NotReady,
-        format!("the default version of \"{name}\" is not loaded"),
-    )
-}
-
-pub(crate) fn unknown_model(name: &str) -> InferError {
-    InferError::new(
-        ErrorCode::UnknownModel,
-        format!("there is no model \"{}\"", printable(name)),
-    )
-}
-
-pub(crate) fn unknown_version<'a>(
-    model: &str,
-    requested: &str,
-    available: impl Iterator<Item = &'a u64>,
-) -> InferError {
-    let available: Vec<String> = available.map(u64::to_string).collect();
-    let available = available.join(", ");
-    let (model, requested) = (printable(model), printable(requested));
-    let message =
-        format!("model \"{model}\" has no version \"{requested}\" loaded, it has {available}");
-    InferError::new(ErrorCode::UnknownVersion, message)
-}
-
-/// A name from outside, shortened and escaped: messages end up in logs and terminals.
-pub(crate) fn printable(name: &str) -> String {
-    name.chars()
-        .take(128)
-        .flat_map(char::escape_default)
-        .collect()
 }
