@@ -88,7 +88,7 @@ impl NewApiKey {
             }
         }
         let checksum = checksum(&key);
-        key.push_str(&checksum);
+        key.extend(checksum.map(char::from));
         Ok(Self(key))
     }
 
@@ -120,18 +120,18 @@ pub(crate) fn has_valid_checksum(text: &str) -> bool {
         return false;
     }
     let (key, sum) = text.split_at(LENGTH - CHECKSUM_CHARACTERS);
-    checksum(key) == sum
+    checksum(key) == sum.as_bytes()
 }
 
 /// The CRC-32 of a text in base 62.
-fn checksum(text: &str) -> String {
+fn checksum(text: &str) -> [u8; CHECKSUM_CHARACTERS] {
     let mut rest = crc32fast::hash(text.as_bytes());
     let mut digits = [b'0'; CHECKSUM_CHARACTERS];
     for digit in digits.iter_mut().rev() {
         *digit = ALPHABET[(rest % 62) as usize];
         rest /= 62;
     }
-    digits.into_iter().map(char::from).collect()
+    digits
 }
 
 #[cfg(test)]
@@ -167,11 +167,12 @@ mod tests {
     fn the_checksum_is_the_crc_32_in_base_62() {
         let crc = crc32fast::hash(b"123456789");
         assert_eq!(crc, 0xcbf4_3926, "the check value of CRC-32/ISO-HDLC");
-        assert_eq!(checksum("123456789").len(), 6);
-        let value = checksum("123456789").bytes().fold(0u64, |value, digit| {
-            let digit = ALPHABET.iter().position(|known| *known == digit).unwrap();
-            value * 62 + digit as u64
-        });
+        let value = checksum("123456789")
+            .into_iter()
+            .fold(0u64, |value, digit| {
+                let digit = ALPHABET.iter().position(|known| *known == digit).unwrap();
+                value * 62 + digit as u64
+            });
         assert_eq!(value, 0xcbf4_3926);
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tidegate_store::now_ms;
-use tidegate_tokens::{JwtConfigError, JwtIssuerConfig, JwtVerifier, KeyStatus};
+use tidegate_tokens::{JwtConfigError, JwtIssuerConfig, JwtVerifier, KeyStatus, VerifiedToken};
 
 use crate::bindings::Bindings;
 use crate::{
@@ -173,7 +173,7 @@ impl Gateway {
             Some(token) => {
                 let tokens = protected.tokens.as_ref()?;
                 let verified = tokens.verifier.verify(token).ok()?;
-                Arc::new(tokens.bindings.identity(&verified))
+                tokens.identity(&verified)
             }
         };
         Some(Caller {
@@ -288,6 +288,10 @@ impl Protected {
 }
 
 impl Tokens {
+    fn identity(&self, token: &VerifiedToken) -> Arc<Identity> {
+        token.derived(|token| self.bindings.identity(token))
+    }
+
     async fn authenticate(&self, token: &str) -> Result<Arc<Identity>, Denied> {
         let verified = match self.verifier.verify(token) {
             Err(error) if error.awaits_keys() => {
@@ -297,7 +301,7 @@ impl Tokens {
             decided => decided,
         };
         match verified {
-            Ok(verified) => Ok(Arc::new(self.bindings.identity(&verified))),
+            Ok(verified) => Ok(self.identity(&verified)),
             Err(error) if error.is_unavailable() => Err(Denied::Unavailable(
                 "the keys of the token's issuer are not there",
             )),

@@ -1,5 +1,9 @@
 //! What a verified token says, and whether it is valid here and now (RFC 7519, section 4.1).
 
+use std::any::Any;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
 use serde_json::{Map, Value};
 
 use crate::{JwtIssuerConfig, TokenError};
@@ -10,7 +14,7 @@ const MAX_NAME: usize = 255;
 const MAX_TIME: f64 = 253_402_300_799.0;
 
 /// Who a token speaks for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct VerifiedToken {
     /// The issuer, as configured.
     pub issuer: String,
@@ -26,6 +30,17 @@ pub struct VerifiedToken {
     /// The claims that the configuration keeps.
     pub claims: Map<String, Value>,
     validity: Validity,
+    derived: Derived,
+}
+
+/// What a user of the token has made of it.
+#[derive(Clone, Default)]
+struct Derived(OnceLock<Arc<dyn Any + Send + Sync>>);
+
+impl fmt::Debug for Derived {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Derived(..)")
+    }
 }
 
 /// When a token is valid, in seconds since 1970.
@@ -37,6 +52,30 @@ struct Validity {
 }
 
 impl VerifiedToken {
+    /// What `make` makes of the token. It is kept with the token, so that a token that is presented
+    /// with every request is read once. Callers that want another type than the first one do without
+    /// that.
+    ///
+    /// ```no_run
+    /// # fn example(token: &tidegate_tokens::VerifiedToken) {
+    /// let name = token.derived(|token| format!("{}@{}", token.subject, token.issuer));
+    /// # }
+    /// ```
+    pub fn derived<T: Any + Send + Sync>(&self, make: impl FnOnce(&Self) -> T) -> Arc<T> {
+        if let Some(kept) = self.derived.0.get()
+            && let Ok(kept) = Arc::clone(kept).downcast()
+        {
+            return kept;
+        }
+        let made = Arc::new(make(self));
+        // If another thread was first, both have made the same.
+        let _ = self
+            .derived
+            .0
+            .set(Arc::clone(&made) as Arc<dyn Any + Send + Sync>);
+        made
+    }
+
     /// Reads the claims of a token whose signature and issuer are verified, and checks them except
     /// for the time.
     pub(crate) fn read(
@@ -69,6 +108,7 @@ impl VerifiedToken {
             expires_at: validity.expires_at,
             claims: kept.collect(),
             validity,
+            derived: Derived::default(),
         })
     }
 

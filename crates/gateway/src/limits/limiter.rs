@@ -11,11 +11,13 @@ use super::charge::Charge;
 use super::config::{LimitError, LimitsConfig, WhenUnavailable};
 use super::quota::{Pause, Quota, QuotaStore, Taken};
 use super::rule::Rule;
-use super::status::{LimitStatus, PolicyStatus};
+use super::status::{LimitStatus, PolicyNames, PolicyStatus};
 use crate::denied::{Limited, LimitedBy};
 use crate::{Caller, Denied};
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
+/// As many as most limits have.
+const POLICIES_A_BUCKET: usize = 3;
 /// Longest that a request waits for the database of quotas.
 const LEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -37,7 +39,7 @@ pub(super) enum Unit {
 }
 
 impl Unit {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Requests => "requests",
             Self::Rows => "rows",
@@ -92,7 +94,7 @@ impl Limiter {
         endpoint: &str,
     ) -> Result<Option<Charge>, Denied> {
         let (now_ns, now_ms) = (self.now_ns(), now_ms());
-        let mut buckets = Vec::new();
+        let mut buckets = Vec::with_capacity(self.rules.len());
         for (index, rule) in self.rules.iter().enumerate() {
             let found = rule.bucket(caller, endpoint, now_ns, now_ms);
             let found = found.map_err(|_| {
@@ -202,7 +204,7 @@ impl Limiter {
             Taken::Paused(Pause::UsedUp) | Taken::NeedsLease => Err(LimitedBy::Quota {
                 unit: unit.name(),
                 period: quota.period.name(),
-                wait_s: seconds(quota.remaining(now_ms()).1),
+                wait_s: seconds(quota.status(now_ms()).ends_in_ms),
             }),
         }
     }
@@ -221,16 +223,16 @@ impl Limiter {
 
     pub(super) fn status(&self, buckets: &[Charged]) -> LimitStatus {
         let (now_ns, now_ms) = (self.now_ns(), now_ms());
-        let mut policies = Vec::new();
+        let mut policies = Vec::with_capacity(POLICIES_A_BUCKET * buckets.len());
         for charged in buckets {
-            let name = self.rules[charged.rule].name();
+            let names = self.rules[charged.rule].policies();
             for unit in [Unit::Requests, Unit::Rows] {
-                add_policies(&mut policies, name, charged, unit, now_ns, now_ms);
+                add_policies(&mut policies, names, charged, unit, now_ns, now_ms);
             }
             if let Some(max) = charged.bucket.max_in_flight {
                 let remaining = max.saturating_sub(charged.bucket.in_flight());
                 policies.push(PolicyStatus {
-                    name: format!("{name}-in-flight"),
+                    name: names.in_flight.clone(),
                     quota: u64::from(max),
                     unit: Some("concurrent-requests"),
                     window_s: None,
@@ -294,7 +296,7 @@ fn unreachable(quota: &Quota, problem: &str, now_ms: i64) -> Taken {
 
 fn add_policies(
     policies: &mut Vec<PolicyStatus>,
-    name: &str,
+    names: &PolicyNames,
     charged: &Charged,
     unit: Unit,
     now_ns: u64,
@@ -304,7 +306,7 @@ fn add_policies(
     if let Some(rate) = rate {
         let (remaining, full_in_ns) = rate.remaining(now_ns);
         policies.push(PolicyStatus {
-            name: format!("{name}-{}", unit.name()),
+            name: names.rate(unit),
             quota: rate.burst(),
             unit: unit.in_headers(),
             window_s: Some(rate.window_s()),
@@ -313,15 +315,14 @@ fn add_policies(
         });
     }
     for quota in quotas {
-        let (remaining, ends_in_ms) = quota.remaining(now_ms);
-        let (begin_ms, end_ms) = quota.period.bounds(now_ms);
+        let status = quota.status(now_ms);
         policies.push(PolicyStatus {
-            name: format!("{name}-{}-{}", unit.name(), quota.period.name()),
+            name: names.quota(unit, quota.period),
             quota: quota.limit,
             unit: unit.in_headers(),
-            window_s: Some(seconds(end_ms - begin_ms)),
-            remaining,
-            reset_s: Some(seconds(ends_in_ms)),
+            window_s: Some(seconds(status.length_ms)),
+            remaining: status.remaining,
+            reset_s: Some(seconds(status.ends_in_ms)),
         });
     }
 }

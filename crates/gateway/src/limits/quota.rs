@@ -99,6 +99,16 @@ struct State {
     pause: Option<(i64, Pause)>,
 }
 
+/// What is left of a quota.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct QuotaStatus {
+    pub(super) remaining: u64,
+    /// How long the period still is, in milliseconds.
+    pub(super) ends_in_ms: i64,
+    /// How long the whole period is, in milliseconds.
+    pub(super) length_ms: i64,
+}
+
 /// Why the store is not asked for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pause {
@@ -198,10 +208,14 @@ impl Quota {
     }
 
     /// What is left of the whole quota as far as this server knows, and for how long.
-    pub(super) fn remaining(&self, now_ms: i64) -> (u64, i64) {
+    pub(super) fn status(&self, now_ms: i64) -> QuotaStatus {
         let state = *self.current(now_ms);
         let unleased = self.limit.saturating_sub(state.used + state.owed);
-        (unleased + state.left, state.end_ms - now_ms)
+        QuotaStatus {
+            remaining: unleased + state.left,
+            ends_in_ms: state.end_ms - now_ms,
+            length_ms: state.end_ms - state.period_ms,
+        }
     }
 
     /// What was leased and is not used, to give it back to the store.
@@ -266,7 +280,7 @@ mod tests {
         assert_eq!(quota.take(10, now), Taken::Yes);
         assert_eq!(quota.take(1, now), Taken::NeedsLease);
         quota.give_back(4, request.period_ms);
-        assert_eq!(quota.remaining(now).0, 994);
+        assert_eq!(quota.status(now).remaining, 994);
         let tomorrow = ms("2026-11-28T00:00:00Z");
         assert_eq!(quota.take(1, tomorrow), Taken::NeedsLease);
         quota.give_back(4, request.period_ms);

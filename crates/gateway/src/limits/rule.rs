@@ -7,6 +7,7 @@ use parking_lot::RwLock;
 
 use super::bucket::Bucket;
 use super::config::{LimitConfig, LimitError};
+use super::status::PolicyNames;
 use crate::Caller;
 
 const MAX_NAME_BYTES: usize = 64;
@@ -50,6 +51,7 @@ impl Selector {
 #[derive(Debug)]
 pub(super) struct Rule {
     config: LimitConfig,
+    policies: PolicyNames,
     tenant: Selector,
     principal: Selector,
     endpoint: Selector,
@@ -63,6 +65,7 @@ impl Rule {
             tenant: Selector::of(config.tenant.as_deref()),
             principal: Selector::of(config.principal.as_deref()),
             endpoint: Selector::of(config.endpoint.as_deref()),
+            policies: PolicyNames::new(&config.name),
             config: config.clone(),
             buckets: RwLock::default(),
         })
@@ -70,6 +73,10 @@ impl Rule {
 
     pub(super) fn name(&self) -> &str {
         &self.config.name
+    }
+
+    pub(super) fn policies(&self) -> &PolicyNames {
+        &self.policies
     }
 
     /// The bucket of a request; `None` if the rule is not about it.
