@@ -28,6 +28,7 @@ mod registry;
 mod report;
 mod rounds;
 mod runtime;
+mod slow_clients;
 mod start;
 
 use std::path::PathBuf;
@@ -42,7 +43,7 @@ use crate::{cargo, root, setup, succeed, target};
 #[derive(Args)]
 pub(crate) struct BenchArgs {
     /// What to measure: http, instructions, grpc, loadgen, runtime, start, compute, many, batching,
-    /// overload, neighbour, observing, gateway, registry, memory, peers; all but batching, memory
+    /// overload, neighbour, observing, gateway, slow-clients, registry, memory, peers; all but batching, memory
     /// and peers, which take long or fetch models, if none is named
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
@@ -77,7 +78,7 @@ struct Effort {
 
 type Group = (&'static str, fn(Effort) -> Result<report::Section>);
 
-const GROUPS: [Group; 16] = [
+const GROUPS: [Group; 17] = [
     ("http", http::run),
     ("instructions", instructions::run),
     ("grpc", grpc::run),
@@ -91,6 +92,7 @@ const GROUPS: [Group; 16] = [
     ("neighbour", neighbour::run),
     ("observing", observing::run),
     ("gateway", gateway::run),
+    ("slow-clients", slow_clients::run),
     ("registry", registry::run),
     ("memory", memory::run),
     ("peers", peers::run),

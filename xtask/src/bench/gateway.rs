@@ -1,11 +1,13 @@
 //! What authentication, authorization and limits cost: requests with an API key and with a token,
 //! beside the same requests to a server that asks for nothing.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer, SigningKey};
@@ -13,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::Effort;
 use super::client::{Load, wrk};
-use super::contestant::{Contestant, post};
+use super::contestant::post;
 use super::http::Case;
 use super::report::Section;
 use super::rounds::{Comparison, in_turn};
@@ -51,12 +53,9 @@ pub(super) fn run(effort: Effort) -> Result<Section> {
 fn measure(folder: &Path, effort: Effort, section: &mut Section) -> Result<()> {
     std::fs::create_dir_all(folder)?;
     let key = SigningKey::from_bytes(&[7; 32]);
-    let key_set = folder.join("keys.json");
-    std::fs::write(&key_set, published(&key).to_string())?;
-    let key_set = key_set.to_str().context("the folder's name is UTF-8")?;
-    let issuer = Contestant::baseline("issuer", &["echo", "--answer", key_set])?;
+    let issuer = publish_keys(published(&key).to_string())?;
     let config = folder.join("tidegate.toml");
-    std::fs::write(&config, settings(&issuer.url))?;
+    std::fs::write(&config, settings(&issuer))?;
     let binary = target().join("release/tidegate");
     let digits = root().join("examples/models/digits");
     let data = folder.join("protected");
@@ -71,7 +70,7 @@ fn measure(folder: &Path, effort: Effort, section: &mut Section) -> Result<()> {
         (
             "token",
             &protected,
-            with_bearer(&load, &token(&key, &issuer.url)?),
+            with_bearer(&load, &token(&key, &issuer)?),
         ),
         ("none, no authentication", &open, load),
     ];
@@ -95,6 +94,35 @@ fn measure(folder: &Path, effort: Effort, section: &mut Section) -> Result<()> {
     }
     protected.stop()?;
     open.stop()
+}
+
+/// Answers every request with these keys for as long as this process lives, and gives the URL.
+fn publish_keys(keys: String) -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let url = format!("http://{}", listener.local_addr()?);
+    std::thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            // The next fetch tries again.
+            let _ = answer_with(connection, &keys);
+        }
+    });
+    Ok(url)
+}
+
+fn answer_with(mut connection: TcpStream, body: &str) -> Result<()> {
+    let mut head = BufReader::new(connection.try_clone()?).lines();
+    while head
+        .next()
+        .transpose()?
+        .is_some_and(|line| !line.is_empty())
+    {}
+    let length = body.len();
+    write!(
+        connection,
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
+         Connection: close\r\n\r\n{body}"
+    )?;
+    Ok(())
 }
 
 /// Keys, tokens, and limits of every kind that none of the requests reaches.
