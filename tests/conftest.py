@@ -29,8 +29,8 @@ class Server:
     """A running server. `http` and `grpc` are its addresses, `lines` what it printed until it was ready."""
 
     def __init__(self, data, *paths, flags=(), environment=None, http="127.0.0.1:0"):
-        command = [BINARY, "serve", *map(str, paths), "--http", http, "--grpc", "127.0.0.1:0"]
-        command += ["--data", str(data), *flags]
+        command = [BINARY, "serve", *map(str, paths), "--grpc", "127.0.0.1:0", "--data", str(data), *flags]
+        command += ["--http", http] if http else []
         self.log = Path(data).with_suffix(".log")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

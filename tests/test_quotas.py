@@ -65,6 +65,33 @@ def test_limits_hold_over_grpc_and_streams(limited, keys):
     assert "RESOURCE_EXHAUSTED" in str(refused.value) and '"all"' in str(refused.value)
 
 
+def grpc_request(image):
+    """A message as `tritonclient` makes it, without its wrapper that hides the metadata of answers."""
+    from tritonclient.grpc import service_pb2
+
+    message = service_pb2.ModelInferRequest(model_name="digits")
+    tensor = message.inputs.add(name="image", datatype="FP32", shape=[1, 64])
+    tensor.contents.fp32_contents.extend(image)
+    return message
+
+
+def test_answers_over_grpc_say_what_is_left(limited):
+    import grpc
+    from tritonclient.grpc import service_pb2_grpc
+
+    rules = '[[limits.rule]]\nname = "all"\nrequests_per_second = 0.001\nburst_requests = 3\n'
+    server = limited(rules + '[[cache.endpoint]]\nname = "digits"\n', auth=False)
+    with grpc.insecure_channel(server.grpc) as channel:
+        infer = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer
+        found = []
+        for _ in range(2):
+            _, call = infer.with_call(grpc_request([0.0] * 64), timeout=PATIENCE_S)
+            found.append(dict(call.initial_metadata()))
+    assert [metadata["tidegate-cache"] for metadata in found] == ["miss", "hit"]
+    assert [metadata["ratelimit"].split(";t=")[0] for metadata in found] == ['"all-requests";r=2', '"all-requests";r=1']
+    assert found[0]["ratelimit-policy"] == '"all-requests";q=3;w=3000'
+
+
 def test_rows_count_and_not_only_requests(limited):
     server = limited('[[limits.rule]]\nname = "rows"\nendpoint = "digits"\nrows_per_day = 10\n', auth=False)
     eight = {"inputs": [{"name": "image", "shape": [8, 64], "datatype": "FP32", "data": [0.0] * 512}]}

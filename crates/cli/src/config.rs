@@ -12,7 +12,7 @@ use tidegate_observe::cost::CostConfig;
 use tidegate_redaction::PrivacyConfig;
 use tidegate_registry::RegistryConfig;
 use tidegate_server::{
-    AlertsConfig, ConsoleConfig, GpuConfig, ReplicasConfig, ServerConfig, TlsConfig,
+    AlertsConfig, ConsoleConfig, GpuConfig, PlatformConfig, ReplicasConfig, ServerConfig, TlsConfig,
 };
 use tidegate_serving::{FleetConfig, TrialSettings};
 use tidegate_traces::TracesConfig;
@@ -30,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) data: Option<PathBuf>,
     /// The front ends.
     pub(crate) server: ServerConfig,
+    /// The platform that calls the server.
+    pub(crate) platform: PlatformConfig,
     /// TLS of the front ends.
     pub(crate) tls: TlsConfig,
     /// Authentication of callers.

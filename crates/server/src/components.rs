@@ -36,10 +36,11 @@ use crate::remote::RemoteMonitor;
 use crate::replicas::{GroupContext, ReplicaMetrics, Replicas};
 use crate::repository_poll::RepositoryPoller;
 use crate::serving_monitor::ServingMonitor;
+use crate::shared_memory::SharedMemory;
 use crate::{
-    AlertsConfig, AlertsError, ConsoleConfig, GiveBackMemory, GpuConfig, ReadAllocator,
-    ReplicasConfig, ReplicasError, ServerConfig, Traces, alerting, cache_metrics, cost, events,
-    exposition, objectives, replicas, request_memory,
+    AlertsConfig, AlertsError, ConsoleConfig, GiveBackMemory, GpuConfig, PlatformConfig,
+    PlatformError, ReadAllocator, ReplicasConfig, ReplicasError, ServerConfig, Traces, alerting,
+    cache_metrics, cost, events, exposition, objectives, replicas, request_memory,
 };
 
 /// The sections of the configuration that the server and its components read.
@@ -49,6 +50,8 @@ pub struct ServerSections {
     pub server: ServerConfig,
     /// Who may call.
     pub auth: AuthConfig,
+    /// The platform that calls the server.
+    pub platform: PlatformConfig,
     /// TLS of the front ends.
     pub tls: TlsConfig,
     /// How much callers may ask for.
@@ -114,6 +117,8 @@ pub enum ComponentsError {
     Auth(#[from] PatternError),
     #[error(transparent)]
     Tokens(#[from] TokensError),
+    #[error(transparent)]
+    Platform(#[from] PlatformError),
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(transparent)]
@@ -188,11 +193,13 @@ impl ServerComponents {
         let front_end = Arc::new(FrontEnd {
             serving: serving.clone(),
             config: base.server.clone(),
+            platform: sections.platform.paths()?,
             lifecycle: base.lifecycle.clone(),
             traces: traces.clone(),
             audit: audit.clone(),
             connections,
             tls: tls.clone(),
+            shared_memory: Arc::new(SharedMemory::new(base.server.shared_memory)),
             memory: base.memory.clone(),
             give_back: base.environment.give_back,
         });

@@ -61,6 +61,8 @@ pub struct ServerConfig {
     pub max_answer_bytes: usize,
     /// Whether clients may load and unload models through the repository API.
     pub model_control: bool,
+    /// Whether clients on this machine may register POSIX shared memory, and pass tensors in it.
+    pub shared_memory: bool,
     /// How often the model folders are checked for models that were added, changed or removed, in
     /// milliseconds, at least 100; 0 means never. A model is loaded when two checks in a row find
     /// the same files.
@@ -88,6 +90,7 @@ impl Default for ServerConfig {
             compress_min_bytes: 1024,
             max_answer_bytes: 1 << 30,
             model_control: true,
+            shared_memory: false,
             repository_poll_ms: 0,
         }
     }

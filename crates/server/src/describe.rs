@@ -21,6 +21,7 @@ pub(crate) const EXTENSIONS: &[&str] = &[
     "model_repository",
     "schedule_policy",
     "statistics",
+    "system_shared_memory",
 ];
 
 /// The configuration that a version runs with, in Triton's form.

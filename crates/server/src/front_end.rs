@@ -9,19 +9,25 @@ use crate::audit::AuditLog;
 use crate::blocking::run_blocking;
 use crate::lifecycle::Lifecycle;
 use crate::listen::{ConnectionMetrics, Tls};
+use crate::platform::PlatformPaths;
 use crate::request_memory::GiveBackMemory;
+use crate::shared_memory::SharedMemory;
 use crate::{ServerConfig, Traces};
 
 /// The state of the REST and gRPC front ends.
 pub(crate) struct FrontEnd {
     pub(crate) serving: Arc<Serving>,
     pub(crate) config: ServerConfig,
+    /// Further paths, which a platform calls.
+    pub(crate) platform: Option<PlatformPaths>,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) traces: Arc<Traces>,
     pub(crate) audit: AuditLog,
     pub(crate) connections: ConnectionMetrics,
     /// TLS of both ports; it may be off.
     pub(crate) tls: Arc<Tls>,
+    /// Where clients on this machine may leave inputs and find outputs.
+    pub(crate) shared_memory: Arc<SharedMemory>,
     /// What requests and answers may take together.
     pub(crate) memory: Arc<MemoryBudget>,
     /// Returns free memory to the machine, where the allocator can be told to.

@@ -100,10 +100,14 @@ pub fn grpc_message(bytes: &[u8]) -> bool {
     else {
         return false;
     };
-    let Ok(request) = grpc::request(message, Some(Duration::from_secs(1)), Instant::now()) else {
+    let Ok(decoded) = grpc::request(message, Some(Duration::from_secs(1)), Instant::now()) else {
         return false;
     };
-    request.inputs.iter().for_each(|(_, tensor)| check(tensor));
+    decoded
+        .request
+        .inputs
+        .iter()
+        .for_each(|(_, tensor)| check(tensor));
     true
 }
 

@@ -3,8 +3,10 @@
 mod decode;
 mod elements;
 mod encode;
+mod instances;
 mod numbers;
 mod piece;
 
-pub(crate) use decode::{DecodedRequest, decode_by, decode_infer, decode_instances};
+pub(crate) use decode::{DecodedRequest, decode_by, decode_infer};
 pub(crate) use encode::{encode_infer, encode_predictions};
+pub(crate) use instances::decode_instances;

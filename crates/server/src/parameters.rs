@@ -8,12 +8,15 @@ use tidegate_serving::{ErrorCode, InferError};
 const MAX_PARAMETERS: usize = 64;
 
 /// The parameters of requests, inputs and outputs that this server uses.
-const KNOWN: [&str; 6] = [
+const KNOWN: [&str; 9] = [
     "binary_data",
     "binary_data_output",
     "binary_data_size",
     "classification",
     "priority",
+    "shared_memory_byte_size",
+    "shared_memory_offset",
+    "shared_memory_region",
     "timeout",
 ];
 
@@ -53,6 +56,11 @@ impl Parameters {
         Ok(())
     }
 
+    /// Whether there is none that this server uses.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
     fn find(&self, name: &str) -> Option<&Value> {
         debug_assert!(Self::is_known(name));
         self.known
@@ -70,6 +78,15 @@ impl Parameters {
             None => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(*flag)),
             Some(other) => Err(wrong(name, "true or false", other)),
+        }
+    }
+
+    /// A text, if there is one of this name.
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, InferError> {
+        match self.find(name) {
+            None => Ok(None),
+            Some(Value::Text(text)) => Ok(Some(text)),
+            Some(other) => Err(wrong(name, "a text", other)),
         }
     }
 

@@ -11,6 +11,7 @@ mod predict_v1;
 mod raw;
 mod repository;
 mod service;
+mod shared_memory;
 mod statistics;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub(crate) use service::RestService;
 use crate::component::Component;
 use crate::front_end::FrontEnd;
 use crate::routes::Routes;
+use crate::shared_memory::SharedMemory;
 
 /// The router of the REST front end. Inference reaches its handlers without it ([`RestService`]).
 fn router(front_end: Arc<FrontEnd>, components: &[Arc<dyn Component>]) -> Router {
@@ -103,6 +105,51 @@ pub(crate) fn routes(front_end: Arc<FrontEnd>, components: &[Arc<dyn Component>]
             repository::unload,
         )
         .audited("model.unload", "model")
+        .get(
+            "/v2/systemsharedmemory/status",
+            ViewModels,
+            shared_memory::all,
+        )
+        .get(
+            "/v2/systemsharedmemory/region/{region}/status",
+            ViewModels,
+            shared_memory::one,
+        )
+        .post(
+            "/v2/systemsharedmemory/region/{region}/register",
+            ManageModels,
+            shared_memory::register,
+        )
+        .audited("shared-memory.register", SharedMemory::RESOURCE_KIND)
+        .post(
+            "/v2/systemsharedmemory/region/{region}/unregister",
+            ManageModels,
+            shared_memory::unregister,
+        )
+        .audited("shared-memory.unregister", SharedMemory::RESOURCE_KIND)
+        .post(
+            "/v2/systemsharedmemory/unregister",
+            ManageModels,
+            shared_memory::unregister_all,
+        )
+        .audited("shared-memory.unregister", SharedMemory::RESOURCE_KIND)
+        .get(
+            "/v2/cudasharedmemory/status",
+            ViewModels,
+            shared_memory::cuda_all,
+        )
+        .post(
+            "/v2/cudasharedmemory/region/{region}/register",
+            ManageModels,
+            shared_memory::cuda_register,
+        )
+        .audited("shared-memory.register", SharedMemory::RESOURCE_KIND)
+        .post(
+            "/v2/cudasharedmemory/unregister",
+            ManageModels,
+            shared_memory::cuda_unregister,
+        )
+        .audited("shared-memory.unregister", SharedMemory::RESOURCE_KIND)
         .get("/v1/models", ViewModels, predict_v1::models)
         .get("/v1/models/{model}", Public, predict_v1::model)
         .with_state(front_end)

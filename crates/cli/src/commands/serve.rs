@@ -39,6 +39,7 @@ impl Serve {
         let mut config = config::load(self.config.as_deref(), config::environment())?;
         // Held until the process ends: a model is read again when it is loaded again.
         let remote = RemoteBundles::write(&self.remote)?;
+        config.platform.read_variables(config::environment())?;
         self.override_config(&mut config);
         config.models.extend(remote.paths.iter().cloned());
         // Without paths, the registry is all there is to serve.
@@ -129,6 +130,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let has_console = config.console.enabled;
     let sections = ServerSections {
         server: config.server,
+        platform: config.platform,
         tls: config.tls,
         auth: config.auth,
         limits: config.limits,

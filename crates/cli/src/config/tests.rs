@@ -173,6 +173,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         models,
         data: _,
         server,
+        platform: _,
         tls,
         mut auth,
         mut limits,
@@ -213,6 +214,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         models,
         data: path(),
         server,
+        platform: PlatformConfig::default(),
         tls: TlsConfig {
             cert_file: path(),
             key_file: path(),
@@ -261,6 +263,11 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         );
     }
     all.remove("slo");
+    let platform = all.get_mut("platform").and_then(toml::Value::as_table_mut);
+    let platform = platform.unwrap();
+    for key in ["contract", "model", "port", "health_path", "predict_path"] {
+        platform.insert(key.to_owned(), toml::Value::from("a path"));
+    }
     for (section, list) in [
         ("cache", "endpoint"),
         ("limits", "rule"),

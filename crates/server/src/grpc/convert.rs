@@ -18,19 +18,29 @@ use tidegate_serving::{
 use crate::limits::refuse_beyond;
 use crate::parameters::{Parameters, Value, earlier};
 use crate::rest::{CONFIG, FILE};
+use crate::shared_memory::{SharedInput, SharedPart};
 
 /// Most inputs, and most outputs, that a request may list.
 const MAX_TENSORS: usize = 256;
+
+/// A request as its message has it.
+pub(crate) struct DecodedMessage {
+    pub(crate) request: InferRequest,
+    /// The inputs whose data is in shared memory. Their tensors are empty until it is read.
+    pub(super) shared_inputs: Vec<SharedInput>,
+    /// For each requested output, where in shared memory it is wanted.
+    pub(super) shared_outputs: Vec<Option<SharedPart>>,
+}
 
 /// Reads a message; `timeout` is the client's `grpc-timeout`.
 pub(crate) fn request(
     message: ModelInferRequest,
     timeout: Option<Duration>,
     received: Instant,
-) -> Result<InferRequest, InferError> {
+) -> Result<DecodedMessage, InferError> {
     let ModelInferRequest {
         parameters: settings,
-        inputs,
+        mut inputs,
         outputs,
         ..
     } = message;
@@ -40,36 +50,88 @@ pub(crate) fn request(
     }
     let settings = parameters(settings)?;
     let raw = message.raw_input_contents;
-    // The protocol has raw contents for all inputs or for none of them.
-    if !raw.is_empty() && raw.len() != inputs.len() {
+    let mut shared_inputs = Vec::new();
+    for (position, tensor) in inputs.iter_mut().enumerate() {
+        shared_inputs.extend(shared_input(position, tensor)?);
+    }
+    // The protocol has raw contents for all inputs or for none of them. Those in shared memory have
+    // none.
+    let with_contents = inputs.len() - shared_inputs.len();
+    if !raw.is_empty() && raw.len() != with_contents {
         let message = format!(
-            "there are {} inputs and {} raw contents",
-            inputs.len(),
+            "there are {with_contents} inputs and {} raw contents",
             raw.len()
         );
         return Err(InferError::new(ErrorCode::InvalidBinary, message));
     }
-    let mut raw = raw.into_iter();
-    let inputs = inputs
-        .into_iter()
-        .map(|tensor| input(tensor, raw.next()))
-        .collect::<Result<_, _>>()?;
-    let outputs = outputs.into_iter().map(|output| {
-        let classes = parameters(output.parameters)?
-            .size("classification")?
-            .unwrap_or(0);
-        Ok(RequestedOutput {
+    let (mut raw, mut shared) = (raw.into_iter(), shared_inputs.iter().peekable());
+    let mut tensors = Vec::with_capacity(inputs.len());
+    for (position, tensor) in inputs.into_iter().enumerate() {
+        let is_shared = shared.next_if(|input| input.position == position);
+        tensors.push(match is_shared {
+            Some(_) => (tensor.name, SharedInput::placeholder()?),
+            None => input(tensor, raw.next())?,
+        });
+    }
+    let mut requested = Vec::with_capacity(outputs.len());
+    let mut shared_outputs = Vec::new();
+    for output in outputs {
+        let settings = match output.parameters.is_empty() {
+            true => Parameters::default(),
+            false => parameters(output.parameters)?,
+        };
+        shared_outputs.push(SharedPart::of(&settings)?);
+        requested.push(RequestedOutput {
             name: output.name,
-            classes,
-        })
-    });
+            classes: settings.size("classification")?.unwrap_or(0),
+        });
+    }
     let client_deadline = timeout.and_then(|timeout| received.checked_add(timeout));
-    Ok(InferRequest {
-        inputs,
-        outputs: outputs.collect::<Result<_, InferError>>()?,
-        deadline: earlier(settings.deadline(received)?, client_deadline),
-        priority: settings.priority()?,
+    Ok(DecodedMessage {
+        request: InferRequest {
+            inputs: tensors,
+            outputs: requested,
+            deadline: earlier(settings.deadline(received)?, client_deadline),
+            priority: settings.priority()?,
+        },
+        shared_inputs,
+        shared_outputs,
     })
+}
+
+/// The input as one of shared memory, if its parameters say that it is.
+fn shared_input(
+    position: usize,
+    tensor: &mut model_infer_request::InferInputTensor,
+) -> Result<Option<SharedInput>, InferError> {
+    if tensor.parameters.is_empty() {
+        return Ok(None);
+    }
+    let parameters = parameters(std::mem::take(&mut tensor.parameters))?;
+    let Some(part) = SharedPart::of(&parameters)? else {
+        return Ok(None);
+    };
+    let name = &tensor.name;
+    if tensor.contents.is_some() {
+        let message = format!("input \"{name}\" has both contents and shared memory");
+        return Err(InferError::new(ErrorCode::MalformedRequest, message));
+    }
+    Ok(Some(SharedInput {
+        position,
+        datatype: datatype(name, &tensor.datatype)?,
+        shape: Shape::from_wire(&tensor.shape).map_err(|error| wrong_tensor(name, error.into()))?,
+        part,
+    }))
+}
+
+fn datatype(input: &str, text: &str) -> Result<DataType, InferError> {
+    text.parse()
+        .map_err(|error: tidegate_core::UnknownDataType| {
+            InferError::new(
+                ErrorCode::UnknownDatatype,
+                format!("input \"{input}\": {error}"),
+            )
+        })
 }
 
 /// The bytes of a message's tensors.
@@ -107,6 +169,7 @@ fn contents_bytes(contents: &InferTensorContents) -> usize {
 pub(super) fn response(
     response: InferResponse,
     id: String,
+    shared: &[Option<SharedPart>],
     max_bytes: usize,
 ) -> Result<Encoded<ModelInferResponse>, InferError> {
     let version = &response.version;
@@ -125,8 +188,11 @@ pub(super) fn response(
         };
         message.parameters.insert("cold_start".to_owned(), flag);
     }
-    for output in &response.outputs {
-        message.raw_output_contents.push(output.tensor.wire());
+    for (at, output) in response.outputs.iter().enumerate() {
+        let part = shared.get(at).and_then(Option::as_ref);
+        // Clients count on one entry for each output.
+        let content = part.map_or_else(|| output.tensor.wire(), |_| Bytes::new());
+        message.raw_output_contents.push(content);
         message.outputs.push(InferOutputTensor {
             name: version.signature().outputs[output.index].name.clone(),
             datatype: output.tensor.datatype().name().to_owned(),
@@ -136,6 +202,7 @@ pub(super) fn response(
                 .iter()
                 .map(|extent| *extent as i64)
                 .collect(),
+            parameters: part.map(shared_parameters).unwrap_or_default(),
             ..InferOutputTensor::default()
         });
     }
@@ -143,6 +210,25 @@ pub(super) fn response(
         answer: message,
         bytes,
     })
+}
+
+/// The parameters of an output whose data is in shared memory.
+fn shared_parameters(part: &SharedPart) -> HashMap<String, InferParameter> {
+    let number =
+        |number: u64| ParameterChoice::Int64Param(i64::try_from(number).unwrap_or(i64::MAX));
+    let choices = [
+        (
+            SharedPart::REGION,
+            ParameterChoice::StringParam(part.region.clone()),
+        ),
+        (SharedPart::OFFSET, number(part.offset)),
+        (SharedPart::BYTES, number(part.bytes as u64)),
+    ];
+    let parameters = choices.into_iter().map(|(name, choice)| {
+        let parameter_choice = Some(choice);
+        (name.to_owned(), InferParameter { parameter_choice })
+    });
+    parameters.collect()
 }
 
 /// The configuration and the files that a load has.
@@ -214,16 +300,7 @@ fn input(
     raw: Option<Bytes>,
 ) -> Result<(String, Tensor), InferError> {
     let name = tensor.name;
-    let datatype: DataType =
-        tensor
-            .datatype
-            .parse()
-            .map_err(|error: tidegate_core::UnknownDataType| {
-                InferError::new(
-                    ErrorCode::UnknownDatatype,
-                    format!("input \"{name}\": {error}"),
-                )
-            })?;
+    let datatype = datatype(&name, &tensor.datatype)?;
     let shape =
         Shape::from_wire(&tensor.shape).map_err(|error| wrong_tensor(&name, error.into()))?;
     let built = match (raw, tensor.contents) {

@@ -1,17 +1,49 @@
 //! A request of the Open Inference Protocol over gRPC, alone or in a stream.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidegate_gateway::{Caller, Credentials};
+use tidegate_gateway::{Caller, Credentials, LimitStatus};
 use tidegate_protocol::inference::{ModelInferRequest, ModelInferResponse};
 use tidegate_serving::{
-    Encoded, ErrorCode, Exchange, InferError, InferResponse, MemoryReservation, Received,
-    RequestTrace, Target,
+    CacheStatus, Encoded, ErrorCode, Exchange, InferError, InferResponse, MemoryReservation,
+    Received, RequestTrace, Target,
 };
+use tonic::metadata::MetadataMap;
 
 use super::convert;
 use crate::ServerConfig;
 use crate::front_end::FrontEnd;
+use crate::shared_memory::{SharedMemory, SharedPart};
+use crate::{cache_headers, limit_headers};
+
+/// A message that answers a request, and what goes with it.
+pub(super) struct GrpcAnswer {
+    pub(super) message: ModelInferResponse,
+    /// What the message takes of the memory budget until it was sent.
+    pub(super) memory: MemoryReservation,
+    /// What is left of the caller's limits, if there are any.
+    limits: Option<Box<LimitStatus>>,
+    /// Where the answer came from, if the endpoint has a cache.
+    cache: Option<CacheStatus>,
+}
+
+impl GrpcAnswer {
+    /// Adds what an answer over REST has in its header fields.
+    pub(super) fn add_metadata(&self, metadata: &mut MetadataMap) {
+        if self.limits.is_none() && self.cache.is_none() {
+            return;
+        }
+        let mut headers = std::mem::take(metadata).into_headers();
+        if let Some(limits) = &self.limits {
+            limit_headers::insert(&mut headers, limits);
+        }
+        if let Some(cache) = self.cache {
+            cache_headers::insert(&mut headers, cache);
+        }
+        *metadata = MetadataMap::from_headers(headers);
+    }
+}
 
 /// One message and its answer.
 pub(super) struct GrpcExchange<'a> {
@@ -27,6 +59,9 @@ pub(super) struct GrpcExchange<'a> {
     /// The client's id of the request, which its answer repeats.
     id: String,
     trace: Option<Box<RequestTrace>>,
+    shared_memory: &'a Arc<SharedMemory>,
+    /// For each requested output, where in shared memory it is wanted.
+    shared_outputs: Vec<Option<SharedPart>>,
 }
 
 impl<'a> GrpcExchange<'a> {
@@ -51,6 +86,8 @@ impl<'a> GrpcExchange<'a> {
             timeout: None,
             id,
             trace,
+            shared_memory: &front_end.shared_memory,
+            shared_outputs: Vec::new(),
         }
     }
 
@@ -67,8 +104,7 @@ impl<'a> GrpcExchange<'a> {
 }
 
 impl Exchange for GrpcExchange<'_> {
-    /// The message, and what it takes of the memory budget until it was sent.
-    type Answer = (ModelInferResponse, MemoryReservation);
+    type Answer = GrpcAnswer;
 
     fn credentials(&self) -> Credentials<'_> {
         self.credentials.checked(self.caller)
@@ -87,7 +123,21 @@ impl Exchange for GrpcExchange<'_> {
         let message = std::mem::take(&mut self.message);
         let mut memory = std::mem::take(&mut self.memory);
         memory.grow(convert::request_bytes(&message), ErrorCode::BodyTooLarge)?;
-        let request = convert::request(message, self.timeout, at)?;
+        let convert::DecodedMessage {
+            mut request,
+            shared_inputs,
+            shared_outputs,
+        } = convert::request(message, self.timeout, at)?;
+        if !shared_inputs.is_empty() {
+            let inputs = &mut request.inputs;
+            // Boxed: other requests need not carry the place for it.
+            Box::pin(
+                self.shared_memory
+                    .read_inputs(shared_inputs, inputs, &mut memory),
+            )
+            .await?;
+        }
+        self.shared_outputs = shared_outputs;
         Ok(Received {
             request,
             at,
@@ -108,14 +158,26 @@ impl Exchange for GrpcExchange<'_> {
         mut response: InferResponse,
     ) -> Result<Encoded<Self::Answer>, InferError> {
         let mut memory = std::mem::take(&mut response.memory);
+        let (limits, cache) = (response.limits.take(), response.cache);
         // The transport copies the message into a buffer of its own.
         memory.grow(memory.bytes(), ErrorCode::AnswerTooLarge)?;
         let id = std::mem::take(&mut self.id);
-        let Encoded { answer, bytes } =
-            convert::response(response, id, self.config.max_answer_bytes)?;
+        let shared = match self.shared_outputs.iter().any(Option::is_some) {
+            false => Vec::new(),
+            true => self
+                .shared_memory
+                .write_outputs(&self.shared_outputs, &response)?,
+        };
+        let max_bytes = self.config.max_answer_bytes;
+        let encoded = convert::response(response, id, &shared, max_bytes)?;
         Ok(Encoded {
-            answer: (answer, memory),
-            bytes,
+            answer: GrpcAnswer {
+                message: encoded.answer,
+                memory,
+                limits,
+                cache,
+            },
+            bytes: encoded.bytes,
         })
     }
 }

@@ -59,6 +59,30 @@ pub(crate) const METHODS: &[(&str, Permission)] = {
             "/inference.GRPCInferenceService/RepositoryModelUnload",
             ManageModels,
         ),
+        (
+            "/inference.GRPCInferenceService/SystemSharedMemoryStatus",
+            ViewModels,
+        ),
+        (
+            "/inference.GRPCInferenceService/SystemSharedMemoryRegister",
+            ManageModels,
+        ),
+        (
+            "/inference.GRPCInferenceService/SystemSharedMemoryUnregister",
+            ManageModels,
+        ),
+        (
+            "/inference.GRPCInferenceService/CudaSharedMemoryStatus",
+            ViewModels,
+        ),
+        (
+            "/inference.GRPCInferenceService/CudaSharedMemoryRegister",
+            ManageModels,
+        ),
+        (
+            "/inference.GRPCInferenceService/CudaSharedMemoryUnregister",
+            ManageModels,
+        ),
         ("/grpc.health.v1.Health/Check", Public),
         ("/grpc.health.v1.Health/Watch", Public),
         (
@@ -206,18 +230,20 @@ async fn admit(
 ) -> Result<(), InferError> {
     let is_named = NAMED.contains(&request.uri().path());
     let credentials = credentials(request);
-    if permission == Permission::Call || is_named {
+    let caller = if permission == Permission::Call || is_named {
         let caller = gateway.authenticate(credentials).await?;
         if !caller.may_somewhere(permission) {
             // The message is not worth reading, whatever it names.
             gateway.authorize(caller.clone(), permission, AllResources)?;
         }
-        let client = Peer(request.body().client());
-        request.extensions_mut().insert(caller);
-        request.extensions_mut().insert(client);
+        caller
     } else {
-        gateway.admit(credentials, permission, AllResources).await?;
-    }
+        let admitting = gateway.admit(credentials, permission, AllResources);
+        admitting.await?.caller().clone()
+    };
+    let client = Peer(request.body().client());
+    request.extensions_mut().insert(caller);
+    request.extensions_mut().insert(client);
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
+use serde_json::Value;
 use tidegate_core::TensorSpec;
 use tidegate_gateway::Permission::{self, ManageModels, ViewModels};
 use tidegate_gateway::{Caller, ClientCertificate, Credentials};
@@ -13,22 +14,23 @@ use tidegate_protocol::inference::grpc_inference_service_server::GrpcInferenceSe
 use tidegate_protocol::inference::model_metadata_response::TensorMetadata;
 use tidegate_protocol::inference::repository_index_response::ModelIndex;
 use tidegate_protocol::inference::{self as pb};
-use tidegate_serving::{ErrorCode, InferError, MemoryReservation, Version, Via};
+use tidegate_serving::{ErrorCode, InferError, Version, Via};
 use tonic::metadata::AsciiMetadataKey;
 use tonic::{Extensions, Request, Response, Status, Streaming};
 use tonic_health::server::HealthReporter;
 
-use super::exchange::GrpcExchange;
+use super::exchange::{GrpcAnswer, GrpcExchange};
 use super::health::report_health;
 use super::held_memory::{HeldMemory, MIN_HELD_BYTES};
 use super::methods::permit;
 use super::statistics::statistics;
 use super::stream::{answer_in_stream, hold_in_stream, until_stopped};
-use super::{convert, status};
+use super::{convert, shared_memory, status};
 use crate::audit::{Action, AuditStates, DeniedAction, Peer, is_denial};
 use crate::describe::{self, EXTENSIONS, SERVER_NAME, SERVER_VERSION};
 use crate::front_end::FrontEnd;
 use crate::request_memory::{self, client_share};
+use crate::shared_memory::{SharedMemory, no_cuda_shared_memory};
 use crate::traces::TraceHeader;
 
 /// Requests of one stream that are handled at once; answers keep the order of the requests.
@@ -76,15 +78,30 @@ impl Service {
 }
 
 impl Service {
-    /// Runs an administrative action on a model, with a row of the audit log before and after it.
-    async fn run_audited(
+    /// Loads or unloads a model.
+    async fn change_model(
         &self,
         name: &'static str,
         model: &str,
         extensions: &Extensions,
         work: impl Future<Output = Result<(), InferError>> + Send + 'static,
     ) -> Result<(), Status> {
-        let (front_end, model) = (self.front_end.clone(), model.to_owned());
+        let (front_end, named) = (self.front_end.clone(), model.to_owned());
+        let state = move || front_end.versions_of(&named);
+        self.run_audited((name, "model", model), extensions, state, work)
+            .await
+    }
+
+    /// Runs an administrative action, given by its name and the kind and name of its resource, with a
+    /// row of the audit log before and after it.
+    async fn run_audited(
+        &self,
+        (name, kind, resource): (&'static str, &'static str, &str),
+        extensions: &Extensions,
+        state: impl Fn() -> Value + Send + 'static,
+        work: impl Future<Output = Result<(), InferError>> + Send + 'static,
+    ) -> Result<(), Status> {
+        let (front_end, resource) = (self.front_end.clone(), resource.to_owned());
         let source = source(extensions);
         let caller = extensions.get::<Caller>().cloned();
         let running = async move {
@@ -92,14 +109,14 @@ impl Service {
                 caller: caller.as_ref(),
                 source,
                 name,
-                kind: "model",
-                resource: &model,
+                kind,
+                resource: &resource,
             };
             let recording = front_end.audit.begin(action).await?;
             let states = AuditStates::default();
-            states.before(front_end.versions_of(&model));
+            states.before(state());
             let outcome = work.await;
-            states.after(front_end.versions_of(&model));
+            states.after(state());
             let failure = outcome.as_ref().err().map(|error| error.code.name());
             recording.end(failure, &states).await?;
             outcome
@@ -151,10 +168,10 @@ fn set_trace_header<T>(header: Option<TraceHeader>, answer: &mut Answer<T>) {
 }
 
 /// An answer whose memory is given back once it was sent.
-fn held_answer(
-    (message, memory): (pb::ModelInferResponse, MemoryReservation),
-) -> Response<pb::ModelInferResponse> {
-    let mut response = Response::new(message);
+fn held_answer(mut answer: GrpcAnswer) -> Response<pb::ModelInferResponse> {
+    let memory = std::mem::take(&mut answer.memory);
+    let mut response = Response::new(std::mem::take(&mut answer.message));
+    answer.add_metadata(response.metadata_mut());
     if memory.bytes() >= MIN_HELD_BYTES {
         let held = HeldMemory::default();
         held.hold(memory);
@@ -409,7 +426,7 @@ impl GrpcInferenceService for Service {
             let given = convert::given_model(request.parameters)?;
             front_end.load(request.model_name, given).await
         };
-        self.run_audited("model.load", &model, &extensions, loading)
+        self.change_model("model.load", &model, &extensions, loading)
             .await?;
         Ok(Response::new(pb::RepositoryModelLoadResponse {}))
     }
@@ -423,10 +440,94 @@ impl GrpcInferenceService for Service {
         let front_end = self.front_end.clone();
         let model = request.model_name.clone();
         let unloading = async move { front_end.unload(request.model_name).await };
-        self.run_audited("model.unload", &model, &extensions, unloading)
+        self.change_model("model.unload", &model, &extensions, unloading)
             .await?;
         Ok(Response::new(pb::RepositoryModelUnloadResponse {}))
     }
+
+    async fn system_shared_memory_status(
+        &self,
+        request: Request<pb::SystemSharedMemoryStatusRequest>,
+    ) -> Answer<pb::SystemSharedMemoryStatusResponse> {
+        let name = request.into_inner().name;
+        let regions = self.front_end.shared_memory.status(named(&name));
+        let regions = regions.map_err(|error| status(&error))?;
+        Ok(Response::new(shared_memory::regions(regions)))
+    }
+
+    async fn system_shared_memory_register(
+        &self,
+        request: Request<pb::SystemSharedMemoryRegisterRequest>,
+    ) -> Answer<pb::SystemSharedMemoryRegisterResponse> {
+        let (_, extensions, message) = request.into_parts();
+        let region = shared_memory::region(message);
+        let name = region.name.clone();
+        let memory = self.front_end.shared_memory.clone();
+        let registering = async move { memory.register(region) };
+        self.change_shared_memory(("shared-memory.register", &name), &extensions, registering)
+            .await?;
+        Ok(Response::new(pb::SystemSharedMemoryRegisterResponse {}))
+    }
+
+    async fn system_shared_memory_unregister(
+        &self,
+        request: Request<pb::SystemSharedMemoryUnregisterRequest>,
+    ) -> Answer<pb::SystemSharedMemoryUnregisterResponse> {
+        let (_, extensions, message) = request.into_parts();
+        let memory = self.front_end.shared_memory.clone();
+        let name = message.name.clone();
+        let unregistering = async move { memory.unregister(named(&name)) };
+        let action = ("shared-memory.unregister", &*message.name);
+        self.change_shared_memory(action, &extensions, unregistering)
+            .await?;
+        Ok(Response::new(pb::SystemSharedMemoryUnregisterResponse {}))
+    }
+
+    async fn cuda_shared_memory_status(
+        &self,
+        request: Request<pb::CudaSharedMemoryStatusRequest>,
+    ) -> Answer<pb::CudaSharedMemoryStatusResponse> {
+        // Clients ask for all regions to see whether any is left.
+        match named(&request.into_inner().name) {
+            None => Ok(Response::new(pb::CudaSharedMemoryStatusResponse::default())),
+            Some(_) => Err(status(&no_cuda_shared_memory())),
+        }
+    }
+
+    async fn cuda_shared_memory_register(
+        &self,
+        _: Request<pb::CudaSharedMemoryRegisterRequest>,
+    ) -> Answer<pb::CudaSharedMemoryRegisterResponse> {
+        Err(status(&no_cuda_shared_memory()))
+    }
+
+    async fn cuda_shared_memory_unregister(
+        &self,
+        _: Request<pb::CudaSharedMemoryUnregisterRequest>,
+    ) -> Answer<pb::CudaSharedMemoryUnregisterResponse> {
+        // There is none, as the client wants it: many begin with this call.
+        Ok(Response::new(pb::CudaSharedMemoryUnregisterResponse {}))
+    }
+}
+
+impl Service {
+    /// Changes which regions of shared memory are registered.
+    async fn change_shared_memory(
+        &self,
+        (name, region): (&'static str, &str),
+        extensions: &Extensions,
+        work: impl Future<Output = Result<(), InferError>> + Send + 'static,
+    ) -> Result<(), Status> {
+        let memory = self.front_end.shared_memory.clone();
+        let state = move || memory.audit_state();
+        let action = (name, SharedMemory::RESOURCE_KIND, region);
+        self.run_audited(action, extensions, state, work).await
+    }
+}
+
+/// The name of a region; `None` where an empty one stands for all regions.
+fn named(name: &str) -> Option<&str> {
+    (!name.is_empty()).then_some(name)
 }
 
 fn tensor_metadata(spec: &TensorSpec) -> TensorMetadata {

@@ -67,7 +67,7 @@ pub(super) async fn answer_in_stream(
         front_end.audit.deny(&denied, source, error.code);
     }
     let (error_message, mut response, memory) = match answer {
-        Ok((response, memory)) => (String::new(), response, memory),
+        Ok(answer) => (String::new(), answer.message, answer.memory),
         Err(error) if error.code == ErrorCode::Unauthenticated => return Err(status(&error)),
         Err(error) => {
             let response = pb::ModelInferResponse {

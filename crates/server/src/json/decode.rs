@@ -4,11 +4,12 @@ use std::ops::{Deref, DerefMut};
 
 use bytes::Bytes;
 use jiter::{Jiter, JiterError, JiterErrorType, NumberAny, NumberInt, Peek};
-use tidegate_core::{DataType, Shape, Signature, Tensor};
+use tidegate_core::{DataType, Shape, Tensor};
 use tidegate_serving::{ErrorCode, InferError, RequestedOutput};
 
 use super::elements::{self, Part};
 use crate::parameters::{Parameters, Value};
+use crate::shared_memory::{SharedInput, SharedPart};
 
 /// Most inputs, and most outputs, that a request may list.
 const MAX_TENSORS: usize = 256;
@@ -24,6 +25,10 @@ pub(crate) struct DecodedRequest {
     /// For each requested output, whether it is wanted as binary data; `None` where the request
     /// does not say.
     pub(crate) binary: Vec<Option<bool>>,
+    /// The inputs whose data is in shared memory. Their tensors are empty until it is read.
+    pub(crate) shared_inputs: Vec<SharedInput>,
+    /// For each requested output, where in shared memory it is wanted.
+    pub(crate) shared_outputs: Vec<Option<SharedPart>>,
 }
 
 /// Reads a body whose first `header_bytes` are JSON and whose rest is binary tensor data.
@@ -107,12 +112,12 @@ pub(crate) fn decode_by(
             Key::Id => request.id = Some(text(&mut json, "id")?),
             Key::Parameters => request.parameters = parameters(&mut json)?,
             Key::Inputs => {
-                request.inputs = inputs(&mut json, &mut binary)?;
+                (request.inputs, request.shared_inputs) = inputs(&mut json, &mut binary)?;
                 // An empty list is allowed, since a model may need no input; a missing one is a
                 // mistake.
                 has_inputs = true;
             }
-            Key::Outputs => (request.outputs, request.binary) = outputs(&mut json)?,
+            Key::Outputs => outputs(&mut json, &mut request)?,
             // Other servers know more fields than this one, and their clients send them.
             _ => json.next_skip().map_err(|error| malformed(&json, &error))?,
         }
@@ -143,7 +148,7 @@ pub(crate) fn decode_by(
 
 /// The keys of a request, at every level.
 #[derive(Clone, Copy)]
-enum Key {
+pub(super) enum Key {
     Id,
     Parameters,
     Inputs,
@@ -157,7 +162,7 @@ enum Key {
 }
 
 impl Key {
-    fn of(key: &str) -> Self {
+    pub(super) fn of(key: &str) -> Self {
         match key {
             "id" => Self::Id,
             "parameters" => Self::Parameters,
@@ -174,7 +179,7 @@ impl Key {
 }
 
 /// A JSON error with its position; a wrong type of a known field is a request of another form.
-fn malformed(json: &Jiter<'_>, error: &JiterError) -> InferError {
+pub(super) fn malformed(json: &Jiter<'_>, error: &JiterError) -> InferError {
     let code = match error.error_type {
         JiterErrorType::JsonError(_) => ErrorCode::MalformedJson,
         JiterErrorType::WrongType { .. } => ErrorCode::MalformedRequest,
@@ -224,10 +229,22 @@ fn objects<'j, T>(
 fn inputs(
     json: &mut Json<'_>,
     binary: &mut BinarySection,
-) -> Result<Vec<(String, Tensor)>, InferError> {
-    objects(json, "inputs", |json, first| {
-        Input::read(json, first)?.into_tensor(binary)
-    })
+) -> Result<(Vec<(String, Tensor)>, Vec<SharedInput>), InferError> {
+    let (mut shared, mut position) = (Vec::new(), 0);
+    let inputs = objects(json, "inputs", |json, first| {
+        let input = Input::read(json, first)?;
+        let part = SharedPart::of(&input.parameters)?;
+        position += 1;
+        match part {
+            None => input.into_tensor(binary),
+            Some(part) => {
+                let (name, input) = input.into_shared(position - 1, part)?;
+                shared.push(input);
+                Ok((name, SharedInput::placeholder()?))
+            }
+        }
+    })?;
+    Ok((inputs, shared))
 }
 
 /// An input whose data may have come before its type was known.
@@ -299,10 +316,30 @@ impl<'j> Input<'j> {
         Ok(())
     }
 
+    /// The input as one of shared memory, which has no data of its own.
+    fn into_shared(
+        self,
+        position: usize,
+        part: SharedPart,
+    ) -> Result<(String, SharedInput), InferError> {
+        let name = self.name.ok_or_else(no_name)?;
+        let datatype = self.datatype.ok_or_else(|| lacks(&name, "datatype"))?;
+        let shape = self.shape.ok_or_else(|| lacks(&name, "shape"))?;
+        if self.tensor.is_some() || self.unread.is_some() {
+            let message = format!("input \"{name}\" has both \"data\" and shared memory");
+            return Err(InferError::new(ErrorCode::MalformedRequest, message));
+        }
+        let input = SharedInput {
+            position,
+            datatype,
+            shape,
+            part,
+        };
+        Ok((name, input))
+    }
+
     fn into_tensor(self, binary: &mut BinarySection) -> Result<(String, Tensor), InferError> {
-        let name = self.name.ok_or_else(|| {
-            InferError::new(ErrorCode::MalformedRequest, "an input has no \"name\"")
-        })?;
+        let name = self.name.ok_or_else(no_name)?;
         let datatype = self.datatype.ok_or_else(|| lacks(&name, "datatype"))?;
         let shape = self.shape.ok_or_else(|| lacks(&name, "shape"))?;
         let binary_bytes = self.parameters.size("binary_data_size")?;
@@ -333,6 +370,10 @@ impl<'j> Input<'j> {
         };
         Ok((name, tensor))
     }
+}
+
+fn no_name() -> InferError {
+    InferError::new(ErrorCode::MalformedRequest, "an input has no \"name\"")
 }
 
 fn lacks(input: &str, field: &str) -> InferError {
@@ -377,11 +418,9 @@ fn shape(json: &mut Jiter<'_>, input: &str) -> Result<Shape, InferError> {
     Shape::from_wire(&extents).map_err(|error| wrong_shape(input, error))
 }
 
-/// The outputs asked for and, for each, whether binary data is wanted.
-type Outputs = (Vec<RequestedOutput>, Vec<Option<bool>>);
-
-fn outputs(json: &mut Json<'_>) -> Result<Outputs, InferError> {
-    let outputs = objects(json, "outputs", |json, mut key| {
+/// Reads the outputs asked for and, for each, in which form they are wanted.
+fn outputs(json: &mut Json<'_>, request: &mut DecodedRequest) -> Result<(), InferError> {
+    let listed = objects(json, "outputs", |json, mut key| {
         let mut name = None;
         let mut settings = Parameters::default();
         while let Some(field) = key {
@@ -400,12 +439,20 @@ fn outputs(json: &mut Json<'_>) -> Result<Outputs, InferError> {
             InferError::new(ErrorCode::MalformedRequest, "an output has no \"name\"")
         })?;
         let classes = settings.size("classification")?.unwrap_or(0);
-        Ok((
-            RequestedOutput { name, classes },
-            settings.flag("binary_data")?,
-        ))
+        let binary = settings.flag("binary_data")?;
+        let shared = SharedPart::of(&settings)?;
+        Ok((RequestedOutput { name, classes }, binary, shared))
     })?;
-    Ok(outputs.into_iter().unzip())
+    // Of two lists the last counts.
+    request.outputs.clear();
+    request.binary.clear();
+    request.shared_outputs.clear();
+    for (output, binary, shared) in listed {
+        request.outputs.push(output);
+        request.binary.push(binary);
+        request.shared_outputs.push(shared);
+    }
+    Ok(())
 }
 
 /// Takes a `null`, which some clients write for an optional field that they leave out.
@@ -488,93 +535,4 @@ impl BinarySection {
         }
         Ok(self.rest.split_to(bytes))
     }
-}
-
-/// Reads a KServe v1 body, `{"instances": [...]}`, for a model with a single input: each instance
-/// is a row, or an object with the input's name as its key.
-pub(crate) fn decode_instances(
-    body: &Bytes,
-    signature: &Signature,
-) -> Result<Vec<(String, Tensor)>, InferError> {
-    let Some(spec) = signature.only_required_input() else {
-        let message =
-            "the v1 protocol has one input, but this model has several: use /v2/models/NAME/infer";
-        return Err(InferError::new(ErrorCode::MalformedRequest, message));
-    };
-    let mut json = Jiter::new(body).with_allow_inf_nan();
-    let mut tensor = None;
-    let mut key = json
-        .next_object()
-        .map(|key| key.map(Key::of))
-        .map_err(|error| malformed(&json, &error))?;
-    while let Some(field) = key {
-        match field {
-            Key::Instances => {
-                json.peek().map_err(|error| malformed(&json, &error))?;
-                let start = json.current_index();
-                let mut extents = Vec::new();
-                // Read twice: an element cannot be stored before the shape is known.
-                measure(&mut json, &mut extents, 0).map_err(|error| malformed(&json, &error))?;
-                let text = json.slice_to_current(start);
-                // A model whose rows are single values takes them bare too: ["a", "b"] for [-1, 1].
-                let rank = spec.dims.as_ref().map_or(extents.len(), Vec::len);
-                if extents.len() + 1 == rank {
-                    extents.push(1);
-                }
-                let shape = Shape::new(&extents).map_err(|error| {
-                    InferError::new(ErrorCode::ShapeOverflow, error.to_string())
-                })?;
-                if extents.first() == Some(&0) {
-                    let message = "the request has no rows: \"instances\" is empty";
-                    return Err(InferError::new(ErrorCode::WrongDimension, message));
-                }
-                let mut values = Jiter::new(text).with_allow_inf_nan();
-                tensor = Some(elements::read(
-                    &mut values,
-                    Part::new(body, start),
-                    &spec.name,
-                    spec.datatype,
-                    &shape,
-                )?);
-            }
-            _ => json.next_skip().map_err(|error| malformed(&json, &error))?,
-        }
-        key = json
-            .next_key()
-            .map(|key| key.map(Key::of))
-            .map_err(|error| malformed(&json, &error))?;
-    }
-    json.finish().map_err(|error| malformed(&json, &error))?;
-    let tensor = tensor.ok_or_else(|| {
-        InferError::new(
-            ErrorCode::MalformedRequest,
-            "the request has no \"instances\"",
-        )
-    })?;
-    Ok(vec![(spec.name.clone(), tensor)])
-}
-
-/// The extents of a nested array, from its first elements; the element count finds ragged ones
-/// later.
-fn measure(json: &mut Jiter<'_>, extents: &mut Vec<usize>, depth: usize) -> Result<(), JiterError> {
-    let first = extents.len() == depth;
-    if first {
-        extents.push(0);
-    }
-    let mut count = 0;
-    let mut next = json.next_array()?;
-    while let Some(peek) = next {
-        count += 1;
-        // Bounded, because a body of nothing but brackets would overflow the stack.
-        if peek == Peek::Array && depth < Shape::MAX_RANK {
-            measure(json, extents, depth + 1)?;
-        } else {
-            json.known_skip(peek)?;
-        }
-        next = json.array_step()?;
-    }
-    if first {
-        extents[depth] = count;
-    }
-    Ok(())
 }

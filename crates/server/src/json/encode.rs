@@ -6,13 +6,16 @@ use tidegate_serving::{ErrorCode, InferError, InferResponse, OutputTensor};
 
 use super::piece::Piece;
 use crate::limits::refuse_beyond;
+use crate::shared_memory::SharedPart;
 
-/// Writes an answer; `binary` says for each output whether its data goes behind the JSON. The
+/// Writes an answer; `binary` says for each output whether its data goes behind the JSON, and `shared`
+/// where in shared memory it is already. The
 /// second value is the length of the JSON if there is binary data.
 pub(crate) fn encode_infer(
     response: &InferResponse,
     id: Option<&str>,
     binary: impl Fn(usize) -> bool,
+    shared: &[Option<SharedPart>],
     max_bytes: usize,
 ) -> Result<(Vec<u8>, Option<usize>), InferError> {
     refuse_oversized(response, &binary, max_bytes)?;
@@ -52,7 +55,9 @@ pub(crate) fn encode_infer(
         separated(&mut out, output.tensor.shape().iter(), |out, extent| {
             integer(out, *extent)
         });
-        if binary(at) {
+        if let Some(Some(part)) = shared.get(at) {
+            shared_part(&mut out, part)?;
+        } else if binary(at) {
             let section = output.tensor.wire();
             out.extend_from_slice(b"],\"parameters\":{\"binary_data_size\":");
             integer(&mut out, section.len());
@@ -74,6 +79,18 @@ pub(crate) fn encode_infer(
         out.extend_from_slice(&section);
     }
     Ok((out, header_bytes))
+}
+
+/// The parameters of an output whose data is in shared memory.
+fn shared_part(out: &mut Vec<u8>, part: &SharedPart) -> Result<(), InferError> {
+    out.extend_from_slice(b"],\"parameters\":{\"shared_memory_region\":");
+    string(out, part.region.as_bytes())?;
+    out.extend_from_slice(b",\"shared_memory_offset\":");
+    out.extend_from_slice(itoa::Buffer::new().format(part.offset).as_bytes());
+    out.extend_from_slice(b",\"shared_memory_byte_size\":");
+    integer(out, part.bytes);
+    out.extend_from_slice(b"}}");
+    Ok(())
 }
 
 /// Writes a KServe v1 answer: `{"predictions": […]}`, one entry for each row; with several outputs

@@ -29,6 +29,7 @@ use crate::json::{DecodedRequest, decode_infer, encode_infer};
 use crate::parameters::earlier;
 use crate::request_memory;
 use crate::rest::openapi::{InferRequestBody, InferResponseBody};
+use crate::shared_memory::{SharedMemory, SharedPart};
 use crate::traces::TraceHeader;
 use crate::{cache_headers, limit_headers};
 
@@ -160,6 +161,10 @@ struct AnswerForm {
     binary: Vec<Option<bool>>,
     /// Whether the others are.
     all_binary: bool,
+    /// For each requested output, where in shared memory it is wanted; empty if none is.
+    shared: Vec<Option<SharedPart>>,
+    /// Where they are written.
+    shared_memory: Option<Arc<SharedMemory>>,
 }
 
 impl AnswerForm {
@@ -174,10 +179,15 @@ impl AnswerForm {
         response: InferResponse,
         max_bytes: usize,
     ) -> Result<(Vec<u8>, Option<usize>), InferError> {
+        let shared = match &self.shared_memory {
+            None => Vec::new(),
+            Some(memory) => memory.write_outputs(&self.shared, &response)?,
+        };
         encode_infer(
             &response,
             self.id.as_deref(),
             |output| self.is_binary(output),
+            &shared,
             max_bytes,
         )
     }
@@ -210,12 +220,24 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
         if json_bytes == 0 && self.credentials.headers().contains_key(HEADER_LENGTH) {
             return self.receive_raw(body, at, memory);
         }
-        let decoded = decode(body, json_bytes, &mut memory).await?;
+        let mut decoded = decode(body, json_bytes, &mut memory).await?;
+        if !decoded.shared_inputs.is_empty() {
+            let shared = std::mem::take(&mut decoded.shared_inputs);
+            let regions = &self.front_end.shared_memory;
+            // Boxed: other requests need not carry the place for it.
+            Box::pin(regions.read_inputs(shared, &mut decoded.inputs, &mut memory)).await?;
+        }
         let parameters = decoded.parameters;
         self.form = AnswerForm {
             id: decoded.id,
             binary: decoded.binary,
             all_binary: parameters.flag("binary_data_output")?.unwrap_or(false),
+            shared_memory: decoded
+                .shared_outputs
+                .iter()
+                .any(Option::is_some)
+                .then(|| self.front_end.shared_memory.clone()),
+            shared: decoded.shared_outputs,
         };
         if let (Some(trace), Some(id)) = (&mut self.trace, &self.form.id) {
             trace.set_id(id);

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use utoipa::{OpenApi, ToSchema};
 
-use super::{health, infer, metadata, predict_v1, repository, statistics};
+use super::{health, infer, metadata, predict_v1, repository, shared_memory, statistics};
 use crate::components::DESCRIPTIONS;
 
 /// The whole description; served at `/openapi.json`, browsable at `/docs`.
@@ -50,6 +50,14 @@ pub(super) fn protocols() -> utoipa::openapi::OpenApi {
         repository::index,
         repository::load,
         repository::unload,
+        shared_memory::all,
+        shared_memory::one,
+        shared_memory::register,
+        shared_memory::unregister,
+        shared_memory::unregister_all,
+        shared_memory::cuda_all,
+        shared_memory::cuda_register,
+        shared_memory::cuda_unregister,
         predict_v1::models,
         predict_v1::model,
         predict_v1::predict,

@@ -171,7 +171,7 @@ pub(crate) async fn unload(
 }
 
 /// A JSON body that clients may leave out.
-async fn optional_json<T: Default + for<'de> Deserialize<'de>>(
+pub(super) async fn optional_json<T: Default + for<'de> Deserialize<'de>>(
     front_end: &FrontEnd,
     headers: &HeaderMap,
     body: Body,

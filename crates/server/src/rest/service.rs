@@ -62,6 +62,9 @@ impl Service<Request<ClientBody>> for RestService {
         if let Err(error) = self.hosts.check(&request) {
             return Box::pin(ready(Ok(refusal(error))));
         }
+        if let Some(platform) = &self.front_end.platform {
+            platform.replace(&mut request);
+        }
         if request.uri().path().ends_with('/') {
             trim_slashes(&mut request);
         }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use tidegate_server::listen_address;
+use tidegate_server::{ServerConfig, listen_address};
 
 use super::remote_model::RemoteModel;
 use crate::config::{Config, LogFormat};
@@ -54,6 +54,10 @@ impl Serve {
             config.models = self.paths;
         }
         config.data = self.data.or(config.data.take());
+        if config.server.http == ServerConfig::default().http {
+            let address = config.platform.address();
+            config.server.http = address.unwrap_or(config.server.http);
+        }
         config.server.http = self.http.unwrap_or(config.server.http);
         config.server.grpc = self.grpc.unwrap_or(config.server.grpc);
         config.server.allow_unauthenticated |= self.allow_unauthenticated;
