@@ -11,13 +11,14 @@
 //! of a server that is killed by `SIGBUS`.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use rustix::fs::{FileType, Mode, fstat};
-use rustix::shm::{self, OFlags};
+use rustix::fs::OFlags;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tidegate_core::{DataType, Shape, Tensor, TensorError};
@@ -27,6 +28,8 @@ use utoipa::ToSchema;
 use crate::codec::{INLINE_BYTES, run_codec};
 use crate::parameters::Parameters;
 
+/// The folder of all shared memory objects.
+const OBJECTS: &str = "/dev/shm";
 /// Most regions that are registered at the same time.
 const MAX_REGIONS: usize = 1024;
 /// Longest name of a region or key, in bytes.
@@ -250,21 +253,12 @@ impl Region {
             return Err(invalid(message));
         }
         let key = object_name(&status.key)?;
-        let opened = shm::open(key, OFlags::RDWR, Mode::empty());
-        let file = File::from(opened.map_err(|error| {
+        let (file, size) = open_object(key).map_err(|error| {
+            let key = &status.key;
             invalid(format!(
-                "the shared memory object {:?} cannot be opened: {error}",
-                status.key
+                "the shared memory object {key:?} cannot be opened: {error}"
             ))
-        })?);
-        let found = fstat(&file).map_err(|error| invalid(error.to_string()))?;
-        if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
-            return Err(invalid(format!(
-                "{:?} is not a shared memory object",
-                status.key
-            )));
-        }
-        let size = u64::try_from(found.st_size).unwrap_or(0);
+        })?;
         let end = status.offset.checked_add(status.byte_size);
         if status.byte_size == 0 || end.is_none_or(|end| end > size) {
             return Err(invalid(format!(
@@ -289,7 +283,7 @@ impl Region {
         // Writing behind its end would make the object larger.
         let size = self.file.metadata().map_or(0, |found| found.len());
         if start + bytes.len() as u64 > size {
-            let error = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+            let error = io::Error::from(io::ErrorKind::UnexpectedEof);
             return Err(self.lost(&error));
         }
         self.file
@@ -311,11 +305,28 @@ impl Region {
         Ok(self.status.offset + part.offset)
     }
 
-    fn lost(&self, error: &std::io::Error) -> InferError {
+    fn lost(&self, error: &io::Error) -> InferError {
         let (name, key) = (&self.status.name, &self.status.key);
         invalid(format!(
             "the shared memory region {name:?} ({key:?}) cannot be used: {error}"
         ))
+    }
+}
+
+/// Opens a shared memory object, and gives its size. On Linux it is a file of this folder
+/// (shm_overview(7)).
+fn open_object(name: &str) -> io::Result<(File, u64)> {
+    // Neither through a link to a file elsewhere, nor waiting for the other end of a pipe.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(flags.bits() as i32)
+        .open(Path::new(OBJECTS).join(name))?;
+    let found = file.metadata()?;
+    match found.is_file() {
+        true => Ok((file, found.len())),
+        false => Err(io::Error::other("it is not a shared memory object")),
     }
 }
 
@@ -397,19 +408,19 @@ impl SharedInput {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     /// A shared memory object that is gone at the end of the test.
-    struct Object(String);
+    struct Object(String, PathBuf);
 
     impl Object {
         fn new(name: &str, content: &[u8]) -> Self {
-            let key = format!("/tidegate-test-{name}-{}", std::process::id());
-            let flags = OFlags::CREATE | OFlags::RDWR;
-            let file = File::from(shm::open(&key, flags, Mode::RUSR | Mode::WUSR).unwrap());
-            file.set_len(0).unwrap();
-            file.write_all_at(content, 0).unwrap();
-            Self(key)
+            let name = format!("tidegate-test-{name}-{}", std::process::id());
+            let path = Path::new(OBJECTS).join(&name);
+            std::fs::write(&path, content).unwrap();
+            Self(format!("/{name}"), path)
         }
 
         fn region(&self, offset: u64, byte_size: u64) -> RegionStatus {
@@ -424,7 +435,7 @@ mod tests {
 
     impl Drop for Object {
         fn drop(&mut self) {
-            let _ = shm::unlink(&self.0);
+            let _ = std::fs::remove_file(&self.1);
         }
     }
 
@@ -469,7 +480,7 @@ mod tests {
         let object = Object::new("smaller", &[0; 8]);
         let memory = SharedMemory::new(true);
         memory.register(object.region(0, 8)).unwrap();
-        let file = File::from(shm::open(&object.0, OFlags::RDWR, Mode::empty()).unwrap());
+        let file = File::options().write(true).open(&object.1).unwrap();
         file.set_len(4).unwrap();
         let region = memory.region("r").unwrap();
         assert!(region.read(&part(0, 8)).is_err());
