@@ -39,9 +39,14 @@ pub use not_finite::{parse_not_finite, quote_not_finite};
 pub use content_store::is_in_content_store;
 pub use datatype::{DataType, UnknownDataType};
 pub use manifest::{
-    Batching, BreakerSpec, Category, Column, DeclaredSignature, DeclaredTensor, EngineChoice,
-    EngineOptions, FileSpec, GoldenSample, GraphOptimization, Lineage, Manifest, OutputSpec,
-    RemoteSpec, ResourceLimits, Tolerance, WarmupSample,
+    ArgmaxStep, Batching, BreakerSpec, BucketizeStep, CalibrateStep, Calibration, CastStep,
+    Category, ClipStep, Column, ConcatStep, CrossStep, CyclicalStep, DatePart, DatePartsStep,
+    DeclaredSignature, DeclaredTensor, EngineChoice, EngineInputSpec, EngineOptions, FieldSpec,
+    FieldType, FileSpec, FittedStep, FunctionStep, GoldenSample, GraphOptimization, HashStep,
+    ImputeStep, LabelStep, Lineage, Manifest, NumberFunction, OneHotStep, OrdinalStep, OutputSpec,
+    PickStep, PipelineSpec, RatioStep, RemoteSpec, RenameStep, ResourceLimits, ResponseFieldSpec,
+    RoundStep, ScaleStep, SigmoidStep, SoftmaxStep, StepSpec, ThresholdRule, ThresholdStep,
+    Tolerance, TopKStep, UnknownCategory, UnknownFields, ViolationPolicy, WarmupSample,
 };
 pub use shape::{Shape, ShapeError};
 pub use signature::{Dim, Signature, SignatureError, TensorSpec};

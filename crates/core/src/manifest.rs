@@ -2,6 +2,7 @@
 
 mod contract;
 mod lineage;
+mod pipeline;
 mod remote;
 
 use std::borrow::Cow;
@@ -15,6 +16,14 @@ pub use contract::{
     Tolerance, WarmupSample,
 };
 pub use lineage::Lineage;
+pub use pipeline::{
+    ArgmaxStep, BucketizeStep, CalibrateStep, Calibration, CastStep, ClipStep, ConcatStep,
+    CrossStep, CyclicalStep, DatePart, DatePartsStep, EngineInputSpec, FieldSpec, FieldType,
+    FittedStep, FunctionStep, HashStep, ImputeStep, LabelStep, NumberFunction, OneHotStep,
+    OrdinalStep, PickStep, PipelineSpec, RatioStep, RenameStep, ResponseFieldSpec, RoundStep,
+    ScaleStep, SigmoidStep, SoftmaxStep, StepSpec, ThresholdRule, ThresholdStep, TopKStep,
+    UnknownCategory, UnknownFields, ViolationPolicy,
+};
 pub use remote::{BreakerSpec, RemoteSpec};
 
 /// The manifest of a bundle. Everything but the artifact has a default that is read from the
@@ -45,6 +54,9 @@ pub struct Manifest {
     /// Whether the same inputs always give the same outputs. `false` declares a model that is random
     /// on purpose: it passes the check of two runs, and its requests run one by one.
     pub deterministic: bool,
+    /// From the fields of a request to the inputs of the engine, and from its outputs to the fields of
+    /// the answer.
+    pub pipeline: Option<PipelineSpec>,
     /// What a loaded version may take.
     pub limits: ResourceLimits,
     /// Files whose content is fixed here; a push refuses the bundle where one differs.
@@ -89,11 +101,16 @@ impl Manifest {
         let samples = self.warmup.iter().map(|sample| sample.file.as_str());
         let golden = self.golden.iter().map(|sample| sample.file.as_str());
         let fixed = self.files.iter().map(|file| file.path.as_str());
+        let state = self
+            .pipeline
+            .iter()
+            .filter_map(|pipeline| pipeline.state.as_deref());
         std::iter::once(self.artifact_file())
             .chain(labels)
             .chain(samples)
             .chain(golden)
             .chain(self.baseline.as_deref())
+            .chain(state)
             .chain(fixed)
     }
 }
@@ -112,6 +129,7 @@ impl Default for Manifest {
             outputs: Vec::new(),
             signature: DeclaredSignature::default(),
             deterministic: true,
+            pipeline: None,
             limits: ResourceLimits::default(),
             files: Vec::new(),
             warmup: Vec::new(),

@@ -5,8 +5,10 @@
 use std::collections::BTreeMap;
 
 use tidegate_core::{
-    Batching, BreakerSpec, DeclaredSignature, DeclaredTensor, EngineChoice, EngineOptions,
-    FileSpec, GraphOptimization, Lineage, Manifest, OutputSpec, RemoteSpec, ResourceLimits,
+    Batching, BreakerSpec, DeclaredSignature, DeclaredTensor, EngineChoice, EngineInputSpec,
+    EngineOptions, FieldSpec, FieldType, FileSpec, GraphOptimization, Lineage, Manifest,
+    OutputSpec, PipelineSpec, RemoteSpec, ResourceLimits, ResponseFieldSpec, StepSpec,
+    UnknownFields, ViolationPolicy,
 };
 
 /// A manifest with a value for every field. It is written without `..`, so that a new field cannot
@@ -55,12 +57,46 @@ fn full() -> Manifest {
         warmup: Vec::new(),
         golden: Vec::new(),
         baseline: Some("baseline.json".to_owned()),
+        pipeline: Some(pipeline()),
         lineage: Lineage {
             author: "ada".to_owned(),
             ..Lineage::default()
         },
         license: "MIT".to_owned(),
         tags: BTreeMap::new(),
+    }
+}
+
+fn pipeline() -> PipelineSpec {
+    PipelineSpec {
+        state: Some("state.json".to_owned()),
+        on_violation: ViolationPolicy::Flag,
+        unknown_fields: UnknownFields::Ignore,
+        fields: vec![FieldSpec {
+            name: "amount".to_owned(),
+            field_type: FieldType::Number,
+            optional: true,
+            min: Some(0.0),
+            max: Some(1.0),
+            categories: Vec::new(),
+            pattern: Some("a".to_owned()),
+            min_length: Some(1),
+            max_length: Some(1),
+            on_violation: Some(ViolationPolicy::Clip),
+            description: "a".to_owned(),
+        }],
+        // What steps have is held against the page below.
+        before: Vec::new(),
+        inputs: vec![EngineInputSpec {
+            name: "x".to_owned(),
+            columns: vec!["amount".to_owned()],
+        }],
+        after: Vec::new(),
+        response: vec![ResponseFieldSpec {
+            name: "score".to_owned(),
+            from: Some("x".to_owned()),
+            description: "a".to_owned(),
+        }],
     }
 }
 
@@ -135,5 +171,27 @@ fn every_field_is_in_the_reference() {
             told,
             "{field} is neither in docs/reference/model-toml.md nor in bundle.md"
         );
+    }
+}
+
+#[test]
+fn every_step_of_a_pipeline_is_in_the_reference_with_its_parameters() {
+    let reference = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/");
+    let page = std::fs::read_to_string(format!("{reference}model-toml.md")).unwrap();
+    let schema = serde_json::to_value(schemars::schema_for!(StepSpec)).unwrap();
+    let steps = schema["oneOf"].as_array().unwrap();
+    assert!(steps.len() > 20);
+    for step in steps {
+        let name = step["properties"]["step"]["const"].as_str().unwrap();
+        let line = page
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{name}` |")));
+        let line = line.unwrap_or_else(|| panic!("{name} is not in docs/reference/model-toml.md"));
+        for parameter in step["properties"].as_object().unwrap().keys() {
+            let is_told = line.contains(&format!("`{parameter}`"));
+            // The text above the table tells of those that nearly all steps have.
+            let is_common = ["step", "output"].contains(&parameter.as_str());
+            assert!(is_told || is_common, "{name}: {parameter} is missing");
+        }
     }
 }

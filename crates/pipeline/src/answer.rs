@@ -1,0 +1,150 @@
+//! The fields of an answer as JSON.
+
+use crate::Column;
+use crate::program::{Inputs, Kind, Source};
+use crate::records::RecordForm;
+use crate::violations::Flagged;
+
+/// One field of the answer.
+#[derive(Debug)]
+pub(crate) struct ResponseField {
+    pub(crate) name: String,
+    /// The name as JSON.
+    key: Vec<u8>,
+    /// Several are written as an array.
+    sources: Vec<Source>,
+}
+
+impl ResponseField {
+    pub(crate) fn new(name: &str, sources: Vec<Source>) -> Self {
+        let mut key = Vec::new();
+        push_text(&mut key, name);
+        Self {
+            name: name.to_owned(),
+            key,
+            sources,
+        }
+    }
+
+    fn push(&self, json: &mut Vec<u8>, registers: &[Column], rows: usize, row: usize) {
+        let inputs = Inputs::new(registers, &self.sources, rows);
+        if let [_] = self.sources.as_slice() {
+            return push_value(json, &inputs, 0, row);
+        }
+        json.push(b'[');
+        for at in 0..inputs.len() {
+            if at > 0 {
+                json.push(b',');
+            }
+            push_value(json, &inputs, at, row);
+        }
+        json.push(b']');
+    }
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+pub struct Answer<'p> {
+    pub(crate) fields: &'p [ResponseField],
+    pub(crate) registers: Vec<Column>,
+    pub(crate) rows: usize,
+    pub(crate) form: RecordForm,
+    pub(crate) flagged: Vec<Flagged>,
+}
+
+impl Answer<'_> {
+    /// How it is written: as the request was.
+    pub fn form(&self) -> RecordForm {
+        self.form
+    }
+
+    /// Values that broke a rule and were used nevertheless.
+    pub fn flagged(&self) -> &[Flagged] {
+        &self.flagged
+    }
+
+    /// Writes the rows as JSON: an array of objects, or an object of arrays.
+    pub fn encode(&self, json: &mut Vec<u8>) {
+        match self.form {
+            RecordForm::Instances => self.encode_instances(json),
+            RecordForm::Columns => self.encode_columns(json),
+        }
+    }
+
+    /// Writes the list of flagged values as JSON.
+    pub fn encode_flagged(&self, json: &mut Vec<u8>) {
+        json.push(b'[');
+        for (at, flagged) in self.flagged.iter().enumerate() {
+            let comma = if at > 0 { "," } else { "" };
+            json.extend_from_slice(
+                format!("{comma}{{\"row\":{},\"field\":", flagged.row).as_bytes(),
+            );
+            push_text(json, &flagged.field);
+            json.extend_from_slice(
+                format!(",\"reason\":\"{}\"}}", flagged.reason.name()).as_bytes(),
+            );
+        }
+        json.push(b']');
+    }
+
+    fn encode_instances(&self, json: &mut Vec<u8>) {
+        json.push(b'[');
+        for row in 0..self.rows {
+            json.extend_from_slice(if row > 0 { b",{" } else { b"{" });
+            for (at, field) in self.fields.iter().enumerate() {
+                if at > 0 {
+                    json.push(b',');
+                }
+                json.extend_from_slice(&field.key);
+                json.push(b':');
+                field.push(json, &self.registers, self.rows, row);
+            }
+            json.push(b'}');
+        }
+        json.push(b']');
+    }
+
+    fn encode_columns(&self, json: &mut Vec<u8>) {
+        json.push(b'{');
+        for (at, field) in self.fields.iter().enumerate() {
+            if at > 0 {
+                json.push(b',');
+            }
+            json.extend_from_slice(&field.key);
+            json.extend_from_slice(b":[");
+            for row in 0..self.rows {
+                if row > 0 {
+                    json.push(b',');
+                }
+                field.push(json, &self.registers, self.rows, row);
+            }
+            json.push(b']');
+        }
+        json.push(b'}');
+    }
+}
+
+fn push_value(json: &mut Vec<u8>, inputs: &Inputs<'_>, input: usize, row: usize) {
+    let source = inputs.source(input);
+    if source.kind == Kind::Text {
+        match inputs.text(input).get(row).or(source.fill.as_deref()) {
+            Some(text) => push_text(json, text),
+            None => json.extend_from_slice(b"null"),
+        }
+        return;
+    }
+    let number = inputs.numbers(input)[row];
+    match source.kind {
+        // JSON has no number for it.
+        _ if !number.is_finite() => json.extend_from_slice(b"null"),
+        Kind::Boolean => json.extend_from_slice(if number == 0.0 { b"false" } else { b"true" }),
+        Kind::Integer | Kind::Time => {
+            json.extend_from_slice(itoa::Buffer::new().format(number as i64).as_bytes());
+        }
+        _ => json.extend_from_slice(zmij::Buffer::new().format_finite(number).as_bytes()),
+    }
+}
+
+fn push_text(json: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(json, text).expect("a vector takes all text");
+}

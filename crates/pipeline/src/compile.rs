@@ -1,0 +1,123 @@
+//! From a manifest, a state file and a signature to a pipeline that runs.
+
+mod after;
+mod before;
+mod bind;
+mod examples;
+mod lower;
+mod names;
+
+use std::sync::Arc;
+
+use tidegate_core::{PipelineSpec, Signature};
+
+use self::names::Names;
+use crate::error::CompileError;
+use crate::field::Fields;
+use crate::pipeline::Pipeline;
+use crate::program::{Builder, Kind, Source};
+use crate::state::State;
+use crate::tensors::EngineOutput;
+use crate::violations::FieldViolations;
+
+/// The most steps of a pipeline.
+const MAX_STEPS: usize = 4096;
+
+/// What compiling needs at every step.
+pub(super) struct Compiler<'a> {
+    pub(super) names: Names,
+    pub(super) builder: Builder,
+    pub(super) state: &'a State,
+}
+
+impl Pipeline {
+    /// Checks a pipeline against its state file and the signature of its model, and makes it ready
+    /// to run.
+    ///
+    /// # Errors
+    /// The first thing that does not fit, by name.
+    pub fn compile(
+        spec: &PipelineSpec,
+        state: Option<&[u8]>,
+        signature: &Signature,
+    ) -> Result<Self, CompileError> {
+        if spec.before.len() + spec.after.len() > MAX_STEPS {
+            let problem = format!("it has more than {MAX_STEPS} steps");
+            return Err(CompileError::new(problem));
+        }
+        let state = match state {
+            Some(json) => State::parse(json).map_err(|error| error.at("the state file"))?,
+            None => State::default(),
+        };
+        let fields = Fields::new(spec)?;
+        let mut compiler = Compiler {
+            names: Names::default(),
+            builder: Builder::after(fields.len()),
+            state: &state,
+        };
+        for (register, field) in fields.iter().enumerate() {
+            let source = source(register, 0, field.kind, field.name.clone());
+            let definition = format!("field \"{}\"", field.name);
+            compiler.names.define(&field.name, vec![source], definition);
+        }
+        for (at, step) in spec.before.iter().enumerate() {
+            let place = format!("step {} before the engine", at + 1);
+            compiler.step(step).map_err(|error| error.at(&place))?;
+        }
+        let inputs = bind::inputs(&spec.inputs, signature, &mut compiler.names)?;
+        let before = compiler.builder.take_program();
+        let (outputs, definitions) = compiler.outputs(signature)?;
+        for (at, step) in spec.after.iter().enumerate() {
+            let place = format!("step {} after the engine", at + 1);
+            compiler.step(step).map_err(|error| error.at(&place))?;
+        }
+        let response = bind::response(&spec.response, signature, &mut compiler.names)?;
+        let after = compiler.builder.take_program();
+        let is_used = |definition: &usize| compiler.names.is_used(*definition);
+        let wanted = definitions.iter().map(is_used).collect();
+        Ok(Self {
+            violations: FieldViolations::new(&fields),
+            columns: compiler.builder.columns(),
+            unused: compiler.names.unused(),
+            fields,
+            before,
+            inputs,
+            outputs,
+            wanted,
+            after,
+            response,
+        })
+    }
+}
+
+impl Compiler<'_> {
+    /// Defines the outputs of the engine as columns; gives the numbers of their definitions, too.
+    fn outputs(
+        &mut self,
+        signature: &Signature,
+    ) -> Result<(Vec<EngineOutput>, Vec<usize>), CompileError> {
+        let mut outputs = Vec::with_capacity(signature.outputs.len());
+        let mut definitions = Vec::with_capacity(signature.outputs.len());
+        for spec in &signature.outputs {
+            let output = EngineOutput::new(spec);
+            let width = output.width.unwrap_or(0);
+            let register = self.builder.reserve(width);
+            let name: Arc<str> = spec.name.as_str().into();
+            let columns = 0..width;
+            let sources = columns.map(|column| source(register, column, output.kind, name.clone()));
+            definitions.push(self.names.define_output(&spec.name, sources.collect())?);
+            outputs.push(output);
+        }
+        Ok((outputs, definitions))
+    }
+}
+
+fn source(register: usize, column: usize, kind: Kind, name: Arc<str>) -> Source {
+    Source {
+        register,
+        column,
+        kind,
+        name,
+        fill: None,
+    }
+}

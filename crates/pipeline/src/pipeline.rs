@@ -1,0 +1,171 @@
+//! A compiled pipeline, and one run of it.
+
+use tidegate_core::Tensor;
+
+use crate::answer::{Answer, ResponseField};
+use crate::field::Fields;
+use crate::program::Program;
+use crate::records::{self, RecordForm, Records};
+use crate::tensors::{EngineInput, EngineOutput};
+use crate::violations::{FieldViolations, Flagged};
+use crate::{Column, PipelineError, Reason};
+
+/// The steps of a version, checked against its model. See the crate's documentation.
+#[derive(Debug)]
+pub struct Pipeline {
+    pub(crate) fields: Fields,
+    pub(crate) before: Program,
+    pub(crate) inputs: Vec<EngineInput>,
+    pub(crate) outputs: Vec<EngineOutput>,
+    /// Whether a step or the answer uses each output.
+    pub(crate) wanted: Vec<bool>,
+    pub(crate) after: Program,
+    pub(crate) response: Vec<ResponseField>,
+    /// Columns that a run makes.
+    pub(crate) columns: usize,
+    pub(crate) unused: Vec<String>,
+    pub(crate) violations: FieldViolations,
+}
+
+/// One run: the columns that the steps have made so far.
+#[derive(Debug)]
+pub struct Run {
+    pub(crate) registers: Vec<Column>,
+    pub(crate) rows: usize,
+    pub(crate) form: RecordForm,
+    pub(crate) flagged: Vec<Flagged>,
+    inputs: Vec<(String, Tensor)>,
+}
+
+impl Run {
+    /// The inputs of the engine, by name. They are handed over once.
+    pub fn take_inputs(&mut self) -> Vec<(String, Tensor)> {
+        std::mem::take(&mut self.inputs)
+    }
+
+    /// The rows of the request.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+}
+
+/// What a text takes, besides its characters.
+const TEXT_BYTES: usize = 8;
+
+impl Pipeline {
+    /// Reads the records of a body.
+    ///
+    /// # Errors
+    /// [`PipelineError`] names the row and the field, where there is one.
+    pub fn read(&self, body: &[u8]) -> Result<Records, PipelineError> {
+        let read = records::read(body, &self.fields, &self.violations);
+        if let Err(PipelineError::Row(error)) = &read
+            && error.reason == Reason::Unknown
+        {
+            // All others were counted where they were found.
+            self.violations.count_error(error);
+        }
+        read
+    }
+
+    /// What reading a body and running its records takes at most, in bytes.
+    pub fn bytes_at_most(&self, body: &[u8]) -> usize {
+        let row = self.columns.saturating_mul(size_of::<f64>() + TEXT_BYTES);
+        records::rows_at_most(body)
+            .saturating_mul(row)
+            .saturating_add(body.len())
+    }
+
+    /// Runs the steps before the engine on all rows.
+    ///
+    /// # Errors
+    /// [`PipelineError::Row`] for a value that a step cannot take.
+    pub fn before(&self, records: Records) -> Result<Run, PipelineError> {
+        let rows = records.table.rows;
+        let mut registers = records.table.columns;
+        let mut inputs = Vec::with_capacity(self.inputs.len());
+        let made = self.before.run(&mut registers, rows);
+        let made = made.and_then(|()| {
+            for input in &self.inputs {
+                inputs.push((input.name.clone(), input.tensor(&registers, rows)?));
+            }
+            Ok(())
+        });
+        made.inspect_err(|error| self.violations.count_error(error))?;
+        Ok(Run {
+            registers,
+            rows,
+            form: records.form,
+            flagged: records.flagged,
+            inputs,
+        })
+    }
+
+    /// The places, in the signature, of the outputs that it takes.
+    pub fn outputs(&self) -> impl Iterator<Item = usize> + '_ {
+        let wanted = self.wanted.iter().enumerate();
+        wanted
+            .filter(|(_, is_wanted)| **is_wanted)
+            .map(|(at, _)| at)
+    }
+
+    /// Runs the steps after the engine. `outputs` has the place of each in the signature.
+    ///
+    /// # Errors
+    /// [`PipelineError::Output`] if an output is not as the signature says, or if a step cannot take
+    /// a value of it.
+    pub fn after(
+        &self,
+        run: Run,
+        outputs: &[(usize, Tensor)],
+    ) -> Result<Answer<'_>, PipelineError> {
+        let mut registers = run.registers;
+        for (at, output) in self.outputs.iter().enumerate() {
+            let given = outputs.iter().find(|(place, _)| *place == at);
+            registers.push(match given {
+                Some((_, tensor)) if self.wanted[at] => output.column(tensor, run.rows)?,
+                None if self.wanted[at] => {
+                    let problem = format!("the model gave no output \"{}\"", output.name);
+                    return Err(PipelineError::Output(problem));
+                }
+                // No step reads it.
+                _ => Column::Numbers(Vec::new()),
+            });
+        }
+        let made = self.after.run(&mut registers, run.rows);
+        made.map_err(|error| PipelineError::Output(error.to_string()))?;
+        Ok(Answer {
+            fields: &self.response,
+            registers,
+            rows: run.rows,
+            form: run.form,
+            flagged: run.flagged,
+        })
+    }
+
+    /// The names of the fields that a request has.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|field| &*field.name)
+    }
+
+    /// The names of the fields that an answer has.
+    pub fn response(&self) -> impl Iterator<Item = &str> {
+        self.response.iter().map(|field| field.name.as_str())
+    }
+
+    /// Each input of the model, with the number of columns that it takes.
+    pub fn inputs(&self) -> impl Iterator<Item = (&str, usize)> {
+        let inputs = self.inputs.iter();
+        inputs.map(|input| (input.name.as_str(), input.sources.len()))
+    }
+
+    /// Fields and columns that nothing uses.
+    pub fn unused(&self) -> &[String] {
+        &self.unused
+    }
+
+    /// How often values broke the rules of their fields.
+    pub fn violations(&self) -> &FieldViolations {
+        &self.violations
+    }
+}

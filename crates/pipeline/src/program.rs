@@ -1,0 +1,250 @@
+//! Instructions over registers: what a pipeline is once all names and widths are known.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tidegate_core::FieldType;
+
+use crate::error::CompileError;
+use crate::{Column, Reason, RowError, TextColumn};
+
+/// The most columns that one step may make.
+const MAX_STEP_COLUMNS: usize = 1 << 16;
+/// The most columns of a whole pipeline.
+const MAX_COLUMNS: usize = 1 << 18;
+
+/// What the values of a column are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Number,
+    Integer,
+    Boolean,
+    Time,
+    Text,
+}
+
+impl Kind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Number => "number",
+            Self::Integer => "integer",
+            Self::Boolean => "boolean",
+            Self::Time => "time",
+            Self::Text => "string",
+        }
+    }
+
+    /// Whether arithmetic makes sense with it. Booleans are 0 and 1, as in NumPy.
+    pub(crate) fn is_number(self) -> bool {
+        matches!(self, Self::Number | Self::Integer | Self::Boolean)
+    }
+}
+
+impl From<FieldType> for Kind {
+    fn from(field_type: FieldType) -> Self {
+        match field_type {
+            FieldType::Number => Self::Number,
+            FieldType::Integer => Self::Integer,
+            FieldType::String => Self::Text,
+            FieldType::Boolean => Self::Boolean,
+            FieldType::Time => Self::Time,
+        }
+    }
+}
+
+/// Where the values of a column are.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub(crate) register: usize,
+    /// Its place among the columns of the register.
+    pub(crate) column: usize,
+    pub(crate) kind: Kind,
+    /// The field that it was made of, for messages.
+    pub(crate) name: Arc<str>,
+    /// The text that stands in for a missing one.
+    pub(crate) fill: Option<Arc<str>>,
+}
+
+/// A step over whole columns. Kinds and numbers of its inputs were checked when it was made.
+pub(crate) trait Op: Send + Sync + fmt::Debug {
+    /// Makes the output, of as many rows as the inputs have.
+    fn run(&self, inputs: &Inputs<'_>) -> Result<Column, RowError>;
+}
+
+/// The inputs of a step in one run.
+pub(crate) struct Inputs<'a> {
+    registers: &'a [Column],
+    sources: &'a [Source],
+    rows: usize,
+}
+
+impl<'a> Inputs<'a> {
+    pub(crate) fn new(registers: &'a [Column], sources: &'a [Source], rows: usize) -> Self {
+        Self {
+            registers,
+            sources,
+            rows,
+        }
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The number of inputs.
+    pub(crate) fn len(&self) -> usize {
+        self.sources.len()
+    }
+
+    pub(crate) fn source(&self, input: usize) -> &'a Source {
+        &self.sources[input]
+    }
+
+    /// The numbers of an input.
+    pub(crate) fn numbers(&self, input: usize) -> &'a [f64] {
+        let source = self.source(input);
+        match &self.registers[source.register] {
+            Column::Numbers(numbers) => {
+                &numbers[source.column * self.rows..(source.column + 1) * self.rows]
+            }
+            Column::Text(_) => unreachable!("kinds were checked when the pipeline was compiled"),
+        }
+    }
+
+    /// The texts of an input.
+    pub(crate) fn text(&self, input: usize) -> &'a TextColumn {
+        match &self.registers[self.source(input).register] {
+            Column::Text(text) => text,
+            Column::Numbers(_) => unreachable!("kinds were checked when the pipeline was compiled"),
+        }
+    }
+
+    /// Makes a number of each number, with the place of its input.
+    pub(crate) fn each(&self, function: impl Fn(usize, f64) -> f64) -> Column {
+        let mut values = Vec::with_capacity(self.len() * self.rows);
+        for input in 0..self.len() {
+            let numbers = self.numbers(input).iter();
+            values.extend(numbers.map(|number| function(input, *number)));
+        }
+        Column::Numbers(values)
+    }
+
+    /// A block of so many columns, all 0.
+    pub(crate) fn block(&self, columns: usize) -> Vec<f64> {
+        vec![0.0; columns * self.rows]
+    }
+
+    pub(crate) fn error(
+        &self,
+        input: usize,
+        row: usize,
+        reason: Reason,
+        problem: impl Into<String>,
+    ) -> RowError {
+        RowError {
+            row,
+            field: self.source(input).name.clone(),
+            reason,
+            problem: problem.into(),
+        }
+    }
+}
+
+/// One step with its inputs and the register of its output.
+#[derive(Debug)]
+struct Instruction {
+    op: Box<dyn Op>,
+    sources: Vec<Source>,
+    register: usize,
+}
+
+/// Steps in the order in which they run.
+#[derive(Debug, Default)]
+pub(crate) struct Program {
+    instructions: Vec<Instruction>,
+}
+
+impl Program {
+    /// Runs the steps; each writes its own register, which follows those before it.
+    pub(crate) fn run(&self, registers: &mut Vec<Column>, rows: usize) -> Result<(), RowError> {
+        registers.reserve(self.instructions.len());
+        for instruction in &self.instructions {
+            debug_assert_eq!(instruction.register, registers.len());
+            let inputs = Inputs::new(registers, &instruction.sources, rows);
+            let output = instruction.op.run(&inputs)?;
+            registers.push(output);
+        }
+        Ok(())
+    }
+}
+
+/// Builds a [`Program`], and gives registers to what steps make.
+#[derive(Debug, Default)]
+pub(crate) struct Builder {
+    program: Program,
+    registers: usize,
+    columns: usize,
+}
+
+impl Builder {
+    /// A builder whose first registers are filled by others: fields or outputs of an engine.
+    pub(crate) fn after(registers: usize) -> Self {
+        Self {
+            registers,
+            columns: registers,
+            ..Self::default()
+        }
+    }
+
+    /// Columns that are made so far.
+    pub(crate) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// A register that something else than a step fills.
+    pub(crate) fn reserve(&mut self, columns: usize) -> usize {
+        self.registers += 1;
+        self.columns += columns;
+        self.registers - 1
+    }
+
+    /// Adds a step. `names` has the field that each column of its output is made of.
+    pub(crate) fn push(
+        &mut self,
+        op: impl Op + 'static,
+        sources: Vec<Source>,
+        kind: Kind,
+        names: impl IntoIterator<Item = Arc<str>>,
+    ) -> Result<Vec<Source>, CompileError> {
+        let register = self.registers;
+        let source = |(column, name)| Source {
+            register,
+            column,
+            kind,
+            name,
+            fill: None,
+        };
+        let names = names.into_iter().take(MAX_STEP_COLUMNS + 1);
+        let made: Vec<Source> = names.enumerate().map(source).collect();
+        self.columns += made.len();
+        if made.len() > MAX_STEP_COLUMNS || self.columns > MAX_COLUMNS {
+            let problem = format!(
+                "it makes too many columns: a step may make {MAX_STEP_COLUMNS}, and all of them \
+                 {MAX_COLUMNS}"
+            );
+            return Err(CompileError::new(problem));
+        }
+        self.registers += 1;
+        self.program.instructions.push(Instruction {
+            op: Box::new(op),
+            sources,
+            register,
+        });
+        Ok(made)
+    }
+
+    /// The steps so far; the registers stay taken.
+    pub(crate) fn take_program(&mut self) -> Program {
+        std::mem::take(&mut self.program)
+    }
+}

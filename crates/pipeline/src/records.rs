@@ -1,0 +1,76 @@
+//! Records and columns of JSON, straight into a [`Table`].
+
+mod reader;
+mod violations;
+
+use jiter::{Jiter, JiterError, JiterErrorType};
+
+use self::reader::Reader;
+pub(crate) use self::violations::Violations;
+use crate::field::Fields;
+use crate::violations::{FieldViolations, Flagged};
+use crate::{PipelineError, Table};
+
+/// The form of a request, which its answer has too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RecordForm {
+    /// `{"instances": [{…}, …]}`: an object for each row.
+    #[default]
+    Instances,
+    /// `{"columns": {…}}`: an array for each field.
+    Columns,
+}
+
+/// The rows of a request.
+#[derive(Clone, Debug, Default)]
+pub struct Records {
+    /// Their values.
+    pub table: Table,
+    /// How they were written.
+    pub form: RecordForm,
+    /// Values that broke a rule and are used nevertheless; the first of them, if there are many.
+    pub flagged: Vec<Flagged>,
+}
+
+/// Reads the body of a request.
+pub(crate) fn read(
+    body: &[u8],
+    fields: &Fields,
+    counts: &FieldViolations,
+) -> Result<Records, PipelineError> {
+    let mut violations = Violations::new(counts);
+    let mut reader = Reader::new(body, fields, &mut violations);
+    let (form, mut table) = reader.read()?;
+    if table.rows == 0 {
+        let problem = "the request has no rows".to_owned();
+        return Err(PipelineError::Form(problem));
+    }
+    for (place, (field, column)) in fields.iter().zip(&mut table.columns).enumerate() {
+        field.check(place, column, &mut violations)?;
+    }
+    Ok(Records {
+        table,
+        form,
+        flagged: violations.into_flagged(),
+    })
+}
+
+/// How many rows a body can have at most, to reserve memory for them before it is read.
+pub(crate) fn rows_at_most(body: &[u8]) -> usize {
+    // The first key decides, and the reader takes no second one.
+    let mut json = Jiter::new(body);
+    let is_columns = matches!(json.next_object(), Ok(Some("columns")));
+    let mark = if is_columns { b',' } else { b'{' };
+    let marks = body.iter().filter(|byte| **byte == mark).count();
+    marks + 1
+}
+
+/// An error of the JSON reader with its place.
+pub(crate) fn malformed(body: &[u8], error: &JiterError) -> PipelineError {
+    let position = jiter::LinePosition::find(body, error.index);
+    let problem = format!("{} at {position}", error.error_type);
+    match error.error_type {
+        JiterErrorType::JsonError(_) => PipelineError::Json(problem),
+        JiterErrorType::WrongType { .. } => PipelineError::Form(problem),
+    }
+}
