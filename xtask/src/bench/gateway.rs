@@ -1,5 +1,5 @@
-//! What authentication, authorization and limits cost: requests with an API key and with a token,
-//! beside the same requests to a server that asks for nothing.
+//! What authentication, authorization and limits cost, and what the response cache saves: requests
+//! beside the same requests to a server that has none of them.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -14,33 +14,35 @@ use ed25519_dalek::{Signer, SigningKey};
 use serde_json::{Value, json};
 
 use super::Effort;
-use super::client::{Load, wrk};
+use super::client::{Figures, Load, wrk};
 use super::contestant::post;
 use super::http::Case;
 use super::report::Section;
-use super::rounds::{Comparison, in_turn};
+use super::rounds::{in_turn, middle, ratio};
 use crate::server::Server;
 use crate::{root, target};
 
-const CASE: Case = Case {
-    title: "digits, 1 JSON row",
-    model: "digits",
-    rows: 1,
-    binary: false,
-    connections: 16,
-    naive: false,
-};
 const AUDIENCE: &str = "bench";
 
-/// Measures a protected server with limits beside an open one.
+/// Requests to one server, and those that they are compared with.
+struct Contestant<'a> {
+    name: &'static str,
+    server: &'a Server,
+    load: Load,
+    /// The place of the contestant that it is compared with.
+    baseline: usize,
+}
+
+/// Measures a protected server, one with limits too, and one with a response cache beside one that
+/// has none of them.
 pub(super) fn run(effort: Effort) -> Result<Section> {
     let mut section = Section::new(
         "The gateway",
         &[
-            "credentials",
+            "requests",
             "requests/s",
-            "of the open server",
-            "p99 ratio",
+            "rate to that of the plain server",
+            "p99 to that of the plain server",
         ],
     );
     let folder =
@@ -54,46 +56,103 @@ fn measure(folder: &Path, effort: Effort, section: &mut Section) -> Result<()> {
     std::fs::create_dir_all(folder)?;
     let key = SigningKey::from_bytes(&[7; 32]);
     let issuer = publish_keys(published(&key).to_string())?;
-    let config = folder.join("tidegate.toml");
-    std::fs::write(&config, settings(&issuer))?;
     let binary = target().join("release/tidegate");
-    let digits = root().join("examples/models/digits");
-    let data = folder.join("protected");
-    let api_key = api_key(&binary, &data)?;
-    let open = Server::start(&binary, &digits, &folder.join("open"))?;
-    let arguments = ["--config".as_ref(), config.as_os_str()];
-    let protected = Server::start_with(&binary, &[&digits], &data, &arguments)?;
+    let models = root().join("examples/models");
+    let (digits, fraud) = (models.join("digits"), models.join("fraud"));
+    let start = |model: &Path, data: &Path, settings: &str| {
+        let config = folder.join("tidegate.toml");
+        std::fs::write(&config, settings)?;
+        let arguments = ["--config".as_ref(), config.as_os_str()];
+        Server::start_with(&binary, &[model], data, &arguments)
+    };
+    let keys = folder.join("keys");
+    let api_key = api_key(&binary, &keys)?;
+    // Servers of one database would share the quotas too.
+    let with_rules = |rules: &str| {
+        let data = folder.join(format!("protected-{}", rules.len()));
+        copy_database(&keys, &data)?;
+        start(&digits, &data, &format!("{}{rules}", protection(&issuer)))
+    };
+    let plain = start(&digits, &folder.join("plain"), "")?;
+    let protected = with_rules("")?;
+    let rate_limited = with_rules(RATE)?;
+    let limited = with_rules(&format!("{RATE}{QUOTA}"))?;
+    let plain_fraud = start(&fraud, &folder.join("fraud"), "")?;
+    let cached = start(&fraud, &folder.join("cached"), CACHE)?;
 
-    let load = CASE.load()?;
+    let load = case("digits, 1 JSON row", "digits").load()?;
+    let with_key = with_bearer(&load, &api_key);
+    let with_token = with_bearer(&load, &token(&key, &issuer)?);
+    let fraud_load = case("fraud, 1 JSON row", "fraud").load()?;
+    let contestant = |name, server, load: &Load, baseline| Contestant {
+        name,
+        server,
+        load: load.clone(),
+        baseline,
+    };
     let contestants = [
-        ("API key", &protected, with_bearer(&load, &api_key)),
-        (
-            "token",
-            &protected,
-            with_bearer(&load, &token(&key, &issuer)?),
-        ),
-        ("none, no authentication", &open, load),
+        contestant("digits", &plain, &load, 0),
+        contestant("digits, API key", &protected, &with_key, 0),
+        contestant("digits, token", &protected, &with_token, 0),
+        contestant("digits, API key and a rate", &rate_limited, &with_key, 0),
+        contestant("digits, token and a rate", &rate_limited, &with_token, 0),
+        contestant("digits, API key and four limits", &limited, &with_key, 0),
+        contestant("fraud", &plain_fraud, &fraud_load, 6),
+        contestant("fraud, cached", &cached, &fraud_load, 6),
     ];
-    for (name, server, load) in &contestants {
+    compare(&contestants, effort, section)?;
+    for server in [plain, protected, rate_limited, limited, plain_fraud, cached] {
+        server.stop()?;
+    }
+    Ok(())
+}
+
+fn compare(contestants: &[Contestant<'_>], effort: Effort, section: &mut Section) -> Result<()> {
+    for Contestant {
+        name, server, load, ..
+    } in contestants
+    {
         let answer: Value = serde_json::from_slice(&post(&server.http, load)?)?;
-        ensure!(answer["model_name"] == "digits", "{name}: {answer}");
+        ensure!(answer["outputs"].is_array(), "{name}: {answer}");
         wrk(&server.http, load, 2)?;
     }
     let rounds = in_turn(contestants.len(), effort.rounds, |at| {
-        let (_, server, load) = &contestants[at];
+        let Contestant { server, load, .. } = &contestants[at];
         wrk(&server.http, load, effort.seconds)
     })?;
-    for (at, (name, _, _)) in contestants.iter().enumerate() {
-        let compared = Comparison::new(name, &rounds[2], &rounds[at]);
+    for (own, contestant) in rounds.iter().zip(contestants) {
+        let baseline = &rounds[contestant.baseline];
         section.row(vec![
-            (*name).into(),
-            compared.figures.requests_per_second.round().into(),
-            compared.rate_ratio.into(),
-            compared.p99_ratio.into(),
+            contestant.name.into(),
+            middle(own, Figures::rate).round().into(),
+            ratio(own, baseline, Figures::rate).into(),
+            ratio(own, baseline, Figures::p99).into(),
         ]);
     }
-    protected.stop()?;
-    open.stop()
+    Ok(())
+}
+
+fn case(title: &'static str, model: &'static str) -> Case {
+    Case {
+        title,
+        model,
+        rows: 1,
+        binary: false,
+        connections: 16,
+        naive: false,
+    }
+}
+
+/// Copies the database of a server that has never been started.
+fn copy_database(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Answers every request with these keys for as long as this process lives, and gives the URL.
@@ -125,16 +184,35 @@ fn answer_with(mut connection: TcpStream, body: &str) -> Result<()> {
     Ok(())
 }
 
-/// Keys, tokens, and limits of every kind that none of the requests reaches.
-fn settings(issuer: &str) -> String {
+/// Keys and tokens.
+fn protection(issuer: &str) -> String {
     format!(
         "[auth]\nenabled = true\n\n\
          [[auth.issuer]]\nissuer = \"{issuer}\"\njwks_url = \"{issuer}/keys\"\naudiences = [\"{AUDIENCE}\"]\n\n\
-         [[auth.binding]]\nsubject = \"*\"\nrole = \"caller\"\nresources = [\"digits\"]\ntenant = \"acme\"\n\n\
-         [[limits.rule]]\nname = \"tenants\"\ntenant = \"*\"\nrequests_per_second = 100000000.0\nmax_in_flight = 10000\n\n\
-         [[limits.rule]]\nname = \"digits\"\nendpoint = \"digits\"\nrequests_per_day = 1000000000\nrows_per_second = 100000000.0\n"
+         [[auth.binding]]\nsubject = \"*\"\nrole = \"caller\"\nresources = [\"digits\"]\ntenant = \"acme\"\n\n"
     )
 }
+
+/// A rate that none of the requests reaches.
+const RATE: &str = "\
+[[limits.rule]]
+name = \"tenants\"
+tenant = \"*\"
+requests_per_second = 100000000.0
+";
+
+/// Limits of every other kind, which none of the requests reaches.
+const QUOTA: &str = "\
+max_in_flight = 10000
+
+[[limits.rule]]
+name = \"digits\"
+endpoint = \"digits\"
+requests_per_day = 1000000000
+rows_per_second = 100000000.0
+";
+
+const CACHE: &str = "[[cache.endpoint]]\nname = \"fraud\"\n";
 
 fn api_key(binary: &Path, data: &Path) -> Result<String> {
     let arguments = [
