@@ -1,13 +1,16 @@
 """TLS on both ports: versions, client certificates, certificates that are replaced while the server runs."""
 
+import base64
 import datetime
 import json
 import os
+import shutil
 import socket
 import ssl
 import subprocess
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import grpc
 import pytest
@@ -15,6 +18,8 @@ import requests
 import tritonclient.grpc as triton_grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from conftest import BINARY, MODELS, PATIENCE_S, Server
 
@@ -514,3 +519,60 @@ def test_the_authority_of_certs_dev_is_kept_and_its_files_are_private(tmp_path):
         command = ["openssl", "verify", "-x509_strict", "-CAfile", "ca.pem", file]
         verified = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S)
         assert verified.returncode == 0, verified.stderr
+
+
+class Issuer:
+    """The keys of an issuer over HTTPS, with the certificate of a folder, and tokens of it."""
+
+    def __init__(self, certificates):
+        self.key = ed25519.Ed25519PrivateKey.generate()
+        public = self.key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        keys = {"keys": [{"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "kid": "1", "x": encoded(public)}]}
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                body = json.dumps(keys).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificates / "server.pem", certificates / "server-key.pem")
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.url = f"https://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def token(self):
+        claims = {"iss": self.url, "aud": "tidegate", "sub": "ada", "exp": int(time.time()) + 3600}
+        parts = [{"alg": "EdDSA", "kid": "1"}, claims]
+        signed = ".".join(encoded(json.dumps(part).encode()) for part in parts)
+        return f"{signed}.{encoded(self.key.sign(signed.encode()))}"
+
+
+def encoded(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def test_a_renewed_authority_of_an_issuer_is_used_without_a_restart(start, authority, stranger, tmp_path):
+    issuer = Issuer(authority)
+    trusted = tmp_path / "issuer-ca.pem"
+    shutil.copy(stranger / "ca.pem", trusted)
+    config = tmp_path / "tidegate.toml"
+    config.write_text(
+        "[auth]\nenabled = true\n"
+        f'[[auth.issuer]]\nissuer = "{issuer.url}"\njwks_url = "{issuer.url}/keys"\naudiences = ["tidegate"]\n'
+        f'ca_file = "{trusted}"\n'
+        '[[auth.binding]]\nsubject = "*"\nrole = "caller"\n'
+    )
+    server = start(MODELS / "digits", flags=("--config", str(config)))
+    headers = {"Authorization": f"Bearer {issuer.token()}"}
+    answer = server.infer("digits", DIGITS, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (503, "auth_unavailable")
+    replace(trusted, authority / "ca.pem")
+    wait_for(lambda: server.infer("digits", DIGITS, headers=headers).status_code == 200)
+    issuer.server.shutdown()

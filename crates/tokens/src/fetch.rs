@@ -16,8 +16,9 @@ const MAX_ANSWER: usize = 256 * 1024;
 
 /// Fetches from one issuer.
 pub(crate) struct Fetcher {
+    config: JwtIssuerConfig,
+    /// With the authorities that were there at the start.
     client: Client,
-    issuer: String,
     jwks_url: Option<Url>,
 }
 
@@ -69,7 +70,7 @@ impl Fetcher {
         let jwks_url = config.jwks_url.as_deref().map(safe_url).transpose();
         Ok(Self {
             client: client(config)?,
-            issuer: config.issuer.clone(),
+            config: config.clone(),
             jwks_url: jwks_url.map_err(|problem| JwtConfigError::new(config, problem))?,
         })
     }
@@ -96,7 +97,7 @@ impl Fetcher {
 
     /// The issuer's metadata, and where it was found.
     pub(crate) async fn metadata(&self) -> Result<(Url, Metadata), FetchError> {
-        let base = self.issuer.trim_end_matches('/');
+        let base = self.config.issuer.trim_end_matches('/');
         let text = format!("{base}/.well-known/openid-configuration");
         let url = safe_url(&text).map_err(|problem| FetchError::Content {
             url: text.clone(),
@@ -106,7 +107,7 @@ impl Fetcher {
         let metadata = serde_json::from_slice::<Metadata>(&body)
             .map_err(|error| FetchError::content(&url, error.to_string()))?;
         // Otherwise one issuer could pass off its keys as those of another (section 4.3).
-        if metadata.issuer != self.issuer {
+        if metadata.issuer != self.config.issuer {
             let problem = format!("it is the metadata of issuer {:?}", metadata.issuer);
             return Err(FetchError::content(&url, problem));
         }
@@ -120,7 +121,7 @@ impl Fetcher {
         form: String,
         authorization: Option<String>,
     ) -> Result<Vec<u8>, FetchError> {
-        let mut request = self.client.post(url.clone()).body(form);
+        let mut request = self.client().await.post(url.clone()).body(form);
         request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         if let Some(authorization) = authorization {
             request = request.header(header::AUTHORIZATION, authorization);
@@ -130,7 +131,20 @@ impl Fetcher {
     }
 
     async fn get(&self, url: &Url) -> Result<(HeaderMap, Vec<u8>), FetchError> {
-        receive(url, self.client.get(url.clone())).await
+        receive(url, self.client().await.get(url.clone())).await
+    }
+
+    /// A client with the authorities that are in the file now: they are renewed while the server runs.
+    /// While the file cannot be read, those of the start are used.
+    async fn client(&self) -> Client {
+        if self.config.ca_file.is_none() {
+            return self.client.clone();
+        }
+        let config = self.config.clone();
+        let made = tokio::task::spawn_blocking(move || client(&config)).await;
+        made.ok()
+            .and_then(Result::ok)
+            .unwrap_or_else(|| self.client.clone())
     }
 }
 
