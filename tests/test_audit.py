@@ -130,6 +130,20 @@ def test_denials_are_counted_and_do_not_fill_the_log(server, data):
     assert told(data, "--action", "objective") == []
 
 
+def test_the_source_is_the_peer_and_not_what_a_header_says(start, data):
+    # IPv6, so that the address of an IPv4 client has a longer form too.
+    server = start(MODELS / "digits", data=data, http="[::]:0", flags=("--allow-unauthenticated",))
+    url = f"http://127.0.0.1:{server.http.rsplit(':', 1)[1]}/api/slos/quick"
+    for number in range(20):
+        forged = {"X-Forwarded-For": f"10.0.0.{number}", "Forwarded": f"for=10.0.1.{number}", "X-Real-IP": f"10.0.2.{number}"}
+        headers = {"Sec-Fetch-Site": "cross-site", **forged}
+        assert requests.delete(url, headers=headers, timeout=PATIENCE_S).status_code == 403
+    server.stop()
+    denied = rows(data, "--action", "request.denied")
+    assert {row["source"] for row in denied} == {"127.0.0.1"}
+    assert sum(row["occurrences"] for row in denied) == 20
+
+
 def python_of(page):
     [code] = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
     return code

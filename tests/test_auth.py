@@ -164,6 +164,57 @@ def test_a_key_for_some_models_opens_no_others(protected, keys):
         client.unload_model("digits", headers=metadata)
 
 
+def grpc_rows(model, name, columns, rows=1):
+    """A gRPC message with rows of zeros."""
+    from tritonclient.grpc import service_pb2
+
+    message = service_pb2.ModelInferRequest(model_name=model)
+    tensor = message.inputs.add(name=name, datatype="FP32", shape=[rows, columns])
+    tensor.contents.fp32_contents.extend([0.0] * rows * columns)
+    return message
+
+
+def grpc_stub(channel):
+    from tritonclient.grpc import service_pb2_grpc
+
+    return service_pb2_grpc.GRPCInferenceServiceStub(channel)
+
+
+@pytest.mark.parametrize("header", ["authorization", "x-api-key"])
+def test_a_key_for_some_models_asks_no_others_over_grpc(protected, keys, header):
+    key = keys.create(f"grpc-digits-{header}", "caller", "--on", "digits*")
+    wait_until_known(protected, key)
+    metadata = [(header, f"Bearer {key}" if header == "authorization" else key)]
+    own, other = grpc_rows("digits", "image", 64), grpc_rows("fraud", "transaction", 30)
+    with grpc.insecure_channel(protected.grpc) as channel:
+        stub = grpc_stub(channel)
+        assert stub.ModelInfer(own, metadata=metadata, timeout=PATIENCE_S).model_name == "digits"
+        with pytest.raises(grpc.RpcError) as refused:
+            stub.ModelInfer(other, metadata=metadata, timeout=PATIENCE_S)
+        assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED
+        answers = stub.ModelStreamInfer(iter([own, other, own]), metadata=metadata, timeout=PATIENCE_S)
+        errors = [answer.error_message for answer in answers]
+    assert errors[0] == errors[2] == ""
+    assert 'no permission "call"' in errors[1]
+
+
+def test_a_refused_grpc_call_is_counted_as_a_refused_request_is(protected, by_role):
+    def refused(code):
+        page = requests.get(protected.url("/metrics"), headers=bearer(by_role["viewer"]), timeout=PATIENCE_S).text
+        lines = [line for line in page.splitlines() if line.startswith("tidegate_requests_refused_total")]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if f'code="{code}"' in line)
+
+    credentials = [None, "tdg_wrong", by_role["viewer"]]
+    before = refused("unauthenticated"), refused("forbidden")
+    with grpc.insecure_channel(protected.grpc) as channel:
+        for key in credentials:
+            metadata = [("authorization", f"Bearer {key}")] if key else []
+            with pytest.raises(grpc.RpcError):
+                grpc_stub(channel).ModelInfer(grpc_rows("digits", "image", 64), metadata=metadata, timeout=PATIENCE_S)
+            assert protected.infer("digits", DIGITS, headers=bearer(key)).status_code in (401, 403)
+    wait_for(lambda: (refused("unauthenticated"), refused("forbidden")) == (before[0] + 4, before[1] + 2))
+
+
 def test_tritons_clients_work_with_a_key(protected, by_role):
     from conftest import Heldout
 

@@ -6,6 +6,7 @@ import pytest
 import requests
 
 from conftest import MODELS, PATIENCE_S
+from test_auth import Keys, bearer, wait_until_known
 
 ROW = [0.0] * 64
 CALLERS = '[{role = "caller", resources = ["digits"]}]'
@@ -67,6 +68,20 @@ def test_a_platform_without_credentials_may_do_nothing_but_call_the_model(start)
     for path in ["/v2/repository/index", "/v2/repository/models/digits/unload"]:
         assert requests.post(server.url(path), timeout=PATIENCE_S).status_code == 401
     assert requests.get(server.url("/metrics"), timeout=PATIENCE_S).status_code == 401
+
+
+@pytest.mark.parametrize(("contract", "predict"), [("sagemaker", "/invocations"), ("vertex", "/predict"), ("azure", "/score")])
+def test_the_path_of_a_platform_needs_what_the_model_needs(start, tmp_path, contract, predict):
+    keys = Keys(tmp_path / "data")
+    caller, other = keys.create("caller", "caller", "--on", "digits"), keys.create("other", "caller", "--on", "fraud")
+    environment = {**platform(contract=contract, model="digits"), "TIDEGATE_AUTH__ENABLED": "true"}
+    server = start(MODELS / "digits", data=tmp_path / "data", environment=environment)
+    wait_until_known(server, other)
+    for key, code in [(None, 401), (other, 403), (caller, 200)]:
+        answer = requests.post(
+            server.url(predict), json={"instances": [ROW]}, headers=bearer(key), timeout=PATIENCE_S
+        )
+        assert answer.status_code == code, answer.text
 
 
 def test_a_platform_that_cannot_be_meant_is_refused_at_the_start(refusal):

@@ -8,7 +8,7 @@ import tritonclient.grpc as triton_grpc
 from tritonclient.utils import InferenceServerException
 
 from conftest import FRAGILE, MODELS, PATIENCE_S
-from test_auth import DIGITS, Keys, bearer, wait_until_known
+from test_auth import DIGITS, Keys, bearer, grpc_rows, grpc_stub, wait_until_known
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_one_tenant_at_its_rate_leaves_the_other_alone(limited, keys):
     assert requests.get(server.url("/v2/models/digits"), headers=bearer(one), timeout=PATIENCE_S).status_code == 200
 
 
-def test_limits_hold_over_grpc_and_streams(limited, keys):
+def test_limits_hold_over_grpc(limited, keys):
     key = keys.create("one", "caller")
     server = limited('[[limits.rule]]\nname = "all"\nprincipal = "key:one"\nrequests_per_second = 0.001\nburst_requests = 1\n')
     wait_until_known(server, key)
@@ -65,31 +65,33 @@ def test_limits_hold_over_grpc_and_streams(limited, keys):
     assert "RESOURCE_EXHAUSTED" in str(refused.value) and '"all"' in str(refused.value)
 
 
-def grpc_request(image):
-    """A message as `tritonclient` makes it, without its wrapper that hides the metadata of answers."""
-    from tritonclient.grpc import service_pb2
-
-    message = service_pb2.ModelInferRequest(model_name="digits")
-    tensor = message.inputs.add(name="image", datatype="FP32", shape=[1, 64])
-    tensor.contents.fp32_contents.extend(image)
-    return message
-
-
 def test_answers_over_grpc_say_what_is_left(limited):
     import grpc
-    from tritonclient.grpc import service_pb2_grpc
 
     rules = '[[limits.rule]]\nname = "all"\nrequests_per_second = 0.001\nburst_requests = 3\n'
     server = limited(rules + '[[cache.endpoint]]\nname = "digits"\n', auth=False)
     with grpc.insecure_channel(server.grpc) as channel:
-        infer = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer
+        infer = grpc_stub(channel).ModelInfer
         found = []
         for _ in range(2):
-            _, call = infer.with_call(grpc_request([0.0] * 64), timeout=PATIENCE_S)
+            _, call = infer.with_call(grpc_rows("digits", "image", 64), timeout=PATIENCE_S)
             found.append(dict(call.initial_metadata()))
     assert [metadata["tidegate-cache"] for metadata in found] == ["miss", "hit"]
     assert [metadata["ratelimit"].split(";t=")[0] for metadata in found] == ['"all-requests";r=2', '"all-requests";r=1']
     assert found[0]["ratelimit-policy"] == '"all-requests";q=3;w=3000'
+
+
+def test_each_request_of_a_stream_is_counted(limited):
+    import grpc
+
+    server = limited('[[limits.rule]]\nname = "rows"\nendpoint = "digits"\nrows_per_day = 10\n', auth=False)
+    four = grpc_rows("digits", "image", 64, rows=4)
+    with grpc.insecure_channel(server.grpc) as channel:
+        answers = grpc_stub(channel).ModelStreamInfer(iter([four, four, four]), timeout=PATIENCE_S)
+        errors = [answer.error_message for answer in answers]
+    assert errors[:2] == ["", ""] and 'the limit "rows" is reached' in errors[2]
+    # The refused one has used up nothing.
+    assert codes(server, 3) == [200, 200, 429]
 
 
 def test_rows_count_and_not_only_requests(limited):

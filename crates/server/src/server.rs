@@ -64,7 +64,8 @@ impl Server {
         let mut listeners = Listeners::new(front_end.clone());
         let rest_service = RestService::new(front_end.clone(), &components);
         listeners.serve(http, "http", rest_service, workers.clone());
-        let grpc_service = GrpcService::new(&front_end, grpc::router(front_end.clone()).await);
+        let grpc_router = grpc::router(front_end.clone()).await;
+        let grpc_service = GrpcService::new(front_end.clone(), grpc_router);
         listeners.serve(grpc, "grpc", grpc_service, workers.clone());
         let mut background = JoinSet::new();
         if let Some(give_back) = front_end.give_back {

@@ -32,7 +32,7 @@ pub use self::in_process::InProcess;
 use self::record::RequestRecord;
 use crate::scheduler::AllowedTime;
 use crate::version::Prepared;
-use crate::{InferError, InferResponse, Serving, Target};
+use crate::{ErrorCode, InferError, InferResponse, RequestTrace, Serving, Target};
 
 impl Serving {
     /// Answers one request: the whole pipeline, in order. Dropping the future gives the request up.
@@ -56,6 +56,13 @@ impl Serving {
             }
         }
         outcome
+    }
+
+    /// Records a request that its front end has refused before the pipeline saw it: its caller may ask
+    /// for no prediction at all, so that its message was not read.
+    pub fn record_refused(&self, code: ErrorCode, trace: Option<Box<RequestTrace>>) {
+        let record = RequestRecord::new(self.metrics().observations());
+        record.failed(code, || trace);
     }
 
     async fn run_steps<E: Exchange>(

@@ -13,7 +13,7 @@ use http::{Extensions, Request};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use tidegate_gateway::{AllResources, Caller, Credentials, Gateway, Permission};
-use tidegate_serving::{ErrorCode, InferError, MemoryReservation, MemoryShare};
+use tidegate_serving::{ErrorCode, InferError, MemoryReservation, MemoryShare, Via};
 use tokio::task::futures::TaskLocalFuture;
 
 use super::held_memory::HeldMemory;
@@ -127,6 +127,7 @@ pub(super) fn permit(
 /// Answers the calls of connections, each behind the permission of its method.
 #[derive(Clone)]
 pub(crate) struct GrpcService {
+    front_end: Arc<FrontEnd>,
     gateway: Arc<Gateway>,
     limits: UploadLimits,
     max_message_bytes: usize,
@@ -138,7 +139,7 @@ pub(crate) struct GrpcService {
 
 impl GrpcService {
     /// The methods of `router`.
-    pub(crate) fn new(front_end: &FrontEnd, router: Router) -> Self {
+    pub(crate) fn new(front_end: Arc<FrontEnd>, router: Router) -> Self {
         Self {
             gateway: front_end.serving.gateway().clone(),
             limits: UploadLimits::of(&front_end.config),
@@ -150,6 +151,7 @@ impl GrpcService {
             )),
             audit: front_end.audit.clone(),
             router: TowerToHyperService::new(router),
+            front_end,
         }
     }
 
@@ -173,8 +175,23 @@ impl GrpcService {
     ) -> Result<Response, Infallible> {
         match admit(&self.gateway, permission, &mut request).await {
             Ok(()) => self.answer(request).await,
-            Err(error) => Ok(self.denied(permission.name(), &request, &error)),
+            Err(error) => {
+                if permission == Permission::Call {
+                    self.record_refused(&request, &error);
+                }
+                Ok(self.denied(permission.name(), &request, &error))
+            }
         }
+    }
+
+    /// Counts a request for a prediction that never reached the request pipeline.
+    fn record_refused(&self, request: &Request<ClientBody>, error: &InferError) {
+        let via = match takes_stream(request.uri().path()) {
+            true => Via::GrpcStream,
+            false => Via::Grpc,
+        };
+        let trace = self.front_end.traces.begin(request.headers(), via);
+        self.front_end.serving.record_refused(error.code, trace);
     }
 
     /// The answer to a request that may not go on.
