@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 use tidegate_store::{ApiKey, AuditEntry, NewEvent, Store, StoreError, Write};
 
-use crate::{GrantConfig, KeyDigest, KeyTable, NewApiKey, PatternError, StoredKey};
+use crate::{ChangedBy, GrantConfig, KeyDigest, KeyTable, NewApiKey, PatternError, StoredKey};
 
 /// Longest name of a key or tenant, in bytes.
 const MAX_NAME_BYTES: usize = 128;
@@ -44,6 +44,8 @@ pub enum ApiKeyError {
     Unknown(String),
     #[error("a key needs at least one role")]
     NoGrants,
+    #[error("{0}")]
+    NotPermitted(String),
     #[error(transparent)]
     Pattern(#[from] PatternError),
     #[error("the system has no random numbers: {0}")]
@@ -67,7 +69,11 @@ impl ApiKeys {
     ///
     /// # Errors
     /// [`ApiKeyError`]; then nothing was created.
-    pub async fn create(&self, actor: &str, new: &KeyRequest) -> Result<NewApiKey, ApiKeyError> {
+    pub async fn create(
+        &self,
+        by: ChangedBy<'_>,
+        new: &KeyRequest,
+    ) -> Result<NewApiKey, ApiKeyError> {
         check_name(&new.name)?;
         if !new.tenant.is_empty() {
             check_name(&new.tenant)?;
@@ -78,8 +84,10 @@ impl ApiKeys {
         for grant in &new.grants {
             grant.grant()?;
         }
+        by.check_grants(&new.tenant, &new.grants)?;
         let secret = generate()?;
-        let mut write = self.store.write(actor).await?;
+        let actor = by.name();
+        let mut write = self.store.write(&actor).await?;
         let now_ms = write.now_ms();
         let named = write.api_keys_named(&new.name).await?;
         if named.iter().any(|key| is_valid(key, now_ms)) {
@@ -93,7 +101,7 @@ impl ApiKeys {
             tenant: new.tenant.clone(),
             grants: json!(new.grants),
             created_ms: now_ms,
-            created_by: actor.to_owned(),
+            created_by: actor,
             expires_ms: new.valid_for.map(|time| after(now_ms, time)),
             revoked_ms: None,
             last_used_ms: None,
@@ -115,25 +123,29 @@ impl ApiKeys {
     /// [`ApiKeyError::Unknown`] if there is no valid key of this name; then nothing was changed.
     pub async fn rotate(
         &self,
-        actor: &str,
+        by: ChangedBy<'_>,
         name: &str,
         overlap: Duration,
     ) -> Result<NewApiKey, ApiKeyError> {
         let secret = generate()?;
-        let mut write = self.store.write(actor).await?;
+        let actor = by.name();
+        let mut write = self.store.write(&actor).await?;
         let now_ms = write.now_ms();
         let mut valid = write.api_keys_named(name).await?;
         valid.retain(|key| is_valid(key, now_ms));
         let Some(newest) = valid.last() else {
             return Err(ApiKeyError::Unknown(name.to_owned()));
         };
+        for key in &valid {
+            by.check_key(key)?;
+        }
         let lifetime_ms = newest.expires_ms.map(|end| end - newest.created_ms);
         let next = ApiKey {
             id: random_id()?,
             digest: secret.digest().to_string(),
             hint: secret.hint().to_owned(),
             created_ms: now_ms,
-            created_by: actor.to_owned(),
+            created_by: actor,
             expires_ms: lifetime_ms.map(|lifetime| now_ms.saturating_add(lifetime)),
             last_used_ms: None,
             ..newest.clone()
@@ -157,8 +169,8 @@ impl ApiKeys {
     ///
     /// # Errors
     /// [`ApiKeyError::Unknown`] if there is none.
-    pub async fn revoke(&self, actor: &str, name: &str) -> Result<usize, ApiKeyError> {
-        let mut write = self.store.write(actor).await?;
+    pub async fn revoke(&self, by: ChangedBy<'_>, name: &str) -> Result<usize, ApiKeyError> {
+        let mut write = self.store.write(&by.name()).await?;
         let now_ms = write.now_ms();
         let mut valid = write.api_keys_named(name).await?;
         valid.retain(|key| is_valid(key, now_ms));
@@ -166,6 +178,7 @@ impl ApiKeys {
             return Err(ApiKeyError::Unknown(name.to_owned()));
         }
         for key in &valid {
+            by.check_tenant(&key.tenant)?;
             write
                 .end_api_key(&key.id, key.expires_ms, Some(now_ms))
                 .await?;
@@ -197,7 +210,7 @@ impl ApiKeys {
 }
 
 /// Whether a key is neither revoked nor expired.
-pub fn is_valid(key: &ApiKey, now_ms: i64) -> bool {
+fn is_valid(key: &ApiKey, now_ms: i64) -> bool {
     key.revoked_ms.is_none() && key.expires_ms.is_none_or(|end| end > now_ms)
 }
 

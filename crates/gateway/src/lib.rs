@@ -45,6 +45,7 @@ mod breaker;
 mod cache;
 mod client_certificate;
 mod config;
+mod delegation;
 mod denied;
 mod gateway;
 mod identity;
@@ -57,7 +58,7 @@ mod sliding_window;
 
 pub use access::{Authorized, Caller, Credentials, Permitted};
 pub use api_key::{KEY_PREFIX, KeyDigest, NewApiKey};
-pub use api_keys::{ApiKeyError, ApiKeys, KeyRequest, is_valid};
+pub use api_keys::{ApiKeyError, ApiKeys, KeyRequest};
 pub use audit::{
     Audit, AuditAnchors, AuditConfig, AuditConfigError, AuditCounts, AuditError, AuditPlace, Denial,
 };
@@ -71,6 +72,7 @@ pub use cache::{
 };
 pub use client_certificate::ClientCertificate;
 pub use config::{AuthConfig, GrantConfig};
+pub use delegation::{ChangedBy, HeldPermission};
 pub use denied::{BadCredentials, Denied, Limited, LimitedBy};
 pub use gateway::{Gateway, TokensError};
 pub use identity::{Identity, LastUsed, Principal};

@@ -129,11 +129,26 @@ impl ResourcePattern {
 
     /// Whether a resource is one of those meant.
     pub fn matches(&self, kind: ResourceKind, name: &str) -> bool {
-        let is_kind = match self.kind {
+        self.is_for(kind) && self.matches_name(name)
+    }
+
+    /// Whether every resource of a kind that `other` matches is matched by this one too.
+    pub(crate) fn covers(&self, other: &Self, kind: ResourceKind) -> bool {
+        if !other.is_for(kind) {
+            return true;
+        }
+        let is_within = match self.is_prefix {
+            true => other.name.starts_with(&*self.name),
+            false => !other.is_prefix && other.name == self.name,
+        };
+        self.is_for(kind) && is_within
+    }
+
+    fn is_for(&self, kind: ResourceKind) -> bool {
+        match self.kind {
             Some(own) => own == kind,
             None => self.is_everything() || is_named_by_people(kind),
-        };
-        is_kind && self.matches_name(name)
+        }
     }
 
     fn matches_name(&self, name: &str) -> bool {

@@ -4,9 +4,13 @@
 use std::time::Duration;
 
 use tidegate_gateway::{
-    ApiKeyError, ApiKeys, Credentials, Gateway, GrantConfig, KeyRequest, KeyTable, Permission, Role,
+    ApiKeyError, ApiKeys, Caller, ChangedBy, Credentials, Gateway, GrantConfig, KeyRequest,
+    KeyTable, Permission, Role,
 };
 use tidegate_store::Store;
+
+const ALICE: ChangedBy<'_> = ChangedBy::Operator("alice");
+const BOB: ChangedBy<'_> = ChangedBy::Operator("bob");
 
 async fn keys(folder: &tempfile::TempDir) -> ApiKeys {
     let database = folder.path().join("keys.db").display().to_string();
@@ -37,11 +41,66 @@ async fn opens(keys: &ApiKeys, key: &str) -> bool {
         .is_ok()
 }
 
+/// The owner of a key.
+async fn owner(keys: &ApiKeys, key: &str) -> Caller {
+    let gateway = Gateway::protected(Vec::new());
+    gateway.set_keys(keys.table(&KeyTable::default()).await.unwrap());
+    let mut headers = http::HeaderMap::new();
+    headers.insert("x-api-key", key.parse().unwrap());
+    let owner = gateway.authenticate(Credentials::of(&headers)).await;
+    owner.unwrap()
+}
+
+fn admin_of(name: &str, tenant: &str, resources: &[&str]) -> KeyRequest {
+    KeyRequest {
+        tenant: tenant.to_owned(),
+        grants: vec![GrantConfig {
+            role: Role::Admin,
+            resources: resources.iter().map(|name| (*name).to_owned()).collect(),
+        }],
+        ..request(name)
+    }
+}
+
+#[tokio::test]
+async fn a_caller_makes_and_replaces_no_key_that_permits_more_than_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = keys(&folder).await;
+    let root = keys.create(ALICE, &admin_of("root", "", &["*"])).await;
+    let lead = admin_of("lead", "acme", &["keys:*", "fraud*"]);
+    let lead = keys.create(ALICE, &lead).await.unwrap();
+    let lead = owner(&keys, lead.reveal()).await;
+    let by = ChangedBy::Caller(&lead);
+    keys.create(by, &request("shop")).await.unwrap();
+    keys.rotate(by, "shop", Duration::ZERO).await.unwrap();
+    let named = keys.store().api_keys().await.unwrap();
+    assert_eq!(named.last().unwrap().created_by, "key:lead");
+    let refused = [
+        keys.create(by, &admin_of("more", "acme", &["*"]))
+            .await
+            .err(),
+        keys.create(by, &admin_of("other", "umbrella", &["fraud"]))
+            .await
+            .err(),
+        keys.rotate(by, "root", Duration::ZERO).await.err(),
+        keys.revoke(by, "root").await.err(),
+    ];
+    for error in refused {
+        assert!(
+            matches!(error, Some(ApiKeyError::NotPermitted(_))),
+            "{error:?}"
+        );
+    }
+    assert!(opens(&keys, root.unwrap().reveal()).await);
+    keys.revoke(by, "shop").await.unwrap();
+    keys.store().close().await;
+}
+
 #[tokio::test]
 async fn the_database_never_has_the_key_itself() {
     let folder = tempfile::tempdir().unwrap();
     let keys = keys(&folder).await;
-    let key = keys.create("alice", &request("shop")).await.unwrap();
+    let key = keys.create(ALICE, &request("shop")).await.unwrap();
     assert!(opens(&keys, key.reveal()).await);
     keys.store().close().await;
     for entry in std::fs::read_dir(folder.path()).unwrap() {
@@ -55,14 +114,14 @@ async fn the_database_never_has_the_key_itself() {
 async fn a_name_has_one_valid_key_until_it_is_revoked() {
     let folder = tempfile::tempdir().unwrap();
     let keys = keys(&folder).await;
-    let first = keys.create("alice", &request("shop")).await.unwrap();
-    let again = keys.create("alice", &request("shop")).await.unwrap_err();
+    let first = keys.create(ALICE, &request("shop")).await.unwrap();
+    let again = keys.create(ALICE, &request("shop")).await.unwrap_err();
     assert!(matches!(again, ApiKeyError::Exists(_)), "{again}");
-    assert_eq!(keys.revoke("alice", "shop").await.unwrap(), 1);
+    assert_eq!(keys.revoke(ALICE, "shop").await.unwrap(), 1);
     assert!(!opens(&keys, first.reveal()).await);
-    let again = keys.revoke("alice", "shop").await.unwrap_err();
+    let again = keys.revoke(ALICE, "shop").await.unwrap_err();
     assert!(matches!(again, ApiKeyError::Unknown(_)), "{again}");
-    let second = keys.create("alice", &request("shop")).await.unwrap();
+    let second = keys.create(ALICE, &request("shop")).await.unwrap();
     assert!(opens(&keys, second.reveal()).await);
     assert_eq!(
         keys.list().await.unwrap().len(),
@@ -75,14 +134,14 @@ async fn a_name_has_one_valid_key_until_it_is_revoked() {
 async fn a_rotated_key_stays_valid_for_the_overlap() {
     let folder = tempfile::tempdir().unwrap();
     let keys = keys(&folder).await;
-    let old = keys.create("alice", &request("shop")).await.unwrap();
+    let old = keys.create(ALICE, &request("shop")).await.unwrap();
     let hour = Duration::from_secs(3600);
-    let new = keys.rotate("bob", "shop", hour).await.unwrap();
+    let new = keys.rotate(BOB, "shop", hour).await.unwrap();
     assert!(opens(&keys, old.reveal()).await && opens(&keys, new.reveal()).await);
-    let newest = keys.rotate("bob", "shop", Duration::ZERO).await.unwrap();
+    let newest = keys.rotate(BOB, "shop", Duration::ZERO).await.unwrap();
     assert!(!opens(&keys, old.reveal()).await && !opens(&keys, new.reveal()).await);
     assert!(opens(&keys, newest.reveal()).await);
-    assert_eq!(keys.revoke("bob", "shop").await.unwrap(), 1);
+    assert_eq!(keys.revoke(BOB, "shop").await.unwrap(), 1);
     assert!(!opens(&keys, newest.reveal()).await);
 }
 
@@ -94,9 +153,9 @@ async fn an_expired_key_opens_nothing_and_its_name_is_free() {
         valid_for: Some(Duration::ZERO),
         ..request("shop")
     };
-    let key = keys.create("alice", &short).await.unwrap();
+    let key = keys.create(ALICE, &short).await.unwrap();
     assert!(!opens(&keys, key.reveal()).await);
-    assert!(keys.create("alice", &request("shop")).await.is_ok());
+    assert!(keys.create(ALICE, &request("shop")).await.is_ok());
 }
 
 #[tokio::test]
@@ -104,15 +163,15 @@ async fn wrong_names_roles_and_resources_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let keys = keys(&folder).await;
     for name in ["", "a b", "\u{1b}[31m", &"x".repeat(129)] {
-        let refused = keys.create("alice", &request(name)).await.unwrap_err();
+        let refused = keys.create(ALICE, &request(name)).await.unwrap_err();
         assert!(matches!(refused, ApiKeyError::Name(_)), "{refused}");
     }
     let mut wrong = request("shop");
     wrong.grants[0].resources = vec!["a*b".to_owned()];
-    let refused = keys.create("alice", &wrong).await.unwrap_err();
+    let refused = keys.create(ALICE, &wrong).await.unwrap_err();
     assert!(matches!(refused, ApiKeyError::Pattern(_)), "{refused}");
     wrong.grants.clear();
-    let refused = keys.create("alice", &wrong).await.unwrap_err();
+    let refused = keys.create(ALICE, &wrong).await.unwrap_err();
     assert!(matches!(refused, ApiKeyError::NoGrants), "{refused}");
     assert!(keys.list().await.unwrap().is_empty());
 }
@@ -121,7 +180,7 @@ async fn wrong_names_roles_and_resources_are_refused() {
 async fn the_last_use_of_a_key_never_goes_back() {
     let folder = tempfile::tempdir().unwrap();
     let keys = keys(&folder).await;
-    keys.create("alice", &request("shop")).await.unwrap();
+    keys.create(ALICE, &request("shop")).await.unwrap();
     let id = keys.list().await.unwrap()[0].id.clone();
     for used_ms in [2000, 1000] {
         let uses = [(id.clone(), used_ms)];
@@ -135,9 +194,9 @@ async fn every_change_of_keys_is_counted() {
     let folder = tempfile::tempdir().unwrap();
     let keys = keys(&folder).await;
     let start = keys.store().api_keys_change().await.unwrap();
-    keys.create("alice", &request("shop")).await.unwrap();
+    keys.create(ALICE, &request("shop")).await.unwrap();
     let created = keys.store().api_keys_change().await.unwrap();
-    keys.revoke("alice", "shop").await.unwrap();
+    keys.revoke(ALICE, "shop").await.unwrap();
     let revoked = keys.store().api_keys_change().await.unwrap();
     assert!(start < created && created < revoked);
 }

@@ -1,6 +1,8 @@
 //! Keeps the API keys that the gateway knows in step with the database, where they are created and
 //! revoked.
 
+mod api;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+pub(crate) use self::api::description;
+use crate::ServerConfig;
 use crate::component::Component;
+use crate::routes::Routes;
 
 /// How often it is noted when keys were used.
 const NOTE_USES_EVERY: Duration = Duration::from_secs(60);
@@ -27,6 +32,9 @@ pub(crate) struct AccessControl {
     gateway: Arc<Gateway>,
     database: String,
     refresh: Duration,
+    server: ServerConfig,
+    /// Held while the keys are read, so that an older reading never replaces a newer one.
+    reading: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -41,12 +49,19 @@ struct State {
 }
 
 impl AccessControl {
-    pub(crate) fn new(config: &AuthConfig, gateway: Arc<Gateway>, default_database: &str) -> Self {
+    pub(crate) fn new(
+        config: &AuthConfig,
+        server: ServerConfig,
+        gateway: Arc<Gateway>,
+        default_database: &str,
+    ) -> Self {
         let database = config.database.as_deref().unwrap_or(default_database);
         Self {
             gateway,
             database: database.to_owned(),
             refresh: Duration::from_millis(config.refresh_ms).max(MIN_REFRESH),
+            server,
+            reading: tokio::sync::Mutex::default(),
             state: Mutex::default(),
         }
     }
@@ -65,6 +80,7 @@ impl AccessControl {
 
     /// Looks once. While the database cannot be reached, the keys that were read last stay valid.
     async fn refresh(&self) {
+        let _reading = self.reading.lock().await;
         let problem = self.read_changes().await.err();
         let problem = problem.map(|error| format!("the API keys cannot be read: {error}"));
         let mut state = self.state.lock();
@@ -138,6 +154,10 @@ fn new_uses(table: &KeyTable, noted: &HashMap<String, i64>) -> Vec<(String, i64)
 impl Component for AccessControl {
     fn name(&self) -> &'static str {
         "access control"
+    }
+
+    fn routes(self: Arc<Self>) -> Routes<()> {
+        api::routes(self)
     }
 
     fn start(self: Arc<Self>, background: &mut JoinSet<()>) {

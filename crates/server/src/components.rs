@@ -39,8 +39,9 @@ use crate::serving_monitor::ServingMonitor;
 use crate::shared_memory::SharedMemory;
 use crate::{
     AlertsConfig, AlertsError, ConsoleConfig, GiveBackMemory, GpuConfig, PlatformConfig,
-    PlatformError, ReadAllocator, ReplicasConfig, ReplicasError, ServerConfig, Traces, alerting,
-    cache_metrics, cost, events, exposition, objectives, replicas, request_memory,
+    PlatformError, ReadAllocator, ReplicasConfig, ReplicasError, ServerConfig, Traces,
+    access_control, alerting, cache_metrics, cost, events, exposition, objectives, replicas,
+    request_memory,
 };
 
 /// The sections of the configuration that the server and its components read.
@@ -217,6 +218,7 @@ impl ServerComponents {
         );
         let access_control = AccessControl::new(
             &sections.auth,
+            base.server.clone(),
             serving.gateway().clone(),
             &base.environment.registry_database,
         );
@@ -502,7 +504,8 @@ impl Base {
 }
 
 /// The descriptions of the components' interfaces.
-pub(crate) const DESCRIPTIONS: [fn() -> utoipa::openapi::OpenApi; 6] = [
+pub(crate) const DESCRIPTIONS: [fn() -> utoipa::openapi::OpenApi; 7] = [
+    access_control::description,
     alerting::description,
     cost::description,
     events::description,

@@ -1,29 +1,44 @@
 //! `tidegate api-keys`.
 
+mod listing;
+mod remote;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use serde_json::json;
-use tidegate_gateway::{GrantConfig, KeyRequest, NewApiKey, Role, is_valid};
-use tidegate_store::{ApiKey, Store, now_ms};
+use tidegate_gateway::{ChangedBy, GrantConfig, KeyRequest, Role};
+use tidegate_store::Store;
 
+use self::listing::ListedKey;
 use crate::environment::actor;
-use crate::options::{RegistryLocation, period};
-use crate::output::{eprint_line, print_json_text, print_line, print_table, timestamp};
+use crate::options::{RegistryLocation, TlsOptions, period, server_url};
+use crate::output::{eprint_line, print_line};
 use crate::registry_access::{RegistryAccess, block_on};
 
 /// Manage the API keys of callers
 ///
 /// These commands write to the database directly, so the first key can be created before a server
-/// runs. Servers with auth.enabled = true see each change within a second.
+/// runs. Servers with auth.enabled = true see each change within a second. With --url they ask a
+/// server, which needs a key that permits it, and gives nobody more than the owner of that key has.
 #[derive(Debug, Args)]
 pub(super) struct ApiKeys {
     #[command(subcommand)]
     command: ApiKeysCommand,
     #[command(flatten)]
     location: RegistryLocation,
+    /// Ask the server at this address, rather than write to the database
+    #[arg(
+        long,
+        global = true,
+        visible_alias = "server",
+        value_name = "URL",
+        value_parser = server_url
+    )]
+    url: Option<String>,
+    #[command(flatten)]
+    tls: TlsOptions,
 }
 
 #[derive(Debug, Subcommand)]
@@ -94,7 +109,12 @@ struct Rotate {
 
 impl ApiKeys {
     pub(super) fn run(self) -> Result<ExitCode> {
-        block_on(run(self)).map(|()| ExitCode::SUCCESS)
+        self.tls.apply();
+        match &self.url {
+            Some(url) => remote::run(url, self.command)?,
+            None => block_on(run(self))?,
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -102,20 +122,25 @@ async fn run(args: ApiKeys) -> Result<()> {
     let access = RegistryAccess::new(&args.location)?;
     let store = Store::open(&access.keys_database()).await?;
     let keys = tidegate_gateway::ApiKeys::new(store);
+    let actor = actor();
+    let by = ChangedBy::Operator(&actor);
     match args.command {
         ApiKeysCommand::Create(create) => {
-            let request = request(create);
-            show_once(&keys.create(&actor(), &request).await?);
+            let key = keys.create(by, &request(create)).await?;
+            show_once(key.reveal());
         }
         ApiKeysCommand::Rotate(rotate) => {
-            let key = keys.rotate(&actor(), &rotate.name, rotate.overlap).await?;
-            show_once(&key);
+            let key = keys.rotate(by, &rotate.name, rotate.overlap).await?;
+            show_once(key.reveal());
         }
         ApiKeysCommand::Revoke { name } => {
-            keys.revoke(&actor(), &name).await?;
+            keys.revoke(by, &name).await?;
             print_line!("{name} is revoked");
         }
-        ApiKeysCommand::List(list) => show_list(keys.list().await?, &list),
+        ApiKeysCommand::List(list) => {
+            let keys = keys.list().await?;
+            listing::print(keys.into_iter().map(ListedKey::from).collect(), &list)?;
+        }
     }
     keys.store().close().await;
     Ok(())
@@ -135,81 +160,7 @@ fn request(create: Create) -> KeyRequest {
 }
 
 /// The key alone on standard output, for scripts.
-fn show_once(key: &NewApiKey) {
-    print_line!("{}", key.reveal());
+fn show_once(key: &str) {
+    print_line!("{key}");
     eprint_line!("keep it now: it cannot be shown again");
-}
-
-fn show_list(mut keys: Vec<ApiKey>, list: &List) {
-    let now_ms = now_ms();
-    if !list.all {
-        keys.retain(|key| is_valid(key, now_ms));
-    }
-    if list.json {
-        let keys: Vec<_> = keys.iter().map(|key| as_json(key, now_ms)).collect();
-        print_json_text(&json!(keys).to_string());
-        return;
-    }
-    if keys.is_empty() {
-        print_line!("no API keys: create one with `tidegate api-keys create`");
-        return;
-    }
-    let header = [
-        "NAME",
-        "KEY",
-        "TENANT",
-        "ROLES",
-        "STATE",
-        "EXPIRES",
-        "LAST USED",
-    ];
-    let mut rows = vec![header.map(str::to_owned)];
-    rows.extend(keys.iter().map(|key| row(key, now_ms)));
-    print_table(&rows);
-}
-
-fn row(key: &ApiKey, now_ms: i64) -> [String; 7] {
-    [
-        key.name.clone(),
-        format!("{}…", key.hint),
-        key.tenant.clone(),
-        roles(key),
-        state(key, now_ms).to_owned(),
-        key.expires_ms.map_or_else(|| "never".to_owned(), timestamp),
-        key.last_used_ms
-            .map_or_else(|| "never".to_owned(), timestamp),
-    ]
-}
-
-fn state(key: &ApiKey, now_ms: i64) -> &'static str {
-    match key.revoked_ms {
-        Some(_) => "revoked",
-        None if is_valid(key, now_ms) => "valid",
-        None => "expired",
-    }
-}
-
-fn roles(key: &ApiKey) -> String {
-    let grants: Vec<GrantConfig> = serde_json::from_value(key.grants.clone()).unwrap_or_default();
-    let roles: Vec<String> = grants
-        .iter()
-        .map(|grant| format!("{} on {}", grant.role, grant.resources.join(", ")))
-        .collect();
-    roles.join("; ")
-}
-
-fn as_json(key: &ApiKey, now_ms: i64) -> serde_json::Value {
-    json!({
-        "id": key.id,
-        "name": key.name,
-        "hint": key.hint,
-        "tenant": key.tenant,
-        "grants": key.grants,
-        "state": state(key, now_ms),
-        "created_ms": key.created_ms,
-        "created_by": key.created_by,
-        "expires_ms": key.expires_ms,
-        "revoked_ms": key.revoked_ms,
-        "last_used_ms": key.last_used_ms,
-    })
 }

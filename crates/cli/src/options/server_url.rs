@@ -19,6 +19,13 @@ pub(crate) struct ServerUrl {
         default_value = "http://127.0.0.1:8000"
     )]
     url: String,
+    #[command(flatten)]
+    tls: TlsOptions,
+}
+
+/// How the server is verified, and what it is shown.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TlsOptions {
     /// PEM file with the authorities that signed the server's certificate [env: TIDEGATE_CA_FILE]
     #[arg(long, global = true, value_name = "FILE")]
     ca_file: Option<PathBuf>,
@@ -30,8 +37,15 @@ pub(crate) struct ServerUrl {
 impl ServerUrl {
     /// The URL. From now on its server is verified as the options say.
     pub(crate) fn url(&self) -> &str {
-        client::set_files(self.ca_file.as_deref(), self.client_cert_file.as_deref());
+        self.tls.apply();
         &self.url
+    }
+}
+
+impl TlsOptions {
+    /// From now on servers are verified as the options say.
+    pub(crate) fn apply(&self) {
+        client::set_files(self.ca_file.as_deref(), self.client_cert_file.as_deref());
     }
 }
 

@@ -12,8 +12,9 @@ use crate::{ServerComponents, ServerConfig};
 
 /// The routes that probes, load balancers and newcomers read without credentials, and no
 /// others.
-const PUBLIC: [&str; 11] = [
+const PUBLIC: [&str; 12] = [
     "/",
+    "/api/whoami",
     "/console/assets/{name}",
     "/console/{*path}",
     "/v1/models/{model}",
@@ -117,6 +118,11 @@ async fn what_changes_the_server_needs_a_permission_to_change() {
         "/v2/repository/index",
     ];
     for ((method, path), permission) in declared().0 {
+        if path == "/api/keys" {
+            // Also to read them: what keys there are is for those who manage them.
+            assert_eq!(permission, Permission::ManageKeys);
+            continue;
+        }
         let is_question = method == "GET" || QUESTIONS.contains(&path.as_str());
         assert_eq!(permission.is_change(), !is_question, "{method} {path}");
     }

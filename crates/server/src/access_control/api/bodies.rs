@@ -1,0 +1,111 @@
+//! What is sent and answered.
+
+use serde::{Deserialize, Serialize};
+use tidegate_gateway::{Caller, GrantConfig};
+use tidegate_store::ApiKey;
+use utoipa::ToSchema;
+
+/// A role on some resources.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "it describes GrantConfig")]
+struct KeyGrant {
+    /// `viewer`, `caller`, `deployer`, `operator` or `admin`.
+    role: String,
+    /// Names of endpoints and models, `fraud*`, or `KIND:NAME`; everything if absent.
+    resources: Option<Vec<String>>,
+}
+
+/// A key that is to be created.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewKey {
+    /// Its name, which no other valid key has.
+    pub(super) name: String,
+    /// The tenant that it belongs to; that of the caller if absent.
+    pub(super) tenant: Option<String>,
+    /// What its owner may do: not more than the caller may.
+    #[schema(value_type = Vec<KeyGrant>)]
+    pub(super) grants: Vec<GrantConfig>,
+    /// How long it is valid, in seconds; until it is revoked if absent.
+    pub(super) valid_for_s: Option<u64>,
+}
+
+/// How a key is replaced.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KeyRotation {
+    /// How long the earlier key stays valid, in seconds; a day if absent.
+    pub(super) overlap_s: Option<u64>,
+}
+
+/// A new key. It is shown once.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ShownKey {
+    pub(super) name: String,
+    pub(super) key: String,
+}
+
+/// A key without its text.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ListedKey {
+    id: String,
+    name: String,
+    /// Its first characters.
+    hint: String,
+    tenant: String,
+    #[schema(value_type = Vec<KeyGrant>)]
+    grants: serde_json::Value,
+    created_ms: i64,
+    created_by: String,
+    expires_ms: Option<i64>,
+    revoked_ms: Option<i64>,
+    last_used_ms: Option<i64>,
+}
+
+impl From<ApiKey> for ListedKey {
+    fn from(key: ApiKey) -> Self {
+        Self {
+            id: key.id,
+            name: key.name,
+            hint: key.hint,
+            tenant: key.tenant,
+            grants: key.grants,
+            created_ms: key.created_ms,
+            created_by: key.created_by,
+            expires_ms: key.expires_ms,
+            revoked_ms: key.revoked_ms,
+            last_used_ms: key.last_used_ms,
+        }
+    }
+}
+
+/// Who a caller is.
+#[derive(Serialize, ToSchema)]
+pub(super) struct WhoAmI {
+    /// `anonymous`, `key:NAME`, `user:SUBJECT@ISSUER` or `certificate:NAME`.
+    principal: String,
+    /// The tenant; empty for none.
+    tenant: String,
+    permissions: Vec<PermissionOn>,
+}
+
+/// A permission with the resources that it is on.
+#[derive(Serialize, ToSchema)]
+struct PermissionOn {
+    permission: &'static str,
+    resources: Vec<String>,
+}
+
+impl From<&Caller> for WhoAmI {
+    fn from(caller: &Caller) -> Self {
+        let permissions = caller.permissions().into_iter().map(|held| PermissionOn {
+            permission: held.permission.name(),
+            resources: held.resources.iter().map(ToString::to_string).collect(),
+        });
+        Self {
+            principal: caller.principal().to_string(),
+            tenant: caller.tenant().to_owned(),
+            permissions: permissions.collect(),
+        }
+    }
+}
