@@ -10,11 +10,13 @@ mod audit;
 mod certs;
 mod check;
 mod completions;
+mod context;
 mod cost;
 mod doctor;
 mod inspect;
 mod keys;
 mod load;
+mod login;
 mod man;
 mod models;
 mod observe;
@@ -88,6 +90,9 @@ commands! {
     certs::Certs,
     token::Token,
     api_keys::ApiKeys,
+    login::Login,
+    login::Logout,
+    context::Context,
     audit::Audit,
     doctor::Doctor,
     top::Top,

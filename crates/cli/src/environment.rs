@@ -6,19 +6,25 @@ use anyhow::{Context, Result};
 
 /// The data folder of the user, by the XDG base directory specification.
 pub(crate) fn default_data_folder() -> Result<PathBuf> {
+    let folder = user_folder("XDG_DATA_HOME", ".local/share");
+    folder.context("neither XDG_DATA_HOME nor HOME is set: name a folder with --data")
+}
+
+/// The configuration folder of the user, by the same specification; `None` for a user without a home.
+pub(crate) fn configuration_folder() -> Option<PathBuf> {
+    user_folder("XDG_CONFIG_HOME", ".config")
+}
+
+fn user_folder(variable: &str, below_home: &str) -> Option<PathBuf> {
     // The specification says that a relative path is ignored.
-    let xdg = std::env::var_os("XDG_DATA_HOME")
+    let xdg = std::env::var_os(variable)
         .map(PathBuf::from)
         .filter(|path| path.is_absolute());
     let base = match xdg {
         Some(base) => base,
-        None => {
-            let home = std::env::var_os("HOME")
-                .context("neither XDG_DATA_HOME nor HOME is set: name a folder with --data")?;
-            Path::new(&home).join(".local/share")
-        }
+        None => Path::new(&std::env::var_os("HOME")?).join(below_home),
     };
-    Ok(base.join("tidegate"))
+    Some(base.join("tidegate"))
 }
 
 /// `USER@HOST`, for logs of events.

@@ -14,6 +14,7 @@ mod bundles;
 mod client;
 mod commands;
 mod config;
+mod contexts;
 mod engines;
 mod environment;
 mod logging;

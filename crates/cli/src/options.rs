@@ -9,5 +9,7 @@ mod temporary_override;
 pub(crate) use self::engine::Engine;
 pub(crate) use self::period::period;
 pub(crate) use self::registry_location::RegistryLocation;
-pub(crate) use self::server_url::{ServerUrl, TlsOptions, plain_server_url, server_url};
+pub(crate) use self::server_url::{
+    DEFAULT_URL, ServerUrl, TlsOptions, plain_server_url, server_url,
+};
 pub(crate) use self::temporary_override::TemporaryOverride;

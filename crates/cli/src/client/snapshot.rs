@@ -2,15 +2,15 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use chrono::DateTime;
 use serde::de::DeserializeOwned;
 use ureq::Agent;
 use ureq::http::Response;
 
 use super::{
-    Alert, AlertRoute, Event, IndexEntry, MetricSamples, Objective, Readiness, Sent, authorized,
-    join, tls,
+    Access, Alert, AlertRoute, Event, IndexEntry, MetricSamples, Objective, Readiness, Sent,
+    error_of, join,
 };
 
 /// Longest that one response may take.
@@ -43,20 +43,19 @@ pub(crate) struct ServerSnapshot {
 /// Asks one server, over connections that it keeps open.
 pub(crate) struct ServerClient {
     url: String,
+    access: Access,
     agent: Agent,
 }
 
 impl ServerClient {
     pub(crate) fn new(url: &str) -> Result<Self> {
-        let config = Agent::config_builder()
-            .tls_config(tls::config()?)
-            // These commands are run when a server does not respond, so they must not wait for it
-            // for ever.
-            .timeout_global(Some(TIMEOUT))
-            .http_status_as_error(false);
+        let access = Access::to(url)?;
         Ok(Self {
             url: url.to_owned(),
-            agent: config.build().into(),
+            // These commands are run when a server does not respond, so they must not wait for it
+            // for ever.
+            agent: access.agent(Some(TIMEOUT))?,
+            access,
         })
     }
 
@@ -132,8 +131,10 @@ impl ServerClient {
     fn index(&self) -> Result<Vec<IndexEntry>> {
         let path = "/v2/repository/index";
         // The protocol's repository extension has this path for POST only.
-        let sent = authorized(self.agent.post(join(&self.url, path))).send_empty();
-        read(&mut self.reached(path, sent)?, path)
+        let request = self.agent.post(join(&self.url, path));
+        let sent = self.access.authorize(request)?.send_empty();
+        let mut response = self.check_status(path, self.reached(path, sent)?)?;
+        read(&mut response, path)
     }
 
     fn json<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
@@ -141,18 +142,25 @@ impl ServerClient {
     }
 
     fn successful(&self, path: &str) -> Result<Response<ureq::Body>> {
-        let response = self.get(path)?;
-        match response.status().is_success() {
-            true => Ok(response),
-            false => Err(anyhow!("{}{path} answered {}", self.url, response.status())),
+        self.check_status(path, self.get(path)?)
+    }
+
+    fn check_status(
+        &self,
+        path: &str,
+        mut response: Response<ureq::Body>,
+    ) -> Result<Response<ureq::Body>> {
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
         }
+        let text = response.body_mut().read_to_string().unwrap_or_default();
+        Err(error_of(&join(&self.url, path), status, &text))
     }
 
     fn get(&self, path: &str) -> Result<Response<ureq::Body>> {
-        self.reached(
-            path,
-            authorized(self.agent.get(join(&self.url, path))).call(),
-        )
+        let request = self.agent.get(join(&self.url, path));
+        self.reached(path, self.access.authorize(request)?.call())
     }
 
     fn reached(&self, path: &str, sent: Sent) -> Result<Response<ureq::Body>> {

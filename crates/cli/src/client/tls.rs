@@ -32,16 +32,17 @@ pub(crate) fn set_files(ca: Option<&Path>, client_cert: Option<&Path>) {
     });
 }
 
-/// How servers are verified, and what they are shown. Without a file of authorities those of the
-/// operating system count.
-pub(super) fn config() -> Result<TlsConfig> {
+/// How servers are verified, and what they are shown. Without a file of authorities, and without the
+/// one of the context, those of the operating system count.
+pub(super) fn config(context_ca: Option<&Path>) -> Result<TlsConfig> {
     let files = FILES.get().cloned().unwrap_or_default();
     let mut config = TlsConfig::builder()
         .provider(TlsProvider::Rustls)
         .root_certs(RootCerts::PlatformVerifier)
         .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
-    if let Some(path) = files.ca.or_else(|| variable(CA_FILE)) {
-        let (authorities, _) = read(&path)?;
+    let ca = files.ca.or_else(|| variable(CA_FILE));
+    if let Some(path) = ca.as_deref().or(context_ca) {
+        let (authorities, _) = read(path)?;
         if authorities.is_empty() {
             bail!("{} has no certificate in PEM", path.display());
         }

@@ -32,7 +32,7 @@ const HEADER: [&str; 8] = [
 
 impl Alerts {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let text = client::get(self.server.url(), "/api/alerts")?;
+        let text = client::get(&self.server.url()?, "/api/alerts")?;
         if self.json {
             // As the server sent it: a newer one may have fields that this program does not know.
             print_json_text(&text);

@@ -87,7 +87,7 @@ impl Cost {
         for (name, day) in [("from", args.from), ("to", args.to)] {
             path.extend(day.map(|day| format!("&{name}={day}")));
         }
-        let text = client::get(self.server.url(), &path)?;
+        let text = client::get(&self.server.url()?, &path)?;
         if args.format == Format::Json {
             print_json_text(&text);
             return Ok(ExitCode::SUCCESS);

@@ -51,15 +51,16 @@ pub(super) struct Doctor {
 
 impl Doctor {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let (findings, status) = match self.watch_server() {
+        let url = self.server.url()?;
+        let (findings, status) = match self.watch_server(&url) {
             Ok(context) => with_status(checks::run(&context)),
             Err(error) => (
-                vec![checks::unreachable_server(self.server.url(), &error)],
+                vec![checks::unreachable_server(&url, &error)],
                 EXIT_UNREACHABLE,
             ),
         };
         let report = Report {
-            server: self.server.url(),
+            server: &url,
             findings,
         };
         if self.json {
@@ -70,14 +71,14 @@ impl Doctor {
         Ok(ExitCode::from(status))
     }
 
-    fn watch_server(&self) -> Result<CheckContext> {
-        let client = ServerClient::new(self.server.url())?;
+    fn watch_server(&self, url: &str) -> Result<CheckContext> {
+        let client = ServerClient::new(url)?;
         // Metrics alone are enough for the first reading, and take the server less time than a
         // snapshot.
         let before = client.metrics()?;
         sleep(Duration::from_secs(self.watch));
         Ok(CheckContext {
-            server: self.server.url().to_owned(),
+            server: url.to_owned(),
             snapshot: client.snapshot()?,
             before,
             watch_s: self.watch as f64,

@@ -25,7 +25,7 @@ pub(super) struct Models {
 impl Models {
     pub(super) fn run(self) -> Result<ExitCode> {
         if self.paths.is_empty() {
-            print_table(&served(self.server.url())?);
+            print_table(&served(&self.server.url()?)?);
         } else {
             print_table(&found(&self.paths)?);
         }

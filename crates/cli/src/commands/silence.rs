@@ -68,7 +68,7 @@ struct SilenceEntry {
 
 impl Silence {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let url = self.server.url();
+        let url = &self.server.url()?;
         match self.command {
             SilenceCommand::Add(args) => add(url, &args)?,
             SilenceCommand::List(args) => list(url, &args)?,

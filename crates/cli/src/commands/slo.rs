@@ -77,7 +77,7 @@ const HEADER: [&str; 10] = [
 
 impl Slo {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let url = self.server.url();
+        let url = &self.server.url()?;
         match &self.command {
             None => show(url, self.json)?,
             Some(SloCommand::Thaw(args)) => thaw(url, args)?,

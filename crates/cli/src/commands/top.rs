@@ -53,14 +53,15 @@ fn interval(text: &str) -> Result<f64, String> {
 impl Top {
     pub(super) fn run(self) -> Result<ExitCode> {
         let interval = Duration::from_secs_f64(self.interval);
+        let url = self.server.url()?;
         if self.once {
-            print_text(&text::page(&watch_once(self.server.url(), interval)?));
+            print_text(&text::page(&watch_once(&url, interval)?));
             return Ok(ExitCode::SUCCESS);
         }
         if !std::io::stdout().is_terminal() {
             bail!("top needs a terminal: --once prints plain text");
         }
-        screen::run(self.server.url(), interval)?;
+        screen::run(&url, interval)?;
         Ok(ExitCode::SUCCESS)
     }
 }

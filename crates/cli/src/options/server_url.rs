@@ -2,23 +2,28 @@
 
 use std::path::PathBuf;
 
+use anyhow::Result;
 use clap::Args;
 
 use crate::client;
+use crate::contexts::Contexts;
+
+/// The server of commands that are told of no other.
+pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:8000";
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServerUrl {
-    /// The address of the server; http:// is optional
+    /// The address of the server; http:// is optional [default: that of the current context, or
+    /// http://127.0.0.1:8000]
     // Global, so that it may stand before or after the name of a subcommand.
     #[arg(
         long,
         global = true,
         visible_alias = "server",
         value_name = "URL",
-        value_parser = server_url,
-        default_value = "http://127.0.0.1:8000"
+        value_parser = server_url
     )]
-    url: String,
+    url: Option<String>,
     #[command(flatten)]
     tls: TlsOptions,
 }
@@ -28,7 +33,7 @@ pub(crate) struct ServerUrl {
 pub(crate) struct TlsOptions {
     /// PEM file with the authorities that signed the server's certificate [env: TIDEGATE_CA_FILE]
     #[arg(long, global = true, value_name = "FILE")]
-    ca_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
     /// PEM file with a client certificate and its key [env: TIDEGATE_CLIENT_CERT_FILE]
     #[arg(long, global = true, value_name = "FILE")]
     client_cert_file: Option<PathBuf>,
@@ -36,10 +41,29 @@ pub(crate) struct TlsOptions {
 
 impl ServerUrl {
     /// The URL. From now on its server is verified as the options say.
-    pub(crate) fn url(&self) -> &str {
+    ///
+    /// # Errors
+    /// If the contexts cannot be read.
+    pub(crate) fn url(&self) -> Result<String> {
         self.tls.apply();
-        &self.url
+        match &self.url {
+            Some(url) => Ok(url.clone()),
+            None => current_url(),
+        }
     }
+}
+
+/// The server of the current context. The token of the environment may not be for it, and so goes to
+/// the server of this machine.
+fn current_url() -> Result<String> {
+    let contexts = match client::environment_token() {
+        Some(_) => Contexts::default(),
+        None => Contexts::read()?,
+    };
+    let current = contexts.current();
+    Ok(current
+        .map_or(DEFAULT_URL, |context| &context.url)
+        .to_owned())
 }
 
 impl TlsOptions {
@@ -50,7 +74,7 @@ impl TlsOptions {
 }
 
 /// The URL of a server from its address.
-pub(crate) fn server_url(text: &str) -> Result<String, String> {
+pub(crate) fn server_url(text: &str) -> std::result::Result<String, String> {
     let (scheme, address) = match text.split_once("://") {
         Some((scheme @ ("http" | "https"), address)) => (scheme, address),
         Some(_) => return Err("the URL must begin with http:// or https://".to_owned()),
@@ -64,7 +88,7 @@ pub(crate) fn server_url(text: &str) -> Result<String, String> {
 }
 
 /// The same for what speaks no TLS.
-pub(crate) fn plain_server_url(text: &str) -> Result<String, String> {
+pub(crate) fn plain_server_url(text: &str) -> std::result::Result<String, String> {
     let url = server_url(text)?;
     if url.starts_with("https://") {
         return Err(

@@ -8,6 +8,7 @@ use tidegate_core::{DeclaredSignature, Signature};
 use tidegate_load::{Arrivals, Inputs, Mix, Pattern, Payload, Plan, Protocol, Target};
 
 use super::args::{Load, ModelPath, RateOptions, Requests, Server, Weighted};
+use crate::client::{self, Access};
 use crate::rows;
 
 const DEFAULT_DURATION: Duration = Duration::from_secs(10);
@@ -21,7 +22,31 @@ pub(super) fn target(server: &Server, is_raw: bool) -> Result<Target> {
         bail!("--path and --raw-body are for HTTP: leave out --protocol grpc");
     }
     let url = if is_grpc { &server.grpc } else { &server.url };
-    Ok(Target::new(protocol, url, &server.headers)?)
+    Ok(Target::new(protocol, url, &headers(server, is_grpc)?)?)
+}
+
+/// The headers of the user, with the credentials for the server if they have none.
+fn headers(server: &Server, is_grpc: bool) -> Result<Vec<(String, String)>> {
+    let mut headers = server.headers.clone();
+    if headers.iter().any(|(name, _)| is_credential(name)) {
+        return Ok(headers);
+    }
+    // The address of gRPC is of no context: only a token for every server is sent there.
+    let token = match is_grpc {
+        true => client::environment_token(),
+        false => Access::to(&server.url)?.token().map(str::to_owned),
+    };
+    if let Some(token) = token {
+        headers.push(("authorization".to_owned(), format!("Bearer {token}")));
+    }
+    Ok(headers)
+}
+
+fn is_credential(name: &str) -> bool {
+    let names = tidegate_gateway::Credentials::HEADERS;
+    names
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known.as_str()))
 }
 
 /// A model to send requests to.

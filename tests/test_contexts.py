@@ -1,0 +1,167 @@
+"""`tidegate login`, `logout` and `context`: commands against a protected server."""
+
+import os
+import pty
+import stat
+import subprocess
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+import pytest
+
+from conftest import BINARY, MODELS, PATIENCE_S, Server
+from test_auth import Keys, wait_until_known
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("contexts")
+
+
+@pytest.fixture(scope="module")
+def root(folder):
+    return Keys(folder / "data").create("root", "admin")
+
+
+@pytest.fixture(scope="module")
+def server(folder, root):
+    prices = {"TIDEGATE_COST__CURRENCY": "EUR", "TIDEGATE_COST__VCPU_HOUR": "1"}
+    server = Server(folder / "data", MODELS / "digits", environment={"TIDEGATE_AUTH__ENABLED": "true", **prices})
+    wait_until_known(server, root)
+    yield server
+    server.stop()
+
+
+class User:
+    """Somebody with a configuration folder of their own."""
+
+    def __init__(self, folder):
+        self.file = folder / "tidegate/contexts.toml"
+        self.environment = {**os.environ, "XDG_CONFIG_HOME": str(folder)}
+        self.environment.pop("TIDEGATE_TOKEN", None)
+
+    def run(self, *arguments, typed="", **environment):
+        env = {**self.environment, **environment}
+        command = [BINARY, *arguments]
+        return subprocess.run(command, input=typed, capture_output=True, text=True, timeout=PATIENCE_S, env=env)
+
+    def log_in(self, server, name, key):
+        return self.run("login", "--url", server.http, "--context", name, typed=key + "\n")
+
+
+@pytest.fixture
+def user(tmp_path):
+    return User(tmp_path / "config")
+
+
+def test_every_command_that_asks_a_server_uses_the_key_of_the_context(server, root, user):
+    refused = user.run("alerts", "--url", server.http)
+    assert refused.returncode != 0 and "tidegate login" in refused.stderr
+    done = user.log_in(server, "prod", root)
+    assert done.returncode == 0 and "key:root" in done.stdout and root not in done.stdout + done.stderr
+    for command in (
+        ("alerts",),
+        ("models",),
+        ("slo",),
+        ("silence", "list"),
+        ("cost", "report"),
+        ("top", "--once", "--interval", "0.2"),
+        ("observe", "export", "--url", server.http),
+        ("api-keys", "create", "made", "--role", "caller", "--url", server.http),
+        ("api-keys", "revoke", "made", "--url", server.http),
+        ("load", "digits", "--requests", "3", "--quiet", "--url", server.http),
+    ):
+        ended = user.run(*command)
+        assert ended.returncode == 0, (command, ended.stderr)
+    assert user.run("doctor", "--watch", "1").returncode != 2, "it reaches the server"
+
+
+def test_a_wrong_key_is_not_kept(server, root, user):
+    wrong = user.log_in(server, "prod", root[:-1] + ("x" if root[-1] != "x" else "y"))
+    assert wrong.returncode != 0 and "checksum" in wrong.stderr and not user.file.exists()
+    assert user.log_in(server, "prod", "").returncode != 0
+
+
+def test_contexts_are_listed_chosen_and_forgotten(server, root, user):
+    assert user.log_in(server, "prod", root).returncode == 0
+    assert stat.S_IMODE(user.file.stat().st_mode) == 0o600
+    # Without a name it is that of the server.
+    assert user.run("login", "--url", server.http, typed=root).returncode == 0
+    listed = user.run("context", "list").stdout
+    current = [line.split()[1:] for line in listed.splitlines() if line.startswith("*")]
+    assert current == [[server.http, f"http://{server.http}"]] and root not in listed
+    assert user.run("context", "use", "prod").returncode == 0
+    forgotten = user.run("logout")
+    assert forgotten.returncode == 0 and "prod" in forgotten.stdout
+    assert "prod" not in user.run("context", "list").stdout
+    assert user.run("context", "use", "prod").returncode != 0
+    assert user.run("logout").returncode != 0, "none is current"
+    assert user.run("logout", server.http).returncode == 0
+    assert root not in user.file.read_text()
+
+
+def test_the_token_of_the_environment_has_precedence(server, root, user):
+    assert user.log_in(server, "prod", root).returncode == 0
+    refused = user.run("alerts", "--url", server.http, TIDEGATE_TOKEN="tdg_wrong")
+    assert refused.returncode != 0 and "checksum" in refused.stderr
+    # It may not be for the server of the context.
+    elsewhere = user.run("alerts", TIDEGATE_TOKEN=root)
+    assert elsewhere.returncode != 0 and "127.0.0.1:8000" in elsewhere.stderr
+
+
+def test_a_key_is_sent_only_to_the_server_that_it_was_saved_for(server, root, user):
+    assert user.log_in(server, "prod", root).returncode == 0
+    seen = []
+
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self):
+            seen.append(self.headers.get("Authorization"))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"[]")
+
+        def log_message(self, *_):
+            pass
+
+    other = HTTPServer(("127.0.0.1", 0), Other)
+    serving = Thread(target=other.handle_request)
+    serving.start()
+    user.run("alerts", "--url", f"http://127.0.0.1:{other.server_port}")
+    serving.join(PATIENCE_S)
+    other.server_close()
+    assert seen == [None]
+
+
+def test_contexts_that_others_can_read_are_not_used(server, root, user):
+    assert user.log_in(server, "prod", root).returncode == 0
+    user.file.chmod(0o644)
+    refused = user.run("alerts")
+    assert refused.returncode != 0 and "chmod 600" in refused.stderr and root not in refused.stderr
+
+
+def test_a_terminal_does_not_show_the_key(server, root, user):
+    master, slave = pty.openpty()
+    command = [BINARY, "login", "--url", server.http]
+    process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=user.environment)
+    os.close(slave)
+    shown = b""
+    while b"API key:" not in shown:
+        shown += os.read(master, 1024)
+    # What was mistyped can be taken back.
+    os.write(master, f"x\x7f{root}\r".encode())
+    try:
+        while part := os.read(master, 1024):
+            shown += part
+    except OSError:
+        # The terminal is closed once the command has ended.
+        pass
+    assert process.wait(PATIENCE_S) == 0, shown
+    os.close(master)
+    assert b"key:root" in shown and root.encode() not in shown
+    assert root in user.file.read_text()
+
+
+def test_a_server_without_authentication_needs_no_login(start, user):
+    server = start(MODELS / "digits")
+    refused = user.log_in(server, "open", "tdg_any")
+    assert refused.returncode != 0 and "authentication is off" in refused.stderr
