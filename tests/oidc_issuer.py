@@ -31,7 +31,8 @@ def new_key(key_id, algorithm):
 class OidcIssuer:
     """The running provider. It forgets everything when it is restarted, but for its keys and clients."""
 
-    def __init__(self, *keys):
+    def __init__(self, *keys, redirect="http://127.0.0.1:1/callback", lifetime_s=300):
+        self.redirect, self.lifetime_s = redirect, lifetime_s
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -41,6 +42,7 @@ class OidcIssuer:
 
     def start(self, *keys):
         settings = {"url": self.url, "port": self.port, "jwks": {"keys": keys}, "provider": str(PROVIDER)}
+        settings |= {"redirect": self.redirect, "lifetime": self.lifetime_s}
         command = ["node", ROOT / "tests/oidc/issuer.mjs", json.dumps(settings)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         for line in self.process.stdout:

@@ -10,7 +10,7 @@
 //! ```
 //! use tidegate_console::{Frame, Tone, not_found};
 //!
-//! let frame = Frame { version: "1.0", state: "ready", tone: Tone::Good, firing: 0, now_ms: 0 };
+//! let frame = Frame { version: "1.0", state: "ready", tone: Tone::Good, firing: 0, now_ms: 0, user: None };
 //! let html = not_found("there is no model <b>").render(&frame);
 //! assert!(html.starts_with("<!DOCTYPE html>") && html.contains("&lt;b&gt;"));
 //! ```
@@ -27,6 +27,7 @@ mod events;
 mod format;
 mod home;
 mod listing;
+mod login;
 mod meter;
 mod model;
 mod models;
@@ -46,11 +47,12 @@ pub use endpoint::{Endpoint, ObjectiveTrend, VersionTraffic};
 pub use events::Events;
 pub use home::{EndpointRow, Home, Problem};
 pub use listing::Listing;
+pub use login::{Forbidden, Login};
 pub use model::{Model, Tensor, VersionDetail};
 pub use models::{Models, VersionRow, VersionState};
 pub use not_found::not_found;
 pub use objectives::{ObjectiveRow, Objectives, describe_target};
-pub use page::{Frame, Page, Part};
+pub use page::{Frame, Page, Part, User};
 pub use range::Range;
 pub use section::Section;
 pub use trial::{Trial, TrialAnswer};

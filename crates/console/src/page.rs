@@ -5,6 +5,7 @@ use maud::{DOCTYPE, Markup, html};
 use crate::asset::{icon, script, style};
 use crate::badge::{Tone, badge};
 use crate::format::clock;
+use crate::login::sign_out;
 use crate::section::Section;
 
 /// The state of the server that every page shows.
@@ -20,6 +21,17 @@ pub struct Frame {
     pub firing: usize,
     /// The time of this state, in Unix milliseconds.
     pub now_ms: u64,
+    /// Who looks at the page; `None` if the server does not ask.
+    pub user: Option<User>,
+}
+
+/// Who looks at a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The name of the principal.
+    pub name: String,
+    /// Whether they have a session that they may end.
+    pub may_sign_out: bool,
 }
 
 /// A page.
@@ -120,6 +132,10 @@ impl Page {
                         // `role="status"`: the script writes here when updates stop, and screen
                         // readers say it.
                         @if is_live { span #live-state role="status" {} }
+                        @if let Some(user) = &frame.user {
+                            span.user title=(user.name) { (user.name) }
+                            @if user.may_sign_out { (sign_out()) }
+                        }
                     }
                 }
             }

@@ -18,6 +18,7 @@ pub struct Credentials<'a> {
     headers: &'a HeaderMap,
     pub(crate) caller: Option<&'a Caller>,
     pub(crate) certificate: Option<&'a ClientCertificate>,
+    pub(crate) takes_session: bool,
 }
 
 impl<'a> Credentials<'a> {
@@ -31,6 +32,17 @@ impl<'a> Credentials<'a> {
             headers,
             caller: None,
             certificate: None,
+            takes_session: false,
+        }
+    }
+
+    /// The same, where the cookie of a session counts for a request without credentials in its
+    /// headers. A cookie that is wrong or of a session that has ended counts as none.
+    #[must_use]
+    pub fn or_session(self) -> Self {
+        Self {
+            takes_session: true,
+            ..self
         }
     }
 
@@ -56,6 +68,12 @@ impl<'a> Credentials<'a> {
         Self { caller, ..self }
     }
 
+    /// Whether there are any in the headers besides a cookie, right or wrong.
+    pub fn are_sent(&self) -> bool {
+        let mut names = Self::HEADERS.into_iter();
+        names.any(|name| self.headers.contains_key(name))
+    }
+
     /// The headers.
     pub fn headers(&self) -> &'a HeaderMap {
         self.headers
@@ -70,6 +88,12 @@ pub struct Caller {
 }
 
 impl Caller {
+    pub(crate) fn known(identity: Arc<Identity>) -> Self {
+        Self {
+            identity: Some(identity),
+        }
+    }
+
     /// Who it is.
     pub fn principal(&self) -> &Principal {
         self.identity

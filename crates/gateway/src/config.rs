@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use tidegate_tokens::JwtIssuerConfig;
 
-use crate::{BindingConfig, Grant, PatternError, Permission, Permissions, ResourcePattern, Role};
+use crate::{
+    BindingConfig, Grant, LoginConfig, PatternError, Permission, Permissions, ResourcePattern, Role,
+};
 
 /// The `[auth]` section of `tidegate.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +28,8 @@ pub struct AuthConfig {
     pub issuer: Vec<JwtIssuerConfig>,
     /// The roles of the subjects of tokens.
     pub binding: Vec<BindingConfig>,
+    /// How people log in to the console.
+    pub login: LoginConfig,
 }
 
 impl Default for AuthConfig {
@@ -38,6 +42,7 @@ impl Default for AuthConfig {
             anonymous: Vec::new(),
             issuer: Vec::new(),
             binding: Vec::new(),
+            login: LoginConfig::default(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The three steps.
 
+mod login;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,11 +10,13 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tidegate_store::now_ms;
 use tidegate_tokens::{JwtConfigError, JwtIssuerConfig, JwtVerifier, KeyStatus, VerifiedToken};
 
+pub use self::login::{LoggedIn, ProviderLogin};
 use crate::bindings::Bindings;
+use crate::login::Logins;
 use crate::{
     Authorized, BadCredentials, BindingConfig, BindingError, Caller, ClientCertificate,
-    Credentials, Denied, Grant, Identity, KeyTable, Limiter, Permission, Permitted, Principal,
-    Resource,
+    Credentials, Denied, Grant, Identity, KeyTable, Limiter, LoginConfigError, Permission,
+    Permitted, Principal, Resource,
 };
 
 /// Decides about every request, whatever front end it came through.
@@ -24,7 +28,6 @@ pub struct Gateway {
     limiter: Option<Arc<Limiter>>,
 }
 
-#[derive(Debug)]
 struct Protected {
     /// `None` until the keys were read for the first time.
     keys: ArcSwapOption<KeyTable>,
@@ -33,19 +36,21 @@ struct Protected {
     tokens: Option<Tokens>,
     /// The roles of client certificates.
     certificates: Bindings,
+    /// `None` if nobody can log in with a browser.
+    logins: Option<Logins>,
+}
+
+/// Without keys, tokens and sessions.
+impl fmt::Debug for Protected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Protected").finish_non_exhaustive()
+    }
 }
 
 /// What tokens are checked with.
 struct Tokens {
     verifier: JwtVerifier,
     bindings: Bindings,
-}
-
-/// Without the verified tokens.
-impl fmt::Debug for Tokens {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tokens").finish_non_exhaustive()
-    }
 }
 
 impl Gateway {
@@ -69,6 +74,7 @@ impl Gateway {
                 anonymous: Arc::new(anonymous),
                 tokens: None,
                 certificates: Bindings::default(),
+                logins: None,
             }),
             limiter: None,
         }
@@ -164,11 +170,17 @@ impl Gateway {
     /// Who sends a request, if that can be said without waiting; `None` if it cannot, and for
     /// credentials that are wrong.
     pub fn known_caller(&self, credentials: Credentials<'_>) -> Option<Caller> {
+        if let Some(caller) = credentials.caller {
+            return Some(caller.clone());
+        }
         let Some(protected) = &self.protected else {
             return Some(Caller { identity: None });
         };
         let identity = match secret(credentials.headers()).ok()? {
-            None => protected.of_connection(credentials.certificate).ok()?,
+            None => match protected.of_session(credentials) {
+                Some(identity) => identity,
+                None => protected.of_connection(credentials.certificate).ok()?,
+            },
             Some(secret) if KeyTable::is_key(secret) => protected.of_key(secret).ok()?,
             Some(token) => {
                 let tokens = protected.tokens.as_ref()?;
@@ -176,9 +188,7 @@ impl Gateway {
                 tokens.identity(&verified)
             }
         };
-        Some(Caller {
-            identity: Some(identity),
-        })
+        Some(Caller::known(identity))
     }
 
     /// Checks whether the caller has a permission on a resource.
@@ -250,6 +260,11 @@ impl Protected {
     async fn authenticate(&self, credentials: Credentials<'_>) -> Result<Arc<Identity>, Denied> {
         let secret = secret(credentials.headers()).map_err(Denied::BadCredentials)?;
         let Some(secret) = secret else {
+            if credentials.takes_session
+                && let Some(identity) = self.use_session(credentials.headers())
+            {
+                return Ok(identity);
+            }
             return self.of_connection(credentials.certificate);
         };
         if !KeyTable::is_key(secret) {
@@ -319,6 +334,9 @@ pub enum TokensError {
     /// Of a binding.
     #[error(transparent)]
     Binding(#[from] BindingError),
+    /// Of logins.
+    #[error(transparent)]
+    Login(#[from] LoginConfigError),
 }
 
 /// The secret that a request carries.

@@ -83,8 +83,16 @@ impl KeyTable {
         if !has_valid_checksum(key) {
             return Err(BadCredentials::Checksum);
         }
-        let digest = KeyDigest::of(key);
-        let entry = self.entry(&digest).ok_or(BadCredentials::UnknownKey)?;
+        self.find_digest(&KeyDigest::of(key), now_ms)
+    }
+
+    /// The owner of the key with a digest.
+    pub(crate) fn find_digest(
+        &self,
+        digest: &KeyDigest,
+        now_ms: i64,
+    ) -> Result<&Arc<Identity>, BadCredentials> {
+        let entry = self.entry(digest).ok_or(BadCredentials::UnknownKey)?;
         if entry.identity.has_expired(now_ms) {
             return Err(BadCredentials::ExpiredKey);
         }

@@ -51,6 +51,7 @@ mod gateway;
 mod identity;
 mod key_table;
 mod limits;
+mod login;
 mod permission;
 mod resource;
 mod role;
@@ -74,14 +75,16 @@ pub use client_certificate::ClientCertificate;
 pub use config::{AuthConfig, GrantConfig};
 pub use delegation::{ChangedBy, HeldPermission};
 pub use denied::{BadCredentials, Denied, Limited, LimitedBy};
-pub use gateway::{Gateway, TokensError};
+pub use gateway::{Gateway, LoggedIn, ProviderLogin, TokensError};
 pub use identity::{Identity, LastUsed, Principal};
 pub use key_table::{KeyTable, StoredKey};
 pub use limits::{
     Charge, DatabaseQuotas, LimitConfig, LimitError, LimitStatus, Limiter, LimitsConfig,
     PolicyStatus, QuotaStore, QuotaUnavailable, WhenUnavailable,
 };
+pub use login::{LoginConfig, LoginConfigError};
 pub use permission::{Permission, Permissions};
 pub use resource::{AllResources, PatternError, Resource, ResourceKind, ResourcePattern};
 pub use role::{Grant, Role, UnknownRole};
 pub use sliding_window::SlidingWindow;
+pub use tidegate_tokens::{LoginAnswer, LoginError};

@@ -288,13 +288,14 @@ fn check_addresses(sections: &ServerSections) -> Result<(), ComponentsError> {
     }
 }
 
-fn protected(auth: &AuthConfig) -> Result<Gateway, ComponentsError> {
+fn protected(auth: &AuthConfig, has_tls: bool) -> Result<Gateway, ComponentsError> {
     let gateway = Gateway::protected(auth.anonymous_grants()?);
     let gateway = gateway.with_certificates(&auth.binding)?;
-    if auth.issuer.is_empty() {
-        return Ok(gateway);
-    }
-    Ok(gateway.with_tokens(&auth.issuer, &auth.binding)?)
+    let gateway = match auth.issuer.is_empty() {
+        true => gateway,
+        false => gateway.with_tokens(&auth.issuer, &auth.binding)?,
+    };
+    Ok(gateway.with_login(&auth.login, &auth.issuer, &auth.binding, has_tls)?)
 }
 
 /// The gateway that a configuration asks for; from within a runtime. Without a database of its own for keys and quotas, it
@@ -304,12 +305,13 @@ fn protected(auth: &AuthConfig) -> Result<Gateway, ComponentsError> {
 /// A resource of `auth.anonymous` that cannot be read, or a limit that cannot be meant.
 pub fn gateway(
     auth: &AuthConfig,
+    tls: &TlsConfig,
     limits: &LimitsConfig,
     registry_database: &str,
 ) -> Result<Gateway, ComponentsError> {
     let gateway = match auth.enabled {
         false => Gateway::open(),
-        true => protected(auth)?,
+        true => protected(auth, tls.cert_file.is_some())?,
     };
     if limits.rule.is_empty() {
         return Ok(gateway);

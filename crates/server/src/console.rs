@@ -7,13 +7,16 @@
 mod answer;
 mod assets;
 mod config;
+mod denied_page;
 mod form;
 mod frame;
+mod login;
 mod metrics;
 mod page_query;
 mod pages;
 mod pretty;
 mod stream;
+mod visitor;
 
 use std::sync::Arc;
 
@@ -24,6 +27,7 @@ use tidegate_gateway::Permission;
 use tokio::sync::Semaphore;
 
 pub use self::config::ConsoleConfig;
+pub(crate) use self::denied_page::denied_page;
 pub(crate) use self::metrics::ConsoleMetrics;
 use crate::alerting::Alerting;
 use crate::clock::now_ms;
@@ -119,7 +123,11 @@ fn routes(console: &Console) -> Routes<Arc<Console>> {
 const POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /// The answer with headers that keep browsers from running or showing foreign content.
-async fn guarded(mut response: Response) -> Response {
+async fn guarded(response: Response) -> Response {
+    with_guards(response)
+}
+
+fn with_guards(mut response: Response) -> Response {
     let guards: [(HeaderName, &str); 4] = [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         // For browsers that do not know `frame-ancestors`.

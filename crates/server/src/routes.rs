@@ -16,9 +16,13 @@ use tidegate_gateway::{Caller, Credentials, Gateway, Permission};
 use tidegate_serving::{ErrorCode, InferError};
 
 use crate::audit::{Action, AuditLog, AuditStates, DeniedAction, Peer};
+use crate::console::denied_page;
 use crate::origin;
 use crate::request_memory::for_same_client;
 use crate::rest::ApiError;
+
+/// The beginning of the paths of the console.
+const CONSOLE: &str = "/console";
 
 /// Routes that share a state `S`, with their part of the OpenAPI description.
 pub(crate) struct Routes<S> {
@@ -227,6 +231,8 @@ impl Routes<()> {
                         audit: audit.clone(),
                         permission: entry.permission,
                         action: entry.action,
+                        is_console: entry.path.starts_with(CONSOLE),
+                        is_read: entry.method == MethodFilter::GET,
                     };
                     entry.handler.layer(from_fn_with_state(guard, admit))
                 }
@@ -244,15 +250,19 @@ struct RouteGuard {
     audit: AuditLog,
     permission: Permission,
     action: Option<AuditedAction>,
+    /// Whether it is of the console, which sessions are for.
+    is_console: bool,
+    /// Whether the method changes nothing.
+    is_read: bool,
 }
 
 /// Lets a request through to its handler if its caller may. The handler finds the [`Caller`] among
 /// the extensions of the request.
 async fn admit(State(guard): State<RouteGuard>, mut request: Request, next: Next) -> Response {
     let name = resource_name(&mut request).await;
-    let caller = match guard.check(credentials(&request), name).await {
+    let caller = match guard.check(guard.credentials(&request), name).await {
         Ok(caller) => caller,
-        Err(error) => return guard.denied(credentials(&request), error),
+        Err(error) => return guard.denied(&request, error),
     };
     request.extensions_mut().insert(caller.clone());
     match guard.action {
@@ -264,18 +274,27 @@ async fn admit(State(guard): State<RouteGuard>, mut request: Request, next: Next
     }
 }
 
-fn credentials(request: &Request) -> Credentials<'_> {
-    Credentials::of(request.headers()).with_extensions(request.extensions())
-}
-
 impl RouteGuard {
+    fn credentials<'a>(&self, request: &'a Request) -> Credentials<'a> {
+        let own = Credentials::of(request.headers()).with_extensions(request.extensions());
+        match self.is_console {
+            true => own.or_session(),
+            false => own,
+        }
+    }
+
+    /// Whether no page of another site may send it. A browser sends what such a page tells it to, with
+    /// the credentials of its user.
+    fn must_be_own(&self) -> bool {
+        self.permission.is_change() || (self.is_console && !self.is_read)
+    }
+
     async fn check(
         &self,
         credentials: Credentials<'_>,
         name: String,
     ) -> Result<Caller, InferError> {
-        // A browser sends what a page of another site tells it to, with the credentials of its user.
-        if self.permission.is_change() && !origin::is_own(credentials.headers()) {
+        if self.must_be_own() && !origin::is_own(credentials.headers()) {
             let message = "a page of another site sent this request; nothing was done";
             return Err(InferError::new(ErrorCode::ForeignOrigin, message));
         }
@@ -284,12 +303,16 @@ impl RouteGuard {
         Ok(authorized.caller().clone())
     }
 
-    fn denied(&self, credentials: Credentials<'_>, error: InferError) -> Response {
+    fn denied(&self, request: &Request, error: InferError) -> Response {
+        let page = match self.is_console && self.is_read {
+            true => denied_page(&self.gateway, request, &error),
+            false => None,
+        };
         let action = self
             .action
             .map_or(self.permission.name(), |action| action.name);
-        let denied = DeniedAction::new(action, &self.gateway, credentials);
-        let mut response = ApiError::from(error).into_response();
+        let denied = DeniedAction::new(action, &self.gateway, self.credentials(request));
+        let mut response = page.unwrap_or_else(|| ApiError::from(error).into_response());
         response.extensions_mut().insert(denied);
         response
     }

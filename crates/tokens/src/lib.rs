@@ -51,5 +51,7 @@ pub use compact::{UnverifiedToken, unverified};
 pub use config::{JwtConfigError, JwtIssuerConfig};
 pub use error::TokenError;
 pub use issuer::KeyStatus;
-pub use login::{LoginAnswer, LoginError, LoginStart, OidcLogin, OidcLoginConfig, PendingLogin};
+pub use login::{
+    LoginAnswer, LoginError, LoginSeal, LoginStart, OidcLogin, OidcLoginConfig, PendingLogin,
+};
 pub use verifier::JwtVerifier;

@@ -1,5 +1,7 @@
 //! Login of people in a browser: the authorization code flow of OpenID Connect with PKCE (RFC 7636).
 
+mod seal;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,6 +17,8 @@ use serde_json::Value;
 use crate::config::safe_url;
 use crate::fetch::{Fetcher, Metadata};
 use crate::{JwtConfigError, JwtIssuerConfig, JwtVerifier, TokenError, VerifiedToken};
+
+pub use self::seal::LoginSeal;
 
 /// How long a person may take to log in.
 const MAX_LOGIN: Duration = Duration::from_secs(600);
@@ -183,6 +187,23 @@ impl OidcLogin {
         code: &str,
     ) -> Result<String, LoginError> {
         let url = endpoint(metadata.token_endpoint.as_deref())?;
+        let (form, authorization) = self.token_request(metadata, pending, code);
+        let posted = self.fetcher.post_form(&url, form, authorization);
+        let body = posted
+            .await
+            .map_err(|error| LoginError::Issuer(error.to_string()))?;
+        let answer = serde_json::from_slice::<TokenAnswer>(&body);
+        let answer = answer.map_err(|_| LoginError::Issuer("there is no ID token".to_owned()))?;
+        Ok(answer.id_token)
+    }
+
+    /// The form that asks for the token, and the credentials of this client.
+    fn token_request(
+        &self,
+        metadata: &Metadata,
+        pending: &PendingLogin,
+        code: &str,
+    ) -> (String, Option<String>) {
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "authorization_code")
             .append_pair("code", code)
@@ -197,13 +218,7 @@ impl OidcLogin {
             Some(secret) => Some(basic(&self.config.client_id, secret)),
             None => None,
         };
-        let posted = self.fetcher.post_form(&url, form.finish(), authorization);
-        let body = posted
-            .await
-            .map_err(|error| LoginError::Issuer(error.to_string()))?;
-        let answer = serde_json::from_slice::<TokenAnswer>(&body);
-        let answer = answer.map_err(|_| LoginError::Issuer("there is no ID token".to_owned()))?;
-        Ok(answer.id_token)
+        (form.finish(), authorization)
     }
 
     /// What an ID token must have besides (OpenID Connect Core 1.0, section 3.1.3.7).

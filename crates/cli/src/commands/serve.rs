@@ -101,7 +101,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let models = Models::new(config.models, engines.clone(), &registry);
     let models = Arc::new(models.with_trials(trials.clone()));
     let database = registry_database(&config.registry, config.data.as_deref());
-    let gateway = tidegate_server::gateway(&config.auth, &config.limits, &database)?;
+    let gateway = tidegate_server::gateway(&config.auth, &config.tls, &config.limits, &database)?;
     let mut serving = Serving::new(models.clone()).with_gateway(Arc::new(gateway));
     if let Some(cache) = tidegate_server::answer_cache(&config.cache)? {
         serving = serving.with_cache(cache);

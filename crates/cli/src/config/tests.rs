@@ -196,6 +196,12 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
     limits.rule.push(every_key_of_a_limit());
     auth.issuer.push(every_key_of_an_issuer());
     auth.binding.push(every_key_of_a_binding());
+    auth.login = tidegate_gateway::LoginConfig {
+        public_url: Some("a path".to_owned()),
+        issuer: Some("a path".to_owned()),
+        client_secret_file: Some(PathBuf::from("a path")),
+        ..auth.login
+    };
     (fleet.follow, fleet.memory_budget_bytes) = (Some(true), Some(1));
     let path = || Some(PathBuf::from("a path"));
     let text = || Some("a path".to_owned());
@@ -283,6 +289,12 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
                 "{section}.{list}.{key} is not in the reference"
             );
         }
+    }
+    let auth = all.get_mut("auth").and_then(toml::Value::as_table_mut);
+    let login = auth.unwrap().remove("login").unwrap();
+    for (key, value) in login.as_table().unwrap() {
+        let (key, variable) = (format!("auth.login.{key}"), format!("auth__login__{key}"));
+        check_row(&page, &key, &variable, value);
     }
     let budgets = all
         .get_mut("cost")

@@ -72,6 +72,7 @@ fn the_page_is_whole_without_anything_to_show_and_escapes_the_name() {
         tone: Tone::Good,
         firing: 0,
         now_ms: NOW,
+        user: None,
     };
     let page = endpoint(Vec::new()).page().render(&frame);
     assert!(

@@ -51,19 +51,35 @@ impl AuditLog {
         let Some(audit) = self.audit.clone() else {
             return Ok(Recording(None));
         };
-        let (actor, tenant) = names_of(action.caller);
-        let mut entry = AuditEntry::new(&actor, action.name, "started")
-            .about(action.kind, &self.redactor.text(beginning(action.resource)));
-        entry.tenant = tenant;
-        if let Some(source) = action.source {
-            entry.source = source.to_canonical().to_string();
-        }
+        let entry = self.entry(&action, "started");
         record(&audit, entry.clone(), "nothing was done").await?;
         Ok(Recording(Some(Begun {
             audit,
             redactor: self.redactor.clone(),
             entry,
         })))
+    }
+
+    /// Records something that is about to happen and cannot fail, in one row.
+    ///
+    /// # Errors
+    /// [`ErrorCode::AuditUnavailable`] if it cannot be recorded and must be: then it must not happen.
+    pub(crate) async fn record(&self, action: Action<'_>) -> Result<(), InferError> {
+        let Some(audit) = &self.audit else {
+            return Ok(());
+        };
+        record(audit, self.entry(&action, "ok"), "nothing was done").await
+    }
+
+    fn entry(&self, action: &Action<'_>, result: &str) -> AuditEntry {
+        let (actor, tenant) = names_of(action.caller);
+        let mut entry = AuditEntry::new(&actor, action.name, result)
+            .about(action.kind, &self.redactor.text(beginning(action.resource)));
+        entry.tenant = tenant;
+        if let Some(source) = action.source {
+            entry.source = source.to_canonical().to_string();
+        }
+        entry
     }
 }
 

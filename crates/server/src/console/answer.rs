@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use tidegate_console::{Page, not_found};
 
 use super::frame::frame;
+use super::visitor::Visitor;
 use super::{Console, stream};
 use crate::blocking::run_page;
 use crate::clock::now_ms;
@@ -27,17 +28,18 @@ impl<F: Fn(&Console, u64) -> Result<Page, String> + Send + Sync + 'static> PageQ
 /// The page; its stream, if that is asked for.
 pub(super) async fn answer(
     console: Arc<Console>,
-    headers: &HeaderMap,
+    visitor: &Visitor,
     query: impl PageQuery,
 ) -> Response {
+    let headers = &visitor.headers;
     let wants_stream = headers
         .get(header::ACCEPT)
         .is_some_and(|accept| accept.as_bytes() == b"text/event-stream");
     let mut response = match wants_stream {
         // A page elsewhere could not read it, and would take the place of one of ours.
         true if !origin::is_own(headers) => StatusCode::FORBIDDEN.into_response(),
-        true => stream::open(console, query),
-        false => whole(console, headers, query).await,
+        true => stream::open(console, visitor.clone(), query),
+        false => whole(console, visitor, query).await,
     };
     response
         .headers_mut()
@@ -46,8 +48,8 @@ pub(super) async fn answer(
     response
 }
 
-async fn whole(console: Arc<Console>, headers: &HeaderMap, query: impl PageQuery) -> Response {
-    render(console, headers, move |console, now_ms| {
+async fn whole(console: Arc<Console>, visitor: &Visitor, query: impl PageQuery) -> Response {
+    render(console, visitor, move |console, now_ms| {
         match query(console, now_ms) {
             Ok(page) => (StatusCode::OK, page),
             Err(what) => (StatusCode::NOT_FOUND, not_found(&what)),
@@ -60,22 +62,26 @@ async fn whole(console: Arc<Console>, headers: &HeaderMap, query: impl PageQuery
 /// longer than a request.
 pub(super) async fn render(
     console: Arc<Console>,
-    headers: &HeaderMap,
+    visitor: &Visitor,
     query: impl FnOnce(&Console, u64) -> (StatusCode, Page) + Send + 'static,
 ) -> Response {
     let config = console.front_end.config.clone();
     let memory = request_memory::begin(&console.front_end.memory);
+    let user = visitor.user(console.gateway());
     let rendered = run_page(move || {
         let now_ms = now_ms();
         let (status, page) = query(&console, now_ms);
-        let html = page.render(&frame(&console, now_ms));
+        let html = page.render(&frame(&console, now_ms, user));
         (status, html.into_bytes())
     });
     let (status, html) = match rendered.await {
         Ok(rendered) => rendered,
         Err(error) => return ApiError::from(error).into_response(),
     };
-    let (content_type, encoding) = ("text/html; charset=utf-8", Encoding::accepted(headers));
+    let (content_type, encoding) = (
+        "text/html; charset=utf-8",
+        Encoding::accepted(&visitor.headers),
+    );
     match body::answer(html, content_type, encoding, &config, memory).await {
         Ok(mut response) => {
             *response.status_mut() = status;

@@ -1,12 +1,12 @@
 //! The bar at the top of every page.
 
-use tidegate_console::{Frame, Tone};
+use tidegate_console::{Frame, Tone, User};
 
 use crate::console::Console;
 use crate::describe::SERVER_VERSION;
 
 /// The version and state of the server, and how many alerts fire.
-pub(super) fn frame(console: &Console, now_ms: u64) -> Frame {
+pub(super) fn frame(console: &Console, now_ms: u64, user: Option<User>) -> Frame {
     let (state, tone) = match (
         console.front_end.lifecycle.is_stopping(),
         console.front_end.lifecycle.has_started(),
@@ -29,5 +29,6 @@ pub(super) fn frame(console: &Console, now_ms: u64) -> Frame {
         tone,
         firing,
         now_ms,
+        user,
     }
 }

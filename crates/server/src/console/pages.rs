@@ -14,14 +14,17 @@ mod trial;
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::response::Response;
+use http::Uri;
 use tidegate_gateway::Permission::{Call, ManageAlerts, Public, ViewOperations};
 use utoipa::openapi::OpenApi;
 
 use super::answer::answer;
 use super::assets;
+use super::login;
 use super::page_query::MAX_QUERY;
+use super::visitor::Visitor;
 use crate::console::Console;
 use crate::routes::Routes;
 
@@ -56,12 +59,17 @@ pub(super) fn routes() -> Routes<Arc<Console>> {
         .get("/console/try", ViewOperations, trial::show)
         .post("/console/try", Call, trial::send)
         .get("/console/assets/{name}", Public, assets::asset)
-        .get("/console/{*path}", Public, missing)
+        .get("/console/login", Public, login::show)
+        .post("/console/login", Public, login::with_key)
+        .get("/console/login/oidc", Public, login::to_provider)
+        .get("/console/login/callback", Public, login::from_provider)
+        .post("/console/logout", Public, login::log_out)
+        .get("/console/{*path}", ViewOperations, missing)
 }
 
-async fn missing(State(console): State<Arc<Console>>, request: Request) -> Response {
-    let path: String = request.uri().path().chars().take(MAX_QUERY).collect();
-    answer(console, request.headers(), move |_, _| {
+async fn missing(State(console): State<Arc<Console>>, visitor: Visitor, uri: Uri) -> Response {
+    let path: String = uri.path().chars().take(MAX_QUERY).collect();
+    answer(console, &visitor, move |_, _| {
         Err(format!("There is nothing at {path}."))
     })
     .await

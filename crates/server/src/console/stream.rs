@@ -16,6 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::Console;
 use super::answer::PageQuery;
 use super::frame::frame;
+use super::visitor::Visitor;
 use crate::blocking::run_blocking;
 use crate::clock::now_ms;
 
@@ -26,6 +27,7 @@ const QUERY_EVERY: Duration = Duration::from_secs(5);
 struct OpenPage<Q> {
     console: Arc<Console>,
     query: Arc<Q>,
+    visitor: Visitor,
     /// The parts as they were sent.
     sent: HashMap<&'static str, String>,
     is_new: bool,
@@ -41,7 +43,7 @@ struct Part<'a> {
 
 /// Sends the parts of a page now, and each again when it has changed, until the server stops or the
 /// page is closed.
-pub(super) fn open(console: Arc<Console>, query: impl PageQuery) -> Response {
+pub(super) fn open(console: Arc<Console>, visitor: Visitor, query: impl PageQuery) -> Response {
     let Ok(permit) = console.streams.clone().try_acquire_owned() else {
         console.metrics.stream_refused();
         let message = "too many pages with live updates (console.max_streams)";
@@ -57,6 +59,7 @@ pub(super) fn open(console: Arc<Console>, query: impl PageQuery) -> Response {
     let page = OpenPage {
         console,
         query: Arc::new(query),
+        visitor,
         sent: HashMap::new(),
         is_new: true,
         _permit: permit,
@@ -80,11 +83,14 @@ impl<Q: PageQuery> OpenPage<Q> {
         } else {
             tokio::time::sleep(QUERY_EVERY).await;
         }
+        if !self.visitor.is_still_known(self.console.gateway()) {
+            return None;
+        }
         let (console, query) = (self.console.clone(), self.query.clone());
         let parts = run_blocking(move || {
             let now_ms = now_ms();
             query(&console, now_ms)
-                .map(|page| page.live_parts(&frame(&console, now_ms)))
+                .map(|page| page.live_parts(&frame(&console, now_ms, None)))
                 // What the page shows may be gone by now: then the page stays as it is.
                 .unwrap_or_default()
         });

@@ -12,11 +12,13 @@ use crate::{ServerComponents, ServerConfig};
 
 /// The routes that probes, load balancers and newcomers read without credentials, and no
 /// others.
-const PUBLIC: [&str; 12] = [
+const PUBLIC: [&str; 14] = [
     "/",
     "/api/whoami",
     "/console/assets/{name}",
-    "/console/{*path}",
+    "/console/login",
+    "/console/login/oidc",
+    "/console/login/callback",
     "/v1/models/{model}",
     "/v2",
     "/v2/health/live",
@@ -26,6 +28,10 @@ const PUBLIC: [&str; 12] = [
     "/docs",
     "/openapi.json",
 ];
+
+/// The forms of the console that begin and end a session. They check that they come from a page of
+/// the server, and change nothing else.
+const SESSION_FORMS: [&str; 2] = ["/console/login", "/console/logout"];
 
 /// Every route of a server, with the methods that OpenAPI describes.
 fn declared() -> (BTreeMap<(&'static str, String), Permission>, Operations) {
@@ -103,7 +109,11 @@ async fn every_described_operation_declares_a_permission() {
 async fn only_probes_and_descriptions_are_public() {
     for ((method, path), permission) in declared().0 {
         let is_public = permission == Permission::Public;
-        let may_be = method == "GET" && PUBLIC.contains(&path.as_str());
+        let may_be = match method {
+            "GET" => PUBLIC.contains(&path.as_str()),
+            "POST" => SESSION_FORMS.contains(&path.as_str()),
+            _ => false,
+        };
         assert!(!is_public || may_be, "{method} {path} is public");
     }
 }
@@ -118,12 +128,14 @@ async fn what_changes_the_server_needs_a_permission_to_change() {
         "/v2/repository/index",
     ];
     for ((method, path), permission) in declared().0 {
+        let path = path.as_str();
         if path == "/api/keys" {
             // Also to read them: what keys there are is for those who manage them.
             assert_eq!(permission, Permission::ManageKeys);
             continue;
         }
-        let is_question = method == "GET" || QUESTIONS.contains(&path.as_str());
+        let is_question =
+            method == "GET" || QUESTIONS.contains(&path) || SESSION_FORMS.contains(&path);
         assert_eq!(permission.is_change(), !is_question, "{method} {path}");
     }
 }

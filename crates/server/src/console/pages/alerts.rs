@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use http::HeaderMap;
 use serde::Deserialize;
 use tidegate_console::{Alerts, Listing, NewSilence};
 use tidegate_observe::AlertState;
@@ -18,6 +17,7 @@ use crate::console::Console;
 use crate::console::answer::{answer, render};
 use crate::console::form::{Form, Refused};
 use crate::console::page_query::{Asked, ListQuery, asked};
+use crate::console::visitor::Visitor;
 
 /// How long a silence lasts by default, in seconds.
 const USUAL_LENGTH_S: u64 = 7200;
@@ -37,13 +37,13 @@ pub(super) async fn show(
     State(console): State<Arc<Console>>,
     query: Asked<ListQuery>,
     wanted: Asked<SilenceQuery>,
-    headers: HeaderMap,
+    visitor: Visitor,
 ) -> Response {
     let listing = asked(query).listing();
     let key = wanted
         .map(|Query(wanted)| wanted.silence)
         .unwrap_or_default();
-    answer(console, &headers, move |console, now_ms| {
+    answer(console, &visitor, move |console, now_ms| {
         let new = NewSilence {
             duration_s: USUAL_LENGTH_S,
             matchers: matchers(&console.alerting, &key),
@@ -58,12 +58,12 @@ pub(super) async fn show(
 pub(super) async fn silence(
     State(console): State<Arc<Console>>,
     states: AuditStates,
-    headers: HeaderMap,
+    visitor: Visitor,
     body: Body,
 ) -> Response {
-    let form = match Form::read(&console.front_end.config, &headers, body).await {
+    let form = match Form::read(&console.front_end.config, &visitor.headers, body).await {
         Ok(form) => form,
-        Err(refused) => return again(console, &headers, NewSilence::default(), refused).await,
+        Err(refused) => return again(console, &visitor, NewSilence::default(), refused).await,
     };
     let new = NewSilence {
         matchers: form.text("matchers"),
@@ -75,7 +75,7 @@ pub(super) async fn silence(
     match add(&console, &new, &states).await {
         // A redirect, so that loading the page again does not send the form again.
         Ok(()) => Redirect::to(SILENCES_PAGE).into_response(),
-        Err(refused) => again(console, &headers, new, refused).await,
+        Err(refused) => again(console, &visitor, new, refused).await,
     }
 }
 
@@ -109,11 +109,11 @@ pub(super) async fn expire(
     State(console): State<Arc<Console>>,
     Path(id): Path<String>,
     states: AuditStates,
-    headers: HeaderMap,
+    visitor: Visitor,
     body: Body,
 ) -> Response {
-    if let Err(refused) = Form::read(&console.front_end.config, &headers, body).await {
-        return again(console, &headers, NewSilence::default(), refused).await;
+    if let Err(refused) = Form::read(&console.front_end.config, &visitor.headers, body).await {
+        return again(console, &visitor, NewSilence::default(), refused).await;
     }
     states.before(console.alerting.described_silence(&id));
     // `None` if it has ended meanwhile: that is what was wanted.
@@ -124,7 +124,7 @@ pub(super) async fn expire(
 /// The page with the form as it was sent, and what was wrong with it.
 async fn again(
     console: Arc<Console>,
-    headers: &HeaderMap,
+    visitor: &Visitor,
     new: NewSilence,
     refused: Refused,
 ) -> Response {
@@ -133,7 +133,7 @@ async fn again(
         problem: message,
         ..new
     };
-    render(console, headers, move |console, now_ms| {
+    render(console, visitor, move |console, now_ms| {
         let listing = ListQuery::default().listing();
         let alerts = alerts(&console.alerting, listing, new, now_ms);
         (status, alerts.page())

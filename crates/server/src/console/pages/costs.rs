@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use http::HeaderMap;
 use tidegate_console::{BudgetRow, Costs};
 use tidegate_observe::cost::{BudgetStatus, Day, GroupBy};
 
 use crate::console::Console;
 use crate::console::answer::answer;
+use crate::console::visitor::Visitor;
 
 /// Most versions that are shown.
 const VERSIONS: usize = 200;
 
-pub(super) async fn show(State(console): State<Arc<Console>>, headers: HeaderMap) -> Response {
-    answer(console, &headers, |console, now_ms| {
+pub(super) async fn show(State(console): State<Arc<Console>>, visitor: Visitor) -> Response {
+    answer(console, &visitor, |console, now_ms| {
         Ok(costs(&console.costs, now_ms).page())
     })
     .await

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::response::Response;
-use http::HeaderMap;
 use serde::Deserialize;
 use tidegate_console::{Endpoint, ObjectiveTrend, Range, VersionTraffic, describe_target};
 use tidegate_observe::alerting::TriagedAlert;
@@ -16,6 +15,7 @@ use super::state::{endpoint_state, queued, version_state};
 use crate::console::Console;
 use crate::console::answer::answer;
 use crate::console::page_query::{Asked, asked};
+use crate::console::visitor::Visitor;
 
 /// The events that charts mark.
 const MARKED: [&str; 5] = [
@@ -38,10 +38,10 @@ pub(super) async fn show(
     State(console): State<Arc<Console>>,
     Path(name): Path<String>,
     query: Asked<RangeQuery>,
-    headers: HeaderMap,
+    visitor: Visitor,
 ) -> Response {
     let range = Range::named(&asked(query).range);
-    answer(console, &headers, move |console, now_ms| {
+    answer(console, &visitor, move |console, now_ms| {
         // Not an error: an old link or a typing error should still show a page.
         let age_ms = now_ms.saturating_sub(console.started_ms);
         let range = range.unwrap_or_else(|| Range::of_age(age_ms));

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use http::HeaderMap;
 use serde::Deserialize;
 use tidegate_console::Events;
 use tidegate_observe::Event;
@@ -12,6 +11,7 @@ use tidegate_observe::Event;
 use crate::console::Console;
 use crate::console::answer::answer;
 use crate::console::page_query::{Asked, asked};
+use crate::console::visitor::Visitor;
 use crate::events::EventJournal;
 
 /// Events of a page.
@@ -30,10 +30,10 @@ pub(super) struct EventQuery {
 pub(super) async fn show(
     State(console): State<Arc<Console>>,
     query: Asked<EventQuery>,
-    headers: HeaderMap,
+    visitor: Visitor,
 ) -> Response {
     let wanted = asked(query);
-    answer(console, &headers, move |console, now_ms| {
+    answer(console, &visitor, move |console, now_ms| {
         Ok(events(&console.events, &wanted, now_ms).page())
     })
     .await

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use http::HeaderMap;
 use tidegate_console::{EndpointRow, Home, Listing, Problem, Tone};
 use tidegate_observe::Traffic;
 use tidegate_observe::alerting::TriagedAlert;
@@ -15,6 +14,7 @@ use super::state::{endpoint_state, queued};
 use crate::console::Console;
 use crate::console::answer::answer;
 use crate::console::page_query::{Asked, ListQuery, asked};
+use crate::console::visitor::Visitor;
 
 const MINUTE_MS: u64 = 60_000;
 /// The window of rates and percentiles.
@@ -39,10 +39,10 @@ struct Known<'a> {
 pub(super) async fn show(
     State(console): State<Arc<Console>>,
     query: Asked<ListQuery>,
-    headers: HeaderMap,
+    visitor: Visitor,
 ) -> Response {
     let listing = asked(query).listing();
-    answer(console, &headers, move |console, now_ms| {
+    answer(console, &visitor, move |console, now_ms| {
         Ok(home(console, listing.clone(), now_ms).page())
     })
     .await

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::response::Response;
-use http::HeaderMap;
 use tidegate_console::{Model, Tensor, VersionDetail};
 use tidegate_core::{Column, DeclaredTensor, Lineage, Manifest, TensorSpec};
 use tidegate_serving::{IndexEntry, Serving, Version};
@@ -12,6 +11,7 @@ use tidegate_serving::{IndexEntry, Serving, Version};
 use super::models::{newest_first, row};
 use crate::console::Console;
 use crate::console::answer::answer;
+use crate::console::visitor::Visitor;
 use crate::events::EventJournal;
 
 const EVENTS: usize = 20;
@@ -21,9 +21,9 @@ const COLUMNS: usize = 40;
 pub(super) async fn show(
     State(console): State<Arc<Console>>,
     Path(name): Path<String>,
-    headers: HeaderMap,
+    visitor: Visitor,
 ) -> Response {
-    answer(console, &headers, move |console, now_ms| {
+    answer(console, &visitor, move |console, now_ms| {
         Ok(model(&console.front_end.serving, &console.events, &name, now_ms)?.page())
     })
     .await

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use http::HeaderMap;
 use tidegate_console::{Listing, Models, VersionRow};
 use tidegate_serving::{IndexEntry, Serving, Version};
 
@@ -13,14 +12,15 @@ use super::state::version_state;
 use crate::console::Console;
 use crate::console::answer::answer;
 use crate::console::page_query::{Asked, ListQuery, asked};
+use crate::console::visitor::Visitor;
 
 pub(super) async fn show(
     State(console): State<Arc<Console>>,
     query: Asked<ListQuery>,
-    headers: HeaderMap,
+    visitor: Visitor,
 ) -> Response {
     let listing = asked(query).listing();
-    answer(console, &headers, move |console, now_ms| {
+    answer(console, &visitor, move |console, now_ms| {
         Ok(models(&console.front_end.serving, listing.clone(), now_ms).page())
     })
     .await

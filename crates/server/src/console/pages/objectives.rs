@@ -4,21 +4,21 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use http::HeaderMap;
 use tidegate_console::{Listing, ObjectiveRow, Objectives, describe_target};
 
 use crate::console::Console;
 use crate::console::answer::answer;
 use crate::console::page_query::{Asked, ListQuery, asked};
+use crate::console::visitor::Visitor;
 use crate::objectives::Status;
 
 pub(super) async fn show(
     State(console): State<Arc<Console>>,
     query: Asked<ListQuery>,
-    headers: HeaderMap,
+    visitor: Visitor,
 ) -> Response {
     let listing = asked(query).listing();
-    answer(console, &headers, move |console, now_ms| {
+    answer(console, &visitor, move |console, now_ms| {
         Ok(objectives(&console.objectives, listing.clone(), now_ms).page())
     })
     .await

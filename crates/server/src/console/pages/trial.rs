@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Full};
 use serde::Deserialize;
 use serde_json::Value;
 use tidegate_console::{Trial, TrialAnswer};
-use tidegate_gateway::{ClientCertificate, Credentials};
+use tidegate_gateway::{Caller, Credentials};
 use tidegate_serving::{ErrorCode, Serving, Target};
 
 use crate::console::Console;
@@ -22,6 +22,7 @@ use crate::console::answer::{answer, render};
 use crate::console::form::{Form, Refused};
 use crate::console::page_query::{Asked, asked};
 use crate::console::pretty::pretty;
+use crate::console::visitor::Visitor;
 use crate::front_end::FrontEnd;
 use crate::request_memory;
 use crate::rest;
@@ -43,10 +44,10 @@ pub(super) struct TrialQuery {
 pub(super) async fn show(
     State(console): State<Arc<Console>>,
     query: Asked<TrialQuery>,
-    headers: HeaderMap,
+    visitor: Visitor,
 ) -> Response {
     let TrialQuery { model, version } = asked(query);
-    answer(console, &headers, move |console, _| {
+    answer(console, &visitor, move |console, _| {
         Ok(trial(&console.front_end.serving, &model, &version).page())
     })
     .await
@@ -55,26 +56,17 @@ pub(super) async fn show(
 /// Sends the body of the form, and shows the answer.
 pub(super) async fn send(
     State(console): State<Arc<Console>>,
-    certificate: Option<Extension<ClientCertificate>>,
-    headers: HeaderMap,
+    Extension(caller): Extension<Caller>,
+    visitor: Visitor,
     body: Body,
 ) -> Response {
-    let form = match Form::read(&console.front_end.config, &headers, body).await {
+    let form = match Form::read(&console.front_end.config, &visitor.headers, body).await {
         Ok(form) => form,
         Err(Refused { status, message }) => return (status, message).into_response(),
     };
     let (model, version, body) = (form.text("model"), form.text("version"), form.text("body"));
-    let own = own_credentials(&headers);
-    let credentials = Credentials::of(&own).with_certificate(certificate.as_deref());
-    let answer = ask(
-        &console.front_end,
-        &model,
-        &version,
-        credentials,
-        body.clone(),
-    )
-    .await;
-    render(console, &headers, move |console, _| {
+    let answer = ask(&console.front_end, &model, &version, &caller, body.clone()).await;
+    render(console, &visitor, move |console, _| {
         let choices = trial(&console.front_end.serving, &model, &version);
         let trial = Trial {
             body,
@@ -133,12 +125,13 @@ fn trial(serving: &Serving, model: &str, version: &str) -> Trial {
     }
 }
 
-/// Sends the request as a client does.
+/// Sends the request as a client does that is `caller`, and with none of the headers of the form:
+/// they ask for a compressed page, for example.
 async fn ask(
     front_end: &FrontEnd,
     model: &str,
     version: &str,
-    credentials: Credentials<'_>,
+    caller: &Caller,
     body: String,
 ) -> TrialAnswer {
     let started = Instant::now();
@@ -148,6 +141,8 @@ async fn ask(
     };
     let body = Full::new(Bytes::from(body));
     let memory = request_memory::begin(&front_end.memory);
+    let headers = HeaderMap::new();
+    let credentials = Credentials::of(&headers).checked(Some(caller));
     let response = rest::infer(front_end, target, credentials, body, memory).await;
     let took_ms = started.elapsed().as_secs_f64() * 1e3;
     let status = response.status();
@@ -170,17 +165,6 @@ async fn ask(
         // NaN and the infinities have no JSON form.
         None => shown(String::from_utf8_lossy(&body).into_owned(), took_ms),
     }
-}
-
-/// The credentials of the form, and none of its other headers: they ask for a compressed page, for
-/// example.
-fn own_credentials(headers: &HeaderMap) -> HeaderMap {
-    let names = Credentials::HEADERS.into_iter();
-    let sent = names.filter_map(|name| {
-        let value = headers.get(&name)?.clone();
-        Some((name, value))
-    });
-    sent.collect()
 }
 
 fn text_of<'a>(value: &'a Value, field: &str) -> &'a str {
