@@ -9,6 +9,7 @@ mod bundle;
 mod client;
 mod compute;
 mod contestant;
+mod fairness;
 mod gateway;
 mod group;
 mod grpc;
@@ -43,8 +44,8 @@ use crate::{cargo, root, setup, succeed, target};
 #[derive(Args)]
 pub(crate) struct BenchArgs {
     /// What to measure: http, instructions, grpc, loadgen, runtime, start, compute, many, batching,
-    /// overload, neighbour, observing, gateway, slow-clients, registry, memory, peers; all but batching, memory
-    /// and peers, which take long or fetch models, if none is named
+    /// overload, neighbour, observing, gateway, slow-clients, fairness, registry, memory, peers; all but
+    /// batching, fairness, memory and peers, which take long or fetch models, if none is named
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
     /// Rounds of each comparison; odd numbers have a middle one
@@ -64,7 +65,7 @@ pub(crate) struct BenchArgs {
 /// The environment variable that names a binary to measure in place of a release build.
 const BINARY: &str = "TIDEGATE_BIN";
 
-/// The server whose memory is measured.
+/// The server and its command line, where a group takes another one than a release build.
 fn binary() -> PathBuf {
     std::env::var_os(BINARY).map_or_else(|| target().join("release/tidegate"), PathBuf::from)
 }
@@ -78,7 +79,7 @@ struct Effort {
 
 type Group = (&'static str, fn(Effort) -> Result<report::Section>);
 
-const GROUPS: [Group; 17] = [
+const GROUPS: [Group; 18] = [
     ("http", http::run),
     ("instructions", instructions::run),
     ("grpc", grpc::run),
@@ -93,13 +94,14 @@ const GROUPS: [Group; 17] = [
     ("observing", observing::run),
     ("gateway", gateway::run),
     ("slow-clients", slow_clients::run),
+    ("fairness", fairness::run),
     ("registry", registry::run),
     ("memory", memory::run),
     ("peers", peers::run),
 ];
 
 /// Groups that run only when they are named: they take long, or fetch models from PyPI.
-const NAMED_ONLY: [&str; 3] = ["batching", "memory", "peers"];
+const NAMED_ONLY: [&str; 4] = ["batching", "fairness", "memory", "peers"];
 
 /// Groups that need no more than the programs of `bench/`.
 const BENCH_ONLY: [&str; 2] = ["instructions", "runtime"];

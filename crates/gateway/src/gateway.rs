@@ -12,11 +12,12 @@ use tidegate_tokens::{JwtConfigError, JwtIssuerConfig, JwtVerifier, KeyStatus, V
 
 pub use self::login::{LoggedIn, ProviderLogin};
 use crate::bindings::Bindings;
+use crate::limits::TenantWeights;
 use crate::login::Logins;
 use crate::{
     Authorized, BadCredentials, BindingConfig, BindingError, Caller, ClientCertificate,
-    Credentials, Denied, Grant, Identity, KeyTable, Limiter, LoginConfigError, Permission,
-    Permitted, Principal, Resource,
+    Credentials, Denied, Grant, Identity, KeyTable, LimitError, Limiter, LoginConfigError,
+    Permission, Permitted, Principal, Resource, TenantConfig, TenantShare,
 };
 
 /// Decides about every request, whatever front end it came through.
@@ -26,6 +27,7 @@ pub struct Gateway {
     protected: Option<Protected>,
     /// `None` lets everybody ask for as much as they like.
     limiter: Option<Arc<Limiter>>,
+    weights: TenantWeights,
 }
 
 struct Protected {
@@ -60,6 +62,7 @@ impl Gateway {
         Self {
             protected: None,
             limiter: None,
+            weights: TenantWeights::default(),
         }
     }
 
@@ -77,6 +80,7 @@ impl Gateway {
                 logins: None,
             }),
             limiter: None,
+            weights: TenantWeights::default(),
         }
     }
 
@@ -127,6 +131,20 @@ impl Gateway {
             limiter: Some(Arc::new(limiter)),
             ..self
         }
+    }
+
+    /// The same with these shares of tenants; every other tenant has weight 1.
+    ///
+    /// # Errors
+    /// What is wrong with a tenant.
+    pub fn with_tenants(self, tenants: &[TenantConfig]) -> Result<Self, LimitError> {
+        let weights = TenantWeights::parse(tenants)?;
+        Ok(Self { weights, ..self })
+    }
+
+    /// The share of a caller while requests wait.
+    pub fn share(&self, caller: &Caller) -> TenantShare {
+        self.weights.share(caller)
     }
 
     /// The limits, if there are any.

@@ -80,7 +80,7 @@ pub use identity::{Identity, LastUsed, Principal};
 pub use key_table::{KeyTable, StoredKey};
 pub use limits::{
     Charge, DatabaseQuotas, LimitConfig, LimitError, LimitStatus, Limiter, LimitsConfig,
-    PolicyStatus, QuotaStore, QuotaUnavailable, WhenUnavailable,
+    PolicyStatus, QuotaStore, QuotaUnavailable, TenantConfig, TenantShare, WhenUnavailable,
 };
 pub use login::{LoginConfig, LoginConfigError};
 pub use permission::{Permission, Permissions};

@@ -1,4 +1,5 @@
-//! How much a caller may ask for: rates, requests in flight, and quotas of a day or month.
+//! How much a caller may ask for: rates, requests in flight, quotas of a day or month, and the share of
+//! its tenant while requests wait.
 //!
 //! ```text
 //! [[limits]] --parse--> Rule --one for each tenant, principal, endpoint--> Bucket
@@ -16,6 +17,7 @@ mod limiter;
 mod quota;
 mod rate;
 mod rule;
+mod share;
 mod status;
 
 pub use charge::Charge;
@@ -23,4 +25,6 @@ pub use config::{LimitConfig, LimitError, LimitsConfig, WhenUnavailable};
 pub use database::DatabaseQuotas;
 pub use limiter::Limiter;
 pub use quota::{QuotaStore, QuotaUnavailable};
+pub(crate) use share::TenantWeights;
+pub use share::{TenantConfig, TenantShare};
 pub use status::{LimitStatus, PolicyStatus};

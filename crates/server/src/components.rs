@@ -313,6 +313,7 @@ pub fn gateway(
         false => Gateway::open(),
         true => protected(auth, tls.cert_file.is_some())?,
     };
+    let gateway = gateway.with_tenants(&limits.tenant)?;
     if limits.rule.is_empty() {
         return Ok(gateway);
     }

@@ -104,7 +104,8 @@ impl Serving {
         } = received;
         // A request that cannot be decoded counts for no version, whichever step finds it out.
         record.routed(version.stats().counters());
-        let Prepared { work, outputs } = version.prepare(request, at)?;
+        let share = self.gateway().share(authorized.caller());
+        let Prepared { work, outputs } = version.prepare(request, at, share)?;
         let rows = version
             .remote()
             .map_or(work.rows, |remote| remote.rows(&work));

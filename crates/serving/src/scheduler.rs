@@ -28,6 +28,7 @@
 //! - Everything else joins a bounded queue. Runner threads take what waits as one batch: as many
 //!   rows as make rows cheaper, by the measured run times.
 //! - Nothing waits that cannot be in time.
+//! - Tenants take turns by their weights, whoever sends most ([`Queue`](queue::Queue)).
 //!
 //! There is one type of accepted work, [`AcceptedWork`], and one way to wait for it, [`WorkHandle`];
 //! whether it runs inline or was queued is decided in [`Scheduler::accept`] alone. Each part has its
@@ -37,6 +38,7 @@ mod accepted_work;
 mod admission;
 mod batch;
 mod batch_contract;
+mod fair_share;
 mod inline_batcher;
 mod limits;
 mod queue;

@@ -66,7 +66,7 @@ fn measure(folder: &Path, effort: Effort, section: &mut Section) -> Result<()> {
         Server::start_with(&binary, &[model], data, &arguments)
     };
     let keys = folder.join("keys");
-    let api_key = api_key(&binary, &keys)?;
+    let api_key = api_key(&binary, &keys, "acme")?;
     // Servers of one database would share the quotas too.
     let with_rules = |rules: &str| {
         let data = folder.join(format!("protected-{}", rules.len()));
@@ -214,13 +214,11 @@ rows_per_second = 100000000.0
 
 const CACHE: &str = "[[cache.endpoint]]\nname = \"fraud\"\n";
 
-fn api_key(binary: &Path, data: &Path) -> Result<String> {
-    let arguments = [
-        "api-keys", "create", "bench", "--role", "caller", "--on", "digits",
-    ];
+/// A key for calls of a tenant, which is also its name.
+pub(super) fn api_key(binary: &Path, data: &Path, tenant: &str) -> Result<String> {
     let created = Command::new(binary)
-        .args(arguments)
-        .args(["--tenant", "acme", "--data"])
+        .args(["api-keys", "create", tenant, "--role", "caller"])
+        .args(["--tenant", tenant, "--data"])
         .arg(data)
         .output()?;
     ensure!(

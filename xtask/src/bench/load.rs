@@ -6,8 +6,8 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
+use super::binary;
 use crate::server::Server;
-use crate::target;
 
 /// What clients ask, each its next as soon as it has the answer to the last.
 pub(super) struct Clients<'a> {
@@ -82,11 +82,17 @@ impl Run {
 
 /// Runs `tidegate load` with these arguments and reads its only run.
 pub(super) fn run(arguments: &[&str]) -> Result<Run> {
+    run_as(None, arguments)
+}
+
+/// As [`run`], with this API key.
+pub(super) fn run_as(api_key: Option<&str>, arguments: &[&str]) -> Result<Run> {
     #[derive(Deserialize)]
     struct Report {
         runs: Vec<Run>,
     }
-    let mut command = Command::new(target().join("release/tidegate"));
+    let mut command = Command::new(binary());
+    command.envs(api_key.map(|key| ("TIDEGATE_TOKEN", key)));
     let output = command
         .arg("load")
         .args(arguments)

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::share::TenantConfig;
+
 /// The `[limits]` section of `tidegate.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -12,6 +14,8 @@ pub struct LimitsConfig {
     pub when_unavailable: WhenUnavailable,
     /// The limits, each in a section `[[limits.rule]]`.
     pub rule: Vec<LimitConfig>,
+    /// The shares of tenants while requests wait, each in a section `[[limits.tenant]]`.
+    pub tenant: Vec<TenantConfig>,
 }
 
 impl Default for LimitsConfig {
@@ -19,6 +23,7 @@ impl Default for LimitsConfig {
         Self {
             when_unavailable: WhenUnavailable::Allow,
             rule: Vec::new(),
+            tenant: Vec::new(),
         }
     }
 }
@@ -83,4 +88,10 @@ pub enum LimitError {
     Count(String, &'static str),
     #[error("limits.rule {0:?}: {1} needs {2}")]
     Burst(String, &'static str, &'static str),
+    #[error("limits.tenant needs a name of 1 to 256 bytes without control characters")]
+    Tenant,
+    #[error("limits.tenant: {0:?} is there twice")]
+    DuplicateTenant(String),
+    #[error("limits.tenant {0:?}: weight must be from 1 to 1000")]
+    Weight(String),
 }

@@ -40,6 +40,13 @@ pub(super) struct Admission {
     run_times: Arc<RunTimeModel>,
 }
 
+/// How a request comes into the queue.
+pub(super) enum Admitted {
+    ToFreePlace,
+    /// In place of the latest request of this tenant.
+    InPlaceOf(Option<Arc<str>>),
+}
+
 /// The batch that a request is expected to run in.
 pub(super) struct ExpectedBatch {
     pub(super) rows: usize,
@@ -90,20 +97,35 @@ impl Admission {
         Err(InferError::new(ErrorCode::ShapeOverflow, message))
     }
 
-    /// Lets a request into the queue, or refuses it.
+    /// Lets a request into the queue, or refuses it. Without a place left it may still come in where
+    /// another tenant is more above its share: then one of that tenant gives way.
     pub(super) fn admit(
         &self,
         work: &Work,
         queue: &Queue,
         has_idle_instance: bool,
-    ) -> Result<(), InferError> {
-        if queue.len() >= self.limits.max_queue_requests {
-            return Err(self.queue_full());
+    ) -> Result<Admitted, InferError> {
+        let admitted = if queue.len() < self.limits.max_queue_requests {
+            Admitted::ToFreePlace
+        } else {
+            let gives_way = queue.gives_way_to(&work.share);
+            Admitted::InPlaceOf(gives_way.ok_or_else(|| self.queue_full())?)
+        };
+        if let Some(deadline) = work.deadline {
+            self.check_deadline(work, deadline, queue, has_idle_instance)?;
         }
-        match work.deadline {
-            None => Ok(()),
-            Some(deadline) => self.check_deadline(work, deadline, queue, has_idle_instance),
-        }
+        Ok(admitted)
+    }
+
+    /// The error of a request that had to leave the queue to a tenant below its share.
+    pub(super) fn displaced(&self) -> InferError {
+        let max_requests = self.limits.max_queue_requests;
+        let name = &self.name;
+        let message = format!(
+            "the queue of {name} is full: {max_requests} requests wait, and those of the tenant are \
+             more than its share"
+        );
+        InferError::new(ErrorCode::QueueFull, message)
     }
 
     pub(super) fn queue_full(&self) -> InferError {
@@ -151,7 +173,7 @@ impl Admission {
                 "the deadline passed before the request was queued",
             ));
         }
-        let rows_ahead = queue.rows_before(work.level);
+        let rows_ahead = queue.rows_before(work.level, &work.share);
         if rows_ahead == 0 && has_idle_instance {
             return Ok(());
         }

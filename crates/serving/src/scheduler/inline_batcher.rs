@@ -25,7 +25,7 @@
 //!   never are: their time does not follow from the size of their inputs.
 //! - One turn takes about [`Limits::inline_run`]: after that, no new run starts in it.
 //! - A leader that is dropped leaves the requests of others to the queue; none is lost.
-//! - Pending requests of one thread are bounded like the queue.
+//! - Pending requests of one thread are bounded like the queue, and tenants share its places alike.
 
 mod pending_batch;
 
@@ -40,7 +40,7 @@ use super::batch::Batch;
 use super::queue::shed;
 use super::run_time_model::RunTimeModel;
 use super::worker_pool::WorkerPool;
-use super::{Limits, Work};
+use super::{Limits, Work, fair_share};
 use crate::InferError;
 
 /// After so many turns in a row without an idle instance, requests are left to the runners. Fewer
@@ -115,7 +115,11 @@ impl InlineBatcher {
         request: AcceptedWork,
     ) -> Result<Option<BatchLeader>, InferError> {
         let joined = self.pending.join(request, self.limits.max_queue_requests);
-        let leadership = joined.map_err(|PendingBatchFull| self.admission.queue_full())?;
+        let joined = joined.map_err(|PendingBatchFull| self.admission.queue_full())?;
+        if let Some(displaced) = joined.displaced {
+            displaced.respond(Err(self.admission.displaced()));
+        }
+        let leadership = joined.leadership;
         Ok(leadership.map(|leadership| BatchLeader::new(self.clone(), &leadership)))
     }
 
@@ -128,8 +132,7 @@ impl InlineBatcher {
             self.pool.enqueue_accepted(waiting);
             return Vec::new();
         }
-        // A stable sort: equally urgent requests stay in the order of their arrival.
-        waiting.sort_by_key(|request| request.work.level);
+        fair_share::sort(&mut waiting);
         let mut is_first = true;
         while !waiting.is_empty() && (is_first || began.elapsed() < self.limits.inline_run) {
             is_first = false;

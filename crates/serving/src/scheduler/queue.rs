@@ -1,23 +1,34 @@
-//! Requests that wait for an instance: first come, first served within a priority level.
+//! Requests that wait for an instance: within a priority level, tenants take turns, and the requests of
+//! one tenant are first come, first served.
 //!
 //! ```text
-//!            front (next to run)         back
-//! level 0  [ #7 2 rows | #9 1 row  ]                 ◄── push
-//! level 1  [ #3 1 row  | #4 8 rows | #8 1 row ]
+//!            front (next to run)              back
+//! level 0  acme [ #7 2 rows | #9 1 row  ]             ◄── push
+//! level 1  acme [ #3 1 row  | #4 8 rows | #8 1 row ]
+//!          shop [ #5 1 row ]
 //!             │
 //!             └─► take_batch: the head, then in order all that can share its run,
 //!                 from its level to the least urgent, up to the rows that pay
 //! ```
 //!
-//! Invariants: sequence numbers ascend within a level, so that a request is found by binary search.
-//! `Level::rows` and `Queue::requests` equal what a count of the levels would give. The queue itself
-//! is not bounded: [`Admission`](super::admission::Admission) bounds it before anything is pushed.
+//! Invariants: sequence numbers ascend for the requests of a tenant in a level, so that a request is
+//! found by binary search. `Queue::requests` equals what a count of the levels would give. The queue
+//! itself is not bounded: [`Admission`](super::admission::Admission) bounds it before anything is
+//! pushed.
+
+mod level;
+mod tenant_queue;
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use tidegate_gateway::TenantShare;
+
+use self::level::{Level, Tenant};
+pub(super) use self::tenant_queue::Tag;
 use super::Limits;
 use super::accepted_work::AcceptedWork;
+use super::fair_share::WaitingByTenant;
 use super::run_time_model::RunTimeModel;
 use crate::InferError;
 
@@ -29,17 +40,11 @@ pub(super) struct Queue {
 }
 
 /// Identifies a queued request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Ticket {
     level: usize,
+    tenant: Tenant,
     sequence: u64,
-}
-
-/// The requests of one priority level, and the rows of all of them.
-#[derive(Default)]
-struct Level {
-    requests: VecDeque<AcceptedWork>,
-    rows: usize,
 }
 
 /// A batch that is being taken from the queue. Never empty.
@@ -69,18 +74,19 @@ impl Queue {
 
     /// The rows of all waiting requests.
     pub(super) fn rows(&self) -> usize {
-        self.levels.iter().map(|level| level.rows).sum()
+        self.levels.iter().map(Level::rows).sum()
     }
 
-    /// The rows that run before a new request of `level`.
-    pub(super) fn rows_before(&self, level: usize) -> usize {
-        let as_urgent = self.levels.iter().take(level + 1);
-        as_urgent.map(|level| level.rows).sum()
+    /// The rows that run before a new request of `level` and a tenant.
+    pub(super) fn rows_before(&self, level: usize, share: &TenantShare) -> usize {
+        let level = level.min(self.levels.len() - 1);
+        let more_urgent = self.levels[..level].iter().map(Level::rows);
+        more_urgent.sum::<usize>() + self.levels[level].rows_before(share)
     }
 
     /// The request that runs next.
     pub(super) fn head(&self) -> Option<&AcceptedWork> {
-        self.levels.iter().find_map(|level| level.requests.front())
+        self.levels.iter().find_map(Level::front)
     }
 
     pub(super) fn push(&mut self, mut request: AcceptedWork) -> Ticket {
@@ -89,15 +95,39 @@ impl Queue {
         request.sequence = sequence;
         self.next_sequence += 1;
         self.requests += 1;
+        let tenant = request.work.share.tenant().clone();
         self.levels[level].push(request);
-        Ticket { level, sequence }
+        Ticket {
+            level,
+            tenant,
+            sequence,
+        }
     }
 
     /// Removes a request whose caller has gone. Nothing happens if a batch has taken it already.
-    pub(super) fn remove(&mut self, ticket: Ticket) {
-        if self.levels[ticket.level].remove(ticket.sequence) {
+    pub(super) fn remove(&mut self, ticket: &Ticket) {
+        let level = &mut self.levels[ticket.level];
+        if level.remove(&ticket.tenant, ticket.sequence).is_some() {
             self.requests -= 1;
         }
+    }
+
+    /// The tenant whose latest request gives way to a new one where there is no place left, if one
+    /// does.
+    pub(super) fn gives_way_to(&self, newcomer: &TenantShare) -> Option<Tenant> {
+        let mut waiting = WaitingByTenant::default();
+        for (share, requests) in self.levels.iter().flat_map(Level::tenants) {
+            waiting.add(share, requests);
+        }
+        waiting.gives_way_to(newcomer).cloned()
+    }
+
+    /// Removes the least urgent of a tenant's requests, of these the one that came last.
+    pub(super) fn remove_latest(&mut self, tenant: &Tenant) -> Option<AcceptedWork> {
+        let mut levels = self.levels.iter_mut().rev();
+        let removed = levels.find_map(|level| level.remove_latest(tenant))?;
+        self.requests -= 1;
+        Some(removed)
     }
 
     /// [Sheds](shed) requests of all levels.
@@ -184,82 +214,19 @@ impl Queue {
     fn rows_for_run_with(&self, head: &AcceptedWork) -> usize {
         self.levels
             .iter()
-            .flat_map(|level| &level.requests)
+            .flat_map(Level::requests)
             .filter(|request| head.can_share_run_with(request))
             .map(|request| request.work.rows)
             .sum()
     }
 
-    /// When the oldest request was accepted: within a level, requests are in order of age.
+    /// When the oldest request was accepted: those of a tenant in a level are in order of age.
     fn oldest(&self, head: &AcceptedWork) -> Instant {
         self.levels
             .iter()
-            .filter_map(|level| level.requests.front())
-            .map(|request| request.accepted_at)
+            .filter_map(Level::oldest)
             .min()
             .unwrap_or(head.accepted_at)
-    }
-}
-
-impl Level {
-    fn push(&mut self, request: AcceptedWork) {
-        self.rows += request.work.rows;
-        self.requests.push_back(request);
-    }
-
-    fn pop_front(&mut self) -> Option<AcceptedWork> {
-        let request = self.requests.pop_front()?;
-        self.rows -= request.work.rows;
-        Some(request)
-    }
-
-    /// Removes a request by its sequence number. Whether it was there.
-    fn remove(&mut self, sequence: u64) -> bool {
-        let found = self
-            .requests
-            .binary_search_by_key(&sequence, |request| request.sequence);
-        let Some(request) = found.ok().and_then(|at| self.requests.remove(at)) else {
-            return false;
-        };
-        self.rows -= request.work.rows;
-        true
-    }
-
-    /// [Sheds](shed) requests of this level. How many they were.
-    fn shed(&mut self, refusal: &mut impl FnMut(&AcceptedWork) -> Option<InferError>) -> usize {
-        let before = self.requests.len();
-        shed(&mut self.requests, refusal);
-        let shed = before - self.requests.len();
-        if shed > 0 {
-            // Counted anew, because the removed requests are gone and cannot be subtracted.
-            self.rows = self.requests.iter().map(|request| request.work.rows).sum();
-        }
-        shed
-    }
-
-    /// Moves what can share the run of a batch into it, in order. Whether less urgent levels may
-    /// fill what is left: they may not once a request is too large for it. If smaller ones could
-    /// overtake it again and again, it might never run.
-    fn move_into(&mut self, batch: &mut GrowingBatch) -> bool {
-        let mut at = 0;
-        while batch.rows < batch.max_rows {
-            let Some(request) = self.requests.get(at) else {
-                return true;
-            };
-            let rows = request.work.rows;
-            if !batch.requests[0].can_share_run_with(request) {
-                at += 1;
-                continue;
-            }
-            if batch.rows + rows > batch.max_rows {
-                return false;
-            }
-            batch.rows += rows;
-            self.rows -= rows;
-            let request = self.requests.remove(at);
-            batch.requests.extend(request);
-        }
-        false
     }
 }
 
@@ -282,69 +249,4 @@ pub(super) fn shed(
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use tidegate_core::Batching;
-
-    use super::*;
-    use crate::scheduler::Work;
-    use crate::scheduler::accepted_work::Response;
-    use crate::scheduler::admission::deadline_exceeded;
-
-    fn request(level: usize, rows: usize) -> (AcceptedWork, Response) {
-        AcceptedWork::new(Work {
-            inputs: Vec::new(),
-            rows,
-            deadline: None,
-            level,
-            runs_alone: false,
-        })
-    }
-
-    fn limits(max_batch_rows: usize) -> Limits {
-        Limits {
-            levels: 3,
-            ..Limits::new(
-                &Batching::default(),
-                std::num::NonZeroUsize::new(max_batch_rows),
-            )
-        }
-    }
-
-    fn counted_rows(levels: &[Level]) -> usize {
-        let requests = levels.iter().flat_map(|level| &level.requests);
-        requests.map(|request| request.work.rows).sum()
-    }
-
-    proptest! {
-        #[test]
-        fn waiting_rows_and_requests_are_counted_through_every_change(
-            steps in prop::collection::vec((0..5u8, 0..3usize, 1..9usize), 1..200),
-        ) {
-            let mut queue = Queue::new(3);
-            let mut tickets = Vec::new();
-            let mut responses = Vec::new();
-            let run_times = RunTimeModel::default();
-            for (step, level, rows) in steps {
-                match step {
-                    0 | 1 => {
-                        let (request, response) = request(level, rows);
-                        tickets.push(queue.push(request));
-                        responses.push(response);
-                    }
-                    2 if !tickets.is_empty() => queue.remove(tickets.swap_remove(rows % tickets.len())),
-                    3 => drop(queue.take_batch(&limits(8), &run_times)),
-                    4 => {
-                        responses.truncate(responses.len() / 2);
-                        queue.shed(|request| (request.work.rows == rows).then(|| deadline_exceeded("late")));
-                    }
-                    _ => {}
-                }
-                let requests: usize = queue.levels.iter().map(|level| level.requests.len()).sum();
-                prop_assert_eq!(queue.rows(), counted_rows(&queue.levels));
-                prop_assert_eq!(queue.rows_before(1), counted_rows(&queue.levels[..2]));
-                prop_assert_eq!(queue.len(), requests);
-            }
-        }
-    }
-}
+mod tests;

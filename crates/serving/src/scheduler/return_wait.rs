@@ -69,6 +69,7 @@ mod tests {
     use std::num::NonZeroUsize;
 
     use tidegate_core::{Batching, Shape, Tensor};
+    use tidegate_gateway::TenantShare;
 
     use super::*;
     use crate::scheduler::Work;
@@ -93,6 +94,7 @@ mod tests {
                 deadline: None,
                 level: 1,
                 runs_alone: false,
+                share: TenantShare::default(),
             });
             self.queue.push(request);
             self.responses.push(response);

@@ -3,6 +3,7 @@
 mod admission;
 mod batching;
 mod contract;
+mod fairness;
 mod inline;
 
 use std::num::NonZeroUsize;
@@ -12,6 +13,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tidegate_core::{Batching, Shape, Signature, Tensor};
 use tidegate_engines::{LoadError, RunError};
+use tidegate_gateway::TenantShare;
 
 use super::*;
 use crate::{MetricRegistry, RequestMetrics};
@@ -139,6 +141,7 @@ fn work(values: &[f32]) -> Work {
         deadline: None,
         level: 1,
         runs_alone: false,
+        share: TenantShare::default(),
     }
 }
 

@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use tidegate_core::{Tensor, TensorError};
+use tidegate_gateway::TenantShare;
 
 use crate::{ErrorCode, InferError};
 
@@ -24,6 +25,8 @@ pub struct Work {
     /// Whether it shares no run, as it has inputs that others leave at their defaults. They may have
     /// no batch axis.
     pub runs_alone: bool,
+    /// Who it is scheduled for.
+    pub share: TenantShare,
 }
 
 impl Work {
@@ -48,6 +51,7 @@ impl Work {
     pub(crate) fn share(&self) -> Self {
         Self {
             inputs: self.inputs.clone(),
+            share: self.share.clone(),
             ..*self
         }
     }
@@ -61,6 +65,7 @@ impl Work {
         Self {
             inputs,
             rows,
+            share: self.share.clone(),
             ..*self
         }
     }

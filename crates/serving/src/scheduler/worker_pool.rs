@@ -29,7 +29,7 @@ use tidegate_engines::{Instance, LoadedArtifact};
 use tracing::{error, warn};
 
 use super::accepted_work::{AcceptedWork, Response};
-use super::admission::Admission;
+use super::admission::{Admission, Admitted};
 use super::batch::{Batch, InstanceState};
 use super::queue::{Queue, Ticket};
 use super::return_wait::{EndedBatch, ReturnWait};
@@ -139,8 +139,14 @@ impl WorkerPool {
     ) -> Result<(QueuePlace<'_>, Response), InferError> {
         let mut state = self.state.lock();
         let has_idle_instance = !state.idle.is_empty();
-        self.admission
+        let admitted = self
+            .admission
             .admit(&work, &state.queue, has_idle_instance)?;
+        if let Admitted::InPlaceOf(tenant) = admitted
+            && let Some(displaced) = state.queue.remove_latest(&tenant)
+        {
+            displaced.respond(Err(self.admission.displaced()));
+        }
         let (request, response) = AcceptedWork::new(work);
         let place = QueuePlace {
             pool: self,
@@ -353,7 +359,7 @@ impl QueuePlace<'_> {
 
 impl Drop for QueuePlace<'_> {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket {
+        if let Some(ticket) = &self.ticket {
             self.pool.state.lock().queue.remove(ticket);
         }
     }

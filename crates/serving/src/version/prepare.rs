@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tidegate_core::{SignatureError, Tensor};
+use tidegate_gateway::TenantShare;
 
 use super::Version;
 use crate::request::RequestedOutput;
@@ -18,11 +19,13 @@ pub(crate) struct Prepared {
 }
 
 impl Version {
-    /// Checks a request against the signature, and turns it into work for the scheduler.
+    /// Checks a request against the signature, and turns it into work for the scheduler, on behalf of
+    /// a tenant.
     pub(crate) fn prepare(
         &self,
         request: InferRequest,
         received: Instant,
+        share: TenantShare,
     ) -> Result<Prepared, InferError> {
         let outputs = self.outputs(&request.outputs)?;
         let mut inputs = self.signature.bind(request.inputs)?;
@@ -35,6 +38,7 @@ impl Version {
             runs_alone,
             deadline: request.deadline.or_else(|| self.default_deadline(received)),
             level: self.plan.manifest.batching.level(request.priority),
+            share,
         };
         Ok(Prepared { work, outputs })
     }

@@ -303,6 +303,7 @@ async fn while_the_database_is_away_requests_are_counted_later_or_refused() {
     let config = LimitsConfig {
         when_unavailable: WhenUnavailable::Refuse,
         rule: vec![rule],
+        ..LimitsConfig::default()
     };
     let refusing = Arc::new(Limiter::new(&config, quotas.clone()).unwrap());
     let denied = refusing.charge(&shop, "fraud").await.unwrap_err();

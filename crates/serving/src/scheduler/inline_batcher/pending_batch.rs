@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use crate::scheduler::accepted_work::AcceptedWork;
+use crate::scheduler::fair_share::WaitingByTenant;
 
 /// After so many batches in a row that nobody joined, most leaders do not look for others any more:
 /// where requests come one at a time, looking is pure delay.
@@ -45,6 +46,14 @@ pub(super) struct Leadership {
     pub(super) expects_others: bool,
 }
 
+/// A request that joined.
+pub(super) struct Joined {
+    /// If it is the first.
+    pub(super) leadership: Option<Leadership>,
+    /// The request that had to leave, as its tenant had more than its share.
+    pub(super) displaced: Option<AcceptedWork>,
+}
+
 /// As many requests are pending as may wait.
 pub(super) struct PendingBatchFull;
 
@@ -58,22 +67,24 @@ impl PendingBatches {
         &self,
         request: AcceptedWork,
         max_requests: usize,
-    ) -> Result<Option<Leadership>, PendingBatchFull> {
+    ) -> Result<Joined, PendingBatchFull> {
         let slot = thread_number() % self.0.len();
         let mut pending = self.0[slot].0.lock();
+        let mut displaced = None;
         if pending.requests.len() >= max_requests {
-            return Err(PendingBatchFull);
+            displaced = Some(pending.displace_for(&request).ok_or(PendingBatchFull)?);
         }
         pending.requests.push(request);
-        if !pending.claim_leadership() {
-            return Ok(None);
-        }
         let batches_of_one = pending.batches_of_one;
-        Ok(Some(Leadership {
+        let leadership = pending.claim_leadership().then(|| Leadership {
             slot,
             expects_others: batches_of_one < BATCHES_OF_ONE
                 || batches_of_one.is_multiple_of(LOOK_AGAIN),
-        }))
+        });
+        Ok(Joined {
+            leadership,
+            displaced,
+        })
     }
 
     /// Takes all requests of a slot and ends the leadership.
@@ -102,6 +113,19 @@ impl PendingBatch {
     fn claim_leadership(&mut self) -> bool {
         !std::mem::replace(&mut self.has_leader, true)
     }
+
+    /// Removes the latest request of the tenant that is most above its share, if the newcomer's is
+    /// below its own.
+    fn displace_for(&mut self, newcomer: &AcceptedWork) -> Option<AcceptedWork> {
+        let mut waiting = WaitingByTenant::default();
+        for request in &self.requests {
+            waiting.add(&request.work.share, 1);
+        }
+        let tenant = waiting.gives_way_to(&newcomer.work.share)?;
+        let mut requests = self.requests.iter();
+        let latest = requests.rposition(|request| request.work.share.tenant() == tenant)?;
+        Some(self.requests.remove(latest))
+    }
 }
 
 /// A small number for the calling thread.
@@ -111,4 +135,37 @@ fn thread_number() -> usize {
         static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed);
     }
     NUMBER.with(|number| *number)
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_gateway::TenantShare;
+
+    use super::*;
+    use crate::scheduler::Work;
+
+    fn request(tenant: &str, rows: usize) -> AcceptedWork {
+        let work = Work {
+            inputs: Vec::new(),
+            rows,
+            deadline: None,
+            level: 0,
+            runs_alone: false,
+            share: TenantShare::new(tenant, 1),
+        };
+        AcceptedWork::new(work).0
+    }
+
+    #[test]
+    fn a_tenant_that_fills_the_pending_batch_gives_way_to_another() {
+        let pending = PendingBatches::new(1);
+        for rows in 1..=3 {
+            assert!(pending.join(request("a", rows), 3).is_ok());
+        }
+        assert!(pending.join(request("a", 4), 3).is_err());
+        let joined = pending.join(request("b", 5), 3).ok().unwrap();
+        assert_eq!(joined.displaced.unwrap().work.rows, 3);
+        let rows: Vec<usize> = pending.take(0).iter().map(|left| left.work.rows).collect();
+        assert_eq!(rows, [1, 2, 5]);
+    }
 }

@@ -122,6 +122,7 @@ async fn rows_without_elements_are_bounded_before_memory_is_taken() {
             deadline: None,
             level: 0,
             runs_alone: false,
+            share: TenantShare::default(),
         })
         .await;
     assert_eq!(refused.unwrap_err().code, ErrorCode::ShapeOverflow);
