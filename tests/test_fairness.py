@@ -10,7 +10,7 @@ from conftest import BUSY, PATIENCE_S
 from test_auth import Keys, bearer, wait_for, wait_until_known
 from test_lifecycle import busy
 
-QUEUE = 12
+QUEUE = 10
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ class Order:
         self.server, self.keys = server, keys
         self.answered, self.refused, self.threads = [], [], []
 
-    def ask(self, tenant, rounds=4000):
+    def ask(self, tenant, rounds=1000):
         answer = self.server.infer("busy", busy(rounds), headers=bearer(self.keys[tenant]))
         if answer.status_code == 200:
             self.answered.append(tenant)
@@ -55,7 +55,7 @@ class Order:
 
     def occupy(self, tenant):
         """Keeps the instance busy for long enough that the others have come before it is free."""
-        self.send(tenant, 1_000_000)
+        self.send(tenant, 30_000)
         tasks = Path(f"/proc/{self.server.process.pid}/task")
         # The thread that runs what waits starts with the first request.
         wait_for(lambda: any("run busy" in task.read_text() for task in tasks.glob("*/comm")))

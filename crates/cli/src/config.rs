@@ -14,7 +14,7 @@ use tidegate_registry::RegistryConfig;
 use tidegate_server::{
     AlertsConfig, ConsoleConfig, GpuConfig, PlatformConfig, ReplicasConfig, ServerConfig, TlsConfig,
 };
-use tidegate_serving::{FleetConfig, TrialSettings};
+use tidegate_serving::{EndpointConfig, FleetConfig, TrialSettings};
 use tidegate_traces::TracesConfig;
 
 use crate::output::printable;
@@ -40,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) limits: LimitsConfig,
     /// Which answers are kept.
     pub(crate) cache: CacheConfig,
+    /// When versions get no requests.
+    pub(crate) endpoints: Vec<EndpointConfig>,
     /// The web console.
     pub(crate) console: ConsoleConfig,
     /// The engines.

@@ -74,6 +74,9 @@ fn sentence_of_operations(event: &Event) -> String {
             format!("{author} silenced {matchers}")
         }
         "silence.expired" => format!("the silence on {} ended", field(event, "matchers")),
+        "breaker.opened" => "too many requests failed or were slow: it gets none".to_owned(),
+        "breaker.half_open" => "one request tries whether it works again".to_owned(),
+        "breaker.closed" => "it works again".to_owned(),
         "remote.breaker_opened" => {
             "too many requests to the upstream servers failed: requests are refused".to_owned()
         }

@@ -179,14 +179,15 @@ impl<R> Authorized<R> {
         self.charge.is_some()
     }
 
-    /// Counts the rows of the request, once they are known.
+    /// Counts the rows of the request, once they are known. They are counted the first time only: a
+    /// request that one version could not answer goes to the next.
     ///
     /// # Errors
     /// [`Denied::Limited`].
     pub async fn charge_rows(&mut self, rows: usize) -> Result<(), Denied> {
         match &mut self.charge {
-            None => Ok(()),
-            Some(charge) => charge.add_rows(rows as u64).await,
+            Some(charge) if !charge.has_rows() => charge.add_rows(rows as u64).await,
+            _ => Ok(()),
         }
     }
 

@@ -32,7 +32,7 @@ pub struct Event {
 
 impl Event {
     /// Every name, with what it means.
-    pub const NAMES: [(&str, &str); 24] = [
+    pub const NAMES: [(&str, &str); 27] = [
         ("server.started", "server started"),
         (
             "configuration.changed",
@@ -67,6 +67,15 @@ impl Event {
             "cost.budget_reached",
             "spending reached a share of a cost budget",
         ),
+        (
+            "breaker.opened",
+            "too many requests to a version failed or were slow: it gets none",
+        ),
+        (
+            "breaker.half_open",
+            "one request tries whether a version works again",
+        ),
+        ("breaker.closed", "a version works again"),
         (
             "remote.breaker_opened",
             "too many requests to upstream servers failed: requests are refused",

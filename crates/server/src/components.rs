@@ -11,13 +11,16 @@ use tidegate_observe::cost::{CostConfig, CostError};
 use tidegate_observe::{Objective, ObjectiveError};
 use tidegate_redaction::{PrivacyConfig, PrivacyError, Redactor};
 use tidegate_remote::Remotes;
-use tidegate_serving::{AnswerCache, MemoryBudget, MetricRegistry, ProcessMetrics, Serving};
+use tidegate_serving::{
+    AnswerCache, EndpointConfig, Fallbacks, MemoryBudget, MetricRegistry, ProcessMetrics, Serving,
+};
 use tidegate_traces::{TracesConfig, TracesError};
 
 use crate::access_control::AccessControl;
 use crate::alerting::{Alerting, AlertingContext};
 use crate::allocator::AllocatorMetrics;
 use crate::audit::AuditLog;
+use crate::breakers::BreakerMonitor;
 use crate::component::Component;
 use crate::console::{Console, ConsoleMetrics, ConsoleSources};
 use crate::cost::Costs;
@@ -180,6 +183,7 @@ impl ServerComponents {
         let events = Arc::new(journal);
         let remotes = base.environment.remotes.clone();
         let remote = RemoteMonitor::new(remotes, events.clone(), registry);
+        let breakers = BreakerMonitor::new(serving.clone(), events.clone());
         let objectives = base.objectives(&sections.slo, &events)?;
         let costs = base.costs(&sections.cost, &events)?;
         let observations = serving.metrics().observations();
@@ -237,6 +241,7 @@ impl ServerComponents {
             monitor,
             Arc::new(repository_poll),
             Arc::new(remote),
+            Arc::new(breakers),
             exposition,
             events,
             alerting.clone(),
@@ -322,12 +327,20 @@ pub fn gateway(
     Ok(gateway.with_limiter(Limiter::new(limits, quotas)?))
 }
 
-/// The cache that a configuration asks for; `None` if no endpoint is cached.
+/// The cache that a configuration asks for; `None` if no endpoint is cached. It keeps last answers for
+/// endpoints that fall back to them.
 ///
 /// # Errors
 /// What cannot be meant.
-pub fn answer_cache(config: &CacheConfig) -> Result<Option<Arc<AnswerCache>>, ComponentsError> {
-    Ok(AnswerCache::new(config)?.map(Arc::new))
+pub fn answer_cache(
+    config: &CacheConfig,
+    endpoints: &[EndpointConfig],
+) -> Result<Option<Arc<AnswerCache>>, ComponentsError> {
+    let cache = match Fallbacks::use_last_answers(endpoints) {
+        true => AnswerCache::with_last_answers(config)?,
+        false => AnswerCache::new(config)?,
+    };
+    Ok(cache.map(Arc::new))
 }
 
 /// The parts that most components are made from.

@@ -34,6 +34,7 @@ mod allocator;
 mod audit;
 mod blocking;
 mod body_buffer;
+mod breakers;
 mod cache_headers;
 mod cache_metrics;
 mod clock;
@@ -48,6 +49,7 @@ mod data_folder;
 mod describe;
 mod events;
 mod exposition;
+mod fallback_headers;
 mod front_end;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -221,6 +221,7 @@ fn finished<'a>(
         total: one.total.saturating_sub(one.encode),
         encode: one.encode,
         rows: one.rows,
+        fallback: one.fallback.as_ref().map(|fallback| &*fallback.by),
         stages: stages(one),
     }
 }

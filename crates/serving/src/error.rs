@@ -172,6 +172,9 @@ error_codes! {
     UpstreamUnavailable "upstream_unavailable" 503 14
         "no upstream server that runs the model can be reached, or too many requests to them failed lately"
         "wait for the time in `Retry-After`, then retry";
+    BreakerOpen "breaker_open" 503 14
+        "too many requests to this version failed or were slow lately, so it gets none for a while"
+        "wait for the time in `Retry-After`, then retry";
     NotSaved "not_saved" 503 14
         "the change is in effect, but was not saved: a restart loses it"
         "make the data folder writable, or free its disk, then repeat the change";
@@ -203,8 +206,27 @@ impl ErrorCode {
             Self::QueueFull
                 | Self::MemoryFull
                 | Self::NotReady
+                | Self::BreakerOpen
                 | Self::ShuttingDown
                 | Self::AuthUnavailable
+        )
+    }
+
+    /// Whether another version may answer in place of the one that failed so: never where the client
+    /// is at fault, or the whole server cannot answer.
+    pub const fn lets_fall_back(self) -> bool {
+        matches!(
+            self,
+            Self::QueueFull
+                | Self::ExecutionFailed
+                | Self::Internal
+                | Self::UpstreamFailed
+                | Self::UpstreamInvalid
+                | Self::UpstreamUnavailable
+                | Self::BreakerOpen
+                | Self::NotReady
+                | Self::MemoryFull
+                | Self::DeadlineExceeded
         )
     }
 
@@ -215,6 +237,7 @@ impl ErrorCode {
             | Self::MemoryFull
             | Self::AuthUnavailable
             | Self::UpstreamUnavailable
+            | Self::BreakerOpen
             | Self::ShuttingDown => Some(1),
             _ => None,
         }

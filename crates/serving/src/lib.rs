@@ -32,6 +32,7 @@
 
 mod check;
 mod clock;
+mod endpoints;
 mod error;
 mod fleet;
 mod load_trials;
@@ -56,6 +57,9 @@ mod version_counters;
 mod warmup;
 
 pub use check::{CheckCase, CheckOutcome, CheckReport, check};
+pub use endpoints::{
+    BreakerEvent, Breakers, EndpointConfig, EndpointError, FallbackConfig, Fallbacks,
+};
 pub use error::{ErrorCode, InferError};
 pub use fleet::{
     Fleet, FleetConfig, FleetMetrics, FrozenModels, ModelRule, RegistryLink, VersionNames,
@@ -75,7 +79,8 @@ pub use pipeline::{AnswerCache, CacheStatus, Encoded, Exchange, Executed, InProc
 pub use process::{ProcessMetrics, memory_limit_bytes};
 pub use repository_poll::RepositoryPoll;
 pub use request::{
-    InferRequest, InferResponse, OutputTensor, RequestTrace, RequestedOutput, Target, Via,
+    AnsweredBy, FallbackStatus, InferRequest, InferResponse, OutputTensor, RequestTrace,
+    RequestedOutput, Target, Via,
 };
 pub use request_metrics::{MeterReading, RequestMetrics, VersionMeter};
 pub use request_sample::RequestSample;

@@ -11,7 +11,7 @@ mod unknown;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -29,8 +29,8 @@ use crate::scheduler::INLINE_RUN;
 use crate::source::{self, FoundModel, GivenModel};
 use crate::version::LoadMetrics;
 use crate::{
-    ErrorCode, InferError, LoadMarker, LoadTrials, MetricRegistry, RequestMetrics, Version,
-    VersionPlan,
+    Breakers, ErrorCode, Fallbacks, InferError, LoadMarker, LoadTrials, MetricRegistry,
+    RequestMetrics, Version, VersionPlan,
 };
 
 /// What the request path reads without a lock: the loaded versions.
@@ -54,6 +54,8 @@ pub struct Models {
     /// Models that are served by name: a path of the command line or the configuration is the model,
     /// and not a folder of models. The paths themselves where nothing is found there.
     named: Mutex<BTreeSet<String>>,
+    /// What loads must not make impossible, once the server has started.
+    fallbacks: OnceLock<Arc<Fallbacks>>,
 }
 
 /// The result of loading all models.
@@ -80,12 +82,18 @@ impl Models {
             loading: Mutex::default(),
             states: Mutex::default(),
             named: Mutex::default(),
+            fallbacks: OnceLock::new(),
         }
     }
 
     /// The metrics of requests to these models.
     pub fn request_metrics(&self) -> &Arc<RequestMetrics> {
         self.metrics.requests()
+    }
+
+    /// The circuit breakers of versions.
+    pub fn breakers(&self) -> &Arc<Breakers> {
+        self.metrics.breakers()
     }
 
     /// The metrics of loads.
@@ -284,12 +292,11 @@ impl Models {
         let FoundModel { name, versions } = found;
         let loaded = versions
             .map_err(|problem| problem.to_string())
-            .and_then(|plans| self.load_versions(&name, plans, trial));
+            .and_then(|plans| self.load_versions(&name, plans, trial))
+            .and_then(|versions| self.checked(&name, versions));
         self.metrics.count_load(&name, loaded.is_ok());
         match loaded {
-            Ok(versions) => {
-                let model = Model::of_versions(name.clone(), versions)
-                    .ok_or("there is no version to serve")?;
+            Ok(model) => {
                 self.replace(model);
                 self.set_state(&name, ModelState::Ready);
                 Ok(())
@@ -306,6 +313,22 @@ impl Models {
                 Err(reason)
             }
         }
+    }
+
+    /// From now on, no load may make one of these fallbacks impossible.
+    pub(crate) fn check_loads_with(&self, fallbacks: &Arc<Fallbacks>) {
+        // A second call has nothing else to say.
+        let _ = self.fallbacks.set(fallbacks.clone());
+    }
+
+    /// The model of these versions, if it may be served.
+    fn checked(&self, name: &str, versions: BTreeMap<u64, Arc<Version>>) -> Result<Model, String> {
+        let model = Model::of_versions(name.to_owned(), versions);
+        let model = model.ok_or("there is no version to serve")?;
+        if let Some(fallbacks) = self.fallbacks.get() {
+            fallbacks.check(self, &model)?;
+        }
+        Ok(model)
     }
 
     fn load_versions(

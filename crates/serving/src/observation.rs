@@ -12,7 +12,7 @@ use crossbeam_queue::ArrayQueue;
 use parking_lot::Mutex;
 
 use crate::version_counters::VersionCounters;
-use crate::{ErrorCode, RequestTrace, Timing};
+use crate::{ErrorCode, FallbackStatus, RequestTrace, Timing};
 
 /// Observations that wait in each ring, at most: those of a thread in an eighth of a second at
 /// 65,000 requests/s.
@@ -37,6 +37,8 @@ pub struct Observation {
     pub timing: Timing,
     /// Rows answered.
     pub rows: usize,
+    /// Why the endpoint's own version did not answer, if another choice did.
+    pub fallback: Option<Box<FallbackStatus>>,
     /// Its place in a trace, if it has one.
     pub trace: Option<Box<RequestTrace>>,
 }
@@ -200,6 +202,7 @@ mod tests {
             encode: Duration::ZERO,
             timing: Timing::default(),
             rows: 0,
+            fallback: None,
             trace: None,
         }
     }

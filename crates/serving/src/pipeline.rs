@@ -9,30 +9,31 @@
 //!       record <- encode <- postprocess <- execute <- schedule <- cache
 //! ```
 //!
+//! The steps from *route* to *postprocess* are one [attempt](attempt); where an endpoint has fallbacks,
+//! another one may follow it.
+//!
 //! The steps hand each other types that can be had in no other way: *route* takes an
 //! [`Authorized`], which only the gateway makes, and *schedule* takes what a version has prepared.
 
 mod answer_memory;
+mod attempt;
 mod cached;
 mod exchange;
 mod execute;
+mod fallback;
 mod in_process;
 mod postprocess;
 mod record;
 mod resolver;
 
-use tidegate_gateway::{Authorized, CacheControl, Permission};
+use tidegate_gateway::{Authorized, Permission};
 
-use self::cached::CacheableRequest;
 pub use self::cached::{AnswerCache, CacheStatus};
 pub use self::exchange::{Encoded, Exchange, Received};
 pub use self::execute::Executed;
-use self::execute::execute;
 pub use self::in_process::InProcess;
 use self::record::RequestRecord;
-use crate::scheduler::AllowedTime;
-use crate::version::Prepared;
-use crate::{ErrorCode, InferError, InferResponse, RequestTrace, Serving, Target};
+use crate::{ErrorCode, InferError, InferRequest, InferResponse, RequestTrace, Serving, Target};
 
 impl Serving {
     /// Answers one request: the whole pipeline, in order. Dropping the future gives the request up.
@@ -84,75 +85,35 @@ impl Serving {
 
         // receive
         let mut received = exchange.receive().await?;
-        let at = received.at;
-        record.received(at, exchange.take_trace());
+        record.received(received.at, exchange.take_trace());
 
-        // route
-        let routed = self
-            .route(authorized, received.request.deadline, at)
-            .await?;
-        let version = &routed.version;
-
-        // preprocess: some wire forms say what they hold only beside the signature
-        exchange
-            .decode_inputs(&mut received, version.signature())
-            .await?;
-        let Received {
-            request,
-            mut memory,
-            ..
-        } = received;
-        // A request that cannot be decoded counts for no version, whichever step finds it out.
-        record.routed(version.stats().counters());
-        let share = self.gateway().share(authorized.caller());
-        let Prepared { work, outputs } = version.prepare(request, at, share)?;
-        let rows = version
-            .remote()
-            .map_or(work.rows, |remote| remote.rows(&work));
-        if authorized.has_limits() {
-            authorized.charge_rows(rows).await?;
-        }
-        // An answer that is too large is refused before it is computed, where its size is known.
-        answer_memory::reserve(&mut memory, version, rows, exchange.max_answer_bytes())?;
-        let allowed = AllowedTime::of(&work, at);
-
-        // cache
-        let policy = self.cache_policy(&authorized.resource().endpoint, version);
-        let (executed, cache) = match policy {
-            // schedule, execute, postprocess
+        // route, preprocess, cache, schedule, execute, postprocess
+        let attempt = match self.fallbacks_of(authorized.resource()) {
             None => {
-                let executed = execute(version, work, &outputs, allowed, record.trace()).await?;
-                record.executed(rows, executed.timing);
-                (executed, None)
+                let own = self.attempt(exchange, authorized, record, &mut received, None, None);
+                own.await?
             }
-            Some((cache, policy)) => {
-                let request = CacheableRequest {
-                    version,
-                    work,
-                    wanted: &outputs,
-                    allowed,
-                    trace: record.trace(),
-                    tenant: authorized.caller().tenant(),
-                    policy,
-                    control: CacheControl::of(exchange.credentials().headers()),
-                };
-                // Boxed: requests that are not cached need not carry the place for it.
-                let (executed, status) = Box::pin(request.answer(cache)).await?;
-                record.executed(rows, executed.timing);
-                (executed, Some(status))
+            // Boxed: requests of endpoints without fallbacks need not carry the place for them.
+            Some((fallbacks, chain)) => {
+                let received = &mut received;
+                let chained =
+                    self.attempt_chain(fallbacks, chain, exchange, authorized, record, received);
+                let attempt = Box::pin(chained).await?;
+                received.request = InferRequest::default();
+                attempt
             }
         };
-        answer_memory::resize(&mut memory, executed.bytes())?;
 
         // encode
         let response = InferResponse {
-            outputs: executed.outputs,
-            timing: executed.timing,
-            cold_start: routed.cold_start,
-            version: routed.version,
-            memory,
+            outputs: attempt.executed.outputs,
+            timing: attempt.executed.timing,
+            cold_start: attempt.cold_start,
+            version: attempt.by,
+            memory: received.memory,
             limits: authorized.limit_status(),
-            cache,
+            cache: attempt.cache,
+            fallback: attempt.fallback,
         };
         record.encoding_begins();
         let Encoded { answer, bytes } = exchange.encode(response).await?;

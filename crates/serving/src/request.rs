@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tidegate_core::{Tensor, TraceContext};
+use tidegate_core::{Signature, Tensor, TraceContext};
 use tidegate_gateway::{LimitStatus, Resource};
 
-use crate::{CacheStatus, MemoryReservation, Timing, Version};
+use crate::{CacheStatus, ErrorCode, MemoryReservation, Timing, Version};
 
 /// Longest id of a client's that is shown in its trace, in bytes.
 const MAX_ID_BYTES: usize = 256;
@@ -85,8 +85,8 @@ pub struct RequestedOutput {
 /// The answer.
 #[derive(Debug)]
 pub struct InferResponse {
-    /// The version that answered.
-    pub version: Arc<Version>,
+    /// The version that answered, or what did in its place.
+    pub version: AnsweredBy,
     /// In the order asked for, or of the signature.
     pub outputs: Vec<OutputTensor>,
     /// Where the time went.
@@ -99,6 +99,57 @@ pub struct InferResponse {
     pub limits: Option<Box<LimitStatus>>,
     /// Where the answer came from, if the endpoint is cached.
     pub cache: Option<CacheStatus>,
+    /// Why the endpoint's own version did not answer, if another choice did.
+    pub fallback: Option<Box<FallbackStatus>>,
+}
+
+/// Whose answer it is.
+#[derive(Clone, Debug)]
+pub enum AnsweredBy {
+    /// A version's.
+    Version(Arc<Version>),
+    /// That of the configuration, for an endpoint whose answers have this signature.
+    Constant {
+        /// The endpoint.
+        endpoint: String,
+        /// Its inputs and outputs.
+        signature: Arc<Signature>,
+    },
+}
+
+impl AnsweredBy {
+    /// The model's name.
+    pub fn model(&self) -> &str {
+        match self {
+            Self::Version(version) => version.model(),
+            Self::Constant { endpoint, .. } => endpoint,
+        }
+    }
+
+    /// The version's number, as text; `constant` where no version answered.
+    pub fn number(&self) -> &str {
+        match self {
+            Self::Version(version) => version.number(),
+            Self::Constant { .. } => "constant",
+        }
+    }
+
+    /// The inputs and outputs.
+    pub fn signature(&self) -> &Signature {
+        match self {
+            Self::Version(version) => version.signature(),
+            Self::Constant { signature, .. } => signature,
+        }
+    }
+}
+
+/// An answer that did not come from an endpoint's own version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FallbackStatus {
+    /// The choice that answered, such as `version:2`, `endpoint:small`, `cached` or `constant`.
+    pub by: Arc<str>,
+    /// Why the first choice did not.
+    pub reason: ErrorCode,
 }
 
 /// A named output.

@@ -101,6 +101,7 @@ impl RequestMetrics {
             received: Instant::now(),
             encode: Duration::ZERO,
             timing: Timing::default(),
+            fallback: None,
             trace: None,
         }
     }

@@ -60,16 +60,21 @@ fn tensors(files: Vec<TensorFile>) -> Result<Vec<(String, Tensor)>, String> {
 }
 
 fn named(file: TensorFile) -> Result<(String, Tensor), String> {
-    match tensor(&file) {
+    match tensor_of(file.datatype, &file.shape, &file.data) {
         Ok(tensor) => Ok((file.name, tensor)),
         Err(problem) => Err(format!("\"{}\": {problem}", file.name)),
     }
 }
 
-fn tensor(file: &TensorFile) -> Result<Tensor, String> {
-    let shape = Shape::new(&file.shape).map_err(|error| error.to_string())?;
-    let elements = Elements::of(file);
-    let tensor = match file.datatype {
+/// The tensor of nested or flat JSON; the error says which element does not fit.
+pub(crate) fn tensor_of(
+    datatype: DataType,
+    shape: &[usize],
+    data: &Value,
+) -> Result<Tensor, String> {
+    let shape = Shape::new(shape).map_err(|error| error.to_string())?;
+    let elements = Elements::of(datatype, data);
+    let tensor = match datatype {
         DataType::Bool => {
             let bits = elements.read(|value| value.as_bool().map(u8::from))?;
             Tensor::from_wire(DataType::Bool, shape, bits.into())
@@ -107,13 +112,10 @@ struct Elements<'a> {
 }
 
 impl<'a> Elements<'a> {
-    fn of(file: &'a TensorFile) -> Self {
+    fn of(datatype: DataType, data: &'a Value) -> Self {
         let mut values = Vec::new();
-        flatten(&file.data, &mut values);
-        Self {
-            values,
-            datatype: file.datatype,
-        }
+        flatten(data, &mut values);
+        Self { values, datatype }
     }
 
     /// Reads each element; the error names the first one that does not fit.

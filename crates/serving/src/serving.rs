@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tidegate_gateway::{CachePolicy, Gateway};
 
-use crate::{AnswerCache, Fleet, IndexEntry, ModelState, Models, RequestMetrics, Version};
+use crate::endpoints::Chain;
+use crate::{
+    AnswerCache, Fallbacks, Fleet, IndexEntry, ModelState, Models, RequestMetrics, Target, Version,
+};
 
 /// Everything that answers requests; shared by all front ends.
 pub struct Serving {
@@ -15,6 +18,8 @@ pub struct Serving {
     metrics: Arc<RequestMetrics>,
     /// `None` if no endpoint is cached.
     cache: Option<Arc<AnswerCache>>,
+    /// `None` if no endpoint has fallbacks.
+    fallbacks: Option<Arc<Fallbacks>>,
 }
 
 impl Serving {
@@ -27,6 +32,7 @@ impl Serving {
             models,
             fleet: None,
             cache: None,
+            fallbacks: None,
         }
     }
 
@@ -54,6 +60,40 @@ impl Serving {
         }
     }
 
+    /// Lets these answer where an endpoint's own version cannot.
+    #[must_use]
+    pub fn with_fallbacks(self, fallbacks: Fallbacks) -> Self {
+        Self {
+            fallbacks: Some(Arc::new(fallbacks)),
+            ..self
+        }
+    }
+
+    /// Checks that all fallbacks can answer for their endpoints, as far as they are loaded. From now on,
+    /// a model of a folder whose signature makes a fallback impossible is not loaded.
+    ///
+    /// # Errors
+    /// Each fallback that cannot, and why.
+    pub fn check_fallbacks(&self) -> Result<(), Vec<String>> {
+        let Some(fallbacks) = &self.fallbacks else {
+            return Ok(());
+        };
+        let problems = fallbacks.problems(&self.models);
+        self.models.check_loads_with(fallbacks);
+        match problems.is_empty() {
+            true => Ok(()),
+            false => Err(problems),
+        }
+    }
+
+    /// What answers a request if its endpoint's own version cannot; `None` for an endpoint without
+    /// fallbacks, and for a request that asks for a version.
+    pub(crate) fn fallbacks_of(&self, target: &Target) -> Option<(&Fallbacks, &Chain)> {
+        let fallbacks = self.fallbacks.as_ref()?;
+        let chain = fallbacks.chain(&target.endpoint)?;
+        target.version.is_none().then_some((&**fallbacks, chain))
+    }
+
     /// The cache; `None` if no endpoint is cached.
     pub fn cache(&self) -> Option<&Arc<AnswerCache>> {
         self.cache.as_ref()
@@ -67,7 +107,11 @@ impl Serving {
         version: &Version,
     ) -> Option<(&Arc<AnswerCache>, CachePolicy)> {
         let cache = self.cache.as_ref()?;
-        let policy = cache.policy(endpoint)?;
+        let mut policy = cache.policy(endpoint)?;
+        if let Some(fallbacks) = &self.fallbacks {
+            let chain = fallbacks.chain(endpoint);
+            policy.keep_last = chain.and_then(Chain::cached_max_age);
+        }
         version.is_deterministic().then_some((cache, policy))
     }
 
@@ -128,6 +172,8 @@ impl Serving {
         // Each version of a model whose reload failed says the same.
         problems.dedup();
         problems.extend(self.models.broken_contracts());
+        let fallbacks = self.fallbacks.iter();
+        problems.extend(fallbacks.flat_map(|fallbacks| fallbacks.problems(&self.models)));
         problems
     }
 

@@ -22,6 +22,7 @@ pub use self::plan::VersionPlan;
 pub(crate) use self::prepare::Prepared;
 use self::remote::RemoteRuns;
 use crate::VersionFigures;
+use crate::endpoints::VersionBreaker;
 use crate::request_sample::RequestSample;
 use crate::scheduler::Scheduler;
 use crate::source::reshape::Reshapes;
@@ -44,6 +45,8 @@ pub struct Version {
     scheduler: Scheduler,
     /// `Some` if other servers run it: its requests do not wait for instances.
     remote: Option<RemoteRuns>,
+    /// `None` where its endpoint has none configured.
+    breaker: Option<VersionBreaker>,
     stats: Arc<VersionStats>,
     memory_bytes: u64,
     load_time: Duration,
@@ -103,6 +106,11 @@ impl Version {
     /// How other servers run it, if they do.
     pub(crate) fn remote(&self) -> Option<&RemoteRuns> {
         self.remote.as_ref()
+    }
+
+    /// Its circuit breaker, if its endpoint has one.
+    pub(crate) fn breaker(&self) -> Option<&VersionBreaker> {
+        self.breaker.as_ref()
     }
 
     /// Class names of an output: those of a file, or those that the artifact itself has.

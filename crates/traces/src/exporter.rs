@@ -409,6 +409,7 @@ mod tests {
             total: Duration::ZERO,
             encode: Duration::ZERO,
             rows: 0,
+            fallback: None,
             stages: None,
         };
         let mut made = crate::spans::Spans::new(Vec::new(), Arc::default());

@@ -28,6 +28,8 @@ pub struct FinishedRequest<'a> {
     pub encode: Duration,
     /// Rows answered.
     pub rows: usize,
+    /// What answered in place of the endpoint's own version, if that did not.
+    pub fallback: Option<&'a str>,
     /// The time of each stage, if it was answered.
     pub stages: Option<StageTimes>,
 }

@@ -32,6 +32,7 @@
 //!     total: Duration::from_millis(3),
 //!     encode: Duration::ZERO,
 //!     rows: 1,
+//!     fallback: None,
 //!     stages: None,
 //! };
 //! assert_eq!(recorder.offer(&request, Instant::now()), Some(KeepReason::Sampled));

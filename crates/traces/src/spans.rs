@@ -176,6 +176,9 @@ impl Spans {
         if request.rows > 0 {
             attributes.push(KeyValue::new("tidegate.rows", count(request.rows)));
         }
+        if let Some(fallback) = request.fallback {
+            attributes.push(KeyValue::new("tidegate.fallback", fallback.to_owned()));
+        }
         if let Some(baggage) = request.baggage {
             attributes.extend(self.baggage_attributes(baggage));
         }
@@ -354,6 +357,7 @@ mod tests {
             total: ms(10),
             encode: ms(2),
             rows,
+            fallback: None,
             stages: Some(run),
         })
     }

@@ -17,7 +17,8 @@ use tidegate_registry::RegistryConfig;
 use tidegate_remote::Remotes;
 use tidegate_server::{Server, ServerComponents, ServerEnvironment, ServerSections, StopCause};
 use tidegate_serving::{
-    Fleet, FleetMetrics, LoadReport, LoadTrials, MetricRegistry, Models, RegistryLink, Serving,
+    Fallbacks, Fleet, FleetMetrics, LoadReport, LoadTrials, MetricRegistry, Models, RegistryLink,
+    Serving,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
@@ -99,11 +100,16 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let registry = Arc::new(MetricRegistry::new());
     let trials = load_trials(&config, follows, &engines);
     let models = Models::new(config.models, engines.clone(), &registry);
+    models.breakers().configure(&config.endpoints)?;
     let models = Arc::new(models.with_trials(trials.clone()));
     let database = registry_database(&config.registry, config.data.as_deref());
     let gateway = tidegate_server::gateway(&config.auth, &config.tls, &config.limits, &database)?;
     let mut serving = Serving::new(models.clone()).with_gateway(Arc::new(gateway));
-    if let Some(cache) = tidegate_server::answer_cache(&config.cache)? {
+    let cache = tidegate_server::answer_cache(&config.cache, &config.endpoints)?;
+    if let Some(fallbacks) = Fallbacks::new(&config.endpoints, cache.as_deref(), &models)? {
+        serving = serving.with_fallbacks(fallbacks);
+    }
+    if let Some(cache) = cache {
         serving = serving.with_cache(cache);
     }
     let fleet_metrics = FleetMetrics::new(&registry);
@@ -145,7 +151,8 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
         audit: config.audit,
         privacy: config.privacy,
     };
-    let components = ServerComponents::new(sections, environment, Arc::new(serving), registry)?;
+    let serving = Arc::new(serving);
+    let components = ServerComponents::new(sections, environment, serving.clone(), registry)?;
     components.record_start(&effective).await;
     let server = Server::start(components).await?;
     // Before the models are loaded: with port 0 nobody could find the server meanwhile.
@@ -158,6 +165,9 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
             return Ok(stop(server, fleet, trials).await);
         }
     };
+    if let Err(problems) = serving.check_fallbacks() {
+        refuse_fallbacks(&problems, follows)?;
+    }
     let followed = fleet
         .as_deref()
         .map(|fleet| (fleet, registry_place.as_str()));
@@ -176,6 +186,18 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
             std::process::exit(1);
         }
     }
+}
+
+/// Ends a server whose fallbacks could never answer. One that follows the registry goes on without them:
+/// a version of the registry must not keep every server from starting.
+fn refuse_fallbacks(problems: &[String], follows: bool) -> Result<()> {
+    if !follows {
+        bail!("{}", problems.join("; "));
+    }
+    for problem in problems {
+        warn!(problem, "a fallback is not used");
+    }
+    Ok(())
 }
 
 /// Tries new models in processes of their own, if that is configured. What comes of it is kept in the

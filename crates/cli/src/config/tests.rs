@@ -1,4 +1,5 @@
 use tidegate_observe::cost::BudgetConfig;
+use tidegate_serving::FallbackConfig;
 
 use super::*;
 
@@ -178,6 +179,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         mut auth,
         mut limits,
         mut cache,
+        endpoints: _,
         audit,
         privacy,
         console,
@@ -194,6 +196,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
     } = Config::default();
     cache.endpoint.push(Default::default());
     limits.rule.push(every_key_of_a_limit());
+    limits.tenant.push(Default::default());
     auth.issuer.push(every_key_of_an_issuer());
     auth.binding.push(every_key_of_a_binding());
     auth.login = tidegate_gateway::LoginConfig {
@@ -233,6 +236,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         },
         limits,
         cache,
+        endpoints: vec![every_key_of_an_endpoint()],
         audit: tidegate_gateway::AuditConfig {
             database: text(),
             ..audit
@@ -277,6 +281,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
     for (section, list) in [
         ("cache", "endpoint"),
         ("limits", "rule"),
+        ("limits", "tenant"),
         ("auth", "issuer"),
         ("auth", "binding"),
     ] {
@@ -296,6 +301,8 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         let (key, variable) = (format!("auth.login.{key}"), format!("auth__login__{key}"));
         check_row(&page, &key, &variable, value);
     }
+    let endpoints = all.remove("endpoints").unwrap();
+    check_endpoint(&page, endpoints[0].as_table().unwrap());
     let budgets = all
         .get_mut("cost")
         .and_then(toml::Value::as_table_mut)
@@ -375,6 +382,35 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
                 )
             }),
         }
+    }
+}
+
+fn every_key_of_an_endpoint() -> EndpointConfig {
+    EndpointConfig {
+        breaker: Some(Default::default()),
+        fallback: vec![FallbackConfig {
+            version: Some(String::new()),
+            endpoint: Some(String::new()),
+            cached_max_age_ms: Some(1),
+            constant: Some(Default::default()),
+        }],
+        ..EndpointConfig::default()
+    }
+}
+
+fn check_endpoint(page: &str, endpoint: &toml::Table) {
+    let mut keys: Vec<String> = endpoint.keys().cloned().collect();
+    keys.retain(|key| key != "fallback");
+    let breaker = endpoint["breaker"].as_table().unwrap().keys();
+    keys.extend(breaker.map(|key| format!("breaker.{key}")));
+    let fallback = endpoint["fallback"][0].as_table().unwrap().keys();
+    keys.extend(fallback.map(|key| format!("fallback.{key}")));
+    for key in keys {
+        let row = format!("\n| `endpoints.{key}` |");
+        assert!(
+            page.contains(&row),
+            "endpoints.{key} is not in the reference"
+        );
     }
 }
 

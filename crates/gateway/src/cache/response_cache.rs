@@ -77,6 +77,8 @@ pub struct CachePolicy {
     pub stale: Duration,
     /// Whether tenants share answers.
     pub is_shared: bool,
+    /// How long an answer is kept for [`ResponseCache::last`], if at all.
+    pub keep_last: Option<Duration>,
 }
 
 impl CachePolicy {
@@ -85,6 +87,7 @@ impl CachePolicy {
             ttl: Duration::from_millis(config.ttl_ms),
             stale: Duration::from_millis(config.stale_while_revalidate_ms),
             is_shared: config.shared_between_tenants,
+            keep_last: None,
         }
     }
 }
@@ -92,6 +95,8 @@ impl CachePolicy {
 /// Answers by what they depend on.
 pub struct ResponseCache<V> {
     entries: Cache<CacheKey, Arc<Entry<V>>>,
+    /// The last answers of endpoints that fall back to them; `None` if none does.
+    last: Option<Cache<CacheKey, Arc<Entry<V>>>>,
     endpoints: HashMap<String, CachePolicy>,
     others: Option<CachePolicy>,
     outcomes: [AtomicU64; CacheOutcome::ALL.len()],
@@ -124,6 +129,19 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
     /// # Errors
     /// What cannot be meant.
     pub fn new(config: &CacheConfig) -> Result<Option<Self>, CacheError> {
+        Self::build(config, false)
+    }
+
+    /// The same, where a quarter of the memory is for last answers: they stay when they are no longer
+    /// fresh, for [`ResponseCache::last`].
+    ///
+    /// # Errors
+    /// What cannot be meant.
+    pub fn with_last_answers(config: &CacheConfig) -> Result<Option<Self>, CacheError> {
+        Self::build(config, true)
+    }
+
+    fn build(config: &CacheConfig, keeps_last: bool) -> Result<Option<Self>, CacheError> {
         if config.endpoint.is_empty() {
             return Ok(None);
         }
@@ -147,13 +165,10 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
                 return Err(CacheError::Duplicate(name.clone()));
             }
         }
-        let entries = Cache::builder()
-            .max_capacity(config.max_bytes)
-            .weigher(|_, entry: &Arc<Entry<V>>| u32::try_from(entry.bytes).unwrap_or(u32::MAX))
-            .expire_after(KeepFor)
-            .build();
+        let for_last = if keeps_last { config.max_bytes / 4 } else { 0 };
         Ok(Some(Self {
-            entries,
+            entries: entries(config.max_bytes - for_last),
+            last: keeps_last.then(|| entries(for_last)),
             others: endpoints.remove("*"),
             endpoints,
             outcomes: Default::default(),
@@ -198,14 +213,15 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
             }
         }
         if is_unwanted {
-            let entry = Self::entry(compute().await?, policy);
+            let entry = self.entry(key, compute().await?, policy).await;
             self.entries.insert(key, entry.clone()).await;
             return Ok(self.counted(entry.value.clone(), CacheOutcome::Bypass, Duration::ZERO));
         }
         let is_leader = AtomicBool::new(false);
         let computed = self.entries.entry(key).or_try_insert_with(async {
             is_leader.store(true, Ordering::Relaxed);
-            compute().await.map(|answer| Self::entry(answer, policy))
+            let answer = compute().await?;
+            Ok::<_, E>(self.entry(key, answer, policy).await)
         });
         let computed = match deadline {
             None => computed.await,
@@ -239,9 +255,19 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
     /// Keeps an answer that was computed again.
     pub async fn refresh(&self, key: CacheKey, policy: CachePolicy, answer: Option<(V, usize)>) {
         if let Some(answer) = answer {
-            self.entries.insert(key, Self::entry(answer, policy)).await;
+            let entry = self.entry(key, answer, policy).await;
+            self.entries.insert(key, entry).await;
         }
         self.refreshing.lock().remove(&key);
+    }
+
+    /// The last answer of a key, if it is not older than `max_age`; for endpoints whose policy keeps
+    /// last answers.
+    pub async fn last(&self, key: CacheKey, max_age: Duration) -> Option<Cached<V>> {
+        let entry = self.last.as_ref()?.get(&key).await?;
+        let age = entry.computed.elapsed();
+        let is_recent = age <= max_age;
+        is_recent.then(|| self.counted(entry.value.clone(), CacheOutcome::Stale, age))
     }
 
     /// Whether the caller shall compute a stale answer again: one at a time does.
@@ -252,15 +278,20 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
     /// Forgets every answer.
     pub fn clear(&self) {
         self.entries.invalidate_all();
+        if let Some(last) = &self.last {
+            last.invalidate_all();
+        }
     }
 
     /// Its figures.
     pub fn stats(&self) -> CacheStats {
         let outcomes = CacheOutcome::ALL
             .map(|outcome| self.outcomes[outcome as usize].load(Ordering::Relaxed));
+        let caches = [Some(&self.entries), self.last.as_ref()];
+        let caches = caches.into_iter().flatten();
         CacheStats {
             entries: self.entries.entry_count(),
-            bytes: self.entries.weighted_size(),
+            bytes: caches.map(Cache::weighted_size).sum(),
             outcomes,
         }
     }
@@ -285,13 +316,29 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
         Kept::Found(self.counted(entry.value.clone(), outcome, age))
     }
 
-    fn entry((value, bytes): (V, usize), policy: CachePolicy) -> Arc<Entry<V>> {
-        Arc::new(Entry {
+    /// A new entry of a key; also the last answer, if the policy keeps that.
+    async fn entry(
+        &self,
+        key: CacheKey,
+        (value, bytes): (V, usize),
+        policy: CachePolicy,
+    ) -> Arc<Entry<V>> {
+        let entry = Entry {
             value,
             bytes: bytes + ENTRY_BYTES,
             computed: Instant::now(),
             keep_for: policy.ttl + policy.stale,
-        })
+        };
+        if let (Some(last), Some(keep_for)) = (&self.last, policy.keep_last) {
+            let value = entry.value.clone();
+            let kept = Entry {
+                value,
+                keep_for,
+                ..entry
+            };
+            last.insert(key, Arc::new(kept)).await;
+        }
+        Arc::new(entry)
     }
 
     fn counted(&self, value: V, outcome: CacheOutcome, age: Duration) -> Cached<V> {
@@ -302,6 +349,14 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
             age,
         }
     }
+}
+
+fn entries<V: Clone + Send + Sync + 'static>(max_bytes: u64) -> Cache<CacheKey, Arc<Entry<V>>> {
+    Cache::builder()
+        .max_capacity(max_bytes)
+        .weigher(|_, entry: &Arc<Entry<V>>| u32::try_from(entry.bytes).unwrap_or(u32::MAX))
+        .expire_after(KeepFor)
+        .build()
 }
 
 /// What was kept for a request.

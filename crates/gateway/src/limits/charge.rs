@@ -68,6 +68,11 @@ impl Charge {
         self.take(Unit::Rows, rows).await
     }
 
+    /// Whether rows were counted.
+    pub(crate) fn has_rows(&self) -> bool {
+        self.rows > 0
+    }
+
     /// Gives back what was taken: the server could not do the work.
     pub fn refund(&mut self) {
         for charged in &self.buckets {

@@ -271,6 +271,32 @@ fn limits(job: &str) -> Vec<Panel> {
             format!("increase(tidegate_audit_denials_dropped_total{{{job}}}[1h])"),
         ),
         Panel::lines(
+            "Circuit breakers",
+            "short",
+            "Breakers of versions: 0 closed, 1 half open, 2 open; and their changes in the hour before.",
+        )
+        .query(
+            "{{model}}:{{version}}",
+            format!("tidegate_breaker_state{{{job}}}"),
+        )
+        .query(
+            "{{model}}:{{version}} {{state}}",
+            format!("increase(tidegate_breaker_changes_total{{{job}}}[1h])"),
+        ),
+        Panel::lines(
+            "Fallbacks",
+            "ops",
+            "Answers that did not come from the endpoint's own version, and choices that could not answer either.",
+        )
+        .query(
+            "{{endpoint}} {{fallback}}: {{reason}}",
+            format!("rate(tidegate_fallbacks_total{{{job}}}[$__rate_interval])"),
+        )
+        .query(
+            "{{endpoint}} {{fallback}} failed: {{reason}}",
+            format!("rate(tidegate_fallback_failures_total{{{job}}}[$__rate_interval])"),
+        ),
+        Panel::lines(
             "Upstream requests",
             "ops",
             "Requests that upstream servers run, by outcome, and their further attempts.",

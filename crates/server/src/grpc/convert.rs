@@ -188,6 +188,15 @@ pub(super) fn response(
         };
         message.parameters.insert("cold_start".to_owned(), flag);
     }
+    if let Some(fallback) = &response.fallback {
+        let reason = fallback.reason.name();
+        for (name, text) in [("fallback", &*fallback.by), ("fallback_reason", reason)] {
+            let parameter = InferParameter {
+                parameter_choice: Some(ParameterChoice::StringParam(text.to_owned())),
+            };
+            message.parameters.insert(name.to_owned(), parameter);
+        }
+    }
     for (at, output) in response.outputs.iter().enumerate() {
         let part = shared.get(at).and_then(Option::as_ref);
         // Clients count on one entry for each output.

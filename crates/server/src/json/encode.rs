@@ -36,9 +36,7 @@ pub(crate) fn encode_infer(
         out.extend_from_slice(b",\"id\":");
         string(&mut out, id.as_bytes())?;
     }
-    if response.cold_start {
-        out.extend_from_slice(b",\"parameters\":{\"cold_start\":true}");
-    }
+    parameters(&mut out, response)?;
     out.extend_from_slice(b",\"outputs\":[");
     for (at, output) in response.outputs.iter().enumerate() {
         if at > 0 {
@@ -90,6 +88,28 @@ fn shared_part(out: &mut Vec<u8>, part: &SharedPart) -> Result<(), InferError> {
     out.extend_from_slice(b",\"shared_memory_byte_size\":");
     integer(out, part.bytes);
     out.extend_from_slice(b"}}");
+    Ok(())
+}
+
+/// What is unusual about an answer.
+fn parameters(out: &mut Vec<u8>, response: &InferResponse) -> Result<(), InferError> {
+    if !response.cold_start && response.fallback.is_none() {
+        return Ok(());
+    }
+    out.extend_from_slice(b",\"parameters\":{");
+    if response.cold_start {
+        out.extend_from_slice(b"\"cold_start\":true");
+    }
+    if let Some(fallback) = &response.fallback {
+        if response.cold_start {
+            out.push(b',');
+        }
+        out.extend_from_slice(b"\"fallback\":");
+        string(out, fallback.by.as_bytes())?;
+        out.extend_from_slice(b",\"fallback_reason\":");
+        string(out, fallback.reason.name().as_bytes())?;
+    }
+    out.push(b'}');
     Ok(())
 }
 

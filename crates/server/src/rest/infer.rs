@@ -31,7 +31,7 @@ use crate::request_memory;
 use crate::rest::openapi::{InferRequestBody, InferResponseBody};
 use crate::shared_memory::{SharedMemory, SharedPart};
 use crate::traces::TraceHeader;
-use crate::{cache_headers, limit_headers};
+use crate::{cache_headers, fallback_headers, limit_headers};
 
 /// The length of the JSON in a body that has binary data behind it.
 const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -283,6 +283,7 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
     ) -> Result<Encoded<Response>, InferError> {
         let mut memory = std::mem::take(&mut response.memory);
         let (limits, cache) = (response.limits.take(), response.cache);
+        let fallback = response.fallback.clone();
         let max_bytes = self.front_end.config.max_answer_bytes;
         let (body, json_bytes) = if memory.bytes() <= SMALL_OUTPUTS_BYTES {
             self.form.encode(response, max_bytes)?
@@ -306,6 +307,9 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
         .await?;
         if let Some(cache) = cache {
             cache_headers::insert(encoded.answer.headers_mut(), cache);
+        }
+        if let Some(fallback) = fallback {
+            fallback_headers::insert(encoded.answer.headers_mut(), &fallback);
         }
         if let Some(limits) = limits {
             limit_headers::insert(encoded.answer.headers_mut(), &limits);

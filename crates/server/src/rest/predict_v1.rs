@@ -28,7 +28,7 @@ use crate::codec::{INLINE_BYTES, decoded_bytes_at_most, encoded_bytes, run_codec
 use crate::front_end::FrontEnd;
 use crate::json::{decode_instances, encode_predictions};
 use crate::traces::TraceHeader;
-use crate::{cache_headers, limit_headers, request_memory};
+use crate::{cache_headers, fallback_headers, limit_headers, request_memory};
 
 /// The models that answer.
 #[derive(Serialize, ToSchema)]
@@ -81,7 +81,7 @@ pub(crate) async fn predict(
         model: verb.unwrap_or(&target),
         has_verb: verb.is_some(),
         body: Some(body),
-        received: Bytes::new(),
+        received: None,
         trace,
     };
     let answer = front_end.serving.answer(exchange).await;
@@ -98,7 +98,7 @@ struct PredictExchange<'a> {
     /// Taken when it is read.
     body: Option<Body>,
     /// The body, until it is decoded: instances have no types of their own.
-    received: Bytes,
+    received: Option<Bytes>,
     trace: Option<Box<RequestTrace>>,
 }
 
@@ -123,13 +123,14 @@ impl Exchange for PredictExchange<'_> {
         }
         let mut memory = request_memory::begin(&self.front_end.memory);
         let body = self.body.take();
-        self.received = body::read(
+        let body = body::read(
             self.credentials.headers(),
             body,
             self.front_end,
             &mut memory,
         )
         .await?;
+        self.received = Some(body);
         let at = Instant::now();
         let request = InferRequest {
             deadline: header_deadline(self.credentials.headers(), at)?,
@@ -151,7 +152,9 @@ impl Exchange for PredictExchange<'_> {
         received: &mut Received,
         signature: &Signature,
     ) -> Result<(), InferError> {
-        let body = std::mem::take(&mut self.received);
+        let Some(body) = self.received.take() else {
+            return Ok(());
+        };
         if body.len() <= INLINE_BYTES {
             received.request.inputs = decode_instances(&body, signature)?;
             return Ok(());
@@ -175,6 +178,7 @@ impl Exchange for PredictExchange<'_> {
     ) -> Result<Encoded<Response>, InferError> {
         let mut memory = std::mem::take(&mut response.memory);
         let (limits, cache) = (response.limits.take(), response.cache);
+        let fallback = response.fallback.take();
         let bytes = encoded_bytes(&response, |_| false);
         memory.grow(bytes, ErrorCode::AnswerTooLarge)?;
         let max_bytes = self.front_end.config.max_answer_bytes;
@@ -190,6 +194,9 @@ impl Exchange for PredictExchange<'_> {
         let mut encoded = body::encoded(body, "application/json", headers, config, memory).await?;
         if let Some(cache) = cache {
             cache_headers::insert(encoded.answer.headers_mut(), cache);
+        }
+        if let Some(fallback) = fallback {
+            fallback_headers::insert(encoded.answer.headers_mut(), &fallback);
         }
         if let Some(limits) = limits {
             limit_headers::insert(encoded.answer.headers_mut(), &limits);

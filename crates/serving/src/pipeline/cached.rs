@@ -74,7 +74,7 @@ impl CacheableRequest<'_> {
 
     /// Everything that the answer depends on. A version that was loaded again is another one: its
     /// files may have changed.
-    fn key(&self) -> CacheKey {
+    pub(super) fn key(&self) -> CacheKey {
         let mut hasher = CacheKeyHasher::default();
         hasher.add_number(self.version.load_id());
         let tenant = if self.policy.is_shared {

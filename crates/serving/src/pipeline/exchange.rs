@@ -10,7 +10,8 @@ use crate::{InferError, InferRequest, InferResponse, MemoryReservation, RequestT
 /// One request and its answer, as a front end has them on the wire.
 ///
 /// The pipeline is generic over it, so each front end gets a pipeline of its own from the compiler,
-/// without a boxed call. Each method is called once, in this order.
+/// without a boxed call. The methods are called in this order, each once; [`Exchange::decode_inputs`]
+/// again where another version follows one that has failed.
 pub trait Exchange {
     /// The encoded answer.
     type Answer;
@@ -30,7 +31,8 @@ pub trait Exchange {
     /// The request's place in a trace; after [`Exchange::receive`] with the client's id in it.
     fn take_trace(&mut self) -> Option<Box<RequestTrace>>;
 
-    /// Decodes inputs that have neither names nor types on the wire, as KServe v1's instances.
+    /// Decodes inputs that have neither names nor types on the wire, as KServe v1's instances. Those
+    /// that are decoded stay as they are.
     ///
     /// # Errors
     /// What does not fit the signature.

@@ -3,7 +3,8 @@
 use tidegate_gateway::CacheOutcome;
 
 use super::postprocess::postprocess;
-use crate::scheduler::{AllowedTime, Work};
+use crate::endpoints::VersionBreaker;
+use crate::scheduler::{AllowedTime, Completed, Work};
 use crate::{InferError, OutputTensor, RequestTrace, Timing, Version};
 
 /// What a run gave.
@@ -45,13 +46,32 @@ pub(super) async fn execute(
     trace: Option<&RequestTrace>,
 ) -> Result<Executed, InferError> {
     let scheduler = version.scheduler();
-    let submitted = match version.remote() {
-        None => scheduler.submit(work).await,
-        Some(remote) => remote.run(work, trace).await,
+    let submitted = match (version.remote(), version.breaker()) {
+        (None, None) => scheduler.submit(work).await,
+        // Boxed: requests without a breaker need not carry the place for it.
+        (_, Some(breaker)) => Box::pin(guarded(breaker, version, work, trace)).await,
+        (Some(remote), None) => remote.run(work, trace).await,
     };
     let completed = submitted.map_err(|error| scheduler.explain_deadline(error, allowed))?;
     Ok(Executed {
         timing: completed.timing,
         outputs: postprocess(version, completed.outputs, wanted)?,
     })
+}
+
+/// Runs work if the breaker of the version lets it through.
+async fn guarded(
+    breaker: &VersionBreaker,
+    version: &Version,
+    work: Work,
+    trace: Option<&RequestTrace>,
+) -> Result<Completed, InferError> {
+    let pass = breaker.pass()?;
+    let deadline = work.deadline;
+    let outcome = match version.remote() {
+        None => version.scheduler().submit(work).await,
+        Some(remote) => remote.run(work, trace).await,
+    };
+    pass.end(&outcome, deadline);
+    outcome
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::observation::{Observation, Observations, Outcome};
 use crate::version_counters::VersionCounters;
-use crate::{ErrorCode, RequestTrace, Timing};
+use crate::{ErrorCode, FallbackStatus, RequestTrace, Timing};
 
 /// Collects the progress of a request, and records it at the end with its outcome.
 ///
@@ -20,6 +20,7 @@ pub(super) struct RequestRecord<'a> {
     counters: Option<Arc<VersionCounters>>,
     rows: usize,
     timing: Timing,
+    fallback: Option<Box<FallbackStatus>>,
     /// When encoding began, of requests with a trace.
     encoding: Option<Instant>,
     has_ended: bool,
@@ -34,6 +35,7 @@ impl<'a> RequestRecord<'a> {
             counters: None,
             rows: 0,
             timing: Timing::default(),
+            fallback: None,
             encoding: None,
             has_ended: false,
         }
@@ -53,6 +55,16 @@ impl<'a> RequestRecord<'a> {
     /// A version will answer it.
     pub(super) fn routed(&mut self, counters: &Arc<VersionCounters>) {
         self.counters = Some(counters.clone());
+    }
+
+    /// No version will answer it, but the configuration.
+    pub(super) fn unrouted(&mut self) {
+        self.counters = None;
+    }
+
+    /// Another choice than the first has answered it.
+    pub(super) fn fell_back(&mut self, fallback: &FallbackStatus) {
+        self.fallback = Some(Box::new(fallback.clone()));
     }
 
     /// Its rows were run.
@@ -96,6 +108,7 @@ impl<'a> RequestRecord<'a> {
         if outcome != Outcome::Answered {
             // What a failed request took of the engine is not what an answer takes.
             (self.rows, self.timing, self.encoding) = (0, Timing::default(), None);
+            self.fallback = None;
         }
         let received = self.received.unwrap_or_else(Instant::now);
         let encode = self
@@ -109,6 +122,7 @@ impl<'a> RequestRecord<'a> {
             encode,
             timing: self.timing,
             rows: self.rows,
+            fallback: self.fallback.take(),
             trace: self.trace.take(),
         });
     }

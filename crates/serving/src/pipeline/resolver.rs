@@ -20,14 +20,16 @@ pub(super) struct Routed {
 }
 
 impl Serving {
-    /// Picks the version for a request whose caller may ask for it.
+    /// Picks the version for a request whose caller may ask for it; that of a fallback of its endpoint,
+    /// if one is given. Whoever may call an endpoint is served by its fallbacks.
     pub(super) async fn route(
         &self,
         authorized: &Authorized<Target>,
+        fallback: Option<&Target>,
         deadline: Option<Instant>,
         received: Instant,
     ) -> Result<Routed, InferError> {
-        let Target { endpoint, version } = authorized.resource();
+        let Target { endpoint, version } = fallback.unwrap_or(authorized.resource());
         let (version, cold_start) = self.demand(endpoint, version.as_deref(), deadline).await?;
         if !cold_start {
             // A load sets it too, later than this request was received.

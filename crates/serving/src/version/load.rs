@@ -96,6 +96,7 @@ impl Version {
         // After the warm-up, since engines take memory in their first runs too.
         let memory_bytes = memory_before.growth(engine.allocator() == Allocator::CLibrary);
         let version = Self {
+            breaker: metrics.breakers().for_version(model, &number),
             model: model.to_owned(),
             number,
             engine: engine.name(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use prometheus::{GaugeVec, Histogram, IntCounterVec, IntGaugeVec};
 
+use crate::endpoints::{Breakers, FallbackMetrics};
 use crate::metrics::MetricRegistry;
 use crate::request_metrics::RequestMetrics;
 
@@ -13,6 +14,9 @@ const VERSION_LABELS: &[&str] = &["model", "version"];
 /// The metrics of loads. Label sets are bounded by the known models and the loaded versions.
 pub(crate) struct LoadMetrics {
     requests: Arc<RequestMetrics>,
+    /// Their gauges come and go with the versions.
+    breakers: Arc<Breakers>,
+    fallbacks: FallbackMetrics,
     loads: IntCounterVec,
     cold_starts: IntCounterVec,
     duration: Histogram,
@@ -28,6 +32,8 @@ impl LoadMetrics {
             prometheus::exponential_buckets(10e-3, 2.0, 16).expect("the constants are valid");
         Self {
             requests,
+            breakers: Arc::new(Breakers::new(registry)),
+            fallbacks: FallbackMetrics::new(registry),
             loads: registry.counter_vec(
                 "tidegate_model_loads_total",
                 "Loads by outcome, ok or failed",
@@ -63,6 +69,16 @@ impl LoadMetrics {
         &self.requests
     }
 
+    /// The circuit breakers of versions.
+    pub(crate) fn breakers(&self) -> &Arc<Breakers> {
+        &self.breakers
+    }
+
+    /// The metrics of fallbacks.
+    pub(crate) fn fallbacks(&self) -> &FallbackMetrics {
+        &self.fallbacks
+    }
+
     /// Sets how long the load of a version took, and how much memory.
     pub(crate) fn set_loaded(&self, model: &str, version: &str, took: Duration, memory_bytes: u64) {
         let (labels, seconds) = (&[model, version], took.as_secs_f64());
@@ -88,6 +104,7 @@ impl LoadMetrics {
     /// Removes a version that is no longer served from the exposition.
     pub(crate) fn remove_version(&self, model: &str, version: &str) {
         self.requests.remove_version(model, version);
+        self.breakers.forget(model, version);
         // An error means that there was nothing to remove.
         let _ = self.memory_bytes.remove_label_values(&[model, version]);
         let _ = self.last_duration.remove_label_values(&[model, version]);

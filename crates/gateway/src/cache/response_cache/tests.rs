@@ -17,6 +17,7 @@ fn policy(ttl: Duration, stale: Duration) -> CachePolicy {
         ttl,
         stale,
         is_shared: false,
+        keep_last: None,
     }
 }
 
@@ -238,4 +239,38 @@ fn what_cannot_be_meant_is_refused() {
             .unwrap()
             .is_none()
     );
+}
+
+#[tokio::test]
+async fn a_last_answer_outlives_its_freshness() {
+    let config = CacheConfig {
+        endpoint: vec![EndpointCacheConfig {
+            name: "fraud".to_owned(),
+            ..EndpointCacheConfig::default()
+        }],
+        ..CacheConfig::default()
+    };
+    let cache: ResponseCache<u32> = ResponseCache::with_last_answers(&config).unwrap().unwrap();
+    let kept = CachePolicy {
+        keep_last: Some(HOUR),
+        ..policy(Duration::from_nanos(1), Duration::ZERO)
+    };
+    assert!(cache.last(key(1), HOUR).await.is_none());
+    assert_eq!(ask(&cache, kept, PLAIN, 1).await, (1, CacheOutcome::Miss));
+    // It is no longer fresh: the next request computes, and fails.
+    let failed = || async { Err::<(u32, usize), _>("no".to_owned()) };
+    let failed = cache.answer(key(1), kept, PLAIN, None, failed).await;
+    assert_eq!(failed.unwrap_err(), "no");
+    let last = cache.last(key(1), HOUR).await.unwrap();
+    assert_eq!((last.value, last.outcome), (1, CacheOutcome::Stale));
+    assert!(cache.last(key(1), Duration::ZERO).await.is_none());
+    assert!(cache.last(key(2), HOUR).await.is_none());
+}
+
+#[tokio::test]
+async fn an_endpoint_that_does_not_fall_back_to_them_has_no_last_answers() {
+    let cache = cache();
+    let kept = policy(HOUR, Duration::ZERO);
+    assert_eq!(ask(&cache, kept, PLAIN, 1).await, (1, CacheOutcome::Miss));
+    assert!(cache.last(key(1), HOUR).await.is_none());
 }

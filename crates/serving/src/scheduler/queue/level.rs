@@ -55,6 +55,7 @@ struct Cursor {
 }
 
 impl Level {
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.requests
     }

@@ -1,0 +1,15 @@
+//! What is configured for single endpoints: when their versions get no requests, and what answers then.
+
+mod breaker;
+mod chain;
+mod compatible;
+mod config;
+mod constant;
+
+pub(crate) use self::breaker::VersionBreaker;
+pub use self::breaker::{BreakerEvent, Breakers};
+pub use self::chain::Fallbacks;
+pub(crate) use self::chain::{Chain, Choice, FallbackMetrics};
+pub(crate) use self::compatible::difference;
+pub use self::config::{EndpointConfig, EndpointError, FallbackConfig};
+pub(crate) use self::constant::Constant;

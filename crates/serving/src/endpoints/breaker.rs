@@ -1,0 +1,318 @@
+//! Circuit breakers of versions that this process runs.
+//!
+//! A version of a configured endpoint has a breaker of its own for as long as it is loaded. Without a
+//! configuration there is none, and a request costs one branch more.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use prometheus::{IntCounterVec, IntGaugeVec};
+use tidegate_gateway::{
+    Breaker, BreakerChange, BreakerPolicy, BreakerState, BreakerTicket, CallEnd,
+};
+use tokio::sync::Notify;
+use tracing::{info, warn};
+
+use super::config::{EndpointConfig, EndpointError};
+use crate::{ErrorCode, InferError, MetricRegistry};
+
+/// Events that nobody takes are dropped, the oldest first.
+const MAX_EVENTS: usize = 1000;
+
+/// The breakers of all versions: their policies, events and metrics.
+pub struct Breakers {
+    policies: OnceLock<HashMap<String, BreakerPolicy>>,
+    events: Mutex<VecDeque<BreakerEvent>>,
+    has_events: Notify,
+    state: IntGaugeVec,
+    changes: IntCounterVec,
+}
+
+/// A breaker that changed its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BreakerEvent {
+    /// The model.
+    pub model: String,
+    /// Its version.
+    pub version: String,
+    /// From what to what, and why.
+    pub change: BreakerChange,
+}
+
+impl Breakers {
+    pub(crate) fn new(registry: &MetricRegistry) -> Self {
+        Self {
+            policies: OnceLock::new(),
+            events: Mutex::default(),
+            has_events: Notify::new(),
+            state: registry.gauge_vec(
+                "tidegate_breaker_state",
+                "The circuit breaker of a version: 0 closed, 1 half open, 2 open",
+                &["model", "version"],
+            ),
+            changes: registry.counter_vec(
+                "tidegate_breaker_changes_total",
+                "Changes of the circuit breaker of a version, by its new state: `closed`, `half_open` \
+                 or `open`",
+                &["model", "version", "state"],
+            ),
+        }
+    }
+
+    /// Gives the versions of these endpoints breakers, as they are loaded from now on.
+    ///
+    /// # Errors
+    /// What cannot be meant.
+    pub fn configure(&self, endpoints: &[EndpointConfig]) -> Result<(), EndpointError> {
+        let policies = EndpointConfig::breakers(endpoints)?;
+        // A second configuration has no effect: versions may be loaded by the first.
+        let _ = self.policies.set(policies);
+        Ok(())
+    }
+
+    /// The breaker of a version that is being loaded, if its endpoint has one.
+    pub(crate) fn for_version(
+        self: &Arc<Self>,
+        model: &str,
+        version: &str,
+    ) -> Option<VersionBreaker> {
+        let policy = self.policies.get()?.get(model)?;
+        self.set_state(model, version, BreakerState::Closed);
+        Some(VersionBreaker {
+            model: model.to_owned(),
+            version: version.to_owned(),
+            breaker: Mutex::new(Breaker::new(*policy)),
+            breakers: self.clone(),
+        })
+    }
+
+    /// Removes the gauge of a version that is no longer served. Counters stay: they never fall.
+    pub(crate) fn forget(&self, model: &str, version: &str) {
+        // An error means that there was nothing to remove.
+        let _ = self.state.remove_label_values(&[model, version]);
+    }
+
+    /// The next events, once there are some.
+    pub async fn next_events(&self) -> Vec<BreakerEvent> {
+        loop {
+            let events: Vec<BreakerEvent> = self.events.lock().drain(..).collect();
+            if !events.is_empty() {
+                return events;
+            }
+            self.has_events.notified().await;
+        }
+    }
+
+    fn set_state(&self, model: &str, version: &str, state: BreakerState) {
+        let value = match state {
+            BreakerState::Closed => 0,
+            BreakerState::HalfOpen => 1,
+            BreakerState::Open => 2,
+        };
+        self.state.with_label_values(&[model, version]).set(value);
+    }
+
+    fn add(&self, event: BreakerEvent) {
+        let mut events = self.events.lock();
+        if events.len() == MAX_EVENTS {
+            events.pop_front();
+        }
+        events.push_back(event);
+        drop(events);
+        self.has_events.notify_one();
+    }
+}
+
+/// The breaker of one version.
+pub(crate) struct VersionBreaker {
+    model: String,
+    version: String,
+    breaker: Mutex<Breaker>,
+    breakers: Arc<Breakers>,
+}
+
+/// A request that the breaker let through. One that is dropped before its end was given up.
+pub(crate) struct BreakerPass<'a> {
+    breaker: &'a VersionBreaker,
+    ticket: Option<BreakerTicket>,
+    began: Instant,
+}
+
+impl VersionBreaker {
+    /// Lets a request through.
+    ///
+    /// # Errors
+    /// [`ErrorCode::BreakerOpen`].
+    pub(crate) fn pass(&self) -> Result<BreakerPass<'_>, InferError> {
+        let began = Instant::now();
+        let begun = self.breaker.lock().begin(began);
+        let (ticket, change) = begun.map_err(|refusal| {
+            let message = format!(
+                "too many requests to {}:{} failed or were slow: one is let through in {:.1} s",
+                self.model,
+                self.version,
+                refusal.retry_in.as_secs_f64()
+            );
+            InferError::new(ErrorCode::BreakerOpen, message)
+        })?;
+        self.note(change);
+        Ok(BreakerPass {
+            breaker: self,
+            ticket: Some(ticket),
+            began,
+        })
+    }
+
+    fn note(&self, change: Option<BreakerChange>) {
+        let Some(change) = change else {
+            return;
+        };
+        let (model, version) = (self.model.as_str(), self.version.as_str());
+        let BreakerChange {
+            calls,
+            failed,
+            slow,
+            ..
+        } = change;
+        let state = change.to.name();
+        match change.to {
+            BreakerState::Open => warn!(
+                model,
+                version, calls, failed, slow, "circuit breaker open: requests are refused"
+            ),
+            BreakerState::HalfOpen | BreakerState::Closed => {
+                info!(
+                    model,
+                    version, calls, failed, slow, state, "circuit breaker changed"
+                );
+            }
+        }
+        self.breakers.set_state(model, version, change.to);
+        let labels = [model, version, state];
+        self.breakers.changes.with_label_values(&labels).inc();
+        self.breakers.add(BreakerEvent {
+            model: model.to_owned(),
+            version: version.to_owned(),
+            change,
+        });
+    }
+}
+
+impl BreakerPass<'_> {
+    /// Counts how the request ended that had this deadline.
+    pub(crate) fn end<T>(mut self, outcome: &Result<T, InferError>, deadline: Option<Instant>) {
+        let now = Instant::now();
+        let end = match outcome {
+            Ok(_) => CallEnd::Succeeded,
+            Err(error) => call_end(error.code, deadline.is_some_and(|deadline| deadline <= now)),
+        };
+        self.finish(end, now - self.began);
+    }
+
+    fn finish(&mut self, end: CallEnd, took: Duration) {
+        let Some(ticket) = self.ticket.take() else {
+            return;
+        };
+        let ended = self
+            .breaker
+            .breaker
+            .lock()
+            .end(ticket, end, took, Instant::now());
+        self.breaker.note(ended);
+    }
+}
+
+impl Drop for BreakerPass<'_> {
+    fn drop(&mut self) {
+        self.finish(CallEnd::Unknown, Duration::ZERO);
+    }
+}
+
+/// Whether the version is to blame for an error.
+///
+/// What was refused without a run says nothing of the version: a breaker that opened because of
+/// overload would take away the capacity that is left. So a deadline counts only once it has passed:
+/// until then nobody has waited in vain.
+fn call_end(code: ErrorCode, deadline_has_passed: bool) -> CallEnd {
+    match code {
+        ErrorCode::ExecutionFailed
+        | ErrorCode::Internal
+        | ErrorCode::UpstreamFailed
+        | ErrorCode::UpstreamInvalid
+        | ErrorCode::UpstreamUnavailable => CallEnd::Failed,
+        ErrorCode::DeadlineExceeded if deadline_has_passed => CallEnd::Failed,
+        _ => CallEnd::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_core::BreakerSpec;
+
+    use super::*;
+
+    fn breakers() -> Arc<Breakers> {
+        let breakers = Arc::new(Breakers::new(&MetricRegistry::new()));
+        let endpoint = EndpointConfig {
+            name: "fraud".into(),
+            breaker: Some(BreakerSpec {
+                min_requests: 2,
+                ..BreakerSpec::default()
+            }),
+            ..EndpointConfig::default()
+        };
+        breakers.configure(&[endpoint]).unwrap();
+        breakers
+    }
+
+    fn fail(breaker: &VersionBreaker, code: ErrorCode, deadline: Option<Instant>) {
+        let pass = breaker.pass().unwrap();
+        pass.end::<()>(&Err(InferError::new(code, "no")), deadline);
+    }
+
+    #[tokio::test]
+    async fn a_version_that_fails_is_refused_and_says_so() {
+        let breakers = breakers();
+        assert!(breakers.for_version("digits", "1").is_none());
+        let breaker = breakers.for_version("fraud", "3").unwrap();
+        fail(&breaker, ErrorCode::ExecutionFailed, None);
+        fail(&breaker, ErrorCode::ExecutionFailed, None);
+        let refused = breaker.pass().err().unwrap();
+        assert_eq!(refused.code, ErrorCode::BreakerOpen);
+        assert!(refused.message.contains("fraud:3"), "{refused}");
+        let events = breakers.next_events().await;
+        let [event] = events.as_slice() else {
+            panic!("{events:?}")
+        };
+        assert_eq!(
+            (event.model.as_str(), event.version.as_str()),
+            ("fraud", "3")
+        );
+        assert_eq!(event.change.to, BreakerState::Open);
+        assert_eq!((event.change.calls, event.change.failed), (2, 2));
+    }
+
+    #[test]
+    fn what_was_refused_without_a_run_opens_nothing() {
+        let breaker = breakers().for_version("fraud", "3").unwrap();
+        let later = Instant::now() + Duration::from_secs(60);
+        for _ in 0..10 {
+            fail(&breaker, ErrorCode::QueueFull, None);
+            fail(&breaker, ErrorCode::DeadlineExceeded, Some(later));
+            fail(&breaker, ErrorCode::InvalidParameter, None);
+            drop(breaker.pass().unwrap());
+        }
+        assert!(breaker.pass().is_ok());
+    }
+
+    #[test]
+    fn answers_that_never_come_open_it() {
+        let breaker = breakers().for_version("fraud", "3").unwrap();
+        for _ in 0..2 {
+            fail(&breaker, ErrorCode::DeadlineExceeded, Some(Instant::now()));
+        }
+        assert!(breaker.pass().is_err());
+    }
+}

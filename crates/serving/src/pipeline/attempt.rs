@@ -1,0 +1,155 @@
+//! One choice of an endpoint: from routing to the outputs of a version.
+
+use std::time::Instant;
+
+use tidegate_core::Signature;
+use tidegate_gateway::{Authorized, CacheControl};
+
+use super::answer_memory;
+use super::cached::{CacheStatus, CacheableRequest};
+use super::exchange::{Exchange, Received};
+use super::execute::{Executed, execute};
+use super::fallback::ChainRun;
+use super::record::RequestRecord;
+use super::resolver::Routed;
+use crate::scheduler::AllowedTime;
+use crate::version::Prepared;
+use crate::{
+    AnsweredBy, ErrorCode, FallbackStatus, InferError, InferRequest, RequestedOutput, Serving,
+    Target,
+};
+
+/// What a choice gave.
+pub(super) struct Attempt {
+    pub(super) executed: Executed,
+    pub(super) by: AnsweredBy,
+    pub(super) cold_start: bool,
+    pub(super) cache: Option<CacheStatus>,
+    pub(super) fallback: Option<Box<FallbackStatus>>,
+}
+
+impl Serving {
+    /// route, preprocess, cache, schedule, execute, postprocess: by the endpoint's own version, or by
+    /// the fallback of a chain. The request is used up, unless it is one of a chain.
+    pub(super) async fn attempt<E: Exchange>(
+        &self,
+        exchange: &mut E,
+        authorized: &mut Authorized<Target>,
+        record: &mut RequestRecord<'_>,
+        received: &mut Received,
+        mut chain: Option<&mut ChainRun<'_>>,
+        fallback: Option<&Target>,
+    ) -> Result<Attempt, InferError> {
+        let at = received.at;
+        let until = chain.as_ref().and_then(|run| run.chain.attempt_deadline());
+
+        // route
+        let deadline = earlier(received.request.deadline, until);
+        let routed = self.route(authorized, fallback, deadline, at).await;
+        let Routed {
+            version,
+            cold_start,
+        } = match fallback {
+            None => routed?,
+            Some(_) => routed.map_err(not_the_clients_fault)?,
+        };
+        if let Some(run) = &mut chain {
+            run.routed(&version, fallback.is_some())?;
+        }
+
+        // preprocess: some wire forms say what they hold only beside the signature
+        exchange
+            .decode_inputs(received, version.signature())
+            .await?;
+        let request = match &mut chain {
+            None => std::mem::take(&mut received.request),
+            Some(run) => run.request(received),
+        };
+        // A request that cannot be decoded counts for no version, whichever step finds it out.
+        record.routed(version.stats().counters());
+        let share = self.gateway().share(authorized.caller());
+        let Prepared { mut work, outputs } = version.prepare(request, at, share)?;
+        let allowed = AllowedTime::of(&work, at);
+        if chain.is_some() {
+            // The time of the whole chain, also where only the version limits it.
+            received.request.deadline = received.request.deadline.or(work.deadline);
+            work.deadline = earlier(work.deadline, until);
+        }
+        let rows = version
+            .remote()
+            .map_or(work.rows, |remote| remote.rows(&work));
+        if authorized.has_limits() {
+            authorized.charge_rows(rows).await?;
+        }
+        // An answer that is too large is refused before it is computed, where its size is known.
+        let max_bytes = exchange.max_answer_bytes();
+        answer_memory::reserve(&mut received.memory, &version, rows, max_bytes)?;
+
+        // cache
+        let policy = self.cache_policy(&authorized.resource().endpoint, &version);
+        let (executed, cache) = match policy {
+            // schedule, execute, postprocess
+            None => {
+                let executed = execute(&version, work, &outputs, allowed, record.trace()).await?;
+                record.executed(rows, executed.timing);
+                (executed, None)
+            }
+            Some((cache, policy)) => {
+                let request = CacheableRequest {
+                    version: &version,
+                    work,
+                    wanted: &outputs,
+                    allowed,
+                    trace: record.trace(),
+                    tenant: authorized.caller().tenant(),
+                    policy,
+                    control: CacheControl::of(exchange.credentials().headers()),
+                };
+                // Boxed: requests that are not cached need not carry the place for it.
+                let (executed, status) = Box::pin(request.answer(cache)).await?;
+                record.executed(rows, executed.timing);
+                (executed, Some(status))
+            }
+        };
+        answer_memory::resize(&mut received.memory, executed.bytes())?;
+        Ok(Attempt {
+            executed,
+            by: AnsweredBy::Version(version),
+            cold_start,
+            cache,
+            fallback: None,
+        })
+    }
+}
+
+pub(super) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+/// The same request, for the outputs that the first choice would give.
+pub(super) fn asking_for_outputs(mut request: InferRequest, first: &Signature) -> InferRequest {
+    if request.outputs.is_empty() {
+        let outputs = first.outputs.iter().map(|spec| RequestedOutput {
+            name: spec.name.clone(),
+            classes: 0,
+        });
+        request.outputs = outputs.collect();
+    }
+    request
+}
+
+/// A fallback that is not there is no mistake of the client, who did not name it.
+fn not_the_clients_fault(error: InferError) -> InferError {
+    match error.code {
+        ErrorCode::UnknownModel | ErrorCode::UnknownVersion => not_usable(error.message.into()),
+        _ => error,
+    }
+}
+
+/// The error of a choice that must not answer.
+pub(super) fn not_usable(message: String) -> InferError {
+    InferError::new(ErrorCode::NotReady, message)
+}
