@@ -38,7 +38,9 @@ def ada(keys):
 
 @pytest.fixture(scope="module")
 def oidc(port):
-    issuer = OidcIssuer(new_key("r1", "RS256"), redirect=f"http://127.0.0.1:{port}/console/login/callback")
+    key = new_key("r1", "RS256")
+    issuer = OidcIssuer(key, redirect=f"http://127.0.0.1:{port}/console/login/callback")
+    issuer.keys = (key,)
     yield issuer
     issuer.stop()
 
@@ -276,6 +278,30 @@ def test_somebody_without_a_role_is_told_so_and_may_sign_out(server, page):
     expect(page.get_by_role("alert")).to_contain_text("view-operations")
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+
+
+def test_a_code_is_taken_once_and_one_that_was_never_given_is_refused(server, page):
+    came_back = []
+    page.on("request", lambda request: "/login/callback" in request.url and came_back.append(request))
+    page.goto(server.url("/console"))
+    sign_in_at_provider(page, "ops-grace")
+    expect(page.locator(".user")).to_be_visible()
+    [request] = came_back
+    cookies = {"tidegate_login": request.all_headers()["cookie"].split("tidegate_login=")[1].split(";")[0]}
+    state = parse_qs(urlsplit(request.url).query)["state"][0]
+    for url in (request.url, server.url(f"/console/login/callback?code=guessed&state={state}")):
+        again = requests.get(url, cookies=cookies, timeout=PATIENCE_S, allow_redirects=False)
+        assert again.status_code == 401 and "Set-Cookie" not in again.headers, again.text
+
+
+def test_a_provider_that_is_down_is_said_and_keys_still_log_in(server, oidc, ada):
+    oidc.stop()
+    try:
+        down = get(server, "/console/login/oidc")
+        assert down.status_code == 503 and "identity provider" in down.text
+        assert post_key(server, ada).status_code == 303
+    finally:
+        oidc.start(*oidc.keys)
 
 
 def test_an_answer_of_the_provider_that_belongs_to_no_login_is_refused(server):

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::safe_url;
-use crate::fetch::{Fetcher, Metadata};
+use crate::fetch::{FetchError, Fetcher, Metadata};
 use crate::{JwtConfigError, JwtIssuerConfig, JwtVerifier, TokenError, VerifiedToken};
 
 pub use self::seal::LoginSeal;
@@ -86,6 +86,9 @@ pub enum LoginError {
     /// The answer belongs to another login, perhaps one that somebody else began.
     #[error("the answer does not belong to this login")]
     State,
+    /// The issuer refuses the code: it was used before, or never given, or has expired.
+    #[error("the issuer refuses the code of this login; begin again")]
+    Code,
     /// The person took too long.
     #[error("the login took longer than ten minutes")]
     Late,
@@ -189,9 +192,11 @@ impl OidcLogin {
         let url = endpoint(metadata.token_endpoint.as_deref())?;
         let (form, authorization) = self.token_request(metadata, pending, code);
         let posted = self.fetcher.post_form(&url, form, authorization);
-        let body = posted
-            .await
-            .map_err(|error| LoginError::Issuer(error.to_string()))?;
+        let body = posted.await.map_err(|error| match error {
+            // RFC 6749, section 5.2. Anybody can send a code that was never given.
+            FetchError::Status { status: 400, .. } => LoginError::Code,
+            other => LoginError::Issuer(other.to_string()),
+        })?;
         let answer = serde_json::from_slice::<TokenAnswer>(&body);
         let answer = answer.map_err(|_| LoginError::Issuer("there is no ID token".to_owned()))?;
         Ok(answer.id_token)

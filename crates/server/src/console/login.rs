@@ -28,6 +28,8 @@ const MAX_REASON: usize = 64;
 /// The actions in the audit log.
 const LOG_IN: &str = "console.login";
 const LOG_OUT: &str = "console.logout";
+/// What is said where the fault is not the browser's.
+const NO_PROVIDER: Denied = Denied::Unavailable("the identity provider does not answer as it must");
 
 /// The page to return to.
 #[derive(Default, Deserialize)]
@@ -227,9 +229,8 @@ fn failed(console: &Console, next: String, error: &InferError) -> Response {
 fn not_finished(console: &Console, next: String, error: &LoginError) -> Response {
     warn!(%error, "a login with the identity provider failed");
     let error = match error {
-        LoginError::Issuer(_) => {
-            Denied::Unavailable("the identity provider does not answer as it must").into()
-        }
+        LoginError::Issuer(_) => NO_PROVIDER.into(),
+        LoginError::Token(error) if error.is_unavailable() => NO_PROVIDER.into(),
         other => InferError::new(ErrorCode::Unauthenticated, other.to_string()),
     };
     failed(console, next, &error)
