@@ -233,6 +233,12 @@ def test_programs_are_refused_and_not_sent_to_a_form(server):
     assert stale.headers["Location"] == "/console/login?next=%2Fconsole"
 
 
+def test_nobody_fills_the_memory_with_forms_of_the_login(server):
+    for path in ("/console/login", "/console/logout"):
+        large = requests.post(server.url(path), data={"key": "a" * 20_000}, timeout=PATIENCE_S)
+        assert large.status_code == 413, path
+
+
 def test_logins_failed_logins_and_logouts_are_in_the_audit_log(server, ada, keys):
     assert post_key(server, "tdg_wrong").status_code == 401
     cookies = post_key(server, ada).cookies

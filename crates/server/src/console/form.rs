@@ -10,6 +10,8 @@ use crate::rest::body;
 
 /// Most bytes of a form. The form for trying a model has the body of an inference request.
 const MAX_FORM_BYTES: usize = 4 << 20;
+/// Most bytes of a form that anybody may send: what they take together is not counted.
+const MAX_PUBLIC_FORM_BYTES: usize = 16 << 10;
 
 /// The fields of a form, as they were sent.
 pub(super) struct Form(Vec<(String, String)>);
@@ -27,6 +29,24 @@ impl Form {
         headers: &HeaderMap,
         body: Body,
     ) -> Result<Self, Refused> {
+        Self::read_at_most(MAX_FORM_BYTES, config, headers, body).await
+    }
+
+    /// Reads a form that anybody may send.
+    pub(super) async fn read_public(
+        config: &ServerConfig,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Self, Refused> {
+        Self::read_at_most(MAX_PUBLIC_FORM_BYTES, config, headers, body).await
+    }
+
+    async fn read_at_most(
+        max_bytes: usize,
+        config: &ServerConfig,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Self, Refused> {
         if !origin::is_own(headers) {
             let message = "this form came from another site; nothing was done".to_owned();
             return Err(Refused {
@@ -34,7 +54,7 @@ impl Form {
                 message,
             });
         }
-        let most = config.max_body_bytes.min(MAX_FORM_BYTES);
+        let most = config.max_body_bytes.min(max_bytes);
         // Too little to count.
         let mut memory = MemoryReservation::default();
         let bytes = body::read_at_most(most, headers, body, config, &mut memory).await?;

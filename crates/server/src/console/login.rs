@@ -70,7 +70,7 @@ pub(super) async fn with_key(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let form = match Form::read(&console.front_end.config, &headers, body).await {
+    let form = match Form::read_public(&console.front_end.config, &headers, body).await {
         Ok(form) => form,
         Err(Refused { status, message }) => return (status, message).into_response(),
     };
@@ -150,7 +150,7 @@ pub(super) async fn log_out(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let form = Form::read(&console.front_end.config, &headers, body).await;
+    let form = Form::read_public(&console.front_end.config, &headers, body).await;
     if let Err(Refused { status, message }) = form {
         return (status, message).into_response();
     }
