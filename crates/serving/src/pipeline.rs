@@ -26,6 +26,8 @@ mod postprocess;
 mod record;
 mod resolver;
 
+use std::pin::pin;
+
 use tidegate_gateway::{Authorized, Permission};
 
 pub use self::cached::{AnswerCache, CacheStatus};
@@ -33,7 +35,7 @@ pub use self::exchange::{Encoded, Exchange, Received};
 pub use self::execute::Executed;
 pub use self::in_process::InProcess;
 use self::record::RequestRecord;
-use crate::{ErrorCode, InferError, InferRequest, InferResponse, RequestTrace, Serving, Target};
+use crate::{ErrorCode, InferError, InferRequest, RequestTrace, Serving, Target};
 
 impl Serving {
     /// Answers one request: the whole pipeline, in order. Dropping the future gives the request up.
@@ -44,8 +46,8 @@ impl Serving {
     pub async fn answer<E: Exchange>(&self, mut exchange: E) -> Result<E::Answer, InferError> {
         let mut record = RequestRecord::new(self.metrics().observations());
         let mut authorized = None;
-        let steps = self.run_steps(&mut exchange, &mut authorized, &mut record);
-        let outcome = steps.await;
+        // Pinned where it is: a future of this size takes longer to move than some of its steps take.
+        let outcome = pin!(self.run_steps(&mut exchange, &mut authorized, &mut record)).await;
         match &outcome {
             Ok(_) => record.answered(),
             Err(error) => {
@@ -88,33 +90,23 @@ impl Serving {
         record.received(received.at, exchange.take_trace());
 
         // route, preprocess, cache, schedule, execute, postprocess
-        let attempt = match self.fallbacks_of(authorized.resource()) {
+        let response = match self.fallbacks_of(authorized.resource()) {
             None => {
-                let own = self.attempt(exchange, authorized, record, &mut received, None, None);
-                own.await?
+                let received = &mut received;
+                pin!(self.attempt(exchange, authorized, record, received, None, None)).await?
             }
             // Boxed: requests of endpoints without fallbacks need not carry the place for them.
             Some((fallbacks, chain)) => {
                 let received = &mut received;
                 let chained =
                     self.attempt_chain(fallbacks, chain, exchange, authorized, record, received);
-                let attempt = Box::pin(chained).await?;
+                let response = Box::pin(chained).await?;
                 received.request = InferRequest::default();
-                attempt
+                response
             }
         };
 
         // encode
-        let response = InferResponse {
-            outputs: attempt.executed.outputs,
-            timing: attempt.executed.timing,
-            cold_start: attempt.cold_start,
-            version: attempt.by,
-            memory: received.memory,
-            limits: authorized.limit_status(),
-            cache: attempt.cache,
-            fallback: attempt.fallback,
-        };
         record.encoding_begins();
         let Encoded { answer, bytes } = exchange.encode(response).await?;
         record.encoded(bytes);

@@ -111,7 +111,7 @@ pub enum AnsweredBy {
     /// That of the configuration, for an endpoint whose answers have this signature.
     Constant {
         /// The endpoint.
-        endpoint: String,
+        endpoint: Arc<str>,
         /// Its inputs and outputs.
         signature: Arc<Signature>,
     },

@@ -96,15 +96,14 @@ impl TenantWeights {
 
     /// The share of a caller. It takes neither a lock nor memory.
     pub(crate) fn share(&self, caller: &Caller) -> TenantShare {
-        let identity = caller.identity.as_ref();
-        // Without a tenant there is nothing to clone: the counter of one shared name would be in the
-        // way of all threads.
-        match identity.filter(|identity| !identity.tenant.is_empty()) {
-            None => TenantShare::default(),
-            Some(identity) => TenantShare {
+        match &caller.identity {
+            // Without a tenant there is nothing to clone: the counter of one shared name would be in
+            // the way of all threads.
+            Some(identity) if !identity.tenant.is_empty() => TenantShare {
                 weight: self.weight(&identity.tenant),
                 tenant: Some(identity.tenant.clone()),
             },
+            _ => TenantShare::default(),
         }
     }
 

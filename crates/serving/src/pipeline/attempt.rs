@@ -6,27 +6,18 @@ use tidegate_core::Signature;
 use tidegate_gateway::{Authorized, CacheControl};
 
 use super::answer_memory;
-use super::cached::{CacheStatus, CacheableRequest};
+use super::cached::CacheableRequest;
 use super::exchange::{Exchange, Received};
-use super::execute::{Executed, execute};
+use super::execute::execute;
 use super::fallback::ChainRun;
 use super::record::RequestRecord;
 use super::resolver::Routed;
 use crate::scheduler::AllowedTime;
 use crate::version::Prepared;
 use crate::{
-    AnsweredBy, ErrorCode, FallbackStatus, InferError, InferRequest, RequestedOutput, Serving,
+    AnsweredBy, ErrorCode, InferError, InferRequest, InferResponse, RequestedOutput, Serving,
     Target,
 };
-
-/// What a choice gave.
-pub(super) struct Attempt {
-    pub(super) executed: Executed,
-    pub(super) by: AnsweredBy,
-    pub(super) cold_start: bool,
-    pub(super) cache: Option<CacheStatus>,
-    pub(super) fallback: Option<Box<FallbackStatus>>,
-}
 
 impl Serving {
     /// route, preprocess, cache, schedule, execute, postprocess: by the endpoint's own version, or by
@@ -39,12 +30,15 @@ impl Serving {
         received: &mut Received,
         mut chain: Option<&mut ChainRun<'_>>,
         fallback: Option<&Target>,
-    ) -> Result<Attempt, InferError> {
+    ) -> Result<InferResponse, InferError> {
         let at = received.at;
-        let until = chain.as_ref().and_then(|run| run.chain.attempt_deadline());
+        let (mut until, mut deadline) = (None, received.request.deadline);
+        if let Some(run) = &chain {
+            until = run.chain.attempt_deadline();
+            deadline = earlier(deadline, until);
+        }
 
         // route
-        let deadline = earlier(received.request.deadline, until);
         let routed = self.route(authorized, fallback, deadline, at).await;
         let Routed {
             version,
@@ -112,10 +106,13 @@ impl Serving {
             }
         };
         answer_memory::resize(&mut received.memory, executed.bytes())?;
-        Ok(Attempt {
-            executed,
-            by: AnsweredBy::Version(version),
+        Ok(InferResponse {
+            version: AnsweredBy::Version(version),
+            outputs: executed.outputs,
+            timing: executed.timing,
             cold_start,
+            memory: std::mem::take(&mut received.memory),
+            limits: authorized.limit_status(),
             cache,
             fallback: None,
         })

@@ -8,7 +8,7 @@ use tidegate_gateway::{Authorized, CacheControl, CacheOutcome};
 use tracing::debug;
 
 use super::answer_memory;
-use super::attempt::{Attempt, asking_for_outputs, not_usable};
+use super::attempt::{asking_for_outputs, not_usable};
 use super::cached::{CacheStatus, CacheableRequest};
 use super::exchange::{Exchange, Received};
 use super::execute::Executed;
@@ -16,8 +16,8 @@ use super::record::RequestRecord;
 use crate::endpoints::{Chain, Choice, Constant, difference};
 use crate::version::Prepared;
 use crate::{
-    AnsweredBy, ErrorCode, FallbackStatus, Fallbacks, InferError, InferRequest, OutputTensor,
-    Serving, Target, Timing, Version,
+    AnsweredBy, ErrorCode, FallbackStatus, Fallbacks, InferError, InferRequest, InferResponse,
+    OutputTensor, Serving, Target, Timing, Version,
 };
 
 /// What a row of a constant takes at least while it is repeated, in bytes.
@@ -94,7 +94,7 @@ impl Serving {
         authorized: &mut Authorized<Target>,
         record: &mut RequestRecord<'_>,
         received: &mut Received,
-    ) -> Result<Attempt, InferError> {
+    ) -> Result<InferResponse, InferError> {
         let mut run = ChainRun {
             chain,
             first: None,
@@ -130,16 +130,16 @@ impl Serving {
                 }
             };
             match outcome {
-                Ok(attempt) => {
+                Ok(response) => {
                     fallbacks.count_answer(&chain.endpoint, name, first.code);
                     let status = FallbackStatus {
                         by: name.clone(),
                         reason: first.code,
                     };
                     record.fell_back(&status);
-                    return Ok(Attempt {
+                    return Ok(InferResponse {
                         fallback: Some(Box::new(status)),
-                        ..attempt
+                        ..response
                     });
                 }
                 Err(error) if error.code.lets_fall_back() => {
@@ -167,7 +167,7 @@ impl Serving {
         record: &mut RequestRecord<'_>,
         received: &mut Received,
         max_age: Duration,
-    ) -> Result<Attempt, InferError> {
+    ) -> Result<InferResponse, InferError> {
         let nothing = || not_usable("there is no answer to an equal request".to_owned());
         let version = run.first.as_ref().ok_or_else(nothing)?;
         let policy = self.cache_policy(&run.chain.endpoint, version);
@@ -199,14 +199,18 @@ impl Serving {
         answer_memory::resize(&mut received.memory, executed.bytes())?;
         record.routed(version.stats().counters());
         record.executed(rows, executed.timing);
-        Ok(Attempt {
-            executed,
-            by: AnsweredBy::Version(version.clone()),
+        let cache = CacheStatus {
+            outcome: last.outcome,
+            age: last.age,
+        };
+        Ok(InferResponse {
+            version: AnsweredBy::Version(version.clone()),
+            outputs: executed.outputs,
+            timing: executed.timing,
             cold_start: false,
-            cache: Some(CacheStatus {
-                outcome: last.outcome,
-                age: last.age,
-            }),
+            memory: std::mem::take(&mut received.memory),
+            limits: authorized.limit_status(),
+            cache: Some(cache),
             fallback: None,
         })
     }
@@ -221,7 +225,7 @@ impl Serving {
         record: &mut RequestRecord<'_>,
         received: &mut Received,
         constant: &Constant,
-    ) -> Result<Attempt, InferError> {
+    ) -> Result<InferResponse, InferError> {
         let signature = run.signature()?;
         exchange.decode_inputs(received, &signature).await?;
         run.request_bytes = received.memory.bytes();
@@ -261,13 +265,16 @@ impl Serving {
         answer_memory::resize(&mut received.memory, executed.bytes())?;
         record.unrouted();
         record.executed(rows, executed.timing);
-        Ok(Attempt {
-            executed,
-            by: AnsweredBy::Constant {
-                endpoint: run.chain.endpoint.clone(),
+        Ok(InferResponse {
+            version: AnsweredBy::Constant {
+                endpoint: run.chain.endpoint.as_str().into(),
                 signature,
             },
+            outputs: executed.outputs,
+            timing: executed.timing,
             cold_start: false,
+            memory: std::mem::take(&mut received.memory),
+            limits: authorized.limit_status(),
             cache: None,
             fallback: None,
         })

@@ -62,6 +62,9 @@ impl<'a> WaitingByTenant<'a> {
 /// Orders requests that are ready at the same time: the most urgent first; of the equally urgent ones,
 /// tenants take turns by rows and weight; those of one tenant stay in the order of their arrival.
 pub(super) fn sort(requests: &mut Vec<AcceptedWork>) {
+    if requests.len() < 2 {
+        return;
+    }
     let is_of_one_tenant = requests
         .windows(2)
         .all(|pair| pair[0].work.share.tenant() == pair[1].work.share.tenant());

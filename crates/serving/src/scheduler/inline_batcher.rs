@@ -146,6 +146,9 @@ impl InlineBatcher {
     }
 
     fn shed_late(&self, requests: Vec<AcceptedWork>, now: Instant) -> Vec<AcceptedWork> {
+        if !requests.iter().any(may_be_shed) {
+            return requests;
+        }
         let rows = requests.iter().map(|request| request.work.rows).sum();
         let mut check = self.admission.deadline_check(rows, now);
         let mut requests = VecDeque::from(requests);
@@ -176,6 +179,9 @@ impl InlineBatcher {
     /// Takes the first request and those that can run with it, up to the largest batch that is
     /// short.
     fn take_short_batch(&self, waiting: &mut Vec<AcceptedWork>) -> Vec<AcceptedWork> {
+        if waiting.len() == 1 {
+            return std::mem::take(waiting);
+        }
         let (mut rows, mut bytes) = (0, 0);
         let mut batch: Vec<AcceptedWork> = Vec::with_capacity(waiting.len());
         let mut rest = Vec::new();
@@ -205,6 +211,10 @@ impl InlineBatcher {
         let expected = self.run_times.expected(bytes);
         expected.is_none_or(|run| run <= self.limits.inline_run)
     }
+}
+
+fn may_be_shed(request: &AcceptedWork) -> bool {
+    request.work.deadline.is_some() || request.is_abandoned()
 }
 
 impl BatchLeader {

@@ -51,7 +51,7 @@ pub(super) struct Joined {
     /// If it is the first.
     pub(super) leadership: Option<Leadership>,
     /// The request that had to leave, as its tenant had more than its share.
-    pub(super) displaced: Option<AcceptedWork>,
+    pub(super) displaced: Option<Box<AcceptedWork>>,
 }
 
 /// As many requests are pending as may wait.
@@ -72,7 +72,9 @@ impl PendingBatches {
         let mut pending = self.0[slot].0.lock();
         let mut displaced = None;
         if pending.requests.len() >= max_requests {
-            displaced = Some(pending.displace_for(&request).ok_or(PendingBatchFull)?);
+            let gives_way = pending.displace_for(&request).ok_or(PendingBatchFull)?;
+            // Boxed: where there is a place, as nearly always, no place is carried for it.
+            displaced = Some(Box::new(gives_way));
         }
         pending.requests.push(request);
         let batches_of_one = pending.batches_of_one;
