@@ -13,6 +13,7 @@ mod completions;
 mod context;
 mod cost;
 mod doctor;
+mod exporter;
 mod inspect;
 mod keys;
 mod load;
@@ -84,6 +85,7 @@ commands! {
     inspect::Inspect,
     check::Check,
     push::Push,
+    exporter::Exporter,
     rollback::Rollback,
     registry::Registry,
     keys::Keys,

@@ -112,8 +112,9 @@ def pipeline(transformer, names):
             continue
         steps.append(node(step, names))
         check_none(steps, names)
-        # Only names of what the first step takes are known; the others count.
-        names = [f"column {at}" for at in range(width_out(step, len(names)))]
+        width = width_out(step, len(names))
+        if width != len(names):
+            names = [f"column {at}" for at in range(width)]
     return {"op": "chain", "steps": steps}
 
 

@@ -71,6 +71,30 @@ impl Answer<'_> {
         }
     }
 
+    /// Writes one row as an object of JSON.
+    pub fn encode_row(&self, row: usize, json: &mut Vec<u8>) {
+        json.push(b'{');
+        for (at, field) in self.fields.iter().enumerate() {
+            if at > 0 {
+                json.push(b',');
+            }
+            json.extend_from_slice(&field.key);
+            json.push(b':');
+            field.push(json, &self.registers, self.rows, row);
+        }
+        json.push(b'}');
+    }
+
+    /// Writes the value of a field, by its place, as JSON.
+    pub fn encode_value(&self, field: usize, row: usize, json: &mut Vec<u8>) {
+        self.fields[field].push(json, &self.registers, self.rows, row);
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
     /// Writes the list of flagged values as JSON.
     pub fn encode_flagged(&self, json: &mut Vec<u8>) {
         json.push(b'[');
@@ -90,16 +114,10 @@ impl Answer<'_> {
     fn encode_instances(&self, json: &mut Vec<u8>) {
         json.push(b'[');
         for row in 0..self.rows {
-            json.extend_from_slice(if row > 0 { b",{" } else { b"{" });
-            for (at, field) in self.fields.iter().enumerate() {
-                if at > 0 {
-                    json.push(b',');
-                }
-                json.extend_from_slice(&field.key);
-                json.push(b':');
-                field.push(json, &self.registers, self.rows, row);
+            if row > 0 {
+                json.push(b',');
             }
-            json.push(b'}');
+            self.encode_row(row, json);
         }
         json.push(b']');
     }
@@ -140,6 +158,10 @@ fn push_value(json: &mut Vec<u8>, inputs: &Inputs<'_>, input: usize, row: usize)
         Kind::Boolean => json.extend_from_slice(if number == 0.0 { b"false" } else { b"true" }),
         Kind::Integer | Kind::Time => {
             json.extend_from_slice(itoa::Buffer::new().format(number as i64).as_bytes());
+        }
+        Kind::Single => {
+            let mut buffer = zmij::Buffer::new();
+            json.extend_from_slice(buffer.format_finite(number as f32).as_bytes());
         }
         _ => json.extend_from_slice(zmij::Buffer::new().format_finite(number).as_bytes()),
     }

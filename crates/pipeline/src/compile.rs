@@ -76,7 +76,7 @@ impl Pipeline {
         let is_used = |definition: &usize| compiler.names.is_used(*definition);
         let wanted = definitions.iter().map(is_used).collect();
         Ok(Self {
-            violations: FieldViolations::new(&fields),
+            violations: Arc::new(FieldViolations::new(&fields)),
             columns: compiler.builder.columns(),
             unused: compiler.names.unused(),
             fields,

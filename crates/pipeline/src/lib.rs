@@ -60,6 +60,7 @@
 mod answer;
 mod compile;
 mod error;
+mod exporter;
 mod field;
 mod node;
 mod ops;
@@ -73,6 +74,7 @@ mod violations;
 
 pub use answer::Answer;
 pub use error::{CompileError, PipelineError, Reason, RowError};
+pub use exporter::SKLEARN_EXPORTER;
 pub use pipeline::{Pipeline, Run};
 pub use records::{RecordForm, Records};
 pub use table::{Column, Table, TextColumn};

@@ -1,5 +1,7 @@
 //! A compiled pipeline, and one run of it.
 
+use std::sync::Arc;
+
 use tidegate_core::Tensor;
 
 use crate::answer::{Answer, ResponseField};
@@ -24,7 +26,7 @@ pub struct Pipeline {
     /// Columns that a run makes.
     pub(crate) columns: usize,
     pub(crate) unused: Vec<String>,
-    pub(crate) violations: FieldViolations,
+    pub(crate) violations: Arc<FieldViolations>,
 }
 
 /// One run: the columns that the steps have made so far.
@@ -46,6 +48,11 @@ impl Run {
     /// The rows of the request.
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// What its columns take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.registers.iter().map(Column::bytes).sum()
     }
 }
 
@@ -165,7 +172,14 @@ impl Pipeline {
     }
 
     /// How often values broke the rules of their fields.
-    pub fn violations(&self) -> &FieldViolations {
+    pub fn violations(&self) -> &Arc<FieldViolations> {
         &self.violations
+    }
+
+    /// Counts on from the counts of an earlier load, if that had the same fields.
+    pub fn continue_violations(&mut self, earlier: &Arc<FieldViolations>) {
+        if self.violations.has_names_of(earlier) {
+            self.violations = earlier.clone();
+        }
     }
 }

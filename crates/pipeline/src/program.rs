@@ -17,6 +17,8 @@ const MAX_COLUMNS: usize = 1 << 18;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Number,
+    /// Numbers of a model that has single precision. They are written with as many digits.
+    Single,
     Integer,
     Boolean,
     Time,
@@ -26,7 +28,7 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Number => "number",
+            Self::Number | Self::Single => "number",
             Self::Integer => "integer",
             Self::Boolean => "boolean",
             Self::Time => "time",
@@ -36,7 +38,7 @@ impl Kind {
 
     /// Whether arithmetic makes sense with it. Booleans are 0 and 1, as in NumPy.
     pub(crate) fn is_number(self) -> bool {
-        matches!(self, Self::Number | Self::Integer | Self::Boolean)
+        !matches!(self, Self::Time | Self::Text)
     }
 }
 

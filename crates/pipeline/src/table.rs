@@ -35,7 +35,7 @@ pub enum Column {
 }
 
 impl Column {
-    fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Numbers(numbers) => size_of_val(numbers.as_slice()),
             Self::Text(text) => text.bytes(),

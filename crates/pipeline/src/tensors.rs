@@ -195,7 +195,8 @@ impl EngineOutput {
         let kind = match spec.datatype {
             DataType::Bytes => Kind::Text,
             DataType::Bool => Kind::Boolean,
-            DataType::Fp16 | DataType::Bf16 | DataType::Fp32 | DataType::Fp64 => Kind::Number,
+            DataType::Fp16 | DataType::Bf16 | DataType::Fp32 => Kind::Single,
+            DataType::Fp64 => Kind::Number,
             _ => Kind::Integer,
         };
         let width = spec.dims.as_deref().and_then(columns);

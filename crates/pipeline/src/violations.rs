@@ -36,6 +36,10 @@ impl FieldViolations {
         Self { names, counts }
     }
 
+    pub(crate) fn has_names_of(&self, other: &Self) -> bool {
+        self.names == other.names
+    }
+
     /// Each field and reason that was counted, in the order of the fields.
     pub fn counted(&self) -> impl Iterator<Item = (&str, Reason, u64)> {
         let fields = self.names.iter().zip(&self.counts);

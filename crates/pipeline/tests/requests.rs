@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+use proptest::prelude::*;
 use tidegate_core::{DataType, Dim, PipelineSpec, Shape, Signature, Tensor, TensorSpec};
 use tidegate_pipeline::{Pipeline, PipelineError, Reason};
 
@@ -479,4 +480,38 @@ fn numbers_that_an_input_cannot_take_are_refused() {
     assert!(error(DataType::Int64, "9223372036854775808").contains("cannot take as INT64"));
     assert!(error(DataType::Uint8, "-1").contains("cannot take as UINT8"));
     assert!(error(DataType::Bool, "2").contains("cannot take as BOOL"));
+}
+
+proptest! {
+    /// Fragments of bodies in any order: most are no JSON, and many of the others break rules.
+    #[test]
+    fn any_body_is_read_into_whole_rows_or_refused(
+        parts in proptest::collection::vec(
+            proptest::sample::select(vec![
+                "{\"instances\":[", "{\"columns\":{", "{", "}", "[", "]", "]}", ",", "\"amount\":", "\"age\":",
+                "\"country\":", "\"opened\":", "\"vip\":", "\"code\":", "\"x\":", "1", "-0", "1e400", "NaN", "null",
+                "true", "\"DE\"", "\"\\u0000\"", "\"\\ud800\"", "\"2024-01-01\"", "{\"amount\":1}", "{\"amount\":2,\"age\":3}",
+            ]),
+            0..14,
+        ),
+        policy in proptest::sample::select(vec!["reject", "clip", "flag"]),
+    ) {
+        let head = format!("on_violation = \"{policy}\"\nunknown_fields = \"ignore\"");
+        let pipeline = pipeline(&head);
+        let body = parts.concat();
+        if let Ok(records) = pipeline.read(body.as_bytes()) {
+            let rows = records.table.rows();
+            prop_assert!(rows > 0 && pipeline.bytes_at_most(body.as_bytes()) >= records.table.bytes());
+            for column in records.table.columns() {
+                let found = match column {
+                    tidegate_pipeline::Column::Numbers(numbers) => numbers.len(),
+                    tidegate_pipeline::Column::Text(texts) => texts.len(),
+                };
+                prop_assert_eq!(found, rows);
+            }
+            if let Ok(mut run) = pipeline.before(records) {
+                prop_assert_eq!(run.take_inputs()[0].1.rows(), rows);
+            }
+        }
+    }
 }

@@ -9,6 +9,7 @@ mod openapi;
 mod path;
 mod predict_v1;
 mod raw;
+mod records;
 mod repository;
 mod service;
 mod shared_memory;
@@ -65,6 +66,7 @@ pub(crate) fn routes(front_end: Arc<FrontEnd>, components: &[Arc<dyn Component>]
             infer::infer_version,
         )
         .post_inference("/v1/models/{model}", predict_v1::predict)
+        .post_inference("/v1/endpoints/{name}/predict", records::predict)
         .get("/v2", Public, health::server)
         .get("/v2/health/live", Public, health::live)
         .get("/v2/models/stats", ViewModels, statistics::all)

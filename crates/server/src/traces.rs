@@ -199,6 +199,7 @@ fn finished<'a>(
             // name").
             Via::Rest => Call::Http("/v2/models/{model}/infer"),
             Via::RestV1 => Call::Http("/v1/models/{model}:predict"),
+            Via::RestRecords => Call::Http("/v1/endpoints/{name}/predict"),
             Via::Grpc => Call::Grpc("ModelInfer"),
             Via::GrpcStream => Call::Grpc("ModelStreamInfer"),
         },

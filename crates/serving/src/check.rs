@@ -4,6 +4,7 @@
 mod declared;
 mod golden;
 mod labels;
+mod records;
 mod report;
 
 use std::path::{Path, PathBuf};
@@ -11,11 +12,12 @@ use std::time::Instant;
 
 use tidegate_core::{Manifest, Signature, Tensor};
 use tidegate_engines::{Engines, Instance};
+use tidegate_pipeline::Pipeline;
 
 pub(crate) use self::declared::check as declared_signature;
 pub use self::report::{CheckCase, CheckOutcome, CheckReport};
-use crate::sample::{self, Sample};
-use crate::version::DEFAULT_MAX_BATCH_ROWS;
+use crate::sample::{self, AnySample, Sample};
+use crate::version::{DEFAULT_MAX_BATCH_ROWS, compile_pipeline};
 use crate::{VersionPlan, source, warmup};
 
 /// Why a check is skipped that compares runs.
@@ -40,11 +42,25 @@ pub fn check(model: &str, plan: &VersionPlan, engines: &Engines) -> CheckReport 
     let Some((signature, mut instance)) = loaded else {
         return report;
     };
+    let pipeline = match &plan.manifest.pipeline {
+        None => None,
+        Some(_) => match report.run("pipeline", || compile_pipeline(plan, &signature)) {
+            Some(pipeline) => pipeline,
+            // Samples may be records, which nothing could run.
+            None => return report,
+        },
+    };
     match plan.is_remote() {
         false => batch(&mut report, &signature, &mut instance, &plan.manifest),
         true => report.skip("batch", "the upstream servers form batches"),
     }
-    samples(&mut report, plan, &signature, &mut *instance);
+    samples(
+        &mut report,
+        plan,
+        &signature,
+        pipeline.as_ref(),
+        &mut *instance,
+    );
     labels::check(&mut report, plan, &signature, &mut *instance);
     report
 }
@@ -54,10 +70,11 @@ pub fn check(model: &str, plan: &VersionPlan, engines: &Engines) -> CheckReport 
 pub(crate) fn contract(
     plan: &VersionPlan,
     signature: &Signature,
+    pipeline: Option<&Pipeline>,
     instance: &mut dyn Instance,
 ) -> Result<(), String> {
     let mut report = CheckReport::new("");
-    samples(&mut report, plan, signature, instance);
+    samples(&mut report, plan, signature, pipeline, instance);
     match report.cases.into_iter().find_map(CheckCase::failure) {
         Some(failure) => Err(failure),
         None => Ok(()),
@@ -106,6 +123,7 @@ fn samples(
     report: &mut CheckReport,
     plan: &VersionPlan,
     signature: &Signature,
+    pipeline: Option<&Pipeline>,
     instance: &mut dyn Instance,
 ) {
     let folder = folder(plan);
@@ -115,15 +133,26 @@ fn samples(
     determinism(report, signature, instance, plan, &folder);
     for sample in &plan.manifest.warmup {
         report.run(format!("warm-up sample {}", sample.file), || {
-            let sample = read(&folder, &sample.file)?;
-            run(signature, instance, sample.inputs).map(|_| ())
+            match read(&folder, &sample.file)? {
+                AnySample::Tensors(sample) => run(signature, instance, sample.inputs).map(|_| ()),
+                AnySample::Records(sample) => {
+                    records::run(pipeline, signature, instance, &sample).map(|_| ())
+                }
+            }
         });
     }
     for sample in &plan.manifest.golden {
         report.run(format!("golden sample {}", sample.file), || {
-            let read = read(&folder, &sample.file)?;
-            let found = run(signature, instance, read.inputs)?;
-            golden::compare(signature, &found, &read.outputs, sample.tolerance)
+            match read(&folder, &sample.file)? {
+                AnySample::Tensors(read) => {
+                    let found = run(signature, instance, read.inputs)?;
+                    golden::compare(signature, &found, &read.outputs, sample.tolerance)
+                }
+                AnySample::Records(read) => {
+                    let found = records::run(pipeline, signature, instance, &read)?;
+                    records::compare(&found, &read, sample.tolerance)
+                }
+            }
         });
     }
 }
@@ -208,8 +237,13 @@ fn determinism(
 fn first_sample(plan: &VersionPlan, folder: &Path) -> Option<Sample> {
     let golden = plan.manifest.golden.iter().map(|sample| &sample.file);
     let warmup = plan.manifest.warmup.iter().map(|sample| &sample.file);
-    let file = golden.chain(warmup).next()?;
-    read(folder, file).ok()
+    // Samples of records are for the pipeline; this one is for the engine.
+    golden
+        .chain(warmup)
+        .find_map(|file| match read(folder, file) {
+            Ok(AnySample::Tensors(sample)) => Some(sample),
+            _ => None,
+        })
 }
 
 fn run_sample(signature: &Signature, instance: &mut dyn Instance, sample: Sample) -> Option<Run> {
@@ -231,7 +265,7 @@ fn compare_runs(signature: &Signature, first: &[Tensor], second: &[Tensor]) -> R
     Ok(())
 }
 
-fn read(folder: &Path, file: &str) -> Result<Sample, String> {
+fn read(folder: &Path, file: &str) -> Result<AnySample, String> {
     let path = source::inside(root(folder), file).map_err(|error| error.to_string())?;
     sample::read(&path)
 }

@@ -6,6 +6,7 @@ use thiserror::Error;
 use tidegate_core::{ShapeError, SignatureError, TensorError, UnknownDataType};
 use tidegate_engines::{RunError, UpstreamFailure};
 use tidegate_gateway::{Denied, Limited, LimitedBy};
+use tidegate_pipeline::PipelineError;
 
 /// Why a request failed: a stable code for machines and a message for people.
 ///
@@ -119,6 +120,12 @@ error_codes! {
         "a binary section is truncated or too long, or its sizes are wrong" "check the sizes in the header";
     InvalidParameter "invalid_parameter" 400 3
         "a parameter or header has a wrong type or value" "read the parameter's name in the message";
+    InvalidField "invalid_field" 400 3
+        "a field of a record is unknown or missing, or its value breaks a rule of the field"
+        "read the row and the field in the message";
+    NoPipeline "no_pipeline" 400 9
+        "the version has no pipeline, so it takes no records"
+        "send tensors to `/v2/models/NAME/infer`, or add a section `[pipeline]` to its `model.toml`";
     TooManyInputs "too_many_inputs" 400 3
         "the request lists more tensors than allowed" "split the request";
     Unauthenticated "unauthenticated" 401 16
@@ -275,6 +282,18 @@ impl From<&TensorError> for ErrorCode {
             | TensorError::NothingToJoin
             | TensorError::OutOfMemory { .. } => Self::Internal,
         }
+    }
+}
+
+impl From<PipelineError> for InferError {
+    fn from(error: PipelineError) -> Self {
+        let code = match &error {
+            PipelineError::Json(_) => ErrorCode::MalformedJson,
+            PipelineError::Form(_) => ErrorCode::MalformedRequest,
+            PipelineError::Row(_) => ErrorCode::InvalidField,
+            PipelineError::Output(_) => ErrorCode::ExecutionFailed,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

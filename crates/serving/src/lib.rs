@@ -88,4 +88,4 @@ pub use scheduler::{BatchContract, Completed, Limits, Scheduler, Timing, Work};
 pub use serving::Serving;
 pub use source::{GivenModel, SourceError, conversion_hint, parse_manifest, scan};
 pub use stats::{BatchFigures, DurationFigures, VersionFigures};
-pub use version::{Version, VersionPlan};
+pub use version::{Version, VersionPlan, compile_pipeline};

@@ -67,6 +67,8 @@ pub enum Via {
     Rest,
     /// REST of KServe v1.
     RestV1,
+    /// REST, as records.
+    RestRecords,
     /// gRPC, one request.
     Grpc,
     /// gRPC, one of a stream.

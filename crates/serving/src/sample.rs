@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tidegate_core::{
     DataType, Shape, StringArray, Tensor, bf16, f16, parse_not_finite, quote_not_finite,
 };
@@ -16,6 +17,24 @@ const MAX_BYTES: u64 = 64 << 20;
 pub(crate) struct Sample {
     pub(crate) inputs: Vec<(String, Tensor)>,
     pub(crate) outputs: Vec<(String, Tensor)>,
+}
+
+/// What a sample's file has.
+#[derive(Debug)]
+pub(crate) enum AnySample {
+    /// Inputs and outputs of the engine.
+    Tensors(Sample),
+    /// Records for the pipeline.
+    Records(RecordSample),
+}
+
+/// A request of records and, in a golden sample, the answer that it must get.
+#[derive(Debug)]
+pub(crate) struct RecordSample {
+    /// The body of the request.
+    pub(crate) body: Vec<u8>,
+    /// The rows of the answer, in the form of the request.
+    pub(crate) predictions: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -37,7 +56,7 @@ struct TensorFile {
 }
 
 /// Reads a sample's file; the error says what is wrong with it.
-pub(crate) fn read(path: &Path) -> Result<Sample, String> {
+pub(crate) fn read(path: &Path) -> Result<AnySample, String> {
     let length = std::fs::metadata(path)
         .map_err(|error| error.to_string())?
         .len();
@@ -47,11 +66,31 @@ pub(crate) fn read(path: &Path) -> Result<Sample, String> {
         ));
     }
     let text = std::fs::read(path).map_err(|error| error.to_string())?;
+    if let Some(records) = records(&text) {
+        return Ok(AnySample::Records(records));
+    }
     let file: SampleFile =
         serde_json::from_slice(&quote_not_finite(&text)).map_err(|error| error.to_string())?;
-    Ok(Sample {
+    Ok(AnySample::Tensors(Sample {
         inputs: tensors(file.inputs)?,
         outputs: tensors(file.outputs)?,
+    }))
+}
+
+/// `{"request": {"instances": […]}, "predictions": […]}`, and the same with columns. The request is
+/// kept as text: its numbers must reach the pipeline as a client's do.
+fn records(text: &[u8]) -> Option<RecordSample> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct RecordFile<'a> {
+        #[serde(borrow)]
+        request: &'a RawValue,
+        predictions: Option<Value>,
+    }
+    let file: RecordFile<'_> = serde_json::from_slice(text).ok()?;
+    Some(RecordSample {
+        body: file.request.get().as_bytes().to_vec(),
+        predictions: file.predictions,
     })
 }
 
@@ -173,7 +212,10 @@ mod tests {
     fn parse(text: &str) -> Result<Sample, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        read(file.path())
+        match read(file.path())? {
+            AnySample::Tensors(sample) => Ok(sample),
+            AnySample::Records(_) => Err("records".to_owned()),
+        }
     }
 
     fn one(datatype: &str, data: &str) -> Result<Tensor, String> {

@@ -6,6 +6,7 @@ mod load;
 mod metrics;
 mod plan;
 mod prepare;
+mod record_pipeline;
 mod remote;
 
 use std::num::NonZeroUsize;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_core::Signature;
+use tidegate_pipeline::Pipeline;
 
 use self::known_answer::KnownAnswer;
 pub(crate) use self::last_used::LastUsed;
@@ -20,6 +22,7 @@ pub(crate) use self::load::try_to_load;
 pub(crate) use self::metrics::LoadMetrics;
 pub use self::plan::VersionPlan;
 pub(crate) use self::prepare::Prepared;
+pub use self::record_pipeline::compile as compile_pipeline;
 use self::remote::RemoteRuns;
 use crate::VersionFigures;
 use crate::endpoints::VersionBreaker;
@@ -40,6 +43,8 @@ pub struct Version {
     engine: &'static str,
     platform: &'static str,
     signature: Signature,
+    /// `Some` if it takes records: the steps before and after the engine.
+    pipeline: Option<Arc<Pipeline>>,
     reshapes: Reshapes,
     known_answer: KnownAnswer,
     scheduler: Scheduler,
@@ -91,6 +96,11 @@ impl Version {
     /// Its inputs and outputs.
     pub fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    /// The steps from records to inputs and from outputs to decisions, if it has any.
+    pub fn pipeline(&self) -> Option<&Arc<Pipeline>> {
+        self.pipeline.as_ref()
     }
 
     /// What it was loaded from.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
+use tidegate_pipeline::{FieldViolations, Pipeline};
 
 use crate::clock::nanos;
 use crate::metrics::{Exemplar, Labels};
@@ -46,6 +47,8 @@ pub(crate) struct VersionCounters {
     busy_ns: AtomicU64,
     sent_bytes: AtomicU64,
     broken_batch_contracts: AtomicU64,
+    /// Of the last load whose pipeline has fields of these names.
+    field_violations: Mutex<Option<Arc<FieldViolations>>>,
 }
 
 /// Counts of finished requests; times are sums over the answered ones, unless a name says else.
@@ -112,6 +115,7 @@ impl VersionCounters {
             busy_ns: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
             broken_batch_contracts: AtomicU64::new(0),
+            field_violations: Mutex::default(),
         }
     }
 
@@ -220,6 +224,21 @@ impl VersionCounters {
     /// Bytes of answers.
     pub(crate) fn sent_bytes(&self) -> u64 {
         self.sent_bytes.load(Ordering::Relaxed)
+    }
+
+    /// A pipeline that counts on where the last load of the version ended.
+    pub(crate) fn counted(&self, mut pipeline: Pipeline) -> Pipeline {
+        let mut counted = self.field_violations.lock();
+        if let Some(earlier) = &*counted {
+            pipeline.continue_violations(earlier);
+        }
+        *counted = Some(pipeline.violations().clone());
+        pipeline
+    }
+
+    /// How often fields of records broke their rules, if the version takes records.
+    pub(crate) fn field_violations(&self) -> Option<Arc<FieldViolations>> {
+        self.field_violations.lock().clone()
     }
 
     /// Rows answered.

@@ -1,5 +1,7 @@
 //! `tidegate inspect`.
 
+mod pipeline;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -26,6 +28,9 @@ impl Inspect {
         for (name, plans) in scan(&self.path)? {
             for plan in plans {
                 for (label, value) in lines(&name, &plan, &engines)? {
+                    print_line!("{label:<12}{value}");
+                }
+                for (label, value) in pipeline::lines(&plan, &engines) {
                     print_line!("{label:<12}{value}");
                 }
                 print_text("\n");

@@ -1,5 +1,7 @@
 //! `tidegate predict`.
 
+mod records;
+
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -25,7 +27,7 @@ pub(super) struct Predict {
     /// The model: an .onnx file, a bundle, or a Triton model
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// The file with the rows: .json, .csv or .npy
+    /// The file with the rows: .json, .csv or .npy; records for a model with a pipeline
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
     /// The format of the outputs
@@ -80,6 +82,9 @@ impl Predict {
         let serving = Serving::new(models);
         let name = self.load(&serving)?;
         let version = serving.models().version(&name, None)?;
+        if let Some(pipeline) = version.pipeline() {
+            return self.predict_records(&serving, &version, pipeline);
+        }
         let inputs = rows::read(
             &self.input,
             version.signature(),

@@ -124,6 +124,7 @@ impl Compiler<'_> {
             let problem = format!("k is {}, and \"{name}\" has {count} columns", step.k);
             return Err(CompileError::new(problem));
         }
+        let kind = scores[0].kind;
         let name: Arc<str> = step.input.as_str().into();
         let names = std::iter::repeat_n(name, step.k);
         let count = step.k;
@@ -133,9 +134,7 @@ impl Compiler<'_> {
             .push(op, scores.clone(), Kind::Integer, names.clone())?;
         let labels = self.labels(&places, &step.labels, scores.len())?;
         let inputs = places.into_iter().chain(scores).collect();
-        let best = self
-            .builder
-            .push(AtPlaces { count }, inputs, Kind::Number, names)?;
+        let best = self.builder.push(AtPlaces { count }, inputs, kind, names)?;
         self.names.define_result(&step.output, &[], labels)?;
         let scores = format!("{}_scores", step.output);
         self.names.define_result(&scores, &[], best)

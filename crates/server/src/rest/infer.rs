@@ -13,7 +13,7 @@ use tidegate_core::Signature;
 use tidegate_gateway::{ClientCertificate, Credentials, Permission};
 use tidegate_serving::{
     Encoded, ErrorCode, Exchange, InferError, InferRequest, InferResponse, MemoryReservation,
-    Received, RequestTrace, Target, Via,
+    Received, RequestTrace, Target, Version, Via,
 };
 
 use super::answer::{ApiError, ErrorBody};
@@ -266,6 +266,7 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
         &mut self,
         received: &mut Received,
         signature: &Signature,
+        _version: Option<&Arc<Version>>,
     ) -> Result<(), InferError> {
         if let Some(bytes) = self.raw.take() {
             received.request.inputs = raw::decode(bytes, signature)?;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use utoipa::{OpenApi, ToSchema};
 
-use super::{health, infer, metadata, predict_v1, repository, shared_memory, statistics};
+use super::{health, infer, metadata, predict_v1, records, repository, shared_memory, statistics};
 use crate::components::DESCRIPTIONS;
 
 /// The whole description; served at `/openapi.json`, browsable at `/docs`.
@@ -61,6 +61,7 @@ pub(super) fn protocols() -> utoipa::openapi::OpenApi {
         predict_v1::models,
         predict_v1::model,
         predict_v1::predict,
+        records::predict,
     )
 )]
 struct Protocols;
@@ -132,4 +133,38 @@ pub(crate) struct PredictionsBody {
     /// One row each, or an object of outputs by name.
     #[schema(value_type = Value)]
     predictions: ParameterValue,
+}
+
+/// A request of records: either `instances` or `columns`.
+#[derive(ToSchema)]
+pub(crate) struct RecordsBody {
+    /// An object for each row, with the fields that the pipeline of the version declares.
+    #[schema(value_type = Option<Vec<Object>>)]
+    instances: Option<Vec<BTreeMap<String, ParameterValue>>>,
+    /// An array for each field, all of the same length.
+    #[schema(value_type = Option<Object>)]
+    columns: Option<BTreeMap<String, Vec<ParameterValue>>>,
+}
+
+/// The answer to records, in the form of the request.
+#[derive(ToSchema)]
+pub(crate) struct RecordPredictionsBody {
+    model_name: String,
+    /// The version that answered.
+    model_version: String,
+    /// For `instances`: an object of fields for each row. For `columns`: an array for each field.
+    #[schema(value_type = Value)]
+    predictions: ParameterValue,
+    /// Values that broke a rule and were used nevertheless, if there are any: at most 1000.
+    flagged: Option<Vec<FlaggedValue>>,
+}
+
+/// A value that broke a rule of its field.
+#[derive(ToSchema)]
+pub(crate) struct FlaggedValue {
+    /// From 0.
+    row: u64,
+    field: String,
+    /// `required`, `type`, `range`, `category`, `pattern` or `length`.
+    reason: String,
 }

@@ -14,7 +14,7 @@ use tidegate_core::Signature;
 use tidegate_gateway::{ClientCertificate, Credentials};
 use tidegate_serving::{
     Encoded, ErrorCode, Exchange, InferError, InferRequest, InferResponse, Received, RequestTrace,
-    Target, Via,
+    Target, Version, Via,
 };
 use utoipa::ToSchema;
 
@@ -151,6 +151,7 @@ impl Exchange for PredictExchange<'_> {
         &mut self,
         received: &mut Received,
         signature: &Signature,
+        _version: Option<&Arc<Version>>,
     ) -> Result<(), InferError> {
         let Some(body) = self.received.take() else {
             return Ok(());

@@ -194,3 +194,69 @@ fn the_bundle_is_found_from_a_nested_artifact() {
     let plan = VersionPlan::new(manifest, PathBuf::from("x/a/b.onnx"));
     assert_eq!(folder(&plan), Path::new("x"));
 }
+
+/// `matmul`, which takes records of four numbers.
+const PIPELINE: &str = r#"
+golden = [{ file = "golden.json" }]
+
+[pipeline]
+fields = [
+    { name = "a", type = "number" },
+    { name = "b", type = "number" },
+    { name = "c", type = "number", optional = true },
+    { name = "d", type = "number", optional = true },
+]
+before = [{ step = "impute", input = "c", value = 0 }, { step = "impute", input = "d", value = 0 }]
+inputs = [{ name = "x", columns = ["a", "b", "c", "d"] }]
+after = [{ step = "argmax", input = "y", labels = ["p", "q", "r"], output = "best" }]
+response = [{ name = "best" }, { name = "y" }]
+"#;
+
+fn checked_records(pipeline: &str, golden: &str) -> CheckReport {
+    let folder = bundle("matmul", pipeline);
+    std::fs::write(folder.path().join("golden.json"), golden).unwrap();
+    checked(&folder)
+}
+
+#[test]
+fn golden_samples_of_records_run_through_the_whole_pipeline() {
+    let sample = |predictions: &str| {
+        format!(
+            r#"{{"request": {{"instances": [{{"a": 0, "b": 0, "c": null}}]}}, "predictions": [{predictions}]}}"#
+        )
+    };
+    let report = checked_records(PIPELINE, &sample(r#"{"best": "p", "y": [0, 0, 0]}"#));
+    assert!(report.passed(), "{report:?}");
+    assert_eq!(outcome(&report, "pipeline"), &CheckOutcome::Passed);
+    assert_eq!(outcome(&report, "golden"), &CheckOutcome::Passed);
+
+    let wrong = |predictions: &str| {
+        let report = checked_records(PIPELINE, &sample(predictions));
+        failure(&report, "golden").to_owned()
+    };
+    assert_eq!(
+        wrong(r#"{"best": "q"}"#),
+        "predictions[0].best is \"p\", expected is \"q\""
+    );
+    assert_eq!(
+        wrong(r#"{"y": [0, 0, 1]}"#),
+        "predictions[0].y[2] is 0.0, expected is 1"
+    );
+    assert_eq!(
+        wrong(r#"{"decision": "p"}"#),
+        "predictions[0].decision is not in the answer"
+    );
+}
+
+#[test]
+fn a_pipeline_that_does_not_fit_the_model_fails_its_check_by_name() {
+    let narrow = PIPELINE.replace("\"c\", \"d\"]", "\"c\"]");
+    let report = checked_records(&narrow, "{}");
+    assert_eq!(
+        failure(&report, "pipeline"),
+        "input \"x\" of the model: it has the shape [-1, 4], and there are 3 columns"
+    );
+    let no_state = PIPELINE.replace("[pipeline]", "[pipeline]\nstate = \"golden.json\"");
+    let report = checked_records(&no_state, "{}");
+    assert!(failure(&report, "pipeline").starts_with("the state file: missing field `format`"));
+}

@@ -53,7 +53,7 @@ impl Serving {
 
         // preprocess: some wire forms say what they hold only beside the signature
         exchange
-            .decode_inputs(received, version.signature())
+            .decode_inputs(received, version.signature(), Some(&version))
             .await?;
         let request = match &mut chain {
             None => std::mem::take(&mut received.request),

@@ -1,11 +1,14 @@
 //! The interface between the pipeline and a front end.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use tidegate_core::Signature;
 use tidegate_gateway::Credentials;
 
-use crate::{InferError, InferRequest, InferResponse, MemoryReservation, RequestTrace, Target};
+use crate::{
+    InferError, InferRequest, InferResponse, MemoryReservation, RequestTrace, Target, Version,
+};
 
 /// One request and its answer, as a front end has them on the wire.
 ///
@@ -31,8 +34,10 @@ pub trait Exchange {
     /// The request's place in a trace; after [`Exchange::receive`] with the client's id in it.
     fn take_trace(&mut self) -> Option<Box<RequestTrace>>;
 
-    /// Decodes inputs that have neither names nor types on the wire, as KServe v1's instances. Those
-    /// that are decoded stay as they are.
+    /// Decodes inputs that say what they are only beside the version: KServe v1's instances have
+    /// neither names nor types, and records go through the version's own pipeline. Called for each
+    /// choice of an endpoint with fallbacks; a choice that is no version has the `signature` alone. What
+    /// is decoded for this version stays as it is.
     ///
     /// # Errors
     /// What does not fit the signature.
@@ -40,6 +45,7 @@ pub trait Exchange {
         &mut self,
         _received: &mut Received,
         _signature: &Signature,
+        _version: Option<&Arc<Version>>,
     ) -> impl Future<Output = Result<(), InferError>> + Send {
         std::future::ready(Ok(()))
     }

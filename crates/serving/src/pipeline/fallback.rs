@@ -177,6 +177,11 @@ impl Serving {
             return Err(nothing());
         }
         let share = self.gateway().share(authorized.caller());
+        // Another version may have decoded the request by its own pipeline meanwhile.
+        let signature = version.signature();
+        exchange
+            .decode_inputs(received, signature, Some(version))
+            .await?;
         let request = received.request.clone();
         let Prepared { work, outputs } = version.prepare(request, received.at, share)?;
         let rows = work.rows;
@@ -227,7 +232,7 @@ impl Serving {
         constant: &Constant,
     ) -> Result<InferResponse, InferError> {
         let signature = run.signature()?;
-        exchange.decode_inputs(received, &signature).await?;
+        exchange.decode_inputs(received, &signature, None).await?;
         run.request_bytes = received.memory.bytes();
         let inputs = signature.bind(received.request.inputs.clone())?;
         let mut rows = signature.inputs.iter().zip(&inputs);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use crate::ErrorCode;
-use crate::metrics::{Exposition, Family, MetricEntry, MetricKind, Sample};
+use crate::metrics::{Exposition, Family, Labels, MetricEntry, MetricKind, Sample};
 use crate::version_counters::{REQUEST_BOUNDS_NS, RequestCounts, VersionCounters};
 
 /// Versions with series of their own, at most: each takes up to 3 kB of an exposition.
@@ -87,6 +87,7 @@ impl CountersByVersion {
         expose_abandoned(&versions, out);
         expose_broken_batch_contracts(&versions, out);
         expose_failures(&versions, out);
+        expose_field_violations(&versions, out);
         expose_durations(&versions, out);
     }
 }
@@ -122,6 +123,23 @@ fn expose_failures(versions: &[Counted], out: &mut dyn Exposition) {
                     ..Sample::plain(counters.labels(), failures as f64)
                 });
             }
+        }
+    }
+}
+
+fn expose_field_violations(versions: &[Counted], out: &mut dyn Exposition) {
+    out.family(FIELD_VIOLATION);
+    for (counters, _) in versions {
+        let Some(violations) = counters.field_violations() else {
+            continue;
+        };
+        let (model, version) = counters.names();
+        for (field, reason, count) in violations.counted() {
+            let labels = Labels::new([("model", &**model), ("version", version), ("field", field)]);
+            out.sample(Sample {
+                extra: Some(("reason", reason.name())),
+                ..Sample::plain(&labels, count as f64)
+            });
         }
     }
 }
@@ -232,6 +250,10 @@ const FAILURE: Family<'static> = Family::counter(
     "nv_inference_request_failure",
     "Requests that reached a version and failed, by error code",
 );
+const FIELD_VIOLATION: Family<'static> = Family::counter(
+    "tidegate_field_violations_total",
+    "Values of records that broke a rule of their field, by field and reason: required, type, range, category, pattern, length or unknown; only those that occurred",
+);
 const REQUEST_SECONDS: Family<'static> = Family::new(
     "tidegate_request_duration_seconds",
     MetricKind::Histogram,
@@ -248,6 +270,7 @@ pub(super) fn entries() -> Vec<MetricEntry> {
         MetricEntry::new(ABANDONED, version),
         MetricEntry::new(BROKEN_BATCH_CONTRACT, version),
         MetricEntry::new(FAILURE, &["model", "version", "reason"]),
+        MetricEntry::new(FIELD_VIOLATION, &["model", "version", "field", "reason"]),
         MetricEntry::new(REQUEST_SECONDS, version),
     ];
     numbers.chain(others).collect()

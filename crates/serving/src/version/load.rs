@@ -12,7 +12,10 @@ use tidegate_engines::{Allocator, Engines, Instance, LoadError, LoadedArtifact, 
 use tracing::{info, warn};
 
 use super::known_answer::KnownAnswer;
-use super::{DEFAULT_MAX_BATCH_ROWS, LastUsed, LoadMetrics, RemoteRuns, Version, VersionPlan};
+use super::{
+    DEFAULT_MAX_BATCH_ROWS, LastUsed, LoadMetrics, RemoteRuns, Version, VersionPlan,
+    compile_pipeline,
+};
 use crate::clock::unix_ms;
 use crate::memory::{self, MemoryUsage};
 use crate::scheduler::{Limits, Scheduler};
@@ -29,6 +32,9 @@ pub(crate) enum VersionLoadError {
     /// The engine cannot load it.
     #[error(transparent)]
     Engine(#[from] LoadError),
+    /// Its pipeline does not fit it.
+    #[error("the pipeline does not fit the model: {0}")]
+    Pipeline(String),
     /// It is not what its bundle says.
     #[error("the version failed its own checks: {0}")]
     Checks(String),
@@ -59,6 +65,7 @@ impl Version {
         let engine = engines.select(&plan.artifact, &manifest.engine)?;
         let artifact = engines.load(&plan.artifact, &manifest.engine, &manifest.engine_options)?;
         let mut signature = declared_signature(&plan, artifact.signature())?;
+        let pipeline = compile_pipeline(&plan, &signature).map_err(VersionLoadError::Pipeline)?;
         let mut instances = default_instances(&*artifact)?;
         let runner = artifact.concurrent();
 
@@ -70,7 +77,7 @@ impl Version {
             Some(_) => WarmupReport::declared(manifest),
         };
         if plan.is_from_registry() {
-            check::contract(&plan, &signature, &mut *instances[0])
+            check::contract(&plan, &signature, pipeline.as_ref(), &mut *instances[0])
                 .map_err(VersionLoadError::Checks)?;
         }
 
@@ -80,6 +87,7 @@ impl Version {
         let number = plan.number.to_string();
         let max_rows = warmup.max_batch_rows.map_or(1, NonZeroUsize::get);
         let stats = Arc::new(metrics.requests().version_stats(model, &number, max_rows));
+        let pipeline = pipeline.map(|pipeline| Arc::new(stats.counters().counted(pipeline)));
         let limits = Limits {
             inline_run,
             ..Limits::new(&manifest.batching, warmup.max_batch_rows)
@@ -103,6 +111,7 @@ impl Version {
             platform: engine.platform(),
             known_answer: KnownAnswer::of(&signature.outputs),
             signature,
+            pipeline,
             reshapes,
             scheduler,
             remote,
@@ -196,6 +205,7 @@ pub(crate) fn try_to_load(
     let manifest = &plan.manifest;
     let artifact = engines.load(&plan.artifact, &manifest.engine, &manifest.engine_options)?;
     let signature = declared_signature(plan, artifact.signature())?;
+    let pipeline = compile_pipeline(plan, &signature).map_err(VersionLoadError::Pipeline)?;
     let mut instance = artifact.instance()?;
     warmup::try_out(
         &signature,
@@ -204,7 +214,8 @@ pub(crate) fn try_to_load(
         DEFAULT_MAX_BATCH_ROWS,
     )?;
     if is_from_registry {
-        check::contract(plan, &signature, &mut *instance).map_err(VersionLoadError::Checks)?;
+        check::contract(plan, &signature, pipeline.as_ref(), &mut *instance)
+            .map_err(VersionLoadError::Checks)?;
     }
     Ok(())
 }
