@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, PolynomialFeatures, StandardScaler
 
 from conftest import BINARY, GRAPHS, PATIENCE_S, ROOT
+from onnx_file import table_lookup
 from test_docs import Shell
 
 sys.path.insert(0, str(ROOT / "crates/pipeline/exporter"))
@@ -202,6 +203,39 @@ def test_a_version_without_a_pipeline_says_so(start):
     assert (answer.status_code, answer.json()["code"]) == (400, "no_pipeline")
     assert "/v2/models/matmul/infer" in answer.json()["error"]
     assert ask(server, {"instances": [{}]}, name="nobody").json()["code"] == "unknown_model"
+
+
+SCALED = """
+[pipeline]
+fields = [{{ name = "a", type = "number" }}]
+before = [{{ step = "scale", input = "a", divide = {by} }}]
+inputs = [{{ name = "x", columns = ["a", "a", "a", "a"] }}]
+after = [{{ step = "pick", input = "y", index = 1, output = "second" }}]
+response = [{{ name = "second" }}, {{ name = "a" }}]
+"""
+
+
+@pytest.mark.parametrize(
+    "fallback, expected, number",
+    [
+        ('endpoint = "other"', {"second": 7, "a": 0.9}, "1"),
+        ("constant = { y = [0.0, 0.5, 0.25, 0.25] }", {"second": 0.5, "a": 9}, "constant"),
+    ],
+)
+def test_a_fallback_reads_the_records_by_its_own_pipeline(start, tmp_path, fallback, expected, number):
+    """`m` knows only numbers below 4. A constant has no pipeline: its outputs go through that of `m`."""
+    for name, content, by in [("m", table_lookup(2.0, 4), 1), ("other", table_lookup(7.0), 10)]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.onnx").write_bytes(content)
+        (tmp_path / name / "model.toml").write_text(f'name = "{name}"\n' + SCALED.format(by=by))
+    config = tmp_path / "tidegate.toml"
+    config.write_text(f'[[endpoints]]\nname = "m"\n[[endpoints.fallback]]\n{fallback}\n')
+    server = start(tmp_path / "m", tmp_path / "other", flags=("--config", str(config)))
+    assert ask(server, {"instances": [{"a": 1}]}).json()["predictions"] == [{"second": 2, "a": 1}]
+    answer = ask(server, {"instances": [{"a": 9}]})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["Tidegate-Fallback-Reason"] == "execution_failed"
+    assert (answer.json()["predictions"], answer.json()["model_version"]) == ([expected], number)
 
 
 def test_records_need_the_permission_to_call(serve):
