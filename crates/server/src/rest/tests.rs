@@ -120,8 +120,9 @@ async fn only_probes_and_descriptions_are_public() {
 
 #[tokio::test]
 async fn what_changes_the_server_needs_a_permission_to_change() {
-    const QUESTIONS: [&str; 5] = [
+    const QUESTIONS: [&str; 6] = [
         "/console/try",
+        "/v1/endpoints/{name}/predict",
         "/v1/models/{model}",
         "/v2/models/{model}/infer",
         "/v2/models/{model}/versions/{version}/infer",
