@@ -3,7 +3,8 @@
 //! In: text, text that arrives in pieces, JSON, values with names. Out: the same with everything
 //! replaced that a rule finds: names of fields, paths in JSON, patterns, and detectors of e-mail
 //! addresses, phone numbers, payment cards, IBANs and IP addresses. Credentials are found by every
-//! [`Redactor`], whatever its configuration. No I/O.
+//! [`Redactor`], whatever its configuration. The secrets of the configuration are a type that does not
+//! print ([`Secret`]). No I/O, but for files with secrets.
 //!
 //! ```
 //! use tidegate_redaction::{PrivacyConfig, Redactor};
@@ -21,8 +22,10 @@ mod fields;
 mod json;
 mod path;
 mod redactor;
+mod secret;
 mod stream;
 
 pub use config::{Detector, PrivacyConfig, PrivacyError};
 pub use redactor::Redactor;
+pub use secret::{Secret, SecretSource};
 pub use stream::StreamRedactor;

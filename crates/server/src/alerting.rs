@@ -38,7 +38,6 @@ pub use self::receiver::config::{PagerDutyConfig, SlackConfig, SmtpConfig, Webho
 use self::receiver::{Http, Receiver};
 use self::route_status::Deliveries;
 pub(crate) use self::route_status::RouteStatus;
-pub use self::secret::Secret;
 use self::shared_notifications::SharedNotifications;
 use self::version_changes::LastSeen;
 use crate::ServerConfig;

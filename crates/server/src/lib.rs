@@ -84,8 +84,7 @@ mod upload_timer;
 mod workers;
 
 pub use alerting::{
-    AlertsConfig, AlertsError, PagerDutyConfig, RouteConfig, Secret, SlackConfig, SmtpConfig,
-    WebhookConfig,
+    AlertsConfig, AlertsError, PagerDutyConfig, RouteConfig, SlackConfig, SmtpConfig, WebhookConfig,
 };
 pub use allocator::{AllocatorUsage, ReadAllocator};
 pub use components::{

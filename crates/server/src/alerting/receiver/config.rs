@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-
-use crate::alerting::secret::Secret;
+use tidegate_redaction::Secret;
 
 /// Any HTTP receiver.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,10 +7,11 @@ use std::time::Duration;
 use lettre::message::{Mailbox, header::ContentType};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 use tidegate_observe::alerting::{Alert, Message, rfc3339};
+use tidegate_redaction::SecretSource;
 
 use super::config::SmtpConfig;
 use super::{Http, MessageReceiver, Undelivered};
-use crate::alerting::secret::SecretSource;
+use crate::alerting::secret;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_RECIPIENTS: usize = 50;
@@ -63,7 +64,7 @@ impl Smtp {
     }
 
     async fn send_message(&self, message: &Message) -> Result<(), Undelivered> {
-        let url = self.url.read().await.map_err(Undelivered::later)?;
+        let url = secret::read(&self.url).await.map_err(Undelivered::later)?;
         // Made for each message: the file that has the URL may have changed.
         let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.reveal());
         let transport = transport
@@ -152,9 +153,10 @@ fn write_alert(text: &mut String, alert: &Alert) {
 
 #[cfg(test)]
 mod tests {
+    use tidegate_redaction::Secret;
+
     use super::*;
     use crate::alerting::receiver::tests::message;
-    use crate::alerting::secret::Secret;
 
     fn config() -> SmtpConfig {
         SmtpConfig {

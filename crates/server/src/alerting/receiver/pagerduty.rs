@@ -3,11 +3,12 @@
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tidegate_observe::alerting::{Message, MessageStatus, rfc3339};
+use tidegate_redaction::{Secret, SecretSource};
 
 use super::config::PagerDutyConfig;
 use super::http::{Http, check_url, json_headers};
 use super::{MessageReceiver, Undelivered};
-use crate::alerting::secret::{Secret, SecretSource};
+use crate::alerting::secret;
 
 /// Longest summary that the Events API v2 takes, in characters.
 const MAX_SUMMARY: usize = 1024;
@@ -54,7 +55,9 @@ impl PagerDuty {
     }
 
     async fn send_message(&self, http: &Http, message: &Message) -> Result<(), Undelivered> {
-        let key = self.routing_key.read().await.map_err(Undelivered::later)?;
+        let key = secret::read(&self.routing_key)
+            .await
+            .map_err(Undelivered::later)?;
         http.post(
             &self.url,
             json_headers(),

@@ -3,11 +3,12 @@
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tidegate_observe::alerting::{Alert, Message};
+use tidegate_redaction::SecretSource;
 
 use super::config::SlackConfig;
 use super::http::{Http, check_url, json_headers};
 use super::{MessageReceiver, Undelivered};
-use crate::alerting::secret::SecretSource;
+use crate::alerting::secret;
 
 /// Slack shows no more attachments than this.
 const MAX_SHOWN: usize = 20;
@@ -41,7 +42,7 @@ impl Slack {
     }
 
     async fn send_message(&self, http: &Http, message: &Message) -> Result<(), Undelivered> {
-        let url = self.url.read().await.map_err(Undelivered::later)?;
+        let url = secret::read(&self.url).await.map_err(Undelivered::later)?;
         http.post(
             url.reveal(),
             json_headers(),

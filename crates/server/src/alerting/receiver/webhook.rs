@@ -7,11 +7,12 @@ use minijinja::Environment;
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tidegate_observe::alerting::{Alert, Message, rfc3339};
+use tidegate_redaction::{Secret, SecretSource};
 
 use super::config::WebhookConfig;
 use super::http::{Http, check_url};
 use super::{MessageReceiver, Undelivered};
-use crate::alerting::secret::{Secret, SecretSource};
+use crate::alerting::secret;
 use crate::clock::now_ms;
 
 const TEMPLATE: &str = "body";
@@ -55,7 +56,7 @@ impl Webhook {
     }
 
     async fn send_message(&self, http: &Http, message: &Message) -> Result<(), Undelivered> {
-        let url = self.url.read().await.map_err(Undelivered::later)?;
+        let url = secret::read(&self.url).await.map_err(Undelivered::later)?;
         let body = self
             .body(message)
             .map_err(|reason| Undelivered::Never { reason })?;
@@ -65,7 +66,7 @@ impl Webhook {
             headers.insert(HeaderName::from_static("x-tidegate-delivery"), id);
         }
         if let Some(key) = &self.key {
-            let key = key.read().await.map_err(Undelivered::later)?;
+            let key = secret::read(key).await.map_err(Undelivered::later)?;
             let now_s = now_ms() / 1000;
             headers.insert(
                 HeaderName::from_static("x-tidegate-timestamp"),
