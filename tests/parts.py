@@ -67,6 +67,52 @@ class Postgres:
             self.process.wait(PATIENCE_S)
 
 
+class Redis:
+    """A server of its own on a TCP port, with TLS if there are certificates. It keeps nothing."""
+
+    def __init__(self, folder, *arguments, certificates=None):
+        folder.mkdir()
+        self.folder, self.arguments, self.certificates = folder, arguments, certificates
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self.socket = folder / "redis.sock"
+        self.process = None
+        self.start()
+
+    def start(self):
+        program = shutil.which("redis-server")
+        assert program, "Redis is not installed: run `cargo xtask setup --tests`"
+        ports = ["--port", str(self.port)]
+        if self.certificates:
+            files = {"cert": "server.pem", "key": "server-key.pem", "ca-cert": "ca.pem"}
+            ports = ["--port", "0", "--tls-port", str(self.port), "--tls-auth-clients", "no"]
+            for option, file in files.items():
+                ports += [f"--tls-{option}-file", str(self.certificates / file)]
+        kept = ["--save", "", "--appendonly", "no", "--dir", str(self.folder), "--unixsocket", str(self.socket)]
+        self.process = subprocess.Popen(
+            [program, "--bind", "127.0.0.1", *ports, *kept, *self.arguments], stdout=subprocess.PIPE, text=True
+        )
+        for line in self.process.stdout:
+            if "Ready to accept connections" in line:
+                break
+        else:
+            raise RuntimeError("Redis ended before it was ready")
+        threading.Thread(target=self.process.stdout.read, daemon=True).start()
+
+    def command(self, *words):
+        """Runs a command over the socket of the folder; gives its answer as text."""
+        command = ["redis-cli", "-s", str(self.socket), *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE_S).stdout
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(PATIENCE_S)
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.kill()
+
+
 class ObjectStore:
     """A moto server with one bucket."""
 

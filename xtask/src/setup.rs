@@ -36,6 +36,7 @@ pub(crate) fn run(tests: bool) -> Result<()> {
         })?;
         debian_package("valgrind", || has_program("valgrind"))?;
         node_packages("oidc", &root().join("tests/oidc"))?;
+        debian_package("redis-server", || has_program("redis-server"))?;
         debian_package("openssl", || has_program("openssl"))?;
         debian_package("chromium", || has_program("chromium"))?;
     }

@@ -10,6 +10,7 @@ use tidegate_gateway::{AuditConfig, AuthConfig, CacheConfig, LimitsConfig};
 use tidegate_observe::Objective;
 use tidegate_observe::cost::CostConfig;
 use tidegate_redaction::PrivacyConfig;
+use tidegate_redis::RedisConfig;
 use tidegate_registry::RegistryConfig;
 use tidegate_server::{
     AlertsConfig, ConsoleConfig, GpuConfig, PlatformConfig, ReplicasConfig, ServerConfig, TlsConfig,
@@ -42,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) cache: CacheConfig,
     /// When versions get no requests.
     pub(crate) endpoints: Vec<EndpointConfig>,
+    /// The Redis that servers share.
+    pub(crate) redis: RedisConfig,
     /// The web console.
     pub(crate) console: ConsoleConfig,
     /// The engines.

@@ -68,8 +68,8 @@ pub use breaker::{
     Breaker, BreakerChange, BreakerPolicy, BreakerRefusal, BreakerState, BreakerTicket, CallEnd,
 };
 pub use cache::{
-    CacheConfig, CacheControl, CacheError, CacheKey, CacheKeyHasher, CacheOutcome, CachePolicy,
-    CacheStats, Cached, EndpointCacheConfig, ResponseCache,
+    AnswerCodec, CacheConfig, CacheControl, CacheError, CacheKey, CacheKeyHasher, CacheKeys,
+    CacheOutcome, CachePolicy, CacheStats, Cached, EndpointCacheConfig, ResponseCache,
 };
 pub use client_certificate::ClientCertificate;
 pub use config::{AuthConfig, GrantConfig};
@@ -88,3 +88,7 @@ pub use resource::{AllResources, PatternError, Resource, ResourceKind, ResourceP
 pub use role::{Grant, Role, UnknownRole};
 pub use sliding_window::SlidingWindow;
 pub use tidegate_tokens::{LoginAnswer, LoginError};
+
+#[cfg(test)]
+#[path = "../../redis/src/testing.rs"]
+mod redis_testing;

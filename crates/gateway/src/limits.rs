@@ -7,17 +7,20 @@
 //! request --Limiter::charge--> Charge (given back if the request is shed) <--+
 //! ```
 //!
-//! A charge is taken from all buckets that apply, or from none.
+//! A charge is taken from all buckets that apply, or from none. Quotas are leased from the database.
+//! Rates are counted in process, or leased from Redis for all servers together ([`leasing`]).
 
 mod bucket;
 mod charge;
 mod config;
 mod database;
+mod leasing;
 mod limiter;
 mod quota;
 mod rate;
 mod rule;
 mod share;
+mod shared_rate;
 mod status;
 
 pub use charge::Charge;

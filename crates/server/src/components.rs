@@ -9,10 +9,12 @@ use tidegate_gateway::{
 };
 use tidegate_observe::cost::{CostConfig, CostError};
 use tidegate_observe::{Objective, ObjectiveError};
-use tidegate_redaction::{PrivacyConfig, PrivacyError, Redactor};
+use tidegate_redaction::{PrivacyConfig, PrivacyError, Redactor, SecretSource};
+use tidegate_redis::{RedisClient, RedisConfigError, SharedAnswers};
 use tidegate_remote::Remotes;
 use tidegate_serving::{
-    AnswerCache, EndpointConfig, Fallbacks, MemoryBudget, MetricRegistry, ProcessMetrics, Serving,
+    ANSWER_CODEC, AnswerCache, EndpointConfig, Fallbacks, MemoryBudget, MetricRegistry,
+    ProcessMetrics, Serving,
 };
 use tidegate_traces::{TracesConfig, TracesError};
 
@@ -35,6 +37,7 @@ use crate::lifecycle::Lifecycle;
 use crate::listen::{ConnectionMetrics, Tls, TlsConfig, TlsError};
 use crate::objectives::{Objectives, ObjectivesContext};
 use crate::readiness::ReadinessMetrics;
+use crate::redis::RedisMonitor;
 use crate::remote::RemoteMonitor;
 use crate::replicas::{GroupContext, ReplicaMetrics, Replicas};
 use crate::repository_poll::RepositoryPoller;
@@ -46,6 +49,9 @@ use crate::{
     access_control, alerting, cache_metrics, cost, events, exposition, objectives, replicas,
     request_memory,
 };
+
+/// The largest answer that servers may share.
+const MAX_SHARED_ANSWER_BYTES: usize = 64 << 20;
 
 /// The sections of the configuration that the server and its components read.
 #[derive(Clone, Debug, Default)]
@@ -98,6 +104,8 @@ pub struct ServerEnvironment {
     pub follows_registry: bool,
     /// The versions that other servers run, if there may be some.
     pub remotes: Arc<Remotes>,
+    /// The Redis that servers share, if there is one.
+    pub redis: Option<Arc<RedisClient>>,
     /// How to ask the allocator of the process for its usage, if that is possible.
     pub allocator: Option<ReadAllocator>,
     /// How to make the allocator return free memory, if that is possible.
@@ -129,6 +137,8 @@ pub enum ComponentsError {
     Cache(#[from] CacheError),
     #[error(transparent)]
     Limits(#[from] LimitError),
+    #[error(transparent)]
+    Redis(#[from] RedisConfigError),
     #[error(transparent)]
     Replicas(#[from] ReplicasError),
     #[error(transparent)]
@@ -184,6 +194,12 @@ impl ServerComponents {
         let remotes = base.environment.remotes.clone();
         let remote = RemoteMonitor::new(remotes, events.clone(), registry);
         let breakers = BreakerMonitor::new(serving.clone(), events.clone());
+        let redis = RedisMonitor::new(
+            base.environment.redis.clone(),
+            serving.cache().cloned(),
+            events.clone(),
+            registry,
+        );
         let objectives = base.objectives(&sections.slo, &events)?;
         let costs = base.costs(&sections.cost, &events)?;
         let observations = serving.metrics().observations();
@@ -242,6 +258,7 @@ impl ServerComponents {
             Arc::new(repository_poll),
             Arc::new(remote),
             Arc::new(breakers),
+            Arc::new(redis),
             exposition,
             events,
             alerting.clone(),
@@ -304,7 +321,7 @@ fn protected(auth: &AuthConfig, has_tls: bool) -> Result<Gateway, ComponentsErro
 }
 
 /// The gateway that a configuration asks for; from within a runtime. Without a database of its own for keys and quotas, it
-/// uses that of the registry.
+/// uses that of the registry. With Redis, rates are those of all servers together.
 ///
 /// # Errors
 /// A resource of `auth.anonymous` that cannot be read, or a limit that cannot be meant.
@@ -313,6 +330,7 @@ pub fn gateway(
     tls: &TlsConfig,
     limits: &LimitsConfig,
     registry_database: &str,
+    redis: Option<&Arc<RedisClient>>,
 ) -> Result<Gateway, ComponentsError> {
     let gateway = match auth.enabled {
         false => Gateway::open(),
@@ -324,23 +342,52 @@ pub fn gateway(
     }
     let database = auth.database.as_deref().unwrap_or(registry_database);
     let quotas = Arc::new(DatabaseQuotas::new(database));
-    Ok(gateway.with_limiter(Limiter::new(limits, quotas)?))
+    let limiter = Limiter::new(limits, quotas)?;
+    Ok(gateway.with_limiter(match redis {
+        Some(redis) => limiter.with_shared_rates(redis.clone()),
+        None => limiter,
+    }))
 }
 
 /// The cache that a configuration asks for; `None` if no endpoint is cached. It keeps last answers for
-/// endpoints that fall back to them.
+/// endpoints that fall back to them. From within a runtime.
 ///
 /// # Errors
 /// What cannot be meant.
 pub fn answer_cache(
     config: &CacheConfig,
     endpoints: &[EndpointConfig],
+    redis: Option<&Arc<RedisClient>>,
 ) -> Result<Option<Arc<AnswerCache>>, ComponentsError> {
     let cache = match Fallbacks::use_last_answers(endpoints) {
         true => AnswerCache::with_last_answers(config)?,
         false => AnswerCache::new(config)?,
     };
-    Ok(cache.map(Arc::new))
+    let Some(cache) = cache else {
+        return Ok(None);
+    };
+    let cache = match config.redis {
+        true => cache.with_shared(shared_answers(config, redis)?, ANSWER_CODEC),
+        false => cache,
+    };
+    Ok(Some(Arc::new(cache)))
+}
+
+fn shared_answers(
+    config: &CacheConfig,
+    redis: Option<&Arc<RedisClient>>,
+) -> Result<SharedAnswers, CacheError> {
+    let redis = redis.ok_or(CacheError::NoRedis)?.clone();
+    let max_bytes = usize::try_from(config.redis_max_answer_bytes).unwrap_or(usize::MAX);
+    if !(1..=MAX_SHARED_ANSWER_BYTES).contains(&max_bytes) {
+        return Err(CacheError::AnswerSize);
+    }
+    let file = config.redis_secret_file.as_deref();
+    let source = SecretSource::required(&config.redis_secret, file, "redis_secret");
+    let secret = source.and_then(|source| source.read());
+    let secret = secret.map_err(CacheError::Secret)?;
+    SharedAnswers::start(redis, &secret, max_bytes)
+        .map_err(|error| CacheError::Secret(error.to_string()))
 }
 
 /// The parts that most components are made from.

@@ -70,6 +70,7 @@ mod parameters;
 mod persisted_state;
 mod platform;
 mod readiness;
+mod redis;
 mod remote;
 mod replicas;
 mod repository_poll;

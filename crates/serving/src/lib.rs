@@ -75,7 +75,9 @@ pub use metrics::{
 };
 pub use models::{IndexEntry, LoadReport, Model, ModelState, Models};
 pub use observation::{Observation, Observations, Outcome};
-pub use pipeline::{AnswerCache, CacheStatus, Encoded, Exchange, Executed, InProcess, Received};
+pub use pipeline::{
+    ANSWER_CODEC, AnswerCache, CacheStatus, Encoded, Exchange, Executed, InProcess, Received,
+};
 pub use process::{ProcessMetrics, memory_limit_bytes};
 pub use repository_poll::RepositoryPoll;
 pub use request::{

@@ -15,6 +15,7 @@
 //! The steps hand each other types that can be had in no other way: *route* takes an
 //! [`Authorized`], which only the gateway makes, and *schedule* takes what a version has prepared.
 
+mod answer_codec;
 mod answer_memory;
 mod attempt;
 mod cached;
@@ -30,6 +31,7 @@ use std::pin::pin;
 
 use tidegate_gateway::{Authorized, Permission};
 
+pub use self::answer_codec::ANSWER_CODEC;
 pub use self::cached::{AnswerCache, CacheStatus};
 pub use self::exchange::{Encoded, Exchange, Received};
 pub use self::execute::Executed;

@@ -68,6 +68,17 @@ impl Version {
         self.load_id
     }
 
+    /// What its answers depend on besides the inputs, the same on every server that has the same
+    /// version: its files, the engine, and the release. `None` if its content is not known: it is not
+    /// from the registry, or other servers run it.
+    pub(crate) fn content(&self) -> Option<String> {
+        let files = self.plan.files.as_ref()?;
+        self.remote.is_none().then(|| {
+            let (digest, release) = (files.version().digest.hex(), env!("CARGO_PKG_VERSION"));
+            format!("{digest} {} {release}", self.engine)
+        })
+    }
+
     /// Whether the same inputs always give the same outputs, as its manifest says.
     pub(crate) fn is_deterministic(&self) -> bool {
         self.plan.manifest.deterministic

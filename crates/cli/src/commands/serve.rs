@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tidegate_engines::Engines;
 use tidegate_redaction::Redactor;
+use tidegate_redis::RedisClient;
 use tidegate_registry::RegistryConfig;
 use tidegate_remote::Remotes;
 use tidegate_server::{Server, ServerComponents, ServerEnvironment, ServerSections, StopCause};
@@ -103,9 +104,12 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     models.breakers().configure(&config.endpoints)?;
     let models = Arc::new(models.with_trials(trials.clone()));
     let database = registry_database(&config.registry, config.data.as_deref());
-    let gateway = tidegate_server::gateway(&config.auth, &config.tls, &config.limits, &database)?;
+    let redis = RedisClient::start(&config.redis)?;
+    let shared = redis.as_ref();
+    let gateway =
+        tidegate_server::gateway(&config.auth, &config.tls, &config.limits, &database, shared)?;
     let mut serving = Serving::new(models.clone()).with_gateway(Arc::new(gateway));
-    let cache = tidegate_server::answer_cache(&config.cache, &config.endpoints)?;
+    let cache = tidegate_server::answer_cache(&config.cache, &config.endpoints, shared)?;
     if let Some(fallbacks) = Fallbacks::new(&config.endpoints, cache.as_deref(), &models)? {
         serving = serving.with_fallbacks(fallbacks);
     }
@@ -120,6 +124,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
         registry_database: database,
         follows_registry: follows,
         remotes,
+        redis,
         allocator: Some(allocator::usage),
         give_back: Some(allocator::give_back),
     };

@@ -1,7 +1,10 @@
 //! The configuration of the response cache.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tidegate_redaction::Secret;
 
 /// The `[cache]` section of `tidegate.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -9,6 +12,15 @@ use thiserror::Error;
 pub struct CacheConfig {
     /// Memory that all cached answers may take together, in bytes.
     pub max_bytes: u64,
+    /// Whether servers share answers in Redis.
+    pub redis: bool,
+    /// The secret that answers in Redis are encrypted with, the same on all servers; at least 32
+    /// characters.
+    pub redis_secret: Secret,
+    /// The file with that secret.
+    pub redis_secret_file: Option<PathBuf>,
+    /// The largest answer that is kept in Redis, in bytes.
+    pub redis_max_answer_bytes: u64,
     /// The endpoints whose answers are cached, each in a section `[[cache.endpoint]]`.
     pub endpoint: Vec<EndpointCacheConfig>,
 }
@@ -17,6 +29,10 @@ impl Default for CacheConfig {
     fn default() -> Self {
         Self {
             max_bytes: 128 << 20,
+            redis: false,
+            redis_secret: Secret::default(),
+            redis_secret_file: None,
+            redis_max_answer_bytes: 1 << 20,
             endpoint: Vec::new(),
         }
     }
@@ -60,4 +76,10 @@ pub enum CacheError {
     Ttl(String),
     #[error("cache.max_bytes must be at least 1048576")]
     TooSmall,
+    #[error("cache.redis needs redis.url")]
+    NoRedis,
+    #[error("cache.redis: {0}")]
+    Secret(String),
+    #[error("cache.redis_max_answer_bytes must be from 1 to 67108864")]
+    AnswerSize,
 }

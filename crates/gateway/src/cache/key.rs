@@ -6,9 +6,30 @@ use sha2::{Digest, Sha256};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CacheKey([u8; 32]);
 
+impl CacheKey {
+    pub(super) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// The keys of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheKeys {
+    /// In this process.
+    pub own: CacheKey,
+    /// Among all servers; `None` if the answer is not shared.
+    pub shared: Option<CacheKey>,
+}
+
+impl From<CacheKey> for CacheKeys {
+    fn from(own: CacheKey) -> Self {
+        Self { own, shared: None }
+    }
+}
+
 /// Makes a [`CacheKey`] of parts. Each part is hashed with its length, so that no two lists of parts
 /// make the same key.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct CacheKeyHasher(Sha256);
 
 impl CacheKeyHasher {

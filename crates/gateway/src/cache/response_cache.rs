@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use moka::future::Cache;
 use moka::policy::Expiry;
 use parking_lot::Mutex;
+use tidegate_redis::{AnswerStats, SharedAnswers};
 use tokio::time::timeout_at;
 
 use super::config::{CacheConfig, CacheError, EndpointCacheConfig};
 use super::control::CacheControl;
-use super::key::CacheKey;
+use super::key::{CacheKey, CacheKeys};
+use super::shared::{AnswerCodec, FoundAnswer, SharedCache};
 
 /// What an entry takes besides its value, in bytes, roughly.
 const ENTRY_BYTES: usize = 256;
@@ -29,6 +31,8 @@ pub enum CacheOutcome {
     Stale,
     /// It was being computed for another request.
     Coalesced,
+    /// Another server had kept it in Redis.
+    Shared,
     /// It was computed for this request.
     Miss,
     /// It was computed for this request, as the client asked.
@@ -37,10 +41,11 @@ pub enum CacheOutcome {
 
 impl CacheOutcome {
     /// Every outcome.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Hit,
         Self::Stale,
         Self::Coalesced,
+        Self::Shared,
         Self::Miss,
         Self::Bypass,
     ];
@@ -51,6 +56,7 @@ impl CacheOutcome {
             Self::Hit => "hit",
             Self::Stale => "stale",
             Self::Coalesced => "coalesced",
+            Self::Shared => "shared",
             Self::Miss => "miss",
             Self::Bypass => "bypass",
         }
@@ -97,6 +103,8 @@ pub struct ResponseCache<V> {
     entries: Cache<CacheKey, Arc<Entry<V>>>,
     /// The last answers of endpoints that fall back to them; `None` if none does.
     last: Option<Cache<CacheKey, Arc<Entry<V>>>>,
+    /// What servers share; `None` if they share nothing.
+    shared: Option<SharedCache<V>>,
     endpoints: HashMap<String, CachePolicy>,
     others: Option<CachePolicy>,
     outcomes: [AtomicU64; CacheOutcome::ALL.len()],
@@ -110,6 +118,7 @@ struct Entry<V> {
     bytes: usize,
     computed: Instant,
     keep_for: Duration,
+    is_from_shared: bool,
 }
 
 /// Figures of a cache.
@@ -169,11 +178,29 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
         Ok(Some(Self {
             entries: entries(config.max_bytes - for_last),
             last: keeps_last.then(|| entries(for_last)),
+            shared: None,
             others: endpoints.remove("*"),
             endpoints,
             outcomes: Default::default(),
             refreshing: Mutex::default(),
         }))
+    }
+
+    /// The same, with answers that servers share.
+    #[must_use]
+    pub fn with_shared(mut self, answers: SharedAnswers, codec: AnswerCodec<V>) -> Self {
+        self.shared = Some(SharedCache::new(answers, codec));
+        self
+    }
+
+    /// Whether servers share answers.
+    pub fn is_shared(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// Figures of the answers that servers share, if they do.
+    pub fn shared_stats(&self) -> Option<AnswerStats> {
+        self.shared.as_ref().map(SharedCache::stats)
     }
 
     /// How the answers of an endpoint are kept; `None` if they are not.
@@ -190,7 +217,7 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
     /// may be shorter.
     pub async fn answer<E, F>(
         &self,
-        key: CacheKey,
+        keys: impl Into<CacheKeys>,
         policy: CachePolicy,
         control: CacheControl,
         deadline: Option<(Instant, E)>,
@@ -200,6 +227,8 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
         E: Clone + Send + Sync + 'static,
         F: Future<Output = Result<(V, usize), E>>,
     {
+        let keys = keys.into();
+        let key = keys.own;
         if control.no_store {
             let (value, _) = compute().await?;
             return Ok(self.counted(value, CacheOutcome::Bypass, Duration::ZERO));
@@ -215,13 +244,19 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
         if is_unwanted {
             let entry = self.entry(key, compute().await?, policy).await;
             self.entries.insert(key, entry.clone()).await;
+            self.share(keys, policy, &entry);
             return Ok(self.counted(entry.value.clone(), CacheOutcome::Bypass, Duration::ZERO));
         }
         let is_leader = AtomicBool::new(false);
+        let by = deadline.as_ref().map(|(deadline, _)| *deadline);
         let computed = self.entries.entry(key).or_try_insert_with(async {
             is_leader.store(true, Ordering::Relaxed);
-            let answer = compute().await?;
-            Ok::<_, E>(self.entry(key, answer, policy).await)
+            if let Some(found) = self.found_in_shared(keys, policy, control, by).await {
+                return Ok(found);
+            }
+            let entry = self.entry(key, compute().await?, policy).await;
+            self.share(keys, policy, &entry);
+            Ok::<_, E>(entry)
         });
         let computed = match deadline {
             None => computed.await,
@@ -237,11 +272,13 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
         };
         match computed {
             Ok(entry) => {
-                let outcome = match entry.is_fresh() {
+                let is_new = entry.is_fresh();
+                let entry = entry.into_value();
+                let outcome = match is_new {
+                    true if entry.is_from_shared => CacheOutcome::Shared,
                     true => CacheOutcome::Miss,
                     false => CacheOutcome::Coalesced,
                 };
-                let entry = entry.into_value();
                 Ok(self.counted(entry.value.clone(), outcome, entry.computed.elapsed()))
             }
             Err(error) if is_leader.load(Ordering::Relaxed) => Err(E::clone(&error)),
@@ -253,12 +290,19 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
     }
 
     /// Keeps an answer that was computed again.
-    pub async fn refresh(&self, key: CacheKey, policy: CachePolicy, answer: Option<(V, usize)>) {
+    pub async fn refresh(
+        &self,
+        keys: impl Into<CacheKeys>,
+        policy: CachePolicy,
+        answer: Option<(V, usize)>,
+    ) {
+        let keys = keys.into();
         if let Some(answer) = answer {
-            let entry = self.entry(key, answer, policy).await;
-            self.entries.insert(key, entry).await;
+            let entry = self.entry(keys.own, answer, policy).await;
+            self.share(keys, policy, &entry);
+            self.entries.insert(keys.own, entry).await;
         }
-        self.refreshing.lock().remove(&key);
+        self.refreshing.lock().remove(&keys.own);
     }
 
     /// The last answer of a key, if it is not older than `max_age`; for endpoints whose policy keeps
@@ -328,17 +372,55 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
             bytes: bytes + ENTRY_BYTES,
             computed: Instant::now(),
             keep_for: policy.ttl + policy.stale,
+            is_from_shared: false,
         };
+        self.with_last(key, entry, policy).await
+    }
+
+    /// What another server has kept. It is as old here as it is there.
+    async fn found_in_shared(
+        &self,
+        keys: CacheKeys,
+        policy: CachePolicy,
+        control: CacheControl,
+        deadline: Option<Instant>,
+    ) -> Option<Arc<Entry<V>>> {
+        let (shared, key) = (self.shared.as_ref()?, keys.shared?);
+        // Boxed: most caches have no second level.
+        let found = Box::pin(shared.find(key, policy, control, deadline)).await;
+        let FoundAnswer { value, bytes, age } = found?;
+        let entry = Entry {
+            value,
+            bytes: bytes + ENTRY_BYTES,
+            computed: Instant::now().checked_sub(age)?,
+            keep_for: (policy.ttl + policy.stale).saturating_sub(age),
+            is_from_shared: true,
+        };
+        Some(self.with_last(keys.own, entry, policy).await)
+    }
+
+    /// Keeps an entry as the last answer of its key, if the policy keeps that.
+    async fn with_last(
+        &self,
+        key: CacheKey,
+        entry: Entry<V>,
+        policy: CachePolicy,
+    ) -> Arc<Entry<V>> {
         if let (Some(last), Some(keep_for)) = (&self.last, policy.keep_last) {
-            let value = entry.value.clone();
             let kept = Entry {
-                value,
-                keep_for,
+                value: entry.value.clone(),
+                keep_for: keep_for.saturating_sub(entry.computed.elapsed()),
                 ..entry
             };
             last.insert(key, Arc::new(kept)).await;
         }
         Arc::new(entry)
+    }
+
+    fn share(&self, keys: CacheKeys, policy: CachePolicy, entry: &Entry<V>) {
+        if let (Some(shared), Some(key)) = (&self.shared, keys.shared) {
+            shared.keep(key, policy, &entry.value, entry.bytes - ENTRY_BYTES);
+        }
     }
 
     fn counted(&self, value: V, outcome: CacheOutcome, age: Duration) -> Cached<V> {

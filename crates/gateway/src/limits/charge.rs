@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::limiter::{Charged, Limiter, Unit, give_back};
+use super::limiter::{Charged, Limiter, Unit, rate_of};
 use super::status::LimitStatus;
 use crate::Denied;
 use crate::denied::LimitedBy;
@@ -45,11 +45,18 @@ impl Charge {
     }
 
     pub(super) async fn take(&mut self, unit: Unit, count: u64) -> Result<(), Denied> {
+        // Shared rates first and all at once, so that Redis is asked once.
+        if let Some(redis) = &self.limiter.redis {
+            let taken = self.limiter.take_shared(redis, &self.buckets, unit, count);
+            if let Err((index, empty)) = taken.await {
+                let by = unit.too_many(empty);
+                let rule = self.buckets[index].rule;
+                return Err(self.limiter.refusal(rule, by, &self.buckets));
+            }
+        }
         for (index, charged) in self.buckets.iter().enumerate() {
             if let Err(by) = self.limiter.take(charged, unit, count).await {
-                for taken in &self.buckets[..index] {
-                    give_back(taken, unit, count, self.charged_ms);
-                }
+                self.give_back_partly(unit, count, index);
                 return Err(self.limiter.refusal(charged.rule, by, &self.buckets));
             }
         }
@@ -58,6 +65,20 @@ impl Charge {
             Unit::Rows => self.rows += count,
         }
         Ok(())
+    }
+
+    /// Gives back what was taken before a bucket refused: all of the buckets before it, and the shared
+    /// rates of it and of those behind it.
+    fn give_back_partly(&self, unit: Unit, count: u64, refused: usize) {
+        let (taken, others) = self.buckets.split_at(refused);
+        for taken in taken {
+            self.limiter.give_back(taken, unit, count, self.charged_ms);
+        }
+        for rate in others.iter().filter_map(|other| rate_of(other, unit)) {
+            if rate.shared.is_some() {
+                self.limiter.give_back_rate(rate, count);
+            }
+        }
     }
 
     /// Counts the rows of the request, once they are known.
@@ -76,8 +97,10 @@ impl Charge {
     /// Gives back what was taken: the server could not do the work.
     pub fn refund(&mut self) {
         for charged in &self.buckets {
-            give_back(charged, Unit::Requests, self.requests, self.charged_ms);
-            give_back(charged, Unit::Rows, self.rows, self.charged_ms);
+            for (unit, count) in [(Unit::Requests, self.requests), (Unit::Rows, self.rows)] {
+                self.limiter
+                    .give_back(charged, unit, count, self.charged_ms);
+            }
         }
         (self.requests, self.rows) = (0, 0);
     }

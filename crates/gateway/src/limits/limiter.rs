@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tidegate_redis::RedisClient;
 use tidegate_store::now_ms;
 use tracing::warn;
 
-use super::bucket::Bucket;
+use super::bucket::{Bucket, Rate};
 use super::charge::Charge;
 use super::config::{LimitError, LimitsConfig, WhenUnavailable};
 use super::quota::{Pause, Quota, QuotaStore, Taken};
+use super::rate::Empty;
 use super::rule::Rule;
 use super::status::{LimitStatus, PolicyNames, PolicyStatus};
 use crate::denied::{Limited, LimitedBy};
@@ -26,6 +28,8 @@ const LEASE_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Limiter {
     rules: Vec<Rule>,
     quotas: Arc<dyn QuotaStore>,
+    /// Where servers count rates together; `None` if each counts its own.
+    pub(super) redis: Option<Arc<RedisClient>>,
     when_unavailable: WhenUnavailable,
     /// The clock of rates begins here: it never jumps.
     start: Instant,
@@ -43,6 +47,13 @@ impl Unit {
         match self {
             Self::Requests => "requests",
             Self::Rows => "rows",
+        }
+    }
+
+    pub(super) fn too_many(self, empty: Empty) -> LimitedBy {
+        LimitedBy::Rate {
+            unit: self.name(),
+            wait_s: empty.wait_ns.div_ceil(NS_PER_SECOND),
         }
     }
 
@@ -79,9 +90,20 @@ impl Limiter {
         Ok(Self {
             rules,
             quotas,
+            redis: None,
             when_unavailable: config.when_unavailable,
             start: Instant::now(),
         })
+    }
+
+    /// The same, with rates that are those of all servers together.
+    #[must_use]
+    pub fn with_shared_rates(mut self, redis: Arc<RedisClient>) -> Self {
+        for rule in &mut self.rules {
+            rule.is_shared = true;
+        }
+        self.redis = Some(redis);
+        self
     }
 
     /// Counts one request of a caller to an endpoint; `None` if no limit is about it.
@@ -116,9 +138,11 @@ impl Limiter {
         Ok(Some(charge))
     }
 
-    /// Gives everything back to the database that was leased and not used. For the end of a server.
+    /// Gives everything back that was leased and not used, to the database and to Redis. For the end of
+    /// a server.
     pub async fn surrender_leases(&self) {
-        for bucket in self.rules.iter().flat_map(Rule::all_buckets) {
+        self.surrender_rates().await;
+        for bucket in self.all_buckets() {
             for quota in bucket.quotas() {
                 let request = quota.request(0, now_ms());
                 if request.owed > 0
@@ -137,11 +161,15 @@ impl Limiter {
         }
     }
 
+    pub(super) fn all_buckets(&self) -> Vec<Arc<Bucket>> {
+        self.rules.iter().flat_map(Rule::all_buckets).collect()
+    }
+
     pub(super) fn now_ns(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Takes from one bucket, or nothing.
+    /// Takes from one bucket, or nothing. Tokens of shared rates are there already.
     pub(super) async fn take(
         &self,
         charged: &Charged,
@@ -149,12 +177,9 @@ impl Limiter {
         count: u64,
     ) -> Result<(), LimitedBy> {
         let (rate, quotas) = parts(&charged.bucket, unit);
-        if let Some(rate) = rate {
-            rate.take(count, self.now_ns())
-                .map_err(|empty| LimitedBy::Rate {
-                    unit: unit.name(),
-                    wait_s: empty.wait_ns.div_ceil(NS_PER_SECOND),
-                })?;
+        if let Some(rate) = rate.filter(|rate| rate.shared.is_none()) {
+            let taken = rate.own.take(count, self.now_ns());
+            taken.map_err(|empty| unit.too_many(empty))?;
         }
         for index in 0..quotas.len() {
             if let Err(refused) = self.take_quota(&charged.bucket, unit, index, count).await {
@@ -162,13 +187,25 @@ impl Limiter {
                 for taken in &quotas[..index] {
                     taken.give_back(count, taken.period_ms(now_ms));
                 }
-                if let Some(rate) = rate {
-                    rate.give_back(count);
+                // What all buckets gave together is given back together; see `Charge::take`.
+                if let Some(rate) = rate.filter(|rate| rate.shared.is_none()) {
+                    rate.own.give_back(count);
                 }
                 return Err(refused);
             }
         }
         Ok(())
+    }
+
+    /// Gives back what was taken of a bucket.
+    pub(super) fn give_back(&self, charged: &Charged, unit: Unit, count: u64, charged_ms: i64) {
+        let (rate, quotas) = parts(&charged.bucket, unit);
+        if let Some(rate) = rate {
+            self.give_back_rate(rate, count);
+        }
+        for quota in quotas {
+            quota.give_back(count, quota.period.bounds(charged_ms).0);
+        }
     }
 
     async fn take_quota(
@@ -227,7 +264,8 @@ impl Limiter {
         for charged in buckets {
             let names = self.rules[charged.rule].policies();
             for unit in [Unit::Requests, Unit::Rows] {
-                add_policies(&mut policies, names, charged, unit, now_ns, now_ms);
+                self.add_rate(&mut policies, names, charged, unit, now_ns);
+                add_quotas(&mut policies, names, charged, unit, now_ms);
             }
             if let Some(max) = charged.bucket.max_in_flight {
                 let remaining = max.saturating_sub(charged.bucket.in_flight());
@@ -243,23 +281,39 @@ impl Limiter {
         }
         LimitStatus { policies }
     }
+
+    fn add_rate(
+        &self,
+        policies: &mut Vec<PolicyStatus>,
+        names: &PolicyNames,
+        charged: &Charged,
+        unit: Unit,
+        now_ns: u64,
+    ) {
+        let Some(rate) = rate_of(charged, unit) else {
+            return;
+        };
+        let (remaining, full_in_ns) = self.remaining(rate, now_ns);
+        policies.push(PolicyStatus {
+            name: names.rate(unit),
+            quota: rate.own.burst(),
+            unit: unit.in_headers(),
+            window_s: Some(rate.own.window_s()),
+            remaining,
+            reset_s: Some(full_in_ns.div_ceil(NS_PER_SECOND)),
+        });
+    }
 }
 
-fn parts(bucket: &Bucket, unit: Unit) -> (Option<&super::rate::RateBucket>, &[Quota]) {
+/// The rate of a bucket, if it has one.
+pub(super) fn rate_of(charged: &Charged, unit: Unit) -> Option<&Rate> {
+    parts(&charged.bucket, unit).0
+}
+
+fn parts(bucket: &Bucket, unit: Unit) -> (Option<&Rate>, &[Quota]) {
     match unit {
         Unit::Requests => (bucket.requests.as_ref(), &bucket.request_quotas),
         Unit::Rows => (bucket.rows.as_ref(), &bucket.row_quotas),
-    }
-}
-
-/// Gives back what [`Limiter::take`] took.
-pub(super) fn give_back(charged: &Charged, unit: Unit, count: u64, charged_ms: i64) {
-    let (rate, quotas) = parts(&charged.bucket, unit);
-    if let Some(rate) = rate {
-        rate.give_back(count);
-    }
-    for quota in quotas {
-        quota.give_back(count, quota.period.bounds(charged_ms).0);
     }
 }
 
@@ -294,27 +348,14 @@ fn unreachable(quota: &Quota, problem: &str, now_ms: i64) -> Taken {
     Taken::Paused(Pause::Unreachable)
 }
 
-fn add_policies(
+fn add_quotas(
     policies: &mut Vec<PolicyStatus>,
     names: &PolicyNames,
     charged: &Charged,
     unit: Unit,
-    now_ns: u64,
     now_ms: i64,
 ) {
-    let (rate, quotas) = parts(&charged.bucket, unit);
-    if let Some(rate) = rate {
-        let (remaining, full_in_ns) = rate.remaining(now_ns);
-        policies.push(PolicyStatus {
-            name: names.rate(unit),
-            quota: rate.burst(),
-            unit: unit.in_headers(),
-            window_s: Some(rate.window_s()),
-            remaining,
-            reset_s: Some(full_in_ns.div_ceil(NS_PER_SECOND)),
-        });
-    }
-    for quota in quotas {
+    for quota in parts(&charged.bucket, unit).1 {
         let status = quota.status(now_ms);
         policies.push(PolicyStatus {
             name: names.quota(unit, quota.period),

@@ -55,6 +55,8 @@ pub(super) struct Rule {
     tenant: Selector,
     principal: Selector,
     endpoint: Selector,
+    /// Whether servers count its rates together.
+    pub(super) is_shared: bool,
     buckets: RwLock<HashMap<String, Arc<Bucket>>>,
 }
 
@@ -67,6 +69,7 @@ impl Rule {
             endpoint: Selector::of(config.endpoint.as_deref()),
             policies: PolicyNames::new(&config.name),
             config: config.clone(),
+            is_shared: false,
             buckets: RwLock::default(),
         })
     }
@@ -141,7 +144,7 @@ impl Rule {
         let id = format!("{}\n{key}", self.config.name);
         let bucket = buckets
             .entry(key)
-            .or_insert_with(|| Arc::new(Bucket::new(&self.config, &id)));
+            .or_insert_with(|| Arc::new(Bucket::new(&self.config, &id, self.is_shared)));
         Ok(bucket.clone())
     }
 

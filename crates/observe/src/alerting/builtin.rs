@@ -14,6 +14,7 @@ pub fn builtin_rules(follows_registry: bool) -> Vec<RuleConfig> {
         standing_queue(),
         cost_budget(),
         replicas_apart(),
+        redis_away(),
     ];
     // The metric is 0 where no registry is followed: the rule would always fire there.
     if follows_registry {
@@ -142,6 +143,20 @@ fn replicas_apart() -> RuleConfig {
     }
 }
 
+/// A server without Redis has no such series, and no alert.
+fn redis_away() -> RuleConfig {
+    RuleConfig {
+        op: super::Comparison::Below,
+        for_s: 300,
+        ..rule(
+            "TidegateRedisAway",
+            "tidegate_redis_connected",
+            "redis-away",
+            "the server cannot reach Redis",
+        )
+    }
+}
+
 fn registry_unreachable() -> RuleConfig {
     RuleConfig {
         op: super::Comparison::Below,
@@ -172,7 +187,7 @@ mod tests {
     #[test]
     fn they_are_rules_with_runbooks() {
         let rules = RuleConfig::parse_all(&builtin_rules(true)).unwrap();
-        assert_eq!(rules.len(), 9);
+        assert_eq!(rules.len(), 10);
         // A matcher that cannot be read would be left out.
         assert_eq!(builtin_rules(true)[1].labels.len(), 1);
         assert_eq!(builtin_rules(true)[4].labels.len(), 1);

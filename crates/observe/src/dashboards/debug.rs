@@ -17,7 +17,7 @@ pub(super) fn dashboard(job: &str) -> Dashboard {
             versions(job, &model),
             failures(job, &model),
             traces(job),
-            [processes(job, &model), limits(job)].concat(),
+            [processes(job, &model), limits(job), redis(job)].concat(),
             gpus(job),
         ],
     }
@@ -338,6 +338,30 @@ fn limits(job: &str) -> Vec<Panel> {
         .query(
             "{{model}} breaker {{state}}",
             format!("increase(tidegate_remote_breaker_changes_total{{{job}}}[1h])"),
+        ),
+    ]
+}
+
+/// What servers share.
+fn redis(job: &str) -> Vec<Panel> {
+    vec![
+        Panel::lines("Redis", "short", "Whether each server can reach Redis (1), and the servers that it counts there.")
+            .query("{{instance}} connected", format!("tidegate_redis_connected{{{job}}}"))
+            .query("{{instance}} servers", format!("tidegate_redis_servers{{{job}}}")),
+        Panel::lines("Redis commands", "ops", "By outcome; `not_sent` while Redis is away.").query(
+            "{{command}} {{outcome}}",
+            format!("sum by (command, outcome) (rate(tidegate_redis_commands_total{{{job}}}[$__rate_interval]))"),
+        ),
+        Panel::lines("Time of Redis commands", "s", "Mean, of those that were sent.").query(
+            "{{command}}",
+            format!(
+                "sum by (command) (rate(tidegate_redis_command_seconds_total{{{job}}}[$__rate_interval])) / \
+                 sum by (command) (rate(tidegate_redis_commands_total{{{job},outcome!=\"not_sent\"}}[$__rate_interval]))"
+            ),
+        ),
+        Panel::lines("Shared answers", "ops", "What happened to the answers that servers share in Redis.").query(
+            "{{outcome}}",
+            format!("sum by (outcome) (rate(tidegate_cache_shared_answers_total{{{job}}}[$__rate_interval]))"),
         ),
     ]
 }

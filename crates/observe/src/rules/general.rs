@@ -35,6 +35,7 @@ pub(super) fn group(options: &RuleOptions) -> RuleGroup {
         cold_starts(&job),
         cost_budget(&job),
         replicas_apart(&job),
+        redis_away(&job),
     ]);
     let memory = options
         .memory_limit_bytes
@@ -215,6 +216,21 @@ fn replicas_apart(job: &str) -> General {
         description:
             "{{ $labels.instance }} could not exchange state with the group {{ $labels.group }} for 5 minutes: \
                       it evaluates objectives and sends alerts alone."
+                .to_owned(),
+    }
+}
+
+fn redis_away(job: &str) -> General {
+    General {
+        name: "TidegateRedisAway",
+        runbook: "redis-away",
+        severity: Severity::Ticket,
+        hold: Some("5m"),
+        expr: format!("tidegate_redis_connected{{{job}}} == 0"),
+        summary: "a server cannot reach Redis",
+        description:
+            "{{ $labels.instance }} could not reach Redis for 5 minutes: it counts its share of the rates alone, \
+                      and shares no answers."
                 .to_owned(),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tidegate_core::Tensor;
 use tidegate_gateway::{
-    CacheControl, CacheKey, CacheKeyHasher, CacheOutcome, CachePolicy, ResponseCache,
+    CacheControl, CacheKeyHasher, CacheKeys, CacheOutcome, CachePolicy, ResponseCache,
 };
 
 use super::execute::{Executed, execute};
@@ -42,14 +42,14 @@ impl CacheableRequest<'_> {
         self,
         cache: &Arc<AnswerCache>,
     ) -> Result<(Executed, CacheStatus), InferError> {
-        let key = self.key();
+        let keys = self.keys(cache.is_shared());
         let (version, work, wanted) = (self.version, &self.work, self.wanted);
         let compute = || compute(version, work.share(), wanted, self.allowed, self.trace);
         let deadline = work.deadline.map(|deadline| (deadline, too_late()));
-        let answer = cache.answer(key, self.policy, self.control, deadline, compute);
+        let answer = cache.answer(keys, self.policy, self.control, deadline, compute);
         let cached = answer.await?;
-        if cached.outcome == CacheOutcome::Stale && cache.begin_refresh(key) {
-            self.refresh(cache.clone(), key);
+        if cached.outcome == CacheOutcome::Stale && cache.begin_refresh(keys.own) {
+            self.refresh(cache.clone(), keys);
         }
         let status = CacheStatus {
             outcome: cached.outcome,
@@ -59,7 +59,7 @@ impl CacheableRequest<'_> {
         Ok((executed, status))
     }
 
-    fn refresh(self, cache: Arc<AnswerCache>, key: CacheKey) {
+    fn refresh(self, cache: Arc<AnswerCache>, keys: CacheKeys) {
         let (version, wanted, policy) = (self.version.clone(), self.wanted.to_vec(), self.policy);
         let work = Work {
             // Nobody waits for it.
@@ -68,15 +68,14 @@ impl CacheableRequest<'_> {
         };
         tokio::spawn(async move {
             let computed = compute(&version, work, &wanted, None, None).await;
-            cache.refresh(key, policy, computed.ok()).await;
+            cache.refresh(keys, policy, computed.ok()).await;
         });
     }
 
-    /// Everything that the answer depends on. A version that was loaded again is another one: its
-    /// files may have changed.
-    pub(super) fn key(&self) -> CacheKey {
+    /// Everything that the answer depends on. In this process, a version that was loaded again is
+    /// another one: its files may have changed. Servers share what has the same content.
+    pub(super) fn keys(&self, is_shared: bool) -> CacheKeys {
         let mut hasher = CacheKeyHasher::default();
-        hasher.add_number(self.version.load_id());
         let tenant = if self.policy.is_shared {
             ""
         } else {
@@ -90,7 +89,19 @@ impl CacheableRequest<'_> {
         for input in &self.work.inputs {
             add_input(&mut hasher, input.as_ref());
         }
-        hasher.finish()
+        let shared = match is_shared {
+            true => self.version.content().map(|content| {
+                let mut hasher = hasher.clone();
+                hasher.add(content.as_bytes());
+                hasher.finish()
+            }),
+            false => None,
+        };
+        hasher.add_number(self.version.load_id());
+        CacheKeys {
+            own: hasher.finish(),
+            shared,
+        }
     }
 }
 

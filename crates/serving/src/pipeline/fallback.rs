@@ -198,7 +198,7 @@ impl Serving {
         let max_age = control
             .max_age
             .map_or(max_age, |wanted| wanted.min(max_age));
-        let last = cache.last(request.key(), max_age).await;
+        let last = cache.last(request.keys(false).own, max_age).await;
         let last = last.ok_or_else(nothing)?;
         let executed = Executed::clone(&last.value).answering(CacheOutcome::Stale);
         answer_memory::resize(&mut received.memory, executed.bytes())?;

@@ -199,6 +199,7 @@ async fn the_memory_is_bounded() {
             name: "*".to_owned(),
             ..EndpointCacheConfig::default()
         }],
+        ..CacheConfig::default()
     };
     let cache: ResponseCache<u32> = ResponseCache::new(&config).unwrap().unwrap();
     let kept = cache.policy("any").unwrap();

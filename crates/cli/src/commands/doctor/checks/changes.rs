@@ -12,10 +12,11 @@ const CHECK: &str = "changes";
 /// minutes, and the longest short window of a page is half an hour.
 const SOON_MS: u64 = 30 * 60_000;
 /// Alerts about something else than how versions answer.
-const NOT_BY_DEPLOYS: [&str; 5] = [
+const NOT_BY_DEPLOYS: [&str; 6] = [
     "TidegateModelLoadFailed",
     "TidegateRegistryUnreachable",
     "TidegateReplicasApart",
+    "TidegateRedisAway",
     "TidegateCostBudget",
     "TidegateConnectionsRefused",
 ];

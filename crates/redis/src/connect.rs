@@ -1,0 +1,89 @@
+//! Opens connections.
+
+use std::path::Path;
+
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError,
+    TlsCertificates,
+};
+use tidegate_redaction::SecretSource;
+
+use crate::config::{RedisConfig, RedisConfigError};
+
+/// Most commands that wait for their answers at the same time.
+const MAX_IN_FLIGHT: usize = 1024;
+
+/// How connections are opened.
+pub(crate) struct Connector {
+    address: ConnectionInfo,
+    password: Option<SecretSource>,
+    ca: Option<Vec<u8>>,
+    settings: AsyncConnectionConfig,
+}
+
+impl Connector {
+    pub(crate) fn new(config: &RedisConfig) -> Result<Self, RedisConfigError> {
+        let address = config.url.reveal().into_connection_info();
+        let address = address.map_err(|error| RedisConfigError::Url(reason(&error)))?;
+        let settings = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(config.connect_timeout()))
+            .set_response_timeout(Some(config.command_timeout()))
+            .set_pipeline_buffer_size(MAX_IN_FLIGHT)
+            .set_concurrency_limit(MAX_IN_FLIGHT);
+        Ok(Self {
+            address,
+            password: config.password_file.clone().map(SecretSource::File),
+            ca: config.ca_file.as_deref().map(read_ca).transpose()?,
+            settings,
+        })
+    }
+
+    /// A new connection. The time-out of a connection bounds it.
+    ///
+    /// # Errors
+    /// Why there is none, without any secret.
+    pub(crate) async fn connect(&self) -> Result<MultiplexedConnection, String> {
+        let client = self.client().await?;
+        let opened = client.get_multiplexed_async_connection_with_config(&self.settings);
+        opened.await.map_err(|error| reason(&error))
+    }
+
+    async fn client(&self) -> Result<Client, String> {
+        let mut address = self.address.clone();
+        if let Some(source) = &self.password {
+            let source = source.clone();
+            let read = tokio::task::spawn_blocking(move || source.read()).await;
+            let password = read.map_err(|error| error.to_string())??;
+            let settings = address.redis_settings().clone();
+            address = address.set_redis_settings(settings.set_password(password.reveal()));
+        }
+        let client = match &self.ca {
+            None => Client::open(address),
+            Some(ca) => {
+                let certificates = TlsCertificates {
+                    client_tls: None,
+                    root_cert: Some(ca.clone()),
+                };
+                Client::build_with_tls(address, certificates)
+            }
+        };
+        client.map_err(|error| reason(&error))
+    }
+}
+
+fn read_ca(file: &Path) -> Result<Vec<u8>, RedisConfigError> {
+    let read = std::fs::read(file);
+    read.map_err(|error| RedisConfigError::CaFile(format!("{}: {error}", file.display())))
+}
+
+/// What went wrong, for people. Redis does not repeat secrets in its errors, and of the client's own
+/// errors about an address only the category is told.
+pub(crate) fn reason(error: &RedisError) -> String {
+    match error.kind() {
+        ErrorKind::InvalidClientConfig => error.category().to_owned(),
+        ErrorKind::AuthenticationFailed => "it refuses the credential".to_owned(),
+        _ if error.is_timeout() => "it does not answer in time".to_owned(),
+        _ => error.to_string(),
+    }
+}
