@@ -76,16 +76,6 @@ def test_two_servers_share_a_rate(replica):
     assert refused.headers["RateLimit"].startswith('"all-requests";r=0;t=')
 
 
-def test_few_requests_ask_redis(replica):
-    server = replica(rule(100_000, "requests_per_second = 1000000"))
-    session = requests.Session()
-    for _ in range(300):
-        assert session.post(server.url("/v2/models/digits/infer"), json=DIGITS, timeout=PATIENCE_S).status_code == 200
-    # A lease that was not used up within its time is asked for again: a slow machine asks more often.
-    asked = server.metric("tidegate_redis_commands_total", command="lease", outcome="answered")
-    assert 1 <= asked < 150
-
-
 def test_a_redis_that_is_away_at_the_start_is_told_and_found(replica, redis):
     redis.stop()
     server = replica(rule(4), wait=False)
@@ -145,12 +135,13 @@ def test_no_request_fails_while_redis_is_killed_under_load_and_comes_back(replic
 
 def test_a_slow_redis_holds_up_a_few_requests_and_then_none(replica, redis):
     server = replica(rule(200), timeout_ms=100)
-    redis.command("CLIENT", "PAUSE", "3000", "ALL")
+    redis.command("CLIENT", "PAUSE", "600000", "WRITE")
     assert codes(server, 50) == [200] * 50
     assert away(server)
     timed_out = server.metric("tidegate_redis_commands_total", command="lease", outcome="timed_out")
     assert timed_out <= 3
     assert server.metric("tidegate_redis_commands_total", command="lease", outcome="not_sent") >= 40
+    redis.command("CLIENT", "UNPAUSE")
     until(connected, server)
     assert codes(server, 1) == [200]
 
