@@ -39,7 +39,8 @@ async fn run(args: Registry) -> Result<ExitCode> {
         RegistryCommand::Verify => return maintenance::verify(&registry).await,
         RegistryCommand::Gc(args) => maintenance::gc(&registry, &args).await,
         RegistryCommand::Export(args) => transfer::export(&registry, &args).await,
-        RegistryCommand::Import(args) => transfer::import(&registry, &args).await,
+        // Boxed: it holds a whole manifest, of which there is only one.
+        RegistryCommand::Import(args) => Box::pin(transfer::import(&registry, &args)).await,
     };
     // Also after an error: closing folds SQLite's log into the database file.
     registry.close().await;

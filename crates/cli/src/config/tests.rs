@@ -175,6 +175,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         data: _,
         server,
         platform: _,
+        redis: _,
         tls,
         mut auth,
         mut limits,
@@ -224,6 +225,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         data: path(),
         server,
         platform: PlatformConfig::default(),
+        redis: RedisConfig::default(),
         tls: TlsConfig {
             cert_file: path(),
             key_file: path(),
@@ -277,6 +279,11 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
     let platform = platform.unwrap();
     for key in ["contract", "model", "port", "health_path", "predict_path"] {
         platform.insert(key.to_owned(), toml::Value::from("a path"));
+    }
+    let redis = all.get_mut("redis").and_then(toml::Value::as_table_mut);
+    let redis = redis.unwrap();
+    for key in ["url", "password_file", "ca_file"] {
+        redis.insert(key.to_owned(), toml::Value::from("a path"));
     }
     for (section, list) in [
         ("cache", "endpoint"),

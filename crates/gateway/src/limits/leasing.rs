@@ -63,11 +63,11 @@ impl Limiter {
             return Ok(());
         }
         // Boxed: most requests find what they need in a lease.
-        let refused = Box::pin(self.ask(redis, &mut asking, count)).await;
-        refused.map_err(|refused| {
+        let asked = Box::pin(self.ask(redis, &mut asking, count)).await;
+        if asked.is_err() {
             asking.give_back_taken(buckets.len(), count);
-            refused
-        })
+        }
+        asked
     }
 
     async fn ask(

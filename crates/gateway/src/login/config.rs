@@ -109,7 +109,8 @@ mod tests {
             config.check().err().map(|error| error.to_string())
         };
         assert_eq!(problem(|_| ()), None);
-        let wrong: [(fn(&mut LoginConfig), &str); 5] = [
+        type Change = fn(&mut LoginConfig);
+        let wrong: [(Change, &str); 5] = [
             (
                 |config| config.session_idle_timeout_s = 59,
                 "session_idle_timeout_s",

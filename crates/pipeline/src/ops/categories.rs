@@ -94,14 +94,13 @@ impl Index {
     fn texts(categories: &[Option<Category>], source: &Source) -> Result<Self, CompileError> {
         let mut index = HashMap::with_capacity(categories.len());
         for (place, category) in categories.iter().enumerate() {
-            match category {
-                None => {}
-                Some(Category::Text(text)) => {
-                    if index.insert(text.as_str().into(), place as u32).is_some() {
-                        return Err(twice(source, &shown(text)));
-                    }
-                }
+            let text = match category {
+                None => continue,
+                Some(Category::Text(text)) => text,
                 Some(_) => return Err(other_kind(source, "a number")),
+            };
+            if index.insert(text.as_str().into(), place as u32).is_some() {
+                return Err(twice(source, &shown(text)));
             }
         }
         Ok(Self::Text(index))

@@ -80,11 +80,11 @@ async fn tokens_come_by_the_clock_of_redis() {
         per_second: 1e6,
         ..request("a", 100, 100)
     };
-    assert_eq!(given(&redis, &[fast.clone()]).await, [100]);
+    assert_eq!(given(&redis, std::slice::from_ref(&fast)).await, [100]);
     // After 100 µs all are there again; no question is answered sooner.
     let mut leased = 0;
     while leased == 0 {
-        leased = given(&redis, &[fast.clone()]).await[0];
+        leased = given(&redis, std::slice::from_ref(&fast)).await[0];
     }
     assert_eq!(leased, 100);
 }
