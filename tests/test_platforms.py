@@ -41,6 +41,12 @@ def test_a_platform_finds_its_paths(start, contract, variables, health, predict)
     assert (wrong.status_code, wrong.json()["code"]) == (400, "wrong_dimension"), wrong.text
 
 
+def test_a_platform_sends_nothing_while_the_model_does_not_answer(start):
+    server = start(MODELS / "digits", environment=platform(contract="sagemaker", model="none"))
+    assert requests.get(server.url("/v2/health/ready"), timeout=PATIENCE_S).status_code == 200
+    assert requests.get(server.url("/ping"), timeout=PATIENCE_S).status_code == 404
+
+
 def test_the_open_inference_protocol_can_be_chosen(start):
     environment = platform(contract="sagemaker", model="digits", protocol="open-inference")
     server = start(MODELS / "digits", environment=environment)

@@ -119,6 +119,17 @@ def test_what_is_not_there_is_refused(triton, region):
         client.infer("digits", [image], outputs=[output])
 
 
+def test_inputs_are_bounded_as_a_body_is(start, region):
+    server = start(MODELS / "digits", environment={**ON, "TIDEGATE_SERVER__MAX_BODY_BYTES": "1000"})
+    region("large", INPUT_BYTES)
+    client = triton_http.InferenceServerClient(server.http)
+    client.register_system_shared_memory("large", "/tidegate-large", INPUT_BYTES)
+    image = triton_http.InferInput("image", [4, 64], "FP32")
+    image.set_shared_memory("large", INPUT_BYTES)
+    with pytest.raises(InferenceServerException, match="server.max_body_bytes"):
+        client.infer("digits", [image])
+
+
 def test_memory_that_gets_smaller_is_an_error_and_no_crash(sharing, region):
     import os
 

@@ -87,16 +87,13 @@ impl Contexts {
                  and log in again"
             );
         }
-        // The error of the parser would show the line, with the key.
+        // Without the error of the parser: it may quote a key.
         toml::from_str(&text).map_err(|error| match error.span() {
             Some(span) => {
                 let line = text[..span.start].lines().count().max(1);
-                anyhow::anyhow!(
-                    "{shown} cannot be parsed: {} in line {line}",
-                    error.message()
-                )
+                anyhow::anyhow!("{shown} cannot be parsed: something is wrong in line {line}")
             }
-            None => anyhow::anyhow!("{shown} cannot be parsed: {}", error.message()),
+            None => anyhow::anyhow!("{shown} cannot be parsed"),
         })
     }
 

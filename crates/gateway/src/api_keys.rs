@@ -102,7 +102,7 @@ impl ApiKeys {
             grants: json!(new.grants),
             created_ms: now_ms,
             created_by: actor,
-            expires_ms: new.valid_for.map(|time| after(now_ms, time)),
+            expires_ms: by.limit_expiry(new.valid_for.map(|time| after(now_ms, time))),
             revoked_ms: None,
             last_used_ms: None,
         };
@@ -146,7 +146,7 @@ impl ApiKeys {
             hint: secret.hint().to_owned(),
             created_ms: now_ms,
             created_by: actor,
-            expires_ms: lifetime_ms.map(|lifetime| now_ms.saturating_add(lifetime)),
+            expires_ms: by.limit_expiry(lifetime_ms.map(|time| now_ms.saturating_add(time))),
             last_used_ms: None,
             ..newest.clone()
         };
@@ -178,7 +178,7 @@ impl ApiKeys {
             return Err(ApiKeyError::Unknown(name.to_owned()));
         }
         for key in &valid {
-            by.check_tenant(&key.tenant)?;
+            by.check_key(key)?;
             write
                 .end_api_key(&key.id, key.expires_ms, Some(now_ms))
                 .await?;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tidegate_store::ApiKey;
 
-use crate::{ApiKeyError, Caller, Grant, GrantConfig, Permission, ResourcePattern};
+use crate::{ApiKeyError, Caller, Grant, GrantConfig, Permission, Principal, ResourcePattern};
 
 /// A permission with the resources that somebody has it on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,18 @@ impl ChangedBy<'_> {
         match self {
             Self::Operator(name) => (*name).to_owned(),
             Self::Caller(caller) => caller.principal().to_string(),
+        }
+    }
+
+    /// When a key ends that this one makes: no later than this one's own, or it would outlive it.
+    pub(crate) fn limit_expiry(&self, wanted_ms: Option<i64>) -> Option<i64> {
+        let own_ms = match self {
+            Self::Caller(caller) => caller.key_expires_ms(),
+            Self::Operator(_) => None,
+        };
+        match (wanted_ms, own_ms) {
+            (Some(wanted), Some(own)) => Some(wanted.min(own)),
+            (wanted, own) => wanted.or(own),
         }
     }
 
@@ -113,6 +125,16 @@ impl Caller {
         self.tenant().is_empty() || self.tenant() == tenant
     }
 
+    /// When the API key of the caller ends, in milliseconds since 1970. Tokens last minutes and are
+    /// renewed by their issuer, who vouches for the person: their end says nothing of a key.
+    fn key_expires_ms(&self) -> Option<i64> {
+        let identity = self.identity.as_ref()?;
+        match identity.principal {
+            Principal::ApiKey(_) => identity.expires_ms,
+            _ => None,
+        }
+    }
+
     fn has_on_all(&self, permission: Permission, resources: &[ResourcePattern]) -> bool {
         let (held, kind) = (self.resources_with(permission), permission.resource_kind());
         let mut resources = resources.iter();
@@ -136,7 +158,24 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{Identity, Principal, Role};
+    use crate::{Identity, Role};
+
+    #[test]
+    fn a_key_makes_no_key_that_outlives_it() {
+        let caller = |principal: Principal| Caller {
+            identity: Some(Arc::new(
+                Identity::new(principal, "", Vec::new()).valid_until(Some(1000)),
+            )),
+        };
+        let key = caller(Principal::ApiKey("ci".into()));
+        let by = ChangedBy::Caller(&key);
+        assert_eq!(by.limit_expiry(None), Some(1000));
+        assert_eq!(by.limit_expiry(Some(2000)), Some(1000));
+        assert_eq!(by.limit_expiry(Some(500)), Some(500));
+        let user = caller(Principal::User("ada".into()));
+        assert_eq!(ChangedBy::Caller(&user).limit_expiry(None), None);
+        assert_eq!(ChangedBy::Operator("root").limit_expiry(None), None);
+    }
 
     fn grant(role: Role, resource: &str) -> Grant {
         Grant::of_role(role, vec![resource.parse().unwrap()])

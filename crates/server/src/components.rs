@@ -220,7 +220,10 @@ impl ServerComponents {
             audit: audit.clone(),
             connections,
             tls: tls.clone(),
-            shared_memory: Arc::new(SharedMemory::new(base.server.shared_memory)),
+            shared_memory: Arc::new(SharedMemory::new(
+                base.server.shared_memory,
+                base.server.max_body_bytes,
+            )),
             memory: base.memory.clone(),
             give_back: base.environment.give_back,
         });

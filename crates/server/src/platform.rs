@@ -25,7 +25,7 @@ pub struct PlatformConfig {
     pub protocol: PlatformProtocol,
     /// The port of REST, on all addresses of the container; that of the platform if absent.
     pub port: Option<u16>,
-    /// The path that tells whether the server is ready; that of the platform if absent.
+    /// The path that tells whether the model is ready; that of the platform if absent.
     pub health_path: Option<String>,
     /// The path of predictions; that of the platform if absent.
     pub predict_path: Option<String>,
@@ -177,7 +177,10 @@ impl PlatformConfig {
         Ok(Some(PlatformPaths {
             health,
             predict,
-            health_target: PathAndQuery::from_static("/v2/health/ready"),
+            // Not that of the server: the platform must send nothing while this model does not answer.
+            health_target: format!("/v2/models/{model}/ready")
+                .parse()
+                .map_err(|_| PlatformError::NoModel)?,
             // Of nothing but letters, digits, signs of percent and slashes.
             predict_target: target.parse().map_err(|_| PlatformError::NoModel)?,
         }))
@@ -250,13 +253,13 @@ mod tests {
     #[test]
     fn paths_of_a_platform_stand_for_those_of_the_server() {
         let sagemaker = config(Contract::SageMaker);
-        assert_eq!(replaced(&sagemaker, "/ping"), "/v2/health/ready");
+        assert_eq!(replaced(&sagemaker, "/ping"), "/v2/models/fraud/ready");
         let predict = "/v1/models/fraud:predict";
         assert_eq!(replaced(&sagemaker, "/invocations"), predict);
         assert_eq!(replaced(&sagemaker, "/invocations/x"), "/invocations/x");
         let azure = config(Contract::Azure);
         assert_eq!(replaced(&azure, "/score?verbose=1"), predict);
-        assert_eq!(replaced(&azure, "/"), "/v2/health/ready");
+        assert_eq!(replaced(&azure, "/"), "/v2/models/fraud/ready");
     }
 
     #[test]

@@ -40,6 +40,8 @@ const MAX_NAME_BYTES: usize = 255;
 pub(crate) struct SharedMemory {
     /// Whether clients may use shared memory at all.
     enabled: bool,
+    /// Most bytes of all inputs of a request, as in a body.
+    max_input_bytes: usize,
     regions: Mutex<BTreeMap<String, Arc<Region>>>,
 }
 
@@ -73,9 +75,10 @@ impl SharedMemory {
     /// What a region is called in the audit log.
     pub(crate) const RESOURCE_KIND: &str = "shared-memory";
 
-    pub(crate) fn new(enabled: bool) -> Self {
+    pub(crate) fn new(enabled: bool, max_input_bytes: usize) -> Self {
         Self {
             enabled,
+            max_input_bytes,
             regions: Mutex::default(),
         }
     }
@@ -172,6 +175,13 @@ impl SharedMemory {
     ) -> Result<(), InferError> {
         let sizes = shared.iter().map(|input| input.part.bytes);
         let bytes = sizes.fold(0, usize::saturating_add);
+        if bytes > self.max_input_bytes {
+            let message = format!(
+                "the inputs in shared memory have {bytes} bytes, at most {} are read (server.max_body_bytes)",
+                self.max_input_bytes
+            );
+            return Err(InferError::new(ErrorCode::BodyTooLarge, message));
+        }
         memory.grow(bytes, ErrorCode::BodyTooLarge)?;
         if bytes <= INLINE_BYTES {
             return self.read_each(shared, inputs);
@@ -450,7 +460,7 @@ mod tests {
     #[test]
     fn a_part_of_a_region_is_read_and_written() {
         let object = Object::new("read", &[1, 2, 3, 4, 5, 6, 7, 8]);
-        let memory = SharedMemory::new(true);
+        let memory = SharedMemory::new(true, 1 << 20);
         memory.register(object.region(2, 5)).unwrap();
         let region = memory.region("r").unwrap();
         assert_eq!(region.read(&part(1, 2)).unwrap(), [4, 5]);
@@ -464,7 +474,7 @@ mod tests {
     #[test]
     fn what_is_outside_of_a_region_or_an_object_is_refused() {
         let object = Object::new("outside", &[0; 8]);
-        let memory = SharedMemory::new(true);
+        let memory = SharedMemory::new(true, 1 << 20);
         for (offset, bytes) in [(0, 9), (8, 1), (u64::MAX, 2), (0, 0)] {
             assert!(memory.register(object.region(offset, bytes)).is_err());
         }
@@ -478,7 +488,7 @@ mod tests {
     #[test]
     fn an_object_that_gets_smaller_is_an_error() {
         let object = Object::new("smaller", &[0; 8]);
-        let memory = SharedMemory::new(true);
+        let memory = SharedMemory::new(true, 1 << 20);
         memory.register(object.region(0, 8)).unwrap();
         let file = File::options().write(true).open(&object.1).unwrap();
         file.set_len(4).unwrap();
@@ -499,7 +509,7 @@ mod tests {
     #[test]
     fn nothing_can_be_registered_while_it_is_off() {
         let object = Object::new("off", &[0; 8]);
-        let error = SharedMemory::new(false).register(object.region(0, 8));
+        let error = SharedMemory::new(false, 1 << 20).register(object.region(0, 8));
         assert_eq!(error.unwrap_err().code, ErrorCode::MethodNotAllowed);
     }
 }

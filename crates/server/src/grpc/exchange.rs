@@ -13,6 +13,7 @@ use tonic::metadata::MetadataMap;
 
 use super::convert;
 use crate::ServerConfig;
+use crate::codec::run_codec;
 use crate::front_end::FrontEnd;
 use crate::shared_memory::{SharedMemory, SharedPart};
 use crate::{cache_headers, limit_headers};
@@ -164,9 +165,17 @@ impl Exchange for GrpcExchange<'_> {
         let id = std::mem::take(&mut self.id);
         let shared = match self.shared_outputs.iter().any(Option::is_some) {
             false => Vec::new(),
-            true => self
-                .shared_memory
-                .write_outputs(&self.shared_outputs, &response)?,
+            true => {
+                let regions = self.shared_memory.clone();
+                let wanted = std::mem::take(&mut self.shared_outputs);
+                let writing = run_codec(&mut memory, move || {
+                    let written = regions.write_outputs(&wanted, &response)?;
+                    Ok::<_, InferError>((response, written))
+                });
+                let written;
+                (response, written) = writing.await??;
+                written
+            }
         };
         let max_bytes = self.config.max_answer_bytes;
         let encoded = convert::response(response, id, &shared, max_bytes)?;

@@ -226,10 +226,10 @@ fn objects<'j, T>(
     Ok(items)
 }
 
-fn inputs(
-    json: &mut Json<'_>,
-    binary: &mut BinarySection,
-) -> Result<(Vec<(String, Tensor)>, Vec<SharedInput>), InferError> {
+/// The inputs, and those of them whose data is in shared memory.
+type Inputs = (Vec<(String, Tensor)>, Vec<SharedInput>);
+
+fn inputs(json: &mut Json<'_>, binary: &mut BinarySection) -> Result<Inputs, InferError> {
     let (mut shared, mut position) = (Vec::new(), 0);
     let inputs = objects(json, "inputs", |json, first| {
         let input = Input::read(json, first)?;

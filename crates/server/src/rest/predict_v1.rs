@@ -153,11 +153,13 @@ impl Exchange for PredictExchange<'_> {
         signature: &Signature,
         _version: Option<&Arc<Version>>,
     ) -> Result<(), InferError> {
-        let Some(body) = self.received.take() else {
+        // It stays until it is decoded: a fallback tries again what failed for want of memory.
+        let Some(body) = self.received.clone() else {
             return Ok(());
         };
         if body.len() <= INLINE_BYTES {
             received.request.inputs = decode_instances(&body, signature)?;
+            self.received = None;
             return Ok(());
         }
         let memory = &mut received.memory;
@@ -166,6 +168,7 @@ impl Exchange for PredictExchange<'_> {
         let inputs = run_codec(memory, move || decode_instances(&body, &signature)).await??;
         memory.shrink_to(inputs.iter().map(|(_, tensor)| tensor.byte_len()).sum());
         received.request.inputs = inputs;
+        self.received = None;
         Ok(())
     }
 

@@ -117,7 +117,7 @@ impl Fallbacks {
     /// # Errors
     /// Which signatures differ.
     pub(crate) fn check(&self, models: &Models, new: &Model) -> Result<(), String> {
-        let mut chains = self.chains.values();
+        let mut chains = self.chains.values().filter(|chain| chain.names(new.name()));
         match chains.find_map(|chain| chain.problem(models, Some(new))) {
             Some(problem) => Err(problem),
             None => Ok(()),
@@ -134,6 +134,17 @@ impl Fallbacks {
     pub(crate) fn count_failure(&self, endpoint: &str, choice: &str, reason: &str) {
         let labels = [endpoint, choice, reason];
         self.metrics.failures.with_label_values(&labels).inc();
+    }
+}
+
+impl Chain {
+    /// Whether a model answers for the endpoint, as the first choice or as another one.
+    fn names(&self, model: &str) -> bool {
+        let mut choices = self.choices.iter();
+        self.endpoint == model
+            || choices.any(
+                |(_, choice)| matches!(choice, Choice::Version(target) if target.endpoint == model),
+            )
     }
 }
 

@@ -39,6 +39,11 @@ impl Constant {
             .0
             .get(name)
             .ok_or_else(|| format!("it has no value of output \"{name}\""))?;
+        if has_null(value) {
+            return Err(format!(
+                "the value of output \"{name}\" has an element that is no finite number, text or bool"
+            ));
+        }
         let of_row = spec
             .dims
             .as_deref()
@@ -66,6 +71,15 @@ impl Constant {
             return Ok(tensor);
         }
         repeated(&tensor, rows).map_err(|problem| format!("output \"{name}\": {problem}"))
+    }
+}
+
+/// Whether an element is missing. TOML's `inf` and `nan` have no form in JSON and become this.
+fn has_null(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(values) => values.iter().any(has_null),
+        _ => false,
     }
 }
 
@@ -143,6 +157,16 @@ mod tests {
         let values = outputs[0].to_vec::<f32>().unwrap();
         assert_eq!(values, [0.25, 0.75, 0.25, 0.75, 0.25, 0.75]);
         assert_eq!(&outputs[1].shape()[..], [3]);
+    }
+
+    #[test]
+    fn what_has_no_form_in_json_is_refused_and_no_nan() {
+        let toml: toml::Table = "score = inf\nlabels = [nan]".parse().unwrap();
+        for value in toml.values() {
+            let value = serde_json::to_value(value).unwrap();
+            assert!(has_null(&value), "{value}");
+        }
+        assert!(!has_null(&serde_json::json!([1.5, "a", [true]])));
     }
 
     #[test]

@@ -49,6 +49,7 @@ impl Serving {
         };
         if let Some(run) = &mut chain {
             run.routed(&version, fallback.is_some())?;
+            run.check_classes(&version, &received.request)?;
         }
 
         // preprocess: some wire forms say what they hold only beside the signature

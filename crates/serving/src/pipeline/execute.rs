@@ -49,7 +49,7 @@ pub(super) async fn execute(
     let submitted = match (version.remote(), version.breaker()) {
         (None, None) => scheduler.submit(work).await,
         // Boxed: requests without a breaker need not carry the place for it.
-        (_, Some(breaker)) => Box::pin(guarded(breaker, version, work, trace)).await,
+        (_, Some(breaker)) => Box::pin(guarded(breaker, version, work, allowed, trace)).await,
         (Some(remote), None) => remote.run(work, trace).await,
     };
     let completed = submitted.map_err(|error| scheduler.explain_deadline(error, allowed))?;
@@ -64,6 +64,7 @@ async fn guarded(
     breaker: &VersionBreaker,
     version: &Version,
     work: Work,
+    allowed: Option<AllowedTime>,
     trace: Option<&RequestTrace>,
 ) -> Result<Completed, InferError> {
     let pass = breaker.pass()?;
@@ -72,6 +73,9 @@ async fn guarded(
         None => version.scheduler().submit(work).await,
         Some(remote) => remote.run(work, trace).await,
     };
+    // A client that allows less time than a run takes is to blame itself: it must not shut others out.
+    let scheduler = version.scheduler();
+    let outcome = outcome.map_err(|error| scheduler.explain_deadline(error, allowed));
     pass.end(&outcome, deadline);
     outcome
 }

@@ -70,6 +70,28 @@ impl ChainRun<'_> {
         }
     }
 
+    /// Refuses a version whose classes would be others than those of the first choice.
+    ///
+    /// # Errors
+    /// If the request asks for classes, and labels or batching differ.
+    pub(super) fn check_classes(
+        &self,
+        version: &Version,
+        request: &InferRequest,
+    ) -> Result<(), InferError> {
+        let asks_for_classes = request.outputs.iter().any(|output| output.classes > 0);
+        if !self.is_fallback || !asks_for_classes {
+            return Ok(());
+        }
+        let is_same = self.first.as_ref().is_some_and(|first| {
+            first.plan().labels == version.plan().labels && is_batched(first) == is_batched(version)
+        });
+        match is_same {
+            true => Ok(()),
+            false => Err(not_usable("its classes may differ".to_owned())),
+        }
+    }
+
     fn signature(&self) -> Result<Arc<Signature>, InferError> {
         self.chain.signature().ok_or_else(|| {
             not_usable(
@@ -142,7 +164,10 @@ impl Serving {
                         ..response
                     });
                 }
-                Err(error) if error.code.lets_fall_back() => {
+                // A fallback that is slower than the first choice is not the client's fault.
+                Err(error)
+                    if error.code.lets_fall_back() || error.code == ErrorCode::DeadlineTooShort =>
+                {
                     let endpoint = chain.endpoint.as_str();
                     debug!(endpoint, fallback = &**name, %error, "a fallback cannot answer");
                     fallbacks.count_failure(endpoint, name, error.code.name());
@@ -297,4 +322,8 @@ fn wanted_outputs(request: &InferRequest, signature: &Signature) -> Result<Vec<u
         _ => Err(not_usable("a constant has no classes".to_owned())),
     });
     places.collect()
+}
+
+fn is_batched(version: &Version) -> bool {
+    version.scheduler().limits().max_batch_rows.is_some()
 }
