@@ -285,6 +285,10 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
     for key in ["url", "password_file", "ca_file"] {
         redis.insert(key.to_owned(), toml::Value::from("a path"));
     }
+    let cache = all.get_mut("cache").and_then(toml::Value::as_table_mut);
+    cache
+        .unwrap()
+        .insert("redis_secret".to_owned(), toml::Value::from("a path"));
     for (section, list) in [
         ("cache", "endpoint"),
         ("limits", "rule"),

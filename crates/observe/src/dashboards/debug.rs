@@ -97,6 +97,17 @@ fn versions(job: &str, model: &str) -> Vec<Panel> {
 
 fn failures(job: &str, model: &str) -> Vec<Panel> {
     vec![
+        Panel::lines(
+            "Fields of records that break their rules",
+            "ops",
+            "Values that a rule of a pipeline's field refuses, clips or flags, by field and reason.",
+        )
+        .query(
+            "{{model}} {{field}}: {{reason}}",
+            format!(
+                "sum by (model, field, reason) (rate(tidegate_field_violations_total{{{job}}}[$__rate_interval]))"
+            ),
+        ),
         Panel::lines("Failures by reason", "reqps", "Failed requests that reached a version, including client errors.")
             .query(
                 "{{model}} {{version}} {{reason}}",
