@@ -141,11 +141,3 @@ fn wrong(name: &str, wanted: &str, found: &Value) -> InferError {
         format!("parameter \"{name}\" must be {wanted}, it is {found}"),
     )
 }
-
-/// The earlier of two deadlines.
-pub(crate) fn earlier(one: Option<Instant>, two: Option<Instant>) -> Option<Instant> {
-    match (one, two) {
-        (Some(one), Some(two)) => Some(one.min(two)),
-        (one, two) => one.or(two),
-    }
-}

@@ -77,6 +77,7 @@ pub use models::{IndexEntry, LoadReport, Model, ModelState, Models};
 pub use observation::{Observation, Observations, Outcome};
 pub use pipeline::{
     ANSWER_CODEC, AnswerCache, CacheStatus, Encoded, Exchange, Executed, InProcess, Received,
+    earlier,
 };
 pub use process::{ProcessMetrics, memory_limit_bytes};
 pub use repository_poll::RepositoryPoll;

@@ -32,6 +32,7 @@ use std::pin::pin;
 use tidegate_gateway::{Authorized, Permission};
 
 pub use self::answer_codec::ANSWER_CODEC;
+pub use self::attempt::earlier;
 pub use self::cached::{AnswerCache, CacheStatus};
 pub use self::exchange::{Encoded, Exchange, Received};
 pub use self::execute::Executed;

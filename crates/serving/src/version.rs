@@ -134,6 +134,11 @@ impl Version {
         self.breaker.as_ref()
     }
 
+    /// Whether axis 0 of its tensors is the batch axis.
+    pub(crate) fn is_batched(&self) -> bool {
+        self.scheduler().limits().max_batch_rows.is_some()
+    }
+
     /// Class names of an output: those of a file, or those that the artifact itself has.
     pub fn labels(&self, output: &str) -> Option<&[String]> {
         self.plan.labels.get(output).map(Vec::as_slice)

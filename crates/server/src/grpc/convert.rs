@@ -13,10 +13,11 @@ use tidegate_protocol::inference::{
 };
 use tidegate_serving::{
     Encoded, ErrorCode, GivenModel, InferError, InferRequest, InferResponse, RequestedOutput,
+    earlier,
 };
 
 use crate::limits::refuse_beyond;
-use crate::parameters::{Parameters, Value, earlier};
+use crate::parameters::{Parameters, Value};
 use crate::rest::{CONFIG, FILE};
 use crate::shared_memory::{SharedInput, SharedPart};
 

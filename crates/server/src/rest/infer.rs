@@ -13,7 +13,7 @@ use tidegate_core::Signature;
 use tidegate_gateway::{ClientCertificate, Credentials, Permission};
 use tidegate_serving::{
     Encoded, ErrorCode, Exchange, InferError, InferRequest, InferResponse, MemoryReservation,
-    Received, RequestTrace, Target, Version, Via,
+    Received, RequestTrace, Target, Version, Via, earlier,
 };
 
 use super::answer::{ApiError, ErrorBody};
@@ -26,7 +26,6 @@ use crate::codec::{
 };
 use crate::front_end::FrontEnd;
 use crate::json::{DecodedRequest, decode_infer, encode_infer};
-use crate::parameters::earlier;
 use crate::request_memory;
 use crate::rest::openapi::{InferRequestBody, InferResponseBody};
 use crate::shared_memory::{SharedMemory, SharedPart};

@@ -64,7 +64,7 @@ impl Breakers {
     /// Gives the versions of these endpoints breakers, as they are loaded from now on.
     ///
     /// # Errors
-    /// What cannot be meant.
+    /// What is wrong with the configuration.
     pub fn configure(&self, endpoints: &[EndpointConfig]) -> Result<(), EndpointError> {
         let policies = EndpointConfig::breakers(endpoints)?;
         // A second configuration has no effect: versions may be loaded by the first.

@@ -64,7 +64,7 @@ impl Fallbacks {
     /// The chains of a configuration, over these models; `None` if there are none.
     ///
     /// # Errors
-    /// What cannot be meant.
+    /// What is wrong with the configuration.
     pub fn new(
         endpoints: &[EndpointConfig],
         cache: Option<&AnswerCache>,

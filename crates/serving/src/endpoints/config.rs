@@ -45,7 +45,7 @@ pub struct FallbackConfig {
     pub constant: Option<BTreeMap<String, Value>>,
 }
 
-/// A configuration of an endpoint that cannot be meant.
+/// A configuration of an endpoint that is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum EndpointError {

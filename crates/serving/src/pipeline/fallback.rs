@@ -84,7 +84,8 @@ impl ChainRun<'_> {
             return Ok(());
         }
         let is_same = self.first.as_ref().is_some_and(|first| {
-            first.plan().labels == version.plan().labels && is_batched(first) == is_batched(version)
+            first.plan().labels == version.plan().labels
+                && first.is_batched() == version.is_batched()
         });
         match is_same {
             true => Ok(()),
@@ -322,8 +323,4 @@ fn wanted_outputs(request: &InferRequest, signature: &Signature) -> Result<Vec<u
         _ => Err(not_usable("a constant has no classes".to_owned())),
     });
     places.collect()
-}
-
-fn is_batched(version: &Version) -> bool {
-    version.scheduler().limits().max_batch_rows.is_some()
 }

@@ -13,7 +13,7 @@ pub(super) fn postprocess(
     wanted: &[(usize, usize)],
 ) -> Result<Vec<OutputTensor>, InferError> {
     version.reshapes().outputs(&mut tensors)?;
-    let is_batched = version.scheduler().limits().max_batch_rows.is_some();
+    let is_batched = version.is_batched();
     let mut tensors: Vec<Option<Tensor>> = tensors.into_iter().map(Some).collect();
     let mut outputs = Vec::with_capacity(wanted.len());
     for &(index, classes) in wanted {
