@@ -41,7 +41,7 @@ pub struct BindingConfig {
     pub tenant: Option<String>,
 }
 
-/// A binding that cannot be meant.
+/// A binding that is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum BindingError {

@@ -63,7 +63,7 @@ pub struct AnswerStats {
     pub dropped: u64,
 }
 
-/// A configuration that cannot be meant.
+/// A configuration that is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum SharedAnswersError {

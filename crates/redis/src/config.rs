@@ -77,7 +77,7 @@ impl RedisConfig {
     }
 }
 
-/// A configuration of Redis that cannot be meant. No message shows the address: it may have a
+/// A configuration of Redis that is not valid. No message shows the address: it may have a
 /// password.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[allow(missing_docs, reason = "the messages say it")]

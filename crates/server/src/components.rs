@@ -327,7 +327,7 @@ fn protected(auth: &AuthConfig, has_tls: bool) -> Result<Gateway, ComponentsErro
 /// uses that of the registry. With Redis, rates are those of all servers together.
 ///
 /// # Errors
-/// A resource of `auth.anonymous` that cannot be read, or a limit that cannot be meant.
+/// A resource of `auth.anonymous` that cannot be read, or a limit that is not valid.
 pub fn gateway(
     auth: &AuthConfig,
     tls: &TlsConfig,
@@ -356,7 +356,7 @@ pub fn gateway(
 /// endpoints that fall back to them. From within a runtime.
 ///
 /// # Errors
-/// What cannot be meant.
+/// What is wrong with the configuration.
 pub fn answer_cache(
     config: &CacheConfig,
     endpoints: &[EndpointConfig],

@@ -56,7 +56,7 @@ pub enum PlatformProtocol {
     OpenInference,
 }
 
-/// What cannot be meant by a section `[platform]`.
+/// What is wrong with a section `[platform]`.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum PlatformError {

@@ -70,7 +70,7 @@ fn read(path: &Path) -> Result<Pem> {
     let content = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let (mut certificates, mut key) = (Vec::new(), None);
     for item in parse_pem(&content) {
-        match item.with_context(|| format!("{} is no PEM", path.display()))? {
+        match item.with_context(|| format!("{} is not a PEM file", path.display()))? {
             PemItem::Certificate(certificate) => certificates.push(certificate),
             PemItem::PrivateKey(found) => key = Some(found),
             _ => {}

@@ -95,7 +95,7 @@ impl Dev {
         print_line!("curl --cacert {ca}{client} https://localhost:8000/v2/health/ready");
         print_line!("tidegate models --url https://localhost:8000 --ca-file {ca}");
         eprint_line!(
-            "these certificates are for trying: whoever reads {} can make others",
+            "these certificates are for trying: anybody who can read {} can make more of them",
             out.join("ca-key.pem").display()
         );
     }
@@ -122,7 +122,7 @@ fn client_file(out: &Path, name: &str) -> PathBuf {
 /// Writes a file that nobody else may read, at once: a server may be reading it.
 fn write_private(path: &Path, content: &str) -> Result<()> {
     let Some(folder) = path.parent() else {
-        bail!("{} is no file", path.display());
+        bail!("{} is not a file", path.display());
     };
     let write = || -> std::io::Result<()> {
         // Made with the permissions 0600.

@@ -64,7 +64,7 @@ impl Default for EndpointCacheConfig {
     }
 }
 
-/// A configuration of the cache that cannot be meant.
+/// A configuration of the cache that is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum CacheError {

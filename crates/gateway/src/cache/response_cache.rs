@@ -136,7 +136,7 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
     /// The cache that a configuration asks for; `None` if no endpoint is cached.
     ///
     /// # Errors
-    /// What cannot be meant.
+    /// What is wrong with the configuration.
     pub fn new(config: &CacheConfig) -> Result<Option<Self>, CacheError> {
         Self::build(config, false)
     }
@@ -145,7 +145,7 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
     /// fresh, for [`ResponseCache::last`].
     ///
     /// # Errors
-    /// What cannot be meant.
+    /// What is wrong with the configuration.
     pub fn with_last_answers(config: &CacheConfig) -> Result<Option<Self>, CacheError> {
         Self::build(config, true)
     }

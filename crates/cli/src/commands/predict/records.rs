@@ -144,7 +144,8 @@ fn csv_records(path: &Path, spec: &PipelineSpec) -> Result<Vec<String>> {
     Ok(records)
 }
 
-/// A cell as JSON. What is no value of the type stays text, which the pipeline refuses by name.
+/// A cell as JSON. A cell that is not a value of the type stays text, which the pipeline refuses by
+/// name.
 fn json_value(text: &str, field_type: Option<FieldType>) -> String {
     let is_plain = match field_type {
         _ if text.is_empty() => return "null".to_owned(),

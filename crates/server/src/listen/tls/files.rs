@@ -175,7 +175,7 @@ fn certificates(key: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, S
     match found {
         Ok(found) if found.is_empty() => Err(format!("tls.{key} has no certificate in PEM")),
         Ok(found) => Ok(found),
-        Err(error) => Err(format!("tls.{key} is no PEM: {error}")),
+        Err(error) => Err(format!("tls.{key} is not a PEM file: {error}")),
     }
 }
 
