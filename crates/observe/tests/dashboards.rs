@@ -81,6 +81,7 @@ fn panels_lie_side_by_side_and_have_ids() {
         for panel in panels {
             let place = |side: &str| panel["gridPos"][side].as_u64().unwrap();
             assert!(place("x") + place("w") <= 24, "{panel}");
+            assert!(place("w") >= 4, "too narrow to read: {panel}");
             for x in place("x")..place("x") + place("w") {
                 assert!(
                     covered.insert((x, place("y"))),

@@ -17,7 +17,11 @@ pub(super) fn dashboard(job: &str) -> Dashboard {
             versions(job, &model),
             failures(job, &model),
             traces(job),
-            [processes(job, &model), limits(job), redis(job)].concat(),
+            processes(job, &model),
+            limits(job),
+            [caches(job), redis(job)].concat(),
+            gateway(job),
+            upstreams(job),
             gpus(job),
         ],
     }
@@ -244,14 +248,35 @@ fn limits(job: &str) -> Vec<Panel> {
             "{{instance}} console refused",
             format!("increase(tidegate_console_streams_refused_total{{{job}}}[1h])"),
         ),
-        Panel::lines("Cached answers", "ops", "Requests to cached endpoints, by where the answer came from.")
-            .query(
-                "{{outcome}}",
-                format!("sum by (outcome) (rate(tidegate_cache_requests_total{{{job}}}[$__rate_interval]))"),
+    ]
+}
+
+/// The response cache.
+fn caches(job: &str) -> Vec<Panel> {
+    vec![
+        Panel::lines(
+            "Cached answers",
+            "ops",
+            "Requests to cached endpoints, by where the answer came from.",
+        )
+        .query(
+            "{{outcome}}",
+            format!(
+                "sum by (outcome) (rate(tidegate_cache_requests_total{{{job}}}[$__rate_interval]))"
             ),
+        ),
         Panel::lines("Cache", "bytes", "Memory and number of cached answers.")
             .query("{{instance}}", format!("tidegate_cache_bytes{{{job}}}"))
-            .query("{{instance}} answers", format!("tidegate_cache_entries{{{job}}}")),
+            .query(
+                "{{instance}} answers",
+                format!("tidegate_cache_entries{{{job}}}"),
+            ),
+    ]
+}
+
+/// Who is let in, and what answers when a version cannot.
+fn gateway(job: &str) -> Vec<Panel> {
+    vec![
         Panel::lines(
             "TLS",
             "short",
@@ -307,6 +332,12 @@ fn limits(job: &str) -> Vec<Panel> {
             "{{endpoint}} {{fallback}} failed: {{reason}}",
             format!("rate(tidegate_fallback_failures_total{{{job}}}[$__rate_interval])"),
         ),
+    ]
+}
+
+/// The servers that run remote versions.
+fn upstreams(job: &str) -> Vec<Panel> {
+    vec![
         Panel::lines(
             "Upstream requests",
             "ops",
