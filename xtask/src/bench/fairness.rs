@@ -12,13 +12,38 @@ use super::{Effort, binary};
 use crate::server::Server;
 use crate::{root, setup};
 
-/// What the heavy tenant offers, as a part of the capacity, and how many times less the light one.
-const HEAVY: f64 = 0.8;
-const TIMES: f64 = 100.0;
+/// What the heavy tenant offers, as a part of the capacity: the client shares the cores, so more would
+/// be past what the machine can do.
+const HEAVY: f64 = 0.5;
 /// Requests of the light tenant for each second that was asked for: a p99 needs some.
 const LIGHT_REQUESTS: f64 = 25.0;
-/// Models of about 15 µs and 20 ms a row, and the clients that find their capacity.
-const CASES: [(&str, usize); 2] = [("digits", 16), ("slow", 8)];
+/// A model of about 15 µs a row, and one of 20 ms.
+const CASES: [Case; 2] = [
+    Case {
+        model: "digits",
+        clients: 16,
+        times: 100,
+        weight: 1,
+    },
+    // A hundredth of what it offers would be a request in two seconds, too few for a p99.
+    Case {
+        model: "slow",
+        clients: 8,
+        times: 10,
+        weight: 10,
+    },
+];
+
+/// The heavy tenant sends a hundred times as much as the light one for what its weight gives it.
+struct Case {
+    model: &'static str,
+    /// Clients that find the capacity.
+    clients: usize,
+    /// How many times more requests the heavy tenant sends.
+    times: u32,
+    /// The weight of the light tenant; the heavy one has 1.
+    weight: u32,
+}
 
 /// Measures the light tenant alone and beside the heavy one.
 pub(super) fn run(effort: Effort) -> Result<Section> {
@@ -38,25 +63,23 @@ pub(super) fn run(effort: Effort) -> Result<Section> {
         std::env::temp_dir().join(format!("tidegate-bench-fairness-{}", std::process::id()));
     let outcome = CASES
         .iter()
-        .try_for_each(|(model, clients)| measure(&folder, model, *clients, effort, &mut section));
+        .try_for_each(|case| measure(&folder, case, effort, &mut section));
     let _ = std::fs::remove_dir_all(&folder);
     outcome.map(|()| section)
 }
 
-fn measure(
-    folder: &Path,
-    model: &str,
-    clients: usize,
-    effort: Effort,
-    section: &mut Section,
-) -> Result<()> {
+fn measure(folder: &Path, case: &Case, effort: Effort, section: &mut Section) -> Result<()> {
+    let model = case.model;
     let path = match model {
         "digits" => root().join("examples/models/digits"),
         _ => setup::bench_models()?.join(model),
     };
     std::fs::create_dir_all(folder)?;
     let config = folder.join("tidegate.toml");
-    std::fs::write(&config, "[auth]\nenabled = true\n")?;
+    let weight = case.weight;
+    let settings =
+        format!("[auth]\nenabled = true\n[[limits.tenant]]\nname = \"light\"\nweight = {weight}\n");
+    std::fs::write(&config, settings)?;
     let (binary, data) = (binary(), folder.join(model));
     let (heavy, light) = (
         api_key(&binary, &data, "heavy")?,
@@ -64,39 +87,37 @@ fn measure(
     );
     let arguments = ["--config".as_ref(), config.as_os_str()];
     let server = Server::start_with(&binary, &[&path], &data, &arguments)?;
+    // What the cores cost the light tenant, and no queue: the heavy one asks a server of its own.
+    let other_data = folder.join(format!("{model}-other"));
+    let other_heavy = api_key(&binary, &other_data, "heavy")?;
+    let other = Server::start_with(&binary, &[&path], &other_data, &arguments)?;
 
-    let common = [
-        model,
-        "--url",
-        &server.http,
-        "--protocol=rest-binary",
-        "--warmup=500ms",
-    ];
+    let common = common(model, &server);
+    let elsewhere = self::common(model, &other);
     let seconds = format!("--duration={}s", effort.seconds);
-    let concurrency = format!("--concurrency={clients}");
+    let concurrency = format!("--concurrency={}", case.clients);
     let closed = run_as(
         Some(&heavy),
         &[&common[..], &[&seconds, &concurrency]].concat(),
     )?;
     let offered = HEAVY * closed.throughput_per_s;
-    let light_rate = offered / TIMES;
+    let light_rate = offered / f64::from(case.times);
     let light_seconds = LIGHT_REQUESTS * effort.seconds as f64 / light_rate;
     let seconds = light_seconds.ceil().max(effort.seconds as f64);
     let light_load = open_loop(light_rate, seconds);
     let heavy_load = open_loop(offered, seconds + 1.0);
-    let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    let (mut alone, mut apart, mut beside) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..effort.rounds {
         alone.push((ask(&light, &common, &light_load)?, 0.0));
-        beside.push(std::thread::scope(|scope| {
-            let neighbour = scope.spawn(|| ask(&heavy, &common, &heavy_load));
-            let run = ask(&light, &common, &light_load)?;
-            let neighbour = neighbour
-                .join()
-                .map_err(|_| anyhow!("the heavy tenant panicked"))??;
-            anyhow::Ok((run, neighbour.throughput_per_s))
-        })?);
+        let light = || ask(&light, &common, &light_load);
+        apart.push(both(light, || ask(&other_heavy, &elsewhere, &heavy_load))?);
+        beside.push(both(light, || ask(&heavy, &common, &heavy_load))?);
     }
-    for (name, rounds) in [("alone", &alone), ("beside the heavy one", &beside)] {
+    for (name, rounds) in [
+        ("alone", &alone),
+        ("the heavy one asks another server", &apart),
+        ("beside the heavy one", &beside),
+    ] {
         for (run, _) in rounds {
             ensure!(run.answers > 0, "{model}, {name}: no request was answered");
         }
@@ -110,7 +131,35 @@ fn measure(
             middle(rounds, |(_, heavy)| *heavy).into(),
         ]);
     }
+    other.stop()?;
     server.stop()
+}
+
+/// Arguments of every load on a server.
+fn common<'a>(model: &'a str, server: &'a Server) -> [&'a str; 5] {
+    let url = &server.http;
+    [
+        model,
+        "--url",
+        url,
+        "--protocol=rest-binary",
+        "--warmup=500ms",
+    ]
+}
+
+/// The light tenant's run, and the heavy one's answers/s at the same time.
+fn both(
+    light: impl Fn() -> Result<Run>,
+    heavy: impl Fn() -> Result<Run> + Send,
+) -> Result<(Run, f64)> {
+    std::thread::scope(|scope| {
+        let neighbour = scope.spawn(heavy);
+        let run = light()?;
+        let neighbour = neighbour
+            .join()
+            .map_err(|_| anyhow!("the heavy tenant panicked"))??;
+        Ok((run, neighbour.throughput_per_s))
+    })
 }
 
 /// Requests at random times.

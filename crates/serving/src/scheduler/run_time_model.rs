@@ -34,8 +34,9 @@ const MAX_STEP: u64 = 2;
 /// A size that none of so many runs had is out of date: its time may have been measured on a busier
 /// machine.
 const OUT_OF_DATE_RUNS: u64 = 512;
-/// A larger batch that saves less than this share of the time per row is not worth the wait for it.
-const MIN_BATCH_GAIN: f64 = 0.03;
+/// A larger batch that saves less than this share of the time per row is not worth the wait for it:
+/// nobody is answered before its end, and run times differ by a few parts in a hundred anyway.
+const MIN_BATCH_GAIN: f64 = 0.1;
 /// A larger batch that saves less than this share of the time per row is not worth leaving the
 /// thread that has the requests.
 const MIN_HANDOVER_GAIN: f64 = 0.25;
@@ -277,6 +278,11 @@ mod tests {
             curve(&[100, 200, 400, 800]),
             1,
             "rows cost the same in any batch"
+        );
+        assert_eq!(
+            curve(&[100, 192, 372, 744]),
+            1,
+            "a few parts in a hundred are not worth the wait"
         );
         assert_eq!(curve(&[100, 110, 130, 165, 330, 650, 1300]), 8);
         assert_eq!(curve(&[10, 11, 12, 13, 14, 15, 16]), 64);
