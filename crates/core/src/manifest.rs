@@ -101,16 +101,13 @@ impl Manifest {
         let samples = self.warmup.iter().map(|sample| sample.file.as_str());
         let golden = self.golden.iter().map(|sample| sample.file.as_str());
         let fixed = self.files.iter().map(|file| file.path.as_str());
-        let state = self
-            .pipeline
-            .iter()
-            .filter_map(|pipeline| pipeline.state.as_deref());
+        let pipeline = self.pipeline.iter().flat_map(PipelineSpec::files);
         std::iter::once(self.artifact_file())
             .chain(labels)
             .chain(samples)
             .chain(golden)
             .chain(self.baseline.as_deref())
-            .chain(state)
+            .chain(pipeline)
             .chain(fixed)
     }
 }

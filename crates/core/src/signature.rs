@@ -69,7 +69,8 @@ impl Dim {
         }
     }
 
-    fn accepts(&self, extent: usize) -> bool {
+    /// Whether an extent fits.
+    pub fn accepts(&self, extent: usize) -> bool {
         match self {
             Self::Fixed(fixed) => *fixed == extent,
             Self::Any => true,

@@ -1,5 +1,11 @@
 //! The fields of an answer as JSON.
 
+mod nested;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+use self::nested::push_tensor;
 use crate::Column;
 use crate::program::{Inputs, Kind, Source};
 use crate::records::RecordForm;
@@ -144,9 +150,19 @@ impl Answer<'_> {
 
 fn push_value(json: &mut Vec<u8>, inputs: &Inputs<'_>, input: usize, row: usize) {
     let source = inputs.source(input);
+    if source.kind == Kind::Tensor {
+        return push_tensor(json, inputs.tensor(input), row);
+    }
     if source.kind == Kind::Text {
         match inputs.text(input).get(row).or(source.fill.as_deref()) {
             Some(text) => push_text(json, text),
+            None => json.extend_from_slice(b"null"),
+        }
+        return;
+    }
+    if source.kind == Kind::Bytes {
+        match &inputs.bytes(input)[row] {
+            Some(bytes) => push_text(json, &BASE64_STANDARD.encode(bytes)),
             None => json.extend_from_slice(b"null"),
         }
         return;

@@ -7,15 +7,17 @@ mod examples;
 mod lower;
 mod names;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidegate_core::{PipelineSpec, Signature};
 
 use self::names::Names;
+pub(crate) use self::names::check_numbers;
 use crate::error::CompileError;
 use crate::field::Fields;
 use crate::pipeline::Pipeline;
-use crate::program::{Builder, Kind, Source};
+use crate::program::{Builder, Source};
 use crate::state::State;
 use crate::tensors::EngineOutput;
 use crate::violations::FieldViolations;
@@ -28,25 +30,38 @@ pub(super) struct Compiler<'a> {
     pub(super) names: Names,
     pub(super) builder: Builder,
     pub(super) state: &'a State,
+    #[allow(dead_code)]
+    pub(super) files: &'a BundleFiles,
+}
+
+/// The files of a bundle that a pipeline reads ([`PipelineSpec::files`]), by name.
+pub type BundleFiles = BTreeMap<String, Vec<u8>>;
+
+/// The content of a file.
+pub(super) fn file<'a>(files: &'a BundleFiles, name: &str) -> Result<&'a [u8], CompileError> {
+    let content = files.get(name).map(Vec::as_slice);
+    content.ok_or_else(|| CompileError::new(format!("the bundle has no file \"{name}\"")))
 }
 
 impl Pipeline {
-    /// Checks a pipeline against its state file and the signature of its model, and makes it ready
+    /// Checks a pipeline against its files and the signature of its model, and makes it ready
     /// to run.
     ///
     /// # Errors
     /// The first thing that does not fit, by name.
     pub fn compile(
         spec: &PipelineSpec,
-        state: Option<&[u8]>,
+        files: &BundleFiles,
         signature: &Signature,
     ) -> Result<Self, CompileError> {
         if spec.before.len() + spec.after.len() > MAX_STEPS {
             let problem = format!("it has more than {MAX_STEPS} steps");
             return Err(CompileError::new(problem));
         }
-        let state = match state {
-            Some(json) => State::parse(json).map_err(|error| error.at("the state file"))?,
+        let state = match &spec.state {
+            Some(name) => {
+                State::parse(file(files, name)?).map_err(|error| error.at("the state file"))?
+            }
             None => State::default(),
         };
         let fields = Fields::new(spec)?;
@@ -54,9 +69,10 @@ impl Pipeline {
             names: Names::default(),
             builder: Builder::after(fields.len()),
             state: &state,
+            files,
         };
         for (register, field) in fields.iter().enumerate() {
-            let source = source(register, 0, field.kind, field.name.clone());
+            let source = Source::new(register, field.kind, field.name.clone());
             let definition = format!("field \"{}\"", field.name);
             compiler.names.define(&field.name, vec![source], definition);
         }
@@ -78,6 +94,7 @@ impl Pipeline {
         Ok(Self {
             violations: Arc::new(FieldViolations::new(&fields)),
             columns: compiler.builder.columns(),
+            memory: compiler.builder.memory(),
             unused: compiler.names.unused(),
             fields,
             before,
@@ -100,24 +117,19 @@ impl Compiler<'_> {
         let mut definitions = Vec::with_capacity(signature.outputs.len());
         for spec in &signature.outputs {
             let output = EngineOutput::new(spec);
-            let width = output.width.unwrap_or(0);
-            let register = self.builder.reserve(width);
+            let register = self.builder.reserve(output.width);
             let name: Arc<str> = spec.name.as_str().into();
-            let columns = 0..width;
-            let sources = columns.map(|column| source(register, column, output.kind, name.clone()));
+            let first = Source {
+                element: output.element.clone(),
+                ..Source::new(register, output.kind, name)
+            };
+            let sources = (0..output.width).map(|column| Source {
+                column,
+                ..first.clone()
+            });
             definitions.push(self.names.define_output(&spec.name, sources.collect())?);
             outputs.push(output);
         }
         Ok((outputs, definitions))
-    }
-}
-
-fn source(register: usize, column: usize, kind: Kind, name: Arc<str>) -> Source {
-    Source {
-        register,
-        column,
-        kind,
-        name,
-        fill: None,
     }
 }

@@ -105,13 +105,7 @@ impl Field {
         let kind = Kind::from(spec.field_type);
         let name: Arc<str> = spec.name.as_str().into();
         check_applicable(spec, kind)?;
-        let source = Source {
-            register: 0,
-            column: 0,
-            kind,
-            name: name.clone(),
-            fill: None,
-        };
+        let source = Source::new(0, kind, name.clone());
         let categories: Vec<Option<Category>> = spec.categories.iter().cloned().map(Some).collect();
         let categories = match categories.as_slice() {
             [] => None,

@@ -1,8 +1,8 @@
 //! The steps before and after the engine: from the fields of a request to the inputs of a model, and
 //! from its outputs to the fields of the answer.
 //!
-//! In: the section `[pipeline]` of a manifest, the state that transformers learned (one JSON file),
-//! and the signature of the model. They are checked against each other once, by
+//! In: the section `[pipeline]` of a manifest, the files of the bundle that it names (what
+//! transformers learned, vocabularies), and the signature of the model. They are checked against each other once, by
 //! [`Pipeline::compile`]: names, types and widths agree from there on. Then [`Pipeline::read`] takes
 //! records from JSON into a [`Table`] of columns, [`Pipeline::before`] runs whole batches of them to
 //! tensors, and [`Pipeline::after`] runs the outputs of the engine to an answer.
@@ -12,7 +12,7 @@
 //!
 //! ```
 //! use tidegate_core::{DataType, Dim, PipelineSpec, Signature, Tensor, TensorSpec};
-//! use tidegate_pipeline::Pipeline;
+//! use tidegate_pipeline::{BundleFiles, Pipeline};
 //!
 //! let spec: PipelineSpec = toml::from_str(r#"
 //!     fields = [
@@ -40,7 +40,7 @@
 //!     inputs: vec![tensor("x", vec![Dim::Any, Dim::Fixed(3)])],
 //!     outputs: vec![tensor("score", vec![Dim::Any])],
 //! };
-//! let pipeline = Pipeline::compile(&spec, None, &signature)?;
+//! let pipeline = Pipeline::compile(&spec, &BundleFiles::new(), &signature)?;
 //!
 //! let body = br#"{"instances": [{"amount": 0, "country": "FR"}]}"#;
 //! let records = pipeline.read(body)?;
@@ -73,6 +73,7 @@ mod tensors;
 mod violations;
 
 pub use answer::Answer;
+pub use compile::BundleFiles;
 pub use error::{CompileError, PipelineError, Reason, RowError};
 pub use exporter::SKLEARN_EXPORTER;
 pub use pipeline::{Pipeline, Run};

@@ -6,7 +6,7 @@ use tidegate_core::Tensor;
 
 use crate::answer::{Answer, ResponseField};
 use crate::field::Fields;
-use crate::program::Program;
+use crate::program::{Memory, Program};
 use crate::records::{self, RecordForm, Records};
 use crate::tensors::{EngineInput, EngineOutput};
 use crate::violations::{FieldViolations, Flagged};
@@ -25,6 +25,8 @@ pub struct Pipeline {
     pub(crate) response: Vec<ResponseField>,
     /// Columns that a run makes.
     pub(crate) columns: usize,
+    /// What a run needs besides columns.
+    pub(crate) memory: Memory,
     pub(crate) unused: Vec<String>,
     pub(crate) violations: Arc<FieldViolations>,
 }
@@ -77,9 +79,10 @@ impl Pipeline {
 
     /// What reading a body and running its records takes at most, in bytes.
     pub fn bytes_at_most(&self, body: &[u8]) -> usize {
-        let row = self.columns.saturating_mul(size_of::<f64>() + TEXT_BYTES);
+        let columns = self.columns.saturating_mul(size_of::<f64>() + TEXT_BYTES);
         records::rows_at_most(body)
-            .saturating_mul(row)
+            .saturating_mul(columns.saturating_add(self.memory.row))
+            .saturating_add(self.memory.scratch)
             .saturating_add(body.len())
     }
 

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tidegate_core::FieldType;
+use bytes::Bytes;
+use tidegate_core::{DataType, Dim, FieldType, Tensor};
 
 use crate::error::CompileError;
 use crate::{Column, Reason, RowError, TextColumn};
@@ -23,6 +24,8 @@ pub(crate) enum Kind {
     Boolean,
     Time,
     Text,
+    Bytes,
+    Tensor,
 }
 
 impl Kind {
@@ -33,12 +36,14 @@ impl Kind {
             Self::Boolean => "boolean",
             Self::Time => "time",
             Self::Text => "string",
+            Self::Bytes => "bytes",
+            Self::Tensor => "tensor",
         }
     }
 
     /// Whether arithmetic makes sense with it. Booleans are 0 and 1, as in NumPy.
     pub(crate) fn is_number(self) -> bool {
-        !matches!(self, Self::Time | Self::Text)
+        !matches!(self, Self::Time | Self::Text | Self::Bytes | Self::Tensor)
     }
 }
 
@@ -50,6 +55,7 @@ impl From<FieldType> for Kind {
             FieldType::String => Self::Text,
             FieldType::Boolean => Self::Boolean,
             FieldType::Time => Self::Time,
+            FieldType::Bytes => Self::Bytes,
         }
     }
 }
@@ -65,6 +71,39 @@ pub(crate) struct Source {
     pub(crate) name: Arc<str>,
     /// The text that stands in for a missing one.
     pub(crate) fill: Option<Arc<str>>,
+    /// What each row of a tensor is; `None` for everything else.
+    pub(crate) element: Option<Arc<Element>>,
+}
+
+impl Source {
+    /// The first column of a register.
+    pub(crate) fn new(register: usize, kind: Kind, name: Arc<str>) -> Self {
+        Self {
+            register,
+            column: 0,
+            kind,
+            name,
+            fill: None,
+            element: None,
+        }
+    }
+}
+
+/// What a row of a tensor is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Element {
+    pub(crate) datatype: DataType,
+    /// The extents behind that of the rows; `None` if not even their number is known.
+    pub(crate) dims: Option<Vec<Dim>>,
+}
+
+/// The memory that a step needs, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Memory {
+    /// What it makes of each row, at most.
+    pub(crate) row: usize,
+    /// What it needs while it runs, besides.
+    pub(crate) scratch: usize,
 }
 
 /// A step over whole columns. Kinds and numbers of its inputs were checked when it was made.
@@ -109,7 +148,7 @@ impl<'a> Inputs<'a> {
             Column::Numbers(numbers) => {
                 &numbers[source.column * self.rows..(source.column + 1) * self.rows]
             }
-            Column::Text(_) => unreachable!("kinds were checked when the pipeline was compiled"),
+            _ => unreachable!("kinds were checked when the pipeline was compiled"),
         }
     }
 
@@ -117,7 +156,23 @@ impl<'a> Inputs<'a> {
     pub(crate) fn text(&self, input: usize) -> &'a TextColumn {
         match &self.registers[self.source(input).register] {
             Column::Text(text) => text,
-            Column::Numbers(_) => unreachable!("kinds were checked when the pipeline was compiled"),
+            _ => unreachable!("kinds were checked when the pipeline was compiled"),
+        }
+    }
+
+    /// The byte strings of an input.
+    pub(crate) fn bytes(&self, input: usize) -> &'a [Option<Bytes>] {
+        match &self.registers[self.source(input).register] {
+            Column::Bytes(values) => values,
+            _ => unreachable!("kinds were checked when the pipeline was compiled"),
+        }
+    }
+
+    /// The tensor of an input.
+    pub(crate) fn tensor(&self, input: usize) -> &'a Tensor {
+        match &self.registers[self.source(input).register] {
+            Column::Tensor(tensor) => tensor,
+            _ => unreachable!("kinds were checked when the pipeline was compiled"),
         }
     }
 
@@ -186,6 +241,7 @@ pub(crate) struct Builder {
     program: Program,
     registers: usize,
     columns: usize,
+    memory: Memory,
 }
 
 impl Builder {
@@ -201,6 +257,12 @@ impl Builder {
     /// Columns that are made so far.
     pub(crate) fn columns(&self) -> usize {
         self.columns
+    }
+
+    /// What its steps make of each row besides columns, and the most that one of them needs while it
+    /// runs.
+    pub(crate) fn memory(&self) -> Memory {
+        self.memory
     }
 
     /// A register that something else than a step fills.
@@ -220,11 +282,8 @@ impl Builder {
     ) -> Result<Vec<Source>, CompileError> {
         let register = self.registers;
         let source = |(column, name)| Source {
-            register,
             column,
-            kind,
-            name,
-            fill: None,
+            ..Source::new(register, kind, name)
         };
         let names = names.into_iter().take(MAX_STEP_COLUMNS + 1);
         let made: Vec<Source> = names.enumerate().map(source).collect();
@@ -236,13 +295,39 @@ impl Builder {
             );
             return Err(CompileError::new(problem));
         }
+        self.add(op, sources);
+        Ok(made)
+    }
+
+    #[allow(dead_code)]
+    /// Adds a step that makes a tensor. `name` is the field that it is made of.
+    pub(crate) fn push_tensor(
+        &mut self,
+        op: impl Op + 'static,
+        sources: Vec<Source>,
+        element: Element,
+        name: Arc<str>,
+        memory: Memory,
+    ) -> Source {
+        self.memory.row = self.memory.row.saturating_add(memory.row);
+        self.memory.scratch = self.memory.scratch.max(memory.scratch);
+        self.columns += 1;
+        let register = self.add(op, sources);
+        Source {
+            element: Some(Arc::new(element)),
+            ..Source::new(register, Kind::Tensor, name)
+        }
+    }
+
+    fn add(&mut self, op: impl Op + 'static, sources: Vec<Source>) -> usize {
+        let register = self.registers;
         self.registers += 1;
         self.program.instructions.push(Instruction {
             op: Box::new(op),
             sources,
             register,
         });
-        Ok(made)
+        register
     }
 
     /// The steps so far; the registers stay taken.

@@ -1,5 +1,8 @@
 //! Columns of values, a row for each record.
 
+use bytes::Bytes;
+use tidegate_core::Tensor;
+
 /// Rows as columns. Every column has as many values as there are rows.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
@@ -32,6 +35,10 @@ pub enum Column {
     Numbers(Vec<f64>),
     /// Texts.
     Text(TextColumn),
+    /// Byte strings; `None` is a missing one.
+    Bytes(Vec<Option<Bytes>>),
+    /// A tensor with an entry of axis 0 for each row.
+    Tensor(Tensor),
 }
 
 impl Column {
@@ -39,6 +46,29 @@ impl Column {
         match self {
             Self::Numbers(numbers) => size_of_val(numbers.as_slice()),
             Self::Text(text) => text.bytes(),
+            Self::Bytes(values) => values.iter().flatten().map(Bytes::len).sum(),
+            Self::Tensor(tensor) => tensor.byte_len(),
+        }
+    }
+
+    /// The number of values: of rows, in a column that stands alone.
+    #[allow(clippy::len_without_is_empty)] // A request has at least one row.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Numbers(numbers) => numbers.len(),
+            Self::Text(texts) => texts.len(),
+            Self::Bytes(values) => values.len(),
+            Self::Tensor(tensor) => tensor.rows(),
+        }
+    }
+
+    /// Whether the value of a row is missing, in a column that stands alone.
+    pub(crate) fn is_missing(&self, row: usize) -> bool {
+        match self {
+            Self::Numbers(numbers) => numbers[row].is_nan(),
+            Self::Text(texts) => texts.get(row).is_none(),
+            Self::Bytes(values) => values[row].is_none(),
+            Self::Tensor(_) => false,
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Columns as tensors, and tensors as columns.
 
+use std::sync::Arc;
+
 use tidegate_core::{
     DataType, Dim, Shape, StringArrayBuilder, Tensor, TensorSpec, TensorView, bf16, f16,
     with_element,
 };
 
-use crate::program::{Inputs, Kind, Source};
+use crate::program::{Element, Inputs, Kind, Source};
 use crate::{Column, PipelineError, Reason, RowError, TextColumn};
 
 /// The columns that an input of the engine takes.
@@ -13,9 +15,19 @@ use crate::{Column, PipelineError, Reason, RowError, TextColumn};
 pub(crate) struct EngineInput {
     pub(crate) name: String,
     pub(crate) datatype: DataType,
-    /// Whether it has an axis of columns, behind that of rows.
-    pub(crate) has_columns: bool,
+    pub(crate) form: InputForm,
     pub(crate) sources: Vec<Source>,
+}
+
+/// How an input of the engine is made of columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InputForm {
+    /// A value for each row.
+    Values,
+    /// An axis of columns behind that of rows.
+    Columns,
+    /// A tensor as it is.
+    Tensor,
 }
 
 impl EngineInput {
@@ -23,7 +35,11 @@ impl EngineInput {
     pub(crate) fn tensor(&self, registers: &[Column], rows: usize) -> Result<Tensor, RowError> {
         let inputs = Inputs::new(registers, &self.sources, rows);
         let extents = [rows, self.sources.len()];
-        let rank = if self.has_columns { 2 } else { 1 };
+        let rank = match self.form {
+            InputForm::Values => 1,
+            InputForm::Columns => 2,
+            InputForm::Tensor => return Ok(inputs.tensor(0).clone()),
+        };
         let shape = Shape::new(&extents[..rank]).expect("registers of this size fit in memory");
         let tensor = match self.datatype {
             DataType::Bytes => return texts(&inputs, shape),
@@ -185,9 +201,12 @@ fn texts(inputs: &Inputs<'_>, shape: Shape) -> Result<Tensor, RowError> {
 #[derive(Clone, Debug)]
 pub(crate) struct EngineOutput {
     pub(crate) name: String,
+    /// A tensor, if the model does not say how many columns it has, or if it has more than two axes.
     pub(crate) kind: Kind,
-    /// How many columns it has, if the model says so.
-    pub(crate) width: Option<usize>,
+    /// How many columns it has; 1 for a tensor.
+    pub(crate) width: usize,
+    /// What a row of a tensor is.
+    pub(crate) element: Option<Arc<Element>>,
 }
 
 impl EngineOutput {
@@ -200,17 +219,33 @@ impl EngineOutput {
             _ => Kind::Integer,
         };
         let width = spec.dims.as_deref().and_then(columns);
+        // Texts of several columns would need as many registers.
+        if let Some(width) = width.filter(|width| kind != Kind::Text || *width == 1) {
+            return Self {
+                name: spec.name.clone(),
+                kind,
+                width,
+                element: None,
+            };
+        }
+        let dims = spec.dims.as_deref().and_then(<[Dim]>::split_first);
         Self {
             name: spec.name.clone(),
-            kind,
-            // Texts of several columns would need as many registers.
-            width: width.filter(|width| kind != Kind::Text || *width == 1),
+            kind: Kind::Tensor,
+            width: 1,
+            element: Some(Arc::new(Element {
+                datatype: spec.datatype,
+                dims: dims.map(|(_, row)| row.to_vec()),
+            })),
         }
     }
 
     /// The columns of a tensor.
     pub(crate) fn column(&self, tensor: &Tensor, rows: usize) -> Result<Column, PipelineError> {
-        let width = self.width.unwrap_or(0);
+        if let Some(element) = &self.element {
+            return self.tensor_column(element, tensor, rows);
+        }
+        let width = self.width;
         let found = tensor.shape().element_count();
         if tensor.rows() != rows || found != rows * width {
             let (name, shape) = (&self.name, tensor.shape());
@@ -239,6 +274,30 @@ impl EngineOutput {
         }
     }
 
+    fn tensor_column(
+        &self,
+        element: &Element,
+        tensor: &Tensor,
+        rows: usize,
+    ) -> Result<Column, PipelineError> {
+        let (shape, datatype) = (tensor.shape(), tensor.datatype());
+        let has_rows = shape.first() == Some(&rows);
+        let fits = element.dims.as_ref().is_none_or(|dims| {
+            let pairs = dims.iter().zip(shape.iter().skip(1));
+            dims.len() + 1 == shape.len()
+                && pairs.into_iter().all(|(dim, extent)| dim.accepts(*extent))
+        });
+        if has_rows && fits && datatype == element.datatype {
+            return Ok(Column::Tensor(tensor.clone()));
+        }
+        let name = &self.name;
+        let problem = format!(
+            "output \"{name}\" of the model is {datatype} of the shape {shape}, which does not fit \
+             its signature and {rows} rows"
+        );
+        Err(PipelineError::Output(problem))
+    }
+
     fn text<'a>(&self, text: &'a [u8]) -> Result<&'a str, PipelineError> {
         std::str::from_utf8(text).map_err(|_| {
             let problem = format!("output \"{}\" of the model is not UTF-8", self.name);
@@ -258,13 +317,13 @@ impl EngineOutput {
     }
 }
 
-/// The number of elements that each row has.
+/// The number of columns of a vector or a matrix of rows.
 fn columns(dims: &[Dim]) -> Option<usize> {
-    let (_, others) = dims.split_first()?;
-    others.iter().try_fold(1usize, |count, dim| match dim {
-        Dim::Fixed(extent) => count.checked_mul(*extent),
-        Dim::Any => None,
-    })
+    match dims {
+        [_] => Some(1),
+        [_, Dim::Fixed(columns)] => Some(*columns),
+        _ => None,
+    }
 }
 
 fn by_columns(numbers: &[f64], rows: usize, width: usize) -> Vec<f64> {

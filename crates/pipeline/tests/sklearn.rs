@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use serde::Deserialize;
-use tidegate_core::{DataType, Dim, Manifest, Signature, TensorSpec};
-use tidegate_pipeline::Pipeline;
+use tidegate_core::{DataType, Dim, Manifest, PipelineSpec, Signature, TensorSpec};
+use tidegate_pipeline::{BundleFiles, Pipeline};
 
 /// How far results may be from scikit-learn's, absolutely and as a share.
 const TOLERANCE: f64 = 1e-6;
@@ -40,9 +40,18 @@ fn case(name: &str) -> (Case, Pipeline) {
             optional: false,
         }],
     };
-    let state = case.state.as_deref().map(str::as_bytes);
-    let pipeline = Pipeline::compile(&manifest.pipeline.unwrap(), state, &signature).unwrap();
+    let (spec, files) = with_state(manifest, case.state.as_deref());
+    let pipeline = Pipeline::compile(&spec, &files, &signature).unwrap();
     (case, pipeline)
+}
+
+/// The pipeline with its state file.
+fn with_state(manifest: Manifest, state: Option<&str>) -> (PipelineSpec, BundleFiles) {
+    let mut spec = manifest.pipeline.unwrap();
+    let name = "state.json";
+    spec.state = state.map(|_| name.to_owned());
+    let files = state.map(|state| (name.to_owned(), state.as_bytes().to_vec()));
+    (spec, files.into_iter().collect())
 }
 
 fn results(pipeline: &Pipeline, body: &str) -> Vec<f64> {
@@ -130,13 +139,10 @@ fn a_state_file_whose_examples_come_out_differently_is_refused() {
         inputs: Vec::new(),
         outputs: Vec::new(),
     };
-    let error = Pipeline::compile(
-        &manifest.pipeline.unwrap(),
-        Some(changed.as_bytes()),
-        &signature,
-    )
-    .unwrap_err()
-    .to_string();
+    let (spec, files) = with_state(manifest, Some(&changed));
+    let error = Pipeline::compile(&spec, &files, &signature)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("the library made"), "{error}");
     assert!(error.contains("transformer \"columns\""), "{error}");
 }

@@ -20,6 +20,8 @@ macro_rules! steps {
 mod score_step;
 mod step;
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +57,18 @@ pub struct PipelineSpec {
     pub after: Vec<StepSpec>,
     /// The fields of the answer; the outputs of the engine if there are none.
     pub response: Vec<ResponseFieldSpec>,
+}
+
+impl PipelineSpec {
+    /// The files of the bundle that it reads, each once.
+    pub fn files(&self) -> BTreeSet<&str> {
+        let steps = self.before.iter().chain(&self.after);
+        self.state
+            .as_deref()
+            .into_iter()
+            .chain(steps.filter_map(StepSpec::file))
+            .collect()
+    }
 }
 
 /// What happens to a value that breaks a rule of its field.
@@ -135,6 +149,8 @@ pub enum FieldType {
     Boolean,
     /// A date or a time, as ISO 8601 writes it; without a zone it is in UTC.
     Time,
+    /// Any bytes, such as an image: in JSON as base64, alone or as `{"b64": "…"}`.
+    Bytes,
 }
 
 impl FieldType {
@@ -146,6 +162,7 @@ impl FieldType {
             Self::String => "string",
             Self::Boolean => "boolean",
             Self::Time => "time",
+            Self::Bytes => "bytes",
         }
     }
 }

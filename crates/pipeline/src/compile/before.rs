@@ -75,7 +75,8 @@ impl<'a> Compiler<'a> {
         let to = Kind::from(step.to);
         let made = match (source.kind, step.to) {
             (from, _) if from == to => vec![source],
-            (Kind::Time, _) | (_, FieldType::Time) => {
+            (Kind::Time | Kind::Bytes | Kind::Tensor, _)
+            | (_, FieldType::Time | FieldType::Bytes) => {
                 let (from, to) = (source.kind.name(), step.to.name());
                 let problem = format!("a column of type {from} cannot become {to}");
                 return Err(CompileError::new(problem));

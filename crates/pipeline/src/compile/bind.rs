@@ -6,7 +6,7 @@ use super::names::Names;
 use crate::answer::ResponseField;
 use crate::error::{CompileError, listed};
 use crate::program::{Kind, Source};
-use crate::tensors::EngineInput;
+use crate::tensors::{EngineInput, InputForm};
 
 /// The columns that each input of the model takes.
 pub(super) fn inputs(
@@ -60,12 +60,21 @@ fn bind(
     for column in columns {
         sources.extend(names.find(column)?);
     }
+    if let Some(tensor) = sources.iter().find(|source| source.kind == Kind::Tensor) {
+        check_tensor(input, tensor, sources.len())?;
+        return Ok(EngineInput {
+            name: input.name.clone(),
+            datatype: input.datatype,
+            form: InputForm::Tensor,
+            sources,
+        });
+    }
     check_kinds(input.datatype, &sources)?;
     let width = sources.len();
-    let rank = match input.dims.as_deref() {
-        None | Some([Dim::Any, Dim::Any]) => 2,
-        Some([Dim::Any, Dim::Fixed(wanted)]) if *wanted == width => 2,
-        Some([Dim::Any]) if width == 1 => 1,
+    let form = match input.dims.as_deref() {
+        None | Some([Dim::Any, Dim::Any]) => InputForm::Columns,
+        Some([Dim::Any, Dim::Fixed(wanted)]) if *wanted == width => InputForm::Columns,
+        Some([Dim::Any]) if width == 1 => InputForm::Values,
         Some(_) => {
             let shape = input.wire_shape();
             let problem = format!("it has the shape {shape:?}, and there are {width} columns");
@@ -75,9 +84,48 @@ fn bind(
     Ok(EngineInput {
         name: input.name.clone(),
         datatype: input.datatype,
-        has_columns: rank == 2,
+        form,
         sources,
     })
+}
+
+/// Refuses a tensor that an input cannot take. Extents that only a request tells are checked with it.
+fn check_tensor(input: &TensorSpec, source: &Source, count: usize) -> Result<(), CompileError> {
+    let name = &source.name;
+    let Some(element) = source.element.as_deref().filter(|_| count == 1) else {
+        let problem = format!("the tensor \"{name}\" must be its only column");
+        return Err(CompileError::new(problem));
+    };
+    if element.datatype != input.datatype {
+        let (wanted, found) = (input.datatype, element.datatype);
+        let problem = format!("it takes {wanted}, and the tensor \"{name}\" has {found}");
+        return Err(CompileError::new(problem));
+    }
+    let (Some(wanted), Some(dims)) = (&input.dims, &element.dims) else {
+        return Ok(());
+    };
+    let fits = match wanted.split_first() {
+        Some((Dim::Any, wanted)) if wanted.len() == dims.len() => wanted
+            .iter()
+            .zip(dims)
+            .all(|(wanted, dim)| fits(wanted, dim)),
+        _ => false,
+    };
+    if fits {
+        return Ok(());
+    }
+    let shape = input.wire_shape();
+    let dims: Vec<i64> = dims.iter().map(|dim| dim.to_wire()).collect();
+    let problem =
+        format!("it has the shape {shape:?}, and a row of the tensor \"{name}\" has {dims:?}");
+    Err(CompileError::new(problem))
+}
+
+fn fits(wanted: &Dim, dim: &Dim) -> bool {
+    match (wanted, dim) {
+        (Dim::Fixed(wanted), Dim::Fixed(found)) => wanted == found,
+        _ => true,
+    }
 }
 
 fn check_kinds(datatype: DataType, sources: &[Source]) -> Result<(), CompileError> {
@@ -85,7 +133,7 @@ fn check_kinds(datatype: DataType, sources: &[Source]) -> Result<(), CompileErro
     for source in sources {
         let fits = match source.kind {
             Kind::Text => wants_text,
-            Kind::Time => false,
+            Kind::Time | Kind::Bytes | Kind::Tensor => false,
             _ => !wants_text,
         };
         if !fits {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{lower, source};
+use super::lower;
 use crate::error::CompileError;
-use crate::program::{Builder, Inputs, Kind};
+use crate::program::{Builder, Inputs, Kind, Source};
 use crate::state::Transformer;
 use crate::{Column, TextColumn};
 
@@ -25,7 +25,7 @@ pub(super) fn check(transformer: &Transformer) -> Result<(), CompileError> {
         let kind = Kind::from(input.field_type);
         let name: Arc<str> = input.name.as_str().into();
         registers.push(column(transformer, at, kind)?);
-        sources.push(source(at, 0, kind, name));
+        sources.push(Source::new(at, kind, name));
     }
     let mut builder = Builder::after(registers.len());
     let made = lower::node(&mut builder, &transformer.node, sources)?;

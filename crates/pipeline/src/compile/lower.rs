@@ -290,8 +290,12 @@ fn hash(
     if buckets == 0 {
         return Err(CompileError::new("it has no columns to hash into"));
     }
-    if let Some(time) = sources.iter().find(|source| source.kind == Kind::Time) {
-        let problem = format!("\"{}\" is a time, which cannot be hashed", time.name);
+    let other = sources
+        .iter()
+        .find(|source| !source.kind.is_number() && source.kind != Kind::Text);
+    if let Some(other) = other {
+        let (name, kind) = (&other.name, other.kind.name());
+        let problem = format!("\"{name}\" is of type {kind}, which cannot be hashed");
         return Err(CompileError::new(problem));
     }
     let op = FeatureHash {

@@ -87,13 +87,6 @@ impl Names {
             return Err(CompileError::new(problem));
         };
         self.definitions[named.definition].is_used = true;
-        if named.sources.is_empty() {
-            let problem = format!(
-                "the model does not say how many columns \"{name}\" has; declare its shape in \
-                 [[signature.outputs]]"
-            );
-            return Err(CompileError::new(problem));
-        }
         Ok(named.sources.clone())
     }
 
@@ -157,6 +150,14 @@ impl Names {
 pub(crate) fn check_numbers(sources: &[Source]) -> Result<(), CompileError> {
     match sources.iter().find(|source| !source.kind.is_number()) {
         None => Ok(()),
+        Some(source) if source.kind == Kind::Tensor => {
+            let name = &source.name;
+            let problem = format!(
+                "\"{name}\" is a tensor, the step takes columns; if it is an output of the model \
+                 with a fixed number of columns, declare its shape in [[signature.outputs]]"
+            );
+            Err(CompileError::new(problem))
+        }
         Some(source) => {
             let (name, kind) = (&source.name, source.kind.name());
             let problem = format!("\"{name}\" is of type {kind}, the step takes numbers");

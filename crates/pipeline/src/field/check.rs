@@ -24,6 +24,7 @@ impl Field {
         match column {
             Column::Numbers(numbers) => self.check_range(place, numbers, violations),
             Column::Text(texts) => self.check_text(place, texts, violations),
+            Column::Bytes(_) | Column::Tensor(_) => Ok(()),
         }
     }
 
@@ -33,20 +34,9 @@ impl Field {
         column: &Column,
         violations: &mut Violations<'_>,
     ) -> Result<(), PipelineError> {
-        match column {
-            Column::Numbers(numbers) => {
-                for (row, number) in numbers.iter().enumerate() {
-                    if number.is_nan() && !violations.has(row, place) {
-                        violations.add(self, place, row, Reason::Required, missing)?;
-                    }
-                }
-            }
-            Column::Text(texts) => {
-                for (row, text) in texts.iter().enumerate() {
-                    if text.is_none() && !violations.has(row, place) {
-                        violations.add(self, place, row, Reason::Required, missing)?;
-                    }
-                }
+        for row in 0..column.len() {
+            if column.is_missing(row) && !violations.has(row, place) {
+                violations.add(self, place, row, Reason::Required, missing)?;
             }
         }
         Ok(())
@@ -92,6 +82,7 @@ impl Field {
                 let value = match column {
                     Column::Numbers(numbers) => numbers[row].to_string(),
                     Column::Text(texts) => shown(texts.get(row).unwrap_or_default()),
+                    Column::Bytes(_) | Column::Tensor(_) => String::new(),
                 };
                 format!("is {value}, which is none of its categories")
             })?;
@@ -101,17 +92,8 @@ impl Field {
 
     /// The rows whose values are there and none of the categories.
     fn outside(&self, categories: &Categories, column: &Column) -> Vec<usize> {
-        let source = Source {
-            register: 0,
-            column: 0,
-            kind: self.kind,
-            name: self.name.clone(),
-            fill: None,
-        };
-        let rows = match column {
-            Column::Numbers(numbers) => numbers.len(),
-            Column::Text(texts) => texts.len(),
-        };
+        let source = Source::new(0, self.kind, self.name.clone());
+        let rows = column.len();
         let (registers, sources) = (std::slice::from_ref(column), [source]);
         let inputs = Inputs::new(registers, &sources, rows);
         categories.outside(&inputs, self.kind == Kind::Text)

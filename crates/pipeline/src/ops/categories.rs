@@ -3,6 +3,7 @@
 use hashbrown::HashMap;
 use tidegate_core::Category;
 
+use crate::compile::check_numbers;
 use crate::error::{CompileError, shown};
 use crate::program::{Inputs, Kind, Source};
 
@@ -30,6 +31,9 @@ impl Categories {
         categories: &[Option<Category>],
         source: &Source,
     ) -> Result<Self, CompileError> {
+        if source.kind != Kind::Text && source.kind != Kind::Time {
+            check_numbers(std::slice::from_ref(source))?;
+        }
         let missing = categories.iter().position(Option::is_none);
         let index = if source.kind == Kind::Text {
             Index::texts(categories, source)?

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use jiter::{Jiter, JiterError, Peek};
 use tidegate_core::UnknownFields;
 
@@ -36,6 +38,7 @@ impl<'a, 'v> Reader<'a, 'v> {
     ) -> Self {
         let columns = fields.iter().map(|field| match field.kind {
             Kind::Text => Column::Text(TextColumn::default()),
+            Kind::Bytes => Column::Bytes(Vec::new()),
             _ => Column::Numbers(Vec::new()),
         });
         Self {
@@ -113,7 +116,7 @@ impl<'a, 'v> Reader<'a, 'v> {
     }
 
     fn check_once(&self, place: usize, row: usize) -> Result<(), PipelineError> {
-        if length(&self.columns[place]) <= row {
+        if self.columns[place].len() <= row {
             return Ok(());
         }
         let name = &self.fields.get(place).name;
@@ -164,7 +167,7 @@ impl<'a, 'v> Reader<'a, 'v> {
     }
 
     fn check_rows(&self, place: usize, rows: &mut Option<usize>) -> Result<(), PipelineError> {
-        let found = length(&self.columns[place]);
+        let found = self.columns[place].len();
         let wanted = *rows.get_or_insert(found);
         if found == wanted {
             return Ok(());
@@ -193,6 +196,8 @@ impl<'a, 'v> Reader<'a, 'v> {
             Kind::Number | Kind::Integer if peek.is_num() => self.number(field, place, row, peek),
             Kind::Text if peek == Peek::String => self.text(field, place, row),
             Kind::Time if peek == Peek::String => self.time(field, place, row),
+            Kind::Bytes if peek == Peek::String => self.base64(field, place, row),
+            Kind::Bytes if peek == Peek::Object => self.wrapped_base64(field, place, row),
             Kind::Boolean if matches!(peek, Peek::True | Peek::False) => {
                 let value = self.json.known_bool(peek);
                 let value = value.map_err(|error| self.in_field(field, row, &error))?;
@@ -246,6 +251,52 @@ impl<'a, 'v> Reader<'a, 'v> {
             column.push(Some(text));
         }
         Ok(())
+    }
+
+    /// `{"b64": "…"}`, as TensorFlow Serving writes bytes.
+    fn wrapped_base64(
+        &mut self,
+        field: &Field,
+        place: usize,
+        row: usize,
+    ) -> Result<(), PipelineError> {
+        let key = match self.json.known_object() {
+            Ok(key) => key == Some("b64"),
+            Err(error) => return Err(in_field(self.body, field, row, &error)),
+        };
+        let form = || {
+            let name = &field.name;
+            let problem = format!("row {row}: field \"{name}\" must be {{\"b64\": \"…\"}}");
+            PipelineError::Form(problem)
+        };
+        if !key || self.json.peek().ok() != Some(Peek::String) {
+            return Err(form());
+        }
+        self.base64(field, place, row)?;
+        match self.json.next_key() {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => Err(form()),
+            Err(error) => Err(in_field(self.body, field, row, &error)),
+        }
+    }
+
+    fn base64(&mut self, field: &Field, place: usize, row: usize) -> Result<(), PipelineError> {
+        let text = match self.json.known_str() {
+            Ok(text) => text,
+            Err(error) => return Err(in_field(self.body, field, row, &error)),
+        };
+        match BASE64_STANDARD.decode(text) {
+            Ok(value) => {
+                if let Column::Bytes(values) = &mut self.columns[place] {
+                    values.push(Some(value.into()));
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let problem = || format!("is not base64: {error}");
+                self.unreadable(field, place, row, Reason::Type, problem)
+            }
+        }
     }
 
     fn time(&mut self, field: &Field, place: usize, row: usize) -> Result<(), PipelineError> {
@@ -353,16 +404,9 @@ fn unknown_field(name: &str, fields: &Fields, row: usize) -> PipelineError {
     })
 }
 
-fn length(column: &Column) -> usize {
-    match column {
-        Column::Numbers(numbers) => numbers.len(),
-        Column::Text(texts) => texts.len(),
-    }
-}
-
 /// Adds missing values up to a number of rows.
 fn fill(column: &mut Column, rows: usize) {
-    while length(column) < rows {
+    while column.len() < rows {
         push_missing(column);
     }
 }
@@ -371,6 +415,8 @@ fn push_missing(column: &mut Column) {
     match column {
         Column::Numbers(numbers) => numbers.push(f64::NAN),
         Column::Text(texts) => texts.push(None),
+        Column::Bytes(values) => values.push(None),
+        Column::Tensor(_) => unreachable!("no field is a tensor"),
     }
 }
 

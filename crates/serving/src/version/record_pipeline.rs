@@ -3,16 +3,16 @@
 use std::path::Path;
 
 use tidegate_core::{Dim, Manifest, Signature, TensorSpec};
-use tidegate_pipeline::Pipeline;
+use tidegate_pipeline::{BundleFiles, Pipeline};
 use tracing::warn;
 
 use super::{Version, VersionPlan};
 use crate::{RequestedOutput, check, source};
 
-/// Larger files of fitted state are not read, in bytes.
-const MAX_STATE_BYTES: u64 = 64 << 20;
+/// Larger files of a pipeline are not read, in bytes.
+const MAX_FILE_BYTES: u64 = 64 << 20;
 
-/// The pipeline of a version, held against its state file and the signature of its artifact; `None`
+/// The pipeline of a version, held against its files and the signature of its artifact; `None`
 /// if its manifest has none.
 ///
 /// # Errors
@@ -21,13 +21,14 @@ pub fn compile(plan: &VersionPlan, signature: &Signature) -> Result<Option<Pipel
     let Some(spec) = &plan.manifest.pipeline else {
         return Ok(None);
     };
-    let state = match &spec.state {
-        Some(file) => Some(read_state(&check::folder(plan), file)?),
-        None => None,
-    };
+    let folder = check::folder(plan);
+    let mut files = BundleFiles::new();
+    for file in spec.files() {
+        files.insert(file.to_owned(), read_file(&folder, file)?);
+    }
     let signature = narrowed(signature, &plan.manifest);
     let pipeline =
-        Pipeline::compile(spec, state.as_deref(), &signature).map_err(|error| error.to_string())?;
+        Pipeline::compile(spec, &files, &signature).map_err(|error| error.to_string())?;
     if !pipeline.unused().is_empty() {
         let unused = pipeline.unused().join(", ");
         warn!(
@@ -54,14 +55,14 @@ impl Version {
     }
 }
 
-fn read_state(folder: &Path, file: &str) -> Result<Vec<u8>, String> {
+fn read_file(folder: &Path, file: &str) -> Result<Vec<u8>, String> {
     let path = source::inside(folder, file).map_err(|error| error.to_string())?;
     let length = std::fs::metadata(&path)
         .map_err(|error| error.to_string())?
         .len();
-    if length > MAX_STATE_BYTES {
+    if length > MAX_FILE_BYTES {
         return Err(format!(
-            "{file} has {length} bytes, at most {MAX_STATE_BYTES} are read"
+            "{file} has {length} bytes, at most {MAX_FILE_BYTES} are read"
         ));
     }
     std::fs::read(&path).map_err(|error| format!("{file}: {error}"))

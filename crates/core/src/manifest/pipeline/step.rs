@@ -65,6 +65,13 @@ pub enum StepSpec {
     Calibrate(CalibrateStep),
 }
 
+impl StepSpec {
+    /// The file of the bundle that it reads, besides the state file.
+    pub fn file(&self) -> Option<&str> {
+        None
+    }
+}
+
 steps! {
     /// A transformer of the state file.
     FittedStep {
