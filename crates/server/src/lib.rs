@@ -53,6 +53,7 @@ mod fallback_headers;
 mod front_end;
 #[doc(hidden)]
 pub mod fuzzing;
+mod gateway_headers;
 mod gpu;
 mod group_notes;
 mod grpc;

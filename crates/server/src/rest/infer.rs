@@ -25,12 +25,12 @@ use crate::codec::{
     INLINE_BYTES, SMALL_OUTPUTS_BYTES, decoded_bytes_at_most, encoded_bytes, run_codec,
 };
 use crate::front_end::FrontEnd;
+use crate::gateway_headers::GatewayHeaders;
 use crate::json::{DecodedRequest, decode_infer, encode_infer};
 use crate::request_memory;
 use crate::rest::openapi::{InferRequestBody, InferResponseBody};
 use crate::shared_memory::{SharedMemory, SharedPart};
 use crate::traces::TraceHeader;
-use crate::{cache_headers, fallback_headers, limit_headers};
 
 /// The length of the JSON in a body that has binary data behind it.
 const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -282,8 +282,7 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
         mut response: InferResponse,
     ) -> Result<Encoded<Response>, InferError> {
         let mut memory = std::mem::take(&mut response.memory);
-        let (limits, cache) = (response.limits.take(), response.cache);
-        let fallback = response.fallback.clone();
+        let gateway = GatewayHeaders::take(&mut response);
         let max_bytes = self.front_end.config.max_answer_bytes;
         let (body, json_bytes) = if memory.bytes() <= SMALL_OUTPUTS_BYTES {
             self.form.encode(response, max_bytes)?
@@ -305,15 +304,7 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
             memory,
         )
         .await?;
-        if let Some(cache) = cache {
-            cache_headers::insert(encoded.answer.headers_mut(), cache);
-        }
-        if let Some(fallback) = fallback {
-            fallback_headers::insert(encoded.answer.headers_mut(), &fallback);
-        }
-        if let Some(limits) = limits {
-            limit_headers::insert(encoded.answer.headers_mut(), &limits);
-        }
+        gateway.insert(encoded.answer.headers_mut());
         if let Some(json_bytes) = json_bytes {
             let headers = encoded.answer.headers_mut();
             headers.insert(HEADER_LENGTH, HeaderValue::from(json_bytes));

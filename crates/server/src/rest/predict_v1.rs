@@ -9,12 +9,13 @@ use axum::response::Response;
 use axum::{Extension, Json};
 use bytes::Bytes;
 use http::HeaderMap;
+use jiter::{Jiter, Peek};
 use serde::Serialize;
 use tidegate_core::Signature;
 use tidegate_gateway::{ClientCertificate, Credentials};
 use tidegate_serving::{
-    Encoded, ErrorCode, Exchange, InferError, InferRequest, InferResponse, Received, RequestTrace,
-    Target, Version, Via,
+    Encoded, ErrorCode, Exchange, InferError, InferRequest, InferResponse, MemoryReservation,
+    Received, RequestTrace, Target, Version, Via,
 };
 use utoipa::ToSchema;
 
@@ -24,11 +25,14 @@ use super::health::{ModelReadiness, NotReady};
 use super::infer::{header_deadline, respond};
 use super::openapi::{InstancesBody, PredictionsBody};
 use super::path::Path;
+use super::records::{AnswerStyle, RecordRun};
+use crate::ServerConfig;
 use crate::codec::{INLINE_BYTES, decoded_bytes_at_most, encoded_bytes, run_codec};
 use crate::front_end::FrontEnd;
+use crate::gateway_headers::GatewayHeaders;
 use crate::json::{decode_instances, encode_predictions};
+use crate::request_memory;
 use crate::traces::TraceHeader;
-use crate::{cache_headers, fallback_headers, limit_headers, request_memory};
 
 /// The models that answer.
 #[derive(Serialize, ToSchema)]
@@ -82,6 +86,7 @@ pub(crate) async fn predict(
         has_verb: verb.is_some(),
         body: Some(body),
         received: None,
+        records: RecordRun::default(),
         trace,
     };
     let answer = front_end.serving.answer(exchange).await;
@@ -97,8 +102,10 @@ struct PredictExchange<'a> {
     has_verb: bool,
     /// Taken when it is read.
     body: Option<Body>,
-    /// The body, until it is decoded: instances have no types of their own.
+    /// The body, until it is decoded: instances have no types of their own. Records stay: each version
+    /// that may answer reads them by its own pipeline.
     received: Option<Bytes>,
+    records: RecordRun,
     trace: Option<Box<RequestTrace>>,
 }
 
@@ -151,8 +158,23 @@ impl Exchange for PredictExchange<'_> {
         &mut self,
         received: &mut Received,
         signature: &Signature,
-        _version: Option<&Arc<Version>>,
+        version: Option<&Arc<Version>>,
     ) -> Result<(), InferError> {
+        if self.records.has_begun() && version.is_none() {
+            // An answer of the configuration goes through the pipeline of the version that has failed.
+            return Ok(());
+        }
+        if let (Some(version), Some(body)) = (version, &self.received)
+            && let Some(pipeline) = version.pipeline()
+            && has_records(body)
+        {
+            return self.records.before(pipeline, body, received, version).await;
+        }
+        if self.records.has_begun() {
+            // This version takes tensors.
+            self.records = RecordRun::default();
+            received.request.outputs = Vec::new();
+        }
         // It stays until it is decoded: a fallback tries again what failed for want of memory.
         let Some(body) = self.received.clone() else {
             return Ok(());
@@ -181,11 +203,19 @@ impl Exchange for PredictExchange<'_> {
         mut response: InferResponse,
     ) -> Result<Encoded<Response>, InferError> {
         let mut memory = std::mem::take(&mut response.memory);
-        let (limits, cache) = (response.limits.take(), response.cache);
-        let fallback = response.fallback.take();
+        let gateway = GatewayHeaders::take(&mut response);
+        let (headers, config) = (self.credentials.headers(), &self.front_end.config);
+        let max_bytes = config.max_answer_bytes;
+        if self.records.has_begun() {
+            let style = AnswerStyle::Plain;
+            let body = self
+                .records
+                .after(response, style, max_bytes, &mut memory)
+                .await?;
+            return answer(body, headers, config, gateway, memory).await;
+        }
         let bytes = encoded_bytes(&response, |_| false);
         memory.grow(bytes, ErrorCode::AnswerTooLarge)?;
-        let max_bytes = self.front_end.config.max_answer_bytes;
         let body = if bytes <= INLINE_BYTES {
             encode_predictions(&response, max_bytes)?
         } else {
@@ -194,17 +224,34 @@ impl Exchange for PredictExchange<'_> {
             })
             .await??
         };
-        let (headers, config) = (self.credentials.headers(), &self.front_end.config);
-        let mut encoded = body::encoded(body, "application/json", headers, config, memory).await?;
-        if let Some(cache) = cache {
-            cache_headers::insert(encoded.answer.headers_mut(), cache);
-        }
-        if let Some(fallback) = fallback {
-            fallback_headers::insert(encoded.answer.headers_mut(), &fallback);
-        }
-        if let Some(limits) = limits {
-            limit_headers::insert(encoded.answer.headers_mut(), &limits);
-        }
-        Ok(encoded)
+        answer(body, headers, config, gateway, memory).await
     }
+}
+
+async fn answer(
+    body: Vec<u8>,
+    headers: &HeaderMap,
+    config: &ServerConfig,
+    gateway: GatewayHeaders,
+    memory: MemoryReservation,
+) -> Result<Encoded<Response>, InferError> {
+    let mut encoded = body::encoded(body, "application/json", headers, config, memory).await?;
+    gateway.insert(encoded.answer.headers_mut());
+    Ok(encoded)
+}
+
+/// Whether the first instance is an object: a record, for a version with a pipeline.
+fn has_records(body: &[u8]) -> bool {
+    let mut json = Jiter::new(body);
+    let mut key = json.next_object();
+    while let Ok(Some(name)) = key {
+        if name == "instances" {
+            return json.next_array() == Ok(Some(Peek::Object));
+        }
+        if json.next_skip().is_err() {
+            return false;
+        }
+        key = json.next_key();
+    }
+    false
 }

@@ -1,0 +1,137 @@
+//! Records on their way through a pipeline: the steps before the model, and those after it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidegate_core::Tensor;
+use tidegate_pipeline::{Pipeline, Run};
+use tidegate_serving::{
+    ErrorCode, InferError, InferResponse, MemoryReservation, Received, Version,
+};
+
+use crate::codec::{INLINE_BYTES, run_codec};
+
+/// The pipeline that has read the records last, and what its steps before the model have made.
+#[derive(Default)]
+pub(crate) struct RecordRun(Option<(Arc<Pipeline>, Run)>);
+
+/// The members of an answer besides its predictions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AnswerStyle {
+    /// The model and the version.
+    Named,
+    /// None: KServe v1.
+    Plain,
+}
+
+impl RecordRun {
+    /// Whether a pipeline has read the records.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Reads records, and makes the inputs of the model. Not again if the same pipeline has.
+    pub(crate) async fn before(
+        &mut self,
+        pipeline: &Arc<Pipeline>,
+        body: &Bytes,
+        received: &mut Received,
+        version: &Version,
+    ) -> Result<(), InferError> {
+        if let Some((earlier, _)) = &self.0
+            && Arc::ptr_eq(earlier, pipeline)
+        {
+            return Ok(());
+        }
+        let memory = &mut received.memory;
+        // Before the body is read: a short one can have very many rows of missing values.
+        let bytes = pipeline.bytes_at_most(body);
+        memory.grow(bytes, ErrorCode::BodyTooLarge)?;
+        let mut run = if bytes <= INLINE_BYTES {
+            run_before(pipeline, body)?
+        } else {
+            let (pipeline, body) = (pipeline.clone(), body.clone());
+            run_codec(memory, move || run_before(&pipeline, &body)).await??
+        };
+        received.request.inputs = run.take_inputs();
+        received.request.outputs = version.pipeline_outputs();
+        self.0 = Some((pipeline.clone(), run));
+        Ok(())
+    }
+
+    /// Runs the steps after the model, and writes the answer.
+    pub(crate) async fn after(
+        &mut self,
+        response: InferResponse,
+        style: AnswerStyle,
+        max_bytes: usize,
+        memory: &mut MemoryReservation,
+    ) -> Result<Vec<u8>, InferError> {
+        let (pipeline, run) = self.0.take().ok_or_else(not_loaded)?;
+        // The columns of the request live on: steps after the model can use them.
+        let bytes = run.bytes();
+        memory.grow(bytes, ErrorCode::AnswerTooLarge)?;
+        let body = if bytes <= INLINE_BYTES {
+            encode(&pipeline, response, run, style, max_bytes)?
+        } else {
+            let encode = move || encode(&pipeline, response, run, style, max_bytes);
+            run_codec(memory, encode).await??
+        };
+        memory.resize(body.len(), ErrorCode::AnswerTooLarge)?;
+        Ok(body)
+    }
+}
+
+fn run_before(pipeline: &Pipeline, body: &[u8]) -> Result<Run, InferError> {
+    let records = pipeline.read(body)?;
+    Ok(pipeline.before(records)?)
+}
+
+fn encode(
+    pipeline: &Pipeline,
+    response: InferResponse,
+    run: Run,
+    style: AnswerStyle,
+    max_bytes: usize,
+) -> Result<Vec<u8>, InferError> {
+    let version = &response.version;
+    let outputs = response.outputs.into_iter();
+    let outputs: Vec<(usize, Tensor)> = outputs
+        .map(|output| (output.index, output.tensor))
+        .collect();
+    let answer = pipeline.after(run, &outputs)?;
+    let mut json = Vec::with_capacity(256);
+    json.push(b'{');
+    if style == AnswerStyle::Named {
+        json.extend_from_slice(b"\"model_name\":");
+        push_text(&mut json, version.model());
+        json.extend_from_slice(b",\"model_version\":");
+        push_text(&mut json, version.number());
+        json.push(b',');
+    }
+    json.extend_from_slice(b"\"predictions\":");
+    answer.encode(&mut json);
+    if !answer.flagged().is_empty() {
+        json.extend_from_slice(b",\"flagged\":");
+        answer.encode_flagged(&mut json);
+    }
+    json.push(b'}');
+    if json.len() > max_bytes {
+        let bytes = json.len();
+        let message = format!(
+            "the answer has {bytes} bytes, the maximum is {max_bytes} (server.max_answer_bytes)"
+        );
+        return Err(InferError::new(ErrorCode::AnswerTooLarge, message));
+    }
+    Ok(json)
+}
+
+fn push_text(json: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(json, text).expect("a vector takes all text");
+}
+
+/// No version can read the records.
+pub(crate) fn not_loaded() -> InferError {
+    let message = "no version is loaded whose pipeline could read the records";
+    InferError::new(ErrorCode::NotReady, message)
+}
