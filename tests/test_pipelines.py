@@ -133,6 +133,23 @@ def test_records_and_columns_get_answers_in_their_own_form(serve):
     assert outputs[0]["data"][::3] == by_rows
 
 
+def test_kserve_v1_takes_records_and_rows(serve):
+    server = serve()
+    url = server.url("/v1/models/m:predict")
+
+    def predict(instances):
+        return requests.post(url, json={"instances": instances}, timeout=PATIENCE_S)
+
+    records = [{"age": 40, "country": "FR"}, {"age": 2}]
+    named = ask(server, {"instances": records}).json()
+    assert predict(records).json() == {"predictions": named["predictions"]}
+    # Rows of numbers are inputs of the model, as without a pipeline.
+    rows = predict([[40, 0, 1, 0]])
+    assert rows.status_code == 200 and len(rows.json()["predictions"][0]) > 1, rows.text
+    wrong = predict([{"age": "x"}])
+    assert (wrong.status_code, wrong.json()["code"]) == (400, "invalid_field")
+
+
 def test_each_problem_names_its_row_and_field(serve):
     server = serve()
     assert refused(server, {"instances": [{"age": 1}, {"age": -1}]}) == 'row 1: field "age" is -1, its range is 0 to 130'
