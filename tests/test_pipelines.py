@@ -162,6 +162,23 @@ def test_each_problem_names_its_row_and_field(serve):
     assert "at line 1 column" in refused(server, '{"instances": [{"age": 1}', code="malformed_json")
 
 
+def test_bad_rows_fail_alone_if_asked(serve):
+    server = serve()
+    body = {"instances": [{"age": 1}, {"age": -1}, {"age": 3}]}
+    whole = ask(server, {"instances": [{"age": 1}, {"age": 3}]}).json()["predictions"]
+    answer = ask(server, body, params={"partial": "true"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["predictions"] == [whole[0], None, whole[1]]
+    problem = {"row": 1, "field": "age", "reason": "range", "error": 'row 1: field "age" is -1, its range is 0 to 130'}
+    assert answer.json()["errors"] == [problem]
+    assert ask(server, body, params={"partial": "false"}).status_code == 400
+    assert ask(server, body, params={"partial": "perhaps"}).json()["code"] == "malformed_request"
+    assert ask(server, {"instances": [{"age": -1}]}, params={"partial": "true"}).status_code == 400
+    # Two rows of the good request, and two of the partial one.
+    stats = requests.get(server.url("/v2/models/m/stats"), timeout=PATIENCE_S).json()["model_stats"][0]
+    assert stats["inference_count"] == 4
+
+
 def test_hostile_records_fail_alone(serve):
     server = serve()
     many = ", ".join(f'"f{at}": {at}' for at in range(100_000))

@@ -6,10 +6,11 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use self::nested::push_tensor;
-use crate::Column;
+use crate::partial::PartialRows;
 use crate::program::{Inputs, Kind, Source};
 use crate::records::RecordForm;
 use crate::violations::Flagged;
+use crate::{Column, RowError};
 
 /// One field of the answer.
 #[derive(Debug)]
@@ -56,6 +57,7 @@ pub struct Answer<'p> {
     pub(crate) rows: usize,
     pub(crate) form: RecordForm,
     pub(crate) flagged: Vec<Flagged>,
+    pub(crate) partial: Option<PartialRows>,
 }
 
 impl Answer<'_> {
@@ -117,13 +119,57 @@ impl Answer<'_> {
         json.push(b']');
     }
 
+    /// The rows that have failed alone, in order.
+    pub fn failed(&self) -> impl Iterator<Item = &RowError> {
+        let partial = self.partial.iter();
+        partial.flat_map(|partial| partial.failed.values())
+    }
+
+    /// Writes the list of rows that have failed alone as JSON.
+    pub fn encode_failed(&self, json: &mut Vec<u8>) {
+        json.push(b'[');
+        for (at, error) in self.failed().enumerate() {
+            let comma = if at > 0 { "," } else { "" };
+            json.extend_from_slice(format!("{comma}{{\"row\":{},\"field\":", error.row).as_bytes());
+            push_text(json, &error.field);
+            let reason = error.reason.name();
+            json.extend_from_slice(format!(",\"reason\":\"{reason}\",\"error\":").as_bytes());
+            push_text(json, &error.to_string());
+            json.push(b'}');
+        }
+        json.push(b']');
+    }
+
+    /// For each row of the request, its place among those that are answered.
+    fn places(&self) -> impl Iterator<Item = Option<usize>> + '_ {
+        let total = self
+            .partial
+            .as_ref()
+            .map_or(self.rows, |partial| partial.total);
+        let mut answered = 0;
+        (0..total).map(move |row| {
+            let has_failed = self
+                .partial
+                .as_ref()
+                .is_some_and(|partial| partial.kept.get(answered) != Some(&row));
+            if has_failed {
+                return None;
+            }
+            answered += 1;
+            Some(answered - 1)
+        })
+    }
+
     fn encode_instances(&self, json: &mut Vec<u8>) {
         json.push(b'[');
-        for row in 0..self.rows {
+        for (row, place) in self.places().enumerate() {
             if row > 0 {
                 json.push(b',');
             }
-            self.encode_row(row, json);
+            match place {
+                Some(place) => self.encode_row(place, json),
+                None => json.extend_from_slice(b"null"),
+            }
         }
         json.push(b']');
     }
@@ -136,11 +182,14 @@ impl Answer<'_> {
             }
             json.extend_from_slice(&field.key);
             json.extend_from_slice(b":[");
-            for row in 0..self.rows {
+            for (row, place) in self.places().enumerate() {
                 if row > 0 {
                     json.push(b',');
                 }
-                field.push(json, &self.registers, self.rows, row);
+                match place {
+                    Some(place) => field.push(json, &self.registers, self.rows, place),
+                    None => json.extend_from_slice(b"null"),
+                }
             }
             json.push(b']');
         }

@@ -6,11 +6,12 @@ use tidegate_core::Tensor;
 
 use crate::answer::{Answer, ResponseField};
 use crate::field::Fields;
+use crate::partial::{BadRows, PartialRows};
 use crate::program::{Memory, Program};
 use crate::records::{self, RecordForm, Records};
 use crate::tensors::{EngineInput, EngineOutput};
 use crate::violations::{FieldViolations, Flagged};
-use crate::{Column, PipelineError, Reason};
+use crate::{Column, PipelineError, Reason, RowError, Table};
 
 /// The steps of a version, checked against its model. See the crate's documentation.
 #[derive(Debug)]
@@ -38,6 +39,7 @@ pub struct Run {
     pub(crate) rows: usize,
     pub(crate) form: RecordForm,
     pub(crate) flagged: Vec<Flagged>,
+    pub(crate) partial: Option<PartialRows>,
     inputs: Vec<(String, Tensor)>,
 }
 
@@ -58,6 +60,22 @@ impl Run {
     }
 }
 
+/// What the steps before the engine have made.
+struct Made {
+    registers: Vec<Column>,
+    inputs: Vec<(String, Tensor)>,
+}
+
+fn first_problem(partial: &PartialRows) -> PipelineError {
+    match partial.failed.values().next() {
+        Some(error) => PipelineError::Row(error.clone()),
+        None => PipelineError::Form("the request has no rows".to_owned()),
+    }
+}
+
+/// What a row that fails alone takes: its message, most of the time.
+const FAILED_ROW_BYTES: usize = 512;
+
 /// What a text takes, besides its characters.
 const TEXT_BYTES: usize = 8;
 
@@ -67,7 +85,15 @@ impl Pipeline {
     /// # Errors
     /// [`PipelineError`] names the row and the field, where there is one.
     pub fn read(&self, body: &[u8]) -> Result<Records, PipelineError> {
-        let read = records::read(body, &self.fields, &self.violations);
+        self.read_with(body, BadRows::FailRequest)
+    }
+
+    /// As [`Pipeline::read`]; bad rows may fail alone.
+    ///
+    /// # Errors
+    /// As [`Pipeline::read`] has them.
+    pub fn read_with(&self, body: &[u8], bad_rows: BadRows) -> Result<Records, PipelineError> {
+        let read = records::read(body, &self.fields, &self.violations, bad_rows);
         if let Err(PipelineError::Row(error)) = &read
             && error.reason == Reason::Unknown
         {
@@ -78,10 +104,18 @@ impl Pipeline {
     }
 
     /// What reading a body and running its records takes at most, in bytes.
-    pub fn bytes_at_most(&self, body: &[u8]) -> usize {
+    pub fn bytes_at_most(&self, body: &[u8], bad_rows: BadRows) -> usize {
         let columns = self.columns.saturating_mul(size_of::<f64>() + TEXT_BYTES);
+        let message = match bad_rows {
+            BadRows::FailRequest => 0,
+            BadRows::FailAlone => FAILED_ROW_BYTES,
+        };
         records::rows_at_most(body)
-            .saturating_mul(columns.saturating_add(self.memory.row))
+            .saturating_mul(
+                columns
+                    .saturating_add(self.memory.row)
+                    .saturating_add(message),
+            )
             .saturating_add(self.memory.scratch)
             .saturating_add(body.len())
     }
@@ -91,8 +125,27 @@ impl Pipeline {
     /// # Errors
     /// [`PipelineError::Row`] for a value that a step cannot take.
     pub fn before(&self, records: Records) -> Result<Run, PipelineError> {
-        let rows = records.table.rows;
-        let mut registers = records.table.columns;
+        let mut partial = records.partial;
+        let (rows, made) = match &mut partial {
+            None => (records.table.rows, self.steps_before(records.table)?),
+            Some(partial) => {
+                let made = self.steps_before_good_rows(&records.table, partial)?;
+                (partial.kept.len(), made)
+            }
+        };
+        Ok(Run {
+            registers: made.registers,
+            rows,
+            form: records.form,
+            flagged: records.flagged,
+            partial,
+            inputs: made.inputs,
+        })
+    }
+
+    fn steps_before(&self, table: Table) -> Result<Made, RowError> {
+        let rows = table.rows;
+        let mut registers = table.columns;
         let mut inputs = Vec::with_capacity(self.inputs.len());
         let made = self.before.run(&mut registers, rows);
         let made = made.and_then(|()| {
@@ -102,13 +155,44 @@ impl Pipeline {
             Ok(())
         });
         made.inspect_err(|error| self.violations.count_error(error))?;
-        Ok(Run {
-            registers,
-            rows,
-            form: records.form,
-            flagged: records.flagged,
-            inputs,
-        })
+        Ok(Made { registers, inputs })
+    }
+
+    /// Takes out the rows that a step cannot take: first one after the other, and if there are many,
+    /// each is tried alone.
+    fn steps_before_good_rows(
+        &self,
+        table: &Table,
+        partial: &mut PartialRows,
+    ) -> Result<Made, PipelineError> {
+        const MAX_TRIES: usize = 8;
+        let mut rows: Vec<usize> = (0..table.rows).collect();
+        for _ in 0..MAX_TRIES {
+            if rows.is_empty() {
+                return Err(first_problem(partial));
+            }
+            match self.steps_before(table.select(&rows)) {
+                Ok(made) => return Ok(made),
+                Err(error) => {
+                    rows.remove(error.row);
+                    partial.fail(error);
+                }
+            }
+        }
+        let mut at = 0;
+        while at < rows.len() {
+            match self.steps_before(table.select(&rows[at..=at])) {
+                Ok(_) => at += 1,
+                Err(error) => {
+                    rows.remove(at);
+                    partial.fail(RowError { row: at, ..error });
+                }
+            }
+        }
+        if rows.is_empty() {
+            return Err(first_problem(partial));
+        }
+        Ok(self.steps_before(table.select(&rows))?)
     }
 
     /// The places, in the signature, of the outputs that it takes.
@@ -150,6 +234,7 @@ impl Pipeline {
             rows: run.rows,
             form: run.form,
             flagged: run.flagged,
+            partial: run.partial,
         })
     }
 

@@ -8,6 +8,7 @@ use jiter::{Jiter, JiterError, JiterErrorType};
 use self::reader::Reader;
 pub(crate) use self::violations::Violations;
 use crate::field::Fields;
+use crate::partial::{BadRows, PartialRows};
 use crate::violations::{FieldViolations, Flagged};
 use crate::{PipelineError, Table};
 
@@ -30,6 +31,8 @@ pub struct Records {
     pub form: RecordForm,
     /// Values that broke a rule and are used nevertheless; the first of them, if there are many.
     pub flagged: Vec<Flagged>,
+    /// The rows of the table, where some were taken out.
+    pub(crate) partial: Option<PartialRows>,
 }
 
 /// Reads the body of a request.
@@ -37,8 +40,9 @@ pub(crate) fn read(
     body: &[u8],
     fields: &Fields,
     counts: &FieldViolations,
+    bad_rows: BadRows,
 ) -> Result<Records, PipelineError> {
-    let mut violations = Violations::new(counts);
+    let mut violations = Violations::new(counts, bad_rows);
     let mut reader = Reader::new(body, fields, &mut violations);
     let (form, mut table) = reader.read()?;
     if table.rows == 0 {
@@ -48,10 +52,18 @@ pub(crate) fn read(
     for (place, (field, column)) in fields.iter().zip(&mut table.columns).enumerate() {
         field.check(place, column, &mut violations)?;
     }
+    let (flagged, failed) = violations.into_parts();
+    let partial = failed.map(|failed| PartialRows::new(table.rows, failed));
+    if let Some(partial) = &partial
+        && !partial.failed.is_empty()
+    {
+        table = table.select(&partial.kept);
+    }
     Ok(Records {
         table,
         form,
-        flagged: violations.into_flagged(),
+        flagged,
+        partial,
     })
 }
 

@@ -21,6 +21,15 @@ impl Table {
         &self.columns
     }
 
+    /// Some of its rows, in this order.
+    pub(crate) fn select(&self, rows: &[usize]) -> Self {
+        let columns = self.columns.iter().map(|column| column.select(rows));
+        Self {
+            rows: rows.len(),
+            columns: columns.collect(),
+        }
+    }
+
     /// What its values take, in bytes.
     pub fn bytes(&self) -> usize {
         self.columns.iter().map(Column::bytes).sum()
@@ -59,6 +68,22 @@ impl Column {
             Self::Text(texts) => texts.len(),
             Self::Bytes(values) => values.len(),
             Self::Tensor(tensor) => tensor.rows(),
+        }
+    }
+
+    /// Some rows of a column that stands alone.
+    fn select(&self, rows: &[usize]) -> Self {
+        match self {
+            Self::Numbers(numbers) => Self::Numbers(rows.iter().map(|row| numbers[*row]).collect()),
+            Self::Text(texts) => {
+                let mut selected = TextColumn::with_capacity(rows.len());
+                rows.iter().for_each(|row| selected.push(texts.get(*row)));
+                Self::Text(selected)
+            }
+            Self::Bytes(values) => {
+                Self::Bytes(rows.iter().map(|row| values[*row].clone()).collect())
+            }
+            Self::Tensor(_) => unreachable!("no field is a tensor"),
         }
     }
 

@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 use tidegate_core::{DataType, Dim, PipelineSpec, Shape, Signature, Tensor, TensorSpec};
-use tidegate_pipeline::{BundleFiles, Pipeline, PipelineError, Reason};
+use tidegate_pipeline::{BadRows, BundleFiles, Pipeline, PipelineError, Reason};
 
 const FIELDS: &str = r#"
     fields = [
@@ -289,13 +289,14 @@ fn memory_is_known_before_a_body_is_read() {
         format!(r#"{{"instances":[{rows}]}}"#)
     };
     let (one, many) = (rows(1), rows(1000));
-    let row = pipeline.bytes_at_most(many.as_bytes()) - pipeline.bytes_at_most(one.as_bytes());
+    let row = pipeline.bytes_at_most(many.as_bytes(), BadRows::FailRequest)
+        - pipeline.bytes_at_most(one.as_bytes(), BadRows::FailRequest);
     assert!(row > 999 * 11 * 8, "{row} for 11 columns of 999 rows more");
     let columns = format!(
         r#"{{"columns":{{"amount":[{}]}}}}"#,
         vec!["1"; 1000].join(",")
     );
-    assert!(pipeline.bytes_at_most(columns.as_bytes()) > 1000 * 11 * 8);
+    assert!(pipeline.bytes_at_most(columns.as_bytes(), BadRows::FailRequest) > 1000 * 11 * 8);
 }
 
 #[test]
@@ -506,7 +507,7 @@ proptest! {
         let body = parts.concat();
         if let Ok(records) = pipeline.read(body.as_bytes()) {
             let rows = records.table.rows();
-            prop_assert!(rows > 0 && pipeline.bytes_at_most(body.as_bytes()) >= records.table.bytes());
+            prop_assert!(rows > 0 && pipeline.bytes_at_most(body.as_bytes(), BadRows::FailRequest) >= records.table.bytes());
             for column in records.table.columns() {
                 prop_assert_eq!(column.len(), rows);
             }

@@ -86,7 +86,7 @@ impl<'a, 'v> Reader<'a, 'v> {
     fn record(&mut self, row: usize) -> Result<(), PipelineError> {
         let (mut expected, mut found) = (0, 0);
         let mut key = match self.json.next_object() {
-            Ok(name) => key_of(name, self.fields, expected, row),
+            Ok(name) => key_in_row(name, self.fields, expected, row, self.violations),
             Err(error) => return Err(self.in_row(row, &error)),
         };
         while let Some(named) = key? {
@@ -103,7 +103,7 @@ impl<'a, 'v> Reader<'a, 'v> {
                     .map_err(|error| self.in_row(row, &error))?,
             }
             key = match self.json.next_key() {
-                Ok(name) => key_of(name, self.fields, expected, row),
+                Ok(name) => key_in_row(name, self.fields, expected, row, self.violations),
                 Err(error) => return Err(self.in_row(row, &error)),
             };
         }
@@ -126,8 +126,8 @@ impl<'a, 'v> Reader<'a, 'v> {
 
     fn by_columns(&mut self) -> Result<usize, PipelineError> {
         let mut rows = None;
-        let mut key = match self.json.next_object() {
-            Ok(name) => key_of(name, self.fields, 0, 0),
+        let mut key: Result<_, PipelineError> = match self.json.next_object() {
+            Ok(name) => Ok(key_of(name, self.fields, 0, 0)?),
             Err(error) => return Err(self.json(&error)),
         };
         while let Some(named) = key? {
@@ -144,7 +144,7 @@ impl<'a, 'v> Reader<'a, 'v> {
                 }
             };
             key = match self.json.next_key() {
-                Ok(name) => key_of(name, self.fields, expected, 0),
+                Ok(name) => Ok(key_of(name, self.fields, expected, 0)?),
                 Err(error) => return Err(self.json(&error)),
             };
         }
@@ -381,7 +381,7 @@ fn key_of(
     fields: &Fields,
     expected: usize,
     row: usize,
-) -> Result<Option<Key>, PipelineError> {
+) -> Result<Option<Key>, RowError> {
     let Some(name) = name else { return Ok(None) };
     if let Some(place) = fields.find(name, expected) {
         return Ok(Some(Key::Field(place)));
@@ -392,16 +392,30 @@ fn key_of(
     }
 }
 
+/// As [`key_of`]; a field that is unknown may fail its row alone.
+fn key_in_row(
+    name: Option<&str>,
+    fields: &Fields,
+    expected: usize,
+    row: usize,
+    violations: &mut Violations<'_>,
+) -> Result<Option<Key>, PipelineError> {
+    match key_of(name, fields, expected, row) {
+        Ok(key) => Ok(key),
+        Err(error) => violations.fail_unknown(error).map(|()| Some(Key::Skipped)),
+    }
+}
+
 #[cold]
-fn unknown_field(name: &str, fields: &Fields, row: usize) -> PipelineError {
+fn unknown_field(name: &str, fields: &Fields, row: usize) -> RowError {
     let known = listed(fields.iter().map(|field| &*field.name));
     let field: Arc<str> = cut(name).into();
-    PipelineError::Row(RowError {
+    RowError {
         row,
         field,
         reason: Reason::Unknown,
         problem: format!("is unknown, there are {known}"),
-    })
+    }
 }
 
 /// Adds missing values up to a number of rows.

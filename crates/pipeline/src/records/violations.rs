@@ -1,9 +1,12 @@
 //! The values of one request that break rules.
 
+use std::collections::BTreeMap;
+
 use hashbrown::HashSet;
 use tidegate_core::ViolationPolicy;
 
 use crate::field::Field;
+use crate::partial::BadRows;
 use crate::violations::{FieldViolations, Flagged};
 use crate::{PipelineError, Reason, RowError};
 
@@ -16,14 +19,17 @@ pub(crate) struct Violations<'a> {
     flagged: Vec<Flagged>,
     /// Row and field of the values that could not be read, and are missing now.
     unreadable: HashSet<(usize, usize)>,
+    /// The first problem of each row that fails alone; `None` if it fails the request.
+    failed: Option<BTreeMap<usize, RowError>>,
 }
 
 impl<'a> Violations<'a> {
-    pub(crate) fn new(counts: &'a FieldViolations) -> Self {
+    pub(crate) fn new(counts: &'a FieldViolations, bad_rows: BadRows) -> Self {
         Self {
             counts,
             flagged: Vec::new(),
             unreadable: HashSet::new(),
+            failed: (bad_rows == BadRows::FailAlone).then(BTreeMap::new),
         }
     }
 
@@ -38,12 +44,12 @@ impl<'a> Violations<'a> {
     ) -> Result<(), PipelineError> {
         self.count(place, reason);
         if field.policy != ViolationPolicy::Flag {
-            return Err(PipelineError::Row(RowError {
+            return self.fail(RowError {
                 row,
                 field: field.name.clone(),
                 reason,
                 problem: problem(),
-            }));
+            });
         }
         if self.flagged.len() < MAX_FLAGGED {
             self.flagged.push(Flagged {
@@ -53,6 +59,23 @@ impl<'a> Violations<'a> {
             });
         }
         Ok(())
+    }
+
+    /// Fails a row, or the request.
+    pub(crate) fn fail(&mut self, error: RowError) -> Result<(), PipelineError> {
+        let Some(failed) = &mut self.failed else {
+            return Err(PipelineError::Row(error));
+        };
+        failed.entry(error.row).or_insert(error);
+        Ok(())
+    }
+
+    /// Fails the row of a field that the pipeline does not have.
+    pub(crate) fn fail_unknown(&mut self, error: RowError) -> Result<(), PipelineError> {
+        if self.failed.is_some() {
+            self.counts.count_error(&error);
+        }
+        self.fail(error)
     }
 
     /// As [`Violations::add`], for a value that cannot be used: it counts as missing.
@@ -78,7 +101,8 @@ impl<'a> Violations<'a> {
         !self.unreadable.is_empty() && self.unreadable.contains(&(row, place))
     }
 
-    pub(crate) fn into_flagged(self) -> Vec<Flagged> {
-        self.flagged
+    /// What is flagged, and the rows that have failed alone.
+    pub(crate) fn into_parts(self) -> (Vec<Flagged>, Option<BTreeMap<usize, RowError>>) {
+        (self.flagged, self.failed)
     }
 }

@@ -157,6 +157,20 @@ pub(crate) struct RecordPredictionsBody {
     predictions: ParameterValue,
     /// Values that broke a rule and were used nevertheless, if there are any: at most 1000.
     flagged: Option<Vec<FlaggedValue>>,
+    /// With `partial=true`: the rows that are `null` in `predictions`, if there are any.
+    errors: Option<Vec<RowProblem>>,
+}
+
+/// A row that has no prediction.
+#[derive(ToSchema)]
+pub(crate) struct RowProblem {
+    /// From 0.
+    row: u64,
+    field: String,
+    /// `required`, `type`, `range`, `category`, `pattern`, `length` or `unknown`.
+    reason: String,
+    /// The row, the field, and what is wrong.
+    error: String,
 }
 
 /// A value that broke a rule of its field.

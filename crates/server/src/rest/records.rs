@@ -7,12 +7,15 @@ use std::time::Instant;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
+use serde::Deserialize;
 use tidegate_core::Signature;
 use tidegate_gateway::{ClientCertificate, Credentials};
+use tidegate_pipeline::BadRows;
 use tidegate_serving::{
     Encoded, ErrorCode, Exchange, InferError, InferRequest, InferResponse, Received, RequestTrace,
     Target, Version, Via,
@@ -20,6 +23,8 @@ use tidegate_serving::{
 
 use self::record_run::not_loaded;
 pub(super) use self::record_run::{AnswerStyle, RecordRun};
+use utoipa::IntoParams;
+
 use super::answer::ErrorBody;
 use super::body;
 use super::infer::{header_deadline, respond};
@@ -33,7 +38,7 @@ use crate::traces::TraceHeader;
 /// Runs records through the pipeline of an endpoint's version: its steps before the model, the
 /// model, and its steps after the model.
 #[utoipa::path(post, path = "/v1/endpoints/{name}/predict", tag = "endpoints",
-    params(("name" = String, Path)), request_body = RecordsBody,
+    params(("name" = String, Path), PredictOptions), request_body = RecordsBody,
     responses((status = 200, body = RecordPredictionsBody), (status = 400, body = ErrorBody),
         (status = 404, body = ErrorBody), (status = 413, body = ErrorBody), (status = 415, body = ErrorBody),
         (status = 429, body = ErrorBody), (status = 500, body = ErrorBody), (status = 503, body = ErrorBody),
@@ -41,6 +46,7 @@ use crate::traces::TraceHeader;
 pub(crate) async fn predict(
     State(front_end): State<Arc<FrontEnd>>,
     Path(endpoint): Path<String>,
+    query: Result<Query<PredictOptions>, QueryRejection>,
     certificate: Option<Extension<ClientCertificate>>,
     headers: HeaderMap,
     body: Body,
@@ -54,6 +60,7 @@ pub(crate) async fn predict(
         endpoint,
         body: Some(body),
         received: Bytes::new(),
+        query: Some(query),
         run: RecordRun::default(),
         trace,
     };
@@ -61,11 +68,33 @@ pub(crate) async fn predict(
     respond(&front_end, credentials, trace_header, answer)
 }
 
+/// Parameters of the URL.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PredictOptions {
+    /// Whether rows with values that cannot be used are answered with errors, and the others with
+    /// predictions; otherwise the first of them fails the request.
+    partial: bool,
+}
+
+impl PredictOptions {
+    fn bad_rows(&self) -> BadRows {
+        if self.partial {
+            BadRows::FailAlone
+        } else {
+            BadRows::FailRequest
+        }
+    }
+}
+
 /// A request of records.
 struct RecordsExchange<'a> {
     front_end: &'a FrontEnd,
     credentials: Credentials<'a>,
     endpoint: String,
+    /// Taken when the body is read: only then is it known who asks.
+    query: Option<Result<Query<PredictOptions>, QueryRejection>>,
     /// Taken when it is read.
     body: Option<Body>,
     /// The body: each version that may answer reads it by its own pipeline.
@@ -89,6 +118,11 @@ impl Exchange for RecordsExchange<'_> {
     }
 
     async fn receive(&mut self) -> Result<Received, InferError> {
+        if let Some(query) = self.query.take() {
+            let query = query
+                .map_err(|error| InferError::new(ErrorCode::MalformedRequest, error.body_text()))?;
+            self.run = RecordRun::new(query.bad_rows());
+        }
         let mut memory = request_memory::begin(&self.front_end.memory);
         let headers = self.credentials.headers();
         let body = self.body.take();

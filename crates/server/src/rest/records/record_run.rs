@@ -4,16 +4,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidegate_core::Tensor;
-use tidegate_pipeline::{Pipeline, Run};
+use tidegate_pipeline::{BadRows, Pipeline, Run};
 use tidegate_serving::{
     ErrorCode, InferError, InferResponse, MemoryReservation, Received, Version,
 };
 
 use crate::codec::{INLINE_BYTES, run_codec};
 
-/// The pipeline that has read the records last, and what its steps before the model have made.
+/// Records, and what has become of them.
 #[derive(Default)]
-pub(crate) struct RecordRun(Option<(Arc<Pipeline>, Run)>);
+pub(crate) struct RecordRun {
+    bad_rows: BadRows,
+    /// The pipeline that has read them last, and what its steps before the model have made.
+    run: Option<(Arc<Pipeline>, Run)>,
+}
 
 /// The members of an answer besides its predictions.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,9 +29,16 @@ pub(crate) enum AnswerStyle {
 }
 
 impl RecordRun {
+    pub(crate) fn new(bad_rows: BadRows) -> Self {
+        Self {
+            bad_rows,
+            run: None,
+        }
+    }
+
     /// Whether a pipeline has read the records.
     pub(crate) fn has_begun(&self) -> bool {
-        self.0.is_some()
+        self.run.is_some()
     }
 
     /// Reads records, and makes the inputs of the model. Not again if the same pipeline has.
@@ -38,24 +49,25 @@ impl RecordRun {
         received: &mut Received,
         version: &Version,
     ) -> Result<(), InferError> {
-        if let Some((earlier, _)) = &self.0
+        if let Some((earlier, _)) = &self.run
             && Arc::ptr_eq(earlier, pipeline)
         {
             return Ok(());
         }
         let memory = &mut received.memory;
         // Before the body is read: a short one can have very many rows of missing values.
-        let bytes = pipeline.bytes_at_most(body);
+        let bad_rows = self.bad_rows;
+        let bytes = pipeline.bytes_at_most(body, bad_rows);
         memory.grow(bytes, ErrorCode::BodyTooLarge)?;
         let mut run = if bytes <= INLINE_BYTES {
-            run_before(pipeline, body)?
+            run_before(pipeline, body, bad_rows)?
         } else {
             let (pipeline, body) = (pipeline.clone(), body.clone());
-            run_codec(memory, move || run_before(&pipeline, &body)).await??
+            run_codec(memory, move || run_before(&pipeline, &body, bad_rows)).await??
         };
         received.request.inputs = run.take_inputs();
         received.request.outputs = version.pipeline_outputs();
-        self.0 = Some((pipeline.clone(), run));
+        self.run = Some((pipeline.clone(), run));
         Ok(())
     }
 
@@ -67,7 +79,7 @@ impl RecordRun {
         max_bytes: usize,
         memory: &mut MemoryReservation,
     ) -> Result<Vec<u8>, InferError> {
-        let (pipeline, run) = self.0.take().ok_or_else(not_loaded)?;
+        let (pipeline, run) = self.run.take().ok_or_else(not_loaded)?;
         // The columns of the request live on: steps after the model can use them.
         let bytes = run.bytes();
         memory.grow(bytes, ErrorCode::AnswerTooLarge)?;
@@ -82,8 +94,8 @@ impl RecordRun {
     }
 }
 
-fn run_before(pipeline: &Pipeline, body: &[u8]) -> Result<Run, InferError> {
-    let records = pipeline.read(body)?;
+fn run_before(pipeline: &Pipeline, body: &[u8], bad_rows: BadRows) -> Result<Run, InferError> {
+    let records = pipeline.read_with(body, bad_rows)?;
     Ok(pipeline.before(records)?)
 }
 
@@ -114,6 +126,10 @@ fn encode(
     if !answer.flagged().is_empty() {
         json.extend_from_slice(b",\"flagged\":");
         answer.encode_flagged(&mut json);
+    }
+    if answer.failed().next().is_some() {
+        json.extend_from_slice(b",\"errors\":");
+        answer.encode_failed(&mut json);
     }
     json.push(b'}');
     if json.len() > max_bytes {
