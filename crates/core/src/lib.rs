@@ -41,12 +41,13 @@ pub use datatype::{DataType, UnknownDataType};
 pub use manifest::{
     ArgmaxStep, Batching, BreakerSpec, BucketizeStep, CalibrateStep, Calibration, CastStep,
     Category, ClipStep, Column, ConcatStep, CrossStep, CyclicalStep, DatePart, DatePartsStep,
-    DeclaredSignature, DeclaredTensor, EngineChoice, EngineInputSpec, EngineOptions, FieldSpec,
-    FieldType, FileSpec, FittedStep, FunctionStep, GoldenSample, GraphOptimization, HashStep,
-    ImputeStep, LabelStep, Lineage, Manifest, NumberFunction, OneHotStep, OrdinalStep, OutputSpec,
-    PickStep, PipelineSpec, RatioStep, RemoteSpec, RenameStep, ResourceLimits, ResponseFieldSpec,
-    RoundStep, ScaleStep, SigmoidStep, SoftmaxStep, StepSpec, ThresholdRule, ThresholdStep,
-    Tolerance, TopKStep, UnknownCategory, UnknownFields, ViolationPolicy, WarmupSample,
+    DeclaredSignature, DeclaredTensor, EngineChoice, EngineInputSpec, EngineOptions,
+    ExpressionStep, FieldSpec, FieldType, FileSpec, FittedStep, FunctionStep, GoldenSample,
+    GraphOptimization, HashStep, ImputeStep, LabelStep, Lineage, Manifest, NumberFunction,
+    OneHotStep, OrdinalStep, OutputSpec, PickStep, PipelineSpec, RatioStep, RemoteSpec, RenameStep,
+    ResourceLimits, ResponseFieldSpec, RoundStep, ScaleStep, SigmoidStep, SoftmaxStep, StepSpec,
+    ThresholdRule, ThresholdStep, Tolerance, TopKStep, UnknownCategory, UnknownFields,
+    ViolationPolicy, WarmupSample,
 };
 pub use shape::{Shape, ShapeError};
 pub use signature::{Dim, Signature, SignatureError, TensorSpec};

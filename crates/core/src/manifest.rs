@@ -18,11 +18,11 @@ pub use contract::{
 pub use lineage::Lineage;
 pub use pipeline::{
     ArgmaxStep, BucketizeStep, CalibrateStep, Calibration, CastStep, ClipStep, ConcatStep,
-    CrossStep, CyclicalStep, DatePart, DatePartsStep, EngineInputSpec, FieldSpec, FieldType,
-    FittedStep, FunctionStep, HashStep, ImputeStep, LabelStep, NumberFunction, OneHotStep,
-    OrdinalStep, PickStep, PipelineSpec, RatioStep, RenameStep, ResponseFieldSpec, RoundStep,
-    ScaleStep, SigmoidStep, SoftmaxStep, StepSpec, ThresholdRule, ThresholdStep, TopKStep,
-    UnknownCategory, UnknownFields, ViolationPolicy,
+    CrossStep, CyclicalStep, DatePart, DatePartsStep, EngineInputSpec, ExpressionStep, FieldSpec,
+    FieldType, FittedStep, FunctionStep, HashStep, ImputeStep, LabelStep, NumberFunction,
+    OneHotStep, OrdinalStep, PickStep, PipelineSpec, RatioStep, RenameStep, ResponseFieldSpec,
+    RoundStep, ScaleStep, SigmoidStep, SoftmaxStep, StepSpec, ThresholdRule, ThresholdStep,
+    TopKStep, UnknownCategory, UnknownFields, ViolationPolicy,
 };
 pub use remote::{BreakerSpec, RemoteSpec};
 

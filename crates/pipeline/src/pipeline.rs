@@ -117,7 +117,7 @@ impl Pipeline {
                     .saturating_add(message),
             )
             .saturating_add(self.memory.scratch)
-            .saturating_add(body.len())
+            .saturating_add(body.len().saturating_mul(self.memory.copies + 1))
     }
 
     /// Runs the steps before the engine on all rows.

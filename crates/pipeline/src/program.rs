@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidegate_core::{DataType, Dim, FieldType, Tensor};
+use tidegate_expression::Type;
 
 use crate::error::CompileError;
 use crate::{Column, Reason, RowError, TextColumn};
@@ -44,6 +45,28 @@ impl Kind {
     /// Whether arithmetic makes sense with it. Booleans are 0 and 1, as in NumPy.
     pub(crate) fn is_number(self) -> bool {
         !matches!(self, Self::Time | Self::Text | Self::Bytes | Self::Tensor)
+    }
+}
+
+impl Kind {
+    /// What its values are in an expression.
+    pub(crate) fn expression_type(self) -> Option<Type> {
+        match self {
+            Self::Number | Self::Single | Self::Integer => Some(Type::Number),
+            Self::Boolean => Some(Type::Boolean),
+            Self::Text => Some(Type::Text),
+            Self::Time | Self::Bytes | Self::Tensor => None,
+        }
+    }
+}
+
+impl From<Type> for Kind {
+    fn from(result: Type) -> Self {
+        match result {
+            Type::Number => Self::Number,
+            Type::Boolean => Self::Boolean,
+            Type::Text => Self::Text,
+        }
     }
 }
 
@@ -104,6 +127,8 @@ pub(crate) struct Memory {
     pub(crate) row: usize,
     /// What it needs while it runs, besides.
     pub(crate) scratch: usize,
+    /// How many times it can write the texts of the request.
+    pub(crate) copies: usize,
 }
 
 /// A step over whole columns. Kinds and numbers of its inputs were checked when it was made.
@@ -265,6 +290,17 @@ impl Builder {
         self.memory
     }
 
+    /// Counts what a step needs besides columns.
+    pub(crate) fn reserve_memory(&mut self, memory: Memory) {
+        self.memory.row = self.memory.row.saturating_add(memory.row);
+        self.memory.scratch = self.memory.scratch.max(memory.scratch);
+        // A step can take the texts that another one has made.
+        self.memory.copies = match self.memory.copies {
+            0 => memory.copies,
+            copies => copies.saturating_mul(memory.copies.max(1)),
+        };
+    }
+
     /// A register that something else than a step fills.
     pub(crate) fn reserve(&mut self, columns: usize) -> usize {
         self.registers += 1;
@@ -309,8 +345,7 @@ impl Builder {
         name: Arc<str>,
         memory: Memory,
     ) -> Source {
-        self.memory.row = self.memory.row.saturating_add(memory.row);
-        self.memory.scratch = self.memory.scratch.max(memory.scratch);
+        self.reserve_memory(memory);
         self.columns += 1;
         let register = self.add(op, sources);
         Source {

@@ -32,8 +32,8 @@ pub use score_step::{
 };
 pub use step::{
     BucketizeStep, CastStep, ClipStep, ConcatStep, CrossStep, CyclicalStep, DatePart,
-    DatePartsStep, FittedStep, FunctionStep, HashStep, ImputeStep, NumberFunction, OneHotStep,
-    OrdinalStep, RatioStep, RenameStep, ScaleStep, StepSpec, UnknownCategory,
+    DatePartsStep, ExpressionStep, FittedStep, FunctionStep, HashStep, ImputeStep, NumberFunction,
+    OneHotStep, OrdinalStep, RatioStep, RenameStep, ScaleStep, StepSpec, UnknownCategory,
 };
 
 /// The steps of a pipeline, in the order in which they run.

@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use chrono::FixedOffset;
 use tidegate_core::{
-    BucketizeStep, CastStep, Category, ClipStep, CrossStep, CyclicalStep, DatePartsStep, FieldType,
-    FittedStep, FunctionStep, HashStep, ImputeStep, OneHotStep, OrdinalStep, RatioStep, ScaleStep,
-    UnknownCategory,
+    BucketizeStep, CastStep, Category, ClipStep, CrossStep, CyclicalStep, DatePartsStep,
+    ExpressionStep, FieldType, FittedStep, FunctionStep, HashStep, ImputeStep, OneHotStep,
+    OrdinalStep, RatioStep, ScaleStep, UnknownCategory,
 };
+
+use tidegate_expression::Expression;
 
 use super::{Compiler, examples, lower};
 use crate::error::{CompileError, listed};
 use crate::node::{AffineNode, EncodeNode, ImputeNode, Node, OneHotNode, UnknownNode, UnknownWord};
-use crate::ops::{Bins, Cross, Cyclical, DateParts, Ratio, ToNumber, ToText};
-use crate::program::{Kind, Source};
+use crate::ops::{Bins, Cross, Cyclical, DateParts, Evaluate, Ratio, ToNumber, ToText};
+use crate::program::{Kind, Memory, Source};
 use crate::state::Transformer;
 
 impl<'a> Compiler<'a> {
@@ -254,6 +256,28 @@ impl<'a> Compiler<'a> {
         self.names.define_result(&step.output, &inputs, made)
     }
 
+    pub(super) fn expression(&mut self, step: &ExpressionStep) -> Result<(), CompileError> {
+        let names = &self.names;
+        let parsed = Expression::parse(&step.expression, |name| names.expression_type(name));
+        let place = format!("expression \"{}\"", step.expression);
+        let expression = parsed.map_err(|error| CompileError::new(error.to_string()).at(&place))?;
+        let mut sources = Vec::with_capacity(expression.variables().len());
+        for variable in expression.variables() {
+            sources.push(self.names.find_one(variable)?);
+        }
+        let inputs: Vec<&str> = expression.variables().iter().map(String::as_str).collect();
+        let (kind, name) = (Kind::from(expression.result()), step.output.as_str().into());
+        let op = Evaluate {
+            expression: expression.clone(),
+            name: step.output.as_str().into(),
+        };
+        let made = self.builder.push(op, sources, kind, [name])?;
+        if kind == Kind::Text {
+            self.builder.reserve_memory(text_memory(&step.expression)?);
+        }
+        self.names.define_result(&step.output, &inputs, made)
+    }
+
     pub(super) fn cross(&mut self, step: &CrossStep) -> Result<(), CompileError> {
         let mut sources = Vec::with_capacity(step.inputs.len());
         for input in &step.inputs {
@@ -278,6 +302,25 @@ impl<'a> Compiler<'a> {
         self.names
             .define_result(output.unwrap_or(input), &[input], made)
     }
+}
+
+/// What an expression makes of the texts that it takes: only `+` makes one longer.
+fn text_memory(expression: &str) -> Result<Memory, CompileError> {
+    const MAX_COPIES: usize = 17;
+    /// The longest number as text.
+    const NUMBER_BYTES: usize = 330;
+    let copies = expression.matches('+').count() + 1;
+    if copies > MAX_COPIES {
+        let most = MAX_COPIES - 1;
+        let problem = format!("an expression that makes text may have {most} plus signs");
+        return Err(CompileError::new(problem));
+    }
+    let numbers = expression.matches("string").count() * NUMBER_BYTES;
+    Ok(Memory {
+        row: expression.len() + numbers,
+        copies,
+        ..Memory::default()
+    })
 }
 
 fn listed_categories(categories: &[Category]) -> Vec<Option<Category>> {

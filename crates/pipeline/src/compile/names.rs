@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use tidegate_expression::Type;
+
 use crate::error::{CompileError, listed};
 use crate::program::{Kind, Source};
 
@@ -124,6 +126,15 @@ impl Names {
         let (wanted, found) = (kind.name(), source.kind.name());
         let problem = format!("\"{name}\" is of type {found}, the step takes {wanted}");
         Err(CompileError::new(problem))
+    }
+
+    /// What an expression sees in a name; `None` for what it cannot use.
+    pub(crate) fn expression_type(&self, name: &str) -> Option<Type> {
+        let named = self.columns.get(name)?;
+        match named.sources.as_slice() {
+            [source] => source.kind.expression_type(),
+            _ => None,
+        }
     }
 
     /// Whether there is a column of this name.

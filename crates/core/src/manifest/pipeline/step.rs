@@ -43,6 +43,8 @@ pub enum StepSpec {
     Ratio(RatioStep),
     /// Texts joined to one.
     Cross(CrossStep),
+    /// A value by an expression over the columns of a row.
+    Expression(ExpressionStep),
     /// Columns side by side in one.
     Concat(ConcatStep),
     /// One of several columns that stand side by side.
@@ -248,6 +250,18 @@ steps! {
         /// What stands between them.
         #[serde(default = "underscore")]
         separator: String,
+        /// The result's name.
+        output: String,
+    }
+
+    /// A value by an expression over the columns of a row.
+    ExpressionStep {
+        /// An expression of the Common Expression Language, such as
+        /// `amount / income > 0.5 ? "review" : "accept"`. Its variables are columns. All numbers are
+        /// doubles, and a missing value is `null`. There are no loops. Functions: `abs`, `ceil`, `exp`,
+        /// `floor`, `log`, `log1p`, `max`, `min`, `pow`, `round`, `size`, `sqrt`, `string`, `contains`,
+        /// `startsWith`, `endsWith`.
+        expression: String,
         /// The result's name.
         output: String,
     }
