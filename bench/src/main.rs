@@ -9,6 +9,7 @@ mod echo;
 mod grpc_echo;
 mod listen;
 mod naive;
+mod records;
 mod runtime;
 
 use std::path::PathBuf;
@@ -60,6 +61,8 @@ enum Baseline {
     },
     /// Time ONNX Runtime alone, and through Tidegate's scheduler in the same process
     Runtime(runtime::RuntimeArgs),
+    /// Time the steps of a pipeline before its model, without a server
+    Records(records::RecordsArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -75,5 +78,6 @@ fn main() -> anyhow::Result<()> {
         Baseline::Naive { model } => naive::run(&model),
         Baseline::Counted { model } => counted::run(&model),
         Baseline::Runtime(args) => runtime::run(&args),
+        Baseline::Records(args) => records::run(&args),
     }
 }

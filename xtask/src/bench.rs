@@ -24,6 +24,7 @@ mod neighbour;
 mod observing;
 mod overload;
 mod peers;
+mod pipelines;
 mod plots;
 mod registry;
 mod report;
@@ -44,7 +45,7 @@ use crate::{cargo, root, setup, succeed, target};
 #[derive(Args)]
 pub(crate) struct BenchArgs {
     /// What to measure: http, instructions, grpc, loadgen, runtime, start, compute, many, batching,
-    /// overload, neighbour, observing, gateway, slow-clients, fairness, registry, memory, peers; all but
+    /// overload, neighbour, observing, gateway, slow-clients, fairness, pipelines, registry, memory, peers; all but
     /// batching, fairness, memory and peers, which take long or fetch models, if none is named
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
@@ -79,7 +80,7 @@ struct Effort {
 
 type Group = (&'static str, fn(Effort) -> Result<report::Section>);
 
-const GROUPS: [Group; 18] = [
+const GROUPS: [Group; 19] = [
     ("http", http::run),
     ("instructions", instructions::run),
     ("grpc", grpc::run),
@@ -95,6 +96,7 @@ const GROUPS: [Group; 18] = [
     ("gateway", gateway::run),
     ("slow-clients", slow_clients::run),
     ("fairness", fairness::run),
+    ("pipelines", pipelines::run),
     ("registry", registry::run),
     ("memory", memory::run),
     ("peers", peers::run),
