@@ -64,7 +64,14 @@ def manifest(name, description):
         "[[outputs]]\n"
         'name = "probabilities"\n'
         'labels = "labels.txt"\n'
+        f"{pipeline(name)}"
     )
+
+
+def pipeline(name):
+    """The steps around the model, if it has some."""
+    file = pathlib.Path(__file__).resolve().parent / f"{name}_pipeline.toml"
+    return "\n" + file.read_text(encoding="utf-8") if file.exists() else ""
 
 
 def name_batch_axis(model):

@@ -272,6 +272,25 @@ def test_a_fallback_reads_the_records_by_its_own_pipeline(start, tmp_path, fallb
     assert (answer.json()["predictions"], answer.json()["model_version"]) == ([expected], number)
 
 
+def test_the_examples_take_records_and_sentences(start):
+    server = start(ROOT / "examples/models")
+    folder = ROOT / "examples/models/fraud/heldout"
+    frame = pd.read_csv(folder / "inputs.csv").drop(columns=["amount_to_mean", "amount_to_limit"])
+    flags = ["is_foreign", "is_online", "chip_present", "device_new", "billing_matches_shipping"]
+    frame[flags] = frame[flags].astype(bool)
+    answer = ask(server, {"instances": json.loads(frame.to_json(orient="records"))}, name="fraud")
+    assert answer.status_code == 200, answer.text
+    found = pd.DataFrame(answer.json()["predictions"])
+    expected = pd.read_csv(folder / "expected.csv")["fraud"]
+    # The ratios were rounded when the file was written, so that a few trees take another branch.
+    assert np.quantile(np.abs(found["score"] - expected), 0.95) < 1e-3
+    decisions = np.select([expected > 0.5, expected > 0.1], ["decline", "review"], "approve")
+    assert np.mean(found["decision"] == decisions) > 0.995
+    assert (found["reason"].isna() == (found["score"] <= 0.1)).all()
+    sentences = {"columns": {"text": ["Wie spät ist es?", "Kötü bir dosya adı"]}}
+    assert ask(server, sentences, name="language").json()["predictions"]["language"] == ["de", "tr"]
+
+
 def test_records_need_the_permission_to_call(serve):
     server = serve(environment={"TIDEGATE_AUTH__ENABLED": "true"})
     answer = ask(server, {"instances": [{"age": 1}]})

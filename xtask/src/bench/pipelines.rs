@@ -51,10 +51,8 @@ fn measure(folder: &Path, effort: Effort, section: &mut Section) -> Result<()> {
     let columns = example.rows[0].len();
     let bundle = folder.join("fraud");
     std::fs::create_dir_all(&bundle)?;
-    for file in ["model.onnx", "labels.txt"] {
-        std::fs::copy(models.join("fraud").join(file), bundle.join(file))?;
-    }
-    let manifest = std::fs::read_to_string(models.join("fraud/model.toml"))?;
+    std::fs::copy(models.join("fraud/model.onnx"), bundle.join("model.onnx"))?;
+    let manifest = "schema = 1\nname = \"fraud\"";
     let pipeline = pipeline(columns, example.input_name());
     std::fs::write(bundle.join("model.toml"), format!("{manifest}\n{pipeline}"))?;
 

@@ -145,4 +145,46 @@ pub(crate) fn try_next(http: &str, runs: &[(Example, Run)]) {
         "Try it yourself:\n  curl -s {http}/v2/models/{}/infer -d '{body}'\n",
         example.name
     );
+    println!("A record or a sentence in, a decision out:");
+    for (example, _) in runs {
+        if let Some(record) = record(example) {
+            let path = format!("{http}/v1/endpoints/{}/predict", example.name);
+            println!("  curl -s {path} -d '{{\"instances\":[{record}]}}'");
+        }
+    }
+    println!();
+}
+
+/// An example as the pipeline of its model takes it, where it has one.
+fn record(example: &Example) -> Option<String> {
+    match example.name.as_str() {
+        "fraud" => Some(transaction(example)),
+        "language" => Some(r#"{"text":"Wie spät ist es?"}"#.to_owned()),
+        _ => None,
+    }
+}
+
+/// The first transaction. What the pipeline makes itself is left out.
+fn transaction(example: &Example) -> String {
+    const MADE: [&str; 2] = ["amount_to_mean", "amount_to_limit"];
+    const BOOLEANS: [&str; 5] = [
+        "is_foreign",
+        "is_online",
+        "chip_present",
+        "device_new",
+        "billing_matches_shipping",
+    ];
+    let mut members = Vec::with_capacity(example.columns.len());
+    for (name, cell) in example.columns.iter().zip(&example.rows[0]) {
+        if MADE.contains(&name.as_str()) {
+            continue;
+        }
+        let value = match cell.as_str() {
+            "0" if BOOLEANS.contains(&name.as_str()) => "false",
+            "1" if BOOLEANS.contains(&name.as_str()) => "true",
+            cell => cell,
+        };
+        members.push(format!("\"{name}\":{value}"));
+    }
+    format!("{{{}}}", members.join(","))
 }
