@@ -311,3 +311,58 @@ def test_a_polled_repository_follows_its_files(start, repository):
     shutil.rmtree(repository / "later")
     until(lambda: versions("later") is None)
     assert versions("digits") == ["1", "3", "4"]
+
+
+def cache_statistics(server):
+    """Of `digits`, as both of Triton's clients read them: successes, hits, misses, computed, and the times of the cache."""
+    rest = client.InferenceServerClient(server.http).get_inference_statistics("digits", "3")["model_stats"][0]["inference_stats"]
+    grpc = grpcclient.InferenceServerClient(server.grpc).get_inference_statistics("digits", "3").model_stats[0].inference_stats
+    kinds = ("success", "cache_hit", "cache_miss", "compute_infer")
+    counts = [rest[kind]["count"] for kind in kinds]
+    assert [getattr(grpc, kind).count for kind in kinds] == counts
+    times = [rest[kind]["ns"] for kind in ("cache_hit", "cache_miss")]
+    assert [grpc.cache_hit.ns, grpc.cache_miss.ns] == times
+    return counts, times
+
+
+def ask_in_both_protocols(server, digits):
+    rest = client.InferInput("image", [1, 64], "FP32")
+    grpc = grpcclient.InferInput("image", [1, 64], "FP32")
+    for tensor in (rest, grpc):
+        tensor.set_data_from_numpy(digits.inputs[:1].reshape(1, 64))
+    first = client.InferenceServerClient(server.http).infer("digits", [rest]).as_numpy("probabilities")
+    second = grpcclient.InferenceServerClient(server.grpc).infer("digits", [grpc]).as_numpy("probabilities")
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_configuration_that_asks_for_a_response_cache_gets_one(start, repository, digits):
+    config = repository / "digits/config.pbtxt"
+    config.write_text(CONFIG + "response_cache { enable: true }")
+    server = start(repository)
+    assert "have no effect" not in server.log.read_text()
+    ask_in_both_protocols(server, digits)
+    counts, (hit_ns, miss_ns) = cache_statistics(server)
+    assert counts == [2, 1, 1, 1]
+    assert hit_ns > 0 and miss_ns > 0
+    # A model that does not ask for it is not cached.
+    values = {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP64", "data": [1.5, -2.0]}]}
+    assert "Tidegate-Cache" not in server.infer("identity", values).headers
+
+
+def test_a_policy_of_the_endpoint_goes_before_the_response_cache_of_its_model(start, repository, digits, tmp_path):
+    config = repository / "digits/config.pbtxt"
+    config.write_text(CONFIG + "response_cache { enable: true }")
+    settings = tmp_path / "tidegate.toml"
+    settings.write_text('[[cache.endpoint]]\nname = "digits"\nttl_ms = 1\n')
+    server = start(repository, flags=("--config", str(settings)))
+    body = {"inputs": [digits.tensor(slice(0, 1))]}
+    outcome = server.infer("digits", body).headers["Tidegate-Cache"]
+    assert outcome == "miss"
+    # Each asks later than a millisecond after the one before: none is kept for so long.
+    until(lambda: server.infer("digits", body).headers["Tidegate-Cache"] == "miss")
+
+
+def test_a_model_without_response_cache_counts_no_hits(start, repository, digits):
+    server = start(repository)
+    ask_in_both_protocols(server, digits)
+    assert cache_statistics(server) == ([2, 0, 0, 2], [0, 0])

@@ -352,8 +352,8 @@ pub fn gateway(
     }))
 }
 
-/// The cache that a configuration asks for; `None` if no endpoint is cached. It keeps last answers for
-/// endpoints that fall back to them. From within a runtime.
+/// The cache of a configuration. It keeps last answers for endpoints that fall back to them. From within
+/// a runtime.
 ///
 /// # Errors
 /// What is wrong with the configuration.
@@ -361,19 +361,16 @@ pub fn answer_cache(
     config: &CacheConfig,
     endpoints: &[EndpointConfig],
     redis: Option<&Arc<RedisClient>>,
-) -> Result<Option<Arc<AnswerCache>>, ComponentsError> {
+) -> Result<Arc<AnswerCache>, ComponentsError> {
     let cache = match Fallbacks::use_last_answers(endpoints) {
         true => AnswerCache::with_last_answers(config)?,
         false => AnswerCache::new(config)?,
-    };
-    let Some(cache) = cache else {
-        return Ok(None);
     };
     let cache = match config.redis {
         true => cache.with_shared(shared_answers(config, redis)?, ANSWER_CODEC),
         false => cache,
     };
-    Ok(Some(Arc::new(cache)))
+    Ok(Arc::new(cache))
 }
 
 fn shared_answers(

@@ -16,7 +16,7 @@ pub struct Serving {
     /// The models of the registry, if it is followed.
     fleet: Option<Arc<Fleet>>,
     metrics: Arc<RequestMetrics>,
-    /// `None` if no endpoint is cached.
+    /// `None` where nothing is cached, whatever versions ask for.
     cache: Option<Arc<AnswerCache>>,
     /// `None` if no endpoint has fallbacks.
     fallbacks: Option<Arc<Fallbacks>>,
@@ -94,20 +94,23 @@ impl Serving {
         target.version.is_none().then_some((&**fallbacks, chain))
     }
 
-    /// The cache; `None` if no endpoint is cached.
+    /// The cache; `None` where nothing is cached.
     pub fn cache(&self) -> Option<&Arc<AnswerCache>> {
         self.cache.as_ref()
     }
 
-    /// The cache, and how it keeps the answers of an endpoint; `None` if it does not. A version that
-    /// is random on purpose gives another answer each time.
+    /// The cache, and how it keeps the answers of an endpoint; `None` if it does not. The
+    /// configuration of the endpoint goes before what the version asks for. A version that is random
+    /// on purpose gives another answer each time.
     pub(crate) fn cache_policy(
         &self,
         endpoint: &str,
         version: &Version,
     ) -> Option<(&Arc<AnswerCache>, CachePolicy)> {
         let cache = self.cache.as_ref()?;
-        let mut policy = cache.policy(endpoint)?;
+        let asked = || version.plan().asks_for_cache();
+        let policy = cache.policy(endpoint);
+        let mut policy = policy.or_else(|| asked().then_some(CachePolicy::UNTIL_EVICTED))?;
         if let Some(fallbacks) = &self.fallbacks {
             let chain = fallbacks.chain(endpoint);
             policy.keep_last = chain.and_then(Chain::cached_max_age);

@@ -20,6 +20,8 @@ pub(crate) struct VersionStats {
     /// The counts of earlier loads.
     before: RequestCounts,
     batches_before: u64,
+    cache_hits: EventStats,
+    cache_misses: EventStats,
     /// By the rows of the batch, from 1. Most sizes never occur, so each is made when it does.
     by_batch_rows: Vec<OnceLock<Box<BatchStats>>>,
 }
@@ -29,6 +31,13 @@ struct BatchStats {
     count: AtomicU64,
     input_ns: AtomicU64,
     infer_ns: AtomicU64,
+}
+
+/// Events that are counted where they occur.
+#[derive(Default)]
+struct EventStats {
+    count: AtomicU64,
+    ns: AtomicU64,
 }
 
 /// A number of events and their time together.
@@ -59,6 +68,8 @@ pub struct VersionFigures {
     pub compute_input: DurationFigures,
     pub compute_infer: DurationFigures,
     pub compute_output: DurationFigures,
+    pub cache_hit: DurationFigures,
+    pub cache_miss: DurationFigures,
     pub batches: Vec<BatchFigures>,
 }
 
@@ -89,6 +100,8 @@ impl VersionStats {
         Self {
             before: counters.requests(),
             batches_before: counters.batches(),
+            cache_hits: EventStats::default(),
+            cache_misses: EventStats::default(),
             by_batch_rows: (0..sizes).map(|_| OnceLock::new()).collect(),
             counters,
             observations,
@@ -111,6 +124,17 @@ impl VersionStats {
         number
     }
 
+    /// Counts a request that a kept answer was given to, and how long that took.
+    pub(crate) fn count_cache_hit(&self, took: Duration) {
+        self.cache_hits.add(took);
+    }
+
+    /// Counts a request that no answer was kept for, and how long it took to look for one and to keep
+    /// the new one.
+    pub(crate) fn count_cache_miss(&self, took: Duration) {
+        self.cache_misses.add(took);
+    }
+
     /// Sets how many requests wait in the queue.
     pub(crate) fn set_queued(&self, requests: usize) {
         self.counters.set_queued(requests);
@@ -122,6 +146,9 @@ impl VersionStats {
         let (now, before) = (self.counters.requests(), &self.before);
         let success = now.answered.saturating_sub(before.answered);
         let failures = now.all_failures().saturating_sub(before.all_failures());
+        let cache_hit = self.cache_hits.figures();
+        // As in Triton, what the cache has answered counts as success, but not as computed.
+        let computed = success.saturating_sub(cache_hit.count);
         VersionFigures {
             // The counters may still have the time of an answer of an earlier load.
             last_inference_ms: if success > 0 { now.last_answer_ms } else { 0 },
@@ -130,9 +157,11 @@ impl VersionStats {
             success: DurationFigures::since(success, before.request_ns, now.request_ns),
             fail: DurationFigures::since(failures, before.failed_ns, now.failed_ns),
             queue: DurationFigures::since(success, before.queue_ns, now.queue_ns),
-            compute_input: DurationFigures::since(success, before.input_ns, now.input_ns),
-            compute_infer: DurationFigures::since(success, before.infer_ns, now.infer_ns),
-            compute_output: DurationFigures::since(success, before.output_ns, now.output_ns),
+            compute_input: DurationFigures::since(computed, before.input_ns, now.input_ns),
+            compute_infer: DurationFigures::since(computed, before.infer_ns, now.infer_ns),
+            compute_output: DurationFigures::since(computed, before.output_ns, now.output_ns),
+            cache_hit,
+            cache_miss: self.cache_misses.figures(),
             batches: self.batches(),
         }
     }
@@ -146,6 +175,20 @@ impl VersionStats {
             }
         }
         batches
+    }
+}
+
+impl EventStats {
+    fn add(&self, took: Duration) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.ns.fetch_add(nanos(took), Ordering::Relaxed);
+    }
+
+    fn figures(&self) -> DurationFigures {
+        DurationFigures {
+            count: self.count.load(Ordering::Relaxed),
+            ns: self.ns.load(Ordering::Relaxed),
+        }
     }
 }
 

@@ -110,12 +110,10 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
         tidegate_server::gateway(&config.auth, &config.tls, &config.limits, &database, shared)?;
     let mut serving = Serving::new(models.clone()).with_gateway(Arc::new(gateway));
     let cache = tidegate_server::answer_cache(&config.cache, &config.endpoints, shared)?;
-    if let Some(fallbacks) = Fallbacks::new(&config.endpoints, cache.as_deref(), &models)? {
+    if let Some(fallbacks) = Fallbacks::new(&config.endpoints, &cache, &models)? {
         serving = serving.with_fallbacks(fallbacks);
     }
-    if let Some(cache) = cache {
-        serving = serving.with_cache(cache);
-    }
+    serving = serving.with_cache(cache);
     let fleet_metrics = FleetMetrics::new(&registry);
     let mut environment = ServerEnvironment {
         name: server_name(),

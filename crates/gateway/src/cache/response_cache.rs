@@ -88,6 +88,15 @@ pub struct CachePolicy {
 }
 
 impl CachePolicy {
+    /// That of a version whose own configuration asks for a cache: its answers stay until they need
+    /// the place of others, and never longer than any may.
+    pub const UNTIL_EVICTED: Self = Self {
+        ttl: Duration::from_millis(MAX_TTL_MS),
+        stale: Duration::ZERO,
+        is_shared: false,
+        keep_last: None,
+    };
+
     fn of(config: &EndpointCacheConfig) -> Self {
         Self {
             ttl: Duration::from_millis(config.ttl_ms),
@@ -133,11 +142,12 @@ pub struct CacheStats {
 }
 
 impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
-    /// The cache that a configuration asks for; `None` if no endpoint is cached.
+    /// The cache of a configuration. It is there also if the configuration names no endpoint: versions
+    /// may ask for it.
     ///
     /// # Errors
     /// What is wrong with the configuration.
-    pub fn new(config: &CacheConfig) -> Result<Option<Self>, CacheError> {
+    pub fn new(config: &CacheConfig) -> Result<Self, CacheError> {
         Self::build(config, false)
     }
 
@@ -146,14 +156,11 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
     ///
     /// # Errors
     /// What is wrong with the configuration.
-    pub fn with_last_answers(config: &CacheConfig) -> Result<Option<Self>, CacheError> {
+    pub fn with_last_answers(config: &CacheConfig) -> Result<Self, CacheError> {
         Self::build(config, true)
     }
 
-    fn build(config: &CacheConfig, keeps_last: bool) -> Result<Option<Self>, CacheError> {
-        if config.endpoint.is_empty() {
-            return Ok(None);
-        }
+    fn build(config: &CacheConfig, keeps_last: bool) -> Result<Self, CacheError> {
         if config.max_bytes < MIN_BYTES {
             return Err(CacheError::TooSmall);
         }
@@ -175,7 +182,7 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
             }
         }
         let for_last = if keeps_last { config.max_bytes / 4 } else { 0 };
-        Ok(Some(Self {
+        Ok(Self {
             entries: entries(config.max_bytes - for_last),
             last: keeps_last.then(|| entries(for_last)),
             shared: None,
@@ -183,7 +190,7 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
             endpoints,
             outcomes: Default::default(),
             refreshing: Mutex::default(),
-        }))
+        })
     }
 
     /// The same, with answers that servers share.

@@ -31,8 +31,8 @@ pub(super) fn statistics(version: &Version) -> pb::ModelStatistics {
             compute_input: duration(figures.compute_input),
             compute_infer: duration(figures.compute_infer),
             compute_output: duration(figures.compute_output),
-            cache_hit: duration(DurationFigures::default()),
-            cache_miss: duration(DurationFigures::default()),
+            cache_hit: duration(figures.cache_hit),
+            cache_miss: duration(figures.cache_miss),
         }),
         batch_stats: batches.collect(),
         ..pb::ModelStatistics::default()

@@ -56,7 +56,7 @@ pub(crate) struct BatchStatistics {
 }
 
 /// A number of events and their time together.
-#[derive(Default, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Duration {
     count: u64,
     /// Nanoseconds.
@@ -139,9 +139,8 @@ fn statistics(version: &Version) -> ModelStatistics {
             compute_input: figures.compute_input.into(),
             compute_infer: figures.compute_infer.into(),
             compute_output: figures.compute_output.into(),
-            // There is no response cache; clients of Triton read these fields.
-            cache_hit: Duration::default(),
-            cache_miss: Duration::default(),
+            cache_hit: figures.cache_hit.into(),
+            cache_miss: figures.cache_miss.into(),
         },
     }
 }

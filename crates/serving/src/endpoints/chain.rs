@@ -67,7 +67,7 @@ impl Fallbacks {
     /// What is wrong with the configuration.
     pub fn new(
         endpoints: &[EndpointConfig],
-        cache: Option<&AnswerCache>,
+        cache: &AnswerCache,
         models: &Models,
     ) -> Result<Option<Self>, EndpointError> {
         let mut chains = HashMap::new();
@@ -77,7 +77,7 @@ impl Fallbacks {
                 continue;
             }
             let chain = Chain::new(endpoint);
-            let is_cached = cache.is_some_and(|cache| cache.policy(&endpoint.name).is_some());
+            let is_cached = cache.policy(&endpoint.name).is_some();
             if chain.cached_max_age().is_some() && !is_cached {
                 return Err(EndpointError::NotCached(endpoint.name.clone()));
             }

@@ -1,7 +1,8 @@
 //! Answers from the response cache.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use tidegate_core::Tensor;
 use tidegate_gateway::{
@@ -9,6 +10,7 @@ use tidegate_gateway::{
 };
 
 use super::execute::{Executed, execute};
+use crate::clock::nanos;
 use crate::scheduler::{AllowedTime, Work};
 use crate::{ErrorCode, InferError, OutputTensor, RequestTrace, Version};
 
@@ -42,12 +44,16 @@ impl CacheableRequest<'_> {
         self,
         cache: &Arc<AnswerCache>,
     ) -> Result<(Executed, CacheStatus), InferError> {
+        let began = Instant::now();
+        let computing_ns = AtomicU64::new(0);
         let keys = self.keys(cache.is_shared());
-        let (version, work, wanted) = (self.version, &self.work, self.wanted);
-        let compute = || compute(version, work.share(), wanted, self.allowed, self.trace);
-        let deadline = work.deadline.map(|deadline| (deadline, too_late()));
+        let deadline = self.work.deadline.map(|deadline| (deadline, too_late()));
+        let compute = || self.timed_compute(&computing_ns);
         let answer = cache.answer(keys, self.policy, self.control, deadline, compute);
         let cached = answer.await?;
+        let computing = Duration::from_nanos(computing_ns.load(Ordering::Relaxed));
+        let took = began.elapsed().saturating_sub(computing);
+        self.count(cached.outcome, took);
         if cached.outcome == CacheOutcome::Stale && cache.begin_refresh(keys.own) {
             self.refresh(cache.clone(), keys);
         }
@@ -57,6 +63,31 @@ impl CacheableRequest<'_> {
         };
         let executed = Executed::clone(&cached.value).answering(status.outcome);
         Ok((executed, status))
+    }
+
+    /// Computes the answer, and adds how long that takes.
+    async fn timed_compute(
+        &self,
+        computing_ns: &AtomicU64,
+    ) -> Result<(Arc<Executed>, usize), InferError> {
+        let began = Instant::now();
+        let work = self.work.share();
+        let computed = compute(self.version, work, self.wanted, self.allowed, self.trace).await;
+        computing_ns.fetch_add(nanos(began.elapsed()), Ordering::Relaxed);
+        computed
+    }
+
+    fn count(&self, outcome: CacheOutcome, took: Duration) {
+        let stats = self.version.stats();
+        match outcome {
+            CacheOutcome::Hit
+            | CacheOutcome::Stale
+            | CacheOutcome::Coalesced
+            | CacheOutcome::Shared => stats.count_cache_hit(took),
+            CacheOutcome::Miss => stats.count_cache_miss(took),
+            // Nobody looked for a kept answer.
+            CacheOutcome::Bypass => {}
+        }
     }
 
     fn refresh(self, cache: Arc<AnswerCache>, keys: CacheKeys) {

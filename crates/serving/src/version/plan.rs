@@ -60,6 +60,16 @@ impl VersionPlan {
         self.manifest.remote.is_some()
     }
 
+    /// Whether its own configuration asks for its answers to be kept: `response_cache` of
+    /// `config.pbtxt`.
+    pub(crate) fn asks_for_cache(&self) -> bool {
+        let cache = self
+            .triton
+            .as_ref()
+            .and_then(|triton| triton.response_cache.as_ref());
+        cache.is_some_and(|cache| cache.enable)
+    }
+
     /// The size of its files: all those of the registry, else the artifact alone.
     pub(super) fn file_bytes(&self) -> u64 {
         match &self.files {

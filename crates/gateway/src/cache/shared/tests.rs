@@ -34,7 +34,7 @@ fn cache_of(redis: std::sync::Arc<RedisClient>, secret: &str) -> ResponseCache<u
         ..CacheConfig::default()
     };
     let answers = SharedAnswers::start(redis, &secret.into(), 1000).unwrap();
-    let cache = ResponseCache::new(&config).unwrap().unwrap();
+    let cache = ResponseCache::new(&config).unwrap();
     cache.with_shared(answers, CODEC)
 }
 
