@@ -2,6 +2,7 @@
 
 import queue
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
 from collector import attributes
-from conftest import BUSY, PATIENCE_S
+from conftest import BINARY, BUSY, PATIENCE_S
 from onnx_file import identity, table_lookup
 from test_auth import Keys, bearer, wait_for, wait_until_known
 from test_lifecycle import busy
@@ -317,3 +318,41 @@ def test_a_version_that_is_not_loaded_falls_back(configured):
     answer = infer(server, GOOD)
     assert values(answer) == [OTHER] * 4
     assert marks(answer) == ("endpoint:other", "not_ready")
+
+
+def test_a_configured_name_without_a_model_is_told_until_the_model_comes(configured, models):
+    settings = """
+        [[endpoints]]
+        name = "m"
+        [[endpoints.fallback]]
+        endpoint = "late"
+        [[cache.endpoint]]
+        name = "m"
+        [platform]
+        contract = "vertex"
+        model = "late"
+        [[endpoints]]
+        name = "mistyped"
+        breaker = {}
+    """
+    server = configured(settings)
+
+    def problems():
+        return requests.get(server.url("/v2/health/ready"), timeout=PATIENCE_S).json()["problems"]
+
+    told = problems()
+    assert len(told) == 3 and all("does not exist" in problem for problem in told), told
+    keys = [problem.partition(" names the model ") for problem in told]
+    assert {(key, name.split('"')[1]) for key, _, name in keys} == {
+        ('endpoints.fallback.endpoint of "m"', "late"),
+        ("platform.model", "late"),
+        ("endpoints.name", "mistyped"),
+    }
+    assert [line for line in server.lines if line.startswith("warning")] == [f"warning  {problem}" for problem in told]
+    command = [BINARY, "doctor", "--url", server.http, "--watch", "1"]
+    doctor = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert "mistyped" in doctor.stdout, doctor.stdout
+    model(models, "late", {"1": table_lookup(OTHER)})
+    assert requests.post(server.url("/v2/repository/models/late/load"), timeout=PATIENCE_S).status_code == 200
+    assert [problem for problem in problems() if "late" in problem] == []
+    assert len(problems()) == 1, "the mistyped one is still told"

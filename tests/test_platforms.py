@@ -1,11 +1,13 @@
 """The contracts of model containers of cloud platforms: SageMaker, Vertex AI, Azure Machine Learning."""
 
+import os
 import socket
+import subprocess
 
 import pytest
 import requests
 
-from conftest import MODELS, PATIENCE_S
+from conftest import BINARY, MODELS, PATIENCE_S
 from test_auth import Keys, bearer, wait_until_known
 
 ROW = [0.0] * 64
@@ -96,3 +98,27 @@ def test_a_platform_that_cannot_be_meant_is_refused_at_the_start(refusal):
     assert "must begin with a slash" in refusal(
         '[platform]\ncontract = "azure"\nmodel = "digits"\npredict_path = "score"\n'
     )
+
+
+@pytest.mark.parametrize(
+    ("variable", "path"),
+    [
+        ("AIP_PREDICT_ROUTE", "/metrics"),
+        ("AIP_PREDICT_ROUTE", "/v2/health/ready"),
+        ("AIP_HEALTH_ROUTE", "/v2/health/live/"),
+        ("AIP_HEALTH_ROUTE", "/openapi.json"),
+        ("AIP_PREDICT_ROUTE", "/v1/models/fraud:predict"),
+    ],
+)
+def test_a_path_of_the_server_itself_is_refused_at_the_start(variable, path, tmp_path):
+    environment = {**os.environ, **platform(contract="vertex", model="digits"), variable: path}
+    command = [BINARY, "serve", str(MODELS / "digits"), "--http", "127.0.0.1:0", "--data", str(tmp_path / "data")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, env=environment)
+    assert ended.returncode != 0 and path in ended.stderr and "server itself" in ended.stderr, ended.stderr
+
+
+def test_the_path_of_the_model_itself_is_no_other_path(start):
+    environment = {**platform(contract="vertex", model="digits"), "AIP_PREDICT_ROUTE": "/v1/models/digits:predict"}
+    server = start(MODELS / "digits", environment=environment)
+    answer = requests.post(server.url("/v1/models/digits:predict"), json={"instances": [ROW]}, timeout=PATIENCE_S)
+    assert answer.status_code == 200, answer.text

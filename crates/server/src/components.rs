@@ -47,7 +47,7 @@ use crate::{
     AlertsConfig, AlertsError, ConsoleConfig, GiveBackMemory, GpuConfig, PlatformConfig,
     PlatformError, ReadAllocator, ReplicasConfig, ReplicasError, ServerConfig, Traces,
     access_control, alerting, cache_metrics, cost, events, exposition, objectives, replicas,
-    request_memory,
+    request_memory, rest,
 };
 
 /// The largest answer that servers may share.
@@ -271,6 +271,10 @@ impl ServerComponents {
             // The last: what the others do at the end is recorded too.
             Arc::new(audit),
         ];
+        if let Some(platform) = &front_end.platform {
+            let routes = rest::routes(front_end.clone(), &list);
+            platform.check_own_routes(routes.paths().chain(rest::DOCUMENTATION))?;
+        }
         Ok(Self {
             front_end,
             list,

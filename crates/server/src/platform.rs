@@ -68,6 +68,15 @@ pub enum PlatformError {
     Path { key: &'static str, value: String },
     #[error("platform.health_path and platform.predict_path are both {0:?}")]
     SamePath(String),
+    #[error(
+        "platform.{key}: {path:?} is the path {route} of the server itself, which nobody could reach \
+         any more: choose another one (on Vertex AI, AIP_HEALTH_ROUTE and AIP_PREDICT_ROUTE set them)"
+    )]
+    OwnPath {
+        key: &'static str,
+        path: String,
+        route: &'static str,
+    },
     #[error("{variable}: {value:?} is not a port")]
     Port {
         variable: &'static str,
@@ -206,6 +215,29 @@ pub(crate) struct PlatformPaths {
 }
 
 impl PlatformPaths {
+    /// Refuses paths that would hide one of the server's own routes. Its own paths for the same model
+    /// hide nothing, nor does the front page, which Azure asks for.
+    pub(crate) fn check_own_routes(
+        &self,
+        routes: impl Iterator<Item = &'static str>,
+    ) -> Result<(), PlatformError> {
+        let chosen = [
+            ("health_path", &self.health, &self.health_target),
+            ("predict_path", &self.predict, &self.predict_target),
+        ];
+        for route in routes {
+            for (key, path, target) in &chosen {
+                // What is behind a slash at the end means nothing to the router either.
+                let trimmed = path.trim_end_matches('/');
+                if !trimmed.is_empty() && trimmed != target.path() && matches(route, trimmed) {
+                    let path = (*path).clone();
+                    return Err(PlatformError::OwnPath { key, path, route });
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Replaces a path of the platform by the one that it stands for.
     pub(crate) fn replace<B>(&self, request: &mut Request<B>) {
         let path = request.uri().path();
@@ -222,6 +254,23 @@ impl PlatformPaths {
             *request.uri_mut() = uri;
         }
     }
+}
+
+/// Whether a path is one of a route, where `{name}` stands for one part and `{*name}` for the rest.
+fn matches(route: &str, path: &str) -> bool {
+    let mut parts = path.split('/');
+    for wanted in route.split('/') {
+        if wanted.starts_with("{*") {
+            return parts.next().is_some();
+        }
+        let is_same = parts
+            .next()
+            .is_some_and(|part| wanted.starts_with('{') || part == wanted);
+        if !is_same {
+            return false;
+        }
+    }
+    parts.next().is_none()
 }
 
 #[cfg(test)]
@@ -299,6 +348,43 @@ mod tests {
         config.port = None;
         let said = variables(&[("SAGEMAKER_BIND_TO_PORT", "many")]);
         assert!(config.read_variables(said).is_err());
+    }
+
+    #[test]
+    fn paths_of_the_server_itself_are_refused() {
+        let routes = [
+            "/metrics",
+            "/v1/models/{model}",
+            "/console/assets/{*file}",
+            "/",
+        ];
+        let check = |path: &str| {
+            let config = PlatformConfig {
+                predict_path: Some(path.to_owned()),
+                ..config(Contract::Vertex)
+            };
+            let paths = config.paths().unwrap().unwrap();
+            paths.check_own_routes(routes.into_iter())
+        };
+        for own in [
+            "/metrics",
+            "/metrics/",
+            "/v1/models/other:predict",
+            "/console/assets/a/b",
+        ] {
+            assert!(check(own).is_err(), "{own}");
+        }
+        for free in [
+            "/metrics/x",
+            "/v1/models/a/b",
+            "/predict",
+            "/",
+            "/v1/models/fraud:predict",
+        ] {
+            assert_eq!(check(free), Ok(()), "{free}");
+        }
+        let message = check("/metrics").unwrap_err().to_string();
+        assert!(message.contains("platform.predict_path"), "{message}");
     }
 
     #[test]

@@ -36,6 +36,9 @@ use crate::front_end::FrontEnd;
 use crate::routes::Routes;
 use crate::shared_memory::SharedMemory;
 
+/// The paths of the pages of the API, which no component has.
+pub(crate) const DOCUMENTATION: [&str; 3] = ["/docs", "/docs/{*file}", "/openapi.json"];
+
 /// The router of the REST front end. Inference reaches its handlers without it ([`RestService`]).
 fn router(front_end: Arc<FrontEnd>, components: &[Arc<dyn Component>]) -> Router {
     let gateway = front_end.serving.gateway().clone();

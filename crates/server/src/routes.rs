@@ -198,6 +198,11 @@ impl Routes<()> {
         &self.openapi
     }
 
+    /// The path of each route.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.entries.iter().map(|entry| entry.path)
+    }
+
     /// Each route's method, path and permission.
     #[cfg(test)]
     pub(crate) fn declared(

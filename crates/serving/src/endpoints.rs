@@ -4,6 +4,7 @@ mod breaker;
 mod chain;
 mod compatible;
 mod config;
+mod configured_name;
 mod constant;
 
 pub(crate) use self::breaker::VersionBreaker;
@@ -12,4 +13,5 @@ pub use self::chain::Fallbacks;
 pub(crate) use self::chain::{Chain, Choice, FallbackMetrics};
 pub(crate) use self::compatible::difference;
 pub use self::config::{EndpointConfig, EndpointError, FallbackConfig};
+pub use self::configured_name::ConfiguredName;
 pub(crate) use self::constant::Constant;

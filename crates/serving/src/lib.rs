@@ -58,7 +58,8 @@ mod warmup;
 
 pub use check::{CheckCase, CheckOutcome, CheckReport, check};
 pub use endpoints::{
-    BreakerEvent, Breakers, EndpointConfig, EndpointError, FallbackConfig, Fallbacks,
+    BreakerEvent, Breakers, ConfiguredName, EndpointConfig, EndpointError, FallbackConfig,
+    Fallbacks,
 };
 pub use error::{ErrorCode, InferError};
 pub use fleet::{

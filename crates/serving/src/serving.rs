@@ -1,12 +1,13 @@
 //! What answers requests: the gateway, the models and their metrics.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tidegate_gateway::{CachePolicy, Gateway};
 
 use crate::endpoints::Chain;
 use crate::{
-    AnswerCache, Fallbacks, Fleet, IndexEntry, ModelState, Models, RequestMetrics, Target, Version,
+    AnswerCache, ConfiguredName, Fallbacks, Fleet, IndexEntry, ModelState, Models, RequestMetrics,
+    Target, Version,
 };
 
 /// Everything that answers requests; shared by all front ends.
@@ -20,6 +21,8 @@ pub struct Serving {
     cache: Option<Arc<AnswerCache>>,
     /// `None` if no endpoint has fallbacks.
     fallbacks: Option<Arc<Fallbacks>>,
+    /// The models that the configuration names; empty until those of the start are loaded.
+    configured: OnceLock<Vec<ConfiguredName>>,
 }
 
 impl Serving {
@@ -33,6 +36,7 @@ impl Serving {
             fleet: None,
             cache: None,
             fallbacks: None,
+            configured: OnceLock::new(),
         }
     }
 
@@ -84,6 +88,20 @@ impl Serving {
             true => Ok(()),
             false => Err(problems),
         }
+    }
+
+    /// Reports from now on which of these models do not exist, among the [problems](Self::problems).
+    /// Those that do not exist now. To be called once the models of the start are loaded.
+    pub fn watch_configured_names(&self, names: Vec<ConfiguredName>) -> Vec<String> {
+        // A second call has nothing else to say: a configuration is read once.
+        let _ = self.configured.set(names);
+        self.unknown_names()
+    }
+
+    fn unknown_names(&self) -> Vec<String> {
+        let names = self.configured.get().into_iter().flatten();
+        let unknown = names.filter(|name| self.check_endpoint(&name.model).is_err());
+        unknown.map(ConfiguredName::problem).collect()
     }
 
     /// What answers a request if its endpoint's own version cannot; `None` for an endpoint without
@@ -177,6 +195,7 @@ impl Serving {
         problems.extend(self.models.broken_contracts());
         let fallbacks = self.fallbacks.iter();
         problems.extend(fallbacks.flat_map(|fallbacks| fallbacks.problems(&self.models)));
+        problems.extend(self.unknown_names());
         problems
     }
 

@@ -1,5 +1,6 @@
 //! `tidegate serve`.
 
+mod configured_names;
 mod options;
 mod remote_model;
 
@@ -24,6 +25,7 @@ use tidegate_serving::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
+use self::configured_names::configured_names;
 pub(super) use self::options::Serve;
 use self::remote_model::RemoteBundles;
 use crate::config::{self, Config};
@@ -96,6 +98,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let mut signals = Signals::new()?;
     // As it is used, flags and variables included; secrets are left out when it is serialized.
     let effective = serde_json::to_value(&config)?;
+    let configured = configured_names(&config);
     let remotes = Arc::new(Remotes::default());
     let engines = engines::discover(&config.engines, remotes.clone());
     let registry = Arc::new(MetricRegistry::new());
@@ -171,6 +174,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     if let Err(problems) = serving.check_fallbacks() {
         refuse_fallbacks(&problems, follows)?;
     }
+    warn_of(&serving.watch_configured_names(configured));
     let followed = fleet
         .as_deref()
         .map(|fleet| (fleet, registry_place.as_str()));
@@ -201,6 +205,14 @@ fn refuse_fallbacks(problems: &[String], follows: bool) -> Result<()> {
         warn!(problem, "a fallback is not used");
     }
     Ok(())
+}
+
+/// Says which models do not exist though the configuration names them. They may come later.
+fn warn_of(unknown: &[String]) {
+    for problem in unknown {
+        warn!("{problem}");
+        print_line!("warning  {problem}");
+    }
 }
 
 /// Tries new models in processes of their own, if that is configured. What comes of it is kept in the

@@ -50,7 +50,7 @@ impl Serving {
     ///
     /// # Errors
     /// [`ErrorCode::UnknownModel`] if not.
-    pub(super) fn check_endpoint(&self, name: &str) -> Result<(), InferError> {
+    pub(crate) fn check_endpoint(&self, name: &str) -> Result<(), InferError> {
         match self.models().model(name) {
             Err(error)
                 if error.code == ErrorCode::UnknownModel && self.fleet_of(name).is_none() =>
