@@ -327,10 +327,32 @@ def test_keys_stay_valid_while_their_database_is_away(start, tmp_path):
     (data / "registry.db").rename(data / "away.db")
 
     def says_so():
-        answer = requests.get(server.url("/v2/health/ready"), timeout=PATIENCE_S)
+        answer = requests.get(server.url("/v2/health/ready"), headers=bearer(key), timeout=PATIENCE_S)
         return answer.status_code == 200 and "API keys" in answer.text
 
     wait_for(says_so)
+    anonymous = requests.get(server.url("/v2/health/ready"), timeout=PATIENCE_S)
+    assert anonymous.json()["status"] == "degraded" and str(data) not in anonymous.text, anonymous.text
+    assert "1 problems" in anonymous.text and "API keys" not in anonymous.text
     assert server.infer("digits", DIGITS, headers=bearer(key)).status_code == 200
     (data / "away.db").rename(data / "registry.db")
     wait_for(lambda: not says_so())
+
+
+def test_a_server_is_ready_once_it_has_read_its_keys(start, tmp_path):
+    place = tmp_path / "place"
+    place.write_text("no folder yet")
+    environment = {"TIDEGATE_AUTH__ENABLED": "true", "TIDEGATE_AUTH__DATABASE": str(place / "keys.db")}
+    server = start(MODELS / "digits", environment=environment)
+    early = requests.get(server.url("/v2/health/ready"), timeout=PATIENCE_S)
+    assert (early.status_code, early.json()["ready"]) == (503, False), early.text
+    assert str(place) not in early.text, "anonymous callers learn no address"
+    live = triton_grpc.InferenceServerClient(server.grpc)
+    assert live.is_server_live() and not live.is_server_ready()
+    # It could say of no key whether it is valid.
+    unknown = server.infer("digits", DIGITS, headers=bearer("tdg_" + "a" * 49))
+    assert unknown.status_code in (401, 503), unknown.text
+    place.unlink()
+    place.mkdir()
+    wait_for(lambda: requests.get(server.url("/v2/health/ready"), timeout=PATIENCE_S).status_code == 200)
+    assert live.is_server_ready()

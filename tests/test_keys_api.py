@@ -160,3 +160,40 @@ def test_the_command_line_manages_the_keys_of_a_server(server, root):
     assert "by-command" not in run("list").stdout and "revoked" in run("list", "--all").stdout
     for refused in (run("list", token="tdg_wrong"), run("list", token=key), run("revoke", "a/b")):
         assert refused.returncode != 0 and refused.stderr
+
+
+def test_a_key_that_is_valid_for_no_time_is_refused(server, root):
+    refused = create(server, root, "timeless", grant("caller"), valid_for_s=0)
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_parameter"), refused.text
+    assert "timeless" not in call(server, "GET", "/api/keys", root).text
+
+
+def test_the_name_of_a_revoked_key_stays_with_its_tenant(server, root):
+    made(server, root, "billing", grant("caller"), tenant="acme")
+    assert call(server, "DELETE", "/api/keys/billing", root).status_code == 204
+    foreign = create(server, root, "billing", grant("caller"), tenant="umbrella")
+    assert (foreign.status_code, foreign.json()["code"]) == (409, "conflict"), foreign.text
+    assert made(server, root, "billing", grant("caller"), tenant="acme")
+
+
+@pytest.mark.parametrize("remote", (True, False))
+def test_the_last_admin_key_is_revoked_only_by_force(start, tmp_path, remote):
+    data = tmp_path / "data"
+    keys = Keys(data)
+    root = keys.create("root", "admin")
+    server = start(MODELS / "digits", data=data, environment={"TIDEGATE_AUTH__ENABLED": "true"})
+    wait_until_known(server, root)
+
+    def revoke(name, *flags, key=root):
+        place = ("--url", server.http) if remote else ("--data", str(data))
+        command = [BINARY, "api-keys", "revoke", name, *flags, *place]
+        environment = {**os.environ, "TIDEGATE_TOKEN": key}
+        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, env=environment)
+
+    refused = revoke("root")
+    assert refused.returncode != 0 and "--force" in refused.stderr, refused.stderr
+    assert call(server, "GET", "/api/keys", root).status_code == 200, "it is still valid"
+    second = made(server, root, "second", grant("admin"))
+    assert revoke("root").returncode == 0
+    assert revoke("second", key=second).returncode != 0
+    assert revoke("second", "--force", key=second).returncode == 0

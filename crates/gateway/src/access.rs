@@ -116,7 +116,8 @@ impl Caller {
         }
     }
 
-    pub(crate) fn may(&self, permission: Permission, name: &str) -> bool {
+    /// Whether the caller has a permission on something of this name.
+    pub fn may(&self, permission: Permission, name: &str) -> bool {
         match &self.identity {
             None => true,
             Some(identity) => identity.may(permission, name),

@@ -30,6 +30,15 @@ pub struct KeyRequest {
     pub valid_for: Option<Duration>,
 }
 
+/// Whether the last key may be revoked that can manage keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastAdminKey {
+    /// Not without other ways in: nobody could make a new one over the network.
+    Keep,
+    /// Somebody has asked for it, or others may manage keys by a token or a certificate.
+    MayGo,
+}
+
 /// Why keys could not be changed.
 #[derive(Debug, Error)]
 #[allow(missing_docs, reason = "the messages say it")]
@@ -40,6 +49,17 @@ pub enum ApiKeyError {
     Name(String),
     #[error("there is a valid key {0:?} already: rotate it, or choose another name")]
     Exists(String),
+    #[error(
+        "{0:?} was the name of a key of another tenant, whose records it stands in: choose another name"
+    )]
+    OfAnotherTenant(String),
+    #[error("a key that is valid for no time opens nothing: give at least a second")]
+    NoTime,
+    #[error(
+        "{0:?} is the last key that can manage keys: create another one first, or force it \
+         (--force, ?force=true)"
+    )]
+    LastAdmin(String),
     #[error("there is no valid key {0:?}")]
     Unknown(String),
     #[error("a key needs at least one role")]
@@ -81,6 +101,9 @@ impl ApiKeys {
         if new.grants.is_empty() {
             return Err(ApiKeyError::NoGrants);
         }
+        if new.valid_for.is_some_and(|time| time.is_zero()) {
+            return Err(ApiKeyError::NoTime);
+        }
         for grant in &new.grants {
             grant.grant()?;
         }
@@ -92,6 +115,10 @@ impl ApiKeys {
         let named = write.api_keys_named(&new.name).await?;
         if named.iter().any(|key| is_valid(key, now_ms)) {
             return Err(ApiKeyError::Exists(new.name.clone()));
+        }
+        // The audit log, limits and usage know keys by their names.
+        if named.iter().any(|key| key.tenant != new.tenant) {
+            return Err(ApiKeyError::OfAnotherTenant(new.name.clone()));
         }
         let key = ApiKey {
             id: random_id()?,
@@ -168,8 +195,13 @@ impl ApiKeys {
     /// Ends every valid key of a name, and gives their number.
     ///
     /// # Errors
-    /// [`ApiKeyError::Unknown`] if there is none.
-    pub async fn revoke(&self, by: ChangedBy<'_>, name: &str) -> Result<usize, ApiKeyError> {
+    /// [`ApiKeyError::Unknown`] if there is none, [`ApiKeyError::LastAdmin`].
+    pub async fn revoke(
+        &self,
+        by: ChangedBy<'_>,
+        name: &str,
+        last_admin: LastAdminKey,
+    ) -> Result<usize, ApiKeyError> {
         let mut write = self.store.write(&by.name()).await?;
         let now_ms = write.now_ms();
         let mut valid = write.api_keys_named(name).await?;
@@ -179,6 +211,11 @@ impl ApiKeys {
         }
         for key in &valid {
             by.check_key(key)?;
+        }
+        if last_admin == LastAdminKey::Keep {
+            check_admin_remains(&write.api_keys().await?, name, now_ms)?;
+        }
+        for key in &valid {
             write
                 .end_api_key(&key.id, key.expires_ms, Some(now_ms))
                 .await?;
@@ -207,6 +244,30 @@ impl ApiKeys {
         let stored = keys.into_iter().filter_map(stored_key).collect();
         Ok(KeyTable::new(stored, previous))
     }
+}
+
+/// Refuses to end the keys of a name if nobody else could manage the keys that they can manage.
+fn check_admin_remains(keys: &[ApiKey], name: &str, now_ms: i64) -> Result<(), ApiKeyError> {
+    let managers: Vec<&ApiKey> = keys
+        .iter()
+        .filter(|key| is_valid(key, now_ms) && manages_keys(key))
+        .collect();
+    for ending in managers.iter().filter(|key| key.name == name) {
+        let remains = managers.iter().any(|other| {
+            // Only a key of no tenant manages those of every tenant.
+            other.name != name && (other.tenant.is_empty() || other.tenant == ending.tenant)
+        });
+        if !remains {
+            return Err(ApiKeyError::LastAdmin(name.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn manages_keys(key: &ApiKey) -> bool {
+    let grants: Option<Vec<GrantConfig>> = serde_json::from_value(key.grants.clone()).ok();
+    let grants = grants.unwrap_or_default();
+    grants.iter().any(GrantConfig::manages_keys)
 }
 
 /// Whether a key is neither revoked nor expired.

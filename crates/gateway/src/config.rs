@@ -68,6 +68,25 @@ impl AuthConfig {
     }
 }
 
+impl AuthConfig {
+    /// Whether somebody may manage API keys without having one: by a token, a certificate, or nothing
+    /// at all.
+    pub fn has_other_key_managers(&self) -> bool {
+        let mut bindings = self.binding.iter();
+        let anonymous = self.anonymous.iter();
+        let mut anonymous = anonymous.filter(|grant| grant.manages_keys());
+        anonymous.next().is_some()
+            || bindings.any(|binding| {
+                let grant = GrantConfig {
+                    role: binding.role,
+                    resources: binding.resources.clone(),
+                };
+                let is_used = binding.certificate.is_some() || !self.issuer.is_empty();
+                is_used && grant.manages_keys()
+            })
+    }
+}
+
 /// A role on some resources, as people write it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -85,6 +104,12 @@ pub(crate) fn everything() -> Vec<String> {
 }
 
 impl GrantConfig {
+    /// Whether it permits to manage API keys.
+    pub(crate) fn manages_keys(&self) -> bool {
+        let grant = self.grant();
+        grant.is_ok_and(|grant| grant.permits(Permission::ManageKeys, ""))
+    }
+
     /// The grant that this describes.
     ///
     /// # Errors
@@ -106,6 +131,32 @@ mod tests {
     fn a_role_without_resources_is_for_everything() {
         let grant: GrantConfig = serde_json::from_str(r#"{"role": "viewer"}"#).unwrap();
         assert!(grant.grant().unwrap().permits(Permission::ViewMetrics, ""));
+    }
+
+    #[test]
+    fn an_admin_by_certificate_or_token_manages_keys_without_one() {
+        let binding = |role, certificate: Option<&str>| BindingConfig {
+            role,
+            resources: everything(),
+            issuer: None,
+            subject: certificate.is_none().then(|| "ada".to_owned()),
+            group: None,
+            claims: std::collections::BTreeMap::new(),
+            certificate: certificate.map(str::to_owned),
+            tenant: None,
+        };
+        let has_managers = |binding| {
+            let config = AuthConfig {
+                binding: vec![binding],
+                ..AuthConfig::default()
+            };
+            config.has_other_key_managers()
+        };
+        assert!(has_managers(binding(Role::Admin, Some("ops"))));
+        assert!(!has_managers(binding(Role::Operator, Some("ops"))));
+        // Without an issuer there are no tokens.
+        assert!(!has_managers(binding(Role::Admin, None)));
+        assert!(!AuthConfig::default().has_other_key_managers());
     }
 
     #[test]

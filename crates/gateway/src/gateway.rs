@@ -169,6 +169,12 @@ impl Gateway {
         self.protected.as_ref()?.keys.load_full()
     }
 
+    /// Whether it can tell valid keys from others: they were read once, or nobody needs one.
+    pub fn knows_keys(&self) -> bool {
+        let protected = self.protected.as_ref();
+        protected.is_none_or(|protected| protected.keys.load().is_some())
+    }
+
     /// Finds out who sends a request.
     ///
     /// # Errors

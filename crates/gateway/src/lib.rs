@@ -59,7 +59,7 @@ mod sliding_window;
 
 pub use access::{Authorized, Caller, Credentials, Permitted};
 pub use api_key::{KEY_PREFIX, KeyDigest, NewApiKey};
-pub use api_keys::{ApiKeyError, ApiKeys, KeyRequest};
+pub use api_keys::{ApiKeyError, ApiKeys, KeyRequest, LastAdminKey};
 pub use audit::{
     Audit, AuditAnchors, AuditConfig, AuditConfigError, AuditCounts, AuditError, AuditPlace, Denial,
 };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tidegate_gateway::{
     ApiKeyError, ApiKeys, Caller, ChangedBy, Credentials, Gateway, GrantConfig, KeyRequest,
-    KeyTable, Permission, Role,
+    KeyTable, LastAdminKey, Permission, Role,
 };
 use tidegate_store::Store;
 
@@ -83,7 +83,7 @@ async fn a_caller_makes_and_replaces_no_key_that_permits_more_than_their_own() {
             .await
             .err(),
         keys.rotate(by, "root", Duration::ZERO).await.err(),
-        keys.revoke(by, "root").await.err(),
+        keys.revoke(by, "root", LastAdminKey::Keep).await.err(),
     ];
     for error in refused {
         assert!(
@@ -92,7 +92,7 @@ async fn a_caller_makes_and_replaces_no_key_that_permits_more_than_their_own() {
         );
     }
     assert!(opens(&keys, root.unwrap().reveal()).await);
-    keys.revoke(by, "shop").await.unwrap();
+    keys.revoke(by, "shop", LastAdminKey::Keep).await.unwrap();
     keys.store().close().await;
 }
 
@@ -117,9 +117,17 @@ async fn a_name_has_one_valid_key_until_it_is_revoked() {
     let first = keys.create(ALICE, &request("shop")).await.unwrap();
     let again = keys.create(ALICE, &request("shop")).await.unwrap_err();
     assert!(matches!(again, ApiKeyError::Exists(_)), "{again}");
-    assert_eq!(keys.revoke(ALICE, "shop").await.unwrap(), 1);
+    assert_eq!(
+        keys.revoke(ALICE, "shop", LastAdminKey::Keep)
+            .await
+            .unwrap(),
+        1
+    );
     assert!(!opens(&keys, first.reveal()).await);
-    let again = keys.revoke(ALICE, "shop").await.unwrap_err();
+    let again = keys
+        .revoke(ALICE, "shop", LastAdminKey::Keep)
+        .await
+        .unwrap_err();
     assert!(matches!(again, ApiKeyError::Unknown(_)), "{again}");
     let second = keys.create(ALICE, &request("shop")).await.unwrap();
     assert!(opens(&keys, second.reveal()).await);
@@ -141,7 +149,10 @@ async fn a_rotated_key_stays_valid_for_the_overlap() {
     let newest = keys.rotate(BOB, "shop", Duration::ZERO).await.unwrap();
     assert!(!opens(&keys, old.reveal()).await && !opens(&keys, new.reveal()).await);
     assert!(opens(&keys, newest.reveal()).await);
-    assert_eq!(keys.revoke(BOB, "shop").await.unwrap(), 1);
+    assert_eq!(
+        keys.revoke(BOB, "shop", LastAdminKey::Keep).await.unwrap(),
+        1
+    );
     assert!(!opens(&keys, newest.reveal()).await);
 }
 
@@ -196,7 +207,83 @@ async fn every_change_of_keys_is_counted() {
     let start = keys.store().api_keys_change().await.unwrap();
     keys.create(ALICE, &request("shop")).await.unwrap();
     let created = keys.store().api_keys_change().await.unwrap();
-    keys.revoke(ALICE, "shop").await.unwrap();
+    keys.revoke(ALICE, "shop", LastAdminKey::Keep)
+        .await
+        .unwrap();
     let revoked = keys.store().api_keys_change().await.unwrap();
     assert!(start < created && created < revoked);
+}
+
+#[tokio::test]
+async fn the_name_of_a_revoked_key_is_not_given_to_another_tenant() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = keys(&folder).await;
+    keys.create(ALICE, &request("shop")).await.unwrap();
+    keys.revoke(ALICE, "shop", LastAdminKey::Keep)
+        .await
+        .unwrap();
+    let foreign = KeyRequest {
+        tenant: "umbrella".to_owned(),
+        ..request("shop")
+    };
+    let refused = keys.create(ALICE, &foreign).await.unwrap_err();
+    assert!(
+        matches!(refused, ApiKeyError::OfAnotherTenant(_)),
+        "{refused}"
+    );
+    keys.create(ALICE, &request("shop")).await.unwrap();
+    keys.store().close().await;
+}
+
+#[tokio::test]
+async fn the_last_key_that_can_manage_keys_is_revoked_only_by_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = keys(&folder).await;
+    for (name, tenant) in [("root", ""), ("lead", "acme"), ("other", "umbrella")] {
+        let request = admin_of(name, tenant, &["*"]);
+        keys.create(ALICE, &request).await.unwrap();
+    }
+    // A key of no tenant manages the keys of all, but not the other way round.
+    keys.revoke(ALICE, "lead", LastAdminKey::Keep)
+        .await
+        .unwrap();
+    let refused = keys.revoke(ALICE, "root", LastAdminKey::Keep).await;
+    assert!(
+        matches!(refused, Err(ApiKeyError::LastAdmin(_))),
+        "{refused:?}"
+    );
+    // One that manages nothing but the keys of some models is not enough, nor is one that was replaced.
+    keys.create(ALICE, &admin_of("models", "", &["fraud*"]))
+        .await
+        .unwrap();
+    keys.rotate(ALICE, "root", Duration::ZERO).await.unwrap();
+    let refused = keys.revoke(ALICE, "root", LastAdminKey::Keep).await;
+    assert!(
+        matches!(refused, Err(ApiKeyError::LastAdmin(_))),
+        "{refused:?}"
+    );
+    keys.create(ALICE, &admin_of("next", "", &["*"]))
+        .await
+        .unwrap();
+    keys.revoke(ALICE, "root", LastAdminKey::Keep)
+        .await
+        .unwrap();
+    keys.revoke(ALICE, "next", LastAdminKey::MayGo)
+        .await
+        .unwrap();
+    keys.store().close().await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_valid_for_no_time_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = keys(&folder).await;
+    let no_time = KeyRequest {
+        valid_for: Some(Duration::ZERO),
+        ..request("shop")
+    };
+    let refused = keys.create(ALICE, &no_time).await.unwrap_err();
+    assert!(matches!(refused, ApiKeyError::NoTime), "{refused}");
+    assert!(keys.list().await.unwrap().is_empty());
+    keys.store().close().await;
 }

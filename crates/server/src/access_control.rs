@@ -33,6 +33,8 @@ pub(crate) struct AccessControl {
     database: String,
     refresh: Duration,
     server: ServerConfig,
+    /// Whether somebody may manage keys without having one.
+    has_other_key_managers: bool,
     /// Held while the keys are read, so that an older reading never replaces a newer one.
     reading: tokio::sync::Mutex<()>,
     state: Mutex<State>,
@@ -61,6 +63,7 @@ impl AccessControl {
             database: database.to_owned(),
             refresh: Duration::from_millis(config.refresh_ms).max(MIN_REFRESH),
             server,
+            has_other_key_managers: config.has_other_key_managers(),
             reading: tokio::sync::Mutex::default(),
             state: Mutex::default(),
         }

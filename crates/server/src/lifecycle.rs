@@ -28,10 +28,13 @@ impl Lifecycle {
         }
     }
 
-    /// Whether traffic should be sent here: every model that was found is ready, and the server is
-    /// not stopping.
+    /// Whether traffic should be sent here: every model that was found is ready, the keys of callers
+    /// are known, and the server is not stopping.
     pub(crate) fn is_ready(&self) -> bool {
-        self.has_started() && !self.is_stopping() && self.serving.is_ready()
+        self.has_started()
+            && !self.is_stopping()
+            && self.serving.gateway().knows_keys()
+            && self.serving.is_ready()
     }
 
     /// Whether each model of the start was loaded, or has failed to load.

@@ -59,6 +59,7 @@ pub(crate) fn routes(front_end: Arc<FrontEnd>, components: &[Arc<dyn Component>]
     use Permission::{ManageModels, Public, ViewModels};
 
     let readiness = Arc::new(health::Readiness {
+        gateway: front_end.serving.gateway().clone(),
         lifecycle: front_end.lifecycle.clone(),
         components: components.to_vec(),
     });

@@ -80,6 +80,18 @@ impl Store {
 }
 
 impl Write {
+    /// Every key, as this change sees them.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn api_keys(&mut self) -> Result<Vec<ApiKey>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM api_keys ORDER BY name, created_ms, id");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .fetch_all(self.connection())
+            .await?;
+        rows.iter().map(api_key).collect()
+    }
+
     /// The keys of a name, as this change sees them, from the oldest to the newest.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use tidegate_gateway::{ChangedBy, GrantConfig, KeyRequest, Role};
+use tidegate_gateway::{ChangedBy, GrantConfig, KeyRequest, LastAdminKey, Role};
 use tidegate_store::Store;
 
 use self::listing::ListedKey;
@@ -54,6 +54,9 @@ enum ApiKeysCommand {
         /// The key's name
         #[arg(value_name = "NAME")]
         name: String,
+        /// Also the last key that can manage keys
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -133,8 +136,13 @@ async fn run(args: ApiKeys) -> Result<()> {
             let key = keys.rotate(by, &rotate.name, rotate.overlap).await?;
             show_once(key.reveal());
         }
-        ApiKeysCommand::Revoke { name } => {
-            keys.revoke(by, &name).await?;
+        ApiKeysCommand::Revoke { name, force } => {
+            let has_others = access.config.auth.has_other_key_managers();
+            let last_admin = match force || has_others {
+                true => LastAdminKey::MayGo,
+                false => LastAdminKey::Keep,
+            };
+            keys.revoke(by, &name, last_admin).await?;
             print_line!("{name} is revoked");
         }
         ApiKeysCommand::List(list) => {

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
 use axum::{Extension, Json};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tidegate_gateway::{
-    ApiKeyError, ApiKeys, Caller, ChangedBy, Credentials, KeyRequest, NewApiKey, Permission,
+    ApiKeyError, ApiKeys, Caller, ChangedBy, Credentials, KeyRequest, LastAdminKey, NewApiKey,
+    Permission,
 };
 use tidegate_serving::{ErrorCode, InferError};
 use utoipa::OpenApi;
 
-use self::bodies::{KeyRotation, ListedKey, NewKey, ShownKey, WhoAmI};
+use self::bodies::{KeyRevocation, KeyRotation, ListedKey, NewKey, ShownKey, WhoAmI};
 use super::AccessControl;
 use crate::audit::AuditStates;
 use crate::rest::{ApiError, ErrorBody, Path, body};
@@ -113,18 +115,33 @@ async fn rotate(
     access.show(name, &key).await
 }
 
-/// Revokes an API key.
-#[utoipa::path(delete, path = "/api/keys/{name}", tag = "access", params(("name" = String, Path)),
-    responses((status = 204), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
-        (status = 405, body = ErrorBody), (status = 503, body = ErrorBody)))]
+/// Revokes an API key. The last one that can manage keys is not revoked without `force`, unless others
+/// may manage keys by a token or a certificate.
+#[utoipa::path(delete, path = "/api/keys/{name}", tag = "access",
+    params(("name" = String, Path), KeyRevocation),
+    responses((status = 204), (status = 400, body = ErrorBody), (status = 403, body = ErrorBody),
+        (status = 404, body = ErrorBody), (status = 405, body = ErrorBody),
+        (status = 409, body = ErrorBody), (status = 503, body = ErrorBody)))]
 async fn revoke(
     State(access): State<Arc<AccessControl>>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
+    query: Result<Query<KeyRevocation>, QueryRejection>,
 ) -> Result<StatusCode, ApiError> {
+    let query = query.map_err(|error| {
+        InferError::new(
+            ErrorCode::InvalidParameter,
+            format!("the query is wrong: {error}"),
+        )
+    });
+    let Query(KeyRevocation { force }) = query?;
+    let last_admin = match force || access.has_other_key_managers {
+        true => LastAdminKey::MayGo,
+        false => LastAdminKey::Keep,
+    };
     let keys = access.managed().await?;
-    let revoked = keys.revoke(ChangedBy::Caller(&caller), &name).await;
-    revoked.map_err(refused)?;
+    let revoked = keys.revoke(ChangedBy::Caller(&caller), &name, last_admin);
+    revoked.await.map_err(refused)?;
     access.refresh().await;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -170,12 +187,15 @@ impl AccessControl {
 
 fn refused(error: ApiKeyError) -> InferError {
     let code = match &error {
-        ApiKeyError::Exists(_) => ErrorCode::Conflict,
+        ApiKeyError::Exists(_) | ApiKeyError::OfAnotherTenant(_) | ApiKeyError::LastAdmin(_) => {
+            ErrorCode::Conflict
+        }
         ApiKeyError::Unknown(_) => ErrorCode::NotFound,
         ApiKeyError::NotPermitted(_) => ErrorCode::Forbidden,
-        ApiKeyError::Name(_) | ApiKeyError::NoGrants | ApiKeyError::Pattern(_) => {
-            ErrorCode::InvalidParameter
-        }
+        ApiKeyError::Name(_)
+        | ApiKeyError::NoGrants
+        | ApiKeyError::NoTime
+        | ApiKeyError::Pattern(_) => ErrorCode::InvalidParameter,
         ApiKeyError::Random(_) | ApiKeyError::Store(_) => ErrorCode::AuthUnavailable,
     };
     InferError::new(code, error.to_string())

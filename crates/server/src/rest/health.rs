@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tidegate_gateway::Permission;
+use tidegate_gateway::{Credentials, Gateway, Permission};
 use tidegate_serving::{ErrorCode, InferError};
 use utoipa::ToSchema;
 
@@ -57,7 +57,7 @@ pub(crate) struct ReadyStatus {
     /// `ready`, or `degraded` if there are problems but the server can take traffic.
     status: &'static str,
     /// The problems: versions of the registry that could not be loaded, or that the registry
-    /// cannot be read.
+    /// cannot be read. How many there are, for callers who may not view operations.
     problems: Vec<String>,
 }
 
@@ -103,8 +103,30 @@ impl NotReady<'_> {
 
 /// Whether the server is ready, and what its components report.
 pub(crate) struct Readiness {
+    pub(super) gateway: Arc<Gateway>,
     pub(super) lifecycle: Arc<Lifecycle>,
     pub(super) components: Vec<Arc<dyn Component>>,
+}
+
+impl Readiness {
+    /// The problems, as far as whoever asks may know them: they name databases, folders and models.
+    fn problems(&self, request: &Request) -> Vec<String> {
+        let components = self.components.iter();
+        let problems: Vec<String> = components
+            .flat_map(|component| component.problems())
+            .collect();
+        let credentials = Credentials::of(request.headers()).with_extensions(request.extensions());
+        let caller = self.gateway.known_caller(credentials);
+        let may_know = caller.is_some_and(|caller| caller.may(Permission::ViewOperations, ""));
+        if problems.is_empty() || may_know {
+            return problems;
+        }
+        let count = problems.len();
+        let permission = Permission::ViewOperations.name();
+        vec![format!(
+            "{count} problems, shown to callers with the permission {permission}"
+        )]
+    }
 }
 
 pub(super) fn routes(readiness: Arc<Readiness>) -> Routes<()> {
@@ -114,14 +136,11 @@ pub(super) fn routes(readiness: Arc<Readiness>) -> Routes<()> {
 }
 
 /// Whether traffic should be sent here: every model that was found in a folder answers, every
-/// pinned model of the registry does, and the server is not stopping.
+/// pinned model of the registry does, the keys of callers were read, and the server is not stopping.
 #[utoipa::path(get, path = "/v2/health/ready", tag = "server",
     responses((status = 200, body = ReadyStatus), (status = 503, body = NotReady)))]
-pub(crate) async fn ready(State(readiness): State<Arc<Readiness>>) -> Response {
-    let components = readiness.components.iter();
-    let problems: Vec<String> = components
-        .flat_map(|component| component.problems())
-        .collect();
+pub(crate) async fn ready(State(readiness): State<Arc<Readiness>>, request: Request) -> Response {
+    let problems = readiness.problems(&request);
     if readiness.lifecycle.is_ready() {
         let status = if problems.is_empty() {
             "ready"
@@ -135,7 +154,7 @@ pub(crate) async fn ready(State(readiness): State<Arc<Readiness>>) -> Response {
         })
         .into_response();
     }
-    let mut message = "the server is starting or stopping, or a model could not be loaded: see /v2/repository/index".to_owned();
+    let mut message = "the server is starting or stopping, a model could not be loaded, or the API keys could not be read: see /v2/repository/index".to_owned();
     if !problems.is_empty() {
         message = format!("{message}; {}", problems.join("; "));
     }

@@ -27,8 +27,9 @@ pub(super) fn run(url: &str, command: ApiKeysCommand) -> Result<()> {
             let body = json!({"overlap_s": rotate.overlap.as_secs()});
             show(&client::post_json(url, &path, body)?)?;
         }
-        ApiKeysCommand::Revoke { name } => {
-            client::delete(url, &path_of(&name)?)?;
+        ApiKeysCommand::Revoke { name, force } => {
+            let query = if force { "?force=true" } else { "" };
+            client::delete(url, &format!("{}{query}", path_of(&name)?))?;
             print_line!("{name} is revoked");
         }
         ApiKeysCommand::List(list) => {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tidegate_gateway::{Caller, GrantConfig};
 use tidegate_store::ApiKey;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// A role on some resources.
 #[derive(ToSchema)]
@@ -26,7 +26,8 @@ pub(super) struct NewKey {
     /// What its owner may do: not more than the caller may.
     #[schema(value_type = Vec<KeyGrant>)]
     pub(super) grants: Vec<GrantConfig>,
-    /// How long it is valid, in seconds; until it is revoked if absent.
+    /// How long it is valid, in seconds, at least 1; until it is revoked if absent.
+    #[schema(minimum = 1)]
     pub(super) valid_for_s: Option<u64>,
 }
 
@@ -36,6 +37,15 @@ pub(super) struct NewKey {
 pub(super) struct KeyRotation {
     /// How long the earlier key stays valid, in seconds; a day if absent.
     pub(super) overlap_s: Option<u64>,
+}
+
+/// How a key is revoked.
+#[derive(Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct KeyRevocation {
+    /// Also the last key that can manage keys.
+    pub(super) force: bool,
 }
 
 /// A new key. It is shown once.
