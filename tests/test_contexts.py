@@ -165,3 +165,60 @@ def test_a_server_without_authentication_needs_no_login(start, user):
     server = start(MODELS / "digits")
     refused = user.log_in(server, "open", "tdg_any")
     assert refused.returncode != 0 and "authentication is off" in refused.stderr
+
+
+class Redirecting:
+    """A server that sends everybody to another address, and one at that address that notes what comes."""
+
+    def __init__(self, path):
+        self.asked = []
+        self.target = self.serve(self.note)
+        self.source = self.serve(self.redirect)
+        self.path = path
+
+    def serve(self, answer):
+        handler = type("Handler", (BaseHTTPRequestHandler,), {"do_GET": answer, "do_POST": answer, "log_message": lambda *_: None})
+        server = HTTPServer(("127.0.0.1", 0), handler)
+        Thread(target=server.serve_forever, daemon=True).start()
+        return server
+
+    @property
+    def redirect(self):
+        def redirect(handler):
+            handler.send_response(307)
+            handler.send_header("Location", f"http://localhost:{self.target.server_port}{self.path}")
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+
+        return redirect
+
+    @property
+    def note(self):
+        def note(handler):
+            self.asked.append((handler.path, handler.headers.get("Authorization")))
+            body = b'{"principal": "key:root", "key": "stolen"}'
+            handler.send_response(200)
+            handler.send_header("Content-Length", str(len(body)))
+            handler.end_headers()
+            handler.wfile.write(body)
+
+        return note
+
+    def stop(self):
+        for server in (self.source, self.target):
+            server.shutdown()
+            server.server_close()
+
+
+def test_no_command_follows_a_redirect_with_the_key(user, root):
+    redirecting = Redirecting("/api/whoami")
+    try:
+        url = f"http://127.0.0.1:{redirecting.source.server_port}"
+        ended = user.run("login", "--url", url, typed=root + "\n")
+        assert ended.returncode != 0 and "sends to http://localhost" in ended.stderr, ended.stderr
+        assert root not in ended.stderr and not user.file.exists()
+        create = ("api-keys", "create", "a", "--role", "caller", "--url", url)
+        assert user.run(*create, TIDEGATE_TOKEN=root).returncode != 0
+        assert redirecting.asked == []
+    finally:
+        redirecting.stop()

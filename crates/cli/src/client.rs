@@ -8,7 +8,7 @@ mod tls;
 
 use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
-use ureq::http::{Response, StatusCode};
+use ureq::http::{Response, StatusCode, header};
 
 pub(crate) use self::access::{Access, environment_token};
 pub(crate) use self::api::{Alert, AlertRoute, Event, IndexEntry, Objective, Readiness};
@@ -69,7 +69,23 @@ fn body(target: &str, sent: Sent) -> Result<String> {
     if response.status().is_success() {
         return Ok(text);
     }
+    if response.status().is_redirection() {
+        return Err(redirected(target, &response));
+    }
     Err(error_of(target, response.status(), &text))
+}
+
+/// The error of a response that sends us elsewhere, where nothing is asked.
+fn redirected<B>(target: &str, response: &Response<B>) -> anyhow::Error {
+    let place = response.headers().get(header::LOCATION);
+    let place = place
+        .and_then(|place| place.to_str().ok())
+        .unwrap_or("nowhere");
+    let status = response.status();
+    anyhow!(
+        "{target} answered {status} and sends to {place}, which was not followed: \
+         if that is the server, name it with --url"
+    )
 }
 
 /// What an error response says.

@@ -50,6 +50,9 @@ impl Access {
         let config = Agent::config_builder()
             .tls_config(tls::config(self.ca_file.as_deref())?)
             .timeout_global(timeout)
+            // No server that we ask sends us elsewhere. Whoever does so is not the one that the
+            // credential is for, and must not be asked in its place.
+            .max_redirects(0)
             // The body of an error response has the reason; as an error of ureq it would be lost.
             .http_status_as_error(false);
         Ok(config.build().into())

@@ -254,10 +254,19 @@ fn own_page(next: &str) -> String {
         .bytes()
         .all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     let is_login = next.starts_with(LOGIN_PAGE);
-    match is_own && is_plain && !is_login && next.len() <= MAX_NEXT {
+    match is_own && is_plain && !is_login && !leads_up(next) && next.len() <= MAX_NEXT {
         true => next.to_owned(),
         false => HOME.to_owned(),
     }
+}
+
+/// Whether a browser takes parts of a path for `.` or `..`, and so goes to another path (the double-dot
+/// segments of the URL standard). A proxy may take escaped slashes for slashes.
+fn leads_up(next: &str) -> bool {
+    let path = next.split(['?', '#']).next().unwrap_or_default();
+    let path = path.to_ascii_lowercase().replace("%2e", ".");
+    let path = path.replace("%2f", "/").replace("%5c", "/");
+    path.split('/').any(|part| part == "." || part == "..")
 }
 
 #[cfg(test)]
@@ -266,7 +275,13 @@ mod tests {
 
     #[test]
     fn a_login_leads_to_pages_of_the_console_only() {
-        for own in ["/console", "/console/models?q=a&page=2", "/console?q=%22"] {
+        for own in [
+            "/console",
+            "/console/models?q=a&page=2",
+            "/console?q=%22",
+            "/console/models?q=../..",
+            "/console/models/a..b%2Fc",
+        ] {
             assert_eq!(own_page(own), own);
         }
         let long = format!("/console/{}", "a".repeat(2000));
@@ -276,6 +291,14 @@ mod tests {
             "https://evil.example/console",
             "/\\evil.example",
             "/console\\..",
+            "/console/..//evil.example",
+            "/console/models/../../v2/repository/index",
+            "/console/%2E%2e/metrics",
+            "/console/.%2e/metrics",
+            "/console/./models",
+            "/console/..%5cevil.example",
+            "/console/..%2f..%2fmetrics",
+            "/console/..?a=b",
             "/consolex",
             "/console/\r\nSet-Cookie: a=b",
             "/console/login?next=/console/login",
