@@ -1,5 +1,6 @@
 """Tenants share a model that has more work than it can do: whoever sends most does not hold up the others."""
 
+import re
 import shutil
 import threading
 from pathlib import Path
@@ -120,6 +121,24 @@ def test_tenants_get_rows_by_their_weights(tenants):
     # Three for one: the last one of weight 3 runs before the third one of weight 1.
     last = len(order.answered) - 1 - order.answered[::-1].index("light")
     assert order.answered[1:last].count("heavy") <= 2, order.answered
+
+
+def test_a_displaced_request_uses_up_no_quota(tenants):
+    server, keys = tenants('[[limits.rule]]\nname = "each"\ntenant = "*"\nrequests_per_day = 100\n')
+    order = Order(server, keys)
+    order.occupy("heavy")
+    for _ in range(QUEUE):
+        order.send("heavy")
+    order.waiting(QUEUE)
+    for displaced in (1, 2):
+        order.send("light")
+        wait_for(lambda displaced=displaced: len(order.refused) == displaced)
+    order.wait()
+    assert order.refused == ["heavy"] * 2 and order.answered.count("light") == 2
+    for tenant in ("heavy", "light"):
+        last = server.infer("busy", busy(1), headers=bearer(keys[tenant]))
+        left = re.search(r'"each[^"]*";r=(\d+)', last.headers["RateLimit"])
+        assert int(left[1]) == 100 - order.answered.count(tenant) - 1, last.headers["RateLimit"]
 
 
 @pytest.mark.parametrize(

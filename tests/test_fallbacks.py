@@ -356,3 +356,17 @@ def test_a_configured_name_without_a_model_is_told_until_the_model_comes(configu
     assert requests.post(server.url("/v2/repository/models/late/load"), timeout=PATIENCE_S).status_code == 200
     assert [problem for problem in problems() if "late" in problem] == []
     assert len(problems()) == 1, "the mistyped one is still told"
+
+
+def test_a_request_that_a_fallback_has_run_counts_also_if_all_fail(configured, models):
+    shutil.rmtree(models / "other")
+    model(models, "other", {"1": table_lookup(OTHER, 4)})
+    limit = '[[limits.rule]]\nname = "calls"\nendpoint = "m"\nrequests_per_day = 100\n'
+    breaker = "[endpoints.breaker]\nmin_requests = 1\nfailure_percent = 1\nopen_ms = 3600000\n"
+    server = configured(limit + CHAIN + breaker + OTHER_ENDPOINT)
+    assert infer(server, BAD).json()["code"] == "execution_failed"
+    # The own version refuses it unrun, but the other endpoint has run it.
+    assert infer(server, BAD).json()["code"] == "breaker_open"
+    answer = infer(server, GOOD)
+    assert marks(answer) == ("endpoint:other", "breaker_open")
+    assert ";r=97" in answer.headers["RateLimit"], answer.headers["RateLimit"]

@@ -192,6 +192,13 @@ impl<R> Authorized<R> {
         }
     }
 
+    /// Keeps what the request took of its limits, also if it fails in the end: work was done for it.
+    pub fn settle(&mut self) {
+        if let Some(charge) = &mut self.charge {
+            charge.settle();
+        }
+    }
+
     /// Gives back what the request took of its limits: the server could not do the work.
     pub fn refund(&mut self) {
         if let Some(charge) = &mut self.charge {

@@ -84,6 +84,12 @@ pub struct Scheduler {
     pool: Arc<WorkerPool>,
 }
 
+/// A part of a large request in the queue.
+struct WaitingPart<'a> {
+    work: Work,
+    handle: WorkHandle<'a>,
+}
+
 /// The time that a client gave, and the size of its inputs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AllowedTime {
@@ -200,26 +206,43 @@ impl Scheduler {
             return completed.join();
         }
         let most_waiting = MOST_WAITING_PARTS.min(self.limits.max_queue_requests);
-        let mut waiting: VecDeque<WorkHandle<'_>> = VecDeque::new();
-        for part in work.split(max_rows) {
+        let mut waiting: VecDeque<WaitingPart<'_>> = VecDeque::new();
+        for work in work.split(max_rows) {
             if waiting.len() >= most_waiting {
-                completed.push(next(&mut waiting).await?)?;
+                completed.push(self.next(&mut waiting).await?)?;
             }
             let handle = loop {
-                match self.enqueue(part.share()) {
+                match self.enqueue(work.share()) {
                     // Others took the place that one of its own parts had. It gets one of its own.
                     Err(error) if error.code == ErrorCode::QueueFull && !waiting.is_empty() => {
-                        completed.push(next(&mut waiting).await?)?;
+                        completed.push(self.next(&mut waiting).await?)?;
                     }
                     other => break other?,
                 }
             };
-            waiting.push_back(handle);
+            waiting.push_back(WaitingPart { work, handle });
         }
         while !waiting.is_empty() {
-            completed.push(next(&mut waiting).await?)?;
+            completed.push(self.next(&mut waiting).await?)?;
         }
         completed.join()
+    }
+
+    /// The outcome of the part that has waited longest. If it had to give way to another tenant, it
+    /// waits again where there is a place for it now: what ran of the request before is not lost.
+    async fn next<'a>(
+        &'a self,
+        waiting: &mut VecDeque<WaitingPart<'a>>,
+    ) -> Result<Completed, InferError> {
+        let WaitingPart { work, mut handle } = waiting.pop_front().expect("a part waits");
+        loop {
+            match handle.outcome().await {
+                Err(error) if error.code == ErrorCode::QueueFull => {
+                    handle = self.enqueue(work.share())?;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     /// Lets a request in, inline where that is cheaper than a hop to another thread, or refuses it.
@@ -268,12 +291,6 @@ impl Scheduler {
         let pool = Arc::downgrade(&self.pool);
         move || pool.strong_count() == 0
     }
-}
-
-/// The outcome of the part that has waited longest.
-async fn next(waiting: &mut VecDeque<WorkHandle<'_>>) -> Result<Completed, InferError> {
-    let handle = waiting.pop_front().expect("a part waits");
-    handle.outcome().await
 }
 
 impl Drop for Scheduler {

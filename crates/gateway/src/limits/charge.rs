@@ -8,7 +8,8 @@ use crate::Denied;
 use crate::denied::LimitedBy;
 
 /// What a request has taken from its limits. Its places of requests in work are given back when it is
-/// dropped; the rest is used, unless it is [refunded](Charge::refund).
+/// dropped; the rest is used, unless it is [refunded](Charge::refund) before it is
+/// [settled](Charge::settle).
 #[derive(Debug)]
 pub struct Charge {
     limiter: Arc<Limiter>,
@@ -17,6 +18,7 @@ pub struct Charge {
     entered: usize,
     requests: u64,
     rows: u64,
+    is_settled: bool,
     /// When it was charged, in milliseconds since 1970: what is refunded goes back to that day.
     charged_ms: i64,
 }
@@ -29,6 +31,7 @@ impl Charge {
             entered: 0,
             requests: 0,
             rows: 0,
+            is_settled: false,
             charged_ms,
         }
     }
@@ -94,8 +97,16 @@ impl Charge {
         self.rows > 0
     }
 
-    /// Gives back what was taken: the server could not do the work.
+    /// Keeps what was taken from now on: work was done for the request, whatever comes of it.
+    pub fn settle(&mut self) {
+        self.is_settled = true;
+    }
+
+    /// Gives back what was taken, unless it is settled: the server could not do the work.
     pub fn refund(&mut self) {
+        if self.is_settled {
+            return;
+        }
         for charged in &self.buckets {
             for (unit, count) in [(Unit::Requests, self.requests), (Unit::Rows, self.rows)] {
                 self.limiter

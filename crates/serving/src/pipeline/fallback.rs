@@ -129,6 +129,7 @@ impl Serving {
             Err(error) if error.code.lets_fall_back() => error,
             outcome => return outcome,
         };
+        settle_if_run(authorized, &first);
         for (name, choice) in &chain.choices {
             received.memory.shrink_to(run.request_bytes);
             let deadline = received.request.deadline;
@@ -170,6 +171,7 @@ impl Serving {
                     if error.code.lets_fall_back() || error.code == ErrorCode::DeadlineTooShort =>
                 {
                     let endpoint = chain.endpoint.as_str();
+                    settle_if_run(authorized, &error);
                     debug!(endpoint, fallback = &**name, %error, "a fallback cannot answer");
                     fallbacks.count_failure(endpoint, name, error.code.name());
                 }
@@ -309,6 +311,14 @@ impl Serving {
             cache: None,
             fallback: None,
         })
+    }
+}
+
+/// Lets a request count in its limits once a choice has run it. The error at the end is that of the first
+/// choice, which may have refused it unrun.
+fn settle_if_run(authorized: &mut Authorized<Target>, error: &InferError) {
+    if !error.code.is_refused_unrun() {
+        authorized.settle();
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) struct WaitingByTenant<'a>(HashMap<&'a Option<Arc<str>>, Waiting>);
 struct Waiting {
     requests: usize,
     weight: u32,
+    /// Whether one of them is no more urgent than the newcomer, and so may leave.
+    may_leave: bool,
 }
 
 impl Waiting {
@@ -28,24 +30,31 @@ impl Waiting {
 }
 
 impl<'a> WaitingByTenant<'a> {
-    pub(super) fn add(&mut self, share: &'a TenantShare, requests: usize) {
+    /// Adds requests of a tenant. `may_leave` if they are no more urgent than the newcomer: all of them
+    /// count, but a more urgent one gives way to nobody.
+    pub(super) fn add(&mut self, share: &'a TenantShare, requests: usize, may_leave: bool) {
         let waiting = self.0.entry(share.tenant()).or_insert(Waiting {
             requests: 0,
             weight: share.weight(),
+            may_leave: false,
         });
         waiting.requests += requests;
+        waiting.may_leave |= may_leave;
     }
 
-    /// The tenant that is most above its share, if it has to give way to a newcomer: if the newcomer's
-    /// tenant has less for its weight even with one request more. So no place changes hands twice.
+    /// The tenant that is most above its share of those that have a request that may leave, if it has
+    /// to give way to a newcomer: if the newcomer's tenant has less for its weight even with one request
+    /// more. So no place changes hands twice.
     pub(super) fn gives_way_to(&self, newcomer: &TenantShare) -> Option<&'a Option<Arc<str>>> {
         let waiting = self.0.get(newcomer.tenant());
         let own = Waiting {
             requests: waiting.map_or(0, |own| own.requests) + 1,
             weight: newcomer.weight(),
+            may_leave: false,
         };
         let mut most: Option<(&'a Option<Arc<str>>, Waiting)> = None;
-        for (tenant, waiting) in &self.0 {
+        let others = self.0.iter().filter(|(_, waiting)| waiting.may_leave);
+        for (tenant, waiting) in others {
             let is_more = most.is_none_or(|(name, most)| {
                 // By name where two are equal: the same requests give way each time.
                 most.is_below(*waiting) || !waiting.is_below(most) && *tenant < name
@@ -131,7 +140,7 @@ mod tests {
                 .collect();
             let mut waiting = WaitingByTenant::default();
             for (share, count) in &shares {
-                waiting.add(share, *count);
+                waiting.add(share, *count, true);
             }
             let tenant = waiting.gives_way_to(&TenantShare::new(newcomer.0, newcomer.1));
             tenant.map(|tenant| tenant.as_deref().unwrap().to_owned())
@@ -148,5 +157,18 @@ mod tests {
         assert_eq!(gives_way(&weighted, ("c", 1)), Some("b".into()));
         assert_eq!(gives_way(&weighted, ("a", 2)), Some("b".into()));
         assert_eq!(gives_way(&weighted, ("b", 1)), None);
+    }
+
+    #[test]
+    fn a_tenant_whose_requests_are_all_more_urgent_gives_way_to_nobody() {
+        let shares = ["a", "b", "c"].map(|name| TenantShare::new(name, 1));
+        let [a, b, newcomer] = &shares;
+        let mut waiting = WaitingByTenant::default();
+        waiting.add(a, 8, false);
+        assert_eq!(waiting.gives_way_to(newcomer), None);
+        waiting.add(b, 3, true);
+        assert_eq!(waiting.gives_way_to(newcomer), Some(b.tenant()));
+        waiting.add(a, 1, true);
+        assert_eq!(waiting.gives_way_to(newcomer), Some(a.tenant()));
     }
 }

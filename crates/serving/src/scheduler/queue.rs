@@ -113,11 +113,14 @@ impl Queue {
     }
 
     /// The tenant whose latest request gives way to a new one where there is no place left, if one
-    /// does.
-    pub(super) fn gives_way_to(&self, newcomer: &TenantShare) -> Option<Tenant> {
+    /// does. Its least urgent request is no more urgent than the new one.
+    pub(super) fn gives_way_to(&self, level: usize, newcomer: &TenantShare) -> Option<Tenant> {
+        let newcomers_level = level.min(self.levels.len() - 1);
         let mut waiting = WaitingByTenant::default();
-        for (share, requests) in self.levels.iter().flat_map(Level::tenants) {
-            waiting.add(share, requests);
+        for (level, requests) in self.levels.iter().enumerate() {
+            for (share, requests) in requests.tenants() {
+                waiting.add(share, requests, level >= newcomers_level);
+            }
         }
         waiting.gives_way_to(newcomer).cloned()
     }

@@ -189,6 +189,26 @@ async fn rows_are_counted_and_refunded() {
     );
 }
 
+#[tokio::test]
+async fn what_was_settled_is_not_given_back() {
+    let rule = LimitConfig {
+        requests_per_day: Some(10),
+        ..named("calls")
+    };
+    let quotas = Arc::default();
+    let limiter = limiter(vec![rule], &quotas);
+    let shop = caller("", "shop");
+    for settles in [true, false] {
+        let mut charge = limiter.charge(&shop, "fraud").await.unwrap().unwrap();
+        if settles {
+            charge.settle();
+        }
+        charge.refund();
+    }
+    limiter.surrender_leases().await;
+    assert_eq!(quotas.used(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_race_for_the_last_of_a_quota_has_one_winner() {
     let quotas: Arc<Quotas> = Arc::default();

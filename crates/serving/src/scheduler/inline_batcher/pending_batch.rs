@@ -116,17 +116,25 @@ impl PendingBatch {
         !std::mem::replace(&mut self.has_leader, true)
     }
 
-    /// Removes the latest request of the tenant that is most above its share, if the newcomer's is
-    /// below its own.
+    /// Removes the least urgent and then latest request of the tenant that is most above its share, if
+    /// the newcomer's is below its own. A more urgent request than the newcomer gives way to nobody.
     fn displace_for(&mut self, newcomer: &AcceptedWork) -> Option<AcceptedWork> {
+        let own = newcomer.work.share.tenant();
+        let mut requests = self.requests.iter();
+        // The usual case, and the lock is held: nothing is counted where there is one tenant only.
+        if requests.all(|request| request.work.share.tenant() == own) {
+            return None;
+        }
         let mut waiting = WaitingByTenant::default();
         for request in &self.requests {
-            waiting.add(&request.work.share, 1);
+            let may_leave = request.work.level >= newcomer.work.level;
+            waiting.add(&request.work.share, 1, may_leave);
         }
         let tenant = waiting.gives_way_to(&newcomer.work.share)?;
-        let mut requests = self.requests.iter();
-        let latest = requests.rposition(|request| request.work.share.tenant() == tenant)?;
-        Some(self.requests.remove(latest))
+        let requests = self.requests.iter().enumerate();
+        let of_tenant = requests.filter(|(_, request)| request.work.share.tenant() == tenant);
+        let (leaves, _) = of_tenant.max_by_key(|(at, request)| (request.work.level, *at))?;
+        Some(self.requests.remove(leaves))
     }
 }
 
@@ -147,11 +155,15 @@ mod tests {
     use crate::scheduler::Work;
 
     fn request(tenant: &str, rows: usize) -> AcceptedWork {
+        request_of_level(tenant, rows, 0)
+    }
+
+    fn request_of_level(tenant: &str, rows: usize, level: usize) -> AcceptedWork {
         let work = Work {
             inputs: Vec::new(),
             rows,
             deadline: None,
-            level: 0,
+            level,
             runs_alone: false,
             share: TenantShare::new(tenant, 1),
         };
@@ -169,5 +181,16 @@ mod tests {
         assert_eq!(joined.displaced.unwrap().work.rows, 3);
         let rows: Vec<usize> = pending.take(0).iter().map(|left| left.work.rows).collect();
         assert_eq!(rows, [1, 2, 5]);
+    }
+
+    #[test]
+    fn a_more_urgent_request_gives_way_to_nobody() {
+        let pending = PendingBatches::new(1);
+        for (rows, level) in [(1, 0), (2, 1), (3, 0)] {
+            assert!(pending.join(request_of_level("a", rows, level), 3).is_ok());
+        }
+        assert!(pending.join(request_of_level("b", 4, 2), 3).is_err());
+        let joined = pending.join(request_of_level("b", 5, 1), 3).ok().unwrap();
+        assert_eq!(joined.displaced.unwrap().work.rows, 2);
     }
 }
