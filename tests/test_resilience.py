@@ -72,6 +72,21 @@ def test_wrong_requests_do_not_open_a_breaker(configured):
     assert server.metric("tidegate_breaker_state", model=MODEL, version="1") == 0
 
 
+def test_the_gauge_of_a_breaker_goes_with_its_version_and_comes_back_closed(configured):
+    server = configured(breaker("open_ms = 3600000\n"))
+
+    def gauge():
+        return server.metric("tidegate_breaker_state", model=MODEL, version="1")
+
+    for _ in range(3):
+        server_fault(server)
+    assert gauge() == 2
+    for action, expected in (("unload", None), ("load", 0), ("load", 0)):
+        done = requests.post(server.url(f"/v2/repository/models/{MODEL}/{action}"), timeout=PATIENCE_S)
+        assert done.status_code == 200 and gauge() == expected, action
+    assert server.infer(MODEL, gather(0)).status_code == 200
+
+
 def test_an_endpoint_without_configuration_has_no_breaker(configured):
     server = configured("")
     for _ in range(25):

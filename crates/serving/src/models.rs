@@ -398,6 +398,7 @@ impl Models {
             snapshot.insert(model.name.clone(), model.clone());
             snapshot
         });
+        self.breakers().show(&model.name, Some(&model));
         before.get(&model.name).cloned()
     }
 
@@ -408,6 +409,7 @@ impl Models {
             snapshot.remove(name);
             snapshot
         });
+        self.breakers().show(name, None);
         before.get(name).cloned()
     }
 

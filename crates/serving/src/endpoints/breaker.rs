@@ -4,6 +4,7 @@
 //! configuration there is none, and a request costs one branch more.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::config::{EndpointConfig, EndpointError};
-use crate::{ErrorCode, InferError, MetricRegistry};
+use crate::{ErrorCode, InferError, MetricRegistry, Model};
 
 /// Events that nobody takes are dropped, the oldest first.
 const MAX_EVENTS: usize = 1000;
@@ -26,6 +27,10 @@ pub struct Breakers {
     policies: OnceLock<HashMap<String, BreakerPolicy>>,
     events: Mutex<VecDeque<BreakerEvent>>,
     has_events: Notify,
+    /// The breakers of the versions that requests can reach, by model and version, by their ids. The
+    /// breaker of an earlier load still counts the requests that it let through, but has no gauge.
+    shown: Mutex<HashMap<String, HashMap<String, u64>>>,
+    next_id: AtomicU64,
     state: IntGaugeVec,
     changes: IntCounterVec,
 }
@@ -47,6 +52,8 @@ impl Breakers {
             policies: OnceLock::new(),
             events: Mutex::default(),
             has_events: Notify::new(),
+            shown: Mutex::default(),
+            next_id: AtomicU64::new(0),
             state: registry.gauge_vec(
                 "tidegate_breaker_state",
                 "The circuit breaker of a version: 0 closed, 1 half open, 2 open",
@@ -79,8 +86,8 @@ impl Breakers {
         version: &str,
     ) -> Option<VersionBreaker> {
         let policy = self.policies.get()?.get(model)?;
-        self.set_state(model, version, BreakerState::Closed);
         Some(VersionBreaker {
+            id: self.next_id.fetch_add(1, Ordering::Relaxed),
             model: model.to_owned(),
             version: version.to_owned(),
             breaker: Mutex::new(Breaker::new(*policy)),
@@ -88,10 +95,47 @@ impl Breakers {
         })
     }
 
-    /// Removes the gauge of a version that is no longer served. Counters stay: they never fall.
-    pub(crate) fn forget(&self, model: &str, version: &str) {
-        // An error means that there was nothing to remove.
-        let _ = self.state.remove_label_values(&[model, version]);
+    /// Shows the breakers of these versions of a model, which requests can reach from now on, and no
+    /// others of it. Counters stay: they never fall.
+    pub(crate) fn show(&self, model: &str, published: Option<&Model>) {
+        if self
+            .policies
+            .get()
+            .is_none_or(|policies| !policies.contains_key(model))
+        {
+            return;
+        }
+        let versions = published.into_iter().flat_map(Model::versions);
+        let breakers = versions.filter_map(|version| version.breaker());
+        self.show_breakers(model, breakers);
+    }
+
+    fn show_breakers<'a>(&self, model: &str, breakers: impl Iterator<Item = &'a VersionBreaker>) {
+        let mut shown = self.shown.lock();
+        let before = shown.remove(model).unwrap_or_default();
+        let mut now = HashMap::new();
+        for breaker in breakers {
+            now.insert(breaker.version.clone(), breaker.id);
+            self.set_gauge(breaker);
+        }
+        for version in before.keys().filter(|version| !now.contains_key(*version)) {
+            // An error means that there was nothing to remove.
+            let _ = self.state.remove_label_values(&[model, version]);
+        }
+        if !now.is_empty() {
+            shown.insert(model.to_owned(), now);
+        }
+    }
+
+    /// Sets the gauge of a breaker that has changed, if it is shown.
+    fn changed(&self, breaker: &VersionBreaker) {
+        let shown = self.shown.lock();
+        let id = shown
+            .get(&breaker.model)
+            .and_then(|versions| versions.get(&breaker.version));
+        if id == Some(&breaker.id) {
+            self.set_gauge(breaker);
+        }
     }
 
     /// The next events, once there are some.
@@ -105,13 +149,15 @@ impl Breakers {
         }
     }
 
-    fn set_state(&self, model: &str, version: &str, state: BreakerState) {
-        let value = match state {
+    /// As it is now: of two changes, the later one may be told first.
+    fn set_gauge(&self, breaker: &VersionBreaker) {
+        let value = match breaker.breaker.lock().state() {
             BreakerState::Closed => 0,
             BreakerState::HalfOpen => 1,
             BreakerState::Open => 2,
         };
-        self.state.with_label_values(&[model, version]).set(value);
+        let labels = [breaker.model.as_str(), &breaker.version];
+        self.state.with_label_values(&labels).set(value);
     }
 
     fn add(&self, event: BreakerEvent) {
@@ -127,6 +173,7 @@ impl Breakers {
 
 /// The breaker of one version.
 pub(crate) struct VersionBreaker {
+    id: u64,
     model: String,
     version: String,
     breaker: Mutex<Breaker>,
@@ -189,7 +236,7 @@ impl VersionBreaker {
                 );
             }
         }
-        self.breakers.set_state(model, version, change.to);
+        self.breakers.changed(self);
         let labels = [model, version, state];
         self.breakers.changes.with_label_values(&labels).inc();
         self.breakers.add(BreakerEvent {
@@ -292,6 +339,49 @@ mod tests {
         );
         assert_eq!(event.change.to, BreakerState::Open);
         assert_eq!((event.change.calls, event.change.failed), (2, 2));
+    }
+
+    /// The gauges by version.
+    fn gauges(breakers: &Breakers) -> Vec<(String, i64)> {
+        let family = prometheus::core::Collector::collect(&breakers.state).remove(0);
+        let series = family.get_metric().iter().map(|metric| {
+            let labels = metric.get_label().iter();
+            let version = labels.last().unwrap().value().to_owned();
+            (version, metric.get_gauge().get_value() as i64)
+        });
+        series.collect()
+    }
+
+    #[test]
+    fn only_versions_that_requests_can_reach_have_a_gauge() {
+        let breakers = breakers();
+        let [old, two] = ["1", "2"].map(|version| breakers.for_version("fraud", version).unwrap());
+        assert!(gauges(&breakers).is_empty(), "they are only loaded");
+        breakers.show_breakers("fraud", [&old, &two].into_iter());
+        let late = old.pass().unwrap();
+        fail(&old, ErrorCode::ExecutionFailed, None);
+        let new = breakers.for_version("fraud", "1").unwrap();
+        breakers.show_breakers("fraud", [&new].into_iter());
+        assert_eq!(gauges(&breakers), [("1".to_owned(), 0)]);
+        // It opens the breaker of the load before.
+        late.end::<()>(
+            &Err(InferError::new(ErrorCode::ExecutionFailed, "no")),
+            None,
+        );
+        assert!(old.pass().is_err());
+        assert_eq!(gauges(&breakers), [("1".to_owned(), 0)]);
+        breakers.show("fraud", None);
+        fail(&new, ErrorCode::ExecutionFailed, None);
+        fail(&new, ErrorCode::ExecutionFailed, None);
+        assert!(gauges(&breakers).is_empty());
+    }
+
+    #[test]
+    fn no_error_of_the_client_counts_against_a_version() {
+        let codes = ErrorCode::ALL.iter();
+        for code in codes.filter(|code| code.http_status() < 500) {
+            assert_eq!(call_end(*code, true), CallEnd::Unknown, "{}", code.name());
+        }
     }
 
     #[test]

@@ -104,7 +104,6 @@ impl LoadMetrics {
     /// Removes a version that is no longer served from the exposition.
     pub(crate) fn remove_version(&self, model: &str, version: &str) {
         self.requests.remove_version(model, version);
-        self.breakers.forget(model, version);
         // An error means that there was nothing to remove.
         let _ = self.memory_bytes.remove_label_values(&[model, version]);
         let _ = self.last_duration.remove_label_values(&[model, version]);
