@@ -356,3 +356,46 @@ def test_a_server_is_ready_once_it_has_read_its_keys(start, tmp_path):
     place.mkdir()
     wait_for(lambda: requests.get(server.url("/v2/health/ready"), timeout=PATIENCE_S).status_code == 200)
     assert live.is_server_ready()
+
+
+def test_a_key_that_is_revoked_under_load_is_refused_by_every_server_and_stays_so(start, tmp_path):
+    import threading
+
+    keys = Keys(tmp_path / "data-0")
+    root, key = keys.create("root", "admin"), keys.create("busy", "caller")
+    database = str(tmp_path / "data-0/registry.db")
+    environment = {"TIDEGATE_AUTH__ENABLED": "true", "TIDEGATE_AUTH__DATABASE": database}
+    servers = [start(MODELS / "digits", data=tmp_path / f"data-{number}", environment=environment) for number in range(2)]
+    for server in servers:
+        wait_until_known(server, key)
+    seen, stop = {server: [] for server in servers}, threading.Event()
+
+    def load(server):
+        session = requests.Session()
+        url = server.url("/v2/models/digits/infer")
+        while not stop.is_set():
+            seen[server].append(session.post(url, json=DIGITS, headers=bearer(key), timeout=PATIENCE_S).status_code)
+
+    clients = [threading.Thread(target=load, args=(server,)) for server in servers]
+    for client in clients:
+        client.start()
+    try:
+        for server in servers:
+            wait_for(lambda server=server: len(seen[server]) > 20)
+        # Over the API of one of them: the other one must find out by itself.
+        revoked = requests.delete(servers[0].url("/api/keys/busy"), headers=bearer(root), timeout=PATIENCE_S)
+        assert revoked.status_code == 204, revoked.text
+        at_revocation = len(seen[servers[0]])
+        for server in servers:
+            wait_for(lambda server=server: 401 in seen[server])
+            refused = len(seen[server])
+            wait_for(lambda server=server, refused=refused: len(seen[server]) > refused + 50)
+    finally:
+        stop.set()
+        for client in clients:
+            client.join()
+    for server in servers:
+        first = seen[server].index(401)
+        assert set(seen[server][:first]) == {200} and set(seen[server][first:]) == {401}, "nothing brings it back"
+    # The server that was asked knows it before it answers; one request may have been on its way.
+    assert seen[servers[0]].index(401) <= at_revocation + 1

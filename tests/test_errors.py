@@ -366,3 +366,44 @@ def test_bytes_that_are_no_http_do_not_stop_the_server(server):
                 # It may be closed before all was sent.
                 assert error.errno in (errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN)
     assert post(server, image()).status_code == 200
+
+
+def test_each_request_is_counted_once_however_many_are_cancelled(start, tmp_path):
+    server = start(busy_bundle(tmp_path, "max_batch_size = 1"))
+    host, port = server.http.split(":")
+
+    def sent(count):
+        body = json.dumps(rounds(count))
+        client = socket.create_connection((host, int(port)))
+        head = f"POST /v2/models/busy/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        client.sendall((head + body).encode())
+        return client
+
+    stays, waiting = sent(40_000), [sent(20)]
+    # The short one waits for long: the long one runs.
+    wait_until(lambda: all(pending(server) == 1 for _ in range(20)))
+    waiting += [sent(20) for _ in range(6)]
+    channel = grpc.insecure_channel(server.grpc)
+    stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+    calls = [stub.ModelInfer.future(message_for("busy", "rounds", "INT64", np.array([[20]]))) for _ in range(5)]
+    wait_until(lambda: pending(server) == 12)
+    for client in waiting:
+        client.close()
+    for call in calls:
+        call.cancel()
+    wait_until(lambda: pending(server) == 0)
+    assert stays.recv(1024).startswith(b"HTTP/1.1 200")
+    stays.close()
+    channel.close()
+    wait_until(lambda: counted(server, "nv_inference_request_success") == 1)
+    assert counted(server, "tidegate_requests_abandoned_total") == 12
+    assert counted(server, "nv_inference_request_failure") == 0
+    statistics = requests.get(server.url("/v2/models/busy/stats"), timeout=60).json()["model_stats"][0]
+    assert statistics["execution_count"] == 1
+
+
+def counted(server, name):
+    """The sum of a metric over its series; None if it has none."""
+    text = requests.get(server.url("/metrics"), timeout=60).text
+    values = re.findall(rf"^{name}\{{.*\}} (\S+)$", text, re.MULTILINE)
+    return sum(map(float, values)) if values else None

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import socket
 import struct
 import subprocess
 import threading
@@ -11,7 +12,7 @@ import requests
 
 from conftest import BINARY, GRAPHS, MODELS, PATIENCE_S
 from parts import Redis, until
-from test_auth import DIGITS
+from test_auth import DIGITS, Keys, bearer
 
 # No token comes during a test.
 NEVER = "requests_per_second = 0.000001"
@@ -228,10 +229,10 @@ def adder(tmp_path):
     return adder
 
 
-def ask(server, number=0.0):
+def ask(server, number=0.0, key=None):
     """What is added to a number, and where the answer came from; None while no version answers."""
     body = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [number] * 4}]}
-    answer = server.infer("adder", body)
+    answer = server.infer("adder", body, headers=bearer(key))
     if answer.status_code != 200:
         return None
     (output,) = answer.json()["outputs"]
@@ -285,3 +286,45 @@ def test_answers_are_computed_while_redis_is_away(registry, adder, follower, red
     until(away, server)
     assert ask(server) == (2.0, "miss")
     assert ask(server) == (2.0, "hit")
+
+
+def test_no_answer_of_a_tenant_reaches_another_through_redis(registry, adder, follower):
+    registry.run("push", adder(2.0), "--alias", "champion")
+    keys = Keys(registry.data)
+    acme, umbrella = (keys.create(name, "admin", "--tenant", name) for name in ("acme", "umbrella"))
+    protected = {"TIDEGATE_AUTH__ENABLED": "true", "TIDEGATE_AUTH__PUBLIC_METRICS": "true"}
+    one, two = follower(environment=protected), follower(environment=protected)
+    for server in (one, two):
+        until(ask, server, 5.0, acme)
+    assert ask(one, 0.0, acme) == (2.0, "miss")
+    until(lambda: shared(one, "written") >= 2)
+    assert ask(two, 0.0, umbrella) == (2.0, "miss"), "neither from the memory nor from Redis"
+    assert ask(one, 0.0, umbrella)[1] in ("miss", "shared"), "only what was computed for itself"
+    assert ask(two, 0.0, acme) == (2.0, "shared")
+    assert ask(two, 0.0, umbrella) == (2.0, "hit")
+
+
+def test_a_redis_that_takes_writes_and_never_answers_holds_up_nobody_for_long(replica):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        # Connections are opened by the kernel, and what is sent stays in its buffers.
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}"
+        server = replica(rule(4), timeout_ms=100, url=url, wait=False)
+        assert codes(server, 6) == [200] * 4 + [429] * 2
+        until(lambda: "redis.lost" in events(server))
+        assert any("Redis" in problem for problem in health(server).json()["problems"])
+        assert not server.metric("tidegate_redis_commands_total", command="lease", outcome="answered")
+
+
+def test_a_redis_that_became_a_replica_counts_as_away_until_it_takes_writes_again(replica, redis):
+    server = replica(rule(1_000_000, "requests_per_second = 1000000"))
+    assert codes(server, 5) == [200] * 5
+    # As after a failover: the old master is alive, and answers every write with READONLY.
+    redis.command("REPLICAOF", "127.0.0.1", "1")
+    until(away, server)
+    problems = until(lambda: [p for p in health(server).json()["problems"] if "Redis" in p])
+    assert codes(server, 20) == [200] * 20, "each server goes on by itself"
+    assert "READONLY" in str(problems).upper() or "read" in str(problems), problems
+    redis.command("REPLICAOF", "NO", "ONE")
+    until(connected, server)
+    until(lambda: "redis.found" in events(server))
+    assert codes(server, 5) == [200] * 5

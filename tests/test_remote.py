@@ -344,3 +344,31 @@ def test_bundles_of_remote_versions_are_checked_inspected_and_pushed(upstream, g
         assert shown in subprocess.run([BINARY, command, bundle], capture_output=True, text=True, check=True).stdout
     registry.run("push", bundle)
     assert registry.versions()
+
+
+def test_each_server_of_a_chain_gets_its_own_credential_and_no_other(upstream, start, tmp_path):
+    first, second, third = upstream(), upstream(GrpcUpstream), upstream()
+    (tmp_path / "tokens").mkdir()
+    servers = {"m": (first, "first"), "backup": (second, "second"), "last": (third, None)}
+    for name, (behind, token) in servers.items():
+        credential = ""
+        if token:
+            (tmp_path / "tokens" / token).write_text(f"token-of-{token}\n")
+            credential = f'bearer_token_file = "{token}"'
+        folder = tmp_path / "models" / name
+        folder.mkdir(parents=True)
+        (folder / "model.toml").write_text(
+            f'engine = "remote"\n[remote]\nmodel = "m"\nendpoints = ["{behind.url}"]\n{credential}\n'
+            f"max_retries = 0\n{NO_BREAKER}\n"
+        )
+    config = tmp_path / "tidegate.toml"
+    chain = "".join(f'[[endpoints.fallback]]\nendpoint = "{name}"\n' for name in ("backup", "last"))
+    config.write_text(f'[[endpoints]]\nname = "m"\n{chain}')
+    environment = {"TIDEGATE_ENGINES__REMOTE_CREDENTIALS": str(tmp_path / "tokens")}
+    server = start(tmp_path / "models", flags=("--config", str(config)), environment=environment)
+    first.behaviour = second.behaviour = "fail"
+    answer = server.infer("m", BODY, headers={"Authorization": "Bearer secret-of-the-caller"})
+    assert answer.status_code == 200 and answer.headers["Tidegate-Fallback"].startswith("endpoint:last"), answer.text
+    sent = [[asked.get("authorization") for asked in behind.asked] for behind, _ in servers.values()]
+    assert sent == [["Bearer token-of-first"], ["Bearer token-of-second"], [None]]
+    assert "secret-of-the-caller" not in str([behind.asked for behind, _ in servers.values()])

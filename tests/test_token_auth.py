@@ -11,7 +11,7 @@ from tritonclient.utils import InferenceServerException
 
 from conftest import MODELS, PATIENCE_S, Heldout, Server
 from oidc_issuer import RESOURCE, OidcIssuer, decoded, new_key
-from test_auth import DIGITS, bearer
+from test_auth import DIGITS, bearer, wait_for
 
 LIFETIME_S = 4
 
@@ -130,5 +130,38 @@ def test_an_open_stream_ends_when_its_token_expires(protected):
         claims = decoded(token.split(".")[1])
         assert time.time() >= claims["exp"]
         client.stop_stream()
+    finally:
+        oidc.stop()
+
+
+def test_a_token_with_an_unknown_key_is_no_fault_of_the_caller_while_the_issuer_is_down(tmp_path, start):
+    old, new = new_key("r1", "RS256"), new_key("r2", "RS256")
+    oidc = OidcIssuer(old)
+    try:
+        # From the time after the rotation. The server sees the old key only.
+        oidc.restart(new)
+        unknown = oidc.token()
+        oidc.restart(old)
+        path = tmp_path / "tidegate.toml"
+        often = "min_refresh_s = 1\nmax_refresh_s = 1\n        [[auth.binding]]"
+        binding = 'subject = "batch"\nrole = "admin"'
+        path.write_text(config(oidc, binding).replace("[[auth.binding]]", often))
+        server = start(MODELS / "digits", flags=("--config", str(path)))
+        known = oidc.token()
+        assert server.infer("digits", DIGITS, headers=bearer(known)).status_code == 200
+        oidc.stop()
+
+        def problems():
+            ready = requests.get(server.url("/v2/health/ready"), headers=bearer(known), timeout=PATIENCE_S)
+            return str(ready.json()["problems"])
+
+        wait_for(lambda: "cannot be fetched" in problems())
+        answer = server.infer("digits", DIGITS, headers=bearer(unknown))
+        assert (answer.status_code, answer.json()["code"]) == (503, "auth_unavailable"), answer.text
+        assert answer.headers["Retry-After"]
+        assert over_grpc(server, unknown) == "UNAVAILABLE"
+        assert server.infer("digits", DIGITS, headers=bearer(known)).status_code == 200
+        oidc.start(new)
+        wait_for(lambda: server.infer("digits", DIGITS, headers=bearer(unknown)).status_code == 200)
     finally:
         oidc.stop()
