@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import threading
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -379,10 +380,11 @@ def test_each_request_is_counted_once_however_many_are_cancelled(start, tmp_path
         client.sendall((head + body).encode())
         return client
 
-    stays, waiting = sent(40_000), [sent(20)]
-    # The short one waits for long: the long one runs.
-    wait_until(lambda: all(pending(server) == 1 for _ in range(20)))
-    waiting += [sent(20) for _ in range(6)]
+    stays = sent(40_000)
+    tasks = Path(f"/proc/{server.process.pid}/task")
+    # The thread that runs what waits starts with the first request.
+    wait_until(lambda: any("run busy" in task.read_text() for task in tasks.glob("*/comm")))
+    waiting = [sent(20) for _ in range(7)]
     channel = grpc.insecure_channel(server.grpc)
     stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
     calls = [stub.ModelInfer.future(message_for("busy", "rounds", "INT64", np.array([[20]]))) for _ in range(5)]
