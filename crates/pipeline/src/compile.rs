@@ -6,6 +6,7 @@ mod bind;
 mod examples;
 mod lower;
 mod names;
+mod text;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,7 +31,6 @@ pub(super) struct Compiler<'a> {
     pub(super) names: Names,
     pub(super) builder: Builder,
     pub(super) state: &'a State,
-    #[allow(dead_code)]
     pub(super) files: &'a BundleFiles,
 }
 

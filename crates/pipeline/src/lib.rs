@@ -8,7 +8,7 @@
 //! tensors, and [`Pipeline::after`] runs the outputs of the engine to an answer.
 //!
 //! Results are those of scikit-learn: `tests/` compares with vectors that it made. This crate does no
-//! I/O, and must depend on nothing but the core.
+//! I/O, and must depend on nothing but the core and the tokenizers of `tidegate-text`.
 //!
 //! ```
 //! use tidegate_core::{DataType, Dim, PipelineSpec, Signature, Tensor, TensorSpec};

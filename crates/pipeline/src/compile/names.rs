@@ -71,11 +71,27 @@ impl Names {
         inputs: &[&str],
         sources: Vec<Source>,
     ) -> Result<(), CompileError> {
+        self.check_new(name, inputs)?;
+        self.define(name, sources, format!("column \"{name}\""));
+        Ok(())
+    }
+
+    /// As [`Names::define_result`], for a new column that nothing has to use.
+    pub(crate) fn define_extra(
+        &mut self,
+        name: &str,
+        sources: Vec<Source>,
+    ) -> Result<(), CompileError> {
+        self.check_new(name, &[])?;
+        self.insert(name, sources, None);
+        Ok(())
+    }
+
+    fn check_new(&self, name: &str, inputs: &[&str]) -> Result<(), CompileError> {
         if self.columns.contains_key(name) && !inputs.contains(&name) {
             let problem = format!("there is a column \"{name}\" already");
             return Err(CompileError::new(problem));
         }
-        self.define(name, sources, format!("column \"{name}\""));
         Ok(())
     }
 

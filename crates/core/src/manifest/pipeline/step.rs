@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::super::Category;
 use super::{
-    ArgmaxStep, CalibrateStep, FieldType, LabelStep, PickStep, RoundStep, SigmoidStep, SoftmaxStep,
-    ThresholdStep, TopKStep,
+    ArgmaxStep, CalibrateStep, FieldType, LabelStep, NormalizeStep, PickStep, PoolStep, RoundStep,
+    SigmoidStep, SoftmaxStep, ThresholdStep, TokenizeStep, TopKStep,
 };
 
 /// One step. Its output replaces the column of the same name, if that is its input.
@@ -65,12 +65,21 @@ pub enum StepSpec {
     Round(RoundStep),
     /// Scores as calibrated probabilities.
     Calibrate(CalibrateStep),
+    /// Tokens of texts.
+    Tokenize(TokenizeStep),
+    /// One vector for each row, of the vectors of its tokens.
+    Pool(PoolStep),
+    /// Vectors of length 1.
+    Normalize(NormalizeStep),
 }
 
 impl StepSpec {
     /// The file of the bundle that it reads, besides the state file.
     pub fn file(&self) -> Option<&str> {
-        None
+        match self {
+            Self::Tokenize(step) => Some(&step.file),
+            _ => None,
+        }
     }
 }
 
