@@ -1,5 +1,7 @@
 //! Texts in, vectors out.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 use serde_json::{Value, json};
 use tidegate_core::{DataType, Dim, PipelineSpec, Shape, Signature, Tensor, TensorSpec};
 use tidegate_pipeline::{BadRows, BundleFiles, Pipeline, PipelineError, Reason, Run};

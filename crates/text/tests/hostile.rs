@@ -1,5 +1,7 @@
 //! Files and texts that nobody sends in good faith.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tidegate_text::{

@@ -1,5 +1,7 @@
 //! Equality with the Python package `tokenizers`: the script beside the vectors made them.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 use serde_json::Value;
 use tidegate_text::{Padding, TextInput, Tokenizer, TokenizerOptions, Truncation};
 
