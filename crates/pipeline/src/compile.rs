@@ -4,6 +4,7 @@ mod after;
 mod before;
 mod bind;
 mod examples;
+mod image;
 mod lower;
 mod names;
 mod text;

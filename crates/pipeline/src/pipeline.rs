@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tidegate_core::Tensor;
 
 use crate::answer::{Answer, ResponseField};
 use crate::field::Fields;
 use crate::partial::{BadRows, PartialRows};
-use crate::program::{Memory, Program};
+use crate::program::{Kind, Memory, Program};
 use crate::records::{self, RecordForm, Records};
 use crate::tensors::{EngineInput, EngineOutput};
 use crate::violations::{FieldViolations, Flagged};
@@ -94,6 +95,10 @@ impl Pipeline {
     /// As [`Pipeline::read`] has them.
     pub fn read_with(&self, body: &[u8], bad_rows: BadRows) -> Result<Records, PipelineError> {
         let read = records::read(body, &self.fields, &self.violations, bad_rows);
+        self.counted(read)
+    }
+
+    fn counted(&self, read: Result<Records, PipelineError>) -> Result<Records, PipelineError> {
         if let Err(PipelineError::Row(error)) = &read
             && error.reason == Reason::Unknown
         {
@@ -105,19 +110,62 @@ impl Pipeline {
 
     /// What reading a body and running its records takes at most, in bytes.
     pub fn bytes_at_most(&self, body: &[u8], bad_rows: BadRows) -> usize {
+        self.bytes_of_rows(records::rows_at_most(body), body.len(), bad_rows)
+    }
+
+    fn bytes_of_rows(&self, rows: usize, body: usize, bad_rows: BadRows) -> usize {
         let columns = self.columns.saturating_mul(size_of::<f64>() + TEXT_BYTES);
         let message = match bad_rows {
             BadRows::FailRequest => 0,
             BadRows::FailAlone => FAILED_ROW_BYTES,
         };
-        records::rows_at_most(body)
-            .saturating_mul(
-                columns
-                    .saturating_add(self.memory.row)
-                    .saturating_add(message),
-            )
-            .saturating_add(self.memory.scratch)
-            .saturating_add(body.len().saturating_mul(self.memory.copies + 1))
+        rows.saturating_mul(
+            columns
+                .saturating_add(self.memory.row)
+                .saturating_add(message),
+        )
+        .saturating_add(self.memory.scratch)
+        .saturating_add(body.saturating_mul(self.memory.copies + 1))
+    }
+
+    /// The only field of type `bytes`, if there is exactly one: a body that is a file can be its
+    /// value.
+    pub fn file_field(&self) -> Option<&str> {
+        let mut files = self.fields.iter().filter(|field| field.kind == Kind::Bytes);
+        let only = files.next().filter(|_| files.next().is_none());
+        only.map(|field| &*field.name)
+    }
+
+    /// Reads one record whose values came by themselves, each with the name of its field: files, and
+    /// everything else as text.
+    ///
+    /// # Errors
+    /// As [`Pipeline::read`] has them.
+    pub fn read_parts(
+        &self,
+        parts: &[(String, Bytes)],
+        bad_rows: BadRows,
+    ) -> Result<Records, PipelineError> {
+        let read = records::read_parts(parts, &self.fields, &self.violations, bad_rows);
+        self.counted(read)
+    }
+
+    /// What reading such a record and running it takes at most, in bytes.
+    pub fn bytes_of_parts_at_most(&self, bytes: usize, bad_rows: BadRows) -> usize {
+        self.bytes_of_rows(1, bytes, bad_rows)
+    }
+
+    /// Whether what a run takes depends on what is in the fields, besides: then
+    /// [`Pipeline::content_bytes`] tells, once they are read.
+    pub fn has_sized_content(&self) -> bool {
+        self.fields.iter().any(|field| field.kind == Kind::Bytes)
+    }
+
+    /// What running records takes besides [`Pipeline::bytes_at_most`], in bytes: that of images that
+    /// are decoded.
+    pub fn content_bytes(&self, records: &Records) -> usize {
+        let table = &records.table;
+        self.before.bytes(&table.columns, table.rows)
     }
 
     /// Runs the steps before the engine on all rows.

@@ -135,6 +135,11 @@ pub(crate) struct Memory {
 pub(crate) trait Op: Send + Sync + fmt::Debug {
     /// Makes the output, of as many rows as the inputs have.
     fn run(&self, inputs: &Inputs<'_>) -> Result<Column, RowError>;
+
+    /// What a run on these inputs takes, in bytes, where only their content tells.
+    fn bytes(&self, _inputs: &Inputs<'_>) -> usize {
+        0
+    }
 }
 
 /// The inputs of a step in one run.
@@ -257,6 +262,20 @@ impl Program {
             registers.push(output);
         }
         Ok(())
+    }
+}
+
+impl Program {
+    /// What its steps take, in bytes, where only the content of the fields tells. `registers` has the
+    /// fields alone.
+    pub(crate) fn bytes(&self, registers: &[Column], rows: usize) -> usize {
+        let is_field = |source: &Source| source.register < registers.len();
+        let known = self.instructions.iter();
+        let known = known.filter(|instruction| instruction.sources.iter().all(is_field));
+        known.fold(0, |bytes: usize, instruction| {
+            let inputs = Inputs::new(registers, &instruction.sources, rows);
+            bytes.saturating_add(instruction.op.bytes(&inputs))
+        })
     }
 }
 

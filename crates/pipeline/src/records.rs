@@ -1,10 +1,12 @@
 //! Records and columns of JSON, straight into a [`Table`].
 
+mod parts;
 mod reader;
 mod violations;
 
 use jiter::{Jiter, JiterError, JiterErrorType};
 
+pub(crate) use self::parts::read_parts;
 use self::reader::Reader;
 pub(crate) use self::violations::Violations;
 use crate::field::Fields;
@@ -44,7 +46,17 @@ pub(crate) fn read(
 ) -> Result<Records, PipelineError> {
     let mut violations = Violations::new(counts, bad_rows);
     let mut reader = Reader::new(body, fields, &mut violations);
-    let (form, mut table) = reader.read()?;
+    let (form, table) = reader.read()?;
+    checked(form, table, fields, violations)
+}
+
+/// Holds the values against the rules of their fields.
+fn checked(
+    form: RecordForm,
+    mut table: Table,
+    fields: &Fields,
+    mut violations: Violations<'_>,
+) -> Result<Records, PipelineError> {
     if table.rows == 0 {
         let problem = "the request has no rows".to_owned();
         return Err(PipelineError::Form(problem));

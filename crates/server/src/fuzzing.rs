@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tidegate_core::{DataType, Dim, Signature, Tensor, TensorSpec};
+use tidegate_image::{Header, Numbers, Recipe};
 use tidegate_protocol::inference::ModelInferRequest;
 use tidegate_protocol::model_config;
 use tidegate_serving::{InferError, Limits};
@@ -30,6 +31,23 @@ pub fn infer_json(body: &[u8]) -> bool {
         .flatten()
         .for_each(|(_, tensor)| check(tensor));
     decoded(&body, body.len()) || instances.is_ok()
+}
+
+/// An image: if it becomes numbers, then as many as its header says.
+pub fn image(file: &[u8]) -> bool {
+    // Small, so that a fuzzer tries many.
+    const MAX_PIXELS: usize = 1 << 14;
+    let recipe = Recipe {
+        max_pixels: MAX_PIXELS,
+        ..Recipe::default()
+    };
+    let size = Header::read(file).and_then(|header| recipe.size(&header));
+    let Ok(size) = size else { return false };
+    assert!(size.pixels() <= MAX_PIXELS);
+    let mut pixels = vec![0; size.pixels() * recipe.color.channels()];
+    let made = recipe.run(file, Numbers::Bytes(&mut pixels));
+    assert!(made.is_err() || made == Ok(size));
+    made.is_ok()
 }
 
 /// An answer of another server.

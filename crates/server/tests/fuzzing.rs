@@ -120,6 +120,11 @@ fn model_toml() {
 }
 
 #[test]
+fn image() {
+    hold("image", fuzzing::image);
+}
+
+#[test]
 fn upstream_answer() {
     hold("upstream_answer", fuzzing::upstream_answer);
 }

@@ -157,6 +157,9 @@ error_codes! {
         "the answer is larger than `max_answer_bytes`" "send fewer rows, ask for fewer outputs, or raise the limit";
     UnsupportedEncoding "unsupported_encoding" 415 3
         "the content encoding is not gzip, deflate or zstd" "send it uncompressed";
+    UnsupportedMediaType "unsupported_media_type" 415 3
+        "the body has a content type that the version takes no records in"
+        "send JSON, or read in the message what the version takes";
     RateLimited "rate_limited" 429 8
         "the caller sends more requests or rows a second, or at the same time, than a limit allows"
         "wait for the time in `Retry-After`, then retry";

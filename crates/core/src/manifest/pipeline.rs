@@ -17,6 +17,7 @@ macro_rules! steps {
     };
 }
 
+mod image_step;
 mod score_step;
 mod step;
 mod text_step;
@@ -27,6 +28,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Category;
+pub use image_step::{
+    ChannelOrder, ImageColor, ImageCrop, ImageFilter, ImageLayout, ImageResize, ImageStep,
+};
 pub use score_step::{
     ArgmaxStep, CalibrateStep, Calibration, LabelStep, PickStep, RoundStep, SigmoidStep,
     SoftmaxStep, ThresholdRule, ThresholdStep, TopKStep,

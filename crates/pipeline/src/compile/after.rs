@@ -33,6 +33,7 @@ impl Compiler<'_> {
             StepSpec::Ratio(step) => self.ratio(step),
             StepSpec::Cross(step) => self.cross(step),
             StepSpec::Expression(step) => self.expression(step),
+            StepSpec::Image(step) => self.image(step),
             StepSpec::Concat(step) => self.concat(step),
             StepSpec::Pick(step) => self.pick(step),
             StepSpec::Softmax(step) => self.softmax(step),

@@ -25,7 +25,7 @@ use super::health::{ModelReadiness, NotReady};
 use super::infer::{header_deadline, respond};
 use super::openapi::{InstancesBody, PredictionsBody};
 use super::path::Path;
-use super::records::{AnswerStyle, RecordRun};
+use super::records::{AnswerStyle, RecordBody, RecordRun};
 use crate::ServerConfig;
 use crate::codec::{INLINE_BYTES, decoded_bytes_at_most, encoded_bytes, run_codec};
 use crate::front_end::FrontEnd;
@@ -168,7 +168,11 @@ impl Exchange for PredictExchange<'_> {
             && let Some(pipeline) = version.pipeline()
             && has_records(body)
         {
-            return self.records.before(pipeline, body, received, version).await;
+            let body = RecordBody::Json(body.clone());
+            return self
+                .records
+                .before(pipeline, &body, received, version)
+                .await;
         }
         if self.records.has_begun() {
             // This version takes tensors.

@@ -1,5 +1,6 @@
 //! Records in, decisions out: `POST /v1/endpoints/NAME/predict`.
 
+mod record_body;
 mod record_run;
 
 use std::sync::Arc;
@@ -10,7 +11,6 @@ use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::Response;
-use bytes::Bytes;
 use http::HeaderMap;
 use serde::Deserialize;
 use tidegate_core::Signature;
@@ -21,6 +21,7 @@ use tidegate_serving::{
     Target, Version, Via,
 };
 
+pub(super) use self::record_body::RecordBody;
 use self::record_run::not_loaded;
 pub(super) use self::record_run::{AnswerStyle, RecordRun};
 use utoipa::IntoParams;
@@ -59,7 +60,7 @@ pub(crate) async fn predict(
         credentials,
         endpoint,
         body: Some(body),
-        received: Bytes::new(),
+        received: RecordBody::default(),
         query: Some(query),
         run: RecordRun::default(),
         trace,
@@ -98,7 +99,7 @@ struct RecordsExchange<'a> {
     /// Taken when it is read.
     body: Option<Body>,
     /// The body: each version that may answer reads it by its own pipeline.
-    received: Bytes,
+    received: RecordBody,
     run: RecordRun,
     trace: Option<Box<RequestTrace>>,
 }
@@ -126,7 +127,8 @@ impl Exchange for RecordsExchange<'_> {
         let mut memory = request_memory::begin(&self.front_end.memory);
         let headers = self.credentials.headers();
         let body = self.body.take();
-        self.received = body::read(headers, body, self.front_end, &mut memory).await?;
+        let body = body::read(headers, body, self.front_end, &mut memory).await?;
+        self.received = RecordBody::of(headers, body).await?;
         let at = Instant::now();
         let request = InferRequest {
             deadline: header_deadline(headers, at)?,

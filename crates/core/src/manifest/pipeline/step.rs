@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::super::Category;
 use super::{
-    ArgmaxStep, CalibrateStep, FieldType, LabelStep, NormalizeStep, PickStep, PoolStep, RoundStep,
-    SigmoidStep, SoftmaxStep, ThresholdStep, TokenizeStep, TopKStep,
+    ArgmaxStep, CalibrateStep, FieldType, ImageStep, LabelStep, NormalizeStep, PickStep, PoolStep,
+    RoundStep, SigmoidStep, SoftmaxStep, ThresholdStep, TokenizeStep, TopKStep,
 };
 
 /// One step. Its output replaces the column of the same name, if that is its input.
@@ -45,6 +45,8 @@ pub enum StepSpec {
     Cross(CrossStep),
     /// A value by an expression over the columns of a row.
     Expression(ExpressionStep),
+    /// Images as a tensor.
+    Image(Box<ImageStep>),
     /// Columns side by side in one.
     Concat(ConcatStep),
     /// One of several columns that stand side by side.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tidegate_core::Tensor;
 use tidegate_pipeline::{BadRows, Pipeline, Run};
 use tidegate_serving::{
     ErrorCode, InferError, InferResponse, MemoryReservation, Received, Version,
 };
 
+use super::RecordBody;
 use crate::codec::{INLINE_BYTES, run_codec};
 
 /// Records, and what has become of them.
@@ -45,9 +45,9 @@ impl RecordRun {
     pub(crate) async fn before(
         &mut self,
         pipeline: &Arc<Pipeline>,
-        body: &Bytes,
+        body: &RecordBody,
         received: &mut Received,
-        version: &Version,
+        version: &Arc<Version>,
     ) -> Result<(), InferError> {
         if let Some((earlier, _)) = &self.run
             && Arc::ptr_eq(earlier, pipeline)
@@ -57,18 +57,45 @@ impl RecordRun {
         let memory = &mut received.memory;
         // Before the body is read: a short one can have very many rows of missing values.
         let bad_rows = self.bad_rows;
-        let bytes = pipeline.bytes_at_most(body, bad_rows);
+        let bytes = body.bytes_at_most(pipeline, bad_rows);
         memory.grow(bytes, ErrorCode::BodyTooLarge)?;
-        let mut run = if bytes <= INLINE_BYTES {
-            run_before(pipeline, body, bad_rows)?
+        let mut run = if bytes <= INLINE_BYTES && !pipeline.has_sized_content() {
+            let records = body.read(pipeline, version, bad_rows)?;
+            pipeline.before(records)?
         } else {
-            let (pipeline, body) = (pipeline.clone(), body.clone());
-            run_codec(memory, move || run_before(&pipeline, &body, bad_rows)).await??
+            self.before_on_a_worker(pipeline, body, version, memory)
+                .await?
         };
         received.request.inputs = run.take_inputs();
         received.request.outputs = version.pipeline_outputs();
         self.run = Some((pipeline.clone(), run));
         Ok(())
+    }
+
+    async fn before_on_a_worker(
+        &self,
+        pipeline: &Arc<Pipeline>,
+        body: &RecordBody,
+        version: &Arc<Version>,
+        memory: &mut MemoryReservation,
+    ) -> Result<Run, InferError> {
+        let (bad_rows, body) = (self.bad_rows, body.clone());
+        let (reader, version) = (pipeline.clone(), version.clone());
+        if !pipeline.has_sized_content() {
+            let work = move || -> Result<Run, InferError> {
+                Ok(reader.before(body.read(&reader, &version, bad_rows)?)?)
+            };
+            return run_codec(memory, work).await?;
+        }
+        let work = move || body.read(&reader, &version, bad_rows);
+        let records = run_codec(memory, work).await??;
+        // What images take once they are decoded: given back as soon as they are numbers.
+        let bytes = pipeline.content_bytes(&records);
+        memory.grow(bytes, ErrorCode::BodyTooLarge)?;
+        let runner = pipeline.clone();
+        let run = run_codec(memory, move || runner.before(records)).await??;
+        memory.shrink_to(memory.bytes().saturating_sub(bytes));
+        Ok(run)
     }
 
     /// Runs the steps after the model, and writes the answer.
@@ -92,11 +119,6 @@ impl RecordRun {
         memory.resize(body.len(), ErrorCode::AnswerTooLarge)?;
         Ok(body)
     }
-}
-
-fn run_before(pipeline: &Pipeline, body: &[u8], bad_rows: BadRows) -> Result<Run, InferError> {
-    let records = pipeline.read_with(body, bad_rows)?;
-    Ok(pipeline.before(records)?)
 }
 
 fn encode(

@@ -1,0 +1,127 @@
+//! The bodies in which records come: JSON, a file, or a form.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderMap, header};
+use multer::{Constraints, Multipart, SizeLimit};
+use tidegate_pipeline::{BadRows, Pipeline, Records};
+use tidegate_serving::{ErrorCode, InferError, Version};
+
+/// The most parts of a form.
+const MAX_PARTS: usize = 4096;
+
+/// A body, as its content type says how to read it.
+#[derive(Clone)]
+pub(crate) enum RecordBody {
+    /// `{"instances": …}` or `{"columns": …}`. What no client names is JSON, too: `curl -d` calls it a
+    /// form.
+    Json(Bytes),
+    /// The value of a field: an image, a sound.
+    File { content: Bytes, media_type: String },
+    /// The fields of one record, with their names.
+    Form(Arc<[(String, Bytes)]>),
+}
+
+impl Default for RecordBody {
+    fn default() -> Self {
+        Self::Json(Bytes::new())
+    }
+}
+
+impl RecordBody {
+    /// A body, by the content type in its headers.
+    pub(crate) async fn of(headers: &HeaderMap, body: Bytes) -> Result<Self, InferError> {
+        let value = headers.get(header::CONTENT_TYPE);
+        let value = value.and_then(|value| value.to_str().ok()).unwrap_or("");
+        let media_type = value.split(';').next().unwrap_or("").trim();
+        let media_type = media_type.to_ascii_lowercase();
+        let is_file = media_type.starts_with("image/")
+            || media_type.starts_with("audio/")
+            || media_type == "application/octet-stream";
+        if media_type == "multipart/form-data" {
+            let boundary = multer::parse_boundary(value).map_err(|error| malformed(&error))?;
+            return Ok(Self::Form(Box::pin(parts(body, boundary)).await?));
+        }
+        if is_file {
+            return Ok(Self::File {
+                content: body,
+                media_type,
+            });
+        }
+        Ok(Self::Json(body))
+    }
+
+    /// What reading it and running its records takes at most, in bytes.
+    pub(crate) fn bytes_at_most(&self, pipeline: &Pipeline, bad_rows: BadRows) -> usize {
+        let parts = match self {
+            Self::Json(body) => return pipeline.bytes_at_most(body, bad_rows),
+            Self::File { content, .. } => content.len(),
+            Self::Form(parts) => parts.iter().map(|(_, content)| content.len()).sum(),
+        };
+        pipeline.bytes_of_parts_at_most(parts, bad_rows)
+    }
+
+    /// Its records.
+    pub(crate) fn read(
+        &self,
+        pipeline: &Pipeline,
+        version: &Version,
+        bad_rows: BadRows,
+    ) -> Result<Records, InferError> {
+        match self {
+            Self::Json(body) => Ok(pipeline.read_with(body, bad_rows)?),
+            Self::Form(parts) => Ok(pipeline.read_parts(parts, bad_rows)?),
+            Self::File {
+                content,
+                media_type,
+            } => {
+                let Some(field) = pipeline.file_field() else {
+                    return Err(no_file_field(version, media_type));
+                };
+                let parts = [(field.to_owned(), content.clone())];
+                Ok(pipeline.read_parts(&parts, bad_rows)?)
+            }
+        }
+    }
+}
+
+/// The parts of a form.
+async fn parts(body: Bytes, boundary: String) -> Result<Arc<[(String, Bytes)]>, InferError> {
+    // The body was limited as a whole when it was read.
+    let limits = SizeLimit::new().whole_stream(u64::MAX);
+    let body = stream::iter([Ok::<_, Infallible>(body)]);
+    let constraints = Constraints::new().size_limit(limits);
+    let mut form = Multipart::with_constraints(body, boundary, constraints);
+    let mut parts = Vec::new();
+    while let Some(part) = form.next_field().await.map_err(|error| malformed(&error))? {
+        let Some(name) = part.name().map(str::to_owned) else {
+            let message = "a part of the form has no name";
+            return Err(InferError::new(ErrorCode::MalformedRequest, message));
+        };
+        if parts.len() == MAX_PARTS {
+            let message = format!("the form has more than {MAX_PARTS} parts");
+            return Err(InferError::new(ErrorCode::MalformedRequest, message));
+        }
+        let content = part.bytes().await.map_err(|error| malformed(&error))?;
+        parts.push((name, content));
+    }
+    Ok(parts.into())
+}
+
+fn malformed(error: &multer::Error) -> InferError {
+    let message = format!("the form cannot be read: {error}");
+    InferError::new(ErrorCode::MalformedRequest, message)
+}
+
+fn no_file_field(version: &Version, media_type: &str) -> InferError {
+    let (model, number) = (version.model(), version.number());
+    let message = format!(
+        "version {number} of \"{model}\" takes no body of type {media_type}: its pipeline has not \
+         exactly one field of type \"bytes\"; send JSON, or multipart/form-data with a part for \
+         each field"
+    );
+    InferError::new(ErrorCode::UnsupportedMediaType, message)
+}
