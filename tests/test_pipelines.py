@@ -1,5 +1,6 @@
 """Pipelines: from a scikit-learn ColumnTransformer to served decisions, and what requests of records get."""
 
+import io
 import json
 import re
 import shutil
@@ -181,6 +182,23 @@ def test_bad_rows_fail_alone_if_asked(serve):
     # Two rows of the good request, and two of the partial one.
     stats = requests.get(server.url("/v2/models/m/stats"), timeout=PATIENCE_S).json()["model_stats"][0]
     assert stats["inference_count"] == 4
+
+
+def test_csv_gets_csv(serve):
+    server = serve()
+    table = pd.DataFrame({"age": [1, -1, 3], "country": ["DE", None, "FR"]})
+    records = [{"age": 1, "country": "DE"}, {"age": 3, "country": "FR"}]
+    expected = [row["first"] for row in ask(server, {"instances": records}).json()["predictions"]]
+    csv = {"headers": {"Content-Type": "text/csv; charset=utf-8"}, "params": {"partial": "true"}}
+    answer = ask(server, table.to_csv(index=False).encode(), **csv)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+    found = pd.read_csv(io.StringIO(answer.text))
+    assert list(found) == ["first", "country", "error"]
+    assert found["first"].tolist()[::2] == expected and np.isnan(found["first"][1])
+    assert found["error"].tolist()[1] == 'row 1: field "age" is -1, its range is 0 to 130'
+    wrong = ask(server, b"age\nx\n", headers=csv["headers"])
+    assert (wrong.status_code, wrong.json()["code"]) == (400, "invalid_field")
 
 
 def test_hostile_records_fail_alone(serve):

@@ -1,5 +1,6 @@
 //! The fields of an answer as JSON.
 
+mod csv;
 mod nested;
 
 use base64::Engine;
@@ -71,11 +72,12 @@ impl Answer<'_> {
         &self.flagged
     }
 
-    /// Writes the rows as JSON: an array of objects, or an object of arrays.
+    /// Writes the rows: as JSON an array of objects or an object of arrays, or as CSV.
     pub fn encode(&self, json: &mut Vec<u8>) {
         match self.form {
             RecordForm::Instances => self.encode_instances(json),
             RecordForm::Columns => self.encode_columns(json),
+            RecordForm::Csv => csv::encode(self, json),
         }
     }
 

@@ -98,6 +98,15 @@ impl Pipeline {
         self.counted(read)
     }
 
+    /// Reads records of CSV: a header with the names of fields, and a line for each row.
+    ///
+    /// # Errors
+    /// As [`Pipeline::read`] has them.
+    pub fn read_csv(&self, body: &[u8], bad_rows: BadRows) -> Result<Records, PipelineError> {
+        let read = records::read_csv(body, &self.fields, &self.violations, bad_rows);
+        self.counted(read)
+    }
+
     fn counted(&self, read: Result<Records, PipelineError>) -> Result<Records, PipelineError> {
         if let Err(PipelineError::Row(error)) = &read
             && error.reason == Reason::Unknown
@@ -111,6 +120,11 @@ impl Pipeline {
     /// What reading a body and running its records takes at most, in bytes.
     pub fn bytes_at_most(&self, body: &[u8], bad_rows: BadRows) -> usize {
         self.bytes_of_rows(records::rows_at_most(body), body.len(), bad_rows)
+    }
+
+    /// The same for a body that is CSV.
+    pub fn csv_bytes_at_most(&self, body: &[u8], bad_rows: BadRows) -> usize {
+        self.bytes_of_rows(records::csv_rows_at_most(body), body.len(), bad_rows)
     }
 
     fn bytes_of_rows(&self, rows: usize, body: usize, bad_rows: BadRows) -> usize {

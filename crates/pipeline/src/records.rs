@@ -1,5 +1,6 @@
 //! Records and columns of JSON, straight into a [`Table`].
 
+mod csv_reader;
 mod parts;
 mod reader;
 mod violations;
@@ -22,6 +23,8 @@ pub enum RecordForm {
     Instances,
     /// `{"columns": {…}}`: an array for each field.
     Columns,
+    /// CSV: a header, and a line for each row.
+    Csv,
 }
 
 /// The rows of a request.
@@ -45,9 +48,26 @@ pub(crate) fn read(
     bad_rows: BadRows,
 ) -> Result<Records, PipelineError> {
     let mut violations = Violations::new(counts, bad_rows);
-    let mut reader = Reader::new(body, fields, &mut violations);
-    let (form, table) = reader.read()?;
+    let (form, table) = Reader::new(body, fields, &mut violations).read()?;
     checked(form, table, fields, violations)
+}
+
+/// Reads the body of a request that is CSV.
+pub(crate) fn read_csv(
+    body: &[u8],
+    fields: &Fields,
+    counts: &FieldViolations,
+    bad_rows: BadRows,
+) -> Result<Records, PipelineError> {
+    let mut violations = Violations::new(counts, bad_rows);
+    let table = csv_reader::read(body, fields, &mut violations)?;
+    checked(RecordForm::Csv, table, fields, violations)
+}
+
+/// How many rows such a body can have at most.
+pub(crate) fn csv_rows_at_most(body: &[u8]) -> usize {
+    let ends = body.iter().filter(|byte| matches!(byte, b'\n' | b'\r'));
+    ends.count() + 1
 }
 
 /// Holds the values against the rules of their fields.

@@ -36,17 +36,12 @@ impl<'a, 'v> Reader<'a, 'v> {
         fields: &'a Fields,
         violations: &'a mut Violations<'v>,
     ) -> Self {
-        let columns = fields.iter().map(|field| match field.kind {
-            Kind::Text => Column::Text(TextColumn::default()),
-            Kind::Bytes => Column::Bytes(Vec::new()),
-            _ => Column::Numbers(Vec::new()),
-        });
         Self {
             // NaN is how Python writes a missing number.
             json: Jiter::new(body).with_allow_inf_nan(),
             body,
             fields,
-            columns: columns.collect(),
+            columns: empty_columns(fields),
             violations,
         }
     }
@@ -55,14 +50,10 @@ impl<'a, 'v> Reader<'a, 'v> {
     pub(super) fn read(&mut self) -> Result<(RecordForm, Table), PipelineError> {
         let body = self.body;
         let json = |error: JiterError| malformed(body, &error);
-        let form = match self.json.next_object().map_err(json)? {
-            Some("instances") => RecordForm::Instances,
-            Some("columns") => RecordForm::Columns,
+        let (form, rows) = match self.json.next_object().map_err(json)? {
+            Some("instances") => (RecordForm::Instances, self.instances()?),
+            Some("columns") => (RecordForm::Columns, self.by_columns()?),
             _ => return Err(other_form()),
-        };
-        let rows = match form {
-            RecordForm::Instances => self.instances()?,
-            RecordForm::Columns => self.by_columns()?,
         };
         if self.json.next_key().map_err(json)?.is_some() {
             return Err(other_form());
@@ -217,16 +208,7 @@ impl<'a, 'v> Reader<'a, 'v> {
     ) -> Result<(), PipelineError> {
         let value = self.json.known_float(peek);
         let value = value.map_err(|error| self.in_field(field, row, &error))?;
-        let problem = if value.is_infinite() {
-            Some((Reason::Range, "is beyond the range of a double"))
-        } else if field.kind == Kind::Integer && value.fract() != 0.0 {
-            Some((Reason::Type, "is no whole number"))
-        } else if field.kind == Kind::Integer && value.abs() > MAX_INTEGER {
-            Some((Reason::Range, "is above 2^53, where doubles skip numbers"))
-        } else {
-            None
-        };
-        match problem {
+        match number_problem(field.kind, value) {
             None => {
                 self.push_number(place, value);
                 Ok(())
@@ -366,6 +348,29 @@ impl<'a, 'v> Reader<'a, 'v> {
     }
 }
 
+/// A column for each field.
+pub(super) fn empty_columns(fields: &Fields) -> Vec<Column> {
+    let columns = fields.iter().map(|field| match field.kind {
+        Kind::Text => Column::Text(TextColumn::default()),
+        Kind::Bytes => Column::Bytes(Vec::new()),
+        _ => Column::Numbers(Vec::new()),
+    });
+    columns.collect()
+}
+
+/// Why a number cannot be a value of a field.
+pub(super) fn number_problem(kind: Kind, value: f64) -> Option<(Reason, &'static str)> {
+    if value.is_infinite() {
+        Some((Reason::Range, "is beyond the range of a double"))
+    } else if kind == Kind::Integer && value.fract() != 0.0 {
+        Some((Reason::Type, "is no whole number"))
+    } else if kind == Kind::Integer && value.abs() > MAX_INTEGER {
+        Some((Reason::Range, "is above 2^53, where doubles skip numbers"))
+    } else {
+        None
+    }
+}
+
 fn in_field(body: &[u8], field: &Field, row: usize, error: &JiterError) -> PipelineError {
     let name = &field.name;
     let problem = match malformed(body, error) {
@@ -407,7 +412,7 @@ fn key_in_row(
 }
 
 #[cold]
-fn unknown_field(name: &str, fields: &Fields, row: usize) -> RowError {
+pub(super) fn unknown_field(name: &str, fields: &Fields, row: usize) -> RowError {
     let known = listed(fields.iter().map(|field| &*field.name));
     let field: Arc<str> = cut(name).into();
     RowError {
@@ -419,13 +424,13 @@ fn unknown_field(name: &str, fields: &Fields, row: usize) -> RowError {
 }
 
 /// Adds missing values up to a number of rows.
-fn fill(column: &mut Column, rows: usize) {
+pub(super) fn fill(column: &mut Column, rows: usize) {
     while column.len() < rows {
         push_missing(column);
     }
 }
 
-fn push_missing(column: &mut Column) {
+pub(super) fn push_missing(column: &mut Column) {
     match column {
         Column::Numbers(numbers) => numbers.push(f64::NAN),
         Column::Text(texts) => texts.push(None),

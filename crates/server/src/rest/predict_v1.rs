@@ -216,7 +216,7 @@ impl Exchange for PredictExchange<'_> {
                 .records
                 .after(response, style, max_bytes, &mut memory)
                 .await?;
-            return answer(body, headers, config, gateway, memory).await;
+            return answer(body.bytes, headers, config, gateway, memory).await;
         }
         let bytes = encoded_bytes(&response, |_| false);
         memory.grow(bytes, ErrorCode::AnswerTooLarge)?;

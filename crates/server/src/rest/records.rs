@@ -182,7 +182,8 @@ impl Exchange for RecordsExchange<'_> {
             .after(response, style, max_bytes, &mut memory)
             .await?;
         let (headers, config) = (self.credentials.headers(), &self.front_end.config);
-        let mut encoded = body::encoded(body, "application/json", headers, config, memory).await?;
+        let (body, content_type) = (body.bytes, body.content_type);
+        let mut encoded = body::encoded(body, content_type, headers, config, memory).await?;
         gateway.insert(encoded.answer.headers_mut());
         Ok(encoded)
     }

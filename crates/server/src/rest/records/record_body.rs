@@ -1,4 +1,4 @@
-//! The bodies in which records come: JSON, a file, or a form.
+//! The bodies in which records come: JSON, CSV, a file, or a form.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,6 +19,8 @@ pub(crate) enum RecordBody {
     /// `{"instances": …}` or `{"columns": …}`. What no client names is JSON, too: `curl -d` calls it a
     /// form.
     Json(Bytes),
+    /// A header with the names of fields, and a line for each row.
+    Csv(Bytes),
     /// The value of a field: an image, a sound.
     File { content: Bytes, media_type: String },
     /// The fields of one record, with their names.
@@ -45,6 +47,9 @@ impl RecordBody {
             let boundary = multer::parse_boundary(value).map_err(|error| malformed(&error))?;
             return Ok(Self::Form(Box::pin(parts(body, boundary)).await?));
         }
+        if media_type == "text/csv" {
+            return Ok(Self::Csv(body));
+        }
         if is_file {
             return Ok(Self::File {
                 content: body,
@@ -58,6 +63,7 @@ impl RecordBody {
     pub(crate) fn bytes_at_most(&self, pipeline: &Pipeline, bad_rows: BadRows) -> usize {
         let parts = match self {
             Self::Json(body) => return pipeline.bytes_at_most(body, bad_rows),
+            Self::Csv(body) => return pipeline.csv_bytes_at_most(body, bad_rows),
             Self::File { content, .. } => content.len(),
             Self::Form(parts) => parts.iter().map(|(_, content)| content.len()).sum(),
         };
@@ -73,6 +79,7 @@ impl RecordBody {
     ) -> Result<Records, InferError> {
         match self {
             Self::Json(body) => Ok(pipeline.read_with(body, bad_rows)?),
+            Self::Csv(body) => Ok(pipeline.read_csv(body, bad_rows)?),
             Self::Form(parts) => Ok(pipeline.read_parts(parts, bad_rows)?),
             Self::File {
                 content,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidegate_core::Tensor;
-use tidegate_pipeline::{BadRows, Pipeline, Run};
+use tidegate_pipeline::{BadRows, Pipeline, RecordForm, Run};
 use tidegate_serving::{
     ErrorCode, InferError, InferResponse, MemoryReservation, Received, Version,
 };
@@ -17,6 +17,12 @@ pub(crate) struct RecordRun {
     bad_rows: BadRows,
     /// The pipeline that has read them last, and what its steps before the model have made.
     run: Option<(Arc<Pipeline>, Run)>,
+}
+
+/// The body of an answer.
+pub(crate) struct EncodedRecords {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) content_type: &'static str,
 }
 
 /// The members of an answer besides its predictions.
@@ -105,7 +111,7 @@ impl RecordRun {
         style: AnswerStyle,
         max_bytes: usize,
         memory: &mut MemoryReservation,
-    ) -> Result<Vec<u8>, InferError> {
+    ) -> Result<EncodedRecords, InferError> {
         let (pipeline, run) = self.run.take().ok_or_else(not_loaded)?;
         // The columns of the request live on: steps after the model can use them.
         let bytes = run.bytes();
@@ -116,7 +122,7 @@ impl RecordRun {
             let encode = move || encode(&pipeline, response, run, style, max_bytes);
             run_codec(memory, encode).await??
         };
-        memory.resize(body.len(), ErrorCode::AnswerTooLarge)?;
+        memory.resize(body.bytes.len(), ErrorCode::AnswerTooLarge)?;
         Ok(body)
     }
 }
@@ -127,7 +133,7 @@ fn encode(
     run: Run,
     style: AnswerStyle,
     max_bytes: usize,
-) -> Result<Vec<u8>, InferError> {
+) -> Result<EncodedRecords, InferError> {
     let version = &response.version;
     let outputs = response.outputs.into_iter();
     let outputs: Vec<(usize, Tensor)> = outputs
@@ -135,6 +141,10 @@ fn encode(
         .collect();
     let answer = pipeline.after(run, &outputs)?;
     let mut json = Vec::with_capacity(256);
+    if answer.form() == RecordForm::Csv {
+        answer.encode(&mut json);
+        return within(json, "text/csv; charset=utf-8", max_bytes);
+    }
     json.push(b'{');
     if style == AnswerStyle::Named {
         json.extend_from_slice(b"\"model_name\":");
@@ -154,14 +164,26 @@ fn encode(
         answer.encode_failed(&mut json);
     }
     json.push(b'}');
-    if json.len() > max_bytes {
-        let bytes = json.len();
+    within(json, "application/json", max_bytes)
+}
+
+/// An answer, if it is not too large.
+fn within(
+    bytes: Vec<u8>,
+    content_type: &'static str,
+    max_bytes: usize,
+) -> Result<EncodedRecords, InferError> {
+    if bytes.len() > max_bytes {
         let message = format!(
-            "the answer has {bytes} bytes, the maximum is {max_bytes} (server.max_answer_bytes)"
+            "the answer has {} bytes, the maximum is {max_bytes} (server.max_answer_bytes)",
+            bytes.len()
         );
         return Err(InferError::new(ErrorCode::AnswerTooLarge, message));
     }
-    Ok(json)
+    Ok(EncodedRecords {
+        bytes,
+        content_type,
+    })
 }
 
 fn push_text(json: &mut Vec<u8>, text: &str) {
