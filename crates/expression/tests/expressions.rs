@@ -1,5 +1,7 @@
 //! What expressions give, and what they refuse.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 use proptest::prelude::*;
 use tidegate_expression::{Expression, Input, Output, Type};
 

@@ -182,8 +182,8 @@ fn png(bytes: &[u8]) -> Option<Found<'_>> {
 
 fn webp(bytes: &[u8]) -> Option<Found<'_>> {
     let mut found: Option<Found<'_>> = None;
-    let mut chunks = Chunks { bytes, at: 12 };
-    while let Some((name, chunk)) = chunks.next() {
+    let chunks = Chunks { bytes, at: 12 };
+    for (name, chunk) in chunks {
         match (name, &mut found) {
             (b"EXIF", Some(found)) if found.exif.is_none() => found.exif = Some(chunk),
             (b"VP8X", None) => {
@@ -205,11 +205,11 @@ fn webp(bytes: &[u8]) -> Option<Found<'_>> {
             }
             (b"VP8 " | b"VP8L", Some(found)) => check_inside(name, chunk, found)?,
             (b"ANMF", Some(found)) => {
-                let mut inner = Chunks {
+                let inner = Chunks {
                     bytes: chunk,
                     at: 16,
                 };
-                while let Some((name, chunk)) = inner.next() {
+                for (name, chunk) in inner {
                     if matches!(name, b"VP8 " | b"VP8L") {
                         check_inside(name, chunk, found)?;
                     }

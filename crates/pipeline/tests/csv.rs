@@ -1,5 +1,7 @@
 //! Requests and answers as CSV.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 use proptest::prelude::*;
 use tidegate_core::{DataType, Dim, PipelineSpec, Shape, Signature, Tensor, TensorSpec};
 use tidegate_pipeline::{BadRows, BundleFiles, Pipeline, RecordForm};

@@ -1,5 +1,7 @@
 //! Expressions before and after the model.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 use tidegate_core::{DataType, Dim, PipelineSpec, Shape, Signature, Tensor, TensorSpec};
 use tidegate_pipeline::{BadRows, BundleFiles, Pipeline};
 

@@ -1,5 +1,7 @@
 //! Requests in which bad rows fail alone.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 use tidegate_core::{DataType, Dim, PipelineSpec, Shape, Signature, Tensor, TensorSpec};
 use tidegate_pipeline::{BadRows, BundleFiles, Pipeline};
 

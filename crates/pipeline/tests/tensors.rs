@@ -1,5 +1,7 @@
 //! Outputs of a model that are no columns, and fields that are bytes.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 use tidegate_core::{DataType, Dim, PipelineSpec, Shape, Signature, Tensor, TensorSpec};
 use tidegate_pipeline::{BundleFiles, Pipeline};
 
