@@ -227,7 +227,7 @@ impl Pipeline {
         table: &Table,
         partial: &mut PartialRows,
     ) -> Result<Made, PipelineError> {
-        const MAX_TRIES: usize = 8;
+        const MAX_TRIES: usize = 3;
         let mut rows: Vec<usize> = (0..table.rows).collect();
         for _ in 0..MAX_TRIES {
             if rows.is_empty() {
