@@ -4,11 +4,14 @@ use cel::IdedExpr;
 use cel::common::ast::{CallExpr, Expr, LiteralValue, operators};
 use cel::common::types::CelDouble;
 
-use crate::functions::{CHARACTERS, OF_ONE, OF_TWO};
+use crate::functions::{CHARACTERS, OF_ONE, OF_TWO, of_operator};
 use crate::{ParseError, Type};
 
 /// The type of a part; `None` for one that is always `null`.
 type Checked = Result<Option<Type>, ParseError>;
+
+/// The most signs of operators: each of them can be one level of the tree.
+const MAX_OPERATORS: usize = 200;
 
 /// Refuses a text with more nested brackets or operators than the parser should follow.
 pub(crate) fn depth(text: &str, most: usize) -> Result<(), ParseError> {
@@ -20,6 +23,12 @@ pub(crate) fn depth(text: &str, most: usize) -> Result<(), ParseError> {
             _ => {}
         }
         deepest = deepest.max(depth);
+    }
+    // `a + b + c` is `(a + b) + c`.
+    let operators = text.bytes().filter(|byte| b"+*/<>=&|.".contains(byte));
+    if operators.count() > MAX_OPERATORS {
+        let problem = format!("it has more than {MAX_OPERATORS} operators");
+        return Err(ParseError(problem));
     }
     // A minus before a minus is nested too.
     let signs = text.matches('-').count();
@@ -53,6 +62,11 @@ impl<F: Fn(&str) -> Option<Type>> Checker<F> {
             Expr::Ident(name) => self.variable(name),
             Expr::Call(call) => {
                 let checked = self.call(call)?;
+                if checked == Some(Type::Number)
+                    && let Some(function) = of_operator(&call.func_name)
+                {
+                    call.func_name = function.to_owned();
+                }
                 if call.func_name == "size" {
                     let text = call.target.take().map(|text| *text);
                     let args = text.into_iter().chain(std::mem::take(&mut call.args));

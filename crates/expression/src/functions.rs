@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use cel::common::ast::operators;
 use cel::common::types::{CelDouble, CelString, DOUBLE_TYPE, STRING_TYPE};
 use cel::common::value::Val;
 use cel::{Env, ExecutionError};
@@ -16,6 +17,17 @@ pub(crate) const OF_ONE: [&str; 8] = [
 /// Functions of two numbers.
 pub(crate) const OF_TWO: [&str; 3] = ["max", "min", "pow"];
 
+/// The function that stands for an operator on numbers: those of the library give NaN and infinities.
+pub(crate) fn of_operator(operator: &str) -> Option<&'static str> {
+    match operator {
+        operators::ADD => Some("add"),
+        operators::SUBSTRACT => Some("subtract"),
+        operators::MULTIPLY => Some("multiply"),
+        operators::DIVIDE => Some("divide"),
+        _ => None,
+    }
+}
+
 /// The number of characters of a text. The library's `size` counts bytes.
 pub(crate) const CHARACTERS: &str = "characters";
 
@@ -29,7 +41,7 @@ pub(crate) fn all() -> Env {
                 let added = env.add_overload($name, concat!($name, "_of_doubles"), types, |arguments| {
                     let mut numbers = arguments.iter().map(number);
                     $(let $number = numbers.next().ok_or(ExecutionError::NoSuchOverload)??;)*
-                    Ok(Cow::Owned(Box::new(CelDouble::from($value)) as Box<dyn Val>))
+                    finite($value)
                 });
                 debug_assert!(added.is_ok(), "the language has no such function");
             )*
@@ -37,6 +49,10 @@ pub(crate) fn all() -> Env {
         (@type $number:ident) => { DOUBLE_TYPE };
     }
     add! {
+        "add": (x, y) => x + y;
+        "subtract": (x, y) => x - y;
+        "multiply": (x, y) => x * y;
+        "divide": (x, y) => x / y;
         "abs": (x) => x.abs();
         "ceil": (x) => x.ceil();
         "exp": (x) => x.exp();
@@ -59,6 +75,14 @@ pub(crate) fn all() -> Env {
     });
     debug_assert!(added.is_ok(), "the language has no such function");
     env
+}
+
+/// A result. What is no finite number is none: comparisons and texts would hide it.
+fn finite<'a>(number: f64) -> Result<Value<'a>, ExecutionError> {
+    if number.is_finite() {
+        return Ok(Cow::Owned(Box::new(CelDouble::from(number)) as Box<dyn Val>));
+    }
+    Err(ExecutionError::NoSuchOverload)
 }
 
 fn number(value: &Value<'_>) -> Result<f64, ExecutionError> {

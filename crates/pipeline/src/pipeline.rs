@@ -55,6 +55,14 @@ impl Run {
         self.rows
     }
 
+    /// What writing its answer takes at most, beside outputs of the model, in bytes.
+    pub fn answer_bytes(&self) -> usize {
+        let rows = self.partial.as_ref().map_or(0, |partial| {
+            partial.total + partial.failed.len() * FAILED_ROW_BYTES
+        });
+        self.bytes().saturating_add(rows.saturating_mul(NULL_BYTES))
+    }
+
     /// What its columns take, in bytes.
     pub fn bytes(&self) -> usize {
         self.registers.iter().map(Column::bytes).sum()
@@ -76,6 +84,8 @@ fn first_problem(partial: &PartialRows) -> PipelineError {
 
 /// What a row that fails alone takes: its message, most of the time.
 const FAILED_ROW_BYTES: usize = 512;
+/// `null` with its comma.
+const NULL_BYTES: usize = 5;
 
 /// What a text takes, besides its characters.
 const TEXT_BYTES: usize = 8;
@@ -241,16 +251,21 @@ impl Pipeline {
                 }
             }
         }
-        let mut at = 0;
-        while at < rows.len() {
-            match self.steps_before(table.select(&rows[at..=at])) {
-                Ok(_) => at += 1,
+        let (mut good, mut kept) = (Vec::new(), Vec::new());
+        for (row, of_request) in rows.into_iter().zip(std::mem::take(&mut partial.kept)) {
+            match self.steps_before(table.select(&[row])) {
+                Ok(_) => {
+                    good.push(row);
+                    kept.push(of_request);
+                }
                 Err(error) => {
-                    rows.remove(at);
-                    partial.fail(RowError { row: at, ..error });
+                    let row = of_request;
+                    partial.failed.insert(row, RowError { row, ..error });
                 }
             }
         }
+        partial.kept = kept;
+        let rows = good;
         if rows.is_empty() {
             return Err(first_problem(partial));
         }

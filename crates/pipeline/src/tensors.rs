@@ -288,6 +288,11 @@ impl EngineOutput {
                 && pairs.into_iter().all(|(dim, extent)| dim.accepts(*extent))
         });
         if has_rows && fits && datatype == element.datatype {
+            if let TensorView::Strings(texts) = tensor.view() {
+                texts
+                    .iter()
+                    .try_for_each(|text| self.text(text).map(|_| ()))?;
+            }
             return Ok(Column::Tensor(tensor.clone()));
         }
         let name = &self.name;

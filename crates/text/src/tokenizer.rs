@@ -3,6 +3,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use tokenizers::models::ModelWrapper;
 use tokenizers::tokenizer::PostProcessor;
 use tokenizers::utils::padding::PaddingDirection;
 use tokenizers::utils::truncation::{
@@ -82,6 +83,7 @@ impl Tokenizer {
     fn new(json: &[u8], options: TokenizerOptions) -> Result<Self, String> {
         let mut inner =
             tokenizers::Tokenizer::from_bytes(json).map_err(|error| error.to_string())?;
+        check_dropout(&inner)?;
         let pad = find_pad(&inner, options.pad_token.as_deref())?;
         check_lengths(&inner, &options)?;
         let direction = inner
@@ -174,6 +176,17 @@ impl Tokenizer {
     /// The length of all rows, if it is always the same.
     pub fn fixed_length(&self) -> Option<usize> {
         (self.options.padding == Padding::Fixed).then_some(self.options.max_length)
+    }
+}
+
+/// Refuses a model that leaves out merges at random, as some do while they are trained: the same text
+/// would get other tokens each time.
+fn check_dropout(inner: &tokenizers::Tokenizer) -> Result<(), String> {
+    match inner.get_model() {
+        ModelWrapper::BPE(model) if model.dropout.is_some_and(|dropout| dropout > 0.0) => {
+            Err("its model has a dropout above 0".to_owned())
+        }
+        _ => Ok(()),
     }
 }
 

@@ -9,7 +9,7 @@ use tidegate_core::{
     OrdinalStep, RatioStep, ScaleStep, UnknownCategory,
 };
 
-use tidegate_expression::Expression;
+use tidegate_expression::{Expression, Type};
 
 use super::{Compiler, examples, lower};
 use crate::error::{CompileError, listed};
@@ -266,15 +266,23 @@ impl<'a> Compiler<'a> {
             sources.push(self.names.find_one(variable)?);
         }
         let inputs: Vec<&str> = expression.variables().iter().map(String::as_str).collect();
+        let takes_text = sources.iter().any(|source| source.kind == Kind::Text);
+        let memory = if takes_text || expression.result() == Type::Text {
+            text_memory(&step.expression)?
+        } else {
+            // In place of the time that it takes: long ones on many rows do not run inline.
+            Memory {
+                row: step.expression.len(),
+                ..Memory::default()
+            }
+        };
+        self.builder.reserve_memory(memory);
         let (kind, name) = (Kind::from(expression.result()), step.output.as_str().into());
         let op = Evaluate {
             expression: expression.clone(),
             name: step.output.as_str().into(),
         };
         let made = self.builder.push(op, sources, kind, [name])?;
-        if kind == Kind::Text {
-            self.builder.reserve_memory(text_memory(&step.expression)?);
-        }
         self.names.define_result(&step.output, &inputs, made)
     }
 
@@ -287,6 +295,12 @@ impl<'a> Compiler<'a> {
         let op = Cross {
             separator: step.separator.clone(),
         };
+        let memory = Memory {
+            row: step.separator.len() * step.inputs.len(),
+            copies: step.inputs.len(),
+            ..Memory::default()
+        };
+        self.builder.reserve_memory(memory);
         let made = self.builder.push(op, sources, Kind::Text, [name])?;
         let inputs: Vec<&str> = step.inputs.iter().map(String::as_str).collect();
         self.names.define_result(&step.output, &inputs, made)

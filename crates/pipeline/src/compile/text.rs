@@ -16,6 +16,8 @@ use crate::program::{Element, Kind, Memory, Source};
 /// About what tokenizing a few sentences takes besides its result. It also takes too long for the
 /// threads that serve connections, and so much memory keeps it off them.
 const SCRATCH_BYTES: usize = 128 << 10;
+/// What a token takes while it is made, besides its place in the result, in bytes.
+const WORKING_BYTES: usize = 16;
 
 impl Compiler<'_> {
     pub(super) fn tokenize(&mut self, step: &TokenizeStep) -> Result<(), CompileError> {
@@ -36,7 +38,8 @@ impl Compiler<'_> {
             dims: Some(vec![length]),
         };
         let memory = Memory {
-            row: TokenPart::ALL.len() * step.max_length * bytes,
+            // Tokens of rows of their own lengths, then of one length, then of the model's type.
+            row: TokenPart::ALL.len() * step.max_length * (WORKING_BYTES + bytes),
             scratch: SCRATCH_BYTES,
             ..Memory::default()
         };
@@ -150,7 +153,7 @@ fn vector_width(name: &str, source: &Source) -> Result<usize, CompileError> {
         )
     });
     match element.and_then(|element| element.dims.as_deref()) {
-        Some([_, Dim::Fixed(width)]) if is_float => Ok(*width),
+        Some([_, Dim::Fixed(width)]) if is_float && *width > 0 => Ok(*width),
         Some([_, Dim::Any]) | None if is_float => Err(CompileError::new(format!(
             "the model does not say how many numbers the vectors of \"{name}\" have; declare its \
              shape in [[signature.outputs]]"

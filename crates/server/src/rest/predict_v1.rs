@@ -25,7 +25,7 @@ use super::health::{ModelReadiness, NotReady};
 use super::infer::{header_deadline, respond};
 use super::openapi::{InstancesBody, PredictionsBody};
 use super::path::Path;
-use super::records::{AnswerStyle, RecordBody, RecordRun};
+use super::records::{AnswerStyle, RecordBody, RecordRun, not_loaded};
 use crate::ServerConfig;
 use crate::codec::{INLINE_BYTES, decoded_bytes_at_most, encoded_bytes, run_codec};
 use crate::front_end::FrontEnd;
@@ -174,6 +174,10 @@ impl Exchange for PredictExchange<'_> {
                 .before(pipeline, &body, received, version)
                 .await;
         }
+        if self.records.has_begun() && self.received.as_deref().is_some_and(has_records) {
+            // A fallback that takes no records: the client did not choose it.
+            return Err(not_loaded());
+        }
         if self.records.has_begun() {
             // This version takes tensors.
             self.records = RecordRun::default();
@@ -244,18 +248,9 @@ async fn answer(
     Ok(encoded)
 }
 
-/// Whether the first instance is an object: a record, for a version with a pipeline.
+/// Whether the first member is `instances`, and the first of these an object: a record, for a version
+/// with a pipeline.
 fn has_records(body: &[u8]) -> bool {
     let mut json = Jiter::new(body);
-    let mut key = json.next_object();
-    while let Ok(Some(name)) = key {
-        if name == "instances" {
-            return json.next_array() == Ok(Some(Peek::Object));
-        }
-        if json.next_skip().is_err() {
-            return false;
-        }
-        key = json.next_key();
-    }
-    false
+    json.next_object() == Ok(Some("instances")) && json.next_array() == Ok(Some(Peek::Object))
 }

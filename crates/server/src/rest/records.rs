@@ -22,8 +22,7 @@ use tidegate_serving::{
 };
 
 pub(super) use self::record_body::RecordBody;
-use self::record_run::not_loaded;
-pub(super) use self::record_run::{AnswerStyle, RecordRun};
+pub(super) use self::record_run::{AnswerStyle, RecordRun, not_loaded};
 use utoipa::IntoParams;
 
 use super::answer::ErrorBody;

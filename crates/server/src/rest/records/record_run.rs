@@ -9,7 +9,7 @@ use tidegate_serving::{
 };
 
 use super::RecordBody;
-use crate::codec::{INLINE_BYTES, run_codec};
+use crate::codec::{INLINE_BYTES, encoded_bytes, run_codec};
 
 /// Records, and what has become of them.
 #[derive(Default)]
@@ -114,7 +114,8 @@ impl RecordRun {
     ) -> Result<EncodedRecords, InferError> {
         let (pipeline, run) = self.run.take().ok_or_else(not_loaded)?;
         // The columns of the request live on: steps after the model can use them.
-        let bytes = run.bytes();
+        let outputs = encoded_bytes(&response, |_| false);
+        let bytes = run.answer_bytes().saturating_add(outputs);
         memory.grow(bytes, ErrorCode::AnswerTooLarge)?;
         let body = if bytes <= INLINE_BYTES {
             encode(&pipeline, response, run, style, max_bytes)?
