@@ -192,8 +192,8 @@ def test_overload_falls_back(configured, tmp_path):
         got = [answers.get(timeout=PATIENCE_S) for _ in range(6)]
     assert [error for _, error in got] == [None] * 6
     done = [result.as_numpy("done").tolist() for result, _ in got]
-    # One runs, one waits, and nobody is refused.
-    assert sorted(done, reverse=True)[:2] == [[[30_000]]] * 2 and done.count([[-1]]) == 4
+    # One runs, one waits unless the first has not begun yet, and nobody is refused.
+    assert done.count([[30_000]]) in (1, 2) and done.count([[30_000]]) + done.count([[-1]]) == 6
     constants = [result for result, _ in got if result.as_numpy("done").tolist() == [[-1]]]
     for result in constants:
         response = result.get_response()
