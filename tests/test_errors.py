@@ -5,6 +5,7 @@ import gzip
 import json
 import re
 import socket
+import struct
 import threading
 from pathlib import Path
 
@@ -390,6 +391,8 @@ def test_each_request_is_counted_once_however_many_are_cancelled(start, tmp_path
     calls = [stub.ModelInfer.future(message_for("busy", "rounds", "INT64", np.array([[20]]))) for _ in range(5)]
     wait_until(lambda: pending(server) == 12)
     for client in waiting:
+        # A client that only closes may still read its answer; one that resets the connection is gone.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
     for call in calls:
         call.cancel()
