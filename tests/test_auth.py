@@ -339,6 +339,23 @@ def test_keys_stay_valid_while_their_database_is_away(start, tmp_path):
     wait_for(lambda: not says_so())
 
 
+def test_why_a_model_is_not_ready_is_told_to_those_who_may_see_it(start, tmp_path):
+    data = tmp_path / "data"
+    key = Keys(data).create("shop", "viewer")
+    broken = tmp_path / "models" / "broken"
+    broken.mkdir(parents=True)
+    (broken / "model.onnx").write_bytes(b"no model")
+    (broken / "model.toml").write_text('schema = 1\nname = "broken"\n')
+    server = start(tmp_path / "models", data=data, environment={"TIDEGATE_AUTH__ENABLED": "true"})
+    wait_for(lambda: requests.get(server.url("/v2/models/broken"), headers=bearer(key), timeout=PATIENCE_S).status_code != 503)
+    for path in ("/v2/models/broken/ready", "/v1/models/broken"):
+        stranger = requests.get(server.url(path), timeout=PATIENCE_S)
+        known = requests.get(server.url(path), headers=bearer(key), timeout=PATIENCE_S)
+        assert stranger.status_code == known.status_code != 200
+        assert stranger.json()["code"] == known.json()["code"]
+        assert "model.onnx" in known.text and "model.onnx" not in stranger.text, (known.text, stranger.text)
+
+
 def test_a_server_is_ready_once_it_has_read_its_keys(start, tmp_path):
     place = tmp_path / "place"
     place.write_text("no folder yet")

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import struct
 import sys
 import zipfile
@@ -236,10 +237,12 @@ def test_a_form_has_a_part_for_each_field(served):
         return ask(server, None, json=None, files={name: (None, value) for name, value in parts.items()})
 
     assert send(photo=content, age="42", note="7").status_code == 200
+    assert send(photo=content, age="42", note="long " * 100_000).status_code == 200
     for parts, message in [
         ({"age": "42"}, 'row 0: field "photo" is missing'),
         ({"photo": content, "age": "200"}, 'row 0: field "age" is 200, its range is 130 and below'),
         ({"photo": content, "age": "old"}, 'row 0: field "age" is "old", its type is integer'),
+        ({"photo": content, "age": json.dumps([0] * 100)}, 'row 0: field "age" is "[0, 0'),
         ({"photo": content, "age": "1", "size": "2"}, 'row 0: field "size" is unknown'),
     ]:
         answer = send(**parts)

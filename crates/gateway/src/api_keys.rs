@@ -1,15 +1,21 @@
 //! API keys in the database: how they are created, replaced, revoked and read.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use thiserror::Error;
 use tidegate_store::{ApiKey, AuditEntry, NewEvent, Store, StoreError, Write};
 
-use crate::{ChangedBy, GrantConfig, KeyDigest, KeyTable, NewApiKey, PatternError, StoredKey};
+use crate::{
+    Caller, ChangedBy, Grant, GrantConfig, Identity, KeyDigest, KeyTable, NewApiKey, PatternError,
+    Permission, Principal, StoredKey,
+};
 
 /// Longest name of a key or tenant, in bytes.
 const MAX_NAME_BYTES: usize = 128;
+/// The most valid keys of a tenant: every server holds them all in memory.
+const MAX_VALID_KEYS: usize = 10_000;
 
 /// The API keys of a database.
 #[derive(Clone, Debug)]
@@ -35,8 +41,10 @@ pub struct KeyRequest {
 pub enum LastAdminKey {
     /// Not without other ways in: nobody could make a new one over the network.
     Keep,
-    /// Somebody has asked for it, or others may manage keys by a token or a certificate.
-    MayGo,
+    /// Others may manage keys by a token or a certificate.
+    OthersManageKeys,
+    /// Somebody has asked for it.
+    Forced,
 }
 
 /// Why keys could not be changed.
@@ -49,10 +57,12 @@ pub enum ApiKeyError {
     Name(String),
     #[error("there is a valid key {0:?} already: rotate it, or choose another name")]
     Exists(String),
+    #[error("the name {0:?} is taken: choose another one")]
+    Taken(String),
     #[error(
-        "{0:?} was the name of a key of another tenant, whose records it stands in: choose another name"
+        "tenant {0:?} has {MAX_VALID_KEYS} valid keys, the most that there may be: revoke some"
     )]
-    OfAnotherTenant(String),
+    TooMany(String),
     #[error("a key that is valid for no time opens nothing: give at least a second")]
     NoTime,
     #[error(
@@ -113,12 +123,10 @@ impl ApiKeys {
         let mut write = self.store.write(&actor).await?;
         let now_ms = write.now_ms();
         let named = write.api_keys_named(&new.name).await?;
-        if named.iter().any(|key| is_valid(key, now_ms)) {
-            return Err(ApiKeyError::Exists(new.name.clone()));
-        }
-        // The audit log, limits and usage know keys by their names.
-        if named.iter().any(|key| key.tenant != new.tenant) {
-            return Err(ApiKeyError::OfAnotherTenant(new.name.clone()));
+        check_name_is_free(by, new, &named, now_ms)?;
+        let valid = write.valid_api_keys(&new.tenant, now_ms).await?;
+        if valid >= MAX_VALID_KEYS {
+            return Err(ApiKeyError::TooMany(new.tenant.clone()));
         }
         let key = ApiKey {
             id: random_id()?,
@@ -177,6 +185,10 @@ impl ApiKeys {
             last_used_ms: None,
             ..newest.clone()
         };
+        if ends_before(&next, newest) {
+            // The next key ends with the key of whoever makes it: then somebody else must be left.
+            check_managers_remain(&write.unrevoked_api_keys().await?, name, now_ms)?;
+        }
         let overlap_end = after(now_ms, overlap);
         for key in &valid {
             let end = key
@@ -213,14 +225,15 @@ impl ApiKeys {
             by.check_key(key)?;
         }
         if last_admin == LastAdminKey::Keep {
-            check_admin_remains(&write.api_keys().await?, name, now_ms)?;
+            check_managers_remain(&write.unrevoked_api_keys().await?, name, now_ms)?;
         }
         for key in &valid {
             write
                 .end_api_key(&key.id, key.expires_ms, Some(now_ms))
                 .await?;
         }
-        let detail = json!({"name": name, "keys": valid.len()});
+        let forced = last_admin == LastAdminKey::Forced;
+        let detail = json!({"name": name, "keys": valid.len(), "forced": forced});
         audit(&mut write, "key.revoke", name, (&detail, &Value::Null)).await?;
         write.record(event("key.revoked", detail)).await?;
         write.commit().await?;
@@ -246,28 +259,73 @@ impl ApiKeys {
     }
 }
 
-/// Refuses to end the keys of a name if nobody else could manage the keys that they can manage.
-fn check_admin_remains(keys: &[ApiKey], name: &str, now_ms: i64) -> Result<(), ApiKeyError> {
-    let managers: Vec<&ApiKey> = keys
+/// Refuses a name that somebody has. The audit log, limits and usage know keys by their names, so one
+/// that was revoked stays with its tenant, unless somebody gives it away who manages both.
+fn check_name_is_free(
+    by: ChangedBy<'_>,
+    new: &KeyRequest,
+    named: &[ApiKey],
+    now_ms: i64,
+) -> Result<(), ApiKeyError> {
+    // What other tenants have is not told.
+    if named
         .iter()
-        .filter(|key| is_valid(key, now_ms) && manages_keys(key))
-        .collect();
-    for ending in managers.iter().filter(|key| key.name == name) {
-        let remains = managers.iter().any(|other| {
-            // Only a key of no tenant manages those of every tenant.
-            other.name != name && (other.tenant.is_empty() || other.tenant == ending.tenant)
-        });
-        if !remains {
-            return Err(ApiKeyError::LastAdmin(name.to_owned()));
-        }
+        .any(|key| by.check_tenant(&key.tenant).is_err())
+    {
+        return Err(ApiKeyError::Taken(new.name.clone()));
+    }
+    if named.iter().any(|key| is_valid(key, now_ms)) {
+        return Err(ApiKeyError::Exists(new.name.clone()));
     }
     Ok(())
 }
 
+/// Refuses to end the keys of a name if nobody else could do what those do that manage keys.
+fn check_managers_remain(keys: &[ApiKey], name: &str, now_ms: i64) -> Result<(), ApiKeyError> {
+    let (ending, others): (Vec<_>, Vec<_>) = keys
+        .iter()
+        .filter(|key| is_valid(key, now_ms) && manages_keys(key))
+        .partition(|key| key.name == name);
+    let is_replaced = |key: &&ApiKey| others.iter().any(|other| could_replace(other, key));
+    match ending.iter().all(is_replaced) {
+        true => Ok(()),
+        false => Err(ApiKeyError::LastAdmin(name.to_owned())),
+    }
+}
+
+/// Whether a key could make another one like `ending`, and lives as long.
+fn could_replace(key: &ApiKey, ending: &ApiKey) -> bool {
+    let identity = Identity::new(
+        Principal::ApiKey(key.name.as_str().into()),
+        &key.tenant,
+        grants_of(key).into_iter().map(Arc::new).collect(),
+    );
+    let caller = Caller {
+        identity: Some(Arc::new(identity)),
+    };
+    !ends_before(key, ending)
+        && caller.may_act_for(&ending.tenant)
+        && grants_of(ending).iter().all(|grant| caller.may_give(grant))
+}
+
+fn ends_before(key: &ApiKey, other: &ApiKey) -> bool {
+    key.expires_ms.unwrap_or(i64::MAX) < other.expires_ms.unwrap_or(i64::MAX)
+}
+
+/// The roles of a key. Those that this build cannot read permit nothing.
+fn grants_of(key: &ApiKey) -> Vec<Grant> {
+    let grants: Vec<GrantConfig> = serde_json::from_value(key.grants.clone()).unwrap_or_default();
+    grants
+        .iter()
+        .filter_map(|grant| grant.grant().ok())
+        .collect()
+}
+
 fn manages_keys(key: &ApiKey) -> bool {
-    let grants: Option<Vec<GrantConfig>> = serde_json::from_value(key.grants.clone()).ok();
-    let grants = grants.unwrap_or_default();
-    grants.iter().any(GrantConfig::manages_keys)
+    let grants = grants_of(key);
+    grants
+        .iter()
+        .any(|grant| grant.permits(Permission::ManageKeys, ""))
 }
 
 /// Whether a key is neither revoked nor expired.
@@ -281,15 +339,12 @@ fn stored_key(key: ApiKey) -> Option<StoredKey> {
     if key.revoked_ms.is_some() {
         return None;
     }
-    // Roles that this build cannot read permit nothing, rather than something else.
-    let grants: Vec<GrantConfig> = serde_json::from_value(key.grants).unwrap_or_default();
-    let grants = grants.iter().filter_map(|grant| grant.grant().ok());
     Some(StoredKey {
+        grants: grants_of(&key),
         digest: KeyDigest::from_hex(&key.digest)?,
         id: key.id,
         name: key.name,
         tenant: key.tenant,
-        grants: grants.collect(),
         expires_ms: key.expires_ms,
     })
 }

@@ -69,8 +69,8 @@ impl AuthConfig {
 }
 
 impl AuthConfig {
-    /// Whether somebody may manage API keys without having one: by a token, a certificate, or nothing
-    /// at all.
+    /// Whether somebody may manage the API keys of all tenants without having one: by a token, a
+    /// certificate, or nothing at all.
     pub fn has_other_key_managers(&self) -> bool {
         let mut bindings = self.binding.iter();
         let anonymous = self.anonymous.iter();
@@ -82,7 +82,8 @@ impl AuthConfig {
                     resources: binding.resources.clone(),
                 };
                 let is_used = binding.certificate.is_some() || !self.issuer.is_empty();
-                is_used && grant.manages_keys()
+                // Whoever belongs to a tenant manages the keys of that tenant alone.
+                is_used && binding.tenant.is_none() && grant.manages_keys()
             })
     }
 }
@@ -153,6 +154,11 @@ mod tests {
             config.has_other_key_managers()
         };
         assert!(has_managers(binding(Role::Admin, Some("ops"))));
+        let of_tenant = BindingConfig {
+            tenant: Some("acme".to_owned()),
+            ..binding(Role::Admin, Some("ops"))
+        };
+        assert!(!has_managers(of_tenant));
         assert!(!has_managers(binding(Role::Operator, Some("ops"))));
         // Without an issuer there are no tokens.
         assert!(!has_managers(binding(Role::Admin, None)));

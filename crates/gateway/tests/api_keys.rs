@@ -217,23 +217,25 @@ async fn every_change_of_keys_is_counted() {
 }
 
 #[tokio::test]
-async fn the_name_of_a_revoked_key_is_not_given_to_another_tenant() {
+async fn the_name_of_a_revoked_key_goes_to_another_tenant_only_by_who_manages_both() {
     let folder = tempfile::tempdir().unwrap();
     let keys = keys(&folder).await;
     keys.create(ALICE, &request("shop")).await.unwrap();
-    keys.revoke(ALICE, "shop", LastAdminKey::Keep)
-        .await
-        .unwrap();
+    let theirs = admin_of("theirs", "umbrella", &["*"]);
+    let theirs = keys.create(ALICE, &theirs).await.unwrap();
+    let of_umbrella = owner(&keys, theirs.reveal()).await;
+    let by_umbrella = ChangedBy::Caller(&of_umbrella);
     let foreign = KeyRequest {
         tenant: "umbrella".to_owned(),
         ..request("shop")
     };
-    let refused = keys.create(ALICE, &foreign).await.unwrap_err();
-    assert!(
-        matches!(refused, ApiKeyError::OfAnotherTenant(_)),
-        "{refused}"
-    );
-    keys.create(ALICE, &request("shop")).await.unwrap();
+    // Whether it is valid or revoked, another tenant is told no more than that.
+    for _ in 0..2 {
+        let refused = keys.create(by_umbrella, &foreign).await.unwrap_err();
+        assert!(matches!(refused, ApiKeyError::Taken(_)), "{refused}");
+        let _ = keys.revoke(ALICE, "shop", LastAdminKey::Keep).await;
+    }
+    keys.create(ALICE, &foreign).await.unwrap();
     keys.store().close().await;
 }
 
@@ -270,9 +272,38 @@ async fn the_last_key_that_can_manage_keys_is_revoked_only_by_force() {
     keys.revoke(ALICE, "root", LastAdminKey::Keep)
         .await
         .unwrap();
-    keys.revoke(ALICE, "next", LastAdminKey::MayGo)
+    keys.revoke(ALICE, "next", LastAdminKey::Forced)
         .await
         .unwrap();
+    keys.store().close().await;
+}
+
+#[tokio::test]
+async fn a_key_that_could_not_make_another_one_does_not_count_as_a_manager() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = keys(&folder).await;
+    keys.create(ALICE, &admin_of("root", "", &["*"]))
+        .await
+        .unwrap();
+    keys.create(ALICE, &admin_of("only-keys", "", &["keys:*"]))
+        .await
+        .unwrap();
+    let for_a_minute = KeyRequest {
+        valid_for: Some(Duration::from_secs(60)),
+        ..admin_of("for-a-minute", "", &["*"])
+    };
+    let for_a_minute = keys.create(ALICE, &for_a_minute).await.unwrap();
+    let refused = keys.revoke(ALICE, "root", LastAdminKey::Keep).await;
+    assert!(
+        matches!(refused, Err(ApiKeyError::LastAdmin(_))),
+        "{refused:?}"
+    );
+    // One that would end with the key of whoever replaces it is no replacement either.
+    let short_lived = owner(&keys, for_a_minute.reveal()).await;
+    let by = ChangedBy::Caller(&short_lived);
+    let refused = keys.rotate(by, "root", Duration::ZERO).await;
+    assert!(matches!(refused, Err(ApiKeyError::LastAdmin(_))));
+    keys.rotate(ALICE, "root", Duration::ZERO).await.unwrap();
     keys.store().close().await;
 }
 

@@ -160,6 +160,12 @@ impl Pipeline {
         only.map(|field| &*field.name)
     }
 
+    /// Whether a value of this name comes as it is: a file.
+    pub fn takes_file(&self, name: &str) -> bool {
+        let mut files = self.fields.iter().filter(|field| field.kind == Kind::Bytes);
+        files.any(|field| *field.name == *name)
+    }
+
     /// Reads one record whose values came by themselves, each with the name of its field: files, and
     /// everything else as text.
     ///

@@ -149,7 +149,8 @@ error_codes! {
     MethodNotAllowed "method_not_allowed" 405 12
         "the path does not support this method" "see the API reference";
     Conflict "conflict" 409 9
-        "the server's configuration sets it, so a request cannot change it" "change the configuration";
+        "what exists already, or the server's configuration, does not allow the change"
+        "do what the message says: choose another name, or change the configuration";
     BodyTooLarge "body_too_large" 413 8
         "the body is larger than `max_body_bytes`, before or after decompression"
         "send fewer rows, or raise the limit";

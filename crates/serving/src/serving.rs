@@ -126,9 +126,12 @@ impl Serving {
         version: &Version,
     ) -> Option<(&Arc<AnswerCache>, CachePolicy)> {
         let cache = self.cache.as_ref()?;
-        let asked = || version.plan().asks_for_cache();
-        let policy = cache.policy(endpoint);
-        let mut policy = policy.or_else(|| asked().then_some(CachePolicy::UNTIL_EVICTED))?;
+        let asked = || {
+            cache
+                .asked_policy()
+                .filter(|_| version.plan().asks_for_cache())
+        };
+        let mut policy = cache.policy(endpoint).or_else(asked)?;
         if let Some(fallbacks) = &self.fallbacks {
             let chain = fallbacks.chain(endpoint);
             policy.keep_last = chain.and_then(Chain::cached_max_age);

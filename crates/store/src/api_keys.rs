@@ -80,16 +80,32 @@ impl Store {
 }
 
 impl Write {
-    /// Every key, as this change sees them.
+    /// Every key that was not revoked, as this change sees them.
     ///
     /// # Errors
     /// [`StoreError`] of the database.
-    pub async fn api_keys(&mut self) -> Result<Vec<ApiKey>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM api_keys ORDER BY name, created_ms, id");
+    pub async fn unrevoked_api_keys(&mut self) -> Result<Vec<ApiKey>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM api_keys WHERE revoked_ms IS NULL");
         let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
             .fetch_all(self.connection())
             .await?;
         rows.iter().map(api_key).collect()
+    }
+
+    /// How many keys of a tenant open something, as this change sees them.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database.
+    pub async fn valid_api_keys(&mut self, tenant: &str, now_ms: i64) -> Result<usize, StoreError> {
+        let sql = "SELECT COUNT(*) AS keys FROM api_keys WHERE tenant = $1 \
+                   AND revoked_ms IS NULL AND COALESCE(expires_ms, $2 + 1) > $2";
+        let row = sqlx::query(sql)
+            .bind(tenant)
+            .bind(now_ms)
+            .fetch_one(self.connection())
+            .await?;
+        let count: i64 = row.try_get("keys")?;
+        Ok(usize::try_from(count).unwrap_or(usize::MAX))
     }
 
     /// The keys of a name, as this change sees them, from the oldest to the newest.

@@ -138,8 +138,9 @@ async fn run(args: ApiKeys) -> Result<()> {
         }
         ApiKeysCommand::Revoke { name, force } => {
             let has_others = access.config.auth.has_other_key_managers();
-            let last_admin = match force || has_others {
-                true => LastAdminKey::MayGo,
+            let last_admin = match force {
+                true => LastAdminKey::Forced,
+                false if has_others => LastAdminKey::OthersManageKeys,
                 false => LastAdminKey::Keep,
             };
             keys.revoke(by, &name, last_admin).await?;

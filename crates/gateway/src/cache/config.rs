@@ -12,6 +12,8 @@ use tidegate_redaction::Secret;
 pub struct CacheConfig {
     /// Memory that all cached answers may take together, in bytes.
     pub max_bytes: u64,
+    /// Whether a model may ask for a cache itself: `response_cache` of its `config.pbtxt`.
+    pub models_may_ask: bool,
     /// Whether servers share answers in Redis.
     pub redis: bool,
     /// The secret that answers in Redis are encrypted with, the same on all servers; at least 32
@@ -29,6 +31,7 @@ impl Default for CacheConfig {
     fn default() -> Self {
         Self {
             max_bytes: 128 << 20,
+            models_may_ask: true,
             redis: false,
             redis_secret: Secret::default(),
             redis_secret_file: None,

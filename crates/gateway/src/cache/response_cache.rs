@@ -83,6 +83,8 @@ pub struct CachePolicy {
     pub stale: Duration,
     /// Whether tenants share answers.
     pub is_shared: bool,
+    /// Whether servers share answers, if the cache has a place for that.
+    pub is_for_all_servers: bool,
     /// How long an answer is kept for [`ResponseCache::last`], if at all.
     pub keep_last: Option<Duration>,
 }
@@ -94,6 +96,8 @@ impl CachePolicy {
         ttl: Duration::from_millis(MAX_TTL_MS),
         stale: Duration::ZERO,
         is_shared: false,
+        // Nobody who runs the server has asked for it.
+        is_for_all_servers: false,
         keep_last: None,
     };
 
@@ -102,6 +106,7 @@ impl CachePolicy {
             ttl: Duration::from_millis(config.ttl_ms),
             stale: Duration::from_millis(config.stale_while_revalidate_ms),
             is_shared: config.shared_between_tenants,
+            is_for_all_servers: true,
             keep_last: None,
         }
     }
@@ -116,6 +121,8 @@ pub struct ResponseCache<V> {
     shared: Option<SharedCache<V>>,
     endpoints: HashMap<String, CachePolicy>,
     others: Option<CachePolicy>,
+    /// Whether versions may ask for it where their endpoint is not configured.
+    models_may_ask: bool,
     outcomes: [AtomicU64; CacheOutcome::ALL.len()],
     /// The keys whose stale answers are being computed again.
     refreshing: Mutex<HashSet<CacheKey>>,
@@ -187,6 +194,7 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
             last: keeps_last.then(|| entries(for_last)),
             shared: None,
             others: endpoints.remove("*"),
+            models_may_ask: config.models_may_ask,
             endpoints,
             outcomes: Default::default(),
             refreshing: Mutex::default(),
@@ -208,6 +216,12 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
     /// Figures of the answers that servers share, if they do.
     pub fn shared_stats(&self) -> Option<AnswerStats> {
         self.shared.as_ref().map(SharedCache::stats)
+    }
+
+    /// How the answers are kept of a version whose own configuration asks for it, where its endpoint
+    /// is not configured; `None` if they are not.
+    pub fn asked_policy(&self) -> Option<CachePolicy> {
+        self.models_may_ask.then_some(CachePolicy::UNTIL_EVICTED)
     }
 
     /// How the answers of an endpoint are kept; `None` if they are not.
@@ -392,7 +406,7 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
         control: CacheControl,
         deadline: Option<Instant>,
     ) -> Option<Arc<Entry<V>>> {
-        let (shared, key) = (self.shared.as_ref()?, keys.shared?);
+        let (shared, key) = self.shared_place(keys, policy)?;
         // Boxed: most caches have no second level.
         let found = Box::pin(shared.find(key, policy, control, deadline)).await;
         let FoundAnswer { value, bytes, age } = found?;
@@ -424,8 +438,19 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
         Arc::new(entry)
     }
 
+    /// Where other servers find an answer, if they may.
+    fn shared_place(
+        &self,
+        keys: CacheKeys,
+        policy: CachePolicy,
+    ) -> Option<(&SharedCache<V>, CacheKey)> {
+        let shared = self.shared.as_ref()?;
+        let key = keys.shared.filter(|_| policy.is_for_all_servers)?;
+        Some((shared, key))
+    }
+
     fn share(&self, keys: CacheKeys, policy: CachePolicy, entry: &Entry<V>) {
-        if let (Some(shared), Some(key)) = (&self.shared, keys.shared) {
+        if let Some((shared, key)) = self.shared_place(keys, policy) {
             shared.keep(key, policy, &entry.value, entry.bytes - ENTRY_BYTES);
         }
     }

@@ -12,6 +12,9 @@ use crate::program::Kind;
 use crate::violations::FieldViolations;
 use crate::{Column, PipelineError};
 
+/// Longest text of a number, in bytes.
+const MAX_SCALAR_BYTES: usize = 128;
+
 /// Reads one record. Everything but files goes through the reader of JSON: one set of rules holds.
 pub(crate) fn read_parts(
     parts: &[(String, Bytes)],
@@ -35,7 +38,7 @@ pub(crate) fn read_parts(
             return Err(PipelineError::Form(problem));
         }
     }
-    let body = serde_json::json!({ "instances": [record] }).to_string();
+    let body = format!("{{\"instances\":[{}]}}", Value::Object(record));
     let mut violations = Violations::new(counts, bad_rows);
     let (form, mut table) = Reader::new(body.as_bytes(), fields, &mut violations).read()?;
     for (place, content) in files {
@@ -50,10 +53,21 @@ fn text_value(field: Option<&Field>, name: &str, content: &[u8]) -> Result<Value
         let problem = format!("row 0: field \"{}\" is no UTF-8 text", cut(name));
         return Err(PipelineError::Form(problem));
     };
-    let is_text = field.is_none_or(|field| matches!(field.kind, Kind::Text | Kind::Time));
-    let scalar = match serde_json::from_str(text.trim()) {
-        Ok(value @ (Value::Number(_) | Value::Bool(_))) if !is_text => Some(value),
-        _ => None,
+    let scalar = match field.map(|field| field.kind) {
+        None | Some(Kind::Text | Kind::Time) => None,
+        Some(_) => scalar(text.trim()),
     };
     Ok(scalar.unwrap_or_else(|| text.into()))
+}
+
+/// A number or a truth value.
+fn scalar(text: &str) -> Option<Value> {
+    // Longer text may be a list, whose values would take many times its bytes.
+    if text.len() > MAX_SCALAR_BYTES {
+        return None;
+    }
+    match serde_json::from_str(text) {
+        Ok(value @ (Value::Number(_) | Value::Bool(_))) => Some(value),
+        _ => None,
+    }
 }

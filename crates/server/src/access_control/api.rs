@@ -135,8 +135,9 @@ async fn revoke(
         )
     });
     let Query(KeyRevocation { force }) = query?;
-    let last_admin = match force || access.has_other_key_managers {
-        true => LastAdminKey::MayGo,
+    let last_admin = match force {
+        true => LastAdminKey::Forced,
+        false if access.has_other_key_managers => LastAdminKey::OthersManageKeys,
         false => LastAdminKey::Keep,
     };
     let keys = access.managed().await?;
@@ -187,9 +188,10 @@ impl AccessControl {
 
 fn refused(error: ApiKeyError) -> InferError {
     let code = match &error {
-        ApiKeyError::Exists(_) | ApiKeyError::OfAnotherTenant(_) | ApiKeyError::LastAdmin(_) => {
-            ErrorCode::Conflict
-        }
+        ApiKeyError::Exists(_)
+        | ApiKeyError::Taken(_)
+        | ApiKeyError::TooMany(_)
+        | ApiKeyError::LastAdmin(_) => ErrorCode::Conflict,
         ApiKeyError::Unknown(_) => ErrorCode::NotFound,
         ApiKeyError::NotPermitted(_) => ErrorCode::Forbidden,
         ApiKeyError::Name(_)

@@ -69,8 +69,23 @@ pub(crate) struct ModelReadiness {
 }
 
 impl ModelReadiness {
-    /// The answer for a model that answers, or for the error that a request would meet.
-    pub(super) fn respond(name: String, would_answer: Result<(), InferError>) -> Response {
+    /// The answer for a model that answers, or for the error that a request would meet. The reason is
+    /// told to those who may see the model: it names folders and files.
+    pub(super) fn respond(
+        gateway: &Gateway,
+        request: &Request,
+        name: String,
+        would_answer: Result<(), InferError>,
+    ) -> Response {
+        let would_answer = would_answer.map_err(|error| {
+            let credentials =
+                Credentials::of(request.headers()).with_extensions(request.extensions());
+            let caller = gateway.known_caller(credentials);
+            if caller.is_some_and(|caller| caller.may(Permission::ViewModels, &name)) {
+                return error;
+            }
+            InferError::new(error.code, format!("model \"{name}\" is not ready"))
+        });
         match would_answer {
             Ok(()) => Json(Self { name, ready: true }).into_response(),
             Err(error) => NotReady::respond(Some(&name), &error),
@@ -168,9 +183,10 @@ pub(crate) async fn ready(State(readiness): State<Arc<Readiness>>, request: Requ
 pub(crate) async fn model_ready(
     State(front_end): State<Arc<FrontEnd>>,
     Path(model): Path<String>,
+    request: Request,
 ) -> Response {
     let would_answer = front_end.serving.would_answer(&model, None);
-    ModelReadiness::respond(model, would_answer)
+    ModelReadiness::respond(front_end.serving.gateway(), &request, model, would_answer)
 }
 
 /// Whether a version answers.
@@ -181,7 +197,8 @@ pub(crate) async fn model_ready(
 pub(crate) async fn version_ready(
     State(front_end): State<Arc<FrontEnd>>,
     Path((model, version)): Path<(String, String)>,
+    request: Request,
 ) -> Response {
     let would_answer = front_end.serving.would_answer(&model, Some(&version));
-    ModelReadiness::respond(model, would_answer)
+    ModelReadiness::respond(front_end.serving.gateway(), &request, model, would_answer)
 }

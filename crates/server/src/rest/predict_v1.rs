@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::{Extension, Json};
 use bytes::Bytes;
@@ -55,9 +55,10 @@ pub(crate) async fn models(State(front_end): State<Arc<FrontEnd>>) -> Json<Model
 pub(crate) async fn model(
     State(front_end): State<Arc<FrontEnd>>,
     Path(model): Path<String>,
+    request: Request,
 ) -> Response {
     let would_answer = front_end.serving.would_answer(&model, None);
-    ModelReadiness::respond(model, would_answer)
+    ModelReadiness::respond(front_end.serving.gateway(), &request, model, would_answer)
 }
 
 /// Runs inference on the default version of a model with a single input: each instance is a row.

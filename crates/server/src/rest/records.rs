@@ -127,7 +127,7 @@ impl Exchange for RecordsExchange<'_> {
         let headers = self.credentials.headers();
         let body = self.body.take();
         let body = body::read(headers, body, self.front_end, &mut memory).await?;
-        self.received = RecordBody::of(headers, body).await?;
+        self.received = RecordBody::of(headers, body, &mut memory).await?;
         let at = Instant::now();
         let request = InferRequest {
             deadline: header_deadline(headers, at)?,

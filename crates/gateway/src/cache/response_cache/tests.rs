@@ -17,6 +17,7 @@ fn policy(ttl: Duration, stale: Duration) -> CachePolicy {
         ttl,
         stale,
         is_shared: false,
+        is_for_all_servers: true,
         keep_last: None,
     }
 }

@@ -13,6 +13,7 @@ const POLICY: CachePolicy = CachePolicy {
     ttl: HOUR,
     stale: Duration::ZERO,
     is_shared: false,
+    is_for_all_servers: true,
     keep_last: None,
 };
 const PLAIN: CacheControl = CacheControl {

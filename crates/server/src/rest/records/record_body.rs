@@ -4,14 +4,21 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{FutureExt, stream};
 use http::{HeaderMap, header};
 use multer::{Constraints, Multipart, SizeLimit};
 use tidegate_pipeline::{BadRows, Pipeline, Records};
-use tidegate_serving::{ErrorCode, InferError, Version};
+use tidegate_serving::{ErrorCode, InferError, MemoryReservation, Version};
+
+use crate::codec::{INLINE_BYTES, run_codec};
 
 /// The most parts of a form.
 const MAX_PARTS: usize = 4096;
+
+/// What a parser of forms holds besides the body: its buffer, and the parts.
+const FORM_COPIES: usize = 2;
+/// Text becomes a value of JSON, and then JSON, which may take six bytes for one.
+const TEXT_COPIES: usize = 8;
 
 /// A body, as its content type says how to read it.
 #[derive(Clone)]
@@ -35,7 +42,11 @@ impl Default for RecordBody {
 
 impl RecordBody {
     /// A body, by the content type in its headers.
-    pub(crate) async fn of(headers: &HeaderMap, body: Bytes) -> Result<Self, InferError> {
+    pub(crate) async fn of(
+        headers: &HeaderMap,
+        body: Bytes,
+        memory: &mut MemoryReservation,
+    ) -> Result<Self, InferError> {
         let value = headers.get(header::CONTENT_TYPE);
         let value = value.and_then(|value| value.to_str().ok()).unwrap_or("");
         let media_type = value.split(';').next().unwrap_or("").trim();
@@ -45,7 +56,7 @@ impl RecordBody {
             || media_type == "application/octet-stream";
         if media_type == "multipart/form-data" {
             let boundary = multer::parse_boundary(value).map_err(|error| malformed(&error))?;
-            return Ok(Self::Form(Box::pin(parts(body, boundary)).await?));
+            return Ok(Self::Form(read_form(body, boundary, memory).await?));
         }
         if media_type == "text/csv" {
             return Ok(Self::Csv(body));
@@ -65,7 +76,13 @@ impl RecordBody {
             Self::Json(body) => return pipeline.bytes_at_most(body, bad_rows),
             Self::Csv(body) => return pipeline.csv_bytes_at_most(body, bad_rows),
             Self::File { content, .. } => content.len(),
-            Self::Form(parts) => parts.iter().map(|(_, content)| content.len()).sum(),
+            Self::Form(parts) => parts
+                .iter()
+                .map(|(name, content)| match pipeline.takes_file(name) {
+                    true => content.len(),
+                    false => TEXT_COPIES * content.len(),
+                })
+                .sum(),
         };
         pipeline.bytes_of_parts_at_most(parts, bad_rows)
     }
@@ -93,6 +110,24 @@ impl RecordBody {
             }
         }
     }
+}
+
+/// Reads a form. Its parser copies the body into a buffer, and each part out of it.
+async fn read_form(
+    body: Bytes,
+    boundary: String,
+    memory: &mut MemoryReservation,
+) -> Result<Arc<[(String, Bytes)]>, InferError> {
+    memory.grow(FORM_COPIES * body.len(), ErrorCode::BodyTooLarge)?;
+    if body.len() <= INLINE_BYTES {
+        return Box::pin(parts(body, boundary)).await;
+    }
+    // The whole body is there: the parser never waits.
+    let work = move || parts(body, boundary).now_or_never();
+    run_codec(memory, work).await?.unwrap_or_else(|| {
+        let message = "the parser of forms waited for a body that was complete";
+        Err(InferError::new(ErrorCode::Internal, message))
+    })
 }
 
 /// The parts of a form.
