@@ -346,8 +346,8 @@ def test_why_a_model_is_not_ready_is_told_to_those_who_may_see_it(start, tmp_pat
     broken.mkdir(parents=True)
     (broken / "model.onnx").write_bytes(b"no model")
     (broken / "model.toml").write_text('schema = 1\nname = "broken"\n')
-    server = start(tmp_path / "models", data=data, environment={"TIDEGATE_AUTH__ENABLED": "true"})
-    wait_for(lambda: requests.get(server.url("/v2/models/broken"), headers=bearer(key), timeout=PATIENCE_S).status_code != 503)
+    server = start(tmp_path / "models", MODELS / "digits", data=data, environment={"TIDEGATE_AUTH__ENABLED": "true"})
+    wait_until_known(server, key)
     for path in ("/v2/models/broken/ready", "/v1/models/broken"):
         stranger = requests.get(server.url(path), timeout=PATIENCE_S)
         known = requests.get(server.url(path), headers=bearer(key), timeout=PATIENCE_S)

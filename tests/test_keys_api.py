@@ -171,8 +171,10 @@ def test_a_key_that_is_valid_for_no_time_is_refused(server, root):
 def test_the_name_of_a_revoked_key_stays_with_its_tenant(server, root):
     made(server, root, "billing", grant("caller"), tenant="acme")
     assert call(server, "DELETE", "/api/keys/billing", root).status_code == 204
-    foreign = create(server, root, "billing", grant("caller"), tenant="umbrella")
+    manager = made(server, root, "umbrella-keys", grant("admin"), tenant="umbrella")
+    foreign = create(server, manager, "billing", grant("caller"), tenant="umbrella")
     assert (foreign.status_code, foreign.json()["code"]) == (409, "conflict"), foreign.text
+    assert "acme" not in foreign.text and "revoked" not in foreign.text
     assert made(server, root, "billing", grant("caller"), tenant="acme")
 
 

@@ -297,7 +297,7 @@ fn check_managers_remain(keys: &[ApiKey], name: &str, now_ms: i64) -> Result<(),
 fn could_replace(key: &ApiKey, ending: &ApiKey) -> bool {
     let identity = Identity::new(
         Principal::ApiKey(key.name.as_str().into()),
-        &key.tenant,
+        key.tenant.as_str(),
         grants_of(key).into_iter().map(Arc::new).collect(),
     );
     let caller = Caller {
