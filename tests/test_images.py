@@ -42,6 +42,19 @@ def png_chunk(name, content):
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
+def interlaced(image):
+    """A PNG that comes in seven passes (Adam7), which Pillow reads and does not write."""
+    pixels = np.asarray(image)
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+    raw = b""
+    for row, column, rows, columns in passes:
+        for line in pixels[row::rows, column::columns]:
+            raw += b"\0" + line.tobytes() if len(line) else b""
+    header = struct.pack(">IIBBBBB", image.width, image.height, 8, 2, 0, 0, 1)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(raw)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks)
+
+
 def identity_bundle(folder, steps, dims, extra_fields=""):
     """A model that answers its inputs, one for each step: what the answer shows are the steps' tensors."""
     folder.mkdir()
@@ -158,7 +171,8 @@ def test_kinds_of_pixels_become_what_pillow_makes_of_them(plain, kind):
     elif kind == "lossless webp":
         content = file_of(image, "WEBP", lossless=True)
     elif kind == "interlaced":
-        content = file_of(image)
+        content = interlaced(image)
+        assert Image.open(io.BytesIO(content)).info["interlace"] == 1
     else:
         content = file_of(image.quantize(16) if kind == "P" else image.convert(kind))
     made = pixels(plain, content)
@@ -206,6 +220,25 @@ def test_a_batch_is_the_images_one_by_one_and_one_size_is_needed(plain):
     answer = ask(plain, record(files[0], file_of(picture(21, 10))))
     assert answer.status_code == 400
     assert answer.json()["error"].startswith('row 1: field "photo" becomes 21 x 10 pixels'), answer.text
+
+
+def test_a_flat_image_has_its_pixels_in_one_axis(served):
+    steps = {"x": 'layout = "flat", color = "gray", resize = { width = 8, height = 6 }'}
+    server = served("flat", steps, [48])
+    image = picture(8, 6, "L")
+    np.testing.assert_array_equal(pixels(server, file_of(image))["x_out"], np.asarray(image).ravel())
+
+
+def test_many_images_of_a_request_keep_their_order(served):
+    server = served("many", {"x": 'layout = "flat", color = "gray"'}, ["a"])
+    images = [picture(16, 9, "L", seed=seed) for seed in range(24)]
+    answer = ask(server, record(*map(file_of, images)))
+    for row, image in zip(answer.json()["predictions"], images, strict=True):
+        np.testing.assert_array_equal(row["x_out"], np.asarray(image).ravel())
+    files = [file_of(image) for image in images]
+    files[5] = files[20] = b"broken"
+    answer = ask(server, record(*files))
+    assert answer.json()["error"].startswith('row 5: field "photo" is no JPEG'), answer.text
 
 
 def test_a_bad_image_fails_alone_in_partial_mode(plain):

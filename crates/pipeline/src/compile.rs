@@ -1,6 +1,7 @@
 //! From a manifest, a state file and a signature to a pipeline that runs.
 
 mod after;
+mod audio;
 mod before;
 mod bind;
 mod examples;
@@ -96,6 +97,7 @@ impl Pipeline {
             violations: Arc::new(FieldViolations::new(&fields)),
             columns: compiler.builder.columns(),
             memory: compiler.builder.memory(),
+            is_sized_by_content: compiler.builder.is_sized_by_content(),
             unused: compiler.names.unused(),
             fields,
             before,

@@ -1,6 +1,7 @@
 //! The steps, each over whole columns.
 
 mod affine;
+mod audio;
 mod bins;
 mod calibrate;
 mod cast;
@@ -9,6 +10,7 @@ mod dates;
 mod decide;
 mod encode;
 mod evaluate;
+mod files;
 mod function;
 mod hash;
 mod image;
@@ -22,6 +24,7 @@ mod text;
 mod tokenize;
 
 pub(crate) use affine::Affine;
+pub(crate) use audio::{MelSpectrogram, PrepareAudio};
 pub(crate) use bins::Bins;
 pub(crate) use calibrate::Calibrate;
 pub(crate) use cast::{ToNumber, ToText};
@@ -40,4 +43,4 @@ pub(crate) use pool::Pool;
 pub(crate) use power::Power;
 pub(crate) use scores::{AtPlaces, Places, Sigmoid, Softmax};
 pub(crate) use text::Cross;
-pub(crate) use tokenize::{TokenPart, Tokenize};
+pub(crate) use tokenize::{TokenPart, Tokenize, tokenizing_bytes};

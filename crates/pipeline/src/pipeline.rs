@@ -29,6 +29,8 @@ pub struct Pipeline {
     pub(crate) columns: usize,
     /// What a run needs besides columns.
     pub(crate) memory: Memory,
+    /// Whether the content of fields tells what a step takes.
+    pub(crate) is_sized_by_content: bool,
     pub(crate) unused: Vec<String>,
     pub(crate) violations: Arc<FieldViolations>,
 }
@@ -188,11 +190,11 @@ impl Pipeline {
     /// Whether what a run takes depends on what is in the fields, besides: then
     /// [`Pipeline::content_bytes`] tells, once they are read.
     pub fn has_sized_content(&self) -> bool {
-        self.fields.iter().any(|field| field.kind == Kind::Bytes)
+        self.is_sized_by_content
     }
 
-    /// What running records takes besides [`Pipeline::bytes_at_most`], in bytes: that of images that
-    /// are decoded.
+    /// What running records takes besides [`Pipeline::bytes_at_most`], in bytes: that of files that
+    /// are decoded, and of texts while they are tokenized.
     pub fn content_bytes(&self, records: &Records) -> usize {
         let table = &records.table;
         self.before.bytes(&table.columns, table.rows)
@@ -331,10 +333,10 @@ impl Pipeline {
         self.response.iter().map(|field| field.name.as_str())
     }
 
-    /// Each input of the model, with the number of columns that it takes.
-    pub fn inputs(&self) -> impl Iterator<Item = (&str, usize)> {
+    /// Each input of the model, with what it takes: columns, or a tensor.
+    pub fn inputs(&self) -> impl Iterator<Item = (&str, String)> {
         let inputs = self.inputs.iter();
-        inputs.map(|input| (input.name.as_str(), input.sources.len()))
+        inputs.map(|input| (input.name.as_str(), input.describe()))
     }
 
     /// Fields and columns that nothing uses.

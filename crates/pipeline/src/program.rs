@@ -118,6 +118,30 @@ pub(crate) struct Element {
     pub(crate) datatype: DataType,
     /// The extents behind that of the rows; `None` if not even their number is known.
     pub(crate) dims: Option<Vec<Dim>>,
+    /// Set where a row is the samples of a sound.
+    pub(crate) sound: Option<Sound>,
+}
+
+impl Element {
+    /// A tensor of such rows, for people; -1 where only a request tells.
+    pub(crate) fn describe(&self) -> String {
+        let datatype = self.datatype;
+        let Some(dims) = &self.dims else {
+            return format!("tensor {datatype}");
+        };
+        let rows = std::iter::once(&Dim::Any);
+        let shape: Vec<i64> = rows.chain(dims).map(Dim::to_wire).collect();
+        format!("tensor {datatype} {shape:?}")
+    }
+}
+
+/// What is known of sounds before there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sound {
+    /// Samples in a second, in Hz.
+    pub(crate) sample_rate: u32,
+    /// The most samples.
+    pub(crate) max_samples: usize,
 }
 
 /// The memory that a step needs, in bytes.
@@ -286,6 +310,10 @@ pub(crate) struct Builder {
     registers: usize,
     columns: usize,
     memory: Memory,
+    /// The registers before those of its steps.
+    given: usize,
+    /// Whether the content of fields tells what a step takes.
+    is_sized_by_content: bool,
 }
 
 impl Builder {
@@ -294,8 +322,24 @@ impl Builder {
         Self {
             registers,
             columns: registers,
+            given: registers,
             ..Self::default()
         }
+    }
+
+    /// Whether a register is filled by no step, but a field.
+    pub(crate) fn is_given(&self, register: usize) -> bool {
+        register < self.given
+    }
+
+    /// Says that the content of fields tells what a step takes.
+    pub(crate) fn size_by_content(&mut self) {
+        self.is_sized_by_content = true;
+    }
+
+    /// Whether the content of fields tells what a step takes.
+    pub(crate) fn is_sized_by_content(&self) -> bool {
+        self.is_sized_by_content
     }
 
     /// Columns that are made so far.

@@ -55,6 +55,21 @@ impl EngineInput {
         Ok(tensor.expect("there is a value for each element"))
     }
 
+    /// What it takes, for people.
+    pub(crate) fn describe(&self) -> String {
+        let element = self
+            .sources
+            .first()
+            .and_then(|source| source.element.as_deref());
+        if let (InputForm::Tensor, Some(element)) = (self.form, element) {
+            return element.describe();
+        }
+        match self.sources.len() {
+            1 => "1 column".to_owned(),
+            count => format!("{count} columns"),
+        }
+    }
+
     /// Rows of columns, each number converted.
     fn gather<T: Copy + Default>(
         &self,
@@ -236,6 +251,7 @@ impl EngineOutput {
             element: Some(Arc::new(Element {
                 datatype: spec.datatype,
                 dims: dims.map(|(_, row)| row.to_vec()),
+                sound: None,
             })),
         }
     }

@@ -337,3 +337,20 @@ fn mistakes_of_a_manifest_are_named() {
         "{error}"
     );
 }
+
+#[test]
+fn what_tokenizing_takes_is_known_by_the_longest_text() {
+    let pipeline = pooling("mean");
+    assert!(pipeline.has_sized_content());
+    let bytes = |texts: &[&str]| {
+        let rows: Vec<Value> = texts.iter().map(|text| json!({"text": text})).collect();
+        let body = json!({ "instances": rows }).to_string();
+        pipeline.content_bytes(&pipeline.read(body.as_bytes()).unwrap())
+    };
+    let long = "a ".repeat(50_000);
+    // 300 times its length at most, and rows are tokenized one after the other.
+    assert_eq!(bytes(&["a b", "a"]), 900);
+    assert_eq!(bytes(&[&long, &long, "a"]), 30_000_000);
+    // Longer ones are refused before they take anything more.
+    assert_eq!(bytes(&[&long.repeat(4)]), 300 * 262_144);
+}

@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tidegate_audio::{Header as SoundHeader, Mel, MelOptions, Recipe as SoundRecipe};
 use tidegate_core::{DataType, Dim, Signature, Tensor, TensorSpec};
 use tidegate_image::{Header, Numbers, Recipe};
 use tidegate_protocol::inference::ModelInferRequest;
@@ -48,6 +49,39 @@ pub fn image(file: &[u8]) -> bool {
     let made = recipe.run(file, Numbers::Bytes(&mut pixels));
     assert!(made.is_err() || made == Ok(size));
     made.is_ok()
+}
+
+/// A sound: if it becomes samples, then as many as its header says, each a number; and a spectrogram.
+pub fn sound(file: &[u8]) -> bool {
+    // Short, so that a fuzzer tries many.
+    let recipe = SoundRecipe {
+        sample_rate: 8000,
+        max_seconds: 0.5,
+        ..SoundRecipe::default()
+    };
+    let header = SoundHeader::read(file);
+    let bytes = header.as_ref().map(|header| recipe.bytes(header));
+    let Ok(Ok(bytes)) = bytes else { return false };
+    let Ok(samples) = recipe.run(file) else {
+        return false;
+    };
+    assert!(samples.len() <= recipe.max_samples());
+    assert!(bytes.made >= samples.len() * size_of::<f32>());
+    if let Ok(Some(frames)) = header.map(|header| header.frames) {
+        assert!(frames > 0 && !samples.is_empty());
+    }
+    assert!(samples.iter().all(|sample| sample.is_finite()));
+    let options = MelOptions {
+        n_fft: 64,
+        win_length: 64,
+        hop_length: 32,
+        n_mels: 8,
+        ..MelOptions::new(8000)
+    };
+    let mel = Mel::new(options).expect("the options make sense");
+    let bands = mel.run(&samples).expect("silence around it makes a frame");
+    assert_eq!(bands.len(), mel.frames(samples.len()) * mel.bands());
+    true
 }
 
 /// An answer of another server.

@@ -125,6 +125,11 @@ fn image() {
 }
 
 #[test]
+fn sound() {
+    hold("sound", fuzzing::sound);
+}
+
+#[test]
 fn upstream_answer() {
     hold("upstream_answer", fuzzing::upstream_answer);
 }

@@ -30,6 +30,7 @@
 
 mod encoded;
 mod error;
+mod expressions;
 mod options;
 mod tokenizer;
 

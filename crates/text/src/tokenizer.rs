@@ -4,13 +4,14 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokenizers::models::ModelWrapper;
-use tokenizers::tokenizer::PostProcessor;
+use tokenizers::tokenizer::{DecoderWrapper, PostProcessor, PostProcessorWrapper, TokenizerImpl};
 use tokenizers::utils::padding::PaddingDirection;
 use tokenizers::utils::truncation::{
     TruncationDirection, TruncationError, TruncationParams, TruncationStrategy,
 };
 
 use crate::encoded::{Encoded, Pad, Ragged};
+use crate::expressions::{FileNormalizer, FilePreTokenizer, with_problem};
 use crate::options::{Padding, TokenizerOptions, Truncation};
 use crate::{EncodeError, TextProblem, TokenizerError};
 
@@ -49,9 +50,18 @@ impl<'a> From<(&'a str, &'a str)> for TextInput<'a> {
     }
 }
 
+/// The library's tokenizer, with parts of our own where it drops errors.
+type Inner = TokenizerImpl<
+    ModelWrapper,
+    FileNormalizer,
+    FilePreTokenizer,
+    PostProcessorWrapper,
+    DecoderWrapper,
+>;
+
 /// A `tokenizer.json` and how it is used. See the crate's documentation.
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    inner: Inner,
     options: TokenizerOptions,
     pad: Pad,
 }
@@ -81,8 +91,7 @@ impl Tokenizer {
     }
 
     fn new(json: &[u8], options: TokenizerOptions) -> Result<Self, String> {
-        let mut inner =
-            tokenizers::Tokenizer::from_bytes(json).map_err(|error| error.to_string())?;
+        let mut inner = Inner::from_bytes(json).map_err(|error| error.to_string())?;
         check_dropout(&inner)?;
         let pad = find_pad(&inner, options.pad_token.as_deref())?;
         check_lengths(&inner, &options)?;
@@ -148,7 +157,7 @@ impl Tokenizer {
             return Err(TextProblem::Bytes { bytes, max });
         }
         let max = self.options.max_length;
-        let encoding = catch_unwind(AssertUnwindSafe(|| self.run(input)))
+        let encoding = catch_unwind(AssertUnwindSafe(|| with_problem(|| self.run(input))))
             .unwrap_or_else(|panic| Err(message(&*panic).into()))
             .map_err(|error| problem(&*error, max))?;
         let tokens = encoding.get_ids().len();
@@ -181,7 +190,7 @@ impl Tokenizer {
 
 /// Refuses a model that leaves out merges at random, as some do while they are trained: the same text
 /// would get other tokens each time.
-fn check_dropout(inner: &tokenizers::Tokenizer) -> Result<(), String> {
+fn check_dropout(inner: &Inner) -> Result<(), String> {
     match inner.get_model() {
         ModelWrapper::BPE(model) if model.dropout.is_some_and(|dropout| dropout > 0.0) => {
             Err("its model has a dropout above 0".to_owned())
@@ -192,7 +201,7 @@ fn check_dropout(inner: &tokenizers::Tokenizer) -> Result<(), String> {
 
 /// What rows are padded with: the token that was asked for, that of the file, or that of its
 /// vocabulary.
-fn find_pad(inner: &tokenizers::Tokenizer, wanted: Option<&str>) -> Result<Pad, String> {
+fn find_pad(inner: &Inner, wanted: Option<&str>) -> Result<Pad, String> {
     let params = inner.get_padding();
     let id = match (wanted, params) {
         (Some(token), _) => inner
@@ -211,7 +220,7 @@ fn find_pad(inner: &tokenizers::Tokenizer, wanted: Option<&str>) -> Result<Pad, 
     })
 }
 
-fn check_lengths(inner: &tokenizers::Tokenizer, options: &TokenizerOptions) -> Result<(), String> {
+fn check_lengths(inner: &Inner, options: &TokenizerOptions) -> Result<(), String> {
     let (max_length, multiple) = (options.max_length, options.pad_to_multiple_of);
     if max_length == 0 || max_length > MAX_TOKENS {
         return Err(format!(

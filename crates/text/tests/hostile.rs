@@ -249,3 +249,61 @@ proptest! {
         }
     }
 }
+
+/// A tokenizer whose expressions go back again and again on a text that they do not match.
+fn endless(part: &str) -> Tokenizer {
+    // The look-ahead keeps the expression out of the engine that never goes back.
+    let pattern = json!({"Regex": "(?=x)(x+x+)+y"});
+    let normalizer = match part {
+        "normalizer" => json!({"type": "Sequence", "normalizers": [
+            {"type": "Replace", "pattern": pattern, "content": "?"}
+        ]}),
+        _ => Value::Null,
+    };
+    let pre_tokenizer = match part {
+        "pre_tokenizer" => json!({"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": false}
+        ]}),
+        _ => Value::Null,
+    };
+    let file = json!({
+        "version": "1.0", "added_tokens": [], "normalizer": normalizer, "pre_tokenizer": pre_tokenizer,
+        "model": {"type": "WordLevel", "unk_token": "?", "vocab": {"?": 0, "[PAD]": 1}},
+    });
+    Tokenizer::parse(file.to_string().as_bytes(), of_length(8)).unwrap()
+}
+
+#[test]
+fn an_expression_that_gives_up_fails_the_text_and_not_its_tokens() {
+    for part in ["pre_tokenizer", "normalizer"] {
+        let tokenizer = endless(part);
+        assert!(tokenizer.encode([TextInput::from("xxxy")]).is_ok());
+        let text = "x".repeat(60);
+        let error = tokenizer
+            .encode([TextInput::from(text.as_str())])
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("backtracking"),
+            "{part}: {error}"
+        );
+        // Nothing of it is left for the next text.
+        assert!(tokenizer.encode([TextInput::from("xxxy")]).is_ok());
+    }
+}
+
+#[test]
+fn the_expression_of_byte_level_does_not_give_up_on_the_longest_text() {
+    let file = json!({
+        "version": "1.0", "added_tokens": [],
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+        "model": {
+            "type": "WordLevel", "unk_token": "?",
+            "vocab": {"?": 0, "[PAD]": 1, "\u{120}a": 2},
+        },
+    });
+    let tokenizer = Tokenizer::parse(file.to_string().as_bytes(), of_length(8)).unwrap();
+    // The last space belongs to the letter. With one word, the expression would have given up.
+    let text = format!("{}a", " ".repeat(MAX_TEXT_BYTES - 1));
+    let encoded = tokenizer.encode([TextInput::from(text.as_str())]).unwrap();
+    assert_eq!(encoded.input_ids, [0, 2]);
+}

@@ -17,6 +17,7 @@ macro_rules! steps {
     };
 }
 
+mod audio_step;
 mod image_step;
 mod score_step;
 mod step;
@@ -28,6 +29,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Category;
+pub use audio_step::{
+    AudioStep, FrameWindow, LongerSound, MelLog, MelNormName, MelScaleName, MelSpectrogramStep,
+    ShorterSound, SoundNormalization, SoundPadding, SpectrogramLayout,
+};
 pub use image_step::{
     ChannelOrder, ImageColor, ImageCrop, ImageFilter, ImageLayout, ImageResize, ImageStep,
 };

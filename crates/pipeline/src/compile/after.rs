@@ -34,6 +34,8 @@ impl Compiler<'_> {
             StepSpec::Cross(step) => self.cross(step),
             StepSpec::Expression(step) => self.expression(step),
             StepSpec::Image(step) => self.image(step),
+            StepSpec::Audio(step) => self.audio(step),
+            StepSpec::MelSpectrogram(step) => self.mel_spectrogram(step),
             StepSpec::Concat(step) => self.concat(step),
             StepSpec::Pick(step) => self.pick(step),
             StepSpec::Softmax(step) => self.softmax(step),

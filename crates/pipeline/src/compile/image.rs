@@ -21,6 +21,7 @@ const MIN_SCRATCH_BYTES: usize = 1 << 20;
 impl Compiler<'_> {
     pub(super) fn image(&mut self, step: &ImageStep) -> Result<(), CompileError> {
         let source = self.names.find_kind(&step.input, Kind::Bytes)?;
+        self.builder.size_by_content();
         if !matches!(step.datatype, DataType::Fp32 | DataType::Uint8) {
             let problem = format!("it makes FP32 or UINT8, not {}", step.datatype);
             return Err(CompileError::new(problem));
@@ -33,6 +34,7 @@ impl Compiler<'_> {
         let element = Element {
             datatype: step.datatype,
             dims: Some(dims(&op.recipe, fixed)),
+            sound: None,
         };
         let memory = Memory {
             row: fixed.map_or(0, |size| op.row_bytes(size)),
@@ -55,6 +57,10 @@ fn dims(recipe: &Recipe, size: Option<Size>) -> Vec<Dim> {
     let side = |side: fn(Size) -> usize| size.map_or(Dim::Any, |size| Dim::Fixed(side(size)));
     let (height, width) = (side(|size| size.height), side(|size| size.width));
     match recipe.layout {
+        Layout::Flat => {
+            let elements = size.map(|size| size.pixels() * recipe.color.channels());
+            vec![elements.map_or(Dim::Any, Dim::Fixed)]
+        }
         Layout::Nchw => vec![channels, height, width],
         Layout::Nhwc => vec![height, width, channels],
     }
@@ -87,6 +93,7 @@ fn recipe(step: &ImageStep) -> Result<Recipe, CompileError> {
         layout: match step.layout {
             ImageLayout::Nchw => Layout::Nchw,
             ImageLayout::Nhwc => Layout::Nhwc,
+            ImageLayout::Flat => Layout::Flat,
         },
         order: match step.channels {
             ChannelOrder::Rgb => Order::Rgb,

@@ -6,11 +6,11 @@ use tidegate_core::{
     DataType, Dim, NormalizeStep, PoolStep, TokenDatatype, TokenPadding, TokenTruncation,
     TokenizeStep,
 };
-use tidegate_text::{Padding, Tokenizer, TokenizerOptions, Truncation};
+use tidegate_text::{MAX_TEXT_BYTES, Padding, Tokenizer, TokenizerOptions, Truncation};
 
 use super::{Compiler, file};
 use crate::error::CompileError;
-use crate::ops::{Normalize, Pool, TokenPart, Tokenize};
+use crate::ops::{Normalize, Pool, TokenPart, Tokenize, tokenizing_bytes};
 use crate::program::{Element, Kind, Memory, Source};
 
 /// About what tokenizing a few sentences takes besides its result. It also takes too long for the
@@ -36,11 +36,22 @@ impl Compiler<'_> {
         let element = Element {
             datatype,
             dims: Some(vec![length]),
+            sound: None,
+        };
+        // Of a field it is known once it is read, of what a step makes only what it is at most.
+        let are_fields = texts
+            .iter()
+            .all(|text| self.builder.is_given(text.register));
+        let working = if are_fields {
+            self.builder.size_by_content();
+            SCRATCH_BYTES
+        } else {
+            tokenizing_bytes(MAX_TEXT_BYTES)
         };
         let memory = Memory {
             // Tokens of rows of their own lengths, then of one length, then of the model's type.
             row: TokenPart::ALL.len() * step.max_length * (WORKING_BYTES + bytes),
-            scratch: SCRATCH_BYTES,
+            scratch: working,
             ..Memory::default()
         };
         let op = Tokenize {

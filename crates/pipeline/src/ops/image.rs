@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tidegate_core::{DataType, Shape, Tensor};
 use tidegate_image::{Header, ImageError, Layout, Numbers, Recipe, Size};
 
+use super::files::{bytes_at_once, each_row};
 use crate::program::{Inputs, Op};
 use crate::{Column, Reason, RowError};
 
@@ -44,7 +45,7 @@ impl Op for PrepareImages {
             }
             Some(self.recipe.scratch_bytes(&header, size))
         });
-        let scratch = scratch.max().unwrap_or(0);
+        let scratch = bytes_at_once(scratch.collect());
         made.saturating_add(scratch)
     }
 }
@@ -67,33 +68,47 @@ impl PrepareImages {
             .map_err(|error| refuse(inputs, 0, &error))
     }
 
-    fn extents(&self, rows: usize, size: Size) -> [usize; 4] {
+    fn extents(&self, rows: usize, size: Size) -> Vec<usize> {
         let channels = self.recipe.color.channels();
         match self.recipe.layout {
-            Layout::Nchw => [rows, channels, size.height, size.width],
-            Layout::Nhwc => [rows, size.height, size.width, channels],
+            Layout::Nchw => vec![rows, channels, size.height, size.width],
+            Layout::Nhwc => vec![rows, size.height, size.width, channels],
+            Layout::Flat => vec![rows, size.pixels() * channels],
         }
     }
 
     /// The numbers of all images, one after the other.
-    fn numbers<T: Clone + Default>(
+    fn numbers<T: Clone + Default + Send>(
         &self,
         inputs: &Inputs<'_>,
         size: Size,
-        wrap: impl Fn(&mut [T]) -> Numbers<'_>,
+        wrap: impl Fn(&mut [T]) -> Numbers<'_> + Sync + Send,
     ) -> Result<Vec<T>, RowError> {
         let elements = size.pixels() * self.recipe.color.channels();
         let mut numbers = vec![T::default(); inputs.rows() * elements];
-        for (row, place) in numbers.chunks_exact_mut(elements).enumerate() {
-            let made = self.recipe.run(image(inputs, row)?, wrap(place));
-            let made = made.map_err(|error| refuse(inputs, row, &error))?;
-            if made != size {
-                let (width, height) = (made.width, made.height);
-                let problem = format!("becomes {width} x {height} pixels, row 0 has other sides");
-                return Err(inputs.error(0, row, Reason::Range, problem));
-            }
-        }
+        let places = numbers.chunks_exact_mut(elements).collect();
+        each_row(places, |row, place| {
+            self.place(inputs, row, size, wrap(place))
+        })?;
         Ok(numbers)
+    }
+
+    /// Puts the numbers of an image in their place.
+    fn place(
+        &self,
+        inputs: &Inputs<'_>,
+        row: usize,
+        size: Size,
+        place: Numbers<'_>,
+    ) -> Result<(), RowError> {
+        let made = self.recipe.run(image(inputs, row)?, place);
+        let made = made.map_err(|error| refuse(inputs, row, &error))?;
+        if made == size {
+            return Ok(());
+        }
+        let (width, height) = (made.width, made.height);
+        let problem = format!("becomes {width} x {height} pixels, row 0 has other sides");
+        Err(inputs.error(0, row, Reason::Range, problem))
     }
 }
 

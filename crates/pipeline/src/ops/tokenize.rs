@@ -1,7 +1,7 @@
 //! Texts to tokens.
 
 use tidegate_core::{DataType, Shape, Tensor};
-use tidegate_text::{EncodeError, TextInput, TextProblem, Tokenizer};
+use tidegate_text::{EncodeError, MAX_TEXT_BYTES, TextInput, TextProblem, Tokenizer};
 
 use crate::program::{Inputs, Op};
 use crate::{Column, Reason, RowError};
@@ -45,6 +45,27 @@ impl Op for Tokenize {
             tensor.expect("there is a token at each place"),
         ))
     }
+
+    fn bytes(&self, inputs: &Inputs<'_>) -> usize {
+        // One row after the other: the longest takes the most.
+        let longest = (0..inputs.rows()).map(|row| row_bytes(inputs, row)).max();
+        tokenizing_bytes(longest.unwrap_or(0))
+    }
+}
+
+/// What tokenizing a text of so many bytes takes, besides its tokens. Longer ones than there may be are
+/// refused before.
+pub(crate) fn tokenizing_bytes(text: usize) -> usize {
+    text.min(MAX_TEXT_BYTES).saturating_mul(WORKING_FACTOR)
+}
+
+/// How many times its length a text takes at most while it is tokenized.
+const WORKING_FACTOR: usize = 300;
+
+/// The bytes of the texts of a row.
+fn row_bytes(inputs: &Inputs<'_>, row: usize) -> usize {
+    let texts = (0..inputs.len()).filter_map(|input| inputs.text(input).get(row));
+    texts.map(str::len).sum()
 }
 
 fn text<'a>(inputs: &Inputs<'a>, input: usize, row: usize) -> Result<&'a str, RowError> {

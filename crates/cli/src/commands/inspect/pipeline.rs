@@ -29,8 +29,8 @@ pub(super) fn lines(plan: &VersionPlan, engines: &Engines) -> Vec<(&'static str,
             return lines;
         }
     };
-    for (input, columns) in pipeline.inputs() {
-        lines.push(("to model", format!("{input}: {columns} columns")));
+    for (input, taken) in pipeline.inputs() {
+        lines.push(("to model", format!("{input}: {taken}")));
     }
     lines.extend(spec.after.iter().map(|spec| ("after", step(spec))));
     let answer: Vec<&str> = pipeline.response().collect();

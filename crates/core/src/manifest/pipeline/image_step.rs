@@ -108,6 +108,8 @@ pub enum ImageLayout {
     Nchw,
     /// Rows, columns, channels: TensorFlow.
     Nhwc,
+    /// As `nhwc`, all in one axis: models that take an image as columns.
+    Flat,
 }
 
 /// The order of the channels of an image.

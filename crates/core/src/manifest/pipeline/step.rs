@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::super::Category;
 use super::{
-    ArgmaxStep, CalibrateStep, FieldType, ImageStep, LabelStep, NormalizeStep, PickStep, PoolStep,
-    RoundStep, SigmoidStep, SoftmaxStep, ThresholdStep, TokenizeStep, TopKStep,
+    ArgmaxStep, AudioStep, CalibrateStep, FieldType, ImageStep, LabelStep, MelSpectrogramStep,
+    NormalizeStep, PickStep, PoolStep, RoundStep, SigmoidStep, SoftmaxStep, ThresholdStep,
+    TokenizeStep, TopKStep,
 };
 
 /// One step. Its output replaces the column of the same name, if that is its input.
@@ -47,6 +48,10 @@ pub enum StepSpec {
     Expression(ExpressionStep),
     /// Images as a tensor.
     Image(Box<ImageStep>),
+    /// Sounds as a tensor of samples.
+    Audio(Box<AudioStep>),
+    /// Mel spectrograms of samples.
+    MelSpectrogram(Box<MelSpectrogramStep>),
     /// Columns side by side in one.
     Concat(ConcatStep),
     /// One of several columns that stand side by side.

@@ -95,7 +95,7 @@ impl RecordRun {
         }
         let work = move || body.read(&reader, &version, bad_rows);
         let records = run_codec(memory, work).await??;
-        // What images take once they are decoded: given back as soon as they are numbers.
+        // What files take while they are decoded, and texts while they are tokenized: given back at once.
         let bytes = pipeline.content_bytes(&records);
         memory.grow(bytes, ErrorCode::BodyTooLarge)?;
         let runner = pipeline.clone();
