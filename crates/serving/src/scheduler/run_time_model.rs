@@ -36,7 +36,7 @@ const MAX_STEP: u64 = 2;
 const OUT_OF_DATE_RUNS: u64 = 512;
 /// A larger batch that saves less than this share of the time per row is not worth the wait for it:
 /// nobody is answered before its end, and run times differ by a few parts in a hundred anyway.
-const MIN_BATCH_GAIN: f64 = 0.05;
+const MIN_BATCH_GAIN: f64 = 0.1;
 /// A larger batch that saves less than this share of the time per row is not worth leaving the
 /// thread that has the requests.
 const MIN_HANDOVER_GAIN: f64 = 0.25;
