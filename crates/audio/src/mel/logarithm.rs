@@ -10,13 +10,15 @@ const WHISPER_AMIN: f64 = 1e-10;
 impl Logarithm {
     pub(super) fn check(&self) -> Result<(), String> {
         match self {
-            Self::Decibels { amin, .. } | Self::Natural { amin } if !(*amin > 0.0) => {
+            Self::Decibels { amin, .. } | Self::Natural { amin }
+                if amin.is_nan() || *amin <= 0.0 =>
+            {
                 Err("amin must be above 0".to_owned())
             }
             Self::Decibels {
                 top_db: Some(top_db),
                 ..
-            } if !(*top_db >= 0.0) => Err("top_db must be 0 or above".to_owned()),
+            } if top_db.is_nan() || *top_db < 0.0 => Err("top_db must be 0 or above".to_owned()),
             _ => Ok(()),
         }
     }
