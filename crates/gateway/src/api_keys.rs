@@ -9,7 +9,7 @@ use tidegate_store::{ApiKey, AuditEntry, NewEvent, Store, StoreError, Write};
 
 use crate::{
     Caller, ChangedBy, Grant, GrantConfig, Identity, KeyDigest, KeyTable, NewApiKey, PatternError,
-    Permission, Principal, StoredKey,
+    Principal, StoredKey,
 };
 
 /// Longest name of a key or tenant, in bytes.
@@ -45,6 +45,17 @@ pub enum LastAdminKey {
     OthersManageKeys,
     /// Somebody has asked for it.
     Forced,
+}
+
+impl LastAdminKey {
+    /// What holds where somebody may have forced it, and others may manage keys without one.
+    pub fn of(is_forced: bool, others_manage_keys: bool) -> Self {
+        match (is_forced, others_manage_keys) {
+            (true, _) => Self::Forced,
+            (false, true) => Self::OthersManageKeys,
+            (false, false) => Self::Keep,
+        }
+    }
 }
 
 /// Why keys could not be changed.
@@ -186,7 +197,7 @@ impl ApiKeys {
             ..newest.clone()
         };
         if ends_before(&next, newest) {
-            // The next key ends with the key of whoever makes it: then somebody else must be left.
+            // It ends with the key of the caller: another key that manages keys must remain.
             check_managers_remain(&write.unrevoked_api_keys().await?, name, now_ms)?;
         }
         let overlap_end = after(now_ms, overlap);
@@ -286,11 +297,12 @@ fn check_managers_remain(keys: &[ApiKey], name: &str, now_ms: i64) -> Result<(),
         .iter()
         .filter(|key| is_valid(key, now_ms) && manages_keys(key))
         .partition(|key| key.name == name);
-    let is_replaced = |key: &&ApiKey| others.iter().any(|other| could_replace(other, key));
-    match ending.iter().all(is_replaced) {
-        true => Ok(()),
-        false => Err(ApiKeyError::LastAdmin(name.to_owned())),
+    for key in ending {
+        if !others.iter().any(|other| could_replace(other, key)) {
+            return Err(ApiKeyError::LastAdmin(name.to_owned()));
+        }
     }
+    Ok(())
 }
 
 /// Whether a key could make another one like `ending`, and lives as long.
@@ -322,10 +334,7 @@ fn grants_of(key: &ApiKey) -> Vec<Grant> {
 }
 
 fn manages_keys(key: &ApiKey) -> bool {
-    let grants = grants_of(key);
-    grants
-        .iter()
-        .any(|grant| grant.permits(Permission::ManageKeys, ""))
+    grants_of(key).iter().any(Grant::manages_keys)
 }
 
 /// Whether a key is neither revoked nor expired.

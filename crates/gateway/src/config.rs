@@ -108,7 +108,7 @@ impl GrantConfig {
     /// Whether it permits to manage API keys.
     pub(crate) fn manages_keys(&self) -> bool {
         let grant = self.grant();
-        grant.is_ok_and(|grant| grant.permits(Permission::ManageKeys, ""))
+        grant.is_ok_and(|grant| grant.manages_keys())
     }
 
     /// The grant that this describes.

@@ -109,6 +109,11 @@ impl Grant {
         }
     }
 
+    /// Whether it permits to manage API keys.
+    pub(crate) fn manages_keys(&self) -> bool {
+        self.permits(Permission::ManageKeys, "")
+    }
+
     /// Whether it permits this on the resource of this name; on all of the kind together where the
     /// name is empty.
     pub fn permits(&self, permission: Permission, name: &str) -> bool {

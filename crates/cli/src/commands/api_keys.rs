@@ -138,11 +138,7 @@ async fn run(args: ApiKeys) -> Result<()> {
         }
         ApiKeysCommand::Revoke { name, force } => {
             let has_others = access.config.auth.has_other_key_managers();
-            let last_admin = match force {
-                true => LastAdminKey::Forced,
-                false if has_others => LastAdminKey::OthersManageKeys,
-                false => LastAdminKey::Keep,
-            };
+            let last_admin = LastAdminKey::of(force, has_others);
             keys.revoke(by, &name, last_admin).await?;
             print_line!("{name} is revoked");
         }

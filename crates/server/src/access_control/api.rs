@@ -135,11 +135,7 @@ async fn revoke(
         )
     });
     let Query(KeyRevocation { force }) = query?;
-    let last_admin = match force {
-        true => LastAdminKey::Forced,
-        false if access.has_other_key_managers => LastAdminKey::OthersManageKeys,
-        false => LastAdminKey::Keep,
-    };
+    let last_admin = LastAdminKey::of(force, access.has_other_key_managers);
     let keys = access.managed().await?;
     let revoked = keys.revoke(ChangedBy::Caller(&caller), &name, last_admin);
     revoked.await.map_err(refused)?;
