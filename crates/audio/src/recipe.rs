@@ -137,7 +137,7 @@ impl Recipe {
     }
 }
 
-/// Refuses samples that are no numbers: files of floating point can have them.
+/// Refuses NaN and infinities, which files of floating point can have.
 fn check_finite(header: &Header, samples: &[f32]) -> Result<(), AudioError> {
     if samples.iter().all(|sample| sample.is_finite()) {
         return Ok(());

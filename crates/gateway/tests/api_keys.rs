@@ -298,7 +298,7 @@ async fn a_key_that_could_not_make_another_one_does_not_count_as_a_manager() {
         matches!(refused, Err(ApiKeyError::LastAdmin(_))),
         "{refused:?}"
     );
-    // One that would end with the key of whoever replaces it is no replacement either.
+    // A rotation by a key that ends sooner would leave no lasting manager, too.
     let short_lived = owner(&keys, for_a_minute.reveal()).await;
     let by = ChangedBy::Caller(&short_lived);
     let refused = keys.rotate(by, "root", Duration::ZERO).await;
