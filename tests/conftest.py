@@ -25,6 +25,20 @@ PATIENCE_S = 60
 FRAGILE = GRAPHS / "gather_out_of_range.onnx"
 
 
+# Files whose tests measure times, rates or memory: nothing else runs meanwhile.
+ALONE = {"test_fairness", "test_fleet", "test_load", "test_slow_clients", "test_soak", "test_terminal", "test_top"}
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "alone: runs while nothing else does")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.stem in ALONE:
+            item.add_marker(pytest.mark.alone)
+
+
 def wheel(package):
     """The wheel of a package, which `cargo xtask setup --tests` has downloaded."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tidegate/wheels"
