@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import BINARY, ROOT, Server
+from conftest import BINARY, GRAPHS, ROOT, Server
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 IRIS = ROOT / "tests/models/iris"
@@ -168,6 +168,11 @@ def test_the_guide_of_the_registry(shell):
     stand_in.write_text(f"#!/bin/sh\ncp {made}/$2/* iris/ && {accuracies}\n")
     stand_in.chmod(0o755)
     assert shell.type_all(ROOT / "docs/guides/registry.md") >= 15
+
+
+def test_the_guide_of_feature_stores(shell):
+    shutil.copy(GRAPHS / "matmul.onnx", shell.work / "trips.onnx")
+    assert shell.type_all(ROOT / "docs/guides/feature-store.md") >= 8
 
 
 def test_the_reference_of_rest(shell):

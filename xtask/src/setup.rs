@@ -29,6 +29,7 @@ pub(crate) fn run(tests: bool) -> Result<()> {
         environment("tests", &root().join("tests/requirements.txt"))?;
         // Its own: its dependencies are older than those of the tests.
         environment("mlserver", &root().join("tests/mlserver/requirements.txt"))?;
+        environment("feast", &root().join("tests/feast/requirements.txt"))?;
         postgres()?;
         debian_package("prometheus", || has_program("promtool"))?;
         debian_package("prometheus-alertmanager", || {

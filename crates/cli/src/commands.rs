@@ -14,6 +14,7 @@ mod context;
 mod cost;
 mod doctor;
 mod exporter;
+mod features;
 mod inspect;
 mod keys;
 mod load;
@@ -86,6 +87,7 @@ commands! {
     check::Check,
     push::Push,
     exporter::Exporter,
+    features::Features,
     rollback::Rollback,
     registry::Registry,
     keys::Keys,

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tidegate_core::EngineChoice;
+use tidegate_features::FeaturesConfig;
 use tidegate_gateway::{AuditConfig, AuthConfig, CacheConfig, LimitsConfig};
 use tidegate_observe::Objective;
 use tidegate_observe::cost::CostConfig;
@@ -45,6 +46,8 @@ pub(crate) struct Config {
     pub(crate) endpoints: Vec<EndpointConfig>,
     /// The Redis that servers share.
     pub(crate) redis: RedisConfig,
+    /// The feature stores.
+    pub(crate) features: FeaturesConfig,
     /// The web console.
     pub(crate) console: ConsoleConfig,
     /// The engines.

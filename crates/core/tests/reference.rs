@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use tidegate_core::{
     Batching, BreakerSpec, DeclaredSignature, DeclaredTensor, EngineChoice, EngineInputSpec,
-    EngineOptions, FieldSpec, FieldType, FileSpec, GraphOptimization, Lineage, Manifest,
+    EngineOptions, EntityFieldSpec, EntityKeyType, FeatureDefault, FieldSpec, FieldType, FileSpec,
+    GraphOptimization, Lineage, LookedUpFeatureSpec, LookupPolicy, LookupSpec, Manifest,
     OutputSpec, PipelineSpec, RemoteSpec, ResourceLimits, ResponseFieldSpec, StepSpec,
     UnknownFields, ViolationPolicy,
 };
@@ -84,6 +85,27 @@ fn pipeline() -> PipelineSpec {
             max_length: Some(1),
             on_violation: Some(ViolationPolicy::Clip),
             description: "a".to_owned(),
+        }],
+        lookups: vec![LookupSpec {
+            name: "driver".to_owned(),
+            store: "feast".to_owned(),
+            view: "driver".to_owned(),
+            entity: vec![EntityFieldSpec {
+                key: "driver_id".to_owned(),
+                field: Some("driver".to_owned()),
+                key_type: Some(EntityKeyType::Int32),
+            }],
+            features: vec![LookedUpFeatureSpec {
+                name: "rate".to_owned(),
+                feature: Some("conv_rate".to_owned()),
+                feature_type: FieldType::Number,
+                default: Some(FeatureDefault::Number(0.0)),
+                optional: true,
+            }],
+            max_age_s: Some(1),
+            timeout_ms: 1,
+            on_unavailable: LookupPolicy::Fail,
+            on_stale: LookupPolicy::Fail,
         }],
         // What steps have is held against the page below.
         before: Vec::new(),

@@ -26,11 +26,13 @@ pub enum Permission {
     ManageKeys,
     /// Read the audit log.
     ViewAudit,
+    /// Read and change the features of the embedded store.
+    ManageFeatures,
 }
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Public,
         Self::Call,
         Self::ViewModels,
@@ -41,6 +43,7 @@ impl Permission {
         Self::ManageObjectives,
         Self::ManageKeys,
         Self::ViewAudit,
+        Self::ManageFeatures,
     ];
 
     /// The stable name, as OpenAPI and the reference show it.
@@ -56,6 +59,7 @@ impl Permission {
             Self::ManageObjectives => "manage-objectives",
             Self::ManageKeys => "manage-keys",
             Self::ViewAudit => "view-audit",
+            Self::ManageFeatures => "manage-features",
         }
     }
 
@@ -65,7 +69,11 @@ impl Permission {
         // statistics.
         matches!(
             self,
-            Self::ManageModels | Self::ManageAlerts | Self::ManageObjectives | Self::ManageKeys
+            Self::ManageModels
+                | Self::ManageAlerts
+                | Self::ManageObjectives
+                | Self::ManageKeys
+                | Self::ManageFeatures
         )
     }
 
@@ -80,6 +88,7 @@ impl Permission {
             Self::ManageObjectives => ResourceKind::Objectives,
             Self::ManageKeys => ResourceKind::Keys,
             Self::ViewAudit => ResourceKind::Audit,
+            Self::ManageFeatures => ResourceKind::Features,
         }
     }
 }

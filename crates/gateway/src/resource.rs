@@ -23,11 +23,13 @@ pub enum ResourceKind {
     Keys,
     /// The audit log.
     Audit,
+    /// Features of the embedded store.
+    Features,
 }
 
 impl ResourceKind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Endpoint,
         Self::Model,
         Self::Metrics,
@@ -36,6 +38,7 @@ impl ResourceKind {
         Self::Objectives,
         Self::Keys,
         Self::Audit,
+        Self::Features,
     ];
 
     /// Its name in patterns.
@@ -49,6 +52,7 @@ impl ResourceKind {
             Self::Objectives => "objectives",
             Self::Keys => "keys",
             Self::Audit => "audit",
+            Self::Features => "features",
         }
     }
 }

@@ -15,7 +15,7 @@ pub enum Role {
     Viewer,
     /// Asks endpoints for predictions, and reads the metadata of their models.
     Caller,
-    /// As a viewer and a caller; loads and unloads models.
+    /// As a viewer and a caller; loads and unloads models, writes features.
     Deployer,
     /// As a viewer; silences alerts, sets objectives, ends freezes, reads the audit log.
     Operator,
@@ -52,15 +52,20 @@ impl Role {
     /// What it permits.
     pub const fn permissions(self) -> Permissions {
         use Permission::{
-            Call, ManageAlerts, ManageModels, ManageObjectives, ViewAudit, ViewMetrics, ViewModels,
-            ViewOperations,
+            Call, ManageAlerts, ManageFeatures, ManageModels, ManageObjectives, ViewAudit,
+            ViewMetrics, ViewModels, ViewOperations,
         };
         match self {
             Self::Viewer => Permissions::of(&[ViewModels, ViewMetrics, ViewOperations]),
             Self::Caller => Permissions::of(&[Call, ViewModels]),
-            Self::Deployer => {
-                Permissions::of(&[Call, ViewModels, ViewMetrics, ViewOperations, ManageModels])
-            }
+            Self::Deployer => Permissions::of(&[
+                Call,
+                ViewModels,
+                ViewMetrics,
+                ViewOperations,
+                ManageModels,
+                ManageFeatures,
+            ]),
             Self::Operator => Permissions::of(&[
                 ViewModels,
                 ViewMetrics,

@@ -9,13 +9,16 @@ use std::time::Duration;
 /// `deadline_exceeded` (504), and `queue_full` (429: the server had no capacity). All other codes are
 /// client errors. They count neither as good nor as bad: otherwise a client with a bug could use up
 /// the error budget, or hide that it is used up.
-pub const SERVER_FAULTS: [&str; 14] = [
+pub const SERVER_FAULTS: [&str; 17] = [
     "queue_full",
     "execution_failed",
     "upstream_failed",
     "upstream_invalid",
     "upstream_unavailable",
     "breaker_open",
+    "features_invalid",
+    "features_unavailable",
+    "features_stale",
     "internal",
     "not_ready",
     "memory_full",

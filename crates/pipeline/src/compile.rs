@@ -6,6 +6,7 @@ mod before;
 mod bind;
 mod examples;
 mod image;
+mod lookup;
 mod lower;
 mod names;
 mod text;
@@ -67,17 +68,24 @@ impl Pipeline {
             None => State::default(),
         };
         let fields = Fields::new(spec)?;
+        let complete = lookup::complete_fields(spec)?;
+        let columns = complete.as_ref().unwrap_or(&fields);
+        let violations = FieldViolations::new(columns);
         let mut compiler = Compiler {
             names: Names::default(),
-            builder: Builder::after(fields.len()),
+            builder: Builder::after(columns.len()),
             state: &state,
             files,
         };
-        for (register, field) in fields.iter().enumerate() {
+        for (register, field) in columns.iter().enumerate() {
             let source = Source::new(register, field.kind, field.name.clone());
-            let definition = format!("field \"{}\"", field.name);
+            let definition = match register < fields.len() {
+                true => format!("field \"{}\"", field.name),
+                false => format!("looked-up feature \"{}\"", field.name),
+            };
             compiler.names.define(&field.name, vec![source], definition);
         }
+        let lookups = lookup::lookups(spec, &fields, &mut compiler.names)?;
         for (at, step) in spec.before.iter().enumerate() {
             let place = format!("step {} before the engine", at + 1);
             compiler.step(step).map_err(|error| error.at(&place))?;
@@ -94,12 +102,14 @@ impl Pipeline {
         let is_used = |definition: &usize| compiler.names.is_used(*definition);
         let wanted = definitions.iter().map(is_used).collect();
         Ok(Self {
-            violations: Arc::new(FieldViolations::new(&fields)),
+            violations: Arc::new(violations),
             columns: compiler.builder.columns(),
             memory: compiler.builder.memory(),
             is_sized_by_content: compiler.builder.is_sized_by_content(),
             unused: compiler.names.unused(),
             fields,
+            complete,
+            lookups,
             before,
             inputs,
             outputs,

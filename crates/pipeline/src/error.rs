@@ -68,11 +68,15 @@ pub enum Reason {
     Length,
     /// The pipeline has no field of this name.
     Unknown,
+    /// The looked-up feature is too old.
+    Stale,
+    /// The feature store has something else than the pipeline expects.
+    Unreadable,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Required,
         Self::Type,
         Self::Range,
@@ -80,6 +84,8 @@ impl Reason {
         Self::Pattern,
         Self::Length,
         Self::Unknown,
+        Self::Stale,
+        Self::Unreadable,
     ];
 
     /// The reason in metrics and answers.
@@ -92,6 +98,8 @@ impl Reason {
             Self::Pattern => "pattern",
             Self::Length => "length",
             Self::Unknown => "unknown",
+            Self::Stale => "stale",
+            Self::Unreadable => "unreadable",
         }
     }
 }

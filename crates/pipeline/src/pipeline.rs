@@ -7,6 +7,7 @@ use tidegate_core::Tensor;
 
 use crate::answer::{Answer, ResponseField};
 use crate::field::Fields;
+use crate::lookup::Lookup;
 use crate::partial::{BadRows, PartialRows};
 use crate::program::{Kind, Memory, Program};
 use crate::records::{self, RecordForm, Records};
@@ -18,6 +19,9 @@ use crate::{Column, PipelineError, Reason, RowError, Table};
 #[derive(Debug)]
 pub struct Pipeline {
     pub(crate) fields: Fields,
+    /// The fields, and behind them the features that are looked up; `None` if there are none of these.
+    pub(crate) complete: Option<Fields>,
+    pub(crate) lookups: Vec<Lookup>,
     pub(crate) before: Program,
     pub(crate) inputs: Vec<EngineInput>,
     pub(crate) outputs: Vec<EngineOutput>,
@@ -77,7 +81,7 @@ struct Made {
     inputs: Vec<(String, Tensor)>,
 }
 
-fn first_problem(partial: &PartialRows) -> PipelineError {
+pub(crate) fn first_problem(partial: &PartialRows) -> PipelineError {
     match partial.failed.values().next() {
         Some(error) => PipelineError::Row(error.clone()),
         None => PipelineError::Form("the request has no rows".to_owned()),
@@ -119,7 +123,10 @@ impl Pipeline {
         self.counted(read)
     }
 
-    fn counted(&self, read: Result<Records, PipelineError>) -> Result<Records, PipelineError> {
+    pub(crate) fn counted(
+        &self,
+        read: Result<Records, PipelineError>,
+    ) -> Result<Records, PipelineError> {
         if let Err(PipelineError::Row(error)) = &read
             && error.reason == Reason::Unknown
         {
@@ -205,6 +212,7 @@ impl Pipeline {
     /// # Errors
     /// [`PipelineError::Row`] for a value that a step cannot take.
     pub fn before(&self, records: Records) -> Result<Run, PipelineError> {
+        self.check_features(&records)?;
         let mut partial = records.partial;
         let (rows, made) = match &mut partial {
             None => (records.table.rows, self.steps_before(records.table)?),
@@ -221,6 +229,16 @@ impl Pipeline {
             partial,
             inputs: made.inputs,
         })
+    }
+
+    /// The steps count on a column for each feature.
+    fn check_features(&self, records: &Records) -> Result<(), PipelineError> {
+        let complete = self.complete.as_ref().map_or(0, Fields::len);
+        if records.table.columns.len() >= complete {
+            return Ok(());
+        }
+        let problem = "the pipeline has lookups, and the features were not looked up";
+        Err(PipelineError::Form(problem.to_owned()))
     }
 
     fn steps_before(&self, table: Table) -> Result<Made, RowError> {

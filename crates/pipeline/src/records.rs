@@ -9,6 +9,7 @@ use jiter::{Jiter, JiterError, JiterErrorType};
 
 pub(crate) use self::parts::read_parts;
 use self::reader::Reader;
+pub(crate) use self::reader::number_problem;
 pub(crate) use self::violations::Violations;
 use crate::field::Fields;
 use crate::partial::{BadRows, PartialRows};

@@ -12,7 +12,7 @@ use thiserror::Error;
 use tokio::sync::{Notify, mpsc};
 
 use crate::config::{RedisConfig, RedisConfigError};
-use crate::connect::{Connector, reason};
+use crate::connect::{RedisConnector, redis_problem};
 use crate::keeper::{Keeper, RedisChange};
 use crate::stats::{CommandOutcome, Counters, RedisCommand, RedisStats};
 
@@ -76,7 +76,7 @@ impl RedisClient {
             return Ok(None);
         }
         config.check()?;
-        let connector = Connector::new(config)?;
+        let connector = RedisConnector::new(config)?;
         let (sender, changes) = mpsc::channel(64);
         let client = Arc::new(Self {
             connection: ArcSwapOption::empty(),
@@ -217,7 +217,7 @@ impl RedisClient {
             .connection()
             .is_some_and(|current| Arc::ptr_eq(&current, connection));
         if is_current {
-            self.close(reason(error));
+            self.close(redis_problem(error));
             self.given_up.notify_one();
         }
     }

@@ -15,17 +15,21 @@ use crate::config::{RedisConfig, RedisConfigError};
 const MAX_IN_FLIGHT: usize = 1024;
 
 /// How connections are opened.
-pub(crate) struct Connector {
+pub struct RedisConnector {
     address: ConnectionInfo,
     password: Option<SecretSource>,
     ca: Option<Vec<u8>>,
     settings: AsyncConnectionConfig,
 }
 
-impl Connector {
-    pub(crate) fn new(config: &RedisConfig) -> Result<Self, RedisConfigError> {
+impl RedisConnector {
+    /// A connector for the address of a configuration.
+    ///
+    /// # Errors
+    /// What is wrong with the address or the certificates.
+    pub fn new(config: &RedisConfig) -> Result<Self, RedisConfigError> {
         let address = config.url.reveal().into_connection_info();
-        let address = address.map_err(|error| RedisConfigError::Url(reason(&error)))?;
+        let address = address.map_err(|error| RedisConfigError::Url(redis_problem(&error)))?;
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(config.connect_timeout()))
             .set_response_timeout(Some(config.command_timeout()))
@@ -43,10 +47,10 @@ impl Connector {
     ///
     /// # Errors
     /// Why there is none, without any secret.
-    pub(crate) async fn connect(&self) -> Result<MultiplexedConnection, String> {
+    pub async fn connect(&self) -> Result<MultiplexedConnection, String> {
         let client = self.client().await?;
         let opened = client.get_multiplexed_async_connection_with_config(&self.settings);
-        opened.await.map_err(|error| reason(&error))
+        opened.await.map_err(|error| redis_problem(&error))
     }
 
     async fn client(&self) -> Result<Client, String> {
@@ -68,7 +72,7 @@ impl Connector {
                 Client::build_with_tls(address, certificates)
             }
         };
-        client.map_err(|error| reason(&error))
+        client.map_err(|error| redis_problem(&error))
     }
 }
 
@@ -79,7 +83,7 @@ fn read_ca(file: &Path) -> Result<Vec<u8>, RedisConfigError> {
 
 /// What went wrong, for people. Redis does not repeat secrets in its errors, and of the client's own
 /// errors about an address only the category is told.
-pub(crate) fn reason(error: &RedisError) -> String {
+pub fn redis_problem(error: &RedisError) -> String {
     match error.kind() {
         ErrorKind::InvalidClientConfig => error.category().to_owned(),
         ErrorKind::AuthenticationFailed => "it refuses the credential".to_owned(),

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use crate::client::{Connection, RedisClient};
-use crate::connect::{Connector, reason};
+use crate::connect::{RedisConnector, redis_problem};
 use crate::rates::SCRIPT;
 use crate::stats::RedisCommand;
 
@@ -45,7 +45,7 @@ pub enum RedisChange {
 }
 
 pub(crate) struct Keeper {
-    connector: Connector,
+    connector: RedisConnector,
     client: Weak<RedisClient>,
     changes: mpsc::Sender<RedisChange>,
     /// Tells this server from the others.
@@ -56,7 +56,7 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     pub(crate) fn new(
-        connector: Connector,
+        connector: RedisConnector,
         client: Weak<RedisClient>,
         changes: mpsc::Sender<RedisChange>,
     ) -> Self {
@@ -102,13 +102,13 @@ impl Keeper {
         let mut load = redis::cmd("SCRIPT");
         load.arg("LOAD").arg(SCRIPT);
         let loaded = load.query_async::<String>(&mut commands).await;
-        let lease_script = loaded.map_err(|error| reason(&error))?;
+        let lease_script = loaded.map_err(|error| redis_problem(&error))?;
         let Some(client) = self.client.upgrade() else {
             return Ok(());
         };
         let count = self.count_servers(&client);
         let servers = count.query_async::<u32>(&mut commands).await;
-        let servers = servers.map_err(|error| reason(&error))?;
+        let servers = servers.map_err(|error| redis_problem(&error))?;
         client.open(Connection::new(commands, lease_script), servers);
         self.tell_found();
         Ok(())

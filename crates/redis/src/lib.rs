@@ -28,6 +28,7 @@ mod stats;
 pub use answers::{AnswerStats, SharedAnswer, SharedAnswers, SharedAnswersError, StoredAnswer};
 pub use client::{RedisAway, RedisClient};
 pub use config::{RedisConfig, RedisConfigError};
+pub use connect::{RedisConnector, redis_problem};
 pub use keeper::RedisChange;
 pub use rates::{Lease, LeaseRequest, Leases};
 pub use stats::{CommandOutcome, RedisCommand, RedisStats};

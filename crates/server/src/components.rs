@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tidegate_features::{FeatureStores, FeaturesConfig, FeaturesConfigError};
 use tidegate_gateway::{
     AuditAnchors, AuditConfig, AuditConfigError, AuditPlace, AuthConfig, CacheConfig, CacheError,
     DatabaseQuotas, Gateway, LimitError, Limiter, LimitsConfig, PatternError, TokensError,
@@ -29,6 +30,7 @@ use crate::cost::Costs;
 use crate::data_folder::DiskMetrics;
 use crate::events::EventJournal;
 use crate::exposition::MetricExposition;
+use crate::features::Features;
 use crate::front_end::FrontEnd;
 use crate::gpu::Gpus;
 use crate::group_notes::GroupOutbox;
@@ -68,6 +70,8 @@ pub struct ServerSections {
     pub limits: LimitsConfig,
     /// Which answers are kept.
     pub cache: CacheConfig,
+    /// The feature stores.
+    pub features: FeaturesConfig,
     /// The pages for people.
     pub console: ConsoleConfig,
     /// The objectives.
@@ -97,6 +101,8 @@ pub struct ServerEnvironment {
     pub state_folder: Option<PathBuf>,
     /// The folder that the process writes to, whose disk is measured.
     pub data_folder: Option<PathBuf>,
+    /// The folder of the embedded feature store; without one there is none.
+    pub feature_folder: Option<PathBuf>,
     /// The database of the registry, where a group of replicas meets if its configuration names no
     /// other one.
     pub registry_database: String,
@@ -139,6 +145,8 @@ pub enum ComponentsError {
     Limits(#[from] LimitError),
     #[error(transparent)]
     Redis(#[from] RedisConfigError),
+    #[error(transparent)]
+    Features(#[from] FeaturesConfigError),
     #[error(transparent)]
     Replicas(#[from] ReplicasError),
     #[error(transparent)]
@@ -200,6 +208,7 @@ impl ServerComponents {
             events.clone(),
             registry,
         );
+        let features = Arc::new(base.features(&sections.features)?);
         let objectives = base.objectives(&sections.slo, &events)?;
         let costs = base.costs(&sections.cost, &events)?;
         let observations = serving.metrics().observations();
@@ -225,6 +234,7 @@ impl ServerComponents {
                 base.server.max_body_bytes,
             )),
             memory: base.memory.clone(),
+            features: features.clone(),
             give_back: base.environment.give_back,
         });
         let console = Console::new(
@@ -262,6 +272,7 @@ impl ServerComponents {
             Arc::new(remote),
             Arc::new(breakers),
             Arc::new(redis),
+            features,
             exposition,
             events,
             alerting.clone(),
@@ -440,6 +451,14 @@ impl Base {
     fn state_file(&self, name: &str) -> Option<PathBuf> {
         let folder = self.environment.state_folder.as_deref()?;
         Some(folder.join(name))
+    }
+
+    /// The feature stores: the embedded one is in the data folder.
+    fn features(&self, config: &FeaturesConfig) -> Result<Features, ComponentsError> {
+        let folder = self.environment.feature_folder.clone();
+        let stores = FeatureStores::start(config, folder)?;
+        let (server, memory) = (self.server.clone(), self.memory.clone());
+        Ok(Features::new(stores, server, memory, &self.registry))
     }
 
     /// Registers the metrics that are read from the process and its machine at each scrape.

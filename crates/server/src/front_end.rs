@@ -7,6 +7,7 @@ use tidegate_serving::{ErrorCode, GivenModel, IndexEntry, InferError, MemoryBudg
 
 use crate::audit::AuditLog;
 use crate::blocking::run_blocking;
+use crate::features::Features;
 use crate::lifecycle::Lifecycle;
 use crate::listen::{ConnectionMetrics, Tls};
 use crate::platform::PlatformPaths;
@@ -30,6 +31,8 @@ pub(crate) struct FrontEnd {
     pub(crate) shared_memory: Arc<SharedMemory>,
     /// What requests and answers may take together.
     pub(crate) memory: Arc<MemoryBudget>,
+    /// Where features are looked up.
+    pub(crate) features: Arc<Features>,
     /// Returns free memory to the machine, where the allocator can be told to.
     pub(crate) give_back: Option<GiveBackMemory>,
 }

@@ -50,6 +50,7 @@ mod describe;
 mod events;
 mod exposition;
 mod fallback_headers;
+mod features;
 mod front_end;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -6,7 +6,7 @@ use thiserror::Error;
 use tidegate_core::{ShapeError, SignatureError, TensorError, UnknownDataType};
 use tidegate_engines::{RunError, UpstreamFailure};
 use tidegate_gateway::{Denied, Limited, LimitedBy};
-use tidegate_pipeline::PipelineError;
+use tidegate_pipeline::{PipelineError, Reason};
 
 /// Why a request failed: a stable code for machines and a message for people.
 ///
@@ -183,6 +183,15 @@ error_codes! {
     UpstreamUnavailable "upstream_unavailable" 503 14
         "no upstream server that runs the model can be reached, or too many requests to them failed lately"
         "wait for the time in `Retry-After`, then retry";
+    FeaturesInvalid "features_invalid" 502 13
+        "a feature store has a value that cannot be read, or is not of the type in `model.toml`"
+        "compare the view of the store with the lookup in the message";
+    FeaturesUnavailable "features_unavailable" 503 14
+        "a feature store cannot be asked, or does not answer in time"
+        "wait for the time in `Retry-After`, then retry";
+    FeaturesStale "features_stale" 503 14
+        "a feature that the request needs is older than `max_age_s` of its lookup"
+        "write newer features to the store";
     BreakerOpen "breaker_open" 503 14
         "too many requests to this version failed or were slow lately, so it gets none for a while"
         "wait for the time in `Retry-After`, then retry";
@@ -218,6 +227,9 @@ impl ErrorCode {
                 | Self::MemoryFull
                 | Self::NotReady
                 | Self::BreakerOpen
+                | Self::FeaturesInvalid
+                | Self::FeaturesUnavailable
+                | Self::FeaturesStale
                 | Self::ShuttingDown
                 | Self::AuthUnavailable
         )
@@ -235,6 +247,9 @@ impl ErrorCode {
                 | Self::UpstreamInvalid
                 | Self::UpstreamUnavailable
                 | Self::BreakerOpen
+                | Self::FeaturesInvalid
+                | Self::FeaturesUnavailable
+                | Self::FeaturesStale
                 | Self::NotReady
                 | Self::MemoryFull
                 | Self::DeadlineExceeded
@@ -249,6 +264,7 @@ impl ErrorCode {
             | Self::AuthUnavailable
             | Self::UpstreamUnavailable
             | Self::BreakerOpen
+            | Self::FeaturesUnavailable
             | Self::ShuttingDown => Some(1),
             _ => None,
         }
@@ -294,7 +310,11 @@ impl From<PipelineError> for InferError {
         let code = match &error {
             PipelineError::Json(_) => ErrorCode::MalformedJson,
             PipelineError::Form(_) => ErrorCode::MalformedRequest,
-            PipelineError::Row(_) => ErrorCode::InvalidField,
+            PipelineError::Row(row) => match row.reason {
+                Reason::Stale => ErrorCode::FeaturesStale,
+                Reason::Unreadable => ErrorCode::FeaturesInvalid,
+                _ => ErrorCode::InvalidField,
+            },
             PipelineError::Output(_) => ErrorCode::ExecutionFailed,
         };
         Self::new(code, error.to_string())

@@ -5,7 +5,7 @@ mod options;
 mod remote_model;
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -122,6 +122,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
         name: server_name(),
         state_folder: config.data.clone(),
         data_folder: config.data.clone(),
+        feature_folder: feature_folder(config.data.as_deref()),
         registry_database: database,
         follows_registry: follows,
         remotes,
@@ -147,6 +148,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
         auth: config.auth,
         limits: config.limits,
         cache: config.cache,
+        features: config.features,
         console: config.console,
         slo: config.slo,
         alerts: config.alerts,
@@ -258,6 +260,12 @@ fn registry_database(config: &RegistryConfig, data: Option<&Path>) -> String {
         Ok(data) => config.database(&data),
         Err(_) => "registry.db".to_owned(),
     }
+}
+
+/// Where the embedded feature store is: where `tidegate features` looks for it, too.
+pub(super) fn feature_folder(data: Option<&Path>) -> Option<PathBuf> {
+    data.map(Path::to_owned)
+        .or_else(|| default_data_folder().ok())
 }
 
 /// Where the registry is, for people. A URL may have a password.

@@ -162,6 +162,16 @@ fn every_key_of_a_limit() -> tidegate_gateway::LimitConfig {
     }
 }
 
+fn every_key_of_a_store() -> tidegate_features::StoreConfig {
+    let path = || Some(PathBuf::from("a path"));
+    tidegate_features::StoreConfig {
+        password_file: path(),
+        token_file: path(),
+        ca_file: path(),
+        ..Default::default()
+    }
+}
+
 #[test]
 fn every_key_is_in_the_reference_with_its_variable_and_default() {
     let page = concat!(
@@ -180,6 +190,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         mut auth,
         mut limits,
         mut cache,
+        mut features,
         endpoints: _,
         audit,
         privacy,
@@ -196,6 +207,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         gpu: _,
     } = Config::default();
     cache.endpoint.push(Default::default());
+    features.store.push(every_key_of_a_store());
     limits.rule.push(every_key_of_a_limit());
     limits.tenant.push(Default::default());
     auth.issuer.push(every_key_of_an_issuer());
@@ -238,6 +250,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         },
         limits,
         cache,
+        features,
         endpoints: vec![every_key_of_an_endpoint()],
         audit: tidegate_gateway::AuditConfig {
             database: text(),
@@ -291,6 +304,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         .insert("redis_secret".to_owned(), toml::Value::from("a path"));
     for (section, list) in [
         ("cache", "endpoint"),
+        ("features", "store"),
         ("limits", "rule"),
         ("limits", "tenant"),
         ("auth", "issuer"),

@@ -19,6 +19,7 @@ macro_rules! steps {
 
 mod audio_step;
 mod image_step;
+mod lookup;
 mod score_step;
 mod step;
 mod text_step;
@@ -35,6 +36,9 @@ pub use audio_step::{
 };
 pub use image_step::{
     ChannelOrder, ImageColor, ImageCrop, ImageFilter, ImageLayout, ImageResize, ImageStep,
+};
+pub use lookup::{
+    EntityFieldSpec, EntityKeyType, FeatureDefault, LookedUpFeatureSpec, LookupPolicy, LookupSpec,
 };
 pub use score_step::{
     ArgmaxStep, CalibrateStep, Calibration, LabelStep, PickStep, RoundStep, SigmoidStep,
@@ -61,6 +65,8 @@ pub struct PipelineSpec {
     pub unknown_fields: UnknownFields,
     /// The fields of a request.
     pub fields: Vec<FieldSpec>,
+    /// Features that are looked up for each row.
+    pub lookups: Vec<LookupSpec>,
     /// Steps from fields to inputs of the engine.
     pub before: Vec<StepSpec>,
     /// Which columns the inputs of the engine take. An input that is not listed takes the column of

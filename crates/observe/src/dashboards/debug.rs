@@ -19,7 +19,7 @@ pub(super) fn dashboard(job: &str) -> Dashboard {
             traces(job),
             processes(job, &model),
             limits(job),
-            [caches(job), redis(job)].concat(),
+            [caches(job), redis(job), features(job)].concat(),
             gateway(job),
             upstreams(job),
             gpus(job),
@@ -404,6 +404,38 @@ fn redis(job: &str) -> Vec<Panel> {
         Panel::lines("Shared answers", "ops", "What happened to the answers that servers share in Redis.").query(
             "{{outcome}}",
             format!("sum by (outcome) (rate(tidegate_cache_shared_answers_total{{{job}}}[$__rate_interval]))"),
+        ),
+    ]
+}
+
+/// What pipelines look up.
+fn features(job: &str) -> Vec<Panel> {
+    vec![
+        Panel::lines("Feature stores", "short", "Whether each server can ask the store (1).").query(
+            "{{instance}} {{store}}",
+            format!("tidegate_feature_store_up{{{job}}}"),
+        ),
+        Panel::lines("Lookups of features", "ops", "By outcome; `not_sent` while the store is away.").query(
+            "{{store}} {{outcome}}",
+            format!("sum by (store, outcome) (rate(tidegate_feature_lookups_total{{{job}}}[$__rate_interval]))"),
+        ),
+        Panel::lines("Time of lookups", "s", "Mean.").query(
+            "{{store}}",
+            format!(
+                "sum by (store) (rate(tidegate_feature_lookup_seconds_total{{{job}}}[$__rate_interval])) / \
+                 sum by (store) (rate(tidegate_feature_lookups_total{{{job}}}[$__rate_interval]))"
+            ),
+        ),
+        Panel::lines("Looked-up values", "ops", "Found, missing, stale, unreadable, and defaults that stood in.").query(
+            "{{view}} {{outcome}}",
+            format!("sum by (view, outcome) (rate(tidegate_feature_values_total{{{job}}}[$__rate_interval]))"),
+        ),
+        Panel::lines("Age of features", "s", "95th percentile of the oldest feature of each entity, by view.").query(
+            "{{view}}",
+            format!(
+                "histogram_quantile(0.95, sum by (view, le) \
+                 (rate(tidegate_feature_age_seconds_bucket{{{job}}}[$__rate_interval])))"
+            ),
         ),
     ]
 }

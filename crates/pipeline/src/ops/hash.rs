@@ -1,5 +1,7 @@
 //! The hashing trick (Weinberger et al. 2009), as scikit-learn's `FeatureHasher`.
 
+use tidegate_core::murmur3_32;
+
 use crate::program::{Inputs, Kind, Op};
 use crate::{Column, RowError};
 
@@ -57,35 +59,6 @@ impl FeatureHash {
         let is_negative = self.alternate_sign && hash < 0;
         (bucket, if is_negative { -1.0 } else { 1.0 })
     }
-}
-
-/// MurmurHash3_x86_32 with the seed 0 (Appleby, <https://github.com/aappleby/smhasher>).
-pub(crate) fn murmur3_32(bytes: &[u8]) -> u32 {
-    let (words, tail) = bytes.as_chunks::<4>();
-    let mut hash = 0u32;
-    for word in words {
-        hash ^= scrambled(u32::from_le_bytes(*word));
-        hash = hash
-            .rotate_left(13)
-            .wrapping_mul(5)
-            .wrapping_add(0xe654_6b64);
-    }
-    let mut last = 0u32;
-    for (at, byte) in tail.iter().enumerate() {
-        last |= u32::from(*byte) << (8 * at);
-    }
-    hash ^= scrambled(last);
-    // The length is a part of the hash, modulo 2^32.
-    hash ^= bytes.len() as u32;
-    hash = (hash ^ (hash >> 16)).wrapping_mul(0x85eb_ca6b);
-    hash = (hash ^ (hash >> 13)).wrapping_mul(0xc2b2_ae35);
-    hash ^ (hash >> 16)
-}
-
-fn scrambled(word: u32) -> u32 {
-    word.wrapping_mul(0xcc9e_2d51)
-        .rotate_left(15)
-        .wrapping_mul(0x1b87_3593)
 }
 
 #[cfg(test)]

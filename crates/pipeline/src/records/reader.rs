@@ -359,7 +359,7 @@ pub(super) fn empty_columns(fields: &Fields) -> Vec<Column> {
 }
 
 /// Why a number cannot be a value of a field.
-pub(super) fn number_problem(kind: Kind, value: f64) -> Option<(Reason, &'static str)> {
+pub(crate) fn number_problem(kind: Kind, value: f64) -> Option<(Reason, &'static str)> {
     if value.is_infinite() {
         Some((Reason::Range, "is beyond the range of a double"))
     } else if kind == Kind::Integer && value.fract() != 0.0 {

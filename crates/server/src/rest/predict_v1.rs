@@ -170,9 +170,10 @@ impl Exchange for PredictExchange<'_> {
             && has_records(body)
         {
             let body = RecordBody::Json(body.clone());
+            let features = &self.front_end.features;
             return self
                 .records
-                .before(pipeline, &body, received, version)
+                .before(pipeline, &body, received, version, features)
                 .await;
         }
         if self.records.has_begun() && self.received.as_deref().is_some_and(has_records) {

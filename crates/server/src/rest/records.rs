@@ -159,8 +159,9 @@ impl Exchange for RecordsExchange<'_> {
             None => return Err(not_loaded()),
         };
         let version = version.ok_or_else(not_loaded)?;
+        let features = &self.front_end.features;
         self.run
-            .before(pipeline, &self.received, received, version)
+            .before(pipeline, &self.received, received, version, features)
             .await
     }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tidegate_core::{Signature, Tensor, Tolerance};
 use tidegate_engines::Instance;
-use tidegate_pipeline::{Pipeline, PipelineError};
+use tidegate_pipeline::{BadRows, Pipeline, PipelineError};
 
 use crate::sample::RecordSample;
 
@@ -16,7 +16,7 @@ pub(super) fn run(
 ) -> Result<Value, String> {
     let pipeline = pipeline.ok_or("it has records, and model.toml has no section [pipeline]")?;
     let mut run = pipeline
-        .read(&sample.body)
+        .read_with_features(&sample.body, BadRows::FailRequest)
         .and_then(|records| pipeline.before(records))
         .map_err(text)?;
     let inputs = super::run(signature, instance, run.take_inputs())?;

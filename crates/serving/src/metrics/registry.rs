@@ -3,8 +3,8 @@
 use parking_lot::RwLock;
 use prometheus::core::Collector;
 use prometheus::{
-    CounterVec, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry,
+    CounterVec, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 use super::exposition::{Exposition, Family, MetricKind};
@@ -118,6 +118,19 @@ impl MetricRegistry {
     pub fn histogram(&self, name: &str, help: &str, bounds: Vec<f64>) -> Histogram {
         let options = HistogramOpts::new(name, help).buckets(bounds);
         self.register(MetricKind::Histogram, Histogram::with_opts(options))
+    }
+
+    /// Registers a histogram with these upper bounds for each combination of labels.
+    pub fn histogram_vec(
+        &self,
+        name: &str,
+        help: &str,
+        bounds: Vec<f64>,
+        labels: &[&str],
+    ) -> HistogramVec {
+        let options = HistogramOpts::new(name, help).buckets(bounds);
+        let histograms = HistogramVec::new(options, labels);
+        self.register(MetricKind::Histogram, histograms)
     }
 
     /// Registers metrics whose values are read when they are exposed.

@@ -1,7 +1,7 @@
 //! The pipeline of a version, from the fields of a request to those of its answer.
 
 use serde_json::Value;
-use tidegate_core::{FieldSpec, PipelineSpec, StepSpec};
+use tidegate_core::{FieldSpec, LookupSpec, PipelineSpec, StepSpec};
 use tidegate_engines::Engines;
 use tidegate_serving::{VersionPlan, compile_pipeline};
 
@@ -17,6 +17,7 @@ pub(super) fn lines(plan: &VersionPlan, engines: &Engines) -> Vec<(&'static str,
     };
     let mut lines = vec![("pipeline", summary(spec))];
     lines.extend(spec.fields.iter().map(|spec| ("field", field(spec))));
+    lines.extend(spec.lookups.iter().map(|spec| ("look up", lookup(spec))));
     lines.extend(spec.before.iter().map(|spec| ("before", step(spec))));
     let compiled = load(plan, engines)
         .map_err(|error| error.to_string())
@@ -63,6 +64,21 @@ fn field(spec: &FieldSpec) -> String {
         text.push_str(&format!(", one of {} categories", spec.categories.len()));
     }
     text
+}
+
+fn lookup(spec: &LookupSpec) -> String {
+    let entity = spec.entity.iter().map(|key| key.field());
+    let features = spec.features.iter().map(|feature| feature.name.as_str());
+    let age = spec.max_age_s;
+    let age = age.map_or_else(String::new, |age| format!(", at most {age} s old"));
+    format!(
+        "{}: {} by {} from {} of {}{age}",
+        spec.name,
+        features.collect::<Vec<_>>().join(", "),
+        entity.collect::<Vec<_>>().join(", "),
+        spec.view,
+        spec.store,
+    )
 }
 
 /// The name of a step and its parameters.

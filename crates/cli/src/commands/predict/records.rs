@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use tidegate_core::{FieldType, PipelineSpec, Tensor};
-use tidegate_pipeline::{Answer, Pipeline};
+use tidegate_pipeline::{Answer, BadRows, Pipeline};
 use tidegate_serving::{InProcess, InferRequest, Serving, Target, Version};
 
 use super::{CHUNK_ROWS, OutputFormat, Predict};
@@ -30,7 +30,8 @@ impl Predict {
             .build()?;
         let mut out = DataOutput::new();
         for (at, body) in bodies.iter().enumerate() {
-            let mut run = pipeline.before(pipeline.read(body)?)?;
+            let records = pipeline.read_with_features(body, BadRows::FailRequest)?;
+            let mut run = pipeline.before(records)?;
             let target = Target {
                 endpoint: version.model().to_owned(),
                 version: None,
@@ -135,13 +136,23 @@ fn csv_records(path: &Path, spec: &PipelineSpec) -> Result<Vec<String>> {
         let row = row?;
         let mut members = Vec::with_capacity(headers.len());
         for (name, text) in headers.iter().zip(row.iter()) {
-            let field = spec.fields.iter().find(|field| field.name == name);
-            let value = json_value(text, field.map(|field| field.field_type));
+            let value = json_value(text, type_of(spec, name));
             members.push(format!("{}:{value}", Value::from(name)));
         }
         records.push(format!("{{{}}}", members.join(",")));
     }
     Ok(records)
+}
+
+/// The type of a field, or of a feature that is looked up.
+fn type_of(spec: &PipelineSpec, name: &str) -> Option<FieldType> {
+    let field = spec.fields.iter().find(|field| field.name == name);
+    if let Some(field) = field {
+        return Some(field.field_type);
+    }
+    let mut features = spec.lookups.iter().flat_map(|lookup| &lookup.features);
+    let feature = features.find(|feature| feature.name == name);
+    feature.map(|feature| feature.feature_type)
 }
 
 /// A cell as JSON. A cell that is not a value of the type stays text, which the pipeline refuses by

@@ -1,15 +1,17 @@
 //! Records on their way through a pipeline: the steps before the model, and those after it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tidegate_core::Tensor;
-use tidegate_pipeline::{BadRows, Pipeline, RecordForm, Run};
+use tidegate_pipeline::{BadRows, Pipeline, RecordForm, Records, Run};
 use tidegate_serving::{
     ErrorCode, InferError, InferResponse, MemoryReservation, Received, Version,
 };
 
 use super::RecordBody;
 use crate::codec::{INLINE_BYTES, encoded_bytes, run_codec};
+use crate::features::Features;
 
 /// Records, and what has become of them.
 #[derive(Default)]
@@ -17,6 +19,14 @@ pub(crate) struct RecordRun {
     bad_rows: BadRows,
     /// The pipeline that has read them last, and what its steps before the model have made.
     run: Option<(Arc<Pipeline>, Run)>,
+}
+
+/// What the lookups of a request need besides its records.
+struct RequestLookups<'a> {
+    features: &'a Features,
+    deadline: Option<Instant>,
+    /// Whether the records are read on the thread of their connection.
+    is_small: bool,
 }
 
 /// The body of an answer.
@@ -54,6 +64,7 @@ impl RecordRun {
         body: &RecordBody,
         received: &mut Received,
         version: &Arc<Version>,
+        features: &Features,
     ) -> Result<(), InferError> {
         if let Some((earlier, _)) = &self.run
             && Arc::ptr_eq(earlier, pipeline)
@@ -65,7 +76,16 @@ impl RecordRun {
         let bad_rows = self.bad_rows;
         let bytes = body.bytes_at_most(pipeline, bad_rows);
         memory.grow(bytes, ErrorCode::BodyTooLarge)?;
-        let mut run = if bytes <= INLINE_BYTES && !pipeline.has_sized_content() {
+        let is_small = bytes <= INLINE_BYTES && !pipeline.has_sized_content();
+        let mut run = if !pipeline.lookups().is_empty() {
+            // Boxed: few pipelines look features up, and every request would have room for it.
+            let lookups = RequestLookups {
+                features,
+                deadline: received.request.deadline,
+                is_small,
+            };
+            Box::pin(self.before_with_features(pipeline, body, version, memory, lookups)).await?
+        } else if is_small {
             let records = body.read(pipeline, version, bad_rows)?;
             pipeline.before(records)?
         } else {
@@ -95,13 +115,34 @@ impl RecordRun {
         }
         let work = move || body.read(&reader, &version, bad_rows);
         let records = run_codec(memory, work).await??;
-        // What files take while they are decoded, and texts while they are tokenized: given back at once.
-        let bytes = pipeline.content_bytes(&records);
-        memory.grow(bytes, ErrorCode::BodyTooLarge)?;
-        let runner = pipeline.clone();
-        let run = run_codec(memory, move || runner.before(records)).await??;
-        memory.shrink_to(memory.bytes().saturating_sub(bytes));
-        Ok(run)
+        steps_on_a_worker(pipeline, records, memory).await
+    }
+
+    /// As [`RecordRun::before`], with a wait for feature stores between reading and the steps.
+    async fn before_with_features(
+        &self,
+        pipeline: &Arc<Pipeline>,
+        body: &RecordBody,
+        version: &Arc<Version>,
+        memory: &mut MemoryReservation,
+        lookups: RequestLookups<'_>,
+    ) -> Result<Run, InferError> {
+        let bad_rows = self.bad_rows;
+        let mut records = if lookups.is_small {
+            body.read(pipeline, version, bad_rows)?
+        } else {
+            let (body, reader, version) = (body.clone(), pipeline.clone(), version.clone());
+            run_codec(memory, move || body.read(&reader, &version, bad_rows)).await??
+        };
+        let deadline = lookups.deadline;
+        let features = lookups.features;
+        features
+            .look_up(pipeline, &mut records, deadline, memory)
+            .await?;
+        match lookups.is_small {
+            true => Ok(pipeline.before(records)?),
+            false => steps_on_a_worker(pipeline, records, memory).await,
+        }
     }
 
     /// Runs the steps after the model, and writes the answer.
@@ -126,6 +167,23 @@ impl RecordRun {
         memory.resize(body.bytes.len(), ErrorCode::AnswerTooLarge)?;
         Ok(body)
     }
+}
+
+async fn steps_on_a_worker(
+    pipeline: &Arc<Pipeline>,
+    records: Records,
+    memory: &mut MemoryReservation,
+) -> Result<Run, InferError> {
+    // What files take while they are decoded, and texts while they are tokenized: given back at once.
+    let bytes = match pipeline.has_sized_content() {
+        true => pipeline.content_bytes(&records),
+        false => 0,
+    };
+    memory.grow(bytes, ErrorCode::BodyTooLarge)?;
+    let runner = pipeline.clone();
+    let run = run_codec(memory, move || runner.before(records)).await??;
+    memory.shrink_to(memory.bytes().saturating_sub(bytes));
+    Ok(run)
 }
 
 fn encode(
