@@ -130,6 +130,20 @@ def test_a_value_older_than_max_age_is_refused(start, graph):
     assert answers(server, 1)[0]["rate"] == 0.75
 
 
+def test_an_objective_of_freshness_counts_features_that_were_too_old(start, graph, tmp_path):
+    config = tmp_path / "slo.toml"
+    config.write_text('[[slo]]\nname = "fresh"\nendpoint = "m"\nsli = "freshness"\ntarget = 0.5\n')
+    server = start(graph("matmul", manifest=pipeline(more="max_age_s = 60")), flags=("--config", str(config)))
+    put(server, row(1, 0.5, event_time=ago(hours=2)), row(2, 0.5))
+    answers(server, 2)
+    refused(server, rows(1), "features_stale", 503)
+    # No fault of the store: it counts against nothing.
+    refused(server, rows(3))
+    objective = requests.get(server.url("/api/slos"), timeout=PATIENCE_S).json()[0]
+    assert objective["sli"] == "freshness"
+    assert (objective["good"], objective["total"]) == (1, 2)
+
+
 def test_a_kept_answer_is_never_that_of_older_features(start, graph, tmp_path):
     config = tmp_path / "cache.toml"
     config.write_text('[[cache.endpoint]]\nname = "m"\n')
@@ -319,14 +333,10 @@ def is_away(server):
     return server.metric("tidegate_feature_store_up", store="feast") == 0
 
 
-def seconds(text):
-    return datetime.fromisoformat(text).timestamp()
-
-
 def columns(found):
     """Answers as Feast gives them: a list for each feature."""
     table = {name: [one[column] for one in found] for name, column in zip(FEAST_NAMES, FEAST_COLUMNS)}
-    return {**table, "since": [seconds(one) for one in table["since"]]}
+    return {**table, "since": [one / 1e6 for one in table["since"]]}
 
 
 @pytest.mark.parametrize("kind", ["redis", "http"])

@@ -51,6 +51,7 @@ pub fn describe_target(slo: &Slo) -> String {
     let what = match slo.sli() {
         Sli::Availability => "successful".to_owned(),
         Sli::Latency(bound) => format!("within {}", millis(bound.ms())),
+        Sli::Freshness => "with fresh features".to_owned(),
     };
     format!("{target} {what} over {}", slo.window())
 }

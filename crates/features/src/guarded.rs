@@ -19,7 +19,7 @@ const MAX_FAILURES: u32 = 3;
 /// How long a check may take.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a store is checked that nobody asks.
-const CHECK_EVERY: Duration = Duration::from_secs(5);
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 const MIN_BACKOFF: Duration = Duration::from_millis(50);
 const MAX_BACKOFF: Duration = Duration::from_secs(2);
 

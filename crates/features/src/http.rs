@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use tidegate_core::{Feature, FeatureQuery, FeatureValue, KeyValue};
 
 use crate::config::{FeaturesConfigError, StoreConfig};
+use crate::exact_json::exact_json;
 use crate::store::{FeatureStore, StoreError};
 
 /// The longest answer that is read, in bytes.
@@ -76,8 +77,10 @@ impl HttpStore {
         let request = self.client.post(self.features.clone()).body(body);
         let request = request.header("content-type", "application/json");
         let answer = self.send(request).await?;
-        let answer: Answer = serde_json::from_slice(&answer)
-            .map_err(|error| StoreError::Failed(format!("its answer cannot be read: {error}")))?;
+        let answer = read_answer(&answer);
+        let answer = answer.map_err(|problem| {
+            StoreError::Failed(format!("its answer cannot be read: {problem}"))
+        })?;
         self.features(query, answer).map_err(StoreError::Failed)
     }
 
@@ -184,6 +187,10 @@ impl HttpStore {
             Err(error) => Err(error),
         }
     }
+}
+
+fn read_answer(body: &[u8]) -> Result<Answer, String> {
+    serde_json::from_value(exact_json(body)?).map_err(|error| error.to_string())
 }
 
 /// `{"entities": {"driver_id": [1, 2]}, "features": ["view:name"]}`.

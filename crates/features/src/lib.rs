@@ -33,6 +33,7 @@
 mod config;
 mod embedded;
 mod entity_key;
+mod exact_json;
 mod guarded;
 mod http;
 mod redis_store;
@@ -43,6 +44,7 @@ mod value;
 
 pub use config::{FeaturesConfig, FeaturesConfigError, StoreConfig, StoreKind};
 pub use embedded::{Embedded, EmbeddedError, PutOutcome, StoredFeature};
+pub use exact_json::exact_json;
 pub use row::{CsvColumns, FeatureRow, RowsError, read_csv, read_json_lines};
 pub use store::LookupError;
 pub use stores::{FeatureStores, LookupOutcome, StoreStats};

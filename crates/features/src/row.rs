@@ -12,6 +12,8 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 use tidegate_core::{FeatureValue, KeyValue};
 
+use crate::exact_json::exact_json;
+
 /// The longest name of a view, a join key or a feature, in bytes.
 const MAX_NAME_BYTES: usize = 256;
 /// The longest value, in bytes.
@@ -174,8 +176,13 @@ pub fn read_json_lines(lines: impl BufRead) -> impl Iterator<Item = Result<Featu
         if text.trim().is_empty() {
             return None;
         }
-        Some(serde_json::from_str(&text).map_err(|error| problem(error.to_string())))
+        Some(parse_row(&text).map_err(problem))
     })
+}
+
+fn parse_row(text: &str) -> Result<FeatureRow, String> {
+    let value = exact_json(text.as_bytes())?;
+    serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
 /// How the columns of CSV are read.
@@ -259,7 +266,7 @@ impl CsvColumns {
 
 /// A cell as a number or a boolean if it is written like one: `007` is text.
 fn cell(text: &str) -> Value {
-    match serde_json::from_str(text) {
+    match exact_json(text.as_bytes()) {
         _ if text.is_empty() => Value::Null,
         Ok(value @ (Value::Number(_) | Value::Bool(_))) => value,
         _ => text.into(),

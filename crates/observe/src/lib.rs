@@ -62,7 +62,7 @@ pub use objective::{ALL_ENDPOINTS, BudgetPolicy, Objective, SliKind};
 pub use parse::{ObjectiveError, ObjectiveProblem};
 pub use rules::{Rule, RuleFile, RuleGroup, RuleOptions, rules};
 pub use sketch::{SKETCH_ERROR, Sketch};
-pub use sli::{LatencyBound, Outcome, SERVER_FAULTS, Sli};
+pub use sli::{FRESHNESS_FAULTS, LatencyBound, Outcome, SERVER_FAULTS, Sli};
 pub use slo::Slo;
 pub use status::{SloStatus, describe_budget};
 pub use traffic::{FinishedRequest, RequestOutcome, Traffic};

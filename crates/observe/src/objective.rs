@@ -91,6 +91,8 @@ pub enum SliKind {
     Availability,
     /// The share of answered requests that took no longer than `threshold_ms`.
     Latency,
+    /// The share of requests whose looked-up features were not too old.
+    Freshness,
 }
 
 impl Default for Objective {

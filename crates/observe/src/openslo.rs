@@ -111,6 +111,7 @@ fn document_of(slo: &Slo, job: &str) -> Document {
     let good = match slo.sli() {
         Sli::Availability => "requests that the server did not fail".to_owned(),
         Sli::Latency(bound) => format!("answers within {bound}"),
+        Sli::Freshness => "requests whose features were fresh".to_owned(),
     };
     let indicator = Indicator {
         metadata: Metadata {

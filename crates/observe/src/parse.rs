@@ -120,7 +120,10 @@ impl Objective {
     fn parse_sli(&self) -> Result<Sli, ObjectiveProblem> {
         match (self.sli, self.threshold_ms) {
             (SliKind::Availability, None) => Ok(Sli::Availability),
-            (SliKind::Availability, Some(_)) => Err(ObjectiveProblem::NeedlessThreshold),
+            (SliKind::Freshness, None) => Ok(Sli::Freshness),
+            (SliKind::Availability | SliKind::Freshness, Some(_)) => {
+                Err(ObjectiveProblem::NeedlessThreshold)
+            }
             (SliKind::Latency, None) => Err(ObjectiveProblem::NoThreshold),
             // Only bucket boundaries can be measured; a notice says so where the threshold moves.
             (SliKind::Latency, Some(ms)) => match LatencyBound::nearest(ms) {

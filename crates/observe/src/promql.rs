@@ -1,6 +1,6 @@
 //! The PromQL of service level indicators: which counters hold good, bad and all requests.
 
-use crate::sli::{LatencyBound, SERVER_FAULTS, Sli};
+use crate::sli::{FRESHNESS_FAULTS, LatencyBound, SERVER_FAULTS, Sli};
 use crate::slo::Slo;
 
 /// The counters of an indicator, as selectors without a range.
@@ -17,7 +17,8 @@ impl Counters {
         let mut matchers = vec![format!("job=\"{}\"", escaped(job))];
         matchers.extend(endpoint.map(|model| format!("model=\"{}\"", escaped(model))));
         match sli {
-            Sli::Availability => Self::of_availability(&matchers, endpoint.is_none()),
+            Sli::Availability => Self::of_faults(&matchers, endpoint.is_none(), &SERVER_FAULTS),
+            Sli::Freshness => Self::of_faults(&matchers, endpoint.is_none(), &FRESHNESS_FAULTS),
             Sli::Latency(bound) => Self {
                 good: selector(
                     "tidegate_request_duration_seconds_bucket",
@@ -34,8 +35,9 @@ impl Counters {
         }
     }
 
-    fn of_availability(matchers: &[String], is_of_all_models: bool) -> Self {
-        let faults = SERVER_FAULTS.join("|");
+    /// Answered requests, and those that failed with one of some codes.
+    fn of_faults(matchers: &[String], is_of_all_models: bool, faults: &[&str]) -> Self {
+        let faults = faults.join("|");
         let good = selector("nv_inference_request_success", matchers, None);
         let reason = Some(format!("reason=~\"{faults}\""));
         let failed = selector("nv_inference_request_failure", matchers, reason);

@@ -29,6 +29,9 @@ pub const SERVER_FAULTS: [&str; 17] = [
     "deadline_exceeded",
 ];
 
+/// The error codes that count against freshness: a feature that the request needed was too old.
+pub const FRESHNESS_FAULTS: [&str; 1] = ["features_stale"];
+
 /// How one request ended, as far as an indicator needs to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome<'a> {
@@ -57,6 +60,8 @@ pub enum Sli {
     Availability,
     /// Of the answered requests, those that took no longer than the bound are good.
     Latency(LatencyBound),
+    /// Answered requests are good; requests that failed with one of [`FRESHNESS_FAULTS`] are bad.
+    Freshness,
 }
 
 impl Sli {
@@ -69,14 +74,19 @@ impl Sli {
             }
             (Self::Latency(bound), Outcome::Answered(took)) => Some(took <= bound.duration()),
             (Self::Latency(_), Outcome::Failed(_)) => None,
+            (Self::Freshness, Outcome::Answered(_)) => Some(true),
+            (Self::Freshness, Outcome::Failed(code)) => {
+                FRESHNESS_FAULTS.contains(&code).then_some(false)
+            }
         }
     }
 
-    /// `availability` or `latency`.
+    /// `availability`, `latency` or `freshness`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Availability => "availability",
             Self::Latency(_) => "latency",
+            Self::Freshness => "freshness",
         }
     }
 }
@@ -165,6 +175,20 @@ mod tests {
         assert_eq!(nearest(13_107.2), Some(13_107.2));
         for outside in [0.0, 0.099, 13_107.3, -1.0, f64::NAN, f64::INFINITY] {
             assert_eq!(nearest(outside), None, "{outside}");
+        }
+    }
+
+    #[test]
+    fn only_features_that_are_too_old_count_against_freshness() {
+        let quick = Outcome::Answered(Duration::from_millis(1));
+        assert_eq!(Sli::Freshness.classify(quick), Some(true));
+        let stale = Outcome::Failed("features_stale");
+        assert_eq!(Sli::Freshness.classify(stale), Some(false));
+        for other in ["features_unavailable", "queue_full", "invalid_field"] {
+            assert_eq!(Sli::Freshness.classify(Outcome::Failed(other)), None);
+        }
+        for code in FRESHNESS_FAULTS {
+            assert!(SERVER_FAULTS.contains(&code));
         }
     }
 

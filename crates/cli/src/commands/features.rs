@@ -5,11 +5,13 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tidegate_features::{CsvColumns, Embedded, FeatureRow, RowsError, read_csv, read_json_lines};
+use tidegate_features::{
+    CsvColumns, Embedded, FeatureRow, RowsError, exact_json, read_csv, read_json_lines,
+};
 
 use crate::client;
 use crate::options::ServerUrl;
@@ -302,7 +304,8 @@ fn print_put(answer: &Answer) {
 }
 
 fn answer(text: &str) -> Result<Answer> {
-    serde_json::from_str(text).context("the response cannot be read")
+    let value = exact_json(text.as_bytes()).map_err(Error::msg)?;
+    serde_json::from_value(value).context("the response cannot be read")
 }
 
 fn entity_body(row: &FeatureRow) -> Value {
@@ -335,7 +338,7 @@ fn assignment(text: &str) -> Result<(String, Value)> {
     let (name, value) = text
         .split_once('=')
         .with_context(|| format!("{text:?} is not NAME=VALUE"))?;
-    let json = serde_json::from_str(value).ok();
+    let json = exact_json(value.as_bytes()).ok();
     let json = json.filter(|json: &Value| !json.is_array() && !json.is_object());
     Ok((name.to_owned(), json.unwrap_or_else(|| value.into())))
 }

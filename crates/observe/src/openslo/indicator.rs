@@ -49,6 +49,14 @@ fn ratio_of(ratio: &RatioMetric, target: &Target, job: &str) -> Result<Measured,
             threshold_ms: None,
         });
     }
+    let freshness = Counters::new(Sli::Freshness, model.as_deref(), job);
+    if counts(&freshness, good, total) {
+        return Ok(Measured {
+            endpoint,
+            sli: SliKind::Freshness,
+            threshold_ms: None,
+        });
+    }
     for bound in LatencyBound::all() {
         let counters = Counters::new(Sli::Latency(bound), model.as_deref(), job);
         if counts(&counters, good, total) {

@@ -143,6 +143,7 @@ impl ObjectiveRules<'_> {
         let (name, runbook) = match self.slo.sli() {
             Sli::Availability => ("TidegateAvailabilityBurn", "availability-burn"),
             Sli::Latency(_) => ("TidegateLatencyBurn", "latency-burn"),
+            Sli::Freshness => ("TidegateFreshnessBurn", "freshness-burn"),
         };
         // The windows tell the four alerts of one objective apart: the name is the same.
         let mut labels = self.labels();
@@ -170,6 +171,7 @@ impl ObjectiveRules<'_> {
         let bad = match self.slo.sli() {
             Sli::Availability => "failed".to_owned(),
             Sli::Latency(bound) => format!("took longer than {bound}"),
+            Sli::Freshness => "needed features that were too old".to_owned(),
         };
         let spends = match self.slo.window() {
             Window::Rolling { days } => {

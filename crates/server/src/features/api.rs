@@ -9,7 +9,7 @@ use http::HeaderMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use tidegate_features::{Embedded, EmbeddedError, FeatureRow};
+use tidegate_features::{Embedded, EmbeddedError, FeatureRow, exact_json};
 use tidegate_gateway::Permission::ManageFeatures;
 use tidegate_serving::{ErrorCode, InferError, MemoryReservation};
 use utoipa::{OpenApi, ToSchema};
@@ -176,7 +176,15 @@ impl Features {
         let mut memory = request_memory::begin(&self.memory);
         let max_bytes = self.server.max_body_bytes.min(MAX_BODY_BYTES);
         let body = body::read_at_most(max_bytes, headers, body, &self.server, &mut memory).await?;
-        Ok((body::parse(&body)?, memory))
+        let wanted = exact_json(&body).map_err(|problem| {
+            let message = format!("the body cannot be read: {problem}");
+            InferError::new(ErrorCode::MalformedJson, message)
+        })?;
+        let wanted = serde_json::from_value(wanted).map_err(|error| {
+            let message = format!("the body cannot be read: {error}");
+            InferError::new(ErrorCode::MalformedRequest, message)
+        })?;
+        Ok((wanted, memory))
     }
 
     fn embedded(&self) -> Result<&Embedded, InferError> {

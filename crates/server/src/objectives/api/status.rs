@@ -136,7 +136,7 @@ impl From<Status> for ObjectiveStatus {
             sli: slo.sli().name(),
             threshold_ms: match slo.sli() {
                 Sli::Latency(bound) => Some(bound.ms()),
-                Sli::Availability => None,
+                Sli::Availability | Sli::Freshness => None,
             },
             target: slo.target(),
             window: slo.window().to_string(),

@@ -39,6 +39,7 @@ fn finding(context: &CheckContext, objective: &Objective) -> Option<Finding> {
     let severity = severity(context, objective)?;
     let runbook = match objective.sli.as_str() {
         "latency" => "latency-burn",
+        "freshness" => "freshness-burn",
         _ => "availability-burn",
     };
     Some(
