@@ -139,14 +139,10 @@ impl Embedded {
         let mut change = begun.map_err(|error| self.error(&error))?;
         let mut outcome = PutOutcome::default();
         for (place, row) in rows.iter().enumerate() {
-            let wrong = |problem| EmbeddedError::Row {
-                row: place,
-                problem,
-            };
-            let (names, values) = row.key().map_err(wrong)?;
+            let (names, values) = row.key().map_err(in_row(place))?;
             let entity = encode_wide(&names, &values);
-            let event_ms = row.event_ms(now_ms).map_err(wrong)?;
-            for (feature, value) in row.values().map_err(wrong)? {
+            let event_ms = row.event_ms(now_ms).map_err(in_row(place))?;
+            for (feature, value) in row.values().map_err(in_row(place))? {
                 let put = sqlx::query(PUT).bind(&row.view).bind(&entity).bind(feature);
                 let put = put.bind(value::encode(&value)).bind(event_ms);
                 let done = put.execute(&mut *change).await;
@@ -259,9 +255,14 @@ impl Shared {
     }
 }
 
+/// A problem of a row, with its place.
+fn in_row(row: usize) -> impl Fn(String) -> EmbeddedError {
+    move |problem| EmbeddedError::Row { row, problem }
+}
+
 fn key_of(row: &FeatureRow) -> Result<Vec<u8>, EmbeddedError> {
     let key = row.key();
-    let (names, values) = key.map_err(|problem| EmbeddedError::Row { row: 0, problem })?;
+    let (names, values) = key.map_err(in_row(0))?;
     Ok(encode_wide(&names, &values))
 }
 

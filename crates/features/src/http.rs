@@ -57,15 +57,10 @@ impl HttpStore {
     ) -> Result<Self, FeaturesConfigError> {
         // Another part of the process may have set it: the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let base = config.url.reveal().trim_end_matches('/').to_owned();
-        let url = |path: &str| match Url::parse(&format!("{base}/{path}")) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
-            _ => Err(config.error("its url must be http://HOST:PORT or https://HOST:PORT")),
-        };
         Ok(Self {
             client: client(config).map_err(|problem| config.error(problem))?,
-            features: url("get-online-features")?,
-            health: url("health")?,
+            features: url(config, "get-online-features")?,
+            health: url(config, "health")?,
             token_file: config.token_file.clone(),
             max_value_bytes,
         })
@@ -186,6 +181,14 @@ impl HttpStore {
             Ok(_) | Err(StoreError::Refused(_)) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+}
+
+fn url(config: &StoreConfig, path: &str) -> Result<Url, FeaturesConfigError> {
+    let base = config.url.reveal().trim_end_matches('/');
+    match Url::parse(&format!("{base}/{path}")) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
+        _ => Err(config.error("its url must be http://HOST:PORT or https://HOST:PORT")),
     }
 }
 

@@ -167,16 +167,12 @@ fn event_ms(text: &str) -> Option<i64> {
 /// The first line that is no row.
 pub fn read_json_lines(lines: impl BufRead) -> impl Iterator<Item = Result<FeatureRow, RowsError>> {
     let numbered = (1..).zip(lines.lines());
-    numbered.filter_map(|(line, text)| {
-        let problem = |problem: String| RowsError { line, problem };
-        let text = match text {
-            Ok(text) => text,
-            Err(error) => return Some(Err(problem(error.to_string()))),
-        };
-        if text.trim().is_empty() {
-            return None;
-        }
-        Some(parse_row(&text).map_err(problem))
+    let rows =
+        numbered.filter(|(_, text)| !text.as_deref().is_ok_and(|text| text.trim().is_empty()));
+    rows.map(|(line, text)| {
+        let row = text.map_err(|error| error.to_string());
+        let row = row.and_then(|text| parse_row(&text));
+        row.map_err(|problem| RowsError { line, problem })
     })
 }
 

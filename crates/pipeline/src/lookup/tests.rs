@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-use tidegate_core::{DataType, Dim, PipelineSpec, Signature, TensorSpec};
+use tidegate_core::{DataType, Dim, Feature, FeatureValue, PipelineSpec, Signature, TensorSpec};
 
 use super::*;
 use crate::{BadRows, BundleFiles};

@@ -18,7 +18,7 @@ pub(crate) struct ObjectiveStatus {
     name: String,
     /// The model whose requests count, or `*` for all.
     endpoint: String,
-    /// availability or latency.
+    /// availability, latency or freshness.
     sli: &'static str,
     /// The threshold of latency in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
