@@ -14,5 +14,5 @@ mod shared;
 pub use config::{CacheConfig, CacheError, EndpointCacheConfig};
 pub use control::CacheControl;
 pub use key::{CacheKey, CacheKeyHasher, CacheKeys};
-pub use response_cache::{CacheOutcome, CachePolicy, CacheStats, Cached, ResponseCache};
+pub use response_cache::{CacheOutcome, CachePolicy, CacheStats, Cached, Refresh, ResponseCache};
 pub use shared::AnswerCodec;

@@ -69,7 +69,7 @@ pub use breaker::{
 };
 pub use cache::{
     AnswerCodec, CacheConfig, CacheControl, CacheError, CacheKey, CacheKeyHasher, CacheKeys,
-    CacheOutcome, CachePolicy, CacheStats, Cached, EndpointCacheConfig, ResponseCache,
+    CacheOutcome, CachePolicy, CacheStats, Cached, EndpointCacheConfig, Refresh, ResponseCache,
 };
 pub use client_certificate::ClientCertificate;
 pub use config::{AuthConfig, GrantConfig};

@@ -36,6 +36,11 @@ impl CacheControl {
         }
         control
     }
+
+    /// Whether an answer of this age is of no use.
+    pub(super) fn is_too_old(self, age: Duration) -> bool {
+        self.max_age.is_some_and(|max_age| age > max_age)
+    }
 }
 
 #[cfg(test)]

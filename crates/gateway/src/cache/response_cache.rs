@@ -50,6 +50,11 @@ impl CacheOutcome {
         Self::Bypass,
     ];
 
+    /// Whether it was computed for this request.
+    pub const fn is_computed(self) -> bool {
+        matches!(self, Self::Miss | Self::Bypass)
+    }
+
     /// Its name in headers and metrics.
     pub const fn name(self) -> &'static str {
         match self {
@@ -126,6 +131,25 @@ pub struct ResponseCache<V> {
     outcomes: [AtomicU64; CacheOutcome::ALL.len()],
     /// The keys whose stale answers are being computed again.
     refreshing: Mutex<HashSet<CacheKey>>,
+}
+
+/// A stale answer that is being computed again. Once it is dropped, another caller may.
+pub struct Refresh<V> {
+    cache: Arc<ResponseCache<V>>,
+    keys: CacheKeys,
+}
+
+impl<V: Clone + Send + Sync + 'static> Refresh<V> {
+    /// Keeps the new answer, which takes so many bytes.
+    pub async fn keep(self, policy: CachePolicy, answer: (V, usize)) {
+        self.cache.keep(self.keys, policy, answer).await;
+    }
+}
+
+impl<V> Drop for Refresh<V> {
+    fn drop(&mut self) {
+        self.cache.refreshing.lock().remove(&self.keys.own);
+    }
 }
 
 #[derive(Debug)]
@@ -254,20 +278,15 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
             let (value, _) = compute().await?;
             return Ok(self.counted(value, CacheOutcome::Bypass, Duration::ZERO));
         }
-        let mut is_unwanted = control.no_cache;
-        if !control.no_cache {
-            match self.kept(&key, policy, control).await {
-                Kept::Found(found) => return Ok(found),
-                Kept::TooOld => is_unwanted = true,
-                Kept::Nothing => {}
-            }
+        if control.no_cache {
+            return self.computed_anew(keys, policy, compute().await?).await;
         }
-        if is_unwanted {
-            let entry = self.entry(key, compute().await?, policy).await;
-            self.entries.insert(key, entry.clone()).await;
-            self.share(keys, policy, &entry);
-            return Ok(self.counted(entry.value.clone(), CacheOutcome::Bypass, Duration::ZERO));
+        match self.kept(&key, policy, control).await {
+            Kept::Found(found) => return Ok(found),
+            Kept::TooOld => return self.computed_anew(keys, policy, compute().await?).await,
+            Kept::Nothing => {}
         }
+        let asked = Instant::now();
         let is_leader = AtomicBool::new(false);
         let by = deadline.as_ref().map(|(deadline, _)| *deadline);
         let computed = self.entries.entry(key).or_try_insert_with(async {
@@ -295,6 +314,12 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
             Ok(entry) => {
                 let is_new = entry.is_fresh();
                 let entry = entry.into_value();
+                // Another request, which takes older answers, may have found this one in Redis. What was
+                // computed meanwhile is as new as an own answer would be.
+                if !is_new && entry.computed < asked && control.is_too_old(entry.computed.elapsed())
+                {
+                    return self.computed_anew(keys, policy, compute().await?).await;
+                }
                 let outcome = match is_new {
                     true if entry.is_from_shared => CacheOutcome::Shared,
                     true => CacheOutcome::Miss,
@@ -310,20 +335,28 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
         }
     }
 
-    /// Keeps an answer that was computed again.
-    pub async fn refresh(
+    /// Keeps an answer that was computed although there may be another.
+    async fn keep(
         &self,
-        keys: impl Into<CacheKeys>,
+        keys: CacheKeys,
         policy: CachePolicy,
-        answer: Option<(V, usize)>,
-    ) {
-        let keys = keys.into();
-        if let Some(answer) = answer {
-            let entry = self.entry(keys.own, answer, policy).await;
-            self.share(keys, policy, &entry);
-            self.entries.insert(keys.own, entry).await;
-        }
-        self.refreshing.lock().remove(&keys.own);
+        answer: (V, usize),
+    ) -> Arc<Entry<V>> {
+        let entry = self.entry(keys.own, answer, policy).await;
+        self.entries.insert(keys.own, entry.clone()).await;
+        self.share(keys, policy, &entry);
+        entry
+    }
+
+    /// An answer that was computed because the client wants none that was kept.
+    async fn computed_anew<E>(
+        &self,
+        keys: CacheKeys,
+        policy: CachePolicy,
+        answer: (V, usize),
+    ) -> Result<Cached<V>, E> {
+        let entry = self.keep(keys, policy, answer).await;
+        Ok(self.counted(entry.value.clone(), CacheOutcome::Bypass, Duration::ZERO))
     }
 
     /// The last answer of a key, if it is not older than `max_age`; for endpoints whose policy keeps
@@ -336,8 +369,13 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
     }
 
     /// Whether the caller shall compute a stale answer again: one at a time does.
-    pub fn begin_refresh(&self, key: CacheKey) -> bool {
-        self.refreshing.lock().insert(key)
+    pub fn begin_refresh(self: &Arc<Self>, keys: impl Into<CacheKeys>) -> Option<Refresh<V>> {
+        let keys = keys.into();
+        let is_first = self.refreshing.lock().insert(keys.own);
+        is_first.then(|| Refresh {
+            cache: self.clone(),
+            keys,
+        })
     }
 
     /// Forgets every answer.
@@ -366,7 +404,7 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
             return Kept::Nothing;
         };
         let age = entry.computed.elapsed();
-        if control.max_age.is_some_and(|max_age| age > max_age) {
+        if control.is_too_old(age) {
             return Kept::TooOld;
         }
         let outcome = match age < policy.ttl {

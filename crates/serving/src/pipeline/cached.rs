@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tidegate_core::Tensor;
 use tidegate_gateway::{
-    CacheControl, CacheKeyHasher, CacheKeys, CacheOutcome, CachePolicy, ResponseCache,
+    CacheControl, CacheKeyHasher, CacheKeys, CacheOutcome, CachePolicy, Refresh, ResponseCache,
 };
 
 use super::execute::{Executed, execute};
@@ -54,8 +54,10 @@ impl CacheableRequest<'_> {
         let computing = Duration::from_nanos(computing_ns.load(Ordering::Relaxed));
         let took = began.elapsed().saturating_sub(computing);
         self.count(cached.outcome, took);
-        if cached.outcome == CacheOutcome::Stale && cache.begin_refresh(keys.own) {
-            self.refresh(cache.clone(), keys);
+        if cached.outcome == CacheOutcome::Stale
+            && let Some(refresh) = cache.begin_refresh(keys)
+        {
+            self.refresh(refresh);
         }
         let status = CacheStatus {
             outcome: cached.outcome,
@@ -90,7 +92,7 @@ impl CacheableRequest<'_> {
         }
     }
 
-    fn refresh(self, cache: Arc<AnswerCache>, keys: CacheKeys) {
+    fn refresh(self, refresh: Refresh<Arc<Executed>>) {
         let (version, wanted, policy) = (self.version.clone(), self.wanted.to_vec(), self.policy);
         let work = Work {
             // Nobody waits for it.
@@ -99,7 +101,10 @@ impl CacheableRequest<'_> {
         };
         tokio::spawn(async move {
             let computed = compute(&version, work, &wanted, None, None).await;
-            cache.refresh(keys, policy, computed.ok()).await;
+            // Dropped, it lets the next request try again.
+            if let Ok(computed) = computed {
+                refresh.keep(policy, computed).await;
+            }
         });
     }
 

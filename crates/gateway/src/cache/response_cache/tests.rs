@@ -66,18 +66,57 @@ async fn an_answer_is_kept_until_it_is_no_longer_fresh() {
 
 #[tokio::test]
 async fn a_stale_answer_is_given_and_computed_again_by_one() {
-    let cache = cache();
+    let cache = Arc::new(cache());
     let stale = policy(Duration::ZERO, HOUR);
     assert_eq!(ask(&cache, stale, PLAIN, 1).await, (1, CacheOutcome::Miss));
     assert_eq!(ask(&cache, stale, PLAIN, 2).await, (1, CacheOutcome::Stale));
-    assert!(cache.begin_refresh(key(1)));
-    assert!(!cache.begin_refresh(key(1)), "one does");
-    cache.refresh(key(1), stale, Some((5, 4))).await;
+    let refresh = cache.begin_refresh(key(1)).unwrap();
+    assert!(cache.begin_refresh(key(1)).is_none(), "one does");
+    refresh.keep(stale, (5, 4)).await;
     assert_eq!(ask(&cache, stale, PLAIN, 6).await, (5, CacheOutcome::Stale));
     assert!(
-        cache.begin_refresh(key(1)),
+        cache.begin_refresh(key(1)).is_some(),
         "a refresh that ended is not in the way"
     );
+}
+
+#[tokio::test]
+async fn an_answer_that_was_computed_meanwhile_is_new_enough_for_all_who_waited() {
+    let cache = cache();
+    let kept = policy(HOUR, Duration::ZERO);
+    let new = CacheControl {
+        max_age: Some(Duration::ZERO),
+        ..PLAIN
+    };
+    let begun = Barrier::new(2);
+    let compute = || async {
+        begun.wait().await;
+        Ok::<_, String>((1, 4))
+    };
+    let leader = cache.answer(key(1), kept, PLAIN, None, compute);
+    let waiter = async {
+        let mut waiter = std::pin::pin!(ask(&cache, kept, new, 2));
+        // It waits for the leader before that ends.
+        assert!(futures_util::poll!(waiter.as_mut()).is_pending());
+        begun.wait().await;
+        waiter.await
+    };
+    let (leader, waiter) = tokio::join!(leader, waiter);
+    assert_eq!(leader.unwrap().value, 1);
+    assert_eq!(waiter, (1, CacheOutcome::Coalesced));
+}
+
+#[tokio::test]
+async fn a_refresh_that_panics_or_fails_is_tried_again() {
+    let cache = Arc::new(cache());
+    let refresh = cache.begin_refresh(key(1)).unwrap();
+    let computing = tokio::spawn(async move {
+        let _refresh = refresh;
+        panic!("the model panics");
+    });
+    assert!(computing.await.unwrap_err().is_panic());
+    drop(cache.begin_refresh(key(1)).expect("nobody computes it"));
+    assert!(cache.begin_refresh(key(1)).is_some());
 }
 
 #[tokio::test]

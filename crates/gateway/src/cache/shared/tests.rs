@@ -134,6 +134,25 @@ async fn equal_requests_ask_redis_once() {
 }
 
 #[tokio::test]
+async fn a_request_that_waits_for_an_older_answer_than_it_takes_computes_its_own() {
+    let server = TestRedis::start(&[]);
+    let (one, two) = (cache(&server).await, cache(&server).await);
+    compute_and_share(&one, keys("v1", 1), 7).await;
+    let kept = Instant::now();
+    until(|| kept.elapsed() > Duration::from_millis(5)).await;
+    let fresh = CacheControl {
+        max_age: Some(Duration::from_millis(1)),
+        ..PLAIN
+    };
+    let leader = ask(&two, keys("v1", 9), PLAIN, 8);
+    let (leader, waiter) = tokio::join!(leader, ask(&two, keys("v1", 9), fresh, 9));
+    assert_eq!(leader, (7, CacheOutcome::Shared));
+    assert_eq!(waiter, (9, CacheOutcome::Bypass));
+    let hit = ask(&two, keys("v1", 9), PLAIN, 10).await;
+    assert_eq!(hit, (9, CacheOutcome::Hit), "the new answer is kept");
+}
+
+#[tokio::test]
 async fn errors_are_not_shared() {
     let server = TestRedis::start(&[]);
     let (one, two) = (cache(&server).await, cache(&server).await);
