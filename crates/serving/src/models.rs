@@ -398,7 +398,7 @@ impl Models {
             snapshot.insert(model.name.clone(), model.clone());
             snapshot
         });
-        self.breakers().show(&model.name, Some(&model));
+        self.show_breakers(&model.name);
         before.get(&model.name).cloned()
     }
 
@@ -409,8 +409,13 @@ impl Models {
             snapshot.remove(name);
             snapshot
         });
-        self.breakers().show(name, None);
+        self.show_breakers(name);
         before.get(name).cloned()
+    }
+
+    fn show_breakers(&self, name: &str) {
+        self.breakers()
+            .show(name, || self.loaded.load().get(name).cloned());
     }
 
     /// Whether a model of this name was found in a folder.

@@ -95,9 +95,10 @@ impl Breakers {
         })
     }
 
-    /// Shows the breakers of these versions of a model, which requests can reach from now on, and no
-    /// others of it. Counters stay: they never fall.
-    pub(crate) fn show(&self, model: &str, published: Option<&Model>) {
+    /// Shows the breakers of the versions of a model that requests can reach, and no others of it, after
+    /// these have changed. `published` reads the model: of two changes at once, the one that is shown last
+    /// sees both. Counters stay: they never fall.
+    pub(crate) fn show(&self, model: &str, published: impl FnOnce() -> Option<Arc<Model>>) {
         if self
             .policies
             .get()
@@ -105,13 +106,19 @@ impl Breakers {
         {
             return;
         }
-        let versions = published.into_iter().flat_map(Model::versions);
+        let mut shown = self.shown.lock();
+        let published = published();
+        let versions = published.iter().flat_map(|model| model.versions());
         let breakers = versions.filter_map(|version| version.breaker());
-        self.show_breakers(model, breakers);
+        self.show_breakers(&mut shown, model, breakers);
     }
 
-    fn show_breakers<'a>(&self, model: &str, breakers: impl Iterator<Item = &'a VersionBreaker>) {
-        let mut shown = self.shown.lock();
+    fn show_breakers<'a>(
+        &self,
+        shown: &mut HashMap<String, HashMap<String, u64>>,
+        model: &str,
+        breakers: impl Iterator<Item = &'a VersionBreaker>,
+    ) {
         let before = shown.remove(model).unwrap_or_default();
         let mut now = HashMap::new();
         for breaker in breakers {
@@ -352,16 +359,21 @@ mod tests {
         series.collect()
     }
 
+    fn show(breakers: &Breakers, versions: &[&VersionBreaker]) {
+        let mut shown = breakers.shown.lock();
+        breakers.show_breakers(&mut shown, "fraud", versions.iter().copied());
+    }
+
     #[test]
     fn only_versions_that_requests_can_reach_have_a_gauge() {
         let breakers = breakers();
         let [old, two] = ["1", "2"].map(|version| breakers.for_version("fraud", version).unwrap());
         assert!(gauges(&breakers).is_empty(), "they are only loaded");
-        breakers.show_breakers("fraud", [&old, &two].into_iter());
+        show(&breakers, &[&old, &two]);
         let late = old.pass().unwrap();
         fail(&old, ErrorCode::ExecutionFailed, None);
         let new = breakers.for_version("fraud", "1").unwrap();
-        breakers.show_breakers("fraud", [&new].into_iter());
+        show(&breakers, &[&new]);
         assert_eq!(gauges(&breakers), [("1".to_owned(), 0)]);
         // It opens the breaker of the load before.
         late.end::<()>(
@@ -370,10 +382,21 @@ mod tests {
         );
         assert!(old.pass().is_err());
         assert_eq!(gauges(&breakers), [("1".to_owned(), 0)]);
-        breakers.show("fraud", None);
+        breakers.show("fraud", || None);
         fail(&new, ErrorCode::ExecutionFailed, None);
         fail(&new, ErrorCode::ExecutionFailed, None);
         assert!(gauges(&breakers).is_empty());
+    }
+
+    #[test]
+    fn no_other_change_is_shown_between_reading_the_versions_and_showing_them() {
+        let breakers = breakers();
+        let mut was_locked = false;
+        breakers.show("fraud", || {
+            was_locked = breakers.shown.is_locked();
+            None
+        });
+        assert!(was_locked);
     }
 
     #[test]
