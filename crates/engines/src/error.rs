@@ -72,6 +72,8 @@ pub enum RunError {
         failure: UpstreamFailure,
         /// What was wrong, and with which server.
         message: String,
+        /// Whether a server has run the request, or may have.
+        has_run: bool,
     },
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use tidegate_engines::UpstreamFailure;
+
 use crate::address::{Address, Usability};
 use crate::failure::CallFailure;
 
@@ -82,11 +84,13 @@ fn two_of(candidates: &[usize]) -> Option<(usize, usize)> {
 
 fn different(addresses: &[Address]) -> CallFailure {
     let difference = addresses.iter().find_map(Address::difference);
-    CallFailure::invalid(format!(
+    let problem = format!(
         "the upstream servers have another signature than the loaded version: {}; load the model \
          again",
         difference.unwrap_or_default()
-    ))
+    );
+    // None of them was asked.
+    CallFailure::new(UpstreamFailure::Invalid, problem)
 }
 
 #[cfg(test)]

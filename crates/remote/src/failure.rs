@@ -13,6 +13,8 @@ pub(crate) struct CallFailure {
     pub(crate) message: String,
     /// Whether another attempt is harmless: no byte of an answer has arrived.
     pub(crate) may_retry: bool,
+    /// Whether a server has run the request, or may have: it got the request and did not refuse it.
+    pub(crate) has_run: bool,
 }
 
 impl CallFailure {
@@ -21,6 +23,7 @@ impl CallFailure {
             kind,
             message: message.into(),
             may_retry: false,
+            has_run: false,
         }
     }
 
@@ -32,8 +35,9 @@ impl CallFailure {
         }
     }
 
+    /// The answer of a server that got the request is none.
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
-        Self::new(UpstreamFailure::Invalid, message)
+        Self::new(UpstreamFailure::Invalid, message).after_run()
     }
 
     pub(crate) fn rejected(message: impl Into<String>) -> Self {
@@ -42,6 +46,22 @@ impl CallFailure {
 
     pub(crate) fn timed_out(message: impl Into<String>) -> Self {
         Self::new(UpstreamFailure::TimedOut, message)
+    }
+
+    /// The same, where a server has run the request, or may have.
+    pub(crate) fn after_run(self) -> Self {
+        Self {
+            has_run: true,
+            ..self
+        }
+    }
+
+    /// The same, as that of a request of which an attempt had failed before.
+    pub(crate) fn after(self, earlier: &Self) -> Self {
+        Self {
+            has_run: self.has_run || earlier.has_run,
+            ..self
+        }
     }
 
     /// The name of its kind in metrics.
@@ -68,6 +88,7 @@ impl From<CallFailure> for RunError {
         Self::Upstream {
             failure: failure.kind,
             message: failure.message,
+            has_run: failure.has_run,
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct InferError {
     pub message: Cow<'static, str>,
     /// The limit that refused the request, if one did.
     pub limited: Option<Box<Limited>>,
+    /// Whether a model has run for the request, or may have.
+    pub(crate) has_run: bool,
 }
 
 impl InferError {
@@ -35,6 +37,15 @@ impl InferError {
             code,
             message: message.into(),
             limited: None,
+            has_run: false,
+        }
+    }
+
+    /// The same, of a request that a model has run for, or may have.
+    pub(crate) fn after_run(self) -> Self {
+        Self {
+            has_run: true,
+            ..self
         }
     }
 
@@ -218,9 +229,9 @@ error_codes! {
 }
 
 impl ErrorCode {
-    /// Whether the server refused the request before it was run, for a reason of its own: it counts
-    /// against no limit. A run that fails, or ends after the deadline, counts.
-    pub const fn is_refused_unrun(self) -> bool {
+    /// Whether a request that nothing has run for counts against no limit: the server could not do the
+    /// work. What has run counts, whatever comes of it.
+    pub const fn is_given_back(self) -> bool {
         matches!(
             self,
             Self::QueueFull
@@ -230,6 +241,7 @@ impl ErrorCode {
                 | Self::FeaturesInvalid
                 | Self::FeaturesUnavailable
                 | Self::FeaturesStale
+                | Self::UpstreamUnavailable
                 | Self::ShuttingDown
                 | Self::AuthUnavailable
         )
@@ -354,12 +366,17 @@ impl From<UnknownDataType> for InferError {
 
 impl From<RunError> for InferError {
     fn from(error: RunError) -> Self {
-        let code = match &error {
-            RunError::Input { .. } => ErrorCode::DatatypeMismatch,
-            RunError::Engine(_) => ErrorCode::ExecutionFailed,
-            RunError::Upstream { failure, .. } => upstream_code(*failure),
+        let (code, has_run) = match &error {
+            RunError::Input { .. } => (ErrorCode::DatatypeMismatch, true),
+            RunError::Engine(_) => (ErrorCode::ExecutionFailed, true),
+            RunError::Upstream {
+                failure, has_run, ..
+            } => (upstream_code(*failure), *has_run),
         };
-        Self::new(code, error.to_string())
+        Self {
+            has_run,
+            ..Self::new(code, error.to_string())
+        }
     }
 }
 

@@ -55,8 +55,8 @@ impl Serving {
             Ok(_) => record.answered(),
             Err(error) => {
                 record.failed(error.code, || exchange.take_trace());
-                // What the server could not do uses up no limit.
-                if let Some(mut authorized) = authorized.filter(|_| error.code.is_refused_unrun()) {
+                // What the server could not do uses up no limit. What has run is settled.
+                if let Some(mut authorized) = authorized.filter(|_| error.code.is_given_back()) {
                     authorized.refund();
                 }
             }

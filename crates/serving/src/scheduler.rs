@@ -168,7 +168,10 @@ impl Scheduler {
                     time.as_secs_f64() * 1e3,
                     run_time.as_secs_f64() * 1e3,
                 );
-                InferError::new(ErrorCode::DeadlineTooShort, message)
+                InferError {
+                    has_run: error.has_run,
+                    ..InferError::new(ErrorCode::DeadlineTooShort, message)
+                }
             }
             _ => error,
         }
@@ -183,15 +186,24 @@ impl Scheduler {
     pub async fn submit(&self, work: Work) -> Result<Completed, InferError> {
         match self.limits.batch_rows() {
             Some(max_rows) if work.rows > max_rows.get() && !work.runs_alone => {
-                let parts = self.submit_parts(&work, max_rows.get()).await;
+                // Boxed: other requests need not carry the place for it.
+                let parts = Box::pin(self.submit_parts(&work, max_rows.get())).await;
                 if self.limits.contract.holds() {
                     return parts;
                 }
                 // Meanwhile rows turned out to depend on each other, so parts make no answer.
-                self.accept(work)?.outcome().await
+                let whole = self.run_whole(work).await;
+                match parts.map_or_else(|error| error.has_run, |_| true) {
+                    true => whole.map_err(InferError::after_run),
+                    false => whole,
+                }
             }
-            _ => self.accept(work)?.outcome().await,
+            _ => self.run_whole(work).await,
         }
+    }
+
+    async fn run_whole(&self, work: Work) -> Result<Completed, InferError> {
+        self.accept(work)?.outcome().await
     }
 
     /// Runs a request that is larger than the largest batch in parts: inline one after the other
@@ -199,23 +211,64 @@ impl Scheduler {
     async fn submit_parts(&self, work: &Work, max_rows: usize) -> Result<Completed, InferError> {
         let parts = self.admission.check_parts(work, max_rows)?;
         let mut completed = CompletedParts::default();
-        if self.inline.takes_all(parts, max_rows * work.row_bytes()) {
-            for part in work.split(max_rows) {
-                completed.push(self.accept(part)?.outcome().await?)?;
+        let mut waiting = VecDeque::new();
+        let ran = if self.inline.takes_all(parts, max_rows * work.row_bytes()) {
+            self.run_inline(work, max_rows, &mut completed).await
+        } else {
+            self.run_queued(work, max_rows, &mut completed, &mut waiting)
+                .await
+        };
+        match ran {
+            Ok(()) => completed.join().map_err(InferError::after_run),
+            // One part may find no place after others have run.
+            Err(error) => {
+                let mut waiting = waiting.into_iter();
+                match !completed.is_empty() || waiting.any(|part| part.handle.give_up()) {
+                    true => Err(error.after_run()),
+                    false => Err(error),
+                }
             }
-            return completed.join();
         }
+    }
+
+    async fn run_inline(
+        &self,
+        work: &Work,
+        max_rows: usize,
+        completed: &mut CompletedParts,
+    ) -> Result<(), InferError> {
+        for number in 0..work.rows.div_ceil(max_rows) {
+            let part = match self.run_whole(work.part(number, max_rows)).await {
+                // There is no place on its thread, or it had to give way to another tenant.
+                Err(error) if error.code == ErrorCode::QueueFull => {
+                    let work = work.part(number, max_rows);
+                    let handle = self.enqueue(work.share())?;
+                    self.outcome(WaitingPart { work, handle }).await?
+                }
+                outcome => outcome?,
+            };
+            completed.push(part)?;
+        }
+        Ok(())
+    }
+
+    async fn run_queued<'a>(
+        &'a self,
+        work: &Work,
+        max_rows: usize,
+        completed: &mut CompletedParts,
+        waiting: &mut VecDeque<WaitingPart<'a>>,
+    ) -> Result<(), InferError> {
         let most_waiting = MOST_WAITING_PARTS.min(self.limits.max_queue_requests);
-        let mut waiting: VecDeque<WaitingPart<'_>> = VecDeque::new();
         for work in work.split(max_rows) {
             if waiting.len() >= most_waiting {
-                completed.push(self.next(&mut waiting).await?)?;
+                completed.push(self.next(waiting).await?)?;
             }
             let handle = loop {
                 match self.enqueue(work.share()) {
                     // Others took the place that one of its own parts had. It gets one of its own.
                     Err(error) if error.code == ErrorCode::QueueFull && !waiting.is_empty() => {
-                        completed.push(self.next(&mut waiting).await?)?;
+                        completed.push(self.next(waiting).await?)?;
                     }
                     other => break other?,
                 }
@@ -223,18 +276,24 @@ impl Scheduler {
             waiting.push_back(WaitingPart { work, handle });
         }
         while !waiting.is_empty() {
-            completed.push(self.next(&mut waiting).await?)?;
+            completed.push(self.next(waiting).await?)?;
         }
-        completed.join()
+        Ok(())
     }
 
-    /// The outcome of the part that has waited longest. If it had to give way to another tenant, it
-    /// waits again where there is a place for it now: what ran of the request before is not lost.
+    /// The outcome of the part that has waited longest.
     async fn next<'a>(
         &'a self,
         waiting: &mut VecDeque<WaitingPart<'a>>,
     ) -> Result<Completed, InferError> {
-        let WaitingPart { work, mut handle } = waiting.pop_front().expect("a part waits");
+        let part = waiting.pop_front().expect("a part waits");
+        self.outcome(part).await
+    }
+
+    /// The outcome of a part in the queue. If it had to give way to another tenant, it waits again
+    /// where there is a place for it now: what ran of the request before is not lost.
+    async fn outcome<'a>(&'a self, part: WaitingPart<'a>) -> Result<Completed, InferError> {
+        let WaitingPart { work, mut handle } = part;
         loop {
             match handle.outcome().await {
                 Err(error) if error.code == ErrorCode::QueueFull => {

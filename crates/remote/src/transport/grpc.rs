@@ -19,7 +19,7 @@ use tidegate_protocol::inference::{
 use tidegate_protocol::{BoundedCodec, CODE_KEY};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint as ChannelEndpoint};
-use tonic::{Code, Request, Status};
+use tonic::{Code, ConnectError, Request, Status};
 
 use super::Credentials;
 use super::metadata::{self, TensorMetadata};
@@ -82,7 +82,7 @@ impl GrpcTransport {
             Ok(None) => Err(CallFailure::invalid("ended without an answer")),
             Err(status) if status.source().is_some() => Err(CallFailure {
                 may_retry: false,
-                ..refused(&status)
+                ..refused(&status).after_run()
             }),
             Err(status) => Err(refused(&status)),
         }
@@ -208,7 +208,7 @@ fn refused(status: &Status) -> CallFailure {
         Code::Unavailable => CallFailure::unavailable(format!("is not ready: {reason}")),
         Code::NotFound => CallFailure::unavailable(format!("does not have the model: {reason}")),
         Code::DeadlineExceeded | Code::Cancelled => {
-            CallFailure::timed_out(format!("was too late: {reason}"))
+            CallFailure::timed_out(format!("was too late: {reason}")).after_run()
         }
         Code::InvalidArgument | Code::FailedPrecondition => {
             CallFailure::rejected(format!("refuses the request: {reason}"))
@@ -227,7 +227,8 @@ fn refused(status: &Status) -> CallFailure {
         _ => CallFailure::new(
             UpstreamFailure::Failed,
             format!("failed ({code:?}): {reason}"),
-        ),
+        )
+        .after_run(),
     }
 }
 
@@ -235,7 +236,9 @@ fn refused(status: &Status) -> CallFailure {
 fn transport_failure(error: &(dyn Error + 'static)) -> CallFailure {
     let text = causes(error);
     let mut cause = Some(error);
+    let mut is_connected = true;
     while let Some(error) = cause {
+        is_connected &= !error.is::<ConnectError>();
         let h2 = error.downcast_ref::<h2::Error>();
         // An error that this side found in what the server sent.
         if h2.is_some_and(|error| error.is_library() && error.reason().is_some()) {
@@ -243,5 +246,23 @@ fn transport_failure(error: &(dyn Error + 'static)) -> CallFailure {
         }
         cause = error.source();
     }
-    CallFailure::unavailable(format!("cannot be reached: {text}"))
+    let failure = CallFailure::unavailable(format!("cannot be reached: {text}"));
+    match is_connected {
+        true => failure.after_run(),
+        false => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_could_not_be_connected_to_has_run_nothing() {
+        let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert!(!transport_failure(&ConnectError(refused().into())).has_run);
+        assert!(transport_failure(&refused()).has_run);
+    }
 }

@@ -241,7 +241,7 @@ fn not_sent(error: reqwest::Error) -> CallFailure {
     if error.is_builder() {
         return CallFailure::rejected(format!("cannot be asked: {}", causes(&error)));
     }
-    CallFailure::unavailable(format!("closed the connection: {}", causes(&error)))
+    CallFailure::unavailable(format!("closed the connection: {}", causes(&error))).after_run()
 }
 
 fn is_garbage(error: &reqwest::Error) -> bool {
@@ -261,7 +261,7 @@ fn refused(status: StatusCode, reason: &str) -> CallFailure {
     match code {
         503 => CallFailure::unavailable(format!("is not ready (503): {reason}")),
         404 => CallFailure::unavailable(format!("does not have the model (404): {reason}")),
-        408 | 504 => CallFailure::timed_out(format!("was too late ({code}): {reason}")),
+        408 | 504 => CallFailure::timed_out(format!("was too late ({code}): {reason}")).after_run(),
         429 => CallFailure::new(
             UpstreamFailure::Overloaded,
             format!("has too many requests (429): {reason}"),
@@ -274,7 +274,8 @@ fn refused(status: StatusCode, reason: &str) -> CallFailure {
         500..=599 => CallFailure::new(
             UpstreamFailure::Failed,
             format!("failed ({code}): {reason}"),
-        ),
+        )
+        .after_run(),
         _ => CallFailure::invalid(format!("answered with the status {code}")),
     }
 }
@@ -333,7 +334,7 @@ fn broken_off(error: reqwest::Error) -> CallFailure {
     CallFailure {
         // What has arrived could have been acted on.
         may_retry: false,
-        ..CallFailure::unavailable(format!("broke its answer off: {}", causes(&error)))
+        ..CallFailure::unavailable(format!("broke its answer off: {}", causes(&error))).after_run()
     }
 }
 

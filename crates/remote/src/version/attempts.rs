@@ -22,11 +22,14 @@ impl RemoteVersion {
         self.budget.lock().count_request(Instant::now());
         let mut tried = Vec::new();
         let mut retries = 0;
+        let mut has_run = false;
         loop {
             let failure = match self.attempt_or_hedge(call, &mut tried).await {
                 Ok(outputs) => return Ok(outputs),
                 Err(failure) => failure,
             };
+            has_run |= failure.has_run;
+            let failure = CallFailure { has_run, ..failure };
             let is_last = retries == self.config.max_retries;
             if is_last || !failure.may_retry || !self.may_try_again(Further::Retry) {
                 return Err(failure);
@@ -69,8 +72,8 @@ impl RemoteVersion {
         // The first answer counts; the other attempt is given up by being dropped.
         match select(one, two).await {
             Either::Left((Ok(outputs), _)) | Either::Right((Ok(outputs), _)) => Ok(outputs),
-            Either::Left((Err(_), other)) => other.await,
-            Either::Right((Err(_), other)) => other.await,
+            Either::Left((Err(one), other)) => other.await.map_err(|two| two.after(&one)),
+            Either::Right((Err(two), other)) => other.await.map_err(|one| one.after(&two)),
         }
     }
 
@@ -81,7 +84,8 @@ impl RemoteVersion {
         let attempt = address.begin(&self.reporter);
         let answered = tokio::time::timeout_at(call.deadline.into(), address.transport.infer(call));
         let outcome = match answered.await {
-            Err(_) => Err(CallFailure::timed_out("did not answer in time")),
+            // Whether the server has got the request is not known.
+            Err(_) => Err(CallFailure::timed_out("did not answer in time").after_run()),
             Ok(Err(failure)) => Err(failure),
             Ok(Ok(answer)) => answer.check(call, self.config.version.as_deref()),
         };

@@ -6,9 +6,9 @@ use tidegate_core::Signature;
 use tidegate_gateway::{Authorized, CacheControl};
 
 use super::answer_memory;
-use super::cached::CacheableRequest;
+use super::cached::{CacheStatus, CacheableRequest};
 use super::exchange::{Exchange, Received};
-use super::execute::execute;
+use super::execute::{Executed, execute};
 use super::fallback::ChainRun;
 use super::record::RequestRecord;
 use super::resolver::Routed;
@@ -85,7 +85,8 @@ impl Serving {
         let (executed, cache) = match policy {
             // schedule, execute, postprocess
             None => {
-                let executed = execute(&version, work, &outputs, allowed, record.trace()).await?;
+                let executed = execute(&version, work, &outputs, allowed, record.trace()).await;
+                let executed = settle_if_run(authorized, executed)?;
                 record.executed(rows, executed.timing);
                 (executed, None)
             }
@@ -101,7 +102,8 @@ impl Serving {
                     control: CacheControl::of(exchange.credentials().headers()),
                 };
                 // Boxed: requests that are not cached need not carry the place for it.
-                let (executed, status) = Box::pin(request.answer(cache)).await?;
+                let answered = Box::pin(request.answer(cache)).await;
+                let (executed, status) = settle_if_computed(authorized, answered)?;
                 record.executed(rows, executed.timing);
                 (executed, Some(status))
             }
@@ -117,6 +119,31 @@ impl Serving {
             cache,
             fallback: None,
         })
+    }
+}
+
+/// Lets a request count in its limits once something has run for it, whatever comes of it then.
+fn settle_if_run<T>(
+    authorized: &mut Authorized<Target>,
+    outcome: Result<T, InferError>,
+) -> Result<T, InferError> {
+    if outcome
+        .as_ref()
+        .map_or_else(|error| error.has_run, |_| true)
+    {
+        authorized.settle();
+    }
+    outcome
+}
+
+/// The same, where an answer may be one that was kept.
+fn settle_if_computed(
+    authorized: &mut Authorized<Target>,
+    outcome: Result<(Executed, CacheStatus), InferError>,
+) -> Result<(Executed, CacheStatus), InferError> {
+    match &outcome {
+        Ok((_, status)) if !status.outcome.is_computed() => outcome,
+        _ => settle_if_run(authorized, outcome),
     }
 }
 

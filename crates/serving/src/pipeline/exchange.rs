@@ -36,8 +36,8 @@ pub trait Exchange {
 
     /// Decodes inputs that say what they are only beside the version: KServe v1's instances have
     /// neither names nor types, and records go through the version's own pipeline. Called for each
-    /// choice of an endpoint with fallbacks; a choice that is no version has the `signature` alone. What
-    /// is decoded for this version stays as it is.
+    /// choice of an endpoint with fallbacks; for one that is no version, with the version that it answers
+    /// for, which is `None` if it is not loaded. What is decoded for this version stays as it is.
     ///
     /// # Errors
     /// What does not fit the signature.

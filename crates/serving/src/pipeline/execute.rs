@@ -19,9 +19,9 @@ pub struct Executed {
 impl Executed {
     /// The same as an answer: a run that was made for another request takes no time of this one.
     pub(super) fn answering(self, outcome: CacheOutcome) -> Self {
-        match outcome {
-            CacheOutcome::Miss | CacheOutcome::Bypass => self,
-            _ => Self {
+        match outcome.is_computed() {
+            true => self,
+            false => Self {
                 timing: Timing::default(),
                 ..self
             },
@@ -53,9 +53,10 @@ pub(super) async fn execute(
         (Some(remote), None) => remote.run(work, trace).await,
     };
     let completed = submitted.map_err(|error| scheduler.explain_deadline(error, allowed))?;
+    let outputs = postprocess(version, completed.outputs, wanted);
     Ok(Executed {
         timing: completed.timing,
-        outputs: postprocess(version, completed.outputs, wanted)?,
+        outputs: outputs.map_err(InferError::after_run)?,
     })
 }
 

@@ -129,7 +129,6 @@ impl Serving {
             Err(error) if error.code.lets_fall_back() => error,
             outcome => return outcome,
         };
-        settle_if_run(authorized, &first);
         for (name, choice) in &chain.choices {
             received.memory.shrink_to(run.request_bytes);
             let deadline = received.request.deadline;
@@ -171,7 +170,6 @@ impl Serving {
                     if error.code.lets_fall_back() || error.code == ErrorCode::DeadlineTooShort =>
                 {
                     let endpoint = chain.endpoint.as_str();
-                    settle_if_run(authorized, &error);
                     debug!(endpoint, fallback = &**name, %error, "a fallback cannot answer");
                     fallbacks.count_failure(endpoint, name, error.code.name());
                 }
@@ -260,7 +258,10 @@ impl Serving {
         constant: &Constant,
     ) -> Result<InferResponse, InferError> {
         let signature = run.signature()?;
-        exchange.decode_inputs(received, &signature, None).await?;
+        // Another version may have decoded the request by its own pipeline meanwhile: the constant stands
+        // for an answer of the first.
+        let first = run.first.as_ref();
+        exchange.decode_inputs(received, &signature, first).await?;
         run.request_bytes = received.memory.bytes();
         let inputs = signature.bind(received.request.inputs.clone())?;
         let mut rows = signature.inputs.iter().zip(&inputs);
@@ -311,14 +312,6 @@ impl Serving {
             cache: None,
             fallback: None,
         })
-    }
-}
-
-/// Lets a request count in its limits once a choice has run it. The error at the end is that of the first
-/// choice, which may have refused it unrun.
-fn settle_if_run(authorized: &mut Authorized<Target>, error: &InferError) {
-    if !error.code.is_refused_unrun() {
-        authorized.settle();
     }
 }
 

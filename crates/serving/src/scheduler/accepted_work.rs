@@ -85,6 +85,11 @@ impl Response {
         };
         Some(received.unwrap_or_else(|_| Err(dropped_by_scheduler())))
     }
+
+    /// The outcome, if it is there.
+    pub(super) fn received_already(&mut self) -> Option<Outcome> {
+        self.outcome.try_recv().ok()
+    }
 }
 
 fn dropped_by_scheduler() -> InferError {

@@ -108,7 +108,8 @@ impl Admission {
         let admitted = if queue.len() < self.limits.max_queue_requests {
             Admitted::ToFreePlace
         } else {
-            let gives_way = queue.gives_way_to(work.level, &work.share);
+            let places = self.limits.max_queue_requests;
+            let gives_way = queue.gives_way_to(work.level, &work.share, places);
             Admitted::InPlaceOf(gives_way.ok_or_else(|| self.queue_full())?)
         };
         if let Some(deadline) = work.deadline {

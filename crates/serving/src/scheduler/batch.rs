@@ -156,9 +156,9 @@ impl Batch {
         state
     }
 
-    /// Answers every request with the same error.
+    /// Answers every request with the same error of a run.
     fn fail(self, error: RunError) {
-        let error = InferError::from(error);
+        let error = InferError::from(error).after_run();
         for request in self.requests {
             request.respond(Err(error.clone()));
         }

@@ -17,8 +17,8 @@ pub(super) struct WaitingByTenant<'a>(HashMap<&'a Option<Arc<str>>, Waiting>);
 struct Waiting {
     requests: usize,
     weight: u32,
-    /// Whether one of them is no more urgent than the newcomer, and so may leave.
-    may_leave: bool,
+    /// Whether one of them is no more urgent than the newcomer.
+    has_less_urgent: bool,
 }
 
 impl Waiting {
@@ -27,33 +27,49 @@ impl Waiting {
         let own = self.requests as u128 * u128::from(other.weight);
         own < other.requests as u128 * u128::from(self.weight)
     }
+
+    /// Whether it has more than its share of so many places, by the weights of all tenants.
+    fn is_above_share(self, places: usize, weights: u64) -> bool {
+        let share = places as u128 * u128::from(self.weight);
+        self.requests as u128 * u128::from(weights) > share
+    }
 }
 
 impl<'a> WaitingByTenant<'a> {
-    /// Adds requests of a tenant. `may_leave` if they are no more urgent than the newcomer: all of them
-    /// count, but a more urgent one gives way to nobody.
-    pub(super) fn add(&mut self, share: &'a TenantShare, requests: usize, may_leave: bool) {
+    /// Adds requests of a tenant. `has_less_urgent` if they are no more urgent than the newcomer.
+    pub(super) fn add(&mut self, share: &'a TenantShare, requests: usize, has_less_urgent: bool) {
         let waiting = self.0.entry(share.tenant()).or_insert(Waiting {
             requests: 0,
             weight: share.weight(),
-            may_leave: false,
+            has_less_urgent: false,
         });
         waiting.requests += requests;
-        waiting.may_leave |= may_leave;
+        waiting.has_less_urgent |= has_less_urgent;
     }
 
-    /// The tenant that is most above its share of those that have a request that may leave, if it has
-    /// to give way to a newcomer: if the newcomer's tenant has less for its weight even with one request
-    /// more. So no place changes hands twice.
-    pub(super) fn gives_way_to(&self, newcomer: &TenantShare) -> Option<&'a Option<Arc<str>>> {
+    /// The tenant that is most above its share, if it has to give way to a newcomer: if the newcomer's
+    /// tenant has less for its weight even with one request more. So no place changes hands twice.
+    ///
+    /// A tenant whose requests are all more urgent than the newcomer keeps its share of the `places`.
+    /// What it has above that it loses: anybody may call their requests urgent.
+    pub(super) fn gives_way_to(
+        &self,
+        newcomer: &TenantShare,
+        places: usize,
+    ) -> Option<&'a Option<Arc<str>>> {
         let waiting = self.0.get(newcomer.tenant());
         let own = Waiting {
             requests: waiting.map_or(0, |own| own.requests) + 1,
             weight: newcomer.weight(),
-            may_leave: false,
+            has_less_urgent: false,
         };
+        let new_weight = waiting.map_or(own.weight, |_| 0);
+        let weights = self.0.values().map(|waiting| u64::from(waiting.weight));
+        let weights = weights.sum::<u64>() + u64::from(new_weight);
         let mut most: Option<(&'a Option<Arc<str>>, Waiting)> = None;
-        let others = self.0.iter().filter(|(_, waiting)| waiting.may_leave);
+        let others = self.0.iter().filter(|(_, waiting)| {
+            waiting.has_less_urgent || waiting.is_above_share(places, weights)
+        });
         for (tenant, waiting) in others {
             let is_more = most.is_none_or(|(name, most)| {
                 // By name where two are equal: the same requests give way each time.
@@ -142,7 +158,8 @@ mod tests {
             for (share, count) in &shares {
                 waiting.add(share, *count, true);
             }
-            let tenant = waiting.gives_way_to(&TenantShare::new(newcomer.0, newcomer.1));
+            let newcomer = TenantShare::new(newcomer.0, newcomer.1);
+            let tenant = waiting.gives_way_to(&newcomer, 8);
             tenant.map(|tenant| tenant.as_deref().unwrap().to_owned())
         };
         assert_eq!(gives_way(&[("a", 1, 8)], ("b", 1)), Some("a".into()));
@@ -160,15 +177,17 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_whose_requests_are_all_more_urgent_gives_way_to_nobody() {
-        let shares = ["a", "b", "c"].map(|name| TenantShare::new(name, 1));
-        let [a, b, newcomer] = &shares;
+    fn urgency_protects_no_more_than_the_share_of_a_tenant() {
+        let shares = [("a", 1), ("b", 1), ("c", 2)];
+        let [a, b, newcomer] = shares.map(|(name, weight)| TenantShare::new(name, weight));
         let mut waiting = WaitingByTenant::default();
-        waiting.add(a, 8, false);
-        assert_eq!(waiting.gives_way_to(newcomer), None);
-        waiting.add(b, 3, true);
-        assert_eq!(waiting.gives_way_to(newcomer), Some(b.tenant()));
-        waiting.add(a, 1, true);
-        assert_eq!(waiting.gives_way_to(newcomer), Some(a.tenant()));
+        // A quarter of the places, as that of the newcomer weighs twice as much.
+        waiting.add(&a, 3, false);
+        waiting.add(&b, 2, true);
+        assert_eq!(waiting.gives_way_to(&newcomer, 12), Some(b.tenant()));
+        assert_eq!(waiting.gives_way_to(&newcomer, 11), Some(a.tenant()));
+        let mut waiting = WaitingByTenant::default();
+        waiting.add(&a, 3, true);
+        assert_eq!(waiting.gives_way_to(&newcomer, 12), Some(a.tenant()));
     }
 }

@@ -104,17 +104,22 @@ impl Queue {
         }
     }
 
-    /// Removes a request whose caller has gone. Nothing happens if a batch has taken it already.
-    pub(super) fn remove(&mut self, ticket: &Ticket) {
+    /// Removes a request whose caller has gone. Whether it was there: a batch may have taken it.
+    pub(super) fn remove(&mut self, ticket: &Ticket) -> bool {
         let level = &mut self.levels[ticket.level];
-        if level.remove(&ticket.tenant, ticket.sequence).is_some() {
-            self.requests -= 1;
-        }
+        let is_queued = level.remove(&ticket.tenant, ticket.sequence).is_some();
+        self.requests -= usize::from(is_queued);
+        is_queued
     }
 
-    /// The tenant whose latest request gives way to a new one where there is no place left, if one
-    /// does. Its least urgent request is no more urgent than the new one.
-    pub(super) fn gives_way_to(&self, level: usize, newcomer: &TenantShare) -> Option<Tenant> {
+    /// The tenant whose latest request gives way to a new one where none of the `places` is left, if
+    /// one does.
+    pub(super) fn gives_way_to(
+        &self,
+        level: usize,
+        newcomer: &TenantShare,
+        places: usize,
+    ) -> Option<Tenant> {
         let newcomers_level = level.min(self.levels.len() - 1);
         let mut waiting = WaitingByTenant::default();
         for (level, requests) in self.levels.iter().enumerate() {
@@ -122,7 +127,7 @@ impl Queue {
                 waiting.add(share, requests, level >= newcomers_level);
             }
         }
-        waiting.gives_way_to(newcomer).cloned()
+        waiting.gives_way_to(newcomer, places).cloned()
     }
 
     /// Removes the least urgent of a tenant's requests, of these the one that came last.

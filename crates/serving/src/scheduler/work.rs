@@ -41,10 +41,7 @@ impl Work {
 
     /// Parts of at most `max_rows` rows, in order. Their tensors share the memory of this one's.
     pub(super) fn split(&self, max_rows: usize) -> impl Iterator<Item = Self> {
-        (0..self.rows).step_by(max_rows).map(move |first| {
-            let rows = max_rows.min(self.rows - first);
-            self.slice(first, rows)
-        })
+        (0..self.rows.div_ceil(max_rows)).map(move |number| self.part(number, max_rows))
     }
 
     /// The same work once more, with the same tensors.
@@ -54,6 +51,12 @@ impl Work {
             share: self.share.clone(),
             ..*self
         }
+    }
+
+    /// One of these parts, by its number.
+    pub(super) fn part(&self, number: usize, max_rows: usize) -> Self {
+        let first = number * max_rows;
+        self.slice(first, max_rows.min(self.rows - first))
     }
 
     fn slice(&self, first: usize, rows: usize) -> Self {
@@ -108,6 +111,10 @@ pub(super) struct CompletedParts {
 
 impl CompletedParts {
     const JOINED_AT_ONCE: usize = 1024;
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.joined.is_empty() && self.latest.is_empty()
+    }
 
     pub(super) fn push(&mut self, part: Completed) -> Result<(), InferError> {
         self.latest.push(part);

@@ -50,13 +50,28 @@ impl<'a> WorkHandle<'a> {
             leader.finish();
         }
         let Some(outcome) = self.response.received().await else {
-            return Err(deadline_exceeded(
-                "the deadline passed before the model answered",
-            ));
+            let error = deadline_exceeded("the deadline passed before the model answered");
+            return Err(match self.give_up() {
+                true => error.after_run(),
+                false => error,
+            });
         };
         if let Some(place) = self.queue_place.take() {
             place.vacated();
         }
         outcome
+    }
+
+    /// Gives the request up. Whether it has run, or runs now, or may: only of one that waits in the
+    /// queue is it known that it never will.
+    pub(super) fn give_up(mut self) -> bool {
+        let place = self.queue_place.take();
+        if place.is_some_and(QueuePlace::leave) {
+            return false;
+        }
+        match self.response.received_already() {
+            Some(Err(error)) => error.has_run,
+            Some(Ok(_)) | None => true,
+        }
     }
 }

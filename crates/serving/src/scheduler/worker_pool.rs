@@ -355,6 +355,12 @@ impl QueuePlace<'_> {
     pub(super) fn vacated(mut self) {
         self.ticket = None;
     }
+
+    /// Removes the request. Whether it was still queued.
+    pub(super) fn leave(mut self) -> bool {
+        let ticket = self.ticket.take();
+        ticket.is_some_and(|ticket| self.pool.state.lock().queue.remove(&ticket))
+    }
 }
 
 impl Drop for QueuePlace<'_> {

@@ -72,7 +72,8 @@ impl PendingBatches {
         let mut pending = self.0[slot].0.lock();
         let mut displaced = None;
         if pending.requests.len() >= max_requests {
-            let gives_way = pending.displace_for(&request).ok_or(PendingBatchFull)?;
+            let gives_way = pending.displace_for(&request, max_requests);
+            let gives_way = gives_way.ok_or(PendingBatchFull)?;
             // Boxed: where there is a place, as nearly always, no place is carried for it.
             displaced = Some(Box::new(gives_way));
         }
@@ -117,8 +118,8 @@ impl PendingBatch {
     }
 
     /// Removes the least urgent and then latest request of the tenant that is most above its share, if
-    /// the newcomer's is below its own. A more urgent request than the newcomer gives way to nobody.
-    fn displace_for(&mut self, newcomer: &AcceptedWork) -> Option<AcceptedWork> {
+    /// the newcomer's is below its own.
+    fn displace_for(&mut self, newcomer: &AcceptedWork, places: usize) -> Option<AcceptedWork> {
         let own = newcomer.work.share.tenant();
         let mut requests = self.requests.iter();
         // The usual case, and the lock is held: nothing is counted where there is one tenant only.
@@ -127,10 +128,10 @@ impl PendingBatch {
         }
         let mut waiting = WaitingByTenant::default();
         for request in &self.requests {
-            let may_leave = request.work.level >= newcomer.work.level;
-            waiting.add(&request.work.share, 1, may_leave);
+            let is_less_urgent = request.work.level >= newcomer.work.level;
+            waiting.add(&request.work.share, 1, is_less_urgent);
         }
-        let tenant = waiting.gives_way_to(&newcomer.work.share)?;
+        let tenant = waiting.gives_way_to(&newcomer.work.share, places)?;
         let requests = self.requests.iter().enumerate();
         let of_tenant = requests.filter(|(_, request)| request.work.share.tenant() == tenant);
         let (leaves, _) = of_tenant.max_by_key(|(at, request)| (request.work.level, *at))?;
@@ -184,12 +185,26 @@ mod tests {
     }
 
     #[test]
-    fn a_more_urgent_request_gives_way_to_nobody() {
+    fn urgent_requests_beyond_the_share_of_their_tenant_give_way_too() {
+        let pending = PendingBatches::new(1);
+        for rows in 1..=4 {
+            assert!(pending.join(request_of_level("a", rows, 0), 4).is_ok());
+        }
+        let displaced_by = |rows| {
+            let joined = pending.join(request_of_level("b", rows, 2), 4).ok()?;
+            joined.displaced.map(|displaced| displaced.work.rows)
+        };
+        assert_eq!(displaced_by(5), Some(4));
+        assert_eq!(displaced_by(6), Some(3));
+        assert_eq!(displaced_by(7), None, "half of the places are its share");
+    }
+
+    #[test]
+    fn the_least_urgent_request_of_a_tenant_gives_way_first() {
         let pending = PendingBatches::new(1);
         for (rows, level) in [(1, 0), (2, 1), (3, 0)] {
             assert!(pending.join(request_of_level("a", rows, level), 3).is_ok());
         }
-        assert!(pending.join(request_of_level("b", 4, 2), 3).is_err());
         let joined = pending.join(request_of_level("b", 5, 1), 3).ok().unwrap();
         assert_eq!(joined.displaced.unwrap().work.rows, 2);
     }
