@@ -114,6 +114,15 @@ impl Pipeline {
         self.counted(read)
     }
 
+    /// Reads the records of a body of KServe v1: its `instances`. Other members are skipped.
+    ///
+    /// # Errors
+    /// As [`Pipeline::read`] has them.
+    pub fn read_v1(&self, body: &[u8], bad_rows: BadRows) -> Result<Records, PipelineError> {
+        let read = records::read_v1(body, &self.fields, &self.violations, bad_rows);
+        self.counted(read)
+    }
+
     /// Reads records of CSV: a header with the names of fields, and a line for each row.
     ///
     /// # Errors

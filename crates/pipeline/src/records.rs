@@ -53,6 +53,18 @@ pub(crate) fn read(
     checked(form, table, fields, violations)
 }
 
+/// Reads the body of a request of KServe v1.
+pub(crate) fn read_v1(
+    body: &[u8],
+    fields: &Fields,
+    counts: &FieldViolations,
+    bad_rows: BadRows,
+) -> Result<Records, PipelineError> {
+    let mut violations = Violations::new(counts, bad_rows);
+    let table = Reader::new(body, fields, &mut violations).read_v1()?;
+    checked(RecordForm::Instances, table, fields, violations)
+}
+
 /// Reads the body of a request that is CSV.
 pub(crate) fn read_csv(
     body: &[u8],
@@ -102,7 +114,8 @@ fn checked(
 
 /// How many rows a body can have at most, to reserve memory for them before it is read.
 pub(crate) fn rows_at_most(body: &[u8]) -> usize {
-    // The first key decides, and the reader takes no second one.
+    // The first key decides, as the reader takes no second one; or, in KServe v1, skips it. Then there
+    // are no more instances than commas.
     let mut json = Jiter::new(body);
     let is_columns = matches!(json.next_object(), Ok(Some("columns")));
     let mark = if is_columns { b',' } else { b'{' };

@@ -63,6 +63,29 @@ impl<'a, 'v> Reader<'a, 'v> {
         Ok((form, Table { rows, columns }))
     }
 
+    /// The instances of a body of KServe v1, whose other members mean nothing here.
+    pub(super) fn read_v1(&mut self) -> Result<Table, PipelineError> {
+        let body = self.body;
+        let json = |error: JiterError| malformed(body, &error);
+        let mut rows = None;
+        let mut member = self.json.next_object().map_err(json)?;
+        while let Some(name) = member {
+            if name != "instances" {
+                self.json.next_skip().map_err(json)?;
+            } else if rows.is_some() {
+                let problem = "\"instances\" is given twice".to_owned();
+                return Err(PipelineError::Form(problem));
+            } else {
+                rows = Some(self.instances()?);
+            }
+            member = self.json.next_key().map_err(json)?;
+        }
+        self.json.finish().map_err(json)?;
+        let columns = std::mem::take(&mut self.columns);
+        let rows = rows.unwrap_or_default();
+        Ok(Table { rows, columns })
+    }
+
     fn instances(&mut self) -> Result<usize, PipelineError> {
         let mut rows = 0;
         let mut next = self.json.next_array().map_err(|error| self.json(&error))?;

@@ -87,6 +87,7 @@ pub(crate) async fn predict(
         has_verb: verb.is_some(),
         body: Some(body),
         received: None,
+        has_records: None,
         records: RecordRun::default(),
         trace,
     };
@@ -106,6 +107,8 @@ struct PredictExchange<'a> {
     /// The body, until it is decoded: instances have no types of their own. Records stay: each version
     /// that may answer reads them by its own pipeline.
     received: Option<Bytes>,
+    /// Whether its instances are records, once somebody has looked.
+    has_records: Option<bool>,
     records: RecordRun,
     trace: Option<Box<RequestTrace>>,
 }
@@ -161,24 +164,17 @@ impl Exchange for PredictExchange<'_> {
         signature: &Signature,
         version: Option<&Arc<Version>>,
     ) -> Result<(), InferError> {
-        if self.records.has_begun() && version.is_none() {
-            // An answer of the configuration goes through the pipeline of the version that has failed.
-            return Ok(());
-        }
-        if let (Some(version), Some(body)) = (version, &self.received)
-            && let Some(pipeline) = version.pipeline()
-            && has_records(body)
-        {
-            let body = RecordBody::Json(body.clone());
+        let pipeline = version.and_then(|version| Some((version, version.pipeline()?)));
+        let may_have_records = pipeline.is_some() || self.records.has_begun();
+        if may_have_records && self.has_records(&mut received.memory).await? {
+            // Without a pipeline, it is a fallback that takes no records: the client did not choose it.
+            let (version, pipeline) = pipeline.ok_or_else(not_loaded)?;
+            let body = RecordBody::V1(self.received.clone().unwrap_or_default());
             let features = &self.front_end.features;
             return self
                 .records
                 .before(pipeline, &body, received, version, features)
                 .await;
-        }
-        if self.records.has_begun() && self.received.as_deref().is_some_and(has_records) {
-            // A fallback that takes no records: the client did not choose it.
-            return Err(not_loaded());
         }
         if self.records.has_begun() {
             // This version takes tensors.
@@ -250,9 +246,57 @@ async fn answer(
     Ok(encoded)
 }
 
-/// Whether the first member is `instances`, and the first of these an object: a record, for a version
-/// with a pipeline.
-fn has_records(body: &[u8]) -> bool {
-    let mut json = Jiter::new(body);
-    json.next_object() == Ok(Some("instances")) && json.next_array() == Ok(Some(Peek::Object))
+impl PredictExchange<'_> {
+    /// Whether the first instance is an object: a record, for a version with a pipeline.
+    async fn has_records(&mut self, memory: &mut MemoryReservation) -> Result<bool, InferError> {
+        if let Some(has_records) = self.has_records {
+            return Ok(has_records);
+        }
+        let Some(body) = self.received.clone() else {
+            return Ok(false);
+        };
+        let has_records = match begins_with_record(&body[..body.len().min(INLINE_BYTES)]) {
+            None if body.len() > INLINE_BYTES => {
+                run_codec(memory, move || begins_with_record(&body)).await?
+            }
+            looked => looked,
+        };
+        let has_records = has_records == Some(true);
+        self.has_records = Some(has_records);
+        Ok(has_records)
+    }
+}
+
+/// Whether the first of the `instances` is an object; `None` if there are none in so much of a body.
+fn begins_with_record(json: &[u8]) -> Option<bool> {
+    let mut json = Jiter::new(json).with_allow_inf_nan();
+    let mut is_instances = json.next_object().ok()?? == "instances";
+    while !is_instances {
+        json.next_skip().ok()?;
+        is_instances = json.next_key().ok()?? == "instances";
+    }
+    Some(json.next_array().ok()? == Some(Peek::Object))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_before_the_instances_are_skipped() {
+        for (body, expected) in [
+            (r#"{"instances": [{"a": 1}]}"#, Some(true)),
+            (r#"{"instances": [[1]], "x": {}}"#, Some(false)),
+            (
+                r#"{"signature_name": "s", "x": [{}], "instances": [{}]}"#,
+                Some(true),
+            ),
+            (r#"{"x": NaN, "instances": [{}]}"#, Some(true)),
+            (r#"{"x": 1}"#, None),
+            (r#"{"x": "cut"#, None),
+            ("[]", None),
+        ] {
+            assert_eq!(begins_with_record(body.as_bytes()), expected, "{body}");
+        }
+    }
 }

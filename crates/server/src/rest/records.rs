@@ -150,15 +150,9 @@ impl Exchange for RecordsExchange<'_> {
         _signature: &Signature,
         version: Option<&Arc<Version>>,
     ) -> Result<(), InferError> {
-        let pipeline = match version {
-            Some(version) => version
-                .pipeline()
-                .ok_or_else(|| self.no_pipeline(version))?,
-            // An answer of the configuration goes through the pipeline of the version that has failed.
-            None if self.run.has_begun() => return Ok(()),
-            None => return Err(not_loaded()),
-        };
         let version = version.ok_or_else(not_loaded)?;
+        let pipeline = version.pipeline();
+        let pipeline = pipeline.ok_or_else(|| self.no_pipeline(version))?;
         let features = &self.front_end.features;
         self.run
             .before(pipeline, &self.received, received, version, features)

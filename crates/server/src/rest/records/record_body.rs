@@ -26,6 +26,8 @@ pub(crate) enum RecordBody {
     /// `{"instances": …}` or `{"columns": …}`. What no client names is JSON, too: `curl -d` calls it a
     /// form.
     Json(Bytes),
+    /// `{"instances": …}` of KServe v1, beside which there may be other members.
+    V1(Bytes),
     /// A header with the names of fields, and a line for each row.
     Csv(Bytes),
     /// The value of a field: an image, a sound.
@@ -73,7 +75,7 @@ impl RecordBody {
     /// What reading it and running its records takes at most, in bytes.
     pub(crate) fn bytes_at_most(&self, pipeline: &Pipeline, bad_rows: BadRows) -> usize {
         let parts = match self {
-            Self::Json(body) => return pipeline.bytes_at_most(body, bad_rows),
+            Self::Json(body) | Self::V1(body) => return pipeline.bytes_at_most(body, bad_rows),
             Self::Csv(body) => return pipeline.csv_bytes_at_most(body, bad_rows),
             Self::File { content, .. } => content.len(),
             Self::Form(parts) => parts
@@ -96,6 +98,7 @@ impl RecordBody {
     ) -> Result<Records, InferError> {
         match self {
             Self::Json(body) => Ok(pipeline.read_with(body, bad_rows)?),
+            Self::V1(body) => Ok(pipeline.read_v1(body, bad_rows)?),
             Self::Csv(body) => Ok(pipeline.read_csv(body, bad_rows)?),
             Self::Form(parts) => Ok(pipeline.read_parts(parts, bad_rows)?),
             Self::File {
