@@ -356,23 +356,49 @@ def test_why_a_model_is_not_ready_is_told_to_those_who_may_see_it(start, tmp_pat
         assert "model.onnx" in known.text and "model.onnx" not in stranger.text, (known.text, stranger.text)
 
 
-def test_a_server_is_ready_once_it_has_read_its_keys(start, tmp_path):
+def keys_that_come_later(tmp_path):
+    """Where a server looks for its keys, one of them, and the settings for it."""
+    key = Keys(tmp_path / "keys").create("shop", "caller")
     place = tmp_path / "place"
     place.write_text("no folder yet")
-    environment = {"TIDEGATE_AUTH__ENABLED": "true", "TIDEGATE_AUTH__DATABASE": str(place / "keys.db")}
+    return place, key, {"TIDEGATE_AUTH__ENABLED": "true", "TIDEGATE_AUTH__DATABASE": str(place / "registry.db")}
+
+
+def bring_keys(tmp_path, place):
+    place.unlink()
+    (tmp_path / "keys").rename(place)
+
+
+def test_a_server_is_ready_once_it_has_read_its_keys(start, tmp_path):
+    place, key, environment = keys_that_come_later(tmp_path)
     server = start(MODELS / "digits", environment=environment)
     early = requests.get(server.url("/v2/health/ready"), timeout=PATIENCE_S)
     assert (early.status_code, early.json()["ready"]) == (503, False), early.text
     assert str(place) not in early.text, "anonymous callers learn no address"
     live = triton_grpc.InferenceServerClient(server.grpc)
     assert live.is_server_live() and not live.is_server_ready()
-    # It could say of no key whether it is valid.
-    unknown = server.infer("digits", DIGITS, headers=bearer("tdg_" + "a" * 49))
-    assert unknown.status_code in (401, 503), unknown.text
-    place.unlink()
-    place.mkdir()
+    # It can say of no key whether it is valid. A client that gets 401 would throw a good one away.
+    unknown = server.infer("digits", DIGITS, headers=bearer(key))
+    assert (unknown.status_code, unknown.json()["code"]) == (503, "auth_unavailable"), unknown.text
+    bring_keys(tmp_path, place)
     wait_for(lambda: requests.get(server.url("/v2/health/ready"), timeout=PATIENCE_S).status_code == 200)
     assert live.is_server_ready()
+    assert server.infer("digits", DIGITS, headers=bearer(key)).status_code == 200
+
+
+def test_callers_who_need_no_keys_are_served_without_them_if_that_is_configured(start, tmp_path):
+    place, key, environment = keys_that_come_later(tmp_path)
+    config = tmp_path / "tidegate.toml"
+    config.write_text('[auth]\nkeys_required = false\n[[auth.anonymous]]\nrole = "caller"\n')
+    server = start(MODELS / "digits", flags=("--config", str(config)), environment=environment)
+    early = requests.get(server.url("/v2/health/ready"), timeout=PATIENCE_S)
+    assert (early.status_code, early.json()["status"]) == (200, "degraded"), early.text
+    assert triton_grpc.InferenceServerClient(server.grpc).is_server_ready()
+    assert server.infer("digits", DIGITS).status_code == 200
+    unknown = server.infer("digits", DIGITS, headers=bearer(key))
+    assert (unknown.status_code, unknown.json()["code"]) == (503, "auth_unavailable"), unknown.text
+    bring_keys(tmp_path, place)
+    wait_for(lambda: server.infer("digits", DIGITS, headers=bearer(key)).status_code == 200)
 
 
 def test_a_key_that_is_revoked_under_load_is_refused_by_every_server_and_stays_so(start, tmp_path):

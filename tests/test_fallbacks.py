@@ -2,6 +2,7 @@
 
 import queue
 import shutil
+import socket
 import subprocess
 
 import numpy as np
@@ -15,6 +16,7 @@ from conftest import BINARY, BUSY, PATIENCE_S
 from onnx_file import identity, table_lookup
 from test_auth import Keys, bearer, wait_for, wait_until_known
 from test_lifecycle import busy
+from test_remote import DECLARED, NO_BREAKER
 from test_traces import collector, traced, until  # noqa: F401
 
 # Version 2 of `m` knows only numbers below 4, version 1 and `other` all of them.
@@ -370,3 +372,25 @@ def test_a_request_that_a_fallback_has_run_counts_also_if_all_fail(configured, m
     answer = infer(server, GOOD)
     assert marks(answer) == ("endpoint:other", "breaker_open")
     assert ";r=97" in answer.headers["RateLimit"], answer.headers["RateLimit"]
+
+
+def test_a_request_that_no_choice_has_run_is_given_back(configured, tmp_path):
+    """The own version is not loaded, and nothing listens where the other endpoint is."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        dead = f"http://127.0.0.1:{free.getsockname()[1]}"
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/model.onnx").write_bytes(identity())
+    (tmp_path / "dead").mkdir()
+    remote = f'engine = "remote"\n[remote]\nendpoints = ["{dead}"]\nload_timeout_ms = 1\n{NO_BREAKER}\n{DECLARED}'
+    (tmp_path / "dead/model.toml").write_text(remote)
+    limit = '[[limits.rule]]\nname = "calls"\nendpoint = "m"\nrequests_per_day = 3\n'
+    fallback = '[[endpoints.fallback]]\nendpoint = "dead"\n'
+    server = configured(limit + CHAIN + fallback, tmp_path / "m", tmp_path / "dead")
+    body = {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1.0, 2.0]}]}
+    assert server.infer("m", body).status_code == 200
+    assert requests.post(server.url("/v2/repository/models/m/unload"), timeout=PATIENCE_S).status_code == 200
+    assert [server.infer("m", body).json()["code"] for _ in range(4)] == ["not_ready"] * 4
+    failed = {"endpoint": "m", "fallback": "endpoint:dead", "reason": "upstream_unavailable"}
+    assert server.metric("tidegate_fallback_failures_total", **failed) == 4
+    assert load(server, "m").status_code == 200
+    assert [server.infer("m", body).status_code for _ in range(3)] == [200, 200, 429]

@@ -153,6 +153,13 @@ def test_kserve_v1_takes_records_and_rows(serve):
     assert rows.status_code == 200 and len(rows.json()["predictions"][0]) > 1, rows.text
     wrong = predict([{"age": "x"}])
     assert (wrong.status_code, wrong.json()["code"]) == (400, "invalid_field")
+    # Other members mean nothing, before the records or behind them, also where they are long.
+    for before in ("s", "s" * 100_000):
+        body = {"signature_name": before, "columns": {"age": [1]}, "instances": records, "more": [{}]}
+        answer = requests.post(url, json=body, timeout=PATIENCE_S)
+        assert (answer.status_code, answer.json()) == (200, {"predictions": named["predictions"]}), answer.text
+    twice = requests.post(url, data='{"instances": [{"age": 1}], "instances": [{"age": 2}]}', timeout=PATIENCE_S)
+    assert (twice.status_code, twice.json()["code"]) == (400, "malformed_request"), twice.text
 
 
 def test_each_problem_names_its_row_and_field(serve):
@@ -292,6 +299,26 @@ def test_a_fallback_reads_the_records_by_its_own_pipeline(start, tmp_path, fallb
     assert answer.status_code == 200, answer.text
     assert answer.headers["Tidegate-Fallback-Reason"] == "execution_failed"
     assert (answer.json()["predictions"], answer.json()["model_version"]) == ([expected], number)
+
+
+def test_a_constant_goes_through_the_pipeline_of_the_first_choice(start, tmp_path):
+    """`m` and `other` both fail for 9. The steps of `other` have divided it by 2 before that."""
+    for name, by in [("m", 1), ("other", 2)]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.onnx").write_bytes(table_lookup(2.0, 4))
+        (tmp_path / name / "model.toml").write_text(f'name = "{name}"\n' + SCALED.format(by=by))
+    config = tmp_path / "tidegate.toml"
+    fallbacks = ['endpoint = "other"', "constant = { y = [0.0, 0.5, 0.25, 0.25] }"]
+    chain = "".join(f"[[endpoints.fallback]]\n{fallback}\n" for fallback in fallbacks)
+    config.write_text(f'[[endpoints]]\nname = "m"\n{chain}')
+    server = start(tmp_path / "m", tmp_path / "other", flags=("--config", str(config)))
+    answer = ask(server, {"instances": [{"a": 9}]})
+    assert (answer.status_code, answer.json()["model_version"]) == (200, "constant"), answer.text
+    assert answer.json()["predictions"] == [{"second": 0.5, "a": 9}]
+    failed = {"endpoint": "m", "fallback": "endpoint:other", "reason": "execution_failed"}
+    assert server.metric("tidegate_fallback_failures_total", **failed) == 1
+    v1 = requests.post(server.url("/v1/models/m:predict"), json={"instances": [{"a": 9}]}, timeout=PATIENCE_S)
+    assert v1.json() == {"predictions": [{"second": 0.5, "a": 9}]}, v1.text
 
 
 def test_the_examples_take_records_and_sentences(start):

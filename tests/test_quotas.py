@@ -1,6 +1,8 @@
 """Limits of tenants, keys and endpoints: rates, requests in work, and quotas that survive a restart."""
 
+import json
 import signal
+import socket
 
 import pytest
 import requests
@@ -8,7 +10,8 @@ import tritonclient.grpc as triton_grpc
 from tritonclient.utils import InferenceServerException
 
 from conftest import FRAGILE, MODELS, PATIENCE_S
-from test_auth import DIGITS, Keys, bearer, grpc_rows, grpc_stub, wait_until_known
+from onnx_file import identity
+from test_auth import DIGITS, Keys, bearer, grpc_rows, grpc_stub, wait_for, wait_until_known
 
 
 @pytest.fixture
@@ -141,6 +144,30 @@ def test_only_a_request_that_was_refused_before_it_ran_is_not_counted(limited):
     assert codes(server, 2, model=FRAGILE.stem, body=failing) == [500] * 2
     assert server.infer("digits", {"inputs": []}).status_code == 400
     assert codes(server, 2) == [200, 429]
+
+
+def test_a_request_that_ran_counts_although_its_answer_finds_no_memory(limited, tmp_path):
+    """An upload that does not end holds the memory that the answer would take as JSON."""
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/model.onnx").write_bytes(identity())
+    rules = '[[limits.rule]]\nname = "calls"\nendpoint = "m"\nrequests_per_day = 2\n'
+    memory = "[server]\nmemory_budget_bytes = 4000000\nmemory_budget_bytes_per_client = 4000000\n"
+    server = limited(rules + memory, auth=False, models=(tmp_path / "m", MODELS / "digits"))
+    rows, values = 50_000, bytes(400_000)
+    tensor = {"name": "x", "shape": [rows, 2], "datatype": "FP32", "parameters": {"binary_data_size": len(values)}}
+    head = json.dumps({"inputs": [tensor]}).encode()
+    headers = {"Inference-Header-Content-Length": str(len(head))}
+    host, port = server.http.split(":")
+    with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as upload:
+        request = f"POST /v2/models/digits/infer HTTP/1.1\r\nHost: {server.http}\r\nContent-Length: 3000000\r\n\r\n"
+        upload.sendall(request.encode() + bytes(2_800_000))
+        wait_for(lambda: server.metric("tidegate_request_memory_bytes") >= 2_800_000)
+        answers = [
+            requests.post(server.url("/v2/models/m/infer"), data=head + values, headers=headers, timeout=PATIENCE_S)
+            for _ in range(3)
+        ]
+    assert [answer.json()["code"] for answer in answers] == ["memory_full", "memory_full", "quota_exceeded"]
+    assert server.metric("nv_inference_exec_count", model="m") == 2
 
 
 def test_limits_that_cannot_be_meant_keep_the_server_from_starting(refusal):

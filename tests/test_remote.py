@@ -222,6 +222,23 @@ def test_the_breaker_opens_asks_nobody_and_closes_when_the_server_works_again(up
     assert "circuit breaker open" in server.log.read_text()
 
 
+@pytest.mark.parametrize(
+    "kind, unready, failing", [(RestUpstream, "unready", "reset"), (GrpcUpstream, "UNAVAILABLE", "INTERNAL")]
+)
+def test_only_a_request_that_a_server_may_have_run_uses_up_a_limit(upstream, gateway, tmp_path, kind, unready, failing):
+    config = tmp_path / "tidegate.toml"
+    config.write_text('[[limits.rule]]\nname = "calls"\nendpoint = "m"\nrequests_per_day = 2\n')
+    behind = upstream(kind)
+    server = gateway(behind, settings="max_retries = 0", flags=("--config", str(config)))
+    behind.behaviour = unready
+    for _ in range(3):
+        assert outcome(server.infer("m", BODY)) == (503, "upstream_unavailable")
+    behind.behaviour = failing
+    assert server.infer("m", BODY).status_code in (502, 503)
+    behind.behaviour = "answer"
+    assert [server.infer("m", BODY).status_code for _ in range(2)] == [200, 429]
+
+
 def test_one_of_two_servers_dies_and_no_request_fails(upstream, gateway):
     dying, other = upstream(), upstream()
     settings = "ejection_failures = 2\nejection_ms = 100\nejection_max_ms = 200\nretry_backoff_ms = 1"

@@ -20,6 +20,8 @@ pub struct AuthConfig {
     pub database: Option<String>,
     /// How often the server checks for new and revoked API keys, in milliseconds, at least 50.
     pub refresh_ms: u64,
+    /// Whether the server is ready only once it has read the API keys.
+    pub keys_required: bool,
     /// Whether everybody may read `/metrics`.
     pub public_metrics: bool,
     /// What callers without credentials may do; nothing by default.
@@ -38,6 +40,7 @@ impl Default for AuthConfig {
             enabled: false,
             database: None,
             refresh_ms: 500,
+            keys_required: true,
             public_metrics: false,
             anonymous: Vec::new(),
             issuer: Vec::new(),

@@ -33,6 +33,8 @@ pub struct Gateway {
 struct Protected {
     /// `None` until the keys were read for the first time.
     keys: ArcSwapOption<KeyTable>,
+    /// Whether it is ready only once they were read.
+    requires_keys: bool,
     /// Whoever sends no credentials.
     anonymous: Arc<Identity>,
     tokens: Option<Tokens>,
@@ -74,6 +76,7 @@ impl Gateway {
         Self {
             protected: Some(Protected {
                 keys: ArcSwapOption::empty(),
+                requires_keys: true,
                 anonymous: Arc::new(anonymous),
                 tokens: None,
                 certificates: Bindings::default(),
@@ -82,6 +85,15 @@ impl Gateway {
             limiter: None,
             weights: TenantWeights::default(),
         }
+    }
+
+    /// The same, where `requires_keys` says whether it is ready only once it knows the API keys.
+    #[must_use]
+    pub fn requiring_keys(mut self, requires_keys: bool) -> Self {
+        if let Some(protected) = &mut self.protected {
+            protected.requires_keys = requires_keys;
+        }
+        self
     }
 
     /// The same, where client certificates may do what their bindings say.
@@ -169,10 +181,11 @@ impl Gateway {
         self.protected.as_ref()?.keys.load_full()
     }
 
-    /// Whether it can tell valid keys from others: they were read once, or nobody needs one.
-    pub fn knows_keys(&self) -> bool {
-        let protected = self.protected.as_ref();
-        protected.is_none_or(|protected| protected.keys.load().is_some())
+    /// Whether it can tell valid keys from others, where that is required: they were read once.
+    pub fn knows_required_keys(&self) -> bool {
+        self.protected
+            .as_ref()
+            .is_none_or(|protected| !protected.requires_keys || protected.keys.load().is_some())
     }
 
     /// Finds out who sends a request.

@@ -329,7 +329,7 @@ fn check_addresses(sections: &ServerSections) -> Result<(), ComponentsError> {
 }
 
 fn protected(auth: &AuthConfig, has_tls: bool) -> Result<Gateway, ComponentsError> {
-    let gateway = Gateway::protected(auth.anonymous_grants()?);
+    let gateway = Gateway::protected(auth.anonymous_grants()?).requiring_keys(auth.keys_required);
     let gateway = gateway.with_certificates(&auth.binding)?;
     let gateway = match auth.issuer.is_empty() {
         true => gateway,

@@ -29,11 +29,11 @@ impl Lifecycle {
     }
 
     /// Whether traffic should be sent here: every model that was found is ready, the keys of callers
-    /// are known, and the server is not stopping.
+    /// are known where they are required, and the server is not stopping.
     pub(crate) fn is_ready(&self) -> bool {
         self.has_started()
             && !self.is_stopping()
-            && self.serving.gateway().knows_keys()
+            && self.serving.gateway().knows_required_keys()
             && self.serving.is_ready()
     }
 
