@@ -80,7 +80,7 @@ def double(values):
         ('name: "image"', 'name: "picture"', "picture"),
         ("KIND_CPU", "KIND_GPU", "KIND_GPU"),
         ("all { }", "specific { versions: [ 9 ] }", "9"),
-        (BATCHING, "sequence_batching { }", "sequence_batching"),
+        (BATCHING, "sequence_batching { iterative_sequence: true }", "sequence_batching"),
         ('platform: "onnxruntime_onnx"', 'platform: "tensorrt_plan"', "tensorrt_plan"),
         (BATCHING, "ensemble_scheduling { }", "ensemble_scheduling"),
     ],
@@ -237,7 +237,7 @@ def test_a_load_brings_its_configuration_and_its_files(start, repository, digits
         for config, files, named in (
             ("{}", {"file:../model.onnx": content}, "outside"),
             ("{}", {"file:1/model.onnx": b"no model"}, "cannot be loaded"),
-            ('{"sequence_batching": {}}', {"file:1/model.onnx": content}, "sequence_batching"),
+            ('{"sequence_batching": {"iterative_sequence": true}}', {"file:1/model.onnx": content}, "sequence_batching"),
             (None, {"file:1/model.onnx": content}, "config"),
         ):
             with pytest.raises(InferenceServerException, match=named):

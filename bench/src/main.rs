@@ -11,6 +11,7 @@ mod listen;
 mod naive;
 mod records;
 mod runtime;
+mod sequence;
 
 use std::path::PathBuf;
 
@@ -63,6 +64,8 @@ enum Baseline {
     Runtime(runtime::RuntimeArgs),
     /// Time the steps of a pipeline before its model, without a server
     Records(records::RecordsArgs),
+    /// Time what a step of a sequence adds to a request, in the same process
+    Sequence(sequence::SequenceArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -79,5 +82,6 @@ fn main() -> anyhow::Result<()> {
         Baseline::Counted { model } => counted::run(&model),
         Baseline::Runtime(args) => runtime::run(&args),
         Baseline::Records(args) => records::run(&args),
+        Baseline::Sequence(args) => sequence::run(&args),
     }
 }

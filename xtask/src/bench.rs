@@ -30,6 +30,7 @@ mod registry;
 mod report;
 mod rounds;
 mod runtime;
+mod sequences;
 mod slow_clients;
 mod start;
 
@@ -45,7 +46,7 @@ use crate::{cargo, root, setup, succeed, target};
 #[derive(Args)]
 pub(crate) struct BenchArgs {
     /// What to measure: http, instructions, grpc, loadgen, runtime, start, compute, many, batching,
-    /// overload, neighbour, observing, gateway, slow-clients, fairness, pipelines, registry, memory, peers; all but
+    /// overload, neighbour, observing, gateway, slow-clients, fairness, pipelines, sequences, registry, memory, peers; all but
     /// batching, fairness, memory and peers, which take long or fetch models, if none is named
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
@@ -80,7 +81,7 @@ struct Effort {
 
 type Group = (&'static str, fn(Effort) -> Result<report::Section>);
 
-const GROUPS: [Group; 19] = [
+const GROUPS: [Group; 20] = [
     ("http", http::run),
     ("instructions", instructions::run),
     ("grpc", grpc::run),
@@ -97,6 +98,7 @@ const GROUPS: [Group; 19] = [
     ("slow-clients", slow_clients::run),
     ("fairness", fairness::run),
     ("pipelines", pipelines::run),
+    ("sequences", sequences::run),
     ("registry", registry::run),
     ("memory", memory::run),
     ("peers", peers::run),
@@ -106,7 +108,7 @@ const GROUPS: [Group; 19] = [
 const NAMED_ONLY: [&str; 4] = ["batching", "fairness", "memory", "peers"];
 
 /// Groups that need no more than the programs of `bench/`.
-const BENCH_ONLY: [&str; 2] = ["instructions", "runtime"];
+const BENCH_ONLY: [&str; 3] = ["instructions", "runtime", "sequences"];
 
 /// Sets up, builds, measures, and prints or records the figures.
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {

@@ -4,6 +4,7 @@ mod contract;
 mod lineage;
 mod pipeline;
 mod remote;
+mod sequences;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ pub use pipeline::{
     ArgmaxStep, AudioStep, BucketizeStep, CalibrateStep, Calibration, CastStep, ChannelOrder, ClipStep, ConcatStep, CrossStep, CyclicalStep, DatePart, DatePartsStep, EngineInputSpec, EntityFieldSpec, EntityKeyType, ExpressionStep, FeatureDefault, FieldSpec, FieldType, FittedStep, FrameWindow, FunctionStep, HashStep, ImageColor, ImageCrop, ImageFilter, ImageLayout, ImageResize, ImageStep, ImputeStep, LabelStep, LongerSound, LookedUpFeatureSpec, LookupPolicy, LookupSpec, MelLog, MelNormName, MelScaleName, MelSpectrogramStep, NormalizeStep, NumberFunction, OneHotStep, OrdinalStep, PickStep, PipelineSpec, PoolMode, PoolStep, RatioStep, RenameStep, ResponseFieldSpec, RoundStep, ScaleStep, ShorterSound, SigmoidStep, SoftmaxStep, SoundNormalization, SoundPadding, SpectrogramLayout, StepSpec, ThresholdRule, ThresholdStep, TokenDatatype, TokenPadding, TokenTruncation, TokenizeStep, TopKStep, UnknownCategory, UnknownFields, ViolationPolicy,
 };
 pub use remote::{BreakerSpec, RemoteSpec};
+pub use sequences::{FlagInput, SequenceSpec, StateSpec};
 
 /// The manifest of a bundle. Everything but the artifact has a default that is read from the
 /// artifact itself.
@@ -52,6 +54,8 @@ pub struct Manifest {
     /// From the fields of a request to the inputs of the engine, and from its outputs to the fields of
     /// the answer.
     pub pipeline: Option<PipelineSpec>,
+    /// What the model remembers from one request of a sequence to the next.
+    pub sequences: Option<SequenceSpec>,
     /// What a loaded version may take.
     pub limits: ResourceLimits,
     /// Files whose content is fixed here; a push refuses the bundle where one differs.
@@ -97,12 +101,14 @@ impl Manifest {
         let golden = self.golden.iter().map(|sample| sample.file.as_str());
         let fixed = self.files.iter().map(|file| file.path.as_str());
         let pipeline = self.pipeline.iter().flat_map(PipelineSpec::files);
+        let states = self.sequences.iter().flat_map(SequenceSpec::files);
         std::iter::once(self.artifact_file())
             .chain(labels)
             .chain(samples)
             .chain(golden)
             .chain(self.baseline.as_deref())
             .chain(pipeline)
+            .chain(states)
             .chain(fixed)
     }
 }
@@ -122,6 +128,7 @@ impl Default for Manifest {
             signature: DeclaredSignature::default(),
             deterministic: true,
             pipeline: None,
+            sequences: None,
             limits: ResourceLimits::default(),
             files: Vec::new(),
             warmup: Vec::new(),

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use tidegate_core::{
     Batching, BreakerSpec, DeclaredSignature, DeclaredTensor, EngineChoice, EngineInputSpec,
     EngineOptions, EntityFieldSpec, EntityKeyType, FeatureDefault, FieldSpec, FieldType, FileSpec,
-    GraphOptimization, Lineage, LookedUpFeatureSpec, LookupPolicy, LookupSpec, Manifest,
-    OutputSpec, PipelineSpec, RemoteSpec, ResourceLimits, ResponseFieldSpec, StepSpec,
-    UnknownFields, ViolationPolicy,
+    FlagInput, GraphOptimization, Lineage, LookedUpFeatureSpec, LookupPolicy, LookupSpec, Manifest,
+    OutputSpec, PipelineSpec, RemoteSpec, ResourceLimits, ResponseFieldSpec, SequenceSpec,
+    StateSpec, StepSpec, UnknownFields, ViolationPolicy,
 };
 
 /// A manifest with a value for every field. It is written without `..`, so that a new field cannot
@@ -59,6 +59,7 @@ fn full() -> Manifest {
         golden: Vec::new(),
         baseline: Some("baseline.json".to_owned()),
         pipeline: Some(pipeline()),
+        sequences: Some(sequences()),
         lineage: Lineage {
             author: "ada".to_owned(),
             ..Lineage::default()
@@ -119,6 +120,31 @@ fn pipeline() -> PipelineSpec {
             from: Some("x".to_owned()),
             description: "a".to_owned(),
         }],
+    }
+}
+
+fn sequences() -> SequenceSpec {
+    let flag = Some(FlagInput {
+        input: "START".to_owned(),
+        off: 0.0,
+        on: 1.0,
+    });
+    SequenceSpec {
+        states: vec![StateSpec {
+            input: "state_in".to_owned(),
+            output: "state_out".to_owned(),
+            initial: "state.bin".to_owned(),
+            shape: Some(vec![-1, 2]),
+            answered: true,
+        }],
+        start: flag.clone(),
+        end: flag.clone(),
+        ready: flag,
+        correlation_id: Some("CORRID".to_owned()),
+        max_sequences: 1,
+        max_state_bytes: 1,
+        idle_timeout_ms: 1,
+        replaced_timeout_ms: 1,
     }
 }
 

@@ -10,8 +10,8 @@
 //! let config = model_config::parse("name: \"digits\" max_batch_size: 32").unwrap();
 //! assert_eq!((config.name.as_str(), config.max_batch_size), ("digits", 32));
 //!
-//! let error = model_config::parse("sequence_batching { }").unwrap_err();
-//! assert_eq!(error.to_string(), "field \"sequence_batching\" is not supported");
+//! let error = model_config::parse("model_operations { }").unwrap_err();
+//! assert_eq!(error.to_string(), "field \"model_operations\" is not supported");
 //! ```
 
 /// The generated messages, server and client of `inference.GRPCInferenceService`.

@@ -68,6 +68,37 @@ const SUPPORTED: &[&str] = &[
     "dynamic_batching.default_queue_policy.default_timeout_microseconds",
     "dynamic_batching.default_queue_policy.allow_timeout_override",
     "dynamic_batching.default_queue_policy.max_queue_size",
+    "sequence_batching",
+    "sequence_batching.max_sequence_idle_microseconds",
+    "sequence_batching.control_input",
+    "sequence_batching.control_input.name",
+    "sequence_batching.control_input.control",
+    "sequence_batching.control_input.control.kind",
+    "sequence_batching.control_input.control.int32_false_true",
+    "sequence_batching.control_input.control.fp32_false_true",
+    "sequence_batching.control_input.control.bool_false_true",
+    "sequence_batching.control_input.control.data_type",
+    "sequence_batching.state",
+    "sequence_batching.state.input_name",
+    "sequence_batching.state.output_name",
+    "sequence_batching.state.data_type",
+    "sequence_batching.state.dims",
+    "sequence_batching.state.initial_state",
+    "sequence_batching.state.initial_state.name",
+    "sequence_batching.state.initial_state.data_type",
+    "sequence_batching.state.initial_state.dims",
+    "sequence_batching.state.initial_state.zero_data",
+    "sequence_batching.state.initial_state.data_file",
+    "sequence_batching.state.use_same_buffer_for_input_output",
+    "sequence_batching.state.use_growable_memory",
+    "sequence_batching.direct",
+    "sequence_batching.direct.max_queue_delay_microseconds",
+    "sequence_batching.direct.minimum_slot_utilization",
+    "sequence_batching.oldest",
+    "sequence_batching.oldest.max_candidate_sequences",
+    "sequence_batching.oldest.preferred_batch_size",
+    "sequence_batching.oldest.max_queue_delay_microseconds",
+    "sequence_batching.oldest.preserve_ordering",
     "instance_group",
     "instance_group.name",
     "instance_group.kind",
@@ -341,8 +372,8 @@ mod tests {
             "field \"ensemble_scheduling\" is not supported"
         );
         assert_eq!(
-            message("sequence_batching { }"),
-            "field \"sequence_batching\" is not supported"
+            message("sequence_batching { iterative_sequence: true }"),
+            "field \"sequence_batching.iterative_sequence\" is not supported"
         );
         assert_eq!(
             message("platform: \"tensorrt_plan\""),
@@ -378,7 +409,7 @@ mod tests {
         assert_eq!(parse_json(&to_json(&config).to_string()).unwrap(), config);
         assert!(parse_json("{\"max_batch\": 1}").is_err());
         assert!(parse_json("{} {}").is_err());
-        assert!(parse_json("{\"sequence_batching\": {}}").is_err());
+        assert!(parse_json("{\"sequence_batching\": {\"iterative_sequence\": true}}").is_err());
     }
 
     #[test]

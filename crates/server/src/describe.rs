@@ -1,5 +1,7 @@
 //! Versions as the protocol describes them, for both front ends.
 
+mod sequences;
+
 use tidegate_core::Dim;
 use tidegate_protocol::inference::model_config::SchedulingChoice;
 use tidegate_protocol::inference::{
@@ -20,6 +22,7 @@ pub(crate) const EXTENSIONS: &[&str] = &[
     "model_configuration",
     "model_repository",
     "schedule_policy",
+    "sequence",
     "statistics",
     "system_shared_memory",
 ];
@@ -68,8 +71,11 @@ pub(crate) fn model_config(version: &Version) -> ModelConfig {
         output: output.collect(),
         instance_group: vec![instance_group(version)],
         default_model_filename: plan.manifest.artifact.clone(),
-        scheduling_choice: batched
-            .then(|| SchedulingChoice::DynamicBatching(dynamic_batching(version))),
+        scheduling_choice: sequences::sequence_batching(version)
+            .map(SchedulingChoice::SequenceBatching)
+            .or_else(|| {
+                batched.then(|| SchedulingChoice::DynamicBatching(dynamic_batching(version)))
+            }),
         version_policy: plan
             .triton
             .as_ref()

@@ -12,6 +12,7 @@ mod service;
 mod shared_memory;
 mod statistics;
 mod stream;
+mod stream_order;
 
 use std::sync::Arc;
 

@@ -79,6 +79,7 @@ mod repository_poll;
 mod request_memory;
 mod rest;
 mod routes;
+mod sequences;
 mod server;
 mod serving_monitor;
 mod shared_memory;

@@ -8,12 +8,15 @@ use tidegate_serving::{ErrorCode, InferError};
 const MAX_PARAMETERS: usize = 64;
 
 /// The parameters of requests, inputs and outputs that this server uses.
-const KNOWN: [&str; 9] = [
+const KNOWN: [&str; 12] = [
     "binary_data",
     "binary_data_output",
     "binary_data_size",
     "classification",
     "priority",
+    "sequence_end",
+    "sequence_id",
+    "sequence_start",
     "shared_memory_byte_size",
     "shared_memory_offset",
     "shared_memory_region",
@@ -33,6 +36,8 @@ pub(crate) struct Parameters {
 pub(crate) enum Value {
     Bool(bool),
     Int(i64),
+    /// Beyond `i64`.
+    Large(u64),
     Float(f64),
     Text(String),
 }
@@ -61,7 +66,8 @@ impl Parameters {
         self.known.is_empty()
     }
 
-    fn find(&self, name: &str) -> Option<&Value> {
+    /// The value, if there is one of this name.
+    pub(crate) fn find(&self, name: &str) -> Option<&Value> {
         debug_assert!(Self::is_known(name));
         self.known
             .iter()
@@ -99,6 +105,7 @@ impl Parameters {
         };
         let number = match value {
             Value::Int(number) => u64::try_from(*number).ok(),
+            Value::Large(number) => Some(*number),
             Value::Text(text) => text.parse().ok(),
             _ => None,
         };
@@ -128,10 +135,11 @@ impl Parameters {
     }
 }
 
-fn wrong(name: &str, wanted: &str, found: &Value) -> InferError {
+pub(crate) fn wrong(name: &str, wanted: &str, found: &Value) -> InferError {
     let found = match found {
         Value::Bool(flag) => flag.to_string(),
         Value::Int(number) => number.to_string(),
+        Value::Large(number) => number.to_string(),
         Value::Float(number) => number.to_string(),
         // Cut: the client chose it, and the message is logged.
         Value::Text(text) => format!("{:?}", text.chars().take(64).collect::<String>()),

@@ -17,11 +17,20 @@ use tidegate_pipeline::Pipeline;
 pub(crate) use self::declared::check as declared_signature;
 pub use self::report::{CheckCase, CheckOutcome, CheckReport};
 use crate::sample::{self, AnySample, Sample};
+use crate::sequences::Wiring;
 use crate::version::{DEFAULT_MAX_BATCH_ROWS, compile_pipeline};
 use crate::{VersionPlan, source, warmup};
 
 /// Why a check is skipped that compares runs.
 const IS_RANDOM: &str = "the model is declared with deterministic = false";
+
+/// What the checks of samples have to know of a model.
+#[derive(Clone, Copy)]
+pub(crate) struct CheckedModel<'a> {
+    pub(crate) signature: &'a Signature,
+    pub(crate) pipeline: Option<&'a Pipeline>,
+    pub(crate) wiring: Option<&'a Wiring>,
+}
 
 /// Inputs and outputs of a run.
 type Run = (Vec<Option<Tensor>>, Vec<Tensor>);
@@ -39,12 +48,23 @@ pub fn check(model: &str, plan: &VersionPlan, engines: &Engines) -> CheckReport 
     }
     // After files and weights: an engine may crash the process on a broken file.
     let loaded = report.run("load", || load(plan, engines));
-    let Some((signature, mut instance)) = loaded else {
+    let Some((mut signature, mut instance)) = loaded else {
         return report;
     };
+    let wiring = match &plan.manifest.sequences {
+        None => None,
+        Some(_) => match report.run("sequences", || Wiring::of(plan, &mut signature)) {
+            Some(wiring) => wiring,
+            // Samples leave the states to their section.
+            None => return report,
+        },
+    };
+    // What records become are the inputs of clients alone.
+    let visible = wiring.as_ref().map(|wiring| wiring.visible(&signature));
+    let visible = visible.as_ref().unwrap_or(&signature);
     let pipeline = match &plan.manifest.pipeline {
         None => None,
-        Some(_) => match report.run("pipeline", || compile_pipeline(plan, &signature)) {
+        Some(_) => match report.run("pipeline", || compile_pipeline(plan, visible)) {
             Some(pipeline) => pipeline,
             // Samples may be records, which nothing could run.
             None => return report,
@@ -54,13 +74,12 @@ pub fn check(model: &str, plan: &VersionPlan, engines: &Engines) -> CheckReport 
         false => batch(&mut report, &signature, &mut instance, &plan.manifest),
         true => report.skip("batch", "the upstream servers form batches"),
     }
-    samples(
-        &mut report,
-        plan,
-        &signature,
-        pipeline.as_ref(),
-        &mut *instance,
-    );
+    let model = CheckedModel {
+        signature: &signature,
+        pipeline: pipeline.as_ref(),
+        wiring: wiring.as_ref(),
+    };
+    samples(&mut report, plan, model, &mut *instance);
     labels::check(&mut report, plan, &signature, &mut *instance);
     report
 }
@@ -69,12 +88,11 @@ pub fn check(model: &str, plan: &VersionPlan, engines: &Engines) -> CheckReport 
 /// first failure. Warm-up has checked before whether rows can share a run. Blocks.
 pub(crate) fn contract(
     plan: &VersionPlan,
-    signature: &Signature,
-    pipeline: Option<&Pipeline>,
+    model: CheckedModel<'_>,
     instance: &mut dyn Instance,
 ) -> Result<(), String> {
     let mut report = CheckReport::new("");
-    samples(&mut report, plan, signature, pipeline, instance);
+    samples(&mut report, plan, model, instance);
     match report.cases.into_iter().find_map(CheckCase::failure) {
         Some(failure) => Err(failure),
         None => Ok(()),
@@ -122,22 +140,19 @@ fn load(plan: &VersionPlan, engines: &Engines) -> Result<(Signature, Box<dyn Ins
 fn samples(
     report: &mut CheckReport,
     plan: &VersionPlan,
-    signature: &Signature,
-    pipeline: Option<&Pipeline>,
+    model: CheckedModel<'_>,
     instance: &mut dyn Instance,
 ) {
     let folder = folder(plan);
     report.run("signature", || {
-        declared::check(&plan.manifest.signature, signature)
+        declared::check(&plan.manifest.signature, model.signature)
     });
-    determinism(report, signature, instance, plan, &folder);
+    determinism(report, model, instance, plan, &folder);
     for sample in &plan.manifest.warmup {
         report.run(format!("warm-up sample {}", sample.file), || {
             match read(&folder, &sample.file)? {
-                AnySample::Tensors(sample) => run(signature, instance, sample.inputs).map(|_| ()),
-                AnySample::Records(sample) => {
-                    records::run(pipeline, signature, instance, &sample).map(|_| ())
-                }
+                AnySample::Tensors(sample) => run(model, instance, sample.inputs).map(|_| ()),
+                AnySample::Records(sample) => records::run(model, instance, &sample).map(|_| ()),
             }
         });
     }
@@ -145,11 +160,11 @@ fn samples(
         report.run(format!("golden sample {}", sample.file), || {
             match read(&folder, &sample.file)? {
                 AnySample::Tensors(read) => {
-                    let found = run(signature, instance, read.inputs)?;
-                    golden::compare(signature, &found, &read.outputs, sample.tolerance)
+                    let found = run(model, instance, read.inputs)?;
+                    golden::compare(model.signature, &found, &read.outputs, sample.tolerance)
                 }
                 AnySample::Records(read) => {
-                    let found = records::run(pipeline, signature, instance, &read)?;
+                    let found = records::run(model, instance, &read)?;
                     records::compare(&found, &read, sample.tolerance)
                 }
             }
@@ -158,7 +173,13 @@ fn samples(
 }
 
 fn files(plan: &VersionPlan, folder: &Path) -> Result<(), String> {
-    for file in plan.manifest.named_files() {
+    // Triton has initial states in another folder: their section says if one is missing.
+    let elsewhere: Vec<&str> = match (&plan.triton, &plan.manifest.sequences) {
+        (Some(_), Some(sequences)) => sequences.files().collect(),
+        _ => Vec::new(),
+    };
+    let named = plan.manifest.named_files();
+    for file in named.filter(|file| !elsewhere.contains(file)) {
         source::inside(root(folder), file).map_err(|error| error.to_string())?;
     }
     Ok(())
@@ -208,7 +229,7 @@ fn batch(
 
 fn determinism(
     report: &mut CheckReport,
-    signature: &Signature,
+    model: CheckedModel<'_>,
     instance: &mut dyn Instance,
     plan: &VersionPlan,
     folder: &Path,
@@ -219,8 +240,8 @@ fn determinism(
     }
     // The bundle's samples first: synthetic ones may not reach every part of the model.
     let first_run = first_sample(plan, folder)
-        .and_then(|sample| run_sample(signature, instance, sample))
-        .or_else(|| warmup::synthetic(signature, instance));
+        .and_then(|sample| run_sample(model, instance, sample))
+        .or_else(|| warmup::synthetic(model.signature, instance));
     let Some((inputs, first)) = first_run else {
         return report.skip(
             NAME,
@@ -230,7 +251,7 @@ fn determinism(
     report.run(NAME, || {
         // On the same instance, so that state which a run leaves behind shows.
         let second = instance.run(&inputs).map_err(|error| error.to_string())?;
-        compare_runs(signature, &first, &second)
+        compare_runs(model.signature, &first, &second)
     });
 }
 
@@ -246,8 +267,8 @@ fn first_sample(plan: &VersionPlan, folder: &Path) -> Option<Sample> {
         })
 }
 
-fn run_sample(signature: &Signature, instance: &mut dyn Instance, sample: Sample) -> Option<Run> {
-    let inputs = signature.bind(sample.inputs).ok()?;
+fn run_sample(model: CheckedModel<'_>, instance: &mut dyn Instance, sample: Sample) -> Option<Run> {
+    let inputs = model.bind(sample.inputs).ok()?;
     let outputs = instance.run(&inputs).ok()?;
     Some((inputs, outputs))
 }
@@ -271,7 +292,7 @@ fn read(folder: &Path, file: &str) -> Result<AnySample, String> {
 }
 
 /// The operating system does not take an empty path for the current folder.
-fn root(folder: &Path) -> &Path {
+pub(crate) fn root(folder: &Path) -> &Path {
     if folder.as_os_str().is_empty() {
         Path::new(".")
     } else {
@@ -279,12 +300,25 @@ fn root(folder: &Path) -> &Path {
     }
 }
 
+impl CheckedModel<'_> {
+    /// The inputs of a sample. States and flags that it leaves out are those of the first request of a
+    /// sequence.
+    fn bind(self, mut inputs: Vec<(String, Tensor)>) -> Result<Vec<Option<Tensor>>, String> {
+        if let Some(wiring) = self.wiring {
+            wiring.complete(self.signature, &mut inputs);
+        }
+        self.signature
+            .bind(inputs)
+            .map_err(|error| error.to_string())
+    }
+}
+
 fn run(
-    signature: &Signature,
+    model: CheckedModel<'_>,
     instance: &mut dyn Instance,
     inputs: Vec<(String, Tensor)>,
 ) -> Result<Vec<Tensor>, String> {
-    let inputs = signature.bind(inputs).map_err(|error| error.to_string())?;
+    let inputs = model.bind(inputs)?;
     instance.run(&inputs).map_err(|error| error.to_string())
 }
 

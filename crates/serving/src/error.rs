@@ -99,7 +99,7 @@ macro_rules! error_codes {
 }
 
 // gRPC: 3 INVALID_ARGUMENT, 4 DEADLINE_EXCEEDED, 5 NOT_FOUND, 7 PERMISSION_DENIED, 8
-// RESOURCE_EXHAUSTED, 9 FAILED_PRECONDITION, 13 INTERNAL, 14 UNAVAILABLE, 16 UNAUTHENTICATED.
+// RESOURCE_EXHAUSTED, 9 FAILED_PRECONDITION, 10 ABORTED, 13 INTERNAL, 14 UNAVAILABLE, 16 UNAUTHENTICATED.
 error_codes! {
     MalformedJson "malformed_json" 400 3
         "the body is not valid JSON" "read the position in the message";
@@ -137,6 +137,15 @@ error_codes! {
     NoPipeline "no_pipeline" 400 9
         "the version has no pipeline, so it takes no records"
         "send tensors to `/v2/models/NAME/infer`, or add a section `[pipeline]` to its `model.toml`";
+    UnknownSequence "unknown_sequence" 400 3
+        "there is no live sequence of this id for the caller: it was never started, has ended or expired, or the server was restarted"
+        "send its first request again, with `sequence_start`";
+    SequenceInterrupted "sequence_interrupted" 409 10
+        "an earlier request of the sequence failed while this one waited for its turn; the state is as before that one"
+        "send the earlier request again, then this one";
+    SequencesFull "sequences_full" 429 8
+        "the model keeps as many sequences, or as many bytes of their states, as it may"
+        "end a sequence, or wait for the time in `Retry-After`, then retry";
     TooManyInputs "too_many_inputs" 400 3
         "the request lists more tensors than allowed" "split the request";
     Unauthenticated "unauthenticated" 401 16
@@ -235,6 +244,8 @@ impl ErrorCode {
         matches!(
             self,
             Self::QueueFull
+                | Self::SequencesFull
+                | Self::SequenceInterrupted
                 | Self::MemoryFull
                 | Self::NotReady
                 | Self::BreakerOpen
@@ -272,6 +283,7 @@ impl ErrorCode {
     pub const fn retry_after_s(self) -> Option<u64> {
         match self {
             Self::QueueFull
+            | Self::SequencesFull
             | Self::MemoryFull
             | Self::AuthUnavailable
             | Self::UpstreamUnavailable

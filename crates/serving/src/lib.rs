@@ -49,6 +49,7 @@ mod request_metrics;
 mod request_sample;
 mod sample;
 mod scheduler;
+mod sequences;
 mod serving;
 mod source;
 mod stats;
@@ -89,6 +90,7 @@ pub use request::{
 pub use request_metrics::{MeterReading, RequestMetrics, VersionMeter};
 pub use request_sample::RequestSample;
 pub use scheduler::{BatchContract, Completed, Limits, Scheduler, Timing, Work};
+pub use sequences::{SequenceId, SequenceRequest};
 pub use serving::Serving;
 pub use source::{GivenModel, SourceError, conversion_hint, parse_manifest, scan};
 pub use stats::{BatchFigures, DurationFigures, VersionFigures};

@@ -26,6 +26,7 @@ mod in_process;
 mod postprocess;
 mod record;
 mod resolver;
+mod sequence_step;
 
 use std::pin::pin;
 
@@ -93,13 +94,25 @@ impl Serving {
         record.received(received.at, exchange.take_trace());
 
         // route, preprocess, cache, schedule, execute, postprocess
-        let response = match self.fallbacks_of(authorized.resource()) {
-            None => {
+        let mut stepped = None;
+        if let Some(sequence) = received.request.sequence.take() {
+            // Boxed: requests of no sequence need not carry the place for it.
+            let step = self.sequence_step(exchange, authorized, record, &mut received, &sequence);
+            stepped = Box::pin(step).await?;
+        }
+        let mut commit = None;
+        let response = match (stepped, self.fallbacks_of(authorized.resource())) {
+            (Some(step), _) => {
+                let (response, pending) = step.split();
+                commit = Some(pending);
+                response
+            }
+            (None, None) => {
                 let received = &mut received;
                 pin!(self.attempt(exchange, authorized, record, received, None, None)).await?
             }
             // Boxed: requests of endpoints without fallbacks need not carry the place for them.
-            Some((fallbacks, chain)) => {
+            (None, Some((fallbacks, chain))) => {
                 let received = &mut received;
                 let chained =
                     self.attempt_chain(fallbacks, chain, exchange, authorized, record, received);
@@ -113,6 +126,10 @@ impl Serving {
         record.encoding_begins();
         let Encoded { answer, bytes } = exchange.encode(response).await?;
         record.encoded(bytes);
+        // A request that ends with an error leaves the states of its sequence as they were.
+        if let Some(commit) = commit {
+            commit.commit();
+        }
         Ok(answer)
     }
 }

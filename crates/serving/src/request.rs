@@ -6,13 +6,13 @@ use std::time::Instant;
 use tidegate_core::{Signature, Tensor, TraceContext};
 use tidegate_gateway::{LimitStatus, Resource};
 
-use crate::{CacheStatus, ErrorCode, MemoryReservation, Timing, Version};
+use crate::{CacheStatus, ErrorCode, MemoryReservation, SequenceRequest, Timing, Version};
 
 /// Longest id of a client's that is shown in its trace, in bytes.
 const MAX_ID_BYTES: usize = 256;
 
 /// The endpoint and version that a request is for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Target {
     /// The endpoint. A model has one of its own name.
     pub endpoint: String,
@@ -37,6 +37,8 @@ pub struct InferRequest {
     pub deadline: Option<Instant>,
     /// 1 is the most urgent, larger is less urgent, 0 is the model's default.
     pub priority: u64,
+    /// Its place in a sequence, if it has one. In a box: most requests have none.
+    pub sequence: Option<Box<SequenceRequest>>,
 }
 
 /// What a traced request carries for whoever shows its trace.

@@ -32,7 +32,27 @@ impl RequestSample {
                 file: Some(file.clone()),
             })
         });
-        from_bundle.unwrap_or_else(|| Self::made_from(signature, &plan.manifest.signature.inputs))
+        let declared = &plan.manifest.signature.inputs;
+        let mut sample = from_bundle.unwrap_or_else(|| Self::made_from(signature, declared));
+        if plan.manifest.sequences.is_some() {
+            sample.make_sequence(signature);
+        }
+        sample
+    }
+
+    /// Makes it the only request of a sequence, without the inputs that the server sets.
+    fn make_sequence(&mut self, signature: &Signature) {
+        if let Some(inputs) = self.body["inputs"].as_array_mut() {
+            let names = signature.inputs.iter().map(|spec| spec.name.as_str());
+            let names: Vec<&str> = names.collect();
+            inputs.retain(|input| {
+                input["name"]
+                    .as_str()
+                    .is_some_and(|name| names.contains(&name))
+            });
+        }
+        self.body["parameters"] =
+            json!({ "sequence_id": 1, "sequence_start": true, "sequence_end": true });
     }
 
     fn made_from(signature: &Signature, declared: &[DeclaredTensor]) -> Self {

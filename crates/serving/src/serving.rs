@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use tidegate_gateway::{CachePolicy, Gateway};
 
 use crate::endpoints::Chain;
+use crate::sequences::SequenceTable;
 use crate::{
     AnswerCache, ConfiguredName, Fallbacks, Fleet, IndexEntry, ModelState, Models, RequestMetrics,
     Target, Version,
@@ -21,6 +22,8 @@ pub struct Serving {
     cache: Option<Arc<AnswerCache>>,
     /// `None` if no endpoint has fallbacks.
     fallbacks: Option<Arc<Fallbacks>>,
+    /// What versions with states remember.
+    sequences: Arc<SequenceTable>,
     /// The models that the configuration names; empty until those of the start are loaded.
     configured: OnceLock<Vec<ConfiguredName>>,
 }
@@ -32,6 +35,7 @@ impl Serving {
         Self {
             gateway: Arc::new(Gateway::open()),
             metrics: models.request_metrics().clone(),
+            sequences: Arc::new(SequenceTable::new(models.clone())),
             models,
             fleet: None,
             cache: None,
@@ -110,6 +114,11 @@ impl Serving {
         let fallbacks = self.fallbacks.as_ref()?;
         let chain = fallbacks.chain(&target.endpoint)?;
         target.version.is_none().then_some((&**fallbacks, chain))
+    }
+
+    /// What versions with states remember.
+    pub(crate) fn sequences(&self) -> &Arc<SequenceTable> {
+        &self.sequences
     }
 
     /// The cache; `None` where nothing is cached.

@@ -28,6 +28,7 @@ use crate::VersionFigures;
 use crate::endpoints::VersionBreaker;
 use crate::request_sample::RequestSample;
 use crate::scheduler::Scheduler;
+use crate::sequences::VersionSequences;
 use crate::source::reshape::Reshapes;
 use crate::stats::VersionStats;
 
@@ -45,6 +46,8 @@ pub struct Version {
     signature: Signature,
     /// `Some` if it takes records: the steps before and after the engine.
     pipeline: Option<Arc<Pipeline>>,
+    /// `Some` if it keeps states: how they are wired, and how many it keeps.
+    sequences: Option<Box<VersionSequences>>,
     reshapes: Reshapes,
     known_answer: KnownAnswer,
     scheduler: Scheduler,
@@ -112,6 +115,22 @@ impl Version {
     /// The steps from records to inputs and from outputs to decisions, if it has any.
     pub fn pipeline(&self) -> Option<&Arc<Pipeline>> {
         self.pipeline.as_ref()
+    }
+
+    /// Whether it keeps a state from one request of a sequence to the next.
+    pub fn keeps_states(&self) -> bool {
+        self.sequences.is_some()
+    }
+
+    /// What it needs to keep the states of sequences, if it keeps any.
+    pub(crate) fn sequences(&self) -> Option<&VersionSequences> {
+        self.sequences.as_deref()
+    }
+
+    /// All inputs and outputs of the model, with those that the server keeps to itself.
+    pub fn model_signature(&self) -> &Signature {
+        self.sequences()
+            .map_or(&self.signature, |sequences| &sequences.signature)
     }
 
     /// What it was loaded from.

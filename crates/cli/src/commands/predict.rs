@@ -11,7 +11,8 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
 use tidegate_serving::{
-    InProcess, InferRequest, InferResponse, MetricRegistry, Models, Serving, Target,
+    InProcess, InferRequest, InferResponse, MetricRegistry, Models, SequenceId, SequenceRequest,
+    Serving, Target,
 };
 
 use crate::options::Engine;
@@ -97,13 +98,19 @@ impl Predict {
             .enable_all()
             .build()?;
         let mut out = DataOutput::new();
-        for first in (0..total).step_by(CHUNK_ROWS) {
-            let count = CHUNK_ROWS.min(total - first);
+        // A model with states takes the rows of the file as one sequence.
+        let is_sequence = version.keeps_states();
+        let chunk_rows = if is_sequence { 1 } else { CHUNK_ROWS };
+        for first in (0..total).step_by(chunk_rows) {
+            let count = chunk_rows.min(total - first);
             let target = Target {
                 endpoint: name.clone(),
                 version: None,
             };
-            let mut request = InferRequest::default();
+            let mut request = InferRequest {
+                sequence: is_sequence.then(|| place(first, total)),
+                ..InferRequest::default()
+            };
             for (input, tensor) in &inputs {
                 let chunk = tensor.slice_rows(first, count);
                 request.inputs.push((input.clone(), chunk));
@@ -135,6 +142,15 @@ impl Predict {
             ),
         }
     }
+}
+
+/// The place of a row in the sequence of all rows.
+fn place(row: usize, rows: usize) -> Box<SequenceRequest> {
+    Box::new(SequenceRequest {
+        id: SequenceId::Number(1),
+        start: row == 0,
+        end: row + 1 == rows,
+    })
 }
 
 /// An output with one value per row.

@@ -20,6 +20,7 @@ pub(super) fn dashboard(job: &str) -> Dashboard {
             processes(job, &model),
             limits(job),
             [caches(job), redis(job), features(job)].concat(),
+            sequences(&model),
             gateway(job),
             upstreams(job),
             gpus(job),
@@ -270,6 +271,33 @@ fn caches(job: &str) -> Vec<Panel> {
             .query(
                 "{{instance}} answers",
                 format!("tidegate_cache_entries{{{job}}}"),
+            ),
+    ]
+}
+
+/// What versions with states remember.
+fn sequences(model: &str) -> Vec<Panel> {
+    vec![
+        Panel::lines("Live sequences", "short", "Sequences that a version remembers, and the memory of their states.")
+            .query("{{model}} {{version}}", format!("sum by (model, version) (tidegate_sequences_live{{{model}}})"))
+            .query(
+                "{{model}} {{version}} bytes",
+                format!("sum by (model, version) (tidegate_sequence_state_bytes{{{model}}})"),
+            ),
+        Panel::lines("Sequences", "ops", "Sequences that started and ended, by reason, and requests that were refused.")
+            .query(
+                "{{model}} started",
+                format!("sum by (model) (rate(tidegate_sequences_started_total{{{model}}}[$__rate_interval]))"),
+            )
+            .query(
+                "{{model}} ended: {{reason}}",
+                format!("sum by (model, reason) (rate(tidegate_sequences_ended_total{{{model}}}[$__rate_interval]))"),
+            )
+            .query(
+                "{{model}} refused: {{reason}}",
+                format!(
+                    "sum by (model, reason) (rate(tidegate_sequence_requests_refused_total{{{model}}}[$__rate_interval]))"
+                ),
             ),
     ]
 }

@@ -19,6 +19,7 @@ use tidegate_serving::{
 use crate::limits::refuse_beyond;
 use crate::parameters::{Parameters, Value};
 use crate::rest::{CONFIG, FILE};
+use crate::sequences;
 use crate::shared_memory::{SharedInput, SharedPart};
 
 /// Most inputs, and most outputs, that a request may list.
@@ -94,6 +95,7 @@ pub(crate) fn request(
             outputs: requested,
             deadline: earlier(settings.deadline(received)?, client_deadline),
             priority: settings.priority()?,
+            sequence: sequences::of_parameters(&settings)?,
         },
         shared_inputs,
         shared_outputs,
@@ -289,7 +291,7 @@ fn parameters(fields: HashMap<String, InferParameter>) -> Result<Parameters, Inf
             Some(ParameterChoice::BoolParam(flag)) => Some(Value::Bool(flag)),
             Some(ParameterChoice::Int64Param(number)) => Some(Value::Int(number)),
             Some(ParameterChoice::Uint64Param(number)) => {
-                Some(i64::try_from(number).map_or(Value::Float(number as f64), Value::Int))
+                Some(i64::try_from(number).map_or(Value::Large(number), Value::Int))
             }
             Some(ParameterChoice::DoubleParam(number)) => Some(Value::Float(number)),
             Some(ParameterChoice::StringParam(text)) => Some(Value::Text(text)),

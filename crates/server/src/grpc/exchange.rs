@@ -63,6 +63,8 @@ pub(super) struct GrpcExchange<'a> {
     shared_memory: &'a Arc<SharedMemory>,
     /// For each requested output, where in shared memory it is wanted.
     shared_outputs: Vec<Option<SharedPart>>,
+    /// Why it must not run, if it must not.
+    refused: Option<Box<InferError>>,
 }
 
 impl<'a> GrpcExchange<'a> {
@@ -89,6 +91,15 @@ impl<'a> GrpcExchange<'a> {
             trace,
             shared_memory: &front_end.shared_memory,
             shared_outputs: Vec::new(),
+            refused: None,
+        }
+    }
+
+    /// The same, answered with an error.
+    pub(super) fn refused(self, error: InferError) -> Self {
+        Self {
+            refused: Some(Box::new(error)),
+            ..self
         }
     }
 
@@ -120,6 +131,9 @@ impl Exchange for GrpcExchange<'_> {
     }
 
     async fn receive(&mut self) -> Result<Received, InferError> {
+        if let Some(error) = self.refused.take() {
+            return Err(*error);
+        }
         let at = Instant::now();
         let message = std::mem::take(&mut self.message);
         let mut memory = std::mem::take(&mut self.memory);

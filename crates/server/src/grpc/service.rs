@@ -25,6 +25,7 @@ use super::held_memory::{HeldMemory, MIN_HELD_BYTES};
 use super::methods::permit;
 use super::statistics::statistics;
 use super::stream::{answer_in_stream, hold_in_stream, until_stopped};
+use super::stream_order::StreamOrder;
 use super::{convert, shared_memory, status};
 use crate::audit::{Action, AuditStates, DeniedAction, Peer, is_denial};
 use crate::describe::{self, EXTENSIONS, SERVER_NAME, SERVER_VERSION};
@@ -320,14 +321,17 @@ impl GrpcInferenceService for Service {
         let (metadata, source) = (Arc::new(metadata), source(&extensions));
         let certificate: Option<ClientCertificate> = extensions.get().cloned();
         let share = client_share(&front_end.memory);
+        let mut order = StreamOrder::default();
         let answers = until_stopped(&front_end, messages).map(move |message| {
             let (front_end, metadata) = (front_end.clone(), metadata.clone());
+            let in_order = message.as_ref().ok();
+            let place = in_order.and_then(|message| order.join(&front_end.serving, message));
             let certificate = certificate.clone();
             let memory = share.begin();
             async move {
                 let credentials = Credentials::of(metadata.as_ref().as_ref());
                 let credentials = credentials.with_certificate(certificate.as_ref());
-                answer_in_stream(&front_end, credentials, source, message?, memory).await
+                answer_in_stream(&front_end, credentials, source, message?, memory, place).await
             }
         });
         // In order: clients match answers to requests by it. Answers that wait for those before them

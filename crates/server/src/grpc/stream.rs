@@ -11,6 +11,7 @@ use tonic::{Status, Streaming};
 
 use super::exchange::GrpcExchange;
 use super::held_memory::{HeldMemory, MIN_HELD_BYTES};
+use super::stream_order::StreamPlace;
 use super::{status, too_large};
 use crate::audit::{DeniedAction, is_denial};
 use crate::front_end::FrontEnd;
@@ -52,13 +53,22 @@ pub(super) async fn answer_in_stream(
     source: Option<IpAddr>,
     message: pb::ModelInferRequest,
     memory: MemoryReservation,
+    mut place: Option<StreamPlace>,
 ) -> Result<(pb::ModelStreamInferResponse, MemoryReservation), Status> {
     // Each request of a stream is a span of its own under the client's.
     let headers = credentials.headers();
     let trace = front_end.traces.begin(headers, Via::GrpcStream);
     let id = message.id.clone();
-    let exchange = GrpcExchange::new(front_end, credentials, message, trace, memory);
+    let mut exchange = GrpcExchange::new(front_end, credentials, message, trace, memory);
+    if let Some(place) = &mut place
+        && let Err(error) = place.wait().await
+    {
+        exchange = exchange.refused(error);
+    }
     let answer = front_end.serving.answer(exchange).await;
+    if let Some(place) = place {
+        place.finish(answer.is_ok());
+    }
     if let Err(error) = &answer
         && is_denial(error.code)
     {

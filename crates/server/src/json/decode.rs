@@ -507,6 +507,10 @@ fn parameter(json: &mut Jiter<'_>, name: &str) -> Result<Option<Value>, InferErr
         }
         Peek::True | Peek::False => json.known_bool(peek).map(Value::Bool),
         Peek::String => json.known_str().map(|text| Value::Text(text.to_owned())),
+        // Through a float, one id would be taken for another.
+        peek if peek.is_num() && name == "sequence_id" => {
+            json.known_number_bytes(peek).map(whole_number)
+        }
         peek if peek.is_num() => json.known_number(peek).map(|number| match number {
             NumberAny::Int(NumberInt::Int(number)) => Value::Int(number),
             NumberAny::Float(number) => Value::Float(number),
@@ -517,6 +521,16 @@ fn parameter(json: &mut Jiter<'_>, name: &str) -> Result<Option<Value>, InferErr
         }
     };
     value.map(Some).map_err(|error| malformed(json, &error))
+}
+
+/// A number without loss; one that is not whole, or too large, as a float.
+fn whole_number(digits: &[u8]) -> Value {
+    let text = String::from_utf8_lossy(digits);
+    match (text.parse(), text.parse()) {
+        (Ok(number), _) => Value::Int(number),
+        (_, Ok(number)) => Value::Large(number),
+        _ => text.parse().map_or(Value::Float(f64::NAN), Value::Float),
+    }
 }
 
 /// The binary data after the JSON. Inputs take their parts in order.

@@ -29,6 +29,7 @@ use crate::gateway_headers::GatewayHeaders;
 use crate::json::{DecodedRequest, decode_infer, encode_infer};
 use crate::request_memory;
 use crate::rest::openapi::{InferRequestBody, InferResponseBody};
+use crate::sequences;
 use crate::shared_memory::{SharedMemory, SharedPart};
 use crate::traces::TraceHeader;
 
@@ -249,6 +250,7 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
                 header_deadline(self.credentials.headers(), at)?,
             ),
             priority: parameters.priority()?,
+            sequence: sequences::of_parameters(&parameters)?,
         };
         Ok(Received {
             request,
@@ -325,6 +327,7 @@ impl<B> InferExchange<'_, B> {
         self.form.all_binary = true;
         let request = InferRequest {
             deadline: header_deadline(self.credentials.headers(), at)?,
+            sequence: sequences::of_headers(self.credentials.headers())?,
             ..InferRequest::default()
         };
         Ok(Received {

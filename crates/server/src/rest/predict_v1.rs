@@ -32,6 +32,7 @@ use crate::front_end::FrontEnd;
 use crate::gateway_headers::GatewayHeaders;
 use crate::json::{decode_instances, encode_predictions};
 use crate::request_memory;
+use crate::sequences;
 use crate::traces::TraceHeader;
 
 /// The models that answer.
@@ -145,6 +146,7 @@ impl Exchange for PredictExchange<'_> {
         let at = Instant::now();
         let request = InferRequest {
             deadline: header_deadline(self.credentials.headers(), at)?,
+            sequence: sequences::of_headers(self.credentials.headers())?,
             ..InferRequest::default()
         };
         Ok(Received {

@@ -33,6 +33,7 @@ use super::path::Path;
 use crate::front_end::FrontEnd;
 use crate::gateway_headers::GatewayHeaders;
 use crate::request_memory;
+use crate::sequences;
 use crate::traces::TraceHeader;
 
 /// Runs records through the pipeline of an endpoint's version: its steps before the model, the
@@ -131,6 +132,7 @@ impl Exchange for RecordsExchange<'_> {
         let at = Instant::now();
         let request = InferRequest {
             deadline: header_deadline(headers, at)?,
+            sequence: sequences::of_headers(headers)?,
             ..InferRequest::default()
         };
         Ok(Received {

@@ -1,26 +1,32 @@
 //! Samples of records: through the whole pipeline, and compared with the decisions that they must get.
 
 use serde_json::Value;
-use tidegate_core::{Signature, Tensor, Tolerance};
+use tidegate_core::{Tensor, Tolerance};
 use tidegate_engines::Instance;
-use tidegate_pipeline::{BadRows, Pipeline, PipelineError};
+use tidegate_pipeline::{BadRows, PipelineError};
 
+use super::CheckedModel;
 use crate::sample::RecordSample;
 
 /// Runs a sample; the answer has the form of its request.
 pub(super) fn run(
-    pipeline: Option<&Pipeline>,
-    signature: &Signature,
+    model: CheckedModel<'_>,
     instance: &mut dyn Instance,
     sample: &RecordSample,
 ) -> Result<Value, String> {
-    let pipeline = pipeline.ok_or("it has records, and model.toml has no section [pipeline]")?;
+    let pipeline = model
+        .pipeline
+        .ok_or("it has records, and model.toml has no section [pipeline]")?;
     let mut run = pipeline
         .read_with_features(&sample.body, BadRows::FailRequest)
         .and_then(|records| pipeline.before(records))
         .map_err(text)?;
-    let inputs = super::run(signature, instance, run.take_inputs())?;
-    let outputs: Vec<(usize, Tensor)> = inputs.into_iter().enumerate().collect();
+    let given = super::run(model, instance, run.take_inputs())?;
+    let given = match model.wiring {
+        None => given,
+        Some(wiring) => wiring.visible_outputs(given),
+    };
+    let outputs: Vec<(usize, Tensor)> = given.into_iter().enumerate().collect();
     let answer = pipeline.after(run, &outputs).map_err(text)?;
     let mut json = Vec::new();
     answer.encode(&mut json);

@@ -16,7 +16,7 @@ use crate::scheduler::AllowedTime;
 use crate::version::Prepared;
 use crate::{
     AnsweredBy, ErrorCode, InferError, InferRequest, InferResponse, RequestedOutput, Serving,
-    Target,
+    Target, Version,
 };
 
 impl Serving {
@@ -50,6 +50,10 @@ impl Serving {
         if let Some(run) = &mut chain {
             run.routed(&version, fallback.is_some())?;
             run.check_classes(&version, &received.request)?;
+        }
+
+        if version.sequences().is_some() {
+            return Err(needs_sequence(&version, fallback.is_some()));
         }
 
         // preprocess: some wire forms say what they hold only beside the signature
@@ -173,6 +177,20 @@ fn not_the_clients_fault(error: InferError) -> InferError {
         ErrorCode::UnknownModel | ErrorCode::UnknownVersion => not_usable(error.message.into()),
         _ => error,
     }
+}
+
+/// A version that keeps states answers requests of sequences only: any other one would get the states
+/// of nobody.
+fn needs_sequence(version: &Version, is_fallback: bool) -> InferError {
+    let model = version.model();
+    let message = format!(
+        "\"{model}\" keeps a state for each sequence: the request needs a sequence_id other than 0 and \
+         \"\", and the first one of a sequence sequence_start"
+    );
+    if is_fallback {
+        return not_usable(message);
+    }
+    InferError::new(ErrorCode::InvalidParameter, message)
 }
 
 /// The error of a choice that must not answer.

@@ -60,6 +60,21 @@ pub(super) async fn execute(
     })
 }
 
+/// Schedules work and runs it, where the outputs are not only the client's.
+pub(super) async fn submit(
+    version: &Version,
+    work: Work,
+    allowed: Option<AllowedTime>,
+    trace: Option<&RequestTrace>,
+) -> Result<Completed, InferError> {
+    let scheduler = version.scheduler();
+    let submitted = match version.breaker() {
+        None => scheduler.submit(work).await,
+        Some(breaker) => Box::pin(guarded(breaker, version, work, allowed, trace)).await,
+    };
+    submitted.map_err(|error| scheduler.explain_deadline(error, allowed))
+}
+
 /// Runs work if the breaker of the version lets it through.
 async fn guarded(
     breaker: &VersionBreaker,

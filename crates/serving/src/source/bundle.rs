@@ -85,6 +85,11 @@ pub fn parse_manifest(text: &str) -> Result<Manifest, String> {
 /// The section and the engine belong together: one without the other is a mistake.
 fn check_remote(manifest: &Manifest) -> Result<(), String> {
     let is_chosen = manifest.engine.name() == REMOTE;
+    if is_chosen && manifest.sequences.is_some() {
+        let problem = "[sequences] needs an engine of this server: requests to other servers are \
+                       tried again, and each of them keeps states of its own";
+        return Err(problem.to_owned());
+    }
     match (is_chosen, &manifest.remote) {
         (true, None) => Err("engine = \"remote\" needs a section [remote]".to_owned()),
         (false, Some(_)) => Err("a section [remote] needs engine = \"remote\"".to_owned()),

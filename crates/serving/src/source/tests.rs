@@ -111,9 +111,10 @@ fn triton_settings_become_ours() {
 
 #[test]
 fn what_cannot_be_honoured_is_refused_by_name() {
-    let error = numbers(&triton(&["1"], Some("sequence_batching { }"))).unwrap_err();
+    let iterative = "sequence_batching { iterative_sequence: true }";
+    let error = numbers(&triton(&["1"], Some(iterative))).unwrap_err();
     assert!(
-        error.contains("config.pbtxt") && error.contains("sequence_batching"),
+        error.contains("config.pbtxt") && error.contains("sequence_batching.iterative_sequence"),
         "{error}"
     );
     let error = numbers(&triton(&["1"], Some("name: \"other\""))).unwrap_err();

@@ -1,5 +1,7 @@
 //! Triton-style model repositories: `NAME/VERSION/model.onnx`, with or without `config.pbtxt`.
 
+mod sequences;
+
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 
@@ -62,6 +64,9 @@ pub(super) fn check(config: &ModelConfig, folder_name: &str) -> Result<(), Strin
         ));
     }
     in_range(config)?;
+    sequences::spec(config)
+        .map_err(|problem| format!("sequence_batching: {problem}"))
+        .map(|_| ())?;
     fitting_reshapes(config)
 }
 
@@ -229,6 +234,7 @@ fn manifest(config: &ModelConfig) -> Manifest {
     if let Some(SchedulingChoice::DynamicBatching(dynamic)) = &config.scheduling_choice {
         dynamic_batching(dynamic, &mut batching);
     }
+    sequences::add_batching(config, &mut batching);
     let instances: i64 = config
         .instance_group
         .iter()
@@ -243,6 +249,8 @@ fn manifest(config: &ModelConfig) -> Manifest {
         name: config.name.clone(),
         engine_options,
         batching,
+        // What cannot be read was refused before.
+        sequences: sequences::spec(config).unwrap_or_default(),
         ..Manifest::default()
     }
 }
@@ -284,6 +292,7 @@ pub(crate) fn without_effect(config: &ModelConfig) -> Vec<String> {
             found.push(format!("parameters.{shown}"));
         }
     }
+    found.extend(sequences::without_effect(config));
     found.sort();
     found
 }
@@ -350,6 +359,20 @@ pub(crate) fn check_declared(
         };
         declared.apply(&mut signature.outputs)?;
     }
+    for hidden in sequences::hidden_tensors(config) {
+        let specs = match hidden.side {
+            "input" => &mut signature.inputs,
+            _ => &mut signature.outputs,
+        };
+        let Some(declared) = hidden.dims else {
+            // A control has one element in a shape that the configuration leaves to the model.
+            let found = specs.iter().find(|spec| spec.name == hidden.name);
+            let dims = found.and_then(|spec| spec.dims.clone());
+            Declared::of(&hidden, dims.unwrap_or_default()).apply(specs)?;
+            continue;
+        };
+        Declared::of(&hidden, dims(declared, has_batch_axis)).apply(specs)?;
+    }
     Ok(())
 }
 
@@ -379,7 +402,16 @@ struct Declared<'a> {
     dims: Vec<Dim>,
 }
 
-impl Declared<'_> {
+impl<'a> Declared<'a> {
+    fn of(hidden: &sequences::HiddenTensor<'a>, dims: Vec<Dim>) -> Self {
+        Self {
+            side: hidden.side,
+            name: hidden.name,
+            data_type: hidden.data_type,
+            dims,
+        }
+    }
+
     fn apply(self, specs: &mut [TensorSpec]) -> Result<(), LoadError> {
         let Some(spec) = specs.iter_mut().find(|spec| spec.name == self.name) else {
             return Err(self.refused("is in config.pbtxt but not in the model".to_owned()));

@@ -12,7 +12,7 @@ static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 pub(crate) struct LastUsed(AtomicU64);
 
 impl LastUsed {
-    pub(super) fn now() -> Self {
+    pub(crate) fn now() -> Self {
         let used = Self(AtomicU64::new(0));
         used.set(Instant::now());
         used

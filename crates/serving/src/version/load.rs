@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use tidegate_core::{Manifest, Signature};
 use tidegate_engines::{Allocator, Engines, Instance, LoadError, LoadedArtifact, REMOTE};
+use tidegate_pipeline::Pipeline;
 use tracing::{info, warn};
 
 use super::known_answer::KnownAnswer;
@@ -19,6 +20,7 @@ use super::{
 use crate::clock::unix_ms;
 use crate::memory::{self, MemoryUsage};
 use crate::scheduler::{Limits, Scheduler};
+use crate::sequences::{SequenceLimits, VersionSequences, Wiring};
 use crate::source::reshape::Reshapes;
 use crate::warmup::{self, WarmupReport};
 use crate::{ModelState, check, source};
@@ -35,6 +37,9 @@ pub(crate) enum VersionLoadError {
     /// Its pipeline does not fit it.
     #[error("the pipeline does not fit the model: {0}")]
     Pipeline(String),
+    /// The states of its sequences do not fit it.
+    #[error("[sequences] does not fit the model: {0}")]
+    Sequences(String),
     /// It is not what its bundle says.
     #[error("the version failed its own checks: {0}")]
     Checks(String),
@@ -65,7 +70,8 @@ impl Version {
         let engine = engines.select(&plan.artifact, &manifest.engine)?;
         let artifact = engines.load(&plan.artifact, &manifest.engine, &manifest.engine_options)?;
         let mut signature = declared_signature(&plan, artifact.signature())?;
-        let pipeline = compile_pipeline(&plan, &signature).map_err(VersionLoadError::Pipeline)?;
+        let wiring = wiring(&plan, &mut signature)?;
+        let pipeline = compile(&plan, &signature, wiring.as_ref())?;
         let mut instances = default_instances(&*artifact)?;
         let runner = artifact.concurrent();
 
@@ -76,12 +82,22 @@ impl Version {
             // their clients.
             Some(_) => WarmupReport::declared(manifest),
         };
+        check_batched(wiring.as_ref(), &warmup)?;
         if plan.is_from_registry() {
-            check::contract(&plan, &signature, pipeline.as_ref(), &mut *instances[0])
-                .map_err(VersionLoadError::Checks)?;
+            let model = check::CheckedModel {
+                signature: &signature,
+                pipeline: pipeline.as_ref(),
+                wiring: wiring.as_ref(),
+            };
+            check::contract(&plan, model, &mut *instances[0]).map_err(VersionLoadError::Checks)?;
         }
 
-        // Clients see their own shapes from here on. Everything above asked the model.
+        // Clients see their own inputs and shapes from here on. Everything above asked the model.
+        let sequences = wiring.map(|wiring| {
+            let visible = wiring.visible(&signature);
+            let signature = std::mem::replace(&mut signature, visible);
+            sequences_of(&plan, wiring, signature, metrics, model)
+        });
         artifact.serves(model, &plan.number.to_string());
         let reshapes = Reshapes::of(plan.triton.as_ref(), &mut signature);
         let number = plan.number.to_string();
@@ -112,6 +128,7 @@ impl Version {
             known_answer: KnownAnswer::of(&signature.outputs),
             signature,
             pipeline,
+            sequences: sequences.map(Box::new),
             reshapes,
             scheduler,
             remote,
@@ -178,6 +195,55 @@ fn warm_up(
     warmup::run(signature, instances, max_batch_size, DEFAULT_MAX_BATCH_ROWS)
 }
 
+/// How the states of its sequences are wired, if it keeps any.
+fn wiring(
+    plan: &VersionPlan,
+    signature: &mut Signature,
+) -> Result<Option<Wiring>, VersionLoadError> {
+    Wiring::of(plan, signature).map_err(VersionLoadError::Sequences)
+}
+
+/// The pipeline, which knows the inputs and outputs of clients alone.
+fn compile(
+    plan: &VersionPlan,
+    signature: &Signature,
+    wiring: Option<&Wiring>,
+) -> Result<Option<Pipeline>, VersionLoadError> {
+    let pipeline = match wiring {
+        None => compile_pipeline(plan, signature),
+        Some(wiring) => compile_pipeline(plan, &wiring.visible(signature)),
+    };
+    pipeline.map_err(VersionLoadError::Pipeline)
+}
+
+/// Refuses a state that cannot be a row of a batch, where rows share runs.
+fn check_batched(wiring: Option<&Wiring>, warmup: &WarmupReport) -> Result<(), VersionLoadError> {
+    let wiring = wiring.filter(|_| warmup.max_batch_rows.is_some());
+    match wiring.and_then(Wiring::unbatchable) {
+        None => Ok(()),
+        Some(problem) => Err(VersionLoadError::Sequences(format!(
+            "{problem}; batching.max_batch_size = 0 says that there are no batches"
+        ))),
+    }
+}
+
+fn sequences_of(
+    plan: &VersionPlan,
+    wiring: Wiring,
+    signature: Signature,
+    metrics: &LoadMetrics,
+    model: &str,
+) -> VersionSequences {
+    let spec = plan.manifest.sequences.clone().unwrap_or_default();
+    let number = plan.number.to_string();
+    let limits = SequenceLimits::new(&spec, metrics.sequences(), model, &number);
+    VersionSequences {
+        wiring,
+        limits: Arc::new(limits),
+        signature,
+    }
+}
+
 /// Adds the names of classes that the artifact itself has. A file with others goes first.
 fn add_classes(
     labels: &mut HashMap<String, Vec<String>>,
@@ -204,8 +270,9 @@ pub(crate) fn try_to_load(
     }
     let manifest = &plan.manifest;
     let artifact = engines.load(&plan.artifact, &manifest.engine, &manifest.engine_options)?;
-    let signature = declared_signature(plan, artifact.signature())?;
-    let pipeline = compile_pipeline(plan, &signature).map_err(VersionLoadError::Pipeline)?;
+    let mut signature = declared_signature(plan, artifact.signature())?;
+    let wiring = wiring(plan, &mut signature)?;
+    let pipeline = compile(plan, &signature, wiring.as_ref())?;
     let mut instance = artifact.instance()?;
     warmup::try_out(
         &signature,
@@ -214,8 +281,12 @@ pub(crate) fn try_to_load(
         DEFAULT_MAX_BATCH_ROWS,
     )?;
     if is_from_registry {
-        check::contract(plan, &signature, pipeline.as_ref(), &mut *instance)
-            .map_err(VersionLoadError::Checks)?;
+        let model = check::CheckedModel {
+            signature: &signature,
+            pipeline: pipeline.as_ref(),
+            wiring: wiring.as_ref(),
+        };
+        check::contract(plan, model, &mut *instance).map_err(VersionLoadError::Checks)?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use prometheus::{GaugeVec, Histogram, IntCounterVec, IntGaugeVec};
 use crate::endpoints::{Breakers, FallbackMetrics};
 use crate::metrics::MetricRegistry;
 use crate::request_metrics::RequestMetrics;
+use crate::sequences::SequenceMetrics;
 
 const VERSION_LABELS: &[&str] = &["model", "version"];
 
@@ -17,6 +18,7 @@ pub(crate) struct LoadMetrics {
     /// Their gauges come and go with the versions.
     breakers: Arc<Breakers>,
     fallbacks: FallbackMetrics,
+    sequences: SequenceMetrics,
     loads: IntCounterVec,
     cold_starts: IntCounterVec,
     duration: Histogram,
@@ -34,6 +36,7 @@ impl LoadMetrics {
             requests,
             breakers: Arc::new(Breakers::new(registry)),
             fallbacks: FallbackMetrics::new(registry),
+            sequences: SequenceMetrics::new(registry),
             loads: registry.counter_vec(
                 "tidegate_model_loads_total",
                 "Loads by outcome, ok or failed",
@@ -79,6 +82,11 @@ impl LoadMetrics {
         &self.fallbacks
     }
 
+    /// The metrics of sequences.
+    pub(crate) fn sequences(&self) -> &SequenceMetrics {
+        &self.sequences
+    }
+
     /// Sets how long the load of a version took, and how much memory.
     pub(crate) fn set_loaded(&self, model: &str, version: &str, took: Duration, memory_bytes: u64) {
         let (labels, seconds) = (&[model, version], took.as_secs_f64());
@@ -104,6 +112,7 @@ impl LoadMetrics {
     /// Removes a version that is no longer served from the exposition.
     pub(crate) fn remove_version(&self, model: &str, version: &str) {
         self.requests.remove_version(model, version);
+        self.sequences.remove_version(model, version);
         // An error means that there was nothing to remove.
         let _ = self.memory_bytes.remove_label_values(&[model, version]);
         let _ = self.last_duration.remove_label_values(&[model, version]);
