@@ -1,6 +1,7 @@
 //! `model.toml`: what a bundle says of itself.
 
 mod contract;
+mod graph;
 mod lineage;
 mod pipeline;
 mod remote;
@@ -16,6 +17,7 @@ pub use contract::{
     Category, Column, DeclaredSignature, DeclaredTensor, FileSpec, GoldenSample, ResourceLimits,
     Tolerance, WarmupSample,
 };
+pub use graph::{GraphMerge, GraphMergeSpec, GraphNodeSpec, GraphSpec};
 pub use lineage::Lineage;
 pub use pipeline::{
     ArgmaxStep, AudioStep, BucketizeStep, CalibrateStep, Calibration, CastStep, ChannelOrder, ClipStep, ConcatStep, CrossStep, CyclicalStep, DatePart, DatePartsStep, EngineInputSpec, EntityFieldSpec, EntityKeyType, ExpressionStep, FeatureDefault, FieldSpec, FieldType, FittedStep, FrameWindow, FunctionStep, HashStep, ImageColor, ImageCrop, ImageFilter, ImageLayout, ImageResize, ImageStep, ImputeStep, LabelStep, LongerSound, LookedUpFeatureSpec, LookupPolicy, LookupSpec, MelLog, MelNormName, MelScaleName, MelSpectrogramStep, NormalizeStep, NumberFunction, OneHotStep, OrdinalStep, PickStep, PipelineSpec, PoolMode, PoolStep, RatioStep, RenameStep, ResponseFieldSpec, RoundStep, ScaleStep, ShorterSound, SigmoidStep, SoftmaxStep, SoundNormalization, SoundPadding, SpectrogramLayout, StepSpec, ThresholdRule, ThresholdStep, TokenDatatype, TokenPadding, TokenTruncation, TokenizeStep, TopKStep, UnknownCategory, UnknownFields, ViolationPolicy,
@@ -42,6 +44,8 @@ pub struct Manifest {
     pub engine_options: EngineOptions,
     /// The servers that run it, for the engine `remote`.
     pub remote: Option<RemoteSpec>,
+    /// The models that it is made of, in place of an artifact.
+    pub graph: Option<GraphSpec>,
     /// How requests are batched and queued.
     pub batching: Batching,
     /// What the artifact cannot say of its outputs.
@@ -82,12 +86,12 @@ impl Manifest {
     /// The file of a bundle that holds its manifest.
     pub const FILE: &str = "model.toml";
 
-    /// The file that the engine reads, relative to the bundle. A version that other servers run has no
-    /// other one than the manifest.
+    /// The file that the engine reads, relative to the bundle. A version that other servers or other
+    /// models run has no other one than the manifest.
     pub fn artifact_file(&self) -> &str {
-        match self.remote {
-            Some(_) => Self::FILE,
-            None => &self.artifact,
+        match self.remote.is_some() || self.graph.is_some() {
+            true => Self::FILE,
+            false => &self.artifact,
         }
     }
 
@@ -123,6 +127,7 @@ impl Default for Manifest {
             engine: EngineChoice::default(),
             engine_options: EngineOptions::default(),
             remote: None,
+            graph: None,
             batching: Batching::default(),
             outputs: Vec::new(),
             signature: DeclaredSignature::default(),

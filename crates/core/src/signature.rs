@@ -96,7 +96,11 @@ impl TensorSpec {
             .is_some_and(|dims| dims.first() == Some(&Dim::Any))
     }
 
-    fn accepts(&self, name: &str, tensor: &Tensor) -> Result<(), SignatureError> {
+    /// Whether a tensor has its type and a shape that fits; `name` is for the message.
+    ///
+    /// # Errors
+    /// How it differs.
+    pub fn accepts(&self, name: &str, tensor: &Tensor) -> Result<(), SignatureError> {
         if tensor.datatype() != self.datatype {
             return Err(SignatureError::DataType {
                 input: name.to_owned(),

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use tidegate_core::{
     Batching, BreakerSpec, DeclaredSignature, DeclaredTensor, EngineChoice, EngineInputSpec,
     EngineOptions, EntityFieldSpec, EntityKeyType, FeatureDefault, FieldSpec, FieldType, FileSpec,
-    FlagInput, GraphOptimization, Lineage, LookedUpFeatureSpec, LookupPolicy, LookupSpec, Manifest,
-    OutputSpec, PipelineSpec, RemoteSpec, ResourceLimits, ResponseFieldSpec, SequenceSpec,
-    StateSpec, StepSpec, UnknownFields, ViolationPolicy,
+    FlagInput, GraphMerge, GraphMergeSpec, GraphNodeSpec, GraphOptimization, GraphSpec, Lineage,
+    LookedUpFeatureSpec, LookupPolicy, LookupSpec, Manifest, OutputSpec, PipelineSpec, RemoteSpec,
+    ResourceLimits, ResponseFieldSpec, SequenceSpec, StateSpec, StepSpec, UnknownFields,
+    ViolationPolicy,
 };
 
 /// A manifest with a value for every field. It is written without `..`, so that a new field cannot
@@ -28,6 +29,7 @@ fn full() -> Manifest {
             graph_optimization: GraphOptimization::All,
         },
         remote: Some(remote()),
+        graph: Some(graph()),
         batching: Batching {
             max_batch_size: Some(1),
             max_queue_delay_us: 0,
@@ -145,6 +147,26 @@ fn sequences() -> SequenceSpec {
         max_state_bytes: 1,
         idle_timeout_ms: 1,
         replaced_timeout_ms: 1,
+    }
+}
+
+fn graph() -> GraphSpec {
+    GraphSpec {
+        nodes: vec![GraphNodeSpec {
+            name: "a".to_owned(),
+            model: "a".to_owned(),
+            version: Some("1".to_owned()),
+            inputs: BTreeMap::new(),
+            outputs: BTreeMap::new(),
+            when: Some("a".to_owned()),
+            else_of: Some("a".to_owned()),
+        }],
+        merges: vec![GraphMergeSpec {
+            tensor: "a".to_owned(),
+            merge: GraphMerge::First,
+            of: vec!["a".to_owned()],
+            weights: vec![1.0],
+        }],
     }
 }
 

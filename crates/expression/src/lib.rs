@@ -30,6 +30,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use cel::common::ast::Expr;
 use cel::parser::Parser;
 use cel::{Env, IdedExpr};
 
@@ -63,6 +64,53 @@ impl Type {
     }
 }
 
+/// The variables that a text names, each once, whatever their types are.
+///
+/// ```
+/// let names = tidegate_expression::variables("score < 0.9 && (score > 0.1 || rush)")?;
+/// assert_eq!(names, ["score", "rush"]);
+/// # Ok::<(), tidegate_expression::ParseError>(())
+/// ```
+///
+/// # Errors
+/// Why it cannot be read.
+pub fn variables(text: &str) -> Result<Vec<String>, ParseError> {
+    let mut names = Vec::new();
+    collect_variables(&tree(text)?, &mut names);
+    Ok(names)
+}
+
+fn collect_variables(part: &IdedExpr, names: &mut Vec<String>) {
+    match &part.expr {
+        Expr::Ident(name) if !names.contains(name) => names.push(name.clone()),
+        Expr::Call(call) => {
+            let parts = call.target.as_deref().into_iter().chain(&call.args);
+            parts.for_each(|part| collect_variables(part, names));
+        }
+        Expr::List(list) => {
+            let elements = list.elements.iter();
+            elements.for_each(|part| collect_variables(part, names));
+        }
+        // Other forms are refused when types are checked.
+        _ => {}
+    }
+}
+
+fn tree(text: &str) -> Result<IdedExpr, ParseError> {
+    if text.len() > MAX_BYTES {
+        let problem = format!("it has {} bytes, at most are {MAX_BYTES}", text.len());
+        return Err(ParseError(problem));
+    }
+    check::depth(text, usize::from(MAX_DEPTH))?;
+    let parser = Parser::new().max_recursion_depth(MAX_DEPTH);
+    // A parser that was generated from a grammar, for texts that come with models: a mistake in
+    // it must not end the server.
+    let parsed = catch_unwind(AssertUnwindSafe(|| parser.parse(text)));
+    parsed
+        .map_err(|_| ParseError("it cannot be read".to_owned()))?
+        .map_err(|errors| ParseError::of(&errors))
+}
+
 /// A checked expression.
 #[derive(Clone)]
 pub struct Expression {
@@ -78,18 +126,7 @@ impl Expression {
     /// # Errors
     /// What is wrong with it, for whoever wrote it.
     pub fn parse(text: &str, types: impl Fn(&str) -> Option<Type>) -> Result<Self, ParseError> {
-        if text.len() > MAX_BYTES {
-            let problem = format!("it has {} bytes, at most are {MAX_BYTES}", text.len());
-            return Err(ParseError(problem));
-        }
-        check::depth(text, usize::from(MAX_DEPTH))?;
-        let parser = Parser::new().max_recursion_depth(MAX_DEPTH);
-        // A parser that was generated from a grammar, for texts that come with models: a mistake in
-        // it must not end the server.
-        let parsed = catch_unwind(AssertUnwindSafe(|| parser.parse(text)));
-        let mut tree = parsed
-            .map_err(|_| ParseError("it cannot be read".to_owned()))?
-            .map_err(|errors| ParseError::of(&errors))?;
+        let mut tree = tree(text)?;
         let mut checker = check::Checker::new(types);
         let result = checker.check(&mut tree)?;
         let result = result.ok_or_else(|| ParseError("it is always null".to_owned()))?;
