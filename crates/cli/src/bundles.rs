@@ -5,12 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use tidegate_core::{DeclaredSignature, DeclaredTensor, Manifest, OutputSpec, Signature};
+use tidegate_core::{Manifest, OutputSpec, Signature};
 use tidegate_engines::Engines;
 use tidegate_protocol::inference::ModelConfig;
-use tidegate_protocol::model_config::datatype_name;
 use tidegate_registry::{Bundle, BundleFile, BundleLimits, Error, ErrorCode, Source};
-use tidegate_serving::{VersionPlan, conversion_hint, scan};
+use tidegate_serving::{VersionPlan, conversion_hint, declared_by_triton, scan};
 
 use crate::output::eprint_line;
 
@@ -157,9 +156,12 @@ fn convert(model: &str, plan: &VersionPlan, limits: &BundleLimits) -> Result<Bun
              model itself: remove it, and let clients send those"
         );
     }
-    let mut files = vec![BundleFile::new(manifest.artifact.clone(), &plan.artifact)];
-    files.extend(weights(folder, plan)?);
-    if plan.triton.is_some() {
+    let mut files = Vec::new();
+    if !plan.is_graph() {
+        files.push(BundleFile::new(manifest.artifact.clone(), &plan.artifact));
+        files.extend(weights(folder, plan)?);
+    }
+    if plan.triton.is_some() && !plan.is_graph() {
         // Large weights are in files of their own beside the artifact.
         for entry in std::fs::read_dir(folder)?.flatten() {
             let file = entry.file_name().to_string_lossy().into_owned();
@@ -187,7 +189,7 @@ fn convert(model: &str, plan: &VersionPlan, limits: &BundleLimits) -> Result<Bun
         });
     }
     if let Some(config) = &plan.triton {
-        manifest.signature = declared(config);
+        manifest.signature = declared_by_triton(config);
     }
     Ok(Bundle::new(manifest, files, limits)?)
 }
@@ -217,32 +219,4 @@ fn reshaped(config: &ModelConfig) -> Option<&str> {
         .map(String::as_str)
         .next()
         .or_else(|| outputs.next().map(String::as_str))
-}
-
-/// The inputs and outputs of a Triton configuration, with the batch axis that Triton leaves out.
-fn declared(config: &ModelConfig) -> DeclaredSignature {
-    // `dims` lack the batch axis if `max_batch_size` is above 0, and are complete otherwise
-    // (Triton's model_configuration.md, "Maximum Batch Size").
-    let batch = (config.max_batch_size > 0).then_some(-1);
-    let inputs = config
-        .input
-        .iter()
-        .map(|input| declared_tensor(&input.name, input.data_type, batch, &input.dims));
-    let outputs = config
-        .output
-        .iter()
-        .map(|output| declared_tensor(&output.name, output.data_type, batch, &output.dims));
-    DeclaredSignature {
-        inputs: inputs.collect(),
-        outputs: outputs.collect(),
-    }
-}
-
-fn declared_tensor(name: &str, datatype: i32, batch: Option<i64>, dims: &[i64]) -> DeclaredTensor {
-    DeclaredTensor {
-        name: name.to_owned(),
-        datatype: datatype_name(datatype).and_then(|name| name.parse().ok()),
-        shape: Some(batch.into_iter().chain(dims.iter().copied()).collect()),
-        ..DeclaredTensor::default()
-    }
 }

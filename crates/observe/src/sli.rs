@@ -9,7 +9,7 @@ use std::time::Duration;
 /// `deadline_exceeded` (504), and `queue_full` (429: the server had no capacity). All other codes are
 /// client errors. They count neither as good nor as bad: otherwise a client with a bug could use up
 /// the error budget, or hide that it is used up.
-pub const SERVER_FAULTS: [&str; 17] = [
+pub const SERVER_FAULTS: [&str; 19] = [
     "queue_full",
     "execution_failed",
     "upstream_failed",
@@ -21,6 +21,8 @@ pub const SERVER_FAULTS: [&str; 17] = [
     "features_stale",
     "internal",
     "not_ready",
+    "graph_failed",
+    "graph_node_unavailable",
     "memory_full",
     "auth_unavailable",
     "audit_unavailable",

@@ -99,6 +99,12 @@ const SUPPORTED: &[&str] = &[
     "sequence_batching.oldest.preferred_batch_size",
     "sequence_batching.oldest.max_queue_delay_microseconds",
     "sequence_batching.oldest.preserve_ordering",
+    "ensemble_scheduling",
+    "ensemble_scheduling.step",
+    "ensemble_scheduling.step.model_name",
+    "ensemble_scheduling.step.model_version",
+    "ensemble_scheduling.step.input_map",
+    "ensemble_scheduling.step.output_map",
     "instance_group",
     "instance_group.name",
     "instance_group.kind",
@@ -127,7 +133,7 @@ const IGNORED: &[&str] = &[
 
 /// Fields of which only some values are honoured.
 const VALUES: &[(&str, &[&str])] = &[
-    ("platform", &["", "onnxruntime_onnx"]),
+    ("platform", &["", "onnxruntime_onnx", "ensemble"]),
     ("backend", &["", "onnxruntime"]),
     ("instance_group.kind", &["KIND_AUTO", "KIND_CPU"]),
     (
@@ -368,8 +374,8 @@ mod tests {
     #[test]
     fn unsupported_fields_are_named_with_their_path() {
         assert_eq!(
-            message("ensemble_scheduling { }"),
-            "field \"ensemble_scheduling\" is not supported"
+            message("ensemble_scheduling { step { model_namespace: \"a\" } }"),
+            "field \"ensemble_scheduling.step[0].model_namespace\" is not supported"
         );
         assert_eq!(
             message("sequence_batching { iterative_sequence: true }"),
@@ -377,7 +383,7 @@ mod tests {
         );
         assert_eq!(
             message("platform: \"tensorrt_plan\""),
-            "field \"platform\" is not supported with the value \"tensorrt_plan\": use onnxruntime_onnx"
+            "field \"platform\" is not supported with the value \"tensorrt_plan\": use onnxruntime_onnx or ensemble"
         );
         assert_eq!(
             message("instance_group { kind: KIND_GPU }"),

@@ -2,11 +2,12 @@
 
 mod sequences;
 
-use tidegate_core::Dim;
+use tidegate_core::{Dim, GraphSpec};
 use tidegate_protocol::inference::model_config::SchedulingChoice;
+use tidegate_protocol::inference::model_ensembling::Step;
 use tidegate_protocol::inference::{
-    ModelConfig, ModelDynamicBatching, ModelInput, ModelInstanceGroup, ModelOutput,
-    ModelQueuePolicy, model_instance_group,
+    ModelConfig, ModelDynamicBatching, ModelEnsembling, ModelInput, ModelInstanceGroup,
+    ModelOutput, ModelQueuePolicy, model_instance_group,
 };
 use tidegate_protocol::model_config::datatype_number;
 use tidegate_serving::{ModelState, Version};
@@ -71,11 +72,14 @@ pub(crate) fn model_config(version: &Version) -> ModelConfig {
         output: output.collect(),
         instance_group: vec![instance_group(version)],
         default_model_filename: plan.manifest.artifact.clone(),
-        scheduling_choice: sequences::sequence_batching(version)
-            .map(SchedulingChoice::SequenceBatching)
-            .or_else(|| {
-                batched.then(|| SchedulingChoice::DynamicBatching(dynamic_batching(version)))
-            }),
+        scheduling_choice: match &plan.manifest.graph {
+            Some(graph) => Some(SchedulingChoice::EnsembleScheduling(ensemble(graph))),
+            None => sequences::sequence_batching(version)
+                .map(SchedulingChoice::SequenceBatching)
+                .or_else(|| {
+                    batched.then(|| SchedulingChoice::DynamicBatching(dynamic_batching(version)))
+                }),
+        },
         version_policy: plan
             .triton
             .as_ref()
@@ -132,6 +136,26 @@ fn instance_group(version: &Version) -> ModelInstanceGroup {
         kind: model_instance_group::Kind::Cpu.into(),
         count: i32::try_from(version.scheduler().instances()).unwrap_or(i32::MAX),
         ..ModelInstanceGroup::default()
+    }
+}
+
+/// The nodes of a graph, without conditions and merges, for which Triton's form has no place.
+fn ensemble(graph: &GraphSpec) -> ModelEnsembling {
+    let steps = graph.nodes.iter().map(|node| Step {
+        model_name: node.model.clone(),
+        // Triton writes -1 for the version that the model serves by itself.
+        model_version: node
+            .version
+            .as_ref()
+            .and_then(|version| version.parse().ok())
+            .unwrap_or(-1),
+        input_map: node.inputs.clone().into_iter().collect(),
+        output_map: node.outputs.clone().into_iter().collect(),
+        ..Step::default()
+    });
+    ModelEnsembling {
+        step: steps.collect(),
+        ..ModelEnsembling::default()
     }
 }
 

@@ -4,7 +4,7 @@
 mod failure_log;
 mod metrics;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::future::BoxFuture;
@@ -13,10 +13,12 @@ use parking_lot::Mutex;
 use tidegate_core::TraceContext;
 use tidegate_observe::SERVER_FAULTS;
 use tidegate_redaction::Redactor;
-use tidegate_serving::{MetricRegistry, Observation, Observations, Outcome, RequestTrace, Via};
+use tidegate_serving::{
+    ErrorCode, MetricRegistry, NodeRun, Observation, Observations, Outcome, RequestTrace, Via,
+};
 use tidegate_traces::{
-    Call, Exporter, FinishedRequest, Recorder, RequestOutcome, StageTimes, Tracer, TracesConfig,
-    TracesError,
+    Call, Exporter, FinishedRequest, NodeTimes, Recorder, RequestOutcome, StageTimes, Tracer,
+    TracesConfig, TracesError,
 };
 
 use self::failure_log::FailureLog;
@@ -87,6 +89,7 @@ impl Traces {
             via,
             id: None,
             baggage: self.baggage(headers),
+            nodes: OnceLock::new(),
         }))
     }
 
@@ -170,7 +173,9 @@ fn follow(observations: &Observations, mut recorder: Option<(Recorder, TraceMetr
             let Some(trace) = &one.trace else { continue };
             let is_recorded = match &mut recorder {
                 Some((recorder, metrics)) => {
-                    let reason = recorder.offer(&finished(one, trace, now), now.0);
+                    let nodes = trace.nodes.get().map(|nodes| node_times(nodes, now));
+                    let nodes = nodes.unwrap_or_default();
+                    let reason = recorder.offer(&finished(one, trace, &nodes, now), now.0);
                     reason
                         .inspect(|reason| metrics.count_kept(*reason))
                         .is_some()
@@ -190,6 +195,7 @@ fn follow(observations: &Observations, mut recorder: Option<(Recorder, TraceMetr
 fn finished<'a>(
     one: &'a Observation,
     trace: &'a RequestTrace,
+    nodes: &'a [NodeTimes<'a>],
     now: (Instant, SystemTime),
 ) -> FinishedRequest<'a> {
     FinishedRequest {
@@ -224,7 +230,27 @@ fn finished<'a>(
         rows: one.rows,
         fallback: one.fallback.as_ref().map(|fallback| &*fallback.by),
         stages: stages(one),
+        nodes,
     }
+}
+
+/// The nodes of a graph as traces see them.
+fn node_times(nodes: &[NodeRun], now: (Instant, SystemTime)) -> Vec<NodeTimes<'_>> {
+    let mut times = Vec::with_capacity(nodes.len());
+    for one in nodes {
+        times.push(NodeTimes {
+            node: &one.node,
+            version: (&one.model, &one.version),
+            began: now.1 - now.0.saturating_duration_since(one.began),
+            took: one.took,
+            queue: one.timing.queue,
+            infer: one.timing.compute_infer,
+            rows: one.rows,
+            batch_rows: one.timing.batch_rows,
+            failed: one.failed.map(ErrorCode::name),
+        });
+    }
+    times
 }
 
 fn stages(one: &Observation) -> Option<StageTimes> {

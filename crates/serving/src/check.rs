@@ -3,6 +3,7 @@
 
 mod declared;
 mod golden;
+mod graph;
 mod labels;
 mod records;
 mod report;
@@ -10,7 +11,7 @@ mod report;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use tidegate_core::{Manifest, Signature, Tensor};
+use tidegate_core::{Manifest, SequenceSpec, Signature, Tensor};
 use tidegate_engines::{Engines, Instance};
 use tidegate_pipeline::Pipeline;
 
@@ -43,6 +44,9 @@ pub fn check(model: &str, plan: &VersionPlan, engines: &Engines) -> CheckReport 
     let mut report = CheckReport::new(model);
     let folder = folder(plan);
     report.run("files", || files(plan, &folder));
+    if plan.is_graph() {
+        return graph::check(report, plan);
+    }
     if !plan.is_remote() {
         report.run("weights", || weights(&plan.artifact));
     }
@@ -102,7 +106,7 @@ pub(crate) fn contract(
 /// The checks that need no engine: the files are there, and the weights are numbers.
 pub(crate) fn files_and_weights(plan: &VersionPlan) -> Result<(), String> {
     files(plan, &folder(plan))?;
-    if plan.is_remote() {
+    if plan.has_no_artifact() {
         return Ok(());
     }
     weights(&plan.artifact)
@@ -173,11 +177,13 @@ fn samples(
 }
 
 fn files(plan: &VersionPlan, folder: &Path) -> Result<(), String> {
-    // Triton has initial states in another folder: their section says if one is missing.
-    let elsewhere: Vec<&str> = match (&plan.triton, &plan.manifest.sequences) {
-        (Some(_), Some(sequences)) => sequences.files().collect(),
-        _ => Vec::new(),
-    };
+    // Triton has initial states in another folder: their section says if one is missing. An ensemble
+    // of Triton has its graph in its `config.pbtxt`.
+    let mut elsewhere = Vec::new();
+    if plan.triton.is_some() {
+        elsewhere.push(Manifest::FILE);
+        elsewhere.extend(plan.manifest.sequences.iter().flat_map(SequenceSpec::files));
+    }
     let named = plan.manifest.named_files();
     for file in named.filter(|file| !elsewhere.contains(file)) {
         source::inside(root(folder), file).map_err(|error| error.to_string())?;

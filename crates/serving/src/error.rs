@@ -221,6 +221,12 @@ error_codes! {
     AuditUnavailable "audit_unavailable" 503 14
         "the audit log cannot be written; the message says whether anything was done"
         "repair the database of the log, or set `audit.required = false`";
+    GraphFailed "graph_failed" 500 13
+        "a graph of models cannot be run: what one of its nodes takes or gives does not fit it (any more)"
+        "read the node in the message, and compare its model with the `[graph]` of the `model.toml`";
+    GraphNodeUnavailable "graph_node_unavailable" 503 14
+        "a model that a graph of models runs is not there, or not loaded"
+        "load the model that the message names, or retry later";
     NotReady "not_ready" 503 14
         "the model exists but is not loaded" "retry later, or load it";
     MemoryFull "memory_full" 503 14
@@ -248,6 +254,7 @@ impl ErrorCode {
                 | Self::SequenceInterrupted
                 | Self::MemoryFull
                 | Self::NotReady
+                | Self::GraphNodeUnavailable
                 | Self::BreakerOpen
                 | Self::FeaturesInvalid
                 | Self::FeaturesUnavailable
@@ -274,6 +281,8 @@ impl ErrorCode {
                 | Self::FeaturesUnavailable
                 | Self::FeaturesStale
                 | Self::NotReady
+                | Self::GraphFailed
+                | Self::GraphNodeUnavailable
                 | Self::MemoryFull
                 | Self::DeadlineExceeded
         )

@@ -55,6 +55,7 @@ mod source;
 mod stats;
 mod version;
 mod version_counters;
+mod version_finder;
 mod warmup;
 
 pub use check::{CheckCase, CheckOutcome, CheckReport, check};
@@ -84,7 +85,7 @@ pub use pipeline::{
 pub use process::{ProcessMetrics, memory_limit_bytes};
 pub use repository_poll::RepositoryPoll;
 pub use request::{
-    AnsweredBy, FallbackStatus, InferRequest, InferResponse, OutputTensor, RequestTrace,
+    AnsweredBy, FallbackStatus, InferRequest, InferResponse, NodeRun, OutputTensor, RequestTrace,
     RequestedOutput, Target, Via,
 };
 pub use request_metrics::{MeterReading, RequestMetrics, VersionMeter};
@@ -92,6 +93,8 @@ pub use request_sample::RequestSample;
 pub use scheduler::{BatchContract, Completed, Limits, Scheduler, Timing, Work};
 pub use sequences::{SequenceId, SequenceRequest};
 pub use serving::Serving;
-pub use source::{GivenModel, SourceError, conversion_hint, parse_manifest, scan};
+pub use source::{
+    GivenModel, SourceError, conversion_hint, declared_by_triton, parse_manifest, scan,
+};
 pub use stats::{BatchFigures, DurationFigures, VersionFigures};
-pub use version::{Version, VersionPlan, compile_pipeline};
+pub use version::{Version, VersionPlan, compile_graph, compile_pipeline};

@@ -174,7 +174,7 @@ impl LoadTrials {
                 "loading it crashed the server {crashes} times, so it is not loaded again; remove {marker} to try it"
             ));
         }
-        if trial == Trial::Skip || plan.is_remote() {
+        if trial == Trial::Skip || plan.has_no_artifact() {
             return Ok(());
         }
         let is_retry = trial == Trial::Retry || crashes > 0;
@@ -208,7 +208,7 @@ impl LoadTrials {
                 // One child for all of them: most of a trial is the start of a process.
                 let mut child = None;
                 while let Some((model, plan)) = plans.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if plan.is_remote() {
+                    if plan.has_no_artifact() {
                         continue; // No content of it runs here.
                     }
                     let key = ContentKey::of(plan, &self.environment, &self.ledger);
@@ -291,7 +291,7 @@ pub fn check_in_child(
     settings: &TrialSettings,
     engines: impl FnOnce() -> Engines,
 ) -> CheckReport {
-    if plan.is_remote() {
+    if plan.has_no_artifact() {
         return crate::check(model, plan, &engines());
     }
     match TrialRequest::new(model, plan, TrialTask::Check, settings).run(&mut None) {

@@ -116,6 +116,7 @@ impl MemoryShare {
         MemoryReservation {
             share: Some(self.clone()),
             bytes: 0,
+            beside: 0,
         }
     }
 
@@ -150,12 +151,23 @@ pub struct MemoryReservation {
     /// None for a request from within the process, which nobody bounds.
     share: Option<Arc<MemoryShare>>,
     bytes: usize,
+    /// What the same request takes in another reservation.
+    beside: usize,
 }
 
 impl MemoryReservation {
     /// The bytes that are reserved.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Another part, still of no bytes, for the same request.
+    pub(crate) fn beside(&self) -> Self {
+        Self {
+            share: self.share.clone(),
+            bytes: 0,
+            beside: self.beside.saturating_add(self.bytes),
+        }
     }
 
     /// Reserves more bytes.
@@ -168,10 +180,11 @@ impl MemoryReservation {
             return Ok(());
         };
         let wanted = self.bytes.saturating_add(bytes);
-        if wanted > share.budget.limit {
-            return Err(refused(share, wanted, never, None));
+        let of_request = wanted.saturating_add(self.beside);
+        if of_request > share.budget.limit {
+            return Err(refused(share, of_request, never, None));
         }
-        if let Err(taken) = share.take(bytes, self.bytes) {
+        if let Err(taken) = share.take(bytes, self.bytes + self.beside) {
             return Err(refused(share, wanted, ErrorCode::MemoryFull, Some(taken)));
         }
         self.bytes = wanted;

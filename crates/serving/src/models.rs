@@ -4,6 +4,7 @@
 //! Requests read a snapshot of the loaded models, without a lock. A change makes a new snapshot and
 //! swaps it in, so that each request sees the state before or after, and none in between.
 
+mod graphs;
 mod index;
 mod model;
 mod state;
@@ -19,6 +20,7 @@ use parking_lot::Mutex;
 use tidegate_engines::Engines;
 use tracing::{error, info};
 
+pub(crate) use self::graphs::MAX_GRAPH_DEPTH;
 pub use self::model::Model;
 pub(crate) use self::model::requested_number;
 pub use self::state::{IndexEntry, ModelState};
@@ -150,7 +152,9 @@ impl Models {
             {
                 trials.run_ahead(scope, plans);
             }
-            for (root, models) in found {
+            // Graphs after the models that they run, so that types are checked at once.
+            let (graphs, others) = graphs::apart(found);
+            for (root, models) in others.into_iter().chain(graphs) {
                 self.load_each(root, models, trial, &mut report);
             }
         });
@@ -360,10 +364,11 @@ impl Models {
             self.inline_run,
             &|_| {},
         );
-        match version {
+        let version = version.map_err(|problem| problem.to_string());
+        match version.and_then(|version| self.fitting(version)) {
             Ok(version) => Ok((number, Arc::new(version))),
             // Most models of folders have one version, of which nobody knows that it is number 1.
-            Err(problem) if number == 1 => Err(problem.to_string()),
+            Err(problem) if number == 1 => Err(problem),
             Err(problem) => Err(format!("version {number}: {problem}")),
         }
     }

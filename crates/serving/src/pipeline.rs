@@ -22,6 +22,7 @@ mod cached;
 mod exchange;
 mod execute;
 mod fallback;
+mod graph;
 mod in_process;
 mod postprocess;
 mod record;

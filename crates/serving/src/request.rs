@@ -1,7 +1,7 @@
 //! A request and its answer, free of any wire format.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use tidegate_core::{Signature, Tensor, TraceContext};
 use tidegate_gateway::{LimitStatus, Resource};
@@ -52,6 +52,29 @@ pub struct RequestTrace {
     pub id: Option<Box<str>>,
     /// What the client passes on along the trace, as `baggage` had it.
     pub baggage: Option<Box<str>>,
+    /// The nodes that it ran, if a graph has answered it.
+    pub nodes: OnceLock<Box<[NodeRun]>>,
+}
+
+/// One node of a graph that was run for a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeRun {
+    /// The node's name.
+    pub node: Box<str>,
+    /// The model that it runs.
+    pub model: Arc<str>,
+    /// The version that has run it.
+    pub version: Arc<str>,
+    /// When its inputs were there.
+    pub began: Instant,
+    /// From then until its outputs were.
+    pub took: Duration,
+    /// The rows that it ran on.
+    pub rows: usize,
+    /// Where the time went; zeros if it failed.
+    pub timing: Timing,
+    /// Why it failed, if it did.
+    pub failed: Option<ErrorCode>,
 }
 
 impl RequestTrace {

@@ -6,6 +6,7 @@ use tidegate_gateway::{CachePolicy, Gateway};
 
 use crate::endpoints::Chain;
 use crate::sequences::SequenceTable;
+use crate::version_finder::VersionFinder;
 use crate::{
     AnswerCache, ConfiguredName, Fallbacks, Fleet, IndexEntry, ModelState, Models, RequestMetrics,
     Target, Version,
@@ -14,9 +15,7 @@ use crate::{
 /// Everything that answers requests; shared by all front ends.
 pub struct Serving {
     gateway: Arc<Gateway>,
-    models: Arc<Models>,
-    /// The models of the registry, if it is followed.
-    fleet: Option<Arc<Fleet>>,
+    finder: VersionFinder,
     metrics: Arc<RequestMetrics>,
     /// `None` where nothing is cached, whatever versions ask for.
     cache: Option<Arc<AnswerCache>>,
@@ -36,8 +35,10 @@ impl Serving {
             gateway: Arc::new(Gateway::open()),
             metrics: models.request_metrics().clone(),
             sequences: Arc::new(SequenceTable::new(models.clone())),
-            models,
-            fleet: None,
+            finder: VersionFinder {
+                models,
+                fleet: None,
+            },
             cache: None,
             fallbacks: None,
             configured: OnceLock::new(),
@@ -47,10 +48,11 @@ impl Serving {
     /// Serves what the fleet loads, too; it must load into the same models.
     #[must_use]
     pub fn with_fleet(self, fleet: Arc<Fleet>) -> Self {
-        Self {
+        let finder = VersionFinder {
             fleet: Some(fleet),
-            ..self
-        }
+            ..self.finder
+        };
+        Self { finder, ..self }
     }
 
     /// Asks this gateway who may do what; without it everybody may do everything.
@@ -86,8 +88,8 @@ impl Serving {
         let Some(fallbacks) = &self.fallbacks else {
             return Ok(());
         };
-        let problems = fallbacks.problems(&self.models);
-        self.models.check_loads_with(fallbacks);
+        let problems = fallbacks.problems(&self.finder.models);
+        self.finder.models.check_loads_with(fallbacks);
         match problems.is_empty() {
             true => Ok(()),
             false => Err(problems),
@@ -153,30 +155,35 @@ impl Serving {
         &self.gateway
     }
 
+    /// Finds the versions that answer.
+    pub(crate) fn finder(&self) -> &VersionFinder {
+        &self.finder
+    }
+
     /// The models.
     pub fn models(&self) -> &Models {
-        &self.models
+        &self.finder.models
     }
 
     /// The models of the registry, if it is followed.
     pub fn fleet(&self) -> Option<&Arc<Fleet>> {
-        self.fleet.as_ref()
+        self.finder.fleet.as_ref()
     }
 
     /// Every version that is loaded or could be, with its state; and models that have none.
     /// Reads folders.
     pub fn index(&self) -> Vec<IndexEntry> {
-        self.merge_fleet_entries(self.models.index())
+        self.merge_fleet_entries(self.finder.models.index())
     }
 
     /// As [`Serving::index`], without looking for models that came into the folders since. Reads no
     /// file.
     pub fn known(&self) -> Vec<IndexEntry> {
-        self.merge_fleet_entries(self.models.known())
+        self.merge_fleet_entries(self.finder.models.known())
     }
 
     fn merge_fleet_entries(&self, mut index: Vec<IndexEntry>) -> Vec<IndexEntry> {
-        index.extend(self.fleet.iter().flat_map(|fleet| fleet.index()));
+        index.extend(self.finder.fleet.iter().flat_map(|fleet| fleet.index()));
         index.sort_by(|one, two| one.name.cmp(&two.name));
         index
     }
@@ -184,30 +191,50 @@ impl Serving {
     /// Whether traffic should be sent here: every model that is served by name or pinned answers, and
     /// not everything was taken out of service.
     pub fn is_ready(&self) -> bool {
-        let has_something = match &self.fleet {
-            None => self.models.has_loaded(),
+        let has_something = match &self.finder.fleet {
+            None => self.finder.models.has_loaded(),
             Some(fleet) => {
-                let has_unloaded = fleet.has_unloaded() || self.models.has_unloaded();
+                let has_unloaded = fleet.has_unloaded() || self.finder.models.has_unloaded();
                 // What is not loaded yet is loaded by its first request.
-                self.models.has_loaded() || fleet.can_load() || !has_unloaded
+                self.finder.models.has_loaded() || fleet.can_load() || !has_unloaded
             }
         };
         has_something
-            && self.models.named_are_ready()
-            && self.fleet.as_ref().is_none_or(|fleet| fleet.is_ready())
+            && self.broken_graphs(true).is_empty()
+            && self.finder.models.named_are_ready()
+            && self
+                .finder
+                .fleet
+                .as_ref()
+                .is_none_or(|fleet| fleet.is_ready())
     }
 
     /// Problems that do not keep traffic away from this server.
     pub fn problems(&self) -> Vec<String> {
-        let of_folders = self.models.known().into_iter().filter_map(problem);
-        let of_fleet = self.fleet.iter().flat_map(|fleet| fleet.problems());
+        let of_folders = self.finder.models.known().into_iter().filter_map(problem);
+        let of_fleet = self.finder.fleet.iter().flat_map(|fleet| fleet.problems());
         let mut problems: Vec<String> = of_fleet.chain(of_folders).collect();
         // Each version of a model whose reload failed says the same.
         problems.dedup();
-        problems.extend(self.models.broken_contracts());
+        problems.extend(self.finder.models.broken_contracts());
         let fallbacks = self.fallbacks.iter();
-        problems.extend(fallbacks.flat_map(|fallbacks| fallbacks.problems(&self.models)));
+        problems.extend(fallbacks.flat_map(|fallbacks| fallbacks.problems(&self.finder.models)));
         problems.extend(self.unknown_names());
+        problems.extend(self.broken_graphs(false));
+        problems
+    }
+
+    /// Why graphs do not answer: one of their nodes does not, or does not fit any more.
+    fn broken_graphs(&self, named_only: bool) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (name, number) in self.finder.models.graphs(named_only) {
+            if let Err(error) = self.would_answer(&name, Some(&number)) {
+                problems.push(format!(
+                    "graph {name}:{number} cannot answer: {}",
+                    error.message
+                ));
+            }
+        }
         problems
     }
 

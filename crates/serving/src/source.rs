@@ -2,6 +2,7 @@
 
 mod bundle;
 mod conversion;
+mod ensemble;
 pub(crate) mod given;
 pub(crate) mod reshape;
 pub(crate) mod triton;
@@ -15,6 +16,7 @@ use tidegate_engines::{artifact_in, is_artifact};
 pub(crate) use self::bundle::cached;
 pub use self::bundle::parse_manifest;
 pub use self::conversion::conversion_hint;
+pub use self::ensemble::declared as declared_by_triton;
 pub use self::given::GivenModel;
 use crate::VersionPlan;
 

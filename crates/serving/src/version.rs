@@ -1,5 +1,6 @@
 //! One loaded version of a model.
 
+mod graph;
 mod known_answer;
 mod last_used;
 mod load;
@@ -14,8 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_core::Signature;
+use tidegate_graph::Graph;
 use tidegate_pipeline::Pipeline;
 
+pub use self::graph::compile_graph;
 use self::known_answer::KnownAnswer;
 pub(crate) use self::last_used::LastUsed;
 pub(crate) use self::load::try_to_load;
@@ -51,8 +54,7 @@ pub struct Version {
     reshapes: Reshapes,
     known_answer: KnownAnswer,
     scheduler: Scheduler,
-    /// `Some` if other servers run it: its requests do not wait for instances.
-    remote: Option<RemoteRuns>,
+    runner: Runner,
     /// `None` where its endpoint has none configured.
     breaker: Option<VersionBreaker>,
     stats: Arc<VersionStats>,
@@ -65,6 +67,16 @@ pub struct Version {
     load_id: u64,
 }
 
+/// What runs the requests of a version.
+pub(crate) enum Runner {
+    /// Instances of an engine, for which they wait in its queue.
+    Instances,
+    /// Other servers.
+    Remote(RemoteRuns),
+    /// Other models.
+    Graph(Box<Graph>),
+}
+
 impl Version {
     /// A number that no other load of this process has, also not one of the same files.
     pub(crate) fn load_id(&self) -> u64 {
@@ -73,10 +85,10 @@ impl Version {
 
     /// What its answers depend on besides the inputs, the same on every server that has the same
     /// version: its files, the engine, and the release. `None` if its content is not known: it is not
-    /// from the registry, or other servers run it.
+    /// from the registry, or other servers or models run it.
     pub(crate) fn content(&self) -> Option<String> {
         let files = self.plan.files.as_ref()?;
-        self.remote.is_none().then(|| {
+        matches!(self.runner, Runner::Instances).then(|| {
             let (digest, release) = (files.version().digest.hex(), env!("CARGO_PKG_VERSION"));
             format!("{digest} {} {release}", self.engine)
         })
@@ -145,7 +157,15 @@ impl Version {
 
     /// How other servers run it, if they do.
     pub(crate) fn remote(&self) -> Option<&RemoteRuns> {
-        self.remote.as_ref()
+        match &self.runner {
+            Runner::Remote(remote) => Some(remote),
+            _ => None,
+        }
+    }
+
+    /// What runs its requests.
+    pub(crate) fn runner(&self) -> &Runner {
+        &self.runner
     }
 
     /// Its circuit breaker, if its endpoint has one.
@@ -170,7 +190,7 @@ impl Version {
 
     /// Sets the gauge of requests that wait.
     pub fn count_waiting(&self) {
-        let remote = self.remote.as_ref().map_or(0, RemoteRuns::waiting);
+        let remote = self.remote().map_or(0, RemoteRuns::waiting);
         self.stats.set_queued(self.scheduler.queued() + remote);
     }
 

@@ -47,6 +47,7 @@ pub(crate) struct VersionCounters {
     busy_ns: AtomicU64,
     sent_bytes: AtomicU64,
     broken_batch_contracts: AtomicU64,
+    node_runs: AtomicU64,
     /// Of the last load whose pipeline has fields of these names.
     field_violations: Mutex<Option<Arc<FieldViolations>>>,
 }
@@ -115,6 +116,7 @@ impl VersionCounters {
             busy_ns: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
             broken_batch_contracts: AtomicU64::new(0),
+            node_runs: AtomicU64::new(0),
             field_violations: Mutex::default(),
         }
     }
@@ -179,6 +181,16 @@ impl VersionCounters {
     /// Counts bytes of answers.
     pub(crate) fn count_sent(&self, bytes: usize) {
         self.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Counts a run as a node of a graph, which is no request of a client.
+    pub(crate) fn count_node_run(&self) {
+        self.node_runs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Runs as a node of a graph.
+    pub(crate) fn node_runs(&self) -> u64 {
+        self.node_runs.load(Ordering::Relaxed)
     }
 
     /// Counts that rows of batches turned out to depend on each other.

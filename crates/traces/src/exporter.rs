@@ -411,6 +411,7 @@ mod tests {
             rows: 0,
             fallback: None,
             stages: None,
+            nodes: &[],
         };
         let mut made = crate::spans::Spans::new(Vec::new(), Arc::default());
         for _ in 0..5 {

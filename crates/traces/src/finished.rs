@@ -32,6 +32,31 @@ pub struct FinishedRequest<'a> {
     pub fallback: Option<&'a str>,
     /// The time of each stage, if it was answered.
     pub stages: Option<StageTimes>,
+    /// The nodes that it ran, if a graph of models has answered it.
+    pub nodes: &'a [NodeTimes<'a>],
+}
+
+/// One model that ran for a request of a graph of models.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeTimes<'a> {
+    /// The name of the node.
+    pub node: &'a str,
+    /// The model and version that have run it.
+    pub version: (&'a Arc<str>, &'a Arc<str>),
+    /// When its inputs were there.
+    pub began: SystemTime,
+    /// From then until its outputs were.
+    pub took: Duration,
+    /// Of this, the time that it waited for an instance.
+    pub queue: Duration,
+    /// Of this, the time in the engine.
+    pub infer: Duration,
+    /// The rows that it ran on.
+    pub rows: usize,
+    /// The rows of its batch, those of other requests included.
+    pub batch_rows: usize,
+    /// The kind of failure, if it failed.
+    pub failed: Option<&'static str>,
 }
 
 /// What a client called.

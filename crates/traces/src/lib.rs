@@ -34,6 +34,7 @@
 //!     rows: 1,
 //!     fallback: None,
 //!     stages: None,
+//!     nodes: &[],
 //! };
 //! assert_eq!(recorder.offer(&request, Instant::now()), Some(KeepReason::Sampled));
 //! # Ok::<(), tidegate_traces::TracesError>(())
@@ -52,6 +53,6 @@ mod tracer;
 
 pub use config::{OtlpProtocol, TracesConfig};
 pub use exporter::{Exporter, SpanOutcome, TracesError};
-pub use finished::{Call, FinishedRequest, RequestOutcome, StageTimes};
+pub use finished::{Call, FinishedRequest, NodeTimes, RequestOutcome, StageTimes};
 pub use recorder::{KeepReason, Recorder};
 pub use tracer::Tracer;

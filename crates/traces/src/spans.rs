@@ -13,7 +13,7 @@ use percent_encoding::percent_decode_str;
 use tidegate_redaction::Redactor;
 
 use crate::batches::Batches;
-use crate::{Call, FinishedRequest, RequestOutcome, StageTimes};
+use crate::{Call, FinishedRequest, NodeTimes, RequestOutcome, StageTimes};
 
 const SERVICE: &str = "inference.GRPCInferenceService";
 /// Longest text of a client that becomes an attribute, in bytes.
@@ -41,11 +41,13 @@ impl Spans {
         }
     }
 
-    /// The spans of a request: its own, one for each stage, and the span of its batch if this is the
+    /// The spans of a request: its own, one for each node of a graph and for each stage, and the span of its batch if this is the
     /// first request of that batch.
     pub(crate) fn of(&mut self, request: &FinishedRequest<'_>) -> Vec<SpanData> {
         let context = own_context(request);
         let mut spans = vec![self.server_span(request, context.clone())];
+        let nodes = request.nodes.iter();
+        spans.extend(nodes.map(|node| self.node_span(&context, node)));
         let (Some((model, version)), Some(run)) = (request.version, request.stages) else {
             return spans;
         };
@@ -116,6 +118,25 @@ impl Spans {
             parent_span_id: parent.span_id(),
             ..self.span(name, context, from, took)
         }
+    }
+
+    /// A model that ran as a node of a graph.
+    fn node_span(&self, parent: &SpanContext, node: &NodeTimes<'_>) -> SpanData {
+        let mut span = self.stage("node", parent, node.began, node.took);
+        let (model, version) = node.version;
+        span.attributes = vec![
+            KeyValue::new("tidegate.node", node.node.to_owned()),
+            KeyValue::new("tidegate.rows", count(node.rows)),
+            KeyValue::new("tidegate.batch.rows", count(node.batch_rows)),
+            KeyValue::new("tidegate.run.queue_s", node.queue.as_secs_f64()),
+            KeyValue::new("tidegate.run.engine_s", node.infer.as_secs_f64()),
+        ];
+        span.attributes.extend(version_attributes(model, version));
+        if let Some(code) = node.failed {
+            span.attributes.push(KeyValue::new("error.type", code));
+            span.status = Status::error(code);
+        }
+        span
     }
 
     fn batch_span(
@@ -359,6 +380,7 @@ mod tests {
             rows,
             fallback: None,
             stages: Some(run),
+            nodes: &[],
         })
     }
 

@@ -1,5 +1,6 @@
 //! `tidegate inspect`.
 
+mod graph;
 mod pipeline;
 
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use anyhow::Result;
 use clap::Args;
 use tidegate_core::{EngineChoice, RemoteSpec, Signature};
 use tidegate_engines::{ArtifactSummary, EngineStatus, Engines, LoadError, ONNX_RUNTIME};
-use tidegate_serving::{VersionPlan, scan};
+use tidegate_serving::{VersionPlan, compile_graph, scan};
 
 use crate::engines;
 use crate::output::{bytes, print_line, print_text, tensor};
@@ -44,6 +45,9 @@ impl Inspect {
 fn lines(name: &str, plan: &VersionPlan, engines: &Engines) -> Result<Vec<(&'static str, String)>> {
     if let Some(remote) = &plan.manifest.remote {
         return Ok(describe_remote(name, plan, remote, engines));
+    }
+    if plan.is_graph() {
+        return Ok(graph::lines(name, plan));
     }
     let summary = Engines::summarize(&plan.artifact)?;
     Ok(describe(name, plan, &summary, engines))
@@ -143,8 +147,11 @@ fn needs_load(summary: &ArtifactSummary) -> bool {
     summary.signature.is_err() || has_classical
 }
 
-/// What the engine that would serve it says of the inputs and outputs.
+/// What the engine that would serve it says of the inputs and outputs; of a graph, what it declares.
 fn load(plan: &VersionPlan, engines: &Engines) -> Result<Signature, LoadError> {
+    if let Ok(Some((_, signature))) = compile_graph(plan) {
+        return Ok(signature);
+    }
     let manifest = &plan.manifest;
     let options = &manifest.engine_options;
     let loaded = engines.load(&plan.artifact, &manifest.engine, options)?;

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use tidegate_core::Signature;
 use tidegate_engines::Engines;
-use tidegate_serving::{VersionPlan, scan};
+use tidegate_serving::{VersionPlan, compile_graph, scan};
 
 use crate::client::{self, IndexEntry};
 use crate::options::ServerUrl;
@@ -95,15 +96,26 @@ fn state_and_inputs(plan: &VersionPlan) -> (&'static str, String) {
     if let Some(remote) = &plan.manifest.remote {
         return ("REMOTE", remote.endpoints.join(", "));
     }
+    if plan.is_graph() {
+        return match compile_graph(plan) {
+            Ok(compiled) => {
+                let signature = compiled.map(|(_, signature)| signature).unwrap_or_default();
+                ("GRAPH", inputs(&signature))
+            }
+            Err(problem) => ("UNREADABLE", problem),
+        };
+    }
     let summary = match Engines::summarize(&plan.artifact) {
         Ok(summary) => summary,
         Err(problem) => return ("UNREADABLE", problem.to_string()),
     };
     match summary.signature {
-        Ok(signature) => {
-            let inputs: Vec<String> = signature.inputs.iter().map(tensor).collect();
-            ("FOUND", inputs.join(", "))
-        }
+        Ok(signature) => ("FOUND", inputs(&signature)),
         Err(problem) => ("FOUND", problem),
     }
+}
+
+fn inputs(signature: &Signature) -> String {
+    let inputs: Vec<String> = signature.inputs.iter().map(tensor).collect();
+    inputs.join(", ")
 }

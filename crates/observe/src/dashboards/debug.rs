@@ -223,6 +223,8 @@ fn limits(job: &str) -> Vec<Panel> {
             "Versions that stopped batching in the hour before, because rows of a batch depended on each other.",
         )
         .query("{{model}} {{version}}", format!("increase(tidegate_batching_stopped_total{{{job}}}[1h])")),
+        Panel::lines("Nodes of graphs", "reqps", "Runs of versions as nodes of graphs, which are no requests of clients.")
+            .query("{{model}} {{version}}", format!("rate(tidegate_graph_node_runs_total{{{job}}}[5m])")),
         Panel::lines(
             "Not counted",
             "short",

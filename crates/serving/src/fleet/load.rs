@@ -236,6 +236,7 @@ impl Fleet {
             &|state| self.set_load_state(&record.model, number, token, state),
         );
         let version = version.map_err(NotLoaded::failed)?;
+        let version = self.models.fitting(version).map_err(NotLoaded::Failed)?;
         // Beside other loads the growth of the process says nothing about this one: the estimate
         // stays, and the next load of the same content measures again.
         if active.is_alone() {

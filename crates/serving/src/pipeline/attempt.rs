@@ -10,6 +10,7 @@ use super::cached::{CacheStatus, CacheableRequest};
 use super::exchange::{Exchange, Received};
 use super::execute::{Executed, execute};
 use super::fallback::ChainRun;
+use super::graph::RunScope;
 use super::record::RequestRecord;
 use super::resolver::Routed;
 use crate::scheduler::AllowedTime;
@@ -86,10 +87,17 @@ impl Serving {
 
         // cache
         let policy = self.cache_policy(&authorized.resource().endpoint, &version);
+        let scope = RunScope {
+            finder: self.finder(),
+            trace: record.trace(),
+            memory: &received.memory,
+            graph: None,
+            depth: 0,
+        };
         let (executed, cache) = match policy {
             // schedule, execute, postprocess
             None => {
-                let executed = execute(&version, work, &outputs, allowed, record.trace()).await;
+                let executed = execute(&version, work, &outputs, allowed, &scope).await;
                 let executed = settle_if_run(authorized, executed)?;
                 record.executed(rows, executed.timing);
                 (executed, None)
@@ -100,7 +108,7 @@ impl Serving {
                     work,
                     wanted: &outputs,
                     allowed,
-                    trace: record.trace(),
+                    scope,
                     tenant: authorized.caller().tenant(),
                     policy,
                     control: CacheControl::of(exchange.credentials().headers()),

@@ -10,9 +10,10 @@ use tidegate_gateway::{
 };
 
 use super::execute::{Executed, execute};
+use super::graph::RunScope;
 use crate::clock::nanos;
 use crate::scheduler::{AllowedTime, Work};
-use crate::{ErrorCode, InferError, OutputTensor, RequestTrace, Version};
+use crate::{ErrorCode, InferError, OutputTensor, Version};
 
 /// The answers of a server that are kept.
 pub type AnswerCache = ResponseCache<Arc<Executed>>;
@@ -32,7 +33,7 @@ pub(super) struct CacheableRequest<'a> {
     pub(super) work: Work,
     pub(super) wanted: &'a [(usize, usize)],
     pub(super) allowed: Option<AllowedTime>,
-    pub(super) trace: Option<&'a RequestTrace>,
+    pub(super) scope: RunScope<'a>,
     pub(super) tenant: &'a str,
     pub(super) policy: CachePolicy,
     pub(super) control: CacheControl,
@@ -74,9 +75,18 @@ impl CacheableRequest<'_> {
     ) -> Result<(Arc<Executed>, usize), InferError> {
         let began = Instant::now();
         let work = self.work.share();
-        let computed = compute(self.version, work, self.wanted, self.allowed, self.trace).await;
+        let computed = compute(self.version, work, self.wanted, self.allowed, &self.scope).await;
         computing_ns.fetch_add(nanos(began.elapsed()), Ordering::Relaxed);
         computed
+    }
+
+    /// The versions that the nodes of a graph have now: an answer of others is another one.
+    fn add_nodes(&self, hasher: &mut CacheKeyHasher) {
+        if let Some(graph) = self.version.graph() {
+            for load_id in self.scope.finder.models.node_loads(graph) {
+                hasher.add_number(load_id);
+            }
+        }
     }
 
     fn count(&self, outcome: CacheOutcome, took: Duration) {
@@ -99,8 +109,16 @@ impl CacheableRequest<'_> {
             deadline: None,
             ..self.work
         };
+        let (finder, memory) = (self.scope.finder.clone(), self.scope.memory.beside());
         tokio::spawn(async move {
-            let computed = compute(&version, work, &wanted, None, None).await;
+            let scope = RunScope {
+                finder: &finder,
+                trace: None,
+                memory: &memory,
+                graph: None,
+                depth: 0,
+            };
+            let computed = compute(&version, work, &wanted, None, &scope).await;
             // Dropped, it lets the next request try again.
             if let Ok(computed) = computed {
                 refresh.keep(policy, computed).await;
@@ -125,6 +143,7 @@ impl CacheableRequest<'_> {
         for input in &self.work.inputs {
             add_input(&mut hasher, input.as_ref());
         }
+        self.add_nodes(&mut hasher);
         let shared = match is_shared {
             true => self.version.content().map(|content| {
                 let mut hasher = hasher.clone();
@@ -161,9 +180,9 @@ async fn compute(
     work: Work,
     wanted: &[(usize, usize)],
     allowed: Option<AllowedTime>,
-    trace: Option<&RequestTrace>,
+    scope: &RunScope<'_>,
 ) -> Result<(Arc<Executed>, usize), InferError> {
-    let executed = execute(version, work, wanted, allowed, trace).await?;
+    let executed = execute(version, work, wanted, allowed, scope).await?;
     let outputs = executed.outputs.iter().map(|output| OutputTensor {
         index: output.index,
         tensor: output.tensor.detached(),

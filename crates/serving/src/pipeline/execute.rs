@@ -2,10 +2,12 @@
 
 use tidegate_gateway::CacheOutcome;
 
+use super::graph::{self, RunScope};
 use super::postprocess::postprocess;
 use crate::endpoints::VersionBreaker;
 use crate::scheduler::{AllowedTime, Completed, Work};
-use crate::{InferError, OutputTensor, RequestTrace, Timing, Version};
+use crate::version::Runner;
+use crate::{InferError, OutputTensor, Timing, Version};
 
 /// What a run gave.
 #[derive(Clone, Debug)]
@@ -43,14 +45,15 @@ pub(super) async fn execute(
     work: Work,
     wanted: &[(usize, usize)],
     allowed: Option<AllowedTime>,
-    trace: Option<&RequestTrace>,
+    scope: &RunScope<'_>,
 ) -> Result<Executed, InferError> {
     let scheduler = version.scheduler();
-    let submitted = match (version.remote(), version.breaker()) {
-        (None, None) => scheduler.submit(work).await,
+    let submitted = match (version.runner(), version.breaker()) {
+        (Runner::Instances, None) => scheduler.submit(work).await,
         // Boxed: requests without a breaker need not carry the place for it.
-        (_, Some(breaker)) => Box::pin(guarded(breaker, version, work, allowed, trace)).await,
-        (Some(remote), None) => remote.run(work, trace).await,
+        (_, Some(breaker)) => Box::pin(guarded(breaker, version, work, allowed, scope)).await,
+        (Runner::Remote(remote), None) => remote.run(work, scope.trace).await,
+        (Runner::Graph(graph), None) => graph::run(version, graph, work, scope).await,
     };
     let completed = submitted.map_err(|error| scheduler.explain_deadline(error, allowed))?;
     let outputs = postprocess(version, completed.outputs, wanted);
@@ -81,13 +84,14 @@ async fn guarded(
     version: &Version,
     work: Work,
     allowed: Option<AllowedTime>,
-    trace: Option<&RequestTrace>,
+    scope: &RunScope<'_>,
 ) -> Result<Completed, InferError> {
     let pass = breaker.pass()?;
     let deadline = work.deadline;
-    let outcome = match version.remote() {
-        None => version.scheduler().submit(work).await,
-        Some(remote) => remote.run(work, trace).await,
+    let outcome = match version.runner() {
+        Runner::Instances => version.scheduler().submit(work).await,
+        Runner::Remote(remote) => remote.run(work, scope.trace).await,
+        Runner::Graph(graph) => graph::run(version, graph, work, scope).await,
     };
     // A client that allows less time than a run takes is to blame itself: it must not shut others out.
     let scheduler = version.scheduler();

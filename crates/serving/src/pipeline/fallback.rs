@@ -12,6 +12,7 @@ use super::attempt::{asking_for_outputs, not_usable};
 use super::cached::{CacheStatus, CacheableRequest};
 use super::exchange::{Exchange, Received};
 use super::execute::Executed;
+use super::graph::RunScope;
 use super::record::RequestRecord;
 use crate::endpoints::{Chain, Choice, Constant, difference};
 use crate::version::Prepared;
@@ -216,7 +217,13 @@ impl Serving {
             work,
             wanted: &outputs,
             allowed: None,
-            trace: None,
+            scope: RunScope {
+                finder: self.finder(),
+                trace: None,
+                memory: &received.memory,
+                graph: None,
+                depth: 0,
+            },
             tenant: authorized.caller().tenant(),
             policy,
             control,

@@ -30,7 +30,8 @@ impl Serving {
         received: Instant,
     ) -> Result<Routed, InferError> {
         let Target { endpoint, version } = fallback.unwrap_or(authorized.resource());
-        let (version, cold_start) = self.demand(endpoint, version.as_deref(), deadline).await?;
+        let version = version.as_deref();
+        let (version, cold_start) = self.finder().demand(endpoint, version, deadline).await?;
         if !cold_start {
             // A load sets it too, later than this request was received.
             version.last_used().set(received);
@@ -43,7 +44,7 @@ impl Serving {
 
     /// The fleet, if the model is one of the registry's.
     fn fleet_of(&self, model: &str) -> Option<&Arc<Fleet>> {
-        self.fleet().filter(|fleet| fleet.manages(model))
+        self.finder().fleet_of(model)
     }
 
     /// Whether there is such an endpoint.
@@ -95,14 +96,7 @@ impl Serving {
         version: Option<&str>,
         deadline: Option<Instant>,
     ) -> Result<(Arc<Version>, bool), InferError> {
-        match self.models().version(name, version) {
-            Ok(version) => Ok((version, false)),
-            Err(error) => match self.fleet_of(name) {
-                // Boxed: requests that do not wait here need not carry the place for it.
-                Some(fleet) => Box::pin(fleet.demand(name, version, deadline)).await,
-                None => Err(error),
-            },
-        }
+        self.finder().demand(name, version, deadline).await
     }
 
     /// Whether a request would be answered, if necessary after its version is loaded.
@@ -110,9 +104,6 @@ impl Serving {
     /// # Errors
     /// Why it would not.
     pub fn would_answer(&self, name: &str, version: Option<&str>) -> Result<(), InferError> {
-        match self.fleet_of(name) {
-            Some(fleet) => fleet.would_answer(name, version),
-            None => self.models().version(name, version).map(|_| ()),
-        }
+        self.finder().would_answer(name, version)
     }
 }

@@ -86,6 +86,7 @@ impl CountersByVersion {
         }
         expose_abandoned(&versions, out);
         expose_broken_batch_contracts(&versions, out);
+        expose_node_runs(&versions, out);
         expose_failures(&versions, out);
         expose_field_violations(&versions, out);
         expose_durations(&versions, out);
@@ -108,6 +109,16 @@ fn expose_broken_batch_contracts(versions: &[Counted], out: &mut dyn Exposition)
         let broken = counters.broken_batch_contracts();
         if broken > 0 {
             out.sample(Sample::plain(counters.labels(), broken as f64));
+        }
+    }
+}
+
+fn expose_node_runs(versions: &[Counted], out: &mut dyn Exposition) {
+    out.family(NODE_RUNS);
+    for (counters, _) in versions {
+        let runs = counters.node_runs();
+        if runs > 0 {
+            out.sample(Sample::plain(counters.labels(), runs as f64));
         }
     }
 }
@@ -246,6 +257,10 @@ const BROKEN_BATCH_CONTRACT: Family<'static> = Family::counter(
     "tidegate_batching_stopped_total",
     "Loads of a version that run requests one by one, because requests showed that rows of a batch depend on each other; only for versions that had any",
 );
+const NODE_RUNS: Family<'static> = Family::counter(
+    "tidegate_graph_node_runs_total",
+    "Runs of a version as a node of a graph, which count as no requests of clients; only for versions that had any",
+);
 const FAILURE: Family<'static> = Family::counter(
     "nv_inference_request_failure",
     "Requests that reached a version and failed, by error code",
@@ -269,6 +284,7 @@ pub(super) fn entries() -> Vec<MetricEntry> {
     let others = [
         MetricEntry::new(ABANDONED, version),
         MetricEntry::new(BROKEN_BATCH_CONTRACT, version),
+        MetricEntry::new(NODE_RUNS, version),
         MetricEntry::new(FAILURE, &["model", "version", "reason"]),
         MetricEntry::new(FIELD_VIOLATION, &["model", "version", "field", "reason"]),
         MetricEntry::new(REQUEST_SECONDS, version),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use tidegate_core::Manifest;
+use tidegate_core::{EngineChoice, Manifest};
 use tidegate_engines::REMOTE;
 use tidegate_registry::CachedVersion;
 
@@ -79,6 +79,7 @@ pub fn parse_manifest(text: &str) -> Result<Manifest, String> {
     // Here, so that a misspelt engine shows when the bundle is read and not when it first loads.
     tidegate_engines::check_name(&manifest.engine).map_err(|error| error.to_string())?;
     check_remote(&manifest)?;
+    check_graph(&manifest)?;
     Ok(manifest)
 }
 
@@ -94,6 +95,15 @@ fn check_remote(manifest: &Manifest) -> Result<(), String> {
         (true, None) => Err("engine = \"remote\" needs a section [remote]".to_owned()),
         (false, Some(_)) => Err("a section [remote] needs engine = \"remote\"".to_owned()),
         _ => Ok(()),
+    }
+}
+
+/// A graph runs other models, each on an engine of its own.
+fn check_graph(manifest: &Manifest) -> Result<(), String> {
+    let has_default = manifest.engine == EngineChoice::Auto && manifest.remote.is_none();
+    match manifest.graph.is_some() && !has_default {
+        true => Err("a section [graph] goes with no engine: its models have their own".to_owned()),
+        false => Ok(()),
     }
 }
 

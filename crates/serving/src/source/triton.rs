@@ -12,8 +12,11 @@ use tidegate_protocol::inference::model_version_policy::PolicyChoice;
 use tidegate_protocol::inference::{ModelConfig, ModelDynamicBatching, ModelTensorReshape};
 use tidegate_protocol::model_config;
 
-use super::{SourceError, entries, inside, read_labels, read_text, reshape};
+use super::{SourceError, ensemble, entries, inside, read_labels, read_text, reshape};
 use crate::VersionPlan;
+
+/// The file of a model's configuration.
+const CONFIG_FILE: &str = "config.pbtxt";
 
 /// Whether a folder has version folders with an ONNX file.
 pub(super) fn has_versions(folder: &Path) -> bool {
@@ -45,7 +48,7 @@ pub(super) fn read(
 }
 
 fn config(folder: &Path, folder_name: &str) -> Result<Option<ModelConfig>, SourceError> {
-    let path = folder.join("config.pbtxt");
+    let path = folder.join(CONFIG_FILE);
     if !path.is_file() {
         return Ok(None);
     }
@@ -67,6 +70,7 @@ pub(super) fn check(config: &ModelConfig, folder_name: &str) -> Result<(), Strin
     sequences::spec(config)
         .map_err(|problem| format!("sequence_batching: {problem}"))
         .map(|_| ())?;
+    ensemble::check(config)?;
     fitting_reshapes(config)
 }
 
@@ -120,6 +124,14 @@ pub(super) fn plans(
     chosen
         .into_iter()
         .map(|(number, version)| {
+            if config.as_ref().is_some_and(ensemble::is_ensemble) {
+                return Ok(VersionPlan {
+                    number,
+                    labels: labels.clone(),
+                    triton: config.clone(),
+                    ..VersionPlan::new(manifest.clone(), folder.join(CONFIG_FILE))
+                });
+            }
             let file = match file {
                 Some(file) => in_folder(&version, file),
                 None => default_artifact(&version).unwrap_or_else(|| Manifest::default().artifact),
@@ -245,12 +257,18 @@ fn manifest(config: &ModelConfig) -> Manifest {
         intra_op_threads: intra_op_threads(config),
         ..EngineOptions::default()
     };
+    let graph = ensemble::graph(config);
     Manifest {
         name: config.name.clone(),
         engine_options,
         batching,
         // What cannot be read was refused before.
         sequences: sequences::spec(config).unwrap_or_default(),
+        signature: graph
+            .as_ref()
+            .map(|_| ensemble::declared(config))
+            .unwrap_or_default(),
+        graph,
         ..Manifest::default()
     }
 }

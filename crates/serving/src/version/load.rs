@@ -14,8 +14,8 @@ use tracing::{info, warn};
 
 use super::known_answer::KnownAnswer;
 use super::{
-    DEFAULT_MAX_BATCH_ROWS, LastUsed, LoadMetrics, RemoteRuns, Version, VersionPlan,
-    compile_pipeline,
+    DEFAULT_MAX_BATCH_ROWS, LastUsed, LoadMetrics, RemoteRuns, Runner, Version, VersionPlan,
+    compile_graph, compile_pipeline,
 };
 use crate::clock::unix_ms;
 use crate::memory::{self, MemoryUsage};
@@ -26,7 +26,7 @@ use crate::warmup::{self, WarmupReport};
 use crate::{ModelState, check, source};
 
 /// See [`Version::load_id`].
-static NEXT_LOAD_ID: AtomicU64 = AtomicU64::new(0);
+pub(super) static NEXT_LOAD_ID: AtomicU64 = AtomicU64::new(0);
 
 /// Why a version cannot be served.
 #[derive(Debug, Error)]
@@ -34,6 +34,9 @@ pub(crate) enum VersionLoadError {
     /// The engine cannot load it.
     #[error(transparent)]
     Engine(#[from] LoadError),
+    /// Its graph is not one.
+    #[error("the graph cannot be served: {0}")]
+    Graph(String),
     /// Its pipeline does not fit it.
     #[error("the pipeline does not fit the model: {0}")]
     Pipeline(String),
@@ -58,6 +61,9 @@ impl Version {
         inline_run: Duration,
         report_state: &dyn Fn(ModelState),
     ) -> Result<Self, VersionLoadError> {
+        if plan.is_graph() {
+            return Self::load_graph(model, plan, metrics, report_state);
+        }
         if plan.is_from_registry() {
             // Before the engine: an engine can crash the process on a broken file.
             report_state(ModelState::Verifying);
@@ -115,7 +121,10 @@ impl Version {
             scheduler.learn(*bytes, *run_time);
         }
         add_classes(&mut plan.labels, &*artifact, &signature);
-        let remote = runner.map(|runner| RemoteRuns::new(runner, stats.clone(), &signature));
+        let runner = match runner {
+            None => Runner::Instances,
+            Some(runner) => Runner::Remote(RemoteRuns::new(runner, stats.clone(), &signature)),
+        };
         let load_time = started.elapsed();
         // After the warm-up, since engines take memory in their first runs too.
         let memory_bytes = memory_before.growth(engine.allocator() == Allocator::CLibrary);
@@ -131,7 +140,7 @@ impl Version {
             sequences: sequences.map(Box::new),
             reshapes,
             scheduler,
-            remote,
+            runner,
             stats,
             memory_bytes,
             load_time,
@@ -267,6 +276,11 @@ pub(crate) fn try_to_load(
 ) -> Result<(), VersionLoadError> {
     if is_from_registry {
         check::files_and_weights(plan).map_err(VersionLoadError::Checks)?;
+    }
+    if plan.is_graph() {
+        return compile_graph(plan)
+            .map(|_| ())
+            .map_err(VersionLoadError::Graph);
     }
     let manifest = &plan.manifest;
     let artifact = engines.load(&plan.artifact, &manifest.engine, &manifest.engine_options)?;

@@ -60,6 +60,16 @@ impl VersionPlan {
         self.manifest.remote.is_some()
     }
 
+    /// Whether other models run it.
+    pub fn is_graph(&self) -> bool {
+        self.manifest.graph.is_some()
+    }
+
+    /// Whether it has no file that an engine of this process reads.
+    pub(crate) fn has_no_artifact(&self) -> bool {
+        self.is_remote() || self.is_graph()
+    }
+
     /// Whether its own configuration asks for its answers to be kept: `response_cache` of
     /// `config.pbtxt`.
     pub(crate) fn asks_for_cache(&self) -> bool {
