@@ -6,6 +6,7 @@
 mod callgrind;
 mod counted;
 mod echo;
+mod graphs;
 mod grpc_echo;
 mod listen;
 mod naive;
@@ -66,6 +67,8 @@ enum Baseline {
     Records(records::RecordsArgs),
     /// Time what a step of a sequence adds to a request, in the same process
     Sequence(sequence::SequenceArgs),
+    /// Time what a graph of models adds to its nodes, without a server
+    Graph(graphs::GraphArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -83,5 +86,6 @@ fn main() -> anyhow::Result<()> {
         Baseline::Runtime(args) => runtime::run(&args),
         Baseline::Records(args) => records::run(&args),
         Baseline::Sequence(args) => sequence::run(&args),
+        Baseline::Graph(args) => graphs::run(&args),
     }
 }

@@ -11,6 +11,7 @@ mod compute;
 mod contestant;
 mod fairness;
 mod gateway;
+mod graphs;
 mod group;
 mod grpc;
 mod http;
@@ -46,8 +47,9 @@ use crate::{cargo, root, setup, succeed, target};
 #[derive(Args)]
 pub(crate) struct BenchArgs {
     /// What to measure: http, instructions, grpc, loadgen, runtime, start, compute, many, batching,
-    /// overload, neighbour, observing, gateway, slow-clients, fairness, pipelines, sequences, registry, memory, peers; all but
-    /// batching, fairness, memory and peers, which take long or fetch models, if none is named
+    /// overload, neighbour, observing, gateway, slow-clients, fairness, pipelines, sequences, graphs,
+    /// registry, memory, peers; all but batching, fairness, memory and peers, which take long or fetch
+    /// models, if none is named
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
     /// Rounds of each comparison; odd numbers have a middle one
@@ -81,7 +83,7 @@ struct Effort {
 
 type Group = (&'static str, fn(Effort) -> Result<report::Section>);
 
-const GROUPS: [Group; 20] = [
+const GROUPS: [Group; 21] = [
     ("http", http::run),
     ("instructions", instructions::run),
     ("grpc", grpc::run),
@@ -99,6 +101,7 @@ const GROUPS: [Group; 20] = [
     ("fairness", fairness::run),
     ("pipelines", pipelines::run),
     ("sequences", sequences::run),
+    ("graphs", graphs::run),
     ("registry", registry::run),
     ("memory", memory::run),
     ("peers", peers::run),
@@ -108,7 +111,7 @@ const GROUPS: [Group; 20] = [
 const NAMED_ONLY: [&str; 4] = ["batching", "fairness", "memory", "peers"];
 
 /// Groups that need no more than the programs of `bench/`.
-const BENCH_ONLY: [&str; 3] = ["instructions", "runtime", "sequences"];
+const BENCH_ONLY: [&str; 4] = ["instructions", "runtime", "sequences", "graphs"];
 
 /// Sets up, builds, measures, and prints or records the figures.
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
