@@ -44,7 +44,7 @@ def history(path):
     return save(path, nodes, inputs, [value("y", FLOAT, ["N", "U"]), value("all", FLOAT, ["N", "U"])])
 
 
-def slow(path, layers=300, width=1000):
+def slow(path, layers=60, width=2000):
     """The sum of all x of a sequence, after a long time without an effect."""
     nodes, last = [node("MatMul", ["x", "first"], ["h0"])], "h0"
     for layer in range(layers):

@@ -40,9 +40,13 @@ struct Stepping<'a> {
 }
 
 impl SequenceStep {
-    pub(super) fn split(self) -> (InferResponse, Box<PendingCommit>) {
-        let (turn, is_end) = (self.turn, self.is_end);
-        (self.response, Box::new(PendingCommit { turn, is_end }))
+    pub(super) fn split(self: Box<Self>) -> (InferResponse, Box<PendingCommit>) {
+        let Self {
+            response,
+            turn,
+            is_end,
+        } = *self;
+        (response, Box::new(PendingCommit { turn, is_end }))
     }
 }
 
@@ -64,7 +68,7 @@ impl Serving {
         record: &mut RequestRecord<'_>,
         received: &mut Received,
         request: &SequenceRequest,
-    ) -> Result<Option<SequenceStep>, InferError> {
+    ) -> Result<Option<Box<SequenceStep>>, InferError> {
         let (target, id) = (authorized.resource(), request.id.clone());
         let key = Arc::new(SequenceKey::new(target, authorized.caller(), id));
         let deadline = received.request.deadline;
@@ -114,7 +118,7 @@ impl Serving {
         let (outputs, timing) = stepped.await.inspect_err(|error| {
             sequences.limits.count_refused(error.code);
         })?;
-        Ok(Some(SequenceStep {
+        Ok(Some(Box::new(SequenceStep {
             turn,
             is_end: request.end,
             response: InferResponse {
@@ -127,7 +131,7 @@ impl Serving {
                 cache: None,
                 fallback: None,
             },
-        }))
+        })))
     }
 
     /// Whether a version keeps states of sequences; one that is not loaded may.
@@ -148,7 +152,7 @@ impl Serving {
         received: &Received,
         request: &SequenceRequest,
         key: &SequenceKey,
-    ) -> Result<Option<SequenceStep>, InferError> {
+    ) -> Result<Option<Box<SequenceStep>>, InferError> {
         let deadline = received.request.deadline;
         let routed = self.route(authorized, None, deadline, received.at).await?;
         let Some(sequences) = routed.version.sequences().filter(|_| !request.start) else {
