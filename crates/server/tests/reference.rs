@@ -44,6 +44,7 @@ fn grpc_name(code: i32) -> &'static str {
         7 => "PERMISSION_DENIED",
         8 => "RESOURCE_EXHAUSTED",
         9 => "FAILED_PRECONDITION",
+        10 => "ABORTED",
         12 => "UNIMPLEMENTED",
         13 => "INTERNAL",
         14 => "UNAVAILABLE",
