@@ -288,6 +288,33 @@ def test_a_sequence_does_not_fall_back(serve, tmp_path):
     assert ask(1).json()["outputs"][0]["data"] == [4]
 
 
+GRAPH = """
+[[signature.inputs]]
+name = "x"
+datatype = "INT32"
+shape = [-1, 1]
+[[signature.outputs]]
+name = "y"
+datatype = "INT32"
+shape = [-1, 1]
+[[graph.nodes]]
+name = "only"
+model = "sum"
+inputs = { x = "x" }
+outputs = { y = "y" }
+"""
+
+
+def test_a_model_with_states_is_no_node_of_a_graph(start, tmp_path):
+    bundle(tmp_path / "models/sum")
+    (tmp_path / "models/flow").mkdir()
+    (tmp_path / "models/flow/model.toml").write_text(GRAPH)
+    server = start(tmp_path / "models")
+    failed = [line for line in server.lines if line.startswith("failed")]
+    assert len(failed) == 1 and "flow" in failed[0] and "keeps states" in failed[0], server.lines
+    assert step(server, 1, 1, "flow").status_code == 503
+
+
 def test_limits_on_sequences_are_kept_and_can_be_waited_for(serve):
     server = serve(manifest="[sequences]\nmax_sequences = 2\n" + SUM)
     assert total(server, 1, 1, start=True) == total(server, 1, 2, start=True) == 1

@@ -88,6 +88,14 @@ pub(crate) fn unavailable(node: &tidegate_graph::Node, error: &InferError) -> In
     InferError::new(ErrorCode::GraphNodeUnavailable, message)
 }
 
+/// Why a node cannot be one: a request of a graph is in no sequence.
+pub(crate) fn keeps_states(node: &tidegate_graph::Node) -> String {
+    format!(
+        "{} keeps states of sequences, which graphs have none of",
+        node_text(node)
+    )
+}
+
 /// A node in messages.
 pub(crate) fn node_text(node: &tidegate_graph::Node) -> String {
     format!("node \"{}\" ({})", node.name(), node.model_text())

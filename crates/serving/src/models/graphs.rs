@@ -9,6 +9,7 @@ use tidegate_graph::Graph;
 use super::Models;
 use crate::Version;
 use crate::source::FoundModel;
+use crate::version_finder::keeps_states;
 
 /// How deep graphs may be nested in graphs.
 pub(crate) const MAX_GRAPH_DEPTH: usize = 4;
@@ -99,7 +100,11 @@ impl Models {
         self.check_circle(graph, version, &mut path)?;
         let mut versions = Vec::with_capacity(graph.nodes().len());
         for node in graph.nodes() {
-            versions.push(self.version(node.model(), node.version()).ok());
+            let found = self.version(node.model(), node.version()).ok();
+            if found.as_ref().is_some_and(|version| version.keeps_states()) {
+                return Err(keeps_states(node));
+            }
+            versions.push(found);
         }
         let signatures: Vec<Option<&Signature>> = versions
             .iter()

@@ -135,7 +135,7 @@ impl Serving {
 }
 
 /// Lets a request count in its limits once something has run for it, whatever comes of it then.
-fn settle_if_run<T>(
+pub(super) fn settle_if_run<T>(
     authorized: &mut Authorized<Target>,
     outcome: Result<T, InferError>,
 ) -> Result<T, InferError> {

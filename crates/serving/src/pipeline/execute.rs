@@ -68,12 +68,12 @@ pub(super) async fn submit(
     version: &Version,
     work: Work,
     allowed: Option<AllowedTime>,
-    trace: Option<&RequestTrace>,
+    scope: &RunScope<'_>,
 ) -> Result<Completed, InferError> {
     let scheduler = version.scheduler();
     let submitted = match version.breaker() {
         None => scheduler.submit(work).await,
-        Some(breaker) => Box::pin(guarded(breaker, version, work, allowed, trace)).await,
+        Some(breaker) => Box::pin(guarded(breaker, version, work, allowed, scope)).await,
     };
     submitted.map_err(|error| scheduler.explain_deadline(error, allowed))
 }

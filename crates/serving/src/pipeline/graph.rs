@@ -24,7 +24,7 @@ use crate::models::MAX_GRAPH_DEPTH;
 use crate::request::NodeRun;
 use crate::scheduler::{Completed, INLINE_RUN, Timing, Work};
 use crate::version::Prepared;
-use crate::version_finder::{VersionFinder, node_text, unavailable};
+use crate::version_finder::{VersionFinder, keeps_states, node_text, unavailable};
 use crate::{
     ErrorCode, InferError, InferRequest, MemoryReservation, RequestTrace, RequestedOutput, Version,
 };
@@ -262,11 +262,7 @@ impl GraphRunner<'_> {
         inputs: Vec<Tensor>,
     ) -> Result<Executed, InferError> {
         if version.sequences().is_some() {
-            let problem = format!(
-                "{} keeps states of sequences, and a request of a graph is in no sequence",
-                node_text(node)
-            );
-            return Err(InferError::new(ErrorCode::GraphFailed, problem));
+            return Err(InferError::new(ErrorCode::GraphFailed, keeps_states(node)));
         }
         let now = Instant::now();
         version.last_used().set(now);
@@ -275,6 +271,7 @@ impl GraphRunner<'_> {
             outputs: node.outputs().map(plain_output).collect(),
             deadline: self.deadline,
             priority: self.priority,
+            sequence: None,
         };
         let prepared = version.prepare(request, now, self.share.clone());
         // The client has sent what the graph takes; that a node takes something else is no fault of its.

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use tidegate_gateway::Authorized;
 
 use super::answer_memory;
+use super::attempt::settle_if_run;
 use super::exchange::{Exchange, Received};
 use super::execute::submit;
+use super::graph::RunScope;
 use super::postprocess::postprocess;
 use super::record::RequestRecord;
 use super::resolver::Routed;
@@ -204,7 +206,15 @@ impl Stepping<'_> {
         };
 
         // schedule, execute
-        let completed = submit(version, work, allowed, record.trace()).await?;
+        let scope = RunScope {
+            finder: serving.finder(),
+            trace: record.trace(),
+            memory: &received.memory,
+            graph: None,
+            depth: 0,
+        };
+        let completed = submit(version, work, allowed, &scope).await;
+        let completed = settle_if_run(authorized, completed)?;
         record.executed(1, completed.timing);
 
         // postprocess

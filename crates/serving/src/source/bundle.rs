@@ -100,6 +100,9 @@ fn check_remote(manifest: &Manifest) -> Result<(), String> {
 
 /// A graph runs other models, each on an engine of its own.
 fn check_graph(manifest: &Manifest) -> Result<(), String> {
+    if manifest.graph.is_some() && manifest.sequences.is_some() {
+        return Err("[sequences] goes with a model, and a section [graph] has many".to_owned());
+    }
     let has_default = manifest.engine == EngineChoice::Auto && manifest.remote.is_none();
     match manifest.graph.is_some() && !has_default {
         true => Err("a section [graph] goes with no engine: its models have their own".to_owned()),

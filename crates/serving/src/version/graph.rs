@@ -101,6 +101,7 @@ impl Version {
             known_answer: KnownAnswer::of(&signature.outputs),
             signature,
             pipeline,
+            sequences: None,
             reshapes: Reshapes::default(),
             scheduler,
             runner: Runner::Graph(Box::new(graph)),
