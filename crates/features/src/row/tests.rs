@@ -13,7 +13,7 @@ fn a_row_of_json_has_keys_values_and_a_time() {
         "features": {"n": 1.5, "i": 2, "t": "a", "f": false, "z": null, "b": {"b64": "AAE="}}}"#,
     );
     let (names, values) = row.key().unwrap();
-    assert_eq!(names, ["a".into(), "b".into()]);
+    assert_eq!(names, ["a", "b"].map(Arc::<str>::from));
     assert_eq!(values, [KeyValue::Int64(7), KeyValue::Text("x".into())]);
     assert_eq!(row.event_ms(0), Ok(1_769_857_200_000));
     let values = row.values().unwrap();
