@@ -139,9 +139,12 @@ def test_an_objective_of_freshness_counts_features_that_were_too_old(start, grap
     refused(server, rows(1), "features_stale", 503)
     # No fault of the store: it counts against nothing.
     refused(server, rows(3))
-    objective = requests.get(server.url("/api/slos"), timeout=PATIENCE_S).json()[0]
-    assert objective["sli"] == "freshness"
-    assert (objective["good"], objective["total"]) == (1, 2)
+
+    def objective():
+        return requests.get(server.url("/api/slos"), timeout=PATIENCE_S).json()[0]
+
+    until(lambda: objective()["total"] == 2)
+    assert (objective()["sli"], objective()["good"]) == ("freshness", 1)
 
 
 def test_a_kept_answer_is_never_that_of_older_features(start, graph, tmp_path):

@@ -265,6 +265,17 @@ impl ErrorCode {
         )
     }
 
+    /// Whether a request can fail so while its features are looked up, through no fault of its own.
+    pub const fn is_of_lookup(self) -> bool {
+        matches!(
+            self,
+            Self::FeaturesInvalid
+                | Self::FeaturesUnavailable
+                | Self::FeaturesStale
+                | Self::DeadlineExceeded
+        )
+    }
+
     /// Whether another version may answer in place of the one that failed so: never where the client
     /// is at fault, or the whole server cannot answer.
     pub const fn lets_fall_back(self) -> bool {

@@ -58,14 +58,21 @@ impl Serving {
         }
 
         // preprocess: some wire forms say what they hold only beside the signature
-        exchange
+        let decoded = exchange
             .decode_inputs(received, version.signature(), Some(&version))
-            .await?;
+            .await;
+        if let Err(error) = decoded {
+            if error.code.is_of_lookup() {
+                record.routed(version.stats().counters());
+            }
+            return Err(error);
+        }
         let request = match &mut chain {
             None => std::mem::take(&mut received.request),
             Some(run) => run.request(received),
         };
-        // A request that cannot be decoded counts for no version, whichever step finds it out.
+        // A request that cannot be decoded counts for no version, whichever step finds it out. One that
+        // was read, and lacks features that the version needs, counts for it.
         record.routed(version.stats().counters());
         let share = self.gateway().share(authorized.caller());
         let Prepared { mut work, outputs } = version.prepare(request, at, share)?;
