@@ -23,9 +23,7 @@ mod json;
 mod path;
 mod redactor;
 mod secret;
-mod stream;
 
 pub use config::{Detector, PrivacyConfig, PrivacyError};
 pub use redactor::Redactor;
 pub use secret::{Secret, SecretSource};
-pub use stream::StreamRedactor;

@@ -2,7 +2,6 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::StreamRedactor;
 
 const CARD: &str = "4111 1111 1111 1111";
 const EMAIL: &str = "ada.lovelace@example.org";
@@ -137,15 +136,8 @@ fn wrong_rules_are_refused() {
     assert!(matches!(own, PrivacyError::Replacement(_)), "{own}");
 }
 
-fn streamed(pieces: &[&[u8]]) -> String {
-    let mut stream = StreamRedactor::new(redactor());
-    let mut told: String = pieces.iter().map(|piece| stream.push(piece)).collect();
-    told += &stream.finish();
-    told
-}
-
 #[test]
-fn a_stream_split_at_any_byte_does_not_leak() {
+fn each_kind_of_secret_is_found_in_a_long_text() {
     let filler = "wörter und mehr wörter, ".repeat(24);
     for secret in [
         CARD,
@@ -157,59 +149,23 @@ fn a_stream_split_at_any_byte_does_not_leak() {
         WORD,
         "password=hunter22",
     ] {
-        let text = format!("{filler}{secret} {filler}");
-        let expected = redactor().text(&text).into_owned();
+        let told = redactor()
+            .text(&format!("{filler}{secret} {filler}"))
+            .into_owned();
         let hidden = secret.strip_prefix("password=").unwrap_or(secret);
-        assert!(!expected.contains(hidden), "{expected}");
-        let bytes = text.as_bytes();
-        let around = filler.len() - 2..filler.len() + secret.len() + 2;
-        for at in around {
-            assert_eq!(
-                streamed(&[&bytes[..at], &bytes[at..]]),
-                expected,
-                "{secret} at {at}"
-            );
-        }
-        let single: Vec<&[u8]> = bytes.chunks(1).collect();
-        assert_eq!(streamed(&single), expected, "{secret}, byte by byte");
+        assert!(!told.contains(hidden), "{told}");
+        assert!(
+            told.starts_with(&filler) && told.ends_with(&filler),
+            "{told}"
+        );
     }
-}
-
-#[test]
-fn what_goes_on_for_too_long_is_left_out() {
-    let secret = "s3cr3t".repeat(5000);
-    let text = format!("first password={secret} last");
-    let pieces: Vec<&[u8]> = text.as_bytes().chunks(100).collect();
-    let told = streamed(&pieces);
-    assert!(
-        told.starts_with("first ") && told.ends_with(" last"),
-        "{told}"
-    );
-    assert!(!told.contains("s3cr3t"));
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn text_in_any_pieces_is_the_text_as_a_whole(
-        words in prop::collection::vec("[a-z@. ]{0,40}|ada@example.org|4111 1111 1111 1111", 0..60),
-        cuts in prop::collection::vec(0usize..3000, 0..8),
-    ) {
-        let text = words.join(" ");
-        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(text.len())).collect();
-        cuts.extend([0, text.len()]);
-        cuts.sort_unstable();
-        let pieces: Vec<&[u8]> =
-            cuts.windows(2).map(|cut| &text.as_bytes()[cut[0]..cut[1]]).collect();
-        let told = streamed(&pieces);
-        prop_assert!(!told.contains(CARD) && !told.contains("ada@example.org"));
-    }
-
-    #[test]
-    fn no_bytes_are_too_odd(bytes in prop::collection::vec(any::<u8>(), 0..600), cut in 0usize..600) {
-        let cut = cut.min(bytes.len());
-        let _ = streamed(&[&bytes[..cut], &bytes[cut..]]);
+    fn no_bytes_are_too_odd(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
         let _ = redactor().element("x", &bytes);
         if let Ok(mut value) = serde_json::from_slice::<Value>(&bytes) {
             redactor().json(&mut value);
