@@ -1,6 +1,6 @@
 //! Opens connections.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use redis::aio::MultiplexedConnection;
 use redis::{
@@ -18,7 +18,8 @@ const MAX_IN_FLIGHT: usize = 1024;
 pub struct RedisConnector {
     address: ConnectionInfo,
     password: Option<SecretSource>,
-    ca: Option<Vec<u8>>,
+    /// Read for each connection: a renewed file needs no restart.
+    ca_file: Option<PathBuf>,
     settings: AsyncConnectionConfig,
 }
 
@@ -35,10 +36,12 @@ impl RedisConnector {
             .set_response_timeout(Some(config.command_timeout()))
             .set_pipeline_buffer_size(MAX_IN_FLIGHT)
             .set_concurrency_limit(MAX_IN_FLIGHT);
+        // A file that cannot be used is reported at the start.
+        config.ca_file.as_deref().map(read_ca).transpose()?;
         Ok(Self {
             address,
             password: config.password_file.clone().map(SecretSource::File),
-            ca: config.ca_file.as_deref().map(read_ca).transpose()?,
+            ca_file: config.ca_file.clone(),
             settings,
         })
     }
@@ -62,12 +65,14 @@ impl RedisConnector {
             let settings = address.redis_settings().clone();
             address = address.set_redis_settings(settings.set_password(password.reveal()));
         }
-        let client = match &self.ca {
+        let client = match self.ca_file.clone() {
             None => Client::open(address),
-            Some(ca) => {
+            Some(file) => {
+                let read = tokio::task::spawn_blocking(move || read_ca(&file)).await;
+                let ca = read.map_err(|error| error.to_string())?;
                 let certificates = TlsCertificates {
                     client_tls: None,
-                    root_cert: Some(ca.clone()),
+                    root_cert: Some(ca.map_err(|error| error.to_string())?),
                 };
                 Client::build_with_tls(address, certificates)
             }
