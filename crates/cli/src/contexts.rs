@@ -2,7 +2,7 @@
 //! read.
 
 use std::collections::BTreeMap;
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -54,14 +54,24 @@ impl Contexts {
         }
     }
 
-    /// Writes them to the file.
+    /// Changes those in the file. Of commands that run at the same time, each sees what the others have
+    /// changed.
     ///
     /// # Errors
-    /// If it cannot be written.
-    pub(crate) fn write(&self) -> Result<()> {
+    /// That of the change, or if the file cannot be read or written.
+    pub(crate) fn change<T>(change: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let path = path().context("neither XDG_CONFIG_HOME nor HOME is set")?;
-        self.write_to(&path)
-            .with_context(|| format!("cannot write {}", path.display()))
+        Self::change_in(&path, change)
+    }
+
+    fn change_in<T>(path: &Path, change: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        // Until the end of the change. The system releases it however the process ends.
+        let _lock = lock(path).with_context(|| format!("cannot lock {}", path.display()))?;
+        let mut contexts = Self::read_from(path)?;
+        let outcome = change(&mut contexts)?;
+        let written = contexts.write_to(path);
+        written.with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(outcome)
     }
 
     /// The one that commands use, if they are told of no server.
@@ -98,11 +108,7 @@ impl Contexts {
     }
 
     fn write_to(&self, path: &Path) -> Result<()> {
-        let folder = path.parent().context("it has no folder")?;
-        if !folder.exists() {
-            fs::create_dir_all(folder)?;
-            fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-        }
+        let folder = folder_of(path)?;
         // Only this user can read a temporary file. It is renamed: a command that reads meanwhile
         // sees the old file or the new one.
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
@@ -111,6 +117,25 @@ impl Contexts {
         file.persist(path)?;
         Ok(())
     }
+}
+
+/// Waits until no other command changes the file.
+fn lock(path: &Path) -> Result<File> {
+    // Not the file itself, which is replaced. Never removed: two commands could then hold locks on two
+    // files of this name.
+    let file = File::create(folder_of(path)?.join("contexts.lock"))?;
+    file.lock()?;
+    Ok(file)
+}
+
+/// The folder of the file, which only this user can enter.
+fn folder_of(path: &Path) -> Result<&Path> {
+    let folder = path.parent().context("it has no folder")?;
+    if !folder.exists() {
+        fs::create_dir_all(folder)?;
+        fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+    }
+    Ok(folder)
 }
 
 fn path() -> Option<PathBuf> {
@@ -227,5 +252,28 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn changes_at_the_same_time_are_all_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tidegate/contexts.toml");
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let path = &path;
+                scope.spawn(move || {
+                    let added = Context {
+                        url: format!("http://host-{number}"),
+                        token: String::new(),
+                        ca_file: None,
+                    };
+                    Contexts::change_in(path, |contexts| {
+                        contexts.named.insert(number.to_string(), added);
+                        Ok(())
+                    })
+                });
+            }
+        });
+        assert_eq!(Contexts::read_from(&path).unwrap().named.len(), 8);
     }
 }

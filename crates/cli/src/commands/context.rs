@@ -30,10 +30,9 @@ enum ContextCommand {
 
 impl Context {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let contexts = Contexts::read()?;
         match self.command {
-            ContextCommand::List => list(&contexts),
-            ContextCommand::Use { name } => choose(contexts, name)?,
+            ContextCommand::List => list(&Contexts::read()?),
+            ContextCommand::Use { name } => choose(name)?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -53,10 +52,12 @@ fn list(contexts: &Contexts) {
     print_table(&rows);
 }
 
-fn choose(mut contexts: Contexts, name: String) -> Result<()> {
-    if !contexts.named.contains_key(&name) {
-        bail!(no_context(&name));
-    }
-    contexts.current = Some(name);
-    contexts.write()
+fn choose(name: String) -> Result<()> {
+    Contexts::change(|contexts| {
+        if !contexts.named.contains_key(&name) {
+            bail!(no_context(&name));
+        }
+        contexts.current = Some(name);
+        Ok(())
+    })
 }

@@ -60,7 +60,7 @@ impl Login {
     pub(super) fn run(self) -> Result<ExitCode> {
         self.tls.apply();
         // Before a key is asked for: a file that cannot be used is to be reported first.
-        let mut contexts = Contexts::read()?;
+        Contexts::read()?;
         let ca_file = self.ca_file()?;
         let token = read_token()?;
         if token.is_empty() {
@@ -77,10 +77,11 @@ impl Login {
             token,
             ca_file,
         };
-        contexts.named.insert(name.clone(), context);
-        contexts.current = Some(name);
-        contexts.write()?;
-        Ok(ExitCode::SUCCESS)
+        Contexts::change(|contexts| {
+            contexts.named.insert(name.clone(), context);
+            contexts.current = Some(name);
+            Ok(ExitCode::SUCCESS)
+        })
     }
 
     fn ca_file(&self) -> Result<Option<PathBuf>> {
@@ -94,14 +95,15 @@ impl Login {
 
 impl Logout {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let mut contexts = Contexts::read()?;
-        let name = self.context.or_else(|| contexts.current.clone());
-        let name = name.context("there is no current context")?;
-        if contexts.named.remove(&name).is_none() {
-            bail!(no_context(&name));
-        }
-        contexts.current.take_if(|current| *current == name);
-        contexts.write()?;
+        let name = Contexts::change(|contexts| {
+            let name = self.context.or_else(|| contexts.current.clone());
+            let name = name.context("there is no current context")?;
+            if contexts.named.remove(&name).is_none() {
+                bail!(no_context(&name));
+            }
+            contexts.current.take_if(|current| *current == name);
+            Ok(name)
+        })?;
         print_line!(
             "the key of the context {name} is forgotten; it stays valid until it is revoked"
         );
