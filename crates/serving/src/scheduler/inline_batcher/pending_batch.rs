@@ -10,6 +10,7 @@
 //! to one thread, and to several only where there are more threads than slots: its lock is nearly
 //! never contended. No engine runs under it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
@@ -37,6 +38,9 @@ struct PendingBatch {
     has_leader: bool,
     /// Batches in a row of at most one request.
     batches_of_one: u32,
+    /// The tenant and level that were refused last, while the requests are the same. Nobody of that
+    /// tenant gets a place that is no more urgent, so that refusals under load look at one request.
+    refused: Option<(Option<Arc<str>>, usize)>,
 }
 
 /// The task of a leader: to take the requests of a slot.
@@ -72,11 +76,11 @@ impl PendingBatches {
         let mut pending = self.0[slot].0.lock();
         let mut displaced = None;
         if pending.requests.len() >= max_requests {
-            let gives_way = pending.displace_for(&request, max_requests);
-            let gives_way = gives_way.ok_or(PendingBatchFull)?;
+            let gives_way = pending.displace_or_refuse(&request, max_requests)?;
             // Boxed: where there is a place, as nearly always, no place is carried for it.
             displaced = Some(Box::new(gives_way));
         }
+        pending.refused = None;
         pending.requests.push(request);
         let batches_of_one = pending.batches_of_one;
         let leadership = pending.claim_leadership().then(|| Leadership {
@@ -94,6 +98,7 @@ impl PendingBatches {
     pub(super) fn take(&self, slot: usize) -> Vec<AcceptedWork> {
         let mut pending = self.0[slot].0.lock();
         pending.has_leader = false;
+        pending.refused = None;
         pending.batches_of_one = if pending.requests.len() > 1 {
             0
         } else {
@@ -106,6 +111,7 @@ impl PendingBatches {
     /// again: it does not if another one leads by now.
     pub(super) fn put_back(&self, slot: usize, mut requests: Vec<AcceptedWork>) -> bool {
         let mut pending = self.0[slot].0.lock();
+        pending.refused = None;
         requests.append(&mut pending.requests);
         pending.requests = requests;
         pending.claim_leadership()
@@ -115,6 +121,26 @@ impl PendingBatches {
 impl PendingBatch {
     fn claim_leadership(&mut self) -> bool {
         !std::mem::replace(&mut self.has_leader, true)
+    }
+
+    /// Makes a place for a newcomer, if somebody gives way to it.
+    fn displace_or_refuse(
+        &mut self,
+        newcomer: &AcceptedWork,
+        places: usize,
+    ) -> Result<AcceptedWork, PendingBatchFull> {
+        let (tenant, level) = (newcomer.work.share.tenant(), newcomer.work.level);
+        if let Some((refused, from)) = &self.refused
+            && refused == tenant
+            && level >= *from
+        {
+            return Err(PendingBatchFull);
+        }
+        let displaced = self.displace_for(newcomer, places);
+        if displaced.is_none() {
+            self.refused = Some((tenant.clone(), level));
+        }
+        displaced.ok_or(PendingBatchFull)
     }
 
     /// Removes the least urgent and then latest request of the tenant that is most above its share, if
@@ -207,5 +233,21 @@ mod tests {
         }
         let joined = pending.join(request_of_level("b", 5, 1), 3).ok().unwrap();
         assert_eq!(joined.displaced.unwrap().work.rows, 2);
+    }
+
+    #[test]
+    fn who_was_refused_gets_a_place_once_there_is_one() {
+        let pending = PendingBatches::new(1);
+        for level in [1, 1] {
+            assert!(pending.join(request_of_level("a", 1, level), 2).is_ok());
+        }
+        for _ in 0..2 {
+            assert!(pending.join(request_of_level("b", 1, 2), 2).is_err());
+        }
+        // A more urgent one of the same tenant is looked at.
+        assert!(pending.join(request_of_level("b", 1, 1), 2).is_ok());
+        assert!(pending.join(request_of_level("b", 1, 2), 2).is_err());
+        pending.take(0);
+        assert!(pending.join(request_of_level("b", 1, 2), 2).is_ok());
     }
 }
