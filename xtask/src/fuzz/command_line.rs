@@ -1,5 +1,5 @@
-//! Files that the command line reads: models' manifests, configurations, tables and Triton's
-//! repositories.
+//! Files that the command line reads: models' manifests, configurations, objectives, tables, records,
+//! times of requests, and Triton's repositories.
 //!
 //! A finding is: a command ends by a signal or a panic, runs longer than ten seconds (a debug build on a
 //! busy machine takes one to start), or takes more than 400 MB.
@@ -23,7 +23,7 @@ struct Reader {
     seeds: Vec<Vec<u8>>,
     /// Where the file is, below the folder of the run.
     file: &'static str,
-    /// Arguments; `FOLDER` stands for the folder of the run, `DIGITS` for the example.
+    /// Arguments; `FOLDER` stands for the folder of the run, `EXAMPLES` for that of the example models.
     arguments: &'static [&'static str],
 }
 
@@ -73,17 +73,17 @@ fn readers() -> Result<Vec<Reader>> {
         Reader {
             seeds: vec![csv.into_bytes()],
             file: "rows.csv",
-            arguments: &["predict", "--input", "FOLDER/rows.csv", "DIGITS"],
+            arguments: &["predict", "--input", "FOLDER/rows.csv", "EXAMPLES/digits"],
         },
         Reader {
             seeds: vec![format!("[{{\"image\": [{pixels}]}}]").into_bytes()],
             file: "rows.json",
-            arguments: &["predict", "--input", "FOLDER/rows.json", "DIGITS"],
+            arguments: &["predict", "--input", "FOLDER/rows.json", "EXAMPLES/digits"],
         },
         Reader {
             seeds: vec![npy()],
             file: "rows.npy",
-            arguments: &["predict", "--input", "FOLDER/rows.npy", "DIGITS"],
+            arguments: &["predict", "--input", "FOLDER/rows.npy", "EXAMPLES/digits"],
         },
         Reader {
             seeds: vec![
@@ -94,8 +94,95 @@ fn readers() -> Result<Vec<Reader>> {
             file: "tidegate.toml",
             arguments: &["registry", "list", "--config", "FOLDER/tidegate.toml"],
         },
+        Reader {
+            seeds: vec![OBJECTIVES.as_bytes().to_vec()],
+            file: "slo.toml",
+            arguments: &["observe", "rules", "--config", "FOLDER/slo.toml"],
+        },
+        Reader {
+            seeds: vec![OPENSLO.as_bytes().to_vec()],
+            file: "slo.yaml",
+            arguments: &["observe", "import", "FOLDER/slo.yaml"],
+        },
+        Reader {
+            seeds: vec![
+                format!("[{{\"text\": {TEXT:?}}}]").into_bytes(),
+                format!("{{\"text\": {TEXT:?}}}\n").into_bytes(),
+            ],
+            file: "records.json",
+            arguments: &[
+                "predict",
+                "--input",
+                "FOLDER/records.json",
+                "EXAMPLES/language",
+            ],
+        },
+        Reader {
+            seeds: vec![format!("text\n\"{TEXT}\"\n").into_bytes()],
+            file: "records.csv",
+            arguments: &[
+                "predict",
+                "--input",
+                "FOLDER/records.csv",
+                "EXAMPLES/language",
+            ],
+        },
+        Reader {
+            seeds: vec![b"0\n0.25\n1e-3\n".to_vec()],
+            file: "times",
+            // Nothing listens there: the file is read before the first request is sent.
+            arguments: &[
+                "load",
+                "--url",
+                "http://127.0.0.1:9",
+                "--replay",
+                "FOLDER/times",
+                "digits",
+            ],
+        },
     ])
 }
+
+const TEXT: &str = "Wer reitet so sp\u{e4}t durch Nacht und Wind?";
+
+const OBJECTIVES: &str = "\
+[[slo]]
+name = \"fast\"
+endpoint = \"fraud\"
+sli = \"latency\"
+threshold_ms = 51.2
+target = 0.99
+window = \"28d\"
+[[alerts.rules]]
+name = \"BreakerOpen\"
+metric = \"tidegate_breaker_state\"
+by = [\"model\"]
+threshold = 1
+for_s = 30
+";
+
+const OPENSLO: &str = "\
+apiVersion: openslo/v1
+kind: SLO
+metadata:
+  name: available
+spec:
+  service: tidegate
+  budgetingMethod: Occurrences
+  timeWindow:
+    - duration: 30d
+      isRolling: true
+  objectives:
+    - target: 0.999
+  indicator:
+    metadata:
+      name: available
+    spec:
+      ratioMetric:
+        counter: true
+        good: {metricSource: {type: Prometheus, spec: {query: a}}}
+        total: {metricSource: {type: Prometheus, spec: {query: b}}}
+";
 
 /// Two rows in NumPy's format, version 1.
 fn npy() -> Vec<u8> {
@@ -108,11 +195,13 @@ fn npy() -> Vec<u8> {
 
 impl Reader {
     fn problem(&self, folder: &Path) -> Result<Option<String>> {
-        let digits = root().join("examples/models/digits");
-        let (folder, digits) = (folder.display().to_string(), digits.display().to_string());
+        let examples = root().join("examples/models").display().to_string();
+        let folder = folder.display().to_string();
         let arguments = self.arguments.iter();
-        let arguments =
-            arguments.map(|each| each.replace("FOLDER", &folder).replace("DIGITS", &digits));
+        let arguments = arguments.map(|each| {
+            each.replace("FOLDER", &folder)
+                .replace("EXAMPLES", &examples)
+        });
         let mut child = Command::new(binary())
             .args(arguments)
             .current_dir(&folder)
