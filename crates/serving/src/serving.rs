@@ -8,8 +8,8 @@ use crate::endpoints::Chain;
 use crate::sequences::SequenceTable;
 use crate::version_finder::VersionFinder;
 use crate::{
-    AnswerCache, ConfiguredName, Fallbacks, Fleet, IndexEntry, ModelState, Models, RequestMetrics,
-    Target, Version,
+    AnswerCache, ConfiguredName, ErrorCode, Fallbacks, Fleet, IndexEntry, ModelState, Models,
+    RequestMetrics, Target, Version,
 };
 
 /// Everything that answers requests; shared by all front ends.
@@ -106,8 +106,20 @@ impl Serving {
 
     fn unknown_names(&self) -> Vec<String> {
         let names = self.configured.get().into_iter().flatten();
-        let unknown = names.filter(|name| self.check_endpoint(&name.model).is_err());
+        let unknown = names.filter(|name| !self.exists(name));
         unknown.map(ConfiguredName::problem).collect()
+    }
+
+    /// Whether there is such a model, or version of it. A version of a model that does not exist is not
+    /// told besides: the name of the model is.
+    fn exists(&self, name: &ConfiguredName) -> bool {
+        let Some(version) = &name.version else {
+            return self.check_endpoint(&name.model).is_ok();
+        };
+        let answer = self.would_answer(&name.model, Some(version));
+        answer
+            .err()
+            .is_none_or(|error| error.code != ErrorCode::UnknownVersion)
     }
 
     /// What answers a request if its endpoint's own version cannot; `None` for an endpoint without

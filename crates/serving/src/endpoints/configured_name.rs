@@ -1,4 +1,4 @@
-//! The names of models that stand in the configuration of a server.
+//! The names of models and versions that stand in the configuration of a server.
 
 /// A model that a section of the configuration names, and which section that is.
 ///
@@ -10,6 +10,8 @@ pub struct ConfiguredName {
     pub key: String,
     /// The name.
     pub model: String,
+    /// The version or alias of it, where one is named.
+    pub version: Option<String>,
 }
 
 impl ConfiguredName {
@@ -18,12 +20,29 @@ impl ConfiguredName {
         Self {
             key: key.into(),
             model: model.into(),
+            version: None,
+        }
+    }
+
+    /// The name of a version of this model.
+    #[must_use]
+    pub fn with_version(self, version: impl Into<String>) -> Self {
+        Self {
+            version: Some(version.into()),
+            ..self
         }
     }
 
     /// What is said of it while there is no such model.
     pub(crate) fn problem(&self) -> String {
-        let Self { key, model } = self;
-        format!("{key} names the model {model:?}, which does not exist: it has no effect")
+        let Self { key, model, .. } = self;
+        match &self.version {
+            None => {
+                format!("{key} names the model {model:?}, which does not exist: it has no effect")
+            }
+            Some(version) => format!(
+                "{key} names the version {version:?} of {model:?}, which this server does not serve: it has no effect"
+            ),
+        }
     }
 }

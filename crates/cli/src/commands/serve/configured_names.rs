@@ -1,4 +1,4 @@
-//! The models that the configuration names.
+//! The models and versions that the configuration names.
 
 use tidegate_serving::{ConfiguredName, EndpointConfig};
 
@@ -24,6 +24,10 @@ pub(super) fn configured_names(config: &Config) -> Vec<ConfiguredName> {
 fn of_endpoint(endpoint: &EndpointConfig) -> Vec<ConfiguredName> {
     let mut names = vec![ConfiguredName::new("endpoints.name", &endpoint.name)];
     for fallback in &endpoint.fallback {
+        if let Some(version) = &fallback.version {
+            let key = format!("endpoints.fallback.version of {:?}", endpoint.name);
+            names.push(ConfiguredName::new(key, &endpoint.name).with_version(version));
+        }
         if let Some(other) = &fallback.endpoint {
             let key = format!("endpoints.fallback.endpoint of {:?}", endpoint.name);
             names.push(ConfiguredName::new(key, other));
