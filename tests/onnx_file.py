@@ -44,3 +44,16 @@ def table_lookup(value, size=4096):
     graph = text(1, cast) + text(1, gather) + text(2, "g") + text(5, table)
     graph += tensor(11, "x", 1, ("N", 4)) + tensor(12, "y", 1, ("N", 4))
     return integer(1, 8) + text(7, graph) + text(8, integer(2, 17))
+
+
+def picky_lookup(value, size=4):
+    """As `table_lookup`, for numbers close to 1 only: it fails for every synthetic sample."""
+    scaled = text(1, "x") + text(1, "sixteen") + text(2, "scaled") + text(4, "Mul")
+    moved = text(1, "scaled") + text(1, "sixteen") + text(2, "moved") + text(4, "Sub")
+    cast = text(1, "moved") + text(2, "i") + text(4, "Cast") + text(5, text(1, "to") + integer(3, 7) + integer(20, 2))
+    gather = text(1, "table") + text(1, "i") + text(2, "y") + text(4, "Gather")
+    table = integer(1, size) + integer(2, 1) + text(8, "table") + text(9, struct.pack("<f", value) * size)
+    sixteen = integer(2, 1) + text(8, "sixteen") + text(9, struct.pack("<f", 16.0))
+    graph = b"".join(text(1, node) for node in (scaled, moved, cast, gather)) + text(2, "g") + text(5, table) + text(5, sixteen)
+    graph += tensor(11, "x", 1, ("N", 4)) + tensor(12, "y", 1, ("N", 4))
+    return integer(1, 8) + text(7, graph) + text(8, integer(2, 17))

@@ -13,7 +13,7 @@ from tritonclient.utils import InferenceServerException
 
 from collector import attributes
 from conftest import BINARY, BUSY, PATIENCE_S
-from onnx_file import identity, table_lookup
+from onnx_file import identity, picky_lookup, table_lookup
 from test_auth import Keys, bearer, wait_for, wait_until_known
 from test_lifecycle import busy
 from test_remote import DECLARED, NO_BREAKER
@@ -45,6 +45,12 @@ def models(tmp_path):
     model(folder, "m", {"1": table_lookup(OLDER), "2": table_lookup(OWN, 4)})
     model(folder, "other", {"1": table_lookup(OTHER)})
     return folder
+
+
+@pytest.fixture
+def without_sample(models):
+    """Gives `m` a version that runs no synthetic sample: each failed run of it counts for its breaker."""
+    (models / "m/2/model.onnx").write_bytes(picky_lookup(OWN))
 
 
 @pytest.fixture
@@ -139,7 +145,7 @@ def test_a_constant_is_given_for_each_row(configured):
     assert marks(answer) == ("constant", "execution_failed")
 
 
-def test_the_last_answer_to_an_equal_request_is_given(configured):
+def test_the_last_answer_to_an_equal_request_is_given(configured, without_sample):
     server = configured(CACHE + CHAIN + "[endpoints.breaker]\nmin_requests = 1\nfailure_percent = 1\nopen_ms = 3600000\n" + CACHED)
     assert values(infer(server, GOOD)) == [OWN] * 4
     assert infer(server, BAD).status_code == 500
@@ -154,7 +160,7 @@ def test_the_last_answer_to_an_equal_request_is_given(configured):
     assert fresh.status_code == 503
 
 
-def test_an_open_breaker_falls_back(configured):
+def test_an_open_breaker_falls_back(configured, without_sample):
     server = configured(CHAIN + "[endpoints.breaker]\nmin_requests = 1\nfailure_percent = 1\nopen_ms = 3600000\n" + OLDER_VERSION)
     assert marks(infer(server, BAD)) == ("version:1", "execution_failed")
     answer = infer(server, GOOD)
@@ -360,7 +366,26 @@ def test_a_configured_name_without_a_model_is_told_until_the_model_comes(configu
     assert len(problems()) == 1, "the mistyped one is still told"
 
 
-def test_a_request_that_a_fallback_has_run_counts_also_if_all_fail(configured, models):
+def test_a_fallback_version_that_does_not_exist_is_told_until_it_comes(configured, models):
+    third = '[[endpoints.fallback]]\nversion = "3"\n'
+    server = configured(CHAIN + OLDER_VERSION + third)
+
+    def problems():
+        return requests.get(server.url("/v2/health/ready"), timeout=PATIENCE_S).json().get("problems", [])
+
+    (told,) = problems()
+    assert told == 'endpoints.fallback.version of "m" names the version "3" of "m", which this server does not serve: it has no effect'
+    assert [line for line in server.lines if line.startswith("warning")] == [f"warning  {told}"]
+    command = [BINARY, "doctor", "--url", server.http, "--watch", "1"]
+    doctor = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert "endpoints.fallback.version" in doctor.stdout, doctor.stdout
+    (models / "m/3").mkdir()
+    (models / "m/3/model.onnx").write_bytes(table_lookup(OTHER))
+    assert requests.post(server.url("/v2/repository/models/m/load"), timeout=PATIENCE_S).status_code == 200
+    assert problems() == []
+
+
+def test_a_request_that_a_fallback_has_run_counts_also_if_all_fail(configured, models, without_sample):
     shutil.rmtree(models / "other")
     model(models, "other", {"1": table_lookup(OTHER, 4)})
     limit = '[[limits.rule]]\nname = "calls"\nendpoint = "m"\nrequests_per_day = 100\n'

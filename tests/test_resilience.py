@@ -1,16 +1,33 @@
 """What happens when a version fails: circuit breakers."""
 
+import numpy as np
 import pytest
 import requests
 
-from conftest import FRAGILE, PATIENCE_S, server_fault
+import graphs
+from conftest import FRAGILE, PATIENCE_S
 from test_auth import wait_for
 
-MODEL = FRAGILE.stem
+MODEL = "picky"
+# It takes these numbers and the next two. No synthetic sample is as large, so each failed run counts for its breaker.
+FIRST = 1000
+
+
+def picky(path):
+    nodes = [graphs.node("Sub", ["index", "first"], ["i"]), graphs.node("Gather", ["table", "i"], ["y"])]
+    table = graphs.weights("table", np.array([1, 2, 3], np.float32))
+    first = graphs.weights("first", np.array([FIRST], np.int64))
+    inputs, outputs = [graphs.value("index", graphs.INT64, ["N"])], [graphs.value("y", graphs.FLOAT, ["N"])]
+    return graphs.save(path, nodes, inputs, outputs, [table, first])
 
 
 def gather(index):
-    return {"inputs": [{"name": "index", "shape": [1], "datatype": "INT64", "data": [index]}]}
+    return {"inputs": [{"name": "index", "shape": [1], "datatype": "INT64", "data": [FIRST + index]}]}
+
+
+def server_fault(server, model=MODEL):
+    failed = server.infer(model, gather(99))
+    assert (failed.status_code, failed.json()["code"]) == (500, "execution_failed"), failed.text
 
 
 @pytest.fixture
@@ -20,13 +37,13 @@ def configured(start, tmp_path):
     def configured(settings, *models, **options):
         config = tmp_path / "tidegate.toml"
         config.write_text(settings)
-        return start(*(models or (FRAGILE,)), flags=("--config", str(config)), **options)
+        return start(*(models or (picky(tmp_path / f"{MODEL}.onnx"),)), flags=("--config", str(config)), **options)
 
     return configured
 
 
-def breaker(settings=""):
-    return f'[[endpoints]]\nname = "{MODEL}"\n[endpoints.breaker]\nmin_requests = 3\n{settings}'
+def breaker(settings="", model=MODEL):
+    return f'[[endpoints]]\nname = "{model}"\n[endpoints.breaker]\nmin_requests = 3\n{settings}'
 
 
 def events(server):
@@ -70,6 +87,16 @@ def test_wrong_requests_do_not_open_a_breaker(configured):
         assert server.infer(MODEL, {"inputs": []}).status_code == 400
     assert server.infer(MODEL, gather(0)).status_code == 200
     assert server.metric("tidegate_breaker_state", model=MODEL, version="1") == 0
+
+
+def test_inputs_that_the_model_rejects_do_not_open_a_breaker(configured):
+    server = configured(breaker("open_ms = 3600000\n", FRAGILE.stem), FRAGILE)
+    for _ in range(8):
+        server_fault(server, FRAGILE.stem)
+    body = gather(0)
+    body["inputs"][0]["data"] = [0]
+    assert server.infer(FRAGILE.stem, body).status_code == 200
+    assert server.metric("tidegate_breaker_state", model=FRAGILE.stem, version="1") == 0
 
 
 def test_the_gauge_of_a_breaker_goes_with_its_version_and_comes_back_closed(configured):

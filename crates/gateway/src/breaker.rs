@@ -83,6 +83,9 @@ pub enum CallEnd {
     Succeeded,
     /// Without one, and what was called is to blame.
     Failed,
+    /// Without one, but what was called answers a call that is known to be good: this one was wrong. It
+    /// closes a breaker that is half open, and does not count otherwise.
+    Excused,
     /// In a way that says nothing of what was called, such as a caller that went away.
     Unknown,
 }
@@ -210,7 +213,7 @@ impl Breaker {
                 self.phase = Phase::HalfOpen { is_trying: false };
                 None
             }
-            (Phase::HalfOpen { .. }, CallEnd::Succeeded) if !is_slow => {
+            (Phase::HalfOpen { .. }, CallEnd::Succeeded | CallEnd::Excused) if !is_slow => {
                 let change = self.change(Phase::Closed, now);
                 self.window.clear();
                 Some(change)
@@ -220,7 +223,7 @@ impl Breaker {
                 self.count(end == CallEnd::Failed, is_slow, now);
                 self.has_too_many(now).then(|| self.open(now))
             }
-            (Phase::Closed, CallEnd::Unknown) | (Phase::Open { .. }, _) => None,
+            (Phase::Closed, CallEnd::Excused | CallEnd::Unknown) | (Phase::Open { .. }, _) => None,
         }
     }
 

@@ -111,7 +111,7 @@ impl Ejection {
                 self.failures += 1;
                 (self.failures >= self.policy.failures).then(|| self.eject(now))
             }
-            (Phase::Trying, CallEnd::Succeeded) => {
+            (Phase::Trying, CallEnd::Succeeded | CallEnd::Excused) => {
                 self.phase = Phase::Normal;
                 self.generation += 1;
                 self.failures = 0;
@@ -124,7 +124,9 @@ impl Ejection {
                 self.phase = Phase::Ejected { until: now };
                 None
             }
-            (Phase::Normal, CallEnd::Unknown) | (Phase::Ejected { .. }, _) => None,
+            (Phase::Normal, CallEnd::Excused | CallEnd::Unknown) | (Phase::Ejected { .. }, _) => {
+                None
+            }
         }
     }
 

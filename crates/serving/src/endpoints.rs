@@ -7,8 +7,8 @@ mod config;
 mod configured_name;
 mod constant;
 
-pub(crate) use self::breaker::VersionBreaker;
 pub use self::breaker::{BreakerEvent, Breakers};
+pub(crate) use self::breaker::{Sample, VersionBreaker, is_failed_run};
 pub use self::chain::Fallbacks;
 pub(crate) use self::chain::{Chain, Choice, FallbackMetrics};
 pub(crate) use self::compatible::difference;

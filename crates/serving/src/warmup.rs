@@ -36,6 +36,8 @@ pub(crate) struct WarmupReport {
     /// Why requests cannot share a run, where that was not configured.
     pub(crate) not_batched: Option<String>,
     pub(crate) run_times: Vec<RunTime>,
+    /// Inputs of one row that ran, if any did.
+    pub(crate) sample: Option<Vec<Option<Tensor>>>,
 }
 
 impl WarmupReport {
@@ -211,6 +213,7 @@ impl Warmup<'_> {
             // What fails here fails in a request too, which tells its client.
             let _ = instance.run_and_release(&sample);
         }
+        self.report.sample = Some(sample);
     }
 
     /// Measures runs of 1, 2, 4… rows.
@@ -253,6 +256,7 @@ fn without_samples(max_batch_size: Option<usize>) -> WarmupReport {
         max_batch_rows,
         not_batched: max_batch_rows.is_none().then_some(reason),
         run_times: Vec::new(),
+        sample: None,
     }
 }
 

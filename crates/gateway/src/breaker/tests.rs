@@ -52,6 +52,19 @@ fn policy() -> BreakerPolicy {
 }
 
 #[test]
+fn calls_that_were_wrong_neither_open_it_nor_keep_it_open() {
+    let mut bench = Bench::new(policy());
+    for _ in 0..100 {
+        bench.call(CallEnd::Excused);
+    }
+    assert_eq!(bench.breaker.state(), BreakerState::Closed);
+    let mut bench = Bench::opened();
+    bench.pass(60);
+    bench.call(CallEnd::Excused);
+    assert_eq!(bench.breaker.state(), BreakerState::Closed);
+}
+
+#[test]
 fn it_opens_at_the_share_of_failures_and_not_before_enough_calls() {
     let mut bench = Bench::new(policy());
     bench.call(CallEnd::Failed);

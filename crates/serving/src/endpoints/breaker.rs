@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use prometheus::{IntCounterVec, IntGaugeVec};
+use tidegate_core::Tensor;
 use tidegate_gateway::{
     Breaker, BreakerChange, BreakerPolicy, BreakerState, BreakerTicket, CallEnd,
 };
@@ -21,6 +22,11 @@ use crate::{ErrorCode, InferError, MetricRegistry, Model};
 
 /// Events that nobody takes are dropped, the oldest first.
 const MAX_EVENTS: usize = 1000;
+/// For so long one run of the sample speaks for the version: wrong inputs that come quickly must not
+/// cost more runs than they are.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// Longest that a failed request waits for the run of the sample.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The breakers of all versions: their policies, events and metrics.
 pub struct Breakers {
@@ -84,6 +90,7 @@ impl Breakers {
         self: &Arc<Self>,
         model: &str,
         version: &str,
+        sample: Option<Sample>,
     ) -> Option<VersionBreaker> {
         let policy = self.policies.get()?.get(model)?;
         Some(VersionBreaker {
@@ -91,6 +98,8 @@ impl Breakers {
             model: model.to_owned(),
             version: version.to_owned(),
             breaker: Mutex::new(Breaker::new(*policy)),
+            sample,
+            last_probe: tokio::sync::Mutex::default(),
             breakers: self.clone(),
         })
     }
@@ -184,7 +193,26 @@ pub(crate) struct VersionBreaker {
     model: String,
     version: String,
     breaker: Mutex<Breaker>,
+    /// Inputs that ran while the version was loaded, if some did.
+    sample: Option<Sample>,
+    /// When the sample was last run, and whether it ran. Locked while it runs, so that failures that
+    /// come together are judged by one run.
+    last_probe: tokio::sync::Mutex<Option<(Instant, bool)>>,
     breakers: Arc<Breakers>,
+}
+
+/// Inputs of one row, in the order of the signature.
+pub(crate) type Sample = Vec<Option<Tensor>>;
+
+/// Who is to blame for a run that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// The version: its sample fails too, or there is none.
+    Version,
+    /// The inputs: the sample runs.
+    Inputs,
+    /// Nobody knows: the sample could not be run.
+    Unknown,
 }
 
 /// A request that the breaker let through. One that is dropped before its end was given up.
@@ -217,6 +245,35 @@ impl VersionBreaker {
             ticket: Some(ticket),
             began,
         })
+    }
+
+    /// Finds out whether the inputs of a run are to blame for its failure: any caller can send inputs that
+    /// a model rejects, and must not shut others out by them. `run` runs the sample.
+    pub(crate) async fn blame<F>(&self, run: impl FnOnce(Sample) -> F) -> Blame
+    where
+        F: Future<Output = Result<(), InferError>>,
+    {
+        let Some(sample) = &self.sample else {
+            return Blame::Version;
+        };
+        let mut last = self.last_probe.lock().await;
+        let recent = last.filter(|(at, _)| at.elapsed() < PROBE_INTERVAL);
+        let runs = match recent {
+            Some((_, runs)) => runs,
+            None => match tokio::time::timeout(PROBE_TIMEOUT, run(sample.clone())).await {
+                Ok(Ok(())) => true,
+                Ok(Err(error)) if is_failed_run(error.code) => false,
+                // It was not run, as the queue is full: that is said of overload, and not of the version.
+                Ok(Err(_)) | Err(_) => return Blame::Unknown,
+            },
+        };
+        if recent.is_none() {
+            *last = Some((Instant::now(), runs));
+        }
+        match runs {
+            true => Blame::Inputs,
+            false => Blame::Version,
+        }
     }
 
     fn note(&self, change: Option<BreakerChange>) {
@@ -256,13 +313,28 @@ impl VersionBreaker {
 
 impl BreakerPass<'_> {
     /// Counts how the request ended that had this deadline.
-    pub(crate) fn end<T>(mut self, outcome: &Result<T, InferError>, deadline: Option<Instant>) {
+    pub(crate) fn end<T>(self, outcome: &Result<T, InferError>, deadline: Option<Instant>) {
         let now = Instant::now();
         let end = match outcome {
             Ok(_) => CallEnd::Succeeded,
             Err(error) => call_end(error.code, deadline.is_some_and(|deadline| deadline <= now)),
         };
-        self.finish(end, now - self.began);
+        self.end_as(end, now);
+    }
+
+    /// Counts a run that failed at `now`.
+    pub(crate) fn end_failed(self, blame: Blame, now: Instant) {
+        let end = match blame {
+            Blame::Version => CallEnd::Failed,
+            Blame::Inputs => CallEnd::Excused,
+            Blame::Unknown => CallEnd::Unknown,
+        };
+        self.end_as(end, now);
+    }
+
+    fn end_as(mut self, end: CallEnd, now: Instant) {
+        let took = now - self.began;
+        self.finish(end, took);
     }
 
     fn finish(&mut self, end: CallEnd, took: Duration) {
@@ -282,6 +354,11 @@ impl Drop for BreakerPass<'_> {
     fn drop(&mut self) {
         self.finish(CallEnd::Unknown, Duration::ZERO);
     }
+}
+
+/// Whether an error is of a run that the inputs may have made fail.
+pub(crate) fn is_failed_run(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::ExecutionFailed | ErrorCode::Internal)
 }
 
 /// Whether the version is to blame for an error.
@@ -329,8 +406,8 @@ mod tests {
     #[tokio::test]
     async fn a_version_that_fails_is_refused_and_says_so() {
         let breakers = breakers();
-        assert!(breakers.for_version("digits", "1").is_none());
-        let breaker = breakers.for_version("fraud", "3").unwrap();
+        assert!(breakers.for_version("digits", "1", None).is_none());
+        let breaker = breakers.for_version("fraud", "3", None).unwrap();
         fail(&breaker, ErrorCode::ExecutionFailed, None);
         fail(&breaker, ErrorCode::ExecutionFailed, None);
         let refused = breaker.pass().err().unwrap();
@@ -367,12 +444,13 @@ mod tests {
     #[test]
     fn only_versions_that_requests_can_reach_have_a_gauge() {
         let breakers = breakers();
-        let [old, two] = ["1", "2"].map(|version| breakers.for_version("fraud", version).unwrap());
+        let [old, two] =
+            ["1", "2"].map(|version| breakers.for_version("fraud", version, None).unwrap());
         assert!(gauges(&breakers).is_empty(), "they are only loaded");
         show(&breakers, &[&old, &two]);
         let late = old.pass().unwrap();
         fail(&old, ErrorCode::ExecutionFailed, None);
-        let new = breakers.for_version("fraud", "1").unwrap();
+        let new = breakers.for_version("fraud", "1", None).unwrap();
         show(&breakers, &[&new]);
         assert_eq!(gauges(&breakers), [("1".to_owned(), 0)]);
         // It opens the breaker of the load before.
@@ -409,7 +487,7 @@ mod tests {
 
     #[test]
     fn what_was_refused_without_a_run_opens_nothing() {
-        let breaker = breakers().for_version("fraud", "3").unwrap();
+        let breaker = breakers().for_version("fraud", "3", None).unwrap();
         let later = Instant::now() + Duration::from_secs(60);
         for _ in 0..10 {
             fail(&breaker, ErrorCode::QueueFull, None);
@@ -422,9 +500,64 @@ mod tests {
 
     #[test]
     fn answers_that_never_come_open_it() {
-        let breaker = breakers().for_version("fraud", "3").unwrap();
+        let breaker = breakers().for_version("fraud", "3", None).unwrap();
         for _ in 0..2 {
             fail(&breaker, ErrorCode::DeadlineExceeded, Some(Instant::now()));
+        }
+        assert!(breaker.pass().is_err());
+    }
+
+    fn run(code: Option<ErrorCode>) -> std::future::Ready<Result<(), InferError>> {
+        std::future::ready(match code {
+            None => Ok(()),
+            Some(code) => Err(InferError::new(code, "no")),
+        })
+    }
+
+    async fn blame(sample: Option<Sample>, code: Option<ErrorCode>) -> Blame {
+        let breaker = breakers().for_version("fraud", "1", sample).unwrap();
+        breaker.blame(|_| run(code)).await
+    }
+
+    #[tokio::test]
+    async fn inputs_are_to_blame_while_the_sample_runs() {
+        let sample = Some(vec![None]);
+        assert_eq!(blame(sample.clone(), None).await, Blame::Inputs);
+        let failed = Some(ErrorCode::ExecutionFailed);
+        assert_eq!(blame(sample.clone(), failed).await, Blame::Version);
+        let full = Some(ErrorCode::QueueFull);
+        assert_eq!(blame(sample, full).await, Blame::Unknown);
+        assert_eq!(blame(None, None).await, Blame::Version, "no sample");
+    }
+
+    #[tokio::test]
+    async fn failures_that_come_together_are_judged_by_one_run() {
+        let breakers = breakers();
+        let breaker = breakers
+            .for_version("fraud", "1", Some(vec![None]))
+            .unwrap();
+        assert_eq!(breaker.blame(|_| run(None)).await, Blame::Inputs);
+        // A second run would fail.
+        let again = |_| run(Some(ErrorCode::ExecutionFailed));
+        assert_eq!(breaker.blame(again).await, Blame::Inputs);
+    }
+
+    #[test]
+    fn wrong_inputs_do_not_open_a_breaker() {
+        let breakers = breakers();
+        let breaker = breakers.for_version("fraud", "1", None).unwrap();
+        for _ in 0..10 {
+            breaker
+                .pass()
+                .unwrap()
+                .end_failed(Blame::Inputs, Instant::now());
+        }
+        assert!(breaker.pass().is_ok());
+        for _ in 0..2 {
+            breaker
+                .pass()
+                .unwrap()
+                .end_failed(Blame::Version, Instant::now());
         }
         assert!(breaker.pass().is_err());
     }

@@ -1,10 +1,12 @@
 //! The steps from the queue to the outputs that the client asked for.
 
-use tidegate_gateway::CacheOutcome;
+use std::time::Instant;
+
+use tidegate_gateway::{CacheOutcome, TenantShare};
 
 use super::graph::{self, RunScope};
 use super::postprocess::postprocess;
-use crate::endpoints::VersionBreaker;
+use crate::endpoints::{Sample, VersionBreaker, is_failed_run};
 use crate::scheduler::{AllowedTime, Completed, Work};
 use crate::version::Runner;
 use crate::{InferError, OutputTensor, Timing, Version};
@@ -96,6 +98,28 @@ async fn guarded(
     // A client that allows less time than a run takes is to blame itself: it must not shut others out.
     let scheduler = version.scheduler();
     let outcome = outcome.map_err(|error| scheduler.explain_deadline(error, allowed));
-    pass.end(&outcome, deadline);
+    match &outcome {
+        Err(error) if is_failed_run(error.code) && version.remote().is_none() => {
+            let now = Instant::now();
+            let blame = breaker.blame(|sample| run_sample(version, sample)).await;
+            pass.end_failed(blame, now);
+        }
+        outcome => pass.end(outcome, deadline),
+    }
     outcome
+}
+
+/// Runs inputs that are known to be good.
+async fn run_sample(version: &Version, sample: Sample) -> Result<(), InferError> {
+    let work = Work {
+        inputs: sample,
+        rows: 1,
+        deadline: None,
+        // A request waits for it that has had its turn already.
+        level: 0,
+        // In a run with wrong inputs it would fail with them first.
+        runs_alone: true,
+        share: TenantShare::default(),
+    };
+    version.scheduler().submit(work).await.map(drop)
 }

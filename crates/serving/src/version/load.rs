@@ -82,7 +82,7 @@ impl Version {
         let runner = artifact.concurrent();
 
         report_state(ModelState::Warming);
-        let warmup = match &runner {
+        let mut warmup = match &runner {
             None => warm_up(&signature, &mut instances, manifest)?,
             // The servers that run it have warmed it, and synthetic requests would be in the way of
             // their clients.
@@ -98,6 +98,8 @@ impl Version {
             check::contract(&plan, model, &mut *instances[0]).map_err(VersionLoadError::Checks)?;
         }
 
+        // It is dropped again where no breaker needs it.
+        let sample = warmup.sample.take();
         // Clients see their own inputs and shapes from here on. Everything above asked the model.
         let sequences = wiring.map(|wiring| {
             let visible = wiring.visible(&signature);
@@ -129,7 +131,7 @@ impl Version {
         // After the warm-up, since engines take memory in their first runs too.
         let memory_bytes = memory_before.growth(engine.allocator() == Allocator::CLibrary);
         let version = Self {
-            breaker: metrics.breakers().for_version(model, &number),
+            breaker: metrics.breakers().for_version(model, &number, sample),
             model: model.to_owned(),
             number,
             engine: engine.name(),
