@@ -1,37 +1,40 @@
 //! The log on standard error.
 
+mod levels;
+
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Stderr, Write};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tidegate_redaction::Redactor;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry};
 
+pub(crate) use self::levels::CONTROL;
 use crate::config::{LogConfig, LogFormat};
 
 /// Starts logging to standard error, without what the redactor finds.
 pub(crate) fn start(config: &LogConfig, redactor: Redactor) -> Result<()> {
     let redactor = Arc::new(redactor);
-    let filter = EnvFilter::try_new(&config.level)
-        .with_context(|| format!("log.level is {:?}", config.level))?
-        // It warns of what is wrong with a file, once or more for each: the request gets an error.
-        .add_directive("symphonia_bundle_flac=off".parse()?);
+    let filter = levels::start(&config.level)?;
     let format = config.format;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer::<Registry>()
         // Standard output is for the results of commands.
         .with_writer(move || RedactedLog {
             redactor: redactor.clone(),
             format,
             out: io::stderr(),
         });
-    match config.format {
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match config.format {
         // Colours are escape sequences: in a file they only get in the way.
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
         // Flat: `model` and not `fields.model`, so that every field has a short name in queries.
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    let subscriber = tracing_subscriber::registry();
+    subscriber.with(lines.with_filter(filter)).init();
     Ok(())
 }
 

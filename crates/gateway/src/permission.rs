@@ -22,6 +22,8 @@ pub enum Permission {
     ManageAlerts,
     /// Set and remove objectives, and override a rollout freeze.
     ManageObjectives,
+    /// Change which traces are kept and which lines the log has.
+    ManageDiagnostics,
     /// List, create, rotate and revoke API keys.
     ManageKeys,
     /// Read the audit log.
@@ -41,6 +43,7 @@ impl Permission {
         Self::ViewOperations,
         Self::ManageAlerts,
         Self::ManageObjectives,
+        Self::ManageDiagnostics,
         Self::ManageKeys,
         Self::ViewAudit,
         Self::ManageFeatures,
@@ -57,6 +60,7 @@ impl Permission {
             Self::ViewOperations => "view-operations",
             Self::ManageAlerts => "manage-alerts",
             Self::ManageObjectives => "manage-objectives",
+            Self::ManageDiagnostics => "manage-diagnostics",
             Self::ManageKeys => "manage-keys",
             Self::ViewAudit => "view-audit",
             Self::ManageFeatures => "manage-features",
@@ -72,6 +76,7 @@ impl Permission {
             Self::ManageModels
                 | Self::ManageAlerts
                 | Self::ManageObjectives
+                | Self::ManageDiagnostics
                 | Self::ManageKeys
                 | Self::ManageFeatures
         )
@@ -83,7 +88,9 @@ impl Permission {
             Self::Call => ResourceKind::Endpoint,
             Self::ViewModels | Self::ManageModels => ResourceKind::Model,
             Self::ViewMetrics => ResourceKind::Metrics,
-            Self::ViewOperations | Self::Public => ResourceKind::Operations,
+            Self::ViewOperations | Self::ManageDiagnostics | Self::Public => {
+                ResourceKind::Operations
+            }
             Self::ManageAlerts => ResourceKind::Alerts,
             Self::ManageObjectives => ResourceKind::Objectives,
             Self::ManageKeys => ResourceKind::Keys,

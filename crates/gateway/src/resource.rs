@@ -13,7 +13,7 @@ pub enum ResourceKind {
     Model,
     /// The metrics.
     Metrics,
-    /// Alerts, events, costs and replicas, as they are read.
+    /// Alerts, events, costs and replicas, as they are read; what is traced and logged.
     Operations,
     /// Silences.
     Alerts,

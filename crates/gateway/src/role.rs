@@ -17,7 +17,8 @@ pub enum Role {
     Caller,
     /// As a viewer and a caller; loads and unloads models, writes features.
     Deployer,
-    /// As a viewer; silences alerts, sets objectives, ends freezes, reads the audit log.
+    /// As a viewer; silences alerts, sets objectives, ends freezes, reads the audit log, changes what is
+    /// traced and logged.
     Operator,
     /// Everything.
     Admin,
@@ -52,7 +53,7 @@ impl Role {
     /// What it permits.
     pub const fn permissions(self) -> Permissions {
         use Permission::{
-            Call, ManageAlerts, ManageFeatures, ManageModels, ManageObjectives, ViewAudit,
+            Call, ManageAlerts, ManageDiagnostics, ManageFeatures, ManageModels, ManageObjectives, ViewAudit,
             ViewMetrics, ViewModels, ViewOperations,
         };
         match self {
@@ -72,6 +73,7 @@ impl Role {
                 ViewOperations,
                 ManageAlerts,
                 ManageObjectives,
+                ManageDiagnostics,
                 ViewAudit,
             ]),
             Self::Admin => Permissions::of(&Permission::ALL),

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+pub use self::api::ListedKey;
 pub(crate) use self::api::description;
 use crate::ServerConfig;
 use crate::component::Component;

@@ -20,7 +20,7 @@ use tidegate_serving::{ErrorCode, MetricRegistry};
 use tokio::task::JoinSet;
 
 use self::metrics::AuditMetrics;
-pub(crate) use self::recording::Action;
+pub(crate) use self::recording::{Action, OwnedAction};
 pub(crate) use self::states::AuditStates;
 use crate::component::Component;
 

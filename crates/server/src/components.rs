@@ -37,6 +37,7 @@ use crate::group_notes::GroupOutbox;
 use crate::history::History;
 use crate::lifecycle::Lifecycle;
 use crate::listen::{ConnectionMetrics, Tls, TlsConfig, TlsError};
+use crate::log_settings::{LogControl, LogSettings};
 use crate::objectives::{Objectives, ObjectivesContext};
 use crate::readiness::ReadinessMetrics;
 use crate::redis::RedisMonitor;
@@ -116,6 +117,8 @@ pub struct ServerEnvironment {
     pub allocator: Option<ReadAllocator>,
     /// How to make the allocator return free memory, if that is possible.
     pub give_back: Option<GiveBackMemory>,
+    /// How to change the log of the process, if it is the server's.
+    pub log: Option<LogControl>,
 }
 
 /// A wrong configuration of a component.
@@ -233,6 +236,7 @@ impl ServerComponents {
                 base.server.shared_memory,
                 base.server.max_body_bytes,
             )),
+            log: Arc::new(LogSettings::new(base.environment.log)),
             memory: base.memory.clone(),
             features: features.clone(),
             give_back: base.environment.give_back,

@@ -20,12 +20,14 @@ pub(crate) const SERVER_VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(crate) const EXTENSIONS: &[&str] = &[
     "binary_tensor_data",
     "classification",
+    "logging",
     "model_configuration",
     "model_repository",
     "schedule_policy",
     "sequence",
     "statistics",
     "system_shared_memory",
+    "trace",
 ];
 
 /// The configuration that a version runs with, in Triton's form.

@@ -10,9 +10,11 @@ use crate::blocking::run_blocking;
 use crate::features::Features;
 use crate::lifecycle::Lifecycle;
 use crate::listen::{ConnectionMetrics, Tls};
+use crate::log_settings::LogSettings;
 use crate::platform::PlatformPaths;
 use crate::request_memory::GiveBackMemory;
 use crate::shared_memory::SharedMemory;
+use crate::traces::{TraceSetting, TraceSettingsBody};
 use crate::{ServerConfig, Traces};
 
 /// The state of the REST and gRPC front ends.
@@ -29,6 +31,8 @@ pub(crate) struct FrontEnd {
     pub(crate) tls: Arc<Tls>,
     /// Where clients on this machine may leave inputs and find outputs.
     pub(crate) shared_memory: Arc<SharedMemory>,
+    /// Which lines the log has.
+    pub(crate) log: Arc<LogSettings>,
     /// What requests and answers may take together.
     pub(crate) memory: Arc<MemoryBudget>,
     /// Where features are looked up.
@@ -83,6 +87,46 @@ impl FrontEnd {
         }
         let serving = self.serving.clone();
         run_blocking(move || serving.models().unload(&model)).await?
+    }
+
+    /// The trace settings of a model; of all models if the name is empty.
+    ///
+    /// # Errors
+    /// If there is no such model.
+    pub(crate) fn trace_settings(&self, model: &str) -> Result<TraceSettingsBody, InferError> {
+        let scope = self.trace_scope(model)?;
+        Ok(self.traces.settings.show(scope))
+    }
+
+    /// Changes the trace settings of a model; of all models if the name is empty.
+    ///
+    /// # Errors
+    /// If there is no such model, or a setting cannot be changed so.
+    pub(crate) fn change_traces(
+        &self,
+        model: &str,
+        settings: &[TraceSetting],
+    ) -> Result<(), InferError> {
+        let scope = self.trace_scope(model)?;
+        self.traces.settings.change(scope, settings)
+    }
+
+    /// The trace settings, for the audit log.
+    pub(crate) fn trace_state(&self, model: &str) -> Value {
+        let shown = self.trace_settings(model).ok();
+        shown.map_or(Value::Null, |shown| json!(shown))
+    }
+
+    fn trace_scope<'a>(&self, model: &'a str) -> Result<Option<&'a str>, InferError> {
+        if model.is_empty() {
+            return Ok(None);
+        }
+        match self.serving.would_answer(model, None) {
+            // It is known, and may be ready later.
+            Ok(()) => Ok(Some(model)),
+            Err(error) if error.code == ErrorCode::NotReady => Ok(Some(model)),
+            Err(error) => Err(error),
+        }
     }
 
     fn check_model_control(&self) -> Result<(), InferError> {

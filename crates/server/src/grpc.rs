@@ -9,6 +9,7 @@ mod methods;
 mod packed_messages;
 mod received_body;
 mod service;
+mod settings;
 mod shared_memory;
 mod statistics;
 mod stream;

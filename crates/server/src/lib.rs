@@ -66,6 +66,7 @@ mod limit_headers;
 mod limits;
 mod listen;
 mod listen_address;
+mod log_settings;
 mod objectives;
 mod origin;
 mod parameters;
@@ -87,6 +88,7 @@ mod traces;
 mod upload_timer;
 mod workers;
 
+pub use access_control::ListedKey;
 pub use alerting::{
     AlertsConfig, AlertsError, PagerDutyConfig, RouteConfig, SlackConfig, SmtpConfig, WebhookConfig,
 };
@@ -99,6 +101,7 @@ pub use console::ConsoleConfig;
 pub use gpu::GpuConfig;
 pub use listen::{ClientAuth, TlsConfig, TlsError, TlsVersion};
 pub use listen_address::listen_address;
+pub use log_settings::{LogControl, LogLevels};
 pub use platform::{Contract, PlatformConfig, PlatformError, PlatformProtocol};
 pub use replicas::{ReplicasConfig, ReplicasError};
 pub use request_memory::GiveBackMemory;

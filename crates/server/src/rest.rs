@@ -12,6 +12,7 @@ mod raw;
 mod records;
 mod repository;
 mod service;
+mod settings;
 mod shared_memory;
 mod statistics;
 
@@ -33,8 +34,10 @@ pub(crate) use service::RestService;
 
 use crate::component::Component;
 use crate::front_end::FrontEnd;
+use crate::log_settings::LogSettings;
 use crate::routes::Routes;
 use crate::shared_memory::SharedMemory;
+use crate::traces::TraceSettings;
 
 /// The paths of the pages of the API, which no component has.
 pub(crate) const DOCUMENTATION: [&str; 3] = ["/docs", "/docs/{*file}", "/openapi.json"];
@@ -56,7 +59,7 @@ fn router(front_end: Arc<FrontEnd>, components: &[Arc<dyn Component>]) -> Router
 /// Every route of the REST front end, with the permission that it needs: those of the inference
 /// protocols, and those of the components.
 pub(crate) fn routes(front_end: Arc<FrontEnd>, components: &[Arc<dyn Component>]) -> Routes<()> {
-    use Permission::{ManageModels, Public, ViewModels};
+    use Permission::{ManageDiagnostics, ManageModels, Public, ViewModels, ViewOperations};
 
     let readiness = Arc::new(health::Readiness {
         gateway: front_end.serving.gateway().clone(),
@@ -156,6 +159,27 @@ pub(crate) fn routes(front_end: Arc<FrontEnd>, components: &[Arc<dyn Component>]
             shared_memory::cuda_unregister,
         )
         .audited("shared-memory.unregister", SharedMemory::RESOURCE_KIND)
+        .get("/v2/trace/setting", ViewOperations, settings::trace)
+        .post(
+            "/v2/trace/setting",
+            ManageDiagnostics,
+            settings::change_trace,
+        )
+        .audited("trace-settings.change", TraceSettings::RESOURCE_KIND)
+        .get(
+            "/v2/models/{model}/trace/setting",
+            ViewOperations,
+            settings::trace_of_model,
+        )
+        .post(
+            "/v2/models/{model}/trace/setting",
+            ManageDiagnostics,
+            settings::change_trace_of_model,
+        )
+        .audited("trace-settings.change", TraceSettings::RESOURCE_KIND)
+        .get("/v2/logging", ViewOperations, settings::log)
+        .post("/v2/logging", ManageDiagnostics, settings::change_log)
+        .audited("log-settings.change", LogSettings::RESOURCE_KIND)
         .get("/v1/models", ViewModels, predict_v1::models)
         .get("/v1/models/{model}", Public, predict_v1::model)
         .with_state(front_end)

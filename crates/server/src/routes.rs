@@ -15,10 +15,9 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use tidegate_gateway::{Caller, Credentials, Gateway, Permission};
 use tidegate_serving::{ErrorCode, InferError};
 
-use crate::audit::{Action, AuditLog, AuditStates, DeniedAction, Peer};
+use crate::audit::{AuditLog, AuditStates, DeniedAction, OwnedAction, Peer};
 use crate::console::denied_page;
 use crate::origin;
-use crate::request_memory::for_same_client;
 use crate::rest::ApiError;
 
 /// The beginning of the paths of the console.
@@ -337,26 +336,14 @@ async fn run_audited(
     let resource = named.map_or_else(String::new, |(_, value)| value.to_owned());
     let states = AuditStates::default();
     request.extensions_mut().insert(states.clone());
-    let running = async move {
-        let recording = audit
-            .begin(Action {
-                caller: Some(&caller),
-                source,
-                name: action.name,
-                kind: action.resource_kind,
-                resource: &resource,
-            })
-            .await?;
-        let response = next.run(request).await;
-        let failure = failure(&response);
-        recording.end(failure, &states).await?;
-        Ok::<_, InferError>(response)
+    let action = OwnedAction {
+        caller: Some(caller),
+        source,
+        name: action.name,
+        kind: action.resource_kind,
+        resource,
     };
-    // A task of its own: a client that hangs up must not keep the result from being recorded.
-    match tokio::spawn(for_same_client(running)).await {
-        Ok(outcome) => outcome,
-        Err(panic) => Err(InferError::new(ErrorCode::Internal, panic.to_string())),
-    }
+    audit.run(action, states, next.run(request), failure).await
 }
 
 /// The code of the error that a response has.

@@ -3,6 +3,7 @@
 
 mod failure_log;
 mod metrics;
+mod settings;
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -23,6 +24,7 @@ use tidegate_traces::{
 
 use self::failure_log::FailureLog;
 use self::metrics::TraceMetrics;
+pub(crate) use self::settings::{TraceSetting, TraceSettings, TraceSettingsBody};
 use crate::component::Component;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -36,6 +38,8 @@ pub(crate) struct Traces {
     tracer: Option<Tracer>,
     exporter: Mutex<Option<Exporter>>,
     observations: Arc<Observations>,
+    /// Which traces are kept, as operators have changed it.
+    pub(crate) settings: TraceSettings,
 }
 
 impl Traces {
@@ -57,6 +61,7 @@ impl Traces {
                 tracer: None,
                 exporter: Mutex::new(None),
                 observations: observations.clone(),
+                settings: TraceSettings::without_collector(),
             });
         }
         metrics.start();
@@ -70,19 +75,29 @@ impl Traces {
             tracer: Some(tracer),
             exporter: Mutex::new(Some(exporter)),
             observations: observations.clone(),
+            settings: TraceSettings::new(config.sample),
         })
     }
 
     /// The place of a request in the trace that its headers name, or in a new one if traces are
-    /// sent.
-    pub(crate) fn begin(&self, headers: &HeaderMap, via: Via) -> Option<Box<RequestTrace>> {
+    /// sent. `name` is what the request asks for, empty where that is not known.
+    pub(crate) fn begin(
+        &self,
+        headers: &HeaderMap,
+        via: Via,
+        name: &str,
+    ) -> Option<Box<RequestTrace>> {
         let parent = text(headers, TRACEPARENT);
         // `tracestate` means nothing without `traceparent` (W3C Trace Context, section 3.3).
         let state = parent.and_then(|_| text(headers, TRACESTATE));
-        let context = match &self.tracer {
-            Some(tracer) => tracer.begin(parent, state),
+        let sample = self
+            .tracer
+            .as_ref()
+            .and_then(|_| self.settings.sample(name));
+        let context = match (&self.tracer, sample) {
+            (Some(tracer), Some(sample)) => tracer.begin(parent, state, sample),
             // A span id of zeros is invalid (W3C Trace Context, section 3.2.2.4).
-            None => TraceContext::child(parent?, state, fastrand::u64(1..))?,
+            _ => TraceContext::child(parent?, state, fastrand::u64(1..))?,
         };
         Some(Box::new(RequestTrace {
             context,
@@ -90,6 +105,7 @@ impl Traces {
             id: None,
             baggage: self.baggage(headers),
             nodes: OnceLock::new(),
+            is_kept_here: sample.is_some(),
         }))
     }
 
@@ -172,7 +188,7 @@ fn follow(observations: &Observations, mut recorder: Option<(Recorder, TraceMetr
             failures.log(one, now.0);
             let Some(trace) = &one.trace else { continue };
             let is_recorded = match &mut recorder {
-                Some((recorder, metrics)) => {
+                Some((recorder, metrics)) if trace.is_kept_here => {
                     let nodes = trace.nodes.get().map(|nodes| node_times(nodes, now));
                     let nodes = nodes.unwrap_or_default();
                     let reason = recorder.offer(&finished(one, trace, &nodes, now), now.0);
@@ -181,7 +197,7 @@ fn follow(observations: &Observations, mut recorder: Option<(Recorder, TraceMetr
                         .is_some()
                 }
                 // The client's own tracing has recorded it.
-                None => trace.context.is_sampled,
+                _ => trace.context.is_sampled,
             };
             // An exemplar links to a trace, so only requests whose trace exists get one.
             if is_recorded {
@@ -294,16 +310,18 @@ mod tests {
             tracer: None,
             exporter: Mutex::new(None),
             observations: Arc::default(),
+            settings: TraceSettings::without_collector(),
         };
-        assert_eq!(traces.begin(&headers(&[]), Via::Rest), None);
+        assert_eq!(traces.begin(&headers(&[]), Via::Rest, "m"), None);
         assert_eq!(
-            traces.begin(&headers(&[("traceparent", "nonsense")]), Via::Rest),
+            traces.begin(&headers(&[("traceparent", "nonsense")]), Via::Rest, "m"),
             None
         );
         let trace = traces
             .begin(
                 &headers(&[("traceparent", PARENT), ("tracestate", "a=b")]),
                 Via::Grpc,
+                "m",
             )
             .unwrap();
         assert_eq!(trace.context.state.as_deref(), Some("a=b"));

@@ -54,6 +54,8 @@ pub struct RequestTrace {
     pub baggage: Option<Box<str>>,
     /// The nodes that it ran, if a graph has answered it.
     pub nodes: OnceLock<Box<[NodeRun]>>,
+    /// Whether its spans may be sent from here; otherwise the trace is only passed on.
+    pub is_kept_here: bool,
 }
 
 /// One node of a graph that was run for a request.

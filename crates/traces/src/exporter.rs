@@ -134,11 +134,7 @@ impl Exporter {
         };
         let task = tokio::spawn(sender.run(stopped));
         let recorder = Recorder::new(config, redactor, Queue { spans, on_outcome });
-        Ok((
-            Tracer::new(config.sample, &config.baggage),
-            recorder,
-            Self { stop, task },
-        ))
+        Ok((Tracer::new(&config.baggage), recorder, Self { stop, task }))
     }
 
     /// Sends the spans that wait, within a few seconds.

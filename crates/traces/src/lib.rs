@@ -20,7 +20,7 @@
 //! let redactor = std::sync::Arc::default();
 //! let (tracer, mut recorder, _exporter) =
 //!     Exporter::start(&config, redactor, |_outcome, _spans| {})?;
-//! let context = tracer.begin(None, None);
+//! let context = tracer.begin(None, None, config.sample);
 //! let request = FinishedRequest {
 //!     context: &context,
 //!     call: Call::Http("/v2/models/{model}/infer"),

@@ -9,9 +9,9 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use tidegate_gateway::{ChangedBy, GrantConfig, KeyRequest, LastAdminKey, Role};
+use tidegate_server::ListedKey;
 use tidegate_store::Store;
 
-use self::listing::ListedKey;
 use crate::environment::actor;
 use crate::options::{RegistryLocation, TlsOptions, period, server_url};
 use crate::output::{eprint_line, print_line};

@@ -129,6 +129,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
         redis,
         allocator: Some(allocator::usage),
         give_back: Some(allocator::give_back),
+        log: Some(logging::CONTROL),
     };
     let mut fleet = None;
     let registry_place = registry_place(&config.registry, config.data.as_deref());

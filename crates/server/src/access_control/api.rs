@@ -17,7 +17,8 @@ use tidegate_gateway::{
 use tidegate_serving::{ErrorCode, InferError};
 use utoipa::OpenApi;
 
-use self::bodies::{KeyRevocation, KeyRotation, ListedKey, NewKey, ShownKey, WhoAmI};
+pub use self::bodies::ListedKey;
+use self::bodies::{KeyRevocation, KeyRotation, NewKey, ShownKey, WhoAmI};
 use super::AccessControl;
 use crate::audit::AuditStates;
 use crate::rest::{ApiError, ErrorBody, Path, body};

@@ -10,6 +10,7 @@ use tidegate_store::AuditEntry;
 use tracing::warn;
 
 use super::{AuditLog, AuditStates, names_of};
+use crate::request_memory::for_same_client;
 
 /// Longest name of a resource that is looked through, in bytes.
 const MAX_RESOURCE_BYTES: usize = 4096;
@@ -28,8 +29,22 @@ pub(crate) struct Action<'a> {
     pub(crate) resource: &'a str,
 }
 
+/// An administrative action that goes on if who asked for it goes away.
+pub(crate) struct OwnedAction {
+    /// Who asks for it.
+    pub(crate) caller: Option<Caller>,
+    /// The address that the request came from.
+    pub(crate) source: Option<IpAddr>,
+    /// Its stable name, such as `model.load`.
+    pub(crate) name: &'static str,
+    /// The kind of its resource.
+    pub(crate) kind: &'static str,
+    /// The name of its resource.
+    pub(crate) resource: String,
+}
+
 /// An action that has begun, and whose result will be recorded.
-pub(crate) struct Recording(Option<Begun>);
+struct Recording(Option<Begun>);
 
 struct Begun {
     audit: Arc<Audit>,
@@ -43,11 +58,43 @@ fn beginning(name: &str) -> &str {
 }
 
 impl AuditLog {
+    /// Does an administrative action, with a row of the log before and after it. `failure` gives the
+    /// code of its error, if its outcome has one.
+    ///
+    /// # Errors
+    /// [`ErrorCode::AuditUnavailable`] if it cannot be recorded and must be.
+    pub(crate) async fn run<T: Send + 'static>(
+        self,
+        action: OwnedAction,
+        states: AuditStates,
+        work: impl Future<Output = T> + Send + 'static,
+        failure: fn(&T) -> Option<&'static str>,
+    ) -> Result<T, InferError> {
+        let running = async move {
+            let action = Action {
+                caller: action.caller.as_ref(),
+                source: action.source,
+                name: action.name,
+                kind: action.kind,
+                resource: &action.resource,
+            };
+            let recording = self.begin(action).await?;
+            let outcome = work.await;
+            recording.end(failure(&outcome), &states).await?;
+            Ok::<_, InferError>(outcome)
+        };
+        // A task of its own: a client that hangs up must not keep the result from being recorded.
+        match tokio::spawn(for_same_client(running)).await {
+            Ok(outcome) => outcome,
+            Err(panic) => Err(InferError::new(ErrorCode::Internal, panic.to_string())),
+        }
+    }
+
     /// Records that an action begins.
     ///
     /// # Errors
     /// [`ErrorCode::AuditUnavailable`] if it cannot be recorded and must be: then it must not begin.
-    pub(crate) async fn begin(&self, action: Action<'_>) -> Result<Recording, InferError> {
+    async fn begin(&self, action: Action<'_>) -> Result<Recording, InferError> {
         let Some(audit) = self.audit.clone() else {
             return Ok(Recording(None));
         };
@@ -88,11 +135,7 @@ impl Recording {
     ///
     /// # Errors
     /// [`ErrorCode::AuditUnavailable`] if it cannot be recorded and must be.
-    pub(crate) async fn end(
-        self,
-        failure: Option<&str>,
-        states: &AuditStates,
-    ) -> Result<(), InferError> {
+    async fn end(self, failure: Option<&str>, states: &AuditStates) -> Result<(), InferError> {
         let Some(begun) = self.0 else {
             return Ok(());
         };

@@ -33,7 +33,7 @@ use crate::upload_timer::UploadLimits;
 /// they learn from the message what the call is about. All others are checked before the message is
 /// read.
 pub(crate) const METHODS: &[(&str, Permission)] = {
-    use Permission::{Call, ManageModels, Public, ViewModels};
+    use Permission::{Call, ManageModels, Public, ViewModels, ViewOperations};
     &[
         ("/inference.GRPCInferenceService/ModelInfer", Call),
         ("/inference.GRPCInferenceService/ModelStreamInfer", Call),
@@ -82,6 +82,16 @@ pub(crate) const METHODS: &[(&str, Permission)] = {
         (
             "/inference.GRPCInferenceService/CudaSharedMemoryUnregister",
             ManageModels,
+        ),
+        // These two show settings, and change them where the message has some:
+        // [`Permission::ManageDiagnostics`] is then checked by the method.
+        (
+            "/inference.GRPCInferenceService/TraceSetting",
+            ViewOperations,
+        ),
+        (
+            "/inference.GRPCInferenceService/LogSettings",
+            ViewOperations,
         ),
         ("/grpc.health.v1.Health/Check", Public),
         ("/grpc.health.v1.Health/Watch", Public),
@@ -190,7 +200,7 @@ impl GrpcService {
             true => Via::GrpcStream,
             false => Via::Grpc,
         };
-        let trace = self.front_end.traces.begin(request.headers(), via);
+        let trace = self.front_end.traces.begin(request.headers(), via, "");
         self.front_end.serving.record_refused(error.code, trace);
     }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tidegate_core::TensorSpec;
-use tidegate_gateway::Permission::{self, ManageModels, ViewModels};
+use tidegate_gateway::Permission::{self, ManageDiagnostics, ManageModels, ViewModels};
 use tidegate_gateway::{Caller, ClientCertificate, Credentials};
 use tidegate_protocol::inference::grpc_inference_service_server::GrpcInferenceService;
 use tidegate_protocol::inference::model_metadata_response::TensorMetadata;
@@ -26,13 +26,14 @@ use super::methods::permit;
 use super::statistics::statistics;
 use super::stream::{answer_in_stream, hold_in_stream, until_stopped};
 use super::stream_order::StreamOrder;
-use super::{convert, shared_memory, status};
-use crate::audit::{Action, AuditStates, DeniedAction, Peer, is_denial};
+use super::{convert, settings, shared_memory, status};
+use crate::audit::{AuditStates, DeniedAction, OwnedAction, Peer, is_denial};
 use crate::describe::{self, EXTENSIONS, SERVER_NAME, SERVER_VERSION};
 use crate::front_end::FrontEnd;
+use crate::log_settings::LogSettings;
 use crate::request_memory::{self, client_share};
 use crate::shared_memory::{SharedMemory, no_cuda_shared_memory};
-use crate::traces::TraceHeader;
+use crate::traces::{TraceHeader, TraceSetting, TraceSettings};
 
 /// Requests of one stream that are handled at once; answers keep the order of the requests.
 const STREAM_DEPTH: usize = 64;
@@ -102,33 +103,30 @@ impl Service {
         state: impl Fn() -> Value + Send + 'static,
         work: impl Future<Output = Result<(), InferError>> + Send + 'static,
     ) -> Result<(), Status> {
-        let (front_end, resource) = (self.front_end.clone(), resource.to_owned());
-        let source = source(extensions);
-        let caller = extensions.get::<Caller>().cloned();
-        let running = async move {
-            let action = Action {
-                caller: caller.as_ref(),
-                source,
-                name,
-                kind,
-                resource: &resource,
-            };
-            let recording = front_end.audit.begin(action).await?;
-            let states = AuditStates::default();
-            states.before(state());
+        let action = OwnedAction {
+            caller: extensions.get::<Caller>().cloned(),
+            source: source(extensions),
+            name,
+            kind,
+            resource: resource.to_owned(),
+        };
+        let states = AuditStates::default();
+        let told = states.clone();
+        let work = async move {
+            told.before(state());
             let outcome = work.await;
-            states.after(state());
-            let failure = outcome.as_ref().err().map(|error| error.code.name());
-            recording.end(failure, &states).await?;
+            told.after(state());
             outcome
         };
-        // A task of its own: a client that hangs up must not keep the result from being recorded.
-        let outcome = match tokio::spawn(running).await {
-            Ok(outcome) => outcome,
-            Err(panic) => Err(InferError::new(ErrorCode::Internal, panic.to_string())),
-        };
-        outcome.map_err(|error| status(&error))
+        let audit = self.front_end.audit.clone();
+        let outcome = audit.run(action, states, work, failure).await;
+        outcome.flatten().map_err(|error| status(&error))
     }
+}
+
+/// The code of the error that an action has ended with.
+fn failure(outcome: &Result<(), InferError>) -> Option<&'static str> {
+    outcome.as_ref().err().map(|error| error.code.name())
 }
 
 /// Counts a call that was denied to its caller.
@@ -288,7 +286,8 @@ impl GrpcInferenceService for Service {
         let timeout = client_timeout(&request);
         let compress = is_compressed(&request);
         let (metadata, extensions, message) = request.into_parts();
-        let trace = self.front_end.traces.begin(metadata.as_ref(), Via::Grpc);
+        let traces = &self.front_end.traces;
+        let trace = traces.begin(metadata.as_ref(), Via::Grpc, &message.model_name);
         let trace_header = trace.as_deref().map(TraceHeader::of);
         let memory = request_memory::begin(&self.front_end.memory);
         let credentials = Credentials::of(metadata.as_ref()).with_extensions(&extensions);
@@ -512,6 +511,35 @@ impl GrpcInferenceService for Service {
         // There is none, as the client wants it: many begin with this call.
         Ok(Response::new(pb::CudaSharedMemoryUnregisterResponse {}))
     }
+
+    async fn trace_setting(
+        &self,
+        request: Request<pb::TraceSettingRequest>,
+    ) -> Answer<pb::TraceSettingResponse> {
+        let model = request.get_ref().model_name.clone();
+        if !request.get_ref().settings.is_empty() {
+            let (extensions, message) =
+                self.permitted(request, ManageDiagnostics, |request| &request.model_name)?;
+            let changed = settings::trace_settings(message.settings);
+            self.change_traces(&model, changed, &extensions).await?;
+        }
+        let shown = self.front_end.trace_settings(&model);
+        let shown = shown.map_err(|error| status(&error))?;
+        Ok(Response::new(settings::trace_response(shown)))
+    }
+
+    async fn log_settings(
+        &self,
+        request: Request<pb::LogSettingsRequest>,
+    ) -> Answer<pb::LogSettingsResponse> {
+        if !request.get_ref().settings.is_empty() {
+            let (extensions, message) = self.permitted(request, ManageDiagnostics, |_| "")?;
+            let changed = settings::log_settings(message.settings);
+            self.change_log(changed, &extensions).await?;
+        }
+        let shown = self.front_end.log.show().map_err(|error| status(&error))?;
+        Ok(Response::new(settings::log_response(shown)))
+    }
 }
 
 impl Service {
@@ -525,6 +553,36 @@ impl Service {
         let memory = self.front_end.shared_memory.clone();
         let state = move || memory.audit_state();
         let action = (name, SharedMemory::RESOURCE_KIND, region);
+        self.run_audited(action, extensions, state, work).await
+    }
+}
+
+impl Service {
+    /// Changes which traces are kept, of a model or of all of them.
+    async fn change_traces(
+        &self,
+        model: &str,
+        settings: Vec<TraceSetting>,
+        extensions: &Extensions,
+    ) -> Result<(), Status> {
+        let (front_end, named) = (self.front_end.clone(), model.to_owned());
+        let work = async move { front_end.change_traces(&named, &settings) };
+        let (front_end, named) = (self.front_end.clone(), model.to_owned());
+        let state = move || front_end.trace_state(&named);
+        let action = ("trace-settings.change", TraceSettings::RESOURCE_KIND, model);
+        self.run_audited(action, extensions, state, work).await
+    }
+
+    /// Changes which lines the log has.
+    async fn change_log(
+        &self,
+        settings: Map<String, Value>,
+        extensions: &Extensions,
+    ) -> Result<(), Status> {
+        let (log, changed) = (self.front_end.log.clone(), self.front_end.log.clone());
+        let state = move || log.audit_state();
+        let work = async move { changed.change(&settings) };
+        let action = ("log-settings.change", LogSettings::RESOURCE_KIND, "");
         self.run_audited(action, extensions, state, work).await
     }
 }

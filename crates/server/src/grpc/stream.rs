@@ -57,7 +57,9 @@ pub(super) async fn answer_in_stream(
 ) -> Result<(pb::ModelStreamInferResponse, MemoryReservation), Status> {
     // Each request of a stream is a span of its own under the client's.
     let headers = credentials.headers();
-    let trace = front_end.traces.begin(headers, Via::GrpcStream);
+    let trace = front_end
+        .traces
+        .begin(headers, Via::GrpcStream, &message.model_name);
     let id = message.id.clone();
     let mut exchange = GrpcExchange::new(front_end, credentials, message, trace, memory);
     if let Some(place) = &mut place

@@ -95,7 +95,7 @@ pub(crate) async fn handle(
     memory: MemoryReservation,
 ) -> Response {
     let headers = credentials.headers();
-    let trace = front_end.traces.begin(headers, Via::Rest);
+    let trace = front_end.traces.begin(headers, Via::Rest, &target.endpoint);
     let trace_header = trace.as_deref().map(TraceHeader::of);
     let exchange = InferExchange {
         front_end,

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 
 use utoipa::{OpenApi, ToSchema};
 
-use super::{health, infer, metadata, predict_v1, records, repository, shared_memory, statistics};
+use super::{
+    health, infer, metadata, predict_v1, records, repository, settings, shared_memory, statistics,
+};
 use crate::components::DESCRIPTIONS;
 
 /// The whole description; served at `/openapi.json`, browsable at `/docs`.
@@ -58,6 +60,12 @@ pub(super) fn protocols() -> utoipa::openapi::OpenApi {
         shared_memory::cuda_all,
         shared_memory::cuda_register,
         shared_memory::cuda_unregister,
+        settings::trace,
+        settings::trace_of_model,
+        settings::change_trace,
+        settings::change_trace_of_model,
+        settings::log,
+        settings::change_log,
         predict_v1::models,
         predict_v1::model,
         predict_v1::predict,

@@ -78,13 +78,14 @@ pub(crate) async fn predict(
 ) -> Response {
     // A parameter of the router is a whole segment of the path, so the verb is taken off here.
     let verb = target.strip_suffix(":predict");
-    let trace = front_end.traces.begin(&headers, Via::RestV1);
+    let model = verb.unwrap_or(&target);
+    let trace = front_end.traces.begin(&headers, Via::RestV1, model);
     let trace_header = trace.as_deref().map(TraceHeader::of);
     let credentials = Credentials::of(&headers).with_certificate(certificate.as_deref());
     let exchange = PredictExchange {
         front_end: &front_end,
         credentials,
-        model: verb.unwrap_or(&target),
+        model,
         has_verb: verb.is_some(),
         body: Some(body),
         received: None,

@@ -52,7 +52,9 @@ pub(crate) async fn predict(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let trace = front_end.traces.begin(&headers, Via::RestRecords);
+    let trace = front_end
+        .traces
+        .begin(&headers, Via::RestRecords, &endpoint);
     let trace_header = trace.as_deref().map(TraceHeader::of);
     let credentials = Credentials::of(&headers).with_certificate(certificate.as_deref());
     let exchange = RecordsExchange {

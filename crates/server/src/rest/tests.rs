@@ -206,7 +206,8 @@ This page is generated from the lists that the server itself uses. Beside them, 
 interface to everybody.
 
 A permission is for resources of one kind. If the path of a route has `{model}` or `{name}`, the caller needs it only
-on the resource of that name. For all other routes, the caller needs it on all resources of the kind.
+on the resource of that name. For all other routes, the caller needs it on all resources of the kind. `TraceSetting` and `LogSettings`
+need `manage-diagnostics` if the message changes something.
 
 | permission | kind of resource | roles that have it |
 |---|---|---|

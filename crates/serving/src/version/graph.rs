@@ -93,7 +93,7 @@ impl Version {
             );
         }
         Ok(Self {
-            breaker: metrics.breakers().for_version(model, &number),
+            breaker: metrics.breakers().for_version(model, &number, None),
             model: model.to_owned(),
             number,
             engine: GRAPH,

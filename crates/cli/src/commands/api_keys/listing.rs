@@ -1,38 +1,31 @@
 //! Keys as they are listed, from the database or from a server.
 
 use anyhow::Result;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use tidegate_gateway::GrantConfig;
-use tidegate_store::{ApiKey, now_ms};
+use tidegate_server::ListedKey;
+use tidegate_store::now_ms;
 
 use super::List;
 use crate::output::{print_json_text, print_line, print_table, timestamp};
 
-/// A key without its text and digest.
-#[derive(Serialize, Deserialize)]
-pub(super) struct ListedKey {
-    id: String,
-    name: String,
-    hint: String,
-    tenant: String,
-    grants: Value,
-    /// Filled in before it is printed.
-    #[serde(skip_deserializing)]
+/// A key with its state, as it is printed.
+#[derive(Serialize)]
+struct PrintedKey {
+    #[serde(flatten)]
+    key: ListedKey,
     state: &'static str,
-    created_ms: i64,
-    created_by: String,
-    expires_ms: Option<i64>,
-    revoked_ms: Option<i64>,
-    last_used_ms: Option<i64>,
 }
 
 /// Prints keys.
-pub(super) fn print(mut keys: Vec<ListedKey>, list: &List) -> Result<()> {
+pub(super) fn print(keys: Vec<ListedKey>, list: &List) -> Result<()> {
     let now_ms = now_ms();
-    for key in &mut keys {
-        key.state = key.state_at(now_ms);
-    }
+    let keys = keys.into_iter().map(|key| PrintedKey {
+        state: state_at(&key, now_ms),
+        key,
+    });
+    let mut keys: Vec<PrintedKey> = keys.collect();
     if !list.all {
         keys.retain(|key| key.state == VALID);
     }
@@ -48,7 +41,7 @@ pub(super) fn print(mut keys: Vec<ListedKey>, list: &List) -> Result<()> {
 
 const VALID: &str = "valid";
 
-fn rows(keys: &[ListedKey]) -> Vec<[String; 7]> {
+fn rows(keys: &[PrintedKey]) -> Vec<[String; 7]> {
     let header = [
         "NAME",
         "KEY",
@@ -59,60 +52,43 @@ fn rows(keys: &[ListedKey]) -> Vec<[String; 7]> {
         "LAST USED",
     ];
     let mut rows = vec![header.map(str::to_owned)];
-    rows.extend(keys.iter().map(ListedKey::row));
+    rows.extend(keys.iter().map(PrintedKey::row));
     rows
 }
 
-impl ListedKey {
+impl PrintedKey {
     fn row(&self) -> [String; 7] {
+        let key = &self.key;
         [
-            self.name.clone(),
-            format!("{}…", self.hint),
-            self.tenant.clone(),
-            self.roles(),
+            key.name.clone(),
+            format!("{}…", key.hint),
+            key.tenant.clone(),
+            roles(&key.grants),
             self.state.to_owned(),
-            time_or_never(self.expires_ms),
-            time_or_never(self.last_used_ms),
+            time_or_never(key.expires_ms),
+            time_or_never(key.last_used_ms),
         ]
     }
+}
 
-    fn state_at(&self, now_ms: i64) -> &'static str {
-        match (self.revoked_ms, self.expires_ms) {
-            (Some(_), _) => "revoked",
-            (None, Some(end)) if end <= now_ms => "expired",
-            _ => VALID,
-        }
+fn state_at(key: &ListedKey, now_ms: i64) -> &'static str {
+    match (key.revoked_ms, key.expires_ms) {
+        (Some(_), _) => "revoked",
+        (None, Some(end)) if end <= now_ms => "expired",
+        _ => VALID,
     }
+}
 
-    fn roles(&self) -> String {
-        let grants = serde_json::from_value::<Vec<GrantConfig>>(self.grants.clone());
-        let roles: Vec<String> = grants
-            .unwrap_or_default()
-            .iter()
-            .map(|grant| format!("{} on {}", grant.role, grant.resources.join(", ")))
-            .collect();
-        roles.join("; ")
-    }
+fn roles(grants: &Value) -> String {
+    let grants = serde_json::from_value::<Vec<GrantConfig>>(grants.clone());
+    let roles: Vec<String> = grants
+        .unwrap_or_default()
+        .iter()
+        .map(|grant| format!("{} on {}", grant.role, grant.resources.join(", ")))
+        .collect();
+    roles.join("; ")
 }
 
 fn time_or_never(ms: Option<i64>) -> String {
     ms.map_or_else(|| "never".to_owned(), timestamp)
-}
-
-impl From<ApiKey> for ListedKey {
-    fn from(key: ApiKey) -> Self {
-        Self {
-            id: key.id,
-            name: key.name,
-            hint: key.hint,
-            tenant: key.tenant,
-            grants: key.grants,
-            state: "",
-            created_ms: key.created_ms,
-            created_by: key.created_by,
-            expires_ms: key.expires_ms,
-            revoked_ms: key.revoked_ms,
-            last_used_ms: key.last_used_ms,
-        }
-    }
 }

@@ -3,8 +3,9 @@
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tidegate_server::ListedKey;
 
-use super::listing::{self, ListedKey};
+use super::listing;
 use super::{ApiKeysCommand, Create, show_once};
 use crate::client;
 use crate::output::print_line;

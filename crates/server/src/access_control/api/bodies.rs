@@ -56,20 +56,21 @@ pub(super) struct ShownKey {
 }
 
 /// A key without its text.
-#[derive(Serialize, ToSchema)]
-pub(super) struct ListedKey {
-    id: String,
-    name: String,
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[allow(missing_docs, reason = "as in the database")]
+pub struct ListedKey {
+    pub id: String,
+    pub name: String,
     /// Its first characters.
-    hint: String,
-    tenant: String,
+    pub hint: String,
+    pub tenant: String,
     #[schema(value_type = Vec<KeyGrant>)]
-    grants: serde_json::Value,
-    created_ms: i64,
-    created_by: String,
-    expires_ms: Option<i64>,
-    revoked_ms: Option<i64>,
-    last_used_ms: Option<i64>,
+    pub grants: serde_json::Value,
+    pub created_ms: i64,
+    pub created_by: String,
+    pub expires_ms: Option<i64>,
+    pub revoked_ms: Option<i64>,
+    pub last_used_ms: Option<i64>,
 }
 
 impl From<ApiKey> for ListedKey {
