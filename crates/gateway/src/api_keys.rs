@@ -202,6 +202,7 @@ impl ApiKeys {
         }
         let overlap_end = after(now_ms, overlap);
         for key in &valid {
+            // A key that would have expired earlier is not given more time.
             let end = key
                 .expires_ms
                 .map_or(overlap_end, |end| end.min(overlap_end));

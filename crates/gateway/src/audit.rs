@@ -142,6 +142,8 @@ impl Audit {
         let mut jobs = self.jobs.lock().await;
         self.writer.lock().await.maintain_existing().await;
         let mut tick = tokio::time::interval(DENIALS_INTERVAL);
+        // After a slow write there is nothing to make up for: one tick takes all denials that were
+        // counted.
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut batch = Vec::new();
         loop {

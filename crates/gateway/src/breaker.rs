@@ -184,6 +184,7 @@ impl Breaker {
             }
             Phase::Open { .. } => Some(self.change(Phase::HalfOpen { is_trying: true }, now)),
             Phase::HalfOpen { is_trying: true } => {
+                // The trial can end at any moment.
                 let retry_in = Duration::ZERO;
                 return Err(BreakerRefusal { retry_in });
             }

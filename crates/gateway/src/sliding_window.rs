@@ -42,6 +42,7 @@ impl<const K: usize> SlidingWindow<K> {
             counts: [0; K],
         };
         Self {
+            // Moments are divided by it, so that it must not be 0.
             step: (length / STEPS as u32).max(Duration::from_millis(1)),
             start: None,
             steps: [empty; STEPS as usize],

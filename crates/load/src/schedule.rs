@@ -128,6 +128,7 @@ pub(crate) fn arrivals(
                         .flat_map(move |segment| constant(segment, thread, threads)),
                 ),
                 Arrival::Poisson => {
+                    // Threads must not send in step, and a seed must give the same load again.
                     let seed = seed.wrapping_add(thread as u64);
                     let mut rng = fastrand::Rng::with_seed(seed);
                     // A seed for each segment: what one rate draws does not change the next one.

@@ -130,6 +130,7 @@ impl Sender {
     pub(crate) fn in_flight(&self) -> u64 {
         self.begun
             .load(Ordering::Relaxed)
+            // Read a moment later: by then, more may have ended than had begun.
             .saturating_sub(self.ended.load(Ordering::Relaxed))
     }
 

@@ -34,6 +34,7 @@ pub fn burn_down(
 
 fn budget_at(slo: &Slo, ledger: &Ledger, at_ms: u64, now_ms: u64) -> BudgetAt {
     let counts = counts_at(slo, ledger, at_ms, now_ms);
+    // Without requests nothing is spent.
     let spent = Burn::new(slo, counts).rate.unwrap_or(0.0);
     BudgetAt {
         at_ms,

@@ -155,6 +155,7 @@ impl SharedAnswers {
             return None;
         };
         counts.found.fetch_add(1, Ordering::Relaxed);
+        // Clocks of servers differ: an answer from the future counts as new.
         let age_ms = now_ms().saturating_sub(opened.computed_ms);
         Some(StoredAnswer {
             payload: opened.payload,
@@ -170,6 +171,7 @@ impl SharedAnswers {
             return;
         }
         let bytes = answer.bytes;
+        // Added before it is compared: two threads cannot both take the last of the space.
         let queued = shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
         let has_room = queued <= MAX_QUEUED_BYTES && self.redis.is_connected();
         if !has_room || self.queue.try_send(answer).is_err() {
@@ -243,6 +245,7 @@ async fn store(
 ) -> Result<(), SendError> {
     let name = redis.key(&answer_name(&shared.seal, key));
     let sealed = shared.seal.seal(key, value).ok_or(SendError::Away)?;
+    // Redis refuses a lifetime of 0.
     let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1);
     let written = redis.send::<()>(RedisCommand::Set, |_| {
         let mut command = redis::cmd("SET");

@@ -25,6 +25,7 @@ impl Registry {
     pub async fn set_alias(&self, alias: &str, version: &VersionRecord) -> Result<()> {
         let alias = alias_name(alias)?;
         let mut write = self.store.write(&self.actor).await?;
+        // Recorded, it would be a step in the history in which nothing moved.
         if write.alias(&version.model, &alias).await? == Some(version.number) {
             return Ok(());
         }

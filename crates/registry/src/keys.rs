@@ -289,6 +289,7 @@ fn write_private(file: &Path, bytes: &[u8]) -> Result<()> {
         .open(file)
         .map_err(|error| Error::file(file, &error))?;
     part.write_all(bytes)
+        // A key must survive a power cut: it cannot be made a second time.
         .and_then(|()| part.sync_all())
         .map_err(|error| Error::file(file, &error))
 }

@@ -116,6 +116,7 @@ impl Address {
 
     fn end(&self, ticket: EjectionTicket, end: CallEnd, reason: &str, reporter: &Reporter) {
         self.outstanding.fetch_sub(1, Ordering::Relaxed);
+        // An only address is never ejected: there is no other to turn to.
         if self.is_only {
             return;
         }

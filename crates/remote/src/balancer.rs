@@ -29,6 +29,7 @@ impl Balancer {
     ) -> Result<usize, CallFailure> {
         let found: Vec<Usability> = addresses.iter().map(|one| one.usability(now)).collect();
         let mut candidates = candidates(&found, self.panic_share);
+        // An address that was tried is better than none.
         if candidates.iter().any(|at| !tried.contains(at)) {
             candidates.retain(|at| !tried.contains(at));
         }

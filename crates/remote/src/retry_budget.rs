@@ -36,6 +36,7 @@ impl RetryBudget {
     pub(crate) fn take(&mut self, now: Instant) -> bool {
         let [requests, retries] = self.window.totals(now);
         let allowed = (requests as f64 * self.share) as u64;
+        // A share of 0 switches further attempts off, which the floor must not undo.
         let floor = if self.share > 0.0 { FLOOR } else { 0 };
         let is_allowed = retries < allowed.max(floor);
         if is_allowed {

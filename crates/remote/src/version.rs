@@ -148,6 +148,7 @@ impl RemoteVersion {
             return Ok(place);
         }
         let waiting = self.waiting.fetch_add(1, Ordering::Relaxed);
+        // Counts down when it is dropped: also for a request that goes away while it waits.
         let _waiting = Waiting(&self.waiting);
         if waiting >= self.config.max_waiting {
             let problem = format!("{waiting} requests wait for the upstream servers already");
@@ -185,6 +186,7 @@ impl RemoteVersion {
     /// Whether a server is to blame that has not answered for so long.
     fn is_blamed(&self, took: Duration) -> bool {
         let p95 = self.latencies.lock().p95().unwrap_or_default();
+        // A short deadline of a client is no proof that the server is slow.
         took >= BLAMED_AFTER.max(2 * p95).min(self.config.request_timeout)
     }
 }

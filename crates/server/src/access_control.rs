@@ -106,6 +106,7 @@ impl AccessControl {
                 return Err(error);
             }
         };
+        // The usual case: nothing changed, and one small query was enough to see it.
         if self.state.lock().change == Some(change) {
             return Ok(());
         }
@@ -181,6 +182,8 @@ impl Component for AccessControl {
 
     fn finish(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
+            // The server ends even if the database does not answer. The uses are lost then, and
+            // leases count as used.
             let _ = tokio::time::timeout(FINISH_TIMEOUT, self.note_uses()).await;
             if let Some(limiter) = self.gateway.limiter() {
                 let _ = tokio::time::timeout(FINISH_TIMEOUT, limiter.surrender_leases()).await;

@@ -10,6 +10,7 @@ const GROWTH: usize = 8;
 /// left behind. So the steps are large, and the last one is not much smaller than the others.
 pub(crate) fn larger(bytes: usize, max_bytes: usize) -> usize {
     let larger = bytes.saturating_mul(GROWTH);
+    // The growth after this one would pass the limit: growing up to it now saves that copy.
     if larger > max_bytes / GROWTH {
         bytes.max(max_bytes)
     } else {

@@ -101,6 +101,7 @@ fn watch(reading: &Weak<Mutex<Reading>>, config: &GpuConfig) {
     let Some(driver) = nvml::find(config) else {
         return;
     };
+    // Weak, so that the thread ends with its server.
     while let Some(reading) = reading.upgrade() {
         let gpus = nvml::read(&driver);
         *reading.lock() = Reading {

@@ -59,6 +59,7 @@ impl AllowedHosts {
             return Ok(());
         }
         let authority = request.uri().authority().map(http::uri::Authority::as_str);
+        // What is not text becomes `?`, a name that nobody can have allowed.
         let authority = authority.or_else(|| host.map(|host| host.to_str().unwrap_or("?")));
         match authority {
             Some(authority) if !self.allows(without_port(authority)) => Err(unknown(authority)),

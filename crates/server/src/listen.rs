@@ -182,6 +182,8 @@ impl<S: Serve> Port<S> {
                             warn!(%error, protocol = self.protocol, "connections cannot be accepted");
                         }
                         failing = true;
+                        // Mostly no file descriptor is left. A connection must end before one is,
+                        // and trying again at once would keep a core busy.
                         tokio::time::sleep(Duration::from_millis(50)).await;
                     }
                 },

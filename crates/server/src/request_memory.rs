@@ -126,6 +126,8 @@ pub(crate) async fn give_back_after_peaks(
     loop {
         interval.tick().await;
         peak = budget.take_peak().max(peak);
+        // Only once a peak is over: requests of the same size would else fetch the memory again at
+        // once.
         if peak < MIN_PEAK_BYTES || budget.used_bytes() > peak / 4 {
             continue;
         }

@@ -174,6 +174,7 @@ impl SharedMemory {
         memory: &mut MemoryReservation,
     ) -> Result<(), InferError> {
         let sizes = shared.iter().map(|input| input.part.bytes);
+        // The client chose the sizes: their sum must not wrap around to a small one.
         let bytes = sizes.fold(0, usize::saturating_add);
         if bytes > self.max_input_bytes {
             let message = format!(
@@ -269,6 +270,7 @@ impl Region {
                 "the shared memory object {key:?} cannot be opened: {error}"
             ))
         })?;
+        // An offset near the end of its range must not pass by an overflow.
         let end = status.offset.checked_add(status.byte_size);
         if status.byte_size == 0 || end.is_none_or(|end| end > size) {
             return Err(invalid(format!(

@@ -202,6 +202,8 @@ impl Fleet {
         if !names.is_empty() {
             self.link.save_names(names).await;
         }
+        // The server ends even if the registry does not answer: reports that are not renewed
+        // expire.
         let report = tokio::time::timeout(RELEASE_TIMEOUT, self.link.report_uses(&[]));
         if let Ok(Err(error)) = report.await {
             warn!(%error, "cannot report to the registry that this server stops");

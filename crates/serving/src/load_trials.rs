@@ -177,6 +177,7 @@ impl LoadTrials {
         if trial == Trial::Skip || plan.has_no_artifact() {
             return Ok(());
         }
+        // A verdict from before a crash is worth nothing any more.
         let is_retry = trial == Trial::Retry || crashes > 0;
         self.verdict(model, plan, &key, is_retry, &mut None)
     }
@@ -200,6 +201,7 @@ impl LoadTrials {
         plans: Vec<(String, VersionPlan)>,
     ) {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        // Each thread has a process for its trials. More of them than cores would only take memory.
         let threads = cores.min(plans.len());
         let (plans, next) = (Arc::new(plans), Arc::new(AtomicUsize::new(0)));
         for _ in 0..threads {
@@ -233,6 +235,8 @@ impl LoadTrials {
         child: &mut Option<TrialChild>,
     ) -> Result<(), String> {
         let turn = self.running.lock().entry(key.clone()).or_default().clone();
+        // Before the ledger is read: whoever waited for its turn finds the verdict of the trial
+        // before.
         let _turn = turn.lock();
         let known = self.ledger.verdict(key);
         match known {

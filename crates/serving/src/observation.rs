@@ -138,6 +138,7 @@ impl Observations {
 
     /// Records an observation; drops and counts it if the ring of this thread is full.
     pub fn record(&self, observation: Observation) {
+        // A ring mostly has one thread, so that threads do not contend for it.
         let ring = &self.rings[thread_number() % self.rings.len()];
         if ring.push(observation).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);

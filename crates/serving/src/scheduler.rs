@@ -160,6 +160,8 @@ impl Scheduler {
         let Some(AllowedTime { time, bytes }) = allowed else {
             return error;
         };
+        // Times under load would blame the client for a deadline that only other requests made too
+        // short.
         let run_time = self.idle_run_times.expected(bytes);
         match run_time.filter(|run_time| time < *run_time) {
             Some(run_time) if error.code == ErrorCode::DeadlineExceeded => {
@@ -273,6 +275,7 @@ impl Scheduler {
                     other => break other?,
                 }
             };
+            // The work is kept: a part that must give its place to another tenant is queued again.
             waiting.push_back(WaitingPart { work, handle });
         }
         while !waiting.is_empty() {

@@ -142,7 +142,9 @@ impl VersionStats {
 
     /// The statistics up to now.
     pub(crate) fn figures(&self) -> VersionFigures {
+        // Requests that were answered may still be in the rings, and belong to the figures.
         self.observations.drain();
+        // The counters outlive a load of the version; what earlier loads counted is taken off.
         let (now, before) = (self.counters.requests(), &self.before);
         let success = now.answered.saturating_sub(before.answered);
         let failures = now.all_failures().saturating_sub(before.all_failures());

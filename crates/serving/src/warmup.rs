@@ -231,6 +231,8 @@ impl Warmup<'_> {
             let Some(sample) = self.sample(rows) else {
                 break;
             };
+            // Whatever else the machine does only makes runs slower, so that the fastest tells
+            // most.
             let fastest = (0..REPEATS).filter_map(|_| timed(instance, &sample)).min();
             if let Some(run_time) = fastest {
                 last = run_time;

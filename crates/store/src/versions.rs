@@ -216,6 +216,7 @@ impl Write {
             let problem = format!("version numbers are 1 to {MAX_VERSION}, not {}", new.number);
             return Err(StoreError::Refused(problem));
         }
+        // The counter only grows, so that the number of a deleted version is never given again.
         let next = self.next_version(&new.model).await?.max(new.number + 1);
         let sql = "UPDATE models SET next_version = $2 WHERE name = $1";
         sqlx::query(sql)

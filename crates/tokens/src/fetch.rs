@@ -234,6 +234,7 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
     let spent = headers
         .get(header::AGE)
         .and_then(|age| age.to_str().ok()?.parse().ok());
+    // The time that the answer has spent in caches on its way counts (RFC 9111, section 4.2).
     let left = age.saturating_sub(spent.unwrap_or(0));
     (age > 0).then(|| Duration::from_secs(left))
 }

@@ -54,6 +54,7 @@ fn refresh_interval(config: &JwtIssuerConfig, max_age: Option<Duration>) -> Dura
     let least = Duration::from_secs(config.min_refresh_s.into());
     let most = Duration::from_secs(config.max_refresh_s.into());
     let lifetime = max_age.unwrap_or(most).min(most);
+    // Before the keys expire, and not at the same moment on all servers.
     lifetime.mul_f64(0.8 + 0.1 * fastrand::f64()).max(least)
 }
 
@@ -63,6 +64,8 @@ fn retry_wait(failures: u32) -> Duration {
     let doubled = FIRST_WAIT.saturating_mul(1 << failures.min(16));
     doubled
         .min(LONGEST_WAIT)
+        // Equal jitter (AWS Architecture Blog, "Exponential Backoff And Jitter"): servers that
+        // failed together must not retry together.
         .mul_f64(0.5 + 0.5 * fastrand::f64())
 }
 

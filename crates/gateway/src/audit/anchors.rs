@@ -77,6 +77,8 @@ impl AuditAnchors {
             serde_json::to_writer(&mut file, anchor)?;
             file.write_all(b"\n")?;
         }
+        // On the disk before the rename: after a power cut, the name must not lead to an empty
+        // file.
         file.sync_all()?;
         std::fs::rename(&part, &self.path)
     }

@@ -64,6 +64,8 @@ impl Denials {
             code: denial.code.to_owned(),
         };
         let mut counts = self.counts.lock();
+        // Callers choose what they are denied, so that they could fill the memory. What is known is
+        // still counted exactly.
         if counts.len() >= MAX_DIFFERENT && !counts.contains_key(&key) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;

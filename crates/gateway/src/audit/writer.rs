@@ -76,6 +76,8 @@ impl Writer {
             .pruned
             .is_none_or(|pruned| pruned.elapsed() >= PRUNE_EVERY)
         {
+            // Noted first: a removal that fails is tried again after the interval, not at every
+            // tick.
             self.pruned = Some(Instant::now());
             self.prune(store).await?;
         }

@@ -451,6 +451,8 @@ impl<V: Clone + Send + Sync + 'static> ResponseCache<V> {
         let entry = Entry {
             value,
             bytes: bytes + ENTRY_BYTES,
+            // A machine that was started after the answer was computed has no such moment on its
+            // clock.
             computed: Instant::now().checked_sub(age)?,
             keep_for: (policy.ttl + policy.stale).saturating_sub(age),
             is_from_shared: true,

@@ -52,6 +52,7 @@ impl<V: Clone + Send + Sync + 'static> SharedCache<V> {
         deadline: Option<Instant>,
     ) -> Option<FoundAnswer<V>> {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        // If Redis is slow, half of the time is left to compute the answer.
         let at_most = left.map_or(Duration::MAX, |left| left / 2);
         let stored = self.answers.get(key.bytes(), at_most).await?;
         let is_too_old = control.max_age.is_some_and(|max_age| stored.age > max_age);

@@ -129,6 +129,8 @@ impl Gateway {
         headers: &HeaderMap,
     ) -> Result<HeaderValue, Denied> {
         let logins = self.logins().ok_or(NO_LOGIN)?;
+        // The browser is about to lose the cookie of its former session, which must not stay valid
+        // without it.
         self.end_session(headers);
         let holder = Holder {
             principal: logged_in.caller.principal().clone(),

@@ -57,6 +57,8 @@ impl Bucket {
         };
         let next = |in_flight: u32| (in_flight < max).then_some(in_flight + 1);
         self.in_flight
+            // Relaxed is enough: each update is atomic by itself, and the count guards no other
+            // memory.
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
             .is_ok()
     }

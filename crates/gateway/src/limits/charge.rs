@@ -42,6 +42,8 @@ impl Charge {
                 let by = LimitedBy::InFlight;
                 return Err(self.limiter.refusal(charged.rule, by, &self.buckets));
             }
+            // Counted one by one: a refusal by a later bucket drops the charge, which must leave
+            // only the buckets that were entered.
             self.entered += 1;
         }
         Ok(())
@@ -113,6 +115,7 @@ impl Charge {
                     .give_back(charged, unit, count, self.charged_ms);
             }
         }
+        // A second refund must give nothing back.
         (self.requests, self.rows) = (0, 0);
     }
 

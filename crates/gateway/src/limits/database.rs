@@ -27,6 +27,8 @@ impl DatabaseQuotas {
             store.check_file()?;
             return Ok(store.clone());
         }
+        // The lock is not held while it opens: two first requests may both open it, and the later
+        // one is kept.
         let store = Store::open(&self.database).await?;
         store.forget_old_quotas(now_ms()).await?;
         *self.store.lock() = Some(store.clone());

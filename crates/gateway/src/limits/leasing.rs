@@ -76,6 +76,8 @@ impl Limiter {
         asking: &mut Asking<'_>,
         count: u64,
     ) -> Result<(), (usize, Empty)> {
+        // Noted before the question is sent: if the request goes away while Redis answers, the
+        // tokens may have left Redis, and `drop` must know.
         if redis.is_connected() {
             asking.progress = Progress::Sent;
         }

@@ -132,7 +132,10 @@ impl Limiter {
         if buckets.is_empty() {
             return Ok(None);
         }
+        // All buckets were found before: a rule that can count no more callers has taken nothing
+        // yet.
         let mut charge = Charge::new(self.clone(), buckets, now_ms);
+        // Places first: a refusal for them asks neither Redis nor the database.
         charge.enter()?;
         charge.take(Unit::Requests, 1).await?;
         Ok(Some(charge))

@@ -189,6 +189,7 @@ impl Quota {
     /// Adds what the store has given for [`Quota::request`].
     pub(super) fn add(&self, request: QuotaUse<'_>, lease: QuotaLease, now_ms: i64) {
         let mut state = self.state.lock();
+        // The day may have ended while the store was asked: what it leased is not for the new one.
         if state.period_ms == request.period_ms {
             state.left += lease.granted;
             state.owed -= request.owed.min(state.owed);

@@ -52,6 +52,7 @@ impl RateBucket {
                     wait_ns: wait_ns.min(until_full_ns),
                 });
             }
+            // Relaxed: the number guards no other memory.
             match self.full_at_ns.compare_exchange_weak(
                 full_at,
                 next,

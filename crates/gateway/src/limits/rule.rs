@@ -136,6 +136,8 @@ impl Rule {
     ) -> Result<Arc<Bucket>, TooManyBuckets> {
         let mut buckets = self.buckets.write();
         if buckets.len() >= MAX_BUCKETS {
+            // Only at the bound: a pass over all of them takes long, and requests wait for the
+            // lock.
             buckets.retain(|_, bucket| !bucket.is_idle(now_ns, now_ms));
             if buckets.len() >= MAX_BUCKETS {
                 return Err(TooManyBuckets);

@@ -28,6 +28,7 @@ impl Weights {
     /// Weights for some of the pixels that a side of so many pixels is resized to.
     pub(super) fn new(from: usize, to: usize, filter: Filter, wanted: Range<usize>) -> Self {
         let scale = from as f64 / to as f64;
+        // Where the image shrinks, the filter widens with it, so that no pixel is passed over.
         let stretch = scale.max(1.0);
         let support = support(filter) * stretch;
         let mut weights = Self {
@@ -93,6 +94,8 @@ fn support(filter: Filter) -> f64 {
 }
 
 fn weight(filter: Filter, x: f64) -> f64 {
+    // Keys, "Cubic Convolution Interpolation for Digital Image Processing" (1981); Pillow takes the
+    // same value.
     const A: f64 = -0.5;
     match filter {
         Filter::Nearest => 0.0,

@@ -186,6 +186,8 @@ fn step(most: f64) -> f64 {
     if most <= 0.0 {
         return 1.0;
     }
+    // People read steps of 1, 2 or 5 times a power of ten most easily (Heckbert, "Nice Numbers for
+    // Graph Labels", Graphics Gems, 1990).
     let raw = most / MARKS;
     let power = 10f64.powf(raw.log10().floor());
     let factor = [1.0, 2.0, 5.0, 10.0]

@@ -73,6 +73,7 @@ impl Silence {
         if self.matchers.iter().all(Matcher::accepts_absence) {
             return Err(SilenceError::Everything);
         }
+        // Only the part that is still to come counts.
         let length_ms = self.until_ms.saturating_sub(self.from_ms.max(now_ms));
         if length_ms == 0
             || length_ms > MAX_LENGTH_MS
@@ -118,6 +119,7 @@ impl Silences {
     pub fn merge(&mut self, silence: Silence, now_ms: u64) -> bool {
         if let Some(known) = self.0.iter_mut().find(|known| known.id == silence.id) {
             let is_changed = silence.until_ms < known.until_ms;
+            // The minimum is the same in whatever order servers learn of changes.
             known.from_ms = known.from_ms.min(silence.from_ms);
             known.until_ms = known.until_ms.min(silence.until_ms);
             return is_changed;

@@ -198,6 +198,7 @@ fn read_list(entry: &mut tar::Entry<'_, impl Read>, limits: &BundleLimits) -> Re
     for listed in &list.versions {
         check_listed(listed, limits)?;
     }
+    // The sizes come from outside: their sum must not wrap around to a small one.
     let total = declared(&list)
         .values()
         .fold(0u64, |total, bytes| total.saturating_add(*bytes));

@@ -67,6 +67,8 @@ impl Cache {
                 // Other work has no lock. Only its age tells that its process is gone.
                 if age.is_some_and(|age| age > MAX_WORK_AGE) {
                     let path = entry.path();
+                    // Another process may remove it at the same moment, so that errors mean
+                    // nothing.
                     let _ = if path.is_dir() {
                         std::fs::remove_dir_all(path)
                     } else {

@@ -288,6 +288,7 @@ impl Registry {
             written.map_err(|error| self.write_problem(task, &error))?;
         }
         if let Err(error) = same(task, hasher.finish()) {
+            // The wrong content is the error to tell, whatever comes of the abort.
             let _ = upload.abort().await;
             return Err(error);
         }

@@ -37,6 +37,7 @@ impl Storage {
             #[cfg(feature = "azure")]
             Some(("az", _)) => cloud::azure(storage, options),
             Some((scheme, _)) => {
+                // A build without clouds has no other use for them.
                 let _ = options;
                 let problem = format!(
                     "registry.storage is {storage:?}: this build has no storage of kind {scheme:?}"

@@ -40,6 +40,7 @@ impl Waits {
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
+        // A panic elsewhere leaves the map whole: no change of it can fail halfway.
         let mut waits = self.waits.0.lock().unwrap_or_else(PoisonError::into_inner);
         waits.remove(&self.number);
     }

@@ -35,6 +35,7 @@ impl RemoteVersion {
                 return Err(failure);
             }
             let pause = backoff(self.config.retry_backoff, retries);
+            // The failure tells the client more than a deadline that passes in a pause.
             if Instant::now() + pause >= call.deadline {
                 return Err(failure);
             }

@@ -74,6 +74,7 @@ impl RemoteVersion {
                 .config
                 .health_interval
                 .mul_f64(0.9 + fastrand::f64() / 5.0);
+            // Not held in the pause: else an unloaded version would stay until its end.
             drop(held);
             tokio::time::sleep(pause).await;
         }

@@ -100,6 +100,7 @@ impl Activity {
     }
 
     pub(super) fn take_unread(&self) -> Option<UnreadBody> {
+        // A flag beside the lock: nearly all requests leave nothing unread, and take no lock.
         if !self.has_unread.load(Ordering::Relaxed) {
             return None;
         }
@@ -149,6 +150,8 @@ impl Activity {
         let requests = self.requests.load(Ordering::Relaxed);
         let bodies = self.bodies.load(Ordering::Relaxed);
         if self.is_http2.load(Ordering::Relaxed) {
+            // Each request waits for its client in one of two ways: for its body, or until its
+            // answer is taken. One that does neither is in work here.
             return requests <= bodies + self.answers.load(Ordering::Relaxed);
         }
         // The connection itself times what it writes, and reads no more than one request.

@@ -188,6 +188,7 @@ impl Exchange for PredictExchange<'_> {
         let Some(body) = self.received.clone() else {
             return Ok(());
         };
+        // Moving a small body to another thread takes longer than decoding it.
         if body.len() <= INLINE_BYTES {
             received.request.inputs = decode_instances(&body, signature)?;
             self.received = None;

@@ -133,6 +133,7 @@ impl Fleet {
 /// Returns when no request holds the version any more. Those that have begun hold an `Arc` of it.
 async fn wait_for_last_request(loaded: &LoadedVersion) {
     let mut pause = FIRST_PAUSE;
+    // Each request holds one reference, and the last one is held here.
     while Arc::strong_count(&loaded.version) > 1 {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);

@@ -138,6 +138,7 @@ impl Fleet {
         let mut permit = permit_of(&self.load_permits).await;
         let mut files = within(limit, find(self.link.cached(&task.record))).await?;
         if files.is_none() {
+            // A fetch needs the network and no core: other versions may be loaded meanwhile.
             drop(permit);
             let fetching = permit_of(&self.fetch_permits).await;
             let fetched = find(self.link.fetch(&task.record));

@@ -76,7 +76,9 @@ fn limit_self(memory_bytes: u64) {
     // Private memory that can be written: unlike the whole address space it leaves out files and
     // what allocators reserve without using it.
     lower(Resource::Data, memory_bytes);
+    // Where memory runs out, the kernel is to end the trial and not the server.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+    // Requests that the server answers meanwhile come first.
     let _ = rustix::process::nice(5);
 }
 
@@ -121,6 +123,7 @@ impl Watch {
 
 fn lower(resource: Resource, limit: u64) {
     let before = getrlimit(resource);
+    // Without privileges a limit can only be lowered.
     let limit = before.maximum.map_or(limit, |maximum| maximum.min(limit));
     let _ = setrlimit(
         resource,

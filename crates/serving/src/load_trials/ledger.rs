@@ -76,6 +76,7 @@ impl TrialLedger {
 
     fn write(&self, kind: &str, name: &str, text: &str) {
         if let Some(path) = self.path(kind, name) {
+            // A verdict that is lost costs another trial, nothing else.
             let _ = std::fs::write(path, text);
         }
     }
@@ -129,6 +130,7 @@ impl TrialLedger {
     pub(super) fn crashes(&self, key: &ContentKey) -> u32 {
         let marker = self.path(LOADING, key.text()).map(File::open);
         let Some(Ok(marker)) = marker else { return 0 };
+        // Its process lives, so that the load is still running.
         if marker.try_lock_shared().is_err() {
             return 0;
         }

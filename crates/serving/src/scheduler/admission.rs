@@ -175,6 +175,7 @@ impl Admission {
             ));
         }
         let rows_ahead = queue.rows_before(work.level, &work.share);
+        // It need not wait, so that no estimate of a wait may refuse it.
         if rows_ahead == 0 && has_idle_instance {
             return Ok(());
         }
@@ -184,6 +185,7 @@ impl Admission {
         // The instances share the rows ahead.
         let batches_ahead = rows_ahead as f64 / (batch.rows * self.instances) as f64;
         let wait = batch.run_time.mul_f64(RUN_UNDER_WAY + batches_ahead);
+        // The margin is for the wait alone: run times are measured, waits depend on others.
         if now + wait.mul_f64(1.0 + WAIT_MARGIN) + batch.run_time <= deadline {
             return Ok(());
         }

@@ -85,9 +85,11 @@ impl BatchContract {
 
     /// From now on requests run one by one.
     pub(super) fn break_with(&self, reason: String, stats: &VersionStats) {
+        // Another thread was first, and counted it.
         if self.reason.set(reason).is_err() {
             return;
         }
+        // After the reason, and with release: whoever sees the flag finds the reason.
         self.broken.store(true, Ordering::Release);
         let counters = stats.counters();
         counters.count_broken_batch_contract();

@@ -80,6 +80,7 @@ impl InlineBatcher {
         // Threads of the runtime, and as many of other runtimes that may share the process.
         let slots = 2 * std::thread::available_parallelism().map_or(1, usize::from);
         Self {
+            // A delay asks for batches that are larger than what one turn of the loop brings.
             is_allowed: limits.queue_delay.is_zero() && run_time_is_bounded,
             limits,
             admission,
@@ -134,6 +135,8 @@ impl InlineBatcher {
         }
         fair_share::sort(&mut waiting);
         let mut is_first = true;
+        // One batch always runs: a turn that spent its time on the checks above would else make no
+        // progress. A run that has begun cannot be stopped, so time is checked between runs.
         while !waiting.is_empty() && (is_first || began.elapsed() < self.limits.inline_run) {
             is_first = false;
             let Some(instance) = self.pool.take_idle_instance() else {
@@ -146,6 +149,7 @@ impl InlineBatcher {
     }
 
     fn shed_late(&self, requests: Vec<AcceptedWork>, now: Instant) -> Vec<AcceptedWork> {
+        // Most turns have neither deadlines nor clients that hung up, and need no estimates.
         if !requests.iter().any(may_be_shed) {
             return requests;
         }
@@ -161,6 +165,7 @@ impl InlineBatcher {
         let [first, others @ ..] = waiting else {
             return false;
         };
+        // Alone, a request gets no larger batch from a runner thread either.
         if others.is_empty() {
             return false;
         }
@@ -179,6 +184,7 @@ impl InlineBatcher {
     /// Takes the first request and those that can run with it, up to the largest batch that is
     /// short.
     fn take_short_batch(&self, waiting: &mut Vec<AcceptedWork>) -> Vec<AcceptedWork> {
+        // By far the most frequent case, and this one allocates nothing.
         if waiting.len() == 1 {
             return std::mem::take(waiting);
         }

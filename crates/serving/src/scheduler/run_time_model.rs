@@ -77,6 +77,7 @@ impl RunTimeModel {
         let size = &self.sizes[bucket(bytes)];
         let number = self.runs.fetch_add(1, Ordering::Relaxed);
         size.last_run.store(number, Ordering::Relaxed);
+        // 0 stands for "not measured".
         let nanos = nanos(run_time).max(1);
         let capped = match size.recent.nanos() {
             0 => nanos,
@@ -105,6 +106,7 @@ impl RunTimeModel {
             .filter_map(|rows| Some((rows, self.known_time_per_row(row_bytes, rows)?)))
             .collect();
         let best = known.iter().map(|(_, per_row)| *per_row).min();
+        // One measured size does not tell whether more rows are cheaper.
         let Some(best) = best.filter(|_| known.len() > 1) else {
             return max_rows;
         };

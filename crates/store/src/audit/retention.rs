@@ -47,6 +47,7 @@ impl Write {
         if first == 0 || through < first {
             return Ok(0);
         }
+        // A bounded number at a time keeps the transaction short; the caller repeats it.
         let through = through.min(first + MAX_REMOVED - 1);
         self.remove_audit(through).await?;
         Ok(through - first + 1)

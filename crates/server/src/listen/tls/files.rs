@@ -146,6 +146,7 @@ impl Contents {
         let none = Vec::new();
         let client_ca = self.client_ca.as_ref().unwrap_or(&none);
         for part in [&self.certificate, &*self.key, client_ca] {
+            // With the lengths, bytes that move from one file to the next change the digest.
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part);
         }

@@ -117,6 +117,8 @@ impl FollowedFiles {
             state.found = None;
             return;
         }
+        // The files are replaced one after the other: only what two looks in a row find is
+        // complete.
         if state.found.as_ref() != Some(&finding) {
             state.found = Some(finding);
             return;

@@ -67,6 +67,7 @@ impl RecordRun {
         features: &Features,
     ) -> Result<(), InferError> {
         if let Some((earlier, _)) = &self.run
+            // A fallback to a version with the same steps finds them done.
             && Arc::ptr_eq(earlier, pipeline)
         {
             return Ok(());

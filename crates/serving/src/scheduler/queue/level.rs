@@ -243,6 +243,7 @@ impl Level {
             return;
         }
         let now = self.virtual_time;
+        // A tenant without a tag begins at the virtual time, as it would with one that has passed.
         self.idle.retain(|_, finish| *finish > now);
         if self.idle.len() >= MAX_IDLE_TENANTS / 2 {
             self.idle.clear();
