@@ -41,7 +41,21 @@ pub use content_store::is_in_content_store;
 pub use datatype::{DataType, UnknownDataType};
 pub use feature::{Feature, FeatureQuery, FeatureValue, KeyValue, murmur3_32};
 pub use manifest::{
-    ArgmaxStep, AudioStep, Batching, BreakerSpec, BucketizeStep, CalibrateStep, Calibration, CastStep, Category, ChannelOrder, ClipStep, Column, ConcatStep, CrossStep, CyclicalStep, DatePart, DatePartsStep, DeclaredSignature, DeclaredTensor, EngineChoice, EngineInputSpec, EngineOptions, EntityFieldSpec, EntityKeyType, ExpressionStep, FeatureDefault, FieldSpec, FieldType, FileSpec, FittedStep, FlagInput, FrameWindow, FunctionStep, GoldenSample, GraphMerge, GraphMergeSpec, GraphNodeSpec, GraphOptimization, GraphSpec, HashStep, ImageColor, ImageCrop, ImageFilter, ImageLayout, ImageResize, ImageStep, ImputeStep, LabelStep, Lineage, LongerSound, LookedUpFeatureSpec, LookupPolicy, LookupSpec, Manifest, MelLog, MelNormName, MelScaleName, MelSpectrogramStep, NormalizeStep, NumberFunction, OneHotStep, OrdinalStep, OutputSpec, PickStep, PipelineSpec, PoolMode, PoolStep, RatioStep, RemoteSpec, RenameStep, ResourceLimits, ResponseFieldSpec, RoundStep, ScaleStep, SequenceSpec, ShorterSound, SigmoidStep, SoftmaxStep, SoundNormalization, SoundPadding, SpectrogramLayout, StateSpec, StepSpec, ThresholdRule, ThresholdStep, TokenDatatype, TokenPadding, TokenTruncation, TokenizeStep, Tolerance, TopKStep, UnknownCategory, UnknownFields, ViolationPolicy, WarmupSample,
+    ArgmaxStep, AudioStep, Batching, BreakerSpec, BucketizeStep, CalibrateStep, Calibration,
+    CastStep, Category, ChannelOrder, ClipStep, Column, ConcatStep, CrossStep, CyclicalStep,
+    DatePart, DatePartsStep, DeclaredSignature, DeclaredTensor, EngineChoice, EngineInputSpec,
+    EngineOptions, EntityFieldSpec, EntityKeyType, ExpressionStep, FeatureDefault, FieldSpec,
+    FieldType, FileSpec, FittedStep, FlagInput, FrameWindow, FunctionStep, GoldenSample,
+    GraphMerge, GraphMergeSpec, GraphNodeSpec, GraphOptimization, GraphSpec, HashStep, ImageColor,
+    ImageCrop, ImageFilter, ImageLayout, ImageResize, ImageStep, ImputeStep, LabelStep, Lineage,
+    LongerSound, LookedUpFeatureSpec, LookupPolicy, LookupSpec, Manifest, MelLog, MelNormName,
+    MelScaleName, MelSpectrogramStep, NormalizeStep, NumberFunction, OneHotStep, OrdinalStep,
+    OutputSpec, PickStep, PipelineSpec, PoolMode, PoolStep, RatioStep, RemoteSpec, RenameStep,
+    ResourceLimits, ResponseFieldSpec, RoundStep, ScaleStep, SequenceSpec, ShorterSound,
+    SigmoidStep, SoftmaxStep, SoundNormalization, SoundPadding, SpectrogramLayout, StateSpec,
+    StepSpec, ThresholdRule, ThresholdStep, TokenDatatype, TokenPadding, TokenTruncation,
+    TokenizeStep, Tolerance, TopKStep, UnknownCategory, UnknownFields, ViolationPolicy,
+    WarmupSample,
 };
 pub use shape::{Shape, ShapeError};
 pub use signature::{Dim, Signature, SignatureError, TensorSpec};

@@ -20,7 +20,17 @@ pub use contract::{
 pub use graph::{GraphMerge, GraphMergeSpec, GraphNodeSpec, GraphSpec};
 pub use lineage::Lineage;
 pub use pipeline::{
-    ArgmaxStep, AudioStep, BucketizeStep, CalibrateStep, Calibration, CastStep, ChannelOrder, ClipStep, ConcatStep, CrossStep, CyclicalStep, DatePart, DatePartsStep, EngineInputSpec, EntityFieldSpec, EntityKeyType, ExpressionStep, FeatureDefault, FieldSpec, FieldType, FittedStep, FrameWindow, FunctionStep, HashStep, ImageColor, ImageCrop, ImageFilter, ImageLayout, ImageResize, ImageStep, ImputeStep, LabelStep, LongerSound, LookedUpFeatureSpec, LookupPolicy, LookupSpec, MelLog, MelNormName, MelScaleName, MelSpectrogramStep, NormalizeStep, NumberFunction, OneHotStep, OrdinalStep, PickStep, PipelineSpec, PoolMode, PoolStep, RatioStep, RenameStep, ResponseFieldSpec, RoundStep, ScaleStep, ShorterSound, SigmoidStep, SoftmaxStep, SoundNormalization, SoundPadding, SpectrogramLayout, StepSpec, ThresholdRule, ThresholdStep, TokenDatatype, TokenPadding, TokenTruncation, TokenizeStep, TopKStep, UnknownCategory, UnknownFields, ViolationPolicy,
+    ArgmaxStep, AudioStep, BucketizeStep, CalibrateStep, Calibration, CastStep, ChannelOrder,
+    ClipStep, ConcatStep, CrossStep, CyclicalStep, DatePart, DatePartsStep, EngineInputSpec,
+    EntityFieldSpec, EntityKeyType, ExpressionStep, FeatureDefault, FieldSpec, FieldType,
+    FittedStep, FrameWindow, FunctionStep, HashStep, ImageColor, ImageCrop, ImageFilter,
+    ImageLayout, ImageResize, ImageStep, ImputeStep, LabelStep, LongerSound, LookedUpFeatureSpec,
+    LookupPolicy, LookupSpec, MelLog, MelNormName, MelScaleName, MelSpectrogramStep, NormalizeStep,
+    NumberFunction, OneHotStep, OrdinalStep, PickStep, PipelineSpec, PoolMode, PoolStep, RatioStep,
+    RenameStep, ResponseFieldSpec, RoundStep, ScaleStep, ShorterSound, SigmoidStep, SoftmaxStep,
+    SoundNormalization, SoundPadding, SpectrogramLayout, StepSpec, ThresholdRule, ThresholdStep,
+    TokenDatatype, TokenPadding, TokenTruncation, TokenizeStep, TopKStep, UnknownCategory,
+    UnknownFields, ViolationPolicy,
 };
 pub use remote::{BreakerSpec, RemoteSpec};
 pub use sequences::{FlagInput, SequenceSpec, StateSpec};

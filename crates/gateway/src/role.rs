@@ -53,8 +53,8 @@ impl Role {
     /// What it permits.
     pub const fn permissions(self) -> Permissions {
         use Permission::{
-            Call, ManageAlerts, ManageDiagnostics, ManageFeatures, ManageModels, ManageObjectives, ViewAudit,
-            ViewMetrics, ViewModels, ViewOperations,
+            Call, ManageAlerts, ManageDiagnostics, ManageFeatures, ManageModels, ManageObjectives,
+            ViewAudit, ViewMetrics, ViewModels, ViewOperations,
         };
         match self {
             Self::Viewer => Permissions::of(&[ViewModels, ViewMetrics, ViewOperations]),
