@@ -53,9 +53,9 @@ pub struct Manifest {
     /// How the engine runs it.
     pub engine_options: EngineOptions,
     /// The servers that run it, for the engine `remote`.
-    pub remote: Option<RemoteSpec>,
+    pub remote: Option<Box<RemoteSpec>>,
     /// The models that it is made of, in place of an artifact.
-    pub graph: Option<GraphSpec>,
+    pub graph: Option<Box<GraphSpec>>,
     /// How requests are batched and queued.
     pub batching: Batching,
     /// What the artifact cannot say of its outputs.
@@ -69,7 +69,7 @@ pub struct Manifest {
     /// the answer.
     pub pipeline: Option<PipelineSpec>,
     /// What the model remembers from one request of a sequence to the next.
-    pub sequences: Option<SequenceSpec>,
+    pub sequences: Option<Box<SequenceSpec>>,
     /// What a loaded version may take.
     pub limits: ResourceLimits,
     /// Files whose content is fixed here; a push refuses the bundle where one differs.
@@ -115,7 +115,7 @@ impl Manifest {
         let golden = self.golden.iter().map(|sample| sample.file.as_str());
         let fixed = self.files.iter().map(|file| file.path.as_str());
         let pipeline = self.pipeline.iter().flat_map(PipelineSpec::files);
-        let states = self.sequences.iter().flat_map(SequenceSpec::files);
+        let states = self.sequences.iter().flat_map(|spec| spec.files());
         std::iter::once(self.artifact_file())
             .chain(labels)
             .chain(samples)

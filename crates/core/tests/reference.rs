@@ -28,8 +28,8 @@ fn full() -> Manifest {
             intra_op_threads: Some(1),
             graph_optimization: GraphOptimization::All,
         },
-        remote: Some(remote()),
-        graph: Some(graph()),
+        remote: Some(Box::new(remote())),
+        graph: Some(Box::new(graph())),
         batching: Batching {
             max_batch_size: Some(1),
             max_queue_delay_us: 0,
@@ -61,7 +61,7 @@ fn full() -> Manifest {
         golden: Vec::new(),
         baseline: Some("baseline.json".to_owned()),
         pipeline: Some(pipeline()),
-        sequences: Some(sequences()),
+        sequences: Some(Box::new(sequences())),
         lineage: Lineage {
             author: "ada".to_owned(),
             ..Lineage::default()

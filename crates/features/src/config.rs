@@ -207,7 +207,8 @@ mod tests {
                 .to_string()
                 .contains("of this name")
         );
-        let changes: [(&str, fn(&mut StoreConfig)); 6] = [
+        type Change = fn(&mut StoreConfig);
+        let changes: [(&str, Change); 6] = [
             ("of this name", |store| store.name = "embedded".to_owned()),
             ("its name", |store| store.name = "a b".to_owned()),
             ("a url", |store| store.url = "".into()),

@@ -11,7 +11,7 @@ mod report;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use tidegate_core::{Manifest, SequenceSpec, Signature, Tensor};
+use tidegate_core::{Manifest, Signature, Tensor};
 use tidegate_engines::{Engines, Instance};
 use tidegate_pipeline::Pipeline;
 
@@ -182,7 +182,7 @@ fn files(plan: &VersionPlan, folder: &Path) -> Result<(), String> {
     let mut elsewhere = Vec::new();
     if plan.triton.is_some() {
         elsewhere.push(Manifest::FILE);
-        elsewhere.extend(plan.manifest.sequences.iter().flat_map(SequenceSpec::files));
+        elsewhere.extend(plan.manifest.sequences.iter().flat_map(|spec| spec.files()));
     }
     let named = plan.manifest.named_files();
     for file in named.filter(|file| !elsewhere.contains(file)) {

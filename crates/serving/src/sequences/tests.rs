@@ -46,7 +46,7 @@ fn signature() -> Signature {
 
 fn plan(sequences: SequenceSpec) -> VersionPlan {
     let manifest = Manifest {
-        sequences: Some(sequences),
+        sequences: Some(Box::new(sequences)),
         ..Manifest::default()
     };
     VersionPlan::new(manifest, "model.onnx".into())

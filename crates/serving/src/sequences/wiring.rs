@@ -25,7 +25,7 @@ pub(crate) struct Wiring {
 enum Source {
     Client,
     State(usize),
-    Control(Control),
+    Control(Box<Control>),
 }
 
 /// Where an output goes.
@@ -126,22 +126,22 @@ impl Wiring {
         if let Some(start) = &spec.start {
             let at = self.free_input(signature, &start.input)?;
             let flags = controls::flags(&signature.inputs[at], start)?;
-            self.inputs[at] = Source::Control(Control::Start(flags));
+            self.inputs[at] = Source::Control(Box::new(Control::Start(flags)));
         }
         if let Some(end) = &spec.end {
             let at = self.free_input(signature, &end.input)?;
             let flags = controls::flags(&signature.inputs[at], end)?;
-            self.inputs[at] = Source::Control(Control::End(flags));
+            self.inputs[at] = Source::Control(Box::new(Control::End(flags)));
         }
         if let Some(ready) = &spec.ready {
             let at = self.free_input(signature, &ready.input)?;
             let [_, yes] = controls::flags(&signature.inputs[at], ready)?;
-            self.inputs[at] = Source::Control(Control::Ready(yes));
+            self.inputs[at] = Source::Control(Box::new(Control::Ready(yes)));
         }
         if let Some(name) = &spec.correlation_id {
             let at = self.free_input(signature, name)?;
             let control = controls::correlation_id(&signature.inputs[at])?;
-            self.inputs[at] = Source::Control(control);
+            self.inputs[at] = Source::Control(Box::new(control));
         }
         Ok(())
     }

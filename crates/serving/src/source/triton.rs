@@ -263,12 +263,12 @@ fn manifest(config: &ModelConfig) -> Manifest {
         engine_options,
         batching,
         // What cannot be read was refused before.
-        sequences: sequences::spec(config).unwrap_or_default(),
+        sequences: sequences::spec(config).unwrap_or_default().map(Box::new),
         signature: graph
             .as_ref()
             .map(|_| ensemble::declared(config))
             .unwrap_or_default(),
-        graph,
+        graph: graph.map(Box::new),
         ..Manifest::default()
     }
 }

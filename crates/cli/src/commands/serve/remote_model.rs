@@ -77,7 +77,7 @@ fn manifest(model: &ModelName, endpoints: Vec<String>) -> Manifest {
     Manifest {
         name: model.as_str().to_owned(),
         engine: EngineChoice::from(REMOTE),
-        remote: Some(remote),
+        remote: Some(Box::new(remote)),
         ..Manifest::default()
     }
 }
