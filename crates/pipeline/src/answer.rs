@@ -2,6 +2,7 @@
 
 mod csv;
 mod nested;
+mod tensors;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

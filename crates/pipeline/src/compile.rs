@@ -20,6 +20,7 @@ use self::names::Names;
 pub(crate) use self::names::check_numbers;
 use crate::error::CompileError;
 use crate::field::Fields;
+use crate::named_tensors::NamedTensors;
 use crate::pipeline::Pipeline;
 use crate::program::{Builder, Source};
 use crate::state::State;
@@ -103,6 +104,7 @@ impl Pipeline {
         let wanted = definitions.iter().map(is_used).collect();
         Ok(Self {
             violations: Arc::new(violations),
+            named_tensors: NamedTensors::new(&fields, &response),
             columns: compiler.builder.columns(),
             memory: compiler.builder.memory(),
             is_sized_by_content: compiler.builder.is_sized_by_content(),

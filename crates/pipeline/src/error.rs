@@ -29,6 +29,12 @@ pub enum PipelineError {
     /// It is JSON, but no records.
     #[error("{0}")]
     Form(String),
+    /// A tensor of a field is of another type.
+    #[error("{0}")]
+    Datatype(String),
+    /// A tensor of a field has another shape.
+    #[error("{0}")]
+    Shape(String),
     /// A value of a field cannot be used.
     #[error(transparent)]
     Row(#[from] RowError),

@@ -63,6 +63,7 @@ mod error;
 mod exporter;
 mod field;
 mod lookup;
+mod named_tensors;
 mod node;
 mod ops;
 mod partial;

@@ -8,6 +8,7 @@ use tidegate_core::Tensor;
 use crate::answer::{Answer, ResponseField};
 use crate::field::Fields;
 use crate::lookup::Lookup;
+use crate::named_tensors::NamedTensors;
 use crate::partial::{BadRows, PartialRows};
 use crate::program::{Kind, Memory, Program};
 use crate::records::{self, RecordForm, Records};
@@ -37,6 +38,7 @@ pub struct Pipeline {
     pub(crate) is_sized_by_content: bool,
     pub(crate) unused: Vec<String>,
     pub(crate) violations: Arc<FieldViolations>,
+    pub(crate) named_tensors: NamedTensors,
 }
 
 /// One run: the columns that the steps have made so far.
@@ -155,7 +157,7 @@ impl Pipeline {
         self.bytes_of_rows(records::csv_rows_at_most(body), body.len(), bad_rows)
     }
 
-    fn bytes_of_rows(&self, rows: usize, body: usize, bad_rows: BadRows) -> usize {
+    pub(crate) fn bytes_of_rows(&self, rows: usize, body: usize, bad_rows: BadRows) -> usize {
         let columns = self.columns.saturating_mul(size_of::<f64>() + TEXT_BYTES);
         let message = match bad_rows {
             BadRows::FailRequest => 0,

@@ -3,6 +3,7 @@
 mod csv_reader;
 mod parts;
 mod reader;
+mod tensor_reader;
 mod violations;
 
 use jiter::{Jiter, JiterError, JiterErrorType};
@@ -10,6 +11,7 @@ use jiter::{Jiter, JiterError, JiterErrorType};
 pub(crate) use self::parts::read_parts;
 use self::reader::Reader;
 pub(crate) use self::reader::number_problem;
+pub(crate) use self::tensor_reader::read_tensors;
 pub(crate) use self::violations::Violations;
 use crate::field::Fields;
 use crate::partial::{BadRows, PartialRows};

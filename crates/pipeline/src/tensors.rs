@@ -338,6 +338,14 @@ impl EngineOutput {
     }
 }
 
+/// The elements of a tensor of numbers; those of 64 bits may be rounded. `None` for BOOL and BYTES.
+pub(crate) fn numbers_of(tensor: &Tensor) -> Option<Vec<f64>> {
+    with_element!(tensor.datatype(), T => {
+        let elements = tensor.to_vec::<T>()?;
+        Some(elements.into_iter().map(ToNumber::to_number).collect())
+    }, else => None)
+}
+
 /// The number of columns of a vector or a matrix of rows.
 fn columns(dims: &[Dim]) -> Option<usize> {
     match dims {

@@ -2,15 +2,20 @@
 
 mod sequences;
 
+use std::collections::HashMap;
+
 use tidegate_core::{Dim, GraphSpec};
 use tidegate_protocol::inference::model_config::SchedulingChoice;
 use tidegate_protocol::inference::model_ensembling::Step;
 use tidegate_protocol::inference::{
     ModelConfig, ModelDynamicBatching, ModelEnsembling, ModelInput, ModelInstanceGroup,
-    ModelOutput, ModelQueuePolicy, model_instance_group,
+    ModelOutput, ModelParameter, ModelQueuePolicy, model_instance_group,
 };
 use tidegate_protocol::model_config::datatype_number;
 use tidegate_serving::{ModelState, Version};
+
+use crate::named_fields::PIPELINE;
+use crate::rest::pipeline_metadata;
 
 /// The server's name in the protocol.
 pub(crate) const SERVER_NAME: &str = "tidegate";
@@ -62,6 +67,8 @@ pub(crate) fn model_config(version: &Version) -> ModelConfig {
             ..ModelOutput::default()
         }
     });
+    let mut parameters = configured.map_or_else(HashMap::new, |config| config.parameters.clone());
+    parameters.extend(pipeline_parameter(version));
     ModelConfig {
         name: version.model().to_owned(),
         platform: version.platform().to_owned(),
@@ -86,13 +93,16 @@ pub(crate) fn model_config(version: &Version) -> ModelConfig {
             .triton
             .as_ref()
             .and_then(|config| config.version_policy.clone()),
-        parameters: plan
-            .triton
-            .as_ref()
-            .map(|config| config.parameters.clone())
-            .unwrap_or_default(),
+        parameters,
         ..ModelConfig::default()
     }
+}
+
+/// The fields of a pipeline, which Triton's form has no place for: as JSON, in a parameter.
+fn pipeline_parameter(version: &Version) -> Option<(String, ModelParameter)> {
+    let fields = pipeline_metadata(version)?;
+    let string_value = serde_json::to_string(&fields).expect("metadata are JSON");
+    Some((PIPELINE.to_owned(), ModelParameter { string_value }))
 }
 
 /// The format of an input in the model's own configuration, which is the only place that has the

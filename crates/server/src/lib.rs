@@ -67,6 +67,7 @@ mod limits;
 mod listen;
 mod listen_address;
 mod log_settings;
+mod named_fields;
 mod objectives;
 mod origin;
 mod parameters;

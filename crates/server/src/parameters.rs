@@ -4,15 +4,18 @@ use std::time::{Duration, Instant};
 
 use tidegate_serving::{ErrorCode, InferError};
 
+use crate::named_fields::PIPELINE;
+
 /// More parameters than any client sends.
 const MAX_PARAMETERS: usize = 64;
 
 /// The parameters of requests, inputs and outputs that this server uses.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 13] = [
     "binary_data",
     "binary_data_output",
     "binary_data_size",
     "classification",
+    PIPELINE,
     "priority",
     "sequence_end",
     "sequence_id",

@@ -2,6 +2,7 @@
 
 mod answer;
 pub(crate) mod body;
+mod endpoint_openapi;
 mod health;
 mod infer;
 mod metadata;
@@ -27,8 +28,10 @@ use utoipa_swagger_ui::SwaggerUi;
 
 pub(crate) use answer::{ApiError, ErrorBody};
 pub(crate) use infer::handle as infer;
+pub(crate) use metadata::pipeline_metadata;
 pub use openapi::openapi;
 pub(crate) use path::Path;
+pub(crate) use records::{RecordBody, RecordRun, not_loaded};
 pub(crate) use repository::{CONFIG, FILE};
 pub(crate) use service::RestService;
 
@@ -74,6 +77,11 @@ pub(crate) fn routes(front_end: Arc<FrontEnd>, components: &[Arc<dyn Component>]
         )
         .post_inference("/v1/models/{model}", predict_v1::predict)
         .post_inference("/v1/endpoints/{name}/predict", records::predict)
+        .get(
+            "/v1/endpoints/{name}/openapi.json",
+            ViewModels,
+            endpoint_openapi::endpoint,
+        )
         .get("/v2", Public, health::server)
         .get("/v2/health/live", Public, health::live)
         .get("/v2/models/stats", ViewModels, statistics::all)

@@ -293,8 +293,7 @@ fn compare_runs(signature: &Signature, first: &[Tensor], second: &[Tensor]) -> R
 }
 
 fn read(folder: &Path, file: &str) -> Result<AnySample, String> {
-    let path = source::inside(root(folder), file).map_err(|error| error.to_string())?;
-    sample::read(&path)
+    sample::read(root(folder), file)
 }
 
 /// The operating system does not take an empty path for the current folder.

@@ -359,6 +359,8 @@ impl From<PipelineError> for InferError {
                 Reason::Unreadable => ErrorCode::FeaturesInvalid,
                 _ => ErrorCode::InvalidField,
             },
+            PipelineError::Datatype(_) => ErrorCode::DatatypeMismatch,
+            PipelineError::Shape(_) => ErrorCode::WrongDimension,
             PipelineError::Output(_) => ErrorCode::ExecutionFailed,
         };
         Self::new(code, error.to_string())

@@ -144,6 +144,13 @@ pub enum AnsweredBy {
         /// Its inputs and outputs.
         signature: Arc<Signature>,
     },
+    /// The steps after the model: the outputs are fields of the answer.
+    Pipeline {
+        /// Who gave the outputs of the model.
+        by: Box<Self>,
+        /// The fields.
+        signature: Arc<Signature>,
+    },
 }
 
 impl AnsweredBy {
@@ -152,6 +159,7 @@ impl AnsweredBy {
         match self {
             Self::Version(version) => version.model(),
             Self::Constant { endpoint, .. } => endpoint,
+            Self::Pipeline { by, .. } => by.model(),
         }
     }
 
@@ -160,6 +168,7 @@ impl AnsweredBy {
         match self {
             Self::Version(version) => version.number(),
             Self::Constant { .. } => "constant",
+            Self::Pipeline { by, .. } => by.number(),
         }
     }
 
@@ -167,7 +176,7 @@ impl AnsweredBy {
     pub fn signature(&self) -> &Signature {
         match self {
             Self::Version(version) => version.signature(),
-            Self::Constant { signature, .. } => signature,
+            Self::Constant { signature, .. } | Self::Pipeline { signature, .. } => signature,
         }
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tidegate_core::{Category, Column, DataType, DeclaredTensor, Dim, Signature, TensorSpec};
 
+use crate::sample::{self, AnySample};
 use crate::{VersionPlan, check, source};
 
 /// Larger samples of a bundle are not handed out, in bytes.
@@ -74,6 +75,18 @@ fn columns_of<'a>(input: &str, is_only: bool, declared: &'a [DeclaredTensor]) ->
         .iter()
         .find(|declared| declared.name == input || is_only)
         .map_or(&[], |declared| &declared.columns)
+}
+
+/// The records of the first sample in the version's bundle that has any.
+pub(crate) fn records(plan: &VersionPlan) -> Option<Value> {
+    let warmup = plan.manifest.warmup.iter().map(|sample| &sample.file);
+    let mut files = warmup.chain(plan.manifest.golden.iter().map(|sample| &sample.file));
+    files.find_map(|file| match sample::read(&check::folder(plan), file) {
+        Ok(AnySample::Records(sample)) if sample.body.len() <= MAX_FILE_BYTES as usize => {
+            serde_json::from_slice(&sample.body).ok()
+        }
+        _ => None,
+    })
 }
 
 /// The inputs of a sample's file.

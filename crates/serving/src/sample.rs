@@ -1,5 +1,7 @@
 //! Samples in a bundle: named inputs, and the outputs that they must give, as JSON.
 
+mod files;
+
 use std::path::Path;
 
 use serde::Deserialize;
@@ -8,6 +10,8 @@ use serde_json::value::RawValue;
 use tidegate_core::{
     DataType, Shape, StringArray, Tensor, bf16, f16, parse_not_finite, quote_not_finite,
 };
+
+use crate::source;
 
 /// Larger files are not read, in bytes.
 const MAX_BYTES: u64 = 64 << 20;
@@ -55,18 +59,11 @@ struct TensorFile {
     data: Value,
 }
 
-/// Reads a sample's file; the error says what is wrong with it.
-pub(crate) fn read(path: &Path) -> Result<AnySample, String> {
-    let length = std::fs::metadata(path)
-        .map_err(|error| error.to_string())?
-        .len();
-    if length > MAX_BYTES {
-        return Err(format!(
-            "it has {length} bytes, at most {MAX_BYTES} are read"
-        ));
-    }
-    let text = std::fs::read(path).map_err(|error| error.to_string())?;
-    if let Some(records) = records(&text) {
+/// Reads a sample's file, of a bundle's folder; the error says what is wrong with it.
+pub(crate) fn read(folder: &Path, file: &str) -> Result<AnySample, String> {
+    let path = source::inside(folder, file).map_err(|error| error.to_string())?;
+    let text = read_limited(&path)?;
+    if let Some(records) = records(&text, folder, file)? {
         return Ok(AnySample::Records(records));
     }
     let file: SampleFile =
@@ -77,9 +74,21 @@ pub(crate) fn read(path: &Path) -> Result<AnySample, String> {
     }))
 }
 
+fn read_limited(path: &Path) -> Result<Vec<u8>, String> {
+    let length = std::fs::metadata(path)
+        .map_err(|error| error.to_string())?
+        .len();
+    if length > MAX_BYTES {
+        return Err(format!(
+            "it has {length} bytes, at most {MAX_BYTES} are read"
+        ));
+    }
+    std::fs::read(path).map_err(|error| error.to_string())
+}
+
 /// `{"request": {"instances": […]}, "predictions": […]}`, and the same with columns. The request is
 /// kept as text: its numbers must reach the pipeline as a client's do.
-fn records(text: &[u8]) -> Option<RecordSample> {
+fn records(text: &[u8], folder: &Path, sample: &str) -> Result<Option<RecordSample>, String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct RecordFile<'a> {
@@ -87,11 +96,13 @@ fn records(text: &[u8]) -> Option<RecordSample> {
         request: &'a RawValue,
         predictions: Option<Value>,
     }
-    let file: RecordFile<'_> = serde_json::from_slice(text).ok()?;
-    Some(RecordSample {
-        body: file.request.get().as_bytes().to_vec(),
+    let Ok(file) = serde_json::from_slice::<RecordFile<'_>>(text) else {
+        return Ok(None);
+    };
+    Ok(Some(RecordSample {
+        body: files::with_contents(file.request, folder, sample)?,
         predictions: file.predictions,
-    })
+    }))
 }
 
 fn tensors(files: Vec<TensorFile>) -> Result<Vec<(String, Tensor)>, String> {
@@ -212,7 +223,11 @@ mod tests {
     fn parse(text: &str) -> Result<Sample, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        match read(file.path())? {
+        let (folder, name) = (
+            file.path().parent().unwrap(),
+            file.path().file_name().unwrap(),
+        );
+        match read(folder, name.to_str().unwrap())? {
             AnySample::Tensors(sample) => Ok(sample),
             AnySample::Records(_) => Err("records".to_owned()),
         }

@@ -29,7 +29,7 @@ pub use self::record_pipeline::compile as compile_pipeline;
 use self::remote::RemoteRuns;
 use crate::VersionFigures;
 use crate::endpoints::VersionBreaker;
-use crate::request_sample::RequestSample;
+use crate::request_sample::{self, RequestSample};
 use crate::scheduler::Scheduler;
 use crate::sequences::VersionSequences;
 use crate::source::reshape::Reshapes;
@@ -213,6 +213,11 @@ impl Version {
     /// A sample request, for people who try the version. Blocks: it may read a file.
     pub fn request_sample(&self) -> RequestSample {
         RequestSample::of(&self.plan, &self.signature)
+    }
+
+    /// The records of a sample in its bundle, if there is one that has any.
+    pub fn record_sample(&self) -> Option<serde_json::Value> {
+        request_sample::records(&self.plan)
     }
 
     /// The size of its files: all those of the registry, else the artifact alone.

@@ -17,6 +17,7 @@ use tidegate_serving::{
 };
 
 use crate::limits::refuse_beyond;
+use crate::named_fields::PIPELINE;
 use crate::parameters::{Parameters, Value};
 use crate::rest::{CONFIG, FILE};
 use crate::sequences;
@@ -32,6 +33,8 @@ pub(crate) struct DecodedMessage {
     pub(super) shared_inputs: Vec<SharedInput>,
     /// For each requested output, where in shared memory it is wanted.
     pub(super) shared_outputs: Vec<Option<SharedPart>>,
+    /// Whether the inputs are fields of a pipeline, if the request says so.
+    pub(super) are_fields: Option<bool>,
 }
 
 /// Reads a message; `timeout` is the client's `grpc-timeout`.
@@ -99,6 +102,7 @@ pub(crate) fn request(
         },
         shared_inputs,
         shared_outputs,
+        are_fields: settings.flag(PIPELINE)?,
     })
 }
 

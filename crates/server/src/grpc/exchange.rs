@@ -3,18 +3,21 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tidegate_core::Signature;
 use tidegate_gateway::{Caller, Credentials, LimitStatus};
 use tidegate_protocol::inference::{ModelInferRequest, ModelInferResponse};
 use tidegate_serving::{
     CacheStatus, Encoded, ErrorCode, Exchange, InferError, InferResponse, MemoryReservation,
-    Received, RequestTrace, Target,
+    Received, RequestTrace, Target, Version,
 };
 use tonic::metadata::MetadataMap;
 
 use super::convert;
 use crate::ServerConfig;
 use crate::codec::run_codec;
+use crate::features::Features;
 use crate::front_end::FrontEnd;
+use crate::named_fields::NamedFields;
 use crate::shared_memory::{SharedMemory, SharedPart};
 use crate::{cache_headers, limit_headers};
 
@@ -61,10 +64,13 @@ pub(super) struct GrpcExchange<'a> {
     id: String,
     trace: Option<Box<RequestTrace>>,
     shared_memory: &'a Arc<SharedMemory>,
+    features: &'a Features,
     /// For each requested output, where in shared memory it is wanted.
     shared_outputs: Vec<Option<SharedPart>>,
     /// Why it must not run, if it must not.
     refused: Option<Box<InferError>>,
+    /// The inputs, if they are fields of a pipeline.
+    fields: NamedFields,
 }
 
 impl<'a> GrpcExchange<'a> {
@@ -90,8 +96,10 @@ impl<'a> GrpcExchange<'a> {
             id,
             trace,
             shared_memory: &front_end.shared_memory,
+            features: &front_end.features,
             shared_outputs: Vec::new(),
             refused: None,
+            fields: NamedFields::default(),
         }
     }
 
@@ -142,6 +150,7 @@ impl Exchange for GrpcExchange<'_> {
             mut request,
             shared_inputs,
             shared_outputs,
+            are_fields,
         } = convert::request(message, self.timeout, at)?;
         if !shared_inputs.is_empty() {
             let inputs = &mut request.inputs;
@@ -153,6 +162,7 @@ impl Exchange for GrpcExchange<'_> {
             .await?;
         }
         self.shared_outputs = shared_outputs;
+        self.fields = NamedFields::new(are_fields);
         Ok(Received {
             request,
             at,
@@ -164,14 +174,24 @@ impl Exchange for GrpcExchange<'_> {
         self.trace.take()
     }
 
+    async fn decode_inputs(
+        &mut self,
+        received: &mut Received,
+        _signature: &Signature,
+        version: Option<&Arc<Version>>,
+    ) -> Result<(), InferError> {
+        self.fields.before(received, version, self.features).await
+    }
+
     fn max_answer_bytes(&self) -> usize {
         self.config.max_answer_bytes
     }
 
     async fn encode(
         &mut self,
-        mut response: InferResponse,
+        response: InferResponse,
     ) -> Result<Encoded<Self::Answer>, InferError> {
+        let mut response = self.fields.after(response).await?;
         let mut memory = std::mem::take(&mut response.memory);
         let (limits, cache) = (response.limits.take(), response.cache);
         // The transport copies the message into a buffer of its own.

@@ -27,6 +27,7 @@ use crate::codec::{
 use crate::front_end::FrontEnd;
 use crate::gateway_headers::GatewayHeaders;
 use crate::json::{DecodedRequest, decode_infer, encode_infer};
+use crate::named_fields::{NamedFields, PIPELINE};
 use crate::request_memory;
 use crate::rest::openapi::{InferRequestBody, InferResponseBody};
 use crate::sequences;
@@ -106,6 +107,7 @@ pub(crate) async fn handle(
         trace,
         form: AnswerForm::default(),
         raw: None,
+        fields: NamedFields::default(),
     };
     let answer = front_end.serving.answer(exchange).await;
     respond(front_end, credentials, trace_header, answer)
@@ -151,6 +153,8 @@ struct InferExchange<'a, B> {
     form: AnswerForm,
     /// A body that is nothing but the bytes of the only input, until the signature is known.
     raw: Option<Bytes>,
+    /// The inputs, if they are fields of a pipeline.
+    fields: NamedFields,
 }
 
 /// How the client wants its answer.
@@ -228,6 +232,7 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
             Box::pin(regions.read_inputs(shared, &mut decoded.inputs, &mut memory)).await?;
         }
         let parameters = decoded.parameters;
+        self.fields = NamedFields::new(parameters.flag(PIPELINE)?);
         self.form = AnswerForm {
             id: decoded.id,
             binary: decoded.binary,
@@ -267,22 +272,22 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
         &mut self,
         received: &mut Received,
         signature: &Signature,
-        _version: Option<&Arc<Version>>,
+        version: Option<&Arc<Version>>,
     ) -> Result<(), InferError> {
         if let Some(bytes) = self.raw.take() {
             received.request.inputs = raw::decode(bytes, signature)?;
+            self.fields = NamedFields::new(Some(false));
         }
-        Ok(())
+        let features = &self.front_end.features;
+        self.fields.before(received, version, features).await
     }
 
     fn max_answer_bytes(&self) -> usize {
         self.front_end.config.max_answer_bytes
     }
 
-    async fn encode(
-        &mut self,
-        mut response: InferResponse,
-    ) -> Result<Encoded<Response>, InferError> {
+    async fn encode(&mut self, response: InferResponse) -> Result<Encoded<Response>, InferError> {
+        let mut response = self.fields.after(response).await?;
         let mut memory = std::mem::take(&mut response.memory);
         let gateway = GatewayHeaders::take(&mut response);
         let max_bytes = self.front_end.config.max_answer_bytes;

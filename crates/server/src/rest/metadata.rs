@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
-use tidegate_core::TensorSpec;
+use tidegate_core::{Signature, TensorSpec};
 use tidegate_protocol::model_config;
 use tidegate_serving::{InferError, Version};
 use utoipa::ToSchema;
@@ -24,6 +24,38 @@ pub(crate) struct ModelMetadata {
     platform: &'static str,
     inputs: Vec<TensorMetadata>,
     outputs: Vec<TensorMetadata>,
+    /// The fields that requests can have in place of the inputs, if the version has a pipeline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pipeline: Option<PipelineMetadata>,
+}
+
+/// The fields of a pipeline as inputs and outputs.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PipelineMetadata {
+    inputs: Vec<FieldMetadata>,
+    outputs: Vec<TensorMetadata>,
+}
+
+/// A field of a request.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct FieldMetadata {
+    #[serde(flatten)]
+    tensor: TensorMetadata,
+    /// Whether a request may leave it out.
+    optional: bool,
+}
+
+impl From<&Signature> for PipelineMetadata {
+    fn from(signature: &Signature) -> Self {
+        let inputs = signature.inputs.iter().map(|spec| FieldMetadata {
+            tensor: TensorMetadata::from(spec),
+            optional: spec.optional,
+        });
+        Self {
+            inputs: inputs.collect(),
+            outputs: signature.outputs.iter().map(TensorMetadata::from).collect(),
+        }
+    }
 }
 
 /// An input or output.
@@ -96,7 +128,14 @@ async fn metadata(
             .iter()
             .map(TensorMetadata::from)
             .collect(),
+        pipeline: pipeline_metadata(&version),
     })
+}
+
+/// The fields of the pipeline of a version, if it has one.
+pub(crate) fn pipeline_metadata(version: &Version) -> Option<PipelineMetadata> {
+    let pipeline = version.pipeline()?;
+    Some(PipelineMetadata::from(&**pipeline.tensor_signature()))
 }
 
 /// How a model is run, in the form of Triton's model configuration.

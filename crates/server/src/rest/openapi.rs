@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
-    health, infer, metadata, predict_v1, records, repository, settings, shared_memory, statistics,
+    endpoint_openapi, health, infer, metadata, predict_v1, records, repository, settings,
+    shared_memory, statistics,
 };
 use crate::components::DESCRIPTIONS;
 
@@ -70,6 +71,7 @@ pub(super) fn protocols() -> utoipa::openapi::OpenApi {
         predict_v1::model,
         predict_v1::predict,
         records::predict,
+        endpoint_openapi::endpoint,
     )
 )]
 struct Protocols;

@@ -21,8 +21,9 @@ use tidegate_serving::{
     Target, Version, Via,
 };
 
-pub(super) use self::record_body::RecordBody;
-pub(super) use self::record_run::{AnswerStyle, RecordRun, not_loaded};
+pub(crate) use self::record_body::RecordBody;
+pub(super) use self::record_run::AnswerStyle;
+pub(crate) use self::record_run::{RecordRun, not_loaded};
 use utoipa::IntoParams;
 
 use super::answer::ErrorBody;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, stream};
 use http::{HeaderMap, header};
 use multer::{Constraints, Multipart, SizeLimit};
+use tidegate_core::Tensor;
 use tidegate_pipeline::{BadRows, Pipeline, Records};
 use tidegate_serving::{ErrorCode, InferError, MemoryReservation, Version};
 
@@ -32,6 +33,8 @@ pub(crate) enum RecordBody {
     Csv(Bytes),
     /// The value of a field: an image, a sound.
     File { content: Bytes, media_type: String },
+    /// A tensor for each field, with its name.
+    Tensors(Arc<[(String, Tensor)]>),
     /// The fields of one record, with their names.
     Form(Arc<[(String, Bytes)]>),
 }
@@ -77,6 +80,7 @@ impl RecordBody {
         let parts = match self {
             Self::Json(body) | Self::V1(body) => return pipeline.bytes_at_most(body, bad_rows),
             Self::Csv(body) => return pipeline.csv_bytes_at_most(body, bad_rows),
+            Self::Tensors(inputs) => return pipeline.bytes_of_tensors_at_most(inputs, bad_rows),
             Self::File { content, .. } => content.len(),
             Self::Form(parts) => parts
                 .iter()
@@ -100,6 +104,7 @@ impl RecordBody {
             Self::Json(body) => Ok(pipeline.read_with(body, bad_rows)?),
             Self::V1(body) => Ok(pipeline.read_v1(body, bad_rows)?),
             Self::Csv(body) => Ok(pipeline.read_csv(body, bad_rows)?),
+            Self::Tensors(inputs) => Ok(pipeline.read_tensors(inputs, bad_rows)?),
             Self::Form(parts) => Ok(pipeline.read_parts(parts, bad_rows)?),
             Self::File {
                 content,

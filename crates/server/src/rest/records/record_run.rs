@@ -6,12 +6,14 @@ use std::time::Instant;
 use tidegate_core::Tensor;
 use tidegate_pipeline::{BadRows, Pipeline, RecordForm, Records, Run};
 use tidegate_serving::{
-    ErrorCode, InferError, InferResponse, MemoryReservation, Received, Version,
+    AnsweredBy, ErrorCode, InferError, InferResponse, MemoryReservation, OutputTensor, Received,
+    RequestedOutput, Version,
 };
 
 use super::RecordBody;
 use crate::codec::{INLINE_BYTES, encoded_bytes, run_codec};
 use crate::features::Features;
+use crate::named_fields::places;
 
 /// Records, and what has become of them.
 #[derive(Default)]
@@ -168,6 +170,30 @@ impl RecordRun {
         memory.resize(body.bytes.len(), ErrorCode::AnswerTooLarge)?;
         Ok(body)
     }
+
+    /// Runs the steps after the model; the outputs that are asked for are fields of the answer.
+    pub(crate) async fn after_as_tensors(
+        &mut self,
+        mut response: InferResponse,
+        wanted: Vec<RequestedOutput>,
+    ) -> Result<InferResponse, InferError> {
+        let (pipeline, run) = self.run.take().ok_or_else(not_loaded)?;
+        let mut memory = std::mem::take(&mut response.memory);
+        let outputs = encoded_bytes(&response, |_| true);
+        let bytes = run.answer_bytes().saturating_add(outputs);
+        memory.grow(bytes, ErrorCode::AnswerTooLarge)?;
+        let mut response = if bytes <= INLINE_BYTES {
+            as_tensors(&pipeline, response, run, &wanted)?
+        } else {
+            let work = move || as_tensors(&pipeline, response, run, &wanted);
+            run_codec(&mut memory, work).await??
+        };
+        let outputs = response.outputs.iter();
+        let bytes = outputs.map(|output| output.tensor.byte_len()).sum();
+        memory.resize(bytes, ErrorCode::AnswerTooLarge)?;
+        response.memory = memory;
+        Ok(response)
+    }
 }
 
 async fn steps_on_a_worker(
@@ -195,10 +221,7 @@ fn encode(
     max_bytes: usize,
 ) -> Result<EncodedRecords, InferError> {
     let version = &response.version;
-    let outputs = response.outputs.into_iter();
-    let outputs: Vec<(usize, Tensor)> = outputs
-        .map(|output| (output.index, output.tensor))
-        .collect();
+    let outputs = by_place(response.outputs);
     let answer = pipeline.after(run, &outputs)?;
     let mut json = Vec::with_capacity(256);
     if answer.form() == RecordForm::Csv {
@@ -225,6 +248,39 @@ fn encode(
     }
     json.push(b'}');
     within(json, "application/json", max_bytes)
+}
+
+/// An answer whose outputs are fields.
+fn as_tensors(
+    pipeline: &Pipeline,
+    response: InferResponse,
+    run: Run,
+    wanted: &[RequestedOutput],
+) -> Result<InferResponse, InferError> {
+    let outputs = by_place(response.outputs);
+    let answer = pipeline.after(run, &outputs)?;
+    let signature = pipeline.tensor_signature();
+    let mut outputs = Vec::new();
+    for index in places(wanted, signature)? {
+        let tensor = pipeline.answer_tensor(&answer, index)?;
+        outputs.push(OutputTensor { index, tensor });
+    }
+    Ok(InferResponse {
+        version: AnsweredBy::Pipeline {
+            by: Box::new(response.version),
+            signature: signature.clone(),
+        },
+        outputs,
+        ..response
+    })
+}
+
+/// Outputs with their places in the signature.
+fn by_place(outputs: Vec<OutputTensor>) -> Vec<(usize, Tensor)> {
+    let outputs = outputs.into_iter();
+    outputs
+        .map(|output| (output.index, output.tensor))
+        .collect()
 }
 
 /// An answer, if it is not too large.
