@@ -97,10 +97,6 @@ fn positions_are_those_of_the_written_text() {
 fn every_scheduler_and_hint_that_is_not_honoured_is_named() {
     for (text, field) in [
         (
-            "ensemble_scheduling { step [ { model_name: 'a' } ] }",
-            "ensemble_scheduling",
-        ),
-        (
             "model_operations { op_library_filename: 'a.so' }",
             "model_operations",
         ),

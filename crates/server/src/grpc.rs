@@ -1,5 +1,6 @@
 //! gRPC: `inference.GRPCInferenceService`, health and reflection.
 
+mod audited;
 mod convert;
 mod exchange;
 mod health;

@@ -36,11 +36,17 @@ impl NamedFields {
         }
     }
 
+    /// Whether the inputs are the tensors of the version, as most are: nothing has to be done.
+    #[inline]
+    pub(crate) fn are_tensors(&self, version: Option<&Arc<Version>>) -> bool {
+        let is_plain = self.run.is_none() && self.is_asked != Some(true);
+        is_plain && version.is_none_or(|version| version.pipeline().is_none())
+    }
+
     /// Makes the inputs of a version of fields, if those of the request are fields.
     ///
     /// # Errors
     /// If names do not tell what the inputs are, or a field cannot be used.
-    #[inline]
     pub(crate) async fn before(
         &mut self,
         received: &mut Received,
@@ -140,11 +146,16 @@ impl NamedFields {
             .await
     }
 
+    /// Whether the answer has fields in place of tensors.
+    #[inline]
+    pub(crate) fn have_run(&self) -> bool {
+        self.run.is_some()
+    }
+
     /// Makes the outputs of the answer of those of the model, if the inputs were fields.
     ///
     /// # Errors
     /// If a step cannot take an output, or a tensor cannot hold a value.
-    #[inline]
     pub(crate) async fn after(
         &mut self,
         response: InferResponse,

@@ -22,7 +22,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use http::StatusCode;
-use tidegate_gateway::Permission;
+use tidegate_gateway::Permission::{
+    ManageDiagnostics, ManageModels, Public, ViewModels, ViewOperations,
+};
 use tidegate_serving::{ErrorCode, InferError};
 use utoipa_swagger_ui::SwaggerUi;
 
@@ -62,14 +64,25 @@ fn router(front_end: Arc<FrontEnd>, components: &[Arc<dyn Component>]) -> Router
 /// Every route of the REST front end, with the permission that it needs: those of the inference
 /// protocols, and those of the components.
 pub(crate) fn routes(front_end: Arc<FrontEnd>, components: &[Arc<dyn Component>]) -> Routes<()> {
-    use Permission::{ManageDiagnostics, ManageModels, Public, ViewModels, ViewOperations};
-
     let readiness = Arc::new(health::Readiness {
         gateway: front_end.serving.gateway().clone(),
         lifecycle: front_end.lifecycle.clone(),
         components: components.to_vec(),
     });
-    let routes = Routes::described_by(openapi::protocols())
+    let routes = predictions(Routes::described_by(openapi::protocols()));
+    let routes = descriptions(routes);
+    let routes = model_control(routes);
+    let routes = shared_memory_regions(routes);
+    let routes = diagnostics(routes)
+        .with_state(front_end)
+        .merge(health::routes(readiness));
+    components.iter().fold(routes, |routes, component| {
+        routes.merge(component.clone().routes())
+    })
+}
+
+fn predictions(routes: Routes<Arc<FrontEnd>>) -> Routes<Arc<FrontEnd>> {
+    routes
         .post_inference("/v2/models/{model}/infer", infer::infer)
         .post_inference(
             "/v2/models/{model}/versions/{version}/infer",
@@ -77,11 +90,11 @@ pub(crate) fn routes(front_end: Arc<FrontEnd>, components: &[Arc<dyn Component>]
         )
         .post_inference("/v1/models/{model}", predict_v1::predict)
         .post_inference("/v1/endpoints/{name}/predict", records::predict)
-        .get(
-            "/v1/endpoints/{name}/openapi.json",
-            ViewModels,
-            endpoint_openapi::endpoint,
-        )
+}
+
+/// What the server has, and whether it is ready.
+fn descriptions(routes: Routes<Arc<FrontEnd>>) -> Routes<Arc<FrontEnd>> {
+    routes
         .get("/v2", Public, health::server)
         .get("/v2/health/live", Public, health::live)
         .get("/v2/models/stats", ViewModels, statistics::all)
@@ -109,6 +122,17 @@ pub(crate) fn routes(front_end: Arc<FrontEnd>, components: &[Arc<dyn Component>]
             ViewModels,
             statistics::version,
         )
+        .get(
+            "/v1/endpoints/{name}/openapi.json",
+            ViewModels,
+            endpoint_openapi::endpoint,
+        )
+        .get("/v1/models", ViewModels, predict_v1::models)
+        .get("/v1/models/{model}", Public, predict_v1::model)
+}
+
+fn model_control(routes: Routes<Arc<FrontEnd>>) -> Routes<Arc<FrontEnd>> {
+    routes
         .post("/v2/repository/index", ViewModels, repository::index)
         .post(
             "/v2/repository/models/{model}/load",
@@ -122,6 +146,10 @@ pub(crate) fn routes(front_end: Arc<FrontEnd>, components: &[Arc<dyn Component>]
             repository::unload,
         )
         .audited("model.unload", "model")
+}
+
+fn shared_memory_regions(routes: Routes<Arc<FrontEnd>>) -> Routes<Arc<FrontEnd>> {
+    routes
         .get(
             "/v2/systemsharedmemory/status",
             ViewModels,
@@ -167,6 +195,11 @@ pub(crate) fn routes(front_end: Arc<FrontEnd>, components: &[Arc<dyn Component>]
             shared_memory::cuda_unregister,
         )
         .audited("shared-memory.unregister", SharedMemory::RESOURCE_KIND)
+}
+
+/// Settings of traces and logs.
+fn diagnostics(routes: Routes<Arc<FrontEnd>>) -> Routes<Arc<FrontEnd>> {
+    routes
         .get("/v2/trace/setting", ViewOperations, settings::trace)
         .post(
             "/v2/trace/setting",
@@ -188,13 +221,6 @@ pub(crate) fn routes(front_end: Arc<FrontEnd>, components: &[Arc<dyn Component>]
         .get("/v2/logging", ViewOperations, settings::log)
         .post("/v2/logging", ManageDiagnostics, settings::change_log)
         .audited("log-settings.change", LogSettings::RESOURCE_KIND)
-        .get("/v1/models", ViewModels, predict_v1::models)
-        .get("/v1/models/{model}", Public, predict_v1::model)
-        .with_state(front_end)
-        .merge(health::routes(readiness));
-    components.iter().fold(routes, |routes, component| {
-        routes.merge(component.clone().routes())
-    })
 }
 
 async fn not_found(request: Request) -> ApiError {

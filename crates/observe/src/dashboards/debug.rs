@@ -21,7 +21,7 @@ pub(super) fn dashboard(job: &str) -> Dashboard {
             limits(job),
             [caches(job), redis(job)].concat(),
             features(job),
-            sequences(&model),
+            [sequences(&model), graphs(job)].concat(),
             gateway(job),
             upstreams(job),
             gpus(job),
@@ -224,8 +224,6 @@ fn limits(job: &str) -> Vec<Panel> {
             "Versions that stopped batching in the hour before, because rows of a batch depended on each other.",
         )
         .query("{{model}} {{version}}", format!("increase(tidegate_batching_stopped_total{{{job}}}[1h])")),
-        Panel::lines("Nodes of graphs", "reqps", "Runs of versions as nodes of graphs, which are no requests of clients.")
-            .query("{{model}} {{version}}", format!("rate(tidegate_graph_node_runs_total{{{job}}}[5m])")),
         Panel::lines(
             "Not counted",
             "short",
@@ -306,6 +304,20 @@ fn sequences(model: &str) -> Vec<Panel> {
 }
 
 /// Who is let in, and what answers when a version cannot.
+fn graphs(job: &str) -> Vec<Panel> {
+    vec![
+        Panel::lines(
+            "Nodes of graphs",
+            "reqps",
+            "Runs of versions as nodes of graphs, which are no requests of clients.",
+        )
+        .query(
+            "{{model}} {{version}}",
+            format!("rate(tidegate_graph_node_runs_total{{{job}}}[5m])"),
+        ),
+    ]
+}
+
 fn gateway(job: &str) -> Vec<Panel> {
     vec![
         Panel::lines(

@@ -180,7 +180,11 @@ impl Exchange for GrpcExchange<'_> {
         _signature: &Signature,
         version: Option<&Arc<Version>>,
     ) -> Result<(), InferError> {
-        self.fields.before(received, version, self.features).await
+        if self.fields.are_tensors(version) {
+            return Ok(());
+        }
+        // Boxed: requests of tensors need not carry the place for it.
+        Box::pin(self.fields.before(received, version, self.features)).await
     }
 
     fn max_answer_bytes(&self) -> usize {
@@ -189,9 +193,11 @@ impl Exchange for GrpcExchange<'_> {
 
     async fn encode(
         &mut self,
-        response: InferResponse,
+        mut response: InferResponse,
     ) -> Result<Encoded<Self::Answer>, InferError> {
-        let mut response = self.fields.after(response).await?;
+        if self.fields.have_run() {
+            response = Box::pin(self.fields.after(response)).await?;
+        }
         let mut memory = std::mem::take(&mut response.memory);
         let (limits, cache) = (response.limits.take(), response.cache);
         // The transport copies the message into a buffer of its own.

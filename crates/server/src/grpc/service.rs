@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
-use serde_json::{Map, Value};
 use tidegate_core::TensorSpec;
 use tidegate_gateway::Permission::{self, ManageDiagnostics, ManageModels, ViewModels};
 use tidegate_gateway::{Caller, ClientCertificate, Credentials};
@@ -27,13 +26,12 @@ use super::statistics::statistics;
 use super::stream::{answer_in_stream, hold_in_stream, until_stopped};
 use super::stream_order::StreamOrder;
 use super::{convert, settings, shared_memory, status};
-use crate::audit::{AuditStates, DeniedAction, OwnedAction, Peer, is_denial};
+use crate::audit::{DeniedAction, Peer, is_denial};
 use crate::describe::{self, EXTENSIONS, SERVER_NAME, SERVER_VERSION};
 use crate::front_end::FrontEnd;
-use crate::log_settings::LogSettings;
 use crate::request_memory::{self, client_share};
-use crate::shared_memory::{SharedMemory, no_cuda_shared_memory};
-use crate::traces::{TraceHeader, TraceSetting, TraceSettings};
+use crate::shared_memory::no_cuda_shared_memory;
+use crate::traces::TraceHeader;
 
 /// Requests of one stream that are handled at once; answers keep the order of the requests.
 const STREAM_DEPTH: usize = 64;
@@ -42,7 +40,7 @@ type Answer<T> = Result<Response<T>, Status>;
 
 /// The service over the shared state.
 pub(super) struct Service {
-    front_end: Arc<FrontEnd>,
+    pub(super) front_end: Arc<FrontEnd>,
 }
 
 impl Service {
@@ -79,56 +77,6 @@ impl Service {
     }
 }
 
-impl Service {
-    /// Loads or unloads a model.
-    async fn change_model(
-        &self,
-        name: &'static str,
-        model: &str,
-        extensions: &Extensions,
-        work: impl Future<Output = Result<(), InferError>> + Send + 'static,
-    ) -> Result<(), Status> {
-        let (front_end, named) = (self.front_end.clone(), model.to_owned());
-        let state = move || front_end.versions_of(&named);
-        self.run_audited((name, "model", model), extensions, state, work)
-            .await
-    }
-
-    /// Runs an administrative action, given by its name and the kind and name of its resource, with a
-    /// row of the audit log before and after it.
-    async fn run_audited(
-        &self,
-        (name, kind, resource): (&'static str, &'static str, &str),
-        extensions: &Extensions,
-        state: impl Fn() -> Value + Send + 'static,
-        work: impl Future<Output = Result<(), InferError>> + Send + 'static,
-    ) -> Result<(), Status> {
-        let action = OwnedAction {
-            caller: extensions.get::<Caller>().cloned(),
-            source: source(extensions),
-            name,
-            kind,
-            resource: resource.to_owned(),
-        };
-        let states = AuditStates::default();
-        let told = states.clone();
-        let work = async move {
-            told.before(state());
-            let outcome = work.await;
-            told.after(state());
-            outcome
-        };
-        let audit = self.front_end.audit.clone();
-        let outcome = audit.run(action, states, work, failure).await;
-        outcome.flatten().map_err(|error| status(&error))
-    }
-}
-
-/// The code of the error that an action has ended with.
-fn failure(outcome: &Result<(), InferError>) -> Option<&'static str> {
-    outcome.as_ref().err().map(|error| error.code.name())
-}
-
 /// Counts a call that was denied to its caller.
 fn note_denial(
     front_end: &FrontEnd,
@@ -145,7 +93,7 @@ fn note_denial(
 }
 
 /// Where a call came from; it is known where callers are asked for credentials.
-fn source(extensions: &Extensions) -> Option<IpAddr> {
+pub(super) fn source(extensions: &Extensions) -> Option<IpAddr> {
     extensions.get().map(|Peer(source)| *source)
 }
 
@@ -539,51 +487,6 @@ impl GrpcInferenceService for Service {
         }
         let shown = self.front_end.log.show().map_err(|error| status(&error))?;
         Ok(Response::new(settings::log_response(shown)))
-    }
-}
-
-impl Service {
-    /// Changes which regions of shared memory are registered.
-    async fn change_shared_memory(
-        &self,
-        (name, region): (&'static str, &str),
-        extensions: &Extensions,
-        work: impl Future<Output = Result<(), InferError>> + Send + 'static,
-    ) -> Result<(), Status> {
-        let memory = self.front_end.shared_memory.clone();
-        let state = move || memory.audit_state();
-        let action = (name, SharedMemory::RESOURCE_KIND, region);
-        self.run_audited(action, extensions, state, work).await
-    }
-}
-
-impl Service {
-    /// Changes which traces are kept, of a model or of all of them.
-    async fn change_traces(
-        &self,
-        model: &str,
-        settings: Vec<TraceSetting>,
-        extensions: &Extensions,
-    ) -> Result<(), Status> {
-        let (front_end, named) = (self.front_end.clone(), model.to_owned());
-        let work = async move { front_end.change_traces(&named, &settings) };
-        let (front_end, named) = (self.front_end.clone(), model.to_owned());
-        let state = move || front_end.trace_state(&named);
-        let action = ("trace-settings.change", TraceSettings::RESOURCE_KIND, model);
-        self.run_audited(action, extensions, state, work).await
-    }
-
-    /// Changes which lines the log has.
-    async fn change_log(
-        &self,
-        settings: Map<String, Value>,
-        extensions: &Extensions,
-    ) -> Result<(), Status> {
-        let (log, changed) = (self.front_end.log.clone(), self.front_end.log.clone());
-        let state = move || log.audit_state();
-        let work = async move { changed.change(&settings) };
-        let action = ("log-settings.change", LogSettings::RESOURCE_KIND, "");
-        self.run_audited(action, extensions, state, work).await
     }
 }
 

@@ -278,16 +278,25 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
             received.request.inputs = raw::decode(bytes, signature)?;
             self.fields = NamedFields::new(Some(false));
         }
+        if self.fields.are_tensors(version) {
+            return Ok(());
+        }
         let features = &self.front_end.features;
-        self.fields.before(received, version, features).await
+        // Boxed: requests of tensors need not carry the place for it.
+        Box::pin(self.fields.before(received, version, features)).await
     }
 
     fn max_answer_bytes(&self) -> usize {
         self.front_end.config.max_answer_bytes
     }
 
-    async fn encode(&mut self, response: InferResponse) -> Result<Encoded<Response>, InferError> {
-        let mut response = self.fields.after(response).await?;
+    async fn encode(
+        &mut self,
+        mut response: InferResponse,
+    ) -> Result<Encoded<Response>, InferError> {
+        if self.fields.have_run() {
+            response = Box::pin(self.fields.after(response)).await?;
+        }
         let mut memory = std::mem::take(&mut response.memory);
         let gateway = GatewayHeaders::take(&mut response);
         let max_bytes = self.front_end.config.max_answer_bytes;

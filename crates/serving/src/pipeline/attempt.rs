@@ -33,11 +33,8 @@ impl Serving {
         fallback: Option<&Target>,
     ) -> Result<InferResponse, InferError> {
         let at = received.at;
-        let (mut until, mut deadline) = (None, received.request.deadline);
-        if let Some(run) = &chain {
-            until = run.chain.attempt_deadline();
-            deadline = earlier(deadline, until);
-        }
+        let until = chain.as_ref().and_then(|run| run.chain.attempt_deadline());
+        let deadline = earlier(received.request.deadline, until);
 
         // route
         let routed = self.route(authorized, fallback, deadline, at).await;
@@ -61,18 +58,12 @@ impl Serving {
         let decoded = exchange
             .decode_inputs(received, version.signature(), Some(&version))
             .await;
-        if let Err(error) = decoded {
-            if error.code.is_of_lookup() {
-                record.routed(version.stats().counters());
-            }
-            return Err(error);
-        }
+        decoded.inspect_err(|error| count_lookup(record, &version, error))?;
         let request = match &mut chain {
             None => std::mem::take(&mut received.request),
             Some(run) => run.request(received),
         };
-        // A request that cannot be decoded counts for no version, whichever step finds it out. One that
-        // was read, and lacks features that the version needs, counts for it.
+        // A request that cannot be decoded counts for no version, whichever step finds it out.
         record.routed(version.stats().counters());
         let share = self.gateway().share(authorized.caller());
         let Prepared { mut work, outputs } = version.prepare(request, at, share)?;
@@ -138,6 +129,13 @@ impl Serving {
             cache,
             fallback: None,
         })
+    }
+}
+
+/// A request that was read, and lacks features that the version needs, counts for the version.
+fn count_lookup(record: &mut RequestRecord<'_>, version: &Version, error: &InferError) {
+    if error.code.is_of_lookup() {
+        record.routed(version.stats().counters());
     }
 }
 

@@ -95,7 +95,8 @@ impl Version {
                 pipeline: pipeline.as_ref(),
                 wiring: wiring.as_ref(),
             };
-            check::contract(&plan, model, &mut *instances[0]).map_err(VersionLoadError::Checks)?;
+            let checked = check::contract(&plan, model, &mut *instances[0]);
+            checked.map_err(VersionLoadError::Checks)?;
         }
 
         // It is dropped again where no breaker needs it.
@@ -118,10 +119,7 @@ impl Version {
         };
         let name = format!("{model}:{number}");
         let scheduler = Scheduler::new(name, limits, artifact.clone(), instances, stats.clone());
-        // So that the first requests are admitted and batched by measured times.
-        for (bytes, run_time) in &warmup.run_times {
-            scheduler.learn(*bytes, *run_time);
-        }
+        scheduler.learn(&warmup.run_times);
         add_classes(&mut plan.labels, &*artifact, &signature);
         let runner = match runner {
             None => Runner::Instances,

@@ -238,16 +238,18 @@ mod tests {
     #[test]
     fn who_was_refused_gets_a_place_once_there_is_one() {
         let pending = PendingBatches::new(1);
-        for level in [1, 1] {
-            assert!(pending.join(request_of_level("a", 1, level), 2).is_ok());
+        for tenant in ["a", "b"] {
+            assert!(pending.join(request(tenant, 1), 2).is_ok());
         }
         for _ in 0..2 {
-            assert!(pending.join(request_of_level("b", 1, 2), 2).is_err());
+            assert!(pending.join(request("b", 1), 2).is_err());
         }
-        // A more urgent one of the same tenant is looked at.
-        assert!(pending.join(request_of_level("b", 1, 1), 2).is_ok());
-        assert!(pending.join(request_of_level("b", 1, 2), 2).is_err());
+        // Another tenant is looked at: it may have three times as much.
+        let mut heavy = request("c", 1);
+        heavy.work.share = TenantShare::new("c", 3);
+        assert!(pending.join(heavy, 2).is_ok());
+        assert!(pending.join(request("b", 1), 2).is_err());
         pending.take(0);
-        assert!(pending.join(request_of_level("b", 1, 2), 2).is_ok());
+        assert!(pending.join(request("b", 1), 2).is_ok());
     }
 }
