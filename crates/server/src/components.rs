@@ -107,6 +107,7 @@ impl ServerComponents {
         let monitor = Arc::new(ServingMonitor::new(serving.clone()));
         let history = Arc::new(History::new(registry, serving.metrics()));
         base.measure_process(&sections.gpu);
+        let connections = ConnectionMetrics::new(registry);
         let tls = Arc::new(Tls::new(&sections.tls, registry)?);
         cache_metrics::register(serving.cache().cloned(), registry);
         let console_metrics = ConsoleMetrics::new(registry);
@@ -138,7 +139,7 @@ impl ServerComponents {
             lifecycle: base.lifecycle.clone(),
             traces: traces.clone(),
             audit: audit.clone(),
-            connections: ConnectionMetrics::new(registry),
+            connections,
             tls: tls.clone(),
             shared_memory: base.shared_memory(),
             features: features.clone(),
