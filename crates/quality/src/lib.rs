@@ -7,6 +7,7 @@
 //! server or on serving. A number that does not exist (the ROC-AUC of one class, the mean of nothing)
 //! is `None`, never NaN.
 
+pub mod accuracy;
 pub mod drift;
 mod moments;
 pub mod profile;

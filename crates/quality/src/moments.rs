@@ -37,6 +37,18 @@ impl Moments {
         self.squares += from_old_mean * (value - self.mean);
     }
 
+    /// The same number many times.
+    pub fn repeated(value: f64, count: u64) -> Self {
+        if count == 0 || !value.is_finite() {
+            return Self::default();
+        }
+        Self {
+            count,
+            mean: value,
+            squares: 0.0,
+        }
+    }
+
     /// Adds the numbers of another.
     pub fn merge(&mut self, other: &Self) {
         if other.count == 0 {

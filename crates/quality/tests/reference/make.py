@@ -137,5 +137,149 @@ def drift():
     )  # fmt: skip
 
 
+def delong(scores, labels):
+    """The standard error of an area, from the placements of each value: independent of how Rust groups."""
+    positives, negatives = scores[labels == 1], scores[labels == 0]
+    wins = (positives[:, None] > negatives).astype(float) + (positives[:, None] == negatives) / 2
+    variance = wins.mean(1).var(ddof=1) / len(positives) + wins.mean(0).var(ddof=1) / len(negatives)
+    return float(np.sqrt(variance))
+
+
+def calibration_error(scores, labels):
+    bins = np.minimum((scores * 10).astype(int), 9)
+    return float(sum(abs(scores[bins == b].mean() - labels[bins == b].mean()) * (bins == b).mean() for b in set(bins)))
+
+
+def mean_interval(values):
+    from scipy import stats
+
+    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+    return [float(np.mean(values)), float(low), float(high)]
+
+
+def accuracy():
+    from scipy import stats
+    from sklearn import metrics
+
+    rng = np.random.default_rng(19)
+    binary = []
+    for n, slope, digits in [(200, 2.0, 4), (60, 0.5, 1), (30, 8.0, 3)]:
+        scores = np.round(rng.uniform(0, 1, n), digits)
+        labels = (rng.uniform(0, 1, n) < 1 / (1 + np.exp(-slope * (scores - 0.5) * 4))).astype(int)
+        answers = (scores >= 0.4).astype(int)
+        binary.append(
+            {
+                "scores": scores.tolist(),
+                "labels": labels.tolist(),
+                "auc": float(metrics.roc_auc_score(labels, scores)),
+                "auc_error": delong(scores, labels),
+                "average_precision": float(metrics.average_precision_score(labels, scores)),
+                "accuracy": float(metrics.accuracy_score(labels, answers)),
+                "precision": float(metrics.precision_score(labels, answers)),
+                "recall": float(metrics.recall_score(labels, answers)),
+                "specificity": float(metrics.recall_score(labels, answers, pos_label=0)),
+                "f1": float(metrics.f1_score(labels, answers)),
+                "log_loss": float(metrics.log_loss(labels, scores)),
+                "brier": mean_interval((scores - labels) ** 2),
+                "ece": calibration_error(scores, labels),
+            }
+        )
+        assert np.isclose(binary[-1]["brier"][0], metrics.brier_score_loss(labels, scores))
+
+    names = np.array(["cat", "dog", "eel", "fox"])
+    actual = names[rng.integers(0, 4, 150)]
+    answered = np.where(rng.uniform(0, 1, 150) < 0.6, actual, names[rng.integers(0, 3, 150)])
+    costs = np.array([[0, 1, 5, 2], [3, -1, 0, 4], [1, 1, 0, 1.5], [2, 2, 2, 0]])
+    index = {name: i for i, name in enumerate(names)}
+    paid = np.array([costs[index[a], index[t]] for a, t in zip(answered, actual)])
+    nan = {"zero_division": np.nan}
+    per_class = metrics.precision_recall_fscore_support(actual, answered, labels=names, **nan)
+    none = lambda values: [None if np.isnan(v) else float(v) for v in values]
+    macro = metrics.precision_recall_fscore_support(actual, answered, average="macro", **nan)
+    classes = {
+        "answered": answered.tolist(),
+        "actual": actual.tolist(),
+        "names": names.tolist(),
+        "accuracy": float(metrics.accuracy_score(actual, answered)),
+        "precision": none(per_class[0]),
+        "recall": none(per_class[1]),
+        "f1": none(per_class[2]),
+        "macro": none(macro[:3]),
+        "costs": costs.tolist(),
+        "cost": mean_interval(paid),
+    }
+    raw = np.round(rng.dirichlet([1, 1, 1], 80), 3)
+    raw[:, 2] = np.round(1 - raw[:, 0] - raw[:, 1], 3)
+    true = rng.integers(0, 3, 80)
+    squared = ((raw - np.eye(3)[true]) ** 2).sum(1)
+    top, hit = raw.max(1), (raw[np.arange(80), true] == raw.max(1)).astype(int)
+    losses = -np.log(np.clip(raw[np.arange(80), true], np.finfo(float).eps, 1))
+    probabilities = {
+        "probabilities": raw.tolist(),
+        "actual": true.tolist(),
+        "log_loss": mean_interval(losses),
+        "brier": mean_interval(squared),
+        "ece": calibration_error(top, hit),
+    }
+
+    actual = np.round(rng.normal(100, 30, 90), 3)
+    predicted = np.round(actual * 1.02 + rng.normal(0, 8, 90), 3)
+    mse = mean_interval((predicted - actual) ** 2)
+    regression = {
+        "predicted": predicted.tolist(),
+        "actual": actual.tolist(),
+        "mae": mean_interval(abs(predicted - actual)),
+        "rmse": [float(metrics.root_mean_squared_error(actual, predicted))] + [float(np.sqrt(v)) for v in mse[1:]],
+        "mape": float(metrics.mean_absolute_percentage_error(actual, predicted)),
+        "bias": mean_interval(predicted - actual),
+        "pinball": [
+            [q, float(metrics.mean_pinball_loss(actual, predicted, alpha=q))] for q in (0.1, 0.5, 0.9)
+        ],
+        "r2": float(metrics.r2_score(actual, predicted)),
+    }
+
+    lists = []
+    for n, k in [(5, 3), (12, 10), (8, 20), (4, 1)]:
+        relevance = rng.integers(0, 4, n).astype(float)
+        relevance[rng.integers(0, n)] = 2
+        lists.append(
+            {
+                "relevances": relevance.tolist(),
+                "k": k,
+                "ndcg": float(metrics.ndcg_score([relevance], [np.arange(n, 0, -1)], k=k)),
+            }
+        )
+    ranks = {
+        "lists": lists,
+        "mrr": float(np.mean([1 / (1 + np.flatnonzero(case["relevances"])[0]) for case in lists])),
+    }
+
+    history = np.round(10 + np.sin(np.arange(60) * np.pi / 6) * 3 + rng.normal(0, 1, 60), 3)
+    future = np.round(10 + np.sin(np.arange(60, 72) * np.pi / 6) * 3, 3)
+    forecast = np.round(future + rng.normal(0.2, 0.5, 12), 3)
+    naive = float(np.mean(abs(history[12:] - history[:-12])))
+    forecasts = {
+        "history": history.tolist(),
+        "season": 12,
+        "predicted": forecast.tolist(),
+        "actual": future.tolist(),
+        "naive": naive,
+        "mase": mean_interval(abs(forecast - future) / naive),
+        "bias": mean_interval((forecast - future) / naive),
+    }
+    shares = []
+    for hits, n, level in [(0, 10, 0.95), (3, 10, 0.95), (10, 10, 0.9), (970, 1000, 0.99), (1, 100000, 0.95)]:
+        interval = stats.binomtest(hits, n).proportion_ci(level, method="wilson")
+        shares.append({"hits": hits, "n": n, "confidence": level, "low": interval.low, "high": interval.high})
+    write(
+        "accuracy",
+        {
+            "binary": binary, "classes": classes, "probabilities": probabilities, "regression": regression,
+            "ranking": ranks, "forecast": forecasts, "shares": shares, "z": float(stats.norm.ppf(0.975)),
+        },
+    )  # fmt: skip
+
+
 if __name__ == "__main__":
     drift()
+    accuracy()
