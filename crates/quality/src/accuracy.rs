@@ -33,6 +33,7 @@ pub use classes::ClassProbabilities;
 pub use confusion::{ClassAccuracy, Confusion, CostMatrix};
 pub use estimate::{Confidence, Estimate};
 pub use forecast::{Forecast, naive_error};
+pub(crate) use ranked::{Group, area as ranked_area, precision as ranked_precision};
 pub use ranked::{average_precision, roc_auc};
 pub use ranking::{Ranking, ndcg, reciprocal_rank};
 pub use regression::Regression;

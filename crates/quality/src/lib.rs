@@ -9,6 +9,7 @@
 
 pub mod accuracy;
 pub mod drift;
+pub mod estimate;
 mod moments;
 pub mod profile;
 

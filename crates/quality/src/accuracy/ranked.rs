@@ -5,9 +5,9 @@ use crate::moments::finite;
 
 /// How many positives and negatives have a score, or are in a bin of scores.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Group {
-    pub(super) positives: f64,
-    pub(super) negatives: f64,
+pub(crate) struct Group {
+    pub(crate) positives: f64,
+    pub(crate) negatives: f64,
 }
 
 /// The area under the ROC curve: the chance that a positive has a higher score than a negative, with a half
@@ -47,7 +47,7 @@ fn group(pairs: &[(f64, bool)]) -> Group {
 
 /// The area from ascending groups, with the standard error of DeLong, DeLong and Clarke-Pearson ("Comparing the
 /// areas under two or more correlated receiver operating characteristic curves", 1988).
-pub(super) fn area(groups: &[Group], confidence: Confidence) -> Option<Estimate> {
+pub(crate) fn area(groups: &[Group], confidence: Confidence) -> Option<Estimate> {
     let positives: f64 = groups.iter().map(|group| group.positives).sum();
     let negatives: f64 = groups.iter().map(|group| group.negatives).sum();
     if positives == 0.0 || negatives == 0.0 {
@@ -89,7 +89,7 @@ pub(super) fn area(groups: &[Group], confidence: Confidence) -> Option<Estimate>
 }
 
 /// The average precision from ascending groups.
-pub(super) fn precision(groups: &[Group]) -> Option<f64> {
+pub(crate) fn precision(groups: &[Group]) -> Option<f64> {
     let positives: f64 = groups.iter().map(|group| group.positives).sum();
     let (mut hits, mut answered, mut sum) = (0.0, 0.0, 0.0);
     for group in groups

@@ -2,14 +2,16 @@
 compute for the same inputs.
 
     pip install numpy scipy scikit-learn fairlearn nannyml
-    python make.py
+    python make.py [PART …]
 
 Writes one JSON file per part beside itself. Inputs are rounded, so that the files stay small and hold the
 exact inputs.
 """
 
 import json
+import os
 import pathlib
+import sys
 
 import numpy as np
 
@@ -280,6 +282,88 @@ def accuracy():
     )  # fmt: skip
 
 
+def counted(frame, columns):
+    """Rows with their counts: the scores of NannyML's data sets have two decimals."""
+    groups = frame.groupby(columns).size().reset_index(name="count")
+    return [[v.item() if hasattr(v, "item") else v for v in row] for row in groups.itertuples(index=False)]
+
+
+def unrounded(raw, calibrated):
+    """The areas as NannyML computes them, but for its rounding of counts to five decimals."""
+    order = np.argsort(raw, kind="stable")[::-1]
+    hits = np.cumsum(calibrated[order])
+    answered = np.arange(1, len(hits) + 1)
+    tpr, fpr = np.r_[0, hits] / hits[-1], np.r_[0, answered - hits] / (answered - hits)[-1]
+    precision = float(np.sum(calibrated[order] * hits / answered) / hits[-1])
+    return [float(np.trapezoid(tpr, fpr)), precision]
+
+
+def estimate():
+    os.environ["NML_DISABLE_USAGE_LOGGING"] = "1"  # it sends statistics of its use
+    import nannyml
+    from sklearn.isotonic import IsotonicRegression
+
+    names = ["accuracy", "precision", "recall", "specificity", "f1", "roc_auc", "average_precision"]
+    binary = []
+    for data, label, size in [(nannyml.load_synthetic_car_loan_dataset, "repaid", 5000),
+                              (nannyml.load_synthetic_binary_classification_dataset, "work_home_actual", 5000)]:  # fmt: skip
+        reference, analysis, _ = data()
+        model = nannyml.CBPE(
+            problem_type="classification_binary", y_pred_proba="y_pred_proba", y_pred="y_pred", y_true=label,
+            metrics=names, chunk_size=size,
+        )  # fmt: skip
+        model.fit(reference)
+        assert model.needs_calibration
+        results = model.estimate(analysis).filter(period="analysis").to_df()
+        chunks = []
+        for i in (0, len(results) // 2, len(results) - 1):
+            chunk = analysis.iloc[i * size : (i + 1) * size]
+            calibrated = np.asarray(model.calibrator.calibrate(chunk["y_pred_proba"]))
+            chunks.append(
+                {
+                    "rows": counted(chunk, ["y_pred_proba", "y_pred"]),
+                    "estimates": [float(results[name]["value"].iloc[i]) for name in names],
+                    "unrounded": unrounded(chunk["y_pred_proba"].to_numpy(), calibrated),
+                }
+            )
+        reference[label] = reference[label].astype(int)
+        binary.append({"reference": counted(reference, ["y_pred_proba", label]), "chunks": chunks})
+
+    rng = np.random.default_rng(20)
+    honest = np.round(rng.uniform(0, 1, 400), 2)
+    labels = (rng.uniform(0, 1, 400) < honest).astype(int)
+    isotonic = IsotonicRegression(out_of_bounds="clip").fit(honest, labels)
+    at = np.round(np.linspace(0, 1, 41), 4)
+    regression = {
+        "x": honest.tolist(), "y": labels.tolist(), "at": at.tolist(), "values": isotonic.predict(at).tolist()
+    }  # fmt: skip
+
+    reference, analysis, _ = nannyml.load_synthetic_multiclass_classification_dataset()
+    classes = ["highstreet_card", "prepaid_card", "upmarket_card"]
+    columns = {name: f"y_pred_proba_{name}" for name in classes}
+    reference, analysis = reference.iloc[:3000].copy(), analysis.iloc[30000:30600]
+    several = ["accuracy", "precision", "recall", "f1"]
+    model = nannyml.CBPE(
+        problem_type="classification_multiclass", y_pred_proba=columns, y_pred="y_pred", y_true="y_true",
+        metrics=several, chunk_size=600,
+    )  # fmt: skip
+    model.fit(reference)
+    results = model.estimate(analysis).filter(period="analysis").to_df()
+    percent = lambda frame: np.round(frame[[columns[name] for name in classes]].to_numpy() * 100).astype(int).tolist()
+    index = lambda column: [classes.index(name) for name in column]
+    assert all(type(model._calibrators[name]).__name__ == "IsotonicCalibrator" for name in classes)
+    multiclass = {
+        "reference": percent(reference),
+        "actual": index(reference["y_true"]),
+        "rows": percent(analysis),
+        "answered": index(analysis["y_pred"]),
+        "estimates": [float(results[name]["value"].iloc[0]) for name in several],
+    }
+    write("estimate", {"binary": binary, "isotonic": regression, "multiclass": multiclass})
+
+
+PARTS = {"drift": drift, "accuracy": accuracy, "estimate": estimate}
+
 if __name__ == "__main__":
-    drift()
-    accuracy()
+    for part in sys.argv[1:] or PARTS:
+        PARTS[part]()
