@@ -10,6 +10,7 @@
 pub mod accuracy;
 pub mod drift;
 pub mod estimate;
+pub mod fairness;
 mod moments;
 pub mod profile;
 

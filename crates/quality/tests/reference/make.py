@@ -1,7 +1,7 @@
 """Makes the reference values of `crates/quality/tests`: what SciPy, scikit-learn, NannyML and fairlearn
 compute for the same inputs.
 
-    pip install numpy scipy scikit-learn fairlearn nannyml
+    pip install numpy scipy scikit-learn statsmodels fairlearn nannyml
     python make.py [PART …]
 
 Writes one JSON file per part beside itself. Inputs are rounded, so that the files stay small and hold the
@@ -362,7 +362,51 @@ def estimate():
     write("estimate", {"binary": binary, "isotonic": regression, "multiclass": multiclass})
 
 
-PARTS = {"drift": drift, "accuracy": accuracy, "estimate": estimate}
+def fairness():
+    from fairlearn import metrics
+    from statsmodels.stats.proportion import confint_proportions_2indep
+
+    rng = np.random.default_rng(21)
+    cases = []
+    for sizes in ([120, 80], [300, 40, 90, 60]):
+        groups = np.repeat([f"g{i}" for i in range(len(sizes))], sizes)
+        labels = (rng.uniform(size=len(groups)) < 0.4).astype(int)
+        lean = np.repeat(np.linspace(0.25, 0.5, len(sizes)), sizes)
+        answers = (rng.uniform(size=len(groups)) < lean + 0.3 * labels).astype(int)
+        by = {"sensitive_features": groups}
+        frame = metrics.MetricFrame(
+            metrics={
+                "selection": metrics.selection_rate,
+                "tpr": metrics.true_positive_rate,
+                "fpr": metrics.false_positive_rate,
+            },
+            y_true=labels, y_pred=answers, **by,
+        ).by_group  # fmt: skip
+        hits, n = [int(answers[groups == g].sum()) for g in ("g0", "g1")], sizes[:2]
+        highest, lowest = (0, 1) if hits[0] / n[0] > hits[1] / n[1] else (1, 0)
+        pair = lambda a, b, **how: [
+            float(v) for v in confint_proportions_2indep(hits[a], n[a], hits[b], n[b], **how)
+        ]
+        cases.append(
+            {
+                "groups": groups.tolist(),
+                "labels": labels.tolist(),
+                "answers": answers.tolist(),
+                "rates": {g: [float(v) for v in frame.loc[g]] for g in sorted(set(groups))},
+                "parity_difference": float(metrics.demographic_parity_difference(labels, answers, **by)),
+                "parity_ratio": float(metrics.demographic_parity_ratio(labels, answers, **by)),
+                "odds_difference": float(metrics.equalized_odds_difference(labels, answers, **by)),
+                "odds_ratio": float(metrics.equalized_odds_ratio(labels, answers, **by)),
+                "opportunity_difference": float(metrics.equal_opportunity_difference(labels, answers, **by)),
+                "opportunity_ratio": float(metrics.equal_opportunity_ratio(labels, answers, **by)),
+                "difference_interval": pair(highest, lowest, method="newcomb", compare="diff"),
+                "ratio_interval": pair(lowest, highest, method="log-adjusted", compare="ratio"),
+            }
+        )
+    write("fairness", {"cases": cases})
+
+
+PARTS = {"drift": drift, "accuracy": accuracy, "estimate": estimate, "fairness": fairness}
 
 if __name__ == "__main__":
     for part in sys.argv[1:] or PARTS:
