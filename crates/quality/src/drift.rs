@@ -26,6 +26,7 @@
 //! ```
 
 mod adjust;
+mod among;
 mod binned;
 mod chi_squared;
 mod column;
@@ -47,6 +48,7 @@ pub use dispersion::Dispersion;
 pub use distance::{Smoothing, hellinger, jensen_shannon, kl_divergence, psi, total_variation};
 pub use exact_share::exact_share;
 pub use kolmogorov::{KolmogorovSmirnov, kolmogorov_smirnov, kolmogorov_survival};
+pub(crate) use places::all as all_places;
 pub use rank_sum::{RankSum, rank_sum};
 pub use scores::Scores;
 pub use wasserstein::wasserstein;

@@ -8,6 +8,8 @@
 //! is `None`, never NaN.
 
 pub mod accuracy;
+pub mod cause;
+pub mod change;
 pub mod drift;
 pub mod estimate;
 pub mod fairness;

@@ -83,10 +83,14 @@ impl ColumnDrift {
         (least * self.tests.len() as f64).min(1.0)
     }
 
-    /// Of the parts with at least this effect, the one that changed most surely.
+    /// Of the parts with at least this effect, the one that changed most surely; of those that are equally sure, the
+    /// one with the greatest effect.
     pub fn surest(&self, least_effect: f64) -> Option<&PartTest> {
         let large = self.tests.iter().filter(|test| test.effect >= least_effect);
-        large.min_by(|one, other| one.p_value.total_cmp(&other.p_value))
+        large.min_by(|one, other| {
+            let surer = one.p_value.total_cmp(&other.p_value);
+            surer.then_with(|| other.effect.total_cmp(&one.effect))
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use crate::profile::Profile;
 
 /// Counts in all places that a value can have: those beside the bins come last. What is missing, out of
 /// range, of the wrong type or new has places of its own, so no distance loses sight of it.
-pub(super) fn all(profile: &Profile) -> Vec<u64> {
+pub(crate) fn all(profile: &Profile) -> Vec<u64> {
     let mut counts = profile.bins().to_vec();
     counts.extend([
         profile.below(),

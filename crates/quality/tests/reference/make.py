@@ -126,10 +126,13 @@ def drift():
     kruskal = stats.kruskal(*[np.repeat(np.arange(5), row) for row in windows])
     dispersion = {
         "windows": windows.tolist(),
-        "chi": float(stats.chi2_contingency(windows, correction=False).statistic),
+        "chi": [
+            float(stats.chi2_contingency([row, windows.sum(1) - row], correction=False).statistic)
+            for row in windows.T
+        ],
         "kruskal": float(kruskal.statistic),
     }
-    f = [[x, a, b, float(stats.f.sf(x, a, b))] for x, a, b in [(1.2, 5, 20), (3.0, 1, 7), (2.5, 19, 551), (8, 19, 551)]]
+    f = [[x, n, float(stats.f.sf(x, 1, n))] for x, n in [(1.2, 20), (3.0, 7), (25.0, 551), (80.0, 29)]]
     write(
         "drift",
         {
