@@ -67,7 +67,7 @@ fn add_row(
             let value = match cause {
                 Some("x100") => Value::Number(100.0 * number),
                 Some("/1000") => Value::Number(number / 1000.0),
-                Some("shift") => Value::Number(number + SHIFTS[column]),
+                Some("shift") => Value::Number(number + half_deviation(column)),
                 Some("text") if rng.f64() < 0.3 => Value::Text(&text),
                 _ => Value::Number(number),
             };
@@ -76,8 +76,9 @@ fn add_row(
     }
 }
 
-/// Half a standard deviation.
-const SHIFTS: [f64; 6] = [20.0, 6.0, 4.0, 0.15, 1.75, 2.3];
+fn half_deviation(column: usize) -> f64 {
+    [20.0, 6.0, 4.0, 0.15, 1.75, 2.3][column]
+}
 
 fn baseline(rng: &mut Rng) -> Baseline {
     let mut columns = Vec::new();

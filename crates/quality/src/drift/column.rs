@@ -35,6 +35,10 @@ pub struct PartTest {
     /// changed; of bins, the total variation; of the order, the chance that a value of the window is
     /// greater than one of the reference, less the chance of the opposite.
     pub effect: f64,
+    /// By how many standard errors it rose, or fell if negative: about standard normal without drift. A
+    /// [`Cusum`](crate::change::Cusum) of it over windows finds small lasting changes that no single window
+    /// shows. `None` for bins, which have no direction.
+    pub z: Option<f64>,
 }
 
 /// How a column differs from its reference, and how likely that is without drift.
@@ -129,34 +133,44 @@ fn test(
 ) -> Option<PartTest> {
     match part {
         Part::Bins => test_bins(reference.bins(), window.bins(), dispersion),
-        Part::Order => {
-            let test = rank_sum(&places::ascending(reference), &places::ascending(window))?;
-            let dispersed = dispersion.map(|dispersion| {
-                dispersion.p_value(dispersion.factor(part, window.rows()), test.z * test.z)
-            });
-            let effect = (2.0 * test.superiority - 1.0).abs();
-            Some(PartTest {
-                part,
-                p_value: dispersed.unwrap_or(test.p_value),
-                effect,
-            })
-        }
+        Part::Order => test_order(reference, window, dispersion),
         Part::Missing | Part::WrongType | Part::OutOfRange | Part::Other => {
             let hits = [hits(part, reference)?, hits(part, window)?];
             let rows = [reference.rows(), window.rows()];
             let factor = dispersion.map(|dispersion| dispersion.factor(part, window.rows()));
-            let mut p_value = test_share(hits, rows, dispersion.zip(factor))?;
+            let mut test = test_share(part, hits, rows, dispersion.zip(factor))?;
             if part == Part::OutOfRange && hits[0] == 0 {
-                p_value = p_value.max(beyond_extremes(hits[1], rows));
+                test.p_value = test.p_value.max(beyond_extremes(hits[1], rows));
             }
-            let [share_r, share_w] = [0, 1].map(|side| hits[side] as f64 / rows[side] as f64);
-            Some(PartTest {
-                part,
-                p_value,
-                effect: (share_r - share_w).abs(),
-            })
+            Some(test)
         }
     }
+}
+
+fn test_order(
+    reference: &Profile,
+    window: &Profile,
+    dispersion: Option<&Dispersion>,
+) -> Option<PartTest> {
+    let test = rank_sum(&places::ascending(reference), &places::ascending(window))?;
+    let effect = (2.0 * test.superiority - 1.0).abs();
+    let Some(dispersion) = dispersion else {
+        let (p_value, z) = (test.p_value, Some(test.z));
+        return Some(PartTest {
+            part: Part::Order,
+            p_value,
+            effect,
+            z,
+        });
+    };
+    let factor = dispersion.factor(Part::Order, window.rows());
+    let p_value = dispersion.p_value(factor, test.z * test.z);
+    Some(PartTest {
+        part: Part::Order,
+        p_value,
+        effect,
+        z: Some(test.z / factor.sqrt()),
+    })
 }
 
 /// The chance that so many values are beyond the least and the greatest of a reference of the same
@@ -185,6 +199,7 @@ fn test_bins(
         part: Part::Bins,
         p_value,
         effect,
+        z: None,
     })
 }
 
@@ -196,7 +211,8 @@ fn test_each_bin(reference: &[u64], window: &[u64], dispersion: &Dispersion) -> 
     let mut p_values = Vec::new();
     for (bin, (&r, &w)) in reference.iter().zip(window).enumerate() {
         let factor = dispersion.factor_of_bin(bin, rows[1]);
-        p_values.extend(test_share([r, w], rows, Some((dispersion, factor))));
+        let test = test_share(Part::Bins, [r, w], rows, Some((dispersion, factor)));
+        p_values.extend(test.map(|test| test.p_value));
     }
     let least = p_values.iter().copied().reduce(f64::min)?;
     Some((least * p_values.len() as f64).min(1.0))
@@ -204,19 +220,28 @@ fn test_each_bin(reference: &[u64], window: &[u64], dispersion: &Dispersion) -> 
 
 /// Whether the share of hits changed. `None` if there are none.
 fn test_share(
+    part: Part,
     hits: [u64; 2],
     rows: [u64; 2],
     dispersion: Option<(&Dispersion, f64)>,
-) -> Option<f64> {
+) -> Option<PartTest> {
     if hits == [0, 0] {
         return None;
     }
-    let exact = exact_share(hits[0], rows[0], hits[1], rows[1]);
-    let Some((dispersion, factor)) = dispersion else {
-        return Some(exact);
-    };
+    let [share_r, share_w] = [0, 1].map(|side| hits[side] as f64 / rows[side] as f64);
     let [r, w] = [0, 1].map(|side| [hits[side], rows[side] - hits[side]]);
     let statistic = chi_squared(&r, &w).map_or(0.0, |test| test.statistic);
-    // Never surer than the exact test: chi-squared is too rough for rare values.
-    Some(dispersion.p_value(factor, statistic).max(exact))
+    let mut p_value = exact_share(hits[0], rows[0], hits[1], rows[1]);
+    if let Some((dispersion, factor)) = dispersion {
+        // Never surer than the exact test: chi-squared is too rough for rare values.
+        p_value = p_value.max(dispersion.p_value(factor, statistic));
+    }
+    let factor = dispersion.map_or(1.0, |(_, factor)| factor);
+    let z = (statistic / factor).sqrt().copysign(share_w - share_r);
+    Some(PartTest {
+        part,
+        p_value,
+        effect: (share_r - share_w).abs(),
+        z: Some(z),
+    })
 }

@@ -55,7 +55,10 @@ impl Calibration {
     }
 }
 
-fn pairs(scores: &[f64], positive: &[bool]) -> Vec<(f64, f64)> {
+/// Scores with labels, 0 or 1.
+type Pairs = Vec<(f64, f64)>;
+
+fn pairs(scores: &[f64], positive: &[bool]) -> Pairs {
     let labels = positive
         .iter()
         .map(|&positive| f64::from(u8::from(positive)));
@@ -92,7 +95,7 @@ fn calibration_helps(scores: &[f64], positive: &[bool]) -> bool {
 }
 
 /// A tenth of either class is held out.
-fn split(pairs: &[(f64, f64)], random: &mut SplitMix) -> (Vec<(f64, f64)>, Vec<(f64, f64)>) {
+fn split(pairs: &[(f64, f64)], random: &mut SplitMix) -> (Pairs, Pairs) {
     let (mut fitted, mut held_out) = (Vec::new(), Vec::new());
     for class in [0.0, 1.0] {
         let mut rows: Vec<(f64, f64)> = pairs
@@ -109,7 +112,7 @@ fn split(pairs: &[(f64, f64)], random: &mut SplitMix) -> (Vec<(f64, f64)>, Vec<(
 }
 
 /// The calibration error in bins with equally many rows; the last one also has the rest.
-fn expected_error(mut pairs: Vec<(f64, f64)>) -> Option<f64> {
+fn expected_error(mut pairs: Pairs) -> Option<f64> {
     pairs.sort_by(|one, other| one.0.total_cmp(&other.0));
     let bins = if pairs.len() <= 2 * ERROR_BINS {
         pairs.len() / 2

@@ -71,7 +71,9 @@ impl Profile {
                 if place == Place::Other
                     && let Some(category) = text.of(value)
                 {
-                    self.others.get_or_insert_default().add(category);
+                    self.others
+                        .get_or_insert_default()
+                        .add(category, self.other, bins.complete());
                 }
             }
         }

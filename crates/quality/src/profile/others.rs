@@ -9,6 +9,10 @@ use super::sketches;
 /// 48 categories at most are stored: enough to name the new ones that matter.
 const MAP_SIZE: usize = 64;
 
+/// In a column with more categories than bins, one of so many values is looked at for the frequent ones: most
+/// values of such a column may come here, and are rare.
+const SAMPLED: u64 = 16;
+
 /// Categories that the baseline has no bin for: the most frequent ones by name, and how many
 /// different ones there are. At most some kB.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -29,9 +33,15 @@ impl Default for Others {
 }
 
 impl Others {
-    pub(super) fn add(&mut self, category: &str) {
-        self.frequent.update_ref(category);
+    /// Adds a category, which is the value with this number to come here. `all_new` if the reference has no such
+    /// categories: then few come, and each is looked at.
+    pub(super) fn add(&mut self, category: &str, number: u64, all_new: bool) {
         self.distinct.update(category);
+        if all_new {
+            self.frequent.update_ref(category);
+        } else if number.is_multiple_of(SAMPLED) {
+            self.frequent.update_with_count_ref(category, SAMPLED);
+        }
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
@@ -39,7 +49,8 @@ impl Others {
         sketches::merge_distinct(&mut self.distinct, &other.distinct);
     }
 
-    /// The most frequent categories, each with a count that it has at least; descending.
+    /// The most frequent categories, each with a count that it has at least; descending. In a column with more
+    /// categories than bins this is an estimate from a sixteenth of the values.
     pub fn frequent(&self) -> Vec<(String, u64)> {
         let rows = self
             .frequent
@@ -67,10 +78,10 @@ mod tests {
     #[test]
     fn the_frequent_ones_are_named_among_many_rare_ones() {
         let mut others = Others::default();
-        for i in 0..10_000 {
-            others.add(&format!("rare-{i}"));
+        for i in 0..10_000_u64 {
+            others.add(&format!("rare-{i}"), i, true);
             if i % 4 == 0 {
-                others.add("GBP");
+                others.add("GBP", i, true);
             }
         }
         let frequent = others.frequent();
