@@ -1,8 +1,8 @@
-//! False alarms and detections over simulated weeks of traffic that has a day, a week and bursts of its own:
-//! `cargo run --release -p tidegate-quality --example seasons [SEED]`.
+//! False alarms and detections over simulated weeks of traffic that has a day, a week and bursts of
+//! its own: `cargo run --release -p tidegate-quality --example seasons [SEED]`.
 //!
-//! 50 features, an hour to a window, four weeks of reference; then 30 days without drift, and then, each on its own,
-//! drifts of one feature.
+//! 50 features, an hour to a window, four weeks of reference; then 30 days without drift, and then,
+//! each on its own, drifts of one feature.
 
 use std::f64::consts::TAU;
 
@@ -67,8 +67,8 @@ fn main() {
     }
 }
 
-/// How many hours go by until the feature has an alarm, over some beginnings: by a single window, and by a
-/// cumulative sum over windows with a false alarm in a year of all features.
+/// How many hours go by until the feature has an alarm, over some beginnings: by a single window,
+/// and by a cumulative sum over windows with a false alarm in a year of all features.
 fn detect(judge: &Judge, traffic: &mut Traffic, drift: &Drift) {
     let (mut single, mut summed) = (Vec::new(), Vec::new());
     for run in 0..RUNS {
@@ -134,7 +134,8 @@ impl Traffic {
         (-2.0 * (1.0 - self.rng.f64()).ln()).sqrt() * (TAU * self.rng.f64()).cos()
     }
 
-    /// An hour of rows: more of them by day, with means that follow the day and the week, and a bit of their own.
+    /// An hour of rows: more of them by day, with means that follow the day and the week, and a bit
+    /// of their own.
     fn window(&mut self, bins: &[Bins], hour: usize, drift: &Drift) -> Vec<Profile> {
         let day = (TAU * hour as f64 / 24.0).sin();
         let weekend = f64::from(u8::from(hour % WEEK >= 120));

@@ -1,9 +1,10 @@
 //! How right a model was, from its answers and the labels that came later.
 //!
-//! Accumulators take one labelled answer after the other, are merged over replicas and windows, and stored:
-//! [`Confusion`] for classes, [`BinaryScores`] for probabilities of a class, [`ClassProbabilities`] for
-//! probabilities of many, [`Regression`], [`Ranking`] and [`Forecast`]. Every result is an [`Estimate`]: a
-//! value with its confidence interval and the number of labels that it rests on.
+//! Accumulators take one labelled answer after the other, are merged over replicas and windows, and
+//! stored: [`Confusion`] for classes, [`BinaryScores`] for probabilities of a class,
+//! [`ClassProbabilities`] for probabilities of many, [`Regression`], [`Ranking`] and [`Forecast`].
+//! Every result is an [`Estimate`]: a value with its confidence interval and the number of labels
+//! that it rests on.
 //!
 //! ```
 //! use tidegate_quality::accuracy::{BinaryScores, Confidence};

@@ -1,8 +1,8 @@
 //! What is behind a drift.
 //!
-//! [`explain`] says of one column how it changed: values are missing, of another unit, shifted, out of range; a
-//! category is new or lost. [`rank`] puts the columns of a table in order, the most changed first.
-//! [`histogram`] has the shares before and after, for people.
+//! [`explain`] says of one column how it changed: values are missing, of another unit, shifted, out
+//! of range; a category is new or lost. [`rank`] puts the columns of a table in order, the most
+//! changed first. [`histogram`] has the shares before and after, for people.
 //!
 //! ```
 //! use tidegate_quality::cause::{Change, explain};

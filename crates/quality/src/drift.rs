@@ -2,11 +2,11 @@
 //!
 //! Three layers, each usable alone:
 //! - distances between two samples or two rows of counts: [`psi`], [`kl_divergence`],
-//!   [`jensen_shannon`], [`hellinger`], [`total_variation`], [`wasserstein`], and tests with p-values:
-//!   [`kolmogorov_smirnov`], [`chi_squared`], [`rank_sum`], [`exact_share`];
+//!   [`jensen_shannon`], [`hellinger`], [`total_variation`], [`wasserstein`], and tests with
+//!   p-values: [`kolmogorov_smirnov`], [`chi_squared`], [`rank_sum`], [`exact_share`];
 //! - [`ColumnDrift::compare`]: all of them on two profiles of a column;
-//! - [`DriftPolicy::decide`]: which columns of a table have drifted, so that at most a stated share of
-//!   windows without drift has an alarm, however many columns there are.
+//! - [`DriftPolicy::decide`]: which columns of a table have drifted, so that at most a stated share
+//!   of windows without drift has an alarm, however many columns there are.
 //!
 //! ```
 //! use tidegate_quality::drift::{ColumnDrift, DriftPolicy};

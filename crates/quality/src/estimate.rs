@@ -1,12 +1,13 @@
 //! How right a model probably is while its labels are late.
 //!
-//! Confidence-based performance estimation, as NannyML does it (CBPE; Kivimäki et al., "Estimating model
-//! performance under covariate shift without labels", arXiv 2401.08348): if probabilities are calibrated, each says
-//! how likely its own answer is right, and sums of them are expected counts of right and wrong answers.
+//! Confidence-based performance estimation, as NannyML does it (CBPE; Kivimäki et al., "Estimating
+//! model performance under covariate shift without labels", arXiv 2401.08348): if probabilities are
+//! calibrated, each says how likely its own answer is right, and sums of them are expected counts
+//! of right and wrong answers.
 //!
-//! It sees a change of the data: more answers in which the model itself is unsure. It cannot see that the same
-//! data mean something else now (concept drift), nor data unlike all of the reference. So an estimate
-//! is shown beside what the labels say later, and never in place of it.
+//! It sees a change of the data: more answers in which the model itself is unsure. It cannot see
+//! that the same data mean something else now (concept drift), nor data unlike all of the
+//! reference. So an estimate is shown beside what the labels say later, and never in place of it.
 //!
 //! ```
 //! use tidegate_quality::accuracy::Confidence;

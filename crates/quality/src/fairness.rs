@@ -1,7 +1,8 @@
 //! Whether a model treats groups alike.
 //!
-//! In: for each answer its group, whether it was positive, its score, and the label if there is one. Out: rates
-//! of each group with intervals, and [`Disparities`] between the groups that have enough rows.
+//! In: for each answer its group, whether it was positive, its score, and the label if there is
+//! one. Out: rates of each group with intervals, and [`Disparities`] between the groups that have
+//! enough rows.
 //!
 //! ```
 //! use tidegate_quality::accuracy::Confidence;

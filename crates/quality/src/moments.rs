@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 /// Count, mean and sum of squared differences from the mean.
 ///
 /// Added to by Welford's method ("Note on a method for calculating corrected sums of squares and
-/// products", 1962) and merged by that of Chan, Golub and LeVeque ("Updating formulae and a pairwise
-/// algorithm for computing sample variances", 1979). Both stay exact where the mean is large beside
-/// the variance, which sums of squares do not.
+/// products", 1962) and merged by that of Chan, Golub and LeVeque ("Updating formulae and a
+/// pairwise algorithm for computing sample variances", 1979). Both stay exact where the mean is
+/// large beside the variance, which sums of squares do not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "RawMoments", into = "RawMoments")]
 pub struct Moments {

@@ -1,8 +1,9 @@
 //! Profiles of columns: what came, counted into the bins of a baseline.
 //!
-//! A baseline is made in two passes over the training data. The first, a [`Survey`], finds the bins:
-//! quantiles of numbers from a KLL sketch, the most frequent categories from a frequent items sketch.
-//! The second counts into them exactly, so that a comparison has no error of a sketch in it:
+//! A baseline is made in two passes over the training data. The first, a [`Survey`], finds the
+//! bins: quantiles of numbers from a KLL sketch, the most frequent categories from a frequent items
+//! sketch. The second counts into them exactly, so that a comparison has no error of a sketch in
+//! it:
 //!
 //! ```
 //! use tidegate_quality::profile::{Baseline, BaselineColumn, Kind, Profile, Survey, Value};

@@ -329,7 +329,8 @@ proptest! {
         half.merge(&regression);
         for estimate in [
             regression.mae(confidence()), regression.rmse(confidence()), half.mae(confidence()),
-            regression.mape(confidence()), regression.bias(confidence()), forecast.mase(confidence()),
+            regression.mape(confidence()), regression.bias(confidence()),
+            forecast.mase(confidence()),
             ranking.ndcg(confidence()), ranking.mrr(confidence()), ranking.ctr(confidence()),
         ].into_iter().flatten() {
             prop_assert!(estimate.value.is_finite() && estimate.low.is_finite());

@@ -147,7 +147,7 @@ proptest! {
         let whole = groups(&rows);
         let mut merged = groups(&rows[..cut]);
         merged.merge(&groups(&rows[cut..]));
-        let (one, other) = (whole.rates(5, Confidence::default()), merged.rates(5, Confidence::default()));
+        let [one, other] = [&whole, &merged].map(|groups| groups.rates(5, Confidence::default()));
         for (one, other) in one.iter().zip(&other) {
             prop_assert_eq!(&one.group, &other.group);
             prop_assert_eq!(one.selection_rate, other.selection_rate);
@@ -155,7 +155,8 @@ proptest! {
             prop_assert_eq!(one.accuracy, other.accuracy);
         }
         let disparities = whole.disparities(0, Confidence::default());
-        for disparity in [disparities.demographic_parity, disparities.predictive_parity].into_iter().flatten() {
+        let all = [disparities.demographic_parity, disparities.predictive_parity];
+        for disparity in all.into_iter().flatten() {
             let difference = disparity.difference;
             prop_assert!(difference.low <= difference.value && difference.value <= difference.high);
         }

@@ -38,7 +38,8 @@ struct RawBinaryScores {
 }
 
 impl BinaryScores {
-    /// Scores of at least `threshold` are answers for the class. `None` if it is not between 0 and 1.
+    /// Scores of at least `threshold` are answers for the class. `None` if it is not between 0 and
+    /// 1.
     pub fn new(threshold: f64) -> Option<Self> {
         let raw = RawBinaryScores {
             threshold,
@@ -86,7 +87,8 @@ impl BinaryScores {
         increase(&mut bins[bin], 1);
     }
 
-    /// Adds what another with the same threshold has. `None`, and nothing is added, if it has another one.
+    /// Adds what another with the same threshold has. `None`, and nothing is added, if it has
+    /// another one.
     #[must_use]
     pub fn merge(&mut self, other: &Self) -> Option<()> {
         let (raw, other) = (&mut self.raw, &other.raw);

@@ -73,9 +73,9 @@ impl CalibrationBins {
         self.bins.iter().filter_map(bin).collect()
     }
 
-    /// The expected calibration error: the mean distance of a bin's probability from the share that came true
-    /// (Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian
-    /// binning", 2015). `None` without any. For few rows it is above 0 by chance alone.
+    /// The expected calibration error: the mean distance of a bin's probability from the share that
+    /// came true (Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using
+    /// Bayesian binning", 2015). `None` without any. For few rows it is above 0 by chance alone.
     pub fn expected_error(&self) -> Option<f64> {
         let bins = self.bins();
         let n: f64 = bins.iter().map(|bin| bin.n as f64).sum();

@@ -17,8 +17,8 @@ pub struct ClassProbabilities {
 }
 
 impl ClassProbabilities {
-    /// Counts an answer: a probability for each class, and the number of the true class. Those that are
-    /// no probabilities, or do not have that class, are counted as invalid.
+    /// Counts an answer: a probability for each class, and the number of the true class. Those that
+    /// are no probabilities, or do not have that class, are counted as invalid.
     pub fn add(&mut self, probabilities: &[f64], actual: usize) {
         let valid = probabilities
             .iter()
@@ -55,7 +55,8 @@ impl ClassProbabilities {
         Estimate::mean(&self.log_loss, confidence)
     }
 
-    /// The mean over answers of the squared distances, summed over the classes (Brier 1950): from 0 to 2.
+    /// The mean over answers of the squared distances, summed over the classes (Brier 1950): from 0
+    /// to 2.
     pub fn brier(&self, confidence: Confidence) -> Option<Estimate> {
         Estimate::mean(&self.brier, confidence)
     }

@@ -22,8 +22,8 @@ struct RawConfusion {
     counts: Vec<Vec<u64>>,
 }
 
-/// The accuracy for one class. What has nothing to count is `None`: there is no precision of a class that
-/// was never answered.
+/// The accuracy for one class. What has nothing to count is `None`: there is no precision of a
+/// class that was never answered.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClassAccuracy {
     /// The class.
@@ -40,8 +40,8 @@ pub struct ClassAccuracy {
     pub f1: Option<Estimate>,
 }
 
-/// What an answer costs: `costs[answered][actual]`, in the order of `classes`. Classes that are not named
-/// cost nothing.
+/// What an answer costs: `costs[answered][actual]`, in the order of `classes`. Classes that are not
+/// named cost nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CostMatrix {
@@ -135,8 +135,8 @@ impl Confusion {
         let either = (answered - right).saturating_add(support);
         let negatives = self.n().saturating_sub(support);
         let rejected = negatives.saturating_sub(answered - right);
-        // F1 is 2 j / (1 + j) of the share j of right ones among those that are of the class or were
-        // answered with it: so its interval is that of a share.
+        // F1 is 2 j / (1 + j) of the share j of right ones among those that are of the class or
+        // were answered with it: so its interval is that of a share.
         let f1 = Estimate::share(right, either, confidence);
         ClassAccuracy {
             class: self.classes[number].clone(),

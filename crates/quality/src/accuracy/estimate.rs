@@ -85,8 +85,9 @@ impl From<Confidence> for f64 {
 }
 
 impl Estimate {
-    /// A share, with the interval of Wilson ("Probable inference, the law of succession, and statistical
-    /// inference", 1927), which holds for few labels and for shares near 0 and 1. `None` for none.
+    /// A share, with the interval of Wilson ("Probable inference, the law of succession, and
+    /// statistical inference", 1927), which holds for few labels and for shares near 0 and 1.
+    /// `None` for none.
     pub fn share(hits: u64, n: u64, confidence: Confidence) -> Option<Self> {
         if n == 0 || hits > n {
             return None;
@@ -109,8 +110,8 @@ impl Estimate {
         })
     }
 
-    /// A mean, with the interval of Student's distribution. `None` for fewer than two numbers, of which
-    /// nothing can be said.
+    /// A mean, with the interval of Student's distribution. `None` for fewer than two numbers, of
+    /// which nothing can be said.
     pub fn mean(moments: &Moments, confidence: Confidence) -> Option<Self> {
         let (value, error) = (moments.mean()?, moments.standard_error()?);
         let half = confidence.t((moments.count() - 1) as f64) * error;

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::estimate::{Confidence, Estimate};
 use crate::moments::{Moments, finite};
 
-/// The mean absolute error, over a history, of forecasting every value by the one a season before: what a
-/// [`Forecast`] is measured against. `None` if the history is not longer than the season, or
+/// The mean absolute error, over a history, of forecasting every value by the one a season before:
+/// what a [`Forecast`] is measured against. `None` if the history is not longer than the season, or
 /// the error is 0.
 pub fn naive_error(history: &[f64], season: usize) -> Option<f64> {
     let later = history.get(season..).filter(|_| season > 0)?;
@@ -67,8 +67,8 @@ impl Forecast {
         self.invalid
     }
 
-    /// The mean absolute scaled error (Hyndman and Koehler, "Another look at measures of forecast accuracy",
-    /// 2006): below 1 if it is better than the naive forecast.
+    /// The mean absolute scaled error (Hyndman and Koehler, "Another look at measures of forecast
+    /// accuracy", 2006): below 1 if it is better than the naive forecast.
     pub fn mase(&self, confidence: Confidence) -> Option<Estimate> {
         Some(Estimate::mean(&self.scaled, confidence)?.at_least_zero())
     }

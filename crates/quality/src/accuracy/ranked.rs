@@ -10,14 +10,14 @@ pub(crate) struct Group {
     pub(crate) negatives: f64,
 }
 
-/// The area under the ROC curve: the chance that a positive has a higher score than a negative, with a half
-/// where they are equal. `None` if there is one class alone, or a score is NaN.
+/// The area under the ROC curve: the chance that a positive has a higher score than a negative,
+/// with a half where they are equal. `None` if there is one class alone, or a score is NaN.
 pub fn roc_auc(scores: &[f64], positive: &[bool], confidence: Confidence) -> Option<Estimate> {
     area(&groups(scores, positive)?, confidence)
 }
 
-/// The average precision: the area under the curve of precision over recall, in steps without interpolation.
-/// `None` if there are no positives, or a score is NaN. It has no interval.
+/// The average precision: the area under the curve of precision over recall, in steps without
+/// interpolation. `None` if there are no positives, or a score is NaN. It has no interval.
 pub fn average_precision(scores: &[f64], positive: &[bool]) -> Option<f64> {
     precision(&groups(scores, positive)?)
 }
@@ -45,16 +45,17 @@ fn group(pairs: &[(f64, bool)]) -> Group {
     }
 }
 
-/// The area from ascending groups, with the standard error of DeLong, DeLong and Clarke-Pearson ("Comparing the
-/// areas under two or more correlated receiver operating characteristic curves", 1988).
+/// The area from ascending groups, with the standard error of DeLong, DeLong and Clarke-Pearson
+/// ("Comparing the areas under two or more correlated receiver operating characteristic curves",
+/// 1988).
 pub(crate) fn area(groups: &[Group], confidence: Confidence) -> Option<Estimate> {
     let positives: f64 = groups.iter().map(|group| group.positives).sum();
     let negatives: f64 = groups.iter().map(|group| group.negatives).sum();
     if positives == 0.0 || negatives == 0.0 {
         return None;
     }
-    // For a positive, the share of negatives that are below it; for a negative, the share of positives
-    // that are above it. Both have the area as their mean.
+    // For a positive, the share of negatives that are below it; for a negative, the share of
+    // positives that are above it. Both have the area as their mean.
     let (mut below, mut above) = (0.0, positives);
     let (mut wins, mut of_positives, mut of_negatives) = (0.0, 0.0, 0.0);
     for group in groups {

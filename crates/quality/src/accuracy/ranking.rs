@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::estimate::{Confidence, Estimate};
 use crate::moments::{Moments, finite};
 
-/// The normalized discounted cumulative gain of the first `k` of a list, whose relevances are given in the order
-/// that was shown (Järvelin and Kekäläinen, "Cumulated gain-based evaluation of IR techniques", 2002),
-/// with the gain of a relevance being itself. `None` if nothing is relevant, or a relevance is negative or not
-/// finite.
+/// The normalized discounted cumulative gain of the first `k` of a list, whose relevances are given
+/// in the order that was shown (Järvelin and Kekäläinen, "Cumulated gain-based evaluation of IR
+/// techniques", 2002), with the gain of a relevance being itself. `None` if nothing is relevant, or
+/// a relevance is negative or not finite.
 pub fn ndcg(relevances: &[f64], k: usize) -> Option<f64> {
     if relevances
         .iter()

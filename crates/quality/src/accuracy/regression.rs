@@ -20,7 +20,8 @@ pub struct Regression {
 }
 
 impl Regression {
-    /// For a model that predicts quantiles: the quantiles, between 0 and 1, whose losses are wanted.
+    /// For a model that predicts quantiles: the quantiles, between 0 and 1, whose losses are
+    /// wanted.
     pub fn with_quantiles(quantiles: &[f64]) -> Self {
         let valid = quantiles
             .iter()
@@ -95,8 +96,8 @@ impl Regression {
             .map(f64::sqrt)
     }
 
-    /// The mean of the error divided by the true number, 0.1 for 10 %. Numbers that are 0 are left out:
-    /// its `n` says of how many it is.
+    /// The mean of the error divided by the true number, 0.1 for 10 %. Numbers that are 0 are left
+    /// out: its `n` says of how many it is.
     pub fn mape(&self, confidence: Confidence) -> Option<Estimate> {
         Some(Estimate::mean(&self.relative, confidence)?.at_least_zero())
     }

@@ -10,7 +10,8 @@ pub(super) fn explain(bins: &CategoryBins, reference: &Profile, window: &Profile
     let mut causes = new(bins, reference, window);
     causes.extend(lost(bins, reference, window));
     let named: f64 = causes.iter().map(|cause| cause.share).sum();
-    // What a lost category had, others have now, and what a new one has, they lost: not a cause of its own.
+    // What a lost category had, others have now, and what a new one has, they lost: not a cause of
+    // its own.
     causes.extend(shares(bins, reference, window).filter(|cause| cause.share > 2.0 * named));
     causes
 }

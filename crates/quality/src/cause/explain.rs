@@ -91,8 +91,8 @@ pub enum Change {
 /// Shares that differ by less are not listed.
 const LEAST_SHARE: f64 = 0.005;
 
-/// How a column changed from a reference to a window, the most important first. Both must be profiles of `bins`;
-/// otherwise, or if one has no rows, there is nothing to say.
+/// How a column changed from a reference to a window, the most important first. Both must be
+/// profiles of `bins`; otherwise, or if one has no rows, there is nothing to say.
 ///
 /// It describes, and does not test: ask it of columns that have drifted.
 pub fn explain(bins: &Bins, reference: &Profile, window: &Profile) -> Vec<Cause> {

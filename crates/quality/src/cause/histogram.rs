@@ -16,8 +16,8 @@ pub struct Bar {
     pub after: f64,
 }
 
-/// The shares of all bins, and of what is beside them where there is any. Empty unless both are profiles of
-/// `bins` with rows.
+/// The shares of all bins, and of what is beside them where there is any. Empty unless both are
+/// profiles of `bins` with rows.
 pub fn histogram(bins: &Bins, reference: &Profile, window: &Profile) -> Vec<Bar> {
     if !reference.is_of(bins) || !window.is_of(bins) || reference.rows() == 0 || window.rows() == 0
     {

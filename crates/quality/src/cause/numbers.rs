@@ -42,7 +42,8 @@ fn moved(reference: &Profile, window: &Profile) -> f64 {
     total_variation(&numbers(reference), &numbers(window)).unwrap_or(0.0)
 }
 
-/// What would make the numbers of the window from those of the reference, if it is the same for all of them.
+/// What would make the numbers of the window from those of the reference, if it is the same for all
+/// of them.
 fn whole_change(reference: &Profile, window: &Profile) -> Option<Change> {
     let (before, after) = (reference.moments(), window.moments());
     let (mean, mean_now) = (before.mean()?, after.mean()?);
@@ -89,8 +90,8 @@ fn whole_change(reference: &Profile, window: &Profile) -> Option<Change> {
     })
 }
 
-/// Whether the window reaches about as far as the reference would, multiplied: if only some rows are multiplied,
-/// the mean and the deviation may fit, but not this.
+/// Whether the window reaches about as far as the reference would, multiplied: if only some rows
+/// are multiplied, the mean and the deviation may fit, but not this.
 fn few_beyond(reference: &Profile, window: &Profile, factor: f64) -> bool {
     let ends = [reference.least(), reference.greatest()].map(|end| end.map(|end| end * factor));
     let [Some(one), Some(other)] = ends else {

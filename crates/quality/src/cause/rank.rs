@@ -4,9 +4,9 @@ use std::cmp::Ordering;
 
 use crate::drift::{ColumnDrift, Verdict};
 
-/// The numbers of the columns, the most changed first: those that have drifted before the others, and among
-/// them by how much changed in a part that surely changed; the p-value decides between equals. Columns that were
-/// not compared are left out.
+/// The numbers of the columns, the most changed first: those that have drifted before the others,
+/// and among them by how much changed in a part that surely changed; the p-value decides between
+/// equals. Columns that were not compared are left out.
 pub fn rank(columns: &[(Option<&ColumnDrift>, Verdict)]) -> Vec<usize> {
     let mut compared: Vec<usize> = (0..columns.len())
         .filter(|&column| columns[column].0.is_some())

@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-/// ADWIN (Bifet and Gavaldà, "Learning from time-changing data with adaptive windowing", 2007) over values between 0
-/// and 1: a window that grows while its values have one mean, and drops its old part once they do not.
+/// ADWIN (Bifet and Gavaldà, "Learning from time-changing data with adaptive windowing", 2007) over
+/// values between 0 and 1: a window that grows while its values have one mean, and drops its old
+/// part once they do not.
 ///
-/// This is the form that is proven there (theorem 3.1), with a bound by Hoeffding and all splits tested: with every value,
-/// the chance of an alarm without change is at most `delta`. Series of windows are short, so that all values are
-/// stored, in place of buckets.
+/// This is the form that is proven there (theorem 3.1), with a bound by Hoeffding and all splits
+/// tested: with every value, the chance of an alarm without change is at most `delta`. Series of
+/// windows are short, so that all values are stored, in place of buckets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Adwin {
@@ -44,7 +45,8 @@ impl Adwin {
         })
     }
 
-    /// Adds a value, and says whether the mean changed. Values that are not between 0 and 1 are left out.
+    /// Adds a value, and says whether the mean changed. Values that are not between 0 and 1 are
+    /// left out.
     pub fn add(&mut self, value: f64) -> Option<AdwinAlarm> {
         if !(0.0..=1.0).contains(&value) {
             return None;

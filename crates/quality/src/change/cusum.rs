@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::moments::finite;
 
-/// A two-sided cumulative sum chart (Page, "Continuous inspection schemes", 1954) over values that are standard
-/// normal while nothing has changed: `(value - mean) / standard deviation` of past windows, or the `z` of a
-/// test. It adds up what is above `reference` in either direction, and alarms above `threshold`.
+/// A two-sided cumulative sum chart (Page, "Continuous inspection schemes", 1954) over values that
+/// are standard normal while nothing has changed: `(value - mean) / standard deviation` of past
+/// windows, or the `z` of a test. It adds up what is above `reference` in either direction, and
+/// alarms above `threshold`.
 ///
-/// Among all charts that go as long without a false alarm, it finds a shift of `2 * reference` standard
-/// deviations soonest (Lorden 1971, Moustakides 1986).
+/// Among all charts that go as long without a false alarm, it finds a shift of `2 * reference`
+/// standard deviations soonest (Lorden 1971, Moustakides 1986).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cusum {
@@ -39,8 +40,8 @@ pub struct CusumAlarm {
 }
 
 impl Cusum {
-    /// A chart for shifts of `shift` standard deviations, with a false alarm once in `run_length` values in the
-    /// mean. `None` unless the shift is above 0 and the run length above 2.
+    /// A chart for shifts of `shift` standard deviations, with a false alarm once in `run_length`
+    /// values in the mean. `None` unless the shift is above 0 and the run length above 2.
     pub fn new(shift: f64, run_length: f64) -> Option<Self> {
         let valid = shift.is_finite() && shift > 0.0 && run_length.is_finite() && run_length > 2.0;
         if !valid {
@@ -63,8 +64,8 @@ impl Cusum {
         self.threshold
     }
 
-    /// Adds a value, and says whether there is an alarm. It goes on until [`Cusum::reset`]. Values that are
-    /// not finite are left out.
+    /// Adds a value, and says whether there is an alarm. It goes on until [`Cusum::reset`]. Values
+    /// that are not finite are left out.
     pub fn add(&mut self, value: f64) -> Option<CusumAlarm> {
         let value = finite(value)?;
         self.up.add(value - self.reference, self.seen);
@@ -105,8 +106,9 @@ impl Side {
     }
 }
 
-/// The threshold for a mean run length, by the approximation of Siegmund ("Sequential analysis", 1985, section 2.6):
-/// one side alarms once in `(exp(2 k b) - 2 k b - 1) / (2 k^2)` values, with `b` 1.166 above the threshold.
+/// The threshold for a mean run length, by the approximation of Siegmund ("Sequential analysis",
+/// 1985, section 2.6): one side alarms once in `(exp(2 k b) - 2 k b - 1) / (2 k^2)` values, with
+/// `b` 1.166 above the threshold.
 fn threshold(reference: f64, run_length: f64) -> f64 {
     let one_side = 2.0 * run_length;
     let length = |threshold: f64| {
@@ -134,7 +136,8 @@ mod tests {
 
     #[test]
     fn the_threshold_is_the_tabulated_one() {
-        // Montgomery, "Introduction to statistical quality control": k = 0.5 and h = 5 give 465 values.
+        // Montgomery, "Introduction to statistical quality control": k = 0.5 and h = 5 give 465
+        // values.
         let chart = Cusum::new(1.0, 465.0).unwrap();
         assert!(
             (chart.threshold() - 5.0).abs() < 0.02,

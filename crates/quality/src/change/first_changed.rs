@@ -9,18 +9,18 @@ use crate::profile::Profile;
 pub struct FirstChanged {
     /// The number of the first window after the change, counted from 0.
     pub window: usize,
-    /// Pearson's statistic of the windows before against those since, by its degrees of freedom: about 1 if
-    /// nothing changed.
+    /// Pearson's statistic of the windows before against those since, by its degrees of freedom:
+    /// about 1 if nothing changed.
     pub statistic: f64,
 }
 
-/// The first window of a column after its greatest change: the split of the series at which the windows before and
-/// those since differ most (the likelihood ratio method of Hinkley, "Inference about the change-point in
-/// a sequence of random variables", 1970, on counts). Windows are in the order of time, the first ones
-/// from before the drift. A gradual drift is put in its middle.
+/// The first window of a column after its greatest change: the split of the series at which the
+/// windows before and those since differ most (the likelihood ratio method of Hinkley, "Inference
+/// about the change-point in a sequence of random variables", 1970, on counts). Windows are in the
+/// order of time, the first ones from before the drift. A gradual drift is put in its middle.
 ///
-/// It always finds a split: whether there is a drift is said by its test, and not by this. `None` for fewer than two
-/// windows with rows, or if they are of different baselines.
+/// It always finds a split: whether there is a drift is said by its test, and not by this. `None`
+/// for fewer than two windows with rows, or if they are of different baselines.
 pub fn first_changed(windows: &[Profile]) -> Option<FirstChanged> {
     let counts: Vec<Vec<u64>> = windows.iter().map(crate::drift::all_places).collect();
     first_changed_counts(&counts)

@@ -1,7 +1,7 @@
 //! P-values of many tests at once.
 
-/// P-values adjusted so that of those at most `alpha`, a share of at most `alpha` is false in the mean
-/// (Benjamini and Hochberg, "Controlling the false discovery rate", 1995): for tests that are
+/// P-values adjusted so that of those at most `alpha`, a share of at most `alpha` is false in the
+/// mean (Benjamini and Hochberg, "Controlling the false discovery rate", 1995): for tests that are
 /// independent or positively dependent. Where nothing has changed, the chance that any is at most
 /// `alpha` is `alpha`. A p-value that is NaN counts as 1.
 ///
@@ -14,8 +14,9 @@ pub fn benjamini_hochberg(p_values: &[f64]) -> Vec<f64> {
     step_up(p_values, 1.0)
 }
 
-/// As [`benjamini_hochberg`], for tests that depend on each other in any way (Benjamini and Yekutieli,
-/// "The control of the false discovery rate in multiple testing under dependency", 2001).
+/// As [`benjamini_hochberg`], for tests that depend on each other in any way (Benjamini and
+/// Yekutieli, "The control of the false discovery rate in multiple testing under dependency",
+/// 2001).
 pub fn benjamini_yekutieli(p_values: &[f64]) -> Vec<f64> {
     let harmonic: f64 = (1..=p_values.len()).map(|i| 1.0 / i as f64).sum();
     step_up(p_values, harmonic)

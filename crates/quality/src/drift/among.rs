@@ -60,8 +60,8 @@ fn among_counts(windows: &[[u64; 2]]) -> Option<(f64, f64)> {
     (degrees > 0.0).then_some((statistic, degrees))
 }
 
-/// The statistic of Kruskal and Wallis ("Use of ranks in one-criterion variance analysis", 1952), with
-/// the correction for ties.
+/// The statistic of Kruskal and Wallis ("Use of ranks in one-criterion variance analysis", 1952),
+/// with the correction for ties.
 fn among_ranks(windows: &[&Profile]) -> Option<(f64, f64)> {
     let windows: Vec<Vec<u64>> = windows
         .iter()

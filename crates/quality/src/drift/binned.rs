@@ -11,20 +11,17 @@ pub(super) fn kolmogorov_smirnov(reference: &Profile, window: &Profile) -> Optio
     finite(steps.map(|(r, w)| (r - w).abs()).fold(0.0, f64::max))
 }
 
-/// The Wasserstein distance of order one, with the values of a bin spread evenly over it, and those out
-/// of range between the range and the most extreme of them: off by at most the width of a bin.
+/// The Wasserstein distance of order one, with the values of a bin spread evenly over it, and those
+/// out of range between the range and the most extreme of them: off by at most the width of a bin.
 /// `None` also if a value is infinite, which has no distance.
 pub(super) fn wasserstein(bins: &NumberBins, reference: &Profile, window: &Profile) -> Option<f64> {
-    let counts: u64 = [reference, window]
-        .iter()
-        .flat_map(|p| places::ascending(p))
-        .sum();
-    if counts
-        != reference
-            .moments()
-            .count()
-            .saturating_add(window.moments().count())
-    {
+    let all_finite = |profile: &Profile| {
+        let counts = places::ascending(profile)
+            .into_iter()
+            .fold(0, u64::saturating_add);
+        counts == profile.moments().count()
+    };
+    if !all_finite(reference) || !all_finite(window) {
         return None;
     }
     let least = reference

@@ -16,8 +16,8 @@ pub struct ChiSquared {
 }
 
 /// Pearson's chi-squared test of whether two rows of counts have the same distribution. Both are
-/// samples: the reference is not taken for exact. `None` if a side has no values, the lengths differ, or
-/// there is one bin alone.
+/// samples: the reference is not taken for exact. `None` if a side has no values, the lengths
+/// differ, or there is one bin alone.
 pub fn chi_squared(reference: &[u64], window: &[u64]) -> Option<ChiSquared> {
     if reference.len() != window.len() {
         return None;

@@ -31,13 +31,13 @@ pub struct PartTest {
     pub part: Part,
     /// The chance of so much of a difference without drift.
     pub p_value: f64,
-    /// How large the difference is, from 0 to 1: of a part that is a share of the rows, by how much it
-    /// changed; of bins, the total variation; of the order, the chance that a value of the window is
-    /// greater than one of the reference, less the chance of the opposite.
+    /// How large the difference is, from 0 to 1: of a part that is a share of the rows, by how much
+    /// it changed; of bins, the total variation; of the order, the chance that a value of the
+    /// window is greater than one of the reference, less the chance of the opposite.
     pub effect: f64,
-    /// By how many standard errors it rose, or fell if negative: about standard normal without drift. A
-    /// [`Cusum`](crate::change::Cusum) of it over windows finds small lasting changes that no single window
-    /// shows. `None` for bins, which have no direction.
+    /// By how many standard errors it rose, or fell if negative: about standard normal without
+    /// drift. A [`Cusum`](crate::change::Cusum) of it over windows finds small lasting changes that
+    /// no single window shows. `None` for bins, which have no direction.
     pub z: Option<f64>,
 }
 
@@ -55,9 +55,9 @@ pub struct ColumnDrift {
 }
 
 impl ColumnDrift {
-    /// Compares a window with its reference. Both must be profiles of `bins`; `None` if they are not, or if
-    /// one has no rows. `dispersion` says how much windows differ that have not drifted; without it
-    /// rows count as independent.
+    /// Compares a window with its reference. Both must be profiles of `bins`; `None` if they are
+    /// not, or if one has no rows. `dispersion` says how much windows differ that have not drifted;
+    /// without it rows count as independent.
     pub fn compare(
         bins: &Bins,
         reference: &Profile,
@@ -80,15 +80,15 @@ impl ColumnDrift {
         })
     }
 
-    /// The chance of so much of a difference without drift: the least p-value of the parts with at least
-    /// this effect, multiplied by the number of all parts (Bonferroni). 1 if none has.
+    /// The chance of so much of a difference without drift: the least p-value of the parts with at
+    /// least this effect, multiplied by the number of all parts (Bonferroni). 1 if none has.
     pub fn p_value(&self, least_effect: f64) -> f64 {
         let least = self.surest(least_effect).map_or(1.0, |test| test.p_value);
         (least * self.tests.len() as f64).min(1.0)
     }
 
-    /// Of the parts with at least this effect, the one that changed most surely; of those that are equally sure, the
-    /// one with the greatest effect.
+    /// Of the parts with at least this effect, the one that changed most surely; of those that are
+    /// equally sure, the one with the greatest effect.
     pub fn surest(&self, least_effect: f64) -> Option<&PartTest> {
         let large = self.tests.iter().filter(|test| test.effect >= least_effect);
         large.min_by(|one, other| {
@@ -123,8 +123,8 @@ pub(super) fn hits(part: Part, profile: &Profile) -> Option<u64> {
     }
 }
 
-/// `None` where there is nothing to test. That depends only on what both sides have together, which says
-/// nothing about a difference between them; so the others need not be corrected for it.
+/// `None` where there is nothing to test. That depends only on what both sides have together, which
+/// says nothing about a difference between them; so the others need not be corrected for it.
 fn test(
     part: Part,
     reference: &Profile,
@@ -204,7 +204,8 @@ fn test_bins(
 }
 
 fn test_each_bin(reference: &[u64], window: &[u64], dispersion: &Dispersion) -> Option<f64> {
-    let rows = [reference, window].map(|counts| counts.iter().sum::<u64>());
+    let all = |counts: &[u64]| counts.iter().copied().fold(0, u64::saturating_add);
+    let rows = [all(reference), all(window)];
     if rows.contains(&0) {
         return None;
     }

@@ -9,10 +9,11 @@ use super::column::{ColumnDrift, Part};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DriftPolicy {
-    /// The chance that a window in which nothing drifted has an alarm on any of its columns; and, of all
-    /// alarms, the mean share that is false. Above 0, below 1.
+    /// The chance that a window in which nothing drifted has an alarm on any of its columns; and,
+    /// of all alarms, the mean share that is false. Above 0, below 1.
     pub false_alarm_rate: f64,
-    /// The least [`effect`](super::PartTest::effect) that is an alarm, however sure it is. From 0 to 1.
+    /// The least [`effect`](super::PartTest::effect) that is an alarm, however sure it is. From 0
+    /// to 1.
     pub least_effect: f64,
     /// Windows with fewer rows are not judged.
     pub least_rows: u64,

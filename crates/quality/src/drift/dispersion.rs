@@ -7,18 +7,19 @@ use super::among;
 use super::column::{Part, parts};
 use crate::profile::{Bins, Profile};
 
-/// How much more windows without drift differ from each other than samples of independent rows would.
-/// Traffic comes in bursts of similar rows, and no two Mondays are the same; tests that count each row
-/// as independent find that significant.
+/// How much more windows without drift differ from each other than samples of independent rows
+/// would. Traffic comes in bursts of similar rows, and no two Mondays are the same; tests that
+/// count each row as independent find that significant.
 ///
-/// The statistic of every single share is divided by a factor of its own: that of the same share among past
-/// windows, by its degrees of freedom (Rao and Scott, "On chi-squared tests for multiway contingency tables
-/// with cell proportions estimated from survey data", 1984). As it is estimated from so many windows, the
-/// p-value is that of an F distribution. One factor for all bins together would not do: where the mean
-/// of a column varies, its bins vary together, and a sum over them has a longer tail than chi-squared.
+/// The statistic of every single share is divided by a factor of its own: that of the same share
+/// among past windows, by its degrees of freedom (Rao and Scott, "On chi-squared tests for multiway
+/// contingency tables with cell proportions estimated from survey data", 1984). As it is estimated
+/// from so many windows, the p-value is that of an F distribution. One factor for all bins together
+/// would not do: where the mean of a column varies, its bins vary together, and a sum over them has
+/// a longer tail than chi-squared.
 ///
-/// For windows of another size, the part of a factor above 1 grows with the rows, as it does where rows of
-/// one window have something in common.
+/// For windows of another size, the part of a factor above 1 grows with the rows, as it does where
+/// rows of one window have something in common.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Dispersion {
     /// How many windows it was estimated from, less one for each season.
@@ -30,15 +31,16 @@ pub struct Dispersion {
 }
 
 impl Dispersion {
-    /// Estimates it from windows that have not drifted, each like those that will be tested and of the same
-    /// length. `None` for fewer than three with rows. With 20 and more it costs little of what is found.
+    /// Estimates it from windows that have not drifted, each like those that will be tested and of
+    /// the same length. `None` for fewer than three with rows. With 20 and more it costs little of
+    /// what is found.
     pub fn estimate(bins: &Bins, windows: &[Profile]) -> Option<Self> {
         Self::estimate_seasonal(bins, &[windows])
     }
 
-    /// The same for a seasonal reference: windows are compared with those of the same season alone, such as the
-    /// same hour of the week in other weeks. `None` if all seasons together have fewer than two windows
-    /// more than there are seasons.
+    /// The same for a seasonal reference: windows are compared with those of the same season alone,
+    /// such as the same hour of the week in other weeks. `None` if all seasons together have fewer
+    /// than two windows more than there are seasons.
     pub fn estimate_seasonal(bins: &Bins, seasons: &[&[Profile]]) -> Option<Self> {
         let with_rows = |window: &&Profile| window.is_of(bins) && window.rows() > 0;
         let seasons: Vec<Vec<&Profile>> = seasons
@@ -71,7 +73,8 @@ impl Dispersion {
         })
     }
 
-    /// The factor of a part, in windows of so many rows: 1 if rows are independent. Bins have one each.
+    /// The factor of a part, in windows of so many rows: 1 if rows are independent. Bins have one
+    /// each.
     pub fn factor(&self, part: Part, rows: u64) -> f64 {
         let factor = self.parts.iter().find(|factor| factor.0 == part);
         self.scaled(factor.map_or(1.0, |factor| factor.1), rows)
@@ -98,8 +101,8 @@ impl Dispersion {
     }
 }
 
-/// The statistics of all seasons by their degrees of freedom, but at least 1. Where there is nothing to compare,
-/// because a share is always 0, it is 1.
+/// The statistics of all seasons by their degrees of freedom, but at least 1. Where there is
+/// nothing to compare, because a share is always 0, it is 1.
 fn factor(seasons: &[Vec<&Profile>], among: impl Fn(&[&Profile]) -> Option<(f64, f64)>) -> f64 {
     let (mut statistics, mut degrees) = (0.0, 0.0);
     for (statistic, freedom) in seasons.iter().filter_map(|season| among(season)) {
@@ -113,7 +116,8 @@ fn factor(seasons: &[Vec<&Profile>], among: impl Fn(&[&Profile]) -> Option<(f64,
     }
 }
 
-/// The chance that a variable with the F distribution, with one and `others` degrees of freedom, is greater.
+/// The chance that a variable with the F distribution, with one and `others` degrees of freedom, is
+/// greater.
 fn f_survival(value: f64, others: f64) -> Option<f64> {
     if value <= 0.0 {
         return Some(1.0);

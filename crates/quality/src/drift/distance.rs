@@ -7,8 +7,8 @@ use crate::moments::finite;
 pub enum Smoothing {
     /// Nothing: where one side alone has an empty bin, the distance is infinite, and `None`.
     None,
-    /// So many values are added to each bin in which either side has some. One half is Jeffreys' prior:
-    /// a bin that is empty on one side counts as strongly as the rows allow to say.
+    /// So many values are added to each bin in which either side has some. One half is Jeffreys'
+    /// prior: a bin that is empty on one side counts as strongly as the rows allow to say.
     Pseudocount(f64),
     /// Shares below this are raised to it, as others do it with 0.0001. The same share whatever the
     /// number of rows is.
@@ -22,10 +22,10 @@ impl Default for Smoothing {
     }
 }
 
-/// The population stability index: `sum (w - r) ln(w / r)` over the shares `r` of the reference and `w`
-/// of the window; the symmetric divergence of Kullback and Leibler ("On information and sufficiency",
-/// 1951). Without drift it is about `(bins - 1) (1 / rows_r + 1 / rows_w)` (Yurdakul, "Statistical
-/// properties of population stability index", 2018).
+/// The population stability index: `sum (w - r) ln(w / r)` over the shares `r` of the reference and
+/// `w` of the window; the symmetric divergence of Kullback and Leibler ("On information and
+/// sufficiency", 1951). Without drift it is about `(bins - 1) (1 / rows_r + 1 / rows_w)` (Yurdakul,
+/// "Statistical properties of population stability index", 2018).
 ///
 /// `None` if a side has no values, the lengths differ, or it is infinite.
 pub fn psi(reference: &[u64], window: &[u64], smoothing: Smoothing) -> Option<f64> {
@@ -44,8 +44,8 @@ pub fn kl_divergence(reference: &[u64], window: &[u64], smoothing: Smoothing) ->
     sum(&pairs, |r, w| if w == 0.0 { 0.0 } else { w * (w / r).ln() }).map(|sum| sum.max(0.0))
 }
 
-/// The Jensen-Shannon distance: the square root of the divergence (Lin, "Divergence measures based on
-/// the Shannon entropy", 1991), in nats: from 0 to `sqrt(ln 2)`. Always finite.
+/// The Jensen-Shannon distance: the square root of the divergence (Lin, "Divergence measures based
+/// on the Shannon entropy", 1991), in nats: from 0 to `sqrt(ln 2)`. Always finite.
 ///
 /// `None` if a side has no values, or the lengths differ.
 pub fn jensen_shannon(reference: &[u64], window: &[u64]) -> Option<f64> {
@@ -65,8 +65,8 @@ pub fn hellinger(reference: &[u64], window: &[u64]) -> Option<f64> {
     sum(&pairs, |r, w| (r.sqrt() - w.sqrt()).powi(2)).map(|twice| (twice / 2.0).sqrt())
 }
 
-/// The total variation distance, `sum |r - w| / 2`: the share of values that would have to change for
-/// the two to be the same.
+/// The total variation distance, `sum |r - w| / 2`: the share of values that would have to change
+/// for the two to be the same.
 ///
 /// `None` if a side has no values, or the lengths differ.
 pub fn total_variation(reference: &[u64], window: &[u64]) -> Option<f64> {

@@ -6,9 +6,10 @@ use super::chi_squared::chi_squared;
 /// would get long.
 const EXACT_VARIANCE: f64 = 1e7;
 
-/// The two-sided p-value of whether `hits_w` of `rows_w` is another share than `hits_r` of `rows_r`: twice the
-/// smaller tail of the hypergeometric distribution (Fisher 1934). Exact for rare values too, where
-/// chi-squared is not: one value out of range among many is no alarm. With many of both it is chi-squared.
+/// The two-sided p-value of whether `hits_w` of `rows_w` is another share than `hits_r` of
+/// `rows_r`: twice the smaller tail of the hypergeometric distribution (Fisher 1934). Exact for
+/// rare values too, where chi-squared is not: one value out of range among many is no alarm. With
+/// many of both it is chi-squared.
 pub fn exact_share(hits_r: u64, rows_r: u64, hits_w: u64, rows_w: u64) -> f64 {
     let hits = hits_r.saturating_add(hits_w);
     let rows = rows_r.saturating_add(rows_w);
@@ -32,8 +33,8 @@ struct Tails {
 }
 
 impl Tails {
-    /// Sums the probabilities relative to the greatest of them: without logarithms of factorials, whose
-    /// rounding errors grow with the rows.
+    /// Sums the probabilities relative to the greatest of them: without logarithms of factorials,
+    /// whose rounding errors grow with the rows.
     fn of(rows: f64, hits: f64, drawn: f64, seen: f64) -> Self {
         let least = (drawn + hits - rows).max(0.0);
         let most = drawn.min(hits);

@@ -16,12 +16,12 @@ pub struct KolmogorovSmirnov {
 /// Up to this product of the sizes the p-value is exact: some milliseconds.
 const EXACT_CELLS: usize = 4_000_000;
 
-/// The two-sided test of Kolmogorov and Smirnov (Smirnov 1939). NaN is left out; `None` if a side has no
-/// values.
+/// The two-sided test of Kolmogorov and Smirnov (Smirnov 1939). NaN is left out; `None` if a side
+/// has no values.
 ///
 /// The p-value is exact for samples of up to some thousand values, by the recursion of Viehmann
-/// ("Numerically more stable computation of the p-values for the two-sample Kolmogorov-Smirnov test",
-/// 2021), and beyond that Kolmogorov's limit for `n m / (n + m)` values.
+/// ("Numerically more stable computation of the p-values for the two-sample Kolmogorov-Smirnov
+/// test", 2021), and beyond that Kolmogorov's limit for `n m / (n + m)` values.
 pub fn kolmogorov_smirnov(reference: &[f64], window: &[f64]) -> Option<KolmogorovSmirnov> {
     let (reference, window) = (sorted(reference), sorted(window));
     let (n, m) = (reference.len(), window.len());
@@ -73,9 +73,9 @@ fn greatest_distance(one: &[f64], other: &[f64]) -> u128 {
     greatest
 }
 
-/// The share of all orders of `n` and `m` values in which the distributions are at least so far apart:
-/// of the paths on a grid from a corner to the opposite one, those that leave a band around the
-/// diagonal. The share for a point is the mean of those for the two points before it.
+/// The share of all orders of `n` and `m` values in which the distributions are at least so far
+/// apart: of the paths on a grid from a corner to the opposite one, those that leave a band around
+/// the diagonal. The share for a point is the mean of those for the two points before it.
 fn share_of_paths(n: usize, m: usize, apart: u128) -> f64 {
     let outside =
         |i: usize, j: usize| (i as u128 * m as u128).abs_diff(j as u128 * n as u128) >= apart;
@@ -95,8 +95,8 @@ fn share_of_paths(n: usize, m: usize, apart: u128) -> f64 {
     shares[m]
 }
 
-/// The chance that Kolmogorov's limit is greater than `z`: `2 sum (-1)^(k-1) exp(-2 k^2 z^2)`, and for small
-/// `z` the same by Jacobi's transformation, which converges faster there.
+/// The chance that Kolmogorov's limit is greater than `z`: `2 sum (-1)^(k-1) exp(-2 k^2 z^2)`, and
+/// for small `z` the same by Jacobi's transformation, which converges faster there.
 pub fn kolmogorov_survival(z: f64) -> f64 {
     if z.is_nan() || z <= 0.0 {
         return 1.0;

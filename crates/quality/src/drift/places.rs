@@ -2,8 +2,8 @@
 
 use crate::profile::Profile;
 
-/// Counts in all places that a value can have: those beside the bins come last. What is missing, out of
-/// range, of the wrong type or new has places of its own, so no distance loses sight of it.
+/// Counts in all places that a value can have: those beside the bins come last. What is missing,
+/// out of range, of the wrong type or new has places of its own, so no distance loses sight of it.
 pub(crate) fn all(profile: &Profile) -> Vec<u64> {
     let mut counts = profile.bins().to_vec();
     counts.extend([
@@ -25,8 +25,8 @@ pub(super) fn ascending(profile: &Profile) -> Vec<u64> {
     counts
 }
 
-/// Two rows of counts with the rarest bins put together, so that in each at least `LEAST_EXPECTED` are
-/// expected of either side; what is rarer than that even together is left out.
+/// Two rows of counts with the rarest bins put together, so that in each at least `LEAST_EXPECTED`
+/// are expected of either side; what is rarer than that even together is left out.
 pub(super) fn pool_rare(reference: &[u64], window: &[u64]) -> (Vec<u64>, Vec<u64>) {
     let rows_r: f64 = reference.iter().map(|&count| count as f64).sum();
     let rows_w: f64 = window.iter().map(|&count| count as f64).sum();
@@ -49,5 +49,6 @@ pub(super) fn pool_rare(reference: &[u64], window: &[u64]) -> (Vec<u64>, Vec<u64
     pooled
 }
 
-/// Cochran's rule for when chi-squared may be trusted ("The chi-squared test of goodness of fit", 1952).
+/// Cochran's rule for when chi-squared may be trusted ("The chi-squared test of goodness of fit",
+/// 1952).
 const LEAST_EXPECTED: f64 = 5.0;

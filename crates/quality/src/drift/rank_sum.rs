@@ -7,8 +7,8 @@ use statrs::function::erf::erfc;
 /// The result of [`rank_sum`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RankSum {
-    /// The chance that a value of the window is greater than one of the reference; a half of it where they
-    /// are equal. 0.5 if nothing changed.
+    /// The chance that a value of the window is greater than one of the reference; a half of it
+    /// where they are equal. 0.5 if nothing changed.
     pub superiority: f64,
     /// How many standard errors that is away from 0.5.
     pub z: f64,
@@ -16,9 +16,9 @@ pub struct RankSum {
     pub p_value: f64,
 }
 
-/// The test of Wilcoxon, Mann and Whitney on values in bins, with the correction for ties and without one
-/// for continuity: finds small shifts sooner than tests that know no order. `None` if a side has no
-/// values, the lengths differ, or all values are in one bin.
+/// The test of Wilcoxon, Mann and Whitney on values in bins, with the correction for ties and
+/// without one for continuity: finds small shifts sooner than tests that know no order. `None` if a
+/// side has no values, the lengths differ, or all values are in one bin.
 pub fn rank_sum(reference: &[u64], window: &[u64]) -> Option<RankSum> {
     if reference.len() != window.len() {
         return None;

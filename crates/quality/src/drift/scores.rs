@@ -5,9 +5,9 @@ use serde::Serialize;
 use super::{Smoothing, binned, distance, places};
 use crate::profile::{Bins, Profile};
 
-/// How far a window is from its reference. Missing values, those out of range, of the wrong type and
-/// new categories are places of their own in the first five. These say how much changed, and not whether
-/// it is more than chance: see [`ColumnDrift`](super::ColumnDrift).
+/// How far a window is from its reference. Missing values, those out of range, of the wrong type
+/// and new categories are places of their own in the first five. These say how much changed, and
+/// not whether it is more than chance: see [`ColumnDrift`](super::ColumnDrift).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Scores {
     /// See [`psi`](super::psi), with Jeffreys' prior.

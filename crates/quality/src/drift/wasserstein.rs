@@ -3,9 +3,9 @@
 use crate::moments::finite;
 
 /// The Wasserstein distance of order one, or earth mover's distance: the area between the two
-/// cumulative distributions (Vallender, "Calculation of the Wasserstein distance between probability
-/// distributions on the line", 1974). In the unit of the values, of which those that are not finite are
-/// left out. `None` if a side has no values.
+/// cumulative distributions (Vallender, "Calculation of the Wasserstein distance between
+/// probability distributions on the line", 1974). In the unit of the values, of which those that
+/// are not finite are left out. `None` if a side has no values.
 pub fn wasserstein(reference: &[f64], window: &[f64]) -> Option<f64> {
     let (reference, window) = (sorted(reference), sorted(window));
     if reference.is_empty() || window.is_empty() {

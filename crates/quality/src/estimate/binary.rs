@@ -8,11 +8,11 @@ use crate::accuracy::{Group, ranked_area, ranked_precision};
 /// How many bins of equal width the scores are counted in.
 const SCORE_BINS: usize = 512;
 
-/// Expected counts of right and wrong answers, from calibrated probabilities. Can be merged and stored, in a fixed
-/// size of some kB.
+/// Expected counts of right and wrong answers, from calibrated probabilities. Can be merged and
+/// stored, in a fixed size of some kB.
 ///
-/// Intervals say where the accuracy by the labels will be, if the probabilities are right: they come from the
-/// labels being random, and not from an error of the calibration.
+/// Intervals say where the accuracy by the labels will be, if the probabilities are right: they
+/// come from the labels being random, and not from an error of the calibration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "RawExpectedScores", into = "RawExpectedScores")]
 pub struct ExpectedScores {
@@ -66,8 +66,8 @@ impl Default for ExpectedScores {
 }
 
 impl ExpectedScores {
-    /// Counts an answer: the score of the model, its calibrated probability, and whether the answer was
-    /// positive. If a number is not between 0 and 1, it is counted as invalid.
+    /// Counts an answer: the score of the model, its calibrated probability, and whether the answer
+    /// was positive. If a number is not between 0 and 1, it is counted as invalid.
     pub fn add(&mut self, score: f64, probability: f64, answered_positive: bool) {
         let raw = &mut self.raw;
         let unit = 0.0..=1.0;
@@ -161,8 +161,8 @@ impl ExpectedScores {
         self.within(2.0 * tp, all, self.error(slopes), self.n(), confidence)
     }
 
-    /// The standard error of a function of true positives and false negatives, from its slopes in both (the
-    /// delta method): labels are independent of each other.
+    /// The standard error of a function of true positives and false negatives, from its slopes in
+    /// both (the delta method): labels are independent of each other.
     fn error(&self, slopes: [f64; 2]) -> f64 {
         let positive = slopes[0] * slopes[0] * self.raw.answered_positive.variance;
         let negative = slopes[1] * slopes[1] * self.raw.answered_negative.variance;
@@ -201,8 +201,8 @@ impl ExpectedScores {
     }
 }
 
-/// The expected area under the ROC curve of scores with their calibrated probabilities, without bins. `None` if the lengths
-/// differ or nothing is expected of a class.
+/// The expected area under the ROC curve of scores with their calibrated probabilities, without
+/// bins. `None` if the lengths differ or nothing is expected of a class.
 pub fn expected_roc_auc(
     scores: &[f64],
     probabilities: &[f64],
@@ -214,8 +214,8 @@ pub fn expected_roc_auc(
     )
 }
 
-/// The expected average precision of scores with their calibrated probabilities, without bins. `None` if the lengths differ
-/// or nothing is expected of the class.
+/// The expected average precision of scores with their calibrated probabilities, without bins.
+/// `None` if the lengths differ or nothing is expected of the class.
 pub fn expected_average_precision(scores: &[f64], probabilities: &[f64]) -> Option<f64> {
     ranked_precision(&groups(ascending(scores, probabilities)?.into_iter()))
 }

@@ -23,9 +23,10 @@ pub struct Calibration {
 }
 
 impl Calibration {
-    /// Fits it on labelled scores between 0 and 1, which the model must not have been trained on. The calibration
-    /// is used if the calibration error of held-out rows falls by it, over ten splits; they are the same
-    /// for the same rows. `None` without rows, if the lengths differ, or if a score is not between 0 and 1.
+    /// Fits it on labelled scores between 0 and 1, which the model must not have been trained on.
+    /// The calibration is used if the calibration error of held-out rows falls by it, over ten
+    /// splits; they are the same for the same rows. `None` without rows, if the lengths differ, or
+    /// if a score is not between 0 and 1.
     pub fn fit(scores: &[f64], positive: &[bool]) -> Option<Self> {
         let valid = scores.iter().all(|score| (0.0..=1.0).contains(score));
         if scores.is_empty() || scores.len() != positive.len() || !valid {
@@ -138,8 +139,8 @@ fn expected_error(mut pairs: Pairs) -> Option<f64> {
     Some((0..bins).map(distance).sum::<f64>() / pairs.len() as f64)
 }
 
-/// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014): the same
-/// splits for the same rows, on every machine.
+/// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014): the
+/// same splits for the same rows, on every machine.
 struct SplitMix(u64);
 
 impl SplitMix {

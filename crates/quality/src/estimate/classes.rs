@@ -6,8 +6,8 @@ use super::calibration::Calibration;
 use crate::accuracy::{Confidence, Estimate};
 use crate::moments::Moments;
 
-/// Makes probabilities of many classes into calibrated ones: each class against the others, then scaled to a
-/// sum of 1.
+/// Makes probabilities of many classes into calibrated ones: each class against the others, then
+/// scaled to a sum of 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassCalibration {
@@ -15,8 +15,8 @@ pub struct ClassCalibration {
 }
 
 impl ClassCalibration {
-    /// Fits it on rows of probabilities, one for each class, and the numbers of the true classes. `None`
-    /// without rows, or if a row has another length or numbers that are not between 0 and 1.
+    /// Fits it on rows of probabilities, one for each class, and the numbers of the true classes.
+    /// `None` without rows, or if a row has another length or numbers that are not between 0 and 1.
     pub fn fit(rows: &[Vec<f64>], actual: &[usize]) -> Option<Self> {
         let classes = rows.first()?.len();
         let same_length = rows.iter().all(|row| row.len() == classes);
@@ -34,8 +34,8 @@ impl ClassCalibration {
         })
     }
 
-    /// The calibrated probabilities. `None` if there are not as many as classes, or one is not between
-    /// 0 and 1.
+    /// The calibrated probabilities. `None` if there are not as many as classes, or one is not
+    /// between 0 and 1.
     pub fn probabilities(&self, row: &[f64]) -> Option<Vec<f64>> {
         if row.len() != self.classes.len() {
             return None;

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The ascending function that is nearest to pairs in the sum of squares, by pooling adjacent violators (Ayer et al.,
-/// "An empirical distribution function for sampling with incomplete information", 1955): steps, with lines
-/// between them, and constant outside.
+/// The ascending function that is nearest to pairs in the sum of squares, by pooling adjacent
+/// violators (Ayer et al., "An empirical distribution function for sampling with incomplete
+/// information", 1955): steps, with lines between them, and constant outside.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<(f64, f64)>", into = "Vec<(f64, f64)>")]
 pub struct Isotonic {

@@ -30,10 +30,11 @@ pub struct Disparity {
     pub groups: usize,
 }
 
-/// Disparities between groups, as fairlearn defines them. `None` if fewer than two groups have enough rows.
+/// Disparities between groups, as fairlearn defines them. `None` if fewer than two groups have
+/// enough rows.
 ///
-/// Intervals hold for all pairs of groups at once (Bonferroni), since the two that are furthest apart
-/// are picked: the highest of many is far from the lowest by chance alone.
+/// Intervals hold for all pairs of groups at once (Bonferroni), since the two that are furthest
+/// apart are picked: the highest of many is far from the lowest by chance alone.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Disparities {
     /// Of selection rates.
@@ -106,8 +107,8 @@ fn share([hits, n]: [u64; 2]) -> f64 {
     hits as f64 / n as f64
 }
 
-/// The difference of two shares, with the interval of Newcombe ("Interval estimation for the difference between
-/// independent proportions", 1998, method 10), which comes from those of Wilson.
+/// The difference of two shares, with the interval of Newcombe ("Interval estimation for the
+/// difference between independent proportions", 1998, method 10), which comes from those of Wilson.
 fn difference(one: [u64; 2], other: [u64; 2], confidence: Confidence) -> Option<Estimate> {
     let (first, second) = (
         Estimate::share(one[0], one[1], confidence)?,
@@ -124,8 +125,9 @@ fn difference(one: [u64; 2], other: [u64; 2], confidence: Confidence) -> Option<
     })
 }
 
-/// The ratio of two shares, with the interval of Walter ("The distribution of Levin's measure of attributable
-/// risk", 1975): that of the logarithm, with one half added to the counts so that none is 0.
+/// The ratio of two shares, with the interval of Walter ("The distribution of Levin's measure of
+/// attributable risk", 1975): that of the logarithm, with one half added to the counts so that none
+/// is 0.
 fn ratio(one: [u64; 2], other: [u64; 2], confidence: Confidence) -> Option<Estimate> {
     let value = finite(share(one) / share(other))?;
     let [hits_1, n_1, hits_2, n_2] = [one[0], one[1], other[0], other[1]].map(|n| n as f64 + 0.5);

@@ -16,8 +16,8 @@ pub struct Answer {
     pub label: Option<bool>,
 }
 
-/// Answers of each group. Can be merged and stored; of more than [`Groups::MAX_GROUPS`] groups the last ones
-/// are counted together.
+/// Answers of each group. Can be merged and stored; of more than [`Groups::MAX_GROUPS`] groups the
+/// last ones are counted together.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Groups {
@@ -125,8 +125,9 @@ impl Groups {
             .collect()
     }
 
-    /// How far the groups are apart. A group takes part in a comparison if at least `least_rows` rows count
-    /// for it there: answers for the selection rate, positives for the true positive rate, and so on.
+    /// How far the groups are apart. A group takes part in a comparison if at least `least_rows`
+    /// rows count for it there: answers for the selection rate, positives for the true positive
+    /// rate, and so on.
     pub fn disparities(&self, least_rows: u64, confidence: Confidence) -> Disparities {
         Disparities::between(&self.groups, least_rows, confidence)
     }

@@ -8,8 +8,9 @@ use super::others::Others;
 use super::value::{CategoryText, Value};
 use crate::moments::Moments;
 
-/// The values of a column in a window: counts in the bins of its baseline and beside them, the moments
-/// and range of its numbers. Can be added to, merged and stored; has a fixed size but for [`Others`].
+/// The values of a column in a window: counts in the bins of its baseline and beside them, the
+/// moments and range of its numbers. Can be added to, merged and stored; has a fixed size but for
+/// [`Others`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Profile {
     /// The checksum of the bins: counts in others are not added to these.

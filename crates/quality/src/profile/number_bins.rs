@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::bins::{BinsError, MAX_BINS};
 use super::exact_number::ExactNumber;
 
-/// Bins between the least and the greatest number of the reference. Bin `i` has the numbers that are
-/// above `upper[i - 1]` and at most `upper[i]`.
+/// Bins between the least and the greatest number of the reference. Bin `i` has the numbers that
+/// are above `upper[i - 1]` and at most `upper[i]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "RawNumberBins", into = "RawNumberBins")]
 pub struct NumberBins {

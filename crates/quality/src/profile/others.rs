@@ -9,8 +9,8 @@ use super::sketches;
 /// 48 categories at most are stored: enough to name the new ones that matter.
 const MAP_SIZE: usize = 64;
 
-/// In a column with more categories than bins, one of so many values is looked at for the frequent ones: most
-/// values of such a column may come here, and are rare.
+/// In a column with more categories than bins, one of so many values is looked at for the frequent
+/// ones: most values of such a column may come here, and are rare.
 const SAMPLED: u64 = 16;
 
 /// Categories that the baseline has no bin for: the most frequent ones by name, and how many
@@ -33,8 +33,8 @@ impl Default for Others {
 }
 
 impl Others {
-    /// Adds a category, which is the value with this number to come here. `all_new` if the reference has no such
-    /// categories: then few come, and each is looked at.
+    /// Adds a category, which is the value with this number to come here. `all_new` if the
+    /// reference has no such categories: then few come, and each is looked at.
     pub(super) fn add(&mut self, category: &str, number: u64, all_new: bool) {
         self.distinct.update(category);
         if all_new {
@@ -49,8 +49,8 @@ impl Others {
         sketches::merge_distinct(&mut self.distinct, &other.distinct);
     }
 
-    /// The most frequent categories, each with a count that it has at least; descending. In a column with more
-    /// categories than bins this is an estimate from a sixteenth of the values.
+    /// The most frequent categories, each with a count that it has at least; descending. In a
+    /// column with more categories than bins this is an estimate from a sixteenth of the values.
     pub fn frequent(&self) -> Vec<(String, u64)> {
         let rows = self
             .frequent

@@ -10,6 +10,17 @@ use serde::{Deserialize, Deserializer, Serializer};
 
 /// 2^8 registers: a relative standard error of `1.04 / sqrt(256)`, which is 6.5 %, in 256 bytes.
 const LG_REGISTERS: u8 = 8;
+/// The first byte of a sketch that has registers, and where they begin.
+const ARRAY_PREAMBLE: u8 = 10;
+const REGISTERS_AT: usize = 40;
+/// Registers count zeros in hashes of 64 bits.
+const MAX_REGISTER: u8 = 63;
+
+/// Where a sketch of frequent items says how large it may become: 2^10 is the largest that is made.
+const LG_MAP_SIZE_AT: usize = 3;
+const MAX_LG_MAP_SIZE: u8 = 10;
+/// More values than any stream has: sums of this do not overflow, at which the library would panic.
+const MAX_WEIGHT: u64 = 1 << 56;
 
 /// A sketch of how many distinct values there are.
 pub(super) fn new_distinct() -> HllSketch {
@@ -57,8 +68,13 @@ impl Sketch for HllSketch {
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let sketch = Self::deserialize(bytes).map_err(|error| error.to_string())?;
-        if sketch.lg_config_k() != LG_REGISTERS {
-            return Err("a sketch of distinct values has another size".to_owned());
+        let same = sketch.lg_config_k() == LG_REGISTERS && sketch.target_type() == HllType::Hll8;
+        // The library does not look at these, and computes `2^-register` with a shift.
+        let registers = bytes.get(REGISTERS_AT..).unwrap_or_default();
+        let is_array = bytes.first() == Some(&ARRAY_PREAMBLE);
+        let valid = !is_array || registers.iter().all(|&register| register <= MAX_REGISTER);
+        if !same || !valid || !sketch.composite_estimate().is_finite() {
+            return Err("it is no sketch of distinct values".to_owned());
         }
         Ok(sketch)
     }
@@ -70,7 +86,19 @@ impl Sketch for FrequentItemsSketch<String> {
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
-        Self::deserialize(bytes).map_err(|error| error.to_string())
+        // The library allocates what the header says, before it looks at the rest.
+        if bytes
+            .get(LG_MAP_SIZE_AT)
+            .is_none_or(|&lg_size| lg_size > MAX_LG_MAP_SIZE)
+        {
+            return Err("a sketch of frequent values has another size".to_owned());
+        }
+        let sketch = Self::deserialize(bytes).map_err(|error| error.to_string())?;
+        let weight = sketch.total_weight();
+        if weight > MAX_WEIGHT || sketch.maximum_error() > weight {
+            return Err("it is no sketch of frequent values".to_owned());
+        }
+        Ok(sketch)
     }
 }
 
@@ -80,7 +108,11 @@ impl Sketch for KllSketch<KllFloat<f64>> {
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
-        Self::deserialize(bytes).map_err(|error| error.to_string())
+        let sketch = Self::deserialize(bytes).map_err(|error| error.to_string())?;
+        if sketch.n() > MAX_WEIGHT {
+            return Err("it is no sketch of quantiles".to_owned());
+        }
+        Ok(sketch)
     }
 }
 

@@ -24,9 +24,9 @@ const CATEGORY_MAP_SIZE: usize = 1024;
 /// What a column has in it, in sketches: where its bins come from. Can be merged and stored, and
 /// stays below 100 kB.
 ///
-/// Quantiles are those of a KLL sketch (Karnin, Lang and Liberty, "Optimal quantile approximation in
-/// streams", 2016) with `k = 200`: ranks within 1.33 % for 99 of 100 columns, exact for few values.
-/// That sketch draws random bits, so edges of the same data may differ within this error.
+/// Quantiles are those of a KLL sketch (Karnin, Lang and Liberty, "Optimal quantile approximation
+/// in streams", 2016) with `k = 200`: ranks within 1.33 % for 99 of 100 columns, exact for few
+/// values. That sketch draws random bits, so edges of the same data may differ within this error.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Survey {
     kind: Kind,
@@ -93,7 +93,8 @@ impl Survey {
         }
     }
 
-    /// Adds what another survey has. If it is of another kind, all its values are of the wrong type.
+    /// Adds what another survey has. If it is of another kind, all its values are of the wrong
+    /// type.
     pub fn merge(&mut self, other: &Self) {
         increase(&mut self.rows, other.rows);
         increase(&mut self.missing, other.missing);
@@ -144,8 +145,8 @@ impl Survey {
         self.distinct.composite_estimate()
     }
 
-    /// The number below which the share `rank` of all finite numbers are. `None` without numbers, or
-    /// if `rank` is not between 0 and 1.
+    /// The number below which the share `rank` of all finite numbers are. `None` without numbers,
+    /// or if `rank` is not between 0 and 1.
     pub fn quantile(&self, rank: f64) -> Option<f64> {
         let item = self
             .quantiles
@@ -154,8 +155,8 @@ impl Survey {
         Some(item.into_inner())
     }
 
-    /// Bins for the column: one for each of a few distinct numbers, else between quantiles; or one for
-    /// each of the most frequent categories.
+    /// Bins for the column: one for each of a few distinct numbers, else between quantiles; or one
+    /// for each of the most frequent categories.
     pub fn bins(&self) -> Bins {
         match self.kind {
             Kind::Number => Bins::Number(self.number_bins()),

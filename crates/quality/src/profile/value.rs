@@ -36,8 +36,8 @@ pub(super) struct CategoryText {
 }
 
 impl CategoryText {
-    /// The name of a category. `3.0` is `3`, as labels are written either way. `None` if the value is
-    /// missing or NaN.
+    /// The name of a category. `3.0` is `3`, as labels are written either way. `None` if the value
+    /// is missing or NaN.
     pub(super) fn of<'a>(&'a mut self, value: Value<'a>) -> Option<&'a str> {
         match value {
             Value::Text(text) => Some(beginning(text)),
