@@ -208,8 +208,8 @@ impl fmt::Display for Cause {
 
 /// Three significant digits.
 fn short(number: f64) -> String {
-    let digits = 2 - number.abs().log10().floor() as i32;
-    let scale = 10_f64.powi(digits.clamp(-300, 300));
+    let digits = 2.0 - number.abs().log10().floor();
+    let scale = 10_f64.powf(digits);
     let rounded = (number * scale).round() / scale;
     if rounded.is_finite() {
         rounded.to_string()

@@ -6,6 +6,8 @@ use crate::profile::Profile;
 
 /// A spread that changed by less than this factor is the same.
 const SAME_SPREAD: f64 = 1.2;
+/// One that changed by less than this factor may still be, if a few large numbers make it.
+const VARYING_SPREAD: f64 = 1.6;
 /// A mean that moved by less than this many standard deviations is the same.
 const SAME_MEAN: f64 = 0.05;
 /// Factors within 3 % of a round one are that one.
@@ -42,52 +44,90 @@ fn moved(reference: &Profile, window: &Profile) -> f64 {
     total_variation(&numbers(reference), &numbers(window)).unwrap_or(0.0)
 }
 
-/// What would make the numbers of the window from those of the reference, if it is the same for all
-/// of them.
+/// Mean, standard deviation and the standard error of the mean.
+struct Numbers {
+    mean: f64,
+    deviation: f64,
+    error: f64,
+}
+
+impl Numbers {
+    fn of(profile: &Profile) -> Option<Self> {
+        let moments = profile.moments();
+        let (mean, error) = (moments.mean()?, moments.standard_error()?);
+        Some(Self {
+            mean,
+            deviation: moments.standard_deviation()?,
+            error,
+        })
+    }
+}
+
+/// What would make the numbers of the window from those of the reference, if it is the same for
+/// all of them.
 fn whole_change(reference: &Profile, window: &Profile) -> Option<Change> {
-    let (before, after) = (reference.moments(), window.moments());
-    let (mean, mean_now) = (before.mean()?, after.mean()?);
-    let (deviation, now) = (before.standard_deviation()?, after.standard_deviation()?);
-    if window.least() == window.greatest() && deviation > 0.0 && after.count() >= 10 {
+    let (before, after) = (Numbers::of(reference)?, Numbers::of(window)?);
+    let by = after.mean - before.mean;
+    if window.least() == window.greatest() && before.deviation > 0.0 && window.rows() >= 10 {
         return window.least().map(|value| Change::Constant { value });
     }
-    if deviation == 0.0 || now == 0.0 {
-        let by = mean_now - mean;
+    if before.deviation == 0.0 || after.deviation == 0.0 {
         return (by != 0.0).then_some(Change::Form);
     }
-    let factor = now / deviation;
-    let by = mean_now - mean;
-    // Four standard errors of what the comparison is with.
-    let error = 4.0
-        * (now / (after.count() as f64).sqrt()).hypot(deviation / (before.count() as f64).sqrt());
-    let same_spread = factor.max(1.0 / factor) < SAME_SPREAD;
-    if !same_spread {
-        for signed in [factor, -factor] {
-            let scaled_error = error.max(4.0 * factor * deviation / (before.count() as f64).sqrt());
-            let off = (mean_now - signed * mean).abs();
-            let near = off < scaled_error + 0.1 * now;
-            if near && few_beyond(reference, window, signed) {
-                return Some(Change::Scale {
-                    factor: rounded(signed),
-                });
-            }
-        }
-        let centred = by.abs() < error + SAME_MEAN * deviation.max(now);
-        return Some(if centred {
-            Change::Spread { factor }
-        } else {
-            Change::Form
-        });
+    let factor = after.deviation / before.deviation;
+    let spread = factor.max(1.0 / factor);
+    // Four standard errors of the difference.
+    let error = 4.0 * after.error.hypot(before.error);
+    let moved = by.abs() > SAME_MEAN * before.deviation && by.abs() > error / 2.0;
+    let shift = Change::Shift {
+        by,
+        deviations: by / before.deviation,
+    };
+    if spread < SAME_SPREAD {
+        return Some(if moved { shift } else { Change::Form });
     }
-    let shifted = by.abs() > SAME_MEAN * deviation && by.abs() > error / 2.0;
-    Some(if shifted {
-        Change::Shift {
-            by,
-            deviations: by / deviation,
-        }
+    // Where a few large numbers make the deviation, it varies; the least number tells more.
+    if spread < VARYING_SPREAD && moved && least_is(reference, window, |least| least + by) {
+        return Some(shift);
+    }
+    if let Some(factor) = scale(&before, &after, reference, window) {
+        return Some(Change::Scale { factor });
+    }
+    let centred = by.abs() < error + SAME_MEAN * before.deviation.max(after.deviation);
+    Some(if centred {
+        Change::Spread { factor }
     } else {
         Change::Form
     })
+}
+
+/// Whether the least number of the window is about what the one of the reference became.
+fn least_is(reference: &Profile, window: &Profile, change: impl Fn(f64) -> f64) -> bool {
+    let (Some(before), Some(after)) = (reference.least(), window.least()) else {
+        return false;
+    };
+    let near = |value: f64| (after - value).abs();
+    near(change(before)) < near(before) / 4.0
+}
+
+/// By what all numbers are multiplied, if they are.
+fn scale(before: &Numbers, after: &Numbers, reference: &Profile, window: &Profile) -> Option<f64> {
+    let factor = after.deviation / before.deviation;
+    for factor in [factor, -factor] {
+        let error = after
+            .error
+            .hypot(before.error)
+            .max(factor.abs() * before.error);
+        let off = (after.mean - factor * before.mean).abs();
+        let near = off < 4.0 * error + 0.1 * after.deviation;
+        if near && few_beyond(reference, window, factor) {
+            // Of a mean that is far from zero the factor is known better than of the deviation.
+            let by_mean = after.mean / before.mean;
+            let far = before.mean.abs() > 10.0 * before.error && by_mean / factor > 0.5;
+            return Some(rounded(if far { by_mean } else { factor }));
+        }
+    }
+    None
 }
 
 /// Whether the window reaches about as far as the reference would, multiplied: if only some rows
