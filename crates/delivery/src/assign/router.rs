@@ -1,0 +1,166 @@
+//! A policy, compiled for the request path.
+
+use std::borrow::Cow;
+
+use thiserror::Error;
+
+use super::assignment::Assignment;
+use super::compiled::{CompiledSplit, index_of};
+use super::point::Salt;
+use super::sequence::Sequence;
+use crate::policy::{Attribute, Condition, Share, TrafficPolicy, VersionName};
+
+/// Picks the versions of one endpoint, for one policy. It allocates nothing, and never blocks.
+#[derive(Debug)]
+pub struct Router {
+    versions: Vec<VersionName>,
+    salt: Salt,
+    sticky: Option<Attribute>,
+    rules: Vec<CompiledRule>,
+    split: CompiledSplit,
+    shadows: Vec<CompiledShadow>,
+}
+
+#[derive(Debug)]
+struct CompiledRule {
+    when: Vec<Condition>,
+    split: CompiledSplit,
+}
+
+#[derive(Debug)]
+struct CompiledShadow {
+    version: usize,
+    share: Share,
+    sequence: Sequence,
+}
+
+/// The version of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Its place in [`Router::versions`].
+    pub version: usize,
+    /// Its share at the time of the choice: the probability with which it was chosen, which analyses
+    /// must use instead of the share at a later time.
+    pub share: Share,
+    /// The place of the rule in the policy, if one applied.
+    pub rule: Option<usize>,
+    /// The request's point, if its sticky key decided.
+    pub point: Option<u32>,
+}
+
+/// Segments that are not those of the policy.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the segments of version {0} are not as long as its weight: they are of another policy")]
+pub struct AssignmentMismatch(pub VersionName);
+
+impl Router {
+    /// The router of a policy and its segments. `replica` is any number that differs between the
+    /// replicas of the server.
+    ///
+    /// # Errors
+    /// If the segments belong to another policy.
+    pub fn new(
+        policy: &TrafficPolicy,
+        assignment: &Assignment,
+        replica: u64,
+    ) -> Result<Self, AssignmentMismatch> {
+        let salt = Salt::of(&assignment.salt);
+        let mut starts = Starts {
+            replica,
+            salt,
+            used: 0,
+        };
+        let mut versions = Vec::new();
+        let split = CompiledSplit::new(
+            policy.split(),
+            &assignment.segments,
+            starts.next(),
+            &mut versions,
+        )?;
+        let mut rules = Vec::with_capacity(policy.rules().len());
+        for rule in policy.rules() {
+            let segments = assignment.rules.get(&rule.name);
+            let first = || AssignmentMismatch(rule.split.versions()[0].version.clone());
+            let segments = segments.ok_or_else(first)?;
+            let split = CompiledSplit::new(&rule.split, segments, starts.next(), &mut versions)?;
+            rules.push(CompiledRule {
+                when: rule.when.clone(),
+                split,
+            });
+        }
+        let mut shadows = Vec::with_capacity(policy.shadows().len());
+        for shadow in policy.shadows() {
+            shadows.push(CompiledShadow {
+                version: index_of(&shadow.version, &mut versions),
+                share: shadow.share,
+                sequence: starts.next(),
+            });
+        }
+        let sticky = policy.sticky().cloned();
+        Ok(Self {
+            versions,
+            salt,
+            sticky,
+            rules,
+            split,
+            shadows,
+        })
+    }
+
+    /// All versions that it can choose. Those without weight are among them.
+    pub fn versions(&self) -> &[VersionName] {
+        &self.versions
+    }
+
+    /// The version for a request. `value` says what the request has of an attribute, as text; it is
+    /// asked for what rules look at, and for the sticky key.
+    pub fn choose<'a>(&self, value: impl Fn(&Attribute) -> Option<Cow<'a, str>>) -> Choice {
+        let rule = self.rules.iter().position(|rule| rule.applies(&value));
+        let split = rule.map_or(&self.split, |rule| &self.rules[rule].split);
+        let key = self.sticky.as_ref().and_then(&value);
+        let point = key.map(|key| self.salt.point(&key));
+        let (version, share) = split.owner(point.unwrap_or_else(|| split.next_point()));
+        Choice {
+            version,
+            share,
+            rule,
+            point,
+        }
+    }
+
+    /// The versions that get a copy of a request that `answered_by` answers. A version gets no copy
+    /// of what it answers itself.
+    pub fn shadows(&self, answered_by: usize) -> impl Iterator<Item = usize> + '_ {
+        let shadows = self
+            .shadows
+            .iter()
+            .filter(move |shadow| shadow.version != answered_by);
+        let drawn = shadows.filter(|shadow| shadow.sequence.next_point() < shadow.share.parts());
+        drawn.map(|shadow| shadow.version)
+    }
+}
+
+impl CompiledRule {
+    fn applies<'a>(&self, value: &impl Fn(&Attribute) -> Option<Cow<'a, str>>) -> bool {
+        let mut conditions = self.when.iter();
+        conditions.all(|condition| condition.holds(value(&condition.attribute).as_deref()))
+    }
+}
+
+/// Where sequences start: each of each replica somewhere else.
+struct Starts {
+    replica: u64,
+    salt: Salt,
+    used: u32,
+}
+
+impl Starts {
+    fn next(&mut self) -> Sequence {
+        self.used += 1;
+        let name = format!("{} {}", self.replica, self.used);
+        Sequence::starting_at(self.salt.bits(&name))
+    }
+}
+
+#[cfg(test)]
+mod tests;
