@@ -10,6 +10,7 @@
 //!
 //! - [`policy`]: what users write: weights, rules, sticky keys, shadows, fallbacks.
 //! - [`assign`]: from a policy and a request to a version.
+//! - [`sequential`]: statistics that may be looked at after every request.
 //!
 //! ```
 //! use tidegate_delivery::assign::{Assignment, Router};
@@ -36,3 +37,4 @@
 
 pub mod assign;
 pub mod policy;
+pub mod sequential;
