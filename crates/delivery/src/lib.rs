@@ -11,6 +11,7 @@
 //! - [`policy`]: what users write: weights, rules, sticky keys, shadows, fallbacks.
 //! - [`assign`]: from a policy and a request to a version.
 //! - [`sequential`]: statistics that may be looked at after every request.
+//! - [`rollout`]: the steps from one version to the next, and the way back.
 //!
 //! ```
 //! use tidegate_delivery::assign::{Assignment, Router};
@@ -37,4 +38,5 @@
 
 pub mod assign;
 pub mod policy;
+pub mod rollout;
 pub mod sequential;

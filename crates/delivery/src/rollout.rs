@@ -1,0 +1,48 @@
+//! A controlled change of traffic from one version to the next.
+//!
+//! [`decide`] is the whole machine: from the persisted [`Rollout`], what was observed since
+//! ([`Evidence`]) and the time, to the next state and what has to be done. It is pure, and nothing is
+//! lost or done twice if the process ends at any moment:
+//! - Windows, commands and actions are numbered. What the state has seen already is passed over, so the
+//!   same evidence can be given again.
+//! - Actions stay in the state until they are acknowledged, so the next leader gets them again, with the
+//!   same numbers.
+//! - The state carries the epoch of the lease under which it was written. Evidence of an older epoch
+//!   changes nothing.
+//!
+//! ```text
+//!            ready, gates open              steps done
+//!  Waiting ───────────────────► Running ─────────────────► Promoted
+//!                                │  ▲                          
+//!        pause, hold, no data    ▼  │ resume                     retry
+//!                               Paused                  Aborted ──────► Waiting, attempt + 1
+//!  any of them ── abort, failed check, fault ──────────────►
+//! ```
+
+mod action;
+mod check;
+mod check_state;
+mod decide;
+mod deploy_windows;
+mod evidence;
+mod measured;
+mod queue;
+mod spec;
+mod state;
+mod verdict;
+mod written_check;
+
+pub use action::{Action, ActionKind, Traffic};
+pub use check::{Check, CheckAction, CheckKind};
+pub use check_state::CheckState;
+pub use decide::decide;
+pub use deploy_windows::{DeployWindow, InvalidDeployWindow, Weekday};
+pub use evidence::{Command, CommandKind, Evidence, Fault, Window};
+pub use measured::Measured;
+pub use queue::{NotStarted, Rollouts};
+pub use spec::{InvalidSpec, RolloutSpec, Step, Strategy, Target};
+pub use state::{Event, MAX_EVENTS, Phase, Rollout};
+pub use verdict::{Outcome, Verdict};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,247 @@
+//! A check and what it has seen.
+
+use serde::{Deserialize, Serialize};
+
+use super::check::{Check, CheckKind};
+use super::measured::Measured;
+use super::verdict::{Outcome, Verdict};
+use crate::sequential::evidence::{p_value, threshold};
+use crate::sequential::{
+    Arms, Counts, DistributionTest, EventTest, Interval, LimitTest, MeanDifference, QuantileTest,
+    WindowSums, difference_interval, proportion_interval, psi,
+};
+
+/// A check of a running rollout.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckState {
+    /// What it compares.
+    pub check: Check,
+    /// Its probability of a false alarm.
+    pub alpha: f64,
+    /// What it said when it failed: a check that has failed once has failed.
+    pub failed: Option<Verdict>,
+    /// Whether somebody has seen that it failed and resumed.
+    pub is_overridden: bool,
+    test: Test,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Test {
+    Share(EventTest),
+    Quantile(QuantileTest),
+    Distribution(DistributionTest),
+    Mean(MeanDifference),
+    Limit(LimitTest),
+    External(Option<(bool, String)>),
+}
+
+/// The number of requests at which intervals in reports are narrow.
+const N_OPT: f64 = 2000.0;
+
+impl CheckState {
+    /// A check that has seen nothing.
+    pub(super) fn new(check: Check, alpha: f64) -> Self {
+        let test = match &check.kind {
+            CheckKind::Share { min_effect, .. } => Test::Share(EventTest::new(*min_effect)),
+            CheckKind::Quantile {
+                quantile,
+                growth,
+                min_effect,
+            } => Test::Quantile(QuantileTest::new(*quantile, *min_effect, *growth)),
+            CheckKind::Distribution { bins, min_effect } => {
+                Test::Distribution(DistributionTest::new(*bins, *min_effect))
+            }
+            CheckKind::Mean { .. } => Test::Mean(MeanDifference::default()),
+            CheckKind::Limit { limit } => Test::Limit(LimitTest::new(*limit)),
+            CheckKind::External => Test::External(None),
+        };
+        Self {
+            check,
+            alpha,
+            failed: None,
+            is_overridden: false,
+            test,
+        }
+    }
+
+    /// Adds what was measured in a window. Measurements of another kind are ignored: the check then
+    /// says that it has no data.
+    pub(super) fn add(&mut self, measured: &Measured) {
+        let is_reversed = self.check.kind.higher_is_better();
+        match (&mut self.test, measured) {
+            (Test::Share(test), Measured::Share(counts)) => {
+                test.add(if is_reversed {
+                    counts.map(reversed)
+                } else {
+                    *counts
+                });
+            }
+            (Test::Quantile(test), Measured::Histogram(bins)) => {
+                test.add(Arms::new(&bins.candidate, &bins.control));
+            }
+            (Test::Distribution(test), Measured::Histogram(bins)) => {
+                test.add(Arms::new(&bins.candidate, &bins.control));
+            }
+            (Test::Mean(test), Measured::Sums(sums)) => {
+                test.add(if is_reversed {
+                    sums.map(negated)
+                } else {
+                    *sums
+                });
+            }
+            (Test::Limit(test), Measured::Pairs(counts)) => test.add(*counts),
+            (Test::External(said), Measured::External { failed, message }) => {
+                *said = Some((*failed, message.clone()));
+            }
+            _ => {}
+        }
+    }
+
+    /// Forgets what waits to be compared: the weights change.
+    pub(super) fn drop_pending(&mut self) {
+        match &mut self.test {
+            Test::Share(test) => test.drop_pending(),
+            Test::Quantile(test) => test.drop_pending(),
+            Test::Distribution(test) => test.drop_pending(),
+            Test::Mean(_) | Test::Limit(_) | Test::External(_) => {}
+        }
+    }
+
+    /// What it says now.
+    pub fn verdict(&self, at_ms: u64) -> Verdict {
+        if let Some(failed) = &self.failed {
+            return failed.clone();
+        }
+        let (log_e, compared) = (self.log_e(), self.compared());
+        let is_external = matches!(self.test, Test::External(Some(_)));
+        let outcome = if log_e >= threshold(self.alpha) {
+            Outcome::Failed
+        } else if compared.candidate == 0 && !is_external {
+            Outcome::NoData
+        } else {
+            Outcome::NotFailed
+        };
+        let (effect, interval) = self.effect();
+        Verdict {
+            check: self.check.name.clone(),
+            outcome,
+            at_ms,
+            log_e,
+            p_value: p_value(log_e),
+            alpha: self.alpha,
+            effect,
+            interval,
+            compared,
+            events: self.events(),
+            message: self.message(),
+        }
+    }
+
+    fn log_e(&self) -> f64 {
+        match &self.test {
+            Test::Share(test) => test.log_e(),
+            Test::Quantile(test) => test.log_e(),
+            Test::Distribution(test) => test.log_e(),
+            Test::Mean(test) => test.log_e(self.check.kind.min_effect()),
+            Test::Limit(test) => test.log_e(),
+            // A person's limit, not a probability: it fails at any alpha.
+            Test::External(Some((true, _))) => f64::MAX,
+            Test::External(_) => 0.0,
+        }
+    }
+
+    fn compared(&self) -> Arms<u64> {
+        match &self.test {
+            Test::Share(test) => test.total().requests(),
+            Test::Quantile(test) => test.total().requests(),
+            Test::Distribution(test) => test.total().map(|bins| bins.iter().sum()),
+            Test::Mean(test) => test.counts(),
+            Test::Limit(test) => Arms::new(test.total().requests, test.total().requests),
+            Test::External(_) => Arms::default(),
+        }
+    }
+
+    fn events(&self) -> Arms<u64> {
+        match &self.test {
+            Test::Share(test) => test.total().map(|counts| counts.events),
+            Test::Quantile(test) => test.total().map(|counts| counts.events),
+            Test::Limit(test) => Arms::new(test.total().events, 0),
+            Test::Distribution(_) | Test::Mean(_) | Test::External(_) => Arms::default(),
+        }
+    }
+
+    /// The size of the difference, and where it lies.
+    fn effect(&self) -> (Option<f64>, Option<Interval>) {
+        match &self.test {
+            Test::Share(test) => {
+                let interval = difference_interval(test.total(), self.alpha, N_OPT);
+                (test.effect(), test.effect().map(|_| interval))
+            }
+            Test::Quantile(test) => {
+                let shares = test.total().map(Counts::share);
+                (
+                    shares
+                        .candidate
+                        .zip(shares.control)
+                        .map(|(one, other)| one - other),
+                    None,
+                )
+            }
+            Test::Distribution(test) => {
+                (self.compared().exposure().map(|_| psi(test.total())), None)
+            }
+            Test::Mean(test) => (test.estimate(), test.interval(self.alpha)),
+            Test::Limit(test) => {
+                let Counts { events, requests } = test.total();
+                let interval = proportion_interval(events, requests, self.alpha, N_OPT);
+                (test.total().share(), test.total().share().map(|_| interval))
+            }
+            Test::External(_) => (None, None),
+        }
+    }
+
+    fn message(&self) -> String {
+        match &self.test {
+            Test::External(Some((_, message))) => message.clone(),
+            _ => String::new(),
+        }
+    }
+}
+
+impl CheckKind {
+    const fn higher_is_better(&self) -> bool {
+        match self {
+            Self::Share {
+                higher_is_better, ..
+            }
+            | Self::Mean {
+                higher_is_better, ..
+            } => *higher_is_better,
+            _ => false,
+        }
+    }
+
+    const fn min_effect(&self) -> f64 {
+        match self {
+            Self::Share { min_effect, .. }
+            | Self::Quantile { min_effect, .. }
+            | Self::Distribution { min_effect, .. }
+            | Self::Mean { min_effect, .. } => *min_effect,
+            Self::Limit { .. } | Self::External => 0.0,
+        }
+    }
+}
+
+/// The requests without the event, where the event is what is wanted.
+const fn reversed(counts: Counts) -> Counts {
+    Counts::new(counts.others(), counts.requests)
+}
+
+fn negated(sums: WindowSums) -> WindowSums {
+    WindowSums {
+        count: sums.count,
+        sum: -sums.sum,
+    }
+}
