@@ -12,6 +12,8 @@
 //! - [`assign`]: from a policy and a request to a version.
 //! - [`sequential`]: statistics that may be looked at after every request.
 //! - [`rollout`]: the steps from one version to the next, and the way back.
+//! - [`experiment`]: sample sizes, assignment, effects, bandits.
+//! - [`cascade`]: when a cheap version may answer.
 //!
 //! ```
 //! use tidegate_delivery::assign::{Assignment, Router};
@@ -37,6 +39,8 @@
 //! ```
 
 pub mod assign;
+pub mod cascade;
+pub mod experiment;
 pub mod policy;
 pub mod rollout;
 pub mod sequential;

@@ -61,3 +61,8 @@ impl BetaBinomial {
 pub fn ln_beta(a: f64, b: f64) -> f64 {
     ln_gamma(a) + ln_gamma(b) - ln_gamma(a + b)
 }
+
+/// The log of Γ(a + n)/Γ(a).
+pub fn ln_gamma_ratio(a: f64, n: f64) -> f64 {
+    ln_gamma(a + n) - ln_gamma(a)
+}

@@ -60,8 +60,7 @@ def quantile_tests():
 
 def two_proportions():
     for base, effect, alpha, wanted, ratio in [(0.01, 0.01, 0.05, 0.8, 1), (0.1, 0.02, 0.05, 0.9, 1), (0.001, 0.01, 0.01, 0.9, 19)]:
-        # Unpooled variances, the normal approximation: the formula of Fleiss without correction.
-        size = proportion.samplesize_proportions_2indep_onetail(effect, base, wanted, ratio=ratio, alpha=alpha / 2)
+        size = proportion.samplesize_proportions_2indep_onetail(effect, base, wanted, ratio=ratio, alpha=alpha)
         yield {"base": base, "effect": effect, "alpha": alpha, "power": wanted, "ratio": ratio, "candidate": float(size)}
 
 
