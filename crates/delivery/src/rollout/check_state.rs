@@ -109,31 +109,35 @@ impl CheckState {
         }
     }
 
-    /// What it says now.
+    /// What it says now, without the numbers.
+    pub fn outcome(&self) -> Outcome {
+        if self.failed.is_some() || self.log_e() >= threshold(self.alpha) {
+            return Outcome::Failed;
+        }
+        let is_external = matches!(self.test, Test::External(Some(_)));
+        if self.compared().candidate == 0 && !is_external {
+            return Outcome::NoData;
+        }
+        Outcome::NotFailed
+    }
+
+    /// What it says now, with the numbers. Intervals make it dearer than [`Self::outcome`].
     pub fn verdict(&self, at_ms: u64) -> Verdict {
         if let Some(failed) = &self.failed {
             return failed.clone();
         }
-        let (log_e, compared) = (self.log_e(), self.compared());
-        let is_external = matches!(self.test, Test::External(Some(_)));
-        let outcome = if log_e >= threshold(self.alpha) {
-            Outcome::Failed
-        } else if compared.candidate == 0 && !is_external {
-            Outcome::NoData
-        } else {
-            Outcome::NotFailed
-        };
+        let log_e = self.log_e();
         let (effect, interval) = self.effect();
         Verdict {
             check: self.check.name.clone(),
-            outcome,
+            outcome: self.outcome(),
             at_ms,
             log_e,
             p_value: p_value(log_e),
             alpha: self.alpha,
             effect,
             interval,
-            compared,
+            compared: self.compared(),
             events: self.events(),
             message: self.message(),
         }

@@ -128,23 +128,24 @@ impl Rollout {
             });
             return;
         }
-        let failed = |verdict: &Verdict| verdict.outcome == Outcome::Failed;
         for index in 0..self.checks.len() {
-            let verdict = self.checks[index].verdict(now_ms);
-            if self.checks[index].check.action == CheckAction::Abort && failed(&verdict) {
-                self.checks[index].failed = Some(verdict.clone());
-                let reason = reason(&verdict);
-                self.go_back(&reason, now_ms);
-                self.ask(ActionKind::MarkBad {
-                    reason: reason.clone(),
-                });
-                let summary = self.headline(&reason);
-                self.ask(ActionKind::Alert {
-                    summary,
-                    verdict: Some(Box::new(verdict)),
-                });
-                return;
+            let check = &self.checks[index];
+            if check.check.action != CheckAction::Abort || check.outcome() != Outcome::Failed {
+                continue;
             }
+            let verdict = check.verdict(now_ms);
+            self.checks[index].failed = Some(verdict.clone());
+            let reason = reason(&verdict);
+            self.go_back(&reason, now_ms);
+            self.ask(ActionKind::MarkBad {
+                reason: reason.clone(),
+            });
+            let summary = self.headline(&reason);
+            self.ask(ActionKind::Alert {
+                summary,
+                verdict: Some(Box::new(verdict)),
+            });
+            return;
         }
     }
 
@@ -154,10 +155,10 @@ impl Rollout {
         }
         for index in 0..self.checks.len() {
             let check = &self.checks[index];
-            let verdict = check.verdict(now_ms);
-            if check.failed.is_some() || verdict.outcome != Outcome::Failed {
+            if check.failed.is_some() || check.outcome() != Outcome::Failed {
                 continue;
             }
+            let verdict = check.verdict(now_ms);
             let action = check.check.action;
             let reason = reason(&verdict);
             self.checks[index].failed = Some(verdict.clone());
