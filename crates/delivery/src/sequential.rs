@@ -13,12 +13,14 @@
 //! - Against a concurrent control: [`EventTest`] for shares of requests (errors, slow requests, missing
 //!   outputs, outcomes), [`DistributionTest`] for outputs in bins, [`MeanDifference`] for sums. They
 //!   use only that requests were assigned by chance within a short window. So they stay right under
-//!   daily cycles, bursts and autocorrelated latency that both versions share.
+//!   daily cycles, bursts and autocorrelated latency that both versions share. [`BlockTest`] also stays
+//!   right where each version has pauses of its own.
 //! - Of samples that are independent and come from one distribution for each version:
 //!   [`proportion_interval`], [`difference_interval`] and [`quantile_p_value`]. They give intervals,
 //!   which reports show.
 
 mod arms;
+mod block_test;
 mod difference;
 mod distribution_test;
 mod event_test;
@@ -30,9 +32,11 @@ mod proportion;
 mod quantile;
 mod quantile_test;
 mod shapes;
+mod share_test;
 mod window;
 
 pub use arms::Arms;
+pub use block_test::{BLOCK_WINDOWS, BlockTest};
 pub use difference::difference_interval;
 pub use distribution_test::{DistributionTest, MAX_BINS, psi};
 pub use event_test::EventTest;
@@ -41,4 +45,5 @@ pub use mean::{MIN_WINDOWS, MeanDifference, WindowSums};
 pub use proportion::{Interval, proportion_interval};
 pub use quantile::{quantile_interval, quantile_p_value};
 pub use quantile_test::QuantileTest;
+pub use share_test::{ShareTest, Unit};
 pub use window::Counts;

@@ -6,7 +6,7 @@ mod reference;
 
 use reference::{close, numbers, part};
 use tidegate_delivery::sequential::mixture::{
-    BetaBinomial, normal_bound, normal_log_e, normal_rho,
+    BetaBinomial, normal_bound, normal_log_e, normal_rho, one_sided_normal_log_e,
 };
 use tidegate_delivery::sequential::{
     Arms, Counts, EventTest, proportion_interval, quantile_interval, quantile_p_value,
@@ -18,6 +18,8 @@ fn normal_mixtures_are_those_of_confseq() {
         let rho = normal_rho(case.number("v_opt"), 0.05);
         let log_e = normal_log_e(case.number("s"), case.number("v"), rho);
         close(log_e, case.number("log_e"), 1e-10);
+        let one_sided = one_sided_normal_log_e(case.number("s"), case.number("v"), rho);
+        close(one_sided, case.number("one_sided"), 1e-8);
         close(
             normal_bound(case.number("v"), 0.01, rho),
             case.number("bound"),

@@ -1,5 +1,7 @@
 //! How many requests a bad version answers.
 
+use tidegate_delivery::sequential::Unit;
+
 use crate::other_tools::{OtherOutcome, argo, flagger};
 use crate::parallel;
 use crate::rollout::Plan;
@@ -8,7 +10,7 @@ use crate::traffic::{Defect, Traffic, World};
 /// An hour: a version that nobody took back answers until then.
 const WATCHED_S: u64 = 3600;
 
-pub fn print(runs: u64) {
+pub(crate) fn print(runs: u64) {
     println!("### Requests that a version answers within an hour of its start\n");
     println!("Means of {runs} rollouts; in brackets how many of them were taken back.\n");
     println!(
@@ -17,7 +19,7 @@ pub fn print(runs: u64) {
     for defect in [Defect::None].into_iter().chain(Defect::ALL) {
         let traffic = |seed| Traffic::new(seed, defect, World::Common);
         let own = parallel(runs, |seed| {
-            let outcome = Plan::steps(0.01)
+            let outcome = Plan::steps(0.01, Unit::Block)
                 .watched_for(WATCHED_S)
                 .run(&mut traffic(seed));
             OtherOutcome {

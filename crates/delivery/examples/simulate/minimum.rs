@@ -8,7 +8,7 @@ const EXPOSURE: f64 = 0.05;
 
 /// The least mean, where a test knew which defect to look for, at this alpha. For latency, of tests that
 /// look at the share above the p99.
-pub fn requests(defect: Defect, alpha: f64) -> f64 {
+pub(crate) fn requests(defect: Defect, alpha: f64) -> f64 {
     let (latency, scores) = tables_of(defect);
     match defect {
         Defect::None => f64::INFINITY,

@@ -7,9 +7,9 @@ use tidegate_delivery::sequential::Counts;
 use crate::traffic::{LATENCY_GROWTH, Second, Traffic};
 
 /// How a rollout of another tool ended, within the time that it was watched.
-pub struct OtherOutcome {
-    pub rolled_back: bool,
-    pub bad_requests: u64,
+pub(crate) struct OtherOutcome {
+    pub(crate) rolled_back: bool,
+    pub(crate) bad_requests: u64,
 }
 
 /// The new version's last minutes.
@@ -61,7 +61,7 @@ impl Recent {
 
 /// Flagger's defaults, interval 60 s and threshold 1, with the checks of its example: success of at
 /// least 99 % over 1 minute, p99 of at most 500 ms over 30 s; by 5 % to 50 %, then everything.
-pub fn flagger(traffic: &mut Traffic, watched_s: u64) -> OtherOutcome {
+pub(crate) fn flagger(traffic: &mut Traffic, watched_s: u64) -> OtherOutcome {
     let (mut weight, mut failed_checks) = (5000, 0);
     let mut recent = Recent::default();
     let mut bad_requests = 0;
@@ -97,7 +97,7 @@ pub fn flagger(traffic: &mut Traffic, watched_s: u64) -> OtherOutcome {
 /// The example of Argo Rollouts' documents: 20, 40, 60 and 80 % for 10 minutes each; from 40 % on,
 /// every 5 minutes success of at least 95 %, of which more than 3 may not fail. `irate` sees
 /// the last two scrapes, 30 s apart.
-pub fn argo(traffic: &mut Traffic, watched_s: u64) -> OtherOutcome {
+pub(crate) fn argo(traffic: &mut Traffic, watched_s: u64) -> OtherOutcome {
     let mut recent = Recent::default();
     let (mut bad_requests, mut failures) = (0, 0);
     for second in 1..=watched_s {

@@ -5,35 +5,35 @@ use tidegate_delivery::rollout::{
     Check, CheckAction, CheckKind, Evidence, Measured, Phase, Rollout, RolloutSpec, Target, Window,
     decide,
 };
-use tidegate_delivery::sequential::{Arms, Counts};
+use tidegate_delivery::sequential::{Arms, Counts, Unit};
 
 use crate::traffic::{LATENCY_GROWTH, SCORE_BINS, Second, Traffic};
 
-pub const CHECKS: [&str; 4] = ["errors", "missing", "latency", "scores"];
+pub(crate) const CHECKS: [&str; 4] = ["errors", "missing", "latency", "scores"];
 
 /// How a rollout goes, and how long it is watched.
-pub struct Plan {
+pub(crate) struct Plan {
     spec: RolloutSpec,
     seconds: u64,
 }
 
 /// How a rollout ended.
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// The check that aborted it.
-    pub aborted_by: Option<String>,
+    pub(crate) aborted_by: Option<String>,
     /// The requests that the new version answered.
-    pub bad_requests: u64,
+    pub(crate) bad_requests: u64,
     /// Whether a z-test of the errors so far, made every minute, ever rejected at 5 %.
-    pub z_test_rejects: bool,
+    pub(crate) z_test_rejects: bool,
 }
 
 impl Plan {
     /// All steps: 5 minutes at 1 %, then 10 minutes each.
-    pub fn steps(alpha: f64) -> Self {
+    pub(crate) fn steps(alpha: f64, unit: Unit) -> Self {
         let weights = [1000, 5000, 25_000, 50_000, 100_000]
             .map(|parts| Share::from_parts(parts).unwrap_or_default());
         let mut plan = Self {
-            spec: spec(&weights, alpha),
+            spec: spec(&weights, alpha, unit),
             seconds: 45 * 60,
         };
         for (step, minutes) in plan.spec.steps.iter_mut().zip([5, 10, 10, 10, 10]) {
@@ -43,22 +43,22 @@ impl Plan {
     }
 
     /// 5 % alone, for at most so long.
-    pub fn only(alpha: f64, seconds: u64) -> Self {
+    pub(crate) fn only(alpha: f64, seconds: u64, unit: Unit) -> Self {
         let weights = [5000, 100_000].map(|parts| Share::from_parts(parts).unwrap_or_default());
         let mut plan = Self {
-            spec: spec(&weights, alpha),
+            spec: spec(&weights, alpha, unit),
             seconds,
         };
         plan.spec.steps[0].min_duration_s = seconds + 1;
         plan
     }
 
-    pub fn watched_for(mut self, seconds: u64) -> Self {
+    pub(crate) fn watched_for(mut self, seconds: u64) -> Self {
         self.seconds = seconds;
         self
     }
 
-    pub fn run(&self, traffic: &mut Traffic) -> Outcome {
+    pub(crate) fn run(&self, traffic: &mut Traffic) -> Outcome {
         let mut rollout = Rollout::new("simulated", self.spec.clone(), 0);
         let mut evidence = Evidence {
             is_ready: true,
@@ -98,7 +98,7 @@ impl Plan {
     }
 }
 
-fn spec(weights: &[Share], alpha: f64) -> RolloutSpec {
+fn spec(weights: &[Share], alpha: f64, unit: Unit) -> RolloutSpec {
     let target = Target {
         endpoint: "fraud".into(),
         from: VersionName::number(7),
@@ -108,11 +108,13 @@ fn spec(weights: &[Share], alpha: f64) -> RolloutSpec {
     let share = || CheckKind::Share {
         min_effect: 0.0,
         higher_is_better: false,
+        unit: Unit::Request,
     };
     let latency = CheckKind::Quantile {
         quantile: 0.99,
         growth: LATENCY_GROWTH,
         min_effect: 0.0,
+        unit,
     };
     let scores = CheckKind::Distribution {
         bins: SCORE_BINS,

@@ -8,19 +8,19 @@ use tidegate_delivery::assign::sequence::Sequence;
 use tidegate_delivery::sequential::{Arms, Counts};
 
 /// Bins of latency, each 8 % wider than the one before, from 1 ms.
-pub const LATENCY_BINS: usize = 128;
-pub const LATENCY_GROWTH: f64 = 1.08;
+pub(crate) const LATENCY_BINS: usize = 128;
+pub(crate) const LATENCY_GROWTH: f64 = 1.08;
 /// Bins of scores: deciles of the good version.
-pub const SCORE_BINS: usize = 10;
+pub(crate) const SCORE_BINS: usize = 10;
 const TABLE: usize = 1 << 16;
-pub const ERROR_SHARE: f64 = 0.001;
-pub const MISSING_SHARE: f64 = 0.0005;
+pub(crate) const ERROR_SHARE: f64 = 0.001;
+pub(crate) const MISSING_SHARE: f64 = 0.0005;
 /// Mean requests a second.
 const RATE: f64 = 100.0;
 
 /// What is wrong with the new version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Defect {
+pub(crate) enum Defect {
     None,
     Errors,
     Slow,
@@ -29,14 +29,14 @@ pub enum Defect {
 }
 
 impl Defect {
-    pub const ALL: [Self; 4] = [
+    pub(crate) const ALL: [Self; 4] = [
         Self::Errors,
         Self::Slow,
         Self::ShiftedScores,
         Self::WrongPreprocessing,
     ];
 
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Errors => "errors 0.1 % -> 1.1 %",
@@ -49,21 +49,30 @@ impl Defect {
 
 /// Whether versions also have pauses of their own, in which all their requests are slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum World {
+pub(crate) enum World {
     Common,
     OwnPauses,
 }
 
-/// A second of traffic.
-pub struct Second {
-    pub requests: Arms<u64>,
-    pub errors: Arms<Counts>,
-    pub missing: Arms<Counts>,
-    pub latency: Arms<Vec<u64>>,
-    pub scores: Arms<Vec<u64>>,
+impl World {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Common => "depends on a load that both share",
+            Self::OwnPauses => "and each version pauses by itself",
+        }
+    }
 }
 
-pub struct Traffic {
+/// A second of traffic.
+pub(crate) struct Second {
+    pub(crate) requests: Arms<u64>,
+    pub(crate) errors: Arms<Counts>,
+    pub(crate) missing: Arms<Counts>,
+    pub(crate) latency: Arms<Vec<u64>>,
+    pub(crate) scores: Arms<Vec<u64>>,
+}
+
+pub(crate) struct Traffic {
     random: Rng,
     sequence: Sequence,
     defect: Defect,
@@ -78,10 +87,10 @@ pub struct Traffic {
 }
 
 /// What one version's requests are drawn from.
-pub struct Tables {
+pub(crate) struct Tables {
     /// Logarithms of milliseconds.
-    pub latency: Vec<f64>,
-    pub scores: Vec<f64>,
+    pub(crate) latency: Vec<f64>,
+    pub(crate) scores: Vec<f64>,
 }
 
 static GOOD: LazyLock<Tables> = LazyLock::new(|| Tables {
@@ -150,7 +159,7 @@ fn shift_of_psi(psi: f64) -> f64 {
 }
 
 /// How many scores fall into each decile of the good version.
-pub fn bins(scores: &[f64]) -> Vec<u64> {
+pub(crate) fn bins(scores: &[f64]) -> Vec<u64> {
     let mut counts = vec![0; SCORE_BINS];
     scores
         .iter()
@@ -162,16 +171,16 @@ fn score_bin(score: f64) -> usize {
     DECILES.iter().filter(|decile| score >= **decile).count()
 }
 
-pub fn latency_bin(log_ms: f64) -> usize {
+pub(crate) fn latency_bin(log_ms: f64) -> usize {
     ((log_ms / LATENCY_GROWTH.ln()).max(0.0) as usize).min(LATENCY_BINS - 1)
 }
 
-pub fn good() -> &'static Tables {
+pub(crate) fn good() -> &'static Tables {
     &GOOD
 }
 
 /// What a defect draws its latencies and scores from.
-pub fn tables_of(defect: Defect) -> (&'static [f64], &'static [f64]) {
+pub(crate) fn tables_of(defect: Defect) -> (&'static [f64], &'static [f64]) {
     let latency = if defect == Defect::Slow {
         &*SLOW
     } else {
@@ -190,7 +199,7 @@ fn normal(random: &mut Rng) -> f64 {
 }
 
 impl Traffic {
-    pub fn new(seed: u64, defect: Defect, world: World) -> Self {
+    pub(crate) fn new(seed: u64, defect: Defect, world: World) -> Self {
         let mut random = Rng::with_seed(seed.wrapping_mul(0x9E37_79B9).wrapping_add(17));
         Self {
             sequence: Sequence::starting_at(random.u64(..)),
@@ -206,7 +215,7 @@ impl Traffic {
     }
 
     /// The next second, of which the new version gets `weight` (in parts of 100 000).
-    pub fn next_second(&mut self, weight: u32) -> Second {
+    pub(crate) fn next_second(&mut self, weight: u32) -> Second {
         self.second += 1;
         let day = (self.second as f64 / 86_400.0 * std::f64::consts::TAU).sin();
         self.load = 0.97 * self.load + 0.04 * normal(&mut self.random);

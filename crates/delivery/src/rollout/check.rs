@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::written_check::WrittenCheck;
-use crate::sequential::MAX_BINS;
+use crate::sequential::{MAX_BINS, Unit};
 
 /// One comparison. Its test may be looked at all the time: the probability that it ever fails while the
 /// new version is worse by no more than `min_effect` is at most `alpha`.
@@ -49,6 +49,8 @@ pub enum CheckKind {
         min_effect: f64,
         /// Whether events are good, such as conversions.
         higher_is_better: bool,
+        /// What counts as one observation: a request if it is not written.
+        unit: Unit,
     },
     /// A quantile of a histogram, such as the p99 of latency; larger is worse.
     Quantile {
@@ -58,6 +60,9 @@ pub enum CheckKind {
         growth: f64,
         /// The increase that is accepted, as a part of the control's: 0.1 for 10 %.
         min_effect: f64,
+        /// What counts as one observation: a block if it is not written, as versions have pauses of
+        /// their own.
+        unit: Unit,
     },
     /// The distribution of outputs over bins; any difference is worse.
     Distribution {
@@ -120,6 +125,7 @@ impl CheckKind {
                 quantile,
                 growth,
                 min_effect,
+                ..
             } => {
                 within("quantile", *quantile, 0.01, 0.9999)?;
                 within("growth", *growth, 1.001, 4.0)?;

@@ -7,7 +7,7 @@ use super::measured::Measured;
 use super::verdict::{Outcome, Verdict};
 use crate::sequential::evidence::{p_value, threshold};
 use crate::sequential::{
-    Arms, Counts, DistributionTest, EventTest, Interval, LimitTest, MeanDifference, QuantileTest,
+    Arms, Counts, DistributionTest, Interval, LimitTest, MeanDifference, QuantileTest, ShareTest,
     WindowSums, difference_interval, proportion_interval, psi,
 };
 
@@ -29,7 +29,7 @@ pub struct CheckState {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Test {
-    Share(EventTest),
+    Share(ShareTest),
     Quantile(QuantileTest),
     Distribution(DistributionTest),
     Mean(MeanDifference),
@@ -44,12 +44,15 @@ impl CheckState {
     /// A check that has seen nothing.
     pub(super) fn new(check: Check, alpha: f64) -> Self {
         let test = match &check.kind {
-            CheckKind::Share { min_effect, .. } => Test::Share(EventTest::new(*min_effect)),
+            CheckKind::Share {
+                min_effect, unit, ..
+            } => Test::Share(ShareTest::new(*unit, *min_effect)),
             CheckKind::Quantile {
                 quantile,
                 growth,
                 min_effect,
-            } => Test::Quantile(QuantileTest::new(*quantile, *min_effect, *growth)),
+                unit,
+            } => Test::Quantile(QuantileTest::new(*quantile, *min_effect, *growth, *unit)),
             CheckKind::Distribution { bins, min_effect } => {
                 Test::Distribution(DistributionTest::new(*bins, *min_effect))
             }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::policy::{Share, VersionName};
-use crate::sequential::{Arms, Counts};
+use crate::sequential::{Arms, Counts, Unit};
 
 fn target(endpoint: &str) -> Target {
     let (from, to) = (VersionName::number(7), VersionName::number(8));
@@ -26,6 +26,7 @@ fn errors(action: CheckAction) -> Check {
     let kind = CheckKind::Share {
         min_effect: 0.0,
         higher_is_better: false,
+        unit: Unit::Request,
     };
     Check {
         name: "errors".into(),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::check::{Check, CheckAction, CheckKind};
+use crate::sequential::Unit;
 
 /// The written form of a [`Check`]: the keys of all kinds side by side.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,6 +24,8 @@ pub(super) struct WrittenCheck {
     min_effect: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     higher_is_better: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unit: Option<Unit>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     alpha: Option<f64>,
     #[serde(default)]
@@ -73,11 +76,13 @@ impl WrittenCheck {
             Kind::Share => CheckKind::Share {
                 min_effect: self.min_effect.take().unwrap_or_default(),
                 higher_is_better: self.higher_is_better.take().unwrap_or_default(),
+                unit: self.unit.take().unwrap_or(Unit::Request),
             },
             Kind::Quantile => CheckKind::Quantile {
                 quantile: self.quantile.take().ok_or_else(|| missing("quantile"))?,
                 growth: self.growth.take().unwrap_or(DEFAULT_GROWTH),
                 min_effect: self.min_effect.take().unwrap_or_default(),
+                unit: self.unit.take().unwrap_or(Unit::Block),
             },
             Kind::Distribution => CheckKind::Distribution {
                 bins: self.bins.take().ok_or_else(|| missing("bins"))?,
@@ -102,6 +107,7 @@ impl WrittenCheck {
             ("limit", self.limit.is_some()),
             ("min_effect", self.min_effect.is_some()),
             ("higher_is_better", self.higher_is_better.is_some()),
+            ("unit", self.unit.is_some()),
         ];
         keys.into_iter()
             .find(|(_, is_left)| *is_left)
@@ -121,6 +127,7 @@ impl From<Check> for WrittenCheck {
             limit: None,
             min_effect: None,
             higher_is_better: None,
+            unit: None,
             alpha: check.alpha,
             action: check.action,
         };
@@ -128,7 +135,9 @@ impl From<Check> for WrittenCheck {
             CheckKind::Share {
                 min_effect,
                 higher_is_better,
+                unit,
             } => {
+                written.unit = Some(unit);
                 written.kind = Kind::Share;
                 written.min_effect = Some(min_effect);
                 written.higher_is_better = Some(higher_is_better);
@@ -137,7 +146,9 @@ impl From<Check> for WrittenCheck {
                 quantile,
                 growth,
                 min_effect,
+                unit,
             } => {
+                written.unit = Some(unit);
                 written.kind = Kind::Quantile;
                 written.quantile = Some(quantile);
                 written.growth = Some(growth);

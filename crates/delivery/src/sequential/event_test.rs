@@ -81,11 +81,6 @@ impl EventTest {
     pub fn total(&self) -> Arms<Counts> {
         self.total
     }
-
-    /// The candidate's share of events minus the control's; `None` before anything was compared.
-    pub fn effect(&self) -> Option<f64> {
-        Some(self.total.candidate.share()? - self.total.control.share()?)
-    }
 }
 
 /// One bet, for all requests of a window: the logs of what the capital is multiplied by.

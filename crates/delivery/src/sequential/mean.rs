@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::arms::Arms;
-use super::mixture::{normal_bound, normal_log_e, normal_rho};
+use super::mixture::{normal_bound, normal_rho, one_sided_normal_log_e};
 use super::proportion::Interval;
 
 /// How many values of a window, and their sum.
@@ -92,13 +92,12 @@ impl MeanDifference {
     }
 
     /// The log e-value against "the difference is at most `min_effect`": 0 while there are too few
-    /// windows or the difference is smaller.
+    /// windows.
     pub fn log_e(&self, min_effect: f64) -> f64 {
         let excess = self.sum - min_effect * self.weight;
-        match self.rho {
-            Some(rho) if excess > 0.0 => normal_log_e(excess, self.variance(), rho),
-            _ => 0.0,
-        }
+        self.rho.map_or(0.0, |rho| {
+            one_sided_normal_log_e(excess, self.variance(), rho)
+        })
     }
 
     /// Windows that are all equal would have none.

@@ -4,6 +4,7 @@
 //! sequences", Annals of Statistics 49(2), 2021. `s` is the sum of deviations from the hypothesis, `v`
 //! its intrinsic time (variance), `v_opt` the time at which the bound is tightest.
 
+use statrs::distribution::{ContinuousCDF, Normal};
 use statrs::function::gamma::ln_gamma;
 
 /// The prior's variance that makes the two-sided normal mixture tightest at `v_opt`.
@@ -15,6 +16,14 @@ pub fn normal_rho(v_opt: f64, alpha_opt: f64) -> f64 {
 /// The log e-value of the two-sided normal mixture (Robbins 1970).
 pub fn normal_log_e(s: f64, v: f64, rho: f64) -> f64 {
     0.5 * (rho / (v + rho)).ln() + s * s / (2.0 * (v + rho))
+}
+
+/// The log e-value of the one-sided normal mixture, which bets on positive sums only.
+pub fn one_sided_normal_log_e(s: f64, v: f64, rho: f64) -> f64 {
+    let deviation = (v + rho).sqrt();
+    // Far below zero the logarithm of 0 says that the capital is lost.
+    let below = Normal::standard().cdf(s / deviation).max(f64::MIN_POSITIVE);
+    0.5 * (4.0 * rho / (v + rho)).ln() + s * s / (2.0 * (v + rho)) + below.ln()
 }
 
 /// The deviation that stays uncrossed with probability 1 − alpha, at all times.

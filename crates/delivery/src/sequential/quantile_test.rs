@@ -3,14 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::arms::Arms;
-use super::event_test::EventTest;
+use super::share_test::{ShareTest, Unit};
 use super::window::Counts;
 
 /// A test of "a quantile of the candidate is at most `1 + min_effect` times the control's".
 ///
 /// The values are counted in bins, each `growth` times as wide as the one before. What lies above the
 /// control's quantile, as it was estimated from the windows before, is an event; for the candidate,
-/// what lies above `1 + min_effect` times that. Then [`EventTest`] compares their shares. So it
+/// what lies above `1 + min_effect` times that. Then a [`ShareTest`] compares their shares. So it
 /// asks whether the candidate exceeds a limit more often than the control at the same time, which
 /// daily cycles and bursts do not disturb. [`quantile_p_value`](super::quantile_p_value) is the test
 /// for independent samples.
@@ -22,7 +22,7 @@ pub struct QuantileTest {
     tolerance_bins: usize,
     /// What the control had in windows before; older ones count less.
     control: Vec<f64>,
-    test: EventTest,
+    test: ShareTest,
 }
 
 /// Values above the quantile that are needed for the first estimate.
@@ -33,14 +33,14 @@ const KEPT_ABOVE: f64 = 500.0;
 impl QuantileTest {
     /// A test that has seen nothing yet. `quantile` is between 0 and 1, `min_effect` at least 0,
     /// `growth` above 1.
-    pub fn new(quantile: f64, min_effect: f64, growth: f64) -> Self {
+    pub fn new(quantile: f64, min_effect: f64, growth: f64, unit: Unit) -> Self {
         // Half a bin below, so that rounding never makes the test stricter than was asked for.
         let bins = (min_effect.ln_1p() / growth.ln() - 1e-9).ceil();
         Self {
             quantile,
             tolerance_bins: bins.max(0.0) as usize,
             control: Vec::new(),
-            test: EventTest::new(0.0),
+            test: ShareTest::new(unit, 0.0),
         }
     }
 
@@ -55,7 +55,7 @@ impl QuantileTest {
         self.learn(window.control);
     }
 
-    /// See [`EventTest::drop_pending`].
+    /// See [`ShareTest::drop_pending`].
     pub fn drop_pending(&mut self) {
         self.test.drop_pending();
     }
@@ -120,7 +120,7 @@ mod tests {
     fn rejections(min_effect: f64, factor: f64) -> usize {
         let rejects = |seed: &u64| {
             let mut random = fastrand::Rng::with_seed(*seed);
-            let mut test = QuantileTest::new(0.95, min_effect, GROWTH);
+            let mut test = QuantileTest::new(0.95, min_effect, GROWTH, Unit::Request);
             (0..300).any(|window| {
                 let load = 1.0 + f64::from(window % 60) / 30.0;
                 let mut arms = Arms::new(vec![0; 400], vec![0; 400]);

@@ -23,15 +23,15 @@ pub(super) struct Shape {
 }
 
 /// Exponents of shifts, for the position of a bin from −1 to 1; for both signs.
-const SHIFTS: [f64; 5] = [0.2, 0.5, 1.0, 2.0, 4.0];
+const SHIFTS: [f64; 3] = [0.4, 1.0, 2.5];
 /// Exponents of spreads, for the square of the position; for both signs.
-const SPREADS: [f64; 4] = [0.5, 1.0, 2.0, 4.0];
+const SPREADS: [f64; 3] = [1.0, 2.5, 6.0];
 /// Ratios of a single bin.
 const SINGLES: [f64; 3] = [0.1, 2.0, 10.0];
 /// The parts of the capital for shifts, spreads and single bins; the rest is for the bet that learns.
-const WEIGHTS: [f64; 3] = [0.35, 0.15, 0.2];
+const WEIGHTS: [f64; 3] = [0.5, 0.2, 0.1];
 /// The part of the bet that learns from the windows before.
-pub(super) const LEARNED_WEIGHT: f64 = 0.3;
+pub(super) const LEARNED_WEIGHT: f64 = 0.2;
 
 impl Shapes {
     /// The shapes of at most [`MAX_BINS`] bins.

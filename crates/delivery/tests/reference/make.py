@@ -25,6 +25,8 @@ def normal_mixtures():
             "v": v,
             "v_opt": v_opt,
             "log_e": float(boundaries.normal_log_mixture(s, v, v_opt, 0.05, False)),
+            # Its best rho is that of the two-sided mixture at twice the alpha: 0.05 here, too.
+            "one_sided": float(boundaries.normal_log_mixture(s, v, v_opt, 0.025, True)),
             "bound": float(boundaries.normal_mixture_bound(v, 0.01, v_opt, 0.05, False)),
         }
 
