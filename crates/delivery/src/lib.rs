@@ -13,6 +13,7 @@
 //! - [`sequential`]: statistics that may be looked at after every request.
 //! - [`rollout`]: the steps from one version to the next, and the way back.
 //! - [`experiment`]: sample sizes, assignment, effects, bandits.
+//! - [`compare`]: whether two versions gave the same answer.
 //! - [`cascade`]: when a cheap version may answer.
 //!
 //! ```
@@ -40,6 +41,7 @@
 
 pub mod assign;
 pub mod cascade;
+pub mod compare;
 pub mod experiment;
 pub mod policy;
 pub mod rollout;

@@ -29,6 +29,7 @@ mod measured;
 mod queue;
 mod spec;
 mod state;
+mod trace;
 mod verdict;
 mod written_check;
 
@@ -42,6 +43,7 @@ pub use measured::Measured;
 pub use queue::{NotStarted, Rollouts};
 pub use spec::{InvalidSpec, RolloutSpec, Step, Strategy, Target};
 pub use state::{Event, MAX_EVENTS, Phase, Rollout};
+pub use trace::{MAX_POINTS, Trace};
 pub use verdict::{Outcome, Verdict};
 
 #[cfg(test)]

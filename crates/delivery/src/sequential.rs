@@ -45,5 +45,6 @@ pub use mean::{MIN_WINDOWS, MeanDifference, WindowSums};
 pub use proportion::{Interval, proportion_interval};
 pub use quantile::{quantile_interval, quantile_p_value};
 pub use quantile_test::QuantileTest;
+pub use shapes::Bins;
 pub use share_test::{ShareTest, Unit};
 pub use window::Counts;

@@ -6,6 +6,7 @@ mod reference;
 
 use reference::{close, part};
 use tidegate_delivery::cascade::lower_bound;
+use tidegate_delivery::compare::rank_correlation;
 use tidegate_delivery::experiment::{MetricSums, cuped, mismatch, plan};
 use tidegate_delivery::sequential::Arms;
 
@@ -94,5 +95,13 @@ fn bounds_of_agreement_are_those_of_scipy() {
             case.number("low"),
             1e-8,
         );
+    }
+}
+
+#[test]
+fn rank_correlations_are_those_of_scipy() {
+    for case in part("rank_correlations") {
+        let value = rank_correlation(&case.numbers("one"), &case.numbers("other"));
+        close(value, case.number("value"), 1e-12);
     }
 }

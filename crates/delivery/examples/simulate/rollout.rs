@@ -118,6 +118,7 @@ fn spec(weights: &[Share], alpha: f64, unit: Unit) -> RolloutSpec {
     };
     let scores = CheckKind::Distribution {
         bins: SCORE_BINS,
+        classes: false,
         min_effect: 0.0,
     };
     spec.alpha = alpha;

@@ -68,6 +68,8 @@ pub enum CheckKind {
     Distribution {
         /// How many bins the histograms have.
         bins: usize,
+        /// Whether the bins are classes, which have no order.
+        classes: bool,
         /// How much more or less often a bin may come up: 0.1 for 10 %.
         min_effect: f64,
     },
@@ -131,7 +133,9 @@ impl CheckKind {
                 within("growth", *growth, 1.001, 4.0)?;
                 within("min_effect", *min_effect, 0.0, 100.0)
             }
-            Self::Distribution { bins, min_effect } => {
+            Self::Distribution {
+                bins, min_effect, ..
+            } => {
                 within("bins", *bins as f64, 2.0, MAX_BINS as f64)?;
                 within("min_effect", *min_effect, 0.0, 100.0)
             }

@@ -7,8 +7,8 @@ use super::measured::Measured;
 use super::verdict::{Outcome, Verdict};
 use crate::sequential::evidence::{p_value, threshold};
 use crate::sequential::{
-    Arms, Counts, DistributionTest, Interval, LimitTest, MeanDifference, QuantileTest, ShareTest,
-    WindowSums, difference_interval, proportion_interval, psi,
+    Arms, Bins, Counts, DistributionTest, Interval, LimitTest, MeanDifference, QuantileTest,
+    ShareTest, WindowSums, difference_interval, proportion_interval, psi,
 };
 
 /// A check of a running rollout.
@@ -53,8 +53,17 @@ impl CheckState {
                 min_effect,
                 unit,
             } => Test::Quantile(QuantileTest::new(*quantile, *min_effect, *growth, *unit)),
-            CheckKind::Distribution { bins, min_effect } => {
-                Test::Distribution(DistributionTest::new(*bins, *min_effect))
+            CheckKind::Distribution {
+                bins,
+                classes,
+                min_effect,
+            } => {
+                let kind = if *classes {
+                    Bins::Classes
+                } else {
+                    Bins::Ordered
+                };
+                Test::Distribution(DistributionTest::new(kind, *bins, *min_effect))
             }
             CheckKind::Mean { .. } => Test::Mean(MeanDifference::default()),
             CheckKind::Limit { limit } => Test::Limit(LimitTest::new(*limit)),

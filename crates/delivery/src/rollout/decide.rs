@@ -110,6 +110,7 @@ impl Rollout {
                 check.add(measured);
             }
         }
+        self.trace.window(&self.checks, window.start_ms);
     }
 
     fn go_back_if_bad(&mut self, evidence: &Evidence, now_ms: u64) {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::action::{Action, ActionKind, Traffic};
 use super::check_state::CheckState;
 use super::spec::RolloutSpec;
+use super::trace::Trace;
 use super::verdict::Verdict;
 use crate::policy::Share;
 
@@ -35,6 +36,8 @@ pub struct Rollout {
     pub step_requests: u64,
     /// The checks.
     pub checks: Vec<CheckState>,
+    /// How the checks of this attempt went.
+    pub trace: Trace,
     /// What happened.
     pub events: Vec<Event>,
     pub(super) last_window: u64,
@@ -95,6 +98,7 @@ impl Rollout {
             step_start_ms: now_ms,
             began_ms: None,
             step_requests: 0,
+            trace: Trace::default(),
             events: Vec::new(),
             last_window: 0,
             last_command: 0,
@@ -142,6 +146,7 @@ impl Rollout {
     }
 
     pub(super) fn reset_checks(&mut self) {
+        self.trace = Trace::default();
         let alphas = self.spec.alphas();
         let checks = self.spec.checks.iter().cloned().zip(alphas);
         self.checks = checks

@@ -506,3 +506,20 @@ fn a_written_rollout_is_read_and_checked() {
     let wrong: RolloutSpec = toml::from_str(&wrong).unwrap();
     assert_eq!(wrong.check(), Err(InvalidSpec::Steps));
 }
+
+#[test]
+fn the_trace_covers_the_whole_rollout_with_few_points() {
+    let mut long = spec(vec![errors(CheckAction::Abort)]);
+    long.steps[0].min_duration_s = 10_000;
+    let mut server = Server::new(long);
+    server.run(1..2000, good);
+    let points = server.rollout.trace.points();
+    assert!(
+        (MAX_POINTS / 2..=MAX_POINTS).contains(&points.len()),
+        "{}",
+        points.len()
+    );
+    let times: Vec<u64> = points.iter().map(|point| point[0].at_ms).collect();
+    assert!(times.is_sorted() && times[0] < 3000 && *times.last().unwrap() > 1_900_000);
+    assert!(points.last().unwrap()[0].interval.is_some());
+}

@@ -19,6 +19,8 @@ pub(super) struct WrittenCheck {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     bins: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    classes: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     limit: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     min_effect: Option<f64>,
@@ -86,6 +88,7 @@ impl WrittenCheck {
             },
             Kind::Distribution => CheckKind::Distribution {
                 bins: self.bins.take().ok_or_else(|| missing("bins"))?,
+                classes: self.classes.take().unwrap_or_default(),
                 min_effect: self.min_effect.take().unwrap_or_default(),
             },
             Kind::Mean => CheckKind::Mean {
@@ -104,6 +107,7 @@ impl WrittenCheck {
             ("quantile", self.quantile.is_some()),
             ("growth", self.growth.is_some()),
             ("bins", self.bins.is_some()),
+            ("classes", self.classes.is_some()),
             ("limit", self.limit.is_some()),
             ("min_effect", self.min_effect.is_some()),
             ("higher_is_better", self.higher_is_better.is_some()),
@@ -124,6 +128,7 @@ impl From<Check> for WrittenCheck {
             quantile: None,
             growth: None,
             bins: None,
+            classes: None,
             limit: None,
             min_effect: None,
             higher_is_better: None,
@@ -154,7 +159,12 @@ impl From<Check> for WrittenCheck {
                 written.growth = Some(growth);
                 written.min_effect = Some(min_effect);
             }
-            CheckKind::Distribution { bins, min_effect } => {
+            CheckKind::Distribution {
+                bins,
+                classes,
+                min_effect,
+            } => {
+                written.classes = Some(classes);
                 written.kind = Kind::Distribution;
                 written.bins = Some(bins);
                 written.min_effect = Some(min_effect);

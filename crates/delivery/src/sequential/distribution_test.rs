@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::arms::Arms;
 use super::evidence::log_sum;
-use super::shapes::{LEARNED_WEIGHT, Shapes};
+use super::shapes::Bins;
 
 /// Bins of a distribution, at most.
 pub const MAX_BINS: usize = 64;
@@ -25,6 +25,7 @@ pub const MAX_BINS: usize = 64;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DistributionTest {
+    bins: Bins,
     min_effect: f64,
     /// The log of the capital on each shape, and on what was learned.
     capital: Vec<f64>,
@@ -37,13 +38,14 @@ const PRIOR_COUNT: f64 = 20.0;
 
 impl DistributionTest {
     /// A test that has seen nothing yet, for 2 to [`MAX_BINS`] bins.
-    pub fn new(bins: usize, min_effect: f64) -> Self {
-        let bins = bins.clamp(2, MAX_BINS);
-        let shapes = Shapes::of(bins);
+    pub fn new(bins: Bins, count: usize, min_effect: f64) -> Self {
+        let count = count.clamp(2, MAX_BINS);
+        let shapes = bins.shapes(count);
         let mut capital: Vec<f64> = shapes.iter().map(|shape| shape.weight.ln()).collect();
-        capital.push(LEARNED_WEIGHT.ln());
-        let empty = || Arms::new(vec![0; bins], vec![0; bins]);
+        capital.push(bins.learned_weight().ln());
+        let empty = || Arms::new(vec![0; count], vec![0; count]);
         Self {
+            bins,
             min_effect,
             capital,
             total: empty(),
@@ -70,7 +72,7 @@ impl DistributionTest {
 
     fn bet(&mut self, window: &Arms<Vec<u64>>, exposure: f64) {
         let pooled = self.pooled_shares();
-        let shapes = Shapes::of(pooled.len());
+        let shapes = self.bins.shapes(pooled.len());
         for (capital, shape) in self.capital.iter_mut().zip(shapes) {
             *capital += log_gain(window, exposure, &pooled, &shape.ratios, self.min_effect);
         }

@@ -45,15 +45,11 @@ pub fn e_bh(log_es: &[f64], alpha: f64) -> Vec<usize> {
     order.sort_by(|left, right| log_es[*right].total_cmp(&log_es[*left]));
     let count = log_es.len() as f64;
     // The k-th largest must be at least count / (k · alpha).
-    let passes = |(index, place): (usize, &usize)| {
-        log_es[*place] >= (count / ((index + 1) as f64 * alpha)).ln()
+    let passes = |index: &usize| {
+        let needed = (count / ((index + 1) as f64 * alpha)).ln();
+        log_es[order[*index]] >= needed
     };
-    let last = order
-        .iter()
-        .enumerate()
-        .filter(|pair| passes(*pair))
-        .map(|(index, _)| index)
-        .last();
+    let last = (0..order.len()).rev().find(passes);
     order.truncate(last.map_or(0, |index| index + 1));
     order
 }

@@ -150,9 +150,17 @@ def event_tests():
         yield {"min_effect": min_effect, "windows": windows, "log_e": float(special.logsumexp(logs) - math.log(len(ratios)))}
 
 
+def rank_correlations():
+    random = np.random.default_rng(3)
+    for size, levels in [(10, 1000), (50, 5), (7, 2)]:
+        one, other = random.integers(0, levels, size), random.integers(0, levels, size)
+        value = stats.spearmanr(one, other).statistic
+        yield {"one": one.tolist(), "other": other.tolist(), "value": float(value)}
+
+
 PARTS = [
     normal_mixtures, beta_binomials, proportions, quantile_tests, event_tests, two_proportions, two_means,
-    powers, ratio_mismatches, sequential_ratio_mismatches, cuped, clopper_pearson,
+    powers, ratio_mismatches, sequential_ratio_mismatches, cuped, clopper_pearson, rank_correlations,
 ]
 
 if __name__ == "__main__":

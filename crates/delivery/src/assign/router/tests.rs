@@ -1,4 +1,5 @@
 use super::*;
+use crate::experiment::mismatch::chi_squared_p_value;
 
 fn router(policy: &str) -> Router {
     let policy: TrafficPolicy = toml::from_str(policy).unwrap();
@@ -135,4 +136,28 @@ fn points_are_those_of_the_specification_of_xxh3() {
         .map(|key| Salt::of("fraud").point(key))
         .into();
     assert_eq!(points, [22_340, 86_280, 37_252]);
+}
+
+#[test]
+fn ten_million_requests_have_the_weights_of_the_policy_on_each_replica_and_together() {
+    const WEIGHTS: [f64; 3] = [0.899, 0.1, 0.001];
+    let policy = "versions = [{ version = 1, weight = '89.9%' }, { version = 2, weight = '10%' }, \
+                  { version = 3, weight = '0.1%' }]";
+    let policy: TrafficPolicy = toml::from_str(policy).unwrap();
+    let assignment = Assignment::new("fraud", &policy);
+    let mut together = [0; 3];
+    for replica in 0..3 {
+        let router = Router::new(&policy, &assignment, replica).unwrap();
+        let counts = counts(&router, 3_400_000);
+        let counts: Vec<u64> = counts.into_iter().map(u64::from).collect();
+        assert!(chi_squared_p_value(&counts, &WEIGHTS) > 0.05, "{counts:?}");
+        together
+            .iter_mut()
+            .zip(&counts)
+            .for_each(|(sum, count)| *sum += count);
+    }
+    assert!(
+        chi_squared_p_value(&together, &WEIGHTS) > 0.05,
+        "{together:?}"
+    );
 }

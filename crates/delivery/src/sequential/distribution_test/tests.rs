@@ -7,7 +7,7 @@ const BINS: usize = 10;
 fn rejections(min_effect: f64, candidate: fn(f64) -> f64, control: fn(usize, f64) -> f64) -> usize {
     let rejects = |seed: &u64| {
         let mut random = fastrand::Rng::with_seed(*seed);
-        let mut test = DistributionTest::new(BINS, min_effect);
+        let mut test = DistributionTest::new(Bins::Ordered, BINS, min_effect);
         (0..200).any(|index| {
             let mut window = Arms::new(vec![0; BINS], vec![0; BINS]);
             for _ in 0..100 {
@@ -34,7 +34,9 @@ fn rejections(min_effect: f64, candidate: fn(f64) -> f64, control: fn(usize, f64
 
 #[test]
 fn the_capital_begins_at_one() {
-    assert!(DistributionTest::new(BINS, 0.0).log_e().abs() < 1e-12);
+    for bins in [Bins::Ordered, Bins::Classes] {
+        assert!(DistributionTest::new(bins, BINS, 0.0).log_e().abs() < 1e-12);
+    }
 }
 
 #[test]
@@ -71,4 +73,13 @@ fn psi_is_zero_for_equal_histograms_and_grows() {
     let control = [100, 200, 300];
     assert_eq!(psi(Arms::new(&control, &control)), 0.0);
     assert!(psi(Arms::new(&[200, 200, 200], &control)) > 0.1);
+}
+
+#[test]
+fn a_class_that_is_gone_is_found() {
+    let mut test = DistributionTest::new(Bins::Classes, 4, 0.0);
+    for _ in 0..20 {
+        test.add(Arms::new(&[0, 4, 4, 4], &[30, 30, 30, 30]));
+    }
+    assert!(test.log_e() > 20_f64.ln());
 }
