@@ -15,12 +15,14 @@
 
 mod assignment;
 mod compiled;
+mod first_seen;
 mod point;
 mod router;
 mod segments;
 pub mod sequence;
 
 pub use assignment::Assignment;
+pub use first_seen::FirstSeen;
 pub use point::Salt;
 pub use router::{AssignmentMismatch, Choice, Router};
 pub use segments::{InvalidSegments, Segment, Segments};

@@ -27,11 +27,11 @@ impl Salt {
     /// assert_ne!(Salt::of("fraud").point("ada"), Salt::of("churn").point("ada"));
     /// ```
     pub fn point(self, key: &str) -> u32 {
-        scale(self.bits(key))
+        scale(self.hash(key))
     }
 
-    /// The hash of a key.
-    pub(super) fn bits(self, key: &str) -> u64 {
+    /// The hash of a key, of which the high bits are its point.
+    pub fn hash(self, key: &str) -> u64 {
         xxh3_64_with_seed(key.as_bytes(), self.0)
     }
 }

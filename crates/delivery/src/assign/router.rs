@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::assignment::Assignment;
 use super::compiled::{CompiledSplit, index_of};
-use super::point::Salt;
+use super::point::{Salt, scale};
 use super::sequence::Sequence;
 use crate::policy::{Attribute, Condition, Share, TrafficPolicy, VersionName};
 
@@ -44,8 +44,8 @@ pub struct Choice {
     pub share: Share,
     /// The place of the rule in the policy, if one applied.
     pub rule: Option<usize>,
-    /// The request's point, if its sticky key decided.
-    pub point: Option<u32>,
+    /// The hash of the request's sticky key, if that decided.
+    pub key_hash: Option<u64>,
 }
 
 /// Segments that are not those of the policy.
@@ -118,13 +118,13 @@ impl Router {
         let rule = self.rules.iter().position(|rule| rule.applies(&value));
         let split = rule.map_or(&self.split, |rule| &self.rules[rule].split);
         let key = self.sticky.as_ref().and_then(&value);
-        let point = key.map(|key| self.salt.point(&key));
-        let (version, share) = split.owner(point.unwrap_or_else(|| split.next_point()));
+        let key_hash = key.map(|key| self.salt.hash(&key));
+        let (version, share) = split.owner(key_hash.map_or_else(|| split.next_point(), scale));
         Choice {
             version,
             share,
             rule,
-            point,
+            key_hash,
         }
     }
 
@@ -158,7 +158,7 @@ impl Starts {
     fn next(&mut self) -> Sequence {
         self.used += 1;
         let name = format!("{} {}", self.replica, self.used);
-        Sequence::starting_at(self.salt.bits(&name))
+        Sequence::starting_at(self.salt.hash(&name))
     }
 }
 

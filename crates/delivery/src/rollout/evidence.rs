@@ -32,7 +32,7 @@ pub struct Evidence {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Window {
-    /// Its number: higher for later windows, e.g. seconds since 1970.
+    /// Its number: from 1, higher for later windows, e.g. seconds since 1970.
     pub number: u64,
     /// When it began, in milliseconds since 1970.
     pub start_ms: u64,
@@ -47,7 +47,7 @@ pub struct Window {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Command {
-    /// Its number: higher for later commands.
+    /// Its number: from 1, higher for later commands.
     pub number: u64,
     /// What.
     pub kind: CommandKind,

@@ -116,25 +116,19 @@ impl Rollout {
 
     /// The traffic that the new version should have now.
     pub fn traffic(&self) -> Traffic {
-        let weight = self
-            .spec
-            .step(self.step)
-            .map_or(Share::NONE, |step| step.weight);
-        match self.phase {
-            Phase::Waiting | Phase::Aborted { .. } => Traffic::default(),
-            Phase::Promoted => Traffic {
-                answers: Share::ALL,
-                copies: Share::NONE,
-            },
-            Phase::Running | Phase::Paused { .. } if self.spec.is_shadow(self.step) => Traffic {
-                answers: Share::NONE,
-                copies: weight,
-            },
-            Phase::Running | Phase::Paused { .. } => Traffic {
-                answers: weight,
-                copies: Share::NONE,
-            },
-        }
+        let step = self.spec.step(self.step);
+        let weight = step.map_or(Share::NONE, |step| step.weight);
+        let (answers, copies) = match self.phase {
+            Phase::Promoted => (Share::ALL, Share::NONE),
+            Phase::Waiting | Phase::Aborted { .. } => (Share::NONE, Share::NONE),
+            // It was paused before its first step.
+            Phase::Paused { .. } if self.began_ms.is_none() => (Share::NONE, Share::NONE),
+            Phase::Running | Phase::Paused { .. } if self.spec.is_shadow(self.step) => {
+                (Share::NONE, weight)
+            }
+            Phase::Running | Phase::Paused { .. } => (weight, Share::NONE),
+        };
+        Traffic { answers, copies }
     }
 
     /// What all checks say.

@@ -407,6 +407,72 @@ fn serde_json_copy(rollout: &Rollout) -> Rollout {
 }
 
 #[test]
+fn whatever_happens_steps_come_one_by_one_and_equal_evidence_changes_nothing_twice() {
+    let commands = [
+        CommandKind::Pause,
+        CommandKind::Resume,
+        CommandKind::Promote,
+        CommandKind::Abort,
+        CommandKind::Retry,
+    ];
+    let mut ends = [0; 2];
+    for seed in 0..200 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut checked = spec(vec![errors(CheckAction::Abort)]);
+        checked.checks[0].action = [CheckAction::Abort, CheckAction::Hold][seed as usize % 2];
+        let mut rollout = Rollout::new("r1", checked, 0);
+        for second in 1..400 {
+            let mut evidence = Evidence {
+                epoch: second,
+                is_ready: random.f64() < 0.95,
+                done_action: rollout.last_action,
+                ..Evidence::default()
+            };
+            evidence.windows.push(if random.f64() < 0.05 {
+                bad(second)
+            } else {
+                good(second)
+            });
+            if random.f64() < 0.02 {
+                let kind = commands[random.usize(0..commands.len())];
+                evidence.commands.push(Command {
+                    number: second,
+                    kind,
+                    by: "ada".into(),
+                });
+            }
+            if random.f64() < 0.005 {
+                evidence.faults.push(Fault::BreakerOpen(String::new()));
+            }
+            if random.f64() < 0.2 {
+                evidence.gates.push("freeze".into());
+            }
+            let (next, actions) = decide(&rollout, &evidence, second * 1000);
+            let is_same_attempt = next.attempt == rollout.attempt;
+            assert!(!is_same_attempt || (rollout.step..=rollout.step + 1).contains(&next.step));
+            assert!(is_same_attempt || (next.attempt == rollout.attempt + 1 && next.step == 0));
+            assert!(is_same_attempt || matches!(rollout.phase, Phase::Aborted { .. }));
+            let moved = rollout.traffic() != next.traffic();
+            let is_set = actions
+                .iter()
+                .any(|action| action.kind == ActionKind::SetTraffic(next.traffic()));
+            assert!(!moved || is_set, "{:?}", next.phase);
+            let is_back = matches!(next.phase, Phase::Aborted { .. });
+            assert!(!is_back || next.traffic() == Traffic::default());
+            evidence.done_action = 0;
+            assert_eq!(
+                decide(&next, &evidence, second * 1000),
+                (next.clone(), actions)
+            );
+            rollout = next;
+        }
+        ends[0] += u32::from(rollout.phase == Phase::Promoted);
+        ends[1] += u32::from(matches!(rollout.phase, Phase::Aborted { .. }));
+    }
+    assert!(ends.iter().all(|count| *count > 20), "{ends:?}");
+}
+
+#[test]
 fn one_rollout_per_endpoint_and_the_next_ones_wait() {
     let mut rollouts = Rollouts::default();
     let only = |endpoint: &str| RolloutSpec {

@@ -54,15 +54,19 @@ impl DistributionTest {
     }
 
     /// Adds a window: how many outputs of each version fell into each bin. Windows in which one version
-    /// had none are joined with the next ones.
+    /// had none are joined with the next ones. Histograms with another number of bins are passed over:
+    /// the test then has no data, which verdicts say.
     pub fn add(&mut self, window: Arms<&[u64]>) {
+        let bins = self.total.control.len();
+        if window.candidate.len() != bins || window.control.len() != bins {
+            return;
+        }
         add_to(&mut self.pending.candidate, window.candidate);
         add_to(&mut self.pending.control, window.control);
         let outputs = Arms::new(sum(&self.pending.candidate), sum(&self.pending.control));
         let Some(exposure) = outputs.exposure() else {
             return;
         };
-        let bins = self.total.control.len();
         let empty = Arms::new(vec![0; bins], vec![0; bins]);
         let window = std::mem::replace(&mut self.pending, empty);
         self.bet(&window, exposure);

@@ -73,7 +73,7 @@ fn requests_without_the_key_are_spread_by_weight() {
     let router = router(
         "sticky = 'tenant'\nversions = [{ version = 1, weight = '50%' }, { version = 2, weight = '50%' }]",
     );
-    assert_eq!(router.choose(nothing).point, None);
+    assert_eq!(router.choose(nothing).key_hash, None);
     let counts = counts(&router, 1000);
     assert!(counts[0].abs_diff(500) < 8, "{counts:?}");
 }
