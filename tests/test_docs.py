@@ -175,6 +175,10 @@ def test_the_guide_of_feature_stores(shell):
     assert shell.type_all(ROOT / "docs/guides/feature-store.md") >= 8
 
 
+def test_the_guide_of_drift(shell):
+    assert shell.type_all(ROOT / "docs/guides/drift.md") >= 6
+
+
 def test_the_reference_of_rest(shell):
     shutil.copytree(IRIS, shell.work, dirs_exist_ok=True)
     shell.serve("iris.onnx")

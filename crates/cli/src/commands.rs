@@ -13,6 +13,7 @@ mod completions;
 mod context;
 mod cost;
 mod doctor;
+mod drift;
 mod exporter;
 mod features;
 mod inspect;
@@ -88,6 +89,8 @@ commands! {
     push::Push,
     exporter::Exporter,
     features::Features,
+    drift::Baseline,
+    drift::Drift,
     rollback::Rollback,
     registry::Registry,
     keys::Keys,

@@ -99,28 +99,23 @@ impl NamedFields {
         if let Some(is_asked) = self.is_asked {
             return Ok(is_asked);
         }
-        let (mut field, mut tensor, mut either) = (None, None, None);
+        let (mut field, mut tensor) = (None, None);
         for (name, _) in inputs {
-            let is_tensor = has_input(version.signature(), name);
-            match (pipeline.has_field(name), is_tensor) {
-                (true, false) => field = Some(name),
-                (false, true) => tensor = Some(name),
-                (true, true) => either = Some(name),
-                (false, false) => {}
+            // A name of both is the tensor's, as it is for clients that know of no pipeline.
+            if has_input(version.signature(), name) {
+                tensor = Some(name);
+            } else if pipeline.has_field(name) {
+                field = Some(name);
             }
         }
-        let problem = match (field, tensor, either) {
-            (Some(field), Some(tensor), _) => format!(
-                "input \"{field}\" is a field of the pipeline and \"{tensor}\" a tensor of the \
-                 model; send fields only, or tensors only"
-            ),
-            (Some(_), None, _) => return Ok(true),
-            (None, Some(_), _) | (None, None, None) => return Ok(false),
-            (None, None, Some(name)) => format!(
-                "input \"{name}\" may be a field of the pipeline or a tensor of the model; say which \
-                 with the request's parameter \"{PIPELINE}\": true for fields, false for tensors"
-            ),
+        let (field, tensor) = match (field, tensor) {
+            (Some(field), Some(tensor)) => (field, tensor),
+            (field, _) => return Ok(field.is_some()),
         };
+        let problem = format!(
+            "input \"{field}\" is a field of the pipeline and \"{tensor}\" a tensor of the model; send \
+             fields only, or tensors only"
+        );
         Err(InferError::new(ErrorCode::MalformedRequest, problem))
     }
 
