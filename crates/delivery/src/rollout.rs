@@ -13,10 +13,30 @@
 //! ```text
 //!            ready, gates open              steps done
 //!  Waiting ───────────────────► Running ─────────────────► Promoted
-//!                                │  ▲                          
+//!                                │  ▲
 //!        pause, hold, no data    ▼  │ resume                     retry
 //!                               Paused                  Aborted ──────► Waiting, attempt + 1
 //!  any of them ── abort, failed check, fault ──────────────►
+//! ```
+//!
+//! ```
+//! use tidegate_delivery::rollout::{Evidence, Rollout, RolloutSpec, decide};
+//!
+//! let spec: RolloutSpec = toml::from_str(
+//!     r#"
+//!     targets = [{ endpoint = "fraud", from = 7, to = 8 }]
+//!     steps = [{ weight = "1%" }, { weight = "10%" }, { weight = "100%" }]
+//!     checks = [{ name = "errors", metric = "errors", kind = "share", min_effect = 0.001 }]
+//!     "#,
+//! )?;
+//! spec.check()?;
+//! let rollout = Rollout::new("fraud-8", spec, 0);
+//! let evidence = Evidence { is_ready: true, ..Evidence::default() };
+//! let (rollout, actions) = decide(&rollout, &evidence, 1000);
+//! assert_eq!(rollout.traffic().answers.to_string(), "1%");
+//! // To set the weights; it comes again until the evidence says that it was done.
+//! assert_eq!(actions.len(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod action;
@@ -43,7 +63,7 @@ pub use measured::Measured;
 pub use queue::{NotStarted, Rollouts};
 pub use spec::{InvalidSpec, RolloutSpec, Step, Strategy, Target};
 pub use state::{Event, MAX_EVENTS, Phase, Rollout};
-pub use trace::{MAX_POINTS, Trace};
+pub use trace::{CheckPoint, MAX_POINTS, Trace, TracePoint};
 pub use verdict::{Outcome, Verdict};
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::{Check, CheckKind};
 use super::measured::Measured;
+use super::trace::CheckPoint;
 use super::verdict::{Outcome, Verdict};
 use crate::sequential::evidence::{p_value, threshold};
 use crate::sequential::{
@@ -152,6 +153,17 @@ impl CheckState {
             compared: self.compared(),
             events: self.events(),
             message: self.message(),
+        }
+    }
+
+    /// What it says now, for a plot.
+    pub(super) fn point(&self) -> CheckPoint {
+        let (effect, interval) = self.effect();
+        let log_e = self.log_e();
+        CheckPoint {
+            log_e,
+            effect,
+            interval,
         }
     }
 

@@ -12,7 +12,8 @@ use crate::policy::Share;
 /// Events that a rollout keeps; the oldest go first.
 pub const MAX_EVENTS: usize = 500;
 
-/// A rollout, with everything that its next decision depends on. Persist it after each decision.
+/// A rollout, with everything that its next decision depends on. Persist it when it asks for
+/// something new, and else as often as you like: the windows since come again, and give the same state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rollout {

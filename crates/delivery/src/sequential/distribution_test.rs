@@ -152,7 +152,10 @@ fn log_gain(
         let allowed = ratio.clamp(1.0 / largest, largest);
         // (πr/(πr+1−π)) over the same for what is allowed, and the same for the control.
         let norm = (exposure * allowed + 1.0 - exposure) / (exposure * ratio + 1.0 - exposure);
-        gain += candidate * (ratio / allowed).ln() + (candidate + control) * norm.ln();
+        gain += (candidate + control) * norm.ln();
+        if candidate > 0.0 {
+            gain += candidate * (ratio / allowed).ln();
+        }
     }
     gain
 }
