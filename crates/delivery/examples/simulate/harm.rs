@@ -35,10 +35,15 @@ pub(crate) fn print(runs: u64) {
             .iter()
             .map(|results| mean(results))
             .fold(f64::INFINITY, f64::min);
-        let ratio = mean(&own) / best;
+        let ratio = match defect {
+            // What a good version answers is no harm.
+            Defect::None => "-".to_owned(),
+            _ => format!("{:.3}", mean(&own) / best),
+        };
         let cells = [&own, &others[0], &others[1]].map(|results| cell(results));
-        println!("| {} | {} | {ratio:.3} |", defect.name(), cells.join(" | "));
+        println!("| {} | {} | {ratio} |", defect.name(), cells.join(" | "));
     }
+    println!();
 }
 
 fn mean(results: &[OtherOutcome]) -> f64 {
