@@ -143,7 +143,7 @@ def test_wrong_input_has_a_clear_error(tmp_path, baseline):
     assert "cannot read" in refused("drift", baseline, tmp_path / "absent.csv")
     assert 'no column "nothing"' in refused("baseline", window, "--skip", "nothing", "--output", tmp_path / "b.json")
     for name, text, problem in [
-        ("empty", "", "no rows"),
+        ("empty", "", "no column of the baseline"),
         ("header", "amount,age\n", "no rows"),
         ("twice", "amount,amount\n1,2\n", 'the column "amount" twice'),
         ("ragged", "amount,age\n1,2\n3\n", "cannot read"),

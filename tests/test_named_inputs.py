@@ -204,7 +204,7 @@ def test_a_hostile_request_gets_its_error_and_others_their_answer(server, inputs
     assert infer(server, [rest("age", [1]), rest("member", [True], "BOOL")]).status_code == 200
 
 
-def test_a_name_that_may_be_both_must_be_told(start, graph):
+def test_a_name_of_both_is_the_tensors_unless_the_request_says_otherwise(start, graph):
     """The model has an input `x`, and so has the pipeline a field."""
     manifest = """
 [pipeline]
@@ -213,14 +213,14 @@ inputs = [{ name = "x", columns = ["x", "x", "x", "x"] }]
 response = [{ name = "x" }]
 """
     server = start(graph("matmul", manifest=manifest))
-    asked = infer(server, [rest("x", [2])])
-    assert (asked.status_code, asked.json()["code"]) == (400, "malformed_request")
-    assert '"pipeline": true for fields' in asked.json()["error"]
     of_field = infer(server, [rest("x", [2])], parameters={"pipeline": True}).json()["outputs"]
     assert [(output["name"], output["data"]) for output in of_field] == [("x", [2])]
     tensor = {"name": "x", "shape": [1, 4], "datatype": "FP32", "data": [1, 0, 0, 0]}
-    of_model = infer(server, [tensor], parameters={"pipeline": False}).json()["outputs"]
-    assert [output["name"] for output in of_model] == ["y"]
+    for parameters in ({}, {"pipeline": False}):
+        of_model = infer(server, [tensor], parameters=parameters).json()["outputs"]
+        assert [output["name"] for output in of_model] == ["y"]
+    refused = infer(server, [rest("x", [2])])
+    assert (refused.status_code, refused.json()["code"]) == (400, "datatype_mismatch")
 
 
 def test_a_version_without_a_pipeline_has_no_fields(start, graph):
