@@ -342,13 +342,10 @@ impl Scheduler {
         self.pool.queued()
     }
 
-    /// Adds run times, each with the bytes of its inputs, that were measured before the first request, so
-    /// that the first ones are admitted and batched by them.
-    pub(crate) fn learn(&self, run_times: &[(usize, Duration)]) {
-        for (bytes, run_time) in run_times {
-            self.run_times.learn(*bytes, *run_time);
-            self.idle_run_times.learn(*bytes, *run_time);
-        }
+    /// Adds a run time that was measured before the first request.
+    pub(crate) fn learn(&self, bytes: usize, run_time: Duration) {
+        self.run_times.learn(bytes, run_time);
+        self.idle_run_times.learn(bytes, run_time);
     }
 
     /// A test, which may outlive the scheduler, of whether the instances are gone with their memory.

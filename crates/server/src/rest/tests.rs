@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::routing::MethodFilter;
 use tidegate_core::EngineChoice;
 use tidegate_engines::{Engines, PORTABLE};
-use tidegate_gateway::Role;
+use tidegate_gateway::{Permission, Role};
 use tidegate_serving::{MetricRegistry, Models, Serving};
 
 use super::*;

@@ -119,7 +119,10 @@ impl Version {
         };
         let name = format!("{model}:{number}");
         let scheduler = Scheduler::new(name, limits, artifact.clone(), instances, stats.clone());
-        scheduler.learn(&warmup.run_times);
+        // So that the first requests are admitted and batched by measured times.
+        for (bytes, run_time) in &warmup.run_times {
+            scheduler.learn(*bytes, *run_time);
+        }
         add_classes(&mut plan.labels, &*artifact, &signature);
         let runner = match runner {
             None => Runner::Instances,
