@@ -1,5 +1,6 @@
 //! The fields of an answer as JSON.
 
+mod columns;
 mod csv;
 mod nested;
 mod tensors;
@@ -7,6 +8,7 @@ mod tensors;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
+pub use self::columns::ResponseType;
 use self::nested::push_tensor;
 use crate::partial::PartialRows;
 use crate::program::{Inputs, Kind, Source};

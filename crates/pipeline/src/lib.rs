@@ -75,7 +75,7 @@ mod table;
 mod tensors;
 mod violations;
 
-pub use answer::Answer;
+pub use answer::{Answer, ResponseType};
 pub use compile::BundleFiles;
 pub use error::{CompileError, PipelineError, Reason, RowError};
 pub use exporter::SKLEARN_EXPORTER;

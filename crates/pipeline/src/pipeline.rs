@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidegate_core::Tensor;
+use tidegate_core::{FieldType, Tensor};
 
-use crate::answer::{Answer, ResponseField};
+use crate::answer::{Answer, ResponseField, ResponseType};
 use crate::field::Fields;
 use crate::lookup::Lookup;
 use crate::named_tensors::NamedTensors;
@@ -170,6 +170,20 @@ impl Pipeline {
         )
         .saturating_add(self.memory.scratch)
         .saturating_add(body.saturating_mul(self.memory.copies + 1))
+    }
+
+    /// Takes rows that were read as columns: one for each field, in their order; `None` where there is
+    /// none, whose values are missing. Texts are read as the cells of CSV are.
+    ///
+    /// # Errors
+    /// As [`Pipeline::read`] has them.
+    pub fn read_columns(
+        &self,
+        rows: usize,
+        columns: Vec<Option<Column>>,
+        bad_rows: BadRows,
+    ) -> Result<Records, PipelineError> {
+        records::read_columns(rows, columns, &self.fields, &self.violations, bad_rows)
     }
 
     /// The only field of type `bytes`, if there is exactly one: a body that is a file can be its
@@ -355,6 +369,18 @@ impl Pipeline {
     /// The names of the fields that a request has.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
         self.fields.iter().map(|field| &*field.name)
+    }
+
+    /// Each field that a request has, with its type and whether its values may be missing.
+    pub fn field_types(&self) -> impl Iterator<Item = (&str, FieldType, bool)> {
+        let fields = self.fields.iter();
+        fields.map(|field| (&*field.name, field.kind.field_type(), field.is_optional))
+    }
+
+    /// Each field that an answer has, with what its values are.
+    pub fn response_types(&self) -> impl Iterator<Item = (&str, ResponseType)> {
+        let fields = self.response.iter();
+        fields.map(|field| (field.name.as_str(), field.response_type()))
     }
 
     /// The names of the fields that an answer has.

@@ -49,6 +49,18 @@ impl Kind {
 }
 
 impl Kind {
+    /// The type of a field with such values. No field is a tensor.
+    pub(crate) fn field_type(self) -> FieldType {
+        match self {
+            Self::Number | Self::Single | Self::Tensor => FieldType::Number,
+            Self::Integer => FieldType::Integer,
+            Self::Boolean => FieldType::Boolean,
+            Self::Time => FieldType::Time,
+            Self::Text => FieldType::String,
+            Self::Bytes => FieldType::Bytes,
+        }
+    }
+
     /// What its values are in an expression.
     pub(crate) fn expression_type(self) -> Option<Type> {
         match self {

@@ -1,5 +1,6 @@
 //! Records and columns of JSON, straight into a [`Table`].
 
+mod columns;
 mod csv_reader;
 mod parts;
 mod reader;
@@ -8,6 +9,7 @@ mod violations;
 
 use jiter::{Jiter, JiterError, JiterErrorType};
 
+pub(crate) use self::columns::read_columns;
 pub(crate) use self::parts::read_parts;
 use self::reader::Reader;
 pub(crate) use self::reader::number_problem;

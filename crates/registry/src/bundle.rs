@@ -1,5 +1,6 @@
 //! Bundles to push: a manifest and files, read from an untrusted folder.
 
+mod content;
 mod folder;
 mod limits;
 

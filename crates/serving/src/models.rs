@@ -7,6 +7,7 @@
 mod graphs;
 mod index;
 mod model;
+mod registry_version;
 mod state;
 mod unknown;
 

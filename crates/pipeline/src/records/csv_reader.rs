@@ -82,7 +82,11 @@ fn push(
     Ok(())
 }
 
-fn push_value(kind: Kind, text: &str, column: &mut Column) -> Result<(), (Reason, String)> {
+pub(super) fn push_value(
+    kind: Kind,
+    text: &str,
+    column: &mut Column,
+) -> Result<(), (Reason, String)> {
     match column {
         // Engines that are written in C would cut the text there, and see another one.
         Column::Text(_) if text.contains('\0') => {
