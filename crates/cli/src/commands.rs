@@ -7,6 +7,7 @@
 mod alerts;
 mod api_keys;
 mod audit;
+mod batch;
 mod certs;
 mod check;
 mod completions;
@@ -83,6 +84,7 @@ commands! {
     serve::Serve,
     predict::Predict,
     load::Load,
+    batch::Batch,
     models::Models,
     inspect::Inspect,
     check::Check,
