@@ -73,7 +73,10 @@ impl From<PipelineError> for Failure {
             PipelineError::Row(error) => {
                 Self::Rows(format!("field \"{}\" {}", error.field, error.problem))
             }
-            PipelineError::Json(problem) | PipelineError::Form(problem) => Self::Rows(problem),
+            PipelineError::Json(problem)
+            | PipelineError::Form(problem)
+            | PipelineError::Datatype(problem)
+            | PipelineError::Shape(problem) => Self::Rows(problem),
             PipelineError::Output(problem) => Self::Job(problem),
         }
     }

@@ -103,6 +103,6 @@ impl Pipeline {
         answer: &Answer<'_>,
         output: usize,
     ) -> Result<Tensor, PipelineError> {
-        answer.tensor(self.named_tensors.places[output])
+        answer.to_tensor(self.named_tensors.places[output])
     }
 }

@@ -53,7 +53,7 @@ fn is_number(source: &Source) -> bool {
 
 impl Answer<'_> {
     /// A field, by its place, as a tensor. A missing number is NaN, a missing text is empty.
-    pub(crate) fn tensor(&self, field: usize) -> Result<Tensor, PipelineError> {
+    pub(crate) fn to_tensor(&self, field: usize) -> Result<Tensor, PipelineError> {
         let field = &self.fields[field];
         let inputs = Inputs::new(&self.registers, &field.sources, self.rows);
         let extents = [self.rows, field.sources.len()];
