@@ -15,6 +15,7 @@ mod context;
 mod cost;
 mod doctor;
 mod drift;
+mod experiment;
 mod exporter;
 mod features;
 mod inspect;
@@ -93,6 +94,7 @@ commands! {
     features::Features,
     drift::Baseline,
     drift::Drift,
+    experiment::Experiment,
     rollback::Rollback,
     registry::Registry,
     keys::Keys,
