@@ -87,7 +87,41 @@ pub struct Scheduler {
 /// A part of a large request in the queue.
 struct WaitingPart<'a> {
     work: Work,
-    handle: WorkHandle<'a>,
+    /// Until it has ended.
+    handle: Option<WorkHandle<'a>>,
+    /// How it ended, until somebody asks.
+    ended: Option<Result<Completed, InferError>>,
+}
+
+impl<'a> WaitingPart<'a> {
+    fn new(work: Work, handle: WorkHandle<'a>) -> Self {
+        Self {
+            work,
+            handle: Some(handle),
+            ended: None,
+        }
+    }
+
+    /// Waits until it ends, and leaves its outcome here.
+    async fn end(&mut self) {
+        if let Some(handle) = self.handle.take() {
+            self.ended = Some(handle.outcome().await);
+        }
+    }
+
+    async fn outcome(&mut self) -> Result<Completed, InferError> {
+        self.end().await;
+        self.ended.take().expect("it has ended")
+    }
+
+    /// Gives it up. Whether it has run, or may.
+    fn give_up(self) -> bool {
+        match (self.handle, self.ended) {
+            (Some(handle), _) => handle.give_up(),
+            (None, Some(Err(error))) => error.has_run,
+            (None, ended) => ended.is_some(),
+        }
+    }
 }
 
 /// The time that a client gave, and the size of its inputs.
@@ -225,7 +259,7 @@ impl Scheduler {
             // One part may find no place after others have run.
             Err(error) => {
                 let mut waiting = waiting.into_iter();
-                match !completed.is_empty() || waiting.any(|part| part.handle.give_up()) {
+                match !completed.is_empty() || waiting.any(WaitingPart::give_up) {
                     true => Err(error.after_run()),
                     false => Err(error),
                 }
@@ -245,7 +279,8 @@ impl Scheduler {
                 Err(error) if error.code == ErrorCode::QueueFull => {
                     let work = work.part(number, max_rows);
                     let handle = self.enqueue(work.share())?;
-                    self.outcome(WaitingPart { work, handle }).await?
+                    let part = WaitingPart::new(work, handle);
+                    self.next(&mut VecDeque::from([part])).await?
                 }
                 outcome => outcome?,
             };
@@ -276,7 +311,7 @@ impl Scheduler {
                 }
             };
             // The work is kept: a part that must give its place to another tenant is queued again.
-            waiting.push_back(WaitingPart { work, handle });
+            waiting.push_back(WaitingPart::new(work, handle));
         }
         while !waiting.is_empty() {
             completed.push(self.next(waiting).await?)?;
@@ -284,27 +319,37 @@ impl Scheduler {
         Ok(())
     }
 
-    /// The outcome of the part that has waited longest.
+    /// The outcome of the part that has waited longest. If it had to give way to another tenant, it waits
+    /// again: what ran of the request before is not lost.
     async fn next<'a>(
         &'a self,
         waiting: &mut VecDeque<WaitingPart<'a>>,
     ) -> Result<Completed, InferError> {
-        let part = waiting.pop_front().expect("a part waits");
-        self.outcome(part).await
-    }
-
-    /// The outcome of a part in the queue. If it had to give way to another tenant, it waits again
-    /// where there is a place for it now: what ran of the request before is not lost.
-    async fn outcome<'a>(&'a self, part: WaitingPart<'a>) -> Result<Completed, InferError> {
-        let WaitingPart { work, mut handle } = part;
+        let mut part = waiting.pop_front().expect("a part waits");
         loop {
-            match handle.outcome().await {
+            match part.outcome().await {
                 Err(error) if error.code == ErrorCode::QueueFull => {
-                    handle = self.enqueue(work.share())?;
+                    part.handle = Some(self.wait_again(&part.work, waiting).await?);
                 }
                 outcome => return outcome,
             }
         }
+    }
+
+    /// A place in the queue for a part that had to give way: if there is none now, as soon as a later
+    /// part of the same request has left its own.
+    async fn wait_again<'a>(
+        &'a self,
+        work: &Work,
+        later: &mut VecDeque<WaitingPart<'a>>,
+    ) -> Result<WorkHandle<'a>, InferError> {
+        for part in later {
+            match self.enqueue(work.share()) {
+                Err(error) if error.code == ErrorCode::QueueFull => part.end().await,
+                handle => return handle,
+            }
+        }
+        self.enqueue(work.share())
     }
 
     /// Lets a request in, inline where that is cheaper than a hop to another thread, or refuses it.
