@@ -1,6 +1,6 @@
 //! `tidegate batch run` and `tidegate batch resume`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -96,7 +96,7 @@ pub(super) fn threads(resources: &Resources) -> usize {
 
 fn finish(
     job: &Job,
-    output: &PathBuf,
+    output: &Path,
     resources: &Resources,
     access: &RegistryAccess,
 ) -> Result<ExitCode> {
