@@ -26,7 +26,16 @@ FRAGILE = GRAPHS / "gather_out_of_range.onnx"
 
 
 # Files whose tests measure times, rates or memory: nothing else runs meanwhile.
-ALONE = {"test_fairness", "test_fleet", "test_load", "test_slow_clients", "test_soak", "test_terminal", "test_top"}
+ALONE = {
+    "test_fairness",
+    "test_fleet",
+    "test_limits",
+    "test_load",
+    "test_slow_clients",
+    "test_soak",
+    "test_terminal",
+    "test_top",
+}
 
 
 def pytest_configure(config):
