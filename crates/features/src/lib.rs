@@ -18,13 +18,14 @@
 //! let row: FeatureRow = serde_json::from_str(row)?;
 //! store.put(&[row], 1_700_000_000_000).await?;
 //!
-//! let found = store.query(&FeatureQuery {
+//! let query = FeatureQuery {
 //!     view: "driver".into(),
 //!     join_keys: ["driver_id".into()].into(),
 //!     features: ["rate".into()].into(),
 //!     entities: vec![vec![KeyValue::Int64(7)]],
-//! });
-//! assert_eq!(found.await?[0].value, FeatureValue::Number(0.5));
+//! };
+//! let found = store.query(&query).await?;
+//! assert_eq!(found[0].value, FeatureValue::Number(0.5));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
