@@ -97,6 +97,17 @@ impl Columns {
         }
     }
 
+    /// The place of a column of the file at `path`, which must have it once.
+    fn place(&self, name: &str, path: &Path) -> Result<usize> {
+        let place = self
+            .find(name)
+            .map_err(|problem| BatchError::input(path, problem))?;
+        place.ok_or_else(|| {
+            let problem = format!("has no column \"{name}\"; it has {}", self.listed());
+            BatchError::input(path, problem)
+        })
+    }
+
     /// The names, for people.
     pub(crate) fn listed(&self) -> String {
         const MAX_NAMES: usize = 20;

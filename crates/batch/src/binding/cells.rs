@@ -128,7 +128,7 @@ pub(super) fn cell_of_json(value: &Value) -> Option<Cell<'_>> {
 
 /// A type of elements that cells become.
 pub(super) trait FromCell: Element {
-    /// `None` if the cell is no value of the type.
+    /// `None` if the type has no such value.
     fn from_cell(cell: Cell<'_>, cells: Cells) -> Option<Self>;
 }
 

@@ -354,7 +354,7 @@ impl Values<'_> {
     fn add_bad(&self, bad: &mut BadPlaces, row: usize, column: &str, problem: &str) {
         let datatype = self.input.spec.datatype;
         bad.entry(row).or_insert_with(|| {
-            format!("column \"{column}\" {problem}, which is no value of {datatype}")
+            format!("column \"{column}\" {problem}, which is not a value of {datatype}")
         });
     }
 }

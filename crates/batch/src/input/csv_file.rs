@@ -95,14 +95,17 @@ pub(super) fn survey(path: &Path, unit_rows: u64) -> Result<Survey> {
 }
 
 fn malformed(error: &csv::Error, path: &Path) -> BatchError {
-    BatchError::input(path, format!("is no CSV: {error}"))
+    BatchError::input(path, format!("is not valid CSV: {error}"))
 }
 
 fn names(header: &ByteRecord, path: &Path) -> Result<Vec<String>> {
     let mut names = Vec::with_capacity(header.len());
     for (at, name) in header.iter().enumerate() {
         let text = std::str::from_utf8(name).map_err(|_| {
-            BatchError::input(path, format!("the name of column {} is no UTF-8", at + 1))
+            BatchError::input(
+                path,
+                format!("the name of column {} is not valid UTF-8", at + 1),
+            )
         })?;
         // Spreadsheets begin a file with this mark.
         names.push(text.strip_prefix('\u{feff}').unwrap_or(text).to_owned());
@@ -163,7 +166,7 @@ impl Reader {
         let wanted = self.bound.iter().chain(&self.kept);
         for place in wanted {
             if std::str::from_utf8(&record[*place]).is_err() {
-                let reason = format!("the cell of column {} is no UTF-8", place + 1);
+                let reason = format!("the cell of column {} is not valid UTF-8", place + 1);
                 return rows.push_bad(row, reason);
             }
         }
@@ -180,18 +183,8 @@ fn cell(record: &ByteRecord, place: usize) -> Option<&str> {
 }
 
 fn places(columns: &Columns, names: &[String], path: &Path) -> Result<Vec<usize>> {
-    let mut places = Vec::with_capacity(names.len());
-    for name in names {
-        let place = columns
-            .find(name)
-            .map_err(|problem| BatchError::input(path, problem))?;
-        let Some(place) = place else {
-            let problem = format!("has no column \"{name}\"; it has {}", columns.listed());
-            return Err(BatchError::input(path, problem));
-        };
-        places.push(place);
-    }
-    Ok(places)
+    let names = names.iter();
+    names.map(|name| columns.place(name, path)).collect()
 }
 
 impl RowReader for Reader {
@@ -201,8 +194,7 @@ impl RowReader for Reader {
         let path = &self.request.path;
         while !self.is_done && rows.len() < self.request.batch_rows {
             let read = self.csv.read_byte_record(&mut record);
-            let read = read.map_err(|error| BatchError::input(path, format!("is no CSV: {error}")));
-            if !read? {
+            if !read.map_err(|error| malformed(&error, path))? {
                 self.is_done = true;
                 let file = self.csv.get_ref().get_ref().get_ref();
                 self.request.identity.check(file, path)?;

@@ -37,7 +37,7 @@ pub(crate) fn find(inputs: &[String], format: Option<Format>) -> Result<Vec<Foun
 
 fn find_one(input: &str, format: Option<Format>) -> Result<Vec<FoundFile>> {
     if input.contains("://") {
-        let problem = format!("the input {input:?} is no path: this release reads local files");
+        let problem = format!("the input {input:?} is not a path: this release reads local files");
         return Err(BatchError::Request(problem));
     }
     let path = Path::new(input);

@@ -157,7 +157,7 @@ impl Reader {
     }
 
     fn push(&self, line: &[u8], row: u64, rows: &mut TextRows) {
-        let text = std::str::from_utf8(line).map_err(|_| "the line is no UTF-8".to_owned());
+        let text = std::str::from_utf8(line).map_err(|_| "the line is not valid UTF-8".to_owned());
         match text.and_then(|text| self.scan(text)) {
             Ok(line) => rows.push(
                 row,

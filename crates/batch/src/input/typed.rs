@@ -17,14 +17,7 @@ pub(super) fn wanted_places(
     let columns = Columns::Typed(schema.clone());
     let mut places = Vec::new();
     for name in projection.bound.iter().chain(&projection.kept) {
-        let place = columns
-            .find(name)
-            .map_err(|problem| BatchError::input(path, problem))?;
-        let Some(place) = place else {
-            let problem = format!("has no column \"{name}\"; it has {}", columns.listed());
-            return Err(BatchError::input(path, problem));
-        };
-        places.push(place);
+        places.push(columns.place(name, path)?);
     }
     places.sort_unstable();
     places.dedup();

@@ -61,8 +61,7 @@ impl Job {
     /// Why the job has stopped. What it has finished stays, and another run goes on from there.
     pub fn run(&self, options: RunOptions, progress: &Progress) -> Result<JobOutcome> {
         let _lock = self.folder.lock()?;
-        self.begin()?;
-        let records = self.finished_units()?;
+        let records = self.begin()?;
         let finished: Vec<&UnitRecord> = records.iter().flatten().collect();
         let rows_before = finished.iter().map(|record| record.range.rows).sum();
         let bad_before = finished
@@ -90,15 +89,17 @@ impl Job {
         })
     }
 
-    /// Writes down what the job is, or finds that it is the one that was begun here.
-    fn begin(&self) -> Result<()> {
+    /// Writes down what the job is, or finds that it is the one that was begun here. The records of the
+    /// units that are done.
+    fn begin(&self) -> Result<Vec<Option<UnitRecord>>> {
         let root = self.folder.root();
         let Some(begun) = self.folder.job::<JobFile>()? else {
-            return self.folder.begin(&JobFile {
+            self.folder.begin(&JobFile {
                 spec: self.spec.clone(),
                 rows: self.rows(),
                 units: self.units.len(),
-            });
+            })?;
+            return self.finished_units();
         };
         if let Some(difference) = begun.spec.difference(&self.spec) {
             let problem = format!(
@@ -107,7 +108,7 @@ impl Job {
             );
             return Err(BatchError::output(root, problem));
         }
-        self.finished_units()?;
+        let records = self.finished_units()?;
         if (begun.rows, begun.units) != (self.rows(), self.units.len()) {
             let problem = format!(
                 "was begun over {} rows, and the input has {} now: files were added, removed or \
@@ -117,7 +118,7 @@ impl Job {
             );
             return Err(BatchError::output(root, problem));
         }
-        Ok(())
+        Ok(records)
     }
 
     /// The records of all units that are done.

@@ -80,12 +80,12 @@ const MAX_BASELINE_BYTES: u64 = 256 << 20;
 impl Baseline {
     pub(super) fn run(self) -> Result<ExitCode> {
         let baseline = tables::baseline(&self.data, &self.category, &self.skip)?;
-        let columns = baseline.columns();
-        let rows = columns.first().map_or(0, |column| column.profile.rows());
         let file = BaselineFile {
             format: FORMAT,
-            baseline: baseline.clone(),
+            baseline,
         };
+        let columns = file.baseline.columns();
+        let rows = columns.first().map_or(0, |column| column.profile.rows());
         let json = serde_json::to_vec(&file)?;
         std::fs::write(&self.output, json)
             .with_context(|| format!("cannot write {}", self.output.display()))?;

@@ -45,8 +45,8 @@ pub(super) fn all(access: &RegistryAccess) -> Result<Vec<JobEntry>> {
         let path = file?.path();
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("cannot read {}", path.display()))?;
-        let entry: JobEntry =
-            serde_json::from_str(&text).with_context(|| format!("{} is no job", path.display()))?;
+        let entry: JobEntry = serde_json::from_str(&text)
+            .with_context(|| format!("{} does not describe a job", path.display()))?;
         jobs.push(entry);
     }
     jobs.sort_by(|one, two| one.output.cmp(&two.output));
