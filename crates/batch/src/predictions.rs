@@ -3,14 +3,10 @@
 use std::sync::Arc;
 
 use arrow_array::builder::{BinaryBuilder, StringBuilder};
-use arrow_array::types::{
-    Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
-};
-use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, BooleanArray, ListArray, PrimitiveArray};
-use arrow_buffer::OffsetBuffer;
+use arrow_array::types::{Float32Type, Float64Type, Int64Type, TimestampMicrosecondType};
+use arrow_array::{ArrayRef, ArrowPrimitiveType, BooleanArray, PrimitiveArray};
 use arrow_schema::{DataType as ArrowType, Field, FieldRef, TimeUnit};
-use tidegate_core::{DataType, Dim, Element, Tensor, TensorSpec, bf16};
+use tidegate_columns::{column_type, element_type, list, list_of};
 use tidegate_pipeline::{Answer, ResponseType};
 use tidegate_serving::Version;
 
@@ -26,7 +22,7 @@ pub(crate) fn fields(version: &Version) -> Vec<FieldRef> {
         None => {
             let outputs = version.signature().outputs.iter();
             outputs
-                .map(|spec| field(&spec.name, of_output(spec)))
+                .map(|spec| field(&spec.name, column_type(spec)))
                 .collect()
         }
     }
@@ -34,14 +30,6 @@ pub(crate) fn fields(version: &Version) -> Vec<FieldRef> {
 
 fn field(name: &str, data_type: ArrowType) -> FieldRef {
     Arc::new(Field::new(name, data_type, true))
-}
-
-fn list_of(item: ArrowType) -> ArrowType {
-    ArrowType::List(item_field(item))
-}
-
-fn item_field(item: ArrowType) -> FieldRef {
-    Arc::new(Field::new("item", item, false))
 }
 
 fn of_response(kind: ResponseType) -> ArrowType {
@@ -53,45 +41,9 @@ fn of_response(kind: ResponseType) -> ArrowType {
         ResponseType::Time => ArrowType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         ResponseType::Text => ArrowType::Utf8,
         ResponseType::Bytes => ArrowType::Binary,
-        ResponseType::Tensor(datatype) => list_of(element(datatype)),
+        ResponseType::Tensor(datatype) => list_of(element_type(datatype)),
         // As the endpoint writes it.
         ResponseType::Array => ArrowType::Utf8,
-    }
-}
-
-fn of_output(spec: &TensorSpec) -> ArrowType {
-    let element = element(spec.datatype);
-    match is_scalar(spec) {
-        true => element,
-        false => list_of(element),
-    }
-}
-
-/// Whether an output has one value for each row.
-fn is_scalar(spec: &TensorSpec) -> bool {
-    let Some(dims) = &spec.dims else {
-        return false;
-    };
-    let mut others = dims.iter().skip(1);
-    others.all(|dim| *dim == Dim::Fixed(1))
-}
-
-fn element(datatype: DataType) -> ArrowType {
-    match datatype {
-        DataType::Bool => ArrowType::Boolean,
-        DataType::Uint8 => ArrowType::UInt8,
-        DataType::Uint16 => ArrowType::UInt16,
-        DataType::Uint32 => ArrowType::UInt32,
-        DataType::Uint64 => ArrowType::UInt64,
-        DataType::Int8 => ArrowType::Int8,
-        DataType::Int16 => ArrowType::Int16,
-        DataType::Int32 => ArrowType::Int32,
-        DataType::Int64 => ArrowType::Int64,
-        DataType::Fp16 => ArrowType::Float16,
-        // Arrow has no such type; single precision has all of its values.
-        DataType::Bf16 | DataType::Fp32 => ArrowType::Float32,
-        DataType::Fp64 => ArrowType::Float64,
-        DataType::Bytes => ArrowType::Utf8,
     }
 }
 
@@ -160,80 +112,4 @@ fn finite(value: f64) -> Option<f64> {
 fn of_numbers<T: ArrowPrimitiveType>(numbers: &[f64], of: fn(f64) -> T::Native) -> ArrayRef {
     let values = numbers.iter().map(|value| finite(*value).map(of));
     Arc::new(values.collect::<PrimitiveArray<T>>())
-}
-
-/// The column of an output of the signature.
-pub(crate) fn of_tensor(
-    spec: &TensorSpec,
-    tensor: &Tensor,
-    rows: usize,
-) -> Result<ArrayRef, String> {
-    let column = match is_scalar(spec) {
-        true => values(tensor),
-        false => list(tensor, rows),
-    };
-    let column = column.filter(|column| column.len() == rows);
-    column.ok_or_else(|| {
-        let (name, shape) = (&spec.name, tensor.shape());
-        format!("output \"{name}\" of shape {shape} is no column of {rows} rows")
-    })
-}
-
-/// The values of a tensor, a list of equal length for each row.
-fn list(tensor: &Tensor, rows: usize) -> Option<ArrayRef> {
-    if tensor.rows() != rows {
-        return None;
-    }
-    let values = values(tensor)?;
-    let width = values.len().checked_div(rows)?;
-    let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(width, rows));
-    let item = item_field(values.data_type().clone());
-    Some(Arc::new(
-        ListArray::try_new(item, offsets, values, None).ok()?,
-    ))
-}
-
-/// All values of a tensor.
-fn values(tensor: &Tensor) -> Option<ArrayRef> {
-    Some(match tensor.datatype() {
-        DataType::Bool => {
-            let flags = tensor.wire().iter().map(|byte| Some(*byte != 0)).collect();
-            let flags: BooleanArray = flags;
-            Arc::new(flags)
-        }
-        DataType::Uint8 => plain::<UInt8Type>(tensor)?,
-        DataType::Uint16 => plain::<UInt16Type>(tensor)?,
-        DataType::Uint32 => plain::<UInt32Type>(tensor)?,
-        DataType::Uint64 => plain::<UInt64Type>(tensor)?,
-        DataType::Int8 => plain::<Int8Type>(tensor)?,
-        DataType::Int16 => plain::<Int16Type>(tensor)?,
-        DataType::Int32 => plain::<Int32Type>(tensor)?,
-        DataType::Int64 => plain::<Int64Type>(tensor)?,
-        DataType::Fp16 => plain::<Float16Type>(tensor)?,
-        DataType::Fp32 => plain::<Float32Type>(tensor)?,
-        DataType::Fp64 => plain::<Float64Type>(tensor)?,
-        DataType::Bf16 => {
-            let values = tensor.to_vec::<bf16>()?.into_iter().map(f32::from);
-            Arc::new(PrimitiveArray::<Float32Type>::from_iter_values(values))
-        }
-        DataType::Bytes => {
-            let tidegate_core::TensorView::Strings(strings) = tensor.view() else {
-                return None;
-            };
-            let mut texts = StringBuilder::new();
-            for value in strings.iter() {
-                texts.append_value(std::str::from_utf8(value).ok()?);
-            }
-            Arc::new(texts.finish())
-        }
-    })
-}
-
-fn plain<T>(tensor: &Tensor) -> Option<ArrayRef>
-where
-    T: ArrowPrimitiveType,
-    T::Native: Element,
-{
-    let values = tensor.to_vec::<T::Native>()?;
-    Some(Arc::new(PrimitiveArray::<T>::from_iter_values(values)))
 }

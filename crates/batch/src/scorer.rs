@@ -235,7 +235,7 @@ impl<'j> Scorer<'j> {
         let mut predictions = Vec::new();
         for output in &response.outputs {
             let spec = &self.version.version().signature().outputs[output.index];
-            let column = predictions::of_tensor(spec, &output.tensor, rows);
+            let column = tidegate_columns::of_tensor(spec, &output.tensor, rows);
             predictions.push(column.map_err(Failure::Job)?);
         }
         outcome.push(batch, None, predictions)

@@ -14,7 +14,8 @@ use tidegate_redaction::PrivacyConfig;
 use tidegate_redis::RedisConfig;
 use tidegate_registry::RegistryConfig;
 use tidegate_server::{
-    AlertsConfig, ConsoleConfig, GpuConfig, PlatformConfig, ReplicasConfig, ServerConfig, TlsConfig,
+    AlertsConfig, CaptureConfig, ConsoleConfig, GpuConfig, PlatformConfig, ReplicasConfig,
+    ServerConfig, TlsConfig,
 };
 use tidegate_serving::{EndpointConfig, FleetConfig, TrialSettings};
 use tidegate_traces::TracesConfig;
@@ -42,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) limits: LimitsConfig,
     /// Which answers are kept.
     pub(crate) cache: CacheConfig,
+    /// Which predictions are captured, and what is watched on them.
+    pub(crate) capture: CaptureConfig,
     /// When versions get no requests.
     pub(crate) endpoints: Vec<EndpointConfig>,
     /// The Redis that servers share.

@@ -50,12 +50,12 @@ pub use manifest::{
     ImageCrop, ImageFilter, ImageLayout, ImageResize, ImageStep, ImputeStep, LabelStep, Lineage,
     LongerSound, LookedUpFeatureSpec, LookupPolicy, LookupSpec, Manifest, MelLog, MelNormName,
     MelScaleName, MelSpectrogramStep, NormalizeStep, NumberFunction, OneHotStep, OrdinalStep,
-    OutputSpec, PickStep, PipelineSpec, PoolMode, PoolStep, RatioStep, RemoteSpec, RenameStep,
-    ResourceLimits, ResponseFieldSpec, RoundStep, ScaleStep, SequenceSpec, ShorterSound,
-    SigmoidStep, SoftmaxStep, SoundNormalization, SoundPadding, SpectrogramLayout, StateSpec,
-    StepSpec, ThresholdRule, ThresholdStep, TokenDatatype, TokenPadding, TokenTruncation,
-    TokenizeStep, Tolerance, TopKStep, UnknownCategory, UnknownFields, ViolationPolicy,
-    WarmupSample,
+    OutputSpec, PickStep, PipelineSpec, PoolMode, PoolStep, QualitySpec, QualityTask, RatioStep,
+    RemoteSpec, RenameStep, ResourceLimits, ResponseFieldSpec, RoundStep, ScaleStep, SequenceSpec,
+    ShorterSound, SigmoidStep, SoftmaxStep, SoundNormalization, SoundPadding, SpectrogramLayout,
+    StateSpec, StepSpec, ThresholdRule, ThresholdStep, TokenDatatype, TokenPadding,
+    TokenTruncation, TokenizeStep, Tolerance, TopKStep, UnknownCategory, UnknownFields,
+    ViolationPolicy, WarmupSample,
 };
 pub use shape::{Shape, ShapeError};
 pub use signature::{Dim, Signature, SignatureError, TensorSpec};

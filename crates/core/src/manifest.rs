@@ -4,6 +4,7 @@ mod contract;
 mod graph;
 mod lineage;
 mod pipeline;
+mod quality;
 mod remote;
 mod sequences;
 
@@ -32,6 +33,7 @@ pub use pipeline::{
     TokenDatatype, TokenPadding, TokenTruncation, TokenizeStep, TopKStep, UnknownCategory,
     UnknownFields, ViolationPolicy,
 };
+pub use quality::{QualitySpec, QualityTask};
 pub use remote::{BreakerSpec, RemoteSpec};
 pub use sequences::{FlagInput, SequenceSpec, StateSpec};
 
@@ -81,6 +83,8 @@ pub struct Manifest {
     /// A file of the bundle: the profile of the data that it was trained on, which drift is
     /// measured against.
     pub baseline: Option<String>,
+    /// What labels of its predictions are compared with.
+    pub quality: Option<QualitySpec>,
     /// Where the version comes from.
     pub lineage: Lineage,
     /// The licence of the model, as an SPDX expression.
@@ -149,6 +153,7 @@ impl Default for Manifest {
             warmup: Vec::new(),
             golden: Vec::new(),
             baseline: None,
+            quality: None,
             lineage: Lineage::default(),
             license: String::new(),
             tags: BTreeMap::new(),

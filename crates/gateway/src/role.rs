@@ -54,7 +54,7 @@ impl Role {
     pub const fn permissions(self) -> Permissions {
         use Permission::{
             Call, ManageAlerts, ManageDiagnostics, ManageFeatures, ManageModels, ManageObjectives,
-            ViewAudit, ViewMetrics, ViewModels, ViewOperations,
+            ViewAudit, ViewMetrics, ViewModels, ViewOperations, ViewPredictions,
         };
         match self {
             Self::Viewer => Permissions::of(&[ViewModels, ViewMetrics, ViewOperations]),
@@ -66,6 +66,7 @@ impl Role {
                 ViewOperations,
                 ManageModels,
                 ManageFeatures,
+                ViewPredictions,
             ]),
             Self::Operator => Permissions::of(&[
                 ViewModels,
@@ -75,6 +76,7 @@ impl Role {
                 ManageObjectives,
                 ManageDiagnostics,
                 ViewAudit,
+                ViewPredictions,
             ]),
             Self::Admin => Permissions::of(&Permission::ALL),
         }

@@ -331,6 +331,16 @@ impl Pipeline {
             .map(|(at, _)| at)
     }
 
+    /// The fields of a run with their values, those that were looked up included. Rows that were taken
+    /// out are not in them.
+    pub fn field_columns(&self, run: &Run) -> Vec<(String, Column)> {
+        let fields = self.complete.as_ref().unwrap_or(&self.fields);
+        let columns = fields.iter().zip(&run.registers);
+        columns
+            .map(|(field, column)| (field.name.to_string(), column.clone()))
+            .collect()
+    }
+
     /// Runs the steps after the engine. `outputs` has the place of each in the signature.
     ///
     /// # Errors

@@ -51,7 +51,8 @@ pub enum Column {
 }
 
 impl Column {
-    pub(crate) fn bytes(&self) -> usize {
+    /// What its values take, in bytes.
+    pub fn bytes(&self) -> usize {
         match self {
             Self::Numbers(numbers) => size_of_val(numbers.as_slice()),
             Self::Text(text) => text.bytes(),

@@ -16,5 +16,7 @@ pub mod estimate;
 pub mod fairness;
 mod moments;
 pub mod profile;
+mod report;
 
 pub use moments::Moments;
+pub use report::{DriftReport, DriftedColumn};

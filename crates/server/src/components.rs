@@ -31,8 +31,9 @@ use crate::remote::RemoteMonitor;
 use crate::replicas::ReplicaMetrics;
 use crate::serving_monitor::ServingMonitor;
 use crate::{
-    AlertsError, PlatformError, ReplicasError, ServerConfig, Traces, access_control, alerting,
-    cache_metrics, cost, events, exposition, objectives, replicas, rest,
+    AlertsError, CaptureConfigError, PlatformError, ReplicasError, ServerConfig, Traces,
+    access_control, alerting, cache_metrics, cost, events, exposition, objectives, quality,
+    replicas, rest,
 };
 
 /// A wrong configuration of a component.
@@ -62,6 +63,8 @@ pub enum ComponentsError {
     Limits(#[from] LimitError),
     #[error(transparent)]
     Redis(#[from] RedisConfigError),
+    #[error(transparent)]
+    Capture(#[from] CaptureConfigError),
     #[error(transparent)]
     Features(#[from] FeaturesConfigError),
     #[error(transparent)]
@@ -121,6 +124,7 @@ impl ServerComponents {
         let breakers = BreakerMonitor::new(serving.clone(), events.clone());
         let redis = base.redis(&events);
         let features = Arc::new(base.features(&sections.features)?);
+        let quality = base.quality(&sections.capture, &redactor, &events)?;
         let objectives = base.objectives(&sections.slo, &events)?;
         let costs = base.costs(&sections.cost, &events)?;
         let observations = serving.metrics().observations();
@@ -174,6 +178,7 @@ impl ServerComponents {
             Arc::new(breakers),
             Arc::new(redis),
             features,
+            Arc::new(quality),
             exposition,
             events,
             alerting.clone(),
@@ -230,12 +235,13 @@ fn check_addresses(sections: &ServerSections) -> Result<(), ComponentsError> {
 }
 
 /// The descriptions of the components' interfaces.
-pub(crate) const DESCRIPTIONS: [fn() -> utoipa::openapi::OpenApi; 7] = [
+pub(crate) const DESCRIPTIONS: [fn() -> utoipa::openapi::OpenApi; 8] = [
     access_control::description,
     alerting::description,
     cost::description,
     events::description,
     exposition::description,
     objectives::description,
+    quality::description,
     replicas::description,
 ];

@@ -30,6 +30,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod capture;
 mod check;
 mod clock;
 mod endpoints;
@@ -58,6 +59,7 @@ mod version_counters;
 mod version_finder;
 mod warmup;
 
+pub use capture::{Capture, Prediction, PredictionContent, is_captured, prediction_ms};
 pub use check::{CheckCase, CheckOutcome, CheckReport, check};
 pub use endpoints::{
     BreakerEvent, Breakers, ConfiguredName, EndpointConfig, EndpointError, FallbackConfig,

@@ -12,7 +12,7 @@ use crossbeam_queue::ArrayQueue;
 use parking_lot::Mutex;
 
 use crate::version_counters::VersionCounters;
-use crate::{ErrorCode, FallbackStatus, RequestTrace, Timing};
+use crate::{ErrorCode, FallbackStatus, Prediction, RequestTrace, Timing};
 
 /// Observations that wait in each ring, at most: those of a thread in an eighth of a second at
 /// 65,000 requests/s.
@@ -41,6 +41,8 @@ pub struct Observation {
     pub fallback: Option<Box<FallbackStatus>>,
     /// Its place in a trace, if it has one.
     pub trace: Option<Box<RequestTrace>>,
+    /// What it got and gave, if its endpoint is captured.
+    pub prediction: Option<Arc<Prediction>>,
 }
 
 /// How a request ended.
@@ -205,6 +207,7 @@ mod tests {
             rows: 0,
             fallback: None,
             trace: None,
+            prediction: None,
         }
     }
 

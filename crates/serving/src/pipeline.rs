@@ -101,6 +101,16 @@ impl Serving {
             let step = self.sequence_step(exchange, authorized, record, &mut received, &sequence);
             stepped = Box::pin(step).await?;
         }
+        if let Some(capture) = self.capture().filter(|_| stepped.is_none()) {
+            let (endpoint, tenant) = (
+                &authorized.resource().endpoint,
+                authorized.caller().tenant(),
+            );
+            if let Some(prediction) = capture.begin(endpoint, tenant) {
+                received.request.prediction = Some(prediction.clone());
+                record.set_prediction(prediction);
+            }
+        }
         let mut commit = None;
         let response = match (stepped, self.fallbacks_of(authorized.resource())) {
             (Some(step), _) => {

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use tidegate_core::{Signature, Tensor, TraceContext};
 use tidegate_gateway::{LimitStatus, Resource};
 
-use crate::{CacheStatus, ErrorCode, MemoryReservation, SequenceRequest, Timing, Version};
+use crate::{
+    CacheStatus, ErrorCode, MemoryReservation, Prediction, SequenceRequest, Timing, Version,
+};
 
 /// Longest id of a client's that is shown in its trace, in bytes.
 const MAX_ID_BYTES: usize = 256;
@@ -39,6 +41,8 @@ pub struct InferRequest {
     pub priority: u64,
     /// Its place in a sequence, if it has one. In a box: most requests have none.
     pub sequence: Option<Box<SequenceRequest>>,
+    /// Where its content is noted, if its endpoint is captured.
+    pub prediction: Option<Arc<Prediction>>,
 }
 
 /// What a traced request carries for whoever shows its trace.
@@ -130,6 +134,8 @@ pub struct InferResponse {
     pub cache: Option<CacheStatus>,
     /// Why the endpoint's own version did not answer, if another choice did.
     pub fallback: Option<Box<FallbackStatus>>,
+    /// What labels name it by, if its endpoint is captured.
+    pub prediction: Option<Arc<Prediction>>,
 }
 
 /// Whose answer it is.

@@ -8,8 +8,8 @@ use crate::endpoints::Chain;
 use crate::sequences::SequenceTable;
 use crate::version_finder::VersionFinder;
 use crate::{
-    AnswerCache, ConfiguredName, ErrorCode, Fallbacks, Fleet, IndexEntry, ModelState, Models,
-    RequestMetrics, Target, Version,
+    AnswerCache, Capture, ConfiguredName, ErrorCode, Fallbacks, Fleet, IndexEntry, ModelState,
+    Models, RequestMetrics, Target, Version,
 };
 
 /// Everything that answers requests; shared by all front ends.
@@ -19,6 +19,8 @@ pub struct Serving {
     metrics: Arc<RequestMetrics>,
     /// `None` where nothing is cached, whatever versions ask for.
     cache: Option<Arc<AnswerCache>>,
+    /// `None` if no endpoint is captured.
+    capture: Option<Arc<Capture>>,
     /// `None` if no endpoint has fallbacks.
     fallbacks: Option<Arc<Fallbacks>>,
     /// What versions with states remember.
@@ -40,6 +42,7 @@ impl Serving {
                 fleet: None,
             },
             cache: None,
+            capture: None,
             fallbacks: None,
             configured: OnceLock::new(),
         }
@@ -66,6 +69,15 @@ impl Serving {
     pub fn with_cache(self, cache: Arc<AnswerCache>) -> Self {
         Self {
             cache: Some(cache),
+            ..self
+        }
+    }
+
+    /// Captures predictions of these endpoints.
+    #[must_use]
+    pub fn with_capture(self, capture: Arc<Capture>) -> Self {
+        Self {
+            capture: Some(capture),
             ..self
         }
     }
@@ -133,6 +145,11 @@ impl Serving {
     /// What versions with states remember.
     pub(crate) fn sequences(&self) -> &Arc<SequenceTable> {
         &self.sequences
+    }
+
+    /// The endpoints that are captured, if there are any.
+    pub fn capture(&self) -> Option<&Arc<Capture>> {
+        self.capture.as_ref()
     }
 
     /// The cache; `None` where nothing is cached.

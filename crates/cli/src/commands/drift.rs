@@ -3,16 +3,17 @@
 mod report;
 mod tables;
 
+use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
-use serde::{Deserialize, Serialize};
+use tidegate_quality::DriftReport;
 use tidegate_quality::drift::DriftPolicy;
-use tidegate_quality::profile;
+use tidegate_quality::profile::Baseline as Profiles;
 
-use self::report::Report;
 use crate::output::{print_json, print_text};
 
 /// Describe the data that a model was trained on
@@ -63,30 +64,12 @@ pub(super) struct Drift {
     json: bool,
 }
 
-/// A baseline in its file.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BaselineFile {
-    /// Of this form of the file.
-    format: u32,
-    baseline: profile::Baseline,
-}
-
-/// The form of baseline files that this version reads and writes.
-const FORMAT: u32 = 1;
-/// Baselines of a thousand columns take some 10 MB.
-const MAX_BASELINE_BYTES: u64 = 256 << 20;
-
 impl Baseline {
     pub(super) fn run(self) -> Result<ExitCode> {
         let baseline = tables::baseline(&self.data, &self.category, &self.skip)?;
-        let file = BaselineFile {
-            format: FORMAT,
-            baseline,
-        };
-        let columns = file.baseline.columns();
+        let columns = baseline.columns();
         let rows = columns.first().map_or(0, |column| column.profile.rows());
-        let json = serde_json::to_vec(&file)?;
+        let json = baseline.to_file()?;
         std::fs::write(&self.output, json)
             .with_context(|| format!("cannot write {}", self.output.display()))?;
         let output = self.output.display();
@@ -107,34 +90,27 @@ impl Drift {
             least_effect: self.least_effect,
             ..DriftPolicy::default()
         };
-        let report = Report::new(&baseline, &window, &policy);
+        let report = DriftReport::new(&baseline, &window, &policy);
         if self.json {
             print_json(&report)?;
         } else {
-            print_text(&report.text());
+            print_text(&report::text(&report));
         }
-        Ok(match self.fail && report.has_drift() {
+        Ok(match self.fail && report.drifted().next().is_some() {
             true => ExitCode::FAILURE,
             false => ExitCode::SUCCESS,
         })
     }
 
-    fn read_baseline(&self) -> Result<profile::Baseline> {
+    fn read_baseline(&self) -> Result<Profiles> {
         let path = self.baseline.display();
-        let size = std::fs::metadata(&self.baseline)
-            .with_context(|| format!("cannot read {path}"))?
-            .len();
-        if size > MAX_BASELINE_BYTES {
-            bail!("{path} has {size} bytes, and a baseline at most {MAX_BASELINE_BYTES}");
-        }
-        let text = std::fs::read(&self.baseline).with_context(|| format!("cannot read {path}"))?;
-        let file: BaselineFile = serde_json::from_slice(&text)
-            .with_context(|| format!("{path} is no baseline: `tidegate baseline` makes one"))?;
-        if file.format != FORMAT {
-            let format = file.format;
-            bail!("{path} has the format {format}, and this version reads {FORMAT}");
-        }
-        Ok(file.baseline)
+        let file = File::open(&self.baseline).with_context(|| format!("cannot read {path}"))?;
+        let mut content = Vec::new();
+        // One byte more than a baseline may have shows that the file is larger.
+        file.take(Profiles::MAX_FILE_BYTES as u64 + 1)
+            .read_to_end(&mut content)
+            .with_context(|| format!("cannot read {path}"))?;
+        Profiles::from_file(&content).with_context(|| format!("{path} is not a baseline"))
     }
 }
 

@@ -117,6 +117,12 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
         serving = serving.with_fallbacks(fallbacks);
     }
     serving = serving.with_cache(cache);
+    let mut capture = config.capture;
+    if let Some(captured) = capture.capture()? {
+        serving = serving.with_capture(captured);
+        let default = || Some(feature_folder(config.data.as_deref())?.join("captures"));
+        capture.folder = capture.folder.or_else(default);
+    }
     let fleet_metrics = FleetMetrics::new(&registry);
     let mut environment = ServerEnvironment {
         name: server_name(),
@@ -149,6 +155,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
         auth: config.auth,
         limits: config.limits,
         cache: config.cache,
+        capture,
         features: config.features,
         console: config.console,
         slo: config.slo,

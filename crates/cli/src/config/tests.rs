@@ -1,4 +1,5 @@
 use tidegate_observe::cost::BudgetConfig;
+use tidegate_server::CapturedEndpoint;
 use tidegate_serving::FallbackConfig;
 
 use super::*;
@@ -190,6 +191,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         mut auth,
         mut limits,
         mut cache,
+        mut capture,
         mut features,
         endpoints: _,
         audit,
@@ -207,6 +209,11 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         gpu: _,
     } = Config::default();
     cache.endpoint.push(Default::default());
+    capture.endpoint.push(CapturedEndpoint {
+        name: "a".to_owned(),
+        rate: 1.0,
+    });
+    (capture.folder, capture.database) = (Some(PathBuf::from("a path")), Some("a path".to_owned()));
     features.store.push(every_key_of_a_store());
     limits.rule.push(every_key_of_a_limit());
     limits.tenant.push(Default::default());
@@ -250,6 +257,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         },
         limits,
         cache,
+        capture,
         features,
         endpoints: vec![every_key_of_an_endpoint()],
         audit: tidegate_gateway::AuditConfig {
@@ -304,6 +312,7 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
         .insert("redis_secret".to_owned(), toml::Value::from("a path"));
     for (section, list) in [
         ("cache", "endpoint"),
+        ("capture", "endpoint"),
         ("features", "store"),
         ("limits", "rule"),
         ("limits", "tenant"),
@@ -319,6 +328,12 @@ fn every_key_is_in_the_reference_with_its_variable_and_default() {
                 "{section}.{list}.{key} is not in the reference"
             );
         }
+    }
+    let capture = all.get_mut("capture").and_then(toml::Value::as_table_mut);
+    let drift = capture.unwrap().remove("drift").unwrap();
+    for (key, value) in drift.as_table().unwrap() {
+        let variable = format!("capture__drift__{key}");
+        check_row(&page, &format!("capture.drift.{key}"), &variable, value);
     }
     let auth = all.get_mut("auth").and_then(toml::Value::as_table_mut);
     let login = auth.unwrap().remove("login").unwrap();

@@ -24,14 +24,15 @@ use crate::gpu::Gpus;
 use crate::group_notes::GroupOutbox;
 use crate::lifecycle::Lifecycle;
 use crate::objectives::{Objectives, ObjectivesContext};
+use crate::quality::{Quality, QualityContext};
 use crate::readiness::ReadinessMetrics;
 use crate::redis::RedisMonitor;
 use crate::replicas::{GroupContext, ReplicaMetrics, Replicas};
 use crate::repository_poll::RepositoryPoller;
 use crate::shared_memory::SharedMemory;
 use crate::{
-    AlertsConfig, AlertsError, GpuConfig, ReplicasConfig, ReplicasError, ServerConfig,
-    request_memory,
+    AlertsConfig, AlertsError, CaptureConfig, CaptureConfigError, GpuConfig, ReplicasConfig,
+    ReplicasError, ServerConfig, request_memory,
 };
 
 /// The parts that most components are made from.
@@ -88,6 +89,25 @@ impl Base {
         let stores = FeatureStores::start(config, folder)?;
         let (server, memory) = (self.server.clone(), self.memory.clone());
         Ok(Features::new(stores, server, memory, &self.registry))
+    }
+
+    /// Captured predictions, and what is watched on them.
+    pub(super) fn quality(
+        &self,
+        config: &CaptureConfig,
+        redactor: &Arc<Redactor>,
+        events: &Arc<EventJournal>,
+    ) -> Result<Quality, CaptureConfigError> {
+        let context = QualityContext {
+            server: self.server.clone(),
+            serving: self.serving.clone(),
+            redactor: redactor.clone(),
+            events: events.clone(),
+            data_folder: self.environment.data_folder.clone(),
+            state_file: self.state_file("drift-windows.json"),
+            database: self.environment.registry_database.clone(),
+        };
+        Quality::start(config, context, &self.registry)
     }
 
     /// Registers the metrics that are read from the process and its machine at each scrape.

@@ -15,8 +15,8 @@ use tidegate_traces::TracesConfig;
 use crate::listen::TlsConfig;
 use crate::log_settings::LogControl;
 use crate::{
-    AlertsConfig, ConsoleConfig, GiveBackMemory, GpuConfig, PlatformConfig, ReadAllocator,
-    ReplicasConfig, ServerConfig,
+    AlertsConfig, CaptureConfig, ConsoleConfig, GiveBackMemory, GpuConfig, PlatformConfig,
+    ReadAllocator, ReplicasConfig, ServerConfig,
 };
 
 /// The sections of the configuration that the server and its components read.
@@ -34,6 +34,8 @@ pub struct ServerSections {
     pub limits: LimitsConfig,
     /// Which answers are kept.
     pub cache: CacheConfig,
+    /// Which predictions are captured.
+    pub capture: CaptureConfig,
     /// The feature stores.
     pub features: FeaturesConfig,
     /// The pages for people.

@@ -99,6 +99,7 @@ pub(crate) fn request(
             deadline: earlier(settings.deadline(received)?, client_deadline),
             priority: settings.priority()?,
             sequence: sequences::of_parameters(&settings)?,
+            prediction: None,
         },
         shared_inputs,
         shared_outputs,
@@ -194,6 +195,12 @@ pub(super) fn response(
             parameter_choice: Some(ParameterChoice::BoolParam(true)),
         };
         message.parameters.insert("cold_start".to_owned(), flag);
+    }
+    if let Some(prediction) = &response.prediction {
+        let id = InferParameter {
+            parameter_choice: Some(ParameterChoice::StringParam(prediction.id().to_string())),
+        };
+        message.parameters.insert("prediction_id".to_owned(), id);
     }
     if let Some(fallback) = &response.fallback {
         let reason = fallback.reason.name();

@@ -93,17 +93,23 @@ fn shared_part(out: &mut Vec<u8>, part: &SharedPart) -> Result<(), InferError> {
 
 /// What is unusual about an answer.
 fn parameters(out: &mut Vec<u8>, response: &InferResponse) -> Result<(), InferError> {
-    if !response.cold_start && response.fallback.is_none() {
+    let prediction = response.prediction.as_ref();
+    if !response.cold_start && response.fallback.is_none() && prediction.is_none() {
         return Ok(());
     }
     out.extend_from_slice(b",\"parameters\":{");
+    let begin = out.len();
     if response.cold_start {
         out.extend_from_slice(b"\"cold_start\":true");
     }
+    if let Some(prediction) = prediction {
+        separate(out, out.len() - begin);
+        out.extend_from_slice(b"\"prediction_id\":\"");
+        out.extend_from_slice(prediction.id().to_string().as_bytes());
+        out.push(b'"');
+    }
     if let Some(fallback) = &response.fallback {
-        if response.cold_start {
-            out.push(b',');
-        }
+        separate(out, out.len() - begin);
         out.extend_from_slice(b"\"fallback\":");
         string(out, fallback.by.as_bytes())?;
         out.extend_from_slice(b",\"fallback_reason\":");

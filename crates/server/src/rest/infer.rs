@@ -256,6 +256,7 @@ impl<B: body::Arriving> Exchange for InferExchange<'_, B> {
             ),
             priority: parameters.priority()?,
             sequence: sequences::of_parameters(&parameters)?,
+            prediction: None,
         };
         Ok(Received {
             request,

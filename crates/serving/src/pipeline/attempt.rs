@@ -67,6 +67,9 @@ impl Serving {
         record.routed(version.stats().counters());
         let share = self.gateway().share(authorized.caller());
         let Prepared { mut work, outputs } = version.prepare(request, at, share)?;
+        if let Some(prediction) = record.prediction() {
+            prediction.set_inputs(&version, &work.inputs, work.rows);
+        }
         let allowed = AllowedTime::of(&work, at);
         if chain.is_some() {
             // The time of the whole chain, also where only the version limits it.
@@ -119,6 +122,9 @@ impl Serving {
             }
         };
         answer_memory::resize(&mut received.memory, executed.bytes())?;
+        if let Some(prediction) = record.prediction() {
+            prediction.set_outputs(&executed.outputs);
+        }
         Ok(InferResponse {
             version: AnsweredBy::Version(version),
             outputs: executed.outputs,
@@ -128,6 +134,7 @@ impl Serving {
             limits: authorized.limit_status(),
             cache,
             fallback: None,
+            prediction: record.prediction().cloned(),
         })
     }
 }

@@ -250,6 +250,7 @@ impl Serving {
             limits: authorized.limit_status(),
             cache: Some(cache),
             fallback: None,
+            prediction: None,
         })
     }
 
@@ -318,6 +319,7 @@ impl Serving {
             limits: authorized.limit_status(),
             cache: None,
             fallback: None,
+            prediction: None,
         })
     }
 }

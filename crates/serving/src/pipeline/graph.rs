@@ -272,6 +272,7 @@ impl GraphRunner<'_> {
             deadline: self.deadline,
             priority: self.priority,
             sequence: None,
+            prediction: None,
         };
         let prepared = version.prepare(request, now, self.share.clone());
         // The client has sent what the graph takes; that a node takes something else is no fault of its.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::observation::{Observation, Observations, Outcome};
 use crate::version_counters::VersionCounters;
-use crate::{ErrorCode, FallbackStatus, RequestTrace, Timing};
+use crate::{ErrorCode, FallbackStatus, Prediction, RequestTrace, Timing};
 
 /// Collects the progress of a request, and records it at the end with its outcome.
 ///
@@ -21,6 +21,7 @@ pub(super) struct RequestRecord<'a> {
     rows: usize,
     timing: Timing,
     fallback: Option<Box<FallbackStatus>>,
+    prediction: Option<Arc<Prediction>>,
     /// When encoding began, of requests with a trace.
     encoding: Option<Instant>,
     has_ended: bool,
@@ -36,6 +37,7 @@ impl<'a> RequestRecord<'a> {
             rows: 0,
             timing: Timing::default(),
             fallback: None,
+            prediction: None,
             encoding: None,
             has_ended: false,
         }
@@ -50,6 +52,16 @@ impl<'a> RequestRecord<'a> {
     /// Its place in a trace, if it has one.
     pub(super) fn trace(&self) -> Option<&RequestTrace> {
         self.trace.as_deref()
+    }
+
+    /// Its endpoint is captured.
+    pub(super) fn set_prediction(&mut self, prediction: Arc<Prediction>) {
+        self.prediction = Some(prediction);
+    }
+
+    /// Where its content is noted, if its endpoint is captured.
+    pub(super) fn prediction(&self) -> Option<&Arc<Prediction>> {
+        self.prediction.as_ref()
     }
 
     /// A version will answer it.
@@ -124,6 +136,7 @@ impl<'a> RequestRecord<'a> {
             rows: self.rows,
             fallback: self.fallback.take(),
             trace: self.trace.take(),
+            prediction: self.prediction.take(),
         });
     }
 }

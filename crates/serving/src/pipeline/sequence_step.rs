@@ -132,6 +132,7 @@ impl Serving {
                 limits: authorized.limit_status(),
                 cache: None,
                 fallback: None,
+                prediction: None,
             },
         })))
     }

@@ -49,6 +49,11 @@ impl VersionPlan {
         }
     }
 
+    /// The folder that the manifest's paths are relative to.
+    pub fn folder(&self) -> PathBuf {
+        crate::check::folder(self)
+    }
+
     /// Whether it comes from the registry. Only such versions promise to pass their own checks: a
     /// model in a folder is served as it is.
     pub(crate) fn is_from_registry(&self) -> bool {

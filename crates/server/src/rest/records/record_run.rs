@@ -96,6 +96,9 @@ impl RecordRun {
                 .await?
         };
         received.request.inputs = run.take_inputs();
+        if let Some(prediction) = &received.request.prediction {
+            prediction.set_fields(|| pipeline.field_columns(&run));
+        }
         received.request.outputs = version.pipeline_outputs();
         self.run = Some((pipeline.clone(), run));
         Ok(())
@@ -235,6 +238,11 @@ fn encode(
         json.extend_from_slice(b",\"model_version\":");
         push_text(&mut json, version.number());
         json.push(b',');
+        if let Some(prediction) = &response.prediction {
+            json.extend_from_slice(b"\"prediction_id\":");
+            push_text(&mut json, &prediction.id().to_string());
+            json.push(b',');
+        }
     }
     json.extend_from_slice(b"\"predictions\":");
     answer.encode(&mut json);

@@ -1,0 +1,306 @@
+//! The folder of captured predictions.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use crate::partition::is_safe_name;
+use crate::{CaptureError, CaptureReader, Hour, Partition, PartitionKey};
+
+/// The folder of captured predictions. Only its owner can read it.
+#[derive(Clone, Debug)]
+pub struct CaptureFolder {
+    root: PathBuf,
+}
+
+/// What was removed to keep a folder within its limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Files.
+    pub files: u64,
+    /// What they took, in bytes.
+    pub bytes: u64,
+    /// What the files that are left take, in bytes.
+    pub bytes_left: u64,
+}
+
+/// Where files are written before they get their names.
+const TEMPORARY: &str = "tmp";
+/// What is noted about a version.
+const NOTE: &str = "_version.json";
+pub(crate) const EXTENSION: &str = "parquet";
+
+impl CaptureFolder {
+    /// The captures below a folder, which is made when something is written.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Removes what a process that was killed has left half written. Only one process may write.
+    ///
+    /// # Errors
+    /// [`CaptureError::Io`].
+    pub fn clear_unfinished(&self) -> Result<(), CaptureError> {
+        let path = self.root.join(TEMPORARY);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(CaptureError::io(&path, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Every partition with files, from the earliest hour to the latest.
+    ///
+    /// # Errors
+    /// [`CaptureError::Io`].
+    pub fn partitions(&self) -> Result<Vec<Partition>, CaptureError> {
+        let mut partitions = Vec::new();
+        for endpoint in folders(&self.root)? {
+            for version in folders(&endpoint)? {
+                for day in folders(&version)? {
+                    for hour in folders(&day)? {
+                        partitions.extend(self.partition(&hour)?);
+                    }
+                }
+            }
+        }
+        partitions.sort_by(|one, other| one.key.cmp(&other.key));
+        Ok(partitions)
+    }
+
+    fn partition(&self, folder: &Path) -> Result<Option<Partition>, CaptureError> {
+        let Some(key) = PartitionKey::of_folder(&self.root, folder) else {
+            return Ok(None);
+        };
+        let files = files(folder)?;
+        let partition = Partition {
+            key,
+            files: files.len(),
+            bytes: files.iter().map(|(_, bytes)| bytes).sum(),
+        };
+        Ok((!files.is_empty()).then_some(partition))
+    }
+
+    /// The rows of a partition: all columns, or those of these names that its files have.
+    ///
+    /// # Errors
+    /// [`CaptureError`] of the first file; those of later files come with their rows.
+    pub fn read(
+        &self,
+        key: &PartitionKey,
+        columns: Option<&[&str]>,
+    ) -> Result<CaptureReader, CaptureError> {
+        let files = match is_safe_name(&key.endpoint) && is_safe_name(&key.version) {
+            true => files(&key.folder(&self.root))?,
+            false => Vec::new(),
+        };
+        let paths = files.into_iter().map(|(path, _)| path).collect();
+        CaptureReader::new(paths, columns)
+    }
+
+    /// Removes the hours that ended before a time, in milliseconds since 1970, and then the earliest ones
+    /// until all files take at most so many bytes.
+    ///
+    /// # Errors
+    /// [`CaptureError::Io`].
+    pub fn retain(&self, oldest_ms: u64, max_bytes: u64) -> Result<Removed, CaptureError> {
+        let partitions = self.partitions()?;
+        let mut bytes: u64 = partitions.iter().map(|partition| partition.bytes).sum();
+        let mut removed = Removed::default();
+        for partition in &partitions {
+            if partition.key.hour.end_ms() > oldest_ms && bytes <= max_bytes {
+                continue;
+            }
+            bytes -= partition.bytes;
+            self.remove(partition)?;
+            removed.files += partition.files as u64;
+            removed.bytes += partition.bytes;
+        }
+        removed.bytes_left = bytes;
+        Ok(removed)
+    }
+
+    fn remove(&self, partition: &Partition) -> Result<(), CaptureError> {
+        let folder = partition.key.folder(&self.root);
+        for (path, _) in files(&folder)? {
+            fs::remove_file(&path).map_err(|error| CaptureError::io(&path, error))?;
+        }
+        // Folders that still have something stay.
+        let above = folder
+            .ancestors()
+            .take_while(|above| above.starts_with(&self.root) && *above != self.root);
+        for folder in above {
+            if fs::remove_dir(folder).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a note about the version of a partition, in place of an earlier one.
+    ///
+    /// # Errors
+    /// [`CaptureError::Io`].
+    pub fn write_note(&self, key: &PartitionKey, note: &[u8]) -> Result<(), CaptureError> {
+        check_names(&self.root, key)?;
+        let path = self.note_path(key);
+        let folder = path.parent().unwrap_or(&self.root);
+        make_folder(folder)?;
+        let unfinished = folder.join(format!("{}.tmp", file_id()));
+        let written = fs::write(&unfinished, note)
+            .and_then(|()| File::open(&unfinished)?.sync_all())
+            .and_then(|()| fs::rename(&unfinished, &path));
+        written.map_err(|error| CaptureError::io(&path, error))
+    }
+
+    /// The note about the version of a partition, if there is one.
+    ///
+    /// # Errors
+    /// [`CaptureError::Io`].
+    pub fn read_note(&self, key: &PartitionKey) -> Result<Option<Vec<u8>>, CaptureError> {
+        check_names(&self.root, key)?;
+        let path = self.note_path(key);
+        match fs::read(&path) {
+            Ok(note) => Ok(Some(note)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(CaptureError::io(&path, error)),
+        }
+    }
+
+    fn note_path(&self, key: &PartitionKey) -> PathBuf {
+        let version = format!("version={}", key.version);
+        let endpoint = self.root.join(format!("endpoint={}", key.endpoint));
+        endpoint.join(version).join(NOTE)
+    }
+
+    /// A new file that has no name of a partition yet.
+    pub(crate) fn create_unfinished(&self) -> Result<(File, PathBuf), CaptureError> {
+        let folder = self.root.join(TEMPORARY);
+        make_folder(&folder)?;
+        let path = folder.join(format!("{}.{EXTENSION}", file_id()));
+        let file = File::create(&path).map_err(|error| CaptureError::io(&path, error))?;
+        Ok((file, path))
+    }
+
+    /// Makes a finished file durable in its partition.
+    pub(crate) fn finish(
+        &self,
+        file: &File,
+        unfinished: &Path,
+        key: &PartitionKey,
+    ) -> Result<PathBuf, CaptureError> {
+        let folder = key.folder(&self.root);
+        make_folder(&folder)?;
+        let name = unfinished.file_name().unwrap_or_default();
+        let path = folder.join(name);
+        let finished = file
+            .sync_all()
+            .and_then(|()| fs::rename(unfinished, &path))
+            .and_then(|()| sync_folders(&folder, &self.root));
+        finished.map_err(|error| CaptureError::io(&path, error))?;
+        Ok(path)
+    }
+
+    /// The hours of an endpoint that have files, from one to another, both included.
+    ///
+    /// # Errors
+    /// [`CaptureError::Io`].
+    pub fn partitions_of(
+        &self,
+        endpoint: &str,
+        from: Hour,
+        to: Hour,
+    ) -> Result<Vec<Partition>, CaptureError> {
+        let mut partitions = self.partitions()?;
+        partitions.retain(|one| {
+            one.key.endpoint == endpoint && one.key.hour >= from && one.key.hour <= to
+        });
+        Ok(partitions)
+    }
+}
+
+/// Refuses names that cannot be those of folders.
+pub(crate) fn check_names(root: &Path, key: &PartitionKey) -> Result<(), CaptureError> {
+    if is_safe_name(&key.endpoint) && is_safe_name(&key.version) {
+        return Ok(());
+    }
+    let problem = "the name of the endpoint or of the version is no name of a folder";
+    Err(CaptureError::content(root, problem))
+}
+
+/// A name that no other file has, in the order of time.
+fn file_id() -> String {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let now = std::time::SystemTime::now();
+    let since = now
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let process = std::process::id();
+    format!("{:013}-{process}-{number}", since.as_millis())
+}
+
+fn make_folder(folder: &Path) -> Result<(), CaptureError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| CaptureError::io(folder, error))
+}
+
+/// Each name on the way must be durable, too.
+fn sync_folders(folder: &Path, root: &Path) -> io::Result<()> {
+    for folder in folder.ancestors().take_while(|one| one.starts_with(root)) {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// The folders in a folder; none if it does not exist.
+fn folders(path: &Path) -> Result<Vec<PathBuf>, CaptureError> {
+    let mut folders = Vec::new();
+    for entry in entries(path)? {
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_folder {
+            folders.push(entry.path());
+        }
+    }
+    Ok(folders)
+}
+
+/// The finished files of a partition with their sizes, from the earliest.
+fn files(folder: &Path) -> Result<Vec<(PathBuf, u64)>, CaptureError> {
+    let mut files = Vec::new();
+    for entry in entries(folder)? {
+        let path = entry.path();
+        if path
+            .extension()
+            .is_none_or(|extension| extension != EXTENSION)
+        {
+            continue;
+        }
+        match entry.metadata() {
+            Ok(metadata) => files.push((path, metadata.len())),
+            // Its hour was removed meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(CaptureError::io(&path, error)),
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn entries(path: &Path) -> Result<Vec<fs::DirEntry>, CaptureError> {
+    match fs::read_dir(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(CaptureError::io(path, error)),
+        Ok(entries) => entries
+            .collect::<io::Result<_>>()
+            .map_err(|error| CaptureError::io(path, error)),
+    }
+}

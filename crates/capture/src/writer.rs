@@ -1,0 +1,125 @@
+//! Collecting rows, and writing them.
+
+use std::mem;
+use std::path::Path;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use arrow_select::concat::concat_batches;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+use crate::folder::check_names;
+use crate::{CaptureError, CaptureFolder, PartitionKey};
+
+/// Columns and keys for which rows are collected at once, at most: clients decide on some columns.
+const MAX_TABLES: usize = 256;
+
+/// Collects the rows of partitions, and writes a file of each when it is told to, or when they take too
+/// much memory. What was not written when the process is killed is lost.
+#[derive(Debug)]
+pub struct CaptureWriter {
+    folder: CaptureFolder,
+    max_bytes: usize,
+    bytes: usize,
+    tables: Vec<Table>,
+}
+
+/// Rows with equal columns.
+#[derive(Debug)]
+struct Table {
+    key: PartitionKey,
+    schema: SchemaRef,
+    batches: Vec<RecordBatch>,
+}
+
+impl CaptureWriter {
+    /// Writes into a folder, and has rows of so many bytes in memory at most.
+    pub fn new(folder: CaptureFolder, max_bytes: usize) -> Self {
+        Self {
+            folder,
+            max_bytes,
+            bytes: 0,
+            tables: Vec::new(),
+        }
+    }
+
+    /// Adds rows to a partition. They are written at once if too much is in memory.
+    ///
+    /// # Errors
+    /// [`CaptureError`] if they cannot be written, or if the names of the partition cannot be those of
+    /// folders. Rows that cannot be written are dropped, so that later ones have room.
+    pub fn add(&mut self, key: PartitionKey, rows: RecordBatch) -> Result<(), CaptureError> {
+        check_names(self.folder.root(), &key)?;
+        self.bytes += rows.get_array_memory_size();
+        let tables = &mut self.tables;
+        let same = tables.iter_mut();
+        let mut same = same.filter(|table| table.key == key && table.schema == rows.schema());
+        match same.next() {
+            Some(table) => table.batches.push(rows),
+            None => tables.push(Table {
+                key,
+                schema: rows.schema(),
+                batches: vec![rows],
+            }),
+        }
+        if self.bytes > self.max_bytes || self.tables.len() > MAX_TABLES {
+            return self.flush();
+        }
+        Ok(())
+    }
+
+    /// Rows that are in memory.
+    pub fn rows(&self) -> usize {
+        let batches = self.tables.iter().flat_map(|table| &table.batches);
+        batches.map(RecordBatch::num_rows).sum()
+    }
+
+    /// Writes what is in memory: a file for each partition and set of columns.
+    ///
+    /// # Errors
+    /// [`CaptureError`] of the first file that cannot be written; the others are written nevertheless.
+    pub fn flush(&mut self) -> Result<(), CaptureError> {
+        self.bytes = 0;
+        let mut first_error = None;
+        for table in mem::take(&mut self.tables) {
+            if let Err(error) = self.write(&table) {
+                first_error.get_or_insert(error);
+            }
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    fn write(&self, table: &Table) -> Result<(), CaptureError> {
+        let (file, unfinished) = self.folder.create_unfinished()?;
+        let written = write_file(&unfinished, file, table);
+        match written {
+            Ok(file) => self.folder.finish(&file, &unfinished, &table.key).map(drop),
+            Err(error) => {
+                // It would be removed at the next start, and takes room until then.
+                let _ = std::fs::remove_file(&unfinished);
+                Err(error)
+            }
+        }
+    }
+}
+
+fn write_file(
+    path: &Path,
+    file: std::fs::File,
+    table: &Table,
+) -> Result<std::fs::File, CaptureError> {
+    let unwritten = |error: parquet::errors::ParquetError| CaptureError::content(path, error);
+    let rows = concat_batches(&table.schema, &table.batches);
+    let rows = rows.map_err(|error| CaptureError::content(path, error))?;
+    let level = ZstdLevel::try_new(1).unwrap_or_default();
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        .set_created_by(format!("tidegate {}", env!("CARGO_PKG_VERSION")))
+        .build();
+    let writer = ArrowWriter::try_new(file, table.schema.clone(), Some(properties));
+    let mut writer = writer.map_err(unwritten)?;
+    writer.write(&rows).map_err(unwritten)?;
+    writer.into_inner().map_err(unwritten)
+}

@@ -1,0 +1,361 @@
+//! Quality in production: captured predictions, their labels, accuracy and drift.
+
+mod accuracy;
+mod api;
+mod config;
+mod counts;
+mod drift;
+mod feedback;
+mod join;
+mod metrics;
+mod recorder;
+mod rows;
+mod target;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use tidegate_capture::{CaptureFolder, Hour};
+use tidegate_redaction::Redactor;
+use tidegate_serving::{Capture, ErrorCode, InferError, MetricRegistry, Serving};
+use tidegate_store::{Store, StoreError};
+use tokio::sync::OnceCell;
+use tokio::task::JoinSet;
+use tracing::warn;
+
+use self::accuracy::{Accuracy, VersionAccuracy};
+pub(crate) use self::api::description;
+pub use self::config::{CaptureConfig, CaptureConfigError, CapturedEndpoint};
+use self::drift::{DriftMonitor, PersistedWindow};
+use self::feedback::{FeedbackBody, FeedbackReceipt, Sender};
+use self::metrics::QualityMetrics;
+use self::recorder::{Recorder, RecorderContext};
+use crate::ServerConfig;
+use crate::clock::now_ms;
+use crate::component::Component;
+use crate::events::EventJournal;
+use crate::persisted_state::StateFile;
+use crate::routes::Routes;
+
+/// How often the metrics of accuracy are computed, and drift windows written.
+const STEP: Duration = Duration::from_secs(60);
+
+/// Captures predictions, takes their labels, and watches accuracy and drift.
+pub(crate) struct Quality {
+    config: CaptureConfig,
+    server: ServerConfig,
+    capture: Option<Arc<Capture>>,
+    folder: CaptureFolder,
+    database: String,
+    store: OnceCell<Store>,
+    recorder: Option<Recorder>,
+    serving: Arc<Serving>,
+    accuracy: Accuracy,
+    drift: Arc<DriftMonitor>,
+    metrics: QualityMetrics,
+    redactor: Arc<Redactor>,
+    windows: Option<StateFile>,
+    /// Why accuracy could not be computed last.
+    problem: parking_lot::Mutex<Option<String>>,
+}
+
+/// What the component is made from.
+pub(crate) struct QualityContext {
+    pub(crate) server: ServerConfig,
+    pub(crate) serving: Arc<Serving>,
+    pub(crate) redactor: Arc<Redactor>,
+    pub(crate) events: Arc<EventJournal>,
+    /// The folder of the process, if it has one.
+    pub(crate) data_folder: Option<PathBuf>,
+    /// The file of windows that have not ended.
+    pub(crate) state_file: Option<PathBuf>,
+    pub(crate) database: String,
+}
+
+impl Quality {
+    /// Starts to capture what [`Serving`] notes.
+    ///
+    /// # Errors
+    /// If predictions are captured and there is no folder for them, or no thread can be started.
+    pub(crate) fn start(
+        config: &CaptureConfig,
+        context: QualityContext,
+        registry: &MetricRegistry,
+    ) -> Result<Self, CaptureConfigError> {
+        let capture = context.serving.capture().cloned();
+        let metrics = QualityMetrics::new(registry, capture.clone());
+        let default_folder = || Some(context.data_folder.as_ref()?.join("captures"));
+        let folder = config.folder.clone().or_else(default_folder);
+        let folder = match (folder, &capture) {
+            (Some(folder), _) => CaptureFolder::new(folder),
+            (None, None) => CaptureFolder::new(PathBuf::new()),
+            (None, Some(_)) => return Err(CaptureConfigError::NoFolder),
+        };
+        let state = context.state_file.filter(|_| capture.is_some());
+        let (windows, earlier) = state.map(StateFile::open::<Vec<PersistedWindow>>).unzip();
+        let drift = Arc::new(DriftMonitor::new(
+            config.drift,
+            config.drift_window_s,
+            earlier.unwrap_or_default(),
+            metrics.clone(),
+        ));
+        let quality = Self {
+            accuracy: Accuracy::new(folder.clone()),
+            recorder: None,
+            server: context.server,
+            database: config.database.clone().unwrap_or(context.database),
+            store: OnceCell::new(),
+            serving: context.serving,
+            drift,
+            metrics,
+            redactor: context.redactor,
+            windows,
+            problem: parking_lot::Mutex::default(),
+            config: config.clone(),
+            folder,
+            capture,
+        };
+        match quality.capture {
+            None => Ok(quality),
+            Some(_) => quality.record(context.events),
+        }
+    }
+
+    fn record(mut self, events: Arc<EventJournal>) -> Result<Self, CaptureConfigError> {
+        let recorder = Recorder::start(RecorderContext {
+            folder: self.folder.clone(),
+            flush_every: Duration::from_secs(self.config.flush_s),
+            max_disk_bytes: self.config.max_disk_bytes,
+            retention: self.retention(),
+            redactor: self.redactor.clone(),
+            drift: self.drift.clone(),
+            metrics: self.metrics.clone(),
+            events,
+        });
+        let recorder = recorder.map_err(|error| CaptureConfigError::NoThread(error.to_string()))?;
+        let observer = recorder.clone();
+        let observations = self.serving.metrics().observations();
+        observations.subscribe(move |finished| observer.observe(finished));
+        self.recorder = Some(recorder);
+        Ok(self)
+    }
+
+    fn retention(&self) -> Duration {
+        Duration::from_secs(self.config.retention_days * 24 * 3600)
+    }
+
+    /// The share of the requests of an endpoint that is captured.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NotFound`] if it is not captured.
+    fn check_captured(&self, endpoint: &str) -> Result<f64, InferError> {
+        let rate = self.capture.as_ref().and_then(|one| one.rate(endpoint));
+        rate.ok_or_else(|| {
+            let message = format!(
+                "predictions of \"{endpoint}\" are not captured: name it in [[capture.endpoint]]"
+            );
+            InferError::new(ErrorCode::NotFound, message)
+        })
+    }
+
+    async fn store(&self) -> Result<&Store, InferError> {
+        let open = || Store::open(&self.database);
+        self.store.get_or_try_init(open).await.map_err(not_reached)
+    }
+
+    async fn add_feedback(
+        &self,
+        body: FeedbackBody,
+        sender: &Sender<'_>,
+    ) -> Result<FeedbackReceipt, InferError> {
+        let Some(capture) = &self.capture else {
+            return Err(self
+                .check_captured(sender.endpoint)
+                .err()
+                .unwrap_or_else(nothing));
+        };
+        let (rows, not_captured) = feedback::rows(body, sender, capture)?;
+        let outcomes = self.store().await?.add_feedback(&rows).await;
+        let outcomes = outcomes.map_err(not_reached)?;
+        let receipt = FeedbackReceipt::new(&outcomes, not_captured);
+        for (outcome, labels) in [
+            ("new", receipt.new),
+            ("corrected", receipt.corrected),
+            ("same", receipt.same),
+            ("not_captured", receipt.not_captured),
+        ] {
+            self.metrics
+                .count_feedback(sender.endpoint, outcome, labels);
+        }
+        Ok(receipt)
+    }
+
+    async fn accuracy_of(
+        &self,
+        endpoint: &str,
+        from: Hour,
+        to: Hour,
+    ) -> Result<BTreeMap<String, VersionAccuracy>, InferError> {
+        self.flush().await;
+        let store = self.store().await?;
+        let accuracy = self.accuracy.of_endpoint(store, endpoint, from, to).await;
+        accuracy.map_err(unavailable)
+    }
+
+    /// Writes what was answered before.
+    async fn flush(&self) {
+        self.serving.metrics().observations().drain();
+        if let Some(recorder) = &self.recorder {
+            recorder.flush().await;
+        }
+    }
+
+    async fn captures(
+        &self,
+        endpoint: String,
+        version: Option<String>,
+        hours: u64,
+        limit: usize,
+    ) -> Result<Vec<Value>, InferError> {
+        self.flush().await;
+        let (from, to) = last_hours(hours);
+        let folder = self.folder.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            newest_rows(&folder, &endpoint, version.as_deref(), (from, to), limit)
+        });
+        let rows = reading.await.map_err(unavailable)?;
+        rows.map_err(unavailable)
+    }
+
+    async fn run(self: Arc<Self>) {
+        if self.capture.is_none() {
+            return;
+        }
+        loop {
+            let problem = self.measure_accuracy().await.err();
+            if let Some(problem) = &problem {
+                warn!(problem, "accuracy is not computed");
+            }
+            *self.problem.lock() = problem;
+            self.persist_windows().await;
+            tokio::time::sleep(STEP).await;
+        }
+    }
+
+    /// Sets the metrics of accuracy, and forgets labels of predictions that are not kept any more.
+    async fn measure_accuracy(&self) -> Result<(), String> {
+        let store = self
+            .store()
+            .await
+            .map_err(|error| error.message.to_string())?;
+        let (from, to) = last_hours(self.config.accuracy_window_h);
+        let mut endpoints = Vec::new();
+        for endpoint in self.accuracy.endpoints().await? {
+            let versions = self
+                .accuracy
+                .of_endpoint(store, &endpoint, from, to)
+                .await?;
+            endpoints.push((endpoint, versions));
+        }
+        self.metrics.reset_accuracy();
+        for (endpoint, versions) in &endpoints {
+            for (version, accuracy) in versions {
+                let counts = &accuracy.counts;
+                self.metrics.set_labels(endpoint, version, counts.labelled);
+                self.metrics
+                    .set_accuracy(endpoint, version, &counts.metrics());
+            }
+        }
+        let retention_ms = u64::try_from(self.retention().as_millis()).unwrap_or(u64::MAX);
+        let oldest_ms = now_ms().saturating_sub(retention_ms);
+        let oldest_ms = i64::try_from(oldest_ms).unwrap_or(i64::MAX);
+        let forgotten = store.forget_feedback(oldest_ms).await;
+        forgotten.map(drop).map_err(|error| error.to_string())
+    }
+
+    async fn persist_windows(&self) {
+        if let Some(file) = &self.windows {
+            file.write(|| serde_json::to_vec(&self.drift.persisted()))
+                .await;
+        }
+    }
+}
+
+impl Component for Quality {
+    fn name(&self) -> &'static str {
+        "quality"
+    }
+
+    fn routes(self: Arc<Self>) -> Routes<()> {
+        api::routes(self)
+    }
+
+    fn start(self: Arc<Self>, background: &mut JoinSet<()>) {
+        background.spawn(self.run());
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let problem = self.problem.lock().clone();
+        let accuracy = problem.map(|problem| format!("accuracy is not computed: {problem}"));
+        accuracy.into_iter().chain(self.drift.problems()).collect()
+    }
+
+    /// Writes what was captured last.
+    fn finish(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            self.flush().await;
+            self.persist_windows().await;
+        })
+    }
+}
+
+/// The current hour and those before it.
+fn last_hours(hours: u64) -> (Hour, Hour) {
+    let now_ms = now_ms();
+    let before_ms = hours.saturating_sub(1) * 3_600_000;
+    (
+        Hour::of_ms(now_ms.saturating_sub(before_ms)),
+        Hour::of_ms(now_ms),
+    )
+}
+
+fn newest_rows(
+    folder: &CaptureFolder,
+    endpoint: &str,
+    version: Option<&str>,
+    (from, to): (Hour, Hour),
+    limit: usize,
+) -> Result<Vec<Value>, String> {
+    let partitions = folder.partitions_of(endpoint, from, to);
+    let mut partitions = partitions.map_err(|error| error.to_string())?;
+    partitions.retain(|one| version.is_none_or(|version| one.key.version == version));
+    let mut newest = Vec::new();
+    for partition in partitions.iter().rev() {
+        let rows = folder.read(&partition.key, None);
+        for batch in rows.map_err(|error| error.to_string())? {
+            let batch = batch.map_err(|error| error.to_string())?;
+            newest.extend(rows::json_rows(&batch, limit - newest.len()));
+            if newest.len() == limit {
+                return Ok(newest);
+            }
+        }
+    }
+    Ok(newest)
+}
+
+fn unavailable(problem: impl ToString) -> InferError {
+    InferError::new(ErrorCode::NotReady, problem.to_string())
+}
+
+fn not_reached(error: StoreError) -> InferError {
+    let message = format!("the labels cannot be reached: {error}");
+    InferError::new(ErrorCode::NotReady, message)
+}
+
+fn nothing() -> InferError {
+    InferError::new(ErrorCode::NotFound, "nothing is captured")
+}

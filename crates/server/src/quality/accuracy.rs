@@ -1,0 +1,168 @@
+//! The accuracy of versions, by hour and over a window.
+
+use std::collections::{BTreeMap, HashMap};
+
+use parking_lot::Mutex;
+use tidegate_capture::{CaptureFolder, Hour, Partition, PartitionKey};
+use tidegate_store::{FeedbackMark, Store};
+
+use super::counts::AccuracyCounts;
+use super::join;
+use super::target::LabelTarget;
+
+/// Hours whose counts are remembered, at most.
+const MAX_REMEMBERED: usize = 4096;
+
+/// Counts labelled predictions, and remembers those of hours that have not changed since.
+pub(super) struct Accuracy {
+    folder: CaptureFolder,
+    remembered: Mutex<HashMap<PartitionKey, Remembered>>,
+    /// One counting at a time: a second one would read the same files.
+    counting: tokio::sync::Mutex<()>,
+}
+
+/// The counts of a partition, as long as its files and labels are the same.
+struct Remembered {
+    files: usize,
+    bytes: u64,
+    mark: FeedbackMark,
+    counts: AccuracyCounts,
+}
+
+/// A version over a window.
+#[derive(Default)]
+pub(super) struct VersionAccuracy {
+    /// Why its labels are not compared.
+    pub(super) problem: Option<String>,
+    /// What labels are compared with.
+    pub(super) target: Option<LabelTarget>,
+    pub(super) counts: AccuracyCounts,
+    /// The hours with predictions, the earliest first.
+    pub(super) hours: Vec<(Hour, AccuracyCounts)>,
+}
+
+impl Accuracy {
+    pub(super) fn new(folder: CaptureFolder) -> Self {
+        Self {
+            folder,
+            remembered: Mutex::default(),
+            counting: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The endpoints that have captured predictions.
+    pub(super) async fn endpoints(&self) -> Result<Vec<String>, String> {
+        let folder = self.folder.clone();
+        let listed = tokio::task::spawn_blocking(move || folder.partitions());
+        let partitions = listed.await.map_err(|error| error.to_string())?;
+        let partitions = partitions.map_err(|error| error.to_string())?;
+        let names = partitions
+            .into_iter()
+            .map(|partition| partition.key.endpoint);
+        let names: std::collections::BTreeSet<String> = names.collect();
+        Ok(names.into_iter().collect())
+    }
+
+    /// The accuracy of each version of an endpoint over some hours, both included.
+    ///
+    /// # Errors
+    /// Why predictions or labels cannot be read.
+    pub(super) async fn of_endpoint(
+        &self,
+        store: &Store,
+        endpoint: &str,
+        from: Hour,
+        to: Hour,
+    ) -> Result<BTreeMap<String, VersionAccuracy>, String> {
+        let _counting = self.counting.lock().await;
+        let mut versions: BTreeMap<String, VersionAccuracy> = BTreeMap::new();
+        for partition in self.partitions(endpoint, from, to).await? {
+            let version = match versions.get_mut(&partition.key.version) {
+                Some(version) => version,
+                None => {
+                    let version = self.version(&partition.key).await?;
+                    versions
+                        .entry(partition.key.version.clone())
+                        .or_insert(version)
+                }
+            };
+            let Some(target) = &version.target else {
+                continue;
+            };
+            let counts = self.counts(store, &partition, target).await?;
+            version.counts.merge(&counts);
+            version.hours.push((partition.key.hour, counts));
+        }
+        Ok(versions)
+    }
+
+    async fn partitions(
+        &self,
+        endpoint: &str,
+        from: Hour,
+        to: Hour,
+    ) -> Result<Vec<Partition>, String> {
+        let (folder, endpoint) = (self.folder.clone(), endpoint.to_owned());
+        let listed = tokio::task::spawn_blocking(move || folder.partitions_of(&endpoint, from, to));
+        let partitions = listed.await.map_err(|error| error.to_string())?;
+        partitions.map_err(|error| error.to_string())
+    }
+
+    async fn version(&self, key: &PartitionKey) -> Result<VersionAccuracy, String> {
+        let (folder, key) = (self.folder.clone(), key.clone());
+        let read = tokio::task::spawn_blocking(move || folder.read_note(&key));
+        let note = read.await.map_err(|error| error.to_string())?;
+        let note = note.map_err(|error| error.to_string())?;
+        let target: Result<LabelTarget, String> = match note {
+            None => Err("it is not known what its labels are compared with".to_owned()),
+            Some(note) => serde_json::from_slice(&note)
+                .map_err(|error| error.to_string())
+                .and_then(|target| target),
+        };
+        let (target, problem) = match target {
+            Ok(target) => (Some(target), None),
+            Err(problem) => (None, Some(problem)),
+        };
+        Ok(VersionAccuracy {
+            problem,
+            target,
+            ..VersionAccuracy::default()
+        })
+    }
+
+    async fn counts(
+        &self,
+        store: &Store,
+        partition: &Partition,
+        target: &LabelTarget,
+    ) -> Result<AccuracyCounts, String> {
+        let key = &partition.key;
+        let time_ms = join::milliseconds(key);
+        let mark = store.feedback_mark(&key.endpoint, time_ms).await;
+        let mark = mark.map_err(|error| error.to_string())?;
+        if let Some(remembered) = self.remembered.lock().get(key)
+            && remembered.is_of(partition, mark)
+        {
+            return Ok(remembered.counts.clone());
+        }
+        let counts = join::count(store, &self.folder, key, target).await?;
+        let mut all = self.remembered.lock();
+        if all.len() >= MAX_REMEMBERED {
+            all.clear();
+        }
+        let remembered = Remembered {
+            files: partition.files,
+            bytes: partition.bytes,
+            mark,
+            counts: counts.clone(),
+        };
+        all.insert(key.clone(), remembered);
+        Ok(counts)
+    }
+}
+
+impl Remembered {
+    fn is_of(&self, partition: &Partition, mark: FeedbackMark) -> bool {
+        (self.files, self.bytes, self.mark) == (partition.files, partition.bytes, mark)
+    }
+}

@@ -1,0 +1,232 @@
+//! Captured predictions as tables.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_array::builder::StringBuilder;
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray, TimestampMillisecondArray, UInt32Array, UInt64Array,
+};
+use tidegate_columns::{of_tensor, whole};
+use tidegate_core::{FieldType, Tensor, TensorSpec, TensorView};
+use tidegate_pipeline::Column;
+use tidegate_redaction::Redactor;
+use tidegate_serving::{Outcome, PredictionContent, Version};
+use uuid::Uuid;
+
+pub(super) const PREDICTION_ID: &str = "prediction_id";
+pub(super) const ROW: &str = "row";
+
+/// What is known of a prediction beside its content.
+pub(super) struct CapturedCall<'a> {
+    pub(super) id: Uuid,
+    pub(super) at_ms: u64,
+    pub(super) tenant: &'a str,
+    pub(super) outcome: Outcome,
+    pub(super) took: Duration,
+}
+
+/// The column of an output of the model.
+pub(super) fn output_column(name: &str) -> String {
+    format!("output.{name}")
+}
+
+/// The rows of a prediction, redacted. Fields that are files are left out, and so is every column of
+/// numbers whose name the configuration says is private.
+///
+/// # Errors
+/// If a tensor has not one entry for each row.
+pub(super) fn table(
+    call: &CapturedCall<'_>,
+    content: &PredictionContent,
+    version: &Version,
+    redactor: &Redactor,
+) -> Result<RecordBatch, String> {
+    let rows = content.rows;
+    let mut columns = about(call, version, rows);
+    for (name, column) in &content.fields {
+        let is_private = is_private(name, redactor);
+        if let Some(array) = field(name, column, version, redactor).filter(|_| !is_private) {
+            columns.push((format!("field.{name}"), array));
+        }
+    }
+    let signature = version.signature();
+    // The inputs of a model with a pipeline follow from the fields.
+    if content.fields.is_empty() {
+        let inputs = signature.inputs.iter().zip(&content.inputs);
+        for (spec, tensor) in inputs {
+            if let Some(tensor) = tensor
+                .as_ref()
+                .filter(|_| !is_private(&spec.name, redactor))
+            {
+                let array = tensor_column(spec, tensor, rows, redactor)?;
+                columns.push((format!("input.{}", spec.name), array));
+            }
+        }
+    }
+    for output in &content.outputs {
+        let spec = &signature.outputs[output.index];
+        if !is_private(&spec.name, redactor) {
+            let array = tensor_column(spec, &output.tensor, rows, redactor)?;
+            columns.push((output_column(&spec.name), array));
+        }
+    }
+    RecordBatch::try_from_iter_with_nullable(
+        columns.into_iter().map(|(name, array)| (name, array, true)),
+    )
+    .map_err(|error| error.to_string())
+}
+
+fn about(call: &CapturedCall<'_>, version: &Version, rows: usize) -> Vec<(String, ArrayRef)> {
+    let text = |text: &str| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(std::iter::repeat_n(
+            text, rows,
+        )))
+    };
+    let at_ms = i64::try_from(call.at_ms).unwrap_or(i64::MAX);
+    let time = TimestampMillisecondArray::from_iter_values(std::iter::repeat_n(at_ms, rows));
+    let took_us = u64::try_from(call.took.as_micros()).unwrap_or(u64::MAX);
+    let numbers = (0..rows).map(|row| u32::try_from(row).unwrap_or(u32::MAX));
+    let outcome = match call.outcome {
+        Outcome::Answered => "answered",
+        Outcome::Failed(code) => code.name(),
+        Outcome::Abandoned => "abandoned",
+    };
+    let columns: [(&str, ArrayRef); 8] = [
+        (PREDICTION_ID, text(&call.id.to_string())),
+        (ROW, Arc::new(UInt32Array::from_iter_values(numbers))),
+        ("time", Arc::new(time.with_timezone("UTC"))),
+        ("model", text(version.model())),
+        ("version", text(version.number())),
+        ("tenant", text(call.tenant)),
+        ("outcome", text(outcome)),
+        (
+            "latency_us",
+            Arc::new(UInt64Array::from_iter_values(std::iter::repeat_n(
+                took_us, rows,
+            ))),
+        ),
+    ];
+    columns
+        .into_iter()
+        .map(|(name, array)| (name.to_owned(), array))
+        .collect()
+}
+
+/// Whether the values of a name are private, whatever they are.
+pub(super) fn is_private(name: &str, redactor: &Redactor) -> bool {
+    redactor.named(name, "0") != "0"
+}
+
+/// The values of a field; `None` for files and tensors.
+fn field(name: &str, column: &Column, version: &Version, redactor: &Redactor) -> Option<ArrayRef> {
+    let numbers = match column {
+        Column::Numbers(numbers) => numbers,
+        Column::Text(texts) => {
+            let mut redacted = StringBuilder::new();
+            for text in texts.iter() {
+                redacted.append_option(text.map(|text| redactor.named(name, text)));
+            }
+            return Some(Arc::new(redacted.finish()));
+        }
+        Column::Bytes(_) | Column::Tensor(_) => return None,
+    };
+    let values = numbers
+        .iter()
+        .map(|number| (!number.is_nan()).then_some(*number));
+    Some(match field_type(name, version) {
+        Some(FieldType::Boolean) => {
+            let flags = values.map(|value| value.map(|value| value != 0.0));
+            Arc::new(flags.collect::<BooleanArray>())
+        }
+        Some(FieldType::Integer) => {
+            let whole = values.map(|value| value.map(|value| value as i64));
+            Arc::new(whole.collect::<Int64Array>())
+        }
+        Some(FieldType::Time) => {
+            let micros = values.map(|value| value.map(|value| value as i64));
+            Arc::new(
+                micros
+                    .collect::<TimestampMicrosecondArray>()
+                    .with_timezone("UTC"),
+            )
+        }
+        _ => Arc::new(values.collect::<Float64Array>()),
+    })
+}
+
+fn field_type(name: &str, version: &Version) -> Option<FieldType> {
+    let mut types = version.pipeline()?.field_types();
+    types
+        .find(|(field, ..)| *field == name)
+        .map(|(_, kind, _)| kind)
+}
+
+fn tensor_column(
+    spec: &TensorSpec,
+    tensor: &Tensor,
+    rows: usize,
+    redactor: &Redactor,
+) -> Result<ArrayRef, String> {
+    if let TensorView::Strings(strings) = tensor.view() {
+        let redacted = strings
+            .iter()
+            .map(|text| redactor.element(&spec.name, text))
+            .map(|text| String::from_utf8_lossy(&text).into_owned());
+        let redacted = redacted.collect();
+        let redacted = Tensor::from_strings(tensor.shape().clone(), redacted);
+        let redacted = redacted.map_err(|error| error.to_string())?;
+        return plain_column(spec, &redacted, rows);
+    }
+    plain_column(spec, tensor, rows)
+}
+
+/// A model without batches has one row, whatever the shapes of its tensors are.
+fn plain_column(spec: &TensorSpec, tensor: &Tensor, rows: usize) -> Result<ArrayRef, String> {
+    match of_tensor(spec, tensor, rows) {
+        Ok(column) => Ok(column),
+        Err(problem) if rows == 1 => whole(tensor).ok_or(problem),
+        Err(problem) => Err(problem),
+    }
+}
+
+/// Rows of a table as JSON, for people.
+pub(super) fn json_rows(batch: &RecordBatch, limit: usize) -> Vec<serde_json::Value> {
+    let rows = batch.num_rows().min(limit);
+    (0..rows).map(|row| json_row(batch, row)).collect()
+}
+
+fn json_row(batch: &RecordBatch, row: usize) -> serde_json::Value {
+    let schema = batch.schema();
+    let columns = schema.fields().iter().zip(batch.columns());
+    let values = columns.filter(|(_, column)| !column.is_null(row));
+    values
+        .map(|(field, column)| (field.name().clone(), json_value(column, row)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+fn json_value(column: &ArrayRef, row: usize) -> serde_json::Value {
+    use arrow_array::cast::AsArray;
+    use arrow_schema::DataType;
+    match column.data_type() {
+        DataType::Utf8 => column.as_string::<i32>().value(row).into(),
+        DataType::Boolean => column.as_boolean().value(row).into(),
+        DataType::List(_) => {
+            let values = column.as_list::<i32>().value(row);
+            let values = (0..values.len()).map(|at| json_value(&values, at));
+            values.collect::<Vec<_>>().into()
+        }
+        DataType::Timestamp(..) => arrow_cast::display::array_value_to_string(column, row)
+            .unwrap_or_default()
+            .into(),
+        _ => number(column, row),
+    }
+}
+
+fn number(column: &ArrayRef, row: usize) -> serde_json::Value {
+    let text = arrow_cast::display::array_value_to_string(column, row).unwrap_or_default();
+    // What JSON does not have, such as NaN, stays a text.
+    serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text))
+}
