@@ -162,7 +162,7 @@ impl AccuracyCounts {
             add("recall", scores.recall(of));
             add("specificity", scores.specificity(of));
             add("f1", scores.f1(of));
-            add("roc_auc", scores.roc_auc(of));
+            add("roc_auc", roc_auc(scores, of));
             add("brier", scores.brier(of));
         }
         let log_loss = self.scores.as_ref().and_then(|scores| scores.log_loss(of));
@@ -194,6 +194,17 @@ impl AccuracyCounts {
     pub(super) fn mean_delay_s(&self) -> Option<f64> {
         self.delay_s.mean()
     }
+}
+
+/// The area under the ROC curve. Its interval covers also what the bins of the scores may be off by.
+fn roc_auc(scores: &BinaryScores, of: Confidence) -> Option<Estimate> {
+    let area = scores.roc_auc(of)?;
+    let error = scores.roc_auc_error().unwrap_or(0.0);
+    Some(Estimate {
+        low: (area.low - error).max(0.0),
+        high: (area.high + error).min(1.0),
+        ..area
+    })
 }
 
 /// One figure of accuracy, with its interval.

@@ -98,7 +98,8 @@ fn about(call: &CapturedCall<'_>, version: &Version, rows: usize) -> Vec<(String
         (ROW, Arc::new(UInt32Array::from_iter_values(numbers))),
         ("time", Arc::new(time.with_timezone("UTC"))),
         ("model", text(version.model())),
-        ("version", text(version.number())),
+        // Not `version`: the folders of the partition have that name.
+        ("model_version", text(version.number())),
         ("tenant", text(call.tenant)),
         ("outcome", text(outcome)),
         (
