@@ -198,6 +198,28 @@ def test_labels_and_predictions_survive_a_kill(serve, tmp_path):
     assert after["metrics"] == before["metrics"]
 
 
+def run(server, *arguments):
+    command = [BINARY, "quality", *map(str, arguments), "--url", server.url("")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_the_command_line_labels_from_a_file_and_shows_the_accuracy(serve, tmp_path):
+    server = serve()
+    records, labels = rows(50)
+    prediction = predict(server, records).json()["prediction_id"]
+    lines = [f"{prediction},{row},{truth}" for row, truth in enumerate(labels)]
+    path = tmp_path / "labels.csv"
+    path.write_text("prediction_id,row,label\n" + "\n".join(lines) + "\n")
+    assert run(server, "label", "fraud", path).startswith("50 new, 0 corrected, 0 the same")
+    shown = run(server, "accuracy", "fraud")
+    assert "version 1: 50 of 50 captured rows have a label" in shown and "accuracy" in shown
+    assert "no version with a baseline was called" in run(server, "drift", "fraud")
+    captures = [json.loads(line) for line in run(server, "captures", "fraud", "--limit", 3).splitlines()]
+    assert [row["row"] for row in captures] == [0, 1, 2]
+
+
 def test_the_share_of_captured_requests_is_the_rate(serve):
     server = serve(rate=0.25)
     records, _ = rows(1)

@@ -28,6 +28,7 @@ mod observe;
 mod openapi;
 mod predict;
 mod push;
+mod quality;
 mod registry;
 mod rollback;
 mod serve;
@@ -94,6 +95,7 @@ commands! {
     features::Features,
     drift::Baseline,
     drift::Drift,
+    quality::Quality,
     experiment::Experiment,
     rollback::Rollback,
     registry::Registry,

@@ -74,6 +74,8 @@ fn sentence_of_operations(event: &Event) -> String {
             format!("{author} silenced {matchers}")
         }
         "silence.expired" => format!("the silence on {} ended", field(event, "matchers")),
+        "drift.detected" => format!("the data has drifted: {}", field(event, "causes")),
+        "drift.ended" => "the data does not drift any more".to_owned(),
         "breaker.opened" => "too many requests failed or were slow: it gets none".to_owned(),
         "breaker.half_open" => "one request tries whether it works again".to_owned(),
         "breaker.closed" => "it works again".to_owned(),

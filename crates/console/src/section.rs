@@ -11,18 +11,20 @@ pub enum Section {
     Objectives,
     Alerts,
     Events,
+    Quality,
     Cost,
     Try,
 }
 
 impl Section {
     /// Every section, in the order of the navigation.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Home,
         Self::Models,
         Self::Objectives,
         Self::Alerts,
         Self::Events,
+        Self::Quality,
         Self::Cost,
         Self::Try,
     ];
@@ -35,6 +37,7 @@ impl Section {
             Self::Objectives => "Objectives",
             Self::Alerts => "Alerts",
             Self::Events => "Events",
+            Self::Quality => "Quality",
             Self::Cost => "Cost",
             Self::Try => "Try",
         }
@@ -48,6 +51,7 @@ impl Section {
             Self::Objectives => "/console/objectives",
             Self::Alerts => "/console/alerts",
             Self::Events => "/console/events",
+            Self::Quality => "/console/quality",
             Self::Cost => "/console/cost",
             Self::Try => "/console/try",
         }

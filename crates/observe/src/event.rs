@@ -32,7 +32,7 @@ pub struct Event {
 
 impl Event {
     /// Every name, with what it means.
-    pub const NAMES: [(&str, &str); 27] = [
+    pub const NAMES: [(&str, &str); 29] = [
         ("server.started", "server started"),
         (
             "configuration.changed",
@@ -67,6 +67,11 @@ impl Event {
             "cost.budget_reached",
             "spending reached a share of a cost budget",
         ),
+        (
+            "drift.detected",
+            "columns of a version are not as in the data that it was trained on",
+        ),
+        ("drift.ended", "no column of a version drifts any more"),
         (
             "breaker.opened",
             "too many requests to a version failed or were slow: it gets none",

@@ -124,7 +124,7 @@ impl ServerComponents {
         let breakers = BreakerMonitor::new(serving.clone(), events.clone());
         let redis = base.redis(&events);
         let features = Arc::new(base.features(&sections.features)?);
-        let quality = base.quality(&sections.capture, &redactor, &events)?;
+        let quality = Arc::new(base.quality(&sections.capture, &redactor, &events)?);
         let objectives = base.objectives(&sections.slo, &events)?;
         let costs = base.costs(&sections.cost, &events)?;
         let observations = serving.metrics().observations();
@@ -161,6 +161,7 @@ impl ServerComponents {
                 alerting: alerting.clone(),
                 events: events.clone(),
                 costs: costs.clone(),
+                quality: quality.clone(),
             },
         );
         let access_control = base.access_control(&sections.auth);
@@ -178,7 +179,7 @@ impl ServerComponents {
             Arc::new(breakers),
             Arc::new(redis),
             features,
-            Arc::new(quality),
+            quality,
             exposition,
             events,
             alerting.clone(),

@@ -37,6 +37,7 @@ use crate::events::EventJournal;
 use crate::front_end::FrontEnd;
 use crate::history::History;
 use crate::objectives::Objectives;
+use crate::quality::Quality;
 use crate::routes::Routes;
 
 /// The console, and the sources of its pages.
@@ -52,6 +53,7 @@ pub(crate) struct Console {
     alerting: Arc<Alerting>,
     events: Arc<EventJournal>,
     costs: Arc<Costs>,
+    quality: Arc<Quality>,
     metrics: ConsoleMetrics,
 }
 
@@ -63,6 +65,7 @@ pub(crate) struct ConsoleSources {
     pub(crate) alerting: Arc<Alerting>,
     pub(crate) events: Arc<EventJournal>,
     pub(crate) costs: Arc<Costs>,
+    pub(crate) quality: Arc<Quality>,
 }
 
 impl Console {
@@ -80,6 +83,7 @@ impl Console {
             alerting,
             events,
             costs,
+            quality,
         } = sources;
         Self {
             is_enabled: config.enabled,
@@ -91,6 +95,7 @@ impl Console {
             alerting,
             events,
             costs,
+            quality,
             metrics,
         }
     }

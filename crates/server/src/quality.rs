@@ -8,6 +8,7 @@ mod drift;
 mod feedback;
 mod join;
 mod metrics;
+mod page;
 mod recorder;
 mod rows;
 mod target;
@@ -41,8 +42,8 @@ use crate::events::EventJournal;
 use crate::persisted_state::StateFile;
 use crate::routes::Routes;
 
-/// How often the metrics of accuracy are computed, and drift windows written.
-const STEP: Duration = Duration::from_secs(60);
+/// How often accuracy is measured, and drift windows are written.
+const STEP: Duration = Duration::from_secs(15);
 
 /// Captures predictions, takes their labels, and watches accuracy and drift.
 pub(crate) struct Quality {
@@ -59,9 +60,14 @@ pub(crate) struct Quality {
     metrics: QualityMetrics,
     redactor: Arc<Redactor>,
     windows: Option<StateFile>,
+    /// What was measured last, by endpoint and version.
+    measured: parking_lot::Mutex<MeasuredEndpoints>,
     /// Why accuracy could not be computed last.
     problem: parking_lot::Mutex<Option<String>>,
 }
+
+/// The accuracy of versions, by endpoint.
+type MeasuredEndpoints = Vec<(String, BTreeMap<String, VersionAccuracy>)>;
 
 /// What the component is made from.
 pub(crate) struct QualityContext {
@@ -114,6 +120,7 @@ impl Quality {
             metrics,
             redactor: context.redactor,
             windows,
+            measured: parking_lot::Mutex::default(),
             problem: parking_lot::Mutex::default(),
             config: config.clone(),
             folder,
@@ -270,6 +277,7 @@ impl Quality {
                     .set_accuracy(endpoint, version, &counts.metrics());
             }
         }
+        *self.measured.lock() = endpoints;
         let retention_ms = u64::try_from(self.retention().as_millis()).unwrap_or(u64::MAX);
         let oldest_ms = now_ms().saturating_sub(retention_ms);
         let oldest_ms = i64::try_from(oldest_ms).unwrap_or(i64::MAX);

@@ -13,6 +13,7 @@ pub fn builtin_rules(follows_registry: bool) -> Vec<RuleConfig> {
         overload(),
         standing_queue(),
         cost_budget(),
+        drift(),
         replicas_apart(),
         redis_away(),
     ];
@@ -128,6 +129,20 @@ fn cost_budget() -> RuleConfig {
     }
 }
 
+/// A version without a baseline has no such series, and no alert.
+fn drift() -> RuleConfig {
+    RuleConfig {
+        by: vec!["model".to_owned(), "version".to_owned()],
+        threshold: 0.0,
+        ..rule(
+            "TidegateDrift",
+            "tidegate_drifted_columns",
+            "silent-drift",
+            "requests are not like the data that the model was trained on",
+        )
+    }
+}
+
 /// A server without a group of replicas has no such series, and no alert.
 fn replicas_apart() -> RuleConfig {
     RuleConfig {
@@ -187,7 +202,7 @@ mod tests {
     #[test]
     fn they_are_rules_with_runbooks() {
         let rules = RuleConfig::parse_all(&builtin_rules(true)).unwrap();
-        assert_eq!(rules.len(), 10);
+        assert_eq!(rules.len(), 11);
         // A matcher that cannot be read would be left out.
         assert_eq!(builtin_rules(true)[1].labels.len(), 1);
         assert_eq!(builtin_rules(true)[4].labels.len(), 1);

@@ -21,6 +21,7 @@ pub(super) fn dashboard(job: &str) -> Dashboard {
             limits(job),
             [caches(job), redis(job)].concat(),
             features(job),
+            quality(job),
             [sequences(&model), graphs(job)].concat(),
             gateway(job),
             upstreams(job),
@@ -480,6 +481,50 @@ fn features(job: &str) -> Vec<Panel> {
                  (rate(tidegate_feature_age_seconds_bucket{{{job}}}[$__rate_interval])))"
             ),
         ),
+    ]
+}
+
+/// Captured predictions, their labels, and what they show.
+fn quality(job: &str) -> Vec<Panel> {
+    vec![
+        Panel::lines("Captured rows", "ops", "Rows of captured predictions, by endpoint.").query(
+            "{{endpoint}}",
+            format!("sum by (endpoint) (rate(tidegate_captured_rows_total{{{job}}}[$__rate_interval]))"),
+        ),
+        Panel::lines("Captures that were lost", "ops", "Dropped as memory was full, or not written.")
+            .query(
+                "dropped",
+                format!("sum(rate(tidegate_capture_dropped_total{{{job}}}[$__rate_interval]))"),
+            )
+            .query(
+                "not written",
+                format!("sum(rate(tidegate_capture_failures_total{{{job}}}[$__rate_interval]))"),
+            ),
+        Panel::lines("Captures in memory and on disk", "bytes", "Until they are written, and in files.")
+            .query("{{instance}} memory", format!("tidegate_capture_held_bytes{{{job}}}"))
+            .query("{{instance}} disk", format!("tidegate_capture_disk_bytes{{{job}}}")),
+        Panel::lines("Labels", "ops", "By what became of them.").query(
+            "{{endpoint}} {{outcome}}",
+            format!("sum by (endpoint, outcome) (rate(tidegate_feedback_total{{{job}}}[$__rate_interval]))"),
+        ),
+        Panel::lines("Accuracy", "short", "By labels, of each version; and how many labels there are.")
+            .query("{{endpoint}} {{version}} {{metric}}", format!("tidegate_accuracy{{{job}}}"))
+            .query(
+                "{{endpoint}} {{version}} labels",
+                format!("tidegate_accuracy_labels{{{job}}}"),
+            ),
+        Panel::lines("Drift", "short", "Columns that drifted in the last window, and windows in which one did.")
+            .query(
+                "{{model}} {{version}} columns",
+                format!("max by (model, version) (tidegate_drifted_columns{{{job}}})"),
+            )
+            .query(
+                "{{model}} {{version}} windows",
+                format!(
+                    "sum by (model, version) \
+                     (increase(tidegate_drift_windows_total{{{job},drifted=\"true\"}}[$__range]))"
+                ),
+            ),
     ]
 }
 

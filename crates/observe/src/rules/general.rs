@@ -34,6 +34,7 @@ pub(super) fn group(options: &RuleOptions) -> RuleGroup {
         registry_unreachable(&job),
         cold_starts(&job),
         cost_budget(&job),
+        drift(&job),
         replicas_apart(&job),
         redis_away(&job),
     ]);
@@ -262,6 +263,20 @@ fn cost_budget(job: &str) -> General {
         summary: "a share of a cost budget is used up",
         description: "{{ $labels.instance }} has used up {{ $labels.share }} of the cost budget {{ $labels.budget }} \
                       before its day or month is over."
+            .to_owned(),
+    }
+}
+
+fn drift(job: &str) -> General {
+    General {
+        name: "TidegateDrift",
+        runbook: "silent-drift",
+        severity: Severity::Ticket,
+        hold: None,
+        expr: format!("max by (instance, model, version) (tidegate_drifted_columns{{{job}}}) > 0"),
+        summary: "requests of a model are not like the data that it was trained on",
+        description: "On {{ $labels.instance }}, {{ $value }} columns of version {{ $labels.version }} of \
+                      {{ $labels.model }} drifted in the last window. `tidegate quality drift` names them."
             .to_owned(),
     }
 }

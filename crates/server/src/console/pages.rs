@@ -9,6 +9,7 @@ mod home;
 mod model;
 mod models;
 mod objectives;
+mod quality;
 mod state;
 mod trial;
 
@@ -55,6 +56,7 @@ pub(super) fn routes() -> Routes<Arc<Console>> {
         )
         .audited("silence.expire", "silence")
         .get("/console/events", ViewOperations, events::show)
+        .get("/console/quality", ViewOperations, quality::show)
         .get("/console/cost", ViewOperations, costs::show)
         .get("/console/try", ViewOperations, trial::show)
         .post("/console/try", Call, trial::send)
