@@ -5,6 +5,7 @@ import json
 import subprocess
 
 import numpy as np
+import pandas
 import pytest
 from sklearn.datasets import load_breast_cancer
 
@@ -166,3 +167,18 @@ def test_a_changed_baseline_is_refused_or_compared_without_a_panic(tmp_path, bas
         changed.write_text(text[:at] + str(draw.integers(-9, 10**12)) + text[at + length :])
         ended = subprocess.run([BINARY, "drift", changed, window], capture_output=True, text=True, timeout=60)
         assert "panicked" not in ended.stderr, ended.stderr
+
+
+def test_parquet_is_read_as_csv_is(tmp_path, baseline):
+    columns = payments(2, 2000)
+    csv_report, _ = compared(tmp_path, baseline, columns)
+    table = pandas.DataFrame({name: list(values) for name, values in columns.items()})
+    table.to_parquet(tmp_path / "window.parquet")
+    report = json.loads(run("drift", baseline, tmp_path / "window.parquet", "--json"))
+    assert {column["column"]: column["p_value"] for column in report["columns"]} == {
+        name: column["p_value"] for name, column in csv_report.items()
+    }
+    made = tmp_path / "made.json"
+    assert "4 columns of 2000 rows" in run("baseline", tmp_path / "window.parquet", "--output", made)
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1")
+    assert "is not a Parquet file" in run("baseline", tmp_path / "broken.parquet", code=1)

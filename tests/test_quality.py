@@ -118,6 +118,17 @@ def test_accuracy_is_what_scikit_learn_says_of_the_same_labels(serve):
     confusion = version["confusion"]
     assert sum(map(sum, confusion["counts"])) == 2000
 
+    report = get(server, "/api/quality/fraud/accuracy", by="field.is_online")["versions"][0]
+    segments = {segment["value"]: segment for segment in report["segments"]}
+    online = [record["is_online"] for record in records]
+    assert {name: segment["labelled"] for name, segment in segments.items()} == {
+        "true": sum(online),
+        "false": len(online) - sum(online),
+    }
+    of_online = [at for at, is_online in enumerate(online) if is_online]
+    expected = accuracy_score([labels[at] for at in of_online], [answered[at] for at in of_online])
+    assert value(segments["true"], "accuracy") == pytest.approx(expected, abs=1e-9)
+
 
 def test_every_protocol_gives_the_id_that_labels_name(serve):
     server = serve(MODELS / "digits", name="digits")
@@ -273,6 +284,39 @@ def test_marked_secrets_are_in_no_captured_file(serve, tmp_path):
     for path in (data / "captures").rglob("*.parquet"):
         seen += json.dumps(parquet.read_table(path).to_pydict(), default=str)
     assert not any(secret in seen for secret in secrets)
+
+
+def test_a_baseline_is_made_of_captured_predictions(serve, tmp_path):
+    data = tmp_path / "data"
+    server = serve(data=data)
+    records, _ = rows(500)
+    predict(server, records)
+    get(server, "/api/captures/fraud")
+    captures = data / "captures/endpoint=fraud/version=1"
+    made = subprocess.run(
+        [BINARY, "baseline", "--captured", captures, "--output", tmp_path / "baseline.json"], capture_output=True, text=True
+    )
+    assert "28 columns of 500 rows" in made.stdout, made.stderr
+    columns = json.loads((tmp_path / "baseline.json").read_text())["baseline"]["columns"]
+    assert {column["name"] for column in columns} == set(records[0])
+
+
+def test_the_rows_and_labels_of_a_subject_are_erased(serve, tmp_path):
+    data = tmp_path / "data"
+    server = serve(data=data)
+    records, labels = rows(20)
+    for record in records[:5]:
+        record["minutes_since_last"] = 4242.5
+    for record, truth in zip(records, labels):
+        prediction = predict(server, [record]).json()["prediction_id"]
+        label(server, {"prediction_id": prediction, "label": truth})
+    body = {"column": "field.minutes_since_last", "value": "4242.5"}
+    erased = requests.post(server.url("/api/captures/fraud/erase"), json=body, timeout=PATIENCE_S)
+    assert (erased.status_code, erased.json()) == (200, {"rows": 5, "labels": 5}), erased.text
+    version = accuracy(server)["1"]
+    assert (version["predictions"], version["labelled"]) == (15, 15)
+    values = parquet.read_table(data / "captures/endpoint=fraud")["field.minutes_since_last"].to_pylist()
+    assert len(values) == 15 and 4242.5 not in values
 
 
 def drifted(server):

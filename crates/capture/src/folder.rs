@@ -97,12 +97,16 @@ impl CaptureFolder {
         key: &PartitionKey,
         columns: Option<&[&str]>,
     ) -> Result<CaptureReader, CaptureError> {
-        let files = match is_safe_name(&key.endpoint) && is_safe_name(&key.version) {
-            true => files(&key.folder(&self.root))?,
-            false => Vec::new(),
-        };
-        let paths = files.into_iter().map(|(path, _)| path).collect();
-        CaptureReader::new(paths, columns)
+        CaptureReader::new(self.files_of(key)?.into(), columns)
+    }
+
+    /// The files of a partition, the earliest first; none for names that cannot be those of folders.
+    pub(crate) fn files_of(&self, key: &PartitionKey) -> Result<Vec<PathBuf>, CaptureError> {
+        if check_names(&self.root, key).is_err() {
+            return Ok(Vec::new());
+        }
+        let files = files(&key.folder(&self.root))?;
+        Ok(files.into_iter().map(|(path, _)| path).collect())
     }
 
     /// Removes the hours that ended before a time, in milliseconds since 1970, and then the earliest ones

@@ -33,6 +33,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod erase;
 mod error;
 mod folder;
 mod hour;
@@ -40,6 +41,7 @@ mod partition;
 mod reader;
 mod writer;
 
+pub use erase::{Erased, Subject};
 pub use error::CaptureError;
 pub use folder::{CaptureFolder, Removed};
 pub use hour::Hour;

@@ -1,5 +1,6 @@
 //! Collecting rows, and writing them.
 
+use std::fs::File;
 use std::mem;
 use std::path::Path;
 
@@ -8,6 +9,7 @@ use arrow_schema::SchemaRef;
 use arrow_select::concat::concat_batches;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
 use crate::folder::check_names;
@@ -105,21 +107,26 @@ impl CaptureWriter {
     }
 }
 
-fn write_file(
-    path: &Path,
-    file: std::fs::File,
-    table: &Table,
-) -> Result<std::fs::File, CaptureError> {
-    let unwritten = |error: parquet::errors::ParquetError| CaptureError::content(path, error);
+fn write_file(path: &Path, file: File, table: &Table) -> Result<File, CaptureError> {
+    let unwritten = |error: ParquetError| CaptureError::content(path, error);
     let rows = concat_batches(&table.schema, &table.batches);
     let rows = rows.map_err(|error| CaptureError::content(path, error))?;
+    let mut writer = new_writer(path, file, table.schema.clone())?;
+    writer.write(&rows).map_err(unwritten)?;
+    writer.into_inner().map_err(unwritten)
+}
+
+/// A writer of a file of captured rows.
+pub(crate) fn new_writer(
+    path: &Path,
+    file: File,
+    schema: SchemaRef,
+) -> Result<ArrowWriter<File>, CaptureError> {
     let level = ZstdLevel::try_new(1).unwrap_or_default();
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
         .set_created_by(format!("tidegate {}", env!("CARGO_PKG_VERSION")))
         .build();
-    let writer = ArrowWriter::try_new(file, table.schema.clone(), Some(properties));
-    let mut writer = writer.map_err(unwritten)?;
-    writer.write(&rows).map_err(unwritten)?;
-    writer.into_inner().map_err(unwritten)
+    let writer = ArrowWriter::try_new(file, schema, Some(properties));
+    writer.map_err(|error| CaptureError::content(path, error))
 }

@@ -32,11 +32,13 @@ pub enum Permission {
     ManageFeatures,
     /// Read captured predictions.
     ViewPredictions,
+    /// Erase captured predictions.
+    ManagePredictions,
 }
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Public,
         Self::Call,
         Self::ViewModels,
@@ -50,6 +52,7 @@ impl Permission {
         Self::ViewAudit,
         Self::ManageFeatures,
         Self::ViewPredictions,
+        Self::ManagePredictions,
     ];
 
     /// The stable name, as OpenAPI and the reference show it.
@@ -68,6 +71,7 @@ impl Permission {
             Self::ViewAudit => "view-audit",
             Self::ManageFeatures => "manage-features",
             Self::ViewPredictions => "view-predictions",
+            Self::ManagePredictions => "manage-predictions",
         }
     }
 
@@ -83,13 +87,14 @@ impl Permission {
                 | Self::ManageDiagnostics
                 | Self::ManageKeys
                 | Self::ManageFeatures
+                | Self::ManagePredictions
         )
     }
 
     /// The kind of resource that it is about.
     pub const fn resource_kind(self) -> ResourceKind {
         match self {
-            Self::Call | Self::ViewPredictions => ResourceKind::Endpoint,
+            Self::Call | Self::ViewPredictions | Self::ManagePredictions => ResourceKind::Endpoint,
             Self::ViewModels | Self::ManageModels => ResourceKind::Model,
             Self::ViewMetrics => ResourceKind::Metrics,
             Self::ViewOperations | Self::ManageDiagnostics | Self::Public => {

@@ -54,7 +54,7 @@ impl Role {
     pub const fn permissions(self) -> Permissions {
         use Permission::{
             Call, ManageAlerts, ManageDiagnostics, ManageFeatures, ManageModels, ManageObjectives,
-            ViewAudit, ViewMetrics, ViewModels, ViewOperations, ViewPredictions,
+            ManagePredictions, ViewAudit, ViewMetrics, ViewModels, ViewOperations, ViewPredictions,
         };
         match self {
             Self::Viewer => Permissions::of(&[ViewModels, ViewMetrics, ViewOperations]),
@@ -77,6 +77,7 @@ impl Role {
                 ManageDiagnostics,
                 ViewAudit,
                 ViewPredictions,
+                ManagePredictions,
             ]),
             Self::Admin => Permissions::of(&Permission::ALL),
         }

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde_json::Value;
-use tidegate_capture::{CaptureFolder, Hour};
+use tidegate_capture::{CaptureFolder, Erased, Hour, Subject};
 use tidegate_redaction::Redactor;
 use tidegate_serving::{Capture, ErrorCode, InferError, MetricRegistry, Serving};
 use tidegate_store::{Store, StoreError};
@@ -30,6 +30,7 @@ use tracing::warn;
 
 use self::accuracy::{Accuracy, VersionAccuracy};
 pub(crate) use self::api::description;
+use self::api::{ErasedCaptures, ErasedSubject};
 pub use self::config::{CaptureConfig, CaptureConfigError, CapturedEndpoint};
 use self::drift::{DriftMonitor, PersistedWindow};
 use self::feedback::{FeedbackBody, FeedbackReceipt, Sender};
@@ -204,13 +205,13 @@ impl Quality {
     async fn accuracy_of(
         &self,
         endpoint: &str,
-        from: Hour,
-        to: Hour,
+        hours: (Hour, Hour),
+        segment: Option<&str>,
     ) -> Result<BTreeMap<String, VersionAccuracy>, InferError> {
         self.flush().await;
         let store = self.store().await?;
-        let accuracy = self.accuracy.of_endpoint(store, endpoint, from, to).await;
-        accuracy.map_err(unavailable)
+        let accuracy = self.accuracy.of_endpoint(store, endpoint, hours, segment);
+        accuracy.await.map_err(unavailable)
     }
 
     /// Writes what was answered before.
@@ -238,6 +239,24 @@ impl Quality {
         rows.map_err(unavailable)
     }
 
+    /// Erases the rows of a subject, and the labels of their predictions.
+    async fn erase(
+        &self,
+        endpoint: String,
+        subject: ErasedSubject,
+    ) -> Result<ErasedCaptures, InferError> {
+        self.flush().await;
+        let (folder, name) = (self.folder.clone(), endpoint.clone());
+        let erasing = tokio::task::spawn_blocking(move || erase_rows(&folder, &name, &subject));
+        let erased = erasing.await.map_err(unavailable)?;
+        let Erased { rows, mut ids } = erased.map_err(unavailable)?;
+        ids.sort();
+        ids.dedup();
+        let labels = self.store().await?.erase_feedback(&endpoint, &ids).await;
+        let labels = labels.map_err(not_reached)?;
+        Ok(ErasedCaptures { rows, labels })
+    }
+
     async fn run(self: Arc<Self>) {
         if self.capture.is_none() {
             return;
@@ -259,13 +278,11 @@ impl Quality {
             .store()
             .await
             .map_err(|error| error.message.to_string())?;
-        let (from, to) = last_hours(self.config.accuracy_window_h);
+        let hours = last_hours(self.config.accuracy_window_h);
         let mut endpoints = Vec::new();
         for endpoint in self.accuracy.endpoints().await? {
-            let versions = self
-                .accuracy
-                .of_endpoint(store, &endpoint, from, to)
-                .await?;
+            let measuring = self.accuracy.of_endpoint(store, &endpoint, hours, None);
+            let versions = measuring.await?;
             endpoints.push((endpoint, versions));
         }
         self.metrics.reset_accuracy();
@@ -353,6 +370,27 @@ fn newest_rows(
         }
     }
     Ok(newest)
+}
+
+fn erase_rows(
+    folder: &CaptureFolder,
+    endpoint: &str,
+    subject: &ErasedSubject,
+) -> Result<Erased, String> {
+    let subject = Subject {
+        column: &subject.column,
+        value: &subject.value,
+        id_column: rows::PREDICTION_ID,
+    };
+    let partitions = folder.partitions().map_err(|error| error.to_string())?;
+    let mut all = Erased::default();
+    for partition in partitions.iter().filter(|one| one.key.endpoint == endpoint) {
+        let erased = folder.erase(&partition.key, subject);
+        let mut erased = erased.map_err(|error| error.to_string())?;
+        all.rows += erased.rows;
+        all.ids.append(&mut erased.ids);
+    }
+    Ok(all)
 }
 
 fn unavailable(problem: impl ToString) -> InferError {

@@ -144,6 +144,26 @@ impl Store {
         })
     }
 
+    /// Forgets the feedback on predictions of an endpoint, by their ids; how many labels that were.
+    ///
+    /// # Errors
+    /// [`StoreError`] of the database; then none is forgotten.
+    pub async fn erase_feedback(
+        &self,
+        endpoint: &str,
+        predictions: &[String],
+    ) -> Result<u64, StoreError> {
+        let sql = "DELETE FROM feedback WHERE endpoint = $1 AND prediction_id = $2";
+        let mut change = self.begin().await?;
+        let mut labels = 0;
+        for id in predictions {
+            let query = sqlx::query(sql).bind(endpoint).bind(id.as_str());
+            labels += query.execute(change.connection()).await?.rows_affected();
+        }
+        change.commit().await?;
+        Ok(labels)
+    }
+
     /// Forgets the feedback on predictions from before a time, in milliseconds since 1970; how many labels
     /// that were.
     ///

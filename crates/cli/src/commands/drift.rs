@@ -1,6 +1,7 @@
 //! `tidegate baseline` and `tidegate drift`.
 
 mod report;
+mod table_file;
 mod tables;
 
 use std::fs::File;
@@ -18,14 +19,17 @@ use crate::output::{print_json, print_text};
 
 /// Describe the data that a model was trained on
 ///
-/// Reads a CSV file twice: to find bins for each column, and to count the rows in them. `tidegate drift`
+/// Reads a table twice: to find bins for each column, and to count the rows in them. `tidegate drift`
 /// compares later data with the file that it writes. The data itself is not in that file, but the names
 /// of frequent categories are.
 #[derive(Debug, Args)]
 pub(super) struct Baseline {
-    /// A .csv file with a header
+    /// A .csv file with a header, a .parquet file, or a folder with .parquet files
     #[arg(value_name = "FILE")]
     data: PathBuf,
+    /// The table is of captured predictions: its columns are named as the fields, inputs and outputs
+    #[arg(long)]
+    captured: bool,
     /// The file to write
     #[arg(long, short, value_name = "FILE", default_value = "baseline.json")]
     output: PathBuf,
@@ -47,9 +51,12 @@ pub(super) struct Baseline {
 pub(super) struct Drift {
     /// The file that `tidegate baseline` wrote
     baseline: PathBuf,
-    /// A .csv file with a header
+    /// A .csv file with a header, a .parquet file, or a folder with .parquet files
     #[arg(value_name = "FILE")]
     data: PathBuf,
+    /// The table is of captured predictions: its columns are named as the fields, inputs and outputs
+    #[arg(long)]
+    captured: bool,
     /// The chance of an alarm on any column although none has drifted
     #[arg(long, value_name = "RATE", default_value_t = 0.01, value_parser = rate)]
     false_alarm_rate: f64,
@@ -66,7 +73,7 @@ pub(super) struct Drift {
 
 impl Baseline {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let baseline = tables::baseline(&self.data, &self.category, &self.skip)?;
+        let baseline = tables::baseline(&self.data, self.captured, &self.category, &self.skip)?;
         let columns = baseline.columns();
         let rows = columns.first().map_or(0, |column| column.profile.rows());
         let json = baseline.to_file()?;
@@ -84,7 +91,7 @@ impl Baseline {
 impl Drift {
     pub(super) fn run(self) -> Result<ExitCode> {
         let baseline = self.read_baseline()?;
-        let window = tables::window(&self.data, &baseline)?;
+        let window = tables::window(&self.data, self.captured, &baseline)?;
         let policy = DriftPolicy {
             false_alarm_rate: self.false_alarm_rate,
             least_effect: self.least_effect,

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
+use form_urlencoded::Serializer;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -48,6 +49,9 @@ struct Accuracy {
     /// Over how many hours [default: what the server's configuration says]
     #[arg(long, value_name = "HOURS")]
     window_h: Option<u64>,
+    /// Also for each value of a captured column, such as field.country
+    #[arg(long, value_name = "COLUMN")]
+    by: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -92,7 +96,15 @@ struct VersionReport {
     labelled: u64,
     unusable_labels: u64,
     metrics: Vec<Metric>,
+    segments: Vec<Segment>,
     problem: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Segment {
+    value: String,
+    labelled: u64,
+    metrics: Vec<Metric>,
 }
 
 #[derive(Deserialize)]
@@ -155,9 +167,10 @@ impl Quality {
 
 impl Accuracy {
     fn run(&self, url: &str, json: bool) -> Result<()> {
-        let query = self.window_h.map(|hours| format!("?window_h={hours}"));
-        let query = query.unwrap_or_default();
-        let path = format!("/api/quality/{}/accuracy{query}", self.endpoint);
+        let mut query = Serializer::new(String::new());
+        query.extend_pairs(self.window_h.map(|hours| ("window_h", hours.to_string())));
+        query.extend_pairs(self.by.iter().map(|column| ("by", column)));
+        let path = format!("/api/quality/{}/accuracy?{}", self.endpoint, query.finish());
         let text = client::get(url, &path)?;
         if json {
             print_json_text(&text);
@@ -205,6 +218,15 @@ fn print_version(version: &VersionReport) {
         ]
     }));
     print_table(&rows);
+    for segment in &version.segments {
+        let figures = segment.metrics.iter().map(|metric| {
+            let Metric { name, value, .. } = metric;
+            format!("{name} {value:.4}")
+        });
+        let figures: Vec<String> = figures.collect();
+        let (value, labelled) = (printable(&segment.value), segment.labelled);
+        print_line!("  {value}: {labelled} labels; {}", figures.join(", "));
+    }
 }
 
 impl Drift {

@@ -7,7 +7,7 @@ use tidegate_capture::{CaptureFolder, Hour, Partition, PartitionKey};
 use tidegate_store::{FeedbackMark, Store};
 
 use super::counts::AccuracyCounts;
-use super::join;
+use super::join::{self, Counted};
 use super::target::LabelTarget;
 
 /// Hours whose counts are remembered, at most.
@@ -37,6 +37,8 @@ pub(super) struct VersionAccuracy {
     /// What labels are compared with.
     pub(super) target: Option<LabelTarget>,
     pub(super) counts: AccuracyCounts,
+    /// By the values of a column, if one was named.
+    pub(super) by_segment: Counted,
     /// The hours with predictions, the earliest first.
     pub(super) hours: Vec<(Hour, AccuracyCounts)>,
 }
@@ -63,7 +65,8 @@ impl Accuracy {
         Ok(names.into_iter().collect())
     }
 
-    /// The accuracy of each version of an endpoint over some hours, both included.
+    /// The accuracy of each version of an endpoint over some hours, both included; by the values of a
+    /// captured column too, if one is named.
     ///
     /// # Errors
     /// Why predictions or labels cannot be read.
@@ -71,8 +74,8 @@ impl Accuracy {
         &self,
         store: &Store,
         endpoint: &str,
-        from: Hour,
-        to: Hour,
+        (from, to): (Hour, Hour),
+        segment: Option<&str>,
     ) -> Result<BTreeMap<String, VersionAccuracy>, String> {
         let _counting = self.counting.lock().await;
         let mut versions: BTreeMap<String, VersionAccuracy> = BTreeMap::new();
@@ -89,7 +92,15 @@ impl Accuracy {
             let Some(target) = &version.target else {
                 continue;
             };
-            let counts = self.counts(store, &partition, target).await?;
+            let counts = match segment {
+                None => self.counts(store, &partition, target).await?,
+                Some(_) => {
+                    let key = &partition.key;
+                    let counted = join::count(store, &self.folder, key, target, segment).await?;
+                    version.by_segment.merge(&counted);
+                    counted.all
+                }
+            };
             version.counts.merge(&counts);
             version.hours.push((partition.key.hour, counts));
         }
@@ -145,7 +156,9 @@ impl Accuracy {
         {
             return Ok(remembered.counts.clone());
         }
-        let counts = join::count(store, &self.folder, key, target).await?;
+        let counts = join::count(store, &self.folder, key, target, None)
+            .await?
+            .all;
         let mut all = self.remembered.lock();
         if all.len() >= MAX_REMEMBERED {
             all.clear();

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidegate_gateway::Caller;
-use tidegate_gateway::Permission::{Call, ViewOperations, ViewPredictions};
+use tidegate_gateway::Permission::{Call, ManagePredictions, ViewOperations, ViewPredictions};
 use tidegate_quality::DriftReport;
 use tidegate_quality::accuracy::ClassAccuracy;
 use tidegate_serving::{ErrorCode, InferError};
@@ -31,7 +31,7 @@ const MAX_CAPTURES: usize = 1000;
 const MAX_WINDOW_H: u64 = 24 * 90;
 
 #[derive(OpenApi)]
-#[openapi(paths(feedback, accuracy, drift, captures))]
+#[openapi(paths(feedback, accuracy, drift, captures, erase))]
 struct Description;
 
 pub(crate) fn description() -> utoipa::openapi::OpenApi {
@@ -44,6 +44,8 @@ pub(super) fn routes(quality: Arc<Quality>) -> Routes<()> {
         .get("/api/quality/{name}/accuracy", ViewOperations, accuracy)
         .get("/api/quality/{name}/drift", ViewOperations, drift)
         .get("/api/captures/{name}", ViewPredictions, captures)
+        .post("/api/captures/{name}/erase", ManagePredictions, erase)
+        .audited("captures.erase", "endpoint")
         .with_state(quality)
 }
 
@@ -78,6 +80,8 @@ async fn feedback(
 pub(crate) struct WindowQuery {
     /// How many hours it has, the current one included; `capture.accuracy_window_h` by default.
     window_h: Option<u64>,
+    /// A captured column such as `field.country`: the accuracy for each of its values is shown too.
+    by: Option<String>,
 }
 
 /// The accuracy of an endpoint.
@@ -117,10 +121,26 @@ pub(crate) struct VersionReport {
     /// For classes: the accuracy for each.
     #[schema(value_type = Vec<Object>)]
     classes: Vec<ClassAccuracy>,
+    /// The accuracy for each value of the column that was asked for; beyond 50 values the others are
+    /// together.
+    segments: Vec<SegmentReport>,
     /// Each hour with predictions.
     hours: Vec<HourReport>,
     /// Why its labels are not compared.
     problem: Option<String>,
+}
+
+/// The accuracy for a value of a column.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SegmentReport {
+    /// The value.
+    value: String,
+    /// Captured rows.
+    predictions: u64,
+    /// Those that have a label.
+    labelled: u64,
+    /// What the labels say.
+    metrics: Vec<AccuracyMetric>,
 }
 
 /// The accuracy in an hour.
@@ -148,14 +168,15 @@ async fn accuracy(
     query: Result<Query<WindowQuery>, QueryRejection>,
 ) -> Result<Json<AccuracyReport>, ApiError> {
     let capture_rate = quality.check_captured(&endpoint)?;
-    let Query(WindowQuery { window_h }) = query.map_err(wrong_query)?;
+    let Query(WindowQuery { window_h, by }) = query.map_err(wrong_query)?;
     let hours = window_h.unwrap_or(quality.config.accuracy_window_h);
     if hours == 0 || hours > MAX_WINDOW_H {
         let message = format!("window_h is {hours}, it must be from 1 to {MAX_WINDOW_H}");
         return Err(InferError::new(ErrorCode::InvalidParameter, message).into());
     }
     let (from, to) = super::last_hours(hours);
-    let versions = quality.accuracy_of(&endpoint, from, to).await?;
+    let measuring = quality.accuracy_of(&endpoint, (from, to), by.as_deref());
+    let versions = measuring.await?;
     Ok(Json(AccuracyReport {
         endpoint,
         from_ms: from.begin_ms(),
@@ -168,6 +189,13 @@ async fn accuracy(
 impl VersionReport {
     fn new((version, accuracy): (String, VersionAccuracy)) -> Self {
         let counts = &accuracy.counts;
+        let segments = accuracy.by_segment.segments.iter();
+        let segments = segments.map(|(value, counts)| SegmentReport {
+            value: value.clone(),
+            predictions: counts.predictions,
+            labelled: counts.labelled,
+            metrics: counts.metrics(),
+        });
         let hours = accuracy.hours.iter().map(|(hour, counts)| HourReport {
             begin_ms: hour.begin_ms(),
             predictions: counts.predictions,
@@ -184,6 +212,7 @@ impl VersionReport {
             metrics: counts.metrics(),
             confusion: counts.confusion(),
             classes: counts.by_class(),
+            segments: segments.collect(),
             hours: hours.collect(),
             problem: accuracy.problem,
         }
@@ -316,6 +345,43 @@ async fn captures(
     let version = query.version;
     let rows = quality.captures(endpoint, version, hours, limit).await?;
     Ok(Json(Captures { rows }))
+}
+
+/// Whose predictions are erased.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ErasedSubject {
+    /// A captured column, such as `field.customer`.
+    pub(super) column: String,
+    /// Its value, as text.
+    pub(super) value: String,
+}
+
+/// What was erased.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ErasedCaptures {
+    /// Rows of predictions.
+    pub(super) rows: u64,
+    /// Labels of these predictions.
+    pub(super) labels: u64,
+}
+
+/// Erases the captured rows that have a value in a column, and the labels of these predictions.
+#[utoipa::path(post, path = "/api/captures/{name}/erase", tag = "quality",
+    params(("name" = String, Path)), request_body = ErasedSubject,
+    responses((status = 200, body = ErasedCaptures), (status = 400, body = ErrorBody),
+        (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
+        (status = 413, body = ErrorBody), (status = 415, body = ErrorBody),
+        (status = 503, body = ErrorBody)))]
+async fn erase(
+    State(quality): State<Arc<Quality>>,
+    Path(endpoint): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<ErasedCaptures>, ApiError> {
+    quality.check_captured(&endpoint)?;
+    let subject: ErasedSubject = body::wanted(&headers, body, &quality.server).await?;
+    Ok(Json(quality.erase(endpoint, subject).await?))
 }
 
 fn wrong_query(error: QueryRejection) -> InferError {

@@ -158,6 +158,7 @@ impl AccuracyCounts {
         };
         add("accuracy", self.confusion.accuracy(of));
         if let Some(scores) = &self.scores {
+            add("positive_rate", positive_rate(scores, of));
             add("precision", scores.precision(of));
             add("recall", scores.recall(of));
             add("specificity", scores.specificity(of));
@@ -194,6 +195,13 @@ impl AccuracyCounts {
     pub(super) fn mean_delay_s(&self) -> Option<f64> {
         self.delay_s.mean()
     }
+}
+
+/// The share of answers that are for the class that matters: what differs between groups of people if
+/// they are not selected equally often.
+fn positive_rate(scores: &BinaryScores, of: Confidence) -> Option<Estimate> {
+    let [true_positives, false_positives, ..] = scores.outcomes();
+    Estimate::share(true_positives + false_positives, scores.n(), of)
 }
 
 /// The area under the ROC curve. Its interval covers also what the bins of the scores may be off by.

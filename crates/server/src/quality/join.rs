@@ -1,6 +1,6 @@
 //! Labels and the predictions that they are of.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, UInt32Type};
@@ -20,10 +20,25 @@ use super::target::LabelTarget;
 /// Labels that are in memory at once.
 const PAGE: i64 = 200_000;
 
+/// Values of a segment that are told apart; the others are counted together.
+const MAX_SEGMENTS: usize = 50;
+/// The name of the further ones.
+const FURTHER: &str = "(further values)";
+/// The name of rows without a value.
+const MISSING: &str = "(missing)";
+
+/// Labelled predictions, all together and by the values of a column.
+#[derive(Default)]
+pub(super) struct Counted {
+    pub(super) all: AccuracyCounts,
+    pub(super) segments: BTreeMap<String, AccuracyCounts>,
+}
+
 /// Labels by prediction and row.
 type Labels = HashMap<(Uuid, u32), (Value, i64)>;
 
-/// Counts the predictions of a partition, and their labels. Reads the partition once for each page of
+/// Counts the predictions of a partition, and their labels; by the values of a column too, if one is
+/// named. Reads the partition once for each page of
 /// labels, so that any number of them takes bounded memory.
 ///
 /// # Errors
@@ -33,9 +48,10 @@ pub(super) async fn count(
     folder: &CaptureFolder,
     key: &PartitionKey,
     target: &LabelTarget,
-) -> Result<AccuracyCounts, String> {
+    segment: Option<&str>,
+) -> Result<Counted, String> {
     let time_ms = milliseconds(key);
-    let mut counts = AccuracyCounts::default();
+    let mut counted = Counted::default();
     let mut after: Option<(String, i64)> = None;
     let mut is_first = true;
     loop {
@@ -50,18 +66,46 @@ pub(super) async fn count(
             .map(|last| (last.prediction_id.clone(), last.row));
         let labels = by_prediction(page);
         let (folder, key, target) = (folder.clone(), key.clone(), target.clone());
+        let segment = segment.map(str::to_owned);
         let counting = tokio::task::spawn_blocking(move || {
-            count_page(&folder, &key, &target, &labels).map_err(|error| error.to_string())
+            let page = count_page(&folder, &key, &target, segment.as_deref(), &labels);
+            page.map_err(|error| error.to_string())
         });
         let mut page = counting.await.map_err(|error| error.to_string())??;
         if !is_first {
-            page.predictions = 0;
+            page.forget_predictions();
         }
-        counts.merge(&page);
+        counted.merge(&page);
         is_first = false;
         if is_last {
-            return Ok(counts);
+            return Ok(counted);
         }
+    }
+}
+
+impl Counted {
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.all.merge(&other.all);
+        for (value, counts) in &other.segments {
+            self.segment(value).merge(counts);
+        }
+    }
+
+    /// They were counted with the first page of labels.
+    fn forget_predictions(&mut self) {
+        let segments = self.segments.values_mut();
+        for counts in segments.chain([&mut self.all]) {
+            counts.predictions = 0;
+        }
+    }
+
+    fn segment(&mut self, value: &str) -> &mut AccuracyCounts {
+        let is_known = self.segments.contains_key(value);
+        let name = match is_known || self.segments.len() < MAX_SEGMENTS {
+            true => value,
+            false => FURTHER,
+        };
+        self.segments.entry(name.to_owned()).or_default()
     }
 }
 
@@ -85,49 +129,85 @@ fn count_page(
     folder: &CaptureFolder,
     key: &PartitionKey,
     target: &LabelTarget,
+    segment: Option<&str>,
     labels: &Labels,
-) -> Result<AccuracyCounts, tidegate_capture::CaptureError> {
+) -> Result<Counted, tidegate_capture::CaptureError> {
     let output = output_column(&target.output);
-    let columns = [PREDICTION_ID, ROW, output.as_str()];
-    let mut counts = AccuracyCounts::default();
+    let mut columns = vec![PREDICTION_ID, ROW, output.as_str()];
+    columns.extend(segment);
+    let mut counted = Counted::default();
     for batch in folder.read(key, Some(&columns))? {
         let batch = batch?;
-        counts.predictions += batch.num_rows() as u64;
+        counted.all.predictions += batch.num_rows() as u64;
+        let segments = segment.map(|name| segment_values(&batch, name));
+        for value in segments.iter().flatten() {
+            counted.segment(value).predictions += 1;
+        }
         if !labels.is_empty() {
+            let columns = BatchColumns {
+                batch: &batch,
+                output: &output,
+                segments: segments.as_deref(),
+            };
             // Rows of failed requests have no outputs, and no labels either.
-            let _ = count_batch(&batch, &output, target, labels, &mut counts);
+            let _ = columns.count(target, labels, &mut counted);
         }
     }
-    Ok(counts)
+    Ok(counted)
 }
 
-fn count_batch(
-    batch: &RecordBatch,
-    output: &str,
-    target: &LabelTarget,
-    labels: &Labels,
-    counts: &mut AccuracyCounts,
-) -> Option<()> {
-    let ids: &StringArray = batch.column_by_name(PREDICTION_ID)?.as_string_opt()?;
-    let rows = batch
-        .column_by_name(ROW)?
-        .as_primitive_opt::<UInt32Type>()?;
-    let answers = Answers::new(batch.column_by_name(output)?)?;
-    for at in 0..batch.num_rows() {
-        let Ok(id) = ids.value(at).parse::<Uuid>() else {
-            continue;
-        };
-        let Some((label, at_ms)) = labels.get(&(id, rows.value(at))) else {
-            continue;
-        };
-        let predicted_ms = i64::try_from(prediction_ms(id)).unwrap_or(i64::MAX);
-        let delay_s = at_ms.saturating_sub(predicted_ms) as f64 / 1e3;
-        let mut numbers = Vec::new();
-        if let Some(answered) = answers.row(at, &mut numbers) {
-            counts.add(target, &answered, label, delay_s);
+/// The value of each row in a column.
+fn segment_values(batch: &RecordBatch, name: &str) -> Vec<String> {
+    let column = batch.column_by_name(name);
+    let rows = 0..batch.num_rows();
+    rows.map(|row| match column {
+        Some(column) if !column.is_null(row) => {
+            arrow_cast::display::array_value_to_string(column, row).unwrap_or_default()
         }
+        _ => MISSING.to_owned(),
+    })
+    .collect()
+}
+
+/// What is read of some rows.
+struct BatchColumns<'a> {
+    batch: &'a RecordBatch,
+    output: &'a str,
+    segments: Option<&'a [String]>,
+}
+
+impl BatchColumns<'_> {
+    fn count(&self, target: &LabelTarget, labels: &Labels, counted: &mut Counted) -> Option<()> {
+        let Self {
+            batch,
+            output,
+            segments,
+        } = self;
+        let ids: &StringArray = batch.column_by_name(PREDICTION_ID)?.as_string_opt()?;
+        let rows = batch
+            .column_by_name(ROW)?
+            .as_primitive_opt::<UInt32Type>()?;
+        let answers = Answers::new(batch.column_by_name(output)?)?;
+        for at in 0..batch.num_rows() {
+            let Ok(id) = ids.value(at).parse::<Uuid>() else {
+                continue;
+            };
+            let Some((label, at_ms)) = labels.get(&(id, rows.value(at))) else {
+                continue;
+            };
+            let predicted_ms = i64::try_from(prediction_ms(id)).unwrap_or(i64::MAX);
+            let delay_s = at_ms.saturating_sub(predicted_ms) as f64 / 1e3;
+            let mut numbers = Vec::new();
+            if let Some(answered) = answers.row(at, &mut numbers) {
+                counted.all.add(target, &answered, label, delay_s);
+                if let Some(segments) = segments {
+                    let counts = counted.segment(&segments[at]);
+                    counts.add(target, &answered, label, delay_s);
+                }
+            }
+        }
+        Some(())
     }
-    Some(())
 }
 
 /// The values of an output.

@@ -57,7 +57,7 @@ impl QualityMetrics {
             accuracy: registry.float_gauge_vec(
                 "tidegate_accuracy",
                 "Accuracy of a version by its labels, over `capture.accuracy_window_h`; `metric` is accuracy, \
-                 precision, recall, specificity, f1, roc_auc, brier, log_loss, mae, rmse, mape or bias",
+                 positive_rate, precision, recall, specificity, f1, roc_auc, brier, log_loss, mae, rmse, mape or bias",
                 &["endpoint", "version", "metric"],
             ),
             labels: registry.gauge_vec(

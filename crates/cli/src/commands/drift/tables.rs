@@ -1,19 +1,23 @@
-//! Tables in CSV files, counted row by row: a file may be larger than the memory.
+//! The profiles of tables.
 
-use std::collections::HashSet;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use tidegate_quality::profile::{
     Baseline, BaselineColumn, Kind, Profile, Survey, TableProfile, Value,
 };
 
-/// More columns than tables have; each takes some 100 kB while it is surveyed.
-const MAX_COLUMNS: usize = 10_000;
+use super::table_file::{Cell, TableFile};
 
 /// The baseline of a file.
-pub(super) fn baseline(path: &Path, categories: &[String], skip: &[String]) -> Result<Baseline> {
-    let (names, bins) = survey(path, categories, skip)?;
+pub(super) fn baseline(
+    path: &Path,
+    is_captured: bool,
+    categories: &[String],
+    skip: &[String],
+) -> Result<Baseline> {
+    let table = TableFile::open(path, is_captured)?;
+    let (names, bins) = survey(path, &table, categories, skip)?;
     let columns = names.into_iter().zip(bins).map(|(name, bins)| {
         let profile = Profile::new(&bins);
         BaselineColumn {
@@ -23,27 +27,27 @@ pub(super) fn baseline(path: &Path, categories: &[String], skip: &[String]) -> R
         }
     });
     let empty = Baseline::new(columns.collect())?;
-    let counted = window(path, &empty)?;
+    let counted = window(path, is_captured, &empty)?;
     Ok(empty.with_reference(&counted)?)
 }
 
 /// The rows of a file, counted into the bins of a baseline. A column that the file lacks is missing in
 /// all rows.
-pub(super) fn window(path: &Path, baseline: &Baseline) -> Result<TableProfile> {
-    let mut table = Table::open(path)?;
+pub(super) fn window(path: &Path, is_captured: bool, baseline: &Baseline) -> Result<TableProfile> {
+    let table = TableFile::open(path, is_captured)?;
     let columns = baseline.columns().iter();
     let places: Vec<Option<usize>> = columns
-        .map(|column| table.names.iter().position(|name| *name == column.name))
+        .map(|column| table.names().iter().position(|name| *name == column.name))
         .collect();
     if places.iter().all(Option::is_none) {
         bail!("{} has no column of the baseline", path.display());
     }
     let mut window = baseline.new_window();
-    let rows = table.each_row(|record| {
+    let rows = table.each_row(|row| {
         for (column, place) in places.iter().enumerate() {
-            let cell = place.and_then(|place| record.get(place));
+            let cell = place.map_or(Cell::Missing, |place| row.cell(place));
             let kind = baseline.columns()[column].bins.kind();
-            window.add(baseline, column, value(cell.unwrap_or_default(), kind));
+            window.add(baseline, column, value(cell, kind));
         }
     })?;
     if rows == 0 {
@@ -55,21 +59,25 @@ pub(super) fn window(path: &Path, baseline: &Baseline) -> Result<TableProfile> {
 type Bins = tidegate_quality::profile::Bins;
 
 /// The columns of a file, and bins for each.
-fn survey(path: &Path, categories: &[String], skip: &[String]) -> Result<(Vec<String>, Vec<Bins>)> {
-    let mut table = Table::open(path)?;
+fn survey(
+    path: &Path,
+    table: &TableFile,
+    categories: &[String],
+    skip: &[String],
+) -> Result<(Vec<String>, Vec<Bins>)> {
     for name in categories.iter().chain(skip) {
-        if !table.names.contains(name) {
+        if !table.names().contains(name) {
             bail!("{} has no column {name:?}", path.display());
         }
     }
-    let names = table.names.clone();
+    let names = table.names().to_vec();
     let mut surveys: Vec<ColumnSurvey> = names
         .iter()
         .map(|name| ColumnSurvey::new(categories.contains(name)))
         .collect();
-    let rows = table.each_row(|record| {
-        for (survey, cell) in surveys.iter_mut().zip(record) {
-            survey.add(cell);
+    let rows = table.each_row(|row| {
+        for (column, survey) in surveys.iter_mut().enumerate() {
+            survey.add(row.cell(column));
         }
     })?;
     if rows == 0 {
@@ -95,7 +103,7 @@ impl ColumnSurvey {
         }
     }
 
-    fn add(&mut self, cell: &str) {
+    fn add(&mut self, cell: Cell<'_>) {
         self.categories.add(value(cell, Kind::Category));
         if let Some(numbers) = &mut self.numbers {
             match value(cell, Kind::Number) {
@@ -114,61 +122,18 @@ impl ColumnSurvey {
     }
 }
 
-/// A cell. An empty one has no value.
-fn value(cell: &str, kind: Kind) -> Value<'_> {
-    let cell = cell.trim();
-    if cell.is_empty() {
+/// The value of a cell. An empty one has none.
+fn value(cell: Cell<'_>, kind: Kind) -> Value<'_> {
+    let text = match cell {
+        Cell::Missing => return Value::Missing,
+        Cell::Number(number) => return Value::Number(number),
+        Cell::Text(text) => text.trim(),
+    };
+    if text.is_empty() {
         return Value::Missing;
     }
-    match (kind, cell.parse()) {
+    match (kind, text.parse()) {
         (Kind::Number, Ok(number)) => Value::Number(number),
-        _ => Value::Text(cell),
-    }
-}
-
-/// A CSV file with a header.
-struct Table {
-    path: String,
-    reader: csv::Reader<std::fs::File>,
-    names: Vec<String>,
-}
-
-impl Table {
-    fn open(path: &Path) -> Result<Self> {
-        let shown = path.display().to_string();
-        let reader = csv::ReaderBuilder::new()
-            .trim(csv::Trim::Headers)
-            .from_path(path);
-        let mut reader = reader.with_context(|| format!("cannot read {shown}"))?;
-        let header = reader.headers();
-        let header = header.with_context(|| format!("cannot read {shown}"))?;
-        let names: Vec<String> = header.iter().map(str::to_owned).collect();
-        if names.len() > MAX_COLUMNS {
-            let count = names.len();
-            bail!("{shown} has {count} columns, and at most {MAX_COLUMNS} are read");
-        }
-        let mut seen = HashSet::new();
-        if let Some(twice) = names.iter().find(|name| !seen.insert(*name)) {
-            bail!("{shown} has the column {twice:?} twice");
-        }
-        Ok(Self {
-            path: shown,
-            reader,
-            names,
-        })
-    }
-
-    /// Shows each row, and gives their number.
-    fn each_row(&mut self, mut show: impl FnMut(&csv::StringRecord)) -> Result<u64> {
-        let mut record = csv::StringRecord::new();
-        let mut rows = 0;
-        loop {
-            let more = self.reader.read_record(&mut record);
-            if !more.with_context(|| format!("cannot read {}", self.path))? {
-                return Ok(rows);
-            }
-            rows += 1;
-            show(&record);
-        }
+        _ => Value::Text(text),
     }
 }
