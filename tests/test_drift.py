@@ -138,7 +138,7 @@ def test_wrong_input_has_a_clear_error(tmp_path, baseline):
         return ended.stderr
 
     window = write(tmp_path / "window.csv", payments(6, 200))
-    assert "is no baseline" in refused("drift", window, window)
+    assert "is not a baseline" in refused("drift", window, window)
     (tmp_path / "future.json").write_text(json.dumps({**json.loads(baseline.read_text()), "format": 2}))
     assert "has the format 2" in refused("drift", tmp_path / "future.json", window)
     assert "cannot read" in refused("drift", baseline, tmp_path / "absent.csv")

@@ -27,7 +27,7 @@ pub enum BaselineFileError {
     TooLarge(usize),
     /// It is not what `tidegate baseline` writes.
     #[error("`tidegate baseline` does not write such a file: {0}")]
-    Content(#[from] serde_json::Error),
+    Content(String),
     /// It is of an earlier or later form.
     #[error("it has the format {0}, and this version reads {FORMAT}")]
     Format(u32),
@@ -45,7 +45,8 @@ impl Baseline {
         if content.len() > MAX_BYTES {
             return Err(BaselineFileError::TooLarge(content.len()));
         }
-        let file: BaselineFile = serde_json::from_slice(content)?;
+        let file: BaselineFile = serde_json::from_slice(content)
+            .map_err(|error| BaselineFileError::Content(error.to_string()))?;
         match file.format {
             FORMAT => Ok(file.baseline),
             format => Err(BaselineFileError::Format(format)),
