@@ -35,6 +35,7 @@ mod silence;
 mod slo;
 mod token;
 mod top;
+mod traffic;
 
 use std::process::ExitCode;
 
@@ -95,6 +96,7 @@ commands! {
     drift::Baseline,
     drift::Drift,
     experiment::Experiment,
+    traffic::Traffic,
     rollback::Rollback,
     registry::Registry,
     keys::Keys,

@@ -30,11 +30,13 @@ pub enum Permission {
     ViewAudit,
     /// Read and change the features of the embedded store.
     ManageFeatures,
+    /// Set, remove and undo the traffic policies of endpoints.
+    ManageTraffic,
 }
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Public,
         Self::Call,
         Self::ViewModels,
@@ -47,6 +49,7 @@ impl Permission {
         Self::ManageKeys,
         Self::ViewAudit,
         Self::ManageFeatures,
+        Self::ManageTraffic,
     ];
 
     /// The stable name, as OpenAPI and the reference show it.
@@ -64,6 +67,7 @@ impl Permission {
             Self::ManageKeys => "manage-keys",
             Self::ViewAudit => "view-audit",
             Self::ManageFeatures => "manage-features",
+            Self::ManageTraffic => "manage-traffic",
         }
     }
 
@@ -79,13 +83,14 @@ impl Permission {
                 | Self::ManageDiagnostics
                 | Self::ManageKeys
                 | Self::ManageFeatures
+                | Self::ManageTraffic
         )
     }
 
     /// The kind of resource that it is about.
     pub const fn resource_kind(self) -> ResourceKind {
         match self {
-            Self::Call => ResourceKind::Endpoint,
+            Self::Call | Self::ManageTraffic => ResourceKind::Endpoint,
             Self::ViewModels | Self::ManageModels => ResourceKind::Model,
             Self::ViewMetrics => ResourceKind::Metrics,
             Self::ViewOperations | Self::ManageDiagnostics | Self::Public => {

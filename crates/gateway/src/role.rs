@@ -15,7 +15,7 @@ pub enum Role {
     Viewer,
     /// Asks endpoints for predictions, and reads the metadata of their models.
     Caller,
-    /// As a viewer and a caller; loads and unloads models, writes features.
+    /// As a viewer and a caller; loads and unloads models, writes features, sets traffic policies.
     Deployer,
     /// As a viewer; silences alerts, sets objectives, ends freezes, reads the audit log, changes what is
     /// traced and logged.
@@ -54,7 +54,7 @@ impl Role {
     pub const fn permissions(self) -> Permissions {
         use Permission::{
             Call, ManageAlerts, ManageDiagnostics, ManageFeatures, ManageModels, ManageObjectives,
-            ViewAudit, ViewMetrics, ViewModels, ViewOperations,
+            ManageTraffic, ViewAudit, ViewMetrics, ViewModels, ViewOperations,
         };
         match self {
             Self::Viewer => Permissions::of(&[ViewModels, ViewMetrics, ViewOperations]),
@@ -66,6 +66,7 @@ impl Role {
                 ViewOperations,
                 ManageModels,
                 ManageFeatures,
+                ManageTraffic,
             ]),
             Self::Operator => Permissions::of(&[
                 ViewModels,

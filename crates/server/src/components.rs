@@ -30,9 +30,11 @@ use crate::log_settings::LogSettings;
 use crate::remote::RemoteMonitor;
 use crate::replicas::ReplicaMetrics;
 use crate::serving_monitor::ServingMonitor;
+use crate::traffic::Traffic;
 use crate::{
-    AlertsError, PlatformError, ReplicasError, ServerConfig, Traces, access_control, alerting,
-    cache_metrics, cost, events, exposition, objectives, replicas, rest,
+    AlertsError, PlatformError, ReplicasError, ServerConfig, Traces, TrafficConfigError,
+    access_control, alerting, cache_metrics, cost, events, exposition, objectives, replicas, rest,
+    traffic,
 };
 
 /// A wrong configuration of a component.
@@ -78,6 +80,8 @@ pub enum ComponentsError {
     Audit(#[from] AuditConfigError),
     #[error(transparent)]
     Privacy(#[from] PrivacyError),
+    #[error(transparent)]
+    Traffic(#[from] TrafficConfigError),
 }
 
 /// The subsystems of a server that is not started yet.
@@ -86,6 +90,7 @@ pub struct ServerComponents {
     /// In the order in which they start and finish.
     pub(crate) list: Vec<Arc<dyn Component>>,
     alerting: Arc<Alerting>,
+    traffic: Arc<Traffic>,
 }
 
 impl ServerComponents {
@@ -118,6 +123,7 @@ impl ServerComponents {
         let events = Arc::new(journal);
         let remotes = base.environment.remotes.clone();
         let remote = RemoteMonitor::new(remotes, events.clone(), registry);
+        let traffic = Arc::new(base.traffic(&sections.endpoints, &events)?);
         let breakers = BreakerMonitor::new(serving.clone(), events.clone());
         let redis = base.redis(&events);
         let features = Arc::new(base.features(&sections.features)?);
@@ -170,6 +176,7 @@ impl ServerComponents {
             replicas,
             monitor,
             Arc::new(repository_poll),
+            traffic.clone(),
             Arc::new(remote),
             Arc::new(breakers),
             Arc::new(redis),
@@ -191,6 +198,7 @@ impl ServerComponents {
             front_end,
             list,
             alerting,
+            traffic,
         })
     }
 
@@ -209,6 +217,11 @@ impl ServerComponents {
             ..ServerSections::default()
         };
         Self::new(sections, ServerEnvironment::default(), serving, registry)
+    }
+
+    /// Reads the traffic policies of the database, so that the first request goes by them.
+    pub async fn read_traffic(&self) {
+        self.traffic.read_first().await;
     }
 
     /// Records that the process started, and which keys of the configuration have changed since the
@@ -230,7 +243,7 @@ fn check_addresses(sections: &ServerSections) -> Result<(), ComponentsError> {
 }
 
 /// The descriptions of the components' interfaces.
-pub(crate) const DESCRIPTIONS: [fn() -> utoipa::openapi::OpenApi; 7] = [
+pub(crate) const DESCRIPTIONS: [fn() -> utoipa::openapi::OpenApi; 8] = [
     access_control::description,
     alerting::description,
     cost::description,
@@ -238,4 +251,5 @@ pub(crate) const DESCRIPTIONS: [fn() -> utoipa::openapi::OpenApi; 7] = [
     exposition::description,
     objectives::description,
     replicas::description,
+    traffic::description,
 ];

@@ -9,12 +9,13 @@ use crate::connect::{Address, DatabaseFile, Kind};
 use crate::timeouts::{Bounded, Timeouts, bounded};
 
 /// The schema, step by step; the first is version 1. Steps are added and never changed.
-const STEPS: [&str; 5] = [
+const STEPS: [&str; 6] = [
     include_str!("../schema/0001.sql"),
     include_str!("../schema/0002.sql"),
     include_str!("../schema/0003.sql"),
     include_str!("../schema/0004.sql"),
     include_str!("../schema/0005.sql"),
+    include_str!("../schema/0006.sql"),
 ];
 /// Any number, as long as every build takes the same one.
 const MIGRATION_LOCK: i64 = 0x7469_6465;
