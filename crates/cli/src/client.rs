@@ -23,6 +23,17 @@ pub(crate) fn get(url: &str, path: &str) -> Result<String> {
     get_as(&Access::to(url)?, url, path)
 }
 
+/// The same; `None` if there is nothing.
+pub(crate) fn get_if_found(url: &str, path: &str) -> Result<Option<String>> {
+    let (access, target) = (Access::to(url)?, join(url, path));
+    let request = access.agent(None)?.get(&target);
+    let sent = access.authorize(request)?.call();
+    match &sent {
+        Ok(response) if response.status() == StatusCode::NOT_FOUND => Ok(None),
+        _ => body(&target, sent).map(Some),
+    }
+}
+
 /// The same with this access.
 pub(crate) fn get_as(access: &Access, url: &str, path: &str) -> Result<String> {
     let target = join(url, path);

@@ -36,6 +36,7 @@ mod silence;
 mod slo;
 mod token;
 mod top;
+mod traffic;
 
 use std::process::ExitCode;
 
@@ -97,6 +98,7 @@ commands! {
     drift::Drift,
     quality::Quality,
     experiment::Experiment,
+    traffic::Traffic,
     rollback::Rollback,
     registry::Registry,
     keys::Keys,

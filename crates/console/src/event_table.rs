@@ -67,6 +67,10 @@ fn sentence_of_operations(event: &Event) -> String {
         "configuration.changed" => {
             format!("the configuration changed: {}", field(event, "keys"))
         }
+        "traffic.changed" => {
+            let [by, changes] = ["by", "changes"].map(|name| field(event, name));
+            format!("{by} changed the traffic policy: {changes}")
+        }
         "objective.set" => format!("objective {slo} was set"),
         "objective.removed" => format!("objective {slo} was removed"),
         "silence.added" => {

@@ -45,6 +45,8 @@ mod split;
 mod version_name;
 mod written;
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 pub use attribute::{Attribute, InvalidAttribute};
@@ -138,6 +140,27 @@ impl TrafficPolicy {
     /// What answers when the chosen version cannot, in this order.
     pub fn fallbacks(&self) -> &[Fallback] {
         &self.fallbacks
+    }
+
+    /// The versions that may answer requests: those of the weights and of the rules, each once.
+    pub fn answering(&self) -> BTreeSet<&VersionName> {
+        let splits = self.rules.iter().map(|rule| &rule.split);
+        let splits = splits.chain(std::iter::once(&self.split));
+        let versions = splits.flat_map(Split::versions);
+        versions.map(|weighted| &weighted.version).collect()
+    }
+
+    /// What of requests it looks at, each once.
+    pub fn attributes(&self) -> Vec<&Attribute> {
+        let conditions = self.rules.iter().flat_map(|rule| &rule.when);
+        let looked_at = conditions.map(|condition| &condition.attribute);
+        let mut attributes = Vec::new();
+        for attribute in looked_at.chain(&self.sticky) {
+            if !attributes.contains(&attribute) {
+                attributes.push(attribute);
+            }
+        }
+        attributes
     }
 
     /// The same policy with other weights for the requests to which no rule applies: what a step of

@@ -6,9 +6,11 @@
 //!
 //! The fields are private to this crate: only the [`Gateway`](crate::Gateway) makes the last three.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::{Extensions, HeaderMap, HeaderName, header};
+use serde_json::Value;
 
 use crate::{Charge, ClientCertificate, Denied, Identity, LimitStatus, Permission, Principal};
 
@@ -106,6 +108,16 @@ impl Caller {
         self.identity
             .as_ref()
             .map_or("", |identity| identity.tenant())
+    }
+
+    /// A claim of the caller's token, where that is kept and one text, number or truth value.
+    pub fn claim(&self, name: &str) -> Option<Cow<'_, str>> {
+        match self.identity.as_ref()?.claims.get(name)? {
+            Value::String(text) => Some(Cow::Borrowed(text)),
+            Value::Number(number) => Some(Cow::Owned(number.to_string())),
+            Value::Bool(is_true) => Some(Cow::Borrowed(if *is_true { "true" } else { "false" })),
+            _ => None,
+        }
     }
 
     /// Whether the caller has a permission on anything at all.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use thiserror::Error;
 use tidegate_tokens::{JwtIssuerConfig, VerifiedToken};
 
@@ -142,6 +142,7 @@ impl Bindings {
         let name = format!("{}@{issuer}", token.subject);
         Identity::new(Principal::User(name.into()), tenant.unwrap_or(""), grants)
             .valid_until(Some(token.expires_at.saturating_mul(1000)))
+            .with_claims(claims_of(token))
     }
 
     /// The issuers as they must be configured for these bindings: the claims that a binding reads are
@@ -212,6 +213,15 @@ impl BindingConfig {
             .is_none_or(|group| token.groups.contains(group));
         is_issuer && is_subject && is_group && self.claims.iter().all(|claim| has(token, claim))
     }
+}
+
+/// The claims that are kept of a token; its subject is always one of them.
+fn claims_of(token: &VerifiedToken) -> Map<String, Value> {
+    let mut claims = token.claims.clone();
+    claims
+        .entry("sub")
+        .or_insert_with(|| Value::String(token.subject.clone()));
+    claims
 }
 
 /// Whether a claim has a value, alone or in a list.

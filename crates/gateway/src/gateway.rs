@@ -2,6 +2,7 @@
 
 mod login;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -55,6 +56,8 @@ impl fmt::Debug for Protected {
 struct Tokens {
     verifier: JwtVerifier,
     bindings: Bindings,
+    /// The claims that are kept of some issuer's tokens.
+    kept_claims: BTreeSet<String>,
 }
 
 impl Gateway {
@@ -121,6 +124,10 @@ impl Gateway {
             let issuers = Bindings::with_claims(bindings, issuers);
             protected.tokens = Some(Tokens {
                 bindings: Bindings::parse(bindings, &issuers)?,
+                kept_claims: issuers
+                    .iter()
+                    .flat_map(|issuer| issuer.kept_claims.iter().cloned())
+                    .collect(),
                 verifier: JwtVerifier::start(&issuers)?,
             });
         }
@@ -134,6 +141,12 @@ impl Gateway {
             .iter()
             .flat_map(|protected| &protected.tokens);
         tokens.flat_map(|tokens| tokens.verifier.status()).collect()
+    }
+
+    /// Whether requests may have this claim: a token of some issuer, and it is kept of that.
+    pub fn keeps_claim(&self, name: &str) -> bool {
+        let tokens = self.protected.as_ref().and_then(|one| one.tokens.as_ref());
+        tokens.is_some_and(|tokens| name == "sub" || tokens.kept_claims.contains(name))
     }
 
     /// The same with these limits on requests for predictions.

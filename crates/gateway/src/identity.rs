@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use serde_json::{Map, Value};
+
 use crate::{Grant, Permission};
 
 /// The authenticated caller.
@@ -40,6 +42,8 @@ pub struct Identity {
     pub(crate) grants: Vec<Arc<Grant>>,
     /// Until when the credentials are valid, in milliseconds since 1970.
     pub(crate) expires_ms: Option<i64>,
+    /// The claims of the caller's token that are kept.
+    pub(crate) claims: Map<String, Value>,
     pub(crate) last_used: Arc<LastUsed>,
 }
 
@@ -51,6 +55,7 @@ impl Identity {
             tenant: tenant.into(),
             grants,
             expires_ms: None,
+            claims: Map::new(),
             last_used: Arc::default(),
         }
     }
@@ -59,6 +64,12 @@ impl Identity {
     #[must_use]
     pub fn valid_until(self, expires_ms: Option<i64>) -> Self {
         Self { expires_ms, ..self }
+    }
+
+    /// The same with claims of a token.
+    #[must_use]
+    pub fn with_claims(self, claims: Map<String, Value>) -> Self {
+        Self { claims, ..self }
     }
 
     /// Who it is.

@@ -60,6 +60,7 @@ impl KeyTable {
             tenant: key.tenant.into(),
             grants: key.grants.into_iter().map(Arc::new).collect(),
             expires_ms: key.expires_ms,
+            claims: serde_json::Map::new(),
             last_used,
         };
         let entry = Entry {

@@ -34,11 +34,13 @@ pub enum Permission {
     ViewPredictions,
     /// Erase captured predictions.
     ManagePredictions,
+    /// Set, remove and undo the traffic policies of endpoints.
+    ManageTraffic,
 }
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Public,
         Self::Call,
         Self::ViewModels,
@@ -53,6 +55,7 @@ impl Permission {
         Self::ManageFeatures,
         Self::ViewPredictions,
         Self::ManagePredictions,
+        Self::ManageTraffic,
     ];
 
     /// The stable name, as OpenAPI and the reference show it.
@@ -72,6 +75,7 @@ impl Permission {
             Self::ManageFeatures => "manage-features",
             Self::ViewPredictions => "view-predictions",
             Self::ManagePredictions => "manage-predictions",
+            Self::ManageTraffic => "manage-traffic",
         }
     }
 
@@ -88,13 +92,15 @@ impl Permission {
                 | Self::ManageKeys
                 | Self::ManageFeatures
                 | Self::ManagePredictions
+                | Self::ManageTraffic
         )
     }
 
     /// The kind of resource that it is about.
     pub const fn resource_kind(self) -> ResourceKind {
         match self {
-            Self::Call | Self::ViewPredictions | Self::ManagePredictions => ResourceKind::Endpoint,
+            Self::Call | Self::ManageTraffic => ResourceKind::Endpoint,
+            Self::ViewPredictions | Self::ManagePredictions => ResourceKind::Endpoint,
             Self::ViewModels | Self::ManageModels => ResourceKind::Model,
             Self::ViewMetrics => ResourceKind::Metrics,
             Self::ViewOperations | Self::ManageDiagnostics | Self::Public => {

@@ -15,7 +15,7 @@ pub enum Role {
     Viewer,
     /// Asks endpoints for predictions, and reads the metadata of their models.
     Caller,
-    /// As a viewer and a caller; loads and unloads models, writes features.
+    /// As a viewer and a caller; loads and unloads models, writes features, sets traffic policies.
     Deployer,
     /// As a viewer; silences alerts, sets objectives, ends freezes, reads the audit log, changes what is
     /// traced and logged.
@@ -54,7 +54,8 @@ impl Role {
     pub const fn permissions(self) -> Permissions {
         use Permission::{
             Call, ManageAlerts, ManageDiagnostics, ManageFeatures, ManageModels, ManageObjectives,
-            ManagePredictions, ViewAudit, ViewMetrics, ViewModels, ViewOperations, ViewPredictions,
+            ManagePredictions, ManageTraffic, ViewAudit, ViewMetrics, ViewModels, ViewOperations,
+            ViewPredictions,
         };
         match self {
             Self::Viewer => Permissions::of(&[ViewModels, ViewMetrics, ViewOperations]),
@@ -67,6 +68,7 @@ impl Role {
                 ManageModels,
                 ManageFeatures,
                 ViewPredictions,
+                ManageTraffic,
             ]),
             Self::Operator => Permissions::of(&[
                 ViewModels,

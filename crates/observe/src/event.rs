@@ -32,7 +32,7 @@ pub struct Event {
 
 impl Event {
     /// Every name, with what it means.
-    pub const NAMES: [(&str, &str); 29] = [
+    pub const NAMES: [(&str, &str); 30] = [
         ("server.started", "server started"),
         (
             "configuration.changed",
@@ -59,6 +59,10 @@ impl Event {
             "an error budget is used up: rollouts wait",
         ),
         ("rollouts.thawed", "rollouts continue"),
+        (
+            "traffic.changed",
+            "the traffic policy of an endpoint was changed",
+        ),
         ("objective.set", "an objective was set"),
         ("objective.removed", "an objective was removed"),
         ("silence.added", "a silence was added"),

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// `deadline_exceeded` (504), and `queue_full` (429: the server had no capacity). All other codes are
 /// client errors. They count neither as good nor as bad: otherwise a client with a bug could use up
 /// the error budget, or hide that it is used up.
-pub const SERVER_FAULTS: [&str; 19] = [
+pub const SERVER_FAULTS: [&str; 20] = [
     "queue_full",
     "execution_failed",
     "upstream_failed",
@@ -27,6 +27,7 @@ pub const SERVER_FAULTS: [&str; 19] = [
     "auth_unavailable",
     "audit_unavailable",
     "not_saved",
+    "traffic_unavailable",
     "shutting_down",
     "deadline_exceeded",
 ];

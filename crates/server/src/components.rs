@@ -30,10 +30,11 @@ use crate::log_settings::LogSettings;
 use crate::remote::RemoteMonitor;
 use crate::replicas::ReplicaMetrics;
 use crate::serving_monitor::ServingMonitor;
+use crate::traffic::Traffic;
 use crate::{
     AlertsError, CaptureConfigError, PlatformError, ReplicasError, ServerConfig, Traces,
-    access_control, alerting, cache_metrics, cost, events, exposition, objectives, quality,
-    replicas, rest,
+    TrafficConfigError, access_control, alerting, cache_metrics, cost, events, exposition,
+    objectives, quality, replicas, rest, traffic,
 };
 
 /// A wrong configuration of a component.
@@ -81,6 +82,8 @@ pub enum ComponentsError {
     Audit(#[from] AuditConfigError),
     #[error(transparent)]
     Privacy(#[from] PrivacyError),
+    #[error(transparent)]
+    Traffic(#[from] TrafficConfigError),
 }
 
 /// The subsystems of a server that is not started yet.
@@ -89,6 +92,7 @@ pub struct ServerComponents {
     /// In the order in which they start and finish.
     pub(crate) list: Vec<Arc<dyn Component>>,
     alerting: Arc<Alerting>,
+    traffic: Arc<Traffic>,
 }
 
 impl ServerComponents {
@@ -121,6 +125,7 @@ impl ServerComponents {
         let events = Arc::new(journal);
         let remotes = base.environment.remotes.clone();
         let remote = RemoteMonitor::new(remotes, events.clone(), registry);
+        let traffic = Arc::new(base.traffic(&sections.endpoints, &events)?);
         let breakers = BreakerMonitor::new(serving.clone(), events.clone());
         let redis = base.redis(&events);
         let features = Arc::new(base.features(&sections.features)?);
@@ -175,6 +180,7 @@ impl ServerComponents {
             replicas,
             monitor,
             Arc::new(repository_poll),
+            traffic.clone(),
             Arc::new(remote),
             Arc::new(breakers),
             Arc::new(redis),
@@ -197,6 +203,7 @@ impl ServerComponents {
             front_end,
             list,
             alerting,
+            traffic,
         })
     }
 
@@ -215,6 +222,11 @@ impl ServerComponents {
             ..ServerSections::default()
         };
         Self::new(sections, ServerEnvironment::default(), serving, registry)
+    }
+
+    /// Reads the traffic policies of the database, so that the first request goes by them.
+    pub async fn read_traffic(&self) {
+        self.traffic.read_first().await;
     }
 
     /// Records that the process started, and which keys of the configuration have changed since the
@@ -236,7 +248,7 @@ fn check_addresses(sections: &ServerSections) -> Result<(), ComponentsError> {
 }
 
 /// The descriptions of the components' interfaces.
-pub(crate) const DESCRIPTIONS: [fn() -> utoipa::openapi::OpenApi; 8] = [
+pub(crate) const DESCRIPTIONS: [fn() -> utoipa::openapi::OpenApi; 9] = [
     access_control::description,
     alerting::description,
     cost::description,
@@ -245,4 +257,5 @@ pub(crate) const DESCRIPTIONS: [fn() -> utoipa::openapi::OpenApi; 8] = [
     objectives::description,
     quality::description,
     replicas::description,
+    traffic::description,
 ];

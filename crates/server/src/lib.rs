@@ -87,6 +87,7 @@ mod server;
 mod serving_monitor;
 mod shared_memory;
 mod traces;
+mod traffic;
 mod upload_timer;
 mod workers;
 
@@ -111,3 +112,4 @@ pub use request_memory::GiveBackMemory;
 pub use rest::openapi;
 pub use server::{Server, StopCause};
 pub(crate) use traces::Traces;
+pub use traffic::TrafficConfigError;

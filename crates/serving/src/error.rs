@@ -221,6 +221,9 @@ error_codes! {
     AuditUnavailable "audit_unavailable" 503 14
         "the audit log cannot be written; the message says whether anything was done"
         "repair the database of the log, or set `audit.required = false`";
+    TrafficUnavailable "traffic_unavailable" 503 14
+        "the database of traffic policies cannot be used; nothing was changed, and requests go by the policies as before"
+        "repair the database, or retry later";
     GraphFailed "graph_failed" 500 13
         "a graph of models cannot be run: what one of its nodes takes or gives does not fit it (any more)"
         "read the node in the message, and compare its model with the `[graph]` of the `model.toml`";

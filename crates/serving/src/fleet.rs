@@ -23,6 +23,7 @@ mod managed_model;
 mod metrics;
 mod policy;
 mod pool;
+mod required;
 mod snapshot_saver;
 mod status;
 mod sync;
@@ -53,7 +54,7 @@ use self::load::LoadReason;
 use self::managed_model::{ManagedModel, PendingLoad};
 use crate::memory;
 use crate::models::unknown_model;
-use crate::{ErrorCode, InferError, Models};
+use crate::{ErrorCode, InferError, Models, RequiredVersions};
 
 /// How long a server that stops waits for the registry.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -87,6 +88,8 @@ pub struct Fleet {
     freezes: Mutex<Freezes>,
     /// What names stood for when this server last ran, by model.
     previous_names: Mutex<BTreeMap<String, VersionNames>>,
+    /// The versions that traffic policies name, by model.
+    required: Mutex<RequiredVersions>,
     /// Whether the registry must be read although nothing changed in it.
     must_read_registry: AtomicBool,
 }
@@ -135,6 +138,7 @@ impl Fleet {
             registry_content: Mutex::default(),
             registry_error: Mutex::default(),
             freezes: Mutex::default(),
+            required: Mutex::default(),
             must_read_registry: AtomicBool::new(false),
         })
     }

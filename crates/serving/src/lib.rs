@@ -54,6 +54,7 @@ mod sequences;
 mod serving;
 mod source;
 mod stats;
+mod traffic;
 mod version;
 mod version_counters;
 mod version_finder;
@@ -99,4 +100,8 @@ pub use source::{
     GivenModel, SourceError, conversion_hint, declared_by_triton, parse_manifest, scan,
 };
 pub use stats::{BatchFigures, DurationFigures, VersionFigures};
+pub use traffic::{
+    EndpointTraffic, RequiredVersions, ShadowReport, TrafficError, TrafficTable, WorstDisagreement,
+    named_versions,
+};
 pub use version::{Version, VersionPlan, compile_graph, compile_pipeline};

@@ -28,6 +28,7 @@ mod postprocess;
 mod record;
 mod resolver;
 mod sequence_step;
+mod shadow;
 
 use std::pin::pin;
 
@@ -137,6 +138,9 @@ impl Serving {
         record.encoding_begins();
         let Encoded { answer, bytes } = exchange.encode(response).await?;
         record.encoded(bytes);
+        if let Some(copy) = record.take_shadow_copy() {
+            self.traffic().shadows().send(copy);
+        }
         // A request that ends with an error leaves the states of its sequence as they were.
         if let Some(commit) = commit {
             commit.commit();

@@ -62,6 +62,7 @@ use self::inline_batcher::InlineBatcher;
 pub(crate) use self::limits::INLINE_RUN;
 pub use self::limits::Limits;
 use self::run_time_model::RunTimeModel;
+pub(crate) use self::thread_priority::lower_priority as lower_thread_priority;
 use self::work::CompletedParts;
 pub use self::work::{Completed, Timing, Work};
 use self::work_handle::WorkHandle;
@@ -182,6 +183,11 @@ impl Scheduler {
             inline,
             pool,
         }
+    }
+
+    /// Whether requests wait for an instance.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.pool.queued() > 0
     }
 
     /// Whose fault a deadline is that was not met: a client that allows less time than a run takes

@@ -9,7 +9,7 @@ use crate::sequences::SequenceTable;
 use crate::version_finder::VersionFinder;
 use crate::{
     AnswerCache, Capture, ConfiguredName, ErrorCode, Fallbacks, Fleet, IndexEntry, ModelState,
-    Models, RequestMetrics, Target, Version,
+    Models, RequestMetrics, Target, TrafficTable, Version,
 };
 
 /// Everything that answers requests; shared by all front ends.
@@ -25,6 +25,8 @@ pub struct Serving {
     fallbacks: Option<Arc<Fallbacks>>,
     /// What versions with states remember.
     sequences: Arc<SequenceTable>,
+    /// Which versions answer requests that name none.
+    traffic: TrafficTable,
     /// The models that the configuration names; empty until those of the start are loaded.
     configured: OnceLock<Vec<ConfiguredName>>,
 }
@@ -37,6 +39,7 @@ impl Serving {
             gateway: Arc::new(Gateway::open()),
             metrics: models.request_metrics().clone(),
             sequences: Arc::new(SequenceTable::new(models.clone())),
+            traffic: TrafficTable::new(models.load_metrics().shadow_requests().clone()),
             finder: VersionFinder {
                 models,
                 fleet: None,
@@ -150,6 +153,11 @@ impl Serving {
     /// The endpoints that are captured, if there are any.
     pub fn capture(&self) -> Option<&Arc<Capture>> {
         self.capture.as_ref()
+    }
+
+    /// The traffic policies.
+    pub fn traffic(&self) -> &TrafficTable {
+        &self.traffic
     }
 
     /// The cache; `None` where nothing is cached.

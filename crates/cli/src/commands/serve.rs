@@ -150,6 +150,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let has_console = config.console.enabled;
     let sections = ServerSections {
         server: config.server,
+        endpoints: config.endpoints,
         platform: config.platform,
         tls: config.tls,
         auth: config.auth,
@@ -170,6 +171,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     let serving = Arc::new(serving);
     let components = ServerComponents::new(sections, environment, serving.clone(), registry)?;
     components.record_start(&effective).await;
+    components.read_traffic().await;
     let server = Server::start(components).await?;
     // Before the models are loaded: with port 0 nobody could find the server meanwhile.
     print_addresses(&server, has_console);

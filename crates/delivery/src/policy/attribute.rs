@@ -26,12 +26,15 @@ pub enum Attribute {
     Field(String),
     /// The tenant of the caller.
     Tenant,
+    /// The caller, as the audit log names it: `key:NAME`, `user:SUBJECT@ISSUER` or `certificate:NAME`.
+    Principal,
 }
 
 /// Text that is not an attribute.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "{0:?} is not an attribute: write \"header:NAME\", \"claim:NAME\", \"field:NAME\" or \"tenant\""
+    "{0:?} is not an attribute: write \"header:NAME\", \"claim:NAME\", \"field:NAME\", \"tenant\" or \
+     \"principal\""
 )]
 pub struct InvalidAttribute(String);
 
@@ -40,8 +43,10 @@ impl FromStr for Attribute {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let invalid = || InvalidAttribute(text.chars().take(80).collect());
-        if text == "tenant" {
-            return Ok(Self::Tenant);
+        match text {
+            "tenant" => return Ok(Self::Tenant),
+            "principal" => return Ok(Self::Principal),
+            _ => {}
         }
         let (kind, name) = text.split_once(':').ok_or_else(invalid)?;
         if name.is_empty() || name.len() > super::MAX_TEXT || name.contains(char::is_control) {
@@ -63,6 +68,7 @@ impl fmt::Display for Attribute {
             Self::Claim(name) => write!(formatter, "claim:{name}"),
             Self::Field(name) => write!(formatter, "field:{name}"),
             Self::Tenant => formatter.write_str("tenant"),
+            Self::Principal => formatter.write_str("principal"),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{Rule, Shadow, TrafficPolicy};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WrittenPolicy {
-    /// `header:NAME`, `claim:NAME`, `field:NAME` or `tenant`: requests with the same value are
+    /// `header:NAME`, `claim:NAME`, `field:NAME`, `tenant` or `principal`: requests with the same value are
     /// answered by the same version. Requests without it are spread by weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sticky: Option<Attribute>,

@@ -376,6 +376,15 @@ fn gateway(job: &str) -> Vec<Panel> {
             "{{endpoint}} {{fallback}} failed: {{reason}}",
             format!("rate(tidegate_fallback_failures_total{{{job}}}[$__rate_interval])"),
         ),
+        Panel::lines(
+            "Shadows",
+            "ops",
+            "Copies of requests for the shadows of traffic policies, by what came of them.",
+        )
+        .query(
+            "{{endpoint}}:{{version}} {{result}}",
+            format!("rate(tidegate_shadow_requests_total{{{job}}}[$__rate_interval])"),
+        ),
     ]
 }
 

@@ -8,7 +8,7 @@ use tidegate_gateway::{AuditAnchors, AuditConfig, AuditConfigError, AuditPlace, 
 use tidegate_observe::cost::{CostConfig, CostError};
 use tidegate_observe::{Objective, ObjectiveError};
 use tidegate_redaction::Redactor;
-use tidegate_serving::{MemoryBudget, MetricRegistry, ProcessMetrics, Serving};
+use tidegate_serving::{EndpointConfig, MemoryBudget, MetricRegistry, ProcessMetrics, Serving};
 
 use super::{ComponentsError, ServerEnvironment, ServerSections};
 use crate::access_control::AccessControl;
@@ -30,9 +30,10 @@ use crate::redis::RedisMonitor;
 use crate::replicas::{GroupContext, ReplicaMetrics, Replicas};
 use crate::repository_poll::RepositoryPoller;
 use crate::shared_memory::SharedMemory;
+use crate::traffic::Traffic;
 use crate::{
     AlertsConfig, AlertsError, CaptureConfig, CaptureConfigError, GpuConfig, ReplicasConfig,
-    ReplicasError, ServerConfig, request_memory,
+    ReplicasError, ServerConfig, TrafficConfigError, request_memory,
 };
 
 /// The parts that most components are made from.
@@ -123,6 +124,24 @@ impl Base {
         let gateway = self.serving.gateway().clone();
         let database = &self.environment.registry_database;
         AccessControl::new(config, self.server.clone(), gateway, database)
+    }
+
+    pub(super) fn traffic(
+        &self,
+        endpoints: &[EndpointConfig],
+        events: &Arc<EventJournal>,
+    ) -> Result<Traffic, TrafficConfigError> {
+        let environment = &self.environment;
+        // As for the audit log: without a folder of its own the server leaves nothing on the disk.
+        let has_place = environment.state_folder.is_some() || environment.follows_registry;
+        let database = has_place.then(|| environment.registry_database.clone());
+        Traffic::new(
+            endpoints,
+            self.server.clone(),
+            self.serving.clone(),
+            events.clone(),
+            (database, &environment.name),
+        )
     }
 
     pub(super) fn repository_poll(&self) -> RepositoryPoller {

@@ -10,6 +10,7 @@ use tidegate_observe::cost::CostConfig;
 use tidegate_redaction::PrivacyConfig;
 use tidegate_redis::RedisClient;
 use tidegate_remote::Remotes;
+use tidegate_serving::EndpointConfig;
 use tidegate_traces::TracesConfig;
 
 use crate::listen::TlsConfig;
@@ -26,6 +27,8 @@ pub struct ServerSections {
     pub server: ServerConfig,
     /// Who may call.
     pub auth: AuthConfig,
+    /// The endpoints.
+    pub endpoints: Vec<EndpointConfig>,
     /// The platform that calls the server.
     pub platform: PlatformConfig,
     /// TLS of the front ends.

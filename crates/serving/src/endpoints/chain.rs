@@ -166,6 +166,13 @@ impl FallbackMetrics {
     }
 }
 
+impl FirstSignature {
+    /// Under a traffic policy, versions take turns; most have the same signature.
+    fn is_outdated(&self, version: &Version) -> bool {
+        self.load_id != version.load_id() && *self.signature != *version.signature()
+    }
+}
+
 impl Chain {
     fn new(config: &EndpointConfig) -> Self {
         let timeout = Duration::from_millis(config.attempt_timeout_ms);
@@ -199,7 +206,10 @@ impl Chain {
     pub(crate) fn set_first(&self, version: &Version) {
         let load_id = version.load_id();
         let known = self.first.load();
-        if known.as_ref().is_none_or(|known| known.load_id != load_id) {
+        if known
+            .as_ref()
+            .is_none_or(|known| known.is_outdated(version))
+        {
             self.first.store(Some(Arc::new(FirstSignature {
                 load_id,
                 signature: Arc::new(version.signature().clone()),

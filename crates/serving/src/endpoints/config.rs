@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 use tidegate_core::BreakerSpec;
+use tidegate_delivery::policy::TrafficPolicy;
 use tidegate_gateway::BreakerPolicy;
 
 const MAX_MS: u64 = 24 * 3600 * 1000;
@@ -29,6 +30,9 @@ pub struct EndpointConfig {
     /// What answers when the endpoint's own version cannot, in this order; each in a section
     /// `[[endpoints.fallback]]`.
     pub fallback: Vec<FallbackConfig>,
+    /// Which versions answer requests that name none, until another policy is set over the API; the
+    /// model's default version if absent.
+    pub traffic: Option<TrafficPolicy>,
 }
 
 /// One choice after the first. Exactly one of the keys is set.

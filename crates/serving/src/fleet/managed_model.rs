@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use tidegate_registry::VersionRecord;
+use tidegate_registry::{Alias, VersionRecord};
 use tokio::sync::watch;
 
 use super::backoff::backoff;
@@ -43,6 +43,10 @@ pub(super) struct ManagedModel {
     pub(super) is_unloaded: bool,
     /// The version of the alias `champion`, where the policy of versions leaves it out.
     pub(super) excluded_champion: Option<u64>,
+    /// The versions that the registry has, served or not.
+    pub(super) registry_versions: BTreeSet<u64>,
+    /// The aliases that the registry has, with their versions.
+    pub(super) registry_aliases: BTreeMap<String, u64>,
     /// The versions that have been loaded here, of those that the registry still has.
     pub(super) served_before: BTreeSet<u64>,
 }
@@ -189,6 +193,16 @@ impl ManagedModel {
         self.served_before.extend(loaded.map(|(number, _)| *number));
         self.served_before
             .retain(|number| available.contains(number));
+    }
+
+    /// Remembers which versions and aliases the registry has.
+    pub(super) fn set_registry_names(&mut self, versions: BTreeSet<u64>, aliases: &[&Alias]) {
+        let aliases = aliases
+            .iter()
+            .map(|alias| (alias.name.clone(), version_number(alias.version)))
+            .filter(|(_, version)| versions.contains(version));
+        self.registry_aliases = aliases.collect();
+        self.registry_versions = versions;
     }
 
     /// What its names stand for, or stood for before the start where that is not loaded yet.

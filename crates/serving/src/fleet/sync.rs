@@ -101,6 +101,7 @@ impl Fleet {
         let numbers = entries.versions.iter().map(|record| record.number);
         let available: BTreeSet<u64> = numbers.map(version_number).collect();
         model.remember_served(&available);
+        model.set_registry_names(available.clone(), &entries.aliases);
         let served = ServedVersions {
             current: model.current_target(),
             available: &available,
@@ -110,7 +111,9 @@ impl Fleet {
         let wanted = policy::target(policy, &entries.versions, &entries.aliases);
         model.excluded_champion =
             policy::excluded_champion(&wanted, &entries.versions, &entries.aliases);
-        let target = self.apply_freeze(&model.name, served, wanted);
+        let mut target = self.apply_freeze(&model.name, served, wanted);
+        // After the freeze: it holds back rollouts, not what somebody has set.
+        self.add_required(&model.name, &mut target, model);
         let replaced = model.set_target(target, &entries.versions);
         let mut reconciliation = model.reconcile();
         for (number, _) in &replaced {

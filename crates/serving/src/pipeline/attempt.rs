@@ -37,14 +37,14 @@ impl Serving {
         let deadline = earlier(received.request.deadline, until);
 
         // route
-        let routed = self.route(authorized, fallback, deadline, at).await;
+        let headers = exchange.credentials().headers();
         let Routed {
             version,
             cold_start,
-        } = match fallback {
-            None => routed?,
-            Some(_) => routed.map_err(not_the_clients_fault)?,
-        };
+            chosen,
+        } = self
+            .route(authorized, fallback, headers, deadline, at)
+            .await?;
         if let Some(run) = &mut chain {
             run.routed(&version, fallback.is_some())?;
             run.check_classes(&version, &received.request)?;
@@ -65,6 +65,7 @@ impl Serving {
         };
         // A request that cannot be decoded counts for no version, whichever step finds it out.
         record.routed(version.stats().counters());
+        let mut shadow_copy = chosen.and_then(|chosen| chosen.shadow_copy(&request));
         let share = self.gateway().share(authorized.caller());
         let Prepared { mut work, outputs } = version.prepare(request, at, share)?;
         if let Some(prediction) = record.prediction() {
@@ -124,6 +125,10 @@ impl Serving {
         answer_memory::resize(&mut received.memory, executed.bytes())?;
         if let Some(prediction) = record.prediction() {
             prediction.set_outputs(&executed.outputs);
+        }
+        if let Some(mut copy) = shadow_copy.take() {
+            copy.answered(&version, &executed);
+            record.copied(copy);
         }
         Ok(InferResponse {
             version: AnsweredBy::Version(version),
@@ -189,14 +194,6 @@ pub(super) fn asking_for_outputs(mut request: InferRequest, first: &Signature) -
         request.outputs = outputs.collect();
     }
     request
-}
-
-/// A fallback that is not there is no mistake of the client, who did not name it.
-fn not_the_clients_fault(error: InferError) -> InferError {
-    match error.code {
-        ErrorCode::UnknownModel | ErrorCode::UnknownVersion => not_usable(error.message.into()),
-        _ => error,
-    }
 }
 
 /// A version that keeps states answers requests of sequences only: any other one would get the states

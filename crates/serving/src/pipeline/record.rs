@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::observation::{Observation, Observations, Outcome};
+use crate::traffic::ShadowCopy;
 use crate::version_counters::VersionCounters;
 use crate::{ErrorCode, FallbackStatus, Prediction, RequestTrace, Timing};
 
@@ -22,6 +23,8 @@ pub(super) struct RequestRecord<'a> {
     timing: Timing,
     fallback: Option<Box<FallbackStatus>>,
     prediction: Option<Arc<Prediction>>,
+    /// A copy for shadows, once the request is answered.
+    shadow_copy: Option<Box<ShadowCopy>>,
     /// When encoding began, of requests with a trace.
     encoding: Option<Instant>,
     has_ended: bool,
@@ -38,6 +41,7 @@ impl<'a> RequestRecord<'a> {
             timing: Timing::default(),
             fallback: None,
             prediction: None,
+            shadow_copy: None,
             encoding: None,
             has_ended: false,
         }
@@ -77,6 +81,16 @@ impl<'a> RequestRecord<'a> {
     /// Another choice than the first has answered it.
     pub(super) fn fell_back(&mut self, fallback: &FallbackStatus) {
         self.fallback = Some(Box::new(fallback.clone()));
+    }
+
+    /// Shadows are to get a copy of it.
+    pub(super) fn copied(&mut self, copy: Box<ShadowCopy>) {
+        self.shadow_copy = Some(copy);
+    }
+
+    /// The copy for shadows, if there is one.
+    pub(super) fn take_shadow_copy(&mut self) -> Option<Box<ShadowCopy>> {
+        self.shadow_copy.take()
     }
 
     /// Its rows were run.

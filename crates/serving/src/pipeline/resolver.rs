@@ -1,15 +1,18 @@
 //! From an endpoint to the version that answers.
 //!
 //! All rules are here: an endpoint has the name of a model; a version is named by number or alias;
-//! without one, the model's default version answers. Models come from folders
-//! ([`Models`](crate::Models)) and from the registry ([`Fleet`]), and the first have precedence. A
-//! traffic policy will choose here among the versions of an endpoint.
+//! without one, the endpoint's [traffic policy](crate::TrafficTable) chooses, and if it has none, the
+//! model's default version answers. Models come from folders ([`Models`](crate::Models)) and from the
+//! registry ([`Fleet`]), and the first have precedence.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::HeaderMap;
 use tidegate_gateway::Authorized;
 
+use super::attempt::not_usable;
+use crate::traffic::Chosen;
 use crate::{ErrorCode, Fleet, InferError, Model, Serving, Target, Version};
 
 /// The version that answers a request.
@@ -17,21 +20,36 @@ pub(super) struct Routed {
     pub(super) version: Arc<Version>,
     /// Whether it had to be loaded for this request.
     pub(super) cold_start: bool,
+    /// What the endpoint's policy has chosen, if it has one.
+    pub(super) chosen: Option<Box<Chosen>>,
 }
 
 impl Serving {
     /// Picks the version for a request whose caller may ask for it; that of a fallback of its endpoint,
-    /// if one is given. Whoever may call an endpoint is served by its fallbacks.
+    /// if one is given. Whoever may call an endpoint is served by its fallbacks. `headers` are what a
+    /// traffic policy may look at.
     pub(super) async fn route(
         &self,
         authorized: &Authorized<Target>,
         fallback: Option<&Target>,
+        headers: &HeaderMap,
         deadline: Option<Instant>,
         received: Instant,
     ) -> Result<Routed, InferError> {
-        let Target { endpoint, version } = fallback.unwrap_or(authorized.resource());
-        let version = version.as_deref();
-        let (version, cold_start) = self.finder().demand(endpoint, version, deadline).await?;
+        let target = fallback.unwrap_or(authorized.resource());
+        let chosen = self.traffic().choose(target, authorized.caller(), headers);
+        let version = match &chosen {
+            Some(chosen) => Some(chosen.version()),
+            None => target.version.as_deref(),
+        };
+        let found = self.finder().demand(&target.endpoint, version, deadline);
+        let (version, cold_start) = match found.await {
+            // The client named neither the policy's version nor that of a fallback.
+            Err(error) if chosen.is_some() || fallback.is_some() => {
+                return Err(not_the_clients_fault(error));
+            }
+            found => found?,
+        };
         if !cold_start {
             // A load sets it too, later than this request was received.
             version.last_used().set(received);
@@ -39,6 +57,7 @@ impl Serving {
         Ok(Routed {
             version,
             cold_start,
+            chosen,
         })
     }
 
@@ -99,6 +118,25 @@ impl Serving {
         self.finder().demand(name, version, deadline).await
     }
 
+    /// Whether there is a version of a model, by number or alias: loaded, or one that the registry has.
+    ///
+    /// # Errors
+    /// [`ErrorCode::UnknownModel`], [`ErrorCode::UnknownVersion`], or [`ErrorCode::NotReady`] for a
+    /// model of a folder that is not loaded.
+    pub fn check_version(&self, name: &str, version: &str) -> Result<(), InferError> {
+        match self.models().version(name, Some(version)) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let fleet = self.fleet_of(name);
+                match fleet.and_then(|fleet| fleet.has_version(name, version)) {
+                    Some(true) => Ok(()),
+                    Some(false) => Err(unknown_to_registry(name, version)),
+                    None => Err(error),
+                }
+            }
+        }
+    }
+
     /// Whether a request would be answered, if necessary after its version is loaded.
     ///
     /// # Errors
@@ -106,4 +144,17 @@ impl Serving {
     pub fn would_answer(&self, name: &str, version: Option<&str>) -> Result<(), InferError> {
         self.finder().would_answer(name, version)
     }
+}
+
+/// A version that is not there is no mistake of a client who did not name it.
+fn not_the_clients_fault(error: InferError) -> InferError {
+    match error.code {
+        ErrorCode::UnknownModel | ErrorCode::UnknownVersion => not_usable(error.message.into()),
+        _ => error,
+    }
+}
+
+fn unknown_to_registry(name: &str, version: &str) -> InferError {
+    let message = format!("the registry has no version \"{version}\" of \"{name}\"");
+    InferError::new(ErrorCode::UnknownVersion, message)
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
 use tidegate_gateway::Authorized;
 
 use super::answer_memory;
@@ -80,8 +81,9 @@ impl Serving {
                 self.sequences().join_or_begin(&key)?
             }
             None => {
+                let headers = exchange.credentials().headers();
                 return self
-                    .no_sequence(authorized, record, received, request, &key)
+                    .no_sequence(authorized, record, received, request, &key, headers)
                     .await;
             }
         };
@@ -91,20 +93,25 @@ impl Serving {
         let Routed {
             version,
             cold_start,
+            ..
         } = if request.start {
             turn.restart();
-            self.route(authorized, None, deadline, received.at).await?
+            let headers = exchange.credentials().headers();
+            self.route(authorized, None, headers, deadline, received.at)
+                .await?
         } else {
             let Some(version) = turn.resume()? else {
                 drop(turn);
+                let headers = exchange.credentials().headers();
                 return self
-                    .no_sequence(authorized, record, received, request, &key)
+                    .no_sequence(authorized, record, received, request, &key, headers)
                     .await;
             };
             version.last_used().set(received.at);
             Routed {
                 version,
                 cold_start: false,
+                chosen: None,
             }
         };
         let Some(sequences) = version.sequences() else {
@@ -155,9 +162,12 @@ impl Serving {
         received: &Received,
         request: &SequenceRequest,
         key: &SequenceKey,
+        headers: &HeaderMap,
     ) -> Result<Option<Box<SequenceStep>>, InferError> {
         let deadline = received.request.deadline;
-        let routed = self.route(authorized, None, deadline, received.at).await?;
+        let routed = self
+            .route(authorized, None, headers, deadline, received.at)
+            .await?;
         let Some(sequences) = routed.version.sequences().filter(|_| !request.start) else {
             return Ok(None);
         };

@@ -39,18 +39,19 @@ impl ThreadPriority {
     }
 }
 
+/// Lowers the priority of the calling thread, for good.
 #[cfg(target_os = "linux")]
-fn lower_priority() {
+pub(crate) fn lower_priority() {
     // On Linux, `None` means the calling thread, not its process. Raising the niceness is always
     // allowed; should it fail all the same, only the priority is lost.
     if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
-        tracing::debug!(%error, "cannot lower the priority of a thread with long runs");
+        tracing::debug!(%error, "cannot lower the priority of a thread");
     }
 }
 
 /// Elsewhere the call would change the priority of the whole process.
 #[cfg(not(target_os = "linux"))]
-fn lower_priority() {}
+pub(crate) fn lower_priority() {}
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]

@@ -19,6 +19,7 @@ pub(crate) struct LoadMetrics {
     breakers: Arc<Breakers>,
     fallbacks: FallbackMetrics,
     sequences: SequenceMetrics,
+    shadow_requests: IntCounterVec,
     loads: IntCounterVec,
     cold_starts: IntCounterVec,
     duration: Histogram,
@@ -37,6 +38,13 @@ impl LoadMetrics {
             breakers: Arc::new(Breakers::new(registry)),
             fallbacks: FallbackMetrics::new(registry),
             sequences: SequenceMetrics::new(registry),
+            shadow_requests: registry.counter_vec(
+                "tidegate_shadow_requests_total",
+                "Copies of requests for shadows, by what came of them: agreed, disagreed, failed, \
+                 dropped because too much waited, or skipped because the versions read records \
+                 differently",
+                &["endpoint", "version", "result"],
+            ),
             loads: registry.counter_vec(
                 "tidegate_model_loads_total",
                 "Loads by outcome, ok or failed",
@@ -85,6 +93,11 @@ impl LoadMetrics {
     /// The metrics of sequences.
     pub(crate) fn sequences(&self) -> &SequenceMetrics {
         &self.sequences
+    }
+
+    /// What came of copies of requests, by endpoint, version and result.
+    pub(crate) fn shadow_requests(&self) -> &IntCounterVec {
+        &self.shadow_requests
     }
 
     /// Sets how long the load of a version took, and how much memory.

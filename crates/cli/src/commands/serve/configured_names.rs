@@ -1,6 +1,6 @@
 //! The models and versions that the configuration names.
 
-use tidegate_serving::{ConfiguredName, EndpointConfig};
+use tidegate_serving::{ConfiguredName, EndpointConfig, named_versions};
 
 use crate::config::Config;
 
@@ -32,6 +32,10 @@ fn of_endpoint(endpoint: &EndpointConfig) -> Vec<ConfiguredName> {
             let key = format!("endpoints.fallback.endpoint of {:?}", endpoint.name);
             names.push(ConfiguredName::new(key, other));
         }
+    }
+    for version in endpoint.traffic.iter().flat_map(named_versions) {
+        let key = format!("endpoints.traffic of {:?}", endpoint.name);
+        names.push(ConfiguredName::new(key, &endpoint.name).with_version(&version));
     }
     names
 }

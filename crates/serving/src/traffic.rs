@@ -1,0 +1,124 @@
+//! Traffic policies: which version answers a request that names none.
+//!
+//! ```text
+//! TrafficTable ──snapshot──► EndpointTraffic ──choose──► Chosen ──► the version that answers
+//!  (set by the server)        policy + router               └─────► ShadowCopy ──► ShadowQueue
+//! ```
+//!
+//! Requests read a snapshot without a lock. A server without any policy reads one flag.
+
+mod endpoint_traffic;
+mod shadow_copy;
+mod shadow_queue;
+mod shadow_report;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use http::HeaderMap;
+use prometheus::IntCounterVec;
+use tidegate_gateway::Caller;
+
+pub(crate) use self::endpoint_traffic::Chosen;
+pub use self::endpoint_traffic::{EndpointTraffic, TrafficError, named_versions};
+pub(crate) use self::shadow_copy::ShadowCopy;
+use self::shadow_queue::ShadowQueue;
+pub use self::shadow_report::{ShadowReport, WorstDisagreement};
+use crate::{Serving, Target};
+
+/// The traffic policies that are in force, by endpoint.
+pub struct TrafficTable {
+    /// Whether there are any: this flag is all that requests read where there are none.
+    is_active: AtomicBool,
+    endpoints: ArcSwap<Endpoints>,
+    shadows: ShadowQueue,
+}
+
+type Endpoints = HashMap<String, Arc<EndpointTraffic>>;
+
+impl TrafficTable {
+    /// No policies yet.
+    pub(crate) fn new(shadow_requests: IntCounterVec) -> Self {
+        Self {
+            is_active: AtomicBool::new(false),
+            endpoints: ArcSwap::default(),
+            shadows: ShadowQueue::new(shadow_requests),
+        }
+    }
+
+    /// Puts these policies in force in place of all others, at once.
+    pub fn replace(&self, endpoints: Vec<Arc<EndpointTraffic>>) {
+        let endpoints = endpoints.into_iter();
+        let endpoints: Endpoints = endpoints
+            .map(|traffic| (traffic.endpoint().to_owned(), traffic))
+            .collect();
+        self.shadows.keep_reports_of(&endpoints);
+        let is_active = !endpoints.is_empty();
+        self.endpoints.store(Arc::new(endpoints));
+        // After the policies: whoever sees the flag finds them.
+        self.is_active.store(is_active, Ordering::Release);
+    }
+
+    /// The policy of an endpoint that is in force.
+    pub fn of(&self, endpoint: &str) -> Option<Arc<EndpointTraffic>> {
+        self.endpoints.load().get(endpoint).cloned()
+    }
+
+    /// Every policy that is in force.
+    pub fn all(&self) -> Vec<Arc<EndpointTraffic>> {
+        self.endpoints.load().values().cloned().collect()
+    }
+
+    /// What the shadows of an endpoint have answered, by version.
+    pub fn shadow_reports(&self, endpoint: &str) -> BTreeMap<String, ShadowReport> {
+        self.shadows.reports(endpoint)
+    }
+
+    /// Runs the copies of requests that shadows get, on a thread of its own with the lowest priority.
+    /// The thread ends when `serving` is dropped.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
+    pub fn start_shadows(serving: &Arc<Serving>) -> std::io::Result<()> {
+        shadow_queue::start(serving)
+    }
+
+    /// The version that the endpoint's policy chooses; `None` where there is no policy, and for a request
+    /// that names a version.
+    #[inline]
+    pub(crate) fn choose(
+        &self,
+        target: &Target,
+        caller: &Caller,
+        headers: &HeaderMap,
+    ) -> Option<Box<Chosen>> {
+        if !self.is_active.load(Ordering::Acquire) {
+            return None;
+        }
+        self.choose_by_policy(target, caller, headers)
+    }
+
+    #[cold]
+    fn choose_by_policy(
+        &self,
+        target: &Target,
+        caller: &Caller,
+        headers: &HeaderMap,
+    ) -> Option<Box<Chosen>> {
+        if target.version.is_some() {
+            return None;
+        }
+        let endpoints = self.endpoints.load();
+        let traffic = endpoints.get(&target.endpoint)?;
+        Some(Box::new(traffic.choose(caller, headers)))
+    }
+
+    pub(crate) fn shadows(&self) -> &ShadowQueue {
+        &self.shadows
+    }
+}
+
+/// The versions that policies name, by model: the fleet keeps them loaded.
+pub type RequiredVersions = BTreeMap<String, BTreeSet<String>>;
