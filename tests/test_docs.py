@@ -61,12 +61,16 @@ class Shell:
         self.work.mkdir()
         self.home = folder / "home"
 
-    def serve(self, *paths):
+    def serve(self, *arguments):
         self.stop()
         self.servers += 1
+        paths, flags = arguments, ()
+        if "--config" in arguments:
+            at = arguments.index("--config")
+            paths, flags = arguments[:at], ("--config", str(self.work / arguments[at + 1]))
         # Without a path it is the registry of the commands.
         data = self.folder / f"data-{self.servers}" if paths else self.home / "tidegate"
-        self.server = Server(data, *(self.work / path for path in paths))
+        self.server = Server(data, *(self.work / path for path in paths), flags=flags)
 
     def stop(self):
         if self.server:
@@ -177,6 +181,19 @@ def test_the_guide_of_feature_stores(shell):
 
 def test_the_guide_of_drift(shell):
     assert shell.type_all(ROOT / "docs/guides/drift.md") >= 6
+
+
+def test_the_guide_of_quality(shell):
+    (shell.work / "examples").symlink_to(ROOT / "examples")
+    page = ROOT / "docs/guides/quality.md"
+    assert shell.type_all(page) >= 6
+    programs = [program for program in blocks(page, "python")]
+    assert len(programs) >= 4
+    command = [sys.executable, "-c", shell.addressed("\n".join(programs))]
+    ended = subprocess.run(command, cwd=shell.work, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+    assert "'new': 1000" in ended.stdout and "1000 of 1000" in ended.stdout
+    assert ended.stdout.splitlines()[-1].startswith("credit_limit ['values are multiplied by")
 
 
 def test_the_reference_of_rest(shell):

@@ -22,7 +22,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tidegate_capture::{CaptureFolder, Erased, Hour, Subject};
 use tidegate_redaction::Redactor;
-use tidegate_serving::{Capture, ErrorCode, InferError, MetricRegistry, Serving};
+use tidegate_serving::{Capture, ErrorCode, InferError, MemoryBudget, MetricRegistry, Serving};
 use tidegate_store::{Store, StoreError};
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
@@ -50,6 +50,7 @@ const STEP: Duration = Duration::from_secs(15);
 pub(crate) struct Quality {
     config: CaptureConfig,
     server: ServerConfig,
+    memory: Arc<MemoryBudget>,
     capture: Option<Arc<Capture>>,
     folder: CaptureFolder,
     database: String,
@@ -73,6 +74,8 @@ type MeasuredEndpoints = Vec<(String, BTreeMap<String, VersionAccuracy>)>;
 /// What the component is made from.
 pub(crate) struct QualityContext {
     pub(crate) server: ServerConfig,
+    /// What requests may take together.
+    pub(crate) memory: Arc<MemoryBudget>,
     pub(crate) serving: Arc<Serving>,
     pub(crate) redactor: Arc<Redactor>,
     pub(crate) events: Arc<EventJournal>,
@@ -114,6 +117,7 @@ impl Quality {
             accuracy: Accuracy::new(folder.clone()),
             recorder: None,
             server: context.server,
+            memory: context.memory,
             database: config.database.clone().unwrap_or(context.database),
             store: OnceCell::new(),
             serving: context.serving,

@@ -101,6 +101,7 @@ impl Base {
     ) -> Result<Quality, CaptureConfigError> {
         let context = QualityContext {
             server: self.server.clone(),
+            memory: self.memory.clone(),
             serving: self.serving.clone(),
             redactor: redactor.clone(),
             events: events.clone(),

@@ -13,7 +13,7 @@ use tidegate_gateway::Caller;
 use tidegate_gateway::Permission::{Call, ManagePredictions, ViewOperations, ViewPredictions};
 use tidegate_quality::DriftReport;
 use tidegate_quality::accuracy::ClassAccuracy;
-use tidegate_serving::{ErrorCode, InferError};
+use tidegate_serving::{ErrorCode, InferError, MemoryReservation};
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::Quality;
@@ -22,9 +22,14 @@ use super::counts::{AccuracyMetric, ConfusionTable};
 use super::drift::DriftStatus;
 use super::feedback::{FeedbackBody, FeedbackReceipt, Sender};
 use crate::clock::now_ms;
+use crate::request_memory;
 use crate::rest::{ApiError, ErrorBody, Path, body};
 use crate::routes::Routes;
 
+/// The largest body with labels, in bytes.
+const MAX_FEEDBACK_BYTES: usize = 16 << 20;
+/// What labels take in memory, as a multiple of their bytes in JSON.
+const LABEL_FACTOR: usize = 8;
 /// Captured predictions of one answer, at most.
 const MAX_CAPTURES: usize = 1000;
 /// The longest window, in hours.
@@ -64,13 +69,32 @@ async fn feedback(
     body: Body,
 ) -> Result<Json<FeedbackReceipt>, ApiError> {
     quality.check_captured(&endpoint)?;
-    let labels: FeedbackBody = body::wanted(&headers, body, &quality.server).await?;
+    let (labels, _memory) = quality.labels(&headers, body).await?;
     let sender = Sender {
         endpoint: &endpoint,
         principal: caller.principal().to_string(),
         now_ms: now_ms(),
     };
     Ok(Json(quality.add_feedback(labels, &sender).await?))
+}
+
+impl Quality {
+    /// The labels of a body, and the memory that they take.
+    async fn labels(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<(FeedbackBody, MemoryReservation), InferError> {
+        let mut memory = request_memory::begin(&self.memory);
+        let max_bytes = self.server.max_body_bytes.min(MAX_FEEDBACK_BYTES);
+        let body = body::read_at_most(max_bytes, headers, body, &self.server, &mut memory).await?;
+        // Each label becomes a row with texts of its own.
+        memory.grow(
+            body.len().saturating_mul(LABEL_FACTOR),
+            ErrorCode::BodyTooLarge,
+        )?;
+        Ok((body::parse(&body)?, memory))
+    }
 }
 
 /// A time up to now.

@@ -63,7 +63,7 @@ pub(crate) async fn wanted<T: DeserializeOwned>(
 }
 
 /// The JSON value of a body.
-pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, InferError> {
+pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, InferError> {
     serde_json::from_slice(body).map_err(|error| {
         // Valid JSON, but not of the form that is wanted.
         let code = if error.is_data() {
