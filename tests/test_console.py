@@ -62,6 +62,9 @@ threshold = 0
 severity = "page"
 summary = "rows were answered"
 runbook = "overload"
+
+[[capture.endpoint]]
+name = "digits"
 """
 
 PAGES = {
@@ -72,6 +75,7 @@ PAGES = {
     "objectives": "/console/objectives",
     "alerts": "/console/alerts",
     "events": "/console/events",
+    "quality": "/console/quality",
     "cost": "/console/cost",
     "try": "/console/try?model=digits",
     "missing": "/console/nothing-here",
@@ -285,6 +289,19 @@ def test_events_are_filtered(visit, site):
     rows = page.locator("#events tbody tr")
     expect(rows.filter(has_text="version.reloaded")).to_have_count(1)
     assert rows.filter(has_text="alert.").count() == 0 and rows.filter(has_text="hostile").count() == 0
+
+
+def test_the_quality_page_shows_what_labels_say(visit, site, digits):
+    answer = site.infer("digits", {"inputs": [digits.tensor(slice(0, 2))]}).json()
+    prediction = answer["parameters"]["prediction_id"]
+    feedback = [{"prediction_id": prediction, "row": row, "label": int(digits.probabilities[row].argmax())} for row in range(2)]
+    sent = requests.post(site.url("/v1/endpoints/digits/feedback"), json={"feedback": feedback}, timeout=PATIENCE_S)
+    assert sent.json()["new"] == 2, sent.text
+    page = visit("/console/quality")
+    row = page.locator("#quality tbody tr", has_text="digits").first
+    # Measured every 15 seconds, and the page changes by itself.
+    expect(row).to_contain_text("accuracy 100", timeout=60_000)
+    expect(page.locator("#quality")).to_contain_text("no window")
 
 
 def test_the_cost_page_says_what_was_spent_and_on_what(visit, site):

@@ -27,6 +27,7 @@ mod overload;
 mod peers;
 mod pipelines;
 mod plots;
+mod quality;
 mod registry;
 mod report;
 mod rounds;
@@ -47,7 +48,7 @@ use crate::{cargo, root, setup, succeed, target};
 #[derive(Args)]
 pub(crate) struct BenchArgs {
     /// What to measure: http, instructions, grpc, loadgen, runtime, start, compute, many, batching,
-    /// overload, neighbour, observing, gateway, slow-clients, fairness, pipelines, sequences, graphs,
+    /// overload, neighbour, observing, gateway, quality, slow-clients, fairness, pipelines, sequences, graphs,
     /// registry, memory, peers; all but batching, fairness, memory and peers, which take long or fetch
     /// models, if none is named
     #[arg(value_name = "GROUP")]
@@ -83,7 +84,7 @@ struct Effort {
 
 type Group = (&'static str, fn(Effort) -> Result<report::Section>);
 
-const GROUPS: [Group; 21] = [
+const GROUPS: [Group; 22] = [
     ("http", http::run),
     ("instructions", instructions::run),
     ("grpc", grpc::run),
@@ -97,6 +98,7 @@ const GROUPS: [Group; 21] = [
     ("neighbour", neighbour::run),
     ("observing", observing::run),
     ("gateway", gateway::run),
+    ("quality", quality::run),
     ("slow-clients", slow_clients::run),
     ("fairness", fairness::run),
     ("pipelines", pipelines::run),

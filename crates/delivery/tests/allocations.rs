@@ -50,7 +50,7 @@ fn a_choice_with_rules_sticky_key_and_shadows_allocates_nothing() {
     for user in users {
         let choice = router.choose(|attribute| match attribute {
             Attribute::Header(_) => Some(Cow::Borrowed(user)),
-            Attribute::Tenant => Some(Cow::Borrowed("other")),
+            Attribute::Tenant | Attribute::Principal => Some(Cow::Borrowed("other")),
             Attribute::Claim(_) | Attribute::Field(_) => None,
         });
         copies += router.shadows(choice.version).count();

@@ -25,12 +25,12 @@ use crate::{root, target};
 const AUDIENCE: &str = "bench";
 
 /// Requests to one server, and those that they are compared with.
-struct Contestant<'a> {
-    name: &'static str,
-    server: &'a Server,
-    load: Load,
+pub(super) struct Contestant<'a> {
+    pub(super) name: &'static str,
+    pub(super) server: &'a Server,
+    pub(super) load: Load,
     /// The place of the contestant that it is compared with.
-    baseline: usize,
+    pub(super) baseline: usize,
 }
 
 /// Measures a protected server, one with limits too, and one with a response cache beside one that
@@ -107,7 +107,12 @@ fn measure(folder: &Path, effort: Effort, section: &mut Section) -> Result<()> {
     Ok(())
 }
 
-fn compare(contestants: &[Contestant<'_>], effort: Effort, section: &mut Section) -> Result<()> {
+/// Loads each in turn, and writes its rate and p99 beside those of its baseline.
+pub(super) fn compare(
+    contestants: &[Contestant<'_>],
+    effort: Effort,
+    section: &mut Section,
+) -> Result<()> {
     for Contestant {
         name, server, load, ..
     } in contestants
@@ -132,7 +137,7 @@ fn compare(contestants: &[Contestant<'_>], effort: Effort, section: &mut Section
     Ok(())
 }
 
-fn case(title: &'static str, model: &'static str) -> Case {
+pub(super) fn case(title: &'static str, model: &'static str) -> Case {
     Case {
         title,
         model,
