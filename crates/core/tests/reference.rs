@@ -176,6 +176,7 @@ fn remote() -> RemoteSpec {
         model: "iris".to_owned(),
         version: "1".to_owned(),
         bearer_token_file: Some("a".to_owned()),
+        ca_file: Some("a".to_owned()),
         connect_timeout_ms: 1,
         request_timeout_ms: 1,
         load_timeout_ms: 1,
