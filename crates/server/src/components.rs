@@ -32,7 +32,7 @@ use crate::replicas::ReplicaMetrics;
 use crate::serving_monitor::ServingMonitor;
 use crate::{
     AlertsError, PlatformError, ReplicasError, ServerConfig, Traces, access_control, alerting,
-    cache_metrics, cost, events, exposition, objectives, replicas, rest,
+    audit, cache_metrics, cost, events, exposition, objectives, replicas, rest,
 };
 
 /// A wrong configuration of a component.
@@ -233,6 +233,7 @@ fn check_addresses(sections: &ServerSections) -> Result<(), ComponentsError> {
 pub(crate) const DESCRIPTIONS: [fn() -> utoipa::openapi::OpenApi; 7] = [
     access_control::description,
     alerting::description,
+    audit::description,
     cost::description,
     events::description,
     exposition::description,

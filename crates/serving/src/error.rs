@@ -219,7 +219,7 @@ error_codes! {
         "the change is in effect, but was not saved: a restart loses it"
         "make the data folder writable, or free its disk, then repeat the change";
     AuditUnavailable "audit_unavailable" 503 14
-        "the audit log cannot be written; the message says whether anything was done"
+        "the audit log cannot be written or read; the message says whether anything was done"
         "repair the database of the log, or set `audit.required = false`";
     GraphFailed "graph_failed" 500 13
         "a graph of models cannot be run: what one of its nodes takes or gives does not fit it (any more)"
