@@ -222,3 +222,55 @@ def test_no_command_follows_a_redirect_with_the_key(user, root):
         assert redirecting.asked == []
     finally:
         redirecting.stop()
+
+
+def test_keys_and_audit_use_the_server_of_the_context_unless_a_folder_is_named(server, root, folder, user):
+    assert user.log_in(server, "prod", root).returncode == 0
+    created = user.run("api-keys", "create", "by-context", "--role", "caller", "--on", "digits")
+    assert created.returncode == 0 and created.stdout.startswith("tdg_"), created.stderr
+    assert f"using the server http://{server.http} (context prod" in created.stderr
+    assert "by-context" in user.run("api-keys", "list").stdout
+    elsewhere = user.run("api-keys", "list", "--data", str(folder / "elsewhere"))
+    assert "by-context" not in elsewhere.stdout and f"using the database {folder / 'elsewhere'}" in elsewhere.stderr
+    # The token of the environment may not be for the server of the context.
+    own = user.run("api-keys", "list", TIDEGATE_TOKEN=root, XDG_DATA_HOME=str(folder / "own"))
+    assert f"using the database {folder / 'own'}" in own.stderr
+    blank = user.run("api-keys", "create", "blank", "--role", "caller", "--on", "frau d")
+    assert blank.returncode != 0 and "without blanks" in blank.stderr
+    rotated = user.run("api-keys", "rotate", "by-context", "--overlap", "0s")
+    assert rotated.returncode == 0, rotated.stderr
+    assert user.run("api-keys", "revoke", "by-context").returncode == 0
+
+    listed = user.run("audit", "list", "--action", "key.create", "--limit", "10", "--json")
+    assert listed.returncode == 0 and "by-context" in listed.stdout, listed.stderr
+    local = user.run("audit", "export", "--data", str(folder / "data"))
+    exported = user.run("audit", "export")
+    # Denials may be written meanwhile.
+    assert exported.returncode == 0 and local.stdout and exported.stdout.startswith(local.stdout)
+    verified = user.run("audit", "verify")
+    assert verified.returncode == 0 and verified.stdout.startswith("whole: "), verified.stderr
+    anchor = folder / "anchor"
+    anchor.write_text('{"number": 1, "hash": "0"}\n')
+    wrong = user.run("audit", "verify", "--anchor", str(anchor))
+    assert wrong.returncode == 1 and "another row" in wrong.stdout
+
+
+def test_a_key_is_not_sent_over_plain_http_to_another_machine(server, root, user):
+    refused = user.run("login", "--url", "http://models.invalid:8000", typed=root)
+    assert refused.returncode != 0 and "--insecure-http" in refused.stderr and not user.file.exists()
+    user.file.parent.mkdir(parents=True)
+    user.file.touch(0o600)
+    user.file.write_text(f'current = "a"\n[context.a]\nurl = "http://models.invalid:8000"\ntoken = "{root}"\n')
+    refused = user.run("alerts")
+    assert refused.returncode != 0 and "unencrypted" in refused.stderr
+    user.file.write_text(user.file.read_text() + "insecure_http = true\n")
+    assert "cannot reach http://models.invalid:8000" in user.run("alerts").stderr
+
+
+def test_commands_of_the_doctor_can_be_pasted(server, root, user):
+    assert user.log_in(server, "prod", root).returncode == 0
+    asked = user.run("api", "/api/events?name=server.started")
+    assert asked.returncode == 0 and "server.started" in asked.stdout, asked.stderr
+    assert user.run("api", "--post", "/v2/repository/models/digits/load").returncode == 0
+    report = user.run("doctor", "--watch", "1", "--json").stdout
+    assert "curl" not in report, report

@@ -7,6 +7,8 @@ import subprocess
 import pytest
 import requests
 
+from conftest import MODELS
+
 
 def curl(*arguments):
     command = ["curl", "--silent", "--show-error", "--fail-with-body", "--max-time", "60", *arguments]
@@ -67,3 +69,15 @@ def test_health_docs_and_metrics(server):
     metrics = curl(server.url("/metrics"))
     for name in ("nv_inference_request_success", "nv_inference_queue_duration_us", "tidegate_request_duration_seconds"):
         assert f"\n# TYPE {name} " in metrics
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2-prior-knowledge"])
+@pytest.mark.parametrize("size", [10, 60_000])
+def test_a_refusal_before_the_body_was_read_is_shown(start, tmp_path, version, size):
+    server = start(MODELS / "digits", environment={"TIDEGATE_AUTH__ENABLED": "true", "TIDEGATE_AUTH__KEYS_REQUIRED": "false"})
+    body = tmp_path / "body"
+    body.write_bytes(b"x" * size)
+    for _ in range(20):
+        command = ["curl", "--silent", "--show-error", "--max-time", "60", version, "--data-binary", f"@{body}"]
+        ended = subprocess.run([*command, server.url("/v2/models/digits/infer")], capture_output=True, text=True)
+        assert ended.returncode == 0 and json.loads(ended.stdout)["code"] == "unauthenticated", ended.stderr

@@ -5,10 +5,13 @@ import socket
 import subprocess
 import time
 
+import numpy as np
 import pytest
 import requests
+import tritonclient.grpc as grpcclient
+from tritonclient.utils import InferenceServerException
 
-from conftest import BINARY, PATIENCE_S
+from conftest import BINARY, MODELS, PATIENCE_S
 from upstream import GrpcUpstream, RestUpstream
 
 BODY = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [0.1, -3.0]}]}
@@ -199,8 +202,95 @@ def test_a_load_without_a_signature_says_which_server_has_none(start, tmp_path):
     (tmp_path / "m").mkdir()
     settings = 'engine = "remote"\n[remote]\nendpoints = ["http://127.0.0.1:9"]\nload_timeout_ms = 1\n'
     (tmp_path / "m/model.toml").write_text(settings)
-    with pytest.raises(RuntimeError, match="http://127.0.0.1:9 (cannot be reached|did not answer in time)"):
+    # The log has the address, what was printed has not.
+    with pytest.raises(RuntimeError, match="upstream 1 of 1 (cannot be reached|did not answer in time)") as refused:
         start(tmp_path / "m")
+    assert "address=http://127.0.0.1:9" in str(refused.value).replace('"', "")
+
+
+def test_callers_get_the_number_of_a_server_and_operators_its_address(gateway):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    addresses = [f"http://127.0.0.1:{port}", f"grpc://127.0.0.1:{port}"]
+    server = gateway(*addresses, settings="load_timeout_ms = 1\nretry_backoff_ms = 1", breaker=NO_BREAKER + "\n" + DECLARED)
+    told = set()
+    for _ in range(8):
+        refused = server.infer("m", BODY)
+        assert outcome(refused) == (503, "upstream_unavailable"), refused.text
+        assert str(port) not in refused.text and "127.0.0.1" not in refused.text
+        told.add(refused.json()["error"])
+    assert all("of 2 cannot be reached: the connection is refused" in text for text in told), told
+
+    def degraded():
+        ready = requests.get(server.url("/v2/health/ready"), timeout=PATIENCE_S)
+        return ready.json() if ready.json().get("status") == "degraded" else None
+
+    [problem] = until(degraded)["problems"]
+    assert problem.startswith("m:1 gets no answers") and all(address in problem for address in addresses), problem
+    doctor = [BINARY, "doctor", "--url", server.http, "--watch", "1"]
+    assert addresses[0] in subprocess.run(doctor, capture_output=True, text=True, timeout=PATIENCE_S).stdout
+    assert f"127.0.0.1:{port}" in server.log.read_text()
+
+
+def test_a_version_whose_server_comes_back_is_no_problem_any_more(upstream, gateway):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings = "load_timeout_ms = 1\nretry_backoff_ms = 1"
+    server = gateway(f"http://127.0.0.1:{port}", settings=settings, breaker=NO_BREAKER + "\n" + DECLARED)
+
+    def status():
+        return requests.get(server.url("/v2/health/ready"), timeout=PATIENCE_S).json().get("status")
+
+    until(lambda: status() == "degraded")
+    upstream(port=port)
+    until(lambda: status() == "ready")
+
+
+@pytest.mark.parametrize("scheme", ["https", "grpcs"])
+def test_servers_with_an_authority_of_their_own_need_its_file(start, tmp_path, scheme):
+    folder = tmp_path / "certificates"
+    subprocess.run([BINARY, "certs", "dev", "--out", folder], check=True, capture_output=True, timeout=PATIENCE_S)
+    tls = {"TIDEGATE_TLS__CERT_FILE": str(folder / "server.pem"), "TIDEGATE_TLS__KEY_FILE": str(folder / "server-key.pem")}
+    behind = start(MODELS / "digits", environment=tls)
+    addresses = {"https": behind.http, "grpcs": behind.grpc.removeprefix("grpcs://")}
+    bundle = tmp_path / "digits"
+    bundle.mkdir()
+    settings = f'engine = "remote"\n[remote]\nendpoints = ["{scheme}://{addresses[scheme].removeprefix("https://")}"]\n'
+    (bundle / "model.toml").write_text(settings + "load_timeout_ms = 500\n")
+    with pytest.raises(RuntimeError, match="its certificate is of an authority that is not known"):
+        start(bundle)
+    (bundle / "model.toml").write_text(settings + 'ca_file = "ca.pem"\n')
+    server = start(bundle, environment={"TIDEGATE_ENGINES__REMOTE_CREDENTIALS": str(folder)})
+    tensor = {"name": "image", "datatype": "FP32", "shape": [1, 64], "data": [0.0] * 64}
+    assert server.infer("digits", {"inputs": [tensor]}).status_code == 200
+
+
+def test_a_model_that_is_being_loaded_is_not_ready_and_not_unknown(tmp_path):
+    """The first model waits for its server, and keeps the second from being found."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        bundle = tmp_path / "m"
+        bundle.mkdir()
+        port = silent.getsockname()[1]
+        settings = f'engine = "remote"\n[remote]\nendpoints = ["http://127.0.0.1:{port}"]\nload_timeout_ms = 600000\n'
+        (bundle / "model.toml").write_text(settings)
+        command = [BINARY, "serve", bundle, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--data", tmp_path / "data"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+            lines = [process.stdout.readline().split() for _ in range(2)]
+            addresses = {word: rest.removeprefix("http://") for word, rest in lines}
+            for path, body in [
+                ("/v2/models/m/infer", BODY),
+                ("/v2/models/other/infer", BODY),
+                ("/v1/models/m:predict", {"instances": [[1.0, 2.0]]}),
+            ]:
+                refused = requests.post(f"http://{addresses['REST']}{path}", json=body, timeout=PATIENCE_S)
+                assert outcome(refused) == (503, "not_ready") and "is still loading" in refused.text, refused.text
+            with grpcclient.InferenceServerClient(addresses["gRPC"]) as client:
+                tensor = grpcclient.InferInput("x", [1, 2], "FP32")
+                tensor.set_data_from_numpy(np.zeros((1, 2), np.float32))
+                with pytest.raises(InferenceServerException, match="is still loading") as refused:
+                    client.infer("m", [tensor])
+                assert refused.value.status() == "StatusCode.UNAVAILABLE"
+            process.terminate()
 
 
 def test_the_breaker_opens_asks_nobody_and_closes_when_the_server_works_again(upstream, gateway):

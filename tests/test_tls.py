@@ -505,6 +505,8 @@ def test_commands_speak_tls_with_the_given_authority(serve, authority, stranger)
         refused = models(*wrong, "--client-cert-file", client)
         assert refused.returncode == 1 and "ertificate" in refused.stderr, refused.stderr
     assert models("--ca-file", server.ca).returncode == 1
+    plain = subprocess.run([BINARY, "models", "--url", f"http://{server.http}"], capture_output=True, text=True, timeout=PATIENCE_S)
+    assert plain.returncode == 1 and "this port speaks TLS: begin with https" in plain.stderr, plain.stderr
     missing = models("--ca-file", "/none")
     assert "cannot read /none" in missing.stderr
 
@@ -513,11 +515,16 @@ def test_the_authority_of_certs_dev_is_kept_and_its_files_are_private(tmp_path):
     shown = make_certificates(tmp_path, SHOP)
     ca, server = (tmp_path / "ca.pem").read_bytes(), (tmp_path / "server.pem").read_bytes()
     assert f'cert_file = "{tmp_path}/server.pem"' in shown and "curl --cacert" in shown
-    make_certificates(tmp_path)
+    command = [BINARY, "certs", "dev", "--out", str(tmp_path), "--name", "models.internal"]
+    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_S)
+    again = make_certificates(tmp_path, SHOP)
+    assert "localhost, 127.0.0.1, ::1, models.internal" in again, again
     assert (tmp_path / "ca.pem").read_bytes() == ca
     assert (tmp_path / "server.pem").read_bytes() != server
     for file in tmp_path.iterdir():
-        assert file.stat().st_mode & 0o777 == 0o600, file
+        # The authority is for whoever connects; all else is the server's own.
+        assert file.stat().st_mode & 0o777 == (0o644 if file.name == "ca.pem" else 0o600), file
+    assert "\\n" not in shown and "\n\nthen:\n\n" in shown
     for file in ("server.pem", client_file(tmp_path, SHOP).name):
         command = ["openssl", "verify", "-x509_strict", "-CAfile", "ca.pem", file]
         verified = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S)

@@ -16,6 +16,9 @@ pub(crate) use self::metrics::{MetricSamples, quantile};
 pub(crate) use self::snapshot::{ServerClient, ServerSnapshot, now_ms};
 pub(crate) use self::tls::set_files;
 
+/// The longest body that is repeated in a message.
+const MAX_LINE_BYTES: usize = 200;
+
 type Sent = Result<Response<ureq::Body>, ureq::Error>;
 
 /// The body of what a server has at a path.
@@ -103,8 +106,12 @@ fn redirected<B>(target: &str, response: &Response<B>) -> anyhow::Error {
 fn error_of(target: &str, status: StatusCode, text: &str) -> anyhow::Error {
     let message = match serde_json::from_str::<ErrorBody>(text) {
         Ok(body) => body.error,
-        // A proxy in front of the server may send errors of a form of its own.
-        Err(_) => format!("{target} answered {status}"),
+        // A proxy in front of the server may send errors of a form of its own, and a port that speaks
+        // TLS tells plain HTTP so.
+        Err(_) => match short_line(text) {
+            Some(line) => format!("{target} answered {status}: {line}"),
+            None => format!("{target} answered {status}"),
+        },
     };
     match status {
         StatusCode::UNAUTHORIZED => {
@@ -114,7 +121,28 @@ fn error_of(target: &str, status: StatusCode, text: &str) -> anyhow::Error {
     }
 }
 
+/// A body that is a line of text, for people.
+fn short_line(text: &str) -> Option<&str> {
+    let line = text.trim();
+    let is_line = !line.is_empty() && line.len() <= MAX_LINE_BYTES && !line.contains(['\n', '<']);
+    is_line.then_some(line)
+}
+
 #[derive(Deserialize)]
 struct ErrorBody {
     error: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_is_a_line_is_shown_and_a_page_is_not() {
+        let told = |text: &str| error_of("http://a/v2", StatusCode::BAD_REQUEST, text).to_string();
+        let tls = told("this port speaks TLS: begin with https\n");
+        assert!(tls.ends_with("400 Bad Request: this port speaks TLS: begin with https"));
+        assert!(told("<html>\nno</html>").ends_with("answered 400 Bad Request"));
+        assert_eq!(told("{\"error\": \"no\"}"), "no");
+    }
 }

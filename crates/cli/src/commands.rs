@@ -5,6 +5,7 @@
 //! line in the list below (and a `mod` line, as for every file).
 
 mod alerts;
+mod api;
 mod api_keys;
 mod audit;
 mod batch;
@@ -109,6 +110,7 @@ commands! {
     login::Logout,
     context::Context,
     audit::Audit,
+    api::Api,
     doctor::Doctor,
     top::Top,
     slo::Slo,

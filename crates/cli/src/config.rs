@@ -197,7 +197,7 @@ fn read(path: &Path) -> Result<toml::Table> {
         })
 }
 
-/// What is wrong with a configuration file, over several lines: a part of the file is shown.
+/// What is wrong with a configuration, over several lines: a part of a file is shown, or a hint.
 #[derive(Debug)]
 pub(crate) struct FileError(String);
 
@@ -212,7 +212,7 @@ impl std::error::Error for FileError {}
 fn parse(table: &toml::Table) -> Result<Config> {
     let config = toml::Value::Table(table.clone()).try_into();
     let config: Config =
-        config.map_err(|error: toml::de::Error| anyhow!(with_hint(error.message())))?;
+        config.map_err(|error: toml::de::Error| FileError(with_hint(error.message())))?;
     tidegate_engines::check_name(&config.engines.default).context("engines.default")?;
     Ok(config)
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Write};
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,13 @@ pub(crate) struct Context {
     pub(crate) token: String,
     /// The authorities that the server is verified with, if they are not those of the system.
     pub(crate) ca_file: Option<PathBuf>,
+    /// Whether the user has agreed that the token is sent unencrypted over a network.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) insecure_http: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Without the token.
@@ -142,6 +150,19 @@ fn path() -> Option<PathBuf> {
     Some(configuration_folder()?.join("contexts.toml"))
 }
 
+/// Whether what is sent to a server is readable on the way: plain HTTP, and not to this machine.
+pub(crate) fn is_readable_on_the_way(url: &str) -> bool {
+    let Some((scheme, host, ..)) = parts(url) else {
+        return false;
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let is_loopback = match host.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => host == "localhost" || host.ends_with(".localhost"),
+    };
+    scheme == "http" && !is_loopback
+}
+
 /// Whether two addresses are of one server: the same scheme, host, port and path. Addresses that
 /// cannot be read are of none.
 fn is_same_server(one: &str, other: &str) -> bool {
@@ -178,6 +199,29 @@ mod tests {
             url: url.to_owned(),
             token: token.to_owned(),
             ca_file: None,
+            insecure_http: false,
+        }
+    }
+
+    #[test]
+    fn plain_http_to_another_machine_is_readable() {
+        for url in [
+            "http://models.internal:8000",
+            "http://10.0.0.7",
+            "http://[2001:db8::1]:8000",
+            "http://127.0.0.1.evil:8000",
+        ] {
+            assert!(is_readable_on_the_way(url), "{url}");
+        }
+        for url in [
+            "http://127.0.0.1:8000",
+            "http://127.8.9.1",
+            "http://[::1]:8000",
+            "http://[::ffff:127.0.0.1]:8000",
+            "http://LOCALHOST:8000",
+            "https://models.internal",
+        ] {
+            assert!(!is_readable_on_the_way(url), "{url}");
         }
     }
 
@@ -266,6 +310,7 @@ mod tests {
                         url: format!("http://host-{number}"),
                         token: String::new(),
                         ca_file: None,
+                        insecure_http: false,
                     };
                     Contexts::change_in(path, |contexts| {
                         contexts.named.insert(number.to_string(), added);

@@ -5,7 +5,7 @@ mod print;
 
 use tidegate_core::TensorSpec;
 
-pub(crate) use self::escape::{printable, printable_json, printable_lines};
+pub(crate) use self::escape::{printable, printable_json, printable_lines, shell_word};
 pub(crate) use self::print::{
     DataOutput, eprint_line, eprint_text, error_line, finish, is_closed, line, print_data,
     print_json, print_json_text, print_line, print_text,

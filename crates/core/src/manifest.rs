@@ -100,6 +100,19 @@ impl Manifest {
     /// The file of a bundle that holds its manifest.
     pub const FILE: &str = "model.toml";
 
+    /// What is wrong with the text of a manifest, in one line: where it begins, and what a parser says.
+    pub fn problem(text: &str, start: Option<usize>, message: &str) -> String {
+        let lines: Vec<&str> = message.lines().map(str::trim).collect();
+        let message = lines.join(", ");
+        let before = start.and_then(|start| text.get(..start));
+        let Some(before) = before else {
+            return message;
+        };
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|one| *one != '\n').count() + 1;
+        format!("line {line}, column {column}: {message}")
+    }
+
     /// The file that the engine reads, relative to the bundle. A version that other servers or other
     /// models run has no other one than the manifest.
     pub fn artifact_file(&self) -> &str {

@@ -8,9 +8,9 @@ use tidegate_core::{
     Batching, BreakerSpec, DeclaredSignature, DeclaredTensor, EngineChoice, EngineInputSpec,
     EngineOptions, EntityFieldSpec, EntityKeyType, FeatureDefault, FieldSpec, FieldType, FileSpec,
     FlagInput, GraphMerge, GraphMergeSpec, GraphNodeSpec, GraphOptimization, GraphSpec, Lineage,
-    LookedUpFeatureSpec, LookupPolicy, LookupSpec, Manifest, OutputSpec, PipelineSpec, RemoteSpec,
-    ResourceLimits, ResponseFieldSpec, SequenceSpec, StateSpec, StepSpec, UnknownFields,
-    ViolationPolicy,
+    LookedUpFeatureSpec, LookupPolicy, LookupSpec, Manifest, OutputSpec, PipelineSpec, QualitySpec,
+    QualityTask, RemoteSpec, ResourceLimits, ResponseFieldSpec, SequenceSpec, StateSpec, StepSpec,
+    UnknownFields, ViolationPolicy,
 };
 
 /// A manifest with a value for every field. It is written without `..`, so that a new field cannot
@@ -60,6 +60,12 @@ fn full() -> Manifest {
         warmup: Vec::new(),
         golden: Vec::new(),
         baseline: Some("baseline.json".to_owned()),
+        quality: Some(QualitySpec {
+            output: "scores".to_owned(),
+            task: Some(QualityTask::Classes),
+            positive: Some("a".to_owned()),
+            threshold: 0.5,
+        }),
         pipeline: Some(pipeline()),
         sequences: Some(Box::new(sequences())),
         lineage: Lineage {
@@ -176,6 +182,7 @@ fn remote() -> RemoteSpec {
         model: "iris".to_owned(),
         version: "1".to_owned(),
         bearer_token_file: Some("a".to_owned()),
+        ca_file: Some("a".to_owned()),
         connect_timeout_ms: 1,
         request_timeout_ms: 1,
         load_timeout_ms: 1,

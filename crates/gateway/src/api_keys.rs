@@ -9,7 +9,7 @@ use tidegate_store::{ApiKey, AuditEntry, NewEvent, Store, StoreError, Write};
 
 use crate::{
     Caller, ChangedBy, Grant, GrantConfig, Identity, KeyDigest, KeyTable, NewApiKey, PatternError,
-    Principal, StoredKey,
+    Principal, ResourcePattern, StoredKey,
 };
 
 /// Longest name of a key or tenant, in bytes.
@@ -125,8 +125,8 @@ impl ApiKeys {
         if new.valid_for.is_some_and(|time| time.is_zero()) {
             return Err(ApiKeyError::NoTime);
         }
-        for grant in &new.grants {
-            grant.grant()?;
+        for resource in new.grants.iter().flat_map(|grant| &grant.resources) {
+            ResourcePattern::of_new_key(resource)?;
         }
         by.check_grants(&new.tenant, &new.grants)?;
         let secret = generate()?;

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use thiserror::Error;
-use tidegate_store::{AuditEntry, AuditRetention};
+use tidegate_store::{AuditEntry, AuditRetention, Store};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 pub use self::anchors::AuditAnchors;
@@ -121,6 +121,21 @@ impl Audit {
     /// Whether an action is refused while the log cannot be written.
     pub fn is_required(&self) -> bool {
         self.required
+    }
+
+    /// The database of the log, for whoever reads it.
+    ///
+    /// # Errors
+    /// [`AuditError`] if it cannot be opened in time.
+    pub async fn store(&self) -> Result<Store, AuditError> {
+        let opening = async { self.writer.lock().await.store().await };
+        match tokio::time::timeout(RECORD_TIMEOUT, opening).await {
+            Ok(opened) => opened.map_err(|error| AuditError(error.to_string())),
+            Err(_) => {
+                let problem = format!("the database did not answer within {RECORD_TIMEOUT:?}");
+                Err(AuditError(problem))
+            }
+        }
     }
 
     /// Why the last write failed, if it did.

@@ -62,19 +62,30 @@ pub enum LimitedBy {
     /// Too many at the same time.
     #[error("too many requests in work")]
     InFlight,
-    /// The day or month has none left.
-    #[error("the {unit} of this {period} are used up")]
+    /// The day or month has none left, or fewer than the request needs.
+    #[error("{}", quota_text(unit, period, *left, *asked))]
     Quota {
         /// What is counted.
         unit: &'static str,
         /// `day` or `month`.
         period: &'static str,
+        /// How many are left.
+        left: u64,
+        /// How many the request needs.
+        asked: u64,
         /// After how many seconds the next one begins.
         wait_s: u64,
     },
     /// The quota cannot be counted.
     #[error("its quota cannot be counted now")]
     QuotaUnavailable,
+}
+
+fn quota_text(unit: &str, period: &str, left: u64, asked: u64) -> String {
+    match left {
+        0 => format!("the {unit} of this {period} are used up"),
+        _ => format!("the request has {asked} {unit}, and {left} of this {period} are left"),
+    }
 }
 
 impl LimitedBy {

@@ -116,8 +116,8 @@ pub struct ResourcePattern {
 /// A pattern that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "{0:?} is not a resource: write a name, a beginning with * at its end, or KIND:NAME with one of \
-     the kinds endpoint, model, metrics, operations, alerts, objectives, keys, audit"
+    "{0:?} is not a resource: write a name without blanks, a beginning with * at its end, or KIND:NAME \
+     with one of the kinds endpoint, model, metrics, operations, alerts, objectives, keys, audit, features"
 )]
 pub struct PatternError(String);
 
@@ -129,6 +129,17 @@ impl ResourcePattern {
             name: "".into(),
             is_prefix: true,
         }
+    }
+
+    /// The pattern of a new key. Endpoints and models whose names have blanks are mistyped lists, which
+    /// would match nothing.
+    pub(crate) fn of_new_key(text: &str) -> Result<Self, PatternError> {
+        let pattern: Self = text.parse()?;
+        let is_named = pattern.kind.is_none_or(is_named_by_people);
+        if is_named && pattern.name.contains(char::is_whitespace) {
+            return Err(PatternError(text.chars().take(128).collect()));
+        }
+        Ok(pattern)
     }
 
     /// Whether a resource is one of those meant.

@@ -53,7 +53,7 @@ impl Fields {
             let Some(name) = name_before(&text[..at]) else {
                 continue;
             };
-            if self.contains(name) {
+            if self.contains(name) && !is_file_of_error(text, at, name) {
                 let is_line = WHOLE_LINE.contains(&normalized(name).as_str());
                 let values = found.len();
                 found.extend(value(text, at + 1, is_line));
@@ -81,6 +81,22 @@ fn name_before(text: &str) -> Option<&str> {
     let is_part = |character: char| character.is_alphanumeric() || matches!(character, '-' | '_');
     let start = text.trim_end_matches(is_part).len();
     Some(&text[start..]).filter(|name| !name.is_empty())
+}
+
+/// Whether the name is that of a file in an error of the operating system: `/run/token: No such file or
+/// directory (os error 2)`. What follows is no value, and whoever looks for the file needs it.
+fn is_file_of_error(text: &str, at: usize, name: &str) -> bool {
+    let is_in_folder = text[..at].ends_with(name) && text[..at - name.len()].ends_with('/');
+    let Some(rest) = text[at..].strip_prefix(": ").filter(|_| is_in_folder) else {
+        return false;
+    };
+    // The words of such an error are letters and blanks, so no value can stand before the number.
+    let Some((words, _)) = rest.split_once(" (os error ") else {
+        return false;
+    };
+    words
+        .bytes()
+        .all(|byte| byte.is_ascii_alphabetic() || byte == b' ')
 }
 
 /// The value that begins at `from`.

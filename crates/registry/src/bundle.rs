@@ -247,8 +247,10 @@ impl Bundle {
 
 /// Reads a manifest's text; `place` is for messages.
 pub(crate) fn parse(text: &str, place: &str) -> Result<Manifest> {
-    let manifest: Manifest = toml::from_str(text)
-        .map_err(|error| invalid_manifest(place, error.to_string().trim_end()))?;
+    let manifest: Manifest = toml::from_str(text).map_err(|error| {
+        let start = error.span().map(|span| span.start);
+        invalid_manifest(place, &Manifest::problem(text, start, error.message()))
+    })?;
     if manifest.schema != Manifest::SCHEMA {
         let problem = format!(
             "schema {} is not known, this build reads {}",

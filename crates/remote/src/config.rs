@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::Url;
-use tidegate_core::{BreakerSpec, Manifest, RemoteSpec};
+use tidegate_core::{BreakerSpec, Manifest};
 use tidegate_gateway::BreakerPolicy;
 
 /// Most servers of a version.
@@ -23,6 +23,8 @@ pub(crate) struct RemoteConfig {
     /// `None` for the one that the servers choose.
     pub(crate) version: Option<String>,
     pub(crate) token_file: Option<PathBuf>,
+    /// The authorities of the servers' certificates; those of the operating system without it.
+    pub(crate) ca_file: Option<PathBuf>,
     pub(crate) connect_timeout: Duration,
     pub(crate) request_timeout: Duration,
     pub(crate) load_timeout: Duration,
@@ -84,7 +86,12 @@ impl RemoteConfig {
             endpoints: endpoints(&spec.endpoints)?,
             model: model.ok_or("remote.model is missing")?.to_owned(),
             version: (!spec.version.is_empty()).then(|| spec.version.clone()),
-            token_file: token_file(spec, credentials)?,
+            token_file: credential(
+                "bearer_token_file",
+                spec.bearer_token_file.as_deref(),
+                credentials,
+            )?,
+            ca_file: credential("ca_file", spec.ca_file.as_deref(), credentials)?,
             connect_timeout: duration("connect_timeout_ms", spec.connect_timeout_ms)?,
             request_timeout: duration("request_timeout_ms", spec.request_timeout_ms)?,
             load_timeout: duration("load_timeout_ms", spec.load_timeout_ms)?,
@@ -201,19 +208,23 @@ impl Endpoint {
     }
 }
 
-/// The file of the token, which must be in the folder that the operator of this server gives: a
-/// bundle is not trusted with other files.
-fn token_file(spec: &RemoteSpec, folder: Option<&Path>) -> Result<Option<PathBuf>, String> {
-    let Some(file) = &spec.bearer_token_file else {
+/// The file of a token or of authorities, which must be in the folder that the operator of this server
+/// gives: a bundle is not trusted with other files.
+fn credential(
+    key: &str,
+    file: Option<&str>,
+    folder: Option<&Path>,
+) -> Result<Option<PathBuf>, String> {
+    let Some(file) = file else {
         return Ok(None);
     };
-    let folder = folder.ok_or(
-        "remote.bearer_token_file is set, and engines.remote_credentials of the server is not",
-    )?;
+    let folder = folder.ok_or_else(|| {
+        format!("remote.{key} is set, and engines.remote_credentials of the server is not")
+    })?;
     let mut parts = Path::new(file).components();
     if file.is_empty() || !parts.all(|part| matches!(part, Component::Normal(_))) {
         return Err(format!(
-            "remote.bearer_token_file {file:?} is outside of engines.remote_credentials"
+            "remote.{key} {file:?} is outside of engines.remote_credentials"
         ));
     }
     Ok(Some(folder.join(file)))
@@ -271,6 +282,10 @@ mod tests {
             (
                 "endpoints = [\"http://a\"]\nbearer_token_file = \"/etc/x\"",
                 "is outside of",
+            ),
+            (
+                "endpoints = [\"https://a\"]\nca_file = \"../ca.pem\"",
+                "remote.ca_file \"../ca.pem\" is outside of",
             ),
         ] {
             let found = parse(&format!("[remote]\n{settings}")).unwrap_err();

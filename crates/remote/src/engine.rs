@@ -133,7 +133,10 @@ fn read_manifest(path: &Path) -> Result<Manifest, LoadError> {
         return Err(failed(format!("model.toml has {length} bytes")));
     }
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    toml::from_str(&text).map_err(|error| failed(error.to_string()))
+    toml::from_str(&text).map_err(|error| {
+        let start = error.span().map(|span| span.start);
+        failed(Manifest::problem(&text, start, error.message()))
+    })
 }
 
 /// Waits on a thread that may be one of another runtime: it blocks on a channel, never on a runtime.

@@ -1,5 +1,9 @@
 //! Why a call of another server has no answer.
 
+use std::error::Error;
+use std::io;
+
+use rustls::CertificateError;
 use tidegate_engines::{RunError, UpstreamFailure};
 
 /// The longest text of another server that is passed on, in characters.
@@ -9,8 +13,11 @@ const MAX_CHARS: usize = 300;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CallFailure {
     pub(crate) kind: UpstreamFailure,
-    /// What was wrong. It can be shown: what servers sent is printable and short.
+    /// What was wrong. Callers may read it: it has no address, and what servers sent is printable and
+    /// short.
     pub(crate) message: String,
+    /// What operators may know besides: the errors below it, which may have addresses and host names.
+    pub(crate) detail: String,
     /// Whether another attempt is harmless: no byte of an answer has arrived.
     pub(crate) may_retry: bool,
     /// Whether a server has run the request, or may have: it got the request and did not refuse it.
@@ -22,6 +29,7 @@ impl CallFailure {
         Self {
             kind,
             message: message.into(),
+            detail: String::new(),
             may_retry: false,
             has_run: false,
         }
@@ -32,6 +40,23 @@ impl CallFailure {
         Self {
             may_retry: true,
             ..Self::new(UpstreamFailure::Unavailable, message)
+        }
+    }
+
+    /// No connection to the server could be opened.
+    pub(crate) fn not_reached(error: &(dyn Error + 'static)) -> Self {
+        let message = match cause_of_no_connection(error) {
+            Some(cause) => format!("cannot be reached: {cause}"),
+            None => "cannot be reached".to_owned(),
+        };
+        Self::unavailable(message).because_of(error)
+    }
+
+    /// The same, with what caused it for operators.
+    pub(crate) fn because_of(self, error: &dyn Error) -> Self {
+        Self {
+            detail: causes(error),
+            ..self
         }
     }
 
@@ -76,10 +101,76 @@ impl CallFailure {
         }
     }
 
-    /// Says which server it was.
-    pub(crate) fn of(mut self, address: &str) -> Self {
-        self.message = format!("the upstream server {address} {}", self.message);
+    /// All of it, for logs and events.
+    pub(crate) fn for_operators(&self) -> String {
+        match self.detail.is_empty() {
+            true => self.message.clone(),
+            false => format!("{}: {}", self.message, self.detail),
+        }
+    }
+
+    /// Says which server it was, by its number: the addresses of servers are not the callers' business,
+    /// also where a server tells its own.
+    pub(crate) fn of(mut self, label: &str, hosts: &[String]) -> Self {
+        let mut message = self.message;
+        for host in hosts {
+            message = message.replace(host.as_str(), "[address]");
+        }
+        self.message = format!("{label} {message}");
         self
+    }
+}
+
+/// Why there is no connection, where that is a known reason: errors themselves may name addresses.
+fn cause_of_no_connection(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(cause) = known_cause(error) {
+            return Some(cause);
+        }
+        if let Some(inner) = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
+            // `source` of such an error skips the error within.
+            next = Some(inner);
+        } else {
+            next = error.source();
+        }
+    }
+    None
+}
+
+fn known_cause(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    if let Some(error) = error.downcast_ref::<rustls::Error>() {
+        return Some(tls_cause(error));
+    }
+    match error.downcast_ref::<io::Error>()?.kind() {
+        io::ErrorKind::ConnectionRefused => Some("the connection is refused"),
+        io::ErrorKind::ConnectionReset => Some("the connection is reset"),
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            Some("there is no route to it")
+        }
+        io::ErrorKind::TimedOut => Some("no connection in time"),
+        _ => None,
+    }
+}
+
+fn tls_cause(error: &rustls::Error) -> &'static str {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "its certificate is of an authority that is not known (remote.ca_file)"
+        }
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => "its certificate is for another name",
+        rustls::Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        ) => "its certificate has expired",
+        rustls::Error::InvalidCertificate(_) => "its certificate is not valid",
+        rustls::Error::InvalidMessage(_) => "it does not speak TLS",
+        rustls::Error::AlertReceived(_) => "it refuses the TLS connection",
+        _ => "no TLS connection can be opened",
     }
 }
 
@@ -124,6 +215,32 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn callers_get_the_number_of_a_server_and_operators_the_rest() {
+        let refused = io::Error::new(
+            io::ErrorKind::ConnectionRefused,
+            "tcp connect to 10.0.0.7:80",
+        );
+        let failure = CallFailure::not_reached(&refused);
+        assert!(failure.for_operators().contains("10.0.0.7:80"));
+        let failure = failure.of("upstream 2 of 3", &[]);
+        assert_eq!(
+            failure.message,
+            "upstream 2 of 3 cannot be reached: the connection is refused"
+        );
+        let own = CallFailure::rejected("refuses the request (400): no x at http://gpu-1:80/v2");
+        let hosts = ["http://gpu-1:80".to_owned(), "gpu-1:80".to_owned()];
+        assert!(!own.of("upstream 1 of 1", &hosts).message.contains("gpu-1"));
+    }
+
+    #[test]
+    fn an_unknown_authority_is_told() {
+        let tls = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let error = io::Error::new(io::ErrorKind::InvalidData, tls);
+        let failure = CallFailure::not_reached(&error);
+        assert!(failure.message.contains("remote.ca_file"), "{failure:?}");
+    }
 
     #[test]
     fn texts_of_servers_are_printable_and_short() {

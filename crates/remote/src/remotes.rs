@@ -1,6 +1,6 @@
 //! What the rest of the process sees of all remote versions: events and metrics.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::OnceLock;
 
 use parking_lot::Mutex;
@@ -17,6 +17,8 @@ pub struct Remotes {
     events: Mutex<VecDeque<RemoteEvent>>,
     has_events: Notify,
     metrics: OnceLock<RemoteMetrics>,
+    /// Versions without a server that works, by model and version, and why.
+    outages: Mutex<BTreeMap<(String, String), String>>,
 }
 
 /// Something that changed: a breaker, or a server of a version.
@@ -72,6 +74,25 @@ impl Remotes {
         events.push_back(event);
         drop(events);
         self.has_events.notify_one();
+    }
+
+    /// The versions that no server answers for, in words for operators: they have addresses.
+    pub fn problems(&self) -> Vec<String> {
+        let outages = self.outages.lock();
+        let problems = outages
+            .iter()
+            .map(|((model, version), why)| format!("{model}:{version} gets no answers: {why}"));
+        problems.collect()
+    }
+
+    /// Notes why no server of a version works, or that one does.
+    pub(crate) fn set_outage(&self, model: &str, version: &str, why: Option<String>) {
+        let version = (model.to_owned(), version.to_owned());
+        let mut outages = self.outages.lock();
+        match why {
+            Some(why) => drop(outages.insert(version, why)),
+            None => drop(outages.remove(&version)),
+        }
     }
 
     /// The next events, once there are some.

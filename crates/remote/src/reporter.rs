@@ -44,6 +44,14 @@ impl Reporter {
         let _ = self.served.set((model.to_owned(), version.to_owned()));
     }
 
+    /// Notes why no server works, or that one does. Like the gauge of the breaker, it is noted again and
+    /// again.
+    pub(crate) fn outage_is(&self, why: Option<String>) {
+        if let Some((model, version)) = self.served.get() {
+            self.remotes.set_outage(model, version, why);
+        }
+    }
+
     /// Sets the gauge of the breaker. Also between its changes: a version that was loaded before
     /// under the same name removes the gauge when it ends.
     pub(crate) fn breaker_is(&self, state: BreakerState) {
@@ -101,6 +109,23 @@ impl Reporter {
             let labels = [model, version, address, outcome];
             metrics.attempts.with_label_values(&labels).inc();
         });
+    }
+
+    /// The first failure of a server after requests that it has answered.
+    pub(crate) fn attempt_failed(&self, address: &str, reason: &str) {
+        let (model, version) = self.names();
+        warn!(
+            model,
+            version, address, reason, "a request to an upstream server failed"
+        );
+    }
+
+    /// A server did not say the signature while the version was loaded.
+    pub(crate) fn not_loaded_from(&self, address: &str, reason: &str) {
+        warn!(
+            address,
+            reason, "an upstream server does not say the signature"
+        );
     }
 
     pub(crate) fn further_attempt(&self, kind: Further, is_allowed: bool) {
@@ -235,8 +260,9 @@ impl Reporter {
         });
     }
 
-    /// Removes the gauges of a version that is gone. Its counters stay: counters never fall.
+    /// Removes the gauges and the outage of a version that is gone. Its counters stay: counters never fall.
     pub(crate) fn forget<'a>(&self, addresses: impl Iterator<Item = &'a str>) {
+        self.outage_is(None);
         self.with(|metrics, model, version| {
             // Fails only if there is none, as after a reload under the same name.
             let _ = metrics.breaker_state.remove_label_values(&[model, version]);

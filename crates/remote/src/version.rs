@@ -74,12 +74,12 @@ impl RemoteVersion {
         remotes: Arc<Remotes>,
     ) -> Result<Self, String> {
         let transports = TransportContext::new(&config)?;
-        let is_only = config.endpoints.len() == 1;
-        let mut addresses = Vec::with_capacity(config.endpoints.len());
-        for endpoint in &config.endpoints {
+        let count = config.endpoints.len();
+        let mut addresses = Vec::with_capacity(count);
+        for (at, endpoint) in config.endpoints.iter().enumerate() {
             let transport = Transport::new(endpoint, &config, &transports)?;
             let name = endpoint.name.clone();
-            addresses.push(Address::new(name, transport, config.ejection, is_only));
+            addresses.push(Address::new(name, (at, count), transport, config.ejection));
         }
         Ok(Self {
             addresses,

@@ -3,6 +3,7 @@
 //! An action has two rows: one before it begins, without which it is refused, and one with its
 //! result. So even an action that the end of the process cut off is in the log.
 
+mod api;
 mod metrics;
 mod recording;
 mod states;
@@ -19,10 +20,13 @@ use tidegate_redaction::Redactor;
 use tidegate_serving::{ErrorCode, MetricRegistry};
 use tokio::task::JoinSet;
 
+pub use self::api::AuditPage;
+pub(crate) use self::api::description;
 use self::metrics::AuditMetrics;
 pub(crate) use self::recording::{Action, OwnedAction};
 pub(crate) use self::states::AuditStates;
 use crate::component::Component;
+use crate::routes::Routes;
 
 /// The audit log, where the server has one.
 #[derive(Clone, Default)]
@@ -117,6 +121,10 @@ fn names_of(caller: Option<&Caller>) -> (String, String) {
 impl Component for AuditLog {
     fn name(&self) -> &'static str {
         "audit"
+    }
+
+    fn routes(self: Arc<Self>) -> Routes<()> {
+        api::routes(self)
     }
 
     fn start(self: Arc<Self>, background: &mut JoinSet<()>) {

@@ -33,7 +33,7 @@ use crate::serving_monitor::ServingMonitor;
 use crate::traffic::Traffic;
 use crate::{
     AlertsError, CaptureConfigError, PlatformError, ReplicasError, ServerConfig, Traces,
-    TrafficConfigError, access_control, alerting, cache_metrics, cost, events, exposition,
+    TrafficConfigError, access_control, alerting, audit, cache_metrics, cost, events, exposition,
     objectives, quality, replicas, rest, traffic,
 };
 
@@ -248,9 +248,10 @@ fn check_addresses(sections: &ServerSections) -> Result<(), ComponentsError> {
 }
 
 /// The descriptions of the components' interfaces.
-pub(crate) const DESCRIPTIONS: [fn() -> utoipa::openapi::OpenApi; 9] = [
+pub(crate) const DESCRIPTIONS: [fn() -> utoipa::openapi::OpenApi; 10] = [
     access_control::description,
     alerting::description,
+    audit::description,
     cost::description,
     events::description,
     exposition::description,

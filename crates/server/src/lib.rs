@@ -96,6 +96,7 @@ pub use alerting::{
     AlertsConfig, AlertsError, PagerDutyConfig, RouteConfig, SlackConfig, SmtpConfig, WebhookConfig,
 };
 pub use allocator::{AllocatorUsage, ReadAllocator};
+pub use audit::AuditPage;
 pub use components::{
     ComponentsError, ServerComponents, ServerEnvironment, ServerSections, answer_cache, gateway,
 };

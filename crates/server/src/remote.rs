@@ -43,6 +43,11 @@ impl Component for RemoteMonitor {
         "remote"
     }
 
+    /// Versions without a server that works. The gateway itself can take traffic: it refuses theirs.
+    fn problems(&self) -> Vec<String> {
+        self.remotes.problems()
+    }
+
     fn start(self: Arc<Self>, background: &mut JoinSet<()>) {
         background.spawn(self.run());
     }

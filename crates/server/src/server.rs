@@ -54,6 +54,7 @@ impl Server {
             list: components,
             ..
         } = components;
+        front_end.serving.models().set_starting(true);
         // Both ports are opened before either is served: a server that lacks one answers nobody.
         let http = bind(front_end.config.http, "http").await?;
         let grpc = bind(front_end.config.grpc, "grpc").await?;
@@ -115,6 +116,7 @@ impl Server {
             report.ready.extend(from_registry.ready);
             report.failed.extend(from_registry.failed);
         }
+        serving.models().set_starting(false);
         self.front_end.lifecycle.set_started();
         report
     }

@@ -219,7 +219,7 @@ error_codes! {
         "the change is in effect, but was not saved: a restart loses it"
         "make the data folder writable, or free its disk, then repeat the change";
     AuditUnavailable "audit_unavailable" 503 14
-        "the audit log cannot be written; the message says whether anything was done"
+        "the audit log cannot be written or read; the message says whether anything was done"
         "repair the database of the log, or set `audit.required = false`";
     TrafficUnavailable "traffic_unavailable" 503 14
         "the database of traffic policies cannot be used; nothing was changed, and requests go by the policies as before"

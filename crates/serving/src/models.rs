@@ -13,6 +13,7 @@ mod unknown;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ pub(crate) use self::graphs::MAX_GRAPH_DEPTH;
 pub use self::model::Model;
 pub(crate) use self::model::requested_number;
 pub use self::state::{IndexEntry, ModelState};
-use self::unknown::default_not_loaded;
+use self::unknown::{default_not_loaded, still_loading};
 pub(crate) use self::unknown::{printable, unknown_model, unknown_version};
 use crate::load_trials::Trial;
 use crate::scheduler::INLINE_RUN;
@@ -59,6 +60,8 @@ pub struct Models {
     named: Mutex<BTreeSet<String>>,
     /// What loads must not make impossible, once the server has started.
     fallbacks: OnceLock<Arc<Fallbacks>>,
+    /// Whether the load of the start has not ended: a name that is not known may still become one.
+    is_starting: AtomicBool,
 }
 
 /// The result of loading all models.
@@ -86,7 +89,14 @@ impl Models {
             states: Mutex::default(),
             named: Mutex::default(),
             fallbacks: OnceLock::new(),
+            is_starting: AtomicBool::new(false),
         }
+    }
+
+    /// Says whether the models of the start, those of the registry included, are still being loaded.
+    /// Meanwhile a model that is not known counts as one that is not ready.
+    pub fn set_starting(&self, is_starting: bool) {
+        self.is_starting.store(is_starting, Ordering::Relaxed);
     }
 
     /// The metrics of requests to these models.
@@ -458,7 +468,10 @@ impl Models {
     /// The error of a request for a model that is not loaded.
     fn absent(&self, name: &str) -> InferError {
         let Some(state) = self.states.lock().get(name).cloned() else {
-            return unknown_model(name);
+            return match self.is_starting.load(Ordering::Relaxed) {
+                true => still_loading(name),
+                false => unknown_model(name),
+            };
         };
         let why = match state {
             ModelState::Failed(reason) => format!("it could not be loaded: {reason}"),

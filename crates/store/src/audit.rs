@@ -16,7 +16,7 @@ use sqlx::any::AnyRow;
 
 pub use self::chain::AuditAnchor;
 pub use self::retention::AuditRetention;
-pub use self::verify::{AuditProblem, AuditReport};
+pub use self::verify::{AuditCheck, AuditProblem, AuditReport};
 use crate::{Store, StoreError, Write};
 
 /// The action of the row that says which rows were removed from the front.
@@ -73,6 +73,8 @@ pub struct AuditRecord {
 pub struct AuditFilter {
     /// Only this actor's.
     pub actor: String,
+    /// Only this tenant's.
+    pub tenant: String,
     /// Only this action, and actions whose name begins with it and a full stop.
     pub action: String,
     /// Only those about the resource of this name.
@@ -133,7 +135,8 @@ impl Store {
         let sql = format!(
             "SELECT {COLUMNS} FROM audit WHERE ($1 = '' OR actor = $1) \
              AND ($2 = '' OR action = $2 OR SUBSTR(action, 1, $3) = $4) \
-             AND ($5 = '' OR resource = $5) AND at_ms >= $6 ORDER BY number DESC LIMIT $7"
+             AND ($5 = '' OR resource = $5) AND at_ms >= $6 AND ($7 = '' OR tenant = $7) \
+             ORDER BY number DESC LIMIT $8"
         );
         let prefix = format!("{}.", filter.action);
         let prefix_length = i64::try_from(prefix.chars().count()).unwrap_or(i64::MAX);
@@ -144,6 +147,7 @@ impl Store {
             .bind(prefix.as_str())
             .bind(filter.resource.as_str())
             .bind(filter.since_ms)
+            .bind(filter.tenant.as_str())
             .bind(limit);
         let rows = query.fetch_all(self.pool()).await?;
         rows.iter().rev().map(record).collect()

@@ -1,8 +1,9 @@
 //! Connections: where a database is, and how each connection to it is set up.
 
 use std::fmt::Display;
+use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -69,14 +70,26 @@ impl Address {
         })
     }
 
-    /// Makes what SQLite does not make itself: the folder that the file lies in.
+    /// Makes what SQLite does not make itself: the folder that the file lies in. Folder and file are for
+    /// this user alone; the files that SQLite makes beside it have the permissions of the file.
     pub(crate) fn make_folder(&self) -> Result<(), StoreError> {
-        match self.path.parent() {
-            Some(folder) if self.kind == Kind::Sqlite && !folder.as_os_str().is_empty() => {
-                std::fs::create_dir_all(folder).map_err(|error| self.problem(&error))
-            }
-            _ => Ok(()),
+        if self.kind != Kind::Sqlite || self.path.as_os_str() == ":memory:" {
+            return Ok(());
         }
+        if let Some(folder) = self.path.parent()
+            && !folder.as_os_str().is_empty()
+        {
+            let mut builder = DirBuilder::new();
+            let made = builder.recursive(true).mode(0o700).create(folder);
+            made.map_err(|error| self.problem(&error))?;
+        }
+        // What keeps it from being made is SQLite's to report.
+        let _ = File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&self.path);
+        Ok(())
     }
 
     /// The file of a SQLite database as it is now.
@@ -277,6 +290,26 @@ mod tests {
         );
         assert_eq!(url("sqlite:///data/x.db"), "sqlite:/data/x.db?mode=rwc");
         assert_eq!(connection_url("postgres://h/d").0, Kind::Postgres);
+    }
+
+    #[tokio::test]
+    async fn a_new_database_is_for_its_user_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("data");
+        let path = folder.join("registry.db");
+        let store = crate::Store::open(path.to_str().unwrap()).await.unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!(mode(&folder), 0o700);
+        for file in std::fs::read_dir(&folder).unwrap() {
+            let file = file.unwrap().path();
+            assert_eq!(mode(&file), 0o600, "{}", file.display());
+        }
+        assert_eq!(
+            std::fs::read_dir(&folder).unwrap().count(),
+            3,
+            "with -wal and -shm"
+        );
+        store.close().await;
     }
 
     #[test]

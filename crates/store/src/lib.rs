@@ -54,7 +54,8 @@ mod postgres;
 pub use aliases::{Alias, AliasMove, MoveCause};
 pub use api_keys::ApiKey;
 pub use audit::{
-    AuditAnchor, AuditEntry, AuditFilter, AuditProblem, AuditRecord, AuditReport, AuditRetention,
+    AuditAnchor, AuditCheck, AuditEntry, AuditFilter, AuditProblem, AuditRecord, AuditReport,
+    AuditRetention,
 };
 pub use connect::without_password;
 pub use database::{OpenOptions, Store, Write, now_ms};

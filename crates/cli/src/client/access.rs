@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use ureq::http::{HeaderValue, header};
 use ureq::{Agent, RequestBuilder};
 
 use super::tls;
-use crate::contexts::Contexts;
+use crate::contexts::{Contexts, is_readable_on_the_way};
 
 /// The environment variable with the API key or token that commands send to servers.
 const TOKEN: &str = "TIDEGATE_TOKEN";
@@ -27,6 +27,12 @@ impl Access {
         }
         let contexts = Contexts::read()?;
         let context = contexts.of_server(url);
+        if context.is_some_and(|context| !context.insecure_http) && is_readable_on_the_way(url) {
+            bail!(
+                "the key for {url} would be sent unencrypted, for others on the way to read: log in with \
+                 https://, or again with --insecure-http if the network is safe"
+            );
+        }
         Ok(Self {
             token: context.map(|context| context.token.clone()),
             ca_file: context.and_then(|context| context.ca_file.clone()),

@@ -13,32 +13,22 @@ use tidegate_server::ListedKey;
 use tidegate_store::Store;
 
 use crate::environment::actor;
-use crate::options::{RegistryLocation, TlsOptions, period, server_url};
+use crate::options::{ChosenPlace, Place, period, period_or_zero};
 use crate::output::{eprint_line, print_line};
 use crate::registry_access::{RegistryAccess, block_on};
 
 /// Manage the API keys of callers
 ///
-/// These commands write to the database directly, so the first key can be created before a server
-/// runs. Servers with auth.enabled = true see each change within a second. With --url they ask a
-/// server, which needs a key that permits it, and gives nobody more than the owner of that key has.
+/// With --url, and after `tidegate login` also without it, these commands ask a server, which needs a
+/// key that permits it, and gives nobody more than the owner of that key has. Otherwise, and with
+/// --data or --config, they write to the database directly, so the first key can be created before a
+/// server runs; servers with auth.enabled = true see each change within a second.
 #[derive(Debug, Args)]
 pub(super) struct ApiKeys {
     #[command(subcommand)]
     command: ApiKeysCommand,
     #[command(flatten)]
-    location: RegistryLocation,
-    /// Ask the server at this address, rather than write to the database
-    #[arg(
-        long,
-        global = true,
-        visible_alias = "server",
-        value_name = "URL",
-        value_parser = server_url
-    )]
-    url: Option<String>,
-    #[command(flatten)]
-    tls: TlsOptions,
+    place: Place,
 }
 
 #[derive(Debug, Subcommand)]
@@ -105,29 +95,27 @@ struct Rotate {
     /// The key's name
     #[arg(value_name = "NAME")]
     name: String,
-    /// How long the earlier key stays valid, such as 30m or 24h
-    #[arg(long, value_name = "PERIOD", default_value = "24h", value_parser = period)]
+    /// How long the earlier key stays valid, such as 30m or 24h; 0s ends it at once
+    #[arg(long, value_name = "PERIOD", default_value = "24h", value_parser = period_or_zero)]
     overlap: Duration,
 }
 
 impl ApiKeys {
     pub(super) fn run(self) -> Result<ExitCode> {
-        self.tls.apply();
-        match &self.url {
-            Some(url) => remote::run(url, self.command)?,
-            None => block_on(run(self))?,
+        match self.place.choose(RegistryAccess::keys_database)? {
+            ChosenPlace::Server(url) => remote::run(&url, self.command)?,
+            ChosenPlace::Database(access) => block_on(run(&access, self.command))?,
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-async fn run(args: ApiKeys) -> Result<()> {
-    let access = RegistryAccess::new(&args.location)?;
+async fn run(access: &RegistryAccess, command: ApiKeysCommand) -> Result<()> {
     let store = Store::open(&access.keys_database()).await?;
     let keys = tidegate_gateway::ApiKeys::new(store);
     let actor = actor();
     let by = ChangedBy::Operator(&actor);
-    match args.command {
+    match command {
         ApiKeysCommand::Create(create) => {
             let key = keys.create(by, &request(create)).await?;
             show_once(key.reveal());

@@ -1,6 +1,7 @@
 //! `tidegate audit`.
 
 mod args;
+mod remote;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use tidegate_store::{AuditAnchor, AuditFilter, AuditRecord, AuditReport, OpenOpt
 
 pub(super) use self::args::Audit;
 use self::args::{AuditCommand, Export, List, Verify};
+use crate::options::ChosenPlace;
 use crate::output::{counted, print_line, printable, timestamp};
 use crate::registry_access::{RegistryAccess, block_on};
 
@@ -19,19 +21,21 @@ const PAGE: i64 = 1000;
 
 impl Audit {
     pub(super) fn run(self) -> Result<ExitCode> {
-        block_on(run(self))
+        match self.place.choose(RegistryAccess::audit_database)? {
+            ChosenPlace::Server(url) => remote::run(&url, self.command),
+            ChosenPlace::Database(access) => block_on(run(&access, self.command)),
+        }
     }
 }
 
-async fn run(args: Audit) -> Result<ExitCode> {
-    let access = RegistryAccess::new(&args.location)?;
+async fn run(access: &RegistryAccess, command: AuditCommand) -> Result<ExitCode> {
     let options = OpenOptions {
         // A mistyped path must not look like an empty log.
         must_exist: true,
         ..OpenOptions::default()
     };
     let store = Store::open_with(&access.audit_database(), options).await?;
-    let outcome = match args.command {
+    let outcome = match command {
         AuditCommand::List(args) => list(&store, &args).await.map(|()| ExitCode::SUCCESS),
         AuditCommand::Export(args) => export(&store, &args).await.map(|()| ExitCode::SUCCESS),
         AuditCommand::Verify(args) => verify(&store, &args, access.data()).await,
@@ -43,14 +47,19 @@ async fn run(args: Audit) -> Result<ExitCode> {
 async fn list(store: &Store, args: &List) -> Result<()> {
     let filter = AuditFilter {
         actor: args.actor.clone().unwrap_or_default(),
+        tenant: String::new(),
         action: args.action.clone().unwrap_or_default(),
         resource: args.resource.clone().unwrap_or_default(),
         since_ms: args.since_ms(tidegate_store::now_ms())?,
     };
-    for record in store.audit(&filter, args.limit).await? {
-        match args.json {
-            true => print_line!("{}", serde_json::to_string(&record)?),
-            false => print_line!("{}", described(&record)),
+    print_rows(&store.audit(&filter, args.limit).await?, args.json)
+}
+
+fn print_rows(rows: &[AuditRecord], as_json: bool) -> Result<()> {
+    for record in rows {
+        match as_json {
+            true => print_line!("{}", serde_json::to_string(record)?),
+            false => print_line!("{}", described(record)),
         }
     }
     Ok(())
@@ -98,9 +107,7 @@ async fn export(store: &Store, args: &Export) -> Result<()> {
     let mut from = args.from;
     loop {
         let records = store.audit_from(from, PAGE).await?;
-        for record in &records {
-            print_line!("{}", serde_json::to_string(record)?);
-        }
+        print_rows(&records, true)?;
         match records.last() {
             Some(last) if records.len() as i64 == PAGE => from = last.number.saturating_add(1),
             _ => return Ok(()),
@@ -111,11 +118,7 @@ async fn export(store: &Store, args: &Export) -> Result<()> {
 async fn verify(store: &Store, args: &Verify, data: &Path) -> Result<ExitCode> {
     let own = AuditAnchors::in_folder(data);
     let mut anchors = read(&own)?;
-    for path in &args.anchor {
-        // A file that is named must be there.
-        std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
-        anchors.extend(read(&AuditAnchors::at(path.clone()))?);
-    }
+    anchors.extend(named_anchors(args)?);
     let report = store.verify_audit(&anchors).await?;
     print_report(&report, &anchors);
     if !report.problems.is_empty() {
@@ -131,6 +134,17 @@ async fn verify(store: &Store, args: &Verify, data: &Path) -> Result<ExitCode> {
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The anchors of the files that the options name.
+fn named_anchors(args: &Verify) -> Result<Vec<AuditAnchor>> {
+    let mut anchors = Vec::new();
+    for path in &args.anchor {
+        // A file that is named must be there.
+        std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+        anchors.extend(read(&AuditAnchors::at(path.clone()))?);
+    }
+    Ok(anchors)
 }
 
 fn read(anchors: &AuditAnchors) -> Result<Vec<AuditAnchor>> {

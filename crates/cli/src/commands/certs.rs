@@ -2,8 +2,10 @@
 
 mod authority;
 
-use std::io::Write;
+use std::fs::Permissions;
+use std::io::{ErrorKind, Write};
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 
 use self::authority::{Authority, Purpose};
-use crate::output::{eprint_line, print_line};
+use crate::output::{eprint_line, print_line, print_text};
 
 /// Make certificates for a first try of TLS
 #[derive(Debug, Args)]
@@ -34,7 +36,8 @@ struct Dev {
     /// The folder of the files
     #[arg(long, value_name = "DIR", default_value = "certs")]
     out: PathBuf,
-    /// A further name or address of the server, besides localhost; may be repeated
+    /// A further name or address of the server, besides localhost and those given before; may be
+    /// repeated
     #[arg(long, value_name = "NAME")]
     name: Vec<String>,
     /// Make a certificate for this client: a name, an e-mail address or a SPIFFE id; may be repeated
@@ -44,6 +47,9 @@ struct Dev {
 
 /// The names that the certificate of the server always has.
 const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// The file with the names of the server: the next certificate has them too.
+const NAMES: &str = "server-names.txt";
 
 impl Certs {
     pub(super) fn run(self) -> Result<ExitCode> {
@@ -61,11 +67,16 @@ impl Dev {
         let out = out.canonicalize()?;
         let authority = Authority::open_or_create(&out)?;
         let mut names = LOCAL.map(str::to_owned).to_vec();
-        names.extend(self.name.iter().cloned());
+        for name in kept_names(&out)?.iter().chain(&self.name) {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
         let server = authority.issue("localhost", &names, Purpose::Server)?;
         let (certificate, key) = (out.join("server.pem"), out.join("server-key.pem"));
         write_private(&key, &server.key)?;
         write_private(&certificate, &server.certificate)?;
+        write_private(&out.join(NAMES), &format!("{}\n", names.join("\n")))?;
         print_line!("authority  {}", authority.certificate_file().display());
         print_line!(
             "server     {} for {}",
@@ -81,7 +92,7 @@ impl Dev {
 
     fn print_next_steps(&self, out: &Path, authority: &Authority) {
         let ca = authority.certificate_file().display();
-        print_line!("\nin tidegate.toml:\n");
+        print_text("\nin tidegate.toml:\n\n");
         print_line!("[tls]");
         print_line!("cert_file = {:?}", out.join("server.pem"));
         print_line!("key_file = {:?}", out.join("server-key.pem"));
@@ -91,7 +102,7 @@ impl Dev {
             print_line!("client_auth = \"optional\"");
             client = format!(" --cert {}", client_file(out, name).display());
         }
-        print_line!("\nthen:\n");
+        print_text("\nthen:\n\n");
         print_line!("curl --cacert {ca}{client} https://localhost:8000/v2/health/ready");
         print_line!("tidegate models --url https://localhost:8000 --ca-file {ca}");
         eprint_line!(
@@ -99,6 +110,17 @@ impl Dev {
             out.join("ca-key.pem").display()
         );
     }
+}
+
+/// The names that the certificate of the server has had.
+fn kept_names(out: &Path) -> Result<Vec<String>> {
+    let path = out.join(NAMES);
+    let text = match std::fs::read_to_string(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        text => text.with_context(|| format!("cannot read {}", path.display()))?,
+    };
+    let names = text.lines().map(str::trim).filter(|name| !name.is_empty());
+    Ok(names.map(str::to_owned).collect())
 }
 
 /// Makes the certificate of a client, in one file with its key.
@@ -119,20 +141,27 @@ fn client_file(out: &Path, name: &str) -> PathBuf {
     out.join(format!("client-{}.pem", named.join("-")))
 }
 
-/// Writes a file that nobody else may read, at once: a server may be reading it.
+/// Writes a file that nobody else may read.
 fn write_private(path: &Path, content: &str) -> Result<()> {
+    write(path, content, 0o600)
+}
+
+/// Writes a file at once: a server may be reading it.
+fn write(path: &Path, content: &str, mode: u32) -> Result<()> {
     let Some(folder) = path.parent() else {
         bail!("{} is not a file", path.display());
     };
-    let write = || -> std::io::Result<()> {
+    let replace = || -> std::io::Result<()> {
         // Made with the permissions 0600.
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.as_file()
+            .set_permissions(Permissions::from_mode(mode))?;
         file.write_all(content.as_bytes())?;
         file.as_file().sync_all()?;
         file.persist(path)?;
         Ok(())
     };
-    write().with_context(|| format!("cannot write {}", path.display()))
+    replace().with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Whether a name is an address.

@@ -7,6 +7,7 @@
 mod checks;
 mod context;
 mod finding;
+mod next_commands;
 mod report;
 
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ use clap::Args;
 
 use self::context::CheckContext;
 use self::finding::{Finding, Severity};
+use self::next_commands::NextCommands;
 use self::report::Report;
 use crate::client::ServerClient;
 use crate::options::ServerUrl;
@@ -52,10 +54,11 @@ pub(super) struct Doctor {
 impl Doctor {
     pub(super) fn run(self) -> Result<ExitCode> {
         let url = self.server.url()?;
-        let (findings, status) = match self.watch_server(&url) {
+        let commands = NextCommands::new(&url, &self.server);
+        let (findings, status) = match self.watch_server(&url, commands.clone()) {
             Ok(context) => with_status(checks::run(&context)),
             Err(error) => (
-                vec![checks::unreachable_server(&url, &error)],
+                vec![checks::unreachable_server(&commands, &error)],
                 EXIT_UNREACHABLE,
             ),
         };
@@ -71,14 +74,14 @@ impl Doctor {
         Ok(ExitCode::from(status))
     }
 
-    fn watch_server(&self, url: &str) -> Result<CheckContext> {
+    fn watch_server(&self, url: &str, commands: NextCommands) -> Result<CheckContext> {
         let client = ServerClient::new(url)?;
         // Metrics alone are enough for the first reading, and take the server less time than a
         // snapshot.
         let before = client.metrics()?;
         sleep(Duration::from_secs(self.watch));
         Ok(CheckContext {
-            server: url.to_owned(),
+            commands,
             snapshot: client.snapshot()?,
             before,
             watch_s: self.watch as f64,

@@ -16,6 +16,8 @@ use crate::engines;
 use crate::output::{bytes, print_line, print_text, tensor};
 
 /// Show the inputs, outputs, operators and memory of a model
+///
+/// Exit status: 1 if anything of it failed, such as its load.
 #[derive(Debug, Args)]
 pub(super) struct Inspect {
     /// An .onnx file, a bundle, a Triton model, or a folder of these
@@ -23,21 +25,28 @@ pub(super) struct Inspect {
     path: PathBuf,
 }
 
+/// How a line about something that failed begins.
+const FAILED: &str = "FAILED: ";
+
 impl Inspect {
     pub(super) fn run(self) -> Result<ExitCode> {
         let engines = engines::discover_silently(None);
+        let mut has_failed = false;
         for (name, plans) in scan(&self.path)? {
             for plan in plans {
-                for (label, value) in lines(&name, &plan, &engines)? {
-                    print_line!("{label:<12}{value}");
-                }
-                for (label, value) in pipeline::lines(&plan, &engines) {
+                let mut lines = lines(&name, &plan, &engines)?;
+                lines.extend(pipeline::lines(&plan, &engines));
+                for (label, value) in lines {
+                    has_failed |= value.starts_with(FAILED);
                     print_line!("{label:<12}{value}");
                 }
                 print_text("\n");
             }
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(match has_failed {
+            true => ExitCode::FAILURE,
+            false => ExitCode::SUCCESS,
+        })
     }
 }
 
@@ -66,7 +75,7 @@ fn describe_remote(
         ("servers", remote.endpoints.join(", ")),
     ];
     match load(plan, engines) {
-        Err(problem) => lines.push(("load", format!("FAILED: {problem}"))),
+        Err(problem) => lines.push(("load", format!("{FAILED}{problem}"))),
         Ok(signature) => {
             let inputs = signature.inputs.iter().map(|spec| ("input", tensor(spec)));
             lines.extend(inputs);
@@ -100,7 +109,7 @@ fn describe(
         _ => lines.extend(signature(summary)),
     }
     if let Some(Err(problem)) = &loaded {
-        lines.push(("load", format!("FAILED: {problem}")));
+        lines.push(("load", format!("{FAILED}{problem}")));
     }
     lines.push(("opsets", opsets(summary)));
     lines.push(("operators", operators(summary)));

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use self::hidden::read_hidden_line;
 use crate::client::{self, Access};
-use crate::contexts::{Context, Contexts};
+use crate::contexts::{Context, Contexts, is_readable_on_the_way};
 use crate::options::{DEFAULT_URL, TlsOptions, server_url};
 use crate::output::{eprint_line, print_line};
 
@@ -38,6 +38,9 @@ pub(super) struct Login {
     /// The name of the context [default: HOST:PORT of the server]
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
+    /// Send the key unencrypted to a server that is not on this machine: others on the way can read it
+    #[arg(long)]
+    insecure_http: bool,
     #[command(flatten)]
     tls: TlsOptions,
 }
@@ -59,6 +62,13 @@ struct WhoAmI {
 impl Login {
     pub(super) fn run(self) -> Result<ExitCode> {
         self.tls.apply();
+        if is_readable_on_the_way(&self.url) && !self.insecure_http {
+            bail!(
+                "{} is plain HTTP to another machine: others on the way could read the key. Use \
+                 https://, or --insecure-http if the network is safe",
+                self.url
+            );
+        }
         // Before a key is asked for: a file that cannot be used is to be reported first.
         Contexts::read()?;
         let ca_file = self.ca_file()?;
@@ -76,6 +86,7 @@ impl Login {
             url: self.url,
             token,
             ca_file,
+            insecure_http: self.insecure_http,
         };
         Contexts::change(|contexts| {
             contexts.named.insert(name.clone(), context);

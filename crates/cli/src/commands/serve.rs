@@ -1,6 +1,8 @@
 //! `tidegate serve`.
 
 mod configured_names;
+mod data_folder;
+mod first_key;
 mod options;
 mod remote_model;
 
@@ -55,6 +57,10 @@ impl Serve {
             );
         }
         logging::start(&config.log, Redactor::new(&config.privacy)?)?;
+        let data = config.data.clone().or_else(|| default_data_folder().ok());
+        if let Some(data) = data {
+            data_folder::narrow(&data);
+        }
         // Held until the process ends: two servers would overwrite each other's state files.
         let _lock = config.data.as_deref().map(lock).transpose()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -96,6 +102,7 @@ fn raise_file_limit(connections: usize) {
 async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCode> {
     // Before anything is loaded: a signal meanwhile stops the server in order.
     let mut signals = Signals::new()?;
+    let first_key = first_key::Hint::new(&config);
     // As it is used, flags and variables included; secrets are left out when it is serialized.
     let effective = serde_json::to_value(&config)?;
     let configured = configured_names(&config);
@@ -195,6 +202,7 @@ async fn serve(config: Config, follows: bool, started: Instant) -> Result<ExitCo
     if report.ready.is_empty() && !follows {
         bail!("no model loaded");
     }
+    first_key.print_if_needed(&serving).await;
     let name = signals.next().await;
     info!(signal = name, "signal received");
     tokio::select! {
@@ -348,8 +356,7 @@ fn nothing_loaded(fleet: &Fleet, place: &str) -> String {
 
 /// Locks the data folder for this process. The system releases the lock however the process ends.
 fn lock(folder: &Path) -> Result<File> {
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("cannot create {}", folder.display()))?;
+    data_folder::make(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let path = folder.join("lock");
     // Never removed: two servers could then hold locks on two files of this name.
     let file = File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;

@@ -4,6 +4,14 @@ use std::time::Duration;
 
 /// A period such as 2h.
 pub(crate) fn period(text: &str) -> Result<Duration, String> {
+    match period_or_zero(text)? {
+        Duration::ZERO => Err("it must be longer than zero".to_owned()),
+        period => Ok(period),
+    }
+}
+
+/// A period that may be 0s.
+pub(crate) fn period_or_zero(text: &str) -> Result<Duration, String> {
     parse_seconds(text)
         .map(Duration::from_secs)
         .ok_or_else(|| format!("{text:?} is not a duration such as 30s, 15m, 2h or 1d"))
@@ -19,9 +27,7 @@ fn parse_seconds(text: &str) -> Option<u64> {
     };
     // Every unit is one byte long.
     let count: u64 = text[..text.len() - 1].parse().ok()?;
-    count
-        .checked_mul(seconds_per_unit)
-        .filter(|seconds| *seconds > 0)
+    count.checked_mul(seconds_per_unit)
 }
 
 #[cfg(test)]
@@ -46,5 +52,7 @@ mod tests {
         ] {
             assert!(period(wrong).is_err(), "{wrong}");
         }
+        assert_eq!(period_or_zero("0s"), Ok(Duration::ZERO));
+        assert!(period_or_zero("0").is_err());
     }
 }

@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::client;
 use crate::contexts::Contexts;
+use crate::output::shell_word;
 
 /// The server of commands that are told of no other.
 pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:8000";
@@ -40,6 +41,22 @@ pub(crate) struct TlsOptions {
 }
 
 impl ServerUrl {
+    /// The options about TLS, as they were given, for another command.
+    pub(crate) fn tls_flags(&self) -> String {
+        let files = [
+            ("--ca-file", &self.tls.ca_file),
+            ("--client-cert-file", &self.tls.client_cert_file),
+        ];
+        let mut flags = String::new();
+        for (name, file) in files {
+            if let Some(file) = file {
+                let file = shell_word(&file.display().to_string());
+                flags.push_str(&format!(" {name} {file}"));
+            }
+        }
+        flags
+    }
+
     /// The URL. From now on its server is verified as the options say.
     ///
     /// # Errors

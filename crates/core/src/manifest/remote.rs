@@ -17,6 +17,9 @@ pub struct RemoteSpec {
     /// A file with a bearer token for these servers, relative to the server's
     /// `engines.remote_credentials`. Credentials of callers are never passed on.
     pub bearer_token_file: Option<String>,
+    /// A PEM file with the authorities of these servers' certificates, in place of those of the
+    /// operating system, relative to the server's `engines.remote_credentials`.
+    pub ca_file: Option<String>,
     /// The longest that a connection may take to open, in milliseconds.
     pub connect_timeout_ms: u64,
     /// The longest that a request may take with all its attempts, in milliseconds.
@@ -76,6 +79,7 @@ impl Default for RemoteSpec {
             model: String::new(),
             version: String::new(),
             bearer_token_file: None,
+            ca_file: None,
             connect_timeout_ms: 1000,
             request_timeout_ms: 30_000,
             load_timeout_ms: 10_000,

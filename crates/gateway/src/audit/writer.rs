@@ -122,7 +122,8 @@ impl Writer {
         }
     }
 
-    async fn store(&mut self) -> Result<Store, StoreError> {
+    /// The database, opened if it is not.
+    pub(super) async fn store(&mut self) -> Result<Store, StoreError> {
         if let Some(store) = &self.store {
             store.check_file()?;
             return Ok(store.clone());

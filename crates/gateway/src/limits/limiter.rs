@@ -241,11 +241,16 @@ impl Limiter {
                 }
                 WhenUnavailable::Refuse => Err(LimitedBy::QuotaUnavailable),
             },
-            Taken::Paused(Pause::UsedUp) | Taken::NeedsLease => Err(LimitedBy::Quota {
-                unit: unit.name(),
-                period: quota.period.name(),
-                wait_s: seconds(quota.status(now_ms()).ends_in_ms),
-            }),
+            Taken::Paused(Pause::UsedUp) | Taken::NeedsLease => {
+                let status = quota.status(now_ms());
+                Err(LimitedBy::Quota {
+                    unit: unit.name(),
+                    period: quota.period.name(),
+                    left: status.remaining,
+                    asked: count,
+                    wait_s: seconds(status.ends_in_ms),
+                })
+            }
         }
     }
 

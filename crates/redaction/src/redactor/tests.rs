@@ -29,6 +29,33 @@ fn redactor() -> Redactor {
 }
 
 #[test]
+fn an_error_about_a_file_named_token_keeps_its_words() {
+    let redactor = Redactor::default();
+    let error = "problem=\"/run/secrets/token: No such file or directory (os error 2)\"";
+    assert_eq!(redactor.text(error), error);
+    for (text, redacted) in [
+        (
+            "/run/token: s3cr3t (os error 2)",
+            "/run/token: *** (os error 2)",
+        ),
+        (
+            "/run/token: No (os error) s3cr3t",
+            "/run/token: *** (os error) s3cr3t",
+        ),
+        (
+            "token: No such file (os error 2)",
+            "token: *** such file (os error 2)",
+        ),
+        (
+            "/run/token=abc def (os error 2)",
+            "/run/token=*** def (os error 2)",
+        ),
+    ] {
+        assert_eq!(redactor.text(text), redacted.replace("***", "[redacted]"));
+    }
+}
+
+#[test]
 fn credentials_are_found_in_every_form() {
     let redactor = Redactor::default();
     for text in [

@@ -18,11 +18,11 @@ use tidegate_protocol::inference::{
 };
 use tidegate_protocol::{BoundedCodec, CODE_KEY};
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint as ChannelEndpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint as ChannelEndpoint};
 use tonic::{Code, ConnectError, Request, Status};
 
-use super::Credentials;
 use super::metadata::{self, TensorMetadata};
+use super::{Authorities, Credentials};
 use crate::call::{Answer, Call};
 use crate::config::{Endpoint, RemoteConfig};
 use crate::failure::{CallFailure, causes, shown};
@@ -46,6 +46,7 @@ impl GrpcTransport {
         endpoint: &Endpoint,
         config: &RemoteConfig,
         credentials: Arc<Credentials>,
+        authorities: Option<&Authorities>,
     ) -> Result<Self, String> {
         let channel = ChannelEndpoint::from_shared(endpoint.url.clone());
         let mut channel = channel
@@ -54,7 +55,12 @@ impl GrpcTransport {
             .http2_keep_alive_interval(PING_EVERY)
             .tcp_nodelay(true);
         if endpoint.url.starts_with("https:") {
-            let tls = ClientTlsConfig::new().with_native_roots();
+            let tls = match authorities {
+                None => ClientTlsConfig::new().with_native_roots(),
+                Some(authorities) => {
+                    ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&authorities.pem))
+                }
+            };
             channel = channel.tls_config(tls).map_err(|error| causes(&error))?;
         }
         Ok(Self {
@@ -71,7 +77,9 @@ impl GrpcTransport {
         let mut grpc = tonic::client::Grpc::new(self.channel.clone())
             .max_decoding_message_size(self.max_answer_bytes)
             .max_encoding_message_size(usize::MAX);
-        grpc.ready().await.map_err(|error| not_reached(&error))?;
+        grpc.ready()
+            .await
+            .map_err(|error| CallFailure::not_reached(&error))?;
         let codec: BoundedCodec<ModelInferRequest, ModelInferResponse> = BoundedCodec::default();
         let path = PathAndQuery::from_static(INFER);
         // As a stream of one message, which tells whether the answer had begun when it failed.
@@ -184,10 +192,6 @@ fn tensors(tensors: Vec<MetadataMessage>) -> Vec<TensorMetadata> {
     tensors.collect()
 }
 
-fn not_reached(error: &dyn Error) -> CallFailure {
-    CallFailure::unavailable(format!("cannot be reached: {}", causes(error)))
-}
-
 /// A status that is not OK.
 fn refused(status: &Status) -> CallFailure {
     let code = status.code();
@@ -233,20 +237,19 @@ fn refused(status: &Status) -> CallFailure {
 }
 
 /// The connection failed, or what came over it is not HTTP/2.
-fn transport_failure(error: &(dyn Error + 'static)) -> CallFailure {
-    let text = causes(error);
-    let mut cause = Some(error);
+fn transport_failure(failure: &(dyn Error + 'static)) -> CallFailure {
+    let mut cause = Some(failure);
     let mut is_connected = true;
     while let Some(error) = cause {
         is_connected &= !error.is::<ConnectError>();
         let h2 = error.downcast_ref::<h2::Error>();
         // An error that this side found in what the server sent.
         if h2.is_some_and(|error| error.is_library() && error.reason().is_some()) {
-            return CallFailure::invalid(format!("answered with what is not gRPC: {text}"));
+            return CallFailure::invalid("answered with what is not gRPC").because_of(failure);
         }
         cause = error.source();
     }
-    let failure = CallFailure::unavailable(format!("cannot be reached: {text}"));
+    let failure = CallFailure::not_reached(failure);
     match is_connected {
         true => failure.after_run(),
         false => failure,

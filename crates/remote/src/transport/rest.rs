@@ -11,8 +11,8 @@ use serde::Deserialize;
 use tidegate_core::{Signature, TraceContext};
 use tidegate_engines::UpstreamFailure;
 
-use super::Credentials;
 use super::metadata::{self, TensorMetadata};
+use super::{Authorities, Credentials};
 use crate::call::{Answer, Call};
 use crate::config::{Endpoint, RemoteConfig};
 use crate::failure::{CallFailure, causes, shown};
@@ -34,17 +34,22 @@ const MAX_METADATA_BYTES: usize = 4 << 20;
 pub(super) struct RestClient(reqwest::Client);
 
 impl RestClient {
-    pub(super) fn new(config: &RemoteConfig) -> Result<Self, String> {
-        let client = reqwest::Client::builder()
+    pub(super) fn new(
+        config: &RemoteConfig,
+        authorities: Option<&Authorities>,
+    ) -> Result<Self, String> {
+        let mut client = reqwest::Client::builder()
             .connect_timeout(config.connect_timeout)
             .pool_max_idle_per_host(config.max_in_flight)
             .http1_only()
             // A redirect could take inputs and the token to another host.
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
-            .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")))
-            .build();
-        client.map(Self).map_err(|error| causes(&error))
+            .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")));
+        if let Some(authorities) = authorities {
+            client = client.tls_certs_only(authorities.certificates.iter().cloned());
+        }
+        client.build().map(Self).map_err(|error| causes(&error))
     }
 }
 
@@ -232,16 +237,17 @@ fn header_length(response: &Response) -> Result<Option<usize>, CallFailure> {
 fn not_sent(error: reqwest::Error) -> CallFailure {
     let error = error.without_url();
     if is_garbage(&error) {
-        let problem = format!("answered with what is not HTTP: {}", causes(&error));
-        return CallFailure::invalid(problem);
+        return CallFailure::invalid("answered with what is not HTTP").because_of(&error);
     }
     if error.is_connect() {
-        return CallFailure::unavailable(format!("cannot be reached: {}", causes(&error)));
+        return CallFailure::not_reached(&error);
     }
     if error.is_builder() {
-        return CallFailure::rejected(format!("cannot be asked: {}", causes(&error)));
+        return CallFailure::rejected("cannot be asked").because_of(&error);
     }
-    CallFailure::unavailable(format!("closed the connection: {}", causes(&error))).after_run()
+    CallFailure::unavailable("closed the connection")
+        .because_of(&error)
+        .after_run()
 }
 
 fn is_garbage(error: &reqwest::Error) -> bool {
@@ -326,15 +332,14 @@ async fn read_start(mut response: Response) -> Vec<u8> {
 fn broken_off(error: reqwest::Error) -> CallFailure {
     let error = error.without_url();
     if is_garbage(&error) {
-        return CallFailure::invalid(format!(
-            "answered with what is not HTTP: {}",
-            causes(&error)
-        ));
+        return CallFailure::invalid("answered with what is not HTTP").because_of(&error);
     }
     CallFailure {
         // What has arrived could have been acted on.
         may_retry: false,
-        ..CallFailure::unavailable(format!("broke its answer off: {}", causes(&error))).after_run()
+        ..CallFailure::unavailable("broke its answer off")
+            .because_of(&error)
+            .after_run()
     }
 }
 

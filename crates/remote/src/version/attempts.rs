@@ -90,7 +90,7 @@ impl RemoteVersion {
             Ok(Err(failure)) => Err(failure),
             Ok(Ok(answer)) => answer.check(call, self.config.version.as_deref()),
         };
-        let outcome = outcome.map_err(|failure| failure.of(&address.name));
+        let outcome = outcome.map_err(|failure| address.failed(failure));
         let took = began.elapsed();
         attempt.end(&outcome, self.is_blamed(took));
         if outcome.is_ok() {

@@ -16,6 +16,8 @@ use crate::transport::name_of_empty;
 const LOAD_PAUSE: Duration = Duration::from_millis(200);
 /// The longest that a check may take.
 const MAX_CHECK: Duration = Duration::from_secs(5);
+/// So many servers of a version that cannot be loaded are told of.
+const MAX_PROBLEMS: usize = 4;
 
 impl RemoteVersion {
     /// Asks the servers for the signature until one says it. If none does in time, the declared one
@@ -28,38 +30,56 @@ impl RemoteVersion {
 
     async fn find_signature(&self) -> Result<LoadedSignature, String> {
         let until = Instant::now() + self.config.load_timeout;
+        let mut failures = vec![None; self.addresses.len()];
         loop {
-            let problem = match self.ask_all(until).await {
-                Ok(signature) => return Ok(of(signature, false)),
-                Err(problem) => problem,
-            };
-            let is_over = Instant::now() + LOAD_PAUSE >= until;
-            match &self.declared {
-                // It is known that requests would be refused now; they need not be later.
-                Some(declared) if is_over => return Ok(of(declared.clone(), true)),
-                None if is_over => return Err(problem),
-                _ => tokio::time::sleep(LOAD_PAUSE).await,
+            if let Some(signature) = self.ask_all(until, &mut failures).await {
+                return Ok(of(signature, false));
             }
+            if Instant::now() + LOAD_PAUSE < until {
+                tokio::time::sleep(LOAD_PAUSE).await;
+                continue;
+            }
+            return match &self.declared {
+                // It is known that requests would be refused now; they need not be later.
+                Some(declared) => Ok(of(declared.clone(), true)),
+                None => Err(self.load_problem(failures)),
+            };
         }
     }
 
-    /// The signature by the first server that says one.
-    async fn ask_all(&self, until: Instant) -> Result<Signature, String> {
-        let mut problem = String::new();
-        for address in &self.addresses {
-            let asked = tokio::time::timeout_at(until.into(), address.transport.signature()).await;
-            let failure = match asked {
-                Ok(Ok(Some(signature))) => return Ok(signature),
-                Ok(Ok(None)) => match &self.declared {
-                    Some(declared) => return Ok(declared.clone()),
-                    None => CallFailure::invalid(name_of_empty()),
-                },
-                Ok(Err(failure)) => failure,
-                Err(_) => CallFailure::timed_out("did not answer in time"),
-            };
-            problem = failure.of(&address.name).message;
+    /// What kept each server from saying the signature. Operators find the addresses in the log.
+    fn load_problem(&self, failures: Vec<Option<CallFailure>>) -> String {
+        let mut problems = Vec::new();
+        for (address, failure) in self.addresses.iter().zip(failures) {
+            let failure = failure.unwrap_or_else(late);
+            self.reporter
+                .not_loaded_from(&address.name, &failure.for_operators());
+            problems.push(address.failed(failure).message);
         }
-        Err(problem)
+        problems.truncate(MAX_PROBLEMS);
+        problems.join("; ")
+    }
+
+    /// The signature by the first server that says one. Notes why the others do not.
+    async fn ask_all(
+        &self,
+        until: Instant,
+        failures: &mut [Option<CallFailure>],
+    ) -> Option<Signature> {
+        for (address, failure) in self.addresses.iter().zip(failures) {
+            let asked = tokio::time::timeout_at(until.into(), address.transport.signature()).await;
+            match asked {
+                Ok(Ok(Some(signature))) => return Some(signature),
+                Ok(Ok(None)) => match &self.declared {
+                    Some(declared) => return Some(declared.clone()),
+                    None => *failure = Some(CallFailure::invalid(name_of_empty())),
+                },
+                Ok(Err(found)) => *failure = Some(found),
+                // The last try is cut off by the end of the load: what an earlier one found tells more.
+                Err(_) => *failure = Some(failure.take().unwrap_or_else(late)),
+            }
+        }
+        None
     }
 
     /// Checks the servers as long as the version is loaded.
@@ -87,6 +107,15 @@ impl RemoteVersion {
         self.reporter.breaker_is(self.breaker.lock().state());
         let checks = self.addresses.iter().map(|address| self.check(address));
         join_all(checks).await;
+        self.reporter.outage_is(self.outage());
+    }
+
+    /// Why nobody answers, where no server is healthy.
+    fn outage(&self) -> Option<String> {
+        let outages: Option<Vec<String>> = self.addresses.iter().map(Address::outage).collect();
+        let mut outages = outages?;
+        outages.truncate(MAX_PROBLEMS);
+        Some(outages.join("; "))
     }
 
     async fn check(&self, address: &Address) {
@@ -108,6 +137,10 @@ impl RemoteVersion {
         let found = address.transport.signature().await?;
         Ok(found.and_then(|found| difference(&loaded.signature, &found, loaded.is_declared)))
     }
+}
+
+fn late() -> CallFailure {
+    CallFailure::timed_out("did not answer in time")
 }
 
 fn of(signature: Signature, is_declared: bool) -> LoadedSignature {

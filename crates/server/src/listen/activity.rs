@@ -91,12 +91,14 @@ impl Activity {
     }
 
     /// Keeps what was not read of a body until its request is answered. Streams of HTTP/2 end one by
-    /// one: there it does not matter.
+    /// one: there the rest is read beside the answer.
     pub(super) fn set_unread(&self, unread: UnreadBody) {
-        if !self.is_http2.load(Ordering::Relaxed) {
-            *self.unread.lock() = Some(unread);
-            self.has_unread.store(true, Ordering::Relaxed);
+        if self.is_http2.load(Ordering::Relaxed) {
+            unread.drain_beside_answer();
+            return;
         }
+        *self.unread.lock() = Some(unread);
+        self.has_unread.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn take_unread(&self) -> Option<UnreadBody> {

@@ -4,6 +4,9 @@
 //! closes the connection without a word, and the next request on it, which in the pool of a proxy is
 //! somebody else's, is lost. So a small rest is read after the answer was made, and an answer before
 //! a large rest says `Connection: close`.
+//!
+//! Over HTTP/2, hyper resets the stream of such an answer. Some clients then drop the answer, and
+//! nobody sees why they were refused. So there, too, a small rest is read.
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -18,11 +21,14 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tidegate_serving::MemoryShare;
+use tokio::runtime::Handle;
 
 use super::activity::Activity;
 
 /// The largest rest of a body that is read for nothing.
 const MAX_UNREAD_BYTES: u64 = 256 << 10;
+/// The same over HTTP/2, where many streams may have one: as much as a client may send unasked.
+const MAX_UNREAD_STREAM_BYTES: u64 = 64 << 10;
 /// How long it may take to arrive.
 const UNREAD_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -123,6 +129,20 @@ pub(super) struct UnreadBody {
 }
 
 impl UnreadBody {
+    /// Reads a small rest while the answer is sent, so that its stream ends without a reset.
+    pub(super) fn drain_beside_answer(mut self) {
+        if self.waits_to_send || self.body.size_hint().lower() > MAX_UNREAD_STREAM_BYTES {
+            return;
+        }
+        // None while a server is torn down.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                let drained = self.drain(MAX_UNREAD_STREAM_BYTES);
+                let _ = tokio::time::timeout(UNREAD_PATIENCE, drained).await;
+            });
+        }
+    }
+
     /// Reads the rest, or has the answer say that the connection ends.
     pub(super) async fn settle(mut self, answer: &mut Response) {
         if self.waits_to_send || !self.is_drained().await {
@@ -135,16 +155,16 @@ impl UnreadBody {
         if self.body.size_hint().lower() > MAX_UNREAD_BYTES {
             return false;
         }
-        let drained = tokio::time::timeout(UNREAD_PATIENCE, self.drain()).await;
+        let drained = tokio::time::timeout(UNREAD_PATIENCE, self.drain(MAX_UNREAD_BYTES)).await;
         drained.unwrap_or(false)
     }
 
-    async fn drain(&mut self) -> bool {
+    async fn drain(&mut self, max_bytes: u64) -> bool {
         let mut bytes = 0;
         while let Some(frame) = self.body.frame().await {
             let Ok(frame) = frame else { return false };
             bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
-            if bytes > MAX_UNREAD_BYTES {
+            if bytes > max_bytes {
                 return false;
             }
         }

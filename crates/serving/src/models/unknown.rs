@@ -16,6 +16,17 @@ pub(crate) fn unknown_model(name: &str) -> InferError {
     )
 }
 
+/// While the first load runs, nobody knows yet whether there is such a model.
+pub(super) fn still_loading(name: &str) -> InferError {
+    InferError::new(
+        ErrorCode::NotReady,
+        format!(
+            "model \"{}\" cannot answer yet: the server is still loading its models",
+            printable(name)
+        ),
+    )
+}
+
 pub(crate) fn unknown_version<'a>(
     model: &str,
     requested: &str,
@@ -35,4 +46,32 @@ pub(crate) fn printable(name: &str) -> String {
         .take(128)
         .flat_map(char::escape_default)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_engines::Engines;
+
+    use crate::{ErrorCode, MetricRegistry, Models, Serving};
+
+    #[test]
+    fn a_name_is_not_ready_while_the_server_starts_and_unknown_afterwards() {
+        let models = Models::new(Vec::new(), Engines::portable_only(), &MetricRegistry::new());
+        let serving = Serving::new(models);
+        serving.models().set_starting(true);
+        for error in [
+            serving.version("fraud", Some("1")).err().unwrap(),
+            serving.model("fraud").err().unwrap(),
+            serving.would_answer("fraud", None).unwrap_err(),
+            // Else limits would count names that may not exist.
+            serving.check_endpoint("fraud").unwrap_err(),
+        ] {
+            assert_eq!(error.code, ErrorCode::NotReady);
+            assert!(error.message.contains("is still loading"), "{error:?}");
+        }
+        serving.models().load_all();
+        serving.models().set_starting(false);
+        let error = serving.model("fraud").err().unwrap();
+        assert_eq!(error.code, ErrorCode::UnknownModel);
+    }
 }

@@ -69,11 +69,14 @@ impl Serving {
     /// Whether there is such an endpoint.
     ///
     /// # Errors
-    /// [`ErrorCode::UnknownModel`] if not.
+    /// [`ErrorCode::UnknownModel`] if not, [`ErrorCode::NotReady`] if that is not known yet.
     pub(crate) fn check_endpoint(&self, name: &str) -> Result<(), InferError> {
         match self.models().model(name) {
+            // A model that was found in a folder and is not ready is one; while the server starts, a name
+            // that was not found is not known to be one.
             Err(error)
-                if error.code == ErrorCode::UnknownModel && self.fleet_of(name).is_none() =>
+                if (error.code == ErrorCode::UnknownModel || !self.models().is_found(name))
+                    && self.fleet_of(name).is_none() =>
             {
                 Err(error)
             }

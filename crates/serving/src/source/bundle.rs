@@ -68,7 +68,10 @@ fn manifest(folder: &Path) -> Result<Manifest, SourceError> {
 /// # Errors
 /// What is wrong and where.
 pub fn parse_manifest(text: &str) -> Result<Manifest, String> {
-    let manifest: Manifest = toml::from_str(text).map_err(|error| error.to_string())?;
+    let manifest: Manifest = toml::from_str(text).map_err(|error| {
+        let start = error.span().map(|span| span.start);
+        Manifest::problem(text, start, error.message())
+    })?;
     if manifest.schema != Manifest::SCHEMA {
         return Err(format!(
             "schema {} is unknown, this build reads {}",

@@ -146,12 +146,12 @@ fn a_bundle_cannot_reach_outside_of_itself() {
     std::os::unix::fs::symlink(root.path().join("secret.onnx"), bundle.join("link.onnx")).unwrap();
     assert!(read("link.onnx").contains("outside"));
     assert!(read("missing.onnx").contains("cannot be read"));
-    fs::write(bundle.join("model.toml"), "nam = \"x\"").unwrap();
+    fs::write(bundle.join("model.toml"), "name = \"x\"\n nam = \"x\"").unwrap();
+    let problem = scan(&bundle).unwrap_err().to_string();
+    let wanted = "model.toml: line 2, column 2: unknown field `nam`";
     assert!(
-        scan(&bundle)
-            .unwrap_err()
-            .to_string()
-            .contains("unknown field `nam`")
+        problem.contains(wanted) && !problem.contains('\n'),
+        "{problem}"
     );
 }
 

@@ -55,7 +55,7 @@ impl Store {
 
     async fn check_audit(&self, anchors: &[AuditAnchor]) -> Result<AuditReport, StoreError> {
         let removed = self.audit_removed().await?;
-        let mut check = Check::after(removed, anchors);
+        let mut check = AuditCheck::after(removed, anchors);
         // From the smallest number: one below 1 is wrong too.
         let mut from = Some(i64::MIN);
         while let Some(start) = from {
@@ -72,7 +72,10 @@ impl Store {
     }
 }
 
-struct Check<'a> {
+/// A check of the chain, row by row, for whoever reads the log elsewhere than in its database. Rows come
+/// oldest first.
+#[derive(Debug)]
+pub struct AuditCheck<'a> {
     rows: u64,
     removed: AuditAnchor,
     anchors: &'a [AuditAnchor],
@@ -82,8 +85,9 @@ struct Check<'a> {
     problems: Vec<AuditProblem>,
 }
 
-impl<'a> Check<'a> {
-    fn after(removed: AuditAnchor, anchors: &'a [AuditAnchor]) -> Self {
+impl<'a> AuditCheck<'a> {
+    /// A check of the rows that follow the last removed one, which must have those of `anchors`.
+    pub fn after(removed: AuditAnchor, anchors: &'a [AuditAnchor]) -> Self {
         Self {
             rows: 0,
             head: removed.clone(),
@@ -95,10 +99,10 @@ impl<'a> Check<'a> {
     }
 
     fn row(&mut self, row: &AnyRow) {
-        self.rows += 1;
         match record(row) {
             Ok(record) => self.record(&record),
             Err(error) => {
+                self.rows += 1;
                 let number = row
                     .try_get("number")
                     .unwrap_or(self.head.number.saturating_add(1));
@@ -108,7 +112,9 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn record(&mut self, record: &AuditRecord) {
+    /// Checks the next row.
+    pub fn record(&mut self, record: &AuditRecord) {
+        self.rows += 1;
         let number = record.number;
         let expected = self.head.number.saturating_add(1);
         if number > expected {
@@ -139,7 +145,8 @@ impl<'a> Check<'a> {
         };
     }
 
-    fn finish(mut self) -> AuditReport {
+    /// What was found, once there are no more rows.
+    pub fn finish(mut self) -> AuditReport {
         let head = self.head.number;
         let newest = self.anchors.iter().map(|anchor| anchor.number).max();
         if let Some(newest) = newest.filter(|newest| *newest > head) {

@@ -5,15 +5,18 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 
-use crate::options::RegistryLocation;
+use crate::options::Place;
 
 /// Read and check the audit log: who did what, from where, with what result
+///
+/// With --url, and after `tidegate login` also without it, a server is asked, which needs a key that
+/// may view the log. Otherwise, and with --data or --config, the database is read directly.
 #[derive(Debug, Args)]
 pub(crate) struct Audit {
     #[command(subcommand)]
     pub(super) command: AuditCommand,
     #[command(flatten)]
-    pub(super) location: RegistryLocation,
+    pub(super) place: Place,
 }
 
 #[derive(Debug, Subcommand)]

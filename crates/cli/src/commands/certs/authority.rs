@@ -1,5 +1,7 @@
 //! A local authority that signs certificates.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -10,7 +12,7 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
 
-use super::{address, write_private};
+use super::{address, write, write_private};
 use crate::client::now_ms;
 
 /// The name of the authority. Certificates name their issuer, so it must stay the same.
@@ -53,7 +55,7 @@ impl Authority {
             (false, false) => {
                 let key = KeyPair::generate()?;
                 write_private(&key_file, &key.serialize_pem())?;
-                write_private(&file, &parameters().self_signed(&key)?.pem())?;
+                write(&file, &parameters().self_signed(&key)?.pem(), 0o644)?;
                 key
             }
             _ => bail!(
@@ -61,6 +63,9 @@ impl Authority {
                 folder.display()
             ),
         };
+        // Whoever connects needs it, under any user. One of an earlier build is private.
+        std::fs::set_permissions(&file, Permissions::from_mode(0o644))
+            .with_context(|| format!("cannot change the permissions of {}", file.display()))?;
         Ok(Self {
             file,
             issuer: Issuer::new(parameters(), key),

@@ -13,7 +13,7 @@ mod versions;
 
 use super::context::CheckContext;
 use super::finding::{Finding, Severity};
-use crate::output::printable;
+use super::next_commands::NextCommands;
 
 /// One part of the checklist. It gives at least one finding, if only that all is healthy.
 type Check = fn(&CheckContext) -> Vec<Finding>;
@@ -37,12 +37,9 @@ pub(super) fn run(context: &CheckContext) -> Vec<Finding> {
 }
 
 /// The finding about a server that could not be reached.
-pub(super) fn unreachable_server(server: &str, error: &anyhow::Error) -> Finding {
+pub(super) fn unreachable_server(commands: &NextCommands, error: &anyhow::Error) -> Finding {
     let what = format!("cannot reach the server: {error:#}");
-    let next = format!(
-        "curl -i {}/v2/health/live",
-        printable(server.trim_end_matches('/'))
-    );
+    let next = commands.get_with_status("/v2/health/live");
     Finding::new(Severity::Critical, "health", what)
         .next(next)
         .runbook("down")

@@ -1,12 +1,13 @@
 //! The input of the checks.
 
+use super::next_commands::NextCommands;
 use crate::client::{Event, MetricSamples, ServerSnapshot};
 
 /// The state of a server, and how it changed while it was watched.
 #[derive(Debug)]
 pub(super) struct CheckContext {
-    /// The address of the server, for commands.
-    pub(super) server: String,
+    /// Commands for the server.
+    pub(super) commands: NextCommands,
     pub(super) snapshot: ServerSnapshot,
     /// The metrics `watch_s` seconds before the snapshot.
     pub(super) before: MetricSamples,
@@ -49,12 +50,12 @@ impl CheckContext {
 
     /// A `tidegate` command for this server.
     pub(super) fn command(&self, command: &str) -> String {
-        format!("tidegate {command} --url {}", self.server)
+        self.commands.command(command)
     }
 
     /// A call of the server's API.
     pub(super) fn curl(&self, path: &str) -> String {
-        format!("curl -s {}{path}", self.server)
+        self.commands.get(path)
     }
 }
 

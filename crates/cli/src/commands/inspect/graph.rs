@@ -2,6 +2,7 @@
 
 use tidegate_serving::{VersionPlan, compile_graph};
 
+use super::FAILED;
 use crate::output::tensor;
 
 /// The lines about a version that is a graph: label and value.
@@ -14,7 +15,7 @@ pub(super) fn lines(name: &str, plan: &VersionPlan) -> Vec<(&'static str, String
         Ok(Some(compiled)) => compiled,
         Ok(None) => return lines,
         Err(problem) => {
-            lines.push(("graph", format!("FAILED: {problem}")));
+            lines.push(("graph", format!("{FAILED}{problem}")));
             return lines;
         }
     };

@@ -5,7 +5,7 @@ use tidegate_core::{FieldSpec, LookupSpec, PipelineSpec, StepSpec};
 use tidegate_engines::Engines;
 use tidegate_serving::{VersionPlan, compile_pipeline};
 
-use super::load;
+use super::{FAILED, load};
 
 /// Longest description of a step, in characters.
 const MAX_STEP: usize = 90;
@@ -26,7 +26,7 @@ pub(super) fn lines(plan: &VersionPlan, engines: &Engines) -> Vec<(&'static str,
         Ok(Some(pipeline)) => pipeline,
         Ok(None) => return lines,
         Err(problem) => {
-            lines.push(("pipeline", format!("FAILED: {problem}")));
+            lines.push(("pipeline", format!("{FAILED}{problem}")));
             return lines;
         }
     };

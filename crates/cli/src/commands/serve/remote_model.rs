@@ -19,7 +19,14 @@ impl FromStr for RemoteModel {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let missing = || "the model is missing: write http://HOST:PORT/MODEL".to_owned();
-        let (scheme, rest) = text.split_once("://").ok_or_else(missing)?;
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Err(format!(
+                "it must begin with http://, https://, grpc:// or grpcs://: write http://{text}"
+            ));
+        };
+        if !["http", "https", "grpc", "grpcs"].contains(&scheme) {
+            return Err("it must begin with http://, https://, grpc:// or grpcs://".to_owned());
+        }
         let (server, model) = rest.rsplit_once('/').ok_or_else(missing)?;
         if server.is_empty() || model.is_empty() {
             return Err(missing());
@@ -101,6 +108,14 @@ mod tests {
         assert_eq!(manifest.name, "fraud");
         let remote = manifest.remote.unwrap();
         assert_eq!(remote.endpoints, ["http://a:1", "http://c:3/x"]);
+    }
+
+    #[test]
+    fn a_url_without_a_scheme_is_refused_with_one() {
+        let problem = "a:1/fraud".parse::<RemoteModel>().unwrap_err();
+        assert!(problem.ends_with("write http://a:1/fraud"), "{problem}");
+        let problem = "ftp://a:1/fraud".parse::<RemoteModel>().unwrap_err();
+        assert!(problem.contains("grpcs://"), "{problem}");
     }
 
     #[test]

@@ -174,6 +174,9 @@ async fn rows_are_counted_and_refunded() {
     charge.add_rows(60).await.unwrap();
     let mut second = limiter.charge(&shop, "fraud").await.unwrap().unwrap();
     let denied = second.add_rows(60).await.unwrap_err();
+    let told = denied.to_string();
+    let wanted = "the request has 60 rows, and 40 of this day are left";
+    assert!(told.contains(wanted), "{told}");
     assert!(matches!(
         limited_by(denied),
         LimitedBy::Quota { unit: "rows", .. }

@@ -150,9 +150,10 @@ fn undo(context: &CheckContext, change: &Event) -> String {
     if !context.follows_registry() {
         // Loading the same file again would change nothing.
         return format!(
-            "restore the old files of {model}, then: curl -X POST \
-             {}/v2/repository/models/{model}/load",
-            context.server
+            "restore the old files of {model}, then: {}",
+            context
+                .commands
+                .post(&format!("/v2/repository/models/{model}/load"))
         );
     }
     let mut index = context.snapshot.index.iter();

@@ -55,7 +55,7 @@ impl Recorded {
         } = self;
         let metrics: String = part(&snapshot, "metrics");
         CheckContext {
-            server: "http://a:8000".to_owned(),
+            commands: NextCommands::plain("http://a:8000"),
             snapshot: ServerSnapshot {
                 at_ms: part(&snapshot, "at_ms"),
                 clock_ahead_ms: Some(0),

@@ -6,6 +6,7 @@ use super::or_healthy;
 use crate::client::IndexEntry;
 use crate::commands::doctor::context::CheckContext;
 use crate::commands::doctor::finding::{Finding, Severity};
+use crate::output::shell_word;
 
 const CHECK: &str = "versions";
 
@@ -87,13 +88,11 @@ fn next_step(context: &CheckContext, entry: &IndexEntry) -> String {
     if context.follows_registry() && is_failed {
         return format!(
             "tidegate check \"$(tidegate registry fetch {})\"",
-            entry.title()
+            shell_word(&entry.title())
         );
     }
-    format!(
-        "curl -X POST {}/v2/repository/models/{}/load",
-        context.server, entry.name
-    )
+    let path = format!("/v2/repository/models/{}/load", entry.name);
+    context.commands.post(&path)
 }
 
 /// Models whose requests often wait for a load.
